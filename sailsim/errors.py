@@ -1,0 +1,8 @@
+"""The one exception that means: the input is at fault, not the program."""
+
+
+class SailsimError(ValueError):
+    """Bad input. The message is one sentence that names the field, the value and what is allowed.
+
+    The commands print it and exit with status 2; library users may catch it as a ``ValueError``.
+    """
