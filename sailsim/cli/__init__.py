@@ -1,0 +1,73 @@
+"""The commands. Each body parses, calls the library and prints; the work is done below this floor."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from sailsim import __version__
+from sailsim.errors import SailsimError
+
+# name -> module:attribute. Loaded only when called, so that `sailsim --help` and small commands start at once.
+_COMMANDS = {
+    "gemv": "sailsim.cli.gemv:gemv",
+    "run": "sailsim.cli.run:run",
+    "sweep": "sailsim.cli.sweep:sweep",
+    "baseline": "sailsim.cli.baseline:baseline",
+    "fit": "sailsim.cli.baseline:fit",
+    "figures": "sailsim.cli.report:figures",
+    "report": "sailsim.cli.report:report",
+    "trace": "sailsim.cli.trace:trace",
+    "replay": "sailsim.cli.trace:replay",
+    "systems": "sailsim.cli.systems:systems",
+    "models": "sailsim.cli.models:models",
+    "activations": "sailsim.cli.activations:activations",
+}
+
+
+class BadInput(click.ClickException):
+    """One sentence on standard error, exit status 2."""
+
+    exit_code = 2
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Commands in the order a newcomer meets them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        target = _COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, attribute = target.split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Turn bad input, full disks and the like into one sentence and exit status 2."""
+        try:
+            return super().invoke(ctx)
+        except SailsimError as error:
+            raise BadInput(str(error)) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            raise BadInput(f"{error.strerror or error}{where}") from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="sailsim")
+def main() -> None:
+    """What if the last-level cache could run the quantized LLM?
+
+    A simulator of compute-capable SRAM beside every LLC slice that runs quantized LLM layers by table look-up.
+    Start with `sailsim run`; every command takes --json.
+    """

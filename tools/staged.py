@@ -1,0 +1,40 @@
+"""Run a static checker over the package as it will be installed.
+
+The source folders map to ``sailsim.*`` only in the wheel. Checkers that read files want one tree, so this
+stages a tree of links in build/staged and runs the command there, with that tree first on the path.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGED = ROOT / "build" / "staged"
+
+
+def stage() -> None:
+    """Link every package folder to its import name, and the stub of the compiled core beside them."""
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["scikit-build"]["wheel"]
+    packages = wheel["packages"] | {name: folder for folder, name in wheel.get("force-include", {}).items()}
+    top = STAGED / "sailsim"
+    top.mkdir(parents=True, exist_ok=True)
+    links = {top / p.name: p for p in (ROOT / "sailsim").iterdir() if p.name != "__pycache__"}
+    links |= {STAGED / name: ROOT / folder for name, folder in packages.items() if "/" in name}
+    links |= {top / "_core.pyi": stub for stub in (ROOT / "build" / "cmake").rglob("_core.pyi")}
+    for old in top.iterdir():
+        old.unlink()
+    for link, target in links.items():
+        link.symlink_to(target)
+
+
+if __name__ == "__main__":
+    stage()
+    env = os.environ | {"PYTHONPATH": str(STAGED), "MYPYPATH": str(STAGED)}
+    command = sys.argv[sys.argv.index("--") + 1 :]
+    if command[0].endswith("mypy"):
+        command[1:1] = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
+    sys.exit(subprocess.run(command, cwd=STAGED, env=env, check=False).returncode)
