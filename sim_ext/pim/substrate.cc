@@ -1,0 +1,1 @@
+#include "pim/substrate.hh"
