@@ -1,0 +1,186 @@
+"""A number that knows its unit and where it comes from."""
+
+import math
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+Kind = Literal["measured", "paper", "derived", "fitted", "assumed"]
+
+# What one of each unit is in SI (or in plain counts); also the list of units that a file may use.
+UNITS: dict[str, float] = {
+    "GHz": 1e9,
+    "ns": 1e-9,
+    "GB/s": 1e9,
+    "GB": 1e9,
+    "B": 1,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "B/cycle": 1,
+    "bits": 1,
+    "cycles": 1,
+    "ratio": 1,
+    "cores": 1,
+    "slices": 1,
+    "channels": 1,
+    "arrays": 1,
+    "rows": 1,
+    "columns": 1,
+    "ways": 1,
+    "entries": 1,
+    "registers": 1,
+    "pipes": 1,
+    "tensors": 1,
+    "weights": 1,
+    "instr/cycle": 1,
+    "ops/cycle": 1,
+    "MAC/cycle": 1,
+    "FLOP/cycle": 1,
+    "FLOP/element": 1,
+    "TFLOP/s": 1e12,
+    "TOP/s": 1e12,
+    "SMs": 1,
+    "W": 1,
+}
+
+
+class Frozen(BaseModel):
+    """Base of everything read from a file: immutable, strict about types, closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class _Sourced(Frozen):
+    source: str
+    """Where the value comes from: a key of the file's `[sources]` table, or a citation in words."""
+    kind: Kind
+    """How the source knows it."""
+    note: str = ""
+    """Why this value, where the source alone does not say."""
+
+    @model_validator(mode="after")
+    def _has_provenance(self) -> Self:
+        if not self.source.strip():
+            raise ValueError("needs a source that is not empty")
+        if self.kind == "assumed" and not self.note.strip():
+            raise ValueError("is assumed, so it needs the reason in `note`")
+        return self
+
+
+class Quantity(_Sourced):
+    """A value with unit, source and kind. An assumed one carries its range `low` .. `high` and the reason."""
+
+    value: int | float
+    """In `unit`."""
+    unit: str
+    low: int | float | None = None
+    """Least plausible value, same unit."""
+    high: int | float | None = None
+    """Largest plausible value, same unit."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        numbers = [x for x in (self.low, self.value, self.high) if x is not None]
+        if not all(math.isfinite(x) for x in numbers):
+            raise ValueError("needs finite numbers")
+        if numbers != sorted(numbers):
+            raise ValueError(f"needs low <= value <= high, not {' <= '.join(f'{x:g}' for x in numbers)}")
+        if self.kind == "assumed" and (self.low is None or self.high is None):
+            raise ValueError("is assumed, so it needs its range `low` and `high`")
+        return self
+
+    @property
+    def si(self) -> float:
+        """The value in SI units (Hz, s, B, B/s, FLOP/s) or as a plain count."""
+        return self.value * UNITS[self.unit]
+
+    @property
+    def whole(self) -> int:
+        """The value of a field that is declared whole (entries, rows, cycles)."""
+        return int(self.value)
+
+    def __str__(self) -> str:
+        return f"{self.value:g} {self.unit}" if self.unit != "ratio" else f"{self.value:g}"
+
+
+class Choice(_Sourced):
+    """A design decision that is not a number, with its source."""
+
+    value: str | bool
+
+
+class Is:
+    """What a `Quantity` field allows: its unit, its bounds, whether it must be a whole number."""
+
+    def __init__(
+        self,
+        unit: str,
+        *,
+        above: float | None = None,
+        least: float | None = None,
+        most: float | None = None,
+        whole: bool = False,
+    ) -> None:
+        if unit not in UNITS:
+            raise KeyError(unit)
+        self.unit, self.above, self.least, self.most, self.whole = unit, above, least, most, whole
+
+    @property
+    def allowed(self) -> str:
+        """The rule in words."""
+        bounds = []
+        if self.above is not None:
+            bounds.append(f"above {self.above:g}")
+        if self.least is not None:
+            bounds.append(f"at least {self.least:g}")
+        if self.most is not None:
+            bounds.append(f"at most {self.most:g}")
+        number = "a whole number" if self.whole else "a number"
+        return " ".join([number, " and ".join(bounds), f"in {self.unit}"]).replace("  ", " ")
+
+    def check(self, quantity: Quantity) -> Quantity:
+        """Return `quantity`, or raise a ValueError that says what is allowed."""
+        if quantity.unit != self.unit:
+            raise ValueError(f"has the unit {quantity.unit!r}; allowed is {self.unit!r}")
+        for x in (quantity.low, quantity.value, quantity.high):
+            if x is None:
+                continue
+            outside = (
+                (self.above is not None and not x > self.above)
+                or (self.least is not None and x < self.least)
+                or (self.most is not None and x > self.most)
+            )
+            if outside or (self.whole and x != int(x)):
+                raise ValueError(f"is {x:g}; allowed is {self.allowed}")
+        return quantity
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"allOf": [handler(schema)], "unit": self.unit, "allowed": self.allowed}
+
+
+class OneOf:
+    """What a `Choice` field allows."""
+
+    def __init__(self, *values: str | bool) -> None:
+        self.values = values
+
+    def check(self, choice: Choice) -> Choice:
+        """Return `choice`, or raise a ValueError that lists what is allowed."""
+        if choice.value not in self.values:
+            raise ValueError(f"is {choice.value!r}; allowed are {', '.join(map(repr, self.values))}")
+        return choice
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"allOf": [handler(schema)], "allowed": list(self.values)}

@@ -1,0 +1,293 @@
+"""Machines as data: what a system file may say, field by field, with units and bounds.
+
+One file builds the machine of the fast engine and of gem5. Every number is a `Quantity`, so nothing here has
+a default: what a machine is, is written in its file (`systems/*.toml`).
+"""
+
+import hashlib
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import model_validator
+
+from sailsim import _core
+from sailsim.sim.quantity import Choice, Frozen, Is, OneOf, Quantity
+
+Cycles = Annotated[Quantity, Is("cycles", least=0, whole=True)]
+Latency = Annotated[Quantity, Is("ns", above=0)]
+Clock = Annotated[Quantity, Is("GHz", above=0)]
+Entries = Annotated[Quantity, Is("entries", least=1, whole=True)]
+Bandwidth = Annotated[Quantity, Is("GB/s", above=0)]
+BytesPerCycle = Annotated[Quantity, Is("B/cycle", above=0)]
+Share = Annotated[Quantity, Is("ratio", above=0, most=1)]
+Ways = Annotated[Quantity, Is("ways", least=1, whole=True)]
+Line = Annotated[Quantity, Is("B", least=16, most=256, whole=True)]
+Switch = Annotated[Choice, OneOf(True, False)]
+
+
+class Cores(Frozen):
+    """The host's cores. The analytic engine uses count, clock and peak rates; gem5 builds an O3 core of all."""
+
+    count: Annotated[Quantity, Is("cores", least=1, whole=True)]
+    clock: Clock
+    isa: Annotated[Choice, OneOf("armv8.2-a+dotprod")]
+    """What kernels may use: SDOT, but neither i8mm nor bf16."""
+    fetch_width: Annotated[Quantity, Is("instr/cycle", least=1, whole=True)]
+    issue_width: Annotated[Quantity, Is("ops/cycle", least=1, whole=True)]
+    """Rename, dispatch, issue and commit width."""
+    rob: Entries
+    iq: Entries
+    lq: Entries
+    sq: Entries
+    int_registers: Annotated[Quantity, Is("registers", least=33, whole=True)]
+    vector_registers: Annotated[Quantity, Is("registers", least=33, whole=True)]
+    load_latency: Cycles
+    vector_load_latency: Cycles
+    fma_latency: Cycles
+    table_latency: Cycles
+    """TBL of one or two registers."""
+    mispredict: Cycles
+    simd_pipes: Annotated[Quantity, Is("pipes", least=1, whole=True)]
+    simd_width: Annotated[Quantity, Is("bits", least=64, whole=True)]
+    int8_macs: Annotated[Quantity, Is("MAC/cycle", above=0)]
+    """Peak of one core with SDOT."""
+    fp32_flops: Annotated[Quantity, Is("FLOP/cycle", above=0)]
+    """Peak of one core; a fused multiply-add is two."""
+
+
+class Cache(Frozen):
+    """A private cache."""
+
+    size: Annotated[Quantity, Is("KiB", above=0)]
+    ways: Ways
+    line: Line
+    latency: Cycles
+    """Load to use, core cycles."""
+    mshrs: Entries
+
+
+class L2(Cache):
+    """The private second level, the core's gate to everything shared."""
+
+    bandwidth: BytesPerCycle
+    """What one core can read from it, per core cycle."""
+
+
+class LastLevel(Frozen):
+    """The shared cache: slices on a mesh."""
+
+    slices: Annotated[Quantity, Is("slices", least=1, most=64, whole=True)]
+    slice_size: Annotated[Quantity, Is("MiB", above=0)]
+    ways: Ways
+    line: Line
+    latency: Latency
+    """Load to use."""
+    clock: Clock
+    """Of the mesh and of the slices' SRAM."""
+    mshrs: Entries
+    """Transactions that one slice tracks."""
+    core_bandwidth: BytesPerCycle
+    """What one core can read from it, per core cycle."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all slices."""
+        return self.slices.whole * int(self.slice_size.si)
+
+
+class Memory(Frozen):
+    """DRAM behind all slices and cores: one pool of bandwidth, shared max-min fair by what asks for it."""
+
+    type: Annotated[Choice, OneOf("ddr4-3200", "ddr4-2933", "ddr5-4800")]
+    channels: Annotated[Quantity, Is("channels", least=1, whole=True)]
+    peak_bandwidth: Bandwidth
+    """All channels, on the pins."""
+    read_bandwidth: Bandwidth
+    """What reading threads on all cores reach together."""
+    write_bandwidth: Bandwidth
+    """What writing threads on all cores reach together."""
+    latency: Latency
+    """Load to use."""
+    stream_share: Share
+    """Share of the peak that the PIM units' weight streams reach."""
+    core_share: Share
+    """Share of the peak that the cores' reads (KV cache, embedding rows) reach."""
+    write_share: Share
+    """Share of the peak that written bytes get."""
+
+
+class Host(Frozen):
+    """What the software on the cores costs around the PIM units."""
+
+    simd_share: Share
+    """Share of the peak fp32 rate that norm, RoPE, softmax, attention and quantization reach."""
+    barrier: Latency
+    """One level of the tree in which the threads of an operation meet."""
+    submit: Latency
+    """Preparing one descriptor and handing it to a unit with LUTMM; a thread's submissions follow each other."""
+    poll: Latency
+    """From a unit's completion record to the core that waits for it, and the time to read one record."""
+    quantize_flops: Annotated[Quantity, Is("FLOP/element", above=0)]
+    """Quantizing one activation on the cores."""
+    convert_flops: Annotated[Quantity, Is("FLOP/element", above=0)]
+    """Converting and scaling one integer accumulator on the cores."""
+
+
+class Pim(Frozen):
+    """The PIM unit beside each LLC slice: C-SRAM arrays and a data feeding module (DFM)."""
+
+    enabled: bool
+    """false: the same machine without C-SRAM, which is the baseline."""
+    substrate: Annotated[Choice, OneOf("row_dfm", "bit_serial", "bit_parallel")]
+    """Which table of costs the arrays follow."""
+    arrays: Annotated[Quantity, Is("arrays", least=1, most=4096, whole=True)]
+    """Per slice, in lockstep."""
+    rows: Annotated[Quantity, Is("rows", least=4, most=4096, whole=True)]
+    cols: Annotated[Quantity, Is("columns", least=8, most=4096, whole=True)]
+    clock: Clock
+    """Of the C-SRAM and the DFM: every cycle of a tile's timing."""
+    port: BytesPerCycle
+    """Slice port of the unit, per C-SRAM cycle."""
+    accumulator: Annotated[Quantity, Is("bits", least=16, most=64, whole=True)]
+    prt_entries: Annotated[Quantity, Is("entries", least=0, whole=True)]
+    """Pattern reuse table of a DFM; 0 is none."""
+    prt_policy: Annotated[Choice, OneOf("lru", "fifo", "direct")]
+    t_zero: Cycles
+    """Cycles that the all-zero pattern takes."""
+    t_prt: Cycles
+    """Cycles that a PRT hit takes."""
+    double_buffer: Switch
+    """Whether the next group's weights load while this one is worked on."""
+    convert: Annotated[Choice, OneOf("memory", "cores")]
+    """Where integer sums become scaled fp32."""
+    nbw: Annotated[Quantity, Is("weights", least=1, most=6, whole=True)]
+    """Weights of a group, where a run does not say."""
+    mshrs: Entries
+    """Lines that one unit has under way to DRAM."""
+    queue: Entries
+    """Descriptors that one unit holds."""
+    unit_cache: Annotated[Quantity, Is("KiB", above=0)]
+    """The small coherent cache between a unit and its slice (gem5)."""
+    prefetch_depth: Annotated[Quantity, Is("tensors", least=0, whole=True)]
+    """How many tensors ahead weights stream into the LLC; 0: only as the tile asks."""
+    prefetch_share: Annotated[Quantity, Is("ratio", least=0, most=1)]
+    """Share of the LLC that waiting weights may take."""
+
+
+class _Described(Frozen):
+    """What every machine has."""
+
+    format: Literal[1]
+    """Version of this layout."""
+    name: str
+    title: str
+    extends: tuple[str, ...] = ()
+    """The files that this one was built on, nearest first (filled when the file is read)."""
+    sources: dict[str, str]
+    """Citations that quantities refer to by key."""
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything the machine is, for keys of results (names and notes do not count)."""
+        content = self.model_dump_json(exclude={"name", "title", "extends", "sources"}, by_alias=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def citation(self, source: str) -> str:
+        """The full citation behind a quantity's `source`."""
+        return self.sources.get(source, source)
+
+
+class System(_Described):
+    """A CPU server, with PIM units (`pim`) or without."""
+
+    kind: Literal["cpu"]
+    cores: Cores
+    l1i: Cache
+    l1d: Cache
+    l2: L2
+    llc: LastLevel
+    memory: Memory
+    host: Host
+    pim: Pim | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        memory = self.memory
+        if memory.read_bandwidth.value > memory.peak_bandwidth.value:
+            raise ValueError(
+                f"memory.read_bandwidth is {memory.read_bandwidth}; allowed is at most the peak, "
+                f"{memory.peak_bandwidth}"
+            )
+        if self.pim is not None and hasattr(_core, "plan_tile"):
+            # The widths of an ordinary tile; a run's own widths are checked when it is timed.
+            try:
+                _core.plan_tile(
+                    self.slice_config(), k=4096, n=4096, batch=1, wbits=4, value_bits=4, abits=8,
+                    nbw=self.pim.nbw.whole, group_size=0,
+                )  # fmt: skip
+            except ValueError as error:
+                raise ValueError(f"pim does not fit: {error}") from None
+        return self
+
+    @property
+    def has_pim(self) -> bool:
+        """Whether GEMVs can go to PIM units on this machine."""
+        return self.pim is not None and self.pim.enabled
+
+    def baseline(self) -> "System":
+        """The same machine with its PIM units switched off."""
+        if not self.has_pim:
+            return self
+        assert self.pim is not None
+        return self.model_copy(update={"pim": self.pim.model_copy(update={"enabled": False})})
+
+    def slice_config(self, **overrides: Any) -> "_core.SliceConfig":
+        """The C++ core's view of one PIM unit.
+
+        `overrides` replace single fields of `SliceConfig`; `substrate` may be a name.
+
+        Raises:
+            ValueError: the machine has no PIM section, or a field is out of range.
+        """
+        pim = self.pim
+        if pim is None:
+            raise ValueError(f"system {self.name!r} has no [pim] section")
+        fields: dict[str, Any] = {
+            "rows": pim.rows.whole,
+            "cols": pim.cols.whole,
+            "arrays": pim.arrays.whole,
+            "slices": self.llc.slices.whole,
+            "port_bytes": pim.port.whole,
+            "accumulator_bits": pim.accumulator.whole,
+            "prt_entries": pim.prt_entries.whole,
+            "prt_policy": pim.prt_policy.value,
+            "t_zero": pim.t_zero.whole,
+            "t_prt": pim.t_prt.whole,
+            "double_buffer": pim.double_buffer.value,
+            "substrate": pim.substrate.value,
+            "convert_in_memory": pim.convert.value == "memory",
+        }
+        fields.update(overrides)
+        if isinstance(fields["substrate"], str):
+            fields["substrate"] = _core.substrate(fields["substrate"])
+        config = _core.SliceConfig(**fields)
+        config.validate()
+        return config
+
+
+class Card(_Described):
+    """A GPU as a baseline needs it."""
+
+    kind: Literal["gpu"]
+    memory_bandwidth: Bandwidth
+    memory_size: Annotated[Quantity, Is("GB", above=0)]
+    fp16_flops: Annotated[Quantity, Is("TFLOP/s", above=0)]
+    """Dense, tensor cores."""
+    fp32_flops: Annotated[Quantity, Is("TFLOP/s", above=0)]
+    int8_ops: Annotated[Quantity, Is("TOP/s", above=0)]
+    """Dense; tensor cores where they have int8."""
+    sms: Annotated[Quantity, Is("SMs", least=1, whole=True)]
+    clock: Clock
+    """Boost."""
+    l2: Annotated[Quantity, Is("MiB", above=0)]
+    tdp: Annotated[Quantity, Is("W", above=0)]
