@@ -1,0 +1,43 @@
+"""Models, weight formats, decode-step graphs, GGUF files and real activations.
+
+``load_model`` and ``weight_format`` give the two inputs of ``decode_step``; ``Activations`` gives the bits
+that the PIM sees. docs/models.md explains the data and its sources.
+"""
+
+from sailsim.workloads.formats import (
+    TENSOR_FORMATS,
+    TensorFormat,
+    WeightFormat,
+    format_names,
+    uniform_format,
+    weight_format,
+)
+from sailsim.workloads.forward import forward
+from sailsim.workloads.gguf_file import GgufFile, GgufModel, open_gguf, tensor_bytes
+from sailsim.workloads.graph import Op, decode_step, prefill_step
+from sailsim.workloads.model import ROLES, Linear, ModelSpec, Role, load_model, model_names
+from sailsim.workloads.tokenizer import Tokenizer
+
+__all__ = [
+    "ROLES",
+    "TENSOR_FORMATS",
+    "GgufFile",
+    "GgufModel",
+    "Linear",
+    "ModelSpec",
+    "Op",
+    "Role",
+    "TensorFormat",
+    "Tokenizer",
+    "WeightFormat",
+    "decode_step",
+    "format_names",
+    "forward",
+    "load_model",
+    "model_names",
+    "open_gguf",
+    "prefill_step",
+    "tensor_bytes",
+    "uniform_format",
+    "weight_format",
+]

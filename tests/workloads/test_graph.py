@@ -1,0 +1,106 @@
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sailsim.errors import SailsimError
+from sailsim.workloads import (
+    decode_step,
+    load_model,
+    model_names,
+    prefill_step,
+    uniform_format,
+    weight_format,
+)
+
+MODELS = st.sampled_from(model_names())
+
+
+def total(ops, field, kind=None):
+    return sum(getattr(op, field) for op in ops if kind in (None, op.kind))
+
+
+@settings(max_examples=20, deadline=None)
+@given(name=MODELS, batch=st.integers(1, 64), context=st.integers(1, 8192), wbits=st.integers(1, 8))
+def test_a_decode_step_reads_every_weight_once(name, batch, context, wbits):
+    model, fmt = load_model(name), uniform_format(wbits, 32)
+    ops = decode_step(model, fmt, batch, context)
+    weights = sum(linear.params for linear in model.linears())
+    assert total(ops, "weight_bytes", "gemv") == weights * fmt.bits_per_weight / 8
+    assert total(ops, "macs", "gemv") == batch * weights
+    assert total(ops, "weight_bytes", "elementwise") == 4 * model.norm_params
+    row = model.d_model * (wbits + 0.5) / 8
+    assert total(ops, "weight_bytes", "embedding") == pytest.approx(batch * row)
+
+
+@settings(max_examples=20, deadline=None)
+@given(name=MODELS, batch=st.integers(1, 64), context=st.integers(1, 8192))
+def test_attention_reads_the_whole_cache_and_writes_one_token(name, batch, context):
+    model = load_model(name)
+    ops = decode_step(model, weight_format("q8_0"), batch, context)
+    assert total(ops, "kv_bytes") == model.kv_bytes_per_token() * batch * (context + 1)
+    assert total(ops, "macs", "attention") == model.n_layers * 2 * model.d_attn * context * batch
+    assert {op.layer for op in ops if op.kind == "attention"} == set(range(model.n_layers))
+
+
+@settings(max_examples=20, deadline=None)
+@given(name=MODELS, prompt=st.integers(1, 64))
+def test_a_prefill_does_the_work_of_its_decode_steps(name, prompt):
+    model, fmt = load_model(name), weight_format("f16")
+    prefill = prefill_step(model, fmt, prompt)
+    steps = [decode_step(model, fmt, 1, context) for context in range(1, prompt + 1)]
+    assert total(prefill, "macs", "attention") == sum(total(step, "macs", "attention") for step in steps)
+    blocks = sum(linear.params for linear in model.linears()) - model.head.params
+    assert total(prefill, "macs", "gemv") == prompt * blocks + model.head.params
+    assert total(prefill, "weight_bytes", "gemv") == total(steps[0], "weight_bytes", "gemv")
+    assert total(prefill, "kv_bytes") == 2 * prompt * model.kv_bytes_per_token()
+
+
+def test_one_block_in_order():
+    model = load_model("llama-2-7b")
+    ops = decode_step(model, uniform_format(4, 32), 1, 512)
+    assert ops[0].kind == "embedding"
+    assert [op.name.removeprefix("blk.0.") for op in ops[1:13]] == [
+        "attn_norm", "attn_q", "attn_k", "attn_v", "rope", "attention", "attn_output", "ffn_norm",
+        "ffn_gate", "ffn_up", "ffn_act", "ffn_down",
+    ]  # fmt: skip
+    assert [op.name for op in ops[-3:]] == ["output_norm", "output", "sample"]
+    assert Counter(op.kind for op in ops) == {
+        "gemv": 225, "elementwise": 32 * 4 + 1, "attention": 32, "embedding": 1, "sampling": 1,
+    }  # fmt: skip
+
+
+def test_flops_of_a_block_by_hand():
+    ops = {op.name: op for op in decode_step(load_model("llama-2-7b"), uniform_format(4, 32), 2, 100)}
+    assert ops["blk.0.rope"].flops == 2 * 6 * (4096 + 4096) // 2
+    assert ops["blk.0.attention"].flops == 2 * (6 * 32 * 100 + 3 * 4096)
+    assert ops["blk.0.ffn_act"].flops == 2 * 8 * 11008
+    assert ops["blk.0.attn_norm"].flops == 2 * 8 * 4096
+    assert ops["sample"].flops == 2 * 32000
+
+
+def test_grouped_heads_shrink_the_cache_not_the_work():
+    wide, grouped = load_model("llama-7b"), load_model("llama-3-8b")
+    fmt = uniform_format(4, 32)
+    attention = [
+        next(op for op in decode_step(m, fmt, 1, 256) if op.kind == "attention") for m in (wide, grouped)
+    ]
+    assert attention[0].kv_bytes == 4 * attention[1].kv_bytes
+    assert attention[0].macs == attention[1].macs
+
+
+def test_a_mix_carries_each_tensors_width():
+    ops = {op.name: op for op in decode_step(load_model("llama-2-7b"), weight_format("q4_k_m"), 1, 1)}
+    assert (ops["blk.0.attn_v"].wbits, ops["blk.0.attn_v"].group_size) == (6, 16)
+    assert (ops["blk.0.attn_q"].wbits, ops["blk.0.attn_q"].group_size) == (4, 32)
+    assert ops["output"].weights_key == "output.weight"
+
+
+@pytest.mark.parametrize(("batch", "context"), [(0, 1), (1, 0), (-3, 5)])
+def test_sizes_below_one_are_refused(batch, context):
+    model, fmt = load_model("gemma-2b"), weight_format("q4_0")
+    with pytest.raises(SailsimError, match="allowed is 1 or more"):
+        decode_step(model, fmt, batch, context)
+    with pytest.raises(SailsimError, match="allowed is 1 or more"):
+        prefill_step(model, fmt, context, batch)

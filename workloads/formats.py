@@ -1,0 +1,336 @@
+"""Weight formats: how many bytes a tensor has, and how its codes read as integers.
+
+Block layouts are those of ggml (``ggml-common.h``, as tabulated in the package ``gguf``); the mixes of
+types over a model follow the rules of llama.cpp's quantizer (``src/llama-quant.cpp``, dense models
+without an importance matrix). The tests compare the resulting bits per weight with the tables that
+llama.cpp publishes in ``tools/quantize/README.md``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Literal
+
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+from sailsim.errors import SailsimError
+from sailsim.workloads.model import Linear, ModelSpec, load_model
+
+CodeKind = Literal["twos", "offset", "ternary", "codebook"]
+
+GGML_SOURCE = "ggml block layouts (ggml-common.h), sizes as in the package gguf, constants.GGML_QUANT_SIZES"
+MIX_SOURCE = "llama.cpp src/llama-quant.cpp, rules for dense models without importance matrix"
+
+
+@dataclass(frozen=True)
+class TensorFormat:
+    """Format of one tensor.
+
+    ``block`` weights along K take ``block_bytes`` bytes. On the PIM a weight is a code of ``wbits`` bits
+    read as ``code`` says, with one scale (and, if ``minimum``, one minimum) for ``group_size`` weights.
+    ``wbits`` is None where no scalar code of at most 8 bits exists: floats, and the grid formats whose one
+    code stands for several weights. ``group_size`` 0 is one scale for a whole column.
+    """
+
+    name: str
+    block: int
+    block_bytes: int
+    wbits: int | None
+    group_size: int
+    code: CodeKind | None
+    minimum: bool
+    source: str
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Stored bits of one weight, its share of the scales included."""
+        return 8 * self.block_bytes / self.block
+
+    def bytes(self, k: int, n: int) -> int:
+        """Stored bytes of a (k, n) matrix: n columns of whole blocks along K."""
+        return ceil(k / self.block) * self.block_bytes * n
+
+    def column_bytes(self, k: int) -> int:
+        """Stored bytes of one column of k weights by itself, such as a token's embedding."""
+        return self.bytes(k, 1)
+
+
+@dataclass(frozen=True)
+class UniformFormat(TensorFormat):
+    """Codes of ``wbits`` bits and one fp16 scale per ``group_size`` weights of a column."""
+
+    def bytes(self, k: int, n: int) -> int:
+        """Packed rows of codes, each padded to a byte, and the scales, as a PIM tile stores them."""
+        assert self.wbits is not None
+        return k * ceil(n * self.wbits / 8) + self._scale_bytes(k) * n
+
+    def column_bytes(self, k: int) -> int:
+        """The codes of the column packed along it, and its scales."""
+        assert self.wbits is not None
+        return ceil(k * self.wbits / 8) + self._scale_bytes(k)
+
+    def _scale_bytes(self, k: int) -> int:
+        """Bytes of the scales of one column of k weights."""
+        return 2 * (ceil(k / self.group_size) if self.group_size else 1)
+
+
+# name -> (wbits, weights per scale, code, minimum); None: no scalar code (see TensorFormat.wbits).
+_PIM_VIEW: dict[str, tuple[int, int, CodeKind, bool] | None] = {
+    "F32": None,
+    "F16": None,
+    "BF16": None,
+    "Q4_0": (4, 32, "offset", False),
+    "Q4_1": (4, 32, "offset", True),
+    "Q5_0": (5, 32, "offset", False),
+    "Q5_1": (5, 32, "offset", True),
+    "Q8_0": (8, 32, "twos", False),
+    "Q2_K": (2, 16, "offset", True),
+    "Q3_K": (3, 16, "offset", False),
+    "Q4_K": (4, 32, "offset", True),
+    "Q5_K": (5, 32, "offset", True),
+    "Q6_K": (6, 16, "offset", False),
+    "IQ4_NL": (4, 32, "codebook", False),
+    "IQ4_XS": (4, 32, "codebook", False),
+    "MXFP4": (4, 32, "codebook", False),
+    "TQ1_0": (2, 256, "ternary", False),
+    "TQ2_0": (2, 256, "ternary", False),
+    "IQ1_S": None,
+    "IQ1_M": None,
+    "IQ2_XXS": None,
+    "IQ2_XS": None,
+    "IQ2_S": None,
+    "IQ3_XXS": None,
+    "IQ3_S": None,
+}
+
+
+def _ggml(name: str) -> TensorFormat:
+    block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[name]]
+    view = _PIM_VIEW[name]
+    if view is None:
+        return TensorFormat(name.lower(), block, block_bytes, None, 0, None, False, GGML_SOURCE)
+    return TensorFormat(name.lower(), block, block_bytes, *view, GGML_SOURCE)
+
+
+TENSOR_FORMATS: Mapping[str, TensorFormat] = {name.lower(): _ggml(name) for name in _PIM_VIEW}
+"""Formats of single tensors by ggml's type name in lower case."""
+
+# What the quantizer falls back to where a tensor's K is no whole number of blocks.
+_FALLBACK = {
+    "iq4_xs": "iq4_nl",
+    "q2_k": "q4_0",
+    "q3_k": "q4_0",
+    "tq1_0": "q4_0",
+    "tq2_0": "q4_0",
+    "q4_k": "q5_0",
+    "q5_k": "q5_1",
+    "q6_k": "q8_0",
+}
+
+Layers = Literal["all", "first2", "first4", "sixteenth", "eighth", "spread"]
+
+
+def _selected(layers: Layers, i: int, n: int) -> bool:
+    """Whether block i of n belongs to the set that a rule names."""
+    match layers:
+        case "all":
+            return True
+        case "first2":
+            return i < 2
+        case "first4":
+            return i < 4
+        case "sixteenth":
+            return i < n // 16
+        case "eighth":
+            return i < n // 8
+        case "spread":  # the first and last eighth, and every third block between them
+            return i < n // 8 or i >= 7 * n // 8 or (i - n // 8) % 3 == 2
+
+
+@dataclass(frozen=True)
+class Rule:
+    """In the blocks that ``layers`` selects, tensors of ``kind`` take ``type`` (first match wins)."""
+
+    kind: Literal["attn_v", "attn_output", "ffn_down"]
+    type: str
+    layers: Layers = "all"
+    min_gqa: int = 1
+
+
+@dataclass(frozen=True)
+class WeightFormat:
+    """Format of a whole model: one base type, rules for single tensors, or the types of a given file.
+
+    ``tensors`` (of a GGUF) decides alone where it is not empty. ``bits_per_weight`` of a mix depends on
+    the model: the property gives the one of Llama-2-7B, ``model_bits_per_weight`` that of a model.
+    """
+
+    name: str
+    base: TensorFormat
+    source: str
+    rules: tuple[Rule, ...] = ()
+    is_mix: bool = False
+    tensors: Mapping[str, TensorFormat] = field(default_factory=dict, hash=False)
+
+    @property
+    def wbits(self) -> int | None:
+        """Code width of the base type on the PIM; None if it has no scalar code."""
+        return self.base.wbits
+
+    @property
+    def group_size(self) -> int:
+        """Weights of one scale of the base type; 0 is a whole column."""
+        return self.base.group_size
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Stored bits of a weight, scales included; of a mix, for the shapes of Llama-2-7B."""
+        if self.is_mix:
+            return self.model_bits_per_weight(load_model("llama-2-7b"))
+        return self.base.bits_per_weight
+
+    def tensor(self, linear: Linear, model: ModelSpec) -> TensorFormat:
+        """Format of one weight matrix of ``model``."""
+        if self.tensors:
+            return self._stored(linear.name)
+        if not self.is_mix:
+            return self.base
+        kind = linear.name.split(".")[-1]
+        if linear.role == "head":
+            return self._fitting(self._head_type(model), linear.k)
+        return self._fitting(self._block_type(kind, linear.layer, model), linear.k)
+
+    def embedding(self, model: ModelSpec) -> TensorFormat:
+        """Format of the embedding table, (vocab, d_model) with blocks along d_model."""
+        if self.tensors:
+            return self._stored("token_embd")
+        if not self.is_mix:
+            return self.base
+        return self._fitting(
+            self._head_type(model) if model.tied_embeddings else self.base.name, model.d_model
+        )
+
+    def model_bytes(self, model: ModelSpec) -> int:
+        """Stored bytes of all parameters; norms and extras are fp32, as llama.cpp keeps them."""
+        total = sum(self.tensor(linear, model).bytes(linear.k, linear.n) for linear in model.linears())
+        if not model.tied_embeddings:
+            total += self.embedding(model).bytes(model.d_model, model.vocab)
+        return total + 4 * (model.norm_params + model.extra_params)
+
+    def model_bits_per_weight(self, model: ModelSpec) -> float:
+        """Mean stored bits of a parameter of ``model``."""
+        return 8 * self.model_bytes(model) / model.n_params
+
+    def _stored(self, name: str) -> TensorFormat:
+        if name not in self.tensors:
+            raise SailsimError(
+                f"format {self.name} has no tensor {name!r}, allowed is the model of that file"
+            )
+        return self.tensors[name]
+
+    def _head_type(self, model: ModelSpec) -> str:
+        if self.base.name == "q8_0" or model.d_model % self.base.block:
+            return "q8_0"
+        return "q6_k"
+
+    def _block_type(self, kind: str, layer: int, model: ModelSpec) -> str:
+        # The fused matrix of Q, K and V follows the rules of V.
+        kind = "attn_v" if kind == "attn_qkv" else kind
+        chosen = self.base.name
+        for rule in self.rules:
+            if (
+                rule.kind == kind
+                and model.gqa >= rule.min_gqa
+                and _selected(rule.layers, layer, model.n_layers)
+            ):
+                chosen = rule.type
+                break
+        # llama.cpp treats 80 blocks as "the 70B model", whose small V gets at least five bits.
+        if kind == "attn_v" and model.n_layers == 80 and chosen in ("q3_k", "q4_k"):
+            chosen = "q5_k"
+        return chosen
+
+    @staticmethod
+    def _fitting(name: str, k: int) -> TensorFormat:
+        """The type, or its fallback where K is no whole number of blocks, or fp16 where none fits."""
+        for candidate in (name, _FALLBACK.get(name, "f16"), "f16"):
+            if k % TENSOR_FORMATS[candidate].block == 0:
+                return TENSOR_FORMATS[candidate]
+        raise AssertionError("fp16 has blocks of one weight")
+
+
+_MIX_RULES: dict[str, tuple[str, tuple[Rule, ...]]] = {
+    "q2_k": (
+        "q2_k",
+        (
+            Rule("attn_v", "q4_k", min_gqa=4),
+            Rule("attn_v", "q3_k"),
+            Rule("attn_output", "q3_k"),
+            Rule("ffn_down", "q3_k"),
+        ),
+    ),
+    "q3_k_s": ("q3_k", ()),
+    "q3_k_m": (
+        "q3_k",
+        (
+            Rule("attn_v", "q5_k", "first2"),
+            Rule("attn_v", "q4_k"),
+            Rule("attn_output", "q4_k"),
+            Rule("ffn_down", "q5_k", "sixteenth"),
+            Rule("ffn_down", "q4_k"),
+        ),
+    ),
+    "q3_k_l": ("q3_k", (Rule("attn_v", "q5_k"), Rule("attn_output", "q5_k"), Rule("ffn_down", "q5_k"))),
+    "q4_0": ("q4_0", ()),
+    "q4_1": ("q4_1", ()),
+    "q4_k_s": ("q4_k", (Rule("attn_v", "q5_k", "first4"), Rule("ffn_down", "q5_k", "eighth"))),
+    "q4_k_m": ("q4_k", (Rule("attn_v", "q6_k", "spread"), Rule("ffn_down", "q6_k", "spread"))),
+    "q5_0": ("q5_0", ()),
+    "q5_1": ("q5_1", ()),
+    "q5_k_s": ("q5_k", ()),
+    "q5_k_m": ("q5_k", (Rule("attn_v", "q6_k", "spread"), Rule("ffn_down", "q6_k", "spread"))),
+    "q6_k": ("q6_k", ()),
+    "q8_0": ("q8_0", ()),
+    "iq4_nl": ("iq4_nl", (Rule("attn_v", "q5_k", min_gqa=4), Rule("ffn_down", "q5_k", "eighth"))),
+    "iq4_xs": ("iq4_xs", (Rule("attn_v", "q5_k", min_gqa=4), Rule("ffn_down", "q5_k", "eighth"))),
+}
+
+_FLOATS = ("f32", "f16", "bf16")
+
+
+def format_names() -> list[str]:
+    """Names that ``weight_format`` takes, sorted."""
+    return sorted([*_MIX_RULES, *_FLOATS])
+
+
+def weight_format(name: str) -> WeightFormat:
+    """A llama.cpp format by its name in any case, e.g. ``q4_k_m``, ``q8_0``, ``f16``.
+
+    Raises SailsimError for an unknown name.
+    """
+    key = name.lower()
+    if key in _FLOATS:
+        return WeightFormat(key, TENSOR_FORMATS[key], GGML_SOURCE)
+    if key in _MIX_RULES:
+        base, rules = _MIX_RULES[key]
+        return WeightFormat(key, TENSOR_FORMATS[base], MIX_SOURCE, rules, is_mix=True)
+    raise SailsimError(f"format is {name!r}, allowed is one of {', '.join(format_names())}")
+
+
+def uniform_format(wbits: int, group_size: int) -> WeightFormat:
+    """Every matrix in ``wbits``-bit codes with one fp16 scale per ``group_size`` weights along K.
+
+    ``wbits + 16 / group_size`` bits a weight; ``group_size`` 0 is one scale a column (0 bits a weight,
+    counted exactly in the bytes). Raises SailsimError outside wbits 1..8, group_size 0..65535.
+    """
+    if not 1 <= wbits <= 8:
+        raise SailsimError(f"wbits is {wbits!r}, allowed is 1..8")
+    if not 0 <= group_size <= 65535:
+        raise SailsimError(f"group_size is {group_size!r}, allowed is 0 (a whole column) .. 65535")
+    name = f"w{wbits}g{group_size}" if group_size else f"w{wbits}"
+    source = "derived: wbits + 16 / group_size bits a weight, one fp16 scale a group (docs/contract.md)"
+    # One block of 8 groups is a whole number of bytes for every width.
+    block = 8 * max(group_size, 1)
+    scales = 16 if group_size else 0
+    base = UniformFormat(name, block, block * wbits // 8 + scales, wbits, group_size, "twos", False, source)
+    return WeightFormat(name, base, source)

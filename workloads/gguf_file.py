@@ -1,0 +1,379 @@
+"""GGUF files: shapes, formats and bytes of every tensor, read without trusting any length in the file.
+
+The header is parsed here, each count and length checked against the file's size before it is used, so
+that a damaged file ends in one sentence and never in a large allocation. Tensor data stay memory-mapped
+until asked for; the package ``gguf`` dequantizes them. The layout is ggml's ``docs/gguf.md``, version 2
+and 3, little endian.
+"""
+
+import hashlib
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+from gguf.quants import dequantize
+
+from sailsim.errors import SailsimError
+from sailsim.workloads.formats import GGML_SOURCE, TENSOR_FORMATS, TensorFormat, WeightFormat
+from sailsim.workloads.model import ModelSpec
+
+MAGIC = b"GGUF"
+VERSIONS = (2, 3)
+ARCHITECTURES = ("llama", "gemma", "phi3", "qwen2")
+MAX_DIMS = 4
+DEFAULT_ALIGNMENT = 32
+
+_STRING, _ARRAY = 8, 9
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+# The least bytes that a key-value pair (length, type, one byte) and a tensor entry can take.
+_MIN_PAIR_BYTES, _MIN_TENSOR_BYTES = 13, 32
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor of a file: ``shape`` as ggml writes it, K first; ``offset`` and ``n_bytes`` in the file."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    offset: int
+    n_bytes: int
+
+    @property
+    def n_elements(self) -> int:
+        """Number of weights."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class _LazyArray:
+    """An array of the header, decoded when asked for: vocabularies are large and rarely needed."""
+
+    item_type: int
+    count: int
+    offset: int
+
+
+class _Cursor:
+    """Reads little-endian values and refuses to step over the end of the file."""
+
+    def __init__(self, path: Path, data: memoryview) -> None:
+        self.path, self.data, self.at = path, data, 0
+
+    def fail(self, field: str, value: object, allowed: str) -> SailsimError:
+        return SailsimError(f"GGUF file {self.path}: {field} is {value!r}, allowed is {allowed}")
+
+    @property
+    def left(self) -> int:
+        return len(self.data) - self.at
+
+    def skip(self, count: int, field: str) -> int:
+        """Moves over ``count`` bytes and returns where they start."""
+        if count > self.left:
+            raise self.fail(
+                f"{field} at byte {self.at}", f"{count} bytes", f"at most the {self.left} bytes left"
+            )
+        start = self.at
+        self.at += count
+        return start
+
+    def scalar(self, code: str, field: str) -> Any:
+        start = self.skip(struct.calcsize("<" + code), field)
+        return struct.unpack_from("<" + code, self.data, start)[0]
+
+    def text(self, field: str) -> str:
+        length = self.scalar("Q", f"the length of {field}")
+        start = self.skip(length, field)
+        try:
+            return bytes(self.data[start : start + length]).decode("utf-8")
+        except UnicodeDecodeError:
+            raise self.fail(field, bytes(self.data[start : start + min(length, 16)]), "UTF-8 text") from None
+
+    def count(self, field: str, least_bytes: int) -> int:
+        """A count of entries that take at least ``least_bytes`` each."""
+        value: int = self.scalar("Q", field)
+        if value * least_bytes > self.left:
+            raise self.fail(field, value, f"at most {self.left // least_bytes} in the {self.left} bytes left")
+        return value
+
+    def value(self, kind: int, field: str) -> Any:
+        if kind == _STRING:
+            return self.text(field)
+        if kind == _ARRAY:
+            return self.array(field)
+        if kind not in _SCALARS:
+            raise self.fail(f"the type of {field}", kind, "a GGUF value type 0..12")
+        return self.scalar(_SCALARS[kind], field)
+
+    def array(self, field: str) -> _LazyArray:
+        kind = self.scalar("I", f"the item type of {field}")
+        if kind != _STRING and kind not in _SCALARS:
+            raise self.fail(f"the item type of {field}", kind, "a scalar or string type")
+        size = 8 if kind == _STRING else struct.calcsize("<" + _SCALARS[kind])
+        count = self.count(f"the length of {field}", size)
+        array = _LazyArray(kind, count, self.at)
+        if kind == _STRING:
+            for _ in range(count):
+                self.skip(self.scalar("Q", f"a string length in {field}"), f"a string in {field}")
+        else:
+            self.skip(count * size, field)
+        return array
+
+
+class GgufFile:
+    """The header of one GGUF file and access to its tensors.
+
+    ``path`` as given; ``tensors`` by name in file order. Raises SailsimError if the file is not a sound GGUF.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            size = self.path.stat().st_size
+            if size < 24:
+                raise SailsimError(
+                    f"GGUF file {self.path}: its size is {size} bytes, allowed is at least 24 (a header)"
+                )
+            self._data: npt.NDArray[np.uint8] = np.memmap(self.path, dtype=np.uint8, mode="r")
+            self._view: memoryview = self._data.data
+        except OSError as error:
+            raise SailsimError(
+                f"GGUF file {self.path} cannot be read ({error}), allowed is a readable file"
+            ) from error
+        self._values: dict[str, Any] = {}
+        self.tensors: dict[str, TensorInfo] = {}
+        self._parse(_Cursor(self.path, self._view))
+
+    def _parse(self, cursor: _Cursor) -> None:
+        magic = bytes(cursor.data[:4])
+        cursor.skip(4, "the magic")
+        if magic != MAGIC:
+            raise cursor.fail("the magic", magic, f"{MAGIC!r}")
+        version = cursor.scalar("I", "the version")
+        if version not in VERSIONS:
+            raise cursor.fail("the version", version, "2 or 3, little endian")
+        n_tensors = cursor.count("the tensor count", _MIN_TENSOR_BYTES)
+        n_values = cursor.count("the key count", _MIN_PAIR_BYTES)
+        for index in range(n_values):
+            key = cursor.text(f"key {index}")
+            if key in self._values:
+                raise cursor.fail("a key", key, "each key once")
+            self._values[key] = cursor.value(cursor.scalar("I", f"the type of {key}"), key)
+        alignment = self._values.get("general.alignment", DEFAULT_ALIGNMENT)
+        if type(alignment) is not int or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
+            raise cursor.fail("general.alignment", alignment, "a power of two up to 2**20")
+        entries = [self._tensor_entry(cursor, index) for index in range(n_tensors)]
+        start = -(-cursor.at // alignment) * alignment
+        for name, shape, kind, offset in entries:
+            self._add_tensor(cursor, name, shape, kind, start, offset, alignment)
+
+    @staticmethod
+    def _tensor_entry(cursor: _Cursor, index: int) -> tuple[str, tuple[int, ...], int, int]:
+        name = cursor.text(f"the name of tensor {index}")
+        n_dims = cursor.scalar("I", f"the dimension count of {name}")
+        if not 1 <= n_dims <= MAX_DIMS:
+            raise cursor.fail(f"the dimension count of {name}", n_dims, f"1..{MAX_DIMS}")
+        shape = tuple(cursor.scalar("Q", f"a dimension of {name}") for _ in range(n_dims))
+        kind = cursor.scalar("I", f"the type of {name}")
+        offset = cursor.scalar("Q", f"the offset of {name}")
+        return name, shape, kind, offset
+
+    def _add_tensor(
+        self,
+        cursor: _Cursor,
+        name: str,
+        shape: tuple[int, ...],
+        kind: int,
+        start: int,
+        offset: int,
+        alignment: int,
+    ) -> None:
+        size = len(cursor.data)
+        if name in self.tensors:
+            raise cursor.fail("a tensor name", name, "each name once")
+        try:
+            ggml_type = GGMLQuantizationType(kind)
+            block, block_bytes = GGML_QUANT_SIZES[ggml_type]
+        except (ValueError, KeyError):
+            raise cursor.fail(f"the type of {name}", kind, "a tensor type of ggml") from None
+        if min(shape) < 1 or shape[0] % block:
+            raise cursor.fail(
+                f"the shape of {name}", shape, f"positive sizes, the first a multiple of {block}"
+            )
+        n_bytes = prod(shape) // block * block_bytes
+        if offset % alignment or start + offset + n_bytes > size:
+            raise cursor.fail(
+                f"the data of {name}",
+                f"{n_bytes} bytes at offset {offset}",
+                f"a multiple of {alignment} and inside the file's {size} bytes",
+            )
+        self.tensors[name] = TensorInfo(name, shape, ggml_type.name.lower(), start + offset, n_bytes)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Value of a header key; arrays are decoded to lists."""
+        value = self._values.get(key, default)
+        return self._decode(value) if isinstance(value, _LazyArray) else value
+
+    def _decode(self, array: _LazyArray) -> list[Any]:
+        cursor = _Cursor(self.path, self._view)
+        cursor.at = array.offset
+        if array.item_type == _STRING:
+            return [cursor.text("a string") for _ in range(array.count)]
+        code = _SCALARS[array.item_type]
+        return list(struct.unpack_from(f"<{array.count}{code}", self._view, array.offset))
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        """A whole number of the header. Raises SailsimError if it is absent or of another type."""
+        value = self._values.get(key, default)
+        if type(value) is not int:
+            shown = (
+                "an array" if isinstance(value, _LazyArray) else "absent" if value is None else repr(value)
+            )
+            raise SailsimError(f"GGUF file {self.path}: {key} is {shown}, allowed is a whole number")
+        return value
+
+    def raw(self, name: str) -> npt.NDArray[np.uint8]:
+        """Stored bytes of a matrix as rows: (n, bytes of K weights), a view of the file."""
+        info = self._info(name)
+        rows = info.n_elements // info.shape[0]
+        return self._data[info.offset : info.offset + info.n_bytes].reshape(rows, -1)
+
+    def dequantize(self, name: str) -> npt.NDArray[np.float32]:
+        """A tensor as float32, ggml's dimensions reversed: a weight matrix is (n, k)."""
+        info = self._info(name)
+        kind = GGMLQuantizationType[info.type.upper()]
+        try:
+            values = dequantize(np.ascontiguousarray(self.raw(name)), kind)
+        except NotImplementedError:
+            raise SailsimError(
+                f"GGUF file {self.path}: the type of {name} is {info.type!r}, allowed is one that the "
+                f"package gguf dequantizes"
+            ) from None
+        return np.asarray(values, dtype=np.float32).reshape(info.shape[::-1])
+
+    def _info(self, name: str) -> TensorInfo:
+        if name not in self.tensors:
+            raise SailsimError(
+                f"GGUF file {self.path}: tensor {name!r} is absent, a model of this kind needs it"
+            )
+        return self.tensors[name]
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the whole file, hexadecimal."""
+        with self.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class GgufModel:
+    """A model file: its shapes, its tensors' formats and the file itself."""
+
+    file: GgufFile
+    spec: ModelSpec
+    format: WeightFormat
+
+
+def open_gguf(path: str | Path) -> GgufModel:
+    """Reads the header of a GGUF file of a dense decoder (llama, gemma, phi3 or qwen2 architecture).
+
+    Raises SailsimError for a damaged file, another architecture, or tensors that do not fit the shapes.
+    """
+    file = GgufFile(path)
+    spec = _spec(file)
+    return GgufModel(file, spec, _format(file, spec))
+
+
+def _spec(file: GgufFile) -> ModelSpec:
+    arch = file.get("general.architecture")
+    if arch not in ARCHITECTURES:
+        raise SailsimError(
+            f"GGUF file {file.path}: general.architecture is {arch!r}, allowed is {', '.join(ARCHITECTURES)}"
+        )
+    if file.integer(f"{arch}.expert_count", 0):
+        raise SailsimError(
+            f"GGUF file {file.path}: {arch}.expert_count is {file.integer(f'{arch}.expert_count')}, "
+            f"allowed is 0 (dense models)"
+        )
+    d_model = file.integer(f"{arch}.embedding_length")
+    n_heads = file.integer(f"{arch}.attention.head_count")
+    if n_heads < 1:
+        raise SailsimError(
+            f"GGUF file {file.path}: {arch}.attention.head_count is {n_heads}, allowed is 1 or more"
+        )
+    embedding = file.tensors.get("token_embd.weight")
+    if embedding is None or len(embedding.shape) != 2:
+        raise SailsimError(
+            f"GGUF file {file.path}: token_embd.weight is no matrix, a model of this kind needs it"
+        )
+    n_layers = file.integer(f"{arch}.block_count")
+    if n_layers > len(file.tensors):
+        raise SailsimError(
+            f"GGUF file {file.path}: {arch}.block_count is {n_layers}, allowed is at most the "
+            f"{len(file.tensors)} tensors of the file"
+        )
+    name = file.get("general.name")
+    spec = ModelSpec(
+        name=file.path.stem,
+        title=name if isinstance(name, str) and name else file.path.stem,
+        source=f"GGUF file {file.path.name}",
+        n_layers=n_layers,
+        d_model=d_model,
+        n_heads=n_heads,
+        n_kv_heads=file.integer(f"{arch}.attention.head_count_kv", n_heads),
+        head_dim=file.integer(f"{arch}.attention.key_length", d_model // n_heads),
+        d_ffn=file.integer(f"{arch}.feed_forward_length"),
+        vocab=embedding.shape[1],
+        tied_embeddings="output.weight" not in file.tensors,
+        fused_projections="blk.0.attn_qkv.weight" in file.tensors,
+    )
+    stored = sum(tensor.n_elements for tensor in file.tensors.values())
+    extra = stored - spec.n_params
+    if extra < 0:
+        raise SailsimError(
+            f"GGUF file {file.path}: its tensors have {stored} elements, a model of its shapes "
+            f"needs {spec.n_params}"
+        )
+    return replace(spec, extra_params=extra)
+
+
+def _format(file: GgufFile, spec: ModelSpec) -> WeightFormat:
+    tensors: dict[str, TensorFormat] = {}
+    weights: Counter[str] = Counter()
+    for linear in spec.linears():
+        info = file.tensors.get(f"{linear.name}.weight")
+        if info is None or info.shape != (linear.k, linear.n):
+            raise SailsimError(
+                f"GGUF file {file.path}: the shape of {linear.name}.weight is "
+                f"{info.shape if info else 'absent'}, allowed is {(linear.k, linear.n)} by the header"
+            )
+        tensors[linear.name] = _tensor_format(file, info)
+        weights[info.type] += info.n_elements
+    tensors["token_embd"] = _tensor_format(file, file.tensors["token_embd.weight"])
+    base = TENSOR_FORMATS[weights.most_common(1)[0][0]]
+    return WeightFormat(file.path.stem, base, f"GGUF file {file.path.name}; {GGML_SOURCE}", tensors=tensors)
+
+
+def _tensor_format(file: GgufFile, info: TensorInfo) -> TensorFormat:
+    if info.type not in TENSOR_FORMATS:
+        raise SailsimError(
+            f"GGUF file {file.path}: the type of {info.name} is {info.type!r}, allowed is one of "
+            f"{', '.join(TENSOR_FORMATS)}"
+        )
+    return TENSOR_FORMATS[info.type]
+
+
+def tensor_bytes(model: GgufModel) -> Mapping[str, int]:
+    """Stored bytes of every tensor by its name in the file."""
+    return {name: info.n_bytes for name, info in model.file.tensors.items()}

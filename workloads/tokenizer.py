@@ -1,0 +1,78 @@
+"""Byte-pair encoding with the vocabulary and merges of a GGUF file: as much as the captures need.
+
+GPT-2's scheme (bytes as printable characters, ranked merges) with llama.cpp's ``smollm`` pre-tokenizer
+(every digit by itself). No special tokens, no chat template.
+"""
+
+import re
+from functools import cached_property
+from itertools import pairwise
+
+from sailsim.errors import SailsimError
+from sailsim.workloads.gguf_file import GgufFile
+
+# Contractions, then a word, a digit or a run of signs with at most one space before it, then spaces.
+_PIECES = re.compile(r"'(?:[stmd]|re|ve|ll)| ?[^\W\d_]+| ?\d| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
+
+
+def _byte_characters() -> dict[int, str]:
+    """GPT-2's printable stand-in for each byte: itself where printable, else a character from 256 on."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = (byte for byte in range(256) if byte not in printable)
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
+
+
+_TO_CHARACTER = _byte_characters()
+_TO_BYTE = {character: byte for byte, character in _TO_CHARACTER.items()}
+
+
+class Tokenizer:
+    """Text to token numbers and back, for files whose ``tokenizer.ggml.model`` is ``gpt2``."""
+
+    def __init__(self, file: GgufFile) -> None:
+        kind = file.get("tokenizer.ggml.model")
+        if kind != "gpt2":
+            raise SailsimError(
+                f"GGUF file {file.path}: tokenizer.ggml.model is {kind!r}, allowed is 'gpt2' (else give "
+                f"token numbers)"
+            )
+        self._file = file
+        self.vocabulary: list[str] = file.get("tokenizer.ggml.tokens", [])
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {token: number for number, token in enumerate(self.vocabulary)}
+
+    @cached_property
+    def _ranks(self) -> dict[tuple[str, str], int]:
+        pairs = (merge.split(" ", 1) for merge in self._file.get("tokenizer.ggml.merges", []))
+        return {(pair[0], pair[1]): rank for rank, pair in enumerate(pairs)}
+
+    def encode(self, text: str) -> list[int]:
+        """Token numbers of ``text``. Raises SailsimError if the vocabulary lacks a byte of it."""
+        tokens: list[int] = []
+        for piece in _PIECES.findall(text):
+            for part in self._merge([_TO_CHARACTER[byte] for byte in piece.encode("utf-8")]):
+                if part not in self._numbers:
+                    raise SailsimError(
+                        f"text has {part!r}, allowed is what the vocabulary of {self._file.path} covers"
+                    )
+                tokens.append(self._numbers[part])
+        return tokens
+
+    def _merge(self, parts: list[str]) -> list[str]:
+        """Joins neighbours, the best-ranked pair first, until no pair has a rank."""
+        while len(parts) > 1:
+            ranked = [(self._ranks[pair], i) for i, pair in enumerate(pairwise(parts)) if pair in self._ranks]
+            if not ranked:
+                break
+            _, i = min(ranked)
+            parts = [*parts[:i], parts[i] + parts[i + 1], *parts[i + 2 :]]
+        return parts
+
+    def decode(self, tokens: list[int]) -> str:
+        """Text of token numbers; bytes that are no UTF-8 become replacement characters."""
+        joined = "".join(self.vocabulary[token] for token in tokens)
+        return bytes(_TO_BYTE[character] for character in joined if character in _TO_BYTE).decode(
+            "utf-8", "replace"
+        )
