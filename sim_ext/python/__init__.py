@@ -5,9 +5,9 @@ Reading order: `quantity` (a number with its source), `system` (what a machine i
 and `sweep` (many runs, on disk).
 """
 
-from sailsim.sim.files import card_names, json_schema, load_card, load_machine, load_system, system_names
-from sailsim.sim.quantity import UNITS, Choice, Quantity
-from sailsim.sim.system import Card, System
+from .files import card_names, json_schema, load_card, load_machine, load_system, system_names
+from .quantity import UNITS, Choice, Quantity
+from .system import Card, System
 
 __all__ = [
     "UNITS",

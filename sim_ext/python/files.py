@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from sailsim.errors import SailsimError
-from sailsim.sim.system import Card, System
+
+from .system import Card, System
 
 _SHIPPED = resources.files("sailsim.sim") / "systems"
 _MAX_BYTES = 1 << 20
@@ -90,7 +91,6 @@ def _validated(name_or_path: str) -> System | Card:
     else:
         raise SailsimError(f"{name_or_path}: kind is {kind!r}; allowed are 'cpu' and 'gpu'.")
     try:
-        # TOML has arrays where the model has tuples: only this field, and only the reader writes it.
         return model.model_validate(table)
     except ValidationError as error:
         raise SailsimError(_sentence(name_or_path, error)) from None
@@ -166,7 +166,7 @@ def _sentence(name: str, error: ValidationError) -> str:
         case "missing":
             text = f"{field} is missing; it needs a value"
         case "extra_forbidden":
-            text = f"{field} is not a field of a system file (value {shown}); `sailsim systems schema` lists those"
+            text = f"{field} is not a field of a system file; `sailsim systems schema` lists what is"
         case "value_error":
             reason = str(first["ctx"]["error"])
             text = f"{field} {reason}" if field else reason

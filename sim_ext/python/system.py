@@ -5,13 +5,13 @@ a default: what a machine is, is written in its file (`systems/*.toml`).
 """
 
 import hashlib
-from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import model_validator
 
 from sailsim import _core
-from sailsim.sim.quantity import Choice, Frozen, Is, OneOf, Quantity
+
+from .quantity import Choice, Frozen, Is, OneOf, Quantity
 
 Cycles = Annotated[Quantity, Is("cycles", least=0, whole=True)]
 Latency = Annotated[Quantity, Is("ns", above=0)]
@@ -26,7 +26,7 @@ Switch = Annotated[Choice, OneOf(True, False)]
 
 
 class Cores(Frozen):
-    """The host's cores. The analytic engine uses count, clock and peak rates; gem5 builds an O3 core of all."""
+    """The host's cores. The fast engine uses count, clock and peak rates; gem5 an O3 core with all."""
 
     count: Annotated[Quantity, Is("cores", least=1, whole=True)]
     clock: Clock
@@ -124,11 +124,9 @@ class Host(Frozen):
     barrier: Latency
     """One level of the tree in which the threads of an operation meet."""
     submit: Latency
-    """Preparing one descriptor and handing it to a unit with LUTMM; a thread's submissions follow each other."""
+    """Preparing one descriptor and handing it to a unit with LUTMM; a thread does one after the other."""
     poll: Latency
     """From a unit's completion record to the core that waits for it, and the time to read one record."""
-    quantize_flops: Annotated[Quantity, Is("FLOP/element", above=0)]
-    """Quantizing one activation on the cores."""
     convert_flops: Annotated[Quantity, Is("FLOP/element", above=0)]
     """Converting and scaling one integer accumulator on the cores."""
 
@@ -186,7 +184,7 @@ class _Described(Frozen):
     sources: dict[str, str]
     """Citations that quantities refer to by key."""
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """SHA-256 of everything the machine is, for keys of results (names and notes do not count)."""
         content = self.model_dump_json(exclude={"name", "title", "extends", "sources"}, by_alias=True)

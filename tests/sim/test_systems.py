@@ -1,0 +1,232 @@
+"""System files: what ships is complete and sourced, what is wrong ends in one sentence."""
+
+import json
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from sailsim.errors import SailsimError
+from sailsim.sim import (
+    Choice,
+    Quantity,
+    System,
+    card_names,
+    json_schema,
+    load_card,
+    load_machine,
+    load_system,
+    system_names,
+)
+from sailsim.sim.files import _sentence
+from sailsim.sim.quantity import Frozen
+
+SHIPPED = [*system_names(), *card_names()]
+
+
+def leaves(section: Frozen) -> list[Quantity | Choice]:
+    found: list[Quantity | Choice] = []
+    for field in type(section).model_fields:
+        value = getattr(section, field)
+        if isinstance(value, Quantity | Choice):
+            found.append(value)
+        elif isinstance(value, Frozen):
+            found.extend(leaves(value))
+    return found
+
+
+def variation(folder: Path, text: str, extends: str = "sail-n1") -> Path:
+    path = folder / "mine.toml"
+    path.write_text(f'extends = "{extends}"\nname = "mine"\n{text}\n')
+    return path
+
+
+def quantity(**changes: Any) -> str:
+    fields = {
+        "value": 8,
+        "unit": "arrays",
+        "source": "test",
+        "kind": "assumed",
+        "low": 1,
+        "high": 64,
+        "note": "why",
+    }
+    fields.update(changes)
+    return "{ " + ", ".join(f"{k} = {json.dumps(v)}" for k, v in fields.items() if v is not None) + " }"
+
+
+def test_what_ships() -> None:
+    assert {"sail-n1", "graviton2", "altra"} <= set(system_names())
+    assert {"v100", "t4", "a10g", "l4", "l40s", "a100", "h100"} <= set(card_names())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_value_of_a_shipped_machine_is_sourced(name: str) -> None:
+    machine = load_machine(name)
+    assert machine.name == name
+    values = leaves(machine)
+    assert len(values) >= 9
+    for value in values:
+        assert value.source in machine.sources, value
+        if isinstance(value, Quantity) and value.kind == "assumed":
+            assert value.low is not None
+            assert value.high is not None
+            assert value.low < value.high, value
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_file_survives_a_round_trip_through_json(name: str) -> None:
+    machine = load_machine(name)
+    again = type(machine).model_validate_json(machine.model_dump_json())
+    assert again == machine
+    assert again.digest == machine.digest
+
+
+def test_sail_is_graviton2_plus_pim() -> None:
+    sail, host = load_system("sail-n1"), load_system("graviton2")
+    assert sail.extends == ("graviton2",)
+    for section in ("cores", "l1i", "l1d", "l2", "llc", "memory", "host"):
+        assert getattr(sail, section) == getattr(host, section)
+    assert sail.has_pim
+    assert not host.has_pim
+
+
+def test_one_switch_gives_the_baseline(tmp_path: Path) -> None:
+    sail = load_system("sail-n1")
+    off = load_system(variation(tmp_path, "pim.enabled = false"))
+    assert not off.has_pim
+    assert off.digest == sail.baseline().digest != sail.digest
+    assert off.baseline() is off
+
+
+def test_three_lines_are_a_variation(tmp_path: Path) -> None:
+    mine = load_system(variation(tmp_path, f"pim.arrays = {quantity(value=32)}"))
+    base = load_system("sail-n1")
+    assert mine.pim is not None
+    assert base.pim is not None
+    assert mine.pim.arrays.value == 32
+    assert mine.pim.rows == base.pim.rows
+    assert mine.extends == ("sail-n1", "graviton2")
+    assert mine.digest != base.digest
+
+
+def test_a_file_may_extend_a_file_beside_it(tmp_path: Path) -> None:
+    variation(tmp_path, "pim.enabled = false")
+    path = tmp_path / "yours.toml"
+    path.write_text('extends = "./mine.toml"\nname = "yours"\n')
+    assert not load_system(path).has_pim
+
+
+def test_names_and_notes_do_not_change_the_digest(tmp_path: Path) -> None:
+    assert load_system(variation(tmp_path, "")).digest == load_system("sail-n1").digest
+
+
+BAD = {
+    "unknown field": ("pim.arays = 3", "pim.arays"),
+    "missing source": (f"pim.arrays = {quantity(source=None)}", "pim.arrays.source is missing"),
+    "empty source": (f"pim.arrays = {quantity(source=' ')}", "pim.arrays needs a source"),
+    "wrong unit": (
+        f"pim.arrays = {quantity(unit='rows')}",
+        "has the unit 'rows'; allowed is 'arrays'",
+    ),
+    "unknown kind": (f"pim.arrays = {quantity(kind='guess')}", "pim.arrays.kind is 'guess'"),
+    "negative clock": (
+        f"pim.clock = {quantity(value=-1.5, unit='GHz', low=-2.0, high=2.0)}",
+        "pim.clock is -2; allowed is a number above 0 in GHz",
+    ),
+    "fraction of an array": (
+        f"pim.arrays = {quantity(value=2.5)}",
+        "is 2.5; allowed is a whole number",
+    ),
+    "no range": (f"pim.arrays = {quantity(low=None)}", "pim.arrays is assumed, so it needs its range"),
+    "no reason": (f"pim.arrays = {quantity(note=None)}", "pim.arrays is assumed, so it needs the reason"),
+    "outside its range": (f"pim.arrays = {quantity(value=65)}", "needs low <= value <= high"),
+    "a bare number": ("pim.arrays = 3", "pim.arrays is 3"),
+    "a string for a number": (f"pim.arrays = {quantity(value='3')}", "pim.arrays.value is '3'"),
+    "not a number": ("pim.arrays = { value = nan, unit = 'arrays', source = 'x', kind = 'paper' }", "finite"),
+    "a switch that is a string": ("pim.enabled = 'yes'", "pim.enabled is 'yes'"),
+    "unknown substrate": (
+        "pim.substrate = {value='magic', source='x', kind='paper'}",
+        "pim.substrate is 'magic'",
+    ),
+    "more bandwidth than the pins": (
+        f"memory.read_bandwidth = {quantity(value=300, unit='GB/s', high=400)}",
+        "memory.read_bandwidth is 300 GB/s; allowed is at most the peak",
+    ),
+    "a table that does not fit": (f"pim.rows = {quantity(value=16, unit='rows')}", "rows"),
+    "wrong layout version": ("format = 7", "format is 7"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_end_in_one_sentence(case: str, tmp_path: Path) -> None:
+    text, expected = BAD[case]
+    with pytest.raises(SailsimError) as caught:
+        load_system(variation(tmp_path, text))
+    message = str(caught.value)
+    assert expected in message
+    assert "\n" not in message
+    assert "mine.toml" in message
+
+
+def test_unknown_machines_are_told_what_there_is() -> None:
+    with pytest.raises(SailsimError, match=r"'sial-n1' is unknown; allowed are a100, .*sail-n1"):
+        load_system("sial-n1")
+    with pytest.raises(SailsimError, match="is a GPU card; allowed are altra"):
+        load_system("v100")
+    with pytest.raises(SailsimError, match="is a CPU machine; allowed are a100"):
+        load_card("altra")
+    with pytest.raises(SailsimError, match="cannot be read"):
+        load_system("nowhere/x.toml")
+
+
+def test_a_circle_of_files_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'extends = "{path}"\n')
+    with pytest.raises(SailsimError, match="without a circle"):
+        load_system(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"x = [", b"kind = 3\n", b"\0" * 9, b"[" * 5000])
+def test_damaged_files_are_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content)
+    with pytest.raises(SailsimError) as caught:
+        load_system(path)
+    assert str(path) in str(caught.value)
+
+
+_TABLE = tomllib.loads((resources.files("sailsim.sim") / "systems" / "graviton2.toml").read_text())
+_PATHS = [(s, f) for s, t in _TABLE.items() if isinstance(t, dict) and s != "sources" for f in t]
+_junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(
+    path=st.sampled_from(_PATHS), key=st.sampled_from(["value", "unit", "source", "kind", "low"]), junk=_junk
+)
+def test_junk_in_a_field_is_an_error_or_a_value(path: tuple[str, str], key: str, junk: Any) -> None:
+    """The model refuses it in one sentence or holds a consistent machine."""
+    table = json.loads(json.dumps(_TABLE))
+    table[path[0]][path[1]][key] = junk
+    try:
+        system = System.model_validate(table)
+    except ValidationError as error:
+        sentence = _sentence("mine.toml", error)
+        assert path[1] in sentence
+    else:
+        assert getattr(getattr(system, path[0]), path[1]).source.strip()
+
+
+def test_the_schema_names_units_and_bounds() -> None:
+    schema = json.dumps(json_schema())
+    for word in ("GB/s", "a number above 0 in GHz", "arrays", "row_dfm", "additionalProperties"):
+        assert word in schema
