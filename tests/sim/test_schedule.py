@@ -1,0 +1,176 @@
+"""The schedule against closed forms, and what must hold of any schedule."""
+
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline, max_min, run
+
+MB = 1e6
+
+
+def machine(
+    peak: float = 100 * MB,
+    stream_share: float = 1.0,
+    read_share: float = 1.0,
+    write_share: float = 1.0,
+    limit: float = inf,
+    depth: int = 0,
+    buffer: float = 1e12,
+) -> Machine:
+    return Machine(peak, stream_share, read_share, write_share, min(limit, 1e15), depth, buffer)
+
+
+def tensor(megabytes: float, seconds: float, needs: int = 0) -> Tensor:
+    """A tensor whose groups all take the same time: throttled time is the longer of loading and working."""
+    size = megabytes * MB
+    return Tensor("t", needs, size, seconds, lambda rate: max(seconds, size / rate))
+
+
+def total(line: Timeline, tensors: list[Tensor]) -> float:
+    return sum(t.seconds for t in tensors) + sum(line.stalled) + line.cores + line.sync
+
+
+def test_a_tensor_bound_by_dram_takes_its_bytes_over_the_bandwidth() -> None:
+    for depth in (0, 1):
+        line = run(machine(stream_share=0.8, depth=depth), [], [tensor(40, 0.1)])
+        assert line.end == pytest.approx(40 / 80)
+        assert line.stalled == pytest.approx([0.4])
+
+
+def test_a_tensor_bound_by_the_slices_takes_their_time() -> None:
+    for depth in (0, 1):
+        line = run(machine(depth=depth), [], [tensor(40, 1.5)])
+        assert line.end == pytest.approx(1.5)
+        assert line.stalled == pytest.approx([0.0])
+
+
+def test_the_units_limit_binds_below_the_dram() -> None:
+    line = run(machine(limit=20 * MB), [], [tensor(40, 0.1)])
+    assert line.end == pytest.approx(2.0)
+
+
+def test_two_streams_share_the_pool() -> None:
+    # 100 MB/s halved; the cores' 25 MB end at 0.5 s, the other 25 MB of the tensor then come at full speed.
+    line = run(machine(), [CoreTask("kv", 0, 0.0, read=25 * MB)], [tensor(50, 1e-6)])
+    assert line.end == pytest.approx(0.75)
+    assert line.read == pytest.approx(25 * MB)
+
+
+def test_a_capped_stream_leaves_the_rest() -> None:
+    # The cores ask for 20 of 100 MB/s only, so the stream gets 80.
+    line = run(machine(), [CoreTask("kv", 0, 1.0, read=20 * MB)], [tensor(80, 1e-6)])
+    assert line.end == pytest.approx(1.0)
+
+
+def test_inefficient_accesses_occupy_more_of_the_peak() -> None:
+    line = run(machine(write_share=0.5), [CoreTask("w", 0, 0.0, written=25 * MB)], [])
+    assert line.end == pytest.approx(0.5)
+    assert line.cores == pytest.approx(0.5)
+
+
+def test_prefetch_hides_what_fits_behind_the_cores() -> None:
+    work = [CoreTask("attention", 0, 0.3)]
+    after = tensor(40, 0.1, needs=1)
+    without = run(machine(depth=0), work, [after])
+    hidden = run(machine(depth=1), work, [after])
+    assert without.end == pytest.approx(0.3 + 0.4)
+    # 30 MB came during the cores' 0.3 s; the other 10 take 0.1 s, in which the slices work.
+    assert hidden.end == pytest.approx(0.3 + 0.1)
+    assert hidden.stalled == pytest.approx([0.0])
+
+
+def test_prefetch_reaches_only_as_far_as_its_depth() -> None:
+    work = [CoreTask("attention", 0, 1.0)]
+    tensors = [tensor(40, 0.1, needs=1), tensor(40, 0.1, needs=1), tensor(40, 0.1, needs=1)]
+    ends = [run(machine(depth=d), work, tensors).end for d in (0, 1, 2)]
+    assert ends[0] == pytest.approx(1.0 + 1.2)
+    # Two tensors wait on chip; the third may come only when the first is done, and takes 0.4 s.
+    assert ends[1] == pytest.approx(1.0 + 0.1 + 0.4)
+    # Half of the third waits too; the rest comes while the first two are worked on.
+    assert ends[2] == pytest.approx(1.0 + 0.3)
+
+
+def test_prefetch_stops_when_its_room_is_full() -> None:
+    work = [CoreTask("attention", 0, 1.0)]
+    line = run(machine(depth=1, buffer=10 * MB), work, [tensor(40, 0.1, needs=1)])
+    # 10 MB wait; they last while the slices outrun the stream: 30 MB at 100 MB/s remain.
+    assert line.end == pytest.approx(1.0 + 0.3)
+
+
+def test_a_tensor_waits_for_its_submission_and_the_cores_for_its_result() -> None:
+    tasks = [
+        CoreTask("submit", 0, 0.01, sync=True),
+        CoreTask("poll", 1, 0.02, sync=True),
+        CoreTask("norm", 1, 0.1),
+    ]
+    line = run(machine(), tasks, [tensor(10, 0.3, needs=1)])
+    assert line.end == pytest.approx(0.01 + 0.3 + 0.02 + 0.1)
+    assert line.sync == pytest.approx(0.03)
+    assert line.cores == pytest.approx(0.1)
+
+
+def test_conversion_on_the_cores_runs_beside_the_next_tensor() -> None:
+    tasks = [CoreTask("convert", 1, 0.2), CoreTask("convert", 2, 0.2)]
+    tensors = [tensor(1, 0.3), tensor(1, 0.3)]
+    line = run(machine(), tasks, tensors)
+    assert line.end == pytest.approx(0.3 + 0.3 + 0.2)
+    assert line.cores == pytest.approx(0.2)
+
+
+def test_needs_that_cannot_be_met_are_refused() -> None:
+    with pytest.raises(RuntimeError, match="wait for each other"):
+        run(machine(), [CoreTask("a", 1, 1.0)], [tensor(1, 1.0, needs=1)])
+
+
+@given(st.floats(0, 1e12), st.lists(st.floats(0, 1e12), max_size=6))
+def test_max_min_is_fair(capacity: float, demands: list[float]) -> None:
+    shares = max_min(capacity, demands)
+    assert sum(shares) <= capacity * (1 + 1e-9)
+    assert all(s <= d for s, d in zip(shares, demands, strict=True))
+    unmet = [s for s, d in zip(shares, demands, strict=True) if s < d * (1 - 1e-9)]
+    if unmet:
+        assert sum(shares) == pytest.approx(capacity)
+        # Nobody who goes short has less than anybody else.
+        assert min(unmet) >= max(shares) * (1 - 1e-9)
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> tuple[list[CoreTask], list[Tensor]]:
+    """Phases as a decode step has them: some core work, a submission, some tensors, and so on."""
+    tasks: list[CoreTask] = []
+    tensors: list[Tensor] = []
+    seconds = st.floats(1e-6, 1.0)
+    for _ in range(draw(st.integers(1, 4))):
+        for _ in range(draw(st.integers(0, 2))):
+            moved = draw(st.sampled_from([0.0, 0.5 * MB, 40 * MB]))
+            tasks.append(CoreTask("work", len(tensors), draw(seconds), moved, moved / 8, 60 * MB))
+        for _ in range(draw(st.integers(0, 3))):
+            tasks.append(CoreTask("submit", 0, draw(st.sampled_from([0.0, 1e-3])), sync=True))
+            tensors.append(tensor(draw(st.floats(0.1, 90)), draw(seconds), needs=len(tasks)))
+    return tasks, tensors
+
+
+@given(schedules(), st.integers(0, 3), st.floats(0.1, 200), st.floats(1.0, 4.0))
+def test_what_holds_of_any_schedule(
+    work: tuple[list[CoreTask], list[Tensor]], depth: int, room: float, more: float
+) -> None:
+    tasks, tensors = work
+    slow = run(machine(depth=depth, buffer=room * MB), tasks, tensors)
+    # Every second has one cause, every byte comes once.
+    assert total(slow, tensors) == pytest.approx(slow.end, rel=1e-9)
+    assert slow.streamed == pytest.approx(sum(t.bytes for t in tensors))
+    assert slow.read == pytest.approx(sum(t.read for t in tasks))
+    assert slow.written == pytest.approx(sum(t.written for t in tasks))
+    # No schedule beats either server or the pins.
+    assert slow.end >= max(sum(t.seconds for t in tensors), sum(t.seconds for t in tasks)) * (1 - 1e-9)
+    assert slow.end >= (slow.streamed + slow.read + slow.written) / (100 * MB) * (1 - 1e-9)
+    assert slow.events < 20 * (len(tasks) + len(tensors) + 1)
+    # More bandwidth is never slower; more room and depth never than none.
+    fast = run(machine(peak=100 * MB * more, depth=depth, buffer=room * MB), tasks, tensors)
+    assert fast.end <= slow.end * (1 + 1e-9)
+    if depth:
+        none = run(machine(depth=0), tasks, tensors)
+        assert slow.end <= none.end * (1 + 1e-6) or any(t.read for t in tasks)
