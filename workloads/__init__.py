@@ -4,6 +4,7 @@
 that the PIM sees. docs/models.md explains the data and its sources.
 """
 
+from sailsim.workloads.activations import DEFAULT_TEXT, Activations, capture, default_gguf
 from sailsim.workloads.formats import (
     TENSOR_FORMATS,
     TensorFormat,
@@ -19,8 +20,10 @@ from sailsim.workloads.model import ROLES, Linear, ModelSpec, Role, load_model, 
 from sailsim.workloads.tokenizer import Tokenizer
 
 __all__ = [
+    "DEFAULT_TEXT",
     "ROLES",
     "TENSOR_FORMATS",
+    "Activations",
     "GgufFile",
     "GgufModel",
     "Linear",
@@ -30,7 +33,9 @@ __all__ = [
     "TensorFormat",
     "Tokenizer",
     "WeightFormat",
+    "capture",
     "decode_step",
+    "default_gguf",
     "format_names",
     "forward",
     "load_model",

@@ -1,0 +1,249 @@
+import io
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sailsim.errors import SailsimError
+from sailsim.workloads import ROLES, Activations, Tokenizer, capture, forward, load_model, open_gguf
+from sailsim.workloads.activations import CODE_MAX, ROTATION
+
+WIDTH = {"attn_in": 576, "attn_out": 576, "ffn_in": 576, "ffn_out": 1536, "head": 576}
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Activations:
+    return Activations.load()
+
+
+def test_the_shipped_capture_is_small_and_says_what_it_is(shipped):
+    assert shipped.layers == tuple(range(0, 30, 3))
+    assert shipped.tokens == 32
+    assert 0 not in shipped.meta["positions"]
+    assert len(shipped.meta["sha256"]) == 64
+    assert len(shipped.meta["tokens"]) >= 55
+    assert {role: codes.shape[-1] for role, codes in shipped.codes.items()} == WIDTH
+    for role in ROLES:
+        assert (np.abs(shipped.codes[role].astype(int)).max(axis=-1) == CODE_MAX).all()
+
+
+def test_the_installed_model_gives_the_shipped_capture(shipped, smollm2_path):
+    again = capture(smollm2_path, layers="every-third", keep=32)
+    assert {key: again.meta[key] for key in ("sha256", "tokens", "positions", "text")} == {
+        key: shipped.meta[key] for key in ("sha256", "tokens", "positions", "text")
+    }
+    for role in ROLES:
+        np.testing.assert_allclose(again.scales[role], shipped.scales[role], rtol=1e-3)
+        # Other BLAS libraries sum in other orders; a thousandth of a row's largest value is beyond that.
+        difference = np.abs(again.codes[role].astype(int) - shipped.codes[role])
+        assert difference.max() <= CODE_MAX / 1000
+
+
+def test_a_row_is_what_the_layer_saw(shipped, smollm2_path):
+    """At the captured depth and width, a row is the forward pass's own input."""
+    model, seen = open_gguf(smollm2_path), {}
+    tokens = Tokenizer(model.file).encode(shipped.meta["text"])
+    forward(model, tokens, lambda role, layer, x: seen.__setitem__((role, layer), x))
+    for role, layer in [("attn_in", 0), ("ffn_out", 12), ("head", 30)]:
+        rows = shipped.rows(role, layer, 30, WIDTH[role], 32, seed=4)
+        truth = seen[role, layer][shipped.meta["positions"]]
+        order = np.argsort(np.abs(rows[:, None] - truth[None]).max(axis=-1), axis=1)[:, 0]
+        assert sorted(order) == list(range(32))
+        limit = np.abs(truth[order]).max(axis=-1, keepdims=True) * 1e-3
+        assert (np.abs(rows - truth[order]) <= limit).all()
+
+
+@pytest.mark.parametrize("abits", [1, 2, 3, 8, 9, 16])
+def test_rounding_to_fewer_bits(shipped, abits):
+    arguments = ("ffn_in", 3, 32, 576, 4)
+    rows, ints = shipped.rows(*arguments), shipped.quantized(*arguments, abits=abits)
+    assert ints.dtype == (np.int8 if abits <= 8 else np.int16)
+    unsigned = shipped.quantized(*arguments, abits=abits, signed=False)
+    assert unsigned.dtype == (np.uint8 if abits <= 8 else np.uint16)
+    assert (unsigned.astype(int) - (1 << (abits - 1)) == ints).all()
+    if abits == 1:
+        assert (ints == np.where(rows < 0, -1, 0)).all()
+        return
+    most = (1 << (abits - 1)) - 1
+    assert np.abs(ints.astype(int)).max(axis=1).tolist() == [most] * 4
+    step = shipped.act_scales(*arguments, abits=abits)[:, None]
+    assert (np.abs(rows - ints * step) <= step * (0.5 + 1e-3)).all()
+
+
+def test_a_wide_row_repeats_no_captured_row_before_all_are_used(shipped):
+    pool = 10 * 32
+    wide = shipped.quantized("attn_in", 5, 32, pool * 576, 1, abits=16).reshape(pool, 576)
+    assert len(np.unique(wide, axis=0)) == pool
+    more = shipped.quantized("attn_in", 5, 32, 2 * pool * 576, 1, abits=16).reshape(2 * pool, 576)
+    assert (more[:pool] == wide).all()
+    assert (more[pool:] == np.roll(wide, -ROTATION, axis=1)).all()
+    assert len(np.unique(more, axis=0)) == 2 * pool
+
+
+def test_the_rows_of_a_batch_differ_and_grow_from_the_smaller_batch(shipped):
+    big = shipped.quantized("ffn_out", 31, 32, 11008, 64)
+    assert len(np.unique(big, axis=0)) == 64
+    assert (shipped.quantized("ffn_out", 31, 32, 11008, 8) == big[:8]).all()
+    other = shipped.quantized("ffn_out", 31, 32, 11008, 64, seed=1)
+    assert not (other == big).all()
+
+
+def test_depth_is_relative(shipped):
+    first = shipped.quantized("attn_in", 0, 80, 576, 32, abits=16)
+    assert {row.tobytes() for row in first} == {row.tobytes() for row in shipped.codes["attn_in"][0]}
+    last = shipped.quantized("attn_in", 79, 80, 576, 32, abits=16)
+    assert {row.tobytes() for row in last} == {row.tobytes() for row in shipped.codes["attn_in"][-1]}
+    middle = shipped.quantized("attn_in", 15, 32, 576, 32, abits=16)
+    assert {row.tobytes() for row in middle} == {row.tobytes() for row in shipped.codes["attn_in"][5]}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    role=st.sampled_from(ROLES), n_layers=st.integers(1, 100), k=st.integers(1, 5000),
+    batch=st.integers(1, 9),
+    seed=st.integers(0, 5), abits=st.integers(1, 16), data=st.data(),
+)  # fmt: skip
+def test_any_shape_is_deterministic_and_in_range(role, n_layers, k, batch, seed, abits, data):
+    shipped = Activations.load()
+    layer = data.draw(st.integers(0, n_layers - 1))
+    rows = shipped.quantized(role, layer, n_layers, k, batch, seed, abits=abits)
+    assert rows.shape == (batch, k)
+    assert rows.flags.c_contiguous
+    assert -(1 << (abits - 1)) <= rows.min() <= rows.max() < max(1 << (abits - 1), 1)
+    assert (rows == shipped.quantized(role, layer, n_layers, k, batch, seed, abits=abits)).all()
+
+
+def test_other_models_say_where_their_patterns_come_from(shipped):
+    assert shipped.note(load_model("llama-2-7b")) == (
+        "pattern statistics from SmolLM2-135M-Instruct activations"
+    )
+    assert shipped.note("smollm2-135m") is None
+
+
+def repeats(rows, nbw):
+    """Shares of the look-ups of int8 rows that find pattern 0, and a pattern of an earlier bit plane."""
+    count, k = rows.shape
+    groups = -(-k // nbw)
+    padded = np.zeros((count, groups * nbw), np.uint8)
+    padded[:, :k] = rows.view(np.uint8)
+    bits = (padded[:, :, None] >> np.arange(8)) & 1
+    pattern = (bits.reshape(count, groups, nbw, 8) << np.arange(nbw)[:, None]).sum(axis=2)
+    earlier = [(pattern[..., :i] == pattern[..., i : i + 1]).any(axis=-1) for i in range(8)]
+    return (pattern == 0).mean(), np.stack(earlier).mean()
+
+
+@pytest.mark.parametrize(
+    ("nbw", "zero", "repeated"), [(2, 0.297, 0.666), (3, 0.165, 0.574), (4, 0.093, 0.506)]
+)
+def test_pattern_statistics_are_those_measured_before(shipped, nbw, zero, repeated):
+    """To 2 points of an earlier measurement: 210 layers, 55 tokens of another text, int8 by token."""
+    uses = {"attn_in": 3, "attn_out": 1, "ffn_in": 2, "ffn_out": 1}
+    weight = {role: uses[role] * WIDTH[role] for role in uses}
+    found = np.zeros(2)
+    for role, w in weight.items():
+        rows = np.concatenate(
+            [shipped.quantized(role, layer, 30, WIDTH[role], 32) for layer in shipped.layers]
+        )
+        found += w / sum(weight.values()) * np.array(repeats(rows, nbw))
+    assert found == pytest.approx([zero, repeated], abs=0.02)
+
+
+def test_a_saved_capture_is_read_back(shipped, tmp_path: Path):
+    path = tmp_path / "a.npz"
+    shipped.save(path)
+    again = Activations.load(path)
+    assert again.id == shipped.id
+    assert again.meta == shipped.meta
+    assert again.layers == shipped.layers
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_capture_of_token_numbers(tiny_gguf):
+    found = capture(tiny_gguf, tokens=[3, 1, 4, 1, 5], keep=3)
+    assert found.tokens == 3
+    assert found.layers == (0, 1)
+    assert found.meta["positions"] == [1, 2, 4]
+    assert found.meta["text"] is None
+    assert found.note("llama-2-7b") == "pattern statistics from tiny activations"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"text": "a", "tokens": [1]}, "text and tokens"),
+        ({"tokens": [1, 2, 1], "keep": 2}, "keep is 2"),
+        ({"tokens": [1, 2], "layers": "some"}, "layers is 'some'"),
+        ({"tokens": [99]}, "tokens has 99"),
+    ],
+)
+def test_bad_captures(tiny_gguf, arguments, words):
+    with pytest.raises(SailsimError, match=words):
+        capture(tiny_gguf, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"k": 0}, "k is 0"),
+        ({"batch": 0}, "batch is 0"),
+        ({"layer": 32}, "layer is 32"),
+        ({"role": "nose"}, "role is 'nose'"),
+        ({"abits": 17}, "abits is 17"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_bad_requests(shipped, change, words):
+    arguments = {"role": "attn_in", "layer": 0, "n_layers": 32, "k": 10, "batch": 1, "abits": 8} | change
+    with pytest.raises(SailsimError, match=words):
+        shipped.quantized(**arguments)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_capture_loads_or_ends_in_one_sentence(tiny_gguf, tmp_path: Path, data):
+    path = tmp_path / "a.npz"
+    if not path.exists():
+        capture(tiny_gguf, tokens=[3, 1, 4]).save(path)
+        (tmp_path / "whole").write_bytes(path.read_bytes())
+    whole = bytearray((tmp_path / "whole").read_bytes())
+    at = data.draw(st.integers(0, len(whole) - 1))
+    if data.draw(st.booleans()):
+        del whole[at:]
+    else:
+        patch = data.draw(st.binary(min_size=1, max_size=4))
+        whole[at : at + len(patch)] = patch
+    path.write_bytes(whole)
+    try:
+        loaded = Activations.load(path)
+    except SailsimError as error:
+        message = str(error)
+        loaded = None
+    assert loaded is not None or "\n" not in message
+
+
+def test_an_array_that_claims_more_than_it_has(tiny_gguf, tmp_path: Path):
+    good, bad = tmp_path / "good.npz", tmp_path / "bad.npz"
+    capture(tiny_gguf, tokens=[3, 1, 4]).save(good)
+    with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "layers.npy":
+                header = io.BytesIO()
+                np.lib.format.write_array_header_1_0(
+                    header, {"descr": "<i8", "fortran_order": False, "shape": (1 << 60,)}
+                )
+                content = header.getvalue() + bytes(16)
+            target.writestr(name, content)
+    with pytest.raises(SailsimError, match="layers"):
+        Activations.load(bad)
+
+
+def test_another_schema_is_refused(shipped, tmp_path: Path):
+    path = tmp_path / "a.npz"
+    replace(shipped, meta={**shipped.meta, "schema": 9}).save(path)
+    with pytest.raises(SailsimError, match="schema is 9"):
+        Activations.load(path)
