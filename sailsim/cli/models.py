@@ -1,0 +1,131 @@
+"""`sailsim models`: the model shapes that ship, and what a GGUF file holds."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sailsim.errors import SailsimError
+from sailsim.workloads import (
+    GgufModel,
+    ModelSpec,
+    format_names,
+    load_model,
+    model_names,
+    open_gguf,
+    tensor_bytes,
+    weight_format,
+)
+
+
+@click.group()
+def models() -> None:
+    """List the models, and show the shapes and sizes of one."""
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_models(as_json: bool) -> None:
+    """List the models that ship; a GGUF file's path works wherever a model is asked for."""
+    specs = [load_model(name) for name in model_names()]
+    if as_json:
+        click.echo(json.dumps([_summary(spec) for spec in specs], indent=2))
+        return
+    click.echo(
+        f"{'name':<14} {'parameters':>11} {'layers':>6} {'width':>6} {'heads':>6} {'ffn':>6} {'vocab':>7}"
+    )
+    for spec in specs:
+        heads = f"{spec.n_heads}/{spec.n_kv_heads}"
+        click.echo(
+            f"{spec.name:<14} {spec.n_params / 1e9:>9.3f} B {spec.n_layers:>6} {spec.d_model:>6} {heads:>6} "
+            f"{spec.d_ffn:>6} {spec.vocab:>7}"
+        )
+
+
+@models.command()
+@click.argument("model")
+@click.option(
+    "--format", "format_name", help="Also give the stored size in this weight format (not for a GGUF file)."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(model: str, format_name: str | None, as_json: bool) -> None:
+    """Show the shapes of MODEL, one that ships or the path of a GGUF or TOML file.
+
+    For a GGUF file also the format and the stored bytes of every tensor.
+    """
+    spec = load_model(model)
+    found = _summary(spec)
+    if model not in model_names() and Path(model).suffix != ".toml":
+        if format_name is not None:
+            raise SailsimError(f"format is {format_name!r}, allowed is none: a GGUF file has its own formats")
+        found |= _stored(open_gguf(model))
+    elif format_name is not None:
+        fmt = weight_format(format_name)
+        found |= {
+            "format": fmt.name,
+            "bytes": fmt.model_bytes(spec),
+            "bits_per_weight": fmt.model_bits_per_weight(spec),
+        }
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for key, value in found.items():
+        if key == "tensors":
+            kinds = Counter(tensor["type"] for tensor in value)
+            click.echo(
+                f"{'tensors':<20} " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+            )
+        else:
+            click.echo(f"{key:<20} {value:,}" if type(value) is int else f"{key:<20} {value}")
+
+
+@models.command()
+@click.option(
+    "--model", "model_name", default="llama-2-7b", show_default=True, help="Model the sizes are for."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def formats(model_name: str, as_json: bool) -> None:
+    """List the weight formats with the size that a model has in each."""
+    spec = load_model(model_name)
+    listed = [weight_format(name) for name in format_names()]
+    if as_json:
+        rows = [
+            {
+                "name": fmt.name,
+                "wbits": fmt.wbits,
+                "group_size": fmt.group_size,
+                "bits_per_weight": fmt.model_bits_per_weight(spec),
+                "bytes": fmt.model_bytes(spec),
+                "source": fmt.source,
+            }
+            for fmt in listed
+        ]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    click.echo(
+        f"{'format':<8} {'code bits':>9} {'group':>6} {'bits/weight':>12} {'size of ' + spec.name:>22}"
+    )
+    for fmt in listed:
+        click.echo(
+            f"{fmt.name:<8} {fmt.wbits or 'none':>9} {fmt.group_size:>6} "
+            f"{fmt.model_bits_per_weight(spec):>12.3f} {fmt.model_bytes(spec) / 1e9:>19.3f} GB"
+        )
+
+
+def _summary(spec: ModelSpec) -> dict[str, Any]:
+    return asdict(spec) | {"n_params": spec.n_params, "kv_bytes_per_token": spec.kv_bytes_per_token()}
+
+
+def _stored(model: GgufModel) -> dict[str, Any]:
+    sizes = tensor_bytes(model)
+    return {
+        "bytes": sum(sizes.values()),
+        "bits_per_weight": 8 * sum(sizes.values()) / model.spec.n_params,
+        "tensors": [
+            {"name": info.name, "shape": list(info.shape), "type": info.type, "bytes": sizes[info.name]}
+            for info in model.file.tensors.values()
+        ],
+    }

@@ -1,0 +1,55 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sailsim.cli import main
+from sailsim.workloads import Activations
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["activations", *map(str, arguments)])
+
+
+def test_show_of_the_shipped_capture():
+    found = json.loads(run("show", "--json").output)
+    assert found["id"] == Activations.load().id
+    assert found["meta"]["model"] == "SmolLM2-135M-Instruct"
+    text = run("show").output
+    assert "sha256" in text
+    assert "harbour" in text
+
+
+def test_capture_writes_what_show_reads(smollm2_path, tmp_path: Path):
+    out = tmp_path / "c.npz"
+    arguments = ("--model", smollm2_path, "--text", "The capital of France is", "--layers", "every-third")
+    made = json.loads(run("capture", *arguments, "--keep", 3, "--out", out, "--json").output)
+    shown = json.loads(run("show", out, "--json").output)
+    assert made == shown
+    assert made["roles"]["ffn_out"]["tokens"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--tokens", "1,x"), "tokens is '1,x'"),
+        (("--tokens", "1,2", "--text", "a"), "text and tokens"),
+        (("--tokens", "1,2", "--keep", "9"), "keep is 9"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_writes_nothing(smollm2_path, tmp_path: Path, arguments, words):
+    out = tmp_path / "c.npz"
+    result = run("capture", "--model", smollm2_path, *arguments, "--out", out)
+    assert result.exit_code == 2
+    assert len(result.output.strip().splitlines()) == 1
+    assert words in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_capture(tmp_path: Path):
+    path = tmp_path / "x.npz"
+    path.write_bytes(b"PK\x03\x04 not really")
+    result = run("show", path)
+    assert result.exit_code == 2
+    assert "cannot be read" in result.output
