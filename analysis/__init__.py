@@ -1,0 +1,42 @@
+"""Baselines, cost, figures, claims and the report, all over results and system files.
+
+Reading order: `prediction` (what a baseline answers), `cpu` and `gpu` (their formulas), `fit` and `fits`
+(where the constants come from), `cost` (dollars), `evaluate` (one point beside its baselines), `figures`,
+`claims` and `report` (a whole sweep). docs/baselines.md and docs/cost.md explain.
+"""
+
+from sailsim.analysis.cost import (
+    OVERHEAD,
+    Price,
+    PriceList,
+    prices,
+    tokens_per_dollar,
+    usd_per_hour,
+    usd_per_million_tokens,
+    vcpus_paid,
+)
+from sailsim.analysis.cpu import CACHES, SOFTWARE, cpu_tokens_per_s, prompt_tokens_per_s
+from sailsim.analysis.fits import fits
+from sailsim.analysis.gpu import MEASURED_CARDS, gpu_tokens_per_s
+from sailsim.analysis.machines import baseline
+from sailsim.analysis.prediction import Prediction
+
+__all__ = [
+    "CACHES",
+    "MEASURED_CARDS",
+    "OVERHEAD",
+    "SOFTWARE",
+    "Prediction",
+    "Price",
+    "PriceList",
+    "baseline",
+    "cpu_tokens_per_s",
+    "fits",
+    "gpu_tokens_per_s",
+    "prices",
+    "prompt_tokens_per_s",
+    "tokens_per_dollar",
+    "usd_per_hour",
+    "usd_per_million_tokens",
+    "vcpus_paid",
+]

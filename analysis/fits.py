@@ -1,0 +1,83 @@
+"""The fitted constants as data: `data/fits.json`, written by `sailsim.analysis.fit` and read here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sailsim.analysis.prediction import data_file
+from sailsim.sim import Quantity
+
+
+@dataclass(frozen=True)
+class Band:
+    """Factors on a prediction between which nine of ten cross-validated measurements fell."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class FittedSet:
+    """Constants that were fitted together, and the bands of what they predict."""
+
+    constants: Mapping[str, Quantity]
+    bands: Mapping[str, Band]
+
+    def value(self, name: str) -> float:
+        """Value of one constant in its unit."""
+        return float(self.constants[name].value)
+
+    def band(self, test: str) -> Band:
+        """Band of one kind of prediction ("decode", "prompt")."""
+        return self.bands[test]
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Everything in `fits.json`."""
+
+    table: Mapping[str, Any]
+
+    def software(self, name: str) -> FittedSet:
+        """The constants of a CPU software."""
+        return _set(self.table["cpu"][name])
+
+    @property
+    def gpu(self) -> FittedSet:
+        """The constants of the GPU baseline, all cards."""
+        return _set(self.table["gpu"])
+
+    @property
+    def fewest_threads(self) -> int:
+        """Threads of the smallest measured machine."""
+        return int(self.table["fewest_threads"])
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The error table: one row a set of measurements and a way of holding them out."""
+        return list(self.table["errors"])
+
+    def quantities(self) -> dict[str, Quantity]:
+        """Every fitted constant by a dotted name, for the report."""
+        sets = {f"cpu.{name}": self.software(name) for name in self.table["cpu"]} | {"gpu": self.gpu}
+        return {f"{prefix}.{name}": q for prefix, s in sets.items() for name, q in s.constants.items()}
+
+
+def _set(table: Mapping[str, Any]) -> FittedSet:
+    return FittedSet(
+        constants={
+            name: Quantity.model_validate({k: v for k, v in entry.items() if k != "standard_error"})
+            for name, entry in table["constants"].items()
+        },
+        bands={test: Band(**band) for test, band in table["bands"].items()},
+    )
+
+
+@lru_cache(maxsize=1)
+def fits() -> Fits:
+    """The shipped fits."""
+    return Fits(json.loads(data_file("fits.json").read_text("utf-8")))

@@ -1,0 +1,106 @@
+"""What a baseline answers, and the small things that both baselines share."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sailsim.workloads import ModelSpec, Op, load_model
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted rate with its band.
+
+    ``tokens_per_s`` counts the tokens of the whole batch; ``low`` and ``high`` hold nine of ten measurements
+    of the kind that the model was fitted on, and what is assumed where nothing was fitted. ``parts`` splits
+    the ``step_s`` seconds of one step and sums to it. ``notes`` say in sentences what is not fitted.
+    """
+
+    tokens_per_s: float
+    low: float
+    high: float
+    step_s: float
+    parts: Mapping[str, float]
+    notes: tuple[str, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, object]:
+        """The fields as plain JSON values."""
+        return {
+            "tokens_per_s": self.tokens_per_s,
+            "low": self.low,
+            "high": self.high,
+            "step_s": self.step_s,
+            "parts": dict(self.parts),
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Work:
+    """What steps ask of a machine; each field a scalar or an array of the same shape (one entry a step).
+
+    Bytes of weights and of the KV cache, MACs of the matrix products and of attention, rows of the batch,
+    attention heads over the batch (the most threads that attention can use), operations and layers.
+    """
+
+    rows: Floats
+    weight_bytes: Floats
+    kv_bytes: Floats
+    gemv_macs: Floats
+    attention_macs: Floats
+    attention_width: Floats
+    operations: Floats
+    layers: Floats
+
+    @classmethod
+    def of(cls, model: ModelSpec, ops: list[Op], rows: int) -> Work:
+        """The sums over the operations of one step on ``rows`` rows."""
+
+        def total(values: list[float]) -> Floats:
+            return np.asarray(sum(values), dtype=float)
+
+        attention = [op for op in ops if op.kind == "attention"]
+        return cls(
+            rows=np.asarray(float(rows)),
+            weight_bytes=total([op.weight_bytes for op in ops]),
+            kv_bytes=total([op.kv_bytes for op in ops]),
+            gemv_macs=total([op.macs for op in ops if op.kind == "gemv"]),
+            attention_macs=total([op.macs for op in attention]),
+            attention_width=np.asarray(float(model.n_heads * rows)),
+            operations=np.asarray(float(len(ops))),
+            layers=np.asarray(float(model.n_layers)),
+        )
+
+    @classmethod
+    def stack(cls, steps: list[Work]) -> Work:
+        """Several steps as one object of arrays."""
+        names = cls.__dataclass_fields__
+        return cls(**{name: np.array([float(getattr(step, name)) for step in steps]) for name in names})
+
+
+def data_file(name: str) -> Traversable:
+    """A file of this package's ``data`` folder."""
+    return files("sailsim.analysis") / "data" / name
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    """Rows of a comma-separated table whose comment lines start with ``#``."""
+    lines = (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    return list(csv.DictReader(lines))
+
+
+@lru_cache(maxsize=16)
+def fitting_model(name: str) -> ModelSpec:
+    """A model of the measurements: one that ships with the workloads, or one of ``data/models``."""
+    local = data_file(f"models/{name}.toml")
+    return load_model(str(local) if local.is_file() else name)

@@ -1,0 +1,124 @@
+"""`sailsim baseline` and `sailsim fit`: what CPUs and GPUs reach, and where the constants come from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from sailsim.analysis import CACHES, SOFTWARE, fits
+from sailsim.analysis import baseline as predict
+from sailsim.errors import SailsimError
+from sailsim.workloads import load_model, weight_format
+
+
+@click.command()
+@click.option(
+    "--machine",
+    required=True,
+    help="CPU server or GPU card: a name of `sailsim systems list` or a TOML file.",
+)
+@click.option("--model", required=True, help="A name of `sailsim models list`, a TOML or a GGUF file.")
+@click.option(
+    "--format", "fmt", default="q4_k_m", show_default=True, help="Weight format, e.g. q4_k_m, q8_0, f16."
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Cores that work [default: all; not for a GPU].")
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Sequences at once.")
+@click.option(
+    "--context",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Tokens in the cache of each sequence; generating n tokens from nothing averages n / 2.",
+)
+@click.option(
+    "--prompt", type=click.IntRange(min=1), help="Process a prompt of this many tokens instead (CPU)."
+)
+@click.option(
+    "--software",
+    type=click.Choice(list(SOFTWARE)),
+    default="llama.cpp",
+    show_default=True,
+    help="CPU software.",
+)
+@click.option(
+    "--cache",
+    type=click.Choice(CACHES),
+    default="separate",
+    show_default=True,
+    help="Whether a sequence of a batch scans its own cache only or, as llama.cpp does, one shared by all.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def baseline(
+    machine: str,
+    model: str,
+    fmt: str,
+    threads: int | None,
+    batch: int,
+    context: int,
+    prompt: int | None,
+    software: str,
+    cache: str,
+    as_json: bool,
+) -> None:
+    """Predict tokens/s of a CPU server or a GPU card without PIM units.
+
+    The band low..high holds nine of ten measurements of the kind that the constants were fitted on.
+    """
+    if prompt is not None and batch != 1:
+        raise SailsimError(f"batch is {batch}, allowed with a prompt is 1")
+    result = predict(
+        machine,
+        load_model(model),
+        weight_format(fmt),
+        threads,
+        batch,
+        context,
+        prompt=prompt,
+        software="ampere" if software == "ampere" else "llama.cpp",
+        cache="unified" if cache == "unified" else "separate",
+    )
+    if as_json:
+        asked = {
+            "machine": machine,
+            "model": model,
+            "format": fmt,
+            "threads": threads,
+            "batch": batch,
+            "context": context,
+            "prompt": prompt,
+        }
+        click.echo(json.dumps(asked | result.as_dict(), indent=2))
+        return
+    click.echo(f"{result.tokens_per_s:.2f} tokens/s ({result.low:.2f} .. {result.high:.2f})")
+    for part, seconds in result.parts.items():
+        click.echo(f"  {part:<16} {seconds * 1e3:10.3f} ms  {seconds / result.step_s:6.1%}")
+    for note in result.notes:
+        click.echo(f"  {note}")
+
+
+@click.command()
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write here [default: the shipped file]."
+)
+@click.option(
+    "--check", is_flag=True, help="Write nothing; fail if the result differs from the shipped constants."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
+def fit(out: Path | None, check: bool, as_json: bool) -> None:
+    """Fit the baselines' constants on the shipped measurements again and print the error table."""
+    from sailsim.analysis.fit import differences, error_table, run, write  # scipy: only when needed
+
+    if check:
+        result = run()
+        different = differences(fits().table, result)
+        if different:
+            raise SailsimError(
+                f"the fit differs from the shipped constants in {different[0]}, allowed is 0.1 %"
+            )
+        where = "Equal to the shipped constants."
+    else:
+        path, result = write(out)
+        where = f"Written to {path}"
+    click.echo(json.dumps(result, indent=2) if as_json else f"{error_table(result['errors'])}\n\n{where}")
