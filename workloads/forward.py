@@ -32,19 +32,19 @@ def forward(model: GgufModel, tokens: Sequence[int], observe: Observer | None = 
     arch = file.get("general.architecture")
     if arch != "llama" or spec.fused_projections:
         raise SailsimError(
-            f"GGUF file {file.path}: general.architecture is {arch!r}, a forward pass needs 'llama'"
+            f"GGUF file {file.path}: general.architecture is {arch!r}; a forward pass needs 'llama'."
         )
     rotated = file.integer("llama.rope.dimension_count", spec.head_dim)
     if rotated != spec.head_dim or spec.extra_params:
         raise SailsimError(
             f"GGUF file {file.path}: it rotates {rotated} of {spec.head_dim} elements and has "
-            f"{spec.extra_params} elements beyond the plain blocks, a forward pass needs all and 0"
+            f"{spec.extra_params} elements beyond the plain blocks; a forward pass needs all and 0."
         )
     if not 1 <= len(tokens) <= MAX_TOKENS:
-        raise SailsimError(f"tokens has {len(tokens)} entries, allowed is 1..{MAX_TOKENS}")
+        raise SailsimError(f"tokens has {len(tokens)} entries; allowed is 1..{MAX_TOKENS}.")
     bad = [token for token in tokens if not 0 <= token < spec.vocab]
     if bad:
-        raise SailsimError(f"tokens has {bad[0]}, allowed is 0..{spec.vocab - 1}")
+        raise SailsimError(f"tokens has {bad[0]}; allowed is 0..{spec.vocab - 1}.")
     observe = observe or (lambda role, layer, x: None)
     eps = file.number("llama.attention.layer_norm_rms_epsilon", 1e-5)
     rotation = _rotation(len(tokens), spec.head_dim, file.number("llama.rope.freq_base", 10000.0))

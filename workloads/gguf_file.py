@@ -69,7 +69,7 @@ class _Cursor:
         self.path, self.data, self.at = path, data, 0
 
     def fail(self, field: str, value: object, allowed: str) -> SailsimError:
-        return SailsimError(f"GGUF file {self.path}: {field} is {value!r}, allowed is {allowed}")
+        return SailsimError(f"GGUF file {self.path}: {field} is {value!r}; allowed is {allowed}.")
 
     @property
     def left(self) -> int:
@@ -140,13 +140,13 @@ class GgufFile:
             size = self.path.stat().st_size
             if size < 24:
                 raise SailsimError(
-                    f"GGUF file {self.path}: its size is {size} bytes, allowed is at least 24 (a header)"
+                    f"GGUF file {self.path}: its size is {size} bytes; allowed is at least 24 (a header)."
                 )
             self._data: npt.NDArray[np.uint8] = np.memmap(self.path, dtype=np.uint8, mode="r")
             self._view: memoryview = self._data.data
         except OSError as error:
             raise SailsimError(
-                f"GGUF file {self.path} cannot be read ({error}), allowed is a readable file"
+                f"GGUF file {self.path} cannot be read ({error}); allowed is a readable file."
             ) from error
         self._values: dict[str, Any] = {}
         self.tensors: dict[str, TensorInfo] = {}
@@ -240,7 +240,7 @@ class GgufFile:
             shown = (
                 "an array" if isinstance(value, _LazyArray) else "absent" if value is None else repr(value)
             )
-            raise SailsimError(f"GGUF file {self.path}: {key} is {shown}, allowed is a whole number")
+            raise SailsimError(f"GGUF file {self.path}: {key} is {shown}; allowed is a whole number.")
         return value
 
     def number(self, key: str, default: float) -> float:
@@ -248,7 +248,7 @@ class GgufFile:
         value = self._values.get(key, default)
         if type(value) is not float:
             raise SailsimError(
-                f"GGUF file {self.path}: {key} is {value!r}, allowed is a floating-point number"
+                f"GGUF file {self.path}: {key} is {value!r}; allowed is a floating-point number."
             )
         return value
 
@@ -257,7 +257,7 @@ class GgufFile:
         value = self._values.get(key)
         if not isinstance(value, _LazyArray) or value.item_type != _STRING:
             shown = "absent" if value is None else "no array of texts"
-            raise SailsimError(f"GGUF file {self.path}: {key} is {shown}, allowed is an array of texts")
+            raise SailsimError(f"GGUF file {self.path}: {key} is {shown}; allowed is an array of texts.")
         return self._decode(value)
 
     def raw(self, name: str) -> npt.NDArray[np.uint8]:
@@ -274,15 +274,15 @@ class GgufFile:
             values = dequantize(np.ascontiguousarray(self.raw(name)), kind)
         except NotImplementedError:
             raise SailsimError(
-                f"GGUF file {self.path}: the type of {name} is {info.type!r}, allowed is one that the "
-                f"package gguf dequantizes"
+                f"GGUF file {self.path}: the type of {name} is {info.type!r}; allowed is one that the "
+                f"package gguf dequantizes."
             ) from None
         return np.asarray(values, dtype=np.float32).reshape(info.shape[::-1])
 
     def _info(self, name: str) -> TensorInfo:
         if name not in self.tensors:
             raise SailsimError(
-                f"GGUF file {self.path}: tensor {name!r} is absent, a model of this kind needs it"
+                f"GGUF file {self.path}: tensor {name!r} is absent; a model of this kind needs it."
             )
         return self.tensors[name]
 
@@ -316,29 +316,29 @@ def _spec(file: GgufFile) -> ModelSpec:
     arch = file.get("general.architecture")
     if arch not in ARCHITECTURES:
         raise SailsimError(
-            f"GGUF file {file.path}: general.architecture is {arch!r}, allowed is {', '.join(ARCHITECTURES)}"
+            f"GGUF file {file.path}: general.architecture is {arch!r}; allowed is {', '.join(ARCHITECTURES)}."
         )
     if file.integer(f"{arch}.expert_count", 0):
         raise SailsimError(
-            f"GGUF file {file.path}: {arch}.expert_count is {file.integer(f'{arch}.expert_count')}, "
-            f"allowed is 0 (dense models)"
+            f"GGUF file {file.path}: {arch}.expert_count is {file.integer(f'{arch}.expert_count')}; "
+            f"allowed is 0 (dense models)."
         )
     d_model = file.integer(f"{arch}.embedding_length")
     n_heads = file.integer(f"{arch}.attention.head_count")
     if n_heads < 1:
         raise SailsimError(
-            f"GGUF file {file.path}: {arch}.attention.head_count is {n_heads}, allowed is 1 or more"
+            f"GGUF file {file.path}: {arch}.attention.head_count is {n_heads}; allowed is 1 or more."
         )
     embedding = file.tensors.get("token_embd.weight")
     if embedding is None or len(embedding.shape) != 2:
         raise SailsimError(
-            f"GGUF file {file.path}: token_embd.weight is no matrix, a model of this kind needs it"
+            f"GGUF file {file.path}: token_embd.weight is no matrix; a model of this kind needs it."
         )
     n_layers = file.integer(f"{arch}.block_count")
     if n_layers > len(file.tensors):
         raise SailsimError(
-            f"GGUF file {file.path}: {arch}.block_count is {n_layers}, allowed is at most the "
-            f"{len(file.tensors)} tensors of the file"
+            f"GGUF file {file.path}: {arch}.block_count is {n_layers}; allowed is at most the "
+            f"{len(file.tensors)} tensors of the file."
         )
     name = file.get("general.name")
     spec = ModelSpec(
@@ -359,8 +359,8 @@ def _spec(file: GgufFile) -> ModelSpec:
     extra = stored - spec.n_params
     if extra < 0:
         raise SailsimError(
-            f"GGUF file {file.path}: its tensors have {stored} elements, a model of its shapes "
-            f"needs {spec.n_params}"
+            f"GGUF file {file.path}: its tensors have {stored} elements; a model of its shapes "
+            f"needs {spec.n_params}."
         )
     return replace(spec, extra_params=extra)
 
@@ -373,7 +373,7 @@ def _format(file: GgufFile, spec: ModelSpec) -> WeightFormat:
         if info is None or info.shape != (linear.k, linear.n):
             raise SailsimError(
                 f"GGUF file {file.path}: the shape of {linear.name}.weight is "
-                f"{info.shape if info else 'absent'}, allowed is {(linear.k, linear.n)} by the header"
+                f"{info.shape if info else 'absent'}; allowed is {(linear.k, linear.n)} by the header."
             )
         tensors[linear.name] = _tensor_format(file, info)
         weights[info.type] += info.n_elements
@@ -385,8 +385,8 @@ def _format(file: GgufFile, spec: ModelSpec) -> WeightFormat:
 def _tensor_format(file: GgufFile, info: TensorInfo) -> TensorFormat:
     if info.type not in TENSOR_FORMATS:
         raise SailsimError(
-            f"GGUF file {file.path}: the type of {info.name} is {info.type!r}, allowed is one of "
-            f"{', '.join(TENSOR_FORMATS)}"
+            f"GGUF file {file.path}: the type of {info.name} is {info.type!r}; allowed is one of "
+            f"{', '.join(TENSOR_FORMATS)}."
         )
     return TENSOR_FORMATS[info.type]
 

@@ -79,7 +79,7 @@ def prefill_step(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 
 def _check(**sizes: int) -> None:
     for name, value in sizes.items():
         if value < 1:
-            raise SailsimError(f"{name} is {value!r}, allowed is 1 or more")
+            raise SailsimError(f"{name} is {value!r}; allowed is 1 or more.")
 
 
 def _step(

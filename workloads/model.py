@@ -74,15 +74,15 @@ class ModelSpec:
             value = getattr(self, field)
             if type(value) is not int or not 1 <= value <= MAX_DIMENSION:
                 raise SailsimError(
-                    f"model {self.name}: {field} is {value!r}, allowed is a whole number 1..{MAX_DIMENSION}"
+                    f"model {self.name}: {field} is {value!r}; allowed is a whole number 1..{MAX_DIMENSION}."
                 )
         if self.n_heads % self.n_kv_heads:
             raise SailsimError(
-                f"model {self.name}: n_kv_heads is {self.n_kv_heads}, allowed is a divisor of "
-                f"n_heads ({self.n_heads})"
+                f"model {self.name}: n_kv_heads is {self.n_kv_heads}; allowed is a divisor of "
+                f"n_heads ({self.n_heads})."
             )
         if self.kv_bits not in (4, 8, 16, 32):
-            raise SailsimError(f"model {self.name}: kv_bits is {self.kv_bits!r}, allowed is 4, 8, 16 or 32")
+            raise SailsimError(f"model {self.name}: kv_bits is {self.kv_bits!r}; allowed is 4, 8, 16 or 32.")
 
     @property
     def gqa(self) -> int:
@@ -175,14 +175,14 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
             return _from_toml(path.read_text("utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
             raise SailsimError(
-                f"model file {path} cannot be read ({error}), allowed is a TOML text"
+                f"model file {path} cannot be read ({error}); allowed is a TOML text."
             ) from error
     if path.is_file():
         from sailsim.workloads.gguf_file import open_gguf  # here, because that module builds on this one
 
         return open_gguf(path).spec
     raise SailsimError(
-        f"model is {name!r}, allowed is a path of a GGUF or TOML file or one of {', '.join(model_names())}"
+        f"model is {name!r}; allowed is a path of a GGUF or TOML file or one of {', '.join(model_names())}."
     )
 
 
@@ -192,30 +192,30 @@ def _from_toml(text: str, origin: str) -> ModelSpec:
         table: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SailsimError(
-            f"model file {origin} is not TOML ({error}), allowed is a table of shapes"
+            f"model file {origin} is not TOML ({error}); allowed is a table of shapes."
         ) from error
     published = table.pop("published", {})
     if not isinstance(published, dict):
-        raise SailsimError(f"model file {origin}: published is {published!r}, allowed is a table")
+        raise SailsimError(f"model file {origin}: published is {published!r}; allowed is a table.")
     known = {field.name: field.type for field in fields(ModelSpec)}
     unknown = sorted(set(table) - (known.keys() - {"published_params", "published_source"}))
     if unknown:
         raise SailsimError(
-            f"model file {origin}: field {unknown[0]!r} is unknown, allowed are {', '.join(known)}"
+            f"model file {origin}: field {unknown[0]!r} is unknown; allowed are {', '.join(known)}."
         )
     missing = [field for field in list(known)[:10] if field not in table]
     if missing:
         raise SailsimError(
-            f"model file {origin}: field {missing[0]!r} is missing, a model needs a value for it"
+            f"model file {origin}: field {missing[0]!r} is missing; a model needs a value for it."
         )
     for field, kind in known.items():
         if field in table and type(table[field]) is not kind:
             raise SailsimError(
-                f"model file {origin}: {field} is {table[field]!r}, allowed is a value of type "
-                f"{getattr(kind, '__name__', kind)}"
+                f"model file {origin}: {field} is {table[field]!r}; allowed is a value of type "
+                f"{getattr(kind, '__name__', kind)}."
             )
     if not table["source"].strip():
-        raise SailsimError(f"model file {origin}: source is empty, allowed is the origin of the shapes")
+        raise SailsimError(f"model file {origin}: source is empty; allowed is the origin of the shapes.")
     return ModelSpec(
         **table,
         published_params=int(published.get("params", 0)),

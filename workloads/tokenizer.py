@@ -33,8 +33,8 @@ class Tokenizer:
         kind = file.get("tokenizer.ggml.model")
         if kind != "gpt2":
             raise SailsimError(
-                f"GGUF file {file.path}: tokenizer.ggml.model is {kind!r}, allowed is 'gpt2' (else give "
-                f"token numbers)"
+                f"GGUF file {file.path}: tokenizer.ggml.model is {kind!r}; allowed is 'gpt2' (else give "
+                f"token numbers)."
             )
         self._file = file
         self.vocabulary = file.strings("tokenizer.ggml.tokens")
@@ -55,7 +55,7 @@ class Tokenizer:
             for part in self._merge([_TO_CHARACTER[byte] for byte in piece.encode("utf-8")]):
                 if part not in self._numbers:
                     raise SailsimError(
-                        f"text has {part!r}, allowed is what the vocabulary of {self._file.path} covers"
+                        f"text has {part!r}; allowed is what the vocabulary of {self._file.path} covers."
                     )
                 tokens.append(self._numbers[part])
         return tokens
@@ -77,7 +77,7 @@ class Tokenizer:
         """
         bad = [token for token in tokens if not 0 <= token < len(self.vocabulary)]
         if bad:
-            raise SailsimError(f"tokens has {bad[0]}, allowed is 0..{len(self.vocabulary) - 1}")
+            raise SailsimError(f"tokens has {bad[0]}; allowed is 0..{len(self.vocabulary) - 1}.")
         joined = "".join(self.vocabulary[token] for token in tokens)
         return bytes(_TO_BYTE[character] for character in joined if character in _TO_BYTE).decode(
             "utf-8", "replace"

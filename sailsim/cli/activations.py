@@ -61,7 +61,7 @@ def _numbers(tokens: str | None) -> list[int] | None:
     try:
         return [int(token) for token in tokens.split(",")]
     except ValueError:
-        raise SailsimError(f"tokens is {tokens!r}, allowed is whole numbers separated by commas") from None
+        raise SailsimError(f"tokens is {tokens!r}; allowed is whole numbers separated by commas.") from None
 
 
 def _print(found: Activations, as_json: bool, path: Path | None) -> None:

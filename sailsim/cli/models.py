@@ -60,7 +60,9 @@ def show(model: str, format_name: str | None, as_json: bool) -> None:
     found = _summary(spec)
     if model not in model_names() and Path(model).suffix != ".toml":
         if format_name is not None:
-            raise SailsimError(f"format is {format_name!r}, allowed is none: a GGUF file has its own formats")
+            raise SailsimError(
+                f"format is {format_name!r}; allowed is none: a GGUF file has its own formats."
+            )
         found |= _stored(open_gguf(model))
     elif format_name is not None:
         fmt = weight_format(format_name)

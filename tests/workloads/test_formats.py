@@ -58,7 +58,7 @@ def test_every_code_fits_the_pim():
         assert (fmt.wbits is None) == (fmt.code is None)
         if fmt.wbits is not None:
             assert 1 <= fmt.wbits <= 8
-            assert fmt.bits_per_weight >= fmt.wbits or fmt.code == "ternary"
+            assert fmt.bits_per_weight >= fmt.wbits or fmt.code.kind == "ternary"
 
 
 def test_q4_k_m_by_tensor():
