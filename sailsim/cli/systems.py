@@ -7,8 +7,17 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from sailsim.sim import Card, Choice, Quantity, System, card_names, json_schema, load_machine, system_names
-from sailsim.sim.quantity import Frozen
+from sailsim.sim import (
+    Card,
+    Choice,
+    Frozen,
+    Quantity,
+    System,
+    card_names,
+    json_schema,
+    load_machine,
+    system_names,
+)
 
 
 @click.group()

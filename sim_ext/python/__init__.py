@@ -1,24 +1,43 @@
 """Machines as data, the fast engine, sweeps and their results.
 
 Reading order: `quantity` (a number with its source), `system` (what a machine is), `files` (reading it),
-`point` (what one run is), `flow` (bandwidth shared by what asks for it), `engine` (one decode step), `store`
-and `sweep` (many runs, on disk).
+`point` (what one run is), `schedule` (cores, PIM units and DRAM from event to event), `patterns` and `engine`
+(one decode step), `provenance`, `store` and `sweep` (many runs, on disk).
 """
 
-from .files import card_names, json_schema, load_card, load_machine, load_system, system_names
-from .quantity import UNITS, Choice, Quantity
-from .system import Card, System
+from sailsim.sim.engine import COUNTS, PHASES, StepResult, simulate_prefill, simulate_step
+from sailsim.sim.files import card_names, json_schema, load_card, load_machine, load_system, system_names
+from sailsim.sim.point import Point
+from sailsim.sim.provenance import code_version, commit, point_key, result_key, versions
+from sailsim.sim.quantity import UNITS, Choice, Frozen, Quantity
+from sailsim.sim.store import Store
+from sailsim.sim.sweep import run_sweep
+from sailsim.sim.system import Card, System
 
 __all__ = [
+    "COUNTS",
+    "PHASES",
     "UNITS",
     "Card",
     "Choice",
+    "Frozen",
+    "Point",
     "Quantity",
+    "StepResult",
+    "Store",
     "System",
     "card_names",
+    "code_version",
+    "commit",
     "json_schema",
     "load_card",
     "load_machine",
     "load_system",
+    "point_key",
+    "result_key",
+    "run_sweep",
+    "simulate_prefill",
+    "simulate_step",
     "system_names",
+    "versions",
 ]

@@ -10,8 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from sailsim.errors import SailsimError
-
-from .system import Card, System
+from sailsim.sim.system import Card, System
 
 _SHIPPED = resources.files("sailsim.sim") / "systems"
 _MAX_BYTES = 1 << 20

@@ -4,8 +4,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from sailsim.errors import SailsimError
-
-from .system import System
+from sailsim.sim.system import System
 
 SUBSTRATES = ("row_dfm", "bit_serial", "bit_parallel")
 CONVERT = ("memory", "cores")
@@ -27,9 +26,9 @@ _RANGES = {
 class Point:
     """Inputs of one simulated step; hashable, and JSON-able by `as_dict`.
 
-    `nbw`, `substrate` and `convert` may be None: then the system file decides (`resolved`). `group_size` is the
-    number of weights along K that share a scale (0: all of K). `activations` names the capture that pattern
-    counts come from; empty is the one that ships.
+    `nbw`, `substrate` and `convert` may be None: then the system file decides (`resolved`). `group_size` is
+    the number of weights along K that share a scale (0: all of K). `activations` is the path of the capture
+    that pattern counts come from; empty is the one that ships.
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.

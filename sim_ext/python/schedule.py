@@ -16,8 +16,8 @@ class CoreTask:
     """Work of the host's cores.
 
     `needs` counts the tensors that the PIM units must have finished before it starts. It takes at least
-    `seconds`, moves `read` and `written` bytes over DRAM, at most `rate` bytes/s together. `sync` marks waiting
-    and hand-over, as opposed to computing.
+    `seconds`, moves `read` and `written` bytes over DRAM, at most `rate` bytes/s together. `sync` marks
+    waiting and hand-over, as opposed to computing.
     """
 
     name: str
@@ -33,9 +33,9 @@ class CoreTask:
 class Tensor:
     """One GEMV on the PIM units.
 
-    `needs` counts the core tasks that must be done before it starts (its submission is the last of them). With
-    its weights on chip it takes `seconds`; `throttled(r)` is its time when the weights come at r bytes/s, just in
-    time. `bytes` of weights are streamed from DRAM.
+    `needs` counts the core tasks that must be done before it starts (its submission is the last of them).
+    With its weights on chip it takes `seconds`; `throttled(r)` is its time when they come just in time at
+    r bytes/s. `bytes` of weights are streamed from DRAM.
     """
 
     name: str

@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import model_validator
 
 from sailsim import _core
-
-from .quantity import Choice, Frozen, Is, OneOf, Quantity
+from sailsim.sim.quantity import Choice, Frozen, Is, OneOf, Quantity
 
 Cycles = Annotated[Quantity, Is("cycles", least=0, whole=True)]
 Latency = Annotated[Quantity, Is("ns", above=0)]

@@ -125,7 +125,7 @@ def test_needs_that_cannot_be_met_are_refused() -> None:
         run(machine(), [CoreTask("a", 1, 1.0)], [tensor(1, 1.0, needs=1)])
 
 
-@given(st.floats(0, 1e12), st.lists(st.floats(0, 1e12), max_size=6))
+@given(st.floats(1e-3, 1e12), st.lists(st.floats(0, 1e12), max_size=6))
 def test_max_min_is_fair(capacity: float, demands: list[float]) -> None:
     shares = max_min(capacity, demands)
     assert sum(shares) <= capacity * (1 + 1e-9)

@@ -1,0 +1,102 @@
+"""Which inputs and which code made a result."""
+
+import hashlib
+import json
+import platform
+import subprocess
+from dataclasses import asdict
+from functools import lru_cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sailsim import _core
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.workloads import Activations, load_model
+
+# The packages whose code and data can change a number; the commands only print.
+_PACKAGES = ("sailsim.lut_gemv", "sailsim.workloads", "sailsim.sim", "sailsim.analysis")
+_SUFFIXES = (".py", ".toml", ".csv", ".json")
+_LIBRARIES = ("numpy", "scipy", "pandas", "pyarrow", "pydantic", "joblib", "gguf")
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Hash of the package's sources and data and of the compiled core."""
+    digest = hashlib.sha256()
+    for name in _PACKAGES:
+        spec = find_spec(name)  # looked up, not imported: this floor does not use those above
+        assert spec is not None
+        for root in sorted(Path(p) for p in spec.submodule_search_locations or ()):
+            for path in sorted(root.rglob("*")):
+                if path.suffix in _SUFFIXES and path.is_file():
+                    digest.update(f"{name}/{path.relative_to(root).as_posix()}\0".encode())
+                    digest.update(path.read_bytes())
+    digest.update(Path(str(_core.__file__)).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def commit() -> dict[str, Any] | None:
+    """The commit of the checkout this runs from, and whether tracked files differ; None outside of one."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        # An environment may lie inside another project's checkout: only our own counts.
+        if not (Path(git("rev-parse", "--show-toplevel")) / "sim_ext" / "abi" / "lutmm.h").is_file():
+            return None
+        changed = bool(git("status", "--porcelain", "--untracked-files=no"))
+        return {"id": git("rev-parse", "HEAD"), "changed": changed}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that results rest on."""
+    return {
+        "python": platform.python_version(),
+        "sailsim": version("sailsim"),
+        **{name: version(name) for name in _LIBRARIES},
+    }
+
+
+def point_key(point: Point) -> str:
+    """Hash of the point alone: equal for the same question, whatever its inputs contain."""
+    return _hash(point.as_dict())
+
+
+def result_key(point: Point, evaluate: str) -> str:
+    """Hash of all inputs of a result: the point, its system's and model's content, its activations, the code.
+
+    `evaluate` names the function that makes the record.
+    """
+    return _hash(
+        {
+            "point": point.as_dict(),
+            "system": load_system(point.system).digest,
+            "model": _model_digest(point.model),
+            "activations": _activations_id(point.activations),
+            "evaluate": evaluate,
+            "code": code_version(),
+        }
+    )
+
+
+def _model_digest(name: str) -> str:
+    return _hash(asdict(load_model(name)))
+
+
+@lru_cache(maxsize=16)
+def _activations_id(path: str) -> str:
+    return Activations.load(path or None).id
+
+
+def _hash(content: Any) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
