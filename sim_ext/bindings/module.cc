@@ -1,8 +1,12 @@
-#include <nanobind/nanobind.h>
-
-namespace nb = nanobind;
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "bind.hh"
 
 NB_MODULE(_core, m)
 {
-    m.doc() = "The C++ core of the PIM slice unit.";
+    m.doc() =
+        "The C++ core of the PIM slice unit, shared with gem5: substrates, patterns, timing, arithmetic.\n\n"
+        "Bad values raise ``ValueError``, wrong types and dtypes ``TypeError``; the message names the "
+        "argument.";
+    sailsim::bindings::bind_substrate(m);
+    sailsim::bindings::bind_timing(m);
 }

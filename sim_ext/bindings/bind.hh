@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The parts of the module.
+ */
+#ifndef SAILSIM_BINDINGS_BIND_HH
+#define SAILSIM_BINDINGS_BIND_HH
+
+#include <nanobind/nanobind.h>
+
+namespace sailsim::bindings
+{
+
+void bind_substrate(nanobind::module_ &m);
+void bind_timing(nanobind::module_ &m);
+
+} // namespace sailsim::bindings
+
+#endif

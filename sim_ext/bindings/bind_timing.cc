@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <nanobind/stl/map.h>
+
+#include <limits>
+#include <map>
+
+#include "arrays.hh"
+#include "bind.hh"
+#include "pim/check.hh"
+#include "pim/timing.hh"
+
+namespace sailsim::bindings
+{
+
+using namespace nb::literals;
+using pim::PatternProfile;
+using pim::SliceConfig;
+using pim::TileCounts;
+using pim::TilePlan;
+using pim::TileTiming;
+
+namespace
+{
+
+constexpr int max_threads = 1024;
+
+std::vector<std::int32_t> counts_argument(const char *name, const Array &array, std::int64_t groups)
+{
+    require_shape(name, array, {groups});
+    const std::int32_t *values = elements<std::int32_t>(name, array, "int32");
+    for (std::int64_t g = 0; g < groups; ++g)
+        pim::require_range(name, values[g], 0, std::numeric_limits<std::int32_t>::max());
+    return {values, values + groups};
+}
+
+/* A read-only view of one array of a profile. */
+template <std::vector<std::int32_t> PatternProfile::*Member>
+auto profile_array(nb::handle self)
+{
+    const std::vector<std::int32_t> &values = nb::cast<const PatternProfile &>(self).*Member;
+    return nb::ndarray<nb::numpy, const std::int32_t, nb::ndim<1>>(values.data(), {values.size()}, self);
+}
+
+pim::TileShape tile_shape(std::int64_t k, std::int64_t n, std::int64_t batch, int wbits, int value_bits,
+                          int abits, int nbw, std::int64_t group_size)
+{
+    return {k, n, batch, wbits, value_bits, abits, nbw, group_size};
+}
+
+std::map<std::string, std::int64_t> counts_of(const TileTiming &t)
+{
+    const TileCounts &c = t.counts;
+    return {{"lookups", c.lookups},       {"zero_patterns", c.zero_patterns}, {"prt_hits", c.prt_hits},
+            {"prt_misses", c.prt_misses}, {"table_builds", c.table_builds},   {"table_adds", c.table_adds},
+            {"row_reads", c.row_reads},   {"row_writes", c.row_writes},       {"conversions", c.conversions}};
+}
+
+} // namespace
+
+void bind_timing(nb::module_ &m)
+{
+    nb::class_<SliceConfig>(m, "SliceConfig", "Everything that describes one PIM slice unit.")
+        .def(
+            "__init__",
+            [](SliceConfig *self, std::int64_t rows, std::int64_t cols, std::int64_t arrays,
+               std::int64_t slices, std::int64_t port_bytes, int accumulator_bits, int prt_entries,
+               const std::string &prt_policy, std::int64_t t_zero, std::int64_t t_prt, bool double_buffer,
+               const pim::Substrate &substrate, bool convert_in_memory) {
+                new (self) SliceConfig{rows,          cols,
+                                       arrays,        slices,
+                                       port_bytes,    accumulator_bits,
+                                       prt_entries,   pim::prt_policy(prt_policy),
+                                       t_zero,        t_prt,
+                                       double_buffer, convert_in_memory,
+                                       substrate};
+            },
+            nb::kw_only(), "rows"_a, "cols"_a, "arrays"_a, "slices"_a, "port_bytes"_a, "accumulator_bits"_a,
+            "prt_entries"_a, "prt_policy"_a, "t_zero"_a, "t_prt"_a, "double_buffer"_a, "substrate"_a,
+            "convert_in_memory"_a, "``prt_policy`` is lru, fifo or direct; ``prt_entries`` 0 means no PRT.")
+        .def_ro("rows", &SliceConfig::rows, "Rows of a C-SRAM array.")
+        .def_ro("cols", &SliceConfig::cols, "Columns (cells of a row) of an array.")
+        .def_ro("arrays", &SliceConfig::arrays, "Arrays of a slice, in lockstep.")
+        .def_ro("slices", &SliceConfig::slices, "Slices that share the outputs of a tensor.")
+        .def_ro("port_bytes", &SliceConfig::port_bytes, "Bytes a cycle between the slice and its arrays.")
+        .def_ro("accumulator_bits", &SliceConfig::accumulator_bits, "Bits of an integer accumulator.")
+        .def_ro("prt_entries", &SliceConfig::prt_entries, "Entries of the pattern reuse table; 0: none.")
+        .def_prop_ro("prt_policy",
+                     [](const SliceConfig &c) { return std::string(pim::prt_policy_name(c.policy)); })
+        .def_ro("t_zero", &SliceConfig::t_zero, "Cycles of a zero pattern.")
+        .def_ro("t_prt", &SliceConfig::t_prt, "Cycles of a PRT hit.")
+        .def_ro("double_buffer", &SliceConfig::double_buffer, "Load a group while the one before computes.")
+        .def_ro("substrate", &SliceConfig::substrate)
+        .def_ro("convert_in_memory", &SliceConfig::convert_in_memory,
+                "Convert and scale in the arrays; else the cores do.")
+        .def("validate", &SliceConfig::validate,
+             "Raises ``ValueError`` naming the field that is out of range.");
+
+    nb::class_<TilePlan>(m, "TilePlan", "How a tile lies in the arrays of the busiest slice.")
+        .def_ro("owned", &TilePlan::owned, "Outputs of the slice.")
+        .def_ro("entry_bits", &TilePlan::entry_bits, "Bits of a table entry.")
+        .def_ro("lane_bits", &TilePlan::lane_bits, "Cells of a row that one output takes.")
+        .def_ro("lanes", &TilePlan::lanes, "Outputs that all arrays together can hold.")
+        .def_ro("outputs_per_pass", &TilePlan::outputs_per_pass, "Lanes in use in a full pass.")
+        .def_ro("passes", &TilePlan::passes, "Passes over the outputs.")
+        .def_ro("batch_chunks", &TilePlan::batch_chunks,
+                "Each pass is repeated for every chunk of the batch.")
+        .def_ro("chunk_rows", &TilePlan::chunk_rows, "Batch rows of a chunk; the last may have fewer.")
+        .def_ro("groups", &TilePlan::groups, "Groups of NBW weights over all blocks.")
+        .def_ro("blocks", &TilePlan::blocks, "Quantization blocks along K.")
+        .def_ro("rows_needed", &TilePlan::rows_needed, "Rows of an array in use.")
+        .def_ro("convert_rounds", &TilePlan::convert_rounds,
+                "Times a conversion runs for all outputs of a full pass; 0: a row is too short to convert.");
+
+    m.def(
+        "plan_tile",
+        [](const SliceConfig &config, std::int64_t k, std::int64_t n, std::int64_t batch, int wbits,
+           int value_bits, int abits, int nbw, std::int64_t group_size) {
+            return plan_tile(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size));
+        },
+        "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a, "group_size"_a,
+        "The layout of a tensor (K, N) over the slices; n counts the outputs of the whole tensor.\n\n"
+        "Raises ``ValueError`` when table and staging do not fit.");
+
+    nb::class_<PatternProfile>(m, "PatternProfile",
+                               "Patterns of each group in one pass: int32 arrays (G,), G over all blocks.")
+        .def(
+            "__init__",
+            [](PatternProfile *self, const Array &zero, const Array &hits, const Array &misses) {
+                require_ndim("zero", zero, 1);
+                const auto groups = static_cast<std::int64_t>(zero.shape(0));
+                new (self) PatternProfile{counts_argument("zero", zero, groups),
+                                          counts_argument("hits", hits, groups),
+                                          counts_argument("misses", misses, groups)};
+            },
+            "zero"_a, "hits"_a, "misses"_a)
+        .def_prop_ro("zero", &profile_array<&PatternProfile::zero>, "Patterns that are 0, (G,).")
+        .def_prop_ro("hits", &profile_array<&PatternProfile::hits>, "Others that the PRT serves, (G,).")
+        .def_prop_ro("misses", &profile_array<&PatternProfile::misses>, "Others that it does not, (G,).")
+        .def("__len__", &PatternProfile::groups);
+
+    m.def(
+        "pattern_profile",
+        [](const Array &x, int abits, bool is_signed, int nbw, std::int64_t group_size, int prt_entries,
+           const std::string &prt_policy, int threads) {
+            pim::require_range("threads", threads, 1, max_threads);
+            pim::require_range("prt_entries", prt_entries, 0, 1 << 20);
+            const pim::PrtPolicy policy = pim::prt_policy(prt_policy);
+            return with_activations(x, abits, is_signed, [&](const auto &activations) {
+                const nb::gil_scoped_release release;
+                const pim::Patterns patterns(activations, pim::Grouping(activations.k, nbw, group_size));
+                return profile(patterns, prt_entries, policy, threads);
+            });
+        },
+        "x"_a, "abits"_a, "signed"_a, "nbw"_a, "group_size"_a, "prt_entries"_a, "prt_policy"_a,
+        "threads"_a = 1,
+        "Exact counts of zero patterns, PRT hits and misses of each group.\n\n"
+        "x: (B, K) int8, uint8, int16, uint16 or int32, each value inside ``abits`` bits.");
+
+    nb::class_<TileTiming>(m, "TileTiming",
+                           "Cycles of a tile in the busiest slice by phase, and the counts of one DFM.\n\n"
+                           "load + build + lookup + convert + write_back = total.")
+        .def_ro("load", &TileTiming::load, "Cycles in which nothing but loading happened.")
+        .def_ro("build", &TileTiming::build)
+        .def_ro("lookup", &TileTiming::lookup)
+        .def_ro("convert", &TileTiming::convert)
+        .def_ro("write_back", &TileTiming::write_back)
+        .def_ro("total", &TileTiming::total)
+        .def_ro("load_busy", &TileTiming::load_busy, "Cycles that the port was busy loading.")
+        .def_ro("weight_bytes", &TileTiming::weight_bytes, "Bytes of weights loaded by the slice.")
+        .def_ro("result_bytes", &TileTiming::result_bytes, "Bytes of results written by the slice.")
+        .def_prop_ro("lookups", [](const TileTiming &t) { return t.counts.lookups; })
+        .def_prop_ro("zero_patterns", [](const TileTiming &t) { return t.counts.zero_patterns; })
+        .def_prop_ro("prt_hits", [](const TileTiming &t) { return t.counts.prt_hits; })
+        .def_prop_ro("prt_misses", [](const TileTiming &t) { return t.counts.prt_misses; })
+        .def_prop_ro("table_builds", [](const TileTiming &t) { return t.counts.table_builds; })
+        .def_prop_ro("table_adds", [](const TileTiming &t) { return t.counts.table_adds; })
+        .def_prop_ro("row_reads", [](const TileTiming &t) { return t.counts.row_reads; })
+        .def_prop_ro("row_writes", [](const TileTiming &t) { return t.counts.row_writes; })
+        .def_prop_ro("conversions", [](const TileTiming &t) { return t.counts.conversions; })
+        .def_prop_ro("counts", &counts_of, "All counts by name.");
+
+    m.def(
+        "time_tile",
+        [](const SliceConfig &config, std::int64_t k, std::int64_t n, std::int64_t batch, int wbits,
+           int value_bits, int abits, int nbw, std::int64_t group_size, const PatternProfile &profile,
+           bool scaled, double bytes_per_cycle, bool minimum) {
+            const nb::gil_scoped_release release;
+            return time_tile(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size),
+                             profile, {scaled, minimum}, bytes_per_cycle);
+        },
+        "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a, "group_size"_a,
+        "profile"_a, "scaled"_a, "bytes_per_cycle"_a = std::numeric_limits<double>::infinity(),
+        "minimum"_a = false,
+        "Cycles and counts of a tensor's tile in the busiest slice (docs/contract.md, sections 2 and 4).\n\n"
+        "bytes_per_cycle: the slice's share of the DRAM bandwidth; scaled, minimum: what the blocks have.");
+}
+
+} // namespace sailsim::bindings

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pim/patterns.hh"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#include "pim/check.hh"
+#include "pim/threads.hh"
+
+namespace sailsim::pim
+{
+
+namespace
+{
+
+/* Bytes of a word are rows of 8 bits: swaps bit i of byte j with bit j of byte i. */
+std::uint64_t transpose(std::uint64_t x)
+{
+    std::uint64_t swap = (x ^ (x >> 7)) & 0x00aa00aa00aa00aa;
+    x ^= swap ^ (swap << 7);
+    swap = (x ^ (x >> 14)) & 0x0000cccc0000cccc;
+    x ^= swap ^ (swap << 14);
+    swap = (x ^ (x >> 28)) & 0x00000000f0f0f0f0;
+    return x ^ swap ^ (swap << 28);
+}
+
+/* A word whose low `count` bytes are ones. */
+std::uint64_t low_bytes(int count)
+{
+    return count >= 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << (8 * count)) - 1;
+}
+
+/* How many bytes of a word are not 0; every byte is at most 127. */
+int nonzero_bytes(std::uint64_t word)
+{
+    const std::uint64_t flags = ((word + 0x7f7f7f7f7f7f7f7f) >> 7) & 0x0101010101010101;
+    return static_cast<int>((flags * 0x0101010101010101) >> 56);
+}
+
+/* The set of patterns in a word as a bit mask. */
+std::uint64_t pattern_set(std::uint64_t word)
+{
+    std::uint64_t set = 0;
+    for (int i = 0; i < 8; ++i)
+        set |= std::uint64_t{1} << ((word >> (8 * i)) & 63);
+    return set;
+}
+
+template <class T>
+void require_width(const Activations<T> &x)
+{
+    const std::int64_t low = x.is_signed ? -(std::int64_t{1} << (x.abits - 1)) : 0;
+    const std::int64_t high = (std::int64_t{1} << (x.is_signed ? x.abits - 1 : x.abits)) - 1;
+    const std::int64_t count = x.batch * x.k;
+    T least = x.data[0];
+    T most = x.data[0];
+    for (std::int64_t i = 0; i < count; ++i) {
+        least = std::min(least, x.data[i]);
+        most = std::max(most, x.data[i]);
+    }
+    if (least >= low && most <= high)
+        return;
+    const auto outside = [=](T value) { return value < low || value > high; };
+    const std::int64_t at = std::find_if(x.data, x.data + count, outside) - x.data;
+    throw std::invalid_argument("x[" + std::to_string(at / x.k) + ", " + std::to_string(at % x.k) + "] is " +
+                                std::to_string(x.data[at]) + ": allowed are " + std::to_string(low) + ".." +
+                                std::to_string(high) + " (abits " + std::to_string(x.abits) +
+                                (x.is_signed ? ", signed)" : ", unsigned)"));
+}
+
+/* One byte of every activation of a row (bits shift..shift+7), each block padded with zeros to whole groups,
+ * so that group g starts at byte g * nbw. */
+template <class T>
+void padded_bytes(const T *row, const Grouping &grouping, int shift, std::uint8_t *out)
+{
+    for (std::int64_t block = 0; block < grouping.blocks(); ++block) {
+        const std::int64_t begin = block * grouping.block_size();
+        const std::int64_t end = std::min(begin + grouping.block_size(), grouping.k());
+        std::uint8_t *to = out + block * grouping.groups_per_block() * grouping.nbw();
+        for (std::int64_t k = begin; k < end; ++k)
+            *to++ = static_cast<std::uint8_t>(static_cast<std::uint32_t>(row[k]) >> shift);
+        while ((to - out) % grouping.nbw() != 0)
+            *to++ = 0;
+    }
+}
+
+/* The patterns of a row of padded bytes, which has 7 spare bytes behind its last. */
+void transpose_row(const std::uint8_t *bytes, std::int64_t groups, int nbw, int planes, std::uint64_t *out)
+{
+    const std::uint64_t keep_weights = low_bytes(nbw);
+    const std::uint64_t keep_planes = low_bytes(planes);
+    for (std::int64_t g = 0; g < groups; ++g) {
+        std::uint64_t word;
+        std::memcpy(&word, bytes + g * nbw, sizeof word);
+        out[g] = transpose(word & keep_weights) & keep_planes;
+    }
+}
+
+/* Counts of one group by looking up every pattern of every batch row. */
+void simulate_group(const Patterns &patterns, std::int64_t group, Prt &prt, PatternProfile &counts)
+{
+    const auto g = static_cast<std::size_t>(group);
+    prt.flush();
+    for (std::int64_t b = 0; b < patterns.batch(); ++b) {
+        for (int bit = 0; bit < patterns.abits(); ++bit) {
+            const int pattern = patterns.at(b, group, bit);
+            if (pattern == 0)
+                ++counts.zero[g];
+            else if (prt.access(pattern))
+                ++counts.hits[g];
+            else
+                ++counts.misses[g];
+        }
+    }
+}
+
+PatternProfile empty_profile(const Patterns &patterns)
+{
+    const auto groups = static_cast<std::size_t>(patterns.group_count());
+    return {std::vector<std::int32_t>(groups), std::vector<std::int32_t>(groups),
+            std::vector<std::int32_t>(groups)};
+}
+
+} // namespace
+
+template <class T>
+Patterns::Patterns(const Activations<T> &x, const Grouping &grouping)
+    : rows(x.batch), groups(grouping.groups()), bits(x.abits), width(grouping.nbw()),
+      stride(x.abits > 8 ? 2 * groups : groups)
+{
+    require_range("batch", x.batch, 1, max_batch);
+    require_range("abits", x.abits, 1, max_abits);
+    if (x.k != grouping.k())
+        throw std::invalid_argument("x has " + std::to_string(x.k) +
+                                    " columns: allowed are k = " + std::to_string(grouping.k()));
+    require_width(x);
+    words.resize(static_cast<std::size_t>(rows * stride));
+    std::vector<std::uint8_t> bytes(static_cast<std::size_t>(groups * width + 7));
+    for (std::int64_t b = 0; b < rows; ++b) {
+        std::uint64_t *out = words.data() + b * stride;
+        padded_bytes(x.data + b * x.k, grouping, 0, bytes.data());
+        transpose_row(bytes.data(), groups, width, std::min(bits, 8), out);
+        if (bits > 8) {
+            padded_bytes(x.data + b * x.k, grouping, 8, bytes.data());
+            transpose_row(bytes.data(), groups, width, bits - 8, out + groups);
+        }
+    }
+}
+
+template Patterns::Patterns(const Activations<std::int8_t> &, const Grouping &);
+template Patterns::Patterns(const Activations<std::uint8_t> &, const Grouping &);
+template Patterns::Patterns(const Activations<std::int16_t> &, const Grouping &);
+template Patterns::Patterns(const Activations<std::uint16_t> &, const Grouping &);
+template Patterns::Patterns(const Activations<std::int32_t> &, const Grouping &);
+
+PatternProfile profile(const Patterns &patterns, int prt_entries, PrtPolicy policy, int threads)
+{
+    PatternProfile counts = empty_profile(patterns);
+    const std::int64_t total = patterns.batch() * patterns.abits();
+    const Prt empty_prt(prt_entries, policy);
+    for_ranges(patterns.group_count(), threads, [&](std::int64_t begin, std::int64_t end) {
+        const std::int64_t groups = end - begin;
+        std::vector<std::uint64_t> seen(static_cast<std::size_t>(groups));
+        std::vector<std::int32_t> nonzero(static_cast<std::size_t>(groups));
+        const auto gather = [&](const std::uint64_t *words) {
+            for (std::int64_t i = 0; i < groups; ++i) {
+                seen[static_cast<std::size_t>(i)] |= pattern_set(words[begin + i]);
+                nonzero[static_cast<std::size_t>(i)] += nonzero_bytes(words[begin + i]);
+            }
+        };
+        for (std::int64_t b = 0; b < patterns.batch(); ++b) {
+            gather(patterns.low(b));
+            if (patterns.abits() > 8)
+                gather(patterns.high(b));
+        }
+        Prt prt = empty_prt;
+        for (std::int64_t i = 0; i < groups; ++i) {
+            const auto g = static_cast<std::size_t>(begin + i);
+            const std::uint64_t entered = seen[static_cast<std::size_t>(i)] & ~std::uint64_t{1};
+            const int distinct = __builtin_popcountll(entered);
+            const std::int32_t accesses = nonzero[static_cast<std::size_t>(i)];
+            if (prt_entries == 0 || prt.never_evicts(distinct, patterns.nbw())) {
+                counts.zero[g] = static_cast<std::int32_t>(total - accesses);
+                counts.misses[g] = prt_entries == 0 ? accesses : distinct;
+                counts.hits[g] = accesses - counts.misses[g];
+            } else {
+                simulate_group(patterns, begin + i, prt, counts);
+            }
+        }
+    });
+    return counts;
+}
+
+PatternProfile profile_by_simulation(const Patterns &patterns, int prt_entries, PrtPolicy policy)
+{
+    PatternProfile counts = empty_profile(patterns);
+    Prt prt(prt_entries, policy);
+    for (std::int64_t g = 0; g < patterns.group_count(); ++g)
+        simulate_group(patterns, g, prt, counts);
+    return counts;
+}
+
+} // namespace sailsim::pim

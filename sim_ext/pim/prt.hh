@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The pattern reuse table (PRT) of a DFM: remembers which table entries were looked up last. The key is exact
+ * (group, pattern); the table is flushed when the group changes, so inside one group the pattern is the key.
+ */
+#ifndef SAILSIM_PIM_PRT_HH
+#define SAILSIM_PIM_PRT_HH
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+namespace sailsim::pim
+{
+
+/* Patterns have at most LUTMM_NBW_MAX = 6 bits. */
+constexpr int max_nbw = 6;
+constexpr int max_patterns = 1 << max_nbw;
+
+enum class PrtPolicy {
+    lru,    /* evicts the entry that was used longest ago */
+    fifo,   /* evicts the entry that was inserted first */
+    direct, /* pattern p may only lie in entry p mod entries */
+};
+
+const char *prt_policy_name(PrtPolicy policy);
+
+/* Throws std::invalid_argument for an unknown name. */
+PrtPolicy prt_policy(const std::string &name);
+
+class Prt
+{
+  public:
+    /* entries = 0: no PRT, every access misses. */
+    Prt(int entries, PrtPolicy policy);
+
+    /* Forgets everything: the table was built anew. */
+    void flush();
+
+    /* Looks up a pattern 1..63 and, on a miss, inserts it. True on a hit. */
+    bool access(int pattern);
+
+    int entries() const { return capacity; }
+
+    /* True if `distinct` patterns of nbw bits can enter without any eviction: each then misses exactly once,
+     * whatever the order. In a direct-mapped table that takes an entry for every pattern there is. */
+    bool never_evicts(int distinct, int nbw) const
+    {
+        return policy == PrtPolicy::direct ? capacity >= (1 << nbw) - 1 : distinct <= capacity;
+    }
+
+  private:
+    void link_newest(int pattern);
+    void unlink(int pattern);
+
+    int capacity;
+    PrtPolicy policy;
+    int used = 0;
+    std::uint64_t resident = 0; /* bit p: pattern p is in the table */
+
+    /* A list of the resident patterns from the oldest to the newest; element 0 is its anchor, as pattern 0
+     * never enters. */
+    std::array<std::uint8_t, max_patterns> newer{};
+    std::array<std::uint8_t, max_patterns> older{};
+    /* direct: the pattern that lies in each entry; 0 is none. */
+    std::array<std::uint8_t, max_patterns> slots{};
+};
+
+} // namespace sailsim::pim
+
+#endif

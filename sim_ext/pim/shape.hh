@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The shape of a tile, and how K splits into blocks (of quantization) and groups (of NBW weights).
+ */
+#ifndef SAILSIM_PIM_SHAPE_HH
+#define SAILSIM_PIM_SHAPE_HH
+
+#include <cstdint>
+
+namespace sailsim::pim
+{
+
+/* Limits of docs/contract.md, section 1. */
+constexpr int max_wbits = 8;
+constexpr int max_abits = 16;
+constexpr std::int64_t max_batch = 1 << 20;
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* How K weights split: blocks of `block` weights, each into groups of nbw. A group never crosses a block, so
+ * the last group of a block may be short, and so may the last block. */
+class Grouping
+{
+  public:
+    /* group_size = 0: one block of all K. Throws std::invalid_argument naming the field. */
+    Grouping(std::int64_t k, int nbw, std::int64_t group_size);
+
+    std::int64_t k() const { return total; }
+    int nbw() const { return width; }
+    std::int64_t blocks() const { return block_count; }
+    std::int64_t groups() const { return group_count; }
+    std::int64_t groups_per_block() const { return per_block; }
+    /* Weights of a block; the last may be short. */
+    std::int64_t block_size() const { return block; }
+
+    std::int64_t block_of(std::int64_t group) const { return group / per_block; }
+    bool last_of_block(std::int64_t group) const
+    {
+        return (group + 1) % per_block == 0 || group + 1 == group_count;
+    }
+
+    /* The first weight of a group, and how many it has (NBW, or fewer at the end of a block). */
+    std::int64_t start(std::int64_t group) const
+    {
+        return block_of(group) * block + group % per_block * width;
+    }
+    int length(std::int64_t group) const
+    {
+        const std::int64_t first = start(group);
+        const std::int64_t block_end = (block_of(group) + 1) * block;
+        const std::int64_t end = block_end < total ? block_end : total;
+        return static_cast<int>(end - first < width ? end - first : width);
+    }
+
+  private:
+    std::int64_t total;
+    int width;
+    std::int64_t block;
+    std::int64_t block_count;
+    std::int64_t per_block;
+    std::int64_t group_count;
+};
+
+/* One tile of work: y (batch, n) = x (batch, k) W (k, n). */
+struct TileShape {
+    std::int64_t k = 0;
+    std::int64_t n = 0;
+    std::int64_t batch = 0;
+    int wbits = 0;      /* bits of a stored weight code, 1..8 */
+    int value_bits = 0; /* signed bits of a weight value, 1..16 */
+    int abits = 0;      /* bits of an activation, 1..16 */
+    int nbw = 0;        /* weights of a group, 1..6 */
+    std::int64_t group_size = 0;
+
+    /* Throws std::invalid_argument naming the field. */
+    void validate() const;
+};
+
+} // namespace sailsim::pim
+
+#endif

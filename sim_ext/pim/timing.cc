@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pim/timing.hh"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+#include "pim/convert.hh"
+
+namespace sailsim::pim
+{
+
+namespace
+{
+
+constexpr int result_bytes = 4; /* int32 or fp32 */
+
+int ceil_log2(int n)
+{
+    int bits = 0;
+    while ((1 << bits) < n)
+        ++bits;
+    return bits;
+}
+
+std::int64_t table_rows(int nbw)
+{
+    return (std::int64_t{1} << nbw) - 1; /* the zero entry is free */
+}
+
+/* Outputs that all arrays together hold at a time while they convert. */
+std::int64_t convert_lanes(const SliceConfig &config)
+{
+    if (config.substrate.layout == Layout::columns)
+        return config.arrays * config.cols;
+    return config.arrays * (config.cols / convert_lane_bits(config.accumulator_bits));
+}
+
+/* What a look-up pays for adding the entry to its accumulator. */
+std::int64_t accumulate_cycles(const SliceConfig &config)
+{
+    const Substrate &s = config.substrate;
+    if (s.accumulate == Accumulate::behind)
+        return 0;
+    return s.cycles(Op::add, config.accumulator_bits) +
+           (s.layout == Layout::rows ? s.cycles(Op::shift, 1) : 0);
+}
+
+std::int64_t build_table_cycles(const SliceConfig &config, std::int64_t entry_bits, std::int64_t adds)
+{
+    const Substrate &s = config.substrate;
+    const std::int64_t add = s.cycles(Op::add, entry_bits);
+    if (s.layout == Layout::columns)
+        return adds * add;
+    return adds * (2 * s.cycles(Op::read) + s.cycles(Op::write) + add);
+}
+
+} // namespace
+
+TilePlan plan_tile(const SliceConfig &config, const TileShape &shape)
+{
+    config.validate();
+    shape.validate();
+    const Grouping grouping(shape.k, shape.nbw, shape.group_size);
+    const bool transposed = config.substrate.layout == Layout::columns;
+    const bool in_array = config.substrate.accumulate == Accumulate::in_array;
+
+    TilePlan plan;
+    plan.groups = grouping.groups();
+    plan.blocks = grouping.blocks();
+    plan.owned = ceil_div(shape.n, config.slices);
+    plan.entry_bits = shape.value_bits + ceil_log2(shape.nbw);
+
+    if (transposed)
+        plan.lane_bits = 1;
+    else
+        plan.lane_bits =
+            in_array ? std::max<std::int64_t>(plan.entry_bits, config.accumulator_bits) : plan.entry_bits;
+    if (config.cols < plan.lane_bits)
+        throw std::invalid_argument("cols is " + std::to_string(config.cols) + ": one output takes " +
+                                    std::to_string(plan.lane_bits) + " cells of a row");
+    plan.lanes = config.arrays * (config.cols / plan.lane_bits);
+    plan.outputs_per_pass = std::min(plan.lanes, plan.owned);
+    plan.passes = ceil_div(plan.owned, plan.lanes);
+
+    const std::int64_t table = table_rows(shape.nbw) * (transposed ? plan.entry_bits : 1);
+    const std::int64_t staging = 2 * shape.nbw * (transposed ? shape.value_bits : 1);
+    const std::int64_t row_of_sums = !in_array ? 0 : transposed ? config.accumulator_bits : 1;
+    if (config.rows < table + staging + row_of_sums)
+        throw std::invalid_argument("rows is " + std::to_string(config.rows) + ": the tile needs " +
+                                    std::to_string(table + staging + row_of_sums) + " (table " +
+                                    std::to_string(table) + ", staging " + std::to_string(staging) +
+                                    ", sums of one batch row " + std::to_string(row_of_sums) + ")");
+    plan.chunk_rows = shape.batch;
+    if (in_array)
+        plan.chunk_rows = std::min(shape.batch, (config.rows - table - staging) / row_of_sums);
+    plan.batch_chunks = ceil_div(shape.batch, plan.chunk_rows);
+    plan.rows_needed = table + staging + plan.chunk_rows * row_of_sums;
+
+    const std::int64_t lanes = convert_lanes(config);
+    plan.convert_rounds = lanes > 0 ? ceil_div(plan.outputs_per_pass, lanes) : 0;
+    return plan;
+}
+
+TileSequencer::TileSequencer(const SliceConfig &slice, const TileShape &tile, const PatternProfile &counts,
+                             Scaling scale)
+    : config(slice), shape(tile), scaling(scale), profile(counts), layout(plan_tile(slice, tile)),
+      grouping(tile.k, tile.nbw, tile.group_size), table_adds(table_rows(tile.nbw) - tile.nbw)
+{
+    if (profile.groups() != layout.groups)
+        throw std::invalid_argument("profile has " + std::to_string(profile.groups()) +
+                                    " groups: the tile has " + std::to_string(layout.groups));
+    if (scaling.scaled && config.convert_in_memory && layout.convert_rounds == 0)
+        throw std::invalid_argument("cols is " + std::to_string(config.cols) + ": a conversion takes " +
+                                    std::to_string(convert_lane_bits(config.accumulator_bits)) +
+                                    " cells of a row");
+    const Substrate &s = config.substrate;
+    const std::int64_t rows_of_weight = s.layout == Layout::columns ? shape.value_bits : 1;
+    stage_cycles = shape.nbw * s.cycles(Op::write) * rows_of_weight;
+    build_cycles = build_table_cycles(config, layout.entry_bits, table_adds);
+    miss_cycles = s.cycles(Op::read) + accumulate_cycles(config);
+    hit_cycles = s.prt_helps && config.prt_entries > 0 ? config.t_prt : miss_cycles;
+    block_cycles = int_to_fp32_tally(config.accumulator_bits).cycles(s) + s.cycles(Op::fp_mul, fp32_bits) +
+                   s.cycles(Op::fp_add, fp32_bits);
+    if (scaling.minimum)
+        block_cycles *= 2; /* the sum of the activations takes the same way */
+    act_scale_cycles = s.cycles(Op::fp_mul, fp32_bits);
+    begin_pass(0);
+}
+
+void TileSequencer::begin_pass(std::int64_t pass)
+{
+    const std::int64_t chunk = pass / layout.passes;
+    outputs = std::min(layout.lanes, layout.owned - pass % layout.passes * layout.lanes);
+    first_row = chunk * layout.chunk_rows;
+    end_row = std::min(first_row + layout.chunk_rows, shape.batch);
+    const std::int64_t lanes = convert_lanes(config);
+    convert_rounds = lanes > 0 ? ceil_div(outputs, lanes) : 0;
+    pending = GroupStep{};
+    pending->pass = pass;
+    begin_group(0);
+}
+
+void TileSequencer::begin_group(std::int64_t group)
+{
+    GroupStep &step = *pending;
+    const bool block_ends = grouping.last_of_block(group);
+    const bool pass_ends = group + 1 == layout.groups;
+    const std::int64_t weights = block_ends ? grouping.length(group) : shape.nbw;
+    step.group = group;
+    step.load_bytes = ceil_div(weights * outputs * shape.wbits, 8);
+    step.load_cycles = std::max(ceil_div(step.load_bytes, config.port_bytes), stage_cycles);
+    step.build_cycles = build_cycles;
+
+    /* A chunk of the batch feeds its share of the group's patterns; over the chunks the shares are exact. */
+    const auto share = [this](std::int64_t patterns) {
+        return patterns * end_row / shape.batch - patterns * first_row / shape.batch;
+    };
+    const auto g = static_cast<std::size_t>(group);
+    step.zero_patterns = share(profile.zero[g]);
+    step.prt_hits = share(profile.hits[g]);
+    step.prt_misses = share(profile.misses[g]);
+    step.lookup_cycles =
+        step.zero_patterns * config.t_zero + step.prt_hits * hit_cycles + step.prt_misses * miss_cycles;
+
+    const std::int64_t rows = end_row - first_row;
+    step.convert_cycles = 0;
+    step.conversions = 0;
+    step.write_back_bytes = 0;
+    if (scaling.scaled && config.convert_in_memory) {
+        if (block_ends) {
+            step.conversions = rows;
+            step.convert_cycles = rows * convert_rounds * block_cycles;
+        }
+        if (pass_ends)
+            step.convert_cycles += rows * convert_rounds * act_scale_cycles;
+    }
+    if (scaling.scaled && !config.convert_in_memory) {
+        if (block_ends)
+            step.write_back_bytes = ceil_div(rows * outputs * config.accumulator_bits, 8);
+    } else if (pass_ends) {
+        step.write_back_bytes = rows * outputs * result_bytes;
+    }
+    step.write_back_cycles = ceil_div(step.write_back_bytes, config.port_bytes);
+}
+
+void TileSequencer::loaded(std::int64_t cycle)
+{
+    if (!pending)
+        throw std::logic_error("loaded: every group of the tile is loaded already");
+    const GroupStep step = *pending;
+    const std::int64_t arrival = std::max(cycle, port_free + step.load_cycles);
+    const std::int64_t ready = std::max(arrival, compute_end);
+    account.load_busy += arrival - port_free;
+    account.load += ready - compute_end;
+
+    const std::int64_t start = ready + owed_write_back;
+    compute_end = start + step.compute_cycles();
+    if (config.double_buffer) {
+        port_free = start;
+        owed_write_back = step.write_back_cycles;
+    } else {
+        compute_end += step.write_back_cycles;
+        port_free = compute_end;
+    }
+
+    account.build += step.build_cycles;
+    account.lookup += step.lookup_cycles;
+    account.convert += step.convert_cycles;
+    account.write_back += step.write_back_cycles;
+    account.weight_bytes += step.load_bytes;
+    account.result_bytes += step.write_back_bytes;
+    count(step);
+
+    if (step.group + 1 < layout.groups)
+        begin_group(step.group + 1);
+    else if (step.pass + 1 < layout.total_passes())
+        begin_pass(step.pass + 1);
+    else
+        pending.reset();
+}
+
+void TileSequencer::count(const GroupStep &step)
+{
+    TileCounts &counts = account.counts;
+    const bool prt = config.substrate.prt_helps && config.prt_entries > 0;
+    const std::int64_t hits = prt ? step.prt_hits : 0;
+    const std::int64_t misses = step.prt_hits + step.prt_misses - hits;
+    counts.lookups += step.zero_patterns + hits + misses;
+    counts.zero_patterns += step.zero_patterns;
+    counts.prt_hits += hits;
+    counts.prt_misses += misses;
+    counts.table_builds += 1;
+    counts.table_adds += table_adds;
+    counts.row_reads += 2 * table_adds + misses;
+    counts.row_writes += shape.nbw + table_adds;
+    counts.conversions += step.conversions;
+}
+
+TileTiming TileSequencer::timing() const
+{
+    TileTiming timing = account;
+    timing.total = compute_end + owed_write_back;
+    return timing;
+}
+
+TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
+                     Scaling scaling, double bytes_per_cycle)
+{
+    if (!(bytes_per_cycle > 0))
+        throw std::invalid_argument("bytes_per_cycle is " + std::to_string(bytes_per_cycle) +
+                                    ": allowed are positive numbers");
+    TileSequencer sequencer(config, shape, profile, scaling);
+    while (const GroupStep *step = sequencer.next_load()) {
+        const double cycles = std::ceil(static_cast<double>(step->load_bytes) / bytes_per_cycle);
+        if (cycles > 1e15)
+            throw std::invalid_argument("bytes_per_cycle is " + std::to_string(bytes_per_cycle) +
+                                        ": too little to load " + std::to_string(step->load_bytes) +
+                                        " bytes");
+        sequencer.loaded(sequencer.load_start() + static_cast<std::int64_t>(cycles));
+    }
+    return sequencer.timing();
+}
+
+} // namespace sailsim::pim
