@@ -1,0 +1,60 @@
+"""Builds the AArch64 programs and runs them: under qemu-aarch64, or directly on an AArch64 machine."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NATIVE = platform.machine() == "aarch64"
+COMPILER = "g++" if NATIVE else "aarch64-linux-gnu-g++"
+
+Record = dict[str, Any]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Report = Callable[..., list[Record]]
+
+
+@pytest.fixture(scope="session")
+def programs() -> Path:
+    """The folder with the built programs."""
+    for tool in (COMPILER, "make") if NATIVE else (COMPILER, "make", "qemu-aarch64"):
+        if shutil.which(tool) is None:
+            pytest.skip(
+                f"no {tool} on this machine (Debian: g++-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user)"
+            )
+    out = ROOT / "build" / "kernels"
+    jobs = min(2, os.cpu_count() or 1)
+    make = ["make", "-C", "workloads/kernels", f"-j{jobs}", f"KERNEL_CXX={COMPILER}", f"OUT={out}"]
+    build = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert build.returncode == 0, build.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def run(programs: Path) -> Run:
+    """Runs a program with arguments and returns the finished process."""
+
+    def run_program(name: str, *arguments: object, timeout_s: float = 80) -> subprocess.CompletedProcess[str]:
+        command = [] if NATIVE else ["qemu-aarch64"]
+        command += [str(programs / name), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+    return run_program
+
+
+@pytest.fixture(scope="session")
+def report(run: Run) -> Report:
+    """Runs a program that must succeed and returns the objects it prints."""
+
+    def report_of(name: str, *arguments: object) -> list[Record]:
+        result = run(name, *arguments)
+        assert result.returncode == 0, (result.stdout, result.stderr)
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    return report_of

@@ -1,0 +1,65 @@
+"""The NEON baselines against their scalar references, by format, batch and number of threads."""
+
+import pytest
+
+pytestmark = pytest.mark.aarch64
+
+BLOCK = {"q8_0": 32, "q4_0": 32, "q4_1": 32, "q2": 256}
+BITS = {"q8_0": 8.5, "q4_0": 4.5, "q4_1": 5.0, "q2": 2.625}
+
+
+@pytest.mark.parametrize("weight_format", BLOCK)
+@pytest.mark.parametrize(("blocks", "n", "batch"), [(1, 1, 1), (3, 29, 5), (2, 64, 7)])
+def test_every_result_has_the_bits_of_the_scalar_reference(report, weight_format, blocks, n, batch):
+    k = blocks * BLOCK[weight_format]
+    options = ("--format", weight_format, "--k", k, "--n", n, "--batch", batch, "--check", n, "--repeats", 1)
+    (record,) = report("neon_gemv", *options)
+    assert record["checked_rows"] == n
+    assert record["mismatches"] == 0
+    assert 0 <= record["worst_error_over_bound"] <= 1
+    assert record["macs"] == k * n * batch
+    assert record["weight_bytes"] == -(-n // 8) * 8 * k * BITS[weight_format] / 8
+
+
+@pytest.mark.parametrize("weight_format", BLOCK)
+def test_threads_do_not_change_a_bit(report, weight_format):
+    options = ("--format", weight_format, "--k", 512, "--n", 100, "--batch", 3, "--repeats", 2)
+    checksums = {report("neon_gemv", *options, "--threads", t)[0]["checksum"] for t in (1, 2, 5)}
+    assert len(checksums) == 1
+
+
+def test_the_seed_changes_the_operands(report):
+    options = ("--k", 64, "--n", 8, "--repeats", 1)
+    assert (
+        report("neon_gemv", *options)[0]["checksum"]
+        != report("neon_gemv", *options, "--seed", 2)[0]["checksum"]
+    )
+
+
+def test_quantizer_equals_the_scalar_one(report):
+    assert report("quantize_check", "--blocks", 20000)[0] == {
+        "program": "quantize_check",
+        "blocks": 20000,
+        "mismatches": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--format", "q4_0", "--k", 48), "--k is 48; q4_0 needs a multiple of 32"),
+        (("--format", "q2", "--k", 128), "--k is 128; q2 needs a multiple of 256"),
+        (("--format", "q3"), "--format is 'q3'; allowed: q8_0|q4_0|q4_1|q2"),
+        (("--n", "0"), "--n is '0'; allowed: whole numbers 1..1048576"),
+        (("--n", "-1"), "--n is '-1'; allowed: whole numbers 1..1048576"),
+        (("--n", "12x"), "--n is '12x'; allowed: whole numbers 1..1048576"),
+        (("--threads", "65"), "--threads is '65'; allowed: whole numbers 1..64"),
+        (("--colour", "red"), "no option --colour; see --help"),
+        (("--n",), "--n needs a value"),
+        (("--m5", "yes"), "--m5 takes no value, got 'yes'"),
+        (("fast",), "unexpected argument 'fast'; options are --name value"),
+    ],
+)
+def test_bad_options_end_in_one_sentence(run, options, sentence):
+    result = run("neon_gemv", *options)
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", f"error: {sentence}\n")

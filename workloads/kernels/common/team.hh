@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+// A team of threads for the measured loops, made with the raw clone system call: the static C library's
+// pthreads need clone3, which gem5's syscall emulation does not have.
+//
+// The threads share the first thread's thread-local storage. A body may therefore compute, call memcpy and
+// make raw system calls, but must not allocate, print or use errno; such work belongs before or after
+// Team::run.
+#ifndef SAILSIM_KERNELS_COMMON_TEAM_HH
+#define SAILSIM_KERNELS_COMMON_TEAM_HH
+
+#include "common/buffer.hh"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+namespace sailsim::kernels
+{
+
+// Waits a little inside a polling loop: hands the core on when there are more threads than cores.
+class Backoff
+{
+  public:
+    void pause();
+
+  private:
+    unsigned spins_ = 0;
+};
+
+class Team
+{
+  public:
+    static constexpr unsigned kMost = 64;
+
+    // `size` threads including the caller's, 1..kMost. Ends the program when a thread cannot be made.
+    explicit Team(unsigned size);
+    ~Team();
+    Team(const Team &) = delete;
+    Team &operator=(const Team &) = delete;
+
+    unsigned size() const { return size_; }
+
+    // Calls body(rank) once on every thread, rank 0 on the caller's; returns when all have finished.
+    template <class Body>
+    void run(Body &&body)
+    {
+        using Plain = std::remove_reference_t<Body>;
+        run([](void *context, unsigned rank) { (*static_cast<Plain *>(context))(rank); }, &body);
+    }
+
+  private:
+    using Job = void (*)(void *context, unsigned rank);
+    struct Worker {
+        Team *team;
+        unsigned rank;
+        std::atomic<std::uint32_t> alive; // the kernel clears it when the thread has ended
+    };
+    static void work(Worker *worker);
+    void run(Job job, void *context);
+
+    unsigned size_;
+    Buffer stacks_;
+    std::unique_ptr<Worker[]> workers_;
+    Job job_ = nullptr;
+    void *context_ = nullptr;
+    // Each on a line of its own: one is read by all while the other is written by all.
+    alignas(64) std::atomic<std::uint32_t> round_{0};
+    alignas(64) std::atomic<std::uint32_t> finished_{0};
+};
+
+// The part [first, last) of `count` items that `rank` of `size` does; parts differ by at most one item.
+struct Range {
+    std::size_t first, last;
+};
+inline Range part_of(std::size_t count, unsigned rank, unsigned size)
+{
+    return {count * rank / size, count * (rank + 1) / size};
+}
+
+} // namespace sailsim::kernels
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+// What the four weight formats share: row blocks as model files store them, panels as the kernels read them.
+//
+// A model file stores a row after the other. The kernels read panels: kRows rows side by side, so that one
+// vector register holds 4 consecutive k of 4 rows and SDOT by element adds 4 products to each of 4 rows. No
+// horizontal sums, every scale is applied to 4 rows at once, and a panel is one forward stream through
+// memory.
+#ifndef SAILSIM_KERNELS_GEMV_FORMAT_HH
+#define SAILSIM_KERNELS_GEMV_FORMAT_HH
+
+#include "gemv/activations.hh"
+
+#include <arm_neon.h>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace sailsim::kernels
+{
+
+constexpr std::size_t kRows = 8; // rows of a panel
+
+// A weight of a stored row as float64: product + minimum.
+struct WeightParts {
+    double product, minimum;
+};
+
+// One pass over a panel: results of kRows rows for Batch rows of activations.
+template <int Batch>
+using PanelSums = float32x4_t[Batch][2];
+
+// How far ahead of the loads a panel is prefetched: about the bytes that one core of an N1 streams in the
+// latency of DRAM (10 GB/s and 100 ns), doubled.
+constexpr std::size_t kPrefetchBytes = 2048;
+
+template <class Panel>
+inline __attribute__((always_inline)) void prefetch_ahead(const Panel *panel)
+{
+    const auto address = reinterpret_cast<std::uintptr_t>(panel) + kPrefetchBytes;
+    for (std::size_t line = 0; line < sizeof(Panel); line += 64)
+        __builtin_prefetch(reinterpret_cast<const void *>(address + line), 0, 0);
+}
+
+// Adds the products of 4 consecutive k, those at `Lane` of x, to the sums of 4 rows.
+template <int Lane>
+inline __attribute__((always_inline)) int32x4_t dot_lane(int32x4_t sums, int8x16_t w, int8x16_t x)
+{
+    return vdotq_laneq_s32(sums, w, x, Lane);
+}
+
+// Calls body(integral_constant<int, 0>) ... body(integral_constant<int, Count - 1>): lanes are immediates.
+template <class Body, int... Index>
+inline __attribute__((always_inline)) void unrolled(Body &&body, std::integer_sequence<int, Index...>)
+{
+    (body(std::integral_constant<int, Index>{}), ...);
+}
+template <int Count, class Body>
+inline __attribute__((always_inline)) void unroll(Body &&body)
+{
+    unrolled(std::forward<Body>(body), std::make_integer_sequence<int, Count>{});
+}
+
+// The scales of a panel's rows, widened.
+struct RowScales {
+    float32x4_t low, high;
+};
+inline RowScales widen(const float16_t *scales)
+{
+    const float16x8_t halves = vld1q_f16(scales);
+    return {vcvt_f32_f16(vget_low_f16(halves)), vcvt_high_f32_f16(halves)};
+}
+
+} // namespace sailsim::kernels
+
+#endif

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+// Sustained bandwidth of reading, copying and the triad a = b + 3 c, by several threads, each on its own
+// part.
+#include "common/buffer.hh"
+#include "common/clock.hh"
+#include "common/fail.hh"
+#include "common/json_line.hh"
+#include "common/options.hh"
+#include "common/region.hh"
+#include "common/team.hh"
+
+#include <algorithm>
+#include <arm_neon.h>
+#include <limits>
+
+namespace
+{
+
+using namespace sailsim::kernels;
+
+constexpr std::size_t kChunk = 8; // doubles of one iteration: a cache line
+constexpr double kFactor = 3.0;
+
+// Values small enough that every sum of them is exact in a double, whatever the order.
+double value_b(std::size_t i)
+{
+    return static_cast<double>(i % 1021);
+}
+double value_c(std::size_t i)
+{
+    return static_cast<double>(i % 509);
+}
+
+double read(const double *from, std::size_t count)
+{
+    float64x2_t sum[4] = {vdupq_n_f64(0), vdupq_n_f64(0), vdupq_n_f64(0), vdupq_n_f64(0)};
+    for (std::size_t i = 0; i < count; i += kChunk)
+        for (std::size_t j = 0; j < 4; ++j)
+            sum[j] = vaddq_f64(sum[j], vld1q_f64(from + i + 2 * j));
+    return vaddvq_f64(vaddq_f64(vaddq_f64(sum[0], sum[1]), vaddq_f64(sum[2], sum[3])));
+}
+
+void copy(double *to, const double *from, std::size_t count)
+{
+    for (std::size_t i = 0; i < count; i += kChunk) {
+        float64x2_t line[4];
+        for (std::size_t j = 0; j < 4; ++j)
+            line[j] = vld1q_f64(from + i + 2 * j);
+        for (std::size_t j = 0; j < 4; ++j)
+            vst1q_f64(to + i + 2 * j, line[j]);
+    }
+}
+
+void triad(double *to, const double *from, const double *scaled, std::size_t count)
+{
+    const float64x2_t factor = vdupq_n_f64(kFactor);
+    for (std::size_t i = 0; i < count; i += kChunk) {
+        float64x2_t line[4];
+        for (std::size_t j = 0; j < 4; ++j)
+            line[j] = vfmaq_f64(vld1q_f64(from + i + 2 * j), vld1q_f64(scaled + i + 2 * j), factor);
+        for (std::size_t j = 0; j < 4; ++j)
+            vst1q_f64(to + i + 2 * j, line[j]);
+    }
+}
+
+struct alignas(64) Partial {
+    double sum;
+};
+
+enum class Kind { read, copy, triad };
+
+struct Arrays {
+    double *a, *b, *c;
+    std::size_t count;
+};
+
+void pass(Kind kind, const Arrays &arrays, Team &team, Partial *partial)
+{
+    team.run([&](unsigned rank) {
+        const Range lines = part_of(arrays.count / kChunk, rank, team.size());
+        const std::size_t first = lines.first * kChunk, count = (lines.last - lines.first) * kChunk;
+        switch (kind) {
+        case Kind::read:
+            partial[rank].sum = read(arrays.b + first, count);
+            break;
+        case Kind::copy:
+            copy(arrays.a + first, arrays.b + first, count);
+            break;
+        case Kind::triad:
+            triad(arrays.a + first, arrays.b + first, arrays.c + first, count);
+            break;
+        }
+    });
+}
+
+// Elements (or sums) that are not what the last pass must have left.
+std::size_t wrong(Kind kind, const Arrays &arrays, const Partial *partial, unsigned threads)
+{
+    if (kind == Kind::read) {
+        double sum = 0.0, expected = 0.0;
+        for (unsigned rank = 0; rank < threads; ++rank)
+            sum += partial[rank].sum;
+        for (std::size_t i = 0; i < arrays.count; ++i)
+            expected += value_b(i);
+        return sum != expected;
+    }
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < arrays.count; ++i)
+        count += arrays.a[i] != value_b(i) + (kind == Kind::triad ? kFactor * value_c(i) : 0.0);
+    return count;
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    Options options(argc, argv, "Memory bandwidth: read, copy, triad.");
+    const std::string which =
+        options.word("kind", "all", {"all", "read", "copy", "triad"}, "what to measure");
+    const std::size_t bytes =
+        options.number("bytes", 1 << 22, 64, std::uint64_t{1} << 34, "of each array; whole lines are used");
+    const std::size_t threads =
+        options.number("threads", 1, 1, Team::kMost, "threads, one for each core to use");
+    const std::size_t repeats = options.number("repeats", 5, 1, 1'000'000, "passes; the best counts");
+    const bool in_gem5 = options.flag("m5", "mark the measured part for gem5");
+    options.finish();
+
+    const std::size_t count = bytes / sizeof(double) / kChunk * kChunk;
+    Buffer a(count * sizeof(double)), b(a.size()), c(a.size()), partial(threads * sizeof(Partial));
+    const Arrays arrays{a.as<double>(), b.as<double>(), c.as<double>(), count};
+    Team team(static_cast<unsigned>(threads));
+    team.run([&](unsigned rank) { // each thread first touches what it will use
+        const Range lines = part_of(count / kChunk, rank, team.size());
+        for (std::size_t i = lines.first * kChunk; i < lines.last * kChunk; ++i) {
+            arrays.a[i] = -1.0;
+            arrays.b[i] = value_b(i);
+            arrays.c[i] = value_c(i);
+        }
+    });
+
+    struct Test {
+        Kind kind;
+        const char *name;
+        std::size_t arrays; // that a pass moves; what a cache fetches before it writes is not counted
+    };
+    std::size_t errors = 0;
+    for (const Test &test :
+         {Test{Kind::read, "read", 1}, Test{Kind::copy, "copy", 2}, Test{Kind::triad, "triad", 3}}) {
+        if (which != "all" && which != test.name)
+            continue;
+        std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
+        {
+            const Region region(in_gem5);
+            for (std::size_t i = 0; i < repeats; ++i) {
+                const std::uint64_t start = now_ns();
+                pass(test.kind, arrays, team, partial.as<Partial>());
+                least = std::min(least, std::max<std::uint64_t>(now_ns() - start, 1));
+            }
+        }
+        const std::size_t moved = test.arrays * a.size();
+        const std::size_t errors_here = wrong(test.kind, arrays, partial.as<Partial>(), team.size());
+        errors += errors_here;
+        JsonLine()
+            .add("program", "bandwidth")
+            .add("kind", test.name)
+            .add("array_bytes", a.size())
+            .add("threads", threads)
+            .add("bytes", moved)
+            .add("best_ns", least)
+            .add("gb_per_s", static_cast<double>(moved) / static_cast<double>(least))
+            .add("mismatches", errors_here)
+            .print();
+    }
+    return errors == 0 ? 0 : kExitWrong;
+}
