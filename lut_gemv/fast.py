@@ -1,0 +1,101 @@
+"""LUT-GEMV and pattern counts by the C++ core: equal to :mod:`sailsim.lut_gemv.reference`, and quick."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sailsim._core import PackedWeights, PatternProfile
+from sailsim._core import lut_gemv as _lut_gemv
+from sailsim._core import pattern_profile as _pattern_profile
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.counts import DEFAULT_PRT, PrtConfig
+from sailsim.lut_gemv.operands import (
+    ACCUMULATOR_BITS,
+    check_accumulator,
+    check_widths,
+    checked_activations,
+    checked_weights,
+)
+
+
+def lut_gemv(
+    x: NDArray[Any],
+    w: NDArray[Any],
+    *,
+    abits: int,
+    signed: bool = True,
+    code: WeightCode,
+    nbw: int = 4,
+    group_size: int = 0,
+    threads: int = 1,
+) -> NDArray[np.int64]:
+    """``y[b, n] = sum_k x[b, k] * W[k, n]`` by tables of subset sums.
+
+    Args:
+        x: integers ``(B, K)`` within ``abits`` bits, two's complement if ``signed``.
+        w: weight codes ``(K, N)``; ``W = code.decode(w)``.
+        abits: bits of an activation, 1..16.
+        signed: whether activations are two's complement.
+        code: how codes read as integers.
+        nbw: weights of a group, 1..6; the result does not depend on it.
+        group_size: weights of a quantization block along K; 0 is one block. Nor does it on this.
+        threads: over the outputs; the interpreter is free meanwhile.
+
+    Returns:
+        y int64 ``(B, N)``.
+
+    Raises:
+        SailsimError: on a wrong dtype or shape, a value outside its width, or a sum that could wrap.
+    """
+    x, packed = _operands(x, w, code, abits, signed, nbw, group_size)
+    y: NDArray[np.int64] = _lut_gemv(x, packed, abits, signed, nbw, group_size, threads)
+    return y
+
+
+def lut_gemv_blocks(
+    x: NDArray[Any],
+    w: NDArray[Any],
+    *,
+    abits: int,
+    signed: bool = True,
+    code: WeightCode,
+    nbw: int = 4,
+    group_size: int = 0,
+    threads: int = 1,
+) -> NDArray[np.int64]:
+    """The accumulators of every block, int64 ``(blocks, B, N)``, as :func:`lut_gemv` sums them."""
+    x, packed = _operands(x, w, code, abits, signed, nbw, group_size)
+    acc: NDArray[np.int64] = _lut_gemv(x, packed, abits, signed, nbw, group_size, threads, blocks=True)
+    return acc
+
+
+def _operands(
+    x: NDArray[Any], w: NDArray[Any], code: WeightCode, abits: int, signed: bool, nbw: int, group_size: int
+) -> tuple[NDArray[Any], PackedWeights]:
+    check_widths(abits, nbw, group_size)
+    x = checked_activations(x, abits, signed)
+    w = checked_weights(w, x.shape[1], code)
+    check_accumulator(code, abits, signed, x.shape[1], ACCUMULATOR_BITS)
+    return x, PackedWeights(w, code.wbits, code.values)
+
+
+def pattern_profile(
+    x: NDArray[Any],
+    *,
+    abits: int,
+    signed: bool = True,
+    nbw: int,
+    group_size: int = 0,
+    prt: PrtConfig = DEFAULT_PRT,
+    threads: int = 1,
+) -> PatternProfile:
+    """What becomes of the patterns of ``x`` ``(B, K)``, group by group, in one pass: exact counts.
+
+    The result has the int32 arrays ``zero``, ``hits`` and ``misses``, each ``(G,)``, G over all blocks.
+    """
+    check_widths(abits, nbw, group_size)
+    x = checked_activations(x, abits, signed)
+    return _pattern_profile(x, abits, signed, nbw, group_size, prt.effective_entries, prt.policy, threads)

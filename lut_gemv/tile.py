@@ -1,0 +1,125 @@
+"""A tile of work: the operands and widths that one descriptor names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sailsim.errors import SailsimError
+from sailsim.lut_gemv.checks import check_array
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.operands import (
+    block_slices,
+    check_accumulator,
+    check_widths,
+    checked_activations,
+    checked_weights,
+)
+from sailsim.lut_gemv.product import int_product
+from sailsim.lut_gemv.reference import block_sums, scale_blocks
+
+UNIT_ACCUMULATOR_BITS = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """Scales of a tile (docs/contract.md, section 1).
+
+    Attributes:
+        scale: fp16 ``(blocks, N)``.
+        act_scale: fp32 ``(B,)``.
+        minimum: fp16 ``(blocks, N)``, or None.
+    """
+
+    scale: NDArray[np.float16]
+    act_scale: NDArray[np.float32]
+    minimum: NDArray[np.float16] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """One descriptor's work, checked against the limits of the ABI.
+
+    Attributes:
+        x: activations ``(B, K)``; kept in the type that they have in memory.
+        codes: weight codes ``(K, N)``, uint8.
+        code: how the codes read.
+        abits, signed: width and signedness of the activations.
+        nbw: weights of a group.
+        group_size: weights of a block along K, 0..65535; 0 is one block.
+        prt: whether the unit uses its pattern reuse table.
+        scales: None for int32 results, else fp32 results.
+        name: for people; not part of the descriptor.
+    """
+
+    x: NDArray[Any]
+    codes: NDArray[np.uint8]
+    code: WeightCode
+    abits: int
+    signed: bool = True
+    nbw: int = 4
+    group_size: int = 0
+    prt: bool = True
+    scales: Scales | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        check_widths(self.abits, self.nbw, self.group_size)
+        x = checked_activations(self.x, self.abits, self.signed)
+        object.__setattr__(self, "x", x)
+        object.__setattr__(self, "codes", checked_weights(self.codes, x.shape[1], self.code))
+        for field, value, limit in (
+            ("group_size", self.group_size, 1 << 16),
+            ("batch", self.batch, 1 << 16),
+            ("k", self.k, 1 << 32),
+            ("n", self.n, 1 << 32),
+        ):
+            if value >= limit:
+                raise SailsimError(f"{field} is {value}; a descriptor allows at most {limit - 1}.")
+        summed = min(self.group_size or self.k, self.k) if self.scales is not None else self.k
+        check_accumulator(self.code, self.abits, self.signed, summed, UNIT_ACCUMULATOR_BITS)
+        if self.scales is not None:
+            check_array("scale", self.scales.scale, np.float16, (self.blocks, self.n))
+            check_array("act_scale", self.scales.act_scale, np.float32, (self.batch,))
+            if self.scales.minimum is not None:
+                check_array("minimum", self.scales.minimum, np.float16, (self.blocks, self.n))
+
+    @property
+    def batch(self) -> int:
+        """Rows of activations."""
+        return len(self.x)
+
+    @property
+    def k(self) -> int:
+        """Weights of an output."""
+        return self.x.shape[1]
+
+    @property
+    def n(self) -> int:
+        """Outputs."""
+        return self.codes.shape[1]
+
+    @property
+    def blocks(self) -> int:
+        """Quantization blocks along K."""
+        return len(block_slices(self.k, self.group_size))
+
+    def expected(self) -> NDArray[Any]:
+        """What the unit must write, by plain products: int32 ``(B, N)``, or fp32 with scales."""
+        weights = self.code.decode(self.codes)
+        if self.scales is None:
+            return int_product(self.x, weights).astype(np.int32)
+        acc = np.stack([int_product(self.x[:, b], weights[b]) for b in block_slices(self.k, self.group_size)])
+        return self.finish(acc)
+
+    def finish(self, acc: NDArray[Any]) -> NDArray[Any]:
+        """The unit's output from the accumulators of all blocks, ``(blocks, B, N)``."""
+        if self.scales is None:
+            return acc.sum(axis=0).astype(np.int32)
+        x_sums = None if self.scales.minimum is None else block_sums(self.x, self.group_size)
+        return scale_blocks(
+            acc, self.scales.scale, self.scales.act_scale, minimum=self.scales.minimum, x_sums=x_sums
+        )

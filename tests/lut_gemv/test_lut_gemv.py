@@ -1,0 +1,282 @@
+"""LUT-GEMV, the reference and the quick version, against the plain product and against counting by hand."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sailsim import lut_gemv
+from sailsim.errors import SailsimError
+from sailsim.lut_gemv import Counts, PrtConfig, WeightCode, reference
+
+
+@dataclass(frozen=True)
+class Case:
+    """A random tile of any widths, any code and any ragged shape."""
+
+    x: NDArray[Any]
+    codes: NDArray[np.uint8]
+    code: WeightCode
+    abits: int
+    signed: bool
+    nbw: int
+    group_size: int
+    prt: PrtConfig
+
+    @property
+    def product(self) -> NDArray[np.int64]:
+        return self.x.astype(np.int64) @ self.code.decode(self.codes).astype(np.int64)
+
+    @property
+    def widths(self) -> dict[str, Any]:
+        return {
+            "abits": self.abits,
+            "signed": self.signed,
+            "nbw": self.nbw,
+            "group_size": self.group_size,
+        }
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    wbits = draw(st.integers(1, 8))
+    code = draw(
+        st.sampled_from(
+            [
+                WeightCode.twos(wbits),
+                WeightCode.offset(wbits, int(rng.integers(1 << wbits))),
+                WeightCode.ternary(),
+                WeightCode.book(rng.integers(-(1 << 15), 1 << 15, 1 << wbits)),
+            ]
+        )
+    )
+    batch, k, n = draw(st.integers(1, 4)), draw(st.integers(1, 30)), draw(st.integers(1, 70))
+    abits, signed = draw(st.integers(1, 16)), draw(st.booleans())
+    low, high = lut_gemv.activation_range(abits, signed)
+    # Real activations are mostly small: small ones give the zero patterns and the repeats that count.
+    spread = draw(st.integers(0, abits))
+    x = np.clip(rng.integers(-(1 << spread), (1 << spread) + 1, (batch, k)), low, high)
+    if draw(st.booleans()):
+        x[rng.integers(batch), rng.integers(k)] = draw(st.sampled_from([low, high]))
+    return Case(
+        x=x,
+        codes=rng.integers(0, code.legal_codes, (k, n), dtype=np.uint8),
+        code=code,
+        abits=abits,
+        signed=signed,
+        nbw=draw(st.integers(1, 6)),
+        group_size=draw(st.integers(0, k + 2)),
+        prt=draw(
+            st.builds(
+                PrtConfig,
+                entries=st.sampled_from([1, 2, 3, 7, 32, 63]),
+                policy=st.sampled_from(["lru", "fifo", "direct"]),
+                enabled=st.sampled_from([True, True, True, False]),
+            )
+        ),
+    )
+
+
+@given(cases())
+def test_reference_equals_the_plain_product(case: Case) -> None:
+    y, _, _ = reference.lut_gemv(case.x, case.codes, code=case.code, **case.widths)
+    assert y.dtype == np.int64
+    assert np.array_equal(y, case.product)
+
+
+@given(cases())
+def test_blocks_are_the_products_of_their_weights(case: Case) -> None:
+    acc = reference.lut_gemv_blocks(case.x, case.codes, code=case.code, **case.widths)
+    step = case.group_size or len(case.codes)
+    weights = case.code.decode(case.codes).astype(np.int64)
+    for block, start in enumerate(range(0, len(weights), step)):
+        part = slice(start, start + step)
+        assert np.array_equal(acc[block], case.x[:, part] @ weights[part])
+    assert np.array_equal(acc.sum(axis=0), case.product)
+
+
+def count_by_hand(case: Case) -> dict[str, int]:
+    """Walk over every table entry and every pattern of one pass, and keep the PRT as a plain list."""
+    counts = dict.fromkeys((field.name for field in fields(Counts)), 0)
+    batch, k = case.x.shape
+    step = case.group_size or k
+    for block_start in range(0, k, step):
+        block_end = min(block_start + step, k)
+        for start in range(block_start, block_end, case.nbw):
+            counts["table_builds"] += 1
+            counts["row_writes"] += case.nbw
+            for pattern in range(1 << case.nbw):
+                if pattern.bit_count() >= 2:
+                    counts["table_adds"] += 1
+                    counts["row_reads"] += 2
+                    counts["row_writes"] += 1
+            prt: list[int] = []
+            places: dict[int, int] = {}
+            for b in range(batch):
+                for bit in range(case.abits):
+                    counts["lookups"] += 1
+                    pattern = 0
+                    for j, column in enumerate(range(start, min(start + case.nbw, block_end))):
+                        # Python's integers are two's complement of any width.
+                        pattern += (int(case.x[b, column]) >> bit & 1) << j
+                    if pattern == 0:
+                        counts["zero_patterns"] += 1
+                        continue
+                    if case.prt.policy == "direct":
+                        hit = places.get(pattern % case.prt.entries) == pattern
+                        places[pattern % case.prt.entries] = pattern
+                    else:
+                        hit = pattern in prt
+                        if hit and case.prt.policy == "lru":
+                            prt.remove(pattern)
+                            prt.append(pattern)
+                        elif not hit:
+                            prt = [*prt, pattern][-case.prt.entries :]
+                    if hit and case.prt.enabled:
+                        counts["prt_hits"] += 1
+                    else:
+                        counts["prt_misses"] += 1
+                        counts["row_reads"] += 1
+    return counts
+
+
+@given(cases())
+def test_counts_are_those_of_a_walk_by_hand(case: Case) -> None:
+    _, counts, profile = reference.lut_gemv(case.x, case.codes, code=case.code, prt=case.prt, **case.widths)
+    assert counts.as_dict() == count_by_hand(case)
+    assert (profile.zero + profile.hits + profile.misses == len(case.x) * case.abits).all()
+
+
+@given(cases())
+def test_a_prt_that_holds_every_pattern_misses_each_once(case: Case) -> None:
+    everything = PrtConfig(entries=(1 << case.nbw) - 1)
+    profile = reference.pattern_profile(case.x, prt=everything, **case.widths)
+    again = reference.pattern_profile(np.concatenate([case.x, case.x]), prt=everything, **case.widths)
+    assert np.array_equal(again.misses, profile.misses)
+    assert np.array_equal(again.hits, 2 * profile.hits + profile.misses)
+
+
+def test_passes_chunks_and_conversions_multiply_as_the_contract_says() -> None:
+    x = np.array([[1, 2, 3, 0, 5]])
+    profile = reference.pattern_profile(x, abits=4, nbw=2)
+    one = lut_gemv.tile_counts(profile, nbw=2)
+    assert one.as_dict() == {
+        "lookups": 12,
+        "zero_patterns": 6,
+        "prt_hits": 2,
+        "prt_misses": 4,
+        "table_builds": 3,
+        "table_adds": 3,
+        "row_reads": 6 + 4,
+        "row_writes": 6 + 3,
+        "conversions": 0,
+    }
+    more = lut_gemv.tile_counts(profile, nbw=2, passes=4, chunks=2, conversions_per_pass=5)
+    assert more.as_dict() == {
+        "lookups": 48,
+        "zero_patterns": 24,
+        "prt_hits": 8,
+        "prt_misses": 16,
+        "table_builds": 24,
+        "table_adds": 24,
+        "row_reads": 48 + 16,
+        "row_writes": 48 + 24,
+        "conversions": 20,
+    }
+    assert one.times(32).lookups == 32 * 12
+
+
+def test_one_signed_bit_means_zero_or_minus_one() -> None:
+    y, _, _ = reference.lut_gemv(np.array([[-1, 0]]), np.array([[3], [5]]), abits=1, code=WeightCode.twos(4))
+    assert y.tolist() == [[-3]]
+
+
+SPOILED: list[tuple[dict[str, Any], str]] = [
+    ({"x": np.array([[8, 0]])}, "activations hold 8; allowed is -8..7, signed abits = 4."),
+    (
+        {"x": np.array([[-1, 0]]), "signed": False},
+        "activations hold -1; allowed is 0..15, unsigned abits = 4.",
+    ),
+    ({"x": np.array([[1.0, 0.0]])}, "activations have dtype float64; allowed is an integer dtype."),
+    ({"x": np.array([1, 2])}, "activations have shape (2,); allowed is (B, K), each at least 1."),
+    ({"x": np.zeros((0, 2), int)}, "activations have shape (0, 2); allowed is (B, K), each at least 1."),
+    ({"x": np.array([[1, 2, 3]])}, "weights have K = 2, but the activations have K = 3; they must be equal."),
+    ({"w": np.array([[16], [0]])}, "weight codes hold 16; allowed is 0..15, twos code of 4 bits."),
+    ({"w": np.array([[1.0], [0.0]])}, "weight codes have dtype float64; allowed is an integer dtype."),
+    ({"w": np.array([1, 2])}, "weights have shape (2,); allowed is (K, N), each at least 1."),
+    ({"w": np.zeros((2, 0), int)}, "weights have shape (2, 0); allowed is (K, N), each at least 1."),
+    ({"code": WeightCode.ternary(), "w": np.array([[3], [0]])}, "weight codes hold 3; allowed is 0..2"),
+    ({"abits": 0}, "abits is 0; allowed is 1..16."),
+    ({"abits": 17}, "abits is 17; allowed is 1..16."),
+    ({"nbw": 0}, "nbw is 0; allowed is 1..6."),
+    ({"nbw": 7}, "nbw is 7; allowed is 1..6."),
+    ({"group_size": -1}, "group_size is -1; allowed is 0..4294967296."),
+]
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), SPOILED)
+def test_bad_input(spoil: dict[str, Any], sentence: str) -> None:
+    good: dict[str, Any] = {
+        "x": np.array([[1, 2]]),
+        "w": np.array([[1], [2]]),
+        "abits": 4,
+        "code": WeightCode.twos(4),
+    }
+    assert reference.lut_gemv(**good)[0].tolist() == [[5]]
+    with pytest.raises(SailsimError) as error:
+        reference.lut_gemv(**(good | spoil))
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: PrtConfig(entries=0), "prt entries is 0; allowed is 1 or more."),
+        (lambda: PrtConfig(policy="random"), "prt policy is 'random'; allowed are lru, fifo, direct."),  # type: ignore[arg-type]
+    ],
+)
+def test_bad_prt(make: Any, sentence: str) -> None:
+    with pytest.raises(SailsimError) as error:
+        make()
+    assert str(error.value) == sentence
+
+
+@settings(max_examples=50)
+@given(cases(), st.booleans())
+def test_scaling_rounds_at_every_step(case: Case, with_minimum: bool) -> None:
+    acc = reference.lut_gemv_blocks(case.x, case.codes, code=case.code, **case.widths)
+    rng = np.random.default_rng(len(case.x))
+    blocks, batch, n = acc.shape
+    scale, minimum = rng.normal(size=(2, blocks, n)).astype(np.float16)
+    act_scale = rng.normal(size=batch).astype(np.float32)
+    x_sums = reference.block_sums(case.x, case.group_size)
+    extra = {"minimum": minimum, "x_sums": x_sums} if with_minimum else {}
+    y = reference.scale_blocks(acc, scale, act_scale, **extra)
+    assert y.dtype == np.float32
+
+    f32 = np.float32
+    for b in range(batch):
+        for column in range(n):
+            total = f32(0)
+            for block in range(blocks):
+                total = f32(total + f32(f32(acc[block, b, column]) * f32(scale[block, column])))
+                if with_minimum:
+                    total = f32(total + f32(f32(x_sums[block, b]) * f32(minimum[block, column])))
+            assert y[b, column] == f32(total * act_scale[b])
+
+
+def test_scales_of_another_shape_or_type_are_refused() -> None:
+    acc = np.zeros((2, 3, 4), np.int64)
+    scale, act_scale = np.zeros((2, 4), np.float16), np.zeros(3, np.float32)
+    assert reference.scale_blocks(acc, scale, act_scale).shape == (3, 4)
+    with pytest.raises(SailsimError, match=r"scale is float16 \(4, 2\); allowed is float16 \(2, 4\)"):
+        reference.scale_blocks(acc, scale.T, act_scale)
+    with pytest.raises(SailsimError, match="act_scale is float64"):
+        reference.scale_blocks(acc, scale, act_scale.astype(float))
+    with pytest.raises(SailsimError, match="minimum and x_sums"):
+        reference.scale_blocks(acc, scale, act_scale, minimum=scale)

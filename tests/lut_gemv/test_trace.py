@@ -1,0 +1,350 @@
+"""Traces: what is written is read and replayed; what is broken is refused in one sentence."""
+
+import dataclasses
+import errno
+import json
+import os
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sailsim.errors import SailsimError
+from sailsim.lut_gemv import (
+    Scales,
+    Tile,
+    WeightCode,
+    decode_tile,
+    quantize_rows,
+    quantize_weights_minimum,
+    read_trace,
+    replay,
+    write_trace,
+)
+from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Flag, Status
+from sailsim.lut_gemv.trace import FILE_HEADER
+
+RNG = np.random.default_rng(20)
+
+
+def scaled_tile() -> Tile:
+    codes, scale, minimum, code = quantize_weights_minimum(RNG.normal(size=(20, 5)), 4, 8)
+    x, act_scale = quantize_rows(RNG.normal(size=(3, 20)), 8)
+    return Tile(
+        x, codes, code, abits=8, group_size=8, scales=Scales(scale, act_scale, minimum), name="scaled"
+    )
+
+
+def tiles() -> list[Tile]:
+    book = WeightCode.iq4_nl()
+    shared = RNG.integers(0, 16, (9, 7), dtype=np.uint8)
+    return [
+        Tile(RNG.integers(-8, 8, (2, 9)), shared, WeightCode.twos(4), abits=4, nbw=3, name="plain"),
+        Tile(RNG.integers(0, 256, (1, 9)), shared, book, abits=8, signed=False, prt=False, name="book"),
+        Tile(
+            RNG.integers(-(1 << 15), 1 << 15, (2, 3)),
+            RNG.integers(0, 3, (3, 4)),
+            WeightCode.ternary(),
+            abits=16,
+        ),
+        Tile(
+            RNG.integers(0, 4, (1, 5)),
+            RNG.integers(0, 8, (5, 3)),
+            WeightCode.offset(3, 4),
+            abits=3,
+            group_size=2,
+        ),
+        scaled_tile(),
+    ]
+
+
+def assert_same_tile(found: Tile, given: Tile) -> None:
+    assert np.array_equal(found.x, given.x)
+    assert np.array_equal(found.codes, given.codes)
+    for field in ("code", "abits", "signed", "nbw", "group_size", "prt"):
+        assert getattr(found, field) == getattr(given, field)
+    assert (found.scales is None) == (given.scales is None)
+    if found.scales is not None and given.scales is not None:
+        assert np.array_equal(found.scales.scale, given.scales.scale)
+        assert np.array_equal(found.scales.act_scale, given.scales.act_scale)
+        assert (found.scales.minimum is None) == (given.scales.minimum is None)
+        if found.scales.minimum is not None and given.scales.minimum is not None:
+            assert np.array_equal(found.scales.minimum, given.scales.minimum)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "t.trace"
+    write_trace(path, tiles(), model="none", provenance={"seed": 20})
+    return path
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    given = tiles()
+    write_trace(tmp_path / "t", iter(given), model="m", provenance={"a": [1]})
+    trace = read_trace(tmp_path / "t")
+    assert len(trace) == len(given)
+    assert trace.header["model"] == "m"
+    assert trace.header["provenance"] == {"a": [1]}
+    assert trace.header["tiles"] == [tile.name for tile in given]
+    for index, tile in enumerate(given):
+        assert_same_tile(decode_tile(trace, index), tile)
+
+
+def test_every_buffer_is_aligned_and_apart(path: Path) -> None:
+    trace = read_trace(path)
+    for field in ("weights", "activations", "output", "scales"):
+        assert (trace.descriptors[field] % 64 == 0).all()
+    assert (trace.descriptors["completion"] % 32 == 0).all()
+    work = np.sort(np.concatenate([trace.descriptors["output"], trace.descriptors["completion"]]))
+    assert (np.diff(work.astype(np.int64)) >= 32).all()
+    assert work[0] >= trace.base + len(trace.image)
+    assert work[-1] + COMPLETION.itemsize <= trace.base + trace.image_bytes
+
+
+def test_equal_operands_are_stored_once(tmp_path: Path) -> None:
+    one = Tile(np.full((1, 64), 3), np.full((64, 64), 1), WeightCode.twos(4), abits=4)
+    write_trace(tmp_path / "one", [one])
+    write_trace(tmp_path / "many", [one] * 10)
+    added = (tmp_path / "many").stat().st_size - (tmp_path / "one").stat().st_size
+    assert added < 9 * (DESCRIPTOR.itemsize + 8 + 10)
+
+
+def test_replay_matches_the_expected_outputs(path: Path) -> None:
+    results = list(replay(read_trace(path)))
+    assert [result.status for result in results] == [Status.OK] * 5
+    assert all(result.matches for result in results)
+    assert [result.name for result in results] == ["plain", "book", "", "", "scaled"]
+    assert results[1].prt_hits == 0
+    assert results[0].lookups == 2 * 4 * 3
+    scaled = results[4].output
+    assert scaled is not None
+    assert scaled.dtype == np.float32
+
+
+def test_replay_notices_a_wrong_expectation(path: Path) -> None:
+    trace = read_trace(path)
+    file_offset = int(trace.expected[2]) - trace.base + 4096
+    data = bytearray(path.read_bytes())
+    data[file_offset] ^= 1
+    path.write_bytes(data)
+    assert [result.matches for result in replay(read_trace(path))] == [True, True, False, True, True]
+
+
+def test_a_trace_without_expectations(tmp_path: Path) -> None:
+    write_trace(tmp_path / "t", tiles(), expect=False)
+    assert [result.matches for result in replay(read_trace(tmp_path / "t"))] == [None] * 5
+
+
+def test_an_empty_trace(tmp_path: Path) -> None:
+    write_trace(tmp_path / "t", [])
+    assert list(replay(read_trace(tmp_path / "t"))) == []
+
+
+# --- descriptors that a unit refuses -----------------------------------------------------------------------
+
+
+def test_bad_descriptors(path: Path, oracles: ModuleType) -> None:
+    """The shared list; the tile that it changes has the same flags and widths as case ``plain``."""
+    (plain,) = (oracle.tile for oracle in oracles.load_oracles() if oracle.tile.name == "plain")
+    for row in oracles.load_bad_descriptors():
+        write_trace(path, [dataclasses.replace(plain, prt=False), *tiles()])
+        record = read_trace(path).descriptors[0]
+        fields = {
+            field: value if isinstance(value, int) else int(record[value[0]]) + value[1]
+            for field, value in row["set"].items()
+        }
+        spoil_descriptor(path, 0, fields)
+        first, *others = replay(read_trace(path))
+        assert first.status == Status[row["status"]], row["name"]
+        assert DESCRIPTOR.fields is not None
+        assert first.detail == DESCRIPTOR.fields[row["field"]][1], row["name"]
+        assert first.output is None
+        assert row["field"] in first.problem
+        assert row["status"] in first.problem
+        # A bad descriptor does not disturb the next.
+        assert all(other.matches for other in others), row["name"]
+
+
+def spoil_descriptor(path: Path, index: int, fields: dict[str, int]) -> None:
+    data = bytearray(path.read_bytes())
+    header = np.frombuffer(data, FILE_HEADER, 1)[0]
+    start = int(header["descriptor_offset"]) + index * DESCRIPTOR.itemsize
+    record = np.frombuffer(data, DESCRIPTOR, 1, start)
+    for name, value in fields.items():
+        record[name] = value
+    path.write_bytes(data)
+
+
+def test_ternary_code_3_is_refused(tmp_path: Path) -> None:
+    write_trace(tmp_path / "t", [Tile(np.array([[1]]), np.array([[3]]), WeightCode.twos(2), abits=4)])
+    spoil_descriptor(tmp_path / "t", 0, {"flags": Flag.CODE_TERNARY})
+    (result,) = replay(read_trace(tmp_path / "t"))
+    assert (result.status, result.detail) == (Status.ERR_CODE, 0)
+
+
+def test_activations_outside_their_width_are_refused(tmp_path: Path) -> None:
+    write_trace(tmp_path / "t", [Tile(np.array([[100]]), np.array([[3]]), WeightCode.twos(2), abits=8)])
+    spoil_descriptor(tmp_path / "t", 0, {"abits": 7})
+    (result,) = replay(read_trace(tmp_path / "t"))
+    assert (result.status, result.detail) == (Status.ERR_VALUE, 8)
+
+
+def test_a_sum_that_could_wrap_is_refused(tmp_path: Path) -> None:
+    # 600 * 128 * 2^15 > 2^31.
+    x, w = np.ones((1, 600), np.int16), np.ones((600, 1), np.uint8)
+    with pytest.raises(SailsimError, match="wraps the 32-bit accumulator"):
+        Tile(x, w, WeightCode.twos(8), abits=16)
+    write_trace(tmp_path / "t", [Tile(x, w, WeightCode.twos(8), abits=9)])
+    spoil_descriptor(tmp_path / "t", 0, {"abits": 16})
+    (result,) = replay(read_trace(tmp_path / "t"))
+    assert (result.status, result.detail) == (Status.ERR_OVERFLOW, 40)
+
+
+# --- files that are no trace -------------------------------------------------------------------------------
+
+
+def test_every_cut_is_noticed(path: Path) -> None:
+    data = path.read_bytes()
+    for size in [0, 1, 127, 128, 4095, 4096, 5000, *range(len(data) - 700, len(data), 37), len(data) - 1]:
+        path.write_bytes(data[:size])
+        with pytest.raises(SailsimError):
+            read_trace(path)
+
+
+HEADER_SPOILS: list[tuple[str, Any, str]] = [
+    ("magic", b"GGUF", "is no trace"),
+    ("version", 2, "has version 2; allowed is 1"),
+    ("abi_version", 9, "has abi_version 9; allowed is 1"),
+    ("base", 0, "has base 0x0"),
+    ("base", 7, "has base 0x7"),
+    ("base", (1 << 64) - 64, "has base 0xffffffffffffffc0"),
+    ("image_bytes", 0, "of an image; allowed are its image_bytes, 0"),
+    ("image_offset", 4097, "has image_offset 4097"),
+    ("image_offset", 1 << 62, "is cut short: the image"),
+    ("stored_bytes", (1 << 64) - 1, "of an image; allowed are its image_bytes"),
+    ("descriptor_count", 1 << 60, "is cut short: the descriptor array"),
+    ("descriptor_offset", (1 << 64) - 64, "is cut short: the descriptor array"),
+    ("expected_offset", 1 << 50, "is cut short: the array of expected outputs"),
+    ("json_bytes", 1 << 63, "is cut short: the JSON part"),
+    ("json_bytes", 3, "its JSON part cannot be parsed"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "sentence"), HEADER_SPOILS)
+def test_bad_headers(path: Path, field: str, value: Any, sentence: str) -> None:
+    data = bytearray(path.read_bytes())
+    np.frombuffer(data, FILE_HEADER, 1)[field] = value
+    path.write_bytes(data)
+    with pytest.raises(SailsimError) as error:
+        read_trace(path)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_bad_json(path: Path) -> None:
+    data = path.read_bytes()
+    header = np.frombuffer(data, FILE_HEADER, 1)[0]
+    start = int(header["json_offset"])
+    for text in (b"[" * 100_000, b"\xff", b"[]", b'{"schema": 2}'):
+        patched = bytearray(data[:start] + text)
+        np.frombuffer(patched, FILE_HEADER, 1)["json_bytes"] = len(text)
+        path.write_bytes(patched)
+        with pytest.raises(SailsimError, match="JSON"):
+            read_trace(path)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(SailsimError, match="cannot be read: No such file"):
+        read_trace(tmp_path / "absent")
+    with pytest.raises(SailsimError, match="is not a file"):
+        read_trace(tmp_path)
+
+
+def test_random_damage_never_escapes(path: Path) -> None:
+    """Any flipped bytes end in a refusal, a refused descriptor, or a result: never in another exception."""
+    data = path.read_bytes()
+    header = np.frombuffer(data, FILE_HEADER, 1)[0]
+    descriptors = int(header["descriptor_offset"])
+    rng = np.random.default_rng(3)
+    for _ in range(400):
+        damaged = bytearray(data)
+        for _ in range(int(rng.integers(1, 4))):
+            area = [(0, 96), (descriptors, descriptors + 5 * 64), (4096, len(data))][int(rng.integers(3))]
+            damaged[int(rng.integers(*area))] = int(rng.integers(256))
+        path.write_bytes(damaged)
+        with suppress(SailsimError):
+            for result in replay(read_trace(path)):
+                assert (result.output is not None) == (result.status == Status.OK)
+
+
+# --- writing -----------------------------------------------------------------------------------------------
+
+
+def test_a_failure_leaves_the_old_file(path: Path) -> None:
+    before = path.read_bytes()
+
+    def failing() -> Iterator[Tile]:
+        yield tiles()[0]
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        write_trace(path, failing())
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_trace(tmp_path / "t", tiles())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scales_of_another_shape_are_refused() -> None:
+    good = scaled_tile()
+    assert good.scales is not None
+    spoils: list[tuple[str, Callable[[Scales], Scales]]] = [
+        ("scale", lambda s: Scales(s.scale[:1], s.act_scale, s.minimum)),
+        ("act_scale", lambda s: Scales(s.scale, s.act_scale.astype(np.float64), s.minimum)),  # type: ignore[arg-type]
+        ("minimum", lambda s: Scales(s.scale, s.act_scale, s.scale.T)),
+    ]
+    for field, spoil in spoils:
+        with pytest.raises(SailsimError, match=f"^{field} is float"):
+            Tile(good.x, good.codes, good.code, abits=8, group_size=8, scales=spoil(good.scales))
+
+
+def test_a_reader_without_numpy(path: Path) -> None:
+    """docs/trace-format.md by hand: fixed offsets, little endian, nothing but reads and seeks."""
+
+    def u64(file: BinaryIO, at: int) -> int:
+        file.seek(at)
+        (value,) = struct.unpack("<Q", file.read(8))
+        return int(value)
+
+    with path.open("rb") as file:
+        assert file.read(8) == b"SAILTRCE"
+        assert struct.unpack("<II", file.read(8)) == (1, 1)
+        base, image_offset, descriptors, count = (u64(file, at) for at in (16, 32, 48, 56))
+        expected_offset, json_offset, json_bytes = (u64(file, at) for at in (64, 72, 80))
+        assert count == 5
+        weights, activations = u64(file, descriptors), u64(file, descriptors + 8)
+        file.seek(image_offset + activations - base)
+        x: NDArray[np.int8] = np.frombuffer(file.read(18), np.int8).reshape(2, 9)
+        file.seek(image_offset + weights - base)
+        rows = np.frombuffer(file.read(9 * 4), np.uint8).reshape(9, 4)
+        nibbles = np.stack([rows & 15, rows >> 4], axis=2).reshape(9, 8)[:, :7].astype(int)
+        product = x.astype(int) @ np.where(nibbles > 7, nibbles - 16, nibbles)
+        file.seek(image_offset + u64(file, expected_offset) - base)
+        assert np.frombuffer(file.read(2 * 7 * 4), "<i4").reshape(2, 7).tolist() == product.tolist()
+        file.seek(json_offset)
+        assert json.loads(file.read(json_bytes))["schema"] == 1
