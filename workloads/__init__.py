@@ -18,6 +18,7 @@ from sailsim.workloads.gguf_file import GgufFile, GgufModel, open_gguf, tensor_b
 from sailsim.workloads.graph import Op, decode_step, prefill_step
 from sailsim.workloads.model import ROLES, Linear, ModelSpec, Role, load_model, model_names
 from sailsim.workloads.tokenizer import Tokenizer
+from sailsim.workloads.weights import Weights, WeightSource, file_source, synthetic_source
 
 __all__ = [
     "DEFAULT_TEXT",
@@ -33,15 +34,19 @@ __all__ = [
     "TensorFormat",
     "Tokenizer",
     "WeightFormat",
+    "WeightSource",
+    "Weights",
     "capture",
     "decode_step",
     "default_gguf",
+    "file_source",
     "format_names",
     "forward",
     "load_model",
     "model_names",
     "open_gguf",
     "prefill_step",
+    "synthetic_source",
     "tensor_bytes",
     "uniform_format",
     "weight_format",

@@ -8,6 +8,7 @@ project borrow these rows; ``Activations.note`` is the sentence that every such 
 
 import hashlib
 import json
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ from importlib.util import find_spec
 from io import BytesIO
 from math import ceil, prod
 from pathlib import Path
+from tokenize import TokenError
+from types import NoneType
 from typing import Any, Literal
 
 import numpy as np
@@ -46,6 +49,20 @@ DEFAULT_TEXT = (
 """The text of the shipped capture, written for it."""
 
 Layers = Literal["all", "every-third"]
+
+_META_TYPES: dict[str, type | tuple[type, ...]] = {
+    "schema": int,
+    "model": str,
+    "model_key": str,
+    "file": str,
+    "sha256": str,
+    "n_layers": int,
+    "text": (str, NoneType),
+    "tokens": list,
+    "positions": list,
+    "date": str,
+    "version": str,
+}
 
 
 @dataclass(frozen=True)
@@ -114,7 +131,7 @@ class Activations:
         """The sentence a result for ``model`` must carry, None if the rows are that model's own."""
         name = model if isinstance(model, str) else model.name
         own = str(self.meta["model"])
-        if name in (own, self.meta.get("model_key")):
+        if name == self.meta.get("model_key") or name.startswith(own):
             return None
         return f"pattern statistics from {own} activations"
 
@@ -332,29 +349,42 @@ def _read(path: Path) -> Activations:
             f"activations file {path} cannot be read ({error}); allowed is a saved capture."
         ) from error
     try:
-        meta = json.loads(members["meta.npy"].tobytes())
-        layers = tuple(int(layer) for layer in members["layers.npy"])
+        meta = _meta(members["meta.npy"])
+        layers = tuple(members["layers.npy"].astype(np.int64, casting="safe").tolist())
         codes = {role: _from_planes(members[f"{role}.planes.npy"]) for role in ROLES}
         scales = {role: members[f"{role}.scales.npy"] for role in ROLES}
-        n_layers, model, schema = meta["n_layers"], meta["model"], meta["schema"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise SailsimError(
             f"activations file {path} lacks a sound field ({error}); allowed is a saved capture."
         ) from error
-    if schema != SCHEMA:
-        raise SailsimError(f"activations file {path}: schema is {schema!r}; allowed is {SCHEMA}.")
-    if type(n_layers) is not int or not isinstance(model, str) or not layers or max(layers) >= n_layers:
-        raise SailsimError(f"activations file {path}: layers is {layers}; allowed is blocks below n_layers.")
-    tokens = codes["head"].shape[1] if codes["head"].ndim == 3 else 0
+    if meta["schema"] != SCHEMA:
+        raise SailsimError(f"activations file {path}: schema is {meta['schema']!r}; allowed is {SCHEMA}.")
+    blocks = range(meta["n_layers"])
+    if not layers or any(layer not in blocks for layer in layers):
+        raise SailsimError(f"activations file {path}: layers is {layers}; allowed is blocks of {blocks}.")
+    tokens = codes["head"].shape[1]
     for role in ROLES:
         rows = (1 if role == "head" else len(layers), tokens)
-        shape, dtype = codes[role].shape, scales[role].dtype
-        if shape[:-1] != rows or scales[role].shape != rows or min(shape) < 1 or dtype != np.float32:
+        shape, scale = codes[role].shape, scales[role]
+        if shape[:-1] != rows or scale.shape != rows or scale.dtype != np.float32:
             raise SailsimError(
-                f"activations file {path}: the shape of {role} is {shape} with scales {scales[role].shape} "
-                f"{dtype}; allowed is {rows} rows and fp32."
+                f"activations file {path}: the shape of {role} is {shape} with scales {scale.shape} "
+                f"{scale.dtype}; allowed is {rows} rows and fp32."
             )
+        if not (np.isfinite(scale).all() and (scale >= 0).all()):
+            raise SailsimError(f"activations file {path}: a scale of {role} is not finite or negative.")
     return Activations(meta, layers, codes, scales)
+
+
+def _meta(member: npt.NDArray[Any]) -> dict[str, Any]:
+    """The JSON part. Raises ValueError if a field is absent or of another type."""
+    meta = json.loads(member.tobytes())
+    if not isinstance(meta, dict):
+        raise ValueError("meta is no object")
+    for name, kind in _META_TYPES.items():
+        if not isinstance(meta.get(name), kind):
+            raise ValueError(f"meta.{name} is {meta.get(name)!r}")
+    return meta
 
 
 def _member(path: Path, archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
@@ -366,17 +396,22 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]
         )
     data = BytesIO(archive.read(name))
     try:
-        major, _ = np.lib.format.read_magic(data)
-        read_header = (
-            np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-        )
-        shape, fortran, dtype = read_header(data)
-    except (ValueError, SyntaxError) as error:
-        raise SailsimError(
-            f"activations file {path}: {name} is no npy array ({error}); allowed is one."
-        ) from error
+        # NumPy warns about headers of Python 2 before it tries to mend them; here they are damage.
+        with warnings.catch_warnings(action="error"):
+            version = np.lib.format.read_magic(data)
+            if version != (1, 0):
+                raise ValueError(f"npy version {version}")
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(data)
+    except (ValueError, SyntaxError, TokenError, UserWarning) as error:
+        raise SailsimError(f"activations file {path}: {name} is no npy array ({error}).") from error
     body = data.read()
-    if fortran or dtype.hasobject or dtype.itemsize * prod(shape) != len(body) or min(shape, default=0) < 0:
+    if (
+        fortran
+        or dtype.hasobject
+        or dtype.itemsize == 0
+        or min(shape, default=1) < 1
+        or dtype.itemsize * prod(shape) != len(body)
+    ):
         raise SailsimError(
             f"activations file {path}: {name} is {shape} {dtype} in {len(body)} bytes; allowed is an "
             f"array of its bytes."

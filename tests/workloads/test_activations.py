@@ -242,6 +242,25 @@ def test_an_array_that_claims_more_than_it_has(tiny_gguf, tmp_path: Path):
         Activations.load(bad)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"meta": {"schema": 1}}, "meta.model is None"),
+        ({"layers": (40, 41)}, "layers is .40, 41."),
+        ({"layers": (0,)}, "shape of attn_in"),
+        ({"scales": np.nan}, "not finite"),
+    ],
+)
+def test_unsound_fields_are_named(tiny_gguf, tmp_path: Path, change, words):
+    good = capture(tiny_gguf, tokens=[3, 1, 4])
+    if "scales" in change:
+        change = {"scales": {role: scale * change["scales"] for role, scale in good.scales.items()}}
+    path = tmp_path / "a.npz"
+    replace(good, **change).save(path)
+    with pytest.raises(SailsimError, match=words):
+        Activations.load(path)
+
+
 def test_another_schema_is_refused(shipped, tmp_path: Path):
     path = tmp_path / "a.npz"
     replace(shipped, meta={**shipped.meta, "schema": 9}).save(path)
