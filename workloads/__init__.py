@@ -14,7 +14,7 @@ from sailsim.workloads.formats import (
     weight_format,
 )
 from sailsim.workloads.forward import forward
-from sailsim.workloads.gguf_file import GgufFile, GgufModel, open_gguf, tensor_bytes
+from sailsim.workloads.gguf_file import GgufFile, GgufModel, open_gguf, stored_model, tensor_bytes
 from sailsim.workloads.graph import Op, decode_step, prefill_step
 from sailsim.workloads.model import ROLES, Linear, ModelSpec, Role, load_model, model_names
 from sailsim.workloads.tokenizer import Tokenizer
@@ -46,6 +46,7 @@ __all__ = [
     "model_names",
     "open_gguf",
     "prefill_step",
+    "stored_model",
     "synthetic_source",
     "tensor_bytes",
     "uniform_format",

@@ -23,7 +23,7 @@ from gguf.quants import dequantize
 
 from sailsim.errors import SailsimError
 from sailsim.workloads.formats import GGML_SOURCE, TENSOR_FORMATS, TensorFormat, WeightFormat
-from sailsim.workloads.model import ModelSpec
+from sailsim.workloads.model import ModelSpec, model_names
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -310,6 +310,14 @@ def open_gguf(path: str | Path) -> GgufModel:
     file = GgufFile(path)
     spec = _spec(file)
     return GgufModel(file, spec, _format(file, spec))
+
+
+def stored_model(name_or_path: str | Path) -> GgufModel | None:
+    """The GGUF file behind a model argument; None for a shipped name, a TOML file and what does not exist."""
+    path = Path(name_or_path)
+    if str(name_or_path) in model_names() or path.suffix == ".toml" or not path.is_file():
+        return None
+    return open_gguf(path)
 
 
 def _spec(file: GgufFile) -> ModelSpec:

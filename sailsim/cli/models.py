@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +14,7 @@ from sailsim.workloads import (
     format_names,
     load_model,
     model_names,
-    open_gguf,
+    stored_model,
     tensor_bytes,
     weight_format,
 )
@@ -56,14 +55,15 @@ def show(model: str, format_name: str | None, as_json: bool) -> None:
 
     For a GGUF file also the format and the stored bytes of every tensor.
     """
-    spec = load_model(model)
+    file = stored_model(model)
+    spec = load_model(model) if file is None else file.spec
     found = _summary(spec)
-    if model not in model_names() and Path(model).suffix != ".toml":
+    if file is not None:
         if format_name is not None:
             raise SailsimError(
                 f"format is {format_name!r}; allowed is none: a GGUF file has its own formats."
             )
-        found |= _stored(open_gguf(model))
+        found |= _stored(file)
     elif format_name is not None:
         fmt = weight_format(format_name)
         found |= {
