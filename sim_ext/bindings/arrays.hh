@@ -25,6 +25,8 @@ namespace sailsim::bindings
 
 namespace nb = nanobind;
 
+constexpr int max_threads = 1024;
+
 /* Any C-contiguous array in memory; others are copied on the way in. */
 using Array = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
 

@@ -22,8 +22,6 @@ using pim::TileTiming;
 namespace
 {
 
-constexpr int max_threads = 1024;
-
 std::vector<std::int32_t> counts_argument(const char *name, const Array &array, std::int64_t groups)
 {
     require_shape(name, array, {groups});

@@ -9,4 +9,5 @@ NB_MODULE(_core, m)
         "argument.";
     sailsim::bindings::bind_substrate(m);
     sailsim::bindings::bind_timing(m);
+    sailsim::bindings::bind_arithmetic(m);
 }

@@ -45,6 +45,7 @@ class Patterns
         return static_cast<int>(word >> (bit % 8 * 8) & 0xff);
     }
 
+    std::int64_t row_stride() const { return stride; } /* words from a batch row to the next */
     std::int64_t batch() const { return rows; }
     std::int64_t group_count() const { return groups; }
     int abits() const { return bits; }

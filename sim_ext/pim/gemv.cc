@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pim/gemv.hh"
+
+#include <algorithm>
+#include <cstdlib>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "pim/check.hh"
+#include "pim/gemv_kernel.hh"
+#include "pim/threads.hh"
+
+namespace sailsim::pim
+{
+
+namespace
+{
+
+/* Tables of a chunk should stay in a first-level cache beside the weights and sums. */
+constexpr std::int64_t table_budget_bytes = 16 * 1024;
+constexpr std::int64_t max_chunk_groups = 32;
+
+const KernelSet &kernels()
+{
+#if defined(__x86_64__)
+    static const KernelSet &best = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                                           __builtin_cpu_supports("avx512vl")
+                                       ? avx512_kernels
+                                   : __builtin_cpu_supports("avx2") ? avx2_kernels
+                                                                    : generic_kernels;
+    return best;
+#else
+    return generic_kernels;
+#endif
+}
+
+/* Which kernel, and how it splits the work so that no sum overflows its type. */
+struct KernelChoice {
+    Kernel kernel;
+    std::int64_t entry_bytes;
+    std::int64_t sum_bytes;
+    std::int64_t chunk_groups;
+    int run_planes;
+};
+
+KernelChoice choose(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights)
+{
+    constexpr std::int64_t max16 = std::numeric_limits<std::int16_t>::max();
+    constexpr std::int64_t max32 = std::numeric_limits<std::int32_t>::max();
+    const KernelSet &set = kernels();
+    const std::int64_t entry = std::max<std::int64_t>(grouping.nbw() * std::int64_t{weights.magnitude()}, 1);
+    const std::int64_t activation = std::int64_t{1} << patterns.abits(); /* above any |x| */
+
+    KernelChoice choice{};
+    const bool narrow_entries = entry <= max16;
+    const bool narrow_sums = weights.magnitude() <= max32 / activation / grouping.k();
+    if (narrow_entries && weights.is_narrow())
+        choice.kernel = narrow_sums ? set.w8_t16_s32 : set.w8_t16_s64;
+    else if (narrow_entries)
+        choice.kernel = narrow_sums ? set.w16_t16_s32 : set.w16_t16_s64;
+    else
+        choice.kernel = set.w16_t32_s64;
+    choice.entry_bytes = narrow_entries ? 2 : 4;
+    choice.sum_bytes = narrow_entries && narrow_sums ? 4 : 8;
+
+    const std::int64_t limit = narrow_entries ? max16 : max32;
+    const std::int64_t table_bytes = (tile_outputs << grouping.nbw()) * choice.entry_bytes;
+    const std::int64_t most = std::min(
+        {limit / entry, std::max<std::int64_t>(table_budget_bytes / table_bytes, 1), max_chunk_groups});
+    /* The chunks of a block as even as they can be. */
+    const std::int64_t per_block = grouping.groups_per_block();
+    choice.chunk_groups = ceil_div(per_block, ceil_div(per_block, most));
+    const std::int64_t plane = choice.chunk_groups * entry;
+    choice.run_planes = 1;
+    while (choice.run_planes < patterns.abits() &&
+           plane * ((std::int64_t{2} << choice.run_planes) - 1) <= limit)
+        ++choice.run_planes;
+    return choice;
+}
+
+} // namespace
+
+PackedWeights::PackedWeights(const std::uint8_t *codes, std::int64_t k, std::int64_t n, int wbits,
+                             const std::int16_t *values)
+    : rows(k), outputs(n), bits(wbits)
+{
+    require_range("wbits", wbits, 1, max_wbits);
+    require_range("k", k, 1, std::int64_t{1} << 32);
+    require_range("n", n, 1, std::int64_t{1} << 32);
+    const int code_count = 1 << wbits;
+    const std::int64_t count = k * n;
+    const std::uint8_t *highest = std::max_element(codes, codes + count);
+    if (*highest >= code_count) {
+        const std::int64_t at = highest - codes;
+        throw std::invalid_argument("codes[" + std::to_string(at / n) + ", " + std::to_string(at % n) +
+                                    "] is " + std::to_string(*highest) + ": allowed are 0.." +
+                                    std::to_string(code_count - 1) + " (wbits " + std::to_string(wbits) +
+                                    ")");
+    }
+    for (int code = 0; code < code_count; ++code) {
+        largest = std::max(largest, std::abs(std::int32_t{values[code]}));
+        narrow = narrow && values[code] >= -128 && values[code] <= 127;
+    }
+    storage.resize(static_cast<std::size_t>(tiles() * tile_outputs * rows * (narrow ? 1 : 2)));
+    if (narrow)
+        fill<std::int8_t>(codes, values);
+    else
+        fill<std::int16_t>(codes, values);
+}
+
+template <class W>
+void PackedWeights::fill(const std::uint8_t *codes, const std::int16_t *values)
+{
+    W decoded[1 << max_wbits];
+    for (int code = 0; code < 1 << bits; ++code)
+        decoded[code] = static_cast<W>(values[code]);
+    W *packed = reinterpret_cast<W *>(storage.data());
+    for (std::int64_t t = 0; t < tiles(); ++t) {
+        const std::int64_t first = t * tile_outputs;
+        const std::int64_t here = std::min(tile_outputs, outputs - first);
+        for (std::int64_t k = 0; k < rows; ++k) {
+            W *row = packed + (t * rows + k) * tile_outputs;
+            for (std::int64_t n = 0; n < here; ++n)
+                row[n] = decoded[codes[k * outputs + first + n]];
+        }
+    }
+}
+
+const void *PackedWeights::tile(std::int64_t index) const
+{
+    return storage.data() + index * tile_outputs * rows * (narrow ? 1 : 2);
+}
+
+void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights,
+              bool is_signed, Sums sums, int threads, const TileSink &sink)
+{
+    if (grouping.k() != weights.k())
+        throw std::invalid_argument("x has " + std::to_string(grouping.k()) +
+                                    " columns: the weights have k = " + std::to_string(weights.k()));
+    const KernelChoice choice = choose(patterns, grouping, weights);
+    const std::int64_t batch = patterns.batch();
+    const auto work = [&](std::int64_t begin, std::int64_t end) {
+        std::vector<std::uint8_t, LineAllocator<std::uint8_t>> tables(static_cast<std::size_t>(
+            choice.chunk_groups * (tile_outputs << grouping.nbw()) * choice.entry_bytes));
+        std::vector<std::uint8_t, LineAllocator<std::uint8_t>> narrow_or_wide(
+            static_cast<std::size_t>(batch * tile_outputs * choice.sum_bytes));
+        std::vector<std::int64_t> wide(static_cast<std::size_t>(batch * tile_outputs));
+
+        struct Context {
+            const TileSink *sink;
+            const void *sums;
+            std::int64_t sum_bytes;
+            std::vector<std::int64_t> *wide;
+            std::int64_t first_output;
+            std::int64_t outputs;
+        } context{&sink, narrow_or_wide.data(), choice.sum_bytes, &wide, 0, 0};
+
+        KernelJob job{};
+        job.k = grouping.k();
+        job.nbw = grouping.nbw();
+        job.blocks = grouping.blocks();
+        job.block_size = grouping.block_size();
+        job.groups = grouping.groups();
+        job.groups_per_block = grouping.groups_per_block();
+        job.patterns = patterns.low(0);
+        job.pattern_stride = patterns.row_stride();
+        job.high_offset = patterns.group_count();
+        job.batch = batch;
+        job.abits = patterns.abits();
+        job.is_signed = is_signed;
+        job.chunk_groups = choice.chunk_groups;
+        job.run_planes = choice.run_planes;
+        job.tables = tables.data();
+        job.sums = narrow_or_wide.data();
+        job.per_block = sums == Sums::per_block;
+        job.context = &context;
+        job.done = [](void *opaque, std::int64_t block) {
+            Context &c = *static_cast<Context *>(opaque);
+            if (c.sum_bytes == 4)
+                std::copy_n(static_cast<const std::int32_t *>(c.sums), c.wide->size(), c.wide->begin());
+            else
+                std::copy_n(static_cast<const std::int64_t *>(c.sums), c.wide->size(), c.wide->begin());
+            (*c.sink)({block, c.first_output, c.outputs, c.wide->data()});
+        };
+        for (std::int64_t t = begin; t < end; ++t) {
+            job.weights = weights.tile(t);
+            context.first_output = t * tile_outputs;
+            context.outputs = std::min(tile_outputs, weights.n() - context.first_output);
+            choice.kernel(job);
+        }
+    };
+    for_ranges(weights.tiles(), threads, work);
+}
+
+const char *kernel_name()
+{
+    return kernels().name;
+}
+
+} // namespace sailsim::pim

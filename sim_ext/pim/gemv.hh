@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The functional model: LUT-GEMV as the slice unit does it - tables of subset sums from NBW weights, looked
+ * up with activation bits - written for the host's wide vectors. Exact for every width of docs/contract.md,
+ * section 1.
+ */
+#ifndef SAILSIM_PIM_GEMV_HH
+#define SAILSIM_PIM_GEMV_HH
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <new>
+#include <vector>
+
+#include "pim/patterns.hh"
+#include "pim/shape.hh"
+
+namespace sailsim::pim
+{
+
+/* Outputs that the kernel works on at a time; a cache line of int8 weights. */
+constexpr std::int64_t tile_outputs = 64;
+
+/* Memory on cache lines, for the kernel's aligned vector loads. */
+template <class T>
+struct LineAllocator {
+    using value_type = T;
+    LineAllocator() = default;
+    template <class U>
+    explicit LineAllocator(const LineAllocator<U> &)
+    {
+    }
+    T *allocate(std::size_t n)
+    {
+        return static_cast<T *>(::operator new(n * sizeof(T), std::align_val_t{64}));
+    }
+    void deallocate(T *p, std::size_t) { ::operator delete(p, std::align_val_t{64}); }
+    bool operator==(const LineAllocator &) const { return true; }
+    bool operator!=(const LineAllocator &) const { return false; }
+};
+
+/* Weights of a tensor (K, N), decoded to integers and laid out for the kernel: for every 64 outputs, K rows
+ * of 64 values (int8 where all fit, else int16); missing outputs are zero. */
+class PackedWeights
+{
+  public:
+    /* codes: K rows of N codes below 2^wbits; values: what each code means, 2^wbits of them. Throws
+     * std::invalid_argument naming the place of a code out of range. */
+    PackedWeights(const std::uint8_t *codes, std::int64_t k, std::int64_t n, int wbits,
+                  const std::int16_t *values);
+
+    std::int64_t k() const { return rows; }
+    std::int64_t n() const { return outputs; }
+    int wbits() const { return bits; }
+    std::int64_t tiles() const { return ceil_div(outputs, tile_outputs); }
+    std::size_t bytes() const { return storage.size(); }
+
+    /* The largest |weight|. */
+    std::int32_t magnitude() const { return largest; }
+    bool is_narrow() const { return narrow; } /* values are int8 */
+    const void *tile(std::int64_t index) const;
+
+  private:
+    template <class W>
+    void fill(const std::uint8_t *codes, const std::int16_t *values);
+
+    std::int64_t rows;
+    std::int64_t outputs;
+    int bits;
+    std::int32_t largest = 0;
+    bool narrow = true;
+    std::vector<std::uint8_t, LineAllocator<std::uint8_t>> storage;
+};
+
+/* Sums over 64 outputs: (batch, 64), of which `outputs` are real, starting at `first_output`. */
+struct TileSums {
+    std::int64_t block;
+    std::int64_t first_output;
+    std::int64_t outputs;
+    const std::int64_t *sums;
+};
+using TileSink = std::function<void(const TileSums &)>;
+
+enum class Sums {
+    total,     /* one sum over all blocks, reported as block 0 */
+    per_block, /* blocks in ascending order */
+};
+
+/* y = x W, handed to `sink` 64 outputs at a time. Threads share the outputs: the sink is called from several
+ * threads at once, never twice for the same outputs and block, and must not throw. */
+void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights,
+              bool is_signed, Sums sums, int threads, const TileSink &sink);
+
+/* The instruction set that the kernel runs with on this machine: "avx512", "avx2" or "generic". */
+const char *kernel_name();
+
+} // namespace sailsim::pim
+
+#endif
