@@ -41,8 +41,8 @@ COMPUTE_SHARE_F16: Mapping[str, Any] = {
     "kind": "assumed",
     "low": 0.3,
     "high": 0.8,
-    "note": "share of fp16 peak of 16-bit products; the measured batches, up to 64 rows, are bound by reading "
-    "and cannot tell",
+    "note": "share of fp16 peak of 16-bit products; the measured batches, up to 64 rows, are bound by "
+    "reading and cannot tell",
 }
 MIN_BAND = 0.05
 """A band is never narrower than this on either side, however few the measurements."""

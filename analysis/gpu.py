@@ -7,7 +7,7 @@ A step takes
       + layers * launch overhead [+ rows * row overhead].
 
 Quantized formats follow llama.cpp: the first two add up, since unpacking and products share the same units; a
-read share per card, times one factor for formats other than four-bit k-quants; the compute share is what the
+read share per card, times one factor for formats other than four-bit integers; the compute share is what the
 card's prompt processing reaches times what small batches reach of that. 16-bit formats follow LMDeploy, whose
 tensor-core products hide behind reading; its batched figures exist for A100 alone, so its shares are taken
 for every card. Constants: `fits.json`.
@@ -73,6 +73,11 @@ def is_sixteen_bit(fmt: WeightFormat) -> bool:
     return fmt.base.name in ("f16", "bf16")
 
 
+def is_four_bit(fmt: WeightFormat) -> bool:
+    """Whether a format reads like the measured q4_k_m: four-bit codes that are integers with scales."""
+    return fmt.wbits == 4 and fmt.base.code != "codebook"
+
+
 def constants(card: str, fmt: WeightFormat) -> GpuConstants:
     """The constants of one card for a format, its own where measured."""
     g = fits().gpu
@@ -87,7 +92,7 @@ def constants(card: str, fmt: WeightFormat) -> GpuConstants:
     readers = (card,) if card in MEASURED_CARDS else NEAREST.get(card, MEASURED_CARDS)
     computers = (card,) if card in MEASURED_CARDS else MEASURED_CARDS
     share = _geometric_mean([g.value(f"read_share_{c}") for c in readers])
-    if fmt.base.name != "q4_k":
+    if not is_four_bit(fmt):
         share *= g.value("other_formats")
     compute = _geometric_mean([g.value(f"prompt_share_{c}") for c in computers]) * g.value("small_batch")
     return GpuConstants(
@@ -154,7 +159,7 @@ def _unknown(card: str, fmt: WeightFormat, sixteen_bit: bool) -> tuple[float, fl
                 f"No measurement of {card} with llama.cpp build 4753: its read share is that of "
                 f"{'an older build on it' if near == card else near}, its compute share the others' mean."
             )
-        if fmt.base.name != "q4_k":
+        if not is_four_bit(fmt):
             slower, faster = max(slower, 1.2), max(faster, 1.4)
             notes.append(
                 f"Only q4_k_m was measured on every card: {fmt.name} is taken to reach "

@@ -1,0 +1,271 @@
+"""One point beside its baselines: SAIL, the same server's cores, every GPU card, and what each costs.
+
+`compare` gives the nested answer that `sailsim run` prints; `evaluate` the same as one flat record, a row of
+a sweep's store. Dollars are added last and by their own function, so that a stored sweep can be priced again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+
+from sailsim.analysis.cost import (
+    OVERHEAD,
+    PriceList,
+    Sizing,
+    prices,
+    tokens_per_dollar,
+    usd_per_hour,
+    usd_per_million_tokens,
+)
+from sailsim.analysis.cpu import Software, cpu_tokens_per_s
+from sailsim.analysis.gpu import gpu_tokens_per_s, memory_needed
+from sailsim.analysis.prediction import Prediction
+from sailsim.errors import SailsimError
+from sailsim.sim import COUNTS, PHASES, Point, card_names, load_card, load_system, simulate_step
+from sailsim.workloads import (
+    Activations,
+    ModelSpec,
+    WeightFormat,
+    load_model,
+    uniform_format,
+    weight_format,
+)
+
+SIZINGS: tuple[Sizing, ...] = ("share", "whole")
+_CPUS: Mapping[str, Software] = {"cpu": "llama.cpp", "cpu_ampere": "ampere"}
+
+
+@lru_cache(maxsize=1)
+def _shipped_prices() -> PriceList:
+    return prices()
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What the same step gives without SAIL; cards that cannot run it have a reason instead of a
+    prediction."""
+
+    cpu: Mapping[str, Prediction]
+    gpu: Mapping[str, Prediction] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=512)
+def _cpu(
+    system: str, model: ModelSpec, fmt: WeightFormat, threads: int, batch: int, context: int
+) -> Baselines:
+    """The same server's cores at the point's threads, with both softwares, and with all cores."""
+    machine = load_system(system)
+    found = {
+        name: cpu_tokens_per_s(machine, model, fmt, threads, batch, context, software=software)
+        for name, software in _CPUS.items()
+    }
+    found["cpu_all"] = cpu_tokens_per_s(machine, model, fmt, machine.cores.count.whole, batch, context)
+    return Baselines(found)
+
+
+@lru_cache(maxsize=512)
+def _gpu(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Baselines:
+    """Every card, at the point's weight format and at 16 bits (`<card>_f16`)."""
+    found, refused = {}, {}
+    for card in card_names():
+        for name, weights in ((card, fmt), (f"{card}_f16", weight_format("f16"))):
+            try:
+                found[name] = gpu_tokens_per_s(load_card(card), model, weights, batch, context)
+            except SailsimError as error:
+                refused[name] = str(error)
+    return Baselines({}, found, refused)
+
+
+def evaluate(point: Point) -> dict[str, Any]:
+    """The flat record of a point: what the store keeps a row of.
+
+    Rates in tokens/s, times in seconds, prices in USD; None where a machine cannot run the step or has no
+    price. Raises SailsimError for a point that cannot be simulated.
+    """
+    system, model = load_system(point.system), load_model(point.model)
+    result = simulate_step(system, model, point)
+    fmt = uniform_format(point.wbits, point.group_size)
+    cpus = _cpu(point.system, model, fmt, point.threads, point.batch, point.context)
+    gpus = _gpu(model, fmt, point.batch, point.context)
+    record: dict[str, Any] = result.point.as_dict()
+    record |= {
+        "model_title": model.title,
+        "system_title": system.title,
+        "patterns": _patterns(point.activations, model),
+        "sail_tokens_per_s": result.tokens_per_s,
+        "sail_step_s": result.step_s,
+        "sail_memory_bytes": memory_needed(model, fmt, point.batch, point.context),
+        "sail_dram_bytes": result.dram_bytes,
+        "sail_dram_gb_s": result.dram_gb_s,
+        "sail_pim_cycles": result.pim_cycles,
+    }
+    record |= {f"time_{phase}_s": result.breakdown[phase] for phase in PHASES}
+    record |= {f"count_{name}": result.counts[name] for name in COUNTS}
+    for name, found in cpus.cpu.items():
+        record |= _flat(name, found) | {f"speedup_{name}": result.tokens_per_s / found.tokens_per_s}
+    record |= {f"cpu_time_{part}_s": seconds for part, seconds in cpus.cpu["cpu"].parts.items()}
+    for card in card_names():
+        for name in (card, f"{card}_f16"):
+            prediction = gpus.gpu.get(name)
+            record |= _flat(f"gpu_{name}", prediction)
+            record[f"speedup_{name}"] = (
+                None if prediction is None else result.tokens_per_s / prediction.tokens_per_s
+            )
+    record |= price_columns(record, _shipped_prices())
+    record["notes"] = _notes(result.notes, cpus, gpus)
+    return record
+
+
+@lru_cache(maxsize=64)
+def _patterns(activations: str, model: ModelSpec) -> str:
+    """What the pattern counts come from, in one sentence."""
+    captured = Activations.load(activations or None)
+    borrowed = captured.note(model)
+    return (
+        f"Note: {borrowed}."
+        if borrowed
+        else f"Note: pattern statistics from {model.title}'s own activations."
+    )
+
+
+def _flat(name: str, prediction: Prediction | None) -> dict[str, float | None]:
+    if prediction is None:
+        return {f"{name}_{key}": None for key in ("tokens_per_s", "low", "high")}
+    return {
+        f"{name}_tokens_per_s": prediction.tokens_per_s,
+        f"{name}_low": prediction.low,
+        f"{name}_high": prediction.high,
+    }
+
+
+def _notes(sail: list[str], cpus: Baselines, gpus: Baselines) -> list[str]:
+    """Every sentence once: SAIL's, the CPU's, the GPUs' and why a card is missing."""
+    said = [*sail]
+    for name, prediction in [*cpus.cpu.items(), *gpus.gpu.items()]:
+        said += [f"{name}: {note}" for note in prediction.notes]
+    said += list(gpus.refused.values())
+    return list(dict.fromkeys(said))
+
+
+def price_columns(record: Mapping[str, Any], price_list: PriceList) -> dict[str, Any]:
+    """Tokens per dollar of a record's machines, and their ratios, at the prices of a list.
+
+    Columns without suffix pay for the used vCPUs of the CPU server ("share"); `_whole` for all of it.
+    """
+    server = price_list.of(record["system"])
+    columns: dict[str, Any] = {
+        "price_date": server.date,
+        "price_source": server.source,
+        "price_instance": server.instance,
+        "sail_price_overhead": OVERHEAD.value,
+    }
+    for sizing in SIZINGS:
+        end = "" if sizing == "share" else "_whole"
+        threads, memory = int(record["threads"]), float(record["sail_memory_bytes"])
+        try:
+            hour = usd_per_hour(server, threads, memory, 0.0, sizing)
+        except SailsimError:  # no instance of this list has the memory or the threads
+            hour = float("nan")
+        sail_hour = hour * (1 + float(OVERHEAD.value))
+        columns |= _dollars("sail", end, record["sail_tokens_per_s"], sail_hour)
+        for name in ("cpu", "cpu_ampere"):
+            columns |= _dollars(name, end, record[f"{name}_tokens_per_s"], hour)
+            columns[f"usd_ratio_{name}{end}"] = _ratio(columns, end, name)
+        for card in card_names():
+            card_hour = price_list.of(card).usd_per_hour if price_list.has(card) else None
+            for name in (f"gpu_{card}", f"gpu_{card}_f16"):
+                if sizing == "share":  # a card is always paid whole
+                    columns |= _dollars(name, "", record[f"{name}_tokens_per_s"], card_hour)
+                columns[f"usd_ratio_{name.removeprefix('gpu_')}{end}"] = _ratio(columns, end, name)
+    return columns
+
+
+def _missing(value: Any) -> bool:
+    return value is None or bool(pd.isna(value))
+
+
+def _dollars(name: str, end: str, rate: Any, hour: float | None) -> dict[str, float | None]:
+    if _missing(rate) or _missing(hour):
+        return {f"{name}_tokens_per_usd{end}": None, f"{name}_usd_per_million_tokens{end}": None}
+    assert hour is not None
+    return {
+        f"{name}_tokens_per_usd{end}": tokens_per_dollar(rate, hour),
+        f"{name}_usd_per_million_tokens{end}": usd_per_million_tokens(rate, hour),
+    }
+
+
+def _ratio(columns: Mapping[str, Any], end: str, name: str) -> float | None:
+    """SAIL's tokens per dollar over another machine's; a card has one price, whatever the sizing."""
+    sail = columns[f"sail_tokens_per_usd{end}"]
+    other = columns[f"{name}_tokens_per_usd" + ("" if name.startswith("gpu_") else end)]
+    return None if sail is None or other is None else float(sail / other)
+
+
+def reprice(frame: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
+    """The rows of a store with every dollar column at other prices."""
+    dollars = pd.DataFrame([price_columns(row, price_list) for row in frame.to_dict("records")], frame.index)
+    kept = frame.drop(columns=[name for name in dollars if name in frame])
+    return pd.concat([kept, dollars], axis=1)
+
+
+def compare(point: Point) -> dict[str, Any]:
+    """The nested answer of a point, JSON-able: SAIL, CPU and GPUs with their rates, costs and SAIL's speedup.
+
+    A card that cannot run the step has `not_available`, the reason, in the place of its numbers.
+    """
+    record = evaluate(point)
+    model = load_model(point.model)
+    fmt = uniform_format(point.wbits, point.group_size)
+    refused = _gpu(model, fmt, point.batch, point.context).refused
+    cpus = _cpu(point.system, model, fmt, point.threads, point.batch, point.context).cpu
+    gpus: dict[str, Any] = {}
+    for card in card_names():
+        gpus[card] = {**_entry(record, f"gpu_{card}", card, refused), "f16": None}
+        gpus[card]["f16"] = _entry(record, f"gpu_{card}_f16", f"{card}_f16", refused)
+    fields = Point.from_dict(record).as_dict()
+    return {
+        "point": fields,
+        "sail": {
+            "tokens_per_s": record["sail_tokens_per_s"],
+            "step_s": record["sail_step_s"],
+            "breakdown": {phase: record[f"time_{phase}_s"] for phase in PHASES},
+            "counts": {name: record[f"count_{name}"] for name in COUNTS},
+            "dram_gb_s": record["sail_dram_gb_s"],
+            "tokens_per_usd": record["sail_tokens_per_usd"],
+            "tokens_per_usd_whole": record["sail_tokens_per_usd_whole"],
+            "usd_per_million_tokens": record["sail_usd_per_million_tokens"],
+        },
+        "cpu": _entry(record, "cpu", "cpu", {}) | {"parts": dict(cpus["cpu"].parts)},
+        "cpu_ampere": _entry(record, "cpu_ampere", "cpu_ampere", {}),
+        "gpu": gpus,
+        "price": {
+            "instance": record["price_instance"],
+            "date": record["price_date"],
+            "source": record["price_source"],
+            "sail_overhead": record["sail_price_overhead"],
+        },
+        "notes": record["notes"],
+    }
+
+
+def _entry(record: Mapping[str, Any], prefix: str, name: str, refused: Mapping[str, str]) -> dict[str, Any]:
+    """One machine of `compare`."""
+    if name in refused:
+        return {"not_available": refused[name]}
+    rate = record[f"{prefix}_tokens_per_s"]
+    return {
+        "tokens_per_s": rate,
+        "low": record[f"{prefix}_low"],
+        "high": record[f"{prefix}_high"],
+        "step_s": record["batch"] / rate,
+        "speedup": record[f"speedup_{name}"],
+        "tokens_per_usd": record[f"{prefix}_tokens_per_usd"],
+        "usd_per_million_tokens": record[f"{prefix}_usd_per_million_tokens"],
+        "tokens_per_usd_ratio": record[f"usd_ratio_{name}"],
+    }

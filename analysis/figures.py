@@ -1,0 +1,615 @@
+"""Figures of a sweep, drawn from its store alone.
+
+Each figure holds all but a few columns at a reference (the point's defaults where the store has them, else
+the most frequent value) and says so under the plot, with the system, the model, the source of the pattern
+counts and, where dollars are shown, the prices and their date. Colours are those of Okabe and Ito; markers,
+dashes and hatches repeat what they say. What a store lacks becomes a picture of one sentence that names the
+missing points.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+
+from sailsim.analysis.cost import PriceList, prices, quoted
+from sailsim.analysis.cpu import SOFTWARE
+from sailsim.analysis.evaluate import reprice
+from sailsim.errors import SailsimError
+from sailsim.sim import Point, Store, card_names
+
+OKABE_ITO = {
+    "black": "#000000",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "green": "#009E73",
+    "yellow": "#F0E442",
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "purple": "#CC79A7",
+}
+SERIES = tuple(
+    OKABE_ITO[name] for name in ("blue", "vermillion", "green", "purple", "orange", "sky", "black")
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
+PHASE_STYLE: Mapping[str, tuple[str, str, str]] = {
+    "dram": ("DRAM: units wait for weights", OKABE_ITO["blue"], ""),
+    "load": ("load through the slice port", OKABE_ITO["sky"], "//"),
+    "build": ("table build", OKABE_ITO["orange"], ""),
+    "lookup": ("look-up", OKABE_ITO["vermillion"], "\\\\"),
+    "convert": ("convert and scale", OKABE_ITO["yellow"], ".."),
+    "write_back": ("write back", OKABE_ITO["purple"], "xx"),
+    "cores": ("cores: attention and the rest", OKABE_ITO["green"], ""),
+    "sync": ("hand-over", OKABE_ITO["black"], ""),
+}
+FREE = (
+    "system",
+    "model",
+    "wbits",
+    "abits",
+    "nbw",
+    "group_size",
+    "batch",
+    "threads",
+    "context",
+    "substrate",
+    "convert",
+)
+"""Columns that a figure fixes unless it varies them; `prt` too."""
+PAPER_SPEEDUP, PAPER_PRT = 10.7, 0.138
+"""What the paper's abstract claims (docs: `data/claims.csv`)."""
+
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.5,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 6,
+    "legend.frameon": False,
+    "svg.hashsalt": "sailsim",
+    "svg.fonttype": "none",
+    "savefig.dpi": 150,
+}
+
+
+class MissingPointsError(SailsimError):
+    """The store lacks points that a figure needs; the message is the sentence that it shows instead."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The rows of a store with the columns that every figure fixes at its reference."""
+
+    frame: pd.DataFrame
+    price_list: PriceList
+    reference: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, price_list: PriceList) -> Results:
+        """Rows at the prices of a list; the reference is the defaults of a point, else the most frequent."""
+        if frame.empty:
+            raise SailsimError("results has no rows, allowed is a store of at least one point")
+        defaults = Point().as_dict()
+        chosen = {}
+        for column in (*FREE, "prt"):
+            values = frame[column].dropna()
+            default = defaults.get(column)
+            # The lowest of equally frequent values, so that the choice does not depend on the order of rows.
+            chosen[column] = default if default in set(values) else values.mode().iloc[0]
+        # A choice spelt out and the same one left to the system file are one point to a figure.
+        rows = frame.drop_duplicates([*FREE, "prt", "seed", "activations"])
+        return cls(reprice(rows, price_list), price_list, chosen)
+
+    def at(self, vary: Sequence[str], **fixed: Any) -> pd.DataFrame:
+        """Rows where every column but ``vary`` has its reference value or the given one."""
+        wanted = {**self.reference, **fixed}
+        keep = np.ones(len(self.frame), dtype=bool)
+        for column, value in wanted.items():
+            if column not in vary:
+                keep &= (self.frame[column] == value).to_numpy()
+        return self.frame[keep]
+
+    def setting(self, vary: Sequence[str], rows: pd.DataFrame) -> str:
+        """What is held fixed, in words."""
+        ref = self.reference
+        words = {
+            "model": str(rows["model_title"].iloc[0]),
+            "wbits": f"{ref['wbits']}-bit weights",
+            "abits": f"{ref['abits']}-bit activations",
+            "group_size": f"one scale for {ref['group_size']} weights"
+            if ref["group_size"]
+            else "one scale a column",
+            "nbw": f"NBW {ref['nbw']}",
+            "batch": f"batch {ref['batch']}",
+            "threads": f"{ref['threads']} threads",
+            "context": f"{ref['context']} tokens of context",
+            "substrate": f"substrate {ref['substrate']}",
+            "convert": f"conversion in {ref['convert']}"
+            if ref["convert"] == "memory"
+            else "conversion on cores",
+            "prt": "PRT on" if ref["prt"] else "PRT off",
+        }
+        held = [text for column, text in words.items() if column not in vary]
+        return f"System: {rows['system_title'].iloc[0]} ({ref['system']}). Held fixed: {', '.join(held)}."
+
+
+def _need(condition: bool, figure: str, points: str) -> None:
+    if not condition:
+        raise MissingPointsError(f"{figure} needs {points}, which this store does not hold.")
+
+
+def _patterns(rows: pd.DataFrame) -> str:
+    return str(rows["patterns"].iloc[0])
+
+
+_CPU_NOTE = (
+    f"CPU: the same server's cores without SAIL, predicted for {SOFTWARE['llama.cpp']}; shaded: the band that "
+    "holds nine of ten measurements (docs/baselines.md)."
+)
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def _canvas(
+    title: str, columns: int = 1, lines: int = 0, width: float = 8.0, height: float = 4.4, **kw: Any
+) -> tuple[Figure, Any]:
+    """A figure with a headline and a row of axes, or with ``lines`` a grid of them."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(max(lines, 1), columns, squeeze=False, **kw)
+    if not lines:
+        axes = axes[0]
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
+    return figure, axes
+
+
+def _caption(figure: Figure, *sentences: str) -> None:
+    """Small print under the axes; the figure grows by what it takes."""
+    columns = int(figure.get_figwidth() * 15.2)
+    lines = [line for sentence in sentences if sentence for line in textwrap.wrap(sentence, columns)]
+    added = 0.155 * len(lines) + 0.12
+    height = float(figure.get_figheight()) + added
+    figure.set_figheight(height)
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(rect=(0, added / height, 1, 1 - added / height))  # type: ignore[call-arg]
+    figure.text(
+        0.01, 0.06 / height, "\n".join(lines), fontsize=7.6, color="#444444", va="bottom", linespacing=1.35
+    )
+
+
+def _plain(axis: Any, values: Sequence[float] | None = None) -> None:
+    """Plain numbers on a logarithmic axis, ticks at ``values`` if given."""
+    if values is not None:
+        axis.set_major_locator(FixedLocator([float(v) for v in values]))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 10 else f"{v:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _line(axes: Axes, i: int, x: Any, y: Any, label: str, **kw: Any) -> None:
+    style = {"color": SERIES[i % 7], "marker": MARKERS[i % 7], "linestyle": DASHES[i % 7]} | kw
+    axes.plot(x, y, label=label, **style)
+
+
+def _paper(axes: Axes, y: float, text: str) -> None:
+    """The label of the dotted line of a published value, above its right end."""
+    axes.annotate(text, (0.99, y), xycoords=("axes fraction", "data"), va="bottom", ha="right", fontsize=8.5)
+
+
+def _models(rows: pd.DataFrame, most: int = 3) -> list[str]:
+    """The models of some rows, the one with most rows first, at most ``most``."""
+    return list(
+        rows["model"].value_counts().sort_index().sort_values(ascending=False, kind="stable").index[:most]
+    )
+
+
+# --- The figures
+# -----------------------------------------------------------------------------------------------
+
+
+def speedup(results: Results) -> Figure:
+    """SAIL over the same server's cores, by weight bits; a line per batch, rows of models, columns of
+    software."""
+    vary = ("wbits", "batch", "model")
+    rows = results.at(vary)
+    _need(
+        rows["wbits"].nunique() > 1, "The speedup by bit width", "points of several --wbits at one --threads"
+    )
+    models = _models(rows, 2)
+    highest = max(PAPER_SPEEDUP, float(rows["speedup_cpu"].max()))
+    figure, grid = _canvas(
+        f"SAIL against the same server's cores, {results.reference['threads']} threads each",
+        2,
+        len(models),
+        width=9.6,
+        height=1.1 + 2.9 * len(models),
+        sharex=True,
+        sharey=True,
+    )
+    softwares = (("cpu", "llama.cpp"), ("cpu_ampere", "Ampere's fork"))
+    for line_of_axes, model in zip(grid, models, strict=True):
+        own = rows[rows["model"] == model]
+        for axes, (cpu, title) in zip(line_of_axes, softwares, strict=True):
+            for i, (batch, line) in enumerate(own.groupby("batch")):
+                line = line.sort_values("wbits")
+                x, sail = line["wbits"], line["sail_tokens_per_s"]
+                _line(axes, i, x, line[f"speedup_{cpu}"], f"batch {batch}")
+                low, high = sail / line[f"{cpu}_high"], sail / line[f"{cpu}_low"]
+                axes.fill_between(x, low, high, color=SERIES[i % 7], alpha=0.12, lw=0)
+            axes.axhline(PAPER_SPEEDUP, color="#444444", lw=1, ls=(0, (2, 2)))
+            axes.axhline(1, color="#444444", lw=0.8)
+            axes.set_title(f"{own['model_title'].iloc[0]}, cores run {title}", loc="left")
+            axes.set_xticks(sorted(rows["wbits"].unique()))
+            axes.set_ylim(0, 1.5 * highest)
+        line_of_axes[0].set_ylabel("speedup in tokens/s")
+    for axes in grid[-1]:
+        axes.set_xlabel("bits of a weight")
+    _paper(grid[0][1], PAPER_SPEEDUP, "paper: up to 10.7x")
+    grid[0][-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _caption(
+        figure,
+        results.setting((*vary,), rows),
+        _patterns(rows),
+        _CPU_NOTE
+        + " Only four bits are measured on the cores; the kernels' speed at other widths is assumed, part of "
+        "the band. With a batch the band holds the shared cache too; what lies above the axis is cut.",
+    )
+    return figure
+
+
+def threads(results: Results) -> Figure:
+    """Tokens/s by threads: SAIL, the cores with both softwares; a panel per batch."""
+    vary = ("threads", "batch")
+    rows = results.at(vary)
+    _need(rows["threads"].nunique() > 1, "Tokens/s by threads", "points of several --threads at one --wbits")
+    batches = sorted(rows["batch"].unique())[:3]
+    figure, panels = _canvas("Tokens per second by threads", len(batches), width=3.2 + 2.9 * len(batches))
+    lines = (
+        ("sail", "SAIL", None),
+        ("cpu", "cores, llama.cpp", 0.15),
+        ("cpu_ampere", "cores, Ampere's fork", 0.15),
+    )
+    for axes, batch in zip(panels, batches, strict=True):
+        own = rows[rows["batch"] == batch].sort_values("threads")
+        for i, (name, label, alpha) in enumerate(lines):
+            _line(axes, i, own["threads"], own[f"{name}_tokens_per_s"], label)
+            if alpha is not None:
+                axes.fill_between(
+                    own["threads"],
+                    own[f"{name}_low"],
+                    own[f"{name}_high"],
+                    color=SERIES[i],
+                    alpha=alpha,
+                    lw=0,
+                )
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        _plain(axes.xaxis, sorted(own["threads"].unique()))
+        _plain(axes.yaxis)
+        axes.set_title(f"batch {batch}", loc="left")
+        axes.set_xlabel("threads (cores that work)")
+    panels[0].set_ylabel("tokens/s of the whole batch")
+    panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _caption(figure, results.setting(vary, rows), _patterns(rows), _CPU_NOTE)
+    return figure
+
+
+_CARD_TITLES = {
+    "v100": "V100",
+    "t4": "T4",
+    "a10g": "A10G",
+    "l4": "L4",
+    "l40s": "L40S",
+    "a100": "A100",
+    "h100": "H100",
+}
+
+
+def dollars(results: Results) -> Figure:
+    """Tokens per dollar of SAIL, the cores and every card that has a price; a marker per batch."""
+    rows = results.at(("batch",))
+    _need(len(rows) > 0, "Tokens per dollar", "points at the store's reference setting")
+    machines = [
+        ("SAIL, used vCPUs", "sail", "sail_tokens_per_usd"),
+        ("SAIL, whole server", "sail", "sail_tokens_per_usd_whole"),
+        ("cores, llama.cpp, used vCPUs", "cpu", "cpu_tokens_per_usd"),
+        ("cores, Ampere's fork, used vCPUs", "cpu_ampere", "cpu_ampere_tokens_per_usd"),
+    ]
+    unpriced = []
+    for card in card_names():
+        for name, title in ((card, ""), (f"{card}_f16", ", f16")):
+            column = f"gpu_{name}_tokens_per_usd"
+            if column in rows and rows[column].notna().any():
+                machines.append((_CARD_TITLES.get(card, card) + title, f"gpu_{name}", column))
+        if not results.price_list.has(card):
+            unpriced.append(_CARD_TITLES.get(card, card))
+    batches = sorted(rows["batch"].unique())
+    figure, (axes,) = _canvas("Tokens per dollar", width=9.2, height=1.6 + 0.34 * len(machines))
+    for i, batch in enumerate(batches):
+        row = rows[rows["batch"] == batch].iloc[0]
+        for y, (_, prefix, column) in enumerate(machines):
+            value = row[column]
+            if pd.isna(value):
+                continue
+            offset = y + 0.16 * (i - (len(batches) - 1) / 2)
+            if prefix != "sail":
+                rate = row[f"{prefix}_tokens_per_s"]
+                span = [
+                    [value * (1 - row[f"{prefix}_low"] / rate)],
+                    [value * (row[f"{prefix}_high"] / rate - 1)],
+                ]
+                axes.errorbar(value, offset, xerr=span, color=SERIES[i % 7], lw=1, capsize=2)
+            axes.plot(value, offset, MARKERS[i % 7], color=SERIES[i % 7], ms=7)
+        axes.plot([], [], MARKERS[i % 7], color=SERIES[i % 7], label=f"batch {batch}")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: _short(v)))
+    axes.set_yticks(range(len(machines)), [title for title, _, _ in machines])
+    axes.set_ylim(len(machines) - 0.5, -0.5)
+    axes.axhline(1.5, color="#888888", lw=0.8)
+    axes.axhline(3.5, color="#888888", lw=0.8)
+    axes.set_xlabel("tokens per USD (logarithmic)")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    used = [results.price_list.of(str(rows["system"].iloc[0]))]
+    used += [results.price_list.of(card) for card in card_names() if results.price_list.has(card)]
+    lacking = f"No price in the file: {', '.join(unpriced)}." if unpriced else ""
+    _caption(
+        figure,
+        results.setting(("batch",), rows)
+        + f" GPUs and cores: {results.reference['wbits']}-bit weights unless f16.",
+        f"Prices, on demand: {quoted(used)}. SAIL's server costs {rows['sail_price_overhead'].iloc[0]:.0%} "
+        f"more. {lacking}",
+        "A batch that does not fit a card's memory has no marker. " + _patterns(rows),
+        "Bars: the band of the baselines (docs/baselines.md).",
+    )
+    return figure
+
+
+def _short(value: float) -> str:
+    for limit, end in ((1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:g}{end}"
+    return f"{value:g}"
+
+
+def step_time(results: Results) -> Figure:
+    """Where a step's time goes: stacked phases by weight bits; a panel per batch."""
+    vary = ("wbits", "batch")
+    rows = results.at(vary)
+    _need(rows["wbits"].nunique() > 1, "Where a step's time goes", "points of several --wbits")
+    batches = sorted(rows["batch"].unique())[:3]
+    figure, panels = _canvas("Where a decode step's time goes", len(batches), width=4.2 + 2.6 * len(batches))
+    for axes, batch in zip(panels, batches, strict=True):
+        own = rows[rows["batch"] == batch].sort_values("wbits")
+        x = np.arange(len(own))
+        base = np.zeros(len(own))
+        for phase, (label, colour, hatch) in PHASE_STYLE.items():
+            height = own[f"time_{phase}_s"].to_numpy() * 1e3
+            axes.bar(
+                x,
+                height,
+                0.72,
+                base,
+                label=label,
+                color=colour,
+                hatch=hatch,
+                edgecolor="white",
+                linewidth=0.4,
+            )
+            base += height
+        for i, total in enumerate(base):
+            axes.annotate(f"{total:.3g}", (float(i), total), ha="center", va="bottom", fontsize=8)
+        axes.set_xticks(x, [str(w) for w in own["wbits"]])
+        axes.set_xlabel("bits of a weight")
+        axes.set_title(f"batch {batch}", loc="left")
+        axes.grid(axis="x", visible=False)
+        axes.margins(y=0.08)
+    panels[0].set_ylabel("time of one step, ms")
+    handles, labels = panels[-1].get_legend_handles_labels()
+    panels[-1].legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _caption(
+        figure, results.setting(vary, rows), "The parts exclude each other and add up. " + _patterns(rows)
+    )
+    return figure
+
+
+def prt_pairs(results: Results) -> pd.DataFrame:
+    """Rows with the PRT beside their twins without: `saved` cycles and avoided `reads`, as shares.
+
+    Raises MissingPointsError where the store has no pair.
+    """
+    columns = [c for c in FREE if c in results.frame]
+    both = results.frame[results.frame["prt"]].merge(
+        results.frame[~results.frame["prt"].astype(bool)], on=columns, suffixes=("", "_off")
+    )
+    _need(
+        len(both) > 0,
+        "The PRT's saving",
+        "pairs of points with the PRT on and off (Point prt=True and prt=False)",
+    )
+    accesses = both["count_prt_hits"] + both["count_prt_misses"]
+    return both.assign(
+        saved=1 - both["sail_pim_cycles"] / both["sail_pim_cycles_off"],
+        saved_step=1 - both["sail_step_s"] / both["sail_step_s_off"],
+        reads=both["count_prt_hits"] / accesses,
+        looked_up=both["count_lookups"],
+    )
+
+
+def prt(results: Results) -> Figure:
+    """What the PRT saves, in cycles and in array reads, by batch; a line per NBW, a panel per substrate."""
+    pairs = prt_pairs(results)
+    keep = np.ones(len(pairs), dtype=bool)
+    for column in FREE:
+        if column not in ("nbw", "batch", "substrate"):
+            value = results.reference[column]
+            value = value if (pairs[column] == value).any() else pairs[column].mode().iloc[0]
+            keep &= (pairs[column] == value).to_numpy()
+    rows = pairs[keep]
+    substrates = [name for name, own in rows.groupby("substrate") if bool((own["saved"].abs() > 1e-9).any())]
+    useless = sorted(set(rows["substrate"]) - set(substrates))
+    substrates = substrates[:2] or useless[:1]
+    figure, panels = _canvas(
+        "What the pattern reuse table (PRT) saves", len(substrates) + 1, width=4.4 + 3.0 * len(substrates)
+    )
+    for axes, name in zip(panels, substrates, strict=False):
+        own = rows[rows["substrate"] == name]
+        for i, (nbw, line) in enumerate(own.groupby("nbw")):
+            line = line.sort_values("batch")
+            _line(axes, i, line["batch"], 100 * line["saved"], f"NBW {nbw}")
+        axes.axhline(100 * PAPER_PRT, color="#444444", lw=1, ls=(0, (2, 2)))
+        axes.set_title(f"cycles, substrate {name}", loc="left")
+        axes.set_ylim(min(0.0, 110 * float(own["saved"].min())), max(18.0, 112 * float(own["saved"].max())))
+    _paper(panels[0], 100 * PAPER_PRT, "paper: 13.8 %")
+    panels[0].set_ylabel("saved, %")
+    for i, (nbw, line) in enumerate(rows[rows["substrate"] == substrates[0]].groupby("nbw")):
+        line = line.sort_values("batch")
+        _line(panels[-1], i, line["batch"], 100 * line["reads"], f"NBW {nbw}")
+    panels[-1].set_title("array reads avoided", loc="left")
+    panels[-1].set_ylim(0, 100)
+    for axes in panels:
+        axes.set_xscale("log", base=2)
+        _plain(axes.xaxis, sorted(rows["batch"].unique()))
+        axes.set_xlabel("batch")
+    panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    vary = ("nbw", "batch", "substrate", "prt")
+    _caption(
+        figure,
+        results.setting(vary, rows),
+        "Cycles: of the PIM units over one step, with the PRT against without. Array reads avoided: hits of the "
+        "PRT over all patterns that are not zero. " + _patterns(rows),
+        f"Substrates on which the PRT saves nothing: {', '.join(useless)}." if useless else "",
+    )
+    return figure
+
+
+def conversion(results: Results) -> Figure:
+    """In-memory type conversion against conversion on the cores, by group size; a line per batch."""
+    vary = ("convert", "group_size", "batch")
+    rows = results.at(vary)
+    index = ["group_size", "batch"]
+    times = rows.pivot_table(index=index, columns="convert", values="sail_step_s")
+    have = {"memory", "cores"} <= set(times.columns) and len(times.dropna()) > 0
+    _need(have, "The effect of in-memory conversion", "points with conversion in memory and on the cores")
+    times = times.dropna()
+    figure, panels = _canvas("Converting in memory instead of on the cores", 2, width=9.4)
+    sizes = sorted(times.index.get_level_values("group_size").unique())
+    batches = sorted(times.index.get_level_values("batch").unique())
+    for i, batch in enumerate(batches):
+        own = times.xs(batch, level="batch").sort_index()
+        x = [sizes.index(size) for size in own.index]
+        _line(panels[0], i, x, own["cores"] / own["memory"], f"batch {batch}")
+        _line(panels[1], i, x, own["memory"] * 1e3, f"batch {batch}, in memory")
+        hollow = {"linestyle": ":", "markerfacecolor": "white"}
+        _line(panels[1], i, x, own["cores"] * 1e3, f"batch {batch}, on the cores", **hollow)
+    for axes in panels:
+        axes.set_xticks(range(len(sizes)), [str(size) if size else "column" for size in sizes])
+        axes.set_xlabel("weights that share a scale (group size)")
+    panels[0].axhline(1, color="#444444", lw=0.8)
+    panels[0].set_ylabel("speedup of the whole step")
+    panels[0].set_title("above 1: in memory is faster", loc="left")
+    panels[0].set_ylim(bottom=0)
+    panels[1].set_yscale("log")
+    _plain(panels[1].yaxis)
+    panels[1].set_ylabel("time of one step, ms")
+    panels[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5)
+    _caption(figure, results.setting(vary, rows), _patterns(rows))
+    return figure
+
+
+FIGURES: Mapping[str, Callable[[Results], Figure]] = {
+    "speedup": speedup,
+    "threads": threads,
+    "dollars": dollars,
+    "step_time": step_time,
+    "prt": prt,
+    "conversion": conversion,
+}
+"""Name of the file and what draws it, in the order of the report."""
+
+
+def _sentence(text: str) -> Figure:
+    """A picture of one sentence, in the place of a figure whose points are missing."""
+    figure = Figure(figsize=(8, 1.6))
+    FigureCanvasAgg(figure)
+    figure.text(0.03, 0.5, "\n".join(textwrap.wrap(text, 88)), fontsize=11, va="center")
+    return figure
+
+
+def draw(name: str, results: Results) -> Figure:
+    """One figure by name, or the sentence that says which points it lacks."""
+    with _style():
+        try:
+            return FIGURES[name](results)
+        except MissingPointsError as missing:
+            return _sentence(str(missing))
+
+
+def figure_points(base: Point = Point()) -> list[Point]:  # noqa: B008 (a frozen value)
+    """Points that the figures need beside a sweep over bits, batch and threads of ``base``: the PRT and
+    conversion."""
+    from dataclasses import replace
+
+    batches = (1, 8, 32)
+    extra = [
+        replace(base, batch=batch, nbw=nbw, prt=on, substrate=substrate)
+        for substrate in ("row_dfm", "bit_parallel")
+        for nbw in (2, 3, 4)
+        for batch in batches
+        for on in (True, False)
+    ]
+    extra += [
+        replace(base, batch=batch, group_size=size, convert=where)
+        for size in (32, 64, 128, 256)
+        for batch in batches
+        for where in ("memory", "cores")
+    ]
+    return extra
+
+
+def figures(
+    store: Store | str | Path, out: str | Path | None = None, price_file: str | Path | None = None
+) -> list[Path]:
+    """Draw every figure of a store as SVG and PNG into ``out`` (default: `figures` in the store's folder).
+
+    Returns the paths in the order of the report, SVG before PNG. Raises SailsimError for a store without
+    results.
+    """
+    opened = store if isinstance(store, Store) else Store(store)
+    results = Results.of(opened.frame(), prices(price_file))
+    folder = Path(out) if out is not None else opened.path / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in FIGURES:
+        drawn = draw(name, results)
+        for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+            path = folder / f"{name}.{kind}"
+            with _style():
+                drawn.savefig(path, format=kind, metadata=metadata)
+            written.append(path)
+    return written
