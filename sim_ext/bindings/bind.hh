@@ -13,6 +13,7 @@ namespace sailsim::bindings
 void bind_substrate(nanobind::module_ &m);
 void bind_timing(nanobind::module_ &m);
 void bind_arithmetic(nanobind::module_ &m);
+void bind_descriptor(nanobind::module_ &m);
 
 } // namespace sailsim::bindings
 

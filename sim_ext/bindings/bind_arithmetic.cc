@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+
 #include <algorithm>
+#include <map>
+#include <optional>
 
 #include "arrays.hh"
 #include "bind.hh"
 #include "pim/check.hh"
+#include "pim/convert.hh"
 #include "pim/gemv.hh"
+#include "pim/scaling.hh"
 
 namespace sailsim::bindings
 {
@@ -59,6 +67,78 @@ nb::object gemv(const Array &x, const PackedWeights &weights, int abits, bool is
     });
 }
 
+const std::uint16_t *halves(const char *name, const Array &array)
+{
+    constexpr nb::dlpack::dtype float16{static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float), 16, 1};
+    if (array.dtype() != float16)
+        throw nb::type_error((std::string(name) + " has the wrong dtype: allowed is float16").c_str());
+    return static_cast<const std::uint16_t *>(array.data());
+}
+
+Result<float, 2> scale_blocks(const Array &sums, const Array &scale, const Array &act_scale,
+                              const std::optional<Array> &minimum, const std::optional<Array> &sums_of_x)
+{
+    require_ndim("sums", sums, 3);
+    const std::int64_t *sum = elements<std::int64_t>("sums", sums, "int64");
+    const auto blocks = static_cast<std::int64_t>(sums.shape(0));
+    const auto batch = static_cast<std::int64_t>(sums.shape(1));
+    const auto n = static_cast<std::int64_t>(sums.shape(2));
+    require_shape("scale", scale, {blocks, n});
+    require_shape("act_scale", act_scale, {batch});
+    pim::Scales scales{
+        halves("scale", scale), nullptr, nullptr, elements<float>("act_scale", act_scale, "float32"), batch, n};
+    if (minimum.has_value() != sums_of_x.has_value())
+        throw std::invalid_argument("minimum and sums_of_x go together: give both or neither");
+    if (minimum) {
+        require_shape("minimum", *minimum, {blocks, n});
+        require_shape("sums_of_x", *sums_of_x, {blocks, batch});
+        scales.minimum = halves("minimum", *minimum);
+        scales.sums_of_x = elements<std::int64_t>("sums_of_x", *sums_of_x, "int64");
+    }
+
+    std::vector<float> y(static_cast<std::size_t>(batch * n));
+    std::vector<std::int64_t> tile(static_cast<std::size_t>(batch * pim::tile_outputs));
+    for (std::int64_t block = 0; block < blocks; ++block) {
+        for (std::int64_t first = 0; first < n; first += pim::tile_outputs) {
+            const std::int64_t outputs = std::min(pim::tile_outputs, n - first);
+            for (std::int64_t b = 0; b < batch; ++b)
+                std::copy_n(sum + (block * batch + b) * n + first, outputs,
+                            tile.data() + b * pim::tile_outputs);
+            add_scaled_block({block, first, outputs, tile.data()}, scales, y.data());
+        }
+    }
+    scale_rows(scales, y.data());
+    return to_numpy<float, 2>(std::move(y), {static_cast<std::size_t>(batch), static_cast<std::size_t>(n)});
+}
+
+using TallyByName = std::map<std::pair<std::string, int>, std::int64_t>;
+
+TallyByName by_name(const pim::Tally &tally)
+{
+    TallyByName named;
+    for (const auto &[operation, times] : tally.operations())
+        named[{pim::op_name(operation.first), operation.second}] = times;
+    return named;
+}
+
+std::pair<Result<float, 1>, TallyByName> int_to_fp32(const Array &values, int bits)
+{
+    require_ndim("values", values, 1);
+    const std::int64_t *value = elements<std::int64_t>("values", values, "int64");
+    std::vector<float> out(values.size());
+    const pim::Tally tally = pim::int_to_fp32(value, out.size(), bits, out.data());
+    return {to_numpy<float, 1>(std::move(out), {values.size()}), by_name(tally)};
+}
+
+std::pair<Result<std::int32_t, 1>, TallyByName> fp32_to_int(const Array &values, int bits)
+{
+    require_ndim("values", values, 1);
+    const float *value = elements<float>("values", values, "float32");
+    std::vector<std::int32_t> out(values.size());
+    const pim::Tally tally = pim::fp32_to_int(value, out.size(), bits, out.data());
+    return {to_numpy<std::int32_t, 1>(std::move(out), {values.size()}), by_name(tally)};
+}
+
 } // namespace
 
 void bind_arithmetic(nb::module_ &m)
@@ -79,6 +159,19 @@ void bind_arithmetic(nb::module_ &m)
                   "numpy.typing.NDArray[numpy.int64]"),
           "y = x W by table look-up, exact: (B, N) int64, or (blocks, B, N) with ``blocks``.\n\n"
           "x: (B, K) int8, uint8, int16, uint16 or int32, each value inside ``abits`` bits.");
+
+    m.def("scale_blocks", &scale_blocks, "sums"_a, "scale"_a, "act_scale"_a, "minimum"_a = nb::none(),
+          "sums_of_x"_a = nb::none(),
+          "fp32 results (B, N) of block sums, every step rounded (docs/contract.md, section 1).\n\n"
+          "sums: (blocks, B, N) int64; scale, minimum: (blocks, N) float16; act_scale: (B,) float32;\n"
+          "sums_of_x: (blocks, B) int64, the sums of the activations that go with the minimum.");
+
+    m.def("int_to_fp32", &int_to_fp32, "values"_a, "bits"_a,
+          "The in-memory conversion of int64 values of ``bits`` bits (2..63) to fp32, with its tally.\n\n"
+          "The tally maps (operation, n) to how often it ran, whatever the number of lanes.");
+    m.def("fp32_to_int", &fp32_to_int, "values"_a, "bits"_a,
+          "The in-memory conversion of float32 values to integers of ``bits`` bits (1..24), with its tally.\n\n"
+          "Nearest, ties to even, saturating; NaN is 0.");
 
     m.def("kernel_name", &pim::kernel_name, "The instruction set that lut_gemv uses here.");
 }

@@ -10,4 +10,5 @@ NB_MODULE(_core, m)
     sailsim::bindings::bind_substrate(m);
     sailsim::bindings::bind_timing(m);
     sailsim::bindings::bind_arithmetic(m);
+    sailsim::bindings::bind_descriptor(m);
 }

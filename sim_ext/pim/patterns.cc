@@ -48,25 +48,28 @@ std::uint64_t pattern_set(std::uint64_t word)
     return set;
 }
 
+struct Range {
+    std::int64_t low;
+    std::int64_t high;
+};
+
+Range width_range(int abits, bool is_signed)
+{
+    if (is_signed)
+        return {-(std::int64_t{1} << (abits - 1)), (std::int64_t{1} << (abits - 1)) - 1};
+    return {0, (std::int64_t{1} << abits) - 1};
+}
+
 template <class T>
 void require_width(const Activations<T> &x)
 {
-    const std::int64_t low = x.is_signed ? -(std::int64_t{1} << (x.abits - 1)) : 0;
-    const std::int64_t high = (std::int64_t{1} << (x.is_signed ? x.abits - 1 : x.abits)) - 1;
-    const std::int64_t count = x.batch * x.k;
-    T least = x.data[0];
-    T most = x.data[0];
-    for (std::int64_t i = 0; i < count; ++i) {
-        least = std::min(least, x.data[i]);
-        most = std::max(most, x.data[i]);
-    }
-    if (least >= low && most <= high)
+    const std::int64_t at = find_outside(x);
+    if (at < 0)
         return;
-    const auto outside = [=](T value) { return value < low || value > high; };
-    const std::int64_t at = std::find_if(x.data, x.data + count, outside) - x.data;
+    const Range range = width_range(x.abits, x.is_signed);
     throw std::invalid_argument("x[" + std::to_string(at / x.k) + ", " + std::to_string(at % x.k) + "] is " +
-                                std::to_string(x.data[at]) + ": allowed are " + std::to_string(low) + ".." +
-                                std::to_string(high) + " (abits " + std::to_string(x.abits) +
+                                std::to_string(x.data[at]) + ": allowed are " + std::to_string(range.low) +
+                                ".." + std::to_string(range.high) + " (abits " + std::to_string(x.abits) +
                                 (x.is_signed ? ", signed)" : ", unsigned)"));
 }
 
@@ -126,6 +129,23 @@ PatternProfile empty_profile(const Patterns &patterns)
 } // namespace
 
 template <class T>
+std::int64_t find_outside(const Activations<T> &x)
+{
+    const Range range = width_range(x.abits, x.is_signed);
+    const std::int64_t count = x.batch * x.k;
+    T least = x.data[0];
+    T most = x.data[0];
+    for (std::int64_t i = 0; i < count; ++i) {
+        least = std::min(least, x.data[i]);
+        most = std::max(most, x.data[i]);
+    }
+    if (least >= range.low && most <= range.high)
+        return -1;
+    const auto outside = [=](T value) { return value < range.low || value > range.high; };
+    return std::find_if(x.data, x.data + count, outside) - x.data;
+}
+
+template <class T>
 Patterns::Patterns(const Activations<T> &x, const Grouping &grouping)
     : rows(x.batch), groups(grouping.groups()), bits(x.abits), width(grouping.nbw()),
       stride(x.abits > 8 ? 2 * groups : groups)
@@ -148,6 +168,12 @@ Patterns::Patterns(const Activations<T> &x, const Grouping &grouping)
         }
     }
 }
+
+template std::int64_t find_outside(const Activations<std::int8_t> &);
+template std::int64_t find_outside(const Activations<std::uint8_t> &);
+template std::int64_t find_outside(const Activations<std::int16_t> &);
+template std::int64_t find_outside(const Activations<std::uint16_t> &);
+template std::int64_t find_outside(const Activations<std::int32_t> &);
 
 template Patterns::Patterns(const Activations<std::int8_t> &, const Grouping &);
 template Patterns::Patterns(const Activations<std::uint8_t> &, const Grouping &);

@@ -25,6 +25,10 @@ struct Activations {
     bool is_signed;
 };
 
+/* The place (row * k + column) of the first activation outside the declared width; -1 if there is none. */
+template <class T>
+std::int64_t find_outside(const Activations<T> &x);
+
 /* The patterns of all batch rows and groups. Bit j of a pattern is the activation bit of the group's weight
  * j. */
 class Patterns

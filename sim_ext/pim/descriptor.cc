@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pim/descriptor.hh"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+
+#include "pim/gemv.hh"
+#include "pim/scaling.hh"
+
+namespace sailsim::pim
+{
+
+namespace
+{
+
+constexpr int unit_accumulator_bits = 32; /* results are int32 */
+
+static_assert(sizeof(lutmm_descriptor) == 64, "the ABI fixes the descriptor's size");
+static_assert(sizeof(lutmm_completion) == 32, "the ABI fixes the completion record's size");
+
+/* One buffer with the place of its address in the descriptor. */
+struct Field {
+    Buffer buffer;
+    std::uint32_t offset;
+};
+
+/* In the order in which findings are reported; the output and the completion record are last, the others are
+ * inputs. */
+std::array<Field, 6> fields_of(const lutmm_descriptor &d)
+{
+    const Buffers b = buffers_of(d);
+    return {{{b.weights, offsetof(lutmm_descriptor, weights)},
+             {b.activations, offsetof(lutmm_descriptor, activations)},
+             {b.scales, offsetof(lutmm_descriptor, scales)},
+             {b.codebook, offsetof(lutmm_descriptor, codebook)},
+             {b.output, offsetof(lutmm_descriptor, output)},
+             {b.completion, offsetof(lutmm_descriptor, completion)}}};
+}
+
+unsigned code_of(const lutmm_descriptor &d)
+{
+    return d.flags & LUTMM_F_CODE_MASK;
+}
+
+bool has(const lutmm_descriptor &d, unsigned flag)
+{
+    return (d.flags & flag) != 0;
+}
+
+bool overlap(const Buffer &a, const Buffer &b)
+{
+    return a.bytes != 0 && b.bytes != 0 && a.address < b.address + b.bytes && b.address < a.address + a.bytes;
+}
+
+/* What each weight code means; codebook: int16[2^wbits], only for LUTMM_F_CODE_BOOK. */
+std::vector<std::int16_t> values_of(const lutmm_descriptor &d, const std::uint8_t *codebook)
+{
+    const int count = 1 << d.wbits;
+    std::vector<std::int16_t> values(static_cast<std::size_t>(count));
+    if (code_of(d) == LUTMM_F_CODE_BOOK) {
+        std::memcpy(values.data(), codebook, values.size() * sizeof(std::int16_t));
+        return values;
+    }
+    for (int code = 0; code < count; ++code) {
+        int value = code;
+        if (code_of(d) == LUTMM_F_CODE_TWOS && code >= count / 2)
+            value = code - count;
+        else if (code_of(d) == LUTMM_F_CODE_OFFSET)
+            value = code - static_cast<int>(d.codebook);
+        else if (code_of(d) == LUTMM_F_CODE_TERNARY)
+            value = code == 3 ? 0 : code - 1; /* 3 is refused before it is used */
+        values[static_cast<std::size_t>(code)] = static_cast<std::int16_t>(value);
+    }
+    return values;
+}
+
+/* Bits of two's complement that hold all values. */
+int signed_bits(const std::vector<std::int16_t> &values)
+{
+    int bits = 1;
+    for (int value : values)
+        while (value < -(1 << (bits - 1)) || value > (1 << (bits - 1)) - 1)
+            ++bits;
+    return bits;
+}
+
+TileShape shape_of(const lutmm_descriptor &d, const std::vector<std::int16_t> &values)
+{
+    return {d.k, d.n, d.batch, d.wbits, signed_bits(values), d.abits, d.nbw, d.group_size};
+}
+
+SliceConfig slice_of(const lutmm_descriptor &d, const SliceConfig &config)
+{
+    SliceConfig slice = config;
+    slice.slices = 1;
+    slice.convert_in_memory = true;
+    if (!has(d, LUTMM_F_PRT))
+        slice.prt_entries = 0;
+    return slice;
+}
+
+/* What depends on the weights' values: can the accumulator wrap, does the tile fit? */
+Verdict check_values(const lutmm_descriptor &d, const SliceConfig &config,
+                     const std::vector<std::int16_t> &values)
+{
+    int weight = 0;
+    for (int value : values)
+        weight = std::max(weight, std::abs(value));
+    const std::int64_t activation =
+        has(d, LUTMM_F_ACT_UNSIGNED) ? (1 << d.abits) - 1 : 1 << (d.abits - 1);
+    std::int64_t terms = d.k;
+    if (has(d, LUTMM_F_CONVERT) && d.group_size != 0)
+        terms = std::min<std::int64_t>(terms, d.group_size);
+    const int bits = std::min(config.accumulator_bits, unit_accumulator_bits);
+    if (weight * activation * terms > (std::int64_t{1} << (bits - 1)) - 1)
+        return {LUTMM_ERR_OVERFLOW, offsetof(lutmm_descriptor, k)};
+
+    const SliceConfig slice = slice_of(d, config);
+    try {
+        const TilePlan plan = plan_tile(slice, shape_of(d, values));
+        if (has(d, LUTMM_F_CONVERT) && plan.convert_rounds == 0)
+            return {LUTMM_ERR_CAPACITY, offsetof(lutmm_descriptor, flags)};
+    } catch (const std::invalid_argument &) {
+        return {LUTMM_ERR_CAPACITY, offsetof(lutmm_descriptor, nbw)};
+    }
+    return {};
+}
+
+/* Codes, one a byte, from rows of wbits-bit codes packed LSB first. */
+std::vector<std::uint8_t> unpack(const lutmm_descriptor &d, const std::uint8_t *packed)
+{
+    const std::int64_t n = d.n;
+    const std::int64_t row_bytes = ceil_div(n * d.wbits, 8);
+    const unsigned mask = (1U << d.wbits) - 1;
+    std::vector<std::uint8_t> codes(static_cast<std::size_t>(d.k * n));
+    for (std::int64_t k = 0; k < d.k; ++k) {
+        const std::uint8_t *row = packed + k * row_bytes;
+        for (std::int64_t i = 0; i < n; ++i) {
+            const std::int64_t bit = i * d.wbits;
+            unsigned word = row[bit / 8];
+            if (bit / 8 + 1 < row_bytes)
+                word |= static_cast<unsigned>(row[bit / 8 + 1]) << 8;
+            codes[static_cast<std::size_t>(k * n + i)] = static_cast<std::uint8_t>(word >> bit % 8 & mask);
+        }
+    }
+    return codes;
+}
+
+/* The scales behind d.scales, in three copies of their own alignment. */
+struct ScaleArrays {
+    std::vector<std::uint16_t> scale;
+    std::vector<std::uint16_t> minimum;
+    std::vector<float> act_scale;
+};
+
+std::uint64_t act_scale_offset(const lutmm_descriptor &d, std::uint64_t halves)
+{
+    const std::uint64_t bytes = halves * sizeof(std::uint16_t) * (has(d, LUTMM_F_MINIMUM) ? 2 : 1);
+    return (bytes + sizeof(float) - 1) / sizeof(float) * sizeof(float);
+}
+
+ScaleArrays scales_of(const lutmm_descriptor &d, std::int64_t blocks, const std::uint8_t *bytes)
+{
+    const auto halves = static_cast<std::size_t>(blocks * d.n);
+    ScaleArrays arrays;
+    arrays.scale.resize(halves);
+    std::memcpy(arrays.scale.data(), bytes, halves * sizeof(std::uint16_t));
+    if (has(d, LUTMM_F_MINIMUM)) {
+        arrays.minimum.resize(halves);
+        std::memcpy(arrays.minimum.data(), bytes + halves * sizeof(std::uint16_t),
+                    halves * sizeof(std::uint16_t));
+    }
+    arrays.act_scale.resize(d.batch);
+    std::memcpy(arrays.act_scale.data(), bytes + act_scale_offset(d, halves), d.batch * sizeof(float));
+    return arrays;
+}
+
+template <class T>
+void work_out(const lutmm_descriptor &d, const Operands &operands, const std::vector<std::int16_t> &values,
+              int threads, Execution &result)
+{
+    lutmm_completion &completion = result.completion;
+    const std::vector<std::uint8_t> codes = unpack(d, operands.weights);
+    if (code_of(d) == LUTMM_F_CODE_TERNARY && std::find(codes.begin(), codes.end(), 3) != codes.end()) {
+        completion.status = LUTMM_ERR_CODE;
+        completion.detail = offsetof(lutmm_descriptor, weights);
+        return;
+    }
+    std::vector<T> x(static_cast<std::size_t>(d.batch) * d.k);
+    std::memcpy(x.data(), operands.activations, x.size() * sizeof(T));
+    const Activations<T> activations{x.data(), d.batch, d.k, d.abits, !has(d, LUTMM_F_ACT_UNSIGNED)};
+    if (find_outside(activations) >= 0) {
+        completion.status = LUTMM_ERR_VALUE;
+        completion.detail = offsetof(lutmm_descriptor, activations);
+        return;
+    }
+
+    const Grouping grouping(d.k, d.nbw, d.group_size);
+    const Patterns patterns(activations, grouping);
+    const PackedWeights weights(codes.data(), d.k, d.n, d.wbits, values.data());
+    const std::int64_t n = d.n;
+    result.output.resize(static_cast<std::size_t>(d.batch) * d.n * 4);
+    if (has(d, LUTMM_F_CONVERT)) {
+        const ScaleArrays arrays = scales_of(d, grouping.blocks(), operands.scales);
+        std::vector<std::int64_t> sums_of_x(static_cast<std::size_t>(grouping.blocks() * d.batch));
+        sum_activations(activations, grouping, sums_of_x.data());
+        const Scales scales{arrays.scale.data(),
+                            has(d, LUTMM_F_MINIMUM) ? arrays.minimum.data() : nullptr,
+                            sums_of_x.data(),
+                            arrays.act_scale.data(),
+                            d.batch,
+                            n};
+        std::vector<float> y(static_cast<std::size_t>(d.batch) * d.n);
+        lut_gemv(patterns, grouping, weights, activations.is_signed, Sums::per_block, threads,
+                 [&](const TileSums &tile) { add_scaled_block(tile, scales, y.data()); });
+        scale_rows(scales, y.data());
+        std::memcpy(result.output.data(), y.data(), result.output.size());
+    } else {
+        std::vector<std::int32_t> y(static_cast<std::size_t>(d.batch) * d.n);
+        lut_gemv(patterns, grouping, weights, activations.is_signed, Sums::total, threads,
+                 [&](const TileSums &tile) {
+                     for (std::int64_t b = 0; b < d.batch; ++b)
+                         for (std::int64_t i = 0; i < tile.outputs; ++i)
+                             y[static_cast<std::size_t>(b * n + tile.first_output + i)] =
+                                 static_cast<std::int32_t>(tile.sums[b * tile_outputs + i]);
+                 });
+        std::memcpy(result.output.data(), y.data(), result.output.size());
+    }
+
+    result.profile = profile(patterns, result.config.prt_entries, result.config.policy, threads);
+    const TileTiming timing = time_tile(result.config, result.shape, result.profile, result.scaling);
+    completion.status = LUTMM_OK;
+    completion.cycles = static_cast<std::uint64_t>(timing.total);
+    completion.lookups = static_cast<std::uint64_t>(timing.counts.lookups);
+    completion.prt_hits = static_cast<std::uint64_t>(timing.counts.prt_hits);
+}
+
+lutmm_completion refusal(const Verdict &verdict)
+{
+    lutmm_completion completion{};
+    completion.status = static_cast<std::uint32_t>(verdict.status);
+    completion.detail = verdict.detail;
+    return completion;
+}
+
+} // namespace
+
+Buffers buffers_of(const lutmm_descriptor &d)
+{
+    const std::uint64_t k = d.k;
+    const std::uint64_t n = d.n;
+    const std::uint64_t batch = d.batch;
+    const std::uint64_t activation_bytes = d.abits <= 8 ? 1 : 2;
+    Buffers b;
+    b.weights = {d.weights, k * ((n * d.wbits + 7) / 8)};
+    b.activations = {d.activations, batch * k * activation_bytes};
+    if (d.scales != 0) {
+        const std::uint64_t blocks = d.group_size == 0 ? 1 : (k + d.group_size - 1) / d.group_size;
+        /* Beyond 2^60 scales the product below would not fit; that many cannot be in memory anyhow. */
+        const std::uint64_t halves =
+            blocks > (std::uint64_t{1} << 60) / n ? std::uint64_t{1} << 60 : blocks * n;
+        b.scales = {d.scales, act_scale_offset(d, halves) + batch * sizeof(float)};
+    }
+    if (code_of(d) == LUTMM_F_CODE_BOOK)
+        b.codebook = {d.codebook, sizeof(std::int16_t) << d.wbits};
+    b.output = {d.output, batch * n * 4};
+    b.completion = {d.completion, sizeof(lutmm_completion)};
+    return b;
+}
+
+Verdict validate_descriptor(const lutmm_descriptor &d, const SliceConfig &config)
+{
+    config.validate();
+    const unsigned code = code_of(d);
+    if (d.wbits < 1 || d.wbits > LUTMM_WBITS_MAX || (code == LUTMM_F_CODE_TERNARY && d.wbits != 2))
+        return {LUTMM_ERR_WBITS, offsetof(lutmm_descriptor, wbits)};
+    if (d.abits < 1 || d.abits > LUTMM_ABITS_MAX)
+        return {LUTMM_ERR_ABITS, offsetof(lutmm_descriptor, abits)};
+    if (d.nbw < 1 || d.nbw > LUTMM_NBW_MAX)
+        return {LUTMM_ERR_NBW, offsetof(lutmm_descriptor, nbw)};
+    if (d.k == 0)
+        return {LUTMM_ERR_SHAPE, offsetof(lutmm_descriptor, k)};
+    if (d.n == 0)
+        return {LUTMM_ERR_SHAPE, offsetof(lutmm_descriptor, n)};
+    if (d.batch == 0)
+        return {LUTMM_ERR_SHAPE, offsetof(lutmm_descriptor, batch)};
+    const bool convert = has(d, LUTMM_F_CONVERT);
+    if (has(d, LUTMM_F_RESERVED) || convert != (d.scales != 0) || (has(d, LUTMM_F_MINIMUM) && !convert))
+        return {LUTMM_ERR_FLAGS, offsetof(lutmm_descriptor, flags)};
+
+    const bool zero_point_fits = d.codebook < std::uint64_t{1} << d.wbits;
+    if ((code == LUTMM_F_CODE_BOOK && d.codebook == 0) || (code == LUTMM_F_CODE_OFFSET && !zero_point_fits) ||
+        ((code == LUTMM_F_CODE_TWOS || code == LUTMM_F_CODE_TERNARY) && d.codebook != 0))
+        return {LUTMM_ERR_CODEBOOK, offsetof(lutmm_descriptor, codebook)};
+
+    const std::array<Field, 6> fields = fields_of(d);
+    for (const Field &f : fields) {
+        const bool completion = f.offset == offsetof(lutmm_descriptor, completion);
+        if (f.buffer.bytes != 0 &&
+            f.buffer.address % (completion ? LUTMM_COMPLETION_ALIGN : LUTMM_BUFFER_ALIGN) != 0)
+            return {LUTMM_ERR_ALIGN, f.offset};
+    }
+    for (const Field &f : fields)
+        if (f.buffer.bytes > std::numeric_limits<std::uint64_t>::max() - f.buffer.address)
+            return {LUTMM_ERR_FAULT, f.offset};
+    const Buffer output = buffers_of(d).output;
+    for (const Field &f : fields)
+        if (f.offset != offsetof(lutmm_descriptor, output) && overlap(output, f.buffer))
+            return {LUTMM_ERR_OVERLAP, offsetof(lutmm_descriptor, output)};
+
+    if (code == LUTMM_F_CODE_BOOK)
+        return {};
+    return check_values(d, config, values_of(d, nullptr));
+}
+
+Execution execute_operands(const lutmm_descriptor &d, const SliceConfig &config, const Operands &operands,
+                           int threads)
+{
+    Execution result;
+    const std::vector<std::int16_t> values = values_of(d, operands.codebook);
+    const Verdict verdict = check_values(d, config, values);
+    if (!verdict.ok()) {
+        result.completion = refusal(verdict);
+        return result;
+    }
+    result.config = slice_of(d, config);
+    result.shape = shape_of(d, values);
+    result.scaling = {has(d, LUTMM_F_CONVERT), has(d, LUTMM_F_MINIMUM)};
+    const bool is_unsigned = has(d, LUTMM_F_ACT_UNSIGNED);
+    if (d.abits <= 8 && is_unsigned)
+        work_out<std::uint8_t>(d, operands, values, threads, result);
+    else if (d.abits <= 8)
+        work_out<std::int8_t>(d, operands, values, threads, result);
+    else if (is_unsigned)
+        work_out<std::uint16_t>(d, operands, values, threads, result);
+    else
+        work_out<std::int16_t>(d, operands, values, threads, result);
+    return result;
+}
+
+lutmm_completion execute_descriptor(const lutmm_descriptor &d, const SliceConfig &config, Memory &memory,
+                                    int threads)
+{
+    const auto answer = [&](const lutmm_completion &completion) {
+        if (memory.writable(d.completion, sizeof completion))
+            memory.write(d.completion, &completion, sizeof completion);
+        return completion;
+    };
+    const Verdict verdict = validate_descriptor(d, config);
+    if (!verdict.ok())
+        return answer(refusal(verdict));
+    for (const Field &f : fields_of(d)) {
+        const bool result = f.offset == offsetof(lutmm_descriptor, output) ||
+                            f.offset == offsetof(lutmm_descriptor, completion);
+        if (f.buffer.bytes != 0 && !(result ? memory.writable(f.buffer.address, f.buffer.bytes)
+                                            : memory.readable(f.buffer.address, f.buffer.bytes)))
+            return answer(refusal({LUTMM_ERR_FAULT, f.offset}));
+    }
+
+    const Buffers buffers = buffers_of(d);
+    const auto fetch = [&](const Buffer &buffer) {
+        std::vector<std::uint8_t> bytes(buffer.bytes);
+        if (buffer.bytes != 0)
+            memory.read(buffer.address, bytes.data(), buffer.bytes);
+        return bytes;
+    };
+    const std::vector<std::uint8_t> weights = fetch(buffers.weights);
+    const std::vector<std::uint8_t> activations = fetch(buffers.activations);
+    const std::vector<std::uint8_t> scales = fetch(buffers.scales);
+    const std::vector<std::uint8_t> codebook = fetch(buffers.codebook);
+    const Execution result = execute_operands(
+        d, config, {weights.data(), activations.data(), scales.data(), codebook.data()}, threads);
+    if (result.completion.status == LUTMM_OK)
+        memory.write(d.output, result.output.data(), result.output.size());
+    return answer(result.completion);
+}
+
+} // namespace sailsim::pim
