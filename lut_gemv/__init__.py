@@ -1,36 +1,59 @@
 """LUT-GEMV: the arithmetic, the patterns, the counts and the type conversion of the simulated machine.
 
-``sailsim.lut_gemv.reference`` is the specification in NumPy; docs/lut-gemv.md explains it.
+``sailsim.lut_gemv.reference`` is the specification in NumPy; docs/lut-gemv.md explains it. The functions
+here give the same results through the C++ core.
 """
 
-from sailsim.lut_gemv import convert, reference
+from sailsim._core import PatternProfile
+from sailsim.lut_gemv import convert, descriptor, reference
+from sailsim.lut_gemv.atomic import atomic_file
 from sailsim.lut_gemv.codes import WBITS_MAX, WeightCode
-from sailsim.lut_gemv.counts import Counts, PatternProfile, Profile, PrtConfig
+from sailsim.lut_gemv.counts import Counts, Profile, PrtConfig
+from sailsim.lut_gemv.fast import lut_gemv, lut_gemv_blocks, pattern_profile
 from sailsim.lut_gemv.operands import ABITS_MAX, NBW_MAX, activation_range, block_slices
 from sailsim.lut_gemv.packing import pack_codes, row_bytes, unpack_codes
+from sailsim.lut_gemv.product import int_product
 from sailsim.lut_gemv.quantize import quantize_rows, quantize_weights, quantize_weights_minimum
 from sailsim.lut_gemv.reference import block_sums, scale_blocks, tile_counts
+from sailsim.lut_gemv.replay import DescriptorError, Replayed, decode_tile, replay
+from sailsim.lut_gemv.tile import Scales, Tile
+from sailsim.lut_gemv.trace import Trace, read_trace, write_trace
 
 __all__ = [
     "ABITS_MAX",
     "NBW_MAX",
     "WBITS_MAX",
     "Counts",
+    "DescriptorError",
     "PatternProfile",
     "Profile",
     "PrtConfig",
+    "Replayed",
+    "Scales",
+    "Tile",
+    "Trace",
     "WeightCode",
     "activation_range",
+    "atomic_file",
     "block_slices",
     "block_sums",
     "convert",
+    "decode_tile",
+    "descriptor",
+    "int_product",
+    "lut_gemv",
+    "lut_gemv_blocks",
     "pack_codes",
+    "pattern_profile",
     "quantize_rows",
     "quantize_weights",
     "quantize_weights_minimum",
+    "read_trace",
     "reference",
+    "replay",
     "row_bytes",
     "scale_blocks",
     "tile_counts",
     "unpack_codes",
+    "write_trace",
 ]

@@ -15,6 +15,7 @@ from sailsim.lut_gemv.counts import DEFAULT_PRT, PrtConfig
 from sailsim.lut_gemv.operands import (
     ACCUMULATOR_BITS,
     check_accumulator,
+    check_threads,
     check_widths,
     checked_activations,
     checked_weights,
@@ -50,6 +51,7 @@ def lut_gemv(
     Raises:
         SailsimError: on a wrong dtype or shape, a value outside its width, or a sum that could wrap.
     """
+    check_threads(threads)
     x, packed = _operands(x, w, code, abits, signed, nbw, group_size)
     y: NDArray[np.int64] = _lut_gemv(x, packed, abits, signed, nbw, group_size, threads)
     return y
@@ -67,6 +69,7 @@ def lut_gemv_blocks(
     threads: int = 1,
 ) -> NDArray[np.int64]:
     """The accumulators of every block, int64 ``(blocks, B, N)``, as :func:`lut_gemv` sums them."""
+    check_threads(threads)
     x, packed = _operands(x, w, code, abits, signed, nbw, group_size)
     acc: NDArray[np.int64] = _lut_gemv(x, packed, abits, signed, nbw, group_size, threads, blocks=True)
     return acc
@@ -96,6 +99,7 @@ def pattern_profile(
 
     The result has the int32 arrays ``zero``, ``hits`` and ``misses``, each ``(G,)``, G over all blocks.
     """
+    check_threads(threads)
     check_widths(abits, nbw, group_size)
     x = checked_activations(x, abits, signed)
     return _pattern_profile(x, abits, signed, nbw, group_size, prt.effective_entries, prt.policy, threads)

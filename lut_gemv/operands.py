@@ -15,6 +15,7 @@ ABITS_MAX = 16
 NBW_MAX = 6
 GROUP_SIZE_MAX = 1 << 32
 """The library's limit; the descriptor's field has 16 bits."""
+THREADS_MAX = 1024
 ACCUMULATOR_BITS = 64
 """The library's accumulator; the unit's and the ABI's has 32 bits."""
 
@@ -47,6 +48,12 @@ def check_widths(abits: int, nbw: int, group_size: int) -> None:
     if not 1 <= nbw <= NBW_MAX:
         raise SailsimError(f"nbw is {nbw}; allowed is 1..{NBW_MAX}.")
     check_group_size(group_size)
+
+
+def check_threads(threads: int) -> None:
+    """Refuse a number of threads that the core would."""
+    if not 1 <= threads <= THREADS_MAX:
+        raise SailsimError(f"threads is {threads}; allowed is 1..{THREADS_MAX}.")
 
 
 def check_group_size(group_size: int) -> None:

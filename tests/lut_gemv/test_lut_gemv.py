@@ -89,6 +89,74 @@ def test_reference_equals_the_plain_product(case: Case) -> None:
     assert np.array_equal(y, case.product)
 
 
+@given(cases(), st.integers(1, 4))
+def test_core_equals_the_plain_product(case: Case, threads: int) -> None:
+    y = lut_gemv.lut_gemv(case.x, case.codes, code=case.code, threads=threads, **case.widths)
+    assert y.dtype == np.int64
+    assert np.array_equal(y, case.product)
+
+
+@given(cases(), st.integers(1, 4))
+def test_core_equals_the_reference_block_by_block(case: Case, threads: int) -> None:
+    acc = lut_gemv.lut_gemv_blocks(case.x, case.codes, code=case.code, threads=threads, **case.widths)
+    expected = reference.lut_gemv_blocks(case.x, case.codes, code=case.code, **case.widths)
+    assert acc.shape == expected.shape
+    assert np.array_equal(acc, expected)
+
+
+@given(cases(), st.integers(1, 4))
+def test_core_counts_as_the_reference_does(case: Case, threads: int) -> None:
+    profile = lut_gemv.pattern_profile(case.x, prt=case.prt, threads=threads, **case.widths)
+    expected = reference.pattern_profile(case.x, prt=case.prt, **case.widths)
+    for part in ("zero", "hits", "misses"):
+        assert np.array_equal(getattr(profile, part), getattr(expected, part)), part
+
+
+@pytest.mark.parametrize(
+    "code", [WeightCode.twos(4), WeightCode.twos(8), WeightCode.book([-32768, 32767])], ids=str
+)
+@pytest.mark.parametrize(("abits", "signed"), [(8, True), (8, False), (16, True), (16, False), (3, True)])
+def test_core_on_shapes_that_fill_vectors(code: WeightCode, abits: int, signed: bool) -> None:
+    rng = np.random.default_rng(abits)
+    x = rng.integers(*lut_gemv.activation_range(abits, signed), (9, 517), endpoint=True)
+    codes = rng.integers(0, code.legal_codes, (517, 1003), dtype=np.uint8)
+    expected = x @ code.decode(codes).astype(np.int64)
+    for nbw in range(1, 7):
+        y = lut_gemv.lut_gemv(
+            x, codes, abits=abits, signed=signed, code=code, nbw=nbw, group_size=64, threads=2
+        )
+        assert np.array_equal(y, expected), nbw
+
+
+@pytest.mark.parametrize("value", [-128, 127])
+@pytest.mark.parametrize("weight", [-128, 127])
+def test_core_at_the_ends_of_the_ranges(value: int, weight: int) -> None:
+    x = np.full((3, 2048), value)
+    codes = WeightCode.twos(8).encode(np.full((2048, 70), weight))
+    y = lut_gemv.lut_gemv(x, codes, abits=8, code=WeightCode.twos(8), nbw=6)
+    assert (y == 2048 * value * weight).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint64])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_any_integer_type_and_order_goes_in(dtype: type, order: Any) -> None:
+    x = np.array([[1, 2, 3], [4, 5, 7]], dtype, order=order)
+    codes = np.array([[1, 15], [2, 14], [3, 0]], dtype, order=order)
+    for multiply in (lut_gemv.lut_gemv, lambda *a, **k: reference.lut_gemv(*a, **k)[0]):
+        y = multiply(x, codes, abits=8, code=WeightCode.twos(4))
+        assert y.tolist() == [[14, -5], [35, -14]]
+
+
+@given(cases())
+def test_int_product_is_the_plain_product(case: Case) -> None:
+    assert np.array_equal(lut_gemv.int_product(case.x, case.code.decode(case.codes)), case.product)
+
+
+def test_int_product_where_fp64_would_round() -> None:
+    x, w = np.full((1, 3), (1 << 30) + 1), np.full((3, 1), (1 << 30) + 1)
+    assert lut_gemv.int_product(x, w).tolist() == [[3 * ((1 << 30) + 1) ** 2]]
+
+
 @given(cases())
 def test_blocks_are_the_products_of_their_weights(case: Case) -> None:
     acc = reference.lut_gemv_blocks(case.x, case.codes, code=case.code, **case.widths)
@@ -227,10 +295,28 @@ def test_bad_input(spoil: dict[str, Any], sentence: str) -> None:
         "abits": 4,
         "code": WeightCode.twos(4),
     }
-    assert reference.lut_gemv(**good)[0].tolist() == [[5]]
-    with pytest.raises(SailsimError) as error:
-        reference.lut_gemv(**(good | spoil))
-    assert sentence in str(error.value)
+    for multiply in (reference.lut_gemv, lut_gemv.lut_gemv, lut_gemv.lut_gemv_blocks):
+        multiply(**good)
+        with pytest.raises(SailsimError) as error:
+            multiply(**(good | spoil))
+        assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize("profile", [reference.pattern_profile, lut_gemv.pattern_profile])
+def test_bad_input_of_profiles(profile: Any) -> None:
+    for spoil, sentence in SPOILED:
+        if set(spoil) <= {"x", "abits", "signed", "nbw", "group_size"} and "K = 3" not in sentence:
+            with pytest.raises(SailsimError) as error:
+                profile(**({"x": np.array([[1, 2]]), "abits": 4, "nbw": 4} | spoil))
+            assert sentence in str(error.value)
+
+
+def test_bad_threads() -> None:
+    for threads in (0, -1, 10**6):
+        with pytest.raises(SailsimError, match=f"threads is {threads}; allowed is 1..1024."):
+            lut_gemv.lut_gemv(
+                np.array([[1]]), np.array([[1]]), abits=4, code=WeightCode.twos(4), threads=threads
+            )
 
 
 @pytest.mark.parametrize(

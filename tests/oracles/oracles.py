@@ -13,7 +13,7 @@ integers of their bits. A case:
     profile    zero, hits, misses: (G) each, for 32 LRU entries
     counts     of one pass without conversions, by the keys of docs/contract.md, section 2
 
-``bad_descriptors.json`` holds descriptors that a unit refuses, as changes to the one of case ``plain``, PRT off:
+``bad_descriptors.json`` holds descriptors that a unit refuses, as changes to that of ``plain`` without PRT:
 ``set`` gives fields new values; a pair [field, n] means the address in that field plus n.
 """
 

@@ -1,0 +1,235 @@
+"""`sailsim gemv`: one product of integers by table look-up, with its counts and its cycles."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from sailsim import _core
+from sailsim.errors import SailsimError
+from sailsim.lut_gemv import (
+    Counts,
+    PrtConfig,
+    WeightCode,
+    atomic_file,
+    int_product,
+    lut_gemv,
+    pattern_profile,
+)
+from sailsim.sim import load_system
+
+PHASES = ("load", "build", "lookup", "convert", "write_back", "total")
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option(
+    "--weights", type=FILE, required=True, help="W.npy: integers (K, N), values; codes if --codebook."
+)
+@click.option("--activations", type=FILE, required=True, help="X.npy: integers (B, K).")
+@click.option("--wbits", type=int, required=True, help="Bits of a stored weight, 1..8.")
+@click.option("--abits", type=int, required=True, help="Bits of an activation, 1..16.")
+@click.option("--nbw", type=int, default=4, show_default=True, help="Weights of a table, 1..6.")
+@click.option("--unsigned-activations", is_flag=True, help="Activations are unsigned, not two's complement.")
+@click.option(
+    "--weight-code",
+    type=click.Choice(["twos", "offset", "ternary"]),
+    help="How weights are stored: two's complement (default), unsigned minus --zero-point, or -1, 0, +1.",
+)
+@click.option("--zero-point", type=int, help="Of --weight-code offset.")
+@click.option("--codebook", type=FILE, help="C.npy: the 2^wbits integers that the codes in W.npy mean.")
+@click.option(
+    "--group-size", type=int, default=0, show_default=True, help="Weights of a block along K; 0: all."
+)
+@click.option("--system", default="sail-n1", show_default=True, help="A machine that ships, or a TOML file.")
+@click.option("--substrate", help="Another substrate than the machine's.")
+@click.option("--threads", type=int, default=1, show_default=True, help="Threads of this computer.")
+@click.option("--out", type=FILE, help="Save the product as .npy: int64 (B, N).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def gemv(
+    ctx: click.Context,
+    weights: Path,
+    activations: Path,
+    wbits: int,
+    abits: int,
+    nbw: int,
+    unsigned_activations: bool,
+    weight_code: str | None,
+    zero_point: int | None,
+    codebook: Path | None,
+    group_size: int,
+    system: str,
+    substrate: str | None,
+    threads: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Multiply X.npy by W.npy with look-up tables on a machine's PIM units.
+
+    The product is computed by table look-up and compared with the plain one: exit status 1 if they differ.
+    Counts are of one slice's DFM and, times the slices in use, of all; cycles are of the busiest slice.
+    """
+    code = _weight_code(wbits, weight_code, zero_point, codebook)
+    w = load_npy("--weights", weights)
+    codes = code.encode(w) if codebook is None else code.checked(w)
+    x = load_npy("--activations", activations)
+    widths: dict[str, Any] = {
+        "abits": abits,
+        "signed": not unsigned_activations,
+        "nbw": nbw,
+        "group_size": group_size,
+    }
+    y = lut_gemv(x, codes, code=code, threads=threads, **widths)
+    found: dict[str, Any] = {
+        "shape": {"batch": len(x), "k": x.shape[1], "n": codes.shape[1]},
+        "wbits": wbits,
+        "weight_code": str(code),
+        **widths,
+        "equal_to_int64_product": bool(np.array_equal(y, int_product(x, code.decode(codes)))),
+        **_timing(x, codes, code, system, substrate, threads, widths),
+    }
+    if out is not None:
+        with atomic_file(out) as file:
+            np.save(file, y, allow_pickle=False)
+        found["out"] = str(out)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        _print(found)
+    if not found["equal_to_int64_product"]:
+        ctx.exit(1)
+
+
+def _weight_code(
+    wbits: int, weight_code: str | None, zero_point: int | None, codebook: Path | None
+) -> WeightCode:
+    if codebook is not None:
+        if weight_code is not None:
+            raise SailsimError(
+                f"--weight-code is {weight_code} beside --codebook; allowed is one of the two."
+            )
+        code = WeightCode.book(load_npy("--codebook", codebook))
+        if code.wbits != wbits:
+            raise SailsimError(
+                f"--codebook has {len(code.values)} values; allowed are 2^wbits = {1 << wbits}."
+                if 1 <= wbits <= 8
+                else f"wbits is {wbits}; allowed is 1..8."
+            )
+        return code
+    if (zero_point is None) == (weight_code == "offset"):
+        given = "missing" if zero_point is None else str(zero_point)
+        raise SailsimError(
+            f"--zero-point is {given}; it goes with --weight-code offset and with nothing else."
+        )
+    if zero_point is not None:
+        return WeightCode.offset(wbits, zero_point)
+    if weight_code == "ternary":
+        if wbits != 2:
+            raise SailsimError(f"wbits is {wbits}; allowed with --weight-code ternary is 2.")
+        return WeightCode.ternary()
+    return WeightCode.twos(wbits)
+
+
+def _timing(
+    x: NDArray[Any],
+    codes: NDArray[np.uint8],
+    code: WeightCode,
+    system: str,
+    substrate: str | None,
+    threads: int,
+    widths: dict[str, Any],
+) -> dict[str, Any]:
+    """Counts and cycles of the product on a machine, all its slices working on it."""
+    try:
+        config = load_system(system).slice_config(**({"substrate": substrate} if substrate else {}))
+        profile = pattern_profile(x, prt=_prt(config), threads=threads, **widths)
+        tile = {
+            "k": len(codes),
+            "n": codes.shape[1],
+            "batch": len(x),
+            "wbits": code.wbits,
+            "value_bits": code.value_bits,
+            "abits": widths["abits"],
+            "nbw": widths["nbw"],
+            "group_size": widths["group_size"],
+        }
+        plan = _core.plan_tile(config, **tile)
+        timing = _core.time_tile(config, **tile, profile=profile, scaled=False)
+    except SailsimError:
+        raise
+    except ValueError as error:
+        raise SailsimError(f"{error}.") from error
+    counts = Counts(**timing.counts)
+    slices_used = -(-codes.shape[1] // plan.owned)
+    return {
+        "system": system,
+        "substrate": config.substrate.name,
+        "slices_used": slices_used,
+        "outputs_per_slice": plan.owned,
+        "passes": plan.passes * plan.batch_chunks,
+        "counts": counts.as_dict(),
+        "counts_total": counts.times(slices_used).as_dict(),
+        "cycles": {phase: getattr(timing, phase) for phase in PHASES},
+    }
+
+
+def _prt(config: _core.SliceConfig) -> PrtConfig:
+    if config.prt_entries == 0:
+        return PrtConfig(enabled=False)
+    return PrtConfig(entries=config.prt_entries, policy=config.prt_policy)  # type: ignore[arg-type]
+
+
+def load_npy(option: str, path: Path) -> NDArray[Any]:
+    """Map an .npy file; its declared size is compared with the file's before anything is read.
+
+    Raises:
+        SailsimError: one sentence that names the option.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise SailsimError(f"{option}: {path} does not exist.") from None
+    except Exception as error:  # NumPy raises many kinds on damaged files; all mean the same here.
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise SailsimError(f"{option}: {path} is not a whole .npy file ({reason}).") from None
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise SailsimError(f"{option}: {path} is an .npz archive; allowed is an .npy file.")
+    return array
+
+
+def _print(found: dict[str, Any]) -> None:
+    console = Console()
+    shape = found["shape"]
+    sign = "signed" if found["signed"] else "unsigned"
+    console.print(
+        f"[bold]({shape['batch']}, {shape['k']}) x ({shape['k']}, {shape['n']})[/bold]  "
+        f"activations of {found['abits']} bits, {sign}; {found['weight_code']}; NBW {found['nbw']}",
+        soft_wrap=True,
+    )
+    verdict = "[green]equal[/green]" if found["equal_to_int64_product"] else "[red]NOT equal[/red]"
+    console.print(
+        f"result {verdict} to the int64 product" + (f", saved in {found['out']}" if "out" in found else "")
+    )
+    console.print(
+        f"{found['system']}, substrate {found['substrate']}: {found['slices_used']} slices of "
+        f"{found['outputs_per_slice']} outputs, passes: {found['passes']}",
+        soft_wrap=True,
+    )
+    counts = Table("counts", box=None, pad_edge=False)
+    counts.add_column("one slice", justify="right")
+    counts.add_column("all slices", justify="right")
+    for key, value in found["counts"].items():
+        counts.add_row(key.replace("_", " "), f"{value:,}", f"{found['counts_total'][key]:,}")
+    cycles = Table("cycles", box=None, pad_edge=False)
+    cycles.add_column("busiest slice", justify="right")
+    cycles.add_column("share", justify="right")
+    for phase, value in found["cycles"].items():
+        cycles.add_row(phase.replace("_", " "), f"{value:,}", f"{value / found['cycles']['total']:.1%}")
+    console.print(counts, "", cycles, sep="\n")
