@@ -18,6 +18,7 @@ from sailsim.workloads.gguf_file import GgufFile, GgufModel, open_gguf, stored_m
 from sailsim.workloads.graph import Op, decode_step, prefill_step
 from sailsim.workloads.model import ROLES, Linear, ModelSpec, Role, load_model, model_names
 from sailsim.workloads.tokenizer import Tokenizer
+from sailsim.workloads.traces import TimedTile, TracePlan, plan_trace, replay_timed
 from sailsim.workloads.weights import Weights, WeightSource, file_source, synthetic_source
 
 __all__ = [
@@ -32,7 +33,9 @@ __all__ = [
     "Op",
     "Role",
     "TensorFormat",
+    "TimedTile",
     "Tokenizer",
+    "TracePlan",
     "WeightFormat",
     "WeightSource",
     "Weights",
@@ -45,7 +48,9 @@ __all__ = [
     "load_model",
     "model_names",
     "open_gguf",
+    "plan_trace",
     "prefill_step",
+    "replay_timed",
     "stored_model",
     "synthetic_source",
     "tensor_bytes",

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.errors import SailsimError
+from sailsim.lut_gemv import atomic_file
 from sailsim.workloads.forward import Floats, forward
 from sailsim.workloads.gguf_file import open_gguf
 from sailsim.workloads.model import ROLES, ModelSpec, Role
@@ -93,7 +94,7 @@ class Activations:
         return _shipped()
 
     def save(self, path: str | Path) -> None:
-        """Writes the capture as a compressed npz; an existing file is replaced only once all is written."""
+        """Writes the capture as a compressed npz, which appears whole or not at all."""
         arrays: dict[str, npt.NDArray[Any]] = {
             "meta": np.frombuffer(json.dumps(dict(self.meta)).encode(), np.uint8),
             "layers": np.asarray(self.layers, np.int64),
@@ -104,14 +105,8 @@ class Activations:
                 np.moveaxis(self.codes[role].astype("<i2")[..., None].view(np.uint8), -1, 0)
             )
             arrays[f"{role}.scales"] = self.scales[role]
-        target = Path(path)
-        partial = target.with_name(target.name + ".partial")
-        try:
-            with partial.open("wb") as stream:
-                np.savez_compressed(stream, allow_pickle=False, **arrays)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with atomic_file(path) as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
 
     @cached_property
     def id(self) -> str:

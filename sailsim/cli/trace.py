@@ -1,0 +1,172 @@
+"""`sailsim trace` and `sailsim replay`: a model's tiles in a file, and a unit that works through one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sailsim.errors import SailsimError
+from sailsim.lut_gemv import read_trace
+from sailsim.sim import load_system
+from sailsim.workloads import Activations, TimedTile, plan_trace, replay_timed
+
+
+@click.command()
+@click.option("--model", required=True, help="A model that ships, or the path of a GGUF file.")
+@click.option("--wbits", type=int, help="Bits of a weight; default: as stored in a GGUF file, else 4.")
+@click.option("--abits", type=int, default=8, show_default=True, help="Bits of an activation.")
+@click.option("--nbw", type=int, default=4, show_default=True, help="Weights of a table.")
+@click.option("--batch", type=int, default=1, show_default=True, help="Rows of activations.")
+@click.option(
+    "--group-size",
+    type=int,
+    default=32,
+    show_default=True,
+    help="Weights of a scale where weights are quantized.",
+)
+@click.option("--layers", help="Blocks FIRST:END, without END; default: all, and the head.")
+@click.option("--tensors", default="*", show_default=True, help="Shell pattern of tensor names.")
+@click.option(
+    "--slices", type=int, default=1, show_default=True, help="Cut every matrix into this many tiles."
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of token order and synthetic weights."
+)
+@click.option(
+    "--activations", type=click.Path(path_type=Path), help="A capture; default: the one that ships."
+)
+@click.option(
+    "--max-bytes", type=int, default=4 << 30, show_default=True, help="Refuse to write a larger trace."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The trace file to write.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def trace(
+    model: str,
+    wbits: int | None,
+    abits: int,
+    nbw: int,
+    batch: int,
+    group_size: int,
+    layers: str | None,
+    tensors: str,
+    slices: int,
+    seed: int,
+    activations: Path | None,
+    max_bytes: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Write the tiles of a model's weight matrices, with real activations, as a trace.
+
+    Weights are a GGUF file's own codes where they fit a tile (Q4_0, Q4_1, Q8_0), else quantized from its
+    values; models without weights get seeded Gaussian ones. The trace's header says which.
+    """
+    plan = plan_trace(
+        model,
+        Activations.load(activations),
+        wbits=wbits,
+        group_size=group_size,
+        abits=abits,
+        nbw=nbw,
+        batch=batch,
+        layers=_range(layers),
+        tensors=tensors,
+        slices=slices,
+        seed=seed,
+    )
+    plan.write(out, max_bytes)
+    written = read_trace(out)
+    found: dict[str, Any] = {
+        "path": str(out),
+        "tiles": len(written),
+        "bytes": out.stat().st_size,
+    } | plan.provenance
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo(f"{out}: {found['tiles']} tiles, {found['bytes']:,} bytes")
+    for origin in sorted(set(found["weights"].values())):
+        count = sum(value == origin for value in found["weights"].values())
+        click.echo(f"weights      {count} matrices: {origin}")
+    click.echo(f"activations  {found['activations']}")
+    for note in found["notes"]:
+        click.echo(f"note         {note}")
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--system", default="sail-n1", show_default=True, help="The machine whose PIM unit works.")
+@click.option("--substrate", help="Another substrate than the machine's.")
+@click.option("--threads", type=int, default=1, show_default=True, help="Threads of this computer.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def replay(
+    ctx: click.Context, path: Path, system: str, substrate: str | None, threads: int, as_json: bool
+) -> None:
+    """Work through the trace in PATH on one PIM unit: results, look-ups, and cycles by phase.
+
+    Exit status 1 if a descriptor is refused or a result differs from the expected one in the trace.
+    """
+    overrides: dict[str, Any] = {"slices": 1} | ({"substrate": substrate} if substrate else {})
+    try:
+        config = load_system(system).slice_config(**overrides)
+    except SailsimError:
+        raise
+    except ValueError as error:
+        raise SailsimError(f"system is {system!r} with substrate {substrate!r}: {error}.") from error
+    opened = read_trace(path)
+    rows = [_row(tile) for tile in replay_timed(opened, config, threads)]
+    good = [row for row in rows if row["status"] == "OK" and row["matches"] is not False]
+    found = {
+        "path": str(path),
+        "model": opened.header.get("model"),
+        "system": system,
+        "ok": len(good) == len(rows),
+        "cycles": sum(row["cycles"]["total"] for row in rows if row["cycles"]),
+        "tiles": rows,
+    }
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        _print(found)
+    if not found["ok"]:
+        ctx.exit(1)
+
+
+def _range(layers: str | None) -> tuple[int, int] | None:
+    if layers is None:
+        return None
+    first, _, end = layers.partition(":")
+    try:
+        return int(first), int(end)
+    except ValueError:
+        raise SailsimError(f"layers is {layers!r}; allowed is FIRST:END, such as 0:2.") from None
+
+
+def _row(tile: TimedTile) -> dict[str, Any]:
+    result = tile.result
+    return {
+        "index": result.index,
+        "name": result.name,
+        "status": result.status.name,
+        "problem": result.problem,
+        "matches": result.matches,
+        "lookups": result.lookups,
+        "prt_hits": result.prt_hits,
+        "cycles": tile.cycles,
+    }
+
+
+def _print(found: dict[str, Any]) -> None:
+    click.echo(f"{'tile':<24} {'result':<10} {'look-ups':>12} {'PRT hits':>12} {'cycles':>14}")
+    for row in found["tiles"]:
+        if row["status"] != "OK":
+            click.echo(f"{row['name']:<24} {row['problem']}")
+            continue
+        verdict = {True: "as expected", False: "DIFFERS", None: "unchecked"}[row["matches"]]
+        click.echo(
+            f"{row['name']:<24} {verdict:<10} {row['lookups']:>12,} {row['prt_hits']:>12,} "
+            f"{row['cycles']['total']:>14,}"
+        )
+    click.echo(f"{len(found['tiles'])} tiles on one unit of {found['system']}: {found['cycles']:,} cycles")

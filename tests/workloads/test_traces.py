@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+
+from sailsim import _core
+from sailsim.errors import SailsimError
+from sailsim.lut_gemv import decode_tile, read_trace
+from sailsim.lut_gemv.descriptor import DESCRIPTOR, Status
+from sailsim.workloads import Activations, open_gguf, plan_trace, replay_timed
+
+
+def unit_config(rows=256):
+    return _core.SliceConfig(
+        rows=rows, cols=256, arrays=8, slices=1, port_bytes=32, accumulator_bits=32, prt_entries=32,
+        prt_policy="lru", t_zero=1, t_prt=1, double_buffer=True, substrate=_core.substrate("row_dfm"),
+        convert_in_memory=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def unit():
+    return unit_config()
+
+
+def planned(path, **changes):
+    return plan_trace(path, Activations.load(), **changes)
+
+
+def test_a_trace_of_a_file_multiplies_its_own_weights(tiny_gguf, tmp_path, unit):
+    out = tmp_path / "t.trace"
+    plan = planned(tiny_gguf, batch=3)
+    plan.write(out)
+    trace, model = read_trace(out), open_gguf(tiny_gguf)
+    linears = model.spec.linears()
+    assert trace.header["tiles"] == [linear.name for linear in linears]
+    assert trace.header["provenance"]["model_sha256"] == model.file.sha256
+    assert set(trace.header["provenance"]["weights"].values()) == {"stored q4_0 codes"}
+    assert trace.header["provenance"]["notes"] == [
+        "pattern statistics from SmolLM2-135M-Instruct activations"
+    ]
+    results = list(replay_timed(trace, unit))
+    assert len(results) == len(linears)
+    for linear, timed in zip(linears, results, strict=True):
+        assert timed.result.status == Status.OK
+        assert timed.result.matches
+        tile = decode_tile(trace, timed.result.index)
+        x = tile.x.astype(np.float64) * tile.scales.act_scale[:, None]
+        truth = x @ model.file.dequantize(f"{linear.name}.weight").T.astype(np.float64)
+        np.testing.assert_allclose(timed.result.output, truth, rtol=1e-3, atol=1e-4 * np.abs(truth).max())
+        assert timed.cycles["total"] == sum(
+            timed.cycles[phase] for phase in ("load", "build", "lookup", "convert", "write_back")
+        )
+        assert timed.cycles["total"] > 0
+        assert timed.result.lookups == 3 * 8 * (tile.k // 32) * 8
+
+
+def test_slices_cut_the_outputs(tiny_gguf, tmp_path, unit):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    planned(tiny_gguf, tensors="blk.1.ffn_up").write(whole)
+    plan = planned(tiny_gguf, tensors="blk.1.ffn_up", slices=5)
+    plan.write(cut)
+    trace = read_trace(cut)
+    assert trace.header["tiles"] == [f"blk.1.ffn_up[{i}]" for i in range(5)]
+    assert [int(n) for n in trace.descriptors["n"]] == [20, 20, 20, 20, 16]
+    (one,) = replay_timed(read_trace(whole), unit)
+    parts = [timed.result.output for timed in replay_timed(trace, unit)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), one.result.output)
+    assert cut.stat().st_size == pytest.approx(plan.bytes, abs=12000)
+
+
+def test_more_slices_than_outputs_leaves_some_idle(tiny_gguf, tmp_path):
+    planned(tiny_gguf, tensors="blk.0.attn_k", slices=1000).write(tmp_path / "t")
+    assert len(read_trace(tmp_path / "t")) == 32
+
+
+def test_layers_and_patterns_choose(tiny_gguf):
+    def names(**changes):
+        return [linear.name for linear, _ in planned(tiny_gguf, **changes).matrices]
+
+    assert names(layers=(1, 2), tensors="*.attn_*") == [
+        f"blk.1.{name}" for name in ("attn_q", "attn_k", "attn_v", "attn_output")
+    ]
+    assert names(tensors="token_embd") == ["token_embd"]
+    assert len(names()) == 15
+
+
+def test_a_model_without_weights_says_they_are_synthetic(tmp_path, unit):
+    plan = planned("llama-2-7b", wbits=3, layers=(5, 6), tensors="*.attn_k", slices=32, seed=9)
+    plan.write(tmp_path / "t")
+    trace = read_trace(tmp_path / "t")
+    assert trace.header["model"] == "llama-2-7b"
+    assert trace.header["provenance"]["weights"] == {"blk.5.attn_k": "synthetic Gaussian, seed 9"}
+    assert len(trace) == 32
+    first = next(iter(replay_timed(trace, unit)))
+    assert first.result.matches
+    assert first.result.lookups == 4096 // 32 * 8 * 8
+
+
+def test_the_real_model_runs_on_its_own_activations(smollm2_path, tmp_path, unit):
+    plan = planned(smollm2_path, layers=(3, 4), abits=8, nbw=4, batch=2)
+    assert plan.provenance["notes"] == []
+    plan.write(tmp_path / "t")
+    results = list(replay_timed(read_trace(tmp_path / "t"), unit))
+    assert [timed.result.matches for timed in results] == [True] * 7
+    assert set(plan.provenance["weights"].values()) == {"stored q4_1 codes"}
+
+
+def test_a_tile_that_does_not_fit_the_arrays_is_refused_by_the_unit(tiny_gguf, tmp_path):
+    planned(tiny_gguf, tensors="blk.0.attn_q", nbw=6).write(tmp_path / "t")
+    (timed,) = replay_timed(read_trace(tmp_path / "t"), unit_config(rows=32))
+    assert timed.result.status == Status.ERR_CAPACITY
+    assert timed.cycles is None
+    assert "rows" in timed.result.problem
+
+
+def test_a_changed_operand_is_noticed(tiny_gguf, tmp_path, unit):
+    path = tmp_path / "t"
+    planned(tiny_gguf, tensors="blk.0.attn_q").write(path)
+    trace = read_trace(path)
+    at = 4096 + int(trace.descriptors["weights"][0]) - trace.base
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+    (timed,) = replay_timed(read_trace(path), unit)
+    assert timed.result.matches is False
+
+
+def test_descriptors_are_those_of_the_abi(tiny_gguf, tmp_path):
+    planned(tiny_gguf, tensors="blk.0.attn_q", abits=5, nbw=3).write(tmp_path / "t")
+    (record,) = read_trace(tmp_path / "t").descriptors
+    assert record.dtype == DESCRIPTOR
+    assert [int(record[field]) for field in ("k", "n", "batch", "wbits", "abits", "nbw", "group_size")] == [
+        64, 64, 1, 4, 5, 3, 32,
+    ]  # fmt: skip
+    assert int(record["codebook"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"wbits": 9}, "wbits is 9"),
+        ({"abits": 0}, "abits is 0"),
+        ({"nbw": 7}, "nbw is 7"),
+        ({"batch": 0}, "batch is 0"),
+        ({"slices": 0}, "slices is 0"),
+        ({"layers": (1, 1)}, "layers is 1:1"),
+        ({"layers": (0, 3)}, "layers is 0:3"),
+        ({"tensors": "nothing"}, "tensors is 'nothing'"),
+    ],
+)
+def test_bad_plans(tiny_gguf, changes, words):
+    with pytest.raises(SailsimError, match=words):
+        planned(tiny_gguf, **changes)
+
+
+def test_a_trace_above_the_limit_is_not_written(tiny_gguf, tmp_path):
+    with pytest.raises(SailsimError, match="allowed is 100"):
+        planned(tiny_gguf).write(tmp_path / "t", max_bytes=100)
+    assert list(tmp_path.iterdir()) == []

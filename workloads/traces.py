@@ -1,0 +1,223 @@
+"""Traces of a model: its weight matrices as the tiles that PIM units work on, with real activations.
+
+``plan_trace`` chooses the tiles and knows their sizes; ``TracePlan.write`` makes them one by one, so a trace
+needs the memory of one matrix. ``replay_timed`` works through a trace on one unit: results and cycles.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from sailsim import _core
+from sailsim.errors import SailsimError
+from sailsim.lut_gemv import (
+    PrtConfig,
+    Replayed,
+    Scales,
+    Tile,
+    Trace,
+    decode_tile,
+    descriptor,
+    replay,
+    row_bytes,
+    write_trace,
+)
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.gguf_file import GgufModel, stored_model
+from sailsim.workloads.model import Linear, ModelSpec, load_model
+from sailsim.workloads.weights import WeightSource, file_source, synthetic_source
+
+MAX_BYTES = 4 << 30
+"""Largest trace that is written without being asked for: a whole 7B model at 4 bits is about this size."""
+
+DEFAULT_WBITS = 4
+PHASES = ("load", "build", "lookup", "convert", "write_back", "total")
+
+
+@dataclass(frozen=True)
+class TracePlan:
+    """What a trace will hold: the matrices, their weights' sources, and how each is cut over ``slices``."""
+
+    spec: ModelSpec
+    file: GgufModel | None
+    activations: Activations
+    matrices: tuple[tuple[Linear, WeightSource], ...]
+    abits: int
+    nbw: int
+    batch: int
+    slices: int
+    seed: int
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the trace's header says about its origin."""
+        note = self.activations.note(self.spec)
+        return {
+            "model_source": self.spec.source,
+            "model_sha256": self.file.file.sha256 if self.file else None,
+            "weights": {linear.name: source.origin for linear, source in self.matrices},
+            "activations": self.activations.id,
+            "notes": [note] if note else [],
+            "slices": self.slices,
+            "seed": self.seed,
+        }
+
+    @property
+    def bytes(self) -> int:
+        """About how large the trace will be: codes, scales, expected results."""
+        total = 0
+        for linear, source in self.matrices:
+            blocks = ceil(linear.k / source.group_size) if source.group_size else 1
+            codes = sum(
+                linear.k * row_bytes(stop - start, source.wbits) for start, stop in self._runs(linear)
+            )
+            total += codes + (4 if source.minimum else 2) * blocks * linear.n + 4 * self.batch * linear.n
+        return total
+
+    def tiles(self) -> Iterator[Tile]:
+        """The tiles in the order of a step, the slices of a matrix one after the other."""
+        for linear, source in self.matrices:
+            shape = (linear.role, linear.layer, self.spec.n_layers, linear.k, self.batch, self.seed)
+            x = self.activations.quantized(*shape, abits=self.abits)
+            act_scale = self.activations.act_scales(*shape, abits=self.abits)
+            weights = source.load()
+            runs = self._runs(linear)
+            for index, (start, stop) in enumerate(runs):
+                part = weights.columns(start, stop)
+                yield Tile(
+                    x=x,
+                    codes=part.codes,
+                    code=part.code,
+                    abits=self.abits,
+                    nbw=self.nbw,
+                    group_size=part.group_size,
+                    scales=Scales(part.scales, act_scale, part.minima),
+                    name=linear.name if len(runs) == 1 else f"{linear.name}[{index}]",
+                )
+
+    def write(self, path: str | Path, max_bytes: int = MAX_BYTES) -> None:
+        """Writes the trace. Raises SailsimError if it would be larger than ``max_bytes``."""
+        if self.bytes > max_bytes:
+            raise SailsimError(
+                f"the trace would have {self.bytes} bytes; allowed is {max_bytes}: choose fewer layers or "
+                f"tensors, or raise the limit."
+            )
+        write_trace(path, self.tiles(), model=self.spec.name, provenance=self.provenance)
+
+    def _runs(self, linear: Linear) -> list[tuple[int, int]]:
+        """Outputs (first, one past the last) of each slice that has any."""
+        share = ceil(linear.n / self.slices)
+        return [(start, min(start + share, linear.n)) for start in range(0, linear.n, share)]
+
+
+def plan_trace(
+    model: str | Path,
+    activations: Activations,
+    *,
+    wbits: int | None = None,
+    group_size: int = 32,
+    abits: int = 8,
+    nbw: int = 4,
+    batch: int = 1,
+    layers: tuple[int, int] | None = None,
+    tensors: str = "*",
+    slices: int = 1,
+    seed: int = 0,
+) -> TracePlan:
+    """Chooses the tiles of a model for a trace.
+
+    ``model`` is a shipped name or a GGUF path. ``wbits`` None is the stored width of each tensor of a file,
+    else 4. ``layers`` (first, one past the last) restricts the blocks, and leaves the head out; ``tensors``
+    is a shell pattern of names. ``slices`` cuts every matrix into that many runs of outputs.
+    """
+    for name, value, least, most in (
+        ("wbits", 4 if wbits is None else wbits, 1, 8),
+        ("abits", abits, 1, 16),
+        ("nbw", nbw, 1, 6),
+        ("batch", batch, 1, 65535),
+        ("group_size", group_size, 0, 65535),
+        ("slices", slices, 1, 65535),
+    ):
+        if not least <= value <= most:
+            raise SailsimError(f"{name} is {value}; allowed is {least}..{most}.")
+    file = stored_model(model)
+    spec = load_model(model) if file is None else file.spec
+    if layers is not None and not 0 <= layers[0] < layers[1] <= spec.n_layers:
+        raise SailsimError(
+            f"layers is {layers[0]}:{layers[1]}; allowed is a range, not empty, in 0:{spec.n_layers}."
+        )
+    chosen = [
+        linear
+        for linear in spec.linears()
+        if fnmatchcase(linear.name, tensors) and (layers is None or layers[0] <= linear.layer < layers[1])
+    ]
+    if not chosen:
+        raise SailsimError(
+            f"tensors is {tensors!r}; allowed is a pattern that matches one, such as '*.attn_q'."
+        )
+    matrices = tuple(
+        (
+            linear,
+            synthetic_source(linear, wbits or DEFAULT_WBITS, group_size, seed)
+            if file is None
+            else file_source(file, linear, wbits, group_size),
+        )
+        for linear in chosen
+    )
+    return TracePlan(spec, file, activations, matrices, abits, nbw, batch, slices, seed)
+
+
+@dataclass(frozen=True)
+class TimedTile:
+    """One replayed tile: the results' side, and the cycles of one unit by phase (None after an error)."""
+
+    result: Replayed
+    cycles: dict[str, int] | None
+
+
+def replay_timed(trace: Trace, config: _core.SliceConfig, threads: int = 1) -> Iterator[TimedTile]:
+    """Works through a trace on one unit, tile by tile: results, counts and cycles.
+
+    ``config`` describes the unit; it holds whole tiles, so ``config.slices`` must be 1. A tile that does not
+    fit the unit's arrays gets ``ERR_CAPACITY``.
+    """
+    prt = PrtConfig(
+        entries=config.prt_entries,
+        policy=cast(Literal["lru", "fifo", "direct"], config.prt_policy),
+        enabled=config.prt_entries > 0,
+    )
+    for index, result in enumerate(replay(trace, prt=prt, threads=threads)):
+        if result.status != descriptor.Status.OK:
+            yield TimedTile(result, None)
+            continue
+        tile = decode_tile(trace, index)
+        try:
+            yield TimedTile(result, _cycles(tile, config, prt))
+        except ValueError as error:
+            yield TimedTile(
+                replace(result, status=descriptor.Status.ERR_CAPACITY, problem=str(error), output=None), None
+            )
+
+
+def _cycles(tile: Tile, config: _core.SliceConfig, prt: PrtConfig) -> dict[str, int]:
+    entries = prt.entries if tile.prt and prt.enabled else 0
+    profile = _core.pattern_profile(
+        tile.x, tile.abits, tile.signed, tile.nbw, tile.group_size, entries, config.prt_policy
+    )
+    timing = _core.time_tile(
+        config,
+        tile.k,
+        tile.n,
+        tile.batch,
+        tile.code.wbits,
+        tile.code.value_bits,
+        tile.abits,
+        tile.nbw,
+        tile.group_size,
+        profile,
+        tile.scales is not None,
+    )
+    return {phase: int(getattr(timing, phase)) for phase in PHASES}
