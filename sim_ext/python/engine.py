@@ -4,18 +4,16 @@ It turns a step's operations into the tasks and tensors of `schedule`, with the 
 C++ core and the exact pattern counts of real activations. `docs/engine.md` has the model and its equations.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import partial
 from itertools import groupby
 from math import ceil, log2
-from typing import Any
-
-import numpy.typing as npt
+from typing import NamedTuple
 
 from sailsim import _core
 from sailsim.errors import SailsimError
-from sailsim.sim.patterns import PROFILES
+from sailsim.sim.patterns import PROFILES, Profile, Rows, Scan
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline, run
 from sailsim.sim.system import System
@@ -107,104 +105,107 @@ def simulate_prefill(
     return _simulate(system, model, point, activations, ops, rows)
 
 
-@dataclass(frozen=True)
+class Shape(NamedTuple):
+    """A tile's shape and widths, in the order in which the C++ core takes them."""
+
+    k: int
+    n: int
+    batch: int
+    wbits: int
+    value_bits: int
+    abits: int
+    nbw: int
+    group_size: int
+
+
 class Tile:
     """One GEMV as the PIM units see it.
 
-    `timing` is that of the busiest slice with its weights on chip; `throttled(r)` gives the seconds when all
-    slices together get r bytes/s of weights. `bytes` come from DRAM; `slices` have outputs to compute.
+    `timing` is that of the busiest slice with its weights on chip; `bytes` come from DRAM; `slices`
+    have outputs to compute.
     """
 
-    timing: "_core.TileTiming"
-    seconds: float
-    throttled: Callable[[float], float]
-    bytes: float
-    slices: int
-    blocks: int
+    def __init__(
+        self,
+        config: _core.SliceConfig,
+        clock: float,
+        shape: Shape,
+        profile: Profile,
+        weight_bytes: float,
+        scaled: bool,
+        minimum: bool,
+    ) -> None:
+        plan = _core.plan_tile(config, *shape)
+        self._timed = partial(_core.time_tile, config, *shape, profile.counts, scaled, minimum=minimum)
+        self._clock = clock
+        # The core asks for a slice's share of codes; scales ride along in the stream.
+        codes = shape.k * ceil(shape.n * shape.wbits / 8)
+        self._per_slice = codes / weight_bytes / config.slices / clock
+        self._throttled: dict[float, float] = {}
+        self.timing = self._timed()
+        self.seconds = self.timing.total / clock
+        # A batch that is worked in chunks reads its weights once for each.
+        self.bytes = weight_bytes * plan.batch_chunks
+        self.slices = ceil(shape.n / plan.owned)
+        self.blocks = plan.blocks
+
+    def throttled(self, rate: float) -> float:
+        """Seconds when all slices together get `rate` bytes/s of weights, just in time."""
+        if rate not in self._throttled:
+            slow = self._timed(bytes_per_cycle=rate * self._per_slice)
+            self._throttled[rate] = slow.total / self._clock
+        return self._throttled[rate]
 
 
 class Units:
-    """The PIM units of a machine under the choices of a point; times tiles, equal ones once."""
+    """The PIM units of a machine under the choices of a point; equal tiles are timed once."""
 
-    def __init__(self, system: System, point: Point) -> None:
+    def __init__(
+        self,
+        system: System,
+        *,
+        substrate: str | None,
+        convert: str | None,
+        prt: bool,
+        slices: int | None = None,
+    ) -> None:
         pim = system.pim
         if pim is None or not system.has_pim:
             raise SailsimError(f"system {system.name} has no enabled [pim] section; a SAIL step needs one.")
-        overrides: dict[str, object] = {"convert_in_memory": point.convert == "memory"}
-        if point.substrate is not None:
-            overrides["substrate"] = point.substrate
-        if not point.prt:
+        overrides: dict[str, object] = {}
+        if convert is not None:
+            overrides["convert_in_memory"] = convert == "memory"
+        if substrate is not None:
+            overrides["substrate"] = substrate
+        if not prt:
             overrides["prt_entries"] = 0
+        if slices is not None:
+            overrides["slices"] = slices
         self.config = system.slice_config(**overrides)
         self.clock = pim.clock.si
-        self.prt_policy = str(pim.prt_policy.value)
         self._tiles: dict[tuple[object, ...], Tile] = {}
 
+    def scan(self, abits: int, signed: bool, nbw: int, group_size: int) -> Scan:
+        """How these units scan activations of the given widths."""
+        return Scan(abits, signed, nbw, group_size, self.config.prt_entries, self.config.prt_policy)
+
     def tile(
-        self,
-        x: npt.NDArray[Any],
-        n: int,
-        *,
-        wbits: int,
-        value_bits: int,
-        abits: int,
-        signed: bool,
-        nbw: int,
-        group_size: int,
-        weight_bytes: float,
-        scaled: bool,
+        self, shape: Shape, profile: Profile, weight_bytes: float, scaled: bool = True, minimum: bool = False
     ) -> Tile:
-        """Time x (B, K) times a (K, n) matrix.
+        """Time a tile of which `weight_bytes` are stored, scales included.
 
         Raises:
             SailsimError: the tile does not fit the arrays, or a width is out of range.
         """
-        batch, k = x.shape
-        try:
-            key, profile = PROFILES.get(
-                x,
-                abits=abits,
-                signed=signed,
-                nbw=nbw,
-                group_size=group_size,
-                prt_entries=self.config.prt_entries,
-                prt_policy=self.prt_policy,
-            )
-            known = (key, n, wbits, value_bits, scaled)
-            if known not in self._tiles:
-                shape = (k, n, batch, wbits, value_bits, abits, nbw, group_size)
-                self._tiles[known] = self._timed(shape, profile, scaled, weight_bytes)
-            return self._tiles[known]
-        except SailsimError:
-            raise
-        except ValueError as error:
-            raise SailsimError(f"a {k} x {n} tile cannot run: {error}.") from None
-
-    def _timed(
-        self, shape: tuple[int, ...], profile: "_core.PatternProfile", scaled: bool, weight_bytes: float
-    ) -> Tile:
-        config, clock = self.config, self.clock
-        k, n, _, wbits = shape[:4]
-        plan = _core.plan_tile(config, *shape)
-        timing = _core.time_tile(config, *shape, profile, scaled)
-        # The core's share counts codes only; scales ride along in the stream.
-        code_bytes = k * ceil(n * wbits / 8)
-        per_slice = code_bytes / weight_bytes / config.slices / clock
-
-        @lru_cache(maxsize=32)
-        def throttled(rate: float) -> float:
-            slow = _core.time_tile(config, *shape, profile, scaled, rate * per_slice)
-            return float(slow.total) / clock
-
-        return Tile(
-            timing=timing,
-            seconds=timing.total / clock,
-            throttled=throttled,
-            # A batch that is worked in chunks reads its weights once for each.
-            bytes=weight_bytes * plan.batch_chunks,
-            slices=ceil(n / plan.owned),
-            blocks=plan.blocks,
-        )
+        key = (shape, profile.key, weight_bytes, scaled, minimum)
+        if key not in self._tiles:
+            try:
+                self._tiles[key] = Tile(
+                    self.config, self.clock, shape, profile, weight_bytes, scaled, minimum
+                )
+            except ValueError as error:
+                raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
+        return self._tiles[key]
 
 
 class Host:
@@ -220,7 +221,8 @@ class Host:
         self.flops = threads * cores.clock.si * cores.fp32_flops.value * host.simd_share.value
         self.llc = threads * cores.clock.si * system.llc.core_bandwidth.value
         # Little's law: the lines that a core has under way, over the time one takes.
-        self.dram = threads * l2.mshrs.value * l2.line.value / system.memory.latency.si
+        latency_bound = threads * l2.mshrs.value * l2.line.value / system.memory.latency.si
+        self.dram = min(latency_bound, system.memory.core_share.value * system.memory.peak_bandwidth.si)
         self.barrier = ceil(log2(threads)) * host.barrier.si
         self.submit = host.submit.si
         self.poll = host.poll.si
@@ -263,12 +265,12 @@ def memory(system: System) -> Machine:
     slices = llc.slices.whole
     return Machine(
         peak=dram.peak_bandwidth.si,
-        stream_share=dram.stream_share.value,
-        read_share=dram.core_share.value,
+        read_share=dram.read_share.value,
         write_share=dram.write_share.value,
         stream_limit=slices
         * min(pim.port.value * pim.clock.si, pim.mshrs.value * llc.line.value / dram.latency.si),
         depth=pim.prefetch_depth.whole,
+        background=pim.prefetch_priority.value == "background",
         buffer=pim.prefetch_share.value * llc.size,
     )
 
@@ -283,35 +285,28 @@ def _simulate(
 ) -> StepResult:
     point = point.resolved(system)
     captured = activations if activations is not None else Activations.load(point.activations or None)
-    units, host = Units(system, point), Host(system, point.threads)
+    units = Units(system, substrate=point.substrate, convert=point.convert, prt=point.prt)
+    host = Host(system, point.threads)
     assert point.nbw is not None
+    scan = units.scan(point.abits, True, point.nbw, point.group_size)
 
     tasks: list[CoreTask] = []
     tensors: list[Tensor] = []
     tiles: list[Tile] = []
     for group in _shared_inputs(ops):
-        if group[0].kind != "gemv":
-            tasks += host.work(group[0], model, len(tensors))
-            continue
         first = group[0]
+        if first.kind != "gemv":
+            tasks += host.work(first, model, len(tensors))
+            continue
         assert first.role is not None
-        x = captured.quantized(
-            first.role, first.layer, model.n_layers, first.k, first.batch, point.seed, abits=point.abits
-        )
+        rows = Rows(first.role, first.layer, model.n_layers, first.k, first.batch, point.seed)
+        profile = PROFILES.captured(captured, rows, scan)
         finished: list[CoreTask] = []
         for op in group:
-            tile = units.tile(
-                x,
-                op.n,
-                wbits=point.wbits,
-                value_bits=point.wbits,
-                abits=point.abits,
-                signed=True,
-                nbw=point.nbw,
-                group_size=point.group_size,
-                weight_bytes=op.weight_bytes,
-                scaled=True,
+            shape = Shape(
+                op.k, op.n, op.batch, point.wbits, point.wbits, point.abits, point.nbw, point.group_size
             )
+            tile = units.tile(shape, profile, op.weight_bytes)
             tasks.append(host.submission(op.name, tile.slices))
             tensors.append(Tensor(op.name, len(tasks), tile.bytes, tile.seconds, tile.throttled))
             tiles.append(tile)
@@ -319,7 +314,7 @@ def _simulate(
                 finished.append(host.completion(op.name, tile.slices, len(tensors)))
                 finished += host.conversion(op, tile.blocks, len(tensors))
         if point.convert == "memory":
-            finished.append(host.completion(first.name, tile.slices, len(tensors)))
+            finished.append(host.completion(first.name, tiles[-1].slices, len(tensors)))
         tasks += finished
 
     line = run(memory(system), tasks, tensors)

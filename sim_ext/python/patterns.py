@@ -3,55 +3,91 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from sailsim import _core
+from sailsim.workloads import Activations, Role
 
 KEPT_BYTES = 128 << 20
 """What the profiles of one process may take; the least recently used go first."""
+KEPT_NAMES = 1 << 16
+"""How many captured inputs are remembered by name."""
+
+
+class Scan(NamedTuple):
+    """How activations are scanned: everything but the activations that a profile depends on."""
+
+    abits: int
+    signed: bool
+    nbw: int
+    group_size: int
+    prt_entries: int
+    prt_policy: str
+
+
+class Rows(NamedTuple):
+    """Which captured activations: the arguments of `Activations.quantized`."""
+
+    role: Role
+    layer: int
+    n_layers: int
+    k: int
+    batch: int
+    seed: int
+
+
+class Profile(NamedTuple):
+    """Counts per group, with a key that is equal for equal activations under equal scans."""
+
+    key: str
+    counts: _core.PatternProfile
 
 
 class ProfileCache:
-    """Profiles by content: equal activations under equal widths are scanned once, whoever asks."""
+    """Profiles by content: equal activations are scanned once, whichever layer or point asks."""
 
     def __init__(self, limit: int = KEPT_BYTES) -> None:
-        self._profiles: OrderedDict[Hashable, _core.PatternProfile] = OrderedDict()
+        self._profiles: OrderedDict[str, Profile] = OrderedDict()
+        self._keys: dict[Hashable, str] = {}
         self._limit = limit
         self._bytes = 0
 
-    def get(
-        self,
-        x: npt.NDArray[Any],
-        *,
-        abits: int,
-        signed: bool,
-        nbw: int,
-        group_size: int,
-        prt_entries: int,
-        prt_policy: str,
-    ) -> tuple[str, "_core.PatternProfile"]:
-        """Exact counts per group for x (B, K) of integers, and a key that is equal for equal profiles."""
+    def captured(self, activations: Activations, rows: Rows, scan: Scan) -> Profile:
+        """The profile of captured rows; known ones are not even gathered again."""
+        name = (activations.id, rows, scan)
+        known = self._profiles.get(self._keys.get(name, ""))
+        if known is not None:
+            self._profiles.move_to_end(known.key)
+            return known
+        profile = self.scanned(activations.quantized(*rows, abits=scan.abits, signed=scan.signed), scan)
+        if len(self._keys) >= KEPT_NAMES:
+            self._keys.clear()
+        self._keys[name] = profile.key
+        return profile
+
+    def scanned(self, x: npt.NDArray[Any], scan: Scan) -> Profile:
+        """The profile of x (B, K), integers of `scan.abits` bits."""
         digest = hashlib.blake2b(np.ascontiguousarray(x).data, digest_size=16)
-        digest.update(f"{x.shape}{x.dtype}{abits}{signed}{nbw}{group_size}{prt_entries}{prt_policy}".encode())
+        digest.update(f"{x.shape}{x.dtype}{scan}".encode())
         key = digest.hexdigest()
-        found = self._profiles.get(key)
-        if found is not None:
+        known = self._profiles.get(key)
+        if known is not None:
             self._profiles.move_to_end(key)
-            return key, found
-        profile = _core.pattern_profile(x, abits, signed, nbw, group_size, prt_entries, prt_policy)
+            return known
+        profile = Profile(key, _core.pattern_profile(x, *scan))
         self._profiles[key] = profile
         self._bytes += _size(profile)
         while self._bytes > self._limit and len(self._profiles) > 1:
             self._bytes -= _size(self._profiles.popitem(last=False)[1])
-        return key, profile
+        return profile
 
 
-def _size(profile: "_core.PatternProfile") -> int:
+def _size(profile: Profile) -> int:
     """Bytes of the three int32 counts of every group."""
-    return 3 * int(np.asarray(profile.zero).nbytes)
+    return 3 * 4 * len(profile.counts)
 
 
 PROFILES = ProfileCache()

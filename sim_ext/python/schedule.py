@@ -49,17 +49,18 @@ class Tensor:
 class Machine:
     """What the schedule needs to know of a machine; bandwidths in bytes/s, capacities in bytes.
 
-    `*_share` are the shares of the DRAM peak that a kind of access can reach: moving r bytes/s occupies
-    r / share of the peak.
+    `read_share` and `write_share` are the shares of the DRAM peak that a kind of access can reach: moving r
+    bytes/s occupies r / share of the peak.
     """
 
     peak: float
-    stream_share: float
     read_share: float
     write_share: float
     stream_limit: float
     """What the units' ports and outstanding misses let the weight stream draw."""
     depth: int
+    background: bool
+    """Whether weights that no slice works on yet give way to the cores; else both share evenly."""
     buffer: float
     """Room in the LLC for weights that wait; `depth` is how many tensors ahead they may be."""
 
@@ -140,10 +141,15 @@ def run(machine: Machine, tasks: Sequence[CoreTask], tensors: Sequence[Tensor]) 
             if ahead and waiting >= machine.buffer:
                 rate = min(rate, used)
 
-        core_share, stream_share = max_min(machine.peak, (core_demand, rate / machine.stream_share))
+        stream_demand = rate / machine.read_share
+        if machine.background and not in_step:
+            core_part = min(core_demand, machine.peak)
+            stream_part = min(stream_demand, machine.peak - core_part)
+        else:
+            core_part, stream_part = max_min(machine.peak, (core_demand, stream_demand))
         if task_cost:
-            task_speed = min(task_speed, core_share / task_cost)
-        rate = stream_share * machine.stream_share
+            task_speed = min(task_speed, core_part / task_cost)
+        rate = stream_part * machine.read_share
         if starved:
             if ahead:  # the buffer smooths: as fast as weights come, at most as fast as the slices are
                 tensor_speed = min(tensor_speed, rate / size)

@@ -107,10 +107,10 @@ class Memory(Frozen):
     """What writing threads on all cores reach together."""
     latency: Latency
     """Load to use."""
-    stream_share: Share
-    """Share of the peak that the PIM units' weight streams reach."""
+    read_share: Share
+    """Share of the peak that long streams of reads get, whoever reads."""
     core_share: Share
-    """Share of the peak that the cores' reads (KV cache, embedding rows) reach."""
+    """Share of the peak that the cores' own reads reach: a limit of the cores, what they leave is free."""
     write_share: Share
     """Share of the peak that written bytes get."""
 
@@ -169,6 +169,8 @@ class Pim(Frozen):
     """How many tensors ahead weights stream into the LLC; 0: only as the tile asks."""
     prefetch_share: Annotated[Quantity, Is("ratio", least=0, most=1)]
     """Share of the LLC that waiting weights may take."""
+    prefetch_priority: Annotated[Choice, OneOf("background", "fair")]
+    """Whether weights that no slice works on yet give way to the cores' accesses to DRAM."""
 
 
 class _Described(Frozen):
@@ -215,7 +217,7 @@ class System(_Described):
                 f"memory.read_bandwidth is {memory.read_bandwidth}; allowed is at most the peak, "
                 f"{memory.peak_bandwidth}"
             )
-        if self.pim is not None and hasattr(_core, "plan_tile"):
+        if self.pim is not None:
             # The widths of an ordinary tile; a run's own widths are checked when it is timed.
             try:
                 _core.plan_tile(
@@ -238,7 +240,7 @@ class System(_Described):
         assert self.pim is not None
         return self.model_copy(update={"pim": self.pim.model_copy(update={"enabled": False})})
 
-    def slice_config(self, **overrides: Any) -> "_core.SliceConfig":
+    def slice_config(self, **overrides: Any) -> _core.SliceConfig:
         """The C++ core's view of one PIM unit.
 
         `overrides` replace single fields of `SliceConfig`; `substrate` may be a name.

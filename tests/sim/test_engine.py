@@ -1,0 +1,295 @@
+"""The fast engine: one step against closed forms, conservation, and what must never get slower."""
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sailsim import _core
+from sailsim.errors import SailsimError
+from sailsim.sim import COUNTS, PHASES, Point, System, load_system, simulate_prefill, simulate_step
+from sailsim.sim.engine import Host, Shape, Units, memory
+from sailsim.sim.patterns import ProfileCache, Rows, Scan
+from sailsim.workloads import Activations, ModelSpec, decode_step, load_model, uniform_format
+
+SAIL = load_system("sail-n1")
+MODEL = load_model("llama-2-7b")
+SMALL = replace(MODEL, name="four-layers", n_layers=4)
+
+
+@pytest.fixture(scope="module")
+def captured() -> Activations:
+    return Activations.load()
+
+
+def changed(system: System, **values: float) -> System:
+    """The system with other values of `section__field`."""
+    for path, value in values.items():
+        section, field = path.split("__")
+        part = getattr(system, section)
+        quantity = getattr(part, field).model_copy(update={"value": value})
+        system = system.model_copy(update={section: part.model_copy(update={field: quantity})})
+    return system
+
+
+def step_s(captured: Activations, system: System = SAIL, model: ModelSpec = SMALL, **point: Any) -> float:
+    return simulate_step(system, model, Point(**point), captured).step_s
+
+
+@pytest.mark.parametrize("convert", ["memory", "cores"])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_time_and_bytes_are_accounted_for(captured: Activations, convert: Any, batch: int) -> None:
+    point = Point(batch=batch, convert=convert, threads=8)
+    result = simulate_step(SAIL, SMALL, point, captured)
+    assert tuple(result.breakdown) == PHASES
+    assert min(result.breakdown.values()) >= 0
+    assert sum(result.breakdown.values()) == pytest.approx(result.step_s, rel=1e-9)
+    assert result.tokens_per_s == pytest.approx(batch / result.step_s)
+    ops = decode_step(SMALL, uniform_format(point.wbits, point.group_size), batch, point.context)
+    weights = sum(o.weight_bytes for o in ops if o.kind == "gemv")
+    assert result.bytes_by_kind["weights"] == pytest.approx(weights)
+    assert result.dram_bytes == pytest.approx(sum(o.weight_bytes + o.kv_bytes for o in ops))
+    new = batch * SMALL.kv_bytes_per_token()
+    assert result.bytes_by_kind["written"] == pytest.approx(new)
+    assert result.step_s >= result.dram_bytes / SAIL.memory.peak_bandwidth.si
+
+
+def test_counts_are_exact(captured: Activations) -> None:
+    """The step's counts are those of every linear layer's own activations, scanned one by one."""
+    point = Point(batch=3, nbw=3, abits=6, wbits=3).resolved(SAIL)
+    result = simulate_step(SAIL, SMALL, point, captured)
+    config = SAIL.slice_config()
+    expected, total = dict.fromkeys(COUNTS, 0), dict.fromkeys(COUNTS, 0)
+    for linear in SMALL.linears():
+        x = captured.quantized(linear.role, linear.layer, 4, linear.k, 3, 0, abits=6)
+        profile = _core.pattern_profile(x, 6, True, 3, 128, 32, "lru")
+        plan = _core.plan_tile(config, linear.k, linear.n, 3, 3, 3, 6, 3, 128)
+        timing = _core.time_tile(config, linear.k, linear.n, 3, 3, 3, 6, 3, 128, profile, True)
+        assert timing.zero_patterns == plan.passes * int(profile.zero.sum())
+        for name in COUNTS:
+            expected[name] += getattr(timing, name)
+            total[name] += getattr(timing, name) * -(-linear.n // plan.owned)
+    assert result.counts == expected
+    assert result.counts_total == total
+    lookups = sum(expected[name] for name in ("zero_patterns", "prt_hits", "prt_misses"))
+    assert expected["lookups"] == lookups
+
+
+def test_without_a_prt_every_pattern_is_read(captured: Activations) -> None:
+    with_prt = simulate_step(SAIL, SMALL, Point(batch=8), captured)
+    without = simulate_step(SAIL, SMALL, Point(batch=8, prt=False), captured)
+    assert without.counts["prt_hits"] == 0
+    for name in ("lookups", "zero_patterns", "table_builds"):
+        assert without.counts[name] == with_prt.counts[name]
+    assert without.pim_cycles > with_prt.pim_cycles
+
+
+def test_a_machine_with_plenty_of_everything_else_is_bound_by_its_slices(captured: Activations) -> None:
+    """With endless bandwidth and cores, a step takes the cycles of its tiles."""
+    rich = changed(
+        SAIL,
+        memory__peak_bandwidth=1e9,
+        memory__latency=1e-6,
+        cores__clock=1e9,
+        host__submit=1e-9,
+        host__poll=1e-9,
+        host__barrier=1e-9,
+    )
+    result = simulate_step(rich, SMALL, Point(), captured)
+    assert result.step_s == pytest.approx(result.pim_cycles / 1.8e9, rel=1e-6)
+    assert result.breakdown["dram"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_machine_with_plenty_of_everything_else_is_bound_by_its_dram(captured: Activations) -> None:
+    """With endless clocks, a step takes its bytes over the share of the peak that each access gets."""
+    rich = changed(
+        SAIL,
+        pim__clock=1e9,
+        cores__clock=1e9,
+        l2__mshrs=1e6,
+        memory__core_share=1.0,
+        pim__mshrs=1e6,
+        pim__prefetch_depth=0,
+        host__submit=1e-9,
+        host__poll=1e-9,
+        host__barrier=1e-9,
+    )
+    result = simulate_step(rich, SMALL, Point(batch=4), captured)
+    moved, dram = result.bytes_by_kind, SAIL.memory
+    expected = (
+        moved["weights"] / dram.read_share.value
+        + moved["read"] / dram.read_share.value
+        + moved["written"] / dram.write_share.value
+    ) / dram.peak_bandwidth.si
+    assert result.step_s == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_must_never_be_slower(captured: Activations) -> None:
+    base = step_s(captured, batch=4)
+    better = {
+        "memory__peak_bandwidth": 409.6,
+        "memory__read_share": 0.95,
+        "memory__core_share": 0.9,
+        "pim__clock": 2.5,
+        "pim__arrays": 32,
+        "pim__port": 64,
+        "pim__prefetch_depth": 3,
+        "pim__prefetch_share": 0.9,
+        "cores__clock": 3.0,
+        "host__submit": 10,
+        "host__poll": 10,
+        "host__barrier": 10,
+    }
+    for path, value in better.items():
+        assert step_s(captured, changed(SAIL, **{path: value}), batch=4) <= base * (1 + 1e-9), path
+
+
+def test_threads_help_until_memory_binds(captured: Activations) -> None:
+    times = [step_s(captured, threads=t, batch=4) for t in (1, 2, 4, 16, 64)]
+    assert times[0] > times[1] > times[2]
+    # Submitting to 32 units is over sooner with more threads, while barriers grow: within 2 % from there on.
+    assert all(b <= a * 1.02 for a, b in pairwise(times[2:]))
+
+
+def test_prefetch_hides_weights_behind_attention(captured: Activations) -> None:
+    systems = [changed(SAIL, pim__prefetch_depth=depth) for depth in (0, 1)]
+    results = [simulate_step(system, SMALL, Point(context=4096), captured) for system in systems]
+    assert results[1].breakdown["dram"] < 0.8 * results[0].breakdown["dram"]
+    assert results[1].step_s < results[0].step_s
+    assert results[1].dram_bytes == pytest.approx(results[0].dram_bytes)
+
+
+def test_conversion_moves_between_memory_and_cores(captured: Activations) -> None:
+    memory_side = simulate_step(SAIL, SMALL, Point(batch=8, convert="memory"), captured)
+    cores_side = simulate_step(SAIL, SMALL, Point(batch=8, convert="cores", threads=1), captured)
+    assert memory_side.breakdown["convert"] > 0
+    assert cores_side.breakdown["convert"] == 0
+    assert cores_side.breakdown["write_back"] > memory_side.breakdown["write_back"]
+    assert cores_side.breakdown["cores"] > memory_side.breakdown["cores"]
+
+
+def test_the_step_scales_with_the_layers(captured: Activations) -> None:
+    two, four, eight = (step_s(captured, model=replace(MODEL, n_layers=n)) for n in (2, 4, 8))
+    assert (eight - four) == pytest.approx(2 * (four - two), rel=0.03)
+
+
+def test_every_substrate_runs(captured: Activations) -> None:
+    times = {s.name: step_s(captured, substrate=s.name) for s in _core.substrates()}
+    assert set(times) == {"row_dfm", "bit_serial", "bit_parallel"}
+    assert len(set(times.values())) == 3
+
+
+def test_a_batch_in_chunks_reads_its_weights_again(captured: Activations) -> None:
+    """The transposed layout holds the sums of few rows only."""
+    result = simulate_step(SAIL, SMALL, Point(batch=32, substrate="bit_serial", wbits=8), captured)
+    ops = decode_step(SMALL, uniform_format(8, 128), 32, 512)
+    config = SAIL.slice_config(substrate="bit_serial")
+    chunks = _core.plan_tile(config, 4096, 4096, 32, 8, 8, 8, 4, 128).batch_chunks
+    once = sum(o.weight_bytes for o in ops if o.kind == "gemv")
+    assert chunks > 1
+    assert result.bytes_by_kind["weights"] == pytest.approx(chunks * once)
+
+
+def test_results_say_where_patterns_come_from(captured: Activations) -> None:
+    result = simulate_step(SAIL, SMALL, Point(), captured)
+    assert any("pattern statistics from SmolLM2" in note for note in result.notes)
+    assert any("not modelled" in note for note in result.notes)
+
+
+def test_a_step_is_deterministic_and_seeds_differ(captured: Activations) -> None:
+    first = simulate_step(SAIL, SMALL, Point(batch=2), captured)
+    assert simulate_step(SAIL, SMALL, Point(batch=2), captured) == first
+    other = simulate_step(SAIL, SMALL, Point(batch=2, seed=1), captured)
+    assert other.counts["prt_hits"] != first.counts["prt_hits"]
+
+
+def test_prefill_is_many_rows(captured: Activations) -> None:
+    model = replace(MODEL, n_layers=1)
+    result = simulate_prefill(SAIL, model, Point(context=64, batch=2), captured)
+    assert result.tokens == 128
+    step = simulate_step(SAIL, model, Point(context=64, batch=2), captured)
+    assert step.tokens_per_s < result.tokens_per_s
+    with pytest.raises(SailsimError, match="batch x context is 131072"):
+        simulate_prefill(SAIL, model, Point(context=65536, batch=2), captured)
+
+
+def test_bad_points_end_in_one_sentence(captured: Activations, tmp_path: Path) -> None:
+    with pytest.raises(SailsimError, match=r"threads is 65; allowed on sail-n1 is at most 64\."):
+        step_s(captured, threads=65)
+    with pytest.raises(SailsimError, match=r"graviton2 has no enabled \[pim\] section"):
+        step_s(captured, load_system("graviton2"))
+    with pytest.raises(SailsimError, match=r"has no enabled \[pim\] section"):
+        step_s(captured, SAIL.baseline())
+    with pytest.raises(SailsimError, match=r"tile cannot run: .*rows"):
+        step_s(captured, changed(SAIL, pim__rows=20), nbw=4)
+    bad = {"wbits": 9, "abits": 0, "nbw": 7, "batch": 0, "seed": -1, "threads": 1.5}
+    for field, value in bad.items():
+        with pytest.raises(SailsimError, match=f"{field} is {value}; allowed is a whole number"):
+            Point(**{field: value})  # type: ignore[arg-type]
+    with pytest.raises(SailsimError, match="substrate is 'magic'; allowed are row_dfm"):
+        Point(substrate="magic")
+
+
+def test_a_point_is_hashable_and_survives_json() -> None:
+    point = Point(wbits=3, nbw=2)
+    assert Point.from_dict(point.as_dict() | {"tokens_per_s": 3.0}) == point
+    assert len({point, Point(wbits=3, nbw=2)}) == 1
+    full = point.resolved(SAIL)
+    assert (full.nbw, full.substrate, full.convert) == (2, "row_dfm", "memory")
+    assert full.resolved(SAIL) == full
+
+
+def test_units_time_equal_tiles_once(captured: Activations) -> None:
+    units = Units(SAIL, substrate=None, convert=None, prt=True)
+    cache = ProfileCache()
+    scan = units.scan(8, True, 4, 128)
+    profile = cache.captured(captured, Rows("attn_in", 0, 32, 4096, 1, 0), scan)
+    shape = Shape(4096, 4096, 1, 4, 4, 8, 4, 128)
+    tile = units.tile(shape, profile, 9e6)
+    assert units.tile(shape, profile, 9e6) is tile
+    # At half the rate of the work, weights alone take twice its time; conversions come on top.
+    slow = tile.throttled(9e6 / tile.seconds / 2)
+    assert 2 * tile.seconds <= slow <= 3 * tile.seconds
+    assert tile.throttled(1e15) == pytest.approx(tile.seconds)
+
+
+def test_the_profile_cache_is_bounded_and_exact() -> None:
+    rng = np.random.default_rng(0)
+    cache = ProfileCache(limit=5 * 12 * 256)
+    scan = Scan(8, True, 4, 0, 32, "lru")
+    inputs = [rng.integers(-128, 128, (1, 1024), dtype=np.int8) for _ in range(20)]
+    keys = {cache.scanned(x, scan).key for x in inputs}
+    assert len(keys) == 20
+    assert len(cache._profiles) <= 5
+    again = cache.scanned(inputs[0], scan)
+    fresh = _core.pattern_profile(inputs[0], 8, True, 4, 0, 32, "lru")
+    assert again.key in keys
+    assert np.array_equal(again.counts.hits, fresh.hits)
+
+
+def test_rates_follow_from_the_system_file() -> None:
+    host, machine = Host(SAIL, 16), memory(SAIL)
+    assert host.flops == pytest.approx(16 * 2.5e9 * 16 * 0.25)
+    assert host.dram == pytest.approx(0.5 * 204.8e9)
+    assert Host(SAIL, 2).dram == pytest.approx(2 * 46 * 64 / 90e-9)
+    assert host.barrier == pytest.approx(4 * 100e-9)
+    assert Host(SAIL, 1).barrier == 0
+    assert machine.stream_limit == pytest.approx(32 * min(32 * 1.8e9, 16 * 64 / 90e-9))
+    assert machine.buffer == pytest.approx(0.5 * 32 * 2**20)
+
+
+def test_a_7b_step_costs_milliseconds(captured: Activations) -> None:
+    simulate_step(SAIL, MODEL, Point(), captured)
+    best = min(_seconds(captured, seed) for seed in range(1, 6))
+    # 50 ms is the goal on a free machine; this bound only catches an algorithmic slip.
+    assert best < 0.25
+
+
+def _seconds(captured: Activations, seed: int) -> float:
+    began = perf_counter()
+    simulate_step(SAIL, MODEL, Point(seed=seed), captured)
+    return perf_counter() - began
