@@ -85,8 +85,12 @@ Result<float, 2> scale_blocks(const Array &sums, const Array &scale, const Array
     const auto n = static_cast<std::int64_t>(sums.shape(2));
     require_shape("scale", scale, {blocks, n});
     require_shape("act_scale", act_scale, {batch});
-    pim::Scales scales{
-        halves("scale", scale), nullptr, nullptr, elements<float>("act_scale", act_scale, "float32"), batch, n};
+    pim::Scales scales{halves("scale", scale),
+                       nullptr,
+                       nullptr,
+                       elements<float>("act_scale", act_scale, "float32"),
+                       batch,
+                       n};
     if (minimum.has_value() != sums_of_x.has_value())
         throw std::invalid_argument("minimum and sums_of_x go together: give both or neither");
     if (minimum) {
@@ -169,9 +173,10 @@ void bind_arithmetic(nb::module_ &m)
     m.def("int_to_fp32", &int_to_fp32, "values"_a, "bits"_a,
           "The in-memory conversion of int64 values of ``bits`` bits (2..63) to fp32, with its tally.\n\n"
           "The tally maps (operation, n) to how often it ran, whatever the number of lanes.");
-    m.def("fp32_to_int", &fp32_to_int, "values"_a, "bits"_a,
-          "The in-memory conversion of float32 values to integers of ``bits`` bits (1..24), with its tally.\n\n"
-          "Nearest, ties to even, saturating; NaN is 0.");
+    m.def(
+        "fp32_to_int", &fp32_to_int, "values"_a, "bits"_a,
+        "The in-memory conversion of float32 values to integers of ``bits`` bits (1..24), with its tally.\n\n"
+        "Nearest, ties to even, saturating; NaN is 0.");
 
     m.def("kernel_name", &pim::kernel_name, "The instruction set that lut_gemv uses here.");
 }

@@ -29,7 +29,10 @@ class FlatMemory : public pim::Memory
     {
         return address >= base && address - base <= size && bytes <= size - (address - base);
     }
-    bool writable(std::uint64_t address, std::uint64_t bytes) const override { return readable(address, bytes); }
+    bool writable(std::uint64_t address, std::uint64_t bytes) const override
+    {
+        return readable(address, bytes);
+    }
     void read(std::uint64_t address, void *to, std::uint64_t bytes) const override
     {
         std::memcpy(to, data + (address - base), bytes);
@@ -74,8 +77,7 @@ void bind_descriptor(nb::module_ &m)
             const pim::Verdict verdict = validate_descriptor(descriptor_argument(descriptor), config);
             return std::pair<int, std::uint32_t>(verdict.status, verdict.detail);
         },
-        "config"_a, "descriptor"_a,
-        "Status and detail of what can be checked without reading memory.");
+        "config"_a, "descriptor"_a, "Status and detail of what can be checked without reading memory.");
 
     m.def(
         "execute_descriptor",
@@ -89,7 +91,8 @@ void bind_descriptor(nb::module_ &m)
         },
         "config"_a, "descriptor"_a, nb::arg("memory").noconvert(), "base"_a = 0, "threads"_a = 1,
         "Does what a slice unit does with a descriptor, on a memory that is one writable uint8 array.\n\n"
-        "memory[0] has the address ``base``. Output and completion record are written into it; the record is\n"
+        "memory[0] has the address ``base``. Output and completion record are written into it; the record "
+        "is\n"
         "also returned. A bad descriptor is no exception but a status.");
 }
 

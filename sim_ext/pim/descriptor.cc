@@ -27,19 +27,30 @@ static_assert(sizeof(lutmm_completion) == 32, "the ABI fixes the completion reco
 struct Field {
     Buffer buffer;
     std::uint32_t offset;
+    bool is_written;
+    std::uint64_t align;
 };
 
-/* In the order in which findings are reported; the output and the completion record are last, the others are
- * inputs. */
+/* In the order in which findings are reported. */
 std::array<Field, 6> fields_of(const lutmm_descriptor &d)
 {
     const Buffers b = buffers_of(d);
-    return {{{b.weights, offsetof(lutmm_descriptor, weights)},
-             {b.activations, offsetof(lutmm_descriptor, activations)},
-             {b.scales, offsetof(lutmm_descriptor, scales)},
-             {b.codebook, offsetof(lutmm_descriptor, codebook)},
-             {b.output, offsetof(lutmm_descriptor, output)},
-             {b.completion, offsetof(lutmm_descriptor, completion)}}};
+    return {{{b.weights, offsetof(lutmm_descriptor, weights), false, LUTMM_BUFFER_ALIGN},
+             {b.activations, offsetof(lutmm_descriptor, activations), false, LUTMM_BUFFER_ALIGN},
+             {b.output, offsetof(lutmm_descriptor, output), true, LUTMM_BUFFER_ALIGN},
+             {b.scales, offsetof(lutmm_descriptor, scales), false, LUTMM_BUFFER_ALIGN},
+             {b.completion, offsetof(lutmm_descriptor, completion), true, LUTMM_COMPLETION_ALIGN},
+             {b.codebook, offsetof(lutmm_descriptor, codebook), false, LUTMM_BUFFER_ALIGN}}};
+}
+
+bool reachable(const Field &f, const Memory *memory)
+{
+    const Buffer &b = f.buffer;
+    if (b.bytes > std::numeric_limits<std::uint64_t>::max() - b.address)
+        return false;
+    if (memory == nullptr)
+        return true;
+    return f.is_written ? memory->writable(b.address, b.bytes) : memory->readable(b.address, b.bytes);
 }
 
 unsigned code_of(const lutmm_descriptor &d)
@@ -111,8 +122,7 @@ Verdict check_values(const lutmm_descriptor &d, const SliceConfig &config,
     int weight = 0;
     for (int value : values)
         weight = std::max(weight, std::abs(value));
-    const std::int64_t activation =
-        has(d, LUTMM_F_ACT_UNSIGNED) ? (1 << d.abits) - 1 : 1 << (d.abits - 1);
+    const std::int64_t activation = has(d, LUTMM_F_ACT_UNSIGNED) ? (1 << d.abits) - 1 : 1 << (d.abits - 1);
     std::int64_t terms = d.k;
     if (has(d, LUTMM_F_CONVERT) && d.group_size != 0)
         terms = std::min<std::int64_t>(terms, d.group_size);
@@ -273,7 +283,7 @@ Buffers buffers_of(const lutmm_descriptor &d)
     return b;
 }
 
-Verdict validate_descriptor(const lutmm_descriptor &d, const SliceConfig &config)
+Verdict validate_descriptor(const lutmm_descriptor &d, const SliceConfig &config, const Memory *memory)
 {
     config.validate();
     const unsigned code = code_of(d);
@@ -293,20 +303,16 @@ Verdict validate_descriptor(const lutmm_descriptor &d, const SliceConfig &config
     if (has(d, LUTMM_F_RESERVED) || convert != (d.scales != 0) || (has(d, LUTMM_F_MINIMUM) && !convert))
         return {LUTMM_ERR_FLAGS, offsetof(lutmm_descriptor, flags)};
 
+    const std::array<Field, 6> fields = fields_of(d);
+    for (const Field &f : fields)
+        if (f.buffer.bytes != 0 && f.buffer.address % f.align != 0)
+            return {LUTMM_ERR_ALIGN, f.offset};
     const bool zero_point_fits = d.codebook < std::uint64_t{1} << d.wbits;
     if ((code == LUTMM_F_CODE_BOOK && d.codebook == 0) || (code == LUTMM_F_CODE_OFFSET && !zero_point_fits) ||
         ((code == LUTMM_F_CODE_TWOS || code == LUTMM_F_CODE_TERNARY) && d.codebook != 0))
         return {LUTMM_ERR_CODEBOOK, offsetof(lutmm_descriptor, codebook)};
-
-    const std::array<Field, 6> fields = fields_of(d);
-    for (const Field &f : fields) {
-        const bool completion = f.offset == offsetof(lutmm_descriptor, completion);
-        if (f.buffer.bytes != 0 &&
-            f.buffer.address % (completion ? LUTMM_COMPLETION_ALIGN : LUTMM_BUFFER_ALIGN) != 0)
-            return {LUTMM_ERR_ALIGN, f.offset};
-    }
     for (const Field &f : fields)
-        if (f.buffer.bytes > std::numeric_limits<std::uint64_t>::max() - f.buffer.address)
+        if (f.buffer.bytes != 0 && !reachable(f, memory))
             return {LUTMM_ERR_FAULT, f.offset};
     const Buffer output = buffers_of(d).output;
     for (const Field &f : fields)
@@ -351,16 +357,9 @@ lutmm_completion execute_descriptor(const lutmm_descriptor &d, const SliceConfig
             memory.write(d.completion, &completion, sizeof completion);
         return completion;
     };
-    const Verdict verdict = validate_descriptor(d, config);
+    const Verdict verdict = validate_descriptor(d, config, &memory);
     if (!verdict.ok())
         return answer(refusal(verdict));
-    for (const Field &f : fields_of(d)) {
-        const bool result = f.offset == offsetof(lutmm_descriptor, output) ||
-                            f.offset == offsetof(lutmm_descriptor, completion);
-        if (f.buffer.bytes != 0 && !(result ? memory.writable(f.buffer.address, f.buffer.bytes)
-                                            : memory.readable(f.buffer.address, f.buffer.bytes)))
-            return answer(refusal({LUTMM_ERR_FAULT, f.offset}));
-    }
 
     const Buffers buffers = buffers_of(d);
     const auto fetch = [&](const Buffer &buffer) {

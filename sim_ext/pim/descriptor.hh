@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * What a slice unit does with a descriptor (sim_ext/abi/lutmm.h): checks it, computes, and answers. The gem5 unit,
- * the emulator of the instruction and Python use it. A bad descriptor ends in an error code, never in an exception
- * and never in a partial output.
+ * What a slice unit does with a descriptor (sim_ext/abi/lutmm.h): checks it, computes, and answers. The gem5
+ * unit, the emulator of the instruction and Python use it. A bad descriptor ends in an error code, never in
+ * an exception and never in a partial output.
  */
 #ifndef SAILSIM_PIM_DESCRIPTOR_HH
 #define SAILSIM_PIM_DESCRIPTOR_HH
@@ -41,21 +41,23 @@ struct Buffers {
 /* Where a descriptor's operands lie. Only for one that passed validate_descriptor. */
 Buffers buffers_of(const lutmm_descriptor &d);
 
-/* Everything that can be said without reading memory. The first finding of this order is reported:
- *
- *  1 WBITS    wbits; ternary with another width than 2
- *  2 ABITS    3 NBW      4 SHAPE (k, n, batch)
- *  5 FLAGS    reserved bits; CONVERT without scales or scales without CONVERT; MINIMUM without CONVERT
- *  6 CODEBOOK no address where one is needed; a zero point out of range; a value where none belongs
- *  7 ALIGN    weights, activations, output, scales, completion, codebook
- *  8 FAULT    a buffer that wraps around the end of the address space (same order of buffers)
- *  9 OVERLAP  the output with any other buffer
- * 10 OVERFLOW the accumulator could wrap (with a codebook: after its values are known)
- * 11 CAPACITY table and staging do not fit (likewise)
- *
- * Then, with memory: FAULT (same order of buffers, reads before writes), OVERFLOW and CAPACITY of a codebook, CODE,
- * VALUE. `config.slices` plays no part: a descriptor is one slice's tile. Throws only for a bad config. */
-Verdict validate_descriptor(const lutmm_descriptor &d, const SliceConfig &config);
+/* The program's memory as the unit sees it. */
+class Memory
+{
+  public:
+    virtual ~Memory() = default;
+    virtual bool readable(std::uint64_t address, std::uint64_t bytes) const = 0;
+    virtual bool writable(std::uint64_t address, std::uint64_t bytes) const = 0;
+    virtual void read(std::uint64_t address, void *to, std::uint64_t bytes) const = 0;
+    virtual void write(std::uint64_t address, const void *from, std::uint64_t bytes) = 0;
+};
+
+/* Everything that can be said before the operands are read, in the order of docs/contract.md, section 6.
+ * Without a memory every address counts as good; with a codebook, whose values are not known yet, OVERFLOW
+ * and CAPACITY are left to execute_operands. `config.slices` plays no part: a descriptor is one slice's tile.
+ * Throws only for a bad config. */
+Verdict validate_descriptor(const lutmm_descriptor &d, const SliceConfig &config,
+                            const Memory *memory = nullptr);
 
 /* The operands' bytes, as many as buffers_of says; null where there are none. */
 struct Operands {
@@ -77,21 +79,10 @@ struct Execution {
     PatternProfile profile;
 };
 
-/* Works out a descriptor that passed validate_descriptor. completion.cycles is time_tile's, with the port as the only
- * limit to loading. */
+/* Works out a descriptor that passed validate_descriptor. completion.cycles is time_tile's, with the port as
+ * the only limit to loading. */
 Execution execute_operands(const lutmm_descriptor &d, const SliceConfig &config, const Operands &operands,
                            int threads = 1);
-
-/* The program's memory as the unit sees it. */
-class Memory
-{
-  public:
-    virtual ~Memory() = default;
-    virtual bool readable(std::uint64_t address, std::uint64_t bytes) const = 0;
-    virtual bool writable(std::uint64_t address, std::uint64_t bytes) const = 0;
-    virtual void read(std::uint64_t address, void *to, std::uint64_t bytes) const = 0;
-    virtual void write(std::uint64_t address, const void *from, std::uint64_t bytes) = 0;
-};
 
 /* The whole of it: validates, reads, works, writes the output and at last the completion record (if it can be
  * written), and returns the record. */

@@ -17,16 +17,16 @@ float half_to_float(std::uint16_t half);
 
 /* The scales of a tile, as bit patterns of fp16. */
 struct Scales {
-    const std::uint16_t *scale;       /* (blocks, n) */
-    const std::uint16_t *minimum;     /* (blocks, n), or null */
-    const std::int64_t *sums_of_x;    /* (blocks, batch): sums of activations; only with a minimum */
-    const float *act_scale;           /* (batch,) */
+    const std::uint16_t *scale;    /* (blocks, n) */
+    const std::uint16_t *minimum;  /* (blocks, n), or null */
+    const std::int64_t *sums_of_x; /* (blocks, batch): sums of activations; only with a minimum */
+    const float *act_scale;        /* (batch,) */
     std::int64_t batch;
     std::int64_t n;
 };
 
-/* Adds the scaled sums of one block and some outputs to y (batch, n), which starts at zero. Blocks must come in
- * ascending order. */
+/* Adds the scaled sums of one block and some outputs to y (batch, n), which starts at zero. Blocks must come
+ * in ascending order. */
 void add_scaled_block(const TileSums &tile, const Scales &scales, float *y);
 
 /* The last step: y = y * act_scale, row by row. */
