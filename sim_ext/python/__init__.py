@@ -2,7 +2,7 @@
 
 Reading order: `quantity` (a number with its source), `system` (what a machine is), `files` (reading it),
 `point` (what one run is), `schedule` (cores, PIM units and DRAM from event to event), `patterns` and `engine`
-(one decode step), `provenance`, `store` and `sweep` (many runs, on disk).
+(one decode step), `replay` (a trace), `provenance`, `store` and `sweep` (many runs, on disk).
 """
 
 from sailsim.sim.engine import COUNTS, PHASES, StepResult, simulate_prefill, simulate_step
@@ -10,6 +10,7 @@ from sailsim.sim.files import card_names, json_schema, load_card, load_machine, 
 from sailsim.sim.point import Point
 from sailsim.sim.provenance import code_version, commit, point_key, result_key, versions
 from sailsim.sim.quantity import UNITS, Choice, Frozen, Quantity
+from sailsim.sim.replay import TraceResult, simulate_trace
 from sailsim.sim.store import Store
 from sailsim.sim.sweep import run_sweep
 from sailsim.sim.system import Card, System
@@ -26,6 +27,7 @@ __all__ = [
     "StepResult",
     "Store",
     "System",
+    "TraceResult",
     "card_names",
     "code_version",
     "commit",
@@ -38,6 +40,7 @@ __all__ = [
     "run_sweep",
     "simulate_prefill",
     "simulate_step",
+    "simulate_trace",
     "system_names",
     "versions",
 ]

@@ -26,6 +26,9 @@ dram: PIM units wait for weights; load: a slice's port is the limit, weights bei
 convert, write_back: phases of a tile; cores: only the cores compute; sync: hand-over while nobody computes.
 """
 
+TILE_PHASES = ("load", "build", "lookup", "convert", "write_back")
+"""Of them, the phases of a tile that the C++ core reports."""
+
 COUNTS = (
     "lookups",
     "zero_patterns",
@@ -339,7 +342,7 @@ def _result(
     breakdown.update(dram=sum(line.stalled), cores=line.cores, sync=line.sync)
     counts, totals = dict.fromkeys(COUNTS, 0), dict.fromkeys(COUNTS, 0)
     for tile in tiles:
-        for phase in ("load", "build", "lookup", "convert", "write_back"):
+        for phase in TILE_PHASES:
             breakdown[phase] += getattr(tile.timing, phase) * cycle
         for name in COUNTS:
             value = int(getattr(tile.timing, name))

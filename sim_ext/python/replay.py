@@ -1,0 +1,116 @@
+"""A trace on a whole machine: its descriptors over all PIM units, cores and DRAM."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+
+from sailsim.lut_gemv import Tile as Operands
+from sailsim.lut_gemv import Trace, decode_tile
+from sailsim.sim.engine import COUNTS, PHASES, TILE_PHASES, Host, Shape, Tile, Units, memory
+from sailsim.sim.patterns import PROFILES
+from sailsim.sim.schedule import CoreTask, Tensor, run
+from sailsim.sim.system import System
+
+
+@dataclass(frozen=True)
+class TraceResult:
+    """A simulated trace.
+
+    `rounds` counts the groups of tiles that ran side by side. `breakdown` has seconds by `PHASES` and adds up
+    to `seconds`. `counts` are summed over all units (docs/contract.md, section 2).
+    """
+
+    tiles: int
+    rounds: int
+    seconds: float
+    breakdown: dict[str, float]
+    counts: dict[str, int]
+    dram_bytes: float
+    pim_cycles: int
+
+
+def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResult:
+    """Simulate a trace's descriptors in order on `system`, submitted by `threads` cores.
+
+    Consecutive descriptors with the same activations and widths are parts of one tensor: up to one a unit,
+    they run side by side, and the next round starts when all are done. Only time is simulated;
+    `sailsim.lut_gemv.replay` computes the results.
+
+    Raises:
+        SailsimError: a descriptor that a unit would refuse, or a tile that does not fit its arrays.
+    """
+    host = Host(system, threads)
+    units = {prt: Units(system, substrate=None, convert="memory", prt=prt, slices=1) for prt in (False, True)}
+    tasks: list[CoreTask] = []
+    tensors: list[Tensor] = []
+    slowest: list[Tile] = []
+    counts = dict.fromkeys(COUNTS, 0)
+    for descriptors in _rounds(trace, system.llc.slices.whole):
+        tiles = [_timed(units, decode_tile(trace, index)) for index in descriptors]
+        name = f"descriptor {descriptors[0]}"
+        total = sum(tile.bytes for tile in tiles)
+        last = max(tiles, key=lambda tile: tile.seconds)
+        tasks.append(host.submission(name, len(tiles)))
+        tensors.append(Tensor(name, len(tasks), total, last.seconds, partial(_throttled, tiles, total)))
+        tasks.append(host.completion(name, len(tiles), len(tensors)))
+        slowest.append(last)
+        for tile in tiles:
+            for count in COUNTS:
+                counts[count] += getattr(tile.timing, count)
+    line = run(memory(system), tasks, tensors)
+    breakdown = dict.fromkeys(PHASES, 0.0)
+    breakdown.update(dram=sum(line.stalled), cores=line.cores, sync=line.sync)
+    for tile in slowest:
+        for phase in TILE_PHASES:
+            breakdown[phase] += getattr(tile.timing, phase) / units[True].clock
+    return TraceResult(
+        tiles=len(trace),
+        rounds=len(tensors),
+        seconds=line.end,
+        breakdown=breakdown,
+        counts=counts,
+        dram_bytes=line.streamed,
+        pim_cycles=sum(tile.timing.total for tile in slowest),
+    )
+
+
+def _rounds(trace: Trace, units: int) -> Iterator[list[int]]:
+    """Indices of the descriptors that run side by side."""
+    together = ("activations", "k", "batch", "abits", "nbw", "flags", "group_size")
+    current: list[int] = []
+    for index in range(len(trace)):
+        same = current and all(
+            trace.descriptors[index][f] == trace.descriptors[current[0]][f] for f in together
+        )
+        if current and (not same or len(current) == units):
+            yield current
+            current = []
+        current.append(index)
+    if current:
+        yield current
+
+
+def _timed(units: dict[bool, Units], tile: Operands) -> Tile:
+    unit = units[tile.prt]
+    profile = PROFILES.scanned(tile.x, unit.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
+    shape = Shape(
+        tile.k,
+        tile.n,
+        tile.batch,
+        tile.code.wbits,
+        tile.code.value_bits,
+        tile.abits,
+        tile.nbw,
+        tile.group_size,
+    )
+    stored = tile.k * ceil(tile.n * tile.code.wbits / 8)
+    minimum = tile.scales is not None and tile.scales.minimum is not None
+    if tile.scales is not None:
+        stored += 2 * tile.blocks * tile.n * (2 if minimum else 1)
+    return unit.tile(shape, profile, stored, tile.scales is not None, minimum)
+
+
+def _throttled(tiles: Sequence[Tile], total: float, rate: float) -> float:
+    """Seconds of a round whose units share `rate` bytes/s in proportion to what each has to load."""
+    return max(tile.throttled(rate * tile.bytes / total) for tile in tiles)

@@ -1,0 +1,89 @@
+"""Traces on a whole machine."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sailsim import _core
+from sailsim.errors import SailsimError
+from sailsim.lut_gemv import Scales, Tile, Trace, WeightCode, read_trace, write_trace
+from sailsim.sim import load_system, simulate_trace
+
+SAIL = load_system("sail-n1")
+K, N, BATCH = 256, 128, 2
+
+
+def tiles(count: int, seed: int = 0, **changes: object) -> list[Tile]:
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-128, 128, (BATCH, K), dtype=np.int8)
+    code = WeightCode.twos(4)
+    options: dict[str, object] = {"abits": 8, "nbw": 4} | changes
+    return [
+        Tile(x, rng.integers(0, 16, (K, N), dtype=np.uint8), code, **options)  # type: ignore[arg-type]
+        for _ in range(count)
+    ]
+
+
+def trace(folder: Path, content: list[Tile]) -> Trace:
+    write_trace(folder / "t.trace", content)
+    return read_trace(folder / "t.trace")
+
+
+def timing(tile: Tile, scaled: bool = False) -> _core.TileTiming:
+    profile = _core.pattern_profile(tile.x, 8, True, tile.nbw, tile.group_size, 32 if tile.prt else 0, "lru")
+    config = SAIL.slice_config(slices=1, prt_entries=32 if tile.prt else 0)
+    return _core.time_tile(config, K, N, BATCH, 4, 4, 8, tile.nbw, tile.group_size, profile, scaled)
+
+
+def test_parts_of_a_tensor_run_side_by_side(tmp_path: Path) -> None:
+    parts = tiles(32)
+    one = timing(parts[0])
+    result = simulate_trace(SAIL, trace(tmp_path, parts))
+    assert (result.tiles, result.rounds) == (32, 1)
+    assert result.pim_cycles == one.total
+    assert result.counts["lookups"] == 32 * one.lookups
+    assert result.dram_bytes == pytest.approx(32 * K * N / 2)
+    assert sum(result.breakdown.values()) == pytest.approx(result.seconds)
+    assert result.seconds >= one.total / 1.8e9
+
+
+def test_more_parts_than_units_take_another_round(tmp_path: Path) -> None:
+    result = simulate_trace(SAIL, trace(tmp_path, tiles(33)))
+    assert result.rounds == 2
+    assert result.pim_cycles == 2 * timing(tiles(1)[0]).total
+
+
+def test_other_activations_are_another_tensor(tmp_path: Path) -> None:
+    result = simulate_trace(SAIL, trace(tmp_path, tiles(2) + tiles(2, seed=1)))
+    assert result.rounds == 2
+
+
+def test_flags_and_scales_reach_the_timing(tmp_path: Path) -> None:
+    blocks = K // 64
+    scales = Scales(np.ones((blocks, N), np.float16), np.ones(BATCH, np.float32))
+    scaled = tiles(1, group_size=64, scales=scales)
+    plain = tiles(1, prt=False)
+    first, second = timing(scaled[0], scaled=True), timing(plain[0])
+    result = simulate_trace(SAIL, trace(tmp_path, scaled + plain))
+    assert result.pim_cycles == first.total + second.total
+    assert result.counts["conversions"] == first.conversions > 0
+    assert result.counts["prt_hits"] == first.prt_hits
+    assert result.dram_bytes == pytest.approx(2 * K * N / 2 + 2 * blocks * N)
+
+
+def test_a_bad_descriptor_is_named(tmp_path: Path) -> None:
+    opened = trace(tmp_path, tiles(2))
+    descriptors = opened.descriptors.copy()
+    descriptors["nbw"][1] = 9
+    broken = Trace(
+        opened.path,
+        opened.header,
+        opened.base,
+        opened.image_bytes,
+        opened.image,
+        descriptors,
+        opened.expected,
+    )
+    with pytest.raises(SailsimError, match="descriptor 1: nbw"):
+        simulate_trace(SAIL, broken)
