@@ -123,12 +123,14 @@ class Activations:
         return int(self.codes["head"].shape[1])
 
     def note(self, model: ModelSpec | str) -> str | None:
-        """The sentence a result for ``model`` must carry, None if the rows are that model's own."""
+        """The sentence a result for ``model`` must carry, None if the rows are all that model's own."""
         name = model if isinstance(model, str) else model.name
-        own = str(self.meta["model"])
-        if name == self.meta.get("model_key") or name.startswith(own):
-            return None
-        return f"pattern statistics from {own} activations"
+        own, blocks = str(self.meta["model"]), int(self.meta["n_layers"])
+        if name != self.meta["model_key"] and not name.startswith(own):
+            return f"pattern statistics from {own} activations"
+        if len(self.layers) < blocks:
+            return f"activations of {len(self.layers)} of {blocks} blocks stand for their neighbours'"
+        return None
 
     def rows(
         self, role: Role, layer: int, n_layers: int, k: int, batch: int, seed: int = 0

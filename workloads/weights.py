@@ -20,6 +20,9 @@ from sailsim.workloads.model import Linear
 STORED = ("q4_0", "q4_1", "q8_0")
 """Tensor types whose codes are taken as they are stored."""
 
+COLUMNS = 512
+"""Columns quantized at a time."""
+
 GAUSSIAN_SIGMA = 0.02
 """Standard deviation of synthetic weights (GPT-2's initializer_range); scales absorb it: no count moves."""
 
@@ -115,8 +118,12 @@ def synthetic_source(linear: Linear, wbits: int, group_size: int, seed: int) -> 
 
 
 def _quantized(values: npt.NDArray[np.float32], wbits: int, group_size: int, origin: str) -> Weights:
-    codes, scales, code = quantize_weights(values, wbits, group_size)
-    return Weights(codes, code, group_size, scales, None, origin)
+    """Quantizes some columns at a time: they do not depend on each other, and need less memory."""
+    runs = [values[:, start : start + COLUMNS] for start in range(0, values.shape[1], COLUMNS)]
+    parts = [quantize_weights(run, wbits, group_size) for run in runs]
+    codes = np.concatenate([part[0] for part in parts], axis=1)
+    scales = np.concatenate([part[1] for part in parts], axis=1)
+    return Weights(codes, parts[0][2], group_size, scales, None, origin)
 
 
 def _stored(

@@ -44,7 +44,7 @@ def test_the_weights_of_a_file_are_named(smollm2_path, tmp_path: Path):
     arguments = ("--model", smollm2_path, "--tensors", "blk.0.attn_v", "--batch", 2, "--out", out, "--json")
     found = json.loads(run("trace", *arguments).output)
     assert found["weights"] == {"blk.0.attn_v": "stored q4_1 codes"}
-    assert found["notes"] == []
+    assert len(found["notes"]) == 1
     assert found["tiles"] == 1
     assert json.loads(run("replay", out, "--json").output)["ok"]
 

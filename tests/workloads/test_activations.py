@@ -121,7 +121,8 @@ def test_other_models_say_where_their_patterns_come_from(shipped):
     assert shipped.note(load_model("llama-2-7b")) == (
         "pattern statistics from SmolLM2-135M-Instruct activations"
     )
-    assert shipped.note("smollm2-135m") is None
+    assert shipped.note("smollm2-135m") == "activations of 10 of 30 blocks stand for their neighbours'"
+    assert replace(shipped, layers=tuple(range(30))).note("smollm2-135m") is None
 
 
 def repeats(rows, nbw):
