@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "gemv/problem.hh"
 
+#include "common/checksum.hh"
 #include "common/random.hh"
-#include "gemv/checksum.hh"
 #include "gemv/q2.hh"
 #include "gemv/q4_0.hh"
 #include "gemv/q4_1.hh"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // FNV-1a over the bytes of a result: equal results have equal checksums on every machine and thread count.
-#ifndef SAILSIM_KERNELS_GEMV_CHECKSUM_HH
-#define SAILSIM_KERNELS_GEMV_CHECKSUM_HH
+#ifndef SAILSIM_KERNELS_COMMON_CHECKSUM_HH
+#define SAILSIM_KERNELS_COMMON_CHECKSUM_HH
 
 #include <cstddef>
 #include <cstdint>

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lutmm/emulator.hh"
+
+#include "common/fail.hh"
+#include "common/team.hh"
+#include "lutmm.h"
+#include "lutmm/probe.hh"
+#include "pim/descriptor.hh"
+
+#include <atomic>
+#include <csignal>
+#include <cstring>
+#include <exception>
+#include <ucontext.h>
+
+namespace sailsim::kernels
+{
+
+namespace
+{
+
+// One slice of system sail-n1 (sim_ext/python/systems/sail-n1.toml has the sources);
+// tests/kernels/test_driver.py compares the cycles it leads to with those of that file.
+pim::SliceConfig emulated_unit()
+{
+    pim::SliceConfig config;
+    config.rows = 256;
+    config.cols = 256;
+    config.arrays = 16;
+    config.slices = 1;
+    config.port_bytes = 32;
+    config.accumulator_bits = 32;
+    config.prt_entries = 32;
+    config.policy = pim::PrtPolicy::lru;
+    config.double_buffer = true;
+    config.convert_in_memory = true;
+    config.substrate = pim::substrate("row_dfm");
+    return config;
+}
+
+void *pointer(std::uint64_t address)
+{
+    return reinterpret_cast<void *>(static_cast<std::uintptr_t>(address));
+}
+
+// The memory of this process, as far as it may be touched, for the descriptor whose record is at
+// `completion`.
+class OwnMemory : public pim::Memory
+{
+  public:
+    explicit OwnMemory(std::uint64_t completion) : completion_(completion) {}
+
+    bool readable(std::uint64_t address, std::uint64_t bytes) const override
+    {
+        return can_read(address, bytes);
+    }
+    bool writable(std::uint64_t address, std::uint64_t bytes) const override
+    {
+        return can_write(address, bytes);
+    }
+    void read(std::uint64_t address, void *to, std::uint64_t bytes) const override
+    {
+        std::memcpy(to, pointer(address), bytes);
+    }
+    void write(std::uint64_t address, const void *from, std::uint64_t bytes) override
+    {
+        if (address == completion_ && address % sizeof(std::uint32_t) == 0)
+            complete(static_cast<lutmm_completion *>(pointer(address)), from);
+        else
+            std::memcpy(pointer(address), from, bytes);
+    }
+
+  private:
+    // The status last: who reads it with acquire sees the results and the rest of the record.
+    static void complete(lutmm_completion *record, const void *from)
+    {
+        lutmm_completion answer;
+        std::memcpy(&answer, from, sizeof answer);
+        const std::uint32_t status = answer.status;
+        constexpr std::size_t behind_status = sizeof status;
+        std::memcpy(reinterpret_cast<unsigned char *>(record) + behind_status,
+                    reinterpret_cast<const unsigned char *>(&answer) + behind_status,
+                    sizeof answer - behind_status);
+        __atomic_store_n(&record->status, status, __ATOMIC_RELEASE);
+    }
+
+    std::uint64_t completion_;
+};
+
+const pim::SliceConfig *unit = nullptr;
+std::atomic<std::uint64_t> executed{0};
+
+// One descriptor at a time: the core allocates, and the threads of a Team must not allocate at the same time.
+std::atomic_flag busy = ATOMIC_FLAG_INIT;
+
+// A descriptor that cannot be read has no record to answer in: the unit drops it.
+void execute(std::uint64_t address)
+{
+    if (address % LUTMM_BUFFER_ALIGN != 0 || !can_read(address, sizeof(lutmm_descriptor)))
+        return;
+    lutmm_descriptor descriptor;
+    std::memcpy(&descriptor, pointer(address), sizeof descriptor);
+    OwnMemory memory(descriptor.completion);
+    Backoff backoff;
+    while (busy.test_and_set(std::memory_order_acquire))
+        backoff.pause();
+    try {
+        pim::execute_descriptor(descriptor, *unit, memory);
+    } catch (const std::exception &error) {
+        fail("the emulated unit cannot execute a descriptor: %s", error.what());
+    }
+    busy.clear(std::memory_order_release);
+}
+
+void on_illegal(int, siginfo_t *, void *context)
+{
+    auto *machine = &static_cast<ucontext_t *>(context)->uc_mcontext;
+    std::uint32_t word;
+    std::memcpy(&word, pointer(machine->pc), sizeof word);
+    if ((word & LUTMM_INSN_MASK) != LUTMM_INSN_BASE) {
+        std::signal(SIGILL, SIG_DFL); // not ours: returning repeats it and ends the program
+        return;
+    }
+    const unsigned source = (word >> 5) & 31;
+    constexpr unsigned zero_register = 31;
+    execute(source == zero_register ? 0 : machine->regs[source]);
+    executed.fetch_add(1, std::memory_order_relaxed);
+    machine->pc += sizeof word;
+}
+
+} // namespace
+
+void install_emulator()
+{
+    static const pim::SliceConfig config = emulated_unit();
+    unit = &config;
+    install_probes();
+    struct sigaction action{};
+    action.sa_sigaction = on_illegal;
+    action.sa_flags = SA_SIGINFO;
+    if (sigaction(SIGILL, &action, nullptr) != 0)
+        fail("cannot install the handler of signal %d", SIGILL);
+}
+
+std::uint64_t emulated_descriptors()
+{
+    return executed.load(std::memory_order_relaxed);
+}
+
+} // namespace sailsim::kernels

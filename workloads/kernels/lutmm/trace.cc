@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lutmm/trace.hh"
+
+#include "common/checksum.hh"
+#include "common/fail.hh"
+#include "lutmm/layout.hh"
+
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+
+namespace sailsim::kernels
+{
+
+namespace
+{
+
+constexpr char kMagic[8] = {'S', 'A', 'I', 'L', 'T', 'R', 'C', 'E'};
+constexpr std::uint32_t kVersion = 1;
+constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;
+
+struct FileHeader {
+    char magic[8];
+    std::uint32_t version, abi_version;
+    std::uint64_t base, image_bytes, image_offset, stored_bytes;
+    std::uint64_t descriptor_offset, descriptor_count, expected_offset, json_offset, json_bytes;
+};
+static_assert(sizeof(FileHeader) == 88); // reserved bytes follow
+
+// A file whose parts are asked for by offset and size.
+class File
+{
+  public:
+    explicit File(const std::string &path) : path_(path), file_(std::fopen(path.c_str(), "rb"))
+    {
+        if (file_ == nullptr)
+            fail("trace %s cannot be opened", path_.c_str());
+        if (std::fseek(file_, 0, SEEK_END) != 0)
+            fail("trace %s is not a file", path_.c_str());
+        const long end = std::ftell(file_);
+        size_ = end < 0 ? 0 : static_cast<std::uint64_t>(end);
+    }
+    ~File() { std::fclose(file_); }
+    File(const File &) = delete;
+    File &operator=(const File &) = delete;
+
+    // Before memory is taken for a part: the file must have it.
+    void require(const char *part, std::uint64_t offset, std::uint64_t bytes) const
+    {
+        if (offset > size_ || bytes > size_ - offset)
+            fail("trace %s is cut short: %s needs %" PRIu64 " bytes from byte %" PRIu64
+                 ", the file has %" PRIu64,
+                 path_.c_str(), part, bytes, offset, size_);
+    }
+    void read(const char *part, std::uint64_t offset, void *to, std::uint64_t bytes)
+    {
+        require(part, offset, bytes);
+        if (bytes == 0)
+            return;
+        if (std::fseek(file_, static_cast<long>(offset), SEEK_SET) != 0 ||
+            std::fread(to, bytes, 1, file_) != 1)
+            fail("trace %s: %s cannot be read", path_.c_str(), part);
+    }
+
+  private:
+    std::string path_;
+    std::FILE *file_;
+    std::uint64_t size_ = 0;
+};
+
+void check(const std::string &path, const FileHeader &header)
+{
+    if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0)
+        fail("%s is no trace: it does not begin with %.8s", path.c_str(), kMagic);
+    if (header.version != kVersion)
+        fail("trace %s has version %" PRIu32 "; allowed is %" PRIu32, path.c_str(), header.version, kVersion);
+    if (header.abi_version != LUTMM_ABI_VERSION)
+        fail("trace %s has abi_version %" PRIu32 "; allowed is %d", path.c_str(), header.abi_version,
+             LUTMM_ABI_VERSION);
+    if (header.base == 0 || header.base % LUTMM_BUFFER_ALIGN != 0)
+        fail("trace %s has base %#" PRIx64 "; allowed are multiples of %d above 0", path.c_str(), header.base,
+             LUTMM_BUFFER_ALIGN);
+    if (header.image_bytes == 0 || header.image_bytes > kMostBytes ||
+        header.image_bytes % LUTMM_BUFFER_ALIGN != 0)
+        fail("trace %s has image_bytes %" PRIu64 "; allowed are multiples of %d from %d to 2^40",
+             path.c_str(), header.image_bytes, LUTMM_BUFFER_ALIGN, LUTMM_BUFFER_ALIGN);
+    if (header.stored_bytes > header.image_bytes)
+        fail("trace %s stores %" PRIu64 " bytes of an image; allowed are its image_bytes, %" PRIu64,
+             path.c_str(), header.stored_bytes, header.image_bytes);
+    if (header.descriptor_count == 0 || header.descriptor_count > kMostBytes / sizeof(lutmm_descriptor))
+        fail("trace %s has descriptor_count %" PRIu64 "; allowed are 1..2^34", path.c_str(),
+             header.descriptor_count);
+}
+
+} // namespace
+
+Trace::Trace(const std::string &path) : path_(path)
+{
+    File file(path);
+    FileHeader header;
+    file.read("the header", 0, &header, sizeof header);
+    check(path, header);
+    const std::uint64_t descriptor_bytes = header.descriptor_count * sizeof(lutmm_descriptor);
+    const std::uint64_t expected_bytes = header.descriptor_count * sizeof(std::uint64_t);
+    file.require("the image", header.image_offset, header.stored_bytes);
+    file.require("the descriptor array", header.descriptor_offset, descriptor_bytes);
+    file.require("the array of expected outputs", header.expected_offset, expected_bytes);
+
+    base_ = header.base;
+    stored_bytes_ = header.stored_bytes;
+    count_ = header.descriptor_count;
+    image_ = std::make_unique<Guarded>(header.image_bytes);
+    file.read("the image", header.image_offset, image_->bytes(), header.stored_bytes);
+    descriptors_ = std::make_unique<Buffer>(descriptor_bytes);
+    file.read("the descriptor array", header.descriptor_offset, descriptors_->bytes(), descriptor_bytes);
+    expected_.resize(count_);
+    file.read("the array of expected outputs", header.expected_offset, expected_.data(), expected_bytes);
+
+    for (std::size_t i = 0; i < count_; ++i) {
+        lutmm_descriptor &d = descriptors()[i];
+        for (std::uint64_t *address : {&d.weights, &d.activations, &d.output, &d.completion})
+            *address = relocated(*address);
+        if (d.scales != 0)
+            d.scales = relocated(d.scales);
+        if (code_kind(d) == LUTMM_F_CODE_BOOK && d.codebook != 0)
+            d.codebook = relocated(d.codebook);
+        const std::uint64_t expected = expected_[i];
+        if (expected == 0)
+            continue;
+        const std::uint64_t bytes = output_bytes(d);
+        if (expected < base_ || expected - base_ > stored_bytes_ ||
+            stored_bytes_ - (expected - base_) < bytes)
+            fail("trace %s: the expected output of descriptor %zu is not in the stored image", path.c_str(),
+                 i);
+        expected_[i] = relocated(expected);
+    }
+}
+
+// An address of the trace in this process. One outside the image moves to the unmapped page behind it and
+// keeps its alignment: it faults here as it would have faulted there, instead of hitting memory of this
+// program.
+std::uint64_t Trace::relocated(std::uint64_t address) const
+{
+    if (address >= base_ && address - base_ < image_->size())
+        return reinterpret_cast<std::uintptr_t>(image_->bytes()) + (address - base_);
+    return reinterpret_cast<std::uintptr_t>(image_->end()) + address % LUTMM_BUFFER_ALIGN;
+}
+
+const std::uint32_t *Trace::expected(std::size_t i) const
+{
+    return reinterpret_cast<const std::uint32_t *>(static_cast<std::uintptr_t>(expected_[i]));
+}
+
+bool Trace::takes_results(std::uint64_t address, std::size_t bytes) const
+{
+    const auto first = reinterpret_cast<std::uintptr_t>(image_->bytes()) + stored_bytes_;
+    const auto end = reinterpret_cast<std::uintptr_t>(image_->end());
+    return address >= first && address <= end && bytes <= end - address;
+}
+
+std::uint64_t Trace::stored_checksum() const
+{
+    return checksum(image_->bytes(), stored_bytes_);
+}
+
+} // namespace sailsim::kernels
