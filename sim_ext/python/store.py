@@ -131,7 +131,7 @@ class Store:
         tables = [self._read(path) for path in self._files()]
         if not tables:
             raise SailsimError(f"folder {self.path} holds no results; allowed is the folder of a sweep.")
-        rows = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+        rows: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
         code = self.manifest.get("code_version")
         if code is not None:
             rows = rows[rows["code_version"] == code]

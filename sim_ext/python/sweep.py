@@ -69,7 +69,7 @@ def run_sweep(
     """
     if jobs < 1:
         raise SailsimError(f"jobs is {jobs!r}; allowed is a whole number from 1 on.")
-    name = f"{evaluate.__module__}.{evaluate.__qualname__}"  # type: ignore[attr-defined]
+    name = f"{evaluate.__module__}.{evaluate.__qualname__}"
     store = Store(out_dir)
     with store.locked():
         wanted = {job.key: job for job in (_Job(result_key(p, name), point_key(p), p) for p in points)}

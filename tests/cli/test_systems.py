@@ -1,0 +1,53 @@
+"""`sailsim systems`: what it lists is what ships, what it shows is what the file says."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sailsim.cli import main
+from sailsim.sim import card_names, load_system, system_names
+
+
+def sailsim(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["systems", *arguments])
+
+
+def test_list_names_every_machine() -> None:
+    rows = json.loads(sailsim("list", "--json").output)
+    assert [row["name"] for row in rows] == [*system_names(), *card_names()]
+    assert [row["name"] for row in rows if row["pim"]] == ["sail-n1"]
+    text = sailsim("list").output
+    assert all(row["title"] in text for row in rows)
+
+
+@pytest.mark.parametrize("name", [*system_names(), *card_names()])
+def test_show_prints_every_value_and_its_source(name: str) -> None:
+    result = sailsim("show", name, "--sources")
+    assert result.exit_code == 0
+    shown = json.loads(sailsim("show", name, "--json").output)
+    for section, fields in shown.items():
+        if isinstance(fields, dict) and section != "sources":
+            names = [f"{section}.{field}" for field in fields] if "value" not in fields else [section]
+            assert all(path in result.output for path in names)
+
+
+def test_json_is_the_system() -> None:
+    shown = json.loads(sailsim("show", "sail-n1", "--json").output)
+    assert shown["pim"]["arrays"]["value"] == load_system("sail-n1").pim.arrays.value  # type: ignore[union-attr]
+    assert shown["sources"]["sail"].startswith("SAIL")
+
+
+def test_schema_is_json() -> None:
+    assert "GB/s" in json.dumps(json.loads(sailsim("schema").output))
+
+
+def test_bad_files_exit_with_2_and_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "sail-n1"\npim.rows = 3\n')
+    for name in ("no-such-machine", str(path), str(tmp_path / "none.toml")):
+        result = sailsim("show", name)
+        assert result.exit_code == 2
+        assert result.output.count("\n") == 1, result.output
+        assert name in result.output
