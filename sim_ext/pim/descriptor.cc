@@ -191,6 +191,19 @@ ScaleArrays scales_of(const lutmm_descriptor &d, std::int64_t blocks, const std:
 }
 
 template <class T>
+std::optional<PatternProfile> profile_of(const lutmm_descriptor &d, const SliceConfig &slice,
+                                         const std::uint8_t *bytes, int threads)
+{
+    std::vector<T> x(static_cast<std::size_t>(d.batch) * d.k);
+    std::memcpy(x.data(), bytes, x.size() * sizeof(T));
+    const Activations<T> activations{x.data(), d.batch, d.k, d.abits, !has(d, LUTMM_F_ACT_UNSIGNED)};
+    if (find_outside(activations) >= 0)
+        return std::nullopt;
+    const Patterns patterns(activations, Grouping(d.k, d.nbw, d.group_size));
+    return profile(patterns, slice.prt_entries, slice.policy, threads);
+}
+
+template <class T>
 void work_out(const lutmm_descriptor &d, const Operands &operands, const std::vector<std::int16_t> &values,
               int threads, Execution &result)
 {
@@ -324,19 +337,39 @@ Verdict validate_descriptor(const lutmm_descriptor &d, const SliceConfig &config
     return check_values(d, config, values_of(d, nullptr));
 }
 
+Preparation prepare_tile(const lutmm_descriptor &d, const SliceConfig &config, const std::uint8_t *codebook)
+{
+    const std::vector<std::int16_t> values = values_of(d, codebook);
+    return {check_values(d, config, values),
+            slice_of(d, config),
+            shape_of(d, values),
+            {has(d, LUTMM_F_CONVERT), has(d, LUTMM_F_MINIMUM)}};
+}
+
+std::optional<PatternProfile> profile_activations(const lutmm_descriptor &d, const SliceConfig &prepared,
+                                                  const std::uint8_t *activations, int threads)
+{
+    const bool is_unsigned = has(d, LUTMM_F_ACT_UNSIGNED);
+    if (d.abits <= 8)
+        return is_unsigned ? profile_of<std::uint8_t>(d, prepared, activations, threads)
+                           : profile_of<std::int8_t>(d, prepared, activations, threads);
+    return is_unsigned ? profile_of<std::uint16_t>(d, prepared, activations, threads)
+                       : profile_of<std::int16_t>(d, prepared, activations, threads);
+}
+
 Execution execute_operands(const lutmm_descriptor &d, const SliceConfig &config, const Operands &operands,
                            int threads)
 {
     Execution result;
-    const std::vector<std::int16_t> values = values_of(d, operands.codebook);
-    const Verdict verdict = check_values(d, config, values);
-    if (!verdict.ok()) {
-        result.completion = refusal(verdict);
+    const Preparation tile = prepare_tile(d, config, operands.codebook);
+    if (!tile.verdict.ok()) {
+        result.completion = refusal(tile.verdict);
         return result;
     }
-    result.config = slice_of(d, config);
-    result.shape = shape_of(d, values);
-    result.scaling = {has(d, LUTMM_F_CONVERT), has(d, LUTMM_F_MINIMUM)};
+    result.config = tile.config;
+    result.shape = tile.shape;
+    result.scaling = tile.scaling;
+    const std::vector<std::int16_t> values = values_of(d, operands.codebook);
     const bool is_unsigned = has(d, LUTMM_F_ACT_UNSIGNED);
     if (d.abits <= 8 && is_unsigned)
         work_out<std::uint8_t>(d, operands, values, threads, result);

@@ -8,6 +8,7 @@
 #define SAILSIM_PIM_DESCRIPTOR_HH
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "abi/lutmm.h"
@@ -66,6 +67,22 @@ struct Operands {
     const std::uint8_t *scales = nullptr;
     const std::uint8_t *codebook = nullptr;
 };
+
+/* What a TileSequencer needs besides the profile; known as soon as the codebook is. */
+struct Preparation {
+    Verdict verdict; /* OVERFLOW or CAPACITY; then the rest says nothing */
+    SliceConfig config;
+    TileShape shape;
+    Scaling scaling;
+};
+
+/* For a descriptor that passed validate_descriptor; codebook as in Operands. */
+Preparation prepare_tile(const lutmm_descriptor &d, const SliceConfig &config, const std::uint8_t *codebook);
+
+/* The patterns of the activations, counted with the PRT of a prepared config; none when an activation lies
+ * outside abits (execute_operands then says VALUE, unless it finds something before). */
+std::optional<PatternProfile> profile_activations(const lutmm_descriptor &d, const SliceConfig &prepared,
+                                                  const std::uint8_t *activations, int threads = 1);
 
 /* A tile that was worked out. On an error `output` is empty and only the completion says anything. */
 struct Execution {
