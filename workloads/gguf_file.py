@@ -69,6 +69,8 @@ class _Cursor:
         self.path, self.data, self.at = path, data, 0
 
     def fail(self, field: str, value: object, allowed: str) -> SailsimError:
+        # Names come from the file: they may be long or hold line breaks.
+        field = "".join(c if c.isprintable() else "?" for c in field[:80])
         return SailsimError(f"GGUF file {self.path}: {field} is {value!r}; allowed is {allowed}.")
 
     @property
