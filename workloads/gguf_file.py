@@ -71,7 +71,7 @@ class _Cursor:
     def fail(self, field: str, value: object, allowed: str) -> SailsimError:
         # Names come from the file: they may be long or hold line breaks.
         field = "".join(c if c.isprintable() else "?" for c in field[:80])
-        return SailsimError(f"GGUF file {self.path}: {field} is {value!r}; allowed is {allowed}.")
+        return SailsimError(f"GGUF file {self.path}: {field} is {repr(value)[:80]}; allowed is {allowed}.")
 
     @property
     def left(self) -> int:
