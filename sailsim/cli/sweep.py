@@ -1,0 +1,68 @@
+"""`sailsim sweep`: many points, in parallel, into a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sailsim.analysis import evaluate
+from sailsim.cli._point import NUMBERS, point_options
+from sailsim.errors import SailsimError
+from sailsim.sim import expand, load_preset, parse_numbers, preset_names, run_sweep
+
+
+@click.command()
+@point_options(type=str)
+@click.option(
+    "--prt", type=click.Choice(["on", "off", "both"]), help="With the pattern reuse table, without, or each."
+)
+@click.option("--preset", help=f"A sweep that ships instead of a grid: {', '.join(preset_names())}.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the results."
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest's summary as JSON.")
+def sweep(
+    preset: str | None, prt: str | None, out: Path, jobs: int, as_json: bool, **fields: str | None
+) -> None:
+    """Simulate every combination of the given values; numbers are lists and ranges, as in 1,8,32 or 2:8.
+
+    Results are stored as they are found: the same command again goes on where a stopped one ended.
+    """
+    given = {name: text for name, text in fields.items() if text is not None}
+    if preset is not None and (given or prt is not None):
+        raise SailsimError(
+            f"--preset is {preset} beside --{next(iter(given), 'prt').replace('_', '-')}; "
+            "allowed is one of the two."
+        )
+    points = load_preset(preset) if preset is not None else expand([_grid(given, prt)])
+    store = run_sweep(points, evaluate, out, jobs=jobs, config={"preset": preset, "prt": prt, **given})
+    manifest = store.manifest
+    summary = {
+        "out": str(out),
+        "points": len(points),
+        "held_before": manifest["held_before"],
+        "state": manifest["state"],
+        "wall_s": manifest["wall_s"],
+    }
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+    else:
+        click.echo(
+            f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
+            f"{manifest['wall_s']:.1f} s. Next: sailsim figures {out}"
+        )
+
+
+def _grid(given: dict[str, str], prt: str | None) -> dict[str, Any]:
+    grid: dict[str, Any] = {}
+    for name, text in given.items():
+        grid[name] = (
+            parse_numbers(name, text) if name in NUMBERS else [part.strip() for part in text.split(",")]
+        )
+    if prt is not None:
+        grid["prt"] = {"on": [True], "off": [False], "both": [True, False]}[prt]
+    return grid
