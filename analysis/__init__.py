@@ -5,6 +5,8 @@ Reading order: `prediction` (what a baseline answers), `cpu` and `gpu` (their fo
 `claims` and `report` (a whole sweep). docs/baselines.md and docs/cost.md explain.
 """
 
+from sailsim.analysis.area import Area, area
+from sailsim.analysis.claims import claims
 from sailsim.analysis.cost import (
     OVERHEAD,
     Price,
@@ -16,25 +18,38 @@ from sailsim.analysis.cost import (
     vcpus_paid,
 )
 from sailsim.analysis.cpu import CACHES, SOFTWARE, cpu_tokens_per_s, prompt_tokens_per_s
+from sailsim.analysis.evaluate import compare, evaluate, reprice
+from sailsim.analysis.figures import FIGURES, figure_points, figures
 from sailsim.analysis.fits import fits
 from sailsim.analysis.gpu import MEASURED_CARDS, gpu_tokens_per_s
 from sailsim.analysis.machines import baseline
 from sailsim.analysis.prediction import Prediction
+from sailsim.analysis.report import report
 
 __all__ = [
     "CACHES",
+    "FIGURES",
     "MEASURED_CARDS",
     "OVERHEAD",
     "SOFTWARE",
+    "Area",
     "Prediction",
     "Price",
     "PriceList",
+    "area",
     "baseline",
+    "claims",
+    "compare",
     "cpu_tokens_per_s",
+    "evaluate",
+    "figure_points",
+    "figures",
     "fits",
     "gpu_tokens_per_s",
     "prices",
     "prompt_tokens_per_s",
+    "report",
+    "reprice",
     "tokens_per_dollar",
     "usd_per_hour",
     "usd_per_million_tokens",

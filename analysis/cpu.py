@@ -122,6 +122,7 @@ class KernelRate:
     high: float
     kind: str
     note: str
+    source: str
 
 
 @lru_cache(maxsize=1)
@@ -130,7 +131,12 @@ def kernel_rates() -> Mapping[str, KernelRate]:
     rows = read_csv(data_file("kernel_rates.csv").read_text("utf-8"))
     return {
         row["format"]: KernelRate(
-            float(row["relative_rate"]), float(row["low"]), float(row["high"]), row["kind"], row["note"]
+            float(row["relative_rate"]),
+            float(row["low"]),
+            float(row["high"]),
+            row["kind"],
+            row["note"],
+            row["source"],
         )
         for row in rows
     }

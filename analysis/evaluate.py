@@ -126,12 +126,10 @@ def evaluate(point: Point) -> dict[str, Any]:
 def _patterns(activations: str, model: ModelSpec) -> str:
     """What the pattern counts come from, in one sentence."""
     captured = Activations.load(activations or None)
-    borrowed = captured.note(model)
-    return (
-        f"Note: {borrowed}."
-        if borrowed
-        else f"Note: pattern statistics from {model.title}'s own activations."
-    )
+    said = f"Pattern statistics from {captured.meta['model']} activations"
+    note = captured.note(model)
+    # For another model's activations the note is this sentence; for the model's own it adds to it.
+    return f"{said}." if note is None or note.lower() == said.lower() else f"{said}; {note}."
 
 
 def _flat(name: str, prediction: Prediction | None) -> dict[str, float | None]:
@@ -156,7 +154,8 @@ def _notes(sail: list[str], cpus: Baselines, gpus: Baselines) -> list[str]:
 def price_columns(record: Mapping[str, Any], price_list: PriceList) -> dict[str, Any]:
     """Tokens per dollar of a record's machines, and their ratios, at the prices of a list.
 
-    Columns without suffix pay for the used vCPUs of the CPU server ("share"); `_whole` for all of it.
+    Columns without suffix pay for the used vCPUs of the CPU server ("share"), `_whole` for all of it;
+    `cpu_all` is all cores at the price of the whole server.
     """
     server = price_list.of(record["system"])
     columns: dict[str, Any] = {
@@ -165,6 +164,7 @@ def price_columns(record: Mapping[str, Any], price_list: PriceList) -> dict[str,
         "price_instance": server.instance,
         "sail_price_overhead": OVERHEAD.value,
     }
+    columns |= _dollars("cpu_all", "", record["cpu_all_tokens_per_s"], server.usd_per_hour)
     for sizing in SIZINGS:
         end = "" if sizing == "share" else "_whole"
         threads, memory = int(record["threads"]), float(record["sail_memory_bytes"])
@@ -177,6 +177,8 @@ def price_columns(record: Mapping[str, Any], price_list: PriceList) -> dict[str,
         for name in ("cpu", "cpu_ampere"):
             columns |= _dollars(name, end, record[f"{name}_tokens_per_s"], hour)
             columns[f"usd_ratio_{name}{end}"] = _ratio(columns, end, name)
+        if sizing == "share":  # all cores are the whole server
+            columns["usd_ratio_cpu_all"] = _ratio(columns, "", "cpu_all")
         for card in card_names():
             card_hour = price_list.of(card).usd_per_hour if price_list.has(card) else None
             for name in (f"gpu_{card}", f"gpu_{card}_f16"):
@@ -209,7 +211,8 @@ def _ratio(columns: Mapping[str, Any], end: str, name: str) -> float | None:
 
 def reprice(frame: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
     """The rows of a store with every dollar column at other prices."""
-    dollars = pd.DataFrame([price_columns(row, price_list) for row in frame.to_dict("records")], frame.index)
+    rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    dollars = pd.DataFrame([price_columns(row, price_list) for row in rows], frame.index)
     kept = frame.drop(columns=[name for name in dollars if name in frame])
     return pd.concat([kept, dollars], axis=1)
 

@@ -72,7 +72,7 @@ FREE = (
 PAPER_SPEEDUP, PAPER_PRT = 10.7, 0.138
 """What the paper's abstract claims (docs: `data/claims.csv`)."""
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.titlesize": 10.5,
@@ -87,7 +87,7 @@ _STYLE = {
     "lines.markersize": 6,
     "legend.frameon": False,
     "svg.hashsalt": "sailsim",
-    "svg.fonttype": "none",
+    "svg.fonttype": "path",
     "savefig.dpi": 150,
 }
 
@@ -163,13 +163,14 @@ def _patterns(rows: pd.DataFrame) -> str:
 
 
 _CPU_NOTE = (
-    f"CPU: the same server's cores without SAIL, predicted for {SOFTWARE['llama.cpp']}; shaded: the band that "
-    "holds nine of ten measurements (docs/baselines.md)."
+    f"CPU: the same server's cores without SAIL, predicted for {SOFTWARE['llama.cpp']}; shaded: the band "
+    "that holds nine of ten measurements (docs/baselines.md)."
 )
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """The look of every figure, while drawing and while saving."""
     with mpl.rc_context(_STYLE):
         yield
 
@@ -223,14 +224,9 @@ def _paper(axes: Axes, y: float, text: str) -> None:
 
 
 def _models(rows: pd.DataFrame, most: int = 3) -> list[str]:
-    """The models of some rows, the one with most rows first, at most ``most``."""
-    return list(
-        rows["model"].value_counts().sort_index().sort_values(ascending=False, kind="stable").index[:most]
-    )
-
-
-# --- The figures
-# -----------------------------------------------------------------------------------------------
+    """The models of some rows, the default one first, then by most rows; at most ``most``."""
+    counts = {str(name): int(count) for name, count in rows["model"].value_counts().items()}
+    return sorted(counts, key=lambda name: (name != Point().model, -counts[name], name))[:most]
 
 
 def speedup(results: Results) -> Figure:
@@ -258,15 +254,16 @@ def speedup(results: Results) -> Figure:
         for axes, (cpu, title) in zip(line_of_axes, softwares, strict=True):
             for i, (batch, line) in enumerate(own.groupby("batch")):
                 line = line.sort_values("wbits")
-                x, sail = line["wbits"], line["sail_tokens_per_s"]
-                _line(axes, i, x, line[f"speedup_{cpu}"], f"batch {batch}")
-                low, high = sail / line[f"{cpu}_high"], sail / line[f"{cpu}_low"]
-                axes.fill_between(x, low, high, color=SERIES[i % 7], alpha=0.12, lw=0)
+                _line(axes, i, line["wbits"], line[f"speedup_{cpu}"], f"batch {batch}")
+                least = line["sail_tokens_per_s"] / line[f"{cpu}_high"]
+                axes.fill_between(
+                    line["wbits"], least, line[f"speedup_{cpu}"], color=SERIES[i % 7], alpha=0.13, lw=0
+                )
             axes.axhline(PAPER_SPEEDUP, color="#444444", lw=1, ls=(0, (2, 2)))
             axes.axhline(1, color="#444444", lw=0.8)
             axes.set_title(f"{own['model_title'].iloc[0]}, cores run {title}", loc="left")
             axes.set_xticks(sorted(rows["wbits"].unique()))
-            axes.set_ylim(0, 1.5 * highest)
+            axes.set_ylim(0, 1.1 * highest)
         line_of_axes[0].set_ylabel("speedup in tokens/s")
     for axes in grid[-1]:
         axes.set_xlabel("bits of a weight")
@@ -276,9 +273,9 @@ def speedup(results: Results) -> Figure:
         figure,
         results.setting((*vary,), rows),
         _patterns(rows),
-        _CPU_NOTE
-        + " Only four bits are measured on the cores; the kernels' speed at other widths is assumed, part of "
-        "the band. With a batch the band holds the shared cache too; what lies above the axis is cut.",
+        "CPU: the same server's cores without SAIL, predicted (docs/baselines.md). Shaded: down to what is "
+        "left where the cores reach the upper end of their band. Only four bits are measured on the cores; "
+        "the kernels' speed at other widths is assumed, and its range is in the band.",
     )
     return figure
 
@@ -471,7 +468,9 @@ def prt(results: Results) -> Figure:
             value = value if (pairs[column] == value).any() else pairs[column].mode().iloc[0]
             keep &= (pairs[column] == value).to_numpy()
     rows = pairs[keep]
-    substrates = [name for name, own in rows.groupby("substrate") if bool((own["saved"].abs() > 1e-9).any())]
+    substrates = [
+        str(name) for name, own in rows.groupby("substrate") if bool((own["saved"].abs() > 1e-9).any())
+    ]
     useless = sorted(set(rows["substrate"]) - set(substrates))
     substrates = substrates[:2] or useless[:1]
     figure, panels = _canvas(
@@ -501,8 +500,8 @@ def prt(results: Results) -> Figure:
     _caption(
         figure,
         results.setting(vary, rows),
-        "Cycles: of the PIM units over one step, with the PRT against without. Array reads avoided: hits of the "
-        "PRT over all patterns that are not zero. " + _patterns(rows),
+        "Cycles: of the PIM units over one step, with the PRT against without. Array reads avoided: hits of "
+        "the PRT over all patterns that are not zero. " + _patterns(rows),
         f"Substrates on which the PRT saves nothing: {', '.join(useless)}." if useless else "",
     )
     return figure
@@ -563,7 +562,7 @@ def _sentence(text: str) -> Figure:
 
 def draw(name: str, results: Results) -> Figure:
     """One figure by name, or the sentence that says which points it lacks."""
-    with _style():
+    with style():
         try:
             return FIGURES[name](results)
         except MissingPointsError as missing:
@@ -609,7 +608,7 @@ def figures(
         drawn = draw(name, results)
         for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
             path = folder / f"{name}.{kind}"
-            with _style():
+            with style():
                 drawn.savefig(path, format=kind, metadata=metadata)
             written.append(path)
     return written

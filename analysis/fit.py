@@ -158,8 +158,7 @@ def held_out(problem: Problem, label: str, among: NDArray[np.bool_] | None = Non
     return ratio
 
 
-# --- CPU
-# -------------------------------------------------------------------------------------------------------
+# --- CPU ---
 
 
 def _table(name: str) -> list[dict[str, str]]:
@@ -344,8 +343,7 @@ def cpu_problem(overlap: float | None = None) -> Problem:
     return Problem(parameters, _join(llama_bench_rows(), altra_rows()), predict)
 
 
-# --- GPU
-# -------------------------------------------------------------------------------------------------------
+# --- GPU ---
 
 
 def gpu_rows() -> Rows:
@@ -459,8 +457,7 @@ def _gpu_fit_rows(rows: Rows) -> NDArray[np.bool_]:
     return np.asarray(~(older | short_prompt))
 
 
-# --- The file
-# --------------------------------------------------------------------------------------------------
+# --- The file ---
 
 
 def _digits(value: float) -> float:

@@ -1,0 +1,63 @@
+"""`sailsim figures` and `sailsim report`: a sweep's results as pictures and as one page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from sailsim.sim import Store
+
+_prices = click.option(
+    "--prices", type=click.Path(dir_okay=False, path_type=Path), help="A price file to use instead."
+)
+_folder = click.argument("folder", type=click.Path(path_type=Path))
+
+
+@click.command()
+@_folder
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Write here [default: FOLDER/figures]."
+)
+@_prices
+@click.option("--json", "as_json", is_flag=True, help="Print the paths as JSON.")
+def figures(folder: Path, out: Path | None, prices: Path | None, as_json: bool) -> None:
+    """Draw the figures of the sweep in FOLDER as SVG and PNG, from its results alone.
+
+    A figure whose points are missing becomes a picture of the sentence that names them.
+    """
+    from sailsim.analysis import figures as draw  # matplotlib: only when needed
+
+    paths = draw(Store(folder), out, prices)
+    if as_json:
+        click.echo(json.dumps([str(path) for path in paths], indent=2))
+        return
+    for path in paths:
+        click.echo(str(path))
+
+
+@click.command()
+@_folder
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write here [default: FOLDER/report.html]."
+)
+@_prices
+@click.option("--json", "as_json", is_flag=True, help="Print the path and the table of claims as JSON.")
+def report(folder: Path, out: Path | None, prices: Path | None, as_json: bool) -> None:
+    """Write the report of the sweep in FOLDER: one HTML file with figures, claims and sources."""
+    from sailsim.analysis import claims  # matplotlib: only when needed
+    from sailsim.analysis import report as write
+
+    path = write(Store(folder), out, prices)
+    found = claims(Store(folder), prices)
+    if as_json:
+        rows = json.loads(found.to_json(orient="records"))
+        click.echo(json.dumps({"report": str(path), "claims": rows}, indent=2))
+        return
+    for row in found.to_dict("records"):
+        here = row["here"]
+        shown = f"{here:.3g}{row['unit']}" if isinstance(here, float) and here == here else str(here or "-")
+        paper = f"{row['paper']}{row['unit']}"
+        click.echo(f"{row['claim']:<48} {paper:>8} {shown:>10}  {row['verdict']:<10} {row['reading']}")
+    click.echo(str(path))

@@ -1,0 +1,87 @@
+"""A point beside its baselines: the record, the nested answer and other prices."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from sailsim.analysis import compare, cpu_tokens_per_s, evaluate, prices, reprice
+from sailsim.errors import SailsimError
+from sailsim.sim import COUNTS, PHASES, Point, card_names, load_system, simulate_step
+from sailsim.workloads import load_model, uniform_format
+
+POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
+
+
+def test_record_is_flat_and_joins_what_its_parts_say():
+    record = evaluate(POINT)
+    assert all(not isinstance(value, dict) for value in record.values())
+    result = simulate_step(load_system("sail-n1"), load_model("smollm2-135m"), POINT)
+    assert record["sail_step_s"] == result.step_s
+    assert record["sail_tokens_per_s"] == pytest.approx(2 / result.step_s)
+    assert sum(record[f"time_{phase}_s"] for phase in PHASES) == pytest.approx(result.step_s)
+    assert all(record[f"count_{name}"] == result.counts[name] for name in COUNTS)
+    cpu = cpu_tokens_per_s(
+        load_system("sail-n1"), load_model("smollm2-135m"), uniform_format(4, 128), 8, 2, 64
+    )
+    assert record["cpu_tokens_per_s"] == cpu.tokens_per_s
+    assert record["speedup_cpu"] == pytest.approx(record["sail_tokens_per_s"] / cpu.tokens_per_s)
+    for card in card_names():
+        assert record[f"speedup_{card}"] == pytest.approx(
+            record["sail_tokens_per_s"] / record[f"gpu_{card}_tokens_per_s"]
+        )
+
+
+def test_dollars_follow_from_rates_and_prices():
+    record = evaluate(POINT)
+    hour = 2.176 * 8 / 64
+    assert record["cpu_tokens_per_usd"] == pytest.approx(record["cpu_tokens_per_s"] * 3600 / hour)
+    assert record["sail_tokens_per_usd"] == pytest.approx(record["sail_tokens_per_s"] * 3600 / hour / 1.02)
+    assert record["sail_tokens_per_usd_whole"] == pytest.approx(record["sail_tokens_per_usd"] / 8)
+    assert record["usd_ratio_cpu"] == pytest.approx(record["speedup_cpu"] / 1.02)
+    assert record["gpu_v100_tokens_per_usd"] == pytest.approx(record["gpu_v100_tokens_per_s"] * 3600 / 3.06)
+    assert record["gpu_h100_tokens_per_usd"] is None
+    assert record["price_date"] == "2025-03-02"
+
+
+def test_a_card_that_is_too_small_has_no_number_and_a_reason():
+    point = Point(model="llama-2-70b", threads=64)
+    record = evaluate(point)
+    assert record["gpu_t4_tokens_per_s"] is None
+    assert record["speedup_t4"] is None
+    assert any("t4" in note and "GB" in note for note in record["notes"])
+    assert "GB" in compare(point)["gpu"]["t4"]["not_available"]
+
+
+def test_nested_answer_has_the_same_keys_everywhere_and_is_json():
+    answer = json.loads(json.dumps(compare(POINT)))
+    machines = [answer["sail"], answer["cpu"], answer["cpu_ampere"], *answer["gpu"].values()]
+    assert all("tokens_per_s" in machine and "tokens_per_usd" in machine for machine in machines)
+    for machine in machines[1:]:
+        assert machine["speedup"] == pytest.approx(answer["sail"]["tokens_per_s"] / machine["tokens_per_s"])
+        assert machine["low"] < machine["tokens_per_s"] < machine["high"]
+        assert machine["step_s"] == pytest.approx(2 / machine["tokens_per_s"])
+    assert sum(answer["sail"]["breakdown"].values()) == pytest.approx(answer["sail"]["step_s"])
+    assert answer["point"]["nbw"] is not None
+
+
+def test_rows_can_be_priced_again(tmp_path, frame):
+    path = tmp_path / "prices.csv"
+    path.write_text(
+        "instance,machines,chip,kind,units,memory_gib,usd_per_hour,source,date\n"
+        "a,sail-n1,c,cpu,64,128,4.352,me,2030\nb,v100,c,gpu,1,,6.12,me,2030\n"
+    )
+    again = reprice(frame, prices(path))
+    assert (again["price_date"] == "2030").all()
+    pd.testing.assert_series_equal(again["cpu_tokens_per_usd"] * 2, frame["cpu_tokens_per_usd"])
+    pd.testing.assert_series_equal(again["usd_ratio_v100"], frame["usd_ratio_v100"])
+    assert again["gpu_t4_tokens_per_usd"].isna().all()
+    assert set(again.columns) == set(frame.columns)
+    path.write_text(path.read_text().replace("sail-n1", "other"))
+    with pytest.raises(SailsimError, match="sail-n1"):
+        reprice(frame, prices(path))
+
+
+def test_a_cpu_baseline_of_a_point_that_cannot_run_is_an_error():
+    with pytest.raises(SailsimError, match="threads"):
+        evaluate(Point(model="smollm2-135m", threads=65))
