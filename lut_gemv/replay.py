@@ -138,9 +138,13 @@ class _Decoder:
     def tile(self) -> Tile:
         self._check_widths()
         self._check_flags()
-        self._check_addresses()
-        self._check_overlap()
-        return self._read()
+        ranges = self._ranges()
+        self._check_alignment(ranges)
+        self._check_codebook()
+        self._check_reachable(ranges)
+        self._check_overlap(ranges)
+        self._check_overflow()
+        return self._read(ranges)
 
     def _fail(self, status: Status, field: str, what: str, allowed: str) -> DescriptorError:
         return DescriptorError(
@@ -170,6 +174,16 @@ class _Decoder:
         if self._flags & Flag.MINIMUM and not converts:
             raise self._fail(Status.ERR_FLAGS, "flags", f"is {self._flags:#x}", "MINIMUM only with CONVERT")
 
+    def _check_codebook(self) -> None:
+        book = self._d["codebook"]
+        if self._code_flag == Flag.CODE_BOOK:
+            good, allowed = book != 0, "an address"
+        else:
+            values = 1 << self._d["wbits"] if self._code_flag == Flag.CODE_OFFSET else 1
+            good, allowed = book < values, f"0..{values - 1}"
+        if not good:
+            raise self._fail(Status.ERR_CODEBOOK, "codebook", f"is {book:#x}", allowed)
+
     def _ranges(self) -> dict[str, int]:
         """The buffers in the order of their fields, and their sizes in bytes."""
         d = self._d
@@ -198,56 +212,58 @@ class _Decoder:
         """How many fp16 values stand before the activation scales."""
         return self._blocks() * self._d["n"] * (2 if self._flags & Flag.MINIMUM else 1)
 
-    def _check_addresses(self) -> None:
-        d = self._d
-        ranges = self._ranges()
+    def _check_alignment(self, ranges: dict[str, int]) -> None:
         for field in ranges:
             align = abi.COMPLETION_ALIGN if field == "completion" else abi.BUFFER_ALIGN
-            if d[field] % align:
-                raise self._fail(Status.ERR_ALIGN, field, f"is {d[field]:#x}", f"a multiple of {align}")
-        zero_points = 1 << d["wbits"] if self._code_flag == Flag.CODE_OFFSET else 1
-        needs_book = self._code_flag == Flag.CODE_BOOK
-        if d["codebook"] == 0 if needs_book else d["codebook"] >= zero_points:
-            allowed = "an address" if needs_book else f"0..{zero_points - 1}"
-            raise self._fail(Status.ERR_CODEBOOK, "codebook", f"is {d['codebook']:#x}", allowed)
+            address = self._d[field]
+            if address % align:
+                raise self._fail(Status.ERR_ALIGN, field, f"is {address:#x}", f"a multiple of {align}")
+
+    def _check_reachable(self, ranges: dict[str, int]) -> None:
         for field, size in ranges.items():
+            address = self._d[field]
             if field in ("output", "completion"):
-                reachable = self._trace.writable(d[field], size)
+                reachable = self._trace.writable(address, size)
             else:
-                reachable = self._trace.stored(d[field], size) is not None
+                reachable = self._trace.stored(address, size) is not None
             if not reachable:
-                what = f"needs {size} bytes at {d[field]:#x}"
+                what = f"needs {size} bytes at {address:#x}"
                 raise self._fail(Status.ERR_FAULT, field, what, "an address range inside the image")
 
-    def _check_overlap(self) -> None:
-        d, ranges = self._d, self._ranges()
-        start, end = d["output"], d["output"] + ranges["output"]
+    def _check_overlap(self, ranges: dict[str, int]) -> None:
+        start = self._d["output"]
+        end = start + ranges["output"]
         for field, size in ranges.items():
-            if field != "output" and d[field] < end and start < d[field] + size:
+            address = self._d[field]
+            if field != "output" and address < end and start < address + size:
                 raise self._fail(Status.ERR_OVERLAP, "output", f"overlaps {field}", "a buffer of its own")
 
-    def _read(self) -> Tile:
+    def _check_overflow(self) -> None:
         d = self._d
-        signed = not self._flags & Flag.ACT_UNSIGNED
-        code = self._code()
         length = min(d["group_size"] or d["k"], d["k"]) if d["scales"] else d["k"]
-        bound = accumulator_bound(code, d["abits"], signed, length)
+        bound = accumulator_bound(self._code(), d["abits"], self._signed, length)
         if bound >= 1 << (UNIT_ACCUMULATOR_BITS - 1):
             what = f"is {d['k']}, which lets a sum reach {bound}"
-            raise self._fail(
-                Status.ERR_OVERFLOW, "k", what, f"at most {(1 << (UNIT_ACCUMULATOR_BITS - 1)) - 1}"
-            )
+            allowed = f"a sum of at most {(1 << (UNIT_ACCUMULATOR_BITS - 1)) - 1}"
+            raise self._fail(Status.ERR_OVERFLOW, "k", what, allowed)
+
+    @property
+    def _signed(self) -> bool:
+        return not self._flags & Flag.ACT_UNSIGNED
+
+    def _read(self, sizes: dict[str, int]) -> Tile:
+        d = self._d
         self._check_memory()
-        sizes = self._ranges()
+        code = self._code()
         packed = self._bytes("weights", sizes["weights"]).reshape(d["k"], -1)
         codes = unpack_codes(packed, d["n"], d["wbits"])
         if int(codes.max()) >= code.legal_codes:
             raise self._fail(
                 Status.ERR_CODE, "weights", f"hold code {codes.max()}", f"0..{code.legal_codes - 1}"
             )
-        dtype = np.dtype(activation_dtype(d["abits"], signed)).newbyteorder("<")
+        dtype = np.dtype(activation_dtype(d["abits"], self._signed)).newbyteorder("<")
         x = self._bytes("activations", sizes["activations"]).view(dtype).reshape(d["batch"], d["k"])
-        low, high = activation_range(d["abits"], signed)
+        low, high = activation_range(d["abits"], self._signed)
         if x.min() < low or x.max() > high:
             outlier = x.min() if x.min() < low else x.max()
             raise self._fail(Status.ERR_VALUE, "activations", f"hold {outlier}", f"{low}..{high}")
@@ -256,7 +272,7 @@ class _Decoder:
             codes=codes,
             code=code,
             abits=d["abits"],
-            signed=signed,
+            signed=self._signed,
             nbw=d["nbw"],
             group_size=d["group_size"],
             prt=bool(self._flags & Flag.PRT),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sailsim import lut_gemv
+from sailsim import _core, lut_gemv
 from sailsim.errors import SailsimError
 from sailsim.lut_gemv import Counts, PrtConfig, WeightCode, reference
 
@@ -344,6 +344,10 @@ def test_scaling_rounds_at_every_step(case: Case, with_minimum: bool) -> None:
     extra = {"minimum": minimum, "x_sums": x_sums} if with_minimum else {}
     y = reference.scale_blocks(acc, scale, act_scale, **extra)
     assert y.dtype == np.float32
+    in_core = _core.scale_blocks(
+        acc, scale, act_scale, **({"minimum": minimum, "sums_of_x": x_sums} if with_minimum else {})
+    )
+    assert in_core.tobytes() == y.tobytes()
 
     f32 = np.float32
     for b in range(batch):

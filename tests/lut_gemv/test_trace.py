@@ -1,6 +1,5 @@
 """Traces: what is written is read and replayed; what is broken is refused in one sentence."""
 
-import dataclasses
 import errno
 import json
 import os
@@ -150,59 +149,37 @@ def test_an_empty_trace(tmp_path: Path) -> None:
 # --- descriptors that a unit refuses -----------------------------------------------------------------------
 
 
-def test_bad_descriptors(path: Path, oracles: ModuleType) -> None:
-    """The shared list; the tile that it changes has the same flags and widths as case ``plain``."""
-    (plain,) = (oracle.tile for oracle in oracles.load_oracles() if oracle.tile.name == "plain")
-    for row in oracles.load_bad_descriptors():
-        write_trace(path, [dataclasses.replace(plain, prt=False), *tiles()])
-        record = read_trace(path).descriptors[0]
-        fields = {
-            field: value if isinstance(value, int) else int(record[value[0]]) + value[1]
-            for field, value in row["set"].items()
-        }
-        spoil_descriptor(path, 0, fields)
-        first, *others = replay(read_trace(path))
-        assert first.status == Status[row["status"]], row["name"]
-        assert DESCRIPTOR.fields is not None
-        assert first.detail == DESCRIPTOR.fields[row["field"]][1], row["name"]
-        assert first.output is None
-        assert row["field"] in first.problem
-        assert row["status"] in first.problem
-        # A bad descriptor does not disturb the next.
-        assert all(other.matches for other in others), row["name"]
+def test_a_refused_descriptor_does_not_disturb_the_next(path: Path, oracles: ModuleType) -> None:
+    oracles.change_descriptor(path, 1, {"nbw": 9})
+    results = list(replay(read_trace(path)))
+    assert [result.status for result in results] == [Status.OK, Status.ERR_NBW, *[Status.OK] * 3]
+    assert results[1].detail == 52
+    assert results[1].output is None
+    assert results[1].problem == "descriptor 1: nbw is 9; allowed is 1..6 (ERR_NBW)."
+    assert all(result.matches for result in results if result.index != 1)
 
 
-def spoil_descriptor(path: Path, index: int, fields: dict[str, int]) -> None:
-    data = bytearray(path.read_bytes())
-    header = np.frombuffer(data, FILE_HEADER, 1)[0]
-    start = int(header["descriptor_offset"]) + index * DESCRIPTOR.itemsize
-    record = np.frombuffer(data, DESCRIPTOR, 1, start)
-    for name, value in fields.items():
-        record[name] = value
-    path.write_bytes(data)
-
-
-def test_ternary_code_3_is_refused(tmp_path: Path) -> None:
+def test_ternary_code_3_is_refused(tmp_path: Path, oracles: ModuleType) -> None:
     write_trace(tmp_path / "t", [Tile(np.array([[1]]), np.array([[3]]), WeightCode.twos(2), abits=4)])
-    spoil_descriptor(tmp_path / "t", 0, {"flags": Flag.CODE_TERNARY})
+    oracles.change_descriptor(tmp_path / "t", 0, {"flags": Flag.CODE_TERNARY})
     (result,) = replay(read_trace(tmp_path / "t"))
     assert (result.status, result.detail) == (Status.ERR_CODE, 0)
 
 
-def test_activations_outside_their_width_are_refused(tmp_path: Path) -> None:
+def test_activations_outside_their_width_are_refused(tmp_path: Path, oracles: ModuleType) -> None:
     write_trace(tmp_path / "t", [Tile(np.array([[100]]), np.array([[3]]), WeightCode.twos(2), abits=8)])
-    spoil_descriptor(tmp_path / "t", 0, {"abits": 7})
+    oracles.change_descriptor(tmp_path / "t", 0, {"abits": 7})
     (result,) = replay(read_trace(tmp_path / "t"))
     assert (result.status, result.detail) == (Status.ERR_VALUE, 8)
 
 
-def test_a_sum_that_could_wrap_is_refused(tmp_path: Path) -> None:
+def test_a_sum_that_could_wrap_is_refused(tmp_path: Path, oracles: ModuleType) -> None:
     # 600 * 128 * 2^15 > 2^31.
     x, w = np.ones((1, 600), np.int16), np.ones((600, 1), np.uint8)
     with pytest.raises(SailsimError, match="wraps the 32-bit accumulator"):
         Tile(x, w, WeightCode.twos(8), abits=16)
     write_trace(tmp_path / "t", [Tile(x, w, WeightCode.twos(8), abits=9)])
-    spoil_descriptor(tmp_path / "t", 0, {"abits": 16})
+    oracles.change_descriptor(tmp_path / "t", 0, {"abits": 16})
     (result,) = replay(read_trace(tmp_path / "t"))
     assert (result.status, result.detail) == (Status.ERR_OVERFLOW, 40)
 

@@ -17,6 +17,7 @@ integers of their bits. A case:
 ``set`` gives fields new values; a pair [field, n] means the address in that field plus n.
 """
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim.lut_gemv import Scales, Tile, WeightCode
+from sailsim.lut_gemv.descriptor import DESCRIPTOR
+from sailsim.lut_gemv.trace import FILE_HEADER
 
 FOLDER = Path(__file__).parent
 
@@ -57,6 +60,23 @@ def load_bad_descriptors() -> list[dict[str, Any]]:
     rows = json.loads((FOLDER / "bad_descriptors.json").read_text())
     assert isinstance(rows, list)
     return rows
+
+
+def without_prt(tile: Tile) -> Tile:
+    """The same tile with the PRT flag off."""
+    return dataclasses.replace(tile, prt=False)
+
+
+def change_descriptor(path: Path, index: int, changes: dict[str, Any]) -> None:
+    """Give fields of a trace's descriptor new values, as ``bad_descriptors.json`` writes them."""
+    data = bytearray(path.read_bytes())
+    header = np.frombuffer(data, FILE_HEADER, 1)[0]
+    start = int(header["descriptor_offset"]) + index * DESCRIPTOR.itemsize
+    record = np.frombuffer(data, DESCRIPTOR, 1, start)
+    original = record[0].copy()
+    for field, value in changes.items():
+        record[field] = value if isinstance(value, int) else int(original[value[0]]) + value[1]
+    path.write_bytes(data)
 
 
 def code_from_json(code: dict[str, Any]) -> WeightCode:
