@@ -230,7 +230,7 @@ def _limits(frame: pd.DataFrame) -> str:
     return (
         "<p>Sentences that the results carry, with the number of points that carry each. Energy is not "
         "modelled; area is modelled for the C-SRAM arrays alone. What SAIL leaves to the cores runs at the "
-        "system file's rates, about those of Ampere's fork; attention in llama.cpp is several times slower.</p>"
+        "system file's rates, about those of Ampere's fork; llama.cpp attends several times slower.</p>"
         + _html_table(("note", "points"), rows)
     )
 
