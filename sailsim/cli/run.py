@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -41,17 +42,12 @@ def _print(found: dict[str, Any]) -> None:
         f"{point['batch']}, context {point['context']}, {point['threads']} threads, "
         f"on [bold]{point['system']}[/]"
     )
-    machines = Table()
-    machines.add_column("machine")
-    for title in (
-        "tokens/s",
-        "range",
-        "step, ms",
-        "tokens/USD",
-        "SAIL is faster by",
-        "SAIL's tokens/USD are",
-    ):
-        machines.add_column(title, justify="right")
+    machines = Table(
+        box=box.SIMPLE_HEAD, caption="speedup, value: SAIL's tokens/s and tokens/USD over the machine's"
+    )
+    machines.add_column("machine", no_wrap=True)
+    for title in ("tokens/s", "range", "step ms", "tokens/USD", "speedup", "value"):
+        machines.add_column(title, justify="right", no_wrap=True)
     machines.add_row(
         "SAIL",
         f"{sail['tokens_per_s']:.1f}",
@@ -59,17 +55,17 @@ def _print(found: dict[str, Any]) -> None:
         f"{sail['step_s'] * 1e3:.2f}",
         _count(sail["tokens_per_usd"]),
     )
-    machines.add_row("CPU, llama.cpp", *_cells(found["cpu"]))
-    machines.add_row("CPU, Ampere's build", *_cells(found["cpu_ampere"]))
+    machines.add_row("CPU llama.cpp", *_cells(found["cpu"]))
+    machines.add_row("CPU Ampere", *_cells(found["cpu_ampere"]))
     refused = []
     for card, entry in found["gpu"].items():
-        for title, numbers in ((card.upper(), entry), (f"{card.upper()}, 16 bits", entry["f16"])):
+        for title, numbers in ((card.upper(), entry), (f"{card.upper()} f16", entry["f16"])):
             if "not_available" in numbers:
                 refused.append(numbers["not_available"])
             else:
                 machines.add_row(title, *_cells(numbers))
     console.print(machines)
-    phases = Table(title="where SAIL's step goes")
+    phases = Table(box=box.SIMPLE_HEAD, title="where SAIL's step goes")
     phases.add_column("phase")
     phases.add_column("ms", justify="right")
     phases.add_column("share", justify="right")
@@ -81,7 +77,7 @@ def _print(found: dict[str, Any]) -> None:
         f"Prices: {price['instance']}, {price['source']}, {price['date']}; "
         f"SAIL pays {price['sail_overhead']:.0%} more."
     )
-    for note in [*found["notes"], *refused]:
+    for note in dict.fromkeys([*found["notes"], *refused]):
         click.echo(f"- {note}")
 
 
@@ -89,7 +85,7 @@ def _cells(entry: dict[str, Any]) -> list[str]:
     ratio = entry["tokens_per_usd_ratio"]
     return [
         f"{entry['tokens_per_s']:.1f}",
-        f"{entry['low']:.1f} .. {entry['high']:.1f}",
+        f"{entry['low']:.0f}..{entry['high']:.0f}",
         f"{entry['step_s'] * 1e3:.2f}",
         _count(entry["tokens_per_usd"]),
         f"{entry['speedup']:.2f}x",
