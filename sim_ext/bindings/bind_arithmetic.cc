@@ -178,7 +178,9 @@ void bind_arithmetic(nb::module_ &m)
         "The in-memory conversion of float32 values to integers of ``bits`` bits (1..24), with its tally.\n\n"
         "Nearest, ties to even, saturating; NaN is 0.");
 
-    m.def("kernel_name", &pim::kernel_name, "The instruction set that lut_gemv uses here.");
+    m.def(
+        "kernel_name", [] { return pim::kernel_name(*pim::usable_kernels().front()); },
+        "The instruction set that lut_gemv uses here.");
 }
 
 } // namespace sailsim::bindings

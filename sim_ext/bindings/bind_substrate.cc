@@ -124,7 +124,9 @@ void bind_substrate(nb::module_ &m)
         .def("__repr__", [](const Substrate &s) { return "Substrate('" + s.name + "')"; });
 
     m.def("substrates", &pim::substrates, "The shipped substrates.");
-    m.def("substrate", &pim::substrate, "name"_a, "One shipped substrate by name.");
+    m.def(
+        "substrate", [](const std::string &name) { return pim::substrate(name); }, "name"_a,
+        "One shipped substrate by name.");
 }
 
 } // namespace sailsim::bindings

@@ -26,7 +26,7 @@ std::uint64_t ones(int n)
 class LaneMachine
 {
   public:
-    explicit LaneMachine(std::size_t lanes) : count(lanes) {}
+    explicit LaneMachine(std::size_t lanes) : count(lanes), latch(lanes) {}
 
     const Tally &tally() const { return used; }
 
@@ -98,14 +98,23 @@ class LaneMachine
         used.count(Op::shift, distance);
         return map([=](std::uint64_t v) { return v >> distance; }, x);
     }
+    /* The carry of the last sum enters above the n bits of x. */
+    Register shift_right_with_carry(int n, const Register &x, int distance)
+    {
+        used.count(Op::shift, distance);
+        return map([=](std::uint64_t v, std::uint64_t c) { return (v | c << n) >> distance; }, x, latch);
+    }
 
-    /* Sum of n bits plus bit 0 of `carry_in`. Bit n of the result is the carry-out in its latch. */
+    /* Sum of n bits plus bit 0 of `carry_in`; the carry-out goes into the latch. */
     Register add(int n, const Register &x, const Register &y, const Register &carry_in)
     {
         used.count(Op::add, n);
         Register sum(count);
-        for (std::size_t i = 0; i < count; ++i)
+        for (std::size_t i = 0; i < count; ++i) {
             sum[i] = (x[i] & ones(n)) + (y[i] & ones(n)) + (carry_in[i] & 1);
+            latch[i] = sum[i] >> n & 1;
+            sum[i] &= ones(n);
+        }
         return sum;
     }
 
@@ -114,6 +123,9 @@ class LaneMachine
     {
         return add(n, x, map([](std::uint64_t v) { return ~v; }, y), row(1));
     }
+
+    /* The carry-out of the last sum. */
+    const Register &carry() const { return latch; }
 
   private:
     template <class Function>
@@ -134,6 +146,7 @@ class LaneMachine
     }
 
     std::size_t count;
+    Register latch;
     Tally used;
 };
 
@@ -149,8 +162,8 @@ Register int_to_fp32_program(LaneMachine &m, const Register &v, int a)
     while (2 * widest < a)
         widest *= 2;
     for (int d = widest; d >= 1; d /= 2) { /* 5 */
-        const Register c = m.subtract(a, w, m.row(std::uint64_t{1} << (a - d)));
-        const Register low = m.broadcast_not(a, c, a);
+        m.subtract(a, w, m.row(std::uint64_t{1} << (a - d)));
+        const Register low = m.broadcast_not(a, m.carry(), 0);
         w = m.select(a, low, m.shift_left(a, w, d), w);
         e = m.subtract(8, e, m.bit_and(8, low, m.row(static_cast<std::uint64_t>(d))));
     }
@@ -162,7 +175,7 @@ Register int_to_fp32_program(LaneMachine &m, const Register &v, int a)
         const int r = a - 24;
         const Register units = m.shift_right(w, r);
         w = m.add(a, w, m.row(ones(r - 1)), units);
-        w = m.shift_right(w, r);
+        w = m.shift_right_with_carry(a, w, r);
     }
     Register f = m.add(32, m.shift_left(32, e, 23), w, m.row(0)); /* 8, 9 */
     f = m.bit_and(32, f, z);                                      /* 10 */

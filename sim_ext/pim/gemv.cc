@@ -21,18 +21,18 @@ namespace
 constexpr std::int64_t table_budget_bytes = 16 * 1024;
 constexpr std::int64_t max_chunk_groups = 32;
 
-const KernelSet &kernels()
+std::vector<const KernelSet *> find_usable_kernels()
 {
+    std::vector<const KernelSet *> usable;
 #if defined(__x86_64__)
-    static const KernelSet &best = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                                           __builtin_cpu_supports("avx512vl")
-                                       ? avx512_kernels
-                                   : __builtin_cpu_supports("avx2") ? avx2_kernels
-                                                                    : generic_kernels;
-    return best;
-#else
-    return generic_kernels;
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+        usable.push_back(&avx512_kernels);
+    if (__builtin_cpu_supports("avx2"))
+        usable.push_back(&avx2_kernels);
 #endif
+    usable.push_back(&generic_kernels);
+    return usable;
 }
 
 /* Which kernel, and how it splits the work so that no sum overflows its type. */
@@ -44,11 +44,11 @@ struct KernelChoice {
     int run_planes;
 };
 
-KernelChoice choose(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights)
+KernelChoice choose(const KernelSet &set, const Patterns &patterns, const Grouping &grouping,
+                    const PackedWeights &weights)
 {
     constexpr std::int64_t max16 = std::numeric_limits<std::int16_t>::max();
     constexpr std::int64_t max32 = std::numeric_limits<std::int32_t>::max();
-    const KernelSet &set = kernels();
     const std::int64_t entry = std::max<std::int64_t>(grouping.nbw() * std::int64_t{weights.magnitude()}, 1);
     const std::int64_t activation = std::int64_t{1} << patterns.abits(); /* above any |x| */
 
@@ -133,12 +133,12 @@ const void *PackedWeights::tile(std::int64_t index) const
 }
 
 void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights,
-              bool is_signed, Sums sums, int threads, const TileSink &sink)
+              bool is_signed, Sums sums, int threads, const TileSink &sink, const KernelSet &kernels)
 {
     if (grouping.k() != weights.k())
         throw std::invalid_argument("x has " + std::to_string(grouping.k()) +
                                     " columns: the weights have k = " + std::to_string(weights.k()));
-    const KernelChoice choice = choose(patterns, grouping, weights);
+    const KernelChoice choice = choose(kernels, patterns, grouping, weights);
     const std::int64_t batch = patterns.batch();
     const auto work = [&](std::int64_t begin, std::int64_t end) {
         std::vector<std::uint8_t, LineAllocator<std::uint8_t>> tables(static_cast<std::size_t>(
@@ -193,9 +193,15 @@ void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWe
     for_ranges(weights.tiles(), threads, work);
 }
 
-const char *kernel_name()
+const std::vector<const KernelSet *> &usable_kernels()
 {
-    return kernels().name;
+    static const std::vector<const KernelSet *> usable = find_usable_kernels();
+    return usable;
+}
+
+const char *kernel_name(const KernelSet &kernels)
+{
+    return kernels.name;
 }
 
 } // namespace sailsim::pim

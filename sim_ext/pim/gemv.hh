@@ -87,13 +87,16 @@ enum class Sums {
     per_block, /* blocks in ascending order */
 };
 
-/* y = x W, handed to `sink` 64 outputs at a time. Threads share the outputs: the sink is called from several
- * threads at once, never twice for the same outputs and block, and must not throw. */
-void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights,
-              bool is_signed, Sums sums, int threads, const TileSink &sink);
+/* Kernels are compiled for several instruction sets. These run on this machine, the fastest first. */
+struct KernelSet;
+const std::vector<const KernelSet *> &usable_kernels();
+const char *kernel_name(const KernelSet &kernels);
 
-/* The instruction set that the kernel runs with on this machine: "avx512", "avx2" or "generic". */
-const char *kernel_name();
+/* y = x W, handed to `sink` 64 outputs at a time. Threads share the outputs: the sink is called from several
+ * threads at once, never twice for the same outputs and block. */
+void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights,
+              bool is_signed, Sums sums, int threads, const TileSink &sink,
+              const KernelSet &kernels = *usable_kernels().front());
 
 } // namespace sailsim::pim
 

@@ -164,7 +164,7 @@ const std::vector<Substrate> &substrates()
     return tables;
 }
 
-const Substrate &substrate(const std::string &name)
+const Substrate &substrate(std::string_view name)
 {
     std::string names;
     for (const Substrate &table : substrates()) {
@@ -172,7 +172,7 @@ const Substrate &substrate(const std::string &name)
             return table;
         names += (names.empty() ? "" : ", ") + table.name;
     }
-    throw std::invalid_argument("substrate is '" + name + "': allowed are " + names);
+    throw std::invalid_argument("substrate is '" + std::string(name) + "': allowed are " + names);
 }
 
 } // namespace sailsim::pim

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sailsim::pim
@@ -77,7 +78,7 @@ struct Substrate {
 const std::vector<Substrate> &substrates();
 
 /* One of them by name; throws std::invalid_argument that lists the names. */
-const Substrate &substrate(const std::string &name);
+const Substrate &substrate(std::string_view name);
 
 } // namespace sailsim::pim
 
