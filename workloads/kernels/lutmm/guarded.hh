@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-// Memory that ends where mapped memory ends: the next page is not mapped, so that whoever goes on faults.
+// Memory between two pages that nobody can touch: whoever leaves it faults.
 #ifndef SAILSIM_KERNELS_LUTMM_GUARDED_HH
 #define SAILSIM_KERNELS_LUTMM_GUARDED_HH
 
@@ -23,10 +23,10 @@ class Guarded
 
     std::size_t size() const { return size_; }
     unsigned char *bytes() const { return bytes_; }
-    // The first byte that is not mapped any more.
+    // The first byte that faults.
     unsigned char *end() const { return bytes_ + size_; }
-    // Makes the whole pages of the memory read-only, or writable again; false where the machine cannot.
-    bool protect(bool writable) const;
+    // Makes all of it read-only. False where the machine does not do that: gem5's syscall emulation.
+    bool make_read_only() const;
 
   private:
     std::size_t size_, mapped_;

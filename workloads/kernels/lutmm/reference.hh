@@ -6,6 +6,7 @@
 
 #include "lutmm.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -14,6 +15,9 @@ namespace sailsim::kernels
 
 // The bits of every result word, (batch, n): int32 or, with scales, fp32 (docs/contract.md, section 1).
 std::vector<std::uint32_t> reference_output(const lutmm_descriptor &descriptor);
+
+// How many words of the output in memory are not as expected. All NaNs count as the same.
+std::size_t wrong_words(const lutmm_descriptor &descriptor, const std::uint32_t *expected);
 
 } // namespace sailsim::kernels
 
