@@ -2,7 +2,8 @@
 
 Reading order: `quantity` (a number with its source), `system` (what a machine is), `files` (reading it),
 `point` (what one run is), `schedule` (cores, PIM units and DRAM from event to event), `patterns` and `engine`
-(one decode step), `replay` (a trace), `grid` (many points from few words), `provenance`, `store` and `sweep` (many runs, on disk).
+(one decode step), `replay` (a trace), `grid` (many points from few words), `provenance`, `store` and `sweep`
+(many runs, on disk).
 """
 
 from sailsim.sim.engine import COUNTS, PHASES, StepResult, simulate_prefill, simulate_step

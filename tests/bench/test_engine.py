@@ -1,0 +1,45 @@
+"""Speed of the fast engine and of a sweep (`make bench`)."""
+
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from sailsim.sim import Point, load_system, run_sweep, simulate_step
+from sailsim.workloads import Activations, load_model
+
+
+@pytest.mark.parametrize("batch", [1, 8, 32])
+@pytest.mark.parametrize("patterns", ["new", "known"])
+@pytest.mark.parametrize("name", ["llama-2-7b", "llama-2-13b"])
+def test_decode_step(benchmark: BenchmarkFixture, name: str, patterns: str, batch: int) -> None:
+    """A step with exact counts; `new`: of activations that no earlier point has scanned."""
+    system, model, captured = load_system("sail-n1"), load_model(name), Activations.load()
+    seeds = count(1000)
+    simulate_step(system, model, Point(batch=batch), captured)
+
+    def step() -> None:
+        seed = next(seeds) if patterns == "new" else 0
+        simulate_step(system, model, Point(batch=batch, seed=seed), captured)
+
+    benchmark.pedantic(step, rounds=5, warmup_rounds=1)
+
+
+def evaluate(point: Point) -> dict[str, Any]:
+    result = simulate_step(load_system(point.system), load_model(point.model), point)
+    return point.as_dict() | {"tokens_per_s": result.tokens_per_s}
+
+
+def test_sweep_of_500_points(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """Seven bit widths, three batches, four thread counts, three block sizes, two models; one process."""
+    points = [
+        Point(model=model, wbits=wbits, batch=batch, threads=threads, group_size=group_size)
+        for model in ("llama-2-7b", "llama-2-13b")
+        for wbits in range(2, 9)
+        for batch in (1, 8, 32)
+        for threads in (1, 4, 16, 64)
+        for group_size in (32, 128, 0)
+    ][:500]
+    benchmark.pedantic(run_sweep, (points, evaluate, tmp_path), {"progress": False}, rounds=1)
