@@ -19,7 +19,7 @@ from sailsim.analysis.cost import (
 )
 from sailsim.analysis.cpu import CACHES, SOFTWARE, cpu_tokens_per_s, prompt_tokens_per_s
 from sailsim.analysis.evaluate import compare, evaluate, reprice
-from sailsim.analysis.figures import FIGURES, figure_points, figures
+from sailsim.analysis.figures import FIGURES, figures
 from sailsim.analysis.fits import fits
 from sailsim.analysis.gpu import MEASURED_CARDS, gpu_tokens_per_s
 from sailsim.analysis.machines import baseline
@@ -42,7 +42,6 @@ __all__ = [
     "compare",
     "cpu_tokens_per_s",
     "evaluate",
-    "figure_points",
     "figures",
     "fits",
     "gpu_tokens_per_s",

@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from sailsim.analysis.cost import PriceList, prices, quoted
 from sailsim.analysis.cpu import SOFTWARE
 from sailsim.analysis.evaluate import reprice
+from sailsim.analysis.output import write_whole
 from sailsim.errors import SailsimError
 from sailsim.sim import Point, Store, card_names
 
@@ -517,21 +519,22 @@ def conversion(results: Results) -> Figure:
     _need(have, "The effect of in-memory conversion", "points with conversion in memory and on the cores")
     times = times.dropna()
     figure, panels = _canvas("Converting in memory instead of on the cores", 2, width=9.4)
-    sizes = sorted(times.index.get_level_values("group_size").unique())
+    # 0 is one scale for a whole column: the largest group.
+    sizes = sorted(times.index.get_level_values("group_size").unique(), key=lambda size: (size == 0, size))
     batches = sorted(times.index.get_level_values("batch").unique())
     for i, batch in enumerate(batches):
-        own = times.xs(batch, level="batch").sort_index()
+        own = times.xs(batch, level="batch").reindex(sizes).dropna()
         x = [sizes.index(size) for size in own.index]
         _line(panels[0], i, x, own["cores"] / own["memory"], f"batch {batch}")
         _line(panels[1], i, x, own["memory"] * 1e3, f"batch {batch}, in memory")
         hollow = {"linestyle": ":", "markerfacecolor": "white"}
         _line(panels[1], i, x, own["cores"] * 1e3, f"batch {batch}, on the cores", **hollow)
     for axes in panels:
-        axes.set_xticks(range(len(sizes)), [str(size) if size else "column" for size in sizes])
+        axes.set_xticks(range(len(sizes)), [str(size) if size else "all" for size in sizes])
         axes.set_xlabel("weights that share a scale (group size)")
     panels[0].axhline(1, color="#444444", lw=0.8)
     panels[0].set_ylabel("speedup of the whole step")
-    panels[0].set_title("above 1: in memory is faster", loc="left")
+    panels[0].set_title("below 1: converting on the cores is faster", loc="left")
     panels[0].set_ylim(bottom=0)
     panels[1].set_yscale("log")
     _plain(panels[1].yaxis)
@@ -569,28 +572,6 @@ def draw(name: str, results: Results) -> Figure:
             return _sentence(str(missing))
 
 
-def figure_points(base: Point = Point()) -> list[Point]:  # noqa: B008 (a frozen value)
-    """Points that the figures need beside a sweep over bits, batch and threads of ``base``: the PRT and
-    conversion."""
-    from dataclasses import replace
-
-    batches = (1, 8, 32)
-    extra = [
-        replace(base, batch=batch, nbw=nbw, prt=on, substrate=substrate)
-        for substrate in ("row_dfm", "bit_parallel")
-        for nbw in (2, 3, 4)
-        for batch in batches
-        for on in (True, False)
-    ]
-    extra += [
-        replace(base, batch=batch, group_size=size, convert=where)
-        for size in (32, 64, 128, 256)
-        for batch in batches
-        for where in ("memory", "cores")
-    ]
-    return extra
-
-
 def figures(
     store: Store | str | Path, out: str | Path | None = None, price_file: str | Path | None = None
 ) -> list[Path]:
@@ -602,13 +583,14 @@ def figures(
     opened = store if isinstance(store, Store) else Store(store)
     results = Results.of(opened.frame(), prices(price_file))
     folder = Path(out) if out is not None else opened.path / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name in FIGURES:
         drawn = draw(name, results)
         for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
             path = folder / f"{name}.{kind}"
+            buffer = BytesIO()
             with style():
-                drawn.savefig(path, format=kind, metadata=metadata)
+                drawn.savefig(buffer, format=kind, metadata=metadata)
+            write_whole(path, buffer.getvalue())
             written.append(path)
     return written

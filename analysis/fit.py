@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from sailsim.analysis import cpu, gpu
+from sailsim.analysis.output import write_whole
 from sailsim.analysis.prediction import Floats, Work, data_file, fitting_model, read_csv
 from sailsim.sim import load_card, load_system
 from sailsim.workloads import decode_step, weight_format
@@ -660,7 +661,7 @@ def write(path: Path | None = None) -> tuple[Path, dict[str, Any]]:
     if path is None:
         with as_file(data_file("fits.json")) as shipped:
             path = Path(shipped)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text.encode())
     return path, result
 
 
@@ -676,7 +677,8 @@ def main() -> None:
         page = arguments.docs.read_text("utf-8")
         before, rest = page.split(DOCS_MARKS[0])
         after = rest.split(DOCS_MARKS[1])[1]
-        arguments.docs.write_text(f"{before}{DOCS_MARKS[0]}\n{table}\n{DOCS_MARKS[1]}{after}", "utf-8")
+        page = f"{before}{DOCS_MARKS[0]}\n{table}\n{DOCS_MARKS[1]}{after}"
+        write_whole(arguments.docs, page.encode())
     print(table)
     print(f"\nWritten to {path}")
 

@@ -162,7 +162,7 @@ def _unknown(card: str, fmt: WeightFormat, sixteen_bit: bool) -> tuple[float, fl
         if not is_four_bit(fmt):
             slower, faster = max(slower, 1.2), max(faster, 1.4)
             notes.append(
-                f"Only q4_k_m was measured on every card: {fmt.name} is taken to reach "
+                "Only q4_k_m was measured on every card: other widths are taken to reach "
                 f"{fits().gpu.value('other_formats'):.2f} of that share of bandwidth, as others do on V100."
             )
     return slower, faster, notes

@@ -24,6 +24,7 @@ from sailsim.analysis.cost import OVERHEAD, PriceList, prices
 from sailsim.analysis.cpu import kernel_rates
 from sailsim.analysis.figures import FIGURES, Results, draw, style
 from sailsim.analysis.fits import fits
+from sailsim.analysis.output import write_whole
 from sailsim.sim import Choice, Quantity, Store, card_names, load_card, load_system
 
 _CSS = """
@@ -78,8 +79,7 @@ def report(
     opened = store if isinstance(store, Store) else Store(store)
     text = page(opened.frame(), opened.manifest, prices(price_file))
     path = Path(out) if out is not None else opened.path / "report.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text.encode())
     return path
 
 
@@ -221,17 +221,33 @@ def _figures(results: Results) -> str:
 
 
 def _limits(frame: pd.DataFrame) -> str:
-    """Every note of every point, once."""
+    """Every note of every point, once: what SAIL rests on, the baselines, what does not fit."""
     counts: dict[str, int] = {}
     for notes in frame["notes"]:
         for note in notes:
             counts[str(note)] = counts.get(str(note), 0) + 1
-    rows = [(note, count) for note, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    sail, refused = [], []
+    machines: dict[str, list[str]] = {}
+    for note, count in sorted(counts.items()):
+        machine, _, sentence = note.partition(": ")
+        if re.fullmatch("cpu(_all|_ampere)?|[a-z0-9]+(_f16)?", machine) and machine != "not modelled":
+            machines.setdefault(sentence, []).append(machine)
+        elif machine.startswith("card "):
+            refused.append((note, count))
+        else:
+            sail.append(note)
+    baselines = [(sentence, ", ".join(names)) for sentence, names in sorted(machines.items())]
     return (
-        "<p>Sentences that the results carry, with the number of points that carry each. Energy is not "
-        "modelled; area is modelled for the C-SRAM arrays alone. What SAIL leaves to the cores runs at the "
-        "system file's rates, about those of Ampere's fork; llama.cpp attends several times slower.</p>"
-        + _html_table(("note", "points"), rows)
+        "<p>Energy is not modelled; area is modelled for the C-SRAM arrays alone. What SAIL leaves to the "
+        "cores runs at the system file's rates, about those of Ampere's fork; llama.cpp attends slower. "
+        "The results carry these sentences:</p>"
+        + "<ul>"
+        + "".join(f"<li>{_text(note)}</li>" for note in sail)
+        + "</ul>"
+        + _html_table(("about the baselines", "which"), baselines)
+        + f"<details><summary>Steps that do not fit a card ({len(refused)})</summary>"
+        + _html_table(("what", "points"), refused)
+        + "</details>"
     )
 
 

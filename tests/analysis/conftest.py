@@ -1,28 +1,22 @@
 """A small real sweep that the tests of evaluation, figures, claims and report share."""
 
-from dataclasses import replace
-
 import pytest
 
-from sailsim.analysis import evaluate, figure_points
-from sailsim.sim import Point, run_sweep
+from sailsim.analysis import evaluate
+from sailsim.sim import expand, run_sweep
 
-BASE = Point(model="smollm2-135m", context=64)
+MODEL = {"model": ["smollm2-135m"], "context": 64, "batch": [1, 8]}
+GRIDS = [
+    MODEL | {"wbits": [2, 4, 8], "threads": [4, 16, 64]},
+    MODEL | {"nbw": [2, 3, 4], "substrate": ["row_dfm", "bit_parallel"], "prt": [True, False]},
+    MODEL | {"group_size": [64, 128, 0], "convert": ["memory", "cores"]},
+]
 
 
 @pytest.fixture(scope="session")
 def swept(tmp_path_factory):
     """The store of a sweep with every point that the figures need."""
-    grid = [
-        replace(BASE, wbits=wbits, batch=batch, threads=threads)
-        for wbits in (2, 4, 8)
-        for batch in (1, 8)
-        for threads in (4, 16, 64)
-    ]
-    extra = [point for point in figure_points(BASE) if point.batch in (1, 8)]
-    return run_sweep(
-        list(dict.fromkeys(grid + extra)), evaluate, tmp_path_factory.mktemp("sweep"), progress=False
-    )
+    return run_sweep(expand(GRIDS), evaluate, tmp_path_factory.mktemp("sweep"), progress=False)
 
 
 @pytest.fixture(scope="session")

@@ -82,6 +82,14 @@ def test_lines_show_the_stores_numbers(results):
     assert np.array_equal(line.get_ydata(), own["sail_tokens_per_s"])
 
 
+def test_the_whole_column_is_the_largest_group(results):
+    figure = draw("conversion", results)
+    for axes in figure.axes:
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["64", "128", "all"]
+        for line in axes.lines:
+            assert (np.diff(line.get_xdata()) > 0).all()
+
+
 def test_pairs_hold_all_but_the_prt_equal(results):
     pairs = prt_pairs(results)
     assert len(pairs) >= 12
