@@ -122,7 +122,7 @@ def test_a_file_may_extend_a_file_beside_it(tmp_path: Path) -> None:
     assert not load_system(path).has_pim
 
 
-def test_names_and_notes_do_not_change_the_digest(tmp_path: Path) -> None:
+def test_a_name_does_not_change_the_digest(tmp_path: Path) -> None:
     assert load_system(variation(tmp_path, "")).digest == load_system("sail-n1").digest
 
 
