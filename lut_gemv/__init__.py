@@ -16,7 +16,7 @@ from sailsim.lut_gemv.product import int_product
 from sailsim.lut_gemv.quantize import quantize_rows, quantize_weights, quantize_weights_minimum
 from sailsim.lut_gemv.reference import block_sums, scale_blocks, tile_counts
 from sailsim.lut_gemv.replay import DescriptorError, Replayed, decode_tile, replay
-from sailsim.lut_gemv.tile import Scales, Tile
+from sailsim.lut_gemv.tile import Scales, Tile, same_results
 from sailsim.lut_gemv.trace import Trace, read_trace, write_trace
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "reference",
     "replay",
     "row_bytes",
+    "same_results",
     "scale_blocks",
     "tile_counts",
     "unpack_codes",

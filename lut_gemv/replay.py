@@ -21,7 +21,7 @@ from sailsim.lut_gemv.operands import (
     activation_range,
 )
 from sailsim.lut_gemv.packing import row_bytes, unpack_codes
-from sailsim.lut_gemv.tile import UNIT_ACCUMULATOR_BITS, Scales, Tile
+from sailsim.lut_gemv.tile import UNIT_ACCUMULATOR_BITS, Scales, Tile, same_results
 from sailsim.lut_gemv.trace import Trace
 
 ACCUMULATOR_BYTES_MAX = 1 << 33
@@ -54,7 +54,7 @@ class Replayed:
         status, detail: as a unit's completion record would have them.
         problem: one sentence if ``status`` is not ``OK``.
         output: int32 or fp32 ``(B, N)``, or None after an error.
-        matches: whether the output equals the trace's expected one bit for bit; None without one.
+        matches: whether the output equals the trace's expected one to the bit (NaNs are alike); None without one.
         lookups, prt_hits: of one pass over the outputs; a unit that needs more passes multiplies them.
     """
 
@@ -111,7 +111,7 @@ def _matches(trace: Trace, index: int, output: NDArray[Any]) -> bool | None:
     if address == 0:
         return None
     expected = trace.stored(address, output.nbytes)
-    return expected is not None and np.array_equal(expected, output.reshape(-1).view(np.uint8))
+    return expected is not None and same_results(output, expected.view(output.dtype).reshape(output.shape))
 
 
 def decode_tile(trace: Trace, index: int) -> Tile:

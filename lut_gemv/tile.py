@@ -95,12 +95,12 @@ class Tile:
     @property
     def k(self) -> int:
         """Weights of an output."""
-        return self.x.shape[1]
+        return int(self.x.shape[1])
 
     @property
     def n(self) -> int:
         """Outputs."""
-        return self.codes.shape[1]
+        return int(self.codes.shape[1])
 
     @property
     def blocks(self) -> int:
@@ -118,8 +118,17 @@ class Tile:
     def finish(self, acc: NDArray[Any]) -> NDArray[Any]:
         """The unit's output from the accumulators of all blocks, ``(blocks, B, N)``."""
         if self.scales is None:
-            return acc.sum(axis=0).astype(np.int32)
+            total: NDArray[np.int32] = acc.sum(axis=0).astype(np.int32)
+            return total
         x_sums = None if self.scales.minimum is None else block_sums(self.x, self.group_size)
         return scale_blocks(
             acc, self.scales.scale, self.scales.act_scale, minimum=self.scales.minimum, x_sums=x_sums
         )
+
+
+def same_results(found: NDArray[Any], expected: NDArray[Any]) -> bool:
+    """Whether two outputs of one type are equal to the bit, any NaN being as good as any other."""
+    equal = found.view(np.uint32) == expected.view(np.uint32)
+    if found.dtype == np.float32:
+        equal |= np.isnan(found) & np.isnan(expected)
+    return bool(equal.all())

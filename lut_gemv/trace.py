@@ -55,7 +55,7 @@ FILE_HEADER = np.dtype(
         ("expected_offset", "<u8"),
         ("json_offset", "<u8"),
         ("json_bytes", "<u8"),
-        ("reserved", "V32"),
+        ("reserved", "V40"),
     ]
 )
 """The first 128 bytes of a trace file."""

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sailsim import _core
 from sailsim.errors import SailsimError
 from sailsim.lut_gemv.convert import (
     fp32_to_int,
@@ -119,6 +120,20 @@ def test_tally_of_fp32_to_int_is_the_contracts(b: int) -> None:
     ]:
         expected[key] += count
     assert fp32_to_int_program(b).tally() == dict(expected)
+
+
+@pytest.mark.parametrize("bits", range(2, 64))
+def test_the_core_runs_the_same_program_to_fp32(bits: int) -> None:
+    floats, tally = _core.int_to_fp32(hard_integers(bits), bits)
+    assert np.array_equal(floats.view(np.uint32), int_to_fp32(hard_integers(bits), bits).view(np.uint32))
+    assert tally == int_to_fp32_program(bits).tally()
+
+
+@pytest.mark.parametrize("bits", range(1, 25))
+def test_the_core_runs_the_same_program_to_int(bits: int) -> None:
+    ints, tally = _core.fp32_to_int(hard_floats(), bits)
+    assert np.array_equal(ints, fp32_to_int(hard_floats(), bits))
+    assert tally == fp32_to_int_program(bits).tally()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from sailsim.lut_gemv import (
     quantize_weights_minimum,
     read_trace,
     replay,
+    same_results,
     write_trace,
 )
 from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Flag, Status
@@ -134,6 +135,14 @@ def test_replay_notices_a_wrong_expectation(path: Path) -> None:
     data[file_offset] ^= 1
     path.write_bytes(data)
     assert [result.matches for result in replay(read_trace(path))] == [True, True, False, True, True]
+
+
+def test_nans_are_alike_and_zeros_are_not() -> None:
+    found = np.array([0x7FC00000, 0xFFC00001, 0x3F800000], np.uint32).view(np.float32)
+    assert same_results(found, np.array([0xFFC00000, 0x7FC00000, 0x3F800000], np.uint32).view(np.float32))
+    assert not same_results(np.array([0.0], np.float32), np.array([-0.0], np.float32))
+    assert not same_results(np.array([np.nan], np.float32), np.array([1.0], np.float32))
+    assert not same_results(np.array([0x7FC00000], np.int32), np.array([0x7FC00001], np.int32))
 
 
 def test_a_trace_without_expectations(tmp_path: Path) -> None:

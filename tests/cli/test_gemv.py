@@ -1,0 +1,238 @@
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+
+from sailsim import _core
+from sailsim.cli import main
+from sailsim.lut_gemv import WeightCode, reference
+from sailsim.sim import load_system
+
+RNG = np.random.default_rng(6)
+COUNTS = ["lookups", "zero_patterns", "prt_hits", "prt_misses", "table_builds", "table_adds"]
+COUNTS += ["row_reads", "row_writes", "conversions"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    np.save(tmp_path / "w.npy", RNG.integers(-8, 8, (50, 70)))
+    np.save(tmp_path / "x.npy", RNG.integers(-128, 128, (3, 50)))
+    return tmp_path
+
+
+def run(folder: Path, *more: object, **files: str) -> Result:
+    weights, activations = (folder / files.get(key, f"{key}.npy") for key in ("w", "x"))
+    arguments = ["gemv", "--weights", weights, "--activations", activations]
+    widths: list[object] = [] if "--wbits" in more else ["--wbits", 4]
+    widths += [] if "--abits" in more else ["--abits", 8]
+    return CliRunner().invoke(main, [str(part) for part in [*arguments, *widths, *more]])
+
+
+def found(result: Result) -> dict[str, Any]:
+    assert result.exit_code == 0, result.output
+    parsed = json.loads(result.output)
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+def test_product_counts_and_cycles(folder: Path) -> None:
+    out = found(run(folder, "--nbw", 3, "--out", folder / "y.npy", "--json"))
+    x, w = np.load(folder / "x.npy"), np.load(folder / "w.npy")
+    y = np.load(folder / "y.npy")
+    assert y.dtype == np.int64
+    assert np.array_equal(y, x @ w)
+    assert out["shape"] == {"batch": 3, "k": 50, "n": 70}
+    assert out["equal_to_int64_product"] is True
+    assert (out["system"], out["substrate"]) == ("sail-n1", "row_dfm")
+
+    config = load_system("sail-n1").slice_config()
+    code = WeightCode.twos(4)
+    _, counts, profile = reference.lut_gemv(x, code.encode(w), abits=8, code=code, nbw=3)
+    assert list(out["counts"]) == COUNTS
+    assert out["passes"] == 1
+    assert out["counts"] == counts.as_dict()
+    # 70 outputs over 32 slices: 24 slices of 3.
+    assert (out["outputs_per_slice"], out["slices_used"]) == (3, 24)
+    assert out["counts_total"] == {key: 24 * value for key, value in out["counts"].items()}
+
+    in_core = _core.PatternProfile(profile.zero, profile.hits, profile.misses)
+    timing = _core.time_tile(config, 50, 70, 3, 4, 4, 8, 3, 0, in_core, scaled=False)
+    phases = ["load", "build", "lookup", "convert", "write_back", "total"]
+    assert out["cycles"] == {phase: getattr(timing, phase) for phase in phases}
+    assert out["cycles"]["total"] == sum(out["cycles"][phase] for phase in phases[:-1])
+
+
+def test_the_table_says_the_same(folder: Path) -> None:
+    out = found(run(folder, "--json"))
+    text = run(folder).output
+    assert "equal to the int64 product" in text
+    assert f"{out['counts']['row_reads']:,}" in text
+    assert f"{out['cycles']['total']:,}" in text
+
+
+def test_codebook_weights_are_codes(folder: Path) -> None:
+    book = np.array([-127, 3, 50, 113], np.int16)
+    codes = RNG.integers(0, 4, (50, 9))
+    np.save(folder / "w.npy", codes)
+    np.save(folder / "c.npy", book)
+    out = found(
+        run(folder, "--wbits", 2, "--codebook", folder / "c.npy", "--out", folder / "y.npy", "--json")
+    )
+    assert out["equal_to_int64_product"] is True
+    assert np.array_equal(np.load(folder / "y.npy"), np.load(folder / "x.npy") @ book[codes].astype(int))
+
+
+@pytest.mark.parametrize(
+    ("options", "low", "high"),
+    [
+        (["--wbits", 2, "--weight-code", "ternary"], -1, 1),
+        (["--wbits", 4, "--weight-code", "offset", "--zero-point", 3], -3, 12),
+        (["--wbits", 1], -1, 0),
+        (["--wbits", 8, "--weight-code", "twos"], -128, 127),
+    ],
+)
+def test_other_codes_take_values(folder: Path, options: list[object], low: int, high: int) -> None:
+    np.save(folder / "w.npy", RNG.integers(low, high, (50, 4), endpoint=True))
+    out = found(run(folder, *options, "--out", folder / "y.npy", "--json"))
+    assert out["equal_to_int64_product"] is True
+    expected = np.load(folder / "x.npy") @ np.load(folder / "w.npy")
+    assert np.array_equal(np.load(folder / "y.npy"), expected)
+
+
+def test_unsigned_activations_and_other_types(folder: Path) -> None:
+    np.save(folder / "x.npy", np.asfortranarray(RNG.integers(0, 256, (3, 50), dtype=np.uint8)))
+    assert found(run(folder, "--unsigned-activations", "--json"))["equal_to_int64_product"] is True
+
+
+@pytest.mark.parametrize("substrate", [substrate.name for substrate in _core.substrates()])
+def test_every_substrate(folder: Path, substrate: str) -> None:
+    out = found(run(folder, "--substrate", substrate, "--group-size", 16, "--json"))
+    assert out["substrate"] == substrate
+    counts = out["counts"]
+    assert counts["lookups"] == counts["zero_patterns"] + counts["prt_hits"] + counts["prt_misses"]
+    if not _core.substrate(substrate).prt_helps:
+        assert counts["prt_hits"] == 0
+
+
+def assert_refused(result: Result, *words: str) -> None:
+    """One sentence on standard error, status 2."""
+    assert result.exit_code == 2, result.output
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    for word in words:
+        assert word in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--wbits", 3], ["weights hold", "twos code of 3 bits", "-4"]),
+        (["--wbits", 0], ["wbits is 0; allowed is 1..8."]),
+        (["--wbits", 99], ["wbits is 99; allowed is 1..8."]),
+        (["--abits", 7], ["activations hold", "allowed is -64..63"]),
+        (["--abits", 17], ["abits is 17; allowed is 1..16."]),
+        (["--nbw", 0], ["nbw is 0; allowed is 1..6."]),
+        (["--nbw", 7], ["nbw is 7; allowed is 1..6."]),
+        (["--unsigned-activations"], ["activations hold", "allowed is 0..255"]),
+        (["--group-size", -1], ["group_size is -1"]),
+        (["--threads", 0], ["threads is 0; allowed is 1..1024."]),
+        (["--system", "sail-n2"], ["sail-n2", "sail-n1"]),
+        (["--system", "graviton2"], ["graviton2", "[pim]"]),
+        (["--substrate", "memristor"], ["memristor", "row_dfm"]),
+        (["--zero-point", 3], ["--zero-point is 3; it goes with --weight-code offset"]),
+        (["--weight-code", "offset"], ["--zero-point is missing"]),
+        (["--weight-code", "offset", "--zero-point", 16], ["zero_point 16"]),
+        (["--weight-code", "ternary"], ["wbits is 4; allowed with --weight-code ternary is 2."]),
+        (["--codebook", "c.npy", "--weight-code", "twos"], ["--weight-code is twos beside --codebook"]),
+    ],
+)
+def test_bad_options(folder: Path, options: list[object], words: list[str]) -> None:
+    assert_refused(run(folder, *options), *words)
+
+
+ARRAYS: list[tuple[NDArray[Any], str]] = [
+    (np.zeros((50, 4)), "weights have dtype float64"),
+    (np.zeros(50, int), "weights have shape (50,)"),
+    (np.zeros((49, 4), int), "weights have K = 49, but the activations have K = 50"),
+    (np.zeros((50, 0), int), "weights have shape (50, 0)"),
+    (np.array("text"), "weights have dtype"),
+]
+
+
+@pytest.mark.parametrize(("array", "words"), ARRAYS)
+def test_bad_arrays(folder: Path, array: NDArray[Any], words: str) -> None:
+    np.save(folder / "bad.npy", array)
+    assert_refused(run(folder, w="bad.npy"), words)
+
+
+def npy(shape: str, descr: str = "<i8", data: bytes = b"") -> bytes:
+    """A file with a header that may promise more than there is."""
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
+
+
+FILES = {
+    "empty": b"",
+    "not npy": b"GGUF" + bytes(100),
+    "a pickle": b"\x80\x04\x95\x10\x00",
+    "cut in the magic": b"\x93NUM",
+    "cut in the header": npy("(50, 70)")[:40],
+    "cut in the data": npy("(50, 70)", data=bytes(100)),
+    "huge": npy("(1099511627776, 1048576)", data=bytes(64)),
+    "beyond 64 bits": npy("(1" + "0" * 30 + ", 3)"),
+    "negative": npy("(-1, 4)"),
+    "a header that is no dictionary": b"\x93NUMPY\x01\x00\x04\x00[[[[",
+    "a header of brackets": b"\x93NUMPY\x02\x00" + (9000).to_bytes(4, "little") + b"(" * 9000,
+    "objects": npy("(2, 2)", "|O", bytes(32)),
+    "a damaged zip": b"PK\x03\x04 not really",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_that_are_no_arrays(folder: Path, name: str) -> None:
+    (folder / "bad.npy").write_bytes(FILES[name])
+    assert_refused(run(folder, w="bad.npy"), "--weights", "bad.npy", ".npy file")
+    assert_refused(run(folder, x="bad.npy"), "--activations")
+    assert_refused(run(folder, "--codebook", folder / "bad.npy"), "--codebook")
+
+
+def test_other_things_than_files(folder: Path) -> None:
+    assert_refused(run(folder, w="absent.npy"), "--weights", "absent.npy does not exist.")
+    (folder / "folder.npy").mkdir()
+    assert_refused(run(folder, w="folder.npy"), "--weights", "Is a directory")
+    np.savez(folder / "z.npz", a=np.ones(3))
+    assert_refused(run(folder, w="z.npz"), "is not a whole .npy file")
+
+
+def test_a_codebook_of_another_width(folder: Path) -> None:
+    np.save(folder / "c.npy", np.arange(8))
+    assert_refused(
+        run(folder, "--codebook", folder / "c.npy"), "--codebook has 8 values; allowed are 2^wbits = 16."
+    )
+
+
+def test_an_output_that_cannot_be_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_refused(run(folder, "--out", folder / "absent" / "y.npy"), "No such file or directory")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (folder / "y.npy").write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    assert_refused(run(folder, "--out", folder / "y.npy"), "No space left on device")
+    assert (folder / "y.npy").read_bytes() == b"old"
+    assert sorted(path.name for path in folder.iterdir()) == ["w.npy", "x.npy", "y.npy"]
+
+
+def test_a_table_that_does_not_fit(folder: Path) -> None:
+    (folder / "small.toml").write_text('extends = "sail-n1"\nname = "small"\n')
+    assert found(run(folder, "--system", folder / "small.toml", "--json"))["substrate"] == "row_dfm"
+    table = '[pim.rows]\nvalue = 40\nunit = "rows"\nsource = "a test"\nkind = "assumed"\n'
+    (folder / "small.toml").write_text('extends = "sail-n1"\nname = "small"\n' + table)
+    assert_refused(run(folder, "--system", folder / "small.toml", "--nbw", 6), "rows")
