@@ -1,0 +1,79 @@
+"""Conversion and scaling of the core against NumPy's rounding and the NumPy programs of lut_gemv."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from sailsim import _core
+from sailsim.lut_gemv import convert, scale_blocks
+
+
+@pytest.mark.parametrize("bits", [2, 3, 8, 17, 23, 24, 25, 32, 33, 48, 62, 63])
+def test_int_to_fp32_equals_numpy(bits: int) -> None:
+    rng = np.random.default_rng(bits)
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    values = rng.integers(low, high, 5000, endpoint=True) >> rng.integers(0, bits, 5000)
+    values = np.concatenate([values, [0, low, high], values >> max(bits - 26, 0) << max(bits - 26, 0)])
+    floats, tally = _core.int_to_fp32(values, bits)
+    assert floats.tobytes() == values.astype(np.float32).tobytes()
+    assert tally == convert.int_to_fp32_program(bits).tally()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16, 24])
+def test_fp32_to_int_equals_numpy(bits: int) -> None:
+    rng = np.random.default_rng(bits)
+    values = rng.integers(0, 1 << 32, 20000, dtype=np.uint32).view(np.float32)
+    near = rng.integers(-2 << bits, 2 << bits, 20000).astype(np.float32) / np.float32(4)
+    special = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45], np.float32)
+    values = np.concatenate([values, near, special])
+    ints, tally = _core.fp32_to_int(values, bits)
+    numbers = np.where(np.isnan(values), np.float32(0), values)
+    expected = np.clip(np.rint(numbers), -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    assert np.array_equal(ints, expected.astype(np.int32))
+    assert tally == convert.fp32_to_int_program(bits).tally()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 130)),
+    seed=st.integers(0, 2**32),
+    with_minimum=st.booleans(),
+    data=st.data(),
+)
+def test_scaling_equals_numpy(
+    shape: tuple[int, int, int], seed: int, with_minimum: bool, data: st.DataObject
+) -> None:
+    blocks, batch, n = shape
+    rng = np.random.default_rng(seed)
+    sums = rng.integers(-(1 << 31), 1 << 31, shape)
+    finite = hnp.arrays(np.float16, (blocks, n), elements=st.floats(width=16, allow_nan=False))
+    scale = data.draw(finite)
+    minimum = data.draw(finite) if with_minimum else None
+    x_sums = rng.integers(-100000, 100000, (blocks, batch)) if with_minimum else None
+    act_scale = rng.standard_normal(batch).astype(np.float32)
+    y = _core.scale_blocks(sums, scale, act_scale, minimum, x_sums)
+    with np.errstate(invalid="ignore", over="ignore"):
+        expected = scale_blocks(sums, scale, act_scale, minimum=minimum, x_sums=x_sums)
+    assert y.dtype == np.float32
+    assert np.array_equal(y, expected, equal_nan=True)
+
+
+def test_bad_arguments_are_named() -> None:
+    sums = np.zeros((2, 1, 3), np.int64)
+    scale, act_scale = np.ones((2, 3), np.float16), np.ones(1, np.float32)
+    with pytest.raises(TypeError, match="scale has the wrong dtype: allowed is float16"):
+        _core.scale_blocks(sums, scale.astype(np.float32), act_scale)
+    with pytest.raises(ValueError, match="scale has 1 elements along axis 0: allowed are 2"):
+        _core.scale_blocks(sums, scale[:1], act_scale)
+    with pytest.raises(ValueError, match="act_scale has 2 elements"):
+        _core.scale_blocks(sums, scale, np.ones(2, np.float32))
+    with pytest.raises(ValueError, match="minimum and sums_of_x go together"):
+        _core.scale_blocks(sums, scale, act_scale, minimum=scale)
+    with pytest.raises(ValueError, match=r"value is 8: allowed are -8\.\.7"):
+        _core.int_to_fp32(np.array([8]), 4)
+    with pytest.raises(TypeError, match="values has the wrong dtype: allowed is int64"):
+        _core.int_to_fp32(np.array([8], np.int32), 8)
+    with pytest.raises(ValueError, match=r"bits is 25: allowed are 1\.\.24"):
+        _core.fp32_to_int(np.zeros(1, np.float32), 25)

@@ -1,0 +1,152 @@
+"""Plans, timing and substrates through the bindings. The tight cases are in sim_ext/pim/tests."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sailsim import _core
+from sailsim.lut_gemv import reference
+
+MakeSlice = Callable[..., _core.SliceConfig]
+PHASES = ["load", "build", "lookup", "convert", "write_back"]
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    substrate=st.sampled_from(["row_dfm", "bit_serial", "bit_parallel"]),
+    k=st.integers(1, 60),
+    n=st.integers(1, 3000),
+    batch=st.integers(1, 10),
+    wbits=st.integers(1, 8),
+    abits=st.integers(1, 16),
+    nbw=st.integers(1, 4),
+    group_size=st.sampled_from([0, 1, 7, 32]),
+    scaled=st.booleans(),
+    in_memory=st.booleans(),
+    double_buffer=st.booleans(),
+    bytes_per_cycle=st.sampled_from([0.3, 7.0, float("inf")]),
+)
+def test_counts_equal_the_reference_and_phases_add_up(
+    make_slice: MakeSlice,
+    substrate: str,
+    k: int,
+    n: int,
+    batch: int,
+    wbits: int,
+    abits: int,
+    nbw: int,
+    group_size: int,
+    scaled: bool,
+    in_memory: bool,
+    double_buffer: bool,
+    bytes_per_cycle: float,
+) -> None:
+    config = make_slice(
+        substrate, rows=512, arrays=2, convert_in_memory=in_memory, double_buffer=double_buffer
+    )
+    tile = (k, n, batch, wbits, wbits, abits, nbw, group_size)
+    x = np.random.default_rng(k).integers(0, 1 << abits, (batch, k), dtype=np.uint16)
+    entries = config.prt_entries if config.substrate.prt_helps else 0
+    profile = _core.pattern_profile(x, abits, False, nbw, group_size, entries, "lru")
+    plan = _core.plan_tile(config, *tile)
+    timing = _core.time_tile(config, *tile, profile, scaled, bytes_per_cycle)
+
+    converted = plan.blocks * batch if scaled and in_memory else 0
+    expected = reference.tile_counts(
+        profile, nbw=nbw, passes=plan.passes, chunks=plan.batch_chunks, conversions_per_pass=converted
+    )
+    assert timing.counts == expected.as_dict()
+    assert all(getattr(timing, name) == count for name, count in timing.counts.items())
+    assert sum(getattr(timing, phase) for phase in PHASES) == timing.total
+    assert min(getattr(timing, phase) for phase in PHASES) >= 0
+    assert timing.load <= timing.load_busy
+    if not double_buffer:
+        assert timing.load == timing.load_busy
+    if scaled and not in_memory:
+        assert timing.convert == 0
+
+
+def test_slices_share_the_outputs(make_slice: MakeSlice) -> None:
+    plan = _core.plan_tile(make_slice(slices=32), 4096, 11008, 1, 4, 4, 8, 4, 0)
+    assert (plan.owned, plan.entry_bits, plan.lanes, plan.passes) == (344, 6, 168, 3)
+    assert (plan.groups, plan.blocks, plan.rows_needed) == (1024, 1, 23)
+
+
+def test_a_profile_of_ones_own(make_slice: MakeSlice) -> None:
+    def counts(value: int) -> Any:
+        return np.full(4, value, np.int32)
+
+    profile = _core.PatternProfile(counts(1), counts(2), counts(5))
+    assert len(profile) == 4
+    assert profile.hits.tolist() == [2] * 4
+    assert not profile.hits.flags.writeable
+    timing = _core.time_tile(make_slice(t_zero=0, t_prt=1), 16, 10, 1, 4, 4, 8, 4, 0, profile, False)
+    assert timing.lookup == 4 * (2 + 5)
+    with pytest.raises(TypeError, match="hits has the wrong dtype: allowed is int32"):
+        _core.PatternProfile(counts(1), counts(2).astype(np.int64), counts(5))
+    with pytest.raises(ValueError, match="misses has 3 elements along axis 0: allowed are 4"):
+        _core.PatternProfile(counts(1), counts(2), counts(5)[:3])
+    with pytest.raises(ValueError, match="zero is -1"):
+        _core.PatternProfile(counts(-1), counts(2), counts(5))
+
+
+def test_arrays_of_a_profile_outlive_it() -> None:
+    x = np.ones((1, 8), np.int8)
+    zero = _core.pattern_profile(x, 8, True, 4, 0, 32, "lru").zero
+    assert zero.tolist() == [7, 7]
+
+
+def test_bad_configurations_name_the_field(make_slice: MakeSlice) -> None:
+    for field, value in {
+        "rows": 0,
+        "cols": -1,
+        "arrays": 0,
+        "slices": 0,
+        "port_bytes": 0,
+        "accumulator_bits": 64,
+        "prt_entries": -1,
+        "t_zero": -1,
+        "t_prt": 1 << 30,
+    }.items():
+        with pytest.raises(ValueError, match=f"{field} is {value}: allowed are"):
+            make_slice(**{field: value}).validate()
+    with pytest.raises(ValueError, match="prt_policy is 'mru'"):
+        make_slice(prt_policy="mru")
+    with pytest.raises(ValueError, match="rows is 10: the tile needs 23"):
+        _core.plan_tile(make_slice(rows=10), 64, 64, 1, 4, 4, 8, 4, 0)
+    with pytest.raises(ValueError, match="value_bits is 17"):
+        _core.plan_tile(make_slice(), 64, 64, 1, 4, 17, 8, 4, 0)
+
+
+def test_every_shipped_cost_names_its_source() -> None:
+    assert [s.name for s in _core.substrates()] == ["row_dfm", "bit_serial", "bit_parallel"]
+    for substrate in _core.substrates():
+        assert set(substrate.costs) == {"read", "write", "logic", "shift", "copy", "add", "fp_mul", "fp_add"}
+        for op, cost in substrate.costs.items():
+            assert cost.source
+            assert cost.kind in {"paper", "derived", "assumed"}
+            assert substrate.cycles(op, 8) == cost(8) == cost.c0 + 8 * cost.c1 + 64 * cost.c2
+    with pytest.raises(ValueError, match="substrate is 'dram': allowed are row_dfm, bit_serial"):
+        _core.substrate("dram")
+
+
+def test_a_substrate_of_ones_own() -> None:
+    base = _core.substrate("row_dfm")
+    slow_read = _core.Cost(3, 0, 0, source="a test", kind="assumed")
+    fields: dict[str, Any] = {"layout": "rows", "accumulate": "behind", "prt_helps": True}
+    mine = _core.Substrate(name="mine", costs=base.costs | {"read": slow_read}, **fields)
+    assert mine.cycles("read") == 3
+    assert mine.cycles("add", 6) == base.cycles("add", 6)
+    with pytest.raises(ValueError, match="costs lacks 'add'"):
+        _core.Substrate(name="mine", costs={k: v for k, v in base.costs.items() if k != "add"}, **fields)
+    with pytest.raises(ValueError, match="op is 'mul'"):
+        _core.Substrate(name="mine", costs=base.costs | {"mul": slow_read}, **fields)
+    guess = _core.Cost(1, 0, 0, source="a test", kind="guess")
+    with pytest.raises(ValueError, match=r"substrate\.costs\.read\.kind is 'guess'"):
+        _core.Substrate(name="mine", costs=base.costs | {"read": guess}, **fields)
+    with pytest.raises(ValueError, match="layout is 'diagonal'"):
+        _core.Substrate(name="mine", costs=base.costs, **(fields | {"layout": "diagonal"}))
