@@ -9,7 +9,7 @@ from sailsim.lut_gemv import convert, descriptor, reference
 from sailsim.lut_gemv.atomic import atomic_file
 from sailsim.lut_gemv.codes import WBITS_MAX, WeightCode
 from sailsim.lut_gemv.counts import Counts, Profile, PrtConfig
-from sailsim.lut_gemv.fast import lut_gemv, lut_gemv_blocks, pattern_profile
+from sailsim.lut_gemv.fast import PreparedWeights, lut_gemv, lut_gemv_blocks, pattern_profile, prepare_weights
 from sailsim.lut_gemv.operands import ABITS_MAX, NBW_MAX, activation_range, block_slices
 from sailsim.lut_gemv.packing import pack_codes, row_bytes, unpack_codes
 from sailsim.lut_gemv.product import int_product
@@ -26,6 +26,7 @@ __all__ = [
     "Counts",
     "DescriptorError",
     "PatternProfile",
+    "PreparedWeights",
     "Profile",
     "PrtConfig",
     "Replayed",
@@ -45,6 +46,7 @@ __all__ = [
     "lut_gemv_blocks",
     "pack_codes",
     "pattern_profile",
+    "prepare_weights",
     "quantize_rows",
     "quantize_weights",
     "quantize_weights_minimum",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 from sailsim._core import PackedWeights, PatternProfile
 from sailsim._core import lut_gemv as _lut_gemv
 from sailsim._core import pattern_profile as _pattern_profile
+from sailsim.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.counts import DEFAULT_PRT, PrtConfig
 from sailsim.lut_gemv.operands import (
     ACCUMULATOR_BITS,
     check_accumulator,
+    check_equal_k,
     check_threads,
     check_widths,
     checked_activations,
@@ -22,13 +25,27 @@ from sailsim.lut_gemv.operands import (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class PreparedWeights:
+    """Weights checked and laid out for any number of products; made by :func:`prepare_weights`."""
+
+    packed: PackedWeights
+    code: WeightCode
+
+
+def prepare_weights(w: NDArray[Any], code: WeightCode) -> PreparedWeights:
+    """Check weight codes ``(K, N)`` and lay them out once, which takes longer than a product of few rows."""
+    w = checked_weights(w, code)
+    return PreparedWeights(PackedWeights(w, code.wbits, code.values), code)
+
+
 def lut_gemv(
     x: NDArray[Any],
-    w: NDArray[Any],
+    w: NDArray[Any] | PreparedWeights,
     *,
     abits: int,
     signed: bool = True,
-    code: WeightCode,
+    code: WeightCode | None = None,
     nbw: int = 4,
     group_size: int = 0,
     threads: int = 1,
@@ -37,10 +54,10 @@ def lut_gemv(
 
     Args:
         x: integers ``(B, K)`` within ``abits`` bits, two's complement if ``signed``.
-        w: weight codes ``(K, N)``; ``W = code.decode(w)``.
+        w: weight codes ``(K, N)``, ``W = code.decode(w)``; or prepared weights.
         abits: bits of an activation, 1..16.
         signed: whether activations are two's complement.
-        code: how codes read as integers.
+        code: how codes read as integers; may be left out with prepared weights.
         nbw: weights of a group, 1..6; the result does not depend on it.
         group_size: weights of a quantization block along K; 0 is one block. Nor does it on this.
         threads: over the outputs; the interpreter is free meanwhile.
@@ -59,11 +76,11 @@ def lut_gemv(
 
 def lut_gemv_blocks(
     x: NDArray[Any],
-    w: NDArray[Any],
+    w: NDArray[Any] | PreparedWeights,
     *,
     abits: int,
     signed: bool = True,
-    code: WeightCode,
+    code: WeightCode | None = None,
     nbw: int = 4,
     group_size: int = 0,
     threads: int = 1,
@@ -76,13 +93,25 @@ def lut_gemv_blocks(
 
 
 def _operands(
-    x: NDArray[Any], w: NDArray[Any], code: WeightCode, abits: int, signed: bool, nbw: int, group_size: int
+    x: NDArray[Any],
+    w: NDArray[Any] | PreparedWeights,
+    code: WeightCode | None,
+    abits: int,
+    signed: bool,
+    nbw: int,
+    group_size: int,
 ) -> tuple[NDArray[Any], PackedWeights]:
     check_widths(abits, nbw, group_size)
     x = checked_activations(x, abits, signed)
-    w = checked_weights(w, x.shape[1], code)
-    check_accumulator(code, abits, signed, x.shape[1], ACCUMULATOR_BITS)
-    return x, PackedWeights(w, code.wbits, code.values)
+    if not isinstance(w, PreparedWeights):
+        if code is None:
+            raise SailsimError("code is missing; it may be left out only with prepared weights.")
+        w = prepare_weights(w, code)
+    elif code is not None and code != w.code:
+        raise SailsimError(f"code is {code}; allowed is that of the prepared weights, {w.code}.")
+    check_equal_k(x.shape[1], w.packed.k)
+    check_accumulator(w.code, abits, signed, x.shape[1], ACCUMULATOR_BITS)
+    return x, w.packed
 
 
 def pattern_profile(

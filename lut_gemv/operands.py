@@ -79,15 +79,20 @@ def activation_dtype(abits: int, signed: bool) -> type[np.integer[Any]]:
     return np.uint8 if abits <= 8 else np.uint16
 
 
-def checked_weights(w: NDArray[Any], k: int, code: WeightCode) -> NDArray[np.uint8]:
-    """``w`` as a C-contiguous uint8 array of legal codes ``(k, N)``."""
+def checked_weights(w: NDArray[Any], code: WeightCode) -> NDArray[np.uint8]:
+    """``w`` as a C-contiguous uint8 array of legal codes ``(K, N)``."""
     w = np.asarray(w)
     check_matrix("weights", w, "K, N")
-    if len(w) != k:
-        raise SailsimError(
-            f"weights have K = {len(w)}, but the activations have K = {k}; they must be equal."
-        )
     return np.ascontiguousarray(code.checked(w))
+
+
+def check_equal_k(of_activations: int, of_weights: int) -> None:
+    """Refuse operands that do not share K."""
+    if of_activations != of_weights:
+        raise SailsimError(
+            f"weights have K = {of_weights}, but the activations have K = {of_activations}; "
+            "they must be equal."
+        )
 
 
 def block_slices(k: int, group_size: int) -> list[slice]:

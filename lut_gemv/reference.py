@@ -20,6 +20,7 @@ from sailsim.lut_gemv.operands import (
     ACCUMULATOR_BITS,
     block_slices,
     check_accumulator,
+    check_equal_k,
     check_widths,
     checked_activations,
     checked_weights,
@@ -76,7 +77,8 @@ def lut_gemv_blocks(
     """The accumulators of every block, int64 ``(blocks, B, N)``, as :func:`lut_gemv` sums them."""
     check_widths(abits, nbw, group_size)
     x = checked_activations(x, abits, signed)
-    w = checked_weights(w, x.shape[1], code)
+    w = checked_weights(w, code)
+    check_equal_k(x.shape[1], len(w))
     check_accumulator(code, abits, signed, x.shape[1], ACCUMULATOR_BITS)
 
     weights = code.decode(w).astype(np.int64)

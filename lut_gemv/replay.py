@@ -54,7 +54,8 @@ class Replayed:
         status, detail: as a unit's completion record would have them.
         problem: one sentence if ``status`` is not ``OK``.
         output: int32 or fp32 ``(B, N)``, or None after an error.
-        matches: whether the output equals the trace's expected one to the bit (NaNs are alike); None without one.
+        matches: whether the output equals the trace's expected one, as :func:`same_results` has it; None
+            without one.
         lookups, prt_hits: of one pass over the outputs; a unit that needs more passes multiplies them.
     """
 

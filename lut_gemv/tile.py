@@ -14,6 +14,7 @@ from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.operands import (
     block_slices,
     check_accumulator,
+    check_equal_k,
     check_widths,
     checked_activations,
     checked_weights,
@@ -70,7 +71,8 @@ class Tile:
         check_widths(self.abits, self.nbw, self.group_size)
         x = checked_activations(self.x, self.abits, self.signed)
         object.__setattr__(self, "x", x)
-        object.__setattr__(self, "codes", checked_weights(self.codes, x.shape[1], self.code))
+        object.__setattr__(self, "codes", checked_weights(self.codes, self.code))
+        check_equal_k(self.k, len(self.codes))
         for field, value, limit in (
             ("group_size", self.group_size, 1 << 16),
             ("batch", self.batch, 1 << 16),

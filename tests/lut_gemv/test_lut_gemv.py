@@ -128,6 +128,25 @@ def test_core_on_shapes_that_fill_vectors(code: WeightCode, abits: int, signed: 
         assert np.array_equal(y, expected), nbw
 
 
+def test_prepared_weights_serve_any_product() -> None:
+    rng = np.random.default_rng(2)
+    code = WeightCode.iq4_nl()
+    codes = rng.integers(0, 16, (40, 33), dtype=np.uint8)
+    prepared = lut_gemv.prepare_weights(codes, code)
+    for abits, nbw, group_size in ((8, 4, 0), (3, 6, 16), (16, 1, 7)):
+        x = rng.integers(*lut_gemv.activation_range(abits, True), (3, 40), endpoint=True)
+        widths: dict[str, Any] = {"abits": abits, "nbw": nbw, "group_size": group_size}
+        assert np.array_equal(lut_gemv.lut_gemv(x, prepared, **widths), x @ code.decode(codes).astype(int))
+        acc = lut_gemv.lut_gemv_blocks(x, prepared, **widths)
+        assert np.array_equal(acc, reference.lut_gemv_blocks(x, codes, code=code, **widths))
+    with pytest.raises(SailsimError, match="weights have K = 40, but the activations have K = 39"):
+        lut_gemv.lut_gemv(x[:, 1:], prepared, abits=16)
+    with pytest.raises(SailsimError, match="code is twos code of 4 bits; allowed is that of the prepared"):
+        lut_gemv.lut_gemv(x, prepared, abits=16, code=WeightCode.twos(4))
+    with pytest.raises(SailsimError, match="code is missing"):
+        lut_gemv.lut_gemv(x, codes, abits=16)
+
+
 @pytest.mark.parametrize("value", [-128, 127])
 @pytest.mark.parametrize("weight", [-128, 127])
 def test_core_at_the_ends_of_the_ranges(value: int, weight: int) -> None:
@@ -257,6 +276,51 @@ def test_passes_chunks_and_conversions_multiply_as_the_contract_says() -> None:
         "conversions": 20,
     }
     assert one.times(32).lookups == 32 * 12
+
+
+@pytest.mark.parametrize("substrate", [substrate.name for substrate in _core.substrates()])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_core_counts_passes_and_chunks_alike(substrate: str, scaled: bool) -> None:
+    x = np.random.default_rng(1).integers(-20, 20, (70, 30))
+    config = _core.SliceConfig(
+        rows=256,
+        cols=256,
+        arrays=2,
+        slices=3,
+        port_bytes=32,
+        accumulator_bits=32,
+        prt_entries=5,
+        prt_policy="fifo",
+        t_zero=0,
+        t_prt=0,
+        double_buffer=True,
+        substrate=_core.substrate(substrate),
+        convert_in_memory=True,
+    )
+    prt = PrtConfig(entries=5, policy="fifo", enabled=config.substrate.prt_helps)
+    tile = {
+        "k": 30,
+        "n": 5000,
+        "batch": 70,
+        "wbits": 4,
+        "value_bits": 4,
+        "abits": 6,
+        "nbw": 3,
+        "group_size": 7,
+    }
+    plan = _core.plan_tile(config, **tile)
+    assert plan.passes > 1
+    assert plan.batch_chunks > 1 or config.substrate.layout == "rows"
+    profile = lut_gemv.pattern_profile(x, abits=6, nbw=3, group_size=7, prt=prt)
+    timing = _core.time_tile(config, **tile, profile=profile, scaled=scaled)
+    counts = lut_gemv.tile_counts(
+        profile,
+        nbw=3,
+        passes=plan.passes,
+        chunks=plan.batch_chunks,
+        conversions_per_pass=plan.blocks * len(x) if scaled else 0,
+    )
+    assert counts.as_dict() == timing.counts
 
 
 def test_one_signed_bit_means_zero_or_minus_one() -> None:
