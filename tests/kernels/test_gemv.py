@@ -1,8 +1,14 @@
 """The NEON baselines against their scalar references, by format, batch and number of threads."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 pytestmark = pytest.mark.aarch64
+
+Report = Callable[..., list[dict[str, Any]]]
+Run = Callable[..., Any]
 
 BLOCK = {"q8_0": 32, "q4_0": 32, "q4_1": 32, "q2": 256}
 BITS = {"q8_0": 8.5, "q4_0": 4.5, "q4_1": 5.0, "q2": 2.625}
@@ -10,7 +16,9 @@ BITS = {"q8_0": 8.5, "q4_0": 4.5, "q4_1": 5.0, "q2": 2.625}
 
 @pytest.mark.parametrize("weight_format", BLOCK)
 @pytest.mark.parametrize(("blocks", "n", "batch"), [(1, 1, 1), (3, 29, 5), (2, 64, 7)])
-def test_every_result_has_the_bits_of_the_scalar_reference(report, weight_format, blocks, n, batch):
+def test_every_result_has_the_bits_of_the_scalar_reference(
+    report: Report, weight_format: str, blocks: int, n: int, batch: int
+) -> None:
     k = blocks * BLOCK[weight_format]
     options = ("--format", weight_format, "--k", k, "--n", n, "--batch", batch, "--check", n, "--repeats", 1)
     (record,) = report("neon_gemv", *options)
@@ -22,13 +30,13 @@ def test_every_result_has_the_bits_of_the_scalar_reference(report, weight_format
 
 
 @pytest.mark.parametrize("weight_format", BLOCK)
-def test_threads_do_not_change_a_bit(report, weight_format):
+def test_threads_do_not_change_a_bit(report: Report, weight_format: str) -> None:
     options = ("--format", weight_format, "--k", 512, "--n", 100, "--batch", 3, "--repeats", 2)
     checksums = {report("neon_gemv", *options, "--threads", t)[0]["checksum"] for t in (1, 2, 5)}
     assert len(checksums) == 1
 
 
-def test_the_seed_changes_the_operands(report):
+def test_the_seed_changes_the_operands(report: Report) -> None:
     options = ("--k", 64, "--n", 8, "--repeats", 1)
     assert (
         report("neon_gemv", *options)[0]["checksum"]
@@ -36,7 +44,7 @@ def test_the_seed_changes_the_operands(report):
     )
 
 
-def test_quantizer_equals_the_scalar_one(report):
+def test_quantizer_equals_the_scalar_one(report: Report) -> None:
     assert report("quantize_check", "--blocks", 20000)[0] == {
         "program": "quantize_check",
         "blocks": 20000,
@@ -60,6 +68,6 @@ def test_quantizer_equals_the_scalar_one(report):
         (("fast",), "unexpected argument 'fast'; options are --name value"),
     ],
 )
-def test_bad_options_end_in_one_sentence(run, options, sentence):
+def test_bad_options_end_in_one_sentence(run: Run, options: tuple[str, ...], sentence: str) -> None:
     result = run("neon_gemv", *options)
     assert (result.returncode, result.stdout, result.stderr) == (2, "", f"error: {sentence}\n")

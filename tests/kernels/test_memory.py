@@ -1,11 +1,17 @@
 """The pointer chase and the bandwidth program: they check their work, this checks that they did it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 pytestmark = pytest.mark.aarch64
 
+Report = Callable[..., list[dict[str, Any]]]
+Run = Callable[..., Any]
 
-def test_chase_walks_every_footprint_and_whole_rounds(report):
+
+def test_chase_walks_every_footprint_and_whole_rounds(report: Report) -> None:
     records = report("pointer_chase", "--min", 4096, "--max", 65536, "--loads", 5000)
     assert [record["footprint_bytes"] for record in records] == [4096, 8192, 16384, 32768, 65536]
     for record in records:
@@ -14,13 +20,13 @@ def test_chase_walks_every_footprint_and_whole_rounds(report):
         assert record["ns_per_load"] == pytest.approx(record["ns"] / record["loads"], rel=1e-4)
 
 
-def test_chase_by_pages(report):
+def test_chase_by_pages(report: Report) -> None:
     (record,) = report("pointer_chase", "--min", 65536, "--max", 65536, "--window", 4096)
     assert record["window_bytes"] == 4096
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_bandwidth_counts_the_bytes_of_each_kind(report, threads):
+def test_bandwidth_counts_the_bytes_of_each_kind(report: Report, threads: int) -> None:
     records = report("bandwidth", "--bytes", 1 << 18, "--threads", threads, "--repeats", 2)
     assert [record["kind"] for record in records] == ["read", "copy", "triad"]
     for arrays, record in enumerate(records, start=1):
@@ -29,7 +35,7 @@ def test_bandwidth_counts_the_bytes_of_each_kind(report, threads):
         assert record["gb_per_s"] == pytest.approx(record["bytes"] / record["best_ns"], rel=1e-4)
 
 
-def test_bad_options_end_in_one_sentence(run):
+def test_bad_options_end_in_one_sentence(run: Run) -> None:
     result = run("pointer_chase", "--min", 8192, "--max", 4096)
     assert (result.returncode, result.stderr) == (
         2,

@@ -33,15 +33,13 @@ int measure(const Run &run)
     Problem<Format> problem(run.k, run.n, run.batch, run.seed);
     Team team(static_cast<unsigned>(run.threads));
     std::uint64_t least = std::numeric_limits<std::uint64_t>::max(), total = 0;
-    {
+    for (std::size_t i = 0; i < run.repeats; ++i) {
         const Region region(run.in_gem5);
-        for (std::size_t i = 0; i < run.repeats; ++i) {
-            const std::uint64_t start = now_ns();
-            problem.multiply(team);
-            const std::uint64_t elapsed = std::max<std::uint64_t>(now_ns() - start, 1);
-            least = std::min(least, elapsed);
-            total += elapsed;
-        }
+        const std::uint64_t start = now_ns();
+        problem.multiply(team);
+        const std::uint64_t elapsed = std::max<std::uint64_t>(now_ns() - start, 1);
+        least = std::min(least, elapsed);
+        total += elapsed;
     }
     const Comparison comparison = problem.compare(run.checked_rows);
     const std::uint64_t macs = static_cast<std::uint64_t>(run.k) * run.n * run.batch;

@@ -124,15 +124,6 @@ Trace::Trace(const std::string &path) : path_(path)
             d.scales = relocated(d.scales);
         if (code_kind(d) == LUTMM_F_CODE_BOOK && d.codebook != 0)
             d.codebook = relocated(d.codebook);
-        const std::uint64_t expected = expected_[i];
-        if (expected == 0)
-            continue;
-        const std::uint64_t bytes = output_bytes(d);
-        if (expected < base_ || expected - base_ > stored_bytes_ ||
-            stored_bytes_ - (expected - base_) < bytes)
-            fail("trace %s: the expected output of descriptor %zu is not in the stored image", path.c_str(),
-                 i);
-        expected_[i] = relocated(expected);
     }
 }
 
@@ -146,9 +137,14 @@ std::uint64_t Trace::relocated(std::uint64_t address) const
     return reinterpret_cast<std::uintptr_t>(image_->end()) + address % LUTMM_BUFFER_ALIGN;
 }
 
-const std::uint32_t *Trace::expected(std::size_t i) const
+const std::uint32_t *Trace::expected(std::size_t i)
 {
-    return reinterpret_cast<const std::uint32_t *>(static_cast<std::uintptr_t>(expected_[i]));
+    const std::uint64_t address = expected_[i], bytes = output_bytes(descriptors()[i]);
+    if (address == 0)
+        return nullptr;
+    if (address < base_ || address - base_ > stored_bytes_ || stored_bytes_ - (address - base_) < bytes)
+        fail("trace %s: the expected output of descriptor %zu is not in the stored image", path_.c_str(), i);
+    return reinterpret_cast<const std::uint32_t *>(static_cast<std::uintptr_t>(relocated(address)));
 }
 
 bool Trace::takes_results(std::uint64_t address, std::size_t bytes) const

@@ -25,8 +25,9 @@ class Trace
     std::size_t size() const { return count_; }
     lutmm_descriptor *descriptors() { return descriptors_->as<lutmm_descriptor>(); }
 
-    // The expected result words of a descriptor; null where the trace has none.
-    const std::uint32_t *expected(std::size_t i) const;
+    // The expected result words of a descriptor with legal fields; null where the trace has none. Ends the
+    // program when they are not in the stored image.
+    const std::uint32_t *expected(std::size_t i);
 
     // Whether `bytes` at `address` (relocated) lie in the image behind its stored part, where results go.
     bool takes_results(std::uint64_t address, std::size_t bytes) const;
@@ -42,7 +43,7 @@ class Trace
     std::size_t stored_bytes_ = 0, count_ = 0;
     std::unique_ptr<Guarded> image_;
     std::unique_ptr<Buffer> descriptors_;
-    std::vector<std::uint64_t> expected_;
+    std::vector<std::uint64_t> expected_; // addresses of the trace
 };
 
 } // namespace sailsim::kernels

@@ -1,0 +1,184 @@
+"""The LUTMM driver under emulation: the shared cases, refused descriptors, traces that are none."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sailsim import _core
+from sailsim.lut_gemv import Tile, WeightCode, read_trace, write_trace
+from sailsim.lut_gemv.descriptor import DESCRIPTOR, Status
+from sailsim.sim import load_system
+
+pytestmark = pytest.mark.aarch64
+
+Report = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def cases(oracles: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shared cases as a trace."""
+    path = tmp_path_factory.mktemp("cases") / "cases.trace"
+    write_trace(path, (oracle.tile for oracle in oracles.load_oracles()))
+    return path
+
+
+def test_shared_cases(report: Report, oracles: ModuleType, cases: Path) -> None:
+    """Results, look-ups, PRT hits and cycles are those of every other level."""
+    oracle_list = oracles.load_oracles()
+    *descriptors, summary = report("lutmm_driver", "--trace", cases, "--list", "--check-inputs")
+    assert summary["ok"] == summary["emulated"] == summary["descriptors"] == len(oracle_list)
+    assert summary["checked_words"] == sum(oracle.result.size for oracle in oracle_list)
+    assert (summary["wrong_words"], summary["inputs"]) == (0, "kept")
+
+    trace = read_trace(cases)
+    memory = np.zeros(trace.image_bytes, np.uint8)
+    memory[: len(trace.image)] = trace.image
+    unit = load_system("sail-n1").slice_config()
+    for oracle, record, line in zip(oracle_list, trace.descriptors, descriptors, strict=True):
+        core = _core.execute_descriptor(unit, record.tobytes(), memory, trace.base)
+        assert (line["status"], line["wrong_words"]) == ("OK", 0), oracle.tile.name
+        assert line["lookups"] == oracle.counts["lookups"] == core.lookups, oracle.tile.name
+        assert line["prt_hits"] == oracle.counts["prt_hits"] == core.prt_hits, oracle.tile.name
+        assert line["cycles"] == core.cycles, oracle.tile.name
+
+
+@pytest.mark.parametrize(("threads", "units", "in_flight"), [(2, 1, 1), (3, 2, 2), (4, 64, 100)])
+def test_cores_and_units(report: Report, cases: Path, threads: int, units: int, in_flight: int) -> None:
+    (summary,) = report(
+        "lutmm_driver", "--trace", cases, "--threads", threads, "--units", units, "--in-flight", in_flight
+    )
+    assert (summary["threads"], summary["units"], summary["in_flight"]) == (threads, units, in_flight)
+    assert summary["ok"] == summary["descriptors"]
+    assert summary["wrong_words"] == 0
+
+
+def test_repeats_start_afresh(report: Report, cases: Path) -> None:
+    (summary,) = report("lutmm_driver", "--trace", cases, "--repeats", 3, "--threads", 2)
+    assert summary["emulated"] == 3 * summary["descriptors"]
+    assert summary["wrong_words"] == 0
+
+
+def test_own_reference_where_the_trace_expects_nothing(
+    report: Report, oracles: ModuleType, tmp_path: Path
+) -> None:
+    path = tmp_path / "unexpected.trace"
+    write_trace(path, (oracle.tile for oracle in oracles.load_oracles()), expect=False)
+    (summary,) = report("lutmm_driver", "--trace", path)
+    assert summary["ok"] == summary["descriptors"]
+    assert summary["checked_words"] > 0
+    assert summary["wrong_words"] == 0
+
+
+def test_a_tile_of_a_layer(report: Report, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    x = random.integers(-128, 128, (3, 384))
+    codes = random.integers(0, 16, (384, 100), dtype=np.uint8)
+    path = tmp_path / "layer.trace"
+    write_trace(path, [Tile(x, codes, WeightCode.offset(4, 8), 8, group_size=32)])
+    (summary,) = report("lutmm_driver", "--trace", path)
+    assert (summary["checked_words"], summary["wrong_words"]) == (300, 0)
+    assert summary["macs"] == 3 * 384 * 100
+
+
+def test_a_wrong_result_is_found(run: Callable[..., Any], cases: Path, tmp_path: Path) -> None:
+    """One bit of one expected word: the driver must say so and end with 1."""
+    trace = read_trace(cases)
+    data = bytearray(cases.read_bytes())
+    data[4096 + int(trace.expected[5]) - trace.base] ^= 1
+    path = tmp_path / "flipped.trace"
+    path.write_bytes(data)
+    result = run("lutmm_driver", "--trace", path)
+    assert result.returncode == 1
+    assert '"wrong_words": 1,' in result.stdout
+
+
+def test_expected_results_that_are_not_there(run: Callable[..., Any], cases: Path, tmp_path: Path) -> None:
+    trace = read_trace(cases)
+    data = bytearray(cases.read_bytes())
+    start = int(np.frombuffer(data[64:72], "<u8")[0])
+    data[start : start + 8] = (trace.base + len(trace.image)).to_bytes(8, "little")
+    path = tmp_path / "astray.trace"
+    path.write_bytes(data)
+    result = run("lutmm_driver", "--trace", path)
+    sentence = f"error: trace {path}: the expected output of descriptor 0 is not in the stored image\n"
+    assert (result.returncode, result.stderr) == (2, sentence)
+
+
+def test_refused_descriptors(run: Callable[..., Any], oracles: ModuleType, tmp_path: Path) -> None:
+    """All in one trace: each ends in its status, changes nothing, and the next one is served."""
+    rows = oracles.load_bad_descriptors()
+    (plain,) = (oracle.tile for oracle in oracles.load_oracles() if oracle.tile.name == "plain")
+    tile = oracles.without_prt(plain)
+    path = tmp_path / "refused.trace"
+    write_trace(path, [tile] * (len(rows) + 1))
+    for index, row in enumerate(rows):
+        oracles.change_descriptor(path, index, row["set"])
+    result = run("lutmm_driver", "--trace", path, "--list", "--check-inputs")
+    assert result.returncode == 1
+    *lines, summary = map(json.loads, result.stdout.splitlines())
+    assert DESCRIPTOR.fields is not None
+    for row, line in zip(rows, lines[:-1], strict=True):
+        unanswered = row["field"] == "completion" and row["status"] == "ERR_FAULT"
+        expected = ("PENDING", 0) if unanswered else (row["status"], DESCRIPTOR.fields[row["field"]][1])
+        assert (line["status"], line["detail"]) == expected, row["name"]
+        assert line["changed_bytes"] == 0, row["name"]
+    assert (lines[-1]["status"], lines[-1]["wrong_words"]) == (Status.OK.name, 0)
+    assert (summary["ok"], summary["changed_bytes"], summary["inputs"]) == (1, 0, "kept")
+    assert summary["errors"] + summary["unanswered"] == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "words"),
+    [
+        (0, b"X", "is no trace"),
+        (8, b"\x07", "has version 7; allowed is 1"),
+        (12, b"\x09", "has abi_version 9; allowed is 1"),
+        (16, bytes(8), "has base 0; allowed are multiples of 64 above 0"),
+        (16, b"\x01", "has base 0x1000000001; allowed are multiples of 64 above 0"),
+        (24, bytes(8), "has image_bytes 0; allowed are multiples of 64"),
+        (24, b"\xff" * 8, "has image_bytes 18446744073709551615; allowed are multiples of 64"),
+        (32, b"\xff" * 8, "is cut short: the image needs"),
+        (40, b"\xff" * 7, "stores 72057594037927935 bytes of an image; allowed are its image_bytes"),
+        (48, b"\xff" * 8, "is cut short: the descriptor array needs"),
+        (56, bytes(8), "has descriptor_count 0; allowed are 1..2^34"),
+        (56, b"\xff" * 8, "has descriptor_count 18446744073709551615; allowed are 1..2^34"),
+        (56, b"\x00\x00\x01", "is cut short: the descriptor array needs"),
+        (64, b"\xff" * 8, "is cut short: the array of expected outputs needs"),
+    ],
+)
+def test_a_damaged_trace_ends_in_one_sentence(
+    run: Callable[..., Any], cases: Path, tmp_path: Path, offset: int, value: bytes, words: str
+) -> None:
+    data = bytearray(cases.read_bytes())
+    data[offset : offset + len(value)] = value
+    path = tmp_path / "damaged.trace"
+    path.write_bytes(data)
+    result = run("lutmm_driver", "--trace", path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert words in result.stderr
+
+
+@pytest.mark.parametrize("length", [0, 1, 87, 100, 4096, 5000])
+def test_a_short_trace_ends_in_one_sentence(
+    run: Callable[..., Any], cases: Path, tmp_path: Path, length: int
+) -> None:
+    path = tmp_path / "short.trace"
+    path.write_bytes(cases.read_bytes()[:length])
+    result = run("lutmm_driver", "--trace", path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: trace {path} is cut short")
+
+
+def test_missing_traces(run: Callable[..., Any], tmp_path: Path) -> None:
+    result = run("lutmm_driver")
+    assert (result.returncode, result.stderr) == (2, "error: --trace is missing; see --help\n")
+    result = run("lutmm_driver", "--trace", tmp_path / "none")
+    assert (result.returncode, result.stderr) == (2, f"error: trace {tmp_path}/none cannot be opened\n")
+    result = run("lutmm_driver", "--trace", tmp_path)
+    assert result.returncode == 2
