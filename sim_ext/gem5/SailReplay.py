@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a system without, or beside, cores needs: a device that replays a trace, and the index of a slice."""
+
+from m5.objects.ClockedObject import ClockedObject
+from m5.objects.IndexingPolicies import BaseIndexingPolicy
+from m5.params import *
+from m5.proxy import *
+
+
+class SailSliceIndexing(BaseIndexingPolicy):
+    type = "SailSliceIndexing"
+    cxx_class = "gem5::sail::SliceIndexing"
+    cxx_header = "gem5/slice_indexing.hh"
+
+    slices = Param.Unsigned("Slices that take lines in turn")
+
+
+class SailReplayer(ClockedObject):
+    type = "SailReplayer"
+    cxx_class = "gem5::sail::Replayer"
+    cxx_header = "gem5/replayer.hh"
+
+    system = Param.System(Parent.any, "System whose memory takes the trace")
+    port = RequestPort("Rings doorbells and polls completion records; connect it to the LLC's crossbar")
+
+    trace = Param.String("Trace file (docs/trace-format.md)")
+    image_addr = Param.Addr("Physical address that the trace's image is put at, a multiple of 64")
+    doorbell_addr = Param.Addr("Physical address of unit 0's doorbell")
+    units = Param.Unsigned("Units: descriptor i goes to unit i modulo units")
+    poll_period = Param.Cycles(100, "Between two looks at a completion record")
+    report = Param.String("tiles.csv", "File in the output directory for one line a tile; empty: none")

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "gem5/address_space.hh"
+
+#include <algorithm>
+
+#include "base/logging.hh"
+#include "cpu/thread_context.hh"
+#include "sim/process.hh"
+#include "sim/system.hh"
+
+namespace gem5::sail
+{
+
+namespace
+{
+
+constexpr Addr check_step = 4096; /* memory ranges start and end on pages */
+
+void append(std::vector<Piece> &pieces, Addr offset, Addr physical, Addr bytes)
+{
+    if (!pieces.empty() && pieces.back().physical + pieces.back().bytes == physical)
+        pieces.back().bytes += bytes;
+    else
+        pieces.push_back({offset, physical, bytes});
+}
+
+} // namespace
+
+std::optional<std::vector<Piece>> AddressSpace::physical_pieces(Addr address, Addr bytes) const
+{
+    for (Addr at = address; at - address < bytes; at = (at / check_step + 1) * check_step)
+        if (!system.isMemAddr(at))
+            return std::nullopt;
+    return std::vector<Piece>{{0, address, bytes}};
+}
+
+std::optional<std::vector<Piece>> AddressSpace::pieces(Addr address, Addr bytes, BaseMMU::Mode mode) const
+{
+    if (address + bytes < address)
+        return std::nullopt;
+    if (context == InvalidContextID)
+        return physical_pieces(address, bytes);
+
+    ThreadContext *thread = system.threads[context];
+    Process *process = thread->getProcessPtr();
+    std::vector<Piece> found;
+    const TranslationGenPtr ranges =
+        thread->getMMUPtr()->translateFunctional(address, bytes, thread, mode, 0);
+    for (auto range = ranges->begin(); range != ranges->end(); ++range) {
+        if (range->fault != NoFault) {
+            /* A page of the program's that nothing has touched: gem5 gives it memory on the first access. */
+            if (process && process->fixupFault(range->vaddr))
+                continue;
+            return std::nullopt;
+        }
+        if (!system.isMemAddr(range->paddr))
+            return std::nullopt;
+        append(found, range->vaddr - address, range->paddr, range->size);
+    }
+    return found;
+}
+
+bool AddressSpace::readable(std::uint64_t address, std::uint64_t bytes) const
+{
+    return pieces(address, bytes, BaseMMU::Read).has_value();
+}
+
+bool AddressSpace::writable(std::uint64_t address, std::uint64_t bytes) const
+{
+    return pieces(address, bytes, BaseMMU::Write).has_value();
+}
+
+void AddressSpace::read(std::uint64_t, void *, std::uint64_t) const
+{
+    panic("a PIM unit reads by its memory port only");
+}
+
+void AddressSpace::write(std::uint64_t, const void *, std::uint64_t)
+{
+    panic("a PIM unit writes by its memory port only");
+}
+
+} // namespace gem5::sail

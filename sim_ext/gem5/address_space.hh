@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Where a program's buffers lie in physical memory. The unit translates with the page table of the thread
+ * that rang, without taking time for it; a ring without a thread (a replayed trace) names physical addresses.
+ */
+#ifndef SAILSIM_GEM5_ADDRESS_SPACE_HH
+#define SAILSIM_GEM5_ADDRESS_SPACE_HH
+
+#include <optional>
+#include <vector>
+
+#include "arch/generic/mmu.hh"
+#include "base/types.hh"
+#include "pim/descriptor.hh"
+
+namespace gem5
+{
+class System;
+
+namespace sail
+{
+
+/* A physically contiguous part of a buffer. */
+struct Piece {
+    Addr offset = 0; /* in the buffer */
+    Addr physical = 0;
+    Addr bytes = 0;
+};
+
+class AddressSpace : public ::sailsim::pim::Memory
+{
+  public:
+    AddressSpace(System &system, ContextID context) : system(system), context(context) {}
+
+    /* The pieces of a buffer in order; none if a byte of it is no memory that may be accessed so. Pages that
+     * the program owns but has not touched yet are given memory. */
+    std::optional<std::vector<Piece>> pieces(Addr address, Addr bytes, BaseMMU::Mode mode) const;
+
+    bool readable(std::uint64_t address, std::uint64_t bytes) const override;
+    bool writable(std::uint64_t address, std::uint64_t bytes) const override;
+
+    /* Not for the unit, which moves bytes by its port. */
+    void read(std::uint64_t address, void *to, std::uint64_t bytes) const override;
+    void write(std::uint64_t address, const void *from, std::uint64_t bytes) override;
+
+  private:
+    std::optional<std::vector<Piece>> physical_pieces(Addr address, Addr bytes) const;
+
+    System &system;
+    const ContextID context;
+};
+
+} // namespace sail
+} // namespace gem5
+
+#endif

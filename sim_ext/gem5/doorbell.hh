@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The port on which a PIM unit takes descriptors' addresses. An 8-byte store rings it; reads give 0 and
+ * other stores do nothing. The owner may keep a store unanswered, which is how a full queue holds back the
+ * cores: refusing the packet would block the very crossbar layer that the unit needs to make progress.
+ */
+#ifndef SAILSIM_GEM5_DOORBELL_HH
+#define SAILSIM_GEM5_DOORBELL_HH
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/addr_range.hh"
+#include "mem/qport.hh"
+#include "sim/clocked_object.hh"
+
+namespace gem5::sail
+{
+
+/* A store to a doorbell. */
+struct Ring {
+    std::uint64_t descriptor = 0;
+    ContextID context = InvalidContextID; /* none: the address is physical */
+};
+
+class Doorbell : public QueuedResponsePort
+{
+  public:
+    /* `on_ring` gets the packet to be answered with answer(), or null in atomic mode. */
+    using OnRing = std::function<void(const Ring &, PacketPtr)>;
+
+    Doorbell(const std::string &name, ClockedObject &owner, AddrRange range, Cycles latency, OnRing on_ring);
+
+    /* Lets a store that was kept complete. */
+    void answer(PacketPtr packet);
+
+    AddrRangeList getAddrRanges() const override { return {range}; }
+
+  protected:
+    Tick recvAtomic(PacketPtr packet) override;
+    void recvFunctional(PacketPtr packet) override;
+    bool recvTimingReq(PacketPtr packet) override;
+
+  private:
+    static bool rings(PacketPtr packet);
+    static Ring ring_of(PacketPtr packet);
+    static void read_zero(PacketPtr packet);
+
+    ClockedObject &owner;
+    RespPacketQueue responses;
+    const AddrRange range;
+    const Cycles latency;
+    const OnRing on_ring;
+    std::unique_ptr<Packet> done_with; /* the sender may look at it until the next call */
+};
+
+} // namespace gem5::sail
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "gem5/memory_port.hh"
+
+#include <algorithm>
+
+#include "sim/system.hh"
+
+namespace gem5::sail
+{
+
+MemoryPort::MemoryPort(const std::string &name, ClockedObject &port_owner, System &port_system, unsigned most,
+                       Done on_done)
+    : RequestPort(name), owner(port_owner), system(port_system),
+      requestor(port_system.getRequestorId(&port_owner)), max_outstanding(most), done(std::move(on_done)),
+      send_event([this] { send_next(); }, name + ".send")
+{
+}
+
+void MemoryPort::push(const Transfer &transfer)
+{
+    queue.push_back(transfer);
+    schedule_send();
+}
+
+void MemoryPort::hold(bool on)
+{
+    held = on;
+    if (held && send_event.scheduled())
+        owner.deschedule(send_event);
+    schedule_send();
+}
+
+void MemoryPort::schedule_send()
+{
+    if (held || queue.empty() || refused_packet || outstanding >= max_outstanding || send_event.scheduled())
+        return;
+    owner.schedule(send_event, std::max(owner.clockEdge(), next_send));
+}
+
+PacketPtr MemoryPort::packet_of(const Transfer &transfer) const
+{
+    auto request = std::make_shared<Request>(transfer.address, transfer.bytes, 0, requestor);
+    auto *packet = new Packet(request, transfer.write ? MemCmd::WriteReq : MemCmd::ReadReq);
+    packet->dataStatic(transfer.data);
+    auto *flight = new Flight;
+    flight->transfer = transfer;
+    packet->senderState = flight;
+    return packet;
+}
+
+void MemoryPort::send_next()
+{
+    PacketPtr packet = packet_of(queue.front());
+    queue.pop_front();
+    ++outstanding;
+    next_send = owner.clockEdge(Cycles(1));
+    if (system.isTimingMode()) {
+        if (!sendTimingReq(packet)) {
+            refused_packet = packet;
+            refused_at = curTick();
+            return;
+        }
+    } else {
+        const Tick latency = sendAtomic(packet);
+        auto *answer = new EventFunctionWrapper([this, packet] { finish(packet); }, name() + ".answer", true);
+        owner.schedule(answer, curTick() + latency);
+    }
+    schedule_send();
+}
+
+void MemoryPort::recvReqRetry()
+{
+    PacketPtr packet = std::exchange(refused_packet, nullptr);
+    if (!packet)
+        return;
+    if (!sendTimingReq(packet)) {
+        refused_packet = packet;
+        return;
+    }
+    refused += owner.ticksToCycles(curTick() - refused_at);
+    next_send = owner.clockEdge(Cycles(1));
+    schedule_send();
+}
+
+bool MemoryPort::recvTimingResp(PacketPtr packet)
+{
+    finish(packet);
+    return true;
+}
+
+void MemoryPort::finish(PacketPtr packet)
+{
+    auto *flight = dynamic_cast<Flight *>(packet->senderState);
+    panic_if(!flight, "%s: a response to a request of another port", name());
+    const Transfer transfer = flight->transfer;
+    const bool ok = !packet->isError();
+    delete flight;
+    delete packet;
+    --outstanding;
+    schedule_send();
+    done(transfer, ok);
+}
+
+} // namespace gem5::sail

@@ -1,0 +1,619 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "gem5/pim_unit.hh"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+#include "base/intmath.hh"
+#include "debug/SailPim.hh"
+#include "debug/SailPimMemory.hh"
+#include "gem5/lutmm.hh"
+#include "sim/system.hh"
+
+namespace gem5::sail
+{
+
+namespace pim = ::sailsim::pim;
+
+namespace
+{
+
+constexpr std::int64_t no_step = -1;
+
+pim::SliceConfig config_of(const SailPimUnitParams &p)
+{
+    pim::SliceConfig config;
+    config.rows = p.rows;
+    config.cols = p.cols;
+    config.arrays = p.arrays;
+    config.slices = 1; /* a descriptor is one slice's tile */
+    config.port_bytes = p.port_bytes;
+    config.accumulator_bits = p.accumulator_bits;
+    config.prt_entries = p.prt_entries;
+    config.t_zero = p.t_zero;
+    config.t_prt = p.t_prt;
+    config.double_buffer = p.double_buffer;
+    config.convert_in_memory = true;
+    try {
+        config.policy = pim::prt_policy(p.prt_policy);
+        config.substrate = pim::substrate(p.substrate);
+        config.validate();
+    } catch (const std::invalid_argument &error) {
+        fatal("%s: %s", p.name, error.what());
+    }
+    return config;
+}
+
+} // namespace
+
+PimUnit::PimUnit(const SailPimUnitParams &p)
+    : ClockedObject(p), system(*p.system), unit(p.unit), depth(p.queue_depth), fetch_ahead(p.fetch_ahead),
+      stores_when_idle(p.stores_when_idle), flush_time(p.flush_time), settle_time(p.settle_time),
+      config(config_of(p)),
+      doorbell(name() + ".doorbell", *this,
+               RangeSize(p.doorbell_addr + p.unit * doorbell_stride, doorbell_stride), p.accept_latency,
+               [this](const Ring &ring, PacketPtr packet) { on_ring(ring, packet); }),
+      memory(name() + ".mem_side", *this, *p.system, p.max_outstanding,
+             [this](const Transfer &transfer, bool ok) { on_transfer(transfer, ok); }),
+      holds_lines(p.stores_when_idle), advance_event([this] { advance(); }, name() + ".advance"),
+      timer([this] { on_timer(); }, name() + ".timer"),
+      taken_event([this] { on_taken(); }, name() + ".taken"), stats(*this)
+{
+    fatal_if(depth == 0, "%s: queue_depth is 0: allowed is at least 1", name());
+    fatal_if(p.max_outstanding == 0, "%s: max_outstanding is 0: allowed is at least 1", name());
+    fatal_if(unit >= LUTMM_UNITS_MAX, "%s: unit is %d: allowed are 0..%d", name(), unit, LUTMM_UNITS_MAX - 1);
+}
+
+void PimUnit::init()
+{
+    ClockedObject::init();
+    fatal_if(!doorbell.isConnected(), "%s: the doorbell port is not connected", name());
+    fatal_if(!memory.isConnected(), "%s: the mem_side port is not connected", name());
+    doorbell.sendRangeChange();
+}
+
+Port &PimUnit::getPort(const std::string &port, PortID index)
+{
+    if (port == "doorbell")
+        return doorbell;
+    if (port == "mem_side")
+        return memory;
+    return ClockedObject::getPort(port, index);
+}
+
+/* -- The doorbell ------------------------------------------------------------------------------------ */
+
+void PimUnit::on_ring(const Ring &ring, PacketPtr packet)
+{
+    ++stats.rings;
+    DPRINTF(SailPim, "rung: descriptor %#x, context %d, %d queued\n", ring.descriptor, ring.context,
+            queue.size());
+    /* Atomic mode cannot hold a store back, and a store that waits would keep its core from draining. */
+    if (packet && !draining && queue.size() >= depth) {
+        ++stats.withheld;
+        waiting.push_back({ring, packet});
+        return;
+    }
+    admit(ring);
+    if (packet)
+        doorbell.answer(packet);
+}
+
+void PimUnit::admit(const Ring &ring)
+{
+    queue.push_back(ring);
+    stats.queueLength = queue.size();
+    if (stage == Stage::idle && !advance_event.scheduled())
+        schedule(advance_event, clockEdge(Cycles(1)));
+}
+
+void PimUnit::admit_waiting()
+{
+    while (!waiting.empty() && (draining || queue.size() < depth)) {
+        const Waiting next = waiting.front();
+        waiting.pop_front();
+        admit(next.ring);
+        doorbell.answer(next.packet);
+    }
+}
+
+/* -- The life of a tile ------------------------------------------------------------------------------- */
+
+void PimUnit::advance()
+{
+    if (stage != Stage::idle || queue.empty())
+        return;
+    tile = std::make_unique<Tile>(queue.front(), system.cacheLineSize());
+    tile->rang = curTick();
+    queue.pop_front();
+    stats.queueLength = queue.size();
+    admit_waiting();
+
+    if (stores_when_idle && curTick() - idle_since >= cyclesToTicks(settle_time))
+        holds_lines = true;
+    if (!holds_lines) {
+        fetch_descriptor();
+        return;
+    }
+    stage = Stage::flush;
+    ++stats.flushes;
+    stats.flushCycles += flush_time;
+    holds_lines = false;
+    schedule(timer, clockEdge(flush_time));
+}
+
+void PimUnit::fetch_descriptor()
+{
+    stage = Stage::descriptor;
+    const Addr address = tile->ring.descriptor;
+    auto pieces =
+        AddressSpace(system, tile->ring.context).pieces(address, sizeof(lutmm_descriptor), BaseMMU::Read);
+    if (!pieces) {
+        /* Without a descriptor there is no completion record to say so in. */
+        DPRINTF(SailPim, "no descriptor at %#x\n", address);
+        ++stats.errors[LUTMM_ERR_FAULT];
+        ++stats.unreported;
+        finish();
+        return;
+    }
+    AreaBuffer &area = tile->area(descriptor_area);
+    area.pieces = *pieces;
+    area.data.resize(sizeof(lutmm_descriptor));
+    tile->operands_missing = move(descriptor_area, 0, sizeof(lutmm_descriptor), false);
+}
+
+void PimUnit::take_up_descriptor()
+{
+    lutmm_descriptor &d = tile->descriptor;
+    std::memcpy(&d, tile->area(descriptor_area).data.data(), sizeof d);
+    tile->arrived = clockEdge();
+    stats.descriptorCycles += cycles_since(tile->rang);
+
+    const AddressSpace space(system, tile->ring.context);
+    const pim::Verdict verdict = pim::validate_descriptor(d, config, &space);
+    if (!verdict.ok()) {
+        fail(verdict.status, verdict.detail);
+        return;
+    }
+    const pim::Buffers buffers = pim::buffers_of(d);
+    const auto map = [&](Area which, const pim::Buffer &buffer, BaseMMU::Mode mode) {
+        if (buffer.bytes == 0)
+            return;
+        AreaBuffer &area = tile->area(which);
+        area.pieces = space.pieces(buffer.address, buffer.bytes, mode).value();
+        area.data.resize(buffer.bytes);
+    };
+    map(weight_area, buffers.weights, BaseMMU::Read);
+    map(activation_area, buffers.activations, BaseMMU::Read);
+    map(scale_area, buffers.scales, BaseMMU::Read);
+    map(codebook_area, buffers.codebook, BaseMMU::Read);
+    map(output_area, buffers.output, BaseMMU::Write);
+    map(completion_area, buffers.completion, BaseMMU::Write);
+    fetch_operands();
+}
+
+void PimUnit::fetch_operands()
+{
+    stage = Stage::operands;
+    std::int64_t missing = 0;
+    const auto fetch = [&](Area which, Addr offset) {
+        const Addr bytes = tile->area(which).data.size() - offset;
+        if (bytes == 0)
+            return;
+        missing += move(which, offset, bytes, false);
+        stats.operandBytes += bytes;
+    };
+    fetch(codebook_area, 0);
+    fetch(activation_area, 0);
+    if (!tile->area(scale_area).data.empty()) /* the activation scales close the buffer */
+        fetch(scale_area, tile->area(scale_area).data.size() - tile->descriptor.batch * sizeof(float));
+    tile->operands_missing = missing;
+    if (tile->area(codebook_area).data.empty()) {
+        panic_if(!tile->plan(config), "%s: a descriptor that was found good does not fit", name());
+        feed(); /* weights need not wait for the activations */
+    }
+}
+
+void PimUnit::start_groups()
+{
+    stats.operandCycles += cycles_since(tile->arrived);
+    if (!tile->planned() && !tile->plan(config)) {
+        fail(tile->status, tile->detail);
+        return;
+    }
+    stage = Stage::groups;
+    tile->start(clockEdge());
+    feed();
+    take_groups();
+}
+
+/* Keeps the port busy with weights, as far ahead as the buffer allows; the group that the arrays wait for may
+ * always be fetched. */
+void PimUnit::feed()
+{
+    while (true) {
+        while (fetches.empty() && !tile->all_expanded()) {
+            const std::int64_t step = tile->expanded;
+            for (const Slice &slice : tile->expand_next())
+                fetches.push_back(
+                    {slice.physical, slice.bytes, nullptr, false, slice.area, slice.offset, step});
+        }
+        if (fetches.empty())
+            return;
+        const Transfer &next = fetches.front();
+        if (buffered + next.bytes > fetch_ahead && next.step != tile->taken)
+            return;
+        buffered += next.bytes;
+        (next.area == weight_area ? stats.weightBytes : stats.scaleBytes) += next.bytes;
+        push({static_cast<Area>(next.area), next.offset, next.bytes, next.address}, false, next.step);
+        fetches.pop_front();
+    }
+}
+
+/* Gives the arrays every group whose weights are all here, in order. */
+void PimUnit::take_groups()
+{
+    while (!tile->waiting.empty() && tile->waiting.front().missing == 0) {
+        const Addr bytes = tile->waiting.front().bytes;
+        const Tick free_at = tile->take(clockEdge(), clockPeriod());
+        if (bytes != 0)
+            releases.push_back({free_at, bytes});
+        feed();
+    }
+    if (!releases.empty() && !taken_event.scheduled())
+        schedule(taken_event, std::max(releases.front().tick, curTick()));
+    if (tile->taken == tile->total_steps() && !timer.scheduled())
+        schedule(timer, std::max(tile->end(clockPeriod()), clockEdge()));
+}
+
+void PimUnit::on_taken()
+{
+    while (!releases.empty() && releases.front().tick <= curTick()) {
+        buffered -= releases.front().bytes;
+        releases.pop_front();
+    }
+    if (!releases.empty())
+        schedule(taken_event, releases.front().tick);
+    if (stage == Stage::groups)
+        take_groups();
+    else if (stage == Stage::operands)
+        feed();
+}
+
+void PimUnit::compute()
+{
+    pim::Execution result = tile->execute(config);
+    tile->computed = curTick();
+    tile->status = result.completion.status;
+    tile->detail = result.completion.detail;
+    if (tile->status != LUTMM_OK) {
+        complete();
+        return;
+    }
+    const pim::TileTiming timing = tile->timing();
+    stats.groups += tile->total_steps();
+    stats.passes += tile->total_passes();
+    stats.loadCycles += timing.load;
+    stats.buildCycles += timing.build;
+    stats.lookupCycles += timing.lookup;
+    stats.convertCycles += timing.convert;
+    stats.writeBackCycles += timing.write_back;
+    stats.weightStallCycles += timing.total - tile->unhindered().total;
+    stats.lookups += timing.counts.lookups;
+    stats.zeroPatterns += timing.counts.zero_patterns;
+    stats.prtHits += timing.counts.prt_hits;
+    stats.prtMisses += timing.counts.prt_misses;
+    stats.tableBuilds += timing.counts.table_builds;
+    stats.tableAdds += timing.counts.table_adds;
+    stats.rowReads += timing.counts.row_reads;
+    stats.rowWrites += timing.counts.row_writes;
+    stats.conversions += timing.counts.conversions;
+    DPRINTF(SailPim, "computed: load %d build %d lookup %d convert %d write-back %d\n", timing.load,
+            timing.build, timing.lookup, timing.convert, timing.write_back);
+    tile->area(output_area).data = std::move(result.output);
+    write_results();
+}
+
+void PimUnit::write_results()
+{
+    stage = Stage::results;
+    const Addr bytes = tile->area(output_area).data.size();
+    stats.resultBytes += bytes;
+    tile->writes_missing = move(output_area, 0, bytes, true);
+}
+
+void PimUnit::complete()
+{
+    stage = Stage::completion;
+    AreaBuffer &area = tile->area(completion_area);
+    if (area.pieces.empty()) { /* the descriptor was refused before its buffers were looked up */
+        const Addr address = tile->descriptor.completion;
+        auto pieces = AddressSpace(system, tile->ring.context)
+                          .pieces(address, sizeof(lutmm_completion), BaseMMU::Write);
+        if (!pieces || address % LUTMM_COMPLETION_ALIGN != 0) {
+            ++stats.unreported;
+            finish();
+            return;
+        }
+        area.pieces = *pieces;
+    }
+    lutmm_completion record{};
+    record.status = tile->status;
+    record.detail = tile->detail;
+    if (tile->status == LUTMM_OK) {
+        const pim::TileTiming timing = tile->timing();
+        record.cycles = cycles_since(tile->arrived);
+        record.lookups = timing.counts.lookups;
+        record.prt_hits = timing.counts.prt_hits;
+    }
+    area.data.resize(sizeof record);
+    std::memcpy(area.data.data(), &record, sizeof record);
+    tile->writes_missing = move(completion_area, 0, sizeof record, true);
+}
+
+void PimUnit::finish()
+{
+    if (tile->status == LUTMM_OK) {
+        ++stats.tiles;
+    } else if (tile->status != LUTMM_PENDING) {
+        ++stats.errors[tile->status];
+    }
+    stats.busyCycles += cycles_since(tile->rang);
+    stats.refusedCycles += memory.take_refused_cycles();
+    DPRINTF(SailPim, "done: status %d detail %d after %d cycles\n", tile->status, tile->detail,
+            cycles_since(tile->arrived));
+    tile.reset();
+    fetches.clear();
+    stage = Stage::idle;
+    idle_since = curTick();
+    if (!queue.empty())
+        schedule(advance_event, clockEdge(Cycles(1)));
+}
+
+void PimUnit::fail(std::uint32_t status, std::uint32_t detail)
+{
+    tile->status = status;
+    tile->detail = detail;
+    complete();
+}
+
+void PimUnit::on_timer()
+{
+    if (stage == Stage::flush)
+        fetch_descriptor();
+    else
+        compute();
+}
+
+/* -- Memory ------------------------------------------------------------------------------------------- */
+
+std::int64_t PimUnit::move(Area area, Addr offset, Addr bytes, bool write)
+{
+    const std::vector<Slice> slices = tile->slices(area, offset, bytes);
+    for (const Slice &slice : slices)
+        push(slice, write, no_step);
+    return static_cast<std::int64_t>(slices.size());
+}
+
+void PimUnit::push(const Slice &slice, bool write, std::int64_t step)
+{
+    DPRINTF(SailPimMemory, "%s area %d offset %d: %d bytes at %#x\n", write ? "write" : "read", slice.area,
+            slice.offset, slice.bytes, slice.physical);
+    memory.push({slice.physical, slice.bytes, tile->area(slice.area).data.data() + slice.offset, write,
+                 slice.area, slice.offset, step});
+}
+
+void PimUnit::on_transfer(const Transfer &transfer, bool ok)
+{
+    panic_if(!ok, "%s: memory refused an access at %#x", name(), transfer.address);
+    if (transfer.step != no_step) {
+        --tile->waiting[transfer.step - tile->taken].missing;
+        if (stage == Stage::groups)
+            take_groups();
+    } else if (transfer.write) {
+        if (--tile->writes_missing == 0) {
+            if (stage == Stage::results) {
+                stats.resultCycles += cycles_since(tile->computed);
+                complete();
+            } else {
+                finish();
+            }
+        }
+    } else if (--tile->operands_missing == 0) {
+        if (stage == Stage::descriptor)
+            take_up_descriptor();
+        else
+            start_groups();
+    }
+    if (draining && memory.under_way() == 0)
+        signalDrainDone();
+}
+
+std::uint64_t PimUnit::cycles_since(Tick tick) const
+{
+    return divCeil(curTick() - std::min(tick, curTick()), clockPeriod());
+}
+
+/* -- Draining and checkpoints -------------------------------------------------------------------------- */
+
+DrainState PimUnit::drain()
+{
+    draining = true;
+    memory.hold(true);
+    admit_waiting();
+    return memory.under_way() == 0 ? DrainState::Drained : DrainState::Draining;
+}
+
+void PimUnit::drainResume()
+{
+    draining = false;
+    memory.hold(false);
+}
+
+void PimUnit::serialize(CheckpointOut &cp) const
+{
+    ClockedObject::serialize(cp);
+    const int stage_number = static_cast<int>(stage);
+    SERIALIZE_SCALAR(stage_number);
+    SERIALIZE_SCALAR(buffered);
+    SERIALIZE_SCALAR(holds_lines);
+    SERIALIZE_SCALAR(idle_since);
+    std::vector<std::uint64_t> rings;
+    for (const Ring &ring : queue)
+        rings.insert(rings.end(), {ring.descriptor, static_cast<std::uint64_t>(ring.context)});
+    arrayParamOut(cp, "queue", rings);
+    std::vector<Tick> events;
+    for (const Event *event : {static_cast<const Event *>(&advance_event), static_cast<const Event *>(&timer),
+                               static_cast<const Event *>(&taken_event)})
+        events.push_back(event->scheduled() ? event->when() : MaxTick);
+    arrayParamOut(cp, "events", events);
+    std::vector<Tick> freed;
+    for (const Release &release : releases)
+        freed.insert(freed.end(), {release.tick, release.bytes});
+    arrayParamOut(cp, "releases", freed);
+
+    const auto put = [&cp](const std::string &key, const std::deque<Transfer> &transfers) {
+        std::vector<std::uint64_t> fields;
+        for (const Transfer &t : transfers)
+            fields.insert(fields.end(), {t.address, t.bytes, t.write, static_cast<std::uint64_t>(t.area),
+                                         t.offset, static_cast<std::uint64_t>(t.step)});
+        arrayParamOut(cp, key, fields);
+    };
+    put("fetches", fetches);
+    put("transfers", memory.queued());
+
+    const bool has_tile = tile != nullptr;
+    SERIALIZE_SCALAR(has_tile);
+    if (has_tile) {
+        const std::uint64_t ring_descriptor = tile->ring.descriptor;
+        const ContextID ring_context = tile->ring.context;
+        SERIALIZE_SCALAR(ring_descriptor);
+        SERIALIZE_SCALAR(ring_context);
+        tile->serializeSection(cp, "tile");
+    }
+}
+
+void PimUnit::unserialize(CheckpointIn &cp)
+{
+    ClockedObject::unserialize(cp);
+    int stage_number = 0;
+    UNSERIALIZE_SCALAR(stage_number);
+    stage = static_cast<Stage>(stage_number);
+    UNSERIALIZE_SCALAR(buffered);
+    UNSERIALIZE_SCALAR(holds_lines);
+    UNSERIALIZE_SCALAR(idle_since);
+    std::vector<std::uint64_t> rings;
+    arrayParamIn(cp, "queue", rings);
+    for (std::size_t i = 0; i + 1 < rings.size(); i += 2)
+        queue.push_back({rings[i], static_cast<ContextID>(rings[i + 1])});
+    arrayParamIn(cp, "events", restored_events);
+    std::vector<Tick> freed;
+    arrayParamIn(cp, "releases", freed);
+    for (std::size_t i = 0; i + 1 < freed.size(); i += 2)
+        releases.push_back({freed[i], freed[i + 1]});
+
+    bool has_tile = false;
+    UNSERIALIZE_SCALAR(has_tile);
+    if (has_tile) {
+        std::uint64_t ring_descriptor = 0;
+        ContextID ring_context = InvalidContextID;
+        UNSERIALIZE_SCALAR(ring_descriptor);
+        UNSERIALIZE_SCALAR(ring_context);
+        tile = std::make_unique<Tile>(Ring{ring_descriptor, ring_context}, system.cacheLineSize());
+        tile->unserializeSection(cp, "tile");
+        tile->rebuild(config);
+    }
+    const auto get = [&cp](const std::string &key) {
+        std::vector<std::uint64_t> fields;
+        arrayParamIn(cp, key, fields);
+        std::deque<Transfer> transfers;
+        for (std::size_t i = 0; i + 5 < fields.size(); i += 6)
+            transfers.push_back({fields[i], static_cast<unsigned>(fields[i + 1]), nullptr, fields[i + 2] != 0,
+                                 static_cast<int>(fields[i + 3]), fields[i + 4],
+                                 static_cast<std::int64_t>(fields[i + 5])});
+        return transfers;
+    };
+    fetches = get("fetches");
+    memory.hold(true); /* until the simulator resumes */
+    for (Transfer transfer : get("transfers")) {
+        transfer.data = tile->area(static_cast<Area>(transfer.area)).data.data() + transfer.offset;
+        memory.push(transfer);
+    }
+}
+
+void PimUnit::startup()
+{
+    ClockedObject::startup();
+    stats.queueLength = queue.size();
+    Event *const events[] = {&advance_event, &timer, &taken_event};
+    for (std::size_t i = 0; i < restored_events.size(); ++i)
+        if (restored_events[i] != MaxTick)
+            schedule(events[i], restored_events[i]);
+    restored_events.clear();
+}
+
+/* -- Statistics ---------------------------------------------------------------------------------------- */
+
+PimUnit::Stats::Stats(PimUnit &unit)
+    : statistics::Group(&unit),
+      ADD_STAT(rings, statistics::units::Count::get(), "Stores that rang the doorbell"),
+      ADD_STAT(withheld, statistics::units::Count::get(),
+               "Of those, stores that had to wait for room in the queue"),
+      ADD_STAT(queueLength, statistics::units::Rate<statistics::units::Count, statistics::units::Tick>::get(),
+               "Descriptors in the queue, averaged over time"),
+      ADD_STAT(tiles, statistics::units::Count::get(), "Tiles that ended well"),
+      ADD_STAT(unreported, statistics::units::Count::get(),
+               "Descriptors with an error and no place to write it to"),
+      ADD_STAT(errors, statistics::units::Count::get(), "Descriptors that ended in an error, by status"),
+      ADD_STAT(groups, statistics::units::Count::get(), "Groups that the arrays took, over all passes"),
+      ADD_STAT(passes, statistics::units::Count::get(), "Passes over the weights"),
+      ADD_STAT(weightBytes, statistics::units::Byte::get(), "Bytes of weights that were asked for"),
+      ADD_STAT(scaleBytes, statistics::units::Byte::get(),
+               "Bytes of block scales and minima that were asked for"),
+      ADD_STAT(operandBytes, statistics::units::Byte::get(),
+               "Bytes of activations, codebooks and activation scales that were asked for"),
+      ADD_STAT(resultBytes, statistics::units::Byte::get(), "Bytes of results that were written"),
+      ADD_STAT(loadCycles, statistics::units::Cycle::get(), "Cycles in which a tile did nothing but load"),
+      ADD_STAT(buildCycles, statistics::units::Cycle::get(), "Cycles of building tables"),
+      ADD_STAT(lookupCycles, statistics::units::Cycle::get(), "Cycles of looking up"),
+      ADD_STAT(convertCycles, statistics::units::Cycle::get(), "Cycles of converting and scaling sums"),
+      ADD_STAT(writeBackCycles, statistics::units::Cycle::get(),
+               "Cycles of moving results out of the arrays"),
+      ADD_STAT(descriptorCycles, statistics::units::Cycle::get(), "Cycles of waiting for descriptors"),
+      ADD_STAT(operandCycles, statistics::units::Cycle::get(),
+               "Cycles of waiting for activations, codebooks and activation scales"),
+      ADD_STAT(weightStallCycles, statistics::units::Cycle::get(),
+               "Cycles that tiles took longer because weights came late"),
+      ADD_STAT(resultCycles, statistics::units::Cycle::get(),
+               "Cycles from the last result to its acknowledgement"),
+      ADD_STAT(refusedCycles, statistics::units::Cycle::get(),
+               "Cycles in which the memory system did not take a request"),
+      ADD_STAT(flushes, statistics::units::Count::get(),
+               "Times that cache lines had to leave the C-SRAM before it could compute"),
+      ADD_STAT(flushCycles, statistics::units::Cycle::get(), "Cycles of those flushes"),
+      ADD_STAT(busyCycles, statistics::units::Cycle::get(),
+               "Cycles from taking a descriptor up to its completion"),
+      ADD_STAT(lookups, statistics::units::Count::get(), "Patterns that the DFM formed"),
+      ADD_STAT(zeroPatterns, statistics::units::Count::get(), "Of those, patterns without a set bit"),
+      ADD_STAT(prtHits, statistics::units::Count::get(), "Of those, patterns that hit the PRT"),
+      ADD_STAT(prtMisses, statistics::units::Count::get(), "Of those, patterns that read a table entry"),
+      ADD_STAT(tableBuilds, statistics::units::Count::get(), "Tables built"),
+      ADD_STAT(tableAdds, statistics::units::Count::get(), "Additions that built them, rows of an array"),
+      ADD_STAT(rowReads, statistics::units::Count::get(), "Energy event: row reads of one array"),
+      ADD_STAT(rowWrites, statistics::units::Count::get(), "Energy event: row writes of one array"),
+      ADD_STAT(conversions, statistics::units::Count::get(),
+               "Energy event: conversions of a batch row's block sums"),
+      ADD_STAT(prtHitRate, statistics::units::Ratio::get(), "PRT hits of the patterns that are not zero",
+               prtHits / (prtHits + prtMisses))
+{
+    using statistics::nozero;
+    errors.init(LUTMM_ERR_OVERLAP + 1).flags(nozero);
+    static const char *const names[] = {"pending", "ok",       "wbits",    "abits",    "nbw",
+                                        "shape",   "flags",    "align",    "codebook", "code",
+                                        "value",   "overflow", "capacity", "fault",    "overlap"};
+    for (int status = 0; status <= LUTMM_ERR_OVERLAP; ++status)
+        errors.subname(status, names[status]);
+}
+
+} // namespace gem5::sail

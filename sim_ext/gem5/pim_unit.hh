@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The PIM unit of one LLC slice: takes descriptors at its doorbell, one after another fetches the tile's
+ * operands by its own port, works through the groups in the time that the core (sim_ext/pim) says, writes
+ * the results and at last the completion record. Read `advance` first, then the functions in its order.
+ */
+#ifndef SAILSIM_GEM5_PIM_UNIT_HH
+#define SAILSIM_GEM5_PIM_UNIT_HH
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "base/statistics.hh"
+#include "gem5/doorbell.hh"
+#include "gem5/memory_port.hh"
+#include "gem5/tile.hh"
+#include "params/SailPimUnit.hh"
+#include "pim/config.hh"
+#include "sim/clocked_object.hh"
+
+namespace gem5::sail
+{
+
+class PimUnit : public ClockedObject
+{
+  public:
+    explicit PimUnit(const SailPimUnitParams &params);
+
+    void init() override;
+    void startup() override;
+    Port &getPort(const std::string &name, PortID index) override;
+
+    DrainState drain() override;
+    void drainResume() override;
+    void serialize(CheckpointOut &cp) const override;
+    void unserialize(CheckpointIn &cp) override;
+
+  private:
+    enum class Stage {
+        idle,
+        flush,      /* the C-SRAM held cache lines: they leave it first */
+        descriptor, /* its 64 bytes are on their way */
+        operands,   /* activations, codebook and activation scales are on their way */
+        groups,     /* weights stream in, groups are built and looked up */
+        results,    /* result words are on their way out */
+        completion  /* and the completion record */
+    };
+
+    /* The doorbell. */
+    void on_ring(const Ring &ring, PacketPtr packet);
+    void admit(const Ring &ring);
+    void admit_waiting();
+
+    /* The life of a tile. */
+    void advance();
+    void fetch_descriptor();
+    void take_up_descriptor();
+    void fetch_operands();
+    void start_groups();
+    void feed();
+    void take_groups();
+    void compute();
+    void write_results();
+    void complete();
+    void finish();
+
+    /* Reads or writes a part of one of the tile's buffers; how many transfers that takes. */
+    std::int64_t move(Area area, Addr offset, Addr bytes, bool write);
+    void push(const Slice &slice, bool write, std::int64_t step);
+    void on_transfer(const Transfer &transfer, bool ok);
+    void on_timer();
+    void on_taken();
+    void fail(std::uint32_t status, std::uint32_t detail);
+    std::uint64_t cycles_since(Tick tick) const;
+
+    struct Waiting {
+        Ring ring;
+        PacketPtr packet;
+    };
+
+    /* Bytes that a group no longer keeps from `tick` on. */
+    struct Release {
+        Tick tick = 0;
+        Addr bytes = 0;
+    };
+
+    struct Stats : public statistics::Group {
+        explicit Stats(PimUnit &unit);
+
+        statistics::Scalar rings, withheld;
+        statistics::Average queueLength;
+        statistics::Scalar tiles, unreported;
+        statistics::Vector errors;
+        statistics::Scalar groups, passes;
+        statistics::Scalar weightBytes, scaleBytes, operandBytes, resultBytes;
+        statistics::Scalar loadCycles, buildCycles, lookupCycles, convertCycles, writeBackCycles;
+        statistics::Scalar descriptorCycles, operandCycles, weightStallCycles, resultCycles;
+        statistics::Scalar refusedCycles, flushes, flushCycles, busyCycles;
+        statistics::Scalar lookups, zeroPatterns, prtHits, prtMisses;
+        statistics::Scalar tableBuilds, tableAdds, rowReads, rowWrites, conversions;
+        statistics::Formula prtHitRate;
+    };
+
+    System &system;
+    const unsigned unit;
+    const unsigned depth;
+    const Addr fetch_ahead;
+    const bool stores_when_idle;
+    const Cycles flush_time;
+    const Cycles settle_time;
+    ::sailsim::pim::SliceConfig config;
+
+    Doorbell doorbell;
+    MemoryPort memory;
+
+    std::deque<Ring> queue;
+    std::deque<Waiting> waiting; /* stores that are not answered yet */
+    bool draining = false;
+
+    Stage stage = Stage::idle;
+    std::unique_ptr<Tile> tile;
+    std::deque<Transfer> fetches; /* of the groups that were expanded, not given to the port yet */
+    Addr buffered = 0;            /* bytes under way or waiting to be taken */
+    std::deque<Release> releases;
+    bool holds_lines = false; /* capacity mode: the C-SRAM serves as cache */
+    Tick idle_since = 0;
+
+    EventFunctionWrapper advance_event;
+    EventFunctionWrapper timer; /* the end of a flush or of the last group */
+    EventFunctionWrapper taken_event;
+    std::vector<Tick> restored_events; /* by unserialize, for startup */
+
+    Stats stats;
+};
+
+} // namespace gem5::sail
+
+#endif

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "gem5/replayer.hh"
+
+#include <cstring>
+#include <stdexcept>
+
+#include "base/intmath.hh"
+#include "base/output.hh"
+#include "debug/SailPim.hh"
+#include "gem5/lutmm.hh"
+#include "mem/port_proxy.hh"
+#include "sim/sim_exit.hh"
+#include "sim/system.hh"
+
+namespace gem5::sail
+{
+
+namespace
+{
+
+TraceFile read_or_stop(const SailReplayerParams &p)
+{
+    fatal_if(p.units == 0, "%s: units is 0: allowed is at least 1", p.name);
+    fatal_if(p.image_addr % LUTMM_BUFFER_ALIGN != 0, "%s: image_addr is %#x: allowed are multiples of %d",
+             p.name, p.image_addr, LUTMM_BUFFER_ALIGN);
+    try {
+        return read_trace(p.trace, p.image_addr);
+    } catch (const std::runtime_error &error) {
+        fatal("%s", error.what());
+    }
+}
+
+} // namespace
+
+Replayer::Replayer(const SailReplayerParams &p)
+    : ClockedObject(p), system(*p.system), trace_path(p.trace), image(p.image_addr),
+      doorbells(p.doorbell_addr), units(p.units), poll_period(p.poll_period), report(p.report),
+      trace(read_or_stop(p)), descriptors(roundUp(image + trace.image_bytes, Addr{LUTMM_BUFFER_ALIGN})),
+      outcomes(trace.tiles.size()), lanes(p.units),
+      port(name() + ".port", *this, *p.system, 2 * p.units,
+           [this](const Transfer &transfer, bool ok) { on_transfer(transfer, ok); }),
+      poll_event([this] { on_poll(); }, name() + ".poll"), stats(*this)
+{
+    for (std::size_t unit = 0; unit < units; ++unit)
+        lanes[unit].next_ring = lanes[unit].next_poll = unit;
+}
+
+Port &Replayer::getPort(const std::string &port_name, PortID index)
+{
+    return port_name == "port" ? port : ClockedObject::getPort(port_name, index);
+}
+
+Addr Replayer::descriptor_address(std::size_t tile) const
+{
+    return descriptors + tile * sizeof(lutmm_descriptor);
+}
+
+void Replayer::initState()
+{
+    const Addr last = descriptor_address(trace.tiles.size());
+    for (Addr at : {image, last - 1})
+        fatal_if(!system.isMemAddr(at), "%s: the trace takes %#x..%#x, which is more than the memory", name(),
+                 image, last);
+    system.physProxy.writeBlob(image, trace.stored.data(), trace.stored.size());
+    system.physProxy.writeBlob(descriptors, trace.tiles.data(),
+                               trace.tiles.size() * sizeof(lutmm_descriptor));
+    schedule(poll_event, clockEdge(Cycles(1)));
+}
+
+void Replayer::startup()
+{
+    ClockedObject::startup();
+    if (restored_poll != MaxTick)
+        schedule(poll_event, restored_poll);
+}
+
+void Replayer::on_poll()
+{
+    if (answered == trace.tiles.size()) {
+        finish();
+        return;
+    }
+    for (std::size_t unit = 0; unit < units; ++unit)
+        work(unit);
+    schedule(poll_event, clockEdge(poll_period));
+}
+
+void Replayer::work(std::size_t unit)
+{
+    const Lane &lane = lanes[unit];
+    if (!lane.ringing && lane.next_ring < trace.tiles.size())
+        ring(unit);
+    if (!lane.polling && lane.next_poll < lane.next_ring && lane.next_poll < trace.tiles.size())
+        poll(unit);
+}
+
+void Replayer::ring(std::size_t unit)
+{
+    Lane &lane = lanes[unit];
+    lane.ringing = true;
+    lane.doorbell_word = descriptor_address(lane.next_ring);
+    port.push({doorbells + unit * doorbell_stride, sizeof lane.doorbell_word,
+               reinterpret_cast<std::uint8_t *>(&lane.doorbell_word), true, static_cast<int>(unit)});
+}
+
+void Replayer::poll(std::size_t unit)
+{
+    Lane &lane = lanes[unit];
+    lane.polling = true;
+    port.push({trace.tiles[lane.next_poll].completion, sizeof lane.record,
+               reinterpret_cast<std::uint8_t *>(&lane.record), false, static_cast<int>(unit)});
+}
+
+void Replayer::on_transfer(const Transfer &transfer, bool ok)
+{
+    panic_if(!ok, "%s: nothing answers at %#x", name(), transfer.address);
+    const auto unit = static_cast<std::size_t>(transfer.area);
+    Lane &lane = lanes[unit];
+    if (transfer.write) {
+        lane.ringing = false;
+        outcomes[lane.next_ring].rung = curTick();
+        lane.next_ring += units;
+        work(unit);
+    } else {
+        lane.polling = false;
+        if (lane.record.status != LUTMM_PENDING) {
+            outcomes[lane.next_poll].answered = curTick();
+            outcomes[lane.next_poll].record = lane.record;
+            lane.next_poll += units;
+            ++answered;
+            work(unit);
+        }
+    }
+    if (draining && port.under_way() == 0)
+        signalDrainDone();
+}
+
+bool Replayer::as_expected(std::size_t tile) const
+{
+    const lutmm_descriptor &d = trace.tiles[tile];
+    if (trace.expected[tile] == 0)
+        return true;
+    const std::size_t bytes = std::size_t{4} * d.batch * d.n;
+    std::vector<std::uint8_t> found(bytes);
+    std::vector<std::uint8_t> expected(bytes);
+    system.physProxy.readBlob(d.output, found.data(), bytes);
+    system.physProxy.readBlob(trace.expected[tile], expected.data(), bytes);
+    return found == expected;
+}
+
+void Replayer::finish()
+{
+    std::vector<bool> good(trace.tiles.size());
+    for (std::size_t i = 0; i < good.size(); ++i) {
+        const bool ok = outcomes[i].record.status == LUTMM_OK;
+        good[i] = ok && as_expected(i);
+        ++stats.tiles;
+        stats.failed += !ok;
+        stats.wrong += ok && !good[i];
+    }
+    stats.ticks = curTick();
+    if (!report.empty())
+        write_report(good);
+    const bool all_good = stats.failed.value() + stats.wrong.value() == 0;
+    exitSimLoop(all_good ? "replay done" : "replay done with errors", all_good ? 0 : 1);
+}
+
+void Replayer::write_report(const std::vector<bool> &good) const
+{
+    OutputStream *file = simout.create(report);
+    std::ostream &out = *file->stream();
+    out << "tile,unit,k,n,batch,wbits,abits,nbw,flags,status,detail,cycles,lookups,prt_hits,good,rung_ps,"
+           "answered_ps\n";
+    for (std::size_t i = 0; i < outcomes.size(); ++i) {
+        const lutmm_descriptor &d = trace.tiles[i];
+        const Outcome &o = outcomes[i];
+        out << i << ',' << i % units << ',' << d.k << ',' << d.n << ',' << d.batch << ',' << +d.wbits << ','
+            << +d.abits << ',' << +d.nbw << ',' << +d.flags << ',' << o.record.status << ','
+            << o.record.detail << ',' << o.record.cycles << ',' << o.record.lookups << ','
+            << o.record.prt_hits << ',' << good[i] << ',' << o.rung << ',' << o.answered << '\n';
+    }
+    simout.close(file);
+}
+
+DrainState Replayer::drain()
+{
+    draining = true;
+    port.hold(true);
+    return port.under_way() == 0 ? DrainState::Drained : DrainState::Draining;
+}
+
+void Replayer::drainResume()
+{
+    draining = false;
+    port.hold(false);
+}
+
+void Replayer::serialize(CheckpointOut &cp) const
+{
+    ClockedObject::serialize(cp);
+    std::vector<std::uint64_t> fields;
+    for (const Lane &lane : lanes)
+        fields.insert(fields.end(), {lane.next_ring, lane.next_poll});
+    arrayParamOut(cp, "lanes", fields);
+    std::vector<std::uint64_t> words;
+    for (const Outcome &o : outcomes)
+        words.insert(words.end(), {o.rung, o.answered, o.record.status, o.record.detail, o.record.cycles,
+                                   o.record.lookups, o.record.prt_hits});
+    arrayParamOut(cp, "outcomes", words);
+    /* In the order in which they wait: which lane, and whether it rings. */
+    std::vector<std::uint64_t> waiting;
+    for (const Transfer &t : port.queued())
+        waiting.insert(waiting.end(), {static_cast<std::uint64_t>(t.area), t.write});
+    arrayParamOut(cp, "waiting", waiting);
+    const Tick next_look = poll_event.scheduled() ? poll_event.when() : MaxTick;
+    SERIALIZE_SCALAR(next_look);
+    SERIALIZE_SCALAR(answered);
+}
+
+void Replayer::unserialize(CheckpointIn &cp)
+{
+    ClockedObject::unserialize(cp);
+    std::vector<std::uint64_t> fields;
+    arrayParamIn(cp, "lanes", fields);
+    std::vector<std::uint64_t> words;
+    arrayParamIn(cp, "outcomes", words);
+    fatal_if(fields.size() != 2 * lanes.size() || words.size() != 7 * outcomes.size(),
+             "%s: the checkpoint is of another trace or number of units", name());
+    for (std::size_t i = 0; i < lanes.size(); ++i) {
+        lanes[i].next_ring = fields[2 * i];
+        lanes[i].next_poll = fields[2 * i + 1];
+    }
+    for (std::size_t i = 0; i < outcomes.size(); ++i) {
+        const std::uint64_t *w = &words[7 * i];
+        outcomes[i] = {
+            w[0],
+            w[1],
+            {static_cast<std::uint32_t>(w[2]), static_cast<std::uint32_t>(w[3]), w[4], w[5], w[6]}};
+    }
+    UNSERIALIZE_SCALAR(answered);
+    Tick next_look = MaxTick;
+    UNSERIALIZE_SCALAR(next_look);
+    restored_poll = next_look;
+    /* What waited to be sent waits again, in the same order. */
+    port.hold(true);
+    std::vector<std::uint64_t> waiting;
+    arrayParamIn(cp, "waiting", waiting);
+    for (std::size_t i = 0; i + 1 < waiting.size(); i += 2) {
+        if (waiting[i + 1] != 0)
+            ring(waiting[i]);
+        else
+            poll(waiting[i]);
+    }
+}
+
+Replayer::Stats::Stats(Replayer &replayer)
+    : statistics::Group(&replayer),
+      ADD_STAT(tiles, statistics::units::Count::get(), "Descriptors that were answered"),
+      ADD_STAT(failed, statistics::units::Count::get(), "Of those, with an error code"),
+      ADD_STAT(wrong, statistics::units::Count::get(),
+               "Of those, with another result than the trace expects"),
+      ADD_STAT(ticks, statistics::units::Tick::get(), "When the last answer had been seen")
+{
+}
+
+} // namespace gem5::sail

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Replays a trace without a core: puts its image into memory, rings the units' doorbells as fast as they
+ * answer, polls the completion records, compares every result with the trace's and ends the simulation.
+ */
+#ifndef SAILSIM_GEM5_REPLAYER_HH
+#define SAILSIM_GEM5_REPLAYER_HH
+
+#include <cstdint>
+#include <vector>
+
+#include "base/statistics.hh"
+#include "gem5/memory_port.hh"
+#include "gem5/trace_file.hh"
+#include "params/SailReplayer.hh"
+#include "sim/clocked_object.hh"
+
+namespace gem5::sail
+{
+
+class Replayer : public ClockedObject
+{
+  public:
+    explicit Replayer(const SailReplayerParams &params);
+
+    void initState() override;
+    void startup() override;
+    Port &getPort(const std::string &name, PortID index) override;
+
+    DrainState drain() override;
+    void drainResume() override;
+    void serialize(CheckpointOut &cp) const override;
+    void unserialize(CheckpointIn &cp) override;
+
+  private:
+    /* What became of one descriptor. */
+    struct Outcome {
+        Tick rung = 0;     /* the doorbell's acknowledgement */
+        Tick answered = 0; /* its completion record was seen */
+        lutmm_completion record{};
+    };
+
+    /* One unit's share of the trace: tiles unit, unit + units, ... */
+    struct Lane {
+        std::uint64_t next_ring = 0; /* tile to be handed over next */
+        std::uint64_t next_poll = 0; /* tile whose record is looked for */
+        std::uint64_t doorbell_word = 0;
+        lutmm_completion record{};
+        bool ringing = false;
+        bool polling = false;
+    };
+
+    /* Hands over what a lane has; looks at the records of what it has handed over. */
+    void work(std::size_t unit);
+    void ring(std::size_t unit);
+    void poll(std::size_t unit);
+    void on_poll();
+    void on_transfer(const Transfer &transfer, bool ok);
+    void finish();
+    bool as_expected(std::size_t tile) const;
+    void write_report(const std::vector<bool> &good) const;
+    Addr descriptor_address(std::size_t tile) const;
+
+    struct Stats : public statistics::Group {
+        explicit Stats(Replayer &replayer);
+
+        statistics::Scalar tiles, failed, wrong, ticks;
+    };
+
+    System &system;
+    const std::string trace_path;
+    const Addr image;
+    const Addr doorbells;
+    const std::size_t units;
+    const Cycles poll_period;
+    const std::string report;
+
+    TraceFile trace;
+    Addr descriptors; /* physical address of the descriptor array, behind the image */
+    std::vector<Outcome> outcomes;
+    std::vector<Lane> lanes;
+    std::uint64_t answered = 0;
+    bool draining = false;
+    Tick restored_poll = MaxTick;
+
+    MemoryPort port;
+    EventFunctionWrapper poll_event;
+    Stats stats;
+};
+
+} // namespace gem5::sail
+
+#endif

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "gem5/tile.hh"
+
+#include <algorithm>
+
+#include "base/intmath.hh"
+#include "base/logging.hh"
+
+namespace gem5::sail
+{
+
+namespace pim = ::sailsim::pim;
+
+std::vector<Slice> Tile::slices(Area which, Addr offset, Addr bytes) const
+{
+    const std::vector<Piece> &pieces = areas[which].pieces;
+    std::vector<Slice> found;
+    auto piece = std::upper_bound(pieces.begin(), pieces.end(), offset,
+                                  [](Addr at, const Piece &p) { return at < p.offset; });
+    --piece; /* the one that holds `offset`: the first starts at 0 */
+    const Addr end = offset + bytes;
+    while (offset < end) {
+        if (offset == piece->offset + piece->bytes)
+            ++piece;
+        const Addr physical = piece->physical + (offset - piece->offset);
+        const Addr line_end = roundDown(physical, Addr{line_bytes}) + line_bytes;
+        const Addr part =
+            std::min({line_end - physical, end - offset, piece->offset + piece->bytes - offset});
+        found.push_back({which, offset, static_cast<unsigned>(part), physical});
+        offset += part;
+    }
+    return found;
+}
+
+bool Tile::plan(const pim::SliceConfig &config)
+{
+    const auto &codebook = areas[codebook_area].data;
+    pim::Preparation prepared =
+        pim::prepare_tile(descriptor, config, codebook.empty() ? nullptr : codebook.data());
+    if (!prepared.verdict.ok()) {
+        status = prepared.verdict.status;
+        detail = prepared.verdict.detail;
+        return false;
+    }
+    layout = pim::plan_tile(prepared.config, prepared.shape);
+    preparation = std::move(prepared);
+    return true;
+}
+
+void Tile::start(Tick now)
+{
+    started = now;
+    profile = pim::profile_activations(descriptor, preparation->config, areas[activation_area].data.data());
+    if (profile)
+        sequencer.emplace(preparation->config, preparation->shape, *profile, preparation->scaling);
+}
+
+void Tile::add_unfetched(std::vector<Slice> &found, Area which, Addr offset, Addr bytes)
+{
+    /* Buffers start on a line, so lines of the buffer are lines of memory. */
+    std::vector<bool> &lines = fetched[which];
+    const Addr size = areas[which].data.size();
+    lines.resize(divCeil(size, Addr{line_bytes}));
+    for (Addr line = offset / line_bytes; line * line_bytes < offset + bytes; ++line) {
+        if (lines[line])
+            continue;
+        lines[line] = true;
+        const Addr first = line * line_bytes;
+        for (const Slice &slice : slices(which, first, std::min<Addr>(line_bytes, size - first)))
+            found.push_back(slice);
+    }
+}
+
+std::vector<Slice> Tile::expand_next()
+{
+    if (all_expanded())
+        return {};
+    const lutmm_descriptor &d = descriptor;
+    const std::int64_t pass = expanded / layout->groups;
+    const std::int64_t group = expanded % layout->groups;
+    if (group == 0)
+        for (auto &lines : fetched)
+            lines.assign(lines.size(), false); /* the unit keeps no weights from pass to pass */
+
+    const std::int64_t first = pass % layout->passes * layout->lanes;
+    const std::int64_t outputs = std::min(layout->lanes, layout->owned - first);
+    const pim::Grouping grouping(d.k, d.nbw, d.group_size);
+    const Addr row_bytes = divCeil(Addr{d.n} * d.wbits, Addr{8});
+    const Addr from = first * d.wbits / 8;
+    const Addr to = divCeil(Addr(first + outputs) * d.wbits, Addr{8});
+    std::vector<Slice> found;
+    const std::int64_t k = grouping.start(group);
+    for (std::int64_t row = k; row < k + grouping.length(group); ++row)
+        add_unfetched(found, weight_area, row * row_bytes + from, to - from);
+    if (preparation->scaling.scaled && k % grouping.block_size() == 0) {
+        const Addr row = grouping.block_of(group) * Addr{d.n} + first;
+        add_unfetched(found, scale_area, 2 * row, 2 * outputs);
+        if (preparation->scaling.minimum)
+            add_unfetched(found, scale_area, 2 * (grouping.blocks() * Addr{d.n} + row), 2 * outputs);
+    }
+
+    Step step;
+    step.missing = found.size();
+    for (const Slice &slice : found)
+        step.bytes += slice.bytes;
+    waiting.push_back(step);
+    ++expanded;
+    return found;
+}
+
+Tick Tile::take(Tick now, Tick period)
+{
+    waiting.pop_front();
+    ++taken;
+    if (!sequencer)
+        return now;
+    const std::int64_t cycle = now > started ? divCeil(now - started, period) : 0;
+    const std::int64_t load_end =
+        std::max(cycle, sequencer->load_start() + sequencer->next_load()->load_cycles);
+    sequencer->loaded(cycle);
+    arrivals.push_back(cycle);
+    return std::max(now, started + load_end * period);
+}
+
+Tick Tile::end(Tick period) const
+{
+    return sequencer ? started + sequencer->timing().total * period : started;
+}
+
+pim::TileTiming Tile::unhindered() const
+{
+    return pim::time_tile(preparation->config, preparation->shape, *profile, preparation->scaling);
+}
+
+pim::Execution Tile::execute(const pim::SliceConfig &config) const
+{
+    const auto bytes = [this](Area which) {
+        const auto &data = areas[which].data;
+        return data.empty() ? nullptr : data.data();
+    };
+    return pim::execute_operands(
+        descriptor, config,
+        {bytes(weight_area), bytes(activation_area), bytes(scale_area), bytes(codebook_area)});
+}
+
+void Tile::serialize(CheckpointOut &cp) const
+{
+    const auto *bytes = reinterpret_cast<const std::uint8_t *>(&descriptor);
+    arrayParamOut(cp, "descriptor", std::vector<std::uint8_t>(bytes, bytes + sizeof descriptor));
+    SERIALIZE_SCALAR(rang);
+    SERIALIZE_SCALAR(arrived);
+    SERIALIZE_SCALAR(started);
+    SERIALIZE_SCALAR(computed);
+    SERIALIZE_SCALAR(status);
+    SERIALIZE_SCALAR(detail);
+    SERIALIZE_SCALAR(operands_missing);
+    SERIALIZE_SCALAR(writes_missing);
+    SERIALIZE_SCALAR(expanded);
+    SERIALIZE_SCALAR(taken);
+    const bool is_planned = planned();
+    SERIALIZE_SCALAR(is_planned);
+    arrayParamOut(cp, "arrivals", arrivals);
+    std::vector<std::int64_t> missing;
+    std::vector<Addr> step_bytes;
+    for (const Step &step : waiting) {
+        missing.push_back(step.missing);
+        step_bytes.push_back(step.bytes);
+    }
+    arrayParamOut(cp, "step_missing", missing);
+    arrayParamOut(cp, "step_bytes", step_bytes);
+    for (std::size_t i = 0; i < area_count; ++i) {
+        const std::string name = "area" + std::to_string(i);
+        std::vector<Addr> pieces;
+        for (const Piece &piece : areas[i].pieces)
+            pieces.insert(pieces.end(), {piece.offset, piece.physical, piece.bytes});
+        arrayParamOut(cp, name + "_pieces", pieces);
+        arrayParamOut(cp, name + "_data", areas[i].data);
+        arrayParamOut(cp, name + "_fetched", std::vector<std::uint8_t>(fetched[i].begin(), fetched[i].end()));
+    }
+}
+
+void Tile::unserialize(CheckpointIn &cp)
+{
+    std::vector<std::uint8_t> bytes;
+    arrayParamIn(cp, "descriptor", bytes);
+    panic_if(bytes.size() != sizeof descriptor, "checkpoint: a descriptor of %d bytes", bytes.size());
+    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::uint8_t *>(&descriptor));
+    UNSERIALIZE_SCALAR(rang);
+    UNSERIALIZE_SCALAR(arrived);
+    UNSERIALIZE_SCALAR(started);
+    UNSERIALIZE_SCALAR(computed);
+    UNSERIALIZE_SCALAR(status);
+    UNSERIALIZE_SCALAR(detail);
+    UNSERIALIZE_SCALAR(operands_missing);
+    UNSERIALIZE_SCALAR(writes_missing);
+    UNSERIALIZE_SCALAR(expanded);
+    UNSERIALIZE_SCALAR(taken);
+    bool is_planned = false;
+    UNSERIALIZE_SCALAR(is_planned);
+    if (is_planned)
+        preparation.emplace(); /* rebuild() fills it */
+    arrayParamIn(cp, "arrivals", arrivals);
+    std::vector<std::int64_t> missing;
+    std::vector<Addr> step_bytes;
+    arrayParamIn(cp, "step_missing", missing);
+    arrayParamIn(cp, "step_bytes", step_bytes);
+    waiting.clear();
+    for (std::size_t i = 0; i < missing.size(); ++i)
+        waiting.push_back({missing[i], step_bytes[i]});
+    for (std::size_t i = 0; i < area_count; ++i) {
+        const std::string name = "area" + std::to_string(i);
+        std::vector<Addr> pieces;
+        arrayParamIn(cp, name + "_pieces", pieces);
+        areas[i].pieces.clear();
+        for (std::size_t p = 0; p + 2 < pieces.size(); p += 3)
+            areas[i].pieces.push_back({pieces[p], pieces[p + 1], pieces[p + 2]});
+        arrayParamIn(cp, name + "_data", areas[i].data);
+        std::vector<std::uint8_t> lines;
+        arrayParamIn(cp, name + "_fetched", lines);
+        fetched[i].assign(lines.begin(), lines.end());
+    }
+}
+
+void Tile::rebuild(const pim::SliceConfig &config)
+{
+    if (!preparation)
+        return;
+    plan(config);
+    if (started == 0)
+        return;
+    start(started);
+    if (sequencer)
+        for (const std::int64_t cycle : arrivals)
+            sequencer->loaded(cycle);
+}
+
+} // namespace gem5::sail

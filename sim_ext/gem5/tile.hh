@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The tile that a unit works on: its buffers, and the order in which its weights are fetched.
+ */
+#ifndef SAILSIM_GEM5_TILE_HH
+#define SAILSIM_GEM5_TILE_HH
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include "abi/lutmm.h"
+#include "base/types.hh"
+#include "gem5/address_space.hh"
+#include "gem5/doorbell.hh"
+#include "pim/descriptor.hh"
+#include "pim/timing.hh"
+#include "sim/serialize.hh"
+
+namespace gem5::sail
+{
+
+/* What a transfer belongs to. */
+enum Area {
+    descriptor_area,
+    codebook_area,
+    activation_area,
+    scale_area,
+    weight_area,
+    output_area,
+    completion_area
+};
+constexpr std::size_t area_count = 7;
+
+/* A buffer of the program with the unit's copy of its bytes. */
+struct AreaBuffer {
+    std::vector<Piece> pieces;
+    std::vector<std::uint8_t> data;
+};
+
+/* A part of a buffer within one cache line. */
+struct Slice {
+    Area area = descriptor_area;
+    Addr offset = 0; /* in the buffer */
+    unsigned bytes = 0;
+    Addr physical = 0;
+};
+
+/* A group of a pass, as far as fetching goes. */
+struct Step {
+    std::int64_t missing = 0; /* slices not here yet */
+    Addr bytes = 0;
+};
+
+class Tile : public Serializable
+{
+  public:
+    Tile(const Ring &ring, unsigned line_bytes) : ring(ring), line_bytes(line_bytes) {}
+
+    const Ring ring;
+    lutmm_descriptor descriptor{};
+    Tick rang = 0;     /* tick of the unit taking it up */
+    Tick arrived = 0;  /* of its descriptor */
+    Tick started = 0;  /* of cycle 0 of the sequencer; 0 until the operands are here */
+    Tick computed = 0; /* of the last group's end */
+    std::uint32_t status = LUTMM_PENDING;
+    std::uint32_t detail = 0;
+    std::int64_t operands_missing = 0;
+    std::int64_t writes_missing = 0;
+    std::array<AreaBuffer, area_count> areas;
+
+    AreaBuffer &area(Area which) { return areas[which]; }
+
+    /* The parts of a buffer's run of bytes, line by line. */
+    std::vector<Slice> slices(Area which, Addr offset, Addr bytes) const;
+
+    /* Plans the passes; the codebook, if any, must be here. False, with status and detail set, when the tile
+     * does not fit. */
+    bool plan(const ::sailsim::pim::SliceConfig &config);
+    bool planned() const { return preparation.has_value(); }
+
+    /* Starts the clock of the sequencer; the activations must be here. */
+    void start(Tick now);
+
+    /* The next group's slices that this pass has not fetched yet; empty when there is no further group (and
+     * also where all of a group came with its neighbours: then `expanded` moves on all the same). */
+    std::vector<Slice> expand_next();
+    bool all_expanded() const { return expanded == total_steps(); }
+    std::int64_t total_passes() const { return layout->total_passes(); }
+    std::int64_t total_steps() const { return layout->total_passes() * layout->groups; }
+
+    /* The oldest group that the arrays have not taken is in `waiting.front()`, and its number is `taken`. */
+    std::deque<Step> waiting;
+    std::int64_t expanded = 0;
+    std::int64_t taken = 0;
+
+    /* The arrays take the oldest group, whose weights are all here since `now`. The tick from which its bytes
+     * no longer wait for the port. */
+    Tick take(Tick now, Tick period);
+
+    /* All groups are taken: when the last one is worked out. */
+    Tick end(Tick period) const;
+
+    /* Whether the activations are all within their width: else there is no timing, only an error at the end.
+     */
+    bool timed() const { return sequencer.has_value(); }
+    ::sailsim::pim::TileTiming timing() const { return sequencer->timing(); }
+    /* The same tile with all weights at the port in time. */
+    ::sailsim::pim::TileTiming unhindered() const;
+
+    /* Computes, from the bytes that came by the port. */
+    ::sailsim::pim::Execution execute(const ::sailsim::pim::SliceConfig &config) const;
+
+    void serialize(CheckpointOut &cp) const override;
+    void unserialize(CheckpointIn &cp) override;
+    /* After unserialize: rebuilds what follows from the bytes and the arrivals. */
+    void rebuild(const ::sailsim::pim::SliceConfig &config);
+
+  private:
+    void add_unfetched(std::vector<Slice> &found, Area which, Addr offset, Addr bytes);
+
+    const unsigned line_bytes;
+    std::optional<::sailsim::pim::Preparation> preparation;
+    std::optional<::sailsim::pim::TilePlan> layout;
+    std::optional<::sailsim::pim::PatternProfile> profile;
+    std::optional<::sailsim::pim::TileSequencer> sequencer;
+    std::vector<std::int64_t> arrivals; /* cycles at which groups were all here, to rebuild the sequencer */
+    /* Lines of weights and scales that the current pass has fetched. */
+    std::array<std::vector<bool>, area_count> fetched;
+};
+
+} // namespace gem5::sail
+
+#endif
