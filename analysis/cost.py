@@ -76,6 +76,11 @@ class PriceList:
         """Whether the file prices a machine."""
         return any(machine in row.machines for row in self.rows)
 
+    def first(self, machines: Iterable[str]) -> Price | None:
+        """The price of the first of some machines that has one: a system, then those that its file
+        extends."""
+        return next((self.of(machine) for machine in machines if self.has(machine)), None)
+
 
 def prices(path: str | Path | None = None) -> PriceList:
     """The prices of a CSV file with the columns of the shipped one; None is the shipped file.

@@ -273,6 +273,8 @@ def _predict(
             f"No measurement of {fmt.name} on this software: its kernel is assumed at {rate.relative:g} "
             f"({rate.low:g}..{rate.high:g}) of the fitted rate ({rate.note})."
         )
+    if test == "prompt" and software == "ampere":
+        notes.append("The fork's prompt processing is not in the fit, which rests on its batched decoding.")
     if threads < fits().fewest_threads:
         notes.append(
             f"Fewer threads than the {fits().fewest_threads} of the smallest measured machine: extrapolated."

@@ -7,6 +7,7 @@ a sweep's store. Dollars are added last and by their own function, so that a sto
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,7 @@ import pandas as pd
 
 from sailsim.analysis.cost import (
     OVERHEAD,
+    Price,
     PriceList,
     Sizing,
     prices,
@@ -97,6 +99,9 @@ def evaluate(point: Point) -> dict[str, Any]:
     record |= {
         "model_title": model.title,
         "system_title": system.title,
+        "priced_as": [system.name, *system.extends],
+        # A variant of a machine costs what the machine costs that its file extends.
+        "system_chain": [system.name, *system.extends],
         "patterns": _patterns(point.activations, model),
         "sail_tokens_per_s": result.tokens_per_s,
         "sail_step_s": result.step_s,
@@ -119,6 +124,10 @@ def evaluate(point: Point) -> dict[str, Any]:
             )
     record |= price_columns(record, _shipped_prices())
     record["notes"] = _notes(result.notes, cpus, gpus)
+    if record["price_instance"] is None:
+        record["notes"].append(
+            f"No price of {system.name} or of what its file extends: no tokens per dollar."
+        )
     return record
 
 
@@ -155,24 +164,21 @@ def price_columns(record: Mapping[str, Any], price_list: PriceList) -> dict[str,
     """Tokens per dollar of a record's machines, and their ratios, at the prices of a list.
 
     Columns without suffix pay for the used vCPUs of the CPU server ("share"), `_whole` for all of it;
-    `cpu_all` is all cores at the price of the whole server.
+    `cpu_all` is all cores at the price of the whole server. All are None where the list has no price.
     """
-    server = price_list.of(record["system"])
+    server = price_list.first(record["system_chain"])
     columns: dict[str, Any] = {
-        "price_date": server.date,
-        "price_source": server.source,
-        "price_instance": server.instance,
+        "price_date": server and server.date,
+        "price_source": server and server.source,
+        "price_instance": server and server.instance,
         "sail_price_overhead": OVERHEAD.value,
     }
-    columns |= _dollars("cpu_all", "", record["cpu_all_tokens_per_s"], server.usd_per_hour)
+    whole_hour = None if server is None else server.usd_per_hour
+    columns |= _dollars("cpu_all", "", record["cpu_all_tokens_per_s"], whole_hour)
     for sizing in SIZINGS:
         end = "" if sizing == "share" else "_whole"
-        threads, memory = int(record["threads"]), float(record["sail_memory_bytes"])
-        try:
-            hour = usd_per_hour(server, threads, memory, 0.0, sizing)
-        except SailsimError:  # no instance of this list has the memory or the threads
-            hour = float("nan")
-        sail_hour = hour * (1 + float(OVERHEAD.value))
+        hour = _hour(server, record, sizing)
+        sail_hour = None if hour is None else hour * (1 + float(OVERHEAD.value))
         columns |= _dollars("sail", end, record["sail_tokens_per_s"], sail_hour)
         for name in ("cpu", "cpu_ampere"):
             columns |= _dollars(name, end, record[f"{name}_tokens_per_s"], hour)
@@ -186,6 +192,17 @@ def price_columns(record: Mapping[str, Any], price_list: PriceList) -> dict[str,
                     columns |= _dollars(name, "", record[f"{name}_tokens_per_s"], card_hour)
                 columns[f"usd_ratio_{name.removeprefix('gpu_')}{end}"] = _ratio(columns, end, name)
     return columns
+
+
+def _hour(server: Price | None, record: Mapping[str, Any], sizing: Sizing) -> float | None:
+    """What an hour of the CPU server costs a run; None without a price, or where the instance is too
+    small."""
+    if server is None:
+        return None
+    try:
+        return usd_per_hour(server, int(record["threads"]), float(record["sail_memory_bytes"]), 0.0, sizing)
+    except SailsimError:
+        return None
 
 
 def _missing(value: Any) -> bool:

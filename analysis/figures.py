@@ -152,7 +152,14 @@ class Results:
             "prt": "PRT on" if ref["prt"] else "PRT off",
         }
         held = [text for column, text in words.items() if column not in vary]
-        return f"System: {rows['system_title'].iloc[0]} ({ref['system']}). Held fixed: {', '.join(held)}."
+        systems = rows[["system", "system_title"]].drop_duplicates().itertuples(index=False)
+        named = "; ".join(f"{title} ({_short_name(name)})" for name, title in systems)
+        return f"System: {named}. Held fixed: {', '.join(held)}."
+
+
+def _short_name(system: str) -> str:
+    """A system by its name; one that was given as a file by the file's name."""
+    return Path(system).stem if system.endswith(".toml") else system
 
 
 def _need(condition: bool, figure: str, points: str) -> None:
@@ -334,6 +341,11 @@ def dollars(results: Results) -> Figure:
     """Tokens per dollar of SAIL, the cores and every card that has a price; a marker per batch."""
     rows = results.at(("batch",))
     _need(len(rows) > 0, "Tokens per dollar", "points at the store's reference setting")
+    server = results.price_list.first(rows["system_chain"].iloc[0])
+    if server is None:
+        raise MissingPointsError(
+            f"Tokens per dollar needs a price of {rows['system'].iloc[0]} in the price file."
+        )
     machines = [
         ("SAIL, used vCPUs", "sail", "sail_tokens_per_usd"),
         ("SAIL, whole server", "sail", "sail_tokens_per_usd_whole"),
@@ -374,7 +386,7 @@ def dollars(results: Results) -> Figure:
     axes.axhline(3.5, color="#888888", lw=0.8)
     axes.set_xlabel("tokens per USD (logarithmic)")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    used = [results.price_list.of(str(rows["system"].iloc[0]))]
+    used = [server]
     used += [results.price_list.of(card) for card in card_names() if results.price_list.has(card)]
     lacking = f"No price in the file: {', '.join(unpriced)}." if unpriced else ""
     _caption(
@@ -461,52 +473,58 @@ def prt_pairs(results: Results) -> pd.DataFrame:
 
 
 def prt(results: Results) -> Figure:
-    """What the PRT saves, in cycles and in array reads, by batch; a line per NBW, a panel per substrate."""
+    """What the PRT saves, in cycles and in array reads, by batch; a line per NBW, a panel per machine."""
     pairs = prt_pairs(results)
+    vary = ("nbw", "batch", "substrate", "system", "prt")
     keep = np.ones(len(pairs), dtype=bool)
     for column in FREE:
-        if column not in ("nbw", "batch", "substrate"):
+        if column not in vary:
             value = results.reference[column]
             value = value if (pairs[column] == value).any() else pairs[column].mode().iloc[0]
             keep &= (pairs[column] == value).to_numpy()
     rows = pairs[keep]
-    substrates = [
-        str(name) for name, own in rows.groupby("substrate") if bool((own["saved"].abs() > 1e-9).any())
-    ]
-    useless = sorted(set(rows["substrate"]) - set(substrates))
-    substrates = substrates[:2] or useless[:1]
+    machines = {
+        f"{_short_name(str(system))}, {substrate}": own
+        for (system, substrate), own in rows.groupby(["system", "substrate"])
+    }
+    useful = [name for name, own in machines.items() if bool((own["saved"].abs() > 1e-9).any())]
+    useless = [name for name in machines if name not in useful]
+    shown = useful[:2] or useless[:1]
+    counted = next((name for name in (*useful, *useless) if machines[name]["reads"].max() > 0), shown[0])
     figure, panels = _canvas(
-        "What the pattern reuse table (PRT) saves", len(substrates) + 1, width=4.4 + 3.0 * len(substrates)
+        "What the pattern reuse table (PRT) saves", len(shown) + 1, width=4.8 + 3.2 * len(shown)
     )
-    for axes, name in zip(panels, substrates, strict=False):
-        own = rows[rows["substrate"] == name]
-        for i, (nbw, line) in enumerate(own.groupby("nbw")):
-            line = line.sort_values("batch")
-            _line(axes, i, line["batch"], 100 * line["saved"], f"NBW {nbw}")
+    for axes, name in zip(panels, shown, strict=False):
+        saved = machines[name]["saved"]
+        _nbw_lines(axes, machines[name], "saved")
         axes.axhline(100 * PAPER_PRT, color="#444444", lw=1, ls=(0, (2, 2)))
-        axes.set_title(f"cycles, substrate {name}", loc="left")
-        axes.set_ylim(min(0.0, 110 * float(own["saved"].min())), max(18.0, 112 * float(own["saved"].max())))
+        axes.set_title(f"cycles, {name}", loc="left")
+        axes.set_ylim(min(0.0, 110 * float(saved.min())), max(18.0, 112 * float(saved.max())))
     _paper(panels[0], 100 * PAPER_PRT, "paper: 13.8 %")
     panels[0].set_ylabel("saved, %")
-    for i, (nbw, line) in enumerate(rows[rows["substrate"] == substrates[0]].groupby("nbw")):
-        line = line.sort_values("batch")
-        _line(panels[-1], i, line["batch"], 100 * line["reads"], f"NBW {nbw}")
-    panels[-1].set_title("array reads avoided", loc="left")
+    _nbw_lines(panels[-1], machines[counted], "reads")
+    panels[-1].set_title(f"array reads, {counted}", loc="left")
     panels[-1].set_ylim(0, 100)
     for axes in panels:
         axes.set_xscale("log", base=2)
         _plain(axes.xaxis, sorted(rows["batch"].unique()))
         axes.set_xlabel("batch")
     panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    vary = ("nbw", "batch", "substrate", "prt")
     _caption(
         figure,
         results.setting(vary, rows),
         "Cycles: of the PIM units over one step, with the PRT against without. Array reads avoided: hits of "
         "the PRT over all patterns that are not zero. " + _patterns(rows),
-        f"Substrates on which the PRT saves nothing: {', '.join(useless)}." if useless else "",
+        f"No cycle saved: {'; '.join(useless)}." if useless else "",
     )
     return figure
+
+
+def _nbw_lines(axes: Axes, rows: pd.DataFrame, column: str) -> None:
+    """Percent by batch, a line per NBW."""
+    for i, (nbw, line) in enumerate(rows.groupby("nbw")):
+        line = line.sort_values("batch")
+        _line(axes, i, line["batch"], 100 * line[column], f"NBW {nbw}")
 
 
 def conversion(results: Results) -> Figure:

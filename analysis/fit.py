@@ -489,6 +489,8 @@ def _constants(
         value = float(solution.values[i])
         error = float(np.sqrt(max(solution.covariance[i, i], 0.0)))
         at_bound = error == 0.0
+        if at_bound:  # the solver stops a hair inside
+            value = min((p.low, p.high), key=lambda bound: abs(bound - value))
         entry: dict[str, Any] = {
             "value": _digits(value),
             "unit": p.unit,

@@ -127,9 +127,9 @@ def _made_by(manifest: Mapping[str, Any]) -> str:
 
 
 def _price_dates(frame: pd.DataFrame, price_list: PriceList) -> str:
-    used = [price_list.of(system) for system in sorted(set(frame["system"]))]
-    used += [price_list.of(card) for card in card_names() if price_list.has(card)]
-    return ", ".join(sorted({price.date for price in used}))
+    servers = [price_list.first(chain) for chain in frame["system_chain"]]
+    cards = [price_list.first([card]) for card in card_names()]
+    return ", ".join(sorted({price.date for price in (*servers, *cards) if price is not None}))
 
 
 def _cell(value: object) -> str:
@@ -239,7 +239,7 @@ def _limits(frame: pd.DataFrame) -> str:
     baselines = [(sentence, ", ".join(names)) for sentence, names in sorted(machines.items())]
     return (
         "<p>Energy is not modelled; area is modelled for the C-SRAM arrays alone. What SAIL leaves to the "
-        "cores runs at the system file's rates, about those of Ampere's fork; llama.cpp attends slower. "
+        "cores runs at the rates of the system file's [host]; compare those with the baselines' below. "
         "The results carry these sentences:</p>"
         + "<ul>"
         + "".join(f"<li>{_text(note)}</li>" for note in sail)
@@ -286,24 +286,30 @@ def _leaves(path: str, model: BaseModel) -> Iterator[tuple[str, Quantity | Choic
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, Quantity | Choice):
-            yield f"{path}.{name}", value
+            yield f"{path}{name}", value
         elif isinstance(value, BaseModel):
-            yield from _leaves(f"{path}.{name}", value)
+            yield from _leaves(f"{path}{name}.", value)
 
 
 def _constants(frame: pd.DataFrame, price_list: PriceList) -> str:
     header = ("constant", "value", "unit", "range", "kind", "source", "why")
     parts = []
-    for name in sorted(set(frame["system"])):
-        system = load_system(name)
-        rows = [_line(path, value, system.citation(value.source)) for path, value in _leaves(name, system)]
-        parts.append((f"System {system.title}", header, rows))
+    listed: dict[str, set[tuple[str, ...]]] = {}
+    # A machine's own file after those that it extends, and then only what it changes.
+    for system in sorted(map(load_system, set(frame["system"])), key=lambda s: (len(s.extends), s.name)):
+        lines = [_line(path, value, system.citation(value.source)) for path, value in _leaves("", system)]
+        listed[system.name] = {tuple(line) for line in lines}
+        below = next((name for name in system.extends if name in listed), None)
+        if below is not None:
+            lines = [line for line in lines if tuple(line) not in listed[below]]
+        title = f"System {system.name}: {system.title}" + (f"; all else as {below}" if below else "")
+        parts.append((title, header, lines))
     rows = [_line(path, value, value.source) for path, value in fits().quantities().items()]
     parts.append(("Baselines, fitted (fits.json)", header, rows))
     rows = []
     for name in card_names():
         card = load_card(name)
-        rows += [_line(path, value, card.citation(value.source)) for path, value in _leaves(name, card)]
+        rows += [_line(path, value, card.citation(value.source)) for path, value in _leaves(f"{name}.", card)]
     parts.append(("GPU cards", header, rows))
     own = {
         "price overhead of SAIL": OVERHEAD,

@@ -1,6 +1,7 @@
 """A point beside its baselines: the record, the nested answer and other prices."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -78,8 +79,17 @@ def test_rows_can_be_priced_again(tmp_path, frame):
     assert again["gpu_t4_tokens_per_usd"].isna().all()
     assert set(again.columns) == set(frame.columns)
     path.write_text(path.read_text().replace("sail-n1", "other"))
-    with pytest.raises(SailsimError, match="sail-n1"):
-        reprice(frame, prices(path))
+    none = reprice(frame, prices(path))
+    assert none["sail_tokens_per_usd"].isna().all()
+    assert none["price_date"].isna().all()
+    assert none["gpu_v100_tokens_per_usd"].notna().all()
+
+
+def test_a_variant_of_a_machine_costs_what_the_machine_costs(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "sail-n1"\nname = "mine"\ntitle = "Mine"\n[sources]\n')
+    mine = evaluate(replace(POINT, system=str(path)))
+    assert mine["sail_tokens_per_usd"] == evaluate(POINT)["sail_tokens_per_usd"]
 
 
 def test_a_cpu_baseline_of_a_point_that_cannot_run_is_an_error():

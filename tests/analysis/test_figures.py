@@ -9,7 +9,7 @@ import pytest
 from sailsim.analysis import FIGURES, figures, prices
 from sailsim.analysis.figures import DASHES, MARKERS, OKABE_ITO, PHASE_STYLE, SERIES, Results, draw, prt_pairs
 from sailsim.errors import SailsimError
-from sailsim.sim import PHASES
+from sailsim.sim import PHASES, load_system
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,13 @@ def test_pairs_hold_all_but_the_prt_equal(results):
     assert len(pairs) >= 12
     assert (pairs["saved"] >= 0).all()
     assert pairs["reads"].between(0, 1).all()
-    assert (pairs.loc[pairs["substrate"] == "row_dfm", "saved"] > 0).all()
+    row_dfm = pairs[pairs["substrate"] == "row_dfm"]
+    assert (row_dfm["reads"] > 0).all()
+    assert row_dfm["system"].nunique() == 2
+    # A hit saves cycles where it costs less than the row read that it replaces.
+    for system, own in row_dfm.groupby("system"):
+        hit = load_system(system).pim.t_prt.value
+        assert ((own["saved"] > 0) == (hit < 1)).all()
 
 
 def test_styles_never_rest_on_colour_alone():

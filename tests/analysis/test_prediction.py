@@ -94,6 +94,14 @@ def test_prompt_is_bound_by_the_kernel_rate():
     assert prompt_tokens_per_s(GRAVITON2, LLAMA, Q4, 64, 512).tokens_per_s > 1.8 * result.tokens_per_s
 
 
+def test_the_forks_prompts_say_that_they_are_not_fitted():
+    ours, forks = (
+        prompt_tokens_per_s(GRAVITON2, LLAMA, Q4, 32, 64, software=s) for s in ("llama.cpp", "ampere")
+    )
+    assert not ours.notes
+    assert any("not in the fit" in note for note in forks.notes)
+
+
 def test_carries_over_by_clock_bandwidth_and_shapes():
     altra = load_system("altra")
     slow = prompt_tokens_per_s(GRAVITON2, LLAMA, Q4, 48, 128)

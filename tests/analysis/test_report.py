@@ -41,19 +41,20 @@ def test_highest_value_of_the_store_is_the_one_shown(table, frame):
     row = table[(table["claim"].str.startswith("speedup")) & table["reading"].str.contains("all cores")].iloc[
         0
     ]
-    assert row["here"] == pytest.approx(frame["speedup_cpu_all"].max())
-    best = frame.loc[frame["speedup_cpu_all"].idxmax()]
+    base = frame[frame["system"] == "sail-n1"]
+    assert row["here"] == pytest.approx(base["speedup_cpu_all"].max())
+    best = base.loc[base["speedup_cpu_all"].idxmax()]
     assert f"W{best['wbits']}A{best['abits']}" in row["configuration"]
     assert f"batch {best['batch']}" in row["configuration"]
 
 
 def test_prt_saving_is_in_cycles_of_pairs(table, frame):
-    row = table[table["reading"].str.contains("cycles of the PIM")].iloc[0]
+    row = table[table["reading"].str.contains("cycles of the PIM.*any machine")].iloc[0]
     on = frame[frame["prt"]].set_index(
-        ["nbw", "batch", "group_size", "convert", "substrate", "wbits", "threads"]
+        ["system", "nbw", "batch", "group_size", "convert", "substrate", "wbits", "threads"]
     )
     off = frame[~frame["prt"]].set_index(
-        ["nbw", "batch", "group_size", "convert", "substrate", "wbits", "threads"]
+        ["system", "nbw", "batch", "group_size", "convert", "substrate", "wbits", "threads"]
     )
     shared = [key for key in off.index if key in set(on.index)]
     saved = max(
@@ -124,8 +125,8 @@ def test_report_holds_claims_manifest_and_the_source_of_every_constant(page, swe
     assert "10.7x" in page
     assert swept.manifest["code_version"] in page
     for path in (
-        "sail-n1.cores.clock",
-        "sail-n1.pim.arrays",
+        "cores.clock",
+        "pim.arrays",
         "cpu.llama.cpp.kernel_rate_q4_k_m",
         "gpu.layer_overhead",
     ):
