@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-// Marks the measured part of a program for gem5: statistics are reset at its start and dumped at its end, and
+// Marks one measured pass of a program for gem5: statistics are reset at its start and dumped at its end, and
 // the work items let a run script change the CPU model there. Only with `--m5`: elsewhere these words are
 // illegal.
 #ifndef SAILSIM_KERNELS_COMMON_REGION_HH

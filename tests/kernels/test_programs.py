@@ -1,0 +1,43 @@
+"""What all programs have in common: they are static, answer --help, and docs/kernels.md describes them."""
+
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.aarch64
+
+PROGRAMS = ["bandwidth", "lutmm_driver", "lutmm_fuzz", "neon_gemv", "pointer_chase", "quantize_check"]
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "kernels.md"
+
+
+def test_the_list_is_complete(programs: Path) -> None:
+    assert sorted(path.name for path in programs.iterdir() if path.is_file()) == PROGRAMS
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_static_aarch64(programs: Path, name: str) -> None:
+    """gem5's syscall emulation loads no interpreter."""
+    data = (programs / name).read_bytes()
+    aarch64, interpreter = 183, 3
+    assert data[:4] == b"\x7fELF"
+    assert struct.unpack_from("<H", data, 18)[0] == aarch64
+    (table,) = struct.unpack_from("<Q", data, 32)
+    size, count = struct.unpack_from("<HH", data, 54)
+    types = {struct.unpack_from("<I", data, table + size * i)[0] for i in range(count)}
+    assert interpreter not in types
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_help_and_docs_know_the_same_options(run: Callable[..., Any], name: str) -> None:
+    result = run(name, "--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    options = re.findall(r"^  (--[a-z0-9-]+)", result.stdout, re.MULTILINE)
+    assert options
+    text = DOCS.read_text()
+    assert f"`{name}`" in text
+    missing = [option for option in options if f"`{option}`" not in text and f"`{option} " not in text]
+    assert missing == []
