@@ -8,7 +8,7 @@ from m5.objects.ArmCPU import (
     ArmTimingSimpleCPU,
 )
 from m5.objects.ArmDecoder import ArmDecoder
-from m5.params import *
+from m5.params import Param
 
 
 class SailArmDecoder(ArmDecoder):

@@ -2,8 +2,8 @@
 """The PIM unit of an LLC slice, and a device that replays descriptors without a core."""
 
 from m5.objects.ClockedObject import ClockedObject
-from m5.params import *
-from m5.proxy import *
+from m5.params import Param, RequestPort, ResponsePort
+from m5.proxy import Parent
 
 
 class SailPimUnit(ClockedObject):

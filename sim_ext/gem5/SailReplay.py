@@ -3,8 +3,8 @@
 
 from m5.objects.ClockedObject import ClockedObject
 from m5.objects.IndexingPolicies import BaseIndexingPolicy
-from m5.params import *
-from m5.proxy import *
+from m5.params import Param, RequestPort
+from m5.proxy import Parent
 
 
 class SailSliceIndexing(BaseIndexingPolicy):

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Replays a trace of descriptors on a machine's PIM units without a core.
+
+    gem5.opt replay_trace.py --system machine.json --trace layer.trace
+
+Writes one line a tile to tiles.csv in gem5's output directory. Exit status 1: a result differs from the
+trace's, or a descriptor was refused.
+"""
+
+import argparse
+import sys
+
+import m5
+import machine
+from m5.objects import Root, SailReplayer, SrcClockDomain
+
+# The trace's image in physical memory.
+IMAGE = 1 << 20
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--system", required=True, help="plain JSON of a system file")
+    parser.add_argument("--trace", required=True, help="trace file (docs/trace-format.md)")
+    parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
+    parser.add_argument("--memory", default="2GiB", help="simulated memory")
+    parser.add_argument("--capacity-mode", action="store_true", help="idle arrays extend their slice")
+    parser.add_argument("--max-ticks", type=int, default=m5.MaxTick, help="give up after this simulated time (ps)")
+    parser.add_argument("--checkpoint", help="write a checkpoint here at --checkpoint-tick, and go on")
+    parser.add_argument("--checkpoint-tick", type=int, default=0, help="simulated time of the checkpoint (ps)")
+    parser.add_argument("--restore", help="go on from this checkpoint")
+    return parser.parse_args(arguments)
+
+
+def main(arguments):
+    options = parse(arguments)
+    spec = machine.load(options.system)
+    built = machine.build(
+        spec, cpu=None, units=options.units, memory=options.memory, capacity_mode=options.capacity_mode
+    )
+    system = built.system
+    # A period of whole picoseconds, so that ticks of the report are easy to read.
+    system.replay_clock = SrcClockDomain(clock="2GHz", voltage_domain=system.voltage)
+    system.replayer = SailReplayer(
+        clk_domain=system.replay_clock,
+        trace=options.trace,
+        image_addr=IMAGE,
+        doorbell_addr=machine.DOORBELL_PHYSICAL,
+        units=len(built.units),
+    )
+    system.replayer.port = system.mesh.cpu_side_ports
+    Root(full_system=False, system=system)
+    m5.instantiate(options.restore)
+    if options.checkpoint:
+        event = m5.simulate(options.checkpoint_tick - m5.curTick())
+        if event.getCause() != "simulate() limit reached":
+            sys.exit("sailsim-gem5: the replay ended before --checkpoint-tick")
+        m5.checkpoint(options.checkpoint)
+    event = m5.simulate(options.max_ticks - m5.curTick())
+    print(f"sailsim-gem5: {event.getCause()} at {m5.curTick()} ps, exit status {event.getCode()}")
+    if not event.getCause().startswith("replay done"):
+        sys.exit(3)
+    sys.exit(event.getCode())
+
+
+if __name__ == "__m5_main__":
+    main(sys.argv[1:])
