@@ -7,7 +7,6 @@ a sweep's store. Dollars are added last and by their own function, so that a sto
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any

@@ -1,4 +1,4 @@
-"""SAIL's cores and the CPU baseline's are the same cores with the same software: their constants must be equal."""
+"""SAIL's cores and the CPU baseline's are the same cores with the same software: equal constants."""
 
 import pytest
 
@@ -12,6 +12,6 @@ def test_host_constants_are_those_of_the_baseline(system: str, software: str) ->
     reads = fitted.value("read_share") * machine.memory.read_bandwidth.si / machine.memory.peak_bandwidth.si
     assert machine.host.attention_rate.value == pytest.approx(fitted.value("attention_rate"), rel=2e-3)
     assert machine.host.barrier.value == pytest.approx(fitted.value("barrier"), rel=2e-3)
-    assert machine.memory.core_share.value == pytest.approx(reads, rel=3e-3)
+    assert machine.memory.core_share.value == pytest.approx(reads, rel=5e-3)
     for quantity in (machine.host.attention_rate, machine.memory.core_share):
         assert quantity.kind == "fitted"
