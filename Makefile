@@ -76,8 +76,8 @@ bench: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python tools/staged.py -- $(abspath $(BIN))/mypy -p sailsim
-	$(BIN)/python tools/staged.py -- $(abspath $(BIN))/lint-imports --config $(abspath pyproject.toml)
+	$(BIN)/python tools/staged.py mypy
+	$(BIN)/python tools/staged.py imports
 	$(BIN)/clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.hh' '*.h' '*.c')
 
 kernels:

@@ -1,7 +1,9 @@
 """Run a static checker over the package as it will be installed.
 
 The source folders map to ``sailsim.*`` only in the wheel. Checkers that read files want one tree, so this
-stages a tree of links in build/staged and runs the command there, with that tree first on the path.
+stages a tree of links in build/staged and runs the checker there, with that tree first on the path.
+
+Usage: staged.py mypy | imports
 """
 
 from __future__ import annotations
@@ -14,6 +16,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGED = ROOT / "build" / "staged"
+
+# The editable install's finder would answer before the path does, with the folders' own names.
+LINT_IMPORTS = f"""
+import sys
+sys.meta_path = [f for f in sys.meta_path if "Scikit" not in type(f).__name__]
+from importlinter.cli import lint_imports
+sys.exit(lint_imports(config_filename={str(ROOT / "pyproject.toml")!r}, no_cache=True))
+"""
+COMMANDS = {
+    "mypy": [
+        sys.executable,
+        *("-m", "mypy", "-p", "sailsim"),
+        *("--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")),
+    ],
+    "imports": [sys.executable, "-c", LINT_IMPORTS],
+}
 
 
 def stage() -> None:
@@ -34,7 +52,5 @@ def stage() -> None:
 if __name__ == "__main__":
     stage()
     env = os.environ | {"PYTHONPATH": str(STAGED), "MYPYPATH": str(STAGED)}
-    command = sys.argv[sys.argv.index("--") + 1 :]
-    if command[0].endswith("mypy"):
-        command[1:1] = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
-    sys.exit(subprocess.run(command, cwd=STAGED, env=env, check=False).returncode)
+    checker = sys.argv[1]
+    sys.exit(subprocess.run(COMMANDS[checker], cwd=STAGED, env=env, check=False).returncode)

@@ -73,10 +73,13 @@ def _print(found: dict[str, Any]) -> None:
         phases.add_row(phase, f"{seconds * 1e3:.3f}", f"{seconds / sail['step_s']:.1%}")
     console.print(phases)
     price = found["price"]
-    click.echo(
-        f"Prices: {price['instance']}, {price['source']}, {price['date']}; "
-        f"SAIL pays {price['sail_overhead']:.0%} more."
-    )
+    if price["instance"] is None:
+        click.echo("Prices: none of this system, nor of one that it extends.")
+    else:
+        click.echo(
+            f"Prices: {price['instance']}, {price['source']}, {price['date']}; "
+            f"SAIL pays {price['sail_overhead']:.0%} more."
+        )
     for note in dict.fromkeys([*found["notes"], *refused]):
         click.echo(f"- {note}")
 

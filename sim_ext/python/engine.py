@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
-from math import ceil, log2
+from math import ceil
 from typing import NamedTuple
 
 from sailsim import _core
@@ -222,11 +222,12 @@ class Host:
         cores, l2, host = system.cores, system.l2, system.host
         self.threads = threads
         self.flops = threads * cores.clock.si * cores.fp32_flops.value * host.simd_share.value
+        self.attention = cores.clock.si * host.attention_rate.value
         self.llc = threads * cores.clock.si * system.llc.core_bandwidth.value
         # Little's law: the lines that a core has under way, over the time one takes.
         latency_bound = threads * l2.mshrs.value * l2.line.value / system.memory.latency.si
         self.dram = min(latency_bound, system.memory.core_share.value * system.memory.peak_bandwidth.si)
-        self.barrier = ceil(log2(threads)) * host.barrier.si
+        self.barrier = threads * host.barrier.si
         self.submit = host.submit.si
         self.poll = host.poll.si
         self.convert_flops = host.convert_flops.value
@@ -237,10 +238,21 @@ class Host:
 
     def work(self, op: Op, model: ModelSpec, needs: int) -> list[CoreTask]:
         """An operation that is no GEMV, and the barrier at its end."""
-        written = 2 * model.d_kv * model.kv_bits / 8 * op.batch if op.kind == "attention" else 0.0
-        seconds = self.seconds(op.flops + 2 * op.macs, op.act_bytes)
-        read = op.weight_bytes + op.kv_bytes - written
-        return [CoreTask(op.name, needs, seconds, read, written, self.dram), self._meet(op.name, needs)]
+        if op.kind == "attention":
+            return self._attend(op, model, needs)
+        seconds = self.seconds(op.flops, op.act_bytes)
+        return [CoreTask(op.name, needs, seconds, op.weight_bytes, 0.0, self.dram), self._meet(op.name, needs)]
+
+    def _attend(self, op: Op, model: ModelSpec, needs: int) -> list[CoreTask]:
+        """Attention as the same cores and the same software do it in the CPU baseline, which its rate is fitted
+        on: reading the cache, then arithmetic, on one thread a head at most."""
+        written = 2 * model.d_kv * model.kv_bits / 8 * op.batch
+        width = min(self.threads, model.n_heads * op.batch)
+        return [
+            CoreTask(f"{op.name} cache", needs, 0.0, op.kv_bytes - written, written, self.dram),
+            CoreTask(op.name, needs, op.macs / (width * self.attention) + self.seconds(op.flops, op.act_bytes)),
+            self._meet(op.name, needs),
+        ]
 
     def submission(self, name: str, slices: int) -> CoreTask:
         """Handing a tensor's descriptors, one a slice, to the units."""

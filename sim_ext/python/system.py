@@ -119,9 +119,11 @@ class Host(Frozen):
     """What the software on the cores costs around the PIM units."""
 
     simd_share: Share
-    """Share of the peak fp32 rate that norm, RoPE, softmax, attention and quantization reach."""
+    """Share of the peak fp32 rate that norm, RoPE, softmax and quantization reach."""
+    attention_rate: Annotated[Quantity, Is("MAC/cycle", above=0)]
+    """Products of attention that a thread does in a cycle; a head of a sequence is on one thread."""
     barrier: Latency
-    """One level of the tree in which the threads of an operation meet."""
+    """What each thread adds to the time in which the threads of an operation meet."""
     submit: Latency
     """Preparing one descriptor and handing it to a unit with LUTMM; a thread does one after the other."""
     poll: Latency

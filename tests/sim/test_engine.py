@@ -85,7 +85,12 @@ def test_without_a_prt_every_pattern_is_read(captured: Activations) -> None:
     assert without.counts["prt_hits"] == 0
     for name in ("lookups", "zero_patterns", "table_builds"):
         assert without.counts[name] == with_prt.counts[name]
-    assert without.pim_cycles > with_prt.pim_cycles
+    # A row read takes as long as a hit, so reads are saved and cycles are not, unless hits are free.
+    assert without.counts["row_reads"] - with_prt.counts["row_reads"] == with_prt.counts["prt_hits"] > 0
+    assert without.pim_cycles == with_prt.pim_cycles
+    free = load_system("sail-n1-free-hits")
+    saved = simulate_step(free, SMALL, Point(batch=8), captured).pim_cycles
+    assert saved < simulate_step(free, SMALL, Point(batch=8, prt=False), captured).pim_cycles
 
 
 def test_a_machine_with_plenty_of_everything_else_is_bound_by_its_slices(captured: Activations) -> None:
@@ -274,10 +279,10 @@ def test_the_profile_cache_is_bounded_and_exact() -> None:
 def test_rates_follow_from_the_system_file() -> None:
     host, machine = Host(SAIL, 16), memory(SAIL)
     assert host.flops == pytest.approx(16 * 2.5e9 * 16 * 0.25)
-    assert host.dram == pytest.approx(0.5 * 204.8e9)
+    assert host.attention == pytest.approx(2.5e9 * 0.345)
+    assert host.dram == pytest.approx(0.578 * 204.8e9)
     assert Host(SAIL, 2).dram == pytest.approx(2 * 46 * 64 / 90e-9)
-    assert host.barrier == pytest.approx(4 * 100e-9)
-    assert Host(SAIL, 1).barrier == 0
+    assert host.barrier == pytest.approx(16 * 106.3e-9)
     assert machine.stream_limit == pytest.approx(32 * min(32 * 1.8e9, 16 * 64 / 90e-9))
     assert machine.buffer == pytest.approx(0.5 * 32 * 2**20)
 
