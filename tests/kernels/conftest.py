@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ def programs() -> Path:
             )
     out = ROOT / "build" / "kernels"
     jobs = min(2, os.cpu_count() or 1)
-    make = ["make", "-C", "workloads/kernels", f"-j{jobs}", f"KERNEL_CXX={COMPILER}", f"OUT={out}"]
+    variables = [f"KERNEL_CXX={COMPILER}", f"PYTHON={sys.executable}", f"OUT={out}"]
+    make = ["make", "-C", "workloads/kernels", f"-j{jobs}", *variables]
     build = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False)
     assert build.returncode == 0, build.stderr
     return out

@@ -3,12 +3,14 @@
 
 #include "common/fail.hh"
 #include "common/team.hh"
+#include "emulated_unit.hh" // made from the system file sail-n1
 #include "lutmm.h"
 #include "lutmm/probe.hh"
 #include "pim/descriptor.hh"
 
 #include <atomic>
 #include <csignal>
+#include <cstddef>
 #include <cstring>
 #include <exception>
 #include <ucontext.h>
@@ -18,25 +20,6 @@ namespace sailsim::kernels
 
 namespace
 {
-
-// One slice of system sail-n1 (sim_ext/python/systems/sail-n1.toml has the sources);
-// tests/kernels/test_driver.py compares the cycles it leads to with those of that file.
-pim::SliceConfig emulated_unit()
-{
-    pim::SliceConfig config;
-    config.rows = 256;
-    config.cols = 256;
-    config.arrays = 16;
-    config.slices = 1;
-    config.port_bytes = 32;
-    config.accumulator_bits = 32;
-    config.prt_entries = 32;
-    config.policy = pim::PrtPolicy::lru;
-    config.double_buffer = true;
-    config.convert_in_memory = true;
-    config.substrate = pim::substrate("row_dfm");
-    return config;
-}
 
 void *pointer(std::uint64_t address)
 {
@@ -65,23 +48,21 @@ class OwnMemory : public pim::Memory
     void write(std::uint64_t address, const void *from, std::uint64_t bytes) override
     {
         if (address == completion_ && address % sizeof(std::uint32_t) == 0)
-            complete(static_cast<lutmm_completion *>(pointer(address)), from);
+            complete(static_cast<unsigned char *>(pointer(address)), from);
         else
             std::memcpy(pointer(address), from, bytes);
     }
 
   private:
     // The status last: who reads it with acquire sees the results and the rest of the record.
-    static void complete(lutmm_completion *record, const void *from)
+    static void complete(unsigned char *record, const void *from)
     {
-        lutmm_completion answer;
-        std::memcpy(&answer, from, sizeof answer);
-        const std::uint32_t status = answer.status;
-        constexpr std::size_t behind_status = sizeof status;
-        std::memcpy(reinterpret_cast<unsigned char *>(record) + behind_status,
-                    reinterpret_cast<const unsigned char *>(&answer) + behind_status,
-                    sizeof answer - behind_status);
-        __atomic_store_n(&record->status, status, __ATOMIC_RELEASE);
+        static_assert(offsetof(lutmm_completion, status) == 0);
+        std::uint32_t status;
+        std::memcpy(&status, from, sizeof status);
+        std::memcpy(record + sizeof status, static_cast<const unsigned char *>(from) + sizeof status,
+                    sizeof(lutmm_completion) - sizeof status);
+        __atomic_store_n(reinterpret_cast<std::uint32_t *>(record), status, __ATOMIC_RELEASE);
     }
 
     std::uint64_t completion_;

@@ -67,9 +67,10 @@ class Fuzz
     std::array<std::size_t, kStatuses> statuses_{};
 };
 
-lutmm_completion *record_of(const lutmm_descriptor &d)
+// The completion record, which need not be aligned.
+void *record_of(const lutmm_descriptor &d)
 {
-    return reinterpret_cast<lutmm_completion *>(static_cast<std::uintptr_t>(d.completion));
+    return reinterpret_cast<void *>(static_cast<std::uintptr_t>(d.completion));
 }
 
 std::uint64_t Fuzz::store(const lutmm_descriptor &d, Random &random)
@@ -91,12 +92,11 @@ std::uint64_t Fuzz::store(const lutmm_descriptor &d, Random &random)
 // Units work in order: when a later descriptor is answered, nothing of the earlier ones is under way.
 bool Fuzz::is_answered(unsigned unit)
 {
-    lutmm_completion *record = record_of(probe_descriptor_);
-    std::memset(record, 0, sizeof *record);
+    std::memset(record_of(probe_descriptor_), 0, sizeof(lutmm_completion));
     auto *slot = reinterpret_cast<lutmm_descriptor *>(slots_.bytes());
     *slot = probe_descriptor_;
     submit(unit, slot);
-    return wait_for(*record, timeout_ns_) == LUTMM_OK;
+    return wait_for(probe_descriptor_.completion, timeout_ns_) == LUTMM_OK;
 }
 
 void Fuzz::failed(std::size_t i, const char *what, const lutmm_descriptor &d, const ExpectedVerdict &expected,
@@ -176,7 +176,7 @@ bool Fuzz::run(std::size_t i)
 
     lutmm_completion answer{};
     const bool can_poll = !is_dropped && has_record && d.completion % sizeof(std::uint32_t) == 0;
-    if (can_poll ? wait_for(*record_of(d), timeout_ns_) == LUTMM_PENDING : !is_answered(unit)) {
+    if (can_poll ? wait_for(d.completion, timeout_ns_) == LUTMM_PENDING : !is_answered(unit)) {
         failed(i, "no answer", d, expected, answer);
         return false;
     }

@@ -4,6 +4,8 @@
 #include "common/clock.hh"
 #include "lutmm/unit.hh"
 
+#include <cstring>
+
 namespace sailsim::kernels
 {
 
@@ -17,12 +19,12 @@ std::vector<Answer> submit_all(const lutmm_descriptor *descriptors, const std::v
     const auto collect = [&](std::size_t i) {
         if (!can_answer[i])
             return true;
-        const auto *completion = reinterpret_cast<const lutmm_completion *>(
-            static_cast<std::uintptr_t>(descriptors[i].completion));
-        if (wait_for(*completion, submission.timeout_ns) == LUTMM_PENDING)
+        if (wait_for(descriptors[i].completion, submission.timeout_ns) == LUTMM_PENDING)
             return false;
         answers[i].answered_ns = now_ns();
-        answers[i].completion = *completion;
+        std::memcpy(&answers[i].completion,
+                    reinterpret_cast<const void *>(static_cast<std::uintptr_t>(descriptors[i].completion)),
+                    sizeof(lutmm_completion));
         return true;
     };
 

@@ -37,13 +37,13 @@ void submit(unsigned unit, const lutmm_descriptor *descriptor)
     kSubmit[unit](descriptor);
 }
 
-std::uint32_t wait_for(const lutmm_completion &completion, std::uint64_t timeout_ns)
+std::uint32_t wait_for(std::uint64_t record, std::uint64_t timeout_ns)
 {
     constexpr unsigned polls_between_looks_at_the_clock = 1024;
     const std::uint64_t start = now_ns();
     Backoff backoff;
     for (unsigned polls = 1;; ++polls) {
-        const std::uint32_t status = status_of(completion);
+        const std::uint32_t status = status_at(record);
         if (status != LUTMM_PENDING)
             return status;
         if (polls % polls_between_looks_at_the_clock == 0 && now_ns() - start > timeout_ns)

@@ -5,6 +5,7 @@
 
 #include "lutmm.h"
 
+#include <cstddef>
 #include <cstdint>
 
 namespace sailsim::kernels
@@ -13,14 +14,17 @@ namespace sailsim::kernels
 // Executes LUTMM on `unit`, 0 .. LUTMM_UNITS_MAX - 1. The unit number is part of the instruction.
 void submit(unsigned unit, const lutmm_descriptor *descriptor);
 
-// The status so far. What the unit wrote before it is visible when it is not LUTMM_PENDING.
-inline std::uint32_t status_of(const lutmm_completion &completion)
+// The status so far in the completion record at an address (of a descriptor; a multiple of 4). What the unit
+// wrote before it is visible when it is not LUTMM_PENDING.
+inline std::uint32_t status_at(std::uint64_t record)
 {
-    return __atomic_load_n(&completion.status, __ATOMIC_ACQUIRE);
+    static_assert(offsetof(lutmm_completion, status) == 0);
+    return __atomic_load_n(reinterpret_cast<const std::uint32_t *>(static_cast<std::uintptr_t>(record)),
+                           __ATOMIC_ACQUIRE);
 }
 
 // Polls until the unit has answered or `timeout_ns` have passed; the last status seen.
-std::uint32_t wait_for(const lutmm_completion &completion, std::uint64_t timeout_ns);
+std::uint32_t wait_for(std::uint64_t record, std::uint64_t timeout_ns);
 
 // "OK", "ERR_WBITS", ...; "UNKNOWN" for a number that the ABI does not have.
 const char *status_name(std::uint32_t status);
