@@ -42,7 +42,7 @@ def stage() -> None:
     top.mkdir(parents=True, exist_ok=True)
     links = {top / p.name: p for p in (ROOT / "sailsim").iterdir() if p.name != "__pycache__"}
     links |= {STAGED / name: ROOT / folder for name, folder in packages.items() if "/" in name}
-    links |= {top / "_core.pyi": stub for stub in (ROOT / "build" / "cmake").rglob("_core.pyi")}
+    links[top / "_core.pyi"] = next((ROOT / "build" / "cmake").rglob("_core.pyi"))
     for old in top.iterdir():
         old.unlink()
     for link, target in links.items():

@@ -241,16 +241,23 @@ class Host:
         if op.kind == "attention":
             return self._attend(op, model, needs)
         seconds = self.seconds(op.flops, op.act_bytes)
-        return [CoreTask(op.name, needs, seconds, op.weight_bytes, 0.0, self.dram), self._meet(op.name, needs)]
+        return [
+            CoreTask(op.name, needs, seconds, op.weight_bytes, 0.0, self.dram),
+            self._meet(op.name, needs),
+        ]
 
     def _attend(self, op: Op, model: ModelSpec, needs: int) -> list[CoreTask]:
-        """Attention as the same cores and the same software do it in the CPU baseline, which its rate is fitted
-        on: reading the cache, then arithmetic, on one thread a head at most."""
+        """Attention as the CPU baseline's software does it on the same cores, at its fitted rate.
+
+        It reads the cache, then computes, on one thread a head at most.
+        """
         written = 2 * model.d_kv * model.kv_bits / 8 * op.batch
         width = min(self.threads, model.n_heads * op.batch)
         return [
             CoreTask(f"{op.name} cache", needs, 0.0, op.kv_bytes - written, written, self.dram),
-            CoreTask(op.name, needs, op.macs / (width * self.attention) + self.seconds(op.flops, op.act_bytes)),
+            CoreTask(
+                op.name, needs, op.macs / (width * self.attention) + self.seconds(op.flops, op.act_bytes)
+            ),
             self._meet(op.name, needs),
         ]
 

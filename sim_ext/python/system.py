@@ -189,7 +189,7 @@ class _Described(Frozen):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything the machine is, for keys of results (name, title and citations do not count)."""
+        """SHA-256 of all that the machine is, for keys of results; name, title and citations do not count."""
         content = self.model_dump_json(exclude={"name", "title", "extends", "sources"}, by_alias=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
