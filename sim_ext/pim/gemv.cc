@@ -2,7 +2,7 @@
 #include "pim/gemv.hh"
 
 #include <algorithm>
-#include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -17,8 +17,10 @@ namespace sailsim::pim
 namespace
 {
 
+static_assert(tile_outputs == kernel_outputs, "the layout is the kernel's");
+
 /* Tables of a chunk should stay in a first-level cache beside the weights and sums. */
-constexpr std::int64_t table_budget_bytes = 16 * 1024;
+constexpr std::int64_t table_budget_bytes = 32 * 1024;
 constexpr std::int64_t max_chunk_groups = 32;
 
 std::vector<const KernelSet *> find_usable_kernels()
@@ -41,6 +43,7 @@ struct KernelChoice {
     std::int64_t entry_bytes;
     std::int64_t sum_bytes;
     std::int64_t chunk_groups;
+    std::int64_t byte_groups;
     int run_planes;
 };
 
@@ -49,34 +52,50 @@ KernelChoice choose(const KernelSet &set, const Patterns &patterns, const Groupi
 {
     constexpr std::int64_t max16 = std::numeric_limits<std::int16_t>::max();
     constexpr std::int64_t max32 = std::numeric_limits<std::int32_t>::max();
-    const std::int64_t entry = std::max<std::int64_t>(grouping.nbw() * std::int64_t{weights.magnitude()}, 1);
+    const int nbw = grouping.nbw();
+    const std::int64_t entry = std::max<std::int64_t>(nbw * std::int64_t{weights.magnitude()}, 1);
     const std::int64_t activation = std::int64_t{1} << patterns.abits(); /* above any |x| */
+    const bool byte_entries = nbw * weights.lowest() >= -128 && nbw * weights.highest() <= 127;
+    const bool word_entries = entry <= max16;
 
     KernelChoice choice{};
-    const bool narrow_entries = entry <= max16;
-    const bool narrow_sums = weights.magnitude() <= max32 / activation / grouping.k();
-    if (narrow_entries && weights.is_narrow())
-        choice.kernel = narrow_sums ? set.w8_t16_s32 : set.w8_t16_s64;
-    else if (narrow_entries)
-        choice.kernel = narrow_sums ? set.w16_t16_s32 : set.w16_t16_s64;
-    else
-        choice.kernel = set.w16_t32_s64;
-    choice.entry_bytes = narrow_entries ? 2 : 4;
-    choice.sum_bytes = narrow_entries && narrow_sums ? 4 : 8;
+    const KernelPair &pair = weights.storage() == WeightStorage::nibbles ? set.nibbles_int8
+                             : weights.storage() == WeightStorage::bytes
+                                 ? (byte_entries ? set.bytes_int8 : set.bytes_int16)
+                                 : (word_entries ? set.words_int16 : set.words_int32);
+    const bool narrow_sums =
+        pair.sum32 != nullptr && weights.magnitude() <= max32 / activation / grouping.k();
+    choice.kernel = narrow_sums ? pair.sum32 : pair.sum64;
+    choice.sum_bytes = narrow_sums ? 4 : 8;
+    choice.entry_bytes = !word_entries                                               ? 4
+                         : byte_entries && weights.storage() != WeightStorage::words ? 1
+                                                                                     : 2;
 
-    const std::int64_t limit = narrow_entries ? max16 : max32;
-    const std::int64_t table_bytes = (tile_outputs << grouping.nbw()) * choice.entry_bytes;
+    const std::int64_t limit = word_entries ? max16 : max32; /* of a plane's sums */
+    const std::int64_t table_bytes = (tile_outputs << nbw) * choice.entry_bytes;
     const std::int64_t most = std::min(
         {limit / entry, std::max<std::int64_t>(table_budget_bytes / table_bytes, 1), max_chunk_groups});
     /* The chunks of a block as even as they can be. */
     const std::int64_t per_block = grouping.groups_per_block();
     choice.chunk_groups = ceil_div(per_block, ceil_div(per_block, most));
+    choice.byte_groups = choice.chunk_groups;
+    if (weights.lowest() < 0)
+        choice.byte_groups = std::min<std::int64_t>(choice.byte_groups, 128 / (nbw * -weights.lowest()));
+    if (weights.highest() > 0)
+        choice.byte_groups = std::min<std::int64_t>(choice.byte_groups, 127 / (nbw * weights.highest()));
     const std::int64_t plane = choice.chunk_groups * entry;
     choice.run_planes = 1;
     while (choice.run_planes < patterns.abits() &&
            plane * ((std::int64_t{2} << choice.run_planes) - 1) <= limit)
         ++choice.run_planes;
     return choice;
+}
+
+/* Where a row of 64 bytes holds output 0..63: in the even bytes, then in the odd ones. The kernel splits
+ * bytes into words that way. */
+constexpr std::int64_t byte_position(std::int64_t output)
+{
+    return output < 32 ? 2 * output : 2 * (output - 32) + 1;
 }
 
 } // namespace
@@ -90,46 +109,62 @@ PackedWeights::PackedWeights(const std::uint8_t *codes, std::int64_t k, std::int
     require_range("n", n, 1, std::int64_t{1} << 32);
     const int code_count = 1 << wbits;
     const std::int64_t count = k * n;
-    const std::uint8_t *highest = std::max_element(codes, codes + count);
-    if (*highest >= code_count) {
-        const std::int64_t at = highest - codes;
+    const std::uint8_t *largest = std::max_element(codes, codes + count);
+    if (*largest >= code_count) {
+        const std::int64_t at = largest - codes;
         throw std::invalid_argument("codes[" + std::to_string(at / n) + ", " + std::to_string(at % n) +
-                                    "] is " + std::to_string(*highest) + ": allowed are 0.." +
+                                    "] is " + std::to_string(*largest) + ": allowed are 0.." +
                                     std::to_string(code_count - 1) + " (wbits " + std::to_string(wbits) +
                                     ")");
     }
-    for (int code = 0; code < code_count; ++code) {
-        largest = std::max(largest, std::abs(std::int32_t{values[code]}));
-        narrow = narrow && values[code] >= -128 && values[code] <= 127;
-    }
-    storage.resize(static_cast<std::size_t>(tiles() * tile_outputs * rows * (narrow ? 1 : 2)));
-    if (narrow)
-        fill<std::int8_t>(codes, values);
+    low = *std::min_element(values, values + code_count);
+    high = *std::max_element(values, values + code_count);
+    if (high - low <= 15 && max_nbw * low >= -128 && max_nbw * high <= 127)
+        kind = WeightStorage::nibbles;
+    else if (low >= -128 && high <= 127)
+        kind = WeightStorage::bytes;
     else
-        fill<std::int16_t>(codes, values);
+        kind = WeightStorage::words;
+    memory.resize(static_cast<std::size_t>(tiles() * rows * row_bytes()));
+    fill(codes, values);
 }
 
-template <class W>
+std::int64_t PackedWeights::row_bytes() const
+{
+    switch (kind) {
+    case WeightStorage::nibbles:
+        return tile_outputs / 2;
+    case WeightStorage::bytes:
+        return tile_outputs;
+    case WeightStorage::words:
+        return tile_outputs * 2;
+    }
+    throw std::logic_error("weight storage of no kind");
+}
+
 void PackedWeights::fill(const std::uint8_t *codes, const std::int16_t *values)
 {
-    W decoded[1 << max_wbits];
+    std::int16_t decoded[1 << max_wbits] = {};
     for (int code = 0; code < 1 << bits; ++code)
-        decoded[code] = static_cast<W>(values[code]);
-    W *packed = reinterpret_cast<W *>(storage.data());
+        decoded[code] =
+            static_cast<std::int16_t>(kind == WeightStorage::nibbles ? values[code] - low : values[code]);
     for (std::int64_t t = 0; t < tiles(); ++t) {
         const std::int64_t first = t * tile_outputs;
         const std::int64_t here = std::min(tile_outputs, outputs - first);
         for (std::int64_t k = 0; k < rows; ++k) {
-            W *row = packed + (t * rows + k) * tile_outputs;
-            for (std::int64_t n = 0; n < here; ++n)
-                row[n] = decoded[codes[k * outputs + first + n]];
+            std::uint8_t *row = memory.data() + (t * rows + k) * row_bytes();
+            const std::uint8_t *code = codes + k * outputs + first;
+            for (std::int64_t n = 0; n < here; ++n) {
+                const std::int16_t value = decoded[code[n]];
+                if (kind == WeightStorage::nibbles) /* outputs 64..127 in the high nibbles */
+                    row[byte_position(n % 64)] |= static_cast<std::uint8_t>(value << (n < 64 ? 0 : 4));
+                else if (kind == WeightStorage::bytes)
+                    row[n / 64 * 64 + byte_position(n % 64)] = static_cast<std::uint8_t>(value);
+                else
+                    std::memcpy(row + 2 * n, &value, sizeof value);
+            }
         }
     }
-}
-
-const void *PackedWeights::tile(std::int64_t index) const
-{
-    return storage.data() + index * tile_outputs * rows * (narrow ? 1 : 2);
 }
 
 void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights,
@@ -170,6 +205,9 @@ void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWe
         job.abits = patterns.abits();
         job.is_signed = is_signed;
         job.chunk_groups = choice.chunk_groups;
+        job.byte_groups = choice.byte_groups;
+        job.nibble_base =
+            static_cast<signed char>(weights.storage() == WeightStorage::nibbles ? weights.lowest() : 0);
         job.run_planes = choice.run_planes;
         job.tables = tables.data();
         job.sums = narrow_or_wide.data();

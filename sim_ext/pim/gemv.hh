@@ -19,8 +19,8 @@
 namespace sailsim::pim
 {
 
-/* Outputs that the kernel works on at a time; a cache line of int8 weights. */
-constexpr std::int64_t tile_outputs = 64;
+/* Outputs that the kernel works on at a time. */
+constexpr std::int64_t tile_outputs = 128;
 
 /* Memory on cache lines, for the kernel's aligned vector loads. */
 template <class T>
@@ -40,8 +40,16 @@ struct LineAllocator {
     bool operator!=(const LineAllocator &) const { return false; }
 };
 
-/* Weights of a tensor (K, N), decoded to integers and laid out for the kernel: for every 64 outputs, K rows
- * of 64 values (int8 where all fit, else int16); missing outputs are zero. */
+/* How weights are stored: 4, 8 or 16 bits each. */
+enum class WeightStorage {
+    nibbles, /* value - lowest, where values span 15 at most and are so small that any sum of NBW fits a byte
+              */
+    bytes,
+    words,
+};
+
+/* Weights of a tensor (K, N), decoded to integers and laid out for the kernel: for every 128 outputs, K rows.
+ */
 class PackedWeights
 {
   public:
@@ -54,26 +62,30 @@ class PackedWeights
     std::int64_t n() const { return outputs; }
     int wbits() const { return bits; }
     std::int64_t tiles() const { return ceil_div(outputs, tile_outputs); }
-    std::size_t bytes() const { return storage.size(); }
+    std::size_t bytes() const { return memory.size(); }
 
-    /* The largest |weight|. */
-    std::int32_t magnitude() const { return largest; }
-    bool is_narrow() const { return narrow; } /* values are int8 */
-    const void *tile(std::int64_t index) const;
+    /* The range of the values. */
+    std::int32_t lowest() const { return low; }
+    std::int32_t highest() const { return high; }
+    std::int32_t magnitude() const { return high > -low ? high : -low; }
+
+    WeightStorage storage() const { return kind; }
+    const void *tile(std::int64_t index) const { return memory.data() + index * rows * row_bytes(); }
 
   private:
-    template <class W>
+    std::int64_t row_bytes() const;
     void fill(const std::uint8_t *codes, const std::int16_t *values);
 
     std::int64_t rows;
     std::int64_t outputs;
     int bits;
-    std::int32_t largest = 0;
-    bool narrow = true;
-    std::vector<std::uint8_t, LineAllocator<std::uint8_t>> storage;
+    std::int32_t low;
+    std::int32_t high;
+    WeightStorage kind;
+    std::vector<std::uint8_t, LineAllocator<std::uint8_t>> memory;
 };
 
-/* Sums over 64 outputs: (batch, 64), of which `outputs` are real, starting at `first_output`. */
+/* Sums over 128 outputs: (batch, 128), of which `outputs` are real, starting at `first_output`. */
 struct TileSums {
     std::int64_t block;
     std::int64_t first_output;
@@ -92,7 +104,7 @@ struct KernelSet;
 const std::vector<const KernelSet *> &usable_kernels();
 const char *kernel_name(const KernelSet &kernels);
 
-/* y = x W, handed to `sink` 64 outputs at a time. Threads share the outputs: the sink is called from several
+/* y = x W, handed to `sink` 128 outputs at a time. Threads share the outputs: the sink is called from several
  * threads at once, never twice for the same outputs and block. */
 void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights,
               bool is_signed, Sums sums, int threads, const TileSink &sink,

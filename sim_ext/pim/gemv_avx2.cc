@@ -17,6 +17,7 @@ namespace sailsim::pim
 
 namespace
 {
+constexpr int vector_bytes = 32;
 #include "pim/gemv_kernel_body.hh"
 } // namespace
 

@@ -12,6 +12,7 @@ namespace sailsim::pim
 
 namespace
 {
+constexpr int vector_bytes = 16;
 #include "pim/gemv_kernel_body.hh"
 } // namespace
 

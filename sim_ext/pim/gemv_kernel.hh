@@ -10,9 +10,13 @@
 namespace sailsim::pim
 {
 
-/* One tile of 64 outputs. */
+/* Outputs that a kernel works on at a time. */
+constexpr int kernel_outputs = 128;
+
+/* One tile of that many outputs. */
 struct KernelJob {
-    const void *weights; /* k rows of 64 */
+    const void *weights;     /* k rows */
+    signed char nibble_base; /* what a nibble of 0 means */
     std::int64_t k;
     int nbw;
 
@@ -31,10 +35,11 @@ struct KernelJob {
     bool is_signed;
 
     std::int64_t chunk_groups; /* tables that are looked up together */
-    int run_planes;            /* bit planes that are shifted and summed in the narrow type */
+    std::int64_t byte_groups;  /* of them, whose entries can be summed as bytes */
+    int run_planes;            /* bit planes that can be shifted and summed in the type of a plane's sums */
 
-    void *tables; /* chunk_groups * 2^nbw rows of 64 */
-    void *sums;   /* batch rows of 64 */
+    void *tables; /* chunk_groups * 2^nbw rows */
+    void *sums;   /* batch rows */
 
     /* Called with the sums at the end of every block, or once at the end. */
     bool per_block;
@@ -44,14 +49,20 @@ struct KernelJob {
 
 using Kernel = void (*)(const KernelJob &);
 
-/* Kernels by the types of weight, table entry and sum. */
+/* By the width of the sums: int32 or int64. */
+struct KernelPair {
+    Kernel sum32;
+    Kernel sum64;
+};
+
+/* Kernels by how the weights are stored and the type of a table entry. */
 struct KernelSet {
     const char *name;
-    Kernel w8_t16_s32;
-    Kernel w8_t16_s64;
-    Kernel w16_t16_s32;
-    Kernel w16_t16_s64;
-    Kernel w16_t32_s64;
+    KernelPair nibbles_int8;
+    KernelPair bytes_int8;
+    KernelPair bytes_int16;
+    KernelPair words_int16;
+    KernelPair words_int32; /* sum64 only */
 };
 
 extern const KernelSet generic_kernels;

@@ -22,17 +22,18 @@ struct Case {
     bool is_signed;
     int nbw;
     std::int64_t group_size;
-    std::int64_t value_limit; /* |weight values| up to this */
-    bool extreme = false;     /* all weights and activations at their limits */
+    std::int64_t low_value; /* of the weights */
+    std::int64_t high_value;
+    bool extreme = false; /* all weights and activations as large as they can be */
 };
 
 void check_product(const Case &c, const KernelSet &kernels)
 {
     Numbers numbers(static_cast<std::uint32_t>(c.k * 31 + c.n * 7 + c.wbits * 3 + c.abits));
     std::vector<std::int16_t> values(std::size_t{1} << c.wbits);
+    const std::int64_t largest = c.high_value > -c.low_value ? c.high_value : c.low_value;
     for (std::int16_t &value : values)
-        value = static_cast<std::int16_t>(c.extreme ? -c.value_limit
-                                                    : numbers.in(-c.value_limit, c.value_limit - 1));
+        value = static_cast<std::int16_t>(c.extreme ? largest : numbers.in(c.low_value, c.high_value));
     std::vector<std::uint8_t> codes(static_cast<std::size_t>(c.k * c.n));
     for (std::uint8_t &code : codes)
         code = static_cast<std::uint8_t>(numbers.in(0, (1 << c.wbits) - 1));
@@ -87,16 +88,41 @@ TEST(gemv, every_width)
     for (int nbw = 1; nbw <= 6; ++nbw)
         for (int abits = 1; abits <= 16; ++abits)
             for (bool is_signed : {false, true})
-                check_product({37, 5, 2, 1 + (abits + nbw) % 8, abits, is_signed, nbw, 0, 128});
+                check_product({37, 5, 2, 1 + (abits + nbw) % 8, abits, is_signed, nbw, 0, -128, 127});
 }
 
 TEST(gemv, ragged_shapes)
 {
     for (std::int64_t n : {1, 63, 64, 65, 130})
-        check_product({19, n, 1, 4, 8, true, 4, 0, 8});
+        check_product({19, n, 1, 4, 8, true, 4, 0, -8, 7});
     for (std::int64_t k : {1, 3, 4, 5, 64, 129})
         for (std::int64_t group_size : {0, 1, 3, 32, 200})
-            check_product({k, 3, 3, 4, 8, true, 4, group_size, 8});
+            check_product({k, 3, 3, 4, 8, true, 4, group_size, -8, 7});
+}
+
+/* Every way of storing weights, at the edges of its range. */
+TEST(gemv, storage)
+{
+    const std::int64_t ranges[][2] = {{-8, 7}, {0, 15},     {6, 21},     {-21, -6},   {7, 22},   {-22, -7},
+                                      {-8, 8}, {-128, 127}, {-128, 128}, {-129, 127}, {100, 115}};
+    for (const auto &range : ranges)
+        for (int nbw = 1; nbw <= 6; ++nbw)
+            for (bool extreme : {false, true})
+                check_product({70, 130, 2, 4, 8, true, nbw, 33, range[0], range[1], extreme});
+
+    const std::vector<std::uint8_t> codes = {0, 1};
+    const auto storage = [&](std::int16_t low, std::int16_t high) {
+        const std::int16_t values[] = {low, high};
+        return PackedWeights(codes.data(), 1, 2, 1, values).storage();
+    };
+    CHECK(storage(6, 21) == WeightStorage::nibbles);
+    CHECK(storage(5, 21) == WeightStorage::bytes);
+    CHECK(storage(7, 22) == WeightStorage::bytes);
+    CHECK(storage(-21, -6) == WeightStorage::nibbles);
+    CHECK(storage(-22, -7) == WeightStorage::bytes);
+    CHECK(storage(-128, 127) == WeightStorage::bytes);
+    CHECK(storage(-128, 128) == WeightStorage::words);
+    CHECK(storage(-129, 127) == WeightStorage::words);
 }
 
 /* Nothing may overflow when everything is as large as it can be: each type of table entry and of sum. */
@@ -105,14 +131,17 @@ TEST(gemv, extremes)
     for (std::int64_t limit : {1, 8, 127, 128, 129, 5461, 8192, 8193, 32767, 32768})
         for (int nbw : {1, 4, 6})
             for (int abits : {1, 7, 8, 9, 15, 16})
-                for (bool is_signed : {false, true})
-                    check_product({300, 2, 1, 2, abits, is_signed, nbw, 100, limit, true});
+                for (bool is_signed : {false, true}) {
+                    check_product({300, 2, 1, 2, abits, is_signed, nbw, 100, -limit, 0, true});
+                    if (limit < 32768)
+                        check_product({300, 2, 1, 2, abits, is_signed, nbw, 100, 0, limit, true});
+                }
 }
 
 TEST(gemv, sums_beyond_32_bits)
 {
-    check_product({70000, 1, 1, 8, 16, false, 4, 0, 128, true});
-    check_product({40000, 1, 1, 8, 16, true, 6, 0, 32768, true});
+    check_product({70000, 1, 1, 8, 16, false, 4, 0, -128, 127, true});
+    check_product({40000, 1, 1, 8, 16, true, 6, 0, -32768, 32767, true});
 }
 
 TEST(gemv, codes_out_of_range_are_refused)

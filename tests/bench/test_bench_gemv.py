@@ -1,0 +1,211 @@
+"""Speed of the functional LUT-GEMV against NumPy and ONNX Runtime, K = N = 4096, one thread unless said.
+
+Times are the best of their rounds. Limits are the project's: with exact pattern counts at batch 8 at most 3
+times NumPy's float32 product, at batch 1 at most 5 times MatMulNBits with 4-bit weights. MatMulNBits is
+measured as it comes (float32 arithmetic) and with int8 activations (accuracy level 4), which our A8 matches.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from sailsim import _core
+
+threadpoolctl = pytest.importorskip("threadpoolctl")
+
+K = N = 4096
+NBW, WBITS, ABITS = 4, 4, 8
+VALUES = np.concatenate([np.arange(8), np.arange(-8, 0)]).astype(np.int16)
+FLOAT = "NumPy float32 @, batch 8"
+FLOAT_1 = "NumPy float32 @, batch 1"
+ORT = "ONNX Runtime MatMulNBits 4 bit, batch 1"
+ORT_INT8 = f"{ORT}, int8 activations"
+OURS_1 = "LUT-GEMV W4 A8 with counts, batch 1"
+OURS_8 = "LUT-GEMV W4 A8 with counts, batch 8"
+
+Measure = Callable[[str, Callable[[], Any]], Any]
+
+
+@pytest.fixture
+def measure(benchmark: BenchmarkFixture, table: Any) -> Measure:
+    """``measure(what, call)``: the call's result; its best time goes into the table."""
+
+    def run(what: str, call: Callable[[], Any]) -> Any:
+        result = benchmark.pedantic(call, rounds=15, warmup_rounds=2)
+        table.add(what, benchmark.stats.stats.min)
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def codes() -> NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 16, (K, N)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def packed(codes: NDArray[np.uint8]) -> _core.PackedWeights:
+    return _core.PackedWeights(codes, WBITS, VALUES)
+
+
+def activations(batch: int) -> NDArray[np.int8]:
+    return np.random.default_rng(2).integers(-128, 128, (batch, K)).astype(np.int8)
+
+
+@pytest.mark.parametrize(("what", "batch"), [(FLOAT, 8), (FLOAT_1, 1)])
+def test_numpy_float32(measure: Measure, codes: NDArray[np.uint8], what: str, batch: int) -> None:
+    x, w = activations(batch).astype(np.float32), VALUES[codes].astype(np.float32)
+    with threadpoolctl.threadpool_limits(1):
+        measure(what, lambda: x @ w)
+
+
+def test_numpy_float32_with_another_kernel(benchmark: BenchmarkFixture, table: Any) -> None:
+    """OPENBLAS_CORETYPE, where set, picks NumPy's kernel: the same product with the library's own choice."""
+    if "OPENBLAS_CORETYPE" not in os.environ:
+        pytest.skip("OPENBLAS_CORETYPE is not set: the rows above have the library's own choice")
+    script = (
+        "import time, numpy as np\n"
+        "x, w = np.ones((8, 4096), np.float32), np.ones((4096, 4096), np.float32)\n"
+        "def took():\n"
+        "    start = time.perf_counter(); x @ w; return time.perf_counter() - start\n"
+        "print(min(took() for _ in range(17)))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"}
+    environment["OPENBLAS_NUM_THREADS"] = "1"
+
+    def best() -> float:
+        command = [sys.executable, "-c", script]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return float(run.stdout)
+
+    table.add(f"{FLOAT}, OPENBLAS_CORETYPE unset", benchmark.pedantic(best, rounds=1))
+
+
+def test_numpy_int64(benchmark: BenchmarkFixture, table: Any, codes: NDArray[np.uint8]) -> None:
+    x, w = activations(8).astype(np.int64), VALUES[codes].astype(np.int64)
+    benchmark.pedantic(lambda: x @ w, rounds=1)
+    table.add("NumPy int64 @, batch 8 (once)", benchmark.stats.stats.min)
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_lut_gemv_two_threads(measure: Measure, packed: _core.PackedWeights, batch: int) -> None:
+    x = activations(batch)
+    measure(
+        f"LUT-GEMV W4 A8, batch {batch}, 2 threads",
+        lambda: _core.lut_gemv(x, packed, ABITS, True, NBW, 0, threads=2),
+    )
+
+
+def test_lut_gemv_blocks_of_32(measure: Measure, packed: _core.PackedWeights) -> None:
+    x = activations(1)
+    measure(
+        "LUT-GEMV W4 A8, batch 1, sums of blocks of 32",
+        lambda: _core.lut_gemv(x, packed, ABITS, True, NBW, 32, blocks=True),
+    )
+
+
+def test_pattern_profile(measure: Measure) -> None:
+    x = np.random.default_rng(3).integers(-128, 128, (8, 11008)).astype(np.int8)
+    measure(
+        "pattern counts alone, K 11008, batch 8", lambda: _core.pattern_profile(x, 8, True, NBW, 0, 32, "lru")
+    )
+
+
+@pytest.mark.parametrize(("what", "accuracy_level"), [(ORT, 0), (ORT_INT8, 4)])
+def test_onnxruntime(measure: Measure, what: str, accuracy_level: int) -> None:
+    """MatMulNBits with blocks of 32; its weights are packed when they are loaded."""
+    ort = pytest.importorskip("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    model = _matmul_nbits_model(accuracy_level)
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    feed = {"x": activations(1).astype(np.float32)}
+    measure(what, lambda: session.run(None, feed))
+
+
+@pytest.mark.parametrize(("what", "batch"), [(OURS_1, 1), (OURS_8, 8)])
+def test_lut_gemv(
+    measure: Measure,
+    table: Any,
+    packed: _core.PackedWeights,
+    codes: NDArray[np.uint8],
+    what: str,
+    batch: int,
+) -> None:
+    x = activations(batch)
+
+    def product_and_counts() -> NDArray[np.int64]:
+        _core.pattern_profile(x, ABITS, True, NBW, 0, 32, "lru")
+        return _core.lut_gemv(x, packed, ABITS, True, NBW, 0)
+
+    y = measure(what, product_and_counts)
+    peer, limit = (FLOAT, 3) if batch == 8 else (ORT, 5)
+    if peer in table.rows:
+        assert table.ratio(what, peer) <= limit
+    some = slice(0, 16)
+    assert np.array_equal(y[:, some], x.astype(np.int64) @ VALUES[codes[:, some]].astype(np.int64))
+
+
+# --- an ONNX model by hand: protobuf messages are (field number, value) pairs ------------------------------
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _message(*fields: tuple[int, int | str | bytes]) -> bytes:
+    parts = []
+    for number, value in fields:
+        if isinstance(value, int):
+            parts.append(_varint(number << 3) + _varint(value))
+        else:
+            data = value.encode() if isinstance(value, str) else value
+            parts.append(_varint(number << 3 | 2) + _varint(len(data)) + data)
+    return b"".join(parts)
+
+
+def _tensor(name: str, array: NDArray[Any], data_type: int) -> bytes:
+    return _message(*((1, extent) for extent in array.shape), (2, data_type), (8, name), (9, array.tobytes()))
+
+
+def _value(name: str, *shape: int) -> bytes:
+    dimensions = _message(*((1, _message((1, extent))) for extent in shape))
+    return _message((1, name), (2, _message((1, _message((1, 1), (2, dimensions))))))
+
+
+def _matmul_nbits_model(accuracy_level: int) -> bytes:
+    """y (1, N) = x (1, K) W, W in 4 bits with a float32 scale for every 32 weights."""
+    float32, uint8, int_attribute, block = 1, 2, 2, 32
+    rng = np.random.default_rng(4)
+    weights = rng.integers(0, 256, (N, K // block, block // 2)).astype(np.uint8)
+    scales = rng.random((N * K // block,), np.float32)
+    attributes = {"K": K, "N": N, "bits": WBITS, "block_size": block, "accuracy_level": accuracy_level}
+    node = _message(
+        *((1, name) for name in ("x", "weights", "scales")),
+        (2, "y"),
+        (4, "MatMulNBits"),
+        *((5, _message((1, name), (3, value), (20, int_attribute))) for name, value in attributes.items()),
+        (7, "com.microsoft"),
+    )
+    graph = _message(
+        (1, node),
+        (2, "g"),
+        (5, _tensor("weights", weights, uint8)),
+        (5, _tensor("scales", scales, float32)),
+        (11, _value("x", 1, K)),
+        (12, _value("y", 1, N)),
+    )
+    opsets = [_message((1, ""), (2, 17)), _message((1, "com.microsoft"), (2, 1))]
+    return _message((1, 8), (7, graph), *((8, opset) for opset in opsets))
