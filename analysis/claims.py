@@ -122,13 +122,13 @@ def _dollars_cpu(claim: Claim, frame: pd.DataFrame, base: pd.DataFrame) -> Itera
     plain = (
         (
             "usd_ratio_cpu",
-            _fitted(frame),
+            _fitted(base),
             f"same threads ({fewest} or more), both pay the used vCPUs, llama.cpp",
         ),
         ("usd_ratio_cpu_ampere", _fitted(frame), f"same threads ({fewest} or more), both so, Ampere's fork"),
         (
             "usd_ratio_cpu",
-            frame,
+            base,
             f"same threads, also fewer than {fewest}, where the baseline is extrapolated",
         ),
     )
