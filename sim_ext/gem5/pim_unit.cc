@@ -149,7 +149,7 @@ void PimUnit::fetch_descriptor()
     const Addr address = tile->ring.descriptor;
     auto pieces =
         AddressSpace(system, tile->ring.context).pieces(address, sizeof(lutmm_descriptor), BaseMMU::Read);
-    if (!pieces) {
+    if (!pieces || address % LUTMM_BUFFER_ALIGN != 0) {
         /* Without a descriptor there is no completion record to say so in. */
         DPRINTF(SailPim, "no descriptor at %#x\n", address);
         ++stats.errors[LUTMM_ERR_FAULT];
@@ -331,7 +331,7 @@ void PimUnit::complete()
         const Addr address = tile->descriptor.completion;
         auto pieces = AddressSpace(system, tile->ring.context)
                           .pieces(address, sizeof(lutmm_completion), BaseMMU::Write);
-        if (!pieces || address % LUTMM_COMPLETION_ALIGN != 0) {
+        if (!pieces) {
             ++stats.unreported;
             finish();
             return;
@@ -349,7 +349,16 @@ void PimUnit::complete()
     }
     area.data.resize(sizeof record);
     std::memcpy(area.data.data(), &record, sizeof record);
-    tile->writes_missing = move(completion_area, 0, sizeof record, true);
+    tile->record_parts = static_cast<std::int64_t>(tile->slices(completion_area, 0, sizeof record).size());
+    write_record();
+}
+
+/* An aligned record lies in one line. One that was refused for its alignment may not: the part with the
+ * status goes last. */
+void PimUnit::write_record()
+{
+    push(tile->slices(completion_area, 0, sizeof(lutmm_completion))[--tile->record_parts], true, no_step);
+    tile->writes_missing = 1;
 }
 
 void PimUnit::finish()
@@ -416,6 +425,8 @@ void PimUnit::on_transfer(const Transfer &transfer, bool ok)
             if (stage == Stage::results) {
                 stats.resultCycles += cycles_since(tile->computed);
                 complete();
+            } else if (tile->record_parts > 0) {
+                write_record();
             } else {
                 finish();
             }

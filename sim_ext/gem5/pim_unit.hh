@@ -64,6 +64,7 @@ class PimUnit : public ClockedObject
     void compute();
     void write_results();
     void complete();
+    void write_record();
     void finish();
 
     /* Reads or writes a part of one of the tile's buffers; how many transfers that takes. */

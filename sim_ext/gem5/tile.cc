@@ -155,6 +155,7 @@ void Tile::serialize(CheckpointOut &cp) const
     SERIALIZE_SCALAR(detail);
     SERIALIZE_SCALAR(operands_missing);
     SERIALIZE_SCALAR(writes_missing);
+    SERIALIZE_SCALAR(record_parts);
     SERIALIZE_SCALAR(expanded);
     SERIALIZE_SCALAR(taken);
     const bool is_planned = planned();
@@ -193,6 +194,7 @@ void Tile::unserialize(CheckpointIn &cp)
     UNSERIALIZE_SCALAR(detail);
     UNSERIALIZE_SCALAR(operands_missing);
     UNSERIALIZE_SCALAR(writes_missing);
+    UNSERIALIZE_SCALAR(record_parts);
     UNSERIALIZE_SCALAR(expanded);
     UNSERIALIZE_SCALAR(taken);
     bool is_planned = false;

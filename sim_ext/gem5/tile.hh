@@ -69,6 +69,7 @@ class Tile : public Serializable
     std::uint32_t detail = 0;
     std::int64_t operands_missing = 0;
     std::int64_t writes_missing = 0;
+    std::int64_t record_parts = 0; /* of the completion record, not written yet */
     std::array<AreaBuffer, area_count> areas;
 
     AreaBuffer &area(Area which) { return areas[which]; }
