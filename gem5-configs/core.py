@@ -18,7 +18,7 @@ from m5.objects import (
 
 # Cycles that gem5's O3 pipeline adds to a load that hits the first-level cache, beside the cache's own latency:
 # issue to execute, the cache's answer and the write-back. Fitted with workloads/kernels/memory/pointer_chase.
-LOAD_OVERHEAD = 2
+LOAD_OVERHEAD = 1
 # Pipeline stages from fetch to execute, so that a mispredicted branch costs about `mispredict` cycles. The model
 # counts several delays of its own; fitted.
 FRONT_END_OVERHEAD = 8

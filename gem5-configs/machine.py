@@ -36,7 +36,7 @@ MEMORY_START = 0
 
 # What of a load's way the caches and crossbars below do not model by themselves, in ns or cycles; fitted with the
 # pointer chase, so that the latencies of the system file come out (docs/gem5.md has the table).
-L2_OVERHEAD_CYCLES = 5
+L2_OVERHEAD_CYCLES = 8
 LLC_CROSSINGS_NS = 11.0
 MEMORY_CONTROLLER_NS = 15.0
 
