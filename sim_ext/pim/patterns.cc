@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -104,19 +105,28 @@ void transpose_row(const std::uint8_t *bytes, std::int64_t groups, int nbw, int 
 /* Counts of one group by looking up every pattern of every batch row. */
 void simulate_group(const Patterns &patterns, std::int64_t group, Prt &prt, PatternProfile &counts)
 {
-    const auto g = static_cast<std::size_t>(group);
+    std::int32_t zero = 0;
+    std::int32_t hits = 0;
+    std::int32_t misses = 0;
     prt.flush();
     for (std::int64_t b = 0; b < patterns.batch(); ++b) {
-        for (int bit = 0; bit < patterns.abits(); ++bit) {
-            const int pattern = patterns.at(b, group, bit);
+        std::uint64_t word = patterns.low(b)[group];
+        for (int bit = 0; bit < patterns.abits(); ++bit, word >>= 8) {
+            if (bit == 8)
+                word = patterns.high(b)[group];
+            const auto pattern = static_cast<int>(word & 0xff);
             if (pattern == 0)
-                ++counts.zero[g];
+                ++zero;
             else if (prt.access(pattern))
-                ++counts.hits[g];
+                ++hits;
             else
-                ++counts.misses[g];
+                ++misses;
         }
     }
+    const auto g = static_cast<std::size_t>(group);
+    counts.zero[g] = zero;
+    counts.hits[g] = hits;
+    counts.misses[g] = misses;
 }
 
 PatternProfile empty_profile(const Patterns &patterns)
@@ -132,17 +142,18 @@ template <class T>
 std::int64_t find_outside(const Activations<T> &x)
 {
     const Range range = width_range(x.abits, x.is_signed);
-    const std::int64_t count = x.batch * x.k;
-    T least = x.data[0];
-    T most = x.data[0];
-    for (std::int64_t i = 0; i < count; ++i) {
-        least = std::min(least, x.data[i]);
-        most = std::max(most, x.data[i]);
-    }
-    if (least >= range.low && most <= range.high)
+    if (range.low <= std::numeric_limits<T>::min() && range.high >= std::numeric_limits<T>::max())
         return -1;
-    const auto outside = [=](T value) { return value < range.low || value > range.high; };
-    return std::find_if(x.data, x.data + count, outside) - x.data;
+    const std::int64_t count = x.batch * x.k;
+    const auto low = static_cast<std::int32_t>(range.low);
+    const auto span = static_cast<std::uint32_t>(range.high - range.low);
+    const auto is_outside = [low, span](T value) {
+        return static_cast<std::uint32_t>(std::int32_t{value}) - static_cast<std::uint32_t>(low) > span;
+    };
+    std::uint32_t outside = 0;
+    for (std::int64_t i = 0; i < count; ++i)
+        outside |= is_outside(x.data[i]);
+    return outside == 0 ? -1 : std::find_if(x.data, x.data + count, is_outside) - x.data;
 }
 
 template <class T>
