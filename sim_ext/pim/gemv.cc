@@ -47,6 +47,15 @@ struct KernelChoice {
     int run_planes;
 };
 
+const KernelPair &kernels_for(const KernelSet &set, WeightStorage storage, std::int64_t entry_bytes)
+{
+    if (storage == WeightStorage::nibbles)
+        return set.nibbles_int8;
+    if (storage == WeightStorage::bytes)
+        return entry_bytes == 1 ? set.bytes_int8 : set.bytes_int16;
+    return entry_bytes == 2 ? set.words_int16 : set.words_int32;
+}
+
 KernelChoice choose(const KernelSet &set, const Patterns &patterns, const Grouping &grouping,
                     const PackedWeights &weights)
 {
@@ -55,21 +64,18 @@ KernelChoice choose(const KernelSet &set, const Patterns &patterns, const Groupi
     const int nbw = grouping.nbw();
     const std::int64_t entry = std::max<std::int64_t>(nbw * std::int64_t{weights.magnitude()}, 1);
     const std::int64_t activation = std::int64_t{1} << patterns.abits(); /* above any |x| */
-    const bool byte_entries = nbw * weights.lowest() >= -128 && nbw * weights.highest() <= 127;
     const bool word_entries = entry <= max16;
 
     KernelChoice choice{};
-    const KernelPair &pair = weights.storage() == WeightStorage::nibbles ? set.nibbles_int8
-                             : weights.storage() == WeightStorage::bytes
-                                 ? (byte_entries ? set.bytes_int8 : set.bytes_int16)
-                                 : (word_entries ? set.words_int16 : set.words_int32);
+    choice.entry_bytes = word_entries ? 2 : 4;
+    if (weights.storage() != WeightStorage::words && nbw * weights.lowest() >= -128 &&
+        nbw * weights.highest() <= 127)
+        choice.entry_bytes = 1;
+    const KernelPair &pair = kernels_for(set, weights.storage(), choice.entry_bytes);
     const bool narrow_sums =
         pair.sum32 != nullptr && weights.magnitude() <= max32 / activation / grouping.k();
     choice.kernel = narrow_sums ? pair.sum32 : pair.sum64;
     choice.sum_bytes = narrow_sums ? 4 : 8;
-    choice.entry_bytes = !word_entries                                               ? 4
-                         : byte_entries && weights.storage() != WeightStorage::words ? 1
-                                                                                     : 2;
 
     const std::int64_t limit = word_entries ? max16 : max32; /* of a plane's sums */
     const std::int64_t table_bytes = (tile_outputs << nbw) * choice.entry_bytes;
@@ -78,7 +84,7 @@ KernelChoice choose(const KernelSet &set, const Patterns &patterns, const Groupi
     /* The chunks of a block as even as they can be. */
     const std::int64_t per_block = grouping.groups_per_block();
     choice.chunk_groups = ceil_div(per_block, ceil_div(per_block, most));
-    choice.byte_groups = choice.chunk_groups;
+    choice.byte_groups = choice.chunk_groups; /* of use only where entries are bytes */
     if (weights.lowest() < 0)
         choice.byte_groups = std::min<std::int64_t>(choice.byte_groups, 128 / (nbw * -weights.lowest()));
     if (weights.highest() > 0)
