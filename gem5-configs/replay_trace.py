@@ -12,7 +12,7 @@ import sys
 
 import m5
 import machine
-from m5.objects import Root, SailReplayer, SrcClockDomain
+from m5.objects import PyTrafficGen, Root, SailReplayer, SrcClockDomain
 
 # The trace's image in physical memory.
 IMAGE = 1 << 20
@@ -23,6 +23,9 @@ def parse(arguments):
     parser.add_argument("--system", required=True, help="plain JSON of a system file")
     parser.add_argument("--trace", required=True, help="trace file (docs/trace-format.md)")
     parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
+    parser.add_argument("--window", type=int, default=0, help="descriptors under way at most; 0: no limit")
+    parser.add_argument("--stream", type=int, default=0, help="cores' worth of reading streams beside the replay")
+    parser.add_argument("--stream-gb-s", type=float, default=4.0, help="what each stream asks for")
     parser.add_argument("--memory", default="2GiB", help="simulated memory")
     parser.add_argument("--capacity-mode", action="store_true", help="idle arrays extend their slice")
     parser.add_argument("--max-ticks", type=int, default=m5.MaxTick, help="give up after this simulated time (ps)")
@@ -30,6 +33,28 @@ def parse(arguments):
     parser.add_argument("--checkpoint-tick", type=int, default=0, help="simulated time of the checkpoint (ps)")
     parser.add_argument("--restore", help="go on from this checkpoint")
     return parser.parse_args(arguments)
+
+
+def add_streams(system, count, outstanding):
+    """Generators that read as cores do which stream through memory, each on the LLC's crossbar."""
+    if not count:
+        return []
+    system.streams = [PyTrafficGen(max_outstanding_reqs=outstanding) for _ in range(count)]
+    for stream in system.streams:
+        stream.port = system.mesh.cpu_side_ports
+    return list(system.streams)
+
+
+def start_streams(streams, system, gb_s):
+    """Each stream reads the lines of its own part of the upper half of memory, round and round."""
+    size = system.mem_ranges[0].size()
+    part = size // 2 // max(1, len(streams)) // 4096 * 4096
+    period = round(64 / gb_s * 1000)  # ps from line to line
+    for i, stream in enumerate(streams):
+        # Equal distances of a power of two would put all streams into one bank, which controllers of real
+        # machines avoid by hashing: a DRAM row over all channels apart.
+        first = size // 2 + i * part + i * (64 << 10)
+        stream.start(iter([stream.createLinear(m5.MaxTick, first, first + part // 2 - 1, 64, period, period, 100, 0)]))
 
 
 def main(arguments):
@@ -47,10 +72,13 @@ def main(arguments):
         image_addr=IMAGE,
         doorbell_addr=machine.DOORBELL_PHYSICAL,
         units=len(built.units),
+        window=options.window,
     )
     system.replayer.port = system.mesh.cpu_side_ports
+    streams = add_streams(system, options.stream, spec["l2"]["mshrs"])
     Root(full_system=False, system=system)
     m5.instantiate(options.restore)
+    start_streams(streams, system, options.stream_gb_s)
     if options.checkpoint:
         event = m5.simulate(options.checkpoint_tick - m5.curTick())
         if event.getCause() != "simulate() limit reached":

@@ -27,5 +27,8 @@ class SailReplayer(ClockedObject):
     image_addr = Param.Addr("Physical address that the trace's image is put at, a multiple of 64")
     doorbell_addr = Param.Addr("Physical address of unit 0's doorbell")
     units = Param.Unsigned("Units: descriptor i goes to unit i modulo units")
+    window = Param.Unsigned(
+        0, "Descriptors under way at most, in the trace's order; 0: as many as the units take"
+    )
     poll_period = Param.Cycles(100, "Between two looks at a completion record")
     report = Param.String("tiles.csv", "File in the output directory for one line a tile; empty: none")

@@ -34,11 +34,11 @@ TraceFile read_or_stop(const SailReplayerParams &p)
 
 Replayer::Replayer(const SailReplayerParams &p)
     : ClockedObject(p), system(*p.system), trace_path(p.trace), image(p.image_addr),
-      doorbells(p.doorbell_addr), units(p.units), poll_period(p.poll_period), report(p.report),
-      trace(read_or_stop(p)), descriptors(roundUp(image + trace.image_bytes, Addr{LUTMM_BUFFER_ALIGN})),
-      outcomes(trace.tiles.size()), lanes(p.units),
-      port(name() + ".port", *this, *p.system, 2 * p.units,
-           [this](const Transfer &transfer, bool ok) { on_transfer(transfer, ok); }),
+      doorbells(p.doorbell_addr), units(p.units), window(p.window), poll_period(p.poll_period),
+      report(p.report), trace(read_or_stop(p)),
+      descriptors(roundUp(image + trace.image_bytes, Addr{LUTMM_BUFFER_ALIGN})), outcomes(trace.tiles.size()),
+      lanes(p.units), port(name() + ".port", *this, *p.system, 2 * p.units,
+                           [this](const Transfer &transfer, bool ok) { on_transfer(transfer, ok); }),
       poll_event([this] { on_poll(); }, name() + ".poll"), stats(*this)
 {
     for (std::size_t unit = 0; unit < units; ++unit)
@@ -88,16 +88,25 @@ void Replayer::on_poll()
 void Replayer::work(std::size_t unit)
 {
     const Lane &lane = lanes[unit];
-    if (!lane.ringing && lane.next_ring < trace.tiles.size())
+    if (may_ring(lane))
         ring(unit);
     if (!lane.polling && lane.next_poll < lane.next_ring && lane.next_poll < trace.tiles.size())
         poll(unit);
+}
+
+bool Replayer::may_ring(const Lane &lane) const
+{
+    if (lane.ringing || lane.next_ring >= trace.tiles.size())
+        return false;
+    /* With a window the trace's order holds over all units. */
+    return window == 0 || (lane.next_ring == handed_over && handed_over - answered < window);
 }
 
 void Replayer::ring(std::size_t unit)
 {
     Lane &lane = lanes[unit];
     lane.ringing = true;
+    ++handed_over;
     lane.doorbell_word = descriptor_address(lane.next_ring);
     port.push({doorbells + unit * doorbell_stride, sizeof lane.doorbell_word,
                reinterpret_cast<std::uint8_t *>(&lane.doorbell_word), true, static_cast<int>(unit)});
@@ -215,6 +224,7 @@ void Replayer::serialize(CheckpointOut &cp) const
     const Tick next_look = poll_event.scheduled() ? poll_event.when() : MaxTick;
     SERIALIZE_SCALAR(next_look);
     SERIALIZE_SCALAR(answered);
+    SERIALIZE_SCALAR(handed_over);
 }
 
 void Replayer::unserialize(CheckpointIn &cp)
@@ -238,6 +248,7 @@ void Replayer::unserialize(CheckpointIn &cp)
             {static_cast<std::uint32_t>(w[2]), static_cast<std::uint32_t>(w[3]), w[4], w[5], w[6]}};
     }
     UNSERIALIZE_SCALAR(answered);
+    UNSERIALIZE_SCALAR(handed_over);
     Tick next_look = MaxTick;
     UNSERIALIZE_SCALAR(next_look);
     restored_poll = next_look;
@@ -246,10 +257,12 @@ void Replayer::unserialize(CheckpointIn &cp)
     std::vector<std::uint64_t> waiting;
     arrayParamIn(cp, "waiting", waiting);
     for (std::size_t i = 0; i + 1 < waiting.size(); i += 2) {
-        if (waiting[i + 1] != 0)
+        if (waiting[i + 1] != 0) {
+            --handed_over; /* ring() counts it again */
             ring(waiting[i]);
-        else
+        } else {
             poll(waiting[i]);
+        }
     }
 }
 

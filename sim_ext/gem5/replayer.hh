@@ -52,6 +52,7 @@ class Replayer : public ClockedObject
 
     /* Hands over what a lane has; looks at the records of what it has handed over. */
     void work(std::size_t unit);
+    bool may_ring(const Lane &lane) const;
     void ring(std::size_t unit);
     void poll(std::size_t unit);
     void on_poll();
@@ -72,6 +73,7 @@ class Replayer : public ClockedObject
     const Addr image;
     const Addr doorbells;
     const std::size_t units;
+    const std::uint64_t window; /* 0: no limit */
     const Cycles poll_period;
     const std::string report;
 
@@ -79,6 +81,7 @@ class Replayer : public ClockedObject
     Addr descriptors; /* physical address of the descriptor array, behind the image */
     std::vector<Outcome> outcomes;
     std::vector<Lane> lanes;
+    std::uint64_t handed_over = 0;
     std::uint64_t answered = 0;
     bool draining = false;
     Tick restored_poll = MaxTick;
