@@ -6,9 +6,9 @@ with where it comes from.
 """
 
 from m5.objects import (
+    LTAGE,
     FUDesc,
     FUPool,
-    LTAGE,
     OpDesc,
     SailAtomicSimpleCPU,
     SailMinorCPU,
@@ -16,11 +16,11 @@ from m5.objects import (
     SailTimingSimpleCPU,
 )
 
-# Cycles that gem5's O3 pipeline adds to a load that hits the first-level cache, beside the cache's own latency:
-# issue to execute, the cache's answer and the write-back. Fitted with workloads/kernels/memory/pointer_chase.
+# Cycles that gem5's O3 pipeline adds to a load that hits the first-level cache, beside the cache's own
+# latency. Fitted with workloads/kernels/memory/pointer_chase.
 LOAD_OVERHEAD = 1
-# Pipeline stages from fetch to execute, so that a mispredicted branch costs about `mispredict` cycles. The model
-# counts several delays of its own; fitted.
+# Of `mispredict`, the stages that the model has by itself (decode, rename, dispatch, issue, commit and the
+# way back); assumed from its default delays.
 FRONT_END_OVERHEAD = 8
 
 CPU_MODELS = {
@@ -40,8 +40,9 @@ def _unit(count, **latencies):
 
 
 def _execution_units(cores):
-    """Ports of the N1: one branch and two simple integer units (one kind here: gem5 sends branches to IntAlu),
-    one multi-cycle integer unit, two load/store units, `simd_pipes` vector units.
+    """Ports of the N1 (LLVM, AArch64SchedNeoverseN1.td): one branch and two simple integer units (one kind
+    here, since gem5 sends branches to IntAlu), one multi-cycle integer unit, two load/store units and
+    `simd_pipes` vector units. Latencies that no system file has are assumed after the same file.
 
     gem5 gives SDOT the class of vector logic (SimdAlu), so both have one latency: 2 cycles, that of vector
     logic on the N1; accumulating chains of SDOT are forwarded after 1 there.

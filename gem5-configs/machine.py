@@ -2,12 +2,14 @@
 """gem5 systems from sailsim's system files.
 
 `sailsim gem5` writes a system file (TOML with sources) as plain JSON; `load` reads it and `build` makes the
-machine: cores with private L1 and L2, LLC slices that take cache lines in turn behind a crossbar, DDR4 channels
-behind another, and one PIM unit beside each slice. `pim=False` leaves the units out and nothing else changes.
+machine: cores with private L1 and L2, LLC slices that take cache lines in turn behind a crossbar, DDR4
+channels behind another, and one PIM unit beside each slice. `pim=False` leaves the units out; nothing else
+changes.
 """
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from core import LOAD_OVERHEAD, make_core
 from m5.objects import (
@@ -34,12 +36,12 @@ DOORBELL_VIRTUAL = 0x7000000000
 DOORBELL_STRIDE = 4096
 MEMORY_START = 0
 
-# What of a load's way the caches and crossbars below do not model by themselves, in ns or cycles; fitted with the
-# pointer chase, so that the latencies of the system file come out (docs/gem5.md has the table).
+# How a load's way splits over the caches and crossbars below; fitted with the pointer chase, so that the
+# latencies of the system file come out (docs/gem5.md has the table).
 L2_OVERHEAD_CYCLES = 8
 LLC_CROSSING_NS = 5.5  # each way through the mesh
 LLC_PATH_NS = 8.5  # of the LLC's latency, what is neither the private levels' nor the slice's own
-MEMORY_CONTROLLER_NS = 14.0  # each way
+MEMORY_CONTROLLER_NS = 11.5  # each way
 
 
 class DDR4_3200_8x8(DDR4_2400_8x8):
@@ -70,8 +72,7 @@ class Machine:
 
 def load(path):
     """The plain numbers of a system file: sections of fields."""
-    with open(path, encoding="utf-8") as file:
-        whole = json.load(file)
+    whole = json.loads(Path(path).read_text(encoding="utf-8"))
 
     def plain(value):
         if isinstance(value, dict):
@@ -103,8 +104,8 @@ def _interleaved(start, size, parts, part, line):
 
 def _crossbar(kind, clock, **parameters):
     bar = kind(clk_domain=clock, width=64, **parameters)
-    # gem5 stops at these limits, which are there to find leaks: 64 cores with 46 lines each under way, and all
-    # private caches together, are well below.
+    # gem5 stops at these limits, which are there to find leaks: 64 cores with 46 lines each under way, and
+    # all private caches together, are well below.
     bar.max_routing_table_size = 16384
     bar.max_outstanding_snoops = 16384
     bar.snoop_filter = SnoopFilter(lookup_latency=1, max_capacity="512MiB")
@@ -220,7 +221,9 @@ def _add_cores(system, spec, cpu, cores):
     system.l2_buses = [L2XBar() for _ in range(cores)]
     l2_latency = max(1, spec["l2"]["latency"] - L2_OVERHEAD_CYCLES)
     l1_latency = max(1, spec["l1d"]["latency"] - LOAD_OVERHEAD)
-    system.l1i = [_private_cache(spec["l1i"], spec["l1i"]["latency"], is_read_only=True) for _ in range(cores)]
+    system.l1i = [
+        _private_cache(spec["l1i"], spec["l1i"]["latency"], is_read_only=True) for _ in range(cores)
+    ]
     system.l1d = [
         _private_cache(spec["l1d"], l1_latency, prefetcher=StridePrefetcher(degree=4)) for _ in range(cores)
     ]
@@ -258,7 +261,9 @@ def unit_parameters(pim):
         "double_buffer": pim["double_buffer"],
         "queue_depth": pim["queue"],
         "max_outstanding": pim["mshrs"],
-        "fetch_ahead": f"{pim['mshrs'] * 64}B",
+        # A buffer of four times what is under way: groups leave it whole and in order, and with less the lines
+        # that wait for their group would leave MSHRs idle. Assumed.
+        "fetch_ahead": f"{4 * 64 * pim['mshrs']}B",
         "doorbell_addr": DOORBELL_PHYSICAL,
     }
 

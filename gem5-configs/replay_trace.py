@@ -19,18 +19,25 @@ IMAGE = 1 << 20
 
 
 def parse(arguments):
+    """The options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--system", required=True, help="plain JSON of a system file")
     parser.add_argument("--trace", required=True, help="trace file (docs/trace-format.md)")
     parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
     parser.add_argument("--window", type=int, default=0, help="descriptors under way at most; 0: no limit")
-    parser.add_argument("--stream", type=int, default=0, help="cores' worth of reading streams beside the replay")
+    parser.add_argument(
+        "--stream", type=int, default=0, help="cores' worth of reading streams beside the replay"
+    )
     parser.add_argument("--stream-gb-s", type=float, default=4.0, help="what each stream asks for")
     parser.add_argument("--memory", default="2GiB", help="simulated memory")
     parser.add_argument("--capacity-mode", action="store_true", help="idle arrays extend their slice")
-    parser.add_argument("--max-ticks", type=int, default=m5.MaxTick, help="give up after this simulated time (ps)")
+    parser.add_argument(
+        "--max-ticks", type=int, default=m5.MaxTick, help="give up after this simulated time (ps)"
+    )
     parser.add_argument("--checkpoint", help="write a checkpoint here at --checkpoint-tick, and go on")
-    parser.add_argument("--checkpoint-tick", type=int, default=0, help="simulated time of the checkpoint (ps)")
+    parser.add_argument(
+        "--checkpoint-tick", type=int, default=0, help="simulated time of the checkpoint (ps)"
+    )
     parser.add_argument("--restore", help="go on from this checkpoint")
     return parser.parse_args(arguments)
 
@@ -54,10 +61,13 @@ def start_streams(streams, system, gb_s):
         # Equal distances of a power of two would put all streams into one bank, which controllers of real
         # machines avoid by hashing: a DRAM row over all channels apart.
         first = size // 2 + i * part + i * (64 << 10)
-        stream.start(iter([stream.createLinear(m5.MaxTick, first, first + part // 2 - 1, 64, period, period, 100, 0)]))
+        stream.start(
+            iter([stream.createLinear(m5.MaxTick, first, first + part // 2 - 1, 64, period, period, 100, 0)])
+        )
 
 
 def main(arguments):
+    """Build, run and say how it ended."""
     options = parse(arguments)
     spec = machine.load(options.system)
     built = machine.build(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Runs an AArch64 program on a machine of a system file, in gem5's syscall emulation.
 
-    gem5.opt run_program.py --system machine.json --cores 4 -- build/kernels/lutmm_driver --trace t.trace
+gem5.opt run_program.py --system machine.json --cores 4 -- build/kernels/lutmm_driver --trace t.trace
 """
 
 import argparse
@@ -14,20 +14,26 @@ from m5.objects import Process, Root, SEWorkload
 
 
 def parse(arguments):
+    """The options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--system", required=True, help="plain JSON of a system file")
     parser.add_argument("--cpu", choices=sorted(CPU_MODELS), default="o3", help="model of the cores")
-    parser.add_argument("--cores", type=int, default=1, help="cores, 1..64; a program's threads take one each")
+    parser.add_argument(
+        "--cores", type=int, default=1, help="cores, 1..64; a program's threads take one each"
+    )
     parser.add_argument("--no-pim", action="store_true", help="the same machine without PIM units")
     parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
     parser.add_argument("--memory", default="2GiB", help="simulated memory")
     parser.add_argument("--capacity-mode", action="store_true", help="idle arrays extend their slice")
-    parser.add_argument("--max-ticks", type=int, default=m5.MaxTick, help="give up after this simulated time (ps)")
+    parser.add_argument(
+        "--max-ticks", type=int, default=m5.MaxTick, help="give up after this simulated time (ps)"
+    )
     parser.add_argument("program", nargs="+", help="the program and its arguments")
     return parser.parse_args(arguments)
 
 
 def main(arguments):
+    """Build, run and say how it ended."""
     options = parse(arguments)
     spec = machine.load(options.system)
     built = machine.build(
