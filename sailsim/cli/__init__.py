@@ -21,6 +21,7 @@ _COMMANDS = {
     "report": "sailsim.cli.report:report",
     "trace": "sailsim.cli.trace:trace",
     "replay": "sailsim.cli.trace:replay",
+    "gem5": "sailsim.cli.gem5:gem5",
     "systems": "sailsim.cli.systems:systems",
     "models": "sailsim.cli.models:models",
     "activations": "sailsim.cli.activations:activations",

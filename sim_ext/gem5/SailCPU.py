@@ -38,5 +38,6 @@ class SailO3CPU(ArmO3CPU):
     ArchDecoder = SailArmDecoder
 
     def addCheckerCpu(self):
+        """Refuse."""
         # The checker runs every instruction a second time: the unit would get each descriptor twice.
         raise RuntimeError("SailO3CPU: a checker CPU cannot follow LUTMM")

@@ -300,3 +300,44 @@ def _compare(
         gem5_cycles=row["cycles"],
         correct=bool(row["good"]),
     )
+
+
+def measure_latencies(
+    gem5: Gem5, system: System, kernels: Path, folder: Path, timeout_s: float = 3600
+) -> list[dict[str, Any]]:
+    """Load-to-use latencies of a pointer chase on one O3 core, beside those of the system file.
+
+    Args:
+        kernels: folder of the AArch64 programs.
+        folder: for gem5's output.
+
+    Returns:
+        One row a level: `level`, `footprint_bytes`, `gem5_ns`, `published_ns` and `error`.
+
+    Raises:
+        SailsimError: the program is missing, or gem5 did not get to its end.
+    """
+    clock = system.cores.clock.si
+    levels = (
+        ("L1", 1 << 15, system.l1d.latency.value / clock),
+        ("L2", 1 << 19, system.l2.latency.value / clock),
+        ("LLC", 1 << 24, system.llc.latency.si),
+        ("DRAM", 1 << 26, system.memory.latency.si),
+    )
+    rows = []
+    for level, footprint, published in levels:
+        program = [str(kernels / "pointer_chase"), "--min", str(footprint), "--max", str(footprint)]
+        run = gem5.run(
+            system, [*program, "--loads", "4000"], folder / f"latency-{level}", pim=False, timeout_s=timeout_s
+        )
+        measured = float(run.json_lines[-1]["ns_per_load"])
+        rows.append(
+            {
+                "level": level,
+                "footprint_bytes": footprint,
+                "gem5_ns": round(measured, 3),
+                "published_ns": round(published * 1e9, 3),
+                "error": round(measured / (published * 1e9) - 1, 4),
+            }
+        )
+    return rows

@@ -1,0 +1,70 @@
+"""A gem5 script for tests: units on one crossbar over a memory of fixed latency, no cache anywhere.
+
+Without caches no state of the machine is outside a checkpoint, so a restored run must end at the very tick.
+"""
+
+import argparse
+
+import m5
+from m5.objects import (
+    AddrRange,
+    Root,
+    SailPimUnit,
+    SailReplayer,
+    SimpleMemory,
+    SrcClockDomain,
+    System,
+    SystemXBar,
+    VoltageDomain,
+)
+
+DOORBELL = 1 << 44
+
+parser = argparse.ArgumentParser()
+parser.add_argument("trace")
+parser.add_argument("--mode", default="timing")
+parser.add_argument("--queue", type=int, default=4)
+parser.add_argument("--drain", type=int, action="append", default=[], help="drain and go on at this tick")
+parser.add_argument("--checkpoint", help="at the first drain")
+parser.add_argument("--restore")
+options = parser.parse_args()
+
+system = System(mem_mode=options.mode, mem_ranges=[AddrRange("256MiB")])
+system.clk_domain = SrcClockDomain(clock="1.8GHz", voltage_domain=VoltageDomain())
+system.bus = SystemXBar()
+system.mem = SimpleMemory(range=system.mem_ranges[0], latency="60ns", port=system.bus.mem_side_ports)
+system.system_port = system.bus.cpu_side_ports
+system.units = [
+    SailPimUnit(
+        unit=i,
+        doorbell_addr=DOORBELL,
+        queue_depth=options.queue,
+        substrate="row_dfm",
+        rows=256,
+        cols=256,
+        arrays=16,
+        port_bytes=32,
+        accumulator_bits=32,
+        prt_entries=32,
+        prt_policy="lru",
+        t_zero=0,
+        t_prt=0,
+        double_buffer=True,
+        doorbell=system.bus.mem_side_ports,
+        mem_side=system.bus.cpu_side_ports,
+    )
+    for i in range(2)
+]
+system.replayer = SailReplayer(
+    trace=options.trace, image_addr=1 << 20, doorbell_addr=DOORBELL, units=2, port=system.bus.cpu_side_ports
+)
+Root(full_system=False, system=system)
+m5.instantiate(options.restore)
+for tick in options.drain:
+    m5.simulate(tick - m5.curTick())
+    if options.checkpoint:
+        m5.checkpoint(options.checkpoint)
+    else:
+        m5.drain()
+event = m5.simulate()
+print(f"sailsim-gem5: {event.getCause()} at {m5.curTick()} ps, exit status {event.getCode()}")

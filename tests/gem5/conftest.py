@@ -1,0 +1,70 @@
+"""Tests of the gem5 module. What needs gem5 itself runs where SAILSIM_GEM5 names a binary with the module."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sailsim.lut_gemv import Scales, Tile, WeightCode, write_trace
+from sailsim.sim.gem5 import VARIABLE, Gem5
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def gem5() -> Gem5:
+    if not os.environ.get(VARIABLE):
+        pytest.skip(f"{VARIABLE} names no gem5 binary")
+    return Gem5()
+
+
+@pytest.fixture(scope="session")
+def kernels() -> Path:
+    folder = ROOT / "build" / "kernels"
+    if not (folder / "lutmm_driver").exists():
+        pytest.skip("the AArch64 programs are not built (make kernels)")
+    return folder
+
+
+def small_tiles() -> list[Tile]:
+    """Eight tiles: plain, ragged, scaled, 16-bit activations, several passes."""
+    random = np.random.default_rng(7)
+    shapes = (
+        (64, 40, 1, 4, 8, 4, 0),
+        (128, 128, 2, 4, 8, 4, 32),
+        (100, 33, 3, 3, 5, 2, 0),
+        (256, 64, 1, 4, 8, 4, 64),
+        (64, 1000, 2, 8, 8, 4, 0),
+        (77, 50, 1, 2, 16, 3, 0),
+        (128, 344, 4, 4, 8, 4, 0),
+        (64, 40, 1, 4, 8, 4, 0),
+    )
+    return [_tile(random, *shape) for shape in shapes]
+
+
+def _tile(random, k, n, batch, wbits, abits, nbw, group_size):
+    limit = 1 << (abits - 1)
+    scales = None
+    if group_size:
+        blocks = -(-k // group_size)
+        scales = Scales(
+            random.uniform(0.01, 0.1, (blocks, n)).astype(np.float16),
+            random.uniform(0.01, 0.1, batch).astype(np.float32),
+        )
+    return Tile(
+        x=random.integers(-limit, limit, (batch, k)).astype(np.int8 if abits <= 8 else np.int16),
+        codes=random.integers(0, 1 << wbits, (k, n)).astype(np.uint8),
+        code=WeightCode.twos(wbits),
+        abits=abits,
+        nbw=nbw,
+        group_size=group_size,
+        scales=scales,
+    )
+
+
+@pytest.fixture(scope="session")
+def small_trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("trace") / "small.trace"
+    write_trace(path, small_tiles())
+    return path
