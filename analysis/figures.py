@@ -28,8 +28,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from sailsim.analysis.cost import PriceList, prices, quoted
 from sailsim.analysis.cpu import SOFTWARE
 from sailsim.analysis.evaluate import reprice
-from sailsim.analysis.output import write_whole
 from sailsim.errors import SailsimError
+from sailsim.files import write_whole
 from sailsim.sim import Point, Store, card_names
 
 OKABE_ITO = {

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from sailsim.analysis import cpu, gpu
-from sailsim.analysis.output import write_whole
 from sailsim.analysis.prediction import Floats, Work, data_file, fitting_model, read_csv
+from sailsim.files import write_whole
 from sailsim.sim import load_card, load_system
 from sailsim.workloads import decode_step, weight_format
 

@@ -24,7 +24,7 @@ from sailsim.analysis.cost import OVERHEAD, PriceList, prices
 from sailsim.analysis.cpu import kernel_rates
 from sailsim.analysis.figures import FIGURES, Results, draw, style
 from sailsim.analysis.fits import fits
-from sailsim.analysis.output import write_whole
+from sailsim.files import write_whole
 from sailsim.sim import Choice, Quantity, Store, card_names, load_card, load_system
 
 _CSS = """

@@ -6,7 +6,6 @@ here give the same results through the C++ core.
 
 from sailsim._core import PatternProfile
 from sailsim.lut_gemv import convert, descriptor, reference
-from sailsim.lut_gemv.atomic import atomic_file
 from sailsim.lut_gemv.codes import WBITS_MAX, WeightCode
 from sailsim.lut_gemv.counts import Counts, Profile, PrtConfig
 from sailsim.lut_gemv.fast import PreparedWeights, lut_gemv, lut_gemv_blocks, pattern_profile, prepare_weights
@@ -35,7 +34,6 @@ __all__ = [
     "Trace",
     "WeightCode",
     "activation_range",
-    "atomic_file",
     "block_slices",
     "block_sums",
     "convert",

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sailsim import __version__
 from sailsim.errors import SailsimError
-from sailsim.lut_gemv.atomic import atomic_file
+from sailsim.files import atomic_file
 from sailsim.lut_gemv.descriptor import (
     ABI_VERSION,
     BUFFER_ALIGN,

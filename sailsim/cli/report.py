@@ -7,19 +7,16 @@ from pathlib import Path
 
 import click
 
+from sailsim.cli._path import PathOption
 from sailsim.sim import Store
 
-_prices = click.option(
-    "--prices", type=click.Path(dir_okay=False, path_type=Path), help="A price file to use instead."
-)
-_folder = click.argument("folder", type=click.Path(path_type=Path))
+_prices = click.option("--prices", type=PathOption(dir_okay=False), help="A price file to use instead.")
+_folder = click.argument("folder", type=PathOption())
 
 
 @click.command()
 @_folder
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Write here [default: FOLDER/figures]."
-)
+@click.option("--out", type=PathOption(file_okay=False), help="Write here [default: FOLDER/figures].")
 @_prices
 @click.option("--json", "as_json", is_flag=True, help="Print the paths as JSON.")
 def figures(folder: Path, out: Path | None, prices: Path | None, as_json: bool) -> None:
@@ -39,9 +36,7 @@ def figures(folder: Path, out: Path | None, prices: Path | None, as_json: bool) 
 
 @click.command()
 @_folder
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write here [default: FOLDER/report.html]."
-)
+@click.option("--out", type=PathOption(dir_okay=False), help="Write here [default: FOLDER/report.html].")
 @_prices
 @click.option("--json", "as_json", is_flag=True, help="Print the path and the table of claims as JSON.")
 def report(folder: Path, out: Path | None, prices: Path | None, as_json: bool) -> None:

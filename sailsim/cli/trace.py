@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from sailsim.cli._path import PathOption
 from sailsim.errors import SailsimError
 from sailsim.lut_gemv import read_trace
 from sailsim.sim import load_system
@@ -33,13 +34,11 @@ from sailsim.workloads import Activations, TimedTile, plan_trace, replay_timed
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of token order and synthetic weights."
 )
-@click.option(
-    "--activations", type=click.Path(path_type=Path), help="A capture; default: the one that ships."
-)
+@click.option("--activations", type=PathOption(), help="A capture; default: the one that ships.")
 @click.option(
     "--max-bytes", type=int, default=4 << 30, show_default=True, help="Refuse to write a larger trace."
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The trace file to write.")
+@click.option("--out", type=PathOption(), required=True, help="The trace file to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def trace(
     model: str,
@@ -95,7 +94,7 @@ def trace(
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=PathOption())
 @click.option("--system", default="sail-n1", show_default=True, help="The machine whose PIM unit works.")
 @click.option("--substrate", help="Another substrate than the machine's.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of this computer.")
@@ -108,7 +107,7 @@ def replay(
 
     Exit status 1 if a descriptor is refused or a result differs from the expected one in the trace.
     """
-    overrides: dict[str, Any] = {"slices": 1} | ({"substrate": substrate} if substrate else {})
+    overrides: dict[str, Any] = {"slices": 1} | ({} if substrate is None else {"substrate": substrate})
     try:
         config = load_system(system).slice_config(**overrides)
     except SailsimError:

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sailsim.errors import SailsimError
+from sailsim.files import write_whole
 
 SCHEMA = 1
 RESERVED = ("key", "point_key", "code_version", "finished_at", "evaluation_s")
@@ -152,21 +153,9 @@ class Store:
             ) from None
 
     def _replace(self, path: Path, content: bytes) -> None:
-        """Write beside `path`, reach the disk, then take its name."""
-        partial = path.with_name(path.name + ".partial")
         try:
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            write_whole(path, content)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> SailsimError:

@@ -1,0 +1,112 @@
+"""What every command does alike with bad input: one sentence, exit status 2, nothing written."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from sailsim.cli import main
+
+
+def refused(*arguments: object) -> str:
+    """The sentence of a refused command."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--nosuch"], "No such option '--nosuch'"),
+        (["nosuch"], "No such command 'nosuch'"),
+        (["run", "--wbits", "x"], "'--wbits': 'x' is not a valid integer"),
+        (["run", "extra"], "unexpected extra argument (extra)"),
+        (["baseline"], "Missing option '--machine'"),
+        (["systems", "nosuch"], "No such command 'nosuch'"),
+        (["activations", "capture", "--layers", "few"], "'few' is not one of 'all', 'every-third'"),
+    ],
+)
+def test_what_click_refuses_is_one_sentence(arguments: list[str], words: str) -> None:
+    assert words in refused(*arguments)
+
+
+def test_no_command_prints_the_help() -> None:
+    assert "Commands:" in CliRunner().invoke(main, []).output
+
+
+EMPTY_PATHS = [
+    ["figures", ""],
+    ["figures", ".", "--out", ""],
+    ["figures", ".", "--prices", ""],
+    ["report", ".", "--out", ""],
+    ["replay", ""],
+    ["trace", "--model", "smollm2-135m", "--out", ""],
+    ["activations", "show", ""],
+    ["activations", "capture", "--out", ""],
+    ["fit", "--out", ""],
+]
+
+
+@pytest.mark.parametrize("arguments", EMPTY_PATHS, ids=" ".join)
+def test_the_empty_path_is_not_the_current_folder(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "'' is empty; allowed is a path" in refused(*arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> list[object]:
+    """A gemv command without its output; the product takes 80 KB."""
+    np.save(tmp_path / "w.npy", np.ones((8, 100), int))
+    np.save(tmp_path / "x.npy", np.ones((100, 8), int))
+    files = ["--weights", tmp_path / "w.npy", "--activations", tmp_path / "x.npy"]
+    return ["gemv", *files, "--wbits", 2, "--abits", 2]
+
+
+@pytest.mark.parametrize("option", ["substrate", "system"])
+def test_an_empty_name_is_not_the_default(product: list[object], option: str) -> None:
+    known = {"substrate": "row_dfm", "system": "sail-n1"}[option]
+    sentence = refused(*product, f"--{option}", "")
+    assert "''" in sentence
+    assert known in sentence
+
+
+def test_a_place_that_cannot_be_written_is_named(product: list[object], tmp_path: Path) -> None:
+    for out in (tmp_path, tmp_path / "no" / "y.npy", tmp_path / "w.npy" / "y.npy"):
+        assert f"{out}: " in refused(*product, "--out", out)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["w.npy", "x.npy"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this user cannot mount a small file system")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(
+    product: list[object], small_disk: Path, smollm2_path: Path
+) -> None:
+    old = small_disk / "old"
+    old.write_bytes(b"old")
+    capture = ["activations", "capture", "--tokens", "1,2", "--model", smollm2_path]
+    for command in (product, ["trace", "--model", "smollm2-135m", "--layers", "0:1"], capture):
+        assert f"{old}: " in refused(*command, "--out", old)
+        assert list(small_disk.iterdir()) == [old]
+        assert old.read_bytes() == b"old"
