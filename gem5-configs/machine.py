@@ -261,8 +261,8 @@ def unit_parameters(pim):
         "double_buffer": pim["double_buffer"],
         "queue_depth": pim["queue"],
         "max_outstanding": pim["mshrs"],
-        # A buffer of four times what is under way: groups leave it whole and in order, and with less the lines
-        # that wait for their group would leave MSHRs idle. Assumed.
+        # A buffer of four times what is under way: groups leave it whole and in order, and with less the
+        # lines that wait for their group would leave MSHRs idle. Assumed.
         "fetch_ahead": f"{4 * 64 * pim['mshrs']}B",
         "doorbell_addr": DOORBELL_PHYSICAL,
     }
