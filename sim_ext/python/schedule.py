@@ -126,10 +126,10 @@ def run(machine: Machine, tasks: Sequence[CoreTask], tensors: Sequence[Tensor]) 
                 core_demand = task_speed * task_cost
 
         # What the running tensor takes out of the buffer if its weights are there.
-        tensor_speed = used = 0.0
+        tensor_speed = full_speed = used = 0.0
         if pim_busy:
             size = tensors[tensor].bytes
-            tensor_speed = 1 / tensors[tensor].seconds
+            tensor_speed = full_speed = 1 / tensors[tensor].seconds
             used = size * tensor_speed
         in_step = pim_busy and stream == tensor  # its own weights are still coming
         starved = in_step and waiting <= 0
@@ -171,9 +171,9 @@ def run(machine: Machine, tasks: Sequence[CoreTask], tensors: Sequence[Tensor]) 
         line.end += step
         line.events += 1
         if pim_busy:
-            progress = step * tensor_speed
-            tensor_done += progress
-            line.stalled[tensor] += max(0.0, step - progress * tensors[tensor].seconds)
+            tensor_done += step * tensor_speed
+            # The share of its speed that it lacks: exactly 0 at full speed.
+            line.stalled[tensor] += step * (1 - tensor_speed / full_speed)
         elif tasks[task].sync:
             line.sync += step
         else:

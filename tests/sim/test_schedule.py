@@ -47,6 +47,14 @@ def test_a_tensor_bound_by_the_slices_takes_their_time() -> None:
         assert line.stalled == pytest.approx([0.0])
 
 
+@given(st.floats(1e-6, 10), st.lists(st.floats(0.001, 0.999), min_size=1, max_size=5))
+def test_at_full_speed_nothing_is_stalled(seconds: float, shares: list[float]) -> None:
+    """Exactly nothing: what rounding would leave is no time that anything waited for memory."""
+    tensors = [tensor(seconds * share * 100, seconds) for share in shares]
+    for depth in (0, 1):
+        assert run(machine(depth=depth), [], tensors).stalled == [0.0] * len(tensors)
+
+
 def test_the_units_limit_binds_below_the_dram() -> None:
     line = run(machine(limit=20 * MB), [], [tensor(40, 0.1)])
     assert line.end == pytest.approx(2.0)
