@@ -1,6 +1,7 @@
 """Sweeps as data: every combination of lists of values, given in a preset file or on the command line."""
 
 import itertools
+import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from sailsim.sim.point import Point
 
 _FIELDS = tuple(f.name for f in fields(Point))
 _LONGEST_RANGE = 10_000
+_LARGEST_SWEEP = 100_000
 
 
 def expand(grids: Sequence[Mapping[str, Any]]) -> list[Point]:
@@ -22,9 +24,11 @@ def expand(grids: Sequence[Mapping[str, Any]]) -> list[Point]:
     the last field varying fastest.
 
     Raises:
-        SailsimError: a field that a point does not have, an empty list, or a value that a point refuses.
+        SailsimError: a field that a point does not have, an empty list, a value that a point refuses, or
+            more than 100,000 combinations.
     """
     points: dict[Point, None] = {}
+    combinations = 0
     for grid in grids:
         for name, values in grid.items():
             if name not in _FIELDS:
@@ -32,6 +36,11 @@ def expand(grids: Sequence[Mapping[str, Any]]) -> list[Point]:
             if isinstance(values, list | tuple) and not values:
                 raise SailsimError(f"{name} is an empty list; allowed is at least one value.")
         axes = [values if isinstance(values, list | tuple) else [values] for values in grid.values()]
+        combinations += math.prod(len(axis) for axis in axes)
+        if combinations > _LARGEST_SWEEP:
+            raise SailsimError(
+                f"the sweep has {combinations} points; allowed are {_LARGEST_SWEEP} at most in one folder."
+            )
         for combination in itertools.product(*axes):
             points[Point(**dict(zip(grid, combination, strict=True)))] = None
     return list(points)

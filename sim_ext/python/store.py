@@ -145,9 +145,11 @@ class Store:
 
     def _read(self, path: Path, columns: list[str] | None = None) -> pa.Table:
         try:
-            return pq.read_table(path, columns=columns)
-        except (OSError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            reason = str(error).splitlines()[0]
+            table = pq.read_table(path, columns=columns)
+            table.select(list(columns or RESERVED))  # another program's file lacks them
+            return table
+        except (OSError, KeyError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
             raise SailsimError(
                 f"results file {path} is damaged ({reason}); remove it to run its points again."
             ) from None

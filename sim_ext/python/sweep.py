@@ -70,11 +70,12 @@ def run_sweep(
     if jobs < 1:
         raise SailsimError(f"jobs is {jobs!r}; allowed is a whole number from 1 on.")
     name = f"{evaluate.__module__}.{evaluate.__qualname__}"
+    # Reads every system, model and capture, so that a bad one is refused before the folder is touched.
+    wanted = {job.key: job for job in (_Job(result_key(p, name), point_key(p), p) for p in points)}
+    if not wanted:
+        raise SailsimError("points is empty; allowed is at least one point.")
     store = Store(out_dir)
     with store.locked():
-        wanted = {job.key: job for job in (_Job(result_key(p, name), point_key(p), p) for p in points)}
-        if not wanted:
-            raise SailsimError("points is empty; allowed is at least one point.")
         stored = store.keys()
         missing = [job for key, job in wanted.items() if key not in stored]
         manifest = _manifest(wanted.values(), name, jobs, config, len(wanted) - len(missing))

@@ -41,6 +41,12 @@ def test_unknown_fields_and_empty_lists_are_refused() -> None:
         expand([{"wbits": []}])
 
 
+def test_a_sweep_too_large_for_one_folder_is_refused_at_once() -> None:
+    many = list(range(1, 10_000))
+    with pytest.raises(SailsimError, match="has 999700029999 points; allowed are 100000 at most"):
+        expand([{"batch": many, "context": many, "seed": many}])
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_presets_name_what_ships(name: str) -> None:
     points = load_preset(name)

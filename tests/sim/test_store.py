@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -150,7 +151,7 @@ def test_a_full_disk_ends_in_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("sailsim.sim.store.os.fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(
             SailsimError, match=r"cannot be written: No space left on device; .* is kept"
         ) as caught:
@@ -191,6 +192,20 @@ def test_damaged_results_are_named(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(SailsimError, match=r"manifest .* cannot be read"):
         Store(tmp_path).frame()
+
+
+def test_another_programs_results_are_named(tmp_path: Path) -> None:
+    run_sweep(POINTS, double, tmp_path, progress=False)
+    pq.write_table(pa.table({"key": ["1"]}), tmp_path / "chunks" / "other.parquet")
+    with pytest.raises(SailsimError, match=r"other\.parquet is damaged \(.*point_key.*\); remove it"):
+        Store(tmp_path).frame()
+
+
+def test_a_point_that_cannot_be_read_leaves_the_folder_alone(tmp_path: Path) -> None:
+    for bad in (Point(model="nope"), Point(system="nope"), Point(activations="nope")):
+        with pytest.raises(SailsimError, match="nope"):
+            run_sweep([*POINTS, bad], double, tmp_path / "out", progress=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_folder_has_no_frame(tmp_path: Path) -> None:
