@@ -26,8 +26,8 @@ def baseline(
 ) -> Prediction:
     """Tokens/s of decoding on a machine, or of processing a prompt of ``prompt`` tokens.
 
-    ``threads``: None uses all cores of a CPU server; a GPU card takes none. Raises SailsimError for an
-    unknown machine and for what does not fit it.
+    ``threads``: None uses all cores of a CPU server; a GPU card takes none. ``software`` and ``cache`` are
+    those of a CPU server. Raises SailsimError for an unknown machine and for what does not fit it.
     """
     found = load_machine(machine)
     if isinstance(found, Card):
@@ -37,6 +37,12 @@ def baseline(
             raise SailsimError(
                 f"prompt is {prompt}, allowed is none for the GPU card {found.name}: not modelled"
             )
+        for name, value, default in (("software", software, "llama.cpp"), ("cache", cache, "separate")):
+            if value != default:
+                raise SailsimError(
+                    f"{name} is {value!r}, allowed is {default!r} for the GPU card {found.name}: others are "
+                    "those of a CPU server"
+                )
         return gpu_tokens_per_s(found, model, fmt, batch, context)
     used = found.cores.count.whole if threads is None else threads
     if prompt is not None:

@@ -21,7 +21,7 @@ from typing import Literal
 
 from sailsim.errors import SailsimError
 from sailsim.workloads.formats import WeightFormat
-from sailsim.workloads.model import Linear, ModelSpec, Role
+from sailsim.workloads.model import MAX_DIMENSION, Linear, ModelSpec, Role
 
 Kind = Literal["gemv", "attention", "elementwise", "embedding", "sampling"]
 
@@ -60,7 +60,7 @@ class Op:
 def decode_step(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> list[Op]:
     """Operations that produce one token for each of ``batch`` sequences of ``context`` tokens.
 
-    ``context`` counts the token being processed. Raises SailsimError unless both are at least 1.
+    ``context`` counts the token being processed. Raises SailsimError unless both are 1..``MAX_DIMENSION``.
     """
     _check(batch=batch, context=context)
     return _step(model, fmt, rows=batch, sequences=batch, keys_read=batch * context, pairs=batch * context)
@@ -78,8 +78,8 @@ def prefill_step(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 
 
 def _check(**sizes: int) -> None:
     for name, value in sizes.items():
-        if value < 1:
-            raise SailsimError(f"{name} is {value!r}; allowed is 1 or more.")
+        if not 1 <= value <= MAX_DIMENSION:
+            raise SailsimError(f"{name} is {value!r}; allowed is 1..{MAX_DIMENSION}.")
 
 
 def _step(
