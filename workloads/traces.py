@@ -118,7 +118,7 @@ def plan_trace(
     activations: Activations,
     *,
     wbits: int | None = None,
-    group_size: int = 32,
+    group_size: int = 128,
     abits: int = 8,
     nbw: int = 4,
     batch: int = 1,

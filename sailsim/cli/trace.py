@@ -22,9 +22,9 @@ from sailsim.workloads import Activations, TimedTile, plan_trace, replay_timed
 @click.option(
     "--group-size",
     type=int,
-    default=32,
+    default=128,
     show_default=True,
-    help="Weights of a scale where weights are quantized.",
+    help="Weights of a scale where weights are quantized; a file's own codes keep its blocks.",
 )
 @click.option("--layers", help="Blocks FIRST:END, without END; default: all, and the head.")
 @click.option("--tensors", default="*", show_default=True, help="Shell pattern of tensor names.")

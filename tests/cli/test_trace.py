@@ -5,6 +5,8 @@ import pytest
 from click.testing import CliRunner
 
 from sailsim.cli import main
+from sailsim.lut_gemv import read_trace
+from sailsim.sim import Point
 
 
 def run(*arguments):
@@ -29,6 +31,11 @@ def test_a_trace_is_replayed_with_results_and_cycles(small_trace):
     text = run("replay", small_trace).output
     assert "as expected" in text
     assert "sail-n1" in text
+
+
+def test_synthetic_weights_have_the_blocks_of_a_point(small_trace):
+    blocks = {int(record["group_size"]) for record in read_trace(small_trace).descriptors}
+    assert blocks == {Point().group_size}
 
 
 def test_another_substrate_takes_other_cycles(small_trace):
