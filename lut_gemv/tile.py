@@ -109,6 +109,18 @@ class Tile:
         """Quantization blocks along K."""
         return len(block_slices(self.k, self.group_size))
 
+    @property
+    def shape(self) -> tuple[int, int, int, int, int, int, int, int]:
+        """``k, n, batch, wbits, value_bits, abits, nbw, group_size``, as the core's timing takes them."""
+        code = self.code
+        sizes = (self.k, self.n, self.batch)
+        return (*sizes, code.wbits, code.value_bits, self.abits, self.nbw, self.group_size)
+
+    @property
+    def has_minimum(self) -> bool:
+        """Whether every block's weights have an offset beside their scale."""
+        return self.scales is not None and self.scales.minimum is not None
+
     def expected(self) -> NDArray[Any]:
         """What the unit must write, by plain products: int32 ``(B, N)``, or fp32 with scales."""
         weights = self.code.decode(self.codes)

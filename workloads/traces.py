@@ -208,16 +208,6 @@ def _cycles(tile: Tile, config: _core.SliceConfig, prt: PrtConfig) -> dict[str, 
         tile.x, tile.abits, tile.signed, tile.nbw, tile.group_size, entries, config.prt_policy
     )
     timing = _core.time_tile(
-        config,
-        tile.k,
-        tile.n,
-        tile.batch,
-        tile.code.wbits,
-        tile.code.value_bits,
-        tile.abits,
-        tile.nbw,
-        tile.group_size,
-        profile,
-        tile.scales is not None,
+        config, *tile.shape, profile, scaled=tile.scales is not None, minimum=tile.has_minimum
     )
     return {phase: int(getattr(timing, phase)) for phase in PHASES}

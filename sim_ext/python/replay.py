@@ -94,21 +94,10 @@ def _rounds(trace: Trace, units: int) -> Iterator[list[int]]:
 def _timed(units: dict[bool, Units], tile: Operands) -> Tile:
     unit = units[tile.prt]
     profile = PROFILES.scanned(tile.x, unit.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
-    shape = Shape(
-        tile.k,
-        tile.n,
-        tile.batch,
-        tile.code.wbits,
-        tile.code.value_bits,
-        tile.abits,
-        tile.nbw,
-        tile.group_size,
-    )
     stored = tile.k * ceil(tile.n * tile.code.wbits / 8)
-    minimum = tile.scales is not None and tile.scales.minimum is not None
     if tile.scales is not None:
-        stored += 2 * tile.blocks * tile.n * (2 if minimum else 1)
-    return unit.tile(shape, profile, stored, tile.scales is not None, minimum)
+        stored += 2 * tile.blocks * tile.n * (2 if tile.has_minimum else 1)
+    return unit.tile(Shape(*tile.shape), profile, stored, tile.scales is not None, tile.has_minimum)
 
 
 def _throttled(tiles: Sequence[Tile], total: float, rate: float) -> float:

@@ -3,7 +3,7 @@ import pytest
 
 from sailsim import _core
 from sailsim.errors import SailsimError
-from sailsim.lut_gemv import decode_tile, read_trace
+from sailsim.lut_gemv import Scales, Tile, WeightCode, decode_tile, read_trace, write_trace
 from sailsim.lut_gemv.descriptor import DESCRIPTOR, Status
 from sailsim.workloads import Activations, open_gguf, plan_trace, replay_timed
 
@@ -51,6 +51,27 @@ def test_a_trace_of_a_file_multiplies_its_own_weights(tiny_gguf, tmp_path, unit)
         )
         assert timed.cycles["total"] > 0
         assert timed.result.lookups == 3 * 8 * (tile.k // 32) * 8
+
+
+def test_an_offset_beside_the_scale_takes_cycles_too(tmp_path, unit):
+    rng = np.random.default_rng(5)
+    scale = np.ones((2, 5), np.float16)
+    tiles = [
+        Tile(
+            rng.integers(-8, 8, (1, 64)),
+            rng.integers(0, 16, (64, 5), dtype=np.uint8),
+            WeightCode.offset(4, 0),
+            8,
+            group_size=32,
+            scales=Scales(scale, np.ones(1, np.float32), minimum),
+        )
+        for minimum in (None, scale)
+    ]
+    write_trace(tmp_path / "t", tiles)
+    plain, offset = replay_timed(read_trace(tmp_path / "t"), unit)
+    assert plain.result.matches
+    assert offset.result.matches
+    assert offset.cycles["convert"] > plain.cycles["convert"]
 
 
 def test_slices_cut_the_outputs(tiny_gguf, tmp_path, unit):
