@@ -20,16 +20,16 @@
 #define LUTMM_COMPLETION_ALIGN 32
 
 /* flags: how activations and weight codes read as integers, and what the unit does. */
-#define LUTMM_F_ACT_UNSIGNED 0x01u   /* activations are unsigned; else two's complement */
-#define LUTMM_F_CODE_MASK 0x06u      /* weight code, one of: */
-#define LUTMM_F_CODE_TWOS 0x00u      /*   two's complement */
-#define LUTMM_F_CODE_OFFSET 0x02u    /*   unsigned minus a zero point (in `codebook`) */
-#define LUTMM_F_CODE_TERNARY 0x04u   /*   0, 1, 2 mean -1, 0, +1; wbits is 2; code 3 is refused */
-#define LUTMM_F_CODE_BOOK 0x06u      /*   index into 2^wbits int16 entries at `codebook` */
-#define LUTMM_F_PRT 0x08u            /* use the pattern reuse table */
-#define LUTMM_F_CONVERT 0x10u        /* convert and scale in memory: fp32 out. Needs `scales`. */
-#define LUTMM_F_MINIMUM 0x20u        /* each block has a minimum beside its scale */
-#define LUTMM_F_RESERVED 0xc0u       /* must be zero */
+#define LUTMM_F_ACT_UNSIGNED 0x01u /* activations are unsigned; else two's complement */
+#define LUTMM_F_CODE_MASK 0x06u    /* weight code, one of: */
+#define LUTMM_F_CODE_TWOS 0x00u    /*   two's complement */
+#define LUTMM_F_CODE_OFFSET 0x02u  /*   unsigned minus a zero point (in `codebook`) */
+#define LUTMM_F_CODE_TERNARY 0x04u /*   0, 1, 2 mean -1, 0, +1; wbits is 2; code 3 is refused */
+#define LUTMM_F_CODE_BOOK 0x06u    /*   index into 2^wbits int16 entries at `codebook` */
+#define LUTMM_F_PRT 0x08u          /* use the pattern reuse table */
+#define LUTMM_F_CONVERT 0x10u      /* convert and scale in memory: fp32 out. Needs `scales`. */
+#define LUTMM_F_MINIMUM 0x20u      /* each block has a minimum beside its scale */
+#define LUTMM_F_RESERVED 0xc0u     /* must be zero */
 
 /* One tile of work, 64 bytes, little endian.
  *
@@ -88,7 +88,8 @@ enum lutmm_status {
 };
 
 /* The instruction: LUTMM Xn, Xn = address of a descriptor, on unit 0..63. Bits 28:25 are 0b0011 with bit
- * 31 clear, unallocated in the A64 top-level table. bits: | 0000 0110 0101 010 | S | unit[15:10] | Xn[9:5] | 00000 |
+ * 31 clear, unallocated in the A64 top-level table. bits: | 0000 0110 0101 010 | S | unit[15:10] | Xn[9:5] |
+ * 00000 |
  */
 #define LUTMM_INSN_BASE 0x06540000 /* no suffix: the assembler reads it too */
 #define LUTMM_INSN_MASK 0xffff001fu
@@ -99,13 +100,13 @@ enum lutmm_status {
 #define LUTMM_STR_(x) #x
 #define LUTMM_STR(x) LUTMM_STR_(x)
 /* Hands the descriptor at `d` to `unit` (a literal). The register is fixed so that the word is a constant. */
-#define LUTMM_SUBMIT(unit, d)                                                                            \
-    do {                                                                                                 \
-        register const struct lutmm_descriptor *lutmm_d_ __asm__("x9") = (d);                            \
-        __asm__ volatile(".inst " LUTMM_STR(LUTMM_INSN_BASE) " | (" LUTMM_STR(unit) " << 10) | (9 << 5)" \
-                         :                                                                               \
-                         : "r"(lutmm_d_)                                                                 \
-                         : "memory");                                                                    \
+#define LUTMM_SUBMIT(unit, d)                                                                                \
+    do {                                                                                                     \
+        register const struct lutmm_descriptor *lutmm_d_ __asm__("x9") = (d);                                \
+        __asm__ volatile(".inst " LUTMM_STR(LUTMM_INSN_BASE) " | (" LUTMM_STR(unit) " << 10) | (9 << 5)"     \
+                         :                                                                                   \
+                         : "r"(lutmm_d_)                                                                     \
+                         : "memory");                                                                        \
     } while (0)
 #endif
 
