@@ -24,13 +24,15 @@ product that differs, say).
 
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     """Every command below `command` with its help, 90 columns wide."""
-    context = click.Context(command, info_name=" ".join(("sailsim", *path)), terminal_width=90, color=False)
-    yield " ".join(("sailsim", *path)), command.get_help(context)
+    name = " ".join(("sailsim", *path))
+    settings = {**main.context_settings, "max_content_width": 90, "terminal_width": 90}
+    context = click.Context(command, info_name=name, color=False, **settings)
+    yield name, command.get_help(context)
     if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            found = command.get_command(context, name)
+        for child in command.list_commands(context):
+            found = command.get_command(context, child)
             if found is not None:
-                yield from commands(found, (*path, name))
+                yield from commands(found, (*path, child))
 
 
 def page() -> str:

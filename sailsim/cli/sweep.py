@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from sailsim.analysis import evaluate
+from sailsim.cli._path import PathOption
 from sailsim.cli._point import NUMBERS, point_options
 from sailsim.errors import SailsimError
 from sailsim.sim import expand, load_preset, parse_numbers, preset_names, run_sweep
@@ -21,9 +22,7 @@ from sailsim.sim import expand, load_preset, parse_numbers, preset_names, run_sw
     "--prt", type=click.Choice(["on", "off", "both"]), help="With the pattern reuse table, without, or each."
 )
 @click.option("--preset", help=f"A sweep that ships instead of a grid: {', '.join(preset_names())}.")
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the results."
-)
+@click.option("--out", type=PathOption(file_okay=False), required=True, help="Folder of the results.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest's summary as JSON.")
 def sweep(

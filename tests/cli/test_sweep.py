@@ -50,6 +50,12 @@ def test_prt_on_and_off(tmp_path: Path) -> None:
     assert sorted(frame["prt"]) == [False, True]
 
 
+def test_an_empty_folder_name_is_refused() -> None:
+    result = sailsim("sweep", *GRID, "--out", "")
+    assert result.exit_code == 2
+    assert "--out" in result.stderr
+
+
 def test_an_own_capture_beside_the_preset_only(tmp_path: Path) -> None:
     result = sailsim("sweep", "--preset", "paper", "--wbits", "4", "--out", str(tmp_path / "out"))
     assert result.exit_code == 2
