@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
 
 #include <limits>
 #include <map>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "arrays.hh"
 #include "bind.hh"
@@ -37,6 +41,15 @@ auto profile_array(nb::handle self)
 {
     const std::vector<std::int32_t> &values = nb::cast<const PatternProfile &>(self).*Member;
     return nb::ndarray<nb::numpy, const std::int32_t, nb::ndim<1>>(values.data(), {values.size()}, self);
+}
+
+Result<std::int64_t, 2> timeline_array(const std::vector<pim::GroupTimes> &groups)
+{
+    std::vector<std::int64_t> values;
+    for (const pim::GroupTimes &g : groups)
+        values.insert(values.end(), {g.pass, g.group, g.load_start, g.load_end, g.start, g.build, g.lookup,
+                                     g.convert, g.write_back});
+    return to_numpy<std::int64_t, 2>(std::move(values), {groups.size(), 9});
 }
 
 pim::TileShape tile_shape(std::int64_t k, std::int64_t n, std::int64_t batch, int wbits, int value_bits,
@@ -191,6 +204,28 @@ void bind_timing(nb::module_ &m)
         "minimum"_a = false,
         "Cycles and counts of a tensor's tile in the busiest slice (docs/contract.md, sections 2 and 4).\n\n"
         "bytes_per_cycle: the slice's share of the DRAM bandwidth; scaled, minimum: what the blocks have.");
+
+    m.def(
+        "tile_timeline",
+        [](const SliceConfig &config, std::int64_t k, std::int64_t n, std::int64_t batch, int wbits,
+           int value_bits, int abits, int nbw, std::int64_t group_size, const PatternProfile &profile,
+           bool scaled, double bytes_per_cycle, bool minimum, const std::optional<Array> &arrivals) {
+            const pim::TileShape shape = tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size);
+            const pim::Scaling scaling{scaled, minimum};
+            if (!arrivals)
+                return timeline_array(pim::tile_timeline(config, shape, profile, scaling, bytes_per_cycle));
+            require_ndim("arrivals", *arrivals, 1);
+            const auto *cycles = elements<std::int64_t>("arrivals", *arrivals, "int64");
+            return timeline_array(
+                pim::tile_timeline(config, shape, profile, scaling, {cycles, cycles + arrivals->size()}));
+        },
+        "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a, "group_size"_a,
+        "profile"_a, "scaled"_a, "bytes_per_cycle"_a = std::numeric_limits<double>::infinity(),
+        "minimum"_a = false, "arrivals"_a = nb::none(),
+        "Where the cycles of `time_tile` lie: an int64 array (S, 9), a row for each group of each pass.\n\n"
+        "Columns: pass, group, start and end of its load, start of its computing, then the cycles of build, "
+        "look-up, conversion and write-back. arrivals, int64 (S,): the cycles at which the groups' weights "
+        "have arrived, instead of a rate.");
 }
 
 } // namespace sailsim::bindings

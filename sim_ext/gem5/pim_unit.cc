@@ -7,6 +7,7 @@
 
 #include "base/intmath.hh"
 #include "debug/SailPim.hh"
+#include "debug/SailPimGroups.hh"
 #include "debug/SailPimMemory.hh"
 #include "gem5/lutmm.hh"
 #include "sim/system.hh"
@@ -257,6 +258,13 @@ void PimUnit::take_groups()
     while (!tile->waiting.empty() && tile->waiting.front().missing == 0) {
         const Addr bytes = tile->waiting.front().bytes;
         const Tick free_at = tile->take(clockEdge(), clockPeriod());
+        if (tile->timed()) {
+            const pim::GroupTimes &times = tile->last_group;
+            DPRINTF(SailPimGroups,
+                    "pass %d group %d: load %d..%d start %d build %d lookup %d convert %d write-back %d\n",
+                    times.pass, times.group, times.load_start, times.load_end, times.start, times.build,
+                    times.lookup, times.convert, times.write_back);
+        }
         if (bytes != 0)
             releases.push_back({free_at, bytes});
         feed();

@@ -117,7 +117,7 @@ Tick Tile::take(Tick now, Tick period)
     const std::int64_t cycle = now > started ? divCeil(now - started, period) : 0;
     const std::int64_t load_end =
         std::max(cycle, sequencer->load_start() + sequencer->next_load()->load_cycles);
-    sequencer->loaded(cycle);
+    last_group = sequencer->loaded(cycle);
     arrivals.push_back(cycle);
     return std::max(now, started + load_end * period);
 }

@@ -96,6 +96,7 @@ class Tile : public Serializable
     std::deque<Step> waiting;
     std::int64_t expanded = 0;
     std::int64_t taken = 0;
+    ::sailsim::pim::GroupTimes last_group; /* of the group taken last, for the debug output */
 
     /* The arrays take the oldest group, whose weights are all here since `now`. The tick from which its bytes
      * no longer wait for the port. */

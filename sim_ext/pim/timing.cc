@@ -56,6 +56,24 @@ std::int64_t build_table_cycles(const SliceConfig &config, std::int64_t entry_bi
     return adds * (2 * s.cycles(Op::read) + s.cycles(Op::write) + add);
 }
 
+void require_rate(double bytes_per_cycle)
+{
+    if (!(bytes_per_cycle > 0))
+        throw std::invalid_argument("bytes_per_cycle is " + std::to_string(bytes_per_cycle) +
+                                    ": allowed are positive numbers");
+}
+
+/* When the next group's weights are here if they come at `bytes_per_cycle` from the start of their load. */
+std::int64_t arrival(const TileSequencer &sequencer, double bytes_per_cycle)
+{
+    const std::int64_t bytes = sequencer.next_load()->load_bytes;
+    const double cycles = std::ceil(static_cast<double>(bytes) / bytes_per_cycle);
+    if (cycles > 1e15)
+        throw std::invalid_argument("bytes_per_cycle is " + std::to_string(bytes_per_cycle) +
+                                    ": too little to load " + std::to_string(bytes) + " bytes");
+    return sequencer.load_start() + static_cast<std::int64_t>(cycles);
+}
+
 } // namespace
 
 TilePlan plan_tile(const SliceConfig &config, const TileShape &shape)
@@ -185,7 +203,7 @@ void TileSequencer::begin_group(std::int64_t group)
     step.write_back_cycles = ceil_div(step.write_back_bytes, config.port_bytes);
 }
 
-void TileSequencer::loaded(std::int64_t cycle)
+GroupTimes TileSequencer::loaded(std::int64_t cycle)
 {
     if (!pending)
         throw std::logic_error("loaded: every group of the tile is loaded already");
@@ -196,6 +214,15 @@ void TileSequencer::loaded(std::int64_t cycle)
     account.load += ready - compute_end;
 
     const std::int64_t start = ready + owed_write_back;
+    const GroupTimes times{step.pass,
+                           step.group,
+                           port_free,
+                           arrival,
+                           start,
+                           step.build_cycles,
+                           step.lookup_cycles,
+                           step.convert_cycles,
+                           step.write_back_cycles};
     compute_end = start + step.compute_cycles();
     if (config.double_buffer) {
         port_free = start;
@@ -219,6 +246,7 @@ void TileSequencer::loaded(std::int64_t cycle)
         begin_pass(step.pass + 1);
     else
         pending.reset();
+    return times;
 }
 
 void TileSequencer::count(const GroupStep &step)
@@ -248,19 +276,39 @@ TileTiming TileSequencer::timing() const
 TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
                      Scaling scaling, double bytes_per_cycle)
 {
-    if (!(bytes_per_cycle > 0))
-        throw std::invalid_argument("bytes_per_cycle is " + std::to_string(bytes_per_cycle) +
-                                    ": allowed are positive numbers");
     TileSequencer sequencer(config, shape, profile, scaling);
-    while (const GroupStep *step = sequencer.next_load()) {
-        const double cycles = std::ceil(static_cast<double>(step->load_bytes) / bytes_per_cycle);
-        if (cycles > 1e15)
-            throw std::invalid_argument("bytes_per_cycle is " + std::to_string(bytes_per_cycle) +
-                                        ": too little to load " + std::to_string(step->load_bytes) +
-                                        " bytes");
-        sequencer.loaded(sequencer.load_start() + static_cast<std::int64_t>(cycles));
-    }
+    require_rate(bytes_per_cycle);
+    while (sequencer.next_load())
+        sequencer.loaded(arrival(sequencer, bytes_per_cycle));
     return sequencer.timing();
+}
+
+std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape &shape,
+                                      const PatternProfile &profile, Scaling scaling, double bytes_per_cycle)
+{
+    TileSequencer sequencer(config, shape, profile, scaling);
+    require_rate(bytes_per_cycle);
+    std::vector<GroupTimes> groups;
+    while (sequencer.next_load())
+        groups.push_back(sequencer.loaded(arrival(sequencer, bytes_per_cycle)));
+    return groups;
+}
+
+std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape &shape,
+                                      const PatternProfile &profile, Scaling scaling,
+                                      const std::vector<std::int64_t> &arrivals)
+{
+    TileSequencer sequencer(config, shape, profile, scaling);
+    const TilePlan &plan = sequencer.plan();
+    const auto expected = static_cast<std::size_t>(plan.total_passes() * plan.groups);
+    if (arrivals.size() != expected)
+        throw std::invalid_argument("arrivals has " + std::to_string(arrivals.size()) +
+                                    " elements: the tile has " + std::to_string(expected) +
+                                    " groups over all passes");
+    std::vector<GroupTimes> groups;
+    for (const std::int64_t cycle : arrivals)
+        groups.push_back(sequencer.loaded(cycle));
+    return groups;
 }
 
 } // namespace sailsim::pim

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <vector>
 
 #include "pim/config.hh"
 #include "pim/patterns.hh"
@@ -91,6 +92,21 @@ struct GroupStep {
     std::int64_t compute_cycles() const { return build_cycles + lookup_cycles + convert_cycles; }
 };
 
+/* When a group's phases happened, in cycles of the tile. Build, look-up and conversion follow each other from
+ * `start` on. A write-back follows the group's own computing; with double buffering it waits until the next
+ * group could compute, and ends where that one starts. */
+struct GroupTimes {
+    std::int64_t pass = 0;
+    std::int64_t group = 0;
+    std::int64_t load_start = 0; /* the port is free for it */
+    std::int64_t load_end = 0;   /* its weights are here and staged */
+    std::int64_t start = 0;      /* of computing */
+    std::int64_t build = 0;
+    std::int64_t lookup = 0;
+    std::int64_t convert = 0;
+    std::int64_t write_back = 0;
+};
+
 /* Works through a tile group by group. The caller says when the weights of each group have arrived; the
  * sequencer says when the next load may start and keeps the account:
  *
@@ -115,7 +131,7 @@ class TileSequencer
     std::int64_t load_start() const { return port_free; }
 
     /* Its weights arrived at `cycle`. Data ahead of the port counts from when the port is through with it. */
-    void loaded(std::int64_t cycle);
+    GroupTimes loaded(std::int64_t cycle);
 
     /* The account; complete once next_load() is null. */
     TileTiming timing() const;
@@ -158,6 +174,16 @@ class TileSequencer
  * bandwidth (bytes a cycle) does not allow that. */
 TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
                      Scaling scaling, double bytes_per_cycle = std::numeric_limits<double>::infinity());
+
+/* The same, group by group. */
+std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape &shape,
+                                      const PatternProfile &profile, Scaling scaling,
+                                      double bytes_per_cycle = std::numeric_limits<double>::infinity());
+
+/* Group by group, when the weights of each group have arrived at the given cycles. */
+std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape &shape,
+                                      const PatternProfile &profile, Scaling scaling,
+                                      const std::vector<std::int64_t> &arrivals);
 
 } // namespace sailsim::pim
 

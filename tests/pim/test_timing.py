@@ -150,3 +150,58 @@ def test_a_substrate_of_ones_own() -> None:
         _core.Substrate(name="mine", costs=base.costs | {"read": guess}, **fields)
     with pytest.raises(ValueError, match="layout is 'diagonal'"):
         _core.Substrate(name="mine", costs=base.costs, **(fields | {"layout": "diagonal"}))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    substrate=st.sampled_from(["row_dfm", "bit_serial", "bit_parallel"]),
+    n=st.integers(1, 1500),
+    batch=st.integers(1, 6),
+    group_size=st.sampled_from([0, 7, 32]),
+    scaled=st.booleans(),
+    in_memory=st.booleans(),
+    double_buffer=st.booleans(),
+    bytes_per_cycle=st.sampled_from([0.3, 7.0, float("inf")]),
+)
+def test_a_timeline_has_the_cycles_of_the_timing_in_order(
+    make_slice: MakeSlice,
+    substrate: str,
+    n: int,
+    batch: int,
+    group_size: int,
+    scaled: bool,
+    in_memory: bool,
+    double_buffer: bool,
+    bytes_per_cycle: float,
+) -> None:
+    k = 45
+    config = make_slice(substrate, convert_in_memory=in_memory, double_buffer=double_buffer)
+    x = np.random.default_rng(n).integers(-128, 128, (batch, k)).astype(np.int8)
+    profile = _core.pattern_profile(x, 8, True, 4, group_size, 32, "lru")
+    shape = (k, n, batch, 4, 4, 8, 4, group_size)
+    timing = _core.time_tile(config, *shape, profile, scaled, bytes_per_cycle)
+    found = _core.tile_timeline(config, *shape, profile, scaled, bytes_per_cycle)
+    plan = _core.plan_tile(config, *shape)
+    assert len(found) == plan.groups * plan.passes * plan.batch_chunks
+    pass_, group, load_start, load_end, start, build, lookup, convert, write_back = found.T
+    assert (pass_ * plan.groups + group).tolist() == list(range(len(found)))
+    end = start + build + lookup + convert
+    for phase, cycles in {
+        "build": build,
+        "lookup": lookup,
+        "convert": convert,
+        "write_back": write_back,
+    }.items():
+        assert cycles.sum() == getattr(timing, phase)
+    assert (load_start < load_end).all()
+    assert (load_end <= start).all()
+    if double_buffer:
+        assert (end[:-1] + write_back[:-1] <= start[1:]).all()  # the write-back has the port to itself
+        assert (load_start[1:] == start[:-1]).all()
+    else:
+        assert (end[:-1] + write_back[:-1] == load_start[1:]).all()
+    assert end[-1] + write_back[-1] == timing.total
+    again = _core.tile_timeline(config, *shape, profile, scaled, arrivals=np.ascontiguousarray(load_end))
+    assert np.array_equal(again, found)
+    with pytest.raises(ValueError, match="arrivals has 1 elements: the tile has"):
+        _core.tile_timeline(config, *shape, profile, scaled, arrivals=np.zeros(1, np.int64))
