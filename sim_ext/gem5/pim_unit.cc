@@ -283,10 +283,10 @@ void PimUnit::on_taken()
     }
     if (!releases.empty())
         schedule(taken_event, releases.front().tick);
+    if (stage == Stage::groups || stage == Stage::operands)
+        feed(); /* the room is for the groups behind the one that the arrays wait for */
     if (stage == Stage::groups)
         take_groups();
-    else if (stage == Stage::operands)
-        feed();
 }
 
 void PimUnit::compute()
