@@ -7,8 +7,9 @@ a sweep's store. Dollars are added last and by their own function, so that a sto
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -27,7 +28,17 @@ from sailsim.analysis.cpu import Software, cpu_tokens_per_s
 from sailsim.analysis.gpu import gpu_tokens_per_s, memory_needed
 from sailsim.analysis.prediction import Prediction
 from sailsim.errors import SailsimError
-from sailsim.sim import COUNTS, PHASES, Point, card_names, load_card, load_system, simulate_step
+from sailsim.sim import (
+    COUNTS,
+    PHASES,
+    Point,
+    System,
+    as_system,
+    card_names,
+    load_card,
+    load_system,
+    simulate_step,
+)
 from sailsim.workloads import (
     Activations,
     ModelSpec,
@@ -56,12 +67,25 @@ class Baselines:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Server:
+    """A machine as a key: equal where everything that it is is equal."""
+
+    name: str
+    digest: str
+    system: System = field(compare=False)
+
+    @classmethod
+    def of(cls, system: System) -> _Server:
+        return cls(system.name, system.digest, system)
+
+
 @lru_cache(maxsize=512)
 def _cpu(
-    system: str, model: ModelSpec, fmt: WeightFormat, threads: int, batch: int, context: int
+    server: _Server, model: ModelSpec, fmt: WeightFormat, threads: int, batch: int, context: int
 ) -> Baselines:
     """The same server's cores at the point's threads, with both softwares, and with all cores."""
-    machine = load_system(system)
+    machine = server.system
     found = {
         name: cpu_tokens_per_s(machine, model, fmt, threads, batch, context, software=software)
         for name, software in _CPUS.items()
@@ -83,16 +107,18 @@ def _gpu(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Basel
     return Baselines({}, found, refused)
 
 
-def evaluate(point: Point) -> dict[str, Any]:
+def evaluate(point: Point, system: System | str | Path | None = None) -> dict[str, Any]:
     """The flat record of a point: what the store keeps a row of.
 
-    Rates in tokens/s, times in seconds, prices in USD; None where a machine cannot run the step or has no
-    price. Raises SailsimError for a point that cannot be simulated.
+    ``system``, a machine or its name or path, takes the place of the point's. Rates in tokens/s, times in
+    seconds, prices in USD; None where a machine cannot run the step or has no price. Raises SailsimError for
+    a point that cannot be simulated.
     """
-    system, model = load_system(point.system), load_model(point.model)
+    point, system = _on(point, system)
+    model = load_model(point.model)
     result = simulate_step(system, model, point)
     fmt = uniform_format(point.wbits, point.group_size)
-    cpus = _cpu(point.system, model, fmt, point.threads, point.batch, point.context)
+    cpus = _cpu(_Server.of(system), model, fmt, point.threads, point.batch, point.context)
     gpus = _gpu(model, fmt, point.batch, point.context)
     record: dict[str, Any] = result.point.as_dict()
     record |= {
@@ -128,6 +154,15 @@ def evaluate(point: Point) -> dict[str, Any]:
             f"No price of {system.name} or of what its file extends: no tokens per dollar."
         )
     return record
+
+
+def _on(point: Point, system: System | str | Path | None) -> tuple[Point, System]:
+    """The point on another machine, if one is given, with the machine that it then names."""
+    if system is None:
+        return point, load_system(point.system)
+    machine = as_system(system)
+    name = machine.name if isinstance(system, System) else str(system)
+    return replace(point, system=name), machine
 
 
 @lru_cache(maxsize=64)
@@ -233,16 +268,18 @@ def reprice(frame: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
     return pd.concat([kept, dollars], axis=1)
 
 
-def compare(point: Point) -> dict[str, Any]:
+def compare(point: Point, system: System | str | Path | None = None) -> dict[str, Any]:
     """The nested answer of a point, JSON-able: SAIL, CPU and GPUs with their rates, costs and SAIL's speedup.
 
-    A card that cannot run the step has `not_available`, the reason, in the place of its numbers.
+    ``system``, a machine or its name or path, takes the place of the point's. A card that cannot run the
+    step has `not_available`, the reason, in the place of its numbers.
     """
-    record = evaluate(point)
+    point, machine = _on(point, system)
+    record = evaluate(point, machine) | {"system": point.system}
     model = load_model(point.model)
     fmt = uniform_format(point.wbits, point.group_size)
     refused = _gpu(model, fmt, point.batch, point.context).refused
-    cpus = _cpu(point.system, model, fmt, point.threads, point.batch, point.context).cpu
+    cpus = _cpu(_Server.of(machine), model, fmt, point.threads, point.batch, point.context).cpu
     gpus: dict[str, Any] = {}
     for card in card_names():
         gpus[card] = {**_entry(record, f"gpu_{card}", card, refused), "f16": None}
@@ -256,6 +293,7 @@ def compare(point: Point) -> dict[str, Any]:
             "breakdown": {phase: record[f"time_{phase}_s"] for phase in PHASES},
             "counts": {name: record[f"count_{name}"] for name in COUNTS},
             "dram_gb_s": record["sail_dram_gb_s"],
+            "pim_cycles": record["sail_pim_cycles"],
             "tokens_per_usd": record["sail_tokens_per_usd"],
             "tokens_per_usd_whole": record["sail_tokens_per_usd_whole"],
             "usd_per_million_tokens": record["sail_usd_per_million_tokens"],

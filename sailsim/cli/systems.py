@@ -1,12 +1,14 @@
 """`sailsim systems`: the machines that ship, and what a system file says."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from sailsim.cli._path import PathOption
 from sailsim.sim import (
     Card,
     Choice,
@@ -16,7 +18,10 @@ from sailsim.sim import (
     card_names,
     json_schema,
     load_machine,
+    parse_changes,
+    save_system,
     system_names,
+    vary,
 )
 
 
@@ -81,6 +86,41 @@ def show(name: str, as_json: bool, sources: bool) -> None:
 def schema() -> None:
     """Print the JSON schema of a system file."""
     click.echo(json.dumps(json_schema(), indent=2))
+
+
+@systems.command()
+@click.argument("name")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Another value, as in pim.t_prt=0; repeat.",
+)
+@click.option("--out", type=PathOption(dir_okay=False), required=True, help="The file to write, *.toml.")
+@click.option("--as", "new_name", help="Name of the new machine [default: the file's].")
+@click.option("--reason", default="", help="Why these values; each carries it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def save(
+    name: str, settings: tuple[str, ...], out: Path, new_name: str | None, reason: str, as_json: bool
+) -> None:
+    """Write a machine that extends NAME with other values as a file for `--system`."""
+    base = load_machine(name)
+    changes = parse_changes(settings)
+    called = new_name or out.stem
+    varied = vary(
+        base,
+        changes,
+        name=called,
+        title=f"{base.title}, varied",
+        source="sailsim systems save",
+        note=reason or "a variation",
+    )
+    path = save_system(varied, out, name)
+    if as_json:
+        click.echo(json.dumps({"path": str(path), "name": called, "changes": changes}, indent=2))
+    else:
+        click.echo(f"{path}: {base.name} with {len(changes)} other values. Next: sailsim run --system {path}")
 
 
 def _leaves(section: Frozen, prefix: str = "") -> list[tuple[str, Any]]:

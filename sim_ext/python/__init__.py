@@ -1,9 +1,9 @@
 """Machines as data, the fast engine, sweeps and their results.
 
 Reading order: `quantity` (a number with its source), `system` (what a machine is), `files` (reading it),
-`point` (what one run is), `schedule` (cores, PIM units and DRAM from event to event), `patterns` and `engine`
-(one decode step), `replay` (a trace), `grid` (many points from few words), `provenance`, `store` and `sweep`
-(many runs, on disk).
+`vary` (one with other values), `point` (what one run is), `schedule` (cores, PIM units and DRAM from event to
+event), `patterns` and `engine` (one decode step), `replay` (a trace), `grid` (many points from few words),
+`provenance`, `store` and `sweep` (many runs, on disk).
 """
 
 from sailsim.sim.engine import COUNTS, PHASES, StepResult, simulate_prefill, simulate_step
@@ -16,6 +16,15 @@ from sailsim.sim.replay import TraceResult, simulate_trace
 from sailsim.sim.store import Store
 from sailsim.sim.sweep import run_sweep
 from sailsim.sim.system import Card, System
+from sailsim.sim.vary import (
+    as_system,
+    changed_values,
+    leaves,
+    parse_changes,
+    save_system,
+    system_toml,
+    vary,
+)
 
 __all__ = [
     "COUNTS",
@@ -30,23 +39,30 @@ __all__ = [
     "Store",
     "System",
     "TraceResult",
+    "as_system",
     "card_names",
+    "changed_values",
     "code_version",
     "commit",
     "expand",
     "json_schema",
+    "leaves",
     "load_card",
     "load_machine",
     "load_preset",
     "load_system",
+    "parse_changes",
     "parse_numbers",
     "point_key",
     "preset_names",
     "result_key",
     "run_sweep",
+    "save_system",
     "simulate_prefill",
     "simulate_step",
     "simulate_trace",
     "system_names",
+    "system_toml",
+    "vary",
     "versions",
 ]

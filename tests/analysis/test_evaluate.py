@@ -8,7 +8,16 @@ import pytest
 
 from sailsim.analysis import compare, cpu_tokens_per_s, evaluate, prices, reprice
 from sailsim.errors import SailsimError
-from sailsim.sim import COUNTS, PHASES, Point, card_names, load_system, simulate_step
+from sailsim.sim import (
+    COUNTS,
+    PHASES,
+    Point,
+    card_names,
+    load_system,
+    save_system,
+    simulate_step,
+    vary,
+)
 from sailsim.workloads import load_model, uniform_format
 
 POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
@@ -52,6 +61,25 @@ def test_a_card_that_is_too_small_has_no_number_and_a_reason():
     assert record["speedup_t4"] is None
     assert any("t4" in note and "GB" in note for note in record["notes"])
     assert "GB" in compare(point)["gpu"]["t4"]["not_available"]
+
+
+def test_a_machine_may_come_by_itself_or_by_its_file(tmp_path):
+    varied = vary(load_system("sail-n1"), {"pim.arrays": 4, "memory.latency": 97}, name="small")
+    record = evaluate(POINT, varied)
+    assert record["system"] == "small"
+    assert record["price_instance"] == "aws/c6g.16xlarge"
+    assert record["sail_step_s"] == simulate_step(varied, load_model("smollm2-135m"), POINT).step_s
+    assert record["sail_step_s"] > evaluate(POINT)["sail_step_s"]
+    path = save_system(varied, tmp_path / "small.toml")
+    for answer in (compare(POINT, path), compare(replace(POINT, system=str(path)))):
+        assert answer["point"]["system"] == str(path)
+        assert answer["sail"] == compare(POINT, varied)["sail"]
+        assert answer["cpu"] == compare(POINT, varied)["cpu"]
+
+
+def test_machines_of_one_name_have_their_own_baselines():
+    fast = vary(load_system("sail-n1"), {"memory.read_bandwidth": 200.0})
+    assert evaluate(POINT, fast)["cpu_tokens_per_s"] > evaluate(POINT)["cpu_tokens_per_s"]
 
 
 def test_nested_answer_has_the_same_keys_everywhere_and_is_json():

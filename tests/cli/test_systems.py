@@ -51,3 +51,29 @@ def test_bad_files_exit_with_2_and_one_sentence(tmp_path: Path) -> None:
         assert result.exit_code == 2
         assert result.output.count("\n") == 1, result.output
         assert name in result.output
+
+
+def test_save_writes_a_machine_that_runs(tmp_path: Path) -> None:
+    out = tmp_path / "mine.toml"
+    result = sailsim(
+        "save",
+        "sail-n1",
+        "--set",
+        "pim.t_prt=0",
+        "--set",
+        "memory.read_share=0.7",
+        "--out",
+        str(out),
+        "--json",
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["changes"] == {"pim.t_prt": 0, "memory.read_share": 0.7}
+    machine = load_system(out)
+    assert (machine.name, machine.memory.read_share.value) == ("mine", 0.7)
+
+
+def test_save_refuses_what_is_no_field(tmp_path: Path) -> None:
+    result = sailsim("save", "sail-n1", "--set", "pim.speed=2", "--out", str(tmp_path / "mine.toml"))
+    assert result.exit_code == 2
+    assert "pim.speed" in result.stderr
+    assert not (tmp_path / "mine.toml").exists()

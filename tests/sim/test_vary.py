@@ -1,0 +1,160 @@
+"""A varied machine: the values asked for, checked like a file's, and the same machine from its file."""
+
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim.errors import SailsimError
+from sailsim.sim import (
+    Choice,
+    Quantity,
+    changed_values,
+    leaves,
+    load_card,
+    load_system,
+    parse_changes,
+    save_system,
+    system_toml,
+    vary,
+)
+
+SAIL = load_system("sail-n1")
+RANGED = {
+    path: leaf
+    for path, leaf in leaves(SAIL).items()
+    if isinstance(leaf, Quantity) and leaf.low is not None and leaf.high is not None
+}
+# Choices of a shape that must fit the arrays together are left to their own tests.
+FREE = sorted(set(RANGED) - {"pim.rows", "pim.cols", "pim.nbw", "pim.accumulator"})
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> dict[str, Any]:
+    """Values inside the declared ranges of some fields."""
+    found: dict[str, Any] = {}
+    for path in draw(st.lists(st.sampled_from(FREE), unique=True, min_size=1, max_size=6)):
+        leaf = RANGED[path]
+        assert leaf.low is not None
+        assert leaf.high is not None
+        whole = all(isinstance(x, int) for x in (leaf.low, leaf.value, leaf.high))
+        if whole:
+            found[path] = draw(st.integers(int(leaf.low), int(leaf.high)))
+        else:
+            found[path] = draw(st.floats(float(leaf.low), float(leaf.high), allow_nan=False))
+    return found
+
+
+@given(changes())
+def test_what_is_varied_has_the_values_and_nothing_else_changes(wanted: dict[str, Any]) -> None:
+    varied = vary(SAIL, wanted, name="mine", source="a study, sample 3, seed 1", note="why")
+    differing = {path: leaf.value for path, leaf in changed_values(varied, SAIL).items()}
+    assert differing.keys() == wanted.keys()
+    for path, value in wanted.items():
+        leaf = leaves(varied)[path]
+        assert isinstance(leaf, Quantity)
+        assert leaf.value == value
+        assert leaf.kind == "assumed"
+        assert leaf.source == "a study, sample 3, seed 1"
+        assert leaf.low is not None
+        assert leaf.high is not None
+        assert leaf.low <= value <= leaf.high
+    assert varied.extends == ("sail-n1", "graviton2")
+    assert leaves(SAIL) == leaves(load_system("sail-n1"))
+
+
+@given(changes(), st.text(max_size=40))
+def test_its_file_gives_the_same_machine(
+    tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, Any], note: str
+) -> None:
+    varied = vary(SAIL, wanted, name="mine", title=f"mine {note}", note=note + "!")
+    path = save_system(varied, tmp_path_factory.mktemp("vary") / "mine.toml", comment="how\nit was made")
+    read = load_system(path)
+    assert leaves(read) == leaves(varied)
+    assert read.digest == varied.digest
+    assert (read.name, read.title) == (varied.name, varied.title)
+    assert tomllib.loads(path.read_text()).keys() <= {"extends", "name", "title"} | {
+        p.split(".")[0] for p in wanted
+    }
+
+
+def test_a_file_may_extend_a_file(tmp_path: Path) -> None:
+    first = save_system(vary(SAIL, {"pim.clock": 2.0}, name="first"), tmp_path / "first.toml")
+    second = vary(load_system(first), {"pim.t_prt": 0, "pim.double_buffer": False}, name="second")
+    assert second.extends == ("first", "sail-n1", "graviton2")
+    path = save_system(second, tmp_path / "deep" / "second.toml", base=first)
+    read = load_system(path)
+    assert read.pim is not None
+    assert (read.pim.clock.value, read.pim.t_prt.value, read.pim.double_buffer.value) == (2.0, 0, False)
+    assert "graviton2" in read.extends
+
+
+def test_sources_of_another_file_are_written_out() -> None:
+    hits = load_system("sail-n1-free-hits")
+    text = system_toml(hits, "sail-n1")
+    assert tomllib.loads(text)["pim"]["t_prt"]["source"] == hits.sources["here"]
+
+
+def test_a_choice_and_a_card_vary_too() -> None:
+    varied = vary(SAIL, {"pim.prt_policy": "fifo"})
+    assert varied.pim is not None
+    assert isinstance(varied.pim.prt_policy, Choice)
+    assert varied.pim.prt_policy.value == "fifo"
+    assert varied.extends == SAIL.extends
+    card = vary(load_card("v100"), {"memory_bandwidth": 800.0})
+    assert card.memory_bandwidth.value == 800
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"pim.clok": 2.0}, ("pim.clok", "pim.clock")),
+        ({"pim": 2.0}, ("pim",)),
+        ({"pim.clock": 0}, ("pim.clock", "0", "above 0")),
+        ({"pim.clock": math.nan}, ("pim.clock", "nan", "finite")),
+        ({"pim.clock": math.inf}, ("pim.clock", "finite")),
+        ({"pim.clock": True}, ("pim.clock", "True")),
+        ({"pim.clock": "fast"}, ("pim.clock", "fast", "GHz")),
+        ({"pim.arrays": 2.5}, ("pim.arrays", "2.5", "whole")),
+        ({"memory.read_share": 1.5}, ("memory.read_share", "1.5", "at most 1")),
+        ({"pim.substrate": "optical"}, ("pim.substrate", "optical", "row_dfm")),
+        ({"pim.substrate": 3}, ("pim.substrate", "3")),
+        ({"pim.rows": 4}, ("rows",)),
+        ({"memory.read_bandwidth": 900.0}, ("memory.read_bandwidth", "peak")),
+    ],
+)
+def test_bad_values_are_one_sentence(wanted: dict[str, Any], words: tuple[str, ...]) -> None:
+    with pytest.raises(SailsimError) as error:
+        vary(SAIL, wanted, name="mine")
+    text = str(error.value)
+    assert len(text.splitlines()) == 1
+    for word in words:
+        assert word in text
+
+
+def test_a_file_that_no_list_of_values_can_say_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SailsimError, match=r"name is 'sail-n1'"):
+        system_toml(vary(SAIL, {"pim.clock": 2.0}), "sail-n1")
+    with pytest.raises(SailsimError, match=r"pim\.enabled"):
+        system_toml(SAIL.baseline().model_copy(update={"name": "off"}), "sail-n1")
+    with pytest.raises(SailsimError, match=r"\.toml"):
+        save_system(vary(SAIL, {}, name="mine"), tmp_path / "mine.txt")
+
+
+def test_settings_of_a_command_line() -> None:
+    found = parse_changes(
+        ["pim.t_prt=0", "memory.read_share = 0.7", "pim.double_buffer=false", "pim.substrate=bit_serial"]
+    )
+    assert found == {
+        "pim.t_prt": 0,
+        "memory.read_share": 0.7,
+        "pim.double_buffer": False,
+        "pim.substrate": "bit_serial",
+    }
+    for bad in (["pim.t_prt"], ["=3"], ["pim.t_prt="], ["pim.t_prt=0", "pim.t_prt=1"]):
+        with pytest.raises(SailsimError):
+            parse_changes(bad)
