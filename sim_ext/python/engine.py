@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from sailsim import _core
 from sailsim.errors import SailsimError
+from sailsim.sim.activity import ACTIVITY, activity
 from sailsim.sim.patterns import PROFILES, Profile, Rows, Scan
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline, run
@@ -53,7 +54,8 @@ class StepResult:
 
     `breakdown` has seconds by `PHASES` and adds up to `step_s`. `counts` are those of one slice's DFM summed
     over the tensors (docs/contract.md, section 2), `counts_total` those of all slices. `dram_bytes` is
-    everything moved, `bytes_by_kind` splits it. `notes` say what the numbers rest on.
+    everything moved, `bytes_by_kind` splits it. `activity` has the events of all units by `ACTIVITY`, what
+    energy is reckoned from. `notes` say what the numbers rest on.
     """
 
     point: Point
@@ -66,6 +68,7 @@ class StepResult:
     bytes_by_kind: dict[str, float]
     pim_cycles: int
     events: int
+    activity: dict[str, float]
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -151,6 +154,16 @@ class Tile:
         self.bytes = weight_bytes * plan.batch_chunks
         self.slices = ceil(shape.n / plan.owned)
         self.blocks = plan.blocks
+        self.activity = activity(
+            config,
+            plan,
+            self.timing,
+            n=shape.n,
+            k=shape.k,
+            batch=shape.batch,
+            value_bits=shape.value_bits,
+            abits=shape.abits,
+        )
 
     def throttled(self, rate: float) -> float:
         """Seconds when all slices together get `rate` bytes/s of weights, just in time."""
@@ -360,6 +373,7 @@ def _result(
     breakdown = dict.fromkeys(PHASES, 0.0)
     breakdown.update(dram=sum(line.stalled), cores=line.cores, sync=line.sync)
     counts, totals = dict.fromkeys(COUNTS, 0), dict.fromkeys(COUNTS, 0)
+    events = dict.fromkeys(ACTIVITY, 0.0)
     for tile in tiles:
         for phase in TILE_PHASES:
             breakdown[phase] += getattr(tile.timing, phase) * cycle
@@ -367,6 +381,8 @@ def _result(
             value = int(getattr(tile.timing, name))
             counts[name] += value
             totals[name] += value * tile.slices
+        for name in ACTIVITY:
+            events[name] += tile.activity[name]
     moved = {"weights": line.streamed, "read": line.read, "written": line.written}
     return StepResult(
         point=point,
@@ -379,6 +395,7 @@ def _result(
         bytes_by_kind=moved,
         pim_cycles=sum(int(tile.timing.total) for tile in tiles),
         events=line.events,
+        activity=events,
         notes=notes,
     )
 

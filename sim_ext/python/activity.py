@@ -1,0 +1,105 @@
+"""How often each part of the PIM units works in a tile: what energy is reckoned from.
+
+Counts of the contract are of one DFM and of rows in lockstep arrays. Energy needs them over all slices and
+only for the arrays and outputs that are in use, so this multiplies them out, exactly: every pass over the
+outputs sees the same patterns, and only the last slice and the last pass have fewer outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil
+
+from sailsim import _core
+
+ACTIVITY = (
+    "array_reads",
+    "array_writes",
+    "array_cycles",
+    "convert_cycles",
+    "entry_add_bits",
+    "accumulates",
+    "patterns",
+    "prt_searches",
+    "prt_reads",
+    "prt_writes",
+    "port_bytes",
+    "activation_bytes",
+)
+"""Events of all slices together.
+
+array_reads, array_writes: one row of one array read or written; array_cycles: cycles in which one array
+computes in place (the table's sums and the look-ups of substrates that accumulate in the array);
+convert_cycles: the same while converting; entry_add_bits: bits of table entries added beside the array;
+accumulates: table entries shifted and added in a DFM; patterns: patterns formed; prt_searches: patterns
+looked for in a PRT; prt_reads, prt_writes: rows of one array's width read from and written to a PRT;
+port_bytes: weights and results through the slices' ports; activation_bytes: activations brought to the units,
+each to every slice that has outputs.
+"""
+
+
+def activity(
+    config: _core.SliceConfig,
+    plan: _core.TilePlan,
+    timing: _core.TileTiming,
+    *,
+    n: int,
+    k: int,
+    batch: int,
+    value_bits: int,
+    abits: int,
+) -> dict[str, float]:
+    """Events by `ACTIVITY` of a tile of ``n`` outputs and ``k`` inputs, over all slices.
+
+    ``plan`` and ``timing`` are the busiest slice's, as the core reports them.
+    """
+    substrate = config.substrate
+    columns, in_array = substrate.layout == "columns", substrate.accumulate == "in_array"
+    slices = ceil(n / plan.owned)
+    owned = [(plan.owned, slices - 1), (n - plan.owned * (slices - 1), 1)]
+    per_array = config.cols // plan.lane_bits
+    convert_lane = 1 if columns else max(config.accumulator_bits, 32)
+    per_convert = config.cols // convert_lane
+
+    def arrays(lanes_of_array: int) -> int:
+        """Arrays in use, over the passes and slices."""
+        return sum(
+            many * sum(ceil(outputs / lanes_of_array) for outputs in _passes(outputs_owned, plan.lanes))
+            for outputs_owned, many in owned
+        )
+
+    used = arrays(per_array)
+    each = 1 / plan.passes  # of the busiest slice's counts: those of one pass over the outputs
+    prt = substrate.prt_helps and config.prt_entries > 0
+    events = dict.fromkeys(ACTIVITY, 0.0)
+    staged = (timing.row_writes - timing.table_adds) * (value_bits if columns else 1)
+    if in_array:
+        # Every cycle of the sums and look-ups is one operation on rows; a zero pattern touches none.
+        worked = timing.build + timing.lookup - timing.zero_patterns * config.t_zero
+        events["array_cycles"] = worked * each * used
+        events["array_writes"] = staged * each * used
+    else:
+        events["array_reads"] = timing.row_reads * each * used
+        events["array_writes"] = (staged + timing.table_adds) * each * used
+        events["entry_add_bits"] = timing.table_adds * each * n * plan.entry_bits
+        events["accumulates"] = (timing.prt_hits + timing.prt_misses) * each * n
+    if timing.convert:
+        rounds = sum(
+            ceil(outputs / (per_convert * config.arrays)) for outputs in _passes(plan.owned, plan.lanes)
+        )
+        events["convert_cycles"] = timing.convert / rounds * arrays(per_convert)
+    events["patterns"] = timing.lookups * slices
+    if prt:
+        events["prt_searches"] = (timing.prt_hits + timing.prt_misses) * slices
+        events["prt_reads"] = timing.prt_hits * each * used
+        events["prt_writes"] = timing.prt_misses * each * used
+    events["port_bytes"] = (timing.weight_bytes + timing.result_bytes) * n / plan.owned
+    events["activation_bytes"] = k * batch * abits / 8 * slices
+    return events
+
+
+def _passes(owned: int, lanes: int) -> Iterator[int]:
+    """Outputs of each pass of a slice that owns some."""
+    while owned > 0:
+        yield min(owned, lanes)
+        owned -= lanes

@@ -1,0 +1,105 @@
+"""Events of a tile against counting them one slice, one pass and one array at a time."""
+
+from math import ceil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sailsim import _core
+from sailsim.sim import Point, load_system, simulate_step
+from sailsim.sim.activity import ACTIVITY, activity
+from sailsim.workloads import load_model
+
+
+def timed(substrate="row_dfm", n=100, k=64, batch=2, wbits=4, abits=8, nbw=4, scaled=True, **config):
+    """Config, plan, timing and events of a tile of random activations."""
+    slice_config = load_system("sail-n1").slice_config(substrate=substrate, **config)
+    shape = (k, n, batch, wbits, wbits, abits, nbw, 0)
+    x = np.random.default_rng(n * k + batch).integers(-128, 128, (batch, k), dtype=np.int8)
+    profile = _core.pattern_profile(x, abits, True, nbw, 0, slice_config.prt_entries, "lru")
+    plan = _core.plan_tile(slice_config, *shape)
+    timing = _core.time_tile(slice_config, *shape, profile, scaled)
+    events = activity(slice_config, plan, timing, n=n, k=k, batch=batch, value_bits=wbits, abits=abits)
+    return slice_config, plan, timing, events
+
+
+def by_hand(config, plan, n, lanes_of_array):
+    """Sum over slices and passes of the arrays in use."""
+    total, left = 0, n
+    while left > 0:
+        owned = min(left, plan.owned)
+        left -= owned
+        while owned > 0:
+            outputs = min(owned, plan.lanes)
+            total += ceil(outputs / lanes_of_array)
+            owned -= outputs
+    return total
+
+
+@given(
+    n=st.integers(1, 4000),
+    batch=st.integers(1, 5),
+    nbw=st.integers(2, 5),
+    arrays=st.integers(1, 4),
+    slices=st.integers(1, 8),
+)
+@settings(max_examples=40)
+def test_row_dfm_events_are_the_counts_times_what_is_in_use(n, batch, nbw, arrays, slices):
+    config, plan, timing, events = timed(n=n, batch=batch, nbw=nbw, arrays=arrays, slices=slices)
+    used = by_hand(config, plan, n, config.cols // plan.lane_bits)
+    passes = plan.passes
+    assert events["array_reads"] == pytest.approx(timing.row_reads / passes * used)
+    assert events["array_writes"] == pytest.approx(timing.row_writes / passes * used)
+    assert events["prt_reads"] == pytest.approx(timing.prt_hits / passes * used)
+    assert events["prt_writes"] == pytest.approx(timing.prt_misses / passes * used)
+    nonzero = (timing.prt_hits + timing.prt_misses) / passes
+    assert events["accumulates"] == pytest.approx(nonzero * n)
+    assert events["entry_add_bits"] == pytest.approx(timing.table_adds / passes * n * plan.entry_bits)
+    assert events["array_cycles"] == 0
+    busiest = timing.weight_bytes + timing.result_bytes
+    assert events["port_bytes"] == pytest.approx(busiest * n / plan.owned)
+    assert events["activation_bytes"] == 64 * batch * ceil(n / plan.owned)
+    assert all(value >= 0 for value in events.values())
+
+
+@pytest.mark.parametrize("substrate", ["bit_serial", "bit_parallel"])
+def test_where_the_array_accumulates_its_cycles_count(substrate):
+    config, plan, timing, events = timed(substrate, n=4096, k=256)
+    assert events["array_reads"] == events["accumulates"] == events["prt_searches"] == 0
+    used = by_hand(config, plan, 4096, config.cols // plan.lane_bits)
+    worked = timing.build + timing.lookup - timing.zero_patterns * config.t_zero
+    assert events["array_cycles"] == pytest.approx(worked * used / plan.passes)
+
+
+def test_without_a_prt_nothing_is_looked_for_and_every_pattern_reads():
+    _, _, _, without = timed(prt_entries=0)
+    _, _, timing, with_prt = timed()
+    assert without["prt_searches"] == without["prt_reads"] == without["prt_writes"] == 0
+    assert without["array_reads"] == pytest.approx(with_prt["array_reads"] + with_prt["prt_reads"])
+    assert timing.prt_hits > 0
+
+
+def test_conversion_uses_the_lanes_it_needs():
+    config, plan, timing, events = timed(n=32 * 128, k=64)  # 128 outputs a slice, 8 lanes an array: 16 arrays
+    assert plan.passes == plan.convert_rounds == 1
+    assert events["convert_cycles"] == pytest.approx(timing.convert * config.arrays * config.slices)
+    _, _, timing, fewer = timed(n=32 * 8, k=64)
+    assert fewer["convert_cycles"] == pytest.approx(timing.convert * 1 * config.slices)
+    *_, unscaled = timed(scaled=False)
+    assert unscaled["convert_cycles"] == 0
+
+
+def test_a_step_has_the_events_of_all_its_tiles():
+    point = Point(model="smollm2-135m", context=16)
+    result = simulate_step(load_system("sail-n1"), load_model(point.model), point)
+    assert list(result.activity) == list(ACTIVITY)
+    assert result.activity["patterns"] == result.counts_total["lookups"]
+    assert result.activity["prt_searches"] == (
+        result.counts_total["prt_hits"] + result.counts_total["prt_misses"]
+    )
+    # Never more than every array of every slice, never fewer than one array.
+    arrays = load_system("sail-n1").pim.arrays.whole
+    reads = result.counts_total["row_reads"]
+    assert reads * 0.9 <= result.activity["array_reads"] <= reads * arrays
