@@ -81,3 +81,4 @@ class Status(IntEnum):
     ERR_CAPACITY = 12
     ERR_FAULT = 13
     ERR_OVERLAP = 14
+    ERR_UNIT = 15

@@ -63,7 +63,7 @@ struct lutmm_descriptor {
 /* Written by the unit after every result word is visible. status is 0 (LUTMM_PENDING) until then. */
 struct lutmm_completion {
     uint32_t status;
-    uint32_t detail;   /* on an error: the byte offset of the offending descriptor field */
+    uint32_t detail;   /* on an error: byte offset of the offending descriptor field, or the unit's number */
     uint64_t cycles;   /* C-SRAM cycles from the descriptor's arrival to the last result */
     uint64_t lookups;  /* table look-ups of one DFM, zero patterns and PRT hits included */
     uint64_t prt_hits; /* of those, served by the PRT */
@@ -84,7 +84,8 @@ enum lutmm_status {
     LUTMM_ERR_OVERFLOW = 11, /* the accumulator could wrap: |w|max * |x|max * block too large */
     LUTMM_ERR_CAPACITY = 12, /* table and staging rows do not fit the array */
     LUTMM_ERR_FAULT = 13,    /* an address that cannot be read or written */
-    LUTMM_ERR_OVERLAP = 14   /* the output overlaps an input or the completion record */
+    LUTMM_ERR_OVERLAP = 14,  /* the output overlaps an input or the completion record */
+    LUTMM_ERR_UNIT = 15      /* the machine has no such unit; `detail` is its number */
 };
 
 /* The instruction: LUTMM Xn, Xn = address of a descriptor, on unit 0..63. Bits 28:25 are 0b0011 with bit

@@ -271,6 +271,14 @@ lutmm_completion refusal(const Verdict &verdict)
     return completion;
 }
 
+/* Writes the record if it can be written, and returns it. */
+lutmm_completion answer(const lutmm_descriptor &d, const lutmm_completion &completion, Memory &memory)
+{
+    if (memory.writable(d.completion, sizeof completion))
+        memory.write(d.completion, &completion, sizeof completion);
+    return completion;
+}
+
 } // namespace
 
 Buffers buffers_of(const lutmm_descriptor &d)
@@ -385,14 +393,9 @@ Execution execute_operands(const lutmm_descriptor &d, const SliceConfig &config,
 lutmm_completion execute_descriptor(const lutmm_descriptor &d, const SliceConfig &config, Memory &memory,
                                     int threads)
 {
-    const auto answer = [&](const lutmm_completion &completion) {
-        if (memory.writable(d.completion, sizeof completion))
-            memory.write(d.completion, &completion, sizeof completion);
-        return completion;
-    };
     const Verdict verdict = validate_descriptor(d, config, &memory);
     if (!verdict.ok())
-        return answer(refusal(verdict));
+        return answer(d, refusal(verdict), memory);
 
     const Buffers buffers = buffers_of(d);
     const auto fetch = [&](const Buffer &buffer) {
@@ -409,7 +412,12 @@ lutmm_completion execute_descriptor(const lutmm_descriptor &d, const SliceConfig
         d, config, {weights.data(), activations.data(), scales.data(), codebook.data()}, threads);
     if (result.completion.status == LUTMM_OK)
         memory.write(d.output, result.output.data(), result.output.size());
-    return answer(result.completion);
+    return answer(d, result.completion, memory);
+}
+
+lutmm_completion refuse_unit(const lutmm_descriptor &d, std::uint32_t unit, Memory &memory)
+{
+    return answer(d, refusal({LUTMM_ERR_UNIT, unit}), memory);
 }
 
 } // namespace sailsim::pim

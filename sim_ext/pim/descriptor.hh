@@ -106,6 +106,10 @@ Execution execute_operands(const lutmm_descriptor &d, const SliceConfig &config,
 lutmm_completion execute_descriptor(const lutmm_descriptor &d, const SliceConfig &config, Memory &memory,
                                     int threads = 1);
 
+/* The answer for a unit that the machine does not have: the completion record says so (if it can be written),
+ * and nothing else of the descriptor is looked at. */
+lutmm_completion refuse_unit(const lutmm_descriptor &d, std::uint32_t unit, Memory &memory);
+
 } // namespace sailsim::pim
 
 #endif

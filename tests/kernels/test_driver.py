@@ -47,7 +47,7 @@ def test_shared_cases(report: Report, oracles: ModuleType, cases: Path) -> None:
         assert line["cycles"] == core.cycles, oracle.tile.name
 
 
-@pytest.mark.parametrize(("threads", "units", "in_flight"), [(2, 1, 1), (3, 2, 2), (4, 64, 100)])
+@pytest.mark.parametrize(("threads", "units", "in_flight"), [(2, 1, 1), (3, 2, 2), (4, 32, 100)])
 def test_cores_and_units(report: Report, cases: Path, threads: int, units: int, in_flight: int) -> None:
     (summary,) = report(
         "lutmm_driver", "--trace", cases, "--threads", threads, "--units", units, "--in-flight", in_flight
@@ -55,6 +55,20 @@ def test_cores_and_units(report: Report, cases: Path, threads: int, units: int, 
     assert (summary["threads"], summary["units"], summary["in_flight"]) == (threads, units, in_flight)
     assert summary["ok"] == summary["descriptors"]
     assert summary["wrong_words"] == 0
+
+
+def test_units_that_the_machine_does_not_have(run: Callable[..., Any], cases: Path) -> None:
+    """The system file has 32 slices: descriptors for units 32..63 end in ERR_UNIT with the unit's number."""
+    result = run("lutmm_driver", "--trace", cases, "--units", 64, "--list")
+    assert result.returncode == 1
+    *lines, summary = map(json.loads, result.stdout.splitlines())
+    for index, line in enumerate(lines):
+        unit = index % 64
+        absent = ("ERR_UNIT", unit, 0)
+        found = (line["status"], line["detail"], line["cycles"])
+        assert found == absent if unit >= 32 else found[0] == "OK", unit
+    assert summary["errors"] == sum(index % 64 >= 32 for index in range(len(lines))) > 0
+    assert summary["changed_bytes"] == 0
 
 
 def test_repeats_start_afresh(report: Report, cases: Path) -> None:

@@ -213,6 +213,22 @@ TEST(descriptor, refusals)
     REFUSED(LUTMM_ERR_VALUE, activations, p.d.abits = 2);
 }
 
+TEST(descriptor, a_unit_that_is_not_there)
+{
+    Program p;
+    p.d.wbits = 99; /* a bad field is not what is reported */
+    CHECK_EQ(refuse_unit(p.d, 40, p.ram).status, static_cast<std::uint32_t>(LUTMM_ERR_UNIT));
+    const auto record = p.word<lutmm_completion>(p.d.completion);
+    CHECK_EQ(record.status, static_cast<std::uint32_t>(LUTMM_ERR_UNIT));
+    CHECK_EQ(record.detail, 40u);
+    CHECK_EQ(record.cycles, 0u);
+    CHECK_EQ(p.ram.writes.size(), 1u);
+    Program q;
+    q.d.completion = 0;
+    CHECK_EQ(refuse_unit(q.d, 40, q.ram).status, static_cast<std::uint32_t>(LUTMM_ERR_UNIT));
+    CHECK(q.ram.writes.empty());
+}
+
 /* The last word of the output may touch the next buffer, not enter it. */
 TEST(descriptor, neighbours_do_not_overlap)
 {

@@ -68,14 +68,14 @@ class OwnMemory : public pim::Memory
     std::uint64_t completion_;
 };
 
-const pim::SliceConfig *unit = nullptr;
+const pim::SliceConfig *config_of_units = nullptr;
 std::atomic<std::uint64_t> executed{0};
 
 // One descriptor at a time: the core allocates, and the threads of a Team must not allocate at the same time.
 std::atomic_flag busy = ATOMIC_FLAG_INIT;
 
 // A descriptor that cannot be read has no record to answer in: the unit drops it.
-void execute(std::uint64_t address)
+void execute(unsigned unit, std::uint64_t address)
 {
     if (address % LUTMM_BUFFER_ALIGN != 0 || !can_read(address, sizeof(lutmm_descriptor)))
         return;
@@ -86,7 +86,10 @@ void execute(std::uint64_t address)
     while (busy.test_and_set(std::memory_order_acquire))
         backoff.pause();
     try {
-        pim::execute_descriptor(descriptor, *unit, memory);
+        if (unit < emulated_units)
+            pim::execute_descriptor(descriptor, *config_of_units, memory);
+        else
+            pim::refuse_unit(descriptor, unit, memory);
     } catch (const std::exception &error) {
         fail("the emulated unit cannot execute a descriptor: %s", error.what());
     }
@@ -102,9 +105,9 @@ void on_illegal(int, siginfo_t *, void *context)
         std::signal(SIGILL, SIG_DFL); // not ours: returning repeats it and ends the program
         return;
     }
-    const unsigned source = (word >> 5) & 31;
+    const unsigned source = (word >> 5) & 31, unit = (word >> 10) & (LUTMM_UNITS_MAX - 1);
     constexpr unsigned zero_register = 31;
-    execute(source == zero_register ? 0 : machine->regs[source]);
+    execute(unit, source == zero_register ? 0 : machine->regs[source]);
     executed.fetch_add(1, std::memory_order_relaxed);
     machine->pc += sizeof word;
 }
@@ -114,7 +117,7 @@ void on_illegal(int, siginfo_t *, void *context)
 void install_emulator()
 {
     static const pim::SliceConfig config = emulated_unit();
-    unit = &config;
+    config_of_units = &config;
     install_probes();
     struct sigaction action{};
     action.sa_sigaction = on_illegal;

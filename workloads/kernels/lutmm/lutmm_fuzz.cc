@@ -25,14 +25,14 @@ namespace
 using namespace sailsim::kernels;
 
 constexpr std::size_t kMostReports = 5;
-constexpr std::uint32_t kStatuses = LUTMM_ERR_OVERLAP + 1;
+constexpr std::uint32_t kStatuses = LUTMM_ERR_UNIT + 1;
 
 class Fuzz
 {
   public:
-    Fuzz(std::uint64_t seed, unsigned units, std::uint64_t timeout_ns)
-        : seed_(seed), units_(units), timeout_ns_(timeout_ns), fill_(seed), arena_(fill_), probe_(fill_),
-          slots_(kPageBytes)
+    Fuzz(std::uint64_t seed, unsigned units, unsigned machine_units, std::uint64_t timeout_ns)
+        : seed_(seed), units_(units), machine_units_(machine_units), timeout_ns_(timeout_ns), fill_(seed),
+          arena_(fill_), probe_(fill_), slots_(kPageBytes)
     {
         Random random(seed);
         probe_descriptor_ = valid_descriptor(probe_, random);
@@ -49,6 +49,7 @@ class Fuzz
   private:
     // Where the descriptor lies; a few are where no descriptor can be.
     std::uint64_t store(const lutmm_descriptor &d, Random &random);
+    unsigned choose_unit(std::size_t i, Random &random) const;
     bool is_answered(unsigned unit);
     void failed(std::size_t i, const char *what, const lutmm_descriptor &d, const ExpectedVerdict &expected,
                 const lutmm_completion &answer);
@@ -57,7 +58,7 @@ class Fuzz
     std::uint64_t end_of_slots() const { return reinterpret_cast<std::uintptr_t>(slots_.end()); }
 
     std::uint64_t seed_;
-    unsigned units_;
+    unsigned units_, machine_units_; // used, and those that the machine has
     std::uint64_t timeout_ns_;
     Random fill_;
     Arena arena_, probe_; // the probe is a descriptor that is always the same and always valid
@@ -89,6 +90,14 @@ std::uint64_t Fuzz::store(const lutmm_descriptor &d, Random &random)
     }
 }
 
+// One of those in use in turn; rarely one that the machine does not have.
+unsigned Fuzz::choose_unit(std::size_t i, Random &random) const
+{
+    const unsigned absent = LUTMM_UNITS_MAX - machine_units_;
+    const std::uint64_t draw = random.below(std::uint64_t{64} * LUTMM_UNITS_MAX);
+    return draw < absent ? static_cast<unsigned>(machine_units_ + draw) : static_cast<unsigned>(i % units_);
+}
+
 // Units work in order: when a later descriptor is answered, nothing of the earlier ones is under way.
 bool Fuzz::is_answered(unsigned unit)
 {
@@ -96,7 +105,8 @@ bool Fuzz::is_answered(unsigned unit)
     auto *slot = reinterpret_cast<lutmm_descriptor *>(slots_.bytes());
     *slot = probe_descriptor_;
     submit(unit, slot);
-    return wait_for(probe_descriptor_.completion, timeout_ns_) == LUTMM_OK;
+    const std::uint32_t right = unit < machine_units_ ? LUTMM_OK : LUTMM_ERR_UNIT;
+    return wait_for(probe_descriptor_.completion, timeout_ns_) == right;
 }
 
 void Fuzz::failed(std::size_t i, const char *what, const lutmm_descriptor &d, const ExpectedVerdict &expected,
@@ -163,13 +173,14 @@ bool Fuzz::run(std::size_t i)
     const bool has_record = reachable(arena_.extents(), d.completion, sizeof(lutmm_completion), true);
     if (has_record)
         std::memset(record_of(d), 0, sizeof(lutmm_completion));
-    const ExpectedVerdict expected = expected_verdict(d, arena_.extents());
+    const unsigned unit = choose_unit(i, random);
+    const ExpectedVerdict expected =
+        unit < machine_units_ ? expected_verdict(d, arena_.extents()) : ExpectedVerdict{LUTMM_ERR_UNIT, unit};
     std::vector<std::uint32_t> words;
     if (expected.status == LUTMM_OK)
         words = reference_output(d);
     arena_.remember();
 
-    const auto unit = static_cast<unsigned>(i % units_);
     const std::uint64_t address = store(d, random);
     const bool is_dropped = address % LUTMM_BUFFER_ALIGN != 0 || address == end_of_slots();
     submit(unit, reinterpret_cast<const lutmm_descriptor *>(static_cast<std::uintptr_t>(address)));
@@ -226,13 +237,15 @@ int main(int argc, char **argv)
     const std::uint64_t seed = options.number("seed", 1, 0, most, "of the cases");
     const auto units =
         static_cast<unsigned>(options.number("units", 1, 1, LUTMM_UNITS_MAX, "PIM units, in turn"));
+    const auto machine_units = static_cast<unsigned>(options.number(
+        "machine-units", 32, units, LUTMM_UNITS_MAX, "PIM units of the machine: others are tried, rarely"));
     const std::uint64_t timeout_ns =
         1'000'000 * options.number("timeout-ms", 10'000, 1, 1 << 30, "how long to wait for one answer");
     const bool in_gem5 = options.flag("m5", "mark the measured part for gem5");
     options.finish();
 
     install_emulator();
-    Fuzz fuzz(seed, units, timeout_ns);
+    Fuzz fuzz(seed, units, machine_units, timeout_ns);
     std::size_t done = 0;
     {
         const Region region(in_gem5);

@@ -1,4 +1,4 @@
-"""Writes a system file's PIM unit as a C++ header, for the emulator: ``unit_header.py SYSTEM.toml OUT.hh``.
+"""Writes a system file's PIM units as a C++ header, for the emulator: ``unit_header.py SYSTEM.toml OUT.hh``.
 
 The system file stays the only place of these numbers and of their sources.
 """
@@ -21,8 +21,15 @@ NUMBERS = {
 }
 
 
+def load(path: Path) -> dict[str, Any]:
+    """The sections of a system file on top of those of the file that it extends."""
+    own = tomllib.loads(path.read_text())
+    base = load(path.with_name(f"{own['extends']}.toml")) if "extends" in own else {}
+    return {**base, **own}
+
+
 def header(system: dict[str, Any]) -> str:
-    """The text of the header."""
+    """The text of the header. A system has one unit beside each LLC slice."""
     pim = system["pim"]
     lines = [f"config.{field} = {int(pim[key]['value'])};" for key, field in NUMBERS.items()]
     lines += [
@@ -39,6 +46,8 @@ def header(system: dict[str, Any]) -> str:
 namespace sailsim::kernels
 {{
 
+inline constexpr unsigned emulated_units = {int(system["llc"]["slices"]["value"])};
+
 inline pim::SliceConfig emulated_unit()
 {{
     pim::SliceConfig config;
@@ -53,4 +62,4 @@ inline pim::SliceConfig emulated_unit()
 if __name__ == "__main__":
     source, target = map(Path, sys.argv[1:])
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(header(tomllib.loads(source.read_text())))
+    target.write_text(header(load(source)))
