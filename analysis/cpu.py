@@ -25,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 
-from sailsim.analysis.fits import Band, fits
+from sailsim.analysis.fits import Band, Fits, fits
 from sailsim.analysis.prediction import Floats, Prediction, Work, data_file, read_csv
 from sailsim.errors import SailsimError
 from sailsim.sim import System
@@ -155,9 +155,14 @@ def format_key(fmt: WeightFormat) -> str:
     return f"w{fmt.wbits}"
 
 
-def constants(software: Software, fmt: WeightFormat) -> tuple[Constants, KernelRate]:
-    """The fitted constants for a format, and what is known of its kernel rate (range, kind)."""
-    fitted = fits().software(software)
+def constants(
+    software: Software, fmt: WeightFormat, fitted_by: Fits | None = None
+) -> tuple[Constants, KernelRate]:
+    """The fitted constants for a format, and what is known of its kernel rate (range, kind).
+
+    ``fitted_by`` takes the place of the shipped fits.
+    """
+    fitted = (fitted_by or fits()).software(software)
     key = format_key(fmt)
     rate = kernel_rates()[key]
     if software == "ampere":

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 from sailsim.analysis.prediction import data_file
+from sailsim.errors import SailsimError
 from sailsim.sim import Quantity
 
 
@@ -65,6 +69,26 @@ class Fits:
         """Every fitted constant by a dotted name, for the report."""
         sets = {f"cpu.{name}": self.software(name) for name in self.table["cpu"]} | {"gpu": self.gpu}
         return {f"{prefix}.{name}": q for prefix, s in sets.items() for name, q in s.constants.items()}
+
+    def varied(self, changes: Mapping[str, float]) -> Fits:
+        """The fits with other values, by the names of `quantities`.
+
+        Raises SailsimError for a name that is none of them or a value that is no finite number.
+        """
+        names = self.quantities()
+        table = copy.deepcopy(dict(self.table))
+        for name, value in changes.items():
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or list(names)[:3]
+                raise SailsimError(f"{name} is no fitted constant, allowed are such as {', '.join(near)}")
+            if not isfinite(value):
+                raise SailsimError(f"{name} is {value!r}, allowed is a finite number")
+            group, _, constant = name.rpartition(".")
+            within = table["gpu"] if group == "gpu" else table["cpu"][group.removeprefix("cpu.")]
+            entry = within["constants"][constant]
+            low, high = (entry.get(end, entry["value"]) for end in ("low", "high"))
+            entry |= {"value": value, "low": min(low, value), "high": max(high, value)}
+        return Fits(table)
 
 
 def _set(table: Mapping[str, Any]) -> FittedSet:

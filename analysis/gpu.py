@@ -21,7 +21,7 @@ from math import exp, log
 import numpy as np
 
 from sailsim.analysis.cpu import overlapped, widen
-from sailsim.analysis.fits import fits
+from sailsim.analysis.fits import Fits, fits
 from sailsim.analysis.prediction import Floats, Prediction, Work
 from sailsim.errors import SailsimError
 from sailsim.sim import Card
@@ -78,9 +78,12 @@ def is_four_bit(fmt: WeightFormat) -> bool:
     return fmt.wbits == 4 and fmt.base.code != "codebook"
 
 
-def constants(card: str, fmt: WeightFormat) -> GpuConstants:
-    """The constants of one card for a format, its own where measured."""
-    g = fits().gpu
+def constants(card: str, fmt: WeightFormat, fitted_by: Fits | None = None) -> GpuConstants:
+    """The constants of one card for a format, its own where measured.
+
+    ``fitted_by`` takes the place of the shipped fits.
+    """
+    g = (fitted_by or fits()).gpu
     if is_sixteen_bit(fmt):
         return GpuConstants(
             read_share=np.asarray(g.value("read_share_f16")),

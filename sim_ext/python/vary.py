@@ -75,10 +75,11 @@ def vary(
     if name is not None and name != machine.name:
         table["extends"] = (machine.name, *machine.extends)
     try:
-        kind: type[_M] = type(machine)
-        return kind.model_validate(table)
+        kind: type[Any] = type(machine)
+        found: _M = kind.model_validate(table)
     except ValidationError as error:
         raise SailsimError(_sentence(table["name"], error)) from None
+    return found
 
 
 def _changed(path: str, old: Leaf, value: Value, source: str, note: str) -> dict[str, Any]:
