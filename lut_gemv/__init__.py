@@ -7,12 +7,26 @@ here give the same results through the C++ core.
 from sailsim._core import PatternProfile
 from sailsim.lut_gemv import convert, descriptor, reference
 from sailsim.lut_gemv.codes import WBITS_MAX, WeightCode
-from sailsim.lut_gemv.counts import Counts, Profile, PrtConfig
-from sailsim.lut_gemv.fast import PreparedWeights, lut_gemv, lut_gemv_blocks, pattern_profile, prepare_weights
+from sailsim.lut_gemv.counts import Counts, Profile, PrtConfig, PrtHash, PrtKey
+from sailsim.lut_gemv.fast import (
+    PreparedWeights,
+    bit_profile,
+    lut_gemv,
+    lut_gemv_blocks,
+    pattern_profile,
+    prepare_weights,
+)
 from sailsim.lut_gemv.operands import ABITS_MAX, NBW_MAX, activation_range, block_slices
 from sailsim.lut_gemv.packing import pack_codes, row_bytes, unpack_codes
 from sailsim.lut_gemv.product import int_product
-from sailsim.lut_gemv.quantize import quantize_rows, quantize_weights, quantize_weights_minimum
+from sailsim.lut_gemv.quantize import (
+    quantize_columns,
+    quantize_rows,
+    quantize_rows_unsigned,
+    quantize_weights,
+    quantize_weights_minimum,
+    split_signs,
+)
 from sailsim.lut_gemv.reference import block_sums, scale_blocks, tile_counts
 from sailsim.lut_gemv.replay import DescriptorError, Replayed, decode_tile, replay
 from sailsim.lut_gemv.tile import Scales, Tile, same_results
@@ -28,12 +42,15 @@ __all__ = [
     "PreparedWeights",
     "Profile",
     "PrtConfig",
+    "PrtHash",
+    "PrtKey",
     "Replayed",
     "Scales",
     "Tile",
     "Trace",
     "WeightCode",
     "activation_range",
+    "bit_profile",
     "block_slices",
     "block_sums",
     "convert",
@@ -45,7 +62,9 @@ __all__ = [
     "pack_codes",
     "pattern_profile",
     "prepare_weights",
+    "quantize_columns",
     "quantize_rows",
+    "quantize_rows_unsigned",
     "quantize_weights",
     "quantize_weights_minimum",
     "read_trace",
@@ -54,6 +73,7 @@ __all__ = [
     "row_bytes",
     "same_results",
     "scale_blocks",
+    "split_signs",
     "tile_counts",
     "unpack_codes",
     "write_trace",

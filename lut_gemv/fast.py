@@ -9,16 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim._core import PackedWeights, PatternProfile
+from sailsim._core import bit_profile as _bit_profile
 from sailsim._core import lut_gemv as _lut_gemv
 from sailsim._core import pattern_profile as _pattern_profile
 from sailsim.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.lut_gemv.counts import DEFAULT_PRT, PrtConfig
+from sailsim.lut_gemv.counts import DEFAULT_KEY, DEFAULT_PRT, PrtConfig, PrtKey
 from sailsim.lut_gemv.operands import (
     ACCUMULATOR_BITS,
     check_accumulator,
     check_equal_k,
     check_threads,
+    check_tile_rows,
     check_widths,
     checked_activations,
     checked_weights,
@@ -132,3 +134,40 @@ def pattern_profile(
     check_widths(abits, nbw, group_size)
     x = checked_activations(x, abits, signed)
     return _pattern_profile(x, abits, signed, nbw, group_size, prt.effective_entries, prt.policy, threads)
+
+
+def bit_profile(
+    x: NDArray[Any],
+    *,
+    abits: int,
+    signed: bool = True,
+    nbw: int,
+    group_size: int = 0,
+    tile_rows: int = 0,
+    prt: PrtConfig = DEFAULT_PRT,
+    key: PrtKey = DEFAULT_KEY,
+) -> NDArray[np.int64]:
+    """What becomes of the patterns of ``x`` ``(rows, K)`` at each bit position, as the reference counts it.
+
+    Returns:
+        int64 ``(tiles, abits, 4)``: zero patterns, hits, misses, and the hits that are wrong; a tile has
+        ``tile_rows`` rows (0: all).
+    """
+    check_widths(abits, nbw, group_size)
+    x = checked_activations(x, abits, signed)
+    check_tile_rows(tile_rows, len(x))
+    entries = prt.effective_entries
+    counts: NDArray[np.int64] = _bit_profile(
+        x,
+        abits,
+        signed,
+        nbw,
+        group_size,
+        tile_rows or len(x),
+        entries,
+        prt.policy,
+        key.places(entries, nbw),
+        key.tagged or entries == 0,
+        key.flushed,
+    )
+    return counts

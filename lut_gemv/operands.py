@@ -62,6 +62,12 @@ def check_group_size(group_size: int) -> None:
         raise SailsimError(f"group_size is {group_size}; allowed is 0..{GROUP_SIZE_MAX}.")
 
 
+def check_tile_rows(tile_rows: int, rows: int) -> None:
+    """Refuse tiles that do not cut ``rows`` evenly; 0 is one tile."""
+    if tile_rows < 0 or rows % (tile_rows or rows) != 0:
+        raise SailsimError(f"tile_rows is {tile_rows}; allowed is 0 or a divisor of the {rows} rows.")
+
+
 def checked_activations(x: NDArray[Any], abits: int, signed: bool) -> NDArray[Any]:
     """``x`` as a C-contiguous array ``(B, K)`` of one of the integer types that the core reads."""
     x = np.asarray(x)

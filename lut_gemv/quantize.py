@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim.errors import SailsimError
-from sailsim.lut_gemv.checks import check_matrix
+from sailsim.lut_gemv.checks import check_integers, check_matrix, check_range
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.operands import ABITS_MAX, activation_dtype, block_slices
 
@@ -24,15 +24,77 @@ def quantize_rows(x: NDArray[Any], abits: int) -> tuple[NDArray[Any], NDArray[np
         integers ``(B, K)``, int8 up to 8 bits and int16 above, and the scales fp32 ``(B,)``:
         ``x`` is about ``integer * scale``. A row of zeros has scale 0.
     """
-    if not 2 <= abits <= ABITS_MAX:
-        raise SailsimError(
-            f"abits is {abits}; allowed is 2..{ABITS_MAX}: one signed bit has no positive value."
-        )
+    limit = _symmetric_limit(abits)
     x = _checked_floats("activations", x, "B, K")
-    limit = (1 << (abits - 1)) - 1
     scale = (np.abs(x).max(axis=1) / limit).astype(np.float32)
-    ints = _steps(x, scale.astype(np.float64)[:, None])
-    return np.clip(ints, -limit, limit).astype(activation_dtype(abits, signed=True)), scale
+    return _symmetric(x, scale[:, None], abits), scale
+
+
+def quantize_columns(x: NDArray[Any], abits: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Quantize every column (channel) of ``x`` symmetrically to signed integers of ``abits`` bits, 2..16.
+
+    A product can undo scales of columns only if they are multiplied into the rows of its weights before
+    those are quantized.
+
+    Args:
+        x: floats ``(B, K)``, finite.
+        abits: bits of an activation.
+
+    Returns:
+        integers ``(B, K)`` as :func:`quantize_rows` and the scales fp32 ``(K,)``.
+    """
+    limit = _symmetric_limit(abits)
+    x = _checked_floats("activations", x, "B, K")
+    scale = (np.abs(x).max(axis=0) / limit).astype(np.float32)
+    return _symmetric(x, scale, abits), scale
+
+
+def quantize_rows_unsigned(
+    x: NDArray[Any], abits: int
+) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.int64]]:
+    """Quantize every row of ``x`` to unsigned integers between its least and its greatest value.
+
+    Args:
+        x: floats ``(B, K)``, finite.
+        abits: bits of an activation, 1..16. The range always holds 0, exactly, at the zero point.
+
+    Returns:
+        integers ``(B, K)``, uint8 up to 8 bits and uint16 above, the scales fp32 ``(B,)`` and the zero points
+        ``(B,)``: ``x`` is about ``(integer - zero point) * scale``.
+    """
+    if not 1 <= abits <= ABITS_MAX:
+        raise SailsimError(f"abits is {abits}; allowed is 1..{ABITS_MAX}.")
+    x = _checked_floats("activations", x, "B, K")
+    limit = (1 << abits) - 1
+    least = np.minimum(x.min(axis=1), 0)
+    scale = ((np.maximum(x.max(axis=1), 0) - least) / limit).astype(np.float32)
+    step = scale.astype(np.float64)
+    zero = np.clip(_steps(-least, step), 0, limit)
+    ints = np.clip(_steps(x, step[:, None]) + zero[:, None], 0, limit)
+    return ints.astype(activation_dtype(abits, signed=False)), scale, zero.astype(np.int64)
+
+
+def split_signs(x: NDArray[Any], abits: int) -> NDArray[Any]:
+    """Sign and magnitude as a table look-up can use them: the positive and the negative part of every row.
+
+    One look-up adds entries of one sign, so a row of signs and magnitudes is two rows of magnitudes, whose
+    products are subtracted.
+
+    Args:
+        x: integers ``(B, K)`` within ``-m..m``, ``m = 2**(abits - 1) - 1``.
+        abits: bits of an activation, 2..16; a magnitude has one less.
+
+    Returns:
+        unsigned integers ``(2 B, K)``: row 2 b is ``max(x[b], 0)``, row 2 b + 1 is ``max(-x[b], 0)``.
+    """
+    limit = _symmetric_limit(abits)
+    x = np.asarray(x)
+    check_integers("activations", x)
+    check_matrix("activations", x, "B, K")
+    check_range("activations", x, -limit, limit, "sign and magnitude")
+    signed = x.astype(np.int64)
+    parts = np.stack([np.maximum(signed, 0), np.maximum(-signed, 0)], axis=1)
+    return parts.reshape(-1, x.shape[1]).astype(activation_dtype(abits - 1, signed=False))
 
 
 def quantize_weights(
@@ -93,6 +155,22 @@ def quantize_weights_minimum(
         above = w[block] - minimum[row].astype(np.float64)
         codes[block] = np.clip(_steps(above, scale[row].astype(np.float64)), 0, limit)
     return codes, scale, minimum, code
+
+
+def _symmetric_limit(abits: int) -> int:
+    """The largest magnitude of a symmetric range of ``abits`` bits."""
+    if not 2 <= abits <= ABITS_MAX:
+        raise SailsimError(
+            f"abits is {abits}; allowed is 2..{ABITS_MAX}: one signed bit has no positive value."
+        )
+    return (1 << (abits - 1)) - 1
+
+
+def _symmetric(x: NDArray[np.float64], scale: NDArray[np.float32], abits: int) -> NDArray[Any]:
+    """``x / scale`` rounded to signed integers of a symmetric range; the scale is of rows or columns."""
+    limit = _symmetric_limit(abits)
+    ints = _steps(x, np.broadcast_to(scale.astype(np.float64), x.shape))
+    return np.clip(ints, -limit, limit).astype(activation_dtype(abits, signed=True))
 
 
 def _checked_floats(what: str, array: NDArray[Any], axes: str) -> NDArray[np.float64]:

@@ -7,7 +7,8 @@ same results and the same counts, to the bit; :mod:`sailsim.lut_gemv` offers the
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,21 @@ from numpy.typing import NDArray
 from sailsim.errors import SailsimError
 from sailsim.lut_gemv.checks import check_array
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.lut_gemv.counts import DEFAULT_PRT, Counts, PatternProfile, Profile, PrtConfig
+from sailsim.lut_gemv.counts import (
+    DEFAULT_KEY,
+    DEFAULT_PRT,
+    Counts,
+    PatternProfile,
+    Profile,
+    PrtConfig,
+    PrtKey,
+)
 from sailsim.lut_gemv.operands import (
     ACCUMULATOR_BITS,
     block_slices,
     check_accumulator,
     check_equal_k,
+    check_tile_rows,
     check_widths,
     checked_activations,
     checked_weights,
@@ -138,46 +148,90 @@ def pattern_profile(
     """
     check_widths(abits, nbw, group_size)
     x = checked_activations(x, abits, signed)
+    table = _Prt(prt, DEFAULT_KEY, nbw)
     rows = []
-    for block in block_slices(x.shape[1], group_size):
-        for group in group_slices(block, nbw):
-            sequence = form_patterns(x[:, group], abits).ravel().tolist()
-            nonzero = [p for p in sequence if p != 0]
-            hits = _prt_hits(nonzero, prt)
-            rows.append((len(sequence) - len(nonzero), hits, len(nonzero) - hits))
+    for number, group in enumerate(_groups(x.shape[1], nbw, group_size)):
+        table.flush()
+        sequence = form_patterns(x[:, group], abits).ravel().tolist()
+        outcomes = [table.access(p, number) for p in sequence if p != 0]
+        hits = outcomes.count("hit")
+        rows.append((len(sequence) - len(outcomes), hits, len(outcomes) - hits))
     zero, hits_of_groups, misses = np.array(rows, np.int32).T.copy()
     return PatternProfile(zero, hits_of_groups, misses)
 
 
-def _prt_hits(patterns: list[int], prt: PrtConfig) -> int:
-    """How many of ``patterns`` an empty PRT finds."""
-    if not prt.enabled:
-        return 0
-    if prt.policy == "direct":
-        return _direct_hits(patterns, prt.entries)
-    held: OrderedDict[int, None] = OrderedDict()
-    hits = 0
-    for p in patterns:
-        if p in held:
-            hits += 1
-            if prt.policy == "lru":
-                held.move_to_end(p)
-            continue
-        if len(held) == prt.entries:
-            held.popitem(last=False)
-        held[p] = None
-    return hits
+def bit_profile(
+    x: NDArray[Any],
+    *,
+    abits: int,
+    signed: bool = True,
+    nbw: int,
+    group_size: int = 0,
+    tile_rows: int = 0,
+    prt: PrtConfig = DEFAULT_PRT,
+    key: PrtKey = DEFAULT_KEY,
+) -> Ints:
+    """What becomes of the patterns of ``x`` ``(rows, K)`` by bit position, in tiles of ``tile_rows`` rows.
+
+    A tile starts with an empty PRT; 0 is one tile. Summed over the bits, a tile's zero patterns, hits and
+    misses are those of :func:`pattern_profile`, summed over the groups, if the key is the unit's.
+
+    Returns:
+        int64 ``(tiles, abits, 4)``: zero patterns, hits, misses, and the hits that are wrong because the
+        entry holds the result of another pattern or of another group's table.
+    """
+    check_widths(abits, nbw, group_size)
+    x = checked_activations(x, abits, signed)
+    check_tile_rows(tile_rows, len(x))
+    columns = {"zero": 0, "hit": 1, "miss": 2, "wrong": 3}
+    counts = np.zeros((len(x) // (tile_rows or len(x)), abits, len(columns)), np.int64)
+    table = _Prt(prt, key, nbw)
+    for of_tile, rows in zip(counts, np.split(x, len(counts)), strict=True):
+        table.flush()
+        for number, group in enumerate(_groups(x.shape[1], nbw, group_size)):
+            if key.flushed:
+                table.flush()
+            for of_row in form_patterns(rows[:, group], abits).tolist():
+                for bit, p in enumerate(of_row):
+                    outcome = table.access(p, number) if p != 0 else "zero"
+                    of_tile[bit, columns[outcome]] += 1
+    counts[:, :, columns["hit"]] += counts[:, :, columns["wrong"]]
+    return counts
 
 
-def _direct_hits(patterns: list[int], entries: int) -> int:
-    held: dict[int, int] = {}
-    hits = 0
-    for p in patterns:
-        place = p % entries
-        if held.get(place) == p:
-            hits += 1
-        held[place] = p
-    return hits
+def _groups(k: int, nbw: int, group_size: int) -> list[slice]:
+    return [group for block in block_slices(k, group_size) for group in group_slices(block, nbw)]
+
+
+class _Prt:
+    """The pattern reuse table: entries ``place -> (pattern, group)``, the next to be evicted first."""
+
+    def __init__(self, prt: PrtConfig, key: PrtKey, nbw: int) -> None:
+        self._entries = prt.effective_entries
+        self._renewed = prt.policy == "lru"
+        if prt.policy == "direct" and key.hash is None:
+            key = replace(key, hash="modulo")
+        self._places = key.places(self._entries, nbw)
+        self._tagged = key.tagged
+        self._held: OrderedDict[int, tuple[int, int]] = OrderedDict()
+
+    def flush(self) -> None:
+        self._held.clear()
+
+    def access(self, pattern: int, group: int) -> Literal["hit", "miss", "wrong"]:
+        """Look for a pattern that is not 0 and enter it on a miss."""
+        if self._entries == 0:
+            return "miss"
+        place = self._places[pattern] if self._places else pattern
+        held = self._held.get(place)
+        if held is not None and (held[0] == pattern or not self._tagged):
+            if self._renewed:
+                self._held.move_to_end(place)
+            return "hit" if held == (pattern, group) else "wrong"
+        if held is None and len(self._held) == self._entries:
+            self._held.popitem(last=False)
+        self._held[place] = (pattern, group)
+        return "miss"
 
 
 def tile_counts(

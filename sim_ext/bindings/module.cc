@@ -11,4 +11,5 @@ NB_MODULE(_core, m)
     sailsim::bindings::bind_timing(m);
     sailsim::bindings::bind_arithmetic(m);
     sailsim::bindings::bind_descriptor(m);
+    sailsim::bindings::bind_reuse(m);
 }
