@@ -206,6 +206,22 @@ void bind_timing(nb::module_ &m)
         "bytes_per_cycle: the slice's share of the DRAM bandwidth; scaled, minimum: what the blocks have.");
 
     m.def(
+        "time_supplied_tile",
+        [](const SliceConfig &config, std::int64_t k, std::int64_t n, std::int64_t batch, int wbits,
+           int value_bits, int abits, int nbw, std::int64_t group_size, const PatternProfile &profile,
+           bool scaled, bool minimum, double bytes_per_cycle, double latency, double lead, double ahead) {
+            const nb::gil_scoped_release release;
+            return time_tile(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size),
+                             profile, {scaled, minimum}, pim::Supply{bytes_per_cycle, latency, lead, ahead});
+        },
+        "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a, "group_size"_a,
+        "profile"_a, "scaled"_a, "minimum"_a, "bytes_per_cycle"_a, "latency"_a, "lead"_a, "ahead"_a,
+        "`time_tile` with weights that a slice asks for ahead of need.\n\n"
+        "bytes_per_cycle: the slice's rate; latency: cycles from asking for a byte to having it; lead: how "
+        "many cycles before the tile's start the first is asked for; ahead: bytes that may be under way or "
+        "wait beyond the group in turn.");
+
+    m.def(
         "tile_timeline",
         [](const SliceConfig &config, std::int64_t k, std::int64_t n, std::int64_t batch, int wbits,
            int value_bits, int abits, int nbw, std::int64_t group_size, const PatternProfile &profile,

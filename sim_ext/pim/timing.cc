@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <stdexcept>
 #include <string>
 
@@ -280,6 +281,92 @@ TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const Pa
     require_rate(bytes_per_cycle);
     while (sequencer.next_load())
         sequencer.loaded(arrival(sequencer, bytes_per_cycle));
+    return sequencer.timing();
+}
+
+namespace
+{
+
+/* When a slice's bytes are asked for, at a steady rate while the buffer has room. */
+class Fetcher
+{
+  public:
+    explicit Fetcher(const Supply &way) : supply(way), now(-way.lead) {}
+
+    /* The cycle at which the last byte of the next group is here. */
+    double arrival(std::int64_t bytes)
+    {
+        const double end = position + static_cast<double>(bytes);
+        while (position < end) {
+            const double room = freed + supply.ahead;
+            if (room > position) {
+                advance(std::min(end, room));
+            } else if (waiting.empty() || waiting.front().cycle >= in_turn) {
+                now = std::max(now, in_turn); /* the group that the arrays wait for may always come */
+                advance(end);
+            } else {
+                now = std::max(now, waiting.front().cycle);
+                freed = waiting.front().end;
+                waiting.pop_front();
+            }
+        }
+        return now + supply.latency;
+    }
+
+    /* That group's bytes were all here at `arrived` and leave the buffer at `cycle`. */
+    void taken(double arrived, std::int64_t cycle)
+    {
+        in_turn = arrived;
+        waiting.push_back({static_cast<double>(cycle), position});
+    }
+
+  private:
+    struct Leaving {
+        double cycle;
+        double end; /* position behind the group */
+    };
+
+    void advance(double to)
+    {
+        now += (to - position) / supply.bytes_per_cycle;
+        position = to;
+    }
+
+    const Supply &supply;
+    double now; /* bytes up to `position` have been asked for */
+    double position = 0;
+    double freed = 0; /* bytes that have left the buffer */
+    /* From when the current group is the one that the arrays wait for. */
+    double in_turn = -std::numeric_limits<double>::infinity();
+    std::deque<Leaving> waiting;
+};
+
+void require_supply(const Supply &supply)
+{
+    require_rate(supply.bytes_per_cycle);
+    const auto bad = [](double x) { return !(x >= 0); };
+    if (bad(supply.latency) || bad(supply.lead) || bad(supply.ahead))
+        throw std::invalid_argument("latency, lead and ahead are " + std::to_string(supply.latency) + ", " +
+                                    std::to_string(supply.lead) + ", " + std::to_string(supply.ahead) +
+                                    ": allowed are numbers from 0 on");
+}
+
+} // namespace
+
+TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
+                     Scaling scaling, const Supply &supply)
+{
+    TileSequencer sequencer(config, shape, profile, scaling);
+    require_supply(supply);
+    Fetcher fetcher(supply);
+    while (const GroupStep *step = sequencer.next_load()) {
+        const double arrived = std::max(0.0, fetcher.arrival(step->load_bytes));
+        if (!(arrived < 1e15))
+            throw std::invalid_argument("bytes_per_cycle is " + std::to_string(supply.bytes_per_cycle) +
+                                        ": too little to load " + std::to_string(step->load_bytes) +
+                                        " bytes");
+        fetcher.taken(arrived, sequencer.loaded(static_cast<std::int64_t>(std::ceil(arrived))).load_end);
+    }
     return sequencer.timing();
 }
 

@@ -175,6 +175,20 @@ class TileSequencer
 TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
                      Scaling scaling, double bytes_per_cycle = std::numeric_limits<double>::infinity());
 
+/* How weights come to a slice that asks for them ahead of need; times in cycles. */
+struct Supply {
+    double bytes_per_cycle = std::numeric_limits<double>::infinity();
+    double latency = 0; /* from asking for a byte to having it */
+    double lead = 0;    /* the first byte is asked for so long before the tile's cycle 0 */
+    double ahead = std::numeric_limits<double>::infinity();
+    /* Bytes that may be under way or wait for the arrays beyond the group in turn. A group leaves the buffer
+     * whole, when the port has moved it. */
+};
+
+/* The whole tile when its weights come like that. Throws std::invalid_argument. */
+TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
+                     Scaling scaling, const Supply &supply);
+
 /* The same, group by group. */
 std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape &shape,
                                       const PatternProfile &profile, Scaling scaling,

@@ -1,0 +1,146 @@
+"""A tile whose weights are asked for ahead of need, against closed forms and a buffer played line by line."""
+
+from collections import deque
+from math import ceil, inf
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from sailsim import _core
+
+K, N, NBW, WBITS = 64, 96, 4, 8
+GROUPS, GROUP_BYTES = K // NBW, NBW * N
+SHAPE = (K, N, 1, WBITS, WBITS, 8, NBW, 0)
+
+
+def config() -> _core.SliceConfig:
+    return _core.SliceConfig(
+        rows=256, cols=256, arrays=16, slices=1, port_bytes=32, accumulator_bits=32, prt_entries=32,
+        prt_policy="lru", t_zero=1, t_prt=1, double_buffer=True, substrate=_core.substrate("row_dfm"),
+        convert_in_memory=True,
+    )  # fmt: skip
+
+
+def profile() -> _core.PatternProfile:
+    counts = [np.full(GROUPS, value, np.int32) for value in (1, 2, 5)]
+    return _core.PatternProfile(*counts)
+
+
+def supplied(rate: float = inf, latency: float = 0, lead: float = 0, ahead: float = inf) -> _core.TileTiming:
+    return _core.time_supplied_tile(
+        config(), *SHAPE, profile(), scaled=False, minimum=False,
+        bytes_per_cycle=rate, latency=latency, lead=lead, ahead=ahead,
+    )  # fmt: skip
+
+
+def free() -> _core.TileTiming:
+    return _core.time_tile(config(), *SHAPE, profile(), False)
+
+
+WORK = (free().total - free().load - free().write_back) // GROUPS
+"""Cycles of computing a group."""
+
+
+def test_weights_that_are_there_at_once_cost_nothing() -> None:
+    assert supplied().total == free().total
+    assert supplied(latency=50, lead=50).total == free().total
+    assert supplied().counts == free().counts
+
+
+def test_a_latency_is_paid_once() -> None:
+    # The port moves the first group while the arrays wait for it anyway.
+    load = ceil(GROUP_BYTES / 32)
+    assert free().load == load
+    assert supplied(latency=100).total == free().total - load + 100
+    assert supplied(latency=100, lead=30).total == free().total - load + 70
+
+
+def test_a_slow_stream_sets_the_time() -> None:
+    rate = GROUP_BYTES / WORK / 3
+    last = 40 + GROUPS * GROUP_BYTES / rate
+    assert supplied(rate, latency=40).total == pytest.approx(last + WORK + free().write_back, abs=1)
+
+
+def test_fractions_of_cycles_do_not_add_up() -> None:
+    """16 groups of 384 bytes at 0.7 of the arrays' need: no group is rounded up by itself."""
+    rate = 0.7 * GROUP_BYTES / WORK
+    exact = GROUPS * GROUP_BYTES / rate + WORK + free().write_back
+    assert abs(supplied(rate).total - exact) <= 1
+
+
+def test_without_room_ahead_every_group_pays_the_latency() -> None:
+    latency, rate = 200.0, 8.0
+    each = latency + GROUP_BYTES / rate
+    assert each > WORK
+    assert supplied(rate, latency, ahead=0).total == pytest.approx(
+        GROUPS * each + WORK + free().write_back, abs=GROUPS
+    )
+
+
+def test_room_for_what_is_under_way_is_enough() -> None:
+    """While the arrays are the faster: rate x latency under way, and a group that waits to be complete."""
+    latency, rate = 200.0, 2.0
+    needed = rate * (latency + GROUP_BYTES / 32) + GROUP_BYTES
+    assert supplied(rate, latency, ahead=needed).total == supplied(rate, latency).total
+    assert supplied(rate, latency, ahead=needed / 2).total > supplied(rate, latency).total
+
+
+def by_lines(ways: int, latency: int, ahead: int) -> int:
+    """The unit's rules (docs/gem5.md) cycle by cycle: lines of 64 bytes, `ways` of them under way."""
+    lines = deque(
+        (group, min(64, GROUP_BYTES - 64 * i))
+        for group in range(GROUPS)
+        for i in range(ceil(GROUP_BYTES / 64))
+    )
+    missing = [ceil(GROUP_BYTES / 64)] * GROUPS
+    flights: deque[tuple[int, int]] = deque()
+    releases: deque[int] = deque()
+    taken = buffered = cycle = port_free = compute_end = 0
+    while taken < GROUPS:
+        while flights and flights[0][0] == cycle:
+            missing[flights.popleft()[1]] -= 1
+        while taken < GROUPS and missing[taken] == 0:
+            load_end = max(cycle, port_free + ceil(GROUP_BYTES / 32))
+            port_free = max(load_end, compute_end)
+            compute_end = port_free + WORK
+            releases.append(load_end)
+            taken += 1
+        while releases and releases[0] <= cycle:
+            releases.popleft()
+            buffered -= GROUP_BYTES
+        if lines and len(flights) < ways and (buffered + lines[0][1] <= ahead or lines[0][0] == taken):
+            group, size = lines.popleft()
+            buffered += size
+            flights.append((cycle + latency, group))
+        cycle += 1
+    return compute_end + free().write_back
+
+
+@given(st.integers(2, 32), st.integers(20, 200), st.integers(512, 8192))
+def test_the_rate_and_the_room_stand_for_single_lines(ways: int, latency: int, ahead: int) -> None:
+    rate = min(64.0, ways * 64 / latency)
+    assume(ahead >= ways * 64 + GROUP_BYTES)  # with less, lines that wait for their group leave ways idle
+    played = by_lines(ways, latency, ahead)
+    found = supplied(rate, latency=latency - 1, ahead=ahead).total
+    assert found == pytest.approx(played, rel=0.1, abs=2 * latency / ways + 2)
+
+
+@given(st.floats(0.1, 64), st.floats(0, 500), st.floats(0, 5000), st.floats(1, 4))
+def test_more_rate_and_room_and_less_latency_are_never_slower(
+    rate: float, latency: float, ahead: float, more: float
+) -> None:
+    base = supplied(rate, latency, ahead=ahead)
+    assert supplied(rate * more, latency, ahead=ahead).total <= base.total
+    assert supplied(rate, latency / more, ahead=ahead).total <= base.total
+    assert supplied(rate, latency, ahead=ahead * more).total <= base.total
+    assert base.total >= free().total
+    for phase in ("build", "lookup", "convert", "write_back"):
+        assert getattr(base, phase) == getattr(free(), phase)
+
+
+@pytest.mark.parametrize("bad", [{"rate": 0.0}, {"latency": -1.0}, {"lead": float("nan")}, {"ahead": -64.0}])
+def test_bad_supplies_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="allowed are"):
+        supplied(**bad)
