@@ -28,11 +28,16 @@ def test_chase_by_pages(report: Report) -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_bandwidth_counts_the_bytes_of_each_kind(report: Report, threads: int) -> None:
     records = report("bandwidth", "--bytes", 1 << 18, "--threads", threads, "--repeats", 2)
-    assert [record["kind"] for record in records] == ["read", "copy", "triad"]
-    for arrays, record in enumerate(records, start=1):
+    assert [record["kind"] for record in records] == ["read", "write", "copy", "triad"]
+    for arrays, record in zip((1, 1, 2, 3), records, strict=True):
         assert record["bytes"] == arrays << 18
         assert record["mismatches"] == 0
         assert record["gb_per_s"] == pytest.approx(record["bytes"] / record["best_ns"], rel=1e-4)
+
+
+def test_bandwidth_of_one_kind_with_odd_sizes(report: Report) -> None:
+    (record,) = report("bandwidth", "--kind", "write", "--bytes", 5000, "--threads", 3, "--check", 7)
+    assert (record["kind"], record["array_bytes"], record["mismatches"]) == ("write", 4992, 0)
 
 
 def test_bad_options_end_in_one_sentence(run: Run) -> None:
