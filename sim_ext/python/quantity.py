@@ -25,6 +25,9 @@ UNITS: dict[str, float] = {
     "cores": 1,
     "slices": 1,
     "channels": 1,
+    "ranks": 1,
+    "banks": 1,
+    "lines": 1,
     "arrays": 1,
     "rows": 1,
     "columns": 1,
@@ -43,6 +46,15 @@ UNITS: dict[str, float] = {
     "TOP/s": 1e12,
     "SMs": 1,
     "W": 1,
+    "mW/MiB": 1e-3 / 2**20,
+    "pJ": 1e-12,
+    "pJ/bit": 1e-12,
+    "fJ/bit": 1e-15,
+    "fJ/bit/mm": 1e-12,
+    "mm": 1e-3,
+    "um2": 1e-12,
+    "mm2": 1e-6,
+    "gates": 1,
 }
 
 
