@@ -1,6 +1,10 @@
 """The NEON baselines against their scalar references, by format, batch and number of threads."""
 
+import re
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +15,8 @@ Report = Callable[..., list[dict[str, Any]]]
 Run = Callable[..., Any]
 
 BLOCK = {"q8_0": 32, "q4_0": 32, "q4_1": 32, "q2": 256}
+LOOP = {"Q8_0Code": 49, "Q4_0Code": 58, "Q4_1Code": 62, "Q2": 92}
+"""Instructions of the innermost loop at batch 1: 256 multiply-accumulates, g++ 14 (docs/kernels.md)."""
 BITS = {"q8_0": 8.5, "q4_0": 4.5, "q4_1": 5.0, "q2": 2.625}
 
 
@@ -34,6 +40,37 @@ def test_threads_do_not_change_a_bit(report: Report, weight_format: str) -> None
     options = ("--format", weight_format, "--k", 512, "--n", 100, "--batch", 3, "--repeats", 2)
     checksums = {report("neon_gemv", *options, "--threads", t)[0]["checksum"] for t in (1, 2, 5)}
     assert len(checksums) == 1
+
+
+def test_the_innermost_loops_are_as_short_as_documented(programs: Path) -> None:
+    objdump = next((tool for tool in ("aarch64-linux-gnu-objdump", "objdump") if shutil.which(tool)), None)
+    if objdump is None:
+        pytest.skip("no objdump for AArch64")
+    command = [objdump, "-dC", "--no-show-raw-insn", str(programs / "neon_gemv")]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = {}
+    for function in re.split(r"\n(?=[0-9a-f]+ <)", text):
+        head, _, body = function.partition("\n")
+        kernel = re.search(r"multiply_panel<.*?(\w+)>?, 1>", head)
+        if kernel:
+            code = [line.split(":\t") for line in body.splitlines() if ":\t" in line]
+            found[kernel[1]] = _innermost([(int(at, 16), text) for at, text in code])
+    assert found.keys() == LOOP.keys()
+    for name, loop in found.items():
+        assert sum(line.startswith("sdot") for line in loop) == 16
+        assert len(loop) <= 1.1 * LOOP[name], name
+
+
+def _innermost(code: list[tuple[int, str]]) -> list[str]:
+    """The shortest loop with dot products: from the target of a backward branch to the branch."""
+    loops = []
+    for at, text in code:
+        target = re.match(r"(?:b\.|cbn?z|tbn?z).*?\b([0-9a-f]+) <", text)
+        if target and int(target[1], 16) < at:
+            body = [line for place, line in code if int(target[1], 16) <= place <= at]
+            if any(line.startswith("sdot") for line in body):
+                loops.append(body)
+    return min(loops, key=len)
 
 
 def test_the_seed_changes_the_operands(report: Report) -> None:

@@ -70,6 +70,21 @@ inline RowScales widen(const float16_t *scales)
     return {vcvt_f32_f16(vget_low_f16(halves)), vcvt_high_f32_f16(halves)};
 }
 
+// One pass over the blocks of a panel. Never inlined, so that each format's loop stands by itself in the
+// binary.
+template <class Format, int Batch>
+__attribute__((noinline)) void multiply_panel(const typename Format::Panel *panel, std::size_t blocks,
+                                              const ActivationBlock *const *x, PanelSums<Batch> &y)
+{
+    PanelSums<Batch> sum{};
+    for (std::size_t block = 0; block < blocks; ++block, ++panel) {
+        prefetch_ahead(panel);
+        Format::template add_block<Batch>(*panel, x, block, sum);
+    }
+    for (int b = 0; b < Batch; ++b)
+        y[b][0] = sum[b][0], y[b][1] = sum[b][1];
+}
+
 } // namespace sailsim::kernels
 
 #endif

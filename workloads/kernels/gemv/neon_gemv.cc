@@ -5,11 +5,8 @@
 #include "common/json_line.hh"
 #include "common/options.hh"
 #include "common/region.hh"
+#include "gemv/formats.hh"
 #include "gemv/problem.hh"
-#include "gemv/q2.hh"
-#include "gemv/q4_0.hh"
-#include "gemv/q4_1.hh"
-#include "gemv/q8_0.hh"
 
 #include <algorithm>
 #include <limits>

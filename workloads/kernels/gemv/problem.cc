@@ -3,10 +3,7 @@
 
 #include "common/checksum.hh"
 #include "common/random.hh"
-#include "gemv/q2.hh"
-#include "gemv/q4_0.hh"
-#include "gemv/q4_1.hh"
-#include "gemv/q8_0.hh"
+#include "gemv/formats.hh"
 
 #include <algorithm>
 #include <cmath>
@@ -47,7 +44,7 @@ void Problem<Format>::panel_columns(const Panel *panel, std::size_t first_row, s
     for (std::size_t b = 0; b < Batch; ++b)
         x[b] = x_.row(first_column + b);
     PanelSums<Batch> sums;
-    Format::template multiply<Batch>(panel, blocks_, x, sums);
+    multiply_panel<Format, Batch>(panel, blocks_, x, sums);
     for (std::size_t b = 0; b < Batch; ++b) {
         float *y = y_.as<float>() + (first_column + b) * padded_rows() + first_row;
         vst1q_f32(y, sums[b][0]);
