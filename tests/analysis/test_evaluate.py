@@ -78,7 +78,7 @@ def test_a_machine_may_come_by_itself_or_by_its_file(tmp_path):
 
 
 def test_machines_of_one_name_have_their_own_baselines():
-    fast = vary(load_system("sail-n1"), {"memory.read_bandwidth": 200.0})
+    fast = vary(load_system("sail-n1"), {"memory.read_share": 0.95})
     assert evaluate(POINT, fast)["cpu_tokens_per_s"] > evaluate(POINT)["cpu_tokens_per_s"]
 
 

@@ -122,6 +122,23 @@ def test_a_file_may_extend_a_file_beside_it(tmp_path: Path) -> None:
     assert not load_system(path).has_pim
 
 
+def test_channels_alone_scale_the_bandwidth(tmp_path: Path) -> None:
+    half = load_system(variation(tmp_path, f"memory.channels = {quantity(value=4, unit='channels')}")).memory
+    whole = load_system("sail-n1").memory
+    assert whole.peak_bandwidth.value == pytest.approx(204.8)
+    assert whole.read_bandwidth.value == pytest.approx(170.5, abs=0.05)
+    assert whole.write_bandwidth.value == pytest.approx(76.2, abs=0.05)
+    for field in ("peak_bandwidth", "read_bandwidth", "write_bandwidth"):
+        assert getattr(half, field).value == pytest.approx(getattr(whole, field).value / 2)
+
+
+def test_a_stated_peak_that_is_right_is_welcome(tmp_path: Path) -> None:
+    stated = quantity(value=204.8, unit="GB/s", high=400)
+    assert (
+        load_system(variation(tmp_path, f"memory.peak_bandwidth = {stated}")).memory.stated_peak is not None
+    )
+
+
 def test_a_name_does_not_change_the_digest(tmp_path: Path) -> None:
     assert load_system(variation(tmp_path, "")).digest == load_system("sail-n1").digest
 
@@ -154,9 +171,13 @@ BAD = {
         "pim.substrate = {value='magic', source='x', kind='paper'}",
         "pim.substrate is 'magic'",
     ),
-    "more bandwidth than the pins": (
-        f"memory.read_bandwidth = {quantity(value=300, unit='GB/s', high=400)}",
-        "memory.read_bandwidth is 300 GB/s; allowed is at most the peak",
+    "more bandwidth than the channels have": (
+        f"memory.peak_bandwidth = {quantity(value=300, unit='GB/s', high=400)}",
+        "peak_bandwidth is 300 GB/s, but channels is 8 channels of 25.6 GB/s, which are 204.8 GB/s",
+    ),
+    "another clock than the type's": (
+        f"memory.clock = {quantity(value=1.2, unit='GHz')}",
+        "clock is 1.2 GHz, which is 2400 MT/s; allowed is what type says, ddr4-3200",
     ),
     "a table that does not fit": (f"pim.rows = {quantity(value=16, unit='rows')}", "rows"),
     "wrong layout version": ("format = 7", "format is 7"),

@@ -124,7 +124,7 @@ def test_a_choice_and_a_card_vary_too() -> None:
         ({"pim.substrate": "optical"}, ("pim.substrate", "optical", "row_dfm")),
         ({"pim.substrate": 3}, ("pim.substrate", "3")),
         ({"pim.rows": 4}, ("rows",)),
-        ({"memory.read_bandwidth": 900.0}, ("memory.read_bandwidth", "peak")),
+        ({"memory.clock": 2.4}, ("memory", "clock", "2.4", "ddr4-3200")),
     ],
 )
 def test_bad_values_are_one_sentence(wanted: dict[str, Any], words: tuple[str, ...]) -> None:
