@@ -11,6 +11,9 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sailsim.analysis.prediction import data_file
 from sailsim.errors import SailsimError
 from sailsim.sim import Quantity
@@ -89,6 +92,18 @@ class Fits:
             low, high = (entry.get(end, entry["value"]) for end in ("low", "high"))
             entry |= {"value": value, "low": min(low, value), "high": max(high, value)}
         return Fits(table)
+
+    def covariance(self, group: str) -> tuple[list[str], NDArray[np.float64]]:
+        """Names of `quantities` and the covariance (n, n) of what was fitted together in "cpu" or "gpu".
+
+        A constant that two softwares share has the first one's name; constants held at a bound have zeros.
+        """
+        listed = self.table[f"{group}_covariance"]
+        names: list[str] = []
+        known = [name for name in self.quantities() if name.startswith(f"{group}.")]
+        for name in listed["order"]:
+            names.append(next(k for k in known if k.endswith(f".{name}") and k not in names))
+        return names, np.asarray(listed["matrix"], dtype=float)
 
 
 def _set(table: Mapping[str, Any]) -> FittedSet:
