@@ -15,18 +15,31 @@ from typing import Any
 import pandas as pd
 
 from sailsim.analysis.cost import (
-    OVERHEAD,
+    SIZINGS,
+    CostConstants,
     Price,
     PriceList,
+    Run,
     Sizing,
+    cost_range,
     prices,
     tokens_per_dollar,
     usd_per_hour,
     usd_per_million_tokens,
 )
 from sailsim.analysis.cpu import Software, cpu_tokens_per_s
+from sailsim.analysis.energy import (
+    CAUSES,
+    NOT_MODELLED,
+    Energy,
+    EnergyConstants,
+    cpu_use,
+    energy,
+    gpu_bound_j_per_token,
+    recorded_use,
+)
 from sailsim.analysis.gpu import gpu_tokens_per_s, memory_needed
-from sailsim.analysis.prediction import Prediction
+from sailsim.analysis.prediction import Prediction, Work
 from sailsim.errors import SailsimError
 from sailsim.sim import (
     COUNTS,
@@ -43,12 +56,12 @@ from sailsim.workloads import (
     Activations,
     ModelSpec,
     WeightFormat,
+    decode_step,
     load_model,
     uniform_format,
     weight_format,
 )
 
-SIZINGS: tuple[Sizing, ...] = ("share", "whole")
 _CPUS: Mapping[str, Software] = {"cpu": "llama.cpp", "cpu_ampere": "ampere"}
 
 
@@ -107,6 +120,13 @@ def _gpu(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Basel
     return Baselines({}, found, refused)
 
 
+@lru_cache(maxsize=512)
+def _cpu_dram_bytes(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> float:
+    """Weights and KV cache that the cores alone read in a step."""
+    work = Work.of(model, decode_step(model, fmt, batch, context), batch)
+    return float(work.weight_bytes + work.kv_bytes)
+
+
 def evaluate(point: Point, system: System | str | Path | None = None) -> dict[str, Any]:
     """The flat record of a point: what the store keeps a row of.
 
@@ -140,6 +160,16 @@ def evaluate(point: Point, system: System | str | Path | None = None) -> dict[st
     for name, found in cpus.cpu.items():
         record |= _flat(name, found) | {f"speedup_{name}": result.tokens_per_s / found.tokens_per_s}
     record |= {f"cpu_time_{part}_s": seconds for part, seconds in cpus.cpu["cpu"].parts.items()}
+    record |= {f"sail_dram_{kind}_bytes": moved for kind, moved in result.bytes_by_kind.items()}
+    record |= {f"activity_{name}": events for name, events in result.activity.items()}
+    record["cpu_dram_bytes"] = _cpu_dram_bytes(model, fmt, point.batch, point.context)
+    usable = system.memory.read_bandwidth.si
+    for name in ("sail", *cpus.cpu):
+        moved, rate = (
+            record["sail_dram_bytes" if name == "sail" else "cpu_dram_bytes"],
+            f"{name}_tokens_per_s",
+        )
+        record[f"{name}_bandwidth_share"] = min(1.0, moved / point.batch * record[rate] / usable)
     for card in card_names():
         for name in (card, f"{card}_f16"):
             prediction = gpus.gpu.get(name)
@@ -147,8 +177,9 @@ def evaluate(point: Point, system: System | str | Path | None = None) -> dict[st
             record[f"speedup_{name}"] = (
                 None if prediction is None else result.tokens_per_s / prediction.tokens_per_s
             )
+    record |= energy_columns(record, system)
     record |= price_columns(record, _shipped_prices())
-    record["notes"] = _notes(result.notes, cpus, gpus)
+    record["notes"] = [*_notes(result.notes, cpus, gpus), NOT_MODELLED]
     if record["price_instance"] is None:
         record["notes"].append(
             f"No price of {system.name} or of what its file extends: no tokens per dollar."
@@ -194,47 +225,130 @@ def _notes(sail: list[str], cpus: Baselines, gpus: Baselines) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def price_columns(record: Mapping[str, Any], price_list: PriceList) -> dict[str, Any]:
+def price_columns(
+    record: Mapping[str, Any], price_list: PriceList, constants: CostConstants | None = None
+) -> dict[str, Any]:
     """Tokens per dollar of a record's machines, and their ratios, at the prices of a list.
 
-    Columns without suffix pay for the used vCPUs of the CPU server ("share"), `_whole` for all of it;
-    `cpu_all` is all cores at the price of the whole server. All are None where the list has no price.
+    Columns without suffix pay for the used vCPUs of the CPU server ("share"), `_bandwidth` for those that
+    bring the used memory bandwidth if they are more, `_whole` for all of it; `_low` and `_high` are the ends
+    of `cost_range`, whose nominal is `_bandwidth`. `cpu_all` is all cores at the price of the whole server.
+    All are None where the list has no price.
     """
+    c = CostConstants.default() if constants is None else constants
     server = price_list.first(record["system_chain"])
     columns: dict[str, Any] = {
         "price_date": server and server.date,
         "price_source": server and server.source,
         "price_instance": server and server.instance,
-        "sail_price_overhead": OVERHEAD.value,
+        "sail_price_overhead": c.overhead,
     }
+
+    def used(rate: Any) -> Any:
+        return None if _missing(rate) else rate * c.utilisation
+
     whole_hour = None if server is None else server.usd_per_hour
-    columns |= _dollars("cpu_all", "", record["cpu_all_tokens_per_s"], whole_hour)
+    columns |= _dollars("cpu_all", "", used(record["cpu_all_tokens_per_s"]), whole_hour)
     for sizing in SIZINGS:
-        end = "" if sizing == "share" else "_whole"
-        hour = _hour(server, record, sizing)
-        sail_hour = None if hour is None else hour * (1 + float(OVERHEAD.value))
-        columns |= _dollars("sail", end, record["sail_tokens_per_s"], sail_hour)
-        for name in ("cpu", "cpu_ampere"):
-            columns |= _dollars(name, end, record[f"{name}_tokens_per_s"], hour)
-            columns[f"usd_ratio_{name}{end}"] = _ratio(columns, end, name)
+        end = "" if sizing == "share" else f"_{sizing}"
+        for name in ("sail", "cpu", "cpu_ampere"):
+            hour = _hour(server, record, sizing, name)
+            if name == "sail" and hour is not None:
+                hour *= 1 + c.overhead
+            columns |= _dollars(name, end, used(record[f"{name}_tokens_per_s"]), hour)
+            if name != "sail":
+                columns[f"usd_ratio_{name}{end}"] = _ratio(columns, end, name)
         if sizing == "share":  # all cores are the whole server
             columns["usd_ratio_cpu_all"] = _ratio(columns, "", "cpu_all")
         for card in card_names():
             card_hour = price_list.of(card).usd_per_hour if price_list.has(card) else None
             for name in (f"gpu_{card}", f"gpu_{card}_f16"):
                 if sizing == "share":  # a card is always paid whole
-                    columns |= _dollars(name, "", record[f"{name}_tokens_per_s"], card_hour)
+                    columns |= _dollars(name, "", used(record[f"{name}_tokens_per_s"]), card_hour)
                 columns[f"usd_ratio_{name.removeprefix('gpu_')}{end}"] = _ratio(columns, end, name)
+    return columns | _ranges(record, price_list, c)
+
+
+def _ranges(record: Mapping[str, Any], price_list: PriceList, c: CostConstants) -> dict[str, float | None]:
+    """`<machine>_tokens_per_usd_low` and `_high` of every machine of a record."""
+    servers = price_list.all_of(record["system_chain"])
+    columns: dict[str, float | None] = {}
+    machines = [(name, servers) for name in ("sail", "cpu", "cpu_ampere", "cpu_all")]
+    for card in card_names():
+        cards = price_list.all_of([card])
+        machines += [(f"gpu_{card}", cards), (f"gpu_{card}_f16", cards)]
+    for name, instances in machines:
+        rate = record[f"{name}_tokens_per_s"]
+        found = None
+        if not _missing(rate):
+            cpu, sail = not name.startswith("gpu_"), name == "sail"
+            share = record.get(f"{name}_bandwidth_share", 1.0)
+            every = name == "cpu_all"
+            run = Run(
+                tokens_per_s=rate,
+                low=rate if sail else record[f"{name}_low"],
+                high=rate if sail else record[f"{name}_high"],
+                threads=int(record["threads"]) if cpu else 1,
+                memory_bytes=float(record["sail_memory_bytes"]) if cpu else 0.0,
+                bandwidth_share=1.0 if every or _missing(share) else float(share),
+                sail=sail,
+            )
+            found = cost_range(run, instances, c)
+        columns[f"{name}_tokens_per_usd_low"] = found and found.low
+        columns[f"{name}_tokens_per_usd_high"] = found and found.high
     return columns
 
 
-def _hour(server: Price | None, record: Mapping[str, Any], sizing: Sizing) -> float | None:
-    """What an hour of the CPU server costs a run; None without a price, or where the instance is too
-    small."""
-    if server is None:
+def energy_columns(
+    record: Mapping[str, Any], system: System, constants: EnergyConstants | None = None
+) -> dict[str, Any]:
+    """Joules of a record's step and what follows from them.
+
+    `energy_<cause>_j`, `energy_j` with `energy_low_j` and `energy_high_j` (every constant at one end of its
+    range) are SAIL's step, `cpu_energy_...` the same step on the cores alone (llama.cpp); `..._tokens_per_j`,
+    `..._power_w`; `energy_prt_saved_j`; `gpu_<card>_bound_j_per_token`, an upper bound: the board's power.
+    """
+    c = EnergyConstants.default() if constants is None else constants
+    batch = float(record["batch"])
+    cpu_s = batch / record["cpu_tokens_per_s"]
+    uses = {
+        "": recorded_use(system, record),
+        "cpu_": cpu_use(system, int(record["threads"]), batch, cpu_s, float(record["cpu_dram_bytes"])),
+    }
+    columns: dict[str, Any] = {}
+    for prefix, use in uses.items():
+        found: Energy = energy(use, c)
+        columns |= {f"{prefix}energy_{cause}_j": found.by_cause[cause] for cause in CAUSES}
+        columns[f"{prefix}energy_j"] = found.joules
+        columns[f"{prefix}energy_low_j"] = energy(use, EnergyConstants.at("low")).joules
+        columns[f"{prefix}energy_high_j"] = energy(use, EnergyConstants.at("high")).joules
+        columns[f"{prefix or 'sail_'}tokens_per_j"] = found.tokens_per_joule
+        columns[f"{prefix or 'sail_'}power_w"] = found.watts
+        if not prefix:
+            columns["energy_prt_saved_j"] = found.prt_saved_j
+    for card in card_names():
+        rate = record[f"gpu_{card}_tokens_per_s"]
+        columns[f"gpu_{card}_bound_j_per_token"] = (
+            None if _missing(rate) else gpu_bound_j_per_token(load_card(card), 1 / rate, 1)
+        )
+    return columns
+
+
+def _hour(server: Price | None, record: Mapping[str, Any], sizing: Sizing, name: str) -> float | None:
+    """What an hour of the CPU server costs a run; None without a price, or where the instance is too small,
+    or where the record does not say how much bandwidth the run uses."""
+    share = record.get(f"{name}_bandwidth_share")
+    if server is None or (sizing == "bandwidth" and _missing(share)):
         return None
     try:
-        return usd_per_hour(server, int(record["threads"]), float(record["sail_memory_bytes"]), 0.0, sizing)
+        return usd_per_hour(
+            server,
+            int(record["threads"]),
+            float(record["sail_memory_bytes"]),
+            0.0,
+            sizing,
+            0.0 if _missing(share) else float(share or 0.0),
+        )
     except SailsimError:
         return None
 
@@ -268,14 +382,19 @@ def reprice(frame: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
     return pd.concat([kept, dollars], axis=1)
 
 
-def compare(point: Point, system: System | str | Path | None = None) -> dict[str, Any]:
+def compare(
+    point: Point, system: System | str | Path | None = None, price_list: PriceList | None = None
+) -> dict[str, Any]:
     """The nested answer of a point, JSON-able: SAIL, CPU and GPUs with their rates, costs and SAIL's speedup.
 
-    ``system``, a machine or its name or path, takes the place of the point's. A card that cannot run the
-    step has `not_available`, the reason, in the place of its numbers.
+    ``system``, a machine or its name or path, takes the place of the point's; ``price_list`` that of the
+    shipped prices. A card that cannot run the step has `not_available`, the reason, in the place of its
+    numbers.
     """
     point, machine = _on(point, system)
     record = evaluate(point, machine) | {"system": point.system}
+    if price_list is not None:
+        record |= price_columns(record, price_list)
     model = load_model(point.model)
     fmt = uniform_format(point.wbits, point.group_size)
     refused = _gpu(model, fmt, point.batch, point.context).refused
@@ -283,6 +402,8 @@ def compare(point: Point, system: System | str | Path | None = None) -> dict[str
     gpus: dict[str, Any] = {}
     for card in card_names():
         gpus[card] = {**_entry(record, f"gpu_{card}", card, refused), "f16": None}
+        if "not_available" not in gpus[card]:
+            gpus[card]["j_per_token_at_most"] = record[f"gpu_{card}_bound_j_per_token"]
         gpus[card]["f16"] = _entry(record, f"gpu_{card}_f16", f"{card}_f16", refused)
     fields = Point.from_dict(record).as_dict()
     return {
@@ -297,8 +418,11 @@ def compare(point: Point, system: System | str | Path | None = None) -> dict[str
             "tokens_per_usd": record["sail_tokens_per_usd"],
             "tokens_per_usd_whole": record["sail_tokens_per_usd_whole"],
             "usd_per_million_tokens": record["sail_usd_per_million_tokens"],
+            "tokens_per_usd_range": _range(record, "sail"),
+            "energy": _joules(record, ""),
         },
-        "cpu": _entry(record, "cpu", "cpu", {}) | {"parts": dict(cpus["cpu"].parts)},
+        "cpu": _entry(record, "cpu", "cpu", {})
+        | {"parts": dict(cpus["cpu"].parts), "energy": _joules(record, "cpu_")},
         "cpu_ampere": _entry(record, "cpu_ampere", "cpu_ampere", {}),
         "gpu": gpus,
         "price": {
@@ -309,6 +433,26 @@ def compare(point: Point, system: System | str | Path | None = None) -> dict[str
         },
         "notes": record["notes"],
     }
+
+
+def _range(record: Mapping[str, Any], prefix: str) -> list[float | None]:
+    """Least, nominal and most tokens per dollar of a machine."""
+    nominal = "" if prefix.startswith("gpu_") else "_bandwidth"
+    return [record[f"{prefix}_tokens_per_usd{end}"] for end in ("_low", nominal, "_high")]
+
+
+def _joules(record: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Energy of a step in `compare`."""
+    whole = {key: record[f"{prefix}energy_{key}"] for key in ("j", "low_j", "high_j")}
+    found: dict[str, Any] = {
+        "step_j": whole["j"],
+        "step_j_range": [whole["low_j"], whole["high_j"]],
+        "j_per_token": whole["j"] / record["batch"],
+        "tokens_per_j": record[f"{prefix or 'sail_'}tokens_per_j"],
+        "power_w": record[f"{prefix or 'sail_'}power_w"],
+        "by_cause_j": {cause: record[f"{prefix}energy_{cause}_j"] for cause in CAUSES},
+    }
+    return found if prefix else found | {"prt_saved_j": record["energy_prt_saved_j"]}
 
 
 def _entry(record: Mapping[str, Any], prefix: str, name: str, refused: Mapping[str, str]) -> dict[str, Any]:
@@ -325,4 +469,5 @@ def _entry(record: Mapping[str, Any], prefix: str, name: str, refused: Mapping[s
         "tokens_per_usd": record[f"{prefix}_tokens_per_usd"],
         "usd_per_million_tokens": record[f"{prefix}_usd_per_million_tokens"],
         "tokens_per_usd_ratio": record[f"usd_ratio_{name}"],
+        "tokens_per_usd_range": _range(record, prefix),
     }
