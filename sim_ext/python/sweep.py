@@ -85,7 +85,7 @@ def run_sweep(
         began = time.monotonic()
         refused: dict[str, str] = {}
         try:
-            with _reporter(len(wanted), len(wanted) - len(missing), progress) as advance:
+            with reporter(len(wanted), len(wanted) - len(missing), progress) as advance:
                 for outcomes in _outcomes(missing, evaluate, jobs):
                     store.append([_stored(o) for o in outcomes if o.record is not None])
                     refused.update({o.job.point_key: o.refused for o in outcomes if o.refused})
@@ -204,8 +204,12 @@ class _Advance(Protocol):
 
 
 @contextmanager
-def _reporter(total: int, held: int, wanted: bool) -> Iterator[_Advance]:
-    """Progress on standard error: a bar on a terminal, else a line every few seconds."""
+def reporter(total: int, held: int, wanted: bool, what: str = "points") -> Iterator[_Advance]:
+    """Progress on standard error: a bar on a terminal, else a line every few seconds.
+
+    Of `total` things, `what` they are called, `held` are done already; the caller is given what to call with
+    the number that is done more.
+    """
     if not wanted:
         yield lambda points: None
         return
@@ -213,7 +217,7 @@ def _reporter(total: int, held: int, wanted: bool) -> Iterator[_Advance]:
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as bar:
-            task = bar.add_task("points", total=total, completed=held)
+            task = bar.add_task(what, total=total, completed=held)
             yield lambda points: bar.advance(task, points)
         return
     done, began, last = 0, time.monotonic(), time.monotonic()
@@ -225,6 +229,6 @@ def _reporter(total: int, held: int, wanted: bool) -> Iterator[_Advance]:
         if present - last >= QUIET_SECONDS or held + done == total:
             last = present
             left = (present - began) / done * (total - held - done)
-            print(f"points {held + done}/{total}, about {left:.0f} s left", file=sys.stderr, flush=True)
+            print(f"{what} {held + done}/{total}, about {left:.0f} s left", file=sys.stderr, flush=True)
 
     yield advance
