@@ -57,6 +57,21 @@ std::int64_t build_table_cycles(const SliceConfig &config, std::int64_t entry_bi
     return adds * (2 * s.cycles(Op::read) + s.cycles(Op::write) + add);
 }
 
+/* `to` + `times` * (`to` - `from`), field by field. */
+TileTiming repeated(const TileTiming &from, const TileTiming &to, std::int64_t times)
+{
+    TileTiming sum = to;
+    for (const auto field : {&TileTiming::load, &TileTiming::build, &TileTiming::lookup, &TileTiming::convert,
+                             &TileTiming::write_back, &TileTiming::load_busy, &TileTiming::weight_bytes,
+                             &TileTiming::result_bytes})
+        sum.*field += times * (to.*field - from.*field);
+    for (const auto field : {&TileCounts::lookups, &TileCounts::zero_patterns, &TileCounts::prt_hits,
+                             &TileCounts::prt_misses, &TileCounts::table_builds, &TileCounts::table_adds,
+                             &TileCounts::row_reads, &TileCounts::row_writes, &TileCounts::conversions})
+        sum.counts.*field += times * (to.counts.*field - from.counts.*field);
+    return sum;
+}
+
 void require_rate(double bytes_per_cycle)
 {
     if (!(bytes_per_cycle > 0))
@@ -274,13 +289,36 @@ TileTiming TileSequencer::timing() const
     return timing;
 }
 
+void TileSequencer::skip_equal_passes(const TileTiming &began, std::int64_t began_at)
+{
+    /* Where a pass ends, port and arrays stand as its last group left them, whatever came before. So equal
+     * passes behind an equal pass all take the same time. */
+    if (!pending || pending->group != 0)
+        return;
+    const std::int64_t in_chunk = pending->pass % layout.passes;
+    const std::int64_t skipped = layout.passes - 1 - in_chunk;
+    if (in_chunk < 2 || skipped < 1)
+        return;
+    account = repeated(began, account, skipped);
+    const std::int64_t shift = skipped * (port_free - began_at);
+    port_free += shift;
+    compute_end += shift;
+    begin_pass(pending->pass + skipped);
+}
+
 TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
                      Scaling scaling, double bytes_per_cycle)
 {
     TileSequencer sequencer(config, shape, profile, scaling);
     require_rate(bytes_per_cycle);
-    while (sequencer.next_load())
-        sequencer.loaded(arrival(sequencer, bytes_per_cycle));
+    while (sequencer.next_load()) {
+        const TileTiming began = sequencer.timing();
+        const std::int64_t began_at = sequencer.load_start();
+        const std::int64_t pass = sequencer.next_load()->pass;
+        while (sequencer.next_load() && sequencer.next_load()->pass == pass)
+            sequencer.loaded(arrival(sequencer, bytes_per_cycle));
+        sequencer.skip_equal_passes(began, began_at);
+    }
     return sequencer.timing();
 }
 

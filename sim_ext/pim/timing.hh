@@ -136,6 +136,11 @@ class TileSequencer
     /* The account; complete once next_load() is null. */
     TileTiming timing() const;
 
+    /* Called where a pass ends, with what `timing()` and `load_start()` were where it began: when this pass
+     * and the one before it have as many outputs of the same batch rows as passes to come, all but the last
+     * of those take as long if their weights come in the same manner; they are accounted for and skipped. */
+    void skip_equal_passes(const TileTiming &began, std::int64_t began_at);
+
   private:
     void begin_pass(std::int64_t pass);
     void begin_group(std::int64_t group);

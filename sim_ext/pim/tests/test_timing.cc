@@ -4,6 +4,8 @@
  * after.
  */
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <vector>
 
 #include "check.hh"
@@ -245,6 +247,49 @@ TEST(timing, time_tile_is_the_sequencer)
         CHECK(sequencer.next_load() == nullptr);
         CHECK_THROWS("loaded", sequencer.loaded(0));
     }
+}
+
+TEST(timing, equal_passes_that_are_skipped_are_accounted_for)
+{
+    for (const char *name : {"row_dfm", "bit_serial", "bit_parallel"})
+        for (const bool buffered : {true, false})
+            for (const bool in_memory : {true, false})
+                for (const double rate : {0.7, 5.0, std::numeric_limits<double>::infinity()}) {
+                    SliceConfig config = plain_slice(name);
+                    config.arrays = 1;
+                    config.double_buffer = buffered;
+                    config.convert_in_memory = in_memory;
+                    const TileShape tile = {61, 2500, 9, 3, 3, 5, 3, 20};
+                    const std::int64_t groups = Grouping(61, 3, 20).groups();
+                    const PatternProfile profile = uniform(groups, 10, 15, 20);
+                    CHECK(plan_tile(config, tile).passes > 4);
+                    TileSequencer sequencer(config, tile, profile, {true});
+                    while (const GroupStep *step = sequencer.next_load())
+                        sequencer.loaded(sequencer.load_start() +
+                                         static_cast<std::int64_t>(
+                                             std::ceil(static_cast<double>(step->load_bytes) / rate)));
+                    const TileTiming every = sequencer.timing();
+                    const TileTiming skipped = time_tile(config, tile, profile, {true}, rate);
+                    check_sum(skipped);
+                    CHECK_EQ(skipped.total, every.total);
+                    CHECK_EQ(skipped.load, every.load);
+                    CHECK_EQ(skipped.build, every.build);
+                    CHECK_EQ(skipped.lookup, every.lookup);
+                    CHECK_EQ(skipped.convert, every.convert);
+                    CHECK_EQ(skipped.write_back, every.write_back);
+                    CHECK_EQ(skipped.load_busy, every.load_busy);
+                    CHECK_EQ(skipped.weight_bytes, every.weight_bytes);
+                    CHECK_EQ(skipped.result_bytes, every.result_bytes);
+                    CHECK_EQ(skipped.counts.lookups, every.counts.lookups);
+                    CHECK_EQ(skipped.counts.zero_patterns, every.counts.zero_patterns);
+                    CHECK_EQ(skipped.counts.prt_hits, every.counts.prt_hits);
+                    CHECK_EQ(skipped.counts.prt_misses, every.counts.prt_misses);
+                    CHECK_EQ(skipped.counts.table_builds, every.counts.table_builds);
+                    CHECK_EQ(skipped.counts.table_adds, every.counts.table_adds);
+                    CHECK_EQ(skipped.counts.row_reads, every.counts.row_reads);
+                    CHECK_EQ(skipped.counts.row_writes, every.counts.row_writes);
+                    CHECK_EQ(skipped.counts.conversions, every.counts.conversions);
+                }
 }
 
 TEST(timing, passes_repeat_everything)
