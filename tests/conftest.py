@@ -23,6 +23,15 @@ def smollm2_path() -> Path:
 
 
 @pytest.fixture(scope="session")
+def fake_gem5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program that answers as gem5 does (tests/fake_gem5.py)."""
+    path = tmp_path_factory.mktemp("fake") / "gem5.opt"
+    path.write_text(f"#!{sys.executable} -S\n" + (Path(__file__).parent / "fake_gem5.py").read_text())
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="session")
 def oracles() -> ModuleType:
     """tests/oracles/oracles.py: the cases that all levels share, and how to load them."""
     return _oracle_module("oracles")

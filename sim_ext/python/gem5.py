@@ -7,14 +7,19 @@ binary by ``--gem5`` or the variable SAILSIM_GEM5.
 from __future__ import annotations
 
 import csv
+import fcntl
 import hashlib
 import json
 import os
+import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +31,8 @@ from sailsim.sim.system import System
 
 VARIABLE = "SAILSIM_GEM5"
 CPU_MODELS = ("atomic", "timing", "minor", "o3")
+_FULL_DISK = 1 << 20
+"""Bytes of free disk below which a failed run is put down to the disk."""
 _HOW_TO_BUILD = "build gem5 v24.0 for ARM with EXTRAS=$(sailsim gem5 extras-path), see docs/gem5.md"
 
 
@@ -102,13 +109,22 @@ class Gem5:
         if not named:
             raise SailsimError(f"no gem5 is named: set {VARIABLE} or --gem5; {_HOW_TO_BUILD}.")
         self.path = Path(named).resolve()
-        if not self.path.is_file() or not os.access(self.path, os.X_OK):
-            raise SailsimError(f"gem5 is {named}, which is no program that can be run; {_HOW_TO_BUILD}.")
+        why = _not_runnable(self.path)
+        if why:
+            raise SailsimError(
+                f"gem5 is {named}, which is no program that can be run ({why}); {_HOW_TO_BUILD}."
+            )
         found = self._ask()
         if not found.get("sailsim_module"):
             raise SailsimError(f"gem5 at {named} has no sailsim module; {_HOW_TO_BUILD}.")
         self.version = str(found["version"])
         self.compiled = str(found["compiled"])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the binary: another build may simulate otherwise."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def _ask(self) -> dict[str, Any]:
         try:
@@ -123,11 +139,16 @@ class Gem5:
                 )
             lines = [line for line in answer.stdout.splitlines() if line.startswith("{")]
             found = json.loads(lines[-1])
-        except (OSError, subprocess.TimeoutExpired, IndexError, ValueError):
+            assert isinstance(found, dict)
+        except OSError as error:
+            raise SailsimError(
+                f"gem5 is {self.path}, which is no program that can be run ({error.strerror}); "
+                f"{_HOW_TO_BUILD}."
+            ) from None
+        except (subprocess.TimeoutExpired, IndexError, ValueError):
             raise SailsimError(
                 f"gem5 is {self.path}, which does not answer as gem5 does; {_HOW_TO_BUILD}."
             ) from None
-        assert isinstance(found, dict)
         return found
 
     def replay(
@@ -142,6 +163,7 @@ class Gem5:
         stream_gb_s: float = 4.0,
         timeout_s: float = 3600,
         extra: Sequence[str] = (),
+        debug: str | None = None,
     ) -> Gem5Run:
         """Replay a trace on the system's PIM units, without cores.
 
@@ -154,6 +176,7 @@ class Gem5:
             streams: readers beside the replay, each asking for `stream_gb_s` of memory.
             timeout_s: wall seconds after which gem5 is stopped.
             extra: further arguments of replay_trace.py.
+            debug: debug flags of gem5 whose output goes to ``debug.txt`` in the folder.
 
         Raises:
             SailsimError: gem5 stopped before the end, or took longer than `timeout_s`.
@@ -163,7 +186,7 @@ class Gem5:
             arguments += ["--units", str(units)]
         if streams:
             arguments += ["--stream", str(streams), "--stream-gb-s", str(stream_gb_s)]
-        return self._run("replay_trace.py", system, arguments, folder, timeout_s, good=(0, 1))
+        return self._run("replay_trace.py", system, arguments, folder, timeout_s, good=(0, 1), debug=debug)
 
     def run(
         self,
@@ -206,33 +229,86 @@ class Gem5:
         folder: Path,
         timeout_s: float,
         good: tuple[int, ...] | None,
+        debug: str | None = None,
     ) -> Gem5Run:
-        folder.mkdir(parents=True, exist_ok=True)
-        machine = folder / "machine.json"
-        machine.write_text(system.model_dump_json())
-        command = [str(self.path), "-q", "-d", str(folder), str(configs_path() / script)]
+        if not timeout_s > 0:
+            raise SailsimError(f"timeout is {timeout_s:g}; allowed are more than 0 seconds.")
+        flags = [f"--debug-flags={debug}", "--debug-file=debug.txt"] if debug else []
+        machine, log, stats = folder / "machine.json", folder / "gem5.log", folder / "stats.txt"
+        command = [str(self.path), "-q", *flags, "-d", str(folder), str(configs_path() / script)]
         command += ["--system", str(machine), *arguments]
         started = time.monotonic()
-        log = folder / "gem5.log"
         try:
-            with log.open("w") as sink:
-                status = subprocess.run(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=sink,
-                    stderr=subprocess.STDOUT,
-                    timeout=timeout_s,
-                ).returncode
-        except subprocess.TimeoutExpired:
-            raise SailsimError(f"gem5 took longer than {timeout_s:g} s; its output is in {log}.") from None
+            folder.mkdir(parents=True, exist_ok=True)
+            stats.unlink(missing_ok=True)  # an earlier run's
+            machine.write_text(system.model_dump_json())
+            with (folder / ".lock").open("w") as lock, log.open("w") as sink:
+                _take(lock, folder)
+                status = _execute(command, sink, lock, timeout_s, log)
+        except OSError as error:
+            raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
         host_s = time.monotonic() - started
         output = log.read_text(errors="replace")
         ticks = _last_tick(output)
+        why = ""
         if ticks is None or (good is not None and status not in good):
-            raise SailsimError(
-                f"gem5 stopped before the end ({_reason(output, status)}); its output is in {log}."
-            )
-        return Gem5Run(status, output, ticks, host_s, read_stats(folder / "stats.txt"), folder)
+            why = _reason(output, status)
+        elif not _complete(stats):
+            why = "its statistics are not complete"
+        if why:
+            if shutil.disk_usage(folder).free < _FULL_DISK or "No space left on device" in output:
+                why = "no space left on the disk"
+            raise SailsimError(f"gem5 stopped before the end ({why}); its output is in {log}.")
+        assert ticks is not None
+        return Gem5Run(status, output, ticks, host_s, read_stats(stats), folder)
+
+
+def _not_runnable(path: Path) -> str:
+    """Why a path cannot be run, in a few words; empty if it can."""
+    if not path.exists():
+        return "there is no such file"
+    if not path.is_file():
+        return "it is no file"
+    return "" if os.access(path, os.X_OK) else "it is not executable"
+
+
+def _take(lock: Any, folder: Path) -> None:
+    """Hold the folder of a run. gem5 inherits the lock, so that one which outlived its sailsim keeps it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SailsimError(
+            f"folder {folder} is in use by a gem5 that still runs; wait for its end, or end it."
+        ) from None
+
+
+def _execute(command: Sequence[str], sink: Any, lock: Any, timeout_s: float, log: Path) -> int:
+    """Run gem5 to its end and return its exit status; whatever ends the wait ends gem5 and its children."""
+    gem5 = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=sink,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        pass_fds=(lock.fileno(),),
+    )
+    try:
+        return gem5.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        raise SailsimError(f"gem5 took longer than {timeout_s:g} s; its output is in {log}.") from None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(gem5.pid, signal.SIGKILL)
+        gem5.wait()
+
+
+def _complete(stats: Path) -> bool:
+    """Whether the last dump of a statistics file is there to its end."""
+    try:
+        last = stats.read_text(errors="replace").rpartition("Begin Simulation Statistics")[2]
+    except OSError:
+        return False
+    return "End Simulation Statistics" in last
 
 
 def _last_tick(output: str) -> int | None:
@@ -249,6 +325,9 @@ def _reason(output: str, status: int) -> str:
         for mark in marks:
             if mark in line:
                 return line.split(mark, 1)[1].strip()[:200]
+    if status < 0:
+        name = signal.Signals(-status).name
+        return f"ended by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
     return f"exit status {status}"
 
 
@@ -274,43 +353,74 @@ def _stat_lines(path: Path) -> Iterator[tuple[str, str]]:
             yield fields[0], fields[1]
 
 
-def stored(
-    store: Store, point: Mapping[str, Any], system: System, gem5: Gem5, simulate: Any
-) -> tuple[dict[str, Any], bool]:
-    """A result from the store, or a new one that is stored at once.
+def scripts_digest() -> str:
+    """SHA-256 of the scripts that gem5 runs: they are part of what a result rests on."""
+    digest = hashlib.sha256()
+    for path in sorted(configs_path().glob("*.py")):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
-    Args:
-        store: of the results folder.
-        point: what is asked, flat; its hash with the system, gem5's version and our code is the key.
-        system: the machine.
-        gem5: the simulator.
-        simulate: called without arguments for a flat record, if the store has none.
 
-    Returns:
-        The record, and whether it was there before.
+Record = dict[str, Any]
+
+
+def keys_of(point: Mapping[str, Any], system: System, gem5: Gem5) -> tuple[str, str]:
+    """Key of a result and of its question.
+
+    The result's has the point, the machine, the gem5 binary, the scripts that it runs and our code.
     """
     question = hashlib.sha256(json.dumps(dict(point), sort_keys=True).encode()).hexdigest()
-    parts = [question, system.digest, gem5.version, code_version()]
-    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    with store.locked():
-        held = store.keys()
-        if key in held:
-            frame = store.frame()
-            return dict(frame[frame["key"] == key].iloc[0]), True
-        started = time.monotonic()
-        record = {
-            **point,
-            **simulate(),
+    parts = [question, system.digest, gem5.digest, scripts_digest(), code_version()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest(), question
+
+
+def add(
+    store: Store, gem5: Gem5, records: Sequence[tuple[str, str, Mapping[str, Any], float]]
+) -> list[Record]:
+    """Store records as (key, key of the question, record, seconds); all of them or none. The lock is held."""
+    whole = [
+        {
+            **record,
             "engine": "gem5",
             "gem5_version": gem5.version,
+            "gem5_compiled": gem5.compiled,
             "key": key,
             "point_key": question,
             "code_version": code_version(),
             "finished_at": now(),
-            "evaluation_s": time.monotonic() - started,
+            "evaluation_s": seconds,
         }
-        store.append([record])
-        store.write_manifest(
-            {"code_version": code_version(), "commit": commit(), "gem5_version": gem5.version}
-        )
-        return record, False
+        for key, question, record, seconds in records
+    ]
+    store.append(whole)
+    store.write_manifest({"code_version": code_version(), "commit": commit(), "gem5_version": gem5.version})
+    return whole
+
+
+def stored(
+    store: Store,
+    point: Mapping[str, Any],
+    system: System,
+    gem5: Gem5,
+    simulate: Callable[[], Mapping[str, Any]],
+) -> tuple[Record, bool]:
+    """A result from the store, or a new one that is stored at once.
+
+    Args:
+        store: of the results folder.
+        point: what is asked, flat; part of the key (`keys_of`).
+        system: the machine.
+        gem5: the simulator.
+        simulate: called for a flat record, if the store has none.
+
+    Returns:
+        The record, and whether it was there before.
+    """
+    key, question = keys_of(point, system, gem5)
+    with store.locked():
+        record = store.record(key)
+        if record is not None:
+            return record, True
+        started = time.monotonic()
+        found = {**point, **simulate()}
+        return add(store, gem5, [(key, question, found, time.monotonic() - started)])[0], False

@@ -21,6 +21,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sailsim.errors import SailsimError
@@ -122,6 +123,14 @@ class Store:
         for path in self._files():
             found.update(self._read(path, ["key"]).column("key").to_pylist())
         return found
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        """The newest record of a key, whichever code the manifest names; None if there is none."""
+        for path in self._files():
+            rows = self._read(path).filter(pc.field("key") == key).to_pylist()
+            if rows:
+                return dict(rows[-1])
+        return None
 
     def frame(self) -> pd.DataFrame:
         """One row per point: the newest, of the code that the manifest names.

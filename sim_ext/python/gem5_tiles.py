@@ -1,0 +1,282 @@
+"""Tiles of a sweep on gem5, each beside the fast engine's time for the same tile.
+
+A point is one GEMV of a model cut over the machine's LLC slices as in a decode step. With `slices` 1, one
+slice's share runs alone on one PIM unit; with all slices, the whole matrix on all units at once, so that they
+compete for DRAM. Points of the same width and number of slices share one run of gem5; each has weights of
+its own (another slice's), so that none finds another's in a cache.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sailsim.errors import SailsimError
+from sailsim.lut_gemv import Tile, write_trace
+from sailsim.sim.engine import Shape, Units, memory
+from sailsim.sim.gem5 import Gem5, Gem5Run, add, keys_of
+from sailsim.sim.patterns import PROFILES
+from sailsim.sim.store import Store
+from sailsim.sim.sweep import reporter
+from sailsim.sim.system import System
+from sailsim.workloads import Activations, plan_trace
+
+COMMAND = "tile"
+"""What the column `command` of these records says."""
+PHASES = {
+    "build": "buildCycles",
+    "lookup": "lookupCycles",
+    "convert": "convertCycles",
+    "write_back": "writeBackCycles",
+}
+"""Phases that need no data from memory, and the unit's statistic of each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TilePoint:
+    """One GEMV on gem5: widths, batch, and on how many of the machine's slices its shares run."""
+
+    wbits: int
+    nbw: int = 4
+    batch: int = 1
+    slices: int = 1
+    abits: int = 8
+    group_size: int = 128
+    model: str = "llama-2-7b"
+    tensor: str = "blk.0.attn_q"
+
+
+def tile_points(
+    wbits: Sequence[int] = range(2, 9),
+    nbw: Sequence[int] = (2, 3, 4),
+    batch: Sequence[int] = (1, 8),
+    whole: Sequence[int] = (2, 4, 8),
+    slices: int = 32,
+    **fixed: Any,
+) -> list[TilePoint]:
+    """The points of a sweep: one slice's share for every width, NBW and batch, and for the widths of `whole`
+    the whole matrix on all slices, with the largest NBW and the smallest batch.
+
+    Raises:
+        SailsimError: an empty list.
+    """
+    for name, values in (("wbits", wbits), ("nbw", nbw), ("batch", batch)):
+        if not values:
+            raise SailsimError(f"{name} is an empty list; allowed is at least one value.")
+    alone = [TilePoint(wbits=w, nbw=q, batch=b, **fixed) for w, q, b in itertools.product(wbits, nbw, batch)]
+    together = [
+        TilePoint(wbits=w, nbw=max(nbw), batch=min(batch), slices=slices, **fixed)
+        for w in whole
+        if w in wbits
+    ]
+    return list(dict.fromkeys(alone + together))
+
+
+def run_tiles(
+    points: Sequence[TilePoint],
+    gem5: Gem5,
+    machine: str,
+    system: System,
+    out: Path,
+    *,
+    activations: str = "",
+    timeout_s: float = 600,
+    progress: bool = True,
+) -> tuple[pd.DataFrame, int]:
+    """Run the points that the folder does not hold yet; each run's results are stored as it ends.
+
+    Args:
+        points: from `tile_points`.
+        gem5: with the module.
+        machine: the system as the user named it.
+        system: the same, read.
+        out: folder of the results; gem5's own output goes into folders below it.
+        activations: path of a capture; empty is the one that ships.
+        timeout_s: wall seconds for each run of gem5.
+        progress: whether to show it on standard error.
+
+    Returns:
+        The points' rows, and how many of them the folder held before.
+
+    Raises:
+        SailsimError: bad input; or runs of gem5 that failed or took too long, after all others are stored.
+    """
+    if not system.has_pim:
+        raise SailsimError(f"system is {system.name}, which has no enabled [pim] section; tiles need one.")
+    captured = Activations.load(activations or None)
+    asked = {point: _question(point, machine, captured) for point in points}
+    keys = {point: keys_of(question, system, gem5) for point, question in asked.items()}
+    store = Store(out)
+    failed: dict[TilePoint, str] = {}
+    with store.locked():
+        stored = store.keys()
+        missing = [point for point in points if keys[point][0] not in stored]
+        before = len(points) - len(missing)
+        add(store, gem5, [])  # the manifest names this code, also where nothing is missing
+        with reporter(len(points), before, progress, "tiles on gem5") as advance:
+            for run in _runs(missing, system):
+                try:
+                    started = time.monotonic()
+                    records = _simulate(run, gem5, system, captured, out, timeout_s)
+                    seconds = (time.monotonic() - started) / len(run)
+                    rows = [(*keys[p], asked[p] | record, seconds) for p, record in records.items()]
+                    add(store, gem5, rows)
+                except SailsimError as error:
+                    failed.update(dict.fromkeys(run, str(error)))
+                advance(len(run))
+    if failed:
+        first = next(iter(failed.values()))
+        raise SailsimError(
+            f"{len(failed)} of {len(points)} points on gem5 failed, the others are stored; the first: {first}"
+        )
+    frame = store.frame()
+    return frame[frame["key"].isin([key for key, _ in keys.values()])], before
+
+
+def _question(point: TilePoint, machine: str, activations: Activations) -> dict[str, Any]:
+    return {"command": COMMAND, "system": machine, **asdict(point), "activations": activations.id}
+
+
+def _runs(points: Sequence[TilePoint], system: System) -> list[list[TilePoint]]:
+    """Points of one run of gem5: those of a matrix and a width, as many as it has slices, or one alone."""
+    found: list[list[TilePoint]] = []
+
+    def share(point: TilePoint) -> tuple[Any, ...]:
+        return (point.model, point.tensor, point.wbits, point.abits, point.group_size, point.slices)
+
+    for (*_, slices), group in itertools.groupby(sorted(points, key=share), key=share):
+        size = system.llc.slices.whole if slices == 1 else 1
+        members = list(group)
+        found += [members[i : i + size] for i in range(0, len(members), size)]
+    return found
+
+
+def _simulate(
+    run: Sequence[TilePoint],
+    gem5: Gem5,
+    system: System,
+    activations: Activations,
+    out: Path,
+    timeout_s: float,
+) -> Mapping[TilePoint, dict[str, Any]]:
+    """The records of one run of gem5."""
+    first = run[0]
+    name = f"tiles-{Path(first.model).stem}-{first.tensor}-w{first.wbits}-s{first.slices}"
+    folder = (out / name).resolve()
+    tiles = _shares(run, system, activations)
+    for i, point in enumerate(run):
+        _engine(point, system, tiles[i * point.slices])  # refuses what does not fit before gem5 starts
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trace = folder / "tiles.trace"
+        write_trace(trace, tiles, model=first.model)
+    except OSError as error:
+        raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
+    # One tile at a time, each on a unit of its own; the shares of one matrix all at once.
+    window = 1 if first.slices == 1 else 0
+    done = gem5.replay(system, trace, folder, units=len(tiles), window=window, timeout_s=timeout_s)
+    rows = done.tiles()
+    if len(rows) != len(tiles):
+        raise SailsimError(f"gem5 reports {len(rows)} tiles; the trace {trace} has {len(tiles)}.")
+    trace.unlink()  # as large as the weights, and made again in a moment
+    found = {}
+    for i, point in enumerate(run):
+        units = range(i * point.slices, (i + 1) * point.slices)
+        found[point] = _record(point, system, done, rows, [tiles[u] for u in units], units)
+    return found
+
+
+def _shares(run: Sequence[TilePoint], system: System, activations: Activations) -> list[Tile]:
+    """The tiles of a run, point by point: point i of single slices has the i-th slice's share."""
+    first = run[0]
+    matrices: dict[int, list[Tile]] = {}
+    for batch in dict.fromkeys(point.batch for point in run):
+        plan = plan_trace(
+            first.model,
+            activations,
+            wbits=first.wbits,
+            group_size=first.group_size,
+            abits=first.abits,
+            nbw=first.nbw,
+            batch=batch,
+            layers=(0, 1),
+            tensors=first.tensor,
+            slices=system.llc.slices.whole,
+        )
+        matrices[batch] = list(plan.tiles())
+        if len(matrices[batch]) != system.llc.slices.whole:
+            raise SailsimError(
+                f"tensor is {first.tensor!r}; allowed is the name of one with outputs for every slice."
+            )
+    return [
+        replace(tile, nbw=point.nbw)
+        for i, point in enumerate(run)
+        for tile in matrices[point.batch][i : i + point.slices]
+    ]
+
+
+def _engine(point: TilePoint, system: System, tile: Tile) -> dict[str, Any]:
+    """The fast engine's cycles of a point whose slices have tiles like `tile`, weights just in time."""
+    pim = system.pim
+    assert pim is not None
+    units = Units(system, substrate=None, convert="memory", prt=tile.prt, slices=point.slices)
+    profile = PROFILES.scanned(tile.x, units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
+    n = tile.n * point.slices
+    stored = tile.k * ceil(n * tile.code.wbits / 8)
+    if tile.scales is not None:
+        stored += 2 * tile.blocks * n * (2 if tile.has_minimum else 1)
+    k, _, *widths = tile.shape
+    timed = units.tile(Shape(k, n, *widths), profile, stored, tile.scales is not None, tile.has_minimum)
+    limits = memory(system)
+    share = point.slices / system.llc.slices.whole
+    seconds = timed.throttled(min(limits.stream_limit * share, limits.peak * limits.read_share))
+    return {
+        "engine_cycles": seconds * pim.clock.si,
+        "unhindered_cycles": int(timed.timing.total),
+        **{f"core_{phase}": int(getattr(timed.timing, phase)) for phase in PHASES},
+    }
+
+
+def _record(
+    point: TilePoint,
+    system: System,
+    done: Gem5Run,
+    rows: Sequence[Mapping[str, int]],
+    tiles: Sequence[Tile],
+    units: range,
+) -> dict[str, Any]:
+    pim = system.pim
+    assert pim is not None
+    own = [rows[unit] for unit in units]
+    refused = next((row for row in own if row["status"] != 1), None)
+    if refused is not None:
+        raise SailsimError(
+            f"{point.tensor} at wbits {point.wbits}, nbw {point.nbw}, batch {point.batch} was refused by "
+            f"gem5's unit with status {refused['status']}."
+        )
+    engine = _engine(point, system, tiles[0])
+    phases = {phase: {int(done.unit_stat(u, stat)) for u in units} for phase, stat in PHASES.items()}
+    cycles = max(row["cycles"] for row in own)
+    return {
+        "substrate": str(pim.substrate.value),
+        "k": tiles[0].k,
+        "n": sum(tile.n for tile in tiles),
+        "correct": all(row["good"] == 1 for row in own),
+        "gem5_cycles": cycles,
+        **engine,
+        "gem5_s": cycles / pim.clock.si,
+        "engine_s": engine["engine_cycles"] / pim.clock.si,
+        "error": engine["engine_cycles"] / cycles - 1,
+        **{f"gem5_{phase}": max(found) for phase, found in phases.items()},
+        "phases_equal": all(found == {engine[f"core_{phase}"]} for phase, found in phases.items()),
+        "weight_stall_cycles": max(int(done.unit_stat(u, "weightStallCycles")) for u in units),
+        "host_s": done.host_s,
+        "folder": str(done.folder),
+    }

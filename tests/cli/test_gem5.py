@@ -1,0 +1,265 @@
+"""`sailsim gem5` with a stand-in for gem5: results stored, resumed, failures in one sentence."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sailsim.cli import main
+from sailsim.lut_gemv import Tile, WeightCode, write_trace
+from sailsim.sim import Store, gem5
+from sailsim.sim.gem5 import VARIABLE
+
+
+@pytest.fixture
+def log(tmp_path: Path, fake_gem5: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which every run of the stand-in leaves a line."""
+    path = tmp_path / "runs.log"
+    monkeypatch.setenv(VARIABLE, str(fake_gem5))
+    monkeypatch.setenv("FAKE_GEM5_LOG", str(path))
+    monkeypatch.delenv("FAKE_GEM5", raising=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import numpy as np
+
+    path = tmp_path_factory.mktemp("trace") / "one.trace"
+    x, codes = np.ones((1, 8), np.int8), np.ones((8, 4), np.uint8)
+    write_trace(path, [Tile(x=x, codes=codes, code=WeightCode.twos(4), abits=8, nbw=4)])
+    return path
+
+
+def sailsim(*words: object) -> Result:
+    return CliRunner().invoke(main, ["gem5", *map(str, words)])
+
+
+def runs(log: Path) -> list[str]:
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def one_sentence(result: Result) -> str:
+    assert result.exit_code == 2, result.output
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("tiles on gem5 ")]
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+MODEL = ("--model", "smollm2-135m", "--group-size", "32")
+SMALL = (*MODEL, "--wbits", "3,4", "--nbw", "2,4", "--batch", "1", "--whole", "4")
+
+
+def test_check_says_which_gem5_it_is(log: Path, fake_gem5: Path) -> None:
+    found = json.loads(sailsim("check", "--json").stdout)
+    assert found == {"path": str(fake_gem5), "version": "24.0.0.1", "compiled": "Nov 24 2026"}
+    assert "24.0.0.1 with sailsim's module" in sailsim("check").stdout
+
+
+def test_a_sweep_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
+    out = tmp_path / "gem5"
+    first = sailsim("sweep", *SMALL, "--out", out, "--json")
+    assert first.exit_code == 1  # the stand-in's phases are made up
+    found = json.loads(first.stdout)
+    assert (found["points"], found["held_before"], found["correct"], found["phases_equal"]) == (
+        5,
+        0,
+        True,
+        False,
+    )
+    assert len(runs(log)) == 3  # three bits; four bits; the whole matrix
+    frame = Store(out).frame()
+    alone, whole = frame[frame["slices"] == 1], frame[frame["slices"] == 32]
+    assert (len(alone), len(whole)) == (4, 1)
+    assert set(alone["gem5_cycles"]) == {70000, 70001}
+    assert list(whole["gem5_cycles"]) == [70031]
+    assert set(frame["engine"]) == {"gem5"}
+    assert (list(alone["n"]), list(whole["n"])) == ([18] * 4, [576])
+    assert (frame["engine_cycles"] >= frame["unhindered_cycles"]).all()
+    assert set(frame["gem5_build"]) == {len("buildCycles")}
+    assert not list(out.rglob("*.trace"))
+
+    again = sailsim("sweep", *SMALL, "--out", out, "--json")
+    assert json.loads(again.stdout)["held_before"] == 5
+    assert len(runs(log)) == 3
+    grown = sailsim("sweep", *SMALL, "--nbw", "2,3,4", "--out", out, "--json")
+    assert json.loads(grown.stdout)["held_before"] == 5
+    assert len(runs(log)) == 5
+
+
+def test_points_that_fail_leave_the_others(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "gem5"
+    sailsim("sweep", *MODEL, "--wbits", "4", "--nbw", "4", "--batch", "1", "--whole", "0", "--out", out)
+    monkeypatch.setenv("FAKE_GEM5", "panic")
+    sentence = one_sentence(sailsim("sweep", *SMALL, "--out", out))
+    assert "4 of 5 points on gem5 failed, the others are stored" in sentence
+    assert "it went wrong" in sentence
+    monkeypatch.setenv("FAKE_GEM5", "good")
+    assert json.loads(sailsim("sweep", *SMALL, "--out", out, "--json").stdout)["held_before"] == 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        ("panic", ("stopped before the end (it went wrong)", "gem5.log")),
+        ("killed", ("stopped before the end (ended by SIGKILL, perhaps for want of memory)",)),
+        ("truncated", ("its statistics are not complete",)),
+        ("full", ("no space left on the disk",)),
+        ("hang", ("took longer than 0.5 s", "gem5.log")),
+    ],
+)
+def test_a_run_that_ends_badly_is_one_sentence_and_stores_nothing(
+    log: Path,
+    trace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    behaviour: str,
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.setenv("FAKE_GEM5", behaviour)
+    out = tmp_path / "gem5"
+    sentence = one_sentence(sailsim("replay", trace, "--units", 1, "--out", out, "--timeout", 0.5))
+    for word in words:
+        assert word in sentence
+    assert not list(out.glob("chunks/*"))
+    for pid in out.rglob("pid"):  # what took too long is ended
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid.read_text()), 0)
+    monkeypatch.setenv("FAKE_GEM5", "good")
+    assert sailsim("replay", trace, "--units", 1, "--out", out).exit_code == 0
+
+
+def test_a_wrong_result_is_stored_and_status_1(
+    log: Path, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_GEM5", "wrong")
+    result = sailsim("replay", trace, "--units", 2, "--out", tmp_path)
+    assert (result.exit_code, result.stdout.split(",")[0]) == (1, "0 of 2 tiles as expected")
+
+
+def test_statistics_of_run_and_replay_go_into_one_store_and_are_not_run_again(
+    log: Path, trace: Path, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        assert sailsim("replay", trace, "--units", 1, "--out", tmp_path).exit_code == 0
+        assert sailsim("run", "--out", tmp_path, "--", trace, "--colour", "red").exit_code == 0
+    frame = Store(tmp_path).frame()
+    assert set(frame["command"]) == {"run", "replay"}
+    assert set(frame["gem5_version"]) == {"24.0.0.1"}
+    assert len(runs(log)) == 2
+
+
+def test_another_binary_is_another_result(log: Path, trace: Path, tmp_path: Path, fake_gem5: Path) -> None:
+    other = tmp_path / "other.opt"
+    other.write_text(fake_gem5.read_text() + "\n")
+    other.chmod(0o755)
+    for binary in (fake_gem5, other, fake_gem5):
+        result = sailsim("replay", trace, "--units", 1, "--out", tmp_path / "out", "--gem5", binary, "--json")
+        assert result.exit_code == 0
+    assert len(runs(log)) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda path: None, "there is no such file"),
+        (lambda path: path.mkdir(), "it is no file"),
+        (lambda path: path.write_text("#!/bin/sh\n"), "it is not executable"),
+        (lambda path: (path.write_bytes(b"\x7fELF junk"), path.chmod(0o755)), "Exec format error"),
+    ],
+)
+def test_what_cannot_be_run_is_one_sentence(tmp_path: Path, make, why: str) -> None:
+    path = tmp_path / "gem5.opt"
+    make(path)
+    sentence = one_sentence(sailsim("check", "--gem5", path))
+    assert why in sentence
+    assert "EXTRAS" in sentence
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"), [("no_module", "has no sailsim module"), ("silent", "does not answer as gem5")]
+)
+@pytest.mark.parametrize("command", ["check", "sweep", "validate", "kernels"])
+def test_a_gem5_without_the_module_is_one_sentence_before_any_work(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str, words: str, command: str
+) -> None:
+    monkeypatch.setenv("FAKE_GEM5", behaviour)
+    out = ["--out", tmp_path / "out"] if command != "check" else []
+    sentence = one_sentence(sailsim(command, *out))
+    assert words in sentence
+    assert "EXTRAS" in sentence
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("sweep", "--wbits", "9"), "wbits"),
+        (("sweep", "--wbits", "x"), "wbits is 'x'"),
+        (("sweep", "--tensor", "blk.0.nothing"), "tensors is 'blk.0.nothing'"),
+        (("sweep", "--system", "graviton2"), "no enabled [pim] section"),
+        (("sweep", "--timeout", "0"), "--timeout"),
+        (("kernels", "--programs", "/no/such/folder"), "make kernels"),
+        (("run", "/no/such/program"), "make kernels"),
+    ],
+)
+def test_bad_words_are_one_sentence(log: Path, tmp_path: Path, words: tuple[str, ...], sentence: str) -> None:
+    command, *rest = words
+    assert sentence in one_sentence(sailsim(command, "--out", tmp_path / "out", *rest))
+    assert not runs(log)
+
+
+def test_a_full_disk_is_one_sentence(
+    log: Path, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, *_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        sentence = one_sentence(sailsim("replay", trace, "--units", 1, "--out", tmp_path / "out"))
+    assert "cannot be written: No space left on device" in sentence
+
+
+def test_a_folder_whose_gem5_still_runs_is_left_alone(
+    log: Path, trace: Path, tmp_path: Path, fake_gem5: Path
+) -> None:
+    """sailsim killed in the middle leaves a gem5 behind, which the same command does not join."""
+    command = [sys.executable, "-m", "sailsim", "gem5", "replay", str(trace), "--units", "1"]
+    command += ["--out", str(tmp_path / "out")]
+    killed = subprocess.Popen(command, env=os.environ | {"FAKE_GEM5": "hang"}, stderr=subprocess.DEVNULL)
+    for _ in range(300):
+        pids = list((tmp_path / "out").rglob("pid"))
+        if pids and pids[0].read_text():
+            break
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    orphan = int(pids[0].read_text())
+    try:
+        sentence = one_sentence(sailsim("replay", trace, "--units", 1, "--out", tmp_path / "out"))
+        assert "is in use by a gem5 that still runs" in sentence
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+    for _ in range(100):
+        result = sailsim("replay", trace, "--units", 1, "--out", tmp_path / "out")
+        if result.exit_code == 0:
+            break
+        time.sleep(0.05)
+    assert result.exit_code == 0
+
+
+def test_the_key_has_the_scripts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = gem5.scripts_digest()
+    (tmp_path / "machine.py").write_text("x = 1\n")
+    monkeypatch.setattr(gem5, "configs_path", lambda: tmp_path)
+    assert gem5.scripts_digest() != before

@@ -1,0 +1,59 @@
+"""A program that answers as gem5 does, for tests of what surrounds it: no simulation, made-up numbers.
+
+FAKE_GEM5 says how it behaves: good (default), no_module, silent, panic, hang, killed, truncated, full,
+refused, wrong. FAKE_GEM5_LOG names a file that gets a line for every run.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+behaviour = os.environ.get("FAKE_GEM5", "good")
+words = sys.argv[1:]
+folder = Path(words[words.index("-d") + 1])
+script = next(Path(word) for word in words if word.endswith(".py"))
+
+if script.name == "check_module.py":
+    if behaviour != "silent":
+        module = behaviour != "no_module"
+        print(json.dumps({"sailsim_module": module, "version": "24.0.0.1", "compiled": "Nov 24 2026"}))
+    sys.exit(0)
+
+if "FAKE_GEM5_LOG" in os.environ:
+    with Path(os.environ["FAKE_GEM5_LOG"]).open("a") as log:
+        log.write(script.name + " " + folder.name + "\n")
+if behaviour == "panic":
+    print("src/sail.cc:1: panic: it went wrong")
+    os.abort()
+if behaviour == "full":
+    sys.exit("cannot write stats.txt: No space left on device")
+if behaviour == "hang":
+    (folder / "pid").write_text(str(os.getpid()))
+    time.sleep(60)
+if behaviour == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+
+json.loads((folder / "machine.json").read_text())
+stats = ["", "---------- Begin Simulation Statistics ----------"]
+if script.name == "replay_trace.py":
+    assert Path(words[words.index("--trace") + 1]).stat().st_size > 0
+    units = int(words[words.index("--units") + 1]) if "--units" in words else 1
+    rows = ["tile,unit,k,n,batch,status,detail,cycles,lookups,prt_hits,good,rung_ps,answered_ps"]
+    status, good = (4 if behaviour == "refused" else 1), int(behaviour != "wrong")
+    for unit in range(units):
+        rows.append(f"{unit},{unit},4096,128,1,{status},0,{70000 + unit},8192,0,{good},0,{40000000 + unit}")
+        for name in ("buildCycles", "lookupCycles", "convertCycles", "writeBackCycles", "weightStallCycles"):
+            stats.append(f"system.units{unit:02d}.{name}  {len(name)}  # a sentence (Cycle)")
+    (folder / "tiles.csv").write_text("\n".join(rows) + "\n")
+    if any(word.startswith("--debug-flags=SailPimGroups") for word in words):
+        (folder / "debug.txt").write_text(Path(os.environ["FAKE_GEM5_GROUPS"]).read_text())
+else:
+    print(json.dumps({"program": "made up", "kind": "read", "array_bytes": 4096, "gb_per_s": 20.0}))
+if behaviour != "truncated":
+    stats.append("---------- End Simulation Statistics   ----------")
+(folder / "stats.txt").write_text("\n".join(stats) + "\n")
+print(f"sailsim-gem5: replay done at 40000000 ps, exit status {int(behaviour == 'wrong')}")
+sys.exit(int(behaviour == "wrong"))
