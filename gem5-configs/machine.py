@@ -34,6 +34,7 @@ from m5.objects import (
 DOORBELL_PHYSICAL = 1 << 44
 DOORBELL_VIRTUAL = 0x7000000000
 DOORBELL_STRIDE = 4096
+UNITS_MAX = 64  # that the instruction can name
 MEMORY_START = 0
 
 # How a load's way splits over the caches and crossbars below; fitted with the pointer chase, so that the
@@ -63,10 +64,17 @@ class DDR4_3200_8x8(DDR4_2400_8x8):
 
 @dataclass(frozen=True)
 class Machine:
-    """A built system with what scripts need of it: the cores and the PIM units (each maybe none)."""
+    """A built system with what scripts need of it.
+
+    Attributes:
+        cpus: the cores, maybe none.
+        later_cpus: cores of another model, one for each of `cpus`, that can take over from them; maybe none.
+        units: the PIM units, maybe none.
+    """
 
     system: System
     cpus: list
+    later_cpus: list
     units: list
 
 
@@ -116,12 +124,15 @@ def _llc_cycles(llc, nanoseconds):
     return max(1, round(nanoseconds * llc["clock"]))
 
 
-def build(spec, *, cpu="o3", cores=1, pim=True, units=None, memory="2GiB", capacity_mode=False):
+def build(
+    spec, *, cpu="o3", cores=1, later_cpu=None, pim=True, units=None, memory="2GiB", capacity_mode=False
+):
     """The machine of `spec` (from `load`).
 
     Args:
         cpu: a key of core.CPU_MODELS, or None for a machine without cores.
         cores: how many.
+        later_cpu: model of cores that are to take over from those of `cpu`.
         pim: whether LLC slices have PIM units.
         units: PIM units, 1..64; default one a slice.
         memory: simulated memory; the real machine's is of no matter to its timing.
@@ -157,8 +168,12 @@ def build(spec, *, cpu="o3", cores=1, pim=True, units=None, memory="2GiB", capac
     _add_memory(system, spec["memory"], size, int(llc["line"]))
     system.system_port = system.mesh.cpu_side_ports
     cpus = _add_cores(system, spec, cpu, cores) if cpu else []
+    if later_cpu:
+        system.later_cpus = [
+            make_core(later_cpu, spec["cores"], cpu_id=i, switched_out=True) for i in range(cores)
+        ]
     found = _add_units(system, spec["pim"], units or llc["slices"], capacity_mode) if pim else []
-    return Machine(system, cpus, found)
+    return Machine(system, cpus, list(system.later_cpus) if later_cpu else [], found)
 
 
 def _slice_lookup_cycles(llc, l2):
@@ -276,6 +291,7 @@ def _add_units(system, pim, count, capacity_mode):
         lines = pim["arrays"] * pim["rows"] * pim["cols"] // 8 // 64
         parameters.update(stores_when_idle=True, flush_time=lines // 2 * max(1, 64 // int(pim["port"])))
     system.units = [SailPimUnit(unit=i, clk_domain=system.pim_clock, **parameters) for i in range(count)]
+    system.units[0].absent_from = count
     # Keeps a unit's accesses coherent with the cores' caches; its MSHRs bound what the unit has under way.
     system.unit_caches = [
         Cache(

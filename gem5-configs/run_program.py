@@ -10,7 +10,7 @@ import sys
 import m5
 import machine
 from core import CPU_MODELS
-from m5.objects import Process, Root, SEWorkload
+from m5.objects import ArmEmuLinux, Process, Root, SailEmuLinux, SEWorkload
 
 
 def parse(arguments):
@@ -21,6 +21,12 @@ def parse(arguments):
     parser.add_argument(
         "--cores", type=int, default=1, help="cores, 1..64; a program's threads take one each"
     )
+    parser.add_argument(
+        "--start-with",
+        choices=sorted(CPU_MODELS),
+        help="model of the cores until --switch-at, or else the program's first work item (its --m5)",
+    )
+    parser.add_argument("--switch-at", type=int, help="simulated time of the change to --cpu (ps)")
     parser.add_argument("--no-pim", action="store_true", help="the same machine without PIM units")
     parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
     parser.add_argument("--memory", default="2GiB", help="simulated memory")
@@ -32,34 +38,53 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
+def simulate(built, options):
+    """Run to the end, changing the cores' model on the way if asked to; the last exit event."""
+    if built.later_cpus:
+        event = m5.simulate(options.max_ticks if options.switch_at is None else options.switch_at)
+        if event.getCause() not in ("workbegin", "simulate() limit reached"):
+            return event
+        m5.switchCpus(built.system, list(zip(built.cpus, built.later_cpus)))
+    event = m5.simulate(options.max_ticks - m5.curTick())
+    while event.getCause() in ("workbegin", "workend"):
+        event = m5.simulate(options.max_ticks - m5.curTick())
+    return event
+
+
 def main(arguments):
     """Build, run and say how it ended."""
     options = parse(arguments)
     spec = machine.load(options.system)
     built = machine.build(
         spec,
-        cpu=options.cpu,
+        cpu=options.start_with or options.cpu,
         cores=options.cores,
+        later_cpu=options.cpu if options.start_with else None,
         pim=not options.no_pim,
         units=options.units,
         memory=options.memory,
         capacity_mode=options.capacity_mode,
     )
-    built.system.workload = SEWorkload.init_compatible(options.program[0])
+    workload = SEWorkload.init_compatible(options.program[0])
+    if built.units and type(workload) is ArmEmuLinux:
+        workload = SailEmuLinux()
+    built.system.workload = workload
     process = Process(cmd=options.program)
-    for cpu in built.cpus:
+    for cpu in built.cpus + built.later_cpus:
         cpu.workload = process
         cpu.createThreads()
     Root(full_system=False, system=built.system)
+    built.system.exit_on_work_items = bool(built.later_cpus) and options.switch_at is None
     m5.instantiate()
     if built.units:
+        # All that can be named: the first unit answers for those that are not there.
         process.map(
             machine.DOORBELL_VIRTUAL,
             machine.DOORBELL_PHYSICAL,
-            machine.DOORBELL_STRIDE * len(built.units),
+            machine.DOORBELL_STRIDE * machine.UNITS_MAX,
             False,
         )
-    event = m5.simulate(options.max_ticks)
+    event = simulate(built, options)
     print(f"sailsim-gem5: {event.getCause()} at {m5.curTick()} ps, exit status {event.getCode()}")
     m5.stats.dump()
     if event.getCause() != "exiting with last active thread context":

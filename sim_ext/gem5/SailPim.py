@@ -19,6 +19,9 @@ class SailPimUnit(ClockedObject):
     )
 
     unit = Param.Unsigned(0, "Number of the unit, as in the instruction")
+    absent_from = Param.Unsigned(
+        64, "Units from this number to 63 are not there, and this unit says so in their place; 64: none"
+    )
     doorbell_addr = Param.Addr("Physical address of unit 0's doorbell, outside all memory")
     accept_latency = Param.Cycles(1, "From a store at the doorbell to its acknowledgement")
     queue_depth = Param.Unsigned(

@@ -5,6 +5,7 @@
 
 #include "base/logging.hh"
 #include "cpu/thread_context.hh"
+#include "mem/page_table.hh"
 #include "sim/process.hh"
 #include "sim/system.hh"
 
@@ -24,7 +25,32 @@ void append(std::vector<Piece> &pieces, Addr offset, Addr physical, Addr bytes)
         pieces.push_back({offset, physical, bytes});
 }
 
+/* Pages that a program made read-only (workload.hh). */
+bool read_only(Process *process, Addr address)
+{
+    const EmulationPageTable::Entry *entry = process->pTable->lookup(address);
+    return entry && (entry->flags & EmulationPageTable::ReadOnly) != 0;
+}
+
 } // namespace
+
+std::uint64_t process_in(const System &system, ContextID context)
+{
+    if (context == InvalidContextID)
+        return 0;
+    Process *process = system.threads[context]->getProcessPtr();
+    return process ? process->pid() : 0;
+}
+
+ThreadContext *AddressSpace::thread_of_process() const
+{
+    if (process_in(system, ring.context) == ring.process)
+        return system.threads[ring.context];
+    for (ThreadContext *thread : system.threads)
+        if (process_in(system, thread->contextId()) == ring.process)
+            return thread;
+    return nullptr;
+}
 
 std::optional<std::vector<Piece>> AddressSpace::physical_pieces(Addr address, Addr bytes) const
 {
@@ -38,10 +64,12 @@ std::optional<std::vector<Piece>> AddressSpace::pieces(Addr address, Addr bytes,
 {
     if (address + bytes < address)
         return std::nullopt;
-    if (context == InvalidContextID)
+    if (ring.context == InvalidContextID)
         return physical_pieces(address, bytes);
 
-    ThreadContext *thread = system.threads[context];
+    ThreadContext *thread = thread_of_process();
+    if (!thread)
+        return std::nullopt;
     Process *process = thread->getProcessPtr();
     std::vector<Piece> found;
     const TranslationGenPtr ranges =
@@ -54,6 +82,8 @@ std::optional<std::vector<Piece>> AddressSpace::pieces(Addr address, Addr bytes,
             return std::nullopt;
         }
         if (!system.isMemAddr(range->paddr))
+            return std::nullopt;
+        if (mode == BaseMMU::Write && process && read_only(process, range->vaddr))
             return std::nullopt;
         append(found, range->vaddr - address, range->paddr, range->size);
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Where a program's buffers lie in physical memory. The unit translates with the page table of the thread
+ * Where a program's buffers lie in physical memory. The unit translates with the page table of the process
  * that rang, without taking time for it; a ring without a thread (a replayed trace) names physical addresses.
  */
 #ifndef SAILSIM_GEM5_ADDRESS_SPACE_HH
@@ -11,14 +11,19 @@
 
 #include "arch/generic/mmu.hh"
 #include "base/types.hh"
+#include "gem5/doorbell.hh"
 #include "pim/descriptor.hh"
 
 namespace gem5
 {
 class System;
+class ThreadContext;
 
 namespace sail
 {
+
+/* The process that runs in a context; 0 where there is none. */
+std::uint64_t process_in(const System &system, ContextID context);
 
 /* A physically contiguous part of a buffer. */
 struct Piece {
@@ -30,10 +35,11 @@ struct Piece {
 class AddressSpace : public ::sailsim::pim::Memory
 {
   public:
-    AddressSpace(System &system, ContextID context) : system(system), context(context) {}
+    AddressSpace(System &system, const Ring &ring) : system(system), ring(ring) {}
 
     /* The pieces of a buffer in order; none if a byte of it is no memory that may be accessed so. Pages that
-     * the program owns but has not touched yet are given memory. */
+     * the program owns but has not touched yet are given memory. A process of which no thread is left has no
+     * memory. */
     std::optional<std::vector<Piece>> pieces(Addr address, Addr bytes, BaseMMU::Mode mode) const;
 
     bool readable(std::uint64_t address, std::uint64_t bytes) const override;
@@ -45,9 +51,11 @@ class AddressSpace : public ::sailsim::pim::Memory
 
   private:
     std::optional<std::vector<Piece>> physical_pieces(Addr address, Addr bytes) const;
+    /* A thread of the process that rang: the one that did, unless its context is another process's by now. */
+    ThreadContext *thread_of_process() const;
 
     System &system;
-    const ContextID context;
+    const Ring ring;
 };
 
 } // namespace sail

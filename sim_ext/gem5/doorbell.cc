@@ -8,10 +8,10 @@
 namespace gem5::sail
 {
 
-Doorbell::Doorbell(const std::string &name, ClockedObject &port_owner, AddrRange where, Cycles answer_latency,
-                   OnRing ring)
-    : QueuedResponsePort(name, responses), owner(port_owner), responses(port_owner, *this), range(where),
-      latency(answer_latency), on_ring(std::move(ring))
+Doorbell::Doorbell(const std::string &name, ClockedObject &port_owner, Addr first, AddrRangeList doorbells,
+                   Cycles answer_latency, OnRing ring)
+    : QueuedResponsePort(name, responses), owner(port_owner), responses(port_owner, *this), base(first),
+      ranges(std::move(doorbells)), latency(answer_latency), on_ring(std::move(ring))
 {
 }
 
@@ -20,10 +20,11 @@ bool Doorbell::rings(PacketPtr packet)
     return packet->isWrite() && packet->getSize() == sizeof(std::uint64_t);
 }
 
-Ring Doorbell::ring_of(PacketPtr packet)
+Ring Doorbell::ring_of(PacketPtr packet) const
 {
     Ring ring;
     ring.descriptor = packet->getLE<std::uint64_t>();
+    ring.unit = static_cast<unsigned>((packet->getAddr() - base) / doorbell_stride);
     if (packet->req->hasContextId())
         ring.context = packet->req->contextId();
     return ring;

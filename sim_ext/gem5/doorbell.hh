@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The port on which a PIM unit takes descriptors' addresses. An 8-byte store rings it; reads give 0 and
- * other stores do nothing. The owner may keep a store unanswered, which is how a full queue holds back the
- * cores: refusing the packet would block the very crossbar layer that the unit needs to make progress.
+ * The port on which a PIM unit takes descriptors' addresses, for itself and maybe in place of units that are
+ * not there. An 8-byte store rings it; reads give 0 and other stores do nothing. The owner may keep a store
+ * unanswered, which is how a full queue holds back the cores: refusing the packet would block the very
+ * crossbar layer that the unit needs to make progress.
  */
 #ifndef SAILSIM_GEM5_DOORBELL_HH
 #define SAILSIM_GEM5_DOORBELL_HH
@@ -19,10 +20,15 @@
 namespace gem5::sail
 {
 
+/* Bytes between the doorbells of two units: a page, so that a process can be given units one by one. */
+constexpr Addr doorbell_stride = 4096;
+
 /* A store to a doorbell. */
 struct Ring {
     std::uint64_t descriptor = 0;
+    unsigned unit = 0;                    /* whose doorbell it was */
     ContextID context = InvalidContextID; /* none: the address is physical */
+    std::uint64_t process = 0;            /* the context's at that time; it may go and another may come */
 };
 
 class Doorbell : public QueuedResponsePort
@@ -31,12 +37,14 @@ class Doorbell : public QueuedResponsePort
     /* `on_ring` gets the packet to be answered with answer(), or null in atomic mode. */
     using OnRing = std::function<void(const Ring &, PacketPtr)>;
 
-    Doorbell(const std::string &name, ClockedObject &owner, AddrRange range, Cycles latency, OnRing on_ring);
+    /* `base` is the address of unit 0's doorbell; `ranges` are whole doorbells. */
+    Doorbell(const std::string &name, ClockedObject &owner, Addr base, AddrRangeList ranges, Cycles latency,
+             OnRing on_ring);
 
     /* Lets a store that was kept complete. */
     void answer(PacketPtr packet);
 
-    AddrRangeList getAddrRanges() const override { return {range}; }
+    AddrRangeList getAddrRanges() const override { return ranges; }
 
   protected:
     Tick recvAtomic(PacketPtr packet) override;
@@ -45,12 +53,13 @@ class Doorbell : public QueuedResponsePort
 
   private:
     static bool rings(PacketPtr packet);
-    static Ring ring_of(PacketPtr packet);
+    Ring ring_of(PacketPtr packet) const;
     static void read_zero(PacketPtr packet);
 
     ClockedObject &owner;
     RespPacketQueue responses;
-    const AddrRange range;
+    const Addr base;
+    const AddrRangeList ranges;
     const Cycles latency;
     const OnRing on_ring;
     std::unique_ptr<Packet> done_with; /* the sender may look at it until the next call */

@@ -6,7 +6,14 @@
 #include "arch/arm/regs/int.hh"
 #include "arch/generic/memhelpers.hh"
 #include "base/bitfield.hh"
+#include "cpu/thread_context.hh"
+#include "gem5/doorbell.hh"
+#include "mem/page_table.hh"
 #include "mem/request.hh"
+#include "sim/faults.hh"
+#include "sim/full_system.hh"
+#include "sim/process.hh"
+#include "sim/sim_exit.hh"
 
 namespace gem5::sail
 {
@@ -18,6 +25,23 @@ namespace
  * descriptor above all, must be visible to the unit that reads it. */
 constexpr Request::FlagsType access_flags =
     3 | Request::UNCACHEABLE | Request::STRICT_ORDER | Request::RELEASE;
+
+/* gem5's page fault would stop the simulator itself. */
+class NoDoorbell : public FaultBase
+{
+  public:
+    explicit NoDoorbell(unsigned missing) : unit(missing) {}
+
+    FaultName name() const override { return "LUTMM without a doorbell"; }
+
+    void invoke(ThreadContext *, const StaticInstPtr &) override
+    {
+        exitSimLoop(csprintf("LUTMM for unit %d, and this program has no doorbell of it", unit), 1);
+    }
+
+  private:
+    const unsigned unit;
+};
 
 } // namespace
 
@@ -34,14 +58,25 @@ Lutmm::Lutmm(ArmISA::ExtMachInst word, Addr doorbell)
     flags[IsWriteBarrier] = true;
 }
 
+Fault Lutmm::doorbell_missing(ExecContext *xc) const
+{
+    if (FullSystem || xc->tcBase()->getProcessPtr()->pTable->lookup(address))
+        return NoFault;
+    return std::make_shared<NoDoorbell>(unit);
+}
+
 Fault Lutmm::execute(ExecContext *xc, trace::InstRecord *trace) const
 {
+    if (Fault fault = doorbell_missing(xc); fault != NoFault)
+        return fault;
     const std::uint64_t descriptor = xc->getRegOperand(this, 0);
     return writeMemAtomicLE(xc, trace, descriptor, address, access_flags, nullptr);
 }
 
 Fault Lutmm::initiateAcc(ExecContext *xc, trace::InstRecord *trace) const
 {
+    if (Fault fault = doorbell_missing(xc); fault != NoFault)
+        return fault;
     const std::uint64_t descriptor = xc->getRegOperand(this, 0);
     return writeMemTimingLE(xc, trace, descriptor, address, access_flags, nullptr);
 }

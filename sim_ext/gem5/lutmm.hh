@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * LUTMM Xn: stores Xn, the address of a descriptor, to the doorbell of a PIM unit.
+ * LUTMM Xn: stores Xn, the address of a descriptor, to the doorbell of a PIM unit. A program that was given
+ * no doorbell ends there, as it would by an illegal instruction.
  */
 #ifndef SAILSIM_GEM5_LUTMM_HH
 #define SAILSIM_GEM5_LUTMM_HH
@@ -13,9 +14,6 @@
 
 namespace gem5::sail
 {
-
-/* Bytes between the doorbells of two units: a page, so that a process can be given units one by one. */
-constexpr Addr doorbell_stride = 4096;
 
 class Lutmm : public ArmISA::ArmStaticInst
 {
@@ -30,6 +28,9 @@ class Lutmm : public ArmISA::ArmStaticInst
     std::string generateDisassembly(Addr pc, const loader::SymbolTable *symbols) const override;
 
   private:
+    /* The fault of a process in syscall emulation that the doorbell is not mapped for. */
+    Fault doorbell_missing(ExecContext *xc) const;
+
     const RegIndex source;
     const unsigned unit;
     const Addr address;

@@ -77,9 +77,18 @@ void MemoryPort::recvReqRetry()
         refused_packet = packet;
         return;
     }
-    refused += owner.ticksToCycles(curTick() - refused_at);
+    refused += curTick() - refused_at;
     next_send = owner.clockEdge(Cycles(1));
     schedule_send();
+}
+
+Tick MemoryPort::take_refused_ticks()
+{
+    if (refused_packet) {
+        refused += curTick() - refused_at;
+        refused_at = curTick();
+    }
+    return std::exchange(refused, 0);
 }
 
 bool MemoryPort::recvTimingResp(PacketPtr packet)

@@ -9,7 +9,6 @@
 #include "debug/SailPim.hh"
 #include "debug/SailPimGroups.hh"
 #include "debug/SailPimMemory.hh"
-#include "gem5/lutmm.hh"
 #include "sim/system.hh"
 
 namespace gem5::sail
@@ -46,24 +45,37 @@ pim::SliceConfig config_of(const SailPimUnitParams &p)
     return config;
 }
 
+/* The unit's own and those of the absent units that it answers for. */
+AddrRangeList doorbells_of(const SailPimUnitParams &p)
+{
+    const auto range = [&p](unsigned from, unsigned to) {
+        return AddrRange(p.doorbell_addr + from * doorbell_stride, p.doorbell_addr + to * doorbell_stride);
+    };
+    AddrRangeList ranges{range(p.unit, p.unit + 1)};
+    if (p.absent_from < LUTMM_UNITS_MAX)
+        ranges.push_back(range(p.absent_from, LUTMM_UNITS_MAX));
+    return ranges;
+}
+
 } // namespace
 
 PimUnit::PimUnit(const SailPimUnitParams &p)
     : ClockedObject(p), system(*p.system), unit(p.unit), depth(p.queue_depth), fetch_ahead(p.fetch_ahead),
       stores_when_idle(p.stores_when_idle), flush_time(p.flush_time), settle_time(p.settle_time),
       config(config_of(p)),
-      doorbell(name() + ".doorbell", *this,
-               RangeSize(p.doorbell_addr + p.unit * doorbell_stride, doorbell_stride), p.accept_latency,
+      doorbell(name() + ".doorbell", *this, p.doorbell_addr, doorbells_of(p), p.accept_latency,
                [this](const Ring &ring, PacketPtr packet) { on_ring(ring, packet); }),
       memory(name() + ".mem_side", *this, *p.system, p.max_outstanding,
              [this](const Transfer &transfer, bool ok) { on_transfer(transfer, ok); }),
       holds_lines(p.stores_when_idle), advance_event([this] { advance(); }, name() + ".advance"),
       timer([this] { on_timer(); }, name() + ".timer"),
-      taken_event([this] { on_taken(); }, name() + ".taken"), stats(*this)
+      taken_event([this] { on_taken(); }, name() + ".taken"), stats(*this, p.queue_depth)
 {
     fatal_if(depth == 0, "%s: queue_depth is 0: allowed is at least 1", name());
     fatal_if(p.max_outstanding == 0, "%s: max_outstanding is 0: allowed is at least 1", name());
     fatal_if(unit >= LUTMM_UNITS_MAX, "%s: unit is %d: allowed are 0..%d", name(), unit, LUTMM_UNITS_MAX - 1);
+    fatal_if(p.absent_from <= unit || p.absent_from > LUTMM_UNITS_MAX,
+             "%s: absent_from is %d: allowed are %d..%d", name(), p.absent_from, unit + 1, LUTMM_UNITS_MAX);
 }
 
 void PimUnit::init()
@@ -85,15 +97,18 @@ Port &PimUnit::getPort(const std::string &port, PortID index)
 
 /* -- The doorbell ------------------------------------------------------------------------------------ */
 
-void PimUnit::on_ring(const Ring &ring, PacketPtr packet)
+void PimUnit::on_ring(Ring ring, PacketPtr packet)
 {
+    ring.process = process_in(system, ring.context);
     ++stats.rings;
+    stats.queueAtRing.sample(queue.size());
     DPRINTF(SailPim, "rung: descriptor %#x, context %d, %d queued\n", ring.descriptor, ring.context,
             queue.size());
     /* Atomic mode cannot hold a store back, and a store that waits would keep its core from draining. */
     if (packet && !draining && queue.size() >= depth) {
         ++stats.withheld;
         waiting.push_back({ring, packet});
+        stats.heldStores = waiting.size();
         return;
     }
     admit(ring);
@@ -114,6 +129,7 @@ void PimUnit::admit_waiting()
     while (!waiting.empty() && (draining || queue.size() < depth)) {
         const Waiting next = waiting.front();
         waiting.pop_front();
+        stats.heldStores = waiting.size();
         admit(next.ring);
         doorbell.answer(next.packet);
     }
@@ -121,12 +137,17 @@ void PimUnit::admit_waiting()
 
 /* -- The life of a tile ------------------------------------------------------------------------------- */
 
+void PimUnit::enter(Stage next)
+{
+    stats.spend(stage);
+    stage = next;
+}
+
 void PimUnit::advance()
 {
     if (stage != Stage::idle || queue.empty())
         return;
     tile = std::make_unique<Tile>(queue.front(), system.cacheLineSize());
-    tile->rang = curTick();
     queue.pop_front();
     stats.queueLength = queue.size();
     admit_waiting();
@@ -137,19 +158,17 @@ void PimUnit::advance()
         fetch_descriptor();
         return;
     }
-    stage = Stage::flush;
+    enter(Stage::flush);
     ++stats.flushes;
-    stats.flushCycles += flush_time;
     holds_lines = false;
     schedule(timer, clockEdge(flush_time));
 }
 
 void PimUnit::fetch_descriptor()
 {
-    stage = Stage::descriptor;
+    enter(Stage::descriptor);
     const Addr address = tile->ring.descriptor;
-    auto pieces =
-        AddressSpace(system, tile->ring.context).pieces(address, sizeof(lutmm_descriptor), BaseMMU::Read);
+    auto pieces = AddressSpace(system, tile->ring).pieces(address, sizeof(lutmm_descriptor), BaseMMU::Read);
     if (!pieces || address % LUTMM_BUFFER_ALIGN != 0) {
         /* Without a descriptor there is no completion record to say so in. */
         DPRINTF(SailPim, "no descriptor at %#x\n", address);
@@ -169,9 +188,11 @@ void PimUnit::take_up_descriptor()
     lutmm_descriptor &d = tile->descriptor;
     std::memcpy(&d, tile->area(descriptor_area).data.data(), sizeof d);
     tile->arrived = clockEdge();
-    stats.descriptorCycles += cycles_since(tile->rang);
-
-    const AddressSpace space(system, tile->ring.context);
+    if (tile->ring.unit != unit) {
+        fail(LUTMM_ERR_UNIT, tile->ring.unit);
+        return;
+    }
+    const AddressSpace space(system, tile->ring);
     const pim::Verdict verdict = pim::validate_descriptor(d, config, &space);
     if (!verdict.ok()) {
         fail(verdict.status, verdict.detail);
@@ -196,7 +217,7 @@ void PimUnit::take_up_descriptor()
 
 void PimUnit::fetch_operands()
 {
-    stage = Stage::operands;
+    enter(Stage::operands);
     std::int64_t missing = 0;
     const auto fetch = [&](Area which, Addr offset) {
         const Addr bytes = tile->area(which).data.size() - offset;
@@ -218,12 +239,11 @@ void PimUnit::fetch_operands()
 
 void PimUnit::start_groups()
 {
-    stats.operandCycles += cycles_since(tile->arrived);
     if (!tile->planned() && !tile->plan(config)) {
         fail(tile->status, tile->detail);
         return;
     }
-    stage = Stage::groups;
+    enter(Stage::groups);
     tile->start(clockEdge());
     feed();
     take_groups();
@@ -292,7 +312,6 @@ void PimUnit::on_taken()
 void PimUnit::compute()
 {
     pim::Execution result = tile->execute(config);
-    tile->computed = curTick();
     tile->status = result.completion.status;
     tile->detail = result.completion.detail;
     if (tile->status != LUTMM_OK) {
@@ -302,21 +321,7 @@ void PimUnit::compute()
     const pim::TileTiming timing = tile->timing();
     stats.groups += tile->total_steps();
     stats.passes += tile->total_passes();
-    stats.loadCycles += timing.load;
-    stats.buildCycles += timing.build;
-    stats.lookupCycles += timing.lookup;
-    stats.convertCycles += timing.convert;
-    stats.writeBackCycles += timing.write_back;
-    stats.weightStallCycles += timing.total - tile->unhindered().total;
-    stats.lookups += timing.counts.lookups;
-    stats.zeroPatterns += timing.counts.zero_patterns;
-    stats.prtHits += timing.counts.prt_hits;
-    stats.prtMisses += timing.counts.prt_misses;
-    stats.tableBuilds += timing.counts.table_builds;
-    stats.tableAdds += timing.counts.table_adds;
-    stats.rowReads += timing.counts.row_reads;
-    stats.rowWrites += timing.counts.row_writes;
-    stats.conversions += timing.counts.conversions;
+    stats.count(timing, tile->unhindered().total);
     DPRINTF(SailPim, "computed: load %d build %d lookup %d convert %d write-back %d\n", timing.load,
             timing.build, timing.lookup, timing.convert, timing.write_back);
     tile->area(output_area).data = std::move(result.output);
@@ -325,7 +330,7 @@ void PimUnit::compute()
 
 void PimUnit::write_results()
 {
-    stage = Stage::results;
+    enter(Stage::results);
     const Addr bytes = tile->area(output_area).data.size();
     stats.resultBytes += bytes;
     tile->writes_missing = move(output_area, 0, bytes, true);
@@ -333,12 +338,12 @@ void PimUnit::write_results()
 
 void PimUnit::complete()
 {
-    stage = Stage::completion;
+    enter(Stage::completion);
     AreaBuffer &area = tile->area(completion_area);
     if (area.pieces.empty()) { /* the descriptor was refused before its buffers were looked up */
         const Addr address = tile->descriptor.completion;
-        auto pieces = AddressSpace(system, tile->ring.context)
-                          .pieces(address, sizeof(lutmm_completion), BaseMMU::Write);
+        auto pieces =
+            AddressSpace(system, tile->ring).pieces(address, sizeof(lutmm_completion), BaseMMU::Write);
         if (!pieces) {
             ++stats.unreported;
             finish();
@@ -376,13 +381,11 @@ void PimUnit::finish()
     } else if (tile->status != LUTMM_PENDING) {
         ++stats.errors[tile->status];
     }
-    stats.busyCycles += cycles_since(tile->rang);
-    stats.refusedCycles += memory.take_refused_cycles();
     DPRINTF(SailPim, "done: status %d detail %d after %d cycles\n", tile->status, tile->detail,
             cycles_since(tile->arrived));
     tile.reset();
     fetches.clear();
-    stage = Stage::idle;
+    enter(Stage::idle);
     idle_since = curTick();
     if (!queue.empty())
         schedule(advance_event, clockEdge(Cycles(1)));
@@ -417,6 +420,7 @@ void PimUnit::push(const Slice &slice, bool write, std::int64_t step)
 {
     DPRINTF(SailPimMemory, "%s area %d offset %d: %d bytes at %#x\n", write ? "write" : "read", slice.area,
             slice.offset, slice.bytes, slice.physical);
+    ++(write ? stats.writeAccesses : stats.readAccesses);
     memory.push({slice.physical, slice.bytes, tile->area(slice.area).data.data() + slice.offset, write,
                  slice.area, slice.offset, step});
 }
@@ -431,7 +435,6 @@ void PimUnit::on_transfer(const Transfer &transfer, bool ok)
     } else if (transfer.write) {
         if (--tile->writes_missing == 0) {
             if (stage == Stage::results) {
-                stats.resultCycles += cycles_since(tile->computed);
                 complete();
             } else if (tile->record_parts > 0) {
                 write_record();
@@ -454,185 +457,20 @@ std::uint64_t PimUnit::cycles_since(Tick tick) const
     return divCeil(curTick() - std::min(tick, curTick()), clockPeriod());
 }
 
-/* -- Draining and checkpoints -------------------------------------------------------------------------- */
-
-DrainState PimUnit::drain()
-{
-    draining = true;
-    memory.hold(true);
-    admit_waiting();
-    return memory.under_way() == 0 ? DrainState::Drained : DrainState::Draining;
-}
-
-void PimUnit::drainResume()
-{
-    draining = false;
-    memory.hold(false);
-}
-
-void PimUnit::serialize(CheckpointOut &cp) const
-{
-    ClockedObject::serialize(cp);
-    const int stage_number = static_cast<int>(stage);
-    SERIALIZE_SCALAR(stage_number);
-    SERIALIZE_SCALAR(buffered);
-    SERIALIZE_SCALAR(holds_lines);
-    SERIALIZE_SCALAR(idle_since);
-    std::vector<std::uint64_t> rings;
-    for (const Ring &ring : queue)
-        rings.insert(rings.end(), {ring.descriptor, static_cast<std::uint64_t>(ring.context)});
-    arrayParamOut(cp, "queue", rings);
-    std::vector<Tick> events;
-    for (const Event *event : {static_cast<const Event *>(&advance_event), static_cast<const Event *>(&timer),
-                               static_cast<const Event *>(&taken_event)})
-        events.push_back(event->scheduled() ? event->when() : MaxTick);
-    arrayParamOut(cp, "events", events);
-    std::vector<Tick> freed;
-    for (const Release &release : releases)
-        freed.insert(freed.end(), {release.tick, release.bytes});
-    arrayParamOut(cp, "releases", freed);
-
-    const auto put = [&cp](const std::string &key, const std::deque<Transfer> &transfers) {
-        std::vector<std::uint64_t> fields;
-        for (const Transfer &t : transfers)
-            fields.insert(fields.end(), {t.address, t.bytes, t.write, static_cast<std::uint64_t>(t.area),
-                                         t.offset, static_cast<std::uint64_t>(t.step)});
-        arrayParamOut(cp, key, fields);
-    };
-    put("fetches", fetches);
-    put("transfers", memory.queued());
-
-    const bool has_tile = tile != nullptr;
-    SERIALIZE_SCALAR(has_tile);
-    if (has_tile) {
-        const std::uint64_t ring_descriptor = tile->ring.descriptor;
-        const ContextID ring_context = tile->ring.context;
-        SERIALIZE_SCALAR(ring_descriptor);
-        SERIALIZE_SCALAR(ring_context);
-        tile->serializeSection(cp, "tile");
-    }
-}
-
-void PimUnit::unserialize(CheckpointIn &cp)
-{
-    ClockedObject::unserialize(cp);
-    int stage_number = 0;
-    UNSERIALIZE_SCALAR(stage_number);
-    stage = static_cast<Stage>(stage_number);
-    UNSERIALIZE_SCALAR(buffered);
-    UNSERIALIZE_SCALAR(holds_lines);
-    UNSERIALIZE_SCALAR(idle_since);
-    std::vector<std::uint64_t> rings;
-    arrayParamIn(cp, "queue", rings);
-    for (std::size_t i = 0; i + 1 < rings.size(); i += 2)
-        queue.push_back({rings[i], static_cast<ContextID>(rings[i + 1])});
-    arrayParamIn(cp, "events", restored_events);
-    std::vector<Tick> freed;
-    arrayParamIn(cp, "releases", freed);
-    for (std::size_t i = 0; i + 1 < freed.size(); i += 2)
-        releases.push_back({freed[i], freed[i + 1]});
-
-    bool has_tile = false;
-    UNSERIALIZE_SCALAR(has_tile);
-    if (has_tile) {
-        std::uint64_t ring_descriptor = 0;
-        ContextID ring_context = InvalidContextID;
-        UNSERIALIZE_SCALAR(ring_descriptor);
-        UNSERIALIZE_SCALAR(ring_context);
-        tile = std::make_unique<Tile>(Ring{ring_descriptor, ring_context}, system.cacheLineSize());
-        tile->unserializeSection(cp, "tile");
-        tile->rebuild(config);
-    }
-    const auto get = [&cp](const std::string &key) {
-        std::vector<std::uint64_t> fields;
-        arrayParamIn(cp, key, fields);
-        std::deque<Transfer> transfers;
-        for (std::size_t i = 0; i + 5 < fields.size(); i += 6)
-            transfers.push_back({fields[i], static_cast<unsigned>(fields[i + 1]), nullptr, fields[i + 2] != 0,
-                                 static_cast<int>(fields[i + 3]), fields[i + 4],
-                                 static_cast<std::int64_t>(fields[i + 5])});
-        return transfers;
-    };
-    fetches = get("fetches");
-    memory.hold(true); /* until the simulator resumes */
-    for (Transfer transfer : get("transfers")) {
-        transfer.data = tile->area(static_cast<Area>(transfer.area)).data.data() + transfer.offset;
-        memory.push(transfer);
-    }
-}
-
-void PimUnit::startup()
-{
-    ClockedObject::startup();
-    stats.queueLength = queue.size();
-    Event *const events[] = {&advance_event, &timer, &taken_event};
-    for (std::size_t i = 0; i < restored_events.size(); ++i)
-        if (restored_events[i] != MaxTick)
-            schedule(events[i], restored_events[i]);
-    restored_events.clear();
-}
-
 /* -- Statistics ---------------------------------------------------------------------------------------- */
 
-PimUnit::Stats::Stats(PimUnit &unit)
-    : statistics::Group(&unit),
-      ADD_STAT(rings, statistics::units::Count::get(), "Stores that rang the doorbell"),
-      ADD_STAT(withheld, statistics::units::Count::get(),
-               "Of those, stores that had to wait for room in the queue"),
-      ADD_STAT(queueLength, statistics::units::Rate<statistics::units::Count, statistics::units::Tick>::get(),
-               "Descriptors in the queue, averaged over time"),
-      ADD_STAT(tiles, statistics::units::Count::get(), "Tiles that ended well"),
-      ADD_STAT(unreported, statistics::units::Count::get(),
-               "Descriptors with an error and no place to write it to"),
-      ADD_STAT(errors, statistics::units::Count::get(), "Descriptors that ended in an error, by status"),
-      ADD_STAT(groups, statistics::units::Count::get(), "Groups that the arrays took, over all passes"),
-      ADD_STAT(passes, statistics::units::Count::get(), "Passes over the weights"),
-      ADD_STAT(weightBytes, statistics::units::Byte::get(), "Bytes of weights that were asked for"),
-      ADD_STAT(scaleBytes, statistics::units::Byte::get(),
-               "Bytes of block scales and minima that were asked for"),
-      ADD_STAT(operandBytes, statistics::units::Byte::get(),
-               "Bytes of activations, codebooks and activation scales that were asked for"),
-      ADD_STAT(resultBytes, statistics::units::Byte::get(), "Bytes of results that were written"),
-      ADD_STAT(loadCycles, statistics::units::Cycle::get(), "Cycles in which a tile did nothing but load"),
-      ADD_STAT(buildCycles, statistics::units::Cycle::get(), "Cycles of building tables"),
-      ADD_STAT(lookupCycles, statistics::units::Cycle::get(), "Cycles of looking up"),
-      ADD_STAT(convertCycles, statistics::units::Cycle::get(), "Cycles of converting and scaling sums"),
-      ADD_STAT(writeBackCycles, statistics::units::Cycle::get(),
-               "Cycles of moving results out of the arrays"),
-      ADD_STAT(descriptorCycles, statistics::units::Cycle::get(), "Cycles of waiting for descriptors"),
-      ADD_STAT(operandCycles, statistics::units::Cycle::get(),
-               "Cycles of waiting for activations, codebooks and activation scales"),
-      ADD_STAT(weightStallCycles, statistics::units::Cycle::get(),
-               "Cycles that tiles took longer because weights came late"),
-      ADD_STAT(resultCycles, statistics::units::Cycle::get(),
-               "Cycles from the last result to its acknowledgement"),
-      ADD_STAT(refusedCycles, statistics::units::Cycle::get(),
-               "Cycles in which the memory system did not take a request"),
-      ADD_STAT(flushes, statistics::units::Count::get(),
-               "Times that cache lines had to leave the C-SRAM before it could compute"),
-      ADD_STAT(flushCycles, statistics::units::Cycle::get(), "Cycles of those flushes"),
-      ADD_STAT(busyCycles, statistics::units::Cycle::get(),
-               "Cycles from taking a descriptor up to its completion"),
-      ADD_STAT(lookups, statistics::units::Count::get(), "Patterns that the DFM formed"),
-      ADD_STAT(zeroPatterns, statistics::units::Count::get(), "Of those, patterns without a set bit"),
-      ADD_STAT(prtHits, statistics::units::Count::get(), "Of those, patterns that hit the PRT"),
-      ADD_STAT(prtMisses, statistics::units::Count::get(), "Of those, patterns that read a table entry"),
-      ADD_STAT(tableBuilds, statistics::units::Count::get(), "Tables built"),
-      ADD_STAT(tableAdds, statistics::units::Count::get(), "Additions that built them, rows of an array"),
-      ADD_STAT(rowReads, statistics::units::Count::get(), "Energy event: row reads of one array"),
-      ADD_STAT(rowWrites, statistics::units::Count::get(), "Energy event: row writes of one array"),
-      ADD_STAT(conversions, statistics::units::Count::get(),
-               "Energy event: conversions of a batch row's block sums"),
-      ADD_STAT(prtHitRate, statistics::units::Ratio::get(), "PRT hits of the patterns that are not zero",
-               prtHits / (prtHits + prtMisses))
+void PimUnit::preDumpStats()
 {
-    using statistics::nozero;
-    errors.init(LUTMM_ERR_OVERLAP + 1).flags(nozero);
-    static const char *const names[] = {"pending", "ok",       "wbits",    "abits",    "nbw",
-                                        "shape",   "flags",    "align",    "codebook", "code",
-                                        "value",   "overflow", "capacity", "fault",    "overlap"};
-    for (int status = 0; status <= LUTMM_ERR_OVERLAP; ++status)
-        errors.subname(status, names[status]);
+    ClockedObject::preDumpStats();
+    stats.spend(stage);
+    stats.refusedTicks += memory.take_refused_ticks();
+}
+
+void PimUnit::resetStats()
+{
+    ClockedObject::resetStats();
+    stats.restart();
+    memory.take_refused_ticks();
 }
 
 } // namespace gem5::sail

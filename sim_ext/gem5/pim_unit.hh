@@ -2,7 +2,8 @@
  *
  * The PIM unit of one LLC slice: takes descriptors at its doorbell, one after another fetches the tile's
  * operands by its own port, works through the groups in the time that the core (sim_ext/pim) says, writes
- * the results and at last the completion record. Read `advance` first, then the functions in its order.
+ * the results and at last the completion record. Read `advance` first, then the functions in its order;
+ * unit_checkpoint.cc has draining and checkpoints.
  */
 #ifndef SAILSIM_GEM5_PIM_UNIT_HH
 #define SAILSIM_GEM5_PIM_UNIT_HH
@@ -12,10 +13,10 @@
 #include <memory>
 #include <vector>
 
-#include "base/statistics.hh"
 #include "gem5/doorbell.hh"
 #include "gem5/memory_port.hh"
 #include "gem5/tile.hh"
+#include "gem5/unit_stats.hh"
 #include "params/SailPimUnit.hh"
 #include "pim/config.hh"
 #include "sim/clocked_object.hh"
@@ -37,23 +38,17 @@ class PimUnit : public ClockedObject
     void serialize(CheckpointOut &cp) const override;
     void unserialize(CheckpointIn &cp) override;
 
-  private:
-    enum class Stage {
-        idle,
-        flush,      /* the C-SRAM held cache lines: they leave it first */
-        descriptor, /* its 64 bytes are on their way */
-        operands,   /* activations, codebook and activation scales are on their way */
-        groups,     /* weights stream in, groups are built and looked up */
-        results,    /* result words are on their way out */
-        completion  /* and the completion record */
-    };
+    void preDumpStats() override;
+    void resetStats() override;
 
+  private:
     /* The doorbell. */
-    void on_ring(const Ring &ring, PacketPtr packet);
+    void on_ring(Ring ring, PacketPtr packet);
     void admit(const Ring &ring);
     void admit_waiting();
 
     /* The life of a tile. */
+    void enter(Stage next);
     void advance();
     void fetch_descriptor();
     void take_up_descriptor();
@@ -87,23 +82,6 @@ class PimUnit : public ClockedObject
         Addr bytes = 0;
     };
 
-    struct Stats : public statistics::Group {
-        explicit Stats(PimUnit &unit);
-
-        statistics::Scalar rings, withheld;
-        statistics::Average queueLength;
-        statistics::Scalar tiles, unreported;
-        statistics::Vector errors;
-        statistics::Scalar groups, passes;
-        statistics::Scalar weightBytes, scaleBytes, operandBytes, resultBytes;
-        statistics::Scalar loadCycles, buildCycles, lookupCycles, convertCycles, writeBackCycles;
-        statistics::Scalar descriptorCycles, operandCycles, weightStallCycles, resultCycles;
-        statistics::Scalar refusedCycles, flushes, flushCycles, busyCycles;
-        statistics::Scalar lookups, zeroPatterns, prtHits, prtMisses;
-        statistics::Scalar tableBuilds, tableAdds, rowReads, rowWrites, conversions;
-        statistics::Formula prtHitRate;
-    };
-
     System &system;
     const unsigned unit;
     const unsigned depth;
@@ -133,7 +111,7 @@ class PimUnit : public ClockedObject
     EventFunctionWrapper taken_event;
     std::vector<Tick> restored_events; /* by unserialize, for startup */
 
-    Stats stats;
+    UnitStats stats;
 };
 
 } // namespace gem5::sail

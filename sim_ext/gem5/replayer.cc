@@ -7,7 +7,7 @@
 #include "base/intmath.hh"
 #include "base/output.hh"
 #include "debug/SailPim.hh"
-#include "gem5/lutmm.hh"
+#include "gem5/doorbell.hh"
 #include "mem/port_proxy.hh"
 #include "sim/sim_exit.hh"
 #include "sim/system.hh"

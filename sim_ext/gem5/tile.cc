@@ -147,10 +147,8 @@ void Tile::serialize(CheckpointOut &cp) const
 {
     const auto *bytes = reinterpret_cast<const std::uint8_t *>(&descriptor);
     arrayParamOut(cp, "descriptor", std::vector<std::uint8_t>(bytes, bytes + sizeof descriptor));
-    SERIALIZE_SCALAR(rang);
     SERIALIZE_SCALAR(arrived);
     SERIALIZE_SCALAR(started);
-    SERIALIZE_SCALAR(computed);
     SERIALIZE_SCALAR(status);
     SERIALIZE_SCALAR(detail);
     SERIALIZE_SCALAR(operands_missing);
@@ -186,10 +184,8 @@ void Tile::unserialize(CheckpointIn &cp)
     arrayParamIn(cp, "descriptor", bytes);
     panic_if(bytes.size() != sizeof descriptor, "checkpoint: a descriptor of %d bytes", bytes.size());
     std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::uint8_t *>(&descriptor));
-    UNSERIALIZE_SCALAR(rang);
     UNSERIALIZE_SCALAR(arrived);
     UNSERIALIZE_SCALAR(started);
-    UNSERIALIZE_SCALAR(computed);
     UNSERIALIZE_SCALAR(status);
     UNSERIALIZE_SCALAR(detail);
     UNSERIALIZE_SCALAR(operands_missing);

@@ -61,10 +61,8 @@ class Tile : public Serializable
 
     const Ring ring;
     lutmm_descriptor descriptor{};
-    Tick rang = 0;     /* tick of the unit taking it up */
-    Tick arrived = 0;  /* of its descriptor */
-    Tick started = 0;  /* of cycle 0 of the sequencer; 0 until the operands are here */
-    Tick computed = 0; /* of the last group's end */
+    Tick arrived = 0; /* of its descriptor */
+    Tick started = 0; /* of cycle 0 of the sequencer; 0 until the operands are here */
     std::uint32_t status = LUTMM_PENDING;
     std::uint32_t detail = 0;
     std::int64_t operands_missing = 0;

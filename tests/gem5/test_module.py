@@ -100,12 +100,13 @@ def test_the_agreement_tiles_cover_what_they_should():
 
 
 def test_every_statistic_of_the_unit_has_a_unit_and_a_sentence():
-    text = (extras_path() / "gem5" / "pim_unit.cc").read_text()
+    text = (extras_path() / "gem5" / "unit_stats.cc").read_text()
     declared = set()
-    header = (extras_path() / "gem5" / "pim_unit.hh").read_text()
-    for names in re.findall(r"statistics::(?:Scalar|Vector|Average|Formula) ([\w, \n]+);", header):
+    header = (extras_path() / "gem5" / "unit_stats.hh").read_text()
+    kinds = "Scalar|Vector|Average|Distribution|Formula"
+    for names in re.findall(rf"statistics::(?:{kinds}) ([\w, \n]+);", header):
         declared |= set(re.findall(r"\w+", names))
-    described = dict(re.findall(r"ADD_STAT\((\w+),\s*statistics::units::[^\"]*\"([^\"]+)\"", text))
+    described = dict(re.findall(r"ADD_STAT\((\w+),\s*[\w:]+::get\(\),\s*\"([^\"]+)\"", text))
     assert set(described) == declared
     assert all(sentence[0].isupper() and " " in sentence for sentence in described.values())
 

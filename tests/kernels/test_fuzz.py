@@ -17,7 +17,7 @@ UNREACHABLE = {Status.PENDING, Status.ERR_CAPACITY}
 
 @pytest.mark.slow
 def test_a_hundred_thousand_descriptors(report: Report) -> None:
-    """One case in 1000 is counted on for every status; the rarest in practice are ERR_OVERLAP and ERR_UNIT."""
+    """One case in 1000 is counted on for every status; the rarest are ERR_OVERLAP and ERR_UNIT."""
     (summary,) = report("lutmm_fuzz", "--count", 100_000)
     assert (summary["descriptors"], summary["failures"]) == (100_000, 0)
     assert summary["read_only_pages"] == "enforced"

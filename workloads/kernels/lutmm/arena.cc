@@ -9,14 +9,14 @@
 namespace sailsim::kernels
 {
 
-Arena::Arena(Random &random)
+Arena::Arena(Random &random, bool units_protect)
 {
     for (unsigned place = 0; place < places; ++place) {
         const std::size_t pages = place == scales ? 2 : 1;
         regions_.push_back(std::make_unique<Guarded>(pages * kPageBytes));
         Guarded &region = *regions_.back();
         random.fill(region.bytes(), region.size());
-        const bool writable = place != read_only || !region.make_read_only();
+        const bool writable = place != read_only || !region.make_read_only(units_protect);
         extents_.push_back({reinterpret_cast<std::uintptr_t>(region.bytes()),
                             reinterpret_cast<std::uintptr_t>(region.end()), writable});
         copies_.emplace_back(region.bytes(), region.end());

@@ -21,8 +21,8 @@ class Arena
   public:
     enum Place { weights, activations, output, scales, completion, codebook, read_only, places };
 
-    // Every region full of random bytes.
-    explicit Arena(Random &random);
+    // Every region full of random bytes. `units_protect`: see Guarded::make_read_only.
+    Arena(Random &random, bool units_protect);
 
     unsigned char *bytes(Place place) const { return regions_[place]->bytes(); }
     std::uint64_t first(Place place) const { return extents_[place].first; }

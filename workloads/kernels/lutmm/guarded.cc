@@ -19,8 +19,8 @@ std::uint64_t address_of(const unsigned char *byte)
     return reinterpret_cast<std::uintptr_t>(byte);
 }
 
-// A protected page keeps its place: an unmapped one could be taken by a later mapping. gem5's syscall
-// emulation ignores protections, but never maps a place twice.
+// A protected page keeps its place: an unmapped one could be taken by a later mapping. gem5's cores ignore
+// protections, but its syscall emulation never maps a place twice.
 void close_page(unsigned char *page)
 {
     const bool closed = mprotect(page, kPageBytes, PROT_NONE) == 0 && !can_read(address_of(page), 1);
@@ -50,9 +50,14 @@ Guarded::~Guarded()
     munmap(first_page_ - kPageBytes, mapped_ + 2 * kPageBytes);
 }
 
-bool Guarded::make_read_only() const
+bool Guarded::make_read_only(bool units_do) const
 {
-    return mprotect(first_page_, mapped_, PROT_READ) == 0 && !can_write(address_of(first_page_), 1);
+    if (mprotect(first_page_, mapped_, PROT_READ) != 0)
+        return false;
+    if (units_do || !can_write(address_of(first_page_), 1))
+        return true;
+    mprotect(first_page_, mapped_, PROT_READ | PROT_WRITE);
+    return false;
 }
 
 } // namespace sailsim::kernels

@@ -14,8 +14,7 @@ class Guarded
 {
   public:
     // `bytes` zeroed bytes, at least one; the page before the first and the page behind the last byte are not
-    // mapped. The pages are unmapped rather than protected because gem5's syscall emulation ignores
-    // protections.
+    // mapped. The pages are unmapped rather than protected because gem5's cores ignore protections.
     explicit Guarded(std::size_t bytes);
     ~Guarded();
     Guarded(const Guarded &) = delete;
@@ -25,8 +24,9 @@ class Guarded
     unsigned char *bytes() const { return bytes_; }
     // The first byte that faults.
     unsigned char *end() const { return bytes_ + size_; }
-    // Makes all of it read-only. False where the machine does not do that: gem5's syscall emulation.
-    bool make_read_only() const;
+    // Makes all of it read-only. False, and all is as before, where the machine does not do that. gem5's
+    // cores do not; with `units_do` it is enough that the PIM units do.
+    bool make_read_only(bool units_do) const;
 
   private:
     std::size_t size_, mapped_;

@@ -30,9 +30,10 @@ constexpr std::uint32_t kStatuses = LUTMM_ERR_UNIT + 1;
 class Fuzz
 {
   public:
-    Fuzz(std::uint64_t seed, unsigned units, unsigned machine_units, std::uint64_t timeout_ns)
+    Fuzz(std::uint64_t seed, unsigned units, unsigned machine_units, bool units_protect,
+         std::uint64_t timeout_ns)
         : seed_(seed), units_(units), machine_units_(machine_units), timeout_ns_(timeout_ns), fill_(seed),
-          arena_(fill_), probe_(fill_), slots_(kPageBytes)
+          arena_(fill_, units_protect), probe_(fill_, units_protect), slots_(kPageBytes)
     {
         Random random(seed);
         probe_descriptor_ = valid_descriptor(probe_, random);
@@ -241,11 +242,13 @@ int main(int argc, char **argv)
         "machine-units", 32, units, LUTMM_UNITS_MAX, "PIM units of the machine: others are tried, rarely"));
     const std::uint64_t timeout_ns =
         1'000'000 * options.number("timeout-ms", 10'000, 1, 1 << 30, "how long to wait for one answer");
+    const bool units_protect = options.flag(
+        "units-protect", "PIM units refuse to write read-only pages, even if cores do not (gem5)");
     const bool in_gem5 = options.flag("m5", "mark the measured part for gem5");
     options.finish();
 
     install_emulator();
-    Fuzz fuzz(seed, units, machine_units, timeout_ns);
+    Fuzz fuzz(seed, units, machine_units, units_protect, timeout_ns);
     std::size_t done = 0;
     {
         const Region region(in_gem5);

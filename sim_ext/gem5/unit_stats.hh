@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What a PIM unit counts: the life of its tiles, what it waits for, and the events that energy is reckoned
+ * from.
+ */
+#ifndef SAILSIM_GEM5_UNIT_STATS_HH
+#define SAILSIM_GEM5_UNIT_STATS_HH
+
+#include <cstdint>
+
+#include "base/statistics.hh"
+#include "base/types.hh"
+#include "pim/timing.hh"
+
+namespace gem5::sail
+{
+
+/* What a unit is about. */
+enum class Stage {
+    idle,
+    flush,      /* the C-SRAM held cache lines: they leave it first */
+    descriptor, /* its 64 bytes are on their way */
+    operands,   /* activations, codebook and activation scales are on their way */
+    groups,     /* weights stream in, groups are built and looked up */
+    results,    /* result words are on their way out */
+    completion  /* and the completion record */
+};
+constexpr int stage_count = 7;
+
+struct UnitStats : public statistics::Group {
+    UnitStats(statistics::Group &unit, unsigned queue_depth);
+
+    /* Counts the time up to now for `stage`. */
+    void spend(Stage stage);
+    /* Time is counted from now on. */
+    void restart();
+    /* A tile was worked out in `timing`; it would have been in `unhindered` cycles with all weights in time.
+     */
+    void count(const ::sailsim::pim::TileTiming &timing, std::int64_t unhindered);
+
+    statistics::Scalar rings, withheld;
+    statistics::Average heldStores, queueLength;
+    statistics::Distribution queueAtRing;
+    statistics::Scalar tiles, unreported;
+    statistics::Vector errors;
+    statistics::Scalar groups, passes;
+    statistics::Scalar readAccesses, writeAccesses;
+    statistics::Scalar weightBytes, scaleBytes, operandBytes, resultBytes;
+    statistics::Vector stageTicks;
+    statistics::Scalar loadCycles, buildCycles, lookupCycles, convertCycles, writeBackCycles;
+    statistics::Scalar weightStallCycles, refusedTicks, flushes;
+    statistics::Scalar lookups, zeroPatterns, prtHits, prtMisses;
+    statistics::Scalar tableBuilds, tableAdds, rowReads, rowWrites, conversions, portBytes;
+    statistics::Formula prtHitRate, accumulations;
+
+  private:
+    Tick counted_to = 0;
+};
+
+} // namespace gem5::sail
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * gem5's AArch64 Linux emulation, in which mprotect marks pages. Stock gem5 ignores the call. Its page tables
+ * have a mark for read-only pages that nothing sets and that its cores do not look at; the PIM units do
+ * (address_space.cc), so that a unit refuses what a program protected from writing.
+ */
+#ifndef SAILSIM_GEM5_WORKLOAD_HH
+#define SAILSIM_GEM5_WORKLOAD_HH
+
+#include "arch/arm/linux/se_workload.hh"
+#include "params/SailEmuLinux.hh"
+
+namespace gem5::sail
+{
+
+class EmuLinux : public ArmISA::EmuLinux
+{
+  public:
+    explicit EmuLinux(const SailEmuLinuxParams &params) : ArmISA::EmuLinux(params) {}
+
+    void syscall(ThreadContext *tc) override;
+};
+
+} // namespace gem5::sail
+
+#endif
