@@ -34,6 +34,7 @@ PUBLISHED = {
 """What all 64 cores of a Graviton2 reach together."""
 L2_KIB = 128
 SLICE_MIB = 0.125
+"""The small caches of `scaled`: what a simulated bandwidth run can overflow in seconds."""
 L2_FOOTPRINT = 1 << 18
 """Bytes that the L2 holds and the L1 does not."""
 BANDWIDTH_RUNS = ((1, 1 << 21), (4, 1 << 21), (16, 1 << 22))
