@@ -9,9 +9,9 @@ that is cells. Bases: LLC, LLC with cores, die (the LLC's share is a slice's too
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import ceil, log2
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
 from sailsim.analysis.constants import Constants
 from sailsim.errors import SailsimError
@@ -31,6 +31,12 @@ CELL = Quantity(
     low=0.027,
     high=0.04,
     note="high: cells with the wider word lines that computing on bit lines needs",
+)
+LLC_CELL = Quantity(
+    value=0.027,
+    unit="um2",
+    source="TSMC, 256 Mb SRAM in 7 nm, ISSCC 2017, paper 12.1, as WikiChip's page on 7 nm quotes it",
+    kind="paper",
 )
 ARRAY_EFFICIENCY = Quantity(
     value=0.4,
@@ -165,6 +171,7 @@ class AreaConstants(Constants):
 
     cell_um2: float
     array_efficiency: float
+    llc_cell_um2: float
     llc_efficiency: float
     core_mm2: float
     die_mm2: float
@@ -184,6 +191,7 @@ class AreaConstants(Constants):
     QUANTITIES: ClassVar[Mapping[str, Quantity]] = {
         "cell_um2": CELL,
         "array_efficiency": ARRAY_EFFICIENCY,
+        "llc_cell_um2": LLC_CELL,
         "llc_efficiency": LLC_EFFICIENCY,
         "core_mm2": CORE,
         "die_mm2": DIE,
@@ -200,6 +208,22 @@ class AreaConstants(Constants):
         "prt_bit_um2": PRT_BIT,
         "control_gates": CONTROL,
     }
+
+    @classmethod
+    def extreme(cls, end: Literal["small", "large"]) -> Self:
+        """The unit as small or as large as the ranges allow; the bases stay as they are."""
+        found = cls.at("low" if end == "small" else "high")
+        # More of a block being cells makes it smaller.
+        other = cls.at("high" if end == "small" else "low")
+        nominal = cls.default()
+        return replace(
+            found,
+            array_efficiency=other.array_efficiency,
+            utilisation=other.utilisation,
+            llc_efficiency=nominal.llc_efficiency,
+            core_mm2=nominal.core_mm2,
+            die_mm2=nominal.die_mm2,
+        )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -300,14 +324,14 @@ def area(system: System, constants: AreaConstants | None = None, wbits: int = 4)
     return Area(
         parts=_unit(pim, c, wbits),
         slices=system.llc.slices.whole,
-        llc_mm2=_sram(8 * system.llc.size, c.llc_efficiency, c),
+        llc_mm2=8 * system.llc.size * c.llc_cell_um2 / c.llc_efficiency * 1e-6,
         cores_mm2=system.cores.count.whole * c.core_mm2,
         die_mm2=c.die_mm2,
     )
 
 
-def _sram(bits: float, efficiency: float, c: AreaConstants) -> float:
-    return bits * c.cell_um2 / efficiency * 1e-6
+def _sram(bits: float, c: AreaConstants) -> float:
+    return bits * c.cell_um2 / c.array_efficiency * 1e-6
 
 
 def _unit(pim: Pim, c: AreaConstants, wbits: int) -> Parts:
@@ -328,15 +352,15 @@ def _unit(pim: Pim, c: AreaConstants, wbits: int) -> Parts:
     lines = pim.mshrs.whole * (64 * 8 + 48)  # a line and its address
     behind = pim.substrate.value == "row_dfm"  # the others accumulate in the arrays
     return Parts(
-        arrays=_sram(pim.arrays.whole * pim.rows.whole * pim.cols.whole, c.array_efficiency, c),
+        arrays=_sram(pim.arrays.whole * pim.rows.whole * pim.cols.whole, c),
         lanes=logic(lanes * lane) if behind else 0.0,
         accumulators=lanes * width * c.accumulator_rows * c.accumulator_bit_um2 * 1e-6 if behind else 0.0,
-        activations=_sram(8 * 1024 * c.activation_buffer_kib, c.array_efficiency, c),
+        activations=_sram(8 * 1024 * c.activation_buffer_kib, c),
         prt=logic(entries * searched * (c.flip_flop_um2 + c.comparator_um2))
         + entries * row_bits * c.prt_data * c.prt_bit_um2 * 1e-6,
         queue=logic(queued * c.flip_flop_um2),
         buffers=logic(lines * c.flip_flop_um2),
-        cache=_sram(8 * 1024 * float(pim.unit_cache.value), c.array_efficiency, c),
+        cache=_sram(8 * 1024 * float(pim.unit_cache.value), c),
         control=logic(c.control_gates * c.nand2_um2),
     )
 

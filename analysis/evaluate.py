@@ -17,6 +17,7 @@ import pandas as pd
 from sailsim.analysis.cost import (
     SIZINGS,
     CostConstants,
+    CostRange,
     Price,
     PriceList,
     Run,
@@ -271,32 +272,42 @@ def price_columns(
 
 def _ranges(record: Mapping[str, Any], price_list: PriceList, c: CostConstants) -> dict[str, float | None]:
     """`<machine>_tokens_per_usd_low` and `_high` of every machine of a record."""
-    servers = price_list.all_of(record["system_chain"])
     columns: dict[str, float | None] = {}
+    for name, found in cost_ranges(record, price_list, c).items():
+        columns[f"{name}_tokens_per_usd_low"] = found and found.low
+        columns[f"{name}_tokens_per_usd_high"] = found and found.high
+    return columns
+
+
+def cost_ranges(
+    record: Mapping[str, Any], price_list: PriceList, constants: CostConstants | None = None
+) -> dict[str, CostRange | None]:
+    """Dollars of every machine of a record, by the prefix of its columns; None without rate or price."""
+    servers = price_list.all_of(record["system_chain"])
     machines = [(name, servers) for name in ("sail", "cpu", "cpu_ampere", "cpu_all")]
     for card in card_names():
         cards = price_list.all_of([card])
         machines += [(f"gpu_{card}", cards), (f"gpu_{card}_f16", cards)]
+    found: dict[str, CostRange | None] = {}
     for name, instances in machines:
         rate = record[f"{name}_tokens_per_s"]
-        found = None
-        if not _missing(rate):
-            cpu, sail = not name.startswith("gpu_"), name == "sail"
-            share = record.get(f"{name}_bandwidth_share", 1.0)
-            every = name == "cpu_all"
-            run = Run(
-                tokens_per_s=rate,
-                low=rate if sail else record[f"{name}_low"],
-                high=rate if sail else record[f"{name}_high"],
-                threads=int(record["threads"]) if cpu else 1,
-                memory_bytes=float(record["sail_memory_bytes"]) if cpu else 0.0,
-                bandwidth_share=1.0 if every or _missing(share) else float(share),
-                sail=sail,
-            )
-            found = cost_range(run, instances, c)
-        columns[f"{name}_tokens_per_usd_low"] = found and found.low
-        columns[f"{name}_tokens_per_usd_high"] = found and found.high
-    return columns
+        if _missing(rate):
+            found[name] = None
+            continue
+        cpu, sail = not name.startswith("gpu_"), name == "sail"
+        share = record.get(f"{name}_bandwidth_share")
+        run = Run(
+            tokens_per_s=rate,
+            low=rate if sail else record[f"{name}_low"],
+            high=rate if sail else record[f"{name}_high"],
+            threads=int(record["threads"]) if cpu else 1,
+            memory_bytes=float(record["sail_memory_bytes"]) if cpu else 0.0,
+            # All cores, or a row that does not say how much bandwidth it used: the whole server.
+            bandwidth_share=1.0 if name == "cpu_all" or _missing(share) else float(share or 0.0),
+            sail=sail,
+        )
+        found[name] = cost_range(run, instances, constants)
+    return found
 
 
 def energy_columns(

@@ -14,7 +14,7 @@ C = AreaConstants.default()
 SYSTEM = load_system("sail-n1")
 FALLING = ("array_efficiency", "utilisation")
 """Constants that make the unit smaller when they grow."""
-BASES = ("llc_efficiency", "core_mm2", "die_mm2")
+BASES = ("llc_cell_um2", "llc_efficiency", "core_mm2", "die_mm2")
 
 
 def with_arrays(count):
@@ -100,6 +100,15 @@ def test_the_arrays_of_a_reading_give_its_target(target, wbits):
         low = int(reading.arrays)
         part = reading.arrays - low
         assert share(low) * (1 - part) + share(low + 1) * part == pytest.approx(target)
+
+
+def test_extremes_enclose_every_part():
+    small, found, large = (
+        area(SYSTEM, c) for c in (AreaConstants.extreme("small"), C, AreaConstants.extreme("large"))
+    )
+    assert small.bases == found.bases == large.bases
+    for name, mm2 in found.parts.as_dict().items():
+        assert small.parts.as_dict()[name] <= mm2 <= large.parts.as_dict()[name]
 
 
 def test_readings_are_every_counting_over_every_base():

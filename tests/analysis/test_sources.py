@@ -1,0 +1,197 @@
+"""Every constant of the package says where it is from: modules, data files and the substrates' tables."""
+
+import ast
+import csv
+import importlib
+import json
+import pkgutil
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import sailsim
+from sailsim import _core
+from sailsim.analysis import fits
+from sailsim.sim import Quantity, card_names, load_card, load_system, system_names
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("analysis", "sim_ext/python", "workloads", "lut_gemv", "sailsim")
+KINDS = {"measured", "paper", "derived", "fitted", "assumed"}
+HERE = "here"
+"""What a source may be besides a citation: derived or assumed in this project, as the note says."""
+
+
+def complaint(said: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> str | None:
+    """What a constant lacks, or None. ``said``: source, kind, low, high, note of a constant; ``sources``: the
+    citations that its file has by key."""
+    source = str(said.get("source") or "").strip()
+    kind = said.get("kind")
+    if not source:
+        return "no source"
+    if source != HERE and " " not in source and source not in (sources or {}):
+        return f"source {source!r} is no citation and no key of one"
+    if kind not in KINDS:
+        return f"kind {kind!r}"
+    numeric = not isinstance(said.get("value"), str | bool)
+    if kind in ("assumed", "fitted") and numeric and None in (said.get("low"), said.get("high")):
+        return f"{kind} without a range"
+    if (kind == "assumed" or source == HERE) and not str(said.get("note") or "").strip():
+        return "no reason in the note"
+    return None
+
+
+def quantities(name: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Quantity]]:
+    """Every quantity within a value, however deep."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, Quantity):
+        yield name, value
+        return
+    inside: Mapping[Any, Any] = {}
+    if isinstance(value, Mapping):
+        inside = value
+    elif isinstance(value, list | tuple):
+        inside = dict(enumerate(value))
+    elif isinstance(value, BaseModel):
+        inside = {field: getattr(value, field) for field in type(value).model_fields}
+    elif is_dataclass(value) and not isinstance(value, type):
+        inside = {field.name: getattr(value, field.name) for field in fields(value)}
+    elif isinstance(value, type) and value.__module__.startswith("sailsim"):
+        inside = {key: item for key, item in vars(value).items() if not key.startswith("__")}
+    for key, item in inside.items():
+        yield from quantities(f"{name}.{key}", item, seen)
+
+
+def in_modules() -> dict[str, Quantity]:
+    """Every quantity that a module of the package holds."""
+    found: dict[str, Quantity] = {}
+    seen: set[int] = set()
+    for module in pkgutil.walk_packages(sailsim.__path__, "sailsim."):
+        if module.name.endswith("__main__"):
+            continue
+        loaded = importlib.import_module(module.name)
+        for name, value in vars(loaded).items():
+            found |= dict(quantities(f"{module.name}.{name}", value, seen))
+    return found
+
+
+def tables(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every table of a TOML or JSON file, by its path within."""
+
+    def within(name: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        if isinstance(value, dict):
+            yield name, value
+            for key, item in value.items():
+                yield from within(f"{name}.{key}", item)
+        elif isinstance(value, list):
+            for i, item in enumerate(value):
+                yield from within(f"{name}[{i}]", item)
+
+    text = path.read_text("utf-8")
+    yield from within(path.name, tomllib.loads(text) if path.suffix == ".toml" else json.loads(text))
+
+
+def data_files(suffix: str) -> list[Path]:
+    return sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob(f"*{suffix}"))
+
+
+def test_the_check_finds_what_is_missing():
+    good = Quantity(value=1, unit="W", source="a book, page 3", kind="paper")
+    assert complaint(good.model_dump()) is None
+    assert complaint(good.model_copy(update={"source": " "}).model_dump()) == "no source"
+    assert "no citation" in complaint(good.model_copy(update={"source": "bk"}).model_dump())
+    assert complaint(good.model_copy(update={"source": "bk"}).model_dump(), {"bk": "a book"}) is None
+    assert "kind" in complaint(good.model_copy(update={"kind": "guess"}).model_dump())
+    assert "range" in complaint(good.model_copy(update={"kind": "fitted"}).model_dump())
+    assert "reason" in complaint(good.model_copy(update={"source": HERE}).model_dump())
+
+    class Holder:
+        INNER = {"a": [good]}  # noqa: RUF012
+
+    Holder.__module__ = "sailsim.test"
+    assert [name for name, _ in quantities("x", Holder, set())] == ["x.INNER.a.0"]
+
+
+def test_constants_of_modules_have_sources():
+    found = in_modules()
+    assert len(found) > 40
+    assert any(name.endswith("EnergyConstants.QUANTITIES.core_active_w") for name in found)
+    lacking = {name: complaint(quantity.model_dump()) for name, quantity in found.items()}
+    assert not {name: what for name, what in lacking.items() if what}
+
+
+@pytest.mark.parametrize("name", [*system_names(), *card_names()])
+def test_constants_of_machines_have_sources(name):
+    machine = load_card(name) if name in card_names() else load_system(name)
+    lacking = {
+        path: complaint(quantity.model_dump(), machine.sources)
+        for path, quantity in quantities(name, machine, set())
+    }
+    assert len(lacking) >= 8
+    assert not {path: what for path, what in lacking.items() if what}
+
+
+def test_fitted_constants_have_sources():
+    lacking = {name: complaint(quantity.model_dump()) for name, quantity in fits().quantities().items()}
+    assert lacking
+    assert not {name: what for name, what in lacking.items() if what}
+
+
+@pytest.mark.parametrize("path", [*data_files(".toml"), *data_files(".json")], ids=lambda path: path.name)
+def test_constants_of_data_files_have_sources(path):
+    found = list(tables(path))
+    sources = found[0][1].get("sources", {})
+    if path.parent.name == "systems":  # what a file extends may hold the citations
+        sources = (load_card if path.stem in card_names() else load_system)(path.stem).sources
+    lacking = {
+        name: complaint(table, sources) for name, table in found if "value" in table and "kind" in table
+    }
+    assert not {name: what for name, what in lacking.items() if what}
+
+
+@pytest.mark.parametrize("path", data_files(".csv"), ids=lambda path: path.name)
+def test_tables_of_numbers_have_sources(path):
+    lines = path.read_text("utf-8").splitlines()
+    rows = list(csv.DictReader(line for line in lines if line.strip() and not line.startswith("#")))
+    assert rows
+    if "source" in rows[0]:
+        assert all((row["source"] or "").strip() for row in rows)
+    else:  # one sentence above the table serves them all
+        assert " " in lines[0].lstrip("# ")
+        assert lines[0].startswith("#")
+
+
+@pytest.mark.parametrize("substrate", _core.substrates(), ids=lambda substrate: substrate.name)
+def test_costs_of_substrates_have_sources(substrate):
+    costs = substrate.costs
+    assert len(costs) == 8
+    for operation, cost in costs.items():
+        assert cost.kind in KINDS, operation
+        assert len(cost.source.split()) > 1, operation
+
+
+def test_bare_numbers_of_modules_are_explained():
+    """A broken number bound to a name at the top of a module has a sentence beside it."""
+    lacking = []
+    for folder in ("analysis", "sim_ext/python", "workloads", "lut_gemv"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            text = path.read_text("utf-8")
+            body, lines = ast.parse(text).body, text.splitlines()
+            for statement, after in zip(body, [*body[1:], None], strict=True):
+                if not isinstance(statement, ast.Assign | ast.AnnAssign):
+                    continue
+                if not isinstance(statement.value, ast.Constant) or not isinstance(
+                    statement.value.value, float
+                ):
+                    continue
+                said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                beside = "#" in lines[statement.lineno - 1] or lines[statement.lineno - 2].startswith("#")
+                if not (said or beside):
+                    lacking.append(f"{path.name}:{statement.lineno}")
+    assert not lacking
