@@ -225,23 +225,26 @@ void bind_timing(nb::module_ &m)
         "tile_timeline",
         [](const SliceConfig &config, std::int64_t k, std::int64_t n, std::int64_t batch, int wbits,
            int value_bits, int abits, int nbw, std::int64_t group_size, const PatternProfile &profile,
-           bool scaled, double bytes_per_cycle, bool minimum, const std::optional<Array> &arrivals) {
+           bool scaled, bool minimum, double bytes_per_cycle, double latency, double lead, double ahead,
+           const std::optional<Array> &arrivals) {
             const pim::TileShape shape = tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size);
             const pim::Scaling scaling{scaled, minimum};
+            const pim::Supply supply{bytes_per_cycle, latency, lead, ahead};
             if (!arrivals)
-                return timeline_array(pim::tile_timeline(config, shape, profile, scaling, bytes_per_cycle));
+                return timeline_array(pim::tile_timeline(config, shape, profile, scaling, supply));
             require_ndim("arrivals", *arrivals, 1);
             const auto *cycles = elements<std::int64_t>("arrivals", *arrivals, "int64");
             return timeline_array(
                 pim::tile_timeline(config, shape, profile, scaling, {cycles, cycles + arrivals->size()}));
         },
         "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a, "group_size"_a,
-        "profile"_a, "scaled"_a, "bytes_per_cycle"_a = std::numeric_limits<double>::infinity(),
-        "minimum"_a = false, "arrivals"_a = nb::none(),
-        "Where the cycles of `time_tile` lie: an int64 array (S, 9), a row for each group of each pass.\n\n"
+        "profile"_a, "scaled"_a, "minimum"_a = false,
+        "bytes_per_cycle"_a = std::numeric_limits<double>::infinity(), "latency"_a = 0.0, "lead"_a = 0.0,
+        "ahead"_a = std::numeric_limits<double>::infinity(), "arrivals"_a = nb::none(),
+        "Where the cycles of `time_supplied_tile` lie: int64 (S, 9), a row for each group of each pass.\n\n"
         "Columns: pass, group, start and end of its load, start of its computing, then the cycles of build, "
         "look-up, conversion and write-back. arrivals, int64 (S,): the cycles at which the groups' weights "
-        "have arrived, instead of a rate.");
+        "have arrived, instead of a supply.");
 }
 
 } // namespace sailsim::bindings

@@ -2,6 +2,7 @@
 #include "pim/timing.hh"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <deque>
 #include <stdexcept>
@@ -289,21 +290,22 @@ TileTiming TileSequencer::timing() const
     return timing;
 }
 
-void TileSequencer::skip_equal_passes(const TileTiming &began, std::int64_t began_at)
+std::int64_t TileSequencer::skip_equal_passes(const TileTiming &began, std::int64_t began_at)
 {
     /* Where a pass ends, port and arrays stand as its last group left them, whatever came before. So equal
      * passes behind an equal pass all take the same time. */
     if (!pending || pending->group != 0)
-        return;
+        return 0;
     const std::int64_t in_chunk = pending->pass % layout.passes;
     const std::int64_t skipped = layout.passes - 1 - in_chunk;
     if (in_chunk < 2 || skipped < 1)
-        return;
+        return 0;
     account = repeated(began, account, skipped);
     const std::int64_t shift = skipped * (port_free - began_at);
     port_free += shift;
     compute_end += shift;
     begin_pass(pending->pass + skipped);
+    return shift;
 }
 
 TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
@@ -351,6 +353,23 @@ class Fetcher
         return now + supply.latency;
     }
 
+    /* Where fetching stands against the arrays, which are at `cycle`. */
+    std::array<double, 3> standing(std::int64_t cycle) const
+    {
+        const auto at = static_cast<double>(cycle);
+        return {now - at, in_turn - at, position - freed};
+    }
+
+    /* As if `cycles` with as much of everything as before had gone by. */
+    void skip(std::int64_t cycles)
+    {
+        const auto by = static_cast<double>(cycles);
+        now += by;
+        in_turn += by;
+        for (Leaving &group : waiting)
+            group.cycle += by;
+    }
+
     /* That group's bytes were all here at `arrived` and leave the buffer at `cycle`. */
     void taken(double arrived, std::int64_t cycle)
     {
@@ -389,6 +408,13 @@ void require_supply(const Supply &supply)
                                     ": allowed are numbers from 0 on");
 }
 
+void require_arrival(double cycle, const Supply &supply, std::int64_t bytes)
+{
+    if (!(cycle < 1e15))
+        throw std::invalid_argument("bytes_per_cycle is " + std::to_string(supply.bytes_per_cycle) +
+                                    ": too little to load " + std::to_string(bytes) + " bytes");
+}
+
 } // namespace
 
 TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
@@ -397,25 +423,41 @@ TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const Pa
     TileSequencer sequencer(config, shape, profile, scaling);
     require_supply(supply);
     Fetcher fetcher(supply);
-    while (const GroupStep *step = sequencer.next_load()) {
-        const double arrived = std::max(0.0, fetcher.arrival(step->load_bytes));
-        if (!(arrived < 1e15))
-            throw std::invalid_argument("bytes_per_cycle is " + std::to_string(supply.bytes_per_cycle) +
-                                        ": too little to load " + std::to_string(step->load_bytes) +
-                                        " bytes");
-        fetcher.taken(arrived, sequencer.loaded(static_cast<std::int64_t>(std::ceil(arrived))).load_end);
+    std::array<double, 3> before{};
+    while (sequencer.next_load()) {
+        const TileTiming began = sequencer.timing();
+        const std::int64_t began_at = sequencer.load_start();
+        const std::int64_t pass = sequencer.next_load()->pass;
+        const GroupStep *step = nullptr;
+        while ((step = sequencer.next_load()) && step->pass == pass) {
+            const double arrived = std::max(0.0, fetcher.arrival(step->load_bytes));
+            require_arrival(arrived, supply, step->load_bytes);
+            fetcher.taken(arrived, sequencer.loaded(static_cast<std::int64_t>(std::ceil(arrived))).load_end);
+        }
+        /* Equal passes whose weights come a cycle sooner or later are equal here. */
+        const std::array<double, 3> after = fetcher.standing(sequencer.load_start());
+        const bool steady = std::equal(after.begin(), after.end(), before.begin(),
+                                       [](double a, double b) { return std::abs(a - b) <= 1; });
+        if (steady)
+            fetcher.skip(sequencer.skip_equal_passes(began, began_at));
+        before = after;
     }
     return sequencer.timing();
 }
 
 std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape &shape,
-                                      const PatternProfile &profile, Scaling scaling, double bytes_per_cycle)
+                                      const PatternProfile &profile, Scaling scaling, const Supply &supply)
 {
     TileSequencer sequencer(config, shape, profile, scaling);
-    require_rate(bytes_per_cycle);
+    require_supply(supply);
+    Fetcher fetcher(supply);
     std::vector<GroupTimes> groups;
-    while (sequencer.next_load())
-        groups.push_back(sequencer.loaded(arrival(sequencer, bytes_per_cycle)));
+    while (const GroupStep *step = sequencer.next_load()) {
+        const double arrived = std::max(0.0, fetcher.arrival(step->load_bytes));
+        require_arrival(arrived, supply, step->load_bytes);
+        groups.push_back(sequencer.loaded(static_cast<std::int64_t>(std::ceil(arrived))));
+        fetcher.taken(arrived, groups.back().load_end);
+    }
     return groups;
 }
 

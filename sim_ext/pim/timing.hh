@@ -138,8 +138,9 @@ class TileSequencer
 
     /* Called where a pass ends, with what `timing()` and `load_start()` were where it began: when this pass
      * and the one before it have as many outputs of the same batch rows as passes to come, all but the last
-     * of those take as long if their weights come in the same manner; they are accounted for and skipped. */
-    void skip_equal_passes(const TileTiming &began, std::int64_t began_at);
+     * of those take as long if their weights come in the same manner; they are accounted for and skipped.
+     * Returns the cycles that they take. */
+    std::int64_t skip_equal_passes(const TileTiming &began, std::int64_t began_at);
 
   private:
     void begin_pass(std::int64_t pass);
@@ -196,8 +197,7 @@ TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const Pa
 
 /* The same, group by group. */
 std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape &shape,
-                                      const PatternProfile &profile, Scaling scaling,
-                                      double bytes_per_cycle = std::numeric_limits<double>::infinity());
+                                      const PatternProfile &profile, Scaling scaling, const Supply &supply);
 
 /* Group by group, when the weights of each group have arrived at the given cycles. */
 std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape &shape,

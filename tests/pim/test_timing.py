@@ -162,6 +162,8 @@ def test_a_substrate_of_ones_own() -> None:
     in_memory=st.booleans(),
     double_buffer=st.booleans(),
     bytes_per_cycle=st.sampled_from([0.3, 7.0, float("inf")]),
+    latency=st.sampled_from([0.0, 160.5]),
+    ahead=st.sampled_from([0.0, 500.0, float("inf")]),
 )
 def test_a_timeline_has_the_cycles_of_the_timing_in_order(
     make_slice: MakeSlice,
@@ -173,14 +175,17 @@ def test_a_timeline_has_the_cycles_of_the_timing_in_order(
     in_memory: bool,
     double_buffer: bool,
     bytes_per_cycle: float,
+    latency: float,
+    ahead: float,
 ) -> None:
     k = 45
     config = make_slice(substrate, convert_in_memory=in_memory, double_buffer=double_buffer)
     x = np.random.default_rng(n).integers(-128, 128, (batch, k)).astype(np.int8)
     profile = _core.pattern_profile(x, 8, True, 4, group_size, 32, "lru")
     shape = (k, n, batch, 4, 4, 8, 4, group_size)
-    timing = _core.time_tile(config, *shape, profile, scaled, bytes_per_cycle)
-    found = _core.tile_timeline(config, *shape, profile, scaled, bytes_per_cycle)
+    way = {"bytes_per_cycle": bytes_per_cycle, "latency": latency, "lead": 10.0, "ahead": ahead}
+    timing = _core.time_supplied_tile(config, *shape, profile, scaled, False, **way)
+    found = _core.tile_timeline(config, *shape, profile, scaled, **way)
     plan = _core.plan_tile(config, *shape)
     assert len(found) == plan.groups * plan.passes * plan.batch_chunks
     pass_, group, load_start, load_end, start, build, lookup, convert, write_back = found.T
