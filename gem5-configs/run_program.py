@@ -44,7 +44,7 @@ def simulate(built, options):
         event = m5.simulate(options.max_ticks if options.switch_at is None else options.switch_at)
         if event.getCause() not in ("workbegin", "simulate() limit reached"):
             return event
-        m5.switchCpus(built.system, list(zip(built.cpus, built.later_cpus)))
+        m5.switchCpus(built.system, list(zip(built.cpus, built.later_cpus, strict=True)))
     event = m5.simulate(options.max_ticks - m5.curTick())
     while event.getCause() in ("workbegin", "workend"):
         event = m5.simulate(options.max_ticks - m5.curTick())
