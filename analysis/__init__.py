@@ -1,23 +1,29 @@
 """Baselines, cost, figures, claims and the report, all over results and system files.
 
 Reading order: `prediction` (what a baseline answers), `cpu` and `gpu` (their formulas), `fit` and `fits`
-(where the constants come from), `cost` (dollars), `evaluate` (one point beside its baselines), `figures`,
-`claims` and `report` (a whole sweep). docs/baselines.md and docs/cost.md explain.
+(where the constants come from), `cost` (dollars), `energy`, `area`, `evaluate` (one point beside its
+baselines), `budget` (their tables), `figures`, `claims` and `report` (a whole sweep). docs/baselines.md,
+docs/cost.md and docs/energy-area.md explain.
 """
 
-from sailsim.analysis.area import Area, area
+from sailsim.analysis.area import Area, AreaConstants, area
+from sailsim.analysis.budget import CostRow, cost_rows
 from sailsim.analysis.claims import claims
 from sailsim.analysis.cost import (
     OVERHEAD,
+    CostConstants,
+    CostRange,
     Price,
     PriceList,
     prices,
+    quoted,
     tokens_per_dollar,
     usd_per_hour,
     usd_per_million_tokens,
     vcpus_paid,
 )
 from sailsim.analysis.cpu import CACHES, SOFTWARE, cpu_tokens_per_s, prompt_tokens_per_s
+from sailsim.analysis.energy import Energy, EnergyConstants
 from sailsim.analysis.evaluate import compare, evaluate, reprice
 from sailsim.analysis.figures import FIGURES, figures
 from sailsim.analysis.fits import fits
@@ -33,6 +39,12 @@ __all__ = [
     "OVERHEAD",
     "SOFTWARE",
     "Area",
+    "AreaConstants",
+    "CostConstants",
+    "CostRange",
+    "CostRow",
+    "Energy",
+    "EnergyConstants",
     "Prediction",
     "Price",
     "PriceList",
@@ -40,6 +52,7 @@ __all__ = [
     "baseline",
     "claims",
     "compare",
+    "cost_rows",
     "cpu_tokens_per_s",
     "evaluate",
     "figures",
@@ -47,6 +60,7 @@ __all__ = [
     "gpu_tokens_per_s",
     "prices",
     "prompt_tokens_per_s",
+    "quoted",
     "report",
     "reprice",
     "tokens_per_dollar",

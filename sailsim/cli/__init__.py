@@ -16,6 +16,7 @@ from sailsim.errors import SailsimError
 _COMMANDS = {
     "gemv": "sailsim.cli.gemv:gemv",
     "run": "sailsim.cli.run:run",
+    "cost": "sailsim.cli.cost:cost",
     "sweep": "sailsim.cli.sweep:sweep",
     "baseline": "sailsim.cli.baseline:baseline",
     "fit": "sailsim.cli.baseline:fit",

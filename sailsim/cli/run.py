@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sailsim.analysis import compare
+from sailsim.analysis import prices as read_prices
+from sailsim.cli._path import PathOption
 from sailsim.cli._point import point_options
 from sailsim.sim import Point
 
@@ -20,14 +23,16 @@ from sailsim.sim import Point
 @click.option(
     "--prt/--no-prt", default=True, show_default=True, help="With or without the pattern reuse table."
 )
+@click.option("--prices", type=PathOption(dir_okay=False), help="A price file to use instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def run(as_json: bool, prt: bool, **fields: Any) -> None:
+def run(as_json: bool, prt: bool, prices: Path | None, **fields: Any) -> None:
     """Simulate one decode step of a model with PIM units in the last-level cache.
 
     What is not given is Llama-2-7B in 4 bits at batch 1 on sail-n1, beside 16 threads.
     """
     given = {name: value for name, value in fields.items() if value is not None}
-    found = compare(Point(prt=prt, **given))
+    price_list = None if prices is None else read_prices(prices)
+    found = compare(Point(prt=prt, **given), price_list=price_list)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
@@ -72,6 +77,7 @@ def _print(found: dict[str, Any]) -> None:
     for phase, seconds in sail["breakdown"].items():
         phases.add_row(phase, f"{seconds * 1e3:.3f}", f"{seconds / sail['step_s']:.1%}")
     console.print(phases)
+    _print_energy(console, found)
     price = found["price"]
     if price["instance"] is None:
         click.echo("Prices: none of this system, nor of one that it extends.")
@@ -82,6 +88,31 @@ def _print(found: dict[str, Any]) -> None:
         )
     for note in dict.fromkeys([*found["notes"], *refused]):
         click.echo(f"- {note}")
+
+
+def _print_energy(console: Console, found: dict[str, Any]) -> None:
+    """Joules of a token by cause, SAIL beside the cores alone, and the cards' bounds."""
+    batch, used = found["point"]["batch"], (found["sail"]["energy"], found["cpu"]["energy"])
+    table = Table(box=box.SIMPLE_HEAD, title="energy of a token, mJ")
+    table.add_column("cause")
+    for title in ("SAIL", "CPU llama.cpp"):
+        table.add_column(title, justify="right")
+    for cause in used[0]["by_cause_j"]:
+        each = [1e3 * energy["by_cause_j"][cause] / batch for energy in used]
+        # The cores alone have no arrays and no PRT: nothing, not a model's 0.
+        table.add_row(cause, *(f"{mj:.3g}" if mj else "-" for mj in each))
+    table.add_row("all", *(f"{1e3 * energy['j_per_token']:.0f}" for energy in used))
+    ends = ([f"{1e3 * end / batch:.0f}" for end in energy["step_j_range"]] for energy in used)
+    table.add_row("range", *("..".join(pair) for pair in ends))
+    table.add_row("mean power, W", *(f"{energy['power_w']:.0f}" for energy in used))
+    console.print(table)
+    bounds = [
+        f"{card.upper()} {1e3 * entry['j_per_token_at_most']:.0f}"
+        for card, entry in found["gpu"].items()
+        if "j_per_token_at_most" in entry
+    ]
+    if bounds:
+        click.echo(f"At most, by board power all the time, mJ a token: {', '.join(bounds)}.")
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:

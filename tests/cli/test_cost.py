@@ -1,0 +1,89 @@
+"""`sailsim cost`, and price files for `sailsim run`."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from sailsim.cli import main
+
+STEP = ["--model", "smollm2-135m", "--context", "64"]
+HEADER = "instance,machines,chip,kind,units,memory_gib,usd_per_hour,source,date\n"
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, list(arguments))
+
+
+@pytest.fixture
+def own_prices(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text(HEADER + "mine,sail-n1,chip,cpu,64,128,6.4,me,2030\nyours,v100,chip,gpu,1,,1.0,me,2030\n")
+    return path
+
+
+def test_every_machine_has_a_range_or_says_why_not():
+    shown = call("cost", *STEP, "--json")
+    assert shown.exit_code == 0, shown.output
+    machines = {row["machine"]: row for row in json.loads(shown.output)["machines"]}
+    assert {"SAIL", "cores, llama.cpp", "NVIDIA V100-SXM2-16GB"} <= set(machines)
+    for row in machines.values():
+        if row["tokens_per_usd"] is None:
+            assert row["machine"].startswith("NVIDIA H100")
+            continue
+        low, high = row["tokens_per_usd_range"]
+        assert low < row["tokens_per_usd"] <= high * (1 + 1e-9)
+        assert row["usd_per_million_tokens"] == pytest.approx(1e6 / row["tokens_per_usd"])
+        assert row["tokens_per_usd"] == pytest.approx(row["tokens_per_s"] * 3600 / row["usd_per_hour"])
+    plain = call("cost", *STEP)
+    assert "ktokens/USD" in plain.output
+    assert "no price" in plain.output
+    assert "2025-03-02" in plain.output
+
+
+def test_own_prices_serve_cost_and_run(own_prices):
+    shown = json.loads(call("cost", *STEP, "--prices", str(own_prices), "--json").output)
+    machines = {row["machine"]: row for row in shown["machines"]}
+    assert machines["SAIL"]["instance"] == "mine"
+    assert machines["NVIDIA T4"]["usd_per_hour"] is None
+    assert shown["prices"] == "mine 6.4 USD/h (me, 2030); yours 1 USD/h (me, 2030)"
+    run = json.loads(call("run", *STEP, "--prices", str(own_prices), "--json").output)
+    assert run["price"]["instance"] == "mine"
+    assert run["gpu"]["t4"]["tokens_per_usd"] is None
+    assert run["sail"]["tokens_per_usd_range"][1] == pytest.approx(machines["SAIL"]["tokens_per_usd"])
+
+
+def test_run_splits_the_energy_of_a_token():
+    shown = json.loads(call("run", *STEP, "--batch", "2", "--json").output)
+    for machine in (shown["sail"], shown["cpu"]):
+        energy = machine["energy"]
+        assert energy["step_j"] == pytest.approx(sum(energy["by_cause_j"].values()))
+        assert energy["j_per_token"] == pytest.approx(energy["step_j"] / 2)
+        low, high = energy["step_j_range"]
+        assert low < energy["step_j"] < high
+        assert energy["power_w"] == pytest.approx(energy["step_j"] / machine["step_s"])
+    # A board's power over its rate: V100 has 300 W.
+    v100 = shown["gpu"]["v100"]
+    assert v100["j_per_token_at_most"] == pytest.approx(300 / v100["tokens_per_s"])
+    plain = call("run", *STEP)
+    assert "energy of a token" in plain.output
+    assert "At most, by board power" in plain.output
+    assert "not modelled in the energy" in plain.output
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (HEADER, "no rows"),
+        (HEADER + "x,sail-n1,chip,cpu,64,128,0,me,2030\n", "usd_per_hour"),
+        ("a,b\n1,2\n", "lacks the column"),
+    ],
+)
+@pytest.mark.parametrize("command", ["cost", "run"])
+def test_bad_price_files_are_one_sentence(tmp_path, command, content, sentence):
+    path = tmp_path / "bad.csv"
+    path.write_text(content)
+    shown = call(command, *STEP, "--prices", str(path))
+    assert shown.exit_code == 2
+    assert sentence in shown.output
+    assert "Traceback" not in shown.output
