@@ -33,6 +33,7 @@ VARIABLE = "SAILSIM_GEM5"
 CPU_MODELS = ("atomic", "timing", "minor", "o3")
 _FULL_DISK = 1 << 20
 """Bytes of free disk below which a failed run is put down to the disk."""
+_GOOD_ENDS = ("sailsim-gem5: exiting with last active thread context", "sailsim-gem5: replay done")
 _HOW_TO_BUILD = "build gem5 v24.0 for ARM with EXTRAS=$(sailsim gem5 extras-path), see docs/gem5.md"
 
 
@@ -81,8 +82,9 @@ class Gem5Run:
         return [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
 
     def unit_stat(self, unit: int, name: str) -> float:
-        """A PIM unit's statistic. gem5 pads a unit's number with zeros in some places."""
-        for full in (f"system.units{unit}.{name}", f"system.units{unit:02d}.{name}"):
+        """A PIM unit's statistic. gem5 pads a unit's number with zeros, and a single unit has none."""
+        alone = (f"system.units.{name}",) if unit == 0 else ()
+        for full in (f"system.units{unit}.{name}", f"system.units{unit:02d}.{name}", *alone):
             if full in self.stats:
                 return self.stats[full]
         raise SailsimError(f"statistic {name!r} of unit {unit} is not in {self.folder / 'stats.txt'}.")
@@ -198,6 +200,7 @@ class Gem5:
         cores: int = 1,
         pim: bool = True,
         timeout_s: float = 3600,
+        extra: Sequence[str] = (),
     ) -> Gem5Run:
         """Run an AArch64 program on the system's cores.
 
@@ -206,6 +209,8 @@ class Gem5:
             cpu: one of `CPU_MODELS`.
             cores: how many; a thread of the program takes one.
             pim: False for the same machine without PIM units.
+            timeout_s: wall seconds after which gem5 is stopped.
+            extra: further arguments of run_program.py.
 
         Raises:
             SailsimError: a bad argument, gem5 stopped before the program's end, or took too long.
@@ -218,7 +223,8 @@ class Gem5:
             raise SailsimError(
                 f"program is {program[0]}, which is no file; make kernels builds those that ship."
             )
-        arguments = ["--cpu", cpu, "--cores", str(cores), *([] if pim else ["--no-pim"]), "--", *program]
+        arguments = ["--cpu", cpu, "--cores", str(cores), *([] if pim else ["--no-pim"])]
+        arguments += [*extra, "--", *program]
         return self._run("run_program.py", system, arguments, folder, timeout_s, good=None)
 
     def _run(
@@ -312,9 +318,9 @@ def _complete(stats: Path) -> bool:
 
 
 def _last_tick(output: str) -> int | None:
-    """From the line that our scripts print at the end; None where gem5 did not get there."""
+    """From the line that our scripts print at the end; None where what was to be run did not end."""
     for line in reversed(output.splitlines()):
-        if line.startswith("sailsim-gem5: ") and " at " in line:
+        if line.startswith(_GOOD_ENDS) and " at " in line:
             return int(line.split(" at ")[1].split()[0])
     return None
 
