@@ -10,7 +10,15 @@ import pytest
 
 pytestmark = pytest.mark.aarch64
 
-PROGRAMS = ["bandwidth", "lutmm_driver", "lutmm_fuzz", "neon_gemv", "pointer_chase", "quantize_check"]
+PROGRAMS = [
+    "bandwidth",
+    "lutmm_driver",
+    "lutmm_fuzz",
+    "lutmm_orphans",
+    "neon_gemv",
+    "pointer_chase",
+    "quantize_check",
+]
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "kernels.md"
 
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.lut_gemv import Scales, Tile, WeightCode
+from sailsim.lut_gemv import Scales, Tile, WeightCode, write_trace
 from sailsim.lut_gemv.descriptor import DESCRIPTOR
 from sailsim.lut_gemv.trace import FILE_HEADER
 
@@ -77,6 +77,27 @@ def change_descriptor(path: Path, index: int, changes: dict[str, Any]) -> None:
     for field, value in changes.items():
         record[field] = value if isinstance(value, int) else int(original[value[0]]) + value[1]
     path.write_bytes(data)
+
+
+def write_refused_trace(path: Path) -> list[dict[str, Any]]:
+    """Write all refused descriptors and a good one behind them as one trace.
+
+    Returns:
+        What the driver's ``--list`` must say of each: status, detail, wrong_words and changed_bytes. A
+        descriptor whose completion record cannot be written stays PENDING.
+    """
+    rows = load_bad_descriptors()
+    (plain,) = (oracle.tile for oracle in load_oracles() if oracle.tile.name == "plain")
+    write_trace(path, [without_prt(plain)] * (len(rows) + 1))
+    assert DESCRIPTOR.fields is not None
+    expected = []
+    for index, row in enumerate(rows):
+        change_descriptor(path, index, row["set"])
+        unanswered = row["field"] == "completion" and row["status"] == "ERR_FAULT"
+        status, detail = ("PENDING", 0) if unanswered else (row["status"], DESCRIPTOR.fields[row["field"]][1])
+        expected.append({"status": status, "detail": detail})
+    expected.append({"status": "OK", "detail": 0})
+    return [{**line, "wrong_words": 0, "changed_bytes": 0} for line in expected]
 
 
 def code_from_json(code: dict[str, Any]) -> WeightCode:

@@ -1,0 +1,32 @@
+"""The program that deserts its descriptors, under emulation, where a tile is complete when LUTMM returns."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from sailsim.lut_gemv import write_trace
+
+pytestmark = pytest.mark.aarch64
+
+
+@pytest.fixture(scope="module")
+def cases(oracles: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cases") / "cases.trace"
+    write_trace(path, (oracle.tile for oracle in oracles.load_oracles()))
+    return path
+
+
+@pytest.mark.parametrize(("gone", "rounds"), [("thread", 1), ("memory", 2)])
+def test_what_remains_is_right(report: Callable[..., Any], cases: Path, gone: str, rounds: int) -> None:
+    (answer,) = report("lutmm_orphans", "--trace", cases, "--gone", gone, "--units", 3)
+    assert answer["ok"] == answer["descriptors"]
+    assert answer["emulated"] == rounds * answer["descriptors"]
+    assert answer["wrong_words"] == 0
+
+
+def test_a_program_that_ends_says_nothing(run: Callable[..., Any], cases: Path) -> None:
+    result = run("lutmm_orphans", "--trace", cases, "--gone", "program")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

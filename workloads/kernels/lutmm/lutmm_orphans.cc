@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+// Deserts descriptors that PIM units have taken: the program ends, the thread that submitted them ends, or
+// the memory that they name goes away. Where there is somebody left to look, results must be right and units
+// alive.
+#include "common/fail.hh"
+#include "common/json_line.hh"
+#include "common/options.hh"
+#include "common/team.hh"
+#include "lutmm/emulator.hh"
+#include "lutmm/reference.hh"
+#include "lutmm/trace.hh"
+#include "lutmm/unit.hh"
+
+#include <memory>
+
+namespace
+{
+
+using namespace sailsim::kernels;
+
+void submit_all(Trace &trace, unsigned units)
+{
+    for (std::size_t i = 0; i < trace.size(); ++i)
+        submit(static_cast<unsigned>(i % units), &trace.descriptors()[i]);
+}
+
+struct Answers {
+    std::size_t ok = 0, wrong_words = 0;
+};
+
+// Waits for every descriptor of a trace and checks its words.
+Answers collect(Trace &trace, std::uint64_t timeout_ns)
+{
+    Answers answers;
+    for (std::size_t i = 0; i < trace.size(); ++i) {
+        const lutmm_descriptor &d = trace.descriptors()[i];
+        if (wait_for(d.completion, timeout_ns) != LUTMM_OK)
+            continue;
+        ++answers.ok;
+        const std::uint32_t *stored = trace.expected(i);
+        answers.wrong_words += wrong_words(d, stored != nullptr ? stored : reference_output(d).data());
+    }
+    return answers;
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    Options options(argc, argv, "Deserts descriptors that PIM units have taken.");
+    const std::string path = options.text("trace", "", "the trace file of what is submitted");
+    const std::string gone = options.word("gone", "thread", {"program", "thread", "memory"},
+                                          "what ends while the units work on the trace");
+    const auto units =
+        static_cast<unsigned>(options.number("units", 1, 1, LUTMM_UNITS_MAX, "PIM units, in turn"));
+    const std::uint64_t timeout_ns =
+        1'000'000 * options.number("timeout-ms", 60'000, 1, 1 << 30, "how long to wait for one answer");
+    options.finish();
+    if (path.empty())
+        fail("--trace is missing; see --help");
+
+    install_emulator();
+    auto trace = std::make_unique<Trace>(path);
+    Trace probe(path); // submitted when the first one's memory is gone
+    if (gone == "thread") {
+        Team team(2);
+        team.run([&](unsigned rank) {
+            if (rank == 1)
+                submit_all(*trace, units);
+        });
+    } else {
+        submit_all(*trace, units);
+    }
+    if (gone == "program")
+        return 0;
+    if (gone == "memory") {
+        trace.reset();
+        submit_all(probe, units);
+    }
+    Trace &rest = trace ? *trace : probe;
+    const Answers answers = collect(rest, timeout_ns);
+    JsonLine()
+        .add("program", "lutmm_orphans")
+        .add("gone", gone.c_str())
+        .add("descriptors", rest.size())
+        .add("emulated", emulated_descriptors())
+        .add("ok", answers.ok)
+        .add("wrong_words", answers.wrong_words)
+        .print();
+    return answers.ok == rest.size() && answers.wrong_words == 0 ? 0 : kExitWrong;
+}
