@@ -6,14 +6,17 @@ C++ core and the exact pattern counts of real activations. `docs/engine.md` has 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby
-from math import ceil
-from typing import NamedTuple
+from math import ceil, inf
+from typing import Literal, NamedTuple
+
+import numpy as np
 
 from sailsim import _core
 from sailsim.errors import SailsimError
 from sailsim.sim.activity import ACTIVITY, activity
+from sailsim.sim.dram import Dram, Reader
 from sailsim.sim.patterns import PROFILES, Profile, Rows, Scan
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline, run
@@ -23,8 +26,9 @@ from sailsim.workloads import Activations, ModelSpec, Op, decode_step, prefill_s
 PHASES = ("dram", "load", "build", "lookup", "convert", "write_back", "cores", "sync")
 """Where a step's time goes; exclusive, in the order of the figures.
 
-dram: PIM units wait for weights; load: a slice's port is the limit, weights being on chip; build, lookup,
-convert, write_back: phases of a tile; cores: only the cores compute; sync: hand-over while nobody computes.
+dram: PIM units wait for weights; load: they wait for descriptors, activations, or weights that are on chip;
+build, lookup, convert, write_back: phases of a tile, the last with the results' way to the LLC; cores: only
+the cores compute; sync: hand-over while nobody computes.
 """
 
 TILE_PHASES = ("load", "build", "lookup", "convert", "write_back")
@@ -43,8 +47,8 @@ COUNTS = (
 )
 
 NOT_MODELLED = (
-    "not modelled: bringing activations to the units, switching C-SRAM between storage and computing, and "
-    "what the cores' data in the LLC loses to waiting weights"
+    "not modelled: switching C-SRAM between storage and computing, and what the cores' data in the LLC loses "
+    "to waiting weights"
 )
 
 
@@ -90,8 +94,14 @@ def simulate_step(
     Raises:
         SailsimError: the machine has no PIM units, too few cores, or a tile does not fit it.
     """
-    ops = decode_step(model, uniform_format(point.wbits, point.group_size), point.batch, point.context)
+    ops = _decode_ops(model, point.wbits, point.group_size, point.batch, point.context)
     return _simulate(system, model, point, activations, ops, point.batch)
+
+
+@lru_cache(maxsize=64)
+def _decode_ops(model: ModelSpec, wbits: int, group_size: int, batch: int, context: int) -> tuple[Op, ...]:
+    """The operations of a step; studies of machines ask for the same ones again and again."""
+    return tuple(decode_step(model, uniform_format(wbits, group_size), batch, context))
 
 
 def simulate_prefill(
@@ -124,32 +134,67 @@ class Shape(NamedTuple):
     group_size: int
 
 
+class Way(NamedTuple):
+    """A unit's way to memory: `latency` seconds for a line, `rate` bytes/s with all its MSHRs in use."""
+
+    latency: float
+    rate: float
+    line: int
+
+    def seconds(self, size: float) -> float:
+        """To move `size` bytes, whole lines: the first takes the latency, the others follow at the rate."""
+        return self.latency + max(0, ceil(size / self.line) - 1) * self.line / self.rate
+
+
+class Edges(NamedTuple):
+    """What surrounds a tile's groups, seconds: none of it overlaps with them."""
+
+    descriptor: float
+    """Fetching the descriptor."""
+    operands: float
+    """Activations, their scales and the codebook, which every slice reads for itself."""
+    results: float
+    """Results to the LLC."""
+    record: float
+    """The completion record, written when they have arrived."""
+
+
 class Tile:
     """One GEMV as the PIM units see it.
 
-    `timing` is that of the busiest slice with its weights on chip; `bytes` come from DRAM; `slices`
-    have outputs to compute.
+    `timing` is that of the busiest slice with its weights on chip, `seconds` is that and the `edges`; `bytes`
+    come from DRAM; `slices` have outputs to compute.
     """
 
     def __init__(
         self,
-        config: _core.SliceConfig,
-        clock: float,
+        units: "Units",
         shape: Shape,
         profile: Profile,
         weight_bytes: float,
         scaled: bool,
         minimum: bool,
+        codebook: int,
     ) -> None:
+        config, self._units = units.config, units
         plan = _core.plan_tile(config, *shape)
-        self._timed = partial(_core.time_tile, config, *shape, profile.counts, scaled, minimum=minimum)
-        self._clock = clock
-        # The core asks for a slice's share of codes; scales ride along in the stream.
-        codes = shape.k * ceil(shape.n * shape.wbits / 8)
-        self._per_slice = codes / weight_bytes / config.slices / clock
-        self._throttled: dict[float, float] = {}
-        self.timing = self._timed()
-        self.seconds = self.timing.total / clock
+        self._timed = partial(
+            _core.time_supplied_tile, config, *shape, profile.counts, scaled=scaled, minimum=minimum
+        )
+        # The core asks for a slice's codes; scales ride along in the stream.
+        self._codes = shape.k * ceil(shape.n * shape.wbits / 8) / weight_bytes
+        self._again = lines_again(shape, plan, units.line) if plan.passes > 1 else 0.0
+        self._throttled: dict[tuple[float, float], float] = {}
+        words = 1 if shape.abits <= 8 else 2
+        operands = shape.batch * (shape.k * words + (4 if scaled else 0)) + codebook
+        self.edges = Edges(
+            units.chip.latency,
+            units.operands.seconds(operands),
+            units.chip.seconds(4 * shape.batch * plan.owned),
+            units.chip.latency,
+        )
+        self.timing = self._supplied(inf, units.chip.latency)
+        self.seconds = self.timing.total / units.clock + sum(self.edges)
         # A batch that is worked in chunks reads its weights once for each.
         self.bytes = weight_bytes * plan.batch_chunks
         self.slices = ceil(shape.n / plan.owned)
@@ -165,12 +210,52 @@ class Tile:
             abits=shape.abits,
         )
 
-    def throttled(self, rate: float) -> float:
-        """Seconds when all slices together get `rate` bytes/s of weights, just in time."""
-        if rate not in self._throttled:
-            slow = self._timed(bytes_per_cycle=rate * self._per_slice)
-            self._throttled[rate] = slow.total / self._clock
-        return self._throttled[rate]
+    def _supplied(self, rate: float, latency: float) -> _core.TileTiming:
+        """The tile when each slice's weights come at `rate` bytes/s, a line `latency` s after its request.
+
+        They are asked for behind the operands, so that one latency has passed when the tile starts. A unit
+        has only so many lines under way; those that it asks for again are on chip.
+        """
+        units = self._units
+        own = units.window / (latency + self._again * units.chip.latency)
+        rate = min(rate, own, units.port / (1 + self._again))
+        return self._timed(
+            bytes_per_cycle=rate * self._codes / units.clock,
+            latency=latency * units.clock,
+            lead=units.operands.latency * units.clock,
+            ahead=units.ahead * self._codes,
+        )
+
+    def throttled(self, rate: float, latency: float | None = None) -> float:
+        """Seconds when all slices together get `rate` bytes/s of weights, just in time.
+
+        Args:
+            rate: bytes/s.
+            latency: s from asking for a line to having it; default: that of an idle machine's DRAM.
+        """
+        units = self._units
+        key = (rate, units.dram.latency if latency is None else latency)
+        if key not in self._throttled:
+            slow = self._supplied(rate / units.config.slices, key[1])
+            self._throttled[key] = max(self.seconds, slow.total / units.clock + sum(self.edges))
+        return self._throttled[key]
+
+
+def lines_again(shape: Shape, plan: _core.TilePlan, line: int) -> float:
+    """Lines of weights that a slice asks for more than once, over all lines of its tile.
+
+    Every pass takes its outputs' part of each row, in whole lines.
+    """
+    row = ceil(plan.owned * shape.wbits / 8)
+    starts = np.arange(shape.k, dtype=np.int64) * row
+    fetched = 0
+    for first in range(0, plan.owned, plan.lanes):
+        end = min(first + plan.lanes, plan.owned)
+        from_line = (starts + first * shape.wbits // 8) // line
+        to_line = (starts + ceil(end * shape.wbits / 8) - 1) // line
+        shared = np.count_nonzero(from_line[1:] == to_line[:-1])  # with the row before
+        fetched += int((to_line - from_line + 1).sum()) - int(shared)
+    return fetched / ceil(shape.k * row / line) - 1
 
 
 class Units:
@@ -184,7 +269,17 @@ class Units:
         convert: str | None,
         prt: bool,
         slices: int | None = None,
+        operands: Literal["llc", "dram"] = "llc",
     ) -> None:
+        """Units of `system`; arguments that are None are the system's choice.
+
+        Args:
+            slices: that the outputs are cut over.
+            operands: where activations are: a step's cores have just made them, a trace's lie in memory.
+
+        Raises:
+            SailsimError: the machine has no PIM units.
+        """
         pim = system.pim
         if pim is None or not system.has_pim:
             raise SailsimError(f"system {system.name} has no enabled [pim] section; a SAIL step needs one.")
@@ -199,6 +294,12 @@ class Units:
             overrides["slices"] = slices
         self.config = system.slice_config(**overrides)
         self.clock = pim.clock.si
+        self.chip, self.dram = ways(system)
+        self.operands = self.chip if operands == "llc" else self.dram
+        self.line = system.llc.line.whole
+        self.port = pim.port.value * pim.clock.si
+        self.window = pim.mshrs.value * self.line
+        self.ahead = pim.fetch_ahead.value * self.window
         self._tiles: dict[tuple[object, ...], Tile] = {}
 
     def scan(self, abits: int, signed: bool, nbw: int, group_size: int) -> Scan:
@@ -206,22 +307,46 @@ class Units:
         return Scan(abits, signed, nbw, group_size, self.config.prt_entries, self.config.prt_policy)
 
     def tile(
-        self, shape: Shape, profile: Profile, weight_bytes: float, scaled: bool = True, minimum: bool = False
+        self,
+        shape: Shape,
+        profile: Profile,
+        weight_bytes: float,
+        scaled: bool = True,
+        minimum: bool = False,
+        codebook: int = 0,
     ) -> Tile:
-        """Time a tile of which `weight_bytes` are stored, scales included.
+        """Time a tile of which `weight_bytes` are stored, scales included, and `codebook` bytes beside them.
 
         Raises:
             SailsimError: the tile does not fit the arrays, or a width is out of range.
         """
-        key = (shape, profile.key, weight_bytes, scaled, minimum)
+        key = (shape, profile.key, weight_bytes, scaled, minimum, codebook)
         if key not in self._tiles:
             try:
-                self._tiles[key] = Tile(
-                    self.config, self.clock, shape, profile, weight_bytes, scaled, minimum
-                )
+                self._tiles[key] = Tile(self, shape, profile, weight_bytes, scaled, minimum, codebook)
             except ValueError as error:
                 raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
         return self._tiles[key]
+
+
+def ways(system: System) -> tuple[Way, Way]:
+    """A unit's ways to the LLC and, in long streams, to DRAM.
+
+    The published latencies are a core's: a unit has no private caches to cross, and a stream finds its DRAM
+    row open. Refreshes are part of a mean latency; they block, so what is faster between them is so by
+    1 / (1 - their share).
+    """
+    pim, llc, dram = system.pim, system.llc, Dram(system.memory, system.llc.line.whole)
+    assert pim is not None
+    port, window = pim.port.value * pim.clock.si, pim.mshrs.value * llc.line.value
+    private = system.l2.latency.value / system.cores.clock.si
+    chip = max(llc.latency.si - private, llc.line.value / port)
+    saved = private + system.memory.timing.trcd.si
+    far = max(system.memory.latency.si - saved / (1 - dram.refreshing), chip)
+    return (
+        Way(chip, min(port, window / chip), llc.line.whole),
+        Way(far, min(port, window / far), llc.line.whole),
+    )
 
 
 class Host:
@@ -232,13 +357,13 @@ class Host:
             raise SailsimError(
                 f"threads is {threads}; allowed on {system.name} is at most {system.cores.count.whole}."
             )
-        cores, l2, host = system.cores, system.l2, system.host
+        cores, host = system.cores, system.host
         self.threads = threads
         self.flops = threads * cores.clock.si * cores.fp32_flops.value * host.simd_share.value
         self.attention = cores.clock.si * host.attention_rate.value
         self.llc = threads * cores.clock.si * system.llc.core_bandwidth.value
         # Little's law: the lines that a core has under way, over the time one takes.
-        latency_bound = threads * l2.mshrs.value * l2.line.value / system.memory.latency.si
+        latency_bound = threads * window(system) / system.memory.latency.si
         self.dram = min(latency_bound, system.memory.core_share.value * system.memory.peak_bandwidth.si)
         self.barrier = threads * host.barrier.si
         self.submit = host.submit.si
@@ -293,20 +418,28 @@ class Host:
         return CoreTask(f"{name} barrier", needs, self.barrier, sync=True)
 
 
-def memory(system: System) -> Machine:
-    """DRAM, the units' access to it and the room for waiting weights, as the schedule takes them."""
-    pim, dram, llc = system.pim, system.memory, system.llc
+def window(system: System) -> float:
+    """Bytes that one core has under way to DRAM."""
+    return system.l2.mshrs.value * system.l2.line.value
+
+
+def memory(system: System, threads: int = 1) -> Machine:
+    """DRAM, what `threads` cores and the units have under way to it and the room for waiting weights."""
+    pim, llc, dram = system.pim, system.llc, Dram(system.memory, system.llc.line.whole)
     assert pim is not None
-    slices = llc.slices.whole
+    way = ways(system)[1]
+    reads = min(system.memory.read_share.value, dram.reads(dram.lines_of_row))
     return Machine(
-        peak=dram.peak_bandwidth.si,
-        read_share=dram.read_share.value,
-        write_share=dram.write_share.value,
-        stream_limit=slices
-        * min(pim.port.value * pim.clock.si, pim.mshrs.value * llc.line.value / dram.latency.si),
+        peak=system.memory.peak_bandwidth.si,
+        read_share=reads,
+        write_share=system.memory.write_share.value,
+        stream_limit=llc.slices.value * way.rate,
         depth=pim.prefetch_depth.whole,
         background=pim.prefetch_priority.value == "background",
         buffer=pim.prefetch_share.value * llc.size,
+        stream=Reader(inf, llc.slices.value * pim.mshrs.value * llc.line.value, way.latency),
+        cores=Reader(inf, threads * window(system), system.memory.latency.si),
+        queue=dram.queue,
     )
 
 
@@ -352,7 +485,7 @@ def _simulate(
             finished.append(host.completion(first.name, tiles[-1].slices, len(tensors)))
         tasks += finished
 
-    line = run(memory(system), tasks, tensors)
+    line = run(memory(system, point.threads), tasks, tensors)
     return _result(point, tokens, units, line, tiles, _notes(model, captured))
 
 
@@ -375,8 +508,7 @@ def _result(
     counts, totals = dict.fromkeys(COUNTS, 0), dict.fromkeys(COUNTS, 0)
     events = dict.fromkeys(ACTIVITY, 0.0)
     for tile in tiles:
-        for phase in TILE_PHASES:
-            breakdown[phase] += getattr(tile.timing, phase) * cycle
+        add_phases(breakdown, tile, cycle)
         for name in COUNTS:
             value = int(getattr(tile.timing, name))
             counts[name] += value
@@ -398,6 +530,14 @@ def _result(
         activity=events,
         notes=notes,
     )
+
+
+def add_phases(breakdown: dict[str, float], tile: Tile, cycle: float) -> None:
+    """Add the seconds of a tile, edges included, to `breakdown`."""
+    for phase in TILE_PHASES:
+        breakdown[phase] += getattr(tile.timing, phase) * cycle
+    breakdown["load"] += tile.edges.descriptor + tile.edges.operands
+    breakdown["write_back"] += tile.edges.results + tile.edges.record
 
 
 def _notes(model: ModelSpec, activations: Activations) -> list[str]:

@@ -7,7 +7,7 @@ from math import ceil
 
 from sailsim.lut_gemv import Tile as Operands
 from sailsim.lut_gemv import Trace, decode_tile
-from sailsim.sim.engine import COUNTS, PHASES, TILE_PHASES, Host, Shape, Tile, Units, memory
+from sailsim.sim.engine import COUNTS, PHASES, Host, Shape, Tile, Units, add_phases, memory
 from sailsim.sim.patterns import PROFILES
 from sailsim.sim.schedule import CoreTask, Tensor, run
 from sailsim.sim.system import System
@@ -41,7 +41,10 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
         SailsimError: a descriptor that a unit would refuse, or a tile that does not fit its arrays.
     """
     host = Host(system, threads)
-    units = {prt: Units(system, substrate=None, convert="memory", prt=prt, slices=1) for prt in (False, True)}
+    units = {
+        prt: Units(system, substrate=None, convert="memory", prt=prt, slices=1, operands="dram")
+        for prt in (False, True)
+    }
     tasks: list[CoreTask] = []
     tensors: list[Tensor] = []
     slowest: list[Tile] = []
@@ -58,12 +61,11 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
         for tile in tiles:
             for count in COUNTS:
                 counts[count] += getattr(tile.timing, count)
-    line = run(memory(system), tasks, tensors)
+    line = run(memory(system, threads), tasks, tensors)
     breakdown = dict.fromkeys(PHASES, 0.0)
     breakdown.update(dram=sum(line.stalled), cores=line.cores, sync=line.sync)
     for tile in slowest:
-        for phase in TILE_PHASES:
-            breakdown[phase] += getattr(tile.timing, phase) / units[True].clock
+        add_phases(breakdown, tile, 1 / units[True].clock)
     return TraceResult(
         tiles=len(trace),
         rounds=len(tensors),
@@ -92,12 +94,21 @@ def _rounds(trace: Trace, units: int) -> Iterator[list[int]]:
 
 
 def _timed(units: dict[bool, Units], tile: Operands) -> Tile:
-    unit = units[tile.prt]
+    return timed_tile(units[tile.prt], tile)
+
+
+def timed_tile(unit: Units, tile: Operands) -> Tile:
+    """A descriptor's tile as `unit`'s machine times it; its outputs are one slice's.
+
+    Raises:
+        SailsimError: the tile does not fit the arrays.
+    """
     profile = PROFILES.scanned(tile.x, unit.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
     stored = tile.k * ceil(tile.n * tile.code.wbits / 8)
     if tile.scales is not None:
         stored += 2 * tile.blocks * tile.n * (2 if tile.has_minimum else 1)
-    return unit.tile(Shape(*tile.shape), profile, stored, tile.scales is not None, tile.has_minimum)
+    codebook = 2 << tile.code.wbits if tile.code.kind == "book" else 0
+    return unit.tile(Shape(*tile.shape), profile, stored, tile.scales is not None, tile.has_minimum, codebook)
 
 
 def _throttled(tiles: Sequence[Tile], total: float, rate: float) -> float:

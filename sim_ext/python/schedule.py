@@ -8,7 +8,12 @@ DRAM in the order of the tensors. Between two events all rates are constant; `ru
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from math import inf
+
+from sailsim.sim.dram import Reader, shares, waiting
+
+UNBOUNDED = Reader(inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,29 @@ class Machine:
     """What the units' ports and outstanding misses let the weight stream draw."""
     depth: int
     background: bool
-    """Whether weights that no slice works on yet give way to the cores; else both share evenly."""
+    """Whether weights that no slice works on yet give way to the cores; else all are served as they come."""
     buffer: float
     """Room in the LLC for weights that wait; `depth` is how many tensors ahead they may be."""
+    stream: Reader = UNBOUNDED
+    """What the weight stream has under way, and a line's latency; without bounds both share max-min fair."""
+    cores: Reader = UNBOUNDED
+    """The same of the cores."""
+    queue: float = 0.0
+    """Seconds of work that come to DRAM at once (`Dram.queue`)."""
+
+    def divide(self, cores: float, stream: float, give_way: bool) -> tuple[float, float]:
+        """What cores and weight stream get when they ask for so much of the peak, bytes/s.
+
+        give_way: the stream gets what the cores leave.
+        """
+        weights = Reader(stream, self.stream.window / self.read_share, self.stream.latency)
+        if give_way:
+            part = min(cores, self.peak)
+            wait = waiting(self.queue, part / self.peak) if stream else 0.0
+            return part, min(weights.rate(wait), self.peak - part)
+        work = Reader(cores, self.cores.window / self.read_share, self.cores.latency)
+        part, rest = shares(self.peak, self.queue, (work, weights))
+        return part, rest
 
 
 @dataclass(slots=True)
@@ -82,17 +107,6 @@ class Timeline:
     events: int = 0
 
 
-def max_min(capacity: float, demands: Sequence[float]) -> list[float]:
-    """Share `capacity` fairly: every demand is met or gets an equal share of what the smaller ones leave."""
-    shares = [0.0] * len(demands)
-    left = capacity
-    order = sorted(range(len(demands)), key=demands.__getitem__)
-    for served, i in enumerate(order):
-        shares[i] = min(demands[i], left / (len(demands) - served))
-        left -= shares[i]
-    return shares
-
-
 def run(machine: Machine, tasks: Sequence[CoreTask], tensors: Sequence[Tensor]) -> Timeline:
     """Play the schedule from an empty machine to the end of all tasks and tensors.
 
@@ -102,6 +116,7 @@ def run(machine: Machine, tasks: Sequence[CoreTask], tensors: Sequence[Tensor]) 
     line = Timeline(stalled=[0.0] * len(tensors))
     n_tasks, n_tensors = len(tasks), len(tensors)
     ahead = machine.depth > 0 and machine.buffer > 0
+    divide = cache(machine.divide)  # the same few demands come again in every layer
 
     task = tensor = stream = 0  # the next or running one of each actor
     task_done = tensor_done = 0.0  # shares of the running ones
@@ -141,12 +156,9 @@ def run(machine: Machine, tasks: Sequence[CoreTask], tensors: Sequence[Tensor]) 
             if ahead and waiting >= machine.buffer:
                 rate = min(rate, used)
 
-        stream_demand = rate / machine.read_share
-        if machine.background and not in_step:
-            core_part = min(core_demand, machine.peak)
-            stream_part = min(stream_demand, machine.peak - core_part)
-        else:
-            core_part, stream_part = max_min(machine.peak, (core_demand, stream_demand))
+        core_part, stream_part = divide(
+            core_demand, rate / machine.read_share, machine.background and not in_step
+        )
         if task_cost:
             task_speed = min(task_speed, core_part / task_cost)
         rate = stream_part * machine.read_share

@@ -15,9 +15,9 @@ GROUPS, GROUP_BYTES = K // NBW, NBW * N
 SHAPE = (K, N, 1, WBITS, WBITS, 8, NBW, 0)
 
 
-def config() -> _core.SliceConfig:
+def config(arrays: int = 16) -> _core.SliceConfig:
     return _core.SliceConfig(
-        rows=256, cols=256, arrays=16, slices=1, port_bytes=32, accumulator_bits=32, prt_entries=32,
+        rows=256, cols=256, arrays=arrays, slices=1, port_bytes=32, accumulator_bits=32, prt_entries=32,
         prt_policy="lru", t_zero=1, t_prt=1, double_buffer=True, substrate=_core.substrate("row_dfm"),
         convert_in_memory=True,
     )  # fmt: skip
@@ -144,3 +144,26 @@ def test_more_rate_and_room_and_less_latency_are_never_slower(
 def test_bad_supplies_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="allowed are"):
         supplied(**bad)
+
+
+@pytest.mark.parametrize("rate", [inf, 20.0, 3.3])
+@pytest.mark.parametrize("ahead", [inf, 300.0])
+def test_skipping_equal_passes_changes_next_to_nothing(rate: float, ahead: float) -> None:
+    """15 passes over narrow arrays; on request every pass is played, by giving each its own tile."""
+    wide, narrow = config(), config(arrays=1)
+    outputs = 256 // 10
+    counts = profile()
+
+    def time(slice_config: _core.SliceConfig, n: int) -> _core.TileTiming:
+        return _core.time_supplied_tile(
+            slice_config, K, n, 1, WBITS, WBITS, 8, NBW, 0, counts, scaled=False, minimum=False,
+            bytes_per_cycle=rate, latency=100, lead=100, ahead=ahead,
+        )  # fmt: skip
+
+    one, two, many = (time(narrow, outputs * passes) for passes in (1, 2, 15))
+    each = two.total - one.total
+    assert many.total == pytest.approx(one.total + 14 * each, abs=15)
+    assert many.total == many.load + many.build + many.lookup + many.convert + many.write_back
+    assert many.table_builds == 15 * one.table_builds
+    assert many.weight_bytes == 15 * one.weight_bytes
+    assert time(wide, outputs).total <= one.total

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from sailsim import _core
 from sailsim.errors import SailsimError
 from sailsim.sim import COUNTS, PHASES, Point, System, load_system, simulate_prefill, simulate_step
-from sailsim.sim.engine import Host, Shape, Units, memory
+from sailsim.sim.dram import Reader
+from sailsim.sim.engine import Host, Shape, Tile, Units, lines_again, memory
 from sailsim.sim.patterns import ProfileCache, Rows, Scan
 from sailsim.workloads import Activations, ModelSpec, decode_step, load_model, uniform_format
 
@@ -94,11 +96,14 @@ def test_without_a_prt_every_pattern_is_read(captured: Activations) -> None:
 
 
 def test_a_machine_with_plenty_of_everything_else_is_bound_by_its_slices(captured: Activations) -> None:
-    """With endless bandwidth and cores, a step takes the cycles of its tiles."""
+    """With endless bandwidth and cores and no latency, a step takes the cycles of its tiles."""
     rich = changed(
         SAIL,
-        memory__peak_bandwidth=1e9,
+        memory__channels=1e9,
         memory__latency=1e-6,
+        llc__latency=1e-6,
+        pim__port=2**20,
+        pim__mshrs=1e6,
         cores__clock=1e9,
         host__submit=1e-9,
         host__poll=1e-9,
@@ -117,6 +122,8 @@ def test_a_machine_with_plenty_of_everything_else_is_bound_by_its_dram(captured:
         cores__clock=1e9,
         l2__mshrs=1e6,
         memory__core_share=1.0,
+        memory__latency=1e-6,
+        llc__latency=1e-6,
         pim__mshrs=1e6,
         pim__prefetch_depth=0,
         host__submit=1e-9,
@@ -136,7 +143,12 @@ def test_a_machine_with_plenty_of_everything_else_is_bound_by_its_dram(captured:
 def test_what_must_never_be_slower(captured: Activations) -> None:
     base = step_s(captured, batch=4)
     better = {
-        "memory__peak_bandwidth": 409.6,
+        "memory__clock": 3.2,
+        "memory__channels": 16,
+        "memory__latency": 80,
+        "llc__latency": 30,
+        "pim__mshrs": 32,
+        "pim__fetch_ahead": 8,
         "memory__read_share": 0.95,
         "memory__core_share": 0.9,
         "pim__clock": 2.5,
@@ -150,7 +162,8 @@ def test_what_must_never_be_slower(captured: Activations) -> None:
         "host__barrier": 10,
     }
     for path, value in better.items():
-        assert step_s(captured, changed(SAIL, **{path: value}), batch=4) <= base * (1 + 1e-9), path
+        # Weights that come sooner may meet another core task: a few millionths.
+        assert step_s(captured, changed(SAIL, **{path: value}), batch=4) <= base * (1 + 1e-5), path
 
 
 def test_threads_help_until_memory_binds(captured: Activations) -> None:
@@ -259,7 +272,73 @@ def test_units_time_equal_tiles_once(captured: Activations) -> None:
     # At half the rate of the work, weights alone take twice its time; conversions come on top.
     slow = tile.throttled(9e6 / tile.seconds / 2)
     assert 2 * tile.seconds <= slow <= 3 * tile.seconds
-    assert tile.throttled(1e15) == pytest.approx(tile.seconds)
+    # However fast they could come: the first group has DRAM's latency, of which the operands' hides a part.
+    late = units.dram.latency - units.operands.latency + 4 * 128 / 2 / units.dram.rate
+    assert tile.seconds <= tile.throttled(1e15) <= tile.seconds + late + 1 / units.clock
+
+
+def shaped(captured: Activations, units: Units, shape: Shape, scaled: bool = True) -> Tile:
+    rows = Rows("attn_in", 0, 32, shape.k, shape.batch, 0)
+    profile = ProfileCache().captured(captured, rows, units.scan(8, True, shape.nbw, shape.group_size))
+    return units.tile(shape, profile, shape.k * shape.n * shape.wbits / 8, scaled)
+
+
+def test_a_tile_pays_for_its_operands_and_results(captured: Activations) -> None:
+    units = Units(SAIL, substrate=None, convert=None, prt=True)
+    near = 35e-9 - 11 / 2.5e9  # of a unit: the LLC's latency without the private caches of a core
+    each = near / 16  # 16 lines under way
+    tile = shaped(captured, units, Shape(4096, 4096, 3, 4, 4, 8, 4, 128))
+    # 3 x (4096 + 4) bytes of activations and their scales, 3 x 128 results of 4 bytes.
+    assert tile.edges.operands == pytest.approx(near + (193 - 1) * each)
+    assert tile.edges.results == pytest.approx(near + (24 - 1) * each)
+    assert tile.edges.descriptor == tile.edges.record == pytest.approx(near)
+    assert tile.seconds == pytest.approx(tile.timing.total / 1.8e9 + sum(tile.edges))
+    # In a trace the activations lie in memory.
+    far = Units(SAIL, substrate=None, convert=None, prt=True, operands="dram")
+    assert shaped(captured, far, Shape(4096, 4096, 3, 4, 4, 8, 4, 128)).edges.operands == pytest.approx(
+        far.dram.latency * (1 + 192 / 16)
+    )
+
+
+def test_weights_on_chip_come_as_fast_as_the_lines_under_way_allow(captured: Activations) -> None:
+    """A group of 344 outputs of 8 bits is worked on faster than 16 lines from the LLC bring it."""
+    shape = Shape(4096, 11008, 1, 8, 8, 8, 4, 0)
+    units = Units(SAIL, substrate=None, convert=None, prt=True)
+    tile = shaped(captured, units, shape, scaled=False)
+    assert tile.timing.total / 1.8e9 == pytest.approx(4096 * 344 / units.chip.rate, rel=0.01)
+    wide = Units(changed(SAIL, pim__mshrs=64), substrate=None, convert=None, prt=True)
+    assert shaped(captured, wide, shape, scaled=False).timing.load < tile.timing.load / 10
+
+
+def test_parts_of_rows_take_whole_lines() -> None:
+    config = SAIL.slice_config(slices=1)
+    # 672 outputs of 4 bits fit at once: rows of 350 bytes are taken as 336 and 14.
+    shape = Shape(64, 700, 1, 4, 4, 8, 4, 0)
+    plan = _core.plan_tile(config, *shape)
+    assert plan.passes == 2
+    lines: set[int] = set()
+    fetched = 0
+    for first, last in ((0, 335), (336, 349)):
+        asked = {at // 64 for row in range(64) for at in range(350 * row + first, 350 * row + last + 1)}
+        fetched += len(asked)
+        lines |= asked
+    assert lines_again(shape, plan, 64) == pytest.approx(fetched / len(lines) - 1)
+    # Rows of whole lines, cut at a line's end, are fetched once.
+    even = Shape(64, 1344, 1, 4, 4, 8, 4, 0)
+    assert lines_again(even, _core.plan_tile(config, *even), 16) == 0
+
+
+def test_the_cache_grows_with_the_context(captured: Activations) -> None:
+    """Every sequence reads its keys and values, and writes one token's; the time follows."""
+    results = [simulate_step(SAIL, SMALL, Point(batch=2, context=c), captured) for c in (1000, 2000, 4000)]
+    reads = [r.bytes_by_kind["read"] for r in results]
+    token = 2 * SMALL.kv_bytes_per_token()
+    assert reads[1] - reads[0] == pytest.approx(1000 * token)
+    assert reads[2] - reads[1] == pytest.approx(2000 * token)
+    assert [r.bytes_by_kind["written"] for r in results] == pytest.approx([token] * 3)
+    grown = [b.breakdown["cores"] - a.breakdown["cores"] for a, b in pairwise(results)]
+    assert grown[1] == pytest.approx(2 * grown[0], rel=0.01)
+    assert grown[0] > 1000 * token / Host(SAIL, Point().threads).dram
 
 
 def test_the_profile_cache_is_bounded_and_exact() -> None:
@@ -279,11 +358,17 @@ def test_the_profile_cache_is_bounded_and_exact() -> None:
 def test_rates_follow_from_the_system_file() -> None:
     host, machine = Host(SAIL, 16), memory(SAIL)
     assert host.flops == pytest.approx(16 * 2.5e9 * 16 * 0.25)
-    assert host.attention == pytest.approx(2.5e9 * 0.345)
-    assert host.dram == pytest.approx(0.578 * 204.8e9)
+    assert host.attention == pytest.approx(2.5e9 * SAIL.host.attention_rate.value)
+    assert host.dram == pytest.approx(SAIL.memory.core_share.value * 204.8e9)
     assert Host(SAIL, 2).dram == pytest.approx(2 * 46 * 64 / 90e-9)
-    assert host.barrier == pytest.approx(16 * 106.3e-9)
-    assert machine.stream_limit == pytest.approx(32 * min(32 * 1.8e9, 16 * 64 / 90e-9))
+    assert host.barrier == pytest.approx(16 * SAIL.host.barrier.si)
+    private, refreshing = 11 / 2.5, 350 / 7800
+    far = 90 - (private + 13.75) / (1 - refreshing)
+    assert machine.stream.latency == pytest.approx(far * 1e-9)
+    assert machine.stream_limit == pytest.approx(32 * 16 * 64 / (far * 1e-9))
+    assert machine.stream.window == pytest.approx(32 * 16 * 64)
+    assert memory(SAIL, 16).cores == Reader(inf, 16 * 46 * 64, SAIL.memory.latency.si)
+    assert machine.queue == pytest.approx(4 * 2.5e-9)
     assert machine.buffer == pytest.approx(0.5 * 32 * 2**20)
 
 

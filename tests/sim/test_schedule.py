@@ -1,12 +1,14 @@
 """The schedule against closed forms, and what must hold of any schedule."""
 
+from dataclasses import replace
 from math import inf
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline, max_min, run
+from sailsim.sim.dram import Reader
+from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline, run
 
 MB = 1e6
 
@@ -65,6 +67,29 @@ def test_two_streams_share_the_pool() -> None:
     line = run(machine(), [CoreTask("kv", 0, 0.0, read=25 * MB)], [tensor(50, 1e-6)])
     assert line.end == pytest.approx(0.75)
     assert line.read == pytest.approx(25 * MB)
+
+
+def test_cores_and_units_share_by_their_lines_under_way() -> None:
+    # 300 against 100 bytes under way: 75 and 25 of 100 MB/s, until the cores' 30 MB have come at 0.4 s.
+    work = [CoreTask("kv", 0, 0.0, read=30 * MB)]
+    shared = replace(machine(), cores=Reader(inf, 300, 0.0), stream=Reader(inf, 100, 0.0))
+    line = run(shared, work, [tensor(50, 1e-6)])
+    assert line.cores == 0
+    assert line.end == pytest.approx(0.4 + 0.4)
+
+
+def test_the_cores_bursts_slow_the_stream_down() -> None:
+    # 50 of 100 MB/s in bursts of 1 ms: a wait of 0.5 ms on 1 ms of latency; 20 KB under way are 13.3 MB/s.
+    work = [CoreTask("kv", 0, 1.0, read=50 * MB)]
+    slow = replace(machine(), queue=1e-3, cores=Reader(inf, 1e9, 0.0), stream=Reader(inf, 2e4, 1e-3))
+    after = tensor(40, 1e-6)
+    line = run(slow, work, [after])
+    beside = 2e4 / 1.5e-3 * 1.0
+    assert line.end == pytest.approx(1.0 + (40 * MB - beside) / 20e6, rel=1e-3)
+    # Ahead of need it gives way to the cores, and waits no less.
+    ahead = run(replace(slow, depth=1), work, [tensor(40, 1e-6, needs=1)])
+    assert ahead.cores == pytest.approx(1.0)
+    assert ahead.end == pytest.approx(line.end, rel=1e-3)
 
 
 def test_a_capped_stream_leaves_the_rest() -> None:
@@ -144,18 +169,6 @@ def test_conversion_on_the_cores_runs_beside_the_next_tensor() -> None:
 def test_needs_that_cannot_be_met_are_refused() -> None:
     with pytest.raises(RuntimeError, match="wait for each other"):
         run(machine(), [CoreTask("a", 1, 1.0)], [tensor(1, 1.0, needs=1)])
-
-
-@given(st.floats(1e-3, 1e12), st.lists(st.floats(0, 1e12), max_size=6))
-def test_max_min_is_fair(capacity: float, demands: list[float]) -> None:
-    shares = max_min(capacity, demands)
-    assert sum(shares) <= capacity * (1 + 1e-9)
-    assert all(s <= d for s, d in zip(shares, demands, strict=True))
-    unmet = [s for s, d in zip(shares, demands, strict=True) if s < d * (1 - 1e-9)]
-    if unmet:
-        assert sum(shares) == pytest.approx(capacity)
-        # Nobody who goes short has less than anybody else.
-        assert min(unmet) >= max(shares) * (1 - 1e-9)
 
 
 @st.composite

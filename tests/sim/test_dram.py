@@ -1,0 +1,134 @@
+"""DRAM against closed forms: patterns of accesses, one reader, two readers."""
+
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim.sim import System, load_system, vary
+from sailsim.sim.dram import Dram, Reader, max_min, shares, waiting
+
+SAIL = load_system("sail-n1")
+
+
+def dram(**changes: float) -> Dram:
+    system: System = vary(SAIL, {key.replace("__", "."): value for key, value in changes.items()})
+    return Dram(system.memory, 64)
+
+
+REFRESH = 350 / 7800
+
+
+def test_a_line_and_a_row() -> None:
+    assert dram().line_s == pytest.approx(2.5e-9)
+    assert dram(memory__channels=2).line_s == pytest.approx(2.5e-9)
+    assert dram().lines_of_row == 128
+    assert dram().refreshing == pytest.approx(REFRESH)
+
+
+def test_long_streams_lose_only_the_refreshes() -> None:
+    assert dram().reads(128) == pytest.approx(1 - REFRESH)
+    # The measured share is lower: turning, gaps between the cores' requests, unequal channels.
+    assert SAIL.memory.read_share.value < dram().reads(128)
+
+
+def test_a_stream_in_one_bank_is_bound_by_its_group_of_banks() -> None:
+    # Open, 127 times tCCD_L, read to close, close: 13.75 + 635 + 7.5 + 13.75 ns for 128 lines of 2.5 ns.
+    expected = 128 * 2.5 / (13.75 + 127 * 5 + 7.5 + 13.75) * (1 - REFRESH)
+    assert dram().reads(128, banks=1) == pytest.approx(expected)
+    assert dram().reads(128, banks=2) == pytest.approx(2 * expected)
+
+
+def test_random_lines_are_bound_by_what_is_the_slowest() -> None:
+    # Four openings in 21 ns and rank: one rank gives a line in 5.25 ns, two ranks one in 2.625 ns.
+    assert dram(memory__ranks=1).reads(1) == pytest.approx(2.5 / 5.25 * (1 - REFRESH))
+    assert dram().reads(1) == pytest.approx(2.5 / 2.625 * (1 - REFRESH))
+    # One bank: tRAS and tRP for a line.
+    assert dram().reads(1, banks=1) == pytest.approx(2.5 / 45.75 * (1 - REFRESH))
+    # Few lines under way: Little's law.
+    assert dram().random(10, 100e-9) * 204.8e9 == pytest.approx(10 * 64 / 100e-9)
+    assert dram().random(1e6, 100e-9) == pytest.approx(dram().reads(1))
+
+
+def test_turning_between_reads_and_writes() -> None:
+    # 16 + 16 lines are 80 ns; two clocks, tWTR and tCL are 1.25 + 7.5 + 13.75 ns.
+    assert dram().mixed(16, 16) == pytest.approx(80 / 102.5 * (1 - REFRESH))
+    assert dram().mixed(16, 0) == pytest.approx(1 - REFRESH)
+    assert dram().stores == pytest.approx(dram().mixed(16, 16) / 2)
+    assert dram(memory__write_batch=64).stores > dram().stores
+    assert dram().stores < 0.5
+
+
+@given(st.floats(1, 500), st.integers(1, 64), st.integers(1, 4), st.integers(1, 16))
+def test_more_of_anything_is_never_less(run: float, banks: int, ranks: int, channels: int) -> None:
+    base = dram(memory__ranks=ranks, memory__channels=channels)
+    share = base.reads(run, banks)
+    assert 0 < share <= 1 - REFRESH
+    assert base.reads(run, banks + 1) >= share
+    assert dram(memory__ranks=ranks + 1, memory__channels=channels).reads(run, banks) >= share
+    assert base.reads(2 * run, banks) >= share * (1 - 1e-12) or banks * 2.5 < 5
+    assert base.reads(run, banks) == pytest.approx(dram(memory__ranks=ranks).reads(run, banks))
+
+
+def test_one_reader_is_bound_by_littles_law_or_the_capacity() -> None:
+    core = Reader(inf, window=46 * 64, latency=90e-9)
+    assert shares(1e12, 0.0, [core]) == [pytest.approx(46 * 64 / 90e-9)]
+    assert shares(20e9, 10e-9, [core]) == [20e9]
+    assert shares(1e12, 10e-9, [Reader(5e9, 46 * 64, 90e-9)]) == [5e9]
+
+
+def test_two_readers_share_by_what_they_have_under_way() -> None:
+    """Beyond the capacity every line waits equally long: two windows of 3 to 1 get 3 to 1."""
+    big, small = Reader(inf, 3e4, 0.0), Reader(inf, 1e4, 0.0)
+    assert shares(100e9, 0.0, [big, small]) == pytest.approx([75e9, 25e9])
+    # With latencies: one wait w for which 3e4 / (90 ns + w) + 1e4 / (70 ns + w) is the capacity.
+    found = shares(100e9, 0.0, [Reader(inf, 3e4, 90e-9), Reader(inf, 1e4, 70e-9)])
+    waits = [3e4 / found[0] - 90e-9, 1e4 / found[1] - 70e-9]
+    assert sum(found) == pytest.approx(100e9)
+    assert waits[0] == pytest.approx(waits[1])
+
+
+def test_who_asks_for_little_gets_it() -> None:
+    assert shares(100e9, 0.0, [Reader(10e9, 3e4), Reader(inf, 1e4, 1e-9)]) == pytest.approx([10e9, 90e9])
+
+
+def test_without_windows_readers_share_max_min_fair() -> None:
+    assert shares(100.0, 0.0, [Reader(30.0), Reader(90.0), Reader(90.0)]) == [30.0, 35.0, 35.0]
+
+
+def test_bursts_of_others_delay_before_the_capacity_is_used_up() -> None:
+    # 32 of 100 GB/s that come in bursts of 40 ns: a line waits 40 x 0.32 / (2 x 0.68) ns.
+    assert waiting(40e-9, 0.32) == pytest.approx(40e-9 * 0.32 / 1.36)
+    beside = Reader(32e9, inf)
+    unit = Reader(inf, 1024, 70e-9)
+    bounded = Reader(32e9, 1e9, 90e-9)
+    assert shares(100e9, 40e-9, [bounded, unit])[1] == pytest.approx(1024 / (70e-9 + waiting(40e-9, 0.32)))
+    assert shares(100e9, 0.0, [beside, unit])[1] == pytest.approx(1024 / 70e-9)
+
+
+readers = st.builds(Reader, st.floats(1e6, 1e12), st.floats(64, 1e6), st.floats(1e-9, 1e-6))
+
+
+@given(st.floats(1e9, 1e12), st.floats(0, 1e-7), st.lists(readers, min_size=1, max_size=4))
+def test_shares_are_possible(capacity: float, queue: float, asking: list[Reader]) -> None:
+    found = shares(capacity, queue, asking)
+    assert sum(found) <= capacity * (1 + 1e-6)
+    for rate, reader in zip(found, asking, strict=True):
+        assert 0 < rate <= reader.rate(0.0) * (1 + 1e-12)
+    # All that can be given is given: without queues, readers that want more leave nothing.
+    free = shares(capacity, 0.0, asking)
+    wanted = sum(reader.rate(0.0) for reader in asking)
+    assert sum(free) == pytest.approx(min(wanted, capacity), rel=1e-6)
+
+
+@given(st.floats(1e-3, 1e12), st.lists(st.floats(0, 1e12), max_size=6))
+def test_max_min_is_fair(capacity: float, demands: list[float]) -> None:
+    found = max_min(capacity, demands)
+    assert sum(found) <= capacity * (1 + 1e-9)
+    assert all(s <= d for s, d in zip(found, demands, strict=True))
+    unmet = [s for s, d in zip(found, demands, strict=True) if s < d * (1 - 1e-9)]
+    if unmet:
+        assert sum(found) == pytest.approx(capacity)
+        # Nobody who goes short has less than anybody else.
+        assert min(unmet) >= max(found) * (1 - 1e-9)
