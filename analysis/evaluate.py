@@ -390,7 +390,7 @@ def reprice(frame: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
     rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
     dollars = pd.DataFrame([price_columns(row, price_list) for row in rows], frame.index)
     kept = frame.drop(columns=[name for name in dollars if name in frame])
-    return pd.concat([kept, dollars], axis=1)
+    return pd.concat([kept, dollars], axis=1).copy()  # one block again: columns were cut out of many
 
 
 def compare(

@@ -18,10 +18,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import BaseModel
 
-from sailsim.analysis.area import ARRAY_EFFICIENCY, CELL, CORE
+from sailsim.analysis.area import AreaConstants, readings
 from sailsim.analysis.claims import table
-from sailsim.analysis.cost import OVERHEAD, PriceList, prices
+from sailsim.analysis.cost import CostConstants, PriceList, prices
 from sailsim.analysis.cpu import kernel_rates
+from sailsim.analysis.energy import CAUSES, NOT_MODELLED, EnergyConstants
 from sailsim.analysis.figures import FIGURES, Results, draw, style
 from sailsim.analysis.fits import fits
 from sailsim.files import write_whole
@@ -64,6 +65,7 @@ _TITLES = {
     "threads": "Tokens per second by threads",
     "dollars": "Tokens per dollar",
     "step_time": "Where a step's time goes",
+    "energy": "Energy of a token",
     "prt": "What pattern reuse saves",
     "conversion": "In-memory type conversion",
 }
@@ -89,6 +91,7 @@ def page(frame: pd.DataFrame, manifest: Mapping[str, Any], price_list: PriceList
     sections = [
         ("claims", "What the paper claims, and what comes out here", _claims(frame, price_list)),
         ("figures", "Figures", _figures(results)),
+        ("budget", "Energy and area", _budget(results)),
         ("limits", "What the numbers rest on", _limits(frame)),
         ("errors", "How far off the baselines are", _errors()),
         ("configuration", "Configuration", _configuration(frame, manifest)),
@@ -220,6 +223,46 @@ def _figures(results: Results) -> str:
     )
 
 
+def _budget(results: Results) -> str:
+    """Joules a token by cause of the figure's rows, and the readings of the published overhead."""
+    rows = results.at(("wbits", "batch")).sort_values(["batch", "wbits"])
+    if "energy_j" not in rows or rows["energy_j"].isna().all():
+        energies = "<p>This store's rows have no energy: they are of an earlier version's sweep.</p>"
+    else:
+        lines = [
+            [row["batch"], row["wbits"], machine]
+            + [float(row[f"{prefix}energy_{cause}_j"]) * 1e3 / row["batch"] or None for cause in CAUSES]
+            + [float(row[f"{prefix}energy_j"]) / row["batch"]]
+            + [
+                " .. ".join(
+                    f"{row[f'{prefix}energy_{end}_j'] / row['batch']:.2g}" for end in ("low", "high")
+                ),
+                float(row[f"{prefix or 'sail_'}power_w"]),
+            ]
+            for row in rows.to_dict("records")
+            for prefix, machine in (("", "SAIL"), ("cpu_", "cores"))
+        ]
+        header = ("batch", "bits", "", *(f"{cause}, mJ" for cause in CAUSES), "J a token", "range", "mean W")
+        energies = (
+            f"<p>At the reference setting, {_text(results.reference['system'])}, "
+            f"{_text(results.reference['model'])}. The range has every constant at the same end of its own; "
+            f"a "
+            f"dash is what a machine does not have. {_text(NOT_MODELLED.capitalize())}.</p>"
+        ) + _html_table(header, lines)
+    system = load_system(str(results.reference["system"]))
+    assert system.pim is not None
+    overheads = [
+        [r.counted, r.base, f"{r.share:.1%}", None if r.arrays is None else round(r.arrays, 1)]
+        for r in readings(system)
+    ]
+    header = ("counted", "over", "share", "arrays a slice that would give 2 %")
+    return (
+        energies
+        + f"<h3>What the hardware overhead may mean, {system.pim.arrays.whole} arrays a slice</h3>"
+        + _html_table(header, overheads)
+    )
+
+
 def _limits(frame: pd.DataFrame) -> str:
     """Every note of every point, once: what SAIL rests on, the baselines, what does not fit."""
     counts: dict[str, int] = {}
@@ -238,9 +281,8 @@ def _limits(frame: pd.DataFrame) -> str:
             sail.append(note)
     baselines = [(sentence, ", ".join(names)) for sentence, names in sorted(machines.items())]
     return (
-        "<p>Energy is not modelled; area is modelled for the C-SRAM arrays alone. What SAIL leaves to the "
-        "cores runs at the rates of the system file's [host]; compare those with the baselines' below. "
-        "The results carry these sentences:</p>"
+        "<p>What SAIL leaves to the cores runs at the rates of the system file's [host]; compare those with "
+        "the baselines' below. The results carry these sentences:</p>"
         + "<ul>"
         + "".join(f"<li>{_text(note)}</li>" for note in sail)
         + "</ul>"
@@ -311,13 +353,13 @@ def _constants(frame: pd.DataFrame, price_list: PriceList) -> str:
         card = load_card(name)
         rows += [_line(path, value, card.citation(value.source)) for path, value in _leaves(f"{name}.", card)]
     parts.append(("GPU cards", header, rows))
-    own = {
-        "price overhead of SAIL": OVERHEAD,
-        "area of an SRAM cell": CELL,
-        "array efficiency": ARRAY_EFFICIENCY,
-        "area of a core with L2": CORE,
-    }
-    parts.append(("Cost and area", header, [_line(path, value, value.source) for path, value in own.items()]))
+    for title, constants in (
+        ("Cost", CostConstants),
+        ("Energy", EnergyConstants),
+        ("Area", AreaConstants),
+    ):
+        lines = [_line(name, value, value.source) for name, value in constants.QUANTITIES.items()]
+        parts.append((title, header, lines))
     rates = [
         [name, f"{r.relative:g}", "of q4_k", f"{r.low:g} .. {r.high:g}", r.kind, r.source, r.note]
         for name, r in kernel_rates().items()

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sailsim.analysis import area, claims, fits, report
+from sailsim.analysis import FIGURES, area, claims, fits, report
 from sailsim.analysis.claims import COLUMNS, published
 from sailsim.cli import main
 from sailsim.errors import SailsimError
@@ -64,6 +64,24 @@ def test_prt_saving_is_in_cycles_of_pairs(table, frame):
     assert row["here"] == pytest.approx(100 * saved)
 
 
+def test_the_overhead_stands_in_several_readings(table):
+    rows = table[table["reading"].str.contains("over the")]
+    assert len(rows) == 6
+    assert set(rows["verdict"]) == {"consistent", "differs"}
+    assert rows["remark"].str.contains("would give 2 %").all()
+
+
+def test_energy_and_area_have_a_section_and_old_stores_say_so(page, frame):
+    from sailsim.analysis import prices
+    from sailsim.analysis.report import page as page_of
+
+    assert 'id="budget"' in page
+    assert "Not modelled in the energy" in page
+    assert "all of the unit" in page
+    old = frame.drop(columns=[name for name in frame if "energy" in name or name.startswith("activity_")])
+    assert "no energy" in page_of(old, {"code_version": "x"}, prices())
+
+
 def test_what_the_store_lacks_is_no_data(swept, frame):
     from sailsim.analysis import prices
     from sailsim.analysis.claims import table as table_of
@@ -118,7 +136,7 @@ def test_report_loads_nothing_and_is_well_formed(page):
     assert "script" not in parser.tags
     assert "@import" not in page
     assert "url(http" not in page
-    assert page.count("<svg") == 6
+    assert page.count("<svg") == len(FIGURES)
 
 
 def test_report_holds_claims_manifest_and_the_source_of_every_constant(page, swept):
@@ -150,7 +168,7 @@ def test_commands_print_what_they_wrote(swept, tmp_path, capsys):
     assert "missed" in plain.output or "reached" in plain.output
     drawn = runner.invoke(main, ["figures", str(swept.path), "--out", str(tmp_path / "f"), "--json"])
     assert drawn.exit_code == 0, drawn.output
-    assert len(json.loads(drawn.output)) == 12
+    assert len(json.loads(drawn.output)) == 2 * len(FIGURES)
     nothing = runner.invoke(main, ["report", str(tmp_path / "nothing")])
     assert nothing.exit_code == 2
     assert "no results" in nothing.output
