@@ -271,6 +271,9 @@ class CostRange:
         return 1e6 / self.nominal
 
 
+_ENDS = (CostConstants.at("low"), CostConstants.at("high"))
+
+
 def cost_range(
     run: Run, instances: Sequence[Price], constants: CostConstants | None = None
 ) -> CostRange | None:
@@ -280,7 +283,7 @@ def cost_range(
     over every instance, sizing, the constants' ranges and the rate's band.
     """
     c = CostConstants.default() if constants is None else constants
-    ends = (CostConstants.at("low"), CostConstants.at("high"))
+    ends = _ENDS
 
     def hour(price: Price, sizing: Sizing, overhead: float) -> float | None:
         try:

@@ -274,8 +274,8 @@ def _ranges(record: Mapping[str, Any], price_list: PriceList, c: CostConstants) 
     """`<machine>_tokens_per_usd_low` and `_high` of every machine of a record."""
     columns: dict[str, float | None] = {}
     for name, found in cost_ranges(record, price_list, c).items():
-        columns[f"{name}_tokens_per_usd_low"] = found and found.low
-        columns[f"{name}_tokens_per_usd_high"] = found and found.high
+        columns[f"{name}_tokens_per_usd_low"] = None if found is None else found.low
+        columns[f"{name}_tokens_per_usd_high"] = None if found is None else found.high
     return columns
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sailsim.analysis import evaluate
 from sailsim.analysis.energy import (
     CAUSES,
     EnergyConstants,
@@ -16,6 +17,7 @@ from sailsim.analysis.energy import (
     recorded_use,
     sail_use,
 )
+from sailsim.analysis.evaluate import energy_columns
 from sailsim.errors import SailsimError
 from sailsim.sim import UNITS, Point, load_card, load_system, simulate_step
 from sailsim.sim.activity import ACTIVITY
@@ -227,3 +229,32 @@ def test_bad_input_names_the_field(step):
 
 def test_a_card_is_bound_by_its_board_power():
     assert gpu_bound_j_per_token(load_card("v100"), 0.02, 2) == pytest.approx(300 * 0.01)
+
+
+def test_columns_of_a_record_follow_from_its_events_and_any_constants():
+    system = load_system("sail-n1")
+    record = evaluate(Point(model="smollm2-135m", batch=2, context=64))
+    found = energy(recorded_use(system, record))
+    assert record["energy_j"] == pytest.approx(found.joules)
+    assert record["energy_j"] == pytest.approx(sum(record[f"energy_{cause}_j"] for cause in CAUSES))
+    assert record["energy_low_j"] < record["energy_j"] < record["energy_high_j"]
+    assert record["sail_tokens_per_j"] == pytest.approx(2 / found.joules)
+    assert record["sail_power_w"] == pytest.approx(found.joules / record["sail_step_s"])
+    # More than what runs all the time, less than the design's.
+    assert 25 < record["cpu_power_w"] < 105
+    alone = record["cpu_energy_dram_j"] / record["cpu_dram_bytes"] / 8
+    assert alone == pytest.approx(12.87e-12)
+    assert record["gpu_v100_bound_j_per_token"] == pytest.approx(300 / record["gpu_v100_tokens_per_s"])
+    hot = energy_columns(record, system, replace(C, core_active_w=2 * C.core_active_w))
+    assert hot["cpu_energy_cores_j"] == pytest.approx(2 * record["cpu_energy_cores_j"])
+    assert hot["energy_arrays_j"] == record["energy_arrays_j"]
+
+
+def test_a_processor_at_full_load_stays_within_its_design_power():
+    """64 cores and all of the bandwidth, DRAM devices and their pins left out: Arm's reference has 105 W."""
+    system = load_system("sail-n1")
+    bandwidth = system.memory.read_bandwidth.si
+    full = energy(cpu_use(system, 64, 1, 1.0, bandwidth)).by_cause
+    devices = C.dram_read_pj_bit + C.dram_activate_pj_bit + C.dram_pins_pj_bit
+    outside = bandwidth * 8 * devices * 1e-12 + C.dram_idle_w * system.memory.channels.whole
+    assert 85 < sum(full.values()) - outside <= 105
