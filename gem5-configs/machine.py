@@ -46,20 +46,35 @@ MEMORY_CONTROLLER_NS = 11.5  # each way
 
 
 class DDR4_3200_8x8(DDR4_2400_8x8):
-    """One channel of DDR4-3200AA, 8 Gbit parts. JEDEC JESD79-4: CL-tRCD-tRP 22-22-22, clock 1.6 GHz."""
+    """One channel of DDR4-3200 with x8 parts: what the system file's table of times does not have.
 
-    tCK = "0.625ns"
-    tBURST = "2.5ns"
-    tCCD_L = "5ns"
-    tCL = "13.75ns"
-    tRCD = "13.75ns"
-    tRP = "13.75ns"
-    tRAS = "32ns"
-    tRRD = "2.5ns"
+    JEDEC JESD79-4 (quoted from memory): openings in one group of banks 4.9 ns, two clocks between reads and
+    writes and between ranks.
+    """
+
     tRRD_L = "4.9ns"
-    tXAW = "21ns"
     tRTW = "1.25ns"
     tCS = "1.25ns"
+
+
+def dram_parameters(memory, line):
+    """DRAM parameters of a channel from a machine's `memory` section."""
+    if memory["type"] != "ddr4-3200" or memory["width"] != 8:
+        raise ValueError(
+            f"memory.type is {memory['type']!r} and memory.width {memory['width']}: gem5 machines know "
+            "ddr4-3200 and 8"
+        )
+    names = {"tcl": "tCL", "tcwl": "tCWL", "trcd": "tRCD", "trp": "tRP", "tras": "tRAS", "tccd_l": "tCCD_L",
+             "trrd": "tRRD", "tfaw": "tXAW", "trtp": "tRTP", "twtr": "tWTR", "trfc": "tRFC",
+             "trefi": "tREFI"}  # fmt: skip
+    return {
+        "tCK": f"{1 / memory['clock']}ns",
+        "tBURST": f"{line / (2 * memory['clock'] * memory['width'])}ns",
+        "ranks_per_channel": memory["ranks"],
+        "banks_per_rank": memory["banks"],
+        "device_rowbuffer_size": f"{memory['row'] / 8:g}KiB",
+        **{theirs: f"{memory['timing'][ours]}ns" for ours, theirs in names.items()},
+    }
 
 
 @dataclass(frozen=True)
@@ -172,7 +187,11 @@ def build(
         system.later_cpus = [
             make_core(later_cpu, spec["cores"], cpu_id=i, switched_out=True) for i in range(cores)
         ]
-    found = _add_units(system, spec["pim"], units or llc["slices"], capacity_mode) if pim else []
+    found = (
+        _add_units(system, spec["pim"], int(llc["line"]), units or llc["slices"], capacity_mode)
+        if pim
+        else []
+    )
     return Machine(system, cpus, list(system.later_cpus) if later_cpu else [], found)
 
 
@@ -216,12 +235,10 @@ def _add_slices(system, llc, size, spec, capacity_mode):
 
 
 def _add_memory(system, memory, size, line):
-    if memory["type"] != "ddr4-3200":
-        raise ValueError(f"memory.type is {memory['type']!r}: gem5 machines know ddr4-3200")
-    channels = memory["channels"]
+    channels, parameters = memory["channels"], dram_parameters(memory, line)
     system.memory = [
         MemCtrl(
-            dram=DDR4_3200_8x8(range=_interleaved(MEMORY_START, size, channels, i, line)),
+            dram=DDR4_3200_8x8(range=_interleaved(MEMORY_START, size, channels, i, line), **parameters),
             static_frontend_latency=f"{MEMORY_CONTROLLER_NS}ns",
             static_backend_latency=f"{MEMORY_CONTROLLER_NS}ns",
         )
@@ -260,7 +277,7 @@ def _add_cores(system, spec, cpu, cores):
     return list(system.cpus)
 
 
-def unit_parameters(pim):
+def unit_parameters(pim, line):
     """SailPimUnit's parameters from a machine's `pim` section."""
     return {
         "substrate": pim["substrate"],
@@ -276,16 +293,14 @@ def unit_parameters(pim):
         "double_buffer": pim["double_buffer"],
         "queue_depth": pim["queue"],
         "max_outstanding": pim["mshrs"],
-        # A buffer of four times what is under way: groups leave it whole and in order, and with less the
-        # lines that wait for their group would leave MSHRs idle. Assumed.
-        "fetch_ahead": f"{4 * 64 * pim['mshrs']}B",
+        "fetch_ahead": f"{round(pim['fetch_ahead'] * pim['mshrs'] * line)}B",
         "doorbell_addr": DOORBELL_PHYSICAL,
     }
 
 
-def _add_units(system, pim, count, capacity_mode):
+def _add_units(system, pim, line, count, capacity_mode):
     system.pim_clock = SrcClockDomain(clock=f"{pim['clock']}GHz", voltage_domain=system.voltage)
-    parameters = unit_parameters(pim)
+    parameters = unit_parameters(pim, line)
     if capacity_mode:
         # Half of the lines are taken for dirty; a line leaves the arrays over the port.
         lines = pim["arrays"] * pim["rows"] * pim["cols"] // 8 // 64
