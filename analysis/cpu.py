@@ -115,7 +115,11 @@ def step_parts(
 
 @dataclass(frozen=True)
 class KernelRate:
-    """Speed of a format's kernel relative to the fitted four-bit one."""
+    """Speed of a format's kernel relative to the measured four-bit one, and how that is known.
+
+    ``kind`` "fitted": measured, or the measured rate times a ratio of kernels in gem5 (``gem5`` names the
+    kernel); "assumed" otherwise.
+    """
 
     relative: float
     low: float
@@ -123,23 +127,30 @@ class KernelRate:
     kind: str
     note: str
     source: str
+    gem5: str = ""
 
 
 @lru_cache(maxsize=1)
 def kernel_rates() -> Mapping[str, KernelRate]:
-    """The table `kernel_rates.csv`, by format."""
+    """The table `kernel_rates.csv`, by format; rates from gem5 as the shipped fit has them."""
+    return _kernel_rates(fits())
+
+
+def _kernel_rates(fitted_by: Fits) -> dict[str, KernelRate]:
     rows = read_csv(data_file("kernel_rates.csv").read_text("utf-8"))
-    return {
-        row["format"]: KernelRate(
-            float(row["relative_rate"]),
-            float(row["low"]),
-            float(row["high"]),
-            row["kind"],
-            row["note"],
-            row["source"],
+    constants = fitted_by.software("llama.cpp").constants
+    anchor = float(constants["kernel_rate_q4_k_m"].value)
+    found = {}
+    for row in rows:
+        if row["gem5"]:
+            own = constants[f"kernel_rate_{row['format']}"]
+            relative, low, high = (float(v or 0.0) / anchor for v in (own.value, own.low, own.high))
+        else:
+            relative, low, high = (float(row[key]) for key in ("relative_rate", "low", "high"))
+        found[row["format"]] = KernelRate(
+            relative, low, high, row["kind"], row["note"], row["source"], row["gem5"]
         )
-        for row in rows
-    }
+    return found
 
 
 def format_key(fmt: WeightFormat) -> str:
@@ -164,7 +175,7 @@ def constants(
     """
     fitted = (fitted_by or fits()).software(software)
     key = format_key(fmt)
-    rate = kernel_rates()[key]
+    rate = (kernel_rates() if fitted_by is None else _kernel_rates(fitted_by))[key]
     if software == "ampere":
         # Its two formats are fitted each on their own; other widths take the nearer one's rate.
         eight = fmt.wbits is not None and fmt.wbits > 6
@@ -177,6 +188,7 @@ def constants(
             high=1.0 if own else 1.4,
             kind="fitted" if own else "assumed",
             note="taken from the fork's nearest format",
+            gem5="",
         )
     else:
         base = fitted.value("kernel_rate_q4_k_m")
@@ -277,6 +289,12 @@ def _predict(
         notes.append(
             f"No measurement of {fmt.name} on this software: its kernel is assumed at {rate.relative:g} "
             f"({rate.low:g}..{rate.high:g}) of the fitted rate ({rate.note})."
+        )
+    if rate.gem5:
+        notes.append(
+            f"No measurement of {fmt.name} on this software: its kernel runs at {rate.relative:.2f} "
+            f"({rate.low:.2f}..{rate.high:.2f}) of the measured four-bit rate, the ratio of {rate.gem5} to "
+            "q4_1 in gem5."
         )
     if test == "prompt" and software == "ampere":
         notes.append("The fork's prompt processing is not in the fit, which rests on its batched decoding.")

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sailsim.analysis import fit, fits
-from sailsim.analysis.prediction import data_file
+from sailsim.analysis import fit, fits, measurements
+from sailsim.analysis.prediction import Work, data_file
+from sailsim.workloads import decode_step, load_model, weight_format
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,9 @@ def test_a_changed_constant_is_seen(result):
     assert len(fit.differences(result, changed)) == 2
 
 
-def test_known_constants_are_found_from_rows_that_they_made():
-    problem = fit.cpu_problem()
+@pytest.mark.parametrize("software", ["llama.cpp", "ampere"])
+def test_known_constants_are_found_from_rows_that_they_made(software):
+    problem = fit.cpu_problem(software)
     truth = np.array([p.start for p in problem.parameters])
     made = replace(problem, rows=replace(problem.rows, measured=problem.predict(truth, problem.rows)))
     start = tuple(replace(p, start=p.start * 0.7) for p in problem.parameters)
@@ -39,7 +41,7 @@ def test_known_constants_are_found_from_rows_that_they_made():
 
 def test_errors_stay_where_they_were(result):
     errors = {(e["measurements"], e["held_out"]): e for e in result["errors"]}
-    assert errors["N1 decode, llama.cpp", "machine"]["median_error"] < 0.15
+    assert errors["N1 decode, llama.cpp", "machine"]["median_error"] < 0.1
     assert errors["N1 decode, llama.cpp", "model"]["median_error"] < 0.15
     assert errors["N1 prompt, llama.cpp", "machine"]["median_error"] < 0.05
     assert errors["Altra batched decode, Ampere's fork", "batch size"]["worst_error"] < 0.2
@@ -48,31 +50,119 @@ def test_errors_stay_where_they_were(result):
     assert textbook["median_error"] > 2 * errors["N1 decode, llama.cpp", "machine"]["median_error"]
 
 
+@pytest.mark.parametrize(
+    ("group", "median", "worst"),
+    [
+        ("Altra decode, 2B and 7B", 0.15, 0.45),
+        ("Graviton2 decode, 14B", 0.15, 0.35),
+        ("Altra decode, 14B", 0.15, 0.35),
+        # The aim of 15 % is missed here: docs/baselines.md says why.
+        ("Graviton2 decode, 70B", 0.25, 0.35),
+        ("Altra decode, 70B", 0.25, 0.35),
+        ("Altra prompt, 14B", 0.15, 0.35),
+        ("Altra prompt, 70B", 0.15, 0.35),
+        ("16 rows at once (a batch's products), all N1 servers and models", 0.15, 0.35),
+    ],
+)
+def test_constants_carry_over_to_machines_and_models_that_no_fit_saw(result, group, median, worst):
+    error = next(e for e in result["errors"] if e["measurements"] == f"N1 held out: {group}")
+    assert error["median_error"] < median
+    assert error["worst_error"] < worst
+
+
+def test_no_fit_reads_what_is_held_out(result, monkeypatch):
+    assert set(result["data"]) == set(fit.DATA)
+    assert not set(fit.DATA) & set(fit.HELD_OUT)
+    read = measurements.read_table
+
+    def absurd(name):
+        rows = [dict(row) for row in read(name)]
+        for row in rows:
+            if name in fit.HELD_OUT:
+                row["tok_s"] = "1.0"
+        return rows
+
+    monkeypatch.setattr(measurements, "read_table", absurd)
+    again = fit.run()
+    for part in ("cpu", "gpu", "cpu_covariance", "gpu_covariance"):
+        assert fit.differences(result[part], again[part]) == []
+    assert again["errors"] != result["errors"]
+
+
+def test_no_row_is_both_fitted_and_held_out():
+    def keys(rows):
+        return {(r["model"], r["test"], r["n"], r["threads"], r["ngl"], r["tok_s"]) for r in rows}
+
+    fitted = [dict(r, tok_s=f"{float(r['tok_s']):.4g}") for r in measurements.read_table("llama_bench.csv")]
+    held = [r for r in measurements.read_table("held_out.csv") if r["instances"] == "1"]
+    assert not keys(fitted) & keys(held)
+    assert all(float(r["lowest"]) <= float(r["tok_s"]) <= float(r["highest"]) for r in held)
+
+
+def test_disturbed_runs_are_not_in_the_fit():
+    assert not len(measurements.llama_bench_rows().where(np.array([False] * 44)).measured)
+    machines = set(measurements.llama_bench_rows().labels["machine"])
+    noisy = set(measurements.llama_bench_rows(disturbed=True).labels["machine"])
+    assert noisy == {"aws/m6g.16xlarge"}
+    assert not machines & noisy
+
+
+def test_coverage_and_noise_are_stated_for_the_bands_that_ship(result):
+    lines = {c["measurements"]: c for c in result["coverage"]}
+    band = result["cpu"]["llama.cpp"]["bands"]["decode"]
+    line = lines["N1 held out: decode, all N1 servers"]
+    assert (line["low"], line["high"]) == (band["low"], band["high"])
+    assert 0.6 < line["inside"] < 1
+    assert all(n["median_spread"] <= n["worst_spread"] for n in result["noise"])
+
+
+def test_rates_from_gem5_are_the_anchor_times_the_ratio():
+    ratios = fit.gem5_ratios()
+    assert ratios[fit.GEM5_ANCHOR][0] == 1
+    rates = fit.gem5_rates(2.0)
+    assert rates["kernel_rate_q8_0"]["value"] == pytest.approx(2 * ratios["q8_0"][0], rel=1e-5)
+    for name, rate in rates.items():
+        assert rate["low"] <= rate["value"] <= rate["high"], name
+        for ratio in ratios["q8_0" if name.endswith("8_0") else fit.GEM5_ANCHOR]:
+            if name in ("kernel_rate_q8_0", "kernel_rate_q4_1"):
+                assert rate["low"] <= 2 * ratio <= rate["high"], name
+
+
+def test_weights_of_a_file_are_those_that_were_measured():
+    ours, _ = measurements.measured_work("gemma-2b", "q4_k_m", "tg", 0, 128)
+    model, fmt = load_model("gemma-2b"), weight_format("q4_k_m")
+    other = measurements.FILE_BYTES["gemma-2b"] - fmt.model_bytes(model)
+    plain = Work.of(model, decode_step(model, fmt, 1, 64), 1)
+    assert float(ours.weight_bytes - plain.weight_bytes) == other
+
+
 def test_band_holds_most_of_the_measurements():
-    problem = fit.cpu_problem()
+    problem = fit.cpu_problem("llama.cpp")
     rows = problem.rows
-    decode = (rows.labels["software"] == "llama.cpp") & (rows.labels["test"] == "tg")
+    decode = rows.labels["test"] == "tg"
     ratio = rows.measured[decode] / problem.predict(fit.solve(problem).values, rows)[decode]
     band = fits().software("llama.cpp").band("decode")
     assert np.mean((ratio >= band.low * 0.999) & (ratio <= band.high)) >= 0.8
 
 
 def test_every_measurement_file_states_its_licence_and_a_source_a_row():
-    for name in fit.DATA:
+    for name in (*fit.DATA[:3], *fit.HELD_OUT):
         text = data_file(name).read_text("utf-8")
         head = " ".join(line for line in text.splitlines() if line.startswith("#"))
         assert "icence" in head or "facts" in head, name
-        assert all(row["source"] for row in fit._table(name)), name
+        assert all(row["source"] for row in measurements.read_table(name)), name
 
 
 def test_written_file_is_what_was_fitted(tmp_path, result):
-    path, written = fit.write(tmp_path / "fits.json")
+    path, written = fit.write(tmp_path / "fits.json", result)
     assert json.loads(path.read_text()) == written
     assert fit.differences(written, result) == []
 
 
-def test_docs_show_the_current_error_table(result):
+def test_docs_show_the_current_tables(result):
     import pathlib
 
-    page = pathlib.Path(__file__).parents[2] / "docs" / "baselines.md"
-    assert fit.error_table(result["errors"]) in page.read_text("utf-8")
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "baselines.md").read_text("utf-8")
+    for name, text in fit.doc_tables(result).items():
+        start, end = fit.doc_marks(name)
+        assert f"{start}\n{text}\n{end}" in page, name

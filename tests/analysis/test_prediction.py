@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sailsim.analysis import baseline, cpu_tokens_per_s, fits, gpu_tokens_per_s, prompt_tokens_per_s
-from sailsim.analysis.cpu import Constants, Machine, format_key, kernel_rates, overlapped, step_parts
+from sailsim.analysis.cpu import (
+    Constants,
+    Machine,
+    constants,
+    format_key,
+    kernel_rates,
+    overlapped,
+    step_parts,
+)
+from sailsim.analysis.gpu import GpuConstants, GpuSheet, gpu_roofline
+from sailsim.analysis.gpu import step_parts as gpu_step_parts
 from sailsim.analysis.prediction import Work
 from sailsim.errors import SailsimError
 from sailsim.sim import card_names, load_card, load_system
@@ -115,12 +125,13 @@ def test_every_format_has_a_kernel_rate_with_its_range_and_a_note_where_it_is_as
     rate = kernel_rates()[format_key(weight_format(name))]
     assert rate.low <= rate.relative <= rate.high
     assert (rate.kind == "assumed") == any("assumed" in note for note in result.notes)
+    assert bool(rate.gem5) == any("in gem5" in note for note in result.notes)
 
 
 @pytest.mark.parametrize("wbits", range(1, 9))
-def test_uniform_widths_are_assumed_and_say_so(wbits):
+def test_uniform_widths_were_not_measured_and_say_so(wbits):
     result = cpu_tokens_per_s(GRAVITON2, LLAMA, uniform_format(wbits, 128), 16)
-    assert any("assumed" in note for note in result.notes)
+    assert any("No measurement" in note for note in result.notes)
     fewer_bits = cpu_tokens_per_s(GRAVITON2, LLAMA, uniform_format(max(1, wbits - 1), 128), 16)
     assert fewer_bits.parts["weights"] <= result.parts["weights"]
 
@@ -130,7 +141,8 @@ def test_every_card_answers_and_says_what_it_lacks(card):
     result = gpu_tokens_per_s(load_card(card), LLAMA, Q4, 8, 256)
     assert sum(result.parts.values()) == pytest.approx(result.step_s)
     assert result.low < result.tokens_per_s < result.high
-    assert bool(result.notes) == (card in ("l40s", "h100"))
+    assert any("No measurement" in note for note in result.notes) == (card in ("l40s", "h100"))
+    assert any("weak baseline for a batch" in note for note in result.notes)
     half = gpu_tokens_per_s(load_card(card), load_model("gemma-2b"), weight_format("f16"))
     assert bool(half.notes) == (card not in ("a100", "h100"))
 
@@ -165,6 +177,64 @@ def test_bad_input_is_one_sentence(change, words):
         baseline(**arguments)
     assert all(word in str(error.value) for word in words)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("card", card_names())
+@pytest.mark.parametrize("batch", [1, 8, 32])
+def test_serving_kernels_stay_below_the_roofline_and_beat_llama_cpp_in_a_batch(card, batch):
+    sheet = load_card(card)
+    roof = gpu_roofline(sheet, LLAMA, Q4, batch, 256)
+    serving = gpu_tokens_per_s(sheet, LLAMA, Q4, batch, 256, software="serving")
+    assert serving.low < serving.tokens_per_s < serving.high
+    assert serving.tokens_per_s < roof
+    assert gpu_tokens_per_s(sheet, LLAMA, Q4, batch, 256).tokens_per_s < roof
+    if batch > 1:
+        assert serving.tokens_per_s > gpu_tokens_per_s(sheet, LLAMA, Q4, batch, 256).tokens_per_s
+    # Where it was not measured the band reaches to the roofline and says so.
+    assert bool(serving.notes) == (card != "a100")
+    if card != "a100":
+        assert serving.high >= roof * 0.999
+
+
+def test_roofline_is_every_byte_once_or_the_peak():
+    card = load_card("a100")
+    work = Work.of(LLAMA, decode_step(LLAMA, Q4, 1, 64), 1)
+    reading = float(work.weight_bytes + work.kv_bytes) / card.memory_bandwidth.si
+    assert gpu_roofline(card, LLAMA, Q4) == pytest.approx(1 / reading)
+    big = Work.of(LLAMA, decode_step(LLAMA, Q4, 2048, 1), 2048)
+    macs = float(big.gemv_macs + big.attention_macs)
+    assert gpu_roofline(card, LLAMA, Q4, 2048, 1) == pytest.approx(2048 / (macs / (card.fp16_flops.si / 2)))
+
+
+def test_gpu_step_is_the_sum_of_its_closed_forms():
+    one = scalar(1)
+    sheet = GpuSheet(scalar(1e11), scalar(1e13), scalar(1e12), scalar(1e11))
+    c = GpuConstants(scalar(0.5), scalar(0.4), scalar(0.1), scalar(20), scalar(1e-5), scalar(2e-5), scalar(0))
+    few = gpu_step_parts(work(rows=4, gemv_macs=4e9, kv_bytes=1e8), sheet, c)
+    assert few["weights"] == pytest.approx(1e9 / 5e10)
+    assert few["kernels"] == pytest.approx(3e9 / 1e11)  # the first row hides behind the reading
+    assert few["kv_cache"] == pytest.approx(1e8 / 5e10)
+    assert few["launches"] == pytest.approx(1e-5 + 4 * 2e-5)
+    many = gpu_step_parts(work(rows=16, gemv_macs=16e9), sheet, c)
+    assert many["kernels"] == pytest.approx(16e9 / 2e12)
+    # A matrix kernel never runs faster than full tiles do.
+    fast = gpu_step_parts(work(rows=16, gemv_macs=16e9), sheet, replace(c, batch_rate=one * 1e9))
+    assert fast["kernels"] == pytest.approx(16e9 / 4e12)
+
+
+def test_serving_has_no_kernel_for_other_widths():
+    with pytest.raises(SailsimError, match=r"q8_0.*serving.*4-bit"):
+        gpu_tokens_per_s(load_card("a100"), LLAMA, weight_format("q8_0"), software="serving")
+    with pytest.raises(SailsimError, match=r"software is 'other'"):
+        gpu_tokens_per_s(load_card("a100"), LLAMA, Q4, software="other")
+
+
+def test_rates_from_gem5_follow_varied_fits():
+    _, shipped = constants("llama.cpp", weight_format("q8_0"))
+    varied = fits().varied({"cpu.llama.cpp.kernel_rate_q8_0": 5.0})
+    changed, rate = constants("llama.cpp", weight_format("q8_0"), varied)
+    assert float(changed.kernel_rate) == pytest.approx(5.0)
+    assert rate.relative != shipped.relative
 
 
 def test_what_does_not_fit_a_card_is_refused():
