@@ -702,7 +702,8 @@ def draw(name: str, results: Results) -> Figure:
 def figures(
     store: Store | str | Path, out: str | Path | None = None, price_file: str | Path | None = None
 ) -> list[Path]:
-    """Draw every figure of a store as SVG and PNG into ``out`` (default: `figures` in the store's folder).
+    """Draw every figure of a store as SVG and PNG into ``out`` (default: `figures` in the store's folder),
+    and those of gem5's results below it where there are any.
 
     Returns the paths in the order of the report, SVG before PNG. Raises SailsimError for a store without
     results.
@@ -719,5 +720,11 @@ def figures(
             with style():
                 drawn.savefig(buffer, format=kind, metadata=metadata)
             write_whole(path, buffer.getvalue())
+            written.append(path)
+    from sailsim.analysis.gem5_figures import FOLDER, gem5_figures, save  # they build on this module
+
+    for name, drawn in gem5_figures(opened.path / FOLDER).items():
+        for path in (folder / f"{name}.svg", folder / f"{name}.png"):
+            save(drawn, path)
             written.append(path)
     return written

@@ -25,6 +25,7 @@ from sailsim.analysis.cpu import kernel_rates
 from sailsim.analysis.energy import CAUSES, NOT_MODELLED, EnergyConstants
 from sailsim.analysis.figures import FIGURES, Results, draw, style
 from sailsim.analysis.fits import fits
+from sailsim.analysis.gem5_figures import FOLDER, TITLES, gem5_figures
 from sailsim.files import write_whole
 from sailsim.sim import Choice, Quantity, Store, card_names, load_card, load_system
 
@@ -79,19 +80,26 @@ def report(
     Raises SailsimError for a store without results or a bad price file.
     """
     opened = store if isinstance(store, Store) else Store(store)
-    text = page(opened.frame(), opened.manifest, prices(price_file))
+    simulated = gem5_figures(opened.path / FOLDER)
+    text = page(opened.frame(), opened.manifest, prices(price_file), simulated)
     path = Path(out) if out is not None else opened.path / "report.html"
     write_whole(path, text.encode())
     return path
 
 
-def page(frame: pd.DataFrame, manifest: Mapping[str, Any], price_list: PriceList) -> str:
-    """The whole document for the rows and the manifest of a store."""
+def page(
+    frame: pd.DataFrame,
+    manifest: Mapping[str, Any],
+    price_list: PriceList,
+    simulated: Mapping[str, Figure] | None = None,
+) -> str:
+    """The whole document for the rows and the manifest of a store, with figures of gem5's results if any."""
     results = Results.of(frame, price_list)
     sections = [
         ("claims", "What the paper claims, and what comes out here", _claims(frame, price_list)),
         ("figures", "Figures", _figures(results)),
         ("budget", "Energy and area", _budget(results)),
+        *([("gem5", "Against gem5", _gem5(simulated))] if simulated else []),
         ("limits", "What the numbers rest on", _limits(frame)),
         ("errors", "How far off the baselines are", _errors()),
         ("configuration", "Configuration", _configuration(frame, manifest)),
@@ -260,6 +268,14 @@ def _budget(results: Results) -> str:
         energies
         + f"<h3>What the hardware overhead may mean, {system.pim.arrays.whole} arrays a slice</h3>"
         + _html_table(header, overheads)
+    )
+
+
+def _gem5(figures: Mapping[str, Figure]) -> str:
+    return "".join(
+        f'<figure id="figure-{name}" role="img" aria-label="{_text(TITLES[name])}">'
+        f"{inline_svg(figure)}</figure>"
+        for name, figure in figures.items()
     )
 
 

@@ -1,7 +1,8 @@
 """A program that answers as gem5 does, for tests of what surrounds it: no simulation, made-up numbers.
 
 FAKE_GEM5 says how it behaves: good (default), no_module, silent, panic, hang, killed, truncated, full,
-refused, wrong. FAKE_GEM5_LOG names a file that gets a line for every run.
+refused, wrong. FAKE_GEM5_LOG names a file that gets a line for every run, FAKE_GEM5_GROUPS one with what a
+unit prints of its groups.
 """
 
 import json
@@ -11,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+STATISTICS = ("build", "lookup", "convert", "writeBack", "weightStall")
+GROUP = "8: system.units: pass 0 group 0: load 0..9 start 9 build 4 lookup 2 convert 0 write-back 1\n"
 behaviour = os.environ.get("FAKE_GEM5", "good")
 words = sys.argv[1:]
 folder = Path(words[words.index("-d") + 1])
@@ -45,11 +48,16 @@ if script.name == "replay_trace.py":
     status, good = (4 if behaviour == "refused" else 1), int(behaviour != "wrong")
     for unit in range(units):
         rows.append(f"{unit},{unit},4096,128,1,{status},0,{70000 + unit},8192,0,{good},0,{40000000 + unit}")
-        for name in ("buildCycles", "lookupCycles", "convertCycles", "writeBackCycles", "weightStallCycles"):
-            stats.append(f"system.units{unit:02d}.{name}  {len(name)}  # a sentence (Cycle)")
+        stats += [
+            f"system.units{unit}.stageTicks::{stage} 1000000 # (Tick)" for stage in ("operands", "results")
+        ]
+        for name in STATISTICS:
+            number = f"{unit:02d}" if units > 1 else ""
+            stats.append(f"system.units{number}.{name}Cycles  {len(name) + 6}  # a sentence (Cycle)")
     (folder / "tiles.csv").write_text("\n".join(rows) + "\n")
     if any(word.startswith("--debug-flags=SailPimGroups") for word in words):
-        (folder / "debug.txt").write_text(Path(os.environ["FAKE_GEM5_GROUPS"]).read_text())
+        groups = os.environ.get("FAKE_GEM5_GROUPS")
+        (folder / "debug.txt").write_text(Path(groups).read_text() if groups else GROUP)
 else:
     print(json.dumps({"program": "made up", "kind": "read", "array_bytes": 4096, "gb_per_s": 20.0}))
 if behaviour != "truncated":

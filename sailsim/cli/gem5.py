@@ -18,12 +18,14 @@ from rich.console import Console
 from sailsim.cli._path import PathOption
 from sailsim.errors import SailsimError
 from sailsim.files import write_whole
+from sailsim.lut_gemv import decode_tile, read_trace
 from sailsim.sim import Store, System, load_system, parse_numbers
 from sailsim.sim.agreement import SUBSTRATES, Comparison, compare, measure_latencies, summarise
 from sailsim.sim.gem5 import CPU_MODELS, VARIABLE, Gem5, Gem5Run, extras_path, stored
 from sailsim.sim.gem5_measure import measure_bandwidth, measure_kernels
-from sailsim.sim.gem5_tiles import run_tiles, tile_points
+from sailsim.sim.gem5_tiles import example_tile, run_tiles, tile_points
 from sailsim.sim.provenance import commit
+from sailsim.sim.timeline import both_timelines, core_timeline
 
 _gem5 = click.option("--gem5", "binary", help=f"The gem5 binary; default: the variable {VARIABLE}.")
 _system = click.option("--system", "machine", default="sail-n1", show_default=True, help="A system file.")
@@ -204,8 +206,9 @@ def sweep(
 ) -> None:
     """Run tiles of a sweep on gem5, beside the fast engine's time for each.
 
-    A slice's share of the matrix for every combination; the whole matrix on all slices for a few widths.
-    Results are stored as they are found: the same command again goes on where a stopped one ended.
+    A slice's share of the matrix for every combination; the whole matrix on all slices for a few widths;
+    the timeline of one tile. Results are stored as they are found: the same command again goes on where a
+    stopped one ended.
     `sailsim figures` and `sailsim report` show them for a folder that has them in gem5/.
     """
     simulator, system = Gem5(binary), load_system(machine)
@@ -228,6 +231,8 @@ def sweep(
         activations=str(activations) if activations else "",
         timeout_s=timeout,
     )
+    example = example_tile(points, system, str(activations) if activations else "")
+    both_timelines(simulator, machine, system, example, out, timeout)
     worst = rows.iloc[int(rows["error"].abs().to_numpy().argmax())]
     summary = {
         "out": str(out),
@@ -251,6 +256,65 @@ def sweep(
         )
     if not (summary["correct"] and summary["phases_equal"]):
         raise click.exceptions.Exit(1)
+
+
+@gem5.command()
+@_gem5
+@_system
+@click.argument("trace", type=PathOption(exists=True, dir_okay=False))
+@click.option("--tile", type=int, default=0, show_default=True, help="Which of the trace's tiles.")
+@click.option(
+    "--groups",
+    default="34:6",
+    show_default=True,
+    help="How many groups the picture shows, at the tile's beginning and at its end.",
+)
+@click.option("--engine", is_flag=True, help="The fast engine's timeline alone; needs no gem5.")
+@_out
+@_timeout
+@_json
+def timeline(
+    binary: str | None,
+    machine: str,
+    trace: Path,
+    tile: int,
+    groups: str,
+    engine: bool,
+    out: Path,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Draw when each group of a tile of TRACE loads, builds, looks up and converts, in gem5 and the engine.
+
+    Writes timeline.png into the folder of the results, and the numbers beside it.
+    """
+    from sailsim.analysis.gem5_figures import save, timeline_figure  # matplotlib: only when needed
+
+    shown = _two_numbers("groups", groups)
+    opened, system = read_trace(trace), load_system(machine)
+    if not 0 <= tile < len(opened):
+        raise SailsimError(f"tile is {tile}; allowed are 0..{len(opened) - 1}, the tiles of {trace}.")
+    operands = decode_tile(opened, tile)
+    if engine:
+        found = [core_timeline(system, operands)]
+    else:
+        found = both_timelines(Gem5(binary), machine, system, operands, out, timeout)
+    path = out / "timeline.png"
+    save(timeline_figure(found, shown), path)
+    if as_json:
+        click.echo(json.dumps({"picture": str(path), "timelines": [each.as_dict() for each in found]}))
+        return
+    for each in found:
+        click.echo(f"{each.source}: {each.end:,} cycles, {len(each.groups):,} groups")
+    click.echo(str(path))
+
+
+def _two_numbers(field: str, text: str) -> tuple[int, int]:
+    first, _, last = text.partition(":")
+    try:
+        return int(first), int(last)
+    except ValueError:
+        raise SailsimError(f"{field} is {text!r}; allowed are two numbers, such as 34:6.") from None
 
 
 @gem5.command()
@@ -383,8 +447,8 @@ def kernels_csv(rows: list[dict[str, Any]], simulator: Gem5, machine: str) -> st
 KERNELS_HEAD = """\
 # Cycles per multiply-accumulate, of a thread, of our NEON kernels (workloads/kernels/gemv) on O3 cores of
 # {machine} in gem5, without PIM units. weights_in L2: the best product after the first. DRAM: on caches so
-# small (sim_ext/python/gem5_measure.py) that 1.5 MB of weights come from memory. The core model is calibrated
-# on load latencies only: these are rates of the model, not measurements of a Neoverse N1."""
+# small (sim_ext/python/gem5_measure.py) that 0.75 MB of weights come from memory. The core model is
+# calibrated on load latencies only: these are rates of the model, not measurements of a Neoverse N1."""
 
 
 def _compared(

@@ -20,6 +20,7 @@ import pandas as pd
 
 from sailsim.errors import SailsimError
 from sailsim.lut_gemv import Tile, write_trace
+from sailsim.sim import schedule
 from sailsim.sim.engine import Shape, Units, memory
 from sailsim.sim.gem5 import Gem5, Gem5Run, add, keys_of
 from sailsim.sim.patterns import PROFILES
@@ -140,6 +141,16 @@ def run_tiles(
     return frame[frame["key"].isin([key for key, _ in keys.values()])], before
 
 
+def example_tile(points: Sequence[TilePoint], system: System, activations: str = "") -> Tile:
+    """The tile of a sweep whose timeline is worth a picture: four bits if there are, the largest NBW, the
+    smallest batch, one slice's share."""
+    alone = [point for point in points if point.slices == 1]
+    point = min(alone, key=lambda p: (abs(p.wbits - 4), -p.nbw, p.batch))
+    tile = _shares([point], system, Activations.load(activations or None))[0]
+    name = f"{point.tensor} of {point.model}, one slice's {tile.k} x {tile.n}"
+    return replace(tile, name=f"{name}, W{point.wbits}A{point.abits}, NBW {point.nbw}, batch {point.batch}")
+
+
 def _question(point: TilePoint, machine: str, activations: Activations) -> dict[str, Any]:
     return {"command": COMMAND, "system": machine, **asdict(point), "activations": activations.id}
 
@@ -194,49 +205,62 @@ def _simulate(
 
 
 def _shares(run: Sequence[TilePoint], system: System, activations: Activations) -> list[Tile]:
-    """The tiles of a run, point by point: point i of single slices has the i-th slice's share."""
+    """The tiles of a run, point by point: point i of single slices has the i-th slice's share.
+
+    Each point has activations of its own too: another's would be in the LLC already.
+    """
     first = run[0]
-    matrices: dict[int, list[Tile]] = {}
-    for batch in dict.fromkeys(point.batch for point in run):
-        plan = plan_trace(
-            first.model,
-            activations,
-            wbits=first.wbits,
-            group_size=first.group_size,
-            abits=first.abits,
-            nbw=first.nbw,
-            batch=batch,
-            layers=(0, 1),
-            tensors=first.tensor,
-            slices=system.llc.slices.whole,
+    plan = plan_trace(
+        first.model,
+        activations,
+        wbits=first.wbits,
+        group_size=first.group_size,
+        abits=first.abits,
+        nbw=first.nbw,
+        layers=(0, 1),
+        tensors=first.tensor,
+        slices=system.llc.slices.whole,
+    )
+    shares = list(plan.tiles())
+    if len(shares) != system.llc.slices.whole:
+        raise SailsimError(
+            f"tensor is {first.tensor!r}; allowed is the name of one with outputs for every slice."
         )
-        matrices[batch] = list(plan.tiles())
-        if len(matrices[batch]) != system.llc.slices.whole:
-            raise SailsimError(
-                f"tensor is {first.tensor!r}; allowed is the name of one with outputs for every slice."
-            )
-    return [
-        replace(tile, nbw=point.nbw)
-        for i, point in enumerate(run)
-        for tile in matrices[point.batch][i : i + point.slices]
-    ]
+    linear = plan.matrices[0][0]
+    found = []
+    for i, point in enumerate(run):
+        rows = (linear.role, linear.layer, plan.spec.n_layers, linear.k, point.batch, i)
+        x = activations.quantized(*rows, abits=point.abits)
+        scale = activations.act_scales(*rows, abits=point.abits)
+        for tile in shares[i : i + point.slices]:
+            assert tile.scales is not None
+            scales = replace(tile.scales, act_scale=scale)
+            found.append(replace(tile, x=x, scales=scales, nbw=point.nbw))
+    return found
 
 
 def _engine(point: TilePoint, system: System, tile: Tile) -> dict[str, Any]:
     """The fast engine's cycles of a point whose slices have tiles like `tile`, weights just in time."""
-    pim = system.pim
+    pim, slices = system.pim, point.slices
     assert pim is not None
-    units = Units(system, substrate=None, convert="memory", prt=tile.prt, slices=point.slices)
+    units = Units(system, substrate=None, convert="memory", prt=tile.prt, slices=slices, operands="dram")
     profile = PROFILES.scanned(tile.x, units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
-    n = tile.n * point.slices
+    n = tile.n * slices
     stored = tile.k * ceil(n * tile.code.wbits / 8)
     if tile.scales is not None:
         stored += 2 * tile.blocks * n * (2 if tile.has_minimum else 1)
     k, _, *widths = tile.shape
     timed = units.tile(Shape(k, n, *widths), profile, stored, tile.scales is not None, tile.has_minimum)
-    limits = memory(system)
-    share = point.slices / system.llc.slices.whole
-    seconds = timed.throttled(min(limits.stream_limit * share, limits.peak * limits.read_share))
+    # DRAM behind so many units, which ask for nothing ahead of the tile.
+    part = slices / system.llc.slices.whole
+    whole = memory(system)
+    reader = replace(whole.stream, window=whole.stream.window * part, parts=slices)
+    machine = replace(whole, depth=0, stream=reader, stream_limit=whole.stream_limit * part)
+    line = schedule.run(
+        machine, [], [schedule.Tensor(point.tensor, 0, timed.bytes, timed.seconds, timed.throttled)]
+    )
+    # gem5's cycles are those between the descriptor's arrival and the last result's.
+    seconds = line.end - timed.edges.descriptor - timed.edges.record
     return {
         "engine_cycles": seconds * pim.clock.si,
         "unhindered_cycles": int(timed.timing.total),

@@ -74,7 +74,8 @@ def test_a_sweep_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
         True,
         False,
     )
-    assert len(runs(log)) == 3  # three bits; four bits; the whole matrix
+    assert len(runs(log)) == 4  # three bits; four bits; the whole matrix; the timeline
+    assert (out / "timeline.json").is_file()
     frame = Store(out).frame()
     alone, whole = frame[frame["slices"] == 1], frame[frame["slices"] == 32]
     assert (len(alone), len(whole)) == (4, 1)
@@ -88,10 +89,24 @@ def test_a_sweep_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
 
     again = sailsim("sweep", *SMALL, "--out", out, "--json")
     assert json.loads(again.stdout)["held_before"] == 5
-    assert len(runs(log)) == 3
+    assert len(runs(log)) == 4
     grown = sailsim("sweep", *SMALL, "--nbw", "2,3,4", "--out", out, "--json")
     assert json.loads(grown.stdout)["held_before"] == 5
-    assert len(runs(log)) == 5
+    assert len(runs(log)) == 6
+
+
+def test_a_timeline_is_drawn_with_gem5_and_without(
+    log: Path, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = json.loads(sailsim("timeline", trace, "--out", tmp_path / "a", "--json").stdout)
+    assert [each["source"] for each in found["timelines"]] == ["gem5 24.0.0.1", "fast engine"]
+    assert (tmp_path / "a" / "timeline.png").stat().st_size > 1000
+    monkeypatch.delenv(VARIABLE)
+    result = sailsim("timeline", trace, "--engine", "--out", tmp_path / "b")
+    assert (result.exit_code, result.stdout.split(":")[0]) == (0, "fast engine")
+    assert "no gem5 is named" in one_sentence(sailsim("timeline", trace, "--out", tmp_path / "c"))
+    assert "tile is 1; allowed are 0..0" in one_sentence(sailsim("timeline", trace, "--tile", 1))
+    assert "groups is '5'" in one_sentence(sailsim("timeline", trace, "--groups", "5"))
 
 
 def test_points_that_fail_leave_the_others(

@@ -1,0 +1,142 @@
+"""Timelines: the core's sequencer, and the lines that gem5's unit prints, are one picture."""
+
+import json
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sailsim.errors import SailsimError
+from sailsim.lut_gemv import Scales, Tile, WeightCode
+from sailsim.sim import System, load_system
+from sailsim.sim.gem5 import VARIABLE, Gem5
+from sailsim.sim.timeline import (
+    TIMELINE,
+    Timeline,
+    both_timelines,
+    core_timeline,
+    gem5_timeline,
+    read_groups,
+    read_timelines,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def system() -> System:
+    return load_system("sail-n1")
+
+
+@pytest.fixture(scope="module")
+def tile() -> Tile:
+    random = np.random.default_rng(3)
+    return Tile(
+        x=random.integers(-127, 128, (2, 70)).astype(np.int8),
+        codes=random.integers(0, 16, (70, 1200)).astype(np.uint8),
+        code=WeightCode.twos(4),
+        abits=8,
+        nbw=4,
+        group_size=32,
+        scales=Scales(
+            random.uniform(0.01, 0.1, (3, 1200)).astype(np.float16),
+            random.uniform(0.01, 0.1, 2).astype(np.float32),
+        ),
+        name="70 x 1200",
+    )
+
+
+def printed(timeline: Timeline) -> str:
+    """What a unit prints of it."""
+    form = "pass {} group {}: load {}..{} start {} build {} lookup {} convert {} write-back {}"
+    return "".join(
+        f"{448136 + i}: system.units: {form.format(*row)}\n" for i, row in enumerate(timeline.groups)
+    )
+
+
+def test_bars_add_up_and_do_not_overlap(system: System, tile: Tile) -> None:
+    found = core_timeline(system, tile)
+    assert len(found.groups) == 2 * 18  # two passes
+    bars = found.bars()
+    table = np.array(found.groups)
+    for column, phase in enumerate(("build", "lookup", "convert", "write_back"), start=5):
+        assert sum(length for _, length in bars[phase]) == table[:, column].sum() > 0
+    # Computing is one thing after the other, and so is what the port does.
+    for phases in (("build", "lookup", "convert"), ("load", "write_back")):
+        lane = sorted(bar for phase in phases for bar in bars[phase])
+        assert all(a + n <= b for (a, n), (b, _) in pairwise(lane))
+    assert len(bars["write_back"]) == 2
+    assert found.end == max(start + length for start, length in bars["write_back"])
+
+
+def test_weights_that_arrive_at_the_same_cycles_give_the_same_picture(system: System, tile: Tile) -> None:
+    found = core_timeline(system, tile)
+    again = core_timeline(system, tile, arrivals=[row[3] for row in found.groups])
+    assert again == found
+    late = core_timeline(
+        system, tile, arrivals=[row[3] + 100 * (i == 20) for i, row in enumerate(found.groups)]
+    )
+    assert late.end > found.end
+    assert late.groups[:20] == found.groups[:20]
+
+
+def test_what_a_unit_prints_is_read_back(system: System, tile: Tile, tmp_path: Path) -> None:
+    found = core_timeline(system, tile)
+    path = tmp_path / "debug.txt"
+    path.write_text("0: system.units: rung\n" + printed(found))
+    assert read_groups(path) == found.groups
+    path.write_text("".join(printed(found).splitlines(keepends=True)[1:]))
+    with pytest.raises(SailsimError, match="lacks groups"):
+        read_groups(path)
+    path.write_text("")
+    with pytest.raises(SailsimError, match="has no groups"):
+        read_groups(path)
+    with pytest.raises(SailsimError, match="cannot be read"):
+        read_groups(tmp_path / "absent")
+
+
+def test_a_tile_in_gem5_is_stored_and_not_simulated_again(
+    system: System, tile: Tile, tmp_path: Path, fake_gem5: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = core_timeline(system, tile)
+    groups, log = tmp_path / "groups.txt", tmp_path / "runs.log"
+    groups.write_text(printed(expected))
+    monkeypatch.setenv("FAKE_GEM5_GROUPS", str(groups))
+    monkeypatch.setenv("FAKE_GEM5_LOG", str(log))
+    monkeypatch.delenv("FAKE_GEM5", raising=False)
+    out = tmp_path / "out"
+    for _ in range(2):
+        simulated, predicted = both_timelines(Gem5(fake_gem5), "sail-n1", system, tile, out)
+        assert predicted == expected
+        assert simulated.groups == expected.groups
+        assert (simulated.before, simulated.after) == (1800, 1800)  # a microsecond each
+    assert len(log.read_text().splitlines()) == 1
+    (out / TIMELINE).write_text("{")
+    both_timelines(Gem5(fake_gem5), "sail-n1", system, tile, out)
+    assert len(log.read_text().splitlines()) == 2
+
+
+def test_a_damaged_file_is_one_sentence(tmp_path: Path) -> None:
+    for content in (
+        "",
+        "[]",
+        '{"timelines": []}',
+        '{"timelines": [{"groups": [[1, 2]]}]}',
+        '{"timelines": [3]}',
+    ):
+        (tmp_path / TIMELINE).write_text(content)
+        with pytest.raises(SailsimError, match="timeline"):
+            read_timelines(tmp_path / TIMELINE)
+
+
+@pytest.mark.gem5
+def test_gem5_s_unit_and_the_core_draw_the_same_picture(system: System, tile: Tile, tmp_path: Path) -> None:
+    if not os.environ.get(VARIABLE):
+        pytest.skip(f"{VARIABLE} names no gem5 binary")
+    simulated = gem5_timeline(Gem5(), system, tile, tmp_path)
+    assert (
+        simulated.groups == core_timeline(system, tile, arrivals=[row[3] for row in simulated.groups]).groups
+    )
+    assert json.loads(json.dumps(simulated.as_dict()))["before"] > 0
