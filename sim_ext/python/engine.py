@@ -246,16 +246,22 @@ def lines_again(shape: Shape, plan: _core.TilePlan, line: int) -> float:
 
     Every pass takes its outputs' part of each row, in whole lines.
     """
-    row = ceil(plan.owned * shape.wbits / 8)
-    starts = np.arange(shape.k, dtype=np.int64) * row
+    return _lines_again(shape.k, shape.wbits, plan.owned, plan.lanes, line)
+
+
+@lru_cache(maxsize=4096)
+def _lines_again(k: int, wbits: int, owned: int, lanes: int, line: int) -> float:
+    """The same for every layer of a model."""
+    row = ceil(owned * wbits / 8)
+    starts = np.arange(k, dtype=np.int64) * row
     fetched = 0
-    for first in range(0, plan.owned, plan.lanes):
-        end = min(first + plan.lanes, plan.owned)
-        from_line = (starts + first * shape.wbits // 8) // line
-        to_line = (starts + ceil(end * shape.wbits / 8) - 1) // line
+    for first in range(0, owned, lanes):
+        end = min(first + lanes, owned)
+        from_line = (starts + first * wbits // 8) // line
+        to_line = (starts + ceil(end * wbits / 8) - 1) // line
         shared = np.count_nonzero(from_line[1:] == to_line[:-1])  # with the row before
         fetched += int((to_line - from_line + 1).sum()) - int(shared)
-    return fetched / ceil(shape.k * row / line) - 1
+    return fetched / ceil(k * row / line) - 1
 
 
 class Units:
