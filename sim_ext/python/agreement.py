@@ -5,16 +5,17 @@ What is compared, per tile of one slice and per substrate:
 - *phases*: cycles of build, look-up, conversion and write-back, which must be equal: the unit drives the
   core's `TileSequencer`, and only when weights arrive is gem5's own;
 - *end to end*: cycles from the descriptor's arrival to the last result (the completion record's `cycles`)
-  against the fast engine's time of the tile, with two differences that are modelled here: the engine's tile
-  starts with its activations at hand and ends in the arrays, so fetching them and writing the results is
-  added (`edge_cycles`), and the latency that bounds a unit's weight stream is its own, not a core's
-  (`unit_latency`).
+  against the fast engine's time of the tile without fetching descriptor and writing record.
+
+Tiles of `HELD_OUT` were added when the engine's memory model was done, and nothing was changed after them.
+The engine gives a mean over refreshes; a short tile meets one or none, which `refreshes` counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,14 +25,13 @@ import numpy as np
 from sailsim import _core
 from sailsim.errors import SailsimError
 from sailsim.lut_gemv import Scales, Tile, WeightCode, write_trace
-from sailsim.sim.engine import Shape, Units
+from sailsim.sim.dram import Dram, Reader, shares
+from sailsim.sim.engine import Units, memory, ways
 from sailsim.sim.gem5 import Gem5
-from sailsim.sim.patterns import PROFILES
+from sailsim.sim.replay import timed_tile
 from sailsim.sim.system import System
 
 SUBSTRATES = ("row_dfm", "bit_serial", "bit_parallel")
-ROW_ACTIVATION_S = 13.75e-9
-"""tRCD of DDR4-3200AA (JEDEC JESD79-4)."""
 PHASES = {
     "build": "buildCycles",
     "lookup": "lookupCycles",
@@ -40,9 +40,10 @@ PHASES = {
 }
 """Phases of the core's timing and the unit's statistic of each."""
 
+Fields = tuple[int, int, int, int, int, int, int, bool]
 # K, N, batch, wbits, abits, NBW, group size (0: one block), scaled. Widths 2..8, NBW 2..5, batch 1..32;
 # some edges are ragged.
-TILES: tuple[tuple[int, int, int, int, int, int, int, bool], ...] = (
+TILES: tuple[Fields, ...] = (
     (256, 128, 1, 4, 8, 4, 0, False),
     (512, 344, 1, 4, 8, 4, 0, False),
     (1024, 128, 1, 4, 8, 4, 32, True),
@@ -72,6 +73,26 @@ TILES: tuple[tuple[int, int, int, int, int, int, int, bool], ...] = (
 )
 
 
+HELD_OUT: tuple[Fields, ...] = (
+    (768, 160, 1, 4, 8, 4, 0, False),
+    (640, 200, 2, 3, 8, 3, 0, False),
+    (1000, 50, 1, 6, 8, 2, 0, False),
+    (384, 384, 1, 4, 8, 4, 128, True),
+    (200, 300, 6, 2, 8, 5, 0, False),
+    (480, 120, 24, 4, 8, 4, 0, False),
+    (350, 90, 1, 8, 8, 3, 0, False),
+    (1200, 32, 3, 5, 8, 4, 0, False),
+    (144, 420, 1, 7, 8, 4, 0, False),
+    (520, 256, 1, 4, 4, 4, 0, False),
+    (260, 180, 12, 3, 6, 4, 0, False),
+    (900, 72, 1, 4, 8, 4, 64, True),
+    (128, 650, 2, 4, 8, 4, 0, False),
+    (160, 560, 1, 6, 8, 4, 0, False),
+    (700, 110, 1, 2, 8, 4, 0, False),
+)
+"""More of the same kind, which nothing was fitted or chosen on."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One tile on one substrate; times in C-SRAM cycles."""
@@ -82,9 +103,10 @@ class Comparison:
     core_phases: dict[str, int]
     gem5_phases: dict[str, int]
     engine_cycles: float
-    edge_cycles: float
     gem5_cycles: int
     correct: bool
+    held_out: bool = False
+    refreshes: int = 0
 
     @property
     def phases_equal(self) -> bool:
@@ -93,12 +115,7 @@ class Comparison:
 
     @property
     def error(self) -> float:
-        """Of the modelled time, edges included, relative to gem5's."""
-        return (self.engine_cycles + self.edge_cycles) / self.gem5_cycles - 1
-
-    @property
-    def engine_error(self) -> float:
-        """Of the engine's time alone, relative to gem5's."""
+        """Of the engine's time, relative to gem5's."""
         return self.engine_cycles / self.gem5_cycles - 1
 
     def as_dict(self) -> dict[str, Any]:
@@ -112,10 +129,10 @@ class Comparison:
             "phases_equal": self.phases_equal,
             "correct": self.correct,
             "engine_cycles": round(self.engine_cycles, 1),
-            "edge_cycles": round(self.edge_cycles, 1),
             "gem5_cycles": self.gem5_cycles,
-            "engine_error": round(self.engine_error, 4),
             "error": round(self.error, 4),
+            "held_out": self.held_out,
+            "refreshes": self.refreshes,
         }
 
 
@@ -144,10 +161,10 @@ def summarise(comparisons: Sequence[Comparison]) -> Summary:
     )
 
 
-def tiles(seed: int = 1) -> list[Tile]:
-    """The tiles of `TILES` with normally distributed operands, quantized to their widths."""
+def tiles(seed: int = 1, shapes: Sequence[Fields] = TILES) -> list[Tile]:
+    """The tiles of `shapes` with normally distributed operands, quantized to their widths."""
     random = np.random.default_rng(seed)
-    return [_tile(random, *fields) for fields in TILES]
+    return [_tile(random, *fields) for fields in shapes]
 
 
 def _tile(
@@ -211,7 +228,8 @@ def compare(
     for substrate in substrates:
         choice = system.pim.substrate.model_copy(update={"value": substrate})
         machine = system.model_copy(update={"pim": system.pim.model_copy(update={"substrate": choice})})
-        work = [tile for tile in tiles() if _fits(machine, tile)]
+        seen = [tile for tile in tiles() if _fits(machine, tile)]
+        work = seen + [tile for tile in tiles(2, HELD_OUT) if _fits(machine, tile)]
         trace = folder / f"{substrate}.trace"
         write_trace(trace, work)
         run = gem5.replay(
@@ -230,76 +248,142 @@ def compare(
                     f"tile {tile.name} on {substrate} was refused with status {row['status']}."
                 )
             phases = {phase: int(run.unit_stat(index, statistic)) for phase, statistic in PHASES.items()}
-            found.append(_compare(machine, substrate, streams, tile, row, phases))
+            engine = _engine_seconds(machine, tile, streams, stream_gb_s)
+            found.append(
+                Comparison(
+                    substrate=substrate,
+                    streams=streams,
+                    tile=tile.name,
+                    core_phases={phase: int(getattr(engine[1], phase)) for phase in PHASES},
+                    gem5_phases=phases,
+                    engine_cycles=engine[0] * system.pim.clock.si,
+                    gem5_cycles=row["cycles"],
+                    correct=bool(row["good"]),
+                    held_out=index >= len(seen),
+                    refreshes=_refreshes(system, row),
+                )
+            )
     return found
-
-
-def unit_latency(system: System) -> float:
-    """Seconds from a unit's request for a line of its weight stream to the line.
-
-    A core's load from memory also crosses its private caches, and it opens a DRAM row; a stream finds most
-    rows open.
-    """
-    private = system.l2.latency.value / system.cores.clock.si
-    return system.memory.latency.si - private - ROW_ACTIVATION_S
-
-
-def _transfer(system: System, size: int, latency: float) -> float:
-    """Seconds to move `size` bytes line by line, as many lines under way as a unit has MSHRs."""
-    assert system.pim is not None
-    lines = -(-size // system.llc.line.whole)
-    return latency * (1 + (lines - 1) / system.pim.mshrs.value)
-
-
-def _shape(tile: Tile) -> Shape:
-    return Shape(
-        tile.k,
-        tile.n,
-        tile.batch,
-        tile.code.wbits,
-        tile.code.value_bits,
-        tile.abits,
-        tile.nbw,
-        tile.group_size,
-    )
 
 
 def _fits(system: System, tile: Tile) -> bool:
     """Whether table and staging rows fit the arrays; the unit refuses the others."""
     try:
-        _core.plan_tile(system.slice_config(slices=1), *_shape(tile))
+        _core.plan_tile(system.slice_config(slices=1), *tile.shape)
     except ValueError:
         return False
     return True
 
 
-def _compare(
-    system: System, substrate: str, streams: int, tile: Tile, row: dict[str, int], phases: dict[str, int]
-) -> Comparison:
-    pim, llc = system.pim, system.llc
-    assert pim is not None
-    units = Units(system, substrate=substrate, convert="memory", prt=tile.prt, slices=1)
-    profile = PROFILES.scanned(tile.x, units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
-    stored = tile.k * -(-tile.n * tile.code.wbits // 8)
-    if tile.scales is not None:
-        stored += 2 * tile.blocks * tile.n
-    timed = units.tile(_shape(tile), profile, stored, tile.scales is not None)
-    # What one unit can ask for: its lines under way over the time that one takes.
-    latency = unit_latency(system)
-    limit = min(pim.port.value * pim.clock.si, pim.mshrs.value * llc.line.value / latency)
-    operands = tile.x.nbytes + (4 * tile.batch if tile.scales is not None else 0)
-    edges = _transfer(system, operands, latency) + _transfer(system, 4 * tile.batch * tile.n, llc.latency.si)
-    return Comparison(
-        substrate=substrate,
-        streams=streams,
-        tile=tile.name,
-        core_phases={phase: int(getattr(timed.timing, phase)) for phase in PHASES},
-        gem5_phases=phases,
-        engine_cycles=timed.throttled(limit) * pim.clock.si,
-        edge_cycles=edges * pim.clock.si,
-        gem5_cycles=row["cycles"],
-        correct=bool(row["good"]),
-    )
+def beside_streams(
+    system: System, units: int, streams: int, stream_gb_s: float, reach: float | None = None
+) -> tuple[float, float]:
+    """What PIM units that stream weights get together beside readers, and what those get, bytes/s.
+
+    gem5's readers start at the same time with the same period, at addresses that differ by whole rows of all
+    channels: their lines come to a channel together, so a burst has `streams` lines.
+
+    Args:
+        system: the machine.
+        units: how many stream.
+        streams: readers, each asking for `stream_gb_s`.
+        reach: share of the peak that long reads get; default: all but refreshes, as gem5's DRAM has it.
+    """
+    limits, dram = memory(system, max(1, streams)), Dram(system.memory, system.llc.line.whole)
+    window = limits.stream.window * units / system.llc.slices.value
+    weights = Reader(units * ways(system)[1].rate, window, limits.stream.latency, units)
+    work = Reader(streams * stream_gb_s * 1e9, limits.cores.window, limits.cores.latency)
+    capacity = limits.peak * (dram.reads(dram.lines_of_row) if reach is None else reach)
+    queue = max(limits.queue, streams * dram.line_s)
+    found = shares(capacity, queue, (weights, work) if streams else (weights,))
+    return found[0], found[1] if streams else 0.0
+
+
+def _engine_seconds(
+    system: System, tile: Tile, streams: int, stream_gb_s: float
+) -> tuple[float, _core.TileTiming]:
+    """The engine's time of a tile alone on a unit, its data in memory, from descriptor to results."""
+    units = Units(system, substrate=None, convert="memory", prt=tile.prt, slices=1, operands="dram")
+    timed = timed_tile(units, tile)
+    rate, _ = beside_streams(system, 1, streams, stream_gb_s)
+    seconds = timed.throttled(inf, max(units.dram.latency, units.window / rate))
+    return seconds - timed.edges.descriptor - timed.edges.record, timed.timing
+
+
+def _refreshes(system: System, row: dict[str, int]) -> int:
+    """Refreshes that begin while a tile is under way: gem5's ranks all start one every tREFI."""
+    interval = system.memory.timing.trefi.si * 1e12
+    return int(row["answered_ps"] // interval) - int(row["rung_ps"] // interval)
+
+
+STREAMS: tuple[tuple[int, int, float], ...] = (
+    (1, 0, 0.0),
+    (4, 0, 0.0),
+    (8, 0, 0.0),
+    (16, 0, 0.0),
+    (32, 0, 0.0),
+    (1, 8, 4.0),
+    (1, 16, 4.0),
+    (1, 16, 8.0),
+    (32, 16, 4.0),
+    (32, 16, 8.0),
+)
+"""PIM units that stream weights, readers beside them, and GB/s that each reader asks for."""
+
+
+def measure_streams(
+    gem5: Gem5,
+    system: System,
+    folder: Path,
+    cases: Sequence[tuple[int, int, float]] = STREAMS,
+    timeout_s: float = 1800,
+) -> Iterator[dict[str, Any]]:
+    """Bandwidth of units that wait for nothing but weights, in gem5 and as the engine shares it.
+
+    Every unit has a tile of 384 outputs of 8 bits, which the arrays work on four times as fast as one unit's
+    lines come. The units' bandwidth is all weights over the time of the slowest.
+
+    Yields:
+        One row a case: `units`, `streams`, `stream_gb_s`; `gem5_gb_s` of the units and `gem5_beside_gb_s` of
+        the readers; `engine_gb_s` and `error` with the share of the peak that is measured on a real machine,
+        `closed_gb_s` and `closed_error` with all but refreshes, which is what gem5's DRAM can give.
+
+    Raises:
+        SailsimError: gem5 did not get to the end.
+    """
+    assert system.pim is not None
+    random = np.random.default_rng(3)
+    folder.mkdir(parents=True, exist_ok=True)
+    for units, streams, each in cases:
+        k = 1024 if units == 1 else 512
+        work = [_tile(random, k, 384, 1, 8, 8, 4, 0, False) for _ in range(units)]
+        trace = folder / f"streams-{units}.trace"
+        write_trace(trace, work)
+        run = gem5.replay(
+            system,
+            trace,
+            folder / f"streams-{units}-{streams}-{each:g}",
+            units=units,
+            streams=streams,
+            stream_gb_s=each or 1.0,
+            timeout_s=timeout_s,
+        )
+        slowest = max(row["cycles"] for row in run.tiles()) / system.pim.clock.si
+        found = units * k * 384 / slowest
+        beside = sum(v for name, v in run.stats.items() if "streams" in name and name.endswith("bytesRead"))
+        engine = beside_streams(system, units, streams, each, system.memory.read_share.value)[0]
+        closed = beside_streams(system, units, streams, each)[0]
+        yield {
+            "units": units,
+            "streams": streams,
+            "stream_gb_s": each,
+            "gem5_gb_s": round(found / 1e9, 2),
+            "gem5_beside_gb_s": round(beside / run.ticks * 1e3, 2),
+            "engine_gb_s": round(engine / 1e9, 2),
+            "error": round(engine / found - 1, 4),
+            "closed_gb_s": round(closed / 1e9, 2),
+            "closed_error": round(closed / found - 1, 4),
+        }
 
 
 def measure_latencies(

@@ -87,6 +87,8 @@ class Reader:
     """Bytes under way, at most."""
     latency: float = 0.0
     """Of one line while nobody else reads."""
+    parts: int = 1
+    """How many it is that read, each alike; they wait for one another too."""
 
     def rate(self, wait: float) -> float:
         """Bytes/s when every line waits for `wait` seconds (Little's law)."""
@@ -102,34 +104,52 @@ def waiting(queue: float, load: float) -> float:
     return queue * load / (2 * (1 - min(load, 0.999)))
 
 
+def alone(capacity: float, queue: float, reader: Reader, load: float = 0.0) -> float:
+    """What a reader gets, bytes/s, beside `load` bytes/s that give way to nobody."""
+    most = max(0.0, min(reader.rate(0.0), capacity - load))
+    others = 1 - 1 / reader.parts
+    if queue == 0 or (load == 0 and others == 0):
+        return most
+    low, high = 0.0, most  # its rate falls as what it takes grows, so there is one that fits
+    for _ in range(50):
+        rate = (low + high) / 2
+        fits = reader.rate(waiting(queue, (load + others * rate) / capacity)) >= rate
+        low, high = (rate, high) if fits else (low, rate)
+    return high if high == most else low
+
+
 def shares(capacity: float, queue: float, readers: Sequence[Reader]) -> list[float]:
     """What each of `readers` gets of `capacity`, both in bytes/s, served in the order of arrival.
 
-    Below the capacity a reader's lines wait behind the others' bursts. Where that would be more than the
+    Below the capacity a reader's lines wait behind the others' bursts. Where they want more than the
     capacity, all lines wait equally long, so everybody gets in proportion to what they have under way.
     Readers without a bound on that share the rest max-min fair.
     """
-    if any(r.window == inf for r in readers):
-        return max_min(capacity, [r.rate(0.0) for r in readers])
-    rates = [min(r.rate(0.0), capacity) for r in readers]
-    if sum(r > 0 for r in rates) == 1:
-        return rates
+    if any(reader.window == inf for reader in readers):
+        return max_min(capacity, [reader.rate(0.0) for reader in readers])
+    rates = [reader.rate(0.0) for reader in readers]
+    if sum(rate > 0 for rate in rates) == 1:
+        return [alone(capacity, queue, reader) if reader.demand > 0 else 0.0 for reader in readers]
+    if sum(rates) > capacity:
+        low, high = 0.0, sum(reader.window for reader in readers) / capacity
+        for _ in range(60):
+            wait = (low + high) / 2
+            more = sum(reader.rate(wait) for reader in readers) > capacity
+            low, high = (wait, high) if more else (low, wait)
+        return [reader.rate(high) for reader in readers]
     if queue > 0:
-        for _ in range(50):
+        for _ in range(60):
             total = sum(rates)
-            waits = [waiting(queue, (total - rate) / capacity) for rate in rates]
+            waits = [
+                waiting(queue, (total - rate / reader.parts) / capacity)
+                for reader, rate in zip(readers, rates, strict=True)
+            ]
             slower = [reader.rate(wait) for reader, wait in zip(readers, waits, strict=True)]
             step = max(abs(a - b) for a, b in zip(slower, rates, strict=True))
             rates = [(a + b) / 2 for a, b in zip(slower, rates, strict=True)]
             if step <= 1e-9 * capacity:
                 break
-    if sum(rates) <= capacity:
-        return rates
-    low, high = 0.0, sum(r.window for r in readers) / capacity
-    for _ in range(60):
-        wait = (low + high) / 2
-        low, high = (wait, high) if sum(r.rate(wait) for r in readers) > capacity else (low, wait)
-    return [r.rate(high) for r in readers]
+    return rates
 
 
 def max_min(capacity: float, demands: Sequence[float]) -> list[float]:

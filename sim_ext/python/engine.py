@@ -443,7 +443,9 @@ def memory(system: System, threads: int = 1) -> Machine:
         depth=pim.prefetch_depth.whole,
         background=pim.prefetch_priority.value == "background",
         buffer=pim.prefetch_share.value * llc.size,
-        stream=Reader(inf, llc.slices.value * pim.mshrs.value * llc.line.value, way.latency),
+        stream=Reader(
+            inf, llc.slices.value * pim.mshrs.value * llc.line.value, way.latency, llc.slices.whole
+        ),
         cores=Reader(inf, threads * window(system), system.memory.latency.si),
         queue=dram.queue,
     )

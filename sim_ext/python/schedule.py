@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from math import inf
 
-from sailsim.sim.dram import Reader, shares, waiting
+from sailsim.sim.dram import Reader, alone, shares
 
 UNBOUNDED = Reader(inf)
 
@@ -80,11 +80,11 @@ class Machine:
 
         give_way: the stream gets what the cores leave.
         """
-        weights = Reader(stream, self.stream.window / self.read_share, self.stream.latency)
+        own = self.stream
+        weights = Reader(stream, own.window / self.read_share, own.latency, own.parts)
         if give_way:
             part = min(cores, self.peak)
-            wait = waiting(self.queue, part / self.peak) if stream else 0.0
-            return part, min(weights.rate(wait), self.peak - part)
+            return part, alone(self.peak, self.queue, weights, part) if stream else 0.0
         work = Reader(cores, self.cores.window / self.read_share, self.cores.latency)
         part, rest = shares(self.peak, self.queue, (work, weights))
         return part, rest
