@@ -361,12 +361,15 @@ def dollars(results: Results) -> Figure:
         raise MissingPointsError(
             f"Tokens per dollar needs a price of {rows['system'].iloc[0]} in the price file."
         )
+    paid = {"": "used vCPUs", "_bandwidth": "used bandwidth", "_whole": "whole server"}
+    ours = (("sail", "SAIL"), ("cpu", "cores, llama.cpp"), ("cpu_ampere", "cores, Ampere's fork"))
     machines = [
-        ("SAIL, used vCPUs", "sail", "sail_tokens_per_usd"),
-        ("SAIL, whole server", "sail", "sail_tokens_per_usd_whole"),
-        ("cores, llama.cpp, used vCPUs", "cpu", "cpu_tokens_per_usd"),
-        ("cores, Ampere's fork, used vCPUs", "cpu_ampere", "cpu_ampere_tokens_per_usd"),
+        (f"{title}, {what}", name, f"{name}_tokens_per_usd{end}")
+        for name, title in ours
+        for end, what in paid.items()
+        if f"{name}_tokens_per_usd{end}" in rows
     ]
+    above = [sum(name == own for _, own, _ in machines) for name, _ in ours]
     unpriced = []
     for card in card_names():
         for name, title in ((card, ""), (f"{card}_f16", ", f16")):
@@ -384,6 +387,11 @@ def dollars(results: Results) -> Figure:
             if pd.isna(value):
                 continue
             offset = y + 0.16 * (i - (len(batches) - 1) / 2)
+            ends = [f"{prefix}_tokens_per_usd_{end}" for end in ("low", "high")]
+            if (column.endswith("_bandwidth") or prefix.startswith("gpu")) and ends[0] in row:
+                axes.plot(
+                    row[ends], [offset] * 2, color=SERIES[i % 7], lw=5, alpha=0.22, solid_capstyle="butt"
+                )
             if prefix != "sail":
                 rate = row[f"{prefix}_tokens_per_s"]
                 span = [
@@ -397,8 +405,8 @@ def dollars(results: Results) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: _short(v)))
     axes.set_yticks(range(len(machines)), [title for title, _, _ in machines])
     axes.set_ylim(len(machines) - 0.5, -0.5)
-    axes.axhline(1.5, color="#888888", lw=0.8)
-    axes.axhline(3.5, color="#888888", lw=0.8)
+    for last in np.cumsum(above):
+        axes.axhline(float(last) - 0.5, color="#888888", lw=0.8)
     axes.set_xlabel("tokens per USD (logarithmic)")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     used = [server]
@@ -411,7 +419,8 @@ def dollars(results: Results) -> Figure:
         f"Prices, on demand: {quoted(used)}. SAIL's server costs {rows['sail_price_overhead'].iloc[0]:.0%} "
         f"more. {lacking}",
         "A batch that does not fit a card's memory has no marker. " + _patterns(rows),
-        "Bars: the band of the baselines (docs/baselines.md).",
+        "Bars: the band of the baselines (docs/baselines.md). Pale: what else is not known, from the least "
+        "to the most: what a run pays for, SAIL's overhead, how much of the paid time works (docs/cost.md).",
     )
     return figure
 
