@@ -10,7 +10,9 @@ Quantized formats follow llama.cpp by default: the first two add up, since unpac
 same units; a read share per card, times one factor for formats other than four-bit integers. It has two
 kernels. Up to eight rows each row is a product of its own at a share of the card's 8-bit dot products
 (``vector_share``), the first of them behind the reading; above, a matrix kernel does so many MACs a cycle and
-multiprocessor (``batch_rate``). That is why eight rows can take longer than sixteen.
+multiprocessor (``batch_rate``). With two-bit weights, where that was measured, eight rows take longer than
+sixteen; four-bit weights, where it was not, are taken to do no worse with few rows than the matrix kernel does
+with sixteen.
 
 16-bit formats follow LMDeploy, whose tensor-core products hide behind reading, and ``software="serving"`` its
 four-bit kernels, the stronger baseline for a batch; its batched figures exist for A100 alone, so its shares
@@ -55,6 +57,8 @@ RESERVED_SHARE = 0.05
 
 VECTOR_ROWS = 8
 """Rows up to which llama.cpp's CUDA kernels multiply one row at a time (its MMVQ_MAX_BATCH_SIZE)."""
+TILE_ROWS = 16.0
+"""Rows of the smallest batch that the matrix kernel was measured with."""
 GpuSoftware = Literal["llama.cpp", "serving"]
 GPU_SOFTWARE: Mapping[GpuSoftware, str] = {
     "llama.cpp": "llama.cpp build 4753 for quantized formats, LMDeploy for 16 bits",
@@ -92,14 +96,16 @@ class GpuConstants:
 
     ``read_share`` of the bandwidth; ``compute_share`` of the fp16 peak for full tiles (prompts, and every
     batch in 16 bits); ``vector_share`` of the 8-bit dot products up to eight rows and ``batch_rate`` MACs a
-    cycle and multiprocessor above, both infinite where one kernel serves every batch. ``overlap`` 1: the
-    longer of reading and arithmetic hides the shorter; 0: they take turns.
+    cycle and multiprocessor above, both infinite where one kernel serves every batch. Few rows take no longer
+    than ``tile_rows`` do in the matrix kernel. ``overlap`` 1: the longer of reading and arithmetic hides the
+    shorter; 0: they take turns.
     """
 
     read_share: Floats
     compute_share: Floats
     vector_share: Floats
     batch_rate: Floats
+    tile_rows: Floats
     layer_s: Floats
     row_s: Floats
     overlap: Floats
@@ -113,7 +119,8 @@ def step_parts(work: Work, sheet: GpuSheet, c: GpuConstants) -> dict[str, Floats
     by_row = (work.rows <= VECTOR_ROWS) & np.isfinite(c.vector_share)
     after_first = macs * (work.rows - 1) / work.rows / (c.vector_share * sheet.vector_macs)
     full = np.minimum(c.compute_share * sheet.peak_macs, c.batch_rate * sheet.sm_clock)
-    kernels = np.where(by_row, after_first, macs / full)
+    tile = macs / work.rows * c.tile_rows / full
+    kernels = np.where(by_row, np.minimum(after_first, tile), macs / full)
     weights, kernels = overlapped(weights, kernels, c.overlap)
     return {
         "weights": weights,
@@ -162,6 +169,7 @@ def constants(
             compute_share=np.asarray(g.value(f"compute_share_{width}")),
             vector_share=np.asarray(np.inf),
             batch_rate=np.asarray(np.inf),
+            tile_rows=np.asarray(np.inf),
             layer_s=np.asarray(g.value(f"layer_overhead_{width}") * 1e-9),
             row_s=np.asarray(g.value(f"row_overhead_{width}") * 1e-9),
             overlap=np.asarray(1.0),
@@ -175,6 +183,7 @@ def constants(
         compute_share=np.asarray(_geometric_mean([g.value(f"prompt_share_{c}") for c in similar])),
         vector_share=np.asarray(g.value("vector_share")),
         batch_rate=np.asarray(_geometric_mean([g.value(f"batch_rate_{c}") for c in similar])),
+        tile_rows=np.asarray(TILE_ROWS if is_four_bit(fmt) else np.inf),
         layer_s=np.asarray(g.value("layer_overhead") * 1e-9),
         row_s=np.asarray(0.0),
         overlap=np.asarray(0.0),

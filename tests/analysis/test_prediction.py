@@ -209,12 +209,15 @@ def test_roofline_is_every_byte_once_or_the_peak():
 def test_gpu_step_is_the_sum_of_its_closed_forms():
     one = scalar(1)
     sheet = GpuSheet(scalar(1e11), scalar(1e13), scalar(1e12), scalar(1e11))
-    c = GpuConstants(scalar(0.5), scalar(0.4), scalar(0.1), scalar(20), scalar(1e-5), scalar(2e-5), scalar(0))
+    c = GpuConstants(*(scalar(v) for v in (0.5, 0.4, 0.1, 20, np.inf, 1e-5, 2e-5, 0)))
     few = gpu_step_parts(work(rows=4, gemv_macs=4e9, kv_bytes=1e8), sheet, c)
     assert few["weights"] == pytest.approx(1e9 / 5e10)
     assert few["kernels"] == pytest.approx(3e9 / 1e11)  # the first row hides behind the reading
     assert few["kv_cache"] == pytest.approx(1e8 / 5e10)
     assert few["launches"] == pytest.approx(1e-5 + 4 * 2e-5)
+    # Few rows in a matrix kernel of 16: 16e9 MACs at 20 a cycle and multiprocessor.
+    tiled = gpu_step_parts(work(rows=4, gemv_macs=4e9), sheet, replace(c, tile_rows=scalar(16)))
+    assert tiled["kernels"] == pytest.approx(16e9 / 2e12)
     many = gpu_step_parts(work(rows=16, gemv_macs=16e9), sheet, c)
     assert many["kernels"] == pytest.approx(16e9 / 2e12)
     # A matrix kernel never runs faster than full tiles do.
