@@ -7,7 +7,7 @@ here give the same results through the C++ core.
 from sailsim._core import PatternProfile
 from sailsim.lut_gemv import convert, descriptor, reference
 from sailsim.lut_gemv.codes import WBITS_MAX, WeightCode
-from sailsim.lut_gemv.counts import Counts, Profile, PrtConfig, PrtHash, PrtKey
+from sailsim.lut_gemv.counts import PRT_POLICIES, Counts, Profile, PrtConfig, PrtHash, PrtKey
 from sailsim.lut_gemv.fast import (
     PreparedWeights,
     bit_profile,
@@ -35,6 +35,7 @@ from sailsim.lut_gemv.trace import Trace, read_trace, write_trace
 __all__ = [
     "ABITS_MAX",
     "NBW_MAX",
+    "PRT_POLICIES",
     "WBITS_MAX",
     "Counts",
     "DescriptorError",

@@ -22,6 +22,7 @@ _COMMANDS = {
     "fit": "sailsim.cli.baseline:fit",
     "figures": "sailsim.cli.report:figures",
     "report": "sailsim.cli.report:report",
+    "reuse": "sailsim.cli.reuse:reuse",
     "trace": "sailsim.cli.trace:trace",
     "replay": "sailsim.cli.trace:replay",
     "gem5": "sailsim.cli.gem5:gem5",

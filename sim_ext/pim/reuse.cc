@@ -46,26 +46,29 @@ class ByPlace
     {
     }
 
-    void flush() { entries.assign(entries.size(), Entry{}); }
+    void flush() { ++epoch; }
 
     Outcome access(int pattern, std::int64_t group)
     {
         Entry &entry = entries[static_cast<std::size_t>(rule.places[static_cast<std::size_t>(pattern)])];
-        const bool same = entry.pattern == pattern;
-        if (same || (!rule.tagged && entry.pattern != 0))
+        const bool held = entry.epoch == epoch;
+        const bool same = held && entry.pattern == pattern;
+        if (same || (held && !rule.tagged))
             return same && entry.group == group ? Outcome::hit : Outcome::wrong;
-        entry = {pattern, group};
+        entry = {epoch, group, pattern};
         return Outcome::miss;
     }
 
   private:
     struct Entry {
-        int pattern = 0; /* 0: empty, as pattern 0 never enters */
+        std::int64_t epoch = 0; /* that it was entered in; one before the present was flushed away */
         std::int64_t group = 0;
+        int pattern = 0;
     };
 
     const PrtRule &rule;
     std::vector<Entry> entries;
+    std::int64_t epoch = 1;
 };
 
 template <class Table>
@@ -77,9 +80,12 @@ void count_tile(const Patterns &patterns, std::int64_t first_row, std::int64_t e
         if (flushed)
             table.flush();
         for (std::int64_t b = first_row; b < end_row; ++b) {
-            for (int bit = 0; bit < patterns.abits(); ++bit) {
+            std::uint64_t word = patterns.low(b)[group];
+            for (int bit = 0; bit < patterns.abits(); ++bit, word >>= 8) {
+                if (bit == 8)
+                    word = patterns.high(b)[group];
                 BitCounts &c = counts[bit];
-                const int pattern = patterns.at(b, group, bit);
+                const auto pattern = static_cast<int>(word & 0xff);
                 if (pattern == 0) {
                     ++c.zero;
                     continue;

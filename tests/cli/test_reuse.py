@@ -1,0 +1,58 @@
+"""`sailsim reuse`: bad input is one sentence; a whole run keeps what it measures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from sailsim.analysis import reuse as library
+from sailsim.analysis import reuse_page
+from sailsim.cli import main
+from sailsim.workloads import Activations
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["reuse", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    """A capture of two blocks and two tokens, cut to few columns."""
+    shipped = Activations.load()
+    codes = {role: np.ascontiguousarray(a[:2, :2, :130]) for role, a in shipped.codes.items()}
+    scales = {role: np.ascontiguousarray(a[:2, :2]) for role, a in shipped.scales.items()}
+    path = tmp_path_factory.mktemp("capture") / "tiny.npz"
+    Activations(shipped.meta, shipped.layers[:2], codes, scales).save(path)
+    return path
+
+
+def test_a_run_keeps_tables_and_figures_and_goes_on_from_them(tiny: Path, tmp_path: Path, monkeypatch):
+    few = {"BATCHES": (1, 8), "NBWS": (2, 4), "CLAIM_NBWS": (2, 4), "MODELS": ("llama-2-7b", "smollm2-135m")}
+    few["QUANTIZERS"] = {name: library.QUANTIZERS[name] for name in ("token", "sign_magnitude")}
+    for name, values in few.items():
+        monkeypatch.setattr(library, name, values)
+        monkeypatch.setattr(reuse_page, name, values)
+    out = tmp_path / "out"
+    result = run("--activations", tiny, "--out", out, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["activations"] == Activations.load(tiny).id
+    assert found["claim"]["claim"] == 13.8
+    assert found["claim"] == json.loads((out / "nearest.json").read_text())
+    for name in library.Reuse.FRAMES:
+        assert len(pd.read_parquet(out / f"{name}.parquet"))
+    monkeypatch.setattr(library, "patterns", None)  # would fail if anything were measured again
+    monkeypatch.setattr(library, "steps", None)
+    again = run("--activations", tiny, "--out", out)
+    assert again.exit_code == 0, again.output
+    assert "plain sense" in again.stdout
+
+
+def test_bad_input_is_one_sentence(tmp_path: Path):
+    result = run("--activations", tmp_path / "none.npz")
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "cannot be read" in result.stderr
