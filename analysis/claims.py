@@ -127,6 +127,11 @@ def _dollars_cpu(claim: Claim, frame: pd.DataFrame, base: pd.DataFrame) -> Itera
         ),
         ("usd_ratio_cpu_ampere", _fitted(frame), f"same threads ({fewest} or more), both so, Ampere's fork"),
         (
+            "usd_ratio_cpu_bandwidth",
+            _fitted(base),
+            f"same threads ({fewest} or more), both pay the memory bandwidth they use, llama.cpp",
+        ),
+        (
             "usd_ratio_cpu",
             base,
             f"same threads, also fewer than {fewest}, where the baseline is extrapolated",
@@ -155,7 +160,8 @@ def _highest_ratio(
 
 
 def _dollars_v100(claim: Claim, frame: pd.DataFrame, base: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    for end, paid in (("", "SAIL pays its used vCPUs"), ("_whole", "SAIL pays its whole server")):
+    paying = {"": "its used vCPUs", "_bandwidth": "the bandwidth it uses", "_whole": "its whole server"}
+    for end, paid in ((end, f"SAIL pays {what}") for end, what in paying.items()):
         for card, format_ in (("v100", "same bits on V100"), ("v100_f16", "16 bits on V100")):
             yield _highest_ratio(claim, base, f"usd_ratio_{card}{end}", f"{format_}, {paid}", "")
     reading = "not claimed: A10G, a newer card, in V100's place, same bits, SAIL pays its used vCPUs"

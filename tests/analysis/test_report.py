@@ -64,6 +64,20 @@ def test_prt_saving_is_in_cycles_of_pairs(table, frame):
     assert row["here"] == pytest.approx(100 * saved)
 
 
+def test_tokens_per_dollar_stand_in_every_sizing(table):
+    cpu = table[table["claim"] == published()["usd_cpu"].text]
+    v100 = table[table["reading"].str.contains("V100") & ~table["reading"].str.contains("A10G")]
+    for rows in (cpu, v100):
+        assert rows["reading"].str.contains("used vCPUs").any()
+        assert rows["reading"].str.contains("bandwidth").any()
+    by = {row["reading"]: row["here"] for row in v100.to_dict("records")}
+    same = [
+        by[f"same bits on V100, SAIL pays {what}"]
+        for what in ("its used vCPUs", "the bandwidth it uses", "its whole server")
+    ]
+    assert same == sorted(same, reverse=True)
+
+
 def test_the_overhead_stands_in_several_readings(table):
     rows = table[table["reading"].str.contains("over the")]
     assert len(rows) == 6
@@ -73,13 +87,24 @@ def test_the_overhead_stands_in_several_readings(table):
 
 def test_energy_and_area_have_a_section_and_old_stores_say_so(page, frame):
     from sailsim.analysis import prices
-    from sailsim.analysis.report import page as page_of
+    from sailsim.analysis.figures import Results
+    from sailsim.analysis.report import _budget  # the whole page draws every figure again
 
     assert 'id="budget"' in page
     assert "Not modelled in the energy" in page
     assert "all of the unit" in page
     old = frame.drop(columns=[name for name in frame if "energy" in name or name.startswith("activity_")])
-    assert "no energy" in page_of(old, {"code_version": "x"}, prices())
+    assert "no energy" in _budget(Results.of(old, prices()))
+
+
+def test_rows_without_bandwidth_can_be_priced(frame):
+    from sailsim.analysis import prices, reprice
+
+    old = frame.drop(columns=[name for name in frame if "bandwidth" in name])
+    again = reprice(old, prices())
+    assert again["sail_tokens_per_usd_bandwidth"].isna().all()
+    assert list(again["sail_tokens_per_usd"]) == list(frame["sail_tokens_per_usd"])
+    assert list(again["sail_tokens_per_usd_low"]) == list(frame["sail_tokens_per_usd_low"])
 
 
 def test_what_the_store_lacks_is_no_data(swept, frame):
