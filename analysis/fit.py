@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import as_file
 from math import exp, isfinite, log
@@ -38,11 +38,8 @@ from sailsim.analysis.measurements import (
     read_table,
     sheets_of,
 )
-from sailsim.analysis.prediction import Floats, data_file, fitting_model
-from sailsim.errors import SailsimError
+from sailsim.analysis.prediction import Floats, data_file
 from sailsim.files import write_whole
-from sailsim.sim import card_names, load_card
-from sailsim.workloads import uniform_format
 
 SCRIPT_VERSION = 2
 DATA = ("llama_bench.csv", "a1_batched.csv", "gpu_batched.csv", "gem5_kernels.csv", "kernel_rates.csv")
@@ -790,129 +787,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], relative: float 
     return found
 
 
-def error_table(errors: Sequence[Mapping[str, Any]]) -> str:
-    """The error table as Markdown."""
-    lines = [
-        "| measurements | held out | count | median error | worst | bias |",
-        "|---|---|--:|--:|--:|--:|",
-    ]
-    lines += [
-        f"| {e['measurements']} | {e['held_out']} | {e['count']} | {e['median_error']:.1%} | "
-        f"{e['worst_error']:.1%} | {e['bias']:+.1%} |"
-        for e in errors
-    ]
-    return "\n".join(lines)
-
-
-def _coverage_table(lines: Sequence[Mapping[str, Any]]) -> str:
-    rows = ["| measurements | band | count | inside, of 90 % |", "|---|---|--:|--:|"]
-    rows += [
-        f"| {c['measurements']} | x {c['low']:.2f} .. {c['high']:.2f} | {c['count']} | {c['inside']:.0%} |"
-        for c in lines
-    ]
-    return "\n".join(rows)
-
-
-def _noise_table(lines: Sequence[Mapping[str, Any]]) -> str:
-    rows = ["| equal runs | cells | median spread | worst |", "|---|--:|--:|--:|"]
-    rows += [
-        f"| {n['measurements']} | {n['count']} | {n['median_spread']:.1%} | {n['worst_spread']:.0%} |"
-        for n in lines
-    ]
-    return "\n".join(rows)
-
-
-def _constants_table(result: Mapping[str, Any]) -> str:
-    rows = ["| constant | value | range | unit | from |", "|---|--:|---|---|---|"]
-    sets = {f"cpu.{name}": s for name, s in result["cpu"].items()} | {"gpu": result["gpu"]}
-    for prefix, chosen in sets.items():
-        for name, c in chosen["constants"].items():
-            rows.append(
-                f"| {prefix}.{name} | {c['value']:.4g} | {c['low']:.3g} .. {c['high']:.3g} | {c['unit']} | "
-                f"{c['source']} |"
-            )
-    return "\n".join(rows)
-
-
-def _gem5_table(result: Mapping[str, Any]) -> str:
-    """What gem5's kernels reach beside what was measured."""
-    rates = result["cpu"]["llama.cpp"]["constants"]
-    used = {row["gem5"]: f"kernel_rate_{row['format']}" for row in read_table("kernel_rates.csv")}
-    ratios = gem5_ratios()
-    cycles = {
-        (row["format"], int(row["batch"])): float(row["cycles_per_mac"])
-        for row in read_table("gem5_kernels.csv")
-        if row["threads"] == "1" and row["weights_in"] == "L2"
-    }
-    rows = [
-        "| kernel | gem5, batch 1 (MAC/cycle) | ratio to q4_1, by batch | rate taken (MAC/cycle) | range |",
-        "|---|--:|---|--:|---|",
-    ]
-    for name, ratio in ratios.items():
-        taken = rates[used[name]]
-        by_batch = ", ".join(f"{r:.2f}" for r in ratio)
-        rows.append(
-            f"| {name} | {1 / cycles[name, 1]:.1f} | {by_batch} | {taken['value']:.2f} | "
-            f"{taken['low']:.2f} .. {taken['high']:.2f} |"
-        )
-    return "\n".join(rows)
-
-
-def _serving_table() -> str:
-    """Cards at batch 1, 8 and 32 with both softwares and their roofline, by the shipped constants."""
-    model, fmt = fitting_model("llama-2-7b"), uniform_format(4, 128)
-    rows = [
-        "| card | batch | llama.cpp | serving kernels | roofline |",
-        "|---|--:|---|---|--:|",
-    ]
-    for name in card_names():
-        card = load_card(name)
-        for batch in (1, 8, 32):
-            try:
-                ours, theirs = (
-                    gpu.gpu_tokens_per_s(card, model, fmt, batch, 512, software=s) for s in gpu.GPU_SOFTWARE
-                )
-            except SailsimError:
-                rows.append(f"| {name} | {batch} | does not fit | | |")
-                continue
-            roof = gpu.gpu_roofline(card, model, fmt, batch, 512)
-            rows.append(
-                f"| {name} | {batch} | "
-                + " | ".join(f"{p.tokens_per_s:.0f} ({p.low:.0f} .. {p.high:.0f})" for p in (ours, theirs))
-                + f" | {roof:.0f} |"
-            )
-    return "\n".join(rows)
-
-
-def doc_marks(name: str) -> tuple[str, str]:
-    """The comments between which a table of `docs/baselines.md` lies."""
-    return f"<!-- {name}: written by sailsim.analysis.fit -->", f"<!-- end of {name} -->"
-
-
-def doc_tables(result: Mapping[str, Any]) -> dict[str, str]:
-    """Every generated table of `docs/baselines.md` by its name; the cards' uses the shipped fits."""
-    return {
-        "error table": error_table(result["errors"]),
-        "coverage table": _coverage_table(result["coverage"]),
-        "noise table": _noise_table(result["noise"]),
-        "constants table": _constants_table(result),
-        "gem5 table": _gem5_table(result),
-        "serving table": _serving_table(),
-    }
-
-
-def write_docs(page: Path, result: Mapping[str, Any]) -> None:
-    """Replace the tables of a Markdown page; raises SailsimError where its marks are missing."""
-    text = page.read_text("utf-8")
-    for name, found in doc_tables(result).items():
-        start, end = doc_marks(name)
-        if text.count(start) != 1 or text.count(end) != 1:
-            raise SailsimError(f"{page} has no place for the {name}, allowed is a page with {start}")
-        before, rest = text.split(start)
-        text = f"{before}{start}\n{found}\n{end}{rest.split(end)[1]}"
-    write_whole(page, text.encode())
-
-
 def write(path: Path | None = None, result: dict[str, Any] | None = None) -> tuple[Path, dict[str, Any]]:
     """Write the fits to ``path``, or over the file that ships; run them first unless ``result`` is given."""
     result = run() if result is None else result
@@ -934,12 +808,13 @@ def main() -> None:
     path, result = write(arguments.out, outcome.table)
     fits.cache_clear()
     if arguments.docs is not None:
-        from sailsim.analysis.fit_figures import draw  # matplotlib: only when needed
+        from sailsim.analysis.baseline_page import write_docs  # the simulator and
+        from sailsim.analysis.fit_figures import draw  # matplotlib only when needed
 
         write_docs(arguments.docs, result)
         for figure in draw(outcome.compared, arguments.docs.parent / "figures"):
             print(f"Figure {figure}")
-    print(error_table(result["errors"]))
+    print(f"{len(result['errors'])} lines of errors: `sailsim fit --check` prints them")
     print(f"\nWritten to {path}")
 
 

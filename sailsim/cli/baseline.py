@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 import click
 
 from sailsim.analysis import CACHES, SOFTWARE, fits
 from sailsim.analysis import baseline as predict
+from sailsim.analysis.cpu import Software
+from sailsim.analysis.gpu import GPU_SOFTWARE, GpuSoftware
 from sailsim.cli._path import PathOption
 from sailsim.errors import SailsimError
 from sailsim.workloads import load_model, weight_format
@@ -38,10 +41,10 @@ from sailsim.workloads import load_model, weight_format
 )
 @click.option(
     "--software",
-    type=click.Choice(list(SOFTWARE)),
+    type=click.Choice(list(dict.fromkeys([*SOFTWARE, *GPU_SOFTWARE]))),
     default="llama.cpp",
     show_default=True,
-    help="CPU software.",
+    help="ampere: a CPU server's faster fork; serving: a GPU card's four-bit serving kernels.",
 )
 @click.option(
     "--cache",
@@ -77,7 +80,7 @@ def baseline(
         batch,
         context,
         prompt=prompt,
-        software="ampere" if software == "ampere" else "llama.cpp",
+        software=cast("Software | GpuSoftware", software),
         cache="unified" if cache == "unified" else "separate",
     )
     if as_json:
@@ -107,7 +110,8 @@ def baseline(
 @click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
 def fit(out: Path | None, check: bool, as_json: bool) -> None:
     """Fit the baselines' constants on the shipped measurements again and print the error table."""
-    from sailsim.analysis.fit import differences, error_table, run, write  # scipy: only when needed
+    from sailsim.analysis.baseline_page import error_table
+    from sailsim.analysis.fit import differences, run, write  # scipy: only when needed
 
     if check:
         result = run()

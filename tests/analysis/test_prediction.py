@@ -164,6 +164,7 @@ def test_unmeasured_cards_have_wider_bands():
         ({"prompt": 10**29}, ["prompt", "1..16777216"]),
         ({"machine": "v100", "threads": None, "software": "ampere"}, ["software", "ampere", "v100"]),
         ({"machine": "v100", "threads": None, "cache": "unified"}, ["cache", "unified", "v100"]),
+        ({"software": "serving"}, ["software", "serving", "graviton2", "ampere"]),
         ({"machine": "v100", "threads": 4}, ["threads", "4", "v100"]),
         ({"machine": "v100", "prompt": 4, "threads": None}, ["prompt", "not modelled"]),
         ({"machine": "nothing"}, ["nothing", "graviton2"]),
@@ -238,6 +239,22 @@ def test_rates_from_gem5_follow_varied_fits():
     changed, rate = constants("llama.cpp", weight_format("q8_0"), varied)
     assert float(changed.kernel_rate) == pytest.approx(5.0)
     assert rate.relative != shipped.relative
+
+
+def test_a_card_by_name_takes_its_software():
+    ours, theirs = (
+        baseline("v100", LLAMA, Q4, batch=32, context=128, software=s) for s in ("llama.cpp", "serving")
+    )
+    assert theirs.tokens_per_s > ours.tokens_per_s
+
+
+def test_models_larger_than_any_fitted_have_a_higher_end_and_say_so():
+    small, large = (
+        cpu_tokens_per_s(GRAVITON2, load_model(name), Q4, 48) for name in ("phi-4", "llama-3.3-70b")
+    )
+    assert large.high / large.tokens_per_s > 1.1 * small.high / small.tokens_per_s
+    assert large.low / large.tokens_per_s == pytest.approx(small.low / small.tokens_per_s)
+    assert [any("70B" in note for note in p.notes) for p in (small, large)] == [False, True]
 
 
 def test_what_does_not_fit_a_card_is_refused():

@@ -1,0 +1,247 @@
+"""The generated tables of `docs/baselines.md`: errors, coverage, noise, constants, and what decides results.
+
+Written by ``python -m sailsim.analysis.fit --docs docs/baselines.md``; a test compares the page with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sailsim.analysis import cpu, gpu
+from sailsim.analysis.fit import ATTENTION_RANGE, gem5_ratios
+from sailsim.analysis.fits import fits
+from sailsim.analysis.measurements import held_out_cpu_rows, read_table
+from sailsim.analysis.prediction import Work, fitting_model
+from sailsim.errors import SailsimError
+from sailsim.files import write_whole
+from sailsim.sim import Point, card_names, load_card, load_system, simulate_step, vary
+from sailsim.workloads import decode_step, uniform_format
+
+ATTENTION_PAIRS = ((128, 512), (512, 1024))
+"""Lengths whose runs are compared; 16 tokens are too short to tell attention from noise."""
+ATTENTION_POINTS = ((1, 512), (8, 512), (32, 512), (32, 2048))
+"""Batch and context of the table of attention rates; Llama-2-7B in 4 bits on 16 threads."""
+
+
+def error_table(errors: Sequence[Mapping[str, Any]]) -> str:
+    """The error table as Markdown."""
+    lines = [
+        "| measurements | held out | count | median error | worst | bias |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {e['measurements']} | {e['held_out']} | {e['count']} | {e['median_error']:.1%} | "
+        f"{e['worst_error']:.1%} | {e['bias']:+.1%} |"
+        for e in errors
+    ]
+    return "\n".join(lines)
+
+
+def _coverage_table(lines: Sequence[Mapping[str, Any]]) -> str:
+    rows = ["| measurements | band | count | inside, of 90 % |", "|---|---|--:|--:|"]
+    rows += [
+        f"| {c['measurements']} | x {c['low']:.2f} .. {c['high']:.2f} | {c['count']} | {c['inside']:.0%} |"
+        for c in lines
+    ]
+    return "\n".join(rows)
+
+
+def _noise_table(lines: Sequence[Mapping[str, Any]]) -> str:
+    rows = ["| equal runs | cells | median spread | worst |", "|---|--:|--:|--:|"]
+    rows += [
+        f"| {n['measurements']} | {n['count']} | {n['median_spread']:.1%} | {n['worst_spread']:.0%} |"
+        for n in lines
+    ]
+    return "\n".join(rows)
+
+
+def _constants_table(result: Mapping[str, Any]) -> str:
+    rows = ["| constant | value | range | unit | from |", "|---|--:|---|---|---|"]
+    sets = {f"cpu.{name}": s for name, s in result["cpu"].items()} | {"gpu": result["gpu"]}
+    for prefix, chosen in sets.items():
+        for name, c in chosen["constants"].items():
+            rows.append(
+                f"| {prefix}.{name} | {c['value']:.4g} | {c['low']:.3g} .. {c['high']:.3g} | {c['unit']} | "
+                f"{c['source']} |"
+            )
+    return "\n".join(rows)
+
+
+def _gem5_table(result: Mapping[str, Any]) -> str:
+    """What gem5's kernels reach beside what was measured."""
+    rates = result["cpu"]["llama.cpp"]["constants"]
+    used = {row["gem5"]: f"kernel_rate_{row['format']}" for row in read_table("kernel_rates.csv")}
+    ratios = gem5_ratios()
+    cycles = {
+        (row["format"], int(row["batch"])): float(row["cycles_per_mac"])
+        for row in read_table("gem5_kernels.csv")
+        if row["threads"] == "1" and row["weights_in"] == "L2"
+    }
+    rows = [
+        "| kernel | gem5, batch 1 (MAC/cycle) | ratio to q4_1, by batch | rate taken (MAC/cycle) | range |",
+        "|---|--:|---|--:|---|",
+    ]
+    for name, ratio in ratios.items():
+        taken = rates[used[name]]
+        by_batch = ", ".join(f"{r:.2f}" for r in ratio)
+        rows.append(
+            f"| {name} | {1 / cycles[name, 1]:.1f} | {by_batch} | {taken['value']:.2f} | "
+            f"{taken['low']:.2f} .. {taken['high']:.2f} |"
+        )
+    return "\n".join(rows)
+
+
+def _serving_table() -> str:
+    """Cards at batch 1, 8 and 32 with both softwares and their roofline, by the shipped constants."""
+    model, fmt = fitting_model("llama-2-7b"), uniform_format(4, 128)
+    rows = [
+        "| card | batch | llama.cpp | serving kernels | roofline |",
+        "|---|--:|---|---|--:|",
+    ]
+    for name in card_names():
+        card = load_card(name)
+        for batch in (1, 8, 32):
+            try:
+                ours, theirs = (
+                    gpu.gpu_tokens_per_s(card, model, fmt, batch, 512, software=s) for s in gpu.GPU_SOFTWARE
+                )
+            except SailsimError:
+                rows.append(f"| {name} | {batch} | does not fit | | |")
+                continue
+            roof = gpu.gpu_roofline(card, model, fmt, batch, 512)
+            rows.append(
+                f"| {name} | {batch} | "
+                + " | ".join(f"{p.tokens_per_s:.0f} ({p.low:.0f} .. {p.high:.0f})" for p in (ours, theirs))
+                + f" | {roof:.0f} |"
+            )
+    return "\n".join(rows)
+
+
+def attention_table() -> str:
+    """What the attention rate decides: it slows SAIL's cores and the baseline's alike."""
+    system, model, fmt = load_system("sail-n1"), fitting_model("llama-2-7b"), uniform_format(4, 128)
+    fitted = fits().software("llama.cpp").value("attention_rate")
+    fork = fits().software("ampere").value("attention_rate")
+    rates = (
+        ("lowest single run", float(ATTENTION_RANGE["low"])),
+        ("fitted", fitted),
+        ("highest single run", float(ATTENTION_RANGE["high"])),
+        ("Ampere's fork", fork),
+    )
+    rows = [
+        "| batch, context | attention rate (MAC/cycle) | SAIL (tokens/s) | cores (tokens/s) | speedup | "
+        "attention's share of the step, SAIL and cores |",
+        "|---|---|--:|--:|--:|---|",
+    ]
+    constants, _ = cpu.constants("llama.cpp", fmt)
+    machine, threads = cpu.Machine.of(system), np.asarray(16.0)
+    for batch, context in ATTENTION_POINTS:
+        work = Work.of(model, decode_step(model, fmt, batch, context), batch)
+        point = Point(model=model.name, system=system.name, threads=16, batch=batch, wbits=4, context=context)
+        for name, rate in rates:
+            chosen = replace(constants, attention_rate=np.asarray(rate))
+            parts = cpu.step_parts(work, machine, threads, chosen, np.asarray(1.0))
+            step = float(sum(parts.values()))
+            result = simulate_step(vary(system, {"host.attention_rate": rate}), model, point)
+            width = min(16.0, float(work.attention_width))
+            attention = float(work.attention_macs) / (rate * system.cores.clock.si * width)
+            rows.append(
+                f"| {batch}, {context} | {rate:.2f}, {name} | {result.tokens_per_s:.1f} | "
+                f"{batch / step:.1f} | {result.tokens_per_s * step / batch:.2f} | "
+                f"{attention / result.step_s:.0%}, {float(parts['attention']) / step:.0%} |"
+            )
+    return "\n".join(rows)
+
+
+@dataclass(frozen=True)
+class AttentionSeen:
+    """Attention rates (MAC/cycle of a thread) that pairs of held-out runs of two lengths give, one a pair."""
+
+    model: str
+    test: str
+    shorter: int
+    longer: int
+    chip: str
+    rates: tuple[float, ...]
+
+
+def attention_seen() -> list[AttentionSeen]:
+    """What runs that differ in their length alone say of attention, whatever the fit says.
+
+    The difference of two times a token, on the same chip and threads, is the difference of their attention
+    (and of the little that reading the cache takes). Pairs that come out backwards are noise and left out.
+    """
+    rows = held_out_cpu_rows()
+    labels, seconds = rows.labels, rows.tokens / rows.measured
+    cells: dict[tuple[str, ...], int] = {}
+    keys = ("machine", "threads", "model", "test", "disturbed", "n")
+    for i in range(len(rows.measured)):
+        if labels["disturbed"][i] == "0":
+            cells[tuple(str(labels[key][i]) for key in keys)] = i
+    found: dict[tuple[str, str, int, int, str], list[float]] = {}
+    for first, second in ATTENTION_PAIRS:
+        for key, i in cells.items():
+            j = cells.get((*key[:-1], str(second)))
+            if key[-1] != str(first) or j is None:
+                continue
+            slower = seconds[j] / rows.tokens[j] - seconds[i] / rows.tokens[i]
+            macs = rows.work.attention_macs[j] / rows.tokens[j] - rows.work.attention_macs[i] / rows.tokens[i]
+            width = min(float(rows.threads[i]), float(rows.work.attention_width[i]))
+            chip = str(labels["machine"][i])
+            if slower > 0:
+                where = (str(labels["model"][i]), str(labels["test"][i]), first, second, chip)
+                rate = float(macs / (slower * rows.machine.clock[i] * width))
+                found.setdefault(where, []).append(rate)
+    return [AttentionSeen(*where, tuple(rates)) for where, rates in sorted(found.items())]
+
+
+def _attention_seen_table() -> str:
+    rows = [
+        "| model | queries a key | test | tokens | chip | pairs | MAC/cycle: median (lowest .. highest) |",
+        "|---|--:|---|---|---|--:|---|",
+    ]
+    kinds = {"tg": "decoding", "pp": "prompt"}
+    for seen in attention_seen():
+        model = fitting_model(seen.model)
+        ends = f"{min(seen.rates):.2f} .. {max(seen.rates):.2f}" if len(seen.rates) > 1 else "one"
+        rows.append(
+            f"| {model.title} | {model.gqa} | {kinds[seen.test]} | {seen.shorter} to {seen.longer} | "
+            f"{seen.chip} | {len(seen.rates)} | {float(np.median(seen.rates)):.2f} ({ends}) |"
+        )
+    return "\n".join(rows)
+
+
+def doc_marks(name: str) -> tuple[str, str]:
+    """The comments between which a table of `docs/baselines.md` lies."""
+    return f"<!-- {name}: written by sailsim.analysis.fit -->", f"<!-- end of {name} -->"
+
+
+def doc_tables(result: Mapping[str, Any]) -> dict[str, str]:
+    """Every generated table of `docs/baselines.md` by its name; the cards' uses the shipped fits."""
+    return {
+        "error table": error_table(result["errors"]),
+        "coverage table": _coverage_table(result["coverage"]),
+        "noise table": _noise_table(result["noise"]),
+        "constants table": _constants_table(result),
+        "gem5 table": _gem5_table(result),
+        "serving table": _serving_table(),
+        "attention table": attention_table(),
+        "attention rates table": _attention_seen_table(),
+    }
+
+
+def write_docs(page: Path, result: Mapping[str, Any]) -> None:
+    """Replace the tables of a Markdown page; raises SailsimError where its marks are missing."""
+    text = page.read_text("utf-8")
+    for name, found in doc_tables(result).items():
+        start, end = doc_marks(name)
+        if text.count(start) != 1 or text.count(end) != 1:
+            raise SailsimError(f"{page} has no place for the {name}, allowed is a page with {start}")
+        before, rest = text.split(start)
+        text = f"{before}{start}\n{found}\n{end}{rest.split(end)[1]}"
+    write_whole(page, text.encode())
