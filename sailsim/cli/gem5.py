@@ -43,6 +43,10 @@ _timeout = click.option(
     show_default=True,
     help="Seconds after which a run of gem5 is stopped.",
 )
+_build = click.option("--build", default="", help="How gem5 was built, in words; for the record.")
+_write = click.option(
+    "--write", type=PathOption(dir_okay=False), help="Also write the JSON, with its origin, into this file."
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -186,6 +190,8 @@ def replay(
 @click.option(
     "--activations", type=PathOption(dir_okay=False), help="A capture; default: the one that ships."
 )
+@_build
+@_write
 @_out
 @_timeout
 @_json
@@ -200,6 +206,8 @@ def sweep(
     group_size: int,
     whole: str,
     activations: Path | None,
+    build: str,
+    write: Path | None,
     out: Path,
     timeout: float,
     as_json: bool,
@@ -232,7 +240,7 @@ def sweep(
         timeout_s=timeout,
     )
     example = example_tile(points, system, str(activations) if activations else "")
-    both_timelines(simulator, machine, system, example, out, timeout)
+    timelines = both_timelines(simulator, machine, system, example, out, timeout)
     worst = rows.iloc[int(rows["error"].abs().to_numpy().argmax())]
     summary = {
         "out": str(out),
@@ -244,6 +252,15 @@ def sweep(
         "worst_error": float(worst["error"]),
         "worst_point": ", ".join(f"{name} {worst[name]:g}" for name in ("wbits", "nbw", "batch", "slices")),
     }
+    if write:
+        options = f"sailsim gem5 sweep --system {machine} --model {model} --tensor {tensor} --wbits {wbits}"
+        options += f" --nbw {nbw} --batch {batch} --group-size {group_size} --whole {whole}"
+        content = {
+            "run": {"gem5": simulator.version, **_provenance(simulator, build, options)},
+            "tiles": json.loads(rows.drop(columns=["folder"]).to_json(orient="records")),
+            "timelines": [each.as_dict() for each in timelines],
+        }
+        write_whole(write, (json.dumps(content) + "\n").encode())
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     else:
@@ -326,8 +343,8 @@ def _two_numbers(field: str, text: str) -> tuple[int, int]:
     type=PathOption(file_okay=False),
     help="Folder of the AArch64 programs: measures latencies and bandwidths too (ten minutes).",
 )
-@click.option("--build", default="", help="How gem5 was built, in words; for the record.")
-@click.option("--write", type=PathOption(dir_okay=False), help="Also write the JSON into this file.")
+@_build
+@_write
 @_out
 @_timeout
 @_json

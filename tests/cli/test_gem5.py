@@ -65,7 +65,8 @@ def test_check_says_which_gem5_it_is(log: Path, fake_gem5: Path) -> None:
 
 def test_a_sweep_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
     out = tmp_path / "gem5"
-    first = sailsim("sweep", *SMALL, "--out", out, "--json")
+    written = tmp_path / "tiles.json"
+    first = sailsim("sweep", *SMALL, "--out", out, "--json", "--write", written, "--build", "by hand")
     assert first.exit_code == 1  # the stand-in's phases are made up
     found = json.loads(first.stdout)
     assert (found["points"], found["held_before"], found["correct"], found["phases_equal"]) == (
@@ -86,6 +87,10 @@ def test_a_sweep_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
     assert (frame["engine_cycles"] >= frame["unhindered_cycles"]).all()
     assert set(frame["gem5_build"]) == {len("buildCycles")}
     assert not list(out.rglob("*.trace"))
+    data = json.loads(written.read_text())
+    assert (data["run"]["gem5"], data["run"]["build"]) == ("24.0.0.1", "by hand")
+    assert data["run"]["options"].startswith("sailsim gem5 sweep --system sail-n1 --model smollm2-135m")
+    assert (len(data["tiles"]), len(data["timelines"])) == (5, 2)
 
     again = sailsim("sweep", *SMALL, "--out", out, "--json")
     assert json.loads(again.stdout)["held_before"] == 5
