@@ -11,7 +11,7 @@ from sailsim.analysis.cacti import recorded
 from sailsim.analysis.constants import Constants
 from sailsim.analysis.cost import CostConstants, CostRange, PriceList, prices
 from sailsim.analysis.energy import CAUSES, EnergyConstants
-from sailsim.analysis.evaluate import cost_ranges, evaluate
+from sailsim.analysis.evaluate import cost_ranges, energy_columns, evaluate
 from sailsim.sim import Point, System, card_names, load_card, load_system
 
 MACHINES: Mapping[str, str] = {
@@ -123,6 +123,29 @@ def energy_table(points: Sequence[Point]) -> str:
             )
     header = ("bits", "batch", "", *(f"{cause} mJ" for cause in CAUSES), "J/token", "range", "W")
     return markdown(header, rows)
+
+
+def sensitivity_table(point: Point, most: int = 8) -> str:
+    """Which constants decide: the cores' joules a token over SAIL's with one constant at an end of its range,
+    the ``most`` widest swings first."""
+    system = load_system(point.system)
+    record = evaluate(point)
+    default = EnergyConstants.default()
+
+    def saving(constants: EnergyConstants) -> float:
+        found = record | energy_columns(record, system, constants)
+        return float(found["cpu_tokens_per_j"] ** -1 * found["sail_tokens_per_j"])
+
+    swings = []
+    for name, quantity in EnergyConstants.QUANTITIES.items():
+        if quantity.low is None or quantity.high is None:
+            continue
+        low, high = (saving(replace(default, **{name: float(end)})) for end in (quantity.low, quantity.high))
+        swings.append((abs(high - low), name, low, high))
+    swings.sort(reverse=True)
+    rows = [[f"`{name}`", f"{low:.2f}x", f"{high:.2f}x"] for _, name, low, high in swings[:most]]
+    rows.append(["all nominal", f"{saving(default):.2f}x", f"{saving(default):.2f}x"])
+    return markdown(("constant", "at its low end", "at its high end"), rows)
 
 
 def prt_table(points: Sequence[Point]) -> str:
@@ -259,6 +282,7 @@ def page_tables() -> dict[str, str]:
         "cost": cost_table(POINTS),
         "cost constants": constants_table(CostConstants),
         "energy": energy_table(POINTS),
+        "sensitivity": sensitivity_table(POINTS[0]),
         "prt": prt_table(POINTS),
         "energy constants": constants_table(EnergyConstants),
         "area": area_table(system),

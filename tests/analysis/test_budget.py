@@ -2,11 +2,12 @@
 
 import importlib.util
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from sailsim.analysis.budget import MACHINES, cost_rows, markdown, page_tables
+from sailsim.analysis.budget import MACHINES, cost_rows, markdown, page_tables, sensitivity_table
 from sailsim.analysis.evaluate import evaluate, price_columns
 from sailsim.sim import Point, card_names
 
@@ -63,6 +64,16 @@ def test_wider_use_of_the_bandwidth_costs_more_and_the_whole_most(tmp_path):
     for name in columns:
         if name.startswith("usd_ratio"):
             assert columns[name] == pytest.approx(record[name]) or columns[name] is None
+
+
+def test_what_decides_is_sorted_and_ends_with_the_nominal():
+    record = evaluate(POINT)
+    table = [row.split("|")[1:4] for row in sensitivity_table(POINT, most=5).splitlines()[2:]]
+    assert len(table) == 6
+    swings = [abs(float(high.strip(" x")) - float(low.strip(" x"))) for _, low, high in table[:-1]]
+    assert all(wide >= narrow - 0.011 for wide, narrow in pairwise(swings))  # two digits are printed
+    nominal = record["cpu_energy_j"] / record["energy_j"]
+    assert float(table[-1][1].strip(" x")) == pytest.approx(nominal, abs=0.006)
 
 
 def test_markdown_has_a_dash_for_nothing_and_three_digits():
