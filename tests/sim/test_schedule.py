@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import inf
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,9 @@ def machine(
     buffer: float = 1e12,
 ) -> Machine:
     return Machine(peak, read_share, write_share, min(limit, 1e15), depth, background, buffer)
+
+
+plain_machine = machine
 
 
 def tensor(megabytes: float, seconds: float, needs: int = 0) -> Tensor:
@@ -187,11 +191,29 @@ def schedules(draw: st.DrawFn) -> tuple[list[CoreTask], list[Tensor]]:
     return tasks, tensors
 
 
-@given(schedules(), st.integers(0, 3), st.floats(0.1, 200), st.floats(1.0, 4.0), st.booleans())
+@given(
+    schedules(), st.integers(0, 3), st.floats(0.1, 200), st.floats(1.0, 4.0), st.booleans(),
+    st.sampled_from([0.0, 1e-4, 1e-3]), st.sampled_from([2e4, 2e5, inf]),
+)  # fmt: skip
 def test_what_holds_of_any_schedule(
-    work: tuple[list[CoreTask], list[Tensor]], depth: int, room: float, more: float, background: bool
+    work: tuple[list[CoreTask], list[Tensor]],
+    depth: int,
+    room: float,
+    more: float,
+    background: bool,
+    queue: float,
+    window: float,
 ) -> None:
     tasks, tensors = work
+    bounds: dict[str, Any] = {
+        "queue": queue,
+        "stream": Reader(inf, window, 1e-3, 8),
+        "cores": Reader(inf, 2e5, 1e-3),
+    }
+
+    def machine(**choices: Any) -> Machine:
+        return replace(plain_machine(**choices), **bounds)
+
     choices = {"depth": depth, "buffer": room * MB, "background": background}
     slow = run(machine(**choices), tasks, tensors)
     # Every second has one cause, every byte comes once.
