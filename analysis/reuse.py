@@ -45,7 +45,7 @@ from sailsim.lut_gemv import (
     quantize_rows_unsigned,
     split_signs,
 )
-from sailsim.sim import Point, StepResult, System, code_version, load_system, simulate_step
+from sailsim.sim import Point, System, code_version, load_system, simulate_step
 from sailsim.sim.sweep import reporter
 from sailsim.workloads import ROLES, Activations, Linear, ModelSpec, Role, load_model
 
@@ -60,8 +60,10 @@ HASHED_ENTRIES = (8, 16, 32)
 HASHES: tuple[PrtHash, ...] = ("modulo", "fold", "multiply")
 CLAIM_NBWS = (2, 3, 4, 5)
 """NBW of which definitions are read: 1 has no table to build, 6 has one that outweighs every look-up."""
-MODELS = ("llama-2-7b", "smollm2-135m")
-"""The paper's smaller model, on borrowed activations, and the model that they were captured from."""
+OWN = "smollm2-135m"
+"""The model that activations are captured from."""
+MODELS = ("llama-2-7b", OWN)
+"""The paper's smaller model, on borrowed activations, and the captured one."""
 SYSTEM = "sail-n1"
 COUNTS = ("zero", "hits", "misses", "wrong")
 Ints = NDArray[np.int64]
@@ -70,7 +72,7 @@ Ints = NDArray[np.int64]
 def layer_types() -> dict[Role, tuple[str, ...]]:
     """The matrices that each captured input feeds in a block, as q, k, v, o, gate, up, down; and the head."""
     names = {"attn_q": "q", "attn_k": "k", "attn_v": "v", "attn_output": "o"}
-    model = load_model("smollm2-135m")
+    model = load_model(OWN)
     found: dict[Role, list[str]] = {role: [] for role in ROLES}
     for linear in (*model.layer_linears(0), model.head):
         short = linear.name.removeprefix("blk.0.").removeprefix("ffn_")
@@ -271,6 +273,20 @@ def rules() -> list[Rule]:
     return found
 
 
+def tile_hits(activations: Activations, role: Role, nbw: int) -> NDArray[np.float64]:
+    """The share of hits in all patterns of every captured row by itself: one value a block and token."""
+    rows = rounded_rows(activations, "token", role, 1)
+    counts = bit_profile(rows.ints, abits=ABITS, nbw=nbw, group_size=GROUP_SIZE, tile_rows=1).sum(axis=1)
+    return np.asarray(counts[:, 1] / counts[:, :3].sum(axis=1))
+
+
+def peak_over_rms(activations: Activations, role: Role) -> float:
+    """How far the largest value of a row stands out over its root mean square: mean over rows."""
+    codes = activations.codes[role].astype(np.float64)
+    rms = np.sqrt(np.square(codes).mean(axis=-1))
+    return float(np.mean(np.abs(codes).max(axis=-1)[rms > 0] / rms[rms > 0]))
+
+
 def count(rows: Rows, quantizer: str, batch: int, nbw: int, rule: Rule, group_size: int = GROUP_SIZE) -> Ints:
     """Outcomes of the patterns of rows, int64 ``(planes, 4)`` in the order of `COUNTS`, over all tiles."""
     made = QUANTIZERS[quantizer]
@@ -449,38 +465,50 @@ def steps(activations: Activations, model_name: str, batch: int) -> pd.DataFrame
     (seconds) and the step's counts of one slice. NBWs whose table does not fit the arrays have no row.
     """
     system = load_system(SYSTEM)
-    model = load_model(model_name)
     found = []
     for nbw in CLAIM_NBWS:
         for design in designs(system):
-            point = Point(
-                system=SYSTEM,
-                model=model_name,
-                abits=ABITS,
-                nbw=nbw,
-                batch=batch,
-                substrate=design.substrate,
-                prt=design.hit is not None,
-            )
             try:
-                result = simulate_step(machine(system, design), model, point, activations)
+                found.append(step(activations, model_name, batch, nbw, design))
             except SailsimError:
                 continue
-            found.append(
-                {"model": model_name, "batch": batch, "nbw": nbw}
-                | design._asdict()
-                | _cycles(result, system)
-                | result.counts
-            )
-    frame = pd.DataFrame(found)
-    return frame.astype({"hit": "Int64"})
+    return pd.DataFrame(found).astype({"hit": "Int64"})
 
 
-def _cycles(result: StepResult, system: System) -> dict[str, float]:
+def step(activations: Activations, model_name: str, batch: int, nbw: int, design: Design) -> dict[str, Any]:
+    """One decode step on one design, as a row of `steps`.
+
+    Raises SailsimError where the table does not fit the arrays.
+    """
+    system = load_system(SYSTEM)
     assert system.pim is not None
+    point = Point(
+        system=SYSTEM,
+        model=model_name,
+        abits=ABITS,
+        nbw=nbw,
+        batch=batch,
+        substrate=design.substrate,
+        prt=design.hit is not None,
+    )
+    result = simulate_step(machine(system, design), load_model(model_name), point, activations)
     clock = system.pim.clock.si
-    phases = {name: round(result.breakdown[name] * clock) for name in PHASES}
-    return phases | {"pim": result.pim_cycles, "step": result.step_s}
+    return (
+        {"model": model_name, "batch": batch, "nbw": nbw}
+        | design._asdict()
+        | {name: round(result.breakdown[name] * clock) for name in PHASES}
+        | {"pim": result.pim_cycles, "step": result.step_s}
+        | result.counts
+    )
+
+
+def plain_sense(activations: Activations, nbw: int) -> float:
+    """Percent saved by the definition `LITERAL` on the paper's model at batch 1: two simulated steps."""
+    _, of, zero, hit = LITERAL
+    worse, better = (
+        step(activations, MODELS[0], 1, nbw, Design("row_dfm", zero, cost)) for cost in (None, hit)
+    )
+    return _saved(*(sum(found[column] for column in CYCLES[of]) for found in (worse, better)))
 
 
 def partial_tables(activations: Activations) -> pd.DataFrame:
@@ -488,8 +516,7 @@ def partial_tables(activations: Activations) -> pd.DataFrame:
 
     Columns: model, batch, nbw, table_adds, needed: of one slice, all passes included.
     """
-    name = "smollm2-135m"
-    model = load_model(name)
+    model = load_model(OWN)
     config = load_system(SYSTEM).slice_config()
     wbits = Point().wbits
     found = []
@@ -507,7 +534,7 @@ def partial_tables(activations: Activations) -> pd.DataFrame:
                 )
                 adds += plan.passes * plan.groups * ((1 << nbw) - nbw - 1)
                 needed += plan.passes * known[place]
-            found.append({"model": name, "batch": batch, "nbw": nbw, "table_adds": adds, "needed": needed})
+            found.append({"model": OWN, "batch": batch, "nbw": nbw, "table_adds": adds, "needed": needed})
     return pd.DataFrame(found)
 
 

@@ -27,6 +27,7 @@ from sailsim.analysis.reuse import (
     MODELS,
     NBWS,
     ON_TOP,
+    OWN,
     PARTIAL,
     QUANTIZERS,
     READS,
@@ -36,12 +37,16 @@ from sailsim.analysis.reuse import (
     Reuse,
     inputs_digest,
     layer_types,
+    patterns,
+    peak_over_rms,
+    plain_sense,
     shares,
+    tile_hits,
 )
 from sailsim.errors import SailsimError
 from sailsim.files import write_whole
 from sailsim.lut_gemv import PRT_POLICIES
-from sailsim.workloads import ROLES
+from sailsim.workloads import ROLES, Activations
 
 PAGE = "reuse.md"
 MARKS = ("<!-- reuse {}: written by sailsim reuse --docs -->", "<!-- end of reuse {} -->")
@@ -108,23 +113,24 @@ def by_batch(found: Reuse) -> str:
 
 
 def by_layer(found: Reuse) -> str:
-    """The same by layer type at batch 1, and the layer type's share of all hits."""
+    """The same by layer type at batch 1; its share of all hits; what its numbers are like."""
     rows = []
+    own = shares(found.unit(batch=1, nbw=SHOWN_NBW), ["role"]).set_index("role")
+    hits = own["hits"] * own["lookups"]
+    looked_up = own["lookups"] / own["lookups"].sum()
     for role in ROLES:
-        cells: list[object] = [_role_title(role)]
+        cells: list[object] = [_role_title(role), peak_over_rms(found.activations, role)]
         for nbw in (2, 3, SHOWN_NBW):
-            own = found.unit(batch=1, nbw=nbw)
-            cells += _percent(shares(own[own["role"] == role]), "zero", "hits")
-        own = shares(found.unit(batch=1, nbw=SHOWN_NBW), ["role"]).set_index("role")
-        hits = own["hits"] * own["lookups"]
-        looked_up = own["lookups"] / own["lookups"].sum()
+            of_role = found.unit(batch=1, nbw=nbw)
+            cells += _percent(shares(of_role[of_role["role"] == role]), "zero", "hits")
+        low, high = 100 * np.quantile(tile_hits(found.activations, role, SHOWN_NBW), (0.05, 0.95))
+        cells += [f"{low:.0f} .. {high:.0f}"]
         cells += [100 * float(looked_up[role]), 100 * float(hits[role] / hits.sum())]
         rows.append(cells)
-    header = [
-        "layer type",
-        *(f"NBW {nbw} {what}" for nbw in (2, 3, SHOWN_NBW) for what in ("zero %", "hit %")),
-    ]
-    return table([*header, "share of look-ups %", "share of hits %"], rows)
+    header = ["layer type", "largest / rms"]
+    header += [f"NBW {nbw} {what}" for nbw in (2, 3, SHOWN_NBW) for what in ("zero %", "hit %")]
+    header += [f"hit %, 9 of 10 rows, NBW {SHOWN_NBW}", "share of look-ups %", "share of hits %"]
+    return table(header, rows)
 
 
 def by_bit(found: Reuse) -> str:
@@ -250,7 +256,7 @@ def definitions(found: Reuse) -> str:
                 best = told.iloc[[int((told["value"] - claim).abs().argmin())]].to_dict("records")[0]
                 where = f"{best['model']} b{best['batch']} NBW {best['nbw']}"
                 nearest = [f"{best['value'] - claim:+.2f}", where]
-            model = MODELS[0] if (values["model"] == MODELS[0]).any() else MODELS[1]
+            model = MODELS[0] if (values["model"] == MODELS[0]).any() else OWN
             rows.append([change, of, machine, *_grid_cells(_values(values, model)), *nearest])
     header = _grid_header(["by", "saving of", "cycles"])
     return table([*header, f"nearest to {claim:g}", "where"], rows)
@@ -373,6 +379,21 @@ def _is_unit(frame: pd.DataFrame) -> pd.Series[bool]:
     return keep
 
 
+def compact(_: Reuse | None = None) -> str:
+    """The shares at batch 1 and the plain sense, from the compact capture that ships."""
+    shipped = Activations.load()
+    whole = _records(shares(patterns(shipped, "token", 1), ["nbw"]).set_index("nbw"))
+    rows = [
+        [
+            nbw,
+            *(100 * float(whole[nbw][name]) for name in ("zero", "hits", "misses")),
+            plain_sense(shipped, nbw),
+        ]
+        for nbw in CLAIM_NBWS
+    ]
+    return table(["NBW", "zero %", "hit %", "read %", "plain sense: saved %"], rows)
+
+
 TABLES: Mapping[str, Callable[[Reuse], str]] = {
     "inputs": inputs,
     "batch": by_batch,
@@ -386,6 +407,7 @@ TABLES: Mapping[str, Callable[[Reuse], str]] = {
     "quantizers": by_quantizer,
     "quantizer bits": by_quantizer_bit,
     "quantizer savings": by_quantizer_saving,
+    "compact": compact,
 }
 """Name of each marked part of the page and what writes it."""
 
@@ -519,7 +541,7 @@ def against_claim(found: Reuse) -> Figure:
     _caption(
         figure,
         f"Llama-2-7B, 4-bit weights, on sail-n1 and variants of its costs. {_source(found)} Partial tables: "
-        f"{MODELS[1]}.",
+        f"{OWN}.",
         f"Several marks of one batch and NBW: other substrates or cycles of a read, a zero pattern, a hit. "
         f"{near.within} of {near.values} values (both models) lie within one point of the paper's.",
     )

@@ -288,6 +288,30 @@ def test_the_docs_page_was_made_from_the_present_inputs():
         assert (DOCS / "figures" / f"{name}.png").is_file()
 
 
+def test_the_docs_page_says_what_the_shipped_capture_gives():
+    page = (DOCS / reuse_page.PAGE).read_text()
+    assert reuse_page.part(page, "compact") == reuse_page.compact()
+
+
+def test_rows_by_themselves_average_to_the_whole(small: Activations):
+    found = reuse.patterns(small, "token", 1)
+    for role in ("attn_in", "ffn_out"):
+        own = reuse.shares(found[(found["role"] == role) & (found["nbw"] == 3)]).iloc[0]
+        assert reuse.tile_hits(small, role, 3).mean() == pytest.approx(own["hits"])
+
+
+def test_peak_over_rms_by_hand():
+    assert reuse.peak_over_rms(capture({"head": [[3, 127]]}), "head") == pytest.approx(1.4138, rel=1e-4)
+
+
+def test_the_plain_sense_is_the_reading_of_that_definition(shipped: Activations):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reuse, "CLAIM_NBWS", (4,))
+        patch.setattr(reuse, "BATCHES", (1,))
+        read = reuse.readings(reuse.steps(shipped, reuse.MODELS[0], 1), reuse.partial_tables(shipped))
+    assert reuse.nearest_of(read, "x").literal.value == reuse.plain_sense(shipped, 4)
+
+
 def test_a_page_without_its_marks_is_refused(tmp_path: Path):
     with pytest.raises(SailsimError, match="no part 'inputs'"):
         reuse_page.filled("# empty", None)  # type: ignore[arg-type]

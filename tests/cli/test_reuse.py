@@ -30,7 +30,7 @@ def tiny(tmp_path_factory) -> Path:
 
 
 def test_a_run_keeps_tables_and_figures_and_goes_on_from_them(tiny: Path, tmp_path: Path, monkeypatch):
-    few = {"BATCHES": (1, 8), "NBWS": (2, 4), "CLAIM_NBWS": (2, 4), "MODELS": ("llama-2-7b", "smollm2-135m")}
+    few = {"BATCHES": (1, 8), "NBWS": (2, 4), "CLAIM_NBWS": (4,), "MODELS": (library.OWN,)}
     few["QUANTIZERS"] = {name: library.QUANTIZERS[name] for name in ("token", "sign_magnitude")}
     for name, values in few.items():
         monkeypatch.setattr(library, name, values)
@@ -46,6 +46,8 @@ def test_a_run_keeps_tables_and_figures_and_goes_on_from_them(tiny: Path, tmp_pa
         assert len(pd.read_parquet(out / f"{name}.parquet"))
     monkeypatch.setattr(library, "patterns", None)  # would fail if anything were measured again
     monkeypatch.setattr(library, "steps", None)
+    monkeypatch.setattr(reuse_page, "write_figures", lambda *_: [])
+    assert {path.name for path in out.glob("*.png")} == {f"{name}.png" for name in reuse_page.FIGURES}
     again = run("--activations", tiny, "--out", out)
     assert again.exit_code == 0, again.output
     assert "plain sense" in again.stdout
