@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from sailsim.analysis.prediction import data_file
 from sailsim.errors import SailsimError
@@ -94,16 +95,17 @@ class Fits:
         return Fits(table)
 
     def covariance(self, group: str) -> tuple[list[str], NDArray[np.float64]]:
-        """Names of `quantities` and the covariance (n, n) of what was fitted together in "cpu" or "gpu".
+        """Names of `quantities` and the covariance (n, n) of what was fitted in "cpu" or "gpu".
 
-        A constant that two softwares share has the first one's name; constants held at a bound have zeros.
+        Constants of different fits do not vary together; constants held at a bound have zeros.
         """
-        listed = self.table[f"{group}_covariance"]
         names: list[str] = []
-        known = [name for name in self.quantities() if name.startswith(f"{group}.")]
-        for name in listed["order"]:
-            names.append(next(k for k in known if k.endswith(f".{name}") and k not in names))
-        return names, np.asarray(listed["matrix"], dtype=float)
+        blocks = []
+        for fit, listed in self.table[f"{group}_covariance"].items():
+            prefix = f"cpu.{fit}" if group == "cpu" else "gpu"
+            names += [f"{prefix}.{name}" for name in listed["order"]]
+            blocks.append(np.asarray(listed["matrix"], dtype=float))
+        return names, np.asarray(block_diag(*blocks), dtype=float)
 
 
 def _set(table: Mapping[str, Any]) -> FittedSet:

@@ -23,6 +23,7 @@ _COMMANDS = {
     "figures": "sailsim.cli.report:figures",
     "report": "sailsim.cli.report:report",
     "reuse": "sailsim.cli.reuse:reuse",
+    "reproduce": "sailsim.cli.reproduce:reproduce",
     "trace": "sailsim.cli.trace:trace",
     "replay": "sailsim.cli.trace:replay",
     "gem5": "sailsim.cli.gem5:gem5",

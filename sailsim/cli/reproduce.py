@@ -1,0 +1,67 @@
+"""`sailsim reproduce`: the paper's claims under everything that it does not publish."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from sailsim.cli._path import PathOption
+from sailsim.errors import SailsimError
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=PathOption(file_okay=False),
+    default=Path("out/reproduction"),
+    show_default=True,
+    help="Folder of samples, page, figures and system files.",
+)
+@click.option(
+    "--samples",
+    type=int,
+    default=64,
+    show_default=True,
+    help="Base samples, a power of two; two machines each.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the Sobol sequence.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes [default: as many as cores].")
+@click.option("--docs", type=PathOption(file_okay=False), help="Write reproduction.md and figures there too.")
+@click.option("--json", "as_json", is_flag=True, help="Print all results as JSON.")
+def reproduce(out: Path, samples: int, seed: int, jobs: int | None, docs: Path | None, as_json: bool) -> None:
+    """Compare every claim with what machines inside the published limits give.
+
+    Draws machines from the ranges of everything unpublished, and tells for each claim its distribution, what
+    decides it and the nearest plausible configuration. A stopped run goes on where it was; equal samples,
+    seed and code give an equal page.
+    """
+    try:
+        from sailsim.analysis.reproduce import reproduce as study
+        from sailsim.analysis.reproduction_page import primary, share, verdict, write_page
+    except ModuleNotFoundError as error:
+        raise SailsimError(
+            f"{error.name} is not installed, which reproduce needs: pip install 'sailsim[study]'."
+        ) from error
+
+    if docs is not None and not docs.is_dir():
+        raise SailsimError(f"docs is {docs}, allowed is a folder that exists.")
+    found = study(out, samples, jobs or os.cpu_count() or 1, seed)
+    written = write_page(found, out, docs)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for name, claim in found["claims"].items():
+        main = primary(claim)
+        middle = "-" if main["quantiles"] is None else f"{main['quantiles'][1]:.3g}"
+        unit = claim["unit"]
+        click.echo(f"{claim['title']}: paper {claim['paper']:g}{unit}, {verdict(name, claim)}")
+        click.echo(
+            f"    nominal {main['nominal']:.3g}{unit}, median {middle}{unit}, "
+            f"{share(main['reach'], main['machines'])} reach the paper's"
+        )
+    for path in written:
+        if path.suffix in (".html", ".md"):
+            click.echo(str(path))
