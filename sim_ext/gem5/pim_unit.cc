@@ -120,8 +120,7 @@ void PimUnit::admit(const Ring &ring)
 {
     queue.push_back(ring);
     stats.queueLength = queue.size();
-    if (stage == Stage::idle && !advance_event.scheduled())
-        schedule(advance_event, clockEdge(Cycles(1)));
+    wake();
 }
 
 void PimUnit::admit_waiting()
@@ -137,6 +136,12 @@ void PimUnit::admit_waiting()
 
 /* -- The life of a tile ------------------------------------------------------------------------------- */
 
+void PimUnit::wake()
+{
+    if (stage == Stage::idle && !queue.empty() && !advance_event.scheduled())
+        schedule(advance_event, clockEdge(Cycles(1)));
+}
+
 void PimUnit::enter(Stage next)
 {
     stats.spend(stage);
@@ -145,23 +150,22 @@ void PimUnit::enter(Stage next)
 
 void PimUnit::advance()
 {
-    if (stage != Stage::idle || queue.empty())
+    if (queue.empty())
         return;
     tile = std::make_unique<Tile>(queue.front(), system.cacheLineSize());
     queue.pop_front();
     stats.queueLength = queue.size();
-    admit_waiting();
-
     if (stores_when_idle && curTick() - idle_since >= cyclesToTicks(settle_time))
         holds_lines = true;
-    if (!holds_lines) {
+    if (holds_lines) {
+        enter(Stage::flush);
+        ++stats.flushes;
+        holds_lines = false;
+        schedule(timer, clockEdge(flush_time));
+    } else {
         fetch_descriptor();
-        return;
     }
-    enter(Stage::flush);
-    ++stats.flushes;
-    holds_lines = false;
-    schedule(timer, clockEdge(flush_time));
+    admit_waiting();
 }
 
 void PimUnit::fetch_descriptor()
@@ -387,8 +391,7 @@ void PimUnit::finish()
     fetches.clear();
     enter(Stage::idle);
     idle_since = curTick();
-    if (!queue.empty())
-        schedule(advance_event, clockEdge(Cycles(1)));
+    wake();
 }
 
 void PimUnit::fail(std::uint32_t status, std::uint32_t detail)

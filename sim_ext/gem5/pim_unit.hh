@@ -48,6 +48,7 @@ class PimUnit : public ClockedObject
     void admit_waiting();
 
     /* The life of a tile. */
+    void wake(); /* takes up the next descriptor in the next cycle, unless at work */
     void enter(Stage next);
     void advance();
     void fetch_descriptor();
