@@ -11,8 +11,8 @@ same units; a read share per card, times one factor for formats other than four-
 kernels. Up to eight rows each row is a product of its own at a share of the card's 8-bit dot products
 (``vector_share``), the first of them behind the reading; above, a matrix kernel does so many MACs a cycle and
 multiprocessor (``batch_rate``). With two-bit weights, where that was measured, eight rows take longer than
-sixteen; four-bit weights, where it was not, are taken to do no worse with few rows than the matrix kernel does
-with sixteen.
+sixteen; four-bit weights, where it was not, are taken to do no worse with few rows than the matrix kernel
+does with sixteen.
 
 16-bit formats follow LMDeploy, whose tensor-core products hide behind reading, and ``software="serving"`` its
 four-bit kernels, the stronger baseline for a batch; its batched figures exist for A100 alone, so its shares

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,10 @@ class Compared:
     def ratio(self) -> Floats:
         """Predicted over measured."""
         return np.asarray(self.predicted / self.rows.measured)
+
+    def where(self, keep: NDArray[np.bool_]) -> Compared:
+        """The rows that ``keep`` selects."""
+        return Compared(self.rows.where(keep), self.predicted[keep])
 
 
 def read_table(name: str) -> list[dict[str, str]]:
@@ -285,6 +290,29 @@ def held_out_gpu_rows() -> Rows:
         tokens=np.array(tokens),
         measured=np.array([float(row["tok_s"]) for row in chosen]),
         labels=_labels(**labels),
+    )
+
+
+def join(first: Rows, second: Rows) -> Rows:
+    """Both sets of rows; a label that one of them lacks is empty there."""
+
+    def both(a: Any, b: Any) -> Any:
+        return type(a)(
+            **{n: np.concatenate([getattr(a, n), getattr(b, n)]) for n in type(a).__dataclass_fields__}
+        )
+
+    sizes = len(first.measured), len(second.measured)
+    labels = {}
+    for name in sorted(first.labels.keys() | second.labels.keys()):
+        columns = [r.labels.get(name, np.full(n, "")) for r, n in zip((first, second), sizes, strict=True)]
+        labels[name] = np.concatenate(columns)
+    return Rows(
+        work=both(first.work, second.work),
+        machine=both(first.machine, second.machine),
+        threads=np.concatenate([first.threads, second.threads]),
+        tokens=np.concatenate([first.tokens, second.tokens]),
+        measured=np.concatenate([first.measured, second.measured]),
+        labels=labels,
     )
 
 

@@ -50,7 +50,8 @@ class Work:
     """What steps ask of a machine; each field a scalar or an array of the same shape (one entry a step).
 
     Bytes of weights and of the KV cache, MACs of the matrix products and of attention, rows of the batch,
-    attention heads over the batch (the most threads that attention can use), operations and layers.
+    attention heads over the batch (the most threads that attention can use), operations, layers and matrix
+    products.
     """
 
     rows: Floats
@@ -61,6 +62,7 @@ class Work:
     attention_width: Floats
     operations: Floats
     layers: Floats
+    products: Floats
 
     @classmethod
     def of(cls, model: ModelSpec, ops: list[Op], rows: int) -> Work:
@@ -79,6 +81,7 @@ class Work:
             attention_width=np.asarray(float(model.n_heads * rows)),
             operations=np.asarray(float(len(ops))),
             layers=np.asarray(float(model.n_layers)),
+            products=np.asarray(float(sum(op.kind == "gemv" for op in ops))),
         )
 
     @classmethod
