@@ -342,22 +342,22 @@ class Fetcher
             if (room > position) {
                 advance(std::min(end, room));
             } else if (waiting.empty() || waiting.front().cycle >= in_turn) {
-                now = std::max(now, in_turn); /* the group that the arrays wait for may always come */
+                wait_until(in_turn); /* the group that the arrays wait for may always come */
                 advance(end);
             } else {
-                now = std::max(now, waiting.front().cycle);
+                wait_until(waiting.front().cycle);
                 freed = waiting.front().end;
                 waiting.pop_front();
             }
         }
-        return now + supply.latency;
+        return std::max(now, resumed) + supply.latency;
     }
 
     /* Where fetching stands against the arrays, which are at `cycle`. */
     std::array<double, 3> standing(std::int64_t cycle) const
     {
         const auto at = static_cast<double>(cycle);
-        return {now - at, in_turn - at, position - freed};
+        return {std::max(now, resumed) - at, in_turn - at, position - freed};
     }
 
     /* As if `cycles` with as much of everything as before had gone by. */
@@ -365,6 +365,7 @@ class Fetcher
     {
         const auto by = static_cast<double>(cycles);
         now += by;
+        resumed += by;
         in_turn += by;
         for (Leaving &group : waiting)
             group.cycle += by;
@@ -383,6 +384,13 @@ class Fetcher
         double end; /* position behind the group */
     };
 
+    /* What was under way has come meanwhile, so as much as may be under way can be asked for at once. */
+    void wait_until(double cycle)
+    {
+        resumed = std::max(resumed, cycle);
+        now = std::max(now, cycle - supply.latency);
+    }
+
     void advance(double to)
     {
         now += (to - position) / supply.bytes_per_cycle;
@@ -390,7 +398,8 @@ class Fetcher
     }
 
     const Supply &supply;
-    double now; /* bytes up to `position` have been asked for */
+    double now; /* bytes up to `position` have been asked for, as the rate allows */
+    double resumed = -std::numeric_limits<double>::infinity(); /* and not before here */
     double position = 0;
     double freed = 0; /* bytes that have left the buffer */
     /* From when the current group is the one that the arrays wait for. */

@@ -5,7 +5,7 @@ from math import ceil, inf
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim import _core
@@ -71,12 +71,13 @@ def test_fractions_of_cycles_do_not_add_up() -> None:
 
 
 def test_without_room_ahead_every_group_pays_the_latency() -> None:
-    latency, rate = 200.0, 8.0
-    each = latency + GROUP_BYTES / rate
-    assert each > WORK
-    assert supplied(rate, latency, ahead=0).total == pytest.approx(
-        GROUPS * each + WORK + free().write_back, abs=GROUPS
-    )
+    # 200 x 8 bytes may be under way, so a group is asked for at once; at 1 byte a cycle 200 of its 384 are.
+    # The first one is asked for at the rate only.
+    for rate, each, first in ((8.0, 200.0, GROUP_BYTES / 8), (1.0, 200.0 + 184.0, 200.0)):
+        assert each > WORK
+        assert supplied(rate, 200.0, ahead=0).total == pytest.approx(
+            GROUPS * each + first + WORK + free().write_back, abs=GROUPS
+        )
 
 
 def test_room_for_what_is_under_way_is_enough() -> None:
@@ -118,13 +119,14 @@ def by_lines(ways: int, latency: int, ahead: int) -> int:
     return compute_end + free().write_back
 
 
-@given(st.integers(2, 32), st.integers(20, 200), st.integers(512, 8192))
+@given(st.integers(2, 32), st.integers(20, 200), st.integers(128, 8192))
 def test_the_rate_and_the_room_stand_for_single_lines(ways: int, latency: int, ahead: int) -> None:
     rate = min(64.0, ways * 64 / latency)
-    assume(ahead >= ways * 64 + GROUP_BYTES)  # with less, lines that wait for their group leave ways idle
     played = by_lines(ways, latency, ahead)
     found = supplied(rate, latency=latency - 1, ahead=ahead).total
-    assert found == pytest.approx(played, rel=0.1, abs=2 * latency / ways + 2)
+    # Lines that all come at the same time again and again are more in step than a rate can tell.
+    exact = 0.1 if ahead >= ways * 64 + GROUP_BYTES else 0.4
+    assert found == pytest.approx(played, rel=exact, abs=2 * latency / ways + 2)
 
 
 @given(st.floats(0.1, 64), st.floats(0, 500), st.floats(0, 5000), st.floats(1, 4))
