@@ -21,7 +21,6 @@ from sailsim.lut_gemv.operands import (
     check_equal_k,
     check_threads,
     check_tile_rows,
-    check_widths,
     checked_activations,
     checked_weights,
 )
@@ -103,8 +102,7 @@ def _operands(
     nbw: int,
     group_size: int,
 ) -> tuple[NDArray[Any], PackedWeights]:
-    check_widths(abits, nbw, group_size)
-    x = checked_activations(x, abits, signed)
+    x = checked_activations(x, abits, signed, nbw, group_size)
     if not isinstance(w, PreparedWeights):
         if code is None:
             raise SailsimError("code is missing; it may be left out only with prepared weights.")
@@ -131,8 +129,7 @@ def pattern_profile(
     The result has the int32 arrays ``zero``, ``hits`` and ``misses``, each ``(G,)``, G over all blocks.
     """
     check_threads(threads)
-    check_widths(abits, nbw, group_size)
-    x = checked_activations(x, abits, signed)
+    x = checked_activations(x, abits, signed, nbw, group_size)
     return _pattern_profile(x, abits, signed, nbw, group_size, prt.effective_entries, prt.policy, threads)
 
 
@@ -153,8 +150,7 @@ def bit_profile(
         int64 ``(tiles, abits, 4)``: zero patterns, hits, misses, and the hits that are wrong; a tile has
         ``tile_rows`` rows (0: all).
     """
-    check_widths(abits, nbw, group_size)
-    x = checked_activations(x, abits, signed)
+    x = checked_activations(x, abits, signed, nbw, group_size)
     check_tile_rows(tile_rows, len(x))
     entries = prt.effective_entries
     counts: NDArray[np.int64] = _bit_profile(

@@ -68,8 +68,12 @@ def check_tile_rows(tile_rows: int, rows: int) -> None:
         raise SailsimError(f"tile_rows is {tile_rows}; allowed is 0 or a divisor of the {rows} rows.")
 
 
-def checked_activations(x: NDArray[Any], abits: int, signed: bool) -> NDArray[Any]:
-    """``x`` as a C-contiguous array ``(B, K)`` of one of the integer types that the core reads."""
+def checked_activations(x: NDArray[Any], abits: int, signed: bool, nbw: int, group_size: int) -> NDArray[Any]:
+    """``x`` as a C-contiguous array ``(B, K)`` of one of the integer types that the core reads.
+
+    Refuses widths outside the contract first, then an activation outside its width.
+    """
+    check_widths(abits, nbw, group_size)
     x = np.asarray(x)
     check_integers("activations", x)
     check_matrix("activations", x, "B, K")

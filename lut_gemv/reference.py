@@ -31,7 +31,6 @@ from sailsim.lut_gemv.operands import (
     check_accumulator,
     check_equal_k,
     check_tile_rows,
-    check_widths,
     checked_activations,
     checked_weights,
     group_slices,
@@ -85,8 +84,7 @@ def lut_gemv_blocks(
     group_size: int = 0,
 ) -> Ints:
     """The accumulators of every block, int64 ``(blocks, B, N)``, as :func:`lut_gemv` sums them."""
-    check_widths(abits, nbw, group_size)
-    x = checked_activations(x, abits, signed)
+    x = checked_activations(x, abits, signed, nbw, group_size)
     w = checked_weights(w, code)
     check_equal_k(x.shape[1], len(w))
     check_accumulator(code, abits, signed, x.shape[1], ACCUMULATOR_BITS)
@@ -146,8 +144,7 @@ def pattern_profile(
     The PRT is flushed when the table changes, so groups are independent of each other. Within a group
     patterns come batch row by batch row, bit 0 first.
     """
-    check_widths(abits, nbw, group_size)
-    x = checked_activations(x, abits, signed)
+    x = checked_activations(x, abits, signed, nbw, group_size)
     table = _Prt(prt, DEFAULT_KEY, nbw)
     rows = []
     for number, group in enumerate(_groups(x.shape[1], nbw, group_size)):
@@ -180,8 +177,7 @@ def bit_profile(
         int64 ``(tiles, abits, 4)``: zero patterns, hits, misses, and the hits that are wrong because the
         entry holds the result of another pattern or of another group's table.
     """
-    check_widths(abits, nbw, group_size)
-    x = checked_activations(x, abits, signed)
+    x = checked_activations(x, abits, signed, nbw, group_size)
     check_tile_rows(tile_rows, len(x))
     columns = {"zero": 0, "hit": 1, "miss": 2, "wrong": 3}
     counts = np.zeros((len(x) // (tile_rows or len(x)), abits, len(columns)), np.int64)

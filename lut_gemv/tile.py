@@ -15,7 +15,6 @@ from sailsim.lut_gemv.operands import (
     block_slices,
     check_accumulator,
     check_equal_k,
-    check_widths,
     checked_activations,
     checked_weights,
 )
@@ -68,8 +67,7 @@ class Tile:
     name: str = ""
 
     def __post_init__(self) -> None:
-        check_widths(self.abits, self.nbw, self.group_size)
-        x = checked_activations(self.x, self.abits, self.signed)
+        x = checked_activations(self.x, self.abits, self.signed, self.nbw, self.group_size)
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "codes", checked_weights(self.codes, self.code))
         check_equal_k(self.k, len(self.codes))
