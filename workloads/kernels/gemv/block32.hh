@@ -59,15 +59,12 @@ struct Block32 {
             }
         });
         const RowScales scale = widen(panel.factor[0]);
+        const RowScales minimum = widen(panel.factor[kFactors - 1]); // unused without minima
         for (int b = 0; b < Batch; ++b) {
-            const float scale_x = x[b][block].scale;
+            const float scale_x = x[b][block].scale, sum_x = x[b][block].scaled_sum;
             sum[b][0] = vfmaq_f32(sum[b][0], to_float(dot[b][0]), vmulq_n_f32(scale.low, scale_x));
             sum[b][1] = vfmaq_f32(sum[b][1], to_float(dot[b][1]), vmulq_n_f32(scale.high, scale_x));
-        }
-        if constexpr (Code::kMinimum) {
-            const RowScales minimum = widen(panel.factor[1]);
-            for (int b = 0; b < Batch; ++b) {
-                const float sum_x = x[b][block].scaled_sum;
+            if constexpr (Code::kMinimum) {
                 sum[b][0] = vfmaq_n_f32(sum[b][0], minimum.low, sum_x);
                 sum[b][1] = vfmaq_n_f32(sum[b][1], minimum.high, sum_x);
             }
