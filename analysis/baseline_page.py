@@ -181,7 +181,7 @@ def attention_seen() -> list[AttentionSeen]:
     cells: dict[tuple[str, ...], int] = {}
     keys = ("machine", "threads", "model", "test", "disturbed", "n")
     for i in range(len(rows.measured)):
-        if labels["disturbed"][i] == "0":
+        if labels["disturbed"][i] == "0" and labels["software"][i] == "llama.cpp":
             cells[tuple(str(labels[key][i]) for key in keys)] = i
     found: dict[tuple[str, str, int, int, str], list[float]] = {}
     for first, second in ATTENTION_PAIRS:

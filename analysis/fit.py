@@ -622,7 +622,8 @@ def held_out_groups(rows: Rows) -> list[tuple[str, str, NDArray[np.bool_]]]:
     decode = labels["test"] == "tg"
     prompt = (labels["test"] == "pp") & (rows.tokens > SMALL_PROMPT)
     batch = (labels["test"] == "pp") & (rows.tokens <= SMALL_PROMPT)
-    usual = quiet & ~metal & ~few
+    fork = labels["software"] == "ampere"
+    usual = quiet & ~metal & ~few & ~fork
     groups = []
     for kind, test in (("decode", decode), ("prompt", prompt)):
         groups += [
@@ -638,6 +639,7 @@ def held_out_groups(rows: Rows) -> list[tuple[str, str, NDArray[np.bool_]]]:
         ("Graviton2 bare metal, decode, all models", "all of them", quiet & metal & decode),
         ("4 vCPUs, decode, all N1 servers and models", "all of them", quiet & few & decode),
         ("decode while files were downloaded, all N1 servers", "all of them", ~quiet & decode),
+        ("Ampere's fork on Altra, batches of 1 to 32, one cache", "48 and 64 threads", fork),
     ]
     return [(f"N1 held out: {name}", held, keep) for name, held, keep in groups if keep.any()]
 
@@ -646,6 +648,7 @@ def _coverage(found: Compared, bands: Mapping[str, Mapping[str, float]]) -> list
     """Share of the held-out N1 rows inside the band that says nine tenths."""
     labels, factor = found.rows.labels, 1 / found.ratio
     usual = (labels["disturbed"] == "0") & (found.rows.threads >= FEWEST_THREADS)
+    usual &= labels["software"] == "llama.cpp"
     sets = {
         "decode": (labels["test"] == "tg", "decode"),
         "prompt": ((labels["test"] == "pp") & (found.rows.tokens > SMALL_PROMPT), "prompt"),
@@ -683,7 +686,7 @@ def noise_floor() -> list[dict[str, Any]]:
     lines = []
     rows = held_out_cpu_rows()
     spread = rows.labels["highest"].astype(float) / rows.labels["lowest"].astype(float) - 1
-    several = rows.labels["instances"].astype(int) > 1
+    several = rows.labels["instances"].astype(int) > 1  # the fork's rows are single
     for test, keep in (("decode", rows.labels["test"] == "tg"), ("prompt", rows.labels["test"] == "pp")):
         for title, state in (("undisturbed", "0"), ("during downloads", "1")):
             chosen = keep & several & (rows.labels["disturbed"] == state)

@@ -123,7 +123,8 @@ def _cpu(compared: Mapping[str, Compared]) -> Figure:
     figure, left, right = _canvas("CPU baseline on Neoverse-N1 servers: predicted against measured, q4_k_m")
     labels = new.rows.labels
     metal = np.char.endswith(labels["machine"], "bare metal")
-    usual = (labels["disturbed"] == "0") & ~metal & (new.rows.threads >= FEWEST)
+    fork = labels["software"] == "ampere"
+    usual = (labels["disturbed"] == "0") & ~metal & ~fork & (new.rows.threads >= FEWEST)
     altra = labels["system"] == "altra"
     small = np.isin(labels["model"], ("gemma-2b", "llama-7b"))
     kinds = {
@@ -135,9 +136,9 @@ def _cpu(compared: Mapping[str, Compared]) -> Figure:
         ),
     }
     for axes, (title, kind, test) in kinds.items():
-        fork = theirs.rows.measured if kind == "tg" else theirs.rows.measured[:0]
+        batches = theirs.rows.measured if kind == "tg" else theirs.rows.measured[:0]
         own = ours.rows.measured[ours.rows.labels["test"] == kind]
-        everything = np.concatenate([new.rows.measured[test], own, fork])
+        everything = np.concatenate([new.rows.measured[test], own, batches])
         _lines(axes, title, everything)
         _points(axes, ours, ours.rows.labels["test"] == kind, "black", "o", "Graviton2, 2B and 7B", True)
         for label, colour, marker, keep in (
@@ -147,6 +148,7 @@ def _cpu(compared: Mapping[str, Compared]) -> Figure:
             ("70B, both chips", "vermillion", "D", usual & (labels["model"] == "llama-3.3-70b")),
             ("Graviton2 bare metal", "purple", "v", metal & (labels["disturbed"] == "0")),
             ("during downloads", "orange", "X", labels["disturbed"] == "1"),
+            ("Ampere's fork, 48 and 64 threads", "yellow", "P", fork),
         ):
             _points(axes, new, keep & test, colour, marker, label, False)
     every = np.ones(len(theirs.rows.measured), dtype=bool)

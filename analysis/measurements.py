@@ -38,6 +38,8 @@ HELD_OUT_LABELS = (
     "lowest",
     "highest",
 )
+FORK_BYTES = {"q4_k_4": "q4_k_m", "q8r16": "q8_0"}
+"""Formats whose bytes those of Ampere's fork have (its model page calls the sizes similar)."""
 SMALL_PROMPT = 16
 """Tokens of the prompts that stand in for a batch: as many rows go through every matrix product."""
 
@@ -243,13 +245,13 @@ def gpu_rows() -> Rows:
 
 
 def held_out_cpu_rows() -> Rows:
-    """The Neoverse-N1 rows of `held_out.csv`, each the median of several instances of one chip."""
+    """The Neoverse-N1 rows of `held_out.csv`, most the median of several instances of one chip."""
     chosen = [row for row in read_table("held_out.csv") if row["ngl"] == "0"]
     works, tokens = [], []
     for row in chosen:
-        n = int(row["n"])
-        prompt, generated = (n, 0) if row["test"] == "pp" else (0, n)
-        work, counted = measured_work(row["model"], row["format"], row["test"], prompt, generated)
+        n, fmt = int(row["n"]), FORK_BYTES.get(row["format"], row["format"])
+        prompt, generated = (n, 0) if row["test"] == "pp" else (int(row["prompt"]), n)
+        work, counted = measured_work(row["model"], fmt, row["test"], prompt, generated, int(row["batch"]))
         works.append(work)
         tokens.append(counted)
     return Rows(
@@ -271,7 +273,7 @@ def held_out_gpu_rows() -> Rows:
     works, tokens, sheets, kinds = [], [], [], []
     for row in chosen:
         n, batch = int(row["n"]), int(row["batch"])
-        prompt, generated = (n, 0) if row["test"] == "pp" else (0, n)
+        prompt, generated = (n, 0) if row["test"] == "pp" else (int(row["prompt"]), n)
         work, counted = measured_work(row["model"], row["format"], row["test"], prompt, generated, batch)
         works.append(work)
         tokens.append(counted)
