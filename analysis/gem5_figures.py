@@ -179,8 +179,8 @@ def timeline_figure(timelines: Sequence[Timeline], shown: tuple[int, int] = SHOW
 
 _MEANING = (
     "Load: from when the port is free for a group's weights to when they are here and staged. With double "
-    "buffering a group loads while the one before it computes; a gap between a look-up and the next build is a "
-    "wait for weights."
+    "buffering a group loads while the one before it computes; a gap between a look-up and the next build is "
+    "a wait for weights."
 )
 
 
