@@ -183,7 +183,7 @@ class Tile:
         )
         # The core asks for a slice's codes; scales ride along in the stream.
         self._codes = shape.k * ceil(shape.n * shape.wbits / 8) / weight_bytes
-        self._again = lines_again(shape, plan, units.line) if plan.passes > 1 else 0.0
+        self._again = lines_again(shape.k, plan.owned, plan.lanes, shape.wbits, units.line)
         self._throttled: dict[tuple[float, float], float] = {}
         words = 1 if shape.abits <= 8 else 2
         operands = shape.batch * (shape.k * words + (4 if scaled else 0)) + codebook
@@ -241,22 +241,17 @@ class Tile:
         return self._throttled[key]
 
 
-def lines_again(shape: Shape, plan: _core.TilePlan, line: int) -> float:
+@lru_cache(maxsize=1024)
+def lines_again(k: int, outputs: int, lanes: int, wbits: int, line: int) -> float:
     """Lines of weights that a slice asks for more than once, over all lines of its tile.
 
-    Every pass takes its outputs' part of each row, in whole lines.
+    Every pass takes `lanes` of the `outputs` of each of `k` rows, in whole lines.
     """
-    return _lines_again(shape.k, shape.wbits, plan.owned, plan.lanes, line)
-
-
-@lru_cache(maxsize=4096)
-def _lines_again(k: int, wbits: int, owned: int, lanes: int, line: int) -> float:
-    """The same for every layer of a model."""
-    row = ceil(owned * wbits / 8)
+    row = ceil(outputs * wbits / 8)
     starts = np.arange(k, dtype=np.int64) * row
     fetched = 0
-    for first in range(0, owned, lanes):
-        end = min(first + lanes, owned)
+    for first in range(0, outputs, lanes):
+        end = min(first + lanes, outputs)
         from_line = (starts + first * wbits // 8) // line
         to_line = (starts + ceil(end * wbits / 8) - 1) // line
         shared = np.count_nonzero(from_line[1:] == to_line[:-1])  # with the row before

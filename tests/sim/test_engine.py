@@ -313,8 +313,7 @@ def test_weights_on_chip_come_as_fast_as_the_lines_under_way_allow(captured: Act
 def test_parts_of_rows_take_whole_lines() -> None:
     config = SAIL.slice_config(slices=1)
     # 672 outputs of 4 bits fit at once: rows of 350 bytes are taken as 336 and 14.
-    shape = Shape(64, 700, 1, 4, 4, 8, 4, 0)
-    plan = _core.plan_tile(config, *shape)
+    plan = _core.plan_tile(config, *Shape(64, 700, 1, 4, 4, 8, 4, 0))
     assert plan.passes == 2
     lines: set[int] = set()
     fetched = 0
@@ -322,10 +321,10 @@ def test_parts_of_rows_take_whole_lines() -> None:
         asked = {at // 64 for row in range(64) for at in range(350 * row + first, 350 * row + last + 1)}
         fetched += len(asked)
         lines |= asked
-    assert lines_again(shape, plan, 64) == pytest.approx(fetched / len(lines) - 1)
+    assert lines_again(64, 700, plan.lanes, 4, 64) == pytest.approx(fetched / len(lines) - 1)
     # Rows of whole lines, cut at a line's end, are fetched once.
-    even = Shape(64, 1344, 1, 4, 4, 8, 4, 0)
-    assert lines_again(even, _core.plan_tile(config, *even), 16) == 0
+    assert lines_again(64, 1344, plan.lanes, 4, 16) == 0
+    assert lines_again(64, 344, plan.lanes, 4, 64) == 0
 
 
 def test_the_cache_grows_with_the_context(captured: Activations) -> None:
