@@ -1,0 +1,95 @@
+"""The committed comparison with gem5, and the engine's side of it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from sailsim.sim import load_system
+from sailsim.sim.agreement import HELD_OUT, LATER, TILES, Comparison, beside_streams, summarise, tiles
+from sailsim.sim.engine import Units, ways
+from sailsim.sim.replay import timed_tile
+
+ROOT = Path(__file__).parents[2]
+SAIL = load_system("sail-n1")
+
+
+def committed(name: str) -> Any:
+    return json.loads((ROOT / "docs" / name).read_text())
+
+
+def test_held_out_tiles_are_others() -> None:
+    assert not set(HELD_OUT) & {*TILES, *LATER}
+    assert len(tiles(2, HELD_OUT)) == len(HELD_OUT) >= 12
+
+
+@pytest.mark.parametrize("streams", [0, 16])
+@pytest.mark.parametrize("held_out", [False, True])
+def test_the_committed_tiles_agree(streams: int, held_out: bool) -> None:
+    rows = [
+        row
+        for row in committed("gem5-validation.json")["tiles"]
+        if row["substrate"] == "row_dfm" and row["streams"] == streams and row["held_out"] == held_out
+    ]
+    errors = [abs(row["error"]) for row in rows]
+    assert len(rows) == len(HELD_OUT if held_out else TILES + LATER)
+    assert median(errors) < 0.05
+    assert max(errors) < 0.15
+
+
+def test_the_committed_data_are_of_this_engine() -> None:
+    """Tiles of the engine as it is now take the cycles that were compared."""
+    rows = [
+        row
+        for row in committed("gem5-validation.json")["tiles"]
+        if row["substrate"] == "row_dfm" and row["streams"] == 0 and not row["held_out"]
+    ]
+    units = Units(SAIL, substrate=None, convert="memory", prt=True, slices=1, operands="dram")
+    work = [*tiles(), *tiles(2, LATER)]
+    for row, tile in list(zip(rows, work, strict=True))[::5]:
+        timed = timed_tile(units, tile)
+        seconds = timed.throttled(units.dram.rate) - timed.edges.descriptor - timed.edges.record
+        assert row["tile"] == tile.name
+        assert row["engine_cycles"] == pytest.approx(seconds * units.clock, abs=1.1)
+
+
+def test_the_committed_bandwidths_are_of_this_engine() -> None:
+    rows = committed("gem5-dram.json")["rows"]
+    for row in rows:
+        case = (row["units"], row["streams"], row["stream_gb_s"])
+        assert beside_streams(SAIL, *case)[0] / 1e9 == pytest.approx(row["closed_gb_s"], abs=0.01)
+    alone = [row for row in rows if not row["streams"]]
+    assert max(abs(row["closed_error"]) for row in alone) < 0.1
+    assert max(abs(row["closed_error"]) for row in rows) < 0.25
+
+
+def test_units_beside_streams() -> None:
+    one = ways(SAIL)[1].rate
+    assert beside_streams(SAIL, 1, 0, 0.0) == (pytest.approx(one), 0.0)
+    slower = [beside_streams(SAIL, 1, streams, 4.0)[0] for streams in (1, 8, 16, 24)]
+    assert sorted(slower, reverse=True) == slower
+    assert slower[0] < one
+    # More than the DRAM gives: everything is used, and nobody gets more than it asks for.
+    units, readers = beside_streams(SAIL, 32, 16, 8.0)
+    assert units + readers == pytest.approx(204.8e9 * (1 - 350 / 7800))
+    assert readers <= 128e9
+
+
+def test_a_summary_names_the_worst() -> None:
+    def compared(cycles: int, tile: str) -> Comparison:
+        return Comparison("row_dfm", 0, tile, {"build": 1}, {"build": 1}, 100.0, cycles, True)
+
+    found = summarise([compared(100, "a"), compared(80, "b"), compared(101, "c")])
+    assert found.worst_error == pytest.approx(0.25)
+    assert found.worst_tile == "b on row_dfm, 0 streams"
+    assert found.median_error == pytest.approx(1 / 101)
+    assert found.all_phases_equal
+
+
+@pytest.mark.parametrize("tool", ["engine_page.py"])
+def test_the_pages_are_what_their_data_say(tool: str) -> None:
+    assert subprocess.run([sys.executable, str(ROOT / "tools" / tool), "--check"]).returncode == 0
