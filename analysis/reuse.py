@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -948,28 +949,36 @@ class Reuse:
 
 
 def measure(
-    activations: Activations | None = None, out: str | Path | None = None, progress: bool = False
+    activations: Activations | None = None,
+    out: str | Path | None = None,
+    progress: bool = False,
+    jobs: int = 2,
 ) -> Reuse:
     """Measure everything; what `out` holds of it is taken from there, the rest is added.
 
-    `out` gets a Parquet file for each of `Reuse.FRAMES` and `nearest.json`.
+    Patterns are counted by `jobs` threads. `out` gets a Parquet file for each of `Reuse.FRAMES` and
+    `nearest.json`.
 
     Raises:
         SailsimError: a kept part is damaged.
     """
     captured = activations if activations is not None else Activations.load()
     kept = Parts(out, captured)
-    jobs = [(quantizer, batch) for quantizer in QUANTIZERS for batch in BATCHES]
-    counted = []
-    with reporter(len(jobs) + 1 + len(claim_parts()), 0, progress, "parts") as advance:
-        for quantizer, batch in jobs:
-            measured = rules() if quantizer == "token" else [UNIT]
-            counted.append(
-                kept.get(
-                    f"patterns-{quantizer}-{batch}",
-                    lambda q=quantizer, b=batch, r=measured: patterns(captured, q, b, r),  # type: ignore[misc]
-                )
-            )
+    places = [(quantizer, batch) for quantizer in QUANTIZERS for batch in BATCHES]
+
+    def counted(place: tuple[str, int]) -> pd.DataFrame:
+        quantizer, batch = place
+        measured = rules() if quantizer == "token" else [UNIT]
+        return kept.get(
+            f"patterns-{quantizer}-{batch}", lambda: patterns(captured, quantizer, batch, measured)
+        )
+
+    found_patterns = []
+    parts = len(places) + 1 + len(claim_parts())
+    # Threads: the core counts without holding the interpreter.
+    with reporter(parts, 0, progress, "parts") as advance, ThreadPoolExecutor(jobs) as pool:
+        for frame in pool.map(counted, places):
+            found_patterns.append(frame)
             advance(1)
         shape = kept.get("structure", lambda: structure(captured))
         advance(1)
@@ -977,7 +986,7 @@ def measure(
     read = readings(step_frame, partial_frame)
     found = Reuse(
         captured,
-        pd.concat(counted, ignore_index=True),
+        pd.concat(found_patterns, ignore_index=True),
         shape,
         step_frame,
         partial_frame,

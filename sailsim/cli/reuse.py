@@ -23,8 +23,11 @@ from sailsim.workloads import Activations
     type=PathOption(file_okay=False, exists=True),
     help="Renew the tables of reuse.md in this folder, and its figures.",
 )
+@click.option(
+    "--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Threads that count patterns."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def reuse(activations: Path | None, out: Path | None, docs: Path | None, as_json: bool) -> None:
+def reuse(activations: Path | None, out: Path | None, docs: Path | None, jobs: int, as_json: bool) -> None:
     """Measure the reuse of patterns on captured activations and compare it with the paper's 13.8 %.
 
     By layer type, bit position, batch, NBW, PRT entries, replacement, key and quantizer; cycles saved on each
@@ -33,7 +36,7 @@ def reuse(activations: Path | None, out: Path | None, docs: Path | None, as_json
     from sailsim.analysis import reuse as library  # matplotlib and pandas: only when needed
     from sailsim.analysis import reuse_page
 
-    measured = library.measure(Activations.load(activations), out, progress=True)
+    measured = library.measure(Activations.load(activations), out, progress=True, jobs=jobs)
     written = reuse_page.write_figures(measured, out) if out is not None else []
     if docs is not None:
         written += reuse_page.write_docs(measured, docs)
