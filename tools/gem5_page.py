@@ -60,6 +60,9 @@ CAUSES = """## Where the larger differences come from
   the engine).
 - **Lines that wait for their group.** Groups leave the fetch buffer whole. Modelled (`Supply`,
   `sim_ext/pim/timing.hh`) as a steady stream with a bound on what is ahead; single lines are not.
+- **The group in turn may always come**, in both: the first that is not complete, even while complete
+  ones wait for arrays that convert. So during a long conversion the buffer holds more than it has room
+  for. A stricter unit would stall there.
 
 Two earlier causes are gone. The unit looked for room in its buffer only when the next group came, which
 cost the widest tile (96 x 700 at 8 bits) 8 %: mended in the unit. And the engine rounded every group up
