@@ -22,6 +22,17 @@ from sailsim.files import write_whole
 from sailsim.sim import Point, card_names, load_card, load_system, simulate_step, vary
 from sailsim.workloads import decode_step, uniform_format
 
+TABLES = (
+    "error table",
+    "coverage table",
+    "noise table",
+    "constants table",
+    "gem5 table",
+    "serving table",
+    "attention table",
+    "attention rates table",
+)
+"""In the order of `doc_tables`."""
 ATTENTION_PAIRS = ((128, 512), (512, 1024))
 """Lengths whose runs are compared; 16 tokens are too short to tell attention from noise."""
 ATTENTION_POINTS = ((1, 512), (8, 512), (32, 512), (32, 2048))
@@ -223,25 +234,29 @@ def doc_marks(name: str) -> tuple[str, str]:
 
 def doc_tables(result: Mapping[str, Any]) -> dict[str, str]:
     """Every generated table of `docs/baselines.md` by its name; the cards' uses the shipped fits."""
-    return {
-        "error table": error_table(result["errors"]),
-        "coverage table": _coverage_table(result["coverage"]),
-        "noise table": _noise_table(result["noise"]),
-        "constants table": _constants_table(result),
-        "gem5 table": _gem5_table(result),
-        "serving table": _serving_table(),
-        "attention table": attention_table(),
-        "attention rates table": _attention_seen_table(),
-    }
+    tables = (
+        error_table(result["errors"]),
+        _coverage_table(result["coverage"]),
+        _noise_table(result["noise"]),
+        _constants_table(result),
+        _gem5_table(result),
+        _serving_table(),
+        attention_table(),
+        _attention_seen_table(),
+    )
+    return dict(zip(TABLES, tables, strict=True))
 
 
 def write_docs(page: Path, result: Mapping[str, Any]) -> None:
     """Replace the tables of a Markdown page; raises SailsimError where its marks are missing."""
     text = page.read_text("utf-8")
+    for name in TABLES:
+        if [text.count(mark) for mark in doc_marks(name)] != [1, 1]:
+            raise SailsimError(
+                f"{page} has no place for the {name}, allowed is a page with {doc_marks(name)[0]}"
+            )
     for name, found in doc_tables(result).items():
         start, end = doc_marks(name)
-        if text.count(start) != 1 or text.count(end) != 1:
-            raise SailsimError(f"{page} has no place for the {name}, allowed is a page with {start}")
         before, rest = text.split(start)
         text = f"{before}{start}\n{found}\n{end}{rest.split(end)[1]}"
     write_whole(page, text.encode())
