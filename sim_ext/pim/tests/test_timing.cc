@@ -232,6 +232,28 @@ TEST(timing, dram_share)
     CHECK_THROWS("bytes_per_cycle", time_tile(config, plain_tile(), profile, {}, 1e-30));
 }
 
+TEST(timing, supply)
+{
+    const SliceConfig config = plain_slice();
+    const PatternProfile profile = uniform(plain_groups, 3, 5, 8);
+    constexpr std::int64_t last = plain_build + 16 + 25; /* the last group's work and the write-back */
+    const auto total = [&](const Supply &supply) {
+        const TileTiming t = time_tile(config, plain_tile(), profile, {}, supply);
+        check_sum(t);
+        return t.total;
+    };
+    CHECK_EQ(total({}), time_tile(config, plain_tile(), profile, {}).total);
+    /* Groups of 200 bytes at 2 a cycle; the latency is paid once, less what passed before the start. */
+    CHECK_EQ(total({2, 50, 0}), plain_groups * 100 + 50 + last);
+    CHECK_EQ(total({2, 50, 50}), plain_groups * 100 + last);
+    CHECK_EQ(total({2, 50, 51}), plain_groups * 100 - 1 + last);
+    /* No room: the next group is asked for when this one is here, all of it at once (800 bytes under way). */
+    CHECK_EQ(total({8, 100, 0, 0}), 25 + plain_groups * 100 + last);
+    CHECK_THROWS("ahead", total({2, 50, 0, -1}));
+    CHECK_THROWS("bytes_per_cycle", total({0, 50, 0}));
+    CHECK_THROWS("bytes_per_cycle", total({1e-30, 50, 0}));
+}
+
 TEST(timing, time_tile_is_the_sequencer)
 {
     for (const char *name : {"row_dfm", "bit_serial", "bit_parallel"}) {
