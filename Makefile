@@ -3,6 +3,7 @@
 #                 with GEM5=/path/to/gem5.opt (or SAILSIM_GEM5) some tiles on gem5 too
 #   make test     every test that this machine can run
 #   make figures  redraw the figures of out/ from its results
+#   make reproduce  the paper's claims under all that is not published: docs/reproduction.md, minutes
 #   make bench    speed, as ratios within one run
 #   make lint     ruff, mypy, the import floors, clang-format
 #   make kernels  the AArch64 programs (needs Debian's g++-aarch64-linux-gnu)
@@ -29,7 +30,7 @@ CORE    := $(wildcard CMakeLists.txt sim_ext/pim/*.cc sim_ext/pim/*.hh sim_ext/p
 # New Python files must be known to the editable install, edited ones are live: the list of names is the dependency.
 PYFILES := $(sort $(shell find sailsim lut_gemv workloads sim_ext/python analysis -name '*.py' -o -name '*.toml' -o -name '*.csv'))
 
-.PHONY: sim test figures bench lint kernels sanitize clean setup
+.PHONY: sim test figures reproduce bench lint kernels sanitize clean setup
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -65,6 +66,9 @@ GEM5_TILES = $(SAILSIM) gem5 sweep --gem5 '$(GEM5)' --activations $(OUT)/activat
 
 figures: setup
 	$(SAILSIM) figures $(OUT)
+
+reproduce: setup
+	$(SAILSIM) reproduce --out $(OUT)/reproduction --jobs $(JOBS) --docs docs
 
 test: setup build/cpp/built
 	$(BIN)/ctest --test-dir build/cpp --output-on-failure --no-tests=error

@@ -97,13 +97,17 @@ class Fits:
     def covariance(self, group: str) -> tuple[list[str], NDArray[np.float64]]:
         """Names of `quantities` and the covariance (n, n) of what was fitted in "cpu" or "gpu".
 
-        Constants of different fits do not vary together; constants held at a bound have zeros.
+        A constant that both softwares share has the first one's name. Constants of different fits do not vary
+        together; constants held at a bound have zeros.
         """
+        table = self.table[f"{group}_covariance"]
+        known = [name for name in self.quantities() if name.startswith(f"{group}.")]
         names: list[str] = []
         blocks = []
-        for fit, listed in self.table[f"{group}_covariance"].items():
-            prefix = f"cpu.{fit}" if group == "cpu" else "gpu"
-            names += [f"{prefix}.{name}" for name in listed["order"]]
+        for listed in [table] if "order" in table else table.values():
+            # A fit of both softwares lists the first one's constants before the other's.
+            for name in listed["order"]:
+                names.append(next(k for k in known if k.endswith(f".{name}") and k not in names))
             blocks.append(np.asarray(listed["matrix"], dtype=float))
         return names, np.asarray(block_diag(*blocks), dtype=float)
 

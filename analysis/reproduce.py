@@ -102,7 +102,7 @@ def reproduce(
         }
     found["facts"] = _facts(known)
     found["breakdown"] = _breakdown(sampled.space, found["claims"])
-    write_whole(folder / "reproduction.json", (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
+    write_whole(folder / "reproduction.json", (json.dumps(found, indent=1) + "\n").encode())
     return found
 
 
@@ -444,12 +444,12 @@ def _saved(within: Space, claim: str, answer: Mapping[str, Any], folder: Path, s
         f"--model {workload.model} --wbits {workload.wbits} --batch {workload.batch} --threads "
         f"{workload.threads} --context {workload.context} --group-size {draw.group_size}"
     )
-    command = f"sailsim run --system {name}.toml {options} --json"
+    command = f"sailsim run --system docs/systems/{name}.toml {options} --json"
     commands = [command]
     if claim == "prt":
         commands.append(command.replace("--json", "--no-prt --json"))
     if claim == "overhead":
-        commands = [f"sailsim systems show {name}.toml"]
+        commands = [f"sailsim systems show docs/systems/{name}.toml"]
     save_system(system, path, BASES["llama.cpp"], f"{source}.\n" + "\n".join(commands))
     known = leaves(load_system(BASES["llama.cpp"]))
     changes = {

@@ -75,7 +75,7 @@ def verdict(name: str, claim: Found) -> str:
             return f"the nominal machine is {nominal / paper:.2g} times it; {good:.0%} of all are within it"
         return "no machine is within it"
     if abs(nominal / paper - 1) <= NEAR:
-        said = "reached by the nominal machine"
+        said = f"the nominal machine gives {nominal / paper:.0%} of it"
     elif nominal > paper:
         said = f"exceeded by the nominal machine, {nominal / paper:.2g} times"
     elif good >= 0.25:
@@ -270,7 +270,7 @@ def _claim(name: str, claim: Found) -> list[Block]:
             "paragraph",
             f"**Nearest plausible configuration**: {number(near['value'], unit, 4)}{where}, with "
             + (", ".join(changes) if changes else "nothing changed")
-            + f". File: `{near['file']}`. "
+            + f". File: `systems/{near['file']}`. "
             + (f"`{near['find']}` of:" if near["find"] else _find(name)),
         ),
         Block("code", "\n".join(near["commands"])),
@@ -420,6 +420,11 @@ TITLES: Mapping[str, str] = {
 }
 
 
+def _plain(text: str) -> str:
+    """Text with dollars that are no mathematics."""
+    return text.replace("$", r"\$")
+
+
 def _axis(axes: Axes, name: str, unit: str) -> None:
     """A claim's axis: logarithmic but for the PRT's saving, which can be 0."""
     if name != "prt":
@@ -468,7 +473,7 @@ def claims_figure(found: Found) -> Figure:
                 label="nominal, fixed workload",
             )
         reach = f"{main['reach'] / main['machines']:.0%} reach {number(paper, claim['unit'])}"
-        axes.set_title(f"{SHORT[name]}: {reach}", loc="left")
+        axes.set_title(_plain(f"{SHORT[name]}: {reach}"), loc="left")
         axes.set_ylabel("machines")
     last = panels[len(found["claims"])]
     last.axis("off")
@@ -483,7 +488,7 @@ def claims_figure(found: Found) -> Figure:
         "context). "
         "Overhead: at most the paper's counts as reached.",
         "Readings: "
-        + "; ".join(f"{SHORT[n]}: {primary(c)['words']}" for n, c in found["claims"].items())
+        + _plain("; ".join(f"{SHORT[n]}: {primary(c)['words']}" for n, c in found["claims"].items()))
         + ".",
     )
     return figure
@@ -495,11 +500,12 @@ def decides_figure(found: Found) -> Figure:
     panels = [axes for row in grid for axes in row]
     for axes, (name, claim) in zip(panels, found["claims"].items(), strict=False):
         unit = claim["unit"]
-        bars = claim["decides"][:8]
+        bars, ends = claim["decides"][:8], [float(claim["paper"])]
         for y, bar in enumerate(bars):
             low, high = bar["low"], bar["high"]
             if low is None:
                 continue
+            ends += [low, high]
             axes.barh(y, high - low, left=low, height=0.62, color=OKABE_ITO["sky"])
             axes.annotate(bar["low_at"], (low, y), ha="right", va="center", fontsize=7, xytext=(-2, 0),
                           textcoords="offset points")  # fmt: skip
@@ -510,12 +516,17 @@ def decides_figure(found: Found) -> Figure:
         )
         axes.set_ylim(max(len(bars), 1) - 0.4, -0.6)
         _axis(axes, name, unit)
-        axes.margins(x=0.28)
+        if name == "prt":
+            room = 0.14 * (max(ends) - min(ends))
+            axes.set_xlim(min(ends) - room, max(ends) + room)
+        else:
+            room = (max(ends) / max(min(ends), 1e-3)) ** 0.14
+            axes.set_xlim(max(min(ends), 1e-3) / room, max(ends) * room)
         axes.axvline(float(claim["paper"]), color=OKABE_ITO["vermillion"], lw=1.6)
         median = primary(claim)["quantiles"]
         if median is not None:
             axes.axvline(median[1], color="#444444", lw=1, ls=(0, (2, 2)))
-        axes.set_title(SHORT[name], loc="left")
+        axes.set_title(_plain(SHORT[name]), loc="left")
     last = panels[len(found["claims"])]
     last.axis("off")
     last.plot([], [], color=OKABE_ITO["vermillion"], lw=1.6, label="paper")
@@ -534,45 +545,61 @@ def decides_figure(found: Found) -> Figure:
     return figure
 
 
-_CPU_STYLE = {
-    "weights": ("cores alone: weights from DRAM", OKABE_ITO["blue"], ".."),
-    "kernels": ("cores alone: products", OKABE_ITO["vermillion"], ".."),
-    "attention": ("cores alone: attention", OKABE_ITO["green"], ".."),
-    "kv_cache": ("cores alone: KV cache", OKABE_ITO["sky"], ".."),
-    "synchronisation": ("cores alone: barriers", OKABE_ITO["black"], ".."),
+_CPU_STYLE: Mapping[str, tuple[str, str, str]] = {
+    "weights": ("weights from DRAM", OKABE_ITO["blue"], ""),
+    "kernels": ("products", OKABE_ITO["vermillion"], "\\\\"),
+    "attention": ("attention", OKABE_ITO["green"], ""),
+    "kv_cache": ("KV cache", OKABE_ITO["sky"], "//"),
+    "synchronisation": ("barriers", OKABE_ITO["black"], ""),
 }
 
 
 def breakdown_figure(found: Found) -> Figure:
     """A step on SAIL and on the cores alone, nominal and nearest, as stacked bars."""
     rows = found["breakdown"]
-    figure, (axes,) = canvas(TITLES["breakdown"], width=10.0, height=1.6 + 0.72 * len(rows))
-    used: dict[str, Any] = {}
-    for y, row in enumerate(rows):
-        for offset, parts, styles, total in (
-            (-0.2, row["sail"], PHASE_STYLE, row["sail_ms"]),
-            (0.2, row["cpu"], _CPU_STYLE, row["cpu_ms"]),
-        ):
+    figure, panels = canvas(TITLES["breakdown"], 2, width=11.5, height=2.6 + 0.5 * len(rows), sharey=True)
+    sides: tuple[tuple[str, str, Mapping[str, tuple[str, str, str]]], ...] = (
+        ("sail", "SAIL", PHASE_STYLE),
+        ("cpu", "the same cores alone", _CPU_STYLE),
+    )
+    for axes, (side, title, styles) in zip(panels, sides, strict=True):
+        used: dict[str, Any] = {}
+        longest = max(row[f"{side}_ms"] for row in rows)
+        for y, row in enumerate(rows):
             left = 0.0
-            for part, milliseconds in parts.items():
-                if not milliseconds:
-                    continue
+            for part, milliseconds in row[side].items():
                 label, colour, hatch = styles[part]
-                bar = axes.barh(y + offset, milliseconds, 0.36, left, color=colour, hatch=hatch,
-                                edgecolor="white", linewidth=0.4)  # fmt: skip
-                used.setdefault(label, bar)
+                style_of = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
+                bar = axes.barh(y, milliseconds, 0.6, left, **style_of)
+                if milliseconds > 0.004 * longest:
+                    used.setdefault(label, bar)
                 left += milliseconds
-            axes.annotate(f"{total:.3g} ms", (left, y + offset), va="center", fontsize=8, xytext=(3, 0),
-                          textcoords="offset points")  # fmt: skip
-    axes.set_yticks(range(len(rows)), [row["name"] for row in rows], fontsize=8.5)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.margins(x=0.12)
-    axes.set_xlabel("time of one decode step, ms; upper bar SAIL, lower bar the same cores alone")
-    axes.grid(axis="y", visible=False)
-    axes.legend(list(used.values()), list(used), loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+            axes.annotate(
+                f"{row[f'{side}_ms']:,.4g} ms",
+                (left, y),
+                va="center",
+                fontsize=8,
+                xytext=(3, 0),
+                textcoords="offset points",
+            )
+        axes.set_xlim(0, 1.2 * longest)
+        axes.set_title(title, loc="left")
+        axes.set_xlabel("time of one decode step, ms")
+        axes.grid(axis="y", visible=False)
+        axes.legend(
+            list(used.values()),
+            list(used),
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.24),
+            ncols=2,
+            fontsize=8,
+        )
+    panels[0].set_yticks(range(len(rows)), [row["name"].replace(": ", "\n") for row in rows], fontsize=8.5)
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
     caption(
         figure,
-        "Workloads: model, weight bits, batch, threads, context. Nearest: the searched configuration of "
+        "The scales differ. Workloads: model, weight bits, batch, threads, context. Nearest: the "
+        "searched configuration of "
         "a claim. "
         "Cores alone: predicted for llama.cpp, constants nominal (docs/baselines.md).",
     )
@@ -593,7 +620,9 @@ def draw(name: str, found: Found) -> Figure:
 
 
 def write_page(found: Found, folder: Path, docs: Path | None = None) -> list[Path]:
-    """Write `reproduction.html` and the figures to a folder, and with ``docs`` the Markdown page there.
+    """Write `reproduction.html` and the figures to a folder, and with ``docs`` the Markdown page there too.
+
+    The page's results, from which a test makes it again, and the nearest systems go with it.
 
     Returns the paths. Raises OSError where one cannot be written.
     """
@@ -614,7 +643,12 @@ def write_page(found: Found, folder: Path, docs: Path | None = None) -> list[Pat
     write_whole(path, html_page(found).encode())
     written.append(path)
     if docs is not None:
-        page = docs / "reproduction.md"
-        write_whole(page, markdown(found).encode())
-        written.append(page)
+        files = {"reproduction.json": (folder / "reproduction.json").read_bytes()}
+        for claim in found["claims"].values():
+            name = claim["nearest"]["file"]
+            files[f"systems/{name}"] = (folder / name).read_bytes()
+        files["reproduction.md"] = markdown(found).encode()
+        for name, content in files.items():
+            write_whole(docs / name, content)
+            written.append(docs / name)
     return written

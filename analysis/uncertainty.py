@@ -417,6 +417,10 @@ def _moved(group: str, draws: Mapping[str, float]) -> dict[str, float]:
             least = 0.0 if name.endswith("overlap") else 0.05 * float(q.value)
             most = 1.0 if q.unit == "ratio" else float("inf")
             changes[name] = min(max(value, least), most)
+    # Softwares that were fitted with one barrier keep one.
+    barrier = changes.get("cpu.llama.cpp.barrier")
+    if barrier is not None and "cpu.ampere.barrier" not in names:
+        changes["cpu.ampere.barrier"] = barrier
     return changes
 
 

@@ -24,6 +24,7 @@ _COMMANDS = {
     "report": "sailsim.cli.report:report",
     "reuse": "sailsim.cli.reuse:reuse",
     "reproduce": "sailsim.cli.reproduce:reproduce",
+    "explore": "sailsim.cli.explore:explore",
     "trace": "sailsim.cli.trace:trace",
     "replay": "sailsim.cli.trace:replay",
     "gem5": "sailsim.cli.gem5:gem5",

@@ -1,0 +1,81 @@
+"""`sailsim explore`: search for machines that are fast, cheap and small."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sailsim.cli._path import PathOption
+from sailsim.errors import SailsimError
+from sailsim.sim import Point, parse_numbers
+
+
+@click.command()
+@click.option("--out", type=PathOption(file_okay=False), required=True, help="Folder of the search.")
+@click.option(
+    "--trials", type=int, default=200, show_default=True, help="Machines to try, earlier ones included."
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes [default: as many as cores].")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the search.")
+@click.option("--sampler", default="nsga2", show_default=True, help="nsga2 or tpe.")
+@click.option("--system", default="sail-n1", show_default=True, help="The machine that is varied.")
+@click.option("--model", default="llama-2-7b", show_default=True, help="As in `sailsim run`.")
+@click.option("--wbits", type=int, default=4, show_default=True, help="Bits of a weight, 1..8.")
+@click.option("--batch", type=int, default=8, show_default=True, help="Sequences decoded together.")
+@click.option("--context", type=int, default=512, show_default=True, help="Tokens in each sequence's cache.")
+@click.option("--threads", default="8,16,32,64", show_default=True, help="Numbers of cores to choose from.")
+@click.option("--field", "fields", multiple=True, help="A field of the system file to search; repeat.")
+@click.option("--json", "as_json", is_flag=True, help="Print the front as JSON.")
+def explore(
+    out: Path,
+    trials: int,
+    jobs: int | None,
+    seed: int,
+    sampler: Any,
+    system: str,
+    model: str,
+    wbits: int,
+    batch: int,
+    context: int,
+    threads: str,
+    fields: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Search for machines that no other beats in tokens/s, tokens per dollar and area.
+
+    Varies NBW, arrays, rows, columns, slices, port, clock and threads within their declared ranges. A stopped
+    search goes on where it was. Each machine of the front is a system file for `sailsim run --system`.
+    """
+    try:
+        from sailsim.analysis.explore import CHOSEN, Search, options
+        from sailsim.analysis.explore import explore as run
+    except ModuleNotFoundError as error:
+        raise SailsimError(
+            f"{error.name} is not installed, which explore needs: pip install 'sailsim[study]'."
+        ) from error
+
+    point = Point(system=system, model=model, wbits=wbits, batch=batch, context=context)
+    chosen = tuple(parse_numbers("threads", threads))
+    search = Search(point, tuple(fields) or CHOSEN, chosen, sampler, seed)
+    frame = run(search, out, trials, jobs or os.cpu_count() or 1)
+    front = frame[frame["pareto"]].sort_values("tokens_per_s", ascending=False)
+    if as_json:
+        rows = json.loads(front.to_json(orient="records"))
+        click.echo(json.dumps({"out": str(out), "trials": len(frame), "pareto": rows}, indent=2))
+        return
+    refused = int((frame["reason"] != "").sum())
+    click.echo(f"{len(frame)} machines tried, {refused} cannot run the tiles, {len(front)} on the front:")
+    for i, row in enumerate(front.to_dict("records"), 1):
+        words = ", ".join(
+            f"{name.rpartition('.')[2]} {row[name]:.4g}" for name in (*search.fields, "threads")
+        )
+        click.echo(
+            f"point-{i:02d} {row['tokens_per_s']:8.1f} tokens/s {row['tokens_per_usd']:12,.0f} tokens/USD "
+            f"{row['area_mm2']:7.2f} mm2  {words}"
+        )
+    threads_of_best = int(front["threads"].iloc[0]) if len(front) else chosen[0]
+    click.echo(f"Next: sailsim run --system {out}/point-01.toml {options(point, threads_of_best)}")
