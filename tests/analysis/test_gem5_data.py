@@ -32,7 +32,8 @@ def test_the_committed_tiles_hold_what_they_must() -> None:
 
 def test_every_kernel_rate_says_where_it_comes_from() -> None:
     path = ROOT / "analysis" / "data" / "gem5_kernels.csv"
-    rows = list(csv.DictReader(line for line in path.open() if not line.startswith("#")))
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    rows = list(csv.DictReader(lines))
     assert {row["format"] for row in rows} == set(FORMATS)
     for row in rows:
         assert row["kind"] == "fitted"
