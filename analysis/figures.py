@@ -49,7 +49,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 PHASE_STYLE: Mapping[str, tuple[str, str, str]] = {
     "dram": ("DRAM: units wait for weights", OKABE_ITO["blue"], ""),
-    "load": ("load through the slice port", OKABE_ITO["sky"], "//"),
+    "load": ("load: activations, weights on chip", OKABE_ITO["sky"], "//"),
     "build": ("table build", OKABE_ITO["orange"], ""),
     "lookup": ("look-up", OKABE_ITO["vermillion"], "\\\\"),
     "convert": ("convert and scale", OKABE_ITO["yellow"], ".."),
