@@ -503,13 +503,19 @@ def step(activations: Activations, model_name: str, batch: int, nbw: int, design
     )
 
 
-def plain_sense(activations: Activations, nbw: int) -> float:
-    """Percent saved by the definition `LITERAL` on the paper's model at batch 1: two simulated steps."""
-    _, of, zero, hit = LITERAL
-    worse, better = (
-        step(activations, MODELS[0], 1, nbw, Design("row_dfm", zero, cost)) for cost in (None, hit)
+def saving(activations: Activations, batch: int, nbw: int, of: str, worse: Design, better: Design) -> float:
+    """Percent of `of` (a key of `CYCLES`) saved by one design over another, on the paper's model."""
+    before, after = (
+        sum(found[column] for column in CYCLES[of])
+        for found in (step(activations, MODELS[0], batch, nbw, design) for design in (worse, better))
     )
-    return _saved(*(sum(found[column] for column in CYCLES[of]) for found in (worse, better)))
+    return _saved(before, after)
+
+
+def plain_sense(activations: Activations, nbw: int) -> float:
+    """Percent saved by the definition `LITERAL` on the paper's model at batch 1."""
+    _, of, zero, hit = LITERAL
+    return saving(activations, 1, nbw, of, Design("row_dfm", zero, None), Design("row_dfm", zero, hit))
 
 
 def partial_tables(activations: Activations) -> pd.DataFrame:
@@ -1007,17 +1013,21 @@ def _values(tree: Any) -> Any:
         return tree
     if "value" in tree:
         return [tree["value"], tree.get("unit")]
-    return {key: _values(branch) for key, branch in tree.items() if key not in ("title", "sources")}
+    return {key: _values(branch) for key, branch in tree.items()}
 
 
 @lru_cache(maxsize=1)
 def inputs_digest() -> str:
-    """Hash of what the tables depend on besides the capture: settings, system file, shapes, substrates."""
+    """Hash of what patterns and PIM cycles depend on besides the capture: settings, units, shapes, costs.
+
+    The rest of the system file changes only the time of whole steps.
+    """
     system = load_system(SYSTEM)
     parts: list[Any] = [SCHEMA, ABITS, GROUP_SIZE, BATCHES, NBWS, ENTRIES, HASHED_ENTRIES, CLAIM_NBWS, HASHES]
     parts += [list(QUANTIZERS), repr(Point())]
     parts += [repr(load_model(name)) for name in MODELS]
-    parts.append(_values(system.model_dump()))
+    assert system.pim is not None
+    parts.append(_values({"pim": system.pim.model_dump(), "slices": system.llc.slices.model_dump()}))
     for substrate in _core.substrates():
         costs = {name: (c.c0, c.c1, c.c2) for name, c in sorted(substrate.costs.items())}
         parts.append([substrate.name, substrate.layout, substrate.accumulate, substrate.prt_helps, costs])
