@@ -32,13 +32,15 @@ PUBLISHED = {
     for kind, value in (("read", 170.5), ("write", 76.2))
 }
 """What all 64 cores of a Graviton2 reach together."""
+L1D_KIB = 16
 L2_KIB = 32
 SLICE_MIB = 1 / 64
 """The small caches of `scaled`: what a simulated bandwidth run can overflow in seconds."""
 L2_FOOTPRINT = 1 << 18
 """Bytes that the L2 holds and the L1 does not."""
 BANDWIDTH_RUNS = ((1, 1 << 19), (4, 1 << 20), (16, 1 << 21))
-"""Threads, and bytes of each array: more than all caches of `scaled` hold, the L1s included."""
+"""Threads, and bytes of each array: twice what all caches of `scaled` hold. With less than that, a quarter of
+the lines of a pass were still there: the L2s do not drop strictly the oldest."""
 FORMATS = ("q8_0", "q4_0", "q4_1", "q2")
 STREAMED_OUTPUTS: Mapping[str, int] = {"q8_0": 176, "q4_0": 320, "q4_1": 288, "q2": 544}
 """Outputs of 4096 weights whose weights are about 0.75 MB: more than the caches of `scaled` for 4 cores."""
@@ -62,7 +64,7 @@ def scaled(system: System, cores: int = CORES) -> System:
             )
         return quantity.model_copy(update={"value": quantity.value // parts})
 
-    llc, memory, l2 = system.llc, system.memory, system.l2
+    llc, memory, l1d, l2 = system.llc, system.memory, system.l1d, system.l2
     return system.model_copy(
         update={
             "llc": llc.model_copy(
@@ -71,6 +73,7 @@ def scaled(system: System, cores: int = CORES) -> System:
                     "slice_size": llc.slice_size.model_copy(update={"value": SLICE_MIB}),
                 }
             ),
+            "l1d": l1d.model_copy(update={"size": l1d.size.model_copy(update={"value": L1D_KIB})}),
             "l2": l2.model_copy(update={"size": l2.size.model_copy(update={"value": L2_KIB})}),
             "memory": memory.model_copy(update={"channels": divided(memory.channels, "memory.channels")}),
         }
