@@ -24,9 +24,11 @@ def parse(arguments):
     parser.add_argument(
         "--start-with",
         choices=sorted(CPU_MODELS),
-        help="model of the cores until --switch-at, or else the program's first work item (its --m5)",
+        help="model of the cores until the program's first work item begins (its --m5)",
     )
-    parser.add_argument("--switch-at", type=int, help="simulated time of the change to --cpu (ps)")
+    parser.add_argument(
+        "--switch-after", type=int, default=0, help="change to --cpu only this much later (simulated ps)"
+    )
     parser.add_argument("--no-pim", action="store_true", help="the same machine without PIM units")
     parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
     parser.add_argument("--memory", default="2GiB", help="simulated memory")
@@ -40,14 +42,24 @@ def parse(arguments):
 
 def simulate(built, options):
     """Run to the end, changing the cores' model on the way if asked to; the last exit event."""
-    if built.later_cpus:
-        event = m5.simulate(options.max_ticks if options.switch_at is None else options.switch_at)
+
+    def run(until):
+        event = m5.simulate(until - m5.curTick())
+        while event.getCause() == "workend":
+            event = m5.simulate(until - m5.curTick())
+        return event
+
+    event = run(options.max_ticks)
+    if event.getCause() == "workbegin":
+        event = run(m5.curTick() + options.switch_after) if options.switch_after else event
         if event.getCause() not in ("workbegin", "simulate() limit reached"):
             return event
+        m5.stats.dump()  # of the part up to here
+        m5.stats.reset()
         m5.switchCpus(built.system, list(zip(built.cpus, built.later_cpus, strict=True)))
-    event = m5.simulate(options.max_ticks - m5.curTick())
-    while event.getCause() in ("workbegin", "workend"):
-        event = m5.simulate(options.max_ticks - m5.curTick())
+        event = run(options.max_ticks)
+    while event.getCause() == "workbegin":
+        event = run(options.max_ticks)
     return event
 
 
@@ -74,7 +86,7 @@ def main(arguments):
         cpu.workload = process
         cpu.createThreads()
     Root(full_system=False, system=built.system)
-    built.system.exit_on_work_items = bool(built.later_cpus) and options.switch_at is None
+    built.system.exit_on_work_items = bool(built.later_cpus)
     m5.instantiate()
     if built.units:
         # All that can be named: the first unit answers for those that are not there.

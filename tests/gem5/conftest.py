@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from sailsim.lut_gemv import Scales, Tile, WeightCode, write_trace
+from sailsim.sim import System, load_system
 from sailsim.sim.gem5 import VARIABLE, Gem5
+from sailsim.sim.vary import vary
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,6 +19,17 @@ def gem5() -> Gem5:
     if not os.environ.get(VARIABLE):
         pytest.skip(f"{VARIABLE} names no gem5 binary")
     return Gem5()
+
+
+@pytest.fixture(scope="session")
+def full_machine() -> System:
+    return load_system("sail-n1")
+
+
+@pytest.fixture(scope="session")
+def machine(full_machine: System) -> System:
+    """The machine with four slices, and so four units: gem5 builds it in a third of the time."""
+    return vary(full_machine, {"llc.slices": 4})
 
 
 @pytest.fixture(scope="session")
@@ -67,4 +80,13 @@ def _tile(random, k, n, batch, wbits, abits, nbw, group_size):
 def small_trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("trace") / "small.trace"
     write_trace(path, small_tiles())
+    return path
+
+
+@pytest.fixture(scope="session")
+def many_tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """128 small tiles."""
+    path = tmp_path_factory.mktemp("trace") / "many.trace"
+    random = np.random.default_rng(8)
+    write_trace(path, [_tile(random, 64, 40, 1, 4, 8, 4, 0) for _ in range(128)])
     return path

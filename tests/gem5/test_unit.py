@@ -8,7 +8,7 @@ import pytest
 
 from sailsim.sim import load_system
 from sailsim.sim.agreement import compare, summarise
-from sailsim.sim.gem5 import CPU_MODELS
+from sailsim.sim.gem5 import read_stats
 
 pytestmark = pytest.mark.gem5
 GOLDEN = Path(__file__).with_name("golden_stats.json")
@@ -71,21 +71,51 @@ def test_atomic_mode_gives_the_same_results(gem5, small_trace, tmp_path):
     assert [line.split(",")[14] for line in report.splitlines()[1:]] == ["1"] * 8
 
 
-@pytest.mark.aarch64
-@pytest.mark.parametrize("cpu", CPU_MODELS)
-def test_every_core_model_executes_lutmm(gem5, kernels, small_trace, tmp_path, cpu):
-    program = [str(kernels / "lutmm_driver"), "--trace", str(small_trace), "--units", "8"]
-    run = gem5.run(load_system("sail-n1"), program, tmp_path, cpu=cpu)
-    answer = run.json_lines[-1]
-    assert run.status == 0
-    assert answer["emulated"] == 0
-    assert (answer["ok"], answer["wrong_words"]) == (8, 0)
+def unit_stats(folder: Path, name: str) -> list[float]:
+    """A statistic of both units of bare_replay.py."""
+    stats = read_stats(folder / "stats.txt")
+    return [stats[f"system.units{unit}.{name}"] for unit in range(2)]
 
 
-@pytest.mark.aarch64
-@pytest.mark.parametrize("cpu", CPU_MODELS)
-def test_bad_descriptors_end_in_their_error_code(gem5, kernels, tmp_path, cpu):
-    program = [str(kernels / "lutmm_fuzz"), "--count", "100", "--seed", "3"]
-    run = gem5.run(load_system("sail-n1"), program, tmp_path, cpu=cpu)
-    assert run.status == 0
-    assert run.json_lines[-1]["failures"] == 0
+def answered(report: str) -> list[int]:
+    return [int(line.split(",")[16]) for line in report.splitlines()[1:]]
+
+
+def test_the_first_command_after_idling_pays_exactly_the_flush(gem5, small_trace, tmp_path):
+    """Capacity mode, tile by tile. The flush is a multiple of the replayer's 100 cycles from poll to poll, so
+    that its polls meet the unit's accesses as before."""
+    plain, _ = bare(gem5, tmp_path / "plain", small_trace, "--window", 1)
+    flushed, _ = bare(gem5, tmp_path / "flushed", small_trace, "--window", 1, "--flush", 1000)
+    period = 556  # ps at 1.8 GHz
+    flush = 1000 * period
+    later = [after - before for before, after in zip(answered(plain), answered(flushed), strict=True)]
+    # Unit 0 has the first tile, unit 1 the second. The poll behind the first ring and the fetch of the first
+    # descriptor now want the bus in the same cycle.
+    assert later == [flush + period] + [2 * flush] * 7
+    assert unit_stats(tmp_path / "flushed", "flushes") == [1, 1]
+    assert unit_stats(tmp_path / "flushed", "stageTicks::flush") == [flush, flush]
+    assert unit_stats(tmp_path / "plain", "flushes") == [0, 0]
+    for name in ("operands", "groups", "results", "completion"):
+        stage = f"stageTicks::{name}"
+        assert unit_stats(tmp_path / "flushed", stage) == unit_stats(tmp_path / "plain", stage)
+
+
+@pytest.mark.parametrize(("settle", "flushes"), [(1, [4, 4]), (1_000_000, [1, 1])])
+def test_arrays_hold_lines_again_after_the_settle_time(gem5, small_trace, tmp_path, settle, flushes):
+    bare(gem5, tmp_path, small_trace, "--flush", 10, "--settle", settle, "--window", 1)
+    assert unit_stats(tmp_path, "flushes") == flushes
+    assert unit_stats(tmp_path, "stageTicks::flush") == [10 * 556 * count for count in flushes]
+
+
+def test_memory_that_never_answers_is_seen_in_the_statistics(gem5, small_trace, tmp_path):
+    end = 1_000_000_000
+    with pytest.raises(AssertionError, match="simulate\\(\\) limit reached"):
+        bare(gem5, tmp_path, small_trace, "--latency", "1s", "--queue", 1, "--max-ticks", end)
+    for unit in range(2):
+        spent = unit_stats(tmp_path, "stageTicks::descriptor")[unit]
+        idle = unit_stats(tmp_path, "stageTicks::idle")[unit]
+        assert spent + idle == end
+        assert spent > 0.99 * end
+        assert unit_stats(tmp_path, "tiles")[unit] == 0
+        assert (unit_stats(tmp_path, "rings")[unit], unit_stats(tmp_path, "withheld")[unit]) == (3, 1)
+        assert unit_stats(tmp_path, "heldStores")[unit] > 0.99
