@@ -2,8 +2,8 @@
 
 Reading order: `prediction` (what a baseline answers), `cpu` and `gpu` (their formulas), `fit` and `fits`
 (where the constants come from), `cost` (dollars), `energy`, `area`, `evaluate` (one point beside its
-baselines), `budget` (their tables), `figures`, `claims` and `report` (a whole sweep). docs/baselines.md,
-docs/cost.md and docs/energy-area.md explain.
+baselines), `budget` (their tables), `figures`, `claims` and `report` (a whole sweep), `reuse` (where patterns
+repeat). docs/baselines.md, docs/cost.md, docs/energy-area.md and docs/reuse.md explain.
 """
 
 from sailsim.analysis.area import Area, AreaConstants, area

@@ -851,7 +851,7 @@ def nearest_definition(
 
     Simulates a decode step of both `MODELS` at batch 1, 8 and 32 and NBW 2..5 (4-bit weights, 8-bit
     activations, blocks of 128, 16 threads, 512 tokens of context) on every design and reads every definition
-    off the results; about ten seconds, or nothing where `out` holds the results already.
+    off the results; about twenty seconds, or nothing where `out` holds the results already.
 
     Args:
         activations: the capture that patterns are from; None is the compact one that ships.

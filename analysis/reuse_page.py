@@ -418,18 +418,28 @@ TABLES: Mapping[str, Callable[[Reuse], str]] = {
 
 
 def filled(page: str, found: Reuse) -> str:
-    """The page with every marked part written anew.
-
-    Raises SailsimError for a page that lacks the marks of a part.
-    """
+    """The page with every marked part written anew; all marks must be there (`check_docs`)."""
     for name, write in TABLES.items():
         begin, end = (mark.format(name) for mark in MARKS)
-        before, found_begin, rest = page.partition(begin)
-        _, found_end, after = rest.partition(end)
-        if not found_begin or not found_end:
-            raise SailsimError(f"{PAGE} has no part {name!r}; allowed is a page with '{begin}' and '{end}'.")
-        page = f"{before}{begin}\n{write(found)}\n{end}{after}"
+        before, _, rest = page.partition(begin)
+        page = f"{before}{begin}\n{write(found)}\n{end}{rest.partition(end)[2]}"
     return page
+
+
+def check_docs(folder: str | Path) -> Path:
+    """The page in a docs folder.
+
+    Raises SailsimError for a folder without the page, or a page without the marks of a part.
+    """
+    path = Path(folder) / PAGE
+    if not path.is_file():
+        raise SailsimError(f"docs is {folder}; allowed is a folder that holds {PAGE}.")
+    page = path.read_text("utf-8")
+    for name in TABLES:
+        begin, end = (mark.format(name) for mark in MARKS)
+        if end not in page.partition(begin)[2]:
+            raise SailsimError(f"{path} has no part {name!r}; allowed is a page with '{begin}' and '{end}'.")
+    return path
 
 
 def part(page: str, name: str) -> str:
@@ -623,11 +633,9 @@ def write_figures(found: Reuse, folder: str | Path) -> list[Path]:
 def write_docs(found: Reuse, folder: str | Path) -> list[Path]:
     """Renew the marked parts of `reuse.md` in a docs folder, and its figures; returns the paths.
 
-    Raises SailsimError for a folder without the page, or a page without the marks.
+    Raises SailsimError as `check_docs`.
     """
-    path = Path(folder) / PAGE
-    if not path.is_file():
-        raise SailsimError(f"docs is {folder}; allowed is a folder that holds {PAGE}.")
+    path = check_docs(folder)
     page = filled(path.read_text("utf-8"), found)
     written = write_figures(found, Path(folder) / "figures")
     write_whole(path, page.encode())

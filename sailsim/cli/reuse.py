@@ -36,6 +36,8 @@ def reuse(activations: Path | None, out: Path | None, docs: Path | None, jobs: i
     from sailsim.analysis import reuse as library  # matplotlib and pandas: only when needed
     from sailsim.analysis import reuse_page
 
+    if docs is not None:
+        reuse_page.check_docs(docs)  # before a minute's work
     measured = library.measure(Activations.load(activations), out, progress=True, jobs=jobs)
     written = reuse_page.write_figures(measured, out) if out is not None else []
     if docs is not None:

@@ -321,5 +321,18 @@ def test_the_plain_sense_is_the_reading_of_that_definition(shipped: Activations)
 
 
 def test_a_page_without_its_marks_is_refused(tmp_path: Path):
-    with pytest.raises(SailsimError, match="no part 'inputs'"):
-        reuse_page.filled("# empty", None)  # type: ignore[arg-type]
+    with pytest.raises(SailsimError, match=r"holds reuse\.md"):
+        reuse_page.check_docs(tmp_path)
+    whole = (DOCS / reuse_page.PAGE).read_text()
+    (tmp_path / reuse_page.PAGE).write_text(whole)
+    assert reuse_page.check_docs(tmp_path) == tmp_path / reuse_page.PAGE
+    (tmp_path / reuse_page.PAGE).write_text(whole.replace("<!-- end of reuse bits -->", ""))
+    with pytest.raises(SailsimError, match="no part 'bits'"):
+        reuse_page.check_docs(tmp_path)
+
+
+def test_only_the_marked_parts_of_a_page_change(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reuse_page, "TABLES", {"a": lambda _: "new"})
+    begin, end = (mark.format("a") for mark in reuse_page.MARKS)
+    page = f"before\n{begin}\nold\n{end}\nafter\n"
+    assert reuse_page.filled(page, None) == page.replace("old", "new")  # type: ignore[arg-type]

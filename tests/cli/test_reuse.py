@@ -58,3 +58,6 @@ def test_bad_input_is_one_sentence(tmp_path: Path):
     assert result.exit_code == 2
     assert len(result.stderr.strip().splitlines()) == 1
     assert "cannot be read" in result.stderr
+    result = run("--docs", tmp_path)
+    assert result.exit_code == 2
+    assert "allowed is a folder that holds reuse.md" in result.stderr
