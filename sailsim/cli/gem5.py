@@ -573,7 +573,8 @@ def _print_validation(found: dict[str, Any]) -> None:
 
 
 def _record(done: Gem5Run) -> dict[str, Any]:
-    return {"status": done.status, "ticks": done.ticks, "host_s": done.host_s, "folder": str(done.folder)}
+    ended = {"status": done.status, "ticks": done.ticks, "host_s": done.host_s, "folder": str(done.folder)}
+    return ended | done.totals()
 
 
 def _digest(path: str) -> str:

@@ -10,13 +10,15 @@ import csv
 import fcntl
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,6 +58,16 @@ def configs_path() -> Path:
     return _part("configs", "gem5-configs", "machine.py")
 
 
+_TOTALS: tuple[tuple[re.Pattern[str], str, Callable[[Iterable[float]], float]], ...] = (
+    (re.compile(r"simInsts"), "instructions", sum),
+    (re.compile(r"system\.cpus\d*\.numCycles"), "core_cycles", max),
+    (re.compile(r"system\.memory\d*\.dram\.bytes(Read|Written)::total"), "dram_bytes{}", sum),
+    (re.compile(r"system\.units\d*\.(?!queueLength|heldStores|prtHitRate)(\w+)"), "unit_{}", sum),
+    (re.compile(r"system\.units\d*\.stageTicks::(\w+)"), "unit_{}Ticks", sum),
+)
+"""Statistics that `Gem5Run.totals` keeps: names in gem5, the name of the total, how they are put together."""
+
+
 @dataclass(frozen=True)
 class Gem5Run:
     """What came of one run of gem5.
@@ -88,6 +100,21 @@ class Gem5Run:
             if full in self.stats:
                 return self.stats[full]
         raise SailsimError(f"statistic {name!r} of unit {unit} is not in {self.folder / 'stats.txt'}.")
+
+    def totals(self) -> dict[str, float]:
+        """What a stored result keeps of the statistics.
+
+        Instructions; cycles of the core that took most; bytes over DRAM; and of the PIM units every count,
+        time and byte, summed over the units: ``unit_buildCycles`` and so on.
+        """
+        found: dict[str, float] = {}
+        for full, value in self.stats.items():
+            for pattern, name, combine in _TOTALS:
+                match = pattern.fullmatch(full)
+                if match and not math.isnan(value):
+                    key = name.format(*match.groups())
+                    found[key] = combine((found[key], value)) if key in found else value
+        return found
 
     def tiles(self) -> list[dict[str, int]]:
         """One row a descriptor of a replayed trace, in the trace's order; times in ps and unit cycles."""

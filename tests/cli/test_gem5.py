@@ -176,6 +176,32 @@ def test_statistics_of_run_and_replay_go_into_one_store_and_are_not_run_again(
     assert set(frame["command"]) == {"run", "replay"}
     assert set(frame["gem5_version"]) == {"24.0.0.1"}
     assert len(runs(log)) == 2
+    replayed = frame[frame["command"] == "replay"].iloc[0]
+    assert (replayed["unit_buildCycles"], replayed["unit_operandsTicks"]) == (11, 1000000)
+
+
+def test_totals_of_the_statistics() -> None:
+    stats = {
+        "simInsts": 7.0,
+        "system.cpus0.numCycles": 5.0,
+        "system.cpus1.numCycles": 9.0,
+        "system.units00.tiles": 1.0,
+        "system.units01.tiles": 2.0,
+        "system.units00.prtHitRate": 0.5,
+        "system.units00.queueLength": 0.1,
+        "system.units01.stageTicks::groups": 4.0,
+        "system.memory0.dram.bytesRead::total": 64.0,
+        "system.memory1.dram.bytesRead::total": 64.0,
+        "system.llc0.demandMisses::units": 3.0,
+        "system.units00.errors::fault": 1.0,
+    }
+    assert gem5.Gem5Run(0, "", 1, 1.0, stats, Path()).totals() == {
+        "instructions": 7,
+        "core_cycles": 9,
+        "unit_tiles": 3,
+        "unit_groupsTicks": 4,
+        "dram_bytesRead": 128,
+    }
 
 
 def test_another_binary_is_another_result(log: Path, trace: Path, tmp_path: Path, fake_gem5: Path) -> None:
