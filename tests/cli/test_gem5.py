@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -309,3 +310,29 @@ def test_the_key_has_the_scripts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     (tmp_path / "machine.py").write_text("x = 1\n")
     monkeypatch.setattr(gem5, "configs_path", lambda: tmp_path)
     assert gem5.scripts_digest() != before
+
+
+def make_sim(*words: str) -> str:
+    """What `make sim` would run."""
+    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    command = ["make", "-n", "sim", *words]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+def test_make_sim_asks_gem5_first_and_shows_its_tiles_with_the_others() -> None:
+    text = make_sim("GEM5=/some/gem5.opt")
+    steps = (
+        "gem5 check --gem5 '/some/gem5.opt'",
+        "sweep --preset",
+        "gem5 sweep --gem5",
+        "figures out",
+        "report out",
+    )
+    places = [text.index(step) for step in steps]
+    assert places == sorted(places)
+    assert "--out out/gem5" in text
+    assert "gem5 check" not in make_sim()
+    assert "gem5 sweep" not in make_sim()
