@@ -245,11 +245,21 @@ def gpu_tokens_per_s(
     slower, faster, notes = _unknown(card.name, fmt, sixteen_bit)
     low, high = widen(fits().gpu.band(test), slower, faster)
     if not sixteen_bit and batch > 1:
-        notes.append(
-            "llama.cpp's kernels are a weak baseline for a batch; software 'serving' has those of a serving "
-            "stack."
-        )
+        notes.append(_weak(card, model, fmt, batch, context))
     return Prediction(rate, rate * low, rate * high, seconds, parts, tuple(notes))
+
+
+def _weak(card: Card, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> str:
+    """What a batch would reach with better kernels than llama.cpp's."""
+    roof = gpu_roofline(card, model, fmt, batch, context)
+    known = f"the card's roofline is {roof:.0f} tokens/s"
+    if is_four_bit(fmt):
+        better = gpu_tokens_per_s(card, model, fmt, batch, context, software="serving")
+        known = (
+            f"those of a serving stack would give {better.tokens_per_s:.0f} tokens/s "
+            f"({better.low:.0f} .. {better.high:.0f}), and {known}"
+        )
+    return f"llama.cpp's kernels are a weak baseline for a batch: {known}."
 
 
 def gpu_roofline(card: Card, model: ModelSpec, fmt: WeightFormat, batch: int = 1, context: int = 64) -> float:
