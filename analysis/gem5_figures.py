@@ -98,7 +98,8 @@ def tiles_figure(tiles: pd.DataFrame) -> Figure:
 def _times(axes: Axes, rows: pd.DataFrame) -> None:
     for i, (nbw, own) in enumerate(rows[rows["slices"] == 1].groupby("nbw")):
         own = own.sort_values("wbits")
-        axes.plot(own["wbits"], own["engine_s"] * 1e6, color=SERIES[i % 7], ls=DASHES[i % 7], lw=1.4)
+        line = {"color": SERIES[i % 7], "ls": DASHES[i % 7], "lw": 1.4, "marker": "_", "ms": 14}
+        axes.plot(own["wbits"], own["engine_s"] * 1e6, **line)
         axes.plot(
             own["wbits"], own["gem5_s"] * 1e6, MARKERS[i % 7], color=SERIES[i % 7], label=f"NBW {nbw:g}"
         )
