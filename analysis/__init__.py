@@ -3,7 +3,9 @@
 Reading order: `prediction` (what a baseline answers), `cpu` and `gpu` (their formulas), `fit` and `fits`
 (where the constants come from), `cost` (dollars), `energy`, `area`, `evaluate` (one point beside its
 baselines), `budget` (their tables), `figures`, `claims` and `report` (a whole sweep), `reuse` (where patterns
-repeat). docs/baselines.md, docs/cost.md, docs/energy-area.md and docs/reuse.md explain.
+repeat); then everything under what is not published: `uncertainty` (the unknowns), `sampling` (machines drawn
+from them), `readings` (the claims as numbers), `reproduce` and `reproduction_page`, `explore` (a search).
+docs/baselines.md, docs/cost.md, docs/energy-area.md, docs/reuse.md and docs/reproduction.md explain.
 """
 
 from sailsim.analysis.area import Area, AreaConstants, area
