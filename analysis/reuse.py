@@ -941,6 +941,8 @@ class Reuse:
     partial: pd.DataFrame
     readings: pd.DataFrame
     nearest: NearestDefinition
+    nearest_shipped: NearestDefinition
+    """The same from the compact capture that ships: does another set of rows name the same definition?"""
 
     FRAMES = ("patterns", "structure", "steps", "partial", "readings")
 
@@ -980,7 +982,9 @@ def measure(
         )
 
     found_patterns = []
-    parts = len(places) + 1 + len(claim_parts())
+    shipped = Activations.load()
+    own = captured.id == shipped.id
+    parts = len(places) + 1 + len(claim_parts()) * (1 if own else 2)
     # Threads: the core counts without holding the interpreter.
     with reporter(parts, 0, progress, "parts") as advance, ThreadPoolExecutor(jobs) as pool:
         for frame in pool.map(counted, places):
@@ -989,6 +993,7 @@ def measure(
         shape = kept.get("structure", lambda: structure(captured))
         advance(1)
         step_frame, partial_frame = claim_frames(kept, advance)
+        others = (step_frame, partial_frame) if own else claim_frames(Parts(out, shipped), advance)
     read = readings(step_frame, partial_frame)
     found = Reuse(
         captured,
@@ -998,6 +1003,7 @@ def measure(
         partial_frame,
         read,
         nearest_of(read, captured.id),
+        nearest_of(readings(*others), shipped.id),
     )
     if out is not None:
         for name in Reuse.FRAMES:

@@ -34,6 +34,7 @@ from sailsim.analysis.reuse import (
     SKIP,
     UNIT,
     Design,
+    NearestDefinition,
     Reading,
     Reuse,
     inputs_digest,
@@ -266,7 +267,7 @@ def definitions(found: Reuse) -> str:
 
 def verdict(found: Reuse) -> str:
     """The nearest definitions, in sentences, and the ten nearest values."""
-    near = found.nearest
+    near, shipped = found.nearest, found.nearest_shipped
     low, high = near.literal_range
 
     def said(reading: Reading) -> str:
@@ -292,10 +293,20 @@ def verdict(found: Reuse) -> str:
             f"- Plain sense, chosen beforehand: {said(near.literal)}. Over NBW {CLAIM_NBWS[0]}.."
             f"{CLAIM_NBWS[-1]}, all batches and both models: {low:.1f} .. {high:.1f} %.",
             f"- {near.remark}",
+            f"- With the compact capture that ships, the nearest of all is {said(shipped.nearest)}; with a PRT, "
+            f"{said(shipped.nearest_prt)}. {_same(near, shipped)}",
             "",
             table(["saved %", "by", "saving of", "cycles", "where"], rows),
         ]
     )
+
+
+def _same(one: NearestDefinition, other: NearestDefinition) -> str:
+    """Whether two captures name the same definitions."""
+    pairs = ((one.nearest, other.nearest), (one.nearest_prt, other.nearest_prt))
+    if all(a.words == b.words for a, b in pairs):
+        return "Both captures name the same."
+    return "Other rows of the same model name other definitions: which is nearest hangs on the rows."
 
 
 def quantizer_rows(found: Reuse, batch: int, nbw: int = SHOWN_NBW) -> pd.DataFrame:
