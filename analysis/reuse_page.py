@@ -293,8 +293,8 @@ def verdict(found: Reuse) -> str:
             f"- Plain sense, chosen beforehand: {said(near.literal)}. Over NBW {CLAIM_NBWS[0]}.."
             f"{CLAIM_NBWS[-1]}, all batches and both models: {low:.1f} .. {high:.1f} %.",
             f"- {near.remark}",
-            f"- With the compact capture that ships, the nearest of all is {said(shipped.nearest)}; with a PRT, "
-            f"{said(shipped.nearest_prt)}. {_same(near, shipped)}",
+            f"- With the compact capture that ships, the nearest of all is {said(shipped.nearest)}; "
+            f"with a PRT, {said(shipped.nearest_prt)}. {_same(near, shipped)}",
             "",
             table(["saved %", "by", "saving of", "cycles", "where"], rows),
         ]
