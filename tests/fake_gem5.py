@@ -59,7 +59,9 @@ if script.name == "replay_trace.py":
         groups = os.environ.get("FAKE_GEM5_GROUPS")
         (folder / "debug.txt").write_text(Path(groups).read_text() if groups else GROUP)
 else:
-    print(json.dumps({"program": "made up", "kind": "read", "array_bytes": 4096, "gb_per_s": 20.0}))
+    print(
+        json.dumps({"kind": "read", "array_bytes": 4096, "bytes": 4000, "last_ns": 200, "ns_per_load": 5.0})
+    )
 if behaviour != "truncated":
     stats.append("---------- End Simulation Statistics   ----------")
 (folder / "stats.txt").write_text("\n".join(stats) + "\n")

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from sailsim.cli import main
 from sailsim.lut_gemv import Tile, WeightCode, write_trace
-from sailsim.sim import Store, gem5
+from sailsim.sim import Store, agreement, gem5
 from sailsim.sim.gem5 import VARIABLE
 
 
@@ -310,6 +310,50 @@ def test_the_key_has_the_scripts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     (tmp_path / "machine.py").write_text("x = 1\n")
     monkeypatch.setattr(gem5, "configs_path", lambda: tmp_path)
     assert gem5.scripts_digest() != before
+
+
+def few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of each list of tiles instead of all."""
+    every = agreement.tiles
+    monkeypatch.setattr(agreement, "tiles", lambda seed=1, shapes=agreement.TILES: every(seed, shapes[:1]))
+
+
+def test_validate_resumes_and_writes_its_origin(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_tiles(monkeypatch)
+    written = tmp_path / "validation.json"
+    words = ("validate", "--build", "by hand", "--streams", 4, "--out", tmp_path / "out", "--write", written)
+    first = sailsim(*words)
+    assert first.exit_code == 1  # the stand-in's phases are made up
+    assert "DIFFER" in first.stdout
+    assert len(runs(log)) == 4  # three substrates, and one beside streams
+    data = json.loads(written.read_text())
+    assert data["gem5_version"] == "24.0.0.1"
+    assert {row["substrate"] for row in data["tiles"] if row["streams"] == 0} == set(agreement.SUBSTRATES)
+    assert {row["substrate"] for row in data["tiles"] if row["streams"] == 4} == {"row_dfm"}
+    assert (data["latencies"], data["bandwidths"]) == ([], [])
+    assert data["run"]["build"] == "by hand"
+    assert data["run"]["options"] == "sailsim gem5 validate --system sail-n1 --streams 4"
+    assert set(data["run"]) == {"commit", "date", "gem5_sha256", "build", "options"}
+    assert json.loads(sailsim(*words, "--json").stdout)["tiles"] == data["tiles"]
+    assert len(runs(log)) == 4
+
+
+def test_validate_with_programs_adds_latencies_and_bandwidths(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_tiles(monkeypatch)
+    for program in ("pointer_chase", "bandwidth"):
+        (tmp_path / program).write_bytes(b"")
+    found = json.loads(sailsim("validate", "--kernels", tmp_path, "--out", tmp_path / "out", "--json").stdout)
+    assert [row["level"] for row in found["latencies"]] == ["L1", "L2", "LLC", "DRAM"]
+    rows = {(row["level"], row["threads"]): row for row in found["bandwidths"]}
+    assert rows.keys() == {("L2", 1), ("DRAM", 1), ("DRAM", 4), ("DRAM", 16)}
+    assert rows["DRAM", 16]["published_gb_s"] == 42.62  # a quarter of 170.5
+    assert rows["DRAM", 4]["published_gb_s"] is None
+    assert rows["L2", 1]["published_gb_s"] == 48.25  # 19.3 bytes a cycle at 2.5 GHz
+    assert {row["gem5_gb_s"] for row in found["bandwidths"]} == {20.0}
 
 
 def make_sim(*words: str) -> str:
