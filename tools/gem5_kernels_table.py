@@ -34,7 +34,7 @@ def page() -> str:
     lines = ["| format | " + " | ".join(title for title, *_ in COLUMNS) + " |"]
     lines.append("|---|" + "--:|" * len(COLUMNS))
     for fmt in dict.fromkeys(row["format"] for row in rows):
-        cells = [rates.get((fmt, *where), "") for _, *where in COLUMNS]
+        cells = [f"{float(rates[fmt, *where]):.4f}" for _, *where in COLUMNS]
         lines.append(f"| `{fmt}` | " + " | ".join(cells) + " |")
     origin = sorted({(row["gem5_version"], row["date"], row["commit"]) for row in rows})
     said = "; ".join(f"gem5 {version}, {date}, commit {commit}" for version, date, commit in origin)
