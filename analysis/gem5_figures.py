@@ -98,8 +98,10 @@ def tiles_figure(tiles: pd.DataFrame) -> Figure:
 def _times(axes: Axes, rows: pd.DataFrame) -> None:
     for i, (nbw, own) in enumerate(rows[rows["slices"] == 1].groupby("nbw")):
         own = own.sort_values("wbits")
-        line = {"color": SERIES[i % 7], "ls": DASHES[i % 7], "lw": 1.4, "marker": "_", "ms": 14}
-        axes.plot(own["wbits"], own["engine_s"] * 1e6, **line)
+        predicted = axes.plot(
+            own["wbits"], own["engine_s"] * 1e6, color=SERIES[i % 7], ls=DASHES[i % 7], lw=1.4
+        )
+        predicted[0].set(marker="_", markersize=14)  # seen where there is a single width, too
         axes.plot(
             own["wbits"], own["gem5_s"] * 1e6, MARKERS[i % 7], color=SERIES[i % 7], label=f"NBW {nbw:g}"
         )

@@ -22,5 +22,5 @@ def test_a_share_of_the_machine_with_small_caches() -> None:
 
 
 def test_a_machine_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(SailsimError, match="memory.channels is 8"):
+    with pytest.raises(SailsimError, match=r"memory\.channels is 8"):
         scaled(load_system("sail-n1"), CORES // 8 * 2)
