@@ -8,6 +8,8 @@
 #include "base/intmath.hh"
 #include "cpu/thread_context.hh"
 #include "mem/page_table.hh"
+#include "sim/sim_exit.hh"
+#include "sim/system.hh"
 
 namespace gem5::sail
 {
@@ -15,7 +17,8 @@ namespace gem5::sail
 namespace
 {
 
-constexpr int mprotect_number = 226;
+constexpr RegVal exit_group_number = 94;
+constexpr RegVal mprotect_number = 226;
 constexpr RegVal may_write = 2; /* PROT_WRITE */
 
 /* What mprotect returns. A page that may not be read either counts as read-only. */
@@ -38,18 +41,46 @@ int protect(Process *process, Addr start, Addr bytes, bool writable)
     return 0;
 }
 
+/* Whether other threads of the caller's program run, and no other program does. */
+bool ends_others_only_of_its_own(ThreadContext *caller)
+{
+    const auto group = caller->getProcessPtr()->tgid();
+    bool others = false;
+    for (ThreadContext *thread : caller->getSystemPtr()->threads) {
+        Process *process = thread->getProcessPtr();
+        const bool runs =
+            thread->status() == ThreadContext::Active || thread->status() == ThreadContext::Suspended;
+        if (thread == caller || !process || !runs)
+            continue;
+        if (process->tgid() != group)
+            return false;
+        others = true;
+    }
+    return others;
+}
+
 } // namespace
 
 void EmuLinux::syscall(ThreadContext *tc)
 {
     auto *process = dynamic_cast<ArmLinuxProcess64 *>(tc->getProcessPtr());
-    const bool protects = process && tc->getReg(ArmISA::int_reg::X8) == mprotect_number;
-    const Addr start = tc->getReg(ArmISA::int_reg::X0);
-    const Addr bytes = tc->getReg(ArmISA::int_reg::X1);
-    const bool writable = (tc->getReg(ArmISA::int_reg::X2) & may_write) != 0;
+    if (!process) {
+        ArmISA::EmuLinux::syscall(tc);
+        return;
+    }
+    const RegVal number = tc->getReg(ArmISA::int_reg::X8);
+    const Addr first = tc->getReg(ArmISA::int_reg::X0);
+    const Addr second = tc->getReg(ArmISA::int_reg::X1);
+    const RegVal third = tc->getReg(ArmISA::int_reg::X2);
+    if (number == exit_group_number && ends_others_only_of_its_own(tc)) {
+        exitSimLoop("exiting with last active thread context", static_cast<int>(first & 0xff));
+        return;
+    }
     ArmISA::EmuLinux::syscall(tc);
-    if (protects)
-        tc->setReg(ArmISA::int_reg::X0, static_cast<RegVal>(protect(process, start, bytes, writable)));
+    if (number == mprotect_number) {
+        const int result = protect(process, first, second, (third & may_write) != 0);
+        tc->setReg(ArmISA::int_reg::X0, static_cast<RegVal>(result));
+    }
 }
 
 } // namespace gem5::sail

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * gem5's AArch64 Linux emulation, in which mprotect marks pages. Stock gem5 ignores the call. Its page tables
- * have a mark for read-only pages that nothing sets and that its cores do not look at; the PIM units do
- * (address_space.cc), so that a unit refuses what a program protected from writing.
+ * gem5's AArch64 Linux emulation with what PIM units need of it:
+ *
+ * - mprotect marks pages. Stock gem5 ignores the call. Its page tables have a mark for read-only pages that
+ *   nothing sets and that its cores do not look at; the units do (address_space.cc), so that a unit refuses
+ *   what a program protected from writing.
+ * - exit_group of the only program ends the simulation at once. Stock gem5 halts the other threads' cores
+ *   first, and TimingSimpleCPU cannot be halted while an access is under way: it would stop the simulator
+ *   where a thread is held at a full queue.
  */
 #ifndef SAILSIM_GEM5_WORKLOAD_HH
 #define SAILSIM_GEM5_WORKLOAD_HH

@@ -27,6 +27,7 @@ def test_what_remains_is_right(report: Callable[..., Any], cases: Path, gone: st
     assert answer["wrong_words"] == 0
 
 
-def test_a_program_that_ends_says_nothing(run: Callable[..., Any], cases: Path) -> None:
-    result = run("lutmm_orphans", "--trace", cases, "--gone", "program")
+@pytest.mark.parametrize("gone", ["program", "core"])
+def test_a_program_that_ends_says_nothing(run: Callable[..., Any], cases: Path, gone: str) -> None:
+    result = run("lutmm_orphans", "--trace", cases, "--gone", gone)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-// Deserts descriptors that PIM units have taken: the program ends, the thread that submitted them ends, or
-// the memory that they name goes away. Where there is somebody left to look, results must be right and units
-// alive.
+// Deserts descriptors that PIM units have taken: the program ends, also with a thread held at a full queue,
+// the thread that submitted them ends, or the memory that they name goes away. Where there is somebody left
+// to look, results must be right and units alive.
 #include "common/fail.hh"
 #include "common/json_line.hh"
 #include "common/options.hh"
@@ -12,6 +12,7 @@
 #include "lutmm/unit.hh"
 
 #include <memory>
+#include <sys/syscall.h>
 
 namespace
 {
@@ -22,6 +23,15 @@ void submit_all(Trace &trace, unsigned units)
 {
     for (std::size_t i = 0; i < trace.size(); ++i)
         submit(static_cast<unsigned>(i % units), &trace.descriptors()[i]);
+}
+
+// Ends the program with all its threads, in the middle of whatever they do.
+[[noreturn]] void end_program()
+{
+    register long status __asm__("x0") = 0;
+    register long number __asm__("x8") = SYS_exit_group;
+    __asm__ volatile("svc #0" : : "r"(status), "r"(number) : "memory");
+    __builtin_unreachable();
 }
 
 struct Answers {
@@ -49,7 +59,7 @@ int main(int argc, char **argv)
 {
     Options options(argc, argv, "Deserts descriptors that PIM units have taken.");
     const std::string path = options.text("trace", "", "the trace file of what is submitted");
-    const std::string gone = options.word("gone", "thread", {"program", "thread", "memory"},
+    const std::string gone = options.word("gone", "thread", {"program", "core", "thread", "memory"},
                                           "what ends while the units work on the trace");
     const auto units =
         static_cast<unsigned>(options.number("units", 1, 1, LUTMM_UNITS_MAX, "PIM units, in turn"));
@@ -62,6 +72,15 @@ int main(int argc, char **argv)
     install_emulator();
     auto trace = std::make_unique<Trace>(path);
     Trace probe(path); // submitted when the first one's memory is gone
+    if (gone == "core") {
+        Team team(2);
+        team.run([&](unsigned rank) {
+            while (rank == 1)
+                submit_all(*trace, units);
+            wait_for(trace->descriptors()[0].completion, timeout_ns);
+            end_program();
+        });
+    }
     if (gone == "thread") {
         Team team(2);
         team.run([&](unsigned rank) {
