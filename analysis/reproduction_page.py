@@ -425,11 +425,11 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _axis(axes: Axes, name: str, unit: str) -> None:
+def _axis(axes: Axes, name: str, unit: str, wide: bool = False) -> None:
     """A claim's axis: logarithmic but for the PRT's saving, which can be 0."""
     if name != "prt":
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("%" if unit == "%" else "times")
@@ -458,7 +458,7 @@ def claims_figure(found: Found) -> Figure:
                 lw=1.2,
                 label="on the fixed workload",
             )
-        _axis(axes, name, claim["unit"])
+        _axis(axes, name, claim["unit"], wide=bool(edges[-1] > 300 * max(edges[0], 1e-9)))
         axes.axvline(paper, color=OKABE_ITO["vermillion"], lw=2, label="paper")
         top = axes.get_ylim()[1]
         axes.plot(main["nominal"], top * 0.93, "o", color=OKABE_ITO["blue"], ms=8, label="nominal machine")
@@ -507,9 +507,11 @@ def decides_figure(found: Found) -> Figure:
                 continue
             ends += [low, high]
             axes.barh(y, high - low, left=low, height=0.62, color=OKABE_ITO["sky"])
-            axes.annotate(bar["low_at"], (low, y), ha="right", va="center", fontsize=7, xytext=(-2, 0),
+            # Of an instance the provider is enough.
+            left_text, right_text = (bar[end].partition("/")[0] for end in ("low_at", "high_at"))
+            axes.annotate(left_text, (low, y), ha="right", va="center", fontsize=7, xytext=(-2, 0),
                           textcoords="offset points")  # fmt: skip
-            axes.annotate(bar["high_at"], (high, y), ha="left", va="center", fontsize=7, xytext=(2, 0),
+            axes.annotate(right_text, (high, y), ha="left", va="center", fontsize=7, xytext=(2, 0),
                           textcoords="offset points")  # fmt: skip
         axes.set_yticks(
             range(len(bars)), [f"{b['factor']}  ({max(b['total'], 0):.2f})" for b in bars], fontsize=8
