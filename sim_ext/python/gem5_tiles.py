@@ -21,6 +21,7 @@ import pandas as pd
 from sailsim.errors import SailsimError
 from sailsim.lut_gemv import Tile, write_trace
 from sailsim.sim import schedule
+from sailsim.sim.agreement import PHASES
 from sailsim.sim.engine import Shape, Units, memory
 from sailsim.sim.gem5 import Gem5, Gem5Run, add, keys_of
 from sailsim.sim.patterns import PROFILES
@@ -31,13 +32,6 @@ from sailsim.workloads import Activations, plan_trace
 
 COMMAND = "tile"
 """What the column `command` of these records says."""
-PHASES = {
-    "build": "buildCycles",
-    "lookup": "lookupCycles",
-    "convert": "convertCycles",
-    "write_back": "writeBackCycles",
-}
-"""Phases that need no data from memory, and the unit's statistic of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
