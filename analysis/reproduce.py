@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -353,9 +354,9 @@ def nearest(within: Space, claim: str, paper: float) -> dict[str, Any]:
     """A machine near the nominal one whose claim is nearest to the paper's: values changed one after another.
 
     From the nominal machine and the workload where it comes nearest, each round makes the one change within
-    the declared ranges that brings the claim nearest; it ends within `NEAR` of the paper's value, after
-    `ROUNDS` changes, or when none helps. Constants of software, cost and area stay nominal. The last change
-    of a range is then bisected onto the paper's value. After the first round only the `TRIED` factors that
+    the declared ranges that brings the claim nearest, bisecting a range whose end lies across the paper's
+    value; it ends within `NEAR` of that, after `ROUNDS` changes, or when none helps. Constants of software,
+    cost and area stay nominal. After the first round only the `TRIED` factors that
     came nearest are tried again. Two workloads are tried; the nearest result counts, of equally near ones
     that with fewest changes.
     """
@@ -365,6 +366,9 @@ def nearest(within: Space, claim: str, paper: float) -> dict[str, Any]:
     def value(draw: Draw, at: int) -> float:
         record = evaluate_draw(within, draw, "llama.cpp", memo, only=(at,))
         return float(reading.values(Table.of(within, [draw], [record]))[0, at])
+
+    def of_values(at: int, values: Mapping[str, Value]) -> float:
+        return value(Draw(values), at)
 
     def distance(v: float) -> float:
         return abs(v / paper - 1) if math.isfinite(v) else math.inf
@@ -388,15 +392,17 @@ def nearest(within: Space, claim: str, paper: float) -> dict[str, Any]:
             ]
             tried.sort(key=lambda t: t[0])
             nearer, factor, level, there = tried[0]
-            if names is every:
+            if names is every and len({t[3] for t in tried}) > TRIED:
                 names = list({f.name: f for _, f, _, _ in reversed(tried[: 3 * TRIED])}.values())[-TRIED:]
+            across = [t for t in tried if not t[1].values and (here - paper) * (t[3] - paper) < 0]
+            if across:
+                _, between, end, _ = across[0]
+                moved, exact = _bisected(values, between, end, paper, partial(of_values, at))
+                if distance(exact) < nearer:
+                    nearer, factor, level, there = distance(exact), between, moved, exact
             if nearer >= distance(here) * 0.98:
                 break
-            before = values.get(factor.name, factor.nominal)
-            values = values | {factor.name: level}
-            if not factor.values and not factor.whole and (here - paper) * (there - paper) < 0:
-                values, there = _bisected(values, factor, before, level, at, paper, value)
-            here = there
+            values, here = values | {factor.name: level}, there
         rank = (0.0 if distance(here) <= NEAR else distance(here), len(values), values, at, here)
         if best is None or rank[:2] < best[:2]:
             best = rank
@@ -411,23 +417,30 @@ def nearest(within: Space, claim: str, paper: float) -> dict[str, Any]:
 
 
 def _bisected(
-    values: dict[str, Value], factor: Factor, before: Value, after: Value, at: int, paper: float, value: Any
-) -> tuple[dict[str, Value], float]:
-    """The last change moved back until the claim is the paper's."""
-    low, high = float(before), float(after)
-    above = value(Draw(values), at) > paper
-    there = math.nan
-    for _ in range(7):
-        middle = float(f"{(low + high) / 2:.4g}")
-        values = values | {factor.name: middle}
-        there = value(Draw(values), at)
+    values: Mapping[str, Value],
+    factor: Factor,
+    end: Value,
+    paper: float,
+    claim: Callable[[Mapping[str, Value]], float],
+) -> tuple[Value, float]:
+    """Between a factor's value and an end across the paper's: where the claim is nearest, and what it is."""
+    low, high = float(values.get(factor.name, factor.nominal)), float(end)
+    above = claim({**values, factor.name: end}) > paper
+    best, nearest_yet = end, claim({**values, factor.name: end})
+    for _ in range(8):
+        middle: Value = round((low + high) / 2) if factor.whole else float(f"{(low + high) / 2:.4g}")
+        if middle in (low, high):
+            break
+        there = claim({**values, factor.name: middle})
+        if abs(there - paper) < abs(nearest_yet - paper):
+            best, nearest_yet = middle, there
         if abs(there / paper - 1) < NEAR / 4:
             break
         if (there > paper) == above:
-            high = middle
+            high = float(middle)
         else:
-            low = middle
-    return values, there
+            low = float(middle)
+    return best, nearest_yet
 
 
 def _saved(within: Space, claim: str, answer: Mapping[str, Any], folder: Path, seed: int) -> dict[str, Any]:
