@@ -6,7 +6,7 @@ Written by ``python -m sailsim.analysis.fit --docs docs/baselines.md``; a test c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import numpy as np
 from sailsim.analysis import cpu, gpu
 from sailsim.analysis.fit import ATTENTION_RANGE, gem5_ratios
 from sailsim.analysis.fits import fits
-from sailsim.analysis.measurements import held_out_cpu_rows, read_table
+from sailsim.analysis.held_out_check import origin
+from sailsim.analysis.measurements import read_table
 from sailsim.analysis.prediction import Work, fitting_model
 from sailsim.errors import SailsimError
 from sailsim.files import write_whole
@@ -24,6 +25,8 @@ from sailsim.workloads import decode_step, uniform_format
 
 TABLES = (
     "error table",
+    "held-out origin",
+    "held-out error table",
     "coverage table",
     "noise table",
     "constants table",
@@ -33,8 +36,6 @@ TABLES = (
     "attention rates table",
 )
 """In the order of `doc_tables`."""
-ATTENTION_PAIRS = ((128, 512), (512, 1024))
-"""Lengths whose runs are compared; 16 tokens are too short to tell attention from noise."""
 ATTENTION_POINTS = ((1, 512), (8, 512), (32, 512), (32, 2048))
 """Batch and context of the table of attention rates; Llama-2-7B in 4 bits on 16 threads."""
 
@@ -169,60 +170,18 @@ def attention_table() -> str:
     return "\n".join(rows)
 
 
-@dataclass(frozen=True)
-class AttentionSeen:
-    """Attention rates (MAC/cycle of a thread) that pairs of held-out runs of two lengths give, one a pair."""
-
-    model: str
-    test: str
-    shorter: int
-    longer: int
-    chip: str
-    rates: tuple[float, ...]
-
-
-def attention_seen() -> list[AttentionSeen]:
-    """What runs that differ in their length alone say of attention, whatever the fit says.
-
-    The difference of two times a token, on the same chip and threads, is the difference of their attention
-    (and of the little that reading the cache takes). Pairs that come out backwards are noise and left out.
-    """
-    rows = held_out_cpu_rows()
-    labels, seconds = rows.labels, rows.tokens / rows.measured
-    cells: dict[tuple[str, ...], int] = {}
-    keys = ("machine", "threads", "model", "test", "disturbed", "n")
-    for i in range(len(rows.measured)):
-        if labels["disturbed"][i] == "0" and labels["software"][i] == "llama.cpp":
-            cells[tuple(str(labels[key][i]) for key in keys)] = i
-    found: dict[tuple[str, str, int, int, str], list[float]] = {}
-    for first, second in ATTENTION_PAIRS:
-        for key, i in cells.items():
-            j = cells.get((*key[:-1], str(second)))
-            if key[-1] != str(first) or j is None:
-                continue
-            slower = seconds[j] / rows.tokens[j] - seconds[i] / rows.tokens[i]
-            macs = rows.work.attention_macs[j] / rows.tokens[j] - rows.work.attention_macs[i] / rows.tokens[i]
-            width = min(float(rows.threads[i]), float(rows.work.attention_width[i]))
-            chip = str(labels["machine"][i])
-            if slower > 0:
-                where = (str(labels["model"][i]), str(labels["test"][i]), first, second, chip)
-                rate = float(macs / (slower * rows.machine.clock[i] * width))
-                found.setdefault(where, []).append(rate)
-    return [AttentionSeen(*where, tuple(rates)) for where, rates in sorted(found.items())]
-
-
-def _attention_seen_table() -> str:
+def _attention_seen_table(seen: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         "| model | queries a key | test | tokens | chip | pairs | MAC/cycle: median (lowest .. highest) |",
         "|---|--:|---|---|---|--:|---|",
     ]
     kinds = {"tg": "decoding", "pp": "prompt"}
-    for seen in attention_seen():
-        model = fitting_model(seen.model)
-        ends = f"{min(seen.rates):.2f} .. {max(seen.rates):.2f}" if len(seen.rates) > 1 else "one"
+    for pair in seen:
+        model = fitting_model(pair["model"])
+        ends = f"{pair['lowest']:.2f} .. {pair['highest']:.2f}" if pair["pairs"] > 1 else "one"
         rows.append(
-            f"| {model.title} | {model.gqa} | {kinds[seen.test]} | {seen.shorter} to {seen.longer} | "
-            f"{seen.chip} | {len(seen.rates)} | {float(np.median(seen.rates)):.2f} ({ends}) |"
+            f"| {model.title} | {model.gqa} | {kinds[pair['test']]} | {pair['shorter']} to {pair['longer']} "
+            f"| {pair['chip']} | {pair['pairs']} | {pair['median']:.2f} ({ends}) |"
         )
     return "\n".join(rows)
 
@@ -232,22 +191,27 @@ def doc_marks(name: str) -> tuple[str, str]:
     return f"<!-- {name}: written by sailsim.analysis.fit -->", f"<!-- end of {name} -->"
 
 
-def doc_tables(result: Mapping[str, Any]) -> dict[str, str]:
-    """Every generated table of `docs/baselines.md` by its name; the cards' uses the shipped fits."""
+def doc_tables(result: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, str]:
+    """Every generated table of `docs/baselines.md` by its name, from a fit and its held-out results.
+
+    The cards' table uses the shipped fits.
+    """
     tables = (
         error_table(result["errors"]),
-        _coverage_table(result["coverage"]),
-        _noise_table(result["noise"]),
+        origin(held, result),
+        error_table(held["errors"]),
+        _coverage_table(held["coverage"]),
+        _noise_table(held["noise"] + result["noise"]),
         _constants_table(result),
         _gem5_table(result),
         _serving_table(),
         attention_table(),
-        _attention_seen_table(),
+        _attention_seen_table(held["attention"]),
     )
     return dict(zip(TABLES, tables, strict=True))
 
 
-def write_docs(page: Path, result: Mapping[str, Any]) -> None:
+def write_docs(page: Path, result: Mapping[str, Any], held: Mapping[str, Any]) -> None:
     """Replace the tables of a Markdown page; raises SailsimError where its marks are missing."""
     text = page.read_text("utf-8")
     for name in TABLES:
@@ -255,7 +219,7 @@ def write_docs(page: Path, result: Mapping[str, Any]) -> None:
             raise SailsimError(
                 f"{page} has no place for the {name}, allowed is a page with {doc_marks(name)[0]}"
             )
-    for name, found in doc_tables(result).items():
+    for name, found in doc_tables(result, held).items():
         start, end = doc_marks(name)
         before, rest = text.split(start)
         text = f"{before}{start}\n{found}\n{end}{rest.split(end)[1]}"

@@ -1,13 +1,14 @@
 """The two figures of `docs/baselines.md`: what the baselines predict against what was measured.
 
-Drawn by the fit itself from the rows and predictions behind its error table.
+Drawn by the fit itself: every fitted row with its prediction, and the errors on what no fit saw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -18,13 +19,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from sailsim.analysis.figures import OKABE_ITO, style
-from sailsim.analysis.measurements import SMALL_PROMPT, Compared
+from sailsim.analysis.measurements import Compared
 from sailsim.files import write_whole
 
 SOURCES = (
     "SpareCores sc-inspector-data 804d3c7 (CC-BY-SA 4.0), Ampere llama.cpp r2.0.0, LMDeploy; 2023 to 2025"
 )
-FEWEST = 8
 CARD_COLOURS = {
     "v100": "blue",
     "t4": "vermillion",
@@ -32,17 +32,19 @@ CARD_COLOURS = {
     "l4": "purple",
     "a100": "orange",
     "a100-80": "orange",
-    "l40s": "sky",
     "h100": "black",
 }
 
 
-def draw(compared: Mapping[str, Compared], folder: Path) -> list[Path]:
-    """Write `baseline_cpu.png` and `baseline_gpu.png` into ``folder``."""
+def draw(compared: Mapping[str, Compared], held: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write `baseline_cpu.png` and `baseline_gpu.png` into ``folder``.
+
+    ``held`` are results of `sailsim.analysis.held_out_check`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with style():
-        for name, figure in (("baseline_cpu", _cpu(compared)), ("baseline_gpu", _gpu(compared))):
+        for name, figure in (("baseline_cpu", _cpu(compared, held)), ("baseline_gpu", _gpu(compared, held))):
             buffer = BytesIO()
             figure.savefig(buffer, format="png", metadata={"Software": None})
             write_whole(folder / f"{name}.png", buffer.getvalue())
@@ -51,12 +53,35 @@ def draw(compared: Mapping[str, Compared], folder: Path) -> list[Path]:
 
 
 def _canvas(title: str) -> tuple[Figure, Axes, Axes]:
-    figure = Figure(figsize=(11, 5.6))
+    figure = Figure(figsize=(13, 6.2))
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 0.9))
     figure.suptitle(title, x=0.02, ha="left", fontsize=13)
-    figure.subplots_adjust(left=0.07, right=0.98, top=0.86, bottom=0.27, wspace=0.22)
+    figure.subplots_adjust(left=0.06, right=0.985, top=0.87, bottom=0.24, wspace=0.8)
     return figure, left, right
+
+
+def _held_out(axes: Axes, errors: Sequence[Mapping[str, Any]], made: str) -> None:
+    """Median and worst error of each group of rows that no fit saw."""
+    shown = list(errors)[::-1]
+    places = np.arange(len(shown))
+    worst = np.array([100 * e["worst_error"] for e in shown])
+    middle = np.array([100 * e["median_error"] for e in shown])
+    axes.hlines(places, middle, worst, color="0.6", linewidth=1.2)
+    axes.plot(middle, places, "o", markersize=6, color=OKABE_ITO["blue"], label="median error")
+    axes.plot(worst, places, "|", markersize=10, color=OKABE_ITO["vermillion"], label="worst error")
+    for aim, dash in ((15, "--"), (35, ":")):
+        axes.axvline(aim, color="0.55", linestyle=dash, linewidth=0.8)
+    axes.set_yticks(places)
+    names = [e["measurements"].split(": ", 1)[1] for e in shown]
+    names = [name.replace(" (a batch's products)", "").replace(", q4_k_m", "") for name in names]
+    axes.set_yticklabels(
+        [f"{name} ({e['count']})" for name, e in zip(names, shown, strict=True)], fontsize=7.5
+    )
+    axes.set_xlim(0, None)
+    axes.set_xlabel("predicted over measured, off by (%)")
+    axes.set_title(f"What no fit saw ({made}; rows in brackets)", loc="left", fontsize=10)
+    axes.legend(loc="upper right", fontsize=8)
 
 
 def _lines(axes: Axes, title: str, values: NDArray[np.float64]) -> None:
@@ -79,7 +104,7 @@ def _lines(axes: Axes, title: str, values: NDArray[np.float64]) -> None:
 
 
 def _points(
-    axes: Axes, found: Compared, keep: NDArray[np.bool_], colour: str, marker: str, label: str, filled: bool
+    axes: Axes, found: Compared, keep: NDArray[np.bool_], colour: str, marker: str, label: str
 ) -> None:
     if keep.any():
         axes.plot(
@@ -87,7 +112,7 @@ def _points(
             found.predicted[keep],
             marker,
             markersize=6,
-            markerfacecolor=OKABE_ITO[colour] if filled else "none",
+            markerfacecolor=OKABE_ITO[colour],
             markeredgecolor=OKABE_ITO[colour],
             markeredgewidth=1.1,
             alpha=0.85,
@@ -95,11 +120,10 @@ def _points(
         )
 
 
-def _legend(figure: Figure, columns: int, *panels: Axes) -> None:
+def _legend(figure: Figure, columns: int, axes: Axes) -> None:
     seen: dict[str, Artist] = {}
-    for axes in panels:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            seen.setdefault(label.rsplit(" (", 1)[0], handle)
+    for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+        seen.setdefault(label.rsplit(" (", 1)[0], handle)
     figure.legend(
         list(seen.values()),
         list(seen),
@@ -111,74 +135,51 @@ def _legend(figure: Figure, columns: int, *panels: Axes) -> None:
     figure.text(
         0.07,
         0.012,
-        "Line: equal. Dashed: 15 % off. Dotted: 35 % off. Filled: in the fit; hollow: no fit saw it. "
-        f"{SOURCES}.",
+        f"Line: equal. Dashed: 15 % off. Dotted: 35 % off. Left: in the fit. {SOURCES}.",
         fontsize=7.5,
     )
 
 
-def _cpu(compared: Mapping[str, Compared]) -> Figure:
+def _cpu(compared: Mapping[str, Compared], held: Mapping[str, Any]) -> Figure:
     ours, theirs = compared["fitted: llama.cpp on Graviton2"], compared["fitted: Ampere's fork on Altra"]
-    new = compared["held out: N1 servers"]
-    figure, left, right = _canvas("CPU baseline on Neoverse-N1 servers: predicted against measured, q4_k_m")
-    labels = new.rows.labels
-    metal = np.char.endswith(labels["machine"], "bare metal")
-    fork = labels["software"] == "ampere"
-    usual = (labels["disturbed"] == "0") & ~metal & ~fork & (new.rows.threads >= FEWEST)
-    altra = labels["system"] == "altra"
-    small = np.isin(labels["model"], ("gemma-2b", "llama-7b"))
-    kinds = {
-        left: ("Decoding, batch 1 (Ampere's fork: 1 to 32)", "tg", labels["test"] == "tg"),
-        right: (
-            f"Prompts of 128 to 1024 tokens, and {SMALL_PROMPT} rows (a batch's products)",
-            "pp",
-            labels["test"] == "pp",
-        ),
-    }
-    for axes, (title, kind, test) in kinds.items():
-        batches = theirs.rows.measured if kind == "tg" else theirs.rows.measured[:0]
-        own = ours.rows.measured[ours.rows.labels["test"] == kind]
-        everything = np.concatenate([new.rows.measured[test], own, batches])
-        _lines(axes, title, everything)
-        _points(axes, ours, ours.rows.labels["test"] == kind, "black", "o", "Graviton2, 2B and 7B", True)
-        for label, colour, marker, keep in (
-            ("other Graviton2, 2B and 7B", "sky", "o", usual & ~altra & small),
-            ("Altra, 2B and 7B", "blue", "s", usual & altra & small),
-            ("14B, both chips", "green", "^", usual & (labels["model"] == "phi-4")),
-            ("70B, both chips", "vermillion", "D", usual & (labels["model"] == "llama-3.3-70b")),
-            ("Graviton2 bare metal", "purple", "v", metal & (labels["disturbed"] == "0")),
-            ("during downloads", "orange", "X", labels["disturbed"] == "1"),
-            ("Ampere's fork, 48 and 64 threads", "yellow", "P", fork),
-        ):
-            _points(axes, new, keep & test, colour, marker, label, False)
+    figure, left, right = _canvas("CPU baseline on Neoverse-N1 servers: predicted against measured")
+    _lines(
+        left,
+        "In the fit: Graviton2 with llama.cpp, Altra with Ampere's fork",
+        np.concatenate([ours.rows.measured, theirs.rows.measured]),
+    )
+    prompt = ours.rows.labels["test"] == "pp"
+    for model, name, colour in (("gemma-2b", "2B", "blue"), ("llama-7b", "7B", "vermillion")):
+        mine = ours.rows.labels["model"] == model
+        _points(left, ours, mine & ~prompt, colour, "o", f"{name}, decoding at batch 1")
+        _points(left, ours, mine & prompt, colour, "^", f"{name}, prompts of 128 and 512")
     every = np.ones(len(theirs.rows.measured), dtype=bool)
-    _points(left, theirs, every, "yellow", "P", "Ampere's fork, 1B and 3B", True)
-    _legend(figure, 4, left, right)
+    _points(left, theirs, every, "yellow", "P", "Ampere's fork, 1B and 3B, batches of 1 to 32")
+    _held_out(right, [e for e in held["errors"] if e["measurements"].startswith("N1")], held["made"])
+    _legend(figure, 3, left)
     return figure
 
 
-def _gpu(compared: Mapping[str, Compared]) -> Figure:
+def _gpu(compared: Mapping[str, Compared], held: Mapping[str, Any]) -> Figure:
     cards, serving = compared["fitted: GPU cards"], compared["fitted: A100, LMDeploy"]
-    new = compared["held out: GPU cards"]
     figure, left, right = _canvas("GPU baselines: predicted against measured")
-    panels = {
-        left: ("Decoding at batch 1, q4_k_m, llama.cpp", ("tg", "older")),
-        right: (
-            "1 to 32 rows with llama.cpp (squares), 1 to 64 with LMDeploy",
-            ("batched", "batched q4_k_m", "f16", "w4"),
-        ),
-    }
-    for axes, (title, tests) in panels.items():
-        sets = ((cards, True), (serving, True), (new, False))
-        chosen = [c.rows.measured[np.isin(c.rows.labels["test"], tests)] for c, _ in sets]
-        _lines(axes, title, np.concatenate(chosen))
-        for found, filled in sets:
-            for card, colour in CARD_COLOURS.items():
-                mine = np.isin(found.rows.labels["test"], tests) & (found.rows.labels["card"] == card)
-                lmdeploy = np.isin(found.rows.labels["test"], ("f16", "w4"))
-                name = "A100" if card == "a100-80" else card.upper()
-                end = "" if filled else ", held out"
-                _points(axes, found, mine & ~lmdeploy, colour, "s", f"{name}{end}", filled)
-                _points(axes, found, mine & lmdeploy, colour, "^", f"{name}, LMDeploy{end}", filled)
-    _legend(figure, 5, left, right)
+    _lines(
+        left,
+        "In the fit: batch 1 (circles) and batches",
+        np.concatenate([c.rows.measured[c.rows.labels["test"] != "pp"] for c in (cards, serving)]),
+    )
+    single, batched = ("tg", "older"), ("batched",)
+    for card, colour in CARD_COLOURS.items():
+        name = "A100-80" if card == "a100-80" else card.upper()
+        mine = cards.rows.labels["card"] == card
+        test = cards.rows.labels["test"]
+        _points(left, cards, mine & np.isin(test, single), colour, "o", f"{name}, batch 1")
+        _points(
+            left, cards, mine & np.isin(test, batched), colour, "s", f"{name}, 1 to 32 rows, 2 and 4 bits"
+        )
+    for kind, name, marker in (("f16", "16 bits", "^"), ("w4", "four bits", "v")):
+        keep = serving.rows.labels["test"] == kind
+        _points(left, serving, keep, "orange", marker, f"A100-80, LMDeploy, {name}, batches of 1 to 64")
+    _held_out(right, [e for e in held["errors"] if e["measurements"].startswith("GPU")], held["made"])
+    _legend(figure, 4, left)
     return figure

@@ -126,3 +126,13 @@ def _set(table: Mapping[str, Any]) -> FittedSet:
 def fits() -> Fits:
     """The shipped fits."""
     return Fits(json.loads(data_file("fits.json").read_text("utf-8")))
+
+
+@lru_cache(maxsize=1)
+def held_out_results() -> dict[str, Any]:
+    """How far the shipped constants are off on measurements outside the repository, when last looked at.
+
+    Written by ``python -m sailsim.analysis.fit --held-out FILE`` (`sailsim.analysis.held_out_check`).
+    """
+    found = json.loads(data_file("held_out_errors.json").read_text("utf-8"))
+    return dict(found)

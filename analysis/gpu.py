@@ -37,6 +37,12 @@ from sailsim.workloads import ModelSpec, WeightFormat, decode_step
 
 MEASURED_CARDS = ("v100", "t4", "a10g", "l4", "a100")
 """Cards with measurements of the software that the quantized baseline follows."""
+BATCHED_CARD = "v100"
+"""The one card whose batches with that software were measured."""
+BATCHED_DOUBT = 1.5
+"""How much slower or faster a batch may be than predicted besides its band (assumed, 1.2..2): batches were
+measured with two-bit and codebook weights on V100 alone, and later cards have tensor cores for 8-bit
+integers. V100 is here too because the held-out rows showed its own band to be too narrow for q4_k_m."""
 NEAREST = {"l40s": ("l4", "a10g"), "h100": ("h100",)}
 """Whose read share a card without such measurements takes (geometric mean)."""
 SERVING_CARDS = ("a100",)
@@ -182,7 +188,7 @@ def constants(
         read_share=np.asarray(share),
         compute_share=np.asarray(_geometric_mean([g.value(f"prompt_share_{c}") for c in similar])),
         vector_share=np.asarray(g.value("vector_share")),
-        batch_rate=np.asarray(_geometric_mean([g.value(f"batch_rate_{c}") for c in similar])),
+        batch_rate=np.asarray(g.value("batch_rate_v100" if card == BATCHED_CARD else "batch_rate_elsewhere")),
         tile_rows=np.asarray(TILE_ROWS if is_four_bit(fmt) else np.inf),
         layer_s=np.asarray(g.value("layer_overhead") * 1e-9),
         row_s=np.asarray(0.0),
@@ -242,7 +248,7 @@ def gpu_tokens_per_s(
         high = high if card.name in SERVING_CARDS else max(ceiling / rate, high)
         return Prediction(rate, rate * low, rate * high, seconds, parts, tuple(notes))
     test = "f16" if sixteen_bit else "decode" if batch == 1 else "batched"
-    slower, faster, notes = _unknown(card.name, fmt, sixteen_bit)
+    slower, faster, notes = _unknown(card.name, fmt, sixteen_bit, batch)
     low, high = widen(fits().gpu.band(test), slower, faster)
     if not sixteen_bit and batch > 1:
         notes.append(_weak(card, model, fmt, batch, context))
@@ -274,7 +280,7 @@ def gpu_roofline(card: Card, model: ModelSpec, fmt: WeightFormat, batch: int = 1
     return batch / max(reading, float(work.gemv_macs + work.attention_macs) / float(sheet.peak_macs))
 
 
-def _unknown(card: str, fmt: WeightFormat, sixteen_bit: bool) -> tuple[float, float, list[str]]:
+def _unknown(card: str, fmt: WeightFormat, sixteen_bit: bool, batch: int) -> tuple[float, float, list[str]]:
     """How much slower and faster it may be for want of data, and why."""
     slower, faster, notes = 1.0, 1.0, []
     if sixteen_bit:
@@ -284,8 +290,15 @@ def _unknown(card: str, fmt: WeightFormat, sixteen_bit: bool) -> tuple[float, fl
                 f"16-bit decoding was measured on A100 alone; {card} is taken to reach the same shares."
             )
     else:
+        if batch > 1:
+            slower = faster = BATCHED_DOUBT
+            like = "" if card == BATCHED_CARD else f"; {card}'s are taken to do as many MACs a cycle"
+            notes.append(
+                f"llama.cpp's batch kernels are known from q2_k and iq4_xs on V100 alone{like}: the band is "
+                f"{BATCHED_DOUBT} times wider either way."
+            )
         if card not in MEASURED_CARDS:
-            slower, faster = 1.2, 1.2
+            slower, faster = max(slower, 1.2), max(faster, 1.2)
             near = " and ".join(NEAREST.get(card, MEASURED_CARDS))
             notes.append(
                 f"No measurement of {card} with llama.cpp build 4753: its read share is that of "

@@ -1,7 +1,8 @@
 """The measurements as arrays: what each asked of its machine, what it reached, and where it comes from.
 
-`llama_bench_rows`, `altra_rows` and `gpu_rows` are what `sailsim.analysis.fit` fits on; `held_out_cpu_rows`
-and `held_out_gpu_rows` (`data/held_out.csv`) are never fitted on.
+`llama_bench_rows`, `altra_rows` and `gpu_rows` are what `sailsim.analysis.fit` fits on, all of them files of
+this package. `held_out_cpu_rows` and `held_out_gpu_rows` are never fitted on and come from a file outside the
+repository (`sailsim.analysis.held_out`).
 """
 
 from __future__ import annotations
@@ -221,11 +222,6 @@ def gpu_rows() -> Rows:
             n = (0, int(row["n"]), 1)
             add(row["system"], row["model"], row["format"], row["test"], "llama.cpp", n, row["tok_s"])
     for row in read_table("gpu_batched.csv"):
-        if row["kind"] == "prompt":
-            n = (0, int(row["prompt"]), 1)
-            add(row["card"], row["model"], row["format"], "pp", row["software"], n, row["tok_s"])
-            labels["test"][-1] = "batched q4_k_m"
-            continue
         test = "batched" if row["kind"] == "proxy" else "older"
         if row["software"] == "lmdeploy":
             test = "f16" if row["format"] == "f16" else "w4"
@@ -244,9 +240,9 @@ def gpu_rows() -> Rows:
     )
 
 
-def held_out_cpu_rows() -> Rows:
-    """The Neoverse-N1 rows of `held_out.csv`, most the median of several instances of one chip."""
-    chosen = [row for row in read_table("held_out.csv") if row["ngl"] == "0"]
+def held_out_cpu_rows(table: Sequence[Mapping[str, str]]) -> Rows:
+    """The Neoverse-N1 rows of a held-out table, most the median of several instances of one chip."""
+    chosen = [row for row in table if row["ngl"] == "0"]
     works, tokens = [], []
     for row in chosen:
         n, fmt = int(row["n"]), FORK_BYTES.get(row["format"], row["format"])
@@ -264,12 +260,12 @@ def held_out_cpu_rows() -> Rows:
     )
 
 
-def held_out_gpu_rows() -> Rows:
-    """The GPU rows of `held_out.csv`; the label "test" is the kind of the fit's rows that they resemble.
+def held_out_gpu_rows(table: Sequence[Mapping[str, str]]) -> Rows:
+    """The GPU rows of a held-out table; the label "test" is the kind of the fit's rows that they resemble.
 
-    Prompts of 16 tokens are "batched": sixteen rows through the small-batch kernel.
+    Prompts of 16 tokens are "batched q4_k_m": sixteen rows through the small-batch kernel.
     """
-    chosen = [row for row in read_table("held_out.csv") if row["ngl"] != "0"]
+    chosen = [row for row in table if row["ngl"] != "0"]
     works, tokens, sheets, kinds = [], [], [], []
     for row in chosen:
         n, batch = int(row["n"]), int(row["batch"])

@@ -24,7 +24,7 @@ from sailsim.analysis.cost import CostConstants, PriceList, prices
 from sailsim.analysis.cpu import kernel_rates
 from sailsim.analysis.energy import CAUSES, NOT_MODELLED, EnergyConstants
 from sailsim.analysis.figures import FIGURES, Results, draw, style
-from sailsim.analysis.fits import fits
+from sailsim.analysis.fits import fits, held_out_results
 from sailsim.analysis.gem5_figures import FOLDER, TITLES, gem5_figures
 from sailsim.files import write_whole
 from sailsim.sim import Choice, Quantity, Store, card_names, load_card, load_system
@@ -319,7 +319,7 @@ def _errors() -> str:
             f"{e['worst_error']:.1%}",
             f"{e['bias']:+.1%}",
         )
-        for e in fits().errors
+        for e in [*fits().errors, *held_out_results()["errors"]]
     ]
     header = ("measurements", "held out of the fit", "count", "median error", "worst", "bias")
     return "<p>Predicted over measured, minus 1 (docs/baselines.md).</p>" + _html_table(header, rows)
