@@ -162,7 +162,11 @@ def _highest_ratio(
 def _dollars_v100(claim: Claim, frame: pd.DataFrame, base: pd.DataFrame) -> Iterator[dict[str, Any]]:
     paying = {"": "its used vCPUs", "_bandwidth": "the bandwidth it uses", "_whole": "its whole server"}
     for end, paid in ((end, f"SAIL pays {what}") for end, what in paying.items()):
-        for card, format_ in (("v100", "same bits on V100"), ("v100_f16", "16 bits on V100")):
+        for card, format_ in (
+            ("v100", "same bits on V100"),
+            ("v100_serving", "serving software on V100, same bits"),
+            ("v100_f16", "16 bits on V100"),
+        ):
             yield _highest_ratio(claim, base, f"usd_ratio_{card}{end}", f"{format_}, {paid}", "")
     reading = "not claimed: A10G, a newer card, in V100's place, same bits, SAIL pays its used vCPUs"
     yield _highest_ratio(claim, base, "usd_ratio_a10g", reading, "") | {"verdict": ""}

@@ -39,7 +39,7 @@ from sailsim.analysis.energy import (
     gpu_bound_j_per_token,
     recorded_use,
 )
-from sailsim.analysis.gpu import gpu_tokens_per_s, memory_needed
+from sailsim.analysis.gpu import GpuSoftware, gpu_tokens_per_s, memory_needed
 from sailsim.analysis.prediction import Prediction, Work
 from sailsim.errors import SailsimError
 from sailsim.sim import (
@@ -64,6 +64,13 @@ from sailsim.workloads import (
 )
 
 _CPUS: Mapping[str, Software] = {"cpu": "llama.cpp", "cpu_ampere": "ampere"}
+_CARD_RUNS = ("", "_f16", "_serving")
+"""What runs on every card: llama.cpp in the point's format, 16 bits, and a serving stack in four bits."""
+
+
+def _cards() -> list[str]:
+    """The names of every card's runs, the prefixes of their columns after `gpu_`."""
+    return [f"{card}{run}" for card in card_names() for run in _CARD_RUNS]
 
 
 @lru_cache(maxsize=1)
@@ -110,14 +117,22 @@ def _cpu(
 
 @lru_cache(maxsize=512)
 def _gpu(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Baselines:
-    """Every card, at the point's weight format and at 16 bits (`<card>_f16`)."""
+    """Every card, at the point's weight format, at 16 bits (`<card>_f16`) and, where that has four bits, with
+    a serving stack's kernels (`<card>_serving`)."""
     found, refused = {}, {}
+    runs: tuple[tuple[str, WeightFormat, GpuSoftware], ...] = (
+        ("", fmt, "llama.cpp"),
+        ("_f16", weight_format("f16"), "llama.cpp"),
+        ("_serving", fmt, "serving"),
+    )
     for card in card_names():
-        for name, weights in ((card, fmt), (f"{card}_f16", weight_format("f16"))):
+        for run, weights, software in runs:
             try:
-                found[name] = gpu_tokens_per_s(load_card(card), model, weights, batch, context)
+                found[card + run] = gpu_tokens_per_s(
+                    load_card(card), model, weights, batch, context, software=software
+                )
             except SailsimError as error:
-                refused[name] = str(error)
+                refused[card + run] = str(error)
     return Baselines({}, found, refused)
 
 
@@ -171,13 +186,12 @@ def evaluate(point: Point, system: System | str | Path | None = None) -> dict[st
             f"{name}_tokens_per_s",
         )
         record[f"{name}_bandwidth_share"] = min(1.0, moved / point.batch * record[rate] / usable)
-    for card in card_names():
-        for name in (card, f"{card}_f16"):
-            prediction = gpus.gpu.get(name)
-            record |= _flat(f"gpu_{name}", prediction)
-            record[f"speedup_{name}"] = (
-                None if prediction is None else result.tokens_per_s / prediction.tokens_per_s
-            )
+    for name in _cards():
+        prediction = gpus.gpu.get(name)
+        record |= _flat(f"gpu_{name}", prediction)
+        record[f"speedup_{name}"] = (
+            None if prediction is None else result.tokens_per_s / prediction.tokens_per_s
+        )
     record |= energy_columns(record, system)
     record |= price_columns(record, _shipped_prices())
     record["notes"] = [*_notes(result.notes, cpus, gpus), NOT_MODELLED]
@@ -263,9 +277,10 @@ def price_columns(
             columns["usd_ratio_cpu_all"] = _ratio(columns, "", "cpu_all")
         for card in card_names():
             card_hour = price_list.of(card).usd_per_hour if price_list.has(card) else None
-            for name in (f"gpu_{card}", f"gpu_{card}_f16"):
+            for name in (f"gpu_{card}{run}" for run in _CARD_RUNS):
                 if sizing == "share":  # a card is always paid whole
-                    columns |= _dollars(name, "", used(record[f"{name}_tokens_per_s"]), card_hour)
+                    # An older store has no column of a run that came later.
+                    columns |= _dollars(name, "", used(record.get(f"{name}_tokens_per_s")), card_hour)
                 columns[f"usd_ratio_{name.removeprefix('gpu_')}{end}"] = _ratio(columns, end, name)
     return columns | _ranges(record, price_list, c)
 
@@ -287,11 +302,11 @@ def cost_ranges(
     machines = [(name, servers) for name in ("sail", "cpu", "cpu_ampere", "cpu_all")]
     for card in card_names():
         cards = price_list.all_of([card])
-        machines += [(f"gpu_{card}", cards), (f"gpu_{card}_f16", cards)]
+        machines += [(f"gpu_{card}{run}", cards) for run in _CARD_RUNS]
     found: dict[str, CostRange | None] = {}
     for name, instances in machines:
-        rate = record[f"{name}_tokens_per_s"]
-        if _missing(rate):
+        rate = record.get(f"{name}_tokens_per_s")
+        if rate is None or _missing(rate):
             found[name] = None
             continue
         cpu, sail = not name.startswith("gpu_"), name == "sail"
@@ -412,10 +427,11 @@ def compare(
     cpus = _cpu(_Server.of(machine), model, fmt, point.threads, point.batch, point.context).cpu
     gpus: dict[str, Any] = {}
     for card in card_names():
-        gpus[card] = {**_entry(record, f"gpu_{card}", card, refused), "f16": None}
+        gpus[card] = {**_entry(record, f"gpu_{card}", card, refused), "f16": None, "serving": None}
         if "not_available" not in gpus[card]:
             gpus[card]["j_per_token_at_most"] = record[f"gpu_{card}_bound_j_per_token"]
-        gpus[card]["f16"] = _entry(record, f"gpu_{card}_f16", f"{card}_f16", refused)
+        for run in ("f16", "serving"):
+            gpus[card][run] = _entry(record, f"gpu_{card}_{run}", f"{card}_{run}", refused)
     fields = Point.from_dict(record).as_dict()
     return {
         "point": fields,

@@ -372,7 +372,7 @@ def dollars(results: Results) -> Figure:
     above = [sum(name == own for _, own, _ in machines) for name, _ in ours]
     unpriced = []
     for card in card_names():
-        for name, title in ((card, ""), (f"{card}_f16", ", f16")):
+        for name, title in ((card, ""), (f"{card}_serving", ", serving"), (f"{card}_f16", ", f16")):
             column = f"gpu_{name}_tokens_per_usd"
             if column in rows and rows[column].notna().any():
                 machines.append((_CARD_TITLES.get(card, card) + title, f"gpu_{name}", column))

@@ -292,10 +292,9 @@ def _unknown(card: str, fmt: WeightFormat, sixteen_bit: bool, batch: int) -> tup
     else:
         if batch > 1:
             slower = faster = BATCHED_DOUBT
-            like = "" if card == BATCHED_CARD else f"; {card}'s are taken to do as many MACs a cycle"
             notes.append(
-                f"llama.cpp's batch kernels are known from q2_k and iq4_xs on V100 alone{like}: the band is "
-                f"{BATCHED_DOUBT} times wider either way."
+                "llama.cpp's batch kernels are known from q2_k and iq4_xs on V100 alone, and other cards are "
+                f"taken to do as many MACs a cycle: the band is {BATCHED_DOUBT} times wider either way."
             )
         if card not in MEASURED_CARDS:
             slower, faster = max(slower, 1.2), max(faster, 1.2)

@@ -289,7 +289,10 @@ def _limits(frame: pd.DataFrame) -> str:
     machines: dict[str, list[str]] = {}
     for note, count in sorted(counts.items()):
         machine, _, sentence = note.partition(": ")
-        if re.fullmatch("cpu(_all|_ampere)?|[a-z0-9]+(_f16)?", machine) and machine != "not modelled":
+        if (
+            re.fullmatch("cpu(_all|_ampere)?|[a-z0-9]+(_f16|_serving)?", machine)
+            and machine != "not modelled"
+        ):
             machines.setdefault(sentence, []).append(machine)
         elif machine.startswith("card "):
             refused.append((note, count))

@@ -64,11 +64,12 @@ def _print(found: dict[str, Any]) -> None:
     machines.add_row("CPU Ampere", *_cells(found["cpu_ampere"]))
     refused = []
     for card, entry in found["gpu"].items():
-        for title, numbers in ((card.upper(), entry), (f"{card.upper()} f16", entry["f16"])):
+        runs = (("", entry), (" serving", entry["serving"]), (" f16", entry["f16"]))
+        for title, numbers in runs:
             if "not_available" in numbers:
                 refused.append(numbers["not_available"])
             else:
-                machines.add_row(title, *_cells(numbers))
+                machines.add_row(f"{card.upper()}{title}", *_cells(numbers))
     console.print(machines)
     phases = Table(box=box.SIMPLE_HEAD, title="where SAIL's step goes")
     phases.add_column("phase")

@@ -123,3 +123,23 @@ def test_a_variant_of_a_machine_costs_what_the_machine_costs(tmp_path):
 def test_a_cpu_baseline_of_a_point_that_cannot_run_is_an_error():
     with pytest.raises(SailsimError, match="threads"):
         evaluate(Point(model="smollm2-135m", threads=65))
+
+
+def test_a_card_is_judged_with_a_serving_stack_too():
+    record = evaluate(Point(model="llama-2-7b", wbits=4, batch=32, threads=16, context=512))
+    assert record["gpu_v100_tokens_per_s"] < record["gpu_v100_serving_tokens_per_s"]
+    assert record["usd_ratio_v100_serving"] < record["usd_ratio_v100"]
+    ratio = record["sail_tokens_per_s"] / record["gpu_v100_serving_tokens_per_s"]
+    assert record["speedup_v100_serving"] == pytest.approx(ratio)
+    answer = compare(Point(model="llama-2-7b", wbits=2, batch=1, threads=16, context=512))
+    assert "serving" in answer["gpu"]["v100"]["serving"]["not_available"]  # no such kernel in two bits
+    two = evaluate(Point(model="llama-2-7b", wbits=2, batch=1, threads=16, context=512))
+    assert two["gpu_v100_serving_tokens_per_s"] is None is two["usd_ratio_v100_serving"]
+
+
+def test_a_store_from_before_the_serving_columns_is_priced():
+    record = evaluate(Point(model="llama-2-7b", wbits=4, batch=32, threads=16, context=512))
+    old = {name: value for name, value in record.items() if "serving" not in name}
+    again = reprice(pd.DataFrame([old]), prices())
+    assert again["usd_ratio_v100_serving"].isna().all()
+    assert again["usd_ratio_v100"].iloc[0] == pytest.approx(record["usd_ratio_v100"])
