@@ -152,7 +152,7 @@ def test_four_cores_share_units(gem5: Gem5, machine, kernels, small_trace, tmp_p
     ("cores", "threads", "units"),
     [
         (16, 16, 4),
-        # 14 GB, most of it gem5's names of statistics: of every command of every requestor in every cache.
+        # 16 GB, most of it gem5's names of statistics: of every command of every requestor in every cache.
         # Few threads, since gem5 loads the whole program again for each, through every cache.
         pytest.param(64, 4, 32, marks=pytest.mark.skipif(not LARGE, reason="SAILSIM_LARGE is not set")),
     ],
