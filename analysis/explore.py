@@ -73,7 +73,12 @@ class Search:
             raise SailsimError(f"sampler is {self.sampler!r}, allowed is one of {', '.join(SAMPLERS)}")
         if not 0 <= self.seed < 1 << 32:
             raise SailsimError(f"seed is {self.seed}, allowed is 0..{(1 << 32) - 1}")
-        cores = load_system(self.point.system).cores.count.whole
+        base = load_system(self.point.system)
+        if not base.has_pim:
+            raise SailsimError(
+                f"system {base.name} has no enabled [pim] section, allowed is one with PIM units"
+            )
+        cores = base.cores.count.whole
         if not self.threads or not all(1 <= n <= cores for n in self.threads):
             raise SailsimError(f"threads is {self.threads}, allowed are numbers from 1 to {cores}")
 

@@ -77,5 +77,6 @@ def explore(
             f"point-{i:02d} {row['tokens_per_s']:8.1f} tokens/s {row['tokens_per_usd']:12,.0f} tokens/USD "
             f"{row['area_mm2']:7.2f} mm2  {words}"
         )
-    threads_of_best = int(front["threads"].iloc[0]) if len(front) else chosen[0]
-    click.echo(f"Next: sailsim run --system {out}/point-01.toml {options(point, threads_of_best)}")
+    if len(front):
+        best = int(front["threads"].iloc[0])
+        click.echo(f"Next: sailsim run --system {out}/point-01.toml {options(point, best)}")
