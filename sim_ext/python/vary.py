@@ -146,13 +146,13 @@ def system_toml(
         f"name = {_text(machine.name)}",
         f"title = {_text(machine.title)}",
     ]
-    section = ""
+    # A section inside another (memory.timing) may lie between the other's fields, and TOML opens each once.
+    sections: dict[str, list[str]] = {}
     for path, leaf in changed_values(machine, below).items():
         head, _, field = path.rpartition(".")
-        if head != section:
-            section = head
-            lines += ["", f"[{head}]"]
-        lines.append(f"{field} = {_inline(leaf, machine)}")
+        sections.setdefault(head, []).append(f"{field} = {_inline(leaf, machine)}")
+    for head, fields in sections.items():
+        lines += ["", f"[{head}]", *fields]
     return "\n".join(lines) + "\n"
 
 

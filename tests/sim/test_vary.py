@@ -49,6 +49,12 @@ def changes(draw: st.DrawFn) -> dict[str, Any]:
     return found
 
 
+def test_a_section_around_another_is_opened_once() -> None:
+    wanted = {"memory.burst": 1, "memory.timing.trfc": 260, "memory.ranks": 1}
+    table = tomllib.loads(system_toml(vary(SAIL, wanted, name="mine", source="a study"), "sail-n1"))
+    assert table["memory"].keys() == {"burst", "timing", "ranks"}
+
+
 @given(changes())
 def test_what_is_varied_has_the_values_and_nothing_else_changes(wanted: dict[str, Any]) -> None:
     varied = vary(SAIL, wanted, name="mine", source="a study, sample 3, seed 1", note="why")
