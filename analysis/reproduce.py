@@ -63,7 +63,7 @@ class Sampled:
 
 
 def reproduce(
-    out: str | Path, samples: int = 64, jobs: int = 1, seed: int = 0, progress: bool = True
+    out: str | Path, samples: int = 128, jobs: int = 1, seed: int = 0, progress: bool = True
 ) -> dict[str, Any]:
     """Run or finish the study in a folder and write `reproduction.json` and the nearest systems there.
 

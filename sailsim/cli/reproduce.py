@@ -23,7 +23,7 @@ from sailsim.errors import SailsimError
 @click.option(
     "--samples",
     type=int,
-    default=64,
+    default=128,
     show_default=True,
     help="Base samples, a power of two; two machines each.",
 )
