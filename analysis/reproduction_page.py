@@ -414,7 +414,7 @@ def html_page(found: Found) -> str:
 # --- Figures ---
 
 TITLES: Mapping[str, str] = {
-    "claims": "What machines within the published limits give, claim by claim",
+    "claims": "What machines within the declared ranges give, claim by claim",
     "decides": "What decides each claim",
     "breakdown": "Where a step's time goes, on SAIL and on the cores alone",
 }

@@ -32,7 +32,7 @@ from sailsim.errors import SailsimError
 @click.option("--docs", type=PathOption(file_okay=False), help="Write reproduction.md and figures there too.")
 @click.option("--json", "as_json", is_flag=True, help="Print all results as JSON.")
 def reproduce(out: Path, samples: int, seed: int, jobs: int | None, docs: Path | None, as_json: bool) -> None:
-    """Compare every claim with what machines inside the published limits give.
+    """Compare every claim with what machines inside the declared ranges give.
 
     Draws machines from the ranges of everything unpublished, and tells for each claim its distribution, what
     decides it and the nearest plausible configuration. A stopped run goes on where it was; equal samples,
