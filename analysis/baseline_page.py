@@ -47,11 +47,19 @@ def error_table(errors: Sequence[Mapping[str, Any]]) -> str:
         "|---|---|--:|--:|--:|--:|",
     ]
     lines += [
-        f"| {e['measurements']} | {e['held_out']} | {e['count']} | {e['median_error']:.1%} | "
+        f"| {e['measurements']} | {e['held_out']}{_left_open(e)} | {e['count']} | {e['median_error']:.1%} | "
         f"{e['worst_error']:.1%} | {e['bias']:+.1%} |"
         for e in errors
     ]
     return "\n".join(lines)
+
+
+def _left_open(error: Mapping[str, Any]) -> str:
+    """What the rows that stayed in a fold do not determine, and how much hangs on it."""
+    if "open" not in error:
+        return ""
+    lost = f", {error['not_predicted']} rows not predicted" if error["not_predicted"] else ""
+    return f" (leaves open: {'; '.join(error['open'])}: up to {error['open_moves']:.0%}{lost})"
 
 
 def _coverage_table(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -73,15 +81,28 @@ def _noise_table(lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _constants_table(result: Mapping[str, Any]) -> str:
-    rows = ["| constant | value | range | unit | from |", "|---|--:|---|---|---|"]
+    rows = [
+        "| constant | value | standard error | range | unit | from |",
+        "|---|--:|--:|---|---|---|",
+    ]
     sets = {f"cpu.{name}": s for name, s in result["cpu"].items()} | {"gpu": result["gpu"]}
     for prefix, chosen in sets.items():
         for name, c in chosen["constants"].items():
             rows.append(
-                f"| {prefix}.{name} | {c['value']:.4g} | {c['low']:.3g} .. {c['high']:.3g} | {c['unit']} | "
-                f"{c['source']} |"
+                f"| {prefix}.{name} | {c['value']:.4g} | {_standard_error(c)} | "
+                f"{c['low']:.3g} .. {c['high']:.3g} | {c['unit']} | {c['source']} |"
             )
     return "\n".join(rows)
+
+
+def _standard_error(constant: Mapping[str, Any]) -> str:
+    """Of a fitted constant, with what its note says of how well the rows determine it."""
+    for mark, said in (("leave it open", "open"), ("to its bound", "at its bound"), ("weakly", "weak")):
+        if mark in constant.get("note", ""):
+            error = constant.get("standard_error")
+            return f"{error:.2g}, {said}" if error else said
+    error = constant.get("standard_error")
+    return f"{error:.2g}" if error else "-"
 
 
 def _gem5_table(result: Mapping[str, Any]) -> str:

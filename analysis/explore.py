@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +29,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.pool import NullPool
 
 from sailsim.analysis.area import area
 from sailsim.analysis.evaluate import evaluate
@@ -155,9 +157,16 @@ def explore(
     if jobs < 1:
         raise SailsimError(f"jobs is {jobs}, allowed is a whole number from 1 on")
     folder = Path(out)
-    study = _opened(search, folder)
-    done = [t for t in study.trials if t.state in (TrialState.COMPLETE, TrialState.FAIL)]
-    held = len(done)
+    with _opened(search, folder) as study:
+        _try_until(trials, search, study, jobs, progress)
+        frame = _frame(search, study.trials)
+    _write(search, frame, folder)
+    return frame
+
+
+def _try_until(trials: int, search: Search, study: optuna.Study, jobs: int, progress: bool) -> None:
+    """Generation by generation, until the study has so many trials."""
+    held = sum(t.state in (TrialState.COMPLETE, TrialState.FAIL) for t in study.trials)
     with (
         reporter(max(trials, held), held, progress, "trials") as advance,
         parallel_config(backend="loky", inner_max_num_threads=1),
@@ -177,9 +186,6 @@ def explore(
                     study.tell(trial, [result[name] for name in OBJECTIVES])
             held += count
             advance(count)
-    frame = _frame(search, study.trials)
-    _write(search, frame, folder)
-    return frame
 
 
 def _sampler(search: Search, held: int) -> optuna.samplers.BaseSampler:
@@ -190,15 +196,38 @@ def _sampler(search: Search, held: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.NSGAIISampler(seed=seed, population_size=2 * GENERATION)
 
 
-def _opened(search: Search, folder: Path) -> optuna.Study:
-    """The study of a folder, new or held; trials that were under way when it stopped are forgotten."""
+@contextmanager
+def _opened(search: Search, folder: Path) -> Iterator[optuna.Study]:
+    """The study of a folder, new or held; trials that were under way when it stopped are forgotten.
+
+    Its database is closed at the end, whatever happens.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SailsimError(f"folder {folder} cannot be written: {error.strerror}") from None
+    # No connection outlives its use: a pooled one would be closed by whoever collects garbage next.
+    options = {"poolclass": NullPool}
     try:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.sqlite'}")
+        storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.sqlite'}", engine_kwargs=options)
+    except Exception as error:
+        raise _unreadable(folder, error) from None
+    try:
+        yield _study(search, folder, storage)
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _unreadable(folder: Path, error: Exception) -> SailsimError:
+    reason = str(error).splitlines()[0]
+    return SailsimError(f"folder {folder} holds no study that can be read ({reason})")
+
+
+def _study(search: Search, folder: Path, storage: optuna.storages.RDBStorage) -> optuna.Study:
+    """The study in a folder's database; raises SailsimError where it is another search's."""
+    try:
         study = optuna.create_study(
             storage=storage,
             study_name="explore",
@@ -207,8 +236,7 @@ def _opened(search: Search, folder: Path) -> optuna.Study:
             load_if_exists=True,
         )
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise SailsimError(f"folder {folder} holds no study that can be read ({reason})") from None
+        raise _unreadable(folder, error) from None
     own = study.user_attrs.get("search")
     if own is None:
         study.set_user_attr("search", search.id)

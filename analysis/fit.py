@@ -20,11 +20,10 @@ from dataclasses import dataclass, replace
 from importlib.resources import as_file
 from math import exp, isfinite, log
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from sailsim.analysis import cpu, gpu
 from sailsim.analysis.fits import fits, held_out_results
@@ -41,14 +40,13 @@ from sailsim.analysis.measurements import (
     sheets_of,
 )
 from sailsim.analysis.prediction import Floats, data_file
+from sailsim.analysis.solver import LOSS_SCALE, HeldOut, Parameter, Problem, Solution, held_out, solve
 from sailsim.files import write_whole
 
-SCRIPT_VERSION = 3
+SCRIPT_VERSION = 4
 DATA = ("llama_bench.csv", "a1_batched.csv", "gpu_batched.csv", "gem5_kernels.csv", "kernel_rates.csv")
 HELD_OUT = ("lmdeploy_held_out.csv",)
 """Never fitted on."""
-LOSS_SCALE = 0.08
-"""Scatter (log) beyond which a measurement loses weight: about the run-to-run scatter of one machine."""
 BATCH_RATE_SPAN = (0.5, 2.0)
 """Range of the small-batch kernel's rate on cards where it was not measured, of V100's (assumed): half of it,
 and twice, as their tensor cores multiply 8-bit integers at twice the fp16 rate and V100's do not at all."""
@@ -70,89 +68,10 @@ ATTENTION_RANGE: Mapping[str, Any] = {
     "decoding), 0.6..0.7 (14B prompts), 0.72 (2B prompts)",
 }
 """One rate cannot be right for every layout of the cache: the more heads share a key, the faster."""
+WEAK = 0.3
+"""Standard error over value from which on a constant's note says that the rows hardly determine it."""
 MIN_BAND = 0.05
 """A band is never narrower than this on either side, however few the measurements."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One unknown of a fit: its start, bounds, unit and meaning."""
-
-    name: str
-    start: float
-    low: float
-    high: float
-    unit: str
-    meaning: str
-
-
-Predict = Callable[[Floats, Rows], Floats]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A set of parameters, the rows that determine them and the model between the two.
-
-    ``loss`` is one of SciPy's: "cauchy" where twins differ, "soft_l1" where each row is another card or
-    format.
-    """
-
-    parameters: tuple[Parameter, ...]
-    rows: Rows
-    predict: Predict
-    loss: Literal["cauchy", "soft_l1"] = "cauchy"
-
-
-@dataclass(frozen=True)
-class Solution:
-    """Values in the order of the parameters, and their covariance (zero rows: held at a bound)."""
-
-    values: Floats
-    covariance: Floats
-
-
-def solve(problem: Problem, rows: Rows | None = None) -> Solution:
-    """Fit the parameters on the problem's rows, or on ``rows`` (a fold)."""
-    rows = problem.rows if rows is None else rows
-    parameters = problem.parameters
-    low, high = (np.array([getattr(p, side) for p in parameters]) for side in ("low", "high"))
-    scale = np.array([max(abs(p.start), 0.1 * (p.high - p.low)) for p in parameters])
-    result = least_squares(
-        lambda x: np.log(problem.predict(x, rows) / rows.measured),
-        np.array([p.start for p in parameters]),
-        bounds=(low, high),
-        x_scale=scale,
-        loss=problem.loss,
-        f_scale=LOSS_SCALE,
-        xtol=1e-12,
-        ftol=1e-12,
-        gtol=1e-12,
-        max_nfev=2000,
-    )
-    values = np.asarray(result.x)
-    # A parameter at its bound has no interior curvature, and one that the rows do not touch has none at all.
-    inside = (values - low > 1e-6 * scale) & (high - values > 1e-6 * scale)
-    inside &= np.abs(result.jac).sum(axis=0) > 0
-    jac = result.jac[:, inside]
-    freedom = max(len(rows.measured) - int(inside.sum()), 1)
-    covariance = np.zeros((len(values), len(values)))
-    covariance[np.ix_(inside, inside)] = np.linalg.pinv(jac.T @ jac) * 2 * result.cost / freedom
-    return Solution(values, covariance)
-
-
-def held_out(problem: Problem, label: str, among: NDArray[np.bool_] | None = None) -> Floats:
-    """Predicted over measured of every row, each predicted by a fit without the rows of the same label.
-
-    ``among`` limits what is held out; the other rows are always in the fit and their result is NaN.
-    """
-    rows = problem.rows
-    chosen = np.ones(len(rows.measured), dtype=bool) if among is None else among
-    ratio = np.full(len(rows.measured), np.nan)
-    for group in np.unique(rows.labels[label][chosen]):
-        out = (rows.labels[label] == group) & chosen
-        solution = solve(problem, rows.where(~out))
-        ratio[out] = problem.predict(solution.values, rows.where(out)) / rows.measured[out]
-    return ratio
 
 
 # --- CPU ---
@@ -165,8 +84,8 @@ BARRIER = Parameter(
 product loses."""
 
 
-def software_parameters(software: cpu.Software, overlap: float | None = None) -> tuple[Parameter, ...]:
-    """The parameters that a software has of its own; ``overlap`` fixes that one (1: the textbook maximum)."""
+def software_parameters(software: cpu.Software) -> tuple[Parameter, ...]:
+    """The parameters that a software has of its own."""
     kernels, attention = {
         "llama.cpp": ({"q4_k_m": 2.6}, 0.5),
         "ampere": ({"q4_k_4": 5.0, "q8r16": 8.0}, 2.0),
@@ -179,8 +98,6 @@ def software_parameters(software: cpu.Software, overlap: float | None = None) ->
         "ratio",
         "0: reading and arithmetic take turns, 1: the longer hides the shorter",
     )
-    if overlap is not None:
-        hides = replace(hides, start=overlap, low=overlap - 1e-9, high=overlap + 1e-9)
     loss = Parameter(
         "product_overhead",
         2e4,
@@ -213,9 +130,9 @@ def software_parameters(software: cpu.Software, overlap: float | None = None) ->
     )
 
 
-def cpu_problem(overlap: float | None = None) -> Problem:
+def cpu_problem() -> Problem:
     """The constants of both softwares on Neoverse-N1, fitted together because they share the barrier."""
-    own = {software: software_parameters(software, overlap) for software in cpu.SOFTWARE}
+    own = {software: software_parameters(software) for software in cpu.SOFTWARE}
     parameters = (BARRIER, *(p for group in own.values() for p in group))
     first = dict(zip(own, np.cumsum([1, *(len(group) for group in own.values())]).tolist(), strict=False))
 
@@ -245,6 +162,21 @@ def cpu_problem(overlap: float | None = None) -> Problem:
         return np.asarray(rows.tokens / sum(parts.values()))
 
     return Problem(parameters, join(llama_bench_rows(), altra_rows()), predict)
+
+
+def textbook_problem() -> Problem:
+    """llama.cpp's constants alone, on its own rows, if the longer of reading and arithmetic hid the other."""
+    both = cpu_problem()
+    count = 1 + len(software_parameters("llama.cpp"))
+    fork = np.array([p.start for p in both.parameters[count:]])
+    names = [p.name for p in both.parameters[:count]]
+    overlap = names.index("overlap")
+
+    def predict(x: Floats, rows: Rows) -> Floats:
+        return both.predict(np.concatenate([np.insert(x, overlap, 1.0), fork]), rows)
+
+    kept = tuple(p for p in both.parameters[:count] if p.name != "overlap")
+    return Problem(kept, both.rows.where(both.rows.labels["software"] == "llama.cpp"), predict)
 
 
 # --- GPU ---
@@ -441,8 +373,11 @@ def digits(value: float) -> float:
 
 
 def _band(*ratios: Floats) -> dict[str, float]:
-    """Factors on a prediction that hold nine tenths of the measurements, of each way of holding them out."""
-    ends = np.array([np.quantile(1 / r, [0.05, 0.95]) for r in ratios])
+    """Factors on a prediction that hold nine tenths of the measurements, of each way of holding them out.
+
+    Rows that a fold cannot predict (NaN) do not count.
+    """
+    ends = np.array([np.quantile(1 / r[np.isfinite(r)], [0.05, 0.95]) for r in ratios])
     low, high = ends[:, 0].min(), ends[:, 1].max()
     return {"low": digits(min(low, 1 - MIN_BAND)), "high": digits(max(high, 1 + MIN_BAND))}
 
@@ -475,12 +410,23 @@ def _constants(
             "kind": "fitted",
             "low": digits(max(p.low, value - 1.645 * error)),
             "high": digits(min(p.high, value + 1.645 * error)),
-            "note": p.meaning + ("; the data push it to its bound" if at_bound else ""),
+            "note": p.meaning + _determined(p, value, None if at_bound else error, solution),
             "standard_error": None if at_bound else digits(error),
         }
         entry["low"], entry["high"] = min(entry["low"], entry["value"]), max(entry["high"], entry["value"])
         found[p.name] = entry
     return found
+
+
+def _determined(parameter: Parameter, value: float, error: float | None, solution: Solution) -> str:
+    """What the note of a constant adds where the rows do not settle it."""
+    if any(parameter.name in combination.split(" with ") for combination in solution.open):
+        return "; the rows leave it open, the value is the one nearest to the start"
+    if error is None:
+        return "; the data push it to its bound"
+    if error > WEAK * abs(value):
+        return f"; weakly determined, one standard error is {error / abs(value):.0%} of it"
+    return ""
 
 
 def error_row(rows: str, held: str, ratios: Floats) -> dict[str, Any]:
@@ -495,6 +441,18 @@ def error_row(rows: str, held: str, ratios: Floats) -> dict[str, Any]:
         "worst_error": digits(float(error[worst])),
         "bias": digits(exp(float(np.median(np.log(ratios)))) - 1),
     }
+
+
+def _held_row(rows: str, held: str, found: HeldOut) -> dict[str, Any]:
+    """The line of rows that folds predicted, and what the folds left open, if anything."""
+    known = np.isfinite(found.ratio)
+    row = error_row(rows, held, found.ratio[known])
+    if found.moved:
+        most = max(float(moved[known].max(initial=0.0)) for moved in found.moved.values())
+        row["open"] = sorted(found.moved)
+        row["open_moves"] = digits(exp(most) - 1)
+        row["not_predicted"] = int((~known).sum())
+    return row
 
 
 def _covariance(problem: Problem, solution: Solution) -> dict[str, Any]:
@@ -559,16 +517,17 @@ def _run_cpu(
     compared["fitted: Ampere's fork on Altra"] = every.where(~ours)
     inside = every.ratio
     by_machine, by_model = held_out(problem, "machine", ours), held_out(problem, "model", ours)
-    textbook = held_out(cpu_problem(overlap=1.0), "machine", ours)
+    textbook = np.full(len(ours), np.nan)
+    textbook[ours] = held_out(textbook_problem(), "machine").ratio
     test = problem.rows.labels["test"]
     tests = {"decode": ours & (test == "tg"), "prompt": ours & (test == "pp")}
     for kind, keep in tests.items():
         name = f"N1 {kind}, llama.cpp"
         errors.append(error_row(name, "nothing", inside[keep]))
-        errors.append(error_row(name, "machine", by_machine[keep]))
-        errors.append(error_row(name, "model", by_model[keep]))
+        errors.append(_held_row(name, "machine", by_machine.where(keep)))
+        errors.append(_held_row(name, "model", by_model.where(keep)))
         errors.append(error_row(name, "machine, with overlap fixed at 1 (maximum)", textbook[keep]))
-    bands = {kind: _band(by_machine[keep], by_model[keep]) for kind, keep in tests.items()}
+    bands = {kind: _band(by_machine.ratio[keep], by_model.ratio[keep]) for kind, keep in tests.items()}
 
     noisy = llama_bench_rows(disturbed=True)
     noisy = noisy.where(noisy.labels["test"] == "tg")
@@ -581,7 +540,7 @@ def _run_cpu(
     )
     fork = "Altra batched decode, Ampere's fork"
     errors.append(error_row(fork, "nothing", inside[~ours]))
-    errors.append(error_row(fork, "batch size", held_out(problem, "batch", ~ours)[~ours]))
+    errors.append(_held_row(fork, "batch size", held_out(problem, "batch", ~ours).where(~ours)))
     errors.append(
         error_row(
             "Altra decode at batch 1, four bits, Ampere's fork",
@@ -657,10 +616,10 @@ def _run_gpu(
         problem, title = (serving, both[1][2]) if kind in ("f16", "w4") else (fitted, both[0][2])
         test = problem.rows.labels["test"] == kind
         inside[kind] = compared[title].ratio[test]
-        without[kind] = out.get(kind, out["model"])[test]
+        without[kind] = out.get(kind, out["model"]).where(test)
         errors.append(error_row(name, "nothing", inside[kind]))
         held = "batch size" if kind in ("batched", "w4") else "model"
-        errors.append(error_row(name, held, without[kind]))
+        errors.append(_held_row(name, held, without[kind]))
     rest = cards.rows.where(~used)
     outside = cards.predict(ours.values, rest) / rest.measured
     short = rest.labels["test"] == "pp"
@@ -670,10 +629,10 @@ def _run_gpu(
     older = np.concatenate([outside[~short], serving.predict(theirs.values, old) / old.measured])
     errors.append(error_row("A100-80 and H100, llama.cpp of 2024", "all of them", older))
     bands = {
-        "decode": _band(without["tg"]),
-        "batched": _band(without["batched"]),
-        "f16": _band(without["f16"]),
-        "w4": _band(without["w4"]),
+        "decode": _band(without["tg"].ratio),
+        "batched": _band(without["batched"].ratio),
+        "f16": _band(without["f16"].ratio),
+        "w4": _band(without["w4"].ratio),
     }
 
     again = held_out_gpu_rows(read_table("lmdeploy_held_out.csv"))
@@ -705,25 +664,42 @@ def _batch_rate_elsewhere(fitted: float) -> dict[str, Any]:
     }
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], relative: float = 1e-3) -> list[str]:
-    """Names of the numbers and texts that differ between two results by more than ``relative``."""
+SHOWN = 1e-3
+"""How far two results may differ: of a constant relative, of an error or a band absolute, which is a tenth
+of a percent and the last digit shown. A median steps from row to row, so no relative measure would do."""
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Names of the numbers and texts that differ between two results by more than `SHOWN`.
+
+    Covariances are compared in units of the two standard errors.
+    """
     found: list[str] = []
 
-    def compare(path: str, a: Any, b: Any) -> None:
+    def compare(path: str, a: Any, b: Any, unit: float = 0.0) -> None:
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             for key in sorted(a.keys() | b.keys()):
-                compare(f"{path}.{key}", a.get(key), b.get(key))
+                compare(f"{path}.{key}", a.get(key), b.get(key), _unit(key, unit))
+        elif path.endswith(".matrix") and np.shape(a) == np.shape(b):
+            errors = np.sqrt(np.diag(a))
+            off = np.abs(np.subtract(a, b)) > SHOWN * np.maximum(np.outer(errors, errors), 1e-12)
+            found.extend(f"{path.removeprefix('.')}[{i}][{j}]" for i, j in np.argwhere(off))
         elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
             for i, (x, y) in enumerate(zip(a, b, strict=True)):
-                compare(f"{path}[{i}]", x, y)
+                compare(f"{path}[{i}]", x, y, unit)
         elif isinstance(a, float | int) and isinstance(b, float | int):
-            if not (isfinite(a) and isfinite(b)) or abs(a - b) > relative * max(abs(a), abs(b), 1e-6):
+            if not (isfinite(a) and isfinite(b)) or abs(a - b) > SHOWN * max(abs(a), abs(b), unit, 1e-6):
                 found.append(path.removeprefix("."))
         elif a != b:
             found.append(path.removeprefix("."))
 
     compare("", old, new)
     return found
+
+
+def _unit(key: str, inherited: float) -> float:
+    """What a difference is measured against beside the number itself: ratios of rates against 1."""
+    return 1.0 if key in ("errors", "bands", "coverage", "noise") else inherited
 
 
 def write(path: Path | None = None, result: dict[str, Any] | None = None) -> tuple[Path, dict[str, Any]]:

@@ -1,9 +1,13 @@
 """Fixtures that several areas share."""
 
 import importlib.util
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -29,6 +33,21 @@ def fake_gem5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.write_text(f"#!{sys.executable} -S\n" + (Path(__file__).parent / "fake_gem5.py").read_text())
     path.chmod(0o755)
     return path
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[[subprocess.Popen[Any], Callable[[], bool]], None]:
+    """Waits until something is so, for as long as the process that will make it so is alive.
+
+    No clock: on a busy machine it takes as long as it takes.
+    """
+
+    def wait(process: subprocess.Popen[Any], is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            assert process.poll() is None or is_so(), "the process ended before it came to that"
+            time.sleep(0.01)
+
+    return wait
 
 
 @pytest.fixture(scope="session")

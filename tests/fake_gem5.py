@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 STATISTICS = ("build", "lookup", "convert", "writeBack", "weightStall")
@@ -29,13 +28,14 @@ if "FAKE_GEM5_LOG" in os.environ:
     with Path(os.environ["FAKE_GEM5_LOG"]).open("a") as log:
         log.write(script.name + " " + folder.name + "\n")
 if behaviour == "panic":
-    print("src/sail.cc:1: panic: it went wrong")
+    print("src/sail.cc:1: panic: it went wrong", flush=True)  # abort() flushes nothing
     os.abort()
 if behaviour == "full":
     sys.exit("cannot write stats.txt: No space left on device")
 if behaviour == "hang":
     (folder / "pid").write_text(str(os.getpid()))
-    time.sleep(60)
+    while True:
+        signal.pause()
 if behaviour == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -118,7 +118,7 @@ def fit(out: Path | None, check: bool, as_json: bool) -> None:
         different = differences(fits().table, result)
         if different:
             raise SailsimError(
-                f"the fit differs from the shipped constants in {different[0]}, allowed is 0.1 %"
+                f"the fit differs from the shipped results in {different[0]}, allowed is 0.1 %"
             )
         where = "Equal to the shipped constants."
     else:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -72,22 +71,20 @@ def test_a_row_between_differs_in_what_its_factor_decides(tmp_path: Path) -> Non
             assert any(moved.values())
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, wait_until) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
-        "import test_reproduce as t, time\nfrom sailsim.analysis import sampling\n"
+        "import test_reproduce as t, signal\nfrom sailsim.analysis import sampling\n"
         "real = sampling.evaluate_block\n"
         "def slow(space, block, rows, untimed=frozenset()):\n"
-        "    if block == 2: time.sleep(600)\n"
+        "    if block == 2: signal.pause()\n"
         "    return real(space, block, rows, untimed)\n"
         "sampling.evaluate_block = slow\n"
         "sampling.run_study(sampling.Study(t.small(), 4, 0), sys.argv[1], 1, False)\n"
     )
     folder = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", code, str(folder), str(Path(__file__).parent)])
-    until = time.monotonic() + 300
-    while len(list((folder / "chunks").glob("*.parquet"))) < 2 and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_until(process, lambda: len(list((folder / "chunks").glob("*.parquet"))) >= 2)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     held = Store(folder).keys()

@@ -21,7 +21,6 @@ def bare(gem5, folder, *arguments):
         [str(gem5.path), "-q", "-d", str(folder), str(script), *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=300,
     )
     last = [line for line in done.stdout.splitlines() if line.startswith("sailsim-gem5: replay done at")]
     assert last, done.stdout[-2000:] + done.stderr[-2000:]
