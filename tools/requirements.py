@@ -1,6 +1,8 @@
 """Print pyproject.toml's requirements, so that an editable install needs no build isolation.
 
-Usage: requirements.py GROUP... where GROUP is ``build`` (the build backend) or an optional-dependencies name.
+Usage: requirements.py [--lowest] GROUP... where GROUP is ``build`` (the build backend) or an
+optional-dependencies name. With ``--lowest`` every requirement is pinned to the oldest version that it
+allows: what a second pass of the tests runs with, because a lower bound is a claim.
 """
 
 from __future__ import annotations
@@ -24,5 +26,15 @@ def requirements(groups: list[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def lowest(requirement: str) -> str:
+    """The requirement pinned to its lower bound; one without a bound is an error."""
+    name, _, bounds = requirement.partition(">=")
+    if not bounds:
+        raise SystemExit(f"{requirement} has no lower bound, allowed is one like name>=1.2")
+    return f"{name}=={bounds.split(',')[0]}"
+
+
 if __name__ == "__main__":
-    print("\n".join(requirements(sys.argv[1:])))
+    words = sys.argv[1:]
+    found = requirements([word for word in words if word != "--lowest"])
+    print("\n".join(map(lowest, found) if "--lowest" in words else found))

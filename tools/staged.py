@@ -36,8 +36,8 @@ COMMANDS = {
 
 def stage() -> None:
     """Link every package folder to its import name, and the stub of the compiled core beside them."""
-    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["scikit-build"]["wheel"]
-    packages = wheel["packages"] | {name: folder for folder, name in wheel.get("force-include", {}).items()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["scikit-build"]["wheel"]["packages"]
     top = STAGED / "sailsim"
     top.mkdir(parents=True, exist_ok=True)
     links = {top / p.name: p for p in (ROOT / "sailsim").iterdir() if p.name != "__pycache__"}

