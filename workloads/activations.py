@@ -7,6 +7,7 @@ project borrow these rows; ``Activations.note`` is the sentence that every such 
 """
 
 import hashlib
+import io
 import json
 import warnings
 import zipfile
@@ -105,8 +106,11 @@ class Activations:
                 np.moveaxis(self.codes[role].astype("<i2")[..., None].view(np.uint8), -1, 0)
             )
             arrays[f"{role}.scales"] = self.scales[role]
+        # In memory first: a zip that a full disk cut short tries again to write its end when it is collected.
+        archive = io.BytesIO()
+        np.savez_compressed(archive, allow_pickle=False, **arrays)
         with atomic_file(path) as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+            file.write(archive.getbuffer())
 
     @cached_property
     def id(self) -> str:

@@ -38,6 +38,7 @@ def test_what_is_no_machine_is_never_on_the_front() -> None:
     assert on_front(np.array([[1.0, 1, 1], [np.nan, 9, 0]])).tolist() == [True, False]
 
 
+@pytest.mark.slow
 def test_points_of_the_front_give_their_numbers_by_their_files(tmp_path: Path) -> None:
     frame = explore(SEARCH, tmp_path, trials=8, progress=False)
     front = pd.read_csv(tmp_path / "pareto.csv")
@@ -60,6 +61,7 @@ def test_the_first_trial_is_the_machine_itself(tmp_path: Path) -> None:
     assert first["area_mm2"] == pytest.approx(area(load_system("sail-n1")).added_mm2)
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_and_jobs_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sailsim.analysis.explore.GENERATION", 3)
     explore(SEARCH, tmp_path / "a", trials=6, progress=False)

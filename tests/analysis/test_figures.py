@@ -49,6 +49,7 @@ def test_a_store_without_the_points_gives_a_sentence_that_names_them(name, frame
     assert said.count(".") == 1
 
 
+@pytest.mark.slow
 def test_files_are_vector_and_raster_and_the_same_every_time(swept, tmp_path):
     first = figures(swept, tmp_path / "a")
     second = figures(swept, tmp_path / "b")

@@ -16,6 +16,8 @@ from sailsim.analysis.prediction import Work, data_file
 from sailsim.errors import SailsimError
 from sailsim.workloads import decode_step, load_model, weight_format
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def outcome():

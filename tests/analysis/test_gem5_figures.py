@@ -83,6 +83,7 @@ def test_a_timeline_shows_its_beginning_and_its_end() -> None:
         timeline_figure([timeline(9)], (0, 1))
 
 
+@pytest.mark.slow
 def test_figures_and_report_of_a_sweep_show_them(
     swept: Store, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -179,6 +179,7 @@ def test_report_holds_claims_manifest_and_the_source_of_every_constant(page, swe
     assert "not modelled" in page
 
 
+@pytest.mark.slow
 def test_commands_print_what_they_wrote(swept, tmp_path, capsys):
     from click.testing import CliRunner
 
@@ -199,6 +200,7 @@ def test_commands_print_what_they_wrote(swept, tmp_path, capsys):
     assert "no results" in nothing.output
 
 
+@pytest.mark.slow
 def test_baseline_and_fit_commands():
     from click.testing import CliRunner
 

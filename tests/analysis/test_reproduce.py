@@ -41,6 +41,7 @@ def numbers(folder: Path, jobs: int = 1, seed: int = 0) -> dict[str, list[Any]]:
     return {c: [v.tolist() if isinstance(v, np.ndarray) else v for v in frame[c]] for c in kept}
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_rows_whatever_the_jobs(tmp_path: Path) -> None:
     first = numbers(tmp_path / "a")
     second = numbers(tmp_path / "b", jobs=2)
@@ -71,6 +72,7 @@ def test_a_row_between_differs_in_what_its_factor_decides(tmp_path: Path) -> Non
             assert any(moved.values())
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, wait_until) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
@@ -122,6 +124,7 @@ def everything_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sailsim.analysis.reproduce.space", small)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("everything_small")
 def test_the_whole_of_it_twice_is_the_same_to_the_byte(tmp_path: Path) -> None:
     found = reproduce(tmp_path / "a", 4, progress=False)
@@ -145,6 +148,7 @@ def test_the_whole_of_it_twice_is_the_same_to_the_byte(tmp_path: Path) -> None:
     assert read["claims"]["overhead"]["decides"][0]["factor"] == "area.cell_um2"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("everything_small")
 def test_a_nearest_machine_gives_its_number_by_its_file(tmp_path: Path) -> None:
     found = reproduce(tmp_path, 4, progress=False)

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-import sailsim
 from sailsim import _core
 from sailsim.analysis import fits
 from sailsim.sim import Quantity, card_names, load_card, load_system, system_names
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("analysis", "sim_ext/sim", "workloads", "lut_gemv", "sailsim")
+PARTS = ("cli", "analysis", "sim", "workloads", "lut_gemv")
 KINDS = {"measured", "paper", "derived", "fitted", "assumed"}
 HERE = "here"
 """What a source may be besides a citation: derived or assumed in this project, as the note says."""
@@ -72,9 +72,10 @@ def in_modules() -> dict[str, Quantity]:
     """Every quantity that a module of the package holds."""
     found: dict[str, Quantity] = {}
     seen: set[int] = set()
-    for module in pkgutil.walk_packages(sailsim.__path__, "sailsim."):
-        if module.name.endswith("__main__"):
-            continue
+    # By name: where the install is editable not every version of it lists the parts below the package.
+    parts = [importlib.import_module(f"sailsim.{part}") for part in PARTS]
+    modules = [m for part in parts for m in pkgutil.walk_packages(part.__path__, f"{part.__name__}.")]
+    for module in modules:
         loaded = importlib.import_module(module.name)
         for name, value in vars(loaded).items():
             found |= dict(quantities(f"{module.name}.{name}", value, seen))

@@ -21,6 +21,7 @@ def test_show_of_the_shipped_capture():
     assert "harbour" in text
 
 
+@pytest.mark.slow
 def test_capture_writes_what_show_reads(smollm2_path, tmp_path: Path):
     out = tmp_path / "c.npz"
     arguments = ("--model", smollm2_path, "--text", "The capital of France is", "--layers", "every-third")

@@ -18,6 +18,7 @@ def sailsim(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments)
 
 
+@pytest.mark.slow
 def test_explore_prints_a_front_that_runs(tmp_path: Path) -> None:
     found = json.loads(sailsim("explore", "--out", str(tmp_path), "--trials", "3", *SMALL, "--json").stdout)
     assert found["trials"] == 3

@@ -29,6 +29,7 @@ def tiny(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_run_keeps_tables_and_figures_and_goes_on_from_them(tiny: Path, tmp_path: Path, monkeypatch):
     few = {"BATCHES": (1, 8), "NBWS": (2, 4), "CLAIM_NBWS": (4,), "MODELS": (library.OWN,)}
     few["QUANTIZERS"] = {name: library.QUANTIZERS[name] for name in ("token", "sign_magnitude")}

@@ -31,6 +31,7 @@ def test_the_shipped_capture_is_small_and_says_what_it_is(shipped):
         assert (np.abs(shipped.codes[role].astype(int)).max(axis=-1) == CODE_MAX).all()
 
 
+@pytest.mark.slow
 def test_the_installed_model_gives_the_shipped_capture(shipped, smollm2_path):
     again = capture(smollm2_path, layers="every-third", keep=32)
     assert {key: again.meta[key] for key in ("sha256", "tokens", "positions", "text")} == {

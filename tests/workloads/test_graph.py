@@ -44,6 +44,7 @@ def test_attention_reads_the_whole_cache_and_writes_one_token(name, batch, conte
     assert {op.layer for op in ops if op.kind == "attention"} == set(range(model.n_layers))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(name=MODELS, prompt=st.integers(1, 64))
 def test_a_prefill_does_the_work_of_its_decode_steps(name, prompt):
