@@ -2,6 +2,7 @@
 
 import getpass
 import importlib.util
+import shlex
 import subprocess
 import sys
 import time
@@ -56,7 +57,9 @@ def smollm2_path() -> Path:
 def fake_gem5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A program that answers as gem5 does (tests/fake_gem5.py)."""
     path = tmp_path_factory.mktemp("fake") / "gem5.opt"
-    path.write_text(f"#!{sys.executable} -S\n" + (Path(__file__).parent / "fake_gem5.py").read_text())
+    # Through a shell: the line after #! can hold no path with a space in it.
+    words = shlex.join([sys.executable, "-S", str(Path(__file__).parent / "fake_gem5.py")])
+    path.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     path.chmod(0o755)
     return path
 

@@ -1,0 +1,98 @@
+"""The set-up says in one sentence what a machine lacks."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "tools" / "set_up.py"
+
+
+@pytest.fixture
+def set_up() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("set_up", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_this_machine_lacks_nothing(set_up: ModuleType) -> None:
+    assert [why() for why in (set_up.too_old, set_up.no_venv, set_up.no_headers, set_up.no_compiler)] == [
+        ""
+    ] * 4
+
+
+def test_a_python_that_is_too_old(set_up: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 9, 2))
+    assert set_up.too_old().startswith("Python is 3.9, allowed is 3.11 or newer")
+    assert "make PYTHON=" in set_up.too_old()
+
+
+@pytest.mark.parametrize("missing", ["venv", "ensurepip"])
+def test_a_python_without_the_venv_module(
+    set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name))
+    assert "has no venv module" in set_up.no_venv()
+    assert "python3-venv" in set_up.no_venv()
+
+
+def test_a_python_without_its_headers(
+    set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(set_up.sysconfig, "get_path", lambda name: str(tmp_path))
+    assert "has no Python.h" in set_up.no_headers()
+    assert "python3-dev" in set_up.no_headers()
+
+
+def test_a_machine_without_a_compiler(
+    set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert set_up.no_compiler().startswith("No C++ compiler (c++, g++ or clang++) is on the path")
+    monkeypatch.setenv("CXX", "no-such-compiler -O2")
+    assert "The C++ compiler no-such-compiler does not run" in set_up.no_compiler()
+
+
+def test_a_compiler_that_knows_no_cxx17(
+    set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "c++").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "c++").chmod(0o755)
+    monkeypatch.setenv("CXX", str(tmp_path / "c++"))
+    assert "cannot compile C++17" in set_up.no_compiler()
+
+
+@pytest.mark.parametrize(
+    ("output", "sentence"),
+    [
+        (
+            "WARNING: Retrying\\nERROR: No matching distribution found for numpy",
+            "The packages cannot be downloaded",
+        ),
+        ("ERROR: something else", "something else"),
+    ],
+)
+def test_a_download_that_fails_ends_with_its_reason(set_up: ModuleType, output: str, sentence: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        set_up.run([sys.executable, "-c", f'print("{output}"); raise SystemExit(1)'])
+    assert sentence in str(ended.value)
+    assert "\n" not in str(ended.value)
+
+
+def test_the_oldest_versions_are_the_lower_bounds() -> None:
+    command = [sys.executable, str(SCRIPT.with_name("requirements.py"))]
+    ranges = subprocess.run(
+        [*command, "build", "test"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    pins = subprocess.run(
+        [*command, "--lowest", "build", "test"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert [r.split(",")[0].replace(">=", "==") for r in ranges] == pins
