@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sailsim.analysis import cpu, gpu
-from sailsim.analysis.fit import ATTENTION_RANGE, gem5_ratios
+from sailsim.analysis.fit import ATTENTION_RANGE, WEAK, gem5_ratios
 from sailsim.analysis.fits import fits
 from sailsim.analysis.held_out_check import origin
 from sailsim.analysis.measurements import read_table
@@ -96,13 +96,13 @@ def _constants_table(result: Mapping[str, Any]) -> str:
 
 
 def _standard_error(constant: Mapping[str, Any]) -> str:
-    """Of a fitted constant, with what its note says of how well the rows determine it."""
-    for mark, said in (("leave it open", "open"), ("to its bound", "at its bound"), ("weakly", "weak")):
-        if mark in constant.get("note", ""):
-            error = constant.get("standard_error")
-            return f"{error:.2g}, {said}" if error else said
-    error = constant.get("standard_error")
-    return f"{error:.2g}" if error else "-"
+    """Of a fitted constant, and how well the rows determine it."""
+    error, note = constant.get("standard_error"), constant.get("note", "")
+    if "leave it open" in note:
+        return "open"
+    if not error:
+        return "at its bound" if "to its bound" in note else "-"
+    return f"{error:.2g}, weak" if error > WEAK * abs(constant["value"]) else f"{error:.2g}"
 
 
 def _gem5_table(result: Mapping[str, Any]) -> str:
