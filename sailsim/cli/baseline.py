@@ -10,8 +10,8 @@ import click
 
 from sailsim.analysis import CACHES, SOFTWARE, fits
 from sailsim.analysis import baseline as predict
-from sailsim.analysis.cpu import Software
-from sailsim.analysis.gpu import GPU_SOFTWARE, GpuSoftware
+from sailsim.analysis.baselines.cpu import Software
+from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware
 from sailsim.cli._path import PathOption
 from sailsim.errors import SailsimError
 from sailsim.workloads import load_model, weight_format
@@ -110,8 +110,8 @@ def baseline(
 @click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
 def fit(out: Path | None, check: bool, as_json: bool) -> None:
     """Fit the baselines' constants on the shipped measurements again and print the error table."""
-    from sailsim.analysis.baseline_page import error_table
-    from sailsim.analysis.fit import differences, run, write  # scipy: only when needed
+    from sailsim.analysis.calibration.calibrate import differences, run, write  # scipy: only when needed
+    from sailsim.analysis.render.baseline_page import error_table
 
     if check:
         result = run()
