@@ -29,7 +29,7 @@ from sailsim.analysis.baselines.fitted import Band, Fits, fits
 from sailsim.analysis.baselines.prediction import Floats, Prediction, Work, data_file, read_csv
 from sailsim.errors import SailsimError
 from sailsim.sim import System
-from sailsim.workloads import ModelSpec, WeightFormat, decode_step, prefill_step
+from sailsim.workloads import ModelSpec, TensorFormat, WeightFormat, decode_step, prefill_step
 
 Software = Literal["llama.cpp", "ampere"]
 Cache = Literal["separate", "unified"]
@@ -159,17 +159,40 @@ def _kernel_rates(fitted_by: Fits) -> dict[str, KernelRate]:
     return found
 
 
-def format_key(fmt: WeightFormat) -> str:
-    """The row of `kernel_rates.csv` that a format uses: its base type, or its width for uniform codes."""
-    name = fmt.base.name
-    if name in kernel_rates():
-        return name
+def format_key(fmt: TensorFormat) -> str:
+    """The row of `kernel_rates.csv` that a tensor's format uses: its type, or its width for uniform codes."""
+    if fmt.name in kernel_rates():
+        return fmt.name
     if fmt.wbits is None:
         raise SailsimError(
-            f"format {fmt.name} has no kernel rate, allowed is a format built on one of "
-            f"{', '.join(kernel_rates())}"
+            f"format {fmt.name} has no kernel rate, allowed is one of {', '.join(kernel_rates())}"
         )
     return f"w{fmt.wbits}"
+
+
+def _mixed_rate(fmt: WeightFormat, rates: Mapping[str, KernelRate]) -> KernelRate:
+    """The rate of a format: its base type's, or that of all products together of a file's or policy's types.
+
+    Each type takes the time of its share of the products, so the rates are joined as times.
+    """
+    parts = [(rates[format_key(found)], share, found.name) for found, share in fmt.shares]
+    if len(parts) < 2:
+        return rates[format_key(fmt.base)]
+
+    def joined(end: str) -> float:
+        return 1 / sum(share / float(getattr(rate, end)) for rate, share, _ in parts)
+
+    assumed = any(rate.kind == "assumed" for rate, _, _ in parts)
+    named = ", ".join(f"{name} {share:.0%}" for _, share, name in parts)
+    return KernelRate(
+        joined("relative"),
+        joined("low"),
+        joined("high"),
+        "assumed" if assumed else "fitted",
+        f"products by type: {named}",
+        "here",
+        "" if assumed else "the kernels of its types",
+    )
 
 
 def constants(
@@ -180,8 +203,8 @@ def constants(
     ``fitted_by`` takes the place of the shipped fits.
     """
     fitted = (fitted_by or fits()).software(software)
-    key = format_key(fmt)
-    rate = (kernel_rates() if fitted_by is None else _kernel_rates(fitted_by))[key]
+    key = format_key(fmt.base)
+    rate = _mixed_rate(fmt, kernel_rates() if fitted_by is None else _kernel_rates(fitted_by))
     if software == "ampere":
         # Its two formats are fitted each on their own; other widths take the nearer one's rate.
         eight = fmt.wbits is not None and fmt.wbits > 6

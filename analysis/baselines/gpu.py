@@ -157,7 +157,8 @@ def is_sixteen_bit(fmt: WeightFormat) -> bool:
 
 def is_four_bit(fmt: WeightFormat) -> bool:
     """Whether a format reads like the measured q4_k_m: four-bit codes that are integers with scales."""
-    return fmt.wbits == 4 and fmt.base.code != "codebook"
+    code = fmt.base.code
+    return code is not None and code.wbits == 4 and code.kind != "book"
 
 
 def constants(
@@ -243,6 +244,12 @@ def gpu_tokens_per_s(
     rate = batch / seconds
     if software == "serving" and not sixteen_bit:
         slower, notes = (1.0, []) if card.name in SERVING_CARDS else (SERVING_ELSEWHERE, [_SERVING_NOTE])
+        others = ", ".join(f"{found.name} {share:.0%}" for found, share in fmt.shares[1:])
+        if others:
+            notes = [
+                *notes,
+                f"A serving stack has no kernels for mixed types: {others} taken as {fmt.base.name}.",
+            ]
         low, high = widen(fits().gpu.band("w4"), slower, 1.0)
         ceiling = gpu_roofline(card, model, fmt, batch, context)
         high = high if card.name in SERVING_CARDS else max(ceiling / rate, high)

@@ -437,7 +437,7 @@ def _root(group: str, at: tuple[int, ...]) -> NDArray[np.float64]:
 def _rate_factors(widths: Sequence[int]) -> list[Factor]:
     found = []
     for wbits in sorted(set(widths)):
-        rate = cpu.kernel_rates()[cpu.format_key(uniform_format(wbits, 128))]
+        rate = cpu.kernel_rates()[cpu.format_key(uniform_format(wbits, 128).base)]
         if rate.low < rate.high:
             found.append(
                 Factor(

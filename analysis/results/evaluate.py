@@ -59,7 +59,6 @@ from sailsim.workloads import (
     WeightFormat,
     decode_step,
     load_model,
-    uniform_format,
     weight_format,
 )
 
@@ -153,12 +152,13 @@ def evaluate(point: Point, system: System | str | Path | None = None) -> dict[st
     point, system = _on(point, system)
     model = load_model(point.model)
     result = simulate_step(system, model, point)
-    fmt = uniform_format(point.wbits, point.group_size)
+    fmt = point.formats(model)
     cpus = _cpu(_Server.of(system), model, fmt, point.threads, point.batch, point.context)
     gpus = _gpu(model, fmt, point.batch, point.context)
     record: dict[str, Any] = result.point.as_dict()
     record |= {
         "model_title": model.title,
+        "weights_said": census_in_words(fmt, model),
         "system_title": system.title,
         "priced_as": [system.name, *system.extends],
         # A variant of a machine costs what the machine costs that its file extends.
@@ -200,6 +200,13 @@ def evaluate(point: Point, system: System | str | Path | None = None) -> dict[st
             f"No price of {system.name} or of what its file extends: no tokens per dollar."
         )
     return record
+
+
+def census_in_words(fmt: WeightFormat, model: ModelSpec) -> str:
+    """Which types a model's matrices have, most weights first: "q4_1 210 tensors, q8_0 1"."""
+    counts = [(found.name, tensors) for found, tensors, _ in fmt.census(model)]
+    first, *others = counts
+    return ", ".join([f"{first[0]} {first[1]} tensors", *(f"{name} {count}" for name, count in others)])
 
 
 def _on(point: Point, system: System | str | Path | None) -> tuple[Point, System]:
@@ -422,7 +429,7 @@ def compare(
     if price_list is not None:
         record |= price_columns(record, price_list)
     model = load_model(point.model)
-    fmt = uniform_format(point.wbits, point.group_size)
+    fmt = point.formats(model)
     refused = _gpu(model, fmt, point.batch, point.context).refused
     cpus = _cpu(_Server.of(machine), model, fmt, point.threads, point.batch, point.context).cpu
     gpus: dict[str, Any] = {}
@@ -435,6 +442,7 @@ def compare(
     fields = Point.from_dict(record).as_dict()
     return {
         "point": fields,
+        "weights_said": record["weights_said"],
         "sail": {
             "tokens_per_s": record["sail_tokens_per_s"],
             "step_s": record["sail_step_s"],

@@ -18,6 +18,7 @@ from sailsim.sim import Point
 FREE = (
     "system",
     "model",
+    "weights",
     "wbits",
     "abits",
     "nbw",
@@ -73,7 +74,7 @@ class Results:
         ref = self.reference
         words = {
             "model": str(rows["model_title"].iloc[0]),
-            "wbits": f"{ref['wbits']}-bit weights",
+            "wbits": f"weights {ref['weights']}" if ref["weights"] else f"{ref['wbits']}-bit weights",
             "abits": f"{ref['abits']}-bit activations",
             "group_size": f"one scale for {ref['group_size']} weights"
             if ref["group_size"]

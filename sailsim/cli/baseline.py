@@ -14,7 +14,7 @@ from sailsim.analysis.baselines.cpu import Software
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware
 from sailsim.cli._path import PathOption
 from sailsim.errors import SailsimError
-from sailsim.workloads import load_model, weight_format
+from sailsim.workloads import chosen_format, has_own_formats, load_model
 
 
 @click.command()
@@ -25,7 +25,11 @@ from sailsim.workloads import load_model, weight_format
 )
 @click.option("--model", required=True, help="A name of `sailsim models list`, a TOML or a GGUF file.")
 @click.option(
-    "--format", "fmt", default="q4_k_m", show_default=True, help="Weight format, e.g. q4_k_m, q8_0, f16."
+    "--weights",
+    "--format",
+    "fmt",
+    help="Formats of the weights: file, 4g32, q4_k_m, f16, or a policy .toml [default: a file's own, else "
+    "q4_k_m].",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Cores that work [default: all; not for a GPU].")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Sequences at once.")
@@ -57,7 +61,7 @@ from sailsim.workloads import load_model, weight_format
 def baseline(
     machine: str,
     model: str,
-    fmt: str,
+    fmt: str | None,
     threads: int | None,
     batch: int,
     context: int,
@@ -72,10 +76,12 @@ def baseline(
     """
     if prompt is not None and batch != 1:
         raise SailsimError(f"batch is {batch}, allowed with a prompt is 1")
+    spec = load_model(model)
+    fmt = fmt or ("file" if has_own_formats(model) else "q4_k_m")
     result = predict(
         machine,
-        load_model(model),
-        weight_format(fmt),
+        spec,
+        chosen_format(fmt, model, spec),
         threads,
         batch,
         context,

@@ -4,6 +4,7 @@ It turns a step's operations into the tasks and tensors of `schedule`, with the 
 C++ core and the exact pattern counts of real activations. `docs/engine.md` has the model and its equations.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -21,7 +22,17 @@ from sailsim.sim.patterns import PROFILES, Profile, Rows, Scan
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline, run
 from sailsim.sim.system import System
-from sailsim.workloads import Activations, ModelSpec, Op, decode_step, prefill_step, uniform_format
+from sailsim.workloads import (
+    FLOATS,
+    Activations,
+    ModelSpec,
+    Op,
+    TensorFormat,
+    UniformFormat,
+    WeightFormat,
+    decode_step,
+    prefill_step,
+)
 
 PHASES = ("dram", "load", "build", "lookup", "convert", "write_back", "cores", "sync")
 """Where a step's time goes; exclusive, in the order of the figures.
@@ -94,14 +105,14 @@ def simulate_step(
     Raises:
         SailsimError: the machine has no PIM units, too few cores, or a tile does not fit it.
     """
-    ops = _decode_ops(model, point.wbits, point.group_size, point.batch, point.context)
+    ops = _decode_ops(model, point.formats(model), point.batch, point.context)
     return _simulate(system, model, point, activations, ops, point.batch)
 
 
 @lru_cache(maxsize=64)
-def _decode_ops(model: ModelSpec, wbits: int, group_size: int, batch: int, context: int) -> tuple[Op, ...]:
+def _decode_ops(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> tuple[Op, ...]:
     """The operations of a step; studies of machines ask for the same ones again and again."""
-    return tuple(decode_step(model, uniform_format(wbits, group_size), batch, context))
+    return tuple(decode_step(model, fmt, batch, context))
 
 
 def simulate_prefill(
@@ -117,7 +128,7 @@ def simulate_prefill(
     rows = point.batch * point.context
     if rows > 65535:
         raise SailsimError(f"batch x context is {rows}; allowed is at most 65535 rows of one prefill.")
-    ops = prefill_step(model, uniform_format(point.wbits, point.group_size), point.context, point.batch)
+    ops = prefill_step(model, point.formats(model), point.context, point.batch)
     return _simulate(system, model, point, activations, ops, rows)
 
 
@@ -370,6 +381,9 @@ class Host:
         self.submit = host.submit.si
         self.poll = host.poll.si
         self.convert_flops = host.convert_flops.value
+        self.system = system.name
+        rates = {"float_rate": host.float_rate, "grid_rate": host.grid_rate}
+        self.products = {name: cores.clock.si * q.value for name, q in rates.items() if q is not None}
 
     def seconds(self, flops: float, llc_bytes: float) -> float:
         """Work on cached data: arithmetic and loads overlap."""
@@ -399,6 +413,30 @@ class Host:
             ),
             self._meet(op.name, needs),
         ]
+
+    def product(self, op: Op, needs: int) -> list[CoreTask]:
+        """A GEMV whose weights have no scalar codes, on the cores: they read it, then compute."""
+        return [
+            CoreTask(f"{op.name} weights", needs, 0.0, op.weight_bytes, 0.0, self.dram),
+            CoreTask(op.name, needs, op.macs / (self.threads * self._product_rate(op))),
+            self._meet(op.name, needs),
+        ]
+
+    def product_seconds(self, op: Op) -> float:
+        """What `product` takes on an idle machine."""
+        computing = op.macs / (self.threads * self._product_rate(op))
+        return op.weight_bytes / self.dram + computing + self.barrier
+
+    def _product_rate(self, op: Op) -> float:
+        """MAC/s of a thread for the type of a GEMV's weights."""
+        assert op.format is not None
+        name = "float_rate" if op.format.name in FLOATS else "grid_rate"
+        if name not in self.products:
+            raise SailsimError(
+                f"{op.name} is {op.format.name}, which has no scalar codes, and system {self.system} has no "
+                f"host.{name}; allowed is a system that says how fast its cores multiply it."
+            )
+        return self.products[name]
 
     def submission(self, name: str, slices: int) -> CoreTask:
         """Handing a tensor's descriptors, one a slice, to the units."""
@@ -459,7 +497,6 @@ def _simulate(
     units = Units(system, substrate=point.substrate, convert=point.convert, prt=point.prt)
     host = Host(system, point.threads)
     assert point.nbw is not None
-    scan = units.scan(point.abits, True, point.nbw, point.group_size)
 
     tasks: list[CoreTask] = []
     tensors: list[Tensor] = []
@@ -471,25 +508,59 @@ def _simulate(
             continue
         assert first.role is not None
         rows = Rows(first.role, first.layer, model.n_layers, first.k, first.batch, point.seed)
-        profile = PROFILES.captured(captured, rows, scan)
         finished: list[CoreTask] = []
-        for op in group:
-            shape = Shape(
-                op.k, op.n, op.batch, point.wbits, point.wbits, point.abits, point.nbw, point.group_size
-            )
-            tile = units.tile(shape, profile, op.weight_bytes)
+        before = len(tensors)
+        on_units = [op for op in group if op.format is not None and op.format.code is not None]
+        for op in on_units:
+            assert op.format is not None
+            scan = units.scan(point.abits, True, point.nbw, op.format.group_size)
+            profile = PROFILES.captured(captured, rows, scan)
+            tile = _tile_of(units, op, op.format, profile, point)
             tasks.append(host.submission(op.name, tile.slices))
             tensors.append(Tensor(op.name, len(tasks), tile.bytes, tile.seconds, tile.throttled))
             tiles.append(tile)
             if point.convert == "cores":
                 finished.append(host.completion(op.name, tile.slices, len(tensors)))
                 finished += host.conversion(op, tile.blocks, len(tensors))
-        if point.convert == "memory":
+        if point.convert == "memory" and on_units:
             finished.append(host.completion(first.name, tiles[-1].slices, len(tensors)))
+        for op in group:
+            if op not in on_units:  # beside the units, which have their work by now
+                tasks += host.product(op, before)
         tasks += finished
 
     line = run(memory(system, point.threads), tasks, tensors)
-    return _result(point, tokens, units, line, tiles, _notes(model, captured))
+    notes = [*_cores_note(ops, host, line.end), *_notes(model, captured)]
+    return _result(point, tokens, units, line, tiles, notes)
+
+
+def _tile_of(units: Units, op: Op, fmt: TensorFormat, profile: Profile, point: Point) -> Tile:
+    """A GEMV as a tile whose weights are in the units' format: codes, scales, minima, codebook."""
+    code = fmt.code
+    assert code is not None
+    assert point.nbw is not None
+    uniform = isinstance(fmt, UniformFormat)
+    value_bits = code.wbits if uniform else code.value_bits
+    shape = Shape(op.k, op.n, op.batch, code.wbits, value_bits, point.abits, point.nbw, fmt.group_size)
+    # What a file packs denser than codes of whole bits (TQ1_0) comes to the units unpacked.
+    stored = max(op.weight_bytes, op.k * ceil(op.n * code.wbits / 8))
+    codebook = 2 << code.wbits if code.kind == "book" and not uniform else 0
+    return units.tile(shape, profile, stored, minimum=fmt.minimum, codebook=codebook)
+
+
+def _cores_note(ops: Sequence[Op], host: Host, step_s: float) -> list[str]:
+    """Which matrices the cores multiply because their types have no scalar codes, and how long that takes."""
+    there = [op for op in ops if op.kind == "gemv" and op.format is not None and op.format.code is None]
+    if not there:
+        return []
+    types = Counter(op.format.name for op in there if op.format is not None)
+    seconds = sum(host.product_seconds(op) for op in there)
+    named = ", ".join(f"{name} {count} tensors" for name, count in types.most_common())
+    return [
+        f"On the cores, as their types have no scalar codes: {named}; they take "
+        f"{min(1.0, seconds / step_s):.0%} of the step's time there, at an assumed rate (host.float_rate, "
+        "host.grid_rate)"
+    ]
 
 
 def _shared_inputs(ops: Sequence[Op]) -> list[list[Op]]:
