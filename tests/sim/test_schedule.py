@@ -1,7 +1,11 @@
 """The schedule against closed forms, and what must hold of any schedule."""
 
+import hashlib
+import json
 from dataclasses import replace
 from math import inf
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -231,3 +235,62 @@ def test_what_holds_of_any_schedule(
     if background:
         none = run(machine(depth=0), tasks, tensors)
         assert slow.end <= none.end * (1 + 1e-9)
+
+
+def drawn(seed: int) -> tuple[Machine, list[CoreTask], list[Tensor]]:
+    """A machine and the phases of a decode step from a seed, the same everywhere."""
+    pick = Random(seed).random  # of all methods the one that never changes
+
+    def one_of(*values: float) -> float:
+        return values[int(pick() * len(values))]
+
+    machine = Machine(
+        peak=100 * MB,
+        read_share=one_of(1.0, 0.83),
+        write_share=one_of(1.0, 0.37),
+        stream_limit=one_of(1e15, 70 * MB, 20 * MB),
+        depth=int(one_of(0, 1, 1, 2, 3)),
+        background=pick() < 0.5,
+        buffer=one_of(0.0, 3 * MB, 30 * MB, 1e12),
+        stream=Reader(inf, one_of(2e4, 2e5, inf), 1e-3, int(one_of(1, 8))),
+        cores=Reader(inf, one_of(2e4, 2e5, inf), one_of(1e-3, 2e-3)),
+        queue=one_of(0.0, 1e-4, 1e-3),
+    )
+    tasks: list[CoreTask] = []
+    tensors: list[Tensor] = []
+    for _ in range(1 + int(pick() * 6)):
+        for _ in range(int(pick() * 3)):
+            moved = one_of(0.0, 0.5 * MB, 40 * MB) * pick()
+            rate = one_of(inf, 60 * MB)
+            tasks.append(
+                CoreTask("work", len(tensors), one_of(0.0, 0.3) * pick() + 1e-6, moved, moved / 8, rate)
+            )
+        finished: list[CoreTask] = []
+        for _ in range(int(pick() * 4)):
+            tasks.append(CoreTask("submit", 0, one_of(0.0, 1e-3), sync=True))
+            size, seconds = pick() * 90 * MB + 1.0, pick() + 1e-6
+            tensors.append(slow_start(size, seconds, len(tasks)))
+            finished.append(CoreTask("poll", len(tensors), one_of(0.0, 1e-3) * pick(), sync=True))
+        tasks += finished
+    return machine, tasks, tensors
+
+
+def slow_start(size: float, seconds: float, needs: int) -> Tensor:
+    """One that works on a tenth of its weights before the next can come."""
+    return Tensor("t", needs, size, seconds, lambda rate: max(seconds, 0.9 * size / rate + 0.1 * seconds))
+
+
+def fingerprint(line: Timeline) -> str:
+    """The end of a schedule, its number of events and a hash of all else, to the last bit."""
+    numbers = [*line.stalled, line.cores, line.sync, line.streamed, line.read, line.written]
+    rest = hashlib.sha256(" ".join(float(x).hex() for x in numbers).encode()).hexdigest()[:16]
+    return f"{line.end.hex()} {line.events} {rest}"
+
+
+STORED = json.loads(Path(__file__).with_name("schedules.json").read_text())
+"""Fingerprints of the schedules of seeds 0, 1, ..., of one loop without named steps."""
+
+
+@pytest.mark.parametrize("seed", range(len(STORED)))
+def test_schedules_come_out_as_they_did(seed: int) -> None:
+    assert fingerprint(run(*drawn(seed))) == STORED[seed]
