@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sailsim.sim.dram import Reader
 from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline, run
+from sailsim.sim.segments import Segment, play, unrolled
 
 MB = 1e6
 
@@ -175,8 +176,11 @@ def test_conversion_on_the_cores_runs_beside_the_next_tensor() -> None:
 
 
 def test_needs_that_cannot_be_met_are_refused() -> None:
-    with pytest.raises(RuntimeError, match="wait for each other"):
-        run(machine(), [CoreTask("a", 1, 1.0)], [tensor(1, 1.0, needs=1)])
+    tasks, tensors = [CoreTask("a", 1, 1.0)], [tensor(1, 1.0, needs=1)]
+    with pytest.raises(RuntimeError, match="core task 0 and tensor 0 wait for each other"):
+        run(machine(), tasks, tensors)
+    with pytest.raises(RuntimeError, match="core task 0 and tensor 0 wait for each other"):
+        play(machine(), [Segment(tasks, tensors)])
 
 
 @st.composite
@@ -293,4 +297,58 @@ STORED = json.loads(Path(__file__).with_name("schedules.json").read_text())
 
 @pytest.mark.parametrize("seed", range(len(STORED)))
 def test_schedules_come_out_as_they_did(seed: int) -> None:
-    assert fingerprint(run(*drawn(seed))) == STORED[seed]
+    machine, tasks, tensors = drawn(seed)
+    assert fingerprint(run(machine, tasks, tensors)) == STORED[seed]
+    assert fingerprint(play(machine, [Segment(tasks, tensors)])) == STORED[seed]
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> Machine:
+    share, reach = st.floats(0.1, 1.0), st.sampled_from([2e4, 2e5, inf])
+    return Machine(
+        draw(st.floats(1, 200)) * MB,
+        draw(share),
+        draw(share),
+        draw(st.sampled_from([20 * MB, 70 * MB, 1e15])),
+        draw(st.integers(0, 3)),
+        draw(st.booleans()),
+        draw(st.sampled_from([0.0, 5 * MB, 1e12])),
+        Reader(inf, draw(reach), draw(st.sampled_from([0.0, 1e-3])), draw(st.sampled_from([1, 8]))),
+        Reader(inf, draw(reach), draw(st.sampled_from([0.0, 1e-3]))),
+        draw(st.sampled_from([0.0, 1e-4, 1e-3])),
+    )
+
+
+@given(machines(), st.lists(schedules(), min_size=1, max_size=3), st.lists(st.integers(0, 2), max_size=6))
+def test_the_core_does_what_is_specified(
+    machine: Machine, parts: list[tuple[list[CoreTask], list[Tensor]]], order: list[int]
+) -> None:
+    """To the last bit: the same operations in the same order, none of them fused."""
+    segments = [Segment(*parts[i % len(parts)]) for i in range(len(parts))]
+    program = [segments[i % len(segments)] for i in order]
+    assert play(machine, program) == run(machine, *unrolled(program))
+
+
+@pytest.mark.parametrize(
+    ("what", "schedule"),
+    [
+        ("seconds of a tensor is 0", Segment([], [tensor(1, 0.0)])),
+        ("bytes of a tensor is -1000000", Segment([], [tensor(-1, 1.0)])),
+        ("read of a task is -1", Segment([CoreTask("a", 0, 1.0, read=-1.0)])),
+        ("rate of a task is 0", Segment([CoreTask("a", 0, 1.0, read=1.0, rate=0.0)])),
+        ("needs of a task is -1", Segment([CoreTask("a", -1, 1.0)])),
+    ],
+)
+def test_the_core_refuses_what_would_never_end(what: str, schedule: Segment) -> None:
+    with pytest.raises(ValueError, match=what):
+        play(machine(), [schedule])
+    with pytest.raises(ValueError, match="peak is nan"):
+        play(machine(peak=float("nan")), [])
+
+
+def test_what_goes_wrong_in_a_tensor_s_time_comes_through_the_core() -> None:
+    def broken(rate: float) -> float:
+        raise ZeroDivisionError(f"at {rate / MB:.0f} MB/s")
+
+    with pytest.raises(ZeroDivisionError, match="at 100 MB/s"):
+        play(machine(), [Segment([], [Tensor("t", 0, MB, 1.0, broken)])])
