@@ -4,22 +4,25 @@ It turns a step's operations into the tasks and tensors of `schedule`, with the 
 C++ core and the exact pattern counts of real activations. `docs/engine.md` has the model and its equations.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from itertools import groupby
 from math import ceil, inf
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from sailsim import _core
 from sailsim.errors import SailsimError
 from sailsim.sim.activity import ACTIVITY, activity
 from sailsim.sim.dram import Dram, Reader
-from sailsim.sim.patterns import PROFILES, Profile, Rows, Scan
+from sailsim.sim.parts import Part, Same, inputs_of, parts_of
+from sailsim.sim.patterns import PROFILES, Profile, Scan
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline, run
+from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline
+from sailsim.sim.segments import Segment, play
 from sailsim.sim.system import System
 from sailsim.workloads import Activations, ModelSpec, Op, decode_step, prefill_step, uniform_format
 
@@ -45,6 +48,9 @@ COUNTS = (
     "row_writes",
     "conversions",
 )
+
+KEPT_TILES = 1 << 10
+"""How many tiles the units of a machine remember."""
 
 NOT_MODELLED = (
     "not modelled: switching C-SRAM between storage and computing, and what the cores' data in the LLC loses "
@@ -94,14 +100,16 @@ def simulate_step(
     Raises:
         SailsimError: the machine has no PIM units, too few cores, or a tile does not fit it.
     """
-    ops = _decode_ops(model, point.wbits, point.group_size, point.batch, point.context)
-    return _simulate(system, model, point, activations, ops, point.batch)
+    parts = _decode_parts(model, point.wbits, point.group_size, point.batch, point.context)
+    return _simulate(system, model, point, activations, parts, point.batch)
 
 
 @lru_cache(maxsize=64)
-def _decode_ops(model: ModelSpec, wbits: int, group_size: int, batch: int, context: int) -> tuple[Op, ...]:
+def _decode_parts(
+    model: ModelSpec, wbits: int, group_size: int, batch: int, context: int
+) -> tuple[Part, ...]:
     """The operations of a step; studies of machines ask for the same ones again and again."""
-    return tuple(decode_step(model, uniform_format(wbits, group_size), batch, context))
+    return parts_of(decode_step(model, uniform_format(wbits, group_size), batch, context))
 
 
 def simulate_prefill(
@@ -118,7 +126,7 @@ def simulate_prefill(
     if rows > 65535:
         raise SailsimError(f"batch x context is {rows}; allowed is at most 65535 rows of one prefill.")
     ops = prefill_step(model, uniform_format(point.wbits, point.group_size), point.context, point.batch)
-    return _simulate(system, model, point, activations, ops, rows)
+    return _simulate(system, model, point, activations, parts_of(ops), rows)
 
 
 class Shape(NamedTuple):
@@ -162,8 +170,9 @@ class Edges(NamedTuple):
 class Tile:
     """One GEMV as the PIM units see it.
 
-    `timing` is that of the busiest slice with its weights on chip, `seconds` is that and the `edges`; `bytes`
-    come from DRAM; `slices` have outputs to compute.
+    `timing` is that of the busiest slice with its weights on chip, `seconds` is that and the `edges`,
+    `phases` the same by `TILE_PHASES`, `counts` those of `COUNTS`; `bytes` come from DRAM; `slices` have
+    outputs to compute.
     """
 
     def __init__(
@@ -193,8 +202,15 @@ class Tile:
             units.chip.seconds(4 * shape.batch * plan.owned),
             units.chip.latency,
         )
-        self.timing = self._supplied(inf, units.chip.latency)
-        self.seconds = self.timing.total / units.clock + sum(self.edges)
+        timing = self.timing = self._supplied(inf, units.chip.latency)
+        self.seconds = timing.total / units.clock + sum(self.edges)
+        load, *computing, write_back = (getattr(timing, phase) / units.clock for phase in TILE_PHASES)
+        self.phases = (
+            load + self.edges.descriptor + self.edges.operands,
+            *computing,
+            write_back + self.edges.results + self.edges.record,
+        )
+        self.counts: tuple[int, ...] = tuple(getattr(timing, name) for name in COUNTS)
         # A batch that is worked in chunks reads its weights once for each.
         self.bytes = weight_bytes * plan.batch_chunks
         self.slices = ceil(shape.n / plan.owned)
@@ -323,6 +339,8 @@ class Units:
         """
         key = (shape, profile.key, weight_bytes, scaled, minimum, codebook)
         if key not in self._tiles:
+            if len(self._tiles) >= KEPT_TILES:
+                self._tiles.clear()
             try:
                 self._tiles[key] = Tile(self, shape, profile, weight_bytes, scaled, minimum, codebook)
             except ValueError as error:
@@ -451,96 +469,101 @@ def _simulate(
     model: ModelSpec,
     point: Point,
     activations: Activations | None,
-    ops: Sequence[Op],
+    parts: tuple[Part, ...],
     tokens: int,
 ) -> StepResult:
     point = point.resolved(system)
     captured = activations if activations is not None else Activations.load(point.activations or None)
-    units = Units(system, substrate=point.substrate, convert=point.convert, prt=point.prt)
+    units = _units(Same(system), point.substrate, point.convert, point.prt)
     host = Host(system, point.threads)
     assert point.nbw is not None
     scan = units.scan(point.abits, True, point.nbw, point.group_size)
+    inputs = inputs_of(Same(parts), model.n_layers, point.seed)
+    profiles = iter(PROFILES.of_step(captured, inputs, scan))
 
-    tasks: list[CoreTask] = []
-    tensors: list[Tensor] = []
-    tiles: list[Tile] = []
-    for group in _shared_inputs(ops):
-        first = group[0]
-        if first.kind != "gemv":
-            tasks += host.work(first, model, len(tensors))
+    # Parts of one kind with equal patterns are the same segment; all of one kind have the same tasks.
+    tasks: dict[int, list[CoreTask]] = {}
+    segments: list[Segment] = []
+    tiles: list[list[Tile]] = []
+    places: dict[tuple[int, str], int] = {}
+    order: list[int] = []
+    for kind, ops in parts:
+        profile = next(profiles) if ops[0].kind == "gemv" else None
+        place = places.setdefault((kind, profile.key if profile else ""), len(segments))
+        order.append(place)
+        if place < len(segments):
             continue
-        assert first.role is not None
-        rows = Rows(first.role, first.layer, model.n_layers, first.k, first.batch, point.seed)
-        profile = PROFILES.captured(captured, rows, scan)
-        finished: list[CoreTask] = []
-        for op in group:
-            shape = Shape(
-                op.k, op.n, op.batch, point.wbits, point.wbits, point.abits, point.nbw, point.group_size
-            )
-            tile = units.tile(shape, profile, op.weight_bytes)
-            tasks.append(host.submission(op.name, tile.slices))
-            tensors.append(Tensor(op.name, len(tasks), tile.bytes, tile.seconds, tile.throttled))
-            tiles.append(tile)
-            if point.convert == "cores":
-                finished.append(host.completion(op.name, tile.slices, len(tensors)))
-                finished += host.conversion(op, tile.blocks, len(tensors))
-        if point.convert == "memory":
-            finished.append(host.completion(first.name, tiles[-1].slices, len(tensors)))
-        tasks += finished
+        if profile is None:
+            tiles.append([])
+            segments.append(Segment(host.work(ops[0], model, 0)))
+            continue
+        tiles.append([units.tile(_shape(op, point), profile, op.weight_bytes) for op in ops])
+        if kind not in tasks:
+            tasks[kind] = _around(host, ops, tiles[-1], point.convert == "cores")
+        tensors = [
+            Tensor(op.name, submitted, tile.bytes, tile.seconds, tile.throttled)
+            for submitted, (op, tile) in enumerate(zip(ops, tiles[-1], strict=True), 1)
+        ]
+        segments.append(Segment(tasks[kind], tensors))
 
-    line = run(memory(system, point.threads), tasks, tensors)
-    return _result(point, tokens, units, line, tiles, _notes(model, captured))
+    line = play(memory(system, point.threads), segments, order)
+    often: Counter[Tile] = Counter()
+    for place, times in Counter(order).items():
+        for tile in tiles[place]:
+            often[tile] += times
+    return _result(point, tokens, units, line, often, _notes(model, captured))
 
 
-def _shared_inputs(ops: Sequence[Op]) -> list[list[Op]]:
-    """Runs of GEMVs that read the same input; every other operation by itself."""
-    return [
-        list(run_of)
-        for _, run_of in groupby(
-            ops, key=lambda op: (op.layer, op.role) if op.kind == "gemv" else (op.layer, op.name)
-        )
-    ]
+@lru_cache(maxsize=8)
+def _units(system: Same[System], substrate: str | None, convert: str | None, prt: bool) -> "Units":
+    """Units of machines that were asked for last, with the tiles that they have timed."""
+    return Units(system.it, substrate=substrate, convert=convert, prt=prt)
+
+
+def _shape(op: Op, point: Point) -> Shape:
+    assert point.nbw is not None
+    return Shape(op.k, op.n, op.batch, point.wbits, point.wbits, point.abits, point.nbw, point.group_size)
+
+
+def _around(host: Host, ops: Sequence[Op], tiles: Sequence[Tile], convert: bool) -> list[CoreTask]:
+    """What the cores do for GEMVs that share an input: hand them over, see them done, maybe convert."""
+    tasks = [host.submission(op.name, tile.slices) for op, tile in zip(ops, tiles, strict=True)]
+    if not convert:
+        return [*tasks, host.completion(ops[0].name, tiles[-1].slices, len(ops))]
+    for done, (op, tile) in enumerate(zip(ops, tiles, strict=True), 1):
+        tasks += [host.completion(op.name, tile.slices, done), *host.conversion(op, tile.blocks, done)]
+    return tasks
 
 
 def _result(
-    point: Point, tokens: int, units: Units, line: Timeline, tiles: Sequence[Tile], notes: list[str]
+    point: Point, tokens: int, units: Units, line: Timeline, tiles: Mapping[Tile, int], notes: list[str]
 ) -> StepResult:
-    cycle = 1 / units.clock
+    """`tiles`: how many tensors each of them is."""
+    times = np.array([*tiles.values()])
+
+    def total(rows: Sequence[Sequence[float]], times: npt.NDArray[np.int64] = times) -> list[Any]:
+        found: list[Any] = (times @ np.array(rows)).tolist()
+        return found
+
+    counted = [tile.counts for tile in tiles]
     breakdown = dict.fromkeys(PHASES, 0.0)
+    breakdown.update(zip(TILE_PHASES, total([tile.phases for tile in tiles]), strict=True))
     breakdown.update(dram=sum(line.stalled), cores=line.cores, sync=line.sync)
-    counts, totals = dict.fromkeys(COUNTS, 0), dict.fromkeys(COUNTS, 0)
-    events = dict.fromkeys(ACTIVITY, 0.0)
-    for tile in tiles:
-        add_phases(breakdown, tile, cycle)
-        for name in COUNTS:
-            value = int(getattr(tile.timing, name))
-            counts[name] += value
-            totals[name] += value * tile.slices
-        for name in ACTIVITY:
-            events[name] += tile.activity[name]
     moved = {"weights": line.streamed, "read": line.read, "written": line.written}
     return StepResult(
         point=point,
         tokens=tokens,
         step_s=line.end,
         breakdown=breakdown,
-        counts=counts,
-        counts_total=totals,
+        counts=dict(zip(COUNTS, total(counted), strict=True)),
+        counts_total=dict(zip(COUNTS, total(counted, times * [tile.slices for tile in tiles]), strict=True)),
         dram_bytes=sum(moved.values()),
         bytes_by_kind=moved,
-        pim_cycles=sum(int(tile.timing.total) for tile in tiles),
+        pim_cycles=sum(tile.timing.total * times for tile, times in tiles.items()),
         events=line.events,
-        activity=events,
+        activity=dict(zip(ACTIVITY, total([[*tile.activity.values()] for tile in tiles]), strict=True)),
         notes=notes,
     )
-
-
-def add_phases(breakdown: dict[str, float], tile: Tile, cycle: float) -> None:
-    """Add the seconds of a tile, edges included, to `breakdown`."""
-    for phase in TILE_PHASES:
-        breakdown[phase] += getattr(tile.timing, phase) * cycle
-    breakdown["load"] += tile.edges.descriptor + tile.edges.operands
-    breakdown["write_back"] += tile.edges.results + tile.edges.record
 
 
 def _notes(model: ModelSpec, activations: Activations) -> list[str]:

@@ -15,6 +15,8 @@ KEPT_BYTES = 128 << 20
 """What the profiles of one process may take; the least recently used go first."""
 KEPT_NAMES = 1 << 16
 """How many captured inputs are remembered by name."""
+KEPT_STEPS = 1 << 8
+"""How many steps' inputs are remembered together."""
 
 
 class Scan(NamedTuple):
@@ -52,8 +54,24 @@ class ProfileCache:
     def __init__(self, limit: int = KEPT_BYTES) -> None:
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
         self._keys: dict[Hashable, str] = {}
+        self._steps: dict[Hashable, list[str]] = {}
         self._limit = limit
         self._bytes = 0
+
+    def of_step(self, activations: Activations, inputs: tuple[Rows, ...], scan: Scan) -> list[Profile]:
+        """The profiles of all inputs of a step, which the same step on another machine finds at once."""
+        name = (activations.id, inputs, scan)
+        keys = self._steps.get(name, [])
+        known = [self._profiles.get(key) for key in keys]
+        if keys and None not in known:
+            for key in dict.fromkeys(keys):
+                self._profiles.move_to_end(key)
+            return [profile for profile in known if profile is not None]
+        profiles = [self.captured(activations, rows, scan) for rows in inputs]
+        if len(self._steps) >= KEPT_STEPS:
+            del self._steps[next(iter(self._steps))]
+        self._steps[name] = [profile.key for profile in profiles]
+        return profiles
 
     def captured(self, activations: Activations, rows: Rows, scan: Scan) -> Profile:
         """The profile of captured rows; known ones are not even gathered again."""

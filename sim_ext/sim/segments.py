@@ -7,6 +7,7 @@ equal.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 from sailsim import _core
 from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline
@@ -20,38 +21,39 @@ class Segment:
     tensors: Sequence[Tensor] = ()
 
 
-def unrolled(segments: Iterable[Segment]) -> tuple[list[CoreTask], list[Tensor]]:
-    """All tasks and tensors of segments one behind the other, as `schedule.run` takes them."""
+def unrolled(segments: Sequence[Segment], order: Iterable[int]) -> tuple[list[CoreTask], list[Tensor]]:
+    """All tasks and tensors of segments in the given order, as `schedule.run` takes them."""
     tasks: list[CoreTask] = []
     tensors: list[Tensor] = []
-    for segment in segments:
-        before = len(tasks), len(tensors)
+    for place in order:
+        segment, before = segments[place], (len(tasks), len(tensors))
         tasks += [replace(task, needs=task.needs + before[1]) for task in segment.tasks]
         tensors += [replace(tensor, needs=tensor.needs + before[0]) for tensor in segment.tensors]
     return tasks, tensors
 
 
-def play(machine: Machine, segments: Sequence[Segment]) -> Timeline:
-    """Play segments one behind the other; one that occurs several times is best the same object.
+def play(machine: Machine, segments: Sequence[Segment], order: Sequence[int] = (0,)) -> Timeline:
+    """Play the segments that `order` names, one behind the other.
 
     Raises:
         RuntimeError: the needs of tasks and tensors can never be met.
-        ValueError: a time, a size or a bandwidth is negative, or 0 where nothing would ever end.
+        ValueError: a time, a size or a bandwidth is negative, or 0 where nothing would ever end; or a place
+            in `order` has no segment.
     """
-    different = {id(segment): segment for segment in segments}
-    place = {key: i for i, key in enumerate(different)}
-    tiles = [tensor for segment in different.values() for tensor in segment.tensors]
-    number = iter(range(len(tiles)))
+    # Segments that differ in their tensors alone share their tasks.
+    tasks = {
+        id(segment.tasks): [(t.needs, t.seconds, t.read, t.written, t.rate, t.sync) for t in segment.tasks]
+        for segment in {id(segment.tasks): segment for segment in segments}.values()
+    }
+    tiles = [tensor.throttled for segment in segments for tensor in segment.tensors]
+    number = count()
     line = _core.run_schedule(
         [
-            (
-                [(t.needs, t.seconds, t.read, t.written, t.rate, t.sync) for t in segment.tasks],
-                [(t.needs, t.bytes, t.seconds, next(number)) for t in segment.tensors],
-            )
-            for segment in different.values()
+            (tasks[id(segment.tasks)], [(t.needs, t.bytes, t.seconds, next(number)) for t in segment.tensors])
+            for segment in segments
         ],
-        [place[id(segment)] for segment in segments],
-        lambda tile, rate: tiles[tile].throttled(rate),
+        order,
+        lambda tile, rate: tiles[tile](rate),
         peak=machine.peak,
         read_share=machine.read_share,
         write_share=machine.write_share,

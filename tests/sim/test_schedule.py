@@ -324,9 +324,9 @@ def test_the_core_does_what_is_specified(
     machine: Machine, parts: list[tuple[list[CoreTask], list[Tensor]]], order: list[int]
 ) -> None:
     """To the last bit: the same operations in the same order, none of them fused."""
-    segments = [Segment(*parts[i % len(parts)]) for i in range(len(parts))]
-    program = [segments[i % len(segments)] for i in order]
-    assert play(machine, program) == run(machine, *unrolled(program))
+    segments = [Segment(*part) for part in parts]
+    order = [i % len(parts) for i in order]
+    assert play(machine, segments, order) == run(machine, *unrolled(segments, order))
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_the_core_refuses_what_would_never_end(what: str, schedule: Segment) -> 
     with pytest.raises(ValueError, match=what):
         play(machine(), [schedule])
     with pytest.raises(ValueError, match="peak is nan"):
-        play(machine(peak=float("nan")), [])
+        play(machine(peak=float("nan")), [], [])
 
 
 def test_what_goes_wrong_in_a_tensor_s_time_comes_through_the_core() -> None:
