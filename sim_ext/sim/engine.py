@@ -9,16 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from math import ceil, inf
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from sailsim import _core
 from sailsim.errors import SailsimError
 from sailsim.sim.activity import ACTIVITY, activity
 from sailsim.sim.dram import Dram, Reader
-from sailsim.sim.parts import Part, Same, inputs_of, parts_of
+from sailsim.sim.parts import Part, Same, inputs_of, layout, parts_of
 from sailsim.sim.patterns import PROFILES, Profile, Scan
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline
@@ -475,42 +474,37 @@ def _simulate(
     point = point.resolved(system)
     captured = activations if activations is not None else Activations.load(point.activations or None)
     units = _units(Same(system), point.substrate, point.convert, point.prt)
-    host = Host(system, point.threads)
+    host = _host(Same(system), point.threads)
     assert point.nbw is not None
     scan = units.scan(point.abits, True, point.nbw, point.group_size)
     inputs = inputs_of(Same(parts), model.n_layers, point.seed)
-    profiles = iter(PROFILES.of_step(captured, inputs, scan))
+    profiles = PROFILES.of_step(captured, inputs, scan)
+    found = layout(Same(parts), tuple(profile.key for profile in profiles))
 
-    # Parts of one kind with equal patterns are the same segment; all of one kind have the same tasks.
-    tasks: dict[int, list[CoreTask]] = {}
+    around: dict[int, tuple[list[Shape], list[CoreTask]]] = {}  # GEMVs of one kind differ in their patterns
     segments: list[Segment] = []
-    tiles: list[list[Tile]] = []
-    places: dict[tuple[int, str], int] = {}
-    order: list[int] = []
-    for kind, ops in parts:
-        profile = next(profiles) if ops[0].kind == "gemv" else None
-        place = places.setdefault((kind, profile.key if profile else ""), len(segments))
-        order.append(place)
-        if place < len(segments):
-            continue
-        if profile is None:
-            tiles.append([])
+    often: Counter[Tile] = Counter()
+    for (at, at_input), times in zip(found.different, found.times, strict=True):
+        kind, ops = parts[at]
+        if ops[0].kind != "gemv":
             segments.append(Segment(host.work(ops[0], model, 0)))
             continue
-        tiles.append([units.tile(_shape(op, point), profile, op.weight_bytes) for op in ops])
-        if kind not in tasks:
-            tasks[kind] = _around(host, ops, tiles[-1], point.convert == "cores")
+        shapes, tasks = around.get(kind) or ([_shape(op, point) for op in ops], [])
+        tiles = [
+            units.tile(shape, profiles[at_input], op.weight_bytes)
+            for shape, op in zip(shapes, ops, strict=True)
+        ]
+        if kind not in around:
+            tasks += _around(host, ops, tiles, point.convert == "cores")
+            around[kind] = shapes, tasks
         tensors = [
             Tensor(op.name, submitted, tile.bytes, tile.seconds, tile.throttled)
-            for submitted, (op, tile) in enumerate(zip(ops, tiles[-1], strict=True), 1)
+            for submitted, (op, tile) in enumerate(zip(ops, tiles, strict=True), 1)
         ]
-        segments.append(Segment(tasks[kind], tensors))
-
-    line = play(memory(system, point.threads), segments, order)
-    often: Counter[Tile] = Counter()
-    for place, times in Counter(order).items():
-        for tile in tiles[place]:
+        segments.append(Segment(tasks, tensors))
+        for tile in tiles:
             often[tile] += times
+    line = play(_memory(Same(system), point.threads), segments, found.order)
     return _result(point, tokens, units, line, often, _notes(model, captured))
 
 
@@ -518,6 +512,16 @@ def _simulate(
 def _units(system: Same[System], substrate: str | None, convert: str | None, prt: bool) -> "Units":
     """Units of machines that were asked for last, with the tiles that they have timed."""
     return Units(system.it, substrate=substrate, convert=convert, prt=prt)
+
+
+@lru_cache(maxsize=64)
+def _host(system: Same[System], threads: int) -> Host:
+    return Host(system.it, threads)
+
+
+@lru_cache(maxsize=64)
+def _memory(system: Same[System], threads: int) -> Machine:
+    return memory(system.it, threads)
 
 
 def _shape(op: Op, point: Point) -> Shape:
@@ -540,14 +544,11 @@ def _result(
 ) -> StepResult:
     """`tiles`: how many tensors each of them is."""
     times = np.array([*tiles.values()])
-
-    def total(rows: Sequence[Sequence[float]], times: npt.NDArray[np.int64] = times) -> list[Any]:
-        found: list[Any] = (times @ np.array(rows)).tolist()
-        return found
-
-    counted = [tile.counts for tile in tiles]
+    counts = np.array([tile.counts for tile in tiles])
+    numbers = (times @ np.array([(*tile.phases, *tile.activity.values()) for tile in tiles])).tolist()
+    totals = (times * [tile.slices for tile in tiles]) @ counts
     breakdown = dict.fromkeys(PHASES, 0.0)
-    breakdown.update(zip(TILE_PHASES, total([tile.phases for tile in tiles]), strict=True))
+    breakdown.update(zip(TILE_PHASES, numbers, strict=False))
     breakdown.update(dram=sum(line.stalled), cores=line.cores, sync=line.sync)
     moved = {"weights": line.streamed, "read": line.read, "written": line.written}
     return StepResult(
@@ -555,13 +556,13 @@ def _result(
         tokens=tokens,
         step_s=line.end,
         breakdown=breakdown,
-        counts=dict(zip(COUNTS, total(counted), strict=True)),
-        counts_total=dict(zip(COUNTS, total(counted, times * [tile.slices for tile in tiles]), strict=True)),
+        counts=dict(zip(COUNTS, (times @ counts).tolist(), strict=True)),
+        counts_total=dict(zip(COUNTS, totals.tolist(), strict=True)),
         dram_bytes=sum(moved.values()),
         bytes_by_kind=moved,
-        pim_cycles=sum(tile.timing.total * times for tile, times in tiles.items()),
+        pim_cycles=sum(tile.timing.total * often for tile, often in tiles.items()),
         events=line.events,
-        activity=dict(zip(ACTIVITY, total([[*tile.activity.values()] for tile in tiles]), strict=True)),
+        activity=dict(zip(ACTIVITY, numbers[len(TILE_PHASES) :], strict=True)),
         notes=notes,
     )
 

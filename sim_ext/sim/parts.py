@@ -3,6 +3,7 @@
 The blocks of a model are alike, so that a step has hundreds of parts of a few kinds.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -56,3 +57,32 @@ def inputs_of(parts: Same[tuple[Part, ...]], n_layers: int, seed: int) -> tuple[
     """Which captured activations the GEMVs of each part read, in the order of the parts that have any."""
     firsts = [part.ops[0] for part in parts.it if part.ops[0].kind == "gemv"]
     return tuple(Rows(op.role, op.layer, n_layers, op.k, op.batch, seed) for op in firsts if op.role)
+
+
+class Layout(NamedTuple):
+    """Which parts of a step are the same work with the same patterns."""
+
+    different: tuple[tuple[int, int], ...]
+    """Of each that is not like an earlier one: its place among parts, and that of its input among inputs."""
+    order: list[int]
+    """For every part, which of `different` it is like."""
+    times: list[int]
+    """How many parts each of `different` stands for."""
+
+
+@lru_cache(maxsize=64)
+def layout(parts: Same[tuple[Part, ...]], patterns: tuple[str, ...]) -> Layout:
+    """Where a step repeats itself; `patterns` are keys of the profiles of its inputs (`inputs_of`)."""
+    places: dict[tuple[int, str], int] = {}
+    different: list[tuple[int, int]] = []
+    order: list[int] = []
+    inputs = 0
+    for at, (kind, ops) in enumerate(parts.it):
+        gemv = ops[0].kind == "gemv"
+        place = places.setdefault((kind, patterns[inputs] if gemv else ""), len(different))
+        if place == len(different):
+            different.append((at, inputs))
+        order.append(place)
+        inputs += gemv
+    counted = Counter(order)
+    return Layout(tuple(different), order, [counted[place] for place in range(len(different))])
