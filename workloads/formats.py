@@ -9,6 +9,7 @@ llama.cpp publishes in ``tools/quantize/README.md``.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import ceil
 from typing import Literal
 
@@ -238,10 +239,7 @@ class WeightFormat:
 
     def model_bytes(self, model: ModelSpec) -> int:
         """Stored bytes of all parameters; norms and extras are fp32, as llama.cpp keeps them."""
-        total = sum(self.tensor(linear, model).bytes(linear.k, linear.n) for linear in model.linears())
-        if not model.tied_embeddings:
-            total += self.embedding(model).bytes(model.d_model, model.vocab)
-        return total + 4 * (model.norm_params + model.extra_params)
+        return _model_bytes(self, model)
 
     def model_bits_per_weight(self, model: ModelSpec) -> float:
         """Mean stored bits of a parameter of ``model``."""
@@ -283,6 +281,15 @@ class WeightFormat:
             if k % TENSOR_FORMATS[candidate].block == 0:
                 return TENSOR_FORMATS[candidate]
         raise AssertionError("fp16 has blocks of one weight")
+
+
+@lru_cache(maxsize=256)
+def _model_bytes(fmt: WeightFormat, model: ModelSpec) -> int:
+    """A sum over all tensors, which every machine and card of a comparison asks for."""
+    total = sum(fmt.tensor(linear, model).bytes(linear.k, linear.n) for linear in model.linears())
+    if not model.tied_embeddings:
+        total += fmt.embedding(model).bytes(model.d_model, model.vocab)
+    return total + 4 * (model.norm_params + model.extra_params)
 
 
 _MIX_RULES: dict[str, tuple[str, tuple[Rule, ...]]] = {

@@ -5,10 +5,9 @@ C++ core and the exact pattern counts of real activations. `docs/engine.md` has 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from itertools import groupby
 from math import ceil, inf
 from typing import Literal, NamedTuple
 
@@ -18,16 +17,17 @@ from sailsim import _core
 from sailsim.errors import SailsimError
 from sailsim.sim.activity import ACTIVITY, activity
 from sailsim.sim.dram import Dram, Reader
-from sailsim.sim.patterns import PROFILES, Profile, Rows, Scan
+from sailsim.sim.parts import Part, Same, block_sizes, has_codes, inputs_of, layout, on_cores, parts_of
+from sailsim.sim.patterns import PROFILES, Profile, Scan
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline, run
+from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline
+from sailsim.sim.segments import Segment, play
 from sailsim.sim.system import System
 from sailsim.workloads import (
     FLOATS,
     Activations,
     ModelSpec,
     Op,
-    TensorFormat,
     UniformFormat,
     WeightFormat,
     decode_step,
@@ -56,6 +56,9 @@ COUNTS = (
     "row_writes",
     "conversions",
 )
+
+KEPT_TILES = 1 << 10
+"""How many tiles the units of a machine remember."""
 
 NOT_MODELLED = (
     "not modelled: switching C-SRAM between storage and computing, and what the cores' data in the LLC loses "
@@ -105,14 +108,14 @@ def simulate_step(
     Raises:
         SailsimError: the machine has no PIM units, too few cores, or a tile does not fit it.
     """
-    ops = _decode_ops(model, point.formats(model), point.batch, point.context)
-    return _simulate(system, model, point, activations, ops, point.batch)
+    parts = _decode_parts(model, point.formats(model), point.batch, point.context)
+    return _simulate(system, model, point, activations, parts, point.batch)
 
 
 @lru_cache(maxsize=64)
-def _decode_ops(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> tuple[Op, ...]:
+def _decode_parts(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> tuple[Part, ...]:
     """The operations of a step; studies of machines ask for the same ones again and again."""
-    return tuple(decode_step(model, fmt, batch, context))
+    return parts_of(decode_step(model, fmt, batch, context))
 
 
 def simulate_prefill(
@@ -129,7 +132,7 @@ def simulate_prefill(
     if rows > 65535:
         raise SailsimError(f"batch x context is {rows}; allowed is at most 65535 rows of one prefill.")
     ops = prefill_step(model, point.formats(model), point.context, point.batch)
-    return _simulate(system, model, point, activations, ops, rows)
+    return _simulate(system, model, point, activations, parts_of(ops), rows)
 
 
 class Shape(NamedTuple):
@@ -173,8 +176,9 @@ class Edges(NamedTuple):
 class Tile:
     """One GEMV as the PIM units see it.
 
-    `timing` is that of the busiest slice with its weights on chip, `seconds` is that and the `edges`; `bytes`
-    come from DRAM; `slices` have outputs to compute.
+    `timing` is that of the busiest slice with its weights on chip, `seconds` is that and the `edges`,
+    `phases` the same by `TILE_PHASES`, `counts` those of `COUNTS`; `bytes` come from DRAM; `slices` have
+    outputs to compute.
     """
 
     def __init__(
@@ -204,8 +208,15 @@ class Tile:
             units.chip.seconds(4 * shape.batch * plan.owned),
             units.chip.latency,
         )
-        self.timing = self._supplied(inf, units.chip.latency)
-        self.seconds = self.timing.total / units.clock + sum(self.edges)
+        timing = self.timing = self._supplied(inf, units.chip.latency)
+        self.seconds = timing.total / units.clock + sum(self.edges)
+        load, *computing, write_back = (getattr(timing, phase) / units.clock for phase in TILE_PHASES)
+        self.phases = (
+            load + self.edges.descriptor + self.edges.operands,
+            *computing,
+            write_back + self.edges.results + self.edges.record,
+        )
+        self.counts: tuple[int, ...] = tuple(getattr(timing, name) for name in COUNTS)
         # A batch that is worked in chunks reads its weights once for each.
         self.bytes = weight_bytes * plan.batch_chunks
         self.slices = ceil(shape.n / plan.owned)
@@ -334,6 +345,8 @@ class Units:
         """
         key = (shape, profile.key, weight_bytes, scaled, minimum, codebook)
         if key not in self._tiles:
+            if len(self._tiles) >= KEPT_TILES:
+                self._tiles.clear()
             try:
                 self._tiles[key] = Tile(self, shape, profile, weight_bytes, scaled, minimum, codebook)
             except ValueError as error:
@@ -489,68 +502,111 @@ def _simulate(
     model: ModelSpec,
     point: Point,
     activations: Activations | None,
-    ops: Sequence[Op],
+    parts: tuple[Part, ...],
     tokens: int,
 ) -> StepResult:
     point = point.resolved(system)
     captured = activations if activations is not None else Activations.load(point.activations or None)
-    units = Units(system, substrate=point.substrate, convert=point.convert, prt=point.prt)
-    host = Host(system, point.threads)
+    units = _units(Same(system), point.substrate, point.convert, point.prt)
+    host = _host(Same(system), point.threads)
     assert point.nbw is not None
+    inputs = inputs_of(Same(parts), model.n_layers, point.seed)
+    profiles = {
+        size: PROFILES.of_step(captured, inputs, units.scan(point.abits, True, point.nbw, size))
+        for size in block_sizes(Same(parts))
+    }
+    patterns = ["".join(found[i].key for found in profiles.values()) for i in range(len(inputs))]
+    found = layout(Same(parts), tuple(patterns))
 
-    tasks: list[CoreTask] = []
-    tensors: list[Tensor] = []
-    tiles: list[Tile] = []
-    for group in _shared_inputs(ops):
-        first = group[0]
-        if first.kind != "gemv":
-            tasks += host.work(first, model, len(tensors))
+    around: dict[int, tuple[list[_Ask], list[CoreTask]]] = {}  # GEMVs of one kind differ in their patterns
+    segments: list[Segment] = []
+    often: Counter[Tile] = Counter()
+    for (at, at_input), times in zip(found.different, found.times, strict=True):
+        kind, ops = parts[at]
+        if ops[0].kind != "gemv":
+            segments.append(Segment(host.work(ops[0], model, 0)))
             continue
-        assert first.role is not None
-        rows = Rows(first.role, first.layer, model.n_layers, first.k, first.batch, point.seed)
-        finished: list[CoreTask] = []
-        before = len(tensors)
-        on_units = [op for op in group if op.format is not None and op.format.code is not None]
-        for op in on_units:
-            assert op.format is not None
-            scan = units.scan(point.abits, True, point.nbw, op.format.group_size)
-            profile = PROFILES.captured(captured, rows, scan)
-            tile = _tile_of(units, op, op.format, profile, point)
-            tasks.append(host.submission(op.name, tile.slices))
-            tensors.append(Tensor(op.name, len(tasks), tile.bytes, tile.seconds, tile.throttled))
-            tiles.append(tile)
-            if point.convert == "cores":
-                finished.append(host.completion(op.name, tile.slices, len(tensors)))
-                finished += host.conversion(op, tile.blocks, len(tensors))
-        if point.convert == "memory" and on_units:
-            finished.append(host.completion(first.name, tiles[-1].slices, len(tensors)))
-        for op in group:
-            if op not in on_units:  # beside the units, which have their work by now
-                tasks += host.product(op, before)
-        tasks += finished
-
-    line = run(memory(system, point.threads), tasks, tensors)
-    notes = [*_cores_note(ops, host, line.end), *_notes(model, captured)]
-    return _result(point, tokens, units, line, tiles, notes)
+        asks, tasks = around.get(kind) or ([_ask(op, point) for op in ops if has_codes(op)], [])
+        tiles = [
+            units.tile(profile=profiles[ask.shape.group_size][at_input], **ask._asdict()) for ask in asks
+        ]
+        if kind not in around:
+            tasks += _around(host, ops, tiles, point.convert == "cores")
+            around[kind] = asks, tasks
+        on_units = [op for op in ops if has_codes(op)]
+        tensors = [
+            Tensor(op.name, submitted, tile.bytes, tile.seconds, tile.throttled)
+            for submitted, (op, tile) in enumerate(zip(on_units, tiles, strict=True), 1)
+        ]
+        segments.append(Segment(tasks, tensors))
+        for tile in tiles:
+            often[tile] += times
+    line = play(_memory(Same(system), point.threads), segments, found.order)
+    notes = [*_cores_note(parts, host, line.end), *_notes(model, captured)]
+    return _result(point, tokens, units, line, often, notes)
 
 
-def _tile_of(units: Units, op: Op, fmt: TensorFormat, profile: Profile, point: Point) -> Tile:
-    """A GEMV as a tile whose weights are in the units' format: codes, scales, minima, codebook."""
-    code = fmt.code
-    assert code is not None
+@lru_cache(maxsize=8)
+def _units(system: Same[System], substrate: str | None, convert: str | None, prt: bool) -> "Units":
+    """Units of machines that were asked for last, with the tiles that they have timed."""
+    return Units(system.it, substrate=substrate, convert=convert, prt=prt)
+
+
+@lru_cache(maxsize=64)
+def _host(system: Same[System], threads: int) -> Host:
+    return Host(system.it, threads)
+
+
+@lru_cache(maxsize=64)
+def _memory(system: Same[System], threads: int) -> Machine:
+    return memory(system.it, threads)
+
+
+class _Ask(NamedTuple):
+    """What is asked of the units for a GEMV, as `Units.tile` takes it beside the patterns."""
+
+    shape: Shape
+    weight_bytes: float
+    minimum: bool
+    codebook: int
+
+
+def _ask(op: Op, point: Point) -> _Ask:
+    """A GEMV in the units' format: codes, their scales and minima, and a codebook."""
+    fmt = op.format
+    assert fmt is not None
+    assert fmt.code is not None
     assert point.nbw is not None
-    uniform = isinstance(fmt, UniformFormat)
+    code, uniform = fmt.code, isinstance(fmt, UniformFormat)
     value_bits = code.wbits if uniform else code.value_bits
     shape = Shape(op.k, op.n, op.batch, code.wbits, value_bits, point.abits, point.nbw, fmt.group_size)
     # What a file packs denser than codes of whole bits (TQ1_0) comes to the units unpacked.
     stored = max(op.weight_bytes, op.k * ceil(op.n * code.wbits / 8))
-    codebook = 2 << code.wbits if code.kind == "book" and not uniform else 0
-    return units.tile(shape, profile, stored, minimum=fmt.minimum, codebook=codebook)
+    return _Ask(shape, stored, fmt.minimum, 2 << code.wbits if code.kind == "book" and not uniform else 0)
 
 
-def _cores_note(ops: Sequence[Op], host: Host, step_s: float) -> list[str]:
+def _around(host: Host, ops: Sequence[Op], tiles: Sequence[Tile], convert: bool) -> list[CoreTask]:
+    """What the cores do for GEMVs that share an input: hand them over, see them done, maybe convert.
+
+    Those whose weights have no scalar codes they multiply themselves, beside the units.
+    """
+    on_units = [op for op in ops if has_codes(op)]
+    tasks = [host.submission(op.name, tile.slices) for op, tile in zip(on_units, tiles, strict=True)]
+    for op in ops:
+        if not has_codes(op):
+            tasks += host.product(op, 0)
+    if not convert:
+        if on_units:
+            tasks.append(host.completion(ops[0].name, tiles[-1].slices, len(on_units)))
+        return tasks
+    for done, (op, tile) in enumerate(zip(on_units, tiles, strict=True), 1):
+        tasks += [host.completion(op.name, tile.slices, done), *host.conversion(op, tile.blocks, done)]
+    return tasks
+
+
+def _cores_note(parts: Sequence[Part], host: Host, step_s: float) -> list[str]:
     """Which matrices the cores multiply because their types have no scalar codes, and how long that takes."""
-    there = [op for op in ops if op.kind == "gemv" and op.format is not None and op.format.code is None]
+    there = on_cores(Same(parts))
     if not there:
         return []
     types = Counter(op.format.name for op in there if op.format is not None)
@@ -563,55 +619,34 @@ def _cores_note(ops: Sequence[Op], host: Host, step_s: float) -> list[str]:
     ]
 
 
-def _shared_inputs(ops: Sequence[Op]) -> list[list[Op]]:
-    """Runs of GEMVs that read the same input; every other operation by itself."""
-    return [
-        list(run_of)
-        for _, run_of in groupby(
-            ops, key=lambda op: (op.layer, op.role) if op.kind == "gemv" else (op.layer, op.name)
-        )
-    ]
-
-
 def _result(
-    point: Point, tokens: int, units: Units, line: Timeline, tiles: Sequence[Tile], notes: list[str]
+    point: Point, tokens: int, units: Units, line: Timeline, tiles: Mapping[Tile, int], notes: list[str]
 ) -> StepResult:
-    cycle = 1 / units.clock
+    """`tiles`: how many tensors each of them is."""
+    # With their shapes, as a step may have no tile at all.
+    times = np.array([*tiles.values()], dtype=np.int64)
+    counts = np.array([tile.counts for tile in tiles], dtype=np.int64).reshape(-1, len(COUNTS))
+    sums = np.array([(*tile.phases, *tile.activity.values()) for tile in tiles], dtype=float)
+    numbers = (times @ sums.reshape(-1, len(TILE_PHASES) + len(ACTIVITY))).tolist()
+    totals = (times * np.array([tile.slices for tile in tiles], dtype=np.int64)) @ counts
     breakdown = dict.fromkeys(PHASES, 0.0)
+    breakdown.update(zip(TILE_PHASES, numbers, strict=False))
     breakdown.update(dram=sum(line.stalled), cores=line.cores, sync=line.sync)
-    counts, totals = dict.fromkeys(COUNTS, 0), dict.fromkeys(COUNTS, 0)
-    events = dict.fromkeys(ACTIVITY, 0.0)
-    for tile in tiles:
-        add_phases(breakdown, tile, cycle)
-        for name in COUNTS:
-            value = int(getattr(tile.timing, name))
-            counts[name] += value
-            totals[name] += value * tile.slices
-        for name in ACTIVITY:
-            events[name] += tile.activity[name]
     moved = {"weights": line.streamed, "read": line.read, "written": line.written}
     return StepResult(
         point=point,
         tokens=tokens,
         step_s=line.end,
         breakdown=breakdown,
-        counts=counts,
-        counts_total=totals,
+        counts=dict(zip(COUNTS, (times @ counts).tolist(), strict=True)),
+        counts_total=dict(zip(COUNTS, totals.tolist(), strict=True)),
         dram_bytes=sum(moved.values()),
         bytes_by_kind=moved,
-        pim_cycles=sum(int(tile.timing.total) for tile in tiles),
+        pim_cycles=sum(tile.timing.total * often for tile, often in tiles.items()),
         events=line.events,
-        activity=events,
+        activity=dict(zip(ACTIVITY, numbers[len(TILE_PHASES) :], strict=True)),
         notes=notes,
     )
-
-
-def add_phases(breakdown: dict[str, float], tile: Tile, cycle: float) -> None:
-    """Add the seconds of a tile, edges included, to `breakdown`."""
-    for phase in TILE_PHASES:
-        breakdown[phase] += getattr(tile.timing, phase) * cycle
-    breakdown["load"] += tile.edges.descriptor + tile.edges.operands
-    breakdown["write_back"] += tile.edges.results + tile.edges.record
 
 
 def _notes(model: ModelSpec, activations: Activations) -> list[str]:
