@@ -170,8 +170,8 @@ class Tile:
     """One GEMV as the PIM units see it.
 
     `timing` is that of the busiest slice with its weights on chip, `seconds` is that and the `edges`,
-    `phases` the same by `TILE_PHASES`, `counts` those of `COUNTS`; `bytes` come from DRAM; `slices` have
-    outputs to compute.
+    `phases` the same by `TILE_PHASES`, `counts` those of `COUNTS`, `activity` that of `ACTIVITY`; `numbers`
+    are phases and activity in their orders. `bytes` come from DRAM; `slices` have outputs to compute.
     """
 
     def __init__(
@@ -224,6 +224,7 @@ class Tile:
             value_bits=shape.value_bits,
             abits=shape.abits,
         )
+        self.numbers = (*self.phases, *self.activity.values())
 
     def _supplied(self, rate: float, latency: float) -> _core.TileTiming:
         """The tile when each slice's weights come at `rate` bytes/s, a line `latency` s after its request.
@@ -545,7 +546,7 @@ def _result(
     """`tiles`: how many tensors each of them is."""
     times = np.array([*tiles.values()])
     counts = np.array([tile.counts for tile in tiles])
-    numbers = (times @ np.array([(*tile.phases, *tile.activity.values()) for tile in tiles])).tolist()
+    numbers = (times @ np.array([tile.numbers for tile in tiles])).tolist()
     totals = (times * [tile.slices for tile in tiles]) @ counts
     breakdown = dict.fromkeys(PHASES, 0.0)
     breakdown.update(zip(TILE_PHASES, numbers, strict=False))
