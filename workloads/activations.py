@@ -229,7 +229,7 @@ class Activations:
         flat = codes.reshape(-1, width)
         if batch * parts == len(pool):
             source = pool
-            out = flat[source]
+            out = flat.take(source, axis=0)
         else:
             take = np.arange(batch * parts)
             source = pool[take % len(pool)]

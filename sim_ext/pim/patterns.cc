@@ -70,6 +70,75 @@ std::uint64_t narrow_pattern_set(std::uint64_t word)
     return sets[pairs & 255] | sets[pairs >> 16 & 255] | sets[pairs >> 32 & 255] | sets[pairs >> 48 & 255];
 }
 
+/* The loops over the words of a row: nearly all the time of a scan. Each is compiled for several instruction
+ * sets, as the functions below have no other way to fill a processor's vectors. */
+#define SAILSIM_EVERYWHERE inline __attribute__((always_inline))
+
+/* Groups of four weights, which lie in `bytes` one behind the other. */
+SAILSIM_EVERYWHERE void transpose_fours(const std::uint8_t *bytes, std::int64_t groups, std::uint64_t keep,
+                                        std::uint64_t *out)
+{
+    for (std::int64_t g = 0; g < groups; ++g) {
+        std::uint32_t word;
+        std::memcpy(&word, bytes + g * 4, sizeof word);
+        out[g] = transpose(word) & keep;
+    }
+}
+
+/* Adds a word of every group to what the groups have seen. */
+SAILSIM_EVERYWHERE void tally_words(const std::uint64_t *words, std::int64_t groups, bool narrow,
+                                    std::uint64_t *seen, std::int32_t *nonzero)
+{
+    if (narrow)
+        for (std::int64_t g = 0; g < groups; ++g)
+            seen[g] |= narrow_pattern_set(words[g]);
+    else
+        for (std::int64_t g = 0; g < groups; ++g)
+            seen[g] |= pattern_set(words[g]);
+    for (std::int64_t g = 0; g < groups; ++g)
+        nonzero[g] += nonzero_bytes(words[g]);
+}
+
+struct RowLoops {
+    void (*transpose_fours)(const std::uint8_t *, std::int64_t, std::uint64_t, std::uint64_t *);
+    void (*tally_words)(const std::uint64_t *, std::int64_t, bool, std::uint64_t *, std::int32_t *);
+};
+
+#define SAILSIM_ROW_LOOPS(name, target)                                                                      \
+    target void transpose_fours_##name(const std::uint8_t *bytes, std::int64_t groups, std::uint64_t keep,   \
+                                       std::uint64_t *out)                                                   \
+    {                                                                                                        \
+        transpose_fours(bytes, groups, keep, out);                                                           \
+    }                                                                                                        \
+    target void tally_words_##name(const std::uint64_t *words, std::int64_t groups, bool narrow,             \
+                                   std::uint64_t *seen, std::int32_t *nonzero)                               \
+    {                                                                                                        \
+        tally_words(words, groups, narrow, seen, nonzero);                                                   \
+    }                                                                                                        \
+    constexpr RowLoops name##_loops{transpose_fours_##name, tally_words_##name};
+
+SAILSIM_ROW_LOOPS(generic, )
+#if defined(__x86_64__)
+SAILSIM_ROW_LOOPS(avx2, __attribute__((target("avx2"))))
+SAILSIM_ROW_LOOPS(avx512, __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))))
+#endif
+#undef SAILSIM_ROW_LOOPS
+#undef SAILSIM_EVERYWHERE
+
+const RowLoops &row_loops()
+{
+#if defined(__x86_64__)
+    static const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    static const bool has_avx2 = __builtin_cpu_supports("avx2");
+    if (has_avx512)
+        return avx512_loops;
+    if (has_avx2)
+        return avx2_loops;
+#endif
+    return generic_loops;
+}
+
 /* Which patterns each of some groups has seen, and how many of them were not 0. */
 class Tally
 {
@@ -82,25 +151,14 @@ class Tally
     /* A word of every group. */
     void add(const std::uint64_t *words)
     {
-        if (narrow)
-            add_sets(words, [](std::uint64_t word) { return narrow_pattern_set(word); });
-        else
-            add_sets(words, [](std::uint64_t word) { return pattern_set(word); });
+        row_loops().tally_words(words, static_cast<std::int64_t>(seen.size()), narrow, seen.data(),
+                                nonzero.data());
     }
 
     std::int32_t accesses(std::size_t group) const { return nonzero[group]; }
     int distinct(std::size_t group) const { return __builtin_popcountll(seen[group] & ~std::uint64_t{1}); }
 
   private:
-    template <class SetOf>
-    void add_sets(const std::uint64_t *words, SetOf set_of)
-    {
-        for (std::size_t i = 0; i < seen.size(); ++i)
-            seen[i] |= set_of(words[i]);
-        for (std::size_t i = 0; i < seen.size(); ++i) /* by itself it fills vectors */
-            nonzero[i] += nonzero_bytes(words[i]);
-    }
-
     bool narrow;
     std::vector<std::uint64_t> seen;
     std::vector<std::int32_t> nonzero;
@@ -159,14 +217,8 @@ void padded_bytes(const T *row, const Grouping &grouping, int shift, std::uint8_
 void transpose_row(const std::uint8_t *bytes, std::int64_t groups, int nbw, int planes, std::uint64_t *out)
 {
     const std::uint64_t keep_planes = low_bytes(planes);
-    if (nbw == 4) { /* loads that compilers put side by side */
-        for (std::int64_t g = 0; g < groups; ++g) {
-            std::uint32_t word;
-            std::memcpy(&word, bytes + g * 4, sizeof word);
-            out[g] = transpose(word) & keep_planes;
-        }
-        return;
-    }
+    if (nbw == 4)
+        return row_loops().transpose_fours(bytes, groups, keep_planes, out);
     const std::uint64_t keep_weights = low_bytes(nbw);
     for (std::int64_t g = 0; g < groups; ++g) {
         std::uint64_t word;

@@ -8,6 +8,7 @@ outputs sees the same patterns, and only the last slice and the last pass have f
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from math import ceil
 
 from sailsim import _core
@@ -56,19 +57,11 @@ def activity(
     substrate = config.substrate
     columns, in_array = substrate.layout == "columns", substrate.accumulate == "in_array"
     slices = ceil(n / plan.owned)
-    owned = [(plan.owned, slices - 1), (n - plan.owned * (slices - 1), 1)]
     per_array = config.cols // plan.lane_bits
     convert_lane = 1 if columns else max(config.accumulator_bits, 32)
     per_convert = config.cols // convert_lane
 
-    def arrays(lanes_of_array: int) -> int:
-        """Arrays in use, over the passes and slices."""
-        return sum(
-            many * sum(ceil(outputs / lanes_of_array) for outputs in _passes(outputs_owned, plan.lanes))
-            for outputs_owned, many in owned
-        )
-
-    used = arrays(per_array)
+    used = _arrays(n, plan.owned, plan.lanes, per_array)
     each = 1 / plan.passes  # of the busiest slice's counts: those of one pass over the outputs
     prt = substrate.prt_helps and config.prt_entries > 0
     events = dict.fromkeys(ACTIVITY, 0.0)
@@ -87,7 +80,8 @@ def activity(
         rounds = sum(
             ceil(outputs / (per_convert * config.arrays)) for outputs in _passes(plan.owned, plan.lanes)
         )
-        events["convert_cycles"] = timing.convert / rounds * arrays(per_convert)
+        used_converting = _arrays(n, plan.owned, plan.lanes, per_convert)
+        events["convert_cycles"] = timing.convert / rounds * used_converting
     events["patterns"] = timing.lookups * slices
     if prt:
         events["prt_searches"] = (timing.prt_hits + timing.prt_misses) * slices
@@ -96,6 +90,16 @@ def activity(
     events["port_bytes"] = (timing.weight_bytes + timing.result_bytes) * n / plan.owned
     events["activation_bytes"] = k * batch * abits / 8 * slices
     return events
+
+
+@lru_cache(maxsize=1024)
+def _arrays(n: int, owned: int, lanes: int, lanes_of_array: int) -> int:
+    """Arrays in use, over the passes and slices, where one array has so many lanes."""
+    slices = ceil(n / owned)
+    return sum(
+        many * sum(ceil(outputs / lanes_of_array) for outputs in _passes(outputs_owned, lanes))
+        for outputs_owned, many in ((owned, slices - 1), (n - owned * (slices - 1), 1))
+    )
 
 
 def _passes(owned: int, lanes: int) -> Iterator[int]:

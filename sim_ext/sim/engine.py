@@ -177,8 +177,8 @@ class Tile:
     """One GEMV as the PIM units see it.
 
     `timing` is that of the busiest slice with its weights on chip, `seconds` is that and the `edges`,
-    `phases` the same by `TILE_PHASES`, `counts` those of `COUNTS`; `bytes` come from DRAM; `slices` have
-    outputs to compute.
+    `phases` the same by `TILE_PHASES`, `counts` those of `COUNTS`, `activity` that of `ACTIVITY`; `numbers`
+    are phases and activity in their orders. `bytes` come from DRAM; `slices` have outputs to compute.
     """
 
     def __init__(
@@ -231,6 +231,7 @@ class Tile:
             value_bits=shape.value_bits,
             abits=shape.abits,
         )
+        self.numbers = (*self.phases, *self.activity.values())
 
     def _supplied(self, rate: float, latency: float) -> _core.TileTiming:
         """The tile when each slice's weights come at `rate` bytes/s, a line `latency` s after its request.
@@ -626,7 +627,7 @@ def _result(
     # With their shapes, as a step may have no tile at all.
     times = np.array([*tiles.values()], dtype=np.int64)
     counts = np.array([tile.counts for tile in tiles], dtype=np.int64).reshape(-1, len(COUNTS))
-    sums = np.array([(*tile.phases, *tile.activity.values()) for tile in tiles], dtype=float)
+    sums = np.array([tile.numbers for tile in tiles], dtype=float)
     numbers = (times @ sums.reshape(-1, len(TILE_PHASES) + len(ACTIVITY))).tolist()
     totals = (times * np.array([tile.slices for tile in tiles], dtype=np.int64)) @ counts
     breakdown = dict.fromkeys(PHASES, 0.0)

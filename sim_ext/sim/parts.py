@@ -55,8 +55,12 @@ def parts_of(ops: Sequence[Op]) -> tuple[Part, ...]:
 @lru_cache(maxsize=64)
 def inputs_of(parts: Same[tuple[Part, ...]], n_layers: int, seed: int) -> tuple[Rows, ...]:
     """Which captured activations the GEMVs of each part read, in the order of the parts that have any."""
-    firsts = [part.ops[0] for part in parts.it if part.ops[0].kind == "gemv"]
-    return tuple(Rows(op.role, op.layer, n_layers, op.k, op.batch, seed) for op in firsts if op.role)
+    inputs = []
+    for _, (op, *_) in parts.it:
+        if op.kind == "gemv":
+            assert op.role is not None
+            inputs.append(Rows(op.role, op.layer, n_layers, op.k, op.batch, seed))
+    return tuple(inputs)
 
 
 def has_codes(op: Op) -> bool:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -79,7 +80,7 @@ class ProfileCache:
         known = self._profiles.get(self._keys.get(name, ""))
         if known is None:
             # Neighbouring layers of a model may stand on the same rows of a capture.
-            said = f"{activations.id} {rows.role} {rows.k} {rows.batch} {scan}".encode()
+            said = _said(activations.id, rows.role, rows.k, rows.batch, scan)
             key = blake2b(said + activations.source(*rows), digest_size=16).hexdigest()
             known = self._profiles.get(key)
             if known is None:
@@ -114,6 +115,12 @@ class ProfileCache:
         while self._bytes > self._limit and len(self._profiles) > 1:
             self._bytes -= _size(self._profiles.popitem(last=False)[1])
         return profile
+
+
+@lru_cache(maxsize=256)
+def _said(*what: Any) -> bytes:
+    """What a profile depends on besides the captured rows, as part of its key."""
+    return repr(what).encode()
 
 
 def _size(profile: Profile) -> int:

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from math import inf
+from typing import NamedTuple
 
 from sailsim.sim.dram import Reader, alone, shares
 
 UNBOUNDED = Reader(inf)
 
 
-@dataclass(frozen=True, slots=True)
-class CoreTask:
+class CoreTask(NamedTuple):
     """Work of the host's cores.
 
     `needs` counts the tensors that the PIM units must have finished before it starts. It takes at least
@@ -34,8 +34,7 @@ class CoreTask:
     sync: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """One GEMV on the PIM units.
 
     `needs` counts the core tasks that must be done before it starts (its submission is the last of them).

@@ -6,7 +6,7 @@ equal.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 
 from sailsim import _core
@@ -27,8 +27,8 @@ def unrolled(segments: Sequence[Segment], order: Iterable[int]) -> tuple[list[Co
     tensors: list[Tensor] = []
     for place in order:
         segment, before = segments[place], (len(tasks), len(tensors))
-        tasks += [replace(task, needs=task.needs + before[1]) for task in segment.tasks]
-        tensors += [replace(tensor, needs=tensor.needs + before[0]) for tensor in segment.tensors]
+        tasks += [task._replace(needs=task.needs + before[1]) for task in segment.tasks]
+        tensors += [tensor._replace(needs=tensor.needs + before[0]) for tensor in segment.tensors]
     return tasks, tensors
 
 

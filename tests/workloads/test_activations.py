@@ -85,6 +85,20 @@ def test_a_wide_row_repeats_no_captured_row_before_all_are_used(shipped):
     assert len(np.unique(more, axis=0)) == 2 * pool
 
 
+@pytest.mark.parametrize("batch", [1, 8, 400])
+def test_equal_sources_are_equal_rows(shipped, batch):
+    """Of one role; and rows of different sources differ, so that no layer is taken for another."""
+    for role, k in (("attn_in", 600), ("ffn_out", 1600), ("head", 600)):
+        asked = [
+            (role, layer, n, k, batch, seed) for n in (32, 40) for layer in range(0, n, 3) for seed in (0, 1)
+        ]
+        rows = [shipped.quantized(*ask).tobytes() for ask in asked]
+        sources = [shipped.source(*ask) for ask in asked]
+        assert len(set(sources)) == len(set(rows)) == len(set(zip(sources, rows, strict=True)))
+    with pytest.raises(SailsimError, match="layer is 32"):
+        shipped.source("attn_in", 32, 32, 600, 1)
+
+
 def test_the_rows_of_a_batch_differ_and_grow_from_the_smaller_batch(shipped):
     big = shipped.quantized("ffn_out", 31, 32, 11008, 64)
     assert len(np.unique(big, axis=0)) == 64

@@ -1,0 +1,103 @@
+"""A step in parts: what is built once stands for all that is equal to it, and for nothing else."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sailsim.sim import (
+    Point,
+    StepResult,
+    engine,
+    load_system,
+    schedule,
+    simulate_prefill,
+    simulate_step,
+    vary,
+)
+from sailsim.sim.parts import Same, inputs_of, layout, parts_of
+from sailsim.sim.segments import unrolled
+from sailsim.workloads import Activations, decode_step, load_model, uniform_format
+
+SAIL = load_system("sail-n1")
+MODEL = replace(load_model("llama-2-7b"), name="seven-layers", n_layers=7)
+OPS = tuple(decode_step(MODEL, uniform_format(4, 128), 2, 64))
+
+
+def test_parts_are_the_operations_in_order() -> None:
+    parts = parts_of(OPS)
+    assert tuple(op for part in parts for op in part.ops) == OPS
+    together = [tuple(op.name.split(".")[-1] for op in part.ops) for part in parts if len(part.ops) > 1]
+    assert together == [("attn_q", "attn_k", "attn_v"), ("ffn_gate", "ffn_up")] * 7
+    # A block has two norms of one kind, rotation, attention, activation and four kinds of GEMVs.
+    assert len({part.kind for part in parts}) == 8 + len({"embedding", "final norm", "head", "sampling"}) - 1
+
+
+def test_an_operation_of_another_size_is_another_kind() -> None:
+    wider = tuple(replace(op, n=2 * op.n) if op.layer == 3 and op.kind == "gemv" else op for op in OPS)
+    kinds = {part.kind for part in parts_of(wider)}
+    assert len(kinds) == len({part.kind for part in parts_of(OPS)}) + 4
+
+
+def test_a_layout_says_where_a_step_repeats_itself() -> None:
+    parts = parts_of(OPS)
+    inputs = inputs_of(Same(parts), MODEL.n_layers, 0)
+    assert len(inputs) == 4 * 7 + 1
+    patterns = tuple(f"{rows.role} {rows.layer // 3}" for rows in inputs)  # three neighbours have the same
+    found = layout(Same(parts), patterns)
+    assert len(found.order) == len(parts)
+    assert sum(found.times) == len(parts)
+    gemvs = iter(zip(inputs, patterns, strict=True))
+    for part, place in zip(parts, found.order, strict=True):
+        at, at_input = found.different[place]
+        assert parts[at].kind == part.kind
+        if part.ops[0].kind == "gemv":
+            rows, pattern = next(gemvs)
+            assert (rows.layer, rows.role) == (part.ops[0].layer, part.ops[0].role)
+            assert patterns[at_input] == pattern
+    assert sum(parts[at].ops[0].kind == "gemv" for at, _ in found.different) == 4 * 3 + 1
+
+
+def test_same_is_the_object_alone() -> None:
+    one, other = [1, 2], [1, 2]
+    assert Same(one) == Same(one)
+    assert Same(one) != Same(other)
+    assert Same(one) != one
+
+
+def numbers(result: StepResult) -> list[Any]:
+    return [
+        result.step_s, result.events, result.breakdown, result.bytes_by_kind, result.counts, result.activity,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize(
+    "choices", [{}, {"batch": 8, "convert": "cores"}, {"substrate": "bit_serial", "batch": 40, "wbits": 3}]
+)
+def test_a_step_is_that_of_the_readable_schedule(
+    monkeypatch: pytest.MonkeyPatch, choices: dict[str, Any], depth: int
+) -> None:
+    system, point = vary(SAIL, {"pim.prefetch_depth": depth}), Point(**choices)
+    fast = [simulate_step(system, MODEL, point), simulate_prefill(system, MODEL, replace(point, context=3))]
+    monkeypatch.setattr(engine, "play", lambda machine, *program: schedule.run(machine, *unrolled(*program)))
+    slow = [simulate_step(system, MODEL, point), simulate_prefill(system, MODEL, replace(point, context=3))]
+    assert [numbers(result) for result in fast] == [numbers(result) for result in slow]
+
+
+def test_a_step_of_another_machine_of_the_same_name_is_its_own() -> None:
+    """What is kept of a machine belongs to it, not to its name."""
+    captured = Activations.load()
+    before = simulate_step(SAIL, MODEL, Point(), captured)
+    slow = vary(SAIL, {"pim.clock": SAIL.pim.clock.value / 2})  # type: ignore[union-attr]
+    assert slow.name == SAIL.name
+    assert simulate_step(slow, MODEL, Point(), captured).step_s > 1.2 * before.step_s
+    assert numbers(simulate_step(SAIL, MODEL, Point(), captured)) == numbers(before)
+
+
+def test_units_forget_tiles_beyond_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "KEPT_TILES", 3)
+    system = vary(SAIL, {"memory.latency": 101.0})
+    result = simulate_step(system, MODEL, Point())
+    assert len(engine._units(Same(system), "row_dfm", "memory", True)._tiles) <= 3
+    assert numbers(simulate_step(system, MODEL, Point())) == numbers(result)
