@@ -24,7 +24,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from SALib.sample import sobol as saltelli
 
 from sailsim.analysis import cpu, gpu
-from sailsim.analysis.area import COUNTED, AreaConstants, area
+from sailsim.analysis.area import COUNTED, AreaConstants, AreaNotModelledError, area
 from sailsim.analysis.cpu import Software
 from sailsim.analysis.prediction import Work
 from sailsim.analysis.uncertainty import Draw, Space, Workload
@@ -231,8 +231,11 @@ def evaluate_draw(
 
 
 def areas(system: System, draw: Draw) -> list[float]:
-    """Percent of hardware that SAIL adds, in every reading of `AREAS`."""
-    of = area(system, draw.constants("area", AreaConstants))
+    """Percent of hardware that SAIL adds, in every reading of `AREAS`; NaN where it is not modelled."""
+    try:
+        of = area(system, draw.constants("area", AreaConstants))
+    except AreaNotModelledError:
+        return [math.nan] * len(AREAS)
     parts = of.parts.as_dict()
     bases = of.bases
     return [

@@ -23,7 +23,7 @@ NUMBERS = {
 NAMES = {
     "system": "a machine of `sailsim systems list`, or a TOML file",
     "model": "a model of `sailsim models list`, a TOML or a GGUF file",
-    "substrate": "row_dfm, bit_serial or bit_parallel",
+    "substrate": "what the arrays are: one of `sailsim substrates list`, or a TOML file",
     "convert": "where sums become floating point: memory or cores",
     "activations": "a capture of `sailsim activations capture`",
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Substrates: what one operation inside the compute-capable SRAM costs. A substrate is a table, one row an
- * operation; the shipped tables are in substrate.cc and read like a data sheet.
+ * operation. The tables are data: those that ship are the files sim_ext/sim/substrates/<name>.toml, with the
+ * source of every cost, and come here as part of a unit's text form (unit_text.hh).
  */
 #ifndef SAILSIM_PIM_SUBSTRATE_HH
 #define SAILSIM_PIM_SUBSTRATE_HH
@@ -10,8 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <string_view>
-#include <vector>
 
 namespace sailsim::pim
 {
@@ -33,13 +32,14 @@ constexpr std::array<Op, op_count> all_ops = {Op::read, Op::write, Op::logic,  O
 
 const char *op_name(Op op);
 
+/* Throws std::invalid_argument for an unknown name. */
+Op op_of(const std::string &name);
+
 /* Cycles of an n-bit operation: c0 + c1 n + c2 n^2. */
 struct Cost {
     std::int32_t c0 = 0;
     std::int32_t c1 = 0;
     std::int32_t c2 = 0;
-    std::string kind;   /* measured | paper | derived | fitted | assumed */
-    std::string source; /* where the numbers come from */
 
     std::int64_t operator()(std::int64_t n) const { return c0 + c1 * n + c2 * n * n; }
 };
@@ -59,9 +59,12 @@ enum class Accumulate {
 const char *layout_name(Layout layout);
 const char *accumulate_name(Accumulate accumulate);
 
+/* Throw std::invalid_argument for an unknown name. */
+Layout layout_of(const std::string &name);
+Accumulate accumulate_of(const std::string &name);
+
 struct Substrate {
-    std::string name;
-    std::string title;
+    std::string name; /* one word */
     Layout layout = Layout::rows;
     Accumulate accumulate = Accumulate::behind;
     bool prt_helps = false; /* can a PRT hit save the access of the array? */
@@ -73,12 +76,6 @@ struct Substrate {
     /* Throws std::invalid_argument naming the field. */
     void validate() const;
 };
-
-/* The shipped tables. */
-const std::vector<Substrate> &substrates();
-
-/* One of them by name; throws std::invalid_argument that lists the names. */
-const Substrate &substrate(std::string_view name);
 
 } // namespace sailsim::pim
 

@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from sailsim.errors import SailsimError
+from sailsim.sim.substrate import SUBSTRATES
 from sailsim.sim.system import System
 
-SUBSTRATES = ("row_dfm", "bit_serial", "bit_parallel")
 CONVERT = ("memory", "cores")
 
 # field -> (least, most); what the descriptor can carry and what stays computable.
@@ -27,8 +27,9 @@ class Point:
     """Inputs of one simulated step; hashable, and JSON-able by `as_dict`.
 
     `nbw`, `substrate` and `convert` may be None: then the system file decides (`resolved`). `group_size` is
-    the number of weights along K that share a scale (0: all of K). `activations` is the path of the capture
-    that pattern counts come from; empty is the one that ships.
+    the number of weights along K that share a scale (0: all of K). `substrate` is the name of one that ships
+    or the path of its file. `activations` is the path of the capture that pattern counts come from; empty is
+    the one that ships.
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
@@ -59,8 +60,8 @@ class Point:
         for name in ("system", "model", "activations"):
             if not isinstance(getattr(self, name), str):
                 raise SailsimError(f"{name} is {getattr(self, name)!r}; allowed is a name or a path.")
-        if self.substrate is not None and self.substrate not in SUBSTRATES:
-            raise SailsimError(f"substrate is {self.substrate!r}; allowed are {', '.join(SUBSTRATES)}.")
+        if self.substrate is not None and (why := SUBSTRATES.problem(str(self.substrate))):
+            raise SailsimError(f"substrate is {why}.")
         if self.convert is not None and self.convert not in CONVERT:
             raise SailsimError(f"convert is {self.convert!r}; allowed are {', '.join(CONVERT)}.")
         if not isinstance(self.prt, bool):

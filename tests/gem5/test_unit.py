@@ -8,7 +8,7 @@ import pytest
 
 from sailsim.sim import load_system
 from sailsim.sim.agreement import compare, summarise
-from sailsim.sim.gem5 import read_stats
+from sailsim.sim.gem5 import gem5_unit, read_stats
 
 pytestmark = pytest.mark.gem5
 GOLDEN = Path(__file__).with_name("golden_stats.json")
@@ -17,8 +17,11 @@ GOLDEN = Path(__file__).with_name("golden_stats.json")
 def bare(gem5, folder, *arguments):
     """Runs bare_replay.py; the report of the tiles and the last tick."""
     script = Path(__file__).with_name("bare_replay.py")
+    folder.mkdir(parents=True, exist_ok=True)
+    unit = folder / "unit.txt"
+    unit.write_text(gem5_unit(load_system("sail-n1"), t_zero=0, t_prt=0))
     done = subprocess.run(
-        [str(gem5.path), "-q", "-d", str(folder), str(script), *map(str, arguments)],
+        [str(gem5.path), "-q", "-d", str(folder), str(script), "--unit", str(unit), *map(str, arguments)],
         capture_output=True,
         text=True,
     )
