@@ -430,12 +430,7 @@ class Design(NamedTuple):
 
 def plain_cycles(substrate: str, accumulator_bits: int) -> int:
     """Cycles of a look-up that reads the table: the read and, in the array, the sum."""
-    table = load_substrate(substrate)
-    cycles = table.cycles("read")
-    if table.accumulate == "in_array":
-        cycles += table.cycles("add", accumulator_bits)
-        cycles += table.cycles("shift", 1) if table.layout == "rows" else 0
-    return int(cycles)
+    return load_substrate(substrate).phase_cycles("lookup", accumulator=accumulator_bits)
 
 
 def designs(system: System) -> list[Design]:

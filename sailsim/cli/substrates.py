@@ -53,6 +53,12 @@ def show(name: str, as_json: bool, sources: bool) -> None:
             cells.append(f"{found.sources.get(cost.source, cost.source)}. {cost.note}")
         table.add_row(*cells)
     console.print(table)
+    phases = Table(box=None, pad_edge=False)
+    phases.add_column("phase", no_wrap=True)
+    phases.add_column("what it does")
+    for phase in type(found.phases).model_fields:
+        phases.add_row(phase, ", ".join(getattr(found.phases, phase)) or "nothing")
+    console.print(phases)
     for part, said in (("energy", found.energy), ("area", found.area)):
         if said is None:
             console.print(f"{part}: not modelled")

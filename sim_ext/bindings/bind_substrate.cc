@@ -53,6 +53,14 @@ void bind_substrate(nb::module_ &m)
             "cycles",
             [](const Substrate &s, const std::string &op, int n) { return s.cycles(pim::op_of(op), n); },
             "op"_a, "n"_a = 1, "Cycles of one operation on n bits.")
+        .def(
+            "times",
+            [](const Substrate &s, const std::string &phase, const std::string &op, int weight, int entry,
+               int accumulator) {
+                return s.times(pim::phase_of(phase), pim::op_of(op), {weight, entry, accumulator});
+            },
+            "phase"_a, "op"_a, nb::kw_only(), "weight"_a, "entry"_a, "accumulator"_a,
+            "How often a phase does an operation; ``weight``, ``entry``, ``accumulator``: bits of a tile's.")
         .def("__repr__", [](const Substrate &s) { return "Substrate('" + s.name + "')"; });
 }
 

@@ -3,8 +3,21 @@
 
 #include <stdexcept>
 
+#include "pim/check.hh"
+
 namespace sailsim::pim
 {
+
+namespace
+{
+
+constexpr std::int32_t max_amount = 64; /* of operations, or bits, in one step of a phase */
+
+/* Cycles of a phase on the widest tile: a bound like that of coefficients, so that sums fit 64 bits. */
+constexpr Widths widest = {16, 19, 63};
+constexpr std::int64_t max_phase_cycles = std::int64_t{1} << 32;
+
+} // namespace
 
 const char *op_name(Op op)
 {
@@ -38,6 +51,66 @@ Op op_of(const std::string &name)
         names += (names.empty() ? "" : ", ") + std::string(op_name(op));
     }
     throw std::invalid_argument("op is '" + name + "': allowed are " + names);
+}
+
+std::int64_t Amount::operator()(const Widths &widths) const
+{
+    switch (width) {
+    case Width::number:
+        return number;
+    case Width::weight:
+        return widths.weight;
+    case Width::entry:
+        return widths.entry;
+    case Width::accumulator:
+        return widths.accumulator;
+    }
+    throw std::invalid_argument("width is not one of the four");
+}
+
+const char *phase_name(Phase phase)
+{
+    switch (phase) {
+    case Phase::stage:
+        return "stage";
+    case Phase::table_add:
+        return "table_add";
+    case Phase::lookup:
+        return "lookup";
+    case Phase::scale_block:
+        return "scale_block";
+    case Phase::scale_row:
+        return "scale_row";
+    }
+    throw std::invalid_argument("phase is not one of the five");
+}
+
+Phase phase_of(const std::string &name)
+{
+    std::string names;
+    for (Phase phase : all_phases) {
+        if (name == phase_name(phase))
+            return phase;
+        names += (names.empty() ? "" : ", ") + std::string(phase_name(phase));
+    }
+    throw std::invalid_argument("phase is '" + name + "': allowed are " + names);
+}
+
+std::int64_t Substrate::cycles(Phase phase, const Widths &widths) const
+{
+    std::int64_t sum = 0;
+    for (const Step &step : steps(phase))
+        sum += step.times(widths) * cycles(step.op, step.n(widths));
+    return sum;
+}
+
+std::int64_t Substrate::times(Phase phase, Op op, const Widths &widths) const
+{
+    std::int64_t sum = 0;
+    for (const Step &step : steps(phase))
+        if (step.op == op)
+            sum += step.times(widths);
+    return sum;
 }
 
 const char *layout_name(Layout layout)
@@ -87,6 +160,14 @@ void Substrate::validate() const
             if (c(n) < 0)
                 throw std::invalid_argument(field + " is " + std::to_string(c(n)) + " cycles at n = " +
                                             std::to_string(n) + ": a cost is never negative");
+    }
+    for (Phase phase : all_phases) {
+        const std::string field = "substrate.phases." + std::string(phase_name(phase));
+        for (const Step &step : steps(phase))
+            for (const Amount &amount : {step.times, step.n})
+                if (amount.width == Width::number)
+                    require_range(field.c_str(), amount.number, 0, max_amount);
+        require_range((field + " on the widest tile").c_str(), cycles(phase, widest), 0, max_phase_cycles);
     }
 }
 

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace sailsim::pim
 {
@@ -44,6 +45,46 @@ struct Cost {
     std::int64_t operator()(std::int64_t n) const { return c0 + c1 * n + c2 * n * n; }
 };
 
+/* Bits of a tile that the tally of a phase may name. */
+struct Widths {
+    std::int64_t weight = 0;      /* signed bits of the weight values */
+    std::int64_t entry = 0;       /* of a table entry */
+    std::int64_t accumulator = 0; /* of an integer sum */
+};
+enum class Width { number, weight, entry, accumulator };
+
+/* A number, or one of a tile's widths. */
+struct Amount {
+    Width width = Width::number;
+    std::int32_t number = 1; /* where no width is named */
+
+    std::int64_t operator()(const Widths &widths) const;
+};
+
+/* An operation on `n` bits, `times` times. */
+struct Step {
+    Amount times;
+    Op op = Op::read;
+    Amount n;
+};
+
+/* What is done once for ... */
+enum class Phase {
+    stage,       /* a weight, to lie in its staging row (or rows) */
+    table_add,   /* a table entry, from two others */
+    lookup,      /* a pattern that reads the table, with the sum if that is in the array */
+    scale_block, /* a batch row and round of a block, after int_to_fp32 */
+    scale_row,   /* a batch row and round at the end of a pass: the scale of its activations */
+};
+constexpr std::size_t phase_count = 5;
+constexpr std::array<Phase, phase_count> all_phases = {Phase::stage, Phase::table_add, Phase::lookup,
+                                                       Phase::scale_block, Phase::scale_row};
+
+const char *phase_name(Phase phase);
+
+/* Throws std::invalid_argument for an unknown name. */
+Phase phase_of(const std::string &name);
+
 /* How a table entry lies in an array. */
 enum class Layout {
     rows,    /* all bits of an entry in one row */
@@ -69,9 +110,15 @@ struct Substrate {
     Accumulate accumulate = Accumulate::behind;
     bool prt_helps = false; /* can a PRT hit save the access of the array? */
     std::array<Cost, op_count> costs;
+    std::array<std::vector<Step>, phase_count> phases;
 
     const Cost &cost(Op op) const { return costs[static_cast<std::size_t>(op)]; }
     std::int64_t cycles(Op op, std::int64_t n = 1) const { return cost(op)(n); }
+    const std::vector<Step> &steps(Phase phase) const { return phases[static_cast<std::size_t>(phase)]; }
+    std::int64_t cycles(Phase phase, const Widths &widths) const;
+
+    /* How often a phase does an operation. */
+    std::int64_t times(Phase phase, Op op, const Widths &widths) const;
 
     /* Throws std::invalid_argument naming the field. */
     void validate() const;

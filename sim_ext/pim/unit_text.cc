@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <stdexcept>
+#include <vector>
 
 namespace sailsim::pim
 {
@@ -66,6 +67,35 @@ Cost cost(const std::string &key, std::string_view value)
     return {coefficients[0], coefficients[1], coefficients[2]};
 }
 
+Amount amount(const std::string &key, std::string_view value)
+{
+    if (value == "weight")
+        return {Width::weight, 0};
+    if (value == "entry")
+        return {Width::entry, 0};
+    if (value == "accumulator")
+        return {Width::accumulator, 0};
+    return {Width::number, number<std::int32_t>(key, value)};
+}
+
+/* "2 read 1, 1 add entry": steps of how often, which operation, on how many bits. "none" has no step. */
+std::vector<Step> steps(const std::string &key, std::string_view value)
+{
+    std::vector<Step> found;
+    std::string_view rest = value == "none" ? std::string_view() : value;
+    if (value.empty() || value.back() == ',')
+        refuse(key + " is " + quoted(value) + ": allowed are steps such as '2 read 1, 1 add entry', or none");
+    while (!rest.empty()) {
+        std::string_view step = cut(rest, ',');
+        const Amount times = amount(key, cut(step, ' '));
+        const Op op = op_of(std::string(cut(step, ' ')));
+        found.push_back({times, op, amount(key, step)});
+        if (!rest.empty() && rest.front() == ' ')
+            rest.remove_prefix(1);
+    }
+    return found;
+}
+
 using Setter = std::function<void(SliceConfig &, const std::string &, std::string_view)>;
 
 template <class Number>
@@ -111,6 +141,10 @@ const std::map<std::string, Setter> &setters()
         for (Op op : all_ops)
             keys["cost." + std::string(op_name(op))] = [op](SliceConfig &u, Key k, Value v) {
                 u.substrate.costs[static_cast<std::size_t>(op)] = cost(k, v);
+            };
+        for (Phase phase : all_phases)
+            keys["phase." + std::string(phase_name(phase))] = [phase](SliceConfig &u, Key k, Value v) {
+                u.substrate.phases[static_cast<std::size_t>(phase)] = steps(k, v);
             };
         return keys;
     }();

@@ -8,9 +8,9 @@ import hashlib
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import AfterValidator, ValidationError, model_validator
 
 from sailsim.errors import SailsimError
 from sailsim.sim.quantity import Choice, Frozen, Is, OneOf, Quantity, Sourced
@@ -110,6 +110,85 @@ a two-input bitwise function of n bits, a shift by n positions inside a lane, a 
 products of n bits."""
 
 
+WIDTHS = {"weight": 16, "entry": 19, "accumulator": 63}
+"""Bits of a tile that a step may name, of a weight's value, a table entry, an integer sum: the largest."""
+
+_LONGEST = 1 << 32  # cycles of a phase, as in the C++ core: a bound like that of coefficients
+
+_MOST = 64  # operations, or bits, of one step; as in the C++ core
+
+
+class Step(NamedTuple):
+    """An operation on `n` bits, `times` times; each a number or one of `WIDTHS`."""
+
+    times: int | str
+    operation: str
+    n: int | str
+
+    @classmethod
+    def parse(cls, text: str) -> "Step":
+        """The step that "2 read", "add entry" or "weight write" means; a number left out is 1.
+
+        Raises:
+            ValueError: anything else.
+        """
+        words = text.split()
+        at = [i for i, word in enumerate(words) if word in OPERATIONS]
+        if len(at) != 1 or at[0] > 1 or len(words) > at[0] + 2:
+            raise ValueError(
+                f"{text!r}; allowed is how often, one of {', '.join(OPERATIONS)}, and on how many bits, "
+                "such as '2 read' or 'add entry'"
+            )
+        return cls(
+            _amount(words[0], text) if at[0] else 1,
+            words[at[0]],
+            _amount(words[-1], text) if len(words) > at[0] + 1 else 1,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.times} {self.operation} {self.n}"
+
+
+def _amount(word: str, text: str) -> int | str:
+    if word in WIDTHS:
+        return word
+    if not word.isascii() or not word.isdecimal() or int(word) > _MOST:
+        raise ValueError(f"{text!r}; {word!r} is no number up to {_MOST} and none of {', '.join(WIDTHS)}")
+    return int(word)
+
+
+def _checked_steps(texts: list[str]) -> list[str]:
+    for text in texts:
+        try:
+            Step.parse(text)
+        except ValueError as error:
+            raise ValueError(f"has {error}") from None
+    return texts
+
+
+Steps = Annotated[list[str], AfterValidator(_checked_steps)]
+"""A tally: steps in words, whose costs add up."""
+
+
+class Phases(Frozen):
+    """What a unit does, and so what it is charged, once for each ..."""
+
+    stage: Steps
+    """Weight, to lie in its staging row or rows."""
+    table_add: Steps
+    """Table entry, from two others."""
+    lookup: Steps
+    """Pattern that reads the table, with the sum where that is in the array."""
+    scale_block: Steps
+    """Batch row and round of a block, after the sum's conversion to fp32."""
+    scale_row: Steps
+    """Batch row and round at the end of a pass: the scale of its activations."""
+
+    def steps(self) -> dict[str, list[Step]]:
+        """Every phase's steps, in the order of the fields."""
+        return {name: [Step.parse(text) for text in getattr(self, name)] for name in type(self).model_fields}
+
+
 class SubstrateEnergy(Frozen):
     """What the energy of a substrate's events depends on besides the constants of all."""
 
@@ -139,6 +218,7 @@ class Substrate(Frozen):
     """Whether a PRT hit can save the access of the array."""
     costs: dict[str, Cost]
     """Cycles of each of `OPERATIONS`."""
+    phases: Phases
     energy: SubstrateEnergy | None = None
     """Missing: the energy is not modelled."""
     area: SubstrateArea | None = None
@@ -158,6 +238,11 @@ class Substrate(Frozen):
         for operation in OPERATIONS:
             if operation not in self.costs:
                 raise ValueError(f"costs.{operation} is missing; every operation needs a cost")
+        for phase in self.phases.steps():
+            if (cycles := self.phase_cycles(phase, **WIDTHS)) > _LONGEST:
+                raise ValueError(
+                    f"phases.{phase} takes {cycles} cycles on the widest tile; allowed are 0..{_LONGEST}"
+                )
         if self.layout == "columns" and self.accumulate == "behind":
             raise ValueError("accumulate is 'behind'; allowed with the layout 'columns' is 'in_array'")
         if self.prt_helps and self.accumulate == "in_array":
@@ -176,6 +261,15 @@ class Substrate(Frozen):
     def cycles(self, operation: str, n: int = 1) -> int:
         """Cycles of one of `OPERATIONS` on n bits."""
         return self.costs[operation](n)
+
+    def phase_cycles(self, phase: str, **widths: int) -> int:
+        """Cycles of a phase, done once, in a tile with these bits of `WIDTHS`: at least those it names."""
+
+        def of(amount: int | str) -> int:
+            return amount if isinstance(amount, int) else widths[amount]
+
+        steps = self.phases.steps()[phase]
+        return sum(of(step.times) * self.cycles(step.operation, of(step.n)) for step in steps)
 
 
 def substrate_names() -> list[str]:

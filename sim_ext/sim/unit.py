@@ -51,6 +51,8 @@ def unit_text(fields: Mapping[str, int | str | bool], substrate: Substrate) -> s
     ]
     for name in OPERATIONS:
         lines.append(f"cost.{name} {' '.join(map(str, substrate.costs[name].coefficients))}")
+    for phase, steps in substrate.phases.steps().items():
+        lines.append(f"phase.{phase} {', '.join(map(str, steps)) or 'none'}")
     return "\n".join(lines) + "\n"
 
 

@@ -36,9 +36,11 @@ def bare(tmp_path: Path) -> Path:
     costs = [
         f'{name} = {{ value = 2, unit = "cycles", source = "a test", kind = "paper" }}' for name in operations
     ]
+    names = ("stage", "table_add", "lookup", "scale_block", "scale_row")
+    phases = [f'{name} = ["read", "write"]' for name in names]
     path.write_text(
         'format = 1\nname = "bare"\ntitle = "bare"\nlayout = "rows"\naccumulate = "behind"\n'
-        "prt_helps = true\n[sources]\n[costs]\n" + "\n".join(costs) + "\n"
+        "prt_helps = true\n[sources]\n[costs]\n" + "\n".join([*costs, "[phases]", *phases, ""])
     )
     return path
 
@@ -57,6 +59,7 @@ def test_list_and_show(mine: Path, bare: Path) -> None:
         shown = sailsim("substrates", "show", name, "--sources")
         assert shown.exit_code == 0
         assert "fp_mul" in shown.stdout
+        assert "table_add" in shown.stdout
         assert "not modelled" not in shown.stdout
     assert json.loads(sailsim("substrates", "show", mine, "--json").stdout)["costs"]["add"]["value"] == [0, 2]
     assert sailsim("substrates", "show", bare).stdout.count("not modelled") == 2

@@ -27,7 +27,7 @@ from sailsim.workloads import load_model
 
 ROOT = Path(__file__).parents[2]
 SLOW_READ = 'read = { value = 5, unit = "cycles", source = "a test", kind = "paper" }\n'
-SMALL = {"model": "smollm2-135m", "group_size": 32}
+SMALL: dict[str, Any] = {"model": "smollm2-135m", "group_size": 32}
 
 
 def own(folder: Path, text: str = f"[costs]\n{SLOW_READ}", name: str = "mine") -> Path:
@@ -76,6 +76,52 @@ def test_it_changes_a_step(tmp_path: Path) -> None:
     assert slow > plain
     same = own(tmp_path, name="same", text="")
     assert step_s(substrate=str(same)) == plain
+
+
+@pytest.mark.parametrize(
+    ("steps", "slower"),
+    [
+        ('stage = ["60 write"]', "load"),
+        ('table_add = ["3 read", "write", "add entry"]', "build"),
+        ('lookup = ["read", "shift accumulator"]', "lookup"),
+        ('scale_block = ["fp_mul 32", "2 fp_add 32"]', "convert"),
+        ('scale_row = ["2 fp_mul 32"]', "convert"),
+    ],
+)
+def test_what_a_phase_does_is_its_time(tmp_path: Path, steps: str, slower: str) -> None:
+    path = own(tmp_path, f"[phases]\n{steps}\n")
+    before, after = (
+        simulate_step(load_system("sail-n1"), load_model(SMALL["model"]), Point(substrate=name, **SMALL))
+        for name in ("row_dfm", str(path))
+    )
+    for phase in ("build", "lookup", "convert"):
+        longer = after.breakdown[phase] > before.breakdown[phase]
+        assert longer == (phase == slower)
+    assert (after.breakdown["load"] > before.breakdown["load"]) == (slower == "load")
+    assert after.counts == before.counts  # of entries and weights, however they are reached
+
+
+def test_the_rows_that_a_phase_reads_are_its_energy(tmp_path: Path) -> None:
+    path = own(tmp_path, '[phases]\ntable_add = ["3 read", "2 write", "add entry"]\nlookup = ["2 read"]\n')
+    before, after = (
+        simulate_step(load_system("sail-n1"), load_model(SMALL["model"]), Point(substrate=name, **SMALL))
+        for name in ("row_dfm", str(path))
+    )
+    grown = after.activity["array_reads"] / before.activity["array_reads"]
+    assert 1.5 < grown < 2
+    assert 1 < after.activity["array_writes"] / before.activity["array_writes"] < 2
+    same = ("entry_add_bits", "accumulates", "patterns", "port_bytes")
+    assert [after.activity[name] for name in same] == [before.activity[name] for name in same]
+
+
+def test_phases_in_words() -> None:
+    row_dfm = load_substrate("row_dfm")
+    assert [str(step) for step in row_dfm.phases.steps()["table_add"]] == [
+        "2 read 1", "1 write 1", "1 add entry",
+    ]  # fmt: skip
+    assert row_dfm.phase_cycles("table_add", entry=6) == 2 + 1 + 1
+    assert load_substrate("bit_parallel").phase_cycles("lookup", accumulator=32) == 1 + (8 * 32 - 2) + 2
+    assert load_substrate("bit_serial").phase_cycles("stage", weight=5) == 5
 
 
 def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
@@ -182,6 +228,26 @@ BAD = {
         '[area]\nsums = { value = "moon", source = "x", kind = "paper" }',
         "area.sums is 'moon'; allowed are 'dfm', 'array'",
     ),
+    "a missing phase's operation": (
+        '[phases]\nlookup = ["2"]',
+        "phases.lookup has '2'; allowed is how often, one of read, write",
+    ),
+    "an unknown operation of a phase": (
+        '[phases]\nlookup = ["read", "2 jump"]',
+        "phases.lookup has '2 jump'",
+    ),
+    "two operations in a step": ('[phases]\nlookup = ["read write"]', "phases.lookup has 'read write'"),
+    "an unknown width": (
+        '[phases]\ntable_add = ["add row"]',
+        "phases.table_add has 'add row'; 'row' is no number up to 64 and none of weight, entry",
+    ),
+    "too often": ('[phases]\nstage = ["9999 write"]', "phases.stage has '9999 write'"),
+    "no list of steps": ('[phases]\nstage = "write"', "phases.stage is 'write'"),
+    "an unknown phase": ('[phases]\nfly = ["write"]', "phases.fly is not a field of a substrate file"),
+    "a phase without an end": (
+        f"[costs]\nadd = {{ value = [0, 0, 1000000], {ADD} }}\n[phases]\nlookup = ['9 add accumulator']",
+        "phases.lookup takes 35721000000 cycles on the widest tile; allowed are 0..4294967296",
+    ),
     "another version": ("format = 2", "format is 2"),
     "no TOML": ("[costs", "is not TOML"),
 }
@@ -198,14 +264,19 @@ def test_bad_files_end_in_one_sentence(case: str, tmp_path: Path) -> None:
     assert "mine.toml" in message
 
 
-def test_a_missing_operation_is_named(tmp_path: Path) -> None:
+def test_a_missing_operation_or_phase_is_named(tmp_path: Path) -> None:
     path = tmp_path / "half.toml"
-    head = (
-        'format = 1\nname = "half"\ntitle = "x"\nlayout = "rows"\naccumulate = "behind"\nprt_helps = true\n'
-    )
-    path.write_text(f"{head}[sources]\n[costs]\n{SLOW_READ}")
-    with pytest.raises(SailsimError, match=r"costs\.write is missing; every operation needs a cost"):
-        load_substrate(path)
+    shipped = (ROOT / "sim_ext" / "sim" / "substrates" / "row_dfm.toml").read_text()
+    mine = shipped.replace('name = "row_dfm"', 'name = "half"')
+    for line, why in (
+        ("write = {", r"costs\.write is missing; every operation needs a cost"),
+        ("lookup = [", r"phases\.lookup is missing; it needs a value"),
+    ):
+        kept = [text for text in mine.splitlines() if not text.startswith(line)]
+        assert len(kept) == len(mine.splitlines()) - 1
+        path.write_text("\n".join(kept))
+        with pytest.raises(SailsimError, match=why):
+            load_substrate(path)
 
 
 @pytest.mark.parametrize("name", ["two words", "", "a\tb"])

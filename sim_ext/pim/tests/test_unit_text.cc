@@ -20,11 +20,26 @@ std::string with(std::string text, const std::string &key, const std::string &li
 TEST(unit_text, every_key_sets_its_field)
 {
     std::string text = shipped_text("row_dfm");
-    for (const char *line :
-         {"rows 128", "cols 64", "arrays 3", "slices 7", "port_bytes 16", "accumulator_bits 48",
-          "prt_entries 5", "prt_policy fifo", "t_zero 2", "t_prt 3", "double_buffer false",
-          "convert_in_memory false", "substrate mine", "layout columns", "accumulate in_array",
-          "prt_helps false", "cost.read 1 2 3", "cost.fp_add -2 8 0"})
+    for (const char *line : {"rows 128",
+                             "cols 64",
+                             "arrays 3",
+                             "slices 7",
+                             "port_bytes 16",
+                             "accumulator_bits 48",
+                             "prt_entries 5",
+                             "prt_policy fifo",
+                             "t_zero 2",
+                             "t_prt 3",
+                             "double_buffer false",
+                             "convert_in_memory false",
+                             "substrate mine",
+                             "layout columns",
+                             "accumulate in_array",
+                             "prt_helps false",
+                             "cost.read 1 2 3",
+                             "cost.fp_add -2 8 0",
+                             "phase.stage none",
+                             "phase.lookup weight write 1, 2 read entry, 1 add accumulator"})
         text = with(text, std::string(line).substr(0, std::string(line).find(' ')), line);
     const SliceConfig unit = read_unit(text);
     CHECK_EQ(unit.rows, 128);
@@ -46,6 +61,12 @@ TEST(unit_text, every_key_sets_its_field)
     CHECK_EQ(unit.substrate.cycles(Op::read, 10), 1 + 20 + 300);
     CHECK_EQ(unit.substrate.cycles(Op::fp_add, 32), 254);
     CHECK_EQ(unit.substrate.cycles(Op::write), 1);
+    const Widths widths{4, 10, 32};
+    CHECK_EQ(unit.substrate.cycles(Phase::stage, widths), 0);
+    CHECK_EQ(unit.substrate.cycles(Phase::lookup, widths), 4 * 1 + 2 * (1 + 20 + 300) + 1);
+    CHECK_EQ(unit.substrate.times(Phase::lookup, Op::write, widths), 4);
+    CHECK_EQ(unit.substrate.times(Phase::lookup, Op::read, widths), 2);
+    CHECK_EQ(unit.substrate.times(Phase::lookup, Op::logic, widths), 0);
 }
 
 TEST(unit_text, the_order_of_the_keys_does_not_matter)
@@ -80,6 +101,18 @@ TEST(unit_text, bad_input_names_the_key)
     CHECK_THROWS("layout is 'diagonal'", read_unit(with(text, "layout", "layout diagonal")));
     CHECK_THROWS("accumulate is 'nowhere'", read_unit(with(text, "accumulate", "accumulate nowhere")));
     CHECK_THROWS("cost.add is '1 0': allowed are three", read_unit(with(text, "cost.add", "cost.add 1 0")));
+    for (const char *steps : {"", "1 read 1,"})
+        CHECK_THROWS("allowed are steps such as",
+                     read_unit(with(text, "phase.stage", std::string("phase.stage ") + steps)));
+    for (const char *steps : {"read", "1 read", "1 read 1 1", "some read 1", "1 read 1,, 1 read 1"})
+        CHECK_THROWS("is '", read_unit(with(text, "phase.stage", std::string("phase.stage ") + steps)));
+    CHECK_THROWS("op is 'jump'", read_unit(with(text, "phase.stage", "phase.stage 1 jump 1")));
+    CHECK_THROWS("phase.lookup is missing", read_unit(with(text, "phase.lookup", "")));
+    CHECK_THROWS("substrate.phases.stage is 2000: allowed are 0..64",
+                 read_unit(with(text, "phase.stage", "phase.stage 2000 read 1")));
+    CHECK_THROWS("substrate.phases.lookup on the widest tile is ",
+                 read_unit(with(with(text, "cost.add", "cost.add 0 0 1000000"), "phase.lookup",
+                                "phase.lookup 2 add accumulator")));
     CHECK_THROWS("cost.add is '1 0 0 0': allowed are three",
                  read_unit(with(text, "cost.add", "cost.add 1 0 0 0")));
 }
