@@ -1,17 +1,18 @@
 """Baselines, cost, figures, claims and the report, all over results and system files.
 
-Reading order: `prediction` (what a baseline answers), `cpu` and `gpu` (their formulas), `fit` and `fits`
-(where the constants come from), `cost` (dollars), `energy`, `area`, `evaluate` (one point beside its
-baselines), `budget` (their tables), `figures`, `claims` and `report` (a whole sweep), `reuse` (where patterns
-repeat); then everything under what is not published: `uncertainty` (the unknowns), `sampling` (machines drawn
-from them), `readings` (the claims as numbers), `reproduce` and `reproduction_page`, `explore` (a search).
-docs/baselines.md, docs/cost.md, docs/energy-area.md, docs/reuse.md and docs/reproduction.md explain.
+Rooms, each using only those below it: `render` (figures, pages, the report), `reuse` (where patterns repeat),
+`paper` (claims, and all that is not published), `results` (a point beside its baselines), `calibration`
+(fits), `costs` (dollars, joules, square millimetres), `baselines` (CPU and cards). docs/baselines.md,
+docs/cost.md, docs/energy-area.md, docs/reuse.md and docs/reproduction.md explain.
 """
 
-from sailsim.analysis.area import Area, AreaConstants, area
-from sailsim.analysis.budget import CostRow, cost_rows
-from sailsim.analysis.claims import claims
-from sailsim.analysis.cost import (
+from sailsim.analysis.baselines.cpu import CACHES, SOFTWARE, cpu_tokens_per_s, prompt_tokens_per_s
+from sailsim.analysis.baselines.fitted import fits
+from sailsim.analysis.baselines.gpu import MEASURED_CARDS, gpu_tokens_per_s
+from sailsim.analysis.baselines.predict import baseline
+from sailsim.analysis.baselines.prediction import Prediction
+from sailsim.analysis.costs.area import Area, AreaConstants, area
+from sailsim.analysis.costs.dollars import (
     OVERHEAD,
     CostConstants,
     CostRange,
@@ -24,15 +25,12 @@ from sailsim.analysis.cost import (
     usd_per_million_tokens,
     vcpus_paid,
 )
-from sailsim.analysis.cpu import CACHES, SOFTWARE, cpu_tokens_per_s, prompt_tokens_per_s
-from sailsim.analysis.energy import Energy, EnergyConstants
-from sailsim.analysis.evaluate import compare, evaluate, reprice
-from sailsim.analysis.figures import FIGURES, figures
-from sailsim.analysis.fits import fits
-from sailsim.analysis.gpu import MEASURED_CARDS, gpu_tokens_per_s
-from sailsim.analysis.machines import baseline
-from sailsim.analysis.prediction import Prediction
-from sailsim.analysis.report import report
+from sailsim.analysis.costs.energy import Energy, EnergyConstants
+from sailsim.analysis.paper.claims import claims
+from sailsim.analysis.render.figures import FIGURES, figures
+from sailsim.analysis.render.report import report
+from sailsim.analysis.results.cost_tables import CostRow, cost_rows
+from sailsim.analysis.results.evaluate import compare, evaluate, reprice
 
 __all__ = [
     "CACHES",

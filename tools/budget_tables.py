@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from sailsim.analysis.budget import page_tables
+from sailsim.analysis.results.cost_tables import page_tables
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = (DOCS / "cost.md", DOCS / "energy-area.md")

@@ -80,7 +80,7 @@ def _recomputed(data: dict[str, Any]) -> dict[str, int]:
 
 def draw(data: dict[str, Any], folder: Path) -> None:
     """The two figures as PNG."""
-    from sailsim.analysis.gem5_figures import save, tiles_figure, timeline_figure
+    from sailsim.analysis.render.gem5_figures import save, tiles_figure, timeline_figure
     from sailsim.sim.timeline import Timeline
 
     save(tiles_figure(pd.DataFrame(data["tiles"])), folder / "gem5.png")

@@ -5,9 +5,12 @@ that the PIM sees. docs/models.md explains the data and its sources.
 """
 
 from sailsim.workloads.activations import DEFAULT_TEXT, Activations, capture, default_gguf
+from sailsim.workloads.choice import GROUP_SIZE, chosen_format, has_own_formats, uniform_choice
 from sailsim.workloads.formats import (
+    FLOATS,
     TENSOR_FORMATS,
     TensorFormat,
+    UniformFormat,
     WeightFormat,
     format_names,
     uniform_format,
@@ -23,6 +26,8 @@ from sailsim.workloads.weights import Weights, WeightSource, file_source, synthe
 
 __all__ = [
     "DEFAULT_TEXT",
+    "FLOATS",
+    "GROUP_SIZE",
     "ROLES",
     "TENSOR_FORMATS",
     "Activations",
@@ -36,15 +41,18 @@ __all__ = [
     "TimedTile",
     "Tokenizer",
     "TracePlan",
+    "UniformFormat",
     "WeightFormat",
     "WeightSource",
     "Weights",
     "capture",
+    "chosen_format",
     "decode_step",
     "default_gguf",
     "file_source",
     "format_names",
     "forward",
+    "has_own_formats",
     "load_model",
     "model_names",
     "open_gguf",
@@ -54,6 +62,7 @@ __all__ = [
     "stored_model",
     "synthetic_source",
     "tensor_bytes",
+    "uniform_choice",
     "uniform_format",
     "weight_format",
 ]

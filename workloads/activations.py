@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
 from importlib.resources import as_file, files
 from importlib.util import find_spec
@@ -173,6 +173,15 @@ class Activations:
         """
         return self._gather(self._codes(role, abits, signed), role, layer, n_layers, k, batch, seed)[1]
 
+    def source(self, role: Role, layer: int, n_layers: int, k: int, batch: int, seed: int = 0) -> bytes:
+        """Names the captured rows of `rows` and `quantized`: equal for equal ones of one role, k and batch.
+
+        Layers that lie near the same captured ones have the same input. Errors are those of `rows`.
+        """
+        _check_sizes(role, layer, n_layers, k, batch)
+        needed = batch * ceil(k / self._of(self.codes, role).shape[-1])
+        return self._pool(role, layer, n_layers, seed, needed).tobytes()
+
     def act_scales(
         self, role: Role, layer: int, n_layers: int, k: int, batch: int, seed: int = 0, *, abits: int = 8
     ) -> npt.NDArray[np.float32]:
@@ -213,33 +222,44 @@ class Activations:
         self, codes: npt.NDArray[Any], role: Role, layer: int, n_layers: int, k: int, batch: int, seed: int
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[Any]]:
         """Pool rows of each result row (batch, parts), as indices over layers * tokens, and the result."""
-        for name, value in (("k", k), ("batch", batch), ("n_layers", n_layers)):
-            if value < 1:
-                raise SailsimError(f"{name} is {value!r}; allowed is 1 or more.")
-        if not 0 <= layer < n_layers + (role == "head"):
-            raise SailsimError(f"layer is {layer!r}; allowed is 0..{n_layers - 1}.")
+        _check_sizes(role, layer, n_layers, k, batch)
         width = codes.shape[-1]
         parts = ceil(k / width)
-        pool = self._pool(role, layer, n_layers, seed)
-        take = np.arange(batch * parts)
-        source = pool[take % len(pool)]
+        pool = self._pool(role, layer, n_layers, seed, batch * parts)
         flat = codes.reshape(-1, width)
-        if batch * parts <= len(pool):
+        if batch * parts == len(pool):
+            source = pool
             out = flat[source]
         else:
+            take = np.arange(batch * parts)
+            source = pool[take % len(pool)]
             turn = take // len(pool) * ROTATION
             out = flat[source[:, None], (np.arange(width) + turn[:, None]) % width]
         return source.reshape(batch, parts), np.ascontiguousarray(out.reshape(batch, -1)[:, :k])
 
-    def _pool(self, role: Role, layer: int, n_layers: int, seed: int) -> npt.NDArray[np.intp]:
-        """Indices over layers * tokens in the order of use."""
+    def _pool(self, role: Role, layer: int, n_layers: int, seed: int, needed: int) -> npt.NDArray[np.intp]:
+        """Indices over layers * tokens in the order of use, the first `needed` of them at most."""
         tokens = _permutation(seed, self.tokens)
         if role == "head":
-            return tokens
-        depth = layer / max(n_layers - 1, 1)
-        captured = np.asarray(self.layers) / max(int(self.meta["n_layers"]) - 1, 1)
-        nearest = np.argsort(np.abs(captured - depth), kind="stable")
-        return np.asarray((nearest[:, None] * self.tokens + tokens).reshape(-1), dtype=np.intp)
+            return tokens[:needed]
+        nearest = _nearest(self.layers, int(self.meta["n_layers"]), layer, n_layers)
+        nearest = nearest[: ceil(needed / self.tokens)]
+        return np.asarray((nearest[:, None] * self.tokens + tokens).reshape(-1)[:needed], dtype=np.intp)
+
+
+def _check_sizes(role: Role, layer: int, n_layers: int, k: int, batch: int) -> None:
+    for name, value in (("k", k), ("batch", batch), ("n_layers", n_layers)):
+        if value < 1:
+            raise SailsimError(f"{name} is {value!r}; allowed is 1 or more.")
+    if not 0 <= layer < n_layers + (role == "head"):
+        raise SailsimError(f"layer is {layer!r}; allowed is 0..{n_layers - 1}.")
+
+
+@lru_cache(maxsize=4096)
+def _nearest(captured: tuple[int, ...], blocks: int, layer: int, n_layers: int) -> npt.NDArray[np.intp]:
+    """Places of the captured layers of a model of `blocks`, nearest in relative depth first."""
+    depths = np.asarray(captured) / max(blocks - 1, 1)
+    return np.argsort(np.abs(depths - layer / max(n_layers - 1, 1)), kind="stable")
 
 
 @cache

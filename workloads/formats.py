@@ -6,8 +6,10 @@ without an importance matrix). The tests compare the resulting bits per weight w
 llama.cpp publishes in ``tools/quantize/README.md``.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import ceil
 from typing import Literal
 
@@ -162,8 +164,8 @@ class Rule:
 class WeightFormat:
     """Format of a whole model: one base type, rules for single tensors, or the types of a given file.
 
-    ``tensors`` (of a GGUF) decides alone where it is not empty. ``bits_per_weight`` of a mix depends on
-    the model: the property gives the one of Llama-2-7B, ``model_bits_per_weight`` that of a model.
+    ``tensors`` (of a GGUF or a policy) decides alone where it is not empty. ``bits_per_weight`` of a mix
+    depends on the model: the property gives the one of Llama-2-7B, ``model_bits_per_weight`` that of a model.
     """
 
     name: str
@@ -172,6 +174,20 @@ class WeightFormat:
     rules: tuple[Rule, ...] = ()
     is_mix: bool = False
     tensors: Mapping[str, TensorFormat] = field(default_factory=dict, hash=False)
+    shares: tuple[tuple[TensorFormat, float], ...] = ()
+    """Of `tensors`: each format and its share of the weights that a step multiplies, most first."""
+
+    @classmethod
+    def of_tensors(
+        cls, name: str, source: str, tensors: Mapping[str, TensorFormat], linears: Sequence[Linear]
+    ) -> "WeightFormat":
+        """The format of a model whose tensors each have their own; its base is that of most weights."""
+        weights: Counter[TensorFormat] = Counter()
+        for linear in linears:
+            weights[tensors[linear.name]] += linear.params
+        total = sum(weights.values())
+        shares = tuple((found, count / total) for found, count in weights.most_common())
+        return cls(name, shares[0][0], source, tensors=tensors, shares=shares)
 
     @property
     def wbits(self) -> int | None:
@@ -211,12 +227,19 @@ class WeightFormat:
             self._head_type(model) if model.tied_embeddings else self.base.name, model.d_model
         )
 
+    def census(self, model: ModelSpec) -> list[tuple[TensorFormat, int, int]]:
+        """The formats of the matrices that a step multiplies: format, tensors, weights; most first."""
+        tensors: Counter[TensorFormat] = Counter()
+        weights: Counter[TensorFormat] = Counter()
+        for linear in model.linears():
+            found = self.tensor(linear, model)
+            tensors[found] += 1
+            weights[found] += linear.params
+        return [(found, tensors[found], count) for found, count in weights.most_common()]
+
     def model_bytes(self, model: ModelSpec) -> int:
         """Stored bytes of all parameters; norms and extras are fp32, as llama.cpp keeps them."""
-        total = sum(self.tensor(linear, model).bytes(linear.k, linear.n) for linear in model.linears())
-        if not model.tied_embeddings:
-            total += self.embedding(model).bytes(model.d_model, model.vocab)
-        return total + 4 * (model.norm_params + model.extra_params)
+        return _model_bytes(self, model)
 
     def model_bits_per_weight(self, model: ModelSpec) -> float:
         """Mean stored bits of a parameter of ``model``."""
@@ -260,6 +283,15 @@ class WeightFormat:
         raise AssertionError("fp16 has blocks of one weight")
 
 
+@lru_cache(maxsize=256)
+def _model_bytes(fmt: WeightFormat, model: ModelSpec) -> int:
+    """A sum over all tensors, which every machine and card of a comparison asks for."""
+    total = sum(fmt.tensor(linear, model).bytes(linear.k, linear.n) for linear in model.linears())
+    if not model.tied_embeddings:
+        total += fmt.embedding(model).bytes(model.d_model, model.vocab)
+    return total + 4 * (model.norm_params + model.extra_params)
+
+
 _MIX_RULES: dict[str, tuple[str, tuple[Rule, ...]]] = {
     "q2_k": (
         "q2_k",
@@ -296,12 +328,13 @@ _MIX_RULES: dict[str, tuple[str, tuple[Rule, ...]]] = {
     "iq4_xs": ("iq4_xs", (Rule("attn_v", "q5_k", min_gqa=4), Rule("ffn_down", "q5_k", "eighth"))),
 }
 
-_FLOATS = ("f32", "f16", "bf16")
+FLOATS = ("f32", "f16", "bf16")
+"""Types without codes: numbers by themselves."""
 
 
 def format_names() -> list[str]:
     """Names that ``weight_format`` takes, sorted."""
-    return sorted([*_MIX_RULES, *_FLOATS])
+    return sorted([*_MIX_RULES, *FLOATS])
 
 
 def weight_format(name: str) -> WeightFormat:
@@ -310,7 +343,7 @@ def weight_format(name: str) -> WeightFormat:
     Raises SailsimError for an unknown name.
     """
     key = name.lower()
-    if key in _FLOATS:
+    if key in FLOATS:
         return WeightFormat(key, TENSOR_FORMATS[key], GGML_SOURCE)
     if key in _MIX_RULES:
         base, rules = _MIX_RULES[key]

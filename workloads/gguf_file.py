@@ -8,7 +8,6 @@ and 3, little endian.
 
 import hashlib
 import struct
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -377,7 +376,6 @@ def _spec(file: GgufFile) -> ModelSpec:
 
 def _format(file: GgufFile, spec: ModelSpec) -> WeightFormat:
     tensors: dict[str, TensorFormat] = {}
-    weights: Counter[str] = Counter()
     for linear in spec.linears():
         info = file.tensors.get(f"{linear.name}.weight")
         if info is None or info.shape != (linear.k, linear.n):
@@ -386,10 +384,9 @@ def _format(file: GgufFile, spec: ModelSpec) -> WeightFormat:
                 f"{info.shape if info else 'absent'}; allowed is {(linear.k, linear.n)} by the header."
             )
         tensors[linear.name] = _tensor_format(file, info)
-        weights[info.type] += info.n_elements
     tensors["token_embd"] = _tensor_format(file, file.tensors["token_embd.weight"])
-    base = TENSOR_FORMATS[weights.most_common(1)[0][0]]
-    return WeightFormat(file.path.stem, base, f"GGUF file {file.path.name}; {GGML_SOURCE}", tensors=tensors)
+    source = f"GGUF file {file.path.name}; {GGML_SOURCE}"
+    return WeightFormat.of_tensors(file.path.stem, source, tensors, spec.linears())
 
 
 def _tensor_format(file: GgufFile, info: TensorInfo) -> TensorFormat:

@@ -17,10 +17,11 @@ Kinds: ``gemv`` (goes to the PIM in SAIL), ``attention``, ``elementwise``, ``emb
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from sailsim.errors import SailsimError
-from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.model import MAX_DIMENSION, Linear, ModelSpec, Role
 
 Kind = Literal["gemv", "attention", "elementwise", "embedding", "sampling"]
@@ -36,8 +37,7 @@ class Op:
 
     ``k``, ``n`` are the sizes of a gemv's matrix (0 elsewhere), ``batch`` the rows it works on. ``layer`` is
     the block, -1 for the embedding, ``n_layers`` from the final norm on. ``role`` names the activation that
-    feeds a gemv, ``weights_key`` the tensor it reads; ``wbits``, ``group_size`` are those of that tensor
-    (``wbits`` None: no PIM code).
+    feeds a gemv, ``weights_key`` the tensor it reads and ``format`` that tensor's format (None elsewhere).
     """
 
     name: str
@@ -53,8 +53,7 @@ class Op:
     flops: int = 0
     role: Role | None = None
     weights_key: str = ""
-    wbits: int | None = None
-    group_size: int = 0
+    format: TensorFormat | None = None
 
 
 def decode_step(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> list[Op]:
@@ -63,7 +62,14 @@ def decode_step(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -
     ``context`` counts the token being processed. Raises SailsimError unless both are 1..``MAX_DIMENSION``.
     """
     _check(batch=batch, context=context)
-    return _step(model, fmt, rows=batch, sequences=batch, keys_read=batch * context, pairs=batch * context)
+    return list(_decoded(model, fmt, batch, context))
+
+
+@lru_cache(maxsize=64)
+def _decoded(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> tuple[Op, ...]:
+    """Every machine and every card of a comparison runs the same few steps."""
+    keys = batch * context
+    return tuple(_step(model, fmt, rows=batch, sequences=batch, keys_read=keys, pairs=keys))
 
 
 def prefill_step(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1) -> list[Op]:
@@ -197,6 +203,5 @@ def _gemv(linear: Linear, model: ModelSpec, fmt: WeightFormat, rows: int) -> Op:
         macs=rows * linear.params,
         role=linear.role,
         weights_key=linear.name + ".weight",
-        wbits=tensor.wbits,
-        group_size=tensor.group_size,
+        format=tensor,
     )

@@ -10,11 +10,11 @@ import click
 
 from sailsim.analysis import CACHES, SOFTWARE, fits
 from sailsim.analysis import baseline as predict
-from sailsim.analysis.cpu import Software
-from sailsim.analysis.gpu import GPU_SOFTWARE, GpuSoftware
+from sailsim.analysis.baselines.cpu import Software
+from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware
 from sailsim.cli._path import PathOption
 from sailsim.errors import SailsimError
-from sailsim.workloads import load_model, weight_format
+from sailsim.workloads import chosen_format, has_own_formats, load_model
 
 
 @click.command()
@@ -25,7 +25,11 @@ from sailsim.workloads import load_model, weight_format
 )
 @click.option("--model", required=True, help="A name of `sailsim models list`, a TOML or a GGUF file.")
 @click.option(
-    "--format", "fmt", default="q4_k_m", show_default=True, help="Weight format, e.g. q4_k_m, q8_0, f16."
+    "--weights",
+    "--format",
+    "fmt",
+    help="Formats of the weights: file, 4g32, q4_k_m, f16, or a policy .toml [default: a file's own, else "
+    "q4_k_m].",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Cores that work [default: all; not for a GPU].")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Sequences at once.")
@@ -57,7 +61,7 @@ from sailsim.workloads import load_model, weight_format
 def baseline(
     machine: str,
     model: str,
-    fmt: str,
+    fmt: str | None,
     threads: int | None,
     batch: int,
     context: int,
@@ -72,10 +76,12 @@ def baseline(
     """
     if prompt is not None and batch != 1:
         raise SailsimError(f"batch is {batch}, allowed with a prompt is 1")
+    spec = load_model(model)
+    fmt = fmt or ("file" if has_own_formats(model) else "q4_k_m")
     result = predict(
         machine,
-        load_model(model),
-        weight_format(fmt),
+        spec,
+        chosen_format(fmt, model, spec),
         threads,
         batch,
         context,
@@ -110,8 +116,8 @@ def baseline(
 @click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
 def fit(out: Path | None, check: bool, as_json: bool) -> None:
     """Fit the baselines' constants on the shipped measurements again and print the error table."""
-    from sailsim.analysis.baseline_page import error_table
-    from sailsim.analysis.fit import differences, run, write  # scipy: only when needed
+    from sailsim.analysis.calibration.calibrate import differences, run, write  # scipy: only when needed
+    from sailsim.analysis.render.baseline_page import error_table
 
     if check:
         result = run()

@@ -51,8 +51,9 @@ def explore(
     search goes on where it was. Each machine of the front is a system file for `sailsim run --system`.
     """
     try:
-        from sailsim.analysis.explore import CHOSEN, Search, options
-        from sailsim.analysis.explore import explore as run
+        from sailsim.analysis.paper.explore import CHOSEN, Search, options
+        from sailsim.analysis.paper.explore import explore as run
+        from sailsim.analysis.render.explore_page import write_figure
     except ModuleNotFoundError as error:
         raise SailsimError(
             f"{error.name} is not installed, which explore needs: pip install 'sailsim[study]'."
@@ -62,6 +63,7 @@ def explore(
     chosen = tuple(parse_numbers("threads", threads))
     search = Search(point, tuple(fields) or CHOSEN, chosen, sampler, seed)
     frame = run(search, out, trials, jobs or os.cpu_count() or 1)
+    write_figure(search, frame, Path(out))
     front = frame[frame["pareto"]].sort_values("tokens_per_s", ascending=False)
     if as_json:
         rows = json.loads(front.to_json(orient="records"))

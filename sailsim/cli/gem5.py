@@ -305,7 +305,7 @@ def timeline(
 
     Writes timeline.png into the folder of the results, and the numbers beside it.
     """
-    from sailsim.analysis.gem5_figures import save, timeline_figure  # matplotlib: only when needed
+    from sailsim.analysis.render.gem5_figures import save, timeline_figure  # matplotlib: only when needed
 
     shown = _two_numbers("groups", groups)
     opened, system = read_trace(trace), load_system(machine)

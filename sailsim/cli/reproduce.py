@@ -39,8 +39,8 @@ def reproduce(out: Path, samples: int, seed: int, jobs: int | None, docs: Path |
     seed and code give an equal page.
     """
     try:
-        from sailsim.analysis.reproduce import reproduce as study
-        from sailsim.analysis.reproduction_page import primary, share, verdict, write_page
+        from sailsim.analysis.paper.reproduce import reproduce as study
+        from sailsim.analysis.render.reproduction_page import primary, share, verdict, write_page
     except ModuleNotFoundError as error:
         raise SailsimError(
             f"{error.name} is not installed, which reproduce needs: pip install 'sailsim[study]'."

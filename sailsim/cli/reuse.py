@@ -33,8 +33,8 @@ def reuse(activations: Path | None, out: Path | None, docs: Path | None, jobs: i
     By layer type, bit position, batch, NBW, PRT entries, replacement, key and quantizer; cycles saved on each
     substrate; every definition of the published saving, and which comes nearest. About a minute.
     """
-    from sailsim.analysis import reuse as library  # matplotlib and pandas: only when needed
-    from sailsim.analysis import reuse_page
+    from sailsim.analysis.render import reuse_page
+    from sailsim.analysis.reuse import measure as library  # matplotlib and pandas: only when needed
 
     if docs is not None:
         reuse_page.check_docs(docs)  # before a minute's work

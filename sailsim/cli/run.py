@@ -42,9 +42,10 @@ def run(as_json: bool, prt: bool, prices: Path | None, **fields: Any) -> None:
 def _print(found: dict[str, Any]) -> None:
     point, sail = found["point"], found["sail"]
     console = Console()
+    weights = (point["weights"] and f"weights {point['weights']}") or f"{point['wbits']}-bit weights"
     console.print(
-        f"[bold]{point['model']}[/], {point['wbits']}-bit weights, {point['abits']}-bit activations, batch "
-        f"{point['batch']}, context {point['context']}, {point['threads']} threads, "
+        f"[bold]{point['model']}[/], {weights} ({found['weights_said']}), {point['abits']}-bit activations, "
+        f"batch {point['batch']}, context {point['context']}, {point['threads']} threads, "
         f"on [bold]{point['system']}[/]"
     )
     machines = Table(

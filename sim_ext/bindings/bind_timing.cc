@@ -146,8 +146,8 @@ void bind_timing(nb::module_ &m)
             const pim::PrtPolicy policy = pim::prt_policy(prt_policy);
             return with_activations(x, abits, is_signed, [&](const auto &activations) {
                 const nb::gil_scoped_release release;
-                const pim::Patterns patterns(activations, pim::Grouping(activations.k, nbw, group_size));
-                return profile(patterns, prt_entries, policy, threads);
+                const pim::Grouping grouping(activations.k, nbw, group_size);
+                return profile(activations, grouping, prt_entries, policy, threads);
             });
         },
         "x"_a, "abits"_a, "signed"_a, "nbw"_a, "group_size"_a, "prt_entries"_a, "prt_policy"_a,

@@ -12,4 +12,5 @@ NB_MODULE(_core, m)
     sailsim::bindings::bind_arithmetic(m);
     sailsim::bindings::bind_descriptor(m);
     sailsim::bindings::bind_reuse(m);
+    sailsim::bindings::bind_schedule(m);
 }

@@ -2,6 +2,7 @@
 #include "pim/patterns.hh"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
@@ -36,8 +37,11 @@ std::uint64_t low_bytes(int count)
 /* How many bytes of a word are not 0; every byte is at most 127. */
 int nonzero_bytes(std::uint64_t word)
 {
-    const std::uint64_t flags = ((word + 0x7f7f7f7f7f7f7f7f) >> 7) & 0x0101010101010101;
-    return static_cast<int>((flags * 0x0101010101010101) >> 56);
+    std::uint64_t flags = ((word + 0x7f7f7f7f7f7f7f7f) >> 7) & 0x0101010101010101;
+    flags += flags >> 32;
+    flags += flags >> 16;
+    flags += flags >> 8;
+    return static_cast<int>(flags & 255);
 }
 
 /* The set of patterns in a word as a bit mask. */
@@ -48,6 +52,59 @@ std::uint64_t pattern_set(std::uint64_t word)
         set |= std::uint64_t{1} << ((word >> (8 * i)) & 63);
     return set;
 }
+
+/* The sets of two patterns of at most 4 bits. */
+constexpr std::array<std::uint32_t, 256> sets_of_two()
+{
+    std::array<std::uint32_t, 256> sets{};
+    for (std::size_t both = 0; both < sets.size(); ++both)
+        sets[both] = std::uint32_t{1} << (both & 15) | std::uint32_t{1} << (both >> 4);
+    return sets;
+}
+
+/* `pattern_set` of a word whose patterns have at most 4 bits. */
+std::uint64_t narrow_pattern_set(std::uint64_t word)
+{
+    static constexpr std::array<std::uint32_t, 256> sets = sets_of_two();
+    const std::uint64_t pairs = word | word >> 4; /* in the bytes 0, 2, 4, 6 */
+    return sets[pairs & 255] | sets[pairs >> 16 & 255] | sets[pairs >> 32 & 255] | sets[pairs >> 48 & 255];
+}
+
+/* Which patterns each of some groups has seen, and how many of them were not 0. */
+class Tally
+{
+  public:
+    Tally(std::int64_t groups, int nbw)
+        : narrow(nbw <= 4), seen(static_cast<std::size_t>(groups)), nonzero(static_cast<std::size_t>(groups))
+    {
+    }
+
+    /* A word of every group. */
+    void add(const std::uint64_t *words)
+    {
+        if (narrow)
+            add_sets(words, [](std::uint64_t word) { return narrow_pattern_set(word); });
+        else
+            add_sets(words, [](std::uint64_t word) { return pattern_set(word); });
+    }
+
+    std::int32_t accesses(std::size_t group) const { return nonzero[group]; }
+    int distinct(std::size_t group) const { return __builtin_popcountll(seen[group] & ~std::uint64_t{1}); }
+
+  private:
+    template <class SetOf>
+    void add_sets(const std::uint64_t *words, SetOf set_of)
+    {
+        for (std::size_t i = 0; i < seen.size(); ++i)
+            seen[i] |= set_of(words[i]);
+        for (std::size_t i = 0; i < seen.size(); ++i) /* by itself it fills vectors */
+            nonzero[i] += nonzero_bytes(words[i]);
+    }
+
+    bool narrow;
+    std::vector<std::uint64_t> seen;
+    std::vector<std::int32_t> nonzero;
+};
 
 struct Range {
     std::int64_t low;
@@ -79,27 +136,77 @@ void require_width(const Activations<T> &x)
 template <class T>
 void padded_bytes(const T *row, const Grouping &grouping, int shift, std::uint8_t *out)
 {
-    for (std::int64_t block = 0; block < grouping.blocks(); ++block) {
-        const std::int64_t begin = block * grouping.block_size();
-        const std::int64_t end = std::min(begin + grouping.block_size(), grouping.k());
-        std::uint8_t *to = out + block * grouping.groups_per_block() * grouping.nbw();
-        for (std::int64_t k = begin; k < end; ++k)
-            *to++ = static_cast<std::uint8_t>(static_cast<std::uint32_t>(row[k]) >> shift);
+    /* Blocks of whole groups follow each other without padding, as one would. */
+    const bool whole = grouping.block_size() % grouping.nbw() == 0;
+    const std::int64_t block = whole ? grouping.k() : grouping.block_size();
+    const std::int64_t per_block = whole ? grouping.groups() : grouping.groups_per_block();
+    for (std::int64_t begin = 0; begin < grouping.k(); begin += block) {
+        const std::int64_t end = std::min(begin + block, grouping.k());
+        std::uint8_t *to = out;
+        if (sizeof(T) == 1 && shift == 0) { /* a plain copy is much quicker */
+            to = std::copy(row + begin, row + end, to);
+        } else {
+            for (std::int64_t k = begin; k < end; ++k)
+                *to++ = static_cast<std::uint8_t>(static_cast<std::uint32_t>(row[k]) >> shift);
+        }
         while ((to - out) % grouping.nbw() != 0)
             *to++ = 0;
+        out += per_block * grouping.nbw();
     }
 }
 
 /* The patterns of a row of padded bytes, which has 7 spare bytes behind its last. */
 void transpose_row(const std::uint8_t *bytes, std::int64_t groups, int nbw, int planes, std::uint64_t *out)
 {
-    const std::uint64_t keep_weights = low_bytes(nbw);
     const std::uint64_t keep_planes = low_bytes(planes);
+    if (nbw == 4) { /* loads that compilers put side by side */
+        for (std::int64_t g = 0; g < groups; ++g) {
+            std::uint32_t word;
+            std::memcpy(&word, bytes + g * 4, sizeof word);
+            out[g] = transpose(word) & keep_planes;
+        }
+        return;
+    }
+    const std::uint64_t keep_weights = low_bytes(nbw);
     for (std::int64_t g = 0; g < groups; ++g) {
         std::uint64_t word;
         std::memcpy(&word, bytes + g * nbw, sizeof word);
         out[g] = transpose(word & keep_weights) & keep_planes;
     }
+}
+
+/* The patterns of an activation row: one word a group, or two behind each other when abits > 8. */
+template <class T>
+void row_words(const Activations<T> &x, std::int64_t b, const Grouping &grouping,
+               std::vector<std::uint8_t> &bytes, std::uint64_t *out)
+{
+    bytes.resize(static_cast<std::size_t>(grouping.groups() * grouping.nbw() + 7));
+    for (int shift = 0; shift < x.abits; shift += 8) {
+        padded_bytes(x.data + b * x.k, grouping, shift, bytes.data());
+        transpose_row(bytes.data(), grouping.groups(), grouping.nbw(), std::min(x.abits - shift, 8), out);
+        out += grouping.groups();
+    }
+}
+
+template <class T>
+void require_sizes(const Activations<T> &x, const Grouping &grouping)
+{
+    require_range("batch", x.batch, 1, max_batch);
+    require_range("abits", x.abits, 1, max_abits);
+    if (x.k != grouping.k())
+        throw std::invalid_argument("x has " + std::to_string(x.k) +
+                                    " columns: allowed are k = " + std::to_string(grouping.k()));
+    require_width(x);
+}
+
+/* Counts of a group without evictions: every pattern misses once. */
+void count_distinct(const Tally &tally, std::size_t group, std::int64_t total, bool prt, std::size_t to,
+                    PatternProfile &counts)
+{
+    const std::int32_t accesses = tally.accesses(group);
+    counts.zero[to] = static_cast<std::int32_t>(total - accesses);
+    counts.misses[to] = prt ? tally.distinct(group) : accesses;
+    counts.hits[to] = accesses - counts.misses[to];
 }
 
 /* Counts of one group by looking up every pattern of every batch row. */
@@ -129,9 +236,9 @@ void simulate_group(const Patterns &patterns, std::int64_t group, Prt &prt, Patt
     counts.misses[g] = misses;
 }
 
-PatternProfile empty_profile(const Patterns &patterns)
+PatternProfile empty_profile(std::int64_t group_count)
 {
-    const auto groups = static_cast<std::size_t>(patterns.group_count());
+    const auto groups = static_cast<std::size_t>(group_count);
     return {std::vector<std::int32_t>(groups), std::vector<std::int32_t>(groups),
             std::vector<std::int32_t>(groups)};
 }
@@ -161,23 +268,11 @@ Patterns::Patterns(const Activations<T> &x, const Grouping &grouping)
     : rows(x.batch), groups(grouping.groups()), bits(x.abits), width(grouping.nbw()),
       stride(x.abits > 8 ? 2 * groups : groups)
 {
-    require_range("batch", x.batch, 1, max_batch);
-    require_range("abits", x.abits, 1, max_abits);
-    if (x.k != grouping.k())
-        throw std::invalid_argument("x has " + std::to_string(x.k) +
-                                    " columns: allowed are k = " + std::to_string(grouping.k()));
-    require_width(x);
+    require_sizes(x, grouping);
     words.resize(static_cast<std::size_t>(rows * stride));
-    std::vector<std::uint8_t> bytes(static_cast<std::size_t>(groups * width + 7));
-    for (std::int64_t b = 0; b < rows; ++b) {
-        std::uint64_t *out = words.data() + b * stride;
-        padded_bytes(x.data + b * x.k, grouping, 0, bytes.data());
-        transpose_row(bytes.data(), groups, width, std::min(bits, 8), out);
-        if (bits > 8) {
-            padded_bytes(x.data + b * x.k, grouping, 8, bytes.data());
-            transpose_row(bytes.data(), groups, width, bits - 8, out + groups);
-        }
-    }
+    std::vector<std::uint8_t> bytes;
+    for (std::int64_t b = 0; b < rows; ++b)
+        row_words(x, b, grouping, bytes, words.data() + b * stride);
 }
 
 template std::int64_t find_outside(const Activations<std::int8_t> &);
@@ -194,45 +289,62 @@ template Patterns::Patterns(const Activations<std::int32_t> &, const Grouping &)
 
 PatternProfile profile(const Patterns &patterns, int prt_entries, PrtPolicy policy, int threads)
 {
-    PatternProfile counts = empty_profile(patterns);
+    PatternProfile counts = empty_profile(patterns.group_count());
     const std::int64_t total = patterns.batch() * patterns.abits();
     const Prt empty_prt(prt_entries, policy);
     for_ranges(patterns.group_count(), threads, [&](std::int64_t begin, std::int64_t end) {
-        const std::int64_t groups = end - begin;
-        std::vector<std::uint64_t> seen(static_cast<std::size_t>(groups));
-        std::vector<std::int32_t> nonzero(static_cast<std::size_t>(groups));
-        const auto gather = [&](const std::uint64_t *words) {
-            for (std::int64_t i = 0; i < groups; ++i) {
-                seen[static_cast<std::size_t>(i)] |= pattern_set(words[begin + i]);
-                nonzero[static_cast<std::size_t>(i)] += nonzero_bytes(words[begin + i]);
-            }
-        };
+        Tally tally(end - begin, patterns.nbw());
         for (std::int64_t b = 0; b < patterns.batch(); ++b) {
-            gather(patterns.low(b));
+            tally.add(patterns.low(b) + begin);
             if (patterns.abits() > 8)
-                gather(patterns.high(b));
+                tally.add(patterns.high(b) + begin);
         }
         Prt prt = empty_prt;
-        for (std::int64_t i = 0; i < groups; ++i) {
-            const auto g = static_cast<std::size_t>(begin + i);
-            const std::uint64_t entered = seen[static_cast<std::size_t>(i)] & ~std::uint64_t{1};
-            const int distinct = __builtin_popcountll(entered);
-            const std::int32_t accesses = nonzero[static_cast<std::size_t>(i)];
-            if (prt_entries == 0 || prt.never_evicts(distinct, patterns.nbw())) {
-                counts.zero[g] = static_cast<std::int32_t>(total - accesses);
-                counts.misses[g] = prt_entries == 0 ? accesses : distinct;
-                counts.hits[g] = accesses - counts.misses[g];
-            } else {
-                simulate_group(patterns, begin + i, prt, counts);
-            }
+        for (std::int64_t group = begin; group < end; ++group) {
+            const auto i = static_cast<std::size_t>(group - begin);
+            if (prt_entries == 0 || prt.never_evicts(tally.distinct(i), patterns.nbw()))
+                count_distinct(tally, i, total, prt_entries > 0, static_cast<std::size_t>(group), counts);
+            else
+                simulate_group(patterns, group, prt, counts);
         }
     });
     return counts;
 }
 
+template <class T>
+PatternProfile profile(const Activations<T> &x, const Grouping &grouping, int prt_entries, PrtPolicy policy,
+                       int threads)
+{
+    const bool evicts =
+        prt_entries > 0 && !Prt(prt_entries, policy).never_evicts((1 << grouping.nbw()) - 1, grouping.nbw());
+    if (evicts || threads > 1)
+        return profile(Patterns(x, grouping), prt_entries, policy, threads);
+    /* The order of the patterns makes no difference, so that no more than a row of them is held. */
+    require_sizes(x, grouping);
+    PatternProfile counts = empty_profile(grouping.groups());
+    Tally tally(grouping.groups(), grouping.nbw());
+    std::vector<std::uint8_t> bytes;
+    std::vector<std::uint64_t> words(static_cast<std::size_t>(grouping.groups() * (x.abits > 8 ? 2 : 1)));
+    for (std::int64_t b = 0; b < x.batch; ++b) {
+        row_words(x, b, grouping, bytes, words.data());
+        tally.add(words.data());
+        if (x.abits > 8)
+            tally.add(words.data() + grouping.groups());
+    }
+    for (std::size_t g = 0; g < counts.zero.size(); ++g)
+        count_distinct(tally, g, x.batch * x.abits, prt_entries > 0, g, counts);
+    return counts;
+}
+
+template PatternProfile profile(const Activations<std::int8_t> &, const Grouping &, int, PrtPolicy, int);
+template PatternProfile profile(const Activations<std::uint8_t> &, const Grouping &, int, PrtPolicy, int);
+template PatternProfile profile(const Activations<std::int16_t> &, const Grouping &, int, PrtPolicy, int);
+template PatternProfile profile(const Activations<std::uint16_t> &, const Grouping &, int, PrtPolicy, int);
+template PatternProfile profile(const Activations<std::int32_t> &, const Grouping &, int, PrtPolicy, int);
+
 PatternProfile profile_by_simulation(const Patterns &patterns, int prt_entries, PrtPolicy policy)
 {
-    PatternProfile counts = empty_profile(patterns);
+    PatternProfile counts = empty_profile(patterns.group_count());
     Prt prt(prt_entries, policy);
     for (std::int64_t g = 0; g < patterns.group_count(); ++g)
         simulate_group(patterns, g, prt, counts);

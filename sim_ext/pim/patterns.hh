@@ -76,6 +76,11 @@ struct PatternProfile {
 /* entries = 0: no PRT. The order inside a group is batch row by batch row, bits LSB first. */
 PatternProfile profile(const Patterns &patterns, int prt_entries, PrtPolicy policy, int threads = 1);
 
+/* The same of activations, without holding all their patterns where no entry can be evicted. */
+template <class T>
+PatternProfile profile(const Activations<T> &x, const Grouping &grouping, int prt_entries, PrtPolicy policy,
+                       int threads = 1);
+
 /* The same by running a Prt over every pattern, whatever the sizes: what `profile` must equal. */
 PatternProfile profile_by_simulation(const Patterns &patterns, int prt_entries, PrtPolicy policy);
 

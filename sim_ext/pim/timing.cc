@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <deque>
 #include <stdexcept>
 #include <string>
 
@@ -52,6 +51,13 @@ TileTiming repeated(const TileTiming &from, const TileTiming &to, std::int64_t t
                              &TileCounts::row_reads, &TileCounts::row_writes, &TileCounts::conversions})
         sum.counts.*field += times * (to.counts.*field - from.counts.*field);
     return sum;
+}
+
+/* std::ceil of what a cycle can be; the library's is a call. */
+std::int64_t whole_cycles(double cycles)
+{
+    const auto whole = static_cast<std::int64_t>(cycles);
+    return whole + (static_cast<double>(whole) < cycles ? 1 : 0);
 }
 
 void require_rate(double bytes_per_cycle)
@@ -155,22 +161,36 @@ void TileSequencer::begin_pass(std::int64_t pass)
     convert_rounds = lanes > 0 ? ceil_div(outputs, lanes) : 0;
     pending = GroupStep{};
     pending->pass = pass;
+    pending->build_cycles = build_cycles;
+    loading = 0;
     begin_group(0);
+}
+
+/* What it takes to load that many weights of every output. */
+void TileSequencer::load_weights(std::int64_t weights)
+{
+    pending->load_bytes = ceil_div(weights * outputs * shape.wbits, 8);
+    pending->load_cycles = std::max(ceil_div(pending->load_bytes, config.port_bytes), stage_cycles);
 }
 
 void TileSequencer::begin_group(std::int64_t group)
 {
     GroupStep &step = *pending;
-    const bool block_ends = grouping.last_of_block(group);
-    const bool pass_ends = group + 1 == layout.groups;
-    const std::int64_t weights = block_ends ? grouping.length(group) : shape.nbw;
     step.group = group;
-    step.load_bytes = ceil_div(weights * outputs * shape.wbits, 8);
-    step.load_cycles = std::max(ceil_div(step.load_bytes, config.port_bytes), stage_cycles);
-    step.build_cycles = build_cycles;
+    const bool pass_ends = group + 1 == layout.groups;
+    left_of_block = group == 0 || left_of_block == 0 ? grouping.groups_per_block() : left_of_block;
+    const bool block_ends = --left_of_block == 0 || pass_ends;
+    /* Groups of one length load alike; only the last of a block may be shorter. */
+    if (const std::int64_t weights = block_ends ? grouping.length(group) : shape.nbw; weights != loading) {
+        loading = weights;
+        load_weights(weights);
+    }
 
     /* A chunk of the batch feeds its share of the group's patterns; over the chunks the shares are exact. */
-    const auto share = [this](std::int64_t patterns) {
+    const std::int64_t rows = end_row - first_row;
+    const auto share = [this, rows](std::int64_t patterns) {
+        if (rows == shape.batch)
+            return patterns;
         return patterns * end_row / shape.batch - patterns * first_row / shape.batch;
     };
     const auto g = static_cast<std::size_t>(group);
@@ -180,24 +200,28 @@ void TileSequencer::begin_group(std::int64_t group)
     step.lookup_cycles =
         step.zero_patterns * config.t_zero + step.prt_hits * hit_cycles + step.prt_misses * miss_cycles;
 
-    const std::int64_t rows = end_row - first_row;
     step.convert_cycles = 0;
     step.conversions = 0;
     step.write_back_bytes = 0;
+    step.write_back_cycles = 0;
+    if (block_ends)
+        end_block(rows, pass_ends);
+}
+
+/* What follows the last group of a block, and of the pass. */
+void TileSequencer::end_block(std::int64_t rows, bool pass_ends)
+{
+    GroupStep &step = *pending;
     if (scaling.scaled && config.convert_in_memory) {
-        if (block_ends) {
-            step.conversions = rows;
-            step.convert_cycles = rows * convert_rounds * block_cycles;
-        }
+        step.conversions = rows;
+        step.convert_cycles = rows * convert_rounds * block_cycles;
         if (pass_ends)
             step.convert_cycles += rows * convert_rounds * act_scale_cycles;
     }
-    if (scaling.scaled && !config.convert_in_memory) {
-        if (block_ends)
-            step.write_back_bytes = ceil_div(rows * outputs * config.accumulator_bits, 8);
-    } else if (pass_ends) {
+    if (scaling.scaled && !config.convert_in_memory)
+        step.write_back_bytes = ceil_div(rows * outputs * config.accumulator_bits, 8);
+    else if (pass_ends)
         step.write_back_bytes = rows * outputs * result_bytes;
-    }
     step.write_back_cycles = ceil_div(step.write_back_bytes, config.port_bytes);
 }
 
@@ -205,7 +229,7 @@ GroupTimes TileSequencer::loaded(std::int64_t cycle)
 {
     if (!pending)
         throw std::logic_error("loaded: every group of the tile is loaded already");
-    const GroupStep step = *pending;
+    const GroupStep &step = *pending;
     const std::int64_t arrival = std::max(cycle, port_free + step.load_cycles);
     const std::int64_t ready = std::max(arrival, compute_end);
     account.load_busy += arrival - port_free;
@@ -322,13 +346,13 @@ class Fetcher
             const double room = freed + supply.ahead;
             if (room > position) {
                 advance(std::min(end, room));
-            } else if (waiting.empty() || waiting.front().cycle >= in_turn) {
+            } else if (next_leaving == leaving.size() || leaving[next_leaving].cycle >= in_turn) {
                 wait_until(in_turn); /* the group that the arrays wait for may always come */
                 advance(end);
             } else {
-                wait_until(waiting.front().cycle);
-                freed = waiting.front().end;
-                waiting.pop_front();
+                wait_until(leaving[next_leaving].cycle);
+                freed = leaving[next_leaving].end;
+                ++next_leaving;
             }
         }
         return std::max(now, resumed) + supply.latency;
@@ -348,15 +372,19 @@ class Fetcher
         now += by;
         resumed += by;
         in_turn += by;
-        for (Leaving &group : waiting)
-            group.cycle += by;
+        for (std::size_t i = next_leaving; i < leaving.size(); ++i)
+            leaving[i].cycle += by;
     }
 
     /* That group's bytes were all here at `arrived` and leave the buffer at `cycle`. */
     void taken(double arrived, std::int64_t cycle)
     {
         in_turn = arrived;
-        waiting.push_back({static_cast<double>(cycle), position});
+        if (next_leaving == leaving.size()) {
+            leaving.clear();
+            next_leaving = 0;
+        }
+        leaving.push_back({static_cast<double>(cycle), position});
     }
 
   private:
@@ -385,7 +413,8 @@ class Fetcher
     double freed = 0; /* bytes that have left the buffer */
     /* From when the current group is the one that the arrays wait for. */
     double in_turn = -std::numeric_limits<double>::infinity();
-    std::deque<Leaving> waiting;
+    std::vector<Leaving> leaving;
+    std::size_t next_leaving = 0; /* those before have left */
 };
 
 void require_supply(const Supply &supply)
@@ -422,7 +451,7 @@ TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const Pa
         while ((step = sequencer.next_load()) && step->pass == pass) {
             const double arrived = std::max(0.0, fetcher.arrival(step->load_bytes));
             require_arrival(arrived, supply, step->load_bytes);
-            fetcher.taken(arrived, sequencer.loaded(static_cast<std::int64_t>(std::ceil(arrived))).load_end);
+            fetcher.taken(arrived, sequencer.loaded(whole_cycles(arrived)).load_end);
         }
         /* Equal passes whose weights come a cycle sooner or later are equal here. */
         const std::array<double, 3> after = fetcher.standing(sequencer.load_start());
@@ -445,7 +474,7 @@ std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape
     while (const GroupStep *step = sequencer.next_load()) {
         const double arrived = std::max(0.0, fetcher.arrival(step->load_bytes));
         require_arrival(arrived, supply, step->load_bytes);
-        groups.push_back(sequencer.loaded(static_cast<std::int64_t>(std::ceil(arrived))));
+        groups.push_back(sequencer.loaded(whole_cycles(arrived)));
         fetcher.taken(arrived, groups.back().load_end);
     }
     return groups;

@@ -144,7 +144,9 @@ class TileSequencer
 
   private:
     void begin_pass(std::int64_t pass);
+    void load_weights(std::int64_t weights);
     void begin_group(std::int64_t group);
+    void end_block(std::int64_t rows, bool pass_ends);
     void count(const GroupStep &step);
 
     SliceConfig config;
@@ -168,6 +170,8 @@ class TileSequencer
     std::int64_t convert_rounds = 0;
     std::int64_t first_row = 0; /* batch rows of the chunk */
     std::int64_t end_row = 0;
+    std::int64_t left_of_block = 0; /* groups behind the pending one */
+    std::int64_t loading = 0;       /* weights of an output that the pending group loads */
 
     std::optional<GroupStep> pending;
     std::int64_t port_free = 0;

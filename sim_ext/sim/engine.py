@@ -4,10 +4,10 @@ It turns a step's operations into the tasks and tensors of `schedule`, with the 
 C++ core and the exact pattern counts of real activations. `docs/engine.md` has the model and its equations.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from itertools import groupby
 from math import ceil, inf
 from typing import Literal, NamedTuple
 
@@ -17,11 +17,22 @@ from sailsim import _core
 from sailsim.errors import SailsimError
 from sailsim.sim.activity import ACTIVITY, activity
 from sailsim.sim.dram import Dram, Reader
-from sailsim.sim.patterns import PROFILES, Profile, Rows, Scan
+from sailsim.sim.parts import Part, Same, block_sizes, has_codes, inputs_of, layout, on_cores, parts_of
+from sailsim.sim.patterns import PROFILES, Profile, Scan
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline, run
+from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline
+from sailsim.sim.segments import Segment, play
 from sailsim.sim.system import System
-from sailsim.workloads import Activations, ModelSpec, Op, decode_step, prefill_step, uniform_format
+from sailsim.workloads import (
+    FLOATS,
+    Activations,
+    ModelSpec,
+    Op,
+    UniformFormat,
+    WeightFormat,
+    decode_step,
+    prefill_step,
+)
 
 PHASES = ("dram", "load", "build", "lookup", "convert", "write_back", "cores", "sync")
 """Where a step's time goes; exclusive, in the order of the figures.
@@ -45,6 +56,9 @@ COUNTS = (
     "row_writes",
     "conversions",
 )
+
+KEPT_TILES = 1 << 10
+"""How many tiles the units of a machine remember."""
 
 NOT_MODELLED = (
     "not modelled: switching C-SRAM between storage and computing, and what the cores' data in the LLC loses "
@@ -94,14 +108,14 @@ def simulate_step(
     Raises:
         SailsimError: the machine has no PIM units, too few cores, or a tile does not fit it.
     """
-    ops = _decode_ops(model, point.wbits, point.group_size, point.batch, point.context)
-    return _simulate(system, model, point, activations, ops, point.batch)
+    parts = _decode_parts(model, point.formats(model), point.batch, point.context)
+    return _simulate(system, model, point, activations, parts, point.batch)
 
 
 @lru_cache(maxsize=64)
-def _decode_ops(model: ModelSpec, wbits: int, group_size: int, batch: int, context: int) -> tuple[Op, ...]:
+def _decode_parts(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> tuple[Part, ...]:
     """The operations of a step; studies of machines ask for the same ones again and again."""
-    return tuple(decode_step(model, uniform_format(wbits, group_size), batch, context))
+    return parts_of(decode_step(model, fmt, batch, context))
 
 
 def simulate_prefill(
@@ -117,8 +131,8 @@ def simulate_prefill(
     rows = point.batch * point.context
     if rows > 65535:
         raise SailsimError(f"batch x context is {rows}; allowed is at most 65535 rows of one prefill.")
-    ops = prefill_step(model, uniform_format(point.wbits, point.group_size), point.context, point.batch)
-    return _simulate(system, model, point, activations, ops, rows)
+    ops = prefill_step(model, point.formats(model), point.context, point.batch)
+    return _simulate(system, model, point, activations, parts_of(ops), rows)
 
 
 class Shape(NamedTuple):
@@ -162,8 +176,9 @@ class Edges(NamedTuple):
 class Tile:
     """One GEMV as the PIM units see it.
 
-    `timing` is that of the busiest slice with its weights on chip, `seconds` is that and the `edges`; `bytes`
-    come from DRAM; `slices` have outputs to compute.
+    `timing` is that of the busiest slice with its weights on chip, `seconds` is that and the `edges`,
+    `phases` the same by `TILE_PHASES`, `counts` those of `COUNTS`; `bytes` come from DRAM; `slices` have
+    outputs to compute.
     """
 
     def __init__(
@@ -193,8 +208,15 @@ class Tile:
             units.chip.seconds(4 * shape.batch * plan.owned),
             units.chip.latency,
         )
-        self.timing = self._supplied(inf, units.chip.latency)
-        self.seconds = self.timing.total / units.clock + sum(self.edges)
+        timing = self.timing = self._supplied(inf, units.chip.latency)
+        self.seconds = timing.total / units.clock + sum(self.edges)
+        load, *computing, write_back = (getattr(timing, phase) / units.clock for phase in TILE_PHASES)
+        self.phases = (
+            load + self.edges.descriptor + self.edges.operands,
+            *computing,
+            write_back + self.edges.results + self.edges.record,
+        )
+        self.counts: tuple[int, ...] = tuple(getattr(timing, name) for name in COUNTS)
         # A batch that is worked in chunks reads its weights once for each.
         self.bytes = weight_bytes * plan.batch_chunks
         self.slices = ceil(shape.n / plan.owned)
@@ -323,6 +345,8 @@ class Units:
         """
         key = (shape, profile.key, weight_bytes, scaled, minimum, codebook)
         if key not in self._tiles:
+            if len(self._tiles) >= KEPT_TILES:
+                self._tiles.clear()
             try:
                 self._tiles[key] = Tile(self, shape, profile, weight_bytes, scaled, minimum, codebook)
             except ValueError as error:
@@ -370,6 +394,9 @@ class Host:
         self.submit = host.submit.si
         self.poll = host.poll.si
         self.convert_flops = host.convert_flops.value
+        self.system = system.name
+        rates = {"float_rate": host.float_rate, "grid_rate": host.grid_rate}
+        self.products = {name: cores.clock.si * q.value for name, q in rates.items() if q is not None}
 
     def seconds(self, flops: float, llc_bytes: float) -> float:
         """Work on cached data: arithmetic and loads overlap."""
@@ -399,6 +426,30 @@ class Host:
             ),
             self._meet(op.name, needs),
         ]
+
+    def product(self, op: Op, needs: int) -> list[CoreTask]:
+        """A GEMV whose weights have no scalar codes, on the cores: they read it, then compute."""
+        return [
+            CoreTask(f"{op.name} weights", needs, 0.0, op.weight_bytes, 0.0, self.dram),
+            CoreTask(op.name, needs, op.macs / (self.threads * self._product_rate(op))),
+            self._meet(op.name, needs),
+        ]
+
+    def product_seconds(self, op: Op) -> float:
+        """What `product` takes on an idle machine."""
+        computing = op.macs / (self.threads * self._product_rate(op))
+        return op.weight_bytes / self.dram + computing + self.barrier
+
+    def _product_rate(self, op: Op) -> float:
+        """MAC/s of a thread for the type of a GEMV's weights."""
+        assert op.format is not None
+        name = "float_rate" if op.format.name in FLOATS else "grid_rate"
+        if name not in self.products:
+            raise SailsimError(
+                f"{op.name} is {op.format.name}, which has no scalar codes, and system {self.system} has no "
+                f"host.{name}; allowed is a system that says how fast its cores multiply it."
+            )
+        return self.products[name]
 
     def submission(self, name: str, slices: int) -> CoreTask:
         """Handing a tensor's descriptors, one a slice, to the units."""
@@ -451,96 +502,151 @@ def _simulate(
     model: ModelSpec,
     point: Point,
     activations: Activations | None,
-    ops: Sequence[Op],
+    parts: tuple[Part, ...],
     tokens: int,
 ) -> StepResult:
     point = point.resolved(system)
     captured = activations if activations is not None else Activations.load(point.activations or None)
-    units = Units(system, substrate=point.substrate, convert=point.convert, prt=point.prt)
-    host = Host(system, point.threads)
+    units = _units(Same(system), point.substrate, point.convert, point.prt)
+    host = _host(Same(system), point.threads)
     assert point.nbw is not None
-    scan = units.scan(point.abits, True, point.nbw, point.group_size)
+    inputs = inputs_of(Same(parts), model.n_layers, point.seed)
+    profiles = {
+        size: PROFILES.of_step(captured, inputs, units.scan(point.abits, True, point.nbw, size))
+        for size in block_sizes(Same(parts))
+    }
+    patterns = ["".join(found[i].key for found in profiles.values()) for i in range(len(inputs))]
+    found = layout(Same(parts), tuple(patterns))
 
-    tasks: list[CoreTask] = []
-    tensors: list[Tensor] = []
-    tiles: list[Tile] = []
-    for group in _shared_inputs(ops):
-        first = group[0]
-        if first.kind != "gemv":
-            tasks += host.work(first, model, len(tensors))
+    around: dict[int, tuple[list[_Ask], list[CoreTask]]] = {}  # GEMVs of one kind differ in their patterns
+    segments: list[Segment] = []
+    often: Counter[Tile] = Counter()
+    for (at, at_input), times in zip(found.different, found.times, strict=True):
+        kind, ops = parts[at]
+        if ops[0].kind != "gemv":
+            segments.append(Segment(host.work(ops[0], model, 0)))
             continue
-        assert first.role is not None
-        rows = Rows(first.role, first.layer, model.n_layers, first.k, first.batch, point.seed)
-        profile = PROFILES.captured(captured, rows, scan)
-        finished: list[CoreTask] = []
-        for op in group:
-            shape = Shape(
-                op.k, op.n, op.batch, point.wbits, point.wbits, point.abits, point.nbw, point.group_size
-            )
-            tile = units.tile(shape, profile, op.weight_bytes)
-            tasks.append(host.submission(op.name, tile.slices))
-            tensors.append(Tensor(op.name, len(tasks), tile.bytes, tile.seconds, tile.throttled))
-            tiles.append(tile)
-            if point.convert == "cores":
-                finished.append(host.completion(op.name, tile.slices, len(tensors)))
-                finished += host.conversion(op, tile.blocks, len(tensors))
-        if point.convert == "memory":
-            finished.append(host.completion(first.name, tiles[-1].slices, len(tensors)))
-        tasks += finished
-
-    line = run(memory(system, point.threads), tasks, tensors)
-    return _result(point, tokens, units, line, tiles, _notes(model, captured))
+        asks, tasks = around.get(kind) or ([_ask(op, point) for op in ops if has_codes(op)], [])
+        tiles = [
+            units.tile(profile=profiles[ask.shape.group_size][at_input], **ask._asdict()) for ask in asks
+        ]
+        if kind not in around:
+            tasks += _around(host, ops, tiles, point.convert == "cores")
+            around[kind] = asks, tasks
+        on_units = [op for op in ops if has_codes(op)]
+        tensors = [
+            Tensor(op.name, submitted, tile.bytes, tile.seconds, tile.throttled)
+            for submitted, (op, tile) in enumerate(zip(on_units, tiles, strict=True), 1)
+        ]
+        segments.append(Segment(tasks, tensors))
+        for tile in tiles:
+            often[tile] += times
+    line = play(_memory(Same(system), point.threads), segments, found.order)
+    notes = [*_cores_note(parts, host, line.end), *_notes(model, captured)]
+    return _result(point, tokens, units, line, often, notes)
 
 
-def _shared_inputs(ops: Sequence[Op]) -> list[list[Op]]:
-    """Runs of GEMVs that read the same input; every other operation by itself."""
+@lru_cache(maxsize=8)
+def _units(system: Same[System], substrate: str | None, convert: str | None, prt: bool) -> "Units":
+    """Units of machines that were asked for last, with the tiles that they have timed."""
+    return Units(system.it, substrate=substrate, convert=convert, prt=prt)
+
+
+@lru_cache(maxsize=64)
+def _host(system: Same[System], threads: int) -> Host:
+    return Host(system.it, threads)
+
+
+@lru_cache(maxsize=64)
+def _memory(system: Same[System], threads: int) -> Machine:
+    return memory(system.it, threads)
+
+
+class _Ask(NamedTuple):
+    """What is asked of the units for a GEMV, as `Units.tile` takes it beside the patterns."""
+
+    shape: Shape
+    weight_bytes: float
+    minimum: bool
+    codebook: int
+
+
+def _ask(op: Op, point: Point) -> _Ask:
+    """A GEMV in the units' format: codes, their scales and minima, and a codebook."""
+    fmt = op.format
+    assert fmt is not None
+    assert fmt.code is not None
+    assert point.nbw is not None
+    code, uniform = fmt.code, isinstance(fmt, UniformFormat)
+    value_bits = code.wbits if uniform else code.value_bits
+    shape = Shape(op.k, op.n, op.batch, code.wbits, value_bits, point.abits, point.nbw, fmt.group_size)
+    # What a file packs denser than codes of whole bits (TQ1_0) comes to the units unpacked.
+    stored = max(op.weight_bytes, op.k * ceil(op.n * code.wbits / 8))
+    return _Ask(shape, stored, fmt.minimum, 2 << code.wbits if code.kind == "book" and not uniform else 0)
+
+
+def _around(host: Host, ops: Sequence[Op], tiles: Sequence[Tile], convert: bool) -> list[CoreTask]:
+    """What the cores do for GEMVs that share an input: hand them over, see them done, maybe convert.
+
+    Those whose weights have no scalar codes they multiply themselves, beside the units.
+    """
+    on_units = [op for op in ops if has_codes(op)]
+    tasks = [host.submission(op.name, tile.slices) for op, tile in zip(on_units, tiles, strict=True)]
+    for op in ops:
+        if not has_codes(op):
+            tasks += host.product(op, 0)
+    if not convert:
+        if on_units:
+            tasks.append(host.completion(ops[0].name, tiles[-1].slices, len(on_units)))
+        return tasks
+    for done, (op, tile) in enumerate(zip(on_units, tiles, strict=True), 1):
+        tasks += [host.completion(op.name, tile.slices, done), *host.conversion(op, tile.blocks, done)]
+    return tasks
+
+
+def _cores_note(parts: Sequence[Part], host: Host, step_s: float) -> list[str]:
+    """Which matrices the cores multiply because their types have no scalar codes, and how long that takes."""
+    there = on_cores(Same(parts))
+    if not there:
+        return []
+    types = Counter(op.format.name for op in there if op.format is not None)
+    seconds = sum(host.product_seconds(op) for op in there)
+    named = ", ".join(f"{name} {count} tensors" for name, count in types.most_common())
     return [
-        list(run_of)
-        for _, run_of in groupby(
-            ops, key=lambda op: (op.layer, op.role) if op.kind == "gemv" else (op.layer, op.name)
-        )
+        f"On the cores, as their types have no scalar codes: {named}; they take "
+        f"{min(1.0, seconds / step_s):.0%} of the step's time there, at an assumed rate (host.float_rate, "
+        "host.grid_rate)"
     ]
 
 
 def _result(
-    point: Point, tokens: int, units: Units, line: Timeline, tiles: Sequence[Tile], notes: list[str]
+    point: Point, tokens: int, units: Units, line: Timeline, tiles: Mapping[Tile, int], notes: list[str]
 ) -> StepResult:
-    cycle = 1 / units.clock
+    """`tiles`: how many tensors each of them is."""
+    # With their shapes, as a step may have no tile at all.
+    times = np.array([*tiles.values()], dtype=np.int64)
+    counts = np.array([tile.counts for tile in tiles], dtype=np.int64).reshape(-1, len(COUNTS))
+    sums = np.array([(*tile.phases, *tile.activity.values()) for tile in tiles], dtype=float)
+    numbers = (times @ sums.reshape(-1, len(TILE_PHASES) + len(ACTIVITY))).tolist()
+    totals = (times * np.array([tile.slices for tile in tiles], dtype=np.int64)) @ counts
     breakdown = dict.fromkeys(PHASES, 0.0)
+    breakdown.update(zip(TILE_PHASES, numbers, strict=False))
     breakdown.update(dram=sum(line.stalled), cores=line.cores, sync=line.sync)
-    counts, totals = dict.fromkeys(COUNTS, 0), dict.fromkeys(COUNTS, 0)
-    events = dict.fromkeys(ACTIVITY, 0.0)
-    for tile in tiles:
-        add_phases(breakdown, tile, cycle)
-        for name in COUNTS:
-            value = int(getattr(tile.timing, name))
-            counts[name] += value
-            totals[name] += value * tile.slices
-        for name in ACTIVITY:
-            events[name] += tile.activity[name]
     moved = {"weights": line.streamed, "read": line.read, "written": line.written}
     return StepResult(
         point=point,
         tokens=tokens,
         step_s=line.end,
         breakdown=breakdown,
-        counts=counts,
-        counts_total=totals,
+        counts=dict(zip(COUNTS, (times @ counts).tolist(), strict=True)),
+        counts_total=dict(zip(COUNTS, totals.tolist(), strict=True)),
         dram_bytes=sum(moved.values()),
         bytes_by_kind=moved,
-        pim_cycles=sum(int(tile.timing.total) for tile in tiles),
+        pim_cycles=sum(tile.timing.total * often for tile, often in tiles.items()),
         events=line.events,
-        activity=events,
+        activity=dict(zip(ACTIVITY, numbers[len(TILE_PHASES) :], strict=True)),
         notes=notes,
     )
-
-
-def add_phases(breakdown: dict[str, float], tile: Tile, cycle: float) -> None:
-    """Add the seconds of a tile, edges included, to `breakdown`."""
-    for phase in TILE_PHASES:
-        breakdown[phase] += getattr(tile.timing, phase) * cycle
-    breakdown["load"] += tile.edges.descriptor + tile.edges.operands
-    breakdown["write_back"] += tile.edges.results + tile.edges.record
 
 
 def _notes(model: ModelSpec, activations: Activations) -> list[str]:

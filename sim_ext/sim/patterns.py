@@ -1,8 +1,8 @@
 """Pattern profiles of real activations, kept for the points of a sweep that share them."""
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Hashable
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ KEPT_BYTES = 128 << 20
 """What the profiles of one process may take; the least recently used go first."""
 KEPT_NAMES = 1 << 16
 """How many captured inputs are remembered by name."""
+KEPT_STEPS = 1 << 8
+"""How many steps' inputs are remembered together."""
 
 
 class Scan(NamedTuple):
@@ -52,17 +54,42 @@ class ProfileCache:
     def __init__(self, limit: int = KEPT_BYTES) -> None:
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
         self._keys: dict[Hashable, str] = {}
+        self._steps: dict[Hashable, list[str]] = {}
         self._limit = limit
         self._bytes = 0
+
+    def of_step(self, activations: Activations, inputs: tuple[Rows, ...], scan: Scan) -> list[Profile]:
+        """The profiles of all inputs of a step, which the same step on another machine finds at once."""
+        name = (activations.id, inputs, scan)
+        keys = self._steps.get(name, [])
+        known = [self._profiles.get(key) for key in keys]
+        if keys and None not in known:
+            for key in dict.fromkeys(keys):
+                self._profiles.move_to_end(key)
+            return [profile for profile in known if profile is not None]
+        profiles = [self.captured(activations, rows, scan) for rows in inputs]
+        if len(self._steps) >= KEPT_STEPS:
+            del self._steps[next(iter(self._steps))]
+        self._steps[name] = [profile.key for profile in profiles]
+        return profiles
 
     def captured(self, activations: Activations, rows: Rows, scan: Scan) -> Profile:
         """The profile of captured rows; known ones are not even gathered again."""
         name = (activations.id, rows, scan)
         known = self._profiles.get(self._keys.get(name, ""))
-        if known is not None:
-            self._profiles.move_to_end(known.key)
-            return known
-        profile = self.scanned(activations.quantized(*rows, abits=scan.abits, signed=scan.signed), scan)
+        if known is None:
+            # Neighbouring layers of a model may stand on the same rows of a capture.
+            said = f"{activations.id} {rows.role} {rows.k} {rows.batch} {scan}".encode()
+            key = blake2b(said + activations.source(*rows), digest_size=16).hexdigest()
+            known = self._profiles.get(key)
+            if known is None:
+                x = activations.quantized(*rows, abits=scan.abits, signed=scan.signed)
+                return self._named(name, self._scan(key, x, scan))
+        self._profiles.move_to_end(known.key)
+        return self._named(name, known)
+
+    def _named(self, name: Hashable, profile: Profile) -> Profile:
+        """The profile, to be found by name the next time."""
         if len(self._keys) >= KEPT_NAMES:
             self._keys.clear()
         self._keys[name] = profile.key
@@ -70,13 +97,17 @@ class ProfileCache:
 
     def scanned(self, x: npt.NDArray[Any], scan: Scan) -> Profile:
         """The profile of x (B, K), integers of `scan.abits` bits."""
-        digest = hashlib.blake2b(np.ascontiguousarray(x).data, digest_size=16)
+        digest = blake2b(np.ascontiguousarray(x).data, digest_size=16)
         digest.update(f"{x.shape}{x.dtype}{scan}".encode())
         key = digest.hexdigest()
         known = self._profiles.get(key)
         if known is not None:
             self._profiles.move_to_end(key)
             return known
+        return self._scan(key, x, scan)
+
+    def _scan(self, key: str, x: npt.NDArray[Any], scan: Scan) -> Profile:
+        """The profile of x, from now on known by its key."""
         profile = Profile(key, _core.pattern_profile(x, *scan))
         self._profiles[key] = profile
         self._bytes += _size(profile)

@@ -1,13 +1,26 @@
 """One run: which machine does what."""
 
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 from sailsim.errors import SailsimError
 from sailsim.sim.substrate import SUBSTRATES
 from sailsim.sim.system import System
+from sailsim.workloads import (
+    GROUP_SIZE,
+    ModelSpec,
+    WeightFormat,
+    chosen_format,
+    has_own_formats,
+    uniform_choice,
+    uniform_format,
+)
 
 CONVERT = ("memory", "cores")
+NOT_SAID = -1
+"""Of `wbits` and `group_size` when a point is made: what `weights` says, or the default."""
 
 # field -> (least, most); what the descriptor can carry and what stays computable.
 _RANGES = {
@@ -26,10 +39,13 @@ _RANGES = {
 class Point:
     """Inputs of one simulated step; hashable, and JSON-able by `as_dict`.
 
-    `nbw`, `substrate` and `convert` may be None: then the system file decides (`resolved`). `group_size` is
-    the number of weights along K that share a scale (0: all of K). `substrate` is the name of one that ships
-    or the path of its file. `activations` is the path of the capture that pattern counts come from; empty is
-    the one that ships.
+    `nbw`, `substrate` and `convert` may be None: then the system file decides (`resolved`). What the weights
+    are is said once: by `weights` (docs/models.md: ``file``, ``4g32``, ``q4_k_m``, a policy's path), or as a
+    uniform format by `wbits`, bits of a code, and `group_size`, weights along K that share a scale (0: all of
+    K). Where nothing is said, a model's file has its own formats and any other model 4 bits, 128 weights a
+    scale. Once made, a uniform point has an empty `weights`, and every other one 0 as `wbits` and
+    `group_size`. `substrate` is the name of one that ships or the path of its file. `activations` is the path
+    of the capture that pattern counts come from; empty is the one that ships.
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
@@ -37,10 +53,11 @@ class Point:
 
     system: str = "sail-n1"
     model: str = "llama-2-7b"
-    wbits: int = 4
+    weights: str = ""
+    wbits: int = NOT_SAID
     abits: int = 8
     nbw: int | None = None
-    group_size: int = 128
+    group_size: int = NOT_SAID
     batch: int = 1
     threads: int = 16
     context: int = 512
@@ -51,21 +68,58 @@ class Point:
     activations: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("system", "model", "activations", "weights"):
+            if not isinstance(getattr(self, name), str):
+                raise SailsimError(f"{name} is {getattr(self, name)!r}; allowed is a name or a path.")
+        self._settle_weights()
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
-            if value is None and name == "nbw":
+            if (value is None and name == "nbw") or (self.weights and name in ("wbits", "group_size")):
                 continue
             if type(value) is not int or not least <= value <= most:
                 raise SailsimError(f"{name} is {value!r}; allowed is a whole number {least}..{most}.")
-        for name in ("system", "model", "activations"):
-            if not isinstance(getattr(self, name), str):
-                raise SailsimError(f"{name} is {getattr(self, name)!r}; allowed is a name or a path.")
         if self.substrate is not None and (why := SUBSTRATES.problem(str(self.substrate))):
             raise SailsimError(f"substrate is {why}.")
         if self.convert is not None and self.convert not in CONVERT:
             raise SailsimError(f"convert is {self.convert!r}; allowed are {', '.join(CONVERT)}.")
         if not isinstance(self.prt, bool):
             raise SailsimError(f"prt is {self.prt!r}; allowed are true and false.")
+
+    def _settle_weights(self) -> None:
+        """Have one of the two ways to say what the weights are, and nothing left unsaid."""
+        said = {name: getattr(self, name) for name in ("wbits", "group_size")}
+        said = {name: value for name, value in said.items() if value != NOT_SAID}
+        weights = self.weights
+        if not weights and not said and has_own_formats(self.model):
+            weights = "file"
+        uniform = uniform_choice(weights)
+        # 0 and 0 are those of a point that was made before, as `dataclasses.replace` passes them on.
+        other = next((name for name, value in said.items() if value), None)
+        if weights and other:
+            raise SailsimError(
+                f"weights is {weights!r} and {other} is {said[other]!r}; allowed is one of the two."
+            )
+        if weights and uniform is None:
+            settled = {"weights": weights, "wbits": 0, "group_size": 0}
+        else:
+            wbits, group_size = uniform or (said.get("wbits", 4), said.get("group_size", GROUP_SIZE))
+            settled = {"weights": "", "wbits": wbits, "group_size": group_size}
+        for name, value in settled.items():
+            object.__setattr__(self, name, value)
+
+    def formats(self, model: ModelSpec) -> WeightFormat:
+        """The format of every tensor of the point's model.
+
+        Raises:
+            SailsimError: a policy or a file that is damaged, or formats that the model does not have.
+        """
+        if not self.weights:
+            return uniform_format(self.wbits, self.group_size)
+        return _formats(self.weights, self.model, model, *map(_changed_at, (self.weights, self.model)))
+
+    def weights_in_words(self) -> str:
+        """The weights as a title says them: "4-bit weights", or "weights file"."""
+        return f"weights {self.weights}" if self.weights else f"{self.wbits}-bit weights"
 
     def resolved(self, system: System) -> "Point":
         """The point with everything filled that `system` decides."""
@@ -87,3 +141,17 @@ class Point:
     def from_dict(cls, record: dict[str, Any]) -> "Point":
         """The point of `as_dict`; other keys are ignored, so a result's record will do."""
         return cls(**{f.name: record[f.name] for f in fields(cls) if f.name in record})
+
+
+def _changed_at(path: str) -> int:
+    """When a file was last changed, ns; 0 for what is none."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=64)
+def _formats(weights: str, model: str, spec: ModelSpec, *changed_at: int) -> WeightFormat:
+    """The chosen formats; read again when one of the files has changed."""
+    return chosen_format(weights, model, spec)

@@ -84,6 +84,7 @@ def result_key(point: Point, evaluate: str) -> str:
             "system": load_system(point.system).digest,
             "substrate": None if point.substrate is None else load_substrate(point.substrate).digest,
             "model": _model_digest(point.model),
+            "weights": _weights_digest(point),
             "activations": _activations_id(point.activations),
             "evaluate": evaluate,
             "code": code_version(),
@@ -93,6 +94,16 @@ def result_key(point: Point, evaluate: str) -> str:
 
 def _model_digest(name: str) -> str:
     return _hash(asdict(load_model(name)))
+
+
+def _weights_digest(point: Point) -> str:
+    """What the weights are: the format of every tensor, whichever file says so."""
+    if not point.weights:
+        return ""
+    model = load_model(point.model)
+    fmt = point.formats(model)
+    named = {linear.name: fmt.tensor(linear, model).name for linear in model.linears()}
+    return _hash(named | {"token_embd": fmt.embedding(model).name})
 
 
 @lru_cache(maxsize=16)

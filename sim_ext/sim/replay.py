@@ -7,9 +7,10 @@ from math import ceil
 
 from sailsim.lut_gemv import Tile as Operands
 from sailsim.lut_gemv import Trace, decode_tile
-from sailsim.sim.engine import COUNTS, PHASES, Host, Shape, Tile, Units, add_phases, memory
+from sailsim.sim.engine import COUNTS, PHASES, TILE_PHASES, Host, Shape, Tile, Units, memory
 from sailsim.sim.patterns import PROFILES
-from sailsim.sim.schedule import CoreTask, Tensor, run
+from sailsim.sim.schedule import CoreTask, Tensor
+from sailsim.sim.segments import Segment, play
 from sailsim.sim.system import System
 
 
@@ -61,11 +62,12 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
         for tile in tiles:
             for count in COUNTS:
                 counts[count] += getattr(tile.timing, count)
-    line = run(memory(system, threads), tasks, tensors)
+    line = play(memory(system, threads), [Segment(tasks, tensors)])
     breakdown = dict.fromkeys(PHASES, 0.0)
     breakdown.update(dram=sum(line.stalled), cores=line.cores, sync=line.sync)
     for tile in slowest:
-        add_phases(breakdown, tile, 1 / units[True].clock)
+        for phase, seconds in zip(TILE_PHASES, tile.phases, strict=True):
+            breakdown[phase] += seconds
     return TraceResult(
         tiles=len(trace),
         rounds=len(tensors),

@@ -113,104 +113,171 @@ def run(machine: Machine, tasks: Sequence[CoreTask], tensors: Sequence[Tensor]) 
     Raises:
         RuntimeError: the needs of tasks and tensors can never be met.
     """
-    line = Timeline(stalled=[0.0] * len(tensors))
-    n_tasks, n_tensors = len(tasks), len(tensors)
-    ahead = machine.depth > 0 and machine.buffer > 0
-    divide = cache(machine.divide)  # the same few demands come again in every layer
+    play = _Play(machine, tasks, tensors)
+    while play.task < len(tasks) or play.tensor < len(tensors):
+        now = play.who_works()
+        play.who_asks(now)
+        play.share_dram(now)
+        play.next_event(now)
+        play.move_on(now)
+        play.settle(now)
+    return play.line
 
-    task = tensor = stream = 0  # the next or running one of each actor
-    task_done = tensor_done = 0.0  # shares of the running ones
-    streamed = 0.0  # bytes of tensor `stream` that have come
-    waiting = 0.0  # bytes that have come and that no slice has used yet
 
-    while task < n_tasks or tensor < n_tensors:
-        cores_busy = task < n_tasks and tasks[task].needs <= tensor
-        pim_busy = tensor < n_tensors and tensors[tensor].needs <= task
-        if not cores_busy and not pim_busy:
-            raise RuntimeError(f"core task {task} and tensor {tensor} wait for each other")
+@dataclass(slots=True)
+class _Now:
+    """What goes on between two events. Speeds are shares of a task or tensor a second."""
 
-        # What the cores ask for: speeds are shares of the task per second, costs bytes of the DRAM peak.
-        task_speed, task_cost, core_demand = inf, 0.0, 0.0
-        if cores_busy:
-            job = tasks[task]
-            if job.seconds > 0:
-                task_speed = 1 / job.seconds
-            if job.read or job.written:
-                task_speed = min(task_speed, job.rate / (job.read + job.written))
-                task_cost = job.read / machine.read_share + job.written / machine.write_share
-                core_demand = task_speed * task_cost
+    task: CoreTask | None
+    """That the cores work on."""
+    tensor: Tensor | None
+    """That the PIM units work on."""
+    in_step: bool
+    """Its own weights are still coming."""
+    starved: bool
+    """And none of them waits on chip."""
+    task_speed: float = inf
+    task_cost: float = 0.0
+    """Bytes of the DRAM peak that the task occupies."""
+    full_speed: float = 0.0
+    """Of the tensor with its weights on chip."""
+    tensor_speed: float = 0.0
+    used: float = 0.0
+    """Bytes/s that the tensor takes out of the buffer."""
+    rate: float = 0.0
+    """Bytes/s of the weight stream."""
+    task_end: float = inf
+    """Of this and what follows: seconds from here."""
+    tensor_end: float = inf
+    stream_end: float = inf
+    empty: float = inf
+    full: float = inf
+    step: float = inf
+    """To the nearest of them."""
 
-        # What the running tensor takes out of the buffer if its weights are there.
-        tensor_speed = full_speed = used = 0.0
-        if pim_busy:
-            size = tensors[tensor].bytes
-            tensor_speed = full_speed = 1 / tensors[tensor].seconds
-            used = size * tensor_speed
-        in_step = pim_busy and stream == tensor  # its own weights are still coming
-        starved = in_step and waiting <= 0
 
-        # What the weight stream asks for: only for the running tensor, or ahead of it while there is room.
-        rate = 0.0
-        if stream < n_tensors and (in_step or (ahead and stream <= tensor + machine.depth)):
-            rate = machine.stream_limit
-            if ahead and waiting >= machine.buffer:
-                rate = min(rate, used)
+class _Play:
+    """A schedule on its way: where cores, PIM units and weight stream are."""
 
-        core_part, stream_part = divide(
-            core_demand, rate / machine.read_share, machine.background and not in_step
-        )
-        if task_cost:
-            task_speed = min(task_speed, core_part / task_cost)
-        rate = stream_part * machine.read_share
-        if starved:
-            if ahead:  # the buffer smooths: as fast as weights come, at most as fast as the slices are
-                tensor_speed = min(tensor_speed, rate / size)
+    def __init__(self, machine: Machine, tasks: Sequence[CoreTask], tensors: Sequence[Tensor]) -> None:
+        self.machine, self.tasks, self.tensors = machine, tasks, tensors
+        self.line = Timeline(stalled=[0.0] * len(tensors))
+        self.ahead = machine.depth > 0 and machine.buffer > 0
+        self.divide = cache(machine.divide)  # the same few demands come again in every layer
+        self.task = self.tensor = self.stream = 0  # the next or running one of each actor
+        self.task_done = self.tensor_done = 0.0  # shares of the running ones
+        self.streamed = 0.0  # bytes of tensor `stream` that have come
+        self.waiting = 0.0  # bytes that have come and that no slice has used yet
+
+    def who_works(self) -> _Now:
+        """The task and the tensor whose needs are met."""
+        task = self.tasks[self.task] if self.task < len(self.tasks) else None
+        if task is not None and task.needs > self.tensor:
+            task = None
+        tensor = self.tensors[self.tensor] if self.tensor < len(self.tensors) else None
+        if tensor is not None and tensor.needs > self.task:
+            tensor = None
+        if task is None and tensor is None:
+            raise RuntimeError(f"core task {self.task} and tensor {self.tensor} wait for each other")
+        in_step = tensor is not None and self.stream == self.tensor
+        return _Now(task, tensor, in_step, starved=in_step and self.waiting <= 0)
+
+    def who_asks(self, now: _Now) -> None:
+        """What all would do if nobody else asked for memory."""
+        if now.task is not None:
+            if now.task.seconds > 0:
+                now.task_speed = 1 / now.task.seconds
+            moved = now.task.read + now.task.written
+            if moved:
+                machine = self.machine
+                now.task_speed = min(now.task_speed, now.task.rate / moved)
+                now.task_cost = now.task.read / machine.read_share + now.task.written / machine.write_share
+        if now.tensor is not None:
+            now.tensor_speed = now.full_speed = 1 / now.tensor.seconds
+            now.used = now.tensor.bytes * now.tensor_speed
+        now.rate = self._stream_asks(now)
+
+    def _stream_asks(self, now: _Now) -> float:
+        """Weights are asked for only for the running tensor, or ahead of it while there is room."""
+        if self.stream == len(self.tensors):
+            return 0.0
+        if not now.in_step and not (self.ahead and self.stream <= self.tensor + self.machine.depth):
+            return 0.0
+        if self.ahead and self.waiting >= self.machine.buffer:
+            return min(self.machine.stream_limit, now.used)
+        return self.machine.stream_limit
+
+    def share_dram(self, now: _Now) -> None:
+        """What they get, and how fast they are with it."""
+        machine = self.machine
+        demand = now.task_speed * now.task_cost if now.task_cost else 0.0
+        give_way = machine.background and not now.in_step
+        core_part, stream_part = self.divide(demand, now.rate / machine.read_share, give_way)
+        if now.task_cost:
+            now.task_speed = min(now.task_speed, core_part / now.task_cost)
+        now.rate = stream_part * machine.read_share
+        if now.tensor is not None and now.starved:
+            size = now.tensor.bytes
+            if self.ahead:  # the buffer smooths: as fast as weights come, at most as fast as the slices are
+                now.tensor_speed = min(now.tensor_speed, now.rate / size)
             else:  # no buffer: each group waits for its own weights, and the stream for the slices
-                tensor_speed = 1 / tensors[tensor].throttled(rate)
-                rate = size * tensor_speed
-            used = size * tensor_speed
+                now.tensor_speed = 1 / now.tensor.throttled(now.rate)
+                now.rate = size * now.tensor_speed
+            now.used = size * now.tensor_speed
 
-        # The next events, in seconds from here.
-        task_end = (1 - task_done) / task_speed if cores_busy else inf
-        tensor_end = (1 - tensor_done) / tensor_speed if pim_busy else inf
-        stream_end = (tensors[stream].bytes - streamed) / rate if rate > 0 else inf
-        empty = waiting / (used - rate) if in_step and not starved and used > rate else inf
-        full = (machine.buffer - waiting) / (rate - used) if rate > used and waiting < machine.buffer else inf
-        step = min(task_end, tensor_end, stream_end, empty, full)
-        due = step * (1 + 1e-12)
+    def next_event(self, now: _Now) -> None:
+        """When each could be through, and which is the first."""
+        if now.task is not None:
+            now.task_end = (1 - self.task_done) / now.task_speed
+        if now.tensor is not None:
+            now.tensor_end = (1 - self.tensor_done) / now.tensor_speed
+        if now.rate > 0:
+            now.stream_end = (self.tensors[self.stream].bytes - self.streamed) / now.rate
+        if now.in_step and not now.starved and now.used > now.rate:
+            now.empty = self.waiting / (now.used - now.rate)
+        if now.rate > now.used and self.waiting < self.machine.buffer:
+            now.full = (self.machine.buffer - self.waiting) / (now.rate - now.used)
+        now.step = min(now.task_end, now.tensor_end, now.stream_end, now.empty, now.full)
 
-        # Everything moves on by `step`; who worked answers for the time.
+    def move_on(self, now: _Now) -> None:
+        """Everything moves on by the step; who worked answers for the time."""
+        step, line = now.step, self.line
         line.end += step
         line.events += 1
-        if pim_busy:
-            tensor_done += step * tensor_speed
+        if now.tensor is not None:
+            self.tensor_done += step * now.tensor_speed
             # The share of its speed that it lacks: exactly 0 at full speed.
-            line.stalled[tensor] += step * (1 - tensor_speed / full_speed)
-        elif tasks[task].sync:
+            line.stalled[self.tensor] += step * (1 - now.tensor_speed / now.full_speed)
+        elif now.task is not None and now.task.sync:
             line.sync += step
         else:
             line.cores += step
-        if cores_busy:
-            progress = step * task_speed if step > 0 else 0.0
-            task_done += progress
-            line.read += progress * job.read
-            line.written += progress * job.written
-        line.streamed += rate * step
-        streamed += rate * step
-        waiting = max(0.0, waiting + (rate - used) * step)
+        if now.task is not None:
+            progress = step * now.task_speed if step > 0 else 0.0
+            self.task_done += progress
+            line.read += progress * now.task.read
+            line.written += progress * now.task.written
+        line.streamed += now.rate * step
+        self.streamed += now.rate * step
+        self.waiting = max(0.0, self.waiting + (now.rate - now.used) * step)
 
-        if empty <= due:
-            waiting = 0.0
-        if full <= due:
-            waiting = machine.buffer
-        if stream_end <= due:
-            stream, streamed = stream + 1, 0.0
-        if tensor_end <= due:
-            if stream == tensor:  # both end here, up to rounding
-                stream, streamed = stream + 1, 0.0
-            tensor, tensor_done = tensor + 1, 0.0
-            if stream == tensor and not streamed:
-                waiting = 0.0
-        if task_end <= due:
-            task, task_done = task + 1, 0.0
-    return line
+    def settle(self, now: _Now) -> None:
+        """Who is through, up to rounding, makes room for the next."""
+        due = now.step * (1 + 1e-12)
+        if now.empty <= due:
+            self.waiting = 0.0
+        if now.full <= due:
+            self.waiting = self.machine.buffer
+        if now.stream_end <= due:
+            self._next_stream()
+        if now.tensor_end <= due:
+            if self.stream == self.tensor:  # both end here, up to rounding
+                self._next_stream()
+            self.tensor, self.tensor_done = self.tensor + 1, 0.0
+            if self.stream == self.tensor and not self.streamed:
+                self.waiting = 0.0
+        if now.task_end <= due:
+            self.task, self.task_done = self.task + 1, 0.0
+
+    def _next_stream(self) -> None:
+        self.stream, self.streamed = self.stream + 1, 0.0

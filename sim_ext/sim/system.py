@@ -230,6 +230,11 @@ class Host(Frozen):
     """Share of the peak fp32 rate that norm, RoPE, softmax and quantization reach."""
     attention_rate: Annotated[Quantity, Is("MAC/cycle", above=0)]
     """Products of attention that a thread does in a cycle; a head of a sequence is on one thread."""
+    float_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None
+    """Products of a thread in a cycle where the weights are floats, which no PIM unit takes; None: such
+    weights are refused."""
+    grid_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None
+    """The same where one code stands for several weights (IQ1, IQ2, IQ3)."""
     barrier: Latency
     """What each thread adds to the time in which the threads of an operation meet."""
     submit: Latency

@@ -22,6 +22,7 @@ def sailsim(*arguments: str) -> Result:
 def test_explore_prints_a_front_that_runs(tmp_path: Path) -> None:
     found = json.loads(sailsim("explore", "--out", str(tmp_path), "--trials", "3", *SMALL, "--json").stdout)
     assert found["trials"] == 3
+    assert {"pareto.png", "pareto.svg"} <= {path.name for path in tmp_path.iterdir()}
     best = found["pareto"][0]
     run = ["--model", "smollm2-135m", "--batch", "1", "--context", "64", "--threads", str(best["threads"])]
     answer = json.loads(sailsim("run", "--system", str(tmp_path / "point-01.toml"), *run, "--json").stdout)

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from sailsim.analysis import reuse as library
-from sailsim.analysis import reuse_page
+from sailsim.analysis.render import reuse_page
+from sailsim.analysis.reuse import measure as library
 from sailsim.cli import main
 from sailsim.workloads import Activations
 

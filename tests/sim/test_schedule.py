@@ -1,7 +1,11 @@
 """The schedule against closed forms, and what must hold of any schedule."""
 
+import hashlib
+import json
 from dataclasses import replace
 from math import inf
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,6 +14,7 @@ from hypothesis import strategies as st
 
 from sailsim.sim.dram import Reader
 from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline, run
+from sailsim.sim.segments import Segment, play, unrolled
 
 MB = 1e6
 
@@ -171,8 +176,11 @@ def test_conversion_on_the_cores_runs_beside_the_next_tensor() -> None:
 
 
 def test_needs_that_cannot_be_met_are_refused() -> None:
-    with pytest.raises(RuntimeError, match="wait for each other"):
-        run(machine(), [CoreTask("a", 1, 1.0)], [tensor(1, 1.0, needs=1)])
+    tasks, tensors = [CoreTask("a", 1, 1.0)], [tensor(1, 1.0, needs=1)]
+    with pytest.raises(RuntimeError, match="core task 0 and tensor 0 wait for each other"):
+        run(machine(), tasks, tensors)
+    with pytest.raises(RuntimeError, match="core task 0 and tensor 0 wait for each other"):
+        play(machine(), [Segment(tasks, tensors)])
 
 
 @st.composite
@@ -231,3 +239,116 @@ def test_what_holds_of_any_schedule(
     if background:
         none = run(machine(depth=0), tasks, tensors)
         assert slow.end <= none.end * (1 + 1e-9)
+
+
+def drawn(seed: int) -> tuple[Machine, list[CoreTask], list[Tensor]]:
+    """A machine and the phases of a decode step from a seed, the same everywhere."""
+    pick = Random(seed).random  # of all methods the one that never changes
+
+    def one_of(*values: float) -> float:
+        return values[int(pick() * len(values))]
+
+    machine = Machine(
+        peak=100 * MB,
+        read_share=one_of(1.0, 0.83),
+        write_share=one_of(1.0, 0.37),
+        stream_limit=one_of(1e15, 70 * MB, 20 * MB),
+        depth=int(one_of(0, 1, 1, 2, 3)),
+        background=pick() < 0.5,
+        buffer=one_of(0.0, 3 * MB, 30 * MB, 1e12),
+        stream=Reader(inf, one_of(2e4, 2e5, inf), 1e-3, int(one_of(1, 8))),
+        cores=Reader(inf, one_of(2e4, 2e5, inf), one_of(1e-3, 2e-3)),
+        queue=one_of(0.0, 1e-4, 1e-3),
+    )
+    tasks: list[CoreTask] = []
+    tensors: list[Tensor] = []
+    for _ in range(1 + int(pick() * 6)):
+        for _ in range(int(pick() * 3)):
+            moved = one_of(0.0, 0.5 * MB, 40 * MB) * pick()
+            rate = one_of(inf, 60 * MB)
+            tasks.append(
+                CoreTask("work", len(tensors), one_of(0.0, 0.3) * pick() + 1e-6, moved, moved / 8, rate)
+            )
+        finished: list[CoreTask] = []
+        for _ in range(int(pick() * 4)):
+            tasks.append(CoreTask("submit", 0, one_of(0.0, 1e-3), sync=True))
+            size, seconds = pick() * 90 * MB + 1.0, pick() + 1e-6
+            tensors.append(slow_start(size, seconds, len(tasks)))
+            finished.append(CoreTask("poll", len(tensors), one_of(0.0, 1e-3) * pick(), sync=True))
+        tasks += finished
+    return machine, tasks, tensors
+
+
+def slow_start(size: float, seconds: float, needs: int) -> Tensor:
+    """One that works on a tenth of its weights before the next can come."""
+    return Tensor("t", needs, size, seconds, lambda rate: max(seconds, 0.9 * size / rate + 0.1 * seconds))
+
+
+def fingerprint(line: Timeline) -> str:
+    """The end of a schedule, its number of events and a hash of all else, to the last bit."""
+    numbers = [*line.stalled, line.cores, line.sync, line.streamed, line.read, line.written]
+    rest = hashlib.sha256(" ".join(float(x).hex() for x in numbers).encode()).hexdigest()[:16]
+    return f"{line.end.hex()} {line.events} {rest}"
+
+
+STORED = json.loads(Path(__file__).with_name("schedules.json").read_text())
+"""Fingerprints of the schedules of seeds 0, 1, ..., of one loop without named steps."""
+
+
+@pytest.mark.parametrize("seed", range(len(STORED)))
+def test_schedules_come_out_as_they_did(seed: int) -> None:
+    machine, tasks, tensors = drawn(seed)
+    assert fingerprint(run(machine, tasks, tensors)) == STORED[seed]
+    assert fingerprint(play(machine, [Segment(tasks, tensors)])) == STORED[seed]
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> Machine:
+    share, reach = st.floats(0.1, 1.0), st.sampled_from([2e4, 2e5, inf])
+    return Machine(
+        draw(st.floats(1, 200)) * MB,
+        draw(share),
+        draw(share),
+        draw(st.sampled_from([20 * MB, 70 * MB, 1e15])),
+        draw(st.integers(0, 3)),
+        draw(st.booleans()),
+        draw(st.sampled_from([0.0, 5 * MB, 1e12])),
+        Reader(inf, draw(reach), draw(st.sampled_from([0.0, 1e-3])), draw(st.sampled_from([1, 8]))),
+        Reader(inf, draw(reach), draw(st.sampled_from([0.0, 1e-3]))),
+        draw(st.sampled_from([0.0, 1e-4, 1e-3])),
+    )
+
+
+@given(machines(), st.lists(schedules(), min_size=1, max_size=3), st.lists(st.integers(0, 2), max_size=6))
+def test_the_core_does_what_is_specified(
+    machine: Machine, parts: list[tuple[list[CoreTask], list[Tensor]]], order: list[int]
+) -> None:
+    """To the last bit: the same operations in the same order, none of them fused."""
+    segments = [Segment(*part) for part in parts]
+    order = [i % len(parts) for i in order]
+    assert play(machine, segments, order) == run(machine, *unrolled(segments, order))
+
+
+@pytest.mark.parametrize(
+    ("what", "schedule"),
+    [
+        ("seconds of a tensor is 0", Segment([], [tensor(1, 0.0)])),
+        ("bytes of a tensor is -1000000", Segment([], [tensor(-1, 1.0)])),
+        ("read of a task is -1", Segment([CoreTask("a", 0, 1.0, read=-1.0)])),
+        ("rate of a task is 0", Segment([CoreTask("a", 0, 1.0, read=1.0, rate=0.0)])),
+        ("needs of a task is -1", Segment([CoreTask("a", -1, 1.0)])),
+    ],
+)
+def test_the_core_refuses_what_would_never_end(what: str, schedule: Segment) -> None:
+    with pytest.raises(ValueError, match=what):
+        play(machine(), [schedule])
+    with pytest.raises(ValueError, match="peak is nan"):
+        play(machine(peak=float("nan")), [], [])
+
+
+def test_what_goes_wrong_in_a_tensor_s_time_comes_through_the_core() -> None:
+    def broken(rate: float) -> float:
+        raise ZeroDivisionError(f"at {rate / MB:.0f} MB/s")
+
+    with pytest.raises(ZeroDivisionError, match="at 100 MB/s"):
+        play(machine(), [Segment([], [Tensor("t", 0, MB, 1.0, broken)])])

@@ -93,8 +93,9 @@ def test_grouped_heads_shrink_the_cache_not_the_work():
 
 def test_a_mix_carries_each_tensors_width():
     ops = {op.name: op for op in decode_step(load_model("llama-2-7b"), weight_format("q4_k_m"), 1, 1)}
-    assert (ops["blk.0.attn_v"].wbits, ops["blk.0.attn_v"].group_size) == (6, 16)
-    assert (ops["blk.0.attn_q"].wbits, ops["blk.0.attn_q"].group_size) == (4, 32)
+    v, q = ops["blk.0.attn_v"].format, ops["blk.0.attn_q"].format
+    assert (v.wbits, v.group_size) == (6, 16)
+    assert (q.wbits, q.group_size) == (4, 32)
     assert ops["output"].weights_key == "output.weight"
 
 

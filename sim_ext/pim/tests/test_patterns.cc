@@ -93,8 +93,9 @@ TEST(patterns, profile_equals_the_simulation)
             std::vector<std::int32_t> x(static_cast<std::size_t>(batch * k));
             for (std::int32_t &value : x) /* few different values: hits, and many in common */
                 value = static_cast<std::int32_t>(numbers.in(0, 3) * ((1 << abits) - 1) / 3);
-            const Patterns patterns(Activations<std::int32_t>{x.data(), batch, k, abits, false},
-                                    Grouping(k, nbw, 17));
+            const Activations<std::int32_t> activations{x.data(), batch, k, abits, false};
+            const Grouping grouping(k, nbw, nbw == 4 ? 20 : 17); /* blocks with and without padding */
+            const Patterns patterns(activations, grouping);
             for (PrtPolicy policy : {PrtPolicy::lru, PrtPolicy::fifo, PrtPolicy::direct}) {
                 for (int entries : {0, 1, 2, 3, 7, 15, 16, 31, 32, 62, 63, 64}) {
                     const PatternProfile fast = profile(patterns, entries, policy, 2);
@@ -102,6 +103,10 @@ TEST(patterns, profile_equals_the_simulation)
                     CHECK(fast.zero == exact.zero);
                     CHECK(fast.hits == exact.hits);
                     CHECK(fast.misses == exact.misses);
+                    const PatternProfile streamed = profile(activations, grouping, entries, policy);
+                    CHECK(streamed.zero == exact.zero);
+                    CHECK(streamed.hits == exact.hits);
+                    CHECK(streamed.misses == exact.misses);
                 }
             }
         }

@@ -1,0 +1,355 @@
+"""Decoding and prompt processing on the cores of a server: the baseline that SAIL is compared with.
+
+A step takes
+
+    t = weights / bandwidth(threads) and MACs / (threads * clock * kernel rate), of which the shorter hides
+    behind
+        the longer as far as the software overlaps them,
+      + attention MACs / (attention rate * clock * min(threads, heads * batch)) + KV bytes /
+      bandwidth(threads) + operations * threads * barrier + products * product overhead,
+
+    bandwidth(threads) = min(threads * line * MSHRs / latency, share * measured read bandwidth).
+
+Everything about the machine (clock, cores, bandwidth, latency, MSHRs) comes from its system file and
+everything about the model from its shapes; only the constants of the *software* are fitted (`fits.json`,
+written by `sailsim.analysis.calibration`). That is why a fit on one machine carries over to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import exp, hypot, log
+from typing import Literal
+
+import numpy as np
+
+from sailsim.analysis.baselines.fitted import Band, Fits, fits
+from sailsim.analysis.baselines.prediction import Floats, Prediction, Work, data_file, read_csv
+from sailsim.errors import SailsimError
+from sailsim.sim import System
+from sailsim.workloads import ModelSpec, TensorFormat, WeightFormat, decode_step, prefill_step
+
+Software = Literal["llama.cpp", "ampere"]
+Cache = Literal["separate", "unified"]
+
+SOFTWARE: Mapping[Software, str] = {
+    "llama.cpp": "llama.cpp build 4753, April 2025",
+    "ampere": "Ampere's llama.cpp fork, release 2.0.0",
+}
+CACHES: tuple[Cache, ...] = ("separate", "unified")
+PARTS = ("weights", "kernels", "attention", "kv_cache", "synchronisation")
+LARGE_BYTES = 12e9
+"""Weights, three times the largest of the fit, from which a prediction of decoding is an extrapolation."""
+LARGE_FASTER = 1.2
+"""How much faster such models may run (assumed, 1.05..1.3): what 70B models showed on every N1 server."""
+UBATCH = 512
+"""Rows that llama.cpp works on at once in prompt processing (its default -ub)."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the formula needs of a machine, SI units; scalars or arrays."""
+
+    clock: Floats
+    read_bandwidth: Floats
+    core_bandwidth: Floats
+    """Bytes/s that one core can have under way: MSHRs * line / latency (Little's law)."""
+
+    @classmethod
+    def of(cls, system: System) -> Machine:
+        """From a system file."""
+        under_way = system.l2.mshrs.value * system.l2.line.value
+        return cls(
+            clock=np.asarray(system.cores.clock.si, dtype=float),
+            read_bandwidth=np.asarray(system.memory.read_bandwidth.si, dtype=float),
+            core_bandwidth=np.asarray(under_way / system.memory.latency.si, dtype=float),
+        )
+
+
+@dataclass(frozen=True)
+class Constants:
+    """The fitted constants of one software; see `fits.json` for their sources and errors.
+
+    ``read_share`` of the measured read bandwidth; ``kernel_rate`` and ``attention_rate`` in MAC/cycle of one
+    thread; ``barrier_s`` seconds an operation and a thread; ``overlap`` 0 (weights and arithmetic take turns)
+    to 1 (the longer hides the shorter); ``product_s`` seconds that a matrix product loses besides (uneven
+    last pieces, first misses). Scalars or arrays.
+    """
+
+    read_share: Floats
+    kernel_rate: Floats
+    attention_rate: Floats
+    barrier_s: float
+    overlap: Floats
+    product_s: float | Floats = 0.0
+
+
+def overlapped(reading: Floats, arithmetic: Floats, overlap: Floats) -> tuple[Floats, Floats]:
+    """What is left of two times when ``overlap`` of the shorter hides behind the longer, which stays
+    whole."""
+    hidden = overlap * np.minimum(reading, arithmetic)
+    reading_longer = reading >= arithmetic
+    return (
+        np.asarray(reading - np.where(reading_longer, 0.0, hidden)),
+        np.asarray(arithmetic - np.where(reading_longer, hidden, 0.0)),
+    )
+
+
+def step_parts(
+    work: Work, machine: Machine, threads: Floats, c: Constants, shared_by: Floats
+) -> dict[str, Floats]:
+    """Seconds of each part of a step; they sum to the step. Arrays broadcast.
+
+    ``shared_by``: sequences whose cache cells every sequence scans: 1, or the batch where all share one
+    cache.
+    """
+    bandwidth = np.minimum(threads * machine.core_bandwidth, c.read_share * machine.read_bandwidth)
+    weights = work.weight_bytes / bandwidth
+    kernels = work.gemv_macs / (threads * machine.clock * c.kernel_rate)
+    weights, kernels = overlapped(weights, kernels, c.overlap)
+    width = np.minimum(threads, work.attention_width)
+    return {
+        "weights": weights,
+        "kernels": kernels,
+        "attention": work.attention_macs * shared_by / (c.attention_rate * machine.clock * width),
+        "kv_cache": work.kv_bytes / bandwidth,
+        "synchronisation": work.operations * threads * c.barrier_s + work.products * c.product_s,
+    }
+
+
+@dataclass(frozen=True)
+class KernelRate:
+    """Speed of a format's kernel relative to the measured four-bit one, and how that is known.
+
+    ``kind`` "fitted": measured, or the measured rate times a ratio of kernels in gem5 (``gem5`` names the
+    kernel); "assumed" otherwise.
+    """
+
+    relative: float
+    low: float
+    high: float
+    kind: str
+    note: str
+    source: str
+    gem5: str = ""
+
+
+@lru_cache(maxsize=1)
+def kernel_rates() -> Mapping[str, KernelRate]:
+    """The table `kernel_rates.csv`, by format; rates from gem5 as the shipped fit has them."""
+    return _kernel_rates(fits())
+
+
+def _kernel_rates(fitted_by: Fits) -> dict[str, KernelRate]:
+    rows = read_csv(data_file("kernel_rates.csv").read_text("utf-8"))
+    constants = fitted_by.software("llama.cpp").constants
+    anchor = float(constants["kernel_rate_q4_k_m"].value)
+    found = {}
+    for row in rows:
+        if row["gem5"]:
+            own = constants[f"kernel_rate_{row['format']}"]
+            relative, low, high = (float(v or 0.0) / anchor for v in (own.value, own.low, own.high))
+        else:
+            relative, low, high = (float(row[key]) for key in ("relative_rate", "low", "high"))
+        found[row["format"]] = KernelRate(
+            relative, low, high, row["kind"], row["note"], row["source"], row["gem5"]
+        )
+    return found
+
+
+def format_key(fmt: TensorFormat) -> str:
+    """The row of `kernel_rates.csv` that a tensor's format uses: its type, or its width for uniform codes."""
+    if fmt.name in kernel_rates():
+        return fmt.name
+    if fmt.wbits is None:
+        raise SailsimError(
+            f"format {fmt.name} has no kernel rate, allowed is one of {', '.join(kernel_rates())}"
+        )
+    return f"w{fmt.wbits}"
+
+
+def _mixed_rate(fmt: WeightFormat, rates: Mapping[str, KernelRate]) -> KernelRate:
+    """The rate of a format: its base type's, or that of all products together of a file's or policy's types.
+
+    Each type takes the time of its share of the products, so the rates are joined as times.
+    """
+    parts = [(rates[format_key(found)], share, found.name) for found, share in fmt.shares]
+    if len(parts) < 2:
+        return rates[format_key(fmt.base)]
+
+    def joined(end: str) -> float:
+        return 1 / sum(share / float(getattr(rate, end)) for rate, share, _ in parts)
+
+    assumed = any(rate.kind == "assumed" for rate, _, _ in parts)
+    named = ", ".join(f"{name} {share:.0%}" for _, share, name in parts)
+    return KernelRate(
+        joined("relative"),
+        joined("low"),
+        joined("high"),
+        "assumed" if assumed else "fitted",
+        f"products by type: {named}",
+        "here",
+        "" if assumed else "the kernels of its types",
+    )
+
+
+def constants(
+    software: Software, fmt: WeightFormat, fitted_by: Fits | None = None
+) -> tuple[Constants, KernelRate]:
+    """The fitted constants for a format, and what is known of its kernel rate (range, kind).
+
+    ``fitted_by`` takes the place of the shipped fits.
+    """
+    fitted = (fitted_by or fits()).software(software)
+    key = format_key(fmt.base)
+    rate = _mixed_rate(fmt, kernel_rates() if fitted_by is None else _kernel_rates(fitted_by))
+    if software == "ampere":
+        # Its two formats are fitted each on their own; other widths take the nearer one's rate.
+        eight = fmt.wbits is not None and fmt.wbits > 6
+        base = fitted.value("kernel_rate_q8r16" if eight else "kernel_rate_q4_k_4")
+        own = key in ("q4_k", "q8_0")
+        rate = replace(
+            rate,
+            relative=1.0,
+            low=1.0 if own else 0.6,
+            high=1.0 if own else 1.4,
+            kind="fitted" if own else "assumed",
+            note="taken from the fork's nearest format",
+            gem5="",
+        )
+    else:
+        base = fitted.value("kernel_rate_q4_k_m")
+    return (
+        Constants(
+            read_share=np.asarray(fitted.value("read_share")),
+            kernel_rate=np.asarray(base * rate.relative),
+            attention_rate=np.asarray(fitted.value("attention_rate")),
+            barrier_s=fitted.value("barrier") * 1e-9,
+            overlap=np.asarray(fitted.value("overlap")),
+            # The fork's rows have one thread count: what its products lose is in its share of the barrier.
+            product_s=fitted.value("product_overhead") * 1e-9 if software == "llama.cpp" else 0.0,
+        ),
+        rate,
+    )
+
+
+def cpu_tokens_per_s(
+    system: System,
+    model: ModelSpec,
+    fmt: WeightFormat,
+    threads: int,
+    batch: int = 1,
+    context: int = 64,
+    *,
+    software: Software = "llama.cpp",
+    cache: Cache = "separate",
+) -> Prediction:
+    """Tokens/s of token generation with ``batch`` sequences of ``context`` tokens on ``threads`` cores.
+
+    ``cache`` "separate": each sequence attends to its own tokens, as the simulated machine's cores do;
+    "unified": the software's shared cache, which the batched measurements were made with. With a batch the
+    lower end of the band always includes the unified cache. Raises SailsimError for more threads than cores.
+    """
+    work = Work.of(model, decode_step(model, fmt, batch, context), batch)
+    return _predict(system, fmt, threads, work, float(batch), "decode", software, cache)
+
+
+def prompt_tokens_per_s(
+    system: System,
+    model: ModelSpec,
+    fmt: WeightFormat,
+    threads: int,
+    prompt: int,
+    *,
+    software: Software = "llama.cpp",
+) -> Prediction:
+    """Tokens/s of processing one prompt of ``prompt`` tokens: bound by the kernel rate.
+
+    The weights are read once for every 512 tokens. ``step_s`` is the time to the first token. Raises
+    SailsimError for more threads than cores.
+    """
+    return _predict(
+        system, fmt, threads, prompt_work(model, fmt, prompt), float(prompt), "prompt", software, "separate"
+    )
+
+
+def prompt_work(model: ModelSpec, fmt: WeightFormat, prompt: int) -> Work:
+    """The work of one prompt; weights are read again for every 512 tokens."""
+    work = Work.of(model, prefill_step(model, fmt, prompt), prompt)
+    return replace(work, weight_bytes=work.weight_bytes * -(-prompt // UBATCH))
+
+
+def _predict(
+    system: System,
+    fmt: WeightFormat,
+    threads: int,
+    work: Work,
+    tokens: float,
+    test: Literal["decode", "prompt"],
+    software: Software,
+    cache: Cache,
+) -> Prediction:
+    cores = system.cores.count.whole
+    if not 1 <= threads <= cores:
+        raise SailsimError(f"threads is {threads}, allowed is 1..{cores}, the cores of {system.name}")
+    if software not in SOFTWARE:
+        raise SailsimError(f"software is {software!r}, allowed is one of {', '.join(SOFTWARE)}")
+    if cache not in CACHES:
+        raise SailsimError(f"cache is {cache!r}, allowed is one of {', '.join(CACHES)}")
+    c, rate = constants(software, fmt)
+    machine = Machine.of(system)
+
+    def step(constants: Constants, unified: bool) -> tuple[float, dict[str, float]]:
+        shared_by = work.rows if unified else np.asarray(1.0)
+        arrays = step_parts(work, machine, np.asarray(float(threads)), constants, shared_by)
+        parts = {name: float(seconds) for name, seconds in arrays.items()}
+        return sum(parts.values()), parts
+
+    seconds, parts = step(c, cache == "unified")
+    # What the band must hold beside the scatter of measurements: the kernel rate's range, and the other
+    # cache.
+    slow, _ = step(replace(c, kernel_rate=c.kernel_rate * rate.low / rate.relative), test == "decode")
+    fast, _ = step(replace(c, kernel_rate=c.kernel_rate * rate.high / rate.relative), False)
+    band = fits().software(software).band(test)
+    large = test == "decode" and float(work.weight_bytes) > LARGE_BYTES
+    low, high = widen(band, slow / seconds, seconds / fast * (LARGE_FASTER if large else 1.0))
+    rate_tokens = tokens / seconds
+    notes = []
+    if rate.kind == "assumed":
+        notes.append(
+            f"No measurement of {fmt.name} on this software: its kernel is assumed at {rate.relative:g} "
+            f"({rate.low:g}..{rate.high:g}) of the fitted rate ({rate.note})."
+        )
+    if rate.gem5:
+        notes.append(
+            f"No measurement of {fmt.name} on this software: its kernel runs at {rate.relative:.2f} "
+            f"({rate.low:.2f}..{rate.high:.2f}) of the measured four-bit rate, the ratio of {rate.gem5} to "
+            "q4_1 in gem5."
+        )
+    if large:
+        notes.append(
+            "Larger than any model of the fit: 70B models were measured 5 to 28 % faster than predicted, "
+            "which the band's upper end holds."
+        )
+    if test == "prompt" and software == "ampere":
+        notes.append("The fork's prompt processing is not in the fit, which rests on its batched decoding.")
+    if threads < fits().fewest_threads:
+        notes.append(
+            f"Fewer threads than the {fits().fewest_threads} of the smallest measured machine: extrapolated."
+        )
+    if tokens > 1 and test == "decode" and cache == "separate":
+        notes.append(
+            "Batched decoding was measured on Altra with a cache shared by all sequences: the band's lower "
+            "end has it."
+        )
+    return Prediction(rate_tokens, rate_tokens * low, rate_tokens * high, seconds, parts, tuple(notes))
+
+
+def widen(band: Band, slower: float, faster: float) -> tuple[float, float]:
+    """Factors on a prediction: the band of the measurements joined with two known ratios (each at least
+    1)."""
+    low = exp(-hypot(log(band.low), log(max(slower, 1.0))))
+    high = exp(hypot(log(band.high), log(max(faster, 1.0))))
+    return low, high

@@ -1,0 +1,138 @@
+"""The fitted constants as data: `data/fits.json`, written by `sailsim.analysis.calibration` and read here."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import block_diag
+
+from sailsim.analysis.baselines.prediction import data_file
+from sailsim.errors import SailsimError
+from sailsim.sim import Quantity
+
+
+@dataclass(frozen=True)
+class Band:
+    """Factors on a prediction between which nine of ten cross-validated measurements fell."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class FittedSet:
+    """Constants that were fitted together, and the bands of what they predict."""
+
+    constants: Mapping[str, Quantity]
+    bands: Mapping[str, Band]
+
+    def value(self, name: str) -> float:
+        """Value of one constant in its unit."""
+        return float(self.constants[name].value)
+
+    def band(self, test: str) -> Band:
+        """Band of one kind of prediction ("decode", "prompt")."""
+        return self.bands[test]
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Everything in `fits.json`."""
+
+    table: Mapping[str, Any]
+
+    def software(self, name: str) -> FittedSet:
+        """The constants of a CPU software."""
+        return _set(self.table["cpu"][name])
+
+    @property
+    def gpu(self) -> FittedSet:
+        """The constants of the GPU baseline, all cards."""
+        return _set(self.table["gpu"])
+
+    @property
+    def fewest_threads(self) -> int:
+        """Threads of the smallest measured machine."""
+        return int(self.table["fewest_threads"])
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The error table: one row a set of measurements and a way of holding them out."""
+        return list(self.table["errors"])
+
+    def quantities(self) -> dict[str, Quantity]:
+        """Every fitted constant by a dotted name, for the report."""
+        sets = {f"cpu.{name}": self.software(name) for name in self.table["cpu"]} | {"gpu": self.gpu}
+        return {f"{prefix}.{name}": q for prefix, s in sets.items() for name, q in s.constants.items()}
+
+    def varied(self, changes: Mapping[str, float]) -> Fits:
+        """The fits with other values, by the names of `quantities`.
+
+        Raises SailsimError for a name that is none of them or a value that is no finite number.
+        """
+        names = self.quantities()
+        table = copy.deepcopy(dict(self.table))
+        for name, value in changes.items():
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or list(names)[:3]
+                raise SailsimError(f"{name} is no fitted constant, allowed are such as {', '.join(near)}")
+            if not isfinite(value):
+                raise SailsimError(f"{name} is {value!r}, allowed is a finite number")
+            group, _, constant = name.rpartition(".")
+            within = table["gpu"] if group == "gpu" else table["cpu"][group.removeprefix("cpu.")]
+            entry = within["constants"][constant]
+            low, high = (entry.get(end, entry["value"]) for end in ("low", "high"))
+            entry |= {"value": value, "low": min(low, value), "high": max(high, value)}
+        return Fits(table)
+
+    def covariance(self, group: str) -> tuple[list[str], NDArray[np.float64]]:
+        """Names of `quantities` and the covariance (n, n) of what was fitted in "cpu" or "gpu".
+
+        A constant that both softwares share has the first one's name. Constants of different fits do not vary
+        together; constants held at a bound have zeros.
+        """
+        table = self.table[f"{group}_covariance"]
+        known = [name for name in self.quantities() if name.startswith(f"{group}.")]
+        names: list[str] = []
+        blocks = []
+        for listed in [table] if "order" in table else table.values():
+            # A fit of both softwares lists the first one's constants before the other's.
+            for name in listed["order"]:
+                names.append(next(k for k in known if k.endswith(f".{name}") and k not in names))
+            blocks.append(np.asarray(listed["matrix"], dtype=float))
+        return names, np.asarray(block_diag(*blocks), dtype=float)
+
+
+def _set(table: Mapping[str, Any]) -> FittedSet:
+    return FittedSet(
+        constants={
+            name: Quantity.model_validate({k: v for k, v in entry.items() if k != "standard_error"})
+            for name, entry in table["constants"].items()
+        },
+        bands={test: Band(**band) for test, band in table["bands"].items()},
+    )
+
+
+@lru_cache(maxsize=1)
+def fits() -> Fits:
+    """The shipped fits."""
+    return Fits(json.loads(data_file("fits.json").read_text("utf-8")))
+
+
+@lru_cache(maxsize=1)
+def held_out_results() -> dict[str, Any]:
+    """How far the shipped constants are off on measurements outside the repository, when last looked at.
+
+    Written by ``python -m sailsim.analysis.calibration --held-out FILE`` (its `held_out_check`).
+    """
+    found = json.loads(data_file("held_out_errors.json").read_text("utf-8"))
+    return dict(found)

@@ -1,0 +1,319 @@
+"""Decoding on GPU cards: a roofline per card, beside the CPU baseline.
+
+A step takes
+
+    t = weights / (read share * memory bandwidth) and MACs / rate
+      + KV bytes / (read share * memory bandwidth)
+      + layers * launch overhead [+ rows * row overhead].
+
+Quantized formats follow llama.cpp by default: the first two add up, since unpacking and products share the
+same units; a read share per card, times one factor for formats other than four-bit integers. It has two
+kernels. Up to eight rows each row is a product of its own at a share of the card's 8-bit dot products
+(``vector_share``), the first of them behind the reading; above, a matrix kernel does so many MACs a cycle and
+multiprocessor (``batch_rate``). With two-bit weights, where that was measured, eight rows take longer than
+sixteen; four-bit weights, where it was not, are taken to do no worse with few rows than the matrix kernel
+does with sixteen.
+
+16-bit formats follow LMDeploy, whose tensor-core products hide behind reading, and ``software="serving"`` its
+four-bit kernels, the stronger baseline for a batch; its batched figures exist for A100 alone, so its shares
+are taken for every card. Constants: `fits.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp, log
+from typing import Literal
+
+import numpy as np
+
+from sailsim.analysis.baselines.cpu import overlapped, widen
+from sailsim.analysis.baselines.fitted import Fits, fits
+from sailsim.analysis.baselines.prediction import Floats, Prediction, Work
+from sailsim.errors import SailsimError
+from sailsim.sim import Card
+from sailsim.workloads import ModelSpec, WeightFormat, decode_step
+
+MEASURED_CARDS = ("v100", "t4", "a10g", "l4", "a100")
+"""Cards with measurements of the software that the quantized baseline follows."""
+BATCHED_CARD = "v100"
+"""The one card whose batches with that software were measured."""
+BATCHED_DOUBT = 1.5
+"""How much slower or faster a batch may be than predicted besides its band (assumed, 1.2..2): batches were
+measured with two-bit and codebook weights on V100 alone, and later cards have tensor cores for 8-bit
+integers. V100 is here too because the held-out rows showed its own band to be too narrow for q4_k_m."""
+NEAREST = {"l40s": ("l4", "a10g"), "h100": ("h100",)}
+"""Whose read share a card without such measurements takes (geometric mean)."""
+SERVING_CARDS = ("a100",)
+"""Cards whose four-bit serving kernels were measured."""
+SERVING_ELSEWHERE = 2.0
+"""How much slower they may be on a card where they were not measured (assumed, 1.3..3): V100 has no
+asynchronous copies, which hide the unpacking on A100."""
+_SERVING_NOTE = (
+    "Four-bit serving kernels were measured on A100 alone: the shares are taken over, the band reaches from "
+    "half of that to the card's roofline."
+)
+COMPUTES_LIKE = {"l40s": ("l4", "a10g"), "h100": ("a100",)}
+"""Whose kernels' speeds a card without such measurements takes."""
+PARTS = ("weights", "kv_cache", "kernels", "launches")
+RESERVED_SHARE = 0.05
+"""Share of a card's memory that the driver, the context and the working buffers take (assumed, 0.03..0.1)."""
+
+
+VECTOR_ROWS = 8
+"""Rows up to which llama.cpp's CUDA kernels multiply one row at a time (its MMVQ_MAX_BATCH_SIZE)."""
+TILE_ROWS = 16.0
+"""Rows of the smallest batch that the matrix kernel was measured with."""
+GpuSoftware = Literal["llama.cpp", "serving"]
+GPU_SOFTWARE: Mapping[GpuSoftware, str] = {
+    "llama.cpp": "llama.cpp build 4753 for quantized formats, LMDeploy for 16 bits",
+    "serving": "LMDeploy (TurboMind): four-bit weights with 16-bit products, and 16 bits",
+}
+
+
+@dataclass(frozen=True)
+class GpuSheet:
+    """What the formula needs of a card's data sheet; scalars or arrays.
+
+    ``bandwidth`` bytes/s; ``peak_macs`` fp16 MAC/s of the tensor cores; ``vector_macs`` MAC/s of four-way
+    8-bit dot products on the fp32 lanes; ``sm_clock`` multiprocessors times cycles/s.
+    """
+
+    bandwidth: Floats
+    peak_macs: Floats
+    vector_macs: Floats
+    sm_clock: Floats
+
+    @classmethod
+    def of(cls, card: Card) -> GpuSheet:
+        """From a card's file; a dot product takes the place of one fp32 multiply-add."""
+        return cls(
+            bandwidth=np.asarray(card.memory_bandwidth.si),
+            peak_macs=np.asarray(card.fp16_flops.si / 2),
+            vector_macs=np.asarray(card.fp32_flops.si / 2 * 4),
+            sm_clock=np.asarray(card.sms.value * card.clock.si),
+        )
+
+
+@dataclass(frozen=True)
+class GpuConstants:
+    """Speeds of reading and of the kernels, seconds a layer and a row; scalars or arrays.
+
+    ``read_share`` of the bandwidth; ``compute_share`` of the fp16 peak for full tiles (prompts, and every
+    batch in 16 bits); ``vector_share`` of the 8-bit dot products up to eight rows and ``batch_rate`` MACs a
+    cycle and multiprocessor above, both infinite where one kernel serves every batch. Few rows take no longer
+    than ``tile_rows`` do in the matrix kernel. ``overlap`` 1: the longer of reading and arithmetic hides the
+    shorter; 0: they take turns.
+    """
+
+    read_share: Floats
+    compute_share: Floats
+    vector_share: Floats
+    batch_rate: Floats
+    tile_rows: Floats
+    layer_s: Floats
+    row_s: Floats
+    overlap: Floats
+
+
+def step_parts(work: Work, sheet: GpuSheet, c: GpuConstants) -> dict[str, Floats]:
+    """Seconds of each part of a step; they sum to the step."""
+    reach = c.read_share * sheet.bandwidth
+    weights = work.weight_bytes / reach
+    macs = work.gemv_macs + work.attention_macs
+    by_row = (work.rows <= VECTOR_ROWS) & np.isfinite(c.vector_share)
+    after_first = macs * (work.rows - 1) / work.rows / (c.vector_share * sheet.vector_macs)
+    full = np.minimum(c.compute_share * sheet.peak_macs, c.batch_rate * sheet.sm_clock)
+    tile = macs / work.rows * c.tile_rows / full
+    kernels = np.where(by_row, np.minimum(after_first, tile), macs / full)
+    weights, kernels = overlapped(weights, kernels, c.overlap)
+    return {
+        "weights": weights,
+        "kv_cache": work.kv_bytes / reach,
+        "kernels": kernels,
+        "launches": work.layers * c.layer_s + work.rows * c.row_s,
+    }
+
+
+def _geometric_mean(values: list[float]) -> float:
+    return exp(sum(map(log, values)) / len(values))
+
+
+def reads_like(card: str) -> tuple[str, ...]:
+    """The cards whose read shares a card takes (geometric mean): its own where measured."""
+    return (card,) if card in MEASURED_CARDS else NEAREST.get(card, MEASURED_CARDS)
+
+
+def computes_like(card: str) -> tuple[str, ...]:
+    """The cards whose kernels a card takes (geometric mean): its own where measured."""
+    return (card,) if card in MEASURED_CARDS else COMPUTES_LIKE.get(card, MEASURED_CARDS)
+
+
+def is_sixteen_bit(fmt: WeightFormat) -> bool:
+    """Whether a format's weights are 16-bit floats."""
+    return fmt.base.name in ("f16", "bf16")
+
+
+def is_four_bit(fmt: WeightFormat) -> bool:
+    """Whether a format reads like the measured q4_k_m: four-bit codes that are integers with scales."""
+    code = fmt.base.code
+    return code is not None and code.wbits == 4 and code.kind != "book"
+
+
+def constants(
+    card: str, fmt: WeightFormat, fitted_by: Fits | None = None, software: GpuSoftware = "llama.cpp"
+) -> GpuConstants:
+    """The constants of one card for a format, its own where measured.
+
+    ``fitted_by`` takes the place of the shipped fits.
+    """
+    g = (fitted_by or fits()).gpu
+    if is_sixteen_bit(fmt) or software == "serving":
+        width = "f16" if is_sixteen_bit(fmt) else "w4"
+        return GpuConstants(
+            read_share=np.asarray(g.value(f"read_share_{width}")),
+            compute_share=np.asarray(g.value(f"compute_share_{width}")),
+            vector_share=np.asarray(np.inf),
+            batch_rate=np.asarray(np.inf),
+            tile_rows=np.asarray(np.inf),
+            layer_s=np.asarray(g.value(f"layer_overhead_{width}") * 1e-9),
+            row_s=np.asarray(g.value(f"row_overhead_{width}") * 1e-9),
+            overlap=np.asarray(1.0),
+        )
+    share = _geometric_mean([g.value(f"read_share_{c}") for c in reads_like(card)])
+    if not is_four_bit(fmt):
+        share *= g.value("other_formats")
+    similar = computes_like(card)
+    return GpuConstants(
+        read_share=np.asarray(share),
+        compute_share=np.asarray(_geometric_mean([g.value(f"prompt_share_{c}") for c in similar])),
+        vector_share=np.asarray(g.value("vector_share")),
+        batch_rate=np.asarray(g.value("batch_rate_v100" if card == BATCHED_CARD else "batch_rate_elsewhere")),
+        tile_rows=np.asarray(TILE_ROWS if is_four_bit(fmt) else np.inf),
+        layer_s=np.asarray(g.value("layer_overhead") * 1e-9),
+        row_s=np.asarray(0.0),
+        overlap=np.asarray(0.0),
+    )
+
+
+def memory_needed(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> float:
+    """Bytes of weights and KV cache."""
+    return fmt.model_bytes(model) + model.kv_bytes_per_token() * batch * context
+
+
+def _fits_or_refuse(card: Card, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> None:
+    need = memory_needed(model, fmt, batch, context)
+    have = card.memory_size.si * (1 - RESERVED_SHARE)
+    if need > have:
+        raise SailsimError(
+            f"card {card.name}: {model.name} in {fmt.name} with batch {batch} and context {context} needs "
+            f"{need / 1e9:.1f} GB, allowed is {have / 1e9:.1f} GB"
+        )
+
+
+def gpu_tokens_per_s(
+    card: Card,
+    model: ModelSpec,
+    fmt: WeightFormat,
+    batch: int = 1,
+    context: int = 64,
+    *,
+    software: GpuSoftware = "llama.cpp",
+) -> Prediction:
+    """Tokens/s of decoding ``batch`` sequences of ``context`` tokens on one card.
+
+    ``software`` "serving" has the four-bit kernels of a serving stack; the upper end of its band is the
+    card's roofline (`gpu_roofline`). Raises SailsimError where weights and KV cache do not fit the card's
+    memory, since one card cannot run it, and for a width that the software has no kernel for.
+    """
+    if software not in GPU_SOFTWARE:
+        raise SailsimError(f"software is {software!r}, allowed is one of {', '.join(GPU_SOFTWARE)}")
+    sixteen_bit = is_sixteen_bit(fmt)
+    if software == "serving" and not sixteen_bit and not is_four_bit(fmt):
+        raise SailsimError(
+            f"format is {fmt.name}, allowed with software 'serving' is one of 4-bit integers or of 16 bits"
+        )
+    _fits_or_refuse(card, model, fmt, batch, context)
+    work = Work.of(model, decode_step(model, fmt, batch, context), batch)
+    parts = {
+        k: float(v)
+        for k, v in step_parts(work, GpuSheet.of(card), constants(card.name, fmt, software=software)).items()
+    }
+    seconds = sum(parts.values())
+    rate = batch / seconds
+    if software == "serving" and not sixteen_bit:
+        slower, notes = (1.0, []) if card.name in SERVING_CARDS else (SERVING_ELSEWHERE, [_SERVING_NOTE])
+        others = ", ".join(f"{found.name} {share:.0%}" for found, share in fmt.shares[1:])
+        if others:
+            notes = [
+                *notes,
+                f"A serving stack has no kernels for mixed types: {others} taken as {fmt.base.name}.",
+            ]
+        low, high = widen(fits().gpu.band("w4"), slower, 1.0)
+        ceiling = gpu_roofline(card, model, fmt, batch, context)
+        high = high if card.name in SERVING_CARDS else max(ceiling / rate, high)
+        return Prediction(rate, rate * low, rate * high, seconds, parts, tuple(notes))
+    test = "f16" if sixteen_bit else "decode" if batch == 1 else "batched"
+    slower, faster, notes = _unknown(card.name, fmt, sixteen_bit, batch)
+    low, high = widen(fits().gpu.band(test), slower, faster)
+    if not sixteen_bit and batch > 1:
+        notes.append(_weak(card, model, fmt, batch, context))
+    return Prediction(rate, rate * low, rate * high, seconds, parts, tuple(notes))
+
+
+def _weak(card: Card, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> str:
+    """What a batch would reach with better kernels than llama.cpp's."""
+    roof = gpu_roofline(card, model, fmt, batch, context)
+    known = f"the card's roofline is {roof:.0f} tokens/s"
+    if is_four_bit(fmt):
+        better = gpu_tokens_per_s(card, model, fmt, batch, context, software="serving")
+        known = (
+            f"those of a serving stack would give {better.tokens_per_s:.0f} tokens/s "
+            f"({better.low:.0f} .. {better.high:.0f}), and {known}"
+        )
+    return f"llama.cpp's kernels are a weak baseline for a batch: {known}."
+
+
+def gpu_roofline(card: Card, model: ModelSpec, fmt: WeightFormat, batch: int = 1, context: int = 64) -> float:
+    """Tokens/s that no software can exceed: every byte once at the sheet's bandwidth, or its fp16 peak.
+
+    Raises SailsimError where weights and KV cache do not fit the card's memory.
+    """
+    _fits_or_refuse(card, model, fmt, batch, context)
+    work = Work.of(model, decode_step(model, fmt, batch, context), batch)
+    sheet = GpuSheet.of(card)
+    reading = float(work.weight_bytes + work.kv_bytes) / float(sheet.bandwidth)
+    return batch / max(reading, float(work.gemv_macs + work.attention_macs) / float(sheet.peak_macs))
+
+
+def _unknown(card: str, fmt: WeightFormat, sixteen_bit: bool, batch: int) -> tuple[float, float, list[str]]:
+    """How much slower and faster it may be for want of data, and why."""
+    slower, faster, notes = 1.0, 1.0, []
+    if sixteen_bit:
+        if card not in ("a100", "h100"):
+            slower, faster = 1.3, 1.1
+            notes.append(
+                f"16-bit decoding was measured on A100 alone; {card} is taken to reach the same shares."
+            )
+    else:
+        if batch > 1:
+            slower = faster = BATCHED_DOUBT
+            notes.append(
+                "llama.cpp's batch kernels are known from q2_k and iq4_xs on V100 alone, and other cards are "
+                f"taken to do as many MACs a cycle: the band is {BATCHED_DOUBT} times wider either way."
+            )
+        if card not in MEASURED_CARDS:
+            slower, faster = max(slower, 1.2), max(faster, 1.2)
+            near = " and ".join(NEAREST.get(card, MEASURED_CARDS))
+            notes.append(
+                f"No measurement of {card} with llama.cpp build 4753: its read share is that of "
+                f"{'an older build on it' if near == card else near}, its compute share the others' mean."
+            )
+        if not is_four_bit(fmt):
+            slower, faster = max(slower, 1.2), max(faster, 1.4)
+            notes.append(
+                "Only q4_k_m was measured on every card: other widths are taken to reach "
+                f"{fits().gpu.value('other_formats'):.2f} of that share of bandwidth, as others do on V100."
+            )
+    return slower, faster, notes

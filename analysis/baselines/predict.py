@@ -1,0 +1,60 @@
+"""A prediction for any machine by name: a CPU server or a GPU card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sailsim.analysis.baselines.cpu import SOFTWARE, Cache, Software, cpu_tokens_per_s, prompt_tokens_per_s
+from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
+from sailsim.analysis.baselines.prediction import Prediction
+from sailsim.errors import SailsimError
+from sailsim.sim import Card, load_machine
+from sailsim.workloads import ModelSpec, WeightFormat
+
+
+def baseline(
+    machine: str | Path,
+    model: ModelSpec,
+    fmt: WeightFormat,
+    threads: int | None = None,
+    batch: int = 1,
+    context: int = 64,
+    *,
+    prompt: int | None = None,
+    software: Software | GpuSoftware = "llama.cpp",
+    cache: Cache = "separate",
+) -> Prediction:
+    """Tokens/s of decoding on a machine, or of processing a prompt of ``prompt`` tokens.
+
+    ``threads``: None uses all cores of a CPU server; a GPU card takes none. ``software`` is one of the
+    machine's kind; ``cache`` is that of a CPU server. Raises SailsimError for an unknown machine and for what
+    does not fit it.
+    """
+    found = load_machine(machine)
+    if isinstance(found, Card):
+        if threads is not None:
+            raise SailsimError(f"threads is {threads}, allowed is none for the GPU card {found.name}")
+        if prompt is not None:
+            raise SailsimError(
+                f"prompt is {prompt}, allowed is none for the GPU card {found.name}: not modelled"
+            )
+        if cache != "separate":
+            raise SailsimError(
+                f"cache is {cache!r}, allowed is 'separate' for the GPU card {found.name}: others are those "
+                "of a CPU server"
+            )
+        if software not in GPU_SOFTWARE:
+            raise SailsimError(
+                f"software is {software!r}, allowed for the GPU card {found.name} is one of "
+                f"{', '.join(GPU_SOFTWARE)}"
+            )
+        chosen: GpuSoftware = "serving" if software == "serving" else "llama.cpp"
+        return gpu_tokens_per_s(found, model, fmt, batch, context, software=chosen)
+    if software == "serving":
+        raise SailsimError(
+            f"software is 'serving', allowed for the CPU server {found.name} is one of {', '.join(SOFTWARE)}"
+        )
+    used = found.cores.count.whole if threads is None else threads
+    if prompt is not None:
+        return prompt_tokens_per_s(found, model, fmt, used, prompt, software=software)
+    return cpu_tokens_per_s(found, model, fmt, used, batch, context, software=software, cache=cache)

@@ -1,0 +1,316 @@
+"""Tokens per dollar: what an hour of a machine costs, and which part of it a run pays for.
+
+A GPU instance is paid whole. A CPU server is paid by the vCPUs that a run uses ("share": providers sell the
+same chip in slices at one price a vCPU), by what it takes from its neighbours ("bandwidth": the vCPUs whose
+share of the memory's bandwidth it uses, if those are more) or whole ("whole"). SAIL's server costs the CPU
+server's price times (1 + overhead). Prices are a CSV file that can be replaced; a price that is missing or 0
+is refused. What is not known is a range: `cost_range`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, isfinite
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from sailsim.analysis.baselines.prediction import data_file, read_csv
+from sailsim.analysis.costs.constants import Constants
+from sailsim.errors import SailsimError
+from sailsim.sim import Quantity
+
+Sizing = Literal["share", "bandwidth", "whole"]
+
+SIZINGS: tuple[Sizing, ...] = ("share", "bandwidth", "whole")
+"""How a run's part of a CPU server is reckoned, from the cheapest to the dearest."""
+
+OVERHEAD = Quantity(
+    value=0.02,
+    unit="ratio",
+    source="SAIL, arXiv 2509.25853v1, abstract: hardware overhead 2 %",
+    kind="assumed",
+    low=0.0,
+    high=0.1,
+    note="the published area overhead taken as the price's; a provider would also charge for what is scarce",
+)
+"""What SAIL's server costs more than the same server without it."""
+
+UTILISATION = Quantity(
+    value=1.0,
+    unit="ratio",
+    source="here",
+    kind="assumed",
+    low=0.3,
+    high=1.0,
+    note="share of the paid hours in which the machine decodes at the given batch. 1: never idle and always "
+    "full, as published comparisons have it; a service with a day's rhythm is nearer to 0.3",
+)
+"""How much of what is paid for works; the same for every machine, so it leaves ratios alone."""
+
+
+@dataclass(frozen=True)
+class CostConstants(Constants):
+    """What the dollars rest on beside prices; units of the quantities of the same name."""
+
+    overhead: float
+    utilisation: float
+
+    QUANTITIES: ClassVar[Mapping[str, Quantity]] = {"overhead": OVERHEAD, "utilisation": UTILISATION}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.utilisation <= 1:
+            raise SailsimError(
+                f"CostConstants.utilisation is {self.utilisation!r}, allowed is above 0 and at most 1"
+            )
+
+
+_COLUMNS = ("instance", "machines", "chip", "kind", "units", "memory_gib", "usd_per_hour", "source", "date")
+
+
+@dataclass(frozen=True)
+class Price:
+    """One instance: USD an hour for ``units`` vCPUs (cpu) or cards (gpu)."""
+
+    instance: str
+    machines: tuple[str, ...]
+    chip: str
+    kind: Literal["cpu", "gpu"]
+    units: int
+    memory_gib: float | None
+    usd_per_hour: float
+    source: str
+    date: str
+
+
+@dataclass(frozen=True)
+class PriceList:
+    """All prices of one file."""
+
+    rows: tuple[Price, ...]
+    origin: str
+
+    def of(self, machine: str, instance: str | None = None) -> Price:
+        """The price of a machine: the first row that names it, or the named instance.
+
+        Raises SailsimError where the file has none.
+        """
+        if instance is not None:
+            named = [row for row in self.rows if row.instance == instance]
+            if not named:
+                known = ", ".join(row.instance for row in self.rows)
+                raise SailsimError(f"instance is {instance!r}, allowed is one of {known}")
+            return named[0]
+        for row in self.rows:
+            if machine in row.machines:
+                return row
+        priced = sorted({m for row in self.rows for m in row.machines})
+        raise SailsimError(f"{self.origin} has no price of {machine}, allowed is one of {', '.join(priced)}")
+
+    def has(self, machine: str) -> bool:
+        """Whether the file prices a machine."""
+        return any(machine in row.machines for row in self.rows)
+
+    def all_of(self, machines: Iterable[str]) -> tuple[Price, ...]:
+        """Every instance of the first of some machines that has a price, in the file's order."""
+        machine = next((name for name in machines if self.has(name)), None)
+        return tuple(row for row in self.rows if machine in row.machines)
+
+    def first(self, machines: Iterable[str]) -> Price | None:
+        """The price of the first of some machines that has one: a system, then those that its file
+        extends."""
+        return next((self.of(machine) for machine in machines if self.has(machine)), None)
+
+
+def prices(path: str | Path | None = None) -> PriceList:
+    """The prices of a CSV file with the columns of the shipped one; None is the shipped file.
+
+    Raises SailsimError that names the row and the field that is missing, not a number, or not above 0.
+    """
+    if path is None:
+        return _parsed(data_file("prices.csv").read_text("utf-8"), "the shipped price file")
+    try:
+        text = Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SailsimError(f"price file {path} cannot be read ({error}), allowed is a CSV text") from error
+    return _parsed(text, f"price file {path}")
+
+
+def _parsed(text: str, origin: str) -> PriceList:
+    table = read_csv(text)
+    if not table:
+        raise SailsimError(f"{origin} has no rows, allowed is at least one instance")
+    missing = [column for column in _COLUMNS if column not in table[0]]
+    if missing:
+        raise SailsimError(f"{origin} lacks the column {missing[0]!r}, allowed are {', '.join(_COLUMNS)}")
+    return PriceList(tuple(_row(row, origin) for row in table), origin)
+
+
+def _row(row: dict[str, str], origin: str) -> Price:
+    name = row["instance"] or "(unnamed)"
+
+    def positive(field: str) -> float:
+        text = row[field] or ""
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not isfinite(value) or value <= 0:
+            raise SailsimError(f"{origin}, {name}: {field} is {text!r}, allowed is a number above 0")
+        return value
+
+    kind = row["kind"]
+    if kind != "cpu" and kind != "gpu":
+        raise SailsimError(f"{origin}, {name}: kind is {kind!r}, allowed is cpu or gpu")
+    for field in ("source", "date"):
+        if not (row[field] or "").strip():
+            raise SailsimError(f"{origin}, {name}: {field} is empty, a price needs one")
+    units = positive("units")
+    if units != int(units):
+        raise SailsimError(f"{origin}, {name}: units is {row['units']!r}, allowed is a whole number above 0")
+    return Price(
+        instance=row["instance"],
+        machines=tuple(row["machines"].split()),
+        chip=row["chip"],
+        kind="cpu" if kind == "cpu" else "gpu",
+        units=int(units),
+        memory_gib=positive("memory_gib") if row["memory_gib"] else None,
+        usd_per_hour=positive("usd_per_hour"),
+        source=row["source"],
+        date=row["date"],
+    )
+
+
+def vcpus_paid(
+    price: Price, threads: int, memory_bytes: float, sizing: Sizing, bandwidth_share: float = 0.0
+) -> int:
+    """vCPUs of a CPU instance that a run pays for.
+
+    "share": its threads, or as many as bring the memory that it needs; "bandwidth": or as many as bring the
+    ``bandwidth_share`` of the memory's bandwidth that it uses, 0..1; "whole": all. Raises SailsimError where
+    not even the whole instance has the threads or the memory.
+    """
+    if sizing not in SIZINGS:
+        raise SailsimError(f"sizing is {sizing!r}, allowed is one of {', '.join(SIZINGS)}")
+    if not 0 <= bandwidth_share <= 1:
+        raise SailsimError(f"bandwidth_share is {bandwidth_share!r}, allowed is 0..1")
+    per_vcpu = None if price.memory_gib is None else price.memory_gib * 2**30 / price.units
+    needed = threads if per_vcpu is None else max(threads, ceil(memory_bytes / per_vcpu))
+    if needed > price.units:
+        why = f"{threads} threads" if threads > price.units else f"{memory_bytes / 2**30:.0f} GiB of memory"
+        raise SailsimError(
+            f"instance {price.instance} has {price.units} vCPUs, allowed is a run that needs no {why}"
+        )
+    if sizing == "bandwidth":
+        # Rounded down a little first, so that a share reckoned from whole vCPUs gives those back.
+        return max(needed, ceil(bandwidth_share * price.units * (1 - 1e-12)))
+    return price.units if sizing == "whole" else needed
+
+
+def usd_per_hour(
+    price: Price,
+    threads: int = 1,
+    memory_bytes: float = 0.0,
+    overhead: float = 0.0,
+    sizing: Sizing = "share",
+    bandwidth_share: float = 0.0,
+) -> float:
+    """What an hour of a run costs. ``overhead`` is SAIL's; a GPU instance is paid whole."""
+    share = (
+        1.0
+        if price.kind == "gpu"
+        else vcpus_paid(price, threads, memory_bytes, sizing, bandwidth_share) / price.units
+    )
+    return price.usd_per_hour * share * (1 + overhead)
+
+
+def tokens_per_dollar(tokens_per_s: float, usd_an_hour: float) -> float:
+    """Tokens that a dollar buys."""
+    return tokens_per_s * 3600 / usd_an_hour
+
+
+def usd_per_million_tokens(tokens_per_s: float, usd_an_hour: float) -> float:
+    """Dollars that a million tokens cost."""
+    return 1e6 / tokens_per_dollar(tokens_per_s, usd_an_hour)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run asks of the machine that it pays for.
+
+    ``tokens_per_s`` with its band (equal ends where there is none); ``sail``: whether the overhead is paid.
+    """
+
+    tokens_per_s: float
+    low: float
+    high: float
+    threads: int = 1
+    memory_bytes: float = 0.0
+    bandwidth_share: float = 0.0
+    sail: bool = False
+
+
+@dataclass(frozen=True)
+class CostRange:
+    """Tokens per dollar: nominal, and the least and the most over everything that is not known.
+
+    ``usd_per_hour`` and ``usd_per_million_tokens`` are nominal; the least tokens per dollar are the most
+    dollars per million tokens.
+    """
+
+    low: float
+    nominal: float
+    high: float
+    usd_per_hour: float
+    instance: str
+
+    @property
+    def usd_per_million_tokens(self) -> float:
+        """Nominal."""
+        return 1e6 / self.nominal
+
+
+_ENDS = (CostConstants.at("low"), CostConstants.at("high"))
+
+
+def cost_range(
+    run: Run, instances: Sequence[Price], constants: CostConstants | None = None
+) -> CostRange | None:
+    """Tokens per dollar of a run over instances that could hold it; None where none can.
+
+    Nominal: the first instance that holds the run, "bandwidth" sizing, the given constants and rate. Ends:
+    over every instance, sizing, the constants' ranges and the rate's band.
+    """
+    c = CostConstants.default() if constants is None else constants
+    ends = _ENDS
+
+    def hour(price: Price, sizing: Sizing, overhead: float) -> float | None:
+        try:
+            return usd_per_hour(price, run.threads, run.memory_bytes, overhead, sizing, run.bandwidth_share)
+        except SailsimError:
+            return None
+
+    paid = [end.overhead if run.sail else 0.0 for end in (*ends, c)]
+    hours = [hour(price, s, o) for price in instances for s in SIZINGS for o in paid]
+    known = [found for found in hours if found is not None]
+    if not known:
+        return None
+    first = next(p for p in instances if hour(p, "share", 0.0) is not None)
+    nominal = hour(first, "bandwidth", paid[-1])
+    assert nominal is not None
+    used = [end.utilisation for end in (*ends, c)]
+    return CostRange(
+        low=tokens_per_dollar(run.low * min(used), max(known)),
+        nominal=tokens_per_dollar(run.tokens_per_s * c.utilisation, nominal),
+        high=tokens_per_dollar(run.high * max(used), min(known)),
+        usd_per_hour=nominal,
+        instance=first.instance,
+    )
+
+
+def quoted(rows: Iterable[Price]) -> str:
+    """Instances with price, source and date, for captions."""
+    return "; ".join(
+        f"{row.instance} {row.usd_per_hour:g} USD/h ({row.source}, {row.date})" for row in dict.fromkeys(rows)
+    )

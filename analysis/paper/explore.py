@@ -1,0 +1,320 @@
+"""Search for good machines: tokens/s, tokens per dollar and area, over what a designer of SAIL may choose.
+
+A trial is a variant of a machine on one workload. Optuna proposes generations of trials, which are evaluated
+in parallel as `sailsim run` evaluates a point; its SQLite file keeps them, so a stopped search goes on. A
+machine on which a tile does not fit is an infeasible trial with the reason. What no other trial beats in all
+three is the Pareto front; each of its points is a system file, and `sailsim run` of it gives its numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+import pandas as pd
+from joblib import Parallel, delayed, parallel_config
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.pool import NullPool
+
+from sailsim.analysis.costs.area import area
+from sailsim.analysis.paper.uncertainty import Draw, Factor, Value, space
+from sailsim.analysis.results.evaluate import evaluate
+from sailsim.errors import SailsimError
+from sailsim.files import write_whole
+from sailsim.sim import Point, System, code_version, load_system, save_system, vary
+from sailsim.sim.sweep import reporter
+
+Sampler = Literal["nsga2", "tpe"]
+SAMPLERS: tuple[Sampler, ...] = ("nsga2", "tpe")
+CHOSEN = ("pim.nbw", "pim.arrays", "pim.rows", "pim.cols", "llc.slices", "pim.port", "pim.clock")
+"""What is searched unless told otherwise, in the ranges of `uncertainty.space`; `threads` beside it."""
+OBJECTIVES = ("tokens_per_s", "tokens_per_usd", "area_mm2")
+GENERATION = 16
+"""Trials that are proposed together; the same for every number of jobs, so that jobs change no result."""
+MOST_TRIALS = 100_000
+MOST_POINTS = 30
+"""Points of the front that become system files."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched: a machine's fields and threads, on a workload, from a seed."""
+
+    point: Point
+    fields: tuple[str, ...] = CHOSEN
+    threads: tuple[int, ...] = (8, 16, 32, 64)
+    sampler: Sampler = "nsga2"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        known = {f.name: f for f in space().factors if f.group == "machine"}
+        for name in self.fields:
+            if name not in known:
+                raise SailsimError(f"field is {name!r}, allowed are {', '.join(known)}")
+        if not self.fields:
+            raise SailsimError("fields is empty, allowed is at least one")
+        if self.sampler not in SAMPLERS:
+            raise SailsimError(f"sampler is {self.sampler!r}, allowed is one of {', '.join(SAMPLERS)}")
+        if not 0 <= self.seed < 1 << 32:
+            raise SailsimError(f"seed is {self.seed}, allowed is 0..{(1 << 32) - 1}")
+        base = load_system(self.point.system)
+        if not base.has_pim:
+            raise SailsimError(
+                f"system {base.name} has no enabled [pim] section, allowed is one with PIM units"
+            )
+        cores = base.cores.count.whole
+        if not self.threads or not all(1 <= n <= cores for n in self.threads):
+            raise SailsimError(f"threads is {self.threads}, allowed are numbers from 1 to {cores}")
+
+    @property
+    def factors(self) -> list[Factor]:
+        """The searched fields with their ranges."""
+        return [space().factor(name) for name in self.fields]
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The space as Optuna wants it."""
+        found: dict[str, BaseDistribution] = {f.name: _distribution(f) for f in self.factors}
+        return found | {"threads": CategoricalDistribution(list(self.threads))}
+
+    @property
+    def id(self) -> str:
+        """What must be equal for trials of two runs to count together."""
+        return json.dumps(
+            [self.point.as_dict(), self.fields, self.threads, self.sampler, self.seed, code_version()]
+        )
+
+    def system(self, values: Mapping[str, Value], name: str) -> System:
+        """The machine of a trial. Raises SailsimError where a tile does not fit or a value is refused."""
+        changes = Draw({k: v for k, v in values.items() if k != "threads"}).machine_changes
+        base = load_system(self.point.system)
+        return vary(
+            base,
+            changes,
+            name=name,
+            title=f"{base.title}, found by a search",
+            source=f"sailsim explore, {self.sampler}, seed {self.seed}",
+            note="chosen by the search from the declared range",
+        )
+
+
+def _distribution(factor: Factor) -> BaseDistribution:
+    if factor.values:
+        return CategoricalDistribution(list(factor.values))
+    if factor.whole:
+        return IntDistribution(int(factor.low), int(factor.high), log=factor.log)
+    return FloatDistribution(factor.low, factor.high, log=factor.log)
+
+
+def try_machine(search: Search, values: Mapping[str, Value]) -> dict[str, Any]:
+    """The objectives of a trial, or `reason`: why there is no such machine."""
+    try:
+        machine = search.system(values, "trial")
+        point = replace(search.point, threads=int(values["threads"]), nbw=None)
+        record = evaluate(point, machine)
+        if record["sail_tokens_per_usd"] is None:
+            raise SailsimError(f"no price of {search.point.system}, which tokens per dollar need")
+        return {
+            "tokens_per_s": record["sail_tokens_per_s"],
+            "tokens_per_usd": record["sail_tokens_per_usd"],
+            "area_mm2": area(machine, wbits=point.wbits).added_mm2,
+            "speedup_cpu": record["speedup_cpu"],
+            "reason": "",
+        }
+    except SailsimError as error:
+        return {"reason": str(error)}
+
+
+def explore(
+    search: Search, out: str | Path, trials: int = 200, jobs: int = 1, progress: bool = True
+) -> pd.DataFrame:
+    """Run a search, or go on with the one in the folder, until it has so many trials; then write its results.
+
+    The folder gets `trials.csv`, `.parquet`, `pareto.csv` and a system file a point of the front; the figure
+    is `render.explore_page`'s.
+    Returns the trials. Raises SailsimError for trials or jobs out of range, another search's folder, or one
+    that cannot be written.
+    """
+    if not 1 <= trials <= MOST_TRIALS:
+        raise SailsimError(f"trials is {trials}, allowed is 1..{MOST_TRIALS}")
+    if jobs < 1:
+        raise SailsimError(f"jobs is {jobs}, allowed is a whole number from 1 on")
+    folder = Path(out)
+    with _opened(search, folder) as study:
+        _try_until(trials, search, study, jobs, progress)
+        frame = _frame(search, study.trials)
+    _write(search, frame, folder)
+    return frame
+
+
+def _try_until(trials: int, search: Search, study: optuna.Study, jobs: int, progress: bool) -> None:
+    """Generation by generation, until the study has so many trials."""
+    held = sum(t.state in (TrialState.COMPLETE, TrialState.FAIL) for t in study.trials)
+    with (
+        reporter(max(trials, held), held, progress, "trials") as advance,
+        parallel_config(backend="loky", inner_max_num_threads=1),
+        Parallel(n_jobs=jobs) as workers,
+    ):
+        while held < trials:
+            count = min(GENERATION, trials - held)
+            study.sampler = _sampler(search, held)
+            asked = [study.ask(search.distributions) for _ in range(count)]
+            found = workers(delayed(try_machine)(search, dict(t.params)) for t in asked)
+            for trial, result in zip(asked, found, strict=True):
+                for name, value in result.items():
+                    trial.set_user_attr(name, value)
+                if result["reason"]:
+                    study.tell(trial, state=TrialState.FAIL)
+                else:
+                    study.tell(trial, [result[name] for name in OBJECTIVES])
+            held += count
+            advance(count)
+
+
+def _sampler(search: Search, held: int) -> optuna.samplers.BaseSampler:
+    """A sampler for the next generation: the same for the same trials behind it."""
+    seed = (search.seed * 1_000_003 + held) % (1 << 32)
+    if search.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=2 * GENERATION, multivariate=False)
+    return optuna.samplers.NSGAIISampler(seed=seed, population_size=2 * GENERATION)
+
+
+@contextmanager
+def _opened(search: Search, folder: Path) -> Iterator[optuna.Study]:
+    """The study of a folder, new or held; trials that were under way when it stopped are forgotten.
+
+    Its database is closed at the end, whatever happens.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SailsimError(f"folder {folder} cannot be written: {error.strerror}") from None
+    # No connection outlives its use: a pooled one would be closed by whoever collects garbage next.
+    options = {"poolclass": NullPool}
+    try:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.sqlite'}", engine_kwargs=options)
+    except Exception as error:
+        raise _unreadable(folder, error) from None
+    try:
+        yield _study(search, folder, storage)
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _unreadable(folder: Path, error: Exception) -> SailsimError:
+    reason = str(error).splitlines()[0]
+    return SailsimError(f"folder {folder} holds no study that can be read ({reason})")
+
+
+def _study(search: Search, folder: Path, storage: optuna.storages.RDBStorage) -> optuna.Study:
+    """The study in a folder's database; raises SailsimError where it is another search's."""
+    try:
+        study = optuna.create_study(
+            storage=storage,
+            study_name="explore",
+            directions=["maximize", "maximize", "minimize"],
+            sampler=_sampler(search, 0),
+            load_if_exists=True,
+        )
+    except Exception as error:
+        raise _unreadable(folder, error) from None
+    own = study.user_attrs.get("search")
+    if own is None:
+        study.set_user_attr("search", search.id)
+        nominal = {f.name: f.nominal for f in search.factors}
+        threads = search.point.threads if search.point.threads in search.threads else search.threads[0]
+        study.enqueue_trial(nominal | {"threads": threads})
+    elif own != search.id:
+        raise SailsimError(
+            f"folder {folder} holds another search, or one of other code; allowed is a new folder or the "
+            "same search"
+        )
+    for trial in study.trials:
+        if trial.state == TrialState.RUNNING:
+            study.tell(trial.number, state=TrialState.PRUNED)
+    return study
+
+
+def _frame(search: Search, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
+    """One row a trial: number, values, objectives, whether it is on the front, and why it is infeasible."""
+    rows = []
+    for trial in trials:
+        if trial.state not in (TrialState.COMPLETE, TrialState.FAIL):
+            continue
+        row: dict[str, Any] = {"trial": trial.number, **trial.params}
+        row |= {name: trial.user_attrs.get(name, math.nan) for name in (*OBJECTIVES, "speedup_cpu")}
+        row["reason"] = trial.user_attrs.get("reason", "")
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    frame["pareto"] = on_front(frame[list(OBJECTIVES)].to_numpy(dtype=float))
+    return frame
+
+
+def on_front(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which rows of (n, 3) objectives no other beats: as good in all, better in one. Rows with NaN never are.
+
+    The first two are better when higher, the last when lower.
+    """
+    good = values * np.array([1.0, 1.0, -1.0])
+    found = np.zeros(len(good), dtype=bool)
+    for i, row in enumerate(good):
+        if np.isnan(row).any():
+            continue
+        with np.errstate(invalid="ignore"):
+            beaten = (good >= row).all(axis=1) & (good > row).any(axis=1)
+        same = [j for j in range(i) if np.array_equal(good[j], row)]
+        found[i] = not beaten.any() and not same
+    return found
+
+
+def _write(search: Search, frame: pd.DataFrame, folder: Path) -> None:
+    """Tables, and system files of the front."""
+    front = frame[frame["pareto"]].sort_values("tokens_per_s", ascending=False).reset_index(drop=True)
+    front.insert(0, "point", [f"point-{i + 1:02d}" for i in range(len(front))])
+    for old in folder.glob("point-*.toml"):
+        old.unlink()
+    for row in front.head(MOST_POINTS).to_dict("records"):
+        values = {f.name: _typed(f, row[f.name]) for f in search.factors}
+        machine = search.system(values, str(row["point"]))
+        comment = (
+            f"Trial {row['trial']} of sailsim explore: {row['tokens_per_s']:.6g} tokens/s, "
+            f"{row['tokens_per_usd']:.6g} tokens/USD, {row['area_mm2']:.6g} mm2.\n"
+            f"sailsim run --system {row['point']}.toml {options(search.point, int(row['threads']))}"
+        )
+        save_system(machine, folder / f"{row['point']}.toml", search.point.system, comment)
+    for name, table in (("trials", frame), ("pareto", front)):
+        write_whole(folder / f"{name}.csv", table.to_csv(index=False).encode())
+    sink = BytesIO()
+    frame.to_parquet(sink)
+    write_whole(folder / "trials.parquet", sink.getvalue())
+
+
+def _typed(factor: Factor, value: Any) -> Value:
+    """A value of a table as the field takes it."""
+    if factor.values:
+        return next(v for v in factor.values if v == value)
+    return int(value) if factor.whole else float(value)
+
+
+def options(point: Point, threads: int) -> str:
+    """The options of `sailsim run` for a point beside its system."""
+    return (
+        f"--model {point.model} --wbits {point.wbits} --abits {point.abits} --group-size {point.group_size} "
+        f"--batch {point.batch} --threads {threads} --context {point.context} --seed {point.seed}"
+    )

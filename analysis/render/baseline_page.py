@@ -1,0 +1,264 @@
+"""The generated tables of `docs/baselines.md`: errors, coverage, noise, constants, and what decides results.
+
+Written by ``python -m sailsim.analysis.render.baseline_page docs/baselines.md``; a test compares them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sailsim.analysis.baselines import cpu, gpu
+from sailsim.analysis.baselines.fitted import fits, held_out_results
+from sailsim.analysis.baselines.prediction import Work, fitting_model
+from sailsim.analysis.calibration.calibrate import ATTENTION_RANGE, WEAK, gem5_ratios, run_all
+from sailsim.analysis.calibration.held_out_check import origin
+from sailsim.analysis.calibration.measurements import read_table
+from sailsim.analysis.render.fit_figures import draw
+from sailsim.errors import SailsimError
+from sailsim.files import write_whole
+from sailsim.sim import Point, card_names, load_card, load_system, simulate_step, vary
+from sailsim.workloads import decode_step, uniform_format
+
+TABLES = (
+    "error table",
+    "held-out origin",
+    "held-out error table",
+    "coverage table",
+    "noise table",
+    "constants table",
+    "gem5 table",
+    "serving table",
+    "attention table",
+    "attention rates table",
+)
+"""In the order of `doc_tables`."""
+ATTENTION_POINTS = ((1, 512), (8, 512), (32, 512), (32, 2048))
+"""Batch and context of the table of attention rates; Llama-2-7B in 4 bits on 16 threads."""
+
+
+def error_table(errors: Sequence[Mapping[str, Any]]) -> str:
+    """The error table as Markdown."""
+    lines = [
+        "| measurements | held out | count | median error | worst | bias |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {e['measurements']} | {e['held_out']}{_left_open(e)} | {e['count']} | {e['median_error']:.1%} | "
+        f"{e['worst_error']:.1%} | {e['bias']:+.1%} |"
+        for e in errors
+    ]
+    return "\n".join(lines)
+
+
+def _left_open(error: Mapping[str, Any]) -> str:
+    """What the rows that stayed in a fold do not determine, and how much hangs on it."""
+    if "open" not in error:
+        return ""
+    lost = f", {error['not_predicted']} rows not predicted" if error["not_predicted"] else ""
+    return f" (leaves open: {'; '.join(error['open'])}: up to {error['open_moves']:.0%}{lost})"
+
+
+def _coverage_table(lines: Sequence[Mapping[str, Any]]) -> str:
+    rows = ["| measurements | band | count | inside, of 90 % |", "|---|---|--:|--:|"]
+    rows += [
+        f"| {c['measurements']} | x {c['low']:.2f} .. {c['high']:.2f} | {c['count']} | {c['inside']:.0%} |"
+        for c in lines
+    ]
+    return "\n".join(rows)
+
+
+def _noise_table(lines: Sequence[Mapping[str, Any]]) -> str:
+    rows = ["| equal runs | cells | median spread | worst |", "|---|--:|--:|--:|"]
+    rows += [
+        f"| {n['measurements']} | {n['count']} | {n['median_spread']:.1%} | {n['worst_spread']:.0%} |"
+        for n in lines
+    ]
+    return "\n".join(rows)
+
+
+def _constants_table(result: Mapping[str, Any]) -> str:
+    rows = [
+        "| constant | value | standard error | range | unit | from |",
+        "|---|--:|--:|---|---|---|",
+    ]
+    sets = {f"cpu.{name}": s for name, s in result["cpu"].items()} | {"gpu": result["gpu"]}
+    for prefix, chosen in sets.items():
+        for name, c in chosen["constants"].items():
+            rows.append(
+                f"| {prefix}.{name} | {c['value']:.4g} | {_standard_error(c)} | "
+                f"{c['low']:.3g} .. {c['high']:.3g} | {c['unit']} | {c['source']} |"
+            )
+    return "\n".join(rows)
+
+
+def _standard_error(constant: Mapping[str, Any]) -> str:
+    """Of a fitted constant, and how well the rows determine it."""
+    error, note = constant.get("standard_error"), constant.get("note", "")
+    if "leave it open" in note:
+        return "open"
+    if not error:
+        return "at its bound" if "to its bound" in note else "-"
+    return f"{error:.2g}, weak" if error > WEAK * abs(constant["value"]) else f"{error:.2g}"
+
+
+def _gem5_table(result: Mapping[str, Any]) -> str:
+    """What gem5's kernels reach beside what was measured."""
+    rates = result["cpu"]["llama.cpp"]["constants"]
+    used = {row["gem5"]: f"kernel_rate_{row['format']}" for row in read_table("kernel_rates.csv")}
+    ratios = gem5_ratios()
+    cycles = {
+        (row["format"], int(row["batch"])): float(row["cycles_per_mac"])
+        for row in read_table("gem5_kernels.csv")
+        if row["threads"] == "1" and row["weights_in"] == "L2"
+    }
+    rows = [
+        "| kernel | gem5, batch 1 (MAC/cycle) | ratio to q4_1, by batch | rate taken (MAC/cycle) | range |",
+        "|---|--:|---|--:|---|",
+    ]
+    for name, ratio in ratios.items():
+        taken = rates[used[name]]
+        by_batch = ", ".join(f"{r:.2f}" for r in ratio)
+        rows.append(
+            f"| {name} | {1 / cycles[name, 1]:.1f} | {by_batch} | {taken['value']:.2f} | "
+            f"{taken['low']:.2f} .. {taken['high']:.2f} |"
+        )
+    return "\n".join(rows)
+
+
+def _serving_table() -> str:
+    """Cards at batch 1, 8 and 32 with both softwares and their roofline, by the shipped constants."""
+    model, fmt = fitting_model("llama-2-7b"), uniform_format(4, 128)
+    rows = [
+        "| card | batch | llama.cpp | serving kernels | roofline |",
+        "|---|--:|---|---|--:|",
+    ]
+    for name in card_names():
+        card = load_card(name)
+        for batch in (1, 8, 32):
+            try:
+                ours, theirs = (
+                    gpu.gpu_tokens_per_s(card, model, fmt, batch, 512, software=s) for s in gpu.GPU_SOFTWARE
+                )
+            except SailsimError:
+                rows.append(f"| {name} | {batch} | does not fit | | |")
+                continue
+            roof = gpu.gpu_roofline(card, model, fmt, batch, 512)
+            rows.append(
+                f"| {name} | {batch} | "
+                + " | ".join(f"{p.tokens_per_s:.0f} ({p.low:.0f} .. {p.high:.0f})" for p in (ours, theirs))
+                + f" | {roof:.0f} |"
+            )
+    return "\n".join(rows)
+
+
+def attention_table() -> str:
+    """What the attention rate decides: it slows SAIL's cores and the baseline's alike."""
+    system, model, fmt = load_system("sail-n1"), fitting_model("llama-2-7b"), uniform_format(4, 128)
+    fitted = fits().software("llama.cpp").value("attention_rate")
+    fork = fits().software("ampere").value("attention_rate")
+    rates = (
+        ("lowest single run", float(ATTENTION_RANGE["low"])),
+        ("fitted", fitted),
+        ("highest single run", float(ATTENTION_RANGE["high"])),
+        ("Ampere's fork", fork),
+    )
+    rows = [
+        "| batch, context | attention rate (MAC/cycle) | SAIL (tokens/s) | cores (tokens/s) | speedup | "
+        "attention's share of the step, SAIL and cores |",
+        "|---|---|--:|--:|--:|---|",
+    ]
+    constants, _ = cpu.constants("llama.cpp", fmt)
+    machine, threads = cpu.Machine.of(system), np.asarray(16.0)
+    for batch, context in ATTENTION_POINTS:
+        work = Work.of(model, decode_step(model, fmt, batch, context), batch)
+        point = Point(model=model.name, system=system.name, threads=16, batch=batch, wbits=4, context=context)
+        for name, rate in rates:
+            chosen = replace(constants, attention_rate=np.asarray(rate))
+            parts = cpu.step_parts(work, machine, threads, chosen, np.asarray(1.0))
+            step = float(sum(parts.values()))
+            result = simulate_step(vary(system, {"host.attention_rate": rate}), model, point)
+            width = min(16.0, float(work.attention_width))
+            attention = float(work.attention_macs) / (rate * system.cores.clock.si * width)
+            rows.append(
+                f"| {batch}, {context} | {rate:.2f}, {name} | {result.tokens_per_s:.1f} | "
+                f"{batch / step:.1f} | {result.tokens_per_s * step / batch:.2f} | "
+                f"{attention / result.step_s:.0%}, {float(parts['attention']) / step:.0%} |"
+            )
+    return "\n".join(rows)
+
+
+def _attention_seen_table(seen: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        "| model | queries a key | test | tokens | chip | pairs | MAC/cycle: median (lowest .. highest) |",
+        "|---|--:|---|---|---|--:|---|",
+    ]
+    kinds = {"tg": "decoding", "pp": "prompt"}
+    for pair in seen:
+        model = fitting_model(pair["model"])
+        ends = f"{pair['lowest']:.2f} .. {pair['highest']:.2f}" if pair["pairs"] > 1 else "one"
+        rows.append(
+            f"| {model.title} | {model.gqa} | {kinds[pair['test']]} | {pair['shorter']} to {pair['longer']} "
+            f"| {pair['chip']} | {pair['pairs']} | {pair['median']:.2f} ({ends}) |"
+        )
+    return "\n".join(rows)
+
+
+def doc_marks(name: str) -> tuple[str, str]:
+    """The comments between which a table of `docs/baselines.md` lies."""
+    return f"<!-- {name}: written by sailsim.analysis.calibration -->", f"<!-- end of {name} -->"
+
+
+def doc_tables(result: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, str]:
+    """Every generated table of `docs/baselines.md` by its name, from a fit and its held-out results.
+
+    The cards' table uses the shipped fits.
+    """
+    tables = (
+        error_table(result["errors"]),
+        origin(held, result),
+        error_table(held["errors"]),
+        _coverage_table(held["coverage"]),
+        _noise_table(held["noise"] + result["noise"]),
+        _constants_table(result),
+        _gem5_table(result),
+        _serving_table(),
+        attention_table(),
+        _attention_seen_table(held["attention"]),
+    )
+    return dict(zip(TABLES, tables, strict=True))
+
+
+def write_docs(page: Path, result: Mapping[str, Any], held: Mapping[str, Any]) -> None:
+    """Replace the tables of a Markdown page; raises SailsimError where its marks are missing."""
+    text = page.read_text("utf-8")
+    for name in TABLES:
+        if [text.count(mark) for mark in doc_marks(name)] != [1, 1]:
+            raise SailsimError(
+                f"{page} has no place for the {name}, allowed is a page with {doc_marks(name)[0]}"
+            )
+    for name, found in doc_tables(result, held).items():
+        start, end = doc_marks(name)
+        before, rest = text.split(start)
+        text = f"{before}{start}\n{found}\n{end}{rest.split(end)[1]}"
+    write_whole(page, text.encode())
+
+
+def main() -> None:
+    """Entry point of ``python -m sailsim.analysis.render.baseline_page``: the page's tables and figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("page", type=Path, help="the Markdown page whose tables to replace")
+    page = parser.parse_args().page
+    stored = held_out_results()
+    write_docs(page, fits().table, stored)
+    for figure in draw(run_all().compared, stored, page.parent / "figures"):
+        print(f"Figure {figure}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""Figures of what gem5 simulated: tiles of a sweep beside the fast engine, and the timeline of one tile.
+
+They are drawn from the folder of gem5's results (`sailsim gem5 sweep`): `gem5` in a sweep's folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from sailsim.analysis.render.figures import PHASE_STYLE
+from sailsim.analysis.render.style import DASHES, MARKERS, SERIES, canvas, caption, style
+from sailsim.errors import SailsimError
+from sailsim.files import write_whole
+from sailsim.sim import Store
+from sailsim.sim.gem5_tiles import COMMAND
+from sailsim.sim.timeline import TIMELINE, Timeline, read_timelines
+
+FOLDER = "gem5"
+"""Of gem5's results in a sweep's folder."""
+TITLES = {
+    "gem5": "Fast engine against gem5, tile by tile",
+    "timeline": "One tile through a slice",
+}
+SHOWN_GROUPS = (34, 6)
+"""Groups of a timeline that a figure shows, at its beginning and at its end: more would be too fine."""
+
+
+def gem5_figures(folder: Path) -> dict[str, Figure]:
+    """The figures that a folder of gem5's results has data for, by name; none if there is no such folder.
+
+    Raises:
+        SailsimError: its results or its timeline are damaged.
+    """
+    found: dict[str, Figure] = {}
+    if list((folder / "chunks").glob("*.parquet")):
+        frame = Store(folder).frame()
+        tiles = frame[frame["command"] == COMMAND]
+        if len(tiles):
+            found["gem5"] = tiles_figure(tiles)
+    path = folder / TIMELINE
+    if path.is_file():
+        found["timeline"] = timeline_figure(read_timelines(path))
+    return found
+
+
+def tiles_figure(tiles: pd.DataFrame) -> Figure:
+    """Time of each tile in gem5 and in the fast engine by weight bits, a panel per batch; and how far the
+    engine is off."""
+    with style():
+        batches = sorted(tiles["batch"].unique())[:3]
+        columns = len(batches) + 1
+        figure, panels = canvas(TITLES["gem5"], columns, width=3.4 * columns + 1.6, height=4.2)
+        widths = sorted(int(width) for width in tiles["wbits"].unique())
+        for axes, batch in zip(panels, batches, strict=False):
+            _times(axes, tiles[tiles["batch"] == batch])
+            axes.set_title(f"batch {batch:g}", loc="left")
+            axes.set_ylim(
+                0, 1.1 * float(tiles.loc[tiles["batch"] == batch, ["gem5_s", "engine_s"]].max().max()) * 1e6
+            )
+        panels[0].set_ylabel("time of the tile, us")
+        _errors(panels[-1], tiles, batches)
+        for axes in panels:
+            axes.set_xticks(widths)
+            axes.set_xlabel("bits of a weight")
+        panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5)
+        first = tiles.iloc[0]
+        off = tiles["error"].abs()
+        whole = tiles[tiles["slices"] > 1]
+        together = (
+            f" Stars: the whole matrix on {whole['slices'].iloc[0]:g} units at once, which compete for DRAM."
+            if len(whole)
+            else ""
+        )
+        exact = "every result is exact" if tiles["correct"].all() else "RESULTS ARE WRONG"
+        equal = "every phase equals the core's" if tiles["phases_equal"].all() else "PHASES DIFFER"
+        caption(
+            figure,
+            f"Lines: fast engine. Markers: gem5 {first['gem5_version']}, one slice's share "
+            f"({first['k']:g} x {tiles[tiles['slices'] == tiles['slices'].min()]['n'].iloc[0]:g}) of "
+            f"{first['tensor']} of {first['model']} alone on one PIM unit.{together}",
+            f"System: {Path(str(first['system'])).stem}. Held fixed: {first['abits']:g}-bit activations, one "
+            f"scale for {first['group_size']:g} weights, substrate {first['substrate']}, conversion in "
+            "memory. Weights come from DRAM.",
+            f"{len(tiles)} tiles: {exact}, {equal}; the engine's time is off by {off.median():.1%} in the "
+            f"median and {off.max():.1%} at worst.",
+        )
+    return figure
+
+
+def _times(axes: Axes, rows: pd.DataFrame) -> None:
+    for i, (nbw, own) in enumerate(rows[rows["slices"] == 1].groupby("nbw")):
+        own = own.sort_values("wbits")
+        predicted = axes.plot(
+            own["wbits"], own["engine_s"] * 1e6, color=SERIES[i % 7], ls=DASHES[i % 7], lw=1.4
+        )
+        predicted[0].set(marker="_", markersize=14)  # seen where there is a single width, too
+        axes.plot(
+            own["wbits"], own["gem5_s"] * 1e6, MARKERS[i % 7], color=SERIES[i % 7], label=f"NBW {nbw:g}"
+        )
+    whole = rows[rows["slices"] > 1].sort_values("wbits")
+    if len(whole):
+        axes.plot(whole["wbits"], whole["engine_s"] * 1e6, color="#444444", lw=1.4, ls=":")
+        axes.plot(whole["wbits"], whole["gem5_s"] * 1e6, "*", color="#444444", ms=10)
+
+
+def _errors(axes: Axes, tiles: pd.DataFrame, batches: Sequence[Any]) -> None:
+    alone = tiles[tiles["slices"] == 1]
+    for i, nbw in enumerate(sorted(alone["nbw"].unique())):
+        for j, batch in enumerate(batches):
+            own = alone[(alone["nbw"] == nbw) & (alone["batch"] == batch)].sort_values("wbits")
+            face = SERIES[i % 7] if j == 0 else "white"
+            axes.plot(
+                own["wbits"] + 0.12 * (j - (len(batches) - 1) / 2),
+                100 * own["error"],
+                MARKERS[i % 7],
+                color=SERIES[i % 7],
+                markerfacecolor=face,
+                label=f"NBW {nbw:g}, batch {batch:g}",
+            )
+    whole = tiles[tiles["slices"] > 1]
+    if len(whole):
+        axes.plot(whole["wbits"], 100 * whole["error"], "*", color="#444444", ms=10, label="whole matrix")
+    axes.axhline(0, color="#444444", lw=0.8)
+    most = max(5.0, 110 * float(tiles["error"].abs().max()))
+    axes.set_ylim(-most, most)
+    axes.set_ylabel("fast engine against gem5, %")
+    axes.set_title("above 0: the engine takes longer", loc="left")
+
+
+_ROWS = ("load", "build", "lookup", "convert", "write_back")
+
+
+def timeline_figure(timelines: Sequence[Timeline], shown: tuple[int, int] = SHOWN_GROUPS) -> Figure:
+    """Load, build, look-up, conversion and write-back of a tile's first and last groups against cycles.
+
+    Args:
+        timelines: of one tile; a line of panels for each source.
+        shown: how many groups, at the beginning and at the end; all where the tile has fewer.
+
+    Raises:
+        SailsimError: no group is to be shown.
+    """
+    count = min(len(timeline.groups) for timeline in timelines)
+    if min(shown) < 1:
+        raise SailsimError(f"groups is {shown[0]}:{shown[1]}; allowed are at least 1 at each end.")
+    ranges = [(0, min(shown[0], count))]
+    if count > sum(shown):
+        ranges.append((count - shown[1], count))
+    elif count > shown[0]:
+        ranges = [(0, count)]
+    with style():
+        figure, grid = canvas(
+            f"{TITLES['timeline']}: {timelines[0].tile}",
+            len(ranges),
+            len(timelines),
+            width=11.0,
+            height=1.0 + 2.1 * len(timelines),
+            sharey=True,
+            width_ratios=[last - first + 4 for first, last in ranges],
+        )
+        for line, timeline in zip(grid, timelines, strict=True):
+            for axes, (first, last) in zip(line, ranges, strict=True):
+                _bars(axes, timeline, first, last)
+            line[0].set_title(
+                f"{timeline.source}: {timeline.end:,} cycles; small numbers: groups", loc="left"
+            )
+            if len(ranges) > 1:
+                line[1].set_title("the last groups", loc="left")
+        clock = timelines[0].clock_ghz
+        grid[-1, 0].set_xlabel(f"cycles of the C-SRAM clock ({clock:g} GHz) from the tile's start")
+        caption(figure, *(_sentence(timeline) for timeline in timelines), _MEANING)
+    return figure
+
+
+_MEANING = (
+    "Load: from when the port is free for a group's weights to when they are here and staged. With double "
+    "buffering a group loads while the one before it computes; a gap between a look-up and the next build is "
+    "a wait for weights."
+)
+
+
+def _label(row: str) -> str:
+    return "load" if row == "load" else PHASE_STYLE[row][0].partition(" and ")[0]
+
+
+def _bars(axes: Axes, timeline: Timeline, first: int, last: int) -> None:
+    """The bars of the groups from `first` on, up to but not with `last`."""
+    begin = timeline.groups[first][2]
+    end = timeline.groups[last][4] if last < len(timeline.groups) else timeline.end
+    for y, row in enumerate(_ROWS):
+        bars = [(at, length) for at, length in timeline.bars()[row] if at + length > begin and at < end]
+        _, colour, hatch = PHASE_STYLE[row]
+        axes.broken_barh(
+            bars, (y - 0.4, 0.8), facecolors=colour, edgecolors="white", linewidth=0.5, hatch=hatch
+        )
+    step = max(1, (last - first) // 12) if last - first > 12 else last - first
+    for i in range(first, last, step):
+        _, group, _, _, start, *_ = timeline.groups[i]
+        axes.annotate(f"{group}", (start, -0.62), ha="left", va="bottom", fontsize=7.5)
+    axes.set_xlim(begin, end)
+    axes.set_ylim(len(_ROWS) - 0.5, -1.05)
+    axes.set_yticks(range(len(_ROWS)), [_label(row) for row in _ROWS])
+    axes.xaxis.set_major_locator(MaxNLocator(2 + (last - first) // 5))
+    axes.grid(axis="y", visible=False)
+
+
+def _sentence(timeline: Timeline) -> str:
+    """The whole tile in words: what each phase takes and how long the arrays wait."""
+    table = np.array(timeline.groups)
+    sums: Mapping[str, int] = {
+        "build": int(table[:, 5].sum()),
+        "look-up": int(table[:, 6].sum()),
+        "conversion": int(table[:, 7].sum()),
+        "write-back": int(table[:, 8].sum()),
+    }
+    waits = timeline.end - sum(sums.values())
+    parts = ", ".join(f"{name} {cycles:,}" for name, cycles in sums.items())
+    edges = ""
+    if timeline.before is not None and timeline.after is not None:
+        edges = (
+            f"; before it {timeline.before:,} cycles for the activations, after it {timeline.after:,} until "
+            "the results are acknowledged"
+        )
+    return (
+        f"{timeline.source}, all {len(table):,} groups: {parts}, waiting for weights {waits:,} of "
+        f"{timeline.end:,} cycles{edges}."
+    )
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG or PNG, as the path ends, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    kind = path.suffix.removeprefix(".")
+    metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
+    buffer = BytesIO()
+    with style():
+        figure.savefig(buffer, format=kind, metadata=metadata)
+    write_whole(path, buffer.getvalue())

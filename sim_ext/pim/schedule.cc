@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pim/schedule.hh"
+
+#include <algorithm>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <utility>
+
+namespace sailsim::pim
+{
+
+namespace
+{
+
+constexpr double inf = std::numeric_limits<double>::infinity();
+
+/* What goes on between two events. Speeds are shares of a task or tensor a second. */
+struct Now {
+    const CoreTask *task = nullptr;         /* that the cores work on */
+    const StreamedTensor *tensor = nullptr; /* that the PIM units work on */
+    bool in_step = false;                   /* its own weights are still coming */
+    bool starved = false;                   /* and none of them waits on chip */
+    double task_speed = inf;
+    double task_cost = 0;  /* bytes of the DRAM peak that the task occupies */
+    double full_speed = 0; /* of the tensor with its weights on chip */
+    double tensor_speed = 0;
+    double used = 0; /* bytes/s that the tensor takes out of the buffer */
+    double rate = 0; /* bytes/s of the weight stream */
+    /* Seconds from here. */
+    double task_end = inf;
+    double tensor_end = inf;
+    double stream_end = inf;
+    double empty = inf;
+    double full = inf;
+    double step = inf; /* the least of them */
+};
+
+/* A schedule on its way. */
+class Play
+{
+  public:
+    Play(const ScheduleMachine &machine_, const std::vector<CoreTask> &tasks_,
+         const std::vector<StreamedTensor> &tensors_, const Throttled &throttled_)
+        : machine(machine_), tasks(tasks_), tensors(tensors_), throttled(throttled_),
+          ahead(machine_.depth > 0 && machine_.buffer > 0)
+    {
+        line.stalled.resize(tensors.size());
+    }
+
+    bool over() const { return task == tasks.size() && tensor == tensors.size(); }
+
+    void to_next_event()
+    {
+        Now now = who_works();
+        who_asks(now);
+        share_dram(now);
+        next_event(now);
+        move_on(now);
+        settle(now);
+    }
+
+    ScheduleTimeline line;
+
+  private:
+    Now who_works() const
+    {
+        Now now;
+        if (task < tasks.size() && static_cast<std::size_t>(tasks[task].needs) <= tensor)
+            now.task = &tasks[task];
+        if (tensor < tensors.size() && static_cast<std::size_t>(tensors[tensor].needs) <= task)
+            now.tensor = &tensors[tensor];
+        if (!now.task && !now.tensor)
+            throw std::runtime_error("core task " + std::to_string(task) + " and tensor " +
+                                     std::to_string(tensor) + " wait for each other");
+        now.in_step = now.tensor && stream == tensor;
+        now.starved = now.in_step && waiting <= 0;
+        return now;
+    }
+
+    void who_asks(Now &now) const
+    {
+        if (now.task) {
+            if (now.task->seconds > 0)
+                now.task_speed = 1 / now.task->seconds;
+            const double moved = now.task->read + now.task->written;
+            if (moved > 0) {
+                now.task_speed = std::min(now.task_speed, now.task->rate / moved);
+                now.task_cost = now.task->read / machine.read_share + now.task->written / machine.write_share;
+            }
+        }
+        if (now.tensor) {
+            now.tensor_speed = now.full_speed = 1 / now.tensor->seconds;
+            now.used = now.tensor->bytes * now.tensor_speed;
+        }
+        now.rate = stream_asks(now);
+    }
+
+    /* Weights are asked for only for the running tensor, or ahead of it while there is room. */
+    double stream_asks(const Now &now) const
+    {
+        if (stream == tensors.size())
+            return 0;
+        const bool early = ahead && stream <= tensor + static_cast<std::size_t>(machine.depth);
+        if (!now.in_step && !early)
+            return 0;
+        if (ahead && waiting >= machine.buffer)
+            return std::min(machine.stream_limit, now.used);
+        return machine.stream_limit;
+    }
+
+    void share_dram(Now &now)
+    {
+        const double demand = now.task_cost > 0 ? now.task_speed * now.task_cost : 0;
+        const auto [core_part, stream_part] =
+            divide(demand, now.rate / machine.read_share, machine.background && !now.in_step);
+        if (now.task_cost > 0)
+            now.task_speed = std::min(now.task_speed, core_part / now.task_cost);
+        now.rate = stream_part * machine.read_share;
+        if (now.starved) {
+            const double size = now.tensor->bytes;
+            if (ahead) {
+                now.tensor_speed = std::min(now.tensor_speed, now.rate / size);
+            } else {
+                now.tensor_speed = 1 / just_in_time(now.tensor->tile, now.rate);
+                now.rate = size * now.tensor_speed;
+            }
+            now.used = size * now.tensor_speed;
+        }
+    }
+
+    /* What cores and weight stream get; the same few demands come again in every block. */
+    std::pair<double, double> divide(double work, double weights, bool give_way)
+    {
+        const auto [found, is_new] = divided.try_emplace({work, weights, give_way});
+        if (is_new) {
+            const Reader stream_reader{weights, machine.stream.window / machine.read_share,
+                                       machine.stream.latency, machine.stream.parts};
+            const Reader core_reader{work, machine.cores.window / machine.read_share, machine.cores.latency};
+            if (!give_way) {
+                found->second = shares(machine.peak, machine.queue, core_reader, stream_reader);
+            } else {
+                const double part = std::min(work, machine.peak);
+                found->second = {part,
+                                 weights > 0 ? alone(machine.peak, machine.queue, stream_reader, part) : 0};
+            }
+        }
+        return found->second;
+    }
+
+    double just_in_time(std::int64_t tile, double rate)
+    {
+        const auto [found, is_new] = slowed.try_emplace({tile, rate});
+        if (is_new)
+            found->second = throttled(tile, rate);
+        return found->second;
+    }
+
+    void next_event(Now &now) const
+    {
+        if (now.task)
+            now.task_end = (1 - task_done) / now.task_speed;
+        if (now.tensor)
+            now.tensor_end = (1 - tensor_done) / now.tensor_speed;
+        if (now.rate > 0)
+            now.stream_end = (tensors[stream].bytes - streamed) / now.rate;
+        if (now.in_step && !now.starved && now.used > now.rate)
+            now.empty = waiting / (now.used - now.rate);
+        if (now.rate > now.used && waiting < machine.buffer)
+            now.full = (machine.buffer - waiting) / (now.rate - now.used);
+        now.step = std::min({now.task_end, now.tensor_end, now.stream_end, now.empty, now.full});
+    }
+
+    void move_on(const Now &now)
+    {
+        const double step = now.step;
+        line.end += step;
+        ++line.events;
+        if (now.tensor) {
+            tensor_done += step * now.tensor_speed;
+            /* The share of its speed that it lacks: exactly 0 at full speed. */
+            line.stalled[tensor] += step * (1 - now.tensor_speed / now.full_speed);
+        } else {
+            (now.task->sync ? line.sync : line.cores) += step;
+        }
+        if (now.task) {
+            const double progress = step > 0 ? step * now.task_speed : 0;
+            task_done += progress;
+            line.read += progress * now.task->read;
+            line.written += progress * now.task->written;
+        }
+        line.streamed += now.rate * step;
+        streamed += now.rate * step;
+        waiting = std::max(0.0, waiting + (now.rate - now.used) * step);
+    }
+
+    void settle(const Now &now)
+    {
+        const double due = now.step * (1 + 1e-12);
+        if (now.empty <= due)
+            waiting = 0;
+        if (now.full <= due)
+            waiting = machine.buffer;
+        if (now.stream_end <= due)
+            next_stream();
+        if (now.tensor_end <= due) {
+            if (stream == tensor) /* both end here, up to rounding */
+                next_stream();
+            ++tensor;
+            tensor_done = 0;
+            if (stream == tensor && streamed == 0)
+                waiting = 0;
+        }
+        if (now.task_end <= due) {
+            ++task;
+            task_done = 0;
+        }
+    }
+
+    void next_stream()
+    {
+        ++stream;
+        streamed = 0;
+    }
+
+    const ScheduleMachine &machine;
+    const std::vector<CoreTask> &tasks;
+    const std::vector<StreamedTensor> &tensors;
+    const Throttled &throttled;
+    const bool ahead;
+
+    /* The next or running one of each actor. */
+    std::size_t task = 0;
+    std::size_t tensor = 0;
+    std::size_t stream = 0;
+    double task_done = 0; /* shares of the running ones */
+    double tensor_done = 0;
+    double streamed = 0; /* bytes of tensor `stream` that have come */
+    double waiting = 0;  /* bytes that have come and that no slice has used yet */
+
+    std::map<std::tuple<double, double, bool>, std::pair<double, double>> divided;
+    std::map<std::pair<std::int64_t, double>, double> slowed;
+};
+
+/* What would make the schedule stand still. */
+void require_positive(const char *name, double value)
+{
+    if (!(value > 0))
+        throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) +
+                                    ": allowed are positive numbers");
+}
+
+void require_not_negative(const char *name, double value)
+{
+    if (!(value >= 0))
+        throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) +
+                                    ": allowed are numbers from 0 on");
+}
+
+void validate(const ScheduleMachine &machine, const std::vector<Segment> &segments)
+{
+    require_positive("peak", machine.peak);
+    require_positive("read_share", machine.read_share);
+    require_positive("write_share", machine.write_share);
+    require_positive("stream_limit", machine.stream_limit);
+    require_positive("stream window", machine.stream.window);
+    require_positive("cores window", machine.cores.window);
+    require_not_negative("buffer", machine.buffer);
+    require_not_negative("queue", machine.queue);
+    for (const Segment &segment : segments) {
+        for (const CoreTask &task : segment.tasks) {
+            require_not_negative("needs of a task", static_cast<double>(task.needs));
+            require_not_negative("seconds of a task", task.seconds);
+            require_not_negative("read of a task", task.read);
+            require_not_negative("written of a task", task.written);
+            require_positive("rate of a task", task.rate);
+        }
+        for (const StreamedTensor &tensor : segment.tensors) {
+            require_not_negative("needs of a tensor", static_cast<double>(tensor.needs));
+            require_positive("bytes of a tensor", tensor.bytes);
+            require_positive("seconds of a tensor", tensor.seconds);
+        }
+    }
+}
+
+} // namespace
+
+ScheduleTimeline run_schedule(const ScheduleMachine &machine, const std::vector<Segment> &segments,
+                              const std::vector<std::int64_t> &order, const Throttled &throttled)
+{
+    validate(machine, segments);
+    std::vector<CoreTask> tasks;
+    std::vector<StreamedTensor> tensors;
+    for (const std::int64_t place : order) {
+        if (place < 0 || static_cast<std::size_t>(place) >= segments.size())
+            throw std::invalid_argument("order has " + std::to_string(place) + ": allowed are 0.." +
+                                        std::to_string(static_cast<std::int64_t>(segments.size()) - 1));
+        const Segment &segment = segments[static_cast<std::size_t>(place)];
+        const auto tasks_before = static_cast<std::int64_t>(tasks.size());
+        const auto tensors_before = static_cast<std::int64_t>(tensors.size());
+        for (CoreTask task : segment.tasks) {
+            task.needs += tensors_before;
+            tasks.push_back(task);
+        }
+        for (StreamedTensor tensor : segment.tensors) {
+            tensor.needs += tasks_before;
+            tensors.push_back(tensor);
+        }
+    }
+    Play play(machine, tasks, tensors, throttled);
+    while (!play.over())
+        play.to_next_event();
+    return play.line;
+}
+
+} // namespace sailsim::pim

@@ -1,0 +1,136 @@
+"""Area: closed forms, what must grow, and the readings of two percent."""
+
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim.analysis.costs.area import COUNTED, PART_TITLES, AreaConstants, Parts, area, readings
+from sailsim.errors import SailsimError
+from sailsim.sim import UNITS, load_system
+
+C = AreaConstants.default()
+SYSTEM = load_system("sail-n1")
+FALLING = ("array_efficiency", "utilisation")
+"""Constants that make the unit smaller when they grow."""
+BASES = ("llc_cell_um2", "llc_efficiency", "core_mm2", "die_mm2")
+
+
+def with_arrays(count):
+    """sail-n1 with other arrays a slice."""
+    pim = SYSTEM.pim
+    return SYSTEM.model_copy(
+        update={"pim": pim.model_copy(update={"arrays": pim.arrays.model_copy(update={"value": count})})}
+    )
+
+
+def test_units_of_the_constants_are_those_of_their_names():
+    ends = {"_um2": "um2", "_mm2": "mm2", "_kib": "KiB", "_rows": "rows", "_gates": "gates"}
+    for name, quantity in AreaConstants.QUANTITIES.items():
+        end = next((unit for end, unit in ends.items() if name.endswith(end)), "ratio")
+        assert quantity.unit == end, name
+        assert quantity.unit in UNITS
+    assert list(AreaConstants.QUANTITIES) == [field.name for field in fields(AreaConstants)]
+    assert UNITS["um2"] * 1e6 == pytest.approx(UNITS["mm2"])
+
+
+def test_parts_in_closed_form():
+    parts = area(SYSTEM).parts
+    # 16 arrays of 256 x 256; 42 entries of 6 bits a row of an array; 32 bits of accumulator.
+    lanes = 16 * 42
+    assert parts.arrays == pytest.approx(16 * 65536 * 0.027 / 0.4 * 1e-6)
+    assert parts.lanes == pytest.approx(lanes * 32 * (0.20412 + 4 * 0.13122) / 0.7 * 1e-6)
+    assert parts.accumulators == pytest.approx(lanes * 32 * 8 * 0.0675 * 1e-6)
+    assert parts.activations == pytest.approx(4 * 8192 * 0.027 / 0.4 * 1e-6)
+    assert parts.prt == pytest.approx((32 * 5 * (0.2916 + 0.13122) / 0.7 + 32 * 16 * 256 * 0.0675) * 1e-6)
+    assert parts.queue == pytest.approx(4 * 512 * 0.2916 / 0.7 * 1e-6)
+    assert parts.buffers == pytest.approx(16 * 560 * 0.2916 / 0.7 * 1e-6)
+    assert parts.cache == pytest.approx(8192 * 0.027 / 0.4 * 1e-6)
+    assert parts.control == pytest.approx(20000 * 0.05832 / 0.7 * 1e-6)
+    assert parts.total == pytest.approx(sum(parts.as_dict().values()))
+    assert set(parts.as_dict()) == set(PART_TITLES) == {field.name for field in fields(Parts)}
+
+
+def test_bases():
+    found = area(SYSTEM)
+    llc = 32 * 2**23 * 0.027e-6 / 0.4
+    assert found.bases == pytest.approx({"LLC": llc, "LLC and cores": llc + 64 * 1.4, "die": 456.96})
+    assert found.csram_mm2 == pytest.approx(32 * found.parts.arrays)
+    assert found.added_mm2 == pytest.approx(32 * found.parts.total)
+    # Cores and LLC fit on the die that they are measured on.
+    assert found.bases["LLC and cores"] < found.die_mm2
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(AreaConstants)])
+def test_each_constant_moves_the_area_its_way(name):
+    value = getattr(C, name)
+    more = min(1.0, value * 1.2) if name in (*FALLING, "llc_efficiency") else value * 1.2
+    before, after = area(SYSTEM), area(SYSTEM, replace(C, **{name: more}))
+    if name in BASES:
+        assert after.added_mm2 == before.added_mm2
+        assert after.bases != before.bases
+    elif name in FALLING:
+        assert after.added_mm2 < before.added_mm2
+    else:
+        assert after.added_mm2 > before.added_mm2
+
+
+@given(arrays=st.integers(1, 64), wbits=st.integers(1, 8))
+def test_area_is_linear_in_the_arrays(arrays, wbits):
+    none, one, many = (area(with_arrays(n), wbits=wbits).parts.total for n in (0, 1, arrays))
+    assert many - none == pytest.approx(arrays * (one - none))
+
+
+@given(target=st.floats(0.001, 0.2), wbits=st.integers(2, 8))
+def test_the_arrays_of_a_reading_give_its_target(target, wbits):
+    for reading in readings(SYSTEM, wbits=wbits, target=target):
+        names = COUNTED[reading.counted]
+        if reading.arrays is None:
+            bare = area(with_arrays(0), wbits=wbits)
+            added = sum(bare.parts.as_dict()[name] for name in names)
+            assert added * bare.slices > target * bare.bases[reading.base]
+            continue
+
+        # Between whole arrays the model is linear, so the share of a broken number may be reckoned.
+        def share(count, names=names, base=reading.base):
+            whole = area(with_arrays(count), wbits=wbits)
+            return sum(whole.parts.as_dict()[name] for name in names) * whole.slices / whole.bases[base]
+
+        low = int(reading.arrays)
+        part = reading.arrays - low
+        assert share(low) * (1 - part) + share(low + 1) * part == pytest.approx(target)
+
+
+def test_extremes_enclose_every_part():
+    small, found, large = (
+        area(SYSTEM, c) for c in (AreaConstants.extreme("small"), C, AreaConstants.extreme("large"))
+    )
+    assert small.bases == found.bases == large.bases
+    for name, mm2 in found.parts.as_dict().items():
+        assert small.parts.as_dict()[name] <= mm2 <= large.parts.as_dict()[name]
+
+
+def test_readings_are_every_counting_over_every_base():
+    found = list(readings(SYSTEM))
+    assert len({(r.counted, r.base) for r in found}) == len(found) == len(COUNTED) * 3
+    for counted in COUNTED:
+        shares = [r.share for r in found if r.counted == counted]
+        assert shares == sorted(shares, reverse=True)
+
+
+def test_bad_input_is_named():
+    with pytest.raises(SailsimError, match="graviton2"):
+        area(load_system("graviton2"))
+    with pytest.raises(SailsimError, match=r"wbits is 9.*1..8"):
+        area(SYSTEM, wbits=9)
+    with pytest.raises(SailsimError, match=r"array_efficiency is 0.*above 0"):
+        replace(C, array_efficiency=0.0)
+    with pytest.raises(SailsimError, match=r"cell_um2 is -1.*at least 0"):
+        replace(C, cell_um2=-1.0)
+
+
+def test_where_the_arrays_accumulate_there_are_no_lanes():
+    choice = SYSTEM.pim.substrate.model_copy(update={"value": "bit_serial"})
+    parts = area(SYSTEM.model_copy(update={"pim": SYSTEM.pim.model_copy(update={"substrate": choice})})).parts
+    assert parts.lanes == parts.accumulators == 0

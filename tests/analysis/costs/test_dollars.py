@@ -1,0 +1,182 @@
+"""Dollars: shares, overhead, ranges, and refused price files."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim.analysis import prices, tokens_per_dollar, usd_per_hour, usd_per_million_tokens, vcpus_paid
+from sailsim.analysis.costs.dollars import SIZINGS, CostConstants, Run, cost_range, quoted
+from sailsim.errors import SailsimError
+from sailsim.sim import card_names, load_system, system_names
+
+HEADER = "instance,machines,chip,kind,units,memory_gib,usd_per_hour,source,date\n"
+
+
+def test_every_cpu_system_has_a_price_and_only_cards_without_one_are_missing():
+    shipped = prices()
+    assert all(shipped.first([name, *load_system(name).extends]) for name in system_names())
+    assert {name for name in card_names() if not shipped.has(name)} == {"h100"}
+    with pytest.raises(SailsimError, match=r"no price of h100.*allowed"):
+        shipped.of("h100")
+
+
+def test_share_and_whole_of_a_server():
+    price = prices().of("graviton2")
+    assert price.usd_per_hour == 2.176
+    assert usd_per_hour(price, threads=16) == pytest.approx(2.176 / 4)
+    assert usd_per_hour(price, threads=16, sizing="whole") == pytest.approx(2.176)
+    assert usd_per_hour(price, threads=64, overhead=0.02) == pytest.approx(2.176 * 1.02)
+    # 2 GiB a vCPU: forty GiB of weights need twenty.
+    assert vcpus_paid(price, 4, 40 * 2**30, "share") == 20
+
+
+def test_a_gpu_is_paid_whole():
+    assert usd_per_hour(prices().of("v100"), threads=1) == 3.06
+
+
+@given(st.floats(0.01, 1e5), st.floats(0.01, 100))
+def test_tokens_and_dollars_are_inverse(rate, usd):
+    assert tokens_per_dollar(rate, usd) * usd_per_million_tokens(rate, usd) == pytest.approx(1e6)
+    assert tokens_per_dollar(rate, 2 * usd) == pytest.approx(tokens_per_dollar(rate, usd) / 2)
+
+
+def test_runs_that_no_instance_holds_are_refused():
+    price = prices().of("graviton2")
+    with pytest.raises(SailsimError, match=r"64 vCPUs.*80 threads"):
+        usd_per_hour(price, threads=80)
+    with pytest.raises(SailsimError, match=r"64 vCPUs.*200 GiB"):
+        usd_per_hour(price, threads=1, memory_bytes=200 * 2**30)
+
+
+@pytest.mark.parametrize("usd", ["0.0", "0", "-1", "", "nan", "inf", "free"])
+def test_a_price_that_is_none_is_refused(tmp_path, usd):
+    path = tmp_path / "prices.csv"
+    path.write_text(f"{HEADER}x/y,graviton2,chip,cpu,64,128,{usd},somewhere,2025\n")
+    with pytest.raises(SailsimError, match=r"x/y: usd_per_hour.*above 0"):
+        prices(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ("x,g,c,tpu,64,128,1,s,d", "kind"),
+        ("x,g,c,cpu,0,128,1,s,d", "units"),
+        ("x,g,c,cpu,1.5,128,1,s,d", "units"),
+        ("x,g,c,cpu,64,0,1,s,d", "memory_gib"),
+        ("x,g,c,cpu,64,128,1,,d", "source"),
+        ("x,g,c,cpu,64,128,1,s,", "date"),
+        ("x,g", "kind"),
+    ],
+)
+def test_a_bad_row_names_its_field(tmp_path, row, field):
+    path = tmp_path / "prices.csv"
+    path.write_text(HEADER + row + "\n")
+    with pytest.raises(SailsimError, match=field):
+        prices(path)
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "a,b\n1,2\n", HEADER])
+def test_a_file_that_is_no_price_list_is_refused(tmp_path, text):
+    path = tmp_path / "prices.csv"
+    path.write_text(text)
+    with pytest.raises(SailsimError, match="allowed"):
+        prices(path)
+    with pytest.raises(SailsimError, match="cannot be read"):
+        prices(tmp_path / "none.csv")
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SailsimError, match="cannot be read"):
+        prices(path)
+
+
+def test_own_prices_replace_the_shipped_ones(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text(HEADER + "mine,graviton2 sail-n1,c,cpu,32,64,1.5,me,2026\n")
+    mine = prices(path)
+    assert mine.of("sail-n1").usd_per_hour == 1.5
+    assert mine.of("sail-n1", "mine").units == 32
+    assert quoted([mine.of("sail-n1")]) == "mine 1.5 USD/h (me, 2026)"
+    with pytest.raises(SailsimError, match="instance is 'other'"):
+        mine.of("sail-n1", "other")
+
+
+BAND = Run(tokens_per_s=10.0, low=8.0, high=12.0, threads=16, bandwidth_share=0.5)
+
+
+def test_bandwidth_is_paid_where_it_is_the_larger_need():
+    price = prices().of("graviton2")
+    assert vcpus_paid(price, 16, 0, "bandwidth", 0.5) == 32
+    assert vcpus_paid(price, 48, 0, "bandwidth", 0.5) == 48
+    assert vcpus_paid(price, 16, 0, "bandwidth", 1.0) == 64
+    assert usd_per_hour(price, 16, sizing="bandwidth", bandwidth_share=0.5) == pytest.approx(2.176 / 2)
+    with pytest.raises(SailsimError, match=r"bandwidth_share is 1.5.*0..1"):
+        vcpus_paid(price, 1, 0, "bandwidth", 1.5)
+    with pytest.raises(SailsimError, match="sizing is 'half'"):
+        vcpus_paid(price, 1, 0, "half")
+
+
+@given(st.integers(1, 64), st.floats(0, 128 * 2**30), st.floats(0, 1))
+def test_sizings_are_in_order_and_within_the_server(threads, memory, share):
+    price = prices().of("graviton2")
+    paid = [vcpus_paid(price, threads, memory, sizing, share) for sizing in SIZINGS]
+    assert threads <= paid[0] <= paid[1] <= paid[2] == 64
+    assert paid[1] >= share * 64 * (1 - 1e-9)
+
+
+def test_a_range_in_closed_form():
+    only = (prices().of("graviton2"),)
+    found = cost_range(BAND, only)
+    assert found.instance == "aws/c6g.16xlarge"
+    assert found.usd_per_hour == pytest.approx(2.176 / 2)
+    assert found.nominal == pytest.approx(10 * 3600 / (2.176 / 2))
+    assert found.usd_per_million_tokens * found.nominal == pytest.approx(1e6)
+    # Least: slow end of the band, 30 % used, the whole server. Most: fast end, the vCPUs of 16 threads.
+    assert found.low == pytest.approx(8 * 0.3 * 3600 / 2.176)
+    assert found.high == pytest.approx(12 * 3600 / (2.176 / 4))
+    sail = cost_range(replace(BAND, sail=True), only)
+    assert sail.nominal == pytest.approx(found.nominal / 1.02)
+    assert sail.low == pytest.approx(found.low / 1.1)
+    assert sail.high == pytest.approx(found.high)
+
+
+def test_more_instances_widen_a_range_and_none_is_none():
+    both = prices().all_of(["sail-n1"])
+    assert [price.instance for price in both][:2] == ["aws/c6g.16xlarge", "aws/m6g.16xlarge"]
+    assert cost_range(BAND, both).low < cost_range(BAND, both[:1]).low
+    assert cost_range(BAND, both).nominal == cost_range(BAND, both[:1]).nominal
+    assert cost_range(BAND, ()) is None
+    assert cost_range(replace(BAND, threads=65), both) is None
+    # The first instance lacks the memory: the next one that has it is nominal.
+    large = replace(BAND, memory_bytes=200 * 2**30)
+    assert cost_range(large, both).instance == "aws/m6g.16xlarge"
+
+
+@given(
+    rate=st.floats(0.1, 1e4),
+    threads=st.integers(1, 64),
+    share=st.floats(0, 1),
+    overhead=st.floats(0, 0.1),
+    used=st.floats(0.3, 1),
+    sail=st.booleans(),
+)
+def test_nominal_lies_in_its_range(rate, threads, share, overhead, used, sail):
+    run = Run(rate, rate, rate, threads, 0.0, share, sail)
+    found = cost_range(run, prices().all_of(["sail-n1"]), CostConstants(overhead, used))
+    assert found.low <= found.nominal * (1 + 1e-12)
+    assert found.nominal <= found.high * (1 + 1e-12)
+
+
+def test_constants_out_of_range_are_named():
+    assert CostConstants.default() == CostConstants(overhead=0.02, utilisation=1.0)
+    for field, value in (("utilisation", 0.0), ("utilisation", 1.1), ("overhead", -0.1)):
+        with pytest.raises(SailsimError, match=f"CostConstants.{field} is {value}"):
+            replace(CostConstants.default(), **{field: value})
+
+
+def test_machines_without_a_price_in_the_shared_lists_have_none():
+    shipped = prices()
+    assert shipped.of("a100").instance == "gcp/a2-highgpu-1g"
+    eights = [price for price in shipped.rows if price.kind == "gpu" and price.units > 1]
+    assert eights
+    assert all(not price.machines for price in eights)

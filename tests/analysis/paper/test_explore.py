@@ -1,0 +1,108 @@
+"""The search: the front is what none beats, found machines give their numbers, a stopped search goes on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+pytest.importorskip("optuna")
+
+from sailsim.analysis import area, compare
+from sailsim.analysis.paper.explore import OBJECTIVES, Search, explore, on_front, try_machine
+from sailsim.errors import SailsimError
+from sailsim.sim import Point, load_system
+
+POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
+SEARCH = Search(POINT, threads=(8, 16), seed=3)
+
+
+@given(arrays(float, st.tuples(st.integers(1, 12), st.just(3)), elements=st.integers(0, 4).map(float)))
+def test_the_front_is_what_no_other_beats(values: np.ndarray) -> None:
+    front = on_front(values)
+    assert front.any()
+    signs = np.array([1, 1, -1])
+    for i, row in enumerate(values * signs):
+        beaten = any((other >= row).all() and (other > row).any() for other in values * signs)
+        assert not (front[i] and beaten)
+        # What is left out is beaten, or equal to an earlier one that is on the front.
+        if not front[i] and not beaten:
+            assert any(front[j] and (values[j] == values[i]).all() for j in range(i))
+
+
+def test_what_is_no_machine_is_never_on_the_front() -> None:
+    assert on_front(np.array([[1.0, 1, 1], [np.nan, 9, 0]])).tolist() == [True, False]
+
+
+@pytest.mark.slow
+def test_points_of_the_front_give_their_numbers_by_their_files(tmp_path: Path) -> None:
+    frame = explore(SEARCH, tmp_path, trials=8, progress=False)
+    front = pd.read_csv(tmp_path / "pareto.csv")
+    assert len(front) == frame["pareto"].sum() == len(list(tmp_path.glob("point-*.toml")))
+    assert {"trials.csv", "trials.parquet"} <= {p.name for p in tmp_path.iterdir()}
+    for row in front.to_dict("records"):
+        path = tmp_path / f"{row['point']}.toml"
+        answer = compare(replace(POINT, system=str(path), threads=int(row["threads"])))
+        assert answer["sail"]["tokens_per_s"] == pytest.approx(row["tokens_per_s"], rel=1e-12)
+        assert answer["sail"]["tokens_per_usd"] == pytest.approx(row["tokens_per_usd"], rel=1e-12)
+        assert area(load_system(path)).added_mm2 == pytest.approx(row["area_mm2"], rel=1e-12)
+
+
+def test_the_first_trial_is_the_machine_itself(tmp_path: Path) -> None:
+    first = explore(SEARCH, tmp_path, trials=1, progress=False).iloc[0]
+    answer = compare(POINT)
+    assert first["tokens_per_s"] == pytest.approx(answer["sail"]["tokens_per_s"])
+    assert first["area_mm2"] == pytest.approx(area(load_system("sail-n1")).added_mm2)
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_and_jobs_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sailsim.analysis.explore.GENERATION", 3)
+    explore(SEARCH, tmp_path / "a", trials=6, progress=False)
+    resumed = explore(SEARCH, tmp_path / "a", trials=9, jobs=2, progress=False)
+    whole = explore(SEARCH, tmp_path / "b", trials=9, progress=False)
+    pd.testing.assert_frame_equal(resumed[["trial", *OBJECTIVES]], whole[["trial", *OBJECTIVES]])
+    with pytest.raises(SailsimError, match="another search"):
+        explore(replace(SEARCH, seed=4), tmp_path / "a", trials=16, progress=False)
+
+
+def test_a_machine_whose_tiles_do_not_fit_says_why() -> None:
+    values = {f.name: f.nominal for f in SEARCH.factors} | {"threads": 8, "pim.rows": 4}
+    found = try_machine(SEARCH, values)
+    assert set(found) == {"reason"}
+    assert "rows" in found["reason"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({"fields": ("pim.speed",)}, "pim.speed"),
+        ({"fields": ()}, "at least one"),
+        ({"sampler": "anneal"}, "anneal"),
+        ({"threads": (65,)}, "65"),
+        ({"threads": ()}, "threads"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_bad_searches_are_one_sentence(bad: dict[str, object], words: str) -> None:
+    with pytest.raises(SailsimError, match=words):
+        replace(SEARCH, **bad)
+
+
+def test_bad_trials_and_folders(tmp_path: Path) -> None:
+    for trials in (0, -1, 10**9):
+        with pytest.raises(SailsimError, match="trials is"):
+            explore(SEARCH, tmp_path, trials)
+    with pytest.raises(SailsimError, match="jobs is 0"):
+        explore(SEARCH, tmp_path, 1, 0)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SailsimError, match="cannot be written"):
+        explore(SEARCH, tmp_path / "file", 1)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "study.sqlite").write_text("no database, but long enough to look like something else")
+    with pytest.raises(SailsimError, match="no study"):
+        explore(SEARCH, tmp_path / "bad", 1)

@@ -1,0 +1,121 @@
+"""Figures: every one draws from a full store, and says what it lacks from a poor one."""
+
+import struct
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from sailsim.analysis import FIGURES, figures, prices
+from sailsim.analysis.render.figures import PHASE_STYLE, draw
+from sailsim.analysis.render.style import DASHES, MARKERS, OKABE_ITO, SERIES
+from sailsim.analysis.results.results import Results, prt_pairs
+from sailsim.errors import SailsimError
+from sailsim.sim import PHASES, load_system
+
+
+@pytest.fixture(scope="module")
+def results(frame):
+    return Results.of(frame, prices())
+
+
+def texts(figure):
+    return " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_states_units_system_model_and_what_the_patterns_come_from(name, results):
+    figure = draw(name, results)
+    said = texts(figure)
+    assert figure.axes, said
+    assert "sail-n1" in said
+    assert "SmolLM2" in said
+    assert "Pattern statistics" in said
+    assert all(axes.get_xlabel() for axes in figure.axes if axes.get_subplotspec().is_last_row())
+    assert figure.axes[0].get_ylabel() or name == "dollars"
+    if name == "dollars":
+        assert "2025-03-02" in said
+        assert "USD" in said
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_store_without_the_points_gives_a_sentence_that_names_them(name, frame):
+    one = Results.of(frame[frame["prt"].astype(bool)].iloc[:1], prices())
+    figure = draw(name, one)
+    if name == "dollars":  # one point is all it needs
+        assert figure.axes
+        return
+    assert not figure.axes
+    said = texts(figure).replace("\n", " ")
+    assert "needs" in said
+    assert said.count(".") == 1
+
+
+@pytest.mark.slow
+def test_files_are_vector_and_raster_and_the_same_every_time(swept, tmp_path):
+    first = figures(swept, tmp_path / "a")
+    second = figures(swept, tmp_path / "b")
+    assert [path.suffix for path in first] == [".svg", ".png"] * len(FIGURES)
+    for one, two in zip(first, second, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+    for path in first[1::2]:
+        width, height = struct.unpack(">II", path.read_bytes()[16:24])
+        assert width >= 900
+        assert height >= 500
+
+
+def test_stacked_parts_reach_the_time_of_the_step(results):
+    figure = draw("step_time", results)
+    rows = results.at(("wbits", "batch"))
+    axes = figure.axes[0]
+    own = rows[rows["batch"] == rows["batch"].min()].sort_values("wbits")
+    tops = [0.0] * len(own)
+    for bar in axes.patches:
+        x = round(bar.get_x() + bar.get_width() / 2)
+        tops[x] = max(tops[x], bar.get_y() + bar.get_height())
+    assert tops == pytest.approx(list(own["sail_step_s"] * 1e3))
+    assert set(PHASE_STYLE) == set(PHASES)
+
+
+def test_lines_show_the_stores_numbers(results):
+    figure = draw("threads", results)
+    rows = results.at(("threads", "batch"))
+    own = rows[rows["batch"] == rows["batch"].min()].sort_values("threads")
+    line = next(line for line in figure.axes[0].lines if line.get_label() == "SAIL")
+    assert np.array_equal(line.get_ydata(), own["sail_tokens_per_s"])
+
+
+def test_the_whole_column_is_the_largest_group(results):
+    figure = draw("conversion", results)
+    for axes in figure.axes:
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["64", "128", "all"]
+        for line in axes.lines:
+            assert (np.diff(line.get_xdata()) > 0).all()
+
+
+def test_pairs_hold_all_but_the_prt_equal(results):
+    pairs = prt_pairs(results)
+    assert len(pairs) >= 12
+    assert (pairs["saved"] >= 0).all()
+    assert pairs["reads"].between(0, 1).all()
+    row_dfm = pairs[pairs["substrate"] == "row_dfm"]
+    assert (row_dfm["reads"] > 0).all()
+    assert row_dfm["system"].nunique() == 2
+    # A hit saves cycles where it costs less than the row read that it replaces.
+    for system, own in row_dfm.groupby("system"):
+        hit = load_system(system).pim.t_prt.value
+        assert ((own["saved"] > 0) == (hit < 1)).all()
+
+
+def test_styles_never_rest_on_colour_alone():
+    assert len(set(SERIES)) == len(set(MARKERS)) == len({str(d) for d in DASHES}) == 7
+    assert set(SERIES) <= set(OKABE_ITO.values())
+    looks = [(colour, hatch) for _, colour, hatch in PHASE_STYLE.values()]
+    assert len(set(looks)) == len(looks)
+
+
+def test_an_empty_or_missing_store_is_refused(tmp_path, frame):
+    with pytest.raises(SailsimError, match="no results"):
+        figures(tmp_path)
+    with pytest.raises(SailsimError, match="no rows"):
+        Results.of(frame.iloc[:0], prices())

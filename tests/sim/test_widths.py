@@ -1,0 +1,136 @@
+"""A model's own widths reach the engine, tensor by tensor; what the units cannot take runs on the cores."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sailsim.analysis import compare, evaluate
+from sailsim.errors import SailsimError
+from sailsim.sim import Point, load_system, result_key, simulate_step, vary
+from sailsim.workloads import load_model
+
+from ..workloads.conftest import write_tiny_gguf
+
+SAIL = load_system("sail-n1")
+
+
+def policy(folder: Path, default: str, **tensors: str) -> str:
+    path = folder / f"{default}-{'-'.join(tensors.values())}.toml"
+    lines = "\n".join(f'"{pattern}" = "{choice}"' for pattern, choice in tensors.items())
+    path.write_text(f'name = "test"\nsource = "a test"\ndefault = "{default}"\n[tensors]\n{lines}\n')
+    return str(path)
+
+
+def step(**fields):
+    point = Point(**fields)
+    return simulate_step(SAIL, load_model(point.model), point)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Files of one shape whose matrices have different types."""
+    folder = tmp_path_factory.mktemp("files")
+    for kind in ("Q8_0", "Q4_0", "Q4_1", "MXFP4", "F16"):
+        write_tiny_gguf(folder / f"{kind}.gguf", kind=kind)
+    return {path.stem: str(path) for path in folder.glob("*.gguf")}
+
+
+def test_files_of_one_shape_have_their_own_answers(files: dict[str, str]) -> None:
+    rates = {kind: step(model=path, context=64).tokens_per_s for kind, path in files.items()}
+    assert len(set(rates.values())) == len(rates)
+    assert rates["Q4_0"] > rates["Q4_1"]  # a minimum costs conversions
+    uniform = {kind: step(model=path, context=64, wbits=4).tokens_per_s for kind, path in files.items()}
+    assert len(set(uniform.values())) == 1
+
+
+def test_a_policy_that_says_what_is_the_default_is_the_default(tmp_path: Path) -> None:
+    plain = step(model="smollm2-135m")
+    said = step(model="smollm2-135m", weights=policy(tmp_path, "4g128", **{"blk.0.*": "4g128"}))
+    assert (said.step_s, said.breakdown, said.counts) == (plain.step_s, plain.breakdown, plain.counts)
+
+
+def test_every_tensor_counts(tmp_path: Path) -> None:
+    plain = step(model="llama-2-7b")
+    one = {
+        choice: step(model="llama-2-7b", weights=policy(tmp_path, "4g128", **{"blk.7.ffn_down": choice}))
+        for choice in ("2g128", "8g128", "4g32")
+    }
+    assert one["2g128"].step_s <= plain.step_s < one["8g128"].step_s
+    assert one["2g128"].dram_bytes < plain.dram_bytes < one["8g128"].dram_bytes
+    assert plain.step_s < one["4g32"].step_s < step(model="llama-2-7b", wbits=4, group_size=32).step_s
+
+
+def test_types_without_codes_run_on_the_cores_and_are_named(tmp_path: Path, files: dict[str, str]) -> None:
+    plain = step(model="smollm2-135m", batch=8)
+    mixed = step(
+        model="smollm2-135m", batch=8, weights=policy(tmp_path, "4g128", **{"blk.*.ffn_down": "f16"})
+    )
+    assert mixed.breakdown["cores"] > plain.breakdown["cores"]
+    assert mixed.counts["lookups"] < plain.counts["lookups"]
+    (note,) = (note for note in mixed.notes if note.startswith("On the cores"))
+    assert "f16 30 tensors" in note
+    assert "%" in note
+    alone = step(model=files["F16"])
+    assert alone.pim_cycles == 0
+    assert sum(alone.breakdown.values()) == pytest.approx(alone.step_s)
+    assert not [note for note in plain.notes if note.startswith("On the cores")]
+
+
+def test_a_machine_that_does_not_say_how_fast_its_cores_are_refuses_floats(files: dict[str, str]) -> None:
+    silent = SAIL.model_copy(update={"host": SAIL.host.model_copy(update={"float_rate": None})})
+    with pytest.raises(SailsimError, match=r"is f16, which has no scalar codes.*host\.float_rate"):
+        simulate_step(silent, load_model(files["F16"]), Point(model=files["F16"]))
+
+
+def test_cores_that_multiply_faster_are_faster(tmp_path: Path) -> None:
+    weights = policy(tmp_path, "4g128", **{"blk.*.ffn_down": "iq2_xxs"})
+    point = Point(model="smollm2-135m", batch=8, weights=weights)
+    rates = [
+        simulate_step(vary(SAIL, {"host.grid_rate": rate}), load_model(point.model), point).tokens_per_s
+        for rate in (0.7, 1.4, 2.6)
+    ]
+    assert rates == sorted(rates)
+    assert rates[0] < rates[-1]
+
+
+def test_cores_and_cards_get_the_same_formats(files: dict[str, str]) -> None:
+    eight, four = (compare(Point(model=files[kind], context=64)) for kind in ("Q8_0", "Q4_0"))
+    assert eight["weights_said"] == "q8_0 15 tensors"
+    assert eight["cpu"]["tokens_per_s"] != four["cpu"]["tokens_per_s"]
+    assert eight["gpu"]["v100"]["tokens_per_s"] < four["gpu"]["v100"]["tokens_per_s"]
+    assert "not_available" in eight["gpu"]["v100"]["serving"]
+
+
+def test_the_key_follows_what_the_file_and_the_policy_say(files: dict[str, str], tmp_path: Path) -> None:
+    keys = {result_key(Point(model=path), "e") for path in files.values()}
+    assert len(keys) == len(files)
+    path = policy(tmp_path, "4g128", output="8g128")
+    first = result_key(Point(weights=path), "e")
+    Path(path).write_text(Path(path).read_text().replace("8g128", "6g128"))
+    assert result_key(Point(weights=path), "e") != first
+
+
+def test_what_is_said_twice_is_refused() -> None:
+    for fields in ({"wbits": 4}, {"group_size": 32}):
+        with pytest.raises(SailsimError, match=r"weights is 'q4_k_m' and .* allowed is one of the two"):
+            Point(weights="q4_k_m", **fields)
+    with pytest.raises(SailsimError, match="wbits is 0"):
+        Point(wbits=0)
+
+
+def test_a_point_says_its_weights_once(files: dict[str, str]) -> None:
+    assert Point() == Point(wbits=4, group_size=128) == Point(weights="4") == Point(weights="4g128")
+    own = Point(model=files["Q8_0"])
+    assert (own.weights, own.wbits, own.group_size) == ("file", 0, 0)
+    assert replace(own, batch=8).weights == "file"
+    assert replace(own, weights="3g64") == Point(model=files["Q8_0"], wbits=3, group_size=64)
+    assert Point(model=files["Q8_0"], wbits=4).weights == ""
+    assert Point.from_dict(own.as_dict()) == own
+    assert (own.weights_in_words(), Point().weights_in_words()) == ("weights file", "4-bit weights")
+
+
+def test_a_record_says_which_types(files: dict[str, str]) -> None:
+    record = evaluate(Point(model=files["MXFP4"], context=64))
+    assert record["weights_said"] == "mxfp4 15 tensors"
+    assert record["weights"] == "file"

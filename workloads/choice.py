@@ -1,0 +1,146 @@
+"""Which format a model's weights have: the file's own, a uniform one, one of llama.cpp's, or a policy.
+
+A choice is a word, as after ``--weights``:
+
+- ``file``: the formats of the model's own GGUF file, tensor by tensor;
+- ``4`` or ``4g32``: codes of so many bits with one fp16 scale for 128, or for 32 weights (``4g0``: a column);
+- ``q4_k_m``, ``q8_0``, ``mxfp4``, ...: a mix of llama.cpp's, or one type for every tensor;
+- a path that ends in ``.toml``: a policy, patterns of tensor names and the format that each gets.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from sailsim.errors import SailsimError
+from sailsim.workloads.formats import (
+    GGML_SOURCE,
+    TENSOR_FORMATS,
+    TensorFormat,
+    WeightFormat,
+    format_names,
+    uniform_format,
+    weight_format,
+)
+from sailsim.workloads.gguf_file import stored_model
+from sailsim.workloads.model import Linear, ModelSpec, model_names
+
+FILE = "file"
+"""The choice of the formats that the model's own file has."""
+GROUP_SIZE = 128
+"""Weights that share a scale where a uniform choice does not say."""
+_POLICY_FIELDS = ("name", "source", "default", "tensors")
+
+
+def has_own_formats(model: str) -> bool:
+    """Whether a model argument names a file with formats of its own, by its name alone."""
+    return model not in model_names() and Path(model).suffix != ".toml"
+
+
+def uniform_choice(choice: str) -> tuple[int, int] | None:
+    """Bits and weights a scale of a choice such as ``4`` or ``4g32``; None for every other choice."""
+    found = re.fullmatch(r"(\d+)(?:g(\d+))?", choice)
+    if found is None:
+        return None
+    return int(found[1]), GROUP_SIZE if found[2] is None else int(found[2])
+
+
+def chosen_format(choice: str, model: str, spec: ModelSpec) -> WeightFormat:
+    """The format that a choice gives a model.
+
+    Args:
+        choice: see the module.
+        model: the model argument, whose file the choice ``file`` reads.
+        spec: that model's shapes.
+
+    Raises:
+        SailsimError: an unknown choice, ``file`` for a model without one, or a policy that is damaged, names
+            an unknown format, or has a pattern that matches no tensor.
+    """
+    uniform = uniform_choice(choice)
+    if uniform is not None:
+        return uniform_format(*uniform)
+    if choice == FILE:
+        return _of_file(model)
+    if Path(choice).suffix == ".toml":
+        return _policy(Path(choice), model, spec)
+    if choice.lower() in format_names():
+        return weight_format(choice)
+    if choice.lower() in TENSOR_FORMATS:
+        return WeightFormat(choice.lower(), TENSOR_FORMATS[choice.lower()], GGML_SOURCE)
+    raise SailsimError(
+        f"weights is {choice!r}; allowed are {FILE}, bits such as 4 or 4g32, a policy's .toml file, or one "
+        f"of {', '.join(sorted({*format_names(), *TENSOR_FORMATS}))}."
+    )
+
+
+def _of_file(model: str) -> WeightFormat:
+    stored = stored_model(model) if has_own_formats(model) else None
+    if stored is None:
+        raise SailsimError(
+            f"weights is {FILE!r}, but model {model} is no GGUF file with formats of its own; allowed for it "
+            "are bits such as 4g128, a format of llama.cpp such as q4_k_m, or a policy."
+        )
+    return stored.format
+
+
+def _policy(path: Path, model: str, spec: ModelSpec) -> WeightFormat:
+    """The formats that a policy file gives every tensor of a model; the first pattern that matches counts."""
+    table = _read_policy(path)
+    default = chosen_format(str(table["default"]), model, spec)
+    patterns: dict[str, str] = table["tensors"]
+    matched: set[str] = set()
+    linears = [*spec.linears()]
+    embedding = Linear("token_embd", "head", spec.d_model, spec.vocab, -1)
+    if not spec.tied_embeddings:
+        linears.append(embedding)
+
+    def of(linear: Linear) -> TensorFormat:
+        for pattern, choice in patterns.items():
+            if fnmatchcase(linear.name, pattern):
+                matched.add(pattern)
+                chosen = chosen_format(choice, model, spec)
+                return chosen.embedding(spec) if linear is embedding else chosen.tensor(linear, spec)
+        return default.embedding(spec) if linear is embedding else default.tensor(linear, spec)
+
+    tensors = {linear.name: of(linear) for linear in linears}
+    unused = [pattern for pattern in patterns if pattern not in matched]
+    if unused:
+        raise SailsimError(
+            f"policy {path}: pattern {unused[0]!r} matches no tensor of {spec.name} that an earlier pattern "
+            f"does not; its tensors are named as {linears[0].name} and {spec.head.name}."
+        )
+    source = f"policy {path.name}: {table['source']}"
+    return WeightFormat.of_tensors(str(table["name"]), source, tensors, spec.linears())
+
+
+def _read_policy(path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SailsimError(f"policy {path} cannot be read ({error}); allowed is a TOML file.") from None
+    unknown = [name for name in table if name not in _POLICY_FIELDS]
+    if unknown:
+        raise SailsimError(
+            f"policy {path}: field {unknown[0]!r} is unknown; allowed are {', '.join(_POLICY_FIELDS)}."
+        )
+    for name in ("name", "source", "default"):
+        if not isinstance(table.get(name), str) or not table[name].strip():
+            raise SailsimError(
+                f"policy {path}: {name} is {table.get(name)!r}; allowed is a text that is not empty."
+            )
+    table.setdefault("tensors", {})
+    if not isinstance(table["tensors"], dict) or not all(
+        isinstance(choice, str) for choice in table["tensors"].values()
+    ):
+        raise SailsimError(
+            f"policy {path}: tensors is no table of patterns and formats; allowed is such as "
+            '"blk.*.attn_v" = "q6_k".'
+        )
+    if str(table["default"]).endswith(".toml") or any(c.endswith(".toml") for c in table["tensors"].values()):
+        raise SailsimError(f"policy {path} names another policy; allowed are formats.")
+    return table
