@@ -94,7 +94,7 @@ lint: setup
 	$(BIN)/python tools/staged.py imports
 	$(BIN)/clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.hh' '*.h' '*.c')
 
-kernels: $(VENV)/.deps
+kernels: setup
 	$(MAKE) -C workloads/kernels PYTHON="$$(cd $(BIN) && pwd)/python"
 
 clean:

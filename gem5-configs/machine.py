@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """gem5 systems from sailsim's system files.
 
-`sailsim gem5` writes a system file (TOML with sources) as plain JSON; `load` reads it and `build` makes the
-machine: cores with private L1 and L2, LLC slices that take cache lines in turn behind a crossbar, DDR4
-channels behind another, and one PIM unit beside each slice. `pim=False` leaves the units out; nothing else
-changes.
+`sailsim gem5` writes a system file (TOML with sources) as plain JSON, with the text form of its PIM unit;
+`load` reads it and `build` makes the machine: cores with private L1 and L2, LLC slices that take cache
+lines in turn behind a crossbar, DDR4 channels behind another, and one PIM unit beside each slice. `pim=False`
+leaves the units out; nothing else changes.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import m5
 from core import LOAD_OVERHEAD, make_core
 from m5.objects import (
     AddrRange,
@@ -94,7 +95,7 @@ class Machine:
 
 
 def load(path):
-    """The plain numbers of a system file: sections of fields."""
+    """The plain numbers of a system file: sections of fields, and `unit`, the text form of a PIM unit."""
     whole = json.loads(Path(path).read_text(encoding="utf-8"))
 
     def plain(value):
@@ -187,11 +188,7 @@ def build(
         system.later_cpus = [
             make_core(later_cpu, spec["cores"], cpu_id=i, switched_out=True) for i in range(cores)
         ]
-    found = (
-        _add_units(system, spec["pim"], int(llc["line"]), units or llc["slices"], capacity_mode)
-        if pim
-        else []
-    )
+    found = _add_units(system, spec, units or llc["slices"], capacity_mode) if pim else []
     return Machine(system, cpus, list(system.later_cpus) if later_cpu else [], found)
 
 
@@ -278,19 +275,8 @@ def _add_cores(system, spec, cpu, cores):
 
 
 def unit_parameters(pim, line):
-    """SailPimUnit's parameters from a machine's `pim` section."""
+    """SailPimUnit's parameters from a machine's `pim` section, but for the text form of the unit."""
     return {
-        "substrate": pim["substrate"],
-        "rows": pim["rows"],
-        "cols": pim["cols"],
-        "arrays": pim["arrays"],
-        "port_bytes": int(pim["port"]),
-        "accumulator_bits": pim["accumulator"],
-        "prt_entries": pim["prt_entries"],
-        "prt_policy": pim["prt_policy"],
-        "t_zero": pim["t_zero"],
-        "t_prt": pim["t_prt"],
-        "double_buffer": pim["double_buffer"],
         "queue_depth": pim["queue"],
         "max_outstanding": pim["mshrs"],
         "fetch_ahead": f"{round(pim['fetch_ahead'] * pim['mshrs'] * line)}B",
@@ -298,9 +284,19 @@ def unit_parameters(pim, line):
     }
 
 
-def _add_units(system, pim, line, count, capacity_mode):
+def _write_unit(text):
+    """Put the text form of a unit beside gem5's output, where every unit reads it; return its path."""
+    path = Path(m5.options.outdir) / "unit.txt"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def _add_units(system, spec, count, capacity_mode):
+    if "unit" not in spec:
+        raise ValueError("the machine has no unit: `sailsim gem5` writes it, from a system file with [pim]")
+    pim = spec["pim"]
     system.pim_clock = SrcClockDomain(clock=f"{pim['clock']}GHz", voltage_domain=system.voltage)
-    parameters = unit_parameters(pim, line)
+    parameters = unit_parameters(pim, int(spec["llc"]["line"])) | {"unit_file": _write_unit(spec["unit"])}
     if capacity_mode:
         # Half of the lines are taken for dirty; a line leaves the arrays over the port.
         lines = pim["arrays"] * pim["rows"] * pim["cols"] // 8 // 64

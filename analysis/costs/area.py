@@ -310,10 +310,15 @@ class Area:
         return self.csram_mm2 / (self.llc_mm2 + self.cores_mm2)
 
 
+class AreaNotModelledError(SailsimError):
+    """The substrate's file does not say what its area depends on."""
+
+
 def area(system: System, constants: AreaConstants | None = None, wbits: int = 4) -> Area:
     """Area of the units of a machine that has them, sized for weights of ``wbits`` bits.
 
-    Raises SailsimError for a machine without PIM units and for widths outside 1..8.
+    Raises AreaNotModelledError for a substrate that does not declare its area, SailsimError for a machine
+    without PIM units and for widths outside 1..8.
     """
     pim = system.pim
     if pim is None:
@@ -350,7 +355,12 @@ def _unit(pim: Pim, c: AreaConstants, wbits: int) -> Parts:
     searched = pim.nbw.whole + 1  # the pattern and whether the entry is valid; flushed with the table
     queued = pim.queue.whole * 64 * 8
     lines = pim.mshrs.whole * (64 * 8 + 48)  # a line and its address
-    behind = pim.substrate.value == "row_dfm"  # the others accumulate in the arrays
+    substrate = pim.load_substrate()
+    if substrate.area is None:
+        raise AreaNotModelledError(
+            f"substrate {substrate.name} has no [area] table, allowed is one with it: area not modelled"
+        )
+    behind = substrate.area.sums.value == "dfm"  # else the arrays have the adders in them
     return Parts(
         arrays=_sram(pim.arrays.whole * pim.rows.whole * pim.cols.whole, c),
         lanes=logic(lanes * lane) if behind else 0.0,

@@ -21,10 +21,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from sailsim import _core
 from sailsim.analysis.costs.constants import Constants
 from sailsim.errors import SailsimError
-from sailsim.sim import Card, Quantity, StepResult, System
+from sailsim.sim import Card, Quantity, StepResult, System, load_substrate
 from sailsim.sim.activity import ACTIVITY
 
 CAUSES = ("arrays", "convert", "dfm", "prt", "llc", "mesh", "dram", "cores", "static")
@@ -319,6 +318,10 @@ class EnergyConstants(Constants):
     }
 
 
+class EnergyNotModelledError(SailsimError):
+    """The substrate's file does not say what its energy depends on."""
+
+
 @dataclass(frozen=True)
 class Use:
     """What a step asks of a server: events of the units (`sailsim.sim.activity`), traffic, cores and time.
@@ -446,7 +449,11 @@ def sail_use(system: System, result: StepResult) -> Use:
 
 
 def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
-    """The same from a row of a store. Raises SailsimError for a row without events."""
+    """The same from a row of a store.
+
+    Raises EnergyNotModelledError for a substrate that does not declare its energy, SailsimError for a row
+    without events.
+    """
     missing = [name for name in ACTIVITY if record.get(f"activity_{name}") is None]
     if missing:
         raise SailsimError(
@@ -455,6 +462,11 @@ def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
     pim = system.pim
     if pim is None:
         raise SailsimError(f"system {system.name} has no [pim] section, allowed is one with PIM units")
+    substrate = load_substrate(str(record["substrate"]))
+    if substrate.energy is None:
+        raise EnergyNotModelledError(
+            f"substrate {substrate.name} has no [energy] table, allowed is one with it: energy not modelled"
+        )
     cells = system.llc.slices.whole * pim.arrays.whole * pim.rows.whole * pim.cols.whole
     return Use(
         tokens=float(record["batch"]),
@@ -468,7 +480,7 @@ def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
         activity={name: float(record[f"activity_{name}"]) for name in ACTIVITY},
         columns=pim.cols.whole,
         accumulator_bits=pim.accumulator.whole,
-        two_rows=_core.substrate(str(record["substrate"])).layout == "columns",
+        two_rows=substrate.energy.compute_rows.whole == 2,
         csram_mib=cells / 8 / 2**20,
     )
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from sailsim.analysis.baselines.fitted import fits
 from sailsim.analysis.baselines.prediction import data_file, read_csv
-from sailsim.analysis.costs.area import readings
+from sailsim.analysis.costs.area import AreaNotModelledError, readings
 from sailsim.analysis.costs.dollars import PriceList, prices
 from sailsim.analysis.results.evaluate import reprice
 from sailsim.analysis.results.results import MissingPointsError, Results, prt_pairs
@@ -206,7 +206,12 @@ def _overhead(claim: Claim, system_name: str) -> Iterator[dict[str, Any]]:
     assert system.pim is not None
     pim = system.pim
     where = f"{system.name}: {pim.arrays.whole} arrays of {pim.rows.whole} x {pim.cols.whole} a slice"
-    for reading in readings(system):
+    try:
+        found = list(readings(system))
+    except AreaNotModelledError as why:
+        yield _row(claim, "area of the unit", None, where, str(why))
+        return
+    for reading in found:
         if reading.counted not in ("C-SRAM arrays", "all of the unit"):
             continue
         gives = "none" if reading.arrays is None else f"{reading.arrays:.1f} arrays"

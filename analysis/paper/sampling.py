@@ -26,7 +26,7 @@ from SALib.sample import sobol as saltelli
 from sailsim.analysis.baselines import cpu, gpu
 from sailsim.analysis.baselines.cpu import Software
 from sailsim.analysis.baselines.prediction import Work
-from sailsim.analysis.costs.area import COUNTED, AreaConstants, area
+from sailsim.analysis.costs.area import COUNTED, AreaConstants, AreaNotModelledError, area
 from sailsim.analysis.paper.uncertainty import Draw, Space, Workload
 from sailsim.errors import SailsimError
 from sailsim.sim import Store, System, code_version, leaves, load_card, simulate_step
@@ -231,8 +231,11 @@ def evaluate_draw(
 
 
 def areas(system: System, draw: Draw) -> list[float]:
-    """Percent of hardware that SAIL adds, in every reading of `AREAS`."""
-    of = area(system, draw.constants("area", AreaConstants))
+    """Percent of hardware that SAIL adds, in every reading of `AREAS`; NaN where it is not modelled."""
+    try:
+        of = area(system, draw.constants("area", AreaConstants))
+    except AreaNotModelledError:
+        return [math.nan] * len(AREAS)
     parts = of.parts.as_dict()
     bases = of.bases
     return [

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from sailsim.analysis.baselines.cpu import kernel_rates
 from sailsim.analysis.baselines.fitted import fits, held_out_results
-from sailsim.analysis.costs.area import AreaConstants, readings
+from sailsim.analysis.costs.area import AreaConstants, AreaNotModelledError, readings
 from sailsim.analysis.costs.dollars import CostConstants, PriceList, prices
 from sailsim.analysis.costs.energy import CAUSES, NOT_MODELLED, EnergyConstants
 from sailsim.analysis.paper.claims import table
@@ -237,7 +237,10 @@ def _budget(results: Results) -> str:
     """Joules a token by cause of the figure's rows, and the readings of the published overhead."""
     rows = results.at(("wbits", "batch")).sort_values(["batch", "wbits"])
     if "energy_j" not in rows or rows["energy_j"].isna().all():
-        energies = "<p>This store's rows have no energy: they are of an earlier version's sweep.</p>"
+        energies = (
+            "<p>This store's rows have no energy: they are of an earlier version's sweep, or that of their "
+            "substrate is not modelled.</p>"
+        )
     else:
         lines = [
             [row["batch"], row["wbits"], machine]
@@ -251,6 +254,7 @@ def _budget(results: Results) -> str:
             ]
             for row in rows.to_dict("records")
             for prefix, machine in (("", "SAIL"), ("cpu_", "cores"))
+            if pd.notna(row[f"{prefix}energy_j"])  # else not modelled
         ]
         header = ("batch", "bits", "", *(f"{cause}, mJ" for cause in CAUSES), "J a token", "range", "mean W")
         energies = (
@@ -261,16 +265,16 @@ def _budget(results: Results) -> str:
         ) + _html_table(header, lines)
     system = load_system(str(results.reference["system"]))
     assert system.pim is not None
-    overheads = [
-        [r.counted, r.base, f"{r.share:.1%}", None if r.arrays is None else round(r.arrays, 1)]
-        for r in readings(system)
-    ]
+    title = f"<h3>What the hardware overhead may mean, {system.pim.arrays.whole} arrays a slice</h3>"
+    try:
+        overheads = [
+            [r.counted, r.base, f"{r.share:.1%}", None if r.arrays is None else round(r.arrays, 1)]
+            for r in readings(system)
+        ]
+    except AreaNotModelledError as why:
+        return energies + title + f"<p>{_text(str(why).capitalize())}.</p>"
     header = ("counted", "over", "share", "arrays a slice that would give 2 %")
-    return (
-        energies
-        + f"<h3>What the hardware overhead may mean, {system.pim.arrays.whole} arrays a slice</h3>"
-        + _html_table(header, overheads)
-    )
+    return energies + title + _html_table(header, overheads)
 
 
 def _gem5(figures: Mapping[str, Figure]) -> str:

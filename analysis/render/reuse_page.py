@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sailsim import _core
 from sailsim.analysis.render.style import MARKERS, OKABE_ITO, SERIES, canvas, caption, style
 from sailsim.analysis.reuse.measure import (
     ABITS,
@@ -49,6 +48,7 @@ from sailsim.analysis.reuse.measure import (
 from sailsim.errors import SailsimError
 from sailsim.files import write_whole
 from sailsim.lut_gemv import PRT_POLICIES
+from sailsim.sim import load_substrate
 from sailsim.workloads import ROLES, Activations
 
 PAGE = "reuse.md"
@@ -362,7 +362,7 @@ def by_quantizer_bit(found: Reuse) -> str:
 def by_quantizer_saving(found: Reuse) -> str:
     """What the PRT saves under each quantizer: of the look-ups, and of build and look-up, on row_dfm."""
     rows = []
-    core = _core.substrate("row_dfm")
+    core = load_substrate("row_dfm")
     addition = 2 * core.cycles("read") + core.cycles("write") + core.cycles("add")
     frames = {
         name: shares(

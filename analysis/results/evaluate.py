@@ -7,6 +7,7 @@ a sweep's store. Dollars are added last and by their own function, so that a sto
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -34,8 +35,9 @@ from sailsim.analysis.costs.dollars import (
 from sailsim.analysis.costs.energy import (
     CAUSES,
     NOT_MODELLED,
-    Energy,
     EnergyConstants,
+    EnergyNotModelledError,
+    Use,
     cpu_use,
     energy,
     gpu_bound_j_per_token,
@@ -195,6 +197,8 @@ def evaluate(point: Point, system: System | str | Path | None = None) -> dict[st
     record |= energy_columns(record, system)
     record |= price_columns(record, _shipped_prices())
     record["notes"] = [*_notes(result.notes, cpus, gpus), NOT_MODELLED]
+    if record["energy_j"] is None:
+        record["notes"].append(f"not modelled: the energy of substrate {record['substrate']}")
     if record["price_instance"] is None:
         record["notes"].append(
             f"No price of {system.name} or of what its file extends: no tokens per dollar."
@@ -340,25 +344,27 @@ def energy_columns(
     `energy_<cause>_j`, `energy_j` with `energy_low_j` and `energy_high_j` (every constant at one end of its
     range) are SAIL's step, `cpu_energy_...` the same step on the cores alone (llama.cpp); `..._tokens_per_j`,
     `..._power_w`; `energy_prt_saved_j`; `gpu_<card>_bound_j_per_token`, an upper bound: the board's power.
+    SAIL's are None where the substrate's energy is not modelled.
     """
     c = EnergyConstants.default() if constants is None else constants
     batch = float(record["batch"])
     cpu_s = batch / record["cpu_tokens_per_s"]
-    uses = {
-        "": recorded_use(system, record),
-        "cpu_": cpu_use(system, int(record["threads"]), batch, cpu_s, float(record["cpu_dram_bytes"])),
-    }
+    sail: Use | None = None
+    with suppress(EnergyNotModelledError):
+        sail = recorded_use(system, record)
+    cpu = cpu_use(system, int(record["threads"]), batch, cpu_s, float(record["cpu_dram_bytes"]))
     columns: dict[str, Any] = {}
-    for prefix, use in uses.items():
-        found: Energy = energy(use, c)
-        columns |= {f"{prefix}energy_{cause}_j": found.by_cause[cause] for cause in CAUSES}
-        columns[f"{prefix}energy_j"] = found.joules
-        columns[f"{prefix}energy_low_j"] = energy(use, EnergyConstants.at("low")).joules
-        columns[f"{prefix}energy_high_j"] = energy(use, EnergyConstants.at("high")).joules
-        columns[f"{prefix or 'sail_'}tokens_per_j"] = found.tokens_per_joule
-        columns[f"{prefix or 'sail_'}power_w"] = found.watts
+    for prefix, use in (("", sail), ("cpu_", cpu)):
+        found = None if use is None else energy(use, c)
+        columns |= {f"{prefix}energy_{cause}_j": found and found.by_cause[cause] for cause in CAUSES}
+        columns[f"{prefix}energy_j"] = found and found.joules
+        for end in ("low", "high"):
+            extreme = None if use is None else energy(use, EnergyConstants.at(end)).joules
+            columns[f"{prefix}energy_{end}_j"] = extreme
+        columns[f"{prefix or 'sail_'}tokens_per_j"] = found and found.tokens_per_joule
+        columns[f"{prefix or 'sail_'}power_w"] = found and found.watts
         if not prefix:
-            columns["energy_prt_saved_j"] = found.prt_saved_j
+            columns["energy_prt_saved_j"] = found and found.prt_saved_j
     for card in card_names():
         rate = record[f"gpu_{card}_tokens_per_s"]
         columns[f"gpu_{card}_bound_j_per_token"] = (
@@ -482,7 +488,7 @@ def _joules(record: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "step_j": whole["j"],
         "step_j_range": [whole["low_j"], whole["high_j"]],
-        "j_per_token": whole["j"] / record["batch"],
+        "j_per_token": None if whole["j"] is None else whole["j"] / record["batch"],
         "tokens_per_j": record[f"{prefix or 'sail_'}tokens_per_j"],
         "power_w": record[f"{prefix or 'sail_'}power_w"],
         "by_cause_j": {cause: record[f"{prefix}energy_{cause}_j"] for cause in CAUSES},

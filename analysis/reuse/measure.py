@@ -46,7 +46,7 @@ from sailsim.lut_gemv import (
     quantize_rows_unsigned,
     split_signs,
 )
-from sailsim.sim import Point, System, code_version, load_system, simulate_step
+from sailsim.sim import Point, System, code_version, load_substrate, load_system, simulate_step
 from sailsim.sim.sweep import reporter
 from sailsim.workloads import ROLES, Activations, Linear, ModelSpec, Role, load_model
 
@@ -416,6 +416,10 @@ def entries_needed(x: NDArray[Any], nbw: int, group_size: int = GROUP_SIZE) -> i
 # --- Cycles ---------------------------------------------------------------------------------------------
 
 
+SUBSTRATES = ("row_dfm", "bit_serial", "bit_parallel")
+"""What the page compares, the machine's own first."""
+
+
 class Design(NamedTuple):
     """What a look-up costs, cycles: of a zero pattern, and of a PRT hit (None: no PRT)."""
 
@@ -426,21 +430,16 @@ class Design(NamedTuple):
 
 def plain_cycles(substrate: str, accumulator_bits: int) -> int:
     """Cycles of a look-up that reads the table: the read and, in the array, the sum."""
-    table = _core.substrate(substrate)
-    cycles = table.cycles("read")
-    if table.accumulate == "in_array":
-        cycles += table.cycles("add", accumulator_bits)
-        cycles += table.cycles("shift", 1) if table.layout == "rows" else 0
-    return int(cycles)
+    return load_substrate(substrate).phase_cycles("lookup", accumulator=accumulator_bits)
 
 
 def designs(system: System) -> list[Design]:
     """Every machine that is simulated. Where sums are made in the array a PRT cannot help and has no row."""
     assert system.pim is not None
     found = []
-    for substrate in ("row_dfm", "bit_serial", "bit_parallel"):
+    for substrate in SUBSTRATES:
         plain = plain_cycles(substrate, system.pim.accumulator.whole)
-        hits: tuple[int | None, ...] = (None, 0, 1) if _core.substrate(substrate).prt_helps else (None,)
+        hits: tuple[int | None, ...] = (None, 0, 1) if load_substrate(substrate).prt_helps else (None,)
         found += [Design(substrate, zero, hit) for zero in sorted({0, 1, plain}) for hit in hits]
     return found
 
@@ -625,9 +624,9 @@ class _Machines:
 def _simulated(machines: _Machines, system: System) -> Iterator[tuple[Definition, float]]:
     """Definitions whose machines the engine simulates: reads of one cycle."""
     assert system.pim is not None
-    for substrate in ("row_dfm", "bit_serial", "bit_parallel"):
+    for substrate in SUBSTRATES:
         plain = plain_cycles(substrate, system.pim.accumulator.whole)
-        has_prt = _core.substrate(substrate).prt_helps
+        has_prt = load_substrate(substrate).prt_helps
         for of in CYCLES:
             pairs: list[tuple[str, int | None, int | None, Design, Design]] = []
             for zero in (z for z in (0, 1) if z < plain):
@@ -651,7 +650,7 @@ def _simulated(machines: _Machines, system: System) -> Iterator[tuple[Definition
 
 def _slow_reads(counts: Mapping[Hashable, Any]) -> Iterator[tuple[Definition, float]]:
     """Reads of two cycles (activate, then sense), from counts. Loads and whole steps: not modelled."""
-    read, write, add = 2, _core.substrate("row_dfm").cycles("write"), _core.substrate("row_dfm").cycles("add")
+    read, write, add = 2, load_substrate("row_dfm").cycles("write"), load_substrate("row_dfm").cycles("add")
     zero, hits, misses = counts["zero_patterns"], counts["prt_hits"], counts["prt_misses"]
     build = counts["table_adds"] * (2 * read + write + add)
     rest = {"look-up": 0, "build + look-up": build, "build + look-up + convert": build + counts["convert"]}
@@ -1034,7 +1033,7 @@ def inputs_digest() -> str:
     parts += [repr(load_model(name)) for name in MODELS]
     assert system.pim is not None
     parts.append(_values({"pim": system.pim.model_dump(), "slices": system.llc.slices.model_dump()}))
-    for substrate in _core.substrates():
-        costs = {name: (c.c0, c.c1, c.c2) for name, c in sorted(substrate.costs.items())}
+    for substrate in map(load_substrate, SUBSTRATES):
+        costs = {name: c.coefficients for name, c in sorted(substrate.costs.items())}
         parts.append([substrate.name, substrate.layout, substrate.accumulate, substrate.prt_helps, costs])
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]

@@ -29,6 +29,7 @@ _COMMANDS = {
     "replay": "sailsim.cli.trace:replay",
     "gem5": "sailsim.cli.gem5:gem5",
     "systems": "sailsim.cli.systems:systems",
+    "substrates": "sailsim.cli.substrates:substrates",
     "models": "sailsim.cli.models:models",
     "activations": "sailsim.cli.activations:activations",
 }

@@ -365,13 +365,14 @@ def validate(
     """
     simulator, system = Gem5(binary), load_system(machine)
     store, folder = Store(out), out / "validate"
+    own = SUBSTRATES[0] if system.pim is None else str(system.pim.substrate.value)
     with _telling() as tell:
         alone = []
-        for substrate in SUBSTRATES:
+        for substrate in dict.fromkeys((own, *SUBSTRATES)):
             tell(f"tiles on {substrate}")
             alone += _compared(store, simulator, machine, system, folder, substrate, 0, timeout)
         tell(f"tiles beside {streams} streams")
-        beside = _compared(store, simulator, machine, system, folder, SUBSTRATES[0], streams, timeout)
+        beside = _compared(store, simulator, machine, system, folder, own, streams, timeout)
         latencies: list[dict[str, Any]] = []
         bandwidths: list[dict[str, Any]] = []
         if kernels:

@@ -100,13 +100,16 @@ def _print_energy(console: Console, found: dict[str, Any]) -> None:
     for title in ("SAIL", "CPU llama.cpp"):
         table.add_column(title, justify="right")
     for cause in used[0]["by_cause_j"]:
-        each = [1e3 * energy["by_cause_j"][cause] / batch for energy in used]
+        each = [energy["by_cause_j"][cause] for energy in used]
         # The cores alone have no arrays and no PRT: nothing, not a model's 0.
-        table.add_row(cause, *(f"{mj:.3g}" if mj else "-" for mj in each))
-    table.add_row("all", *(f"{1e3 * energy['j_per_token']:.0f}" for energy in used))
-    ends = ([f"{1e3 * end / batch:.0f}" for end in energy["step_j_range"]] for energy in used)
-    table.add_row("range", *("..".join(pair) for pair in ends))
-    table.add_row("mean power, W", *(f"{energy['power_w']:.0f}" for energy in used))
+        table.add_row(cause, *(_modelled(j and 1e3 * j / batch, ".3g") if j != 0 else "-" for j in each))
+    each = [energy["j_per_token"] for energy in used]
+    table.add_row("all", *(_modelled(j and 1e3 * j, ".0f") for j in each))
+    ends = (
+        [_modelled(end and 1e3 * end / batch, ".0f") for end in energy["step_j_range"]] for energy in used
+    )
+    table.add_row("range", *("..".join(dict.fromkeys(pair)) for pair in ends))
+    table.add_row("mean power, W", *(_modelled(energy["power_w"], ".0f") for energy in used))
     console.print(table)
     bounds = [
         f"{card.upper()} {1e3 * entry['j_per_token_at_most']:.0f}"
@@ -115,6 +118,10 @@ def _print_energy(console: Console, found: dict[str, Any]) -> None:
     ]
     if bounds:
         click.echo(f"At most, by board power all the time, mJ a token: {', '.join(bounds)}.")
+
+
+def _modelled(value: float | None, form: str) -> str:
+    return "not modelled" if value is None else f"{value:{form}}"
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sailsim.cli._path import PathOption
+from sailsim.errors import SailsimError
+from sailsim.files import write_whole
 from sailsim.sim import (
     Card,
     Choice,
@@ -18,11 +20,13 @@ from sailsim.sim import (
     card_names,
     json_schema,
     load_machine,
+    load_system,
     parse_changes,
     save_system,
     system_names,
     vary,
 )
+from sailsim.sim.gem5 import gem5_unit
 
 
 @click.group()
@@ -86,6 +90,24 @@ def show(name: str, as_json: bool, sources: bool) -> None:
 def schema() -> None:
     """Print the JSON schema of a system file."""
     click.echo(json.dumps(json_schema(), indent=2))
+
+
+@systems.command()
+@click.argument("name")
+@click.option(
+    "--substrate", help="Another than the machine's: one of `sailsim substrates list`, or a TOML file."
+)
+@click.option("--out", type=PathOption(dir_okay=False), help="Write it to this file.")
+def unit(name: str, substrate: str | None, out: Path | None) -> None:
+    """Print one PIM unit of machine NAME in the text form that gem5's SailPimUnit reads (`unit_file`)."""
+    machine = load_system(name)
+    if machine.pim is None:
+        raise SailsimError(f"system {machine.name} has no [pim] section; allowed is one with PIM units.")
+    text = gem5_unit(machine, **({} if substrate is None else {"substrate": substrate}))
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_whole(out, text.encode())
 
 
 @systems.command()

@@ -12,6 +12,7 @@
 #include "bind.hh"
 #include "pim/check.hh"
 #include "pim/timing.hh"
+#include "pim/unit_text.hh"
 
 namespace sailsim::bindings
 {
@@ -73,21 +74,10 @@ void bind_timing(nb::module_ &m)
     nb::class_<SliceConfig>(m, "SliceConfig", "Everything that describes one PIM slice unit.")
         .def(
             "__init__",
-            [](SliceConfig *self, std::int64_t rows, std::int64_t cols, std::int64_t arrays,
-               std::int64_t slices, std::int64_t port_bytes, int accumulator_bits, int prt_entries,
-               const std::string &prt_policy, std::int64_t t_zero, std::int64_t t_prt, bool double_buffer,
-               const pim::Substrate &substrate, bool convert_in_memory) {
-                new (self) SliceConfig{rows,          cols,
-                                       arrays,        slices,
-                                       port_bytes,    accumulator_bits,
-                                       prt_entries,   pim::prt_policy(prt_policy),
-                                       t_zero,        t_prt,
-                                       double_buffer, convert_in_memory,
-                                       substrate};
-            },
-            nb::kw_only(), "rows"_a, "cols"_a, "arrays"_a, "slices"_a, "port_bytes"_a, "accumulator_bits"_a,
-            "prt_entries"_a, "prt_policy"_a, "t_zero"_a, "t_prt"_a, "double_buffer"_a, "substrate"_a,
-            "convert_in_memory"_a, "``prt_policy`` is lru, fifo or direct; ``prt_entries`` 0 means no PRT.")
+            [](SliceConfig *self, const std::string &text) { new (self) SliceConfig(pim::read_unit(text)); },
+            "text"_a,
+            "``text`` is a unit's text form, as ``sailsim.sim.unit_text`` writes it.\n\n"
+            "Raises ``ValueError`` naming the key that is unknown, missing, or not what is allowed.")
         .def_ro("rows", &SliceConfig::rows, "Rows of a C-SRAM array.")
         .def_ro("cols", &SliceConfig::cols, "Columns (cells of a row) of an array.")
         .def_ro("arrays", &SliceConfig::arrays, "Arrays of a slice, in lockstep.")
@@ -102,9 +92,7 @@ void bind_timing(nb::module_ &m)
         .def_ro("double_buffer", &SliceConfig::double_buffer, "Load a group while the one before computes.")
         .def_ro("substrate", &SliceConfig::substrate)
         .def_ro("convert_in_memory", &SliceConfig::convert_in_memory,
-                "Convert and scale in the arrays; else the cores do.")
-        .def("validate", &SliceConfig::validate,
-             "Raises ``ValueError`` naming the field that is out of range.");
+                "Convert and scale in the arrays; else the cores do.");
 
     nb::class_<TilePlan>(m, "TilePlan", "How a tile lies in the arrays of the busiest slice.")
         .def_ro("owned", &TilePlan::owned, "Outputs of the slice.")

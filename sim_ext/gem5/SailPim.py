@@ -34,18 +34,10 @@ class SailPimUnit(ClockedObject):
         "1KiB", "Weights that may be under way or wait for the arrays beyond the group in turn"
     )
 
-    # The arrays and the DFM: sim_ext/pim/config.hh. A system file (sailsim systems) gives all of them.
-    substrate = Param.String("Table of costs: row_dfm, bit_serial or bit_parallel")
-    rows = Param.Unsigned("Rows of a C-SRAM array")
-    cols = Param.Unsigned("Cells of a row")
-    arrays = Param.Unsigned("Arrays of the slice, in lockstep")
-    port_bytes = Param.Unsigned("Bytes a cycle between the slice and its arrays")
-    accumulator_bits = Param.Unsigned("Bits of an integer accumulator")
-    prt_entries = Param.Unsigned("Entries of the pattern reuse table; 0 is none")
-    prt_policy = Param.String("Replacement of the PRT: lru, fifo or direct")
-    t_zero = Param.Unsigned("Cycles of the all-zero pattern")
-    t_prt = Param.Unsigned("Cycles of a PRT hit")
-    double_buffer = Param.Bool("Load the next group while one is worked on")
+    unit_file = Param.String(
+        "The arrays and the DFM: a file with their text form (sim_ext/pim/unit_text.hh), which "
+        "`sailsim systems unit` writes from a system file"
+    )
 
     # Capacity mode: idle arrays extend the slice (give its cache the size and ways for that). Lines of that
     # cache are not moved; the flush only takes its time.

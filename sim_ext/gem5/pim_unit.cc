@@ -3,12 +3,16 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <stdexcept>
+#include <string>
 
 #include "base/intmath.hh"
 #include "debug/SailPim.hh"
 #include "debug/SailPimGroups.hh"
 #include "debug/SailPimMemory.hh"
+#include "pim/unit_text.hh"
 #include "sim/system.hh"
 
 namespace gem5::sail
@@ -23,26 +27,20 @@ constexpr std::int64_t no_step = -1;
 
 pim::SliceConfig config_of(const SailPimUnitParams &p)
 {
-    pim::SliceConfig config;
-    config.rows = p.rows;
-    config.cols = p.cols;
-    config.arrays = p.arrays;
-    config.slices = 1; /* a descriptor is one slice's tile */
-    config.port_bytes = p.port_bytes;
-    config.accumulator_bits = p.accumulator_bits;
-    config.prt_entries = p.prt_entries;
-    config.t_zero = p.t_zero;
-    config.t_prt = p.t_prt;
-    config.double_buffer = p.double_buffer;
-    config.convert_in_memory = true;
+    std::ifstream file(p.unit_file);
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    fatal_if(!file, "%s: unit_file is '%s': it cannot be read", p.name, p.unit_file);
     try {
-        config.policy = pim::prt_policy(p.prt_policy);
-        config.substrate = pim::substrate(p.substrate);
-        config.validate();
+        const pim::SliceConfig config = pim::read_unit(text);
+        /* A descriptor is one slice's tile, and one that asks for scales gets them. */
+        fatal_if(config.slices != 1, "%s: slices is %d in %s: allowed is 1", p.name, config.slices,
+                 p.unit_file);
+        fatal_if(!config.convert_in_memory, "%s: convert_in_memory is false in %s: allowed is true", p.name,
+                 p.unit_file);
+        return config;
     } catch (const std::invalid_argument &error) {
-        fatal("%s: %s", p.name, error.what());
+        fatal("%s: %s: %s", p.name, p.unit_file, error.what());
     }
-    return config;
 }
 
 /* The unit's own and those of the absent units that it answers for. */

@@ -3,95 +3,19 @@
 
 #include <stdexcept>
 
+#include "pim/check.hh"
+
 namespace sailsim::pim
 {
 
 namespace
 {
 
-/* The two published sets of counters that the tables draw on. */
-constexpr const char *near_cache =
-    " (bit-parallel near-cache array of 256 x 256, operation counters of "
-    "github.com/jingyao-zhang/hybrid-cache, bit-parallel_mont_mult/kyber_ntt.cpp)";
-constexpr const char *infinity_stream =
-    " (bit-serial latencies of Infinity Stream, ASPLOS'23, getComputeLat of "
-    "github.com/jingyao-zhang/gem-forge-gem5)";
+constexpr std::int32_t max_amount = 64; /* of operations, or bits, in one step of a phase */
 
-Cost near_cache_cost(int c0, int c1, const char *what)
-{
-    return {c0, c1, 0, "paper", std::string(what) + near_cache};
-}
-
-Cost infinity_stream_cost(int c0, int c1, int c2, const char *what)
-{
-    return {c0, c1, c2, "paper", std::string(what) + infinity_stream};
-}
-
-Cost derived(int c0, int c1, int c2, const char *what)
-{
-    return {c0, c1, c2, "derived", what};
-}
-
-Cost assumed(int c0, int c1, int c2, const char *what)
-{
-    return {c0, c1, c2, "assumed", what};
-}
-
-// clang-format off
-
-/* Entries lie bit-parallel in rows, as in the paper's mechanism; the DFM beside the arrays shifts and
- * accumulates. The cycles of the paper's arrays are not public: single rows follow the near-cache counters,
- * the adder is assumed. */
-Substrate row_dfm()
-{
-    return {"row_dfm", "entries in rows, DFM accumulates", Layout::rows, Accumulate::behind, true, {{
-        /* op        cost: c0, c1 (, c2) of c0 + c1 n + c2 n^2; source */
-        /* read   */ near_cache_cost(1, 0, "read 1"),
-        /* write  */ near_cache_cost(1, 0, "write 1"),
-        /* logic  */ near_cache_cost(3, 0, "AND, OR, XOR, NOT 3: activate, operate, write back"),
-        /* shift  */ near_cache_cost(1, 1, "shift by b: b + 1"),
-        /* copy   */ derived(2, 0, 0, "one read and one write of a row"),
-        /* add    */ assumed(1, 0, 0, "an adder at the sense amplifiers: one cycle a row whatever the width"),
-        /* fp_mul */ derived(0, 3, 0, "n steps of: add 1, shift by one 2"),
-        /* fp_add */ derived(190, 0, 0, "two cascades of 5 conditional shifts (shifts by 16, 8, 4, 2, 1: 36; "
-                                        "5 copies: 10; 15 logic: 45) and 8 adds"),
-    }}};
-}
-
-/* Transposed layout: a column is a lane, one bit a cycle. */
-Substrate bit_serial()
-{
-    return {"bit_serial", "transposed, one bit a cycle", Layout::columns, Accumulate::in_array, false, {{
-        /* op        cost: c0, c1 (, c2) of c0 + c1 n + c2 n^2; source */
-        /* read   */ assumed(1, 0, 0, "selects the entry's rows; the add reads them"),
-        /* write  */ derived(1, 0, 0, "one row: one bit of every element"),
-        /* logic  */ derived(0, 1, 0, "one cycle a bit, as the sum"),
-        /* shift  */ derived(0, 0, 0, "along the bits of a lane a shift is a choice of rows"),
-        /* copy   */ derived(0, 1, 0, "one cycle a bit, as the sum"),
-        /* add    */ infinity_stream_cost(0, 1, 0, "integer add n"),
-        /* fp_mul */ infinity_stream_cost(0, 0, 1, "floating-point multiply n^2"),
-        /* fp_add */ infinity_stream_cost(0, 0, 1, "floating-point add n^2"),
-    }}};
-}
-
-/* Entries in rows, but everything happens in the array, with the counters of a bit-parallel near-cache design. */
-Substrate bit_parallel()
-{
-    return {"bit_parallel", "entries in rows, accumulated in the array", Layout::rows, Accumulate::in_array, false, {{
-        /* op        cost: c0, c1 (, c2) of c0 + c1 n + c2 n^2; source */
-        /* read   */ near_cache_cost(1, 0, "read 1"),
-        /* write  */ near_cache_cost(1, 0, "write 1"),
-        /* logic  */ near_cache_cost(3, 0, "AND, OR, XOR, NOT 3: activate, operate, write back"),
-        /* shift  */ near_cache_cost(1, 1, "shift by b: b + 1"),
-        /* copy   */ derived(2, 0, 0, "one read and one write of a row"),
-        /* add    */ near_cache_cost(-2, 8, "n AND 3, n XOR 3, n - 1 shifts by one 2"),
-        /* fp_mul */ derived(0, 0, 8, "n steps of: add(n), shift by one 2"),
-        /* fp_add */ derived(166, 64, 0, "two cascades of 5 conditional shifts (shifts by 16, 8, 4, 2, 1: 36; "
-                                         "5 copies: 10; 15 logic: 45) and 8 add(n)"),
-    }}};
-}
-
-// clang-format on
+/* Cycles of a phase on the widest tile: a bound like that of coefficients, so that sums fit 64 bits. */
+constexpr Widths widest = {16, 19, 63};
+constexpr std::int64_t max_phase_cycles = std::int64_t{1} << 32;
 
 } // namespace
 
@@ -118,6 +42,77 @@ const char *op_name(Op op)
     throw std::invalid_argument("op is not one of the eight operations");
 }
 
+Op op_of(const std::string &name)
+{
+    std::string names;
+    for (Op op : all_ops) {
+        if (name == op_name(op))
+            return op;
+        names += (names.empty() ? "" : ", ") + std::string(op_name(op));
+    }
+    throw std::invalid_argument("op is '" + name + "': allowed are " + names);
+}
+
+std::int64_t Amount::operator()(const Widths &widths) const
+{
+    switch (width) {
+    case Width::number:
+        return number;
+    case Width::weight:
+        return widths.weight;
+    case Width::entry:
+        return widths.entry;
+    case Width::accumulator:
+        return widths.accumulator;
+    }
+    throw std::invalid_argument("width is not one of the four");
+}
+
+const char *phase_name(Phase phase)
+{
+    switch (phase) {
+    case Phase::stage:
+        return "stage";
+    case Phase::table_add:
+        return "table_add";
+    case Phase::lookup:
+        return "lookup";
+    case Phase::scale_block:
+        return "scale_block";
+    case Phase::scale_row:
+        return "scale_row";
+    }
+    throw std::invalid_argument("phase is not one of the five");
+}
+
+Phase phase_of(const std::string &name)
+{
+    std::string names;
+    for (Phase phase : all_phases) {
+        if (name == phase_name(phase))
+            return phase;
+        names += (names.empty() ? "" : ", ") + std::string(phase_name(phase));
+    }
+    throw std::invalid_argument("phase is '" + name + "': allowed are " + names);
+}
+
+std::int64_t Substrate::cycles(Phase phase, const Widths &widths) const
+{
+    std::int64_t sum = 0;
+    for (const Step &step : steps(phase))
+        sum += step.times(widths) * cycles(step.op, step.n(widths));
+    return sum;
+}
+
+std::int64_t Substrate::times(Phase phase, Op op, const Widths &widths) const
+{
+    std::int64_t sum = 0;
+    for (const Step &step : steps(phase))
+        if (step.op == op)
+            sum += step.times(widths);
+    return sum;
+}
+
 const char *layout_name(Layout layout)
 {
     return layout == Layout::rows ? "rows" : "columns";
@@ -128,10 +123,26 @@ const char *accumulate_name(Accumulate accumulate)
     return accumulate == Accumulate::behind ? "behind" : "in_array";
 }
 
+Layout layout_of(const std::string &name)
+{
+    for (Layout layout : {Layout::rows, Layout::columns})
+        if (name == layout_name(layout))
+            return layout;
+    throw std::invalid_argument("layout is '" + name + "': allowed are rows, columns");
+}
+
+Accumulate accumulate_of(const std::string &name)
+{
+    for (Accumulate accumulate : {Accumulate::behind, Accumulate::in_array})
+        if (name == accumulate_name(accumulate))
+            return accumulate;
+    throw std::invalid_argument("accumulate is '" + name + "': allowed are behind, in_array");
+}
+
 void Substrate::validate() const
 {
-    if (name.empty())
-        throw std::invalid_argument("substrate.name is empty: give it a name");
+    if (name.empty() || name.find_first_of(" \t\r\n") != std::string::npos)
+        throw std::invalid_argument("substrate.name is '" + name + "': allowed is one word");
     if (layout == Layout::columns && accumulate == Accumulate::behind)
         throw std::invalid_argument(
             "substrate.accumulate is behind: the layout columns accumulates in_array");
@@ -141,12 +152,6 @@ void Substrate::validate() const
     for (Op op : all_ops) {
         const Cost &c = cost(op);
         const std::string field = "substrate.costs." + std::string(op_name(op));
-        if (c.source.empty())
-            throw std::invalid_argument(field + ".source is empty: every constant names its source");
-        if (c.kind != "measured" && c.kind != "paper" && c.kind != "derived" && c.kind != "fitted" &&
-            c.kind != "assumed")
-            throw std::invalid_argument(field + ".kind is '" + c.kind +
-                                        "': allowed are measured, paper, derived, fitted, assumed");
         for (std::int32_t value : {c.c0, c.c1, c.c2})
             if (value < -1'000'000 || value > 1'000'000)
                 throw std::invalid_argument(field + " has the coefficient " + std::to_string(value) +
@@ -156,23 +161,14 @@ void Substrate::validate() const
                 throw std::invalid_argument(field + " is " + std::to_string(c(n)) + " cycles at n = " +
                                             std::to_string(n) + ": a cost is never negative");
     }
-}
-
-const std::vector<Substrate> &substrates()
-{
-    static const std::vector<Substrate> tables = {row_dfm(), bit_serial(), bit_parallel()};
-    return tables;
-}
-
-const Substrate &substrate(std::string_view name)
-{
-    std::string names;
-    for (const Substrate &table : substrates()) {
-        if (table.name == name)
-            return table;
-        names += (names.empty() ? "" : ", ") + table.name;
+    for (Phase phase : all_phases) {
+        const std::string field = "substrate.phases." + std::string(phase_name(phase));
+        for (const Step &step : steps(phase))
+            for (const Amount &amount : {step.times, step.n})
+                if (amount.width == Width::number)
+                    require_range(field.c_str(), amount.number, 0, max_amount);
+        require_range((field + " on the widest tile").c_str(), cycles(phase, widest), 0, max_phase_cycles);
     }
-    throw std::invalid_argument("substrate is '" + std::string(name) + "': allowed are " + names);
 }
 
 } // namespace sailsim::pim

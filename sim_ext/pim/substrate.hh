@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Substrates: what one operation inside the compute-capable SRAM costs. A substrate is a table, one row an
- * operation; the shipped tables are in substrate.cc and read like a data sheet.
+ * operation. The tables are data: those that ship are the files sim_ext/sim/substrates/<name>.toml, with the
+ * source of every cost, and come here as part of a unit's text form (unit_text.hh).
  */
 #ifndef SAILSIM_PIM_SUBSTRATE_HH
 #define SAILSIM_PIM_SUBSTRATE_HH
@@ -10,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace sailsim::pim
@@ -33,16 +33,57 @@ constexpr std::array<Op, op_count> all_ops = {Op::read, Op::write, Op::logic,  O
 
 const char *op_name(Op op);
 
+/* Throws std::invalid_argument for an unknown name. */
+Op op_of(const std::string &name);
+
 /* Cycles of an n-bit operation: c0 + c1 n + c2 n^2. */
 struct Cost {
     std::int32_t c0 = 0;
     std::int32_t c1 = 0;
     std::int32_t c2 = 0;
-    std::string kind;   /* measured | paper | derived | fitted | assumed */
-    std::string source; /* where the numbers come from */
 
     std::int64_t operator()(std::int64_t n) const { return c0 + c1 * n + c2 * n * n; }
 };
+
+/* Bits of a tile that the tally of a phase may name. */
+struct Widths {
+    std::int64_t weight = 0;      /* signed bits of the weight values */
+    std::int64_t entry = 0;       /* of a table entry */
+    std::int64_t accumulator = 0; /* of an integer sum */
+};
+enum class Width { number, weight, entry, accumulator };
+
+/* A number, or one of a tile's widths. */
+struct Amount {
+    Width width = Width::number;
+    std::int32_t number = 1; /* where no width is named */
+
+    std::int64_t operator()(const Widths &widths) const;
+};
+
+/* An operation on `n` bits, `times` times. */
+struct Step {
+    Amount times;
+    Op op = Op::read;
+    Amount n;
+};
+
+/* What is done once for ... */
+enum class Phase {
+    stage,       /* a weight, to lie in its staging row (or rows) */
+    table_add,   /* a table entry, from two others */
+    lookup,      /* a pattern that reads the table, with the sum if that is in the array */
+    scale_block, /* a batch row and round of a block, after int_to_fp32 */
+    scale_row,   /* a batch row and round at the end of a pass: the scale of its activations */
+};
+constexpr std::size_t phase_count = 5;
+constexpr std::array<Phase, phase_count> all_phases = {Phase::stage, Phase::table_add, Phase::lookup,
+                                                       Phase::scale_block, Phase::scale_row};
+
+const char *phase_name(Phase phase);
+
+/* Throws std::invalid_argument for an unknown name. */
+Phase phase_of(const std::string &name);
 
 /* How a table entry lies in an array. */
 enum class Layout {
@@ -59,26 +100,29 @@ enum class Accumulate {
 const char *layout_name(Layout layout);
 const char *accumulate_name(Accumulate accumulate);
 
+/* Throw std::invalid_argument for an unknown name. */
+Layout layout_of(const std::string &name);
+Accumulate accumulate_of(const std::string &name);
+
 struct Substrate {
-    std::string name;
-    std::string title;
+    std::string name; /* one word */
     Layout layout = Layout::rows;
     Accumulate accumulate = Accumulate::behind;
     bool prt_helps = false; /* can a PRT hit save the access of the array? */
     std::array<Cost, op_count> costs;
+    std::array<std::vector<Step>, phase_count> phases;
 
     const Cost &cost(Op op) const { return costs[static_cast<std::size_t>(op)]; }
     std::int64_t cycles(Op op, std::int64_t n = 1) const { return cost(op)(n); }
+    const std::vector<Step> &steps(Phase phase) const { return phases[static_cast<std::size_t>(phase)]; }
+    std::int64_t cycles(Phase phase, const Widths &widths) const;
+
+    /* How often a phase does an operation. */
+    std::int64_t times(Phase phase, Op op, const Widths &widths) const;
 
     /* Throws std::invalid_argument naming the field. */
     void validate() const;
 };
-
-/* The shipped tables. */
-const std::vector<Substrate> &substrates();
-
-/* One of them by name; throws std::invalid_argument that lists the names. */
-const Substrate &substrate(std::string_view name);
 
 } // namespace sailsim::pim
 

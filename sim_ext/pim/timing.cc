@@ -38,25 +38,6 @@ std::int64_t convert_lanes(const SliceConfig &config)
     return config.arrays * (config.cols / convert_lane_bits(config.accumulator_bits));
 }
 
-/* What a look-up pays for adding the entry to its accumulator. */
-std::int64_t accumulate_cycles(const SliceConfig &config)
-{
-    const Substrate &s = config.substrate;
-    if (s.accumulate == Accumulate::behind)
-        return 0;
-    return s.cycles(Op::add, config.accumulator_bits) +
-           (s.layout == Layout::rows ? s.cycles(Op::shift, 1) : 0);
-}
-
-std::int64_t build_table_cycles(const SliceConfig &config, std::int64_t entry_bits, std::int64_t adds)
-{
-    const Substrate &s = config.substrate;
-    const std::int64_t add = s.cycles(Op::add, entry_bits);
-    if (s.layout == Layout::columns)
-        return adds * add;
-    return adds * (2 * s.cycles(Op::read) + s.cycles(Op::write) + add);
-}
-
 /* `to` + `times` * (`to` - `from`), field by field. */
 TileTiming repeated(const TileTiming &from, const TileTiming &to, std::int64_t times)
 {
@@ -157,16 +138,16 @@ TileSequencer::TileSequencer(const SliceConfig &slice, const TileShape &tile, co
                                     std::to_string(convert_lane_bits(config.accumulator_bits)) +
                                     " cells of a row");
     const Substrate &s = config.substrate;
-    const std::int64_t rows_of_weight = s.layout == Layout::columns ? shape.value_bits : 1;
-    stage_cycles = shape.nbw * s.cycles(Op::write) * rows_of_weight;
-    build_cycles = build_table_cycles(config, layout.entry_bits, table_adds);
-    miss_cycles = s.cycles(Op::read) + accumulate_cycles(config);
+    const Widths widths{shape.value_bits, layout.entry_bits, config.accumulator_bits};
+    stage_cycles = shape.nbw * s.cycles(Phase::stage, widths);
+    build_cycles = table_adds * s.cycles(Phase::table_add, widths);
+    miss_cycles = s.cycles(Phase::lookup, widths);
     hit_cycles = s.prt_helps && config.prt_entries > 0 ? config.t_prt : miss_cycles;
-    block_cycles = int_to_fp32_tally(config.accumulator_bits).cycles(s) + s.cycles(Op::fp_mul, fp32_bits) +
-                   s.cycles(Op::fp_add, fp32_bits);
+    block_cycles =
+        int_to_fp32_tally(config.accumulator_bits).cycles(s) + s.cycles(Phase::scale_block, widths);
     if (scaling.minimum)
         block_cycles *= 2; /* the sum of the activations takes the same way */
-    act_scale_cycles = s.cycles(Op::fp_mul, fp32_bits);
+    act_scale_cycles = s.cycles(Phase::scale_row, widths);
     begin_pass(0);
 }
 

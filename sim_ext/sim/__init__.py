@@ -1,6 +1,7 @@
 """Machines as data, the fast engine, sweeps and their results.
 
-Reading order: `quantity` (a number with its source), `system` (what a machine is), `files` (reading it),
+Reading order: `quantity` (a number with its source), `substrate` (what the arrays are), `unit` (a PIM unit as
+text), `system` (what a machine is), `tables` and `files` (reading it),
 `vary` (one with other values), `point` (what one run is), `schedule` (cores, PIM units and DRAM from event to
 event), `patterns` and `engine` (one decode step), `replay` (a trace), `grid` (many points from few words),
 `provenance`, `store` and `sweep` (many runs, on disk).
@@ -14,8 +15,10 @@ from sailsim.sim.provenance import code_version, commit, point_key, result_key, 
 from sailsim.sim.quantity import UNITS, Choice, Frozen, Quantity
 from sailsim.sim.replay import TraceResult, simulate_trace
 from sailsim.sim.store import Store
+from sailsim.sim.substrate import Substrate, load_substrate, substrate_names
 from sailsim.sim.sweep import run_sweep
 from sailsim.sim.system import Card, System
+from sailsim.sim.unit import unit_text
 from sailsim.sim.vary import (
     as_system,
     changed_values,
@@ -37,6 +40,7 @@ __all__ = [
     "Quantity",
     "StepResult",
     "Store",
+    "Substrate",
     "System",
     "TraceResult",
     "as_system",
@@ -50,6 +54,7 @@ __all__ = [
     "load_card",
     "load_machine",
     "load_preset",
+    "load_substrate",
     "load_system",
     "parse_changes",
     "parse_numbers",
@@ -61,8 +66,10 @@ __all__ = [
     "simulate_prefill",
     "simulate_step",
     "simulate_trace",
+    "substrate_names",
     "system_names",
     "system_toml",
+    "unit_text",
     "vary",
     "versions",
 ]

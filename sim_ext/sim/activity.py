@@ -65,15 +65,25 @@ def activity(
     each = 1 / plan.passes  # of the busiest slice's counts: those of one pass over the outputs
     prt = substrate.prt_helps and config.prt_entries > 0
     events = dict.fromkeys(ACTIVITY, 0.0)
-    staged = (timing.row_writes - timing.table_adds) * (value_bits if columns else 1)
+
+    def rows(phase: str, operation: str) -> int:
+        """Rows of an array that a phase reads or writes once, as its tally says."""
+        widths = {"weight": value_bits, "entry": plan.entry_bits, "accumulator": config.accumulator_bits}
+        return substrate.times(phase, operation, **widths)
+
+    staged = (timing.row_writes - timing.table_adds) * rows("stage", "write")  # counted are weights
     if in_array:
         # Every cycle of the sums and look-ups is one operation on rows; a zero pattern touches none.
         worked = timing.build + timing.lookup - timing.zero_patterns * config.t_zero
         events["array_cycles"] = worked * each * used
         events["array_writes"] = staged * each * used
     else:
-        events["array_reads"] = timing.row_reads * each * used
-        events["array_writes"] = (staged + timing.table_adds) * each * used
+        reads, writes = (
+            rows("table_add", operation) * timing.table_adds + rows("lookup", operation) * timing.prt_misses
+            for operation in ("read", "write")
+        )
+        events["array_reads"] = reads * each * used
+        events["array_writes"] = (staged + writes) * each * used
         events["entry_add_bits"] = timing.table_adds * each * n * plan.entry_bits
         events["accumulates"] = (timing.prt_hits + timing.prt_misses) * each * n
     if timing.convert:

@@ -30,9 +30,11 @@ from sailsim.sim.dram import Dram, Reader, shares
 from sailsim.sim.engine import Units, memory, ways
 from sailsim.sim.gem5 import Gem5
 from sailsim.sim.replay import timed_tile
+from sailsim.sim.substrate import load_substrate, substrate_names
 from sailsim.sim.system import System
 
-SUBSTRATES = ("row_dfm", "bit_serial", "bit_parallel")
+SUBSTRATES = tuple(substrate_names())
+"""What is compared unless a caller says."""
 PHASES = {
     "build": "buildCycles",
     "lookup": "lookupCycles",
@@ -247,12 +249,13 @@ def compare(
         machine = system.model_copy(update={"pim": system.pim.model_copy(update={"substrate": choice})})
         seen = [tile for tile in [*tiles(), *tiles(2, LATER)] if _fits(machine, tile)]
         work = seen + [tile for tile in tiles(3, HELD_OUT) if _fits(machine, tile)]
-        trace = folder / f"{substrate}.trace"
+        called = load_substrate(substrate).name  # a word for files: `substrate` may be a path
+        trace = folder / f"{called}.trace"
         write_trace(trace, work)
         run = gem5.replay(
             machine,
             trace,
-            folder / f"{substrate}-{streams}",
+            folder / f"{called}-{streams}",
             units=len(work),
             window=1,
             streams=streams,

@@ -274,7 +274,7 @@ class Gem5:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stats.unlink(missing_ok=True)  # an earlier run's
-            machine.write_text(system.model_dump_json())
+            machine.write_text(machine_json(system))
             with (folder / ".lock").open("w") as lock, log.open("w") as sink:
                 _take(lock, folder)
                 status = _execute(command, sink, lock, timeout_s, log)
@@ -294,6 +294,22 @@ class Gem5:
             raise SailsimError(f"gem5 stopped before the end ({why}); its output is in {log}.")
         assert ticks is not None
         return Gem5Run(status, output, ticks, host_s, read_stats(stats), folder)
+
+
+def gem5_unit(system: System, **overrides: Any) -> str:
+    """A PIM unit of gem5 in the text form; raises as `System.unit_text`.
+
+    A descriptor is one slice's tile, and a unit scales in memory whenever a descriptor asks for it.
+    """
+    return system.unit_text(slices=1, convert_in_memory=True, **overrides)
+
+
+def machine_json(system: System) -> str:
+    """A machine as gem5's scripts read it: its file's sections, and its PIM unit in the text form."""
+    content = system.model_dump(mode="json")
+    if system.pim is not None:
+        content["unit"] = gem5_unit(system)
+    return json.dumps(content)
 
 
 def _not_runnable(path: Path) -> str:

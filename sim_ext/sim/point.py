@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sailsim.errors import SailsimError
+from sailsim.sim.substrate import SUBSTRATES
 from sailsim.sim.system import System
 from sailsim.workloads import (
     GROUP_SIZE,
@@ -17,7 +18,6 @@ from sailsim.workloads import (
     uniform_format,
 )
 
-SUBSTRATES = ("row_dfm", "bit_serial", "bit_parallel")
 CONVERT = ("memory", "cores")
 NOT_SAID = -1
 """Of `wbits` and `group_size` when a point is made: what `weights` says, or the default."""
@@ -44,8 +44,8 @@ class Point:
     uniform format by `wbits`, bits of a code, and `group_size`, weights along K that share a scale (0: all of
     K). Where nothing is said, a model's file has its own formats and any other model 4 bits, 128 weights a
     scale. Once made, a uniform point has an empty `weights`, and every other one 0 as `wbits` and
-    `group_size`. `activations` is the path of the capture
-    that pattern counts come from; empty is the one that ships.
+    `group_size`. `substrate` is the name of one that ships or the path of its file. `activations` is the path
+    of the capture that pattern counts come from; empty is the one that ships.
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
@@ -78,8 +78,8 @@ class Point:
                 continue
             if type(value) is not int or not least <= value <= most:
                 raise SailsimError(f"{name} is {value!r}; allowed is a whole number {least}..{most}.")
-        if self.substrate is not None and self.substrate not in SUBSTRATES:
-            raise SailsimError(f"substrate is {self.substrate!r}; allowed are {', '.join(SUBSTRATES)}.")
+        if self.substrate is not None and (why := SUBSTRATES.problem(str(self.substrate))):
+            raise SailsimError(f"substrate is {why}.")
         if self.convert is not None and self.convert not in CONVERT:
             raise SailsimError(f"convert is {self.convert!r}; allowed are {', '.join(CONVERT)}.")
         if not isinstance(self.prt, bool):

@@ -14,6 +14,7 @@ from typing import Any
 from sailsim import _core
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
+from sailsim.sim.substrate import load_substrate
 from sailsim.workloads import Activations, load_model
 
 # The packages whose code and data can change a number; the commands only print.
@@ -72,7 +73,8 @@ def point_key(point: Point) -> str:
 
 
 def result_key(point: Point, evaluate: str) -> str:
-    """Hash of all inputs of a result: the point, its system's and model's content, its activations, the code.
+    """Hash of all inputs of a result: the point, what its system, substrate and model contain, its
+    activations, the code.
 
     `evaluate` names the function that makes the record.
     """
@@ -80,6 +82,7 @@ def result_key(point: Point, evaluate: str) -> str:
         {
             "point": point.as_dict(),
             "system": load_system(point.system).digest,
+            "substrate": None if point.substrate is None else load_substrate(point.substrate).digest,
             "model": _model_digest(point.model),
             "weights": _weights_digest(point),
             "activations": _activations_id(point.activations),

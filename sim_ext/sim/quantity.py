@@ -64,7 +64,9 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
-class _Sourced(Frozen):
+class Sourced(Frozen):
+    """What every value of a file says about where it comes from."""
+
     source: str
     """Where the value comes from: a key of the file's `[sources]` table, or a citation in words."""
     kind: Kind
@@ -81,7 +83,7 @@ class _Sourced(Frozen):
         return self
 
 
-class Quantity(_Sourced):
+class Quantity(Sourced):
     """A value with unit, source and kind. An assumed one carries its range `low` .. `high` and the reason."""
 
     value: int | float
@@ -117,7 +119,7 @@ class Quantity(_Sourced):
         return f"{self.value:g} {self.unit}" if self.unit != "ratio" else f"{self.value:g}"
 
 
-class Choice(_Sourced):
+class Choice(Sourced):
     """A design decision that is not a number, with its source."""
 
     value: str | bool

@@ -5,6 +5,7 @@ a default: what a machine is, is written in its file (`systems/*.toml`).
 """
 
 import hashlib
+import json
 import math
 from typing import Annotated, Any, Literal, Self
 
@@ -12,6 +13,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from sailsim import _core
 from sailsim.sim.quantity import Choice, Frozen, Is, OneOf, Quantity
+from sailsim.sim.substrate import SUBSTRATES, Substrate, load_substrate
+from sailsim.sim.unit import unit_text
 
 Cycles = Annotated[Quantity, Is("cycles", least=0, whole=True)]
 Latency = Annotated[Quantity, Is("ns", above=0)]
@@ -23,6 +26,19 @@ Share = Annotated[Quantity, Is("ratio", above=0, most=1)]
 Ways = Annotated[Quantity, Is("ways", least=1, whole=True)]
 Line = Annotated[Quantity, Is("B", least=16, most=256, whole=True)]
 Switch = Annotated[Choice, OneOf(True, False)]
+
+
+class _SubstrateName(OneOf):
+    """A choice that names a substrate: one that ships or the path of a file."""
+
+    def __init__(self) -> None:
+        super().__init__(*SUBSTRATES.names, "the path of a .toml file")
+
+    def check(self, choice: Choice) -> Choice:
+        """Return `choice`, or raise a ValueError that lists what is allowed."""
+        if why := SUBSTRATES.problem(str(choice.value)):
+            raise ValueError(f"is {why}")
+        return choice
 
 
 class Cores(Frozen):
@@ -234,8 +250,8 @@ class Pim(Frozen):
 
     enabled: bool
     """false: the same machine without C-SRAM, which is the baseline."""
-    substrate: Annotated[Choice, OneOf("row_dfm", "bit_serial", "bit_parallel")]
-    """Which table of costs the arrays follow."""
+    substrate: Annotated[Choice, _SubstrateName()]
+    """What the arrays are: a substrate that ships, or the path of its file, relative to the system file."""
     arrays: Annotated[Quantity, Is("arrays", least=1, most=4096, whole=True)]
     """Per slice, in lockstep."""
     rows: Annotated[Quantity, Is("rows", least=4, most=4096, whole=True)]
@@ -273,6 +289,14 @@ class Pim(Frozen):
     prefetch_priority: Annotated[Choice, OneOf("background", "fair")]
     """Whether weights that no slice works on yet give way to the cores' accesses to DRAM."""
 
+    def load_substrate(self) -> Substrate:
+        """The substrate that `substrate` names.
+
+        Raises:
+            SailsimError: its file cannot be read, or is wrong.
+        """
+        return load_substrate(str(self.substrate.value))
+
 
 class _Described(Frozen):
     """What every machine has."""
@@ -289,8 +313,10 @@ class _Described(Frozen):
     @property
     def digest(self) -> str:
         """SHA-256 of all that the machine is, for keys of results; name, title and citations do not count."""
-        content = self.model_dump_json(exclude={"name", "title", "extends", "sources"}, by_alias=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self._content()).encode()).hexdigest()
+
+    def _content(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"name", "title", "extends", "sources"}, by_alias=True)
 
     def citation(self, source: str) -> str:
         """The full citation behind a quantity's `source`."""
@@ -335,13 +361,20 @@ class System(_Described):
         assert self.pim is not None
         return self.model_copy(update={"pim": self.pim.model_copy(update={"enabled": False})})
 
-    def slice_config(self, **overrides: Any) -> _core.SliceConfig:
-        """The C++ core's view of one PIM unit.
+    def _content(self) -> dict[str, Any]:
+        content = super()._content()
+        if self.pim is not None:  # wherever its file lies: what is in it counts
+            content["pim"]["substrate"]["value"] = self.pim.load_substrate().digest
+        return content
 
-        `overrides` replace single fields of `SliceConfig`; `substrate` may be a name.
+    def unit_text(self, **overrides: Any) -> str:
+        """One PIM unit in the text form that the C++ core, gem5 and the emulator read.
+
+        `overrides` replace single fields (`unit.FIELDS`); `substrate` is a name, a path or a `Substrate`.
 
         Raises:
-            ValueError: the machine has no PIM section, or a field is out of range.
+            ValueError: the machine has no PIM section, or a field that no unit has.
+            SailsimError: a substrate that cannot be read.
         """
         pim = self.pim
         if pim is None:
@@ -358,15 +391,21 @@ class System(_Described):
             "t_zero": pim.t_zero.whole,
             "t_prt": pim.t_prt.whole,
             "double_buffer": pim.double_buffer.value,
-            "substrate": pim.substrate.value,
             "convert_in_memory": pim.convert.value == "memory",
         }
         fields.update(overrides)
-        if isinstance(fields["substrate"], str):
-            fields["substrate"] = _core.substrate(fields["substrate"])
-        config = _core.SliceConfig(**fields)
-        config.validate()
-        return config
+        substrate = fields.pop("substrate", pim.substrate.value)
+        if not isinstance(substrate, Substrate):
+            substrate = load_substrate(substrate)
+        return unit_text(fields, substrate)
+
+    def slice_config(self, **overrides: Any) -> _core.SliceConfig:
+        """The C++ core's view of one PIM unit; `overrides` as in `unit_text`.
+
+        Raises:
+            ValueError: as `unit_text`, and for a field that is out of range.
+        """
+        return _core.SliceConfig(self.unit_text(**overrides))
 
 
 class Card(_Described):

@@ -16,9 +16,11 @@ from pydantic import ValidationError
 
 from sailsim.errors import SailsimError
 from sailsim.files import write_whole
-from sailsim.sim.files import _sentence, card_names, load_machine, load_system, system_names
+from sailsim.sim.files import card_names, load_machine, load_system, system_names
 from sailsim.sim.quantity import Choice, Frozen, Quantity
+from sailsim.sim.substrate import SUBSTRATES
 from sailsim.sim.system import Card, System
+from sailsim.sim.tables import sentence
 
 Value = int | float | str | bool
 Leaf = Quantity | Choice
@@ -78,7 +80,7 @@ def vary(
         kind: type[Any] = type(machine)
         found: _M = kind.model_validate(table)
     except ValidationError as error:
-        raise SailsimError(_sentence(table["name"], error)) from None
+        raise SailsimError(sentence(table["name"], error)) from None
     return found
 
 
@@ -137,9 +139,7 @@ def system_toml(
         )
     extended = str(base)
     if extended not in (*system_names(), *card_names()) and folder is not None:
-        extended = os.path.relpath(Path(extended).resolve(), folder.resolve())
-        if "/" not in extended and not extended.endswith(".toml"):
-            extended = f"./{extended}"
+        extended = _seen_from(folder, extended)
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
     lines += [
         f"extends = {_text(extended)}",
@@ -150,10 +150,18 @@ def system_toml(
     sections: dict[str, list[str]] = {}
     for path, leaf in changed_values(machine, below).items():
         head, _, field = path.rpartition(".")
+        if path == "pim.substrate" and folder is not None and SUBSTRATES.path(str(leaf.value)):
+            leaf = leaf.model_copy(update={"value": _seen_from(folder, str(leaf.value))})
         sections.setdefault(head, []).append(f"{field} = {_inline(leaf, machine)}")
     for head, fields in sections.items():
         lines += ["", f"[{head}]", *fields]
     return "\n".join(lines) + "\n"
+
+
+def _seen_from(folder: Path, path: str) -> str:
+    """A path relative to a folder, such that it is not taken for a name."""
+    found = os.path.relpath(Path(path).resolve(), folder.resolve())
+    return found if "/" in found or found.endswith(".toml") else f"./{found}"
 
 
 def save_system(

@@ -22,6 +22,7 @@ DOORBELL = 1 << 44
 
 parser = argparse.ArgumentParser()
 parser.add_argument("trace")
+parser.add_argument("--unit", required=True, help="file with a unit's text form")
 parser.add_argument("--mode", default="timing")
 parser.add_argument("--queue", type=int, default=4)
 parser.add_argument("--window", type=int, default=0)
@@ -46,17 +47,7 @@ system.units = [
         unit=i,
         doorbell_addr=DOORBELL,
         queue_depth=options.queue,
-        substrate="row_dfm",
-        rows=256,
-        cols=256,
-        arrays=16,
-        port_bytes=32,
-        accumulator_bits=32,
-        prt_entries=32,
-        prt_policy="lru",
-        t_zero=0,
-        t_prt=0,
-        double_buffer=True,
+        unit_file=options.unit,
         stores_when_idle=options.flush is not None,
         flush_time=options.flush or 0,
         settle_time=options.settle,

@@ -8,7 +8,7 @@ import pytest
 
 from sailsim.sim import load_system
 from sailsim.sim.agreement import compare, summarise
-from sailsim.sim.gem5 import read_stats
+from sailsim.sim.gem5 import gem5_unit, read_stats
 
 pytestmark = pytest.mark.gem5
 GOLDEN = Path(__file__).with_name("golden_stats.json")
@@ -17,8 +17,11 @@ GOLDEN = Path(__file__).with_name("golden_stats.json")
 def bare(gem5, folder, *arguments):
     """Runs bare_replay.py; the report of the tiles and the last tick."""
     script = Path(__file__).with_name("bare_replay.py")
+    folder.mkdir(parents=True, exist_ok=True)
+    unit = folder / "unit.txt"
+    unit.write_text(gem5_unit(load_system("sail-n1"), t_zero=0, t_prt=0))
     done = subprocess.run(
-        [str(gem5.path), "-q", "-d", str(folder), str(script), *map(str, arguments)],
+        [str(gem5.path), "-q", "-d", str(folder), str(script), "--unit", str(unit), *map(str, arguments)],
         capture_output=True,
         text=True,
     )
@@ -41,6 +44,43 @@ def test_phases_equal_the_core_s_and_times_agree(gem5, tmp_path):
     assert found.all_phases_equal
     assert found.median_error < 0.05
     assert found.worst_error < 0.15
+
+
+def test_a_substrate_of_ones_own_reaches_the_unit(gem5, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'extends = "row_dfm"\nname = "mine"\n'
+        'costs.add = { value = [0, 2], unit = "cycles", source = "a test", kind = "paper" }\n'
+    )
+    found = compare(gem5, load_system("sail-n1"), tmp_path / "runs", substrates=(str(path), "row_dfm"))
+    assert summarise(found).all_correct
+    assert summarise(found).all_phases_equal
+    builds = {row.tile: {} for row in found}
+    for row in found:
+        builds[row.tile][row.substrate] = row.gem5_phases["build"]
+    assert all(both[str(path)] > both["row_dfm"] for both in builds.values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("rows 256\n", "", "unit text: rows is missing"),
+        ("sailsim-unit 1", "sailsim-unit 2", "version is 2: allowed is 1"),
+        ("slices 1", "slices 32", "slices is 32"),
+        ("convert_in_memory true", "convert_in_memory false", "convert_in_memory is false"),
+    ],
+)
+def test_a_bad_unit_file_ends_in_one_sentence(gem5, small_trace, tmp_path, old, new, why):
+    unit = tmp_path / "unit.txt"
+    text = gem5_unit(load_system("sail-n1"))
+    assert old in text
+    unit.write_text(text.replace(old, new))
+    script = Path(__file__).with_name("bare_replay.py")
+    command = [str(gem5.path), "-q", "-d", str(tmp_path), str(script), "--unit", str(unit), str(small_trace)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert sum(why in line for line in done.stderr.splitlines()) == 1
+    assert str(unit) in done.stderr
 
 
 @pytest.mark.parametrize("tick", [300_000, 900_000, 2_000_000, 4_000_000])

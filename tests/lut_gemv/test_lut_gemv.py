@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sailsim import _core, lut_gemv
 from sailsim.errors import SailsimError
 from sailsim.lut_gemv import Counts, PrtConfig, WeightCode, reference
+from sailsim.sim import load_system, substrate_names
 
 
 @dataclass(frozen=True)
@@ -278,24 +279,12 @@ def test_passes_chunks_and_conversions_multiply_as_the_contract_says() -> None:
     assert one.times(32).lookups == 32 * 12
 
 
-@pytest.mark.parametrize("substrate", [substrate.name for substrate in _core.substrates()])
+@pytest.mark.parametrize("substrate", substrate_names())
 @pytest.mark.parametrize("scaled", [False, True])
 def test_the_core_counts_passes_and_chunks_alike(substrate: str, scaled: bool) -> None:
     x = np.random.default_rng(1).integers(-20, 20, (70, 30))
-    config = _core.SliceConfig(
-        rows=256,
-        cols=256,
-        arrays=2,
-        slices=3,
-        port_bytes=32,
-        accumulator_bits=32,
-        prt_entries=5,
-        prt_policy="fifo",
-        t_zero=0,
-        t_prt=0,
-        double_buffer=True,
-        substrate=_core.substrate(substrate),
-        convert_in_memory=True,
+    config = load_system("sail-n1").slice_config(
+        arrays=2, slices=3, prt_entries=5, prt_policy="fifo", t_zero=0, t_prt=0, substrate=substrate
     )
     prt = PrtConfig(entries=5, policy="fifo", enabled=config.substrate.prt_helps)
     tile = {

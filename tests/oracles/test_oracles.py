@@ -13,6 +13,7 @@ from sailsim import _core, lut_gemv
 from sailsim.lut_gemv import Trace, decode_tile, read_trace, reference, replay, same_results, write_trace
 from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Status
 from sailsim.lut_gemv.replay import DescriptorError
+from sailsim.sim import load_system
 
 
 def test_the_file_is_what_the_script_writes(oracles: ModuleType, make_cases: ModuleType) -> None:
@@ -57,21 +58,7 @@ def test_trace(oracles: ModuleType, tmp_path: Path) -> None:
 @pytest.fixture
 def unit() -> _core.SliceConfig:
     """A slice so large that everything takes one pass, as the replay has it."""
-    return _core.SliceConfig(
-        rows=4096,
-        cols=4096,
-        arrays=4096,
-        slices=1,
-        port_bytes=32,
-        accumulator_bits=32,
-        prt_entries=32,
-        prt_policy="lru",
-        t_zero=0,
-        t_prt=0,
-        double_buffer=True,
-        substrate=_core.substrate("row_dfm"),
-        convert_in_memory=True,
-    )
+    return load_system("sail-n1").slice_config(rows=4096, cols=4096, arrays=4096, slices=1, t_zero=0, t_prt=0)
 
 
 def memory_of(trace: Trace) -> NDArray[np.uint8]:

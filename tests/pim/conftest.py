@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sailsim import _core
+from sailsim.sim import load_system
 
 MakeSlice = Callable[..., _core.SliceConfig]
 
@@ -15,20 +16,8 @@ def make_slice() -> MakeSlice:
     """``make_slice(**changes)``: 4 arrays of 256 x 256, 32 PRT entries, substrate row_dfm."""
 
     def make(substrate: str = "row_dfm", **changes: Any) -> _core.SliceConfig:
-        fields: dict[str, Any] = {
-            "rows": 256,
-            "cols": 256,
-            "arrays": 4,
-            "slices": 1,
-            "port_bytes": 32,
-            "accumulator_bits": 32,
-            "prt_entries": 32,
-            "prt_policy": "lru",
-            "t_zero": 1,
-            "t_prt": 1,
-            "double_buffer": True,
-            "convert_in_memory": True,
-        }
-        return _core.SliceConfig(**(fields | changes), substrate=_core.substrate(substrate))
+        return load_system("sail-n1").slice_config(
+            **{"arrays": 4, "slices": 1, "substrate": substrate} | changes
+        )
 
     return make

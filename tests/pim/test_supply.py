@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim import _core
+from sailsim.sim import load_system
 
 K, N, NBW, WBITS = 64, 96, 4, 8
 GROUPS, GROUP_BYTES = K // NBW, NBW * N
@@ -16,11 +17,7 @@ SHAPE = (K, N, 1, WBITS, WBITS, 8, NBW, 0)
 
 
 def config(arrays: int = 16) -> _core.SliceConfig:
-    return _core.SliceConfig(
-        rows=256, cols=256, arrays=arrays, slices=1, port_bytes=32, accumulator_bits=32, prt_entries=32,
-        prt_policy="lru", t_zero=1, t_prt=1, double_buffer=True, substrate=_core.substrate("row_dfm"),
-        convert_in_memory=True,
-    )  # fmt: skip
+    return load_system("sail-n1").slice_config(arrays=arrays, slices=1)
 
 
 def profile() -> _core.PatternProfile:

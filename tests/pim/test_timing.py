@@ -122,36 +122,6 @@ def test_bad_configurations_name_the_field(make_slice: MakeSlice) -> None:
         _core.plan_tile(make_slice(), 64, 64, 1, 4, 17, 8, 4, 0)
 
 
-def test_every_shipped_cost_names_its_source() -> None:
-    assert [s.name for s in _core.substrates()] == ["row_dfm", "bit_serial", "bit_parallel"]
-    for substrate in _core.substrates():
-        assert set(substrate.costs) == {"read", "write", "logic", "shift", "copy", "add", "fp_mul", "fp_add"}
-        for op, cost in substrate.costs.items():
-            assert cost.source
-            assert cost.kind in {"paper", "derived", "assumed"}
-            assert substrate.cycles(op, 8) == cost(8) == cost.c0 + 8 * cost.c1 + 64 * cost.c2
-    with pytest.raises(ValueError, match="substrate is 'dram': allowed are row_dfm, bit_serial"):
-        _core.substrate("dram")
-
-
-def test_a_substrate_of_ones_own() -> None:
-    base = _core.substrate("row_dfm")
-    slow_read = _core.Cost(3, 0, 0, source="a test", kind="assumed")
-    fields: dict[str, Any] = {"layout": "rows", "accumulate": "behind", "prt_helps": True}
-    mine = _core.Substrate(name="mine", costs=base.costs | {"read": slow_read}, **fields)
-    assert mine.cycles("read") == 3
-    assert mine.cycles("add", 6) == base.cycles("add", 6)
-    with pytest.raises(ValueError, match="costs lacks 'add'"):
-        _core.Substrate(name="mine", costs={k: v for k, v in base.costs.items() if k != "add"}, **fields)
-    with pytest.raises(ValueError, match="op is 'mul'"):
-        _core.Substrate(name="mine", costs=base.costs | {"mul": slow_read}, **fields)
-    guess = _core.Cost(1, 0, 0, source="a test", kind="guess")
-    with pytest.raises(ValueError, match=r"substrate\.costs\.read\.kind is 'guess'"):
-        _core.Substrate(name="mine", costs=base.costs | {"read": guess}, **fields)
-    with pytest.raises(ValueError, match="layout is 'diagonal'"):
-        _core.Substrate(name="mine", costs=base.costs, **(fields | {"layout": "diagonal"}))
-
-
 @settings(deadline=None, max_examples=60)
 @given(
     substrate=st.sampled_from(["row_dfm", "bit_serial", "bit_parallel"]),

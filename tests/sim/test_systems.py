@@ -23,8 +23,8 @@ from sailsim.sim import (
     load_system,
     system_names,
 )
-from sailsim.sim.files import _sentence
 from sailsim.sim.quantity import Frozen
+from sailsim.sim.tables import sentence as sentence_of
 
 SHIPPED = [*system_names(), *card_names()]
 
@@ -241,7 +241,7 @@ def test_junk_in_a_field_is_an_error_or_a_value(path: tuple[str, str], key: str,
     try:
         system = System.model_validate(table)
     except ValidationError as error:
-        sentence = _sentence("mine.toml", error)
+        sentence = sentence_of("mine.toml", error)
         assert path[1] in sentence
     else:
         assert getattr(getattr(system, path[0]), path[1]).source.strip()

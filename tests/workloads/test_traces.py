@@ -1,19 +1,15 @@
 import numpy as np
 import pytest
 
-from sailsim import _core
 from sailsim.errors import SailsimError
 from sailsim.lut_gemv import Scales, Tile, WeightCode, decode_tile, read_trace, write_trace
 from sailsim.lut_gemv.descriptor import DESCRIPTOR, Status
+from sailsim.sim import load_system
 from sailsim.workloads import Activations, open_gguf, plan_trace, replay_timed
 
 
 def unit_config(rows=256):
-    return _core.SliceConfig(
-        rows=rows, cols=256, arrays=8, slices=1, port_bytes=32, accumulator_bits=32, prt_entries=32,
-        prt_policy="lru", t_zero=1, t_prt=1, double_buffer=True, substrate=_core.substrate("row_dfm"),
-        convert_in_memory=True,
-    )  # fmt: skip
+    return load_system("sail-n1").slice_config(rows=rows, arrays=8, slices=1)
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,30 @@
 #define SAILSIM_PIM_TESTS_SUPPORT_HH
 
 #include <cstdint>
+#include <fstream>
+#include <iterator>
 #include <random>
+#include <stdexcept>
+#include <string>
 
-#include "pim/config.hh"
+#include "pim/unit_text.hh"
+
+/* The text of the shipped machine's unit with one of the shipped substrates. The files in units/ are written
+ * by tools/units.py, and a test of Python compares them with what it writes. */
+inline std::string shipped_text(const std::string &substrate)
+{
+    const std::string path = std::string(SAILSIM_TEST_UNITS) + "/" + substrate + ".txt";
+    std::ifstream file(path);
+    std::string text{std::istreambuf_iterator<char>(file), {}};
+    if (!file)
+        throw std::runtime_error(path + " cannot be read");
+    return text;
+}
+
+inline sailsim::pim::Substrate shipped(const std::string &substrate)
+{
+    return sailsim::pim::read_unit(shipped_text(substrate)).substrate;
+}
 
 inline sailsim::pim::SliceConfig plain_slice(const char *substrate = "row_dfm")
 {
@@ -25,7 +46,7 @@ inline sailsim::pim::SliceConfig plain_slice(const char *substrate = "row_dfm")
     config.t_prt = 1;
     config.double_buffer = true;
     config.convert_in_memory = true;
-    config.substrate = sailsim::pim::substrate(substrate);
+    config.substrate = shipped(substrate);
     return config;
 }
 

@@ -141,7 +141,7 @@ TEST(convert, tally_of_fp32_to_int)
 
 TEST(convert, cycles_are_the_tally_priced_by_the_table)
 {
-    const Substrate &s = substrate("row_dfm");
+    const Substrate s = shipped("row_dfm");
     const Tally tally = int_to_fp32_tally(24); /* 5 steps; no shift to the significand */
     const std::int64_t copies = 2 * (6 + 1 + 1);
     const std::int64_t logic = 3 * (16 + 5 + 2);

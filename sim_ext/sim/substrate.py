@@ -1,0 +1,319 @@
+"""Substrates as data: what the operations inside a compute-capable SRAM cost, and where that comes from.
+
+A substrate is one TOML file (`substrates/*.toml`, or anybody's by its path); docs/systems.md says what is in
+it, docs/contract.md, section 4, what it means for a tile's time.
+"""
+
+import hashlib
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import AfterValidator, ValidationError, model_validator
+
+from sailsim.errors import SailsimError
+from sailsim.sim.quantity import Choice, Frozen, Is, OneOf, Quantity, Sourced
+from sailsim.sim.tables import Shelf, sentence
+
+SUBSTRATES = Shelf("substrate", "substrates")
+"""The files."""
+
+Polynomial = int | list[int]
+"""Cycles of an n-bit operation: a number, or the coefficients of 1, n and n^2."""
+
+_LARGEST = 1_000_000  # of a coefficient, as in the C++ core
+_WIDTHS = range(1, 65)  # for which a cost is checked: no operation of the contract is wider
+
+
+class Cost(Sourced):
+    """Cycles of an n-bit operation, a polynomial of n, with its source. An assumed one carries its range."""
+
+    value: Polynomial
+    unit: Literal["cycles"]
+    low: Polynomial | None = None
+    """Least plausible cost."""
+    high: Polynomial | None = None
+    """Largest plausible cost."""
+
+    @property
+    def coefficients(self) -> tuple[int, int, int]:
+        """Of 1, n and n^2."""
+        return _coefficients(self.value)
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The range in words; the cost itself where the file gives none."""
+        low, high = (self.value if end is None else end for end in (self.low, self.high))
+        return _words(low), _words(high)
+
+    def __str__(self) -> str:
+        return _words(self.value)
+
+    def __call__(self, n: int = 1) -> int:
+        """Cycles of the operation on n bits."""
+        return _cycles(self.value, n)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        for name, polynomial in (("value", self.value), ("low", self.low), ("high", self.high)):
+            if polynomial is not None:
+                _check(name, polynomial)
+        for n in _WIDTHS:
+            ends = [self.value if end is None else end for end in (self.low, self.high)]
+            low, value, high = (_cycles(x, n) for x in (ends[0], self.value, ends[1]))
+            if not low <= value <= high:
+                raise ValueError(f"needs low <= value <= high, not {low} <= {value} <= {high} at n = {n}")
+        if self.kind == "assumed" and None in (self.low, self.high):
+            raise ValueError("is assumed, so it needs its range `low` and `high`")
+        return self
+
+
+def _coefficients(polynomial: Polynomial) -> tuple[int, int, int]:
+    given = [polynomial] if isinstance(polynomial, int) else polynomial
+    c0, c1, c2 = [*given, 0, 0][:3]
+    return c0, c1, c2
+
+
+def _cycles(polynomial: Polynomial, n: int) -> int:
+    c0, c1, c2 = _coefficients(polynomial)
+    return c0 + c1 * n + c2 * n * n
+
+
+def _words(polynomial: Polynomial) -> str:
+    powers = zip(_coefficients(polynomial), ("", " n", " n^2"), strict=True)
+    terms = [f"{coefficient}{power}" for coefficient, power in powers if coefficient]
+    return " + ".join(terms).replace("+ -", "- ") or "0"
+
+
+def _check(name: str, polynomial: Polynomial) -> None:
+    """Raise a ValueError for a polynomial that is no cost."""
+    if isinstance(polynomial, list) and not 1 <= len(polynomial) <= 3:
+        raise ValueError(
+            f"has {len(polynomial)} coefficients as its {name}; allowed are 1 to 3, of 1, n and n^2"
+        )
+    for coefficient in _coefficients(polynomial):
+        if abs(coefficient) > _LARGEST:
+            raise ValueError(
+                f"has the coefficient {coefficient}; allowed are whole numbers -{_LARGEST}..{_LARGEST}"
+            )
+    for n in _WIDTHS:
+        if _cycles(polynomial, n) < 0:
+            raise ValueError(
+                f"is {_cycles(polynomial, n)} cycles at n = {n} by its {name}; a cost is never negative"
+            )
+
+
+OPERATIONS = ("read", "write", "logic", "shift", "copy", "add", "fp_mul", "fp_add")
+"""What a substrate charges for: read and write one row (a read also one table entry where an entry is a row),
+a two-input bitwise function of n bits, a shift by n positions inside a lane, a copy of n bits, and sums and
+products of n bits."""
+
+
+WIDTHS = {"weight": 16, "entry": 19, "accumulator": 63}
+"""Bits of a tile that a step may name, of a weight's value, a table entry, an integer sum: the largest."""
+
+_LONGEST = 1 << 32  # cycles of a phase, as in the C++ core: a bound like that of coefficients
+
+_MOST = 64  # operations, or bits, of one step; as in the C++ core
+
+
+class Step(NamedTuple):
+    """An operation on `n` bits, `times` times; each a number or one of `WIDTHS`."""
+
+    times: int | str
+    operation: str
+    n: int | str
+
+    @classmethod
+    def parse(cls, text: str) -> "Step":
+        """The step that "2 read", "add entry" or "weight write" means; a number left out is 1.
+
+        Raises:
+            ValueError: anything else.
+        """
+        words = text.split()
+        at = [i for i, word in enumerate(words) if word in OPERATIONS]
+        if len(at) != 1 or at[0] > 1 or len(words) > at[0] + 2:
+            raise ValueError(
+                f"{text!r}; allowed is how often, one of {', '.join(OPERATIONS)}, and on how many bits, "
+                "such as '2 read' or 'add entry'"
+            )
+        return cls(
+            _amount(words[0], text) if at[0] else 1,
+            words[at[0]],
+            _amount(words[-1], text) if len(words) > at[0] + 1 else 1,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.times} {self.operation} {self.n}"
+
+
+def _amount(word: str, text: str) -> int | str:
+    if word in WIDTHS:
+        return word
+    if not word.isascii() or not word.isdecimal() or int(word) > _MOST:
+        raise ValueError(f"{text!r}; {word!r} is no number up to {_MOST} and none of {', '.join(WIDTHS)}")
+    return int(word)
+
+
+def _checked_steps(texts: list[str]) -> list[str]:
+    for text in texts:
+        try:
+            Step.parse(text)
+        except ValueError as error:
+            raise ValueError(f"has {error}") from None
+    return texts
+
+
+Steps = Annotated[list[str], AfterValidator(_checked_steps)]
+"""A tally: steps in words, whose costs add up."""
+
+
+class Phases(Frozen):
+    """What a unit does, and so what it is charged, once for each ..."""
+
+    stage: Steps
+    """Weight, to lie in its staging row or rows."""
+    table_add: Steps
+    """Table entry, from two others."""
+    lookup: Steps
+    """Pattern that reads the table, with the sum where that is in the array."""
+    scale_block: Steps
+    """Batch row and round of a block, after the sum's conversion to fp32."""
+    scale_row: Steps
+    """Batch row and round at the end of a pass: the scale of its activations."""
+
+    def steps(self) -> dict[str, list[Step]]:
+        """Every phase's steps, in the order of the fields."""
+        return {name: [Step.parse(text) for text in getattr(self, name)] for name in type(self).model_fields}
+
+
+class SubstrateEnergy(Frozen):
+    """What the energy of a substrate's events depends on besides the constants of all."""
+
+    compute_rows: Annotated[Quantity, Is("rows", least=1, most=2, whole=True)]
+    """Rows of cells that a cycle of computing in the array activates at once."""
+
+
+class SubstrateArea(Frozen):
+    """What the area of a unit depends on besides the constants of all."""
+
+    sums: Annotated[Choice, OneOf("dfm", "array")]
+    """Where table entries are added up: lanes of the DFM, or the array, which has its adders in it."""
+
+
+class Substrate(Frozen):
+    """One kind of compute-capable SRAM."""
+
+    format: Literal[1]
+    """Version of this layout."""
+    name: str
+    title: str
+    layout: Literal["rows", "columns"]
+    """Whether an entry lies in one row, or transposed, one bit a row."""
+    accumulate: Literal["behind", "in_array"]
+    """Whether entries are summed in the DFM, pipelined behind the read, or in the array."""
+    prt_helps: bool
+    """Whether a PRT hit can save the access of the array."""
+    costs: dict[str, Cost]
+    """Cycles of each of `OPERATIONS`."""
+    phases: Phases
+    energy: SubstrateEnergy | None = None
+    """Missing: the energy is not modelled."""
+    area: SubstrateArea | None = None
+    """Missing: the area is not modelled."""
+    extends: tuple[str, ...] = ()
+    """The files that this one was built on, nearest first (filled when the file is read)."""
+    sources: dict[str, str]
+    """Citations that costs refer to by key."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if not re.fullmatch(r"[\w.+-]+", self.name):
+            raise ValueError(f"name is {self.name!r}; allowed is one word of letters, digits and _ . + -")
+        for operation in self.costs:
+            if operation not in OPERATIONS:
+                raise ValueError(f"costs.{operation} is no operation; allowed are {', '.join(OPERATIONS)}")
+        for operation in OPERATIONS:
+            if operation not in self.costs:
+                raise ValueError(f"costs.{operation} is missing; every operation needs a cost")
+        for phase in self.phases.steps():
+            if (cycles := self.phase_cycles(phase, **WIDTHS)) > _LONGEST:
+                raise ValueError(
+                    f"phases.{phase} takes {cycles} cycles on the widest tile; allowed are 0..{_LONGEST}"
+                )
+        if self.layout == "columns" and self.accumulate == "behind":
+            raise ValueError("accumulate is 'behind'; allowed with the layout 'columns' is 'in_array'")
+        if self.prt_helps and self.accumulate == "in_array":
+            raise ValueError(
+                "prt_helps is true; allowed where sums are made in the array, which needs the entry on its "
+                "bit lines, is false"
+            )
+        return self
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that the substrate is; name, title and citations do not count."""
+        content = self.model_dump_json(exclude={"name", "title", "extends", "sources"})
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def cycles(self, operation: str, n: int = 1) -> int:
+        """Cycles of one of `OPERATIONS` on n bits."""
+        return self.costs[operation](n)
+
+    def phase_cycles(self, phase: str, **widths: int) -> int:
+        """Cycles of a phase, done once, in a tile with these bits of `WIDTHS`: at least those it names."""
+
+        def of(amount: int | str) -> int:
+            return amount if isinstance(amount, int) else widths[amount]
+
+        steps = self.phases.steps()[phase]
+        return sum(of(step.times) * self.cycles(step.operation, of(step.n)) for step in steps)
+
+
+def substrate_names() -> list[str]:
+    """The substrates that ship."""
+    return list(SUBSTRATES.names)
+
+
+def load_substrate(name_or_path: str | Path) -> Substrate:
+    """Read a substrate: the name of one that ships, or the path of a TOML file.
+
+    Raises:
+        SailsimError: one sentence that names the file, the field, the value and what is allowed.
+    """
+    text = str(name_or_path)
+    path = SUBSTRATES.path(text)
+    if path is None:
+        return _load_shipped(text)
+    try:
+        stat = path.stat()
+    except OSError:
+        return _validated(text)  # which says why it cannot be read
+    return _load_file(text, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _load_shipped(name: str) -> Substrate:
+    return _validated(name)
+
+
+@lru_cache(maxsize=64)
+def _load_file(path: str, _mtime_ns: int, _size: int) -> Substrate:
+    """A file is read again only when it has changed: every simulated step asks for it."""
+    return _validated(path)
+
+
+def _validated(name_or_path: str) -> Substrate:
+    table = SUBSTRATES.read(name_or_path)
+    try:
+        found = Substrate.model_validate(table)
+    except ValidationError as error:
+        allowed = "a field of a substrate file; docs/systems.md lists what is"
+        raise SailsimError(sentence(name_or_path, error, allowed)) from None
+    if found.name in substrate_names() and found.name != name_or_path:
+        raise SailsimError(
+            f"{name_or_path}: name is {found.name!r}, the name of a substrate that ships; allowed is another."
+        )
+    return found

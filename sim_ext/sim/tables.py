@@ -1,0 +1,155 @@
+"""Data files of one kind: names that ship and paths, inheritance, errors of one sentence.
+
+Machines (`files`) and substrates (`substrate`) are read by it.
+"""
+
+import tomllib
+from collections.abc import Callable
+from functools import cached_property
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sailsim.errors import SailsimError
+
+Table = dict[str, Any]
+
+_MAX_BYTES = 1 << 20
+_MAX_DEPTH = 8
+
+
+class Shelf:
+    """The TOML files of one kind: those that ship, by name, and anybody's, by path."""
+
+    def __init__(self, kind: str, folder: str, prepare: Callable[[Table, Path], None] | None = None) -> None:
+        """A shelf.
+
+        Args:
+            kind: what a file is, in one word, for errors.
+            folder: of those that ship, in this package.
+            prepare: is shown the table of a file that does not ship, and its folder, before it is merged.
+        """
+        self.kind = kind
+        self._folder = resources.files("sailsim.sim") / folder
+        self._prepare = prepare
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What ships, in alphabetical order."""
+        files = [path.name for path in self._folder.iterdir() if path.name.endswith(".toml")]
+        return tuple(sorted(name.removesuffix(".toml") for name in files))
+
+    def problem(self, name_or_path: str) -> str | None:
+        """Why a text names no file, as the end of a sentence; None for a shipped name and any path."""
+        if name_or_path in self.names or name_or_path.endswith(".toml") or "/" in name_or_path:
+            return None
+        return f"{name_or_path!r}; allowed are {', '.join(self.names)} or the path of a .toml file"
+
+    def path(self, name_or_path: str) -> Path | None:
+        """The path that a text names; None for a shipped name, and for what is neither."""
+        if name_or_path in self.names or self.problem(name_or_path):
+            return None
+        return Path(name_or_path)
+
+    def read(self, name_or_path: str) -> Table:
+        """The file's table over those of the files that it extends.
+
+        Raises:
+            SailsimError: one sentence that names the file.
+        """
+        return self._merged(name_or_path, (), None)
+
+    def _merged(self, name_or_path: str, seen: tuple[str, ...], base: Path | None) -> Table:
+        if name_or_path in seen or len(seen) >= _MAX_DEPTH:
+            raise SailsimError(
+                f"{seen[0]}: extends goes {' > '.join((*seen, name_or_path))}; allowed is a chain of at most "
+                f"{_MAX_DEPTH} files without a circle."
+            )
+        path, folder = self._locate(name_or_path, base)
+        table = self._load(path)
+        if folder is not None and self._prepare is not None:
+            self._prepare(table, folder)
+        parent = table.pop("extends", None)
+        if parent is None:
+            return table
+        if not isinstance(parent, str):
+            raise SailsimError(
+                f"{self.kind} file {path}: extends is {parent!r}; allowed is one name or path."
+            )
+        inherited = self._merged(parent, (*seen, name_or_path), folder)
+        merged = _over(table, inherited)
+        merged["extends"] = (parent, *inherited.get("extends", ()))
+        return merged
+
+    def _locate(self, name_or_path: str, base: Path | None) -> tuple[Traversable | Path, Path | None]:
+        """The file behind a name, and the folder that its own paths are relative to."""
+        if name_or_path in self.names:
+            return self._folder / f"{name_or_path}.toml", None
+        if self.problem(name_or_path):
+            raise SailsimError(
+                f"{self.kind} {name_or_path!r} is unknown; allowed are {', '.join(self.names)} "
+                "or the path of a .toml file."
+            )
+        path = Path(name_or_path)
+        if base is not None and not path.is_absolute():
+            path = base / path
+        return path, path.parent
+
+    def _load(self, path: Traversable | Path) -> Table:
+        try:
+            with path.open("rb") as file:
+                data = file.read(_MAX_BYTES + 1)
+        except OSError as error:
+            raise SailsimError(f"{self.kind} file {path} cannot be read: {error.strerror}.") from None
+        if len(data) > _MAX_BYTES:
+            raise SailsimError(
+                f"{self.kind} file {path} is larger than {_MAX_BYTES} bytes, which none may be."
+            )
+        try:
+            return tomllib.loads(data.decode())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise SailsimError(f"{self.kind} file {path} is not TOML: {error}.") from None
+
+
+def _over(upper: Table, lower: Table) -> Table:
+    """`lower` with the fields of `upper` in their place.
+
+    A quantity is replaced as a whole: a changed value must not keep the source of the old one.
+    """
+    result = dict(lower)
+    for key, value in upper.items():
+        below = result.get(key)
+        if isinstance(value, dict) and isinstance(below, dict) and "value" not in below:
+            result[key] = _over(value, below)
+        else:
+            result[key] = value
+    return result
+
+
+def sentence(
+    name: str, error: ValidationError, unknown: str = "a field of a system file; `sailsim systems schema` "
+    "lists what is"
+) -> str:  # fmt: skip
+    """The first of pydantic's errors as one sentence about the file `name`.
+
+    `unknown` says what a field that the model does not have is not.
+    """
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"] if part not in ("function-after", "int", "float"))
+    given = first["input"]
+    shown = repr(given) if not isinstance(given, dict) else "a table"
+    match first["type"]:
+        case "missing":
+            text = f"{field} is missing; it needs a value"
+        case "extra_forbidden":
+            text = f"{field} is not {unknown}"
+        case "value_error":
+            reason = str(first["ctx"]["error"])
+            text = f"{field} {reason}" if field else reason
+        case _:
+            text = f"{field} is {shown}; {first['msg'][0].lower()}{first['msg'][1:]}"
+    more = error.error_count() - 1
+    return f"{name}: {text}{f' (and {more} more)' if more else ''}."

@@ -1,0 +1,378 @@
+"""Substrates as files, and the text form of a unit: what ships, one's own, and what is wrong."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim import _core
+from sailsim.errors import SailsimError
+from sailsim.sim import (
+    Point,
+    load_substrate,
+    load_system,
+    result_key,
+    save_system,
+    simulate_step,
+    substrate_names,
+    unit_text,
+    vary,
+)
+from sailsim.sim.substrate import OPERATIONS
+from sailsim.sim.unit import FIELDS, VERSION
+from sailsim.workloads import load_model
+
+ROOT = Path(__file__).parents[2]
+SLOW_READ = 'read = { value = 5, unit = "cycles", source = "a test", kind = "paper" }\n'
+SMALL: dict[str, Any] = {"model": "smollm2-135m", "group_size": 32}
+
+
+def own(folder: Path, text: str = f"[costs]\n{SLOW_READ}", name: str = "mine") -> Path:
+    """A file that extends row_dfm."""
+    path = folder / f"{name}.toml"
+    path.write_text(f'extends = "row_dfm"\nname = "{name}"\n{text}')
+    return path
+
+
+def step_s(system: str = "sail-n1", **fields: Any) -> float:
+    point = Point(system=system, **SMALL | fields)
+    return simulate_step(load_system(system), load_model(point.model), point).step_s
+
+
+def test_the_core_takes_the_costs_of_the_files() -> None:
+    assert substrate_names() == ["bit_parallel", "bit_serial", "row_dfm"]
+    for name in substrate_names():
+        substrate = load_substrate(name)
+        core = load_system("sail-n1").slice_config(substrate=name).substrate
+        assert (core.name, core.layout, core.accumulate, core.prt_helps) == (
+            substrate.name, substrate.layout, substrate.accumulate, substrate.prt_helps,
+        )  # fmt: skip
+        assert set(core.costs) == set(substrate.costs) == set(OPERATIONS)
+        for operation, cost in core.costs.items():
+            assert (cost.c0, cost.c1, cost.c2) == substrate.costs[operation].coefficients
+            assert core.cycles(operation, 8) == cost(8) == substrate.cycles(operation, 8)
+
+
+def test_the_units_of_the_c_tests_are_what_ships() -> None:
+    spec = importlib.util.spec_from_file_location("units", ROOT / "tools" / "units.py")
+    assert spec is not None
+    assert spec.loader is not None
+    units = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(units)
+    assert units.main(["--check"]) == 0, "run tools/units.py"
+
+
+# --- A file of one's own ---------------------------------------------------------------------------------
+
+
+def test_it_changes_a_step(tmp_path: Path) -> None:
+    path = own(tmp_path)
+    assert load_substrate(path).cycles("read") == 5
+    assert load_substrate(path).cycles("add", 6) == load_substrate("row_dfm").cycles("add", 6)
+    plain, slow = step_s(), step_s(substrate=str(path))
+    assert slow > plain
+    same = own(tmp_path, name="same", text="")
+    assert step_s(substrate=str(same)) == plain
+
+
+@pytest.mark.parametrize(
+    ("steps", "slower"),
+    [
+        ('stage = ["60 write"]', "load"),
+        ('table_add = ["3 read", "write", "add entry"]', "build"),
+        ('lookup = ["read", "shift accumulator"]', "lookup"),
+        ('scale_block = ["fp_mul 32", "2 fp_add 32"]', "convert"),
+        ('scale_row = ["2 fp_mul 32"]', "convert"),
+    ],
+)
+def test_what_a_phase_does_is_its_time(tmp_path: Path, steps: str, slower: str) -> None:
+    path = own(tmp_path, f"[phases]\n{steps}\n")
+    before, after = (
+        simulate_step(load_system("sail-n1"), load_model(SMALL["model"]), Point(substrate=name, **SMALL))
+        for name in ("row_dfm", str(path))
+    )
+    for phase in ("build", "lookup", "convert"):
+        longer = after.breakdown[phase] > before.breakdown[phase]
+        assert longer == (phase == slower)
+    assert (after.breakdown["load"] > before.breakdown["load"]) == (slower == "load")
+    assert after.counts == before.counts  # of entries and weights, however they are reached
+
+
+def test_the_rows_that_a_phase_reads_are_its_energy(tmp_path: Path) -> None:
+    path = own(tmp_path, '[phases]\ntable_add = ["3 read", "2 write", "add entry"]\nlookup = ["2 read"]\n')
+    before, after = (
+        simulate_step(load_system("sail-n1"), load_model(SMALL["model"]), Point(substrate=name, **SMALL))
+        for name in ("row_dfm", str(path))
+    )
+    grown = after.activity["array_reads"] / before.activity["array_reads"]
+    assert 1.5 < grown < 2
+    assert 1 < after.activity["array_writes"] / before.activity["array_writes"] < 2
+    same = ("entry_add_bits", "accumulates", "patterns", "port_bytes")
+    assert [after.activity[name] for name in same] == [before.activity[name] for name in same]
+
+
+def test_phases_in_words() -> None:
+    row_dfm = load_substrate("row_dfm")
+    assert [str(step) for step in row_dfm.phases.steps()["table_add"]] == [
+        "2 read 1", "1 write 1", "1 add entry",
+    ]  # fmt: skip
+    assert row_dfm.phase_cycles("table_add", entry=6) == 2 + 1 + 1
+    assert load_substrate("bit_parallel").phase_cycles("lookup", accumulator=32) == 1 + (8 * 32 - 2) + 2
+    assert load_substrate("bit_serial").phase_cycles("stage", weight=5) == 5
+
+
+def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    path = own(tmp_path)
+    before = load_substrate(path).cycles("read")
+    path.write_text(path.read_text().replace("value = 5", "value = 77"))
+    assert (before, load_substrate(path).cycles("read")) == (5, 77)
+
+
+def test_a_system_names_it_relative_to_its_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "parts").mkdir()
+    own(tmp_path / "parts")
+    choice = '{ value = "parts/mine.toml", source = "a test", kind = "paper" }'
+    system = tmp_path / "machine.toml"
+    system.write_text(f'extends = "sail-n1"\nname = "machine"\npim.substrate = {choice}\n')
+    child = tmp_path / "parts" / "child.toml"
+    child.write_text('extends = "../machine.toml"\nname = "child"\n')
+    for path in (system, child):
+        assert load_system(path).slice_config().substrate.name == "mine"
+    assert step_s(str(child)) == step_s(substrate=str(tmp_path / "parts" / "mine.toml"))
+    monkeypatch.chdir(tmp_path / "parts")
+    assert load_system("child.toml").slice_config().substrate.name == "mine"
+
+
+def test_a_varied_machine_is_saved_with_it(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    path = own(tmp_path / "here")
+    varied = vary(load_system("sail-n1"), {"pim.substrate": str(path)}, name="varied")
+    saved = save_system(varied, tmp_path / "there" / "varied.toml")
+    assert "../here/mine.toml" in saved.read_text()
+    assert load_system(saved).digest == varied.digest
+    beside = save_system(varied, tmp_path / "here" / "varied.toml")
+    assert load_system(beside).slice_config().substrate.name == "mine"
+
+
+def test_keys_follow_what_is_in_the_file(tmp_path: Path) -> None:
+    path, twin = own(tmp_path), own(tmp_path, name="twin")
+    key = result_key(Point(substrate=str(path)), "x")
+    assert key != result_key(Point(substrate="row_dfm"), "x")
+    varied = [vary(load_system("sail-n1"), {"pim.substrate": str(p)}).digest for p in (path, twin)]
+    assert varied[0] == varied[1] != load_system("sail-n1").digest
+    path.write_text(path.read_text().replace("value = 5", "value = 88"))
+    assert key != result_key(Point(substrate=str(path)), "x")
+    assert vary(load_system("sail-n1"), {"pim.substrate": str(path)}).digest != varied[1]
+
+
+# --- Bad files -------------------------------------------------------------------------------------------
+
+ADD = 'unit = "cycles", source = "x", kind = "paper"'
+BAD = {
+    "missing source": (
+        '[costs]\nadd = { value = 1, unit = "cycles", kind = "paper" }',
+        "costs.add.source is missing; it needs a value",
+    ),
+    "empty source": (
+        '[costs]\nadd = { value = 1, unit = "cycles", source = " ", kind = "paper" }',
+        "costs.add needs a source",
+    ),
+    "unknown kind": (
+        '[costs]\nadd = { value = 1, unit = "cycles", source = "x", kind = "guess" }',
+        "costs.add.kind is 'guess'",
+    ),
+    "unknown operation": (
+        f"[costs]\nmul = {{ value = 1, {ADD} }}",
+        "costs.mul is no operation; allowed are read, write",
+    ),
+    "negative cost": (
+        f"[costs]\nadd = {{ value = [-9, 8], {ADD} }}",
+        "costs.add is -1 cycles at n = 1 by its value; a cost is never negative",
+    ),
+    "too many coefficients": (
+        f"[costs]\nadd = {{ value = [1, 1, 1, 1], {ADD} }}",
+        "costs.add has 4 coefficients as its value; allowed are 1 to 3",
+    ),
+    "no coefficient": (f"[costs]\nadd = {{ value = [], {ADD} }}", "costs.add has 0 coefficients"),
+    "a huge coefficient": (
+        f"[costs]\nadd = {{ value = 2000000, {ADD} }}",
+        "costs.add has the coefficient 2000000",
+    ),
+    "half a cycle": (f"[costs]\nadd = {{ value = 1.5, {ADD} }}", "costs.add.value is 1.5"),
+    "wrong unit": (
+        '[costs]\nadd = { value = 1, unit = "ns", source = "x", kind = "paper" }',
+        "costs.add.unit is 'ns'",
+    ),
+    "assumed without a range": (
+        '[costs]\nadd = { value = 1, unit = "cycles", source = "x", kind = "assumed", note = "y" }',
+        "costs.add is assumed, so it needs its range",
+    ),
+    "outside its range": (
+        f"[costs]\nadd = {{ value = [0, 1], low = 2, {ADD} }}",
+        "costs.add needs low <= value <= high, not 2 <= 1 <= 1 at n = 1",
+    ),
+    "unknown layout": ('layout = "diagonal"', "layout is 'diagonal'"),
+    "unknown accumulation": ('accumulate = "nowhere"', "accumulate is 'nowhere'"),
+    "columns and behind": ('layout = "columns"', "accumulate is 'behind'; allowed with the layout 'columns'"),
+    "a PRT where it cannot help": ('accumulate = "in_array"', "prt_helps is true; allowed where"),
+    "unknown field": ('colour = "blue"', "colour is not a field of a substrate file"),
+    "three rows at once": (
+        '[energy]\ncompute_rows = { value = 3, unit = "rows", source = "x", kind = "paper" }',
+        "energy.compute_rows is 3; allowed is",
+    ),
+    "sums somewhere": (
+        '[area]\nsums = { value = "moon", source = "x", kind = "paper" }',
+        "area.sums is 'moon'; allowed are 'dfm', 'array'",
+    ),
+    "a missing phase's operation": (
+        '[phases]\nlookup = ["2"]',
+        "phases.lookup has '2'; allowed is how often, one of read, write",
+    ),
+    "an unknown operation of a phase": (
+        '[phases]\nlookup = ["read", "2 jump"]',
+        "phases.lookup has '2 jump'",
+    ),
+    "two operations in a step": ('[phases]\nlookup = ["read write"]', "phases.lookup has 'read write'"),
+    "an unknown width": (
+        '[phases]\ntable_add = ["add row"]',
+        "phases.table_add has 'add row'; 'row' is no number up to 64 and none of weight, entry",
+    ),
+    "too often": ('[phases]\nstage = ["9999 write"]', "phases.stage has '9999 write'"),
+    "no list of steps": ('[phases]\nstage = "write"', "phases.stage is 'write'"),
+    "an unknown phase": ('[phases]\nfly = ["write"]', "phases.fly is not a field of a substrate file"),
+    "a phase without an end": (
+        f"[costs]\nadd = {{ value = [0, 0, 1000000], {ADD} }}\n[phases]\nlookup = ['9 add accumulator']",
+        "phases.lookup takes 35721000000 cycles on the widest tile; allowed are 0..4294967296",
+    ),
+    "another version": ("format = 2", "format is 2"),
+    "no TOML": ("[costs", "is not TOML"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_end_in_one_sentence(case: str, tmp_path: Path) -> None:
+    text, expected = BAD[case]
+    with pytest.raises(SailsimError) as caught:
+        load_substrate(own(tmp_path, text + "\n"))
+    message = str(caught.value)
+    assert expected in message
+    assert "\n" not in message
+    assert "mine.toml" in message
+
+
+def test_a_missing_operation_or_phase_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "half.toml"
+    shipped = (ROOT / "sim_ext" / "sim" / "substrates" / "row_dfm.toml").read_text()
+    mine = shipped.replace('name = "row_dfm"', 'name = "half"')
+    for line, why in (
+        ("write = {", r"costs\.write is missing; every operation needs a cost"),
+        ("lookup = [", r"phases\.lookup is missing; it needs a value"),
+    ):
+        kept = [text for text in mine.splitlines() if not text.startswith(line)]
+        assert len(kept) == len(mine.splitlines()) - 1
+        path.write_text("\n".join(kept))
+        with pytest.raises(SailsimError, match=why):
+            load_substrate(path)
+
+
+@pytest.mark.parametrize("name", ["two words", "", "a\tb"])
+def test_a_name_is_one_word(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'extends = "row_dfm"\nname = "{name}"\n')
+    with pytest.raises(SailsimError, match="allowed is one word"):
+        load_substrate(path)
+
+
+def test_a_shipped_name_is_not_free(tmp_path: Path) -> None:
+    with pytest.raises(SailsimError, match="name is 'bit_serial', the name of a substrate that ships"):
+        load_substrate(own(tmp_path, name="bit_serial"))
+
+
+def test_unknown_names_are_told_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(
+        SailsimError, match=r"substrate 'row_dm' is unknown; allowed are bit_parallel, .*path"
+    ):
+        load_substrate("row_dm")
+    with pytest.raises(SailsimError, match=r"substrate file .*none.toml cannot be read"):
+        load_substrate(tmp_path / "none.toml")
+
+
+def test_a_bad_file_behind_a_system_is_named(tmp_path: Path) -> None:
+    own(tmp_path, 'layout = "diagonal"\n')
+    system = tmp_path / "machine.toml"
+    system.write_text(
+        'extends = "sail-n1"\nname = "machine"\n'
+        'pim.substrate = { value = "./mine.toml", source = "a test", kind = "paper" }\n'
+    )
+    with pytest.raises(SailsimError, match=r"mine\.toml: layout is 'diagonal'"):
+        load_system(system)
+
+
+# --- The text form ---------------------------------------------------------------------------------------
+
+FIELD_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "rows": st.integers(1, 1 << 20),
+    "cols": st.integers(1, 1 << 20),
+    "arrays": st.integers(1, 1 << 20),
+    "slices": st.integers(1, 1 << 20),
+    "port_bytes": st.integers(1, 1 << 20),
+    "accumulator_bits": st.integers(2, 63),
+    "prt_entries": st.integers(0, 1 << 20),
+    "prt_policy": st.sampled_from(["lru", "fifo", "direct"]),
+    "t_zero": st.integers(0, 1 << 20),
+    "t_prt": st.integers(0, 1 << 20),
+    "double_buffer": st.booleans(),
+    "convert_in_memory": st.booleans(),
+}
+
+
+@given(fields=st.fixed_dictionaries(FIELD_VALUES), name=st.sampled_from(substrate_names()))
+def test_a_unit_survives_its_text(fields: dict[str, Any], name: str) -> None:
+    assert set(fields) == set(FIELDS)
+    text = unit_text(fields, load_substrate(name))
+    assert text == unit_text(dict(reversed(fields.items())), load_substrate(name))
+    unit = _core.SliceConfig(text)
+    assert {field: getattr(unit, field) for field in fields} == fields
+    assert unit.substrate.name == name
+
+
+TEXT = load_system("sail-n1").unit_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "the first line is ''"),
+        (
+            TEXT.replace(f"sailsim-unit {VERSION}", f"sailsim-unit {VERSION + 1}"),
+            "version is 2: allowed is",
+        ),
+        (TEXT + "colour blue\n", "'colour' is no key"),
+        (TEXT + "rows 1\n", "rows is there twice"),
+        (TEXT.replace("t_zero 1\n", ""), "t_zero is missing"),
+        (TEXT.replace("rows 256", "rows many"), "rows is 'many': allowed are whole numbers"),
+        (TEXT.replace("rows 256", "rows -1"), "rows is -1: allowed are 1.."),
+        (TEXT.replace("cost.add 1 0 0", "cost.add 1"), "cost.add is '1': allowed are three coefficients"),
+    ],
+)
+def test_a_bad_text_is_refused(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as caught:
+        _core.SliceConfig(text)
+    assert "\n" not in str(caught.value)
+
+
+@given(text=st.text(max_size=200) | st.text("sailunt-1 \n", max_size=60))
+def test_no_text_does_harm(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        _core.SliceConfig(text)
+
+
+def test_fields_that_no_unit_has_are_named() -> None:
+    with pytest.raises(ValueError, match="colour is no field of a unit; allowed are rows, cols"):
+        load_system("sail-n1").unit_text(colour="blue")
+    with pytest.raises(ValueError, match="rows is missing"):
+        unit_text({}, load_substrate("row_dfm"))
