@@ -61,7 +61,7 @@ def test_the_first_trial_is_the_machine_itself(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_search_goes_on_and_jobs_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sailsim.analysis.explore.GENERATION", 3)
+    monkeypatch.setattr("sailsim.analysis.paper.explore.GENERATION", 3)
     explore(SEARCH, tmp_path / "a", trials=6, progress=False)
     resumed = explore(SEARCH, tmp_path / "a", trials=9, jobs=2, progress=False)
     whole = explore(SEARCH, tmp_path / "b", trials=9, progress=False)
