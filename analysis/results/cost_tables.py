@@ -49,8 +49,8 @@ def cost_rows(point: Point, price_list: PriceList | None = None) -> list[CostRow
     """Tokens per dollar of every machine for a point: range, nominal and dollars an hour.
 
     Nominal dollars pay for the vCPUs whose share of threads, memory and memory bandwidth the run takes; the
-    range is that of `costs.dollars.cost_range`. Raises SailsimError for a point that cannot be
-    simulated.
+    range is that of `sailsim.analysis.costs.dollars.cost_range`. Raises SailsimError for a point that cannot
+    be simulated.
     """
     record = evaluate(point)
     ranges = cost_ranges(record, prices() if price_list is None else price_list)
