@@ -2,13 +2,13 @@
 #include "pim/patterns.hh"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <string>
 
 #include "pim/check.hh"
+#include "pim/pattern_loops.hh"
 #include "pim/threads.hh"
 
 namespace sailsim::pim
@@ -17,126 +17,10 @@ namespace sailsim::pim
 namespace
 {
 
-/* Bytes of a word are rows of 8 bits: swaps bit i of byte j with bit j of byte i. */
-std::uint64_t transpose(std::uint64_t x)
-{
-    std::uint64_t swap = (x ^ (x >> 7)) & 0x00aa00aa00aa00aa;
-    x ^= swap ^ (swap << 7);
-    swap = (x ^ (x >> 14)) & 0x0000cccc0000cccc;
-    x ^= swap ^ (swap << 14);
-    swap = (x ^ (x >> 28)) & 0x00000000f0f0f0f0;
-    return x ^ swap ^ (swap << 28);
-}
-
 /* A word whose low `count` bytes are ones. */
 std::uint64_t low_bytes(int count)
 {
     return count >= 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << (8 * count)) - 1;
-}
-
-/* How many bytes of a word are not 0; every byte is at most 127. */
-int nonzero_bytes(std::uint64_t word)
-{
-    std::uint64_t flags = ((word + 0x7f7f7f7f7f7f7f7f) >> 7) & 0x0101010101010101;
-    flags += flags >> 32;
-    flags += flags >> 16;
-    flags += flags >> 8;
-    return static_cast<int>(flags & 255);
-}
-
-/* The set of patterns in a word as a bit mask. */
-std::uint64_t pattern_set(std::uint64_t word)
-{
-    std::uint64_t set = 0;
-    for (int i = 0; i < 8; ++i)
-        set |= std::uint64_t{1} << ((word >> (8 * i)) & 63);
-    return set;
-}
-
-/* The sets of two patterns of at most 4 bits. */
-constexpr std::array<std::uint32_t, 256> sets_of_two()
-{
-    std::array<std::uint32_t, 256> sets{};
-    for (std::size_t both = 0; both < sets.size(); ++both)
-        sets[both] = std::uint32_t{1} << (both & 15) | std::uint32_t{1} << (both >> 4);
-    return sets;
-}
-
-/* `pattern_set` of a word whose patterns have at most 4 bits. */
-std::uint64_t narrow_pattern_set(std::uint64_t word)
-{
-    static constexpr std::array<std::uint32_t, 256> sets = sets_of_two();
-    const std::uint64_t pairs = word | word >> 4; /* in the bytes 0, 2, 4, 6 */
-    return sets[pairs & 255] | sets[pairs >> 16 & 255] | sets[pairs >> 32 & 255] | sets[pairs >> 48 & 255];
-}
-
-/* The loops over the words of a row: nearly all the time of a scan. Each is compiled for several instruction
- * sets, as the functions below have no other way to fill a processor's vectors. */
-#define SAILSIM_EVERYWHERE inline __attribute__((always_inline))
-
-/* Groups of four weights, which lie in `bytes` one behind the other. */
-SAILSIM_EVERYWHERE void transpose_fours(const std::uint8_t *bytes, std::int64_t groups, std::uint64_t keep,
-                                        std::uint64_t *out)
-{
-    for (std::int64_t g = 0; g < groups; ++g) {
-        std::uint32_t word;
-        std::memcpy(&word, bytes + g * 4, sizeof word);
-        out[g] = transpose(word) & keep;
-    }
-}
-
-/* Adds a word of every group to what the groups have seen. */
-SAILSIM_EVERYWHERE void tally_words(const std::uint64_t *words, std::int64_t groups, bool narrow,
-                                    std::uint64_t *seen, std::int32_t *nonzero)
-{
-    if (narrow)
-        for (std::int64_t g = 0; g < groups; ++g)
-            seen[g] |= narrow_pattern_set(words[g]);
-    else
-        for (std::int64_t g = 0; g < groups; ++g)
-            seen[g] |= pattern_set(words[g]);
-    for (std::int64_t g = 0; g < groups; ++g)
-        nonzero[g] += nonzero_bytes(words[g]);
-}
-
-struct RowLoops {
-    void (*transpose_fours)(const std::uint8_t *, std::int64_t, std::uint64_t, std::uint64_t *);
-    void (*tally_words)(const std::uint64_t *, std::int64_t, bool, std::uint64_t *, std::int32_t *);
-};
-
-#define SAILSIM_ROW_LOOPS(name, target)                                                                      \
-    target void transpose_fours_##name(const std::uint8_t *bytes, std::int64_t groups, std::uint64_t keep,   \
-                                       std::uint64_t *out)                                                   \
-    {                                                                                                        \
-        transpose_fours(bytes, groups, keep, out);                                                           \
-    }                                                                                                        \
-    target void tally_words_##name(const std::uint64_t *words, std::int64_t groups, bool narrow,             \
-                                   std::uint64_t *seen, std::int32_t *nonzero)                               \
-    {                                                                                                        \
-        tally_words(words, groups, narrow, seen, nonzero);                                                   \
-    }                                                                                                        \
-    constexpr RowLoops name##_loops{transpose_fours_##name, tally_words_##name};
-
-SAILSIM_ROW_LOOPS(generic, )
-#if defined(__x86_64__)
-SAILSIM_ROW_LOOPS(avx2, __attribute__((target("avx2"))))
-SAILSIM_ROW_LOOPS(avx512, __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))))
-#endif
-#undef SAILSIM_ROW_LOOPS
-#undef SAILSIM_EVERYWHERE
-
-const RowLoops &row_loops()
-{
-#if defined(__x86_64__)
-    static const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    static const bool has_avx2 = __builtin_cpu_supports("avx2");
-    if (has_avx512)
-        return avx512_loops;
-    if (has_avx2)
-        return avx2_loops;
-#endif
-    return generic_loops;
 }
 
 /* Which patterns each of some groups has seen, and how many of them were not 0. */
@@ -151,8 +35,8 @@ class Tally
     /* A word of every group. */
     void add(const std::uint64_t *words)
     {
-        row_loops().tally_words(words, static_cast<std::int64_t>(seen.size()), narrow, seen.data(),
-                                nonzero.data());
+        usable_row_loops().front()->tally(words, static_cast<std::int64_t>(seen.size()), narrow, seen.data(),
+                                          nonzero.data());
     }
 
     std::int32_t accesses(std::size_t group) const { return nonzero[group]; }
@@ -218,7 +102,7 @@ void transpose_row(const std::uint8_t *bytes, std::int64_t groups, int nbw, int 
 {
     const std::uint64_t keep_planes = low_bytes(planes);
     if (nbw == 4)
-        return row_loops().transpose_fours(bytes, groups, keep_planes, out);
+        return usable_row_loops().front()->transpose_fours(bytes, groups, keep_planes, out);
     const std::uint64_t keep_weights = low_bytes(nbw);
     for (std::int64_t g = 0; g < groups; ++g) {
         std::uint64_t word;
