@@ -43,7 +43,9 @@ TAIL = 0.01
 DECADE = 4.0
 """From this ratio of its ends on, a range is drawn evenly in its logarithm."""
 _C = TypeVar("_C", bound=Constants)
-_FOLLOW_SOFTWARE = ("host.attention_rate", "host.barrier", "memory.core_share")
+_FOLLOW_SOFTWARE = ("host.attention_rate", "host.barrier", "host.product_overhead", "memory.core_share")
+_OF_OTHER_WEIGHTS = ("host.float_rate", "host.grid_rate")
+"""What only weights without scalar codes ask for, which no claim has."""
 
 
 @dataclass(frozen=True)
@@ -289,6 +291,7 @@ def host_constants(fitted: Fits, software: Software, reads: float) -> dict[str, 
     return {
         "host.attention_rate": found.value("attention_rate"),
         "host.barrier": found.value("barrier"),
+        "host.product_overhead": found.value("product_overhead") if software == "llama.cpp" else 0.0,
         "memory.core_share": min(found.value("read_share") * reads, 1.0),
     }
 
@@ -335,7 +338,7 @@ def machine_factors(system: System, levels: Mapping[str, Any]) -> list[Factor]:
     """
     found = []
     for path, leaf in leaves(system).items():
-        if path in _FOLLOW_SOFTWARE:
+        if path in _FOLLOW_SOFTWARE or path in _OF_OTHER_WEIGHTS:
             continue
         listed = levels.get(path)
         if listed is not None:

@@ -393,6 +393,8 @@ class Host:
         self.dram = min(latency_bound, system.memory.core_share.value * system.memory.peak_bandwidth.si)
         self.barrier = threads * host.barrier.si
         self.submit = host.submit.si
+        self.product_overhead = host.product_overhead.si
+        self.hand_over = host.hand_over_share.value * self.product_overhead
         self.poll = host.poll.si
         self.convert_flops = host.convert_flops.value
         self.system = system.name
@@ -432,14 +434,17 @@ class Host:
         """A GEMV whose weights have no scalar codes, on the cores: they read it, then compute."""
         return [
             CoreTask(f"{op.name} weights", needs, 0.0, op.weight_bytes, 0.0, self.dram),
-            CoreTask(op.name, needs, op.macs / (self.threads * self._product_rate(op))),
+            CoreTask(op.name, needs, self._multiplying(op)),
             self._meet(op.name, needs),
         ]
 
     def product_seconds(self, op: Op) -> float:
         """What `product` takes on an idle machine."""
-        computing = op.macs / (self.threads * self._product_rate(op))
-        return op.weight_bytes / self.dram + computing + self.barrier
+        return op.weight_bytes / self.dram + self._multiplying(op) + self.barrier
+
+    def _multiplying(self, op: Op) -> float:
+        """Seconds of a GEMV's products and of what it loses beside them."""
+        return op.macs / (self.threads * self._product_rate(op)) + self.product_overhead
 
     def _product_rate(self, op: Op) -> float:
         """MAC/s of a thread for the type of a GEMV's weights."""
@@ -453,8 +458,9 @@ class Host:
         return self.products[name]
 
     def submission(self, name: str, slices: int) -> CoreTask:
-        """Handing a tensor's descriptors, one a slice, to the units."""
-        return CoreTask(f"{name} submit", 0, ceil(slices / self.threads) * self.submit, sync=True)
+        """The software's work around a product, and its descriptors, one a slice, to the units."""
+        seconds = self.hand_over + ceil(slices / self.threads) * self.submit
+        return CoreTask(f"{name} submit", 0, seconds, sync=True)
 
     def completion(self, name: str, slices: int, needs: int) -> CoreTask:
         """Seeing the completion records of all slices, and the barrier after it."""

@@ -237,6 +237,11 @@ class Host(Frozen):
     """The same where one code stands for several weights (IQ1, IQ2, IQ3)."""
     barrier: Latency
     """What each thread adds to the time in which the threads of an operation meet."""
+    product_overhead: Annotated[Quantity, Is("ns", least=0)]
+    """What a matrix product of the cores loses beside its barrier, whatever its size and the threads."""
+    hand_over_share: Annotated[Quantity, Is("ratio", least=0, most=1)]
+    """Share of it that is work around a product, which the cores do as well where a PIM unit multiplies:
+    rounding activations, the norm of a single row, handing over from one operation to the next."""
     submit: Latency
     """Preparing one descriptor and handing it to a unit with LUTMM; a thread does one after the other."""
     poll: Latency

@@ -116,6 +116,7 @@ def test_a_machine_with_plenty_of_everything_else_is_bound_by_its_slices(capture
         host__submit=1e-9,
         host__poll=1e-9,
         host__barrier=1e-9,
+        host__product_overhead=0,
     )
     result = simulate_step(rich, SMALL, Point(), captured)
     assert result.step_s == pytest.approx(result.pim_cycles / 1.8e9, rel=1e-6)
@@ -137,6 +138,7 @@ def test_a_machine_with_plenty_of_everything_else_is_bound_by_its_dram(captured:
         host__submit=1e-9,
         host__poll=1e-9,
         host__barrier=1e-9,
+        host__product_overhead=0,
     )
     result = simulate_step(rich, SMALL, Point(batch=4), captured)
     moved, dram = result.bytes_by_kind, SAIL.memory

@@ -2,8 +2,9 @@
 
 import pytest
 
-from sailsim.analysis import fits
-from sailsim.sim import load_system
+from sailsim.analysis import cpu_tokens_per_s, fits
+from sailsim.sim import Point, load_system, simulate_step, vary
+from sailsim.workloads import load_model, weight_format
 
 
 @pytest.mark.parametrize(("system", "software"), [("sail-n1", "llama.cpp"), ("sail-n1-fast-host", "ampere")])
@@ -13,5 +14,30 @@ def test_host_constants_are_those_of_the_baseline(system: str, software: str) ->
     assert machine.host.attention_rate.value == pytest.approx(fitted.value("attention_rate"), rel=2e-3)
     assert machine.host.barrier.value == pytest.approx(fitted.value("barrier"), rel=2e-3)
     assert machine.memory.core_share.value == pytest.approx(reads, rel=5e-3)
-    for quantity in (machine.host.attention_rate, machine.memory.core_share):
+    lost = fitted.value("product_overhead") if software == "llama.cpp" else 0.0
+    assert machine.host.product_overhead.value == pytest.approx(lost, rel=2e-3)
+    for quantity in (machine.host.attention_rate, machine.memory.core_share, machine.host.product_overhead):
         assert quantity.kind == "fitted"
+
+
+@pytest.mark.parametrize("threads", [1, 16, 64])
+def test_floats_that_only_the_cores_multiply_gain_nothing_from_the_units(threads: int) -> None:
+    """The same cores on the same weights: two descriptions of one machine, within what they leave out."""
+    system, model = load_system("sail-n1"), load_model("llama-2-7b")
+    sail = simulate_step(system, model, Point(weights="f16", threads=threads, context=64))
+    cores = cpu_tokens_per_s(system, model, weight_format("f16"), threads, 1, 64)
+    assert sail.tokens_per_s == pytest.approx(cores.tokens_per_s, rel=0.1)
+
+
+def test_the_work_around_a_product_is_charged_for_every_product() -> None:
+    system, model = load_system("sail-n1"), load_model("llama-2-7b")
+    none, some, whole = (
+        simulate_step(vary(system, {"host.hand_over_share": share}), model, Point())
+        for share in (0.0, 0.27, 1.0)
+    )
+    products = 7 * 32 + 1
+    lost = products * system.host.product_overhead.si
+    # Products that share an input are handed over while the units work on the first of them.
+    assert none.step_s < some.step_s < whole.step_s
+    assert 0.3 * lost < whole.step_s - none.step_s <= lost
+    assert whole.breakdown["sync"] > none.breakdown["sync"]
