@@ -1,9 +1,9 @@
 """Baselines, cost, figures, claims and the report, all over results and system files.
 
 Rooms, each using only those below it: `render` (figures, pages, the report), `reuse` (where patterns repeat),
-`paper` (claims, and all that is not published), `results` (a point beside its baselines), `calibration` (fits),
-`costs` (dollars, joules, square millimetres), `baselines` (CPU and cards). docs/baselines.md, docs/cost.md,
-docs/energy-area.md, docs/reuse.md and docs/reproduction.md explain.
+`paper` (claims, and all that is not published), `results` (runs, and what compares them), `calibration`
+(fits), `costs` (dollars, joules, square millimetres), `baselines` (CPU, cards, and who runs).
+docs/baselines.md, docs/cost.md, docs/energy-area.md, docs/reuse.md and docs/reproduction.md explain.
 """
 
 from sailsim.analysis.baselines.cpu import CACHES, SOFTWARE, cpu_tokens_per_s, prompt_tokens_per_s

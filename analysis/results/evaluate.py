@@ -23,8 +23,8 @@ from sailsim.analysis.costs.dollars import (
     CostRange,
     Price,
     PriceList,
-    Run,
     Sizing,
+    Usage,
     cost_range,
     prices,
     tokens_per_dollar,
@@ -41,6 +41,7 @@ from sailsim.analysis.costs.energy import (
     gpu_bound_j_per_token,
     recorded_use,
 )
+from sailsim.analysis.results.runs import formats_of
 from sailsim.errors import SailsimError
 from sailsim.sim import (
     COUNTS,
@@ -59,7 +60,6 @@ from sailsim.workloads import (
     WeightFormat,
     decode_step,
     load_model,
-    uniform_format,
     weight_format,
 )
 
@@ -153,7 +153,7 @@ def evaluate(point: Point, system: System | str | Path | None = None) -> dict[st
     point, system = _on(point, system)
     model = load_model(point.model)
     result = simulate_step(system, model, point)
-    fmt = uniform_format(point.wbits, point.group_size)
+    fmt = formats_of(point, model)
     cpus = _cpu(_Server.of(system), model, fmt, point.threads, point.batch, point.context)
     gpus = _gpu(model, fmt, point.batch, point.context)
     record: dict[str, Any] = result.point.as_dict()
@@ -311,7 +311,7 @@ def cost_ranges(
             continue
         cpu, sail = not name.startswith("gpu_"), name == "sail"
         share = record.get(f"{name}_bandwidth_share")
-        run = Run(
+        run = Usage(
             tokens_per_s=rate,
             low=rate if sail else record[f"{name}_low"],
             high=rate if sail else record[f"{name}_high"],
@@ -319,7 +319,7 @@ def cost_ranges(
             memory_bytes=float(record["sail_memory_bytes"]) if cpu else 0.0,
             # All cores, or a row that does not say how much bandwidth it used: the whole server.
             bandwidth_share=1.0 if name == "cpu_all" or _missing(share) else float(share or 0.0),
-            sail=sail,
+            overhead=sail,
         )
         found[name] = cost_range(run, instances, constants)
     return found
@@ -338,7 +338,7 @@ def energy_columns(
     batch = float(record["batch"])
     cpu_s = batch / record["cpu_tokens_per_s"]
     uses = {
-        "": recorded_use(system, record),
+        "": recorded_use(system, _run_of(record)),
         "cpu_": cpu_use(system, int(record["threads"]), batch, cpu_s, float(record["cpu_dram_bytes"])),
     }
     columns: dict[str, Any] = {}
@@ -358,6 +358,27 @@ def energy_columns(
             None if _missing(rate) else gpu_bound_j_per_token(load_card(card), 1 / rate, 1)
         )
     return columns
+
+
+def _run_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """SAIL's part of a flat record as a record of a run."""
+
+    def part(prefix: str, end: str = "") -> dict[str, Any]:
+        return {
+            name.removeprefix(prefix).removesuffix(end): value
+            for name, value in record.items()
+            if name.startswith(prefix) and name.endswith(end)
+        }
+
+    return {
+        "batch": record["batch"],
+        "step_s": record["sail_step_s"],
+        "cores": record["threads"],
+        "substrate": record["substrate"],
+        "phases": part("time_", "_s"),
+        "events": part("activity_"),
+        "traffic": part("sail_dram_", "_bytes"),
+    }
 
 
 def _hour(server: Price | None, record: Mapping[str, Any], sizing: Sizing, name: str) -> float | None:
@@ -422,7 +443,7 @@ def compare(
     if price_list is not None:
         record |= price_columns(record, price_list)
     model = load_model(point.model)
-    fmt = uniform_format(point.wbits, point.group_size)
+    fmt = formats_of(point, model)
     refused = _gpu(model, fmt, point.batch, point.context).refused
     cpus = _cpu(_Server.of(machine), model, fmt, point.threads, point.batch, point.context).cpu
     gpus: dict[str, Any] = {}

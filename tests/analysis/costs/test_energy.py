@@ -18,6 +18,7 @@ from sailsim.analysis.costs.energy import (
     sail_use,
 )
 from sailsim.analysis.results.evaluate import energy_columns
+from sailsim.analysis.results.runs import runs
 from sailsim.errors import SailsimError
 from sailsim.sim import UNITS, Point, load_card, load_system, simulate_step
 from sailsim.sim.activity import ACTIVITY
@@ -223,7 +224,7 @@ def test_bad_input_names_the_field(step):
         replace(C, uncore_w=float("nan"))
     with pytest.raises(SailsimError, match="allowed is at most all"):
         energy(replace(NOTHING, threads=65))
-    with pytest.raises(SailsimError, match=r"activity_array_reads.*run it again"):
+    with pytest.raises(SailsimError, match=r"event array_reads.*allowed is a run"):
         recorded_use(system, {"batch": 1})
 
 
@@ -234,7 +235,8 @@ def test_a_card_is_bound_by_its_board_power():
 def test_columns_of_a_record_follow_from_its_events_and_any_constants():
     system = load_system("sail-n1")
     record = evaluate(Point(model="smollm2-135m", batch=2, context=64))
-    found = energy(recorded_use(system, record))
+    run = runs(Point(model="smollm2-135m", batch=2, context=64))[0].as_record()
+    found = energy(recorded_use(system, run))
     assert record["energy_j"] == pytest.approx(found.joules)
     assert record["energy_j"] == pytest.approx(sum(record[f"energy_{cause}_j"] for cause in CAUSES))
     assert record["energy_low_j"] < record["energy_j"] < record["energy_high_j"]
