@@ -11,6 +11,7 @@ from sailsim.analysis.baselines.fitted import fits
 from sailsim.analysis.baselines.gpu import MEASURED_CARDS, gpu_tokens_per_s
 from sailsim.analysis.baselines.predict import baseline
 from sailsim.analysis.baselines.prediction import Prediction
+from sailsim.analysis.baselines.runners import Runner, runners
 from sailsim.analysis.costs.area import Area, AreaConstants, area
 from sailsim.analysis.costs.dollars import (
     OVERHEAD,
@@ -29,8 +30,8 @@ from sailsim.analysis.costs.energy import Energy, EnergyConstants
 from sailsim.analysis.paper.claims import claims
 from sailsim.analysis.render.figures import FIGURES, figures
 from sailsim.analysis.render.report import report
-from sailsim.analysis.results.cost_tables import CostRow, cost_rows
-from sailsim.analysis.results.evaluate import compare, evaluate, reprice
+from sailsim.analysis.results.compare import compare
+from sailsim.analysis.results.evaluate import evaluate, reprice
 
 __all__ = [
     "CACHES",
@@ -42,17 +43,16 @@ __all__ = [
     "AreaConstants",
     "CostConstants",
     "CostRange",
-    "CostRow",
     "Energy",
     "EnergyConstants",
     "Prediction",
     "Price",
     "PriceList",
+    "Runner",
     "area",
     "baseline",
     "claims",
     "compare",
-    "cost_rows",
     "cpu_tokens_per_s",
     "evaluate",
     "figures",
@@ -63,6 +63,7 @@ __all__ = [
     "quoted",
     "report",
     "reprice",
+    "runners",
     "tokens_per_dollar",
     "usd_per_hour",
     "usd_per_million_tokens",

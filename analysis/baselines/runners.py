@@ -151,6 +151,12 @@ def shipped_runners() -> tuple[Runner, ...]:
     return tuple(runner for entry in table["runner"] for runner in _expanded(entry, "runners.toml", None))
 
 
+def named(*names: str) -> tuple[Runner, ...]:
+    """Some of the runners that ship, in the order of their names here."""
+    by_name = {runner.name: runner for runner in shipped_runners()}
+    return tuple(by_name[name] for name in names)
+
+
 def read_runners(path: str | Path) -> tuple[Runner, ...]:
     """The runners of a file, or the one that a system or card file or name stands for."""
     text = str(path)

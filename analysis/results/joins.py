@@ -182,11 +182,11 @@ def paid_for(price: Price, usage: Usage, overhead: float) -> str:
     vcpus = vcpus_paid(price, usage.threads, usage.memory_bytes, "bandwidth", usage.bandwidth_share)
     share = vcpus_paid(price, usage.threads, usage.memory_bytes, "share")
     if vcpus == price.units:
-        said = f"all {price.units} vCPUs"
+        said = f"{price.units} vCPUs (all)"
     else:
         why = "bandwidth" if vcpus > share else "threads" if share == usage.threads else "memory"
-        said = f"{vcpus} of {price.units} vCPUs, by {why}"
-    return said + (f", +{overhead:.0%}" if overhead else "")
+        said = f"{vcpus} vCPUs ({why})"
+    return said + (f" +{overhead:.0%}" if overhead else "")
 
 
 def energy_of(record: Mapping[str, Any], system: System, constants: EnergyConstants | None = None) -> Energy:

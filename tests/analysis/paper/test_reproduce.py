@@ -121,7 +121,7 @@ def test_reaching_is_as_high_or_for_the_overhead_as_low() -> None:
 
 @pytest.fixture
 def everything_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sailsim.analysis.reproduce.space", small)
+    monkeypatch.setattr("sailsim.analysis.paper.reproduce.space", small)
 
 
 @pytest.mark.slow

@@ -96,12 +96,12 @@ def test_nominal_dollars_are_those_of_the_bandwidth_and_lie_in_their_range(rows:
 def test_what_is_paid_is_said(tmp_path: Path) -> None:
     """By threads, by memory and by bandwidth; a card; all; with the overhead."""
     big = joined(as_frame(runs(Point(batch=1))), prices())
-    assert one(big, "sail")["paid"] == "49 of 64 vCPUs, by bandwidth, +2%"
-    assert one(big, "cores-all")["paid"] == "all 64 vCPUs"
+    assert one(big, "sail")["paid"] == "49 vCPUs (bandwidth) +2%"
+    assert one(big, "cores-all")["paid"] == "64 vCPUs (all)"
     assert one(big, "v100")["paid"] == "1 card"
-    assert one(big, "cores")["paid"] == "16 of 64 vCPUs, by threads"
+    assert one(big, "cores")["paid"] == "16 vCPUs (threads)"
     few = joined(as_frame(runs(Point(model="llama-2-13b", wbits=8, threads=1))), prices())
-    assert one(few, "cores", 8)["paid"] == "7 of 64 vCPUs, by memory"
+    assert one(few, "cores", 8)["paid"] == "7 vCPUs (memory)"
 
 
 def test_utilisation_scales_dollars_and_leaves_ratios(records: pd.DataFrame, rows: pd.DataFrame) -> None:
