@@ -31,7 +31,8 @@ from sailsim.analysis.paper.claims import claims
 from sailsim.analysis.render.figures import FIGURES, figures
 from sailsim.analysis.render.report import report
 from sailsim.analysis.results.compare import compare
-from sailsim.analysis.results.evaluate import evaluate, reprice
+from sailsim.analysis.results.joins import joined
+from sailsim.analysis.results.runs import Run, evaluate, runs
 
 __all__ = [
     "CACHES",
@@ -48,6 +49,7 @@ __all__ = [
     "Prediction",
     "Price",
     "PriceList",
+    "Run",
     "Runner",
     "area",
     "baseline",
@@ -58,12 +60,13 @@ __all__ = [
     "figures",
     "fits",
     "gpu_tokens_per_s",
+    "joined",
     "prices",
     "prompt_tokens_per_s",
     "quoted",
     "report",
-    "reprice",
     "runners",
+    "runs",
     "tokens_per_dollar",
     "usd_per_hour",
     "usd_per_million_tokens",

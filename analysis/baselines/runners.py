@@ -29,6 +29,8 @@ Kind = Literal["accelerator", "cores", "card"]
 
 SAIL = "sail"
 """The runner that the others are compared with."""
+CORES = "cores"
+"""The runner that SAIL's joules are shown beside: the same threads of the same server, llama.cpp."""
 OF_THE_POINT = "point"
 """`hardware`: the point's own system. `format`: the point's own weights."""
 EVERY_CARD = "cards"
@@ -64,6 +66,8 @@ class Runner(Frozen):
     """What an hour costs: the part of a server that the run uses, or all of it. A card is paid whole."""
     overhead: bool = False
     """Whether the server costs more than its price says, by the cost's `overhead` (docs/cost.md)."""
+    curves: bool = True
+    """Whether figures by bits and by threads have a line of it; tables and dollars have every runner."""
     source: str
     """Why it stands there, or where the choice comes from."""
     machine: System | Card | None = None

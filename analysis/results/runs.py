@@ -69,6 +69,8 @@ class Run:
     """used or whole: the part of its hardware that it pays for."""
     overhead: bool
     """Whether that costs more than its price says."""
+    curves: bool
+    """Whether figures by bits and by threads draw it."""
     priced_as: tuple[str, ...]
     """The machines whose price it has: the hardware, then what its file extends."""
     memory_bytes: float
@@ -200,6 +202,7 @@ def _run(runner: Runner, at: _Context) -> Run:
         cores=_cores(runner, machine, at.point),
         pays=runner.paid,
         overhead=runner.overhead,
+        curves=runner.curves,
         priced_as=(machine.name, *machine.extends),
         memory_bytes=memory_needed(at.model, fmt, at.point.batch, at.point.context),
         memory_limit_bytes=memory_limit(machine),

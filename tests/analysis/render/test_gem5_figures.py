@@ -88,7 +88,7 @@ def test_figures_and_report_of_a_sweep_show_them(
     swept: Store, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("figures", "report"):  # the sweep's own have their tests, and take long
-        monkeypatch.setattr(import_module(f"sailsim.analysis.{module}"), "FIGURES", {})
+        monkeypatch.setattr(import_module(f"sailsim.analysis.render.{module}"), "FIGURES", {})
     out = tmp_path / "out"
     out.mkdir()
     for name in ("chunks", "manifest.json"):
