@@ -99,7 +99,7 @@ def test_a_card_that_is_too_small_has_no_number_and_a_reason() -> None:
 
 @pytest.mark.parametrize(("size", "able"), [(34, True), (33, False)])
 def test_what_does_not_fit_a_server_has_no_number_either(tmp_path: Path, size: int, able: bool) -> None:
-    """Llama-2-70B in four bits needs 33.6 GiB; the cards' memory is their own."""
+    """Llama-2-70B in four bits needs 33.3 GiB; the cards' memory is their own."""
     machine = vary(load_system("sail-n1"), {"memory.size": size}, name="mine")
     found = by_name(Point(model="llama-2-70b", threads=64), system=machine)
     for name in ("sail", "cores", "cores-ampere", "cores-all"):
