@@ -130,6 +130,8 @@ def try_machine(search: Search, values: Mapping[str, Value]) -> dict[str, Any]:
         point = replace(search.point, threads=int(values["threads"]), nbw=None)
         found = as_frame(runs(point, machine, named("sail", "cores")))
         sail, cores = joined(found, prices()).to_dict("records")
+        if sail["reason"]:
+            raise SailsimError(sail["reason"])
         if is_missing(sail["tokens_per_usd_used"]):
             raise SailsimError(f"no price of {search.point.system}, which tokens per dollar need")
         return {

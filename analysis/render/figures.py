@@ -105,6 +105,7 @@ def speedup(results: Results) -> Figure:
     models = _models(rows, 2)
     beside = {name: results.at(vary, name) for name in results.curves}
     beside = {name: own for name, own in beside.items() if own["speedup"].notna().any()}
+    need(len(beside) > 0, "The speedup by bit width", "runs of the same server's cores")
     highest = max(PAPER_SPEEDUP, *(float(own["speedup"].max()) for own in beside.values()))
     figure, grid = canvas(
         f"SAIL against {_what(results, beside)}, {results.reference['threads']} threads each",

@@ -153,7 +153,7 @@ def _runners(results: Results) -> str:
     """Who runs the points: each runner with its rate, SAIL's speedup and its dollars at the reference."""
     lines = []
     for name in results.runners["runner"]:
-        rows = results.at((), name)
+        rows = results.at((), name, unable=True)
         if rows.empty:
             continue
         row = rows.iloc[0]
@@ -174,7 +174,7 @@ def _runners(results: Results) -> str:
     header = (
         *("runner", "what", "weights", "cores", "tokens/s", "band", "SAIL over it", "tokens/USD", "pays for"),
     )
-    return f"<p>{_text(results.setting((), results.at(())))}</p>" + _html_table(header, lines)
+    return f"<p>{_text(results.setting((), results.at((), unable=True)))}</p>" + _html_table(header, lines)
 
 
 def _cell(value: object) -> str:

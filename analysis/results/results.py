@@ -79,10 +79,15 @@ class Results:
         rows = frame.drop_duplicates([*FREE, "prt", "seed", "activations", "runner"])
         return cls(joined(rows, price_list), price_list, chosen)
 
-    def at(self, vary: Sequence[str], runner: str = SAIL, **fixed: Any) -> pd.DataFrame:
-        """A runner's rows where every column but ``vary`` has its reference value or the given one."""
+    def at(
+        self, vary: Sequence[str], runner: str = SAIL, *, unable: bool = False, **fixed: Any
+    ) -> pd.DataFrame:
+        """A runner's rows where every column but ``vary`` has its reference value or the given one: those
+        with a rate, with ``unable`` also those that have a reason instead."""
         wanted = {**self.reference, **fixed}
         keep = np.array(self.frame["runner"] == runner)
+        if not unable:
+            keep &= self.frame["tokens_per_s"].notna().to_numpy()
         for column, value in wanted.items():
             if column not in vary:
                 keep &= (self.frame[column] == value).to_numpy()
@@ -157,6 +162,7 @@ def prt_pairs(results: Results) -> pd.DataFrame:
     Raises MissingPointsError where the store has no pair.
     """
     rows = results.frame[results.frame["runner"] == SAIL]
+    rows = rows[rows["tokens_per_s"].notna()]
     rows = rows.assign(
         hits=numbers(rows, "counts", "prt_hits"),
         misses=numbers(rows, "counts", "prt_misses"),

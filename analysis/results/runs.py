@@ -211,6 +211,8 @@ def _run(runner: Runner, at: _Context) -> Run:
         memory_bytes=memory_needed(at.model, fmt, at.point.batch, at.point.context),
         memory_limit_bytes=memory_limit(machine),
     )
+    if not empty.fits:
+        return replace(empty, reason=_too_small(empty, machine, at))
     step = {"accelerator": _accelerator, "cores": _on_cores, "card": _on_card}[runner.kind]
     try:
         return step(empty, machine, fmt, at)
@@ -220,11 +222,22 @@ def _run(runner: Runner, at: _Context) -> Run:
         return replace(empty, reason=str(error))
 
 
+def _too_small(run: Run, machine: System | Card, at: _Context) -> str:
+    """Why a point does not fit a machine's memory."""
+    assert run.memory_limit_bytes is not None
+    what = "card" if isinstance(machine, Card) else "system"
+    return (
+        f"{what} {machine.name}: {at.model.name} in {run.format} with batch {at.point.batch} and context "
+        f"{at.point.context} needs {run.memory_bytes / 1e9:.1f} GB, allowed is "
+        f"{run.memory_limit_bytes / 1e9:.1f} GB"
+    )
+
+
 def memory_limit(machine: System | Card) -> float | None:
     """Bytes of weights and KV cache that a machine holds; None where its file does not say."""
     if isinstance(machine, Card):
         return float(machine.memory_size.si * (1 - RESERVED_SHARE))
-    return None
+    return None if machine.memory.size is None else machine.memory.size.si
 
 
 def _cores(runner: Runner, machine: System | Card, point: Point) -> int | None:

@@ -107,6 +107,8 @@ def _phases(name: str, entry: dict[str, Any]) -> Table:
 def _print_energy(console: Console, batch: int, runs: dict[str, Any]) -> None:
     """Joules of a token by cause where they are modelled, and the cards' bounds."""
     used = {name: entry for name, entry in runs.items() if entry["energy"]}
+    if not used:
+        return
     table = Table(box=box.SIMPLE_HEAD, title="energy of a token, mJ")
     table.add_column("cause")
     for name in used:

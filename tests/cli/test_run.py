@@ -73,6 +73,17 @@ def test_the_table_shows_every_runner_and_what_it_pays_for() -> None:
     assert "- v100-f16: card v100" in result.output
 
 
+@pytest.mark.parametrize("command", ["run", "cost"])
+def test_a_point_that_fits_nothing_says_so(command: str) -> None:
+    big = [command, "--model", "llama-2-70b", "--batch", "1024", "--context", "4096"]
+    found = json.loads(CliRunner().invoke(main, [*big, "--json"]).output)["runs"]
+    assert all(entry["tokens_per_s"] is None is entry["cost"] for entry in found.values())
+    assert "needs 1410.0 GB, allowed is 549.8 GB" in found["sail"]["reason"]
+    shown = CliRunner(env={"COLUMNS": "100"}).invoke(main, big)
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.count("does not fit") == len(runners())
+
+
 def test_run_and_cost_say_the_same_dollars() -> None:
     ran = json.loads(run(*ISSUE, "--json").output)["runs"]
     paid = json.loads(CliRunner().invoke(main, ["cost", *ISSUE, "--json"]).output)["runs"]

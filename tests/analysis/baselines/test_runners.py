@@ -6,7 +6,7 @@ import pytest
 
 from sailsim.analysis.baselines.cpu import SOFTWARE
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE
-from sailsim.analysis.baselines.runners import identity, read_runners, runners, shipped_runners
+from sailsim.analysis.baselines.runners import Runner, identity, read_runners, runners, shipped_runners
 from sailsim.errors import SailsimError
 from sailsim.sim import Card, System, card_names
 
@@ -47,6 +47,16 @@ def test_a_file_adds_runners_behind_those_that_ship(tmp_path: Path) -> None:
     assert (mine.name, mine.software, mine.threads) == ("mine", "ampere", "all")
     assert isinstance(mine.machine, System)
     assert mine.machine.cores.count.whole == 80
+
+
+def test_the_example_of_the_page_is_a_runner(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "baselines.md").read_text("utf-8")
+    path = tmp_path / "example.toml"
+    path.write_text(page.split("```toml\n")[1].split("```")[0])
+    (found,) = read_runners(path)
+    assert (found.name, found.software, found.paid) == ("altra-fork", "ampere", "whole")
+    # The page names every field of a file.
+    assert all(f"\n{field} = " in path.read_text() for field in Runner.model_fields if field != "machine")
 
 
 def test_hardware_is_looked_for_beside_the_file(tmp_path: Path) -> None:

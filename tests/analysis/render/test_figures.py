@@ -107,6 +107,20 @@ def test_a_card_of_the_users_is_in_the_figures_without_a_line_of_code(results):
     assert not any("H100" in label for label in priced)
 
 
+@pytest.mark.parametrize("name", FIGURES)
+def test_points_that_do_not_fit_are_not_drawn(name, frame):
+    """Batch 8 does not fit any runner: its rows have no numbers, and no figure has a mark of it."""
+    empty = ["tokens_per_s", "low", "high", "step_s", "energy_j", "energy_low_j", "energy_high_j"]
+    large = frame["batch"] == 8
+    less = frame.copy()
+    less.loc[large, empty] = np.nan
+    for column in ("phases", "counts", "energy"):
+        less[column] = [{} if big else value for big, value in zip(large, frame[column], strict=True)]
+    figure = draw(name, Results.of(less, prices()))
+    assert "needs" not in texts(figure)
+    assert "batch 8" not in texts(figure)
+
+
 def test_rows_beside_others_are_those_of_the_same_points(results):
     rows = results.at(("threads", "batch"))
     cores = results.beside(rows, "cores")

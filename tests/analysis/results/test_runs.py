@@ -97,6 +97,24 @@ def test_a_card_that_is_too_small_has_no_number_and_a_reason() -> None:
     assert found["sail"].reason == ""
 
 
+@pytest.mark.parametrize(("size", "able"), [(34, True), (33, False)])
+def test_what_does_not_fit_a_server_has_no_number_either(tmp_path: Path, size: int, able: bool) -> None:
+    """Llama-2-70B in four bits needs 33.3 GiB; the cards' memory is their own."""
+    machine = vary(load_system("sail-n1"), {"memory.size": size}, name="mine")
+    found = by_name(Point(model="llama-2-70b", threads=64), system=machine)
+    for name in ("sail", "cores", "cores-ampere", "cores-all"):
+        run = found[name]
+        assert run.fits == able
+        assert (run.tokens_per_s is not None) == able == (run.energy_j is not None)
+        assert run.memory_limit_bytes == size * 2**30
+        assert able or "system mine: llama-2-70b in w4g128" in run.reason
+    assert found["h100"].tokens_per_s is not None
+    unlimited = machine.model_copy(update={"memory": machine.memory.model_copy(update={"size": None})})
+    free = by_name(Point(model="llama-2-70b", threads=64), system=unlimited)["sail"]
+    assert free.fits
+    assert free.memory_limit_bytes is None
+
+
 def test_a_kernel_that_a_software_lacks_is_a_reason_too() -> None:
     two = by_name(replace(POINT, wbits=2))["v100-serving"]
     assert two.tokens_per_s is None
