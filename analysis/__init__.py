@@ -1,9 +1,9 @@
 """Baselines, cost, figures, claims and the report, all over results and system files.
 
 Rooms, each using only those below it: `render` (figures, pages, the report), `reuse` (where patterns repeat),
-`paper` (claims, and all that is not published), `results` (a point beside its baselines), `calibration`
-(fits), `costs` (dollars, joules, square millimetres), `baselines` (CPU and cards). docs/baselines.md,
-docs/cost.md, docs/energy-area.md, docs/reuse.md and docs/reproduction.md explain.
+`paper` (claims, and all that is not published), `results` (runs, and what compares them), `calibration`
+(fits), `costs` (dollars, joules, square millimetres), `baselines` (CPU, cards, and who runs).
+docs/baselines.md, docs/cost.md, docs/energy-area.md, docs/reuse.md and docs/reproduction.md explain.
 """
 
 from sailsim.analysis.baselines.cpu import CACHES, SOFTWARE, cpu_tokens_per_s, prompt_tokens_per_s
@@ -11,6 +11,7 @@ from sailsim.analysis.baselines.fitted import fits
 from sailsim.analysis.baselines.gpu import MEASURED_CARDS, gpu_tokens_per_s
 from sailsim.analysis.baselines.predict import baseline
 from sailsim.analysis.baselines.prediction import Prediction
+from sailsim.analysis.baselines.runners import Runner, runners
 from sailsim.analysis.costs.area import Area, AreaConstants, area
 from sailsim.analysis.costs.dollars import (
     OVERHEAD,
@@ -29,8 +30,9 @@ from sailsim.analysis.costs.energy import Energy, EnergyConstants
 from sailsim.analysis.paper.claims import claims
 from sailsim.analysis.render.figures import FIGURES, figures
 from sailsim.analysis.render.report import report
-from sailsim.analysis.results.cost_tables import CostRow, cost_rows
-from sailsim.analysis.results.evaluate import compare, evaluate, reprice
+from sailsim.analysis.results.compare import compare
+from sailsim.analysis.results.joins import joined
+from sailsim.analysis.results.runs import Run, evaluate, runs
 
 __all__ = [
     "CACHES",
@@ -42,27 +44,29 @@ __all__ = [
     "AreaConstants",
     "CostConstants",
     "CostRange",
-    "CostRow",
     "Energy",
     "EnergyConstants",
     "Prediction",
     "Price",
     "PriceList",
+    "Run",
+    "Runner",
     "area",
     "baseline",
     "claims",
     "compare",
-    "cost_rows",
     "cpu_tokens_per_s",
     "evaluate",
     "figures",
     "fits",
     "gpu_tokens_per_s",
+    "joined",
     "prices",
     "prompt_tokens_per_s",
     "quoted",
     "report",
-    "reprice",
+    "runners",
+    "runs",
     "tokens_per_dollar",
     "usd_per_hour",
     "usd_per_million_tokens",

@@ -236,10 +236,10 @@ def usd_per_million_tokens(tokens_per_s: float, usd_an_hour: float) -> float:
 
 
 @dataclass(frozen=True)
-class Run:
+class Usage:
     """What a run asks of the machine that it pays for.
 
-    ``tokens_per_s`` with its band (equal ends where there is none); ``sail``: whether the overhead is paid.
+    ``tokens_per_s`` with its band (equal ends where there is none); ``overhead``: whether SAIL's is paid.
     """
 
     tokens_per_s: float
@@ -248,7 +248,7 @@ class Run:
     threads: int = 1
     memory_bytes: float = 0.0
     bandwidth_share: float = 0.0
-    sail: bool = False
+    overhead: bool = False
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ _ENDS = (CostConstants.at("low"), CostConstants.at("high"))
 
 
 def cost_range(
-    run: Run, instances: Sequence[Price], constants: CostConstants | None = None
+    run: Usage, instances: Sequence[Price], constants: CostConstants | None = None
 ) -> CostRange | None:
     """Tokens per dollar of a run over instances that could hold it; None where none can.
 
@@ -291,7 +291,7 @@ def cost_range(
         except SailsimError:
             return None
 
-    paid = [end.overhead if run.sail else 0.0 for end in (*ends, c)]
+    paid = [end.overhead if run.overhead else 0.0 for end in (*ends, c)]
     hours = [hour(price, s, o) for price in instances for s in SIZINGS for o in paid]
     known = [found for found in hours if found is not None]
     if not known:

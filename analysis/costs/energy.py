@@ -436,28 +436,29 @@ def energy(use: Use, constants: EnergyConstants | None = None) -> Energy:
 
 def sail_use(system: System, result: StepResult) -> Use:
     """What a simulated step asks of its machine."""
-    columns: dict[str, Any] = {f"time_{phase}_s": s for phase, s in result.breakdown.items()}
-    columns |= {f"activity_{name}": n for name, n in result.activity.items()}
-    columns |= {f"sail_dram_{kind}_bytes": n for kind, n in result.bytes_by_kind.items()}
-    columns |= {
+    record = {
         "batch": result.tokens,
-        "sail_step_s": result.step_s,
-        "threads": result.point.threads,
+        "step_s": result.step_s,
+        "cores": result.point.threads,
         "substrate": result.point.substrate,
+        "phases": result.breakdown,
+        "events": result.activity,
+        "traffic": result.bytes_by_kind,
     }
-    return recorded_use(system, columns)
+    return recorded_use(system, record)
 
 
 def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
-    """The same from a row of a store.
+    """The same from a record of a run (`sailsim.analysis.results.runs`).
 
-    Raises EnergyNotModelledError for a substrate that does not declare its energy, SailsimError for a row
-    without events.
+    Raises EnergyNotModelledError for a substrate that does not declare its energy, SailsimError for a record
+    without events or a machine without units.
     """
-    missing = [name for name in ACTIVITY if record.get(f"activity_{name}") is None]
+    events = record.get("events") or {}
+    missing = [name for name in ACTIVITY if events.get(name) is None]
     if missing:
         raise SailsimError(
-            f"record has no activity_{missing[0]}, allowed is a row of this version's sweep: run it again"
+            f"record has no event {missing[0]}, allowed is a run of an accelerator, of this version's sweep"
         )
     pim = system.pim
     if pim is None:
@@ -468,16 +469,17 @@ def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
             f"substrate {substrate.name} has no [energy] table, allowed is one with it: energy not modelled"
         )
     cells = system.llc.slices.whole * pim.arrays.whole * pim.rows.whole * pim.cols.whole
+    phases, traffic = record["phases"], record["traffic"]
     return Use(
         tokens=float(record["batch"]),
-        step_s=float(record["sail_step_s"]),
-        threads=int(record["threads"]),
+        step_s=float(record["step_s"]),
+        threads=int(record["cores"]),
         cores=system.cores.count.whole,
-        busy_s=float(record["time_cores_s"]) + float(record["time_sync_s"]),
+        busy_s=float(phases["cores"]) + float(phases["sync"]),
         channels=system.memory.channels.whole,
-        dram_read_bytes=float(record["sail_dram_weights_bytes"]) + float(record["sail_dram_read_bytes"]),
-        dram_written_bytes=float(record["sail_dram_written_bytes"]),
-        activity={name: float(record[f"activity_{name}"]) for name in ACTIVITY},
+        dram_read_bytes=float(traffic["weights"]) + float(traffic["read"]),
+        dram_written_bytes=float(traffic["written"]),
+        activity={name: float(events[name]) for name in ACTIVITY},
         columns=pim.cols.whole,
         accumulator_bits=pim.accumulator.whole,
         two_rows=substrate.energy.compute_rows.whole == 2,

@@ -18,8 +18,8 @@ from sailsim.analysis.baselines.fitted import fits
 from sailsim.analysis.baselines.prediction import data_file, read_csv
 from sailsim.analysis.costs.area import AreaNotModelledError, readings
 from sailsim.analysis.costs.dollars import PriceList, prices
-from sailsim.analysis.results.evaluate import reprice
-from sailsim.analysis.results.results import MissingPointsError, Results, prt_pairs
+from sailsim.analysis.results.joins import joined
+from sailsim.analysis.results.results import MissingPointsError, Results, prt_pairs, stored_runs
 from sailsim.sim import Store, load_system
 
 COLUMNS = ("claim", "reading", "paper", "here", "unit", "ratio", "verdict", "configuration", "remark")
@@ -79,6 +79,11 @@ def _row(claim: Claim, reading: str, here: float | None, where: str, remark: str
     return dict(zip(COLUMNS, line, strict=True))
 
 
+def _of(frame: pd.DataFrame, runner: str) -> pd.DataFrame:
+    """The rows of one runner."""
+    return frame[frame["runner"] == runner]
+
+
 def _highest(frame: pd.DataFrame, column: str) -> pd.Series[Any] | None:
     values = frame[column].to_numpy(dtype=float)
     return None if np.isnan(values).all() else frame.iloc[int(np.nanargmax(values))]
@@ -99,77 +104,86 @@ def _fitted(frame: pd.DataFrame) -> pd.DataFrame:
 def _speedups(claim: Claim, frame: pd.DataFrame, base: pd.DataFrame) -> Iterator[dict[str, Any]]:
     fewest = fits().fewest_threads
     readings = (
-        ("cpu", _fitted(base), f"same threads ({fewest} or more), llama.cpp on the cores"),
-        ("cpu_ampere", _fitted(frame), f"same threads ({fewest} or more), Ampere's faster fork on the cores"),
-        ("cpu_all", base, "llama.cpp on all cores, however few SAIL uses"),
-        ("cpu", base, f"same threads, also fewer than {fewest}, where the baseline is extrapolated"),
+        ("cores", _fitted(base), f"same threads ({fewest} or more), llama.cpp on the cores"),
+        (
+            "cores-ampere",
+            _fitted(frame),
+            f"same threads ({fewest} or more), Ampere's faster fork on the cores",
+        ),
+        ("cores-all", base, "llama.cpp on all cores, however few SAIL uses"),
+        ("cores", base, f"same threads, also fewer than {fewest}, where the baseline is extrapolated"),
     )
     assert claim.value is not None
-    for name, rows, reading in readings:
-        row = _highest(rows, f"speedup_{name}")
+    for name, every, reading in readings:
+        rows = _of(every, name)
+        row = _highest(rows, "speedup")
         if row is None:
             yield _row(claim, reading, None, "", "no such point in this store")
             continue
-        low = row["sail_tokens_per_s"] / row[f"{name}_high"]
-        high = row["sail_tokens_per_s"] / row[f"{name}_low"]
-        nearest = _nearest(rows, f"speedup_{name}", claim.value)
-        remark = f"{low:.3g} .. {high:.3g} over the baseline's band; {nearest}"
-        yield _row(claim, reading, float(row[f"speedup_{name}"]), configuration(row), remark)
+        nearest = _nearest(rows, "speedup", claim.value)
+        band = f"{row['speedup_low']:.3g} .. {row['speedup_high']:.3g} over the baseline's band"
+        yield _row(claim, reading, float(row["speedup"]), configuration(row), f"{band}; {nearest}")
 
 
 def _dollars_cpu(claim: Claim, frame: pd.DataFrame, base: pd.DataFrame) -> Iterator[dict[str, Any]]:
     fewest = fits().fewest_threads
     plain = (
         (
-            "usd_ratio_cpu",
+            ("cores", "used"),
             _fitted(base),
             f"same threads ({fewest} or more), both pay the used vCPUs, llama.cpp",
         ),
-        ("usd_ratio_cpu_ampere", _fitted(frame), f"same threads ({fewest} or more), both so, Ampere's fork"),
         (
-            "usd_ratio_cpu_bandwidth",
+            ("cores-ampere", "used"),
+            _fitted(frame),
+            f"same threads ({fewest} or more), both so, Ampere's fork",
+        ),
+        (
+            ("cores", "bandwidth"),
             _fitted(base),
             f"same threads ({fewest} or more), both pay the memory bandwidth they use, llama.cpp",
         ),
         (
-            "usd_ratio_cpu",
+            ("cores", "used"),
             base,
             f"same threads, also fewer than {fewest}, where the baseline is extrapolated",
         ),
     )
-    for column, rows, reading in plain:
-        yield _highest_ratio(claim, rows, column, reading, "")
+    for (name, payment), rows, reading in plain:
+        yield _highest_ratio(claim, _of(rows, name), payment, reading, "")
     yield _highest_ratio(
         claim,
-        base,
-        "usd_ratio_cpu_all",
+        _of(base, "cores-all"),
+        "used",
         "SAIL pays its used vCPUs, the CPU its whole server with all cores, llama.cpp",
         "a SAIL run on a few vCPUs still uses every slice and most of the memory's bandwidth: not comparable",
     )
 
 
 def _highest_ratio(
-    claim: Claim, frame: pd.DataFrame, column: str, reading: str, remark: str
+    claim: Claim, rows: pd.DataFrame, payment: str, reading: str, remark: str
 ) -> dict[str, Any]:
-    row = _highest(frame, column) if column in frame else None
+    """The highest ratio of tokens per dollar over a runner, whose rows these are, where both pay so."""
+    column = f"usd_ratio_{payment}"
+    row = _highest(rows, column) if len(rows) else None
     if row is None:
         return _row(claim, reading, None, "", "no point with a price and a fitting card in this store")
     assert claim.value is not None
-    said = [_nearest(frame, column, claim.value), remark, f"prices of {row['price_date']}"]
+    said = [_nearest(rows, column, claim.value), remark, f"prices of {row['price_date']}"]
     return _row(claim, reading, float(row[column]), configuration(row), "; ".join(s for s in said if s))
 
 
 def _dollars_v100(claim: Claim, frame: pd.DataFrame, base: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    paying = {"": "its used vCPUs", "_bandwidth": "the bandwidth it uses", "_whole": "its whole server"}
-    for end, paid in ((end, f"SAIL pays {what}") for end, what in paying.items()):
+    paying = {"used": "its used vCPUs", "bandwidth": "the bandwidth it uses", "whole": "its whole server"}
+    for payment, paid in ((payment, f"SAIL pays {what}") for payment, what in paying.items()):
         for card, format_ in (
             ("v100", "same bits on V100"),
-            ("v100_serving", "serving software on V100, same bits"),
-            ("v100_f16", "16 bits on V100"),
+            ("v100-serving", "serving software on V100, same bits"),
+            ("v100-f16", "16 bits on V100"),
         ):
-            yield _highest_ratio(claim, base, f"usd_ratio_{card}{end}", f"{format_}, {paid}", "")
+            yield _highest_ratio(claim, _of(base, card), payment, f"{format_}, {paid}", "")
     reading = "not claimed: A10G, a newer card, in V100's place, same bits, SAIL pays its used vCPUs"
-    yield _highest_ratio(claim, base, "usd_ratio_a10g", reading, "") | {"verdict": ""}
+    yield _highest_ratio(claim, _of(base, "a10g"), "used", reading, "") | {"verdict": ""}
 
 
 def _prt(claim: Claim, results: Results) -> Iterator[dict[str, Any]]:
@@ -179,7 +193,7 @@ def _prt(claim: Claim, results: Results) -> Iterator[dict[str, Any]]:
         yield _row(claim, "cycles of the PIM units in one step", None, "", str(missing))
         return
     assert claim.value is not None
-    pairs = pairs[pairs["count_prt_hits"] > 0]  # the others are substrates that a PRT cannot help
+    pairs = pairs[pairs["hits"] > 0]  # the others are substrates that a PRT cannot help
     pairs = pairs.assign(
         cycles=100 * pairs["saved"], step=100 * pairs["saved_step"], reads_pct=100 * pairs["reads"]
     )
@@ -232,14 +246,14 @@ def claims(store: Store | str | Path, price_file: str | Path | None = None) -> p
     Raises SailsimError for a store without results or a bad price file.
     """
     opened = store if isinstance(store, Store) else Store(store)
-    return table(opened.frame(), prices(price_file))
+    return table(stored_runs(opened), prices(price_file))
 
 
 def table(frame: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
-    """The table of the rows of a store at the prices of a list."""
+    """The table of the records of a store at the prices of a list."""
     known = published()
     results = Results.of(frame, price_list)
-    whole = reprice(frame, price_list)
+    whole = joined(frame, price_list)
     found: list[dict[str, Any]] = []
     # Variants of the machine count only against the baseline with the best software, or one more thing would
     # differ.

@@ -30,9 +30,12 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.pool import NullPool
 
+from sailsim.analysis.baselines.runners import named
 from sailsim.analysis.costs.area import area
+from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.uncertainty import Draw, Factor, Value, space
-from sailsim.analysis.results.evaluate import evaluate
+from sailsim.analysis.results.joins import as_frame, is_missing, joined
+from sailsim.analysis.results.runs import runs
 from sailsim.errors import SailsimError
 from sailsim.files import write_whole
 from sailsim.sim import Point, System, code_version, load_system, save_system, vary
@@ -125,14 +128,17 @@ def try_machine(search: Search, values: Mapping[str, Value]) -> dict[str, Any]:
     try:
         machine = search.system(values, "trial")
         point = replace(search.point, threads=int(values["threads"]), nbw=None)
-        record = evaluate(point, machine)
-        if record["sail_tokens_per_usd"] is None:
+        found = as_frame(runs(point, machine, named("sail", "cores")))
+        sail, cores = joined(found, prices()).to_dict("records")
+        if sail["reason"]:
+            raise SailsimError(sail["reason"])
+        if is_missing(sail["tokens_per_usd_used"]):
             raise SailsimError(f"no price of {search.point.system}, which tokens per dollar need")
         return {
-            "tokens_per_s": record["sail_tokens_per_s"],
-            "tokens_per_usd": record["sail_tokens_per_usd"],
+            "tokens_per_s": sail["tokens_per_s"],
+            "tokens_per_usd": sail["tokens_per_usd_used"],
             "area_mm2": area(machine, wbits=point.wbits).added_mm2,
-            "speedup_cpu": record["speedup_cpu"],
+            "speedup_cpu": cores["speedup"],
             "reason": "",
         }
     except SailsimError as error:

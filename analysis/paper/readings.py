@@ -140,7 +140,7 @@ READINGS: tuple[Reading, ...] = (
         "same threads, llama.cpp on the cores",
         lambda t: t.outcomes["sail"] / t.baseline("cpu"),
         primary=True,
-        find="cpu.speedup",
+        find="runs.cores.speedup",
     ),
     Reading(
         "speedup",
@@ -158,7 +158,7 @@ READINGS: tuple[Reading, ...] = (
         "same threads, both pay the vCPUs that they use",
         lambda t: t.usd_ratio("sail", "cpu", "share"),
         primary=True,
-        find="cpu.tokens_per_usd_ratio",
+        find="runs.cores.cost.used.ratio",
     ),
     Reading(
         "usd_cpu",
@@ -181,7 +181,7 @@ READINGS: tuple[Reading, ...] = (
         "same bits on V100, SAIL pays the vCPUs that it uses",
         lambda t: t.usd_ratio_card(CARD, "share"),
         primary=True,
-        find="gpu.v100.tokens_per_usd_ratio",
+        find="runs.v100.cost.used.ratio",
     ),
     Reading(
         "usd_v100",

@@ -10,7 +10,7 @@ missing points.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from sailsim.analysis.baselines.cpu import SOFTWARE
-from sailsim.analysis.costs.dollars import prices, quoted
+from sailsim.analysis.baselines.runners import CORES, SAIL
+from sailsim.analysis.costs.dollars import CostConstants, prices, quoted
 from sailsim.analysis.render.style import (
     MARKERS,
     OKABE_ITO,
@@ -35,9 +36,19 @@ from sailsim.analysis.render.style import (
     plain_numbers,
     style,
 )
-from sailsim.analysis.results.results import FREE, MissingPointsError, Results, need, prt_pairs, short_name
+from sailsim.analysis.results.joins import PAYMENTS
+from sailsim.analysis.results.results import (
+    FREE,
+    MissingPointsError,
+    Results,
+    need,
+    numbers,
+    prt_pairs,
+    short_name,
+    stored_runs,
+)
 from sailsim.files import write_whole
-from sailsim.sim import Point, Store, card_names
+from sailsim.sim import Point, Store
 
 PHASE_STYLE: Mapping[str, tuple[str, str, str]] = {
     "dram": ("DRAM: units wait for weights", OKABE_ITO["blue"], ""),
@@ -84,85 +95,91 @@ def _models(rows: pd.DataFrame, most: int = 3) -> list[str]:
 
 
 def speedup(results: Results) -> Figure:
-    """SAIL over the same server's cores, by weight bits; a line per batch, rows of models, columns of
-    software."""
+    """SAIL over what stands beside it, by weight bits; a line per batch, rows of models, columns of
+    runners."""
     vary = ("wbits", "batch", "model")
     rows = results.at(vary)
     need(
         rows["wbits"].nunique() > 1, "The speedup by bit width", "points of several --wbits at one --threads"
     )
     models = _models(rows, 2)
-    highest = max(PAPER_SPEEDUP, float(rows["speedup_cpu"].max()))
+    beside = {name: results.at(vary, name) for name in results.curves}
+    beside = {name: own for name, own in beside.items() if own["speedup"].notna().any()}
+    need(len(beside) > 0, "The speedup by bit width", "runs of the same server's cores")
+    highest = max(PAPER_SPEEDUP, *(float(own["speedup"].max()) for own in beside.values()))
     figure, grid = canvas(
-        f"SAIL against the same server's cores, {results.reference['threads']} threads each",
-        2,
+        f"SAIL against {_what(results, beside)}, {results.reference['threads']} threads each",
+        len(beside),
         len(models),
-        width=9.6,
+        width=3.0 + 3.3 * len(beside),
         height=1.1 + 2.9 * len(models),
         sharex=True,
         sharey=True,
     )
-    softwares = (("cpu", "llama.cpp"), ("cpu_ampere", "Ampere's fork"))
     for line_of_axes, model in zip(grid, models, strict=True):
-        own = rows[rows["model"] == model]
-        for axes, (cpu, title) in zip(line_of_axes, softwares, strict=True):
+        for axes, (name, every) in zip(line_of_axes, beside.items(), strict=True):
+            own = every[every["model"] == model]
             for i, (batch, line) in enumerate(own.groupby("batch")):
                 line = line.sort_values("wbits")
-                draw_line(axes, i, line["wbits"], line[f"speedup_{cpu}"], f"batch {batch}")
-                least = line["sail_tokens_per_s"] / line[f"{cpu}_high"]
+                draw_line(axes, i, line["wbits"], line["speedup"], f"batch {batch}")
                 axes.fill_between(
-                    line["wbits"], least, line[f"speedup_{cpu}"], color=SERIES[i % 7], alpha=0.13, lw=0
+                    line["wbits"], line["speedup_low"], line["speedup"], color=SERIES[i % 7], alpha=0.13, lw=0
                 )
             axes.axhline(PAPER_SPEEDUP, color="#444444", lw=1, ls=(0, (2, 2)))
             axes.axhline(1, color="#444444", lw=0.8)
-            axes.set_title(f"{own['model_title'].iloc[0]}, cores run {title}", loc="left")
+            model_title = rows[rows["model"] == model]["model_title"].iloc[0]
+            axes.set_title(f"{model_title}, {results.curves[name]}", loc="left")
             axes.set_xticks(sorted(rows["wbits"].unique()))
             axes.set_ylim(0, 1.1 * highest)
         line_of_axes[0].set_ylabel("speedup in tokens/s")
     for axes in grid[-1]:
         axes.set_xlabel("bits of a weight")
-    mark_paper(grid[0][1], PAPER_SPEEDUP, "paper: up to 10.7x")
+    mark_paper(grid[0][-1], PAPER_SPEEDUP, "paper: up to 10.7x")
     grid[0][-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     caption(
         figure,
         results.setting((*vary,), rows),
         _patterns(rows),
-        "CPU: the same server's cores without SAIL, predicted (docs/baselines.md). Shaded: down to what is "
-        "left where the cores reach the upper end of their band. Only four bits are measured on the cores; "
+        "Cores: the same server's without SAIL, predicted (docs/baselines.md). Shaded: down to what is "
+        "left where a runner reaches the upper end of its band. Only four bits are measured on the cores; "
         "the kernels' speed at other widths is assumed, and its range is in the band. What SAIL leaves to "
-        "the cores runs at the system file's rates in both columns.",
+        "the cores runs at the system file's rates in every column.",
     )
     return figure
 
 
+def _what(results: Results, beside: Iterable[str]) -> str:
+    """What SAIL is drawn against, in words."""
+    own = results.runners.set_index("runner").loc[list(beside)]
+    systems = set(results.frame["system"])
+    same = bool((own["kind"] == "cores").all()) and set(own["hardware"]) <= systems
+    return "the same server's cores" if same else "the same server's cores and others"
+
+
 def threads(results: Results) -> Figure:
-    """Tokens/s by threads: SAIL, the cores with both softwares; a panel per batch."""
+    """Tokens/s by threads: SAIL and what stands beside it; a panel per batch."""
     vary = ("threads", "batch")
     rows = results.at(vary)
     need(rows["threads"].nunique() > 1, "Tokens/s by threads", "points of several --threads at one --wbits")
     batches = sorted(rows["batch"].unique())[:3]
     figure, panels = canvas("Tokens per second by threads", len(batches), width=3.2 + 2.9 * len(batches))
-    lines = (
-        ("sail", "SAIL", None),
-        ("cpu", "cores, llama.cpp", 0.15),
-        ("cpu_ampere", "cores, Ampere's fork", 0.15),
-    )
+    lines = {SAIL: "SAIL", **results.curves}
     for axes, batch in zip(panels, batches, strict=True):
-        own = rows[rows["batch"] == batch].sort_values("threads")
-        for i, (name, label, alpha) in enumerate(lines):
-            draw_line(axes, i, own["threads"], own[f"{name}_tokens_per_s"], label)
-            if alpha is not None:
-                axes.fill_between(
-                    own["threads"],
-                    own[f"{name}_low"],
-                    own[f"{name}_high"],
-                    color=SERIES[i],
-                    alpha=alpha,
-                    lw=0,
-                )
+        for i, (name, label) in enumerate(lines.items()):
+            every = results.at(vary, name)
+            own = every[every["batch"] == batch].sort_values("threads")
+            draw_line(axes, i, own["threads"], own["tokens_per_s"], label)
+            axes.fill_between(
+                own["threads"],
+                own["low"].astype(float),
+                own["high"].astype(float),
+                color=SERIES[i % 7],
+                alpha=0.15,
+                lw=0,
+            )
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
-        plain_numbers(axes.xaxis, sorted(own["threads"].unique()))
+        plain_numbers(axes.xaxis, sorted(rows[rows["batch"] == batch]["threads"].unique()))
         plain_numbers(axes.yaxis)
         axes.set_title(f"batch {batch}", loc="left")
         axes.set_xlabel("threads (cores that work)")
@@ -172,88 +189,92 @@ def threads(results: Results) -> Figure:
     return figure
 
 
-_CARD_TITLES = {
-    "v100": "V100",
-    "t4": "T4",
-    "a10g": "A10G",
-    "l4": "L4",
-    "l40s": "L40S",
-    "a100": "A100",
-    "h100": "H100",
-}
+_PAID = {"used": "used vCPUs", "bandwidth": "used bandwidth", "whole": "whole server"}
+
+
+def _dollar_lines(rows: pd.DataFrame, runners: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Label, runner and payment of every line of the figure of dollars: three for a server that is paid in
+    parts, one for what is paid whole; a card's runs beside each other."""
+    priced = set(rows[rows["tokens_per_usd"].notna()]["runner"])
+    place = {name: i for i, name in enumerate(dict.fromkeys(runners["hardware"]))}
+    sorted_runners = sorted(
+        runners.to_dict("records"),
+        key=lambda r: (r["kind"] == "card", place[r["hardware"]] if r["kind"] == "card" else 0),
+    )
+    lines = []
+    for runner in sorted_runners:
+        if runner["runner"] not in priced:
+            continue
+        payments = ["bandwidth"] if runner["pays"] == "whole" else list(PAYMENTS)
+        for payment in payments:
+            what = "" if runner["pays"] == "whole" else f", {_PAID[payment]}"
+            lines.append((f"{runner['title']}{what}", runner["runner"], payment))
+    return lines
 
 
 def dollars(results: Results) -> Figure:
-    """Tokens per dollar of SAIL, the cores and every card that has a price; a marker per batch."""
-    rows = results.at(("batch",))
-    need(len(rows) > 0, "Tokens per dollar", "points at the store's reference setting")
-    server = results.price_list.first(rows["system_chain"].iloc[0])
-    if server is None:
+    """Tokens per dollar of every runner that has a price; a marker per batch."""
+    ours = results.at(("batch",))
+    need(len(ours) > 0, "Tokens per dollar", "points at the store's reference setting")
+    if results.price_list.first(ours["priced_as"].iloc[0]) is None:
         raise MissingPointsError(
-            f"Tokens per dollar needs a price of {rows['system'].iloc[0]} in the price file."
+            f"Tokens per dollar needs a price of {ours['system'].iloc[0]} in the price file."
         )
-    paid = {"": "used vCPUs", "_bandwidth": "used bandwidth", "_whole": "whole server"}
-    ours = (("sail", "SAIL"), ("cpu", "cores, llama.cpp"), ("cpu_ampere", "cores, Ampere's fork"))
-    machines = [
-        (f"{title}, {what}", name, f"{name}_tokens_per_usd{end}")
-        for name, title in ours
-        for end, what in paid.items()
-        if f"{name}_tokens_per_usd{end}" in rows
-    ]
-    above = [sum(name == own for _, own, _ in machines) for name, _ in ours]
-    unpriced = []
-    for card in card_names():
-        for name, title in ((card, ""), (f"{card}_serving", ", serving"), (f"{card}_f16", ", f16")):
-            column = f"gpu_{name}_tokens_per_usd"
-            if column in rows and rows[column].notna().any():
-                machines.append((_CARD_TITLES.get(card, card) + title, f"gpu_{name}", column))
-        if not results.price_list.has(card):
-            unpriced.append(_CARD_TITLES.get(card, card))
-    batches = sorted(rows["batch"].unique())
-    figure, (axes,) = canvas("Tokens per dollar", width=9.2, height=1.6 + 0.34 * len(machines))
+    runners = results.runners
+    rows = pd.concat([results.at(("batch",), name) for name in runners["runner"]])
+    lines = _dollar_lines(rows, runners)
+    batches = sorted(ours["batch"].unique())
+    figure, (axes,) = canvas("Tokens per dollar", width=9.2, height=1.6 + 0.34 * len(lines))
     for i, batch in enumerate(batches):
-        row = rows[rows["batch"] == batch].iloc[0]
-        for y, (_, prefix, column) in enumerate(machines):
-            value = row[column]
-            if pd.isna(value):
+        own = rows[rows["batch"] == batch].set_index("runner")
+        for y, (_, name, payment) in enumerate(lines):
+            if name not in own.index or pd.isna(own.loc[name, "tokens_per_usd"]):
                 continue
-            offset = y + 0.16 * (i - (len(batches) - 1) / 2)
-            ends = [f"{prefix}_tokens_per_usd_{end}" for end in ("low", "high")]
-            if (column.endswith("_bandwidth") or prefix.startswith("gpu")) and ends[0] in row:
-                axes.plot(
-                    row[ends], [offset] * 2, color=SERIES[i % 7], lw=5, alpha=0.22, solid_capstyle="butt"
-                )
-            if prefix != "sail":
-                rate = row[f"{prefix}_tokens_per_s"]
-                span = [
-                    [value * (1 - row[f"{prefix}_low"] / rate)],
-                    [value * (row[f"{prefix}_high"] / rate - 1)],
-                ]
-                axes.errorbar(value, offset, xerr=span, color=SERIES[i % 7], lw=1, capsize=2)
-            axes.plot(value, offset, MARKERS[i % 7], color=SERIES[i % 7], ms=7)
+            _mark(axes, own.loc[name], payment, i, y + 0.16 * (i - (len(batches) - 1) / 2))
         axes.plot([], [], MARKERS[i % 7], color=SERIES[i % 7], label=f"batch {batch}")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: _short(v)))
-    axes.set_yticks(range(len(machines)), [title for title, _, _ in machines])
-    axes.set_ylim(len(machines) - 0.5, -0.5)
-    for last in np.cumsum(above):
-        axes.axhline(float(last) - 0.5, color="#888888", lw=0.8)
+    axes.set_yticks(range(len(lines)), [title for title, _, _ in lines])
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    names = [name for _, name, _ in lines]
+    for y in range(1, len(names)):
+        if names[y] != names[y - 1] and (names.count(names[y - 1]) > 1 or names.count(names[y]) > 1):
+            axes.axhline(y - 0.5, color="#888888", lw=0.8)
     axes.set_xlabel("tokens per USD (logarithmic)")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    used = [server]
-    used += [results.price_list.of(card) for card in card_names() if results.price_list.has(card)]
-    lacking = f"No price in the file: {', '.join(unpriced)}." if unpriced else ""
+    instances = set(rows["instance"].dropna())
+    used = [price for price in results.price_list.rows if price.instance in instances]
+    rated = set(rows[rows["tokens_per_s"].notna()]["runner"])
+    unpriced = [
+        str(title)
+        for name, title in zip(runners["runner"], runners["title"], strict=True)
+        if name in rated and name not in names
+    ]
+    lacking = f"No price in the file: {'; '.join(unpriced)}." if unpriced else ""
     caption(
         figure,
-        results.setting(("batch",), rows)
+        results.setting(("batch",), ours)
         + f" GPUs and cores: {results.reference['wbits']}-bit weights unless f16.",
-        f"Prices, on demand: {quoted(used)}. SAIL's server costs {rows['sail_price_overhead'].iloc[0]:.0%} "
+        f"Prices, on demand: {quoted(used)}. SAIL's server costs {CostConstants.default().overhead:.0%} "
         f"more. {lacking}",
-        "A batch that does not fit a card's memory has no marker. " + _patterns(rows),
+        "A batch that does not fit a runner's memory has no marker. " + _patterns(ours),
         "Bars: the band of the baselines (docs/baselines.md). Pale: what else is not known, from the least "
         "to the most: what a run pays for, SAIL's overhead, how much of the paid time works (docs/cost.md).",
     )
     return figure
+
+
+def _mark(axes: Axes, row: pd.Series[Any], payment: str, i: int, y: float) -> None:
+    """One runner's tokens per dollar for the ``i``-th batch, with its ranges."""
+    value, colour = float(row[f"tokens_per_usd_{payment}"]), SERIES[i % 7]
+    if payment == "bandwidth":
+        ends = row[["tokens_per_usd_low", "tokens_per_usd_high"]].astype(float)
+        axes.plot(ends, [y] * 2, color=colour, lw=5, alpha=0.22, solid_capstyle="butt")
+    if not pd.isna(row["low"]):
+        rate = row["tokens_per_s"]
+        span = [[value * (1 - row["low"] / rate)], [value * (row["high"] / rate - 1)]]
+        axes.errorbar(value, y, xerr=span, color=colour, lw=1, capsize=2)
+    axes.plot(value, y, MARKERS[i % 7], color=colour, ms=7)
 
 
 def _short(value: float) -> str:
@@ -275,7 +296,7 @@ def step_time(results: Results) -> Figure:
         x = np.arange(len(own))
         base = np.zeros(len(own))
         for phase, (label, colour, hatch) in PHASE_STYLE.items():
-            height = own[f"time_{phase}_s"].to_numpy() * 1e3
+            height = numbers(own, "phases", phase).to_numpy() * 1e3
             axes.bar(
                 x,
                 height,
@@ -309,8 +330,9 @@ def energy(results: Results) -> Figure:
     the PIM units' own parts."""
     vary = ("wbits", "batch")
     rows = results.at(vary)
-    have = "energy_j" in rows and bool(rows["energy_j"].notna().any())
-    need(have, "Energy by cause", "rows with energy, of a sweep of this version")
+    cores = results.at(vary, CORES)
+    have = bool(rows["energy_j"].notna().any()) and bool(cores["energy_j"].notna().any())
+    need(have, "Energy by cause", "runs of SAIL and of the same server's cores")
     need(rows["wbits"].nunique() > 1, "Energy by cause", "points of several --wbits")
     batches = sorted(rows["batch"].unique())[:2]
     figure, panels = canvas(
@@ -318,14 +340,14 @@ def energy(results: Results) -> Figure:
     )
     highest = 0.0
     for axes, batch in zip(panels, batches, strict=False):
-        own = rows[rows["batch"] == batch].sort_values("wbits")
-        for at, prefix, machine in ((-0.2, "", "SAIL"), (0.2, "cpu_", "cores")):
+        for at, every, machine in ((-0.2, rows, "SAIL"), (0.2, cores, "cores")):
+            own = every[every["batch"] == batch].sort_values("wbits")
             base = np.zeros(len(own))
             for label, (causes, colour, hatch) in ENERGY_STYLE.items():
-                each = sum(own[f"{prefix}energy_{cause}_j"].to_numpy() for cause in causes) / batch
+                each = sum(numbers(own, "energy", cause).to_numpy() for cause in causes) / batch
                 _stack(axes, at, each, base, label if at < 0 else "", colour, hatch)
                 base = base + each
-            ends = [own[f"{prefix}energy_{end}_j"].to_numpy() / batch for end in ("low", "high")]
+            ends = [own[f"energy_{end}_j"].to_numpy() / batch for end in ("low", "high")]
             x = np.arange(len(own)) + at
             axes.errorbar(x, base, (base - ends[0], ends[1] - base), fmt="none", ecolor="#444444", lw=0.9)
             highest = max(highest, float(ends[1].max()))
@@ -337,7 +359,7 @@ def energy(results: Results) -> Figure:
     axes, own = panels[-1], rows[rows["batch"] == batches[0]].sort_values("wbits")
     base = np.zeros(len(own))
     for cause, (label, colour, hatch) in UNIT_STYLE.items():
-        each = own[f"energy_{cause}_j"].to_numpy() * 1e3 / batches[0]
+        each = numbers(own, "energy", cause).to_numpy() * 1e3 / batches[0]
         _stack(axes, 0.0, each, base, label, colour, hatch)
         base = base + each
     _bits(axes, own, f"PIM units alone, batch {batches[0]}")
@@ -457,7 +479,7 @@ def conversion(results: Results) -> Figure:
     vary = ("convert", "group_size", "batch")
     rows = results.at(vary)
     index = ["group_size", "batch"]
-    times = rows.pivot_table(index=index, columns="convert", values="sail_step_s")
+    times = rows.pivot_table(index=index, columns="convert", values="step_s")
     have = {"memory", "cores"} <= set(times.columns) and len(times.dropna()) > 0
     need(have, "The effect of in-memory conversion", "points with conversion in memory and on the cores")
     times = times.dropna()
@@ -526,7 +548,7 @@ def figures(
     results.
     """
     opened = store if isinstance(store, Store) else Store(store)
-    results = Results.of(opened.frame(), prices(price_file))
+    results = Results.of(stored_runs(opened), prices(price_file))
     folder = Path(out) if out is not None else opened.path / "figures"
     written = []
     for name in FIGURES:

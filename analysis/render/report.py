@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from sailsim.analysis.baselines.cpu import kernel_rates
 from sailsim.analysis.baselines.fitted import fits, held_out_results
+from sailsim.analysis.baselines.runners import CORES, SAIL
 from sailsim.analysis.costs.area import AreaConstants, AreaNotModelledError, readings
 from sailsim.analysis.costs.dollars import CostConstants, PriceList, prices
 from sailsim.analysis.costs.energy import CAUSES, NOT_MODELLED, EnergyConstants
@@ -27,9 +28,11 @@ from sailsim.analysis.paper.claims import table
 from sailsim.analysis.render.figures import FIGURES, draw
 from sailsim.analysis.render.gem5_figures import FOLDER, TITLES, gem5_figures
 from sailsim.analysis.render.style import style
-from sailsim.analysis.results.results import Results
+from sailsim.analysis.results.compare import said_of
+from sailsim.analysis.results.joins import POINT
+from sailsim.analysis.results.results import Results, short_name, stored_runs
 from sailsim.files import write_whole
-from sailsim.sim import Choice, Quantity, Store, card_names, load_card, load_system
+from sailsim.sim import Choice, Quantity, Store, load_card, load_system
 
 _CSS = """
 :root { color-scheme: light; }
@@ -83,7 +86,7 @@ def report(
     """
     opened = store if isinstance(store, Store) else Store(store)
     simulated = gem5_figures(opened.path / FOLDER)
-    text = page(opened.frame(), opened.manifest, prices(price_file), simulated)
+    text = page(stored_runs(opened), opened.manifest, prices(price_file), simulated)
     path = Path(out) if out is not None else opened.path / "report.html"
     write_whole(path, text.encode())
     return path
@@ -95,16 +98,19 @@ def page(
     price_list: PriceList,
     simulated: Mapping[str, Figure] | None = None,
 ) -> str:
-    """The whole document for the rows and the manifest of a store, with figures of gem5's results if any."""
+    """The whole document for the records and the manifest of a store, with figures of gem5's results if
+    any."""
     results = Results.of(frame, price_list)
+    points = frame.drop_duplicates(POINT)
     sections = [
         ("claims", "What the paper claims, and what comes out here", _claims(frame, price_list)),
+        ("runners", "What runs the points", _runners(results)),
         ("figures", "Figures", _figures(results)),
         ("budget", "Energy and area", _budget(results)),
         *([("gem5", "Against gem5", _gem5(simulated))] if simulated else []),
         ("limits", "What the numbers rest on", _limits(frame)),
         ("errors", "How far off the baselines are", _errors()),
-        ("configuration", "Configuration", _configuration(frame, manifest)),
+        ("configuration", "Configuration", _configuration(points, manifest)),
         ("constants", "Every constant and its source", _constants(frame, price_list)),
     ]
     links = "".join(f'<a href="#{name}">{_text(title)}</a>' for name, title, _ in sections)
@@ -118,8 +124,8 @@ def page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>sailsim report</title><style>{_CSS}</style></head><body>"
         "<header><h1>SAIL, simulated</h1>"
-        f'<p class="lead">{len(frame)} points. System: {_text(systems)}. Models: {_text(models)}. '
-        f"{_text(_made_by(manifest))} Prices of {_text(_price_dates(frame, price_list))}.</p></header>"
+        f'<p class="lead">{len(points)} points. System: {_text(systems)}. Models: {_text(models)}. '
+        f"{_text(_made_by(manifest))} Prices of {_text(_price_dates(results))}.</p></header>"
         f"<nav>{links}</nav>{body}</body></html>\n"
     )
 
@@ -139,10 +145,36 @@ def _made_by(manifest: Mapping[str, Any]) -> str:
     return ", ".join(parts) + "."
 
 
-def _price_dates(frame: pd.DataFrame, price_list: PriceList) -> str:
-    servers = [price_list.first(chain) for chain in frame["system_chain"]]
-    cards = [price_list.first([card]) for card in card_names()]
-    return ", ".join(sorted({price.date for price in (*servers, *cards) if price is not None}))
+def _price_dates(results: Results) -> str:
+    return ", ".join(sorted(set(results.frame["price_date"].dropna())))
+
+
+def _runners(results: Results) -> str:
+    """Who runs the points: each runner with its rate, SAIL's speedup and its dollars at the reference."""
+    lines = []
+    for name in results.runners["runner"]:
+        rows = results.at((), name, unable=True)
+        if rows.empty:
+            continue
+        row = rows.iloc[0]
+        rated = not pd.isna(row["tokens_per_s"])
+        lines.append(
+            [
+                row["title"],
+                f"{row['software']} on {short_name(row['hardware'])}",
+                row["format"],
+                None if pd.isna(row["cores"]) else int(row["cores"]),
+                float(row["tokens_per_s"]) if rated else row["reason"],
+                None if pd.isna(row["low"]) else f"{row['low']:.3g} .. {row['high']:.3g}",
+                f"{row['speedup']:.2f}x" if rated else None,
+                row["tokens_per_usd"],
+                row["paid"] if isinstance(row["paid"], str) else ("no price" if rated else None),
+            ]
+        )
+    header = (
+        *("runner", "what", "weights", "cores", "tokens/s", "band", "SAIL over it", "tokens/USD", "pays for"),
+    )
+    return f"<p>{_text(results.setting((), results.at((), unable=True)))}</p>" + _html_table(header, lines)
 
 
 def _cell(value: object) -> str:
@@ -235,34 +267,25 @@ def _figures(results: Results) -> str:
 
 def _budget(results: Results) -> str:
     """Joules a token by cause of the figure's rows, and the readings of the published overhead."""
-    rows = results.at(("wbits", "batch")).sort_values(["batch", "wbits"])
-    if "energy_j" not in rows or rows["energy_j"].isna().all():
-        energies = (
-            "<p>This store's rows have no energy: they are of an earlier version's sweep, or that of their "
-            "substrate is not modelled.</p>"
-        )
-    else:
-        lines = [
-            [row["batch"], row["wbits"], machine]
-            + [float(row[f"{prefix}energy_{cause}_j"]) * 1e3 / row["batch"] or None for cause in CAUSES]
-            + [float(row[f"{prefix}energy_j"]) / row["batch"]]
-            + [
-                " .. ".join(
-                    f"{row[f'{prefix}energy_{end}_j'] / row['batch']:.2g}" for end in ("low", "high")
-                ),
-                float(row[f"{prefix or 'sail_'}power_w"]),
-            ]
-            for row in rows.to_dict("records")
-            for prefix, machine in (("", "SAIL"), ("cpu_", "cores"))
-            if pd.notna(row[f"{prefix}energy_j"])  # else not modelled
+    vary = ("wbits", "batch")
+    rows = pd.concat([results.at(vary, name) for name in (SAIL, CORES)])
+    rows = rows[rows["energy_j"].notna()].sort_values(["batch", "wbits"], kind="stable")
+    lines = [
+        [row["batch"], row["wbits"], row["title"]]
+        + [float(row["energy"][cause]) * 1e3 / row["batch"] or None for cause in CAUSES]
+        + [float(row["energy_j"]) / row["batch"]]
+        + [
+            " .. ".join(f"{row[f'energy_{end}_j'] / row['batch']:.2g}" for end in ("low", "high")),
+            float(row["energy_j"]) / float(row["step_s"]),
         ]
-        header = ("batch", "bits", "", *(f"{cause}, mJ" for cause in CAUSES), "J a token", "range", "mean W")
-        energies = (
-            f"<p>At the reference setting, {_text(results.reference['system'])}, "
-            f"{_text(results.reference['model'])}. The range has every constant at the same end of its own; "
-            f"a "
-            f"dash is what a machine does not have. {_text(NOT_MODELLED.capitalize())}.</p>"
-        ) + _html_table(header, lines)
+        for row in rows.to_dict("records")
+    ]
+    header = ("batch", "bits", "", *(f"{cause}, mJ" for cause in CAUSES), "J a token", "range", "mean W")
+    energies = (
+        f"<p>At the reference setting, {_text(results.reference['system'])}, "
+        f"{_text(results.reference['model'])}. The range has every constant at the same end of its own; a "
+        f"dash is what a machine does not have. {_text(NOT_MODELLED.capitalize())}.</p>"
+    ) + _html_table(header, lines)
     system = load_system(str(results.reference["system"]))
     assert system.pim is not None
     title = f"<h3>What the hardware overhead may mean, {system.pim.arrays.whole} arrays a slice</h3>"
@@ -286,34 +309,22 @@ def _gem5(figures: Mapping[str, Figure]) -> str:
 
 
 def _limits(frame: pd.DataFrame) -> str:
-    """Every note of every point, once: what SAIL rests on, the baselines, what does not fit."""
-    counts: dict[str, int] = {}
-    for notes in frame["notes"]:
-        for note in notes:
-            counts[str(note)] = counts.get(str(note), 0) + 1
-    sail, refused = [], []
-    machines: dict[str, list[str]] = {}
-    for note, count in sorted(counts.items()):
-        machine, _, sentence = note.partition(": ")
-        if (
-            re.fullmatch("cpu(_all|_ampere)?|[a-z0-9]+(_f16|_serving)?", machine)
-            and machine != "not modelled"
-        ):
-            machines.setdefault(sentence, []).append(machine)
-        elif machine.startswith("card "):
-            refused.append((note, count))
-        else:
-            sail.append(note)
-    baselines = [(sentence, ", ".join(names)) for sentence, names in sorted(machines.items())]
+    """Every note of every run, once: what SAIL rests on, the others, and what cannot run."""
+    ours = frame["kind"] == "accelerator"
+    sail = said_of(zip(frame["runner"][ours], frame["notes"][ours], strict=True))
+    said = said_of(zip(frame["runner"][~ours], frame["notes"][~ours], strict=True))
+    baselines = [(sentence, ", ".join(names)) for sentence, names in sorted(said.items())]
+    unable = frame[frame["reason"] != ""]
+    refused = [(*key, len(own)) for key, own in unable.groupby(["runner", "reason"])]
     return (
         "<p>What SAIL leaves to the cores runs at the rates of the system file's [host]; compare those with "
         "the baselines' below. The results carry these sentences:</p>"
         + "<ul>"
-        + "".join(f"<li>{_text(note)}</li>" for note in sail)
+        + "".join(f"<li>{_text(note)}</li>" for note in sorted(sail))
         + "</ul>"
         + _html_table(("about the baselines", "which"), baselines)
-        + f"<details><summary>Steps that do not fit a card ({len(refused)})</summary>"
-        + _html_table(("what", "points"), refused)
+        + f"<details><summary>Steps that a runner cannot do ({len(refused)})</summary>"
+        + _html_table(("runner", "why", "points"), refused)
         + "</details>"
     )
 
@@ -363,7 +374,8 @@ def _constants(frame: pd.DataFrame, price_list: PriceList) -> str:
     parts = []
     listed: dict[str, set[tuple[str, ...]]] = {}
     # A machine's own file after those that it extends, and then only what it changes.
-    for system in sorted(map(load_system, set(frame["system"])), key=lambda s: (len(s.extends), s.name)):
+    servers = set(frame["system"]) | set(frame["hardware"][frame["kind"] != "card"])
+    for system in sorted(map(load_system, servers), key=lambda s: (len(s.extends), s.name)):
         lines = [draw_line(path, value, system.citation(value.source)) for path, value in _leaves("", system)]
         listed[system.name] = {tuple(line) for line in lines}
         below = next((name for name in system.extends if name in listed), None)
@@ -374,10 +386,11 @@ def _constants(frame: pd.DataFrame, price_list: PriceList) -> str:
     rows = [draw_line(path, value, value.source) for path, value in fits().quantities().items()]
     parts.append(("Baselines, fitted (fits.json)", header, rows))
     rows = []
-    for name in card_names():
+    for name in sorted(set(frame["hardware"][frame["kind"] == "card"])):
         card = load_card(name)
         rows += [
-            draw_line(path, value, card.citation(value.source)) for path, value in _leaves(f"{name}.", card)
+            draw_line(path, value, card.citation(value.source))
+            for path, value in _leaves(f"{short_name(name)}.", card)
         ]
     parts.append(("GPU cards", header, rows))
     for title, constants in (

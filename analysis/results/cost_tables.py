@@ -2,61 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from sailsim.analysis.baselines.runners import named
 from sailsim.analysis.costs.area import PART_TITLES, AreaConstants, area, readings
 from sailsim.analysis.costs.cacti import recorded
 from sailsim.analysis.costs.constants import Constants
-from sailsim.analysis.costs.dollars import CostConstants, CostRange, PriceList, prices
+from sailsim.analysis.costs.dollars import CostConstants, prices
 from sailsim.analysis.costs.energy import CAUSES, EnergyConstants
-from sailsim.analysis.results.evaluate import cost_ranges, energy_columns, evaluate
-from sailsim.sim import Point, System, card_names, load_card, load_system
-
-MACHINES: Mapping[str, str] = {
-    "sail": "SAIL",
-    "cpu": "cores, llama.cpp",
-    "cpu_ampere": "cores, Ampere's fork",
-    "cpu_all": "all cores, llama.cpp",
-}
-"""The machines on a CPU server, by the prefix of their columns."""
-
-
-@dataclass(frozen=True)
-class CostRow:
-    """One machine: its rate, None where it cannot run the step, and its dollars, None without a price."""
-
-    machine: str
-    tokens_per_s: float | None
-    cost: CostRange | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
-        cost = self.cost
-        return {
-            "machine": self.machine,
-            "tokens_per_s": self.tokens_per_s,
-            "instance": cost and cost.instance,
-            "usd_per_hour": cost and cost.usd_per_hour,
-            "tokens_per_usd": cost and cost.nominal,
-            "tokens_per_usd_range": cost and [cost.low, cost.high],
-            "usd_per_million_tokens": cost and cost.usd_per_million_tokens,
-        }
-
-
-def cost_rows(point: Point, price_list: PriceList | None = None) -> list[CostRow]:
-    """Tokens per dollar of every machine for a point: range, nominal and dollars an hour.
-
-    Nominal dollars pay for the vCPUs whose share of threads, memory and memory bandwidth the run takes; the
-    range is that of `sailsim.analysis.costs.dollars.cost_range`. Raises SailsimError for a point that cannot
-    be simulated.
-    """
-    record = evaluate(point)
-    ranges = cost_ranges(record, prices() if price_list is None else price_list)
-    titles = dict(MACHINES)
-    titles |= {f"gpu_{card}": load_card(card).title for card in card_names()}
-    return [CostRow(title, record[f"{name}_tokens_per_s"], ranges[name]) for name, title in titles.items()]
+from sailsim.analysis.results.joins import as_frame, energy_of, is_missing, joined
+from sailsim.analysis.results.runs import runs
+from sailsim.sim import Point, System, load_system
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -75,50 +32,37 @@ def _cell(value: object) -> str:
 
 
 def cost_table(points: Sequence[Point]) -> str:
-    """Every machine's dollars at the shipped prices, for some points."""
+    """Every runner's dollars at the shipped prices, for some points."""
+    frame = joined(as_frame(run for point in points for run in runs(point)), prices())
     rows: list[list[object]] = []
-    for point in points:
-        for row in cost_rows(point):
-            cost = row.cost
-            if cost is None:
-                rows.append(
-                    [point.batch, row.machine, row.tokens_per_s, "no price" if row.tokens_per_s else None]
-                )
-                rows[-1] += [None] * 4
-                continue
-            rows.append(
-                [
-                    point.batch,
-                    row.machine,
-                    row.tokens_per_s,
-                    cost.instance,
-                    cost.usd_per_hour,
-                    cost.nominal,
-                    f"{_cell(cost.low)} .. {_cell(cost.high)}",
-                    cost.usd_per_million_tokens,
-                ]
-            )
-    header = ("batch", "machine", "tokens/s", "instance", "USD/h", "tokens/USD", "range", "USD per million")
-    return markdown(header, rows)
+    for row in frame.to_dict("records"):
+        first = [row["batch"], row["title"], None if is_missing(row["tokens_per_s"]) else row["tokens_per_s"]]
+        if is_missing(row["usd_per_hour"]):
+            rows.append([*first, "no price" if first[-1] else None, *[None] * 5])
+            continue
+        span = f"{_cell(row['tokens_per_usd_low'])} .. {_cell(row['tokens_per_usd_high'])}"
+        paid = [row["instance"], row["paid"], row["usd_per_hour"], row["tokens_per_usd"]]
+        rows.append([*first, *paid, span, row["usd_per_million_tokens"]])
+    header = ("batch", "runner", "tokens/s", "instance", "pays for", "USD/h", "tokens/USD", "range")
+    return markdown((*header, "USD per million"), rows)
 
 
 def energy_table(points: Sequence[Point]) -> str:
-    """Joules a token by cause, SAIL beside the cores alone, for some points."""
+    """Joules a token by cause, SAIL beside the same threads alone, for some points."""
     rows: list[list[object]] = []
     for point in points:
-        record = evaluate(point)
-        for prefix, title in (("", "SAIL"), ("cpu_", "cores")):
-            batch = record["batch"]
-            low, high = (record[f"{prefix}energy_{end}_j"] / batch for end in ("low", "high"))
+        for run in runs(point, runners=named("sail", "cores")):
+            batch = point.batch
+            low, high, joules = (float(j or 0.0) for j in (run.energy_low_j, run.energy_high_j, run.energy_j))
             rows.append(
                 [
                     point.wbits,
-                    point.batch,
-                    title,
-                    *(record[f"{prefix}energy_{cause}_j"] / batch * 1e3 or None for cause in CAUSES),
-                    record[f"{prefix}energy_j"] / batch,
-                    f"{low:.2g} .. {high:.2g}",
-                    record[f"{prefix or 'sail_'}power_w"],
+                    batch,
+                    run.title,
+                    *(run.energy[cause] / batch * 1e3 or None for cause in CAUSES),
+                    joules / batch,
+                    f"{low / batch:.2g} .. {high / batch:.2g}",
+                    joules / float(run.step_s or 1.0),
                 ]
             )
     header = ("bits", "batch", "", *(f"{cause} mJ" for cause in CAUSES), "J/token", "range", "W")
@@ -129,12 +73,12 @@ def sensitivity_table(point: Point, most: int = 8) -> str:
     """Which constants decide: the cores' joules a token over SAIL's with one constant at an end of its range,
     the ``most`` widest swings first."""
     system = load_system(point.system)
-    record = evaluate(point)
+    sail, cores = (run.as_record() for run in runs(point, runners=named("sail", "cores")))
     default = EnergyConstants.default()
 
     def saving(constants: EnergyConstants) -> float:
-        found = record | energy_columns(record, system, constants)
-        return float(found["cpu_tokens_per_j"] ** -1 * found["sail_tokens_per_j"])
+        alone, ours = (energy_of(record, system, constants) for record in (cores, sail))
+        return alone.joules_per_token / ours.joules_per_token
 
     swings = []
     for name, quantity in EnergyConstants.QUANTITIES.items():
@@ -152,17 +96,17 @@ def prt_table(points: Sequence[Point]) -> str:
     """What the PRT saves of a token's energy, for some points."""
     rows: list[list[object]] = []
     for point in points:
-        record = evaluate(point)
-        saved, arrays = record["energy_prt_saved_j"], record["energy_arrays_j"]
-        reads = record["activity_array_reads"]
-        hits = record["activity_prt_reads"]
+        (sail,) = runs(point, runners=named("sail"))
+        found = energy_of(sail.as_record(), load_system(point.system))
+        saved, arrays = found.prt_saved_j, found.by_cause["arrays"]
+        reads, hits = sail.events["array_reads"], sail.events["prt_reads"]
         rows.append(
             [
                 point.batch,
                 f"{hits / (hits + reads):.1%}",
-                saved / record["batch"] * 1e3,
-                f"{saved / (arrays + saved + record['energy_prt_j']):.1%}",
-                f"{saved / (record['energy_j'] + saved):.2%}",
+                saved / point.batch * 1e3,
+                f"{saved / (arrays + saved + found.by_cause['prt']):.1%}",
+                f"{saved / (found.joules + saved):.2%}",
             ]
         )
     header = ("batch", "row reads spared", "saved, mJ/token", "of arrays and PRT", "of the whole")

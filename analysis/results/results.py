@@ -1,4 +1,4 @@
-"""A store's rows as figures, claims and the report read them: what is held fixed, and what varies."""
+"""A store's runs as figures, claims and the report read them: what is held fixed, and what varies."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.dollars import PriceList
-from sailsim.analysis.results.evaluate import reprice
+from sailsim.analysis.results.joins import POINT, is_missing, joined
 from sailsim.errors import SailsimError
-from sailsim.sim import Point
+from sailsim.sim import Point, Store
 
 FREE = (
     "system",
@@ -36,9 +37,26 @@ class MissingPointsError(SailsimError):
     """The store lacks points that a figure needs; the message is the sentence that it shows instead."""
 
 
+def stored_runs(store: Store) -> pd.DataFrame:
+    """The records of a store, a row a point and runner.
+
+    Raises SailsimError for a store without results, and for one of the layout before runs, which had a row a
+    point: it says which command makes it anew.
+    """
+    frame = store.frame()
+    if "runner" in frame:
+        return frame
+    config = store.manifest.get("config", {})
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in config.items() if value)
+    command = " ".join(word for word in ("sailsim sweep", options, f"--out {store.path}") if word)
+    raise SailsimError(
+        f"folder {store.path} has one row a point, the layout of an older version; `{command}` makes it anew."
+    )
+
+
 @dataclass(frozen=True)
 class Results:
-    """The rows of a store with the columns that every figure fixes at its reference."""
+    """The runs of a store, with all that `joined` adds, and the columns that every figure fixes."""
 
     frame: pd.DataFrame
     price_list: PriceList
@@ -46,28 +64,54 @@ class Results:
 
     @classmethod
     def of(cls, frame: pd.DataFrame, price_list: PriceList) -> Results:
-        """Rows at the prices of a list; the reference is the defaults of a point, else the most frequent."""
+        """Runs at the prices of a list; the reference is the defaults of a point, else the most frequent."""
         if frame.empty:
             raise SailsimError("results has no rows, allowed is a store of at least one point")
         defaults = Point().as_dict()
         chosen = {}
+        points = frame.drop_duplicates(POINT)
         for column in (*FREE, "prt"):
-            values = frame[column].dropna()
+            values = points[column].dropna()
             default = defaults.get(column)
             # The lowest of equally frequent values, so that the choice does not depend on the order of rows.
             chosen[column] = default if default in set(values) else values.mode().iloc[0]
         # A choice spelt out and the same one left to the system file are one point to a figure.
-        rows = frame.drop_duplicates([*FREE, "prt", "seed", "activations"])
-        return cls(reprice(rows, price_list), price_list, chosen)
+        rows = frame.drop_duplicates([*FREE, "prt", "seed", "activations", "runner"])
+        return cls(joined(rows, price_list), price_list, chosen)
 
-    def at(self, vary: Sequence[str], **fixed: Any) -> pd.DataFrame:
-        """Rows where every column but ``vary`` has its reference value or the given one."""
+    def at(
+        self, vary: Sequence[str], runner: str = SAIL, *, unable: bool = False, **fixed: Any
+    ) -> pd.DataFrame:
+        """A runner's rows where every column but ``vary`` has its reference value or the given one: those
+        with a rate, with ``unable`` also those that have a reason instead."""
         wanted = {**self.reference, **fixed}
-        keep = np.ones(len(self.frame), dtype=bool)
+        keep = np.array(self.frame["runner"] == runner)
+        if not unable:
+            keep &= self.frame["tokens_per_s"].notna().to_numpy()
         for column, value in wanted.items():
             if column not in vary:
                 keep &= (self.frame[column] == value).to_numpy()
         return self.frame[keep]
+
+    def beside(self, rows: pd.DataFrame, runner: str) -> pd.DataFrame:
+        """Another runner's rows at the points of some rows, in their order and with their index; empty where
+        the runner is not at a point."""
+        own = self.frame[self.frame["runner"] == runner]
+        found = rows[POINT].merge(own, how="left", on=POINT)
+        return found.set_index(rows.index)
+
+    @property
+    def runners(self) -> pd.DataFrame:
+        """What each runner is, a row each in the order of the store: name, title, kind and the rest."""
+        columns = ["runner", "title", "kind", "hardware", "software", "format", "pays", "overhead", "curves"]
+        return self.frame.drop_duplicates("runner")[columns].reset_index(drop=True)
+
+    @property
+    def curves(self) -> dict[str, str]:
+        """Title of every runner that figures by bits and by threads draw beside SAIL, by its name."""
+        found = self.runners
+        found = found[found["curves"] & (found["runner"] != SAIL)]
+        return dict(zip(found["runner"], found["title"], strict=True))
 
     def setting(self, vary: Sequence[str], rows: pd.DataFrame) -> str:
         """What is held fixed, in words."""
@@ -106,24 +150,34 @@ def need(condition: bool, figure: str, points: str) -> None:
         raise MissingPointsError(f"{figure} needs {points}, which this store does not hold.")
 
 
+def numbers(rows: pd.DataFrame, column: str, name: str) -> pd.Series[float]:
+    """One name's numbers of a column of maps (`runs.MAPS`); NaN where a row has none."""
+    return rows[column].map(lambda found: np.nan if is_missing(found) else found.get(name, np.nan))
+
+
 def prt_pairs(results: Results) -> pd.DataFrame:
-    """Rows with the PRT beside their twins without: `saved` cycles and avoided `reads`, as shares.
+    """SAIL's rows with the PRT beside their twins without: `saved` cycles, `saved_step` and `reads` avoided,
+    as shares, and `hits`.
 
     Raises MissingPointsError where the store has no pair.
     """
-    columns = [c for c in FREE if c in results.frame]
-    both = results.frame[results.frame["prt"]].merge(
-        results.frame[~results.frame["prt"].astype(bool)], on=columns, suffixes=("", "_off")
+    rows = results.frame[results.frame["runner"] == SAIL]
+    rows = rows[rows["tokens_per_s"].notna()]
+    rows = rows.assign(
+        hits=numbers(rows, "counts", "prt_hits"),
+        misses=numbers(rows, "counts", "prt_misses"),
+        cycles=numbers(rows, "counts", "pim_cycles"),
     )
+    columns = [c for c in FREE if c in rows]
+    own = rows["prt"].astype(bool)
+    both = rows[own].merge(rows[~own], on=columns, suffixes=("", "_off"))
     need(
         len(both) > 0,
         "The PRT's saving",
         "pairs of points with the PRT on and off (Point prt=True and prt=False)",
     )
-    accesses = both["count_prt_hits"] + both["count_prt_misses"]
     return both.assign(
-        saved=1 - both["sail_pim_cycles"] / both["sail_pim_cycles_off"],
-        saved_step=1 - both["sail_step_s"] / both["sail_step_s_off"],
-        reads=both["count_prt_hits"] / accesses,
-        looked_up=both["count_lookups"],
+        saved=1 - both["cycles"] / both["cycles_off"],
+        saved_step=1 - both["step_s"] / both["step_s_off"],
+        reads=both["hits"] / (both["hits"] + both["misses"]),
     )

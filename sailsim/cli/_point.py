@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from sailsim.cli._path import PathOption
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 # field of a point -> what the help says; single values in `run`, lists in `sweep`.
@@ -43,3 +45,17 @@ def point_options(**shared: Any) -> Decorator:
         return command
 
     return decorate
+
+
+beside_option = click.option(
+    "--beside",
+    type=PathOption(),
+    multiple=True,
+    help="What else runs the point: a file of runners, or of a system or a card, or a machine by its name. "
+    "Repeatable.",
+)
+
+
+def thousands(tokens: float) -> str:
+    """A number of tokens in thousands."""
+    return f"{tokens / 1e3:,.0f}" if tokens >= 1e5 else f"{tokens / 1e3:.1f}"

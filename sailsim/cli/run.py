@@ -11,10 +11,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sailsim.analysis import compare
+from sailsim.analysis import compare, runners
 from sailsim.analysis import prices as read_prices
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import point_options
+from sailsim.cli._point import beside_option, point_options, thousands
 from sailsim.sim import Point
 
 
@@ -23,16 +23,17 @@ from sailsim.sim import Point
 @click.option(
     "--prt/--no-prt", default=True, show_default=True, help="With or without the pattern reuse table."
 )
+@beside_option
 @click.option("--prices", type=PathOption(dir_okay=False), help="A price file to use instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def run(as_json: bool, prt: bool, prices: Path | None, **fields: Any) -> None:
+def run(as_json: bool, prt: bool, prices: Path | None, beside: tuple[Path, ...], **fields: Any) -> None:
     """Simulate one decode step of a model with PIM units in the last-level cache.
 
     What is not given is Llama-2-7B in 4 bits at batch 1 on sail-n1, beside 16 threads.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     price_list = None if prices is None else read_prices(prices)
-    found = compare(Point(prt=prt, **given), price_list=price_list)
+    found = compare(Point(prt=prt, **given), price_list=price_list, runners=runners(beside))
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
@@ -40,101 +41,92 @@ def run(as_json: bool, prt: bool, prices: Path | None, **fields: Any) -> None:
 
 
 def _print(found: dict[str, Any]) -> None:
-    point, sail = found["point"], found["sail"]
+    point, runs = found["point"], found["runs"]
     console = Console()
+    types = next(iter(runs.values()))["types"]
     weights = (point["weights"] and f"weights {point['weights']}") or f"{point['wbits']}-bit weights"
     console.print(
-        f"[bold]{point['model']}[/], {weights} ({found['weights_said']}), {point['abits']}-bit activations, "
+        f"[bold]{point['model']}[/], {weights} ({types}), {point['abits']}-bit activations, "
         f"batch {point['batch']}, context {point['context']}, {point['threads']} threads, "
         f"on [bold]{point['system']}[/]"
     )
-    machines = Table(
-        box=box.SIMPLE_HEAD, caption="speedup, value: SAIL's tokens/s and tokens/USD over the machine's"
+    console.print(_table(runs))
+    for name, entry in runs.items():
+        if entry["kind"] == "accelerator" and entry["step_s"] is not None:
+            console.print(_phases(name, entry))
+    _print_energy(console, point["batch"], runs)
+    click.echo(f"Prices: {found['prices'] or 'none of these machines'}.")
+    click.echo(f"- {found['patterns']}")
+    for note, names in found["notes"].items():
+        click.echo(f"- {', '.join(names)}: {note}")
+    for name, entry in runs.items():
+        if entry["reason"]:
+            click.echo(f"- {name}: {entry['reason']}")
+
+
+def _table(runs: dict[str, Any]) -> Table:
+    """A line a runner: its rate with its band, SAIL's speedup over it, and its dollars."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        caption="speedup, value: SAIL's tokens/s, and tokens/USD so paid, over the runner's",
     )
-    machines.add_column("machine", no_wrap=True)
-    for title in ("tokens/s", "range", "step ms", "tokens/USD", "speedup", "value"):
-        machines.add_column(title, justify="right", no_wrap=True)
-    machines.add_row(
-        "SAIL",
-        f"{sail['tokens_per_s']:.1f}",
-        "",
-        f"{sail['step_s'] * 1e3:.2f}",
-        _count(sail["tokens_per_usd"]),
-    )
-    machines.add_row("CPU llama.cpp", *_cells(found["cpu"]))
-    machines.add_row("CPU Ampere", *_cells(found["cpu_ampere"]))
-    refused = []
-    for card, entry in found["gpu"].items():
-        runs = (("", entry), (" serving", entry["serving"]), (" f16", entry["f16"]))
-        for title, numbers in runs:
-            if "not_available" in numbers:
-                refused.append(numbers["not_available"])
-            else:
-                machines.add_row(f"{card.upper()}{title}", *_cells(numbers))
-    console.print(machines)
-    phases = Table(box=box.SIMPLE_HEAD, title="where SAIL's step goes")
+    table.add_column("runner", no_wrap=True, max_width=22)
+    for title in ("tokens/s", "band", "speedup", "ktok/USD", "value"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("pays for")
+    for entry in runs.values():
+        if entry["tokens_per_s"] is None:
+            table.add_row(entry["title"], "-" if entry["fits"] else "does not fit")
+            continue
+        band = "" if entry["low"] is None else f"{entry['low']:.0f}..{entry['high']:.0f}"
+        speedup = "" if entry["speedup"] is None else f"{entry['speedup']:.2f}x"
+        table.add_row(entry["title"], f"{entry['tokens_per_s']:.1f}", band, speedup, *_dollars(entry["cost"]))
+    return table
+
+
+def _dollars(cost: dict[str, Any] | None) -> list[str]:
+    if cost is None:
+        return ["no price"]
+    ratio = cost["bandwidth"]["ratio"]
+    return [thousands(cost["tokens_per_usd"]), "" if ratio is None else f"{ratio:.2f}x", cost["paid"]]
+
+
+def _phases(name: str, entry: dict[str, Any]) -> Table:
+    title = "where SAIL's step goes" if name == "sail" else f"where the step of {name} goes"
+    phases = Table(box=box.SIMPLE_HEAD, title=title)
     phases.add_column("phase")
     phases.add_column("ms", justify="right")
     phases.add_column("share", justify="right")
-    for phase, seconds in sail["breakdown"].items():
-        phases.add_row(phase, f"{seconds * 1e3:.3f}", f"{seconds / sail['step_s']:.1%}")
-    console.print(phases)
-    _print_energy(console, found)
-    price = found["price"]
-    if price["instance"] is None:
-        click.echo("Prices: none of this system, nor of one that it extends.")
-    else:
-        click.echo(
-            f"Prices: {price['instance']}, {price['source']}, {price['date']}; "
-            f"SAIL pays {price['sail_overhead']:.0%} more."
-        )
-    for note in dict.fromkeys([*found["notes"], *refused]):
-        click.echo(f"- {note}")
+    for phase, seconds in entry["phases"].items():
+        phases.add_row(phase, f"{seconds * 1e3:.3f}", f"{seconds / entry['step_s']:.1%}")
+    return phases
 
 
-def _print_energy(console: Console, found: dict[str, Any]) -> None:
-    """Joules of a token by cause, SAIL beside the cores alone, and the cards' bounds."""
-    batch, used = found["point"]["batch"], (found["sail"]["energy"], found["cpu"]["energy"])
+def _print_energy(console: Console, batch: int, runs: dict[str, Any]) -> None:
+    """Joules of a token by cause where they are modelled, and the cards' bounds."""
+    used = {name: entry for name, entry in runs.items() if entry["energy"]}
+    if not used:
+        return
     table = Table(box=box.SIMPLE_HEAD, title="energy of a token, mJ")
     table.add_column("cause")
-    for title in ("SAIL", "CPU llama.cpp"):
-        table.add_column(title, justify="right")
-    for cause in used[0]["by_cause_j"]:
-        each = [energy["by_cause_j"][cause] for energy in used]
+    for name in used:
+        table.add_column(name, justify="right")
+    causes = dict.fromkeys(cause for entry in used.values() for cause in entry["energy"])
+    for cause in causes:
+        each = [1e3 * entry["energy"].get(cause, 0.0) / batch for entry in used.values()]
         # The cores alone have no arrays and no PRT: nothing, not a model's 0.
-        table.add_row(cause, *(_modelled(j and 1e3 * j / batch, ".3g") if j != 0 else "-" for j in each))
-    each = [energy["j_per_token"] for energy in used]
-    table.add_row("all", *(_modelled(j and 1e3 * j, ".0f") for j in each))
-    ends = (
-        [_modelled(end and 1e3 * end / batch, ".0f") for end in energy["step_j_range"]] for energy in used
-    )
-    table.add_row("range", *("..".join(dict.fromkeys(pair)) for pair in ends))
-    table.add_row("mean power, W", *(_modelled(energy["power_w"], ".0f") for energy in used))
+        table.add_row(cause, *(f"{mj:.3g}" if mj else "-" for mj in each))
+    table.add_row("all", *(f"{1e3 * entry['j_per_token']:.0f}" for entry in used.values()))
+    ends = ([f"{1e3 * end:.0f}" for end in entry["j_per_token_range"]] for entry in used.values())
+    table.add_row("range", *("..".join(pair) for pair in ends))
+    table.add_row("mean power, W", *(f"{entry['power_w']:.0f}" for entry in used.values()))
     console.print(table)
     bounds = [
-        f"{card.upper()} {1e3 * entry['j_per_token_at_most']:.0f}"
-        for card, entry in found["gpu"].items()
-        if "j_per_token_at_most" in entry
+        f"{name} {1e3 * entry['j_per_token_range'][1]:.0f}"
+        for name, entry in runs.items()
+        if entry["kind"] == "card" and entry["energy_high_j"] is not None
     ]
     if bounds:
         click.echo(f"At most, by board power all the time, mJ a token: {', '.join(bounds)}.")
-
-
-def _modelled(value: float | None, form: str) -> str:
-    return "not modelled" if value is None else f"{value:{form}}"
-
-
-def _cells(entry: dict[str, Any]) -> list[str]:
-    ratio = entry["tokens_per_usd_ratio"]
-    return [
-        f"{entry['tokens_per_s']:.1f}",
-        f"{entry['low']:.0f}..{entry['high']:.0f}",
-        f"{entry['step_s'] * 1e3:.2f}",
-        _count(entry["tokens_per_usd"]),
-        f"{entry['speedup']:.2f}x",
-        "no price" if ratio is None else f"{ratio:.2f}x",
-    ]
-
-
-def _count(tokens: float | None) -> str:
-    return "no price" if tokens is None else f"{tokens:,.0f}"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sailsim.analysis import evaluate
+from sailsim.analysis import evaluate, runners
+from sailsim.analysis.baselines.runners import identity
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import NUMBERS, point_options
+from sailsim.cli._point import NUMBERS, beside_option, point_options
 from sailsim.errors import SailsimError
 from sailsim.sim import expand, load_preset, parse_numbers, preset_names, run_sweep
 
@@ -22,15 +25,23 @@ from sailsim.sim import expand, load_preset, parse_numbers, preset_names, run_sw
     "--prt", type=click.Choice(["on", "off", "both"]), help="With the pattern reuse table, without, or each."
 )
 @click.option("--preset", help=f"A sweep that ships instead of a grid: {', '.join(preset_names())}.")
+@beside_option
 @click.option("--out", type=PathOption(file_okay=False), required=True, help="Folder of the results.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest's summary as JSON.")
 def sweep(
-    preset: str | None, prt: str | None, out: Path, jobs: int, as_json: bool, **fields: str | None
+    preset: str | None,
+    prt: str | None,
+    beside: Sequence[Path],
+    out: Path,
+    jobs: int,
+    as_json: bool,
+    **fields: str | None,
 ) -> None:
     """Simulate every combination of the given values; numbers are lists and ranges, as in 1,8,32 or 2:8.
 
-    Results are stored as they are found: the same command again goes on where a stopped one ended.
+    SAIL, the same server's cores, every card and what --beside adds run every point. Results are stored as
+    they are found: the same command again goes on where a stopped one ended.
     """
     given = {name: text for name, text in fields.items() if text is not None}
     if preset is None:
@@ -43,7 +54,11 @@ def sweep(
                 "--activations."
             )
         points = [replace(point, activations=given.get("activations", "")) for point in load_preset(preset)]
-    store = run_sweep(points, evaluate, out, jobs=jobs, config={"preset": preset, "prt": prt, **given})
+    who = runners(beside)
+    config = {"preset": preset, "prt": prt, **given, "beside": [str(path) for path in beside]}
+    store = run_sweep(
+        points, partial(evaluate, runners=who), out, jobs=jobs, config=config, inputs=identity(who)
+    )
     manifest = store.manifest
     summary = {
         "out": str(out),

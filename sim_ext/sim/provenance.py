@@ -72,12 +72,13 @@ def point_key(point: Point) -> str:
     return _hash(point.as_dict())
 
 
-def result_key(point: Point, evaluate: str) -> str:
+def result_key(point: Point, evaluate: str, inputs: str = "") -> str:
     """Hash of all inputs of a result: the point, what its system, substrate and model contain, its
     activations, the code.
 
-    `evaluate` names the function that makes the record.
+    `evaluate` names the function that makes the record; `inputs` is what else it rests on, as text.
     """
+    more = {"inputs": inputs} if inputs else {}
     return _hash(
         {
             "point": point.as_dict(),
@@ -89,6 +90,7 @@ def result_key(point: Point, evaluate: str) -> str:
             "evaluate": evaluate,
             "code": code_version(),
         }
+        | more
     )
 
 

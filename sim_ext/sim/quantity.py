@@ -18,6 +18,7 @@ UNITS: dict[str, float] = {
     "B": 1,
     "KiB": 2**10,
     "MiB": 2**20,
+    "GiB": 2**30,
     "B/cycle": 1,
     "bits": 1,
     "cycles": 1,

@@ -75,7 +75,8 @@ class Store:
     def append(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Add records as one chunk: after the call all of them are on disk, or none.
 
-        Records are flat and carry the columns `RESERVED`. The caller holds the lock.
+        Records carry the columns `RESERVED`; a value may be a number, a text, a truth value, a list of one of
+        these, or a mapping from names to numbers. A point may have several. The caller holds the lock.
 
         Raises:
             SailsimError: the disk is full or the folder cannot be written; nothing that was stored is lost.
@@ -88,10 +89,11 @@ class Store:
                 raise SailsimError(
                     f"record has no {missing[0]!r}; allowed is a record with {', '.join(RESERVED)}."
                 )
-        table = pa.Table.from_pylist([dict(record) for record in records], schema=_schema(records))
+        rows = [{name: _listed(value) for name, value in record.items()} for record in records]
+        table = pa.Table.from_pylist(rows, schema=_schema(records))
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)
-        name = sha256("".join(sorted(str(r["key"]) for r in records)).encode()).hexdigest()[:32]
+        name = sha256("".join(sorted({str(r["key"]) for r in records})).encode()).hexdigest()[:32]
         self._replace(self._chunks / f"{name}.parquet", sink.getvalue().to_pybytes())
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
@@ -133,20 +135,25 @@ class Store:
         return None
 
     def frame(self) -> pd.DataFrame:
-        """One row per point: the newest, of the code that the manifest names.
+        """The newest records of every point, of the code that the manifest names, in the order of their keys.
 
-        Rows of earlier code stay on disk, but results of two programs are never mixed. Raises SailsimError if
-        there is nothing to read.
+        Records of a point keep their order; mappings come back as dictionaries. Rows of earlier code stay on
+        disk, but results of two programs are never mixed. Raises SailsimError if there is nothing to read.
         """
         tables = [self._read(path) for path in self._files()]
         if not tables:
             raise SailsimError(f"folder {self.path} holds no results; allowed is the folder of a sweep.")
-        rows: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+        table = pa.concat_tables(tables, promote_options="permissive")
+        rows: pd.DataFrame = table.to_pandas()
+        for field in table.schema:
+            if pa.types.is_map(field.type):
+                rows[field.name] = rows[field.name].map(lambda value: {} if value is None else dict(value))
         code = self.manifest.get("code_version")
         if code is not None:
             rows = rows[rows["code_version"] == code]
         rows = rows.sort_values(["finished_at", "key"], kind="stable")
-        rows = rows.drop_duplicates("point_key", keep="last")
+        newest = rows.groupby("point_key")[["key", "finished_at"]].transform("last")
+        rows = rows[(rows["key"] == newest["key"]) & (rows["finished_at"] == newest["finished_at"])]
         return rows.sort_values("key", kind="stable").reset_index(drop=True)
 
     def _files(self) -> list[Path]:
@@ -181,12 +188,20 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
+def _listed(value: Any) -> Any:
+    """A mapping as the pairs that a column of maps takes; anything else as it is."""
+    return list(value.items()) if isinstance(value, Mapping) else value
+
+
 def _schema(records: Sequence[Mapping[str, Any]]) -> pa.Schema:
     """Columns of all records, each of the widest type that occurs in it."""
     names = dict.fromkeys(name for record in records for name in record)
     fields = []
     for name in names:
         values = [record.get(name) for record in records]
+        if any(isinstance(value, Mapping) for value in values):
+            fields.append(pa.field(name, pa.map_(pa.string(), pa.float64())))
+            continue
         try:
             kind = pa.array(values).type
         except (pa.ArrowInvalid, pa.ArrowTypeError):

@@ -19,7 +19,8 @@ from sailsim.sim.point import Point
 from sailsim.sim.provenance import code_version, commit, point_key, result_key, versions
 from sailsim.sim.store import RESERVED, Store, now
 
-Evaluate = Callable[[Point], Mapping[str, Any]]
+Record = Mapping[str, Any]
+Evaluate = Callable[[Point], Record | Sequence[Record]]
 
 LARGEST_CHUNK = 25
 """Points of a chunk at most: what `kill -9` can cost each worker."""
@@ -38,10 +39,10 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """A record, or why there is none: `refused` is a sentence, `broken` a traceback."""
+    """A point's records, or why there are none: `refused` is a sentence, `broken` a traceback."""
 
     job: _Job
-    record: dict[str, Any] | None = None
+    records: tuple[dict[str, Any], ...] = ()
     refused: str = ""
     broken: str = ""
     finished_at: str = ""
@@ -55,11 +56,14 @@ def run_sweep(
     jobs: int = 1,
     progress: bool = True,
     config: Mapping[str, Any] | None = None,
+    inputs: str = "",
 ) -> Store:
     """Evaluate every point that the folder does not hold yet; results are stored chunk by chunk.
 
-    `evaluate` is a picklable function from a point to a flat record. A point whose key (its inputs' content
-    and the code) is stored already is not run again, so the same call resumes a sweep that was stopped.
+    `evaluate` is a picklable function from a point to a record or several (`Store.append`), or a
+    `functools.partial` of one. `inputs` says what else the records rest on, such as what the partial holds. A
+    point whose key (its inputs' content and the code) is stored already is not run again, so the same call
+    resumes a sweep that was stopped.
     Points that `evaluate` refuses with a `SailsimError` are listed in the manifest; all others are still run.
     `config` goes into the manifest as it is.
 
@@ -69,9 +73,10 @@ def run_sweep(
     """
     if jobs < 1:
         raise SailsimError(f"jobs is {jobs!r}; allowed is a whole number from 1 on.")
-    name = f"{evaluate.__module__}.{evaluate.__qualname__}"
+    function = getattr(evaluate, "func", evaluate)
+    name = f"{function.__module__}.{function.__qualname__}"
     # Reads every system, model and capture, so that a bad one is refused before the folder is touched.
-    wanted = {job.key: job for job in (_Job(result_key(p, name), point_key(p), p) for p in points)}
+    wanted = {job.key: job for job in (_Job(result_key(p, name, inputs), point_key(p), p) for p in points)}
     if not wanted:
         raise SailsimError("points is empty; allowed is at least one point.")
     store = Store(out_dir)
@@ -87,7 +92,7 @@ def run_sweep(
         try:
             with reporter(len(wanted), len(wanted) - len(missing), progress) as advance:
                 for outcomes in _outcomes(missing, evaluate, jobs):
-                    store.append([_stored(o) for o in outcomes if o.record is not None])
+                    store.append([record for outcome in outcomes for record in _stored(outcome)])
                     refused.update({o.job.point_key: o.refused for o in outcomes if o.refused})
                     broken = next((o for o in outcomes if o.broken), None)
                     if broken is not None:
@@ -154,22 +159,23 @@ def _evaluate_chunk(chunk: Sequence[_Job], evaluate: Evaluate) -> list[_Outcome]
 def _evaluate_one(job: _Job, evaluate: Evaluate) -> _Outcome:
     began = time.perf_counter()
     try:
-        record = dict(evaluate(job.point))
-        taken = [name for name in RESERVED if name in record]
+        found = evaluate(job.point)
+        records = tuple(dict(record) for record in ([found] if isinstance(found, Mapping) else found))
+        taken = [name for name in RESERVED if any(name in record for record in records)]
         if taken:
             raise ValueError(f"the record has a column {taken[0]!r}, which the store writes itself")
     except SailsimError as error:
         return _Outcome(job, refused=str(error))
     except Exception:
         return _Outcome(job, broken=traceback.format_exc())
-    return _Outcome(job, record=record, finished_at=now(), seconds=time.perf_counter() - began)
+    return _Outcome(job, records=records, finished_at=now(), seconds=time.perf_counter() - began)
 
 
-def _stored(outcome: _Outcome) -> dict[str, Any]:
-    """The record with the store's columns; key and code are those that this process asked for."""
+def _stored(outcome: _Outcome) -> list[dict[str, Any]]:
+    """The records with the store's columns; key and code are those that this process asked for."""
     job = outcome.job
     own = (job.key, job.point_key, code_version(), outcome.finished_at, outcome.seconds)
-    return (outcome.record or {}) | dict(zip(RESERVED, own, strict=True))
+    return [record | dict(zip(RESERVED, own, strict=True)) for record in outcome.records]
 
 
 def _manifest(

@@ -147,6 +147,8 @@ class Memory(Frozen):
 
     type: Annotated[Choice, OneOf("ddr4-3200", "ddr4-2933", "ddr5-4800")]
     channels: Annotated[Quantity, Is("channels", least=1, whole=True)]
+    size: Annotated[Quantity, Is("GiB", above=0)] | None = None
+    """Of all channels: what weights and KV cache must fit. A file that leaves it out says no limit."""
     clock: Clock
     """Of a channel's data bus, which moves data on both edges."""
     width: Annotated[Quantity, Is("B", least=1, whole=True)]

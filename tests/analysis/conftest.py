@@ -1,8 +1,11 @@
-"""A small real sweep that the tests of evaluation, figures, claims and report share."""
+"""A small real sweep, with a card of a user's, that the tests of figures, claims and report share."""
+
+from functools import partial
 
 import pytest
 
-from sailsim.analysis import evaluate
+from sailsim.analysis import evaluate, runners
+from sailsim.analysis.baselines.runners import identity
 from sailsim.sim import expand, run_sweep
 
 MODEL = {"model": ["smollm2-135m"], "context": 64, "batch": [1, 8]}
@@ -19,6 +22,12 @@ title = "SAIL whose hits take no cycle"
 [pim]
 t_prt = { value = 0, unit = "cycles", source = "a test", kind = "assumed", low = 0, high = 1, note = "x" }
 """
+CARD = """
+extends = "l4"
+name = "mine"
+title = "My card"
+memory_bandwidth = { value = 600, unit = "GB/s", source = "a test", kind = "paper" }
+"""
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +37,13 @@ def swept(tmp_path_factory):
     variant = folder / "free-hits.toml"
     variant.write_text(FREE_HITS)
     grids = [*GRIDS, MODEL | {"system": str(variant), "nbw": [2, 4], "prt": [True, False]}]
-    return run_sweep(expand(grids), evaluate, folder / "out", progress=False)
+    card = folder / "card.toml"
+    card.write_text(CARD)
+    who = runners([card])
+    points = expand(grids)
+    return run_sweep(
+        points, partial(evaluate, runners=who), folder / "out", progress=False, inputs=identity(who)
+    )
 
 
 @pytest.fixture(scope="session")

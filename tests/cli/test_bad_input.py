@@ -46,6 +46,7 @@ EMPTY_PATHS = [
     ["figures", ".", "--out", ""],
     ["figures", ".", "--prices", ""],
     ["report", ".", "--out", ""],
+    ["run", "--beside", ""],
     ["replay", ""],
     ["trace", "--model", "smollm2-135m", "--out", ""],
     ["activations", "show", ""],

@@ -22,49 +22,51 @@ def own_prices(tmp_path):
     return path
 
 
-def test_every_machine_has_a_range_or_says_why_not():
+def test_every_runner_has_a_range_or_says_why_not():
     shown = call("cost", *STEP, "--json")
     assert shown.exit_code == 0, shown.output
-    machines = {row["machine"]: row for row in json.loads(shown.output)["machines"]}
-    assert {"SAIL", "cores, llama.cpp", "NVIDIA V100-SXM2-16GB"} <= set(machines)
-    for row in machines.values():
-        if row["tokens_per_usd"] is None:
-            assert row["machine"].startswith("NVIDIA H100")
+    found = json.loads(shown.output)["runs"]
+    assert {"sail", "cores", "cores-all", "v100", "v100-serving"} <= set(found)
+    for name, row in found.items():
+        cost = row["cost"]
+        if cost is None:
+            assert name.startswith("h100")
             continue
-        low, high = row["tokens_per_usd_range"]
-        assert low < row["tokens_per_usd"] <= high * (1 + 1e-9)
-        assert row["usd_per_million_tokens"] == pytest.approx(1e6 / row["tokens_per_usd"])
-        assert row["tokens_per_usd"] == pytest.approx(row["tokens_per_s"] * 3600 / row["usd_per_hour"])
+        low, high = cost["tokens_per_usd_range"]
+        assert low < cost["tokens_per_usd"] <= high * (1 + 1e-9)
+        assert cost["usd_per_million_tokens"] == pytest.approx(1e6 / cost["tokens_per_usd"])
+        assert cost["tokens_per_usd"] == pytest.approx(row["tokens_per_s"] * 3600 / cost["usd_per_hour"])
+        assert cost["paid"]
     plain = call("cost", *STEP)
-    assert "ktokens/USD" in plain.output
+    assert "ktok/USD" in plain.output
     assert "no price" in plain.output
+    assert "pays for" in plain.output
     assert "2025-03-02" in plain.output
 
 
 def test_own_prices_serve_cost_and_run(own_prices):
     shown = json.loads(call("cost", *STEP, "--prices", str(own_prices), "--json").output)
-    machines = {row["machine"]: row for row in shown["machines"]}
-    assert machines["SAIL"]["instance"] == "mine"
-    assert machines["NVIDIA T4"]["usd_per_hour"] is None
+    assert shown["runs"]["sail"]["cost"]["instance"] == "mine"
+    assert shown["runs"]["t4"]["cost"] is None
     assert shown["prices"] == "mine 6.4 USD/h (me, 2030); yours 1 USD/h (me, 2030)"
     run = json.loads(call("run", *STEP, "--prices", str(own_prices), "--json").output)
-    assert run["price"]["instance"] == "mine"
-    assert run["gpu"]["t4"]["tokens_per_usd"] is None
-    assert run["sail"]["tokens_per_usd_range"][1] == pytest.approx(machines["SAIL"]["tokens_per_usd"])
+    assert run["prices"] == shown["prices"]
+    for name, row in shown["runs"].items():
+        assert run["runs"][name]["cost"] == row["cost"]
 
 
 def test_run_splits_the_energy_of_a_token():
-    shown = json.loads(call("run", *STEP, "--batch", "2", "--json").output)
-    for machine in (shown["sail"], shown["cpu"]):
-        energy = machine["energy"]
-        assert energy["step_j"] == pytest.approx(sum(energy["by_cause_j"].values()))
-        assert energy["j_per_token"] == pytest.approx(energy["step_j"] / 2)
-        low, high = energy["step_j_range"]
-        assert low < energy["step_j"] < high
-        assert energy["power_w"] == pytest.approx(energy["step_j"] / machine["step_s"])
+    shown = json.loads(call("run", *STEP, "--batch", "2", "--json").output)["runs"]
+    for run in (shown["sail"], shown["cores"], shown["cores-all"]):
+        assert run["energy_j"] == pytest.approx(sum(run["energy"].values()))
+        assert run["j_per_token"] == pytest.approx(run["energy_j"] / 2)
+        low, high = run["j_per_token_range"]
+        assert low < run["j_per_token"] < high
+        assert run["power_w"] == pytest.approx(run["energy_j"] / run["step_s"])
     # A board's power over its rate: V100 has 300 W.
-    v100 = shown["gpu"]["v100"]
-    assert v100["j_per_token_at_most"] == pytest.approx(300 / v100["tokens_per_s"])
+    v100 = shown["v100"]
+    assert v100["j_per_token_range"] == [None, pytest.approx(300 / v100["tokens_per_s"])]
+    assert v100["j_per_token"] is None
     plain = call("run", *STEP)
     assert "energy of a token" in plain.output
     assert "At most, by board power" in plain.output

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from sailsim.analysis import runners
 from sailsim.cli import main
-from sailsim.sim import Point, card_names, load_system, simulate_step
+from sailsim.sim import Point, load_system, simulate_step
 from sailsim.workloads import load_model
 
 
@@ -33,28 +34,100 @@ ISSUE = [
 ]
 
 
-def test_json_has_rates_breakdown_costs_and_speedups() -> None:
+def test_json_has_a_run_for_every_runner() -> None:
     found = json.loads(run(*ISSUE, "--json").output)
-    sail, cpu = found["sail"], found["cpu"]
+    runs = found["runs"]
+    assert list(runs) == [runner.name for runner in runners()]
+    assert len({tuple(entry) for entry in runs.values()}) == 1
+    sail, cores = runs["sail"], runs["cores"]
     point = Point(wbits=4, abits=8, batch=8, threads=16, context=512)
     result = simulate_step(load_system("sail-n1"), load_model("llama-2-7b"), point)
     assert sail["tokens_per_s"] == pytest.approx(result.tokens_per_s)
     assert sail["step_s"] == pytest.approx(8 / sail["tokens_per_s"])
-    assert sum(sail["breakdown"].values()) == pytest.approx(sail["step_s"])
-    assert cpu["speedup"] == pytest.approx(sail["tokens_per_s"] / cpu["tokens_per_s"])
-    assert cpu["tokens_per_usd_ratio"] == pytest.approx(sail["tokens_per_usd"] / cpu["tokens_per_usd"])
-    assert sorted(found["gpu"]) == sorted(card_names())
-    assert found["gpu"]["v100"]["tokens_per_s"] > 0
+    assert sum(sail["phases"].values()) == pytest.approx(sail["step_s"])
+    assert found["point"] == result.point.as_dict()
+    assert cores["cores"] == 16
+    assert cores["speedup"] == pytest.approx(sail["tokens_per_s"] / cores["tokens_per_s"])
+    own, other = (entry["cost"]["used"] for entry in (sail, cores))
+    assert other["ratio"] == pytest.approx(own["tokens_per_usd"] / other["tokens_per_usd"])
+    for entry in runs.values():
+        if entry["tokens_per_s"] is None:
+            assert entry["reason"]
+            assert entry["speedup"] is None is entry["cost"]
+        else:
+            assert entry["step_s"] == pytest.approx(8 / entry["tokens_per_s"])
     # A 16 GB card cannot hold this model in 16 bits beside the cache: a reason stands where numbers would.
-    assert "not_available" in found["gpu"]["v100"]["f16"]
+    assert "GB" in runs["v100-f16"]["reason"]
     assert any("SmolLM2" in note for note in found["notes"])
+    assert found["notes"]["Batched decoding was measured on Altra with a cache shared by all sequences: the "
+                          "band's lower end has it."] == ["cores", "cores-ampere", "cores-all"]  # fmt: skip
 
 
-def test_the_table_shows_every_machine() -> None:
+def test_the_table_shows_every_runner_and_what_it_pays_for() -> None:
     result = CliRunner(env={"COLUMNS": "100"}).invoke(main, ["run", *ISSUE])
     assert result.exit_code == 0
-    for name in ("SAIL", "CPU llama.cpp", *(card.upper() for card in card_names())):
-        assert name in result.output
+    for runner in runners():
+        assert runner.title in result.output
+    assert "16 vCPUs (threads) +2%" in result.output
+    assert "does not fit" in result.output
+    assert "- v100-f16: card v100" in result.output
+
+
+@pytest.mark.parametrize("command", ["run", "cost"])
+def test_a_point_that_fits_nothing_says_so(command: str) -> None:
+    big = [command, "--model", "llama-2-70b", "--batch", "1024", "--context", "4096"]
+    found = json.loads(CliRunner().invoke(main, [*big, "--json"]).output)["runs"]
+    assert all(entry["tokens_per_s"] is None is entry["cost"] for entry in found.values())
+    assert "needs 1410.0 GB, allowed is 549.8 GB" in found["sail"]["reason"]
+    shown = CliRunner(env={"COLUMNS": "100"}).invoke(main, big)
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.count("does not fit") == len(runners())
+
+
+def test_run_and_cost_say_the_same_dollars() -> None:
+    ran = json.loads(run(*ISSUE, "--json").output)["runs"]
+    paid = json.loads(CliRunner().invoke(main, ["cost", *ISSUE, "--json"]).output)["runs"]
+    assert {name: entry["cost"] for name, entry in ran.items()} == {
+        name: entry["cost"] for name, entry in paid.items()
+    }
+
+
+CARD = 'extends = "l4"\nname = "mine"\ntitle = "My card"\n'
+
+
+@pytest.mark.parametrize("command", ["run", "cost"])
+def test_a_card_of_the_users_is_a_runner_like_any(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "card.toml"
+    fast = 'memory_bandwidth = { value = 600, unit = "GB/s", source = "a test", kind = "paper" }\n'
+    path.write_text(CARD + fast)
+    shown = CliRunner().invoke(main, [command, *ISSUE, "--beside", str(path), "--json"])
+    assert shown.exit_code == 0, shown.output
+    found = json.loads(shown.output)["runs"]
+    assert list(found)[-1] == "mine"
+    assert found["mine"]["title"] == "My card"
+    assert found["mine"]["tokens_per_s"] > found["l4"]["tokens_per_s"]
+    assert found["mine"]["cost"]["instance"] == "aws/g6.xlarge"
+    plain = CliRunner(env={"COLUMNS": "100"}).invoke(main, [command, *ISSUE, "--beside", str(path)])
+    assert "My card" in plain.output
+
+
+@pytest.mark.parametrize("command", ["run", "cost"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (CARD.replace('"mine"', '"l4"'), "two runners have the name 'l4'"),
+        ('[[runner]]\nname = "x"\n', "title is missing"),
+        ('title = "x"\n', "no [[runner]]"),
+    ],
+)
+def test_a_bad_file_beside_is_one_sentence(tmp_path: Path, command: str, text: str, words: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    shown = CliRunner().invoke(main, [command, *ISSUE, "--beside", str(path)])
+    assert shown.exit_code == 2
+    assert shown.stdout == ""
+    assert words in shown.stderr
+    assert len(shown.stderr.strip().splitlines()) == 1
 
 
 def test_a_system_of_three_lines(tmp_path: Path) -> None:
@@ -66,8 +139,8 @@ def test_a_system_of_three_lines(tmp_path: Path) -> None:
         'note = "half a megabyte a slice" }\n'
     )
     found = json.loads(run("--system", str(wide), "--json").output)
-    assert found["price"]["instance"] == "aws/c6g.16xlarge"
-    assert found["sail"]["tokens_per_s"] > 0
+    assert found["runs"]["sail"]["cost"]["instance"] == "aws/c6g.16xlarge"
+    assert found["runs"]["sail"]["tokens_per_s"] > 0
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from sailsim.analysis import runners
 from sailsim.cli import main
 from sailsim.sim import Store
 
@@ -38,7 +39,7 @@ def test_a_sweep_is_stored_once_and_grows(tmp_path: Path) -> None:
     grown = json.loads(sailsim("sweep", *more, "--out", out, "--json").stdout)
     assert (grown["points"], grown["held_before"]) == (16, 12)
     frame = Store(out).frame()
-    assert len(frame) == 16
+    assert len(frame) == 16 * len(runners())
     assert sorted(set(frame["wbits"])) == [2, 3, 4, 5]
     assert set(frame["model"]) == {"smollm2-135m"}
 
@@ -47,7 +48,30 @@ def test_prt_on_and_off(tmp_path: Path) -> None:
     result = sailsim("sweep", "--model", "smollm2-135m", "--prt", "both", "--out", str(tmp_path), "--json")
     assert json.loads(result.stdout)["points"] == 2
     frame = Store(tmp_path).frame()
-    assert sorted(frame["prt"]) == [False, True]
+    assert sorted(frame["prt"][frame["runner"] == "sail"]) == [False, True]
+
+
+def test_a_card_of_the_users_is_stored_drawn_and_reported(tmp_path: Path) -> None:
+    card, out = tmp_path / "card.toml", str(tmp_path / "out")
+    card.write_text('extends = "l4"\nname = "mine"\ntitle = "My card"\n')
+    grid = ["sweep", "--model", "smollm2-135m", "--context", "64", "--out", out, "--json"]
+    assert json.loads(sailsim(*grid).stdout)["held_before"] == 0
+    first = Store(out).frame()
+    # Another runner is another result of the same point, and takes its place.
+    beside = [*grid, "--beside", str(card)]
+    assert json.loads(sailsim(*beside).stdout)["held_before"] == 0
+    assert json.loads(sailsim(*beside).stdout)["held_before"] == 1
+    frame = Store(out).frame()
+    assert list(frame["runner"]) == [*first["runner"], "mine"]
+    assert frame["title"].iloc[-1] == "My card"
+    assert list(frame["tokens_per_s"][:-1].dropna()) == list(first["tokens_per_s"].dropna())
+    page = tmp_path / "r.html"
+    shown = sailsim("report", out, "--out", str(page))
+    assert shown.exit_code == 0, shown.output
+    assert "My card" in page.read_text("utf-8")
+    refused = sailsim(*grid, "--beside", str(tmp_path / "missing.toml"))
+    assert refused.exit_code == 2
+    assert "missing.toml cannot be read" in refused.stderr
 
 
 def test_an_empty_folder_name_is_refused() -> None:

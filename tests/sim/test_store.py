@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,34 @@ def test_a_key_depends_on_every_input(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("sailsim.sim.provenance.code_version", lambda: "other code")
     path.write_text('extends = "sail-n1"\nname = "mine"\n')
     assert result_key(base, "f") != key
+
+
+def rows_of(point: Point) -> list[dict[str, Any]]:
+    """Two records of a point, with a column of maps that differ in their names."""
+    return [
+        point.as_dict() | {"who": "b", "parts": {"x": 1, "y": 2.5}},
+        point.as_dict() | {"who": "a", "parts": {}},
+    ]
+
+
+def test_a_point_may_have_several_records_and_columns_of_maps(tmp_path: Path) -> None:
+    store = run_sweep(POINTS, rows_of, tmp_path, progress=False)
+    frame = store.frame()
+    assert len(frame) == 2 * len(POINTS)
+    assert list(frame["who"]) == ["b", "a"] * len(POINTS)
+    assert list(frame["parts"]) == [{"x": 1.0, "y": 2.5}, {}] * len(POINTS)
+    assert len(store.keys()) == len(POINTS)
+    assert list(frame["point_key"][::2]) == list(frame["point_key"][1::2])
+
+
+def test_what_else_records_rest_on_is_in_their_key(tmp_path: Path) -> None:
+    run_sweep(POINTS[:1], rows_of, tmp_path, progress=False)
+    run_sweep(POINTS[:1], partial(double), tmp_path, progress=False, inputs="of one more")
+    assert len(Store(tmp_path).keys()) == 2
+    newest = Store(tmp_path).frame()
+    assert len(newest) == 1  # the newest records of the point, all of them and no others
+    held = run_sweep(POINTS[:1], partial(double), tmp_path, progress=False, inputs="of one more")
+    assert held.manifest["held_before"] == 1
 
 
 def test_results_of_other_code_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,10 +96,11 @@ def test_cores_that_multiply_faster_are_faster(tmp_path: Path) -> None:
 
 def test_cores_and_cards_get_the_same_formats(files: dict[str, str]) -> None:
     eight, four = (compare(Point(model=files[kind], context=64)) for kind in ("Q8_0", "Q4_0"))
-    assert eight["weights_said"] == "q8_0 15 tensors"
-    assert eight["cpu"]["tokens_per_s"] != four["cpu"]["tokens_per_s"]
-    assert eight["gpu"]["v100"]["tokens_per_s"] < four["gpu"]["v100"]["tokens_per_s"]
-    assert "not_available" in eight["gpu"]["v100"]["serving"]
+    eight, four = eight["runs"], four["runs"]
+    assert {eight[name]["types"] for name in ("sail", "cores", "v100")} == {"q8_0 15 tensors"}
+    assert eight["cores"]["tokens_per_s"] != four["cores"]["tokens_per_s"]
+    assert eight["v100"]["tokens_per_s"] < four["v100"]["tokens_per_s"]
+    assert "allowed with software 'serving'" in eight["v100-serving"]["reason"]
 
 
 def test_the_key_follows_what_the_file_and_the_policy_say(files: dict[str, str], tmp_path: Path) -> None:
@@ -131,6 +132,6 @@ def test_a_point_says_its_weights_once(files: dict[str, str]) -> None:
 
 
 def test_a_record_says_which_types(files: dict[str, str]) -> None:
-    record = evaluate(Point(model=files["MXFP4"], context=64))
-    assert record["weights_said"] == "mxfp4 15 tensors"
-    assert record["weights"] == "file"
+    first = evaluate(Point(model=files["MXFP4"], context=64))[0]
+    assert first["types"] == "mxfp4 15 tensors"
+    assert first["weights"] == "file"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis import prices, tokens_per_dollar, usd_per_hour, usd_per_million_tokens, vcpus_paid
-from sailsim.analysis.costs.dollars import SIZINGS, CostConstants, Run, cost_range, quoted
+from sailsim.analysis.costs.dollars import SIZINGS, CostConstants, Usage, cost_range, quoted
 from sailsim.errors import SailsimError
 from sailsim.sim import card_names, load_system, system_names
 
@@ -101,7 +101,7 @@ def test_own_prices_replace_the_shipped_ones(tmp_path):
         mine.of("sail-n1", "other")
 
 
-BAND = Run(tokens_per_s=10.0, low=8.0, high=12.0, threads=16, bandwidth_share=0.5)
+BAND = Usage(tokens_per_s=10.0, low=8.0, high=12.0, threads=16, bandwidth_share=0.5)
 
 
 def test_bandwidth_is_paid_where_it_is_the_larger_need():
@@ -134,7 +134,7 @@ def test_a_range_in_closed_form():
     # Least: slow end of the band, 30 % used, the whole server. Most: fast end, the vCPUs of 16 threads.
     assert found.low == pytest.approx(8 * 0.3 * 3600 / 2.176)
     assert found.high == pytest.approx(12 * 3600 / (2.176 / 4))
-    sail = cost_range(replace(BAND, sail=True), only)
+    sail = cost_range(replace(BAND, overhead=True), only)
     assert sail.nominal == pytest.approx(found.nominal / 1.02)
     assert sail.low == pytest.approx(found.low / 1.1)
     assert sail.high == pytest.approx(found.high)
@@ -161,7 +161,7 @@ def test_more_instances_widen_a_range_and_none_is_none():
     sail=st.booleans(),
 )
 def test_nominal_lies_in_its_range(rate, threads, share, overhead, used, sail):
-    run = Run(rate, rate, rate, threads, 0.0, share, sail)
+    run = Usage(rate, rate, rate, threads, 0.0, share, sail)
     found = cost_range(run, prices().all_of(["sail-n1"]), CostConstants(overhead, used))
     assert found.low <= found.nominal * (1 + 1e-12)
     assert found.nominal <= found.high * (1 + 1e-12)

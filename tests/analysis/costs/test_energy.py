@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis import evaluate
 from sailsim.analysis.costs.energy import (
     CAUSES,
     EnergyConstants,
@@ -17,7 +16,7 @@ from sailsim.analysis.costs.energy import (
     recorded_use,
     sail_use,
 )
-from sailsim.analysis.results.evaluate import energy_columns
+from sailsim.analysis.results.runs import runs
 from sailsim.errors import SailsimError
 from sailsim.sim import UNITS, Point, load_card, load_system, simulate_step
 from sailsim.sim.activity import ACTIVITY
@@ -223,7 +222,7 @@ def test_bad_input_names_the_field(step):
         replace(C, uncore_w=float("nan"))
     with pytest.raises(SailsimError, match="allowed is at most all"):
         energy(replace(NOTHING, threads=65))
-    with pytest.raises(SailsimError, match=r"activity_array_reads.*run it again"):
+    with pytest.raises(SailsimError, match=r"event array_reads.*allowed is a run"):
         recorded_use(system, {"batch": 1})
 
 
@@ -231,23 +230,17 @@ def test_a_card_is_bound_by_its_board_power():
     assert gpu_bound_j_per_token(load_card("v100"), 0.02, 2) == pytest.approx(300 * 0.01)
 
 
-def test_columns_of_a_record_follow_from_its_events_and_any_constants():
+def test_a_record_follows_from_its_events():
     system = load_system("sail-n1")
-    record = evaluate(Point(model="smollm2-135m", batch=2, context=64))
-    found = energy(recorded_use(system, record))
-    assert record["energy_j"] == pytest.approx(found.joules)
-    assert record["energy_j"] == pytest.approx(sum(record[f"energy_{cause}_j"] for cause in CAUSES))
-    assert record["energy_low_j"] < record["energy_j"] < record["energy_high_j"]
-    assert record["sail_tokens_per_j"] == pytest.approx(2 / found.joules)
-    assert record["sail_power_w"] == pytest.approx(found.joules / record["sail_step_s"])
+    found = {run.runner: run for run in runs(Point(model="smollm2-135m", batch=2, context=64))}
+    sail, cores = found["sail"], found["cores"]
+    again = energy(recorded_use(system, sail.as_record()))
+    assert sail.energy == again.by_cause
+    assert sail.energy_j == pytest.approx(again.joules)
     # More than what runs all the time, less than the design's.
-    assert 25 < record["cpu_power_w"] < 105
-    alone = record["cpu_energy_dram_j"] / record["cpu_dram_bytes"] / 8
-    assert alone == pytest.approx(12.87e-12)
-    assert record["gpu_v100_bound_j_per_token"] == pytest.approx(300 / record["gpu_v100_tokens_per_s"])
-    hot = energy_columns(record, system, replace(C, core_active_w=2 * C.core_active_w))
-    assert hot["cpu_energy_cores_j"] == pytest.approx(2 * record["cpu_energy_cores_j"])
-    assert hot["energy_arrays_j"] == record["energy_arrays_j"]
+    assert 25 < cores.energy_j / cores.step_s < 105
+    assert cores.energy["dram"] / cores.dram_bytes / 8 == pytest.approx(12.87e-12)
+    assert found["v100"].energy_high_j == pytest.approx(300 * found["v100"].step_s)
 
 
 def test_a_processor_at_full_load_stays_within_its_design_power():

@@ -40,7 +40,8 @@ def test_figure_states_units_system_model_and_what_the_patterns_come_from(name, 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_store_without_the_points_gives_a_sentence_that_names_them(name, frame):
-    one = Results.of(frame[frame["prt"].astype(bool)].iloc[:1], prices())
+    own = frame[frame["prt"].astype(bool)]
+    one = Results.of(own[own["point_key"] == own["point_key"].iloc[0]], prices())
     figure = draw(name, one)
     if name == "dollars":  # one point is all it needs
         assert figure.axes
@@ -73,7 +74,7 @@ def test_stacked_parts_reach_the_time_of_the_step(results):
     for bar in axes.patches:
         x = round(bar.get_x() + bar.get_width() / 2)
         tops[x] = max(tops[x], bar.get_y() + bar.get_height())
-    assert tops == pytest.approx(list(own["sail_step_s"] * 1e3))
+    assert tops == pytest.approx(list(own["step_s"] * 1e3))
     assert set(PHASE_STYLE) == set(PHASES)
 
 
@@ -82,7 +83,52 @@ def test_lines_show_the_stores_numbers(results):
     rows = results.at(("threads", "batch"))
     own = rows[rows["batch"] == rows["batch"].min()].sort_values("threads")
     line = next(line for line in figure.axes[0].lines if line.get_label() == "SAIL")
-    assert np.array_equal(line.get_ydata(), own["sail_tokens_per_s"])
+    assert np.array_equal(line.get_ydata(), own["tokens_per_s"])
+
+
+def test_a_card_of_the_users_is_in_the_figures_without_a_line_of_code(results):
+    """In its own panel over bits, as a line over threads, and among the dollars."""
+    assert list(results.curves.values()) == ["cores, llama.cpp", "cores, Ampere's fork", "My card"]
+    figure = draw("speedup", results)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert "SmolLM2 135M Instruct, My card" in titles
+    axes = figure.axes[titles.index("SmolLM2 135M Instruct, My card")]
+    rows = results.at(("wbits", "batch", "model"), "mine")
+    own = rows[rows["batch"] == rows["batch"].min()].sort_values("wbits")
+    assert np.array_equal(axes.lines[0].get_ydata(), own["speedup"])
+    assert "and others" in texts(figure)
+    labels = [line.get_label() for line in draw("threads", results).axes[0].lines]
+    assert labels == ["SAIL", *results.curves.values()]
+    priced = [label.get_text() for label in draw("dollars", results).axes[0].get_yticklabels()]
+    assert "My card" in priced
+    assert {"V100", "V100, serving", "V100, f16", "SAIL, used bandwidth", "all cores, llama.cpp"} <= set(
+        priced
+    )
+    assert not any("H100" in label for label in priced)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_points_that_do_not_fit_are_not_drawn(name, frame):
+    """Batch 8 does not fit any runner: its rows have no numbers, and no figure has a mark of it."""
+    empty = ["tokens_per_s", "low", "high", "step_s", "energy_j", "energy_low_j", "energy_high_j"]
+    large = frame["batch"] == 8
+    less = frame.copy()
+    less.loc[large, empty] = np.nan
+    for column in ("phases", "counts", "energy"):
+        less[column] = [{} if big else value for big, value in zip(large, frame[column], strict=True)]
+    figure = draw(name, Results.of(less, prices()))
+    assert "needs" not in texts(figure)
+    assert "batch 8" not in texts(figure)
+
+
+def test_rows_beside_others_are_those_of_the_same_points(results):
+    rows = results.at(("threads", "batch"))
+    cores = results.beside(rows, "cores")
+    assert list(cores.index) == list(rows.index)
+    assert list(cores["threads"]) == list(rows["threads"])
+    assert set(cores["runner"]) == {"cores"}
+    assert list(cores["speedup"]) == pytest.approx(list(rows["tokens_per_s"] / cores["tokens_per_s"]))
+    assert results.beside(rows, "nobody")["tokens_per_s"].isna().all()
 
 
 def test_the_whole_column_is_the_largest_group(results):

@@ -1,0 +1,279 @@
+"""Runners: who runs a point. SAIL, the cores, the cards, and what a user's file adds.
+
+A runner is hardware with software on it, a rule for the weights' format and one for what it pays. Those that
+ship are `data/runners.toml`; `runners` puts a user's beside them. No other module names a machine that a
+point is compared with, except where the paper itself does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import ValidationError, model_validator
+
+from sailsim.analysis.baselines.cpu import SOFTWARE
+from sailsim.analysis.baselines.gpu import GPU_SOFTWARE
+from sailsim.analysis.baselines.prediction import data_file
+from sailsim.errors import SailsimError
+from sailsim.sim import Card, Frozen, System, card_names, load_card, load_machine, system_names
+from sailsim.workloads import weight_format
+
+Kind = Literal["accelerator", "cores", "card"]
+
+SAIL = "sail"
+"""The runner that the others are compared with."""
+CORES = "cores"
+"""The runner that SAIL's joules are shown beside: the same threads of the same server, llama.cpp."""
+OF_THE_POINT = "point"
+"""`hardware`: the point's own system. `format`: the point's own weights."""
+EVERY_CARD = "cards"
+"""`hardware` of an entry that stands for one runner a shipped card."""
+SOFTWARE_OF: Mapping[Kind, tuple[str, ...]] = {
+    "accelerator": ("lut-gemv",),
+    "cores": tuple(SOFTWARE),
+    "card": tuple(GPU_SOFTWARE),
+}
+"""What runs on each kind of hardware; the first is what a system or card file alone stands for."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_MAX_BYTES = 1 << 20
+
+
+class Runner(Frozen):
+    """One runner, as a `[[runner]]` table of a file says it."""
+
+    name: str
+    """Small letters, digits, `.`, `_` and `-`; the key of its results."""
+    title: str
+    """In tables and figures."""
+    kind: Kind
+    """accelerator: PIM units do the matrix products; cores: the cores do; card: a GPU."""
+    hardware: str
+    """`point`: the point's own system; else a system or card by name, or its file from this one's folder."""
+    software: str
+    """What runs on it: `SOFTWARE_OF`."""
+    threads: Literal["same", "all"] = "same"
+    """Cores that work: as many as the point says, or all."""
+    format: str = OF_THE_POINT
+    """`point`: the point's weights; else a llama.cpp format such as f16."""
+    pays: Literal["used", "whole"] = "used"
+    """What an hour costs: the part of a server that the run uses, or all of it. A card is paid whole."""
+    overhead: bool = False
+    """Whether the server costs more than its price says, by the cost's `overhead` (docs/cost.md)."""
+    curves: bool = True
+    """Whether figures by bits and by threads have a line of it; tables and dollars have every runner."""
+    source: str
+    """Why it stands there, or where the choice comes from."""
+    machine: System | Card | None = None
+    """The hardware, read once; None: the point's own. A file gives `hardware` instead."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(
+                f"name is {self.name!r}; allowed are small letters, digits, '.', '_' and '-', and one of the "
+                "first two at the front"
+            )
+        if not self.source.strip():
+            raise ValueError(
+                "source is empty; allowed is why the runner stands there, or where it comes from"
+            )
+        if self.software not in SOFTWARE_OF[self.kind]:
+            raise ValueError(
+                f"software is {self.software!r}; allowed on {self.kind} is one of "
+                f"{', '.join(SOFTWARE_OF[self.kind])}"
+            )
+        if self.kind == "accelerator" and self.format != OF_THE_POINT:
+            raise ValueError(f"format is {self.format!r}; allowed on an accelerator is {OF_THE_POINT!r}")
+        if self.format != OF_THE_POINT:
+            weight_format(self.format)
+        self._check_hardware()
+        return self
+
+    def _check_hardware(self) -> None:
+        """Raise ValueError where the hardware is not of the runner's kind."""
+        machine = self.machine
+        if machine is None:
+            if self.hardware != OF_THE_POINT or self.kind == "card":
+                raise ValueError(
+                    f"hardware is {self.hardware!r}; allowed for {self.kind} is a name or a file of its kind"
+                )
+        elif isinstance(machine, Card) != (self.kind == "card"):
+            kind = "a GPU card" if isinstance(machine, Card) else "a CPU server"
+            raise ValueError(
+                f"hardware is {self.hardware!r}, {kind}; allowed is one that kind {self.kind!r} has"
+            )
+        elif isinstance(machine, System) and self.kind == "accelerator" and not machine.has_pim:
+            raise ValueError(
+                f"hardware is {self.hardware!r}; allowed for an accelerator is one with PIM units"
+            )
+
+    @property
+    def paid(self) -> Literal["used", "whole"]:
+        """What an hour of it costs."""
+        return "whole" if self.kind == "card" else self.pays
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that the runner is, its hardware included, for keys of results."""
+        content = self.model_dump(exclude={"machine", "hardware", "source"})
+        # A machine's name decides a card's constants, and what it extends its price.
+        content["machine"] = self.machine and [self.machine.digest, self.machine.name, *self.machine.extends]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def runners(beside: Iterable[str | Path] = ()) -> tuple[Runner, ...]:
+    """The runners that ship, and those of some files or machines behind them.
+
+    Each of ``beside`` is a file of `[[runner]]` tables, the file of a system or a card, or the name of one
+    that ships; a machine runs its kind's first software, a server on all of its cores or, with PIM units, as
+    an accelerator. Raises SailsimError for a file that is none of these, and for two runners of one name.
+    """
+    found = [*shipped_runners()]
+    names = {runner.name for runner in found}
+    for path in beside:
+        for runner in read_runners(path):
+            if runner.name in names:
+                raise SailsimError(
+                    f"{path}: two runners have the name {runner.name!r}; allowed is one name each."
+                )
+            names.add(runner.name)
+            found.append(runner)
+    return tuple(found)
+
+
+@lru_cache(maxsize=1)
+def shipped_runners() -> tuple[Runner, ...]:
+    """The runners of `data/runners.toml`, in its order, cards by their names."""
+    table = tomllib.loads(data_file("runners.toml").read_text("utf-8"))
+    return tuple(runner for entry in table["runner"] for runner in _expanded(entry, "runners.toml", None))
+
+
+def named(*names: str) -> tuple[Runner, ...]:
+    """Some of the runners that ship, in the order of their names here."""
+    by_name = {runner.name: runner for runner in shipped_runners()}
+    return tuple(by_name[name] for name in names)
+
+
+def read_runners(path: str | Path) -> tuple[Runner, ...]:
+    """The runners of a file, or the one that a system or card file or name stands for."""
+    text = str(path)
+    if text in (*system_names(), *card_names()):
+        return (_of_machine(text, None),)
+    table = _table(Path(path))
+    if "runner" not in table:
+        if "kind" in table or "extends" in table:
+            return (_of_machine(text, Path(path)),)
+        raise SailsimError(
+            f"{path} has no [[runner]] and no kind; allowed is a file of runners, of a system or of a card."
+        )
+    other = next((key for key in table if key != "runner"), None)
+    entries = table["runner"]
+    if other is not None or not isinstance(entries, list):
+        raise SailsimError(f"{path}: {other or 'runner'} is unexpected; allowed are [[runner]] tables.")
+    return tuple(runner for entry in entries for runner in _expanded(entry, str(path), Path(path).parent))
+
+
+def identity(beside: Sequence[Runner]) -> str:
+    """What results of some runners beyond the shipped ones rest on, as text; empty for none."""
+    shipped = {runner.name for runner in shipped_runners()}
+    return ",".join(f"{r.name}={r.digest}" for r in beside if r.name not in shipped)
+
+
+def _of_machine(text: str, path: Path | None) -> Runner:
+    """The runner that a machine alone stands for."""
+    machine = load_machine(text)
+    if isinstance(machine, Card):
+        kind: Kind = "card"
+    else:
+        kind = "accelerator" if machine.has_pim else "cores"
+    entry = {
+        "name": re.sub(r"[^a-z0-9._-]+", "-", machine.name.lower()).strip("-."),
+        "title": machine.title,
+        "kind": kind,
+        "hardware": text,
+        "software": SOFTWARE_OF[kind][0],
+        "threads": "all" if kind == "cores" else "same",
+        "pays": "whole" if kind == "cores" else "used",
+        "overhead": kind == "accelerator",
+        "source": f"--beside {path or text}",
+        "machine": machine,
+    }
+    return _validated(entry, text)
+
+
+def _expanded(entry: Any, origin: str, folder: Path | None) -> list[Runner]:
+    """The runners of one table: one, or one a shipped card."""
+    if not isinstance(entry, dict):
+        raise SailsimError(f"{origin}: runner is {entry!r}; allowed are [[runner]] tables.")
+    if "machine" in entry:
+        raise SailsimError(
+            f"{origin}: machine is not a field of a runner; allowed is hardware, a name or a file."
+        )
+    hardware = entry.get("hardware")
+    if hardware == EVERY_CARD and entry.get("kind") == "card":
+        found = []
+        for name in card_names():
+            filled = {key: _filled(value, name) for key, value in entry.items()}
+            found.append(_validated(filled | {"hardware": name, "machine": load_card(name)}, origin))
+        return found
+    if not isinstance(hardware, str) or hardware == OF_THE_POINT:
+        return [_validated(entry, origin)]
+    if hardware.endswith(".toml") and folder is not None:
+        hardware = str(folder / hardware)
+    return [_validated(entry | {"hardware": hardware, "machine": load_machine(hardware)}, origin)]
+
+
+def _filled(value: Any, card: str) -> Any:
+    """A text of an entry for every card with one card's name in it."""
+    return value.replace("{name}", card).replace("{NAME}", card.upper()) if isinstance(value, str) else value
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """The content of a TOML file. Raises SailsimError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise SailsimError(
+            f"runner file {path} cannot be read: {error.strerror}; allowed is a TOML file or a machine of "
+            "`sailsim systems list`."
+        ) from None
+    if len(data) > _MAX_BYTES:
+        raise SailsimError(f"runner file {path} is larger than {_MAX_BYTES} bytes, which none may be.")
+    try:
+        return tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SailsimError(f"runner file {path} is not TOML: {error}.") from None
+
+
+def _validated(entry: Mapping[str, Any], origin: str) -> Runner:
+    """The runner of a table, or SailsimError with the first thing that is wrong."""
+    try:
+        return Runner.model_validate(dict(entry))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        name = entry.get("name")
+        where = f"{origin}, runner {name}" if isinstance(name, str) else origin
+        match first["type"]:
+            case "missing":
+                text = f"{field} is missing; it needs a value"
+            case "extra_forbidden":
+                text = f"{field} is not a field of a runner; allowed are {', '.join(_FIELDS)}"
+            case "value_error":
+                text = str(first["ctx"]["error"]).rstrip(".")
+            case "literal_error":
+                text = f"{field} is {first['input']!r}; allowed are {first['ctx']['expected']}"
+            case _:
+                text = f"{field} is {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
+        raise SailsimError(f"{where}: {text}.") from None
+
+
+_FIELDS = tuple(name for name in Runner.model_fields if name != "machine")

@@ -1,0 +1,98 @@
+"""The answer about one point, nested and JSON-able: every runner with its ratios, dollars and joules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sailsim.analysis.baselines.runners import Runner
+from sailsim.analysis.costs.dollars import PriceList, prices, quoted
+from sailsim.analysis.results.joins import JOINED, PAYMENTS, POINT, as_frame, is_missing, joined
+from sailsim.analysis.results.runs import runs
+from sailsim.sim import Point, System
+
+_SAME = ("model_title", "system_title", "patterns")
+"""Columns of a record that are the point's."""
+_COST = ("instance", "paid", "usd_per_hour", "usd_per_million_tokens", "tokens_per_usd")
+
+
+def compare(
+    point: Point,
+    system: System | str | Path | None = None,
+    price_list: PriceList | None = None,
+    runners: Sequence[Runner] | None = None,
+) -> dict[str, Any]:
+    """A point's runs by their runners' names, each with SAIL's speedup over it, cost and joules a token.
+
+    ``system``, a machine or its name or path, takes the place of the point's; ``price_list`` that of the
+    shipped prices; ``runners`` that of those that ship. None stands for what is not known; a runner that
+    cannot run the point has a `reason`. Raises SailsimError for a point that its own system cannot run.
+    """
+    listed = prices() if price_list is None else price_list
+    found = [_plain(row) for row in joined(as_frame(runs(point, system, runners)), listed).to_dict("records")]
+    used = {row["instance"] for row in found}
+    return {
+        "point": {name: found[0][name] for name in POINT},
+        **{name: found[0][name] for name in _SAME},
+        "runs": {row["runner"]: _entry(row) for row in found},
+        "prices": quoted(price for price in listed.rows if price.instance in used),
+        "notes": said_of((row["runner"], row["notes"]) for row in found),
+    }
+
+
+def said_of(notes: Iterable[tuple[str, Iterable[str]]]) -> dict[str, list[str]]:
+    """Every sentence once, with the names of the runners that say it."""
+    found: dict[str, list[str]] = {}
+    for name, sentences in notes:
+        for sentence in sentences:
+            names = found.setdefault(str(sentence), [])
+            if name not in names:
+                names.append(name)
+    return found
+
+
+def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One runner: its record without the point, and what the joins say."""
+    left = {*POINT, *_SAME, "runner"}
+    entry = {name: value for name, value in row.items() if name not in left and name not in JOINED}
+    batch, joules = row["batch"], row["energy_j"]
+    entry |= {
+        "cores": row["cores"] and int(row["cores"]),
+        "speedup": row["speedup"],
+        "speedup_range": [row["speedup_low"], row["speedup_high"]],
+        "cost": _cost(row),
+        "tokens_per_j": row["tokens_per_j"],
+        "j_per_token": joules and joules / batch,
+        "j_per_token_range": [end and end / batch for end in (row["energy_low_j"], row["energy_high_j"])],
+        "power_w": joules and joules / row["step_s"],
+    }
+    return entry
+
+
+def _cost(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Dollars of a run, None without a price: nominal, its range, and in each way to pay."""
+    if row["tokens_per_usd"] is None:
+        return None
+    return {
+        **{name: row[name] for name in _COST},
+        "tokens_per_usd_range": [row["tokens_per_usd_low"], row["tokens_per_usd_high"]],
+        **{
+            payment: {
+                "tokens_per_usd": row[f"tokens_per_usd_{payment}"],
+                "ratio": row[f"usd_ratio_{payment}"],
+            }
+            for payment in PAYMENTS
+        },
+    }
+
+
+def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """The row with nothing as None and numbers as Python's own."""
+    return {str(name): None if is_missing(value) else _number(value) for name, value in row.items()}
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,208 @@
+"""What compares runs: ratios of rates, dollars and joules, reckoned from the records of a point's runners.
+
+Functions take a frame of records (`runs.COLUMNS`, of one point or of many) and give one with the same index:
+a row's runner at its point. `sailsim run`, `cost`, figures, claims and the report all ask here, so that they
+agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sailsim.analysis.baselines.runners import SAIL
+from sailsim.analysis.costs.dollars import (
+    CostConstants,
+    CostRange,
+    Price,
+    PriceList,
+    Sizing,
+    Usage,
+    cost_range,
+    tokens_per_dollar,
+    usd_per_hour,
+    vcpus_paid,
+)
+from sailsim.analysis.costs.energy import Energy, EnergyConstants, cpu_use, energy, recorded_use
+from sailsim.analysis.results.runs import COLUMNS, Run
+from sailsim.errors import SailsimError
+from sailsim.sim import Point, System
+
+POINT = [f.name for f in fields(Point)]
+"""Columns that say which point a record is of."""
+PAYMENTS: Mapping[str, Sizing] = {"used": "share", "bandwidth": "bandwidth", "whole": "whole"}
+"""Ways to pay, by the ends of their columns: the vCPUs whose threads and memory a run takes; or those that
+bring the bandwidth it takes, if they are more; or all of the server. The second is the nominal one."""
+JOINED = (
+    *("speedup", "speedup_low", "speedup_high", "tokens_per_j"),
+    *("instance", "price_date", "price_source", "paid", "usd_per_hour", "usd_per_million_tokens"),
+    *("tokens_per_usd", "tokens_per_usd_low", "tokens_per_usd_high"),
+    *(f"tokens_per_usd_{payment}" for payment in PAYMENTS),
+    *(f"usd_ratio_{payment}" for payment in PAYMENTS),
+)
+"""Columns of `joined`."""
+
+
+def as_frame(runs: Iterable[Run]) -> pd.DataFrame:
+    """The records of some runs."""
+    return pd.DataFrame([run.as_record() for run in runs], columns=list(COLUMNS))
+
+
+def joined(
+    records: pd.DataFrame,
+    price_list: PriceList,
+    constants: CostConstants | None = None,
+    to: str = SAIL,
+) -> pd.DataFrame:
+    """The records with the columns `JOINED`, in the place of those that they have.
+
+    ``speedup`` is the rate of the runner ``to`` over the row's, with ends where the row's is at an end of its
+    band; ``usd_ratio_<payment>`` likewise of tokens per dollar where both pay in one way; ``paid`` says in
+    words what ``usd_per_hour`` is for. None or NaN where a row has no rate or no price.
+    """
+    dollars = tokens_per_usd(records, price_list, constants)
+    columns: dict[str, Any] = {
+        "speedup": speedup(records, to),
+        "speedup_low": speedup(records, to, "high"),
+        "speedup_high": speedup(records, to, "low"),
+        "tokens_per_j": records["batch"] / records["energy_j"].astype(float),
+    }
+    columns |= {str(name): dollars[name] for name in dollars}
+    keyed = pd.concat([records[[*POINT, "runner"]], dollars], axis=1)
+    for payment in PAYMENTS:
+        own = f"tokens_per_usd_{payment}"
+        columns[f"usd_ratio_{payment}"] = of_runner(keyed, to, own) / keyed[own].astype(float)
+    added = pd.DataFrame(columns, records.index)[list(JOINED)]
+    kept = records.drop(columns=[name for name in JOINED if name in records])
+    return pd.concat([kept, added], axis=1).copy()  # one block again: columns were cut out of many
+
+
+def of_runner(records: pd.DataFrame, runner: str, column: str) -> pd.Series[Any]:
+    """A column of one runner at each row's point; NaN where that runner is not in the records."""
+    keys = records[POINT].astype(object).fillna("").apply(tuple, axis=1)
+    own = records["runner"] == runner
+    known = dict(zip(keys[own], records.loc[own, column], strict=True))
+    return keys.map(known).astype(float)
+
+
+def speedup(records: pd.DataFrame, to: str = SAIL, over: str = "tokens_per_s") -> pd.Series[Any]:
+    """The rate of the runner ``to`` over each row's own, or over its ``low`` or ``high``."""
+    own = records[over].astype(float)
+    if over != "tokens_per_s":  # a rate without a band is its own ends
+        own = own.fillna(records["tokens_per_s"].astype(float))
+    return of_runner(records, to, "tokens_per_s") / own
+
+
+def tokens_per_usd(
+    records: pd.DataFrame, price_list: PriceList, constants: CostConstants | None = None
+) -> pd.DataFrame:
+    """Tokens per dollar of every row and what it pays: the columns of `JOINED` that say dollars."""
+    c = CostConstants.default() if constants is None else constants
+    known: dict[tuple[str, ...], tuple[Price, ...]] = {}
+    rows = []
+    for record in records.to_dict("records"):
+        chain = tuple(record["priced_as"])
+        if chain not in known:
+            known[chain] = price_list.all_of(chain)
+        found = dollars({str(name): value for name, value in record.items()}, known[chain], c)
+        rows.append(Dollars().as_dict() if found is None else found.as_dict())
+    return pd.DataFrame(rows, records.index, columns=list(Dollars().as_dict()))
+
+
+@dataclass(frozen=True)
+class Dollars:
+    """What a run costs: nominal with its range, what is paid for, tokens per dollar in every `PAYMENTS`."""
+
+    price: Price | None = None
+    paid: str | None = None
+    nominal: CostRange | None = None
+    by_payment: Mapping[str, float] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Flat, by the names in `JOINED`."""
+        cost, by_payment = self.nominal, self.by_payment or {}
+        return {
+            "instance": self.price and self.price.instance,
+            "price_date": self.price and self.price.date,
+            "price_source": self.price and self.price.source,
+            "paid": self.paid,
+            "usd_per_hour": cost and cost.usd_per_hour,
+            "usd_per_million_tokens": cost and cost.usd_per_million_tokens,
+            "tokens_per_usd": cost and cost.nominal,
+            "tokens_per_usd_low": cost and cost.low,
+            "tokens_per_usd_high": cost and cost.high,
+        } | {f"tokens_per_usd_{payment}": by_payment.get(payment) for payment in PAYMENTS}
+
+
+def dollars(record: Mapping[str, Any], instances: tuple[Price, ...], c: CostConstants) -> Dollars | None:
+    """What one run costs on some instances; None without a rate or a price, or where no instance holds it."""
+    if is_missing(record["tokens_per_s"]):
+        return None
+    rate, low, high = (
+        float(record["tokens_per_s"] if is_missing(record[name]) else record[name])
+        for name in ("tokens_per_s", "low", "high")
+    )
+    server = record["kind"] != "card"
+    usage = Usage(
+        tokens_per_s=rate,
+        low=low,
+        high=high,
+        threads=int(record["threads"]) if server else 1,
+        memory_bytes=float(record["memory_bytes"]) if server else 0.0,
+        bandwidth_share=1.0 if record["pays"] == "whole" else float(record["bandwidth_share"]),
+        overhead=bool(record["overhead"]),
+    )
+    found = cost_range(usage, instances, c)
+    if found is None:
+        return None
+    price = next(row for row in instances if row.instance == found.instance)
+    overhead = c.overhead if usage.overhead else 0.0
+    by_payment = {}
+    for payment, sizing in PAYMENTS.items():
+        hour = usd_per_hour(
+            price,
+            usage.threads,
+            usage.memory_bytes,
+            overhead,
+            "whole" if record["pays"] == "whole" else sizing,
+            usage.bandwidth_share,
+        )
+        by_payment[payment] = tokens_per_dollar(rate * c.utilisation, hour)
+    return Dollars(price, paid_for(price, usage, overhead), found, by_payment)
+
+
+def paid_for(price: Price, usage: Usage, overhead: float) -> str:
+    """What the nominal dollars of a run pay for, in words."""
+    if price.kind == "gpu":
+        return "1 card" if price.units == 1 else f"{price.units} cards"
+    vcpus = vcpus_paid(price, usage.threads, usage.memory_bytes, "bandwidth", usage.bandwidth_share)
+    share = vcpus_paid(price, usage.threads, usage.memory_bytes, "share")
+    if vcpus == price.units:
+        said = f"{price.units} vCPUs (all)"
+    else:
+        why = "bandwidth" if vcpus > share else "threads" if share == usage.threads else "memory"
+        said = f"{vcpus} vCPUs ({why})"
+    return said + (f" +{overhead:.0%}" if overhead else "")
+
+
+def energy_of(record: Mapping[str, Any], system: System, constants: EnergyConstants | None = None) -> Energy:
+    """Joules of a run's step at any constants: an accelerator's from its events, the cores' from traffic.
+
+    ``system`` is the run's hardware. Raises SailsimError for a card, whose joules have a bound alone.
+    """
+    if record["kind"] == "card":
+        raise SailsimError(f"runner {record['runner']} is a card; allowed is an accelerator or cores.")
+    if record["kind"] == "accelerator":
+        return energy(recorded_use(system, record), constants)
+    step = float(record["step_s"])
+    use = cpu_use(system, int(record["cores"]), float(record["batch"]), step, float(record["dram_bytes"]))
+    return energy(use, constants)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell holds nothing."""
+    return value is None or (isinstance(value, float) and bool(np.isnan(value)))

@@ -1,0 +1,164 @@
+"""Runners: those that ship, those of a user's file, and one sentence for a bad file."""
+
+from pathlib import Path
+
+import pytest
+
+from sailsim.analysis.baselines.cpu import SOFTWARE
+from sailsim.analysis.baselines.gpu import GPU_SOFTWARE
+from sailsim.analysis.baselines.runners import Runner, identity, read_runners, runners, shipped_runners
+from sailsim.errors import SailsimError
+from sailsim.sim import Card, System, card_names
+
+ENTRY = {
+    "name": '"mine"',
+    "title": '"Mine"',
+    "kind": '"cores"',
+    "hardware": '"altra"',
+    "software": '"ampere"',
+    "source": '"a test"',
+}
+CARD = 'extends = "l4"\nname = "mine"\ntitle = "My card"\n'
+
+
+def written(path: Path, **changes: str | None) -> Path:
+    """A file with one runner, with other values or, for None, without them."""
+    entry = {name: value for name, value in (ENTRY | changes).items() if value is not None}
+    path.write_text("[[runner]]\n" + "".join(f"{name} = {value}\n" for name, value in entry.items()))
+    return path
+
+
+def test_what_ships_is_sail_three_of_the_cores_and_three_a_card() -> None:
+    shipped = shipped_runners()
+    names = [runner.name for runner in shipped]
+    assert names[:4] == ["sail", "cores", "cores-ampere", "cores-all"]
+    assert sorted(names[4:]) == sorted(f"{c}{end}" for c in card_names() for end in ("", "-serving", "-f16"))
+    assert len(set(names)) == len(names)
+    assert {r.software for r in shipped if r.kind == "cores"} == set(SOFTWARE)
+    assert {r.software for r in shipped if r.kind == "card"} == set(GPU_SOFTWARE)
+    assert all(runner.paid == "whole" for runner in shipped if runner.kind == "card")
+    assert [runner.name for runner in shipped if runner.overhead] == ["sail"]
+
+
+def test_a_file_adds_runners_behind_those_that_ship(tmp_path: Path) -> None:
+    found = runners([written(tmp_path / "mine.toml", threads='"all"')])
+    assert found[:-1] == shipped_runners()
+    mine = found[-1]
+    assert (mine.name, mine.software, mine.threads) == ("mine", "ampere", "all")
+    assert isinstance(mine.machine, System)
+    assert mine.machine.cores.count.whole == 80
+
+
+def test_the_example_of_the_page_is_a_runner(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "baselines.md").read_text("utf-8")
+    path = tmp_path / "example.toml"
+    path.write_text(page.split("```toml\n")[1].split("```")[0])
+    (found,) = read_runners(path)
+    assert (found.name, found.software, found.paid) == ("altra-fork", "ampere", "whole")
+    # The page names every field of a file.
+    assert all(f"\n{field} = " in path.read_text() for field in Runner.model_fields if field != "machine")
+
+
+def test_hardware_is_looked_for_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text(CARD)
+    path = written(tmp_path / "r.toml", kind='"card"', hardware='"card.toml"', software='"serving"')
+    (mine,) = read_runners(path)
+    assert isinstance(mine.machine, Card)
+    assert mine.machine.title == "My card"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "software", "threads", "overhead"),
+    [
+        (CARD, "card", "llama.cpp", "same", False),
+        ('extends = "altra"\nname = "mine"\n', "cores", "llama.cpp", "all", False),
+        ('extends = "sail-n1"\nname = "mine"\n', "accelerator", "lut-gemv", "same", True),
+    ],
+)
+def test_a_machine_alone_has_its_kinds_first_software(
+    tmp_path: Path, text: str, kind: str, software: str, threads: str, overhead: bool
+) -> None:
+    path = tmp_path / "machine.toml"
+    path.write_text(text)
+    (mine,) = read_runners(path)
+    assert (mine.name, mine.kind, mine.software) == ("mine", kind, software)
+    assert (mine.threads, mine.overhead) == (threads, overhead)
+
+
+def test_a_shipped_machine_goes_by_its_name() -> None:
+    (altra,) = read_runners("altra")
+    assert (altra.name, altra.kind, altra.threads, altra.paid) == ("altra", "cores", "all", "whole")
+
+
+def test_what_a_result_rests_on_changes_with_the_runner_and_its_hardware(tmp_path: Path) -> None:
+    assert identity(runners()) == ""
+    (tmp_path / "card.toml").write_text(CARD)
+    first = identity(runners([tmp_path / "card.toml"]))
+    (tmp_path / "card.toml").write_text(CARD.replace("My card", "A card"))  # the title is in the records
+    second = identity(runners([tmp_path / "card.toml"]))
+    wide = CARD + 'l2 = { value = 96, unit = "MiB", source = "a test", kind = "paper" }\n'
+    (tmp_path / "card.toml").write_text(wide)
+    third = identity(runners([tmp_path / "card.toml"]))
+    assert first
+    assert len({first, second, third}) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"source": None}, ("runner mine", "source is missing")),
+        ({"source": '" "'}, ("source is empty",)),
+        ({"software": '"vllm"'}, ("software is 'vllm'", "llama.cpp, ampere")),
+        ({"software": '"serving"'}, ("software is 'serving'", "allowed on cores")),
+        ({"kind": '"tpu"'}, ("kind is 'tpu'", "'accelerator', 'cores' or 'card'")),
+        ({"kind": '"card"', "software": '"serving"'}, ("hardware is 'altra', a CPU server",)),
+        ({"hardware": '"l4"'}, ("hardware is 'l4', a GPU card",)),
+        ({"hardware": '"nosuch"'}, ("nosuch", "allowed are")),
+        ({"hardware": '"nosuch.toml"'}, ("nosuch.toml", "cannot be read")),
+        ({"hardware": '"graviton2"', "kind": '"accelerator"', "software": '"lut-gemv"'}, ("PIM units",)),
+        ({"kind": '"card"', "hardware": '"point"', "software": '"serving"'}, ("hardware is 'point'",)),
+        ({"hardware": "3"}, ("hardware is 3",)),
+        ({"name": '"My Runner"'}, ("name is 'My Runner'", "small letters")),
+        ({"name": '"cores"'}, ("two runners have the name 'cores'",)),
+        ({"format": '"q9"'}, ("format is 'q9'", "q4_k_m")),
+        ({"threads": '"half"'}, ("threads is 'half'", "'same' or 'all'")),
+        ({"pays": '"nothing"'}, ("pays is 'nothing'",)),
+        ({"speed": "3"}, ("speed is not a field of a runner", "hardware")),
+        ({"machine": "{}"}, ("machine is not a field",)),
+    ],
+)
+def test_a_bad_runner_is_one_sentence(
+    tmp_path: Path, changes: dict[str, str], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(SailsimError) as error:
+        runners([written(tmp_path / "mine.toml", **changes)])
+    message = str(error.value)
+    assert all(word in message for word in words), message
+    assert len(message.splitlines()) == 1
+    assert message.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = [", "not TOML"),
+        ('title = "x"', r"no \[\[runner\]\] and no kind"),
+        ('runner = "x"', "runner is unexpected"),
+        ('runner = ["x"]', "runner is 'x'"),
+        ('other = 1\n[[runner]]\nname = "x"\n', "other is unexpected"),
+        ('kind = "tpu"\n', "kind is 'tpu'"),
+    ],
+)
+def test_a_file_of_neither_sort_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(SailsimError, match=words):
+        runners([path])
+    with pytest.raises(SailsimError, match="cannot be read"):
+        runners([tmp_path / "missing.toml"])
+
+
+def test_two_files_with_one_name_are_refused(tmp_path: Path) -> None:
+    one, two = written(tmp_path / "a.toml"), written(tmp_path / "b.toml")
+    with pytest.raises(SailsimError, match=r"b\.toml: two runners have the name 'mine'"):
+        runners([one, two])
