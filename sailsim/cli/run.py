@@ -13,6 +13,7 @@ from rich.table import Table
 
 from sailsim.analysis import compare, runners
 from sailsim.analysis import prices as read_prices
+from sailsim.analysis.costs.energy import CAUSES
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import beside_option, point_options, thousands
 from sailsim.sim import Point
@@ -105,23 +106,22 @@ def _phases(name: str, entry: dict[str, Any]) -> Table:
 
 
 def _print_energy(console: Console, batch: int, runs: dict[str, Any]) -> None:
-    """Joules of a token by cause where they are modelled, and the cards' bounds."""
-    used = {name: entry for name, entry in runs.items() if entry["energy"]}
+    """Joules of a token by cause, of all that can run it but cards, and the cards' bounds."""
+    used = {n: e for n, e in runs.items() if e["kind"] != "card" and e["tokens_per_s"] is not None}
     if not used:
         return
     table = Table(box=box.SIMPLE_HEAD, title="energy of a token, mJ")
     table.add_column("cause")
     for name in used:
         table.add_column(name, justify="right")
-    causes = dict.fromkeys(cause for entry in used.values() for cause in entry["energy"])
-    for cause in causes:
-        each = [1e3 * entry["energy"].get(cause, 0.0) / batch for entry in used.values()]
+    for cause in CAUSES:
+        each = [entry["energy"].get(cause) for entry in used.values()]
         # The cores alone have no arrays and no PRT: nothing, not a model's 0.
-        table.add_row(cause, *(f"{mj:.3g}" if mj else "-" for mj in each))
-    table.add_row("all", *(f"{1e3 * entry['j_per_token']:.0f}" for entry in used.values()))
-    ends = ([f"{1e3 * end:.0f}" for end in entry["j_per_token_range"]] for entry in used.values())
-    table.add_row("range", *("..".join(pair) for pair in ends))
-    table.add_row("mean power, W", *(f"{entry['power_w']:.0f}" for entry in used.values()))
+        table.add_row(cause, *(_modelled(j and 1e3 * j / batch, ".3g") if j != 0 else "-" for j in each))
+    table.add_row("all", *(_millijoules(entry["j_per_token"]) for entry in used.values()))
+    ends = ([_millijoules(end) for end in entry["j_per_token_range"]] for entry in used.values())
+    table.add_row("range", *("..".join(dict.fromkeys(pair)) for pair in ends))
+    table.add_row("mean power, W", *(_modelled(entry["power_w"], ".0f") for entry in used.values()))
     console.print(table)
     bounds = [
         f"{name} {1e3 * entry['j_per_token_range'][1]:.0f}"
@@ -130,3 +130,11 @@ def _print_energy(console: Console, batch: int, runs: dict[str, Any]) -> None:
     ]
     if bounds:
         click.echo(f"At most, by board power all the time, mJ a token: {', '.join(bounds)}.")
+
+
+def _millijoules(joules: float | None) -> str:
+    return _modelled(joules and 1e3 * joules, ".0f")
+
+
+def _modelled(value: float | None, form: str) -> str:
+    return "not modelled" if value is None else f"{value:{form}}"
