@@ -84,6 +84,19 @@ def test_a_point_that_fits_nothing_says_so(command: str) -> None:
     assert shown.output.count("does not fit") == len(runners())
 
 
+def test_a_ratio_is_of_dollars_paid_in_one_way() -> None:
+    runs = json.loads(run("--batch", "1", "--json").output)["runs"]
+    own, other = runs["sail"]["cost"], runs["cores"]["cost"]
+    ratios = [other[payment]["ratio"] for payment in ("used", "bandwidth", "whole")]
+    assert ratios == pytest.approx(
+        [own[way]["tokens_per_usd"] / other[way]["tokens_per_usd"] for way in ("used", "bandwidth", "whole")]
+    )
+    assert (
+        len({round(ratio, 3) for ratio in ratios}) == 2
+    )  # used and whole are SAIL's speedup over its overhead
+    assert own["tokens_per_usd"] == own["bandwidth"]["tokens_per_usd"]
+
+
 def test_run_and_cost_say_the_same_dollars() -> None:
     ran = json.loads(run(*ISSUE, "--json").output)["runs"]
     paid = json.loads(CliRunner().invoke(main, ["cost", *ISSUE, "--json"]).output)["runs"]

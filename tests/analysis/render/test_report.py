@@ -62,6 +62,37 @@ def test_highest_value_of_the_store_is_the_one_shown(table, frame):
     assert f"batch {best['batch']}" in row["configuration"]
 
 
+@pytest.mark.parametrize(
+    ("reading", "runner", "column"),
+    [
+        ("same threads.*llama.cpp on the cores", "cores", "speedup"),
+        ("Ampere's faster fork on the cores", "cores-ampere", "speedup"),
+        ("both pay the used vCPUs, llama.cpp", "cores", "usd_ratio_used"),
+        ("both so, Ampere's fork", "cores-ampere", "usd_ratio_used"),
+        ("both pay the memory bandwidth", "cores", "usd_ratio_bandwidth"),
+        ("the CPU its whole server with all cores", "cores-all", "usd_ratio_used"),
+        ("same bits on V100, SAIL pays its used", "v100", "usd_ratio_used"),
+        (
+            "serving software on V100, same bits, SAIL pays the bandwidth",
+            "v100-serving",
+            "usd_ratio_bandwidth",
+        ),
+        ("16 bits on V100, SAIL pays its whole", "v100-f16", "usd_ratio_whole"),
+        ("A10G", "a10g", "usd_ratio_used"),
+    ],
+)
+def test_a_reading_is_the_highest_value_of_its_runner(table, frame, reading, runner, column):
+    """Of points with as many threads as the fit has; variants of the machine count against the fork alone."""
+    rows = joined(frame, prices())
+    rows = rows[rows["runner"] == runner]
+    if runner != "cores-ampere":
+        rows = rows[rows["system"] == "sail-n1"]
+    if runner in ("cores", "cores-ampere"):
+        rows = rows[rows["threads"] >= fits().fewest_threads]
+    shown = table[table["reading"].str.contains(reading)]
+    assert list(shown["here"]) == pytest.approx([rows[column].max()])
+
+
 def test_prt_saving_is_in_cycles_of_pairs(table, frame):
     row = table[table["reading"].str.contains("cycles of the PIM.*any machine")].iloc[0]
     sail = frame[frame["runner"] == "sail"]
