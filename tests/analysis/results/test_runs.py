@@ -86,6 +86,22 @@ def test_the_format_of_a_point_is_made_in_one_place() -> None:
     assert made == []
 
 
+def test_every_runner_has_the_formats_that_the_point_says() -> None:
+    """In rate, memory and words; a runner with a format of its own has that."""
+    mixed = replace(POINT, weights="q4_k_m", wbits=-1, group_size=-1)
+    found, fmt = by_name(mixed), mixed.formats(MODEL)
+    assert found["cores"].format == found["l4"].format == fmt.name
+    assert (found["l4-f16"].format, found["l4-f16"].types) == (
+        "f16",
+        f"f16 {len(list(MODEL.linears()))} tensors",
+    )
+    alone = cpu_tokens_per_s(load_system("sail-n1"), MODEL, fmt, 8, 2, 64)
+    assert found["cores"].tokens_per_s == alone.tokens_per_s
+    assert found["sail"].memory_bytes == fmt.model_bytes(MODEL) + MODEL.kv_bytes_per_token() * 2 * 64
+    # Rows of 576 weights are no blocks of 256: llama.cpp falls back to q5_0 and q8_0 for them.
+    assert found["sail"].types == found["cores"].types == "q5_0 166 tensors, q8_0 15, q4_k 16, q6_k 14"
+
+
 def test_a_card_that_is_too_small_has_no_number_and_a_reason() -> None:
     found = by_name(Point(model="llama-2-70b", threads=64))
     small = found["t4"]
