@@ -83,7 +83,8 @@ def joined(
 
 def of_runner(records: pd.DataFrame, runner: str, column: str) -> pd.Series[Any]:
     """A column of one runner at each row's point; NaN where that runner is not in the records."""
-    keys = records[POINT].astype(object).fillna("").apply(tuple, axis=1)
+    point = records[POINT].astype(object)
+    keys = point.where(point.notna(), "").apply(tuple, axis=1)
     own = records["runner"] == runner
     known = dict(zip(keys[own], records.loc[own, column], strict=True))
     return keys.map(known).astype(float)
@@ -151,7 +152,7 @@ def dollars(record: Mapping[str, Any], instances: tuple[Price, ...], c: CostCons
         tokens_per_s=rate,
         low=low,
         high=high,
-        threads=int(record["threads"]) if server else 1,
+        threads=int(record["cores"]) if server else 1,
         memory_bytes=float(record["memory_bytes"]) if server else 0.0,
         bandwidth_share=1.0 if record["pays"] == "whole" else float(record["bandwidth_share"]),
         overhead=bool(record["overhead"]),

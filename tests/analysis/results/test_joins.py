@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sailsim.analysis import CostConstants, EnergyConstants, prices
+from sailsim.analysis import CostConstants, EnergyConstants, compare, prices
 from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.results.joins import (
     JOINED,
@@ -154,3 +154,11 @@ def test_energy_follows_from_a_record_at_any_constants(rows: pd.DataFrame) -> No
         assert row["energy_low_j"] < row["energy_j"] < row["energy_high_j"]
     with pytest.raises(SailsimError, match="v100 is a card"):
         energy_of(one(rows, "v100").to_dict(), system)
+
+
+def test_the_range_of_all_cores_pays_for_all_of_them() -> None:
+    """Not for as many as the point has threads: at one thread the range would be 64 times as good."""
+    found = compare(Point(threads=1))["runs"]["cores-all"]
+    best = found["cost"]["tokens_per_usd_range"][1]
+    nominal, band = found["cost"]["tokens_per_usd"], found["high"] / found["tokens_per_s"]
+    assert nominal <= best <= 1.5 * nominal * band
