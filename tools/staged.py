@@ -42,7 +42,9 @@ def stage() -> None:
     top.mkdir(parents=True, exist_ok=True)
     links = {top / p.name: p for p in (ROOT / "sailsim").iterdir() if p.name != "__pycache__"}
     links |= {STAGED / name: ROOT / folder for name, folder in packages.items() if "/" in name}
-    links[top / "_core.pyi"] = next((ROOT / "build" / "cmake").rglob("_core.pyi"))
+    # Every environment has a build of its own; the last one is of the sources as they are.
+    stubs = (ROOT / "build" / "cmake").rglob("_core.pyi")
+    links[top / "_core.pyi"] = max(stubs, key=lambda path: path.stat().st_mtime)
     for old in top.iterdir():
         old.unlink()
     for link, target in links.items():
