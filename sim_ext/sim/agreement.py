@@ -27,11 +27,12 @@ from sailsim import _core
 from sailsim.errors import SailsimError
 from sailsim.lut_gemv import Scales, Tile, WeightCode, write_trace
 from sailsim.sim.dram import Dram, Reader, shares
-from sailsim.sim.engine import Units, memory, ways
 from sailsim.sim.gem5 import Gem5
+from sailsim.sim.memory_path import memory, ways
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.substrate import load_substrate, substrate_names
 from sailsim.sim.system import System
+from sailsim.sim.tiles import Units
 
 SUBSTRATES = tuple(substrate_names())
 """What is compared unless a caller says."""

@@ -22,12 +22,13 @@ from sailsim.errors import SailsimError
 from sailsim.lut_gemv import Tile, write_trace
 from sailsim.sim import schedule
 from sailsim.sim.agreement import PHASES
-from sailsim.sim.engine import Shape, Units, memory
 from sailsim.sim.gem5 import Gem5, Gem5Run, add, keys_of
+from sailsim.sim.memory_path import memory
 from sailsim.sim.patterns import PROFILES
 from sailsim.sim.store import Store
 from sailsim.sim.sweep import reporter
 from sailsim.sim.system import System
+from sailsim.sim.tiles import Shape, Units
 from sailsim.workloads import Activations, plan_trace
 
 COMMAND = "tile"

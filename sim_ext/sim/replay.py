@@ -7,11 +7,14 @@ from math import ceil
 
 from sailsim.lut_gemv import Tile as Operands
 from sailsim.lut_gemv import Trace, decode_tile
-from sailsim.sim.engine import COUNTS, PHASES, TILE_PHASES, Host, Shape, Tile, Units, memory
+from sailsim.sim.engine import PHASES
+from sailsim.sim.host import Host
+from sailsim.sim.memory_path import memory
 from sailsim.sim.patterns import PROFILES
 from sailsim.sim.schedule import CoreTask, Tensor
 from sailsim.sim.segments import Segment, play
 from sailsim.sim.system import System
+from sailsim.sim.tiles import COUNTS, TILE_PHASES, Shape, Tile, Units
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from sailsim import _core
 from sailsim.errors import SailsimError
 from sailsim.files import write_whole
 from sailsim.lut_gemv import Tile, write_trace
-from sailsim.sim.engine import Units
 from sailsim.sim.gem5 import Gem5, keys_of
 from sailsim.sim.patterns import PROFILES
 from sailsim.sim.system import Pim, System
+from sailsim.sim.tiles import Units
 
 COLUMNS = ("pass", "group", "load_start", "load_end", "start", "build", "lookup", "convert", "write_back")
 """Of a row; the first five are numbers or cycles from the tile's start, the others lengths in cycles."""

@@ -5,8 +5,8 @@ import pytest
 from sailsim.lut_gemv import write_trace
 from sailsim.sim import load_system
 from sailsim.sim.agreement import tiles
-from sailsim.sim.engine import Units
 from sailsim.sim.replay import timed_tile
+from sailsim.sim.tiles import Units
 
 pytestmark = pytest.mark.gem5
 

@@ -11,8 +11,9 @@ import pytest
 
 from sailsim.sim import load_system
 from sailsim.sim.agreement import HELD_OUT, LATER, TILES, Comparison, beside_streams, summarise, tiles
-from sailsim.sim.engine import Units, ways
+from sailsim.sim.memory_path import ways
 from sailsim.sim.replay import timed_tile
+from sailsim.sim.tiles import Units
 
 ROOT = Path(__file__).parents[2]
 SAIL = load_system("sail-n1")

@@ -22,8 +22,10 @@ from sailsim.sim import (
     substrate_names,
 )
 from sailsim.sim.dram import Reader
-from sailsim.sim.engine import Host, Shape, Tile, Units, lines_again, memory
+from sailsim.sim.host import Host
+from sailsim.sim.memory_path import memory
 from sailsim.sim.patterns import ProfileCache, Rows, Scan
+from sailsim.sim.tiles import Shape, Tile, Units, lines_again
 from sailsim.workloads import Activations, ModelSpec, decode_step, load_model, uniform_format
 
 SAIL = load_system("sail-n1")

@@ -96,7 +96,7 @@ def test_a_step_of_another_machine_of_the_same_name_is_its_own() -> None:
 
 
 def test_units_forget_tiles_beyond_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "KEPT_TILES", 3)
+    monkeypatch.setattr(tiles, "KEPT_TILES", 3)
     system = vary(SAIL, {"memory.latency": 101.0})
     result = simulate_step(system, MODEL, Point())
     assert len(engine._units(Same(system), "row_dfm", "memory", True)._tiles) <= 3

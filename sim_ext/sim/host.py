@@ -1,0 +1,115 @@
+"""The cores beside the PIM units: rates and costs of the threads that run the rest of a step."""
+
+from math import ceil
+
+from sailsim.errors import SailsimError
+from sailsim.sim.memory_path import window
+from sailsim.sim.schedule import CoreTask
+from sailsim.sim.system import System
+from sailsim.workloads import (
+    FLOATS,
+    ModelSpec,
+    Op,
+)
+
+
+class Host:
+    """Rates and costs of `threads` of a machine's cores, SI units."""
+
+    def __init__(self, system: System, threads: int) -> None:
+        if threads > system.cores.count.whole:
+            raise SailsimError(
+                f"threads is {threads}; allowed on {system.name} is at most {system.cores.count.whole}."
+            )
+        cores, host = system.cores, system.host
+        self.threads = threads
+        self.flops = threads * cores.clock.si * cores.fp32_flops.value * host.simd_share.value
+        self.attention = cores.clock.si * host.attention_rate.value
+        self.llc = threads * cores.clock.si * system.llc.core_bandwidth.value
+        # Little's law: the lines that a core has under way, over the time one takes.
+        latency_bound = threads * window(system) / system.memory.latency.si
+        self.dram = min(latency_bound, system.memory.core_share.value * system.memory.peak_bandwidth.si)
+        self.barrier = threads * host.barrier.si
+        self.submit = host.submit.si
+        self.product_overhead = host.product_overhead.si
+        self.hand_over = host.hand_over_share.value * self.product_overhead
+        self.poll = host.poll.si
+        self.convert_flops = host.convert_flops.value
+        self.system = system.name
+        rates = {"float_rate": host.float_rate, "grid_rate": host.grid_rate}
+        self.products = {name: cores.clock.si * q.value for name, q in rates.items() if q is not None}
+
+    def seconds(self, flops: float, llc_bytes: float) -> float:
+        """Work on cached data: arithmetic and loads overlap."""
+        return max(flops / self.flops, llc_bytes / self.llc)
+
+    def work(self, op: Op, model: ModelSpec, needs: int) -> list[CoreTask]:
+        """An operation that is no GEMV, and the barrier at its end."""
+        if op.kind == "attention":
+            return self._attend(op, model, needs)
+        seconds = self.seconds(op.flops, op.act_bytes)
+        return [
+            CoreTask(op.name, needs, seconds, op.weight_bytes, 0.0, self.dram),
+            self._meet(op.name, needs),
+        ]
+
+    def _attend(self, op: Op, model: ModelSpec, needs: int) -> list[CoreTask]:
+        """Attention as the CPU baseline's software does it on the same cores, at its fitted rate.
+
+        It reads the cache, then computes, on one thread a head at most.
+        """
+        written = 2 * model.d_kv * model.kv_bits / 8 * op.batch
+        width = min(self.threads, model.n_heads * op.batch)
+        return [
+            CoreTask(f"{op.name} cache", needs, 0.0, op.kv_bytes - written, written, self.dram),
+            CoreTask(
+                op.name, needs, op.macs / (width * self.attention) + self.seconds(op.flops, op.act_bytes)
+            ),
+            self._meet(op.name, needs),
+        ]
+
+    def product(self, op: Op, needs: int) -> list[CoreTask]:
+        """A GEMV whose weights have no scalar codes, on the cores: they read it, then compute."""
+        return [
+            CoreTask(f"{op.name} weights", needs, 0.0, op.weight_bytes, 0.0, self.dram),
+            CoreTask(op.name, needs, self._multiplying(op)),
+            self._meet(op.name, needs),
+        ]
+
+    def product_seconds(self, op: Op) -> float:
+        """What `product` takes on an idle machine."""
+        return op.weight_bytes / self.dram + self._multiplying(op) + self.barrier
+
+    def _multiplying(self, op: Op) -> float:
+        """Seconds of a GEMV's products and of what it loses beside them."""
+        return op.macs / (self.threads * self._product_rate(op)) + self.product_overhead
+
+    def _product_rate(self, op: Op) -> float:
+        """MAC/s of a thread for the type of a GEMV's weights."""
+        assert op.format is not None
+        name = "float_rate" if op.format.name in FLOATS else "grid_rate"
+        if name not in self.products:
+            raise SailsimError(
+                f"{op.name} is {op.format.name}, which has no scalar codes, and system {self.system} has no "
+                f"host.{name}; allowed is a system that says how fast its cores multiply it."
+            )
+        return self.products[name]
+
+    def submission(self, name: str, slices: int) -> CoreTask:
+        """The software's work around a product, and its descriptors, one a slice, to the units."""
+        seconds = self.hand_over + ceil(slices / self.threads) * self.submit
+        return CoreTask(f"{name} submit", 0, seconds, sync=True)
+
+    def completion(self, name: str, slices: int, needs: int) -> CoreTask:
+        """Seeing the completion records of all slices, and the barrier after it."""
+        seconds = ceil(slices / self.threads) * self.poll + self.barrier
+        return CoreTask(f"{name} poll", needs, seconds, sync=True)
+
+    def conversion(self, op: Op, blocks: int, needs: int) -> list[CoreTask]:
+        """Integer sums of every block to scaled fp32 on the cores, and the barrier after it."""
+        sums = op.n * op.batch * blocks
+        seconds = self.seconds(self.convert_flops * sums, 4 * sums + 4 * op.n * op.batch)
+        return [CoreTask(f"{op.name} convert", needs, seconds), self._meet(op.name, needs)]
+
+    def _meet(self, name: str, needs: int) -> CoreTask:
+        return CoreTask(f"{name} barrier", needs, self.barrier, sync=True)

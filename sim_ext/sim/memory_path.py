@@ -1,0 +1,67 @@
+"""A unit's ways to the last-level cache and to DRAM, and what a schedule has to know of memory."""
+
+from math import ceil, inf
+from typing import NamedTuple
+
+from sailsim.sim.dram import Dram, Reader
+from sailsim.sim.schedule import Machine
+from sailsim.sim.system import System
+
+
+class Way(NamedTuple):
+    """A unit's way to memory: `latency` seconds for a line, `rate` bytes/s with all its MSHRs in use."""
+
+    latency: float
+    rate: float
+    line: int
+
+    def seconds(self, size: float) -> float:
+        """To move `size` bytes, whole lines: the first takes the latency, the others follow at the rate."""
+        return self.latency + max(0, ceil(size / self.line) - 1) * self.line / self.rate
+
+
+def ways(system: System) -> tuple[Way, Way]:
+    """A unit's ways to the LLC and, in long streams, to DRAM.
+
+    The published latencies are a core's: a unit has no private caches to cross, and a stream finds its DRAM
+    row open. Refreshes are part of a mean latency; they block, so what is faster between them is so by
+    1 / (1 - their share).
+    """
+    pim, llc, dram = system.pim, system.llc, Dram(system.memory, system.llc.line.whole)
+    assert pim is not None
+    port, window = pim.port.value * pim.clock.si, pim.mshrs.value * llc.line.value
+    private = system.l2.latency.value / system.cores.clock.si
+    chip = max(llc.latency.si - private, llc.line.value / port)
+    saved = private + system.memory.timing.trcd.si
+    far = max(system.memory.latency.si - saved / (1 - dram.refreshing), chip)
+    return (
+        Way(chip, min(port, window / chip), llc.line.whole),
+        Way(far, min(port, window / far), llc.line.whole),
+    )
+
+
+def window(system: System) -> float:
+    """Bytes that one core has under way to DRAM."""
+    return system.l2.mshrs.value * system.l2.line.value
+
+
+def memory(system: System, threads: int = 1) -> Machine:
+    """DRAM, what `threads` cores and the units have under way to it and the room for waiting weights."""
+    pim, llc, dram = system.pim, system.llc, Dram(system.memory, system.llc.line.whole)
+    assert pim is not None
+    way = ways(system)[1]
+    reads = min(system.memory.read_share.value, dram.reads(dram.lines_of_row))
+    return Machine(
+        peak=system.memory.peak_bandwidth.si,
+        read_share=reads,
+        write_share=system.memory.write_share.value,
+        stream_limit=llc.slices.value * way.rate,
+        depth=pim.prefetch_depth.whole,
+        background=pim.prefetch_priority.value == "background",
+        buffer=pim.prefetch_share.value * llc.size,
+        stream=Reader(
+            inf, llc.slices.value * pim.mshrs.value * llc.line.value, way.latency, llc.slices.whole
+        ),
+        cores=Reader(inf, threads * window(system), system.memory.latency.si),
+        queue=dram.queue,
+    )
