@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from sailsim.analysis.baselines import gpu
 from sailsim.analysis.baselines.prediction import data_file, read_csv
-from sailsim.analysis.calibration.calibrate import Outcome, differences, digits, error_row, noise_row
+from sailsim.analysis.calibration.calibrate import Outcome
+from sailsim.analysis.calibration.errors import differences, digits, error_row, noise_row
 from sailsim.analysis.calibration.held_out import COLUMNS
 from sailsim.analysis.calibration.measurements import (
     SMALL_PROMPT,

@@ -16,8 +16,10 @@ import numpy as np
 from sailsim.analysis.baselines import cpu, gpu
 from sailsim.analysis.baselines.fitted import fits, held_out_results
 from sailsim.analysis.baselines.prediction import Work, fitting_model
-from sailsim.analysis.calibration.calibrate import ATTENTION_RANGE, WEAK, gem5_ratios, run_all
+from sailsim.analysis.calibration.calibrate import ATTENTION_RANGE, run_all
+from sailsim.analysis.calibration.errors import WEAK
 from sailsim.analysis.calibration.held_out_check import origin
+from sailsim.analysis.calibration.kernel_ratios import gem5_ratios
 from sailsim.analysis.calibration.measurements import read_table
 from sailsim.analysis.render.fit_figures import draw
 from sailsim.errors import SailsimError

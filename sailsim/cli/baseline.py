@@ -116,7 +116,8 @@ def baseline(
 @click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
 def fit(out: Path | None, check: bool, as_json: bool) -> None:
     """Fit the baselines' constants on the shipped measurements again and print the error table."""
-    from sailsim.analysis.calibration.calibrate import differences, run, write  # scipy: only when needed
+    from sailsim.analysis.calibration.calibrate import run, write
+    from sailsim.analysis.calibration.errors import differences
     from sailsim.analysis.render.baseline_page import error_table
 
     if check:

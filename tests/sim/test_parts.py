@@ -13,6 +13,7 @@ from sailsim.sim import (
     schedule,
     simulate_prefill,
     simulate_step,
+    tiles,
     vary,
 )
 from sailsim.sim.parts import Same, inputs_of, layout, parts_of

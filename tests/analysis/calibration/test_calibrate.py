@@ -14,7 +14,17 @@ from sailsim.analysis import fits
 from sailsim.analysis.baselines.fitted import held_out_results
 from sailsim.analysis.baselines.prediction import Work, data_file
 from sailsim.analysis.calibration import calibrate as fit
-from sailsim.analysis.calibration import held_out, held_out_check, measurements, solver
+from sailsim.analysis.calibration import (
+    cpu_problem,
+    held_out,
+    held_out_check,
+    kernel_ratios,
+    measurements,
+    solver,
+)
+from sailsim.analysis.calibration import (
+    errors as fit_errors,
+)
 from sailsim.analysis.render import baseline_page
 from sailsim.errors import SailsimError
 from sailsim.workloads import decode_step, load_model, weight_format
@@ -40,19 +50,19 @@ def held_out_file():
 
 
 def test_fit_gives_the_shipped_constants_again(result):
-    assert fit.differences(fits().table, result) == []
+    assert fit_errors.differences(fits().table, result) == []
 
 
 def test_a_changed_constant_is_seen(result):
     changed = copy.deepcopy(result)
     changed["cpu"]["llama.cpp"]["constants"]["barrier"]["value"] *= 1.01
-    assert fit.differences(result, changed) == ["cpu.llama.cpp.constants.barrier.value"]
+    assert fit_errors.differences(result, changed) == ["cpu.llama.cpp.constants.barrier.value"]
     del changed["cpu"]["llama.cpp"]["bands"]
-    assert len(fit.differences(result, changed)) == 2
+    assert len(fit_errors.differences(result, changed)) == 2
 
 
 def test_known_constants_are_found_from_rows_that_they_made():
-    problem = fit.cpu_problem()
+    problem = cpu_problem.cpu_problem()
     truth = np.array([p.start for p in problem.parameters])
     made = replace(problem, rows=replace(problem.rows, measured=problem.predict(truth, problem.rows)))
     start = tuple(replace(p, start=p.start * 0.7) for p in problem.parameters)
@@ -124,7 +134,7 @@ def test_the_fit_reads_its_own_files_alone(monkeypatch):
         seen.add(name)
         return read(name)
 
-    for module in (measurements, fit):
+    for module in (measurements, fit, kernel_ratios):
         monkeypatch.setattr(module, "read_table", noted)
     fit.run()
     assert seen == {*fit.DATA, *fit.HELD_OUT}
@@ -139,18 +149,18 @@ def test_no_fit_reads_what_is_held_out(result, monkeypatch):
             row["tok_s"] = "1.0"
         return rows
 
-    for module in (measurements, fit):
+    for module in (measurements, fit, kernel_ratios):
         monkeypatch.setattr(module, "read_table", absurd)
     again = fit.run()
     for part in ("cpu", "gpu", "cpu_covariance", "gpu_covariance"):
-        assert fit.differences(result[part], again[part]) == []
+        assert fit_errors.differences(result[part], again[part]) == []
     assert again["errors"] != result["errors"]
 
 
 def test_stored_results_come_out_of_the_held_out_file_again(outcome, held_out_file):
     again = held_out_check.check(held_out_file, outcome)
     new = {name: again[name] for name in ("errors", "coverage", "noise", "attention")}
-    assert fit.differences({name: held_out_results()[name] for name in new}, new) == []
+    assert fit_errors.differences({name: held_out_results()[name] for name in new}, new) == []
 
 
 def test_no_row_is_both_fitted_and_held_out(held_out_file):
@@ -182,13 +192,13 @@ def test_coverage_and_noise_are_stated_for_the_bands_that_ship(result):
 
 
 def test_rates_from_gem5_are_the_anchor_times_the_ratio():
-    ratios = fit.gem5_ratios()
-    assert ratios[fit.GEM5_ANCHOR][0] == 1
-    rates = fit.gem5_rates(2.0)
+    ratios = kernel_ratios.gem5_ratios()
+    assert ratios[kernel_ratios.GEM5_ANCHOR][0] == 1
+    rates = kernel_ratios.gem5_rates(2.0)
     assert rates["kernel_rate_q8_0"]["value"] == pytest.approx(2 * ratios["q8_0"][0], rel=1e-5)
     for name, rate in rates.items():
         assert rate["low"] <= rate["value"] <= rate["high"], name
-        for ratio in ratios["q8_0" if name.endswith("8_0") else fit.GEM5_ANCHOR]:
+        for ratio in ratios["q8_0" if name.endswith("8_0") else kernel_ratios.GEM5_ANCHOR]:
             if name in ("kernel_rate_q8_0", "kernel_rate_q4_1"):
                 assert rate["low"] <= 2 * ratio <= rate["high"], name
 
@@ -202,7 +212,7 @@ def test_weights_of_a_file_are_those_that_were_measured():
 
 
 def test_band_holds_most_of_the_measurements():
-    problem = fit.cpu_problem()
+    problem = cpu_problem.cpu_problem()
     rows = problem.rows
     decode = (rows.labels["test"] == "tg") & (rows.labels["software"] == "llama.cpp")
     ratio = rows.measured[decode] / problem.predict(fit.solve(problem).values, rows)[decode]
@@ -221,7 +231,7 @@ def test_every_measurement_file_states_its_licence_and_a_source_a_row():
 def test_written_file_is_what_was_fitted(tmp_path, result):
     path, written = fit.write(tmp_path / "fits.json", result)
     assert json.loads(path.read_text()) == written
-    assert fit.differences(written, result) == []
+    assert fit_errors.differences(written, result) == []
 
 
 def page():

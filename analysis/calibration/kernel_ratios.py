@@ -1,0 +1,58 @@
+"""Kernel rates by format, from gem5: the measured four-bit rate times the ratio of our kernels there."""
+
+from __future__ import annotations
+
+from math import exp
+from typing import Any
+
+from sailsim.analysis.calibration.errors import digits
+from sailsim.analysis.calibration.measurements import (
+    read_table,
+)
+
+GEM5_ANCHOR = "q4_1"
+"""Of the kernels that ran in gem5 the one most like the measured q4_k_m: four bits, a scale and a minimum."""
+
+GEM5_DOUBT = 0.2
+"""How far a ratio of two kernels on the core model may be off a real core's (log; assumed, 0.1..0.3): the
+model is calibrated on load latencies, not on these kernels."""
+
+
+def gem5_ratios() -> dict[str, list[float]]:
+    """Rate of each format's kernel over the anchor's in `gem5_kernels.csv`, a value for each batch size."""
+    cycles: dict[int, dict[str, float]] = {}
+    for row in read_table("gem5_kernels.csv"):
+        if row["threads"] == "1" and row["weights_in"] == "L2":
+            cycles.setdefault(int(row["batch"]), {})[row["format"]] = float(row["cycles_per_mac"])
+    found: dict[str, list[float]] = {}
+    for _, by_format in sorted(cycles.items()):
+        for name, spent in by_format.items():
+            if GEM5_ANCHOR in by_format:
+                found.setdefault(name, []).append(by_format[GEM5_ANCHOR] / spent)
+    return found
+
+
+def gem5_rates(anchor: float) -> dict[str, dict[str, Any]]:
+    """Kernel rates of llama.cpp by format: its measured four-bit rate times the ratio of our kernels in gem5.
+
+    ``anchor`` in MAC/cycle. The band joins the ratios at all batch sizes, the doubt of the core model and
+    what else is known of the format (`kernel_rates.csv`, relative to the anchor).
+    """
+    ratios, rates = gem5_ratios(), {}
+    for row in read_table("kernel_rates.csv"):
+        if not row["gem5"]:
+            continue
+        seen = ratios[row["gem5"]]
+        low = min(*seen, float(row["low"]) * exp(GEM5_DOUBT)) * exp(-GEM5_DOUBT)
+        high = max(*seen, float(row["high"]) * exp(-GEM5_DOUBT)) * exp(GEM5_DOUBT)
+        rates[f"kernel_rate_{row['format']}"] = {
+            "value": digits(anchor * seen[0]),
+            "unit": "MAC/cycle",
+            "source": f"kernel_rate_q4_k_m (measured) x {row['gem5']} / {GEM5_ANCHOR} of gem5_kernels.csv",
+            "kind": "fitted",
+            "low": digits(anchor * low),
+            "high": digits(anchor * high),
+            "note": row["note"],
+            "standard_error": None,
+        }
+    return rates
