@@ -40,7 +40,8 @@ def reproduce(out: Path, samples: int, seed: int, jobs: int | None, docs: Path |
     """
     try:
         from sailsim.analysis.paper.reproduce import reproduce as study
-        from sailsim.analysis.render.reproduction_page import primary, share, verdict, write_page
+        from sailsim.analysis.render.reproduction_page import write_page
+        from sailsim.analysis.render.reproduction_words import primary, share, verdict
     except ModuleNotFoundError as error:
         raise SailsimError(
             f"{error.name} is not installed, which reproduce needs: pip install 'sailsim[study]'."

@@ -34,16 +34,17 @@ def reuse(activations: Path | None, out: Path | None, docs: Path | None, jobs: i
     substrate; every definition of the published saving, and which comes nearest. About a minute.
     """
     from sailsim.analysis.render import reuse_page
-    from sailsim.analysis.reuse import measure as library  # matplotlib and pandas: only when needed
+    from sailsim.analysis.reuse.measure import measure
+    from sailsim.analysis.reuse.patterns import shares
 
     if docs is not None:
         reuse_page.check_docs(docs)  # before a minute's work
-    measured = library.measure(Activations.load(activations), out, progress=True, jobs=jobs)
+    measured = measure(Activations.load(activations), out, progress=True, jobs=jobs)
     written = reuse_page.write_figures(measured, out) if out is not None else []
     if docs is not None:
         written += reuse_page.write_docs(measured, docs)
     if as_json:
-        overall = library.shares(measured.unit(), ["batch", "nbw"]).to_dict("records")
+        overall = shares(measured.unit(), ["batch", "nbw"]).to_dict("records")
         found = {
             "activations": measured.activations.id,
             "shares": overall,

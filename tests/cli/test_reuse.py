@@ -8,8 +8,11 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from sailsim.analysis.render import reuse_page
-from sailsim.analysis.reuse import measure as library
+from sailsim.analysis.render import reuse_figures, reuse_page, reuse_tables
+from sailsim.analysis.reuse import measure as of_measure
+from sailsim.analysis.reuse import patterns as of_patterns
+from sailsim.analysis.reuse import quantizers as of_quantizers
+from sailsim.analysis.reuse import settings as of_settings
 from sailsim.cli import main
 from sailsim.workloads import Activations
 
@@ -31,11 +34,13 @@ def tiny(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_a_run_keeps_tables_and_figures_and_goes_on_from_them(tiny: Path, tmp_path: Path, monkeypatch):
-    few = {"BATCHES": (1, 8), "NBWS": (2, 4), "CLAIM_NBWS": (4,), "MODELS": (library.OWN,)}
-    few["QUANTIZERS"] = {name: library.QUANTIZERS[name] for name in ("token", "sign_magnitude")}
+    few = {"BATCHES": (1, 8), "NBWS": (2, 4), "CLAIM_NBWS": (4,), "MODELS": (of_settings.OWN,)}
     for name, values in few.items():
-        monkeypatch.setattr(library, name, values)
-        monkeypatch.setattr(reuse_page, name, values)
+        monkeypatch.setattr(of_settings, name, values)
+    quantizers = {name: of_quantizers.QUANTIZERS[name] for name in ("token", "sign_magnitude")}
+    for module in (of_quantizers, of_patterns, of_measure, reuse_tables, reuse_figures):
+        if hasattr(module, "QUANTIZERS"):
+            monkeypatch.setattr(module, "QUANTIZERS", quantizers)
     out = tmp_path / "out"
     result = run("--activations", tiny, "--out", out, "--json")
     assert result.exit_code == 0, result.output
@@ -43,10 +48,10 @@ def test_a_run_keeps_tables_and_figures_and_goes_on_from_them(tiny: Path, tmp_pa
     assert found["activations"] == Activations.load(tiny).id
     assert found["claim"]["claim"] == 13.8
     assert found["claim"] == json.loads((out / "nearest.json").read_text())
-    for name in library.Reuse.FRAMES:
+    for name in of_measure.Reuse.FRAMES:
         assert len(pd.read_parquet(out / f"{name}.parquet"))
-    monkeypatch.setattr(library, "patterns", None)  # would fail if anything were measured again
-    monkeypatch.setattr(library, "steps", None)
+    monkeypatch.setattr(of_measure, "patterns", None)  # would fail if anything were measured again
+    monkeypatch.setattr(of_measure, "steps", None)
     monkeypatch.setattr(reuse_page, "write_figures", lambda *_: [])
     assert {path.name for path in out.glob("*.png")} == {f"{name}.png" for name in reuse_page.FIGURES}
     again = run("--activations", tiny, "--out", out)

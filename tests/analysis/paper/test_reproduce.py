@@ -16,7 +16,8 @@ from sailsim.analysis.paper.readings import READINGS
 from sailsim.analysis.paper.reproduce import NUMERIC, reaches, reproduce
 from sailsim.analysis.paper.sampling import LAST, Study, run_study
 from sailsim.analysis.paper.uncertainty import Space, Workload, space
-from sailsim.analysis.render.reproduction_page import markdown, reasons, verdict, write_page
+from sailsim.analysis.render.reproduction_page import markdown, write_page
+from sailsim.analysis.render.reproduction_words import reasons, verdict
 from sailsim.errors import SailsimError
 from sailsim.sim import Point, Store
 

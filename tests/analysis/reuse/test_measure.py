@@ -11,8 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim import _core
-from sailsim.analysis.render import reuse_page
-from sailsim.analysis.reuse import measure as reuse
+from sailsim.analysis.render import reuse_figures, reuse_page, reuse_tables
+from sailsim.analysis.reuse import (
+    cycles as of_cycles,
+)
+from sailsim.analysis.reuse import (
+    definitions as of_definitions,
+)
+from sailsim.analysis.reuse import (
+    measure as of_measure,
+)
+from sailsim.analysis.reuse import (
+    patterns as of_patterns,
+)
+from sailsim.analysis.reuse import (
+    quantizers as of_quantizers,
+)
+from sailsim.analysis.reuse import (
+    settings as of_settings,
+)
 from sailsim.errors import SailsimError
 from sailsim.lut_gemv import PrtConfig, PrtKey, reference
 from sailsim.sim import Point, load_system, simulate_step
@@ -52,7 +69,7 @@ def small(shipped: Activations) -> Activations:
 def test_outcomes_by_bit_and_role_of_one_group_counted_by_hand():
     # 5 = 101, 127 = 1111111: bits 0..7 of the pair are 11 10 11 10 10 10 10 00 (127 first in the number).
     # 11 is new, 10 is new, 11 hits, 10 hits four times, and the sign plane is zero.
-    found = reuse.patterns(capture({"attn_out": [[5, 127]]}), "token", 1)
+    found = of_patterns.patterns(capture({"attn_out": [[5, 127]]}), "token", 1)
     own = found[(found["role"] == "attn_out") & (found["nbw"] == 2)].set_index("bit")
     assert own["zero"].tolist() == [0, 0, 0, 0, 0, 0, 0, 1]
     assert own["hits"].tolist() == [0, 0, 1, 1, 1, 1, 1, 0]
@@ -62,22 +79,22 @@ def test_outcomes_by_bit_and_role_of_one_group_counted_by_hand():
     assert other[["zero", "hits", "misses"]].sum().tolist() == [1, 6, 1]
     # q, k, v count three times, o once, gate and up twice, down and head once: the pair is
     # one of eight.
-    whole = reuse.shares(found[found["nbw"] == 2]).iloc[0]
+    whole = of_patterns.shares(found[found["nbw"] == 2]).iloc[0]
     assert whole["hits"] == (7 * 6 + 5) / (8 * 8)
     assert whole["lookups"] == 8 * 8
 
 
 def test_batch_rows_share_the_prt_and_tiles_do_not():
     captured = capture({role: [[127, 127], [127, 127]] for role in ROLES})
-    one = reuse.shares(reuse.patterns(captured, "token", 1)).iloc[0]
-    two = reuse.shares(reuse.patterns(captured, "token", 2)).iloc[0]
+    one = of_patterns.shares(of_patterns.patterns(captured, "token", 1)).iloc[0]
+    two = of_patterns.shares(of_patterns.patterns(captured, "token", 2)).iloc[0]
     assert (one["zero"], one["misses"]) == (1 / 8, 1 / 8)
     assert (two["zero"], two["misses"]) == (1 / 8, 1 / 16)
 
 
 def test_structure_of_known_patterns():
     captured = capture({role: [[127, 127], [127, 0]] for role in ROLES})
-    found = reuse.structure(captured)
+    found = of_patterns.structure(captured)
     own = found[(found["role"] == "head") & (found["nbw"] == 2)].set_index("bit")
     assert own["entropy"].tolist() == [1.0] * 7 + [0.0]  # 11 or 01, equally often; the sign plane is 00
     assert own["below"].tolist() == [0.0] + [1.0] * 6 + [0.0]
@@ -88,7 +105,7 @@ def test_structure_of_known_patterns():
 def test_group_patterns_are_the_references(shipped: Activations):
     x = shipped.quantized("attn_in", 0, 30, 70, 3)
     for nbw in (1, 3, 6):
-        planes = reuse.group_patterns(x, nbw, group_size=32)
+        planes = of_patterns.group_patterns(x, nbw, group_size=32)
         groups = reference._groups(70, nbw, 32)
         for g, group in enumerate(groups):
             assert (reference.form_patterns(x[:, group], 8) == planes[:, :, g].T).all()
@@ -105,30 +122,30 @@ def test_partial_tables_hold_what_is_looked_up_and_what_that_is_made_of(row: lis
                 built.add(p)
                 p -= 1 << (p.bit_length() - 1)
         needed += len(built)
-    assert reuse.entries_needed(x, nbw, group_size=0) == needed
+    assert of_patterns.entries_needed(x, nbw, group_size=0) == needed
 
 
 def test_a_rule_with_a_place_for_each_pattern_is_the_unlimited_table():
-    unlimited = reuse.Rule(PrtConfig(16))
-    assert reuse.Rule(PrtConfig(15, "fifo")).simplest(4) == unlimited
-    assert reuse.Rule(PrtConfig(15, "direct")).simplest(4) == unlimited
-    assert reuse.Rule(PrtConfig(32, "direct"), PrtKey("modulo", tagged=False)).simplest(4) == unlimited
+    unlimited = of_patterns.Rule(PrtConfig(16))
+    assert of_patterns.Rule(PrtConfig(15, "fifo")).simplest(4) == unlimited
+    assert of_patterns.Rule(PrtConfig(15, "direct")).simplest(4) == unlimited
+    assert of_patterns.Rule(PrtConfig(32, "direct"), PrtKey("modulo", tagged=False)).simplest(4) == unlimited
     for rule in (
-        reuse.Rule(PrtConfig(14)),
-        reuse.Rule(PrtConfig(14, "direct")),
-        reuse.Rule(PrtConfig(enabled=False)),
-        reuse.Rule(PrtConfig(32), PrtKey(flushed=False)),
-        reuse.Rule(PrtConfig(8, "direct"), PrtKey("fold", tagged=False)),
+        of_patterns.Rule(PrtConfig(14)),
+        of_patterns.Rule(PrtConfig(14, "direct")),
+        of_patterns.Rule(PrtConfig(enabled=False)),
+        of_patterns.Rule(PrtConfig(32), PrtKey(flushed=False)),
+        of_patterns.Rule(PrtConfig(8, "direct"), PrtKey("fold", tagged=False)),
     ):
         assert rule.simplest(4) == rule
 
 
 @pytest.mark.parametrize("nbw", [2, 5, 6])
 def test_simplest_rules_count_alike(small: Activations, nbw: int):
-    rows = reuse.rounded_rows(small, "token", "attn_out", 8)
-    for rule in reuse.rules():
-        exact = reuse.count(rows, "token", 8, nbw, rule)
-        assert (exact == reuse.count(rows, "token", 8, nbw, rule.simplest(nbw))).all()
+    rows = of_quantizers.rounded_rows(small, "token", "attn_out", 8)
+    for rule in of_patterns.rules():
+        exact = of_patterns.count(rows, "token", 8, nbw, rule)
+        assert (exact == of_patterns.count(rows, "token", 8, nbw, rule.simplest(nbw))).all()
 
 
 @pytest.mark.parametrize("batch", [1, 8])
@@ -142,26 +159,28 @@ def test_first_batches_add_up_to_the_counts_of_a_simulated_step(shipped: Activat
     total = np.zeros(4, np.int64)
     for linear in (*(one for i in range(model.n_layers) for one in model.layer_linears(i)), model.head):
         x = shipped.quantized(linear.role, linear.layer, model.n_layers, linear.k, batch)
-        rows = reuse.Rows(x, 1, 1)
-        counts = reuse.count(rows, "token", batch, nbw, reuse.UNIT).sum(axis=0)
-        plan = _core.plan_tile(config, linear.k, linear.n, batch, 4, 4, 8, nbw, reuse.GROUP_SIZE)
+        rows = of_quantizers.Rows(x, 1, 1)
+        counts = of_patterns.count(rows, "token", batch, nbw, of_patterns.UNIT).sum(axis=0)
+        plan = _core.plan_tile(config, linear.k, linear.n, batch, 4, 4, 8, nbw, of_settings.GROUP_SIZE)
         total += plan.passes * counts
     assert total[:3].tolist() == [expected[key] for key in ("zero_patterns", "prt_hits", "prt_misses")]
 
 
 def test_rounded_rows_start_with_the_engines_batch(shipped: Activations):
     for role in ("attn_in", "head"):
-        rows = reuse.rounded_rows(shipped, "token", role, 8)
+        rows = of_quantizers.rounded_rows(shipped, "token", role, 8)
         first = shipped.quantized(role, 0, 30, shipped.codes[role].shape[-1], 8)
         assert (rows.ints[:8] == first).all()
-        again = reuse.QUANTIZERS["token"].round(shipped.rows(role, 0, 30, shipped.codes[role].shape[-1], 32))
+        again = of_quantizers.QUANTIZERS["token"].round(
+            shipped.rows(role, 0, 30, shipped.codes[role].shape[-1], 32)
+        )
         assert (again.ints == rows.ints[:32]).all()
 
 
-@pytest.mark.parametrize("name", list(reuse.QUANTIZERS))
+@pytest.mark.parametrize("name", list(of_quantizers.QUANTIZERS))
 def test_quantizers_keep_their_widths_and_their_error_small(small: Activations, name: str):
-    made = reuse.QUANTIZERS[name]
-    rows = reuse.rounded_rows(small, name, "ffn_in", 4)
+    made = of_quantizers.QUANTIZERS[name]
+    rows = of_quantizers.rounded_rows(small, name, "ffn_in", 4)
     assert len(rows.ints) == 2 * 8 * made.parts
     low, high = (
         (-(1 << (made.planes - 1)), (1 << (made.planes - 1)) - 1)
@@ -171,26 +190,29 @@ def test_quantizers_keep_their_widths_and_their_error_small(small: Activations, 
     assert low <= rows.ints.min()
     assert rows.ints.max() <= high
     assert rows.noise < 0.02 * rows.signal
-    found = reuse.patterns(small, name, 4)
+    found = of_patterns.patterns(small, name, 4)
     lookups = found[["zero", "hits", "misses"]].sum(axis=1)
     assert (lookups == found["groups"] * made.parts).all()
     assert (found["wrong"] == 0).all()
 
 
 def test_sign_and_magnitude_gives_the_same_values_with_more_zero_patterns(small: Activations):
-    token = reuse.rounded_rows(small, "token", "attn_in", 1)
-    split = reuse.rounded_rows(small, "sign_magnitude", "attn_in", 1).ints.astype(int)
+    token = of_quantizers.rounded_rows(small, "token", "attn_in", 1)
+    split = of_quantizers.rounded_rows(small, "sign_magnitude", "attn_in", 1).ints.astype(int)
     assert (split[0::2] - split[1::2] == token.ints).all()
-    zero = [reuse.shares(reuse.patterns(small, q, 1)).iloc[0]["zero"] for q in ("token", "sign_magnitude")]
+    zero = [
+        of_patterns.shares(of_patterns.patterns(small, q, 1)).iloc[0]["zero"]
+        for q in ("token", "sign_magnitude")
+    ]
     assert zero[1] > 2 * zero[0]
 
 
 @pytest.fixture(scope="module")
 def frames(shipped: Activations) -> tuple[pd.DataFrame, pd.DataFrame]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reuse, "CLAIM_NBWS", (3,))
-        patch.setattr(reuse, "BATCHES", (8,))
-        return reuse.steps(shipped, "smollm2-135m", 8), reuse.partial_tables(shipped)
+        patch.setattr(of_settings, "CLAIM_NBWS", (3,))
+        patch.setattr(of_settings, "BATCHES", (8,))
+        return of_cycles.steps(shipped, "smollm2-135m", 8), of_cycles.partial_tables(shipped)
 
 
 def test_phases_are_what_the_counts_say(frames: tuple[pd.DataFrame, pd.DataFrame]):
@@ -199,13 +221,13 @@ def test_phases_are_what_the_counts_say(frames: tuple[pd.DataFrame, pd.DataFrame
     lookup = rows["zero"] * rows["zero_patterns"] + hit * rows["prt_hits"] + rows["prt_misses"]
     assert (lookup == rows["lookup"]).all()
     assert (4 * rows["table_adds"] == rows["build"]).all()
-    moving = rows["pim"] - rows[list(reuse.PHASES)].sum(axis=1)
+    moving = rows["pim"] - rows[list(of_cycles.PHASES)].sum(axis=1)
     assert (moving > 0).all()
     assert (frames[1]["needed"] < frames[1]["table_adds"]).all()
 
 
 def test_readings_by_hand(frames: tuple[pd.DataFrame, pd.DataFrame]):
-    read = reuse.readings(*frames)
+    read = of_definitions.readings(*frames)
     step = frames[0]
     at = step[(step["substrate"] == "row_dfm") & (step["nbw"] == 3)]
     counts = at[at["hit"] == 0].iloc[0]
@@ -216,15 +238,19 @@ def test_readings_by_hand(frames: tuple[pd.DataFrame, pd.DataFrame]):
         return float(own[own["nbw"] == 3]["value"].iloc[0])
 
     every = zero + hits + misses
-    assert value(reuse.ALONE, "look-up", "row_dfm, hit 0") == pytest.approx(100 * hits / every)
-    assert value(reuse.BOTH, "look-up", "row_dfm, zero 0, hit 0") == pytest.approx(100 * (1 - misses / every))
-    assert value(reuse.SKIP, "table reads of look-ups", "row_dfm") == pytest.approx(100 * zero / every)
-    assert value(reuse.ON_TOP, "look-up", "row_dfm, zero 0, hit 1") == 0
-    slow = value(reuse.ON_TOP, "look-up", "row_dfm, read 2, zero 1, hit 1")
+    assert value(of_definitions.ALONE, "look-up", "row_dfm, hit 0") == pytest.approx(100 * hits / every)
+    assert value(of_definitions.BOTH, "look-up", "row_dfm, zero 0, hit 0") == pytest.approx(
+        100 * (1 - misses / every)
+    )
+    assert value(of_definitions.SKIP, "table reads of look-ups", "row_dfm") == pytest.approx(
+        100 * zero / every
+    )
+    assert value(of_definitions.ON_TOP, "look-up", "row_dfm, zero 0, hit 1") == 0
+    slow = value(of_definitions.ON_TOP, "look-up", "row_dfm, read 2, zero 1, hit 1")
     assert slow == pytest.approx(100 * hits / (zero + 2 * (hits + misses)))
     serial = step[step["substrate"] == "bit_serial"].iloc[0]  # another number of passes over the outputs
     skipped = 100 * serial["zero_patterns"] / serial["lookups"]
-    assert value(reuse.SKIP, "look-up", "bit_serial, zero 0") == pytest.approx(skipped)
+    assert value(of_definitions.SKIP, "look-up", "bit_serial, zero 0") == pytest.approx(skipped)
     assert read.groupby(["change", "of", "machine", "model", "batch", "nbw"]).size().max() == 1
 
 
@@ -241,26 +267,31 @@ def test_in_array_sums_gain_nothing_by_a_prt(shipped: Activations):
 
 
 def test_the_nearest_is_the_nearest_and_says_how_many_were_tried():
-    row = {"change": reuse.ON_TOP, "of": "build + look-up + convert", "substrate": "row_dfm", "read": 1}
+    row = {
+        "change": of_definitions.ON_TOP,
+        "of": "build + look-up + convert",
+        "substrate": "row_dfm",
+        "read": 1,
+    }
     row |= {"t_zero": 0, "t_prt": 0, "machine": "row_dfm, zero 0, hit 0", "model": "llama-2-7b", "batch": 1}
     rows = [row | {"nbw": nbw, "value": value} for nbw, value in ((2, 20.0), (3, 13.0), (4, 5.0), (5, 0.0))]
-    rows.append(row | {"change": reuse.SKIP, "t_prt": None, "nbw": 2, "value": 13.9})
-    found = reuse.nearest_of(pd.DataFrame(rows), "x")
+    rows.append(row | {"change": of_definitions.SKIP, "t_prt": None, "nbw": 2, "value": 13.9})
+    found = of_definitions.nearest_of(pd.DataFrame(rows), "x")
     assert found.claim == 13.8
-    assert (found.nearest.change, found.nearest.value) == (reuse.SKIP, 13.9)
+    assert (found.nearest.change, found.nearest.value) == (of_definitions.SKIP, 13.9)
     assert (found.nearest_prt.nbw, found.nearest_prt.value) == (3, 13.0)
     assert found.nearest_prt.distance == pytest.approx(-0.8)
     assert (found.literal.nbw, found.literal_range) == (4, (5.0, 20.0))
     assert (found.values, found.definitions, found.within) == (4, 2, 2)
     assert "nearest of 4 values of 2 definitions" in found.remark
-    assert reuse.nearest_of(pd.DataFrame(rows), "x", claim=19.0).nearest.value == 20.0
+    assert of_definitions.nearest_of(pd.DataFrame(rows), "x", claim=19.0).nearest.value == 20.0
     json.dumps(found.as_dict())
     with pytest.raises(SailsimError, match="no value other than 0"):
-        reuse.nearest_of(pd.DataFrame(rows)[3:4], "x")
+        of_definitions.nearest_of(pd.DataFrame(rows)[3:4], "x")
 
 
 def test_finished_parts_are_kept_and_damage_is_named(shipped: Activations, tmp_path: Path):
-    kept = reuse.Parts(tmp_path, shipped)
+    kept = of_measure.Parts(tmp_path, shipped)
     made = []
 
     def make() -> pd.DataFrame:
@@ -270,7 +301,7 @@ def test_finished_parts_are_kept_and_damage_is_named(shipped: Activations, tmp_p
     assert kept.get("x", make).equals(kept.get("x", make))
     assert len(made) == 1
     other = dataclasses.replace(shipped, scales={**shipped.scales, "head": shipped.scales["head"] * 2})
-    reuse.Parts(tmp_path, other).get("x", make)
+    of_measure.Parts(tmp_path, other).get("x", make)
     assert len(made) == 2
     for path in (tmp_path / "parts").iterdir():
         path.write_bytes(b"PAR1 no more")
@@ -280,12 +311,12 @@ def test_finished_parts_are_kept_and_damage_is_named(shipped: Activations, tmp_p
 
 def test_the_docs_page_was_made_from_the_present_inputs():
     page = (DOCS / reuse_page.PAGE).read_text()
-    assert f"Inputs `{reuse.inputs_digest()}`" in reuse_page.part(page, "inputs"), (
+    assert f"Inputs `{of_measure.inputs_digest()}`" in reuse_page.part(page, "inputs"), (
         "run sailsim reuse --activations out/activations.npz --docs docs (docs/reuse.md)"
     )
-    for name in reuse_page.TABLES:
+    for name in reuse_tables.TABLES:
         assert reuse_page.part(page, name), name
-    for name in reuse_page.FIGURES:
+    for name in reuse_figures.FIGURES:
         assert (DOCS / "figures" / f"{name}.png").is_file()
 
 
@@ -295,7 +326,7 @@ def test_the_docs_page_says_what_the_shipped_capture_gives():
     def cells(text: str) -> list[list[str]]:
         return [line.strip("| ").split(" | ") for line in text.splitlines()]
 
-    said, now = cells(reuse_page.part(page, "compact")), cells(reuse_page.compact())
+    said, now = cells(reuse_page.part(page, "compact")), cells(reuse_tables.compact())
     assert [row[:-1] for row in said] == [row[:-1] for row in now]
     # The time of a step hangs on every constant of the host and the memory: the page may lag a little.
     for old, new in zip(said[2:], now[2:], strict=True):
@@ -303,22 +334,24 @@ def test_the_docs_page_says_what_the_shipped_capture_gives():
 
 
 def test_rows_by_themselves_average_to_the_whole(small: Activations):
-    found = reuse.patterns(small, "token", 1)
+    found = of_patterns.patterns(small, "token", 1)
     for role in ("attn_in", "ffn_out"):
-        own = reuse.shares(found[(found["role"] == role) & (found["nbw"] == 3)]).iloc[0]
-        assert reuse.tile_hits(small, role, 3).mean() == pytest.approx(own["hits"])
+        own = of_patterns.shares(found[(found["role"] == role) & (found["nbw"] == 3)]).iloc[0]
+        assert of_patterns.tile_hits(small, role, 3).mean() == pytest.approx(own["hits"])
 
 
 def test_peak_over_rms_by_hand():
-    assert reuse.peak_over_rms(capture({"head": [[3, 127]]}), "head") == pytest.approx(1.4138, rel=1e-4)
+    assert of_patterns.peak_over_rms(capture({"head": [[3, 127]]}), "head") == pytest.approx(1.4138, rel=1e-4)
 
 
 def test_the_plain_sense_is_the_reading_of_that_definition(shipped: Activations):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reuse, "CLAIM_NBWS", (4,))
-        patch.setattr(reuse, "BATCHES", (1,))
-        read = reuse.readings(reuse.steps(shipped, reuse.MODELS[0], 1), reuse.partial_tables(shipped))
-    assert reuse.nearest_of(read, "x").literal.value == reuse.plain_sense(shipped, 4)
+        patch.setattr(of_settings, "CLAIM_NBWS", (4,))
+        patch.setattr(of_settings, "BATCHES", (1,))
+        read = of_definitions.readings(
+            of_cycles.steps(shipped, of_settings.MODELS[0], 1), of_cycles.partial_tables(shipped)
+        )
+    assert of_definitions.nearest_of(read, "x").literal.value == of_definitions.plain_sense(shipped, 4)
 
 
 def test_a_page_without_its_marks_is_refused(tmp_path: Path):
