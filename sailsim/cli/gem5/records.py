@@ -1,0 +1,67 @@
+"""What a run on gem5 leaves: its folder, its origin, and how progress is told."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sailsim.errors import SailsimError
+from sailsim.sim.gem5 import Gem5, Gem5Run
+from sailsim.sim.provenance import commit
+
+
+def provenance_of(simulator: Gem5, build: str, options: str) -> dict[str, str]:
+    """What a committed measurement says about its origin."""
+    code = commit()
+    named = "no checkout" if code is None else code["id"][:12] + (" with changes" if code["changed"] else "")
+    return {
+        "commit": named,
+        "date": datetime.now(UTC).date().isoformat(),
+        "gem5_sha256": simulator.digest[:16],
+        "build": build or "not stated",
+        "options": options,
+    }
+
+
+@contextmanager
+def telling() -> Iterator[Callable[[str], None]]:
+    """Says on standard error what is under way: in one changing line on a terminal, else line by line."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status("gem5") as status:
+            yield lambda text: status.update(f"gem5: {text}")
+    else:
+        yield lambda text: print(f"gem5: {text}", file=sys.stderr, flush=True)
+
+
+def seen_by(tell: Callable[[str], None]) -> Callable[[Any], None]:
+    """Tells of a measured row."""
+    return lambda row: tell(", ".join(f"{name} {value}" for name, value in row.items() if value is not None))
+
+
+def record_of(done: Gem5Run) -> dict[str, Any]:
+    """What is stored of a run: how it ended, and its totals."""
+    ended = {"status": done.status, "ticks": done.ticks, "host_s": done.host_s, "folder": str(done.folder)}
+    return ended | done.totals()
+
+
+def digest_of(path: str) -> str:
+    """SHA-256 of a file. Raises SailsimError where it cannot be read."""
+    try:
+        return sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise SailsimError(f"file {path} cannot be read: {error.strerror}.") from None
+
+
+def folder_of(out: Path, point: dict[str, Any]) -> Path:
+    """The folder of one run among the results."""
+    name = sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()[:12]
+    return (out / f"{point['command']}-{name}").resolve()

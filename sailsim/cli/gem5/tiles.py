@@ -1,0 +1,187 @@
+"""`sailsim gem5 sweep` and `timeline`: tiles of a sweep, and one tile group by group."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from sailsim.cli._path import PathOption
+from sailsim.cli.gem5.group import gem5
+from sailsim.cli.gem5.options import (
+    as_json_option,
+    with_build,
+    with_gem5,
+    with_out,
+    with_system,
+    with_timeout,
+    with_write,
+)
+from sailsim.cli.gem5.records import provenance_of
+from sailsim.errors import SailsimError
+from sailsim.files import write_whole
+from sailsim.lut_gemv import decode_tile, read_trace
+from sailsim.sim import load_system, parse_numbers
+from sailsim.sim.gem5 import Gem5
+from sailsim.sim.gem5_tiles import example_tile, run_tiles, tile_points
+from sailsim.sim.timeline import both_timelines, core_timeline
+
+
+@gem5.command()
+@with_gem5
+@with_system
+@click.option("--model", default="llama-2-7b", show_default=True, help="Whose weight matrix.")
+@click.option("--tensor", default="blk.0.attn_q", show_default=True, help="The matrix, of the first block.")
+@click.option("--wbits", default="2:8", show_default=True, help="Bits of a weight: a list and ranges.")
+@click.option("--nbw", default="2,3,4", show_default=True, help="Weights of a table.")
+@click.option("--batch", default="1,8", show_default=True, help="Rows of activations.")
+@click.option("--group-size", type=int, default=128, show_default=True, help="Weights that share a scale.")
+@click.option(
+    "--whole", default="2,4,8", show_default=True, help="Widths of the whole matrix on all slices; 0: none."
+)
+@click.option(
+    "--activations", type=PathOption(dir_okay=False), help="A capture; default: the one that ships."
+)
+@with_build
+@with_write
+@with_out
+@with_timeout
+@as_json_option
+def sweep(
+    binary: str | None,
+    machine: str,
+    model: str,
+    tensor: str,
+    wbits: str,
+    nbw: str,
+    batch: str,
+    group_size: int,
+    whole: str,
+    activations: Path | None,
+    build: str,
+    write: Path | None,
+    out: Path,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Run tiles of a sweep on gem5, beside the fast engine's time for each.
+
+    A slice's share of the matrix for every combination; the whole matrix on all slices for a few widths;
+    the timeline of one tile. Results are stored as they are found: the same command again goes on where a
+    stopped one ended.
+    `sailsim figures` and `sailsim report` show them for a folder that has them in gem5/.
+    """
+    simulator, system = Gem5(binary), load_system(machine)
+    points = tile_points(
+        parse_numbers("wbits", wbits),
+        parse_numbers("nbw", nbw),
+        parse_numbers("batch", batch),
+        parse_numbers("whole", whole),
+        slices=system.llc.slices.whole,
+        model=model,
+        tensor=tensor,
+        group_size=group_size,
+    )
+    rows, before = run_tiles(
+        points,
+        simulator,
+        machine,
+        system,
+        out,
+        activations=str(activations) if activations else "",
+        timeout_s=timeout,
+    )
+    example = example_tile(points, system, str(activations) if activations else "")
+    timelines = both_timelines(simulator, machine, system, example, out, timeout)
+    worst = rows.iloc[int(rows["error"].abs().to_numpy().argmax())]
+    summary = {
+        "out": str(out),
+        "points": len(points),
+        "held_before": before,
+        "correct": bool(rows["correct"].all()),
+        "phases_equal": bool(rows["phases_equal"].all()),
+        "median_error": float(rows["error"].abs().median()),
+        "worst_error": float(worst["error"]),
+        "worst_point": ", ".join(f"{name} {worst[name]:g}" for name in ("wbits", "nbw", "batch", "slices")),
+    }
+    if write:
+        options = f"sailsim gem5 sweep --system {machine} --model {model} --tensor {tensor} --wbits {wbits}"
+        options += f" --nbw {nbw} --batch {batch} --group-size {group_size} --whole {whole}"
+        content = {
+            "run": {"gem5": simulator.version, **provenance_of(simulator, build, options)},
+            "tiles": json.loads(rows.drop(columns=["folder"]).to_json(orient="records")),
+            "timelines": [each.as_dict() for each in timelines],
+        }
+        write_whole(write, (json.dumps(content) + "\n").encode())
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+    else:
+        click.echo(
+            f"{len(points)} tiles in {out}, {before} of them from before. Results "
+            f"{'exact' if summary['correct'] else 'WRONG'}, phases "
+            f"{'equal' if summary['phases_equal'] else 'DIFFER'}; the fast engine's time is off by "
+            f"{summary['median_error']:.1%} (median), {summary['worst_error']:+.1%} at worst "
+            f"({summary['worst_point']})."
+        )
+    if not (summary["correct"] and summary["phases_equal"]):
+        raise click.exceptions.Exit(1)
+
+
+@gem5.command()
+@with_gem5
+@with_system
+@click.argument("trace", type=PathOption(exists=True, dir_okay=False))
+@click.option("--tile", type=int, default=0, show_default=True, help="Which of the trace's tiles.")
+@click.option(
+    "--groups",
+    default="34:6",
+    show_default=True,
+    help="How many groups the picture shows, at the tile's beginning and at its end.",
+)
+@click.option("--engine", is_flag=True, help="The fast engine's timeline alone; needs no gem5.")
+@with_out
+@with_timeout
+@as_json_option
+def timeline(
+    binary: str | None,
+    machine: str,
+    trace: Path,
+    tile: int,
+    groups: str,
+    engine: bool,
+    out: Path,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Draw when each group of a tile of TRACE loads, builds, looks up and converts, in gem5 and the engine.
+
+    Writes timeline.png into the folder of the results, and the numbers beside it.
+    """
+    from sailsim.analysis.render.gem5_figures import save, timeline_figure  # matplotlib: only when needed
+
+    shown = _two_numbers("groups", groups)
+    opened, system = read_trace(trace), load_system(machine)
+    if not 0 <= tile < len(opened):
+        raise SailsimError(f"tile is {tile}; allowed are 0..{len(opened) - 1}, the tiles of {trace}.")
+    operands = decode_tile(opened, tile)
+    if engine:
+        found = [core_timeline(system, operands)]
+    else:
+        found = both_timelines(Gem5(binary), machine, system, operands, out, timeout)
+    path = out / "timeline.png"
+    save(timeline_figure(found, shown), path)
+    if as_json:
+        click.echo(json.dumps({"picture": str(path), "timelines": [each.as_dict() for each in found]}))
+        return
+    for each in found:
+        click.echo(f"{each.source}: {each.end:,} cycles, {len(each.groups):,} groups")
+    click.echo(str(path))
+
+
+def _two_numbers(field: str, text: str) -> tuple[int, int]:
+    first, _, last = text.partition(":")
+    try:
+        return int(first), int(last)
+    except ValueError:
+        raise SailsimError(f"{field} is {text!r}; allowed are two numbers, such as 34:6.") from None
