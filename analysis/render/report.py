@@ -197,7 +197,7 @@ def _html_table(header: Sequence[str], rows: Iterable[Sequence[object]], classes
     def cell(i: int, value: object) -> str:
         names = ["number"] if numeric[i] else []
         if i == classes:
-            names.append(re.sub(r"\\W+", "-", _cell(value)))
+            names.append(re.sub(r"\W+", "-", _cell(value)))
         attribute = f' class="{" ".join(names)}"' if names else ""
         return f"<td{attribute}>{_text(_cell(value))}</td>"
 
