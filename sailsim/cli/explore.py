@@ -56,7 +56,7 @@ def explore(
         from sailsim.analysis.render.explore_page import write_figure
     except ModuleNotFoundError as error:
         raise SailsimError(
-            f"{error.name} is not installed, which explore needs: pip install '.[study]' in sailsim's checkout."
+            f"{error.name} is not installed, which explore needs: pip install '.[study]' in its checkout."
         ) from error
 
     point = Point(system=system, model=model, wbits=wbits, batch=batch, context=context)

@@ -44,7 +44,7 @@ def reproduce(out: Path, samples: int, seed: int, jobs: int | None, docs: Path |
         from sailsim.analysis.render.reproduction_words import primary, share, verdict
     except ModuleNotFoundError as error:
         raise SailsimError(
-            f"{error.name} is not installed, which reproduce needs: pip install '.[study]' in sailsim's checkout."
+            f"{error.name} is not installed, which reproduce needs: pip install '.[study]' in its checkout."
         ) from error
 
     if docs is not None and not docs.is_dir():
