@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 
 
 def check_integers(what: str, array: NDArray[Any]) -> None:

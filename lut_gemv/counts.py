@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 
 PrtPolicy = Literal["lru", "fifo", "direct"]
 PRT_POLICIES: tuple[PrtPolicy, ...] = ("lru", "fifo", "direct")

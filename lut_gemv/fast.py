@@ -12,7 +12,7 @@ from sailsim._core import PackedWeights, PatternProfile
 from sailsim._core import bit_profile as _bit_profile
 from sailsim._core import lut_gemv as _lut_gemv
 from sailsim._core import pattern_profile as _pattern_profile
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.counts import DEFAULT_KEY, DEFAULT_PRT, PrtConfig, PrtKey
 from sailsim.lut_gemv.operands import (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.checks import check_integers, check_matrix, check_range
 from sailsim.lut_gemv.codes import WBITS_MAX
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.checks import check_array
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.counts import (

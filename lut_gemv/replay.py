@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import descriptor as abi
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.counts import PrtConfig

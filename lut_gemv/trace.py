@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim import __version__
-from sailsim.errors import SailsimError
-from sailsim.files import atomic_file
+from sailsim.base.atomic import atomic_file
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import (
     ABI_VERSION,
     BUFFER_ALIGN,

@@ -59,7 +59,7 @@ CAUSES = """## Where the larger differences come from
   14: probably the 32 MSHRs of one slice, which are full each time. Not modelled, and no real machine's
   readers are in step.
 - **Parts of rows.** A tile of more outputs than fit at once takes part of every row in each pass, in
-  whole lines; lines that a pass asks for again come from the LLC. Modelled as a mean (`lines_again` in
+  whole lines; lines that a pass asks for again come from the LLC. Modelled as a mean (`refetch_ratio` in
   the engine).
 - **Lines that wait for their group.** Groups leave the fetch buffer whole. Modelled (`Supply`,
   `sim_ext/pim/timing.hh`) as a steady stream with a bound on what is ahead; single lines are not.

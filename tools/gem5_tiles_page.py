@@ -81,10 +81,12 @@ def _recomputed(data: dict[str, Any]) -> dict[str, int]:
 def draw(data: dict[str, Any], folder: Path) -> None:
     """The two figures as PNG."""
     from sailsim.analysis.render.gem5_figures import save, tiles_figure, timeline_figure
-    from sailsim.sim.timeline import Timeline
+    from sailsim.sim.timeline import TileTimeline
 
     save(tiles_figure(pd.DataFrame(data["tiles"])), folder / "gem5.png")
-    save(timeline_figure([Timeline.from_dict(each) for each in data["timelines"]]), folder / "timeline.png")
+    save(
+        timeline_figure([TileTimeline.from_dict(each) for each in data["timelines"]]), folder / "timeline.png"
+    )
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sailsim.errors import SailsimError
-from sailsim.files import atomic_file
+from sailsim.base.atomic import atomic_file
+from sailsim.base.errors import SailsimError
 from sailsim.workloads.forward import Floats, forward
 from sailsim.workloads.gguf_file import open_gguf
 from sailsim.workloads.model import ROLES, ModelSpec, Role

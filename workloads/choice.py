@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.workloads.formats import (
     GGML_SOURCE,
     TENSOR_FORMATS,

@@ -15,7 +15,7 @@ from typing import Literal
 
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import WeightCode
 from sailsim.workloads.model import Linear, ModelSpec, load_model
 

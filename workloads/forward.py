@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.workloads.gguf_file import GgufModel
 from sailsim.workloads.model import Role
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.model import MAX_DIMENSION, Linear, ModelSpec, Role
 

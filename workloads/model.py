@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 
 Role = Literal["attn_in", "attn_out", "ffn_in", "ffn_out", "head"]
 """The activation that feeds a linear layer: layers of one role in one block share their input."""

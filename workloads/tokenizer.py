@@ -8,7 +8,7 @@ import re
 from functools import cached_property
 from itertools import pairwise
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.workloads.gguf_file import GgufFile
 
 # Contractions, then a word, a digit or a run of signs with at most one space before it, then spaces.

@@ -27,7 +27,7 @@ import numpy as np
 
 from sailsim.analysis.baselines.fitted import Band, Fits, fits
 from sailsim.analysis.baselines.prediction import Floats, Prediction, Work, data_file, read_csv
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import System
 from sailsim.workloads import ModelSpec, TensorFormat, WeightFormat, decode_step, prefill_step
 
@@ -49,7 +49,7 @@ UBATCH = 512
 
 
 @dataclass(frozen=True)
-class Machine:
+class CpuSheet:
     """What the formula needs of a machine, SI units; scalars or arrays."""
 
     clock: Floats
@@ -58,7 +58,7 @@ class Machine:
     """Bytes/s that one core can have under way: MSHRs * line / latency (Little's law)."""
 
     @classmethod
-    def of(cls, system: System) -> Machine:
+    def of(cls, system: System) -> CpuSheet:
         """From a system file."""
         under_way = system.l2.mshrs.value * system.l2.line.value
         return cls(
@@ -98,7 +98,7 @@ def overlapped(reading: Floats, arithmetic: Floats, overlap: Floats) -> tuple[Fl
 
 
 def step_parts(
-    work: Work, machine: Machine, threads: Floats, c: Constants, shared_by: Floats
+    work: Work, machine: CpuSheet, threads: Floats, c: Constants, shared_by: Floats
 ) -> dict[str, Floats]:
     """Seconds of each part of a step; they sum to the step. Arrays broadcast.
 
@@ -299,7 +299,7 @@ def _predict(
     if cache not in CACHES:
         raise SailsimError(f"cache is {cache!r}, allowed is one of {', '.join(CACHES)}")
     c, rate = constants(software, fmt)
-    machine = Machine.of(system)
+    machine = CpuSheet.of(system)
 
     def step(constants: Constants, unified: bool) -> tuple[float, dict[str, float]]:
         shared_by = work.rows if unified else np.asarray(1.0)

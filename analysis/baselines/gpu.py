@@ -31,8 +31,8 @@ import numpy as np
 from sailsim.analysis.baselines.cpu import overlapped, widen
 from sailsim.analysis.baselines.fitted import Fits, fits
 from sailsim.analysis.baselines.prediction import Floats, Prediction, Work
-from sailsim.errors import SailsimError
-from sailsim.sim import Card
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Gpu
 from sailsim.workloads import ModelSpec, WeightFormat, decode_step
 
 MEASURED_CARDS = ("v100", "t4", "a10g", "l4", "a100")
@@ -86,7 +86,7 @@ class GpuSheet:
     sm_clock: Floats
 
     @classmethod
-    def of(cls, card: Card) -> GpuSheet:
+    def of(cls, card: Gpu) -> GpuSheet:
         """From a card's file; a dot product takes the place of one fp32 multiply-add."""
         return cls(
             bandwidth=np.asarray(card.memory_bandwidth.si),
@@ -202,7 +202,7 @@ def memory_needed(model: ModelSpec, fmt: WeightFormat, batch: int, context: int)
     return fmt.model_bytes(model) + model.kv_bytes_per_token() * batch * context
 
 
-def _fits_or_refuse(card: Card, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> None:
+def _fits_or_refuse(card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> None:
     need = memory_needed(model, fmt, batch, context)
     have = card.memory_size.si * (1 - RESERVED_SHARE)
     if need > have:
@@ -213,7 +213,7 @@ def _fits_or_refuse(card: Card, model: ModelSpec, fmt: WeightFormat, batch: int,
 
 
 def gpu_tokens_per_s(
-    card: Card,
+    card: Gpu,
     model: ModelSpec,
     fmt: WeightFormat,
     batch: int = 1,
@@ -262,7 +262,7 @@ def gpu_tokens_per_s(
     return Prediction(rate, rate * low, rate * high, seconds, parts, tuple(notes))
 
 
-def _weak(card: Card, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> str:
+def _weak(card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> str:
     """What a batch would reach with better kernels than llama.cpp's."""
     roof = gpu_roofline(card, model, fmt, batch, context)
     known = f"the card's roofline is {roof:.0f} tokens/s"
@@ -275,7 +275,7 @@ def _weak(card: Card, model: ModelSpec, fmt: WeightFormat, batch: int, context: 
     return f"llama.cpp's kernels are a weak baseline for a batch: {known}."
 
 
-def gpu_roofline(card: Card, model: ModelSpec, fmt: WeightFormat, batch: int = 1, context: int = 64) -> float:
+def gpu_roofline(card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int = 1, context: int = 64) -> float:
     """Tokens/s that no software can exceed: every byte once at the sheet's bandwidth, or its fp16 peak.
 
     Raises SailsimError where weights and KV cache do not fit the card's memory.

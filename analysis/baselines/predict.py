@@ -7,8 +7,8 @@ from pathlib import Path
 from sailsim.analysis.baselines.cpu import SOFTWARE, Cache, Software, cpu_tokens_per_s, prompt_tokens_per_s
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
 from sailsim.analysis.baselines.prediction import Prediction
-from sailsim.errors import SailsimError
-from sailsim.sim import Card, load_machine
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Gpu, load_machine
 from sailsim.workloads import ModelSpec, WeightFormat
 
 
@@ -31,7 +31,7 @@ def baseline(
     does not fit it.
     """
     found = load_machine(machine)
-    if isinstance(found, Card):
+    if isinstance(found, Gpu):
         if threads is not None:
             raise SailsimError(f"threads is {threads}, allowed is none for the GPU card {found.name}")
         if prompt is not None:

@@ -21,8 +21,8 @@ from pydantic import ValidationError, model_validator
 from sailsim.analysis.baselines.cpu import SOFTWARE
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE
 from sailsim.analysis.baselines.prediction import data_file
-from sailsim.errors import SailsimError
-from sailsim.sim import Card, Frozen, System, card_names, load_card, load_machine, system_names
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Frozen, Gpu, System, card_names, load_card, load_machine, system_names
 from sailsim.workloads import weight_format
 
 Kind = Literal["accelerator", "cores", "card"]
@@ -70,7 +70,7 @@ class Runner(Frozen):
     """Whether figures by bits and by threads have a line of it; tables and dollars have every runner."""
     source: str
     """Why it stands there, or where the choice comes from."""
-    machine: System | Card | None = None
+    machine: System | Gpu | None = None
     """The hardware, read once; None: the point's own. A file gives `hardware` instead."""
 
     @model_validator(mode="after")
@@ -104,8 +104,8 @@ class Runner(Frozen):
                 raise ValueError(
                     f"hardware is {self.hardware!r}; allowed for {self.kind} is a name or a file of its kind"
                 )
-        elif isinstance(machine, Card) != (self.kind == "card"):
-            kind = "a GPU card" if isinstance(machine, Card) else "a CPU server"
+        elif isinstance(machine, Gpu) != (self.kind == "card"):
+            kind = "a GPU card" if isinstance(machine, Gpu) else "a CPU server"
             raise ValueError(
                 f"hardware is {self.hardware!r}, {kind}; allowed is one that kind {self.kind!r} has"
             )
@@ -189,7 +189,7 @@ def identity(beside: Sequence[Runner]) -> str:
 def _of_machine(text: str, path: Path | None) -> Runner:
     """The runner that a machine alone stands for."""
     machine = load_machine(text)
-    if isinstance(machine, Card):
+    if isinstance(machine, Gpu):
         kind: Kind = "card"
     else:
         kind = "accelerator" if machine.has_pim else "cores"

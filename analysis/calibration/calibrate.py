@@ -43,7 +43,7 @@ from sailsim.analysis.calibration.gpu_problem import (
 from sailsim.analysis.calibration.kernel_ratios import gem5_rates
 from sailsim.analysis.calibration.measurements import (
     Compared,
-    Rows,
+    MeasuredRows,
     altra_rows,
     gpu_rows,
     held_out_gpu_rows,
@@ -57,7 +57,7 @@ from sailsim.analysis.calibration.solver import (
     held_out,
     solve,
 )
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
 
 SCRIPT_VERSION = 4
 
@@ -99,8 +99,8 @@ class Outcome:
 
     table: dict[str, Any]
     compared: Mapping[str, Compared]
-    predict_cpu: Callable[[Rows], Floats]
-    predict_gpu: Callable[[Rows], Floats]
+    predict_cpu: Callable[[MeasuredRows], Floats]
+    predict_gpu: Callable[[MeasuredRows], Floats]
 
 
 def run() -> dict[str, Any]:
@@ -137,7 +137,7 @@ def run_all() -> Outcome:
 
 def _run_cpu(
     errors: list[dict[str, Any]], compared: dict[str, Compared]
-) -> tuple[dict[str, Any], dict[str, Any], int, Callable[[Rows], Floats]]:
+) -> tuple[dict[str, Any], dict[str, Any], int, Callable[[MeasuredRows], Floats]]:
     problem = cpu_problem()
     solution = solve(problem)
     ours = problem.rows.labels["software"] == "llama.cpp"
@@ -209,7 +209,7 @@ def _twins() -> dict[str, Any]:
 
 def _run_gpu(
     errors: list[dict[str, Any]], compared: dict[str, Compared]
-) -> tuple[dict[str, Any], dict[str, Any], Callable[[Rows], Floats]]:
+) -> tuple[dict[str, Any], dict[str, Any], Callable[[MeasuredRows], Floats]]:
     cards, serving = gpu_problem(), serving_problem()
     used = gpu_fit_rows(cards.rows)
     fitted = replace(cards, rows=cards.rows.where(used))
@@ -263,7 +263,7 @@ def _run_gpu(
     constants["batch_rate_elsewhere"] = _batch_rate_elsewhere(float(constants["batch_rate_v100"]["value"]))
     covariance = {"llama.cpp": covariance_of(fitted, ours), "serving": covariance_of(serving, theirs)}
 
-    def predict(rows: Rows) -> Floats:
+    def predict(rows: MeasuredRows) -> Floats:
         by_serving = serving_rows(rows)
         return np.where(by_serving, serving.predict(theirs.values, rows), cards.predict(ours.values, rows))
 

@@ -7,7 +7,7 @@ import numpy as np
 from sailsim.analysis.baselines import cpu
 from sailsim.analysis.baselines.prediction import Floats
 from sailsim.analysis.calibration.measurements import (
-    Rows,
+    MeasuredRows,
     altra_rows,
     join,
     llama_bench_rows,
@@ -76,7 +76,7 @@ def cpu_problem() -> Problem:
     parameters = (BARRIER, *(p for group in own.values() for p in group))
     first = dict(zip(own, np.cumsum([1, *(len(group) for group in own.values())]).tolist(), strict=False))
 
-    def predict(x: Floats, rows: Rows) -> Floats:
+    def predict(x: Floats, rows: MeasuredRows) -> Floats:
         fork = rows.labels["software"] == "ampere"
         ours, theirs = (
             {p.name: float(x[first[name] + i]) for i, p in enumerate(group)} for name, group in own.items()
@@ -112,7 +112,7 @@ def textbook_problem() -> Problem:
     names = [p.name for p in both.parameters[:count]]
     overlap = names.index("overlap")
 
-    def predict(x: Floats, rows: Rows) -> Floats:
+    def predict(x: Floats, rows: MeasuredRows) -> Floats:
         return both.predict(np.concatenate([np.insert(x, overlap, 1.0), fork]), rows)
 
     kept = tuple(p for p in both.parameters[:count] if p.name != "overlap")

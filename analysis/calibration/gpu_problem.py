@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sailsim.analysis.baselines import cpu, gpu
 from sailsim.analysis.baselines.prediction import Floats
 from sailsim.analysis.calibration.measurements import (
-    Rows,
+    MeasuredRows,
     gpu_rows,
     sheets_of,
 )
@@ -76,7 +76,7 @@ def gpu_problem() -> Problem:
     )
     index = {p.name: i for i, p in enumerate(parameters)}
 
-    def predict(x: Floats, rows: Rows) -> Floats:
+    def predict(x: Floats, rows: MeasuredRows) -> Floats:
         test, card = rows.labels["test"], rows.labels["card"].tolist()
 
         def of_card(kind: str, like: Callable[[str], tuple[str, ...]]) -> Floats:
@@ -104,7 +104,7 @@ def gpu_problem() -> Problem:
     return Problem(parameters, rows.where(~serving_rows(rows)), predict)
 
 
-def serving_rows(rows: Rows) -> NDArray[np.bool_]:
+def serving_rows(rows: MeasuredRows) -> NDArray[np.bool_]:
     """Which GPU rows the constants of the serving software predict."""
     return np.isin(rows.labels["test"], ("f16", "older f16", "w4"))
 
@@ -130,7 +130,7 @@ def serving_problem() -> Problem:
     )
     index = {p.name: i for i, p in enumerate(parameters)}
 
-    def predict(x: Floats, rows: Rows) -> Floats:
+    def predict(x: Floats, rows: MeasuredRows) -> Floats:
         w4 = rows.labels["test"] == "w4"
 
         def of_width(kind: str) -> Floats:
@@ -154,7 +154,7 @@ def serving_problem() -> Problem:
     return Problem(parameters, rows, predict, loss="soft_l1")
 
 
-def gpu_fit_rows(rows: Rows) -> NDArray[np.bool_]:
+def gpu_fit_rows(rows: MeasuredRows) -> NDArray[np.bool_]:
     """Rows of llama.cpp that the fit uses.
 
     Not the figures of older builds, of which only H100's has no twin, and not prompts of 128 tokens, which

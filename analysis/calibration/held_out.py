@@ -29,8 +29,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from sailsim.errors import SailsimError
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
 
 COLUMNS = (
     "machine",

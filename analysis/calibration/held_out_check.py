@@ -27,12 +27,12 @@ from sailsim.analysis.calibration.held_out import COLUMNS
 from sailsim.analysis.calibration.measurements import (
     SMALL_PROMPT,
     Compared,
-    Rows,
+    MeasuredRows,
     held_out_cpu_rows,
     held_out_gpu_rows,
 )
-from sailsim.errors import SailsimError
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
 
 FEWEST_THREADS = 8
 """Threads of the smallest machine of the fit; fewer are an extrapolation and have a line of their own."""
@@ -118,7 +118,7 @@ def write(results: Mapping[str, Any], path: Path | None = None) -> Path:
     return path
 
 
-def server_groups(rows: Rows) -> list[tuple[str, str, NDArray[np.bool_]]]:
+def server_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]]:
     """The lines of the error table that no fit saw: name, what is new, and which rows.
 
     Instances of fewer threads than the fit saw, bare metal and disturbed runs have lines of their own.
@@ -188,7 +188,7 @@ def _coverage_row(name: str, band: Mapping[str, float], within: NDArray[np.bool_
     }
 
 
-def card_groups(rows: Rows) -> list[tuple[str, str, NDArray[np.bool_]]]:
+def card_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]]:
     """The lines of the GPU's error table: name, what is new, and which rows."""
     labels = rows.labels
     own = np.char.endswith(labels["machine"], OWN_CARDS)
@@ -240,7 +240,7 @@ def _card_coverage(found: Compared, bands: Mapping[str, Mapping[str, float]]) ->
     return lines
 
 
-def noise_floor(rows: Rows) -> list[dict[str, Any]]:
+def noise_floor(rows: MeasuredRows) -> list[dict[str, Any]]:
     """Scatter of equal runs: the same chip, vCPUs, model and test on several instances.
 
     ``median_spread`` and ``worst_spread`` are highest over lowest, minus 1. Nothing that is fed a machine's
@@ -283,7 +283,7 @@ class AttentionSeen:
         }
 
 
-def attention_seen(rows: Rows) -> list[AttentionSeen]:
+def attention_seen(rows: MeasuredRows) -> list[AttentionSeen]:
     """What runs that differ in their length alone say of attention, whatever the fit says.
 
     The difference of two times a token, on the same chip and threads, is the difference of their attention

@@ -46,26 +46,26 @@ SMALL_PROMPT = 16
 
 
 @dataclass(frozen=True)
-class Rows:
+class MeasuredRows:
     """Measurements of one kind: their work, machine, measured rate and the labels that folds go by."""
 
     work: Work
-    machine: cpu.Machine
+    machine: cpu.CpuSheet
     threads: Floats
     tokens: Floats
     measured: Floats
     labels: Mapping[str, NDArray[np.str_]]
 
-    def where(self, keep: NDArray[np.bool_]) -> Rows:
+    def where(self, keep: NDArray[np.bool_]) -> MeasuredRows:
         """The rows that ``keep`` selects."""
 
         def cut(values: Floats) -> Floats:
             return values[keep]
 
-        return Rows(
+        return MeasuredRows(
             work=Work(**{name: cut(getattr(self.work, name)) for name in Work.__dataclass_fields__}),
-            machine=cpu.Machine(
-                **{name: cut(getattr(self.machine, name)) for name in cpu.Machine.__dataclass_fields__}
+            machine=cpu.CpuSheet(
+                **{name: cut(getattr(self.machine, name)) for name in cpu.CpuSheet.__dataclass_fields__}
             ),
             threads=cut(self.threads),
             tokens=cut(self.tokens),
@@ -78,7 +78,7 @@ class Rows:
 class Compared:
     """Rows with what was predicted for them, for the tables and the figures."""
 
-    rows: Rows
+    rows: MeasuredRows
     predicted: Floats
 
     @property
@@ -101,12 +101,12 @@ def file_format(name: str) -> WeightFormat:
     return uniform_format(4, 128) if name == "w4g128" else weight_format(name)
 
 
-def _machines(names: Sequence[str]) -> cpu.Machine:
-    each = [cpu.Machine.of(load_system(name)) for name in names]
-    return cpu.Machine(
+def _machines(names: Sequence[str]) -> cpu.CpuSheet:
+    each = [cpu.CpuSheet.of(load_system(name)) for name in names]
+    return cpu.CpuSheet(
         **{
             field: np.array([float(getattr(m, field)) for m in each])
-            for field in cpu.Machine.__dataclass_fields__
+            for field in cpu.CpuSheet.__dataclass_fields__
         }
     )
 
@@ -140,7 +140,7 @@ def measured_work(
     return work, tokens
 
 
-def llama_bench_rows(disturbed: bool = False) -> Rows:
+def llama_bench_rows(disturbed: bool = False) -> MeasuredRows:
     """The Neoverse-N1 rows of llama-bench: token generation and prompt processing.
 
     ``disturbed`` gives those that were measured while files were downloaded instead.
@@ -157,7 +157,7 @@ def llama_bench_rows(disturbed: bool = False) -> Rows:
         work, counted = measured_work(row["model"], row["format"], row["test"], prompt, generated)
         works.append(work)
         tokens.append(counted)
-    return Rows(
+    return MeasuredRows(
         work=Work.stack(works),
         machine=_machines([row["system"] for row in table]),
         threads=np.array([float(row["threads"]) for row in table]),
@@ -173,7 +173,7 @@ def llama_bench_rows(disturbed: bool = False) -> Rows:
     )
 
 
-def altra_rows() -> Rows:
+def altra_rows() -> MeasuredRows:
     """Batched decoding on Altra."""
     table = read_table("a1_batched.csv")
     works = []
@@ -181,7 +181,7 @@ def altra_rows() -> Rows:
         model, batch = fitting_model(row["model"]), int(row["batch"])
         context = _mean_context(int(row["generated"]), int(row["prompt"]))
         works.append(Work.of(model, decode_step(model, file_format(row["bytes_as"]), batch, context), batch))
-    return Rows(
+    return MeasuredRows(
         work=Work.stack(works),
         machine=_machines([row["system"] for row in table]),
         threads=np.array([float(row["threads"]) for row in table]),
@@ -198,7 +198,7 @@ def altra_rows() -> Rows:
     )
 
 
-def gpu_rows() -> Rows:
+def gpu_rows() -> MeasuredRows:
     """Every GPU measurement of the fit; `sheets_of` gives the cards' data sheets."""
     works, tokens, measured, sheets = [], [], [], []
     labels: dict[str, list[str]] = {k: [] for k in ("card", "model", "test", "software", "batch")}
@@ -230,7 +230,7 @@ def gpu_rows() -> Rows:
         sheets[-1] = replace(sheets[-1], bandwidth=np.asarray(float(row["dram_gb_s"]) * 1e9))
         if row["format"] == "f16" and test == "older":
             labels["test"][-1] = "older f16"
-    return Rows(
+    return MeasuredRows(
         work=Work.stack(works),
         machine=_cards(sheets),
         threads=np.array([float(s.sm_clock) for s in sheets]),
@@ -240,7 +240,7 @@ def gpu_rows() -> Rows:
     )
 
 
-def held_out_cpu_rows(table: Sequence[Mapping[str, str]]) -> Rows:
+def held_out_cpu_rows(table: Sequence[Mapping[str, str]]) -> MeasuredRows:
     """The Neoverse-N1 rows of a held-out table, most the median of several instances of one chip."""
     chosen = [row for row in table if row["ngl"] == "0"]
     works, tokens = [], []
@@ -250,7 +250,7 @@ def held_out_cpu_rows(table: Sequence[Mapping[str, str]]) -> Rows:
         work, counted = measured_work(row["model"], fmt, row["test"], prompt, generated, int(row["batch"]))
         works.append(work)
         tokens.append(counted)
-    return Rows(
+    return MeasuredRows(
         work=Work.stack(works),
         machine=_machines([row["system"] for row in chosen]),
         threads=np.array([float(row["threads"]) for row in chosen]),
@@ -260,7 +260,7 @@ def held_out_cpu_rows(table: Sequence[Mapping[str, str]]) -> Rows:
     )
 
 
-def held_out_gpu_rows(table: Sequence[Mapping[str, str]]) -> Rows:
+def held_out_gpu_rows(table: Sequence[Mapping[str, str]]) -> MeasuredRows:
     """The GPU rows of a held-out table; the label "test" is the kind of the fit's rows that they resemble.
 
     Prompts of 16 tokens are "batched q4_k_m": sixteen rows through the small-batch kernel.
@@ -281,7 +281,7 @@ def held_out_gpu_rows(table: Sequence[Mapping[str, str]]) -> Rows:
         kinds.append("f16" if row["format"] == "f16" else "batched q4_k_m" if small else row["test"])
     labels = {name: [row[name] for row in chosen] for name in HELD_OUT_LABELS}
     labels |= {"test": kinds, "card": [row["system"] for row in chosen]}
-    return Rows(
+    return MeasuredRows(
         work=Work.stack(works),
         machine=_cards(sheets),
         threads=np.array([float(s.sm_clock) for s in sheets]),
@@ -291,7 +291,7 @@ def held_out_gpu_rows(table: Sequence[Mapping[str, str]]) -> Rows:
     )
 
 
-def join(first: Rows, second: Rows) -> Rows:
+def join(first: MeasuredRows, second: MeasuredRows) -> MeasuredRows:
     """Both sets of rows; a label that one of them lacks is empty there."""
 
     def both(a: Any, b: Any) -> Any:
@@ -304,7 +304,7 @@ def join(first: Rows, second: Rows) -> Rows:
     for name in sorted(first.labels.keys() | second.labels.keys()):
         columns = [r.labels.get(name, np.full(n, "")) for r, n in zip((first, second), sizes, strict=True)]
         labels[name] = np.concatenate(columns)
-    return Rows(
+    return MeasuredRows(
         work=both(first.work, second.work),
         machine=both(first.machine, second.machine),
         threads=np.concatenate([first.threads, second.threads]),
@@ -314,18 +314,18 @@ def join(first: Rows, second: Rows) -> Rows:
     )
 
 
-def sheets_of(rows: Rows) -> gpu.GpuSheet:
+def sheets_of(rows: MeasuredRows) -> gpu.GpuSheet:
     """The data sheets of the rows' cards, which `_cards` put into a machine's fields."""
     m = rows.machine
     return gpu.GpuSheet(m.read_bandwidth, m.clock, m.core_bandwidth, rows.threads)
 
 
-def _cards(sheets: Sequence[gpu.GpuSheet]) -> cpu.Machine:
+def _cards(sheets: Sequence[gpu.GpuSheet]) -> cpu.CpuSheet:
     """Cards in a machine's fields: bandwidth, fp16 MAC/s as clock and 8-bit MAC/s as core_bandwidth.
 
     The rows' threads hold multiprocessors times clock. `sheets_of` takes them out again.
     """
-    return cpu.Machine(
+    return cpu.CpuSheet(
         clock=np.array([float(s.peak_macs) for s in sheets]),
         read_bandwidth=np.array([float(s.bandwidth) for s in sheets]),
         core_bandwidth=np.array([float(s.vector_macs) for s in sheets]),

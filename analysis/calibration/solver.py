@@ -19,7 +19,7 @@ from scipy.optimize import least_squares
 from scipy.stats import qmc
 
 from sailsim.analysis.baselines.prediction import Floats
-from sailsim.analysis.calibration.measurements import Rows
+from sailsim.analysis.calibration.measurements import MeasuredRows
 
 LOSS_SCALE = 0.08
 """Scatter (log) beyond which a measurement loses weight: about the run-to-run scatter of one machine."""
@@ -40,7 +40,7 @@ _MATTERS = 1e-3
 OPEN_PREDICTION = 0.25
 """How far (log) open directions may move a prediction before it counts as no prediction at all."""
 
-Predict = Callable[[Floats, Rows], Floats]
+Predict = Callable[[Floats, MeasuredRows], Floats]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Problem:
     """
 
     parameters: tuple[Parameter, ...]
-    rows: Rows
+    rows: MeasuredRows
     predict: Predict
     loss: Literal["cauchy", "soft_l1"] = "cauchy"
 
@@ -89,7 +89,7 @@ class Solution:
     ends: tuple[tuple[Floats, Floats], ...] = ()
 
 
-def solve(problem: Problem, rows: Rows | None = None, starts: int | None = None) -> Solution:
+def solve(problem: Problem, rows: MeasuredRows | None = None, starts: int | None = None) -> Solution:
     """Fit the parameters on the problem's rows, or on ``rows`` (a fold).
 
     ``starts``: how many points to begin at; default `STARTS`.
@@ -184,11 +184,11 @@ def _inside(problem: Problem, values: Floats) -> NDArray[np.bool_]:
     return np.asarray((values - low > near) & (high - values > near))
 
 
-def _residuals(problem: Problem, rows: Rows, x: Floats) -> Floats:
+def _residuals(problem: Problem, rows: MeasuredRows, x: Floats) -> Floats:
     return np.asarray(np.log(problem.predict(x, rows) / rows.measured))
 
 
-def _cost(problem: Problem, rows: Rows, x: Floats) -> float:
+def _cost(problem: Problem, rows: MeasuredRows, x: Floats) -> float:
     """What SciPy minimizes."""
     z = (_residuals(problem, rows, x) / LOSS_SCALE) ** 2
     rho = np.log1p(z) if problem.loss == "cauchy" else 2 * (np.sqrt(1 + z) - 1)
@@ -211,7 +211,11 @@ def _scale(problem: Problem) -> Floats:
 
 
 def _search(
-    problem: Problem, rows: Rows, start: Floats, directions: Floats | None = None, aim: Floats | None = None
+    problem: Problem,
+    rows: MeasuredRows,
+    start: Floats,
+    directions: Floats | None = None,
+    aim: Floats | None = None,
 ) -> Any:
     """SciPy's answer from one start; ``directions`` (n, parameters) are drawn to ``aim`` by their length."""
     low, high, width = problem.column("low"), problem.column("high"), _width(problem)
@@ -239,7 +243,7 @@ def _search(
 
 
 def _open_directions(
-    problem: Problem, rows: Rows, jac: Floats, inside: NDArray[np.bool_], cost: float
+    problem: Problem, rows: MeasuredRows, jac: Floats, inside: NDArray[np.bool_], cost: float
 ) -> tuple[Floats, tuple[str, ...]]:
     """Unit vectors (n, parameters), in ranges of the bounds, that the rows leave open, and their names."""
     width = _width(problem)

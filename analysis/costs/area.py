@@ -14,7 +14,7 @@ from math import ceil, log2
 from typing import ClassVar, Literal, Self
 
 from sailsim.analysis.costs.constants import Constants
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Quantity, System
 from sailsim.sim.system import Pim
 
@@ -234,7 +234,7 @@ class AreaConstants(Constants):
 
 
 @dataclass(frozen=True)
-class Parts:
+class UnitParts:
     """Square millimetres of one slice's unit, by part."""
 
     arrays: float
@@ -274,7 +274,7 @@ PART_TITLES: Mapping[str, str] = {
 class Area:
     """Square millimetres of the whole server: what is added, and the bases."""
 
-    parts: Parts
+    parts: UnitParts
     slices: int
     llc_mm2: float
     cores_mm2: float
@@ -339,7 +339,7 @@ def _sram(bits: float, c: AreaConstants) -> float:
     return bits * c.cell_um2 / c.array_efficiency * 1e-6
 
 
-def _unit(pim: Pim, c: AreaConstants, wbits: int) -> Parts:
+def _unit(pim: Pim, c: AreaConstants, wbits: int) -> UnitParts:
     """The unit of one slice, mm2."""
 
     def logic(um2: float) -> float:
@@ -361,7 +361,7 @@ def _unit(pim: Pim, c: AreaConstants, wbits: int) -> Parts:
             f"substrate {substrate.name} has no [area] table, allowed is one with it: area not modelled"
         )
     behind = substrate.area.sums.value == "dfm"  # else the arrays have the adders in them
-    return Parts(
+    return UnitParts(
         arrays=_sram(pim.arrays.whole * pim.rows.whole * pim.cols.whole, c),
         lanes=logic(lanes * lane) if behind else 0.0,
         accumulators=lanes * width * c.accumulator_rows * c.accumulator_bit_um2 * 1e-6 if behind else 0.0,
@@ -406,7 +406,7 @@ def readings(
     assert pim is not None
     c = AreaConstants.default() if constants is None else constants
 
-    def with_arrays(count: int) -> Parts:
+    def with_arrays(count: int) -> UnitParts:
         arrays = pim.arrays.model_copy(update={"value": count})
         return _unit(pim.model_copy(update={"arrays": arrays}), c, wbits)
 

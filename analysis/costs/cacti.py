@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sailsim.analysis.baselines.prediction import data_file, read_csv
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 
 NODES_NM = (22, 32, 45, 65, 90)
 """Technologies that the binary has."""
@@ -171,6 +171,6 @@ def table(date: str) -> str:
 if __name__ == "__main__":
     import sys
 
-    from sailsim.files import write_whole
+    from sailsim.base.atomic import write_whole
 
     write_whole(Path(__file__).parents[1] / "data" / "cacti.csv", table(sys.argv[1]).encode())

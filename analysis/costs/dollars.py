@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 
 from sailsim.analysis.baselines.prediction import data_file, read_csv
 from sailsim.analysis.costs.constants import Constants
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Quantity
 
 Sizing = Literal["share", "bandwidth", "whole"]

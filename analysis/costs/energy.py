@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sailsim.analysis.costs.constants import Constants
-from sailsim.errors import SailsimError
-from sailsim.sim import Card, Quantity, StepResult, System, load_substrate
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Gpu, Quantity, StepResult, System, load_substrate
 from sailsim.sim.activity import ACTIVITY
 
 CAUSES = ("arrays", "convert", "dfm", "prt", "llc", "mesh", "dram", "cores", "static")
@@ -505,6 +505,6 @@ def cpu_use(system: System, threads: int, tokens: float, step_s: float, dram_byt
     )
 
 
-def gpu_bound_j_per_token(card: Card, step_s: float, tokens: float) -> float:
+def gpu_bound_j_per_token(card: Gpu, step_s: float, tokens: float) -> float:
     """Upper bound of a card's joules a token: its board power all the step long. Its host is not in it."""
     return float(card.tdp.value) * step_s / tokens

@@ -36,8 +36,8 @@ from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.uncertainty import Draw, Factor, Value, space
 from sailsim.analysis.results.joins import as_frame, is_missing, joined
 from sailsim.analysis.results.runs import runs
-from sailsim.errors import SailsimError
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, System, code_version, load_system, save_system, vary
 from sailsim.sim.sweep import reporter
 

@@ -27,8 +27,8 @@ from sailsim.analysis.paper.claims import Claim, published
 from sailsim.analysis.paper.readings import READINGS, Reading, Table, primary
 from sailsim.analysis.paper.sampling import LAST, OF_SAIL, Memo, Study, evaluate_draw, run_study, screen
 from sailsim.analysis.paper.uncertainty import BASES, Draw, Factor, Space, Value, space
-from sailsim.errors import SailsimError
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
 from sailsim.sim import leaves, load_system, save_system, simulate_step
 from sailsim.workloads import load_model
 

@@ -28,7 +28,7 @@ from sailsim.analysis.baselines.cpu import Software
 from sailsim.analysis.baselines.prediction import Work
 from sailsim.analysis.costs.area import COUNTED, AreaConstants, AreaNotModelledError, area
 from sailsim.analysis.paper.uncertainty import Draw, Space, Workload
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Store, System, code_version, leaves, load_card, simulate_step
 from sailsim.sim.store import RESERVED, now
 from sailsim.sim.sweep import reporter
@@ -98,7 +98,7 @@ class Evaluated:
         """``untimed``: fields of the machine that no step's time depends on, as `screen` finds them."""
         self.draw, self.software, self.memo = draw, software, memo if memo is not None else Memo()
         self.system: System = draw.system(software)
-        self._machine = cpu.Machine.of(self.system)
+        self._machine = cpu.CpuSheet.of(self.system)
         self._constants: dict[int, cpu.Constants] = {}
         self._values = tuple(leaf.value for path, leaf in leaves(self.system).items() if path not in untimed)
 

@@ -28,7 +28,7 @@ from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.constants import Constants
 from sailsim.analysis.costs.dollars import CostConstants, Price, prices
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Choice, Point, Quantity, System, leaves, load_system, vary
 from sailsim.workloads import WeightFormat, uniform_format
 

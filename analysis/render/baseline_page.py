@@ -22,8 +22,8 @@ from sailsim.analysis.calibration.held_out_check import origin
 from sailsim.analysis.calibration.kernel_ratios import gem5_ratios
 from sailsim.analysis.calibration.measurements import read_table
 from sailsim.analysis.render.fit_figures import draw
-from sailsim.errors import SailsimError
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, card_names, load_card, load_system, simulate_step, vary
 from sailsim.workloads import decode_step, uniform_format
 
@@ -176,7 +176,7 @@ def attention_table() -> str:
         "|---|---|--:|--:|--:|---|",
     ]
     constants, _ = cpu.constants("llama.cpp", fmt)
-    machine, threads = cpu.Machine.of(system), np.asarray(16.0)
+    machine, threads = cpu.CpuSheet.of(system), np.asarray(16.0)
     for batch, context in ATTENTION_POINTS:
         work = Work.of(model, decode_step(model, fmt, batch, context), batch)
         point = Point(model=model.name, system=system.name, threads=16, batch=batch, wbits=4, context=context)

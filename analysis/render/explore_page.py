@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from sailsim.analysis.paper.explore import Search
 from sailsim.analysis.render.style import MARKERS, SERIES, canvas, caption, style
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
 
 
 def write_figure(search: Search, frame: pd.DataFrame, folder: Path) -> None:

@@ -47,7 +47,7 @@ from sailsim.analysis.results.results import (
     short_name,
     stored_runs,
 )
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
 from sailsim.sim import Point, Store
 
 PHASE_STYLE: Mapping[str, tuple[str, str, str]] = {

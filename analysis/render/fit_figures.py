@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sailsim.analysis.calibration.measurements import Compared
 from sailsim.analysis.render.style import OKABE_ITO, style
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
 
 SOURCES = (
     "SpareCores sc-inspector-data 804d3c7 (CC-BY-SA 4.0), Ampere llama.cpp r2.0.0, LMDeploy; 2023 to 2025"

@@ -18,11 +18,11 @@ from matplotlib.ticker import MaxNLocator
 
 from sailsim.analysis.render.figures import PHASE_STYLE
 from sailsim.analysis.render.style import DASHES, MARKERS, SERIES, canvas, caption, style
-from sailsim.errors import SailsimError
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Store
 from sailsim.sim.gem5_tiles import COMMAND
-from sailsim.sim.timeline import TIMELINE, Timeline, read_timelines
+from sailsim.sim.timeline import TIMELINE, TileTimeline, read_timelines
 
 FOLDER = "gem5"
 """Of gem5's results in a sweep's folder."""
@@ -139,7 +139,7 @@ def _errors(axes: Axes, tiles: pd.DataFrame, batches: Sequence[Any]) -> None:
 _ROWS = ("load", "build", "lookup", "convert", "write_back")
 
 
-def timeline_figure(timelines: Sequence[Timeline], shown: tuple[int, int] = SHOWN_GROUPS) -> Figure:
+def timeline_figure(timelines: Sequence[TileTimeline], shown: tuple[int, int] = SHOWN_GROUPS) -> Figure:
     """Load, build, look-up, conversion and write-back of a tile's first and last groups against cycles.
 
     Args:
@@ -192,7 +192,7 @@ def _label(row: str) -> str:
     return "load" if row == "load" else PHASE_STYLE[row][0].partition(" and ")[0]
 
 
-def _bars(axes: Axes, timeline: Timeline, first: int, last: int) -> None:
+def _bars(axes: Axes, timeline: TileTimeline, first: int, last: int) -> None:
     """The bars of the groups from `first` on, up to but not with `last`."""
     begin = timeline.groups[first][2]
     end = timeline.groups[last][4] if last < len(timeline.groups) else timeline.end
@@ -213,7 +213,7 @@ def _bars(axes: Axes, timeline: Timeline, first: int, last: int) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def _sentence(timeline: Timeline) -> str:
+def _sentence(timeline: TileTimeline) -> str:
     """The whole tile in words: what each phase takes and how long the arrays wait."""
     table = np.array(timeline.groups)
     sums: Mapping[str, int] = {

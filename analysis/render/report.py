@@ -31,7 +31,7 @@ from sailsim.analysis.render.style import style
 from sailsim.analysis.results.compare import said_of
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import Results, short_name, stored_runs
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
 from sailsim.sim import Choice, Quantity, Store, load_card, load_system
 
 _CSS = """

@@ -26,7 +26,7 @@ from sailsim.analysis.render.reproduction_words import (
     verdict,
 )
 from sailsim.analysis.render.style import style
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
 
 BASELINE_FIGURES = ("baseline_cpu.png", "baseline_gpu.png")
 """Predicted against measured, drawn by `sailsim fit` beside docs/baselines.md."""

@@ -10,8 +10,8 @@ from sailsim.analysis.render.reuse_tables import TABLES
 from sailsim.analysis.render.style import style
 from sailsim.analysis.reuse.measure import Reuse
 from sailsim.analysis.reuse.patterns import UNIT, shares
-from sailsim.errors import SailsimError
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
 
 PAGE = "reuse.md"
 

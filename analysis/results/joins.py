@@ -29,7 +29,7 @@ from sailsim.analysis.costs.dollars import (
 )
 from sailsim.analysis.costs.energy import Energy, EnergyConstants, cpu_use, energy, recorded_use
 from sailsim.analysis.results.runs import COLUMNS, Run
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, System
 
 POINT = [f.name for f in fields(Point)]

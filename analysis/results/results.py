@@ -13,7 +13,7 @@ import pandas as pd
 from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.dollars import PriceList
 from sailsim.analysis.results.joins import POINT, is_missing, joined
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, Store
 
 FREE = (

@@ -26,8 +26,8 @@ from sailsim.analysis.costs.energy import (
     gpu_bound_j_per_token,
     sail_use,
 )
-from sailsim.errors import SailsimError
-from sailsim.sim import Card, Point, System, as_system, load_system, simulate_step
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Gpu, Point, System, as_system, load_system, simulate_step
 from sailsim.workloads import (
     Activations,
     ModelSpec,
@@ -171,10 +171,10 @@ class _Machine:
 
     name: str
     digest: str
-    machine: System | Card = field(compare=False)
+    machine: System | Gpu = field(compare=False)
 
     @classmethod
-    def of(cls, machine: System | Card) -> _Machine:
+    def of(cls, machine: System | Gpu) -> _Machine:
         return cls(machine.name, machine.digest, machine)
 
 
@@ -222,10 +222,10 @@ def _run(runner: Runner, at: _Context) -> Run:
         return replace(empty, reason=str(error))
 
 
-def _too_small(run: Run, machine: System | Card, at: _Context) -> str:
+def _too_small(run: Run, machine: System | Gpu, at: _Context) -> str:
     """Why a point does not fit a machine's memory."""
     assert run.memory_limit_bytes is not None
-    what = "card" if isinstance(machine, Card) else "system"
+    what = "card" if isinstance(machine, Gpu) else "system"
     return (
         f"{what} {machine.name}: {at.model.name} in {run.format} with batch {at.point.batch} and context "
         f"{at.point.context} needs {run.memory_bytes / 1e9:.1f} GB, allowed is "
@@ -233,20 +233,20 @@ def _too_small(run: Run, machine: System | Card, at: _Context) -> str:
     )
 
 
-def memory_limit(machine: System | Card) -> float | None:
+def memory_limit(machine: System | Gpu) -> float | None:
     """Bytes of weights and KV cache that a machine holds; None where its file does not say."""
-    if isinstance(machine, Card):
+    if isinstance(machine, Gpu):
         return float(machine.memory_size.si * (1 - RESERVED_SHARE))
     return None if machine.memory.size is None else machine.memory.size.si
 
 
-def _cores(runner: Runner, machine: System | Card, point: Point) -> int | None:
-    if isinstance(machine, Card):
+def _cores(runner: Runner, machine: System | Gpu, point: Point) -> int | None:
+    if isinstance(machine, Gpu):
         return None
     return machine.cores.count.whole if runner.threads == "all" else point.threads
 
 
-def _accelerator(run: Run, machine: System | Card, fmt: WeightFormat, at: _Context) -> Run:
+def _accelerator(run: Run, machine: System | Gpu, fmt: WeightFormat, at: _Context) -> Run:
     """PIM units do the matrix products, the cores the rest."""
     assert isinstance(machine, System)
     assert run.cores is not None
@@ -276,7 +276,7 @@ def _accelerator(run: Run, machine: System | Card, fmt: WeightFormat, at: _Conte
     )
 
 
-def _on_cores(run: Run, machine: System | Card, fmt: WeightFormat, at: _Context) -> Run:
+def _on_cores(run: Run, machine: System | Gpu, fmt: WeightFormat, at: _Context) -> Run:
     """The cores alone do everything."""
     assert isinstance(machine, System)
     assert run.cores is not None
@@ -288,9 +288,9 @@ def _on_cores(run: Run, machine: System | Card, fmt: WeightFormat, at: _Context)
     return _with_energy(filled, cpu_use(machine, run.cores, batch, found.step_s, filled.dram_bytes))
 
 
-def _on_card(run: Run, machine: System | Card, fmt: WeightFormat, at: _Context) -> Run:
+def _on_card(run: Run, machine: System | Gpu, fmt: WeightFormat, at: _Context) -> Run:
     """A GPU card does everything."""
-    assert isinstance(machine, Card)
+    assert isinstance(machine, Gpu)
     batch, context = at.point.batch, at.point.context
     found = _gpu(_Machine.of(machine), at.model, fmt, run.software, batch, context)
     if isinstance(found, str):
@@ -299,7 +299,7 @@ def _on_card(run: Run, machine: System | Card, fmt: WeightFormat, at: _Context) 
     return replace(_predicted(run, found, at, fmt, machine), energy_high_j=bound)
 
 
-def _predicted(run: Run, found: Prediction, at: _Context, fmt: WeightFormat, machine: System | Card) -> Run:
+def _predicted(run: Run, found: Prediction, at: _Context, fmt: WeightFormat, machine: System | Gpu) -> Run:
     """The run with a baseline's numbers; all its traffic is reads."""
     weights, cached = _bytes(at.model, fmt, at.point.batch, at.point.context)
     return replace(
@@ -327,9 +327,9 @@ def _with_energy(run: Run, use: Use) -> Run:
     )
 
 
-def _share(moved: float, rate: float, point: Point, machine: System | Card) -> float:
+def _share(moved: float, rate: float, point: Point, machine: System | Gpu) -> float:
     """The part of the memory's bandwidth that a run takes."""
-    bandwidth = machine.memory_bandwidth if isinstance(machine, Card) else machine.memory.read_bandwidth
+    bandwidth = machine.memory_bandwidth if isinstance(machine, Gpu) else machine.memory.read_bandwidth
     return float(min(1.0, moved / point.batch * rate / bandwidth.si))
 
 
@@ -347,7 +347,7 @@ def _gpu(
     key: _Machine, model: ModelSpec, fmt: WeightFormat, software: str, batch: int, context: int
 ) -> Prediction | str:
     """The prediction, or why there is none."""
-    assert isinstance(key.machine, Card)
+    assert isinstance(key.machine, Gpu)
     named = cast(GpuSoftware, software)
     try:
         return gpu_tokens_per_s(key.machine, model, fmt, batch, context, software=named)

@@ -11,7 +11,7 @@ from sailsim import _core
 from sailsim.analysis.reuse import settings
 from sailsim.analysis.reuse.patterns import entries_needed
 from sailsim.analysis.reuse.settings import ABITS, GROUP_SIZE, OWN, SYSTEM
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, System, load_substrate, load_system, simulate_step
 from sailsim.workloads import Activations, Linear, ModelSpec, Role, load_model
 

@@ -12,7 +12,7 @@ from sailsim.analysis.paper.claims import published
 from sailsim.analysis.reuse import settings
 from sailsim.analysis.reuse.cycles import SUBSTRATES, Design, plain_cycles, step
 from sailsim.analysis.reuse.settings import SYSTEM
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import System, load_substrate, load_system
 from sailsim.workloads import Activations
 

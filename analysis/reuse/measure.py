@@ -35,8 +35,8 @@ from sailsim.analysis.reuse.definitions import NearestDefinition, nearest_of, re
 from sailsim.analysis.reuse.patterns import UNIT, patterns, rules, structure
 from sailsim.analysis.reuse.quantizers import QUANTIZERS
 from sailsim.analysis.reuse.settings import ABITS, ENTRIES, GROUP_SIZE, HASHED_ENTRIES, HASHES, SCHEMA, SYSTEM
-from sailsim.errors import SailsimError
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, code_version, load_substrate, load_system
 from sailsim.sim.sweep import reporter
 from sailsim.workloads import Activations, load_model
@@ -68,13 +68,13 @@ def nearest_definition(
         SailsimError: a kept part is damaged, or the folder cannot be written.
     """
     captured = activations if activations is not None else Activations.load()
-    kept = Parts(out, captured)
+    kept = StoredParts(out, captured)
     with reporter(len(claim_parts()), 0, progress, "parts") as advance:
         step_frame, partial_frame = claim_frames(kept, advance)
     return nearest_of(readings(step_frame, partial_frame), captured.id, claim)
 
 
-class Parts:
+class StoredParts:
     """Finished parts of a measurement: Parquet files named by what they depend on, or nothing kept."""
 
     def __init__(self, folder: str | Path | None, activations: Activations) -> None:
@@ -114,7 +114,7 @@ def claim_parts() -> list[tuple[str, int]]:
     return [*((model, batch) for model in settings.MODELS for batch in settings.BATCHES), ("partial", 0)]
 
 
-def claim_frames(kept: Parts, advance: Advance) -> tuple[pd.DataFrame, pd.DataFrame]:
+def claim_frames(kept: StoredParts, advance: Advance) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`steps` of all models and batches, and `partial_tables`."""
     found = []
     captured = kept.activations
@@ -169,7 +169,7 @@ def measure(
         SailsimError: a kept part is damaged.
     """
     captured = activations if activations is not None else Activations.load()
-    kept = Parts(out, captured)
+    kept = StoredParts(out, captured)
     places = [(quantizer, batch) for quantizer in QUANTIZERS for batch in settings.BATCHES]
 
     def counted(place: tuple[str, int]) -> pd.DataFrame:
@@ -191,7 +191,7 @@ def measure(
         shape = kept.get("structure", lambda: structure(captured))
         advance(1)
         step_frame, partial_frame = claim_frames(kept, advance)
-        others = (step_frame, partial_frame) if own else claim_frames(Parts(out, shipped), advance)
+        others = (step_frame, partial_frame) if own else claim_frames(StoredParts(out, shipped), advance)
     read = readings(step_frame, partial_frame)
     found = Reuse(
         captured,

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from sailsim import __version__
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 
 # name -> module:attribute. Loaded only when called, so that small commands start at once.
 _COMMANDS = {

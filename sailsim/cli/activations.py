@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 import numpy as np
 
+from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
-from sailsim.errors import SailsimError
 from sailsim.workloads import ROLES, Activations
 from sailsim.workloads import capture as capture_activations
 

@@ -12,8 +12,8 @@ from sailsim.analysis import CACHES, SOFTWARE, fits
 from sailsim.analysis import baseline as predict
 from sailsim.analysis.baselines.cpu import Software
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware
+from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
-from sailsim.errors import SailsimError
 from sailsim.workloads import chosen_format, has_own_formats, load_model
 
 

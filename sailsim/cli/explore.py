@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
-from sailsim.errors import SailsimError
 from sailsim.sim import Point, parse_numbers
 
 

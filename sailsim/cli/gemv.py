@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from sailsim import _core
+from sailsim.base.atomic import atomic_file
+from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
-from sailsim.errors import SailsimError
-from sailsim.files import atomic_file
 from sailsim.lut_gemv import (
     Counts,
     PrtConfig,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.workloads import (
     GgufModel,
     ModelSpec,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
-from sailsim.errors import SailsimError
 
 
 @click.command()

@@ -13,9 +13,9 @@ import click
 
 from sailsim.analysis import evaluate, runners
 from sailsim.analysis.baselines.runners import identity
+from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import NUMBERS, beside_option, point_options
-from sailsim.errors import SailsimError
 from sailsim.sim import expand, load_preset, parse_numbers, preset_names, run_sweep
 
 

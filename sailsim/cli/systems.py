@@ -8,13 +8,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
-from sailsim.errors import SailsimError
-from sailsim.files import write_whole
 from sailsim.sim import (
-    Card,
     Choice,
     Frozen,
+    Gpu,
     Quantity,
     System,
     card_names,
@@ -157,7 +157,7 @@ def _leaves(section: Frozen, prefix: str = "") -> list[tuple[str, Any]]:
     return found
 
 
-def _provenance(machine: System | Card, value: Any) -> str:
+def _provenance(machine: System | Gpu, value: Any) -> str:
     if not isinstance(value, Quantity | Choice):
         return ""
     citation = machine.citation(value.source)

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
-from sailsim.errors import SailsimError
 from sailsim.lut_gemv import read_trace
 from sailsim.sim import load_system
 from sailsim.workloads import Activations, TimedTile, plan_trace, replay_timed

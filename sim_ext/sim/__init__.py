@@ -7,17 +7,17 @@ event), `patterns` and `engine` (one decode step), `replay` (a trace), `grid` (m
 `provenance`, `store` and `sweep` (many runs, on disk).
 """
 
+from sailsim.base.quantity import UNITS, Choice, Frozen, Quantity
 from sailsim.sim.engine import PHASES, StepResult, simulate_prefill, simulate_step
 from sailsim.sim.files import card_names, json_schema, load_card, load_machine, load_system, system_names
 from sailsim.sim.grid import expand, load_preset, parse_numbers, preset_names
 from sailsim.sim.point import Point
 from sailsim.sim.provenance import code_version, commit, point_key, result_key, versions
-from sailsim.sim.quantity import UNITS, Choice, Frozen, Quantity
 from sailsim.sim.replay import TraceResult, simulate_trace
 from sailsim.sim.store import Store
 from sailsim.sim.substrate import Substrate, load_substrate, substrate_names
 from sailsim.sim.sweep import run_sweep
-from sailsim.sim.system import Card, System
+from sailsim.sim.system import Gpu, System
 from sailsim.sim.tiles import COUNTS
 from sailsim.sim.unit import unit_text
 from sailsim.sim.vary import (
@@ -34,9 +34,9 @@ __all__ = [
     "COUNTS",
     "PHASES",
     "UNITS",
-    "Card",
     "Choice",
     "Frozen",
+    "Gpu",
     "Point",
     "Quantity",
     "StepResult",

@@ -13,17 +13,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim.activity import ACTIVITY
-from sailsim.sim.host import Host
+from sailsim.sim.host import HostCores
 from sailsim.sim.memory_path import memory
 from sailsim.sim.parts import Part, Same, block_sizes, has_codes, inputs_of, layout, on_cores, parts_of
 from sailsim.sim.patterns import PROFILES
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline
+from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline, Tensor
 from sailsim.sim.segments import Segment, play
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, TILE_PHASES, Shape, Tile, Units
+from sailsim.sim.tiles import COUNTS, TILE_PHASES, PimUnits, Shape, TimedTile
 from sailsim.workloads import (
     Activations,
     ModelSpec,
@@ -140,7 +140,7 @@ def _simulate(
 
     around: dict[int, tuple[list[_Ask], list[CoreTask]]] = {}  # GEMVs of one kind differ in their patterns
     segments: list[Segment] = []
-    often: Counter[Tile] = Counter()
+    often: Counter[TimedTile] = Counter()
     for (at, at_input), times in zip(found.different, found.times, strict=True):
         kind, ops = parts[at]
         if ops[0].kind != "gemv":
@@ -167,23 +167,23 @@ def _simulate(
 
 
 @lru_cache(maxsize=8)
-def _units(system: Same[System], substrate: str | None, convert: str | None, prt: bool) -> "Units":
-    """Units of machines that were asked for last, with the tiles that they have timed."""
-    return Units(system.it, substrate=substrate, convert=convert, prt=prt)
+def _units(system: Same[System], substrate: str | None, convert: str | None, prt: bool) -> "PimUnits":
+    """PimUnits of machines that were asked for last, with the tiles that they have timed."""
+    return PimUnits(system.it, substrate=substrate, convert=convert, prt=prt)
 
 
 @lru_cache(maxsize=64)
-def _host(system: Same[System], threads: int) -> Host:
-    return Host(system.it, threads)
+def _host(system: Same[System], threads: int) -> HostCores:
+    return HostCores(system.it, threads)
 
 
 @lru_cache(maxsize=64)
-def _memory(system: Same[System], threads: int) -> Machine:
+def _memory(system: Same[System], threads: int) -> MemorySystem:
     return memory(system.it, threads)
 
 
 class _Ask(NamedTuple):
-    """What is asked of the units for a GEMV, as `Units.tile` takes it beside the patterns."""
+    """What is asked of the units for a GEMV, as `PimUnits.tile` takes it beside the patterns."""
 
     shape: Shape
     weight_bytes: float
@@ -205,7 +205,7 @@ def _ask(op: Op, point: Point) -> _Ask:
     return _Ask(shape, stored, fmt.minimum, 2 << code.wbits if code.kind == "book" and not uniform else 0)
 
 
-def _around(host: Host, ops: Sequence[Op], tiles: Sequence[Tile], convert: bool) -> list[CoreTask]:
+def _around(host: HostCores, ops: Sequence[Op], tiles: Sequence[TimedTile], convert: bool) -> list[CoreTask]:
     """What the cores do for GEMVs that share an input: hand them over, see them done, maybe convert.
 
     Those whose weights have no scalar codes they multiply themselves, beside the units.
@@ -224,7 +224,7 @@ def _around(host: Host, ops: Sequence[Op], tiles: Sequence[Tile], convert: bool)
     return tasks
 
 
-def _cores_note(parts: Sequence[Part], host: Host, step_s: float) -> list[str]:
+def _cores_note(parts: Sequence[Part], host: HostCores, step_s: float) -> list[str]:
     """Which matrices the cores multiply because their types have no scalar codes, and how long that takes."""
     there = on_cores(Same(parts))
     if not there:
@@ -240,7 +240,12 @@ def _cores_note(parts: Sequence[Part], host: Host, step_s: float) -> list[str]:
 
 
 def _result(
-    point: Point, tokens: int, units: Units, line: Timeline, tiles: Mapping[Tile, int], notes: list[str]
+    point: Point,
+    tokens: int,
+    units: PimUnits,
+    line: StepTimeline,
+    tiles: Mapping[TimedTile, int],
+    notes: list[str],
 ) -> StepResult:
     """`tiles`: how many tensors each of them is."""
     # With their shapes, as a step may have no tile at all.

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim.substrate import SUBSTRATES
-from sailsim.sim.system import Card, System
+from sailsim.sim.system import Gpu, System
 from sailsim.sim.tables import Shelf, Table, sentence
 
 
@@ -53,42 +53,42 @@ def load_system(name_or_path: str | Path) -> System:
     return machine
 
 
-def load_card(name_or_path: str | Path) -> Card:
+def load_card(name_or_path: str | Path) -> Gpu:
     """Read a GPU card: the name of one that ships, or the path of a TOML file.
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
     """
     machine = load_machine(name_or_path)
-    if not isinstance(machine, Card):
+    if not isinstance(machine, Gpu):
         raise SailsimError(f"card {name_or_path!s} is a CPU machine; allowed are {', '.join(card_names())}.")
     return machine
 
 
-def load_machine(name_or_path: str | Path) -> System | Card:
+def load_machine(name_or_path: str | Path) -> System | Gpu:
     """Read a machine of either kind. Shipped ones are read once per process."""
     text = str(name_or_path)
     return _load_shipped(text) if text in _SYSTEMS.names else _validated(text)
 
 
 @lru_cache(maxsize=64)
-def _load_shipped(name: str) -> System | Card:
+def _load_shipped(name: str) -> System | Gpu:
     return _validated(name)
 
 
 def json_schema() -> dict[str, Any]:
     """JSON schema of a complete system file (a file with `extends` may leave out what it inherits)."""
-    return TypeAdapter(System | Card).json_schema()
+    return TypeAdapter(System | Gpu).json_schema()
 
 
-def _validated(name_or_path: str) -> System | Card:
+def _validated(name_or_path: str) -> System | Gpu:
     table = _SYSTEMS.read(name_or_path)
     kind = table.get("kind")
-    model: type[System] | type[Card]
+    model: type[System] | type[Gpu]
     if kind == "cpu":
         model = System
     elif kind == "gpu":
-        model = Card
+        model = Gpu
     else:
         raise SailsimError(f"{name_or_path}: kind is {kind!r}; allowed are 'cpu' and 'gpu'.")
     try:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import sailsim
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim.provenance import code_version, commit
 from sailsim.sim.store import Store, now
 from sailsim.sim.system import System

@@ -13,9 +13,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Quantity
 from sailsim.sim.gem5 import Gem5, stored
-from sailsim.sim.quantity import Quantity
 from sailsim.sim.store import Store
 from sailsim.sim.system import System
 

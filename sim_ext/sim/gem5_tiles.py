@@ -18,17 +18,17 @@ from typing import Any
 
 import pandas as pd
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Tile, write_trace
 from sailsim.sim import schedule
-from sailsim.sim.agreement import PHASES
 from sailsim.sim.gem5 import Gem5, Gem5Run, add, keys_of
 from sailsim.sim.memory_path import memory
 from sailsim.sim.patterns import PROFILES
 from sailsim.sim.store import Store
 from sailsim.sim.sweep import reporter
 from sailsim.sim.system import System
-from sailsim.sim.tiles import Shape, Units
+from sailsim.sim.tiles import PimUnits, Shape
+from sailsim.sim.validation import PHASES
 from sailsim.workloads import Activations, plan_trace
 
 COMMAND = "tile"
@@ -238,7 +238,7 @@ def _engine(point: TilePoint, system: System, tile: Tile) -> dict[str, Any]:
     """The fast engine's cycles of a point whose slices have tiles like `tile`, weights just in time."""
     pim, slices = system.pim, point.slices
     assert pim is not None
-    units = Units(system, substrate=None, convert="memory", prt=tile.prt, slices=slices, operands="dram")
+    units = PimUnits(system, substrate=None, convert="memory", prt=tile.prt, slices=slices, operands="dram")
     profile = PROFILES.scanned(tile.x, units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
     n = tile.n * slices
     stored = tile.k * ceil(n * tile.code.wbits / 8)

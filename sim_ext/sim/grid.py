@@ -9,7 +9,7 @@ from dataclasses import fields
 from importlib.resources import files
 from typing import Any
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
 
 _FIELDS = tuple(f.name for f in fields(Point))

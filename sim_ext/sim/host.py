@@ -2,7 +2,7 @@
 
 from math import ceil
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim.memory_path import window
 from sailsim.sim.schedule import CoreTask
 from sailsim.sim.system import System
@@ -13,7 +13,7 @@ from sailsim.workloads import (
 )
 
 
-class Host:
+class HostCores:
     """Rates and costs of `threads` of a machine's cores, SI units."""
 
     def __init__(self, system: System, threads: int) -> None:

@@ -4,11 +4,11 @@ from math import ceil, inf
 from typing import NamedTuple
 
 from sailsim.sim.dram import Dram, Reader
-from sailsim.sim.schedule import Machine
+from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.system import System
 
 
-class Way(NamedTuple):
+class MemoryPath(NamedTuple):
     """A unit's way to memory: `latency` seconds for a line, `rate` bytes/s with all its MSHRs in use."""
 
     latency: float
@@ -20,7 +20,7 @@ class Way(NamedTuple):
         return self.latency + max(0, ceil(size / self.line) - 1) * self.line / self.rate
 
 
-def ways(system: System) -> tuple[Way, Way]:
+def memory_paths(system: System) -> tuple[MemoryPath, MemoryPath]:
     """A unit's ways to the LLC and, in long streams, to DRAM.
 
     The published latencies are a core's: a unit has no private caches to cross, and a stream finds its DRAM
@@ -35,8 +35,8 @@ def ways(system: System) -> tuple[Way, Way]:
     saved = private + system.memory.timing.trcd.si
     far = max(system.memory.latency.si - saved / (1 - dram.refreshing), chip)
     return (
-        Way(chip, min(port, window / chip), llc.line.whole),
-        Way(far, min(port, window / far), llc.line.whole),
+        MemoryPath(chip, min(port, window / chip), llc.line.whole),
+        MemoryPath(far, min(port, window / far), llc.line.whole),
     )
 
 
@@ -45,13 +45,13 @@ def window(system: System) -> float:
     return system.l2.mshrs.value * system.l2.line.value
 
 
-def memory(system: System, threads: int = 1) -> Machine:
+def memory(system: System, threads: int = 1) -> MemorySystem:
     """DRAM, what `threads` cores and the units have under way to it and the room for waiting weights."""
     pim, llc, dram = system.pim, system.llc, Dram(system.memory, system.llc.line.whole)
     assert pim is not None
-    way = ways(system)[1]
+    way = memory_paths(system)[1]
     reads = min(system.memory.read_share.value, dram.reads(dram.lines_of_row))
-    return Machine(
+    return MemorySystem(
         peak=system.memory.peak_bandwidth.si,
         read_share=reads,
         write_share=system.memory.write_share.value,

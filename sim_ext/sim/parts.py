@@ -11,7 +11,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sailsim.sim.patterns import Rows
+from sailsim.sim.patterns import InputRows
 from sailsim.workloads import Op
 
 T = TypeVar("T")
@@ -53,13 +53,13 @@ def parts_of(ops: Sequence[Op]) -> tuple[Part, ...]:
 
 
 @lru_cache(maxsize=64)
-def inputs_of(parts: Same[tuple[Part, ...]], n_layers: int, seed: int) -> tuple[Rows, ...]:
+def inputs_of(parts: Same[tuple[Part, ...]], n_layers: int, seed: int) -> tuple[InputRows, ...]:
     """Which captured activations the GEMVs of each part read, in the order of the parts that have any."""
     inputs = []
     for _, (op, *_) in parts.it:
         if op.kind == "gemv":
             assert op.role is not None
-            inputs.append(Rows(op.role, op.layer, n_layers, op.k, op.batch, seed))
+            inputs.append(InputRows(op.role, op.layer, n_layers, op.k, op.batch, seed))
     return tuple(inputs)
 
 

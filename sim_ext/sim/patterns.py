@@ -31,7 +31,7 @@ class Scan(NamedTuple):
     prt_policy: str
 
 
-class Rows(NamedTuple):
+class InputRows(NamedTuple):
     """Which captured activations: the arguments of `Activations.quantized`."""
 
     role: Role
@@ -59,7 +59,7 @@ class ProfileCache:
         self._limit = limit
         self._bytes = 0
 
-    def of_step(self, activations: Activations, inputs: tuple[Rows, ...], scan: Scan) -> list[Profile]:
+    def of_step(self, activations: Activations, inputs: tuple[InputRows, ...], scan: Scan) -> list[Profile]:
         """The profiles of all inputs of a step, which the same step on another machine finds at once."""
         name = (activations.id, inputs, scan)
         keys = self._steps.get(name, [])
@@ -74,7 +74,7 @@ class ProfileCache:
         self._steps[name] = [profile.key for profile in profiles]
         return profiles
 
-    def captured(self, activations: Activations, rows: Rows, scan: Scan) -> Profile:
+    def captured(self, activations: Activations, rows: InputRows, scan: Scan) -> Profile:
         """The profile of captured rows; known ones are not even gathered again."""
         name = (activations.id, rows, scan)
         known = self._profiles.get(self._keys.get(name, ""))

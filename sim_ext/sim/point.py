@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim.substrate import SUBSTRATES
 from sailsim.sim.system import System
 from sailsim.workloads import (

@@ -18,7 +18,7 @@ from sailsim.sim.substrate import load_substrate
 from sailsim.workloads import Activations, load_model
 
 # The packages whose code and data can change a number; the commands only print.
-_PACKAGES = ("sailsim.lut_gemv", "sailsim.workloads", "sailsim.sim", "sailsim.analysis")
+_PACKAGES = ("sailsim.base", "sailsim.lut_gemv", "sailsim.workloads", "sailsim.sim", "sailsim.analysis")
 _SUFFIXES = (".py", ".toml", ".csv", ".json")
 _LIBRARIES = ("numpy", "scipy", "pandas", "pyarrow", "pydantic", "joblib", "gguf")
 

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from functools import partial
 from math import ceil
 
-from sailsim.lut_gemv import Tile as Operands
-from sailsim.lut_gemv import Trace, decode_tile
+from sailsim.lut_gemv import Tile, Trace, decode_tile
 from sailsim.sim.engine import PHASES
-from sailsim.sim.host import Host
+from sailsim.sim.host import HostCores
 from sailsim.sim.memory_path import memory
 from sailsim.sim.patterns import PROFILES
 from sailsim.sim.schedule import CoreTask, Tensor
 from sailsim.sim.segments import Segment, play
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, TILE_PHASES, Shape, Tile, Units
+from sailsim.sim.tiles import COUNTS, TILE_PHASES, PimUnits, Shape, TimedTile
 
 
 @dataclass(frozen=True)
@@ -44,14 +43,14 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
     Raises:
         SailsimError: a descriptor that a unit would refuse, or a tile that does not fit its arrays.
     """
-    host = Host(system, threads)
+    host = HostCores(system, threads)
     units = {
-        prt: Units(system, substrate=None, convert="memory", prt=prt, slices=1, operands="dram")
+        prt: PimUnits(system, substrate=None, convert="memory", prt=prt, slices=1, operands="dram")
         for prt in (False, True)
     }
     tasks: list[CoreTask] = []
     tensors: list[Tensor] = []
-    slowest: list[Tile] = []
+    slowest: list[TimedTile] = []
     counts = dict.fromkeys(COUNTS, 0)
     for descriptors in _rounds(trace, system.llc.slices.whole):
         tiles = [_timed(units, decode_tile(trace, index)) for index in descriptors]
@@ -98,11 +97,11 @@ def _rounds(trace: Trace, units: int) -> Iterator[list[int]]:
         yield current
 
 
-def _timed(units: dict[bool, Units], tile: Operands) -> Tile:
+def _timed(units: dict[bool, PimUnits], tile: Tile) -> TimedTile:
     return timed_tile(units[tile.prt], tile)
 
 
-def timed_tile(unit: Units, tile: Operands) -> Tile:
+def timed_tile(unit: PimUnits, tile: Tile) -> TimedTile:
     """A descriptor's tile as `unit`'s machine times it; its outputs are one slice's.
 
     Raises:
@@ -116,6 +115,6 @@ def timed_tile(unit: Units, tile: Operands) -> Tile:
     return unit.tile(Shape(*tile.shape), profile, stored, tile.scales is not None, tile.has_minimum, codebook)
 
 
-def _throttled(tiles: Sequence[Tile], total: float, rate: float) -> float:
+def _throttled(tiles: Sequence[TimedTile], total: float, rate: float) -> float:
     """Seconds of a round whose units share `rate` bytes/s in proportion to what each has to load."""
     return max(tile.throttled(rate * tile.bytes / total) for tile in tiles)

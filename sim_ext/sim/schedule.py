@@ -50,7 +50,7 @@ class Tensor(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MemorySystem:
     """What the schedule needs to know of a machine; bandwidths in bytes/s, capacities in bytes.
 
     `read_share` and `write_share` are the shares of the DRAM peak that a kind of access can reach: moving r
@@ -90,7 +90,7 @@ class Machine:
 
 
 @dataclass(slots=True)
-class Timeline:
+class StepTimeline:
     """What happened: seconds by cause (exclusive, they add up to `end`) and bytes over DRAM."""
 
     end: float = 0.0
@@ -106,7 +106,7 @@ class Timeline:
     events: int = 0
 
 
-def run(machine: Machine, tasks: Sequence[CoreTask], tensors: Sequence[Tensor]) -> Timeline:
+def run(machine: MemorySystem, tasks: Sequence[CoreTask], tensors: Sequence[Tensor]) -> StepTimeline:
     """Play the schedule from an empty machine to the end of all tasks and tensors.
 
     Raises:
@@ -158,9 +158,9 @@ class _Now:
 class _Play:
     """A schedule on its way: where cores, PIM units and weight stream are."""
 
-    def __init__(self, machine: Machine, tasks: Sequence[CoreTask], tensors: Sequence[Tensor]) -> None:
+    def __init__(self, machine: MemorySystem, tasks: Sequence[CoreTask], tensors: Sequence[Tensor]) -> None:
         self.machine, self.tasks, self.tensors = machine, tasks, tensors
-        self.line = Timeline(stalled=[0.0] * len(tensors))
+        self.line = StepTimeline(stalled=[0.0] * len(tensors))
         self.ahead = machine.depth > 0 and machine.buffer > 0
         self.divide = cache(machine.divide)  # the same few demands come again in every layer
         self.task = self.tensor = self.stream = 0  # the next or running one of each actor

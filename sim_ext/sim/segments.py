@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from sailsim import _core
-from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline
+from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def unrolled(segments: Sequence[Segment], order: Iterable[int]) -> tuple[list[Co
     return tasks, tensors
 
 
-def play(machine: Machine, segments: Sequence[Segment], order: Sequence[int] = (0,)) -> Timeline:
+def play(machine: MemorySystem, segments: Sequence[Segment], order: Sequence[int] = (0,)) -> StepTimeline:
     """Play the segments that `order` names, one behind the other.
 
     Raises:
@@ -65,7 +65,7 @@ def play(machine: Machine, segments: Sequence[Segment], order: Sequence[int] = (
         cores=(machine.cores.window, machine.cores.latency),
         queue=machine.queue,
     )
-    return Timeline(
+    return StepTimeline(
         line.end,
         list(line.stalled),
         line.cores,

@@ -24,8 +24,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sailsim.errors import SailsimError
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
 
 SCHEMA = 1
 RESERVED = ("key", "point_key", "code_version", "finished_at", "evaluation_s")

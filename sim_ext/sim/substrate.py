@@ -12,8 +12,8 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, ValidationError, model_validator
 
-from sailsim.errors import SailsimError
-from sailsim.sim.quantity import Choice, Frozen, Is, OneOf, Quantity, Sourced
+from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity, Sourced
 from sailsim.sim.tables import Shelf, sentence
 
 SUBSTRATES = Shelf("substrate", "substrates")

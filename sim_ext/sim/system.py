@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from sailsim import _core
-from sailsim.sim.quantity import Choice, Frozen, Is, OneOf, Quantity
+from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity
 from sailsim.sim.substrate import SUBSTRATES, Substrate, load_substrate
 from sailsim.sim.unit import unit_text
 
@@ -415,7 +415,7 @@ class System(_Described):
         return _core.SliceConfig(self.unit_text(**overrides))
 
 
-class Card(_Described):
+class Gpu(_Described):
     """A GPU as a baseline needs it."""
 
     kind: Literal["gpu"]

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 
 Table = dict[str, Any]
 

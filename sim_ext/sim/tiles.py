@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from sailsim import _core
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim.activity import activity
-from sailsim.sim.memory_path import ways
+from sailsim.sim.memory_path import memory_paths
 from sailsim.sim.patterns import Profile, Scan
 from sailsim.sim.system import System
 
@@ -48,7 +48,7 @@ class Shape(NamedTuple):
     group_size: int
 
 
-class Edges(NamedTuple):
+class TileOverheads(NamedTuple):
     """What surrounds a tile's groups, seconds: none of it overlaps with them."""
 
     descriptor: float
@@ -61,7 +61,7 @@ class Edges(NamedTuple):
     """The completion record, written when they have arrived."""
 
 
-class Tile:
+class TimedTile:
     """One GEMV as the PIM units see it.
 
     `timing` is that of the busiest slice with its weights on chip, `seconds` is that and the `edges`,
@@ -71,7 +71,7 @@ class Tile:
 
     def __init__(
         self,
-        units: "Units",
+        units: "PimUnits",
         shape: Shape,
         profile: Profile,
         weight_bytes: float,
@@ -86,11 +86,11 @@ class Tile:
         )
         # The core asks for a slice's codes; scales ride along in the stream.
         self._codes = shape.k * ceil(shape.n * shape.wbits / 8) / weight_bytes
-        self._again = lines_again(shape.k, plan.owned, plan.lanes, shape.wbits, units.line)
+        self._again = refetch_ratio(shape.k, plan.owned, plan.lanes, shape.wbits, units.line)
         self._throttled: dict[tuple[float, float], float] = {}
         words = 1 if shape.abits <= 8 else 2
         operands = shape.batch * (shape.k * words + (4 if scaled else 0)) + codebook
-        self.edges = Edges(
+        self.edges = TileOverheads(
             units.chip.latency,
             units.operands.seconds(operands),
             units.chip.seconds(4 * shape.batch * plan.owned),
@@ -153,7 +153,7 @@ class Tile:
 
 
 @lru_cache(maxsize=1024)
-def lines_again(k: int, outputs: int, lanes: int, wbits: int, line: int) -> float:
+def refetch_ratio(k: int, outputs: int, lanes: int, wbits: int, line: int) -> float:
     """Lines of weights that a slice asks for more than once, over all lines of its tile.
 
     Every pass takes `lanes` of the `outputs` of each of `k` rows, in whole lines.
@@ -170,7 +170,7 @@ def lines_again(k: int, outputs: int, lanes: int, wbits: int, line: int) -> floa
     return fetched / ceil(k * row / line) - 1
 
 
-class Units:
+class PimUnits:
     """The PIM units of a machine under the choices of a point; equal tiles are timed once."""
 
     def __init__(
@@ -183,7 +183,7 @@ class Units:
         slices: int | None = None,
         operands: Literal["llc", "dram"] = "llc",
     ) -> None:
-        """Units of `system`; arguments that are None are the system's choice.
+        """PimUnits of `system`; arguments that are None are the system's choice.
 
         Args:
             slices: that the outputs are cut over.
@@ -206,13 +206,13 @@ class Units:
             overrides["slices"] = slices
         self.config = system.slice_config(**overrides)
         self.clock = pim.clock.si
-        self.chip, self.dram = ways(system)
+        self.chip, self.dram = memory_paths(system)
         self.operands = self.chip if operands == "llc" else self.dram
         self.line = system.llc.line.whole
         self.port = pim.port.value * pim.clock.si
         self.window = pim.mshrs.value * self.line
         self.ahead = pim.fetch_ahead.value * self.window
-        self._tiles: dict[tuple[object, ...], Tile] = {}
+        self._tiles: dict[tuple[object, ...], TimedTile] = {}
 
     def scan(self, abits: int, signed: bool, nbw: int, group_size: int) -> Scan:
         """How these units scan activations of the given widths."""
@@ -226,7 +226,7 @@ class Units:
         scaled: bool = True,
         minimum: bool = False,
         codebook: int = 0,
-    ) -> Tile:
+    ) -> TimedTile:
         """Time a tile of which `weight_bytes` are stored, scales included, and `codebook` bytes beside them.
 
         Raises:
@@ -237,7 +237,7 @@ class Units:
             if len(self._tiles) >= KEPT_TILES:
                 self._tiles.clear()
             try:
-                self._tiles[key] = Tile(self, shape, profile, weight_bytes, scaled, minimum, codebook)
+                self._tiles[key] = TimedTile(self, shape, profile, weight_bytes, scaled, minimum, codebook)
             except ValueError as error:
                 raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
         return self._tiles[key]

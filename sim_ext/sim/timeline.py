@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim import _core
-from sailsim.errors import SailsimError
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Tile, write_trace
 from sailsim.sim.gem5 import Gem5, keys_of
 from sailsim.sim.patterns import PROFILES
 from sailsim.sim.system import Pim, System
-from sailsim.sim.tiles import Units
+from sailsim.sim.tiles import PimUnits
 
 COLUMNS = ("pass", "group", "load_start", "load_end", "start", "build", "lookup", "convert", "write_back")
 """Of a row; the first five are numbers or cycles from the tile's start, the others lengths in cycles."""
@@ -39,7 +39,7 @@ _LINE = re.compile(
 
 
 @dataclass(frozen=True)
-class Timeline:
+class TileTimeline:
     """One tile on one unit.
 
     Attributes:
@@ -88,7 +88,7 @@ class Timeline:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Timeline:
+    def from_dict(cls, data: Mapping[str, Any]) -> TileTimeline:
         """The timeline of `as_dict`.
 
         Raises:
@@ -111,7 +111,7 @@ def core_timeline(
     *,
     arrivals: Sequence[int] | None = None,
     source: str = "fast engine",
-) -> Timeline:
+) -> TileTimeline:
     """A tile of one slice, alone on the machine, as the core's sequencer works it.
 
     Args:
@@ -125,7 +125,7 @@ def core_timeline(
         SailsimError: no PIM units, or the tile does not fit.
     """
     pim = _units_of(system)
-    units = Units(system, substrate=None, convert="memory", prt=tile.prt, slices=1, operands="dram")
+    units = PimUnits(system, substrate=None, convert="memory", prt=tile.prt, slices=1, operands="dram")
     stored = tile.k * ceil(tile.n * tile.code.wbits / 8)
     scan = units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size)
     codes = stored / (stored + 2 * tile.blocks * tile.n * (tile.scales is not None) * (1 + tile.has_minimum))
@@ -145,10 +145,12 @@ def core_timeline(
         )
     except ValueError as error:
         raise SailsimError(f"tile {tile.name} cannot run: {error}.") from None
-    return Timeline(source, tile.name, pim.clock.value, _rows(groups), bool(pim.double_buffer.value))
+    return TileTimeline(source, tile.name, pim.clock.value, _rows(groups), bool(pim.double_buffer.value))
 
 
-def gem5_timeline(gem5: Gem5, system: System, tile: Tile, folder: Path, timeout_s: float = 600) -> Timeline:
+def gem5_timeline(
+    gem5: Gem5, system: System, tile: Tile, folder: Path, timeout_s: float = 600
+) -> TileTimeline:
     """A tile on one PIM unit of gem5, alone on the machine.
 
     Raises:
@@ -171,7 +173,7 @@ def gem5_timeline(gem5: Gem5, system: System, tile: Tile, folder: Path, timeout_
     def cycles(stage: str) -> int:
         return round(run.unit_stat(0, f"stageTicks::{stage}") * 1e-12 * pim.clock.si)
 
-    return Timeline(
+    return TileTimeline(
         f"gem5 {gem5.version}",
         tile.name,
         pim.clock.value,
@@ -184,7 +186,7 @@ def gem5_timeline(gem5: Gem5, system: System, tile: Tile, folder: Path, timeout_
 
 def both_timelines(
     gem5: Gem5, machine: str, system: System, tile: Tile, out: Path, timeout_s: float = 600
-) -> list[Timeline]:
+) -> list[TileTimeline]:
     """A tile's timelines in gem5 and in the fast engine, stored as `TIMELINE` in a folder.
 
     What the folder has of the same tile, machine, gem5 and code is not simulated again.
@@ -220,7 +222,7 @@ def _key(path: Path) -> str:
         return ""
 
 
-def read_timelines(path: Path) -> list[Timeline]:
+def read_timelines(path: Path) -> list[TileTimeline]:
     """The timelines of a file that `both_timelines` wrote.
 
     Raises:
@@ -230,7 +232,7 @@ def read_timelines(path: Path) -> list[Timeline]:
         data = json.loads(path.read_bytes())["timelines"]
         if not data:
             raise ValueError("it is empty")
-        return [Timeline.from_dict(item) for item in data]
+        return [TileTimeline.from_dict(item) for item in data]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SailsimError(f"timeline {path} cannot be read: {error}; remove it to make it again.") from None
 

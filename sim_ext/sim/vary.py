@@ -14,17 +14,17 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from sailsim.errors import SailsimError
-from sailsim.files import write_whole
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Choice, Frozen, Quantity
 from sailsim.sim.files import card_names, load_machine, load_system, system_names
-from sailsim.sim.quantity import Choice, Frozen, Quantity
 from sailsim.sim.substrate import SUBSTRATES
-from sailsim.sim.system import Card, System
+from sailsim.sim.system import Gpu, System
 from sailsim.sim.tables import sentence
 
 Value = int | float | str | bool
 Leaf = Quantity | Choice
-_M = TypeVar("_M", bound=System | Card)
+_M = TypeVar("_M", bound=System | Gpu)
 
 
 def leaves(machine: Frozen, prefix: str = "") -> dict[str, Leaf]:
@@ -104,7 +104,7 @@ def _changed(path: str, old: Leaf, value: Value, source: str, note: str) -> dict
     }
 
 
-def changed_values(machine: System | Card, base: System | Card) -> dict[str, Leaf]:
+def changed_values(machine: System | Gpu, base: System | Gpu) -> dict[str, Leaf]:
     """The leaves of `machine` that differ from those of `base`, by dotted path.
 
     Raises:
@@ -123,7 +123,7 @@ def changed_values(machine: System | Card, base: System | Card) -> dict[str, Lea
 
 
 def system_toml(
-    machine: System | Card, base: str | Path, comment: str = "", folder: Path | None = None
+    machine: System | Gpu, base: str | Path, comment: str = "", folder: Path | None = None
 ) -> str:
     """The text of a file that extends `base`, a name that ships or a path, by what `machine` changes.
 
@@ -165,7 +165,7 @@ def _seen_from(folder: Path, path: str) -> str:
 
 
 def save_system(
-    machine: System | Card, path: str | Path, base: str | Path = "sail-n1", comment: str = ""
+    machine: System | Gpu, path: str | Path, base: str | Path = "sail-n1", comment: str = ""
 ) -> Path:
     """Write `machine` as a file that extends `base` by only what differs; whole or not at all.
 
@@ -180,7 +180,7 @@ def save_system(
     return path
 
 
-def _inline(leaf: Leaf, machine: System | Card) -> str:
+def _inline(leaf: Leaf, machine: System | Gpu) -> str:
     """A leaf as an inline table; the source is written out, since keys belong to the base's file."""
     table = leaf.model_dump(exclude_none=True)
     table["source"] = machine.citation(leaf.source)

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from sailsim.cli import main
 from sailsim.lut_gemv import Tile, WeightCode, write_trace
-from sailsim.sim import Store, agreement, gem5
+from sailsim.sim import Store, gem5, validation
 from sailsim.sim.gem5 import VARIABLE
 
 
@@ -313,8 +313,8 @@ def test_the_key_has_the_scripts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 def few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first of each list of tiles instead of all."""
-    every = agreement.tiles
-    monkeypatch.setattr(agreement, "tiles", lambda seed=1, shapes=agreement.TILES: every(seed, shapes[:1]))
+    every = validation.tiles
+    monkeypatch.setattr(validation, "tiles", lambda seed=1, shapes=validation.TILES: every(seed, shapes[:1]))
 
 
 def test_validate_resumes_and_writes_its_origin(
@@ -329,7 +329,7 @@ def test_validate_resumes_and_writes_its_origin(
     assert len(runs(log)) == 4  # three substrates, and one beside streams
     data = json.loads(written.read_text())
     assert data["gem5_version"] == "24.0.0.1"
-    assert {row["substrate"] for row in data["tiles"] if row["streams"] == 0} == set(agreement.SUBSTRATES)
+    assert {row["substrate"] for row in data["tiles"] if row["streams"] == 0} == set(validation.SUBSTRATES)
     assert {row["substrate"] for row in data["tiles"] if row["streams"] == 4} == {"row_dfm"}
     assert (data["latencies"], data["bandwidths"]) == ([], [])
     assert data["run"]["build"] == "by hand"

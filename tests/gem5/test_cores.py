@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import System
 from sailsim.sim.gem5 import CPU_MODELS, Gem5, read_stats
 from sailsim.sim.vary import vary

@@ -4,9 +4,9 @@ import pytest
 
 from sailsim.lut_gemv import write_trace
 from sailsim.sim import load_system
-from sailsim.sim.agreement import tiles
 from sailsim.sim.replay import timed_tile
-from sailsim.sim.tiles import Units
+from sailsim.sim.tiles import PimUnits
+from sailsim.sim.validation import tiles
 
 pytestmark = pytest.mark.gem5
 
@@ -17,7 +17,7 @@ def test_a_group_that_left_the_buffer_makes_room_at_once(gem5, tmp_path):
     wide = next(tile for tile in tiles() if tile.name.startswith("96x700"))
     write_trace(tmp_path / "wide.trace", [wide])
     (row,) = gem5.replay(system, tmp_path / "wide.trace", tmp_path / "out", units=1).tiles()
-    units = Units(system, substrate=None, convert="memory", prt=wide.prt, slices=1, operands="dram")
+    units = PimUnits(system, substrate=None, convert="memory", prt=wide.prt, slices=1, operands="dram")
     timed = timed_tile(units, wide)
     expected = (timed.throttled(units.dram.rate) - timed.edges.descriptor - timed.edges.record) * units.clock
     assert row["good"] == 1

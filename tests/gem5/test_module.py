@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from sailsim.cli import main
-from sailsim.sim.agreement import SUBSTRATES, TILES, tiles
 from sailsim.sim.gem5 import VARIABLE, configs_path, extras_path, read_stats
+from sailsim.sim.validation import SUBSTRATES, TILES, tiles
 
 ROOT = Path(__file__).parents[2]
 

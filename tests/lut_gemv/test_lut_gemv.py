@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sailsim import _core, lut_gemv
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Counts, PrtConfig, WeightCode, reference
 from sailsim.sim import load_system, substrate_names
 

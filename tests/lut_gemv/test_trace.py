@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import (
     Scales,
     Tile,

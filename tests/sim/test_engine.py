@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sailsim import _core
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import (
     COUNTS,
     PHASES,
@@ -22,10 +22,10 @@ from sailsim.sim import (
     substrate_names,
 )
 from sailsim.sim.dram import Reader
-from sailsim.sim.host import Host
+from sailsim.sim.host import HostCores
 from sailsim.sim.memory_path import memory
-from sailsim.sim.patterns import ProfileCache, Rows, Scan
-from sailsim.sim.tiles import Shape, Tile, Units, lines_again
+from sailsim.sim.patterns import InputRows, ProfileCache, Scan
+from sailsim.sim.tiles import PimUnits, Shape, TimedTile, refetch_ratio
 from sailsim.workloads import Activations, ModelSpec, decode_step, load_model, uniform_format
 
 SAIL = load_system("sail-n1")
@@ -276,10 +276,10 @@ def test_a_point_is_hashable_and_survives_json() -> None:
 
 
 def test_units_time_equal_tiles_once(captured: Activations) -> None:
-    units = Units(SAIL, substrate=None, convert=None, prt=True)
+    units = PimUnits(SAIL, substrate=None, convert=None, prt=True)
     cache = ProfileCache()
     scan = units.scan(8, True, 4, 128)
-    profile = cache.captured(captured, Rows("attn_in", 0, 32, 4096, 1, 0), scan)
+    profile = cache.captured(captured, InputRows("attn_in", 0, 32, 4096, 1, 0), scan)
     shape = Shape(4096, 4096, 1, 4, 4, 8, 4, 128)
     tile = units.tile(shape, profile, 9e6)
     assert units.tile(shape, profile, 9e6) is tile
@@ -291,14 +291,14 @@ def test_units_time_equal_tiles_once(captured: Activations) -> None:
     assert tile.seconds <= tile.throttled(1e15) <= tile.seconds + late + 1 / units.clock
 
 
-def shaped(captured: Activations, units: Units, shape: Shape, scaled: bool = True) -> Tile:
-    rows = Rows("attn_in", 0, 32, shape.k, shape.batch, 0)
+def shaped(captured: Activations, units: PimUnits, shape: Shape, scaled: bool = True) -> TimedTile:
+    rows = InputRows("attn_in", 0, 32, shape.k, shape.batch, 0)
     profile = ProfileCache().captured(captured, rows, units.scan(8, True, shape.nbw, shape.group_size))
     return units.tile(shape, profile, shape.k * shape.n * shape.wbits / 8, scaled)
 
 
 def test_a_tile_pays_for_its_operands_and_results(captured: Activations) -> None:
-    units = Units(SAIL, substrate=None, convert=None, prt=True)
+    units = PimUnits(SAIL, substrate=None, convert=None, prt=True)
     near = 35e-9 - 11 / 2.5e9  # of a unit: the LLC's latency without the private caches of a core
     each = near / 16  # 16 lines under way
     tile = shaped(captured, units, Shape(4096, 4096, 3, 4, 4, 8, 4, 128))
@@ -308,7 +308,7 @@ def test_a_tile_pays_for_its_operands_and_results(captured: Activations) -> None
     assert tile.edges.descriptor == tile.edges.record == pytest.approx(near)
     assert tile.seconds == pytest.approx(tile.timing.total / 1.8e9 + sum(tile.edges))
     # In a trace the activations lie in memory.
-    far = Units(SAIL, substrate=None, convert=None, prt=True, operands="dram")
+    far = PimUnits(SAIL, substrate=None, convert=None, prt=True, operands="dram")
     assert shaped(captured, far, Shape(4096, 4096, 3, 4, 4, 8, 4, 128)).edges.operands == pytest.approx(
         far.dram.latency * (1 + 192 / 16)
     )
@@ -317,10 +317,10 @@ def test_a_tile_pays_for_its_operands_and_results(captured: Activations) -> None
 def test_weights_on_chip_come_as_fast_as_the_lines_under_way_allow(captured: Activations) -> None:
     """A group of 344 outputs of 8 bits is worked on faster than 16 lines from the LLC bring it."""
     shape = Shape(4096, 11008, 1, 8, 8, 8, 4, 0)
-    units = Units(SAIL, substrate=None, convert=None, prt=True)
+    units = PimUnits(SAIL, substrate=None, convert=None, prt=True)
     tile = shaped(captured, units, shape, scaled=False)
     assert tile.timing.total / 1.8e9 == pytest.approx(4096 * 344 / units.chip.rate, rel=0.01)
-    wide = Units(changed(SAIL, pim__mshrs=64), substrate=None, convert=None, prt=True)
+    wide = PimUnits(changed(SAIL, pim__mshrs=64), substrate=None, convert=None, prt=True)
     assert shaped(captured, wide, shape, scaled=False).timing.load < tile.timing.load / 10
 
 
@@ -335,10 +335,10 @@ def test_parts_of_rows_take_whole_lines() -> None:
         asked = {at // 64 for row in range(64) for at in range(350 * row + first, 350 * row + last + 1)}
         fetched += len(asked)
         lines |= asked
-    assert lines_again(64, 700, plan.lanes, 4, 64) == pytest.approx(fetched / len(lines) - 1)
+    assert refetch_ratio(64, 700, plan.lanes, 4, 64) == pytest.approx(fetched / len(lines) - 1)
     # Rows of whole lines, cut at a line's end, are fetched once.
-    assert lines_again(64, 1344, plan.lanes, 4, 16) == 0
-    assert lines_again(64, 344, plan.lanes, 4, 64) == 0
+    assert refetch_ratio(64, 1344, plan.lanes, 4, 16) == 0
+    assert refetch_ratio(64, 344, plan.lanes, 4, 64) == 0
 
 
 def test_the_cache_grows_with_the_context(captured: Activations) -> None:
@@ -351,7 +351,7 @@ def test_the_cache_grows_with_the_context(captured: Activations) -> None:
     assert [r.bytes_by_kind["written"] for r in results] == pytest.approx([token] * 3)
     grown = [b.breakdown["cores"] - a.breakdown["cores"] for a, b in pairwise(results)]
     assert grown[1] == pytest.approx(2 * grown[0], rel=0.01)
-    assert grown[0] > 1000 * token / Host(SAIL, Point().threads).dram
+    assert grown[0] > 1000 * token / HostCores(SAIL, Point().threads).dram
 
 
 def test_the_profile_cache_is_bounded_and_exact() -> None:
@@ -369,11 +369,11 @@ def test_the_profile_cache_is_bounded_and_exact() -> None:
 
 
 def test_rates_follow_from_the_system_file() -> None:
-    host, machine = Host(SAIL, 16), memory(SAIL)
+    host, machine = HostCores(SAIL, 16), memory(SAIL)
     assert host.flops == pytest.approx(16 * 2.5e9 * 16 * 0.25)
     assert host.attention == pytest.approx(2.5e9 * SAIL.host.attention_rate.value)
     assert host.dram == pytest.approx(SAIL.memory.core_share.value * 204.8e9)
-    assert Host(SAIL, 2).dram == pytest.approx(2 * 46 * 64 / 90e-9)
+    assert HostCores(SAIL, 2).dram == pytest.approx(2 * 46 * 64 / 90e-9)
     assert host.barrier == pytest.approx(16 * SAIL.host.barrier.si)
     private, refreshing = 11 / 2.5, 350 / 7800
     far = 90 - (private + 13.75) / (1 - refreshing)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import load_system
 from sailsim.sim.gem5_measure import BANDWIDTH_RUNS, CORES, STREAMED_OUTPUTS, scaled
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, expand, load_preset, load_system, parse_numbers, preset_names
 from sailsim.workloads import load_model
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sailsim import _core
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Scales, Tile, Trace, WeightCode, read_trace, write_trace
 from sailsim.sim import load_system, simulate_trace
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.sim.dram import Reader
-from sailsim.sim.schedule import CoreTask, Machine, Tensor, Timeline, run
+from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline, Tensor, run
 from sailsim.sim.segments import Segment, play, unrolled
 
 MB = 1e6
@@ -27,8 +27,8 @@ def machine(
     depth: int = 0,
     background: bool = True,
     buffer: float = 1e12,
-) -> Machine:
-    return Machine(peak, read_share, write_share, min(limit, 1e15), depth, background, buffer)
+) -> MemorySystem:
+    return MemorySystem(peak, read_share, write_share, min(limit, 1e15), depth, background, buffer)
 
 
 plain_machine = machine
@@ -40,7 +40,7 @@ def tensor(megabytes: float, seconds: float, needs: int = 0) -> Tensor:
     return Tensor("t", needs, size, seconds, lambda rate: max(seconds, size / rate))
 
 
-def total(line: Timeline, tensors: list[Tensor]) -> float:
+def total(line: StepTimeline, tensors: list[Tensor]) -> float:
     return sum(t.seconds for t in tensors) + sum(line.stalled) + line.cores + line.sync
 
 
@@ -219,7 +219,7 @@ def test_what_holds_of_any_schedule(
         "cores": Reader(inf, 2e5, 1e-3),
     }
 
-    def machine(**choices: Any) -> Machine:
+    def machine(**choices: Any) -> MemorySystem:
         return replace(plain_machine(**choices), **bounds)
 
     choices = {"depth": depth, "buffer": room * MB, "background": background}
@@ -241,14 +241,14 @@ def test_what_holds_of_any_schedule(
         assert slow.end <= none.end * (1 + 1e-9)
 
 
-def drawn(seed: int) -> tuple[Machine, list[CoreTask], list[Tensor]]:
+def drawn(seed: int) -> tuple[MemorySystem, list[CoreTask], list[Tensor]]:
     """A machine and the phases of a decode step from a seed, the same everywhere."""
     pick = Random(seed).random  # of all methods the one that never changes
 
     def one_of(*values: float) -> float:
         return values[int(pick() * len(values))]
 
-    machine = Machine(
+    machine = MemorySystem(
         peak=100 * MB,
         read_share=one_of(1.0, 0.83),
         write_share=one_of(1.0, 0.37),
@@ -284,7 +284,7 @@ def slow_start(size: float, seconds: float, needs: int) -> Tensor:
     return Tensor("t", needs, size, seconds, lambda rate: max(seconds, 0.9 * size / rate + 0.1 * seconds))
 
 
-def fingerprint(line: Timeline) -> str:
+def fingerprint(line: StepTimeline) -> str:
     """The end of a schedule, its number of events and a hash of all else, to the last bit."""
     numbers = [*line.stalled, line.cores, line.sync, line.streamed, line.read, line.written]
     rest = hashlib.sha256(" ".join(float(x).hex() for x in numbers).encode()).hexdigest()[:16]
@@ -303,9 +303,9 @@ def test_schedules_come_out_as_they_did(seed: int) -> None:
 
 
 @st.composite
-def machines(draw: st.DrawFn) -> Machine:
+def machines(draw: st.DrawFn) -> MemorySystem:
     share, reach = st.floats(0.1, 1.0), st.sampled_from([2e4, 2e5, inf])
-    return Machine(
+    return MemorySystem(
         draw(st.floats(1, 200)) * MB,
         draw(share),
         draw(share),
@@ -321,7 +321,7 @@ def machines(draw: st.DrawFn) -> Machine:
 
 @given(machines(), st.lists(schedules(), min_size=1, max_size=3), st.lists(st.integers(0, 2), max_size=6))
 def test_the_core_does_what_is_specified(
-    machine: Machine, parts: list[tuple[list[CoreTask], list[Tensor]]], order: list[int]
+    machine: MemorySystem, parts: list[tuple[list[CoreTask], list[Tensor]]], order: list[int]
 ) -> None:
     """To the last bit: the same operations in the same order, none of them fused."""
     segments = [Segment(*part) for part in parts]

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, Store, point_key, result_key, run_sweep, sweep
 
 POINTS = [Point(wbits=w, batch=b) for w in (2, 4, 8) for b in (1, 8)]

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Frozen
 from sailsim.sim import (
     Choice,
     Quantity,
@@ -23,7 +24,6 @@ from sailsim.sim import (
     load_system,
     system_names,
 )
-from sailsim.sim.quantity import Frozen
 from sailsim.sim.tables import sentence as sentence_of
 
 SHIPPED = [*system_names(), *card_names()]

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Scales, Tile, WeightCode
 from sailsim.sim import System, load_system
 from sailsim.sim.gem5 import VARIABLE, Gem5
 from sailsim.sim.timeline import (
     TIMELINE,
-    Timeline,
+    TileTimeline,
     both_timelines,
     core_timeline,
     gem5_timeline,
@@ -48,7 +48,7 @@ def tile() -> Tile:
     )
 
 
-def printed(timeline: Timeline) -> str:
+def printed(timeline: TileTimeline) -> str:
     """What a unit prints of it."""
     form = "pass {} group {}: load {}..{} start {} build {} lookup {} convert {} write-back {}"
     return "".join(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sailsim.analysis import compare, evaluate
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, load_system, result_key, simulate_step, vary
 from sailsim.workloads import load_model
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.workloads import ROLES, Activations, Tokenizer, capture, forward, load_model, open_gguf
 from sailsim.workloads.activations import CODE_MAX, ROTATION
 

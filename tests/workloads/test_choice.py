@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.workloads import chosen_format, load_model, uniform_choice, uniform_format, weight_format
 
 MODEL = load_model("llama-2-7b")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.workloads import Tokenizer, forward, open_gguf
 
 

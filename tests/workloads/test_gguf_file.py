@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.workloads import GgufFile, load_model, open_gguf, tensor_bytes
 
 from .conftest import TINY, write_tiny_gguf

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.workloads import load_model, model_names
 
 EXPECTED = [

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Scales, Tile, WeightCode, decode_tile, read_trace, write_trace
 from sailsim.lut_gemv.descriptor import DESCRIPTOR, Status
 from sailsim.sim import load_system

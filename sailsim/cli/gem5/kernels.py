@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
+from sailsim.base.atomic import write_whole
 from sailsim.cli._path import PathOption
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import as_json_option, with_gem5, with_out, with_system, with_timeout
 from sailsim.cli.gem5.records import provenance_of, seen_by, telling
-from sailsim.files import write_whole
 from sailsim.sim import load_system
 from sailsim.sim.gem5 import Gem5
 from sailsim.sim.gem5_measure import measure_kernels

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim.gem5 import Gem5, Gem5Run
 from sailsim.sim.provenance import commit
 

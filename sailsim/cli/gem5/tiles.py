@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
@@ -19,8 +21,6 @@ from sailsim.cli.gem5.options import (
     with_write,
 )
 from sailsim.cli.gem5.records import provenance_of
-from sailsim.errors import SailsimError
-from sailsim.files import write_whole
 from sailsim.lut_gemv import decode_tile, read_trace
 from sailsim.sim import load_system, parse_numbers
 from sailsim.sim.gem5 import Gem5

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from sailsim.base.atomic import write_whole
 from sailsim.cli._path import PathOption
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
@@ -21,11 +22,10 @@ from sailsim.cli.gem5.options import (
     with_write,
 )
 from sailsim.cli.gem5.records import digest_of, provenance_of, seen_by, telling
-from sailsim.files import write_whole
 from sailsim.sim import Store, System, load_system
-from sailsim.sim.agreement import SUBSTRATES, Comparison, compare, measure_latencies, summarise
 from sailsim.sim.gem5 import Gem5, stored
 from sailsim.sim.gem5_measure import measure_bandwidth
+from sailsim.sim.validation import SUBSTRATES, Comparison, compare, measure_latencies, summarise
 
 
 @gem5.command()
@@ -82,7 +82,7 @@ def validate(
         "gem5_compiled": simulator.compiled,
         "system": machine,
         "alone": asdict(summarise(alone)),
-        "beside_streams": asdict(summarise(beside)),
+        "shared_bandwidth": asdict(summarise(beside)),
         "tiles": [comparison.as_dict() for comparison in alone + beside],
         "latencies": latencies,
         "bandwidths": bandwidths,
@@ -108,7 +108,7 @@ def _compared(
     streams: int,
     timeout: float,
 ) -> list[Comparison]:
-    """The tiles of `agreement` on one substrate, from the store if they were compared before."""
+    """The tiles of `validation` on one substrate, from the store if they were compared before."""
     point = {"command": "validate", "system": machine, "substrate": substrate, "streams": streams}
 
     def simulate() -> dict[str, Any]:
@@ -154,7 +154,7 @@ def _print_validation(found: dict[str, Any]) -> None:
             f"{row['tile']:32} {row['substrate']:13} {row['streams']:7d} {same:>6} {row['gem5_cycles']:9d} "
             f"{row['engine_cycles']:9.0f} {row['error']:7.1%}"
         )
-    for title, part in (("alone", found["alone"]), ("beside streams", found["beside_streams"])):
+    for title, part in (("alone", found["alone"]), ("beside streams", found["shared_bandwidth"])):
         click.echo(
             f"{title}: {part['tiles']} tiles, median error {part['median_error']:.1%}, worst "
             f"{part['worst_error']:.1%} ({part['worst_tile']})"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sailsim.analysis import baseline, cpu_tokens_per_s, fits, gpu_tokens_per_s, prompt_tokens_per_s
 from sailsim.analysis.baselines.cpu import (
     Constants,
-    Machine,
+    CpuSheet,
     constants,
     format_key,
     kernel_rates,
@@ -20,7 +20,7 @@ from sailsim.analysis.baselines.cpu import (
 from sailsim.analysis.baselines.gpu import GpuConstants, GpuSheet, gpu_roofline
 from sailsim.analysis.baselines.gpu import step_parts as gpu_step_parts
 from sailsim.analysis.baselines.prediction import Work
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import card_names, load_card, load_system
 from sailsim.workloads import decode_step, format_names, load_model, uniform_format, weight_format
 
@@ -38,7 +38,7 @@ def work(**changes):
     return replace(base, **{k: scalar(v) for k, v in changes.items()})
 
 
-MACHINE = Machine(scalar(1e9), scalar(1e11), scalar(2e10))
+MACHINE = CpuSheet(scalar(1e9), scalar(1e11), scalar(2e10))
 CONSTANTS = Constants(scalar(0.5), scalar(2), scalar(1), 0.0, scalar(0))
 
 

@@ -7,8 +7,8 @@ import pytest
 from sailsim.analysis.baselines.cpu import SOFTWARE
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE
 from sailsim.analysis.baselines.runners import Runner, identity, read_runners, runners, shipped_runners
-from sailsim.errors import SailsimError
-from sailsim.sim import Card, System, card_names
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Gpu, System, card_names
 
 ENTRY = {
     "name": '"mine"',
@@ -63,7 +63,7 @@ def test_hardware_is_looked_for_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "card.toml").write_text(CARD)
     path = written(tmp_path / "r.toml", kind='"card"', hardware='"card.toml"', software='"serving"')
     (mine,) = read_runners(path)
-    assert isinstance(mine.machine, Card)
+    assert isinstance(mine.machine, Gpu)
     assert mine.machine.title == "My card"
 
 

@@ -26,7 +26,7 @@ from sailsim.analysis.calibration import (
     errors as fit_errors,
 )
 from sailsim.analysis.render import baseline_page
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.workloads import decode_step, load_model, weight_format
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from sailsim.analysis.calibration import held_out, held_out_check
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 
 N1 = '{"field": "Model name:", "data": "Neoverse-N1"}'
 LOG = "2025-04-19 18:00:05,001 - DEBUG - Downloaded model {} (1.0 MB) in 1.0 sec\n"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis.costs.area import COUNTED, PART_TITLES, AreaConstants, Parts, area, readings
-from sailsim.errors import SailsimError
+from sailsim.analysis.costs.area import COUNTED, PART_TITLES, AreaConstants, UnitParts, area, readings
+from sailsim.base.errors import SailsimError
 from sailsim.sim import UNITS, load_system
 
 C = AreaConstants.default()
@@ -49,7 +49,7 @@ def test_parts_in_closed_form():
     assert parts.cache == pytest.approx(8192 * 0.027 / 0.4 * 1e-6)
     assert parts.control == pytest.approx(20000 * 0.05832 / 0.7 * 1e-6)
     assert parts.total == pytest.approx(sum(parts.as_dict().values()))
-    assert set(parts.as_dict()) == set(PART_TITLES) == {field.name for field in fields(Parts)}
+    assert set(parts.as_dict()) == set(PART_TITLES) == {field.name for field in fields(UnitParts)}
 
 
 def test_bases():

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from sailsim.analysis.costs import cacti
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("zigzag") is None, reason="the package zigzag-dse (CACTI 7) is not installed"

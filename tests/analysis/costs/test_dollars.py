@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sailsim.analysis import prices, tokens_per_dollar, usd_per_hour, usd_per_million_tokens, vcpus_paid
 from sailsim.analysis.costs.dollars import SIZINGS, CostConstants, Usage, cost_range, quoted
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import card_names, load_system, system_names
 
 HEADER = "instance,machines,chip,kind,units,memory_gib,usd_per_hour,source,date\n"

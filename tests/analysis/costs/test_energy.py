@@ -17,7 +17,7 @@ from sailsim.analysis.costs.energy import (
     sail_use,
 )
 from sailsim.analysis.results.runs import runs
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import UNITS, Point, load_card, load_system, simulate_step
 from sailsim.sim.activity import ACTIVITY
 from sailsim.workloads import load_model

@@ -14,7 +14,7 @@ pytest.importorskip("optuna")
 
 from sailsim.analysis import area, compare
 from sailsim.analysis.paper.explore import OBJECTIVES, Search, explore, on_front, try_machine
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, load_system
 
 POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)

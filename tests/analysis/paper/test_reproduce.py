@@ -18,7 +18,7 @@ from sailsim.analysis.paper.sampling import LAST, Study, run_study
 from sailsim.analysis.paper.uncertainty import Space, Workload, space
 from sailsim.analysis.render.reproduction_page import markdown, write_page
 from sailsim.analysis.render.reproduction_words import reasons, verdict
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, Store
 
 pytest.importorskip("SALib")

@@ -20,7 +20,7 @@ from sailsim.analysis.paper.uncertainty import (
     space,
     unknowns,
 )
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Quantity, leaves, load_card, load_system, simulate_step
 from sailsim.workloads import load_model
 

@@ -10,7 +10,7 @@ from sailsim.analysis import FIGURES, figures, prices
 from sailsim.analysis.render.figures import PHASE_STYLE, draw
 from sailsim.analysis.render.style import DASHES, MARKERS, OKABE_ITO, SERIES
 from sailsim.analysis.results.results import Results, prt_pairs
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import PHASES, load_system
 
 

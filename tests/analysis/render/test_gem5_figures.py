@@ -9,16 +9,16 @@ import pytest
 
 from sailsim.analysis import figures, report
 from sailsim.analysis.render.gem5_figures import FOLDER, gem5_figures, save, tiles_figure, timeline_figure
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Store, load_system
 from sailsim.sim.gem5 import Gem5
 from sailsim.sim.gem5_tiles import run_tiles, tile_points
-from sailsim.sim.timeline import TIMELINE, Timeline
+from sailsim.sim.timeline import TIMELINE, TileTimeline
 
 
-def timeline(groups: int, source: str = "gem5 24.0.0.1") -> Timeline:
+def timeline(groups: int, source: str = "gem5 24.0.0.1") -> TileTimeline:
     rows = tuple((0, i, 52 * i, 52 * i + 30, 52 * (i + 1), 44, 8, 0, 0) for i in range(groups))
-    return Timeline(source, "a tile", 1.8, rows, True, 600, 55)
+    return TileTimeline(source, "a tile", 1.8, rows, True, 600, 55)
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from sailsim.analysis import (
 )
 from sailsim.analysis.paper.claims import COLUMNS, published
 from sailsim.analysis.results.results import stored_runs
+from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.errors import SailsimError
 from sailsim.sim import Point, Store, load_system, run_sweep
 
 

@@ -18,7 +18,7 @@ from sailsim.analysis.results.joins import (
     tokens_per_usd,
 )
 from sailsim.analysis.results.runs import COLUMNS, runs
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, load_system
 
 POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)

@@ -9,7 +9,7 @@ import pytest
 from sailsim.analysis import cpu_tokens_per_s, gpu_tokens_per_s
 from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.results.runs import COLUMNS, Run, evaluate, runs
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.sim import (
     COUNTS,
     Point,

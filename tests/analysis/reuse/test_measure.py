@@ -30,7 +30,7 @@ from sailsim.analysis.reuse import (
 from sailsim.analysis.reuse import (
     settings as of_settings,
 )
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import PrtConfig, PrtKey, reference
 from sailsim.sim import Point, load_system, simulate_step
 from sailsim.workloads import ROLES, Activations, load_model
@@ -291,7 +291,7 @@ def test_the_nearest_is_the_nearest_and_says_how_many_were_tried():
 
 
 def test_finished_parts_are_kept_and_damage_is_named(shipped: Activations, tmp_path: Path):
-    kept = of_measure.Parts(tmp_path, shipped)
+    kept = of_measure.StoredParts(tmp_path, shipped)
     made = []
 
     def make() -> pd.DataFrame:
@@ -301,7 +301,7 @@ def test_finished_parts_are_kept_and_damage_is_named(shipped: Activations, tmp_p
     assert kept.get("x", make).equals(kept.get("x", make))
     assert len(made) == 1
     other = dataclasses.replace(shipped, scales={**shipped.scales, "head": shipped.scales["head"] * 2})
-    of_measure.Parts(tmp_path, other).get("x", make)
+    of_measure.StoredParts(tmp_path, other).get("x", make)
     assert len(made) == 2
     for path in (tmp_path / "parts").iterdir():
         path.write_bytes(b"PAR1 no more")

@@ -8,7 +8,7 @@ What is compared, per tile of one slice and per substrate:
   against the fast engine's time of the tile without fetching descriptor and writing record.
 
 Tiles of `HELD_OUT` were added when the engine's memory model was done, and nothing was changed after them;
-those of `LATER` were the first of that kind, until one of them did show something.
+those of `TUNED_TILES` were the first of that kind, until one of them did show something.
 The engine gives a mean over refreshes; a short tile meets one or none, which `refreshes` counts.
 """
 
@@ -24,15 +24,15 @@ from typing import Any
 import numpy as np
 
 from sailsim import _core
-from sailsim.errors import SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Scales, Tile, WeightCode, write_trace
 from sailsim.sim.dram import Dram, Reader, shares
 from sailsim.sim.gem5 import Gem5
-from sailsim.sim.memory_path import memory, ways
+from sailsim.sim.memory_path import memory, memory_paths
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.substrate import load_substrate, substrate_names
 from sailsim.sim.system import System
-from sailsim.sim.tiles import Units
+from sailsim.sim.tiles import PimUnits
 
 SUBSTRATES = tuple(substrate_names())
 """What is compared unless a caller says."""
@@ -77,7 +77,7 @@ TILES: tuple[Fields, ...] = (
 )
 
 
-LATER: tuple[Fields, ...] = (
+TUNED_TILES: tuple[Fields, ...] = (
     (768, 160, 1, 4, 8, 4, 0, False),
     (640, 200, 2, 3, 8, 3, 0, False),
     (1000, 50, 1, 6, 8, 2, 0, False),
@@ -248,7 +248,7 @@ def compare(
     for substrate in substrates:
         choice = system.pim.substrate.model_copy(update={"value": substrate})
         machine = system.model_copy(update={"pim": system.pim.model_copy(update={"substrate": choice})})
-        seen = [tile for tile in [*tiles(), *tiles(2, LATER)] if _fits(machine, tile)]
+        seen = [tile for tile in [*tiles(), *tiles(2, TUNED_TILES)] if _fits(machine, tile)]
         work = seen + [tile for tile in tiles(3, HELD_OUT) if _fits(machine, tile)]
         called = load_substrate(substrate).name  # a word for files: `substrate` may be a path
         trace = folder / f"{called}.trace"
@@ -296,7 +296,7 @@ def _fits(system: System, tile: Tile) -> bool:
     return True
 
 
-def beside_streams(
+def shared_bandwidth(
     system: System, units: int, streams: int, stream_gb_s: float, reach: float | None = None
 ) -> tuple[float, float]:
     """What PIM units that stream weights get together beside readers, and what those get, bytes/s.
@@ -312,7 +312,7 @@ def beside_streams(
     """
     limits, dram = memory(system, max(1, streams)), Dram(system.memory, system.llc.line.whole)
     window = limits.stream.window * units / system.llc.slices.value
-    weights = Reader(units * ways(system)[1].rate, window, limits.stream.latency, units)
+    weights = Reader(units * memory_paths(system)[1].rate, window, limits.stream.latency, units)
     work = Reader(streams * stream_gb_s * 1e9, limits.cores.window, limits.cores.latency)
     capacity = limits.peak * (dram.reads(dram.lines_of_row) if reach is None else reach)
     queue = max(limits.queue, streams * dram.line_s)
@@ -324,9 +324,9 @@ def _engine_seconds(
     system: System, tile: Tile, streams: int, stream_gb_s: float
 ) -> tuple[float, _core.TileTiming]:
     """The engine's time of a tile alone on a unit, its data in memory, from descriptor to results."""
-    units = Units(system, substrate=None, convert="memory", prt=tile.prt, slices=1, operands="dram")
+    units = PimUnits(system, substrate=None, convert="memory", prt=tile.prt, slices=1, operands="dram")
     timed = timed_tile(units, tile)
-    rate, _ = beside_streams(system, 1, streams, stream_gb_s)
+    rate, _ = shared_bandwidth(system, 1, streams, stream_gb_s)
     seconds = timed.throttled(inf, max(units.dram.latency, units.window / rate))
     return seconds - timed.edges.descriptor - timed.edges.record, timed.timing
 
@@ -392,8 +392,8 @@ def measure_streams(
         slowest = max(row["cycles"] for row in run.tiles()) / system.pim.clock.si
         found = units * k * 384 / slowest
         beside = sum(v for name, v in run.stats.items() if "streams" in name and name.endswith("bytesRead"))
-        engine = beside_streams(system, units, streams, each, system.memory.read_share.value)[0]
-        closed = beside_streams(system, units, streams, each)[0]
+        engine = shared_bandwidth(system, units, streams, each, system.memory.read_share.value)[0]
+        closed = shared_bandwidth(system, units, streams, each)[0]
         yield {
             "units": units,
             "streams": streams,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.files import atomic_file, write_whole
+from sailsim.base.atomic import atomic_file, write_whole
 
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:

@@ -10,10 +10,18 @@ from typing import Any
 import pytest
 
 from sailsim.sim import load_system
-from sailsim.sim.agreement import HELD_OUT, LATER, TILES, Comparison, beside_streams, summarise, tiles
-from sailsim.sim.memory_path import ways
+from sailsim.sim.memory_path import memory_paths
 from sailsim.sim.replay import timed_tile
-from sailsim.sim.tiles import Units
+from sailsim.sim.tiles import PimUnits
+from sailsim.sim.validation import (
+    HELD_OUT,
+    TILES,
+    TUNED_TILES,
+    Comparison,
+    shared_bandwidth,
+    summarise,
+    tiles,
+)
 
 ROOT = Path(__file__).parents[2]
 SAIL = load_system("sail-n1")
@@ -24,7 +32,7 @@ def committed(name: str) -> Any:
 
 
 def test_held_out_tiles_are_others() -> None:
-    assert not set(HELD_OUT) & {*TILES, *LATER}
+    assert not set(HELD_OUT) & {*TILES, *TUNED_TILES}
     assert len(tiles(2, HELD_OUT)) == len(HELD_OUT) >= 12
 
 
@@ -37,7 +45,7 @@ def test_the_committed_tiles_agree(streams: int, held_out: bool) -> None:
         if row["substrate"] == "row_dfm" and row["streams"] == streams and row["held_out"] == held_out
     ]
     errors = [abs(row["error"]) for row in rows]
-    assert len(rows) == len(HELD_OUT if held_out else TILES + LATER)
+    assert len(rows) == len(HELD_OUT if held_out else TILES + TUNED_TILES)
     assert median(errors) < 0.05
     assert max(errors) < 0.15
 
@@ -49,8 +57,8 @@ def test_the_committed_data_are_of_this_engine() -> None:
         for row in committed("gem5-validation.json")["tiles"]
         if row["substrate"] == "row_dfm" and row["streams"] == 0 and not row["held_out"]
     ]
-    units = Units(SAIL, substrate=None, convert="memory", prt=True, slices=1, operands="dram")
-    work = [*tiles(), *tiles(2, LATER)]
+    units = PimUnits(SAIL, substrate=None, convert="memory", prt=True, slices=1, operands="dram")
+    work = [*tiles(), *tiles(2, TUNED_TILES)]
     for row, tile in list(zip(rows, work, strict=True))[::5]:
         timed = timed_tile(units, tile)
         seconds = timed.throttled(units.dram.rate) - timed.edges.descriptor - timed.edges.record
@@ -62,20 +70,20 @@ def test_the_committed_bandwidths_are_of_this_engine() -> None:
     rows = committed("gem5-dram.json")["rows"]
     for row in rows:
         case = (row["units"], row["streams"], row["stream_gb_s"])
-        assert beside_streams(SAIL, *case)[0] / 1e9 == pytest.approx(row["closed_gb_s"], abs=0.01)
+        assert shared_bandwidth(SAIL, *case)[0] / 1e9 == pytest.approx(row["closed_gb_s"], abs=0.01)
     alone = [row for row in rows if not row["streams"]]
     assert max(abs(row["closed_error"]) for row in alone) < 0.1
     assert max(abs(row["closed_error"]) for row in rows) < 0.25
 
 
 def test_units_beside_streams() -> None:
-    one = ways(SAIL)[1].rate
-    assert beside_streams(SAIL, 1, 0, 0.0) == (pytest.approx(one), 0.0)
-    slower = [beside_streams(SAIL, 1, streams, 4.0)[0] for streams in (1, 8, 16, 24)]
+    one = memory_paths(SAIL)[1].rate
+    assert shared_bandwidth(SAIL, 1, 0, 0.0) == (pytest.approx(one), 0.0)
+    slower = [shared_bandwidth(SAIL, 1, streams, 4.0)[0] for streams in (1, 8, 16, 24)]
     assert sorted(slower, reverse=True) == slower
     assert slower[0] < one
     # More than the DRAM gives: everything is used, and nobody gets more than it asks for.
-    units, readers = beside_streams(SAIL, 32, 16, 8.0)
+    units, readers = shared_bandwidth(SAIL, 32, 16, 8.0)
     assert units + readers == pytest.approx(204.8e9 * (1 - 350 / 7800))
     assert readers <= 128e9
 
