@@ -168,7 +168,7 @@ def _simulate(
 
 @lru_cache(maxsize=8)
 def _units(system: Same[System], substrate: str | None, convert: str | None, prt: bool) -> "PimUnits":
-    """PimUnits of machines that were asked for last, with the tiles that they have timed."""
+    """Units of machines that were asked for last, with the tiles that they have timed."""
     return PimUnits(system.it, substrate=substrate, convert=convert, prt=prt)
 
 

@@ -183,7 +183,7 @@ class PimUnits:
         slices: int | None = None,
         operands: Literal["llc", "dram"] = "llc",
     ) -> None:
-        """PimUnits of `system`; arguments that are None are the system's choice.
+        """Units of `system`; arguments that are None are the system's choice.
 
         Args:
             slices: that the outputs are cut over.
