@@ -8,6 +8,7 @@ result is what the steps compute. The C++ core builds the same programs; their t
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -119,31 +120,29 @@ def _perform(step: Step, registers: dict[str, NDArray[np.uint64]]) -> None:
 
     a, b, carry_in, n = value(step.a), value(step.b), value(step.carry_in), np.uint64(step.n)
     mask = np.uint64((1 << step.keep) - 1)
-    match step.action:
-        case "load":
-            result = np.full_like(registers["x"], a)
-        case "broadcast":
-            result = np.where(a, mask, np.uint64(0))
-        case "broadcast_not":
-            result = np.where(a, np.uint64(0), mask)
-        case "and":
-            result = a & b & mask
-        case "and_not":
-            result = a & ~b & mask
-        case "or":
-            result = (a | b) & mask
-        case "xor":
-            result = (a ^ b) & mask
-        case "left":
-            result = (a << n) & mask
-        case "right":
-            result = ((a & mask) | (carry_in << np.uint64(step.keep))) >> n
-        case "add" | "subtract":
-            addend, carry = (b, carry_in) if step.action == "add" else (~b, np.uint64(1))
-            total = (a & mask) + (addend & mask) + carry
-            registers["carry"] = total >> n
-            result = total & mask
-    registers[step.target] = result
+    if step.action in ("add", "subtract"):
+        addend, carry = (b, carry_in) if step.action == "add" else (~b, np.uint64(1))
+        result = (a & mask) + (addend & mask) + carry
+        registers["carry"] = result >> n
+    elif step.action == "right":
+        result = ((a & mask) | (carry_in << np.uint64(step.keep))) >> n
+    else:
+        result = _SIMPLE[step.action](a, b, n)
+    registers[step.target] = np.broadcast_to(result & mask, registers["x"].shape)
+
+
+_ZERO, _ONES = np.uint64(0), ~np.uint64(0)
+_SIMPLE: dict[Action, Callable[[Any, Any, Any], Any]] = {
+    "load": lambda a, b, n: a,
+    "broadcast": lambda a, b, n: np.where(a, _ONES, _ZERO),
+    "broadcast_not": lambda a, b, n: np.where(a, _ZERO, _ONES),
+    "and": lambda a, b, n: a & b,
+    "and_not": lambda a, b, n: a & ~b,
+    "or": lambda a, b, n: a | b,
+    "xor": lambda a, b, n: a ^ b,
+    "left": lambda a, b, n: a << n,
+}
+"""Actions without a carry, of whose result the bits that are kept count."""
 
 
 def int_to_fp32_program(bits: int) -> Program:

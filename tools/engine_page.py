@@ -17,7 +17,7 @@ from typing import Any
 from sailsim.sim import commit, load_system
 from sailsim.sim.dram import Dram
 from sailsim.sim.gem5 import Gem5
-from sailsim.sim.validation import measure_streams
+from sailsim.sim.gem5.streams import measure_streams
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "engine.md"

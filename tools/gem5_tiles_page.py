@@ -81,7 +81,7 @@ def _recomputed(data: dict[str, Any]) -> dict[str, int]:
 def draw(data: dict[str, Any], folder: Path) -> None:
     """The two figures as PNG."""
     from sailsim.analysis.render.gem5_figures import save, tiles_figure, timeline_figure
-    from sailsim.sim.timeline import TileTimeline
+    from sailsim.sim.gem5.timeline import TileTimeline
 
     save(tiles_figure(pd.DataFrame(data["tiles"])), folder / "gem5.png")
     save(

@@ -178,7 +178,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
                 f"model file {path} cannot be read ({error}); allowed is a TOML text."
             ) from error
     if path.is_file():
-        from sailsim.workloads.gguf_file import open_gguf  # here, because that module builds on this one
+        from sailsim.workloads.gguf_model import open_gguf
 
         return open_gguf(path).spec
     raise SailsimError(

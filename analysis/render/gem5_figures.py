@@ -21,8 +21,8 @@ from sailsim.analysis.render.style import DASHES, MARKERS, SERIES, canvas, capti
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Store
-from sailsim.sim.gem5_tiles import COMMAND
-from sailsim.sim.timeline import TIMELINE, TileTimeline, read_timelines
+from sailsim.sim.gem5.tiles import COMMAND
+from sailsim.sim.gem5.timeline import TIMELINE, TileTimeline, read_timelines
 
 FOLDER = "gem5"
 """Of gem5's results in a sweep's folder."""

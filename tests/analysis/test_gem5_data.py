@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.gem5_measure import FORMATS
+from sailsim.sim.gem5.measure import FORMATS
 
 ROOT = Path(__file__).parents[2]
 
