@@ -1,6 +1,6 @@
 """The page of a reproduction, as Markdown for the docs and as one HTML file, from its JSON alone.
 
-All numbers come from `reproduction.json`; the reasons for what disagrees are in `data/disagreements.toml`.
+All numbers come from `reproduction.jsonl`; the reasons for what disagrees are in `data/disagreements.toml`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.render.markdown import table
 from sailsim.analysis.render.report import _CSS as CSS
 from sailsim.analysis.render.report import inline_svg
 from sailsim.analysis.render.reproduction_figures import FIGURES, TITLES, draw
@@ -27,7 +29,10 @@ from sailsim.analysis.render.reproduction_words import (
 )
 from sailsim.analysis.render.style import style
 from sailsim.base.atomic import write_whole
+from sailsim.base.records import from_lines, to_lines
 
+STORED = "reproduction.jsonl"
+"""The results behind docs/reproduction.md, in `analysis/data`."""
 BASELINE_FIGURES = ("baseline_cpu.png", "baseline_gpu.png")
 """Predicted against measured, drawn by `sailsim fit` beside docs/baselines.md."""
 
@@ -282,15 +287,15 @@ def markdown(found: Found) -> str:
             case "figure":
                 lines += [f"![{TITLES[block.text]}](figures/reproduction_{block.text}.png)", ""]
             case "table":
-                lines += [_md_row(block.head), "|" + "---|" * len(block.head)]
-                lines += [*(_md_row(row) for row in block.rows), ""]
+                lines += [table(block.head, block.rows), ""]
     baselines = ", ".join(f"[{name}](figures/{name})" for name in BASELINE_FIGURES)
     lines += [f"How far off the baselines are: docs/baselines.md, {baselines}.", ""]
     return "\n".join(lines)
 
 
-def _md_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+def stored_page() -> str:
+    """The page of the results that ship, `analysis/data/reproduction.jsonl`."""
+    return markdown(from_lines(data_file(STORED).read_text("utf-8")))
 
 
 def _inline(text: str) -> str:
@@ -338,7 +343,8 @@ def html_page(found: Found) -> str:
 def write_page(found: Found, folder: Path, docs: Path | None = None) -> list[Path]:
     """Write `reproduction.html` and the figures to a folder, and with ``docs`` the Markdown page there too.
 
-    The page's results, from which a test makes it again, and the nearest systems go with it.
+    The nearest systems go with it, and the page's results, from which `sailsim docs` makes it again, into
+    `analysis/data` beside that folder.
 
     Returns the paths. Raises OSError where one cannot be written.
     """
@@ -359,12 +365,12 @@ def write_page(found: Found, folder: Path, docs: Path | None = None) -> list[Pat
     write_whole(path, html_page(found).encode())
     written.append(path)
     if docs is not None:
-        files = {"reproduction.json": (folder / "reproduction.json").read_bytes()}
+        files = {docs.parent / "analysis" / "data" / STORED: to_lines(found).encode()}
         for claim in found["claims"].values():
             name = claim["nearest"]["file"]
-            files[f"systems/{name}"] = (folder / name).read_bytes()
-        files["reproduction.md"] = markdown(found).encode()
-        for name, content in files.items():
-            write_whole(docs / name, content)
-            written.append(docs / name)
+            files[docs / "systems" / name] = (folder / name).read_bytes()
+        files[docs / "reproduction.md"] = markdown(found).encode()
+        for path, content in files.items():
+            write_whole(path, content)
+            written.append(path)
     return written
