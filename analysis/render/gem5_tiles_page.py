@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from sailsim.analysis.baselines.prediction import data_file
-from sailsim.analysis.render.gem5_figures import save, tiles_figure, timeline_figure
+from sailsim.analysis.render.gem5_figures import tiles_figure, timeline_figure
 from sailsim.analysis.render.markdown import table
+from sailsim.analysis.render.style import save
 from sailsim.base.records import from_lines
 from sailsim.sim.timeline import TileTimeline
 

@@ -9,13 +9,11 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.render.html import CSS, html_table, inline_svg
 from sailsim.analysis.render.markdown import table
-from sailsim.analysis.render.report import _CSS as CSS
-from sailsim.analysis.render.report import inline_svg
 from sailsim.analysis.render.reproduction_figures import FIGURES, TITLES, draw
 from sailsim.analysis.render.reproduction_words import (
     SHORT,
@@ -27,7 +25,7 @@ from sailsim.analysis.render.reproduction_words import (
     shown,
     verdict,
 )
-from sailsim.analysis.render.style import style
+from sailsim.analysis.render.style import save
 from sailsim.base.atomic import write_whole
 from sailsim.base.records import from_lines, to_lines
 
@@ -323,15 +321,7 @@ def html_page(found: Found) -> str:
                 svg = inline_svg(draw(block.text, found))
                 parts.append(f'<figure role="img" aria-label="{label}">{svg}</figure>')
             case "table":
-                head = "".join(f"<th>{_inline(h)}</th>" for h in block.head)
-                body = "".join(
-                    "<tr>" + "".join(f"<td>{_inline(str(c))}</td>" for c in row) + "</tr>"
-                    for row in block.rows
-                )
-                parts.append(
-                    f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
-                    "</table></div>"
-                )
+                parts.append(html_table(block.head, block.rows, write=_inline))
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -350,17 +340,10 @@ def write_page(found: Found, folder: Path, docs: Path | None = None) -> list[Pat
     """
     written = []
     for name in FIGURES:
-        figure = draw(name, found)
-        for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-            buffer = BytesIO()
-            with style():
-                figure.savefig(buffer, format=kind, metadata=metadata)
-            targets = [folder / "figures" / f"{name}.{kind}"]
-            if docs is not None and kind == "png":
-                targets.append(docs / "figures" / f"reproduction_{name}.png")
-            for target in targets:
-                write_whole(target, buffer.getvalue())
-                written.append(target)
+        targets = [folder / "figures" / f"{name}.{kind}" for kind in ("svg", "png")]
+        if docs is not None:
+            targets.append(docs / "figures" / f"reproduction_{name}.png")
+        written += save(draw(name, found), *targets)
     path = folder / "reproduction.html"
     write_whole(path, html_page(found).encode())
     written.append(path)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 
 from sailsim.analysis.render.marks import MarkError, filled, parts
 from sailsim.analysis.render.reuse_figures import FIGURES
 from sailsim.analysis.render.reuse_tables import TABLES, compact
-from sailsim.analysis.render.style import style
+from sailsim.analysis.render.style import save, style
 from sailsim.analysis.reuse.measure import Reuse, inputs_digest, measure
 from sailsim.analysis.reuse.patterns import UNIT, shares
 from sailsim.base.atomic import write_whole
@@ -95,11 +94,9 @@ def write_figures(found: Reuse, folder: str | Path) -> list[Path]:
     """Draw every figure as PNG into a folder; returns the paths."""
     written = []
     for name, draw in FIGURES.items():
-        buffer = BytesIO()
         with style():
-            draw(found).savefig(buffer, format="png", metadata={"Software": None})
-        written.append(Path(folder) / f"{name}.png")
-        write_whole(written[-1], buffer.getvalue())
+            figure = draw(found)
+        written += save(figure, Path(folder) / f"{name}.png")
     return written
 
 

@@ -159,7 +159,8 @@ def timeline(
 
     Writes timeline.png into the folder of the results, and the numbers beside it.
     """
-    from sailsim.analysis.render.gem5_figures import save, timeline_figure  # matplotlib: only when needed
+    from sailsim.analysis.render.gem5_figures import timeline_figure  # matplotlib: only when needed
+    from sailsim.analysis.render.style import save
 
     shown = _two_numbers("groups", groups)
     opened, system = read_trace(trace), load_system(machine)
