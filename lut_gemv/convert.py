@@ -8,6 +8,7 @@ result is what the steps compute. The C++ core builds the same programs; their t
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -117,33 +118,34 @@ def _perform(step: Step, registers: dict[str, NDArray[np.uint64]]) -> None:
             return (registers[register] >> np.uint64(position)) & np.uint64(1)
         return registers[operand] if isinstance(operand, str) else np.uint64(operand)
 
-    a, b, carry_in, n = value(step.a), value(step.b), value(step.carry_in), np.uint64(step.n)
+    a, b, carry_in = value(step.a), value(step.b), value(step.carry_in)
     mask = np.uint64((1 << step.keep) - 1)
-    match step.action:
-        case "load":
-            result = np.full_like(registers["x"], a)
-        case "broadcast":
-            result = np.where(a, mask, np.uint64(0))
-        case "broadcast_not":
-            result = np.where(a, np.uint64(0), mask)
-        case "and":
-            result = a & b & mask
-        case "and_not":
-            result = a & ~b & mask
-        case "or":
-            result = (a | b) & mask
-        case "xor":
-            result = (a ^ b) & mask
-        case "left":
-            result = (a << n) & mask
-        case "right":
-            result = ((a & mask) | (carry_in << np.uint64(step.keep))) >> n
-        case "add" | "subtract":
-            addend, carry = (b, carry_in) if step.action == "add" else (~b, np.uint64(1))
-            total = (a & mask) + (addend & mask) + carry
-            registers["carry"] = total >> n
-            result = total & mask
-    registers[step.target] = result
+    if step.action in ("add", "subtract"):
+        addend, carry = (b, carry_in) if step.action == "add" else (~b, np.uint64(1))
+        total = (a & mask) + (addend & mask) + carry
+        registers["carry"] = total >> np.uint64(step.n)
+        registers[step.target] = total & mask
+    elif step.action == "load":
+        registers[step.target] = np.full_like(registers["x"], a)
+    else:
+        registers[step.target] = _without_carry(step, a, b, carry_in, mask)
+
+
+def _without_carry(step: Step, a: Any, b: Any, carry_in: Any, mask: np.uint64) -> NDArray[np.uint64]:
+    """The result of a logic operation, a broadcast or a shift."""
+    n, nothing = np.uint64(step.n), np.uint64(0)
+    results: dict[str, Callable[[], Any]] = {
+        "broadcast": lambda: np.where(a, mask, nothing),
+        "broadcast_not": lambda: np.where(a, nothing, mask),
+        "and": lambda: a & b & mask,
+        "and_not": lambda: a & ~b & mask,
+        "or": lambda: (a | b) & mask,
+        "xor": lambda: (a ^ b) & mask,
+        "left": lambda: (a << n) & mask,
+        "right": lambda: ((a & mask) | (carry_in << np.uint64(step.keep))) >> n,
+    }
+    found: NDArray[np.uint64] = results[step.action]()
+    return found
 
 
 def int_to_fp32_program(bits: int) -> Program:
