@@ -14,7 +14,6 @@ from sailsim.analysis.baselines.prediction import Prediction
 from sailsim.analysis.baselines.runners import Runner, runners
 from sailsim.analysis.costs.area import Area, AreaConstants, area
 from sailsim.analysis.costs.dollars import (
-    OVERHEAD,
     CostConstants,
     CostRange,
     Price,

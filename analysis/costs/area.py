@@ -11,203 +11,39 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from math import ceil, log2
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from sailsim.analysis.costs.constants import Constants
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Quantity, System
+from sailsim.base.quantity import Is
+from sailsim.sim import System
 from sailsim.sim.system import Pim
-
-_ASAP7 = (
-    "ASAP7, a predictive 7 nm library: github.com/The-OpenROAD-Project/asap7sc7p5t_28, commit f970bd3, "
-    "LEF/asap7sc7p5t_28_R_1x_220121a.lef"
-)
-
-CELL = Quantity(
-    value=0.027,
-    unit="um2",
-    source="TSMC, 256 Mb SRAM in 7 nm, ISSCC 2017, paper 12.1, as WikiChip's page on 7 nm quotes it",
-    kind="paper",
-    low=0.027,
-    high=0.04,
-    note="high: cells with the wider word lines that computing on bit lines needs",
-)
-LLC_CELL = Quantity(
-    value=0.027,
-    unit="um2",
-    source="TSMC, 256 Mb SRAM in 7 nm, ISSCC 2017, paper 12.1, as WikiChip's page on 7 nm quotes it",
-    kind="paper",
-)
-ARRAY_EFFICIENCY = Quantity(
-    value=0.4,
-    unit="ratio",
-    source="here",
-    kind="assumed",
-    low=0.25,
-    high=0.7,
-    note="share of an array that is cells; CACTI 7 gives 0.61 for a plain array of 256 x 256 (cacti.csv), "
-    "and computing on bit lines adds a second decoder and logic at the sense amplifiers",
-)
-LLC_EFFICIENCY = Quantity(
-    value=0.4,
-    unit="ratio",
-    source="here",
-    kind="assumed",
-    low=0.2,
-    high=0.7,
-    note="cells of the data over all of a slice, tags and directory included; CACTI 7 gives 0.62 for 1 MiB "
-    "of data alone (cacti.csv), and shipped caches reach a third of that (16.8 mm2 for 16 MiB of AMD Zen 2 "
-    "L3, quoted from memory, is 0.22)",
-)
-CORE = Quantity(
-    value=1.4,
-    unit="mm2",
-    source="AnandTech 16640, 2021: an N1 core with 1 MiB of L2 takes about 1.4 mm2 in TSMC's 7 nm (Arm, "
-    "2019)",
-    kind="paper",
-    low=1.2,
-    high=1.5,
-)
-DIE = Quantity(
-    value=456.96,
-    unit="mm2",
-    source="WikiChip, AWS Graviton2 (22.4 mm x 20.4 mm)",
-    kind="paper",
-    low=400,
-    high=500,
-    note="a measured outline of one chip; the range is for other N1 servers of 64 to 80 cores",
-)
-FLIP_FLOP = Quantity(
-    value=0.2916, unit="um2", source=f"{_ASAP7}: DFFHQNx1, 1.08 um x 0.27 um", kind="derived"
-)
-FULL_ADDER = Quantity(value=0.20412, unit="um2", source=f"{_ASAP7}: FAx1, 0.756 um x 0.27 um", kind="derived")
-MULTIPLEXER = Quantity(
-    value=0.13122,
-    unit="um2",
-    source=f"{_ASAP7}: AO22x1, 0.486 um x 0.27 um, as a two-way multiplexer of one bit",
-    kind="derived",
-)
-COMPARATOR = Quantity(
-    value=0.13122,
-    unit="um2",
-    source=f"{_ASAP7}: XOR2xp5, 0.486 um x 0.27 um: one bit of a search",
-    kind="derived",
-)
-NAND2 = Quantity(value=0.05832, unit="um2", source=f"{_ASAP7}: NAND2xp5, 0.216 um x 0.27 um", kind="derived")
-UTILISATION = Quantity(
-    value=0.7,
-    unit="ratio",
-    source="here",
-    kind="assumed",
-    low=0.5,
-    high=0.85,
-    note="share of a placed and routed block that is cells, as designers plan it",
-)
-ACCUMULATOR_ROWS = Quantity(
-    value=8,
-    unit="rows",
-    source="here",
-    kind="assumed",
-    low=1,
-    high=32,
-    note="batch rows whose sums a DFM holds; not published. More rows need more passes, which the timing "
-    "does not charge",
-)
-ACCUMULATOR_BIT = Quantity(
-    value=0.0675,
-    unit="um2",
-    source="here",
-    kind="assumed",
-    low=0.039,
-    high=0.42,
-    note="a bit of the accumulators: a cell of a small SRAM (0.027 over 0.4); low: of a dense one (over "
-    "0.7); high: a flip-flop over its utilisation",
-)
-ACTIVATION_BUFFER = Quantity(
-    value=4,
-    unit="KiB",
-    source="here",
-    kind="assumed",
-    low=0.25,
-    high=96,
-    note="activations that a DFM holds: one row of 4096 in 8 bits; low a block of 256, high eight rows of "
-    "11008",
-)
-PRT_DATA = Quantity(
-    value=1,
-    unit="ratio",
-    source="here",
-    kind="assumed",
-    low=0,
-    high=1,
-    note="1: an entry holds the row of all arrays, which a hit needs if it is to spare the access, as "
-    "reviews describe; 0: it holds only what the pattern was",
-)
-PRT_BIT = Quantity(
-    value=0.0675,
-    unit="um2",
-    source="here",
-    kind="assumed",
-    low=0.039,
-    high=0.31,
-    note="a bit of an entry's data, as ACCUMULATOR_BIT; high: a latch of that library (0.219) over its "
-    "utilisation",
-)
-CONTROL = Quantity(
-    value=20000,
-    unit="gates",
-    source="here",
-    kind="assumed",
-    low=5000,
-    high=60000,
-    note="NAND2 equivalents of a unit's sequencer, address generation and port; a small microcontroller has "
-    "about as many",
-)
 
 
 @dataclass(frozen=True)
 class AreaConstants(Constants):
-    """What the areas rest on; units of the quantities of the same name."""
+    """What the areas rest on; `data/constants/area.toml` says why."""
 
-    cell_um2: float
-    array_efficiency: float
-    llc_cell_um2: float
-    llc_efficiency: float
-    core_mm2: float
-    die_mm2: float
-    flip_flop_um2: float
-    full_adder_um2: float
-    multiplexer_um2: float
-    comparator_um2: float
-    nand2_um2: float
-    utilisation: float
-    accumulator_rows: float
-    accumulator_bit_um2: float
-    activation_buffer_kib: float
-    prt_data: float
-    prt_bit_um2: float
-    control_gates: float
+    FILE: ClassVar[str] = "area"
 
-    QUANTITIES: ClassVar[Mapping[str, Quantity]] = {
-        "cell_um2": CELL,
-        "array_efficiency": ARRAY_EFFICIENCY,
-        "llc_cell_um2": LLC_CELL,
-        "llc_efficiency": LLC_EFFICIENCY,
-        "core_mm2": CORE,
-        "die_mm2": DIE,
-        "flip_flop_um2": FLIP_FLOP,
-        "full_adder_um2": FULL_ADDER,
-        "multiplexer_um2": MULTIPLEXER,
-        "comparator_um2": COMPARATOR,
-        "nand2_um2": NAND2,
-        "utilisation": UTILISATION,
-        "accumulator_rows": ACCUMULATOR_ROWS,
-        "accumulator_bit_um2": ACCUMULATOR_BIT,
-        "activation_buffer_kib": ACTIVATION_BUFFER,
-        "prt_data": PRT_DATA,
-        "prt_bit_um2": PRT_BIT,
-        "control_gates": CONTROL,
-    }
+    cell_um2: Annotated[float, Is("um2", least=0)]
+    array_efficiency: Annotated[float, Is("ratio", above=0, most=1)]
+    llc_cell_um2: Annotated[float, Is("um2", least=0)]
+    llc_efficiency: Annotated[float, Is("ratio", above=0, most=1)]
+    core_mm2: Annotated[float, Is("mm2", least=0)]
+    die_mm2: Annotated[float, Is("mm2", least=0)]
+    flip_flop_um2: Annotated[float, Is("um2", least=0)]
+    full_adder_um2: Annotated[float, Is("um2", least=0)]
+    multiplexer_um2: Annotated[float, Is("um2", least=0)]
+    comparator_um2: Annotated[float, Is("um2", least=0)]
+    nand2_um2: Annotated[float, Is("um2", least=0)]
+    utilisation: Annotated[float, Is("ratio", above=0, most=1)]
+    accumulator_rows: Annotated[float, Is("rows", least=0)]
+    accumulator_bit_um2: Annotated[float, Is("um2", least=0)]
+    activation_buffer_kib: Annotated[float, Is("KiB", least=0)]
+    prt_data: Annotated[float, Is("ratio", least=0)]
+    prt_bit_um2: Annotated[float, Is("um2", least=0)]
+    control_gates: Annotated[float, Is("gates", least=0)]
 
     @classmethod
     def extreme(cls, end: Literal["small", "large"]) -> Self:
@@ -224,13 +60,6 @@ class AreaConstants(Constants):
             core_mm2=nominal.core_mm2,
             die_mm2=nominal.die_mm2,
         )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("array_efficiency", "llc_efficiency", "utilisation"):
-            value = getattr(self, name)
-            if not 0 < value <= 1:
-                raise SailsimError(f"AreaConstants.{name} is {value!r}, allowed is above 0 and at most 1")
 
 
 @dataclass(frozen=True)
@@ -298,16 +127,6 @@ class Area:
             "LLC and cores": self.llc_mm2 + self.cores_mm2,
             "die": self.die_mm2,
         }
-
-    @property
-    def of_llc(self) -> float:
-        """Share of the last-level cache's area that the arrays are."""
-        return self.csram_mm2 / self.llc_mm2
-
-    @property
-    def of_chip(self) -> float:
-        """The arrays over cores with L2 and last-level cache; mesh, controllers and I/O are left out."""
-        return self.csram_mm2 / (self.llc_mm2 + self.cores_mm2)
 
 
 class AreaNotModelledError(SailsimError):

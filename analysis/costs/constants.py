@@ -1,45 +1,142 @@
 """Constants of a model as one object: floats in the units of their sourced quantities.
 
-A model takes its constants as an argument, so that a study of uncertainty can put others in their place:
+What ships is one file a model, `data/constants/*.toml`; a user's file changes what it names (`extends`). A
+model takes its constants as an argument, so that a study of uncertainty can put others in their place:
 ``replace(EnergyConstants.default(), core_active_w=1.4)``, or one end of every range with ``at("low")``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from math import isfinite
-from typing import ClassVar, Literal, Self
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ValidationError, create_model
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Quantity
+from sailsim.base.quantity import Frozen, Is, Quantity
+from sailsim.sim.tables import Shelf, sentence
+
+CONSTANTS = Shelf("constants", "data/constants", package="sailsim.analysis")
+"""The files."""
+
+End = Literal["low", "value", "high"]
 
 
 @dataclass(frozen=True)
 class Constants:
-    """Base: every field is a float with an entry of the same name in ``QUANTITIES``, in that one's unit."""
+    """Base: a field is a float, annotated with its unit and bounds; `FILE` has a quantity of each name."""
 
-    QUANTITIES: ClassVar[Mapping[str, Quantity]] = {}
+    FILE: ClassVar[str] = ""
+    """The file that ships, and the `kind` of all files of this model."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not (isinstance(value, int | float) and isfinite(value) and value >= 0):
-                raise SailsimError(
-                    f"{type(self).__name__}.{field.name} is {value!r}, allowed is a finite number of at "
-                    f"least 0"
-                )
+        for name, rule in self.rules().items():
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and isfinite(value) and rule.holds(value)):
+                raise SailsimError(f"{type(self).__name__}.{name} is {value!r}, allowed is {rule.allowed}")
+
+    @classmethod
+    def rules(cls) -> Mapping[str, Is]:
+        """What each field allows, in the order of the fields."""
+        if cls not in _RULES:
+            hints = get_type_hints(cls, include_extras=True)
+            _RULES[cls] = {field.name: hints[field.name].__metadata__[0] for field in fields(cls)}
+        return _RULES[cls]
+
+    @classmethod
+    def quantities(cls, file: str | Path | None = None) -> Mapping[str, Quantity]:
+        """Every constant with its source, from the file that ships or from another one, by name.
+
+        Raises SailsimError that names the file and the field.
+        """
+        if file is not None:
+            return _read(cls, str(file))
+        if cls not in _SHIPPED:
+            _SHIPPED[cls] = _read(cls, cls.FILE)
+        return _SHIPPED[cls]
 
     @classmethod
     def default(cls) -> Self:
-        """Every constant at its value."""
-        return cls(**{name: float(q.value) for name, q in cls.QUANTITIES.items()})
+        """Every constant at its value in the file that ships."""
+        return cls.at("value")
 
     @classmethod
-    def at(cls, end: Literal["low", "high"]) -> Self:
+    def at(cls, end: End, file: str | Path | None = None) -> Self:
         """Every constant at the same end of its range; at its value where it has no range."""
         found = {}
-        for name, quantity in cls.QUANTITIES.items():
-            edge = quantity.low if end == "low" else quantity.high
+        for name, quantity in cls.quantities(file).items():
+            edge = getattr(quantity, end)
             found[name] = float(quantity.value if edge is None else edge)
         return cls(**found)
+
+
+# Of each model: what its fields allow, and the file that ships, read once.
+_RULES: dict[type[Constants], Mapping[str, Is]] = {}
+_SHIPPED: dict[type[Constants], Mapping[str, Quantity]] = {}
+
+C = TypeVar("C", bound=Constants)
+
+
+@dataclass(frozen=True)
+class Span(Generic[C]):
+    """A model's constants, nominal and at both ends of their ranges."""
+
+    nominal: C
+    low: C
+    high: C
+
+    @classmethod
+    def of(cls, kind: type[C], file: str | Path | None = None) -> Span[C]:
+        """Those of a file; None is the one that ships. Raises as `Constants.quantities`."""
+        return Span(kind.at("value", file), kind.at("low", file), kind.at("high", file))
+
+
+def files_by_kind(files: Iterable[str | Path], kinds: Iterable[type[Constants]]) -> dict[str, str | Path]:
+    """Which file holds which kind of constants, by `Constants.FILE`.
+
+    Raises SailsimError for a file of a kind that is not among ``kinds``, and for two files of one.
+    """
+    known = [kind.FILE for kind in kinds]
+    found: dict[str, str | Path] = {}
+    for file in files:
+        kind = CONSTANTS.read(str(file)).get("kind")
+        if kind not in known:
+            raise SailsimError(f"{file}: kind is {kind!r}; allowed here is {' or '.join(known)}.")
+        if kind in found:
+            raise SailsimError(
+                f"{file}: kind is {kind!r}, as that of {found[kind]}; allowed is one file of each."
+            )
+        found[kind] = file
+    return found
+
+
+def _layout(cls: type[Constants]) -> type[BaseModel]:
+    """What a file of these constants looks like."""
+    rules: dict[str, Any] = {name: (Annotated[Quantity, rule], ...) for name, rule in cls.rules().items()}
+    values = create_model(f"{cls.__name__}Values", __base__=Frozen, **rules)
+    layout: dict[str, Any] = {
+        "format": (Literal[1], ...),
+        "kind": (Literal[cls.FILE], ...),
+        "extends": (tuple[str, ...], ()),
+        "sources": (dict[str, str], {}),
+        "constants": (values, ...),
+    }
+    return create_model(f"{cls.__name__}File", __base__=Frozen, **layout)
+
+
+def _read(cls: type[Constants], name: str) -> Mapping[str, Quantity]:
+    try:
+        found: Any = _layout(cls).model_validate(CONSTANTS.read(name))
+    except ValidationError as error:
+        allowed = f"a field of a file of {cls.FILE} constants; allowed are {', '.join(cls.rules())}"
+        raise SailsimError(sentence(name, error, allowed)) from None
+    quantities = {}
+    for field in cls.rules():
+        quantity: Quantity = getattr(found.constants, field)
+        cited = found.sources.get(quantity.source, quantity.source)
+        quantities[field] = quantity.model_copy(update={"source": cited})
+    return MappingProxyType(quantities)

@@ -9,61 +9,33 @@ is refused. What is not known is a range: `cost_range`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, isfinite
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from sailsim.analysis.baselines.prediction import data_file, read_csv
-from sailsim.analysis.costs.constants import Constants
+from sailsim.analysis.costs.constants import Constants, Span
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Quantity
+from sailsim.base.quantity import Is
 
 Sizing = Literal["share", "bandwidth", "whole"]
 
 SIZINGS: tuple[Sizing, ...] = ("share", "bandwidth", "whole")
 """How a run's part of a CPU server is reckoned, from the cheapest to the dearest."""
 
-OVERHEAD = Quantity(
-    value=0.02,
-    unit="ratio",
-    source="SAIL, arXiv 2509.25853v1, abstract: hardware overhead 2 %",
-    kind="assumed",
-    low=0.0,
-    high=0.1,
-    note="the published area overhead taken as the price's; a provider would also charge for what is scarce",
-)
-"""What SAIL's server costs more than the same server without it."""
-
-UTILISATION = Quantity(
-    value=1.0,
-    unit="ratio",
-    source="here",
-    kind="assumed",
-    low=0.3,
-    high=1.0,
-    note="share of the paid hours in which the machine decodes at the given batch. 1: never idle and always "
-    "full, as published comparisons have it; a service with a day's rhythm is nearer to 0.3",
-)
-"""How much of what is paid for works; the same for every machine, so it leaves ratios alone."""
-
 
 @dataclass(frozen=True)
 class CostConstants(Constants):
-    """What the dollars rest on beside prices; units of the quantities of the same name."""
+    """What the dollars rest on beside prices; `data/constants/cost.toml` says why."""
 
-    overhead: float
-    utilisation: float
+    FILE: ClassVar[str] = "cost"
 
-    QUANTITIES: ClassVar[Mapping[str, Quantity]] = {"overhead": OVERHEAD, "utilisation": UTILISATION}
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.utilisation <= 1:
-            raise SailsimError(
-                f"CostConstants.utilisation is {self.utilisation!r}, allowed is above 0 and at most 1"
-            )
+    overhead: Annotated[float, Is("ratio", least=0)]
+    """What SAIL's server costs more than the same server without it."""
+    utilisation: Annotated[float, Is("ratio", above=0, most=1)]
+    """How much of what is paid for works; the same for every machine, so it leaves ratios alone."""
 
 
 _COLUMNS = ("instance", "machines", "chip", "kind", "units", "memory_gib", "usd_per_hour", "source", "date")
@@ -271,19 +243,16 @@ class CostRange:
         return 1e6 / self.nominal
 
 
-_ENDS = (CostConstants.at("low"), CostConstants.at("high"))
-
-
 def cost_range(
-    run: Usage, instances: Sequence[Price], constants: CostConstants | None = None
+    run: Usage, instances: Sequence[Price], constants: Span[CostConstants] | None = None
 ) -> CostRange | None:
     """Tokens per dollar of a run over instances that could hold it; None where none can.
 
-    Nominal: the first instance that holds the run, "bandwidth" sizing, the given constants and rate. Ends:
+    Nominal: the first instance that holds the run, "bandwidth" sizing, the nominal constants and rate. Ends:
     over every instance, sizing, the constants' ranges and the rate's band.
     """
-    c = CostConstants.default() if constants is None else constants
-    ends = _ENDS
+    span = Span.of(CostConstants) if constants is None else constants
+    c, ends = span.nominal, (span.low, span.high)
 
     def hour(price: Price, sizing: Sizing, overhead: float) -> float | None:
         try:

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from sailsim.analysis.costs.constants import Constants
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu, Quantity, StepResult, System, load_substrate
+from sailsim.base.quantity import Is
+from sailsim.sim import Gpu, StepResult, System, load_substrate
 from sailsim.sim.activity import ACTIVITY
 
 CAUSES = ("arrays", "convert", "dfm", "prt", "llc", "mesh", "dram", "cores", "static")
@@ -34,288 +35,37 @@ NOT_MODELLED = (
     "DFM and PRT; the GPUs' host servers"
 )
 
-_CACM = (
-    "Dally, Turakhia, Han, Domain-Specific Hardware Accelerators, CACM 63(7), 2020, in 14 nm (read as "
-    "quoted in a public repository): 8-bit add 10 fJ, 8 KByte of local memory 50 fJ a bit, wires 100 fJ a "
-    "bit and mm; logic and memory scale linearly with the node, wires do not"
-)
-_ALADDIN = (
-    "Aladdin's 40 nm library (github.com/ashleyswang/pm-tech-lib, py-script/test.c): register bit 9.0 fJ, "
-    "32-bit adder 0.21 pJ, shifter 0.417 pJ"
-)
-_IDD = (
-    "gem5 v24, src/mem/DRAMInterface.py, DDR4_2400_8x8 (data sheet of Micron MT40A1G8): IDD0 48, IDD2N 34, "
-    "IDD3N 43, IDD4W 123, IDD4R 135, IDD5 250 mA at 1.2 V, eight devices, 153.6 Gb/s"
-)
-_ANANDTECH = (
-    "AnandTech 16640, 2021: an N1 core with 1 MiB of L2 uses up to 1.8 W at 3.1 GHz (Arm, 2019, 7 nm)"
-)
-
 
 @dataclass(frozen=True)
 class EnergyConstants(Constants):
-    """What each event costs; units of the quantities of the same name."""
+    """What each event costs; `data/constants/energy.toml` says why."""
 
-    array_read_fj_bit: float
-    array_write_fj_bit: float
-    compute_factor: float
-    add_fj_bit: float
-    shift_factor: float
-    accumulator_fj_bit: float
-    pattern_pj: float
-    prt_search_pj: float
-    prt_fj_bit: float
-    llc_fj_bit: float
-    wire_fj_bit_mm: float
-    port_mm: float
-    mesh_mm: float
-    dram_read_pj_bit: float
-    dram_write_pj_bit: float
-    dram_activate_pj_bit: float
-    dram_pins_pj_bit: float
-    dram_controller_pj_bit: float
-    dram_idle_w: float
-    core_active_w: float
-    core_waiting_w: float
-    core_idle_w: float
-    uncore_w: float
-    csram_leakage_mw_mib: float
+    FILE: ClassVar[str] = "energy"
 
-    QUANTITIES: ClassVar[Mapping[str, Quantity]] = {
-        "array_read_fj_bit": Quantity(
-            value=25,
-            unit="fJ/bit",
-            source=_CACM,
-            kind="derived",
-            low=3.8,
-            high=50,
-            note="a row of 256 in an array of 8 KiB: 50 x 7/14. low: CACTI 7 at 22 nm (12.0, cacti.csv) "
-            "scaled to 7 nm; high: not scaled",
-        ),
-        "array_write_fj_bit": Quantity(
-            value=25,
-            unit="fJ/bit",
-            source=_CACM,
-            kind="derived",
-            low=8.4,
-            high=60,
-            note="as a read; CACTI 7 has a write at 2.2 reads (low: 26.5 scaled)",
-        ),
-        "compute_factor": Quantity(
-            value=1.8,
-            unit="ratio",
-            source="Neural Cache, ISCA 2018: 15.4 pJ for a computing cycle, 8.6 pJ for an access of an 8 KB "
-            "array (quoted from memory, not re-read)",
-            kind="paper",
-            low=1.2,
-            high=2.5,
-            note="a cycle that activates two rows and writes one back, over a read; high: Compute Caches, "
-            "HPCA 2017, logic (quoted from memory, not re-read)",
-        ),
-        "add_fj_bit": Quantity(
-            value=0.625,
-            unit="fJ/bit",
-            source=_CACM,
-            kind="derived",
-            low=0.3,
-            high=1.25,
-            note="10 fJ / 8 bits x 7/14; Horowitz, ISSCC 2014, 32-bit add 0.1 pJ in 45 nm, scaled, gives "
-            "0.49; high: not scaled",
-        ),
-        "shift_factor": Quantity(
-            value=2.0,
-            unit="ratio",
-            source=_ALADDIN,
-            kind="derived",
-            low=0.0,
-            high=2.5,
-            note="a shift over an add of the same width; low: a DFM that shifts its sums instead of the "
-            "entries",
-        ),
-        "accumulator_fj_bit": Quantity(
-            value=3.2,
-            unit="fJ/bit",
-            source=_ALADDIN,
-            kind="derived",
-            low=1.6,
-            high=25,
-            note="one access of a bit of the sums: 9.0 x 7/40 = 1.6 for a register, twice that with its "
-            "multiplexer; high: sums in an SRAM as the arrays'",
-        ),
-        "pattern_pj": Quantity(
-            value=0.05,
-            unit="pJ",
-            source="here",
-            kind="assumed",
-            low=0.01,
-            high=0.5,
-            note="reading a few activation bits and driving them to the arrays' decoders, whose own part is "
-            "in the row access",
-        ),
-        "prt_search_pj": Quantity(
-            value=0.1,
-            unit="pJ",
-            source="here",
-            kind="assumed",
-            low=0.02,
-            high=1.0,
-            note="32 entries compare about five bits: 160 gates and register bits of 0.6 fJ",
-        ),
-        "prt_fj_bit": Quantity(
-            value=3.2,
-            unit="fJ/bit",
-            source=_ALADDIN,
-            kind="derived",
-            low=1.6,
-            high=25,
-            note="a bit of an entry read or written: as accumulator_fj_bit; high: entries in an SRAM, when "
-            "a hit saves no energy",
-        ),
-        "llc_fj_bit": Quantity(
-            value=100,
-            unit="fJ/bit",
-            source=_CACM,
-            kind="derived",
-            low=50,
-            high=220,
-            note="a bit of a 1 MiB slice: 25 for the array, 0.75 mm of wire; CACTI 7 at 22 nm has 218 "
-            "(cacti.csv), 69 scaled",
-        ),
-        "wire_fj_bit_mm": Quantity(
-            value=100,
-            unit="fJ/bit/mm",
-            source=_CACM,
-            kind="paper",
-            low=30,
-            high=120,
-            note="low: low-swing or low-voltage wires",
-        ),
-        "port_mm": Quantity(
-            value=0.5,
-            unit="mm",
-            source="here",
-            kind="assumed",
-            low=0.2,
-            high=1.5,
-            note="from a slice (0.57 mm2 of SRAM at this project's efficiency) to the arrays beside it",
-        ),
-        "mesh_mm": Quantity(
-            value=10,
-            unit="mm",
-            source="WikiChip, AWS Graviton2: 22.4 mm x 20.4 mm",
-            kind="derived",
-            low=5,
-            high=20,
-            note="from a memory controller at the edge to a slice: half a side",
-        ),
-        "dram_read_pj_bit": Quantity(
-            value=5.75,
-            unit="pJ/bit",
-            source=_IDD,
-            kind="derived",
-            low=4.0,
-            high=8.0,
-            note="(IDD4R - IDD3N) x 1.2 V x 8 / 153.6 Gb/s, pins not included; at 3200 MT/s current and "
-            "rate grow together. Data-sheet currents are maxima (low)",
-        ),
-        "dram_write_pj_bit": Quantity(
-            value=5.0,
-            unit="pJ/bit",
-            source=_IDD,
-            kind="derived",
-            low=3.5,
-            high=7.0,
-            note="(IDD4W - IDD3N), as dram_read_pj_bit",
-        ),
-        "dram_activate_pj_bit": Quantity(
-            value=0.42,
-            unit="pJ/bit",
-            source=_IDD,
-            kind="derived",
-            low=0.05,
-            high=6.7,
-            note="opening a row of 8 KiB: (IDD0 tRC - IDD3N tRAS - IDD2N tRP) x 1.2 V x 8 = 3.4 nJ, over 1 "
-            "KiB read from it; low: all of it, high: one line",
-        ),
-        "dram_pins_pj_bit": Quantity(
-            value=2.7,
-            unit="pJ/bit",
-            source="JESD79-4: driver of 34 ohm, termination of 48 ohm to 1.2 V (quoted from memory, not "
-            "re-read)",
-            kind="derived",
-            low=1.5,
-            high=5.0,
-            note="1.2^2 / 82 ohm while a pin is low, half the time, at 3.2 Gb/s",
-        ),
-        "dram_controller_pj_bit": Quantity(
-            value=4.0,
-            unit="pJ/bit",
-            source="here",
-            kind="assumed",
-            low=2.0,
-            high=8.0,
-            note="memory controller and PHY on the processor's side; no figure of an N1 server is published",
-        ),
-        "dram_idle_w": Quantity(
-            value=1.0,
-            unit="W",
-            source=_IDD,
-            kind="derived",
-            low=0.5,
-            high=2.0,
-            note="a channel of two ranks that stand open: 16 x 43 mA x 1.2 V, and refresh (IDD5 - IDD3N, "
-            "350 ns of every 7.8 us); devices for ECC not counted",
-        ),
-        "core_active_w": Quantity(
-            value=1.0,
-            unit="W",
-            source=_ANANDTECH,
-            kind="derived",
-            low=0.8,
-            high=1.8,
-            note="at 2.5 GHz, L1 and L2 included: power falls with about the cube of the clock near the top "
-            "(1.8 x (2.5 / 3.1)^2.7); Arm gave about 1 W at 2.6 GHz (quoted from memory)",
-        ),
-        "core_waiting_w": Quantity(
-            value=0.3,
-            unit="W",
-            source="here",
-            kind="assumed",
-            low=0.05,
-            high=1.0,
-            note="a core that waits for completion records: asleep on an event (low) or polling without "
-            "pause (high)",
-        ),
-        "core_idle_w": Quantity(
-            value=0.1,
-            unit="W",
-            source="here",
-            kind="assumed",
-            low=0.03,
-            high=0.3,
-            note="clock gated, power on: leakage of core and L2",
-        ),
-        "uncore_w": Quantity(
-            value=25,
-            unit="W",
-            source="WikiChip Fuse 2075, 2019: Arm's reference design of 64 N1 cores has a TDP of 105 W",
-            kind="assumed",
-            low=10,
-            high=45,
-            note="mesh, LLC leakage, controllers and I/O that run all the time: less than the 40 W that 64 "
-            "cores of 1 W leave, of which traffic is counted apart",
-        ),
-        "csram_leakage_mw_mib": Quantity(
-            value=20,
-            unit="mW/MiB",
-            source="here",
-            kind="assumed",
-            low=2,
-            high=380,
-            note="high: CACTI 7 with high-performance cells at 22 nm and 360 K (cacti.csv); dense 7 nm "
-            "cells leak far less",
-        ),
-    }
+    array_read_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
+    array_write_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
+    compute_factor: Annotated[float, Is("ratio", least=0)]
+    add_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
+    shift_factor: Annotated[float, Is("ratio", least=0)]
+    accumulator_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
+    pattern_pj: Annotated[float, Is("pJ", least=0)]
+    prt_search_pj: Annotated[float, Is("pJ", least=0)]
+    prt_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
+    llc_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
+    wire_fj_bit_mm: Annotated[float, Is("fJ/bit/mm", least=0)]
+    port_mm: Annotated[float, Is("mm", least=0)]
+    mesh_mm: Annotated[float, Is("mm", least=0)]
+    dram_read_pj_bit: Annotated[float, Is("pJ/bit", least=0)]
+    dram_write_pj_bit: Annotated[float, Is("pJ/bit", least=0)]
+    dram_activate_pj_bit: Annotated[float, Is("pJ/bit", least=0)]
+    dram_pins_pj_bit: Annotated[float, Is("pJ/bit", least=0)]
+    dram_controller_pj_bit: Annotated[float, Is("pJ/bit", least=0)]
+    dram_idle_w: Annotated[float, Is("W", least=0)]
+    core_active_w: Annotated[float, Is("W", least=0)]
+    core_waiting_w: Annotated[float, Is("W", least=0)]
+    core_idle_w: Annotated[float, Is("W", least=0)]
+    uncore_w: Annotated[float, Is("W", least=0)]
+    csram_leakage_mw_mib: Annotated[float, Is("mW/MiB", least=0)]
 
 
 class EnergyNotModelledError(SailsimError):
@@ -364,16 +114,6 @@ class Energy:
     def joules_per_token(self) -> float:
         """Of one token of one sequence."""
         return self.joules / self.tokens
-
-    @property
-    def tokens_per_joule(self) -> float:
-        """Tokens that a joule gives."""
-        return self.tokens / self.joules
-
-    @property
-    def watts(self) -> float:
-        """Mean power of the step."""
-        return self.joules / self.step_s
 
 
 def energy(use: Use, constants: EnergyConstants | None = None) -> Energy:

@@ -269,7 +269,7 @@ class Draw:
     def constants(self, group: Literal["cost", "area"], kind: type[_C]) -> _C:
         """Cost or area constants."""
         prefix = f"{group}."
-        fields = kind.QUANTITIES
+        fields = kind.quantities()
         found = {
             k.removeprefix(prefix): float(v)
             for k, v in self._of(prefix).items()
@@ -495,7 +495,7 @@ def _weight_factors(levels: Mapping[str, Any]) -> list[Factor]:
 def _constant_factors(group: Literal["cost", "area"], constants: type[Constants]) -> list[Factor]:
     """The constants of a model that have a range."""
     found = []
-    for name, q in constants.QUANTITIES.items():
+    for name, q in constants.quantities().items():
         if q.low is None or q.high is None or q.low == q.high:
             continue
         low, high = float(q.low), float(q.high)

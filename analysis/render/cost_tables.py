@@ -67,7 +67,7 @@ def sensitivity_table(point: Point, most: int = 8) -> str:
         return alone.joules_per_token / ours.joules_per_token
 
     swings = []
-    for name, quantity in EnergyConstants.QUANTITIES.items():
+    for name, quantity in EnergyConstants.quantities().items():
         if quantity.low is None or quantity.high is None:
             continue
         low, high = (saving(replace(default, **{name: float(end)})) for end in (quantity.low, quantity.high))
@@ -102,7 +102,7 @@ def prt_table(points: Sequence[Point]) -> str:
 def constants_table(constants: type[Constants]) -> str:
     """Every constant of a model with its range, kind, source and reason."""
     rows = []
-    for name, quantity in constants.QUANTITIES.items():
+    for name, quantity in constants.quantities().items():
         span = "" if quantity.low is None else f"{quantity.low:g} .. {quantity.high:g}"
         rows.append(
             [

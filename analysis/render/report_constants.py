@@ -44,7 +44,7 @@ def constants_section(frame: pd.DataFrame, price_list: PriceList) -> str:
         ("Energy", EnergyConstants),
         ("Area", AreaConstants),
     ):
-        lines = [_line(name, value, value.source) for name, value in constants.QUANTITIES.items()]
+        lines = [_line(name, value, value.source) for name, value in constants.quantities().items()]
         parts.append((title, header, lines))
     rates = [
         [name, f"{r.relative:g}", "of q4_k", f"{r.low:g} .. {r.high:g}", r.kind, r.source, r.note]

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from sailsim.analysis.baselines.runners import Runner
-from sailsim.analysis.costs.dollars import PriceList, prices, quoted
+from sailsim.analysis.costs.constants import Span, files_by_kind
+from sailsim.analysis.costs.dollars import CostConstants, PriceList, prices, quoted
+from sailsim.analysis.costs.energy import EnergyConstants
 from sailsim.analysis.results.joins import JOINED, PAYMENTS, POINT, as_frame, is_missing, joined
 from sailsim.analysis.results.runs import runs
 from sailsim.sim import Point, System
@@ -24,15 +26,20 @@ def compare(
     system: System | str | Path | None = None,
     price_list: PriceList | None = None,
     runners: Sequence[Runner] | None = None,
+    constants: Iterable[str | Path] = (),
 ) -> dict[str, Any]:
     """A point's runs by their runners' names, each with SAIL's speedup over it, cost and joules a token.
 
     ``system``, a machine or its name or path, takes the place of the point's; ``price_list`` that of the
-    shipped prices; ``runners`` that of those that ship. None stands for what is not known; a runner that
+    shipped prices; ``runners`` that of those that ship; ``constants`` are files of the energy or the cost
+    instead of the shipped ones. None stands for what is not known; a runner that
     cannot run the point has a `reason`. Raises SailsimError for a point that its own system cannot run.
     """
     listed = prices() if price_list is None else price_list
-    found = [_plain(row) for row in joined(as_frame(runs(point, system, runners)), listed).to_dict("records")]
+    files = files_by_kind(constants, (CostConstants, EnergyConstants))
+    joules, dollars = Span.of(EnergyConstants, files.get("energy")), Span.of(CostConstants, files.get("cost"))
+    records = as_frame(runs(point, system, runners, joules))
+    found = [_plain(row) for row in joined(records, listed, dollars).to_dict("records")]
     used = {row["instance"] for row in found}
     return {
         "point": {name: found[0][name] for name in POINT},

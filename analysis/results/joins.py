@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sailsim.analysis.baselines.runners import SAIL
+from sailsim.analysis.costs.constants import Span
 from sailsim.analysis.costs.dollars import (
     CostConstants,
     CostRange,
@@ -55,7 +56,7 @@ def as_frame(runs: Iterable[Run]) -> pd.DataFrame:
 def joined(
     records: pd.DataFrame,
     price_list: PriceList,
-    constants: CostConstants | None = None,
+    constants: Span[CostConstants] | None = None,
     to: str = SAIL,
 ) -> pd.DataFrame:
     """The records with the columns `JOINED`, in the place of those that they have.
@@ -99,17 +100,17 @@ def speedup(records: pd.DataFrame, to: str = SAIL, over: str = "tokens_per_s") -
 
 
 def tokens_per_usd(
-    records: pd.DataFrame, price_list: PriceList, constants: CostConstants | None = None
+    records: pd.DataFrame, price_list: PriceList, constants: Span[CostConstants] | None = None
 ) -> pd.DataFrame:
     """Tokens per dollar of every row and what it pays: the columns of `JOINED` that say dollars."""
-    c = CostConstants.default() if constants is None else constants
+    span = Span.of(CostConstants) if constants is None else constants
     known: dict[tuple[str, ...], tuple[Price, ...]] = {}
     rows = []
     for record in records.to_dict("records"):
         chain = tuple(record["priced_as"])
         if chain not in known:
             known[chain] = price_list.all_of(chain)
-        found = dollars({str(name): value for name, value in record.items()}, known[chain], c)
+        found = dollars({str(name): value for name, value in record.items()}, known[chain], span)
         rows.append(Dollars().as_dict() if found is None else found.as_dict())
     return pd.DataFrame(rows, records.index, columns=list(Dollars().as_dict()))
 
@@ -139,7 +140,9 @@ class Dollars:
         } | {f"tokens_per_usd_{payment}": by_payment.get(payment) for payment in PAYMENTS}
 
 
-def dollars(record: Mapping[str, Any], instances: tuple[Price, ...], c: CostConstants) -> Dollars | None:
+def dollars(
+    record: Mapping[str, Any], instances: tuple[Price, ...], constants: Span[CostConstants]
+) -> Dollars | None:
     """What one run costs on some instances; None without a rate or a price, or where no instance holds it."""
     if is_missing(record["tokens_per_s"]):
         return None
@@ -157,9 +160,10 @@ def dollars(record: Mapping[str, Any], instances: tuple[Price, ...], c: CostCons
         bandwidth_share=1.0 if record["pays"] == "whole" else float(record["bandwidth_share"]),
         overhead=bool(record["overhead"]),
     )
-    found = cost_range(usage, instances, c)
+    found = cost_range(usage, instances, constants)
     if found is None:
         return None
+    c = constants.nominal
     price = next(row for row in instances if row.instance == found.instance)
     overhead = c.overhead if usage.overhead else 0.0
     by_payment = {}

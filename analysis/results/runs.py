@@ -16,6 +16,7 @@ from sailsim.analysis.baselines.cpu import Software, cpu_tokens_per_s
 from sailsim.analysis.baselines.gpu import RESERVED_SHARE, GpuSoftware, gpu_tokens_per_s, memory_needed
 from sailsim.analysis.baselines.prediction import Prediction, Work
 from sailsim.analysis.baselines.runners import OF_THE_POINT, Runner, shipped_runners
+from sailsim.analysis.costs.constants import Span
 from sailsim.analysis.costs.energy import (
     NOT_MODELLED,
     EnergyConstants,
@@ -136,19 +137,22 @@ def evaluate(point: Point, runners: Sequence[Runner] | None = None) -> list[dict
 
 
 def runs(
-    point: Point, system: System | str | Path | None = None, runners: Sequence[Runner] | None = None
+    point: Point,
+    system: System | str | Path | None = None,
+    runners: Sequence[Runner] | None = None,
+    constants: Span[EnergyConstants] | None = None,
 ) -> list[Run]:
     """Every runner at a point, in the runners' order.
 
-    ``system``, a machine or its name or path, takes the place of the point's; ``runners`` that of those that
-    ship. Raises SailsimError for a point that its own system cannot run at all; a runner on hardware of its
-    own that cannot has a reason instead of numbers.
+    ``system``, a machine or its name or path, takes the place of the point's; ``runners`` and the energy's
+    ``constants`` those of what ships. Raises SailsimError for a point that its own system cannot run at all;
+    a runner on hardware of its own that cannot has a reason instead of numbers.
     """
     point, machine = _on(point, system)
     model = load_model(point.model)
     context = _Context(
         point, point.resolved(machine), machine, model, point.formats(model),
-        _patterns(point.activations, model),
+        _patterns(point.activations, model), Span.of(EnergyConstants) if constants is None else constants,
     )  # fmt: skip
     return [_run(runner, context) for runner in (shipped_runners() if runners is None else runners)]
 
@@ -163,6 +167,7 @@ class _Context:
     model: ModelSpec
     fmt: WeightFormat
     patterns: str
+    joules: Span[EnergyConstants]
 
 
 @dataclass(frozen=True)
@@ -259,7 +264,7 @@ def _accelerator(run: Run, machine: System | Gpu, fmt: WeightFormat, at: _Contex
     if other:
         notes.append(f"Runs with {', '.join(other)}, as its own file says.")
     try:
-        run = _with_energy(run, sail_use(machine, result))
+        run = _with_energy(run, sail_use(machine, result), at.joules)
     except EnergyNotModelledError:
         notes.append(f"not modelled: the energy of substrate {result.point.substrate}")
     return replace(
@@ -285,7 +290,8 @@ def _on_cores(run: Run, machine: System | Gpu, fmt: WeightFormat, at: _Context) 
     found = _cpu(key, at.model, fmt, run.software, run.cores, batch, context)
     filled = _predicted(run, found, at, fmt, machine)
     assert filled.dram_bytes is not None
-    return _with_energy(filled, cpu_use(machine, run.cores, batch, found.step_s, filled.dram_bytes))
+    use = cpu_use(machine, run.cores, batch, found.step_s, filled.dram_bytes)
+    return _with_energy(filled, use, at.joules)
 
 
 def _on_card(run: Run, machine: System | Gpu, fmt: WeightFormat, at: _Context) -> Run:
@@ -316,14 +322,14 @@ def _predicted(run: Run, found: Prediction, at: _Context, fmt: WeightFormat, mac
     )
 
 
-def _with_energy(run: Run, use: Use) -> Run:
-    found = energy(use)
+def _with_energy(run: Run, use: Use, constants: Span[EnergyConstants]) -> Run:
+    found = energy(use, constants.nominal)
     return replace(
         run,
         energy=dict(found.by_cause),
         energy_j=found.joules,
-        energy_low_j=energy(use, EnergyConstants.at("low")).joules,
-        energy_high_j=energy(use, EnergyConstants.at("high")).joules,
+        energy_low_j=energy(use, constants.low).joules,
+        energy_high_j=energy(use, constants.high).joules,
     )
 
 

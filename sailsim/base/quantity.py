@@ -155,6 +155,15 @@ class Is:
         number = "a whole number" if self.whole else "a number"
         return " ".join([number, " and ".join(bounds), f"in {self.unit}"]).replace("  ", " ")
 
+    def holds(self, x: float) -> bool:
+        """Whether a value in this unit keeps to the bounds."""
+        return (
+            (self.above is None or x > self.above)
+            and (self.least is None or x >= self.least)
+            and (self.most is None or x <= self.most)
+            and (not self.whole or x == int(x))
+        )
+
     def check(self, quantity: Quantity) -> Quantity:
         """Return `quantity`, or raise a ValueError that says what is allowed."""
         if quantity.unit != self.unit:
@@ -162,12 +171,7 @@ class Is:
         for x in (quantity.low, quantity.value, quantity.high):
             if x is None:
                 continue
-            outside = (
-                (self.above is not None and not x > self.above)
-                or (self.least is not None and x < self.least)
-                or (self.most is not None and x > self.most)
-            )
-            if outside or (self.whole and x != int(x)):
+            if not self.holds(x):
                 raise ValueError(f"is {x:g}; allowed is {self.allowed}")
         return quantity
 

@@ -56,6 +56,16 @@ beside_option = click.option(
 )
 
 
+def constants_option(kinds: str) -> Decorator:
+    """`--constants`, for files of some kinds, in words."""
+    return click.option(
+        "--constants",
+        type=PathOption(dir_okay=False),
+        multiple=True,
+        help=f"A file of constants of the {kinds}, with ranges, instead of the shipped ones. Repeatable.",
+    )
+
+
 def thousands(tokens: float) -> str:
     """A number of tokens in thousands."""
     return f"{tokens / 1e3:,.0f}" if tokens >= 1e5 else f"{tokens / 1e3:.1f}"

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import beside_option, point_options, thousands
+from sailsim.cli._point import beside_option, constants_option, point_options, thousands
 from sailsim.sim import Point
 
 
@@ -20,19 +20,29 @@ from sailsim.sim import Point
 @point_options()
 @beside_option
 @click.option("--prices", type=PathOption(dir_okay=False), help="A price file to use instead.")
+@constants_option("cost")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def cost(as_json: bool, prices: Path | None, beside: tuple[Path, ...], **fields: Any) -> None:
+def cost(
+    as_json: bool,
+    prices: Path | None,
+    beside: tuple[Path, ...],
+    constants: tuple[Path, ...],
+    **fields: Any,
+) -> None:
     """Tokens per dollar of SAIL, the cores and every GPU card, as ranges.
 
     Nominal dollars pay for the vCPUs whose threads, memory or share of the memory's bandwidth the run takes,
     whichever are most; the range is over what a run may pay for, SAIL's overhead, how much of the paid time
     it works, the instances of the price file and the baselines' bands. `sailsim run` prints the same nominal.
     """
-    from sailsim.analysis import compare, runners
+    from sailsim.analysis import CostConstants, compare, runners
     from sailsim.analysis import prices as read_prices
+    from sailsim.analysis.costs.constants import files_by_kind
 
     given = {name: value for name, value in fields.items() if value is not None}
-    found = compare(Point(**given), price_list=read_prices(prices), runners=runners(beside))
+    files = files_by_kind(constants, [CostConstants]).values()
+    price_list = read_prices(prices)
+    found = compare(Point(**given), price_list=price_list, runners=runners(beside), constants=files)
     if as_json:
         kept = ("title", "tokens_per_s", "cost", "reason")
         rows = {name: {key: entry[key] for key in kept} for name, entry in found["runs"].items()}

@@ -15,7 +15,7 @@ from sailsim.analysis import compare, runners
 from sailsim.analysis import prices as read_prices
 from sailsim.analysis.costs.energy import CAUSES
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import beside_option, point_options, thousands
+from sailsim.cli._point import beside_option, constants_option, point_options, thousands
 from sailsim.sim import Point
 
 
@@ -26,15 +26,24 @@ from sailsim.sim import Point
 )
 @beside_option
 @click.option("--prices", type=PathOption(dir_okay=False), help="A price file to use instead.")
+@constants_option("energy or the cost")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def run(as_json: bool, prt: bool, prices: Path | None, beside: tuple[Path, ...], **fields: Any) -> None:
+def run(
+    as_json: bool,
+    prt: bool,
+    prices: Path | None,
+    beside: tuple[Path, ...],
+    constants: tuple[Path, ...],
+    **fields: Any,
+) -> None:
     """Simulate one decode step of a model with PIM units in the last-level cache.
 
     What is not given is Llama-2-7B in 4 bits at batch 1 on sail-n1, beside 16 threads.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     price_list = None if prices is None else read_prices(prices)
-    found = compare(Point(prt=prt, **given), price_list=price_list, runners=runners(beside))
+    point = Point(prt=prt, **given)
+    found = compare(point, price_list=price_list, runners=runners(beside), constants=constants)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:

@@ -1,6 +1,6 @@
 """Data files of one kind: names that ship and paths, inheritance, errors of one sentence.
 
-Machines (`files`) and substrates (`substrate`) are read by it.
+Machines (`files`), substrates (`substrate`) and the analysis's constants are read by it.
 """
 
 import tomllib
@@ -24,16 +24,23 @@ _MAX_DEPTH = 8
 class Shelf:
     """The TOML files of one kind: those that ship, by name, and anybody's, by path."""
 
-    def __init__(self, kind: str, folder: str, prepare: Callable[[Table, Path], None] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        folder: str,
+        prepare: Callable[[Table, Path], None] | None = None,
+        package: str = "sailsim.sim",
+    ) -> None:
         """A shelf.
 
         Args:
             kind: what a file is, in one word, for errors.
-            folder: of those that ship, in this package.
+            folder: of those that ship, in `package`.
             prepare: is shown the table of a file that does not ship, and its folder, before it is merged.
+            package: where the folder lies.
         """
         self.kind = kind
-        self._folder = resources.files("sailsim.sim") / folder
+        self._folder = resources.files(package) / folder
         self._prepare = prepare
 
     @cached_property

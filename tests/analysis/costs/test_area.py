@@ -27,11 +27,11 @@ def with_arrays(count):
 
 def test_units_of_the_constants_are_those_of_their_names():
     ends = {"_um2": "um2", "_mm2": "mm2", "_kib": "KiB", "_rows": "rows", "_gates": "gates"}
-    for name, quantity in AreaConstants.QUANTITIES.items():
+    for name, quantity in AreaConstants.quantities().items():
         end = next((unit for end, unit in ends.items() if name.endswith(end)), "ratio")
         assert quantity.unit == end, name
         assert quantity.unit in UNITS
-    assert list(AreaConstants.QUANTITIES) == [field.name for field in fields(AreaConstants)]
+    assert list(AreaConstants.quantities()) == [field.name for field in fields(AreaConstants)]
     assert UNITS["um2"] * 1e6 == pytest.approx(UNITS["mm2"])
 
 

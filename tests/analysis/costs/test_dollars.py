@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis import prices, tokens_per_dollar, usd_per_hour, usd_per_million_tokens, vcpus_paid
+from sailsim.analysis.costs.constants import Span
 from sailsim.analysis.costs.dollars import SIZINGS, CostConstants, Usage, cost_range, quoted
 from sailsim.base.errors import SailsimError
 from sailsim.sim import card_names, load_system, system_names
@@ -162,7 +163,8 @@ def test_more_instances_widen_a_range_and_none_is_none():
 )
 def test_nominal_lies_in_its_range(rate, threads, share, overhead, used, sail):
     run = Usage(rate, rate, rate, threads, 0.0, share, sail)
-    found = cost_range(run, prices().all_of(["sail-n1"]), CostConstants(overhead, used))
+    span = replace(Span.of(CostConstants), nominal=CostConstants(overhead, used))
+    found = cost_range(run, prices().all_of(["sail-n1"]), span)
     assert found.low <= found.nominal * (1 + 1e-12)
     assert found.nominal <= found.high * (1 + 1e-12)
 

@@ -73,15 +73,15 @@ def step():
 def test_units_of_the_constants_are_those_of_their_names():
     ends = {"_fj_bit": "fJ/bit", "_pj": "pJ", "_pj_bit": "pJ/bit", "_w": "W", "_mm": "mm", "_factor": "ratio"}
     ends |= {"_fj_bit_mm": "fJ/bit/mm", "_mw_mib": "mW/MiB"}
-    for name, quantity in EnergyConstants.QUANTITIES.items():
+    for name, quantity in EnergyConstants.quantities().items():
         end = max((end for end in ends if name.endswith(end)), key=len)
         assert quantity.unit == ends[end], name
         assert quantity.unit in UNITS
-    assert list(EnergyConstants.QUANTITIES) == NAMES
+    assert list(EnergyConstants.quantities()) == NAMES
 
 
 # One event a cause, in joules from the quantities' SI values: a wrong power of ten shows here.
-SI = {name: quantity.si for name, quantity in EnergyConstants.QUANTITIES.items()}
+SI = {name: quantity.si for name, quantity in EnergyConstants.quantities().items()}
 ROW, BITS = 256, 8
 CLOSED = {
     "arrays": (does(array_reads=3), 3 * ROW * SI["array_read_fj_bit"]),
@@ -175,9 +175,7 @@ def test_many_steps_need_as_many_times_the_energy(use, many):
     once, often = energy(use), energy(scaled)
     assert often.joules == pytest.approx(many * once.joules)
     assert often.joules_per_token == pytest.approx(once.joules_per_token)
-    assert often.watts == pytest.approx(once.watts)
     assert once.joules == pytest.approx(sum(once.by_cause.values()))
-    assert once.tokens_per_joule * once.joules_per_token == pytest.approx(1)
 
 
 @given(use=uses)

@@ -8,6 +8,7 @@ import pytest
 
 from sailsim.analysis import CostConstants, EnergyConstants, compare, prices
 from sailsim.analysis.baselines.runners import runners
+from sailsim.analysis.costs.constants import Span
 from sailsim.analysis.results.joins import (
     JOINED,
     PAYMENTS,
@@ -105,7 +106,9 @@ def test_what_is_paid_is_said(tmp_path: Path) -> None:
 
 
 def test_utilisation_scales_dollars_and_leaves_ratios(records: pd.DataFrame, rows: pd.DataFrame) -> None:
-    half = joined(records, prices(), replace(CostConstants.default(), utilisation=0.5))
+    span = Span.of(CostConstants)
+    span = replace(span, nominal=replace(span.nominal, utilisation=0.5))
+    half = joined(records, prices(), span)
     for name in JOINED:
         if name.startswith("tokens_per_usd") and not name.endswith(("low", "high")):
             assert half[name].to_numpy() == pytest.approx(rows[name].to_numpy() / 2, nan_ok=True)
@@ -149,7 +152,7 @@ def test_energy_follows_from_a_record_at_any_constants(rows: pd.DataFrame) -> No
         row = one(rows, name).to_dict()
         found = energy_of(row, system)
         assert found.joules == pytest.approx(row["energy_j"])
-        assert found.tokens_per_joule == pytest.approx(row["tokens_per_j"])
+        assert 1 / found.joules_per_token == pytest.approx(row["tokens_per_j"])
         assert energy_of(row, system, hot).by_cause["cores"] > found.by_cause["cores"]
         assert row["energy_low_j"] < row["energy_j"] < row["energy_high_j"]
     with pytest.raises(SailsimError, match="v100 is a card"):

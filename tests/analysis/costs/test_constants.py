@@ -1,0 +1,120 @@
+"""Constants as files: what ships, what a file of one's own changes, and what is refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from sailsim.analysis import AreaConstants, CostConstants, EnergyConstants, compare
+from sailsim.analysis.costs.constants import CONSTANTS, Span, files_by_kind
+from sailsim.base.errors import SailsimError
+from sailsim.cli import main
+from sailsim.sim import Point
+
+KINDS = (EnergyConstants, AreaConstants, CostConstants)
+POINT = Point(model="smollm2-135m", context=64)
+
+
+def quantity(value, unit="ratio", **more):
+    fields = {"value": value, "unit": unit, "source": "a quotation, page 3", "kind": "paper"} | more
+    return "{ " + ", ".join(f"{name} = {json.dumps(said)}" for name, said in fields.items()) + " }"
+
+
+def written(folder, text, name="own.toml"):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def dear(tmp_path):
+    """The shipped costs with another overhead."""
+    overhead = quantity(0.5, low=0.4, high=0.6)
+    return written(tmp_path, f'extends = "cost"\n[constants]\noverhead = {overhead}\n')
+
+
+def test_a_kind_is_a_file_that_ships():
+    assert CONSTANTS.names == tuple(sorted(kind.FILE for kind in KINDS))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_ships_is_its_own_default(kind):
+    found = kind.quantities()
+    assert list(found) == list(kind.rules())
+    assert kind.default() == kind(**{name: float(q.value) for name, q in found.items()})
+    # Citations stand in the file once and in full wherever a constant is shown.
+    assert all(" " in q.source or q.source == "here" for q in found.values())
+
+
+def test_a_file_changes_what_it_names_and_its_range(dear):
+    span = Span.of(CostConstants, dear)
+    assert (span.low.overhead, span.nominal.overhead, span.high.overhead) == (0.4, 0.5, 0.6)
+    assert span.nominal == replace(CostConstants.default(), overhead=0.5)
+    assert CostConstants.quantities(dear)["overhead"].source == "a quotation, page 3"
+
+
+def test_dollars_follow_a_file(dear):
+    before, after = (compare(POINT, constants=files)["runs"] for files in ((), (dear,)))
+    assert after["sail"]["cost"]["usd_per_hour"] == pytest.approx(
+        before["sail"]["cost"]["usd_per_hour"] * 1.5 / 1.02
+    )
+    assert after["cores"]["cost"] | {"bandwidth": None, "used": None, "whole": None} == before["cores"][
+        "cost"
+    ] | {"bandwidth": None, "used": None, "whole": None}
+    # No end of the range may be better than the lowest overhead allows.
+    best = before["sail"]["cost"]["tokens_per_usd_range"][1]
+    assert after["sail"]["cost"]["tokens_per_usd_range"][1] == pytest.approx(best / 1.4)
+
+
+def test_joules_follow_a_file_in_the_command(tmp_path):
+    watts = quantity(50, "W", low=40, high=60)
+    path = written(tmp_path, f'extends = "energy"\n[constants]\nuncore_w = {watts}\n')
+    asked = ["run", "--model", POINT.model, "--context", "64", "--json"]
+    before, after = (
+        json.loads(CliRunner().invoke(main, [*asked, *more]).output)["runs"]
+        for more in ([], ["--constants", str(path)])
+    )
+    for name in ("sail", "cores"):
+        static = after[name]["energy"]["static"] - before[name]["energy"]["static"]
+        assert static == pytest.approx((50 - 25) * after[name]["step_s"])
+        assert before[name]["tokens_per_s"] == after[name]["tokens_per_s"]
+
+
+WRONG = [
+    ("no quantity", "overhead = 3", r"constants\.overhead is 3"),
+    ("no source", f"overhead = {quantity(0.1, source=' ')}", r"constants\.overhead needs a source"),
+    ("no range", f"overhead = {quantity(0.1, kind='assumed', note='why')}", r"overhead is assumed.*range"),
+    ("another unit", f"overhead = {quantity(0.1, 'W')}", r"overhead has the unit 'W'; allowed is 'ratio'"),
+    ("negative", f"overhead = {quantity(-0.1)}", r"overhead is -0.1; allowed is a number at least 0"),
+    ("beyond", f"utilisation = {quantity(1.5)}", r"utilisation is 1.5; allowed is a number above 0 and at"),
+    ("range", f"utilisation = {quantity(0.5, high=1.5)}", r"utilisation is 1.5; allowed"),
+    ("unknown", f"tax = {quantity(0.1)}", r"constants\.tax is not a field.*overhead, utilisation"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
+def test_a_wrong_file_is_named_with_its_field(tmp_path, text, said):
+    path = written(tmp_path, f'extends = "cost"\n[constants]\n{text}\n')
+    with pytest.raises(SailsimError, match=rf"own\.toml: .*{said}") as caught:
+        Span.of(CostConstants, path)
+    assert str(caught.value).count("\n") == 0
+
+
+def test_a_file_without_all_of_them_names_one(tmp_path):
+    path = written(tmp_path, f'format = 1\nkind = "cost"\n[constants]\noverhead = {quantity(0.1)}\n')
+    with pytest.raises(SailsimError, match=r"constants\.utilisation is missing"):
+        Span.of(CostConstants, path)
+
+
+def test_files_of_other_kinds_are_refused(tmp_path, dear):
+    with pytest.raises(SailsimError, match=r"own\.toml: kind is 'cost'; allowed is 'energy'|kind is 'cost'"):
+        Span.of(EnergyConstants, dear)
+    with pytest.raises(SailsimError, match=r"own\.toml: kind is 'cost', as that of .*one file of each"):
+        files_by_kind([dear, dear], [CostConstants])
+    area = written(tmp_path, 'extends = "area"\n', "area.toml")
+    result = CliRunner().invoke(main, ["cost", "--model", POINT.model, "--constants", str(area)])
+    assert result.exit_code == 2
+    assert "area.toml: kind is 'area'; allowed here is cost." in result.output
+    with pytest.raises(SailsimError, match=r"constants 'gone' is unknown; allowed are area, cost, energy"):
+        compare(POINT, constants=["gone"])
