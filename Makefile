@@ -6,7 +6,7 @@
 #   make figures  redraw the figures of out/ from its results
 #   make reproduce  the paper's claims under all that is not published: docs/reproduction.md, minutes
 #   make bench    speed, as ratios within one run
-#   make lint     ruff, mypy, the import floors, clang-format
+#   make lint     ruff, short files and private names, mypy, the import floors, clang-format
 #   make kernels  the AArch64 programs (needs Debian's g++-aarch64-linux-gnu)
 #   make sanitize the C++ unit tests under ASan and UBSan
 #   make clean    everything that was built; out/ stays
@@ -29,7 +29,7 @@ SAILSIM := $(BIN)/sailsim
 CORE    := $(wildcard CMakeLists.txt sim_ext/pim/*.cc sim_ext/pim/*.hh sim_ext/pim/CMakeLists.txt \
              sim_ext/bindings/*.cc sim_ext/bindings/*.hh sim_ext/bindings/CMakeLists.txt sim_ext/abi/*.h pyproject.toml)
 # New Python files must be known to the editable install, edited ones are live: the list of names is the dependency.
-PYFILES := $(sort $(shell find sailsim lut_gemv workloads sim_ext/sim analysis -name '*.py' -o -name '*.toml' -o -name '*.csv'))
+PYFILES := $(sort $(shell find sailsim lut_gemv workloads sim_ext/sim analysis -name '*.py' -o -name '*.toml' -o -name '*.csv' -o -name '*.jsonl'))
 
 .PHONY: sim test check figures reproduce bench lint kernels sanitize clean setup
 .DELETE_ON_ERROR:
@@ -90,6 +90,7 @@ bench: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python tools/rules.py
 	$(BIN)/python tools/staged.py mypy
 	$(BIN)/python tools/staged.py imports
 	$(BIN)/clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.hh' '*.h' '*.c')

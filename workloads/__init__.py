@@ -21,7 +21,8 @@ from sailsim.workloads.forward import forward
 from sailsim.workloads.gguf_file import GgufFile
 from sailsim.workloads.gguf_model import GgufModel, open_gguf, stored_model, tensor_bytes
 from sailsim.workloads.graph import Op, decode_step, prefill_step
-from sailsim.workloads.model import ROLES, Linear, ModelSpec, Role, load_model, model_names
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ROLES, Linear, ModelSpec, Role, model_names
 from sailsim.workloads.tokenizer import Tokenizer
 from sailsim.workloads.traces import TimedTile, TracePlan, plan_trace, replay_timed
 from sailsim.workloads.weights import Weights, WeightSource, file_source, synthetic_source

@@ -17,7 +17,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import WeightCode
-from sailsim.workloads.model import Linear, ModelSpec, load_model
+from sailsim.workloads.model import Linear, ModelSpec, shipped_model
 
 GGML_SOURCE = "ggml block layouts (ggml-common.h), sizes as in the package gguf, constants.GGML_QUANT_SIZES"
 MIX_SOURCE = "llama.cpp src/llama-quant.cpp, rules for dense models without importance matrix"
@@ -203,7 +203,7 @@ class WeightFormat:
     def bits_per_weight(self) -> float:
         """Stored bits of a weight, scales included; of a mix, for the shapes of Llama-2-7B."""
         if self.is_mix:
-            return self.model_bits_per_weight(load_model("llama-2-7b"))
+            return self.model_bits_per_weight(shipped_model("llama-2-7b"))
         return self.base.bits_per_weight
 
     def tensor(self, linear: Linear, model: ModelSpec) -> TensorFormat:

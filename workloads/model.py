@@ -7,7 +7,6 @@ comes from the ``config.json`` that its ``source`` names. A GGUF file gives the 
 import tomllib
 from dataclasses import dataclass, fields
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal
 
 from sailsim.base.errors import SailsimError
@@ -161,32 +160,12 @@ def model_names() -> list[str]:
     )
 
 
-def load_model(name_or_path: str | Path) -> ModelSpec:
-    """A shipped model by name, or the model of a GGUF or TOML file by path.
-
-    Raises SailsimError for an unknown name and for a file that is damaged or of an unsupported kind.
-    """
-    name = str(name_or_path)
-    if name in model_names():
-        return _from_toml(files(__package__).joinpath("models", f"{name}.toml").read_text("utf-8"), name)
-    path = Path(name_or_path)
-    if path.suffix == ".toml" and path.is_file():
-        try:
-            return _from_toml(path.read_text("utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise SailsimError(
-                f"model file {path} cannot be read ({error}); allowed is a TOML text."
-            ) from error
-    if path.is_file():
-        from sailsim.workloads.gguf_model import open_gguf
-
-        return open_gguf(path).spec
-    raise SailsimError(
-        f"model is {name!r}; allowed is a path of a GGUF or TOML file or one of {', '.join(model_names())}."
-    )
+def shipped_model(name: str) -> ModelSpec:
+    """One of the shapes that ship, `model_names`."""
+    return shape_of(files(__package__).joinpath("models", f"{name}.toml").read_text("utf-8"), name)
 
 
-def _from_toml(text: str, origin: str) -> ModelSpec:
+def shape_of(text: str, origin: str) -> ModelSpec:
     """ModelSpec of a TOML text; ``origin`` names it in errors."""
     try:
         table: dict[str, Any] = tomllib.loads(text)

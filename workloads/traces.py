@@ -27,7 +27,8 @@ from sailsim.lut_gemv import (
 )
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.gguf_model import GgufModel, stored_model
-from sailsim.workloads.model import Linear, ModelSpec, load_model
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import Linear, ModelSpec
 from sailsim.workloads.weights import WeightSource, file_source, synthetic_source
 
 MAX_BYTES = 4 << 30

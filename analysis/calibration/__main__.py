@@ -31,7 +31,7 @@ def main() -> None:
         held_out_results.cache_clear()
     print(held_out_check.origin(held_out_results(), result))
     print(f"{len(result['errors'])} lines of errors: `sailsim fit --check` prints them")
-    print(f"Written to {path}; python -m sailsim.analysis.render.baseline_page docs/baselines.md shows it")
+    print(f"Written to {path}; sailsim docs --write baselines fit-figures shows it")
 
 
 if __name__ == "__main__":

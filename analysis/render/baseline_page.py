@@ -1,14 +1,12 @@
 """The generated tables of `docs/baselines.md`: errors, coverage, noise, constants, and what decides results.
 
-Written by ``python -m sailsim.analysis.render.baseline_page docs/baselines.md``; a test compares them.
+`sailsim docs --write baselines` puts them there; a test compares them.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,46 +14,35 @@ import numpy as np
 from sailsim.analysis.baselines import cpu, gpu
 from sailsim.analysis.baselines.fitted import fits, held_out_results
 from sailsim.analysis.baselines.prediction import Work, fitting_model
-from sailsim.analysis.calibration.calibrate import ATTENTION_RANGE, run_all
+from sailsim.analysis.calibration.calibrate import ATTENTION_RANGE
 from sailsim.analysis.calibration.errors import WEAK
 from sailsim.analysis.calibration.held_out_check import origin
 from sailsim.analysis.calibration.kernel_ratios import gem5_ratios
 from sailsim.analysis.calibration.measurements import read_table
-from sailsim.analysis.render.fit_figures import draw
-from sailsim.base.atomic import write_whole
+from sailsim.analysis.render.markdown import table
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, card_names, load_card, load_system, simulate_step, vary
 from sailsim.workloads import decode_step, uniform_format
 
-TABLES = (
-    "error table",
-    "held-out origin",
-    "held-out error table",
-    "coverage table",
-    "noise table",
-    "constants table",
-    "gem5 table",
-    "serving table",
-    "attention table",
-    "attention rates table",
-)
-"""In the order of `doc_tables`."""
 ATTENTION_POINTS = ((1, 512), (8, 512), (32, 512), (32, 2048))
 """Batch and context of the table of attention rates; Llama-2-7B in 4 bits on 16 threads."""
 
 
 def error_table(errors: Sequence[Mapping[str, Any]]) -> str:
     """The error table as Markdown."""
-    lines = [
-        "| measurements | held out | count | median error | worst | bias |",
-        "|---|---|--:|--:|--:|--:|",
-    ]
-    lines += [
-        f"| {e['measurements']} | {e['held_out']}{_left_open(e)} | {e['count']} | {e['median_error']:.1%} | "
-        f"{e['worst_error']:.1%} | {e['bias']:+.1%} |"
+    header = ("measurements", "held out", "count", "median error", "worst", "bias")
+    rows = [
+        (
+            e["measurements"],
+            f"{e['held_out']}{_left_open(e)}",
+            e["count"],
+            f"{e['median_error']:.1%}",
+            f"{e['worst_error']:.1%}",
+            f"{e['bias']:+.1%}",
+        )
         for e in errors
     ]
-    return "\n".join(lines)
+    return table(header, rows, "llrrrr")
 
 
 def _left_open(error: Mapping[str, Any]) -> str:
@@ -67,36 +54,36 @@ def _left_open(error: Mapping[str, Any]) -> str:
 
 
 def _coverage_table(lines: Sequence[Mapping[str, Any]]) -> str:
-    rows = ["| measurements | band | count | inside, of 90 % |", "|---|---|--:|--:|"]
-    rows += [
-        f"| {c['measurements']} | x {c['low']:.2f} .. {c['high']:.2f} | {c['count']} | {c['inside']:.0%} |"
+    rows = [
+        (c["measurements"], f"x {c['low']:.2f} .. {c['high']:.2f}", c["count"], f"{c['inside']:.0%}")
         for c in lines
     ]
-    return "\n".join(rows)
+    return table(("measurements", "band", "count", "inside, of 90 %"), rows, "llrr")
 
 
 def _noise_table(lines: Sequence[Mapping[str, Any]]) -> str:
-    rows = ["| equal runs | cells | median spread | worst |", "|---|--:|--:|--:|"]
-    rows += [
-        f"| {n['measurements']} | {n['count']} | {n['median_spread']:.1%} | {n['worst_spread']:.0%} |"
+    rows = [
+        (n["measurements"], n["count"], f"{n['median_spread']:.1%}", f"{n['worst_spread']:.0%}")
         for n in lines
     ]
-    return "\n".join(rows)
+    return table(("equal runs", "cells", "median spread", "worst"), rows, "lrrr")
 
 
 def _constants_table(result: Mapping[str, Any]) -> str:
-    rows = [
-        "| constant | value | standard error | range | unit | from |",
-        "|---|--:|--:|---|---|---|",
-    ]
     sets = {f"cpu.{name}": s for name, s in result["cpu"].items()} | {"gpu": result["gpu"]}
-    for prefix, chosen in sets.items():
-        for name, c in chosen["constants"].items():
-            rows.append(
-                f"| {prefix}.{name} | {c['value']:.4g} | {_standard_error(c)} | "
-                f"{c['low']:.3g} .. {c['high']:.3g} | {c['unit']} | {c['source']} |"
-            )
-    return "\n".join(rows)
+    rows = [
+        (
+            f"{prefix}.{name}",
+            f"{c['value']:.4g}",
+            _standard_error(c),
+            f"{c['low']:.3g} .. {c['high']:.3g}",
+            c["unit"],
+            c["source"],
+        )
+        for prefix, chosen in sets.items()
+        for name, c in chosen["constants"].items()
+    ]
+    return table(("constant", "value", "standard error", "range", "unit", "from"), rows, "lrrlll")
 
 
 def _standard_error(constant: Mapping[str, Any]) -> str:
@@ -119,27 +106,20 @@ def _gem5_table(result: Mapping[str, Any]) -> str:
         for row in read_table("gem5_kernels.csv")
         if row["threads"] == "1" and row["weights_in"] == "L2"
     }
-    rows = [
-        "| kernel | gem5, batch 1 (MAC/cycle) | ratio to q4_1, by batch | rate taken (MAC/cycle) | range |",
-        "|---|--:|---|--:|---|",
-    ]
+    rows = []
     for name, ratio in ratios.items():
         taken = rates[used[name]]
         by_batch = ", ".join(f"{r:.2f}" for r in ratio)
-        rows.append(
-            f"| {name} | {1 / cycles[name, 1]:.1f} | {by_batch} | {taken['value']:.2f} | "
-            f"{taken['low']:.2f} .. {taken['high']:.2f} |"
-        )
-    return "\n".join(rows)
+        span = f"{taken['low']:.2f} .. {taken['high']:.2f}"
+        rows.append((name, f"{1 / cycles[name, 1]:.1f}", by_batch, f"{taken['value']:.2f}", span))
+    header = ("kernel", "gem5, batch 1 (MAC/cycle)", "ratio to q4_1, by batch", "rate taken (MAC/cycle)")
+    return table((*header, "range"), rows, "lrlrl")
 
 
 def _serving_table() -> str:
     """Cards at batch 1, 8 and 32 with both softwares and their roofline, by the shipped constants."""
     model, fmt = fitting_model("llama-2-7b"), uniform_format(4, 128)
-    rows = [
-        "| card | batch | llama.cpp | serving kernels | roofline |",
-        "|---|--:|---|---|--:|",
-    ]
+    rows: list[tuple[object, ...]] = []
     for name in card_names():
         card = load_card(name)
         for batch in (1, 8, 32):
@@ -148,15 +128,12 @@ def _serving_table() -> str:
                     gpu.gpu_tokens_per_s(card, model, fmt, batch, 512, software=s) for s in gpu.GPU_SOFTWARE
                 )
             except SailsimError:
-                rows.append(f"| {name} | {batch} | does not fit | | |")
+                rows.append((name, batch, "does not fit", "", ""))
                 continue
             roof = gpu.gpu_roofline(card, model, fmt, batch, 512)
-            rows.append(
-                f"| {name} | {batch} | "
-                + " | ".join(f"{p.tokens_per_s:.0f} ({p.low:.0f} .. {p.high:.0f})" for p in (ours, theirs))
-                + f" | {roof:.0f} |"
-            )
-    return "\n".join(rows)
+            rates = (f"{p.tokens_per_s:.0f} ({p.low:.0f} .. {p.high:.0f})" for p in (ours, theirs))
+            rows.append((name, batch, *rates, f"{roof:.0f}"))
+    return table(("card", "batch", "llama.cpp", "serving kernels", "roofline"), rows, "lrllr")
 
 
 def attention_table() -> str:
@@ -170,11 +147,7 @@ def attention_table() -> str:
         ("highest single run", float(ATTENTION_RANGE["high"])),
         ("Ampere's fork", fork),
     )
-    rows = [
-        "| batch, context | attention rate (MAC/cycle) | SAIL (tokens/s) | cores (tokens/s) | speedup | "
-        "attention's share of the step, SAIL and cores |",
-        "|---|---|--:|--:|--:|---|",
-    ]
+    rows = []
     constants, _ = cpu.constants("llama.cpp", fmt)
     machine, threads = cpu.CpuSheet.of(system), np.asarray(16.0)
     for batch, context in ATTENTION_POINTS:
@@ -188,79 +161,59 @@ def attention_table() -> str:
             width = min(16.0, float(work.attention_width))
             attention = float(work.attention_macs) / (rate * system.cores.clock.si * width)
             rows.append(
-                f"| {batch}, {context} | {rate:.2f}, {name} | {result.tokens_per_s:.1f} | "
-                f"{batch / step:.1f} | {result.tokens_per_s * step / batch:.2f} | "
-                f"{attention / result.step_s:.0%}, {float(parts['attention']) / step:.0%} |"
+                (
+                    f"{batch}, {context}",
+                    f"{rate:.2f}, {name}",
+                    f"{result.tokens_per_s:.1f}",
+                    f"{batch / step:.1f}",
+                    f"{result.tokens_per_s * step / batch:.2f}",
+                    f"{attention / result.step_s:.0%}, {float(parts['attention']) / step:.0%}",
+                )
             )
-    return "\n".join(rows)
+    header = (
+        "batch, context",
+        "attention rate (MAC/cycle)",
+        "SAIL (tokens/s)",
+        "cores (tokens/s)",
+        "speedup",
+        "attention's share of the step, SAIL and cores",
+    )
+    return table(header, rows, "llrrrl")
 
 
 def _attention_seen_table(seen: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        "| model | queries a key | test | tokens | chip | pairs | MAC/cycle: median (lowest .. highest) |",
-        "|---|--:|---|---|---|--:|---|",
-    ]
     kinds = {"tg": "decoding", "pp": "prompt"}
+    rows = []
     for pair in seen:
         model = fitting_model(pair["model"])
         ends = f"{pair['lowest']:.2f} .. {pair['highest']:.2f}" if pair["pairs"] > 1 else "one"
         rows.append(
-            f"| {model.title} | {model.gqa} | {kinds[pair['test']]} | {pair['shorter']} to {pair['longer']} "
-            f"| {pair['chip']} | {pair['pairs']} | {pair['median']:.2f} ({ends}) |"
-        )
-    return "\n".join(rows)
-
-
-def doc_marks(name: str) -> tuple[str, str]:
-    """The comments between which a table of `docs/baselines.md` lies."""
-    return f"<!-- {name}: written by sailsim.analysis.calibration -->", f"<!-- end of {name} -->"
-
-
-def doc_tables(result: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, str]:
-    """Every generated table of `docs/baselines.md` by its name, from a fit and its held-out results.
-
-    The cards' table uses the shipped fits.
-    """
-    tables = (
-        error_table(result["errors"]),
-        origin(held, result),
-        error_table(held["errors"]),
-        _coverage_table(held["coverage"]),
-        _noise_table(held["noise"] + result["noise"]),
-        _constants_table(result),
-        _gem5_table(result),
-        _serving_table(),
-        attention_table(),
-        _attention_seen_table(held["attention"]),
-    )
-    return dict(zip(TABLES, tables, strict=True))
-
-
-def write_docs(page: Path, result: Mapping[str, Any], held: Mapping[str, Any]) -> None:
-    """Replace the tables of a Markdown page; raises SailsimError where its marks are missing."""
-    text = page.read_text("utf-8")
-    for name in TABLES:
-        if [text.count(mark) for mark in doc_marks(name)] != [1, 1]:
-            raise SailsimError(
-                f"{page} has no place for the {name}, allowed is a page with {doc_marks(name)[0]}"
+            (
+                model.title,
+                model.gqa,
+                kinds[pair["test"]],
+                f"{pair['shorter']} to {pair['longer']}",
+                pair["chip"],
+                pair["pairs"],
+                f"{pair['median']:.2f} ({ends})",
             )
-    for name, found in doc_tables(result, held).items():
-        start, end = doc_marks(name)
-        before, rest = text.split(start)
-        text = f"{before}{start}\n{found}\n{end}{rest.split(end)[1]}"
-    write_whole(page, text.encode())
+        )
+    header = ("model", "queries a key", "test", "tokens", "chip", "pairs")
+    return table((*header, "MAC/cycle: median (lowest .. highest)"), rows, "lrlllrl")
 
 
-def main() -> None:
-    """Entry point of ``python -m sailsim.analysis.render.baseline_page``: the page's tables and figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("page", type=Path, help="the Markdown page whose tables to replace")
-    page = parser.parse_args().page
-    stored = held_out_results()
-    write_docs(page, fits().table, stored)
-    for figure in draw(run_all().compared, stored, page.parent / "figures"):
-        print(f"Figure {figure}")
-
-
-if __name__ == "__main__":
-    main()
+def baseline_parts() -> dict[str, str]:
+    """Every generated table of `docs/baselines.md` by its name, from fits and held-out results that ship."""
+    result, held = fits().table, held_out_results()
+    return {
+        "errors": error_table(result["errors"]),
+        "held-out-origin": origin(held, result),
+        "held-out-errors": error_table(held["errors"]),
+        "coverage": _coverage_table(held["coverage"]),
+        "noise": _noise_table(held["noise"] + result["noise"]),
+        "constants": _constants_table(result),
+        "gem5": _gem5_table(result),
+        "serving": _serving_table(),
+        "attention": attention_table(),
+        "attention-rates": _attention_seen_table(held["attention"]),
+    }

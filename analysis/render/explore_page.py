@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from sailsim.analysis.paper.explore import Search
-from sailsim.analysis.render.style import MARKERS, SERIES, canvas, caption, style
-from sailsim.base.atomic import write_whole
+from sailsim.analysis.render.style import MARKERS, SERIES, canvas, caption, save, style
 
 
 def write_figure(search: Search, frame: pd.DataFrame, folder: Path) -> None:
     """Draw the trials of a search into `pareto.svg` and `pareto.png` of its folder."""
     with style():
         figure = pareto_figure(search, frame)
-        for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-            buffer = BytesIO()
-            figure.savefig(buffer, format=kind, metadata=metadata)
-            write_whole(folder / f"pareto.{kind}", buffer.getvalue())
+    save(figure, folder / "pareto.svg", folder / "pareto.png")
 
 
 def pareto_figure(search: Search, frame: pd.DataFrame) -> Figure:

@@ -6,7 +6,6 @@ Drawn by the fit itself: every fitted row with its prediction, and the errors on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+from sailsim.analysis.baselines.fitted import held_out_results
+from sailsim.analysis.calibration.calibrate import run_all
 from sailsim.analysis.calibration.measurements import Compared
-from sailsim.analysis.render.style import OKABE_ITO, style
-from sailsim.base.atomic import write_whole
+from sailsim.analysis.render.style import OKABE_ITO, save, style
 
 SOURCES = (
     "SpareCores sc-inspector-data 804d3c7 (CC-BY-SA 4.0), Ampere llama.cpp r2.0.0, LMDeploy; 2023 to 2025"
@@ -36,20 +36,19 @@ CARD_COLOURS = {
 }
 
 
+def draw_fits(folder: Path) -> list[Path]:
+    """Fit once more and draw both figures, with the held-out results that ship."""
+    return draw(run_all().compared, held_out_results(), folder)
+
+
 def draw(compared: Mapping[str, Compared], held: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write `baseline_cpu.png` and `baseline_gpu.png` into ``folder``.
 
     ``held`` are results of `sailsim.analysis.calibration.held_out_check`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
     with style():
-        for name, figure in (("baseline_cpu", _cpu(compared, held)), ("baseline_gpu", _gpu(compared, held))):
-            buffer = BytesIO()
-            figure.savefig(buffer, format="png", metadata={"Software": None})
-            write_whole(folder / f"{name}.png", buffer.getvalue())
-            written.append(folder / f"{name}.png")
-    return written
+        figures = {"baseline_cpu": _cpu(compared, held), "baseline_gpu": _gpu(compared, held)}
+    return [path for name, figure in figures.items() for path in save(figure, folder / f"{name}.png")]
 
 
 def _canvas(title: str) -> tuple[Figure, Axes, Axes]:

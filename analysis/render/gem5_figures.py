@@ -6,7 +6,6 @@ They are drawn from the folder of gem5's results (`sailsim gem5 sweep`): `gem5` 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sailsim.analysis.render.figures import PHASE_STYLE
+from sailsim.analysis.render.phases import PHASE_STYLE
 from sailsim.analysis.render.style import DASHES, MARKERS, SERIES, canvas, caption, style
-from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Store
 from sailsim.sim.gem5.tiles import COMMAND
@@ -234,17 +232,3 @@ def _sentence(timeline: TileTimeline) -> str:
         f"{timeline.source}, all {len(table):,} groups: {parts}, waiting for weights {waits:,} of "
         f"{timeline.end:,} cycles{edges}."
     )
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG or PNG, as the path ends, whole or not at all.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    kind = path.suffix.removeprefix(".")
-    metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
-    buffer = BytesIO()
-    with style():
-        figure.savefig(buffer, format=kind, metadata=metadata)
-    write_whole(path, buffer.getvalue())

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from sailsim.analysis.render.figures import PHASE_STYLE
+from sailsim.analysis.render.phases import PHASE_STYLE
 from sailsim.analysis.render.reproduction_words import SHORT, Found, number, primary
 from sailsim.analysis.render.style import OKABE_ITO, canvas, caption, style
 

@@ -1,6 +1,6 @@
 """The page of a reproduction, as Markdown for the docs and as one HTML file, from its JSON alone.
 
-All numbers come from `reproduction.json`; the reasons for what disagrees are in `data/disagreements.toml`.
+All numbers come from `reproduction.jsonl`; the reasons for what disagrees are in `data/disagreements.toml`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
-from sailsim.analysis.render.report import _CSS as CSS
-from sailsim.analysis.render.report import inline_svg
+from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.render.html import CSS, html_table, inline_svg
+from sailsim.analysis.render.markdown import table
 from sailsim.analysis.render.reproduction_figures import FIGURES, TITLES, draw
 from sailsim.analysis.render.reproduction_words import (
     SHORT,
@@ -25,9 +25,12 @@ from sailsim.analysis.render.reproduction_words import (
     shown,
     verdict,
 )
-from sailsim.analysis.render.style import style
+from sailsim.analysis.render.style import save
 from sailsim.base.atomic import write_whole
+from sailsim.base.records import from_lines, to_lines
 
+STORED = "reproduction.jsonl"
+"""The results behind docs/reproduction.md, in `analysis/data`."""
 BASELINE_FIGURES = ("baseline_cpu.png", "baseline_gpu.png")
 """Predicted against measured, drawn by `sailsim fit` beside docs/baselines.md."""
 
@@ -282,15 +285,15 @@ def markdown(found: Found) -> str:
             case "figure":
                 lines += [f"![{TITLES[block.text]}](figures/reproduction_{block.text}.png)", ""]
             case "table":
-                lines += [_md_row(block.head), "|" + "---|" * len(block.head)]
-                lines += [*(_md_row(row) for row in block.rows), ""]
+                lines += [table(block.head, block.rows), ""]
     baselines = ", ".join(f"[{name}](figures/{name})" for name in BASELINE_FIGURES)
     lines += [f"How far off the baselines are: docs/baselines.md, {baselines}.", ""]
     return "\n".join(lines)
 
 
-def _md_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+def stored_page() -> str:
+    """The page of the results that ship, `analysis/data/reproduction.jsonl`."""
+    return markdown(from_lines(data_file(STORED).read_text("utf-8")))
 
 
 def _inline(text: str) -> str:
@@ -318,15 +321,7 @@ def html_page(found: Found) -> str:
                 svg = inline_svg(draw(block.text, found))
                 parts.append(f'<figure role="img" aria-label="{label}">{svg}</figure>')
             case "table":
-                head = "".join(f"<th>{_inline(h)}</th>" for h in block.head)
-                body = "".join(
-                    "<tr>" + "".join(f"<td>{_inline(str(c))}</td>" for c in row) + "</tr>"
-                    for row in block.rows
-                )
-                parts.append(
-                    f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
-                    "</table></div>"
-                )
+                parts.append(html_table(block.head, block.rows, write=_inline))
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -338,33 +333,27 @@ def html_page(found: Found) -> str:
 def write_page(found: Found, folder: Path, docs: Path | None = None) -> list[Path]:
     """Write `reproduction.html` and the figures to a folder, and with ``docs`` the Markdown page there too.
 
-    The page's results, from which a test makes it again, and the nearest systems go with it.
+    The nearest systems go with it, and the page's results, from which `sailsim docs` makes it again, into
+    `analysis/data` beside that folder.
 
     Returns the paths. Raises OSError where one cannot be written.
     """
     written = []
     for name in FIGURES:
-        figure = draw(name, found)
-        for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-            buffer = BytesIO()
-            with style():
-                figure.savefig(buffer, format=kind, metadata=metadata)
-            targets = [folder / "figures" / f"{name}.{kind}"]
-            if docs is not None and kind == "png":
-                targets.append(docs / "figures" / f"reproduction_{name}.png")
-            for target in targets:
-                write_whole(target, buffer.getvalue())
-                written.append(target)
+        targets = [folder / "figures" / f"{name}.{kind}" for kind in ("svg", "png")]
+        if docs is not None:
+            targets.append(docs / "figures" / f"reproduction_{name}.png")
+        written += save(draw(name, found), *targets)
     path = folder / "reproduction.html"
     write_whole(path, html_page(found).encode())
     written.append(path)
     if docs is not None:
-        files = {"reproduction.json": (folder / "reproduction.json").read_bytes()}
+        files = {docs.parent / "analysis" / "data" / STORED: to_lines(found).encode()}
         for claim in found["claims"].values():
             name = claim["nearest"]["file"]
-            files[f"systems/{name}"] = (folder / name).read_bytes()
-        files["reproduction.md"] = markdown(found).encode()
-        for name, content in files.items():
-            write_whole(docs / name, content)
-            written.append(docs / name)
+            files[docs / "systems" / name] = (folder / name).read_bytes()
+        files[docs / "reproduction.md"] = markdown(found).encode()
+        for path, content in files.items():
+            write_whole(path, content)
+            written.append(path)
     return written

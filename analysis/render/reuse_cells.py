@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from sailsim.analysis.render import markdown
 from sailsim.analysis.reuse.settings import layer_types
 
 SHOWN_NBW = 4
 """NBW of the tables that show one: the system file's."""
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; floats with one digit, None as a dash."""
-
-    def cell(value: object) -> str:
-        if value is None or (isinstance(value, float) and np.isnan(value)):
-            return "-"
-        if isinstance(value, float):
-            return f"{value + 0.0:.1f}".replace("-0.0", "0.0")
-        return str(value)
-
-    lines = [list(header), ["---"] * len(header), *([cell(value) for value in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+table = partial(markdown.table, number=markdown.one_decimal)
+"""A Markdown table; floats with one decimal."""
 
 
 def percent_of(frame: pd.DataFrame, *columns: str) -> list[float]:

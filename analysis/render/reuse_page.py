@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
-from io import BytesIO
+from functools import lru_cache
 from pathlib import Path
 
+from sailsim.analysis.render.marks import MarkError, filled, parts
 from sailsim.analysis.render.reuse_figures import FIGURES
-from sailsim.analysis.render.reuse_tables import TABLES
-from sailsim.analysis.render.style import style
-from sailsim.analysis.reuse.measure import Reuse
+from sailsim.analysis.render.reuse_tables import TABLES, compact
+from sailsim.analysis.render.style import save, style
+from sailsim.analysis.reuse.measure import Reuse, inputs_digest, measure
 from sailsim.analysis.reuse.patterns import UNIT, shares
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
+from sailsim.workloads import Activations
 
 PAGE = "reuse.md"
 
-MARKS = ("<!-- reuse {}: written by sailsim reuse --docs -->", "<!-- end of reuse {} -->")
+
+def measured_parts(out: Path) -> dict[str, str]:
+    """The parts that rest on the capture of a folder of results; what that keeps is not measured again.
+
+    Raises SailsimError for a folder without `activations.npz`.
+    """
+    found = _measured(out)
+    return {name: write(found) for name, write in TABLES.items()}
 
 
-def filled(page: str, found: Reuse) -> str:
-    """The page with every marked part written anew; all marks must be there (`check_docs`)."""
-    for name, write in TABLES.items():
-        begin, end = (mark.format(name) for mark in MARKS)
-        before, _, rest = page.partition(begin)
-        page = f"{before}{begin}\n{write(found)}\n{end}{rest.partition(end)[2]}"
-    return page
+def shipped_parts() -> dict[str, str]:
+    """The part that rests on the compact capture, which ships."""
+    return {"compact": compact()}
+
+
+def stamp() -> str:
+    """What the page holds where it was made from the present inputs."""
+    return f"Inputs `{inputs_digest()}`"
+
+
+def draw_measured(figures: Path, out: Path) -> list[Path]:
+    """Draw the page's figures from what `measured_parts` measures; returns the paths."""
+    return write_figures(_measured(out), figures)
+
+
+@lru_cache(maxsize=1)
+def _measured(out: Path) -> Reuse:
+    return measure(Activations.load(out / "activations.npz"), out / "reuse", progress=True)
+
+
+def _texts(found: Reuse) -> dict[str, str]:
+    """Every part of the page by the name in its marks."""
+    texts = {f"reuse/{name}": write(found) for name, write in TABLES.items()}
+    return texts | {f"reuse-shipped/{name}": text for name, text in shipped_parts().items()}
 
 
 def check_docs(folder: str | Path) -> Path:
@@ -35,18 +61,13 @@ def check_docs(folder: str | Path) -> Path:
     path = Path(folder) / PAGE
     if not path.is_file():
         raise SailsimError(f"docs is {folder}; allowed is a folder that holds {PAGE}.")
-    page = path.read_text("utf-8")
-    for name in TABLES:
-        begin, end = (mark.format(name) for mark in MARKS)
-        if end not in page.partition(begin)[2]:
-            raise SailsimError(f"{path} has no part {name!r}; allowed is a page with '{begin}' and '{end}'.")
+    try:
+        missing = {f"reuse/{name}" for name in TABLES} - set(parts(path.read_text("utf-8")))
+    except MarkError as error:
+        raise SailsimError(f"{path}: {error}; allowed is every part once, between its marks.") from error
+    if missing:
+        raise SailsimError(f"{path} has no part {min(missing)!r}; allowed is a page with the marks of all.")
     return path
-
-
-def part(page: str, name: str) -> str:
-    """What stands between the marks of one part."""
-    begin, end = (mark.format(name) for mark in MARKS)
-    return page.partition(begin)[2].partition(end)[0].strip()
 
 
 def summary(found: Reuse) -> str:
@@ -73,11 +94,9 @@ def write_figures(found: Reuse, folder: str | Path) -> list[Path]:
     """Draw every figure as PNG into a folder; returns the paths."""
     written = []
     for name, draw in FIGURES.items():
-        buffer = BytesIO()
         with style():
-            draw(found).savefig(buffer, format="png", metadata={"Software": None})
-        written.append(Path(folder) / f"{name}.png")
-        write_whole(written[-1], buffer.getvalue())
+            figure = draw(found)
+        written += save(figure, Path(folder) / f"{name}.png")
     return written
 
 
@@ -87,7 +106,7 @@ def write_docs(found: Reuse, folder: str | Path) -> list[Path]:
     Raises SailsimError as `check_docs`.
     """
     path = check_docs(folder)
-    page = filled(path.read_text("utf-8"), found)
+    page = filled(path.read_text("utf-8"), _texts(found))
     written = write_figures(found, Path(folder) / "figures")
     write_whole(path, page.encode())
     return [path, *written]

@@ -348,7 +348,7 @@ def _is_unit(frame: pd.DataFrame) -> pd.Series[bool]:
     return keep
 
 
-def compact(_: Reuse | None = None) -> str:
+def compact() -> str:
     """From the compact capture that ships: shares at batch 1, the plain sense, and time saved at batch 8."""
     shipped = Activations.load()
     whole = records_of(shares(patterns(shipped, "token", 1), ["nbw"]).set_index("nbw"))
@@ -377,8 +377,7 @@ TABLES: Mapping[str, Callable[[Reuse], str]] = {
     "verdict": verdict,
     "definitions": definitions,
     "quantizers": by_quantizer,
-    "quantizer bits": by_quantizer_bit,
-    "quantizer savings": by_quantizer_saving,
-    "compact": compact,
+    "quantizer-bits": by_quantizer_bit,
+    "quantizer-savings": by_quantizer_saving,
 }
-"""Name of each marked part of the page and what writes it."""
+"""Name of each part of the page that is measured, and what writes it."""

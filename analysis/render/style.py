@@ -8,6 +8,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -15,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+
+from sailsim.base.atomic import write_whole
 
 OKABE_ITO = {
     "black": "#000000",
@@ -105,3 +109,19 @@ def draw_line(axes: Axes, i: int, x: Any, y: Any, label: str, **kw: Any) -> None
 def mark_paper(axes: Axes, y: float, text: str) -> None:
     """The label of the dotted line of a published value, above its right end."""
     axes.annotate(text, (0.99, y), xycoords=("axes fraction", "data"), va="bottom", ha="right", fontsize=8.5)
+
+
+def save(figure: Figure, *paths: Path) -> list[Path]:
+    """Write a figure as SVG or PNG, as each path ends, whole or not at all; returns the paths.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    for path in paths:
+        kind = path.suffix.removeprefix(".")
+        metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
+        buffer = BytesIO()
+        with style():
+            figure.savefig(buffer, format=kind, metadata=metadata)
+        write_whole(path, buffer.getvalue())
+    return list(paths)

@@ -32,6 +32,7 @@ _COMMANDS = {
     "substrates": "sailsim.cli.substrates:substrates",
     "models": "sailsim.cli.models:models",
     "activations": "sailsim.cli.activations:activations",
+    "docs": "sailsim.cli.docs:docs",
 }
 
 

@@ -27,7 +27,7 @@ inline bool has(const lutmm_descriptor &d, unsigned flag)
 /* What each weight code means; codebook: int16[2^wbits], only for LUTMM_F_CODE_BOOK. */
 std::vector<std::int16_t> values_of(const lutmm_descriptor &d, const std::uint8_t *codebook);
 
-/* Where the activations' scales lie behind so many scales of blocks, each with its minimum if there are any. */
+/* Where the activations' scales lie behind so many scales of blocks, each with its minimum if any. */
 std::uint64_t act_scale_offset(const lutmm_descriptor &d, std::uint64_t halves);
 
 } // namespace sailsim::pim

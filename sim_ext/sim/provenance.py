@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import version
@@ -17,25 +18,36 @@ from sailsim.sim.point import Point
 from sailsim.sim.substrate import load_substrate
 from sailsim.workloads import Activations, load_model
 
-# The packages whose code and data can change a number; the commands only print.
+# The packages whose code and data can change a number; the commands only print, and rendering only shows.
 _PACKAGES = ("sailsim.base", "sailsim.lut_gemv", "sailsim.workloads", "sailsim.sim", "sailsim.analysis")
+_SHOWS = {"sailsim.analysis": "render"}
+# Not .jsonl: those files are results, which pages are made from and nothing is computed from.
 _SUFFIXES = (".py", ".toml", ".csv", ".json")
 _LIBRARIES = ("numpy", "scipy", "pandas", "pyarrow", "pydantic", "joblib", "gguf")
 
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """Hash of the package's sources and data and of the compiled core."""
-    digest = hashlib.sha256()
+    """Hash of the package's sources and data and of the compiled core, without what only shows results."""
+    roots = {}
     for name in _PACKAGES:
         spec = find_spec(name)  # looked up, not imported: this floor does not use those above
         assert spec is not None
-        for root in sorted(Path(p) for p in spec.submodule_search_locations or ()):
+        roots[name] = sorted(Path(p) for p in spec.submodule_search_locations or ())
+    return hash_of(roots, Path(str(_core.__file__)))
+
+
+def hash_of(roots: Mapping[str, Iterable[Path]], core: Path) -> str:
+    """Hash of the files that count below the folders of each package, and of a core."""
+    digest = hashlib.sha256()
+    for name, folders in roots.items():
+        for root in folders:
             for path in sorted(root.rglob("*")):
-                if path.suffix in _SUFFIXES and path.is_file():
-                    digest.update(f"{name}/{path.relative_to(root).as_posix()}\0".encode())
+                below = path.relative_to(root)
+                if path.suffix in _SUFFIXES and below.parts[0] != _SHOWS.get(name) and path.is_file():
+                    digest.update(f"{name}/{below.as_posix()}\0".encode())
                     digest.update(path.read_bytes())
-    digest.update(Path(str(_core.__file__)).read_bytes())
+    digest.update(core.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from sailsim.base.records import read_records
 from sailsim.cli import main
 from sailsim.lut_gemv import Tile, WeightCode, write_trace
 from sailsim.sim import Store
@@ -88,7 +89,7 @@ def test_a_sweep_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
     assert (frame["engine_cycles"] >= frame["unhindered_cycles"]).all()
     assert set(frame["gem5_build"]) == {len("buildCycles")}
     assert not list(out.rglob("*.trace"))
-    data = json.loads(written.read_text())
+    data = read_records(written)
     assert (data["run"]["gem5"], data["run"]["build"]) == ("24.0.0.1", "by hand")
     assert data["run"]["options"].startswith("sailsim gem5 sweep --system sail-n1 --model smollm2-135m")
     assert (len(data["tiles"]), len(data["timelines"])) == (5, 2)
@@ -327,7 +328,7 @@ def test_validate_resumes_and_writes_its_origin(
     assert first.exit_code == 1  # the stand-in's phases are made up
     assert "DIFFER" in first.stdout
     assert len(runs(log)) == 4  # three substrates, and one beside streams
-    data = json.loads(written.read_text())
+    data = read_records(written)
     assert data["gem5_version"] == "24.0.0.1"
     assert {row["substrate"] for row in data["tiles"] if row["streams"] == 0} == set(validation.SUBSTRATES)
     assert {row["substrate"] for row in data["tiles"] if row["streams"] == 4} == {"row_dfm"}

@@ -188,6 +188,29 @@ def test_blocks_are_the_products_of_their_weights(case: Case) -> None:
     assert np.array_equal(acc.sum(axis=0), case.product)
 
 
+class PlainPrt:
+    """A PRT as a plain list, or for direct mapping as a dictionary of places."""
+
+    def __init__(self, case: Case) -> None:
+        self.policy, self.entries = case.prt.policy, case.prt.entries
+        self.held: list[int] = []
+        self.places: dict[int, int] = {}
+
+    def holds(self, pattern: int) -> bool:
+        """Whether a pattern is a hit; it is held from now on."""
+        if self.policy == "direct":
+            hit = self.places.get(pattern % self.entries) == pattern
+            self.places[pattern % self.entries] = pattern
+            return hit
+        hit = pattern in self.held
+        if hit and self.policy == "lru":
+            self.held.remove(pattern)
+            self.held.append(pattern)
+        elif not hit:
+            self.held = [*self.held, pattern][-self.entries :]
+        return hit
+
+
 def count_by_hand(case: Case) -> dict[str, int]:
     """Walk over every table entry and every pattern of one pass, and keep the PRT as a plain list."""
     counts = dict.fromkeys((field.name for field in fields(Counts)), 0)
@@ -203,8 +226,7 @@ def count_by_hand(case: Case) -> dict[str, int]:
                     counts["table_adds"] += 1
                     counts["row_reads"] += 2
                     counts["row_writes"] += 1
-            prt: list[int] = []
-            places: dict[int, int] = {}
+            prt = PlainPrt(case)
             for b in range(batch):
                 for bit in range(case.abits):
                     counts["lookups"] += 1
@@ -215,16 +237,7 @@ def count_by_hand(case: Case) -> dict[str, int]:
                     if pattern == 0:
                         counts["zero_patterns"] += 1
                         continue
-                    if case.prt.policy == "direct":
-                        hit = places.get(pattern % case.prt.entries) == pattern
-                        places[pattern % case.prt.entries] = pattern
-                    else:
-                        hit = pattern in prt
-                        if hit and case.prt.policy == "lru":
-                            prt.remove(pattern)
-                            prt.append(pattern)
-                        elif not hit:
-                            prt = [*prt, pattern][-case.prt.entries :]
+                    hit = prt.holds(pattern)
                     if hit and case.prt.enabled:
                         counts["prt_hits"] += 1
                     else:

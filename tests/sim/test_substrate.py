@@ -1,6 +1,5 @@
 """Substrates as files, and the text form of a unit: what ships, one's own, and what is wrong."""
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +53,6 @@ def test_the_core_takes_the_costs_of_the_files() -> None:
         for operation, cost in core.costs.items():
             assert (cost.c0, cost.c1, cost.c2) == substrate.costs[operation].coefficients
             assert core.cycles(operation, 8) == cost(8) == substrate.cycles(operation, 8)
-
-
-def test_the_units_of_the_c_tests_are_what_ships() -> None:
-    spec = importlib.util.spec_from_file_location("units", ROOT / "tools" / "units.py")
-    assert spec is not None
-    assert spec.loader is not None
-    units = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(units)
-    assert units.main(["--check"]) == 0, "run tools/units.py"
 
 
 # --- A file of one's own ---------------------------------------------------------------------------------

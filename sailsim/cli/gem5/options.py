@@ -32,7 +32,9 @@ with_timeout = click.option(
 with_build = click.option("--build", default="", help="How gem5 was built, in words; for the record.")
 
 with_write = click.option(
-    "--write", type=PathOption(dir_okay=False), help="Also write the JSON, with its origin, into this file."
+    "--write",
+    type=PathOption(dir_okay=False),
+    help="Also write all of it, with its origin, into this file, one record a line.",
 )
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -9,6 +9,7 @@ import click
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
+from sailsim.base.records import to_lines
 from sailsim.cli._path import PathOption
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
@@ -113,7 +114,7 @@ def sweep(
             "tiles": json.loads(rows.drop(columns=["folder"]).to_json(orient="records")),
             "timelines": [each.as_dict() for each in timelines],
         }
-        write_whole(write, (json.dumps(content) + "\n").encode())
+        write_whole(write, to_lines(content).encode())
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     else:
@@ -158,7 +159,8 @@ def timeline(
 
     Writes timeline.png into the folder of the results, and the numbers beside it.
     """
-    from sailsim.analysis.render.gem5_figures import save, timeline_figure  # matplotlib: only when needed
+    from sailsim.analysis.render.gem5_figures import timeline_figure  # matplotlib: only when needed
+    from sailsim.analysis.render.style import save
 
     shown = _two_numbers("groups", groups)
     opened, system = read_trace(trace), load_system(machine)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from sailsim.base.atomic import write_whole
+from sailsim.base.records import to_lines
 from sailsim.cli._path import PathOption
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
@@ -88,11 +89,10 @@ def validate(
         "latencies": latencies,
         "bandwidths": bandwidths,
     }
-    text = json.dumps(found, indent=1)
     if write:
-        write_whole(write, (text + "\n").encode())
+        write_whole(write, to_lines(found).encode())
     if as_json:
-        click.echo(text)
+        click.echo(json.dumps(found, indent=1))
     else:
         _print_validation(found)
     if not all(c.correct and c.phases_equal for c in alone + beside):

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from sailsim.analysis import FIGURES, figures, prices
-from sailsim.analysis.render.figures import PHASE_STYLE, draw
+from sailsim.analysis.baselines.cpu import SOFTWARE
+from sailsim.analysis.render.figures import draw
+from sailsim.analysis.render.phases import PHASE_STYLE
 from sailsim.analysis.render.style import DASHES, MARKERS, OKABE_ITO, SERIES
 from sailsim.analysis.results.results import Results, prt_pairs
 from sailsim.base.errors import SailsimError
@@ -84,6 +86,11 @@ def test_lines_show_the_stores_numbers(results):
     own = rows[rows["batch"] == rows["batch"].min()].sort_values("threads")
     line = next(line for line in figure.axes[0].lines if line.get_label() == "SAIL")
     assert np.array_equal(line.get_ydata(), own["tokens_per_s"])
+
+
+def test_the_caption_names_the_software_of_all_cores_that_are_drawn(results):
+    said = texts(draw("threads", results)).replace("\n", " ")
+    assert all(title in said for title in SOFTWARE.values())
 
 
 def test_a_card_of_the_users_is_in_the_figures_without_a_line_of_code(results):

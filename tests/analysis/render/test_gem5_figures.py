@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sailsim.analysis import figures, report
-from sailsim.analysis.render.gem5_figures import FOLDER, gem5_figures, save, tiles_figure, timeline_figure
+from sailsim.analysis.render.gem5_figures import FOLDER, gem5_figures, tiles_figure, timeline_figure
+from sailsim.analysis.render.style import save
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Store, load_system
 from sailsim.sim.gem5 import Gem5

@@ -1,14 +1,12 @@
 """The committed comparison with gem5, and the engine's side of it."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pytest
 
+from sailsim.base.records import read_records
 from sailsim.sim import load_system
 from sailsim.sim.gem5.cases import HELD_OUT, TILES, TUNED_TILES, tiles
 from sailsim.sim.gem5.streams import shared_bandwidth
@@ -22,7 +20,7 @@ SAIL = load_system("sail-n1")
 
 
 def committed(name: str) -> Any:
-    return json.loads((ROOT / "docs" / name).read_text())
+    return read_records(ROOT / "analysis" / "data" / "gem5" / name)
 
 
 def test_held_out_tiles_are_others() -> None:
@@ -35,7 +33,7 @@ def test_held_out_tiles_are_others() -> None:
 def test_the_committed_tiles_agree(streams: int, held_out: bool) -> None:
     rows = [
         row
-        for row in committed("gem5-validation.json")["tiles"]
+        for row in committed("validation.jsonl")["tiles"]
         if row["substrate"] == "row_dfm" and row["streams"] == streams and row["held_out"] == held_out
     ]
     errors = [abs(row["error"]) for row in rows]
@@ -48,7 +46,7 @@ def test_the_committed_data_are_of_this_engine() -> None:
     """Tiles of the engine as it is now take the cycles that were compared."""
     rows = [
         row
-        for row in committed("gem5-validation.json")["tiles"]
+        for row in committed("validation.jsonl")["tiles"]
         if row["substrate"] == "row_dfm" and row["streams"] == 0 and not row["held_out"]
     ]
     units = PimUnits(SAIL, substrate=None, convert="memory", prt=True, slices=1, operands="dram")
@@ -61,7 +59,7 @@ def test_the_committed_data_are_of_this_engine() -> None:
 
 
 def test_the_committed_bandwidths_are_of_this_engine() -> None:
-    rows = committed("gem5-dram.json")["rows"]
+    rows = committed("dram.jsonl")["rows"]
     for row in rows:
         case = (row["units"], row["streams"], row["stream_gb_s"])
         assert shared_bandwidth(SAIL, *case)[0] / 1e9 == pytest.approx(row["closed_gb_s"], abs=0.01)
@@ -91,8 +89,3 @@ def test_a_summary_names_the_worst() -> None:
     assert found.worst_tile == "b on row_dfm, 0 streams"
     assert found.median_error == pytest.approx(1 / 101)
     assert found.all_phases_equal
-
-
-@pytest.mark.parametrize("tool", ["engine_page.py"])
-def test_the_pages_are_what_their_data_say(tool: str) -> None:
-    assert subprocess.run([sys.executable, str(ROOT / "tools" / tool), "--check"]).returncode == 0

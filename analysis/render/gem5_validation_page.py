@@ -1,24 +1,18 @@
-"""Write docs/gem5-validation.md from docs/gem5-validation.json, which `sailsim gem5 validate --write` writes.
-
-Usage: gem5_page.py [--check]
-"""
+"""docs/gem5-validation.md, gem5 against the core and the fast engine, from data/gem5/validation.jsonl."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
-DOCS = Path(__file__).parents[1] / "docs"
-DATA = DOCS / "gem5-validation.json"
-PAGE = DOCS / "gem5-validation.md"
+from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.render.markdown import table
+from sailsim.base.records import from_lines
 
 HEAD = """# gem5 against the core and the fast engine
 
-Written by `python tools/gem5_page.py` from gem5-validation.json, the output of
+Written by `sailsim docs --write gem5-validation` from `analysis/data/gem5/validation.jsonl`, the output of
 `sailsim gem5 validate --write`."""
 
 LATENCIES = """## Load latencies
@@ -74,7 +68,7 @@ to whole cycles, 9 % of a tile with short groups."""
 
 def page() -> str:
     """The page as its data has it."""
-    data = json.loads(DATA.read_text())
+    data = from_lines(data_file("gem5/validation.jsonl").read_text("utf-8"))
     parts = [HEAD, _runs(data), LATENCIES + _latencies(data["latencies"])]
     if data["bandwidths"]:
         parts.append(BANDWIDTHS + _bandwidths(data["bandwidths"]))
@@ -86,79 +80,73 @@ def _runs(data: dict[str, Any]) -> str:
     run = data["run"]
     rows = [("gem5", data["gem5_version"]), ("system", data["system"])]
     rows += [(key, run[key]) for key in ("commit", "date", "build", "options")]
-    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows)])
+    return table(("", ""), rows)
 
 
 def _latencies(rows: list[dict[str, Any]]) -> str:
-    lines = ["| level | footprint, KiB | gem5, ns | published, ns | error |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {r['level']} | {r['footprint_bytes'] // 1024} | {r['gem5_ns']:.2f} | {r['published_ns']:.2f} | "
-        f"{r['error']:+.1%} |"
+    lines = [
+        (
+            r["level"],
+            r["footprint_bytes"] // 1024,
+            f"{r['gem5_ns']:.2f}",
+            f"{r['published_ns']:.2f}",
+            f"{r['error']:+.1%}",
+        )
         for r in rows
     ]
-    return "\n".join(lines)
+    return table(("level", "footprint, KiB", "gem5, ns", "published, ns", "error"), lines, "lrrrr")
 
 
 def _bandwidths(rows: list[dict[str, Any]]) -> str:
-    lines = ["| level | kind | threads | gem5, GB/s | published, GB/s | error |", "|---|---|--:|--:|--:|--:|"]
+    lines = []
     for r in rows:
         known = r["published_gb_s"] is not None
         published, error = (f"{r['published_gb_s']:.1f}", f"{r['error']:+.1%}") if known else ("", "")
-        lines.append(
-            f"| {r['level']} | {r['kind']} | {r['threads']} | {r['gem5_gb_s']:.1f} | {published} | {error} |"
-        )
-    return "\n".join(lines)
+        lines.append((r["level"], r["kind"], r["threads"], f"{r['gem5_gb_s']:.1f}", published, error))
+    return table(("level", "kind", "threads", "gem5, GB/s", "published, GB/s", "error"), lines, "llrrrr")
 
 
-def _summaries(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        "| | tiles | results | phases | median error | worst error | worst tile |",
-        "|---|---|---|---|---|---|---|",
-    ]
-
-    def add(title: str, keep: Callable[[dict[str, Any]], bool]) -> None:
-        part = [row for row in rows if keep(row)]
-        errors = [abs(row["error"]) for row in part]
-        worst = max(part, key=lambda row: abs(row["error"]))
-        results = "exact" if all(row["correct"] for row in part) else "WRONG"
-        phases = "equal" if all(row["phases_equal"] for row in part) else "DIFFER"
-        lines.append(
-            f"| {title} | {len(part)} | {results} | {phases} | {median(errors):.1%} | {max(errors):.1%} | "
-            f"{worst['tile']} on {worst['substrate']} |"
-        )
-
+def _summaries(rows: Sequence[dict[str, Any]]) -> str:
+    lines = []
     for where, beside in (("alone", False), ("beside streams", True)):
-        add(f"{where}, all", lambda row, b=beside: bool(row["streams"]) == b)
+        placed = [row for row in rows if bool(row["streams"]) == beside]
+        lines.append(_summary(f"{where}, all", placed))
         for held, name in ((False, "seen before"), (True, "held out")):
-            add(
-                f"{where}, row_dfm, {name}",
-                lambda row, b=beside, h=held: (
-                    bool(row["streams"]) == b and row["substrate"] == "row_dfm" and row["held_out"] == h
-                ),
-            )
-    return "\n".join(lines)
+            own = [row for row in placed if row["substrate"] == "row_dfm" and row["held_out"] == held]
+            lines.append(_summary(f"{where}, row_dfm, {name}", own))
+    header = ("", "tiles", "results", "phases", "median error", "worst error", "worst tile")
+    return table(header, lines, "lrllrrl")
+
+
+def _summary(title: str, rows: Sequence[dict[str, Any]]) -> tuple[object, ...]:
+    """One line on some tiles."""
+    errors = [abs(row["error"]) for row in rows]
+    worst = max(rows, key=lambda row: abs(float(row["error"])))
+    return (
+        title,
+        len(rows),
+        "exact" if all(row["correct"] for row in rows) else "WRONG",
+        "equal" if all(row["phases_equal"] for row in rows) else "DIFFER",
+        f"{median(errors):.1%}",
+        f"{max(errors):.1%}",
+        f"{worst['tile']} on {worst['substrate']}",
+    )
 
 
 def _tiles(rows: Iterable[dict[str, Any]]) -> str:
     lines = [
-        "| tile | substrate | streams | build | look-up | convert | write back | refreshes | gem5 cycles "
-        "| engine | error | held out |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+        (
+            r["tile"],
+            r["substrate"],
+            r["streams"],
+            *(r[f"gem5_{phase}"] for phase in ("build", "lookup", "convert", "write_back")),
+            r["refreshes"],
+            r["gem5_cycles"],
+            f"{r['engine_cycles']:.0f}",
+            f"{r['error']:+.1%}",
+            "yes" if r["held_out"] else "",
+        )
+        for r in rows
     ]
-    for r in rows:
-        names = ("build", "lookup", "convert", "write_back")
-        phases = " | ".join(str(r[f"gem5_{name}"]) for name in names)
-        lines.append(
-            f"| {r['tile']} | {r['substrate']} | {r['streams']} | {phases} | {r['refreshes']} | "
-            f"{r['gem5_cycles']} | {r['engine_cycles']:.0f} | {r['error']:+.1%} | "
-            f"{'yes' if r['held_out'] else ''} |"
-        )
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    if "--check" in sys.argv:
-        sys.exit(
-            "docs/gem5-validation.md is old: run tools/gem5_page.py" if PAGE.read_text() != page() else 0
-        )
-    PAGE.write_text(page())
+    header = ("tile", "substrate", "streams", "build", "look-up", "convert", "write back", "refreshes")
+    return table((*header, "gem5 cycles", "engine", "error", "held out"), lines, "llrrrrrrrrrl")

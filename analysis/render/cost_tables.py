@@ -1,8 +1,8 @@
-"""Tables of cost, energy and area: what `sailsim cost` prints and what the pages hold."""
+"""The tables of docs/cost.md and docs/energy-area.md: dollars, joules and square millimetres."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sailsim.analysis.baselines.runners import named
@@ -11,24 +11,10 @@ from sailsim.analysis.costs.cacti import recorded
 from sailsim.analysis.costs.constants import Constants
 from sailsim.analysis.costs.dollars import CostConstants, prices
 from sailsim.analysis.costs.energy import CAUSES, EnergyConstants
+from sailsim.analysis.render.markdown import table, three_digits
 from sailsim.analysis.results.joins import as_frame, energy_of, is_missing, joined
 from sailsim.analysis.results.runs import runs
 from sailsim.sim import Point, System, load_system
-
-
-def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; None is a dash."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return str(value)
 
 
 def cost_table(points: Sequence[Point]) -> str:
@@ -40,11 +26,11 @@ def cost_table(points: Sequence[Point]) -> str:
         if is_missing(row["usd_per_hour"]):
             rows.append([*first, "no price" if first[-1] else None, *[None] * 5])
             continue
-        span = f"{_cell(row['tokens_per_usd_low'])} .. {_cell(row['tokens_per_usd_high'])}"
+        span = f"{three_digits(row['tokens_per_usd_low'])} .. {three_digits(row['tokens_per_usd_high'])}"
         paid = [row["instance"], row["paid"], row["usd_per_hour"], row["tokens_per_usd"]]
         rows.append([*first, *paid, span, row["usd_per_million_tokens"]])
     header = ("batch", "runner", "tokens/s", "instance", "pays for", "USD/h", "tokens/USD", "range")
-    return markdown((*header, "USD per million"), rows)
+    return table((*header, "USD per million"), rows)
 
 
 def energy_table(points: Sequence[Point]) -> str:
@@ -66,7 +52,7 @@ def energy_table(points: Sequence[Point]) -> str:
                 ]
             )
     header = ("bits", "batch", "", *(f"{cause} mJ" for cause in CAUSES), "J/token", "range", "W")
-    return markdown(header, rows)
+    return table(header, rows)
 
 
 def sensitivity_table(point: Point, most: int = 8) -> str:
@@ -89,7 +75,7 @@ def sensitivity_table(point: Point, most: int = 8) -> str:
     swings.sort(reverse=True)
     rows = [[f"`{name}`", f"{low:.2f}x", f"{high:.2f}x"] for _, name, low, high in swings[:most]]
     rows.append(["all nominal", f"{saving(default):.2f}x", f"{saving(default):.2f}x"])
-    return markdown(("constant", "at its low end", "at its high end"), rows)
+    return table(("constant", "at its low end", "at its high end"), rows)
 
 
 def prt_table(points: Sequence[Point]) -> str:
@@ -110,7 +96,7 @@ def prt_table(points: Sequence[Point]) -> str:
             ]
         )
     header = ("batch", "row reads spared", "saved, mJ/token", "of arrays and PRT", "of the whole")
-    return markdown(header, rows)
+    return table(header, rows)
 
 
 def constants_table(constants: type[Constants]) -> str:
@@ -128,7 +114,7 @@ def constants_table(constants: type[Constants]) -> str:
                 quantity.source + (f" ({quantity.note})" if quantity.note else ""),
             ]
         )
-    return markdown(("constant", "value", "unit", "range", "kind", "source (reason)"), rows)
+    return table(("constant", "value", "unit", "range", "kind", "source (reason)"), rows)
 
 
 def area_table(system: System) -> str:
@@ -142,7 +128,7 @@ def area_table(system: System) -> str:
     ]
     rows.append(["a slice's unit", total, f"{sum(small.values()):.2g} .. {sum(large.values()):.2g}", "100%"])
     rows.append([f"all {found.slices} units", found.added_mm2, "", ""])
-    return markdown(("part", "mm2", "range", "of the unit"), rows)
+    return table(("part", "mm2", "range", "of the unit"), rows)
 
 
 def readings_table(system: System) -> str:
@@ -159,7 +145,7 @@ def readings_table(system: System) -> str:
         for reading, least, most in zip(readings(system), *ends, strict=True)
     ]
     header = ("counted", "over", "share", "range", "arrays a slice that give 2 %")
-    return markdown(header, rows)
+    return table(header, rows)
 
 
 def sums_table(system: System, rows_held: Sequence[int] = (1, 8, 32)) -> str:
@@ -174,7 +160,7 @@ def sums_table(system: System, rows_held: Sequence[int] = (1, 8, 32)) -> str:
     for data, title in ((1.0, "PRT that holds the rows it spares"), (0.0, "PRT that holds patterns only")):
         parts = area(system, replace(default, prt_data=data)).parts
         lines.append([title, parts.prt, f"{parts.prt / parts.arrays:.0%}"])
-    return markdown(("what", "mm2 a slice", "of the arrays"), lines)
+    return table(("what", "mm2 a slice", "of the arrays"), lines)
 
 
 def cacti_table() -> str:
@@ -212,26 +198,29 @@ def cacti_table() -> str:
         "here",
         "leaks mW/MiB",
     )
-    return markdown(header, rows)
+    return table(header, rows)
 
 
 POINTS = tuple(Point(batch=batch) for batch in (1, 8))
 """What the pages show: Llama-2-7B in 4 bits on sail-n1 beside 16 threads."""
 
 
-def page_tables() -> dict[str, str]:
-    """Every table of the pages, by the name in its marks."""
+def cost_parts() -> dict[str, str]:
+    """The tables of docs/cost.md by their names."""
+    return {"constants": constants_table(CostConstants), "runners": cost_table(POINTS)}
+
+
+def energy_area_parts() -> dict[str, str]:
+    """The tables of docs/energy-area.md by their names."""
     system = load_system("sail-n1")
     return {
-        "cost": cost_table(POINTS),
-        "cost constants": constants_table(CostConstants),
         "energy": energy_table(POINTS),
-        "sensitivity": sensitivity_table(POINTS[0]),
         "prt": prt_table(POINTS),
-        "energy constants": constants_table(EnergyConstants),
+        "sensitivity": sensitivity_table(POINTS[0]),
+        "energy-constants": constants_table(EnergyConstants),
         "area": area_table(system),
-        "readings": readings_table(system),
         "sums": sums_table(system),
-        "area constants": constants_table(AreaConstants),
+        "readings": readings_table(system),
+        "area-constants": constants_table(AreaConstants),
         "cacti": cacti_table(),
     }

@@ -1,24 +1,22 @@
-"""Write docs/gem5-tiles.md and its figures from docs/gem5-tiles.json (`sailsim gem5 sweep --write`).
-
-Usage: gem5_tiles_page.py [--check]
-"""
+"""docs/gem5-tiles.md and its figures from analysis/data/gem5/tiles.jsonl: tiles of a sweep on gem5."""
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-DOCS = Path(__file__).parents[1] / "docs"
-DATA = DOCS / "gem5-tiles.json"
-PAGE = DOCS / "gem5-tiles.md"
+from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.render.gem5_figures import tiles_figure, timeline_figure
+from sailsim.analysis.render.markdown import table
+from sailsim.analysis.render.style import save
+from sailsim.base.records import from_lines
+from sailsim.sim.gem5.timeline import TileTimeline
 
 HEAD = """# Tiles of a sweep on gem5
 
-Written by `python tools/gem5_tiles_page.py` from gem5-tiles.json, the output of
+Written by `sailsim docs --write gem5-tiles` from `analysis/data/gem5/tiles.jsonl`, the output of
 `sailsim gem5 sweep --write`. `make sim GEM5=/path/to/gem5.opt` runs the same tiles and shows them in
 `out/figures` and in the report."""
 
@@ -41,27 +39,33 @@ the rules of [contract.md](contract.md), section 4, say. `sailsim gem5 timeline 
 trace, with `--engine` without gem5."""
 
 
-def page(data: dict[str, Any]) -> str:
+def _data() -> dict[str, Any]:
+    return from_lines(data_file("gem5/tiles.jsonl").read_text("utf-8"))
+
+
+def page() -> str:
     """The page as its data has it."""
-    run = data["run"]
+    data = _data()
     names = ("gem5", "commit", "date", "build", "options")
-    origin = ["| | |", "|---|---|", *(f"| {name} | {run[name]} |" for name in names)]
+    origin = table(("", ""), [(name, data["run"][name]) for name in names])
     timeline = TIMELINE.format(**_recomputed(data))
-    return "\n\n".join([HEAD, "\n".join(origin), TILES, _table(data["tiles"]), timeline]) + "\n"
+    return "\n\n".join([HEAD, origin, TILES, _table(data["tiles"]), timeline]) + "\n"
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
     lines = [
-        "| slices | bits | NBW | batch | gem5, cycles | engine, cycles | difference | results | phases |",
-        "|--:|--:|--:|--:|--:|--:|--:|---|---|",
-    ]
-    for r in sorted(rows, key=lambda r: (r["slices"], r["wbits"], r["nbw"], r["batch"])):
-        results, phases = "exact" if r["correct"] else "WRONG", "equal" if r["phases_equal"] else "DIFFER"
-        lines.append(
-            f"| {r['slices']} | {r['wbits']} | {r['nbw']} | {r['batch']} | {r['gem5_cycles']:,} | "
-            f"{r['engine_cycles']:,.0f} | {r['error']:+.1%} | {results} | {phases} |"
+        (
+            *(r[name] for name in ("slices", "wbits", "nbw", "batch")),
+            f"{r['gem5_cycles']:,}",
+            f"{r['engine_cycles']:,.0f}",
+            f"{r['error']:+.1%}",
+            "exact" if r["correct"] else "WRONG",
+            "equal" if r["phases_equal"] else "DIFFER",
         )
-    return "\n".join(lines)
+        for r in sorted(rows, key=lambda r: (r["slices"], r["wbits"], r["nbw"], r["batch"]))
+    ]
+    header = ("slices", "bits", "NBW", "batch", "gem5, cycles", "engine, cycles", "difference")
+    return table((*header, "results", "phases"), lines, "rrrrrrrll")
 
 
 def _recomputed(data: dict[str, Any]) -> dict[str, int]:
@@ -78,21 +82,11 @@ def _recomputed(data: dict[str, Any]) -> dict[str, int]:
     return {"equal": equal, "groups": len(rows)}
 
 
-def draw(data: dict[str, Any], folder: Path) -> None:
-    """The two figures as PNG."""
-    from sailsim.analysis.render.gem5_figures import save, tiles_figure, timeline_figure
-    from sailsim.sim.gem5.timeline import TileTimeline
-
-    save(tiles_figure(pd.DataFrame(data["tiles"])), folder / "gem5.png")
-    save(
-        timeline_figure([TileTimeline.from_dict(each) for each in data["timelines"]]), folder / "timeline.png"
-    )
-
-
-if __name__ == "__main__":
-    content = json.loads(DATA.read_text())
-    if "--check" in sys.argv:
-        current = PAGE.read_text() == page(content)
-        sys.exit(0 if current else "docs/gem5-tiles.md is old: run tools/gem5_tiles_page.py")
-    PAGE.write_text(page(content))
-    draw(content, DOCS / "figures")
+def draw(folder: Path) -> list[Path]:
+    """Draw the two figures as PNG into a folder; returns the paths."""
+    data = _data()
+    timelines = [TileTimeline.from_dict(each) for each in data["timelines"]]
+    drawn = {"gem5": tiles_figure(pd.DataFrame(data["tiles"])), "timeline": timeline_figure(timelines)}
+    for name, figure in drawn.items():
+        save(figure, folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in drawn]

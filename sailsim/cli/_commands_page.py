@@ -1,22 +1,16 @@
-"""Write docs/commands.md from the commands' own help, so that the page cannot differ from it.
-
-Usage: commands.py [--check]
-"""
+"""docs/commands.md from the commands' own help, so that the page cannot differ from it."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
 from sailsim.cli import main
 
-PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
 HEAD = """# Commands
 
-Written by `python tools/commands.py` from `--help`; a test fails where the two differ. Bad input ends in
+Written by `sailsim docs --write commands` from `--help`; a test fails where the two differ. Bad input ends in
 one sentence on standard error and exit status 2; 1 means that the command ran and the answer is no (a
 product that differs, say).
 """
@@ -39,9 +33,3 @@ def page() -> str:
     """The whole page."""
     parts = [f"## {name}\n\n```text\n{text}\n```\n" for name, text in commands(main)]
     return "\n".join([HEAD, *parts])
-
-
-if __name__ == "__main__":
-    if "--check" in sys.argv[1:]:
-        sys.exit("docs/commands.md is old: run tools/commands.py" if PAGE.read_text() != page() else 0)
-    PAGE.write_text(page())

@@ -1,0 +1,240 @@
+"""Everything in the checkout that a program writes: pages, tables, figures and the C++ tests' unit files.
+
+One entry says which file, which function makes it, from what, and whether that takes seconds or minutes.
+`sailsim docs` writes and checks them; a function is imported only when its entry is made.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sailsim.analysis.render.marks import MarkError, filled, parts
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
+
+Kind = Literal["parts", "file", "folder", "figures"]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A generated piece of the checkout.
+
+    Attributes:
+        name: what `sailsim docs` calls it; a part's mark is ``<!-- generated: NAME/part -->``.
+        path: the file, or the folder of files, in the checkout.
+        make: ``module:function``. It returns the text of a file, or a mapping of texts by the name of a
+            part or of a file.
+        inputs: what it is made from, in words.
+        kind: marked parts of a page, a whole file, all files of a folder, or figures alone (no ``make``).
+        minutes: it takes minutes; only by its name or with all others.
+        results: its functions take the folder of results, `out` of the checkout.
+        stamp: for what takes minutes, ``module:function`` of a text that changes with the inputs and takes
+            seconds: a page without it is old.
+        draw: ``module:function`` that draws the figures into the folder that it is given. Figures are written
+            and not compared: their bytes are matplotlib's and the fonts'.
+        words: words are compared and not lines, which versions of click wrap differently.
+    """
+
+    name: str
+    path: str
+    make: str
+    inputs: str
+    kind: Kind = "parts"
+    minutes: bool = False
+    results: bool = False
+    stamp: str = ""
+    draw: str = ""
+    words: bool = False
+
+
+_RENDER = "sailsim.analysis.render"
+
+ENTRIES: tuple[Generated, ...] = (
+    Generated(
+        "engine",
+        "docs/engine.md",
+        f"{_RENDER}.engine_page:engine_parts",
+        "the system file sail-n1; analysis/data/gem5/dram.jsonl (sailsim gem5 dram --write)",
+    ),
+    Generated(
+        "baselines",
+        "docs/baselines.md",
+        f"{_RENDER}.baseline_page:baseline_parts",
+        "analysis/data/fits.json and held_out_errors.json (sailsim fit), cards and measurements",
+    ),
+    Generated(
+        "cost",
+        "docs/cost.md",
+        f"{_RENDER}.cost_tables:cost_parts",
+        "runs of two points, prices and their constants",
+    ),
+    Generated(
+        "energy-area",
+        "docs/energy-area.md",
+        f"{_RENDER}.cost_tables:energy_area_parts",
+        "runs of two points, constants of energy and area, CACTI's recorded answers",
+    ),
+    Generated(
+        "kernels",
+        "docs/kernels.md",
+        f"{_RENDER}.kernels_page:kernels_parts",
+        "analysis/data/gem5_kernels.csv (sailsim gem5 kernels --write)",
+    ),
+    Generated(
+        "gem5-validation",
+        "docs/gem5-validation.md",
+        f"{_RENDER}.gem5_validation_page:page",
+        "analysis/data/gem5/validation.jsonl (sailsim gem5 validate --write)",
+        kind="file",
+    ),
+    Generated(
+        "gem5-tiles",
+        "docs/gem5-tiles.md",
+        f"{_RENDER}.gem5_tiles_page:page",
+        "analysis/data/gem5/tiles.jsonl (sailsim gem5 sweep --write)",
+        kind="file",
+        draw=f"{_RENDER}.gem5_tiles_page:draw",
+    ),
+    Generated(
+        "reproduction",
+        "docs/reproduction.md",
+        f"{_RENDER}.reproduction_page:stored_page",
+        "analysis/data/reproduction.jsonl (sailsim reproduce --docs docs)",
+        kind="file",
+    ),
+    Generated(
+        "reuse-shipped",
+        "docs/reuse.md",
+        f"{_RENDER}.reuse_page:shipped_parts",
+        "the compact capture that ships",
+    ),
+    Generated(
+        "units",
+        "sim_ext/pim/tests/units",
+        f"{_RENDER}.unit_files:texts",
+        "the system file sail-n1 and every substrate that ships",
+        kind="folder",
+    ),
+    Generated(
+        "fit-figures",
+        "docs/figures",
+        "",
+        "the fits, made once more (sailsim fit)",
+        kind="figures",
+        minutes=True,
+        draw=f"{_RENDER}.fit_figures:draw_fits",
+    ),
+    Generated(
+        "reuse",
+        "docs/reuse.md",
+        f"{_RENDER}.reuse_page:measured_parts",
+        "out/activations.npz (sailsim activations capture), measured for a minute",
+        minutes=True,
+        results=True,
+        stamp=f"{_RENDER}.reuse_page:stamp",
+        draw=f"{_RENDER}.reuse_page:draw_measured",
+    ),
+)
+"""What the analysis writes; `sailsim.cli.docs` adds the page of commands, which is above this floor."""
+
+
+def checkout(root: Path | None = None) -> Path:
+    """The root of the checkout: ``root``, or the one that this package runs from. Raises SailsimError."""
+    found = Path(__file__).resolve().parents[2] if root is None else root
+    if not (found / "sim_ext" / "abi" / "lutmm.h").is_file():
+        raise SailsimError(f"{found} is no checkout of sailsim; allowed is its root folder, by --root.")
+    return found
+
+
+def chosen(entries: Sequence[Generated], names: Iterable[str], everything: bool = False) -> list[Generated]:
+    """The entries of some names; without names those that take seconds, or ``everything``.
+
+    Raises SailsimError for a name that none has.
+    """
+    wanted = list(names)
+    known = [entry.name for entry in entries]
+    for name in wanted:
+        if name not in known:
+            raise SailsimError(f"{name!r} is no generated piece; allowed are {', '.join(known)}.")
+    if wanted:
+        return [entry for entry in entries if entry.name in wanted]
+    return [entry for entry in entries if everything or not entry.minutes]
+
+
+def made(entry: Generated, root: Path) -> dict[str, str]:
+    """What an entry's files should hold now, by their path in the checkout; a page has its parts anew.
+
+    Raises SailsimError for a page without the marks of a part, or with marks of one that nobody writes.
+    """
+    if entry.kind == "figures":
+        return {}
+    found = _called(entry.make, *_results(entry, root))
+    if entry.kind == "file":
+        return {entry.path: found}
+    if entry.kind == "folder":
+        return {f"{entry.path}/{name}": text for name, text in found.items()}
+    texts = {f"{entry.name}/{part}": text for part, text in found.items()}
+    page = (root / entry.path).read_text("utf-8")
+    try:
+        marked = {name for name in parts(page) if name.partition("/")[0] == entry.name}
+        if marked - set(texts):
+            raise MarkError(f"nobody writes the part {min(marked - set(texts))!r}")
+        return {entry.path: filled(page, texts)}
+    except MarkError as error:
+        raise SailsimError(
+            f"{entry.path}: {error}; allowed is every part of {entry.name} once, between its marks."
+        ) from error
+
+
+def stale(entry: Generated, root: Path, quick: bool = False) -> list[str]:
+    """The files of an entry that are not what it makes now, by their path in the checkout.
+
+    With ``quick``, what takes minutes is judged by its stamp alone. Raises SailsimError as `made`.
+    """
+    if quick and entry.minutes:
+        old = entry.stamp and _called(entry.stamp) not in (root / entry.path).read_text("utf-8")
+        return [entry.path] if old else []
+    return _different(entry, root, made(entry, root))
+
+
+def write(entry: Generated, root: Path) -> list[str]:
+    """Write what differs of an entry, and its figures; returns the paths in the checkout.
+
+    A file of its folder that it does not make goes. Raises SailsimError as `made`.
+    """
+    wanted = made(entry, root)
+    old = _different(entry, root, wanted)
+    for path in old:
+        if path in wanted:
+            write_whole(root / path, wanted[path].encode())
+        else:
+            (root / path).unlink()
+    drawn: list[Path] = []
+    if entry.draw:
+        drawn = _called(entry.draw, root / "docs" / "figures", *_results(entry, root))
+    return old + [path.relative_to(root).as_posix() for path in drawn]
+
+
+def _called(target: str, *arguments: Any) -> Any:
+    module, _, function = target.partition(":")
+    return getattr(importlib.import_module(module), function)(*arguments)
+
+
+def _results(entry: Generated, root: Path) -> list[Path]:
+    return [root / "out"] if entry.results else []
+
+
+def _different(entry: Generated, root: Path, wanted: Mapping[str, str]) -> list[str]:
+    old = []
+    if entry.kind == "folder":
+        present = (path.relative_to(root).as_posix() for path in sorted((root / entry.path).glob("*")))
+        old += [path for path in present if path not in wanted]
+    for path, text in wanted.items():
+        there = (root / path).read_text("utf-8") if (root / path).is_file() else None
+        if there is None or (there.split() != text.split() if entry.words else there != text):
+            old.append(path)
+    return old

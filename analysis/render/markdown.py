@@ -1,0 +1,50 @@
+"""The one writer of Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+RULES = {"l": "---", "r": "--:"}
+
+
+def three_digits(value: float) -> str:
+    """A number to three digits, from a thousand on to whole ones."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def one_decimal(value: float) -> str:
+    """A number to one decimal; no minus before a zero."""
+    return f"{value:.1f}".replace("-0.0", "0.0") if abs(value) < 0.05 else f"{value:.1f}"
+
+
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    align: str = "",
+    number: Callable[[float], str] = three_digits,
+) -> str:
+    """A table as Markdown.
+
+    ``align`` has a letter a column, ``l`` or ``r`` (all left where it is empty). Floats are written by
+    ``number``; None and NaN are a dash. Raises ValueError for a row or an ``align`` of another length.
+    """
+    align = align or "l" * len(header)
+    lines = [[_text(name) for name in header], *([_cell(value, number) for value in row] for row in rows)]
+    if any(len(line) != len(align) for line in lines):
+        raise ValueError(f"a table of {len(align)} columns has a row of another length: {header}")
+    ruled = "|" + "".join(f"{RULES[letter]}|" for letter in align)
+    written = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join([written[0], ruled, *written[1:]])
+
+
+def _cell(value: object, number: Callable[[float], str]) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return "-" if value != value else number(value)
+    return _text(str(value))
+
+
+def _text(text: str) -> str:
+    """Text that stays in its cell."""
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,114 @@
+"""Figures of what the PIM units' choices give: pattern reuse and in-memory conversion."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sailsim.analysis.render.figure_words import PAPER_PRT, patterns_of
+from sailsim.analysis.render.style import (
+    canvas,
+    caption,
+    draw_line,
+    mark_paper,
+    plain_numbers,
+)
+from sailsim.analysis.results.results import (
+    FREE,
+    Results,
+    need,
+    prt_pairs,
+    short_name,
+)
+
+
+def prt(results: Results) -> Figure:
+    """What the PRT saves, in cycles and in array reads, by batch; a line per NBW, a panel per machine."""
+    pairs = prt_pairs(results)
+    vary = ("nbw", "batch", "substrate", "system", "prt")
+    keep = np.ones(len(pairs), dtype=bool)
+    for column in FREE:
+        if column not in vary:
+            value = results.reference[column]
+            value = value if (pairs[column] == value).any() else pairs[column].mode().iloc[0]
+            keep &= (pairs[column] == value).to_numpy()
+    rows = pairs[keep]
+    machines = {
+        f"{short_name(str(system))}, {substrate}": own
+        for (system, substrate), own in rows.groupby(["system", "substrate"])
+    }
+    useful = [name for name, own in machines.items() if bool((own["saved"].abs() > 1e-9).any())]
+    useless = [name for name in machines if name not in useful]
+    shown = useful[:2] or useless[:1]
+    counted = next((name for name in (*useful, *useless) if machines[name]["reads"].max() > 0), shown[0])
+    figure, panels = canvas(
+        "What the pattern reuse table (PRT) saves", len(shown) + 1, width=4.8 + 3.2 * len(shown)
+    )
+    for axes, name in zip(panels, shown, strict=False):
+        saved = machines[name]["saved"]
+        _nbw_lines(axes, machines[name], "saved")
+        axes.axhline(100 * PAPER_PRT, color="#444444", lw=1, ls=(0, (2, 2)))
+        axes.set_title(f"cycles, {name}", loc="left")
+        axes.set_ylim(min(0.0, 110 * float(saved.min())), max(18.0, 112 * float(saved.max())))
+    mark_paper(panels[0], 100 * PAPER_PRT, "paper: 13.8 %")
+    panels[0].set_ylabel("saved, %")
+    _nbw_lines(panels[-1], machines[counted], "reads")
+    panels[-1].set_title(f"array reads, {counted}", loc="left")
+    panels[-1].set_ylim(0, 100)
+    for axes in panels:
+        axes.set_xscale("log", base=2)
+        plain_numbers(axes.xaxis, sorted(rows["batch"].unique()))
+        axes.set_xlabel("batch")
+    panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    caption(
+        figure,
+        results.setting(vary, rows),
+        "Cycles: of the PIM units over one step, with the PRT against without. Array reads avoided: hits of "
+        "the PRT over all patterns that are not zero. " + patterns_of(rows),
+        f"No cycle saved: {'; '.join(useless)}." if useless else "",
+    )
+    return figure
+
+
+def _nbw_lines(axes: Axes, rows: pd.DataFrame, column: str) -> None:
+    """Percent by batch, a line per NBW."""
+    for i, (nbw, line) in enumerate(rows.groupby("nbw")):
+        line = line.sort_values("batch")
+        draw_line(axes, i, line["batch"], 100 * line[column], f"NBW {nbw}")
+
+
+def conversion(results: Results) -> Figure:
+    """In-memory type conversion against conversion on the cores, by group size; a line per batch."""
+    vary = ("convert", "group_size", "batch")
+    rows = results.at(vary)
+    index = ["group_size", "batch"]
+    times = rows.pivot_table(index=index, columns="convert", values="step_s")
+    have = {"memory", "cores"} <= set(times.columns) and len(times.dropna()) > 0
+    need(have, "The effect of in-memory conversion", "points with conversion in memory and on the cores")
+    times = times.dropna()
+    figure, panels = canvas("Converting in memory instead of on the cores", 2, width=9.4)
+    # 0 is one scale for a whole column: the largest group.
+    sizes = sorted(times.index.get_level_values("group_size").unique(), key=lambda size: (size == 0, size))
+    batches = sorted(times.index.get_level_values("batch").unique())
+    for i, batch in enumerate(batches):
+        own = times.xs(batch, level="batch").reindex(sizes).dropna()
+        x = [sizes.index(size) for size in own.index]
+        draw_line(panels[0], i, x, own["cores"] / own["memory"], f"batch {batch}")
+        draw_line(panels[1], i, x, own["memory"] * 1e3, f"batch {batch}, in memory")
+        hollow = {"linestyle": ":", "markerfacecolor": "white"}
+        draw_line(panels[1], i, x, own["cores"] * 1e3, f"batch {batch}, on the cores", **hollow)
+    for axes in panels:
+        axes.set_xticks(range(len(sizes)), [str(size) if size else "all" for size in sizes])
+        axes.set_xlabel("weights that share a scale (group size)")
+    panels[0].axhline(1, color="#444444", lw=0.8)
+    panels[0].set_ylabel("speedup of the whole step")
+    panels[0].set_title("below 1: converting on the cores is faster", loc="left")
+    panels[0].set_ylim(bottom=0)
+    panels[1].set_yscale("log")
+    plain_numbers(panels[1].yaxis)
+    panels[1].set_ylabel("time of one step, ms")
+    panels[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5)
+    caption(figure, results.setting(vary, rows), patterns_of(rows))
+    return figure

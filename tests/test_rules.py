@@ -1,0 +1,72 @@
+"""The checker of rules that no other tool has: each of them can fail."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def rules() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("rules", ROOT / "tools" / "rules.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_file_of_more_than_400_lines_is_named(rules: ModuleType) -> None:
+    assert list(rules.too_long("a.py", "x\n" * 400, set())) == []
+    assert list(rules.too_long("a.cc", "x\n" * 401, set())) == ["a.cc: 401 lines, allowed are 400"]
+
+
+def test_an_exception_lasts_as_long_as_it_is_needed(rules: ModuleType) -> None:
+    assert list(rules.too_long("a.py", "x\n" * 401, {"a.py"})) == []
+    assert "take it out" in next(rules.too_long("a.py", "x\n" * 400, {"a.py"}))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from sailsim.sim.store import _hash\n",
+        "from sailsim.sim import store\nstore._hash()\n",
+        "import sailsim.sim.store as kept\nkept._hash()\n",
+        "def f():\n    from .store import _hash\n",
+        "from sailsim.sim import _private\n",
+    ],
+)
+def test_a_private_name_of_another_module_is_named(rules: ModuleType, code: str) -> None:
+    (found,) = rules.private_names("a.py", code)
+    assert "is private to" in found
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from sailsim import __version__, _core\n_core.gemv()\n",
+        "from os import _exit\n",
+        "from sailsim.sim import Store\nStore._rows\n",
+        "def f(self):\n    return self._rows\n",
+        "from sailsim.sim import store\nstore.hash()\n",
+    ],
+)
+def test_what_is_one_s_own_or_public_is_not(rules: ModuleType, code: str) -> None:
+    assert list(rules.private_names("a.py", code)) == []
+
+
+def test_the_checker_ends_with_1_where_a_rule_is_broken(
+    rules: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pyproject.toml").write_text('[tool.sailsim-rules]\nlonger = ["long.py"]\n')
+    Path("long.py").write_text("x = 1\n" * 401)
+    assert rules.main(["long.py"]) == 0
+    Path("wrong.py").write_text("from sailsim.sim.store import _hash\n" + "x = 1\n" * 400)
+    assert rules.main(["long.py", "wrong.py"]) == 1
+    said = capsys.readouterr().out
+    assert "wrong.py: 401 lines" in said
+    assert "wrong.py:1: _hash is private to sailsim.sim.store" in said

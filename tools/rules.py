@@ -1,0 +1,80 @@
+"""Rules of the house that no other checker has: files stay short, and private names stay in their module.
+
+Usage: rules.py [FILE]...   (default: every file that git tracks; run in the root of the checkout)
+
+A file has at most 400 lines (Python, C and C++). Outside the tests no module imports another's name that
+starts with one underscore, nor reaches it through the module (``module._name``).
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+MOST_LINES = 400
+SOURCES = {".py", ".cc", ".hh", ".c", ".h"}
+PUBLIC = {"_core"}
+"""The compiled module: the underscore says that it is ours, and every floor may use it."""
+
+
+def too_long(path: str, text: str, allowed: set[str]) -> Iterator[str]:
+    """What is wrong with a file's length; a file of ``allowed`` may be longer, and then must be."""
+    lines = len(text.splitlines())
+    if path in allowed and lines <= MOST_LINES:
+        yield f"{path}: {lines} lines: take it out of the exceptions in pyproject.toml"
+    if path not in allowed and lines > MOST_LINES:
+        yield f"{path}: {lines} lines, allowed are {MOST_LINES}"
+
+
+def private_names(path: str, text: str) -> Iterator[str]:
+    """Where a Python file takes the private name of another module."""
+    modules = set()
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            ours = node.level > 0 or (node.module or "").partition(".")[0] == "sailsim"
+            for name in node.names if ours else ():
+                if _private(name.name):
+                    yield f"{path}:{node.lineno}: {name.name} is private to {node.module or '.'}"
+                modules.add(name.asname or name.name)
+        elif isinstance(node, ast.Import):
+            modules |= {name.asname or name.name for name in node.names if name.name.startswith("sailsim")}
+    for node in ast.walk(tree):
+        reached = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        # A name with a capital is a class: what it keeps to itself is its own affair.
+        if reached and node.value.id in modules and node.value.id.islower() and _private(node.attr):
+            yield f"{path}:{node.lineno}: {node.value.id}.{node.attr} is private to its module"
+
+
+def _private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in PUBLIC
+
+
+def main(paths: list[str]) -> int:
+    """Print what is wrong, a line each; exit status 1 if anything is."""
+    settings = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["tool"]["sailsim-rules"]
+    allowed = set(settings["longer"])
+    if not paths:
+        listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, check=True)
+        paths = [path for path in listed.stdout.split("\0") if Path(path).is_file()]
+        if gone := allowed - set(paths):
+            print(f"pyproject.toml: {min(gone)} is no file: take it out of the exceptions")
+            return 1
+    wrong: list[str] = []
+    for path in paths:
+        if Path(path).suffix not in SOURCES:
+            continue
+        text = Path(path).read_text("utf-8")
+        wrong += too_long(path, text, allowed)
+        if path.endswith(".py") and not path.startswith("tests/"):
+            wrong += private_names(path, text)
+    print("\n".join(wrong) if wrong else f"{len(paths)} files keep the rules of the house")
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,30 @@
+"""A model by its name or its file: a shape that ships, a TOML file of a shape, or a GGUF file."""
+
+from pathlib import Path
+
+from sailsim.base.errors import SailsimError
+from sailsim.workloads.gguf_model import open_gguf
+from sailsim.workloads.model import ModelSpec, model_names, shape_of, shipped_model
+
+
+def load_model(name_or_path: str | Path) -> ModelSpec:
+    """A shipped model by name, or the model of a GGUF or TOML file by path.
+
+    Raises SailsimError for an unknown name and for a file that is damaged or of an unsupported kind.
+    """
+    name = str(name_or_path)
+    if name in model_names():
+        return shipped_model(name)
+    path = Path(name_or_path)
+    if path.suffix == ".toml" and path.is_file():
+        try:
+            return shape_of(path.read_text("utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SailsimError(
+                f"model file {path} cannot be read ({error}); allowed is a TOML text."
+            ) from error
+    if path.is_file():
+        return open_gguf(path).spec
+    raise SailsimError(
+        f"model is {name!r}; allowed is a path of a GGUF or TOML file or one of {', '.join(model_names())}."
+    )
