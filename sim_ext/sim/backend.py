@@ -6,7 +6,7 @@ docs/backends.md has the interface and how to add one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -144,8 +144,11 @@ class Backend(ABC):
     def takes(self, op: Op) -> bool:
         """Whether it multiplies the matrix of an operation; the cores do where it does not."""
 
-    def energy(self, system: System, point: Point) -> EnergyShape | None:
-        """What joules are reckoned from; None: the energy is not modelled."""
+    def energy(self, system: System, choices: Mapping[str, Any]) -> EnergyShape | None:
+        """What joules are reckoned from; None: the energy is not modelled.
+
+        ``choices``: the point's, by the names of its fields.
+        """
         return None
 
     def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> Stored | None:

@@ -6,7 +6,7 @@ Tiles are timed by the C++ core (`sailsim.sim.tiles`); the patterns of a step's 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.activity import ACTIVITY
@@ -130,12 +130,12 @@ class SailBackend(Backend):
         """Whatever has scalar codes: tables are built of whole numbers."""
         return has_codes(op)
 
-    def energy(self, system: System, point: Point) -> EnergyShape | None:
+    def energy(self, system: System, choices: Mapping[str, Any]) -> EnergyShape | None:
         """From the substrate, which may not declare its energy."""
         pim = system.pim
         if pim is None:
             raise SailsimError(f"system {system.name} has no [pim] section, allowed is one with PIM units")
-        substrate = load_substrate(str(point.substrate or pim.substrate.value))
+        substrate = load_substrate(str(choices.get("substrate") or pim.substrate.value))
         if substrate.energy is None:
             return None
         cells = system.llc.slices.whole * pim.arrays.whole * pim.rows.whole * pim.cols.whole
