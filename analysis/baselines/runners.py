@@ -18,14 +18,11 @@ from typing import Any, Literal, Self
 
 from pydantic import ValidationError, model_validator
 
-from sailsim.analysis.baselines.cpu import SOFTWARE
-from sailsim.analysis.baselines.gpu import GPU_SOFTWARE
+from sailsim.analysis.baselines.kinds import KINDS, KindName, kind_of
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Frozen, Gpu, System, card_names, load_card, load_machine, system_names
 from sailsim.workloads import weight_format
-
-Kind = Literal["accelerator", "cores", "card"]
 
 SAIL = "sail"
 """The runner that the others are compared with."""
@@ -35,12 +32,6 @@ OF_THE_POINT = "point"
 """`hardware`: the point's own system. `format`: the point's own weights."""
 EVERY_CARD = "cards"
 """`hardware` of an entry that stands for one runner a shipped card."""
-SOFTWARE_OF: Mapping[Kind, tuple[str, ...]] = {
-    "accelerator": ("lut-gemv",),
-    "cores": tuple(SOFTWARE),
-    "card": tuple(GPU_SOFTWARE),
-}
-"""What runs on each kind of hardware; the first is what a system or card file alone stands for."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _MAX_BYTES = 1 << 20
 
@@ -52,12 +43,12 @@ class Runner(Frozen):
     """Small letters, digits, `.`, `_` and `-`; the key of its results."""
     title: str
     """In tables and figures."""
-    kind: Kind
+    kind: KindName
     """accelerator: PIM units do the matrix products; cores: the cores do; card: a GPU."""
     hardware: str
     """`point`: the point's own system; else a system or card by name, or its file from this one's folder."""
     software: str
-    """What runs on it: `SOFTWARE_OF`."""
+    """What runs on it, of its kind's."""
     threads: Literal["same", "all"] = "same"
     """Cores that work: as many as the point says, or all."""
     format: str = OF_THE_POINT
@@ -84,10 +75,10 @@ class Runner(Frozen):
             raise ValueError(
                 "source is empty; allowed is why the runner stands there, or where it comes from"
             )
-        if self.software not in SOFTWARE_OF[self.kind]:
+        softwares = KINDS[self.kind].softwares
+        if self.software not in softwares:
             raise ValueError(
-                f"software is {self.software!r}; allowed on {self.kind} is one of "
-                f"{', '.join(SOFTWARE_OF[self.kind])}"
+                f"software is {self.software!r}; allowed on {self.kind} is one of {', '.join(softwares)}"
             )
         if self.kind == "accelerator" and self.format != OF_THE_POINT:
             raise ValueError(f"format is {self.format!r}; allowed on an accelerator is {OF_THE_POINT!r}")
@@ -98,21 +89,12 @@ class Runner(Frozen):
 
     def _check_hardware(self) -> None:
         """Raise ValueError where the hardware is not of the runner's kind."""
-        machine = self.machine
-        if machine is None:
-            if self.hardware != OF_THE_POINT or self.kind == "card":
-                raise ValueError(
-                    f"hardware is {self.hardware!r}; allowed for {self.kind} is a name or a file of its kind"
-                )
-        elif isinstance(machine, Gpu) != (self.kind == "card"):
-            kind = "a GPU card" if isinstance(machine, Gpu) else "a CPU server"
-            raise ValueError(
-                f"hardware is {self.hardware!r}, {kind}; allowed is one that kind {self.kind!r} has"
-            )
-        elif isinstance(machine, System) and self.kind == "accelerator" and not machine.has_pim:
-            raise ValueError(
-                f"hardware is {self.hardware!r}; allowed for an accelerator is one with PIM units"
-            )
+        problem = KINDS[self.kind].refusal(self.machine)
+        if self.machine is None and self.hardware != OF_THE_POINT:
+            problem = f"; allowed for {self.kind} is a name or a file of its kind"
+        if problem is not None:
+            comma = "" if problem.startswith(";") else ", "
+            raise ValueError(f"hardware is {self.hardware!r}{comma}{problem}")
 
     @property
     def paid(self) -> Literal["used", "whole"]:
@@ -189,16 +171,13 @@ def identity(beside: Sequence[Runner]) -> str:
 def _of_machine(text: str, path: Path | None) -> Runner:
     """The runner that a machine alone stands for."""
     machine = load_machine(text)
-    if isinstance(machine, Gpu):
-        kind: Kind = "card"
-    else:
-        kind = "accelerator" if machine.has_pim else "cores"
+    kind = kind_of(machine)
     entry = {
         "name": re.sub(r"[^a-z0-9._-]+", "-", machine.name.lower()).strip("-."),
         "title": machine.title,
         "kind": kind,
         "hardware": text,
-        "software": SOFTWARE_OF[kind][0],
+        "software": KINDS[kind].software_of(machine),
         "threads": "all" if kind == "cores" else "same",
         "pays": "whole" if kind == "cores" else "used",
         "overhead": kind == "accelerator",

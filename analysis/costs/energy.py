@@ -24,7 +24,7 @@ from typing import Annotated, Any, ClassVar
 from sailsim.analysis.costs.constants import Constants
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is
-from sailsim.sim import Gpu, StepResult, System, load_substrate
+from sailsim.sim import Gpu, StepResult, System, backend_of
 from sailsim.sim.activity import ACTIVITY
 
 CAUSES = ("arrays", "convert", "dfm", "prt", "llc", "mesh", "dram", "cores", "static")
@@ -191,8 +191,8 @@ def sail_use(system: System, result: StepResult) -> Use:
 def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
     """The same from a record of a run (`sailsim.analysis.results.runs`).
 
-    Raises EnergyNotModelledError for a substrate that does not declare its energy, SailsimError for a record
-    without events or a machine without units.
+    Raises EnergyNotModelledError for an accelerator or a substrate that does not declare its energy,
+    SailsimError for a record without events or a machine without an accelerator.
     """
     events = record.get("events") or {}
     missing = [name for name in ACTIVITY if events.get(name) is None]
@@ -200,15 +200,13 @@ def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
         raise SailsimError(
             f"record has no event {missing[0]}, allowed is a run of an accelerator, of this version's sweep"
         )
-    pim = system.pim
-    if pim is None:
-        raise SailsimError(f"system {system.name} has no [pim] section, allowed is one with PIM units")
-    substrate = load_substrate(str(record["substrate"]))
-    if substrate.energy is None:
+    shape = backend_of(system).energy(system, record)
+    if shape is None:
         raise EnergyNotModelledError(
-            f"substrate {substrate.name} has no [energy] table, allowed is one with it: energy not modelled"
+            f"the energy of system {system.name}'s accelerator, of which no figure is sourced"
+            if record.get("substrate") is None
+            else f"the energy of substrate {record['substrate']}, whose file has no [energy] table"
         )
-    cells = system.llc.slices.whole * pim.arrays.whole * pim.rows.whole * pim.cols.whole
     phases, traffic = record["phases"], record["traffic"]
     return Use(
         tokens=float(record["batch"]),
@@ -220,11 +218,25 @@ def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
         dram_read_bytes=float(traffic["weights"]) + float(traffic["read"]),
         dram_written_bytes=float(traffic["written"]),
         activity={name: float(events[name]) for name in ACTIVITY},
-        columns=pim.cols.whole,
-        accumulator_bits=pim.accumulator.whole,
-        two_rows=substrate.energy.compute_rows.whole == 2,
-        csram_mib=cells / 8 / 2**20,
+        columns=shape.columns,
+        accumulator_bits=shape.accumulator_bits,
+        two_rows=shape.two_rows,
+        csram_mib=shape.csram_mib,
     )
+
+
+def use_of(system: System, record: Mapping[str, Any]) -> Use:
+    """What a run asks of its hardware, by its record: an accelerator's from its events, the cores' from
+    traffic.
+
+    Raises EnergyNotModelledError as `recorded_use`, SailsimError for a card, whose joules have a bound alone.
+    """
+    if record["kind"] == "card":
+        raise SailsimError(f"runner {record['runner']} is a card; allowed is an accelerator or cores.")
+    if record["kind"] == "accelerator":
+        return recorded_use(system, record)
+    step, moved = float(record["step_s"]), float(record["dram_bytes"])
+    return cpu_use(system, int(record["cores"]), float(record["batch"]), step, moved)
 
 
 def cpu_use(system: System, threads: int, tokens: float, step_s: float, dram_bytes: float) -> Use:

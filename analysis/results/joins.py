@@ -28,9 +28,8 @@ from sailsim.analysis.costs.dollars import (
     usd_per_hour,
     vcpus_paid,
 )
-from sailsim.analysis.costs.energy import Energy, EnergyConstants, cpu_use, energy, recorded_use
+from sailsim.analysis.costs.energy import Energy, EnergyConstants, energy, use_of
 from sailsim.analysis.results.runs import COLUMNS, Run
-from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, System
 
 POINT = [f.name for f in fields(Point)]
@@ -199,13 +198,7 @@ def energy_of(record: Mapping[str, Any], system: System, constants: EnergyConsta
 
     ``system`` is the run's hardware. Raises SailsimError for a card, whose joules have a bound alone.
     """
-    if record["kind"] == "card":
-        raise SailsimError(f"runner {record['runner']} is a card; allowed is an accelerator or cores.")
-    if record["kind"] == "accelerator":
-        return energy(recorded_use(system, record), constants)
-    step = float(record["step_s"])
-    use = cpu_use(system, int(record["cores"]), float(record["batch"]), step, float(record["dram_bytes"]))
-    return energy(use, constants)
+    return energy(use_of(system, record), constants)
 
 
 def is_missing(value: Any) -> bool:

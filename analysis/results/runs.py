@@ -10,30 +10,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from sailsim.analysis.baselines.cpu import Software, cpu_tokens_per_s
-from sailsim.analysis.baselines.gpu import RESERVED_SHARE, GpuSoftware, gpu_tokens_per_s, memory_needed
-from sailsim.analysis.baselines.prediction import Prediction, Work
+from sailsim.analysis.baselines.kinds import KINDS, Question, Room, bandwidth_of
 from sailsim.analysis.baselines.runners import OF_THE_POINT, Runner, shipped_runners
 from sailsim.analysis.costs.constants import Span
 from sailsim.analysis.costs.energy import (
     NOT_MODELLED,
     EnergyConstants,
     EnergyNotModelledError,
-    Use,
-    cpu_use,
     energy,
     gpu_bound_j_per_token,
-    sail_use,
+    use_of,
 )
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu, Point, System, as_system, load_system, simulate_step
+from sailsim.sim import Gpu, Point, System, as_system, load_system
 from sailsim.workloads import (
     Activations,
     ModelSpec,
     WeightFormat,
-    decode_step,
     load_model,
     weight_format,
 )
@@ -170,19 +165,6 @@ class _Context:
     joules: Span[EnergyConstants]
 
 
-@dataclass(frozen=True)
-class _Machine:
-    """A machine as a key: equal where everything that it is is equal."""
-
-    name: str
-    digest: str
-    machine: System | Gpu = field(compare=False)
-
-    @classmethod
-    def of(cls, machine: System | Gpu) -> _Machine:
-        return cls(machine.name, machine.digest, machine)
-
-
 def _on(point: Point, system: System | str | Path | None) -> tuple[Point, System]:
     """The point on another machine, if one is given, with the machine that it then names."""
     if system is None:
@@ -194,8 +176,21 @@ def _on(point: Point, system: System | str | Path | None) -> tuple[Point, System
 
 def _run(runner: Runner, at: _Context) -> Run:
     """One runner at a point."""
+    own = runner.machine is None
     machine = at.system if runner.machine is None else runner.machine
-    fmt = at.fmt if runner.format == OF_THE_POINT else weight_format(runner.format)
+    kind = KINDS[runner.kind]
+    question = Question(
+        point=at.point,
+        resolved=at.resolved,
+        machine=machine,
+        hardware=at.point.system if own else runner.hardware,
+        own=own,
+        software=runner.software,
+        cores=kind.cores(machine, at.point.threads, runner.threads == "all"),
+        model=at.model,
+        fmt=at.fmt if runner.format == OF_THE_POINT else weight_format(runner.format),
+    )
+    room = kind.room(question)
     empty = Run(
         point=at.resolved,
         model_title=at.model.title,
@@ -204,168 +199,61 @@ def _run(runner: Runner, at: _Context) -> Run:
         runner=runner.name,
         title=runner.title,
         kind=runner.kind,
-        hardware=at.point.system if runner.machine is None else runner.hardware,
+        hardware=question.hardware,
         software=runner.software,
-        format=fmt.name,
-        types=census_in_words(fmt, at.model),
-        cores=_cores(runner, machine, at.point),
+        format=question.fmt.name,
+        types=census_in_words(question.fmt, at.model),
+        cores=question.cores,
         pays=runner.paid,
         overhead=runner.overhead,
         curves=runner.curves,
-        priced_as=(machine.name, *machine.extends),
-        memory_bytes=memory_needed(at.model, fmt, at.point.batch, at.point.context),
-        memory_limit_bytes=memory_limit(machine),
+        priced_as=kind.priced_as(machine),
+        memory_bytes=room.needed,
+        memory_limit_bytes=room.limit,
     )
     if not empty.fits:
-        return replace(empty, reason=_too_small(empty, machine, at))
-    step = {"accelerator": _accelerator, "cores": _on_cores, "card": _on_card}[runner.kind]
+        return replace(empty, reason=_too_small(empty, room, at))
     try:
-        return step(empty, machine, fmt, at)
+        answer = kind.answer(question)
     except SailsimError as error:
-        if runner.machine is None:
+        if own:
             raise  # the point asks its own system for what it cannot do
         return replace(empty, reason=str(error))
+    # Of the memory's bandwidth, by the rate that is said beside it.
+    share = answer.dram_bytes / at.point.batch * answer.tokens_per_s / bandwidth_of(machine)
+    answered = {f.name: getattr(answer, f.name) for f in fields(answer)}
+    filled = replace(empty, bandwidth_share=float(min(1.0, share)), **answered)
+    return _with_energy(filled, machine, at.joules)
 
 
-def _too_small(run: Run, machine: System | Gpu, at: _Context) -> str:
+def _too_small(run: Run, room: Room, at: _Context) -> str:
     """Why a point does not fit a machine's memory."""
-    assert run.memory_limit_bytes is not None
-    what = "card" if isinstance(machine, Gpu) else "system"
+    assert room.limit is not None
     return (
-        f"{what} {machine.name}: {at.model.name} in {run.format} with batch {at.point.batch} and context "
-        f"{at.point.context} needs {run.memory_bytes / 1e9:.1f} GB, allowed is "
-        f"{run.memory_limit_bytes / 1e9:.1f} GB"
+        f"{room.where}: {at.model.name} in {run.format} with batch {at.point.batch} and context "
+        f"{at.point.context} needs {room.needed / 1e9:.1f} GB, allowed is {room.limit / 1e9:.1f} GB"
     )
 
 
-def memory_limit(machine: System | Gpu) -> float | None:
-    """Bytes of weights and KV cache that a machine holds; None where its file does not say."""
+def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstants]) -> Run:
+    """The run with its joules: by cause, or a card's bound, or the note that they are not modelled."""
+    assert run.step_s is not None
     if isinstance(machine, Gpu):
-        return float(machine.memory_size.si * (1 - RESERVED_SHARE))
-    return None if machine.memory.size is None else machine.memory.size.si
-
-
-def _cores(runner: Runner, machine: System | Gpu, point: Point) -> int | None:
-    if isinstance(machine, Gpu):
-        return None
-    return machine.cores.count.whole if runner.threads == "all" else point.threads
-
-
-def _accelerator(run: Run, machine: System | Gpu, fmt: WeightFormat, at: _Context) -> Run:
-    """PIM units do the matrix products, the cores the rest."""
-    assert isinstance(machine, System)
-    assert run.cores is not None
-    asked = replace(at.point, system=run.hardware, threads=run.cores)
-    result = simulate_step(machine, at.model, asked)
-    notes = [*result.notes, NOT_MODELLED]
-    choices = ("nbw", "substrate", "convert")
-    other = [f"{name} {getattr(result.point, name)}" for name in choices
-             if getattr(result.point, name) != getattr(at.resolved, name)]  # fmt: skip
-    if other:
-        notes.append(f"Runs with {', '.join(other)}, as its own file says.")
+        return replace(run, energy_high_j=gpu_bound_j_per_token(machine, run.step_s, 1))
+    notes = (*run.notes, NOT_MODELLED) if run.kind == "accelerator" else run.notes
     try:
-        run = _with_energy(run, sail_use(machine, result), at.joules)
-    except EnergyNotModelledError:
-        notes.append(f"not modelled: the energy of substrate {result.point.substrate}")
-    return replace(
-        run,
-        tokens_per_s=result.tokens_per_s,
-        step_s=result.step_s,
-        dram_bytes=result.dram_bytes,
-        bandwidth_share=_share(result.dram_bytes, result.tokens_per_s, at.point, machine),
-        phases=dict(result.breakdown),
-        counts=dict(result.counts) | {"pim_cycles": result.pim_cycles},
-        events=dict(result.activity),
-        traffic=dict(result.bytes_by_kind),
-        notes=tuple(notes),
-    )
-
-
-def _on_cores(run: Run, machine: System | Gpu, fmt: WeightFormat, at: _Context) -> Run:
-    """The cores alone do everything."""
-    assert isinstance(machine, System)
-    assert run.cores is not None
-    key = _Machine.of(machine)
-    batch, context = at.point.batch, at.point.context
-    found = _cpu(key, at.model, fmt, run.software, run.cores, batch, context)
-    filled = _predicted(run, found, at, fmt, machine)
-    assert filled.dram_bytes is not None
-    use = cpu_use(machine, run.cores, batch, found.step_s, filled.dram_bytes)
-    return _with_energy(filled, use, at.joules)
-
-
-def _on_card(run: Run, machine: System | Gpu, fmt: WeightFormat, at: _Context) -> Run:
-    """A GPU card does everything."""
-    assert isinstance(machine, Gpu)
-    batch, context = at.point.batch, at.point.context
-    found = _gpu(_Machine.of(machine), at.model, fmt, run.software, batch, context)
-    if isinstance(found, str):
-        return replace(run, reason=found)
-    bound = gpu_bound_j_per_token(machine, found.step_s, 1)
-    return replace(_predicted(run, found, at, fmt, machine), energy_high_j=bound)
-
-
-def _predicted(run: Run, found: Prediction, at: _Context, fmt: WeightFormat, machine: System | Gpu) -> Run:
-    """The run with a baseline's numbers; all its traffic is reads."""
-    weights, cached = _bytes(at.model, fmt, at.point.batch, at.point.context)
-    return replace(
-        run,
-        tokens_per_s=found.tokens_per_s,
-        low=found.low,
-        high=found.high,
-        step_s=found.step_s,
-        dram_bytes=weights + cached,
-        bandwidth_share=_share(weights + cached, found.tokens_per_s, at.point, machine),
-        phases=dict(found.parts),
-        traffic={"weights": weights, "read": cached},
-        notes=found.notes,
-    )
-
-
-def _with_energy(run: Run, use: Use, constants: Span[EnergyConstants]) -> Run:
+        use = use_of(machine, run.as_record())
+    except EnergyNotModelledError as error:
+        return replace(run, notes=(*notes, f"not modelled: {error}"))
     found = energy(use, constants.nominal)
     return replace(
         run,
+        notes=notes,
         energy=dict(found.by_cause),
         energy_j=found.joules,
         energy_low_j=energy(use, constants.low).joules,
         energy_high_j=energy(use, constants.high).joules,
     )
-
-
-def _share(moved: float, rate: float, point: Point, machine: System | Gpu) -> float:
-    """The part of the memory's bandwidth that a run takes."""
-    bandwidth = machine.memory_bandwidth if isinstance(machine, Gpu) else machine.memory.read_bandwidth
-    return float(min(1.0, moved / point.batch * rate / bandwidth.si))
-
-
-@lru_cache(maxsize=2048)
-def _cpu(
-    key: _Machine, model: ModelSpec, fmt: WeightFormat, software: str, threads: int, batch: int, context: int
-) -> Prediction:
-    assert isinstance(key.machine, System)
-    named = cast(Software, software)
-    return cpu_tokens_per_s(key.machine, model, fmt, threads, batch, context, software=named)
-
-
-@lru_cache(maxsize=8192)
-def _gpu(
-    key: _Machine, model: ModelSpec, fmt: WeightFormat, software: str, batch: int, context: int
-) -> Prediction | str:
-    """The prediction, or why there is none."""
-    assert isinstance(key.machine, Gpu)
-    named = cast(GpuSoftware, software)
-    try:
-        return gpu_tokens_per_s(key.machine, model, fmt, batch, context, software=named)
-    except SailsimError as error:
-        return str(error)
-
-
-@lru_cache(maxsize=1024)
-def _bytes(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> tuple[float, float]:
-    """Weights and KV cache that a step reads."""
-    work = Work.of(model, decode_step(model, fmt, batch, context), batch)
-    return float(work.weight_bytes), float(work.kv_bytes)
 
 
 @lru_cache(maxsize=64)

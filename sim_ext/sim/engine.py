@@ -1,29 +1,27 @@
-"""The fast engine: one decode step of a model on a machine with PIM units.
+"""The fast engine: one decode step of a model on a machine with an accelerator.
 
-It turns a step's operations into the tasks and tensors of `schedule`, with the timing of every tile from the
-C++ core and the exact pattern counts of real activations. `docs/engine.md` has the model and its equations.
+It turns a step's operations into the tasks and tensors of `schedule`. What becomes of a matrix product is the
+machine's backend's to say (`backend`): the engine knows jobs only. `docs/engine.md` has the model and its
+equations.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import ceil
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.activity import ACTIVITY
+from sailsim.sim.backend import Backend, Job, Units, backend_of
 from sailsim.sim.host import HostCores
-from sailsim.sim.memory_path import memory
-from sailsim.sim.parts import Part, Same, block_sizes, has_codes, inputs_of, layout, on_cores, parts_of
-from sailsim.sim.patterns import PROFILES
+from sailsim.sim.parts import Part, Same, inputs_of, layout, on_cores, parts_of
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline, Tensor
 from sailsim.sim.segments import Segment, play
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, TILE_PHASES, PimUnits, Shape, TimedTile
+from sailsim.sim.tiles import TILE_PHASES
 from sailsim.workloads import (
     Activations,
     ModelSpec,
@@ -33,28 +31,24 @@ from sailsim.workloads import (
     prefill_step,
 )
 
-PHASES = ("dram", "load", "build", "lookup", "convert", "write_back", "cores", "sync")
-"""Where a step's time goes; exclusive, in the order of the figures.
+PHASES = ("dram", *TILE_PHASES, "cores", "sync")
+"""Where the time of a step with SAIL's units goes; exclusive, in the order of the figures.
 
 dram: PIM units wait for weights; load: they wait for descriptors, activations, or weights that are on chip;
 build, lookup, convert, write_back: phases of a tile, the last with the results' way to the LLC; cores: only
-the cores compute; sync: hand-over while nobody computes.
+the cores compute; sync: hand-over while nobody computes. Another accelerator has its own phases between the
+first and the last two (`backend.Units.phases`).
 """
-
-NOT_MODELLED = (
-    "not modelled: switching C-SRAM between storage and computing, and what the cores' data in the LLC loses "
-    "to waiting weights"
-)
 
 
 @dataclass(frozen=True)
 class StepResult:
     """One simulated step.
 
-    `breakdown` has seconds by `PHASES` and adds up to `step_s`. `counts` are those of one slice's DFM summed
-    over the tensors (docs/contract.md, section 2), `counts_total` those of all slices. `dram_bytes` is
-    everything moved, `bytes_by_kind` splits it. `activity` has the events of all units by `ACTIVITY`, what
-    energy is reckoned from. `notes` say what the numbers rest on.
+    `breakdown` has seconds by `PHASES`, or another accelerator's, and adds up to `step_s`. `counts` are those
+    of one unit summed over the tensors (a slice's DFM: docs/contract.md, section 2), `counts_total` those of
+    all. `dram_bytes` is everything moved, `bytes_by_kind` splits it. `activity` has the events of all units,
+    what energy is reckoned from (`sailsim.sim.activity`). `notes` say what the numbers rest on.
     """
 
     point: Point
@@ -87,7 +81,8 @@ def simulate_step(
     """Simulate one decode step: a token for each of `point.batch` sequences of `point.context` tokens.
 
     Raises:
-        SailsimError: the machine has no PIM units, too few cores, or a tile does not fit it.
+        SailsimError: the machine has no accelerator or too few cores, does not know a choice of the point, or
+            a product does not fit it.
     """
     parts = _decode_parts(model, point.formats(model), point.batch, point.context)
     return _simulate(system, model, point, activations, parts, point.batch)
@@ -124,51 +119,40 @@ def _simulate(
     parts: tuple[Part, ...],
     tokens: int,
 ) -> StepResult:
+    backend = backend_of(system)
+    backend.check_choices(point, system.name)
     point = point.resolved(system)
     captured = activations if activations is not None else Activations.load(point.activations or None)
-    units = _units(Same(system), point.substrate, point.convert, point.prt)
+    units = backend.units(system, point)
     host = _host(Same(system), point.threads)
-    assert point.nbw is not None
     inputs = inputs_of(Same(parts), model.n_layers, point.seed)
-    profiles = {
-        size: PROFILES.of_step(captured, inputs, units.scan(point.abits, True, point.nbw, size))
-        for size in block_sizes(Same(parts))
-    }
-    patterns = ["".join(found[i].key for found in profiles.values()) for i in range(len(inputs))]
-    found = layout(Same(parts), tuple(patterns))
+    jobs = units.step(point, Same(parts), inputs, captured)
+    found = layout(Same(parts), tuple(jobs.keys))
 
-    around: dict[int, tuple[list[GemvAsk], list[CoreTask]]] = {}  # GEMVs of one kind differ in their patterns
+    around: dict[int, tuple[list[Any], list[CoreTask]]] = {}  # GEMVs of one kind differ in their patterns
     segments: list[Segment] = []
-    often: Counter[TimedTile] = Counter()
+    often: Counter[Job] = Counter()
     for (at, at_input), times in zip(found.different, found.times, strict=True):
         kind, ops = parts[at]
         if ops[0].kind != "gemv":
             segments.append(Segment(host.work(ops[0], model, 0)))
             continue
-        asks, tasks = around.get(kind) or ([gemv_ask(op, point) for op in ops if has_codes(op)], [])
-        tiles = [
-            units.tile(profile=profiles[ask.shape.group_size][at_input], **ask._asdict()) for ask in asks
-        ]
+        taken = [op for op in ops if backend.takes(op)]
+        asked, tasks = around.get(kind) or ([jobs.request(op) for op in taken], [])
+        tiles = [jobs.job(request, at_input) for request in asked]
         if kind not in around:
-            tasks += _around(host, ops, tiles, point.convert == "cores")
-            around[kind] = asks, tasks
-        on_units = [op for op in ops if has_codes(op)]
+            tasks += _around(host, ops, dict(zip(taken, tiles, strict=True)), units.cores_convert)
+            around[kind] = asked, tasks
         tensors = [
             Tensor(op.name, submitted, tile.bytes, tile.seconds, tile.throttled)
-            for submitted, (op, tile) in enumerate(zip(on_units, tiles, strict=True), 1)
+            for submitted, (op, tile) in enumerate(zip(taken, tiles, strict=True), 1)
         ]
         segments.append(Segment(tasks, tensors))
         for tile in tiles:
             often[tile] += times
-    line = play(_memory(Same(system), point.threads), segments, found.order)
-    notes = [*_cores_note(parts, host, line.end), *_notes(model, captured)]
+    line = play(_memory(Same(units), point.threads), segments, found.order)
+    notes = [*_cores_note(parts, backend, host, line.end), *units.notes(model, captured)]
     return _result(point, tokens, units, line, often, notes)
-
-
-@lru_cache(maxsize=8)
-def _units(system: Same[System], substrate: str | None, convert: str | None, prt: bool) -> "PimUnits":
-    """Units of machines that were asked for last, with the tiles that they have timed."""
-    return PimUnits(system.it, substrate=substrate, convert=convert, prt=prt)
 
 
 @lru_cache(maxsize=64)
@@ -177,55 +161,32 @@ def _host(system: Same[System], threads: int) -> HostCores:
 
 
 @lru_cache(maxsize=64)
-def _memory(system: Same[System], threads: int) -> MemorySystem:
-    return memory(system.it, threads)
+def _memory(units: Same[Units], threads: int) -> MemorySystem:
+    return units.it.memory(threads)
 
 
-class GemvAsk(NamedTuple):
-    """What is asked of the units for a GEMV, as `PimUnits.tile` takes it beside the patterns."""
-
-    shape: Shape
-    weight_bytes: float
-    minimum: bool
-    codebook: int
-
-
-def gemv_ask(op: Op, point: Point) -> GemvAsk:
-    """A GEMV in the units' format: codes, their scales and minima, and a codebook."""
-    fmt = op.format
-    assert fmt is not None
-    assert fmt.code is not None
-    assert point.nbw is not None
-    code = fmt.code
-    widths = (code.wbits, code.value_bits, point.abits, point.nbw)
-    shape = Shape(op.k, op.n, op.batch, *widths, fmt.group_size)
-    # What a file packs denser than codes of whole bits (TQ1_0) comes to the units unpacked.
-    stored = max(op.weight_bytes, op.k * ceil(op.n * code.wbits / 8))
-    return GemvAsk(shape, stored, fmt.minimum, 2 << code.wbits if code.kind == "book" else 0)
-
-
-def _around(host: HostCores, ops: Sequence[Op], tiles: Sequence[TimedTile], convert: bool) -> list[CoreTask]:
+def _around(host: HostCores, ops: Sequence[Op], jobs: Mapping[Op, Job], convert: bool) -> list[CoreTask]:
     """What the cores do for GEMVs that share an input: hand them over, see them done, maybe convert.
 
-    Those whose weights have no scalar codes they multiply themselves, beside the units.
+    Those that the accelerator does not take they multiply themselves, beside its units.
     """
-    on_units = [op for op in ops if has_codes(op)]
-    tasks = [host.submission(op.name, tile.slices) for op, tile in zip(on_units, tiles, strict=True)]
+    tasks = [host.submission(op.name, job.slices) for op, job in jobs.items()]
     for op in ops:
-        if not has_codes(op):
+        if op not in jobs:
             tasks += host.product(op, 0)
     if not convert:
-        if on_units:
-            tasks.append(host.completion(ops[0].name, tiles[-1].slices, len(on_units)))
+        if jobs:
+            *_, last = jobs.values()
+            tasks.append(host.completion(ops[0].name, last.slices, len(jobs)))
         return tasks
-    for done, (op, tile) in enumerate(zip(on_units, tiles, strict=True), 1):
-        tasks += [host.completion(op.name, tile.slices, done), *host.conversion(op, tile.blocks, done)]
+    for done, (op, job) in enumerate(jobs.items(), 1):
+        tasks += [host.completion(op.name, job.slices, done), *host.conversion(op, job.blocks, done)]
     return tasks
 
 
-def _cores_note(parts: Sequence[Part], host: HostCores, step_s: float) -> list[str]:
-    """Which matrices the cores multiply because their types have no scalar codes, and how long that takes."""
-    there = on_cores(Same(parts))
+def _cores_note(parts: Sequence[Part], backend: Backend, host: HostCores, step_s: float) -> list[str]:
+    """Which matrices the cores multiply because the accelerator does not, and how long that takes."""
+    there = on_cores(Same(parts), backend)
     if not there:
         return []
     types = Counter(op.format.name for op in there if op.format is not None)
@@ -241,38 +202,31 @@ def _cores_note(parts: Sequence[Part], host: HostCores, step_s: float) -> list[s
 def _result(
     point: Point,
     tokens: int,
-    units: PimUnits,
+    units: Units,
     line: StepTimeline,
-    tiles: Mapping[TimedTile, int],
+    jobs: Mapping[Job, int],
     notes: list[str],
 ) -> StepResult:
-    """`tiles`: how many tensors each of them is."""
-    # With their shapes, as a step may have no tile at all.
-    times = np.array([*tiles.values()], dtype=np.int64)
-    counts = np.array([tile.counts for tile in tiles], dtype=np.int64).reshape(-1, len(COUNTS))
-    sums = np.array([tile.numbers for tile in tiles], dtype=float)
-    numbers = (times @ sums.reshape(-1, len(TILE_PHASES) + len(ACTIVITY))).tolist()
-    totals = (times * np.array([tile.slices for tile in tiles], dtype=np.int64)) @ counts
-    breakdown = dict.fromkeys(PHASES, 0.0)
-    breakdown.update(zip(TILE_PHASES, numbers, strict=False))
-    breakdown.update(dram=sum(line.stalled), cores=line.cores, sync=line.sync)
+    """`jobs`: how many tensors each of them is."""
+    # With their shapes, as a step may have no job at all.
+    times = np.array([*jobs.values()], dtype=np.int64)
+    counts = np.array([job.counts for job in jobs], dtype=np.int64).reshape(-1, len(units.counts))
+    sums = np.array([job.numbers for job in jobs], dtype=float)
+    numbers = (times @ sums.reshape(-1, len(units.phases) + len(units.events))).tolist()
+    totals = (times * np.array([job.slices for job in jobs], dtype=np.int64)) @ counts
+    spent = dict(zip(units.phases, numbers, strict=False))
     moved = {"weights": line.streamed, "read": line.read, "written": line.written}
     return StepResult(
         point=point,
         tokens=tokens,
         step_s=line.end,
-        breakdown=breakdown,
-        counts=dict(zip(COUNTS, (times @ counts).tolist(), strict=True)),
-        counts_total=dict(zip(COUNTS, totals.tolist(), strict=True)),
+        breakdown={"dram": sum(line.stalled), **spent, "cores": line.cores, "sync": line.sync},
+        counts=dict(zip(units.counts, (times @ counts).tolist(), strict=True)),
+        counts_total=dict(zip(units.counts, totals.tolist(), strict=True)),
         dram_bytes=sum(moved.values()),
         bytes_by_kind=moved,
-        pim_cycles=sum(tile.timing.total * often for tile, often in tiles.items()),
+        pim_cycles=sum(job.cycles * often for job, often in jobs.items()),
         events=line.events,
-        activity=dict(zip(ACTIVITY, numbers[len(TILE_PHASES) :], strict=True)),
+        activity=dict(zip(units.events, numbers[len(units.phases) :], strict=True)),
         notes=notes,
     )
-
-
-def _notes(model: ModelSpec, activations: Activations) -> list[str]:
-    borrowed = activations.note(model)
-    return [*([borrowed] if borrowed else []), NOT_MODELLED]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from sailsim.sim.patterns import InputRows
 from sailsim.workloads import Op
@@ -75,10 +75,17 @@ def block_sizes(parts: Same[tuple[Part, ...]]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(op.format.group_size for op in every if op.format is not None))
 
 
+class Takes(Protocol):
+    """What says which GEMVs go to the accelerator: a backend."""
+
+    def takes(self, op: Op) -> bool:
+        """Whether it multiplies the operation's matrix."""
+
+
 @lru_cache(maxsize=64)
-def on_cores(parts: Same[tuple[Part, ...]]) -> tuple[Op, ...]:
-    """The GEMVs whose weights have no scalar codes."""
-    return tuple(op for part in parts.it for op in part.ops if op.kind == "gemv" and not has_codes(op))
+def on_cores(parts: Same[tuple[Part, ...]], backend: Takes) -> tuple[Op, ...]:
+    """The GEMVs that the accelerator does not take."""
+    return tuple(op for part in parts.it for op in part.ops if op.kind == "gemv" and not backend.takes(op))
 
 
 class Layout(NamedTuple):

@@ -124,7 +124,11 @@ class Point:
     def resolved(self, system: System) -> "Point":
         """The point with everything filled that `system` decides."""
         pim = system.pim
-        if pim is None or None not in (self.nbw, self.substrate, self.convert):
+        if (
+            system.accelerator is not None
+            or pim is None
+            or None not in (self.nbw, self.substrate, self.convert)
+        ):
             return self
         return replace(
             self,

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from sailsim import _core
 from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity
+from sailsim.sim.accelerator import AcceleratorSection, ByBackend
 from sailsim.sim.substrate import SUBSTRATES, Substrate, load_substrate
 from sailsim.sim.unit import unit_text
 
@@ -342,9 +343,13 @@ class System(_Described):
     memory: Memory
     host: Host
     pim: Pim | None = None
+    accelerator: Annotated[AcceleratorSection, ByBackend()] | None = None
+    """Another accelerator than `pim`: which, and what it is, in its backend's fields."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
+        if self.accelerator is not None and self.has_pim:
+            raise ValueError("accelerator stands beside an enabled pim; allowed is one of the two")
         if self.pim is not None:
             # The widths of an ordinary tile; a run's own widths are checked when it is timed.
             try:
@@ -360,6 +365,13 @@ class System(_Described):
     def has_pim(self) -> bool:
         """Whether GEMVs can go to PIM units on this machine."""
         return self.pim is not None and self.pim.enabled
+
+    @property
+    def backend(self) -> str | None:
+        """The module of `sailsim.sim.backends` that runs its matrix products; None: the cores alone do."""
+        if self.accelerator is not None:
+            return self.accelerator.backend
+        return "sail" if self.has_pim else None
 
     def baseline(self) -> "System":
         """The same machine with its PIM units switched off."""

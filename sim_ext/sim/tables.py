@@ -144,19 +144,25 @@ def sentence(
 
     `unknown` says what a field that the model does not have is not.
     """
+    more = error.error_count() - 1
+    return f"{name}: {first_problem(error, unknown)}{f' (and {more} more)' if more else ''}."
+
+
+def first_problem(error: ValidationError, unknown: str) -> str:
+    """The first of pydantic's errors: the field, what it is and what is allowed."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"] if part not in ("function-after", "int", "float"))
     given = first["input"]
     shown = repr(given) if not isinstance(given, dict) else "a table"
     match first["type"]:
         case "missing":
-            text = f"{field} is missing; it needs a value"
+            return f"{field} is missing; it needs a value"
         case "extra_forbidden":
-            text = f"{field} is not {unknown}"
+            return f"{field} is not {unknown}"
         case "value_error":
             reason = str(first["ctx"]["error"])
-            text = f"{field} {reason}" if field else reason
+            return f"{field} {reason}" if field else reason
+        case "section_problem":  # a section's own model has refused it (`accelerator`)
+            return f"{field}.{first['msg']}"
         case _:
-            text = f"{field} is {shown}; {first['msg'][0].lower()}{first['msg'][1:]}"
-    more = error.error_count() - 1
-    return f"{name}: {text}{f' (and {more} more)' if more else ''}."
+            return f"{field} is {shown}; {first['msg'][0].lower()}{first['msg'][1:]}"

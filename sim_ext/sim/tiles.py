@@ -109,6 +109,7 @@ class TimedTile:
         self.bytes = weight_bytes * plan.batch_chunks
         self.slices = ceil(shape.n / plan.owned)
         self.blocks = plan.blocks
+        self.cycles = timing.total
         self.activity = activity(
             config,
             plan,

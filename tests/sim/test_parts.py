@@ -16,6 +16,7 @@ from sailsim.sim import (
     tiles,
     vary,
 )
+from sailsim.sim.backends import sail
 from sailsim.sim.parts import Same, inputs_of, layout, parts_of
 from sailsim.sim.segments import unrolled
 from sailsim.workloads import Activations, decode_step, load_model, uniform_format
@@ -100,5 +101,5 @@ def test_units_forget_tiles_beyond_a_number(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(tiles, "KEPT_TILES", 3)
     system = vary(SAIL, {"memory.latency": 101.0})
     result = simulate_step(system, MODEL, Point())
-    assert len(engine._units(Same(system), "row_dfm", "memory", True)._tiles) <= 3
+    assert len(sail._units(Same(system), "row_dfm", "memory", True)._pim._tiles) <= 3
     assert numbers(simulate_step(system, MODEL, Point())) == numbers(result)

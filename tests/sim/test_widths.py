@@ -8,7 +8,7 @@ import pytest
 from sailsim.analysis import compare, evaluate
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, load_system, result_key, simulate_step, vary
-from sailsim.sim.engine import gemv_ask
+from sailsim.sim.backends.sail import request_of
 from sailsim.workloads import Activations, decode_step, load_model, plan_trace, uniform_format
 
 from ..workloads.conftest import write_tiny_gguf
@@ -118,7 +118,7 @@ def test_a_uniform_format_is_timed_as_its_own_tiles_are(wbits: int, files: dict[
     """What the engine asks for a tensor has the widths, and the codebook, of the tile that a trace holds."""
     fmt = uniform_format(wbits, 32)
     op = next(op for op in decode_step(load_model(files["F16"]), fmt, 2, 64) if op.kind == "gemv")
-    asked = gemv_ask(op, Point(wbits=wbits, nbw=4))
+    asked = request_of(op, Point(wbits=wbits, nbw=4))
     plan = plan_trace(files["F16"], Activations.load(), wbits=wbits, group_size=32, batch=2, tensors=op.name)
     (tile,) = plan.tiles()
     assert asked.shape == tile.shape

@@ -1,0 +1,334 @@
+"""What runs a point, behind one interface: accelerators, cores and cards.
+
+A `Kind` answers what a runner of it does at a point: seconds, bytes, events and phases of a step.
+Accelerators are the engine's (`sailsim.sim.simulate_step`, whose backends are modules of their own), cores
+and cards are this package's fitted predictions. `runners` and `results.runs` know kinds by name only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Literal, cast
+
+from sailsim.analysis.baselines.cpu import SOFTWARE, Software, cpu_tokens_per_s
+from sailsim.analysis.baselines.gpu import (
+    GPU_SOFTWARE,
+    RESERVED_SHARE,
+    GpuSoftware,
+    gpu_tokens_per_s,
+    memory_needed,
+)
+from sailsim.analysis.baselines.prediction import Prediction, Work
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Gpu, Point, System, backend_of, simulate_step, softwares
+from sailsim.sim.backend import CHOICES
+from sailsim.workloads import ModelSpec, WeightFormat, decode_step
+
+KindName = Literal["accelerator", "cores", "card"]
+Machine = System | Gpu
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a runner: a step of a point's model on a machine."""
+
+    point: Point
+    """As it was asked, on the machine that it names."""
+    resolved: Point
+    """The same with everything filled that its own system decides."""
+    machine: Machine
+    hardware: str
+    """The machine by name or file."""
+    own: bool
+    """Whether it is the point's own system."""
+    software: str
+    cores: int | None
+    """Cores that work; None for a card."""
+    model: ModelSpec
+    fmt: WeightFormat
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One step: seconds, bytes, tokens/s of the whole batch; fields as of `results.runs.Run`."""
+
+    tokens_per_s: float
+    step_s: float
+    dram_bytes: float
+    phases: Mapping[str, float]
+    traffic: Mapping[str, float]
+    low: float | None = None
+    high: float | None = None
+    counts: Mapping[str, float] = field(default_factory=dict)
+    events: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes that a point needs of a runner's memory, and what it has; None: not known."""
+
+    needed: float
+    limit: float | None
+    where: str
+    """Whose memory, in words."""
+
+
+class Kind(ABC):
+    """A kind of runner."""
+
+    @property
+    @abstractmethod
+    def softwares(self) -> tuple[str, ...]:
+        """What runs on it."""
+
+    @abstractmethod
+    def software_of(self, machine: Machine) -> str:
+        """What a machine's file alone stands for."""
+
+    @abstractmethod
+    def refusal(self, machine: Machine | None) -> str | None:
+        """Why hardware is not of this kind, None if it is: what it is, and what is allowed.
+
+        ``machine`` None is the point's own system.
+        """
+
+    @abstractmethod
+    def answer(self, question: Question) -> Answer:
+        """The step. Raises SailsimError where the runner cannot do it."""
+
+    def cores(self, machine: Machine, threads: int, every: bool) -> int | None:
+        """Cores that work where a point has `threads` or a runner takes `every` one."""
+        assert isinstance(machine, System)
+        return machine.cores.count.whole if every else threads
+
+    def room(self, question: Question) -> Room:
+        """What the point needs of its memory: weights and KV cache in a server's."""
+        machine, point = question.machine, question.point
+        assert isinstance(machine, System)
+        size = machine.memory.size
+        needed = memory_needed(question.model, question.fmt, point.batch, point.context)
+        return Room(needed, None if size is None else size.si, f"system {machine.name}")
+
+    def priced_as(self, machine: Machine) -> tuple[str, ...]:
+        """The machines whose price it has: itself, then what its file extends."""
+        return (machine.name, *machine.extends)
+
+
+class Accelerator(Kind):
+    """A server's accelerator does the matrix products, its cores the rest."""
+
+    @property
+    def softwares(self) -> tuple[str, ...]:
+        """One a backend."""
+        return softwares()
+
+    def software_of(self, machine: Machine) -> str:
+        """Its backend's."""
+        assert isinstance(machine, System)
+        return backend_of(machine).software
+
+    def refusal(self, machine: Machine | None) -> str | None:
+        """A server without an accelerator, or a card."""
+        if isinstance(machine, Gpu):
+            return "a GPU card; allowed is one that kind 'accelerator' has"
+        if machine is not None and machine.backend is None:
+            return "; allowed for an accelerator is one with PIM units"
+        return None
+
+    def answer(self, question: Question) -> Answer:
+        """The engine's. Choices of the point that it does not know are left out, beside the point's system."""
+        machine, cores = question.machine, question.cores
+        assert isinstance(machine, System)
+        assert cores is not None
+        backend = backend_of(machine)
+        if backend.software != question.software:
+            raise SailsimError(
+                f"system {machine.name} runs {backend.software}, not {question.software}; allowed is to put "
+                f"it beside another one, as in `--beside {question.hardware}`."
+            )
+        asked = replace(question.point, system=question.hardware, threads=cores)
+        notes = []
+        unknown = {name: value for name, value in CHOICES.items() if name not in backend.choices}
+        ignored = [name for name, value in unknown.items() if getattr(asked, name) != value]
+        if ignored and not question.own:
+            asked = replace(asked, **{name: unknown[name] for name in ignored})
+            notes.append(f"Runs without the point's {', '.join(ignored)}, which it does not know.")
+        result = simulate_step(machine, question.model, asked)
+        own = [name for name in ("nbw", "substrate", "convert") if name in backend.choices]
+        other = [
+            f"{name} {getattr(result.point, name)}"
+            for name in own
+            if getattr(result.point, name) != getattr(question.resolved, name)
+        ]
+        if other:
+            notes.append(f"Runs with {', '.join(other)}, as its own file says.")
+        return Answer(
+            tokens_per_s=result.tokens_per_s,
+            step_s=result.step_s,
+            dram_bytes=result.dram_bytes,
+            phases=dict(result.breakdown),
+            counts=dict(result.counts) | {"pim_cycles": result.pim_cycles},
+            events=dict(result.activity),
+            traffic=dict(result.bytes_by_kind),
+            notes=(*result.notes, *notes),
+        )
+
+    def room(self, question: Question) -> Room:
+        """The accelerator's own memory where it has one, else the server's."""
+        machine = question.machine
+        assert isinstance(machine, System)
+        stored = None
+        if machine.backend is not None:
+            stored = backend_of(machine).stored(machine, question.model, question.fmt)
+        if stored is None:
+            return super().room(question)
+        return Room(stored.needed, stored.limit, f"the accelerator of system {machine.name}")
+
+    def priced_as(self, machine: Machine) -> tuple[str, ...]:
+        """Nothing has a price that is bought beside the server."""
+        assert isinstance(machine, System)
+        if machine.backend is not None and not backend_of(machine).priced:
+            return ()
+        return super().priced_as(machine)
+
+
+class Cores(Kind):
+    """A server's cores alone do everything."""
+
+    @property
+    def softwares(self) -> tuple[str, ...]:
+        """Those that were fitted."""
+        return tuple(SOFTWARE)
+
+    def software_of(self, machine: Machine) -> str:
+        """The first."""
+        return self.softwares[0]
+
+    def refusal(self, machine: Machine | None) -> str | None:
+        """A card."""
+        return "a GPU card; allowed is one that kind 'cores' has" if isinstance(machine, Gpu) else None
+
+    def answer(self, question: Question) -> Answer:
+        """The fitted cores."""
+        point, cores = question.point, question.cores
+        assert cores is not None
+        found = _cpu(_key(question.machine), question.model, question.fmt, question.software, cores,
+                     point.batch, point.context)  # fmt: skip
+        return _predicted(found, question)
+
+
+class Card(Kind):
+    """A GPU card does everything."""
+
+    @property
+    def softwares(self) -> tuple[str, ...]:
+        """Those that were fitted."""
+        return tuple(GPU_SOFTWARE)
+
+    def software_of(self, machine: Machine) -> str:
+        """The first."""
+        return self.softwares[0]
+
+    def refusal(self, machine: Machine | None) -> str | None:
+        """A server, and the point's own system."""
+        if machine is None:
+            return "; allowed for card is a name or a file of its kind"
+        return "a CPU server; allowed is one that kind 'card' has" if isinstance(machine, System) else None
+
+    def cores(self, machine: Machine, threads: int, every: bool) -> int | None:
+        """A card has none."""
+        return None
+
+    def room(self, question: Question) -> Room:
+        """The card's memory, but what the software keeps of it."""
+        machine, point = question.machine, question.point
+        assert isinstance(machine, Gpu)
+        needed = memory_needed(question.model, question.fmt, point.batch, point.context)
+        return Room(needed, float(machine.memory_size.si * (1 - RESERVED_SHARE)), f"card {machine.name}")
+
+    def answer(self, question: Question) -> Answer:
+        """The fitted roofline."""
+        point = question.point
+        found = _gpu(_key(question.machine), question.model, question.fmt, question.software, point.batch,
+                     point.context)  # fmt: skip
+        if isinstance(found, str):
+            raise SailsimError(found)
+        return _predicted(found, question)
+
+
+KINDS: Mapping[KindName, Kind] = {"accelerator": Accelerator(), "cores": Cores(), "card": Card()}
+"""Every kind by its name in a runner's file."""
+
+
+def kind_of(machine: Machine) -> KindName:
+    """What a machine's file alone stands for: a card, an accelerator, or a server's cores."""
+    if isinstance(machine, Gpu):
+        return "card"
+    return "cores" if machine.backend is None else "accelerator"
+
+
+def bandwidth_of(machine: Machine) -> float:
+    """What a machine's memory gives, bytes/s."""
+    return (machine.memory_bandwidth if isinstance(machine, Gpu) else machine.memory.read_bandwidth).si
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """A machine as a key: equal where everything that it is is equal."""
+
+    name: str
+    digest: str
+    machine: Machine = field(compare=False)
+
+
+def _key(machine: Machine) -> _Machine:
+    return _Machine(machine.name, machine.digest, machine)
+
+
+def _predicted(found: Prediction, question: Question) -> Answer:
+    """A baseline's numbers; all its traffic is reads."""
+    point = question.point
+    weights, cached = _bytes(question.model, question.fmt, point.batch, point.context)
+    return Answer(
+        tokens_per_s=found.tokens_per_s,
+        low=found.low,
+        high=found.high,
+        step_s=found.step_s,
+        dram_bytes=weights + cached,
+        phases=dict(found.parts),
+        traffic={"weights": weights, "read": cached},
+        notes=found.notes,
+    )
+
+
+@lru_cache(maxsize=2048)
+def _cpu(
+    key: _Machine, model: ModelSpec, fmt: WeightFormat, software: str, threads: int, batch: int, context: int
+) -> Prediction:
+    assert isinstance(key.machine, System)
+    named = cast(Software, software)
+    return cpu_tokens_per_s(key.machine, model, fmt, threads, batch, context, software=named)
+
+
+@lru_cache(maxsize=8192)
+def _gpu(
+    key: _Machine, model: ModelSpec, fmt: WeightFormat, software: str, batch: int, context: int
+) -> Prediction | str:
+    """The prediction, or why there is none."""
+    assert isinstance(key.machine, Gpu)
+    named = cast(GpuSoftware, software)
+    try:
+        return gpu_tokens_per_s(key.machine, model, fmt, batch, context, software=named)
+    except SailsimError as error:
+        return str(error)
+
+
+@lru_cache(maxsize=1024)
+def _bytes(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> tuple[float, float]:
+    """Weights and KV cache that a step reads."""
+    work = Work.of(model, decode_step(model, fmt, batch, context), batch)
+    return float(work.weight_bytes), float(work.kv_bytes)

@@ -1,0 +1,199 @@
+"""What an accelerator is to a step: jobs, and nothing of how they come about.
+
+A `Backend` is a kind of accelerator; its `Units` are those of one machine under the choices of a point; for
+a step they give `StepJobs`, which turn each matrix product into a `Job`. `engine` plays jobs.
+docs/backends.md has the interface and how to add one.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from sailsim.base.errors import SailsimError
+from sailsim.sim.accelerator import backend_module, backend_modules
+from sailsim.sim.parts import Part, Same
+from sailsim.sim.patterns import InputRows
+from sailsim.sim.point import Point
+from sailsim.sim.schedule import MemorySystem
+from sailsim.sim.system import System
+from sailsim.workloads import Activations, ModelSpec, Op, WeightFormat
+
+
+class Job(Protocol):
+    """One matrix product on an accelerator; hashable, and equal jobs are one object."""
+
+    @property
+    def bytes(self) -> float:
+        """Of weights that come from the server's DRAM; 0 where they lie in the accelerator's own memory."""
+
+    @property
+    def seconds(self) -> float:
+        """With all weights where the accelerator needs them, or on chip on the way there."""
+
+    def throttled(self, rate: float) -> float:
+        """Seconds when its weights come from DRAM at `rate` bytes/s, just in time."""
+
+    @property
+    def slices(self) -> int:
+        """Units that have a part of it: each is handed a descriptor, and writes a record when it is done."""
+
+    @property
+    def blocks(self) -> int:
+        """Sums of an output that the cores convert and scale, if that is theirs (`Units.cores_convert`)."""
+
+    @property
+    def cycles(self) -> int:
+        """Of the accelerator's clock, of `seconds`' part on it."""
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """By `Units.counts`, of one unit."""
+
+    @property
+    def numbers(self) -> Sequence[float]:
+        """Seconds by `Units.phases`, which add up to `seconds`, then events by `Units.events`."""
+
+
+class StepJobs(Protocol):
+    """The jobs of one step."""
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Of each input of the step: equal where jobs that differ in their input alone are equal."""
+
+    def request(self, op: Op) -> Any:
+        """What of an operation decides its job beside its input; the same for operations that are alike."""
+
+    def job(self, request: Any, at: int) -> Job:
+        """The job of a request on input number `at` of the step."""
+
+
+class Units(ABC):
+    """The units of a machine under the choices of a point."""
+
+    phases: ClassVar[tuple[str, ...]]
+    """Where a job's seconds go."""
+    counts: ClassVar[tuple[str, ...]]
+    """What a unit counts."""
+    events: ClassVar[tuple[str, ...]]
+    """What all units do together, which energy is reckoned from."""
+    cores_convert: bool
+    """Whether the cores convert and scale the integer sums of blocks."""
+
+    @abstractmethod
+    def step(
+        self,
+        point: Point,
+        parts: Same[tuple[Part, ...]],
+        inputs: tuple[InputRows, ...],
+        activations: Activations,
+    ) -> StepJobs:
+        """The jobs of a step. `point` has everything filled (`Point.resolved`)."""
+
+    @abstractmethod
+    def memory(self, threads: int) -> MemorySystem:
+        """What the schedule has to know of the machine's memory beside `threads` working cores."""
+
+    @abstractmethod
+    def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
+        """What the numbers of a step rest on, in sentences."""
+
+
+@dataclass(frozen=True)
+class EnergyShape:
+    """What the energy of a step depends on beside its events."""
+
+    columns: int
+    """Of an array: what a row access reads."""
+    accumulator_bits: int
+    """Of the adders beside the arrays."""
+    two_rows: bool
+    """Whether a cycle of computing in the array activates two rows."""
+    csram_mib: float
+    """Of arrays beyond the server's own memory, which leak."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What an accelerator's own memory must hold, and what it can, bytes."""
+
+    needed: float
+    limit: float
+
+
+class Backend(ABC):
+    """A kind of accelerator."""
+
+    software: ClassVar[str]
+    """What a runner of it is said to run, for example "lut-gemv"."""
+    choices: ClassVar[tuple[str, ...]] = ()
+    """The fields of a point, of `CHOICES`, that it knows."""
+    priced: ClassVar[bool] = True
+    """Whether the server's price and an overhead pay for it; what is bought beside it has no price."""
+
+    @abstractmethod
+    def units(self, system: System, point: Point) -> Units:
+        """The units of a machine. Equal questions should find the same ones, with what they have timed.
+
+        Raises:
+            SailsimError: the machine has none, or cannot do what the point asks.
+        """
+
+    @abstractmethod
+    def takes(self, op: Op) -> bool:
+        """Whether it multiplies the matrix of an operation; the cores do where it does not."""
+
+    def energy(self, system: System, choices: Mapping[str, Any]) -> EnergyShape | None:
+        """What joules are reckoned from; None: the energy is not modelled.
+
+        ``choices``: the point's, by the names of its fields.
+        """
+        return None
+
+    def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> Stored | None:
+        """What must fit its own memory; None where weights lie in the server's."""
+        return None
+
+    def check_choices(self, point: Point, name: str) -> None:
+        """Raise SailsimError for a point that asks for what this accelerator does not know."""
+        asked = {field: getattr(point, field) for field in CHOICES if field not in self.choices}
+        wrong = next((field for field, value in asked.items() if value != CHOICES[field]), None)
+        if wrong is not None:
+            raise SailsimError(
+                f"{wrong} is {asked[wrong]!r}, which the accelerator of system {name} does not know; allowed "
+                f"is to leave it out."
+            )
+
+
+CHOICES: dict[str, Any] = {"nbw": None, "substrate": None, "convert": None, "prt": True}
+"""Fields of a point that choose something of an accelerator, and what they are where nothing is chosen."""
+
+
+def backend_names() -> tuple[str, ...]:
+    """Every backend there is."""
+    return backend_modules()
+
+
+def load_backend(name: str) -> Backend:
+    """The backend of a name of `backend_names`."""
+    found = backend_module(name).BACKEND
+    assert isinstance(found, Backend)
+    return found
+
+
+def backend_of(system: System) -> Backend:
+    """The backend that runs a machine's matrix products.
+
+    Raises:
+        SailsimError: the machine has no accelerator.
+    """
+    name = system.backend
+    if name is None:
+        raise SailsimError(f"system {system.name} has no enabled [pim] section; a SAIL step needs one.")
+    return load_backend(name)
+
+
+def softwares() -> tuple[str, ...]:
+    """What accelerators run, the shipped paper's first."""
+    return tuple(load_backend(name).software for name in backend_names())

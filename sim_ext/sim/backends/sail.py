@@ -1,0 +1,153 @@
+"""SAIL: PIM units with look-up tables beside every LLC slice (`[pim]` of a system file).
+
+Tiles are timed by the C++ core (`sailsim.sim.tiles`); the patterns of a step's activations decide how long.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from math import ceil
+from typing import Any, NamedTuple
+
+from sailsim.base.errors import SailsimError
+from sailsim.sim.activity import ACTIVITY
+from sailsim.sim.backend import Backend, EnergyShape, Job, Units
+from sailsim.sim.memory_path import memory
+from sailsim.sim.parts import Part, Same, block_sizes, has_codes
+from sailsim.sim.patterns import PROFILES, InputRows, Profile
+from sailsim.sim.point import Point
+from sailsim.sim.schedule import MemorySystem
+from sailsim.sim.substrate import load_substrate
+from sailsim.sim.system import System
+from sailsim.sim.tiles import COUNTS, TILE_PHASES, PimUnits, Shape
+from sailsim.workloads import Activations, ModelSpec, Op
+
+NOT_MODELLED = (
+    "not modelled: switching C-SRAM between storage and computing, and what the cores' data in the LLC loses "
+    "to waiting weights"
+)
+
+
+class Request(NamedTuple):
+    """What is asked of the units for a GEMV, as `PimUnits.tile` takes it beside the patterns."""
+
+    shape: Shape
+    weight_bytes: float
+    minimum: bool
+    codebook: int
+
+
+def request_of(op: Op, point: Point) -> Request:
+    """A GEMV in the units' format: codes, their scales and minima, and a codebook."""
+    fmt = op.format
+    assert fmt is not None
+    assert fmt.code is not None
+    assert point.nbw is not None
+    code = fmt.code
+    widths = (code.wbits, code.value_bits, point.abits, point.nbw)
+    shape = Shape(op.k, op.n, op.batch, *widths, fmt.group_size)
+    # What a file packs denser than codes of whole bits (TQ1_0) comes to the units unpacked.
+    stored = max(op.weight_bytes, op.k * ceil(op.n * code.wbits / 8))
+    return Request(shape, stored, fmt.minimum, 2 << code.wbits if code.kind == "book" else 0)
+
+
+class SailJobs:
+    """The tiles of one step."""
+
+    def __init__(
+        self, units: PimUnits, point: Point, profiles: Mapping[int, Sequence[Profile]], keys: Sequence[str]
+    ) -> None:
+        self._units, self._point, self._profiles = units, point, profiles
+        self.keys = keys
+
+    def request(self, op: Op) -> Request:
+        """As `request_of`."""
+        return request_of(op, self._point)
+
+    def job(self, request: Request, at: int) -> Job:
+        """The tile, timed once for equal patterns."""
+        profile = self._profiles[request.shape.group_size][at]
+        return self._units.tile(
+            request.shape,
+            profile,
+            request.weight_bytes,
+            minimum=request.minimum,
+            codebook=request.codebook,
+        )
+
+
+class SailUnits(Units):
+    """The PIM units of a machine under a point's choices."""
+
+    phases = TILE_PHASES
+    counts = COUNTS
+    events = ACTIVITY
+
+    def __init__(self, system: System, substrate: str | None, convert: str | None, prt: bool) -> None:
+        self._system = system
+        self._pim = PimUnits(system, substrate=substrate, convert=convert, prt=prt)
+        self.cores_convert = not self._pim.config.convert_in_memory
+
+    def step(
+        self,
+        point: Point,
+        parts: Same[tuple[Part, ...]],
+        inputs: tuple[InputRows, ...],
+        activations: Activations,
+    ) -> SailJobs:
+        """The tiles of a step, by the patterns that its inputs have in each size of blocks."""
+        assert point.nbw is not None
+        profiles = {
+            size: PROFILES.of_step(activations, inputs, self._pim.scan(point.abits, True, point.nbw, size))
+            for size in block_sizes(parts)
+        }
+        keys = ["".join(found[i].key for found in profiles.values()) for i in range(len(inputs))]
+        return SailJobs(self._pim, point, profiles, keys)
+
+    def memory(self, threads: int) -> MemorySystem:
+        """DRAM beside the units' own misses and the room in the LLC."""
+        return memory(self._system, threads)
+
+    def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
+        """Whose patterns they are, and what is left out."""
+        borrowed = activations.note(model)
+        return [*([borrowed] if borrowed else []), NOT_MODELLED]
+
+
+@lru_cache(maxsize=8)
+def _units(system: Same[System], substrate: str | None, convert: str | None, prt: bool) -> SailUnits:
+    """Units of machines that were asked for last, with the tiles that they have timed."""
+    return SailUnits(system.it, substrate, convert, prt)
+
+
+class SailBackend(Backend):
+    """`[pim]`: a data feeding module and arrays beside each slice."""
+
+    software = "lut-gemv"
+    choices = ("nbw", "substrate", "convert", "prt")
+
+    def units(self, system: System, point: Point) -> SailUnits:
+        """The units under a point's choices, kept from step to step."""
+        return _units(Same(system), point.substrate, point.convert, point.prt)
+
+    def takes(self, op: Op) -> bool:
+        """Whatever has scalar codes: tables are built of whole numbers."""
+        return has_codes(op)
+
+    def energy(self, system: System, choices: Mapping[str, Any]) -> EnergyShape | None:
+        """From the substrate, which may not declare its energy."""
+        pim = system.pim
+        if pim is None:
+            raise SailsimError(f"system {system.name} has no [pim] section, allowed is one with PIM units")
+        substrate = load_substrate(str(choices.get("substrate") or pim.substrate.value))
+        if substrate.energy is None:
+            return None
+        cells = system.llc.slices.whole * pim.arrays.whole * pim.rows.whole * pim.cols.whole
+        return EnergyShape(
+            columns=pim.cols.whole,
+            accumulator_bits=pim.accumulator.whole,
+            two_rows=substrate.energy.compute_rows.whole == 2,
+            csram_mib=cells / 8 / 2**20,
+        )
+
+
+BACKEND = SailBackend()
