@@ -140,7 +140,7 @@ class Accelerator(Kind):
         return None
 
     def answer(self, question: Question) -> Answer:
-        """The engine's. Choices of the point that it does not know are left out, beside the point's system."""
+        """The engine's, without the choices of the point that it does not know."""
         machine, cores = question.machine, question.cores
         assert isinstance(machine, System)
         assert cores is not None
