@@ -105,8 +105,8 @@ class WeightCode:
     @property
     def value_bits(self) -> int:
         """Bits of the narrowest two's complement integer that holds every value."""
-        low, high = int(self.values.min()), int(self.values.max())
-        return 1 + max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0)
+        ends = int(self.values.min()), int(self.values.max())
+        return 1 + max((value if value >= 0 else ~value).bit_length() for value in ends)
 
     @property
     def magnitude(self) -> int:

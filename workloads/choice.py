@@ -26,7 +26,7 @@ from sailsim.workloads.formats import (
     uniform_format,
     weight_format,
 )
-from sailsim.workloads.gguf_file import stored_model
+from sailsim.workloads.gguf_model import stored_model
 from sailsim.workloads.model import Linear, ModelSpec, model_names
 
 FILE = "file"

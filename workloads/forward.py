@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.gguf_file import GgufModel
+from sailsim.workloads.gguf_model import GgufModel
 from sailsim.workloads.model import Role
 
 Floats = npt.NDArray[np.float32]

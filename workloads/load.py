@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.gguf_file import open_gguf
+from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.model import ModelSpec, model_names, shape_of, shipped_model
 
 

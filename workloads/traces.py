@@ -26,7 +26,7 @@ from sailsim.lut_gemv import (
     write_trace,
 )
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.gguf_file import GgufModel, stored_model
+from sailsim.workloads.gguf_model import GgufModel, stored_model
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import Linear, ModelSpec
 from sailsim.workloads.weights import WeightSource, file_source, synthetic_source

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.lut_gemv import WeightCode, quantize_weights
-from sailsim.workloads.gguf_file import GgufModel
+from sailsim.workloads.gguf_model import GgufModel
 from sailsim.workloads.model import Linear
 
 STORED = ("q4_0", "q4_1", "q8_0")

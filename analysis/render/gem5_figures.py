@@ -19,8 +19,8 @@ from sailsim.analysis.render.phases import PHASE_STYLE
 from sailsim.analysis.render.style import DASHES, MARKERS, SERIES, canvas, caption, style
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Store
-from sailsim.sim.gem5_tiles import COMMAND
-from sailsim.sim.timeline import TIMELINE, TileTimeline, read_timelines
+from sailsim.sim.gem5.tiles import COMMAND
+from sailsim.sim.gem5.timeline import TIMELINE, TileTimeline, read_timelines
 
 FOLDER = "gem5"
 """Of gem5's results in a sweep's folder."""

@@ -12,7 +12,7 @@ from sailsim.analysis.render.gem5_figures import tiles_figure, timeline_figure
 from sailsim.analysis.render.markdown import table
 from sailsim.analysis.render.style import save
 from sailsim.base.records import from_lines
-from sailsim.sim.timeline import TileTimeline
+from sailsim.sim.gem5.timeline import TileTimeline
 
 HEAD = """# Tiles of a sweep on gem5
 

@@ -26,7 +26,7 @@ BANDWIDTHS = """## Bandwidths of the cores
 
 Threads of `workloads/kernels/memory/bandwidth` on O3 cores; bytes that the program asks for. DRAM: 16 of
 the 64 cores with their share of slices and channels (8 and 2), and caches so small that a pass of 2 MiB
-misses (`sim_ext/sim/gem5_measure.py`). Published is what all 64 cores of a Graviton2 reach together
+misses (`sim_ext/sim/gem5/measure.py`). Published is what all 64 cores of a Graviton2 reach together
 (lmbench bw_mem), a quarter of it here, and the L2's rate. Nothing of the bandwidths was fitted: reading
 gem5 moves 89 % of the pins' bandwidth, the real machine 83 %; writing, gem5 reads every line first. One
 thread has some 14 lines under way (10.3 GB/s x 90 ns) of the 46 that its L2's MSHRs allow.

@@ -1,184 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Time of one tile in one slice (docs/contract.md, section 4): how the tile is laid out in the arrays
- * (TilePlan), the sequence of groups it is worked in (TileSequencer) and the cycles of each phase
- * (TileTiming).
+ * Time of one tile in one slice (docs/contract.md, section 4), by how its weights come.
  */
 #ifndef SAILSIM_PIM_TIMING_HH
 #define SAILSIM_PIM_TIMING_HH
 
 #include <cstdint>
 #include <limits>
-#include <optional>
 #include <vector>
 
-#include "pim/config.hh"
-#include "pim/patterns.hh"
-#include "pim/shape.hh"
+#include "pim/sequencer.hh"
 
 namespace sailsim::pim
 {
-
-/* How a tile lies in the arrays of the busiest slice. */
-struct TilePlan {
-    std::int64_t owned = 0;            /* outputs of the slice */
-    std::int64_t entry_bits = 0;       /* bits of a table entry */
-    std::int64_t lane_bits = 0;        /* cells of a row that one output takes */
-    std::int64_t lanes = 0;            /* outputs that all arrays together can hold */
-    std::int64_t outputs_per_pass = 0; /* of them, used in a full pass */
-    std::int64_t passes = 0;           /* over the outputs */
-    std::int64_t batch_chunks = 0;     /* every pass is repeated for each chunk of the batch */
-    std::int64_t chunk_rows = 0;       /* batch rows of a chunk; the last may have fewer */
-    std::int64_t groups = 0;           /* over all blocks */
-    std::int64_t blocks = 0;
-    std::int64_t rows_needed = 0;    /* rows of an array in use */
-    std::int64_t convert_rounds = 0; /* times the conversion runs for all outputs of a full pass */
-
-    std::int64_t total_passes() const { return passes * batch_chunks; }
-};
-
-/* Throws std::invalid_argument when the tile does not fit: the message names the field. */
-TilePlan plan_tile(const SliceConfig &config, const TileShape &shape);
-
-/* What happens to the block sums. */
-struct Scaling {
-    bool scaled = false;  /* each block is converted and scaled */
-    bool minimum = false; /* each block has a minimum too */
-};
-
-/* Exact counts of one DFM over the tile (docs/contract.md, section 2). */
-struct TileCounts {
-    std::int64_t lookups = 0;
-    std::int64_t zero_patterns = 0;
-    std::int64_t prt_hits = 0;
-    std::int64_t prt_misses = 0;
-    std::int64_t table_builds = 0;
-    std::int64_t table_adds = 0;
-    std::int64_t row_reads = 0;
-    std::int64_t row_writes = 0;
-    std::int64_t conversions = 0;
-};
-
-/* Cycles; the phases exclude each other and add up to the total. */
-struct TileTiming {
-    std::int64_t load = 0; /* nothing but loading happened */
-    std::int64_t build = 0;
-    std::int64_t lookup = 0;
-    std::int64_t convert = 0;
-    std::int64_t write_back = 0;
-    std::int64_t total = 0;
-    std::int64_t load_busy = 0;    /* the port's whole time with loads */
-    std::int64_t weight_bytes = 0; /* loaded */
-    std::int64_t result_bytes = 0; /* written back */
-    TileCounts counts;
-};
-
-/* One group of one pass. */
-struct GroupStep {
-    std::int64_t pass = 0;        /* 0 .. plan.total_passes() - 1 */
-    std::int64_t group = 0;       /* 0 .. plan.groups - 1 */
-    std::int64_t load_bytes = 0;  /* weights to fetch */
-    std::int64_t load_cycles = 0; /* the least that port and staging rows take */
-    std::int64_t build_cycles = 0;
-    std::int64_t lookup_cycles = 0;
-    std::int64_t convert_cycles = 0;    /* at the end of a block, else 0 */
-    std::int64_t write_back_cycles = 0; /* at the end of a pass (or block, when the cores convert), else 0 */
-    std::int64_t write_back_bytes = 0;
-    std::int64_t zero_patterns = 0;
-    std::int64_t prt_hits = 0; /* as profiled, whether or not the substrate gains by them */
-    std::int64_t prt_misses = 0;
-    std::int64_t conversions = 0; /* batch rows converted */
-
-    std::int64_t compute_cycles() const { return build_cycles + lookup_cycles + convert_cycles; }
-};
-
-/* When a group's phases happened, in cycles of the tile. Build, look-up and conversion follow each other from
- * `start` on. A write-back follows the group's own computing; with double buffering it waits until the next
- * group could compute, and ends where that one starts. */
-struct GroupTimes {
-    std::int64_t pass = 0;
-    std::int64_t group = 0;
-    std::int64_t load_start = 0; /* the port is free for it */
-    std::int64_t load_end = 0;   /* its weights are here and staged */
-    std::int64_t start = 0;      /* of computing */
-    std::int64_t build = 0;
-    std::int64_t lookup = 0;
-    std::int64_t convert = 0;
-    std::int64_t write_back = 0;
-};
-
-/* Works through a tile group by group. The caller says when the weights of each group have arrived; the
- * sequencer says when the next load may start and keeps the account:
- *
- *     while (const GroupStep *step = sequencer.next_load())
- *         sequencer.loaded(<when step->load_bytes, asked for at sequencer.load_start(), have arrived>);
- *
- * Cycle 0 is the start of the tile. With double buffering one group loads while the one before computes;
- * write-back has the port to itself. */
-class TileSequencer
-{
-  public:
-    /* Keeps a reference to the profile. Throws std::invalid_argument. */
-    TileSequencer(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
-                  Scaling scaling);
-
-    const TilePlan &plan() const { return layout; }
-
-    /* The group to be loaded next; null when all are. */
-    const GroupStep *next_load() const { return pending ? &*pending : nullptr; }
-
-    /* The first cycle at which its load may start. */
-    std::int64_t load_start() const { return port_free; }
-
-    /* Its weights arrived at `cycle`. Data ahead of the port counts from when the port is through with it. */
-    GroupTimes loaded(std::int64_t cycle);
-
-    /* The account; complete once next_load() is null. */
-    TileTiming timing() const;
-
-    /* Called where a pass ends, with what `timing()` and `load_start()` were where it began: when this pass
-     * and the one before it have as many outputs of the same batch rows as passes to come, all but the last
-     * of those take as long if their weights come in the same manner; they are accounted for and skipped.
-     * Returns the cycles that they take. */
-    std::int64_t skip_equal_passes(const TileTiming &began, std::int64_t began_at);
-
-  private:
-    void begin_pass(std::int64_t pass);
-    void load_weights(std::int64_t weights);
-    void begin_group(std::int64_t group);
-    void end_block(std::int64_t rows, bool pass_ends);
-    void count(const GroupStep &step);
-
-    SliceConfig config;
-    TileShape shape;
-    Scaling scaling;
-    const PatternProfile &profile;
-    TilePlan layout;
-    Grouping grouping;
-    std::int64_t table_adds; /* of one table: 2^NBW - NBW - 1 */
-
-    /* Cycles that do not depend on the group. */
-    std::int64_t stage_cycles; /* write a group's weights into the staging rows */
-    std::int64_t build_cycles; /* one table */
-    std::int64_t hit_cycles;   /* one look-up */
-    std::int64_t miss_cycles;
-    std::int64_t block_cycles;     /* convert and scale the sums of a block: one batch row, one round */
-    std::int64_t act_scale_cycles; /* the same for the activation scale at the end of a pass */
-
-    /* Of the current pass. */
-    std::int64_t outputs = 0; /* lanes in use */
-    std::int64_t convert_rounds = 0;
-    std::int64_t first_row = 0; /* batch rows of the chunk */
-    std::int64_t end_row = 0;
-    std::int64_t left_of_block = 0; /* groups behind the pending one */
-    std::int64_t loading = 0;       /* weights of an output that the pending group loads */
-
-    std::optional<GroupStep> pending;
-    std::int64_t port_free = 0;
-    std::int64_t compute_end = 0;     /* of the group that was loaded last */
-    std::int64_t owed_write_back = 0; /* that follows it */
-    TileTiming account;
-};
 
 /* The whole tile when every load takes its least time, or longer where the slice's share of the DRAM
  * bandwidth (bytes a cycle) does not allow that. */

@@ -28,7 +28,6 @@ from sailsim.workloads import (
     Activations,
     ModelSpec,
     Op,
-    UniformFormat,
     WeightFormat,
     decode_step,
     prefill_step,
@@ -138,7 +137,7 @@ def _simulate(
     patterns = ["".join(found[i].key for found in profiles.values()) for i in range(len(inputs))]
     found = layout(Same(parts), tuple(patterns))
 
-    around: dict[int, tuple[list[_Ask], list[CoreTask]]] = {}  # GEMVs of one kind differ in their patterns
+    around: dict[int, tuple[list[GemvAsk], list[CoreTask]]] = {}  # GEMVs of one kind differ in their patterns
     segments: list[Segment] = []
     often: Counter[TimedTile] = Counter()
     for (at, at_input), times in zip(found.different, found.times, strict=True):
@@ -146,7 +145,7 @@ def _simulate(
         if ops[0].kind != "gemv":
             segments.append(Segment(host.work(ops[0], model, 0)))
             continue
-        asks, tasks = around.get(kind) or ([_ask(op, point) for op in ops if has_codes(op)], [])
+        asks, tasks = around.get(kind) or ([gemv_ask(op, point) for op in ops if has_codes(op)], [])
         tiles = [
             units.tile(profile=profiles[ask.shape.group_size][at_input], **ask._asdict()) for ask in asks
         ]
@@ -182,7 +181,7 @@ def _memory(system: Same[System], threads: int) -> MemorySystem:
     return memory(system.it, threads)
 
 
-class _Ask(NamedTuple):
+class GemvAsk(NamedTuple):
     """What is asked of the units for a GEMV, as `PimUnits.tile` takes it beside the patterns."""
 
     shape: Shape
@@ -191,18 +190,18 @@ class _Ask(NamedTuple):
     codebook: int
 
 
-def _ask(op: Op, point: Point) -> _Ask:
+def gemv_ask(op: Op, point: Point) -> GemvAsk:
     """A GEMV in the units' format: codes, their scales and minima, and a codebook."""
     fmt = op.format
     assert fmt is not None
     assert fmt.code is not None
     assert point.nbw is not None
-    code, uniform = fmt.code, isinstance(fmt, UniformFormat)
-    value_bits = code.wbits if uniform else code.value_bits
-    shape = Shape(op.k, op.n, op.batch, code.wbits, value_bits, point.abits, point.nbw, fmt.group_size)
+    code = fmt.code
+    widths = (code.wbits, code.value_bits, point.abits, point.nbw)
+    shape = Shape(op.k, op.n, op.batch, *widths, fmt.group_size)
     # What a file packs denser than codes of whole bits (TQ1_0) comes to the units unpacked.
     stored = max(op.weight_bytes, op.k * ceil(op.n * code.wbits / 8))
-    return _Ask(shape, stored, fmt.minimum, 2 << code.wbits if code.kind == "book" and not uniform else 0)
+    return GemvAsk(shape, stored, fmt.minimum, 2 << code.wbits if code.kind == "book" else 0)
 
 
 def _around(host: HostCores, ops: Sequence[Op], tiles: Sequence[TimedTile], convert: bool) -> list[CoreTask]:

@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 from sailsim.base.records import read_records
 from sailsim.cli import main
 from sailsim.lut_gemv import Tile, WeightCode, write_trace
-from sailsim.sim import Store, gem5, validation
-from sailsim.sim.gem5 import VARIABLE
+from sailsim.sim import Store
+from sailsim.sim.gem5 import VARIABLE, Gem5Run, cases, records, validation
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_totals_of_the_statistics() -> None:
         "system.llc0.demandMisses::units": 3.0,
         "system.units00.errors::fault": 1.0,
     }
-    assert gem5.Gem5Run(0, "", 1, 1.0, stats, Path()).totals() == {
+    assert Gem5Run(0, "", 1, 1.0, stats, Path()).totals() == {
         "instructions": 7,
         "core_cycles": 9,
         "unit_tiles": 3,
@@ -306,16 +306,16 @@ def test_a_folder_whose_gem5_still_runs_is_left_alone(
 
 
 def test_the_key_has_the_scripts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = gem5.scripts_digest()
+    before = records.scripts_digest()
     (tmp_path / "machine.py").write_text("x = 1\n")
-    monkeypatch.setattr(gem5, "configs_path", lambda: tmp_path)
-    assert gem5.scripts_digest() != before
+    monkeypatch.setattr(records, "configs_path", lambda: tmp_path)
+    assert records.scripts_digest() != before
 
 
 def few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first of each list of tiles instead of all."""
     every = validation.tiles
-    monkeypatch.setattr(validation, "tiles", lambda seed=1, shapes=validation.TILES: every(seed, shapes[:1]))
+    monkeypatch.setattr(validation, "tiles", lambda seed=1, shapes=cases.TILES: every(seed, shapes[:1]))
 
 
 def test_validate_resumes_and_writes_its_origin(

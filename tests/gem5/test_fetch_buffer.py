@@ -4,9 +4,9 @@ import pytest
 
 from sailsim.lut_gemv import write_trace
 from sailsim.sim import load_system
+from sailsim.sim.gem5.cases import tiles
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.tiles import PimUnits
-from sailsim.sim.validation import tiles
 
 pytestmark = pytest.mark.gem5
 

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from sailsim.base.records import read_records
 from sailsim.cli import main
 from sailsim.sim.gem5 import VARIABLE, configs_path, extras_path, read_stats
-from sailsim.sim.validation import SUBSTRATES, TILES, tiles
+from sailsim.sim.gem5.cases import TILES, tiles
+from sailsim.sim.gem5.validation import SUBSTRATES
 
 ROOT = Path(__file__).parents[2]
 

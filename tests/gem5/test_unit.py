@@ -8,7 +8,7 @@ import pytest
 
 from sailsim.sim import load_system
 from sailsim.sim.gem5 import gem5_unit, read_stats
-from sailsim.sim.validation import compare, summarise
+from sailsim.sim.gem5.validation import compare, summarise
 
 pytestmark = pytest.mark.gem5
 GOLDEN = Path(__file__).with_name("golden_stats.json")

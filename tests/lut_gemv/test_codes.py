@@ -44,6 +44,9 @@ def test_offset() -> None:
         (WeightCode.offset(4, 15), 5),
         (WeightCode.ternary(), 2),
         (WeightCode.book([0, 0]), 1),
+        (WeightCode.book([-1, -1]), 1),
+        (WeightCode.book([-4, -4]), 3),
+        (WeightCode.book([-32768, -32768]), 16),
         (WeightCode.book([-1, 1]), 2),
         (WeightCode.book([-32768, 32767]), 16),
         (WeightCode.iq4_nl(), 8),
@@ -52,6 +55,13 @@ def test_offset() -> None:
 )
 def test_value_bits_are_just_enough(code: WeightCode, bits: int) -> None:
     assert code.value_bits == bits
+
+
+@given(st.lists(st.integers(-(1 << 15), (1 << 15) - 1), min_size=2, max_size=2))
+def test_value_bits_hold_every_value_and_one_bit_less_does_not(values: list[int]) -> None:
+    bits = WeightCode.book(values).value_bits
+    assert all(-(1 << (bits - 1)) <= value < 1 << (bits - 1) for value in values)
+    assert bits == 1 or not all(-(1 << (bits - 2)) <= value < 1 << (bits - 2) for value in values)
 
 
 def test_nf4_follows_from_its_definition() -> None:

@@ -8,7 +8,8 @@ import pytest
 from sailsim.analysis import compare, evaluate
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, load_system, result_key, simulate_step, vary
-from sailsim.workloads import load_model
+from sailsim.sim.engine import gemv_ask
+from sailsim.workloads import Activations, decode_step, load_model, plan_trace, uniform_format
 
 from ..workloads.conftest import write_tiny_gguf
 
@@ -110,6 +111,26 @@ def test_the_key_follows_what_the_file_and_the_policy_say(files: dict[str, str],
     first = result_key(Point(weights=path), "e")
     Path(path).write_text(Path(path).read_text().replace("8g128", "6g128"))
     assert result_key(Point(weights=path), "e") != first
+
+
+@pytest.mark.parametrize("wbits", [1, 2, 4, 8])
+def test_a_uniform_format_is_timed_as_its_own_tiles_are(wbits: int, files: dict[str, str]) -> None:
+    """What the engine asks for a tensor has the widths, and the codebook, of the tile that a trace holds."""
+    fmt = uniform_format(wbits, 32)
+    op = next(op for op in decode_step(load_model(files["F16"]), fmt, 2, 64) if op.kind == "gemv")
+    asked = gemv_ask(op, Point(wbits=wbits, nbw=4))
+    plan = plan_trace(files["F16"], Activations.load(), wbits=wbits, group_size=32, batch=2, tensors=op.name)
+    (tile,) = plan.tiles()
+    assert asked.shape == tile.shape
+    assert asked.codebook == (2 << wbits if tile.code.kind == "book" else 0)
+    assert (wbits == 1) == (tile.code.kind == "book")
+
+
+def test_signs_need_two_bits_in_a_table() -> None:
+    """-1 and +1 are codes of one bit whose values take two: no faster than ternary codes in an array."""
+    serial = [step(model="smollm2-135m", wbits=w, substrate="bit_serial") for w in (1, 2)]
+    assert serial[0].breakdown["build"] == serial[1].breakdown["build"]
+    assert serial[0].dram_bytes < serial[1].dram_bytes
 
 
 def test_what_is_said_twice_is_refused() -> None:

@@ -22,7 +22,7 @@ from sailsim.cli.gem5.options import (
 from sailsim.cli.gem5.records import provenance_of, seen_by, telling
 from sailsim.sim import load_system
 from sailsim.sim.gem5 import Gem5
-from sailsim.sim.validation import measure_streams
+from sailsim.sim.gem5.streams import measure_streams
 
 
 @gem5.command()

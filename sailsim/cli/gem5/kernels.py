@@ -15,7 +15,7 @@ from sailsim.cli.gem5.options import as_json_option, with_gem5, with_out, with_s
 from sailsim.cli.gem5.records import provenance_of, seen_by, telling
 from sailsim.sim import load_system
 from sailsim.sim.gem5 import Gem5
-from sailsim.sim.gem5_measure import measure_kernels
+from sailsim.sim.gem5.measure import measure_kernels
 
 
 @gem5.command()
@@ -79,5 +79,5 @@ def kernels_csv(rows: list[dict[str, Any]], simulator: Gem5, machine: str) -> st
 KERNELS_HEAD = """\
 # Cycles per multiply-accumulate, of a thread, of our NEON kernels (workloads/kernels/gemv) on O3 cores of
 # {machine} in gem5, without PIM units. weights_in L2: the best product after the first. DRAM: on caches so
-# small (sim_ext/sim/gem5_measure.py) that 0.75 MB of weights come from memory. The core model is
+# small (sim_ext/sim/gem5/measure.py) that 0.75 MB of weights come from memory. The core model is
 # calibrated on load latencies only: these are rates of the model, not measurements of a Neoverse N1."""

@@ -25,8 +25,8 @@ from sailsim.cli.gem5.records import provenance_of
 from sailsim.lut_gemv import decode_tile, read_trace
 from sailsim.sim import load_system, parse_numbers
 from sailsim.sim.gem5 import Gem5
-from sailsim.sim.gem5_tiles import example_tile, run_tiles, tile_points
-from sailsim.sim.timeline import both_timelines, core_timeline
+from sailsim.sim.gem5.tiles import example_tile, run_tiles, tile_points
+from sailsim.sim.gem5.timeline import both_timelines, core_timeline
 
 
 @gem5.command()

@@ -25,8 +25,9 @@ from sailsim.cli.gem5.options import (
 from sailsim.cli.gem5.records import digest_of, provenance_of, seen_by, telling
 from sailsim.sim import Store, System, load_system
 from sailsim.sim.gem5 import Gem5, stored
-from sailsim.sim.gem5_measure import measure_bandwidth
-from sailsim.sim.validation import SUBSTRATES, Comparison, compare, measure_latencies, summarise
+from sailsim.sim.gem5.measure import measure_bandwidth
+from sailsim.sim.gem5.streams import measure_latencies
+from sailsim.sim.gem5.validation import SUBSTRATES, Comparison, compare, summarise
 
 
 @gem5.command()

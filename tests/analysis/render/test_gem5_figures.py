@@ -13,8 +13,8 @@ from sailsim.analysis.render.style import save
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Store, load_system
 from sailsim.sim.gem5 import Gem5
-from sailsim.sim.gem5_tiles import run_tiles, tile_points
-from sailsim.sim.timeline import TIMELINE, TileTimeline
+from sailsim.sim.gem5.tiles import run_tiles, tile_points
+from sailsim.sim.gem5.timeline import TIMELINE, TileTimeline
 
 
 def timeline(groups: int, source: str = "gem5 24.0.0.1") -> TileTimeline:

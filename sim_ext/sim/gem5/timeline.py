@@ -22,7 +22,8 @@ from sailsim import _core
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Tile, write_trace
-from sailsim.sim.gem5 import Gem5, keys_of
+from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.gem5.records import keys_of
 from sailsim.sim.patterns import PROFILES
 from sailsim.sim.system import Pim, System
 from sailsim.sim.tiles import PimUnits

@@ -4,7 +4,7 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim import load_system
-from sailsim.sim.gem5_measure import BANDWIDTH_RUNS, CORES, STREAMED_OUTPUTS, scaled
+from sailsim.sim.gem5.measure import BANDWIDTH_RUNS, CORES, STREAMED_OUTPUTS, scaled
 
 
 def test_a_share_of_the_machine_with_small_caches() -> None:

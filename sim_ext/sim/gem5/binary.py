@@ -1,4 +1,4 @@
-"""gem5 with sailsim's module: finding it, running programs and traces on it, reading its statistics.
+"""A gem5 binary with sailsim's module: finding it, running programs and traces on it.
 
 gem5 itself is no part of sailsim. The user builds stock gem5 with EXTRAS set to `extras_path()` and names the
 binary by ``--gem5`` or the variable SAILSIM_GEM5.
@@ -6,120 +6,34 @@ binary by ``--gem5`` or the variable SAILSIM_GEM5.
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import hashlib
 import json
-import math
 import os
-import re
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import sailsim
 from sailsim.base.errors import SailsimError
-from sailsim.sim.provenance import code_version, commit
-from sailsim.sim.store import Store, now
+from sailsim.sim.gem5.outcome import Gem5Run, complete, last_tick, read_stats, reason_of
+from sailsim.sim.gem5.places import configs_path, machine_json
 from sailsim.sim.system import System
 
 VARIABLE = "SAILSIM_GEM5"
+
 CPU_MODELS = ("atomic", "timing", "minor", "o3")
+
 _FULL_DISK = 1 << 20
 """Bytes of free disk below which a failed run is put down to the disk."""
-_GOOD_ENDS = ("sailsim-gem5: exiting with last active thread context", "sailsim-gem5: replay done")
+
 _HOW_TO_BUILD = "build gem5 v24.0 for ARM with EXTRAS=$(sailsim gem5 extras-path), see docs/gem5.md"
-
-
-def _part(installed: str, checkout: str, proof: str) -> Path:
-    """A folder that a wheel carries inside the package and a checkout has at its top."""
-    package = Path(sailsim.__file__).resolve().parent
-    for folder in (package / "_gem5" / installed, package.parent / checkout):
-        if (folder / proof).exists():
-            return folder
-    raise SailsimError(f"folder {checkout} is missing from this installation; install sailsim again.")
-
-
-def extras_path() -> Path:
-    """The folder that gem5's build takes as EXTRAS."""
-    return _part("sim_ext", "sim_ext", "gem5/SConscript")
-
-
-def configs_path() -> Path:
-    """The folder of the scripts that gem5 runs."""
-    return _part("configs", "gem5-configs", "machine.py")
-
-
-_TOTALS: tuple[tuple[re.Pattern[str], str, Callable[[Iterable[float]], float]], ...] = (
-    (re.compile(r"simInsts"), "instructions", sum),
-    (re.compile(r"system\.cpus\d*\.numCycles"), "core_cycles", max),
-    (re.compile(r"system\.memory\d*\.dram\.bytes(Read|Written)::total"), "dram_bytes{}", sum),
-    (re.compile(r"system\.units\d*\.(?!queueLength|heldStores|prtHitRate)(\w+)"), "unit_{}", sum),
-    (re.compile(r"system\.units\d*\.stageTicks::(\w+)"), "unit_{}Ticks", sum),
-)
-"""Statistics that `Gem5Run.totals` keeps: names in gem5, the name of the total, how they are put together."""
-
-
-@dataclass(frozen=True)
-class Gem5Run:
-    """What came of one run of gem5.
-
-    Attributes:
-        status: gem5's exit status; 0 is good.
-        output: standard output and error of gem5 and of the program in it.
-        ticks: simulated picoseconds at the end.
-        host_s: wall seconds of the run.
-        stats: statistics by their full name, for example ``system.units00.buildCycles``.
-        folder: gem5's output directory.
-    """
-
-    status: int
-    output: str
-    ticks: int
-    host_s: float
-    stats: dict[str, float]
-    folder: Path
-
-    @property
-    def json_lines(self) -> list[dict[str, Any]]:
-        """What the program printed as JSON, one object a line."""
-        return [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
-
-    def unit_stat(self, unit: int, name: str) -> float:
-        """A PIM unit's statistic. gem5 pads a unit's number with zeros, and a single unit has none."""
-        alone = (f"system.units.{name}",) if unit == 0 else ()
-        for full in (f"system.units{unit}.{name}", f"system.units{unit:02d}.{name}", *alone):
-            if full in self.stats:
-                return self.stats[full]
-        raise SailsimError(f"statistic {name!r} of unit {unit} is not in {self.folder / 'stats.txt'}.")
-
-    def totals(self) -> dict[str, float]:
-        """What a stored result keeps of the statistics.
-
-        Instructions; cycles of the core that took most; bytes over DRAM; and of the PIM units every count,
-        time and byte, summed over the units: ``unit_buildCycles`` and so on.
-        """
-        found: dict[str, float] = {}
-        for full, value in self.stats.items():
-            for pattern, name, combine in _TOTALS:
-                match = pattern.fullmatch(full)
-                if match and not math.isnan(value):
-                    key = name.format(*match.groups())
-                    found[key] = combine((found[key], value)) if key in found else value
-        return found
-
-    def tiles(self) -> list[dict[str, int]]:
-        """One row a descriptor of a replayed trace, in the trace's order; times in ps and unit cycles."""
-        with (self.folder / "tiles.csv").open(newline="") as file:
-            return [{key: int(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 class Gem5:
@@ -282,11 +196,11 @@ class Gem5:
             raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
         host_s = time.monotonic() - started
         output = log.read_text(errors="replace")
-        ticks = _last_tick(output)
+        ticks = last_tick(output)
         why = ""
         if ticks is None or (good is not None and status not in good):
-            why = _reason(output, status)
-        elif not _complete(stats):
+            why = reason_of(output, status)
+        elif not complete(stats):
             why = "its statistics are not complete"
         if why:
             if shutil.disk_usage(folder).free < _FULL_DISK or "No space left on device" in output:
@@ -294,22 +208,6 @@ class Gem5:
             raise SailsimError(f"gem5 stopped before the end ({why}); its output is in {log}.")
         assert ticks is not None
         return Gem5Run(status, output, ticks, host_s, read_stats(stats), folder)
-
-
-def gem5_unit(system: System, **overrides: Any) -> str:
-    """A PIM unit of gem5 in the text form; raises as `System.unit_text`.
-
-    A descriptor is one slice's tile, and a unit scales in memory whenever a descriptor asks for it.
-    """
-    return system.unit_text(slices=1, convert_in_memory=True, **overrides)
-
-
-def machine_json(system: System) -> str:
-    """A machine as gem5's scripts read it: its file's sections, and its PIM unit in the text form."""
-    content = system.model_dump(mode="json")
-    if system.pim is not None:
-        content["unit"] = gem5_unit(system)
-    return json.dumps(content)
 
 
 def _not_runnable(path: Path) -> str:
@@ -349,127 +247,3 @@ def _execute(command: Sequence[str], sink: Any, lock: Any, timeout_s: float, log
         with suppress(ProcessLookupError):
             os.killpg(gem5.pid, signal.SIGKILL)
         gem5.wait()
-
-
-def _complete(stats: Path) -> bool:
-    """Whether the last dump of a statistics file is there to its end."""
-    try:
-        last = stats.read_text(errors="replace").rpartition("Begin Simulation Statistics")[2]
-    except OSError:
-        return False
-    return "End Simulation Statistics" in last
-
-
-def _last_tick(output: str) -> int | None:
-    """From the line that our scripts print at the end; None where what was to be run did not end."""
-    for line in reversed(output.splitlines()):
-        if line.startswith(_GOOD_ENDS) and " at " in line:
-            return int(line.split(" at ")[1].split()[0])
-    return None
-
-
-def _reason(output: str, status: int) -> str:
-    marks = ("fatal: ", "panic: ", "error: ", "Error: ", "sailsim-gem5: ")
-    for line in output.splitlines():
-        for mark in marks:
-            if mark in line:
-                return line.split(mark, 1)[1].strip()[:200]
-    if status < 0:
-        name = signal.Signals(-status).name
-        return f"ended by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
-    return f"exit status {status}"
-
-
-def read_stats(path: Path) -> dict[str, float]:
-    """The last dump of a statistics file: plain numbers by name; distributions and text are left out."""
-    found: dict[str, float] = {}
-    for name, value in _stat_lines(path):
-        try:
-            found[name] = float(value)
-        except ValueError:
-            continue
-    return found
-
-
-def _stat_lines(path: Path) -> Iterator[tuple[str, str]]:
-    try:
-        text = path.read_text()
-    except OSError:
-        return
-    for line in text.rpartition("Begin Simulation Statistics")[2].splitlines():
-        fields = line.split()
-        if len(fields) >= 2 and not line.startswith("-"):
-            yield fields[0], fields[1]
-
-
-def scripts_digest() -> str:
-    """SHA-256 of the scripts that gem5 runs: they are part of what a result rests on."""
-    digest = hashlib.sha256()
-    for path in sorted(configs_path().glob("*.py")):
-        digest.update(f"{path.name}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-Record = dict[str, Any]
-
-
-def keys_of(point: Mapping[str, Any], system: System, gem5: Gem5) -> tuple[str, str]:
-    """Key of a result and of its question.
-
-    The result's has the point, the machine, the gem5 binary, the scripts that it runs and our code.
-    """
-    question = hashlib.sha256(json.dumps(dict(point), sort_keys=True).encode()).hexdigest()
-    parts = [question, system.digest, gem5.digest, scripts_digest(), code_version()]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest(), question
-
-
-def add(
-    store: Store, gem5: Gem5, records: Sequence[tuple[str, str, Mapping[str, Any], float]]
-) -> list[Record]:
-    """Store records as (key, key of the question, record, seconds); all of them or none. The lock is held."""
-    whole = [
-        {
-            **record,
-            "engine": "gem5",
-            "gem5_version": gem5.version,
-            "gem5_compiled": gem5.compiled,
-            "key": key,
-            "point_key": question,
-            "code_version": code_version(),
-            "finished_at": now(),
-            "evaluation_s": seconds,
-        }
-        for key, question, record, seconds in records
-    ]
-    store.append(whole)
-    store.write_manifest({"code_version": code_version(), "commit": commit(), "gem5_version": gem5.version})
-    return whole
-
-
-def stored(
-    store: Store,
-    point: Mapping[str, Any],
-    system: System,
-    gem5: Gem5,
-    simulate: Callable[[], Mapping[str, Any]],
-) -> tuple[Record, bool]:
-    """A result from the store, or a new one that is stored at once.
-
-    Args:
-        store: of the results folder.
-        point: what is asked, flat; part of the key (`keys_of`).
-        system: the machine.
-        gem5: the simulator.
-        simulate: called for a flat record, if the store has none.
-
-    Returns:
-        The record, and whether it was there before.
-    """
-    key, question = keys_of(point, system, gem5)
-    with store.locked():
-        record = store.record(key)
-        if record is not None:
-            return record, True
-        started = time.monotonic()
-        found = {**point, **simulate()}
-        return add(store, gem5, [(key, question, found, time.monotonic() - started)])[0], False

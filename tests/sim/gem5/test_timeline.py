@@ -12,7 +12,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Scales, Tile, WeightCode
 from sailsim.sim import System, load_system
 from sailsim.sim.gem5 import VARIABLE, Gem5
-from sailsim.sim.timeline import (
+from sailsim.sim.gem5.timeline import (
     TIMELINE,
     TileTimeline,
     both_timelines,
@@ -22,7 +22,7 @@ from sailsim.sim.timeline import (
     read_timelines,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

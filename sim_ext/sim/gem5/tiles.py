@@ -21,14 +21,16 @@ import pandas as pd
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Tile, write_trace
 from sailsim.sim import schedule
-from sailsim.sim.gem5 import Gem5, Gem5Run, add, keys_of
+from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.gem5.outcome import Gem5Run
+from sailsim.sim.gem5.records import keys_of, store_records
+from sailsim.sim.gem5.validation import PHASES
 from sailsim.sim.memory_path import memory
 from sailsim.sim.patterns import PROFILES
 from sailsim.sim.store import Store
 from sailsim.sim.sweep import reporter
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits, Shape
-from sailsim.sim.validation import PHASES
 from sailsim.workloads import Activations, plan_trace
 
 COMMAND = "tile"
@@ -115,7 +117,7 @@ def run_tiles(
         stored = store.keys()
         missing = [point for point in points if keys[point][0] not in stored]
         before = len(points) - len(missing)
-        add(store, gem5, [])  # the manifest names this code, also where nothing is missing
+        store_records(store, gem5, [])  # the manifest names this code, also where nothing is missing
         with reporter(len(points), before, progress, "tiles on gem5") as advance:
             for run in _runs(missing, system):
                 try:
@@ -123,7 +125,7 @@ def run_tiles(
                     records = _simulate(run, gem5, system, captured, out, timeout_s)
                     seconds = (time.monotonic() - started) / len(run)
                     rows = [(*keys[p], asked[p] | record, seconds) for p, record in records.items()]
-                    add(store, gem5, rows)
+                    store_records(store, gem5, rows)
                 except SailsimError as error:
                     failed.update(dict.fromkeys(run, str(error)))
                 advance(len(run))

@@ -15,7 +15,8 @@ from typing import Any
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.gem5 import Gem5, stored
+from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.gem5.records import stored
 from sailsim.sim.store import Store
 from sailsim.sim.system import System
 

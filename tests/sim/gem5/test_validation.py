@@ -8,20 +8,14 @@ import pytest
 
 from sailsim.base.records import read_records
 from sailsim.sim import load_system
+from sailsim.sim.gem5.cases import HELD_OUT, TILES, TUNED_TILES, tiles
+from sailsim.sim.gem5.streams import shared_bandwidth
+from sailsim.sim.gem5.validation import Comparison, summarise
 from sailsim.sim.memory_path import memory_paths
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.tiles import PimUnits
-from sailsim.sim.validation import (
-    HELD_OUT,
-    TILES,
-    TUNED_TILES,
-    Comparison,
-    shared_bandwidth,
-    summarise,
-    tiles,
-)
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SAIL = load_system("sail-n1")
 
 

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * How a tile is laid out in the arrays (docs/contract.md, section 4).
+ */
+#ifndef SAILSIM_PIM_PLAN_HH
+#define SAILSIM_PIM_PLAN_HH
+
+#include <cstdint>
+
+#include "pim/config.hh"
+#include "pim/shape.hh"
+
+namespace sailsim::pim
+{
+
+/* How a tile lies in the arrays of the busiest slice. */
+struct TilePlan {
+    std::int64_t owned = 0;            /* outputs of the slice */
+    std::int64_t entry_bits = 0;       /* bits of a table entry */
+    std::int64_t lane_bits = 0;        /* cells of a row that one output takes */
+    std::int64_t lanes = 0;            /* outputs that all arrays together can hold */
+    std::int64_t outputs_per_pass = 0; /* of them, used in a full pass */
+    std::int64_t passes = 0;           /* over the outputs */
+    std::int64_t batch_chunks = 0;     /* every pass is repeated for each chunk of the batch */
+    std::int64_t chunk_rows = 0;       /* batch rows of a chunk; the last may have fewer */
+    std::int64_t groups = 0;           /* over all blocks */
+    std::int64_t blocks = 0;
+    std::int64_t rows_needed = 0;    /* rows of an array in use */
+    std::int64_t convert_rounds = 0; /* times the conversion runs for all outputs of a full pass */
+
+    std::int64_t total_passes() const { return passes * batch_chunks; }
+};
+
+/* Throws std::invalid_argument when the tile does not fit: the message names the field. */
+TilePlan plan_tile(const SliceConfig &config, const TileShape &shape);
+
+/* Rows of an array that hold a table of single entries: the zero entry is free. */
+std::int64_t table_rows(int nbw);
+
+/* Outputs that all arrays together hold at a time while they convert. */
+std::int64_t convert_lanes(const SliceConfig &config);
+
+} // namespace sailsim::pim
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pim/sequencer.hh"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "pim/convert.hh"
+
+namespace sailsim::pim
+{
+
+namespace
+{
+
+constexpr int result_bytes = 4; /* int32 or fp32 */
+
+/* `to` + `times` * (`to` - `from`), field by field. */
+TileTiming repeated(const TileTiming &from, const TileTiming &to, std::int64_t times)
+{
+    TileTiming sum = to;
+    for (const auto field : {&TileTiming::load, &TileTiming::build, &TileTiming::lookup, &TileTiming::convert,
+                             &TileTiming::write_back, &TileTiming::load_busy, &TileTiming::weight_bytes,
+                             &TileTiming::result_bytes})
+        sum.*field += times * (to.*field - from.*field);
+    for (const auto field : {&TileCounts::lookups, &TileCounts::zero_patterns, &TileCounts::prt_hits,
+                             &TileCounts::prt_misses, &TileCounts::table_builds, &TileCounts::table_adds,
+                             &TileCounts::row_reads, &TileCounts::row_writes, &TileCounts::conversions})
+        sum.counts.*field += times * (to.counts.*field - from.counts.*field);
+    return sum;
+}
+
+} // namespace
+
+TileSequencer::TileSequencer(const SliceConfig &slice, const TileShape &tile, const PatternProfile &counts,
+                             Scaling scale)
+    : config(slice), shape(tile), scaling(scale), profile(counts), layout(plan_tile(slice, tile)),
+      grouping(tile.k, tile.nbw, tile.group_size), table_adds(table_rows(tile.nbw) - tile.nbw)
+{
+    if (profile.groups() != layout.groups)
+        throw std::invalid_argument("profile has " + std::to_string(profile.groups()) +
+                                    " groups: the tile has " + std::to_string(layout.groups));
+    if (scaling.scaled && config.convert_in_memory && layout.convert_rounds == 0)
+        throw std::invalid_argument("cols is " + std::to_string(config.cols) + ": a conversion takes " +
+                                    std::to_string(convert_lane_bits(config.accumulator_bits)) +
+                                    " cells of a row");
+    const Substrate &s = config.substrate;
+    const Widths widths{shape.value_bits, layout.entry_bits, config.accumulator_bits};
+    stage_cycles = shape.nbw * s.cycles(Phase::stage, widths);
+    build_cycles = table_adds * s.cycles(Phase::table_add, widths);
+    miss_cycles = s.cycles(Phase::lookup, widths);
+    hit_cycles = s.prt_helps && config.prt_entries > 0 ? config.t_prt : miss_cycles;
+    block_cycles =
+        int_to_fp32_tally(config.accumulator_bits).cycles(s) + s.cycles(Phase::scale_block, widths);
+    if (scaling.minimum)
+        block_cycles *= 2; /* the sum of the activations takes the same way */
+    act_scale_cycles = s.cycles(Phase::scale_row, widths);
+    begin_pass(0);
+}
+
+void TileSequencer::begin_pass(std::int64_t pass)
+{
+    const std::int64_t chunk = pass / layout.passes;
+    outputs = std::min(layout.lanes, layout.owned - pass % layout.passes * layout.lanes);
+    first_row = chunk * layout.chunk_rows;
+    end_row = std::min(first_row + layout.chunk_rows, shape.batch);
+    const std::int64_t lanes = convert_lanes(config);
+    convert_rounds = lanes > 0 ? ceil_div(outputs, lanes) : 0;
+    pending = GroupStep{};
+    pending->pass = pass;
+    pending->build_cycles = build_cycles;
+    loading = 0;
+    begin_group(0);
+}
+
+/* What it takes to load that many weights of every output. */
+void TileSequencer::load_weights(std::int64_t weights)
+{
+    pending->load_bytes = ceil_div(weights * outputs * shape.wbits, 8);
+    pending->load_cycles = std::max(ceil_div(pending->load_bytes, config.port_bytes), stage_cycles);
+}
+
+void TileSequencer::begin_group(std::int64_t group)
+{
+    GroupStep &step = *pending;
+    step.group = group;
+    const bool pass_ends = group + 1 == layout.groups;
+    left_of_block = group == 0 || left_of_block == 0 ? grouping.groups_per_block() : left_of_block;
+    const bool block_ends = --left_of_block == 0 || pass_ends;
+    /* Groups of one length load alike; only the last of a block may be shorter. */
+    if (const std::int64_t weights = block_ends ? grouping.length(group) : shape.nbw; weights != loading) {
+        loading = weights;
+        load_weights(weights);
+    }
+
+    /* A chunk of the batch feeds its share of the group's patterns; over the chunks the shares are exact. */
+    const std::int64_t rows = end_row - first_row;
+    const auto share = [this, rows](std::int64_t patterns) {
+        if (rows == shape.batch)
+            return patterns;
+        return patterns * end_row / shape.batch - patterns * first_row / shape.batch;
+    };
+    const auto g = static_cast<std::size_t>(group);
+    step.zero_patterns = share(profile.zero[g]);
+    step.prt_hits = share(profile.hits[g]);
+    step.prt_misses = share(profile.misses[g]);
+    step.lookup_cycles =
+        step.zero_patterns * config.t_zero + step.prt_hits * hit_cycles + step.prt_misses * miss_cycles;
+
+    step.convert_cycles = 0;
+    step.conversions = 0;
+    step.write_back_bytes = 0;
+    step.write_back_cycles = 0;
+    if (block_ends)
+        end_block(rows, pass_ends);
+}
+
+/* What follows the last group of a block, and of the pass. */
+void TileSequencer::end_block(std::int64_t rows, bool pass_ends)
+{
+    GroupStep &step = *pending;
+    if (scaling.scaled && config.convert_in_memory) {
+        step.conversions = rows;
+        step.convert_cycles = rows * convert_rounds * block_cycles;
+        if (pass_ends)
+            step.convert_cycles += rows * convert_rounds * act_scale_cycles;
+    }
+    if (scaling.scaled && !config.convert_in_memory)
+        step.write_back_bytes = ceil_div(rows * outputs * config.accumulator_bits, 8);
+    else if (pass_ends)
+        step.write_back_bytes = rows * outputs * result_bytes;
+    step.write_back_cycles = ceil_div(step.write_back_bytes, config.port_bytes);
+}
+
+GroupTimes TileSequencer::loaded(std::int64_t cycle)
+{
+    if (!pending)
+        throw std::logic_error("loaded: every group of the tile is loaded already");
+    const GroupStep &step = *pending;
+    const std::int64_t arrival = std::max(cycle, port_free + step.load_cycles);
+    const std::int64_t ready = std::max(arrival, compute_end);
+    account.load_busy += arrival - port_free;
+    account.load += ready - compute_end;
+
+    const std::int64_t start = ready + owed_write_back;
+    const GroupTimes times{step.pass,
+                           step.group,
+                           port_free,
+                           arrival,
+                           start,
+                           step.build_cycles,
+                           step.lookup_cycles,
+                           step.convert_cycles,
+                           step.write_back_cycles};
+    compute_end = start + step.compute_cycles();
+    if (config.double_buffer) {
+        port_free = start;
+        owed_write_back = step.write_back_cycles;
+    } else {
+        compute_end += step.write_back_cycles;
+        port_free = compute_end;
+    }
+
+    account.build += step.build_cycles;
+    account.lookup += step.lookup_cycles;
+    account.convert += step.convert_cycles;
+    account.write_back += step.write_back_cycles;
+    account.weight_bytes += step.load_bytes;
+    account.result_bytes += step.write_back_bytes;
+    count(step);
+
+    if (step.group + 1 < layout.groups)
+        begin_group(step.group + 1);
+    else if (step.pass + 1 < layout.total_passes())
+        begin_pass(step.pass + 1);
+    else
+        pending.reset();
+    return times;
+}
+
+void TileSequencer::count(const GroupStep &step)
+{
+    TileCounts &counts = account.counts;
+    const bool prt = config.substrate.prt_helps && config.prt_entries > 0;
+    const std::int64_t hits = prt ? step.prt_hits : 0;
+    const std::int64_t misses = step.prt_hits + step.prt_misses - hits;
+    counts.lookups += step.zero_patterns + hits + misses;
+    counts.zero_patterns += step.zero_patterns;
+    counts.prt_hits += hits;
+    counts.prt_misses += misses;
+    counts.table_builds += 1;
+    counts.table_adds += table_adds;
+    counts.row_reads += 2 * table_adds + misses;
+    counts.row_writes += shape.nbw + table_adds;
+    counts.conversions += step.conversions;
+}
+
+TileTiming TileSequencer::timing() const
+{
+    TileTiming timing = account;
+    timing.total = compute_end + owed_write_back;
+    return timing;
+}
+
+std::int64_t TileSequencer::skip_equal_passes(const TileTiming &began, std::int64_t began_at)
+{
+    /* Where a pass ends, port and arrays stand as its last group left them, whatever came before. So equal
+     * passes behind an equal pass all take the same time. */
+    if (!pending || pending->group != 0)
+        return 0;
+    const std::int64_t in_chunk = pending->pass % layout.passes;
+    const std::int64_t skipped = layout.passes - 1 - in_chunk;
+    if (in_chunk < 2 || skipped < 1)
+        return 0;
+    account = repeated(began, account, skipped);
+    const std::int64_t shift = skipped * (port_free - began_at);
+    port_free += shift;
+    compute_end += shift;
+    begin_pass(pending->pass + skipped);
+    return shift;
+}
+
+} // namespace sailsim::pim

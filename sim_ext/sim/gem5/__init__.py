@@ -1,0 +1,26 @@
+"""gem5 with sailsim's module: running it, storing what comes of it, and what is measured on it.
+
+Reading order: `places` (what gem5 is handed), `binary` (running it), `outcome` (what came of a run),
+`records` (results in a store); then `tiles` (a sweep's), `timeline` (one tile, group by group), `measure`
+(kernels and bandwidth), `cases`, `validation` and `streams` (does the core's time agree?).
+"""
+
+from sailsim.sim.gem5.binary import CPU_MODELS, VARIABLE, Gem5
+from sailsim.sim.gem5.outcome import Gem5Run, read_stats
+from sailsim.sim.gem5.places import configs_path, extras_path, gem5_unit, machine_json
+from sailsim.sim.gem5.records import keys_of, store_records, stored
+
+__all__ = [
+    "CPU_MODELS",
+    "VARIABLE",
+    "Gem5",
+    "Gem5Run",
+    "configs_path",
+    "extras_path",
+    "gem5_unit",
+    "keys_of",
+    "machine_json",
+    "read_stats",
+    "store_records",
+    "stored",
+]

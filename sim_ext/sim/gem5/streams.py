@@ -1,0 +1,151 @@
+"""Bandwidth and latency in gem5, beside the engine's and the published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sailsim.lut_gemv import write_trace
+from sailsim.sim.dram import Dram, Reader, shares
+from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.gem5.cases import random_tile
+from sailsim.sim.memory_path import memory, memory_paths
+from sailsim.sim.system import System
+
+
+def shared_bandwidth(
+    system: System, units: int, streams: int, stream_gb_s: float, reach: float | None = None
+) -> tuple[float, float]:
+    """What PIM units that stream weights get together beside readers, and what those get, bytes/s.
+
+    gem5's readers start at the same time with the same period, at addresses that differ by whole rows of all
+    channels: their lines come to a channel together, so a burst has `streams` lines.
+
+    Args:
+        system: the machine.
+        units: how many stream.
+        streams: readers, each asking for `stream_gb_s`.
+        reach: share of the peak that long reads get; default: all but refreshes, as gem5's DRAM has it.
+    """
+    limits, dram = memory(system, max(1, streams)), Dram(system.memory, system.llc.line.whole)
+    window = limits.stream.window * units / system.llc.slices.value
+    weights = Reader(units * memory_paths(system)[1].rate, window, limits.stream.latency, units)
+    work = Reader(streams * stream_gb_s * 1e9, limits.cores.window, limits.cores.latency)
+    capacity = limits.peak * (dram.reads(dram.lines_of_row) if reach is None else reach)
+    queue = max(limits.queue, streams * dram.line_s)
+    found = shares(capacity, queue, (weights, work) if streams else (weights,))
+    return found[0], found[1] if streams else 0.0
+
+
+STREAMS: tuple[tuple[int, int, float], ...] = (
+    (1, 0, 0.0),
+    (4, 0, 0.0),
+    (8, 0, 0.0),
+    (16, 0, 0.0),
+    (32, 0, 0.0),
+    (1, 8, 4.0),
+    (1, 16, 4.0),
+    (1, 16, 8.0),
+    (32, 16, 4.0),
+    (32, 16, 8.0),
+)
+"""PIM units that stream weights, readers beside them, and GB/s that each reader asks for."""
+
+
+def measure_streams(
+    gem5: Gem5,
+    system: System,
+    folder: Path,
+    cases: Sequence[tuple[int, int, float]] = STREAMS,
+    timeout_s: float = 1800,
+) -> Iterator[dict[str, Any]]:
+    """Bandwidth of units that wait for nothing but weights, in gem5 and as the engine shares it.
+
+    Every unit has a tile of 384 outputs of 8 bits, which the arrays work on four times as fast as one unit's
+    lines come. The units' bandwidth is all weights over the time of the slowest.
+
+    Yields:
+        One row a case: `units`, `streams`, `stream_gb_s`; `gem5_gb_s` of the units and `gem5_beside_gb_s` of
+        the readers; `engine_gb_s` and `error` with the share of the peak that is measured on a real machine,
+        `closed_gb_s` and `closed_error` with all but refreshes, which is what gem5's DRAM can give.
+
+    Raises:
+        SailsimError: gem5 did not get to the end.
+    """
+    assert system.pim is not None
+    random = np.random.default_rng(3)
+    folder.mkdir(parents=True, exist_ok=True)
+    for units, streams, each in cases:
+        k = 1024 if units == 1 else 512
+        work = [random_tile(random, k, 384, 1, 8, 8, 4, 0, False) for _ in range(units)]
+        trace = folder / f"streams-{units}.trace"
+        write_trace(trace, work)
+        run = gem5.replay(
+            system,
+            trace,
+            folder / f"streams-{units}-{streams}-{each:g}",
+            units=units,
+            streams=streams,
+            stream_gb_s=each or 1.0,
+            timeout_s=timeout_s,
+        )
+        slowest = max(row["cycles"] for row in run.tiles()) / system.pim.clock.si
+        found = units * k * 384 / slowest
+        beside = sum(v for name, v in run.stats.items() if "streams" in name and name.endswith("bytesRead"))
+        engine = shared_bandwidth(system, units, streams, each, system.memory.read_share.value)[0]
+        closed = shared_bandwidth(system, units, streams, each)[0]
+        yield {
+            "units": units,
+            "streams": streams,
+            "stream_gb_s": each,
+            "gem5_gb_s": round(found / 1e9, 2),
+            "gem5_beside_gb_s": round(beside / run.ticks * 1e3, 2),
+            "engine_gb_s": round(engine / 1e9, 2),
+            "error": round(engine / found - 1, 4),
+            "closed_gb_s": round(closed / 1e9, 2),
+            "closed_error": round(closed / found - 1, 4),
+        }
+
+
+def measure_latencies(
+    gem5: Gem5, system: System, kernels: Path, folder: Path, timeout_s: float = 3600
+) -> list[dict[str, Any]]:
+    """Load-to-use latencies of a pointer chase on one O3 core, beside those of the system file.
+
+    Args:
+        kernels: folder of the AArch64 programs.
+        folder: for gem5's output.
+
+    Returns:
+        One row a level: `level`, `footprint_bytes`, `gem5_ns`, `published_ns` and `error`.
+
+    Raises:
+        SailsimError: the program is missing, or gem5 did not get to its end.
+    """
+    clock = system.cores.clock.si
+    levels = (
+        ("L1", 1 << 15, system.l1d.latency.value / clock),
+        ("L2", 1 << 19, system.l2.latency.value / clock),
+        ("LLC", 1 << 24, system.llc.latency.si),
+        ("DRAM", 1 << 26, system.memory.latency.si),
+    )
+    rows = []
+    for level, footprint, published in levels:
+        program = [str(kernels / "pointer_chase"), "--min", str(footprint), "--max", str(footprint)]
+        run = gem5.run(
+            system, [*program, "--loads", "4000"], folder / f"latency-{level}", pim=False, timeout_s=timeout_s
+        )
+        measured = float(run.json_lines[-1]["ns_per_load"])
+        rows.append(
+            {
+                "level": level,
+                "footprint_bytes": footprint,
+                "gem5_ns": round(measured, 3),
+                "published_ns": round(published * 1e9, 3),
+                "error": round(measured / (published * 1e9) - 1, 4),
+            }
+        )
+    return rows
