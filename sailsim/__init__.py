@@ -6,8 +6,81 @@ lookup tables from quantized weights, looks them up with activation bits and reu
 The floors, from the ground: ``sailsim._core`` (C++, shared with gem5), ``sailsim.lut_gemv`` (arithmetic),
 ``sailsim.workloads`` (models and real inputs), ``sailsim.sim`` (systems, engines, sweeps, results),
 ``sailsim.analysis`` (baselines, cost, figures, report) and ``sailsim.cli`` (the commands).
+
+What is offered here is imported when it is first used, so that ``import sailsim`` costs nothing;
+docs/library.md has examples. The reference and the quick products of integers are functions of the package
+``sailsim.lut_gemv``; `gemv` is its `lut_gemv`.
 """
 
-from importlib.metadata import version as _version
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__version__ = _version("sailsim")
+if TYPE_CHECKING:
+    from sailsim.analysis.results.compare import compare
+    from sailsim.analysis.results.results import Results
+    from sailsim.analysis.results.sweep import sweep
+    from sailsim.base.errors import SailsimError
+    from sailsim.lut_gemv import Tile, WeightCode
+    from sailsim.lut_gemv import lut_gemv as gemv
+    from sailsim.sim.files import load_system
+    from sailsim.sim.point import Point
+    from sailsim.sim.simulate import simulate
+    from sailsim.sim.tile_time import TileTime, time_tile
+    from sailsim.workloads import load_model
+
+    __version__: str
+
+_HOMES = {
+    "Point": "sailsim.sim.point",
+    "Results": "sailsim.analysis.results.results",
+    "SailsimError": "sailsim.base.errors",
+    "Tile": "sailsim.lut_gemv",
+    "TileTime": "sailsim.sim.tile_time",
+    "WeightCode": "sailsim.lut_gemv",
+    "compare": "sailsim.analysis.results.compare",
+    "gemv": "sailsim.lut_gemv:lut_gemv",
+    "load_model": "sailsim.workloads",
+    "load_system": "sailsim.sim.files",
+    "simulate": "sailsim.sim.simulate",
+    "sweep": "sailsim.analysis.results.sweep",
+    "time_tile": "sailsim.sim.tile_time",
+}
+"""Where each name is defined, with the name there if it is another."""
+_PACKAGES = ("analysis", "lut_gemv", "sim", "workloads")
+
+__all__ = [
+    "Point",
+    "Results",
+    "SailsimError",
+    "Tile",
+    "TileTime",
+    "WeightCode",
+    "compare",
+    "gemv",
+    "load_model",
+    "load_system",
+    "simulate",
+    "sweep",
+    "time_tile",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name that is offered, or a package, at its first use."""
+    if name == "__version__":
+        from importlib.metadata import version  # a third of a small command's start
+
+        return version("sailsim")
+    if name in _PACKAGES:
+        return importlib.import_module(f"sailsim.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sailsim' has no attribute {name!r}")
+    module, _, other = _HOMES[name].partition(":")
+    found = getattr(importlib.import_module(module), other or name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """What there is, loaded or not."""
+    return sorted({*globals(), *__all__, *_PACKAGES})

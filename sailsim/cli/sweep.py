@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sailsim.analysis import evaluate, runners
-from sailsim.analysis.baselines.runners import identity
+from sailsim.analysis import runners
+from sailsim.analysis.results.sweep import sweep_into
 from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import NUMBERS, beside_option, point_options
-from sailsim.sim import expand, load_preset, parse_numbers, preset_names, run_sweep
+from sailsim.sim import expand, load_preset, parse_numbers, preset_names
 
 
 @click.command()
@@ -56,9 +55,7 @@ def sweep(
         points = [replace(point, activations=given.get("activations", "")) for point in load_preset(preset)]
     who = runners(beside)
     config = {"preset": preset, "prt": prt, **given, "beside": [str(path) for path in beside]}
-    store = run_sweep(
-        points, partial(evaluate, runners=who), out, jobs=jobs, config=config, inputs=identity(who)
-    )
+    store = sweep_into(points, out, who, jobs, config)
     manifest = store.manifest
     summary = {
         "out": str(out),

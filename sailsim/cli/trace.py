@@ -107,6 +107,8 @@ def replay(
 ) -> None:
     """Work through the trace in PATH on one PIM unit: results, look-ups, and cycles by phase.
 
+    Cycles are of the groups with weights as fast as the unit's port takes them (`time_tile`, memory "port").
+
     Exit status 1 if a descriptor is refused or a result differs from the expected one in the trace.
     """
     overrides: dict[str, Any] = {"slices": 1} | ({} if substrate is None else {"substrate": substrate})

@@ -57,6 +57,8 @@ def validate(
 ) -> None:
     """Compare gem5's PIM unit with the core and the fast engine, and memory with what is published.
 
+    The engine's cycles are those of `time_tile`, memory "dram", less descriptor and record.
+
     Parts that the folder holds are not run again. Exit status 1: a result or a phase differs.
     """
     simulator, system = Gem5(binary), load_system(machine)

@@ -1,0 +1,77 @@
+"""The front door: what it offers, that it is lazy, and that its page is true."""
+
+import ast
+import doctest
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sailsim
+
+ROOT = Path(__file__).parents[1]
+LOADED = "import sailsim, sys; {}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+
+
+def loaded(statement: str) -> set[str]:
+    """The top-level modules that a new interpreter has after a statement."""
+    command = [sys.executable, "-c", LOADED.format(statement)]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_importing_it_loads_no_library() -> None:
+    heavy = {
+        "numpy",
+        "scipy",
+        "pandas",
+        "matplotlib",
+        "pydantic",
+        "pyarrow",
+        "click",
+        "rich",
+        "joblib",
+        "gguf",
+    }
+    assert not loaded("pass") & heavy
+    assert not loaded("dir(sailsim)") & heavy
+    assert {"numpy", "pydantic"} <= loaded("sailsim.Point")
+
+
+def test_matplotlib_waits_until_something_is_drawn() -> None:
+    assert "matplotlib" not in loaded("sailsim.simulate; sailsim.time_tile; sailsim.load_model")
+
+
+@pytest.mark.parametrize("name", sailsim.__all__)
+def test_every_name_is_there_and_is_documented(name: str) -> None:
+    assert name in dir(sailsim)
+    assert getattr(sailsim, name).__doc__
+    assert f"`{name}" in (ROOT / "docs" / "library.md").read_text("utf-8") or name == "TileTime"
+
+
+def test_type_checkers_are_told_of_the_same_names() -> None:
+    tree = ast.parse((ROOT / "sailsim" / "__init__.py").read_text("utf-8"))
+    (hidden,) = (node for node in tree.body if isinstance(node, ast.If))
+    told = {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in hidden.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    homes = {name: (*home.split(":"), name)[:2] for name, home in sailsim._HOMES.items()}
+    assert told == homes
+    assert sorted(told) == sailsim.__all__
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        sailsim.nothing  # noqa: B018
+    assert sailsim.__version__
+
+
+def test_the_examples_of_the_page(tmp_path: Path) -> None:
+    results = doctest.testfile(
+        str(ROOT / "docs" / "library.md"), module_relative=False, globs={"FOLDER": tmp_path / "sweep"}
+    )
+    assert results.attempted >= 15
+    assert results.failed == 0
