@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Scales, Tile, WeightCode, read_trace, write_trace
-from sailsim.sim import load_system, simulate_trace, validation
+from sailsim.sim import load_system, simulate_trace
+from sailsim.sim.gem5 import validation
 from sailsim.sim.tile_time import TileTime, time_tile
 from sailsim.workloads import replay_timed
 
