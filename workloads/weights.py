@@ -163,7 +163,7 @@ def _stored(raw: npt.NDArray[np.uint8], fmt: TensorFormat, origin: str) -> Weigh
         fifth = body[..., : -fmt.block // 2]
         body = np.concatenate([packed & 0x0F, packed >> 4], axis=-1)
         if code.wbits == 5:
-            body = body | np.unpackbits(fifth, axis=-1, bitorder="little") << 4
+            body |= np.unpackbits(fifth, axis=-1, bitorder="little") << np.uint8(4)
 
     def tile(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.ascontiguousarray(values.reshape(n, -1).T)

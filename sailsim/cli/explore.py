@@ -55,8 +55,8 @@ def explore(
             f"{error.name} is not installed, which explore needs: pip install '.[study]' in its checkout."
         ) from error
 
-    given = {name: value for name, value in fields.items() if value is not None}
-    point = Point(**{"system": system, "batch": 8} | given)
+    given: dict[str, Any] = {"system": system, "batch": 8}
+    point = Point(**given | {name: value for name, value in fields.items() if value is not None})
     chosen = tuple(parse_numbers("threads", threads))
     search = Search(point, tuple(searched) or CHOSEN, chosen, sampler, seed)
     frame = run(search, out, trials, jobs or os.cpu_count() or 1)

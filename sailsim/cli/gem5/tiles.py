@@ -98,6 +98,7 @@ def sweep(
     example = example_tile(points, system, str(activations) if activations else "")
     timelines = both_timelines(simulator, machine, system, example, out, timeout)
     worst = rows.iloc[int(rows["error"].abs().to_numpy().argmax())]
+    types = list(dict.fromkeys(point.type for point in points))
     summary = {
         "out": str(out),
         "points": len(points),
@@ -107,7 +108,7 @@ def sweep(
         "median_error": float(rows["error"].abs().median()),
         "worst_error": float(worst["error"]),
         "worst_point": ", ".join(f"{name} {worst[name]:g}" for name in ("wbits", "nbw", "batch", "slices")),
-        "types": list(dict.fromkeys(point.type for point in points)),
+        "types": types,
     }
     if write:
         options = f"sailsim gem5 sweep --system {machine} --model {model} --tensor {tensor}"
@@ -122,7 +123,7 @@ def sweep(
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     else:
-        click.echo(f"{tensor} of {model} as {', '.join(summary['types'])}")
+        click.echo(f"{tensor} of {model} as {', '.join(types)}")
         click.echo(
             f"{len(points)} tiles in {out}, {before} of them from before. Results "
             f"{'exact' if summary['correct'] else 'WRONG'}, phases "
