@@ -21,6 +21,7 @@ from sailsim.analysis.costs.dollars import PriceList, prices
 from sailsim.analysis.results.joins import joined
 from sailsim.analysis.results.results import MissingPointsError, Results, prt_pairs, stored_runs
 from sailsim.sim import Store, load_system
+from sailsim.sim.nbw import nbw_in_words
 
 COLUMNS = ("claim", "reading", "paper", "here", "unit", "ratio", "verdict", "configuration", "remark")
 
@@ -56,7 +57,7 @@ def configuration(row: Mapping[str, Any] | pd.Series[Any]) -> str:
     group = f"g{row['group_size']}" if row["group_size"] else "one scale a column"
     return (
         f"{row['system']}, {row['model']}, W{row['wbits']}A{row['abits']} {group}, batch {row['batch']}, "
-        f"{row['threads']} threads, context {row['context']}, NBW {row['nbw']}, "
+        f"{row['threads']} threads, context {row['context']}, {nbw_in_words(row['nbw'])}, "
         f"{row['substrate']}, conversion: {row['convert']}" + ("" if row["prt"] else ", no PRT")
     )
 

@@ -27,6 +27,7 @@ from sailsim.sim import (
     vary,
 )
 from sailsim.sim.gem5 import gem5_unit
+from sailsim.sim.nbw import AUTO
 
 
 @click.group()
@@ -150,7 +151,7 @@ def _leaves(section: Frozen, prefix: str = "") -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for field in type(section).model_fields:
         value = getattr(section, field)
-        if isinstance(value, Quantity | Choice | bool):
+        if isinstance(value, Quantity | Choice | bool) or value == AUTO:
             found.append((prefix + field, value))
         elif isinstance(value, Frozen):
             found.extend(_leaves(value, f"{prefix}{field}."))
