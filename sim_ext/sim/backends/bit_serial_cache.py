@@ -14,12 +14,13 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is, Quantity
 from sailsim.sim.accelerator import AcceleratorSection
 from sailsim.sim.backend import Backend, Product, Units
+from sailsim.sim.fields import BytesPerCycle, Clock, Cycles
 from sailsim.sim.memory_path import server_memory
 from sailsim.sim.parts import Part, Same, has_codes
 from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import MemorySystem
-from sailsim.sim.system import BytesPerCycle, Clock, Cycles, System
+from sailsim.sim.system import System
 from sailsim.workloads import Activations, ModelSpec, Op
 
 PHASES = ("load", "inputs", "multiply", "reduce", "write_back")

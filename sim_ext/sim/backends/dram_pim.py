@@ -16,12 +16,13 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Is, OneOf, Quantity
 from sailsim.sim.accelerator import AcceleratorSection
 from sailsim.sim.backend import Backend, Product, Stored, Units
+from sailsim.sim.fields import Bandwidth
 from sailsim.sim.memory_path import server_memory
 from sailsim.sim.parts import Part, Same
 from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import MemorySystem
-from sailsim.sim.system import Bandwidth, System
+from sailsim.sim.system import System
 from sailsim.workloads import Activations, ModelSpec, Op, WeightFormat, decode_step
 
 Wait = Annotated[Quantity, Is("ns", least=0)]
