@@ -11,6 +11,7 @@ import pytest
 import sailsim
 
 ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "library.md"
 LOADED = "import sailsim, sys; {}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
 
 
@@ -46,7 +47,16 @@ def test_matplotlib_waits_until_something_is_drawn() -> None:
 def test_every_name_is_there_and_is_documented(name: str) -> None:
     assert name in dir(sailsim)
     assert getattr(sailsim, name).__doc__
-    assert f"`{name}" in (ROOT / "docs" / "library.md").read_text("utf-8") or name == "TileTime"
+
+
+def test_the_page_has_a_row_and_an_example_of_every_name() -> None:
+    page = PAGE.read_text("utf-8")
+    examples = doctest.DocTestParser().get_examples(page)
+    nodes = [node for example in examples for node in ast.walk(ast.parse(example.source))]
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    assert set(sailsim.__all__) <= used
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert not [name for name in sailsim.__all__ if not any(f"`{name}" in row for row in rows)]
 
 
 def test_type_checkers_are_told_of_the_same_names() -> None:
@@ -70,8 +80,6 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_the_examples_of_the_page(tmp_path: Path) -> None:
-    results = doctest.testfile(
-        str(ROOT / "docs" / "library.md"), module_relative=False, globs={"FOLDER": tmp_path / "sweep"}
-    )
+    results = doctest.testfile(str(PAGE), module_relative=False, globs={"FOLDER": tmp_path / "sweep"})
     assert results.attempted >= 15
     assert results.failed == 0

@@ -69,8 +69,9 @@ def sweep(
     """Run tiles of a sweep on gem5, beside the fast engine's time for each.
 
     A slice's share of the matrix for every combination; the whole matrix on all slices for a few widths;
-    the timeline of one tile. Results are stored as they are found: the same command again goes on where a
-    stopped one ended.
+    the timeline of one tile. The engine's time has the weights in DRAM, which all units of the tile share
+    (`time_tile`, memory "dram", for one unit), and leaves out descriptor and record.
+    Results are stored as they are found: the same command again goes on where a stopped one ended.
     `sailsim figures` and `sailsim report` show them for a folder that has them in gem5/.
     """
     simulator, system = Gem5(binary), load_system(machine)
@@ -157,7 +158,8 @@ def timeline(
 ) -> None:
     """Draw when each group of a tile of TRACE loads, builds, looks up and converts, in gem5 and the engine.
 
-    Writes timeline.png into the folder of the results, and the numbers beside it.
+    The engine's groups are those of `time_tile`, memory "dram". Writes timeline.png into the folder of the
+    results, and the numbers beside it.
     """
     from sailsim.analysis.render.gem5_figures import timeline_figure  # matplotlib: only when needed
     from sailsim.analysis.render.style import save
