@@ -39,6 +39,7 @@ class CostConstants(Constants):
 
 
 HOUR_S = 3600.0
+"""Seconds of an hour, for which prices are."""
 _COLUMNS = ("instance", "machines", "chip", "kind", "units", "memory_gib", "usd_per_hour", "source", "date")
 
 
