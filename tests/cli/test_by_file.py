@@ -1,4 +1,4 @@
-"""A substrate, a card and an accelerator by file, as docs/extending.md has them: in all tables and figures."""
+"""A substrate, a card and an accelerator by file, as docs/extending.md has them: in every table."""
 
 from pathlib import Path
 
