@@ -338,7 +338,7 @@ def machine_factors(system: System, levels: Mapping[str, Any]) -> list[Factor]:
     """
     found = []
     for path, leaf in leaves(system).items():
-        if path in _FOLLOW_SOFTWARE or path in _OF_OTHER_WEIGHTS:
+        if path in _FOLLOW_SOFTWARE or path in _OF_OTHER_WEIGHTS or path in unknowns()["held"]:
             continue
         listed = levels.get(path)
         if listed is not None:
@@ -496,7 +496,7 @@ def _constant_factors(group: Literal["cost", "area"], constants: type[Constants]
     """The constants of a model that have a range."""
     found = []
     for name, q in constants.quantities().items():
-        if q.low is None or q.high is None or q.low == q.high:
+        if q.low is None or q.high is None or q.low == q.high or f"{group}.{name}" in unknowns()["held"]:
             continue
         low, high = float(q.low), float(q.high)
         found.append(

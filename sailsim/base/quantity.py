@@ -30,6 +30,8 @@ UNITS: dict[str, float] = {
     "banks": 1,
     "lines": 1,
     "arrays": 1,
+    "DFMs": 1,
+    "units": 1,
     "rows": 1,
     "columns": 1,
     "ways": 1,

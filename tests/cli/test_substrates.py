@@ -122,7 +122,7 @@ def test_what_the_file_does_not_say_is_not_modelled(bare: Path) -> None:
 def test_unit_is_what_gem5_reads(tmp_path: Path) -> None:
     printed = sailsim("systems", "unit", "sail-n1", "--substrate", "bit_serial").stdout
     assert printed.startswith("sailsim-unit 1\n")
-    for line in ("slices 1", "convert_in_memory true", "substrate bit_serial"):
+    for line in ("slices 1", "convert memory", "substrate bit_serial"):
         assert line in printed.splitlines()
     out = tmp_path / "unit.txt"
     assert sailsim("systems", "unit", "sail-n1", "--substrate", "bit_serial", "--out", out).exit_code == 0

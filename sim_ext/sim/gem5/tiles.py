@@ -240,7 +240,9 @@ def _engine(point: TilePoint, system: System, tile: Tile) -> dict[str, Any]:
     """The fast engine's cycles of a point whose slices have tiles like `tile`, weights just in time."""
     pim, slices = system.pim, point.slices
     assert pim is not None
-    units = PimUnits(system, substrate=None, convert="memory", prt=tile.prt, slices=slices, operands="dram")
+    units = PimUnits(
+        system, substrate=None, convert=system.unit_convert, prt=tile.prt, slices=slices, operands="dram"
+    )
     profile = PROFILES.scanned(tile.x, units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
     n = tile.n * slices
     stored = tile.k * ceil(n * tile.code.wbits / 8)
