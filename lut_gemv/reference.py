@@ -105,7 +105,8 @@ def lut_gemv_blocks(
                 plane = table[patterns[:, i]] << i
                 is_sign_plane = signed and i == abits - 1
                 acc_block += -plane if is_sign_plane else plane
-    return acc.sum(axis=1)
+    summed: Ints = acc.sum(axis=1)
+    return summed
 
 
 def build_table(group_weights: Ints, nbw: int) -> Ints:
