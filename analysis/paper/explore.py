@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -33,18 +34,21 @@ from sqlalchemy.pool import NullPool
 from sailsim.analysis.baselines.runners import named
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.paper.uncertainty import Draw, Factor, Value, space
+from sailsim.analysis.paper.machine import machine_changes
+from sailsim.analysis.paper.parameters import Factor, Value
+from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.results.joins import as_frame, is_missing, joined
 from sailsim.analysis.results.runs import runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, System, code_version, load_system, save_system, vary
 from sailsim.sim.sweep import reporter
+from sailsim.workloads import load_model
 
 Sampler = Literal["nsga2", "tpe"]
 SAMPLERS: tuple[Sampler, ...] = ("nsga2", "tpe")
 CHOSEN = ("pim.nbw", "pim.arrays", "pim.rows", "pim.cols", "llc.slices", "pim.port", "pim.clock")
-"""What is searched unless told otherwise, in the ranges of `uncertainty.space`; `threads` beside it."""
+"""What is searched unless told otherwise, in the ranges of `unknowns.space`; `threads` beside it."""
 OBJECTIVES = ("tokens_per_s", "tokens_per_usd", "area_mm2")
 GENERATION = 16
 """Trials that are proposed together; the same for every number of jobs, so that jobs change no result."""
@@ -103,8 +107,8 @@ class Search:
 
     def system(self, values: Mapping[str, Value], name: str) -> System:
         """The machine of a trial. Raises SailsimError where a tile does not fit or a value is refused."""
-        changes = Draw({k: v for k, v in values.items() if k != "threads"}).machine_changes
         base = load_system(self.point.system)
+        changes = machine_changes(base, {k: v for k, v in values.items() if k != "threads"})
         return vary(
             base,
             changes,
@@ -137,7 +141,7 @@ def try_machine(search: Search, values: Mapping[str, Value]) -> dict[str, Any]:
         return {
             "tokens_per_s": sail["tokens_per_s"],
             "tokens_per_usd": sail["tokens_per_usd_used"],
-            "area_mm2": area(machine, wbits=point.wbits).added_mm2,
+            "area_mm2": area(machine, wbits=_widest(point)).added_mm2,
             "speedup_cpu": cores["speedup"],
             "reason": "",
         }
@@ -178,9 +182,9 @@ def _try_until(trials: int, search: Search, study: optuna.Study, jobs: int, prog
         while held < trials:
             count = min(GENERATION, trials - held)
             study.sampler = _sampler(search, held)
-            asked = [study.ask(search.distributions) for _ in range(count)]
-            found = workers(delayed(try_machine)(search, dict(t.params)) for t in asked)
-            for trial, result in zip(asked, found, strict=True):
+            proposed = [study.ask(search.distributions) for _ in range(count)]
+            results = workers(delayed(try_machine)(search, dict(t.params)) for t in proposed)
+            for trial, result in zip(proposed, results, strict=True):
                 for name, value in result.items():
                     trial.set_user_attr(name, value)
                 if result["reason"]:
@@ -318,9 +322,22 @@ def _typed(factor: Factor, value: Any) -> Value:
     return int(value) if factor.whole else float(value)
 
 
+@lru_cache(maxsize=16)
+def _widest(point: Point) -> int:
+    """Bits of the widest code among a point's formats, which the units are sized for."""
+    model = load_model(point.model)
+    widths = [fmt.wbits for fmt, _, _ in point.formats(model).census(model) if fmt.wbits is not None]
+    if not widths:
+        raise SailsimError(
+            f"weights is {point.weights!r}, none of whose types has scalar codes; allowed is one with codes."
+        )
+    return max(widths)
+
+
 def options(point: Point, threads: int) -> str:
     """The options of `sailsim run` for a point beside its system."""
+    weights = point.weights or f"{point.wbits}g{point.group_size}"
     return (
-        f"--model {point.model} --wbits {point.wbits} --abits {point.abits} --group-size {point.group_size} "
-        f"--batch {point.batch} --threads {threads} --context {point.context} --seed {point.seed}"
+        f"--model {point.model} --weights {weights} --abits {point.abits} --batch {point.batch} "
+        f"--threads {threads} --context {point.context} --seed {point.seed}"
     )

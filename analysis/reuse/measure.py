@@ -57,7 +57,7 @@ def nearest_definition(
     Args:
         activations: the capture that patterns are from; None is the compact one that ships.
         out: a folder that keeps finished parts between calls, the same that `sailsim reuse --out` takes.
-        claim: percent; None is the published value of `data/claims.csv`.
+        claim: percent; None is the published value of `data/claims/sail.toml`.
         progress: show a bar on standard error.
 
     Returns:
