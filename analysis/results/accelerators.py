@@ -23,7 +23,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import UNITS, Frozen, Is, Quantity
 from sailsim.sim import Point, System, backend_of, load_system
 from sailsim.sim.backend import Job, Product, TimesProducts, Units
-from sailsim.workloads import decode_step, load_model, uniform_format
+from sailsim.workloads import decode_step, load_model
 
 FOLDER = "validation"
 NETWORK = "inception-v3.csv"
@@ -216,7 +216,8 @@ def _units(machine: System) -> Units:
 
 
 def _matrices() -> list[Shape]:
-    ops = decode_step(load_model(MODEL), uniform_format(8, 0), batch=1, context=1)
+    model = load_model(MODEL)
+    ops = decode_step(model, Point(model=MODEL).formats(model), batch=1, context=1)
     return [Shape(k=op.k, n=op.n, batch=1) for op in ops if op.kind == "gemv"]
 
 
