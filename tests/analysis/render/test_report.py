@@ -146,10 +146,8 @@ def test_every_runner_has_a_line_a_users_too(page):
 @pytest.mark.parametrize("missing", ["runner", "chosen"])
 def test_a_store_of_an_older_layout_says_how_to_make_it_anew(read, missing, tmp_path):
     """What its manifest holds of the command is in the sentence, as a shell takes it."""
-    if missing == "runner":  # before runs a point had one row
-        rows = one_row
-    else:
-        rows = partial(without, missing)
+    # Before runs a point had one row.
+    rows = one_row if missing == "runner" else partial(without, missing)
     config = {"preset": None, "prt": None, "batch": "1,8", "beside": ["my card.toml", "b.toml"]}
     run_sweep([Point(model="smollm2-135m")], rows, tmp_path / "old", progress=False, config=config)
     with pytest.raises(SailsimError) as error:
