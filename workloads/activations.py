@@ -186,12 +186,10 @@ class Activations:
 
     def _pool(self, role: Role, layer: int, n_layers: int, seed: int, needed: int) -> npt.NDArray[np.intp]:
         """Indices over layers * tokens in the order of use, the first `needed` of them at most."""
-        tokens = _permutation(seed, self.tokens)
         if role == "head":
-            return tokens[:needed]
+            return _permutation(seed, self.tokens)[:needed]
         nearest = _nearest(self.layers, int(self.meta["n_layers"]), layer, n_layers)
-        nearest = nearest[: ceil(needed / self.tokens)]
-        return np.asarray((nearest[:, None] * self.tokens + tokens).reshape(-1)[:needed], dtype=np.intp)
+        return _in_turn(nearest[: ceil(needed / self.tokens)], seed, self.tokens)[:needed]
 
 
 def _check_sizes(role: Role, layer: int, n_layers: int, k: int, batch: int) -> None:
@@ -203,10 +201,18 @@ def _check_sizes(role: Role, layer: int, n_layers: int, k: int, batch: int) -> N
 
 
 @lru_cache(maxsize=4096)
-def _nearest(captured: tuple[int, ...], blocks: int, layer: int, n_layers: int) -> npt.NDArray[np.intp]:
+def _nearest(captured: tuple[int, ...], blocks: int, layer: int, n_layers: int) -> tuple[int, ...]:
     """Places of the captured layers of a model of `blocks`, nearest in relative depth first."""
     depths = np.asarray(captured) / max(blocks - 1, 1)
-    return np.argsort(np.abs(depths - layer / max(n_layers - 1, 1)), kind="stable")
+    return tuple(np.argsort(np.abs(depths - layer / max(n_layers - 1, 1)), kind="stable").tolist())
+
+
+@lru_cache(maxsize=1024)
+def _in_turn(places: tuple[int, ...], seed: int, tokens: int) -> npt.NDArray[np.intp]:
+    """All tokens of the layers at `places`, layer after layer, as indices over layers * tokens."""
+    found = np.add.outer(np.asarray(places, dtype=np.intp) * tokens, _permutation(seed, tokens)).reshape(-1)
+    found.flags.writeable = False
+    return found
 
 
 @cache
