@@ -14,11 +14,15 @@ from typing import Any, Literal, cast
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import (
+    ABITS_MAX,
+    NBW_MAX,
+    WBITS_MAX,
     PrtConfig,
     Replayed,
     Scales,
     Tile,
     Trace,
+    cycles_by_phase,
     decode_tile,
     descriptor,
     replay,
@@ -35,7 +39,6 @@ MAX_BYTES = 4 << 30
 """Largest trace that is written without being asked for: a whole 7B model at 4 bits is about this size."""
 
 DEFAULT_WBITS = 4
-PHASES = ("load", "build", "lookup", "convert", "write_back", "total")
 
 
 @dataclass(frozen=True)
@@ -135,9 +138,9 @@ def plan_trace(
     is a shell pattern of names. ``slices`` cuts every matrix into that many runs of outputs.
     """
     for name, value, least, most in (
-        ("wbits", 4 if wbits is None else wbits, 1, 8),
-        ("abits", abits, 1, 16),
-        ("nbw", nbw, 1, 6),
+        ("wbits", DEFAULT_WBITS if wbits is None else wbits, 1, WBITS_MAX),
+        ("abits", abits, 1, ABITS_MAX),
+        ("nbw", nbw, 1, NBW_MAX),
         ("batch", batch, 1, 65535),
         ("group_size", group_size, 0, 65535),
         ("slices", slices, 1, 65535),
@@ -211,4 +214,4 @@ def _cycles(tile: Tile, config: _core.SliceConfig, prt: PrtConfig) -> dict[str, 
     timing = _core.time_tile(
         config, *tile.shape, profile, scaled=tile.scales is not None, minimum=tile.has_minimum
     )
-    return {phase: int(getattr(timing, phase)) for phase in PHASES}
+    return {**cycles_by_phase(timing), "total": int(timing.total)}

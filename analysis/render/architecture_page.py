@@ -8,7 +8,7 @@ from pathlib import Path
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.render.markdown import table
 from sailsim.analysis.render.module_graph import ModuleGraph, checkout_graph, circles, recorded_graph
-from sailsim.base.records import from_lines
+from sailsim.base.records import read_records
 
 BEFORE = "modules_before.jsonl"
 ANALYSIS = "sailsim.analysis"
@@ -22,7 +22,7 @@ def layers(root: Path) -> list[list[str]]:
 
 def before() -> tuple[str, ModuleGraph]:
     """The commit from which the rooms were planned, with its date, and its modules."""
-    recorded = from_lines(data_file(BEFORE).read_text("utf-8"), BEFORE)
+    recorded = read_records(data_file(BEFORE))
     return f"commit {recorded['commit']} of {recorded['date']}", recorded_graph(recorded["modules"])
 
 

@@ -13,7 +13,6 @@ from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
 from sailsim.sim import (
     Choice,
-    Frozen,
     Gpu,
     Quantity,
     System,
@@ -24,6 +23,7 @@ from sailsim.sim import (
     parse_changes,
     save_system,
     system_names,
+    values,
     vary,
 )
 from sailsim.sim.gem5 import gem5_unit
@@ -71,15 +71,17 @@ def show(name: str, as_json: bool, sources: bool) -> None:
     table.add_column("kind", no_wrap=True)
     if sources:
         table.add_column("source and note")
-    for path, value in _leaves(machine):
+    for path, value in values(machine):
         if isinstance(value, Quantity):
             low, high = value.low, value.high
             span = f"{low:g} .. {high:g}" if low is not None and high is not None else ""
             cells = [path, str(value), span, value.kind]
         elif isinstance(value, Choice):
             cells = [path, str(value.value), "", value.kind]
-        else:
+        elif isinstance(value, bool):
             cells = [path, str(value), "", "switch"]
+        else:
+            continue
         if sources:
             cells.append(_provenance(machine, value))
         table.add_row(*cells)
@@ -143,18 +145,6 @@ def save(
         click.echo(json.dumps({"path": str(path), "name": called, "changes": changes}, indent=2))
     else:
         click.echo(f"{path}: {base.name} with {len(changes)} other values. Next: sailsim run --system {path}")
-
-
-def _leaves(section: Frozen, prefix: str = "") -> list[tuple[str, Any]]:
-    """Every value below a section, with its dotted path."""
-    found: list[tuple[str, Any]] = []
-    for field in type(section).model_fields:
-        value = getattr(section, field)
-        if isinstance(value, Quantity | Choice | bool):
-            found.append((prefix + field, value))
-        elif isinstance(value, Frozen):
-            found.extend(_leaves(value, f"{prefix}{field}."))
-    return found
 
 
 def _provenance(machine: System | Gpu, value: Any) -> str:

@@ -28,6 +28,7 @@ from sailsim.sim.vary import (
     parse_changes,
     save_system,
     system_toml,
+    values,
     vary,
 )
 
@@ -75,6 +76,7 @@ __all__ = [
     "system_names",
     "system_toml",
     "unit_text",
+    "values",
     "vary",
     "versions",
 ]

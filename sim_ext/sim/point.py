@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv import ABITS_MAX, NBW_MAX, WBITS_MAX
 from sailsim.sim.substrate import SUBSTRATES
 from sailsim.sim.system import System
 from sailsim.workloads import (
@@ -24,9 +25,9 @@ NOT_SAID = -1
 
 # field -> (least, most); what the descriptor can carry and what stays computable.
 _RANGES = {
-    "wbits": (1, 8),
-    "abits": (1, 16),
-    "nbw": (1, 6),
+    "wbits": (1, WBITS_MAX),
+    "abits": (1, ABITS_MAX),
+    "nbw": (1, NBW_MAX),
     "group_size": (0, 65535),
     "batch": (1, 65535),
     "threads": (1, 4096),

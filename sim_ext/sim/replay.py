@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import ceil
 
-from sailsim.lut_gemv import Tile, Trace, decode_tile
+from sailsim.lut_gemv import TILE_PHASES, Tile, Trace, decode_tile
 from sailsim.sim.engine import PHASES
 from sailsim.sim.host import HostCores
 from sailsim.sim.memory_path import memory
@@ -13,7 +12,7 @@ from sailsim.sim.patterns import PROFILES
 from sailsim.sim.schedule import CoreTask, Tensor
 from sailsim.sim.segments import Segment, play
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, TILE_PHASES, PimUnits, Shape, TimedTile
+from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TimedTile
 
 
 @dataclass(frozen=True)
@@ -108,11 +107,10 @@ def timed_tile(unit: PimUnits, tile: Tile) -> TimedTile:
         SailsimError: the tile does not fit the arrays.
     """
     profile = PROFILES.scanned(tile.x, unit.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
-    stored = tile.k * ceil(tile.n * tile.code.wbits / 8)
-    if tile.scales is not None:
-        stored += 2 * tile.blocks * tile.n * (2 if tile.has_minimum else 1)
     codebook = 2 << tile.code.wbits if tile.code.kind == "book" else 0
-    return unit.tile(Shape(*tile.shape), profile, stored, tile.scales is not None, tile.has_minimum, codebook)
+    return unit.tile(
+        Shape(*tile.shape), profile, tile.stored_bytes(), tile.scales is not None, tile.has_minimum, codebook
+    )
 
 
 def _throttled(tiles: Sequence[TimedTile], total: float, rate: float) -> float:

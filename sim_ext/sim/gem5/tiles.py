@@ -12,7 +12,6 @@ import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -243,9 +242,7 @@ def _engine(point: TilePoint, system: System, tile: Tile) -> dict[str, Any]:
     units = PimUnits(system, substrate=None, convert="memory", prt=tile.prt, slices=slices, operands="dram")
     profile = PROFILES.scanned(tile.x, units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
     n = tile.n * slices
-    stored = tile.k * ceil(n * tile.code.wbits / 8)
-    if tile.scales is not None:
-        stored += 2 * tile.blocks * n * (2 if tile.has_minimum else 1)
+    stored = tile.stored_bytes(n)
     k, _, *widths = tile.shape
     timed = units.tile(Shape(k, n, *widths), profile, stored, tile.scales is not None, tile.has_minimum)
     # DRAM behind so many units, which ask for nothing ahead of the tile.
