@@ -17,7 +17,7 @@ from sailsim.analysis.costs.constants import Constants
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is
 from sailsim.sim import System
-from sailsim.sim.system import Pim
+from sailsim.sim.pim import Pim
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
  * The PIM unit of one LLC slice: takes descriptors at its doorbell, one after another fetches the tile's
  * operands by its own port, works through the groups in the time that the core (sim_ext/pim) says, writes
  * the results and at last the completion record. Read `advance` first, then the functions in its order;
- * unit_checkpoint.cc has draining and checkpoints.
+ * unit_results.cc has the end of a tile, unit_checkpoint.cc draining and checkpoints.
  */
 #ifndef SAILSIM_GEM5_PIM_UNIT_HH
 #define SAILSIM_GEM5_PIM_UNIT_HH
@@ -71,6 +71,9 @@ class PimUnit : public ClockedObject
     void on_taken();
     void fail(std::uint32_t status, std::uint32_t detail);
     std::uint64_t cycles_since(Tick tick) const;
+
+    /* Of a transfer that belongs to no group. */
+    static constexpr std::int64_t no_step = -1;
 
     struct Waiting {
         Ring ring;

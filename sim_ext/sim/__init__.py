@@ -1,8 +1,8 @@
 """Machines as data, the fast engine, sweeps and their results.
 
 Reading order: `quantity` (a number with its source), `substrate` (what the arrays are), `unit` (a PIM unit as
-text), `system` (what a machine is), `tables` and `files` (reading it),
-`vary` (one with other values), `point` (what one run is), `schedule` (cores, PIM units and DRAM from event to
+text), `cores`, `memory`, `pim` and `system` (what a machine is), `tables` and `files` (reading it), `vary`
+(one with other values), `point` (what one run is), `schedule` (cores, PIM units and DRAM from event to
 event), `patterns` and `engine` (one decode step), `replay` (a trace), `grid` (many points from few words),
 `provenance`, `store` and `sweep` (many runs, on disk).
 """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from sailsim.sim.system import Memory
+from sailsim.sim.memory import Memory
 
 
 @dataclass(frozen=True, slots=True)

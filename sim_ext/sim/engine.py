@@ -7,9 +7,10 @@ equations.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,8 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.backend import Backend, Job, Units, backend_of
 from sailsim.sim.host import HostCores
-from sailsim.sim.parts import Part, Same, inputs_of, layout, on_cores, parts_of
+from sailsim.sim.parts import Layout, Part, Same, inputs_of, layout, on_cores, parts_of
+from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline, Tensor
 from sailsim.sim.segments import Segment, play
@@ -121,33 +123,90 @@ def _simulate(
     units = backend.units(system, point)
     host = _host(Same(system), point.threads)
     inputs = inputs_of(Same(parts), model.n_layers, point.seed)
-    jobs = units.step(point, Same(parts), inputs, captured)
-    found = layout(Same(parts), tuple(jobs.keys))
+    work = _work(backend, Same(units), _Asked(point), Same(parts), Same(inputs), Same(captured))
 
-    around: dict[int, tuple[list[Any], list[CoreTask]]] = {}  # GEMVs of one kind differ in their patterns
+    around: dict[int, list[CoreTask]] = {}  # GEMVs of one kind differ in their patterns alone
     segments: list[Segment] = []
+    for (at, _), products in zip(work.layout.different, work.products, strict=True):
+        kind, ops = parts[at]
+        if kind not in around:
+            around[kind] = (
+                _around(host, ops, products.jobs, units.cores_convert)
+                if products is not None
+                else host.work(ops[0], model, 0)
+            )
+        segments.append(Segment(around[kind], products.tensors if products is not None else ()))
+    line = play(_memory(Same(units), point.threads), segments, work.layout.order)
+    notes = [*_cores_note(parts, backend, host, line.end), *units.notes(model, captured)]
+    return _result(point, tokens, units, line, work.often, notes)
+
+
+class _Products(NamedTuple):
+    """The matrix products of one part of a step on the accelerator."""
+
+    jobs: dict[Op, Job]
+    tensors: tuple[Tensor, ...]
+
+
+class _Work(NamedTuple):
+    """What the accelerator does in a step, however many threads work beside it."""
+
+    layout: Layout
+    products: tuple[_Products | None, ...]
+    """Of each different part; None where the cores alone work."""
+    often: Mapping[Job, int]
+    """How many tensors each job is."""
+
+
+_BUT_THREADS = attrgetter(*(f.name for f in fields(Point) if f.name != "threads"))
+
+
+class _Asked:
+    """A point as a key of what the accelerator does: points that differ in their threads alone are equal."""
+
+    def __init__(self, point: Point) -> None:
+        self.point = point
+        self._key = _BUT_THREADS(point)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Asked) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+@lru_cache(maxsize=16)
+def _work(
+    backend: Backend,
+    units: Same[Units],
+    asked: _Asked,
+    parts: Same[tuple[Part, ...]],
+    inputs: Same[tuple[InputRows, ...]],
+    captured: Same[Activations],
+) -> _Work:
+    """The jobs of a step, one for products that are alike and meet equal patterns."""
+    jobs = units.it.step(asked.point, parts, inputs.it, captured.it)
+    found = layout(parts, tuple(jobs.keys))
+    requests: dict[int, list[Any]] = {}
+    products: list[_Products | None] = []
     often: Counter[Job] = Counter()
     for (at, at_input), times in zip(found.different, found.times, strict=True):
-        kind, ops = parts[at]
+        kind, ops = parts.it[at]
         if ops[0].kind != "gemv":
-            segments.append(Segment(host.work(ops[0], model, 0)))
+            products.append(None)
             continue
         taken = [op for op in ops if backend.takes(op)]
-        asked, tasks = around.get(kind) or ([jobs.request(op) for op in taken], [])
-        tiles = [jobs.job(request, at_input) for request in asked]
-        if kind not in around:
-            tasks += _around(host, ops, dict(zip(taken, tiles, strict=True)), units.cores_convert)
-            around[kind] = asked, tasks
-        tensors = [
-            Tensor(op.name, submitted, tile.bytes, tile.seconds, tile.throttled)
-            for submitted, (op, tile) in enumerate(zip(taken, tiles, strict=True), 1)
-        ]
-        segments.append(Segment(tasks, tensors))
-        for tile in tiles:
-            often[tile] += times
-    line = play(_memory(Same(units), point.threads), segments, found.order)
-    notes = [*_cores_note(parts, backend, host, line.end), *units.notes(model, captured)]
-    return _result(point, tokens, units, line, often, notes)
+        if kind not in requests:
+            requests[kind] = [jobs.request(op) for op in taken]
+        there = [jobs.job(request, at_input) for request in requests[kind]]
+        tensors = tuple(
+            Tensor(op.name, submitted, job.bytes, job.seconds, job.throttled)
+            for submitted, (op, job) in enumerate(zip(taken, there, strict=True), 1)
+        )
+        products.append(_Products(dict(zip(taken, there, strict=True)), tensors))
+        for job in there:
+            often[job] += times
+    return _Work(found, tuple(products), often)
 
 
 @lru_cache(maxsize=64)

@@ -24,7 +24,8 @@ from sailsim.lut_gemv import TILE_PHASES, Tile, write_trace
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.records import keys_of
 from sailsim.sim.patterns import PROFILES
-from sailsim.sim.system import Pim, System
+from sailsim.sim.pim import Pim
+from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits
 
 COLUMNS = ("pass", "group", "load_start", "load_end", "start", "build", "lookup", "convert", "write_back")

@@ -1,0 +1,106 @@
+"""What a system file says of its PIM units."""
+
+from typing import Annotated, Any
+
+from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity
+from sailsim.sim.fields import BytesPerCycle, Clock, Cycles, Entries, Switch
+from sailsim.sim.substrate import SUBSTRATES, Substrate, load_substrate
+from sailsim.sim.unit import unit_text
+
+
+class _SubstrateName(OneOf):
+    """A choice that names a substrate: one that ships or the path of a file."""
+
+    def __init__(self) -> None:
+        super().__init__(*SUBSTRATES.names, "the path of a .toml file")
+
+    def check(self, choice: Choice) -> Choice:
+        """Return `choice`, or raise a ValueError that lists what is allowed."""
+        if why := SUBSTRATES.problem(str(choice.value)):
+            raise ValueError(f"is {why}")
+        return choice
+
+
+class Pim(Frozen):
+    """The PIM unit beside each LLC slice: C-SRAM arrays and a data feeding module (DFM)."""
+
+    enabled: bool
+    """false: the same machine without C-SRAM, which is the baseline."""
+    substrate: Annotated[Choice, _SubstrateName()]
+    """What the arrays are: a substrate that ships, or the path of its file, relative to the system file."""
+    arrays: Annotated[Quantity, Is("arrays", least=1, most=4096, whole=True)]
+    """Per slice, in lockstep."""
+    rows: Annotated[Quantity, Is("rows", least=4, most=4096, whole=True)]
+    cols: Annotated[Quantity, Is("columns", least=8, most=4096, whole=True)]
+    clock: Clock
+    """Of the C-SRAM and the DFM: every cycle of a tile's timing."""
+    port: BytesPerCycle
+    """Slice port of the unit, per C-SRAM cycle."""
+    accumulator: Annotated[Quantity, Is("bits", least=16, most=64, whole=True)]
+    prt_entries: Annotated[Quantity, Is("entries", least=0, whole=True)]
+    """Pattern reuse table of a DFM; 0 is none."""
+    prt_policy: Annotated[Choice, OneOf("lru", "fifo", "direct")]
+    t_zero: Cycles
+    """Cycles that the all-zero pattern takes."""
+    t_prt: Cycles
+    """Cycles that a PRT hit takes."""
+    double_buffer: Switch
+    """Whether the next group's weights load while this one is worked on."""
+    convert: Annotated[Choice, OneOf("memory", "cores")]
+    """Where integer sums become scaled fp32."""
+    nbw: Annotated[Quantity, Is("weights", least=1, most=6, whole=True)]
+    """Weights of a group, where a run does not say."""
+    mshrs: Entries
+    """Lines that one unit has under way to DRAM."""
+    fetch_ahead: Annotated[Quantity, Is("ratio", least=1)]
+    """Weights under way or waiting for the arrays beyond the group in turn; 1 is what `mshrs` hold."""
+    queue: Entries
+    """Descriptors that one unit holds."""
+    unit_cache: Annotated[Quantity, Is("KiB", above=0)]
+    """The small coherent cache between a unit and its slice (gem5)."""
+    prefetch_depth: Annotated[Quantity, Is("tensors", least=0, whole=True)]
+    """How many tensors ahead weights stream into the LLC; 0: only as the tile asks."""
+    prefetch_share: Annotated[Quantity, Is("ratio", least=0, most=1)]
+    """Share of the LLC that waiting weights may take."""
+    prefetch_priority: Annotated[Choice, OneOf("background", "fair")]
+    """Whether weights that no slice works on yet give way to the cores' accesses to DRAM."""
+
+    def load_substrate(self) -> Substrate:
+        """The substrate that `substrate` names.
+
+        Raises:
+            SailsimError: its file cannot be read, or is wrong.
+        """
+        return load_substrate(str(self.substrate.value))
+
+    def unit_text(self, slices: int, **overrides: Any) -> str:
+        """A unit in the text form that the C++ core, gem5 and the emulator read.
+
+        Args:
+            slices: that share the outputs of a tensor.
+            **overrides: replace single fields (`unit.FIELDS`); `substrate` is a name, a path or a
+                `Substrate`.
+
+        Raises:
+            ValueError: a field that no unit has.
+            SailsimError: a substrate that cannot be read.
+        """
+        fields: dict[str, Any] = {
+            "rows": self.rows.whole,
+            "cols": self.cols.whole,
+            "arrays": self.arrays.whole,
+            "slices": slices,
+            "port_bytes": self.port.whole,
+            "accumulator_bits": self.accumulator.whole,
+            "prt_entries": self.prt_entries.whole,
+            "prt_policy": self.prt_policy.value,
+            "t_zero": self.t_zero.whole,
+            "t_prt": self.t_prt.whole,
+            "double_buffer": self.double_buffer.value,
+            "convert_in_memory": self.convert.value == "memory",
+        }
+        fields.update(overrides)
+        substrate = fields.pop("substrate", self.substrate.value)
+        if not isinstance(substrate, Substrate):
+            substrate = load_substrate(substrate)
+        return unit_text(fields, substrate)
