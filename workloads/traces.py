@@ -175,14 +175,14 @@ def plan_trace(
 
 
 @dataclass(frozen=True)
-class TimedTile:
+class ReplayedTile:
     """One replayed tile: the results' side, and the cycles of one unit by phase (None after an error)."""
 
     result: Replayed
     cycles: dict[str, int] | None
 
 
-def replay_timed(trace: Trace, config: _core.SliceConfig, threads: int = 1) -> Iterator[TimedTile]:
+def replay_timed(trace: Trace, config: _core.SliceConfig, threads: int = 1) -> Iterator[ReplayedTile]:
     """Works through a trace on one unit, tile by tile: results, counts and cycles.
 
     ``config`` describes the unit; it holds whole tiles, so ``config.slices`` must be 1. A tile that does not
@@ -195,13 +195,13 @@ def replay_timed(trace: Trace, config: _core.SliceConfig, threads: int = 1) -> I
     )
     for index, result in enumerate(replay(trace, prt=prt, threads=threads)):
         if result.status != descriptor.Status.OK:
-            yield TimedTile(result, None)
+            yield ReplayedTile(result, None)
             continue
         tile = decode_tile(trace, index)
         try:
-            yield TimedTile(result, _cycles(tile, config, prt))
+            yield ReplayedTile(result, _cycles(tile, config, prt))
         except ValueError as error:
-            yield TimedTile(
+            yield ReplayedTile(
                 replace(result, status=descriptor.Status.ERR_CAPACITY, problem=str(error), output=None), None
             )
 

@@ -136,7 +136,7 @@ def save(
         base,
         changes,
         name=called,
-        title=f"{base.title}, varied",
+        title=f"{base.title} with {', '.join(f'{field} {value}' for field, value in changes.items())}",
         source="sailsim systems save",
         note=reason or "a variation",
     )
@@ -145,6 +145,18 @@ def save(
         click.echo(json.dumps({"path": str(path), "name": called, "changes": changes}, indent=2))
     else:
         click.echo(f"{path}: {base.name} with {len(changes)} other values. Next: sailsim run --system {path}")
+        _tell_cache(base, varied)
+
+
+def _tell_cache(base: System | Gpu, varied: System | Gpu) -> None:
+    """Say so where other slices alone have made another cache."""
+    if isinstance(base, Gpu) or isinstance(varied, Gpu) or varied.llc.size == base.llc.size:
+        return
+    kept = base.llc.size / varied.llc.slices.whole / 2**20
+    click.echo(
+        f"The LLC has {varied.llc.size / 2**20:g} MiB instead of {base.llc.size / 2**20:g}; "
+        f"{varied.llc.slices} of llc.slice_size={kept:g} would keep its size."
+    )
 
 
 def _provenance(machine: System | Gpu, value: Any) -> str:

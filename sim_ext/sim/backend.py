@@ -194,6 +194,6 @@ def backend_of(system: System) -> Backend:
     return load_backend(name)
 
 
-def softwares() -> tuple[str, ...]:
+def software_stacks() -> tuple[str, ...]:
     """What accelerators run, the shipped paper's first."""
     return tuple(load_backend(name).software for name in backend_names())

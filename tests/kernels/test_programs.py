@@ -12,9 +12,9 @@ pytestmark = pytest.mark.aarch64
 
 PROGRAMS = [
     "bandwidth",
+    "lutmm_abandon",
     "lutmm_driver",
     "lutmm_fuzz",
-    "lutmm_orphans",
     "neon_gemv",
     "pointer_chase",
     "quantize_check",
