@@ -34,6 +34,7 @@ from sailsim.lut_gemv.quantize import (
     quantize_rows,
     quantize_rows_unsigned,
     quantize_weights,
+    quantize_weights_code,
     quantize_weights_minimum,
     split_signs,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "quantize_rows",
     "quantize_rows_unsigned",
     "quantize_weights",
+    "quantize_weights_code",
     "quantize_weights_minimum",
     "read_trace",
     "reference",

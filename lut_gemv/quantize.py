@@ -158,6 +158,41 @@ def quantize_weights_minimum(
     return codes, scale, minimum, code
 
 
+def quantize_weights_code(
+    w: NDArray[Any], code: WeightCode, group_size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+    """Quantize weights to any code, each to the nearest level: ``w`` is about ``value * scale``.
+
+    The largest weight of a block is that level of the code which has the largest magnitude, exactly. Where
+    only a negative level has it (an ``offset`` code has one level more below 0), the scale takes the sign
+    that this needs, as llama.cpp's reference quantizers do.
+
+    Args:
+        w: floats ``(K, N)``, finite.
+        code: what the codes may mean.
+        group_size: weights of a block along K; 0 is one block.
+
+    Returns:
+        codes uint8 ``(K, N)`` and scales fp16 ``(blocks, N)``.
+    """
+    w = _checked_floats("weights", w, "K, N")
+    levels = np.unique(code.values[: code.legal_codes]).astype(np.int64)
+    between = (levels[:-1] + levels[1:]) / 2
+    top = levels[-1] if levels[-1] >= -levels[0] else levels[0]
+    blocks = block_slices(len(w), group_size)
+    ints = np.empty(w.shape, np.int64)
+    scale = np.empty((len(blocks), w.shape[1]), np.float16)
+    for row, block in enumerate(blocks):
+        part = w[block]
+        largest = part[np.abs(part).argmax(axis=0), np.arange(part.shape[1])]
+        extreme = np.abs(largest) if -top in levels else largest
+        scale[row] = _fp16("scale", extreme / top)
+        step = np.broadcast_to(scale[row].astype(np.float64), part.shape)
+        exact = np.divide(part, step, out=np.zeros_like(part), where=step != 0)
+        ints[block] = levels[np.searchsorted(between, exact)]
+    return code.encode(ints), scale
+
+
 def _symmetric_limit(abits: int) -> int:
     """The largest magnitude of a symmetric range of ``abits`` bits."""
     if not 2 <= abits <= ABITS_MAX:

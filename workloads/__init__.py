@@ -6,7 +6,7 @@ that the PIM sees. docs/models.md explains the data and its sources.
 
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.capture import DEFAULT_TEXT, capture, default_gguf
-from sailsim.workloads.choice import GROUP_SIZE, chosen_format, has_own_formats, uniform_choice
+from sailsim.workloads.choice import WeightChoice, chosen_format, has_own_formats, settled_choice
 from sailsim.workloads.formats import (
     FLOATS,
     TENSOR_FORMATS,
@@ -30,7 +30,6 @@ from sailsim.workloads.weights import Weights, WeightSource, file_source, synthe
 __all__ = [
     "DEFAULT_TEXT",
     "FLOATS",
-    "GROUP_SIZE",
     "ROLES",
     "TENSOR_FORMATS",
     "Activations",
@@ -45,6 +44,7 @@ __all__ = [
     "Tokenizer",
     "TracePlan",
     "UniformFormat",
+    "WeightChoice",
     "WeightFormat",
     "WeightSource",
     "Weights",
@@ -62,10 +62,10 @@ __all__ = [
     "plan_trace",
     "prefill_step",
     "replay_timed",
+    "settled_choice",
     "stored_model",
     "synthetic_source",
     "tensor_bytes",
-    "uniform_choice",
     "uniform_format",
     "weight_format",
 ]

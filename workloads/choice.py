@@ -14,7 +14,7 @@ import re
 import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.formats import (
@@ -31,6 +31,8 @@ from sailsim.workloads.model import Linear, ModelSpec, model_names
 
 FILE = "file"
 """The choice of the formats that the model's own file has."""
+WBITS = 4
+"""Bits of a code where nothing is said and the model has no formats of its own."""
 GROUP_SIZE = 128
 """Weights that share a scale where a uniform choice does not say."""
 _POLICY_FIELDS = ("name", "source", "default", "tensors")
@@ -47,6 +49,52 @@ def uniform_choice(choice: str) -> tuple[int, int] | None:
     if found is None:
         return None
     return int(found[1]), GROUP_SIZE if found[2] is None else int(found[2])
+
+
+class WeightChoice(NamedTuple):
+    """What is said of a model's weights: by a word, `weights`, or by the two numbers of a uniform format.
+
+    With a word the numbers are 0; without one it is empty.
+    """
+
+    weights: str
+    wbits: int
+    group_size: int
+
+    def format(self, model: str, spec: ModelSpec) -> WeightFormat:
+        """The format that this gives the model of an argument, with that model's shapes."""
+        if self.weights:
+            return chosen_format(self.weights, model, spec)
+        return uniform_format(self.wbits, self.group_size)
+
+
+def settled_choice(
+    model: str, weights: str = "", wbits: int | None = None, group_size: int | None = None
+) -> WeightChoice:
+    """What the weights are, said once, of what may be said in two ways or left out (None, or empty).
+
+    Where nothing is said, a model's file has its own formats, and any other model 4 bits and 128 weights a
+    scale.
+
+    Raises:
+        SailsimError: both are said.
+    """
+    said = {"wbits": wbits, "group_size": group_size}
+    said = {name: value for name, value in said.items() if value is not None}
+    if not weights and not said and has_own_formats(model):
+        weights = FILE
+    # 0 and 0 are those of a choice that was settled before.
+    other = next((name for name, value in said.items() if value), None)
+    if weights and other:
+        raise SailsimError(
+            f"weights is {weights!r} and {other} is {said[other]!r}; allowed is one of the two."
+        )
+    uniform = uniform_choice(weights)
+    if weights and uniform is None:
+        return WeightChoice(weights, 0, 0)
+    if uniform is None:
+        uniform = WBITS if wbits is None else wbits, GROUP_SIZE if group_size is None else group_size
+    return WeightChoice("", *uniform)
 
 
 def chosen_format(choice: str, model: str, spec: ModelSpec) -> WeightFormat:

@@ -237,6 +237,11 @@ class WeightFormat:
             weights[found] += linear.params
         return [(found, tensors[found], count) for found, count in weights.most_common()]
 
+    def census_in_words(self, model: ModelSpec) -> str:
+        """Which types a model's matrices have, most weights first: "q4_1 210 tensors, q8_0 1"."""
+        first, *others = [(found.name, tensors) for found, tensors, _ in self.census(model)]
+        return ", ".join([f"{first[0]} {first[1]} tensors", *(f"{name} {count}" for name, count in others)])
+
     def model_bytes(self, model: ModelSpec) -> int:
         """Stored bytes of all parameters; norms and extras are fp32, as llama.cpp keeps them."""
         return _model_bytes(self, model)

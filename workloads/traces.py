@@ -4,6 +4,7 @@
 needs the memory of one matrix. ``replay_timed`` works through a trace on one unit: results and cycles.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -16,7 +17,6 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import (
     ABITS_MAX,
     NBW_MAX,
-    WBITS_MAX,
     PrtConfig,
     Replayed,
     Scales,
@@ -30,6 +30,8 @@ from sailsim.lut_gemv import (
     write_trace,
 )
 from sailsim.workloads.activations import Activations
+from sailsim.workloads.choice import settled_choice
+from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.gguf_model import GgufModel, stored_model
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import Linear, ModelSpec
@@ -38,8 +40,6 @@ from sailsim.workloads.weights import WeightSource, file_source, synthetic_sourc
 MAX_BYTES = 4 << 30
 """Largest trace that is written without being asked for: a whole 7B model at 4 bits is about this size."""
 
-DEFAULT_WBITS = 4
-
 
 @dataclass(frozen=True)
 class TracePlan:
@@ -47,8 +47,11 @@ class TracePlan:
 
     spec: ModelSpec
     file: GgufModel | None
+    format: WeightFormat
     activations: Activations
     matrices: tuple[tuple[Linear, WeightSource], ...]
+    left_out: tuple[Linear, ...]
+    """Chosen matrices whose types have no scalar codes: no tile holds them."""
     abits: int
     nbw: int
     batch: int
@@ -58,13 +61,18 @@ class TracePlan:
     @property
     def provenance(self) -> dict[str, Any]:
         """What the trace's header says about its origin."""
-        note = self.activations.note(self.spec)
+        notes = [note] if (note := self.activations.note(self.spec)) else []
+        if self.left_out:
+            types = Counter(self.format.tensor(linear, self.spec).name for linear in self.left_out)
+            named = ", ".join(f"{name} {count} matrices" for name, count in types.most_common())
+            notes.append(f"left out, as their types have no scalar codes and run on the cores: {named}")
         return {
             "model_source": self.spec.source,
             "model_sha256": self.file.file.sha256 if self.file else None,
             "weights": {linear.name: source.origin for linear, source in self.matrices},
             "activations": self.activations.id,
-            "notes": [note] if note else [],
+            "types": self.format.census_in_words(self.spec),
+            "notes": notes,
             "slices": self.slices,
             "seed": self.seed,
         }
@@ -74,11 +82,10 @@ class TracePlan:
         """About how large the trace will be: codes, scales, expected results."""
         total = 0
         for linear, source in self.matrices:
-            blocks = ceil(linear.k / source.group_size) if source.group_size else 1
-            codes = sum(
-                linear.k * row_bytes(stop - start, source.wbits) for start, stop in self._runs(linear)
-            )
-            total += codes + (4 if source.minimum else 2) * blocks * linear.n + 4 * self.batch * linear.n
+            fmt, wbits = source.format, source.code.wbits
+            blocks = ceil(linear.k / fmt.group_size) if fmt.group_size else 1
+            codes = sum(linear.k * row_bytes(stop - start, wbits) for start, stop in self._runs(linear))
+            total += codes + (4 if fmt.minimum else 2) * blocks * linear.n + 4 * self.batch * linear.n
         return total
 
     def tiles(self) -> Iterator[Tile]:
@@ -121,8 +128,9 @@ def plan_trace(
     model: str | Path,
     activations: Activations,
     *,
+    weights: str = "",
     wbits: int | None = None,
-    group_size: int = 128,
+    group_size: int | None = None,
     abits: int = 8,
     nbw: int = 4,
     batch: int = 1,
@@ -133,20 +141,22 @@ def plan_trace(
 ) -> TracePlan:
     """Chooses the tiles of a model for a trace.
 
-    ``model`` is a shipped name or a GGUF path. ``wbits`` None is the stored width of each tensor of a file,
-    else 4. ``layers`` (first, one past the last) restricts the blocks, and leaves the head out; ``tensors``
+    ``model`` is a shipped name or a GGUF path. ``weights``, or ``wbits`` and ``group_size``, say what its
+    weights are, as for a point (`settled_choice`): each matrix gets its own format's codes, blocks and
+    minima. ``layers`` (first, one past the last) restricts the blocks, and leaves the head out; ``tensors``
     is a shell pattern of names. ``slices`` cuts every matrix into that many runs of outputs.
+
+    Raises SailsimError for values out of range, and where no chosen matrix has scalar codes.
     """
     for name, value, least, most in (
-        ("wbits", DEFAULT_WBITS if wbits is None else wbits, 1, WBITS_MAX),
         ("abits", abits, 1, ABITS_MAX),
         ("nbw", nbw, 1, NBW_MAX),
         ("batch", batch, 1, 65535),
-        ("group_size", group_size, 0, 65535),
         ("slices", slices, 1, 65535),
     ):
         if not least <= value <= most:
             raise SailsimError(f"{name} is {value}; allowed is {least}..{most}.")
+    choice = settled_choice(str(model), weights, wbits, group_size)
     file = stored_model(model)
     spec = load_model(model) if file is None else file.spec
     if layers is not None and not 0 <= layers[0] < layers[1] <= spec.n_layers:
@@ -162,16 +172,25 @@ def plan_trace(
         raise SailsimError(
             f"tensors is {tensors!r}; allowed is a pattern that matches one, such as '*.attn_q'."
         )
+    fmt = choice.format(str(model), spec)
+    types = {linear: fmt.tensor(linear, spec) for linear in chosen}
+    coded = [linear for linear in chosen if types[linear].code is not None]
+    if not coded:
+        raise SailsimError(
+            f"tensors is {tensors!r}, whose weights are {types[chosen[0]].name}, which has no scalar codes "
+            "and runs on the cores; allowed are matrices with codes, such as those of weights 4g32."
+        )
     matrices = tuple(
         (
             linear,
-            synthetic_source(linear, wbits or DEFAULT_WBITS, group_size, seed)
+            synthetic_source(linear, types[linear], seed)
             if file is None
-            else file_source(file, linear, wbits, group_size),
+            else file_source(file, linear, types[linear]),
         )
-        for linear in chosen
+        for linear in coded
     )
-    return TracePlan(spec, file, activations, matrices, abits, nbw, batch, slices, seed)
+    left_out = tuple(linear for linear in chosen if linear not in set(coded))
+    return TracePlan(spec, file, fmt, activations, matrices, left_out, abits, nbw, batch, slices, seed)
 
 
 @dataclass(frozen=True)

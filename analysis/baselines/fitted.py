@@ -97,7 +97,7 @@ class Fits:
     def covariance(self, group: str) -> tuple[list[str], NDArray[np.float64]]:
         """Names of `quantities` and the covariance (n, n) of what was fitted in "cpu" or "gpu".
 
-        A constant that both software stacks share has the first one's name. Constants of different fits do not
+        A constant that both stacks share has the first one's name. Constants of different fits do not
         vary together; constants held at a bound have zeros.
         """
         table = self.table[f"{group}_covariance"]

@@ -20,7 +20,7 @@ from sailsim.analysis.calibration.solver import (
 BARRIER = Parameter(
     "barrier", 100.0, 0.0, 1000.0, "ns", "synchronisation and small work of an operation, a thread"
 )
-"""Common to both software stacks: the fork keeps llama.cpp's threads, and only both together tell it from what
+"""Common to both stacks: the fork keeps llama.cpp's threads, and only both together tell it from what
 a product loses."""
 
 

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +41,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, System, code_version, load_system, save_system, vary
 from sailsim.sim.sweep import reporter
+from sailsim.workloads import load_model
 
 Sampler = Literal["nsga2", "tpe"]
 SAMPLERS: tuple[Sampler, ...] = ("nsga2", "tpe")
@@ -137,7 +139,7 @@ def try_machine(search: Search, values: Mapping[str, Value]) -> dict[str, Any]:
         return {
             "tokens_per_s": sail["tokens_per_s"],
             "tokens_per_usd": sail["tokens_per_usd_used"],
-            "area_mm2": area(machine, wbits=point.wbits).added_mm2,
+            "area_mm2": area(machine, wbits=_widest(point)).added_mm2,
             "speedup_cpu": cores["speedup"],
             "reason": "",
         }
@@ -318,9 +320,22 @@ def _typed(factor: Factor, value: Any) -> Value:
     return int(value) if factor.whole else float(value)
 
 
+@lru_cache(maxsize=16)
+def _widest(point: Point) -> int:
+    """Bits of the widest code among a point's formats, which the units are sized for."""
+    model = load_model(point.model)
+    widths = [fmt.wbits for fmt, _, _ in point.formats(model).census(model) if fmt.wbits is not None]
+    if not widths:
+        raise SailsimError(
+            f"weights is {point.weights!r}, none of whose types has scalar codes; allowed is one with codes."
+        )
+    return max(widths)
+
+
 def options(point: Point, threads: int) -> str:
     """The options of `sailsim run` for a point beside its system."""
+    weights = point.weights or f"{point.wbits}g{point.group_size}"
     return (
-        f"--model {point.model} --wbits {point.wbits} --abits {point.abits} --group-size {point.group_size} "
-        f"--batch {point.batch} --threads {threads} --context {point.context} --seed {point.seed}"
+        f"--model {point.model} --weights {weights} --abits {point.abits} --batch {point.batch} "
+        f"--threads {threads} --context {point.context} --seed {point.seed}"
     )

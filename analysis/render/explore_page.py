@@ -48,7 +48,7 @@ def pareto_figure(search: Search, frame: pd.DataFrame) -> Figure:
         figure,
         f"{len(frame)} trials of {search.sampler}, seed {search.seed}; {refused} of them are machines on "
         "which a "
-        f"tile does not fit. {point.model}, {point.wbits}-bit weights, batch {point.batch}, context "
+        f"tile does not fit. {point.model}, {point.weights_in_words()}, batch {point.batch}, context "
         f"{point.context}. Searched: {', '.join(search.fields)} in the ranges of docs/reproduction.md, "
         "and threads. "
         "A point on the front is beaten by no other in all of tokens/s, tokens per dollar and area.",

@@ -120,12 +120,6 @@ COLUMNS = tuple(
 """Of a record, in their order."""
 
 
-def census_in_words(fmt: WeightFormat, model: ModelSpec) -> str:
-    """Which types a model's matrices have, most weights first: "q4_1 210 tensors, q8_0 1"."""
-    first, *others = [(found.name, tensors) for found, tensors, _ in fmt.census(model)]
-    return ", ".join([f"{first[0]} {first[1]} tensors", *(f"{name} {count}" for name, count in others)])
-
-
 def evaluate(point: Point, runners: Sequence[Runner] | None = None) -> list[dict[str, Any]]:
     """The records of a point, a row a runner: what a sweep stores. See `runs`."""
     return [run.as_record() for run in runs(point, runners=runners)]
@@ -202,7 +196,7 @@ def _run(runner: Runner, at: _Context) -> Run:
         hardware=question.hardware,
         software=runner.software,
         format=question.fmt.name,
-        types=census_in_words(question.fmt, at.model),
+        types=question.fmt.census_in_words(at.model),
         cores=question.cores,
         pays=runner.paid,
         overhead=runner.overhead,

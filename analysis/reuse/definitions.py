@@ -294,8 +294,8 @@ def nearest_of(frame: pd.DataFrame, activations: str, claim: float | None = None
         activations=activations,
         remark=(
             f"Found after the fact: the nearest of {len(nonzero)} values of {definitions} definitions, of "
-            f"which {within} lie within one point of {claim:g} %. With so many tries some must be near; it is no "
-            "evidence that the paper means this one."
+            f"which {within} lie within one point of {claim:g} %. With so many tries some must be near; it "
+            "is no evidence that the paper means this one."
         ),
     )
 

@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from sailsim.cli._path import PathOption
+from sailsim.sim import Point
+from sailsim.workloads import load_model
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -32,11 +34,12 @@ NAMES = {
 }
 
 
-def point_options(**shared: Any) -> Decorator:
-    """One option per field of a point; `shared` goes to each (``multiple=True`` in a sweep, say)."""
+def point_options(*only: str, **shared: Any) -> Decorator:
+    """One option per field of a point, or for some; `shared` goes to each (``type=str`` in a sweep, say)."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for name, text in reversed((NAMES | NUMBERS).items()):
+        fields = NAMES | NUMBERS
+        for name, text in reversed([(name, fields[name]) for name in only or fields]):
             option = f"--{name.replace('_', '-')}"
             kind = shared.get("type") or (int if name in NUMBERS else str)
             command = click.option(
@@ -45,6 +48,12 @@ def point_options(**shared: Any) -> Decorator:
         return command
 
     return decorate
+
+
+def types_of(point: Point) -> str:
+    """Which types the matrices of a point's model have, as a line: the first of a command's output."""
+    model = load_model(point.model)
+    return f"{point.model}, {point.weights_in_words()}: {point.formats(model).census_in_words(model)}"
 
 
 beside_option = click.option(

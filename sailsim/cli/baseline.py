@@ -26,10 +26,7 @@ from sailsim.workloads import chosen_format, has_own_formats, load_model
 @click.option("--model", required=True, help="A name of `sailsim models list`, a TOML or a GGUF file.")
 @click.option(
     "--weights",
-    "--format",
-    "fmt",
-    help="Formats of the weights: file, 4g32, q4_k_m, f16, or a policy .toml [default: a file's own, else "
-    "q4_k_m].",
+    help="Formats: file, 4, 4g32, q4_k_m, or a policy .toml [default: a file's own, else q4_k_m].",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Cores that work [default: all; not for a GPU].")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Sequences at once.")
@@ -61,7 +58,7 @@ from sailsim.workloads import chosen_format, has_own_formats, load_model
 def baseline(
     machine: str,
     model: str,
-    fmt: str | None,
+    weights: str | None,
     threads: int | None,
     batch: int,
     context: int,
@@ -77,11 +74,12 @@ def baseline(
     if prompt is not None and batch != 1:
         raise SailsimError(f"batch is {batch}, allowed with a prompt is 1")
     spec = load_model(model)
-    fmt = fmt or ("file" if has_own_formats(model) else "q4_k_m")
+    weights = weights or ("file" if has_own_formats(model) else "q4_k_m")
+    fmt = chosen_format(weights, model, spec)
     result = predict(
         machine,
         spec,
-        chosen_format(fmt, model, spec),
+        fmt,
         threads,
         batch,
         context,
@@ -93,7 +91,8 @@ def baseline(
         asked = {
             "machine": machine,
             "model": model,
-            "format": fmt,
+            "weights": weights,
+            "types": fmt.census_in_words(spec),
             "threads": threads,
             "batch": batch,
             "context": context,
@@ -101,6 +100,7 @@ def baseline(
         }
         click.echo(json.dumps(asked | result.as_dict(), indent=2))
         return
+    click.echo(f"{model}, weights {weights}: {fmt.census_in_words(spec)}")
     click.echo(f"{result.tokens_per_s:.2f} tokens/s ({result.low:.2f} .. {result.high:.2f})")
     for part, seconds in result.parts.items():
         click.echo(f"  {part:<16} {seconds * 1e3:10.3f} ms  {seconds / result.step_s:6.1%}")

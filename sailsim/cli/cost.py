@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import beside_option, constants_option, point_options, thousands
+from sailsim.cli._point import beside_option, constants_option, point_options, thousands, types_of
 from sailsim.sim import Point
 
 
@@ -42,13 +42,15 @@ def cost(
     given = {name: value for name, value in fields.items() if value is not None}
     files = files_by_kind(constants, [CostConstants]).values()
     price_list = read_prices(prices)
-    found = compare(Point(**given), price_list=price_list, runners=runners(beside), constants=files)
+    point = Point(**given)
+    found = compare(point, price_list=price_list, runners=runners(beside), constants=files)
     if as_json:
         kept = ("title", "tokens_per_s", "cost", "reason")
         rows = {name: {key: entry[key] for key in kept} for name, entry in found["runs"].items()}
         answer = {"point": found["point"], "prices": found["prices"], "runs": rows}
         click.echo(json.dumps(answer, indent=2))
         return
+    click.echo(types_of(point))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("runner", no_wrap=True, max_width=22)
     for title in ("tokens/s", "USD/h", "ktok/USD", "range"):

@@ -11,6 +11,7 @@ import click
 
 from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
+from sailsim.cli._point import point_options, types_of
 from sailsim.sim import Point, parse_numbers
 
 
@@ -23,12 +24,9 @@ from sailsim.sim import Point, parse_numbers
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the search.")
 @click.option("--sampler", default="nsga2", show_default=True, help="nsga2 or tpe.")
 @click.option("--system", default="sail-n1", show_default=True, help="The machine that is varied.")
-@click.option("--model", default="llama-2-7b", show_default=True, help="As in `sailsim run`.")
-@click.option("--wbits", type=int, default=4, show_default=True, help="Bits of a weight, 1..8.")
-@click.option("--batch", type=int, default=8, show_default=True, help="Sequences decoded together.")
-@click.option("--context", type=int, default=512, show_default=True, help="Tokens in each sequence's cache.")
+@point_options("model", "weights", "wbits", "group_size", "abits", "batch", "context")
 @click.option("--threads", default="8,16,32,64", show_default=True, help="Numbers of cores to choose from.")
-@click.option("--field", "fields", multiple=True, help="A field of the system file to search; repeat.")
+@click.option("--field", "searched", multiple=True, help="A field of the system file to search; repeat.")
 @click.option("--json", "as_json", is_flag=True, help="Print the front as JSON.")
 def explore(
     out: Path,
@@ -37,18 +35,16 @@ def explore(
     seed: int,
     sampler: Any,
     system: str,
-    model: str,
-    wbits: int,
-    batch: int,
-    context: int,
     threads: str,
-    fields: tuple[str, ...],
+    searched: tuple[str, ...],
     as_json: bool,
+    **fields: Any,
 ) -> None:
     """Search for machines that no other beats in tokens/s, tokens per dollar and area.
 
     Varies NBW, arrays, rows, columns, slices, port, clock and threads within their declared ranges. A stopped
     search goes on where it was. Each machine of the front is a system file for `sailsim run --system`.
+    What is not given is as in `sailsim run`, but batch 8.
     """
     try:
         from sailsim.analysis.paper.explore import CHOSEN, Search, options
@@ -59,9 +55,10 @@ def explore(
             f"{error.name} is not installed, which explore needs: pip install '.[study]' in its checkout."
         ) from error
 
-    point = Point(system=system, model=model, wbits=wbits, batch=batch, context=context)
+    given: dict[str, Any] = {"system": system, "batch": 8}
+    point = Point(**given | {name: value for name, value in fields.items() if value is not None})
     chosen = tuple(parse_numbers("threads", threads))
-    search = Search(point, tuple(fields) or CHOSEN, chosen, sampler, seed)
+    search = Search(point, tuple(searched) or CHOSEN, chosen, sampler, seed)
     frame = run(search, out, trials, jobs or os.cpu_count() or 1)
     write_figure(search, frame, Path(out))
     front = frame[frame["pareto"]].sort_values("tokens_per_s", ascending=False)
@@ -70,6 +67,7 @@ def explore(
         click.echo(json.dumps({"out": str(out), "trials": len(frame), "pareto": rows}, indent=2))
         return
     refused = int((frame["reason"] != "").sum())
+    click.echo(types_of(point))
     click.echo(f"{len(frame)} machines tried, {refused} cannot run the tiles, {len(front)} on the front:")
     for i, row in enumerate(front.to_dict("records"), 1):
         words = ", ".join(

@@ -14,7 +14,7 @@ from sailsim.analysis import runners
 from sailsim.analysis.results.sweep import sweep_into
 from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import NUMBERS, beside_option, point_options
+from sailsim.cli._point import NUMBERS, beside_option, point_options, types_of
 from sailsim.sim import expand, load_preset, parse_numbers, preset_names
 
 
@@ -67,6 +67,8 @@ def sweep(
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     else:
+        for line in dict.fromkeys(map(types_of, points)):
+            click.echo(line)
         click.echo(
             f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
             f"{manifest['wall_s']:.1f} s. Next: sailsim figures {out}"

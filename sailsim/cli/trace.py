@@ -8,6 +8,7 @@ import click
 
 from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
+from sailsim.cli._point import point_options
 from sailsim.lut_gemv import read_trace
 from sailsim.sim import load_system
 from sailsim.workloads import Activations, ReplayedTile, plan_trace, replay_timed
@@ -15,17 +16,7 @@ from sailsim.workloads import Activations, ReplayedTile, plan_trace, replay_time
 
 @click.command()
 @click.option("--model", required=True, help="A model that ships, or the path of a GGUF file.")
-@click.option("--wbits", type=int, help="Bits of a weight; default: as stored in a GGUF file, else 4.")
-@click.option("--abits", type=int, default=8, show_default=True, help="Bits of an activation.")
-@click.option("--nbw", type=int, default=4, show_default=True, help="Weights of a table.")
-@click.option("--batch", type=int, default=1, show_default=True, help="Rows of activations.")
-@click.option(
-    "--group-size",
-    type=int,
-    default=128,
-    show_default=True,
-    help="Weights of a scale where weights are quantized; a file's own codes keep its blocks.",
-)
+@point_options("weights", "wbits", "group_size", "abits", "nbw", "batch")
 @click.option("--layers", help="Blocks FIRST:END, without END; default: all, and the head.")
 @click.option("--tensors", default="*", show_default=True, help="Shell pattern of tensor names.")
 @click.option(
@@ -42,11 +33,6 @@ from sailsim.workloads import Activations, ReplayedTile, plan_trace, replay_time
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def trace(
     model: str,
-    wbits: int | None,
-    abits: int,
-    nbw: int,
-    batch: int,
-    group_size: int,
     layers: str | None,
     tensors: str,
     slices: int,
@@ -55,24 +41,24 @@ def trace(
     max_bytes: int,
     out: Path,
     as_json: bool,
+    **fields: Any,
 ) -> None:
     """Write the tiles of a model's weight matrices, with real activations, as a trace.
 
-    Weights are a GGUF file's own codes where they fit a tile (Q4_0, Q4_1, Q8_0), else quantized from its
-    values; models without weights get seeded Gaussian ones. The trace's header says which.
+    Every matrix has the codes, blocks and minima of its own format. Weights are a GGUF file's own codes
+    where the format is the file's and a tile can hold its scales (Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL,
+    MXFP4), else quantized from its values; models without weights get seeded Gaussian ones. The trace's
+    header says which.
     """
+    given = {name: value for name, value in fields.items() if value is not None}
     plan = plan_trace(
         model,
         Activations.load(activations),
-        wbits=wbits,
-        group_size=group_size,
-        abits=abits,
-        nbw=nbw,
-        batch=batch,
         layers=_range(layers),
         tensors=tensors,
         slices=slices,
         seed=seed,
+        **given,
     )
     plan.write(out, max_bytes)
     written = read_trace(out)
@@ -84,6 +70,7 @@ def trace(
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
+    click.echo(f"{model}: {found['types']}")
     click.echo(f"{out}: {found['tiles']} tiles, {found['bytes']:,} bytes")
     for origin in sorted(set(found["weights"].values())):
         count = sum(value == origin for value in found["weights"].values())

@@ -10,12 +10,10 @@ from sailsim.lut_gemv import ABITS_MAX, NBW_MAX, WBITS_MAX
 from sailsim.sim.substrate import SUBSTRATES
 from sailsim.sim.system import System
 from sailsim.workloads import (
-    GROUP_SIZE,
     ModelSpec,
     WeightFormat,
     chosen_format,
-    has_own_formats,
-    uniform_choice,
+    settled_choice,
     uniform_format,
 )
 
@@ -88,23 +86,9 @@ class Point:
 
     def _settle_weights(self) -> None:
         """Have one of the two ways to say what the weights are, and nothing left unsaid."""
-        said = {name: getattr(self, name) for name in ("wbits", "group_size")}
-        said = {name: value for name, value in said.items() if value != NOT_SAID}
-        weights = self.weights
-        if not weights and not said and has_own_formats(self.model):
-            weights = "file"
-        uniform = uniform_choice(weights)
-        # 0 and 0 are those of a point that was made before, as `dataclasses.replace` passes them on.
-        other = next((name for name, value in said.items() if value), None)
-        if weights and other:
-            raise SailsimError(
-                f"weights is {weights!r} and {other} is {said[other]!r}; allowed is one of the two."
-            )
-        if weights and uniform is None:
-            settled = {"weights": weights, "wbits": 0, "group_size": 0}
-        else:
-            wbits, group_size = uniform or (said.get("wbits", 4), said.get("group_size", GROUP_SIZE))
-            settled = {"weights": "", "wbits": wbits, "group_size": group_size}
+        said = (getattr(self, name) for name in ("wbits", "group_size"))
+        numbers = (None if value == NOT_SAID else value for value in said)
+        settled = settled_choice(self.model, self.weights, *numbers)._asdict()
         for name, value in settled.items():
             object.__setattr__(self, name, value)
 

@@ -255,7 +255,7 @@ def test_a_gem5_without_the_module_is_one_sentence_before_any_work(
     [
         (("sweep", "--wbits", "9"), "wbits"),
         (("sweep", "--wbits", "x"), "wbits is 'x'"),
-        (("sweep", "--tensor", "blk.0.nothing"), "tensors is 'blk.0.nothing'"),
+        (("sweep", "--tensor", "blk.0.nothing"), "tensor is 'blk.0.nothing'"),
         (("sweep", "--system", "graviton2"), "no enabled [pim] section"),
         (("sweep", "--timeout", "0"), "--timeout"),
         (("kernels", "--programs", "/no/such/folder"), "make kernels"),

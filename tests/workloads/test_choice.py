@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import chosen_format, load_model, uniform_choice, uniform_format, weight_format
+from sailsim.workloads import chosen_format, load_model, uniform_format, weight_format
+from sailsim.workloads.choice import uniform_choice
 
 MODEL = load_model("llama-2-7b")
 POLICY = """

@@ -3,7 +3,7 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Scales, Tile, WeightCode, decode_tile, read_trace, write_trace
-from sailsim.lut_gemv.descriptor import DESCRIPTOR, Status
+from sailsim.lut_gemv.descriptor import DESCRIPTOR, Flag, Status
 from sailsim.sim import load_system
 from sailsim.workloads import Activations, open_gguf, plan_trace, replay_timed
 
@@ -105,7 +105,7 @@ def test_a_model_without_weights_says_they_are_synthetic(tmp_path, unit):
     plan.write(tmp_path / "t")
     trace = read_trace(tmp_path / "t")
     assert trace.header["model"] == "llama-2-7b"
-    assert trace.header["provenance"]["weights"] == {"blk.5.attn_k": "synthetic Gaussian, seed 9"}
+    assert trace.header["provenance"]["weights"] == {"blk.5.attn_k": "synthetic Gaussian, seed 9, as w3g128"}
     assert len(trace) == 32
     first = next(iter(replay_timed(trace, unit)))
     assert first.result.matches
@@ -151,10 +151,38 @@ def test_descriptors_are_those_of_the_abi(tiny_gguf, tmp_path):
     assert int(record["codebook"]) == 8
 
 
+def test_every_matrix_has_its_own_formats_codes_blocks_and_minima(tiny_gguf, tmp_path, unit):
+    policy = tmp_path / "p.toml"
+    policy.write_text(
+        'name = "mixed"\nsource = "a test"\ndefault = "file"\n[tensors]\n"blk.0.attn_v" = "q5_1"\n'
+        '"blk.0.attn_k" = "mxfp4"\n"blk.0.ffn_up" = "3g16"\n"blk.0.ffn_down" = "f16"\n'
+    )
+    plan = planned(tiny_gguf, weights=str(policy), layers=(0, 1))
+    plan.write(tmp_path / "t")
+    trace = read_trace(tmp_path / "t")
+    found = {
+        name: tuple(int(record[field]) for field in ("wbits", "group_size", "flags"))
+        for name, record in zip(trace.header["tiles"], trace.descriptors, strict=True)
+    }
+    offset, usual = int(Flag.CODE_OFFSET), int(Flag.PRT | Flag.CONVERT)
+    assert found["blk.0.attn_q"] == (4, 32, usual | offset)
+    assert found["blk.0.attn_v"] == (5, 32, usual | offset | Flag.MINIMUM)
+    assert found["blk.0.attn_k"] == (4, 32, usual | Flag.CODE_BOOK)
+    assert found["blk.0.ffn_up"] == (3, 16, usual)
+    assert "blk.0.ffn_down" not in found
+    said = trace.header["provenance"]
+    assert said["types"] == plan.format.census_in_words(plan.spec)
+    assert said["weights"]["blk.0.attn_v"] == "q5_1 codes of q4_0 values"
+    assert said["notes"][-1].endswith("run on the cores: f16 1 matrices")
+    assert all(timed.result.matches for timed in replay_timed(trace, unit))
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"wbits": 9}, "wbits is 9"),
+        ({"weights": "q4_0", "wbits": 4}, "allowed is one of the two"),
+        ({"weights": "f16"}, "weights are f16, which has no scalar codes"),
         ({"abits": 0}, "abits is 0"),
         ({"nbw": 7}, "nbw is 7"),
         ({"batch": 0}, "batch is 0"),

@@ -2,16 +2,26 @@ import gguf
 import numpy as np
 import pytest
 
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import WeightCode
-from sailsim.workloads import Linear, open_gguf
-from sailsim.workloads.weights import file_source, synthetic_source
+from sailsim.workloads import TENSOR_FORMATS, GgufModel, Linear, open_gguf, uniform_format
+from sailsim.workloads.weights import _quantized, _stored, file_source, synthetic_source
 
 from .conftest import write_tiny_gguf
+
+FOUR = uniform_format(4, 32).base
 
 
 @pytest.mark.parametrize(
     ("kind", "code"),
-    [("Q4_0", WeightCode.offset(4, 8)), ("Q4_1", WeightCode.offset(4, 0)), ("Q8_0", WeightCode.twos(8))],
+    [
+        ("Q4_0", WeightCode.offset(4, 8)),
+        ("Q4_1", WeightCode.offset(4, 0)),
+        ("Q5_0", WeightCode.offset(5, 16)),
+        ("Q5_1", WeightCode.offset(5, 0)),
+        ("Q8_0", WeightCode.twos(8)),
+        ("MXFP4", WeightCode.mxfp4()),
+    ],
 )
 def test_stored_codes_mean_what_the_reference_dequantizes(tmp_path, kind, code):
     path = tmp_path / "m.gguf"
@@ -23,37 +33,94 @@ def test_stored_codes_mean_what_the_reference_dequantizes(tmp_path, kind, code):
         assert weights.origin == f"stored {kind.lower()} codes"
         assert weights.codes.shape == (linear.k, linear.n)
         assert weights.scales.shape == (linear.k // 32, linear.n)
-        assert (weights.minima is None) == (kind != "Q4_1")
-        source = file_source(model, linear)
-        assert (source.wbits, source.minimum) == (code.wbits, kind == "Q4_1")
+        assert (weights.minima is None) == (kind not in ("Q4_1", "Q5_1"))
+        assert file_source(model, linear).format == TENSOR_FORMATS[kind.lower()]
         truth = model.file.dequantize(f"{linear.name}.weight").T
         np.testing.assert_allclose(weights.values(), truth, rtol=1e-6, atol=1e-7)
 
 
-def test_another_width_is_requantized_and_says_so(tiny_gguf):
+def test_blocks_of_iq4_nl_are_read_as_the_reference_reads_them():
+    """The package has no quantizer for this type: any bytes are codes, beside a scale that is finite."""
+    raw = np.random.default_rng(3).integers(0, 256, (5, 4, 18), dtype=np.uint8)
+    raw[..., :2] = np.float16(0.01).view(np.uint16).reshape(1).view(np.uint8)
+    raw = raw.reshape(5, -1)
+    weights = _stored(raw, TENSOR_FORMATS["iq4_nl"], "here")
+    truth = gguf.quants.dequantize(raw, gguf.GGMLQuantizationType.IQ4_NL).T
+    np.testing.assert_allclose(weights.values(), truth, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("exponent", "codes", "good"), [(120, 0x11, True), (90, 0x11, False), (90, 0x80, True)]
+)
+def test_a_power_of_two_that_no_tile_holds_is_refused(exponent, codes, good):
+    raw = np.full((1, 17), codes, np.uint8)
+    raw[0, 0] = exponent
+    if good:
+        truth = gguf.quants.dequantize(raw, gguf.GGMLQuantizationType.MXFP4).T
+        np.testing.assert_array_equal(_stored(raw, TENSOR_FORMATS["mxfp4"], "").values(), truth)
+    else:
+        with pytest.raises(SailsimError, match="a scale of MXFP4 is"):
+            _stored(raw, TENSOR_FORMATS["mxfp4"], "")
+
+
+def test_another_width_is_quantized_again_and_says_so(tiny_gguf):
     model = open_gguf(tiny_gguf)
     linear = model.spec.layer_linears(1)[-1]
-    weights = file_source(model, linear, wbits=3, group_size=16).load()
-    assert weights.origin == "requantized from q4_0 to 3 bits"
+    weights = file_source(model, linear, uniform_format(3, 16).base).load()
+    assert weights.origin == "w3g16 codes of q4_0 values"
     assert weights.code == WeightCode.twos(3)
     truth = model.file.dequantize(f"{linear.name}.weight").T
     step = np.repeat(weights.scales.astype(np.float32), 16, axis=0)
     assert (np.abs(weights.values() - truth) <= 0.51 * step + 1e-6).all()
 
 
-def test_floats_are_quantized_to_eight_bits(tmp_path):
-    path = tmp_path / "m.gguf"
-    write_tiny_gguf(path, kind="F16")
-    model = open_gguf(path)
-    assert file_source(model, model.spec.head).load().origin == "requantized from f16 to 8 bits"
+CODED = [name for name, fmt in TENSOR_FORMATS.items() if fmt.code is not None]
+
+
+@pytest.mark.parametrize("name", CODED)
+def test_values_become_the_codes_blocks_and_minima_of_any_format(float_model, name):
+    fmt = TENSOR_FORMATS[name]
+    linear = float_model.spec.layer_linears(0)[0]
+    weights = file_source(float_model, linear, fmt).load()
+    assert (weights.code, weights.group_size) == (fmt.code, fmt.group_size)
+    assert weights.scales.shape == (-(-linear.k // fmt.group_size), linear.n)
+    assert (weights.minima is not None) == fmt.minimum
+    truth = float_model.file.dequantize(f"{linear.name}.weight").T
+    levels = np.unique(fmt.code.values).astype(int)
+    step = np.repeat(np.abs(weights.scales.astype(np.float32)), fmt.group_size, axis=0)[: linear.k]
+    # Half of the widest gap between levels, or what lies beyond the last one, and the rounding of the scale.
+    reach = max(np.diff(levels).max() / 2, abs(levels[0] + levels[-1]))
+    assert (np.abs(weights.values() - truth) <= (reach + 0.1) * step + 1e-4).all()
+
+
+@pytest.mark.parametrize("kind", ["Q4_0", "Q8_0"])
+def test_a_files_values_quantized_to_its_own_format_are_its_own_codes(tmp_path, kind):
+    """Where the file's quantizer put the largest weight of a block on the outermost level."""
+    write_tiny_gguf(tmp_path / "m.gguf", kind=kind)
+    model = open_gguf(tmp_path / "m.gguf")
+    linear = model.spec.head
+    stored = file_source(model, linear).load()
+    again = _quantized(model.file.dequantize("token_embd.weight").T, TENSOR_FORMATS[kind.lower()], "")
+    np.testing.assert_allclose(again.values(), stored.values(), rtol=1e-3, atol=1e-6)
+
+
+@pytest.fixture
+def float_model(tmp_path) -> GgufModel:
+    write_tiny_gguf(tmp_path / "m.gguf", kind="F16")
+    return open_gguf(tmp_path / "m.gguf")
+
+
+def test_floats_have_no_codes_of_their_own(float_model):
+    with pytest.raises(SailsimError, match="format is f16, which has no scalar codes"):
+        file_source(float_model, float_model.spec.head)
 
 
 def test_synthetic_weights_depend_on_name_and_seed_only():
     one, two = Linear("blk.0.attn_q", "attn_in", 96, 40, 0), Linear("blk.1.attn_q", "attn_in", 96, 40, 1)
-    weights = synthetic_source(one, 4, 32, seed=5).load()
-    assert (weights.codes == synthetic_source(one, 4, 32, seed=5).load().codes).all()
-    assert not (weights.codes == synthetic_source(one, 4, 32, seed=6).load().codes).all()
-    assert not (weights.codes == synthetic_source(two, 4, 32, seed=5).load().codes).all()
+    weights = synthetic_source(one, FOUR, seed=5).load()
+    assert (weights.codes == synthetic_source(one, FOUR, seed=5).load().codes).all()
+    assert not (weights.codes == synthetic_source(one, FOUR, seed=6).load().codes).all()
+    assert not (weights.codes == synthetic_source(two, FOUR, seed=5).load().codes).all()
     assert weights.values().std() == pytest.approx(0.02, rel=0.1)
     part = weights.columns(8, 12)
     np.testing.assert_array_equal(part.values(), weights.values()[:, 8:12])

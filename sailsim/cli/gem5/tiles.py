@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,6 +12,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.records import to_lines
 from sailsim.cli._path import PathOption
+from sailsim.cli._point import NUMBERS, point_options
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
     as_json_option,
@@ -25,19 +27,16 @@ from sailsim.cli.gem5.records import provenance_of
 from sailsim.lut_gemv import decode_tile, read_trace
 from sailsim.sim import load_system, parse_numbers
 from sailsim.sim.gem5 import Gem5
-from sailsim.sim.gem5.tiles import example_tile, run_tiles, tile_points
+from sailsim.sim.gem5.tiles import MODEL, TENSOR, example_tile, run_tiles, tile_points
 from sailsim.sim.gem5.timeline import both_timelines, core_timeline
 
 
 @gem5.command()
 @with_gem5
 @with_system
-@click.option("--model", default="llama-2-7b", show_default=True, help="Whose weight matrix.")
-@click.option("--tensor", default="blk.0.attn_q", show_default=True, help="The matrix, of the first block.")
-@click.option("--wbits", default="2:8", show_default=True, help="Bits of a weight: a list and ranges.")
-@click.option("--nbw", default="2,3,4", show_default=True, help="Weights of a table.")
-@click.option("--batch", default="1,8", show_default=True, help="Rows of activations.")
-@click.option("--group-size", type=int, default=128, show_default=True, help="Weights that share a scale.")
+@click.option("--model", default=MODEL, show_default=True, help="Whose weight matrix.")
+@click.option("--tensor", default=TENSOR, show_default=True, help="The matrix, of the first block.")
+@point_options("weights", "wbits", "group_size", "nbw", "batch", type=str)
 @click.option(
     "--whole", default="2,4,8", show_default=True, help="Widths of the whole matrix on all slices; 0: none."
 )
@@ -54,10 +53,6 @@ def sweep(
     machine: str,
     model: str,
     tensor: str,
-    wbits: str,
-    nbw: str,
-    batch: str,
-    group_size: int,
     whole: str,
     activations: Path | None,
     build: str,
@@ -65,25 +60,31 @@ def sweep(
     out: Path,
     timeout: float,
     as_json: bool,
+    **fields: str | None,
 ) -> None:
     """Run tiles of a sweep on gem5, beside the fast engine's time for each.
 
     A slice's share of the matrix for every combination; the whole matrix on all slices for a few widths;
-    the timeline of one tile. The engine's time has the weights in DRAM, which all units of the tile share
-    (`time_tile`, memory "dram", for one unit), and leaves out descriptor and record.
-    Results are stored as they are found: the same command again goes on where a stopped one ended.
+    the timeline of one tile. Numbers are lists and ranges. What is not given: the formats are a model file's
+    own, of other models 2 to 8 bits in blocks of 128; NBW 2, 3 and 4; batches 1 and 8. The engine's time has
+    the weights in DRAM, which all units of the tile share (`time_tile`, memory "dram", for one unit), and
+    leaves out descriptor and record. Results are stored as they are found: the same command again goes on
+    where a stopped one ended.
     `sailsim figures` and `sailsim report` show them for a folder that has them in gem5/.
     """
     simulator, system = Gem5(binary), load_system(machine)
+    given = {name: text for name, text in fields.items() if text is not None}
+    grid: dict[str, Any] = {name: parse_numbers(name, given[name]) for name in given if name in NUMBERS}
+    if "weights" in given:
+        grid["weights"] = [word.strip() for word in given["weights"].split(",")]
+    if "group_size" in grid:
+        grid["group_size"] = _one("group_size", grid["group_size"])
     points = tile_points(
-        parse_numbers("wbits", wbits),
-        parse_numbers("nbw", nbw),
-        parse_numbers("batch", batch),
-        parse_numbers("whole", whole),
+        **grid,
+        whole=parse_numbers("whole", whole),
         slices=system.llc.slices.whole,
         model=model,
         tensor=tensor,
-        group_size=group_size,
     )
     rows, before = run_tiles(
         points,
@@ -97,6 +98,7 @@ def sweep(
     example = example_tile(points, system, str(activations) if activations else "")
     timelines = both_timelines(simulator, machine, system, example, out, timeout)
     worst = rows.iloc[int(rows["error"].abs().to_numpy().argmax())]
+    types = list(dict.fromkeys(point.type for point in points))
     summary = {
         "out": str(out),
         "points": len(points),
@@ -106,10 +108,12 @@ def sweep(
         "median_error": float(rows["error"].abs().median()),
         "worst_error": float(worst["error"]),
         "worst_point": ", ".join(f"{name} {worst[name]:g}" for name in ("wbits", "nbw", "batch", "slices")),
+        "types": types,
     }
     if write:
-        options = f"sailsim gem5 sweep --system {machine} --model {model} --tensor {tensor} --wbits {wbits}"
-        options += f" --nbw {nbw} --batch {batch} --group-size {group_size} --whole {whole}"
+        options = f"sailsim gem5 sweep --system {machine} --model {model} --tensor {tensor}"
+        options += "".join(f" --{name.replace('_', '-')} {text}" for name, text in given.items())
+        options += f" --whole {whole}"
         content = {
             "run": {"gem5": simulator.version, **provenance_of(simulator, build, options)},
             "tiles": json.loads(rows.drop(columns=["folder"]).to_json(orient="records")),
@@ -119,6 +123,7 @@ def sweep(
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     else:
+        click.echo(f"{tensor} of {model} as {', '.join(types)}")
         click.echo(
             f"{len(points)} tiles in {out}, {before} of them from before. Results "
             f"{'exact' if summary['correct'] else 'WRONG'}, phases "
@@ -181,6 +186,12 @@ def timeline(
     for each in found:
         click.echo(f"{each.source}: {each.end:,} cycles, {len(each.groups):,} groups")
     click.echo(str(path))
+
+
+def _one(field: str, values: list[int]) -> int:
+    if len(values) != 1:
+        raise SailsimError(f"{field} is a list; allowed is one number: more are a list of --weights.")
+    return values[0]
 
 
 def _two_numbers(field: str, text: str) -> tuple[int, int]:

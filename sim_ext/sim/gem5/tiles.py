@@ -30,49 +30,101 @@ from sailsim.sim.store import Store
 from sailsim.sim.sweep import reporter
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits, Shape
-from sailsim.workloads import Activations, plan_trace
+from sailsim.workloads import (
+    Activations,
+    has_own_formats,
+    load_model,
+    plan_trace,
+    settled_choice,
+    stored_model,
+)
 
+MODEL, TENSOR = "llama-2-7b", "blk.0.attn_q"
+"""The matrix of a sweep that does not say which."""
+WBITS = range(2, 9)
+"""Widths of a sweep that does not say what the weights are."""
 COMMAND = "tile"
 """What the column `command` of these records says."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TilePoint:
-    """One GEMV on gem5: widths, batch, and on how many of the machine's slices its shares run."""
+    """One GEMV on gem5: widths, batch, and on how many of the machine's slices its shares run.
 
+    `weights` is the choice that gave the matrix its format, empty for a uniform one; `type`, `wbits` and
+    `group_size` are that format's.
+    """
+
+    weights: str = ""
+    type: str
     wbits: int
     nbw: int = 4
     batch: int = 1
     slices: int = 1
     abits: int = 8
-    group_size: int = 128
-    model: str = "llama-2-7b"
-    tensor: str = "blk.0.attn_q"
+    group_size: int
+    model: str
+    tensor: str
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What the weights are, as `plan_trace` takes it."""
+        if self.weights:
+            return {"weights": self.weights}
+        return {"wbits": self.wbits, "group_size": self.group_size}
 
 
 def tile_points(
-    wbits: Sequence[int] = range(2, 9),
+    wbits: Sequence[int] | None = None,
     nbw: Sequence[int] = (2, 3, 4),
     batch: Sequence[int] = (1, 8),
     whole: Sequence[int] = (2, 4, 8),
     slices: int = 32,
-    **fixed: Any,
+    *,
+    weights: Sequence[str] = (),
+    group_size: int | None = None,
+    model: str = MODEL,
+    tensor: str = TENSOR,
 ) -> list[TilePoint]:
-    """The points of a sweep: one slice's share for every width, NBW and batch, and for the widths of `whole`
+    """The points of a sweep: one slice's share for every format, NBW and batch, and for the widths of `whole`
     the whole matrix on all slices, with the largest NBW and the smallest batch.
 
+    Formats are those that `weights` give the matrix (docs/models.md), or uniform ones of the widths `wbits`
+    and of `group_size` weights a scale. Where neither is said, a model's file has its own, and any other
+    model 2 to 8 bits.
+
     Raises:
-        SailsimError: an empty list.
+        SailsimError: an empty list; weights said in both ways; no such matrix, or one without scalar codes.
     """
+    spec = load_model(model)
+    linear = next((each for each in spec.layer_linears(0) if each.name == tensor), None)
+    if linear is None:
+        names = ", ".join(each.name for each in spec.layer_linears(0))
+        raise SailsimError(f"tensor is {tensor!r}; allowed are {names}.")
+    if not weights and wbits is None and not (has_own_formats(model) and group_size is None):
+        wbits = WBITS
     for name, values in (("wbits", wbits), ("nbw", nbw), ("batch", batch)):
-        if not values:
+        if values is not None and not values:
             raise SailsimError(f"{name} is an empty list; allowed is at least one value.")
-    alone = [TilePoint(wbits=w, nbw=q, batch=b, **fixed) for w, q, b in itertools.product(wbits, nbw, batch)]
-    together = [
-        TilePoint(wbits=w, nbw=max(nbw), batch=min(batch), slices=slices, **fixed)
-        for w in whole
-        if w in wbits
+    choices = [
+        settled_choice(model, word, width, group_size)
+        for word, width in itertools.product(weights or ("",), (None,) if wbits is None else wbits)
     ]
+    alone, together = [], []
+    for choice in choices:
+        fmt = choice.format(model, spec).tensor(linear, spec)
+        if fmt.wbits is None:
+            raise SailsimError(
+                f"weights is {choice.weights!r}, in which {tensor} is {fmt.name}: no scalar codes, so that "
+                "the cores multiply it; allowed are formats with codes, such as 4g32."
+            )
+        one = TilePoint(
+            weights=choice.weights, type=fmt.name, wbits=fmt.wbits, group_size=fmt.group_size,
+            model=model, tensor=tensor,
+        )  # fmt: skip
+        alone += [replace(one, nbw=q, batch=b) for q, b in itertools.product(nbw, batch)]
+        if fmt.wbits in whole:
+            together.append(replace(one, nbw=max(nbw), batch=min(batch), slices=slices))
     return list(dict.fromkeys(alone + together))
 
 
@@ -144,11 +196,21 @@ def example_tile(points: Sequence[TilePoint], system: System, activations: str =
     point = min(alone, key=lambda p: (abs(p.wbits - 4), -p.nbw, p.batch))
     tile = _shares([point], system, Activations.load(activations or None))[0]
     name = f"{point.tensor} of {point.model}, one slice's {tile.k} x {tile.n}"
-    return replace(tile, name=f"{name}, W{point.wbits}A{point.abits}, NBW {point.nbw}, batch {point.batch}")
+    return replace(
+        tile,
+        name=f"{name}, {point.type}, {point.abits}-bit activations, NBW {point.nbw}, batch {point.batch}",
+    )
 
 
 def _question(point: TilePoint, machine: str, activations: Activations) -> dict[str, Any]:
-    return {"command": COMMAND, "system": machine, **asdict(point), "activations": activations.id}
+    file = stored_model(point.model)
+    return {
+        "command": COMMAND,
+        "system": machine,
+        **asdict(point),
+        "model_sha256": file.file.sha256 if file else "",
+        "activations": activations.id,
+    }
 
 
 def _runs(points: Sequence[TilePoint], system: System) -> list[list[TilePoint]]:
@@ -156,7 +218,10 @@ def _runs(points: Sequence[TilePoint], system: System) -> list[list[TilePoint]]:
     found: list[list[TilePoint]] = []
 
     def share(point: TilePoint) -> tuple[Any, ...]:
-        return (point.model, point.tensor, point.wbits, point.abits, point.group_size, point.slices)
+        return (
+            point.model, point.tensor, point.weights, point.type, point.wbits, point.abits, point.group_size,
+            point.slices,
+        )  # fmt: skip
 
     for (*_, slices), group in itertools.groupby(sorted(points, key=share), key=share):
         size = system.llc.slices.whole if slices == 1 else 1
@@ -175,7 +240,7 @@ def _simulate(
 ) -> Mapping[TilePoint, dict[str, Any]]:
     """The records of one run of gem5."""
     first = run[0]
-    name = f"tiles-{Path(first.model).stem}-{first.tensor}-w{first.wbits}-s{first.slices}"
+    name = f"tiles-{Path(first.model).stem}-{first.tensor}-{first.type}-s{first.slices}"
     folder = (out / name).resolve()
     tiles = _shares(run, system, activations)
     for i, point in enumerate(run):
@@ -209,8 +274,7 @@ def _shares(run: Sequence[TilePoint], system: System, activations: Activations) 
     plan = plan_trace(
         first.model,
         activations,
-        wbits=first.wbits,
-        group_size=first.group_size,
+        **first.said,
         abits=first.abits,
         nbw=first.nbw,
         layers=(0, 1),
@@ -244,7 +308,8 @@ def _engine(point: TilePoint, system: System, tile: Tile) -> dict[str, Any]:
     n = tile.n * slices
     stored = tile.stored_bytes(n)
     k, _, *widths = tile.shape
-    timed = units.tile(Shape(k, n, *widths), profile, stored, tile.scales is not None, tile.has_minimum)
+    book = 2 << tile.code.wbits if tile.code.kind == "book" else 0
+    timed = units.tile(Shape(k, n, *widths), profile, stored, tile.scales is not None, tile.has_minimum, book)
     # DRAM behind so many units, which ask for nothing ahead of the tile.
     part = slices / system.llc.slices.whole
     whole = memory(system)
@@ -276,7 +341,7 @@ def _record(
     refused = next((row for row in own if row["status"] != 1), None)
     if refused is not None:
         raise SailsimError(
-            f"{point.tensor} at wbits {point.wbits}, nbw {point.nbw}, batch {point.batch} was refused by "
+            f"{point.tensor} as {point.type}, nbw {point.nbw}, batch {point.batch} was refused by "
             f"gem5's unit with status {refused['status']}."
         )
     engine = _engine(point, system, tiles[0])

@@ -271,7 +271,7 @@ def test_baseline_and_fit_commands():
         "graviton2",
         "--model",
         "llama-7b",
-        "--format",
+        "--weights",
         "q4_k_m",
         "--threads",
         "48",
