@@ -66,7 +66,7 @@ def _private(name: str) -> bool:
 
 
 def offers(root: Path) -> dict[str, dict[str, str]]:
-    """What each floor offers: by its package the names that its ``__init__`` imports from inside, with where."""
+    """What each floor offers: by package the names that its ``__init__`` takes from inside, with where."""
     found: dict[str, dict[str, str]] = {}
     for folder, package in FLOORS.items():
         file = root / folder / "__init__.py"
