@@ -26,7 +26,7 @@ from sailsim.analysis.costs.dollars import (
     vcpus_paid,
 )
 from sailsim.analysis.costs.energy import Energy, EnergyConstants
-from sailsim.analysis.paper.claims import claims
+from sailsim.analysis.paper.stored_claims import claims
 from sailsim.analysis.render.figures import FIGURES, figures
 from sailsim.analysis.render.report import report
 from sailsim.analysis.results.compare import compare

@@ -81,6 +81,11 @@ class UnitParts:
         """All parts, mm2."""
         return sum(self.as_dict().values())
 
+    def of(self, counted: str) -> float:
+        """The parts of one of `COUNTED`, mm2."""
+        parts = self.as_dict()
+        return sum(parts[name] for name in COUNTED[counted])
+
     def as_dict(self) -> dict[str, float]:
         """By part, mm2."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -97,6 +102,17 @@ PART_TITLES: Mapping[str, str] = {
     "cache": "unit cache",
     "control": "control",
 }
+
+
+COUNTED: Mapping[str, tuple[str, ...]] = {
+    "C-SRAM arrays": ("arrays",),
+    "arrays, adders and shifters": ("arrays", "lanes"),
+    "all of the unit": tuple(PART_TITLES),
+    "all but the arrays (the LLC gives its own)": tuple(name for name in PART_TITLES if name != "arrays"),
+}
+"""What may be meant by the hardware that is added, by the parts that it counts."""
+BASES = ("LLC", "LLC and cores", "die")
+"""What the added area may be a share of."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +132,14 @@ class Area:
 
     @property
     def bases(self) -> dict[str, float]:
-        """What a share may be of, mm2: the LLC, the LLC with the cores, the die."""
-        return {
-            "LLC": self.llc_mm2,
-            "LLC and cores": self.llc_mm2 + self.cores_mm2,
-            "die": self.die_mm2,
-        }
+        """What a share may be of, mm2, by `BASES`."""
+        return dict(
+            zip(BASES, (self.llc_mm2, self.llc_mm2 + self.cores_mm2, self.die_mm2), strict=True),
+        )
+
+    def share(self, counted: str, base: str) -> float:
+        """What the units of all slices add, of one of `COUNTED`, over one of `BASES`."""
+        return self.slices * self.parts.of(counted) / self.bases[base]
 
 
 class AreaNotModelledError(SailsimError):
@@ -190,7 +208,7 @@ def _unit(pim: Pim, c: AreaConstants, wbits: int) -> UnitParts:
 
 
 @dataclass(frozen=True)
-class Reading:
+class OverheadBasis:
     """One reading of the overhead: what counts, over what, and how many arrays a slice would give ``target``.
 
     ``arrays`` is None where even no array exceeds the target.
@@ -202,18 +220,9 @@ class Reading:
     arrays: float | None
 
 
-COUNTED: Mapping[str, tuple[str, ...]] = {
-    "C-SRAM arrays": ("arrays",),
-    "arrays, adders and shifters": ("arrays", "lanes"),
-    "all of the unit": tuple(PART_TITLES),
-    "all but the arrays (the LLC gives its own)": tuple(name for name in PART_TITLES if name != "arrays"),
-}
-"""What may be meant by the hardware that is added, by the parts that it counts."""
-
-
-def readings(
+def overhead_bases(
     system: System, constants: AreaConstants | None = None, wbits: int = 4, target: float = 0.02
-) -> Iterator[Reading]:
+) -> Iterator[OverheadBasis]:
     """Every reading of the paper's overhead for a machine; raises as `area`."""
     pim = system.pim
     whole = area(system, constants, wbits)
@@ -225,11 +234,8 @@ def readings(
         return _unit(pim.model_copy(update={"arrays": arrays}), c, wbits)
 
     fixed, one = with_arrays(0), with_arrays(1)
-    for counted, names in COUNTED.items():
+    for counted in COUNTED:
         for base, mm2 in whole.bases.items():
-            added, least, more = (
-                sum(parts.as_dict()[name] for name in names) * whole.slices
-                for parts in (whole.parts, fixed, one)
-            )
+            added, least, more = (parts.of(counted) * whole.slices for parts in (whole.parts, fixed, one))
             room = target * mm2 - least
-            yield Reading(counted, base, added / mm2, None if room < 0 else room / (more - least))
+            yield OverheadBasis(counted, base, added / mm2, None if room < 0 else room / (more - least))

@@ -38,6 +38,8 @@ class CostConstants(Constants):
     """How much of what is paid for works; the same for every machine, so it leaves ratios alone."""
 
 
+HOUR_S = 3600.0
+"""Seconds of an hour, for which prices are."""
 _COLUMNS = ("instance", "machines", "chip", "kind", "units", "memory_gib", "usd_per_hour", "source", "date")
 
 
@@ -199,7 +201,7 @@ def usd_per_hour(
 
 def tokens_per_dollar(tokens_per_s: float, usd_an_hour: float) -> float:
     """Tokens that a dollar buys."""
-    return tokens_per_s * 3600 / usd_an_hour
+    return tokens_per_s * HOUR_S / usd_an_hour
 
 
 def usd_per_million_tokens(tokens_per_s: float, usd_an_hour: float) -> float:

@@ -180,18 +180,19 @@ def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
     Raises EnergyNotModelledError for an accelerator or a substrate that does not declare its energy,
     SailsimError for a record without events or a machine without an accelerator.
     """
+    backend = backend_of(system)
+    shape = backend.energy(system, record)
+    if shape is None:
+        raise EnergyNotModelledError(
+            f"the energy of substrate {record['substrate']}, whose file has no [energy] table"
+            if "substrate" in backend.choices
+            else f"the energy of system {system.name}'s accelerator, of which no figure is sourced"
+        )
     events = record.get("events") or {}
     missing = [name for name in ACTIVITY if events.get(name) is None]
     if missing:
         raise SailsimError(
             f"record has no event {missing[0]}, allowed is a run of an accelerator, of this version's sweep"
-        )
-    shape = backend_of(system).energy(system, record)
-    if shape is None:
-        raise EnergyNotModelledError(
-            f"the energy of system {system.name}'s accelerator, of which no figure is sourced"
-            if record.get("substrate") is None
-            else f"the energy of substrate {record['substrate']}, whose file has no [energy] table"
         )
     phases, traffic = record["phases"], record["traffic"]
     return Use(

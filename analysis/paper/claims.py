@@ -1,281 +1,241 @@
-"""Every claim of the paper beside what this store gives: claim, paper, here, ratio, configuration, remark.
+"""What a paper claims, as data: numbers, and every metric that the words of each allow.
 
-A claim that says "up to" is compared with the highest value in the store, in each reading that its words
-allow. A value below the paper's is a miss and stays one; what is not modelled or not in the store says so.
+Those that ship are `data/claims/<paper>.toml`; another paper's are a file like it, by its path. What a metric
+computes is in `metrics`, from what runners did: the points of a store (`stored_claims`) or sampled machines
+(`sample_outcomes`). No other module names a claim, or a runner that one is about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
-import numpy as np
-import pandas as pd
+from pydantic import ValidationError, model_validator
 
-from sailsim.analysis.baselines.fitted import fits
-from sailsim.analysis.baselines.prediction import data_file, read_csv
-from sailsim.analysis.costs.area import AreaNotModelledError, readings
-from sailsim.analysis.costs.dollars import PriceList, prices
-from sailsim.analysis.results.joins import joined
-from sailsim.analysis.results.results import MissingPointsError, Results, prt_pairs, stored_runs
-from sailsim.sim import Store, load_system
+from sailsim.analysis.baselines.runners import Runner, shipped_runners
+from sailsim.analysis.costs.area import BASES, COUNTED
+from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Frozen
+from sailsim.sim.tables import Shelf, sentence
 
-COLUMNS = ("claim", "reading", "paper", "here", "unit", "ratio", "verdict", "configuration", "remark")
+CLAIMS = Shelf("claims", "data/claims", package="sailsim.analysis")
+"""The files."""
+SHIPPED = "sail"
+"""The paper that is asked about unless another one is named."""
+
+MetricName = Literal["speedup", "usd_ratio", "saving", "area_share"]
+Payment = Literal["used", "bandwidth", "whole"]
+Saved = Literal["pim_cycles", "step_s", "array_reads"]
+Choice = Literal["prt"]
+Source = Literal["store", "samples"]
+
+_FIELDS_OF: dict[MetricName, tuple[str, ...]] = {
+    "speedup": ("runner",),
+    "usd_ratio": ("runner", "payment"),
+    "saving": ("saved", "without"),
+    "area_share": ("counted", "base"),
+}
+"""What each metric has to be told; it takes nothing else of these."""
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One claim of the paper; ``value`` is None where it is no number."""
+class ClaimMetric(Frozen):
+    """One number that the words of a claim may mean: a `[[claim.metric]]` table."""
 
-    id: str
-    text: str
-    paper: str
-    unit: str
-    confidence: str
+    words: str
+    """The reading, in a phrase."""
+    metric: MetricName
+    """speedup: SAIL's tokens/s over a runner's; usd_ratio: tokens per dollar likewise; saving: percent that a
+    choice saves; area_share: percent of added area."""
+    runner: str | None = None
+    """Whom SAIL is compared with, by its name in `data/runners.toml`."""
+    payment: Payment | None = None
+    """What both pay: the vCPUs that they use, or those of the bandwidth that they use too, or the server."""
+    saved: Saved | None = None
+    """What is saved: cycles of the PIM units, the step's time, or reads of the arrays by look-ups."""
+    without: Choice | None = None
+    """The choice whose lack SAIL is compared with at the same point."""
+    counted: str | None = None
+    base: str | None = None
+    """What counts as added area, and what it is a share of: keys of `costs.area.COUNTED` and `BASES`."""
+    machines: Literal["reference", "any"] = "reference"
+    """Which machines of a store count: the reference alone, or variants too."""
+    threads: Literal["any", "fitted"] = "any"
+    """Which points of a store count: all, or those with as many threads as the cores' fit has."""
+    primary: bool = False
+    """Whether it is the one that is searched and explained: one a claim."""
+    claimed: bool = True
+    """False: it stands beside the claim for comparison, without a verdict."""
+    of: tuple[Source, ...] = ("store", "samples")
+    """Where it is shown: for the points of a store, for sampled machines."""
+    find: str = ""
+    """Where `sailsim run --json` has it, dot by dot; empty where no one run has it."""
+    how: str = ""
+    """A sentence that says how it follows from the commands, where `find` is empty."""
+    remark: str = ""
+    """What must be said beside it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, table: Any) -> Any:
+        return with_tuples(table, "of")
+
+    @model_validator(mode="after")
+    def _has_what_it_takes(self) -> Self:
+        needed = _FIELDS_OF[self.metric]
+        for name in dict.fromkeys(name for names in _FIELDS_OF.values() for name in names):
+            given = getattr(self, name)
+            if name in needed and given is None:
+                raise ValueError(f"{name} is missing; metric {self.metric} needs it")
+            if name not in needed and given is not None:
+                raise ValueError(
+                    f"{name} is {given!r}; allowed for metric {self.metric} are {', '.join(needed)}"
+                )
+        known: tuple[tuple[str, Sequence[str]], ...] = (
+            ("runner", [runner.name for runner in shipped_runners()]),
+            ("counted", list(COUNTED)),
+            ("base", list(BASES)),
+        )
+        for name, allowed in known:
+            given = getattr(self, name)
+            if given is not None and given not in allowed:
+                raise ValueError(f"{name} is {given!r}; allowed is one of {', '.join(allowed)}")
+        return self
 
     @property
-    def value(self) -> float | None:
-        """The published number."""
-        try:
-            return float(self.paper)
-        except ValueError:
-            return None
+    def opponent(self) -> Runner:
+        """The runner that SAIL is compared with. Raises ValueError for a metric that has none."""
+        if self.runner is None:
+            raise ValueError(f"metric {self.metric} has no runner")
+        return next(runner for runner in shipped_runners() if runner.name == self.runner)
 
 
-def published() -> dict[str, Claim]:
-    """The claims of `data/claims.csv`, by id."""
-    rows = read_csv(data_file("claims.csv").read_text("utf-8"))
-    names = ("id", "claim", "paper", "unit", "confidence")
-    return {row["id"]: Claim(*(row[name] for name in names)) for row in rows}
+class Claim(Frozen):
+    """One published number: a `[[claim]]` table."""
+
+    name: str
+    title: str
+    short: str
+    """For headings of figures."""
+    value: float
+    unit: Literal["x", "%"]
+    better: Literal["higher", "lower"] = "higher"
+    """Whether a machine reaches it with as much or with as little. "lower" is no goal: near it or not."""
+    aggregation: Literal["highest", "one a machine"] = "highest"
+    """Over points: the highest ("up to"), or a value that a machine has whatever it runs."""
+    scale: Literal["log", "linear"] = "log"
+    """Of axes and of what sensitivity explains; linear where the value can be 0."""
+    confidence: Literal["high", "medium", "low"]
+    """Of the quotation: high, where it is the paper's own abstract."""
+    source: str
+    why: tuple[str, ...] = ()
+    """Why what comes out disagrees."""
+    metric: tuple[ClaimMetric, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, table: Any) -> Any:
+        return with_tuples(table, "why", "metric")
+
+    @model_validator(mode="after")
+    def _has_one_primary(self) -> Self:
+        primary = [metric.words for metric in self.metric if metric.primary]
+        if len(primary) != 1:
+            raise ValueError(f"claim {self.name} has {len(primary)} primary metrics; allowed is one")
+        if set(self.primary.of) != {"store", "samples"}:
+            raise ValueError(f"claim {self.name}: of is {self.primary.of}; the primary metric is of both")
+        if self.scale == "linear" or self.value > 0:
+            return self
+        raise ValueError(f"value of {self.name} is {self.value:g}; allowed on a log scale is one above 0")
+
+    @property
+    def primary(self) -> ClaimMetric:
+        """The metric that is searched and explained."""
+        return next(metric for metric in self.metric if metric.primary)
+
+    def metrics(self, source: Source) -> tuple[ClaimMetric, ...]:
+        """Its metrics for one source of numbers."""
+        return tuple(metric for metric in self.metric if source in metric.of)
 
 
-def configuration(row: Mapping[str, Any] | pd.Series[Any]) -> str:
-    """A point in words."""
-    group = f"g{row['group_size']}" if row["group_size"] else "one scale a column"
-    return (
-        f"{row['system']}, {row['model']}, W{row['wbits']}A{row['abits']} {group}, batch {row['batch']}, "
-        f"{row['threads']} threads, context {row['context']}, NBW {row['nbw']}, "
-        f"{row['substrate']}, conversion: {row['convert']}" + ("" if row["prt"] else ", no PRT")
-    )
+class Fact(Frozen):
+    """What a paper says that is no number: a `[[fact]]` table."""
+
+    name: str
+    title: str
+    paper: str
+    here: str
+    """What stands here in its place."""
+    column: str = ""
+    """A column of a store whose values are shown instead of `here`."""
+    confidence: Literal["high", "medium", "low"]
+    source: str
 
 
-def _row(claim: Claim, reading: str, here: float | None, where: str, remark: str) -> dict[str, Any]:
-    """One line of the table for a claim with a number."""
-    paper = claim.value
-    assert paper is not None
-    if here is None:
-        return dict(
-            zip(
-                COLUMNS,
-                (claim.text, reading, paper, None, claim.unit, None, "no data", "", remark),
-                strict=True,
+class Paper(Frozen):
+    """Everything that one paper says, and the file of what it does not."""
+
+    source: str
+    unknowns: str | None = None
+    """A file of `data/unknowns` by name, or one by its path from this file; None: nothing to sample."""
+    claim: tuple[Claim, ...]
+    fact: tuple[Fact, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, table: Any) -> Any:
+        return with_tuples(table, "claim", "fact")
+
+    @model_validator(mode="after")
+    def _names_are_different(self) -> Self:
+        names = [claim.name for claim in self.claim]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two claims have the name {twice!r}; allowed is one name each")
+        if not names:
+            raise ValueError("claim is empty; allowed is at least one")
+        return self
+
+    def by_name(self, name: str) -> Claim:
+        """A claim. Raises SailsimError for an unknown one."""
+        found = next((claim for claim in self.claim if claim.name == name), None)
+        if found is None:
+            raise SailsimError(
+                f"claim is {name!r}, allowed is one of {', '.join(claim.name for claim in self.claim)}"
             )
-        )
-    ratio = here / paper
-    verdict = "reached" if ratio >= 1 else "missed"
-    line = (claim.text, reading, paper, here, claim.unit, ratio, verdict, where, remark)
-    return dict(zip(COLUMNS, line, strict=True))
+        return found
+
+    def metrics(self, source: Source) -> tuple[ClaimMetric, ...]:
+        """All metrics for one source of numbers, claim by claim."""
+        return tuple(metric for claim in self.claim for metric in claim.metrics(source))
+
+    def opponents(self, source: Source) -> tuple[Runner, ...]:
+        """The runners that SAIL is compared with, each once."""
+        found = (metric.opponent for metric in self.metrics(source) if metric.runner is not None)
+        return tuple({runner.name: runner for runner in found}.values())
 
 
-def _of(frame: pd.DataFrame, runner: str) -> pd.DataFrame:
-    """The rows of one runner."""
-    return frame[frame["runner"] == runner]
+@lru_cache(maxsize=8)
+def load_paper(name_or_path: str = SHIPPED) -> Paper:
+    """A paper's claims by name, or from a file by its path.
 
-
-def _highest(frame: pd.DataFrame, column: str) -> pd.Series[Any] | None:
-    values = frame[column].to_numpy(dtype=float)
-    return None if np.isnan(values).all() else frame.iloc[int(np.nanargmax(values))]
-
-
-def _nearest(frame: pd.DataFrame, column: str, value: float) -> str:
-    """The point whose value comes nearest to the paper's, in words."""
-    values = frame[column].to_numpy(dtype=float)
-    at = int(np.nanargmin(np.abs(values / value - 1)))
-    return f"nearest: {values[at]:.3g} at {configuration(frame.iloc[at])}"
-
-
-def _fitted(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose thread count lies in the range that the CPU baseline was fitted on."""
-    return frame[frame["threads"] >= fits().fewest_threads]
-
-
-def _speedups(claim: Claim, frame: pd.DataFrame, base: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    fewest = fits().fewest_threads
-    readings = (
-        ("cores", _fitted(base), f"same threads ({fewest} or more), llama.cpp on the cores"),
-        (
-            "cores-ampere",
-            _fitted(frame),
-            f"same threads ({fewest} or more), Ampere's faster fork on the cores",
-        ),
-        ("cores-all", base, "llama.cpp on all cores, however few SAIL uses"),
-        ("cores", base, f"same threads, also fewer than {fewest}, where the baseline is extrapolated"),
-    )
-    assert claim.value is not None
-    for name, every, reading in readings:
-        rows = _of(every, name)
-        row = _highest(rows, "speedup")
-        if row is None:
-            yield _row(claim, reading, None, "", "no such point in this store")
-            continue
-        nearest = _nearest(rows, "speedup", claim.value)
-        band = f"{row['speedup_low']:.3g} .. {row['speedup_high']:.3g} over the baseline's band"
-        yield _row(claim, reading, float(row["speedup"]), configuration(row), f"{band}; {nearest}")
-
-
-def _dollars_cpu(claim: Claim, frame: pd.DataFrame, base: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    fewest = fits().fewest_threads
-    plain = (
-        (
-            ("cores", "used"),
-            _fitted(base),
-            f"same threads ({fewest} or more), both pay the used vCPUs, llama.cpp",
-        ),
-        (
-            ("cores-ampere", "used"),
-            _fitted(frame),
-            f"same threads ({fewest} or more), both so, Ampere's fork",
-        ),
-        (
-            ("cores", "bandwidth"),
-            _fitted(base),
-            f"same threads ({fewest} or more), both pay the memory bandwidth they use, llama.cpp",
-        ),
-        (
-            ("cores", "used"),
-            base,
-            f"same threads, also fewer than {fewest}, where the baseline is extrapolated",
-        ),
-    )
-    for (name, payment), rows, reading in plain:
-        yield _highest_ratio(claim, _of(rows, name), payment, reading, "")
-    yield _highest_ratio(
-        claim,
-        _of(base, "cores-all"),
-        "used",
-        "SAIL pays its used vCPUs, the CPU its whole server with all cores, llama.cpp",
-        "a SAIL run on a few vCPUs still uses every slice and most of the memory's bandwidth: not comparable",
-    )
-
-
-def _highest_ratio(
-    claim: Claim, rows: pd.DataFrame, payment: str, reading: str, remark: str
-) -> dict[str, Any]:
-    """The highest ratio of tokens per dollar over a runner, whose rows these are, where both pay so."""
-    column = f"usd_ratio_{payment}"
-    row = _highest(rows, column) if len(rows) else None
-    if row is None:
-        return _row(claim, reading, None, "", "no point with a price and a fitting card in this store")
-    assert claim.value is not None
-    said = [_nearest(rows, column, claim.value), remark, f"prices of {row['price_date']}"]
-    return _row(claim, reading, float(row[column]), configuration(row), "; ".join(s for s in said if s))
-
-
-def _dollars_v100(claim: Claim, frame: pd.DataFrame, base: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    paying = {"used": "its used vCPUs", "bandwidth": "the bandwidth it uses", "whole": "its whole server"}
-    for payment, paid in ((payment, f"SAIL pays {what}") for payment, what in paying.items()):
-        for card, format_ in (
-            ("v100", "same bits on V100"),
-            ("v100-serving", "serving software on V100, same bits"),
-            ("v100-f16", "16 bits on V100"),
-        ):
-            yield _highest_ratio(claim, _of(base, card), payment, f"{format_}, {paid}", "")
-    reading = "not claimed: A10G, a newer card, in V100's place, same bits, SAIL pays its used vCPUs"
-    yield _highest_ratio(claim, _of(base, "a10g"), "used", reading, "") | {"verdict": ""}
-
-
-def _prt(claim: Claim, results: Results) -> Iterator[dict[str, Any]]:
-    try:
-        pairs = prt_pairs(results)
-    except MissingPointsError as missing:
-        yield _row(claim, "cycles of the PIM units in one step", None, "", str(missing))
-        return
-    assert claim.value is not None
-    pairs = pairs[pairs["hits"] > 0]  # the others are substrates that a PRT cannot help
-    pairs = pairs.assign(
-        cycles=100 * pairs["saved"], step=100 * pairs["saved_step"], reads_pct=100 * pairs["reads"]
-    )
-    base = pairs[pairs["system"] == results.reference["system"]]
-    readings = [("cycles", base, f"cycles of the PIM units in one step, {results.reference['system']}")]
-    if len(base) < len(pairs):
-        readings.append(("cycles", pairs, "cycles of the PIM units in one step, any machine of this store"))
-    readings += [("step", pairs, "time of the whole step"), ("reads_pct", pairs, "array reads avoided")]
-    for column, rows, reading in readings:
-        row = _highest(rows, column) if len(rows) else None
-        if row is None:
-            yield _row(claim, reading, None, "", "no pair on this machine in this store")
-            continue
-        line = _row(
-            claim, reading, float(row[column]), configuration(row), _nearest(rows, column, claim.value)
-        )
-        if column == "reads_pct":
-            line |= {"verdict": "", "remark": "not claimed: reads saved are energy, cycles are the claim"}
-        yield line
-
-
-def _overhead(claim: Claim, system_name: str) -> Iterator[dict[str, Any]]:
-    system = load_system(system_name)
-    assert system.pim is not None
-    pim = system.pim
-    where = f"{system.name}: {pim.arrays.whole} arrays of {pim.rows.whole} x {pim.cols.whole} a slice"
-    try:
-        found = list(readings(system))
-    except AreaNotModelledError as why:
-        yield _row(claim, "area of the unit", None, where, str(why))
-        return
-    for reading in found:
-        if reading.counted not in ("C-SRAM arrays", "all of the unit"):
-            continue
-        gives = "none" if reading.arrays is None else f"{reading.arrays:.1f} arrays"
-        remark = (
-            f"{gives} a slice would give 2 %. The number of arrays is assumed with the published 2 % in "
-            f"mind: a "
-            "check of consistency, not a prediction"
-        )
-        line = _row(claim, f"{reading.counted} over the {reading.base}", 100 * reading.share, where, remark)
-        # An overhead is no goal to reach: it is near the paper's or not.
-        line["verdict"] = "consistent" if abs(line["ratio"] - 1) <= 0.25 else "differs"
-        yield line
-
-
-def claims(store: Store | str | Path, price_file: str | Path | None = None) -> pd.DataFrame:
-    """The table of a store: one row a claim and reading, columns `COLUMNS`.
-
-    Raises SailsimError for a store without results or a bad price file.
+    Raises SailsimError that names the file, the field and what is allowed.
     """
-    opened = store if isinstance(store, Store) else Store(store)
-    return table(stored_runs(opened), prices(price_file))
+    table = CLAIMS.read(name_or_path)
+    try:
+        found = Paper.model_validate(table)
+    except ValidationError as error:
+        raise SailsimError(sentence(f"claims {name_or_path}", error, "a field of a claims file")) from None
+    path = CLAIMS.path(name_or_path)
+    if path is None or found.unknowns is None or not found.unknowns.endswith(".toml"):
+        return found
+    return found.model_copy(update={"unknowns": str(Path(path.parent, found.unknowns))})
 
 
-def table(frame: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
-    """The table of the records of a store at the prices of a list."""
-    known = published()
-    results = Results.of(frame, price_list)
-    whole = joined(frame, price_list)
-    found: list[dict[str, Any]] = []
-    # Variants of the machine count only against the baseline with the best software, or one more thing would
-    # differ.
-    base = whole[whole["system"] == results.reference["system"]]
-    by_rows: Mapping[str, Callable[[Claim, pd.DataFrame, pd.DataFrame], Iterator[dict[str, Any]]]] = {
-        "speedup": _speedups,
-        "usd_cpu": _dollars_cpu,
-        "usd_v100": _dollars_v100,
-    }
-    for name, rows_of in by_rows.items():
-        found += rows_of(known[name], whole, base)
-    found += _prt(known["prt"], results)
-    found += _overhead(known["overhead"], str(results.reference["system"]))
-    one = _row(
-        known["instructions"],
-        "LUTMM, sim_ext/abi/lutmm.h",
-        1.0,
-        "",
-        "one encoding; unit and register are fields",
-    )
-    found.append(one)
-    models = ", ".join(sorted(set(frame["model_title"])))
-    line = (known["models"].text, "", known["models"].paper, models, "", None, "", "", "in this store")
-    found.append(dict(zip(COLUMNS, line, strict=True)))
-    return pd.DataFrame(found, columns=list(COLUMNS))
+def with_tuples(table: Any, *names: str) -> Any:
+    """A table whose lists of some names, as TOML has them, are tuples, as frozen models want them."""
+    if not isinstance(table, dict):
+        return table
+    lists = {name: tuple(table[name]) for name in names if isinstance(table.get(name), list)}
+    return table | lists

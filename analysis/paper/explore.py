@@ -34,7 +34,9 @@ from sqlalchemy.pool import NullPool
 from sailsim.analysis.baselines.runners import named
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.paper.uncertainty import Draw, Factor, Value, space
+from sailsim.analysis.paper.machine import machine_changes
+from sailsim.analysis.paper.parameters import Factor, Value
+from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.results.joins import as_frame, is_missing, joined
 from sailsim.analysis.results.runs import runs
 from sailsim.base.atomic import write_whole
@@ -46,7 +48,7 @@ from sailsim.workloads import load_model
 Sampler = Literal["nsga2", "tpe"]
 SAMPLERS: tuple[Sampler, ...] = ("nsga2", "tpe")
 CHOSEN = ("pim.nbw", "pim.arrays", "pim.rows", "pim.cols", "llc.slices", "pim.port", "pim.clock")
-"""What is searched unless told otherwise, in the ranges of `uncertainty.space`; `threads` beside it."""
+"""What is searched unless told otherwise, in the ranges of `unknowns.space`; `threads` beside it."""
 OBJECTIVES = ("tokens_per_s", "tokens_per_usd", "area_mm2")
 GENERATION = 16
 """Trials that are proposed together; the same for every number of jobs, so that jobs change no result."""
@@ -105,8 +107,8 @@ class Search:
 
     def system(self, values: Mapping[str, Value], name: str) -> System:
         """The machine of a trial. Raises SailsimError where a tile does not fit or a value is refused."""
-        changes = Draw({k: v for k, v in values.items() if k != "threads"}).machine_changes
         base = load_system(self.point.system)
+        changes = machine_changes(base, {k: v for k, v in values.items() if k != "threads"})
         return vary(
             base,
             changes,
@@ -180,9 +182,9 @@ def _try_until(trials: int, search: Search, study: optuna.Study, jobs: int, prog
         while held < trials:
             count = min(GENERATION, trials - held)
             study.sampler = _sampler(search, held)
-            asked = [study.ask(search.distributions) for _ in range(count)]
-            found = workers(delayed(try_machine)(search, dict(t.params)) for t in asked)
-            for trial, result in zip(asked, found, strict=True):
+            proposed = [study.ask(search.distributions) for _ in range(count)]
+            results = workers(delayed(try_machine)(search, dict(t.params)) for t in proposed)
+            for trial, result in zip(proposed, results, strict=True):
                 for name, value in result.items():
                     trial.set_user_attr(name, value)
                 if result["reason"]:

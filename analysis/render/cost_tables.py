@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sailsim.analysis.baselines.runners import named
-from sailsim.analysis.costs.area import PART_TITLES, AreaConstants, area, readings
+from sailsim.analysis.costs.area import PART_TITLES, AreaConstants, area, overhead_bases
 from sailsim.analysis.costs.cacti import recorded
 from sailsim.analysis.costs.constants import Constants
 from sailsim.analysis.costs.dollars import CostConstants, prices
@@ -133,7 +133,7 @@ def area_table(system: System) -> str:
 
 def readings_table(system: System) -> str:
     """The readings of "2 %" side by side: the share here, and the arrays a slice that would give it."""
-    ends = [readings(system, AreaConstants.extreme(end)) for end in ("small", "large")]
+    ends = [overhead_bases(system, AreaConstants.extreme(end)) for end in ("small", "large")]
     rows = [
         [
             reading.counted,
@@ -142,7 +142,7 @@ def readings_table(system: System) -> str:
             f"{least.share:.1%} .. {most.share:.1%}",
             None if reading.arrays is None else f"{reading.arrays:.1f}",
         ]
-        for reading, least, most in zip(readings(system), *ends, strict=True)
+        for reading, least, most in zip(overhead_bases(system), *ends, strict=True)
     ]
     header = ("counted", "over", "share", "range", "arrays a slice that give 2 %")
     return table(header, rows)

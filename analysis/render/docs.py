@@ -55,6 +55,15 @@ _RENDER = "sailsim.analysis.render"
 
 ENTRIES: tuple[Generated, ...] = (
     Generated(
+        "results",
+        "README.md",
+        f"{_RENDER}.readme_page:results_parts",
+        "the results of make sim, in out",
+        minutes=True,
+        takes="out",
+        draw=f"{_RENDER}.readme_page:draw_results",
+    ),
+    Generated(
         "engine",
         "docs/engine.md",
         f"{_RENDER}.engine_page:engine_parts",

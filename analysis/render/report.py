@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 
 from sailsim.analysis.baselines.fitted import fits, held_out_results
 from sailsim.analysis.baselines.runners import CORES, SAIL
-from sailsim.analysis.costs.area import AreaNotModelledError, readings
+from sailsim.analysis.costs.area import AreaNotModelledError, overhead_bases
 from sailsim.analysis.costs.dollars import PriceList, prices
 from sailsim.analysis.costs.energy import CAUSES, NOT_MODELLED
-from sailsim.analysis.paper.claims import table
+from sailsim.analysis.paper.stored_claims import table
 from sailsim.analysis.render.figures import FIGURES, draw
 from sailsim.analysis.render.gem5_figures import FOLDER, TITLES, gem5_figures
 from sailsim.analysis.render.html import CSS, escaped, html_table, inline_svg, shown
@@ -211,7 +211,7 @@ def _budget(results: Results) -> str:
     try:
         overheads = [
             [r.counted, r.base, f"{r.share:.1%}", None if r.arrays is None else round(r.arrays, 1)]
-            for r in readings(system)
+            for r in overhead_bases(system)
         ]
     except AreaNotModelledError as why:
         return energies + title + f"<p>{escaped(str(why).capitalize())}.</p>"

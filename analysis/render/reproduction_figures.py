@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from sailsim.analysis.paper.claims import Claim
 from sailsim.analysis.render.phases import PHASE_STYLE
-from sailsim.analysis.render.reproduction_words import SHORT, Found, number, primary
+from sailsim.analysis.render.reproduction_words import Reproduction, claims_of, number, primary
 from sailsim.analysis.render.style import OKABE_ITO, canvas, caption, style
 
 TITLES: Mapping[str, str] = {
@@ -26,31 +27,33 @@ def plain_words(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _axis(axes: Axes, name: str, unit: str, wide: bool = False) -> None:
-    """A claim's axis: logarithmic but for the PRT's saving, which can be 0."""
-    if name != "prt":
+def _axis(axes: Axes, claim: Claim, wide: bool = False) -> None:
+    """A claim's axis, on its scale."""
+    if claim.scale == "log":
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("%" if unit == "%" else "times")
+    axes.set_xlabel("%" if claim.unit == "%" else "times")
 
 
-def claims_figure(found: Found) -> Figure:
+def claims_figure(study: Reproduction) -> Figure:
     """Distributions of every claim with the paper's value, the nominal and the nearest machine."""
     figure, grid = canvas(TITLES["claims"], 2, 3, width=9.6, height=8.4)
     panels = [axes for row in grid for axes in row]
-    for axes, (name, claim) in zip(panels, found["claims"].items(), strict=False):
-        main, paper = primary(claim), float(claim["paper"])
-        values = np.array([v for v in claim["values"] if v is not None])
-        fixed = np.array([v for v in claim["fixed_values"] if v is not None])
+    every = claims_of(study)
+    for axes, (claim, results) in zip(panels, every, strict=False):
+        main, paper = primary(results), claim.value
+        per_point = claim.aggregation == "highest"
+        values = np.array([v for v in results["values"] if v is not None])
+        fixed = np.array([v for v in results["fixed_values"] if v is not None])
         both = np.concatenate([values, fixed, [paper]])
-        if name == "prt":
+        if claim.scale == "linear":
             edges = np.linspace(min(0.0, both.min()), max(both.max() * 1.02, 1.0), 28)
         else:
             edges = np.geomspace(both.min() * 0.95, both.max() * 1.05, 28)
         axes.hist(values, edges, color=OKABE_ITO["sky"], alpha=0.75, label="highest over the workloads")
-        if name != "overhead":
+        if per_point:
             axes.hist(
                 fixed,
                 edges,
@@ -59,11 +62,11 @@ def claims_figure(found: Found) -> Figure:
                 lw=1.2,
                 label="on the fixed workload",
             )
-        _axis(axes, name, claim["unit"], wide=bool(edges[-1] > 300 * max(edges[0], 1e-9)))
+        _axis(axes, claim, wide=bool(edges[-1] > 300 * max(edges[0], 1e-9)))
         axes.axvline(paper, color=OKABE_ITO["vermillion"], lw=2, label="paper")
         top = axes.get_ylim()[1]
         axes.plot(main["nominal"], top * 0.93, "o", color=OKABE_ITO["blue"], ms=8, label="nominal machine")
-        if main["nominal_fixed"] is not None and name != "overhead":
+        if main["nominal_fixed"] is not None and per_point:
             axes.plot(
                 main["nominal_fixed"],
                 top * 0.93,
@@ -73,35 +76,35 @@ def claims_figure(found: Found) -> Figure:
                 ms=8,
                 label="nominal, fixed workload",
             )
-        reach = f"{main['reach'] / main['machines']:.0%} reach {number(paper, claim['unit'])}"
-        axes.set_title(plain_words(f"{SHORT[name]}: {reach}"), loc="left")
+        reach = f"{main['reach'] / main['machines']:.0%} reach {number(paper, claim.unit)}"
+        axes.set_title(plain_words(f"{claim.short}: {reach}"), loc="left")
         axes.set_ylabel("machines")
-    last = panels[len(found["claims"])]
+    last = panels[len(every)]
     last.axis("off")
     handles, labels = panels[0].get_legend_handles_labels()
     last.legend(handles, labels, loc="center left")
-    fixed_name = next(w["name"] for w in found["workloads"] if w["fixed"])
+    fixed_name = next(w["name"] for w in study["workloads"] if w["fixed"])
     caption(
         figure,
-        f"{found['machines']} machines drawn from the ranges of every unpublished parameter (seed "
-        f"{found['seed']}), each beside baselines with drawn constants. Highest over "
-        f"{len(found['workloads'])} workloads; fixed: {fixed_name} (model, weight bits, batch, threads, "
+        f"{study['machines']} machines drawn from the ranges of every unpublished parameter (seed "
+        f"{study['seed']}), each beside baselines with drawn constants. Highest over "
+        f"{len(study['workloads'])} workloads; fixed: {fixed_name} (model, weight bits, batch, threads, "
         "context). "
-        "Overhead: at most the paper's counts as reached.",
+        "Hardware: at most the paper's counts as reached.",
         "Readings: "
-        + plain_words("; ".join(f"{SHORT[n]}: {primary(c)['words']}" for n, c in found["claims"].items()))
+        + plain_words("; ".join(f"{claim.short}: {primary(results)['words']}" for claim, results in every))
         + ".",
     )
     return figure
 
 
-def decides_figure(found: Found) -> Figure:
+def decides_figure(study: Reproduction) -> Figure:
     """A tornado a claim: medians at the ends of the factors that decide most."""
     figure, grid = canvas(TITLES["decides"], 2, 3, width=11.0, height=9.4)
     panels = [axes for row in grid for axes in row]
-    for axes, (name, claim) in zip(panels, found["claims"].items(), strict=False):
-        unit = claim["unit"]
-        bars, ends = claim["decides"][:8], [float(claim["paper"])]
+    every = claims_of(study)
+    for axes, (claim, results) in zip(panels, every, strict=False):
+        bars, ends = results["decides"][:8], [claim.value]
         for y, bar in enumerate(bars):
             low, high = bar["low"], bar["high"]
             if low is None:
@@ -118,19 +121,19 @@ def decides_figure(found: Found) -> Figure:
             range(len(bars)), [f"{b['factor']}  ({max(b['total'], 0):.2f})" for b in bars], fontsize=8
         )
         axes.set_ylim(max(len(bars), 1) - 0.4, -0.6)
-        _axis(axes, name, unit)
-        if name == "prt":
+        _axis(axes, claim)
+        if claim.scale == "linear":
             room = 0.14 * (max(ends) - min(ends))
             axes.set_xlim(min(ends) - room, max(ends) + room)
         else:
             room = (max(ends) / max(min(ends), 1e-3)) ** 0.14
             axes.set_xlim(max(min(ends), 1e-3) / room, max(ends) * room)
-        axes.axvline(float(claim["paper"]), color=OKABE_ITO["vermillion"], lw=1.6)
-        median = primary(claim)["quantiles"]
+        axes.axvline(claim.value, color=OKABE_ITO["vermillion"], lw=1.6)
+        median = primary(results)["quantiles"]
         if median is not None:
             axes.axvline(median[1], color="#444444", lw=1, ls=(0, (2, 2)))
-        axes.set_title(plain_words(SHORT[name]), loc="left")
-    last = panels[len(found["claims"])]
+        axes.set_title(plain_words(claim.short), loc="left")
+    last = panels[len(every)]
     last.axis("off")
     last.plot([], [], color=OKABE_ITO["vermillion"], lw=1.6, label="paper")
     last.plot([], [], color="#444444", lw=1, ls=(0, (2, 2)), label="median of all machines")
@@ -142,8 +145,8 @@ def decides_figure(found: Found) -> Figure:
         "range, or over its choices; the labels say where. In brackets: total Sobol index, the share of the "
         "variance that goes away if the factor were known. Names are those of the system files "
         "(`sailsim systems show sail-n1 --sources`) and of the fits (docs/baselines.md).",
-        f"{found['machines']} machines, {found['samples'] // 2} base samples for the indices, seed "
-        f"{found['seed']}.",
+        f"{study['machines']} machines, {study['samples'] // 2} base samples for the indices, seed "
+        f"{study['seed']}.",
     )
     return figure
 
@@ -157,9 +160,9 @@ _CPU_STYLE: Mapping[str, tuple[str, str, str]] = {
 }
 
 
-def breakdown_figure(found: Found) -> Figure:
+def breakdown_figure(study: Reproduction) -> Figure:
     """A step on SAIL and on the cores alone, nominal and nearest, as stacked bars."""
-    rows = found["breakdown"]
+    rows = study["breakdown"]
     figure, panels = canvas(TITLES["breakdown"], 2, width=11.5, height=2.6 + 0.5 * len(rows), sharey=True)
     sides: tuple[tuple[str, str, Mapping[str, tuple[str, str, str]]], ...] = (
         ("sail", "SAIL", PHASE_STYLE),
@@ -209,14 +212,14 @@ def breakdown_figure(found: Found) -> Figure:
     return figure
 
 
-FIGURES: Mapping[str, Callable[[Found], Figure]] = {
+FIGURES: Mapping[str, Callable[[Reproduction], Figure]] = {
     "claims": claims_figure,
     "decides": decides_figure,
     "breakdown": breakdown_figure,
 }
 
 
-def draw(name: str, found: Found) -> Figure:
+def draw(name: str, study: Reproduction) -> Figure:
     """One figure by name."""
     with style():
-        return FIGURES[name](found)
+        return FIGURES[name](study)

@@ -1,6 +1,6 @@
 """The page of a reproduction, as Markdown for the docs and as one HTML file, from its JSON alone.
 
-All numbers come from `reproduction.jsonl`; the reasons for what disagrees are in `data/disagreements.toml`.
+All numbers come from `reproduction.jsonl`; reasons for what disagrees are the claims' (`data/claims`).
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.paper.claims import Claim
 from sailsim.analysis.render.html import CSS, html_table, inline_svg
 from sailsim.analysis.render.markdown import table
 from sailsim.analysis.render.reproduction_figures import FIGURES, TITLES, draw
 from sailsim.analysis.render.reproduction_words import (
-    SHORT,
-    Found,
+    Reproduction,
+    claims_of,
     number,
     primary,
-    reasons,
     share,
     shown,
     verdict,
@@ -53,20 +53,20 @@ def _quantiles(values: Sequence[float] | None, unit: str) -> str:
     return f"{number(middle, unit)} ({number(low)} .. {number(high)})"
 
 
-def blocks(found: Found) -> list[Block]:
+def blocks(study: Reproduction) -> list[Block]:
     """The whole page."""
-    claims: Found = found["claims"]
+    claims = claims_of(study)
     page = [
         Block("heading", "Reproduction of the paper's claims", 1),
         Block(
             "paragraph",
-            f"Written by `sailsim reproduce --samples {found['samples']} --seed {found['seed']} --docs`; "
+            f"Written by `sailsim reproduce --samples {study['samples']} --seed {study['seed']} --docs`; "
             "nothing "
             'here is typed. The paper\'s numbers are separate maxima ("up to") without published '
             "configurations. So every unpublished parameter gets a range with its reason, machines are drawn "
-            f"from all ranges at once ({found['machines']} independent ones, by a scrambled Sobol sequence), "
+            f"from all ranges at once ({study['machines']} independent ones, by a scrambled Sobol sequence), "
             'and each claim becomes a distribution. For each machine an "up to" is the highest over the '
-            f"{len(found['workloads'])} declared workloads; beside it stands one fixed workload, so that "
+            f"{len(study['workloads'])} declared workloads; beside it stands one fixed workload, so that "
             "what "
             "an unknown machine does is told apart from what a chosen workload does.",
         ),
@@ -83,14 +83,14 @@ def blocks(found: Found) -> list[Block]:
                 "reach the paper's",
                 "verdict",
             ),
-            rows=[_summary(name, claim) for name, claim in claims.items()],
+            rows=[_summary(claim, results) for claim, results in claims],
         ),
         Block(
             "paragraph",
             "Nominal: every constant at its value in the system file `sail-n1`. Each row is the claim's "
             "first "
             'reading below; a machine "reaches" a claim when its value is as high as the paper\'s, or as low '
-            "in the case of the overhead.",
+            "where the claim is a cost.",
         ),
         Block("figure", "claims"),
         Block("figure", "decides"),
@@ -98,49 +98,46 @@ def blocks(found: Found) -> list[Block]:
         Block(
             "table",
             head=("also claimed", "paper", "here"),
-            rows=[(f["claim"], f["paper"], f["here"]) for f in found["facts"]],
+            rows=[(f["claim"], f["paper"], f["here"]) for f in study["facts"]],
         ),
         Block("heading", "What still disagrees, and why", 2),
-        Block("list", rows=[(line,) for line in disagreements(found)]),
+        Block("list", rows=[(line,) for line in disagreements(study)]),
     ]
-    for name, claim in claims.items():
-        page += _claim(name, claim)
-    return page + _grounds(found)
+    for claim, results in claims:
+        page += _claim(claim, results)
+    return page + _grounds(study)
 
 
-def _summary(name: str, claim: Found) -> tuple[str, ...]:
-    main, unit = primary(claim), claim["unit"]
+def _summary(claim: Claim, results: Reproduction) -> tuple[str, ...]:
+    main, unit = primary(results), claim.unit
     return (
-        claim["title"],
-        ("" if name == "overhead" else "up to ") + number(claim["paper"], unit),
+        claim.title,
+        ("up to " if claim.aggregation == "highest" else "") + number(claim.value, unit),
         number(main["nominal"], unit),
         main["nominal_at"] or "-",
         _quantiles(main["quantiles"], unit),
         _quantiles(main["fixed_quantiles"], unit),
         share(main["reach"], main["machines"]),
-        verdict(name, claim),
+        verdict(claim, results),
     )
 
 
-def disagreements(found: Found) -> list[str]:
+def disagreements(study: Reproduction) -> list[str]:
     """A sentence a claim from its numbers, followed by the reasons that are known."""
-    known = reasons()
     lines = []
-    for name, claim in found["claims"].items():
-        main, unit = primary(claim), claim["unit"]
+    for claim, results in claims_of(study):
+        nominal = number(primary(results)["nominal"], claim.unit)
         lines.append(
-            f"**{SHORT[name]}** (paper {number(claim['paper'], unit)}, nominal "
-            f"{number(main['nominal'], unit)}): {verdict(name, claim)}. " + " ".join(known.get(name, ()))
+            f"**{claim.short}** (paper {number(claim.value, claim.unit)}, nominal {nominal}): "
+            f"{verdict(claim, results)}. " + " ".join(claim.why)
         )
     return lines
 
 
-def _claim(name: str, claim: Found) -> list[Block]:
-    unit, near = claim["unit"], claim["nearest"]
+def _claim(claim: Claim, results: Reproduction) -> list[Block]:
+    unit, near = claim.unit, results["nearest"]
     page = [
-        Block(
-            "heading", f"{claim['title'][0].upper()}{claim['title'][1:]}: {number(claim['paper'], unit)}", 2
-        ),
+        Block("heading", f"{claim.title[0].upper()}{claim.title[1:]}: {number(claim.value, unit)}", 2),
         Block(
             "table",
             head=("reading", "nominal", "at", "median (5 .. 95 %)", "fixed workload", "best", "reach"),
@@ -154,11 +151,11 @@ def _claim(name: str, claim: Found) -> list[Block]:
                     number(r["most"], unit),
                     share(r["reach"], r["machines"]),
                 )
-                for r in claim["readings"]
+                for r in results["readings"]
             ],
         ),
     ]
-    if claim["decides"]:
+    if results["decides"]:
         page.append(
             Block(
                 "table",
@@ -171,11 +168,11 @@ def _claim(name: str, claim: Found) -> list[Block]:
                         f"{number(d['low'], unit)} at {d['low_at']}",
                         f"{number(d['high'], unit)} at {d['high_at']}",
                     )
-                    for d in claim["decides"]
+                    for d in results["decides"]
                 ],
             )
         )
-    if claim["alternatives"]:
+    if results["alternatives"]:
         page.append(
             Block(
                 "table",
@@ -187,34 +184,28 @@ def _claim(name: str, claim: Found) -> list[Block]:
                 ),
                 rows=[
                     (a["name"], number(a["nominal"], unit), _quantiles(a["quantiles"], unit), a["reason"])
-                    for a in claim["alternatives"]
+                    for a in results["alternatives"]
                 ],
             )
         )
     changes = [
         f"{path} = {shown(c['value'])} (nominal {shown(c['was'])})" for path, c in near["changes"].items()
     ]
-    where = "" if name == "overhead" else f" on {near['workload']}"
+    where = f" on {near['workload']}" if claim.aggregation == "highest" else ""
     page += [
         Block(
             "paragraph",
             f"**Nearest plausible configuration**: {number(near['value'], unit, 4)}{where}, with "
             + (", ".join(changes) if changes else "nothing changed")
             + f". File: `systems/{near['file']}`. "
-            + (f"`{near['find']}` of:" if near["find"] else _find(name)),
+            + (f"`{near['find']}` of:" if near["find"] else claim.primary.how),
         ),
         Block("code", "\n".join(near["commands"])),
     ]
     return page
 
 
-def _find(name: str) -> str:
-    if name == "prt":
-        return "1 - `sail.pim_cycles` of the first over that of the second:"
-    return "The area of this machine's units, `sailsim.analysis.costs.area`:"
-
-
-def _grounds(found: Found) -> list[Block]:
+def _grounds(study: Reproduction) -> list[Block]:
     return [
         Block("heading", "What the numbers rest on", 2),
         Block(
@@ -224,8 +215,8 @@ def _grounds(found: Found) -> list[Block]:
             "bandwidth of SAIL's cores are the sampled constants of that baseline, so a speedup is the "
             "GEMVs' "
             "alone. A measured baseline scatters around the prediction; that scatter is a factor of its own. "
-            "Total index: the share of a claim's variance (of its logarithm; of the saving itself for "
-            "the PRT) "
+            "Total index: the share of a claim's variance (of its logarithm; of the value itself where "
+            "it can be 0) "
             "that goes away if the factor were known, interactions included, with its 95 % interval, "
             "over the "
             "workloads marked below; ends of a bar are medians over the lowest and highest third of a "
@@ -235,12 +226,12 @@ def _grounds(found: Found) -> list[Block]:
         Block(
             "table",
             head=("workload", "decides", "why"),
-            rows=[(w["name"], "yes" if w["decides"] else "", w["reason"]) for w in found["workloads"]],
+            rows=[(w["name"], "yes" if w["decides"] else "", w["reason"]) for w in study["workloads"]],
         ),
         Block(
             "table",
             head=("held equal", "value", "why"),
-            rows=[(h["name"], h["value"], h["reason"]) for h in found["held"]],
+            rows=[(h["name"], h["value"], h["reason"]) for h in study["held"]],
         ),
         Block("heading", "Every unknown", 3),
         Block(
@@ -254,7 +245,7 @@ def _grounds(found: Found) -> list[Block]:
                     f["unit"],
                     f["reason"],
                 )
-                for f in found["factors"]
+                for f in study["factors"]
             ],
         ),
         Block(
@@ -262,17 +253,17 @@ def _grounds(found: Found) -> list[Block]:
             "(normal): fitted constants move along the covariance of their fit, here with its 5 .. 95 % "
             "range; "
             "(log): drawn evenly in the logarithm. Decide nothing here, neither time nor area, and are left "
-            f"out: {', '.join(found['inert'])}. {found['impossible']} of {found['machines']} machines "
+            f"out: {', '.join(study['inert'])}. {study['impossible']} of {study['machines']} machines "
             "could not "
             "run any workload.",
         ),
     ]
 
 
-def markdown(found: Found) -> str:
+def markdown(study: Reproduction) -> str:
     """The page for docs/; figures lie in docs/figures/."""
     lines: list[str] = []
-    for block in blocks(found):
+    for block in blocks(study):
         match block.kind:
             case "heading":
                 lines += [f"{'#' * block.level} {block.text}", ""]
@@ -303,10 +294,10 @@ def _inline(text: str) -> str:
     return re.sub(r"`(.+?)`", r"<code>\1</code>", text)
 
 
-def html_page(found: Found) -> str:
+def html_page(study: Reproduction) -> str:
     """One HTML file, figures inside."""
     parts: list[str] = []
-    for block in blocks(found):
+    for block in blocks(study):
         match block.kind:
             case "heading":
                 parts.append(f"<h{block.level}>{_inline(block.text)}</h{block.level}>")
@@ -318,7 +309,7 @@ def html_page(found: Found) -> str:
                 parts.append(f"<pre>{html.escape(block.text)}</pre>")
             case "figure":
                 label = html.escape(TITLES[block.text])
-                svg = inline_svg(draw(block.text, found))
+                svg = inline_svg(draw(block.text, study))
                 parts.append(f'<figure role="img" aria-label="{label}">{svg}</figure>')
             case "table":
                 parts.append(html_table(block.head, block.rows, write=_inline))
@@ -330,7 +321,7 @@ def html_page(found: Found) -> str:
     )
 
 
-def write_page(found: Found, folder: Path, docs: Path | None = None) -> list[Path]:
+def write_page(study: Reproduction, folder: Path, docs: Path | None = None) -> list[Path]:
     """Write `reproduction.html` and the figures to a folder, and with ``docs`` the Markdown page there too.
 
     The nearest systems go with it, and the page's results, from which `sailsim docs` makes it again, into
@@ -343,16 +334,16 @@ def write_page(found: Found, folder: Path, docs: Path | None = None) -> list[Pat
         targets = [folder / "figures" / f"{name}.{kind}" for kind in ("svg", "png")]
         if docs is not None:
             targets.append(docs / "figures" / f"reproduction_{name}.png")
-        written += save(draw(name, found), *targets)
+        written += save(draw(name, study), *targets)
     path = folder / "reproduction.html"
-    write_whole(path, html_page(found).encode())
+    write_whole(path, html_page(study).encode())
     written.append(path)
     if docs is not None:
-        files = {docs.parent / "analysis" / "data" / STORED: to_lines(found).encode()}
-        for claim in found["claims"].values():
-            name = claim["nearest"]["file"]
+        files = {docs.parent / "analysis" / "data" / STORED: to_lines(study).encode()}
+        for results in study["claims"].values():
+            name = results["nearest"]["file"]
             files[docs / "systems" / name] = (folder / name).read_bytes()
-        files[docs / "reproduction.md"] = markdown(found).encode()
+        files[docs / "reproduction.md"] = markdown(study).encode()
         for path, content in files.items():
             write_whole(path, content)
             written.append(path)

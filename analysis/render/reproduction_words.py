@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.paper.claims import Claim, load_paper
 
-Found = Mapping[str, Any]
+Reproduction = Mapping[str, Any]
+"""What `reproduce` gives, or a part of it."""
 
 NEAR = 0.1
 """How far above the paper's value one may be and still agree."""
 
-SHORT = {
-    "speedup": "Speedup over N1",
-    "usd_cpu": "Tokens/$ over N1",
-    "usd_v100": "Tokens/$ over V100",
-    "prt": "Cycles saved by the PRT",
-    "overhead": "Hardware overhead",
-}
+
+def claims_of(reproduction: Reproduction) -> list[tuple[Claim, Reproduction]]:
+    """Every claim of the paper with what came out."""
+    paper = load_paper(reproduction["paper"])
+    return [(paper.by_name(name), results) for name, results in reproduction["claims"].items()]
 
 
 def number(value: float | None, unit: str = "", digits: int = 3) -> str:
@@ -35,18 +33,18 @@ def shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def share(part: int, whole: int) -> str:
+def share(part: int, every: int) -> str:
     """A share of machines in words."""
-    return f"{part} of {whole} ({100 * part / whole:.0f} %)"
+    return f"{part} of {every} ({100 * part / every:.0f} %)"
 
 
-def verdict(name: str, claim: Found) -> str:
+def verdict(claim: Claim, results: Reproduction) -> str:
     """What came out, in words that follow from the numbers."""
-    main = primary(claim)
-    paper, nominal, near = claim["paper"], main["nominal"], claim["nearest"]["value"]
+    main = primary(results)
+    paper, nominal, near = claim.value, main["nominal"], results["nearest"]["value"]
     reach, machines = main["reach"], main["machines"]
     good = reach / machines if machines else 0.0
-    if name == "overhead":
+    if claim.better == "lower":
         if nominal <= paper:
             return "the nominal machine is within it"
         if good > 0:
@@ -68,13 +66,7 @@ def verdict(name: str, claim: Found) -> str:
     return said
 
 
-def primary(claim: Found) -> Found:
-    """The reading of a claim that is searched and explained."""
-    found: Found = next(r for r in claim["readings"] if r["primary"])
-    return found
-
-
-def reasons() -> Mapping[str, Sequence[str]]:
-    """Why what disagrees does, by claim: written by hand, without numbers of results."""
-    table = tomllib.loads(data_file("disagreements.toml").read_text("utf-8"))
-    return {name: list(entry["why"]) for name, entry in table.items()}
+def primary(results: Reproduction) -> Reproduction:
+    """The metric of a claim that is searched and explained."""
+    main: Reproduction = next(r for r in results["readings"] if r["primary"])
+    return main

@@ -17,8 +17,8 @@ from sailsim.analysis.reuse.definitions import (
     ON_TOP,
     PARTIAL,
     SKIP,
+    DefinitionValue,
     NearestDefinition,
-    Reading,
     plain_sense,
     saving,
 )
@@ -226,7 +226,7 @@ def verdict(found: Reuse) -> str:
     near, shipped = found.nearest, found.nearest_shipped
     low, high = near.literal_range
 
-    def said(reading: Reading) -> str:
+    def said(reading: DefinitionValue) -> str:
         return f"{reading.value:.2f} % ({reading.distance:+.2f}): {reading.words}"
 
     frame = found.readings

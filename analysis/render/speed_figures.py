@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from sailsim.analysis.baselines.cpu import SOFTWARE
 from sailsim.analysis.baselines.runners import SAIL
-from sailsim.analysis.render.figure_words import PAPER_SPEEDUP, patterns_of
+from sailsim.analysis.render.figure_words import claimed, patterns_of
 from sailsim.analysis.render.phases import PHASE_STYLE
 from sailsim.analysis.render.style import (
     SERIES,
@@ -55,7 +55,8 @@ def speedup(results: Results) -> Figure:
     beside = {name: results.at(vary, name) for name in results.curves}
     beside = {name: own for name, own in beside.items() if own["speedup"].notna().any()}
     need(len(beside) > 0, "The speedup by bit width", "runs of the same server's cores")
-    highest = max(PAPER_SPEEDUP, *(float(own["speedup"].max()) for own in beside.values()))
+    paper, paper_words = claimed("speedup")
+    highest = max(paper, *(float(own["speedup"].max()) for own in beside.values()))
     figure, grid = canvas(
         f"SAIL against {_what(results, beside)}, {results.reference['threads']} threads each",
         len(beside),
@@ -74,7 +75,7 @@ def speedup(results: Results) -> Figure:
                 axes.fill_between(
                     line["wbits"], line["speedup_low"], line["speedup"], color=SERIES[i % 7], alpha=0.13, lw=0
                 )
-            axes.axhline(PAPER_SPEEDUP, color="#444444", lw=1, ls=(0, (2, 2)))
+            axes.axhline(paper, color="#444444", lw=1, ls=(0, (2, 2)))
             axes.axhline(1, color="#444444", lw=0.8)
             model_title = rows[rows["model"] == model]["model_title"].iloc[0]
             axes.set_title(f"{model_title}, {results.curves[name]}", loc="left")
@@ -83,7 +84,7 @@ def speedup(results: Results) -> Figure:
         line_of_axes[0].set_ylabel("speedup in tokens/s")
     for axes in grid[-1]:
         axes.set_xlabel("bits of a weight")
-    mark_paper(grid[0][-1], PAPER_SPEEDUP, "paper: up to 10.7x")
+    mark_paper(grid[0][-1], paper, paper_words)
     grid[0][-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     caption(
         figure,

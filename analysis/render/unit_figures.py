@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sailsim.analysis.render.figure_words import PAPER_PRT, patterns_of
+from sailsim.analysis.render.figure_words import claimed, patterns_of
 from sailsim.analysis.render.style import (
     canvas,
     caption,
@@ -43,16 +43,17 @@ def prt(results: Results) -> Figure:
     useless = [name for name in machines if name not in useful]
     shown = useful[:2] or useless[:1]
     counted = next((name for name in (*useful, *useless) if machines[name]["reads"].max() > 0), shown[0])
+    paper, paper_words = claimed("prt")
     figure, panels = canvas(
         "What the pattern reuse table (PRT) saves", len(shown) + 1, width=4.8 + 3.2 * len(shown)
     )
     for axes, name in zip(panels, shown, strict=False):
         saved = machines[name]["saved"]
         _nbw_lines(axes, machines[name], "saved")
-        axes.axhline(100 * PAPER_PRT, color="#444444", lw=1, ls=(0, (2, 2)))
+        axes.axhline(paper, color="#444444", lw=1, ls=(0, (2, 2)))
         axes.set_title(f"cycles, {name}", loc="left")
         axes.set_ylim(min(0.0, 110 * float(saved.min())), max(18.0, 112 * float(saved.max())))
-    mark_paper(panels[0], 100 * PAPER_PRT, "paper: 13.8 %")
+    mark_paper(panels[0], paper, paper_words)
     panels[0].set_ylabel("saved, %")
     _nbw_lines(panels[-1], machines[counted], "reads")
     panels[-1].set_title(f"array reads, {counted}", loc="left")

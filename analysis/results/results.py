@@ -155,29 +155,41 @@ def numbers(rows: pd.DataFrame, column: str, name: str) -> pd.Series[float]:
     return rows[column].map(lambda found: np.nan if is_missing(found) else found.get(name, np.nan))
 
 
+def prt_twins(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
+    """SAIL's rows without the PRT at the points of some rows, in their order and with their index.
+
+    A row is empty where the store has none.
+
+    Raises MissingPointsError where it has none at all.
+    """
+    columns = [*FREE, "seed", "activations"]
+    every = results.frame
+    off = every[(every["runner"] == SAIL) & every["tokens_per_s"].notna() & ~every["prt"].astype(bool)]
+    found = rows[columns].merge(off.drop_duplicates(columns), how="left", on=columns)
+    need(
+        bool(found["tokens_per_s"].notna().any()),
+        "The PRT's saving",
+        "pairs of points with the PRT on and off (Point prt=True and prt=False)",
+    )
+    return found.set_index(rows.index)
+
+
 def prt_pairs(results: Results) -> pd.DataFrame:
-    """SAIL's rows with the PRT beside their twins without: `saved` cycles, `saved_step` and `reads` avoided,
-    as shares, and `hits`.
+    """SAIL's rows that have a twin without the PRT, with shares of it (`saved` cycles, `saved_step`, `reads`)
+    and `hits`.
 
     Raises MissingPointsError where the store has no pair.
     """
     rows = results.frame[results.frame["runner"] == SAIL]
-    rows = rows[rows["tokens_per_s"].notna()]
-    rows = rows.assign(
-        hits=numbers(rows, "counts", "prt_hits"),
-        misses=numbers(rows, "counts", "prt_misses"),
-        cycles=numbers(rows, "counts", "pim_cycles"),
-    )
-    columns = [c for c in FREE if c in rows]
-    own = rows["prt"].astype(bool)
-    both = rows[own].merge(rows[~own], on=columns, suffixes=("", "_off"))
-    need(
-        len(both) > 0,
-        "The PRT's saving",
-        "pairs of points with the PRT on and off (Point prt=True and prt=False)",
-    )
-    return both.assign(
-        saved=1 - both["cycles"] / both["cycles_off"],
-        saved_step=1 - both["step_s"] / both["step_s_off"],
-        reads=both["hits"] / (both["hits"] + both["misses"]),
+    rows = rows[rows["tokens_per_s"].notna() & rows["prt"].astype(bool)]
+    twins = prt_twins(results, rows)
+    paired = twins["tokens_per_s"].notna()
+    rows, twins = rows[paired], twins[paired]
+    hits, misses = (numbers(rows, "counts", name) for name in ("prt_hits", "prt_misses"))
+    cycles, cycles_off = (numbers(own, "counts", "pim_cycles") for own in (rows, twins))
+    return rows.assign(
+        hits=hits,
+        saved=1 - cycles / cycles_off,
+        saved_step=1 - rows["step_s"] / twins["step_s"],
+        reads=hits / (hits + misses),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from sailsim.analysis.paper.claims import published
+from sailsim.analysis.paper.claims import load_paper
 from sailsim.analysis.reuse import settings
 from sailsim.analysis.reuse.cycles import SUBSTRATES, Design, plain_cycles, step
 from sailsim.analysis.reuse.settings import SYSTEM
@@ -42,7 +42,7 @@ LITERAL = (ON_TOP, "build + look-up + convert", 0, 0)
 
 
 @dataclass(frozen=True)
-class Definition:
+class SavingDefinition:
     """One reading of "computation cycles cut by the pattern-aware LUT".
 
     Attributes:
@@ -91,7 +91,7 @@ class _Machines:
         return self._by_design.get(Design("row_dfm", 0, 0))
 
 
-def _simulated(machines: _Machines, system: System) -> Iterator[tuple[Definition, float]]:
+def _simulated(machines: _Machines, system: System) -> Iterator[tuple[SavingDefinition, float]]:
     """Definitions whose machines the engine simulates: reads of one cycle."""
     assert system.pim is not None
     for substrate in SUBSTRATES:
@@ -115,10 +115,10 @@ def _simulated(machines: _Machines, system: System) -> Iterator[tuple[Definition
             for change, zero_, hit_, worse, better in pairs:
                 before, after = machines.cycles(worse, of), machines.cycles(better, of)
                 if before is not None and after is not None:
-                    yield Definition(change, of, substrate, 1, zero_, hit_), _saved(before, after)
+                    yield SavingDefinition(change, of, substrate, 1, zero_, hit_), _saved(before, after)
 
 
-def _slow_reads(counts: Mapping[Hashable, Any]) -> Iterator[tuple[Definition, float]]:
+def _slow_reads(counts: Mapping[Hashable, Any]) -> Iterator[tuple[SavingDefinition, float]]:
     """Reads of two cycles (activate, then sense), from counts. Loads and whole steps: not modelled."""
     read, write, add = 2, load_substrate("row_dfm").cycles("write"), load_substrate("row_dfm").cycles("add")
     zero, hits, misses = counts["zero_patterns"], counts["prt_hits"], counts["prt_misses"]
@@ -138,11 +138,11 @@ def _slow_reads(counts: Mapping[Hashable, Any]) -> Iterator[tuple[Definition, fl
                 (SKIP, t, None, lookup(read, read), lookup(t, read)),
             )
             for change, t_zero, t_hit, before, after in pairs:
-                definition = Definition(change, of, "row_dfm", read, t_zero, t_hit)
+                definition = SavingDefinition(change, of, "row_dfm", read, t_zero, t_hit)
                 yield definition, _saved(before + other, after + other)
 
 
-def _reads(counts: Mapping[Hashable, Any]) -> Iterator[tuple[Definition, float]]:
+def _reads(counts: Mapping[Hashable, Any]) -> Iterator[tuple[SavingDefinition, float]]:
     """Accesses of the arrays instead of cycles: what energy follows."""
     zero, hits, misses = counts["zero_patterns"], counts["prt_hits"], counts["prt_misses"]
     others = (0, 2 * counts["table_adds"], 2 * counts["table_adds"] + counts["row_writes"])
@@ -155,24 +155,24 @@ def _reads(counts: Mapping[Hashable, Any]) -> Iterator[tuple[Definition, float]]
             (SKIP, every, every - zero),
         )
         for change, before, after in pairs:
-            definition = Definition(change, of, "row_dfm", 1, None, None)
+            definition = SavingDefinition(change, of, "row_dfm", 1, None, None)
             yield definition, _saved(before + other, after + other)
 
 
-def _partial(counts: Mapping[Hashable, Any], needed: float) -> Iterator[tuple[Definition, float]]:
+def _partial(counts: Mapping[Hashable, Any], needed: float) -> Iterator[tuple[SavingDefinition, float]]:
     """Tables without the entries that nobody looks up; every other cycle is the same."""
     built = needed / counts["table_adds"]
     for of, columns in CYCLES.items():
         if "lookup" in columns and len(columns) > 1:
             before = sum(counts[column] for column in columns)
             after = before - counts["build"] * (1 - built)
-            yield Definition(PARTIAL, of, "row_dfm", 1, 0, 0), _saved(before, after)
+            yield SavingDefinition(PARTIAL, of, "row_dfm", 1, 0, 0), _saved(before, after)
 
 
 def readings(step_frame: pd.DataFrame, partial_frame: pd.DataFrame) -> pd.DataFrame:
     """Every definition at every model, batch and NBW: one row each, in a fixed order.
 
-    Columns: those of `Definition`, machine, model, batch, nbw, value (percent saved).
+    Columns: those of `SavingDefinition`, machine, model, batch, nbw, value (percent saved).
     """
     system = load_system(SYSTEM)
     needed = partial_frame.set_index(["model", "batch", "nbw"])["needed"].to_dict()
@@ -195,7 +195,7 @@ def readings(step_frame: pd.DataFrame, partial_frame: pd.DataFrame) -> pd.DataFr
 
 
 @dataclass(frozen=True)
-class Reading:
+class DefinitionValue:
     """One value of one definition: what was changed, of what the saving is a share, where, and the saving.
 
     `value` is percent, `distance` is `value` less the claim, in percentage points.
@@ -238,9 +238,9 @@ class NearestDefinition:
     """
 
     claim: float
-    nearest: Reading
-    nearest_prt: Reading
-    literal: Reading
+    nearest: DefinitionValue
+    nearest_prt: DefinitionValue
+    literal: DefinitionValue
     literal_range: tuple[float, float]
     definitions: int
     values: int
@@ -256,8 +256,7 @@ class NearestDefinition:
 def nearest_of(frame: pd.DataFrame, activations: str, claim: float | None = None) -> NearestDefinition:
     """The nearest of the values that `readings` gave; the first one, where several are equally near."""
     if claim is None:
-        claim = published()["prt"].value
-        assert claim is not None
+        claim = load_paper().by_name("prt").value
     # A hit that costs what a read costs saves nothing whatever is measured: no value to compare.
     nonzero = frame[frame["value"].abs() > 1e-9]
     if nonzero.empty:
@@ -300,9 +299,9 @@ def nearest_of(frame: pd.DataFrame, activations: str, claim: float | None = None
     )
 
 
-def _reading(row: pd.Series[Any], claim: float) -> Reading:
+def _reading(row: pd.Series[Any], claim: float) -> DefinitionValue:
     value = float(row["value"])
-    return Reading(
+    return DefinitionValue(
         str(row["change"]),
         str(row["of"]),
         str(row["machine"]),

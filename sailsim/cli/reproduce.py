@@ -30,8 +30,13 @@ from sailsim.cli._path import PathOption
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the Sobol sequence.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes [default: as many as cores].")
 @click.option("--docs", type=PathOption(file_okay=False), help="Write reproduction.md and figures there too.")
+@click.option(
+    "--paper", default="sail", show_default=True, help="A paper by name, or a file of claims (data/claims)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print all results as JSON.")
-def reproduce(out: Path, samples: int, seed: int, jobs: int | None, docs: Path | None, as_json: bool) -> None:
+def reproduce(
+    out: Path, samples: int, seed: int, jobs: int | None, docs: Path | None, paper: str, as_json: bool
+) -> None:
     """Compare every claim with what machines inside the declared ranges give.
 
     Draws machines from the ranges of everything unpublished, and tells for each claim its distribution, what
@@ -41,7 +46,7 @@ def reproduce(out: Path, samples: int, seed: int, jobs: int | None, docs: Path |
     try:
         from sailsim.analysis.paper.reproduce import reproduce as study
         from sailsim.analysis.render.reproduction_page import write_page
-        from sailsim.analysis.render.reproduction_words import primary, share, verdict
+        from sailsim.analysis.render.reproduction_words import claims_of, number, primary, share, verdict
     except ModuleNotFoundError as error:
         raise SailsimError(
             f"{error.name} is not installed, which reproduce needs: pip install '.[study]' in its checkout."
@@ -49,18 +54,17 @@ def reproduce(out: Path, samples: int, seed: int, jobs: int | None, docs: Path |
 
     if docs is not None and not docs.is_dir():
         raise SailsimError(f"docs is {docs}, allowed is a folder that exists.")
-    found = study(out, samples, jobs or os.cpu_count() or 1, seed)
-    written = write_page(found, out, docs)
+    results = study(out, samples, jobs or os.cpu_count() or 1, seed, paper=paper)
+    written = write_page(results, out, docs)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(results, indent=2))
         return
-    for name, claim in found["claims"].items():
-        main = primary(claim)
-        middle = "-" if main["quantiles"] is None else f"{main['quantiles'][1]:.3g}"
-        unit = claim["unit"]
-        click.echo(f"{claim['title']}: paper {claim['paper']:g}{unit}, {verdict(name, claim)}")
+    for claim, of_claim in claims_of(results):
+        main = primary(of_claim)
+        median = number(main["quantiles"] and main["quantiles"][1], claim.unit)
+        click.echo(f"{claim.title}: paper {number(claim.value, claim.unit)}, {verdict(claim, of_claim)}")
         click.echo(
-            f"    nominal {main['nominal']:.3g}{unit}, median {middle}{unit}, "
+            f"    nominal {number(main['nominal'], claim.unit)}, median {median}, "
             f"{share(main['reach'], main['machines'])} reach the paper's"
         )
     for path in written:

@@ -8,7 +8,7 @@ docs/backends.md has the interface and how to add one.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.accelerator import backend_module, backend_modules
@@ -53,6 +53,26 @@ class Job(Protocol):
     @property
     def numbers(self) -> Sequence[float]:
         """Seconds by `Units.phases`, which add up to `seconds`, then events by `Units.events`."""
+
+
+class Product(NamedTuple):
+    """A (batch, k) times (k, n) product of whole numbers, by itself."""
+
+    k: int
+    n: int
+    batch: int
+    wbits: int
+    abits: int
+    group_size: int
+    """Weights along k that share a scale; 0: all."""
+
+
+@runtime_checkable
+class TimesProducts(Protocol):
+    """Units that time a product without a model around it, which is how machines are validated."""
+
+    def product(self, product: Product) -> Job:
+        """Its job. Raises SailsimError for a product that they cannot do."""
 
 
 class StepJobs(Protocol):
@@ -195,5 +215,5 @@ def backend_of(system: System) -> Backend:
 
 
 def software_stacks() -> tuple[str, ...]:
-    """What accelerators run, the shipped paper's first."""
+    """What accelerators run, by the names of their backends."""
     return tuple(load_backend(name).software for name in backend_names())

@@ -9,7 +9,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 pytest.importorskip("SALib")
 
 from sailsim.analysis.paper.sampling import Study, evaluate_block
-from sailsim.analysis.paper.uncertainty import space
+from sailsim.analysis.paper.unknowns import space
 
 
 @pytest.mark.parametrize("what", ["two free machines", "a row that decides"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis.costs.area import COUNTED, PART_TITLES, AreaConstants, UnitParts, area, readings
+from sailsim.analysis.costs.area import COUNTED, PART_TITLES, AreaConstants, UnitParts, area, overhead_bases
 from sailsim.base.errors import SailsimError
 from sailsim.sim import UNITS, load_system
 
@@ -83,7 +83,7 @@ def test_area_is_linear_in_the_arrays(arrays, wbits):
 
 @given(target=st.floats(0.001, 0.2), wbits=st.integers(2, 8))
 def test_the_arrays_of_a_reading_give_its_target(target, wbits):
-    for reading in readings(SYSTEM, wbits=wbits, target=target):
+    for reading in overhead_bases(SYSTEM, wbits=wbits, target=target):
         names = COUNTED[reading.counted]
         if reading.arrays is None:
             bare = area(with_arrays(0), wbits=wbits)
@@ -111,7 +111,7 @@ def test_extremes_enclose_every_part():
 
 
 def test_readings_are_every_counting_over_every_base():
-    found = list(readings(SYSTEM))
+    found = list(overhead_bases(SYSTEM))
     assert len({(r.counted, r.base) for r in found}) == len(found) == len(COUNTED) * 3
     for counted in COUNTED:
         shares = [r.share for r in found if r.counted == counted]

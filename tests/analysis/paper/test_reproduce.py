@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import numpy as np
 import pytest
 
 from sailsim.analysis import compare
-from sailsim.analysis.paper.readings import READINGS
-from sailsim.analysis.paper.reproduce import NUMERIC, reaches, reproduce
+from sailsim.analysis.paper.claims import load_paper
+from sailsim.analysis.paper.parameters import Workload
+from sailsim.analysis.paper.reproduce import reproduce
 from sailsim.analysis.paper.sampling import LAST, Study, run_study
-from sailsim.analysis.paper.uncertainty import Space, Workload, space
+from sailsim.analysis.paper.space import ParameterSpace
+from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.render.reproduction_page import STORED, markdown, write_page
-from sailsim.analysis.render.reproduction_words import reasons, verdict
+from sailsim.analysis.render.reproduction_words import verdict
 from sailsim.base.errors import SailsimError
 from sailsim.base.records import read_records
 from sailsim.sim import Point, Store
@@ -25,16 +28,20 @@ from sailsim.sim import Point, Store
 pytest.importorskip("SALib")
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
+PAPER = load_paper()
+NUMERIC = [claim.name for claim in PAPER.claim]
+QUICK = {"model": "smollm2-135m", "context": 64, "reason": "quick"}
 WORKLOADS = (
-    Workload("small", "smollm2-135m", 4, 1, 8, 64, "quick", fixed=True, decides=True, prt=True),
-    Workload("small b2", "smollm2-135m", 2, 2, 16, 64, "quick"),
+    Workload(name="small", wbits=4, batch=1, threads=8, fixed=True, decides=True, prt=True, **QUICK),
+    Workload(name="small b2", wbits=2, batch=2, threads=16, **QUICK),
 )
+RATE, CORES = "llama.cpp/sail.tokens_per_s", "llama.cpp/cores.tokens_per_s"
 FACTORS = ("pim.t_prt", "pim.clock", "cpu.llama.cpp.kernel_rate_q4_k_m", "cost.overhead", "area.cell_um2")
 
 
-def small() -> Space:
-    whole = space().only(FACTORS)
-    return Space(whole.factors, WORKLOADS, whole.held, whole.alternatives[:1])
+def small(paper: str = "sail") -> ParameterSpace:
+    every = space(paper).only(FACTORS)
+    return replace(every, workloads=WORKLOADS, alternatives=every.alternatives[:1])
 
 
 def numbers(folder: Path, jobs: int = 1, seed: int = 0) -> dict[str, list[Any]]:
@@ -49,7 +56,7 @@ def test_equal_seeds_give_equal_rows_whatever_the_jobs(tmp_path: Path) -> None:
     second = numbers(tmp_path / "b", jobs=2)
     assert json.dumps(first) == json.dumps(second)
     other = numbers(tmp_path / "c", seed=1)
-    assert json.dumps(other["sail"]) != json.dumps(first["sail"])
+    assert json.dumps(other[RATE]) != json.dumps(first[RATE])
     # Two full blocks of A, one row a factor, B; two of A and B alone.
     assert first["row"] == 2 * [*range(len(FACTORS) + 1), LAST] + 2 * [0, LAST]
 
@@ -60,14 +67,14 @@ def test_a_row_between_differs_in_what_its_factor_decides(tmp_path: Path) -> Non
     for i, name in enumerate(FACTORS, 1):
         moved = {
             column: not np.allclose(block[column][0][:1], block[column][i][:1], equal_nan=True)
-            for column in ("sail", "cpu", "area")
+            for column in (RATE, CORES, "areas")
         }
         expected = {
-            "pim.clock": {"sail"},
-            "pim.t_prt": {"sail"},
-            "cpu.llama.cpp.kernel_rate_q4_k_m": {"cpu", "sail"},  # attention moves with it
+            "pim.clock": {RATE},
+            "pim.t_prt": {RATE},
+            "cpu.llama.cpp.kernel_rate_q4_k_m": {CORES, RATE},  # attention moves with it
             "cost.overhead": set(),
-            "area.cell_um2": {"area"},
+            "area.cell_um2": {"areas"},
         }[name]
         assert {column for column, differs in moved.items() if differs} <= expected
         if name in ("pim.clock", "area.cell_um2"):
@@ -108,17 +115,11 @@ def test_samples_that_sobols_sequence_cannot_have(samples: int) -> None:
 
 def test_a_space_without_factors_a_bad_seed_and_no_jobs(tmp_path: Path) -> None:
     with pytest.raises(SailsimError, match="no factor"):
-        Study(Space((), WORKLOADS), 4, 0)
+        Study(small().only([]), 4, 0)
     with pytest.raises(SailsimError, match="seed is -1"):
         Study(small(), 4, -1)
     with pytest.raises(SailsimError, match="jobs is 0"):
         run_study(Study(small(), 4, 0), tmp_path, 0)
-
-
-def test_reaching_is_as_high_or_for_the_overhead_as_low() -> None:
-    values = np.array([1.0, 2.0, 3.0, -np.inf])
-    assert reaches("speedup", values, 2.0).tolist() == [False, True, True, False]
-    assert reaches("overhead", values[:3], 2.0).tolist() == [True, True, False]
 
 
 @pytest.fixture
@@ -178,10 +179,11 @@ def test_the_page_has_its_figures() -> None:
 
 def test_every_claim_is_there_with_all_its_readings_and_a_reason(committed: dict[str, Any]) -> None:
     assert list(committed["claims"]) == list(NUMERIC)
-    for name, claim in committed["claims"].items():
-        assert [r["words"] for r in claim["readings"]] == [r.words for r in READINGS if r.claim == name]
-        assert verdict(name, claim)
-        assert reasons()[name]
+    for claim in PAPER.claim:
+        results = committed["claims"][claim.name]
+        assert [r["words"] for r in results["readings"]] == [m.words for m in claim.metrics("samples")]
+        assert verdict(claim, results)
+        assert claim.why
 
 
 def test_the_committed_nearest_machines_give_their_numbers(committed: dict[str, Any]) -> None:

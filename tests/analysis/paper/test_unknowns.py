@@ -1,25 +1,17 @@
 """The space of unknowns: ranges are the files', draws stay inside, equal constants on both sides."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sailsim.analysis import cpu_tokens_per_s, fits, gpu_tokens_per_s
-from sailsim.analysis.costs.dollars import vcpus_paid
-from sailsim.analysis.paper.readings import READINGS, Table
-from sailsim.analysis.paper.sampling import CARD, Evaluated, evaluate_draw
-from sailsim.analysis.paper.uncertainty import (
-    BASES,
-    Draw,
-    Factor,
-    machine_factors,
-    n1_prices,
-    space,
-    unknowns,
-)
+from sailsim.analysis.costs.dollars import CostConstants, vcpus_paid
+from sailsim.analysis.paper.evaluator import SampleEvaluator, evaluate_machine
+from sailsim.analysis.paper.metrics import values
+from sailsim.analysis.paper.parameters import Factor
+from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
+from sailsim.analysis.paper.unknowns import Levels, machine_factors, space
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Quantity, leaves, load_card, load_system, simulate_step
 from sailsim.workloads import load_model
@@ -78,7 +70,7 @@ def test_a_whole_factor_is_whole_and_reaches_both_ends(u: float, low: int, more:
 def test_a_drawn_machine_is_valid_and_fair(row: list[float]) -> None:
     """SAIL's cores have the constants of the baseline that they are compared with, whatever is drawn."""
     draw = SPACE.draw(row)
-    for software in BASES:
+    for software in SPACE.hosts:
         machine, fitted = draw.system(software), draw.fits.software(software)
         reads = (
             fitted.value("read_share") * machine.memory.read_bandwidth.si / machine.memory.peak_bandwidth.si
@@ -104,9 +96,9 @@ def test_rows_of_another_length_or_outside_are_refused() -> None:
 
 def test_levels_outside_the_files_range_are_refused() -> None:
     system = load_system("sail-n1")
-    for values in ([16, 64], [], [8]):
+    for levels in ([16, 64], [], [8]):
         with pytest.raises(SailsimError, match=r"pim\.arrays"):
-            machine_factors(system, {"pim.arrays": {"values": values, "reason": "x"}})
+            machine_factors(system, {"pim.arrays": Levels(values=tuple(levels), reason="x")})
 
 
 def test_drawn_constants_have_the_covariance_of_their_fit() -> None:
@@ -115,7 +107,10 @@ def test_drawn_constants_have_the_covariance_of_their_fit() -> None:
     at = [names.index(name) for name in pair]
     rng = np.random.default_rng(3)
     own = [f.name for f in SPACE.factors if f.normal and f.name.startswith("cpu.llama")]
-    draws = [Draw(dict(zip(own, rng.standard_normal(len(own)), strict=True))) for _ in range(400)]
+    draws = [
+        SPACE.nominal.with_values(dict(zip(own, rng.standard_normal(len(own)), strict=True)))
+        for _ in range(400)
+    ]
     seen = np.array([[d.fits.quantities()[name].value for name in pair] for d in draws], dtype=float)
     expected = matrix[at[0], at[1]] / np.sqrt(matrix[at[0], at[0]] * matrix[at[1], at[1]])
     assert np.corrcoef(seen.T)[0, 1] == pytest.approx(expected, abs=0.15)
@@ -123,37 +118,44 @@ def test_drawn_constants_have_the_covariance_of_their_fit() -> None:
 
 
 @pytest.mark.parametrize("index", [0, 3, 5])
-def test_the_nominal_draw_is_what_the_commands_give(index: int) -> None:
-    """Nothing is lost between a draw and `sailsim run`: rates, baselines and who pays what."""
-    workload, draw = SPACE.workloads[index], Draw({})
-    found = Evaluated(draw).outcomes(workload)
+def test_the_nominal_machine_is_what_the_commands_give(index: int) -> None:
+    """Nothing is lost between a sampled machine and `sailsim run`: rates, baselines and who pays what."""
+    workload, machine = SPACE.workloads[index], SPACE.nominal
+    evaluator = SampleEvaluator(machine, SPACE.paper.opponents("samples"), SPACE.software)
+    outcomes = evaluator.outcomes(workload)
     system, model = load_system("sail-n1"), load_model(workload.model)
-    point, fmt = workload.point("sail-n1", 128), draw.format(workload.wbits)
-    assert found["sail"] == simulate_step(system, model, point).tokens_per_s
+    point, fmt = workload.point("sail-n1", 128), machine.format(workload.wbits)
+    assert outcomes["sail.tokens_per_s"] == simulate_step(system, model, point).tokens_per_s
     cpu = cpu_tokens_per_s(system, model, fmt, workload.threads, workload.batch, workload.context)
-    card = gpu_tokens_per_s(load_card(CARD), model, fmt, workload.batch, workload.context)
-    assert found["cpu"] == pytest.approx(cpu.tokens_per_s)
-    assert found[CARD] == pytest.approx(card.tokens_per_s)
-    table = Table.of(SPACE, [draw], [evaluate_draw(SPACE, draw, only=(index,))])
-    price = n1_prices()[0]
-    for who, sizing in (("sail", "share"), ("cpu", "share"), ("sail", "bandwidth"), ("cpu", "whole")):
-        moved = found[f"{who}_dram"] / workload.batch * found[who]
+    card = gpu_tokens_per_s(load_card("v100"), model, fmt, workload.batch, workload.context)
+    assert outcomes["cores.tokens_per_s"] == pytest.approx(cpu.tokens_per_s)
+    assert outcomes["v100.tokens_per_s"] == pytest.approx(card.tokens_per_s)
+    sampled = SampleOutcomes.of(SPACE, [machine], [evaluate_machine(SPACE, machine, only=(index,))])
+    price = SPACE.servers[0]
+    for who, payment, sizing in (
+        ("sail", "used", "share"),
+        ("cores", "used", "share"),
+        ("sail", "bandwidth", "bandwidth"),
+        ("cores", "whole", "whole"),
+    ):
+        moved = outcomes[f"{who}.dram_bytes"] / workload.batch * outcomes[f"{who}.tokens_per_s"]
         used = min(1.0, moved / system.memory.read_bandwidth.si)
-        paid = vcpus_paid(price, workload.threads, found["memory"], sizing, used)  # type: ignore[arg-type]
-        hour = table.usd_per_hour(who, sizing)[0, index]  # type: ignore[arg-type]
-        assert hour == pytest.approx(price.usd_per_hour * paid / price.units)
+        paid = vcpus_paid(price, workload.threads, outcomes["sail.memory_bytes"], sizing, used)
+        hour = sampled.runs(who).usd_per_hour(payment)[0, index]
+        overhead = 1 + machine.constants("cost", CostConstants).overhead if who == "sail" else 1
+        assert hour == pytest.approx(price.usd_per_hour * paid / price.units * overhead)
 
 
-def test_every_claim_has_one_primary_reading_and_numbers() -> None:
-    draw, index = Draw({}), SPACE.fixed
-    record: dict[str, Any] = evaluate_draw(SPACE, draw, only=(index,))
-    other = evaluate_draw(SPACE, draw, "ampere", only=(index,))
-    table = Table.of(
-        SPACE, [draw], [record | {f"ampere_{k}": v for k, v in other.items() if isinstance(v, list)}]
-    )
-    for claim in {r.claim for r in READINGS}:
-        assert sum(r.primary for r in READINGS if r.claim == claim) == 1
-    for reading in READINGS:
-        value = float(reading.values(table)[0, index])
-        assert np.isfinite(value) or reading.words.startswith("16 bits"), reading.words
-    assert {f"{w['model']}" for w in unknowns()["workload"]} >= {"llama-2-7b", "llama-2-13b"}
+def test_every_metric_has_a_number_on_the_nominal_machine() -> None:
+    index = SPACE.fixed
+    record = evaluate_machine(SPACE, SPACE.nominal, tuple(SPACE.hosts), only=(index,))
+    sampled = SampleOutcomes.of(SPACE, [SPACE.nominal], [record])
+    for metric in SPACE.paper.metrics("samples"):
+        value = float(values(metric, sampled)[0, index])
+        assert np.isfinite(value) or metric.words.startswith("16 bits"), metric.words
+    assert {w.model for w in SPACE.workloads} >= {"llama-2-7b", "llama-2-13b"}
+
+
+def test_levels_of_what_is_no_value_are_refused() -> None:
+    with pytest.raises(SailsimError, match=r"pim\.colour"):
+        machine_factors(load_system("sail-n1"), {"pim.colour": Levels(values=(1,), reason="x")})

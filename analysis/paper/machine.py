@@ -1,0 +1,166 @@
+"""A machine of the space of unknowns: values by factor, and its server, software, card and dollars.
+
+Fairness: SAIL's cores run the software of the CPU baseline, so a machine sets its cores' attention rate,
+barrier and share of bandwidth from the same constants that its baseline is computed with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sailsim.analysis.baselines import cpu
+from sailsim.analysis.baselines.cpu import Software
+from sailsim.analysis.baselines.fitted import Fits, fits
+from sailsim.analysis.costs.constants import Constants
+from sailsim.analysis.paper.parameters import Value
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Point, System, leaves, load_system, vary
+from sailsim.workloads import WeightFormat, uniform_format
+
+_C = TypeVar("_C", bound=Constants)
+
+
+@dataclass(frozen=True)
+class SampledMachine:
+    """Values by factor; what has none is nominal."""
+
+    values: Mapping[str, Value]
+    hosts: Mapping[Software, str]
+    """The system whose cores run a software; the first is the nominal one."""
+
+    def with_values(self, values: Mapping[str, Value]) -> SampledMachine:
+        """The machine with some values replaced or added."""
+        return replace(self, values={**self.values, **values})
+
+    def _of(self, prefix: str) -> dict[str, Value]:
+        return {name: v for name, v in self.values.items() if name.startswith(prefix)}
+
+    @cached_property
+    def group_size(self) -> int:
+        """Weights that share a scale."""
+        return int(self.values.get("weights.group_size", Point().group_size))
+
+    def format(self, wbits: int) -> WeightFormat:
+        """The weights' format."""
+        return uniform_format(wbits, self.group_size)
+
+    def system(
+        self, software: Software = "llama.cpp", source: str = "a sample", name: str = "sampled"
+    ) -> System:
+        """The machine, its cores running a software at these constants.
+
+        A table that does not fit the arrays takes the largest NBW that does. Raises SailsimError for a
+        machine that cannot be.
+        """
+        base = load_system(self.hosts[software])
+        changes = machine_changes(load_system(next(iter(self.hosts.values()))), self.values)
+        if self._of("cpu."):
+            reads = float(changes.get("memory.read_share", base.memory.read_share.value))
+            changes |= host_constants(self.fits, software, reads)
+        note = "drawn from its range"
+        while True:
+            try:
+                return vary(base, changes, name=name, source=source, note=note)
+            except SailsimError as error:
+                nbw = int(changes.get("pim.nbw", leaves(base)["pim.nbw"].value))
+                if "does not fit" not in str(error) or nbw <= 1:
+                    raise
+                changes["pim.nbw"] = nbw - 1
+
+    @cached_property
+    def fits(self) -> Fits:
+        """The fitted constants, moved along their covariance."""
+        changes: dict[str, float] = {}
+        for group in ("cpu", "gpu"):
+            changes |= _moved(group, {k: float(v) for k, v in self._of(f"{group}.").items()})
+        return fits().varied(changes) if changes else fits()
+
+    @cached_property
+    def card_values(self) -> tuple[float, ...]:
+        """What decides the card's baseline."""
+        return tuple(float(v) for v in self._of("gpu.").values())
+
+    def relative_rate(self, rate: cpu.KernelRate, wbits: int) -> float:
+        """A kernel's speed relative to the fitted one."""
+        u = self.values.get(f"rate.w{wbits}")
+        return rate.relative if u is None or rate.low == rate.high else float(u)
+
+    def constants(self, group: Literal["cost", "area"], kind: type[_C]) -> _C:
+        """Cost or area constants."""
+        prefix = f"{group}."
+        fields = kind.quantities()
+        found = {
+            k.removeprefix(prefix): float(v)
+            for k, v in self._of(prefix).items()
+            if k.removeprefix(prefix) in fields
+        }
+        return replace(kind.default(), **found)
+
+    def scatter(self, what: str) -> float:
+        """Factor on a prediction for a software or a card: one measured machine against the mean one."""
+        return float(self.values.get(f"scatter.{what}", 1.0))
+
+
+def machine_changes(base: System, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Those of some values that are fields of a system; the LLC keeps its size when its slices change."""
+    known = leaves(base)
+    changes = {name: value for name, value in values.items() if name in known}
+    if "llc.slices" in changes:
+        changes["llc.slice_size"] = (
+            base.llc.slices.value * base.llc.slice_size.value / float(changes["llc.slices"])
+        )
+    return changes
+
+
+def host_constants(fitted: Fits, software: Software, reads: float) -> dict[str, Value]:
+    """What SAIL's cores must have where the baseline has the fitted constants of a software.
+
+    ``reads`` is the share of the DRAM peak that reading threads reach, of which the software gets a share.
+    """
+    found = fitted.software(software)
+    return {
+        "host.attention_rate": found.value("attention_rate"),
+        "host.barrier": found.value("barrier"),
+        "host.product_overhead": found.value("product_overhead") if software == "llama.cpp" else 0.0,
+        "memory.core_share": min(found.value("read_share") * reads, 1.0),
+    }
+
+
+def _moved(group: str, draws: Mapping[str, float]) -> dict[str, float]:
+    """Constants at standard normal numbers, along the covariance of their fit; assumed ones as they are."""
+    if not draws:
+        return {}
+    names, _ = fits().covariance(group)
+    known = fits().quantities()
+    normal = [name for name in names if name in draws]
+    changes = {name: value for name, value in draws.items() if name not in names}
+    if normal:
+        at = [names.index(name) for name in normal]
+        shift = _root(group, tuple(at)) @ np.array([draws[name] for name in normal])
+        for name, moved in zip(normal, shift, strict=True):
+            q = known[name]
+            value = float(q.value) + float(moved)
+            least = 0.0 if name.endswith("overlap") else 0.05 * float(q.value)
+            most = 1.0 if q.unit == "ratio" else float("inf")
+            changes[name] = min(max(value, least), most)
+    # Softwares that were fitted with one barrier keep one.
+    barrier = changes.get("cpu.llama.cpp.barrier")
+    if barrier is not None and "cpu.ampere.barrier" not in names:
+        changes["cpu.ampere.barrier"] = barrier
+    return changes
+
+
+@lru_cache(maxsize=8)
+def _root(group: str, at: tuple[int, ...]) -> NDArray[np.float64]:
+    """Cholesky factor of a part of a covariance; of its correlations, whose scales are alike."""
+    matrix = fits().covariance(group)[1][np.ix_(at, at)]
+    sigma = np.sqrt(np.diag(matrix))
+    correlation = matrix / np.outer(sigma, sigma)
+    root = np.linalg.cholesky(correlation + 1e-9 * np.eye(len(at)))
+    return np.asarray(sigma[:, None] * root)

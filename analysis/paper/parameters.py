@@ -1,0 +1,119 @@
+"""What is not published, one by one: a factor with a range or choices and its reason, and what is held equal.
+
+A factor maps a number u in [0, 1] to a value. `space` puts factors together, `machine` makes a machine of
+values, `unknowns` reads all of it from a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, log
+from typing import Literal
+
+from scipy.special import ndtri
+
+from sailsim.base.quantity import Frozen
+from sailsim.sim import Point
+
+Group = Literal["machine", "software", "card", "weights", "cost", "area"]
+Value = int | float | str | bool
+
+TAIL = 0.01
+"""Share of a normal distribution's ends that is not drawn."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One unknown.
+
+    Discrete ones have `values`; others a range `low` .. `high`, drawn evenly or, if `log`, evenly in the
+    logarithm; `normal` ones are standard normal numbers that a group's covariance turns into values.
+    """
+
+    name: str
+    group: Group
+    reason: str
+    unit: str = ""
+    values: tuple[Value, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    whole: bool = False
+    log: bool = False
+    normal: bool = False
+    nominal: Value = 0.0
+
+    def at(self, u: float) -> Value:
+        """The value at u in [0, 1]."""
+        if self.values:
+            return self.values[min(int(u * len(self.values)), len(self.values) - 1)]
+        if self.normal:
+            return float(ndtri(min(max(u, TAIL), 1 - TAIL)))
+        if self.whole:
+            if self.log:
+                value = exp(log(self.low - 0.5) + u * (log(self.high + 0.5) - log(self.low - 0.5)))
+                return int(min(max(round(value), self.low), self.high))
+            return int(min(self.low + int(u * (self.high - self.low + 1)), self.high))
+        if self.log:
+            return float(exp(log(self.low) + u * (log(self.high) - log(self.low))))
+        return float(self.low + u * (self.high - self.low))
+
+    @property
+    def span(self) -> str:
+        """Range or choices in words."""
+        if self.values:
+            return ", ".join(str(v) for v in self.values)
+        if self.normal:
+            return f"{self.low:.3g} .. {self.high:.3g} (normal)"
+        return f"{self.low:g} .. {self.high:g}" + (" (log)" if self.log else "")
+
+    def levels(self) -> tuple[Value, ...]:
+        """What a search tries: every choice, or the ends and the quarters between them."""
+        if self.values:
+            return self.values
+        return tuple(dict.fromkeys(self.at(u) for u in (0.0, 0.25, 0.5, 0.75, 1.0)))
+
+
+class Workload(Frozen):
+    """One point of the declared set."""
+
+    name: str
+    model: str
+    wbits: int
+    batch: int
+    threads: int
+    context: int
+    reason: str
+    fixed: bool = False
+    decides: bool = False
+    """Whether sensitivity is of the highest over these alone, which is where claims are highest."""
+    prt: bool = False
+    """Whether a step without the PRT is simulated beside it."""
+
+    def point(self, system: str, group_size: int, prt: bool = True) -> Point:
+        """The engine's question."""
+        return Point(
+            system=system,
+            model=self.model,
+            wbits=self.wbits,
+            batch=self.batch,
+            threads=self.threads,
+            context=self.context,
+            group_size=group_size,
+            prt=prt,
+        )
+
+
+class FixedParameter(Frozen):
+    """What is held equal, and why."""
+
+    name: str
+    value: str
+    reason: str
+
+
+class Alternative(Frozen):
+    """Another design: values of the system file that replace a machine's."""
+
+    name: str
+    values: dict[str, Value]
+    reason: str

@@ -1,0 +1,241 @@
+"""Every claim of a paper beside what a store gives: claim, paper, here, ratio, configuration, remark.
+
+A claim that says "up to" is compared with the highest value in the store, in every metric that its words
+allow. A value below the paper's is a miss and stays one; what is not modelled or not in the store says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sailsim.analysis.baselines.fitted import fits
+from sailsim.analysis.baselines.runners import SAIL
+from sailsim.analysis.costs.area import AreaNotModelledError, OverheadBasis, area, overhead_bases
+from sailsim.analysis.costs.dollars import PriceList, prices
+from sailsim.analysis.paper.claims import (
+    SHIPPED,
+    Choice,
+    Claim,
+    ClaimMetric,
+    Fact,
+    MetricName,
+    Payment,
+    Saved,
+    load_paper,
+)
+from sailsim.analysis.paper.metrics import Numbers, reaches, values
+from sailsim.analysis.results.results import MissingPointsError, Results, numbers, prt_twins, stored_runs
+from sailsim.sim import Store, System, load_system
+
+COLUMNS = ("claim", "reading", "paper", "here", "unit", "ratio", "verdict", "configuration", "remark")
+NEAR = 0.25
+"""How far from the paper's a value may be that is no goal to reach, and still agree with it."""
+
+
+def claims(
+    store: Store | str | Path, price_file: str | Path | None = None, paper: str = SHIPPED
+) -> pd.DataFrame:
+    """The table of a store: one row a claim and metric, columns `COLUMNS`.
+
+    ``paper`` is one by name or a file of claims. Raises SailsimError for a store without results, a bad price
+    file or a bad file of claims.
+    """
+    opened = store if isinstance(store, Store) else Store(store)
+    return table(stored_runs(opened), prices(price_file), paper)
+
+
+def table(frame: pd.DataFrame, price_list: PriceList, paper: str = SHIPPED) -> pd.DataFrame:
+    """The table of the records of a store at the prices of a list."""
+    known = load_paper(paper)
+    stored = StoredOutcomes.of(Results.of(frame, price_list))
+    lines = [
+        _line(claim, metric, stored.within(metric))
+        for claim in known.claim
+        for metric in claim.metrics("store")
+    ]
+    lines += [_fact(fact, frame) for fact in known.fact]
+    return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+@dataclass(frozen=True)
+class StoredRuns:
+    """One runner's rows of a store, with those of the points that they are of."""
+
+    rows: pd.DataFrame
+
+    def column(self, name: str) -> Numbers:
+        """A column as numbers."""
+        return np.asarray(self.rows[name], dtype=np.float64)
+
+    @property
+    def tokens_per_s(self) -> Numbers:
+        """Tokens of the whole batch a second."""
+        return self.column("tokens_per_s")
+
+    def tokens_per_usd(self, payment: Payment) -> Numbers:
+        """Tokens that a dollar buys where it pays so."""
+        return self.column(f"tokens_per_usd_{payment}")
+
+    def spent(self, what: Saved) -> Numbers:
+        """Cycles, seconds or reads of one step."""
+        if what == "step_s":
+            return self.column(what)
+        counted = {"pim_cycles": "pim_cycles", "array_reads": "prt_misses"}[what]
+        return np.asarray(numbers(self.rows, "counts", counted), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class StoredOutcomes:
+    """The points of a store, by SAIL's rows."""
+
+    results: Results
+    points: pd.DataFrame
+
+    @classmethod
+    def of(cls, results: Results) -> StoredOutcomes:
+        """Every point."""
+        frame = results.frame
+        return cls(results, frame[frame["runner"] == SAIL].reset_index(drop=True))
+
+    @property
+    def system(self) -> System:
+        """The reference machine."""
+        return load_system(str(self.results.reference["system"]))
+
+    def within(self, metric: ClaimMetric) -> StoredOutcomes:
+        """The points that count for a metric."""
+        keep = pd.Series(True, self.points.index)
+        if metric.machines == "reference":
+            # With variants of the machine one more thing than the runner would differ.
+            keep &= self.points["system"] == self.results.reference["system"]
+        if metric.threads == "fitted":
+            keep &= self.points["threads"] >= fits().fewest_threads
+        if metric.without == "prt":
+            keep &= self.points["prt"].astype(bool)
+        return StoredOutcomes(self.results, self.points[keep].reset_index(drop=True))
+
+    def runs(self, runner: str, beside: str | None = None) -> StoredRuns:
+        """A runner's rows, one a point."""
+        return StoredRuns(self.points if runner == SAIL else self.results.beside(self.points, runner))
+
+    def without(self, choice: Choice) -> StoredRuns:
+        """SAIL's rows at the same points without a choice, where its table is of use at all.
+
+        Raises MissingPointsError where the store has no such point.
+        """
+        assert choice == "prt"
+        twins = prt_twins(self.results, self.points)
+        hits = numbers(self.points, "counts", "prt_hits").to_numpy(dtype=float)
+        return StoredRuns(twins[hits > 0].reindex(twins.index))
+
+    def area_share(self, counted: str, base: str) -> Numbers:
+        """Added area of the reference machine. Raises AreaNotModelledError where it is not modelled."""
+        return np.array([area(self.system).share(counted, base)])
+
+
+def _line(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes) -> dict[str, Any]:
+    """One row of the table."""
+    words = metric.words
+    if metric.threads == "fitted":
+        words += f" ({fits().fewest_threads} threads or more)"
+    try:
+        found = values(metric, stored)
+    except (MissingPointsError, AreaNotModelledError) as why:
+        return _row(claim, words, None, "", str(why))
+    if not np.isfinite(found).any():
+        return _row(claim, words, None, "", f"no such point in this store{_named(metric)}")
+    at = int(np.nanargmax(found))
+    if claim.aggregation == "highest":
+        where = configuration(stored.points.iloc[at])
+        nearest = int(np.nanargmin(np.abs(found / claim.value - 1)))
+        said = [f"nearest: {found[nearest]:.3g} at {configuration(stored.points.iloc[nearest])}"]
+    else:
+        where, said = _machine(stored.system), []
+    said += [_REMARKS[metric.metric](claim, metric, stored, at), metric.remark]
+    line = _row(claim, words, float(found[at]), where, "; ".join(text for text in said if text))
+    return line if metric.claimed else line | {"verdict": ""}
+
+
+def _row(claim: Claim, words: str, here: float | None, where: str, remark: str) -> dict[str, Any]:
+    ratio = None if here is None else here / claim.value
+    if ratio is None:
+        verdict = "no data"
+    elif claim.better == "lower":  # no goal to reach: it is near the paper's or not
+        verdict = "consistent" if abs(ratio - 1) <= NEAR else "differs"
+    else:
+        verdict = "reached" if bool(reaches(claim, np.asarray(here))) else "missed"
+    line = (claim.title, words, claim.value, here, claim.unit, ratio, verdict, where, remark)
+    return dict(zip(COLUMNS, line, strict=True))
+
+
+def _fact(fact: Fact, frame: pd.DataFrame) -> dict[str, Any]:
+    """The row of what is no number: what the store has of it, or what stands here."""
+    here = ", ".join(sorted(set(frame[fact.column]))) if fact.column else fact.here
+    remark = "in this store" if fact.column else ""
+    line = (fact.title, "", fact.paper, here, "", None, "", "", remark)
+    return dict(zip(COLUMNS, line, strict=True))
+
+
+def _named(metric: ClaimMetric) -> str:
+    """Whose numbers are missing, after a sentence that says so."""
+    return "" if metric.runner is None else f" with a number of the runner {metric.runner}"
+
+
+def _band(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
+    """A speedup at the ends of the runner's band."""
+    assert metric.runner is not None
+    row = stored.runs(metric.runner).rows.iloc[at]
+    return f"{row['speedup_low']:.3g} .. {row['speedup_high']:.3g} over the baseline's band"
+
+
+def _price_date(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
+    """When the prices were read."""
+    assert metric.runner is not None
+    return f"prices of {stored.runs(metric.runner).rows.iloc[at]['price_date']}"
+
+
+def _arrays(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
+    """How many arrays would give the paper's area."""
+    found: OverheadBasis = next(
+        basis
+        for basis in overhead_bases(stored.system, target=claim.value / 100)
+        if (basis.counted, basis.base) == (metric.counted, metric.base)
+    )
+    gives = "none" if found.arrays is None else f"{found.arrays:.1f} arrays"
+    return f"{gives} a slice would give {claim.value:g} %"
+
+
+def _nothing(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
+    return ""
+
+
+_REMARKS: Mapping[MetricName, Callable[[Claim, ClaimMetric, StoredOutcomes, int], str]] = {
+    "speedup": _band,
+    "usd_ratio": _price_date,
+    "saving": _nothing,
+    "area_share": _arrays,
+}
+
+
+def configuration(row: Mapping[str, Any] | pd.Series[Any]) -> str:
+    """A point in words."""
+    group = f"g{row['group_size']}" if row["group_size"] else "one scale a column"
+    return (
+        f"{row['system']}, {row['model']}, W{row['wbits']}A{row['abits']} {group}, batch {row['batch']}, "
+        f"{row['threads']} threads, context {row['context']}, NBW {row['nbw']}, "
+        f"{row['substrate']}, conversion: {row['convert']}" + ("" if row["prt"] else ", no PRT")
+    )
+
+
+def _machine(system: System) -> str:
+    """A machine's arrays in words."""
+    pim = system.pim
+    if pim is None:
+        return system.name
+    return f"{system.name}: {pim.arrays.whole} arrays of {pim.rows.whole} x {pim.cols.whole} a slice"

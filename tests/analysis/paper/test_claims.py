@@ -1,0 +1,155 @@
+"""Claims are data: another paper is another file, through the same metrics, for stores and for samples."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("SALib")
+
+from sailsim.analysis import claims, compare, joined, prices
+from sailsim.analysis.costs.area import area
+from sailsim.analysis.paper.claims import CLAIMS, load_paper
+from sailsim.analysis.paper.evaluator import evaluate_machine
+from sailsim.analysis.paper.metrics import METRICS, highest, reaches, values
+from sailsim.analysis.paper.reproduce import reproduce
+from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
+from sailsim.analysis.paper.unknowns import space
+from sailsim.analysis.render.reproduction_page import markdown
+from sailsim.base.errors import SailsimError
+from sailsim.cli import main
+from sailsim.sim import load_system
+
+FOLDER = Path(__file__).parent
+TINY = str(FOLDER / "tiny_claims.toml")
+
+
+def test_every_paper_that_ships_uses_every_metric_and_says_where_its_numbers_are_from() -> None:
+    for name in CLAIMS.names:
+        paper = load_paper(name)
+        assert {metric.metric for claim in paper.claim for metric in claim.metric} == set(METRICS)
+        for claim in paper.claim:
+            assert claim.source
+            assert claim.primary.find or claim.primary.how
+
+
+def test_another_papers_claims_of_a_store(swept, frame) -> None:
+    table = claims(swept, paper=TINY)
+    by_claim = {row["claim"]: row for row in table.to_dict("records")}
+    assert len(table) == 4
+    rows = joined(frame, prices())
+    own = rows[(rows["runner"] == "l4") & (rows["system"] == "sail-n1")]
+    assert by_claim["tokens per dollar over NVIDIA L4"]["here"] == pytest.approx(own["usd_ratio_whole"].max())
+    arrays = by_claim["area of the arrays"]
+    assert arrays["here"] == pytest.approx(100 * area(load_system("sail-n1")).share("C-SRAM arrays", "die"))
+    assert arrays["verdict"] == "differs"
+    assert by_claim["array reads saved"]["verdict"] == "reached"
+    assert by_claim["models simulated"]["here"] == "SmolLM2 135M Instruct"
+
+
+def test_another_papers_claims_of_a_sample_are_those_of_a_run() -> None:
+    """The same metric functions: a nominal machine's values are those of `sailsim run`."""
+    tiny = space(TINY)
+    assert list(tiny.hosts) == ["ampere"]
+    record = evaluate_machine(tiny, tiny.nominal)
+    sampled = SampleOutcomes.of(tiny, [tiny.nominal], [record])
+    point = tiny.workloads[0].point("sail-n1-fast-host", 128)
+    on, off = compare(point)["runs"], compare(replace(point, prt=False))["runs"]
+    expected = {
+        "usd_l4": on["l4"]["cost"]["whole"]["ratio"],
+        "reads": 100 * (1 - on["sail"]["counts"]["prt_misses"] / off["sail"]["counts"]["prt_misses"]),
+        "arrays": 100 * area(load_system("sail-n1-fast-host")).share("C-SRAM arrays", "die"),
+    }
+    for name, value in expected.items():
+        assert values(tiny.paper.by_name(name).primary, sampled)[0, 0] == pytest.approx(value, rel=1e-9), name
+
+
+@pytest.mark.slow
+def test_another_papers_reproduction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = space(TINY).only(["pim.clock", "pim.prt_entries", "cost.overhead", "area.cell_um2", "scatter.l4"])
+    monkeypatch.setattr("sailsim.analysis.paper.reproduce.space", lambda paper: few)
+    results = reproduce(tmp_path, 4, progress=False, paper=TINY)
+    assert list(results["claims"]) == ["usd_l4", "reads", "arrays"]
+    assert results["claims"]["arrays"]["decides"][0]["factor"] == "area.cell_um2"
+    assert [row["name"].partition(":")[0] for row in results["breakdown"]] == [
+        "nominal, fixed workload",
+        "nearest, usd_l4",
+    ]
+    page = markdown(results)
+    assert "Tokens/$ over L4" in page
+    assert "V100" not in page.replace("scatter", "")
+
+
+def test_reaching_is_as_high_or_as_low() -> None:
+    paper = load_paper(TINY)
+    high = paper.by_name("usd_l4").model_copy(update={"value": 2.0})
+    low = paper.by_name("arrays").model_copy(update={"value": 2.0})
+    numbers = np.array([1.0, 2.0, 3.0, -np.inf])
+    assert reaches(high, numbers).tolist() == [False, True, True, False]
+    assert reaches(low, numbers).tolist() == [True, True, False, False]
+
+
+def test_the_highest_of_no_numbers_is_none() -> None:
+    numbers = np.array([[1.0, np.nan, 3.0], [np.nan] * 3])
+    assert np.array_equal(highest(numbers), [3.0, np.nan], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "words"),
+    [
+        ('runner = "l4"', 'runner = "l5"', r"runner is 'l5'; allowed is one of sail, cores"),
+        ('runner = "l4"', "", "runner is missing; metric usd_ratio needs it"),
+        ('payment = "whole"', 'payment = "cash"', "payment"),
+        ('counted = "C-SRAM arrays"', 'counted = "lids"', "counted is 'lids'"),
+        ('saved = "array_reads"', 'saved = "array_reads"\nbase = "die"', "base is 'die'; allowed for metric"),
+        ("primary = true", "", "0 primary metrics; allowed is one"),
+        ('name = "reads"', 'name = "usd_l4"', "two claims have the name 'usd_l4'"),
+        ("value = 0.4", "value = -1.0", "above 0"),
+        ("value = 0.4", 'value = "much"', "value"),
+        ('unit = "x"', 'unit = "x"\ncolour = "red"', "colour is not a field of a claims file"),
+        ('source = "a test"\nunknowns', "unknowns", "source is missing"),
+    ],
+)
+def test_a_bad_file_of_claims_is_one_sentence(tmp_path: Path, was: str, becomes: str, words: str) -> None:
+    text = Path(TINY).read_text("utf-8")
+    assert was in text
+    path = tmp_path / "bad.toml"
+    path.write_text(text.replace(was, becomes, 1))
+    with pytest.raises(SailsimError, match=words) as refused:
+        load_paper(str(path))
+    assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "words"),
+    [
+        ("fixed = true", "", "0 entries with fixed = true; allowed is one"),
+        ("wbits = 4", "wbits = 4.5", "wbits"),
+        ("[hosts]", "[guests]", "hosts is missing"),
+        ('ampere = "sail-n1-fast-host"', "", "hosts is empty"),
+        ('machines = ["graviton2"]', 'machines = ["toaster"]', "no price of toaster"),
+        ("[[workload]]", '[levels."pim.colour"]\nvalues = [1]\nreason = "x"\n[[workload]]', "pim.colour"),
+    ],
+)
+def test_a_bad_file_of_unknowns_is_one_sentence(tmp_path: Path, was: str, becomes: str, words: str) -> None:
+    text = (FOLDER / "tiny_unknowns.toml").read_text("utf-8")
+    assert was in text
+    (tmp_path / "tiny_unknowns.toml").write_text(text.replace(was, becomes, 1))
+    (tmp_path / "tiny_claims.toml").write_bytes(Path(TINY).read_bytes())
+    with pytest.raises(SailsimError, match=words):
+        space(str(tmp_path / "tiny_claims.toml"))
+
+
+def test_a_paper_without_unknowns_cannot_be_sampled(tmp_path: Path) -> None:
+    path = tmp_path / "facts.toml"
+    path.write_text(Path(TINY).read_text("utf-8").replace('unknowns = "tiny_unknowns.toml"\n', ""))
+    with pytest.raises(SailsimError, match="unknowns is missing"):
+        space(str(path))
+
+
+def test_an_unknown_paper_is_refused_by_the_command(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(main, ["reproduce", "--out", str(tmp_path / "out"), "--paper", "sale"])
+    assert answer.exit_code == 2
+    assert "claims 'sale' is unknown; allowed are sail or the path of a .toml file" in answer.output
