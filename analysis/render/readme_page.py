@@ -41,7 +41,7 @@ def draw_results(figures: Path, out: Path) -> list[Path]:
     return [path for name in SHOWN for path in save(draw(name, results), figures / f"{name}.png")]
 
 
-def _row(readings: Sequence[Mapping[str, Any]], primary: int) -> list[object]:
+def _row(readings: Sequence[Mapping[Any, Any]], primary: int) -> list[object]:
     """A claim: what its primary reading gives and where, and the span of the others."""
     main = readings[primary]
     others = [each["here"] for each in readings if each is not main and each["ratio"] is not None]
