@@ -178,13 +178,13 @@ def _unit(pim: Pim, c: AreaConstants, wbits: int) -> UnitParts:
         return um2 / c.utilisation * 1e-6
 
     width = pim.accumulator.whole
-    entry = wbits + ceil(log2(max(pim.nbw.whole, 1)))
+    entry = wbits + ceil(log2(pim.widest_nbw))
     lanes = pim.arrays.whole * (pim.cols.whole // entry)
     # The entry is shifted by one of 16 bit positions and added; sums are stored beside.
     lane = width * (c.full_adder_um2 + 4 * c.multiplexer_um2)
     row_bits = pim.arrays.whole * pim.cols.whole
     entries = pim.prt_entries.whole
-    searched = pim.nbw.whole + 1  # the pattern and whether the entry is valid; flushed with the table
+    searched = pim.widest_nbw + 1  # the pattern and whether the entry is valid; flushed with the table
     queued = pim.queue.whole * 64 * 8
     lines = pim.mshrs.whole * (64 * 8 + 48)  # a line and its address
     substrate = pim.load_substrate()

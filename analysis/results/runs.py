@@ -33,7 +33,7 @@ from sailsim.workloads import (
     weight_format,
 )
 
-MAPS = ("phases", "counts", "events", "traffic", "energy")
+MAPS = ("phases", "counts", "events", "traffic", "chosen", "energy")
 """Columns that hold numbers by name: which names, the runner's kind decides."""
 
 
@@ -96,6 +96,8 @@ class Run:
     """Of all units: what energy is reckoned from (`sailsim.sim.activity`)."""
     traffic: Mapping[str, float] = field(default_factory=dict)
     """Bytes from and to DRAM by kind: weights, read, written."""
+    chosen: Mapping[str, float] = field(default_factory=dict)
+    """Where the point leaves the NBW to each tensor: how many of a kind have which ("attn_q 4")."""
     energy: Mapping[str, float] = field(default_factory=dict)
     """Joules by cause."""
     reason: str = ""

@@ -111,6 +111,10 @@ class Units(ABC):
     ) -> StepJobs:
         """The jobs of a step. `point` has everything filled (`Point.resolved`)."""
 
+    def chosen(self, job: Any) -> int | None:
+        """What was chosen for a product where the point leaves a choice to each (`Backend.alternatives`)."""
+        return None
+
     @abstractmethod
     def memory(self, threads: int) -> MemorySystem:
         """What the schedule has to know of the machine's memory beside `threads` working cores."""
@@ -159,6 +163,13 @@ class Backend(ABC):
         Raises:
             SailsimError: the machine has none, or cannot do what the point asks.
         """
+
+    def alternatives(self, point: Point) -> tuple[Point, ...]:
+        """The points of which a step takes the fastest: the point itself, and what else is as good an answer.
+
+        More than one where the point leaves a choice to the accelerator; all but the first may be refused.
+        """
+        return (point,)
 
     @abstractmethod
     def takes(self, op: Op) -> bool:

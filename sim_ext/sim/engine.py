@@ -7,7 +7,8 @@ equations.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -64,6 +65,8 @@ class StepResult:
     pim_cycles: int
     events: int
     activity: dict[str, float]
+    chosen: dict[str, int] = field(default_factory=dict)
+    """Where the point leaves the NBW to each tensor: how many of a kind have which ("attn_q 4")."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -120,6 +123,26 @@ def _simulate(
     backend.check_choices(point, system.name)
     point = point.resolved(system)
     captured = activations if activations is not None else Activations.load(point.activations or None)
+    own, *others = backend.alternatives(point)
+    found = [_played(backend, system, model, own, captured, parts, tokens, bool(others))]
+    for other in others:
+        with suppress(SailsimError):  # what not all tensors can have
+            found.append(_played(backend, system, model, other, captured, parts, tokens, True))
+    best = min(found, key=lambda step: step.step_s)
+    return replace(best, point=point) if others else best
+
+
+def _played(
+    backend: Backend,
+    system: System,
+    model: ModelSpec,
+    point: Point,
+    captured: Activations,
+    parts: tuple[Part, ...],
+    tokens: int,
+    several: bool,
+) -> StepResult:
+    """The step of a point itself; it says what is chosen where that is one of `several` ways."""
     units = backend.units(system, point)
     host = _host(Same(system), point.threads)
     inputs = inputs_of(Same(parts), model.n_layers, point.seed)
@@ -138,7 +161,17 @@ def _simulate(
         segments.append(Segment(around[kind], products.tensors if products is not None else ()))
     line = play(_memory(Same(units), point.threads), segments, work.layout.order)
     notes = [*_cores_note(parts, backend, host, line.end), *units.notes(model, captured)]
-    return _result(point, tokens, units, line, work.often, notes)
+    chosen = _chosen(units, work) if several else {}
+    return _result(point, tokens, units, line, work.often, chosen, notes)
+
+
+def _chosen(units: Units, work: "_Work") -> dict[str, int]:
+    """How many tensors of a kind have which choice: "attn_q 4"."""
+    found: Counter[str] = Counter()
+    for products, times in zip(work.products, work.layout.times, strict=True):
+        for op, job in ({} if products is None else products.jobs).items():
+            found[f"{op.name.rpartition('.')[2]} {units.chosen(job)}"] += times
+    return dict(sorted(found.items()))
 
 
 class _Products(NamedTuple):
@@ -259,6 +292,7 @@ def _result(
     units: Units,
     line: StepTimeline,
     jobs: Mapping[Job, int],
+    chosen: dict[str, int],
     notes: list[str],
 ) -> StepResult:
     """`jobs`: how many tensors each of them is."""
@@ -282,5 +316,6 @@ def _result(
         pim_cycles=sum(job.cycles * often for job, often in jobs.items()),
         events=line.events,
         activity=dict(zip(units.events, numbers[len(units.phases) :], strict=True)),
+        chosen=chosen,
         notes=notes,
     )

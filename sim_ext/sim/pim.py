@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity
 from sailsim.sim.fields import BytesPerCycle, Clock, Cycles, Entries, Switch
+from sailsim.sim.nbw import NBWS, PER_TENSOR, Nbw
 from sailsim.sim.substrate import SUBSTRATES, Substrate, load_substrate
 from sailsim.sim.unit import unit_text
 
@@ -48,8 +49,8 @@ class Pim(Frozen):
     """Whether the next group's weights load while this one is worked on."""
     convert: Annotated[Choice, OneOf("memory", "cores")]
     """Where integer sums become scaled fp32."""
-    nbw: Annotated[Quantity, Is("weights", least=1, most=6, whole=True)]
-    """Weights of a group, where a run does not say."""
+    nbw: Nbw
+    """Weights of a group, where a run does not say; "auto": each tensor's own (`sailsim.sim.nbw`)."""
     mshrs: Entries
     """Lines that one unit has under way to DRAM."""
     fetch_ahead: Annotated[Quantity, Is("ratio", least=1)]
@@ -64,6 +65,16 @@ class Pim(Frozen):
     """Share of the LLC that waiting weights may take."""
     prefetch_priority: Annotated[Choice, OneOf("background", "fair")]
     """Whether weights that no slice works on yet give way to the cores' accesses to DRAM."""
+
+    @property
+    def default_nbw(self) -> int:
+        """What a point has that does not say: a number of weights, or `PER_TENSOR`."""
+        return PER_TENSOR if isinstance(self.nbw, str) else self.nbw.whole
+
+    @property
+    def widest_nbw(self) -> int:
+        """What the unit is built for: its NBW, or the largest that any point may choose."""
+        return NBWS[-1] if isinstance(self.nbw, str) else self.nbw.whole
 
     def load_substrate(self) -> Substrate:
         """The substrate that `substrate` names.

@@ -1,14 +1,15 @@
 """A trace on a whole machine: its descriptors over all PIM units, cores and DRAM."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from sailsim.lut_gemv import TILE_PHASES, Tile, Trace, decode_tile
 from sailsim.sim.engine import PHASES
 from sailsim.sim.host import HostCores
 from sailsim.sim.memory_path import memory
-from sailsim.sim.patterns import PROFILES
+from sailsim.sim.patterns import PROFILES, Profile
 from sailsim.sim.schedule import CoreTask, Tensor
 from sailsim.sim.segments import Segment, play
 from sailsim.sim.system import System
@@ -100,17 +101,38 @@ def _timed(units: dict[bool, PimUnits], tile: Tile) -> TimedTile:
     return timed_tile(units[tile.prt], tile)
 
 
-def timed_tile(unit: PimUnits, tile: Tile) -> TimedTile:
-    """A descriptor's tile as `unit`'s machine times it; its outputs are one slice's.
+def timed_tile(unit: PimUnits, tile: Tile, *, slices: int = 1, fastest: bool = False) -> TimedTile:
+    """A descriptor's tile as `unit`'s machine times it.
+
+    Args:
+        unit: units whose outputs are cut over `slices`.
+        tile: one slice's part of the matrix.
+        slices: that have a part like it each.
+        fastest: with the NBW of `PimUnits.fastest` in the place of the tile's.
 
     Raises:
         SailsimError: the tile does not fit the arrays.
     """
-    profile = PROFILES.scanned(tile.x, unit.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
-    codebook = 2 << tile.code.wbits if tile.code.kind == "book" else 0
-    return unit.tile(
-        Shape(*tile.shape), profile, tile.stored_bytes(), tile.scales is not None, tile.has_minimum, codebook
-    )
+
+    def profile(nbw: int) -> Profile:
+        return PROFILES.scanned(tile.x, unit.scan(tile.abits, tile.signed, nbw, tile.group_size))
+
+    shape = Shape(*tile.shape)._replace(n=tile.n * slices)
+    stored: dict[str, Any] = {
+        "weight_bytes": tile.stored_bytes(shape.n),
+        "scaled": tile.scales is not None,
+        "minimum": tile.has_minimum,
+        "codebook": 2 << tile.code.wbits if tile.code.kind == "book" else 0,
+    }
+    if fastest:
+        return unit.fastest(shape, profile, **stored)
+    return unit.tile(shape, profile(tile.nbw), **stored)
+
+
+def fastest_nbw(system: System) -> Callable[[Tile], int]:
+    """What chooses the NBW of a trace's tiles: the fastest on one unit of a machine as its file has it."""
+    units = PimUnits(system, substrate=None, convert=None, prt=True, slices=1, operands="dram")
+    return lambda tile: timed_tile(units, tile, fastest=True).nbw
 
 
 def _throttled(tiles: Sequence[TimedTile], total: float, rate: float) -> float:

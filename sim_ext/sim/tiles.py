@@ -3,9 +3,10 @@
 `docs/engine.md` has the model and its equations.
 """
 
+from collections.abc import Callable
 from functools import lru_cache, partial
 from math import ceil, inf
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.activity import activity
 from sailsim.sim.memory_path import memory_paths
+from sailsim.sim.nbw import NBWS
 from sailsim.sim.patterns import Profile, Scan
 from sailsim.sim.system import System
 
@@ -62,9 +64,10 @@ class TileOverheads(NamedTuple):
 class TimedTile:
     """One GEMV as the PIM units see it.
 
-    `timing` is that of the busiest slice with its weights on chip, `seconds` is that and the `edges`,
-    `phases` the same by `TILE_PHASES`, `counts` those of `COUNTS`, `activity` that of `ACTIVITY`; `numbers`
-    are phases and activity in their orders. `bytes` come from DRAM; `slices` have outputs to compute.
+    `nbw` is that of its shape, `timing` that of the busiest slice with its weights on chip, `seconds` is that
+    and the `edges`, `phases` the same by `TILE_PHASES`, `counts` those of `COUNTS`, `activity` that of
+    `ACTIVITY`; `numbers` are phases and activity in their orders. `bytes` come from DRAM; `slices` have
+    outputs to compute.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class TimedTile:
             units.chip.seconds(4 * shape.batch * plan.owned),
             units.chip.latency,
         )
+        self.nbw = shape.nbw
         timing = self.timing = self._supplied(inf, units.chip.latency)
         self.seconds = timing.total / units.clock + sum(self.edges)
         load, *computing, write_back = (getattr(timing, phase) / units.clock for phase in TILE_PHASES)
@@ -240,3 +244,25 @@ class PimUnits:
             except ValueError as error:
                 raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
         return self._tiles[key]
+
+    def fastest(self, shape: Shape, profile_of: Callable[[int], Profile], **stored: Any) -> TimedTile:
+        """The tile with the NBW that takes the fewest seconds with its weights on chip; of equals the least.
+
+        Args:
+            shape: whose `nbw` does not count.
+            profile_of: the patterns of the tile's activations under an NBW.
+            stored: as in `tile`.
+
+        Raises:
+            SailsimError: the tile fits the arrays with no NBW.
+        """
+        found: list[TimedTile] = []
+        refused: list[SailsimError] = []
+        for nbw in NBWS:
+            try:
+                found.append(self.tile(shape._replace(nbw=nbw), profile_of(nbw), **stored))
+            except SailsimError as error:
+                refused.append(error)
+        if not found:
+            raise refused[0]
+        return min(found, key=lambda tile: tile.seconds)

@@ -4,6 +4,7 @@ Tiles are timed by the C++ core (`sailsim.sim.tiles`); the patterns of a step's 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import ceil
 from typing import Any, NamedTuple
@@ -13,13 +14,14 @@ from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY
 from sailsim.sim.backend import Backend, EnergyShape, Job, Units
 from sailsim.sim.memory_path import memory
+from sailsim.sim.nbw import NBWS, PER_TENSOR
 from sailsim.sim.parts import Part, Same, block_sizes, has_codes
 from sailsim.sim.patterns import PROFILES, InputRows, Profile
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.substrate import load_substrate
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, PimUnits, Shape
+from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TimedTile
 from sailsim.workloads import Activations, ModelSpec, Op
 
 NOT_MODELLED = (
@@ -42,7 +44,7 @@ def request_of(op: Op, point: Point) -> Request:
     fmt = op.format
     assert fmt is not None
     assert fmt.code is not None
-    assert point.nbw is not None
+    assert isinstance(point.nbw, int)
     code = fmt.code
     widths = (code.wbits, code.value_bits, point.abits, point.nbw)
     shape = Shape(op.k, op.n, op.batch, *widths, fmt.group_size)
@@ -55,7 +57,11 @@ class SailJobs:
     """The tiles of one step."""
 
     def __init__(
-        self, units: PimUnits, point: Point, profiles: Mapping[int, Sequence[Profile]], keys: Sequence[str]
+        self,
+        units: PimUnits,
+        point: Point,
+        profiles: Mapping[tuple[int, int], Sequence[Profile]],
+        keys: Sequence[str],
     ) -> None:
         self._units, self._point, self._profiles = units, point, profiles
         self.keys = keys
@@ -65,15 +71,16 @@ class SailJobs:
         return request_of(op, self._point)
 
     def job(self, request: Request, at: int) -> Job:
-        """The tile, timed once for equal patterns."""
-        profile = self._profiles[request.shape.group_size][at]
-        return self._units.tile(
-            request.shape,
-            profile,
-            request.weight_bytes,
-            minimum=request.minimum,
-            codebook=request.codebook,
-        )
+        """The tile, timed once for equal patterns; the fastest of all NBWs where that is asked."""
+        shape, *_ = request
+        stored = {name: getattr(request, name) for name in Request._fields if name != "shape"}
+
+        def profile(nbw: int) -> Profile:
+            return self._profiles[shape.group_size, nbw][at]
+
+        if shape.nbw == PER_TENSOR:
+            return self._units.fastest(shape, profile, **stored)
+        return self._units.tile(shape, profile(shape.nbw), **stored)
 
 
 class SailUnits(Units):
@@ -96,13 +103,19 @@ class SailUnits(Units):
         activations: Activations,
     ) -> SailJobs:
         """The tiles of a step, by the patterns that its inputs have in each size of blocks."""
-        assert point.nbw is not None
+        assert isinstance(point.nbw, int)
         profiles = {
-            size: PROFILES.of_step(activations, inputs, self._pim.scan(point.abits, True, point.nbw, size))
+            (size, nbw): PROFILES.of_step(activations, inputs, self._pim.scan(point.abits, True, nbw, size))
             for size in block_sizes(parts)
+            for nbw in (NBWS if point.nbw == PER_TENSOR else [point.nbw])
         }
         keys = ["".join(found[i].key for found in profiles.values()) for i in range(len(inputs))]
         return SailJobs(self._pim, point, profiles, keys)
+
+    def chosen(self, job: Job) -> int:
+        """The NBW of a tile."""
+        assert isinstance(job, TimedTile)
+        return job.nbw
 
     def memory(self, threads: int) -> MemorySystem:
         """DRAM beside the units' own misses and the room in the LLC."""
@@ -129,6 +142,15 @@ class SailBackend(Backend):
     def units(self, system: System, point: Point) -> SailUnits:
         """The units under a point's choices, kept from step to step."""
         return _units(Same(system), point.substrate, point.convert, point.prt)
+
+    def alternatives(self, point: Point) -> tuple[Point, ...]:
+        """Where the NBW is each tensor's own: that, and every NBW for all of them.
+
+        Tiles that are the fastest by themselves need not make the fastest step.
+        """
+        if point.nbw != PER_TENSOR:
+            return (point,)
+        return (point, *(replace(point, nbw=nbw) for nbw in NBWS))
 
     def takes(self, op: Op) -> bool:
         """Whatever has scalar codes: tables are built of whole numbers."""
