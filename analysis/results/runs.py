@@ -236,11 +236,11 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstant
     assert run.step_s is not None
     if isinstance(machine, Gpu):
         return replace(run, energy_high_j=gpu_bound_j_per_token(machine, run.step_s, 1))
-    notes = (*run.notes, NOT_MODELLED) if run.kind == "accelerator" else run.notes
     try:
         use = use_of(machine, run.as_record())
     except EnergyNotModelledError as error:
-        return replace(run, notes=(*notes, f"not modelled: {error}"))
+        return replace(run, notes=(*run.notes, f"not modelled: {error}"))
+    notes = (*run.notes, NOT_MODELLED) if run.kind == "accelerator" else run.notes
     found = energy(use, constants.nominal)
     return replace(
         run,

@@ -30,7 +30,7 @@ NAMES = {
     "model": "a model of `sailsim models list`, a TOML or a GGUF file",
     "weights": "formats: file, 4, 4g32, q4_k_m, or a policy .toml; instead of --wbits and --group-size",
     "substrate": "what the arrays are: one of `sailsim substrates list`, or a TOML file",
-    "convert": "where sums become floating point: memory or cores",
+    "convert": "where sums become floating point: memory, unit or cores",
     "activations": "a capture of `sailsim activations capture`",
 }
 

@@ -23,7 +23,8 @@ struct Scaling {
     bool minimum = false; /* each block has a minimum too */
 };
 
-/* Exact counts of one DFM over the tile (docs/contract.md, section 2). */
+/* Exact counts over the tile, of one DFM, or of all that share out the groups (docs/contract.md, section 2).
+ */
 struct TileCounts {
     std::int64_t lookups = 0;
     std::int64_t zero_patterns = 0;
@@ -34,6 +35,7 @@ struct TileCounts {
     std::int64_t row_reads = 0;
     std::int64_t row_writes = 0;
     std::int64_t conversions = 0;
+    std::int64_t merges = 0; /* batch rows of sums that one DFM added to another's */
 };
 
 /* Cycles; the phases exclude each other and add up to the total. */
@@ -44,27 +46,31 @@ struct TileTiming {
     std::int64_t convert = 0;
     std::int64_t write_back = 0;
     std::int64_t total = 0;
-    std::int64_t load_busy = 0;    /* the port's whole time with loads */
-    std::int64_t weight_bytes = 0; /* loaded */
-    std::int64_t result_bytes = 0; /* written back */
+    std::int64_t load_busy = 0;     /* the port's whole time with loads */
+    std::int64_t weight_bytes = 0;  /* loaded */
+    std::int64_t result_bytes = 0;  /* written back */
+    std::int64_t unit_converts = 0; /* sums and results that the floating-point units scaled */
     TileCounts counts;
 };
 
-/* One group of one pass. */
+/* One turn of one pass: a group, or as many as the DFMs share out. */
 struct GroupStep {
     std::int64_t pass = 0;        /* 0 .. plan.total_passes() - 1 */
-    std::int64_t group = 0;       /* 0 .. plan.groups - 1 */
+    std::int64_t group = 0;       /* the first, 0 .. plan.groups - 1 */
+    std::int64_t groups = 0;      /* how many */
     std::int64_t load_bytes = 0;  /* weights to fetch */
     std::int64_t load_cycles = 0; /* the least that port and staging rows take */
     std::int64_t build_cycles = 0;
-    std::int64_t lookup_cycles = 0;
-    std::int64_t convert_cycles = 0;    /* at the end of a block, else 0 */
+    std::int64_t lookup_cycles = 0;  /* of the slowest DFM; at the end of a block with the merging of sums */
+    std::int64_t convert_cycles = 0; /* at the end of a block, else 0 */
     std::int64_t write_back_cycles = 0; /* at the end of a pass (or block, when the cores convert), else 0 */
     std::int64_t write_back_bytes = 0;
     std::int64_t zero_patterns = 0;
     std::int64_t prt_hits = 0; /* as profiled, whether or not the substrate gains by them */
     std::int64_t prt_misses = 0;
     std::int64_t conversions = 0; /* batch rows converted */
+    std::int64_t unit_converts = 0;
+    std::int64_t merges = 0;
 
     std::int64_t compute_cycles() const { return build_cycles + lookup_cycles + convert_cycles; }
 };
@@ -123,7 +129,10 @@ class TileSequencer
     void begin_pass(std::int64_t pass);
     void load_weights(std::int64_t weights);
     void begin_group(std::int64_t group);
+    void feed_patterns(std::int64_t rows);
     void end_block(std::int64_t rows, bool pass_ends);
+    void merge_sums(std::int64_t rows, std::int64_t groups);
+    std::int64_t convert_block(std::int64_t rows, bool pass_ends);
     void count(const GroupStep &step);
 
     SliceConfig config;
@@ -141,13 +150,15 @@ class TileSequencer
     std::int64_t miss_cycles;
     std::int64_t block_cycles;     /* convert and scale the sums of a block: one batch row, one round */
     std::int64_t act_scale_cycles; /* the same for the activation scale at the end of a pass */
+    std::int64_t merge_cycles;     /* a batch row of one DFM's sums to another's */
 
     /* Of the current pass. */
     std::int64_t outputs = 0; /* lanes in use */
     std::int64_t convert_rounds = 0;
     std::int64_t first_row = 0; /* batch rows of the chunk */
     std::int64_t end_row = 0;
-    std::int64_t left_of_block = 0; /* groups behind the pending one */
+    std::int64_t block_groups = 0;  /* of the block */
+    std::int64_t left_of_block = 0; /* of them, behind the pending ones */
     std::int64_t loading = 0;       /* weights of an output that the pending group loads */
 
     std::optional<GroupStep> pending;

@@ -44,11 +44,23 @@ class Pim(Frozen):
     t_zero: Cycles
     """Cycles that the all-zero pattern takes."""
     t_prt: Cycles
-    """Cycles that a PRT hit takes."""
+    """Cycles that a PRT hit takes in the DFM; what it leaves to the arrays is the substrate's phase `hit`."""
     double_buffer: Switch
     """Whether the next group's weights load while this one is worked on."""
-    convert: Annotated[Choice, OneOf("memory", "cores")]
-    """Where integer sums become scaled fp32."""
+    dfms: Annotated[Quantity, Is("DFMs", least=1, most=4096, whole=True)]
+    """Of a slice: each feeds as many of its arrays and has a PRT of its own."""
+    dfm_split: Annotated[Choice, OneOf("n", "k")]
+    """What they share out: `n`, outputs, all with the same patterns; `k`, the groups of a block, each with
+    patterns and sums of its own, which are added up at the block's end."""
+    convert: Annotated[Choice, OneOf("memory", "unit", "cores")]
+    """Where integer sums become scaled fp32: in the arrays, in floating-point units at the DFMs, on the
+    host's cores."""
+    convert_units: Annotated[Quantity, Is("units", least=1, most=4096, whole=True)]
+    """Floating-point units of a slice, where `convert` is `unit`."""
+    convert_latency: Annotated[Quantity, Is("cycles", least=1, whole=True)]
+    """From a sum to its scaled result in one of them."""
+    convert_interval: Annotated[Quantity, Is("cycles", least=1, whole=True)]
+    """Between the sums that one of them takes; at most its latency."""
     nbw: Nbw
     """Weights of a group, where a run does not say; "auto": each tensor's own (`sailsim.sim.nbw`)."""
     mshrs: Entries
@@ -108,7 +120,12 @@ class Pim(Frozen):
             "t_zero": self.t_zero.whole,
             "t_prt": self.t_prt.whole,
             "double_buffer": self.double_buffer.value,
-            "convert_in_memory": self.convert.value == "memory",
+            "dfms": self.dfms.whole,
+            "dfm_split": self.dfm_split.value,
+            "convert": self.convert.value,
+            "convert_units": self.convert_units.whole,
+            "convert_latency": self.convert_latency.whole,
+            "convert_interval": self.convert_interval.whole,
         }
         fields.update(overrides)
         substrate = fields.pop("substrate", self.substrate.value)

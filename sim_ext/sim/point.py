@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import ABITS_MAX, WBITS_MAX
@@ -18,7 +18,10 @@ from sailsim.workloads import (
     uniform_format,
 )
 
-CONVERT = ("memory", "cores")
+Convert = Literal["memory", "unit", "cores"]
+CONVERT: tuple[Convert, ...] = get_args(Convert)
+"""Where sums become floating point."""
+
 NOT_SAID = -1
 """Of `wbits` and `group_size` when a point is made: what `weights` says, or the default."""
 
@@ -62,7 +65,7 @@ class Point:
     threads: int = 16
     context: int = 512
     substrate: str | None = None
-    convert: Literal["memory", "cores"] | None = None
+    convert: Convert | None = None
     prt: bool = True
     seed: int = 0
     activations: str = ""
@@ -122,7 +125,7 @@ class Point:
             self,
             nbw=self.nbw if self.nbw is not None else pim.default_nbw,
             substrate=self.substrate or str(pim.substrate.value),
-            convert=self.convert or ("memory" if pim.convert.value == "memory" else "cores"),
+            convert=self.convert or cast(Convert, pim.convert.value),
         )
 
     def as_dict(self) -> dict[str, Any]:

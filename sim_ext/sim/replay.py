@@ -45,7 +45,7 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
     """
     host = HostCores(system, threads)
     units = {
-        prt: PimUnits(system, substrate=None, convert="memory", prt=prt, slices=1, operands="dram")
+        prt: PimUnits(system, substrate=None, convert=system.unit_convert, prt=prt, slices=1, operands="dram")
         for prt in (False, True)
     }
     tasks: list[CoreTask] = []

@@ -88,6 +88,13 @@ class System(_Described):
             return self.accelerator.backend
         return "sail" if self.has_pim else None
 
+    @property
+    def unit_convert(self) -> str:
+        """Where a unit converts that answers a descriptor by itself: cores that convert are not asked."""
+        if self.pim is None or self.pim.convert.value == "cores":
+            return "memory"
+        return str(self.pim.convert.value)
+
     def baseline(self) -> "System":
         """The same machine with its PIM units switched off."""
         if not self.has_pim:

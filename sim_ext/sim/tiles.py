@@ -29,6 +29,7 @@ COUNTS = (
     "row_reads",
     "row_writes",
     "conversions",
+    "merges",
 )
 
 KEPT_TILES = 1 << 10
@@ -200,7 +201,7 @@ class PimUnits:
             raise SailsimError(f"system {system.name} has no enabled [pim] section; a SAIL step needs one.")
         overrides: dict[str, object] = {}
         if convert is not None:
-            overrides["convert_in_memory"] = convert == "memory"
+            overrides["convert"] = convert
         if substrate is not None:
             overrides["substrate"] = substrate
         if not prt:

@@ -28,7 +28,7 @@ COUNTS = ("loads", "rounds", "multiplications", "reductions")
 
 NOT_MODELLED = (
     "not modelled: what the cores lose while their last-level cache computes, switching between the two, "
-    "the sums of activations that formats with a minimum need, and energy"
+    "and the sums of activations that formats with a minimum need"
 )
 
 
@@ -47,7 +47,7 @@ class Section(AcceleratorSection):
     """What a slice's arrays are written and read by, all together; inputs reach all of them at once."""
     weight_rows: Annotated[Quantity, Is("rows", least=8, whole=True)]
     """Of an array, that weights may take."""
-    accumulator: Annotated[Quantity, Is("bits", least=8, most=64, whole=True)]
+    accumulator: Annotated[Quantity, Is("bits", least=8, most=128, whole=True)]
     span: Annotated[Quantity, Is("columns", least=1, whole=True)]
     """Bit lines that can share a sum."""
     multiply_bit: Cycles

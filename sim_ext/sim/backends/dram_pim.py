@@ -30,9 +30,7 @@ Wait = Annotated[Quantity, Is("ns", least=0)]
 PHASES = ("link", "buffer", "rows", "multiply", "results")
 COUNTS = ("rows_opened", "accesses", "results_read")
 
-NOT_MODELLED = (
-    "not modelled: writing the weights into the accelerator's memory, rounding to its numbers, and energy"
-)
+NOT_MODELLED = "not modelled: writing the weights into the accelerator's memory, and rounding to its numbers"
 
 
 class Section(AcceleratorSection):

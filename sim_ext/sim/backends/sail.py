@@ -93,7 +93,7 @@ class SailUnits(Units):
     def __init__(self, system: System, substrate: str | None, convert: str | None, prt: bool) -> None:
         self._system = system
         self._pim = PimUnits(system, substrate=substrate, convert=convert, prt=prt)
-        self.cores_convert = not self._pim.config.convert_in_memory
+        self.cores_convert = self._pim.config.convert == "cores"
 
     def step(
         self,

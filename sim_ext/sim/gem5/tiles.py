@@ -305,7 +305,9 @@ def _shares(run: Sequence[TilePoint], system: System, activations: Activations) 
 
 
 def _units(system: System, tile: Tile, slices: int) -> PimUnits:
-    return PimUnits(system, substrate=None, convert="memory", prt=tile.prt, slices=slices, operands="dram")
+    return PimUnits(
+        system, substrate=None, convert=system.unit_convert, prt=tile.prt, slices=slices, operands="dram"
+    )
 
 
 def _engine(point: TilePoint, system: System, tile: Tile) -> dict[str, Any]:

@@ -124,7 +124,9 @@ def core_timeline(
         SailsimError: no PIM units, or the tile does not fit.
     """
     pim = _units_of(system)
-    units = PimUnits(system, substrate=None, convert="memory", prt=tile.prt, slices=1, operands="dram")
+    units = PimUnits(
+        system, substrate=None, convert=system.unit_convert, prt=tile.prt, slices=1, operands="dram"
+    )
     scan = units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size)
     codes = tile.code_bytes() / tile.stored_bytes()
     try:

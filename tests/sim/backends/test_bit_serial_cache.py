@@ -135,7 +135,7 @@ def test_a_step_is_accounted_for_and_its_sums_are_the_cores() -> None:
     result = simulate_step(SYSTEM, SMALL, point)
     assert tuple(result.breakdown) == ("dram", *PHASES, "cores", "sync")
     assert sum(result.breakdown.values()) == pytest.approx(result.step_s)
-    assert any("not modelled" in note and "energy" in note for note in result.notes)
+    assert any("not modelled" in note and "last-level cache" in note for note in result.notes)
     whole = simulate_step(SYSTEM, SMALL, Point(system="neural-cache-n1", model=SMALL.name, group_size=0))
     grouped = simulate_step(SYSTEM, SMALL, Point(system="neural-cache-n1", model=SMALL.name, group_size=32))
     assert grouped.breakdown["cores"] > whole.breakdown["cores"]
