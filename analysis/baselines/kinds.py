@@ -23,7 +23,7 @@ from sailsim.analysis.baselines.gpu import (
 )
 from sailsim.analysis.baselines.prediction import Prediction, Work
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu, Point, System, backend_of, simulate_step, softwares
+from sailsim.sim import Gpu, Point, System, backend_of, simulate_step, software_stacks
 from sailsim.sim.backend import CHOICES
 from sailsim.sim.nbw import nbw_in_words
 from sailsim.workloads import ModelSpec, WeightFormat, decode_step
@@ -84,7 +84,7 @@ class Kind(ABC):
 
     @property
     @abstractmethod
-    def softwares(self) -> tuple[str, ...]:
+    def software_stacks(self) -> tuple[str, ...]:
         """What runs on it."""
 
     @abstractmethod
@@ -124,9 +124,9 @@ class Accelerator(Kind):
     """A server's accelerator does the matrix products, its cores the rest."""
 
     @property
-    def softwares(self) -> tuple[str, ...]:
+    def software_stacks(self) -> tuple[str, ...]:
         """One a backend."""
-        return softwares()
+        return software_stacks()
 
     def software_of(self, machine: Machine) -> str:
         """Its backend's."""
@@ -203,13 +203,13 @@ class Cores(Kind):
     """A server's cores alone do everything."""
 
     @property
-    def softwares(self) -> tuple[str, ...]:
+    def software_stacks(self) -> tuple[str, ...]:
         """Those that were fitted."""
         return tuple(SOFTWARE)
 
     def software_of(self, machine: Machine) -> str:
         """The first."""
-        return self.softwares[0]
+        return self.software_stacks[0]
 
     def refusal(self, machine: Machine | None) -> str | None:
         """A card."""
@@ -228,13 +228,13 @@ class Card(Kind):
     """A GPU card does everything."""
 
     @property
-    def softwares(self) -> tuple[str, ...]:
+    def software_stacks(self) -> tuple[str, ...]:
         """Those that were fitted."""
         return tuple(GPU_SOFTWARE)
 
     def software_of(self, machine: Machine) -> str:
         """The first."""
-        return self.softwares[0]
+        return self.software_stacks[0]
 
     def refusal(self, machine: Machine | None) -> str | None:
         """A server, and the point's own system."""

@@ -185,18 +185,18 @@ def _memory(model: str, fmt: WeightFormat, batch: int, context: int) -> float:
 def evaluate_machine(
     space: ParameterSpace,
     machine: SampledMachine,
-    softwares: Sequence[Software] | None = None,
+    stacks: Sequence[Software] | None = None,
     memo: Memo | None = None,
     untimed: frozenset[str] = frozenset(),
     only: Sequence[int] | None = None,
 ) -> dict[str, list[float]]:
     """The record of a machine: every quantity, a list over the workloads, with values on those of ``only``.
 
-    Names are those of `SampleEvaluator.outcomes` behind `<software>/`, for each of ``softwares`` (None: the
+    Names are those of `SampleEvaluator.outcomes` behind `<software>/`, for each of ``stacks`` (None: the
     nominal one's) on the machine's cores; `areas` has the shares of area that claims are about (`bases`). NaN
     where a machine cannot run it or nobody asked.
     """
-    chosen = (space.software,) if softwares is None else softwares
+    chosen = (space.software,) if stacks is None else stacks
     count = len(space.workloads)
     opponents = space.paper.opponents("samples")
     found: dict[str, list[float]] = {"areas": [math.nan] * len(bases(space.paper))}
