@@ -14,14 +14,9 @@ from functools import lru_cache
 from typing import Literal, cast
 
 from sailsim.analysis.baselines.cpu import SOFTWARE, Software, cpu_tokens_per_s
-from sailsim.analysis.baselines.gpu import (
-    GPU_SOFTWARE,
-    RESERVED_SHARE,
-    GpuSoftware,
-    gpu_tokens_per_s,
-    memory_needed,
-)
+from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
 from sailsim.analysis.baselines.prediction import Prediction, Work
+from sailsim.analysis.baselines.room import Room, room_of
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, Point, System, backend_of, simulate_step, software_stacks
 from sailsim.sim.backend import CHOICES
@@ -69,16 +64,6 @@ class Answer:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Room:
-    """Bytes that a point needs of a runner's memory, and what it has; None: not known."""
-
-    needed: float
-    limit: float | None
-    where: str
-    """Whose memory, in words."""
-
-
 class Kind(ABC):
     """A kind of runner."""
 
@@ -108,12 +93,9 @@ class Kind(ABC):
         return machine.cores.count.whole if every else threads
 
     def room(self, question: Question) -> Room:
-        """What the point needs of its memory: weights and KV cache in a server's."""
-        machine, point = question.machine, question.point
-        assert isinstance(machine, System)
-        size = machine.memory.size
-        needed = memory_needed(question.model, question.fmt, point.batch, point.context)
-        return Room(needed, None if size is None else size.si, f"system {machine.name}")
+        """What the point needs of its memory: weights and KV cache in the machine's."""
+        point = question.point
+        return room_of(question.machine, question.model, question.fmt, point.batch, point.context)
 
     def priced_as(self, machine: Machine) -> tuple[str, ...]:
         """The machines whose price it has: itself, then what its file extends."""
@@ -245,13 +227,6 @@ class Card(Kind):
     def cores(self, machine: Machine, threads: int, every: bool) -> int | None:
         """A card has none."""
         return None
-
-    def room(self, question: Question) -> Room:
-        """The card's memory, but what the software keeps of it."""
-        machine, point = question.machine, question.point
-        assert isinstance(machine, Gpu)
-        needed = memory_needed(question.model, question.fmt, point.batch, point.context)
-        return Room(needed, float(machine.memory_size.si * (1 - RESERVED_SHARE)), f"card {machine.name}")
 
     def answer(self, question: Question) -> Answer:
         """The fitted roofline."""

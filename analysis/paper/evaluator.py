@@ -13,6 +13,7 @@ import numpy as np
 from sailsim.analysis.baselines import cpu, gpu
 from sailsim.analysis.baselines.cpu import Software
 from sailsim.analysis.baselines.prediction import Work
+from sailsim.analysis.baselines.room import RESERVED_SHARE, memory_needed
 from sailsim.analysis.baselines.runners import OF_THE_POINT, SAIL, Runner
 from sailsim.analysis.costs.area import AreaConstants, AreaNotModelledError, area
 from sailsim.analysis.paper.claims import Paper
@@ -160,7 +161,7 @@ class SampleEvaluator:
         card = runner.machine
         assert isinstance(card, Gpu)
         need = _memory(workload.model, fmt, workload.batch, workload.context)
-        if need > card.memory_size.si * (1 - gpu.RESERVED_SHARE):
+        if need > card.memory_size.si * (1 - RESERVED_SHARE):
             return None
         key = (workload.name, card.name, fmt, software, *self.machine.card_values)
         if key not in self.memo.cards:
@@ -179,7 +180,7 @@ def _work(model: str, fmt: WeightFormat, batch: int, context: int) -> Work:
 
 @lru_cache(maxsize=512)
 def _memory(model: str, fmt: WeightFormat, batch: int, context: int) -> float:
-    return gpu.memory_needed(load_model(model), fmt, batch, context)
+    return memory_needed(load_model(model), fmt, batch, context)
 
 
 def evaluate_machine(
