@@ -34,9 +34,9 @@ TIMELINE = """## One tile, group by group
 
 Above from gem5, whose unit prints a line for each group (`--debug-flags=SailPimGroups`); below from the
 fast engine. What gem5 adds is when weights arrive: with its arrivals the core's sequencer draws the upper
-picture (`tests/sim/test_timeline.py`), and here {equal} of {groups} groups start to load and to compute when
-the rules of [contract.md](contract.md), section 4, say. `sailsim gem5 timeline TRACE` draws any tile of a
-trace, with `--engine` without gem5."""
+picture (`tests/sim/gem5/test_timeline.py`), and here {equal} of {groups} groups start to load and to compute
+when the rules of [contract.md](contract.md), section 4, say. `sailsim gem5 timeline TRACE` draws any tile of
+a trace, with `--engine` without gem5."""
 
 
 def _data() -> dict[str, Any]:
