@@ -30,6 +30,19 @@ TileTiming repeated(const TileTiming &from, const TileTiming &to, std::int64_t t
     return sum;
 }
 
+/* With some patterns more, of which a PRT serves hits. */
+inline TileCounts counted(TileCounts counts, const FedPatterns &fed, bool prt, std::int64_t times)
+{
+    const std::int64_t hits = prt ? fed.hits : 0;
+    const std::int64_t misses = fed.hits + fed.misses - hits;
+    counts.lookups += times * (fed.zero + hits + misses);
+    counts.zero_patterns += times * fed.zero;
+    counts.prt_hits += times * hits;
+    counts.prt_misses += times * misses;
+    counts.row_reads += times * misses;
+    return counts;
+}
+
 } // namespace
 
 TileSequencer::TileSequencer(const SliceConfig &slice, const TileShape &tile, const PatternProfile &counts,
@@ -49,7 +62,7 @@ TileSequencer::TileSequencer(const SliceConfig &slice, const TileShape &tile, co
     stage_cycles = shape.nbw * s.cycles(Phase::stage, widths);
     build_cycles = table_adds * s.cycles(Phase::table_add, widths);
     miss_cycles = s.cycles(Phase::lookup, widths);
-    hit_cycles = s.prt_helps && config.prt_entries > 0 ? config.t_prt : miss_cycles;
+    hit_cycles = has_prt() ? config.t_prt : miss_cycles;
     block_cycles =
         int_to_fp32_tally(config.accumulator_bits).cycles(s) + s.cycles(Phase::scale_block, widths);
     if (scaling.minimum)
@@ -93,26 +106,27 @@ void TileSequencer::begin_group(std::int64_t group)
         load_weights(weights);
     }
 
-    /* A chunk of the batch feeds its share of the group's patterns; over the chunks the shares are exact. */
-    const std::int64_t rows = end_row - first_row;
-    const auto share = [this, rows](std::int64_t patterns) {
-        if (rows == shape.batch)
-            return patterns;
-        return patterns * end_row / shape.batch - patterns * first_row / shape.batch;
-    };
-    const auto g = static_cast<std::size_t>(group);
-    step.zero_patterns = share(profile.zero[g]);
-    step.prt_hits = share(profile.hits[g]);
-    step.prt_misses = share(profile.misses[g]);
-    step.lookup_cycles =
-        step.zero_patterns * config.t_zero + step.prt_hits * hit_cycles + step.prt_misses * miss_cycles;
+    const FedPatterns fed = feed(profile, group, rows());
+    step.zero_patterns = fed.zero;
+    step.prt_hits = fed.hits;
+    step.prt_misses = fed.misses;
+    step.lookup_cycles = fed.lookup_cycles;
 
     step.convert_cycles = 0;
     step.conversions = 0;
     step.write_back_bytes = 0;
     step.write_back_cycles = 0;
     if (block_ends)
-        end_block(rows, pass_ends);
+        end_block(end_row - first_row, pass_ends);
+}
+
+/* A chunk of the batch feeds its share of a group's patterns; over the chunks the shares are exact. */
+FedPatterns TileSequencer::share_of(const FedPatterns &fed, const BatchRows &rows) const
+{
+    const auto share = [this, &rows](std::int64_t patterns) {
+        return patterns * rows.end / shape.batch - patterns * rows.first / shape.batch;
+    };
+    return {share(fed.zero), share(fed.hits), share(fed.misses), 0};
 }
 
 /* What follows the last group of a block, and of the pass. */
@@ -180,19 +194,24 @@ GroupTimes TileSequencer::loaded(std::int64_t cycle)
 
 void TileSequencer::count(const GroupStep &step)
 {
-    TileCounts &counts = account.counts;
-    const bool prt = config.substrate.prt_helps && config.prt_entries > 0;
-    const std::int64_t hits = prt ? step.prt_hits : 0;
-    const std::int64_t misses = step.prt_hits + step.prt_misses - hits;
-    counts.lookups += step.zero_patterns + hits + misses;
-    counts.zero_patterns += step.zero_patterns;
-    counts.prt_hits += hits;
-    counts.prt_misses += misses;
+    /* Put together before it is stored: the next group reads it at once. */
+    TileCounts counts =
+        counted(account.counts, {step.zero_patterns, step.prt_hits, step.prt_misses, 0}, has_prt(), 1);
     counts.table_builds += 1;
     counts.table_adds += table_adds;
-    counts.row_reads += 2 * table_adds + misses;
+    counts.row_reads += 2 * table_adds;
     counts.row_writes += shape.nbw + table_adds;
     counts.conversions += step.conversions;
+    account.counts = counts;
+}
+
+TileTiming TileSequencer::with_patterns(TileTiming timing, const FedPatterns &old,
+                                        const FedPatterns &fed) const
+{
+    const bool prt = has_prt();
+    timing.lookup += fed.lookup_cycles - old.lookup_cycles;
+    timing.counts = counted(counted(timing.counts, fed, prt, 1), old, prt, -1);
+    return timing;
 }
 
 TileTiming TileSequencer::timing() const
@@ -202,7 +221,8 @@ TileTiming TileSequencer::timing() const
     return timing;
 }
 
-std::int64_t TileSequencer::skip_equal_passes(const TileTiming &began, std::int64_t began_at)
+std::int64_t TileSequencer::skip_equal_passes(const TileTiming &began, std::int64_t began_at,
+                                              std::int64_t behind)
 {
     /* Where a pass ends, port and arrays stand as its last group left them, whatever came before. So equal
      * passes behind an equal pass all take the same time. */
@@ -210,7 +230,7 @@ std::int64_t TileSequencer::skip_equal_passes(const TileTiming &began, std::int6
         return 0;
     const std::int64_t in_chunk = pending->pass % layout.passes;
     const std::int64_t skipped = layout.passes - 1 - in_chunk;
-    if (in_chunk < 2 || skipped < 1)
+    if (in_chunk < behind || skipped < 1)
         return 0;
     account = repeated(began, account, skipped);
     const std::int64_t shift = skipped * (port_free - began_at);

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -193,22 +194,31 @@ def _work(
     jobs = units.it.step(asked.point, parts, inputs.it, captured.it)
     found = layout(parts, tuple(jobs.keys))
     requests: dict[int, list[Any]] = {}
-    products: list[_Products | None] = []
-    often: Counter[Job] = Counter()
-    for (at, at_input), times in zip(found.different, found.times, strict=True):
+    taken_of: list[list[Op] | None] = []
+    wanted: list[tuple[Any, int]] = []
+    for at, at_input in found.different:
         kind, ops = parts.it[at]
         if ops[0].kind != "gemv":
-            products.append(None)
+            taken_of.append(None)
             continue
         taken = [op for op in ops if backend.takes(op)]
         if kind not in requests:
             requests[kind] = [jobs.request(op) for op in taken]
-        there = [jobs.job(request, at_input) for request in requests[kind]]
+        taken_of.append(taken)
+        wanted += [(request, at_input) for request in requests[kind]]
+    every = iter(jobs.jobs(wanted))
+    products: list[_Products | None] = []
+    often: Counter[Job] = Counter()
+    for operations, times in zip(taken_of, found.times, strict=True):
+        if operations is None:
+            products.append(None)
+            continue
+        there = list(islice(every, len(operations)))
         tensors = tuple(
             Tensor(op.name, submitted, job.bytes, job.seconds, job.throttled)
-            for submitted, (op, job) in enumerate(zip(taken, there, strict=True), 1)
+            for submitted, (op, job) in enumerate(zip(operations, there, strict=True), 1)
         )
-        products.append(_Products(dict(zip(taken, there, strict=True)), tensors))
+        products.append(_Products(dict(zip(operations, there, strict=True)), tensors))
         for job in there:
             often[job] += times
     return _Work(found, tuple(products), often)

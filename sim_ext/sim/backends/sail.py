@@ -6,7 +6,7 @@ Tiles are timed by the C++ core (`sailsim.sim.tiles`); the patterns of a step's 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.activity import ACTIVITY
@@ -18,7 +18,7 @@ from sailsim.sim.point import Point
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.substrate import load_substrate
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, TILE_PHASES, PimUnits, Shape
+from sailsim.sim.tiles import COUNTS, TILE_PHASES, PimUnits, Shape, TileRequest
 from sailsim.workloads import Activations, ModelSpec, Op
 
 NOT_MODELLED = (
@@ -27,16 +27,7 @@ NOT_MODELLED = (
 )
 
 
-class Request(NamedTuple):
-    """What is asked of the units for a GEMV, as `PimUnits.tile` takes it beside the patterns."""
-
-    shape: Shape
-    weight_bytes: float
-    minimum: bool
-    codebook: int
-
-
-def request_of(op: Op, point: Point) -> Request:
+def request_of(op: Op, point: Point) -> TileRequest:
     """A GEMV in the units' format: codes, their scales and minima, and a codebook."""
     fmt = op.format
     assert fmt is not None
@@ -47,7 +38,8 @@ def request_of(op: Op, point: Point) -> Request:
     shape = Shape(op.k, op.n, op.batch, *widths, fmt.group_size)
     # What a file packs denser than codes of whole bits (TQ1_0) comes to the units unpacked.
     stored = max(op.weight_bytes, op.k * ceil(op.n * code.wbits / 8))
-    return Request(shape, stored, fmt.minimum, 2 << code.wbits if code.kind == "book" else 0)
+    codebook = 2 << code.wbits if code.kind == "book" else 0
+    return TileRequest(shape, stored, minimum=fmt.minimum, codebook=codebook)
 
 
 class SailJobs:
@@ -59,19 +51,14 @@ class SailJobs:
         self._units, self._point, self._profiles = units, point, profiles
         self.keys = keys
 
-    def request(self, op: Op) -> Request:
+    def request(self, op: Op) -> TileRequest:
         """As `request_of`."""
         return request_of(op, self._point)
 
-    def job(self, request: Request, at: int) -> Job:
-        """The tile, timed once for equal patterns."""
-        profile = self._profiles[request.shape.group_size][at]
-        return self._units.tile(
-            request.shape,
-            profile,
-            request.weight_bytes,
-            minimum=request.minimum,
-            codebook=request.codebook,
+    def jobs(self, asked: Sequence[tuple[TileRequest, int]]) -> Sequence[Job]:
+        """The tiles, timed once for equal patterns."""
+        return self._units.tiles(
+            [(request, self._profiles[request.shape.group_size][at]) for request, at in asked]
         )
 
 
