@@ -6,7 +6,7 @@ equations.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from itertools import islice
@@ -88,7 +88,31 @@ def simulate_step(
             a product does not fit it.
     """
     parts = _decode_parts(model, point.formats(model), point.batch, point.context)
-    return _simulate(system, model, point, activations, parts, point.batch)
+    return _result(_play(system, model, point, activations, parts, point.batch))
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """How long a step takes and what it moves, in units of `StepResult`."""
+
+    tokens_per_s: float
+    step_s: float
+    pim_cycles: int
+    dram_bytes: float
+    counts: Mapping[str, int]
+
+
+def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[str] = ()) -> StepTime:
+    """`simulate_step` without all that is only looked at, for studies of many machines. Raises as it.
+
+    `counted`: names of `Units.counts` that are wanted.
+    """
+    parts = _decode_parts(model, point.formats(model), point.batch, point.context)
+    played = _play(system, model, point, None, parts, point.batch)
+    seconds, jobs = played.line.end, played.jobs
+    at = {name: played.units.counts.index(name) for name in counted}
+    counts = {name: sum(job.counts[i] * often for job, often in jobs.items()) for name, i in at.items()}
+    return StepTime(played.tokens / seconds, seconds, played.cycles, sum(played.moved.values()), counts)
 
 
 @lru_cache(maxsize=64)
@@ -111,17 +135,40 @@ def simulate_prefill(
     if rows > 65535:
         raise SailsimError(f"batch x context is {rows}; allowed is at most 65535 rows of one prefill.")
     ops = prefill_step(model, point.formats(model), point.context, point.batch)
-    return _simulate(system, model, point, activations, parts_of(ops), rows)
+    return _result(_play(system, model, point, activations, parts_of(ops), rows))
 
 
-def _simulate(
+@dataclass(frozen=True)
+class _Played:
+    """A step that has been played."""
+
+    point: Point
+    tokens: int
+    units: Units
+    line: StepTimeline
+    jobs: Mapping[Job, int]
+    """How many tensors each of them is."""
+    notes: Callable[[], list[str]]
+
+    @property
+    def moved(self) -> dict[str, float]:
+        """Bytes over DRAM by kind."""
+        return {"weights": self.line.streamed, "read": self.line.read, "written": self.line.written}
+
+    @property
+    def cycles(self) -> int:
+        """Of the accelerator."""
+        return sum(job.cycles * often for job, often in self.jobs.items())
+
+
+def _play(
     system: System,
     model: ModelSpec,
     point: Point,
     activations: Activations | None,
     parts: tuple[Part, ...],
     tokens: int,
-) -> StepResult:
+) -> _Played:
     backend = backend_of(system)
     backend.check_choices(point, system.name)
     point = point.resolved(system)
@@ -137,20 +184,23 @@ def _simulate(
         kind, ops = parts[at]
         if kind not in around:
             around[kind] = (
-                _around(host, ops, products.jobs, units.cores_convert)
+                _around(host, ops, dict(products.jobs), units.cores_convert)
                 if products is not None
                 else host.work(ops[0], model, 0)
             )
         segments.append(Segment(around[kind], products.tensors if products is not None else ()))
     line = play(_memory(Same(units), point.threads), segments, work.layout.order)
-    notes = [*_cores_note(parts, backend, host, line.end), *units.notes(model, captured)]
-    return _result(point, tokens, units, line, work.often, notes)
+
+    def notes() -> list[str]:
+        return [*_cores_note(parts, backend, host, line.end), *units.notes(model, captured)]
+
+    return _Played(point, tokens, units, line, work.often, notes)
 
 
 class _Products(NamedTuple):
     """The matrix products of one part of a step on the accelerator."""
 
-    jobs: dict[Op, Job]
+    jobs: tuple[tuple[Op, Job], ...]
     tensors: tuple[Tensor, ...]
 
 
@@ -218,7 +268,7 @@ def _work(
             Tensor(op.name, submitted, job.bytes, job.seconds, job.throttled)
             for submitted, (op, job) in enumerate(zip(operations, there, strict=True), 1)
         )
-        products.append(_Products(dict(zip(operations, there, strict=True)), tensors))
+        products.append(_Products(tuple(zip(operations, there, strict=True)), tensors))
         for job in there:
             often[job] += times
     return _Work(found, tuple(products), often)
@@ -268,15 +318,9 @@ def _cores_note(parts: Sequence[Part], backend: Backend, host: HostCores, step_s
     ]
 
 
-def _result(
-    point: Point,
-    tokens: int,
-    units: Units,
-    line: StepTimeline,
-    jobs: Mapping[Job, int],
-    notes: list[str],
-) -> StepResult:
-    """`jobs`: how many tensors each of them is."""
+def _result(played: _Played) -> StepResult:
+    """All that is known of a step."""
+    units, line, jobs, moved = played.units, played.line, played.jobs, played.moved
     # With their shapes, as a step may have no job at all.
     times = np.array([*jobs.values()], dtype=np.int64)
     counts = np.array([job.counts for job in jobs], dtype=np.int64).reshape(-1, len(units.counts))
@@ -284,18 +328,17 @@ def _result(
     numbers = (times @ sums.reshape(-1, len(units.phases) + len(units.events))).tolist()
     totals = (times * np.array([job.slices for job in jobs], dtype=np.int64)) @ counts
     spent = dict(zip(units.phases, numbers, strict=False))
-    moved = {"weights": line.streamed, "read": line.read, "written": line.written}
     return StepResult(
-        point=point,
-        tokens=tokens,
+        point=played.point,
+        tokens=played.tokens,
         step_s=line.end,
         breakdown={"dram": sum(line.stalled), **spent, "cores": line.cores, "sync": line.sync},
         counts=dict(zip(units.counts, (times @ counts).tolist(), strict=True)),
         counts_total=dict(zip(units.counts, totals.tolist(), strict=True)),
         dram_bytes=sum(moved.values()),
         bytes_by_kind=moved,
-        pim_cycles=sum(job.cycles * often for job, often in jobs.items()),
+        pim_cycles=played.cycles,
         events=line.events,
         activity=dict(zip(units.events, numbers[len(units.phases) :], strict=True)),
-        notes=notes,
+        notes=played.notes(),
     )

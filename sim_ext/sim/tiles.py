@@ -259,7 +259,9 @@ class PimUnits:
         self.ahead = pim.fetch_ahead.value * self.window
         self._kinds: dict[TileRequest, TileKind] = {}
         ways = (self.chip, self.dram, self.operands, self.line, self.port, self.window, self.ahead)
-        self._tiles = _tiles_of((text, self.clock, *ways))
+        self.key: Hashable = (text, self.clock, *ways)
+        """Equal for units that time every tile alike."""
+        self._tiles = _tiles_of(self.key)
 
     def scan(self, abits: int, signed: bool, nbw: int, group_size: int) -> Scan:
         """How these units scan activations of the given widths."""

@@ -73,6 +73,14 @@ class SailUnits(Units):
         self._system = system
         self._pim = PimUnits(system, substrate=substrate, convert=convert, prt=prt)
         self.cores_convert = not self._pim.config.convert_in_memory
+        self._key = (self._pim.key, memory(system))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether steps cannot tell them apart: of machines that differ in their cores, say."""
+        return isinstance(other, SailUnits) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
     def step(
         self,
@@ -103,7 +111,13 @@ class SailUnits(Units):
 @lru_cache(maxsize=8)
 def _units(system: Same[System], substrate: str | None, convert: str | None, prt: bool) -> SailUnits:
     """Units of machines that were asked for last, with the tiles that they have timed."""
-    return SailUnits(system.it, substrate, convert, prt)
+    return _first_of_equal(SailUnits(system.it, substrate, convert, prt))
+
+
+@lru_cache(maxsize=8)
+def _first_of_equal(units: SailUnits) -> SailUnits:
+    """The units themselves, or equal ones that came before, with the work that is known of them."""
+    return units
 
 
 class SailBackend(Backend):
