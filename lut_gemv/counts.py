@@ -112,7 +112,10 @@ class PatternProfile:
 
 @dataclass(frozen=True)
 class Counts:
-    """Events of one DFM over a tile, all passes included. Rows of arrays in lockstep count once."""
+    """Events over a tile, all passes included, of one DFM, or of all that share out the groups.
+
+    Rows of arrays in lockstep count once.
+    """
 
     lookups: int
     zero_patterns: int
@@ -123,11 +126,12 @@ class Counts:
     row_reads: int
     row_writes: int
     conversions: int
+    merges: int = 0
 
     def as_dict(self) -> dict[str, int]:
         """The counts under the contract's keys."""
         return asdict(self)
 
     def times(self, slices: int) -> Counts:
-        """The total over ``slices`` DFMs, which all see the same patterns."""
+        """The total over ``slices``, which all see the same patterns."""
         return Counts(**{key: slices * count for key, count in asdict(self).items()})

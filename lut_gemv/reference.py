@@ -82,8 +82,12 @@ def lut_gemv_blocks(
     code: WeightCode,
     nbw: int = 4,
     group_size: int = 0,
+    dfms: int = 1,
 ) -> Ints:
-    """The accumulators of every block, int64 ``(blocks, B, N)``, as :func:`lut_gemv` sums them."""
+    """The accumulators of every block, int64 ``(blocks, B, N)``, as :func:`lut_gemv` sums them.
+
+    ``dfms`` share out the groups of a block, dealt in turn; each has sums of its own, added up at the end.
+    """
     x = checked_activations(x, abits, signed, nbw, group_size)
     w = checked_weights(w, code)
     check_equal_k(x.shape[1], len(w))
@@ -91,16 +95,18 @@ def lut_gemv_blocks(
 
     weights = code.decode(w).astype(np.int64)
     blocks = block_slices(len(w), group_size)
-    acc = np.zeros((len(blocks), len(x), w.shape[1]), np.int64)
-    for acc_block, block in zip(acc, blocks, strict=True):
-        for group in group_slices(block, nbw):
+    acc = np.zeros((len(blocks), dfms, len(x), w.shape[1]), np.int64)
+    for of_dfms, block in zip(acc, blocks, strict=True):
+        for place, group in enumerate(group_slices(block, nbw)):
+            acc_block = of_dfms[place % dfms]
             table = build_table(weights[group], nbw)
             patterns = form_patterns(x[:, group], abits)
             for i in range(abits):
                 plane = table[patterns[:, i]] << i
                 is_sign_plane = signed and i == abits - 1
                 acc_block += -plane if is_sign_plane else plane
-    return acc
+    summed: Ints = acc.sum(axis=1)
+    return summed
 
 
 def build_table(group_weights: Ints, nbw: int) -> Ints:
@@ -155,6 +161,27 @@ def pattern_profile(
         rows.append((len(sequence) - len(outcomes), hits, len(outcomes) - hits))
     zero, hits_of_groups, misses = np.array(rows, np.int32).T.copy()
     return PatternProfile(zero, hits_of_groups, misses)
+
+
+def dfm_profiles(profile: Profile, k: int, *, nbw: int, group_size: int, dfms: int) -> list[PatternProfile]:
+    """What each of ``dfms`` that share out the groups sees of a profile: groups of a block go round."""
+    places = [
+        place for block in block_slices(k, group_size) for place in range(len(group_slices(block, nbw)))
+    ]
+    dealt = np.array(places) % dfms
+    return [
+        PatternProfile(*(part[dealt == dfm] for part in (profile.zero, profile.hits, profile.misses)))
+        for dfm in range(dfms)
+    ]
+
+
+def merged_rows(k: int, batch: int, *, nbw: int, group_size: int, dfms: int, scaled: bool) -> int:
+    """Batch rows of sums that one of ``dfms`` adds to another's in a pass: at the end of every block.
+
+    Where blocks have no scales, at the end of the pass. A DFM that had no group has no sums.
+    """
+    groups = [len(group_slices(block, nbw)) for block in block_slices(k, group_size)]
+    return batch * sum(min(dfms, count) - 1 for count in (groups if scaled else [max(groups)]))
 
 
 def bit_profile(
@@ -231,16 +258,23 @@ class _Prt:
 
 
 def tile_counts(
-    profile: Profile, *, nbw: int, passes: int = 1, chunks: int = 1, conversions_per_pass: int = 0
+    profile: Profile,
+    *,
+    nbw: int,
+    passes: int = 1,
+    chunks: int = 1,
+    conversions_per_pass: int = 0,
+    merges_per_pass: int = 0,
 ) -> Counts:
-    """The counts of one DFM over a tile.
+    """The counts over a tile of one DFM, or of all that share out the groups.
 
     Args:
         profile: of one pass over all batch rows.
         nbw: weights of a group.
         passes: passes over the outputs that the slice owns.
         chunks: parts that the batch is worked in, each with tables of its own; each feeds only its rows.
-        conversions_per_pass: blocks times batch rows when scales are applied in memory, else 0.
+        conversions_per_pass: blocks times batch rows when the unit applies scales, else 0.
+        merges_per_pass: as :func:`merged_rows` has it.
     """
     zero, hits, misses = (passes * int(part.sum()) for part in (profile.zero, profile.hits, profile.misses))
     builds = passes * chunks * len(profile.zero)
@@ -255,6 +289,7 @@ def tile_counts(
         row_reads=2 * adds + misses,
         row_writes=builds * nbw + adds,
         conversions=passes * conversions_per_pass,
+        merges=passes * merges_per_pass,
     )
 
 

@@ -5,7 +5,7 @@ needs the memory of one matrix. ``replay_timed`` works through a trace on one un
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import ceil
@@ -56,6 +56,8 @@ class TracePlan:
     batch: int
     slices: int
     seed: int
+    choose_nbw: Callable[[Tile], int] | None = None
+    """What gives each matrix its NBW, from its first tile; None: all have `nbw`."""
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -95,18 +97,24 @@ class TracePlan:
             act_scale = self.activations.act_scales(*shape, abits=self.abits)
             weights = source.load()
             runs = self._runs(linear)
+            nbw = self.nbw if self.choose_nbw is None else None
             for index, (start, stop) in enumerate(runs):
                 part = weights.columns(start, stop)
-                yield Tile(
+                tile = Tile(
                     x=x,
                     codes=part.codes,
                     code=part.code,
                     abits=self.abits,
-                    nbw=self.nbw,
+                    nbw=nbw or self.nbw,
                     group_size=part.group_size,
                     scales=Scales(part.scales, act_scale, part.minima),
                     name=linear.name if len(runs) == 1 else f"{linear.name}[{index}]",
                 )
+                if nbw is None:
+                    assert self.choose_nbw is not None
+                    nbw = self.choose_nbw(tile)
+                    tile = replace(tile, nbw=nbw)
+                yield tile
 
     def write(self, path: str | Path, max_bytes: int = MAX_BYTES) -> None:
         """Writes the trace. Raises SailsimError if it would be larger than ``max_bytes``."""
@@ -132,6 +140,7 @@ def plan_trace(
     group_size: int | None = None,
     abits: int = 8,
     nbw: int = 4,
+    choose_nbw: Callable[[Tile], int] | None = None,
     batch: int = 1,
     layers: tuple[int, int] | None = None,
     tensors: str = "*",
@@ -142,8 +151,10 @@ def plan_trace(
 
     ``model`` is a shipped name or a GGUF path. ``weights``, or ``wbits`` and ``group_size``, say what its
     weights are, as for a point (`settled_choice`): each matrix gets its own format's codes, blocks and
-    minima. ``layers`` (first, one past the last) restricts the blocks, and leaves the head out; ``tensors``
-    is a shell pattern of names. ``slices`` cuts every matrix into that many runs of outputs.
+    minima. ``choose_nbw`` takes the place of ``nbw``: it is shown the first tile of each matrix and says the
+    NBW of all of them (`sailsim.sim.replay.fastest_nbw`). ``layers`` (first, one past the last) restricts the
+    blocks, and leaves the head out; ``tensors`` is a shell pattern of names. ``slices`` cuts every matrix
+    into that many runs of outputs.
 
     Raises SailsimError for values out of range, and where no chosen matrix has scalar codes.
     """
@@ -189,7 +200,9 @@ def plan_trace(
         for linear in coded
     )
     left_out = tuple(linear for linear in chosen if linear not in set(coded))
-    return TracePlan(spec, file, fmt, activations, matrices, left_out, abits, nbw, batch, slices, seed)
+    return TracePlan(
+        spec, file, fmt, activations, matrices, left_out, abits, nbw, batch, slices, seed, choose_nbw
+    )
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from sailsim.analysis.baselines.prediction import Prediction, Work
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, Point, System, backend_of, simulate_step, softwares
 from sailsim.sim.backend import CHOICES
+from sailsim.sim.nbw import nbw_in_words
 from sailsim.workloads import ModelSpec, WeightFormat, decode_step
 
 KindName = Literal["accelerator", "cores", "card"]
@@ -64,6 +65,7 @@ class Answer:
     high: float | None = None
     counts: Mapping[str, float] = field(default_factory=dict)
     events: Mapping[str, float] = field(default_factory=dict)
+    chosen: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -160,7 +162,7 @@ class Accelerator(Kind):
         result = simulate_step(machine, question.model, asked)
         own = [name for name in ("nbw", "substrate", "convert") if name in backend.choices]
         other = [
-            f"{name} {getattr(result.point, name)}"
+            nbw_in_words(result.point.nbw) if name == "nbw" else f"{name} {getattr(result.point, name)}"
             for name in own
             if getattr(result.point, name) != getattr(question.resolved, name)
         ]
@@ -174,6 +176,7 @@ class Accelerator(Kind):
             counts=dict(result.counts) | {"pim_cycles": result.pim_cycles},
             events=dict(result.activity),
             traffic=dict(result.bytes_by_kind),
+            chosen=dict(result.chosen),
             notes=(*result.notes, *notes),
         )
 

@@ -1,7 +1,8 @@
 """Area of what SAIL adds to a server, and the readings of the paper's "2 %".
 
 Per slice: C-SRAM arrays, the lanes of the DFM (adder, shifter, accumulators), its buffer of activations, the
-PRT, the command queue, the line buffers, the unit's small cache and control. Cells of SRAM are divided by the
+PRT, the command queue, the line buffers, the unit's small cache, floating-point units where they convert, and
+control. Cells of SRAM are divided by the
 share of an array that is cells; logic is gates of a standard-cell library over the share of a placed block
 that is cells. Bases: LLC, LLC with cores, die (the LLC's share is a slice's too, all slices being alike).
 """
@@ -43,6 +44,7 @@ class AreaConstants(Constants):
     activation_buffer_kib: Annotated[float, Is("KiB", least=0)]
     prt_data: Annotated[float, Is("ratio", least=0)]
     prt_bit_um2: Annotated[float, Is("um2", least=0)]
+    fp_unit_um2: Annotated[float, Is("um2", least=0)]
     control_gates: Annotated[float, Is("gates", least=0)]
 
     @classmethod
@@ -74,6 +76,7 @@ class UnitParts:
     queue: float
     buffers: float
     cache: float
+    converters: float
     control: float
 
     @property
@@ -100,6 +103,7 @@ PART_TITLES: Mapping[str, str] = {
     "queue": "command queue",
     "buffers": "line buffers (MSHRs)",
     "cache": "unit cache",
+    "converters": "floating-point units",
     "control": "control",
 }
 
@@ -183,13 +187,14 @@ def _unit(pim: Pim, c: AreaConstants, wbits: int) -> UnitParts:
         return um2 / c.utilisation * 1e-6
 
     width = pim.accumulator.whole
-    entry = wbits + ceil(log2(max(pim.nbw.whole, 1)))
+    entry = wbits + ceil(log2(pim.widest_nbw))
     lanes = pim.arrays.whole * (pim.cols.whole // entry)
     # The entry is shifted by one of 16 bit positions and added; sums are stored beside.
     lane = width * (c.full_adder_um2 + 4 * c.multiplexer_um2)
     row_bits = pim.arrays.whole * pim.cols.whole
     entries = pim.prt_entries.whole
-    searched = pim.nbw.whole + 1  # the pattern and whether the entry is valid; flushed with the table
+    dfms = pim.dfms.whole  # each with a search and control of its own, and entries of its own arrays' rows
+    searched = pim.widest_nbw + 1  # the pattern and whether the entry is valid; flushed with the table
     queued = pim.queue.whole * 64 * 8
     lines = pim.mshrs.whole * (64 * 8 + 48)  # a line and its address
     substrate = pim.load_substrate()
@@ -203,12 +208,13 @@ def _unit(pim: Pim, c: AreaConstants, wbits: int) -> UnitParts:
         lanes=logic(lanes * lane) if behind else 0.0,
         accumulators=lanes * width * c.accumulator_rows * c.accumulator_bit_um2 * 1e-6 if behind else 0.0,
         activations=_sram(8 * 1024 * c.activation_buffer_kib, c),
-        prt=logic(entries * searched * (c.flip_flop_um2 + c.comparator_um2))
+        prt=logic(dfms * entries * searched * (c.flip_flop_um2 + c.comparator_um2))
         + entries * row_bits * c.prt_data * c.prt_bit_um2 * 1e-6,
         queue=logic(queued * c.flip_flop_um2),
         buffers=logic(lines * c.flip_flop_um2),
         cache=_sram(8 * 1024 * float(pim.unit_cache.value), c),
-        control=logic(c.control_gates * c.nand2_um2),
+        converters=pim.convert_units.whole * c.fp_unit_um2 * 1e-6 if pim.convert.value == "unit" else 0.0,
+        control=logic(dfms * c.control_gates * c.nand2_um2),
     )
 
 

@@ -1,7 +1,7 @@
 """Energy of a decode step: events times what each costs, for SAIL and for the cores alone.
 
     arrays      rows read and written, cycles of computing in place, each of an array's columns
-    convert     cycles of the in-memory type conversion
+    convert     cycles of the in-memory type conversion; operations of floating-point units
     dfm         bits of table entries added; entries shifted and added to an accumulator; patterns formed
     prt         searches; rows read from it and written to it
     llc         bits through the slices' SRAM and the units' ports
@@ -48,6 +48,7 @@ class EnergyConstants(Constants):
     add_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
     shift_factor: Annotated[float, Is("ratio", least=0)]
     accumulator_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
+    unit_convert_pj: Annotated[float, Is("pJ", least=0)]
     pattern_pj: Annotated[float, Is("pJ", least=0)]
     prt_search_pj: Annotated[float, Is("pJ", least=0)]
     prt_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
@@ -139,7 +140,7 @@ def energy(use: Use, constants: EnergyConstants | None = None) -> Energy:
         "arrays": row * c.array_read_fj_bit * did["array_reads"]
         + row * c.array_write_fj_bit * did["array_writes"]
         + cycle * did["array_cycles"],
-        "convert": cycle * did["convert_cycles"],
+        "convert": cycle * did["convert_cycles"] + pj * c.unit_convert_pj * did["unit_converts"],
         "dfm": fj * (c.add_fj_bit * did["entry_add_bits"] + accumulate * did["accumulates"])
         + pj * c.pattern_pj * did["patterns"],
         "prt": prt,
@@ -194,18 +195,19 @@ def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
     Raises EnergyNotModelledError for an accelerator or a substrate that does not declare its energy,
     SailsimError for a record without events or a machine without an accelerator.
     """
+    backend = backend_of(system)
+    shape = backend.energy(system, record)
+    if shape is None:
+        raise EnergyNotModelledError(
+            f"the energy of substrate {record['substrate']}, whose file has no [energy] table"
+            if "substrate" in backend.choices
+            else f"the energy of system {system.name}'s accelerator, of which no figure is sourced"
+        )
     events = record.get("events") or {}
     missing = [name for name in ACTIVITY if events.get(name) is None]
     if missing:
         raise SailsimError(
             f"record has no event {missing[0]}, allowed is a run of an accelerator, of this version's sweep"
-        )
-    shape = backend_of(system).energy(system, record)
-    if shape is None:
-        raise EnergyNotModelledError(
-            f"the energy of system {system.name}'s accelerator, of which no figure is sourced"
-            if record.get("substrate") is None
-            else f"the energy of substrate {record['substrate']}, whose file has no [energy] table"
         )
     phases, traffic = record["phases"], record["traffic"]
     return Use(

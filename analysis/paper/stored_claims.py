@@ -32,6 +32,7 @@ from sailsim.analysis.paper.claims import (
 from sailsim.analysis.paper.metrics import Numbers, reaches, values
 from sailsim.analysis.results.results import MissingPointsError, Results, numbers, prt_twins, stored_runs
 from sailsim.sim import Store, System, load_system
+from sailsim.sim.nbw import nbw_in_words
 
 COLUMNS = ("claim", "reading", "paper", "here", "unit", "ratio", "verdict", "configuration", "remark")
 NEAR = 0.25
@@ -228,7 +229,7 @@ def configuration(row: Mapping[str, Any] | pd.Series[Any]) -> str:
     group = f"g{row['group_size']}" if row["group_size"] else "one scale a column"
     return (
         f"{row['system']}, {row['model']}, W{row['wbits']}A{row['abits']} {group}, batch {row['batch']}, "
-        f"{row['threads']} threads, context {row['context']}, NBW {row['nbw']}, "
+        f"{row['threads']} threads, context {row['context']}, {nbw_in_words(row['nbw'])}, "
         f"{row['substrate']}, conversion: {row['convert']}" + ("" if row["prt"] else ", no PRT")
     )
 

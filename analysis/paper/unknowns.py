@@ -138,7 +138,7 @@ def space(paper: str = SHIPPED) -> ParameterSpace:
         *_constant_factors("area", AreaConstants),
     ]
     return ParameterSpace(
-        factors=tuple(factors),
+        factors=tuple(factor for factor in factors if factor.name not in file.held),
         workloads=file.workload,
         held=tuple(
             FixedParameter(name=name, value=str(held.value), reason=held.reason)

@@ -125,6 +125,7 @@ def area_table(system: System) -> str:
     rows: list[list[object]] = [
         [PART_TITLES[name], mm2, f"{small[name]:.2g} .. {large[name]:.2g}", f"{mm2 / total:.0%}"]
         for name, mm2 in found.parts.as_dict().items()
+        if mm2 > 0  # what this unit does not have takes no room
     ]
     rows.append(["a slice's unit", total, f"{sum(small.values()):.2g} .. {sum(large.values()):.2g}", "100%"])
     rows.append([f"all {found.slices} units", found.added_mm2, "", ""])

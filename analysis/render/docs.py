@@ -61,6 +61,12 @@ ENTRIES: tuple[Generated, ...] = (
         "the system file sail-n1; analysis/data/gem5/dram.jsonl (sailsim gem5 dram --write)",
     ),
     Generated(
+        "backends",
+        "docs/backends.md",
+        f"{_RENDER}.backends_page:backends_parts",
+        "analysis/data/validation: accelerators as published, figures, simulators' answers",
+    ),
+    Generated(
         "baselines",
         "docs/baselines.md",
         f"{_RENDER}.baseline_page:baseline_parts",

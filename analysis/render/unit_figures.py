@@ -22,6 +22,7 @@ from sailsim.analysis.results.results import (
     prt_pairs,
     short_name,
 )
+from sailsim.sim.nbw import nbw_in_words
 
 
 def prt(results: Results) -> Figure:
@@ -77,7 +78,7 @@ def _nbw_lines(axes: Axes, rows: pd.DataFrame, column: str) -> None:
     """Percent by batch, a line per NBW."""
     for i, (nbw, line) in enumerate(rows.groupby("nbw")):
         line = line.sort_values("batch")
-        draw_line(axes, i, line["batch"], 100 * line[column], f"NBW {nbw}")
+        draw_line(axes, i, line["batch"], 100 * line[column], nbw_in_words(nbw))
 
 
 def conversion(results: Results) -> Figure:

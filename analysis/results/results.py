@@ -15,6 +15,7 @@ from sailsim.analysis.costs.dollars import PriceList
 from sailsim.analysis.results.joins import POINT, is_missing, joined
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, Store
+from sailsim.sim.nbw import nbw_in_words
 
 FREE = (
     "system",
@@ -123,7 +124,7 @@ class Results:
             "group_size": f"one scale for {ref['group_size']} weights"
             if ref["group_size"]
             else "one scale a column",
-            "nbw": f"NBW {ref['nbw']}",
+            "nbw": nbw_in_words(ref["nbw"]),
             "batch": f"batch {ref['batch']}",
             "threads": f"{ref['threads']} threads",
             "context": f"{ref['context']} tokens of context",

@@ -33,7 +33,7 @@ from sailsim.workloads import (
     weight_format,
 )
 
-MAPS = ("phases", "counts", "events", "traffic", "energy")
+MAPS = ("phases", "counts", "events", "traffic", "chosen", "energy")
 """Columns that hold numbers by name: which names, the runner's kind decides."""
 
 
@@ -96,6 +96,8 @@ class Run:
     """Of all units: what energy is reckoned from (`sailsim.sim.activity`)."""
     traffic: Mapping[str, float] = field(default_factory=dict)
     """Bytes from and to DRAM by kind: weights, read, written."""
+    chosen: Mapping[str, float] = field(default_factory=dict)
+    """Where the point leaves the NBW to each tensor: how many of a kind have which ("attn_q 4")."""
     energy: Mapping[str, float] = field(default_factory=dict)
     """Joules by cause."""
     reason: str = ""
@@ -234,11 +236,11 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstant
     assert run.step_s is not None
     if isinstance(machine, Gpu):
         return replace(run, energy_high_j=gpu_bound_j_per_token(machine, run.step_s, 1))
-    notes = (*run.notes, NOT_MODELLED) if run.kind == "accelerator" else run.notes
     try:
         use = use_of(machine, run.as_record())
     except EnergyNotModelledError as error:
-        return replace(run, notes=(*notes, f"not modelled: {error}"))
+        return replace(run, notes=(*run.notes, f"not modelled: {error}"))
+    notes = (*run.notes, NOT_MODELLED) if run.kind == "accelerator" else run.notes
     found = energy(use, constants.nominal)
     return replace(
         run,

@@ -277,7 +277,7 @@ def nearest_of(frame: pd.DataFrame, activations: str, claim: float | None = None
     at = plain[
         (plain["model"] == settings.MODELS[0])
         & (plain["batch"] == 1)
-        & (plain["nbw"] == system.pim.nbw.whole)
+        & (plain["nbw"] == system.pim.default_nbw)
     ]
     keys = ["change", "of", "machine"]
     definitions, within = len(told.drop_duplicates(keys)), int((distance <= 1).sum())

@@ -245,4 +245,5 @@ def inputs_digest() -> str:
     for substrate in map(load_substrate, SUBSTRATES):
         costs = {name: c.coefficients for name, c in sorted(substrate.costs.items())}
         parts.append([substrate.name, substrate.layout, substrate.accumulate, substrate.prt_helps, costs])
+        parts.append(substrate.phases.model_dump())
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]

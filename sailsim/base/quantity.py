@@ -13,6 +13,7 @@ Kind = Literal["measured", "paper", "derived", "fitted", "assumed"]
 UNITS: dict[str, float] = {
     "GHz": 1e9,
     "ns": 1e-9,
+    "ms": 1e-3,
     "GB/s": 1e9,
     "GB": 1e9,
     "B": 1,
@@ -30,6 +31,8 @@ UNITS: dict[str, float] = {
     "banks": 1,
     "lines": 1,
     "arrays": 1,
+    "DFMs": 1,
+    "units": 1,
     "rows": 1,
     "columns": 1,
     "ways": 1,

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from sailsim.cli._path import PathOption
-from sailsim.sim import Point
+from sailsim.sim import Point, parse_numbers
+from sailsim.sim.nbw import AUTO, PER_TENSOR
 from sailsim.workloads import load_model
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -17,7 +18,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 NUMBERS = {
     "wbits": "bits of a weight, 1..8",
     "abits": "bits of an activation, 1..16",
-    "nbw": "weights of a look-up table, 1..6",
+    "nbw": "weights of a look-up table, 1..6, or auto: for each tensor the fastest",
     "group_size": "weights along K that share a scale; 0: all",
     "batch": "sequences decoded together",
     "threads": "cores that work beside the PIM units, and in the CPU baseline",
@@ -29,9 +30,36 @@ NAMES = {
     "model": "a model of `sailsim models list`, a TOML or a GGUF file",
     "weights": "formats: file, 4, 4g32, q4_k_m, or a policy .toml; instead of --wbits and --group-size",
     "substrate": "what the arrays are: one of `sailsim substrates list`, or a TOML file",
-    "convert": "where sums become floating point: memory or cores",
+    "convert": "where sums become floating point: memory, unit or cores",
     "activations": "a capture of `sailsim activations capture`",
 }
+
+
+class NbwType(click.ParamType[int | str]):
+    """A whole number, or auto."""
+
+    name = "nbw"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """What the help shows."""
+        return "INTEGER|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """The word or the number, whose range a point checks."""
+        if value == AUTO:
+            return AUTO
+        try:
+            number = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a whole number nor {AUTO}.", param, ctx)
+        if number == PER_TENSOR:  # what a point has for auto
+            self.fail(f"{number} is not in 1..6.", param, ctx)
+        return number
+
+
+def numbers_of(name: str, text: str) -> list[int]:
+    """The numbers of an option of a sweep."""
+    return parse_numbers(name, text, {AUTO: PER_TENSOR} if name == "nbw" else None)
 
 
 def point_options(*only: str, **shared: Any) -> Decorator:
@@ -41,7 +69,7 @@ def point_options(*only: str, **shared: Any) -> Decorator:
         fields = NAMES | NUMBERS
         for name, text in reversed([(name, fields[name]) for name in only or fields]):
             option = f"--{name.replace('_', '-')}"
-            kind = shared.get("type") or (int if name in NUMBERS else str)
+            kind = shared.get("type") or (NbwType() if name == "nbw" else int if name in NUMBERS else str)
             command = click.option(
                 option, name, help=text[0].upper() + text[1:] + ".", **shared | {"type": kind}
             )(command)

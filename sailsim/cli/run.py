@@ -64,6 +64,9 @@ def _print(found: dict[str, Any]) -> None:
     for name, entry in runs.items():
         if entry["kind"] == "accelerator" and entry["step_s"] is not None:
             console.print(_phases(name, entry))
+    for name, entry in runs.items():
+        if entry["chosen"]:
+            console.print(_nbws(name, entry["chosen"]))
     _print_energy(console, point["batch"], runs)
     click.echo(f"Prices: {found['prices'] or 'none of these machines'}.")
     click.echo(f"- {found['patterns']}")
@@ -112,6 +115,22 @@ def _phases(name: str, entry: dict[str, Any]) -> Table:
     for phase, seconds in entry["phases"].items():
         phases.add_row(phase, f"{seconds * 1e3:.3f}", f"{seconds / entry['step_s']:.1%}")
     return phases
+
+
+def _nbws(name: str, chosen: dict[str, int]) -> Table:
+    """Which NBW each kind of tensor has where it was chosen for each: "4", or "3 (10 tensors), 4 (22)"."""
+    kinds: dict[str, list[tuple[str, int]]] = {}
+    for key, tensors in chosen.items():
+        kind, _, nbw = key.rpartition(" ")
+        kinds.setdefault(kind, []).append((nbw, int(tensors)))
+    table = Table(box=box.SIMPLE_HEAD, title=f"NBW of {name}'s tensors")
+    table.add_column("tensor")
+    table.add_column("NBW")
+    for kind, found in kinds.items():
+        (first, tensors), *others = sorted(found, key=lambda each: -each[1])
+        cells = [f"{first} ({tensors} tensors)", *(f"{nbw} ({count})" for nbw, count in others)]
+        table.add_row(kind, ", ".join(cells) if others else first)
+    return table
 
 
 def _print_energy(console: Console, batch: int, runs: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ from sailsim.analysis import runners
 from sailsim.analysis.results.sweep import sweep_into
 from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import NUMBERS, beside_option, point_options, types_of
-from sailsim.sim import expand, load_preset, parse_numbers, preset_names
+from sailsim.cli._point import NUMBERS, beside_option, numbers_of, point_options, types_of
+from sailsim.sim import expand, load_preset, preset_names
 
 
 @click.command()
@@ -78,9 +78,7 @@ def sweep(
 def _grid(given: dict[str, str], prt: str | None) -> dict[str, Any]:
     grid: dict[str, Any] = {}
     for name, text in given.items():
-        grid[name] = (
-            parse_numbers(name, text) if name in NUMBERS else [part.strip() for part in text.split(",")]
-        )
+        grid[name] = numbers_of(name, text) if name in NUMBERS else [part.strip() for part in text.split(",")]
     if prt is not None:
         grid["prt"] = {"on": [True], "off": [False], "both": [True, False]}[prt]
     return grid

@@ -40,16 +40,17 @@ def list_systems(as_json: bool) -> None:
     """List the CPU servers and GPU cards that ship."""
     rows = [
         {"name": name, "kind": machine.kind, "pim": isinstance(machine, System) and machine.has_pim,
-         "title": machine.title}
+         "accelerator": machine.backend if isinstance(machine, System) else None, "title": machine.title}
         for name in (*system_names(), *card_names())
         for machine in [load_machine(name)]
     ]  # fmt: skip
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
+    width = max(len(str(row["name"])) for row in rows)
     for row in rows:
-        pim = "with PIM" if row["pim"] else ""
-        click.echo(f"{row['name']:<11} {row['kind']:<4} {pim:<9} {row['title']}")
+        beside = "with PIM" if row["pim"] else row["accelerator"] or ""
+        click.echo(f"{row['name']:<{width}} {row['kind']:<4} {beside:<17} {row['title']}")
 
 
 @systems.command()
@@ -150,7 +151,7 @@ def _leaves(section: Frozen, prefix: str = "") -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for field in type(section).model_fields:
         value = getattr(section, field)
-        if isinstance(value, Quantity | Choice | bool):
+        if isinstance(value, Quantity | Choice | bool) or (prefix and isinstance(value, str)):
             found.append((prefix + field, value))
         elif isinstance(value, Frozen):
             found.extend(_leaves(value, f"{prefix}{field}."))

@@ -11,12 +11,20 @@ from sailsim.cli._path import PathOption
 from sailsim.cli._point import point_options
 from sailsim.lut_gemv import read_trace
 from sailsim.sim import load_system
+from sailsim.sim.nbw import AUTO, PER_TENSOR
+from sailsim.sim.replay import fastest_nbw
 from sailsim.workloads import Activations, TimedTile, plan_trace, replay_timed
 
 
 @click.command()
 @click.option("--model", required=True, help="A model that ships, or the path of a GGUF file.")
 @point_options("weights", "wbits", "group_size", "abits", "nbw", "batch")
+@click.option(
+    "--system",
+    default="sail-n1",
+    show_default=True,
+    help="The machine whose NBW is the default, and one of whose units decides `--nbw auto`.",
+)
 @click.option("--layers", help="Blocks FIRST:END, without END; default: all, and the head.")
 @click.option("--tensors", default="*", show_default=True, help="Shell pattern of tensor names.")
 @click.option(
@@ -33,6 +41,7 @@ from sailsim.workloads import Activations, TimedTile, plan_trace, replay_timed
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def trace(
     model: str,
+    system: str,
     layers: str | None,
     tensors: str,
     slices: int,
@@ -51,6 +60,12 @@ def trace(
     header says which.
     """
     given = {name: value for name, value in fields.items() if value is not None}
+    machine = load_system(system)
+    nbw = given.pop("nbw", None if machine.pim is None else machine.pim.default_nbw)
+    if nbw in (AUTO, PER_TENSOR):
+        given["choose_nbw"] = fastest_nbw(machine)
+    elif nbw is not None:
+        given["nbw"] = nbw
     plan = plan_trace(
         model,
         Activations.load(activations),

@@ -61,6 +61,13 @@ void bind_substrate(nb::module_ &m)
             },
             "phase"_a, "op"_a, nb::kw_only(), "weight"_a, "entry"_a, "accumulator"_a,
             "How often a phase does an operation; ``weight``, ``entry``, ``accumulator``: bits of a tile's.")
+        .def(
+            "phase_cycles",
+            [](const Substrate &s, const std::string &phase, int weight, int entry, int accumulator) {
+                return s.cycles(pim::phase_of(phase), {weight, entry, accumulator});
+            },
+            "phase"_a, nb::kw_only(), "weight"_a, "entry"_a, "accumulator"_a,
+            "Cycles of a phase done once; the widths as in ``times``.")
         .def("__repr__", [](const Substrate &s) { return "Substrate('" + s.name + "')"; });
 }
 

@@ -66,7 +66,8 @@ std::map<std::string, std::int64_t> counts_of(const TileTiming &t)
     const TileCounts &c = t.counts;
     return {{"lookups", c.lookups},       {"zero_patterns", c.zero_patterns}, {"prt_hits", c.prt_hits},
             {"prt_misses", c.prt_misses}, {"table_builds", c.table_builds},   {"table_adds", c.table_adds},
-            {"row_reads", c.row_reads},   {"row_writes", c.row_writes},       {"conversions", c.conversions}};
+            {"row_reads", c.row_reads},   {"row_writes", c.row_writes},       {"conversions", c.conversions},
+            {"merges", c.merges}};
 }
 
 } // namespace
@@ -93,8 +94,14 @@ void bind_timing(nb::module_ &m)
         .def_ro("t_prt", &SliceConfig::t_prt, "Cycles of a PRT hit.")
         .def_ro("double_buffer", &SliceConfig::double_buffer, "Load a group while the one before computes.")
         .def_ro("substrate", &SliceConfig::substrate)
-        .def_ro("convert_in_memory", &SliceConfig::convert_in_memory,
-                "Convert and scale in the arrays; else the cores do.");
+        .def_ro("dfms", &SliceConfig::dfms, "Data feeding modules of a slice.")
+        .def_prop_ro("dfm_split",
+                     [](const SliceConfig &c) { return std::string(pim::dfm_split_name(c.dfm_split)); })
+        .def_prop_ro("convert",
+                     [](const SliceConfig &c) { return std::string(pim::convert_name(c.convert)); })
+        .def_ro("convert_units", &SliceConfig::convert_units, "Floating-point units at the DFMs of a slice.")
+        .def_ro("convert_latency", &SliceConfig::convert_latency, "Cycles of one conversion in such a unit.")
+        .def_ro("convert_interval", &SliceConfig::convert_interval, "Cycles between those that it takes.");
 
     nb::class_<TilePlan>(m, "TilePlan", "How a tile lies in the arrays of the busiest slice.")
         .def_ro("owned", &TilePlan::owned, "Outputs of the slice.")
@@ -107,6 +114,8 @@ void bind_timing(nb::module_ &m)
                 "Each pass is repeated for every chunk of the batch.")
         .def_ro("chunk_rows", &TilePlan::chunk_rows, "Batch rows of a chunk; the last may have fewer.")
         .def_ro("groups", &TilePlan::groups, "Groups of NBW weights over all blocks.")
+        .def_ro("groups_per_turn", &TilePlan::groups_per_turn, "Groups that the DFMs work on at a time.")
+        .def_ro("turns", &TilePlan::turns, "Turns of so many groups, or fewer at the end of a block.")
         .def_ro("blocks", &TilePlan::blocks, "Quantization blocks along K.")
         .def_ro("rows_needed", &TilePlan::rows_needed, "Rows of an array in use.")
         .def_ro("convert_rounds", &TilePlan::convert_rounds,
@@ -178,6 +187,9 @@ void bind_timing(nb::module_ &m)
         .def_prop_ro("row_reads", [](const TileTiming &t) { return t.counts.row_reads; })
         .def_prop_ro("row_writes", [](const TileTiming &t) { return t.counts.row_writes; })
         .def_prop_ro("conversions", [](const TileTiming &t) { return t.counts.conversions; })
+        .def_prop_ro("merges", [](const TileTiming &t) { return t.counts.merges; })
+        .def_ro("unit_converts", &TileTiming::unit_converts,
+                "Sums and results that the floating-point units of the slice scaled.")
         .def_prop_ro("counts", &counts_of, "All counts by name.");
 
     m.def(
@@ -249,8 +261,9 @@ void bind_timing(nb::module_ &m)
         "profile"_a, "scaled"_a, "minimum"_a = false,
         "bytes_per_cycle"_a = std::numeric_limits<double>::infinity(), "latency"_a = 0.0, "lead"_a = 0.0,
         "ahead"_a = std::numeric_limits<double>::infinity(), "arrivals"_a = nb::none(),
-        "Where the cycles of `time_supplied_tile` lie: int64 (S, 9), a row for each group of each pass.\n\n"
-        "Columns: pass, group, start and end of its load, start of its computing, then the cycles of build, "
+        "Where the cycles of `time_supplied_tile` lie: int64 (S, 9), a row for each turn of each pass.\n\n"
+        "Columns: pass, first group, start and end of its load, start of its computing, then the cycles of "
+        "build, "
         "look-up, conversion and write-back. arrivals, int64 (S,): the cycles at which the groups' weights "
         "have arrived, instead of a supply.");
 }

@@ -33,8 +33,8 @@ pim::SliceConfig config_of(const SailPimUnitParams &p)
         /* A descriptor is one slice's tile, and one that asks for scales gets them. */
         fatal_if(config.slices != 1, "%s: slices is %d in %s: allowed is 1", p.name, config.slices,
                  p.unit_file);
-        fatal_if(!config.convert_in_memory, "%s: convert_in_memory is false in %s: allowed is true", p.name,
-                 p.unit_file);
+        fatal_if(config.convert == pim::Convert::cores,
+                 "%s: convert is cores in %s: allowed are memory, unit", p.name, p.unit_file);
         return config;
     } catch (const std::invalid_argument &error) {
         fatal("%s: %s: %s", p.name, p.unit_file, error.what());

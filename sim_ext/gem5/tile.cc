@@ -76,9 +76,9 @@ std::vector<Slice> Tile::expand_next()
     if (all_expanded())
         return {};
     const lutmm_descriptor &d = descriptor;
-    const std::int64_t pass = expanded / layout->groups;
-    const std::int64_t group = expanded % layout->groups;
-    if (group == 0)
+    const std::int64_t pass = expanded / layout->turns;
+    const std::int64_t turn = expanded % layout->turns;
+    if (turn == 0)
         for (auto &lines : fetched)
             lines.assign(lines.size(), false); /* the unit keeps no weights from pass to pass */
 
@@ -89,11 +89,13 @@ std::vector<Slice> Tile::expand_next()
     const Addr from = first * d.wbits / 8;
     const Addr to = divCeil(Addr(first + outputs) * d.wbits, Addr{8});
     std::vector<Slice> found;
-    const std::int64_t k = grouping.start(group);
-    for (std::int64_t row = k; row < k + grouping.length(group); ++row)
+    const pim::TurnGroups groups = pim::groups_of_turn(*layout, grouping, turn);
+    const std::int64_t k = grouping.start(groups.begin);
+    const std::int64_t end = grouping.start(groups.end - 1) + grouping.length(groups.end - 1);
+    for (std::int64_t row = k; row < end; ++row)
         add_unfetched(found, weight_area, row * row_bytes + from, to - from);
     if (preparation->scaling.scaled && k % grouping.block_size() == 0) {
-        const Addr row = grouping.block_of(group) * Addr{d.n} + first;
+        const Addr row = grouping.block_of(groups.begin) * Addr{d.n} + first;
         add_unfetched(found, scale_area, 2 * row, 2 * outputs);
         if (preparation->scaling.minimum)
             add_unfetched(found, scale_area, 2 * (grouping.blocks() * Addr{d.n} + row), 2 * outputs);

@@ -48,7 +48,7 @@ struct Slice {
     Addr physical = 0;
 };
 
-/* A group of a pass, as far as fetching goes. */
+/* A turn of a pass, as far as fetching goes. */
 struct Step {
     std::int64_t missing = 0; /* slices not here yet */
     Addr bytes = 0;
@@ -83,12 +83,12 @@ class Tile : public Serializable
     /* Starts the clock of the sequencer; the activations must be here. */
     void start(Tick now);
 
-    /* The next group's slices that this pass has not fetched yet; empty when there is no further group (and
-     * also where all of a group came with its neighbours: then `expanded` moves on all the same). */
+    /* The next turn's slices that this pass has not fetched yet; empty when there is no further turn (and
+     * also where all of a turn came with its neighbours: then `expanded` moves on all the same). */
     std::vector<Slice> expand_next();
     bool all_expanded() const { return expanded == total_steps(); }
     std::int64_t total_passes() const { return layout->total_passes(); }
-    std::int64_t total_steps() const { return layout->total_passes() * layout->groups; }
+    std::int64_t total_steps() const { return layout->total_passes() * layout->turns; }
 
     /* The oldest group that the arrays have not taken is in `waiting.front()`, and its number is `taken`. */
     std::deque<Step> waiting;

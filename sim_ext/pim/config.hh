@@ -6,12 +6,34 @@
 #define SAILSIM_PIM_CONFIG_HH
 
 #include <cstdint>
+#include <string>
 
 #include "pim/prt.hh"
 #include "pim/substrate.hh"
 
 namespace sailsim::pim
 {
+
+/* What the DFMs of a slice share out among themselves. */
+enum class DfmSplit {
+    n, /* outputs: each feeds its own arrays, all with the same patterns */
+    k, /* groups of a block, dealt in turn: each has patterns and sums of its own, which are added at the end
+        */
+};
+
+/* Where integer sums become scaled fp32. */
+enum class Convert {
+    memory, /* in the arrays, as a program of row operations */
+    unit,   /* in pipelined floating-point units at the DFM */
+    cores,  /* on the host's cores: the sums are written back */
+};
+
+const char *dfm_split_name(DfmSplit split);
+const char *convert_name(Convert convert);
+
+/* Throw std::invalid_argument for an unknown name. */
+DfmSplit dfm_split_of(const std::string &name);
+Convert convert_of(const std::string &name);
 
 struct SliceConfig {
     std::int64_t rows = 0;             /* rows of a C-SRAM array */
@@ -20,12 +42,17 @@ struct SliceConfig {
     std::int64_t slices = 0;           /* slices that share the outputs of a tensor */
     std::int64_t port_bytes = 0;       /* bytes a cycle between the slice and its arrays */
     int accumulator_bits = 0;          /* bits of an integer accumulator */
-    int prt_entries = 0;               /* 0: no PRT */
-    PrtPolicy policy = PrtPolicy::lru; /* of the PRT */
+    std::int64_t dfms = 1;             /* data feeding modules, each with arrays / dfms arrays and a PRT */
+    DfmSplit dfm_split = DfmSplit::n;  /* what they share out */
+    int prt_entries = 0;               /* of each PRT; 0: none */
+    PrtPolicy policy = PrtPolicy::lru; /* of the PRTs */
     std::int64_t t_zero = 0;           /* cycles of a zero pattern */
-    std::int64_t t_prt = 0;            /* cycles of a PRT hit */
-    bool double_buffer = false;        /* load the next group while this one computes */
-    bool convert_in_memory = false;    /* scale in the arrays; else the cores do */
+    std::int64_t t_prt = 0;     /* cycles of a PRT hit in the DFM, beside the substrate's phase `hit` */
+    bool double_buffer = false; /* load the next group while this one computes */
+    Convert convert = Convert::cores;
+    std::int64_t convert_units = 1;    /* floating-point units at the DFMs of a slice, where they convert */
+    std::int64_t convert_latency = 1;  /* cycles from a sum to its scaled result in such a unit */
+    std::int64_t convert_interval = 1; /* cycles between the sums that it takes */
     Substrate substrate;
 
     /* Throws std::invalid_argument: the field, its value and what is allowed. */

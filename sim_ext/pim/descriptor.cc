@@ -76,7 +76,8 @@ SliceConfig slice_of(const lutmm_descriptor &d, const SliceConfig &config)
 {
     SliceConfig slice = config;
     slice.slices = 1;
-    slice.convert_in_memory = true;
+    if (slice.convert == Convert::cores)
+        slice.convert = Convert::memory;
     if (!has(d, LUTMM_F_PRT))
         slice.prt_entries = 0;
     return slice;
@@ -100,7 +101,7 @@ Verdict check_values(const lutmm_descriptor &d, const SliceConfig &config,
     const SliceConfig slice = slice_of(d, config);
     try {
         const TilePlan plan = plan_tile(slice, shape_of(d, values));
-        if (has(d, LUTMM_F_CONVERT) && plan.convert_rounds == 0)
+        if (has(d, LUTMM_F_CONVERT) && slice.convert == Convert::memory && plan.convert_rounds == 0)
             return {LUTMM_ERR_CAPACITY, offsetof(lutmm_descriptor, flags)};
     } catch (const std::invalid_argument &) {
         return {LUTMM_ERR_CAPACITY, offsetof(lutmm_descriptor, nbw)};

@@ -13,15 +13,24 @@ namespace sailsim::pim
 namespace
 {
 
-int ceil_log2(int n)
+/* Turns over all blocks, when a turn is so many groups of a block. */
+std::int64_t turns_of(const Grouping &grouping, std::int64_t width)
 {
-    int bits = 0;
-    while ((1 << bits) < n)
-        ++bits;
-    return bits;
+    const std::int64_t full = grouping.blocks() - 1;
+    const std::int64_t last = grouping.groups() - full * grouping.groups_per_block();
+    return full * ceil_div(grouping.groups_per_block(), width) + ceil_div(last, width);
 }
 
 } // namespace
+
+TurnGroups groups_of_turn(const TilePlan &plan, const Grouping &grouping, std::int64_t turn)
+{
+    const std::int64_t per_block = ceil_div(grouping.groups_per_block(), plan.groups_per_turn);
+    const std::int64_t block = turn / per_block * grouping.groups_per_block();
+    const std::int64_t begin = block + turn % per_block * plan.groups_per_turn;
+    const std::int64_t block_end = std::min(block + grouping.groups_per_block(), plan.groups);
+    return {begin, std::min(begin + plan.groups_per_turn, block_end)};
+}
 
 std::int64_t table_rows(int nbw)
 {
@@ -57,7 +66,10 @@ TilePlan plan_tile(const SliceConfig &config, const TileShape &shape)
     if (config.cols < plan.lane_bits)
         throw std::invalid_argument("cols is " + std::to_string(config.cols) + ": one output takes " +
                                     std::to_string(plan.lane_bits) + " cells of a row");
-    plan.lanes = config.arrays * (config.cols / plan.lane_bits);
+    plan.groups_per_turn = config.dfm_split == DfmSplit::k ? config.dfms : 1;
+    plan.turns = turns_of(grouping, plan.groups_per_turn);
+    /* DFMs that share out the groups hold the same outputs. */
+    plan.lanes = config.arrays / plan.groups_per_turn * (config.cols / plan.lane_bits);
     plan.outputs_per_pass = std::min(plan.lanes, plan.owned);
     plan.passes = ceil_div(plan.owned, plan.lanes);
 

@@ -24,6 +24,9 @@ struct TilePlan {
     std::int64_t batch_chunks = 0;     /* every pass is repeated for each chunk of the batch */
     std::int64_t chunk_rows = 0;       /* batch rows of a chunk; the last may have fewer */
     std::int64_t groups = 0;           /* over all blocks */
+    std::int64_t groups_per_turn =
+        0;                  /* that the DFMs work on at a time; the last of a block may have fewer */
+    std::int64_t turns = 0; /* over all blocks */
     std::int64_t blocks = 0;
     std::int64_t rows_needed = 0;    /* rows of an array in use */
     std::int64_t convert_rounds = 0; /* times the conversion runs for all outputs of a full pass */
@@ -33,6 +36,13 @@ struct TilePlan {
 
 /* Throws std::invalid_argument when the tile does not fit: the message names the field. */
 TilePlan plan_tile(const SliceConfig &config, const TileShape &shape);
+
+/* The groups that a turn of a plan has: the first, and the one behind the last. */
+struct TurnGroups {
+    std::int64_t begin = 0;
+    std::int64_t end = 0;
+};
+TurnGroups groups_of_turn(const TilePlan &plan, const Grouping &grouping, std::int64_t turn);
 
 /* Rows of an array that hold a table of single entries: the zero entry is free. */
 std::int64_t table_rows(int nbw);

@@ -47,6 +47,7 @@ class Play
           ahead(machine_.depth > 0 && machine_.buffer > 0)
     {
         line.stalled.resize(tensors.size());
+        skip_without_bytes();
     }
 
     bool over() const { return task == tasks.size() && tensor == tensors.size(); }
@@ -222,6 +223,14 @@ class Play
     {
         ++stream;
         streamed = 0;
+        skip_without_bytes();
+    }
+
+    /* Tensors whose weights do not lie in DRAM are none of the stream's. */
+    void skip_without_bytes()
+    {
+        while (stream < tensors.size() && tensors[stream].bytes == 0)
+            ++stream;
     }
 
     const ScheduleMachine &machine;
@@ -278,7 +287,7 @@ void validate(const ScheduleMachine &machine, const std::vector<Segment> &segmen
         }
         for (const StreamedTensor &tensor : segment.tensors) {
             require_not_negative("needs of a tensor", static_cast<double>(tensor.needs));
-            require_positive("bytes of a tensor", tensor.bytes);
+            require_not_negative("bytes of a tensor", tensor.bytes);
             require_positive("seconds of a tensor", tensor.seconds);
         }
     }

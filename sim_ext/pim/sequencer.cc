@@ -21,11 +21,12 @@ TileTiming repeated(const TileTiming &from, const TileTiming &to, std::int64_t t
     TileTiming sum = to;
     for (const auto field : {&TileTiming::load, &TileTiming::build, &TileTiming::lookup, &TileTiming::convert,
                              &TileTiming::write_back, &TileTiming::load_busy, &TileTiming::weight_bytes,
-                             &TileTiming::result_bytes})
+                             &TileTiming::result_bytes, &TileTiming::unit_converts})
         sum.*field += times * (to.*field - from.*field);
-    for (const auto field : {&TileCounts::lookups, &TileCounts::zero_patterns, &TileCounts::prt_hits,
-                             &TileCounts::prt_misses, &TileCounts::table_builds, &TileCounts::table_adds,
-                             &TileCounts::row_reads, &TileCounts::row_writes, &TileCounts::conversions})
+    for (const auto field :
+         {&TileCounts::lookups, &TileCounts::zero_patterns, &TileCounts::prt_hits, &TileCounts::prt_misses,
+          &TileCounts::table_builds, &TileCounts::table_adds, &TileCounts::row_reads, &TileCounts::row_writes,
+          &TileCounts::conversions, &TileCounts::merges})
         sum.counts.*field += times * (to.counts.*field - from.counts.*field);
     return sum;
 }
@@ -53,7 +54,7 @@ TileSequencer::TileSequencer(const SliceConfig &slice, const TileShape &tile, co
     if (profile.groups() != layout.groups)
         throw std::invalid_argument("profile has " + std::to_string(profile.groups()) +
                                     " groups: the tile has " + std::to_string(layout.groups));
-    if (scaling.scaled && config.convert_in_memory && layout.convert_rounds == 0)
+    if (scaling.scaled && config.convert == Convert::memory && layout.convert_rounds == 0)
         throw std::invalid_argument("cols is " + std::to_string(config.cols) + ": a conversion takes " +
                                     std::to_string(convert_lane_bits(config.accumulator_bits)) +
                                     " cells of a row");
@@ -62,7 +63,8 @@ TileSequencer::TileSequencer(const SliceConfig &slice, const TileShape &tile, co
     stage_cycles = shape.nbw * s.cycles(Phase::stage, widths);
     build_cycles = table_adds * s.cycles(Phase::table_add, widths);
     miss_cycles = s.cycles(Phase::lookup, widths);
-    hit_cycles = has_prt() ? config.t_prt : miss_cycles;
+    hit_cycles = has_prt() ? config.t_prt + s.cycles(Phase::hit, widths) : miss_cycles;
+    merge_cycles = s.cycles(Phase::merge, widths);
     block_cycles =
         int_to_fp32_tally(config.accumulator_bits).cycles(s) + s.cycles(Phase::scale_block, widths);
     if (scaling.minimum)
@@ -97,23 +99,28 @@ void TileSequencer::begin_group(std::int64_t group)
 {
     GroupStep &step = *pending;
     step.group = group;
-    const bool pass_ends = group + 1 == layout.groups;
-    left_of_block = group == 0 || left_of_block == 0 ? grouping.groups_per_block() : left_of_block;
-    const bool block_ends = --left_of_block == 0 || pass_ends;
-    /* Groups of one length load alike; only the last of a block may be shorter. */
-    if (const std::int64_t weights = block_ends ? grouping.length(group) : shape.nbw; weights != loading) {
+    if (group == 0 || left_of_block == 0)
+        left_of_block = block_groups = std::min(grouping.groups_per_block(), layout.groups - group);
+    step.groups = std::min(layout.groups_per_turn, left_of_block);
+    left_of_block -= step.groups;
+    const bool block_ends = left_of_block == 0;
+    const bool pass_ends = group + step.groups == layout.groups;
+    /* Turns of one length load alike; only the last of a block may be shorter. */
+    const std::int64_t last = block_ends ? grouping.length(group + step.groups - 1) : shape.nbw;
+    if (const std::int64_t weights = (step.groups - 1) * shape.nbw + last; weights != loading) {
         loading = weights;
         load_weights(weights);
     }
 
-    const FedPatterns fed = feed(profile, group, rows());
+    const FedPatterns fed = feed(profile, step, rows());
     step.zero_patterns = fed.zero;
     step.prt_hits = fed.hits;
     step.prt_misses = fed.misses;
     step.lookup_cycles = fed.lookup_cycles;
-
     step.convert_cycles = 0;
     step.conversions = 0;
+    step.unit_converts = 0;
+    step.merges = 0;
     step.write_back_bytes = 0;
     step.write_back_cycles = 0;
     if (block_ends)
@@ -133,17 +140,48 @@ FedPatterns TileSequencer::share_of(const FedPatterns &fed, const BatchRows &row
 void TileSequencer::end_block(std::int64_t rows, bool pass_ends)
 {
     GroupStep &step = *pending;
-    if (scaling.scaled && config.convert_in_memory) {
+    if (scaling.scaled)
+        merge_sums(rows, block_groups);
+    else if (pass_ends)
+        merge_sums(rows, grouping.groups_per_block());
+    if (scaling.scaled && config.convert != Convert::cores) {
         step.conversions = rows;
-        step.convert_cycles = rows * convert_rounds * block_cycles;
-        if (pass_ends)
-            step.convert_cycles += rows * convert_rounds * act_scale_cycles;
+        step.convert_cycles = convert_block(rows, pass_ends);
     }
-    if (scaling.scaled && !config.convert_in_memory)
+    if (scaling.scaled && config.convert == Convert::cores)
         step.write_back_bytes = ceil_div(rows * outputs * config.accumulator_bits, 8);
     else if (pass_ends)
         step.write_back_bytes = rows * outputs * result_bytes;
     step.write_back_cycles = ceil_div(step.write_back_bytes, config.port_bytes);
+}
+
+/* The DFMs that had one of so many groups of a block add their sums up: in pairs that exchange halves, all
+ * pairs at once, so that each ends up with its share of the outputs. */
+void TileSequencer::merge_sums(std::int64_t rows, std::int64_t groups)
+{
+    const std::int64_t used = std::min(layout.groups_per_turn, groups);
+    pending->merges = rows * (used - 1);
+    pending->lookup_cycles += rows * ceil_log2(used) * merge_cycles;
+}
+
+/* Cycles to convert and scale the sums of a block, in the arrays or beside them. */
+std::int64_t TileSequencer::convert_block(std::int64_t rows, bool pass_ends)
+{
+    if (config.convert == Convert::memory)
+        return rows * convert_rounds * (block_cycles + (pass_ends ? act_scale_cycles : 0));
+    const std::int64_t sums = rows * outputs;
+    const auto pipelined = [this](std::int64_t operations) {
+        return config.convert_latency + ceil_div(operations, config.convert_units) * config.convert_interval;
+    };
+    /* A minimum's product comes to each sum as another operation. */
+    std::int64_t operations = scaling.minimum ? 2 * sums : sums;
+    std::int64_t cycles = pipelined(operations);
+    if (pass_ends) { /* the scale of the activations needs the finished sum of all blocks */
+        cycles += pipelined(sums);
+        operations += sums;
+    }
+    pending->unit_converts = operations;
+    return cycles;
 }
 
 GroupTimes TileSequencer::loaded(std::int64_t cycle)
@@ -181,10 +219,11 @@ GroupTimes TileSequencer::loaded(std::int64_t cycle)
     account.write_back += step.write_back_cycles;
     account.weight_bytes += step.load_bytes;
     account.result_bytes += step.write_back_bytes;
+    account.unit_converts += step.unit_converts;
     count(step);
 
-    if (step.group + 1 < layout.groups)
-        begin_group(step.group + 1);
+    if (step.group + step.groups < layout.groups)
+        begin_group(step.group + step.groups);
     else if (step.pass + 1 < layout.total_passes())
         begin_pass(step.pass + 1);
     else
@@ -197,10 +236,11 @@ void TileSequencer::count(const GroupStep &step)
     /* Put together before it is stored: the next group reads it at once. */
     TileCounts counts =
         counted(account.counts, {step.zero_patterns, step.prt_hits, step.prt_misses, 0}, has_prt(), 1);
-    counts.table_builds += 1;
-    counts.table_adds += table_adds;
-    counts.row_reads += 2 * table_adds;
-    counts.row_writes += shape.nbw + table_adds;
+    counts.table_builds += step.groups;
+    counts.table_adds += step.groups * table_adds;
+    counts.row_reads += 2 * step.groups * table_adds;
+    counts.row_writes += step.groups * (shape.nbw + table_adds);
+    counts.merges += step.merges;
     counts.conversions += step.conversions;
     account.counts = counts;
 }

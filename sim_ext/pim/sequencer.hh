@@ -6,6 +6,7 @@
 #ifndef SAILSIM_PIM_SEQUENCER_HH
 #define SAILSIM_PIM_SEQUENCER_HH
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -23,7 +24,8 @@ struct Scaling {
     bool minimum = false; /* each block has a minimum too */
 };
 
-/* Exact counts of one DFM over the tile (docs/contract.md, section 2). */
+/* Exact counts over the tile, of one DFM, or of all that share out the groups (docs/contract.md, section 2).
+ */
 struct TileCounts {
     std::int64_t lookups = 0;
     std::int64_t zero_patterns = 0;
@@ -34,6 +36,7 @@ struct TileCounts {
     std::int64_t row_reads = 0;
     std::int64_t row_writes = 0;
     std::int64_t conversions = 0;
+    std::int64_t merges = 0; /* batch rows of sums that one DFM added to another's */
 };
 
 /* Cycles; the phases exclude each other and add up to the total. */
@@ -44,27 +47,31 @@ struct TileTiming {
     std::int64_t convert = 0;
     std::int64_t write_back = 0;
     std::int64_t total = 0;
-    std::int64_t load_busy = 0;    /* the port's whole time with loads */
-    std::int64_t weight_bytes = 0; /* loaded */
-    std::int64_t result_bytes = 0; /* written back */
+    std::int64_t load_busy = 0;     /* the port's whole time with loads */
+    std::int64_t weight_bytes = 0;  /* loaded */
+    std::int64_t result_bytes = 0;  /* written back */
+    std::int64_t unit_converts = 0; /* sums and results that the floating-point units scaled */
     TileCounts counts;
 };
 
-/* One group of one pass. */
+/* One turn of one pass: a group, or as many as the DFMs share out. */
 struct GroupStep {
     std::int64_t pass = 0;        /* 0 .. plan.total_passes() - 1 */
-    std::int64_t group = 0;       /* 0 .. plan.groups - 1 */
+    std::int64_t group = 0;       /* the first, 0 .. plan.groups - 1 */
+    std::int64_t groups = 0;      /* how many */
     std::int64_t load_bytes = 0;  /* weights to fetch */
     std::int64_t load_cycles = 0; /* the least that port and staging rows take */
     std::int64_t build_cycles = 0;
-    std::int64_t lookup_cycles = 0;
-    std::int64_t convert_cycles = 0;    /* at the end of a block, else 0 */
+    std::int64_t lookup_cycles = 0;  /* of the slowest DFM; at the end of a block with the merging of sums */
+    std::int64_t convert_cycles = 0; /* at the end of a block, else 0 */
     std::int64_t write_back_cycles = 0; /* at the end of a pass (or block, when the cores convert), else 0 */
     std::int64_t write_back_bytes = 0;
     std::int64_t zero_patterns = 0;
     std::int64_t prt_hits = 0; /* as profiled, whether or not the substrate gains by them */
     std::int64_t prt_misses = 0;
     std::int64_t conversions = 0; /* batch rows converted */
+    std::int64_t unit_converts = 0;
+    std::int64_t merges = 0;
 
     std::int64_t compute_cycles() const { return build_cycles + lookup_cycles + convert_cycles; }
 };
@@ -138,15 +145,24 @@ class TileSequencer
     /* Of the group to be loaded next. */
     BatchRows rows() const { return {first_row, end_row}; }
 
-    /* The patterns that a profile, perhaps another one, feeds for some rows in a group. */
-    FedPatterns feed(const PatternProfile &patterns, std::int64_t group, const BatchRows &rows) const
+    /* The patterns that a profile, perhaps another one, feeds for some rows in the groups of a step, each by
+     * a DFM of its own; the slowest decides. */
+    FedPatterns feed(const PatternProfile &patterns, const GroupStep &step, const BatchRows &rows) const
     {
-        const auto g = static_cast<std::size_t>(group);
-        FedPatterns fed{patterns.zero[g], patterns.hits[g], patterns.misses[g], 0};
-        if (rows.end - rows.first != shape.batch)
-            fed = share_of(fed, rows);
-        fed.lookup_cycles = fed.zero * config.t_zero + fed.hits * hit_cycles + fed.misses * miss_cycles;
-        return fed;
+        FedPatterns sum;
+        const auto first = static_cast<std::size_t>(step.group);
+        for (std::size_t g = first; g < first + static_cast<std::size_t>(step.groups); ++g) {
+            FedPatterns fed{patterns.zero[g], patterns.hits[g], patterns.misses[g], 0};
+            if (rows.end - rows.first != shape.batch)
+                fed = share_of(fed, rows);
+            const std::int64_t cycles =
+                fed.zero * config.t_zero + fed.hits * hit_cycles + fed.misses * miss_cycles;
+            sum.zero += fed.zero;
+            sum.hits += fed.hits;
+            sum.misses += fed.misses;
+            sum.lookup_cycles = std::max(sum.lookup_cycles, cycles);
+        }
+        return sum;
     }
 
     /* An account with other patterns in the place of some. */
@@ -165,6 +181,8 @@ class TileSequencer
     void begin_group(std::int64_t group);
     void end_block(std::int64_t rows, bool pass_ends);
     FedPatterns share_of(const FedPatterns &fed, const BatchRows &rows) const;
+    void merge_sums(std::int64_t rows, std::int64_t groups);
+    std::int64_t convert_block(std::int64_t rows, bool pass_ends);
     void count(const GroupStep &step);
     bool has_prt() const { return config.substrate.prt_helps && config.prt_entries > 0; }
 
@@ -183,13 +201,15 @@ class TileSequencer
     std::int64_t miss_cycles;
     std::int64_t block_cycles;     /* convert and scale the sums of a block: one batch row, one round */
     std::int64_t act_scale_cycles; /* the same for the activation scale at the end of a pass */
+    std::int64_t merge_cycles;     /* a batch row of one DFM's sums to another's */
 
     /* Of the current pass. */
     std::int64_t outputs = 0; /* lanes in use */
     std::int64_t convert_rounds = 0;
     std::int64_t first_row = 0; /* batch rows of the chunk */
     std::int64_t end_row = 0;
-    std::int64_t left_of_block = 0; /* groups behind the pending one */
+    std::int64_t block_groups = 0;  /* of the block */
+    std::int64_t left_of_block = 0; /* of them, behind the pending ones */
     std::int64_t loading = 0;       /* weights of an output that the pending group loads */
 
     std::optional<GroupStep> pending;

@@ -20,6 +20,15 @@ constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b)
     return (a + b - 1) / b;
 }
 
+/* The least b with 2^b >= n. */
+constexpr int ceil_log2(std::int64_t n)
+{
+    int bits = 0;
+    while ((std::int64_t{1} << bits) < n)
+        ++bits;
+    return bits;
+}
+
 /* How K weights split: blocks of `block` weights, each into groups of nbw. A group never crosses a block, so
  * the last group of a block may be short, and so may the last block. */
 class Grouping

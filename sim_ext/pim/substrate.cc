@@ -77,12 +77,16 @@ const char *phase_name(Phase phase)
         return "table_add";
     case Phase::lookup:
         return "lookup";
+    case Phase::hit:
+        return "hit";
+    case Phase::merge:
+        return "merge";
     case Phase::scale_block:
         return "scale_block";
     case Phase::scale_row:
         return "scale_row";
     }
-    throw std::invalid_argument("phase is not one of the five");
+    throw std::invalid_argument("phase is not one of the seven");
 }
 
 Phase phase_of(const std::string &name)
@@ -146,9 +150,10 @@ void Substrate::validate() const
     if (layout == Layout::columns && accumulate == Accumulate::behind)
         throw std::invalid_argument(
             "substrate.accumulate is behind: the layout columns accumulates in_array");
-    if (prt_helps && accumulate == Accumulate::in_array)
-        throw std::invalid_argument("substrate.prt_helps is true: a sum in the array needs the entry on the "
-                                    "bitlines, so it must be false");
+    if (prt_helps && accumulate == Accumulate::in_array && steps(Phase::hit).empty())
+        throw std::invalid_argument(
+            "substrate.prt_helps is true: a sum in the array is made on a hit too, so "
+            "phases.hit must say how, or prt_helps be false");
     for (Op op : all_ops) {
         const Cost &c = cost(op);
         const std::string field = "substrate.costs." + std::string(op_name(op));

@@ -73,12 +73,15 @@ enum class Phase {
     stage,       /* a weight, to lie in its staging row (or rows) */
     table_add,   /* a table entry, from two others */
     lookup,      /* a pattern that reads the table, with the sum if that is in the array */
+    hit,         /* a pattern that the PRT holds: what it does not spare the arrays */
+    merge,       /* a batch row of sums that one DFM adds to another's */
     scale_block, /* a batch row and round of a block, after int_to_fp32 */
     scale_row,   /* a batch row and round at the end of a pass: the scale of its activations */
 };
-constexpr std::size_t phase_count = 5;
-constexpr std::array<Phase, phase_count> all_phases = {Phase::stage, Phase::table_add, Phase::lookup,
-                                                       Phase::scale_block, Phase::scale_row};
+constexpr std::size_t phase_count = 7;
+constexpr std::array<Phase, phase_count> all_phases = {Phase::stage,    Phase::table_add, Phase::lookup,
+                                                       Phase::hit,      Phase::merge,     Phase::scale_block,
+                                                       Phase::scale_row};
 
 const char *phase_name(Phase phase);
 

@@ -73,7 +73,7 @@ class Batch
         const TileTiming began = sequencer.timing();
         const std::int64_t began_at = sequencer.load_start();
         costs.clear();
-        groups.clear();
+        steps.clear();
         others.clear();
         const BatchRows rows = sequencer.rows();
         const GroupStep *step = nullptr;
@@ -81,9 +81,9 @@ class Batch
             costs.load_bytes.push_back(static_cast<double>(step->load_bytes));
             costs.load_cycles.push_back(static_cast<double>(step->load_cycles));
             costs.write_back_cycles.push_back(static_cast<double>(step->write_back_cycles));
-            groups.push_back(step->group);
+            steps.push_back(*step);
             others.push_back(step->compute_cycles() -
-                             sequencer.feed(*profiles[0], step->group, rows).lookup_cycles);
+                             sequencer.feed(*profiles[0], *step, rows).lookup_cycles);
             sequencer.loaded(0); /* whenever: only its counts are used */
         }
         sequencer.skip_equal_passes(began, began_at, 1);
@@ -95,11 +95,11 @@ class Batch
     /* What each recorded group takes to compute for every tile's patterns. */
     void record_computing(const BatchRows &rows, std::int64_t passes)
     {
-        costs.compute_cycles.resize(groups.size());
+        costs.compute_cycles.resize(steps.size());
         for (std::size_t i = 0; i < tiles; ++i) {
             FedPatterns sum;
-            for (std::size_t g = 0; g < groups.size(); ++g) {
-                const FedPatterns own = sequencer.feed(*profiles[i], groups[g], rows);
+            for (std::size_t g = 0; g < steps.size(); ++g) {
+                const FedPatterns own = sequencer.feed(*profiles[i], steps[g], rows);
                 costs.compute_cycles[g][i] = static_cast<double>(others[g] + own.lookup_cycles);
                 sum.add(own);
             }
@@ -179,7 +179,7 @@ class Batch
     TileSequencer sequencer; /* of the first tile */
     std::array<FedPatterns, tile_lanes> fed{};
     PassCosts costs;
-    std::vector<std::int64_t> groups; /* that were recorded */
+    std::vector<GroupStep> steps;     /* that were recorded */
     std::vector<std::int64_t> others; /* what they take to compute beside look-ups */
     LaneState state;
 };

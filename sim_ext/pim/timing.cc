@@ -232,11 +232,11 @@ std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape
 {
     TileSequencer sequencer(config, shape, profile, scaling);
     const TilePlan &plan = sequencer.plan();
-    const auto expected = static_cast<std::size_t>(plan.total_passes() * plan.groups);
+    const auto expected = static_cast<std::size_t>(plan.total_passes() * plan.turns);
     if (arrivals.size() != expected)
         throw std::invalid_argument("arrivals has " + std::to_string(arrivals.size()) +
                                     " elements: the tile has " + std::to_string(expected) +
-                                    " groups over all passes");
+                                    " turns over all passes");
     std::vector<GroupTimes> groups;
     for (const std::int64_t cycle : arrivals)
         groups.push_back(sequencer.loaded(cycle));

@@ -81,7 +81,7 @@ class ByBackend:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {"anyOf": [model.model_json_schema() for model in section_models().values()]}
+        return {"anyOf": [handler(model.__pydantic_core_schema__) for model in section_models().values()]}
 
 
 def _dumped(section: AcceleratorSection, info: Any) -> dict[str, Any]:

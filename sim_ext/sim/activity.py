@@ -18,6 +18,7 @@ ACTIVITY = (
     "array_writes",
     "array_cycles",
     "convert_cycles",
+    "unit_converts",
     "entry_add_bits",
     "accumulates",
     "patterns",
@@ -31,11 +32,12 @@ ACTIVITY = (
 
 array_reads, array_writes: one row of one array read or written; array_cycles: cycles in which one array
 computes in place (the table's sums and the look-ups of substrates that accumulate in the array);
-convert_cycles: the same while converting; entry_add_bits: bits of table entries added beside the array;
-accumulates: table entries shifted and added in a DFM; patterns: patterns formed; prt_searches: patterns
+convert_cycles: the same while converting; unit_converts: sums and results that floating-point units at the
+DFMs scale; entry_add_bits: bits of table entries added beside the array; accumulates: table entries, or
+another DFM's sums, added to sums in a DFM; patterns: patterns formed, by each DFM; prt_searches: patterns
 looked for in a PRT; prt_reads, prt_writes: rows of one array's width read from and written to a PRT;
-port_bytes: weights and results through the slices' ports; activation_bytes: activations brought to the units,
-each to every slice that has outputs.
+port_bytes: weights and results through the slices' ports; activation_bytes: activations brought to the
+units, each to every slice that has outputs.
 """
 
 
@@ -66,35 +68,46 @@ def activity(
     prt = substrate.prt_helps and config.prt_entries > 0
     events = dict.fromkeys(ACTIVITY, 0.0)
 
+    widths = {"weight": value_bits, "entry": plan.entry_bits, "accumulator": config.accumulator_bits}
+    done = {
+        "table_add": timing.table_adds,
+        "lookup": timing.prt_misses,
+        "hit": timing.prt_hits,
+        "merge": timing.merges if in_array else 0,  # else sums are beside the array
+    }
+
     def rows(phase: str, operation: str) -> int:
         """Rows of an array that a phase reads or writes once, as its tally says."""
-        widths = {"weight": value_bits, "entry": plan.entry_bits, "accumulator": config.accumulator_bits}
         return substrate.times(phase, operation, **widths)
 
     staged = (timing.row_writes - timing.table_adds) * rows("stage", "write")  # counted are weights
     if in_array:
         # Every cycle of the sums and look-ups is one operation on rows; a zero pattern touches none.
-        worked = timing.build + timing.lookup - timing.zero_patterns * config.t_zero
+        worked = sum(many * substrate.phase_cycles(phase, **widths) for phase, many in done.items())
         events["array_cycles"] = worked * each * used
         events["array_writes"] = staged * each * used
     else:
         reads, writes = (
-            rows("table_add", operation) * timing.table_adds + rows("lookup", operation) * timing.prt_misses
+            sum(many * rows(phase, operation) for phase, many in done.items())
             for operation in ("read", "write")
         )
         events["array_reads"] = reads * each * used
         events["array_writes"] = (staged + writes) * each * used
         events["entry_add_bits"] = timing.table_adds * each * n * plan.entry_bits
-        events["accumulates"] = (timing.prt_hits + timing.prt_misses) * each * n
-    if timing.convert:
+        events["accumulates"] = (timing.prt_hits + timing.prt_misses + timing.merges) * each * n
+    events["unit_converts"] = timing.unit_converts * n / plan.owned
+    if timing.convert and config.convert == "memory":
         rounds = sum(
             ceil(outputs / (per_convert * config.arrays)) for outputs in _passes(plan.owned, plan.lanes)
         )
         used_converting = _arrays(n, plan.owned, plan.lanes, per_convert)
         events["convert_cycles"] = timing.convert / rounds * used_converting
-    events["patterns"] = timing.lookups * slices
+    # DFMs that share out the outputs form the same patterns, each for itself; idle ones form none.
+    of_dfm = per_array * config.arrays // config.dfms
+    feeding = 1 if config.dfm_split == "k" else ceil(plan.outputs_per_pass / of_dfm)
+    events["patterns"] = timing.lookups * slices * feeding
     if prt:
-        events["prt_searches"] = (timing.prt_hits + timing.prt_misses) * slices
+        events["prt_searches"] = (timing.prt_hits + timing.prt_misses) * slices * feeding
         events["prt_reads"] = timing.prt_hits * each * used
         events["prt_writes"] = timing.prt_misses * each * used
     events["port_bytes"] = (timing.weight_bytes + timing.result_bytes) * n / plan.owned

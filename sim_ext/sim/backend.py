@@ -8,7 +8,7 @@ docs/backends.md has the interface and how to add one.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.accelerator import backend_module, backend_modules
@@ -55,6 +55,26 @@ class Job(Protocol):
         """Seconds by `Units.phases`, which add up to `seconds`, then events by `Units.events`."""
 
 
+class Product(NamedTuple):
+    """A (batch, k) times (k, n) product of whole numbers, by itself."""
+
+    k: int
+    n: int
+    batch: int
+    wbits: int
+    abits: int
+    group_size: int
+    """Weights along k that share a scale; 0: all."""
+
+
+@runtime_checkable
+class TimesProducts(Protocol):
+    """Units that time a product without a model around it, which is how machines are validated."""
+
+    def product(self, product: Product) -> Job:
+        """Its job. Raises SailsimError for a product that they cannot do."""
+
+
 class StepJobs(Protocol):
     """The jobs of one step."""
 
@@ -90,6 +110,10 @@ class Units(ABC):
         activations: Activations,
     ) -> StepJobs:
         """The jobs of a step. `point` has everything filled (`Point.resolved`)."""
+
+    def chosen(self, job: Any) -> int | None:
+        """What was chosen for a product where the point leaves a choice to each (`Backend.alternatives`)."""
+        return None
 
     @abstractmethod
     def memory(self, threads: int) -> MemorySystem:
@@ -139,6 +163,13 @@ class Backend(ABC):
         Raises:
             SailsimError: the machine has none, or cannot do what the point asks.
         """
+
+    def alternatives(self, point: Point) -> tuple[Point, ...]:
+        """The points of which a step takes the fastest: the point itself, and what else is as good an answer.
+
+        More than one where the point leaves a choice to the accelerator; all but the first may be refused.
+        """
+        return (point,)
 
     @abstractmethod
     def takes(self, op: Op) -> bool:
@@ -195,5 +226,5 @@ def backend_of(system: System) -> Backend:
 
 
 def softwares() -> tuple[str, ...]:
-    """What accelerators run, the shipped paper's first."""
+    """What accelerators run, by the names of their backends."""
     return tuple(load_backend(name).software for name in backend_names())

@@ -7,7 +7,8 @@ equations.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from itertools import islice
 from operator import attrgetter
@@ -65,6 +66,8 @@ class StepResult:
     pim_cycles: int
     events: int
     activity: dict[str, float]
+    chosen: dict[str, int] = field(default_factory=dict)
+    """Where the point leaves the NBW to each tensor: how many of a kind have which ("attn_q 4")."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -148,6 +151,7 @@ class _Played:
     line: StepTimeline
     jobs: Mapping[Job, int]
     """How many tensors each of them is."""
+    chosen: Callable[[], dict[str, int]]
     notes: Callable[[], list[str]]
 
     @property
@@ -173,6 +177,26 @@ def _play(
     backend.check_choices(point, system.name)
     point = point.resolved(system)
     captured = activations if activations is not None else Activations.load(point.activations or None)
+    own, *others = backend.alternatives(point)
+    found = [_played(backend, system, model, own, captured, parts, tokens, bool(others))]
+    for other in others:
+        with suppress(SailsimError):  # what not all tensors can have
+            found.append(_played(backend, system, model, other, captured, parts, tokens, True))
+    best = min(found, key=lambda step: step.line.end)
+    return replace(best, point=point) if others else best
+
+
+def _played(
+    backend: Backend,
+    system: System,
+    model: ModelSpec,
+    point: Point,
+    captured: Activations,
+    parts: tuple[Part, ...],
+    tokens: int,
+    several: bool,
+) -> _Played:
+    """The step of a point itself; it says what is chosen where that is one of `several` ways."""
     units = backend.units(system, point)
     host = _host(Same(system), point.threads)
     inputs = inputs_of(Same(parts), model.n_layers, point.seed)
@@ -194,7 +218,19 @@ def _play(
     def notes() -> list[str]:
         return [*_cores_note(parts, backend, host, line.end), *units.notes(model, captured)]
 
-    return _Played(point, tokens, units, line, work.often, notes)
+    def chosen() -> dict[str, int]:
+        return _chosen(units, work) if several else {}
+
+    return _Played(point, tokens, units, line, work.often, chosen, notes)
+
+
+def _chosen(units: Units, work: "_Work") -> dict[str, int]:
+    """How many tensors of a kind have which choice: "attn_q 4"."""
+    found: Counter[str] = Counter()
+    for products, times in zip(work.products, work.layout.times, strict=True):
+        for op, job in () if products is None else products.jobs:
+            found[f"{op.name.rpartition('.')[2]} {units.chosen(job)}"] += times
+    return dict(sorted(found.items()))
 
 
 class _Products(NamedTuple):
@@ -340,5 +376,6 @@ def _result(played: _Played) -> StepResult:
         pim_cycles=played.cycles,
         events=line.events,
         activity=dict(zip(units.events, numbers[len(units.phases) :], strict=True)),
+        chosen=played.chosen(),
         notes=played.notes(),
     )

@@ -46,19 +46,25 @@ def expand(grids: Sequence[Mapping[str, Any]]) -> list[Point]:
     return list(points)
 
 
-def parse_numbers(field: str, text: str) -> list[int]:
+def parse_numbers(field: str, text: str, words: Mapping[str, int] | None = None) -> list[int]:
     """``"2:8"`` (both ends in), ``"1,8,32"``, or a mix of them, as whole numbers in that order.
+
+    `words` stand for the numbers that they map to.
 
     Raises:
         SailsimError: anything else; it names `field`.
     """
     numbers: list[int] = []
     for part in text.split(","):
+        if words is not None and part.strip() in words:
+            numbers.append(words[part.strip()])
+            continue
         found = re.fullmatch(r"\s*(\d{1,9})\s*(?::\s*(\d{1,9})\s*)?", part)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
         if not 0 <= last - first < _LONGEST_RANGE:
             raise SailsimError(
-                f"{field} is {text!r}; allowed are whole numbers and ranges, such as 4 or 1,8,32 or 2:8."
+                f"{field} is {text!r}; allowed are whole numbers and ranges, such as 4 or 1,8,32 or 2:8"
+                f"{''.join(f', and {word}' for word in words or ())}."
             )
         numbers.extend(range(first, last + 1))
     return list(dict.fromkeys(numbers))

@@ -1,5 +1,6 @@
 """A unit's ways to the last-level cache and to DRAM, and what a schedule has to know of memory."""
 
+from dataclasses import replace
 from math import ceil, inf
 from typing import NamedTuple
 
@@ -45,23 +46,34 @@ def window(system: System) -> float:
     return system.l2.mshrs.value * system.l2.line.value
 
 
-def memory(system: System, threads: int = 1) -> MemorySystem:
-    """DRAM, what `threads` cores and the units have under way to it and the room for waiting weights."""
-    pim, llc, dram = system.pim, system.llc, Dram(system.memory, system.llc.line.whole)
-    assert pim is not None
-    way = memory_paths(system)[1]
-    reads = min(system.memory.read_share.value, dram.reads(dram.lines_of_row))
+def server_memory(system: System, threads: int, stream_limit: float = inf) -> MemorySystem:
+    """A server's DRAM beside `threads` cores and a stream of weights that waits nowhere on chip.
+
+    The stream asks for `stream_limit` bytes/s at most and shares DRAM with the cores max-min fair.
+    """
+    dram = Dram(system.memory, system.llc.line.whole)
     return MemorySystem(
         peak=system.memory.peak_bandwidth.si,
-        read_share=reads,
+        read_share=min(system.memory.read_share.value, dram.reads(dram.lines_of_row)),
         write_share=system.memory.write_share.value,
-        stream_limit=llc.slices.value * way.rate,
+        stream_limit=stream_limit,
+        depth=0,
+        background=False,
+        buffer=0.0,
+        cores=Reader(inf, threads * window(system), system.memory.latency.si),
+        queue=dram.queue,
+    )
+
+
+def memory(system: System, threads: int = 1) -> MemorySystem:
+    """DRAM, what `threads` cores and the units have under way to it and the room for waiting weights."""
+    pim, llc = system.pim, system.llc
+    assert pim is not None
+    way, slices = memory_paths(system)[1], llc.slices
+    return replace(
+        server_memory(system, threads, stream_limit=slices.value * way.rate),
         depth=pim.prefetch_depth.whole,
         background=pim.prefetch_priority.value == "background",
         buffer=pim.prefetch_share.value * llc.size,
-        stream=Reader(
-            inf, llc.slices.value * pim.mshrs.value * llc.line.value, way.latency, llc.slices.whole
-        ),
-        cores=Reader(inf, threads * window(system), system.memory.latency.si),
-        queue=dram.queue,
+        stream=Reader(inf, slices.value * pim.mshrs.value * llc.line.value, way.latency, slices.whole),
     )

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity
 from sailsim.sim.fields import BytesPerCycle, Clock, Cycles, Entries, Switch
+from sailsim.sim.nbw import NBWS, PER_TENSOR, Nbw
 from sailsim.sim.substrate import SUBSTRATES, Substrate, load_substrate
 from sailsim.sim.unit import unit_text
 
@@ -43,13 +44,25 @@ class Pim(Frozen):
     t_zero: Cycles
     """Cycles that the all-zero pattern takes."""
     t_prt: Cycles
-    """Cycles that a PRT hit takes."""
+    """Cycles that a PRT hit takes in the DFM; what it leaves to the arrays is the substrate's phase `hit`."""
     double_buffer: Switch
     """Whether the next group's weights load while this one is worked on."""
-    convert: Annotated[Choice, OneOf("memory", "cores")]
-    """Where integer sums become scaled fp32."""
-    nbw: Annotated[Quantity, Is("weights", least=1, most=6, whole=True)]
-    """Weights of a group, where a run does not say."""
+    dfms: Annotated[Quantity, Is("DFMs", least=1, most=4096, whole=True)]
+    """Of a slice: each feeds as many of its arrays and has a PRT of its own."""
+    dfm_split: Annotated[Choice, OneOf("n", "k")]
+    """What they share out: `n`, outputs, all with the same patterns; `k`, the groups of a block, each with
+    patterns and sums of its own, which are added up at the block's end."""
+    convert: Annotated[Choice, OneOf("memory", "unit", "cores")]
+    """Where integer sums become scaled fp32: in the arrays, in floating-point units at the DFMs, on the
+    host's cores."""
+    convert_units: Annotated[Quantity, Is("units", least=1, most=4096, whole=True)]
+    """Floating-point units of a slice, where `convert` is `unit`."""
+    convert_latency: Annotated[Quantity, Is("cycles", least=1, whole=True)]
+    """From a sum to its scaled result in one of them."""
+    convert_interval: Annotated[Quantity, Is("cycles", least=1, whole=True)]
+    """Between the sums that one of them takes; at most its latency."""
+    nbw: Nbw
+    """Weights of a group, where a run does not say; "auto": each tensor's own (`sailsim.sim.nbw`)."""
     mshrs: Entries
     """Lines that one unit has under way to DRAM."""
     fetch_ahead: Annotated[Quantity, Is("ratio", least=1)]
@@ -64,6 +77,16 @@ class Pim(Frozen):
     """Share of the LLC that waiting weights may take."""
     prefetch_priority: Annotated[Choice, OneOf("background", "fair")]
     """Whether weights that no slice works on yet give way to the cores' accesses to DRAM."""
+
+    @property
+    def default_nbw(self) -> int:
+        """What a point has that does not say: a number of weights, or `PER_TENSOR`."""
+        return PER_TENSOR if isinstance(self.nbw, str) else self.nbw.whole
+
+    @property
+    def widest_nbw(self) -> int:
+        """What the unit is built for: its NBW, or the largest that any point may choose."""
+        return NBWS[-1] if isinstance(self.nbw, str) else self.nbw.whole
 
     def load_substrate(self) -> Substrate:
         """The substrate that `substrate` names.
@@ -97,7 +120,12 @@ class Pim(Frozen):
             "t_zero": self.t_zero.whole,
             "t_prt": self.t_prt.whole,
             "double_buffer": self.double_buffer.value,
-            "convert_in_memory": self.convert.value == "memory",
+            "dfms": self.dfms.whole,
+            "dfm_split": self.dfm_split.value,
+            "convert": self.convert.value,
+            "convert_units": self.convert_units.whole,
+            "convert_latency": self.convert_latency.whole,
+            "convert_interval": self.convert_interval.whole,
         }
         fields.update(overrides)
         substrate = fields.pop("substrate", self.substrate.value)

@@ -3,9 +3,10 @@
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from sailsim.base.errors import SailsimError
+from sailsim.sim.nbw import nbw_of
 from sailsim.sim.substrate import SUBSTRATES
 from sailsim.sim.system import System
 from sailsim.workloads import (
@@ -16,7 +17,10 @@ from sailsim.workloads import (
     uniform_format,
 )
 
-CONVERT = ("memory", "cores")
+Convert = Literal["memory", "unit", "cores"]
+CONVERT: tuple[Convert, ...] = get_args(Convert)
+"""Where sums become floating point."""
+
 NOT_SAID = -1
 """Of `wbits` and `group_size` when a point is made: what `weights` says, or the default."""
 
@@ -24,7 +28,6 @@ NOT_SAID = -1
 _RANGES = {
     "wbits": (1, 8),
     "abits": (1, 16),
-    "nbw": (1, 6),
     "group_size": (0, 65535),
     "batch": (1, 65535),
     "threads": (1, 4096),
@@ -37,13 +40,14 @@ _RANGES = {
 class Point:
     """Inputs of one simulated step; hashable, and JSON-able by `as_dict`.
 
-    `nbw`, `substrate` and `convert` may be None: then the system file decides (`resolved`). What the weights
-    are is said once: by `weights` (docs/models.md: ``file``, ``4g32``, ``q4_k_m``, a policy's path), or as a
-    uniform format by `wbits`, bits of a code, and `group_size`, weights along K that share a scale (0: all of
-    K). Where nothing is said, a model's file has its own formats and any other model 4 bits, 128 weights a
-    scale. Once made, a uniform point has an empty `weights`, and every other one 0 as `wbits` and
-    `group_size`. `substrate` is the name of one that ships or the path of its file. `activations` is the path
-    of the capture that pattern counts come from; empty is the one that ships.
+    `nbw`, `substrate` and `convert` may be None: then the system file decides (`resolved`). `nbw` "auto"
+    is for each tensor the fastest that fits, and the number `PER_TENSOR` once the point is made. What the
+    weights are is said once: by `weights` (docs/models.md: ``file``, ``4g32``, ``q4_k_m``, a policy's
+    path), or as a uniform format by `wbits`, bits of a code, and `group_size`, weights along K that share
+    a scale (0: all of K). Where nothing is said, a model's file has its own formats and any other model 4
+    bits, 128 weights a scale. Once made, a uniform point has an empty `weights`, and every other one 0 as
+    `wbits` and `group_size`. `substrate` is the name of one that ships or the path of its file.
+    `activations` is the path of the capture that pattern counts come from; empty is the one that ships.
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
@@ -54,13 +58,13 @@ class Point:
     weights: str = ""
     wbits: int = NOT_SAID
     abits: int = 8
-    nbw: int | None = None
+    nbw: int | Literal["auto"] | None = None
     group_size: int = NOT_SAID
     batch: int = 1
     threads: int = 16
     context: int = 512
     substrate: str | None = None
-    convert: Literal["memory", "cores"] | None = None
+    convert: Convert | None = None
     prt: bool = True
     seed: int = 0
     activations: str = ""
@@ -70,9 +74,11 @@ class Point:
             if not isinstance(getattr(self, name), str):
                 raise SailsimError(f"{name} is {getattr(self, name)!r}; allowed is a name or a path.")
         self._settle_weights()
+        if self.nbw is not None:
+            object.__setattr__(self, "nbw", nbw_of(self.nbw))
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
-            if (value is None and name == "nbw") or (self.weights and name in ("wbits", "group_size")):
+            if self.weights and name in ("wbits", "group_size"):
                 continue
             if type(value) is not int or not least <= value <= most:
                 raise SailsimError(f"{name} is {value!r}; allowed is a whole number {least}..{most}.")
@@ -116,9 +122,9 @@ class Point:
             return self
         return replace(
             self,
-            nbw=self.nbw if self.nbw is not None else pim.nbw.whole,
+            nbw=self.nbw if self.nbw is not None else pim.default_nbw,
             substrate=self.substrate or str(pim.substrate.value),
-            convert=self.convert or ("memory" if pim.convert.value == "memory" else "cores"),
+            convert=self.convert or cast(Convert, pim.convert.value),
         )
 
     def as_dict(self) -> dict[str, Any]:

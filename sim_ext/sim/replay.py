@@ -1,6 +1,6 @@
 """A trace on a whole machine: its descriptors over all PIM units, cores and DRAM."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -9,11 +9,11 @@ from sailsim.lut_gemv import Tile, Trace, decode_tile
 from sailsim.sim.engine import PHASES
 from sailsim.sim.host import HostCores
 from sailsim.sim.memory_path import memory
-from sailsim.sim.patterns import PROFILES
+from sailsim.sim.patterns import PROFILES, Profile
 from sailsim.sim.schedule import CoreTask, Tensor
 from sailsim.sim.segments import Segment, play
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, TILE_PHASES, PimUnits, Shape, TimedTile
+from sailsim.sim.tiles import COUNTS, TILE_PHASES, PimUnits, Shape, TileRequest, TimedTile
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
     """
     host = HostCores(system, threads)
     units = {
-        prt: PimUnits(system, substrate=None, convert="memory", prt=prt, slices=1, operands="dram")
+        prt: PimUnits(system, substrate=None, convert=system.unit_convert, prt=prt, slices=1, operands="dram")
         for prt in (False, True)
     }
     tasks: list[CoreTask] = []
@@ -101,18 +101,37 @@ def _timed(units: dict[bool, PimUnits], tile: Tile) -> TimedTile:
     return timed_tile(units[tile.prt], tile)
 
 
-def timed_tile(unit: PimUnits, tile: Tile) -> TimedTile:
-    """A descriptor's tile as `unit`'s machine times it; its outputs are one slice's.
+def timed_tile(unit: PimUnits, tile: Tile, *, slices: int = 1, fastest: bool = False) -> TimedTile:
+    """A descriptor's tile as `unit`'s machine times it.
+
+    Args:
+        unit: units whose outputs are cut over `slices`.
+        tile: one slice's part of the matrix.
+        slices: that have a part like it each.
+        fastest: with the NBW of `PimUnits.fastest` in the place of the tile's.
 
     Raises:
         SailsimError: the tile does not fit the arrays.
     """
-    profile = PROFILES.scanned(tile.x, unit.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
-    stored = tile.k * ceil(tile.n * tile.code.wbits / 8)
+
+    def profiles(shape: Shape) -> list[Profile]:
+        scan = unit.scan(tile.abits, tile.signed, shape.nbw, tile.group_size)
+        return [PROFILES.scanned(tile.x, scan)]
+
+    shape = Shape(*tile.shape)._replace(n=tile.n * slices)
+    stored = tile.k * ceil(shape.n * tile.code.wbits / 8)
     if tile.scales is not None:
-        stored += 2 * tile.blocks * tile.n * (2 if tile.has_minimum else 1)
+        stored += 2 * tile.blocks * shape.n * (2 if tile.has_minimum else 1)
     codebook = 2 << tile.code.wbits if tile.code.kind == "book" else 0
-    return unit.tile(Shape(*tile.shape), profile, stored, tile.scales is not None, tile.has_minimum, codebook)
+    request = TileRequest(shape, stored, tile.scales is not None, tile.has_minimum, codebook)
+    found = unit.fastest(request, profiles) if fastest else unit.tiles([(request, profiles(shape)[0])])
+    return found[0]
+
+
+def fastest_nbw(system: System) -> Callable[[Tile], int]:
+    """What chooses the NBW of a trace's tiles: the fastest on one unit of a machine as its file has it."""
+    units = PimUnits(system, substrate=None, convert=None, prt=True, slices=1, operands="dram")
+    return lambda tile: timed_tile(units, tile, fastest=True).nbw
 
 
 def _throttled(tiles: Sequence[TimedTile], total: float, rate: float) -> float:

@@ -39,7 +39,7 @@ class Tensor(NamedTuple):
 
     `needs` counts the core tasks that must be done before it starts (its submission is the last of them).
     With its weights on chip it takes `seconds`; `throttled(r)` is its time when they come just in time at
-    r bytes/s. `bytes` of weights are streamed from DRAM.
+    r bytes/s. `bytes` of weights are streamed from DRAM, 0 where they lie elsewhere.
     """
 
     name: str
@@ -167,6 +167,7 @@ class _Play:
         self.task_done = self.tensor_done = 0.0  # shares of the running ones
         self.streamed = 0.0  # bytes of tensor `stream` that have come
         self.waiting = 0.0  # bytes that have come and that no slice has used yet
+        self._skip_without_bytes()
 
     def who_works(self) -> _Now:
         """The task and the tensor whose needs are met."""
@@ -280,3 +281,9 @@ class _Play:
 
     def _next_stream(self) -> None:
         self.stream, self.streamed = self.stream + 1, 0.0
+        self._skip_without_bytes()
+
+    def _skip_without_bytes(self) -> None:
+        """Tensors whose weights do not lie in DRAM are none of the stream's."""
+        while self.stream < len(self.tensors) and self.tensors[self.stream].bytes == 0:
+            self.stream += 1

@@ -179,6 +179,10 @@ class Phases(Frozen):
     """Table entry, from two others."""
     lookup: Steps
     """Pattern that reads the table, with the sum where that is in the array."""
+    hit: Steps
+    """Pattern that the PRT holds: what it does not spare the arrays."""
+    merge: Steps
+    """Batch row of sums that one DFM adds to another's, where they share out the groups."""
     scale_block: Steps
     """Batch row and round of a block, after the sum's conversion to fp32."""
     scale_row: Steps
@@ -245,10 +249,10 @@ class Substrate(Frozen):
                 )
         if self.layout == "columns" and self.accumulate == "behind":
             raise ValueError("accumulate is 'behind'; allowed with the layout 'columns' is 'in_array'")
-        if self.prt_helps and self.accumulate == "in_array":
+        if self.prt_helps and self.accumulate == "in_array" and not self.phases.hit:
             raise ValueError(
-                "prt_helps is true; allowed where sums are made in the array, which needs the entry on its "
-                "bit lines, is false"
+                "prt_helps is true, but phases.hit has no step; allowed where sums are made in the array, on "
+                "a hit too, is a step that adds, or prt_helps = false"
             )
         return self
 

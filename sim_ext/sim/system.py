@@ -17,6 +17,7 @@ from sailsim.sim.accelerator import AcceleratorSection, ByBackend
 from sailsim.sim.cores import L2, Cache, Cores, Host, LastLevel
 from sailsim.sim.fields import Bandwidth, Clock
 from sailsim.sim.memory import Memory
+from sailsim.sim.nbw import NBWS
 from sailsim.sim.pim import Pim
 
 
@@ -69,7 +70,7 @@ class System(_Described):
             try:
                 _core.plan_tile(
                     self.slice_config(), k=4096, n=4096, batch=1, wbits=4, value_bits=4, abits=8,
-                    nbw=self.pim.nbw.whole, group_size=0,
+                    nbw=self.pim.default_nbw or NBWS[0], group_size=0,
                 )  # fmt: skip
             except ValueError as error:
                 raise ValueError(f"pim does not fit: {error}") from None
@@ -86,6 +87,13 @@ class System(_Described):
         if self.accelerator is not None:
             return self.accelerator.backend
         return "sail" if self.has_pim else None
+
+    @property
+    def unit_convert(self) -> str:
+        """Where a unit converts that answers a descriptor by itself: cores that convert are not asked."""
+        if self.pim is None or self.pim.convert.value == "cores":
+            return "memory"
+        return str(self.pim.convert.value)
 
     def baseline(self) -> "System":
         """The same machine with its PIM units switched off."""

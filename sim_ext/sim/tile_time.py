@@ -71,7 +71,9 @@ def time_tile(system: System, tile: Tile, memory: Memory = "dram") -> TileTime:
     """
     if memory not in get_args(Memory):
         raise SailsimError(f"memory is {memory!r}; allowed is one of {', '.join(get_args(Memory))}.")
-    units = PimUnits(system, substrate=None, convert="memory", prt=tile.prt, slices=1, operands="dram")
+    units = PimUnits(
+        system, substrate=None, convert=system.unit_convert, prt=tile.prt, slices=1, operands="dram"
+    )
     timed = timed_tile(units, tile)
     if memory == "port":
         profile = PROFILES.scanned(tile.x, units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))

@@ -3,7 +3,7 @@
 `docs/engine.md` has the model and its equations.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property, lru_cache
 from itertools import islice
 from math import ceil, inf
@@ -15,6 +15,7 @@ from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.sim.activity import activity
 from sailsim.sim.memory_path import memory_paths
+from sailsim.sim.nbw import NBWS
 from sailsim.sim.patterns import Profile, Scan
 from sailsim.sim.system import System
 
@@ -31,6 +32,7 @@ COUNTS = (
     "row_reads",
     "row_writes",
     "conversions",
+    "merges",
 )
 
 KEPT_TILES = 1 << 10
@@ -129,15 +131,17 @@ class TileKind:
 class TimedTile:
     """One GEMV as the PIM units see it.
 
-    `timing` is that of the busiest slice with its weights on chip, `seconds` is that and the `edges`,
-    `phases` the same by `TILE_PHASES`, `counts` those of `COUNTS`, `activity` that of `ACTIVITY`; `numbers`
-    are phases and activity in their orders. `bytes` come from DRAM; `slices` have outputs to compute.
+    `nbw` is that of its shape, `timing` that of the busiest slice with its weights on chip, `seconds` is that
+    and the `edges`, `phases` the same by `TILE_PHASES`, `counts` those of `COUNTS`, `activity` that of
+    `ACTIVITY`; `numbers` are phases and activity in their orders. `bytes` come from DRAM; `slices` have
+    outputs to compute.
     """
 
     def __init__(self, kind: TileKind, profile: Profile, timing: _core.TileTiming) -> None:
         self._kind, self._profile, self.timing = kind, profile, timing
         self._throttled: dict[tuple[float, float], float] = {}
         self.edges = kind.edges
+        self.nbw = kind.shape.nbw
         self.seconds = timing.total / kind.units.clock + kind.around
         self.bytes = kind.bytes
         self.slices = kind.slices
@@ -241,7 +245,7 @@ class PimUnits:
             raise SailsimError(f"system {system.name} has no enabled [pim] section; a SAIL step needs one.")
         overrides: dict[str, object] = {}
         if convert is not None:
-            overrides["convert_in_memory"] = convert == "memory"
+            overrides["convert"] = convert
         if substrate is not None:
             overrides["substrate"] = substrate
         if not prt:
@@ -308,6 +312,31 @@ class PimUnits:
             raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
         for profile, timing in zip(profiles, timings, strict=True):
             self._tiles[request, profile.key] = TimedTile(kind, profile, timing)
+
+    def fastest(
+        self, request: TileRequest, profiles_of: Callable[[Shape], Sequence[Profile]]
+    ) -> list[TimedTile]:
+        """Tiles with the NBW that takes the fewest seconds with their weights on chip; of equals the least.
+
+        Args:
+            request: whose shape's `nbw` does not count.
+            profiles_of: the patterns of each tile's activations for a shape that has an NBW.
+
+        Raises:
+            SailsimError: the tiles fit the arrays with no NBW.
+        """
+        found: list[list[TimedTile]] = []
+        refused: list[SailsimError] = []
+        for nbw in NBWS:
+            shape = request.shape._replace(nbw=nbw)
+            asked = [(request._replace(shape=shape), profile) for profile in profiles_of(shape)]
+            try:
+                found.append(self.tiles(asked))
+            except SailsimError as error:
+                refused.append(error)
+        if not found:
+            raise refused[0]
+        return [min(tiles, key=lambda tile: tile.seconds) for tiles in zip(*found, strict=True)]
 
 
 @lru_cache(maxsize=8)

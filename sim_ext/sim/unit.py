@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from sailsim.sim.substrate import OPERATIONS, Substrate
 
-VERSION = 1
+VERSION = 2
 """Of the form; `unit_text_version` of the core is the same."""
 
 FIELDS = (
@@ -22,7 +22,12 @@ FIELDS = (
     "t_zero",
     "t_prt",
     "double_buffer",
-    "convert_in_memory",
+    "dfms",
+    "dfm_split",
+    "convert",
+    "convert_units",
+    "convert_latency",
+    "convert_interval",
 )
 """What a unit is besides its substrate, named and explained in `sim_ext/pim/config.hh`."""
 

@@ -64,6 +64,18 @@ def test_the_tiles_of_a_sweep_are_those_of_the_models_formats(
     assert len(set(frame["engine_cycles"])) == 3
 
 
+def test_nbw_may_be_each_tiles_own(tmp_path: Path) -> None:
+    words = ["--model", "smollm2-135m", "--weights", "1g0,8g32", "--nbw", "1:6,auto", "--batch", "4"]
+    sweep(*words, "--whole", "0", "--out", tmp_path)
+    frame = Store(tmp_path).frame()
+    for _, own in frame.groupby("type"):
+        (chosen,) = own[own["nbw_chosen"]].to_dict("records")
+        fixed = own[~own["nbw_chosen"]].set_index("nbw")["unhindered_cycles"]
+        assert sorted(fixed.index) == [1, 2, 3, 4, 5, 6]
+        assert fixed[chosen["nbw"]] == fixed.min()
+    assert "nbw is '7,best'" in refused("--nbw", "7,best", "--out", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

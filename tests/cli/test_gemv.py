@@ -16,7 +16,7 @@ from sailsim.sim import load_substrate, load_system, substrate_names
 
 RNG = np.random.default_rng(6)
 COUNTS = ["lookups", "zero_patterns", "prt_hits", "prt_misses", "table_builds", "table_adds"]
-COUNTS += ["row_reads", "row_writes", "conversions"]
+COUNTS += ["row_reads", "row_writes", "conversions", "merges"]
 
 
 @pytest.fixture

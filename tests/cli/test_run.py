@@ -34,6 +34,19 @@ ISSUE = [
 ]
 
 
+def test_nbw_auto_says_what_it_chose() -> None:
+    told = run("--model", "smollm2-135m", "--nbw", "auto").output
+    assert "NBW of sail's tensors" in told
+    assert "token_embd" in told or "output" in told
+    found = json.loads(run("--model", "smollm2-135m", "--nbw", "auto", "--json").output)
+    assert found["point"]["nbw"] == 0
+    assert sum(found["runs"]["sail"]["chosen"].values()) == 211
+    for word in ("best", "0", "2.5"):
+        refused = run("--nbw", word)
+        assert refused.exit_code == 2
+        assert len(refused.stderr.splitlines()) == 1
+
+
 def test_json_has_a_run_for_every_runner() -> None:
     found = json.loads(run(*ISSUE, "--json").output)
     runs = found["runs"]

@@ -36,7 +36,7 @@ def bare(tmp_path: Path) -> Path:
     costs = [
         f'{name} = {{ value = 2, unit = "cycles", source = "a test", kind = "paper" }}' for name in operations
     ]
-    names = ("stage", "table_add", "lookup", "scale_block", "scale_row")
+    names = ("stage", "table_add", "lookup", "hit", "merge", "scale_block", "scale_row")
     phases = [f'{name} = ["read", "write"]' for name in names]
     path.write_text(
         'format = 1\nname = "bare"\ntitle = "bare"\nlayout = "rows"\naccumulate = "behind"\n'
@@ -121,8 +121,8 @@ def test_what_the_file_does_not_say_is_not_modelled(bare: Path) -> None:
 
 def test_unit_is_what_gem5_reads(tmp_path: Path) -> None:
     printed = sailsim("systems", "unit", "sail-n1", "--substrate", "bit_serial").stdout
-    assert printed.startswith("sailsim-unit 1\n")
-    for line in ("slices 1", "convert_in_memory true", "substrate bit_serial"):
+    assert printed.startswith("sailsim-unit 2\n")
+    for line in ("slices 1", "convert memory", "substrate bit_serial"):
         assert line in printed.splitlines()
     out = tmp_path / "unit.txt"
     assert sailsim("systems", "unit", "sail-n1", "--substrate", "bit_serial", "--out", out).exit_code == 0

@@ -67,7 +67,7 @@ def test_a_substrate_of_ones_own_reaches_the_unit(gem5, tmp_path):
         ("rows 256\n", "", "unit text: rows is missing"),
         ("sailsim-unit 1", "sailsim-unit 2", "version is 2: allowed is 1"),
         ("slices 1", "slices 32", "slices is 32"),
-        ("convert_in_memory true", "convert_in_memory false", "convert_in_memory is false"),
+        ("convert memory", "convert cores", "convert is cores"),
     ],
 )
 def test_a_bad_unit_file_ends_in_one_sentence(gem5, small_trace, tmp_path, old, new, why):

@@ -276,8 +276,9 @@ def test_passes_chunks_and_conversions_multiply_as_the_contract_says() -> None:
         "row_reads": 6 + 4,
         "row_writes": 6 + 3,
         "conversions": 0,
+        "merges": 0,
     }
-    more = lut_gemv.tile_counts(profile, nbw=2, passes=4, chunks=2, conversions_per_pass=5)
+    more = lut_gemv.tile_counts(profile, nbw=2, passes=4, chunks=2, conversions_per_pass=5, merges_per_pass=3)
     assert more.as_dict() == {
         "lookups": 48,
         "zero_patterns": 24,
@@ -288,6 +289,7 @@ def test_passes_chunks_and_conversions_multiply_as_the_contract_says() -> None:
         "row_reads": 48 + 16,
         "row_writes": 48 + 24,
         "conversions": 20,
+        "merges": 12,
     }
     assert one.times(32).lookups == 32 * 12
 

@@ -46,7 +46,7 @@ def test_counts_equal_the_reference_and_phases_add_up(
     bytes_per_cycle: float,
 ) -> None:
     config = make_slice(
-        substrate, rows=512, arrays=2, convert_in_memory=in_memory, double_buffer=double_buffer
+        substrate, rows=512, arrays=2, convert="memory" if in_memory else "cores", double_buffer=double_buffer
     )
     tile = (k, n, batch, wbits, wbits, abits, nbw, group_size)
     x = np.random.default_rng(k).integers(0, 1 << abits, (batch, k), dtype=np.uint16)
@@ -161,7 +161,7 @@ def test_a_timeline_has_the_cycles_of_the_timing_in_order(
     ahead: float,
 ) -> None:
     k = 45
-    config = make_slice(substrate, convert_in_memory=in_memory, double_buffer=double_buffer)
+    config = make_slice(substrate, convert="memory" if in_memory else "cores", double_buffer=double_buffer)
     x = np.random.default_rng(n).integers(-128, 128, (batch, k)).astype(np.int8)
     profile = _core.pattern_profile(x, 8, True, 4, group_size, 32, "lru")
     shape = (k, n, batch, 4, 4, 8, 4, group_size)

@@ -91,6 +91,38 @@ def test_conversion_uses_the_lanes_it_needs():
     assert unscaled["convert_cycles"] == 0
 
 
+def test_dfms_that_share_out_n_each_form_the_patterns_of_the_outputs_they_have():
+    _, _, timing, one = timed(n=32 * 400)
+    _, _, _, four = timed(n=32 * 400, dfms=4)  # 400 of 672 lanes a slice: three of four DFMs
+    assert four["patterns"] == 3 * one["patterns"] == 3 * timing.lookups * 32
+    assert four["prt_searches"] == 3 * one["prt_searches"]
+    assert {name for name in ACTIVITY if four[name] != one[name]} == {"patterns", "prt_searches"}
+
+
+@pytest.mark.parametrize("substrate", ["row_dfm", "bit_serial", "bit_parallel"])
+def test_dfms_that_share_out_k_do_the_same_in_fewer_arrays_and_add_sums_up(substrate):
+    # 8 outputs a slice: one pass either way, in one array of the 16, or of the 4 of a DFM.
+    config, plan, timing, one = timed(substrate, n=32 * 8, convert="cores")
+    _, _, shared, four = timed(substrate, n=32 * 8, convert="cores", dfms=4, dfm_split="k")
+    assert shared.total < timing.total
+    assert shared.merges == 2 * 3
+    grown = {"accumulates"} if substrate == "row_dfm" else {"array_cycles"}
+    assert {name for name in ACTIVITY if four[name] != pytest.approx(one[name])} == grown
+    if substrate == "row_dfm":
+        assert four["accumulates"] - one["accumulates"] == pytest.approx(2 * 3 * 32 * 8)
+    else:
+        widths = {"weight": 4, "entry": plan.entry_bits, "accumulator": config.accumulator_bits}
+        merging = 2 * 3 * config.substrate.phase_cycles("merge", **widths)
+        assert four["array_cycles"] - one["array_cycles"] == pytest.approx(merging * 32)
+
+
+def test_floating_point_units_scale_every_sum_and_result():
+    _, _, timing, events = timed(n=300, convert="unit")
+    assert events["convert_cycles"] == 0
+    assert events["unit_converts"] == 2 * 2 * 300  # one block: each sum, and each result by its row's scale
+    assert timing.convert > 0
+
+
 def test_a_step_has_the_events_of_all_its_tiles():
     point = Point(model="smollm2-135m", context=16)
     result = simulate_step(load_system("sail-n1"), load_model(point.model), point)

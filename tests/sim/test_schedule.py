@@ -66,6 +66,17 @@ def test_at_full_speed_nothing_is_stalled(seconds: float, shares: list[float]) -
         assert run(machine(depth=depth), [], tensors).stalled == [0.0] * len(tensors)
 
 
+def test_tensors_whose_weights_lie_elsewhere_take_their_time_and_no_dram() -> None:
+    for depth in (0, 2):
+        tensors = [tensor(0, 0.5), tensor(0, 0.2), tensor(40, 0.1), tensor(0, 0.3)]
+        line = run(machine(depth=depth), [], tensors)
+        # The stream is past the first two at once; ahead it brings the third while they work.
+        waits = 0.0 if depth else 0.3
+        assert line.end == pytest.approx(0.5 + 0.2 + 0.1 + waits + 0.3)
+        assert line.stalled == pytest.approx([0.0, 0.0, waits, 0.0])
+        assert line.streamed == pytest.approx(40 * MB)
+
+
 def test_the_units_limit_binds_below_the_dram() -> None:
     line = run(machine(limit=20 * MB), [], [tensor(40, 0.1)])
     assert line.end == pytest.approx(2.0)
@@ -195,7 +206,8 @@ def schedules(draw: st.DrawFn) -> tuple[list[CoreTask], list[Tensor]]:
             tasks.append(CoreTask("work", len(tensors), draw(seconds), moved, moved / 8, 60 * MB))
         for _ in range(draw(st.integers(0, 3))):
             tasks.append(CoreTask("submit", 0, draw(st.sampled_from([0.0, 1e-3])), sync=True))
-            tensors.append(tensor(draw(st.floats(0.1, 90)), draw(seconds), needs=len(tasks)))
+            size = draw(st.just(0.0) | st.floats(0.1, 90))
+            tensors.append(tensor(size, draw(seconds), needs=len(tasks)))
     return tasks, tensors
 
 

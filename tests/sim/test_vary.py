@@ -29,8 +29,9 @@ RANGED = {
     for path, leaf in leaves(SAIL).items()
     if isinstance(leaf, Quantity) and leaf.low is not None and leaf.high is not None
 }
-# Choices of a shape that must fit the arrays together are left to their own tests.
-FREE = sorted(set(RANGED) - {"pim.rows", "pim.cols", "pim.nbw", "pim.accumulator"})
+# Choices that must fit each other are left to their own tests.
+SHAPE = {"pim.rows", "pim.cols", "pim.nbw", "pim.accumulator", "pim.dfms"}
+FREE = sorted(set(RANGED) - SHAPE - {"pim.convert_interval", "pim.convert_latency"})
 
 
 @st.composite

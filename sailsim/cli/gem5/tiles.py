@@ -12,7 +12,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.records import to_lines
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import NUMBERS, point_options
+from sailsim.cli._point import NUMBERS, numbers_of, point_options
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
     as_json_option,
@@ -74,7 +74,7 @@ def sweep(
     """
     simulator, system = Gem5(binary), load_system(machine)
     given = {name: text for name, text in fields.items() if text is not None}
-    grid: dict[str, Any] = {name: parse_numbers(name, given[name]) for name in given if name in NUMBERS}
+    grid: dict[str, Any] = {name: numbers_of(name, given[name]) for name in given if name in NUMBERS}
     if "weights" in given:
         grid["weights"] = [word.strip() for word in given["weights"].split(",")]
     if "group_size" in grid:

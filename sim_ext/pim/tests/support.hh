@@ -45,7 +45,7 @@ inline sailsim::pim::SliceConfig plain_slice(const char *substrate = "row_dfm")
     config.t_zero = 1;
     config.t_prt = 1;
     config.double_buffer = true;
-    config.convert_in_memory = true;
+    config.convert = sailsim::pim::Convert::memory;
     config.substrate = shipped(substrate);
     return config;
 }

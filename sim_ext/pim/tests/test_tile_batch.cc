@@ -66,7 +66,7 @@ TEST(tile_batch, tiles_side_by_side_are_each_alone_on_every_instruction_set)
     for (int trial = 0; trial < 300; ++trial) {
         SliceConfig config = plain_slice(numbers.in(0, 3) ? "row_dfm" : "bit_serial");
         config.double_buffer = numbers.in(0, 3) != 0;
-        config.convert_in_memory = numbers.in(0, 2) != 0;
+        config.convert = numbers.in(0, 2) ? Convert::memory : Convert::cores;
         config.prt_entries = numbers.in(0, 3) ? 32 : 0;
         config.t_prt = static_cast<int>(numbers.in(0, 2));
         /* From one pass to many, some with batches that are worked in chunks. */

@@ -171,7 +171,7 @@ TEST(timing, equal_passes_that_are_skipped_are_accounted_for)
                     SliceConfig config = plain_slice(name);
                     config.arrays = 1;
                     config.double_buffer = buffered;
-                    config.convert_in_memory = in_memory;
+                    config.convert = in_memory ? Convert::memory : Convert::cores;
                     const TileShape tile = {61, 2500, 9, 3, 3, 5, 3, 20};
                     const std::int64_t groups = Grouping(61, 3, 20).groups();
                     const PatternProfile profile = uniform(groups, 10, 15, 20);
@@ -254,7 +254,7 @@ TEST(timing, conversion_in_memory)
 TEST(timing, conversion_on_the_cores)
 {
     SliceConfig config = plain_slice();
-    config.convert_in_memory = false;
+    config.convert = Convert::cores;
     config.accumulator_bits = 20;
     TileShape tile = plain_tile();
     tile.group_size = 32;

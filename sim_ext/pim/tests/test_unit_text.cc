@@ -31,7 +31,12 @@ TEST(unit_text, every_key_sets_its_field)
                              "t_zero 2",
                              "t_prt 3",
                              "double_buffer false",
-                             "convert_in_memory false",
+                             "dfms 3",
+                             "dfm_split k",
+                             "convert cores",
+                             "convert_units 5",
+                             "convert_latency 9",
+                             "convert_interval 2",
                              "substrate mine",
                              "layout columns",
                              "accumulate in_array",
@@ -53,7 +58,12 @@ TEST(unit_text, every_key_sets_its_field)
     CHECK_EQ(unit.t_zero, 2);
     CHECK_EQ(unit.t_prt, 3);
     CHECK(!unit.double_buffer);
-    CHECK(!unit.convert_in_memory);
+    CHECK_EQ(unit.dfms, 3);
+    CHECK(unit.dfm_split == DfmSplit::k);
+    CHECK(unit.convert == Convert::cores);
+    CHECK_EQ(unit.convert_units, 5);
+    CHECK_EQ(unit.convert_latency, 9);
+    CHECK_EQ(unit.convert_interval, 2);
     CHECK_EQ(unit.substrate.name, "mine");
     CHECK(unit.substrate.layout == Layout::columns);
     CHECK(unit.substrate.accumulate == Accumulate::in_array);
@@ -80,11 +90,11 @@ TEST(unit_text, the_order_of_the_keys_does_not_matter)
 TEST(unit_text, bad_input_names_the_key)
 {
     const std::string text = shipped_text("row_dfm");
-    CHECK_THROWS("the first line is '': allowed is 'sailsim-unit 1'", read_unit(""));
+    CHECK_THROWS("the first line is '': allowed is 'sailsim-unit 2'", read_unit(""));
     CHECK_THROWS("the first line is 'rows 1'", read_unit("rows 1\n"));
-    CHECK_THROWS("version is 2: allowed is 1", read_unit("sailsim-unit 2\n" + text.substr(15)));
+    CHECK_THROWS("version is 1: allowed is 2", read_unit("sailsim-unit 1\n" + text.substr(15)));
     CHECK_THROWS("version is '': allowed are whole numbers", read_unit("sailsim-unit\n"));
-    CHECK_THROWS("'colour' is no key of version 1", read_unit(text + "colour blue\n"));
+    CHECK_THROWS("'colour' is no key of version 2", read_unit(text + "colour blue\n"));
     CHECK_THROWS("'cost.mul' is no key", read_unit(text + "cost.mul 1 0 0\n"));
     CHECK_THROWS("'' is no key", read_unit(text + "\n"));
     CHECK_THROWS("rows is there twice", read_unit(text + "rows 1\n"));
@@ -123,5 +133,17 @@ TEST(unit_text, what_was_read_is_validated)
     CHECK_THROWS("rows is 0: allowed are 1..", read_unit(with(text, "rows", "rows 0")));
     CHECK_THROWS("substrate.costs.add is -1 cycles", read_unit(with(text, "cost.add", "cost.add -1 0 0")));
     CHECK_THROWS("substrate.name is ''", read_unit(with(text, "substrate", "substrate")));
-    CHECK_THROWS("substrate.prt_helps", read_unit(with(text, "accumulate", "accumulate in_array")));
+    const std::string in_array = with(text, "accumulate", "accumulate in_array");
+    CHECK_THROWS("substrate.prt_helps", read_unit(in_array));
+    CHECK(read_unit(with(in_array, "phase.hit", "phase.hit 1 add accumulator")).substrate.prt_helps);
+    CHECK_THROWS("dfms is 5: allowed are divisors of arrays, which is 16",
+                 read_unit(with(text, "dfms", "dfms 5")));
+    CHECK_THROWS("dfms is 0: allowed are 1..16", read_unit(with(text, "dfms", "dfms 0")));
+    CHECK_THROWS("dfm_split is 'm': allowed are n, k", read_unit(with(text, "dfm_split", "dfm_split m")));
+    CHECK_THROWS("convert is 'gpu': allowed are memory, unit, cores",
+                 read_unit(with(text, "convert", "convert gpu")));
+    CHECK_THROWS("convert_interval is 13: allowed are 1..12",
+                 read_unit(with(text, "convert_interval", "convert_interval 13")));
+    CHECK_THROWS("convert is unit: allowed with sums in the array",
+                 read_unit(with(shipped_text("bit_serial"), "convert", "convert unit")));
 }

@@ -4,7 +4,8 @@ Tiles are timed by the C++ core (`sailsim.sim.tiles`); the patterns of a step's 
 """
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from math import ceil
 from typing import Any
 
@@ -12,13 +13,14 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.activity import ACTIVITY
 from sailsim.sim.backend import Backend, EnergyShape, Job, Units
 from sailsim.sim.memory_path import memory
+from sailsim.sim.nbw import NBWS, PER_TENSOR
 from sailsim.sim.parts import Part, Same, block_sizes, has_codes
 from sailsim.sim.patterns import PROFILES, InputRows, Profile
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.substrate import load_substrate
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, TILE_PHASES, PimUnits, Shape, TileRequest
+from sailsim.sim.tiles import COUNTS, TILE_PHASES, PimUnits, Shape, TileRequest, TimedTile
 from sailsim.workloads import Activations, ModelSpec, Op
 
 NOT_MODELLED = (
@@ -32,7 +34,7 @@ def request_of(op: Op, point: Point) -> TileRequest:
     fmt = op.format
     assert fmt is not None
     assert fmt.code is not None
-    assert point.nbw is not None
+    assert isinstance(point.nbw, int)
     code = fmt.code
     widths = (code.wbits, code.value_bits, point.abits, point.nbw)
     shape = Shape(op.k, op.n, op.batch, *widths, fmt.group_size)
@@ -46,7 +48,11 @@ class SailJobs:
     """The tiles of one step."""
 
     def __init__(
-        self, units: PimUnits, point: Point, profiles: Mapping[int, Sequence[Profile]], keys: Sequence[str]
+        self,
+        units: PimUnits,
+        point: Point,
+        profiles: Mapping[tuple[int, int], Sequence[Profile]],
+        keys: Sequence[str],
     ) -> None:
         self._units, self._point, self._profiles = units, point, profiles
         self.keys = keys
@@ -56,10 +62,22 @@ class SailJobs:
         return request_of(op, self._point)
 
     def jobs(self, asked: Sequence[tuple[TileRequest, int]]) -> Sequence[Job]:
-        """The tiles, timed once for equal patterns."""
-        return self._units.tiles(
-            [(request, self._profiles[request.shape.group_size][at]) for request, at in asked]
-        )
+        """The tiles, timed once for equal patterns; the fastest of all NBWs where that is asked."""
+        found: dict[tuple[TileRequest, int], Job] = {}
+        fixed = [(request, at) for request, at in asked if request.shape.nbw != PER_TENSOR]
+        tiles = self._units.tiles([(request, self._profile(request.shape, at)) for request, at in fixed])
+        found.update(zip(fixed, tiles, strict=True))
+        for request in {request: None for request, _ in asked if request.shape.nbw == PER_TENSOR}:
+            inputs = [at for other, at in asked if other == request]
+            fastest = self._units.fastest(request, partial(self._profiles_of, inputs))
+            found.update(((request, at), tile) for at, tile in zip(inputs, fastest, strict=True))
+        return [found[each] for each in asked]
+
+    def _profiles_of(self, inputs: Sequence[int], shape: Shape) -> list[Profile]:
+        return [self._profile(shape, at) for at in inputs]
+
+    def _profile(self, shape: Shape, at: int) -> Profile:
+        return self._profiles[shape.group_size, shape.nbw][at]
 
 
 class SailUnits(Units):
@@ -72,7 +90,7 @@ class SailUnits(Units):
     def __init__(self, system: System, substrate: str | None, convert: str | None, prt: bool) -> None:
         self._system = system
         self._pim = PimUnits(system, substrate=substrate, convert=convert, prt=prt)
-        self.cores_convert = not self._pim.config.convert_in_memory
+        self.cores_convert = self._pim.config.convert == "cores"
         self._key = (self._pim.key, memory(system))
 
     def __eq__(self, other: object) -> bool:
@@ -90,13 +108,19 @@ class SailUnits(Units):
         activations: Activations,
     ) -> SailJobs:
         """The tiles of a step, by the patterns that its inputs have in each size of blocks."""
-        assert point.nbw is not None
+        assert isinstance(point.nbw, int)
         profiles = {
-            size: PROFILES.of_step(activations, inputs, self._pim.scan(point.abits, True, point.nbw, size))
+            (size, nbw): PROFILES.of_step(activations, inputs, self._pim.scan(point.abits, True, nbw, size))
             for size in block_sizes(parts)
+            for nbw in (NBWS if point.nbw == PER_TENSOR else [point.nbw])
         }
         keys = ["".join(found[i].key for found in profiles.values()) for i in range(len(inputs))]
         return SailJobs(self._pim, point, profiles, keys)
+
+    def chosen(self, job: Job) -> int:
+        """The NBW of a tile."""
+        assert isinstance(job, TimedTile)
+        return job.nbw
 
     def memory(self, threads: int) -> MemorySystem:
         """DRAM beside the units' own misses and the room in the LLC."""
@@ -129,6 +153,15 @@ class SailBackend(Backend):
     def units(self, system: System, point: Point) -> SailUnits:
         """The units under a point's choices, kept from step to step."""
         return _units(Same(system), point.substrate, point.convert, point.prt)
+
+    def alternatives(self, point: Point) -> tuple[Point, ...]:
+        """Where the NBW is each tensor's own: that, and every NBW for all of them.
+
+        Tiles that are the fastest by themselves need not make the fastest step.
+        """
+        if point.nbw != PER_TENSOR:
+            return (point,)
+        return (point, *(replace(point, nbw=nbw) for nbw in NBWS))
 
     def takes(self, op: Op) -> bool:
         """Whatever has scalar codes: tables are built of whole numbers."""

@@ -33,9 +33,9 @@ def configs_path() -> Path:
 def gem5_unit(system: System, **overrides: Any) -> str:
     """A PIM unit of gem5 in the text form; raises as `System.unit_text`.
 
-    A descriptor is one slice's tile, and a unit scales in memory whenever a descriptor asks for it.
+    A descriptor is one slice's tile, and a unit scales by itself whenever a descriptor asks for it.
     """
-    return system.unit_text(slices=1, convert_in_memory=True, **overrides)
+    return system.unit_text(slices=1, convert=system.unit_convert, **overrides)
 
 
 def machine_json(system: System) -> str:

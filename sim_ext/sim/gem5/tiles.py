@@ -12,7 +12,6 @@ import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,12 @@ from sailsim.sim.gem5.outcome import Gem5Run
 from sailsim.sim.gem5.records import keys_of, store_records
 from sailsim.sim.gem5.validation import PHASES
 from sailsim.sim.memory_path import memory
-from sailsim.sim.patterns import PROFILES
+from sailsim.sim.nbw import PER_TENSOR, nbw_in_words
+from sailsim.sim.replay import timed_tile
 from sailsim.sim.store import Store
 from sailsim.sim.sweep import reporter
 from sailsim.sim.system import System
-from sailsim.sim.tiles import PimUnits, Shape
+from sailsim.sim.tiles import PimUnits
 from sailsim.workloads import (
     Activations,
     has_own_formats,
@@ -53,7 +53,7 @@ class TilePoint:
     """One GEMV on gem5: widths, batch, and on how many of the machine's slices its shares run.
 
     `weights` is the choice that gave the matrix its format, empty for a uniform one; `type`, `wbits` and
-    `group_size` are that format's.
+    `group_size` are that format's. `nbw` may be `PER_TENSOR`: then the tile has the fastest that fits.
     """
 
     weights: str = ""
@@ -277,7 +277,6 @@ def _shares(run: Sequence[TilePoint], system: System, activations: Activations) 
         activations,
         **first.said,
         abits=first.abits,
-        nbw=first.nbw,
         layers=(0, 1),
         tensors=first.tensor,
         slices=system.llc.slices.whole,
@@ -296,23 +295,26 @@ def _shares(run: Sequence[TilePoint], system: System, activations: Activations) 
         for tile in shares[i : i + point.slices]:
             assert tile.scales is not None
             scales = replace(tile.scales, act_scale=scale)
-            found.append(replace(tile, x=x, scales=scales, nbw=point.nbw))
+            found.append(replace(tile, x=x, scales=scales, nbw=point.nbw or tile.nbw))
+        if point.nbw == PER_TENSOR:  # of the whole tensor: every slice has the same
+            nbw = timed_tile(
+                _units(system, found[-1], point.slices), found[-1], slices=point.slices, fastest=True
+            ).nbw
+            found[-point.slices :] = [replace(tile, nbw=nbw) for tile in found[-point.slices :]]
     return found
+
+
+def _units(system: System, tile: Tile, slices: int) -> PimUnits:
+    return PimUnits(
+        system, substrate=None, convert=system.unit_convert, prt=tile.prt, slices=slices, operands="dram"
+    )
 
 
 def _engine(point: TilePoint, system: System, tile: Tile) -> dict[str, Any]:
     """The fast engine's cycles of a point whose slices have tiles like `tile`, weights just in time."""
     pim, slices = system.pim, point.slices
     assert pim is not None
-    units = PimUnits(system, substrate=None, convert="memory", prt=tile.prt, slices=slices, operands="dram")
-    profile = PROFILES.scanned(tile.x, units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
-    n = tile.n * slices
-    stored = tile.k * ceil(n * tile.code.wbits / 8)
-    if tile.scales is not None:
-        stored += 2 * tile.blocks * n * (2 if tile.has_minimum else 1)
-    k, _, *widths = tile.shape
-    book = 2 << tile.code.wbits if tile.code.kind == "book" else 0
-    timed = units.tile(Shape(k, n, *widths), profile, stored, tile.scales is not None, tile.has_minimum, book)
+    timed = timed_tile(_units(system, tile, slices), tile, slices=slices)
     # DRAM behind so many units, which ask for nothing ahead of the tile.
     part = slices / system.llc.slices.whole
     whole = memory(system)
@@ -344,7 +346,7 @@ def _record(
     refused = next((row for row in own if row["status"] != 1), None)
     if refused is not None:
         raise SailsimError(
-            f"{point.tensor} as {point.type}, nbw {point.nbw}, batch {point.batch} was refused by "
+            f"{point.tensor} as {point.type}, {nbw_in_words(point.nbw)}, batch {point.batch} was refused by "
             f"gem5's unit with status {refused['status']}."
         )
     engine = _engine(point, system, tiles[0])
@@ -352,6 +354,8 @@ def _record(
     cycles = max(row["cycles"] for row in own)
     return {
         "substrate": str(pim.substrate.value),
+        "nbw": tiles[0].nbw,
+        "nbw_chosen": point.nbw == PER_TENSOR,
         "k": tiles[0].k,
         "n": sum(tile.n for tile in tiles),
         "correct": all(row["good"] == 1 for row in own),

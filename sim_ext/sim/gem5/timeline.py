@@ -127,7 +127,9 @@ def core_timeline(
         SailsimError: no PIM units, or the tile does not fit.
     """
     pim = _units_of(system)
-    units = PimUnits(system, substrate=None, convert="memory", prt=tile.prt, slices=1, operands="dram")
+    units = PimUnits(
+        system, substrate=None, convert=system.unit_convert, prt=tile.prt, slices=1, operands="dram"
+    )
     stored = tile.k * ceil(tile.n * tile.code.wbits / 8)
     scan = units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size)
     codes = stored / (stored + 2 * tile.blocks * tile.n * (tile.scales is not None) * (1 + tile.has_minimum))

@@ -183,7 +183,9 @@ def _engine_seconds(
     system: System, tile: Tile, streams: int, stream_gb_s: float
 ) -> tuple[float, _core.TileTiming]:
     """The engine's time of a tile alone on a unit, its data in memory, from descriptor to results."""
-    units = PimUnits(system, substrate=None, convert="memory", prt=tile.prt, slices=1, operands="dram")
+    units = PimUnits(
+        system, substrate=None, convert=system.unit_convert, prt=tile.prt, slices=1, operands="dram"
+    )
     timed = timed_tile(units, tile)
     rate, _ = shared_bandwidth(system, 1, streams, stream_gb_s)
     seconds = timed.throttled(inf, max(units.dram.latency, units.window / rate))

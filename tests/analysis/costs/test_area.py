@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sailsim.analysis.costs.area import COUNTED, PART_TITLES, AreaConstants, UnitParts, area, overhead_bases
 from sailsim.base.errors import SailsimError
-from sailsim.sim import UNITS, load_system
+from sailsim.sim import UNITS, load_system, vary
 
 C = AreaConstants.default()
 SYSTEM = load_system("sail-n1")
@@ -66,7 +66,8 @@ def test_bases():
 def test_each_constant_moves_the_area_its_way(name):
     value = getattr(C, name)
     more = min(1.0, value * 1.2) if name in (*FALLING, "llc_efficiency") else value * 1.2
-    before, after = area(SYSTEM), area(SYSTEM, replace(C, **{name: more}))
+    system = vary(SYSTEM, {"pim.convert": "unit"}) if name == "fp_unit_um2" else SYSTEM
+    before, after = area(system), area(system, replace(C, **{name: more}))
     if name in BASES:
         assert after.added_mm2 == before.added_mm2
         assert after.bases != before.bases
@@ -74,6 +75,20 @@ def test_each_constant_moves_the_area_its_way(name):
         assert after.added_mm2 < before.added_mm2
     else:
         assert after.added_mm2 > before.added_mm2
+
+
+def test_each_dfm_has_a_search_and_control_of_its_own():
+    one, four = (area(vary(SYSTEM, {"pim.dfms": dfms})).parts for dfms in (1, 4))
+    assert four.control == pytest.approx(4 * one.control)
+    search = 32 * 5 * (C.flip_flop_um2 + C.comparator_um2) / C.utilisation * 1e-6
+    assert four.prt - one.prt == pytest.approx(3 * search)
+    assert (four.lanes, four.accumulators) == (one.lanes, one.accumulators)
+
+
+def test_floating_point_units_take_area_only_where_they_convert():
+    assert area(SYSTEM).parts.converters == 0
+    found = area(vary(SYSTEM, {"pim.convert": "unit", "pim.convert_units": 8})).parts
+    assert found.converters == pytest.approx(8 * C.fp_unit_um2 * 1e-6)
 
 
 @given(arrays=st.integers(1, 64), wbits=st.integers(1, 8))

@@ -28,7 +28,8 @@ def test_every_ranged_value_of_the_machine_is_a_factor_or_follows_the_software()
     }
     follow = {"host.attention_rate", "host.barrier", "host.product_overhead", "memory.core_share"}
     of_other_weights = {"host.float_rate", "host.grid_rate"}
-    assert ranged - follow - of_other_weights <= set(SPACE.names)
+    held = {each.name for each in SPACE.held}
+    assert ranged - follow - of_other_weights - held <= set(SPACE.names)
     assert not (follow | of_other_weights) & set(SPACE.names)
 
 
@@ -159,3 +160,10 @@ def test_every_metric_has_a_number_on_the_nominal_machine() -> None:
 def test_levels_of_what_is_no_value_are_refused() -> None:
     with pytest.raises(SailsimError, match=r"pim\.colour"):
         machine_factors(load_system("sail-n1"), {"pim.colour": Levels(values=(1,), reason="x")})
+
+
+def test_what_is_held_is_no_factor() -> None:
+    found = space()
+    held = {each.name for each in found.held}
+    assert {"pim.dfms", "pim.convert_units", "area.fp_unit_um2"} <= held
+    assert held.isdisjoint(factor.name for factor in found.factors)

@@ -1,0 +1,305 @@
+"""A cache that multiplies and accumulates on its bit lines, a bit a cycle: Neural Cache, without tables.
+
+Weights lie transposed, one above the other, on a bit line, which multiplies them in turn by its inputs and
+adds up the products. Some neighbouring bit lines share a sum and add theirs up at its end, in a tree. All
+arrays work in lockstep. Cycles are the paper's formulas and figures (Eckert et al., ISCA 2018); how a
+matrix of a language model lies on the bit lines is derived from its rules for filters: docs/backends.md.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import ceil
+from typing import Annotated, Literal, NamedTuple
+
+from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Is, Quantity
+from sailsim.sim.accelerator import AcceleratorSection
+from sailsim.sim.backend import Backend, Product, Units
+from sailsim.sim.fields import BytesPerCycle, Clock, Cycles
+from sailsim.sim.memory_path import server_memory
+from sailsim.sim.parts import Part, Same, has_codes
+from sailsim.sim.patterns import InputRows
+from sailsim.sim.point import Point
+from sailsim.sim.schedule import MemorySystem
+from sailsim.sim.system import System
+from sailsim.workloads import Activations, ModelSpec, Op
+
+PHASES = ("load", "inputs", "multiply", "reduce", "write_back")
+COUNTS = ("loads", "rounds", "multiplications", "reductions")
+
+NOT_MODELLED = (
+    "not modelled: what the cores lose while their last-level cache computes, switching between the two, "
+    "and the sums of activations that formats with a minimum need"
+)
+
+
+class Section(AcceleratorSection):
+    """The arrays of one slice of the last-level cache, and what they need for an operation."""
+
+    backend: Literal["bit_serial_cache"]
+    arrays: Annotated[Quantity, Is("arrays", least=1, whole=True)]
+    """Of a slice, that compute; the others hold what goes in and comes out."""
+    rows: Annotated[Quantity, Is("rows", least=8, whole=True)]
+    cols: Annotated[Quantity, Is("columns", least=1, whole=True)]
+    """Bit lines of an array."""
+    clock: Clock
+    """While computing; the bus of a slice has the same."""
+    bus: BytesPerCycle
+    """What a slice's arrays are written and read by, all together; inputs reach all of them at once."""
+    weight_rows: Annotated[Quantity, Is("rows", least=8, whole=True)]
+    """Of an array, that weights may take."""
+    accumulator: Annotated[Quantity, Is("bits", least=8, most=128, whole=True)]
+    span: Annotated[Quantity, Is("columns", least=1, whole=True)]
+    """Bit lines that can share a sum."""
+    multiply_bit: Cycles
+    """Of a bit of the narrower operand, beside one for each bit of the wider."""
+    multiply_saved: Cycles
+    """What the first and the last bit of a multiplication save together."""
+    accumulate: Cycles
+    """Adding a product to the sum of its bit line."""
+    reduce: Cycles
+    """A level of the tree: half of the sums move beside the others and are added."""
+
+
+class Request(NamedTuple):
+    """A matrix product: (batch, k) inputs of `abits` bits times a (k, n) matrix of `wbits` bits.
+
+    `group` weights along k have a scale and so a sum of their own. `stored` bytes come from DRAM.
+    """
+
+    k: int
+    n: int
+    batch: int
+    wbits: int
+    abits: int
+    group: int
+    stored: float
+
+
+class Mapping(NamedTuple):
+    """How a product lies on the bit lines of all slices, which work in lockstep."""
+
+    lanes: int
+    """Bit lines of a sum."""
+    length: int
+    """Weights of a sum."""
+    steps: int
+    """Of them on a bit line, one after the other."""
+    blocks: int
+    """Sums of an output: one a scale, more where the weights of a scale do not fit at once."""
+    loads: int
+    """Times that the arrays are filled with weights."""
+    rounds: int
+    """Times that all bit lines work through their weights; rows of a batch lie side by side if they fit."""
+    inputs: int
+    """Inputs that the slice's bus brings for a round."""
+    sums: int
+    """Sums that a slice gives in a round."""
+    slices: int
+    """With a part of the product."""
+
+
+def multiply_cycles(section: Section, wbits: int, abits: int) -> int:
+    """Of a product of two whole numbers: for n bits each n^2 + 5n - 2, as published.
+
+    For two widths the same steps, one for each bit of the narrower number.
+    """
+    narrow, wide = sorted((wbits, abits))
+    cycles = narrow * (wide + section.multiply_bit.whole) - section.multiply_saved.whole
+    return max(1, cycles)
+
+
+class CacheJob:
+    """One product on the arrays: the fastest of the mappings with the fewest sums, which the cores add up."""
+
+    def __init__(self, section: Section, slices: int, request: Request) -> None:
+        _check(section, request)
+        self._clock = section.clock.si
+        mappings = _mappings(section, slices, request)
+        if not mappings:
+            raise SailsimError(
+                f"accelerator.accumulator is {section.accumulator}; allowed for {request.wbits} times "
+                f"{request.abits} bits is more."
+            )
+        self.mapping, self._phase_cycles = min(
+            ((m, _cycles(section, slices, request, m)) for m in mappings),
+            key=lambda found: (found[0].blocks, sum(found[1])),
+        )
+        self.bytes = request.stored
+        self.slices = self.mapping.slices
+        self.blocks = self.mapping.blocks
+        self.cycles = sum(self._phase_cycles)
+        self.seconds = self.cycles / self._clock
+        self.numbers = tuple(cycles / self._clock for cycles in self._phase_cycles)
+        mapping = self.mapping
+        levels = mapping.lanes.bit_length() - 1
+        self.counts = (mapping.loads, mapping.rounds, mapping.rounds * mapping.steps, mapping.rounds * levels)
+
+    def throttled(self, rate: float) -> float:
+        """Weights come before the arrays compute, so that the slower of DRAM and bus adds to the rest."""
+        load, *computing = self.numbers
+        return max(load, self.bytes / rate) + sum(computing)
+
+
+def _check(section: Section, request: Request) -> None:
+    """Raise SailsimError where widths do not fit an array's rows."""
+    wbits, abits, sums = request.wbits, request.abits, section.accumulator.whole
+    # Beside the weights a bit line holds an input, their product and the sum.
+    needed = section.weight_rows.whole + abits + (wbits + abits) + sums
+    if needed > section.rows.whole or wbits > section.weight_rows.whole:
+        raise SailsimError(
+            f"accelerator.rows is {section.rows}, but weights of {wbits} bits beside inputs of {abits} take "
+            f"{needed} with their products and sums; allowed are narrower ones, or more rows."
+        )
+
+
+def _mappings(section: Section, slices: int, request: Request) -> list[Mapping]:
+    """Every number of bit lines that a sum may take, a power of two each, as the tree needs it.
+
+    A sum may not have more bits than its rows.
+    """
+    found, lanes = [], 1
+    bits = section.accumulator.whole - request.wbits - request.abits
+    while lanes <= min(section.span.whole, section.arrays.whole * section.cols.whole):
+        mapping = _mapping(section, slices, request, lanes)
+        if bits >= 0 and mapping.length <= 1 << bits:
+            found.append(mapping)
+        lanes *= 2
+    return found
+
+
+def _mapping(section: Section, slices: int, request: Request, lanes: int) -> Mapping:
+    """The product with `lanes` bit lines a sum."""
+    held = section.weight_rows.whole // request.wbits * lanes
+    group = min(request.group or request.k, request.k)
+    parts = ceil(group / held)
+    length = ceil(group / parts)
+    blocks = ceil(request.k / group) * parts
+    cols, arrays = section.cols.whole, section.arrays.whole
+    slice_sums = cols // lanes * arrays if lanes <= cols else arrays // ceil(lanes / cols)
+    all_sums = request.n * blocks
+    loads = ceil(all_sums / (slices * slice_sums))
+    # Where all weights lie in the arrays at once they may lie there several times, for rows of the batch.
+    copies = min(request.batch, slices * slice_sums // all_sums) if loads == 1 else 1
+    busy = min(slice_sums, ceil(all_sums * copies / slices))
+    return Mapping(
+        lanes=lanes,
+        length=length,
+        steps=ceil(length / lanes),
+        blocks=blocks,
+        loads=loads,
+        rounds=loads * ceil(request.batch / copies),
+        inputs=ceil(busy / request.n) * length,
+        sums=busy,
+        slices=min(slices, ceil(all_sums * copies / busy)),
+    )
+
+
+def _cycles(section: Section, slices: int, request: Request, mapping: Mapping) -> tuple[int, ...]:
+    """By `PHASES`."""
+    bus = section.bus.value
+    # Copies of the weights in one slice are written together.
+    share = min(1.0, mapping.sums / (request.n * mapping.blocks)) if mapping.loads == 1 else 1 / slices
+    weights = request.k * request.n * request.wbits / 8 * share
+    bits = mapping.inputs * request.abits
+    # Every input is written to its bit lines, a row of all arrays a cycle.
+    inputs = max(ceil(bits / 8 / bus), mapping.steps * request.abits)
+    multiply = multiply_cycles(section, request.wbits, request.abits) + section.accumulate.whole
+    levels = mapping.lanes.bit_length() - 1
+    written = ceil(mapping.sums * section.accumulator.whole / 8 / bus)
+    each = (inputs, mapping.steps * multiply, levels * section.reduce.whole, written)
+    return (ceil(weights / bus), *(mapping.rounds * cycles for cycles in each))
+
+
+def request_of(op: Op, abits: int) -> Request:
+    """A GEMV with its codes as whole numbers: a codebook's values, which lie on the bit lines."""
+    assert op.format is not None
+    assert op.format.code is not None
+    return Request(
+        op.k, op.n, op.batch, op.format.code.value_bits, abits, op.format.group_size, op.weight_bytes
+    )
+
+
+class CacheJobs:
+    """The products of one step; none depends on its inputs' values."""
+
+    def __init__(self, units: "CacheUnits", abits: int, inputs: int) -> None:
+        self._units, self._abits = units, abits
+        self.keys = [""] * inputs
+
+    def request(self, op: Op) -> Request:
+        """As `request_of`."""
+        return request_of(op, self._abits)
+
+    def jobs(self, asked: Sequence[tuple[Request, int]]) -> list[CacheJob]:
+        """The same ones for equal requests."""
+        return [self._units.job(request) for request, _ in asked]
+
+
+class CacheUnits(Units):
+    """The arrays of all slices of a machine."""
+
+    phases = PHASES
+    counts = COUNTS
+    events = ()
+    cores_convert = True
+
+    def __init__(self, system: System, section: Section) -> None:
+        self._system, self._section = system, section
+        self._jobs: dict[Request, CacheJob] = {}
+
+    def job(self, request: Request) -> CacheJob:
+        """Timed once for equal requests."""
+        if request not in self._jobs:
+            self._jobs[request] = CacheJob(self._section, self._system.llc.slices.whole, request)
+        return self._jobs[request]
+
+    def product(self, product: Product) -> CacheJob:
+        """A product of whole numbers by itself, its weights packed."""
+        k, n, batch, wbits, abits, group = product
+        return self.job(Request(k, n, batch, wbits, abits, group, k * ceil(n * wbits / 8)))
+
+    def step(
+        self,
+        point: Point,
+        parts: Same[tuple[Part, ...]],
+        inputs: tuple[InputRows, ...],
+        activations: Activations,
+    ) -> CacheJobs:
+        """The products of a step."""
+        return CacheJobs(self, point.abits, len(inputs))
+
+    def memory(self, threads: int) -> MemorySystem:
+        """Weights come from the server's DRAM, as fast as the slices' buses take them."""
+        section = self._section
+        limit = self._system.llc.slices.value * section.bus.value * section.clock.si
+        return server_memory(self._system, threads, stream_limit=limit)
+
+    def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
+        """What is left out."""
+        return [NOT_MODELLED]
+
+
+@lru_cache(maxsize=8)
+def _units(system: Same[System], section: Same[Section]) -> CacheUnits:
+    """Units of machines that were asked for last, with the products that they have timed."""
+    return CacheUnits(system.it, section.it)
+
+
+class BitSerialCache(Backend):
+    """`[accelerator] backend = "bit_serial_cache"`."""
+
+    software = "bit-serial-macs"
+
+    def units(self, system: System, point: Point) -> CacheUnits:
+        """The arrays of the machine's slices."""
+        section = system.accelerator
+        assert isinstance(section, Section)
+        return _units(Same(system), Same(section))
+
+    def takes(self, op: Op) -> bool:
+        """Whole numbers alone: what has scalar codes."""
+        return has_codes(op)
+
+
+BACKEND = BitSerialCache()

@@ -1,0 +1,250 @@
+"""DRAM that multiplies in its banks: bank-level MACs as in GDDR6-AiM, with weights in its own memory.
+
+All banks of a channel work in lockstep on different outputs. A piece of the input lies in the channel's
+buffer; each bank opens a row of weights, and every access to a column of it is multiplied by the buffer and
+added up. Weights are numbers of one width, whatever a file's codes are: they are expanded when they are
+stored. Accesses follow the commands of AiM (Lee et al., ISSCC 2022) in closed form: docs/backends.md.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import ceil
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import model_validator
+
+from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Choice, Is, OneOf, Quantity
+from sailsim.sim.accelerator import AcceleratorSection
+from sailsim.sim.backend import Backend, Product, Stored, Units
+from sailsim.sim.fields import Bandwidth
+from sailsim.sim.memory_path import server_memory
+from sailsim.sim.parts import Part, Same
+from sailsim.sim.patterns import InputRows
+from sailsim.sim.point import Point
+from sailsim.sim.schedule import MemorySystem
+from sailsim.sim.system import System
+from sailsim.workloads import Activations, ModelSpec, Op, WeightFormat, decode_step
+
+Wait = Annotated[Quantity, Is("ns", least=0)]
+
+PHASES = ("link", "buffer", "rows", "multiply", "results")
+COUNTS = ("rows_opened", "accesses", "results_read")
+
+NOT_MODELLED = "not modelled: writing the weights into the accelerator's memory, and rounding to its numbers"
+
+
+class Section(AcceleratorSection):
+    """Channels of memory with a unit of multipliers in every bank, and the link to the server."""
+
+    backend: Literal["dram_pim"]
+    channels: Annotated[Quantity, Is("channels", least=1, whole=True)]
+    banks: Annotated[Quantity, Is("banks", least=1, whole=True)]
+    """Of a channel, in lockstep."""
+    bank_size: Annotated[Quantity, Is("MiB", above=0)]
+    """What a bank holds of weights."""
+    row: Annotated[Quantity, Is("B", least=1, whole=True)]
+    """Of a bank."""
+    access: Annotated[Quantity, Is("B", least=1, whole=True)]
+    """What an access to a column brings to a bank's multipliers."""
+    element: Annotated[Quantity, Is("bits", least=1, most=64, whole=True)]
+    """Of a weight and of an input, as the multipliers take them."""
+    buffer: Annotated[Quantity, Is("B", least=1, whole=True)]
+    """Of a channel, for a piece of the input."""
+    result: Annotated[Quantity, Is("bits", least=1, most=64, whole=True)]
+    """Of a sum that a bank gives."""
+    sums: Annotated[Choice, OneOf("device", "cores")]
+    """Who adds up the sums of an output over the pieces of its input."""
+    open: Wait
+    """Opening a row of every bank, to the first access with its product."""
+    tccd: Annotated[Quantity, Is("ns", above=0)]
+    """Between accesses to columns of an open row."""
+    compute: Wait
+    """Between them for the multipliers' sake; they take the slower."""
+    close: Wait
+    """From the last access to the row's closing, and that."""
+    cycle: Wait
+    """Between openings of rows of a bank, at least."""
+    write: Wait
+    """Of an access's bytes into the buffer."""
+    read: Wait
+    """Of all banks' sums out of a channel."""
+    refresh: Wait
+    """In which a channel does nothing else."""
+    refresh_interval: Annotated[Quantity, Is("ns", above=0)]
+    link: Bandwidth
+    """Between the server and all channels; a row of inputs goes to all of them at once."""
+    link_latency: Wait
+    """Of a product on the way there and of its results on the way back, together."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.refresh.si >= self.refresh_interval.si:
+            raise ValueError(
+                f"refresh is {self.refresh}; allowed is less than refresh_interval, {self.refresh_interval}"
+            )
+        for name in ("row", "buffer"):
+            if 8 * getattr(self, name).whole < self.element.whole:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed is an element of {self.element}")
+        return self
+
+    @property
+    def piece(self) -> int:
+        """Inputs that the buffer and a row of weights hold."""
+        return min(self.buffer.whole, self.row.whole) * 8 // self.element.whole
+
+    @property
+    def outputs(self) -> int:
+        """That are worked on at a time: one a bank."""
+        return self.channels.whole * self.banks.whole
+
+
+class Request(NamedTuple):
+    """A matrix product of (batch, k) inputs and (k, n) weights."""
+
+    k: int
+    n: int
+    batch: int
+
+
+class BankJob:
+    """One product: outputs are dealt to the banks, pieces of the input take turns in the buffer."""
+
+    bytes = 0.0  # of the server's memory: the weights lie in the banks
+    slices = 1  # the device is handed a product as a whole
+
+    def __init__(self, section: Section, request: Request) -> None:
+        k, n, batch = request
+        owned = ceil(n / section.outputs)
+        full, rest = divmod(k, section.piece)
+        pieces = [(full, section.piece), (1 if rest else 0, rest)]
+        turns = full + (rest > 0)
+        interval = max(section.tccd.si, section.compute.si)
+        width = section.element.whole / 8
+        written = opened = multiplied = 0.0
+        accesses = 0
+        for times, length in pieces:
+            each = ceil(length * width / section.access.whole)
+            passing = max(0, each - 1) * interval
+            closed = max(section.open.si + passing + section.close.si, section.cycle.si) - passing
+            written += times * each * section.write.si
+            opened += times * owned * closed
+            multiplied += times * owned * passing
+            accesses += times * owned * each
+        read = turns * owned * section.read.si
+        slower = batch / (1 - section.refresh.si / section.refresh_interval.si)
+        sums = 1 if section.sums.value == "device" else turns
+        carried = batch * (k * width + n * sums * section.result.whole / 8)
+        linked = section.link_latency.si + carried / section.link.si
+        banks = tuple(slower * seconds for seconds in (written, opened, multiplied, read))
+        self.numbers = (linked, *banks)
+        self.seconds = sum(self.numbers)
+        self.cycles = ceil(sum(banks) / section.tccd.si)
+        self.blocks = sums
+        self.counts = (batch * turns * owned, batch * accesses, batch * turns * owned)
+
+    def throttled(self, rate: float) -> float:
+        """Nothing comes from the server's DRAM."""
+        return self.seconds
+
+
+class BankJobs:
+    """The products of one step; none depends on its inputs' values."""
+
+    def __init__(self, units: "BankUnits", inputs: int) -> None:
+        self._units = units
+        self.keys = [""] * inputs
+
+    def request(self, op: Op) -> Request:
+        """The product's shape: its format is that of the multipliers."""
+        return Request(op.k, op.n, op.batch)
+
+    def jobs(self, asked: Sequence[tuple[Request, int]]) -> list[BankJob]:
+        """The same ones for equal requests."""
+        return [self._units.job(request) for request, _ in asked]
+
+
+class BankUnits(Units):
+    """The channels of a machine's device."""
+
+    phases = PHASES
+    counts = COUNTS
+    events = ()
+
+    def __init__(self, system: System, section: Section) -> None:
+        self._system, self._section = system, section
+        self._jobs: dict[Request, BankJob] = {}
+        self.cores_convert = section.sums.value == "cores"
+
+    def job(self, request: Request) -> BankJob:
+        """Timed once for equal requests."""
+        if request not in self._jobs:
+            self._jobs[request] = BankJob(self._section, request)
+        return self._jobs[request]
+
+    def product(self, product: Product) -> BankJob:
+        """A product of the multipliers' numbers by itself."""
+        element = self._section.element.whole
+        if (product.wbits, product.abits, product.group_size) != (element, element, 0):
+            raise SailsimError(
+                f"a product of {product.wbits}-bit weights and {product.abits}-bit inputs in groups of "
+                f"{product.group_size} is asked for; allowed are {element} bits for both, and groups of 0."
+            )
+        return self.job(Request(product.k, product.n, product.batch))
+
+    def step(
+        self,
+        point: Point,
+        parts: Same[tuple[Part, ...]],
+        inputs: tuple[InputRows, ...],
+        activations: Activations,
+    ) -> BankJobs:
+        """The products of a step."""
+        return BankJobs(self, len(inputs))
+
+    def memory(self, threads: int) -> MemorySystem:
+        """The server's DRAM is the cores' alone."""
+        return server_memory(self._system, threads)
+
+    def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
+        """In which numbers it computes, and what is left out."""
+        element = self._section.element
+        own = f"multiplies weights and inputs of {element} in its memory, whatever the point's are"
+        return [own, NOT_MODELLED]
+
+
+@lru_cache(maxsize=8)
+def _units(system: Same[System], section: Same[Section]) -> BankUnits:
+    """Units of machines that were asked for last, with the products that they have timed."""
+    return BankUnits(system.it, section.it)
+
+
+def _section(system: System) -> Section:
+    assert isinstance(system.accelerator, Section)
+    return system.accelerator
+
+
+class DramPim(Backend):
+    """`[accelerator] backend = "dram_pim"`."""
+
+    software = "bank-macs"
+    priced = False
+
+    def units(self, system: System, point: Point) -> BankUnits:
+        """The channels of the machine's device."""
+        return _units(Same(system), Same(_section(system)))
+
+    def takes(self, op: Op) -> bool:
+        """Every product: weights of any type are stored in the multipliers' format."""
+        return True
+
+    def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> Stored:
+        """All matrices, each output's weights in rows of its bank."""
+        section = _section(system)
+        ops = [op for op in decode_step(model, fmt, 1, 1) if op.kind == "gemv"]
+        rows = sum(ceil(op.n / section.outputs) * ceil(op.k / section.piece) for op in ops)
+        of_all = float(section.outputs)
+        return Stored(of_all * rows * section.row.whole, of_all * section.bank_size.si)
+
+
+BACKEND = DramPim()

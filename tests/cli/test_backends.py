@@ -1,0 +1,113 @@
+"""Accelerators that are not SAIL beside it in run, sweep, cost, figures and report, by name and by file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sailsim.cli import main
+from sailsim.sim import Store
+
+BESIDE = ("neural-cache-n1", "aim-n1")
+POINT = ("--model", "smollm2-135m", "--context", "64", "--threads", "4")
+
+
+def sailsim(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def beside(*names: str) -> list[str]:
+    return [word for name in names for word in ("--beside", name)]
+
+
+def run_json(*arguments: str) -> dict[str, Any]:
+    result = sailsim("run", *POINT, *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    runs: dict[str, Any] = json.loads(result.stdout)["runs"]
+    return runs
+
+
+def test_run_has_them_in_the_table_and_says_where_their_steps_go() -> None:
+    runs = run_json(*beside(*BESIDE))
+    for name in BESIDE:
+        entry = runs[name]
+        assert entry["tokens_per_s"] > 0
+        assert sum(entry["phases"].values()) == pytest.approx(entry["step_s"])
+        assert entry.get("energy_j") is None
+        assert any(f"the energy of system {name}'s accelerator" in note for note in entry["notes"])
+    assert runs["sail"]["tokens_per_s"] == run_json()["sail"]["tokens_per_s"]
+    text = " ".join(sailsim("run", *POINT, *beside(*BESIDE)).output.split())
+    assert "where the step of aim-n1 goes" in text
+    assert "no price" in text
+
+
+def test_what_does_not_fit_its_own_memory_has_a_reason_and_no_number() -> None:
+    result = sailsim("run", "--model", "llama-2-13b", *beside("aim-n1"), "--json")
+    entry = json.loads(result.stdout)["runs"]["aim-n1"]
+    assert entry["tokens_per_s"] is None
+    assert "the accelerator of system aim-n1" in entry["reason"]
+    assert "allowed is 17.2 GB" in entry["reason"]
+
+
+def test_cost_prices_what_is_part_of_the_server_and_not_what_is_bought_beside_it() -> None:
+    result = sailsim("cost", *POINT, *beside(*BESIDE), "--json")
+    assert result.exit_code == 0, result.output
+    runs = json.loads(result.stdout)["runs"]
+    assert runs["neural-cache-n1"]["cost"]["tokens_per_usd"] > 0
+    assert not runs["aim-n1"].get("cost")
+
+
+def test_sweep_figures_and_report_have_them(tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    grid = ("--wbits", "2,8", "--batch", "1,8")
+    assert sailsim("sweep", *POINT, *grid, *beside(*BESIDE), "--out", out).exit_code == 0
+    frame = Store(out).frame()
+    for name in BESIDE:
+        rows = frame[frame["runner"] == name]
+        assert len(rows) == 4
+        assert (rows["tokens_per_s"] > 0).all()
+        assert rows["energy_j"].isna().all()
+    assert sailsim("figures", out).exit_code == 0
+    assert sailsim("report", out).exit_code == 0
+    report = (tmp_path / "out" / "report.html").read_text("utf-8")
+    for title in ("Neural Cache on a Neoverse-N1 server", "GDDR6-AiM beside a Neoverse-N1 server"):
+        assert title in report
+
+
+def test_a_file_of_the_users_is_an_accelerator_like_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    half = 'channels = { value = 16, unit = "channels", source = "a test", kind = "paper" }'
+    path.write_text(f'extends = "aim-n1"\nname = "half"\ntitle = "Half"\n[accelerator]\n{half}\n')
+    runs = run_json(*beside("aim-n1", str(path)))
+    assert runs["half"]["phases"]["rows"] > runs["aim-n1"]["phases"]["rows"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            'extends = "aim-n1"\nname = "x"\n[accelerator]\nbackend = "none"\n',
+            "backend is 'none'; allowed are",
+        ),
+        (
+            'extends = "sail-n1"\nname = "x"\n[accelerator]\nbackend = "dram_pim"\n',
+            "is missing",
+        ),
+    ],
+)
+def test_a_bad_file_is_one_sentence_and_exit_status_2(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    result = sailsim("run", *POINT, "--beside", str(path))
+    assert result.exit_code == 2
+    assert words in result.output
+    assert len(result.output.strip().splitlines()) <= 2
+    assert "Traceback" not in result.output
+
+
+def test_the_points_own_system_cannot_be_one_where_sail_is_asked_for() -> None:
+    result = sailsim("run", *POINT, "--system", "aim-n1")
+    assert result.exit_code == 2
+    assert "--beside aim-n1" in result.output

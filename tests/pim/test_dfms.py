@@ -1,0 +1,189 @@
+"""Several DFMs a slice, conversion in floating-point units, and what a PRT hit leaves to do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sailsim import _core
+from sailsim.lut_gemv import WeightCode, reference
+from sailsim.sim import load_substrate, load_system
+from sailsim.sim.substrate import Substrate
+
+MakeSlice = Callable[..., _core.SliceConfig]
+SUBSTRATES = ["row_dfm", "bit_serial", "bit_parallel"]
+
+shapes = {
+    "substrate": st.sampled_from(SUBSTRATES),
+    "k": st.integers(1, 90),
+    "n": st.integers(1, 1200),
+    "batch": st.integers(1, 6),
+    "nbw": st.integers(1, 4),
+    "group_size": st.sampled_from([0, 1, 7, 32]),
+    "scaled": st.booleans(),
+    "dfms": st.sampled_from([1, 2, 4, 8]),
+}
+
+
+def random_profile(config: _core.SliceConfig, k: int, batch: int, nbw: int, group_size: int) -> Any:
+    x = np.random.default_rng(k * batch).integers(-128, 128, (batch, k)).astype(np.int8)
+    entries = config.prt_entries if config.substrate.prt_helps else 0
+    return _core.pattern_profile(x, 8, True, nbw, group_size, entries, "lru")
+
+
+@settings(deadline=None, max_examples=80)
+@given(**shapes)
+def test_dfms_that_share_out_k_count_and_take_what_the_reference_says(
+    make_slice: MakeSlice,
+    substrate: str,
+    k: int,
+    n: int,
+    batch: int,
+    nbw: int,
+    group_size: int,
+    scaled: bool,
+    dfms: int,
+) -> None:
+    config = make_slice(
+        substrate, rows=1024, arrays=8, dfms=dfms, dfm_split="k", t_zero=2, t_prt=3, convert="cores"
+    )
+    profile = random_profile(config, k, batch, nbw, group_size)
+    shape = (k, n, batch, 4, 4, 8, nbw, group_size)
+    plan = _core.plan_tile(config, *shape)
+    timing = _core.time_tile(config, *shape, profile, scaled)
+    merges = reference.merged_rows(k, batch, nbw=nbw, group_size=group_size, dfms=dfms, scaled=scaled)
+    counts = reference.tile_counts(
+        profile, nbw=nbw, passes=plan.passes, chunks=plan.batch_chunks, merges_per_pass=merges
+    )
+    assert timing.counts == counts.as_dict()
+
+    # A turn takes as long as the slowest of the groups that the DFMs have in it.
+    of_dfms = reference.dfm_profiles(profile, k, nbw=nbw, group_size=group_size, dfms=dfms)
+    assert sum(int(part.zero.sum()) for part in of_dfms) == int(profile.zero.sum())
+    assert sum(int(part.hits.sum()) for part in of_dfms) == int(profile.hits.sum())
+    if plan.batch_chunks > 1:
+        return
+    widths = {"weight": 4, "entry": plan.entry_bits, "accumulator": config.accumulator_bits}
+    cycles = {phase: config.substrate.phase_cycles(phase, **widths) for phase in ("lookup", "hit", "merge")}
+    hit = 3 + cycles["hit"] if config.substrate.prt_helps else cycles["lookup"]
+    each = 2 * profile.zero.astype(int) + hit * profile.hits + cycles["lookup"] * profile.misses
+    per_block = -(-min(group_size or k, k) // nbw)
+    expected, steps = 0, {}
+    for block in range(0, plan.groups, per_block):
+        groups = each[block : min(block + per_block, plan.groups)]
+        expected += sum(int(groups[turn : turn + dfms].max()) for turn in range(0, len(groups), dfms))
+        steps[block] = int(np.ceil(np.log2(min(dfms, len(groups)))))
+    merging = sum(steps.values()) if scaled else steps[0]
+    assert timing.lookup == plan.passes * (expected + batch * merging * cycles["merge"])
+
+
+@settings(deadline=None, max_examples=60)
+@given(**shapes)
+def test_dfms_that_share_out_n_change_no_cycle_and_no_count(
+    make_slice: MakeSlice,
+    substrate: str,
+    k: int,
+    n: int,
+    batch: int,
+    nbw: int,
+    group_size: int,
+    scaled: bool,
+    dfms: int,
+) -> None:
+    one = make_slice(substrate, rows=1024, arrays=8)
+    many = make_slice(substrate, rows=1024, arrays=8, dfms=dfms, dfm_split="n")
+    profile = random_profile(one, k, batch, nbw, group_size)
+    shape = (k, n, batch, 4, 4, 8, nbw, group_size)
+    alone, shared = (_core.time_tile(config, *shape, profile, scaled) for config in (one, many))
+    assert shared.total == alone.total
+    assert shared.counts == alone.counts
+
+
+@given(
+    k=st.integers(1, 40),
+    dfms=st.integers(1, 5),
+    nbw=st.integers(1, 4),
+    group_size=st.sampled_from([0, 1, 7, 16]),
+)
+def test_sums_of_several_dfms_are_those_of_one(k: int, dfms: int, nbw: int, group_size: int) -> None:
+    numbers = np.random.default_rng(k)
+    x = numbers.integers(-128, 128, (3, k)).astype(np.int8)
+    w = numbers.integers(0, 16, (k, 5)).astype(np.uint8)
+    given_ = {"abits": 8, "code": WeightCode.twos(4), "nbw": nbw, "group_size": group_size}
+    one = reference.lut_gemv_blocks(x, w, **given_)
+    assert np.array_equal(reference.lut_gemv_blocks(x, w, dfms=dfms, **given_), one)
+
+
+def test_turns_of_a_timeline_hold_the_groups_of_a_block(make_slice: MakeSlice) -> None:
+    config = make_slice(arrays=4, dfms=4, dfm_split="k")
+    shape = (70, 40, 1, 4, 4, 8, 4, 28)  # blocks of 7, 7 and 4 groups
+    profile = random_profile(config, 70, 1, 4, 28)
+    plan = _core.plan_tile(config, *shape)
+    assert (plan.groups, plan.groups_per_turn, plan.turns) == (18, 4, 5)
+    assert plan.lanes == 42  # one array's
+    found = _core.tile_timeline(config, *shape, profile, True)
+    assert found[:, 1].tolist() == [0, 4, 7, 11, 14]
+    timing = _core.time_tile(config, *shape, profile, True)
+    assert timing.weight_bytes == 70 * 40 * 4 // 8
+
+
+def test_dfms_must_divide_the_arrays(make_slice: MakeSlice) -> None:
+    with pytest.raises(ValueError, match="dfms is 3: allowed are divisors of arrays, which is 4"):
+        make_slice(arrays=4, dfms=3)
+
+
+@pytest.mark.parametrize(("units", "interval"), [(1, 1), (16, 1), (16, 4), (64, 8)])
+@pytest.mark.parametrize("minimum", [False, True])
+def test_a_floating_point_unit_takes_a_sum_an_interval(
+    make_slice: MakeSlice, units: int, interval: int, minimum: bool
+) -> None:
+    config = make_slice(convert="unit", convert_units=units, convert_latency=12, convert_interval=interval)
+    k, n, batch = 96, 100, 2  # three blocks of 32, one pass
+    profile = random_profile(config, k, batch, 4, 32)
+    shape = (k, n, batch, 4, 4, 8, 4, 32)
+    timing = _core.time_tile(config, *shape, profile, True, minimum=minimum)
+
+    def pipelined(operations: int) -> int:
+        return 12 + -(-operations // units) * interval
+
+    sums = batch * n
+    assert timing.convert == 3 * pipelined((1 + minimum) * sums) + pipelined(sums)
+    assert timing.conversions == 3 * batch
+    assert timing.unit_converts == 3 * (1 + minimum) * sums + sums
+    in_memory = _core.time_tile(make_slice(convert="memory"), *shape, profile, True, minimum=minimum)
+    assert in_memory.conversions == timing.conversions
+    assert in_memory.unit_converts == 0
+    assert in_memory.lookup == timing.lookup
+    plain = _core.time_tile(config, *shape, profile, False)
+    assert plain.convert == plain.unit_converts == 0
+
+
+def own_substrate(**changes: Any) -> Substrate:
+    table = load_substrate("bit_parallel").model_dump() | {"name": "mine"}
+    table["phases"] |= changes.pop("phases", {})
+    return Substrate.model_validate(table | changes)
+
+
+def test_a_hit_can_spare_the_read_but_not_the_sum() -> None:
+    system = load_system("sail-n1")
+    hits = own_substrate(prt_helps=True, phases={"hit": ["add accumulator", "shift 1"]})
+    shape = (64, 100, 4, 4, 4, 8, 4, 0)
+    with_hits, without = (
+        system.slice_config(slices=1, t_prt=0, substrate=substrate)
+        for substrate in (hits, load_substrate("bit_parallel"))
+    )
+    profile = random_profile(with_hits, 64, 4, 4, 0)
+    assert profile.hits.sum() > 0
+    spared, full = (_core.time_tile(config, *shape, profile, False) for config in (with_hits, without))
+    read = with_hits.substrate.cycles("read")
+    assert full.lookup - spared.lookup == read * int(profile.hits.sum())
+    assert full.row_reads - spared.row_reads == int(profile.hits.sum())
+    assert (spared.prt_hits, full.prt_hits) == (int(profile.hits.sum()), 0)
+
+
+def test_a_hit_where_sums_are_in_the_array_must_say_how_it_adds() -> None:
+    with pytest.raises(ValueError, match=r"prt_helps is true, but phases\.hit has no step"):
+        own_substrate(prt_helps=True)

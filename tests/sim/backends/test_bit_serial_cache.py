@@ -1,0 +1,176 @@
+"""A bit-serial multiply-accumulate cache: the paper's cycles, how products lie on bit lines, bad files."""
+
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Point, backend_of, load_system, simulate_step
+from sailsim.sim.backend import Product
+from sailsim.sim.backends.bit_serial_cache import (
+    PHASES,
+    CacheJob,
+    Request,
+    Section,
+    multiply_cycles,
+)
+from sailsim.workloads import load_model
+
+SYSTEM = load_system("neural-cache-n1")
+SECTION = SYSTEM.accelerator
+assert isinstance(SECTION, Section)
+ARRAYS = {"slices": 14, "arrays": 288}  # the paper's processor
+SMALL = load_model("smollm2-135m")
+
+
+def section(**values: float) -> Section:
+    """The shipped one with other values."""
+    assert isinstance(SECTION, Section)
+    changed = {name: getattr(SECTION, name).model_copy(update={"value": v}) for name, v in values.items()}
+    return SECTION.model_copy(update=changed)
+
+
+def quantity(field: str, value: str, unit: str) -> str:
+    return f'{field} = {{ value = {value}, unit = "{unit}", source = "a test", kind = "paper" }}'
+
+
+def job(slices: int = 14, k: int = 64, n: int = 8, batch: int = 1, wbits: int = 8, abits: int = 8,
+        group: int = 0, **values: float) -> CacheJob:  # fmt: skip
+    stored = k * ceil(n * wbits / 8)
+    return CacheJob(section(**values), slices, Request(k, n, batch, wbits, abits, group, stored))
+
+
+def test_a_multiplication_takes_the_papers_cycles() -> None:
+    assert [multiply_cycles(section(), n, n) for n in (4, 8, 16)] == [n * n + 5 * n - 2 for n in (4, 8, 16)]
+    assert multiply_cycles(section(), 4, 8) == multiply_cycles(section(), 8, 4) == 4 * (8 + 5) - 2
+    assert multiply_cycles(section(), 1, 1) == 4
+
+
+def test_a_convolution_of_the_paper_takes_its_rounds_and_cycles() -> None:
+    """Conv2D_2b: 147 x 147 places, 64 filters of 3 x 3 x 32: 43 rounds of 9 products and a sum over 32."""
+    found = job(k=288, n=64, batch=147 * 147, arrays=288)
+    assert (found.mapping.lanes, found.mapping.steps, found.mapping.rounds) == (32, 9, 43)
+    _, _, multiply, reduce, _ = (round(seconds * 2.5e9) for seconds in found.numbers)
+    assert (multiply, reduce) == (43 * 9 * 236, 43 * 660)
+    assert found.mapping.sums * 14 <= 4032 * 256 / 32
+
+
+def test_one_array_by_hand() -> None:
+    found = job(slices=1, k=4, n=2, arrays=1, cols=8, span=4, multiply_bit=5, accumulate=10, reduce=7, bus=1)
+    # 4 bit lines a sum are 1 product of 102 + 10 cycles and two levels, all 8 lines at once.
+    assert found.mapping.lanes == 4
+    by_phase = dict(zip(PHASES, (round(seconds * 2.5e9) for seconds in found.numbers), strict=True))
+    # 8 bytes of weights, 4 of inputs but 8 rows to write them to, and two sums of 4 bytes.
+    assert by_phase == {"load": 8, "inputs": 8, "multiply": 112, "reduce": 14, "write_back": 8}
+    assert found.cycles == 150
+    assert found.counts == (1, 1, 1, 2)
+
+
+def test_a_scale_has_a_sum_of_its_own_and_so_has_what_a_bit_line_cannot_hold() -> None:
+    assert job(k=256, n=8, group=64).blocks == 4
+    assert job(k=100, n=8, group=64).blocks == 2
+    # 16 weights of 8 bits on each of 512 bit lines.
+    assert job(k=8192, n=8).blocks == 1
+    assert job(k=8193, n=8).blocks == 2
+
+
+def test_rows_of_a_batch_lie_side_by_side_while_there_is_room() -> None:
+    one = job(k=128, n=64, wbits=4)
+    assert job(k=128, n=64, wbits=4, batch=8).seconds < 1.1 * one.seconds
+    full = job(k=4096, n=4096, wbits=8)
+    assert full.mapping.loads > 1
+    eight = job(k=4096, n=4096, wbits=8, batch=8)
+    assert eight.mapping.rounds == 8 * full.mapping.rounds
+    assert eight.numbers[0] == full.numbers[0]  # weights are loaded once
+
+
+def test_weights_come_before_the_arrays_compute() -> None:
+    found = job(k=4096, n=1024, wbits=4)
+    load, *computing = found.numbers
+    rate = 1e9
+    assert found.throttled(rate) == pytest.approx(found.bytes / rate + sum(computing))
+    assert found.throttled(1e18) == found.seconds == pytest.approx(load + sum(computing))
+
+
+shapes = {
+    "k": st.integers(1, 20000), "n": st.integers(1, 20000), "batch": st.integers(1, 40),
+    "wbits": st.integers(1, 8), "abits": st.integers(1, 16), "group": st.sampled_from([0, 16, 32, 100, 128]),
+}  # fmt: skip
+
+
+@given(slices=st.integers(1, 32), **shapes)  # type: ignore[arg-type]
+def test_every_weight_of_a_ragged_product_has_a_place(slices: int, **shape: int) -> None:
+    found = job(slices=slices, **shape)
+    m = found.mapping
+    assert m.blocks * m.length >= shape["k"]
+    assert m.lanes * m.steps >= m.length
+    assert m.steps * shape["wbits"] <= 128
+    assert m.loads * m.sums * slices >= shape["n"] * m.blocks
+    assert m.rounds * m.sums * slices >= shape["n"] * m.blocks * shape["batch"]
+    assert 1 <= found.slices <= slices
+    assert all(seconds >= 0 for seconds in found.numbers)
+    assert sum(found.numbers) == pytest.approx(found.seconds)
+    # No bit line makes more than a product in the cycles of one.
+    products = shape["k"] * shape["n"] * shape["batch"]
+    lines = slices * 115 * 256
+    assert found.numbers[2] * 2.5e9 >= products / lines * (
+        multiply_cycles(section(), shape["wbits"], shape["abits"]) + 134
+    ) * (1 - 1e-9)
+
+
+@given(**shapes)  # type: ignore[arg-type]
+def test_wider_numbers_and_more_rows_are_never_faster(**shape: int) -> None:
+    base = job(**shape).seconds
+    assert job(**shape | {"batch": shape["batch"] + 1}).seconds >= base
+    assert job(**shape | {"wbits": min(8, shape["wbits"] + 1)}).seconds >= base * (1 - 1e-12)
+    assert job(**shape | {"abits": min(16, shape["abits"] + 1)}).seconds >= base * (1 - 1e-12)
+
+
+def test_a_step_is_accounted_for_and_its_sums_are_the_cores() -> None:
+    point = Point(system="neural-cache-n1", model=SMALL.name, threads=4)
+    result = simulate_step(SYSTEM, SMALL, point)
+    assert tuple(result.breakdown) == ("dram", *PHASES, "cores", "sync")
+    assert sum(result.breakdown.values()) == pytest.approx(result.step_s)
+    assert any("not modelled" in note and "last-level cache" in note for note in result.notes)
+    whole = simulate_step(SYSTEM, SMALL, Point(system="neural-cache-n1", model=SMALL.name, group_size=0))
+    grouped = simulate_step(SYSTEM, SMALL, Point(system="neural-cache-n1", model=SMALL.name, group_size=32))
+    assert grouped.breakdown["cores"] > whole.breakdown["cores"]
+
+
+def test_a_product_by_itself_is_the_job_of_its_packed_weights() -> None:
+    units: Any = backend_of(SYSTEM).units(SYSTEM, Point())
+    found = units.product(Product(512, 256, 1, 4, 8, 128))
+    assert found.bytes == 512 * 128
+    assert found is units.product(Product(512, 256, 1, 4, 8, 128))
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(SailsimError, match=r"accelerator.rows is 128 rows, but weights of 8 bits .*allowed"):
+        job(rows=128)
+    with pytest.raises(SailsimError, match=r"accelerator.accumulator is 15 bits; allowed .* is more"):
+        job(accumulator=15)
+    with pytest.raises(SailsimError, match=r"substrate is 'row_dfm', which the accelerator .* does not know"):
+        simulate_step(SYSTEM, SMALL, Point(system="neural-cache-n1", model=SMALL.name, substrate="row_dfm"))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('reduce = { value = 3, unit = "cycles", kind = "paper" }', "accelerator.reduce.source is missing"),
+        (quantity("reduce", "-1", "cycles"), "accelerator.reduce is -1"),
+        (quantity("clock", "0", "GHz"), "accelerator.clock is 0"),
+        (quantity("divide", "3", "cycles"), "accelerator.divide is not"),
+        ('backend = "magic"', "accelerator.backend is 'magic'; allowed are"),
+    ],
+)
+def test_a_bad_section_is_one_sentence(line: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'extends = "neural-cache-n1"\nname = "mine"\n[accelerator]\n{line}\n')
+    with pytest.raises(SailsimError) as caught:
+        load_system(path)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,155 @@
+"""DRAM with bank-level MACs: accesses by hand, what its memory holds, and bad files."""
+
+from dataclasses import replace
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Point, backend_of, load_system, simulate_step
+from sailsim.sim.backend import Product
+from sailsim.sim.backends.dram_pim import PHASES, BankJob, Request, Section
+from sailsim.workloads import load_model, uniform_format
+
+SYSTEM = load_system("aim-n1")
+SECTION = SYSTEM.accelerator
+assert isinstance(SECTION, Section)
+LLAMA = load_model("llama-2-7b")
+SMALL = load_model("smollm2-135m")
+
+
+def section(**values: float | str) -> Section:
+    """The shipped one with other values."""
+    assert isinstance(SECTION, Section)
+    changed = {name: getattr(SECTION, name).model_copy(update={"value": v}) for name, v in values.items()}
+    return SECTION.model_copy(update=changed)
+
+
+def quantity(field: str, value: str, unit: str) -> str:
+    return f'{field} = {{ value = {value}, unit = "{unit}", source = "a test", kind = "paper" }}'
+
+
+def job(k: int, n: int, batch: int = 1, **values: float | str) -> BankJob:
+    return BankJob(section(**values), Request(k, n, batch))
+
+
+def test_one_product_by_hand() -> None:
+    # 2 banks, 3 outputs: 2 an output each; 10 weights of 16 bits in rows of 16 bytes are 8 and 2.
+    found = job(10, 3, channels=1, banks=2, row=16, buffer=32, access=8, open=20, tccd=2, compute=3, close=10,
+                cycle=5, write=1, read=4, refresh=0, link=1, link_latency=100)  # fmt: skip
+    # An access holds 4 weights: 2 accesses of the first piece, 1 of the second.
+    ns = dict(zip(PHASES, (seconds * 1e9 for seconds in found.numbers), strict=True))
+    assert ns == pytest.approx({
+        "link": 100 + 10 * 2 + 3 * 2,
+        "buffer": 2 + 1,
+        "rows": 2 * (20 + 10) + 2 * (20 + 10),
+        "multiply": 2 * 3,
+        "results": 4 * 4,
+    })  # fmt: skip
+    assert found.counts == (4, 6, 4)
+    assert found.seconds == pytest.approx(sum(found.numbers))
+    assert (found.bytes, found.blocks, found.throttled(1.0)) == (0, 1, found.seconds)
+
+
+def test_a_bank_waits_for_its_row_cycle() -> None:
+    quick = {"open": 5.0, "close": 5.0, "refresh": 0.0}
+    assert job(1024, 512, cycle=10, **quick).seconds < job(1024, 512, cycle=500, **quick).seconds
+    rows = PHASES.index("rows")
+    found = job(16, 512, cycle=500, **quick)  # one access a row
+    assert found.numbers[rows] == pytest.approx(500e-9)
+
+
+def test_refreshes_and_rows_of_a_batch_take_their_time() -> None:
+    idle, busy = job(4096, 4096, refresh=0), job(4096, 4096, refresh=833.25)  # half of the interval
+    assert busy.seconds - busy.numbers[0] == pytest.approx(2 * (idle.seconds - idle.numbers[0]))
+    one, eight = job(4096, 4096), job(4096, 4096, batch=8)
+    assert sum(eight.numbers[1:]) == pytest.approx(8 * sum(one.numbers[1:]))
+    assert eight.counts == tuple(8 * count for count in one.counts)
+
+
+def test_sums_that_the_cores_add_up_come_over_the_link() -> None:
+    device, cores = job(4096, 4096), job(4096, 4096, sums="cores")
+    assert (device.blocks, cores.blocks) == (1, 4)
+    assert cores.numbers[0] - device.numbers[0] == pytest.approx(3 * 4096 * 2 / 32e9)
+
+
+@given(
+    k=st.integers(1, 20000),
+    n=st.integers(1, 20000),
+    batch=st.integers(1, 9),
+    element=st.sampled_from([8, 16, 32]),
+)
+def test_a_ragged_product_reads_every_weight_once_and_never_faster_than_the_multipliers(
+    k: int, n: int, batch: int, element: int
+) -> None:
+    found = job(k, n, batch, element=element)
+    opened, accesses, read = found.counts
+    owned = ceil(n / 512)
+    assert accesses * 256 // element >= batch * owned * k
+    assert opened == read == batch * owned * ceil(k / (2048 * 8 // element))
+    assert found.seconds * 1e9 >= (accesses - opened) * 1.0
+    assert job(k + 1, n, batch, element=element).seconds >= found.seconds
+    assert job(k, n + 1, batch, element=element).seconds >= found.seconds
+
+
+def test_a_step_takes_nothing_of_the_servers_dram_for_weights() -> None:
+    result = simulate_step(SYSTEM, SMALL, Point(system="aim-n1", model=SMALL.name, threads=4))
+    assert tuple(result.breakdown) == ("dram", *PHASES, "cores", "sync")
+    assert sum(result.breakdown.values()) == pytest.approx(result.step_s)
+    assert result.breakdown["dram"] == 0
+    assert result.bytes_by_kind["weights"] == 0
+    assert any("16 bits" in note for note in result.notes)
+
+
+def test_its_time_is_that_of_its_own_numbers_whatever_the_points_are() -> None:
+    def phases(**weights: Any) -> list[float]:
+        result = simulate_step(SYSTEM, SMALL, Point(system="aim-n1", model=SMALL.name, **weights))
+        return [result.breakdown[name] for name in PHASES]
+
+    assert phases(wbits=2) == phases(wbits=8) == phases(weights="f16")
+
+
+def test_its_memory_holds_matrices_in_whole_rows() -> None:
+    backend = backend_of(SYSTEM)
+    stored = backend.stored(SYSTEM, LLAMA, uniform_format(4, 128))
+    assert stored is not None
+    assert stored.limit == 32 * 16 * 32 * 2**20
+    # 8 outputs a bank of 4 rows each, 22 of 4, 8 of 11; 63 of 4 of the head.
+    rows = 32 * (4 * 8 * 4 + 2 * 22 * 4 + 8 * 11) + 63 * 4
+    assert stored.needed == 512 * 2048 * rows
+    wide = backend.stored(SYSTEM, load_model("llama-2-13b"), uniform_format(4, 128))
+    assert wide is not None
+    assert wide.needed > wide.limit
+    assert backend.stored(SYSTEM, replace(SMALL, n_layers=2), uniform_format(4, 128)).needed < wide.limit  # type: ignore[union-attr]
+
+
+def test_a_product_by_itself_is_of_the_multipliers_numbers() -> None:
+    units: Any = backend_of(SYSTEM).units(SYSTEM, Point())
+    assert units.product(Product(4096, 4096, 1, 16, 16, 0)).seconds == job(4096, 4096).seconds
+    with pytest.raises(SailsimError, match=r"4-bit weights .* allowed are 16 bits for both"):
+        units.product(Product(4096, 4096, 1, 4, 8, 0))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('tccd = { value = 3, unit = "ns", kind = "paper" }', "accelerator.tccd.source is missing"),
+        (quantity("open", "-1", "ns"), "accelerator.open is -1"),
+        (quantity("banks", "1.5", "banks"), "accelerator.banks is 1.5"),
+        (quantity("refresh", "9999", "ns"), "refresh is 9999 ns; allowed"),
+        (quantity("row", "1", "B"), "row is 1 B; allowed is an element"),
+        ('sums = { value = "nobody", source = "a test", kind = "paper" }', "accelerator.sums is 'nobody'"),
+        (quantity("activate", "3", "ns"), "accelerator.activate is not"),
+    ],
+)
+def test_a_bad_section_is_one_sentence(line: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'extends = "aim-n1"\nname = "mine"\n[accelerator]\n{line}\n')
+    with pytest.raises(SailsimError) as caught:
+        load_system(path)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,48 @@
+"""An accelerator is one module and its data: nothing else in the package knows that it is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sailsim.sim import backend_names, system_names
+from sailsim.sim.backend import load_backend
+from sailsim.sim.files import load_system
+
+ROOT = Path(__file__).parents[3]
+FOLDERS = ("sailsim", "analysis", "sim_ext", "workloads", "lut_gemv", "gem5-configs", "tools")
+DATA = ("sim_ext/sim/systems", "analysis/data/validation")
+"""Where machines and what is published of them may be named, beside docs and tests."""
+OTHERS = [name for name in backend_names() if name != "sail"]
+
+
+def named(words: list[str], own: Path) -> list[str]:
+    """The files of the package, but `own` and data, that hold one of some words."""
+    pattern = re.compile("|".join(rf"(?<![\w-]){re.escape(word)}(?![\w-])" for word in words))
+    found = []
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*")):
+            place = str(path.relative_to(ROOT))
+            if path == own or place.startswith(DATA) or path.suffix == ".pyc" or not path.is_file():
+                continue
+            if pattern.search(path.read_bytes().decode(errors="replace")):
+                found.append(place)
+    return found
+
+
+def words_of(name: str) -> list[str]:
+    machines = [machine for machine in system_names() if load_system(machine).backend == name]
+    assert machines, f"no system ships with backend {name}"
+    return [name, load_backend(name).software, *machines]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_accelerator_is_named_in_its_module_and_its_data_alone(name: str) -> None:
+    own = ROOT / "sim_ext" / "sim" / "backends" / f"{name}.py"
+    assert own.is_file()
+    assert not named(words_of(name), own)
+
+
+def test_the_search_finds_a_name() -> None:
+    assert "sim_ext/sim/system.py" in named(["sail"], ROOT / "none")
+    assert len(OTHERS) >= 2
