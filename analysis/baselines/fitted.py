@@ -106,15 +106,15 @@ class Fits:
     def covariance(self, group: str) -> tuple[list[str], NDArray[np.float64]]:
         """Names of `quantities` and the covariance (n, n) of what was fitted in "cpu" or "gpu".
 
-        A constant that both softwares share has the first one's name. Constants of different fits do not vary
-        together; constants held at a bound have zeros.
+        A constant that both stacks share has the first one's name. Constants of different fits do not
+        vary together; constants held at a bound have zeros.
         """
         table = self.table[f"{group}_covariance"]
         known = [name for name in self.quantities() if name.startswith(f"{group}.")]
         names: list[str] = []
         blocks = []
         for listed in [table] if "order" in table else table.values():
-            # A fit of both softwares lists the first one's constants before the other's.
+            # A fit of both software stacks lists the first one's constants before the other's.
             for name in listed["order"]:
                 names.append(next(k for k in known if k.endswith(f".{name}") and k not in names))
             blocks.append(np.asarray(listed["matrix"], dtype=float))

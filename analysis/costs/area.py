@@ -130,11 +130,6 @@ class Area:
     die_mm2: float
 
     @property
-    def csram_mm2(self) -> float:
-        """The arrays of all slices."""
-        return self.parts.arrays * self.slices
-
-    @property
     def added_mm2(self) -> float:
         """Everything that the units of all slices take."""
         return self.parts.total * self.slices

@@ -13,6 +13,7 @@ import numpy as np
 from sailsim.analysis.baselines import cpu, gpu
 from sailsim.analysis.baselines.cpu import Software
 from sailsim.analysis.baselines.prediction import Work
+from sailsim.analysis.baselines.room import RESERVED_SHARE, memory_needed
 from sailsim.analysis.baselines.runners import OF_THE_POINT, SAIL, Runner
 from sailsim.analysis.costs.area import AreaConstants, AreaNotModelledError, area
 from sailsim.analysis.paper.claims import Paper
@@ -166,7 +167,7 @@ class SampleEvaluator:
         card = runner.machine
         assert isinstance(card, Gpu)
         need = _memory(workload.model, fmt, workload.batch, workload.context)
-        if need > card.memory_size.si * (1 - gpu.RESERVED_SHARE):
+        if need > card.memory_size.si * (1 - RESERVED_SHARE):
             return None
         key = (workload.name, card.name, fmt, software, *self.machine.card_values)
         if key not in self.memo.cards:
@@ -185,24 +186,24 @@ def _work(model: str, fmt: WeightFormat, batch: int, context: int) -> Work:
 
 @lru_cache(maxsize=512)
 def _memory(model: str, fmt: WeightFormat, batch: int, context: int) -> float:
-    return gpu.memory_needed(load_model(model), fmt, batch, context)
+    return memory_needed(load_model(model), fmt, batch, context)
 
 
 def evaluate_machine(
     space: ParameterSpace,
     machine: SampledMachine,
-    softwares: Sequence[Software] | None = None,
+    stacks: Sequence[Software] | None = None,
     memo: Memo | None = None,
     untimed: frozenset[str] = frozenset(),
     only: Sequence[int] | None = None,
 ) -> dict[str, list[float]]:
     """The record of a machine: every quantity, a list over the workloads, with values on those of ``only``.
 
-    Names are those of `SampleEvaluator.outcomes` behind `<software>/`, for each of ``softwares`` (None: the
+    Names are those of `SampleEvaluator.outcomes` behind `<software>/`, for each of ``stacks`` (None: the
     nominal one's) on the machine's cores; `areas` has the shares of area that claims are about (`bases`). NaN
     where a machine cannot run it or nobody asked.
     """
-    chosen = (space.software,) if softwares is None else softwares
+    chosen = (space.software,) if stacks is None else stacks
     count = len(space.workloads)
     opponents = space.paper.opponents("samples")
     found: dict[str, list[float]] = {"areas": [math.nan] * len(bases(space.paper))}

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from sailsim.analysis.render.phases import PHASE_STYLE
 from sailsim.analysis.render.style import DASHES, MARKERS, SERIES, canvas, caption, style
 from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim import Store
 from sailsim.sim.gem5.tiles import COMMAND
 from sailsim.sim.gem5.timeline import TIMELINE, TileTimeline, read_timelines
@@ -134,9 +135,6 @@ def _errors(axes: Axes, tiles: pd.DataFrame, batches: Sequence[Any]) -> None:
     axes.set_title("above 0: the engine takes longer", loc="left")
 
 
-_ROWS = ("load", "build", "lookup", "convert", "write_back")
-
-
 def timeline_figure(timelines: Sequence[TileTimeline], shown: tuple[int, int] = SHOWN_GROUPS) -> Figure:
     """Load, build, look-up, conversion and write-back of a tile's first and last groups against cycles.
 
@@ -194,7 +192,7 @@ def _bars(axes: Axes, timeline: TileTimeline, first: int, last: int) -> None:
     """The bars of the groups from `first` on, up to but not with `last`."""
     begin = timeline.groups[first][2]
     end = timeline.groups[last][4] if last < len(timeline.groups) else timeline.end
-    for y, row in enumerate(_ROWS):
+    for y, row in enumerate(TILE_PHASES):
         bars = [(at, length) for at, length in timeline.bars()[row] if at + length > begin and at < end]
         _, colour, hatch = PHASE_STYLE[row]
         axes.broken_barh(
@@ -205,8 +203,8 @@ def _bars(axes: Axes, timeline: TileTimeline, first: int, last: int) -> None:
         _, group, _, _, start, *_ = timeline.groups[i]
         axes.annotate(f"{group}", (start, -0.62), ha="left", va="bottom", fontsize=7.5)
     axes.set_xlim(begin, end)
-    axes.set_ylim(len(_ROWS) - 0.5, -1.05)
-    axes.set_yticks(range(len(_ROWS)), [_label(row) for row in _ROWS])
+    axes.set_ylim(len(TILE_PHASES) - 0.5, -1.05)
+    axes.set_yticks(range(len(TILE_PHASES)), [_label(row) for row in TILE_PHASES])
     axes.xaxis.set_major_locator(MaxNLocator(2 + (last - first) // 5))
     axes.grid(axis="y", visible=False)
 

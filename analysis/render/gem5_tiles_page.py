@@ -11,7 +11,7 @@ from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.render.gem5_figures import tiles_figure, timeline_figure
 from sailsim.analysis.render.markdown import table
 from sailsim.analysis.render.style import save
-from sailsim.base.records import from_lines
+from sailsim.base.records import read_records
 from sailsim.sim.gem5.timeline import TileTimeline
 
 HEAD = """# Tiles of a sweep on gem5
@@ -40,7 +40,7 @@ trace, with `--engine` without gem5."""
 
 
 def _data() -> dict[str, Any]:
-    return from_lines(data_file("gem5/tiles.jsonl").read_text("utf-8"))
+    return read_records(data_file("gem5/tiles.jsonl"))
 
 
 def page() -> str:

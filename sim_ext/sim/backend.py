@@ -225,6 +225,6 @@ def backend_of(system: System) -> Backend:
     return load_backend(name)
 
 
-def softwares() -> tuple[str, ...]:
+def software_stacks() -> tuple[str, ...]:
     """What accelerators run, by the names of their backends."""
     return tuple(load_backend(name).software for name in backend_names())

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.backend import Backend, Job, Units, backend_of
 from sailsim.sim.host import HostCores
 from sailsim.sim.parts import Layout, Part, Same, inputs_of, layout, on_cores, parts_of
@@ -25,7 +26,6 @@ from sailsim.sim.point import Point
 from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline, Tensor
 from sailsim.sim.segments import Segment, play
 from sailsim.sim.system import System
-from sailsim.sim.tiles import TILE_PHASES
 from sailsim.workloads import (
     Activations,
     ModelSpec,
@@ -74,11 +74,6 @@ class StepResult:
     def tokens_per_s(self) -> float:
         """Tokens of all sequences per second."""
         return self.tokens / self.step_s
-
-    @property
-    def dram_gb_s(self) -> float:
-        """Mean DRAM bandwidth of the step, GB/s."""
-        return self.dram_bytes / self.step_s / 1e9
 
 
 def simulate_step(

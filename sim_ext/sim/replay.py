@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import ceil
 
-from sailsim.lut_gemv import Tile, Trace, decode_tile
+from sailsim.lut_gemv import TILE_PHASES, Tile, Trace, decode_tile
 from sailsim.sim.engine import PHASES
 from sailsim.sim.host import HostCores
 from sailsim.sim.memory_path import memory
@@ -13,7 +12,7 @@ from sailsim.sim.patterns import PROFILES, Profile
 from sailsim.sim.schedule import CoreTask, Tensor
 from sailsim.sim.segments import Segment, play
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, TILE_PHASES, PimUnits, Shape, TileRequest, TimedTile
+from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TimedTile
 
 
 @dataclass(frozen=True)
@@ -119,10 +118,8 @@ def timed_tile(unit: PimUnits, tile: Tile, *, slices: int = 1, fastest: bool = F
         return [PROFILES.scanned(tile.x, scan)]
 
     shape = Shape(*tile.shape)._replace(n=tile.n * slices)
-    stored = tile.k * ceil(shape.n * tile.code.wbits / 8)
-    if tile.scales is not None:
-        stored += 2 * tile.blocks * shape.n * (2 if tile.has_minimum else 1)
     codebook = 2 << tile.code.wbits if tile.code.kind == "book" else 0
+    stored = tile.stored_bytes(shape.n)
     request = TileRequest(shape, stored, tile.scales is not None, tile.has_minimum, codebook)
     found = unit.fastest(request, profiles) if fastest else unit.tiles([(request, profiles(shape)[0])])
     return found[0]

@@ -13,14 +13,12 @@ import numpy as np
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.activity import activity
 from sailsim.sim.memory_path import memory_paths
 from sailsim.sim.nbw import NBWS
 from sailsim.sim.patterns import Profile, Scan
 from sailsim.sim.system import System
-
-TILE_PHASES = ("load", "build", "lookup", "convert", "write_back")
-"""Of them, the phases of a tile that the C++ core reports."""
 
 COUNTS = (
     "lookups",

@@ -14,7 +14,7 @@ from sailsim.analysis.paper.unknowns import space
 
 @pytest.mark.parametrize("what", ["two free machines", "a row that decides"])
 def test_samples(benchmark: BenchmarkFixture, what: str) -> None:
-    """Free machines run ten workloads, both softwares and other designs; the rows between five workloads."""
+    """Free machines run ten workloads, both software stacks and other designs; the rows between five."""
     study = Study(space(), 8, 0)
     blocks = study.rows()
     turn = count()

@@ -10,6 +10,7 @@ from math import ceil
 from typing import Any
 
 from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY
 from sailsim.sim.backend import Backend, EnergyShape, Job, Units
 from sailsim.sim.memory_path import memory
@@ -20,7 +21,7 @@ from sailsim.sim.point import Point
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.substrate import load_substrate
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, TILE_PHASES, PimUnits, Shape, TileRequest, TimedTile
+from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TimedTile
 from sailsim.workloads import Activations, ModelSpec, Op
 
 NOT_MODELLED = (

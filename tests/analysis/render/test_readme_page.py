@@ -1,0 +1,49 @@
+"""README's table: a row a claim, its primary reading's numbers, and those of the other readings."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from sailsim.analysis import claims, evaluate, runners
+from sailsim.analysis.paper.claims import load_paper
+from sailsim.analysis.render.marks import parts
+from sailsim.analysis.render.readme_page import results_parts
+from sailsim.sim import load_preset, run_sweep
+from sailsim.workloads import capture
+
+ROOT = Path(__file__).parents[3]
+
+
+def rows(table: str) -> list[list[str]]:
+    return [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")][2:]
+
+
+def test_a_row_has_the_primary_reading_of_its_claim(swept) -> None:
+    found = claims(swept)
+    shown = rows(results_parts(swept.path)["claims"])
+    paper = load_paper()
+    assert len(shown) == len(paper.claim)
+    for row, claim in zip(shown, paper.claim, strict=True):
+        own = found[found["claim"] == claim.title]
+        (main,) = own[own["reading"].str.startswith(claim.primary.words)].head(1).to_dict("records")
+        assert row[0] == f"{claim.title}: {main['reading']}"
+        assert row[2].rstrip("x %") == ("-" if main["ratio"] is None else f"{main['here']:.3g}")
+        assert row[3] == main["verdict"]
+
+
+def test_the_points_are_counted_once_for_all_runners(swept) -> None:
+    points = len(set(swept.frame()["point_key"]))
+    assert 1 < points < len(swept.frame())
+    assert results_parts(swept.path)["claims"].endswith(f"The highest values of {points} points.")
+
+
+@pytest.mark.slow
+def test_the_table_of_readme_is_that_of_make_sim(tmp_path: Path) -> None:
+    captured = tmp_path / "activations.npz"
+    capture().save(captured)
+    points = [replace(point, activations=str(captured)) for point in load_preset("paper")]
+    run_sweep(points, partial(evaluate, runners=runners()), tmp_path / "out", progress=False)
+    shown = parts((ROOT / "README.md").read_text("utf-8"))["results/claims"]
+    assert results_parts(tmp_path / "out")["claims"] == shown
