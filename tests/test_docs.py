@@ -56,6 +56,21 @@ def test_every_figure_is_shown_on_a_page() -> None:
     assert shown == {path.name for path in (ROOT / "docs" / "figures").iterdir()}
 
 
+NAMED = re.compile(r"`([\w./-]+/[\w.-]+\.(?:py|cc|hh|h|toml|csv|jsonl))`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_file_that_a_page_names_is_there(page: Path) -> None:
+    """By its path from the checkout, from the page, or from a folder that pages leave out."""
+    named = {name for name in NAMED.findall(page.read_text("utf-8")) if not name.startswith((".", "out/"))}
+    places = (
+        ROOT,
+        page.parent,
+        *(ROOT / below for below in ("analysis", "analysis/paper", "sim_ext", "workloads/kernels")),
+    )
+    assert [name for name in sorted(named) if not any((place / name).is_file() for place in places)] == []
+
+
 def test_anchors_are_those_of_the_headlines() -> None:
     text = "# A title\n## `code`, and *more*\n```\n# no headline\n```\n## A title\n### A [link](x.md)\n"
     assert anchors(text) == {"a-title", "code-and-more", "a-title-1", "a-link"}

@@ -20,23 +20,20 @@ def rows(table: str) -> list[list[str]]:
     return [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")][2:]
 
 
-def test_a_row_has_the_primary_reading_of_its_claim(swept) -> None:
-    found = claims(swept)
-    shown = rows(results_parts(swept.path)["claims"])
+def test_a_row_has_the_primary_reading_of_its_claim_at_its_best_of_all_points(swept) -> None:
+    frame, found = swept.frame(), claims(swept)
+    text = results_parts(swept.path)["claims"]
     paper = load_paper()
-    assert len(shown) == len(paper.claim)
-    for row, claim in zip(shown, paper.claim, strict=True):
+    assert len(rows(text)) == len(paper.claim)
+    for row, claim in zip(rows(text), paper.claim, strict=True):
         own = found[found["claim"] == claim.title]
         (main,) = own[own["reading"].str.startswith(claim.primary.words)].head(1).to_dict("records")
         assert row[0] == f"{claim.title}: {main['reading']}"
         assert row[2].rstrip("x %") == ("-" if main["ratio"] is None else f"{main['here']:.3g}")
         assert row[3] == main["verdict"]
-
-
-def test_the_points_are_counted_once_for_all_runners(swept) -> None:
-    points = len(set(swept.frame()["point_key"]))
-    assert 1 < points < len(swept.frame())
-    assert results_parts(swept.path)["claims"].endswith(f"The highest values of {points} points.")
+    points = len(set(frame["point_key"]))
+    assert 1 < points < len(frame)
+    assert text.endswith(f"The highest values of {points} points.")
 
 
 @pytest.mark.slow
