@@ -21,11 +21,13 @@ from sailsim.analysis.paper.machine import SampledMachine
 from sailsim.analysis.paper.parameters import Workload
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu, System, leaves, simulate_step
+from sailsim.sim import Gpu, System, leaves, time_step
 from sailsim.workloads import WeightFormat, decode_step, load_model, weight_format
 
 STEP = ("tokens_per_s", "step_s", "pim_cycles", "array_reads", "dram_bytes")
-"""What is kept of a simulated step."""
+"""What is kept of a simulated step; reads of the arrays by look-ups where a claim is about them."""
+READS = "prt_misses"
+"""What counts them: every look-up that no PRT serves."""
 WITHOUT_PRT = ("step_s", "pim_cycles", "array_reads")
 """What is kept of the same without the PRT."""
 
@@ -75,7 +77,7 @@ class SampleEvaluator:
     def __init__(
         self,
         machine: SampledMachine,
-        opponents: Sequence[Runner],
+        paper: Paper,
         software: Software,
         memo: Memo | None = None,
         untimed: frozenset[str] = frozenset(),
@@ -83,7 +85,11 @@ class SampleEvaluator:
         """``untimed``: fields of the machine that no step's time depends on, as `screen` finds them."""
         self.machine, self.software, self.memo = machine, software, memo if memo is not None else Memo()
         self.system: System = machine.system(software)
-        self._opponents = [r for r in opponents if r.kind == "card" or r.software == software]
+        self._opponents = [
+            r for r in paper.opponents("samples") if r.kind == "card" or r.software == software
+        ]
+        reads = any(metric.saved == "array_reads" for metric in paper.metrics("samples"))
+        self._counted = (READS,) if reads else ()
         self._sheet = cpu.CpuSheet.of(self.system)
         self._constants: dict[int, cpu.Constants] = {}
         self._values = tuple(leaf.value for path, leaf in leaves(self.system).items() if path not in untimed)
@@ -113,7 +119,7 @@ class SampleEvaluator:
         if key not in self.memo.steps:
             point = workload.point(self.system.name, self.machine.group_size, prt)
             try:
-                result = simulate_step(self.system, load_model(workload.model), point)
+                result = time_step(self.system, load_model(workload.model), point, self._counted)
             except SailsimError:
                 self.memo.steps[key] = Step()
             else:
@@ -121,7 +127,7 @@ class SampleEvaluator:
                     result.tokens_per_s,
                     result.step_s,
                     float(result.pim_cycles),
-                    float(result.counts["prt_misses"]),
+                    float(result.counts.get(READS, math.nan)),
                     result.dram_bytes,
                 )
         return self.memo.steps[key]
@@ -205,7 +211,7 @@ def evaluate_machine(
         for name in names(opponents, software):
             found[f"{software}/{name}"] = [math.nan] * count
         try:
-            evaluator = SampleEvaluator(machine, opponents, software, memo, untimed)
+            evaluator = SampleEvaluator(machine, space.paper, software, memo, untimed)
         except SailsimError:  # no such machine
             continue
         for i, workload in enumerate(space.workloads):
