@@ -31,9 +31,9 @@ import numpy as np
 from sailsim.analysis.baselines.cpu import overlapped, widen
 from sailsim.analysis.baselines.fitted import Fits, fits
 from sailsim.analysis.baselines.prediction import Floats, Prediction, Work
-from sailsim.analysis.baselines.room import room_of
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu
+from sailsim.sim.room import room_of
 from sailsim.workloads import ModelSpec, WeightFormat, decode_step
 
 MEASURED_CARDS = ("v100", "t4", "a10g", "l4", "a100")

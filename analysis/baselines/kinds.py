@@ -16,11 +16,11 @@ from typing import Literal, cast
 from sailsim.analysis.baselines.cpu import SOFTWARE, Software, cpu_tokens_per_s
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
 from sailsim.analysis.baselines.prediction import Prediction, Work
-from sailsim.analysis.baselines.room import Room, room_of
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, Point, System, backend_of, simulate_step, software_stacks
 from sailsim.sim.backend import CHOICES
 from sailsim.sim.nbw import nbw_in_words
+from sailsim.sim.room import Room, room_of
 from sailsim.workloads import ModelSpec, WeightFormat, decode_step
 
 KindName = Literal["accelerator", "cores", "card"]

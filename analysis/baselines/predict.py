@@ -7,9 +7,9 @@ from pathlib import Path
 from sailsim.analysis.baselines.cpu import SOFTWARE, Cache, Software, cpu_tokens_per_s, prompt_tokens_per_s
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
 from sailsim.analysis.baselines.prediction import Prediction
-from sailsim.analysis.baselines.room import room_of
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, load_machine
+from sailsim.sim.room import room_of
 from sailsim.workloads import ModelSpec, WeightFormat
 
 

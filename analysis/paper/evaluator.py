@@ -13,7 +13,6 @@ import numpy as np
 from sailsim.analysis.baselines import cpu, gpu
 from sailsim.analysis.baselines.cpu import Software
 from sailsim.analysis.baselines.prediction import Work
-from sailsim.analysis.baselines.room import RESERVED_SHARE, memory_needed
 from sailsim.analysis.baselines.runners import OF_THE_POINT, SAIL, Runner
 from sailsim.analysis.costs.area import AreaConstants, AreaNotModelledError, area
 from sailsim.analysis.paper.claims import Paper
@@ -22,6 +21,7 @@ from sailsim.analysis.paper.parameters import Workload
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, System, leaves, time_step
+from sailsim.sim.room import RESERVED_SHARE, memory_needed
 from sailsim.workloads import WeightFormat, decode_step, load_model, weight_format
 
 STEP = ("tokens_per_s", "step_s", "pim_cycles", "array_reads", "dram_bytes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sailsim.sim import Gpu, System
+from sailsim.sim.system import Gpu, System
 from sailsim.workloads import ModelSpec, WeightFormat
 
 RESERVED_SHARE = 0.05
