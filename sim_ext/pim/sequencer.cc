@@ -20,8 +20,8 @@ TileTiming repeated(const TileTiming &from, const TileTiming &to, std::int64_t t
 {
     TileTiming sum = to;
     for (const auto field : {&TileTiming::load, &TileTiming::build, &TileTiming::lookup, &TileTiming::convert,
-                             &TileTiming::write_back, &TileTiming::weight_bytes,
-                             &TileTiming::result_bytes, &TileTiming::unit_converts})
+                             &TileTiming::write_back, &TileTiming::weight_bytes, &TileTiming::result_bytes,
+                             &TileTiming::unit_converts})
         sum.*field += times * (to.*field - from.*field);
     for (const auto field :
          {&TileCounts::lookups, &TileCounts::zero_patterns, &TileCounts::prt_hits, &TileCounts::prt_misses,
