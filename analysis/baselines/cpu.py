@@ -142,12 +142,16 @@ def kernel_rates() -> Mapping[str, KernelRate]:
     return _kernel_rates(fits())
 
 
+@lru_cache(maxsize=1)
+def _rate_rows() -> list[dict[str, str]]:
+    return read_csv(data_file("kernel_rates.csv").read_text("utf-8"))
+
+
 def _kernel_rates(fitted_by: Fits) -> dict[str, KernelRate]:
-    rows = read_csv(data_file("kernel_rates.csv").read_text("utf-8"))
     constants = fitted_by.software("llama.cpp").constants
     anchor = float(constants["kernel_rate_q4_k_m"].value)
     found = {}
-    for row in rows:
+    for row in _rate_rows():
         if row["gem5"]:
             own = constants[f"kernel_rate_{row['format']}"]
             relative, low, high = (float(v or 0.0) / anchor for v in (own.value, own.low, own.high))

@@ -84,7 +84,6 @@ SAILSIM_INLINED void run_pass(const PassCosts &pass, const Supply &supply, bool 
             /* TileSequencer::loaded */
             const double arrival = larger(whole_cycles(arrived), s.port_free[i] + load_cycles);
             const double ready = larger(arrival, s.compute_end[i]);
-            s.load_busy[i] += arrival - s.port_free[i];
             s.load[i] += ready - s.compute_end[i];
             const double start = ready + owed;
             const double computed = start + compute[i];

@@ -45,7 +45,6 @@ struct LaneState {
     Lanes compute_end;
     double owed_write_back = 0;
     Lanes load; /* as in TileTiming */
-    Lanes load_busy;
     /* Of the fetching, as timing.cc has it for one tile. */
     Lanes now;
     Lanes resumed{-std::numeric_limits<double>::infinity()};

@@ -20,8 +20,8 @@ TileTiming repeated(const TileTiming &from, const TileTiming &to, std::int64_t t
 {
     TileTiming sum = to;
     for (const auto field : {&TileTiming::load, &TileTiming::build, &TileTiming::lookup, &TileTiming::convert,
-                             &TileTiming::write_back, &TileTiming::load_busy, &TileTiming::weight_bytes,
-                             &TileTiming::result_bytes, &TileTiming::unit_converts})
+                             &TileTiming::write_back, &TileTiming::weight_bytes, &TileTiming::result_bytes,
+                             &TileTiming::unit_converts})
         sum.*field += times * (to.*field - from.*field);
     for (const auto field :
          {&TileCounts::lookups, &TileCounts::zero_patterns, &TileCounts::prt_hits, &TileCounts::prt_misses,
@@ -191,7 +191,6 @@ GroupTimes TileSequencer::loaded(std::int64_t cycle)
     const GroupStep &step = *pending;
     const std::int64_t arrival = std::max(cycle, port_free + step.load_cycles);
     const std::int64_t ready = std::max(arrival, compute_end);
-    account.load_busy += arrival - port_free;
     account.load += ready - compute_end;
 
     const std::int64_t start = ready + owed_write_back;

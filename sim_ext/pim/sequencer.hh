@@ -47,7 +47,6 @@ struct TileTiming {
     std::int64_t convert = 0;
     std::int64_t write_back = 0;
     std::int64_t total = 0;
-    std::int64_t load_busy = 0;     /* the port's whole time with loads */
     std::int64_t weight_bytes = 0;  /* loaded */
     std::int64_t result_bytes = 0;  /* written back */
     std::int64_t unit_converts = 0; /* sums and results that the floating-point units scaled */

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -11,6 +12,125 @@ namespace sailsim::pim
 
 namespace
 {
+
+/* Tiles whose arrays wait for weights before the first group alone: when things happen need not be reckoned
+ * then, as their phases follow each other. */
+class Unhindered
+{
+  public:
+    Unhindered(const SliceConfig &config, const TileShape &shape, const PatternProfile &first_,
+               Scaling scaling, const Supply &supply_, const LaneLoops &loops)
+        : supply(supply_), sequencer(config, shape, first_, scaling), plan(sequencer.plan()),
+          rows(sequencer.rows()), double_buffer(config.double_buffer)
+    {
+        /* Chunks of a batch and DFMs that share out groups have patterns of their own. */
+        if (plan.groups_per_turn > 1 || plan.batch_chunks > 1)
+            return;
+        wait_for_first(loops);
+        const std::int64_t first_load = sequencer.next_load()->load_cycles;
+        while (sequencer.next_load())
+            account_for_pass();
+        account = sequencer.timing();
+        first = fed(first_).sum;
+        behind_first = double_buffer ? 0 : account.load - first_load;
+    }
+
+    /* A tile with these patterns; none where its weights may come late. */
+    std::optional<TileTiming> timing(const PatternProfile &patterns) const
+    {
+        if (!usable || patterns.groups() != plan.groups)
+            return std::nullopt;
+        const Fed its = fed(patterns);
+        if (!on_time(least_other + its.least_cycles))
+            return std::nullopt;
+        TileTiming found = sequencer.with_patterns(account, first, its.sum);
+        found.load = first_wait + behind_first;
+        found.total = found.load + found.build + found.lookup + found.convert + found.write_back;
+        return found;
+    }
+
+  private:
+    /* The patterns of all passes, and the least cycles of look-ups in a group. */
+    struct Fed {
+        FedPatterns sum;
+        std::int64_t least_cycles = std::numeric_limits<std::int64_t>::max();
+    };
+
+    Fed fed(const PatternProfile &patterns) const
+    {
+        Fed found;
+        FedPatterns pass;
+        GroupStep step;
+        step.groups = 1;
+        for (; step.group < plan.groups; ++step.group) {
+            const FedPatterns group = sequencer.feed(patterns, step, rows);
+            pass.add(group);
+            found.least_cycles = std::min(found.least_cycles, group.lookup_cycles);
+        }
+        found.sum.add(pass, plan.passes);
+        return found;
+    }
+
+    /* Cycles until the first group can be worked on. */
+    void wait_for_first(const LaneLoops &loops)
+    {
+        const GroupStep &step = *sequencer.next_load();
+        PassCosts costs;
+        costs.load_bytes.push_back(static_cast<double>(step.load_bytes));
+        costs.load_cycles.push_back(static_cast<double>(step.load_cycles));
+        costs.write_back_cycles.push_back(0);
+        costs.compute_cycles.emplace_back();
+        LaneState state;
+        state.now.fill(-supply.lead);
+        loops.run_pass(costs, supply, double_buffer, state);
+        usable = !state.late;
+        first_wait = usable ? static_cast<std::int64_t>(state.load[0]) : 0;
+    }
+
+    void account_for_pass()
+    {
+        const std::int64_t pass = sequencer.next_load()->pass;
+        const TileTiming began = sequencer.timing();
+        const std::int64_t began_at = sequencer.load_start();
+        const GroupStep *step = nullptr;
+        while ((step = sequencer.next_load()) && step->pass == pass) {
+            most_bytes = std::max(most_bytes, step->load_bytes);
+            most_load_cycles = std::max(most_load_cycles, step->load_cycles);
+            least_other = std::min(least_other, step->compute_cycles() - step->lookup_cycles);
+            sequencer.loaded(0); /* whenever: what it costs does not depend on that */
+        }
+        sequencer.skip_equal_passes(began, began_at, 1);
+    }
+
+    /* Whether weights come in time if every group computes for at least so many cycles.
+     *
+     * Let c be these cycles, b the bytes of the largest group and m the groups of that size that fit into
+     * `ahead`. A group's bytes are asked for at the supply's rate from the tile's start on, but not before
+     * the group m + 1 places ahead of it has left the buffer, or (m = 0) before the one ahead of it is here.
+     * The arrays have then m + 1 groups to compute, each for c cycles, before they want it: they wait neither
+     * for the rate if c >= b / rate nor for the latency if (m + 1) c >= latency. A cycle is left for
+     * rounding. Nor do they wait for the port, which is free from the start of each group on. */
+    bool on_time(std::int64_t least_cycles) const
+    {
+        const auto cycles = static_cast<double>(least_cycles), bytes = static_cast<double>(most_bytes);
+        return least_cycles >= most_load_cycles && cycles >= bytes / supply.bytes_per_cycle + 1 &&
+               (std::floor(supply.ahead / bytes) + 1) * cycles >= supply.latency + 1;
+    }
+
+    const Supply &supply;
+    TileSequencer sequencer; /* of the first tile */
+    TilePlan plan;
+    BatchRows rows;
+    bool double_buffer;
+    bool usable = false;
+    std::int64_t first_wait = 0;
+    std::int64_t behind_first = 0; /* cycles of loads of the other groups, where nothing computes beside */
+    std::int64_t most_bytes = 0;   /* of a group */
+    std::int64_t most_load_cycles = 0;
+    std::int64_t least_other = std::numeric_limits<std::int64_t>::max(); /* of computing beside look-ups */
+    TileTiming account;
+    FedPatterns first;
+};
 
 /* Up to `tile_lanes` tiles. What groups cost and what is counted the sequencer of the first one says, and of
  * the others what their patterns change; when things happen is reckoned for all tiles at once. */
@@ -57,7 +177,6 @@ class Batch
     {
         TileTiming timing = sequencer.with_patterns(sequencer.timing(), fed[0], fed[tile]);
         timing.load = static_cast<std::int64_t>(state.load[tile]);
-        timing.load_busy = static_cast<std::int64_t>(state.load_busy[tile]);
         timing.total = static_cast<std::int64_t>(state.compute_end[tile] + state.owed_write_back);
         return timing;
     }
@@ -115,7 +234,6 @@ class Batch
         LaneState copy;
         copy.port_free = state.port_free;
         copy.load = state.load;
-        copy.load_busy = state.load_busy;
         return copy;
     }
 
@@ -159,7 +277,6 @@ class Batch
         for (std::size_t i = 0; i < tile_lanes; ++i) {
             shift[i] = times * (state.port_free[i] - began.port_free[i]);
             state.load[i] += times * (state.load[i] - began.load[i]);
-            state.load_busy[i] += times * (state.load_busy[i] - began.load_busy[i]);
         }
         const auto move = [&shift](Lanes &cycles) {
             for (std::size_t i = 0; i < tile_lanes; ++i)
@@ -191,18 +308,33 @@ std::vector<TileTiming> time_tiles(const SliceConfig &config, const TileShape &s
                                    const Supply &supply, const LaneLoops &loops)
 {
     require_supply(supply);
-    std::vector<TileTiming> timings;
-    for (std::size_t first = 0; first < profiles.size(); first += tile_lanes) {
-        const std::size_t tiles = std::min(tile_lanes, profiles.size() - first);
-        if (tiles < 2) {
-            timings.push_back(time_tile(config, shape, *profiles[first], scaling, supply));
-            continue;
+    std::vector<TileTiming> timings(profiles.size());
+    if (profiles.empty())
+        return timings;
+    const Unhindered unhindered(config, shape, *profiles.front(), scaling, supply, loops);
+    std::vector<std::size_t> places; /* of the others */
+    std::vector<const PatternProfile *> others;
+    for (std::size_t i = 0; i < profiles.size(); ++i) {
+        if (const std::optional<TileTiming> timing = unhindered.timing(*profiles[i])) {
+            timings[i] = *timing;
+        } else {
+            places.push_back(i);
+            others.push_back(profiles[i]);
         }
-        Batch batch(config, shape, &profiles[first], tiles, scaling, supply, loops);
-        const std::vector<bool> timed = batch.run();
+    }
+    for (std::size_t at = 0; at < others.size(); at += tile_lanes) {
+        const std::size_t tiles = std::min(tile_lanes, others.size() - at);
+        std::vector<bool> timed(tiles, false);
+        if (tiles > 1) {
+            Batch batch(config, shape, &others[at], tiles, scaling, supply, loops);
+            timed = batch.run();
+            for (std::size_t i = 0; i < tiles; ++i)
+                if (timed[i])
+                    timings[places[at + i]] = batch.timing(i);
+        }
         for (std::size_t i = 0; i < tiles; ++i)
-            timings.push_back(timed[i] ? batch.timing(i)
-                                       : time_tile(config, shape, *profiles[first + i], scaling, supply));
+            if (!timed[i])
+                timings[places[at + i]] = time_tile(config, shape, *others[at + i], scaling, supply);
     }
     return timings;
 }

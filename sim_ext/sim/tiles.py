@@ -98,16 +98,14 @@ class TileKind:
         self.bytes = request.weight_bytes * plan.batch_chunks
         self.slices = ceil(shape.n / plan.owned)
 
-    def timings(self, profiles: Sequence[Profile]) -> list[_core.TileTiming]:
-        """The tiles of some patterns with their weights on chip."""
+    def timings(
+        self, profiles: Sequence[Profile], rate: float = inf, latency: float | None = None
+    ) -> list[_core.TileTiming]:
+        """The tiles of some patterns when each slice's weights come at `rate` bytes/s, a line `latency` s
+        after its request; default: with their weights on chip."""
         counts = [profile.counts for profile in profiles]
-        supply = self._supply(inf, self.units.chip.latency)
+        supply = self._supply(rate, self.units.chip.latency if latency is None else latency)
         return _core.time_supplied_tiles(self.units.config, *self.shape, counts, *self._has, *supply)
-
-    def supplied(self, profile: Profile, rate: float, latency: float) -> _core.TileTiming:
-        """A tile when each slice's weights come at `rate` bytes/s, a line `latency` s after its request."""
-        supply = self._supply(rate, latency)
-        return _core.time_supplied_tile(self.units.config, *self.shape, profile.counts, *self._has, *supply)
 
     def _supply(self, rate: float, latency: float) -> tuple[float, float, float, float]:
         """What the core has to know of it: bytes a cycle, latency, lead and bytes ahead, in cycles.
@@ -126,6 +124,23 @@ class TileKind:
         )
 
 
+class Siblings:
+    """Tiles of a kind that were timed together: a step that slows one of them slows the others as much."""
+
+    def __init__(self, kind: TileKind, profiles: Sequence[Profile]) -> None:
+        self._kind, self._profiles = kind, profiles
+        self._slowed: dict[tuple[float, float], dict[str, int]] = {}
+
+    def slowed(self, profile: Profile, rate: float, latency: float) -> int:
+        """Cycles of one of them; `rate` and `latency` as in `TileKind.timings`."""
+        cycles = self._slowed.get((rate, latency))
+        if cycles is None:
+            timings = self._kind.timings(self._profiles, rate, latency)
+            cycles = {p.key: timing.total for p, timing in zip(self._profiles, timings, strict=True)}
+            self._slowed[rate, latency] = cycles
+        return cycles[profile.key]
+
+
 class TimedTile:
     """One GEMV as the PIM units see it.
 
@@ -135,9 +150,10 @@ class TimedTile:
     outputs to compute.
     """
 
-    def __init__(self, kind: TileKind, profile: Profile, timing: _core.TileTiming) -> None:
-        self._kind, self._profile, self.timing = kind, profile, timing
-        self._throttled: dict[tuple[float, float], float] = {}
+    def __init__(
+        self, kind: TileKind, profile: Profile, timing: _core.TileTiming, siblings: Siblings
+    ) -> None:
+        self._kind, self._profile, self.timing, self._siblings = kind, profile, timing, siblings
         self.edges = kind.edges
         self.nbw = kind.shape.nbw
         self.seconds = timing.total / kind.units.clock + kind.around
@@ -191,11 +207,9 @@ class TimedTile:
             latency: s from asking for a line to having it; default: that of an idle machine's DRAM.
         """
         units = self._kind.units
-        key = (rate, units.dram.latency if latency is None else latency)
-        if key not in self._throttled:
-            slow = self._kind.supplied(self._profile, rate / units.config.slices, key[1])
-            self._throttled[key] = max(self.seconds, slow.total / units.clock + self._kind.around)
-        return self._throttled[key]
+        latency = units.dram.latency if latency is None else latency
+        cycles = self._siblings.slowed(self._profile, rate / units.config.slices, latency)
+        return max(self.seconds, cycles / units.clock + self._kind.around)
 
 
 @lru_cache(maxsize=1024)
@@ -308,8 +322,9 @@ class PimUnits:
         except ValueError as error:
             shape = request.shape
             raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
+        siblings = Siblings(kind, profiles)
         for profile, timing in zip(profiles, timings, strict=True):
-            self._tiles[request, profile.key] = TimedTile(kind, profile, timing)
+            self._tiles[request, profile.key] = TimedTile(kind, profile, timing, siblings)
 
     def fastest(
         self, request: TileRequest, profiles_of: Callable[[Shape], Sequence[Profile]]

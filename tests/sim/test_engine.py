@@ -275,22 +275,6 @@ def test_a_point_is_hashable_and_survives_json() -> None:
     assert full.resolved(SAIL) == full
 
 
-def test_units_time_equal_tiles_once(captured: Activations) -> None:
-    units = PimUnits(SAIL, substrate=None, convert=None, prt=True)
-    cache = ProfileCache()
-    scan = units.scan(8, True, 4, 128)
-    profile = cache.captured(captured, InputRows("attn_in", 0, 32, 4096, 1, 0), scan)
-    shape = Shape(4096, 4096, 1, 4, 4, 8, 4, 128)
-    tile = units.tile(shape, profile, 9e6)
-    assert units.tile(shape, profile, 9e6) is tile
-    # At half the rate of the work, weights alone take twice its time; conversions come on top.
-    slow = tile.throttled(9e6 / tile.seconds / 2)
-    assert 2 * tile.seconds <= slow <= 3 * tile.seconds
-    # However fast they could come: the first group has DRAM's latency, of which the operands' hides a part.
-    late = units.dram.latency - units.operands.latency + 4 * 128 / 2 / units.dram.rate
-    assert tile.seconds <= tile.throttled(1e15) <= tile.seconds + late + 1 / units.clock
-
-
 def shaped(captured: Activations, units: PimUnits, shape: Shape, scaled: bool = True) -> TimedTile:
     rows = InputRows("attn_in", 0, 32, shape.k, shape.batch, 0)
     profile = ProfileCache().captured(captured, rows, units.scan(8, True, shape.nbw, shape.group_size))

@@ -49,8 +49,8 @@ Supply drawn_supply(Numbers &numbers)
 void check_equal(const TileTiming &a, const TileTiming &b)
 {
     for (const auto field : {&TileTiming::load, &TileTiming::build, &TileTiming::lookup, &TileTiming::convert,
-                             &TileTiming::write_back, &TileTiming::total, &TileTiming::load_busy,
-                             &TileTiming::weight_bytes, &TileTiming::result_bytes})
+                             &TileTiming::write_back, &TileTiming::total, &TileTiming::weight_bytes,
+                             &TileTiming::result_bytes, &TileTiming::unit_converts})
         CHECK_EQ(a.*field, b.*field);
     for (const auto field : {&TileCounts::lookups, &TileCounts::zero_patterns, &TileCounts::prt_hits,
                              &TileCounts::prt_misses, &TileCounts::table_builds, &TileCounts::table_adds,

@@ -21,7 +21,6 @@ TEST(timing, closed_form_of_a_uniform_profile)
     const SliceConfig config = plain_slice();
     const TileTiming t = time_tile(config, plain_tile(), uniform(plain_groups, 3, 5, 8), {});
     CHECK_EQ(t.load, plain_load); /* the first; all others hide */
-    CHECK_EQ(t.load_busy, plain_groups * plain_load);
     CHECK_EQ(t.build, plain_groups * plain_build);
     CHECK_EQ(t.lookup, plain_groups * (3 + 5 + 8));
     CHECK_EQ(t.convert, 0);
@@ -104,7 +103,6 @@ TEST(timing, without_double_buffering_everything_adds)
     config.double_buffer = false;
     const TileTiming t = time_tile(config, plain_tile(), uniform(plain_groups, 3, 5, 8), {});
     CHECK_EQ(t.load, plain_groups * plain_load);
-    CHECK_EQ(t.load, t.load_busy);
     CHECK_EQ(t.total, plain_groups * (plain_load + plain_build + 16) + 25);
     check_sum(t);
 }
@@ -118,7 +116,6 @@ TEST(timing, dram_share)
     CHECK_EQ(hidden.load, plain_build + 16);
     const TileTiming slow = time_tile(config, plain_tile(), profile, {}, 2.0);
     CHECK_EQ(slow.load, 100 + (plain_groups - 1) * (100 - plain_build - 16));
-    CHECK_EQ(slow.load_busy, plain_groups * 100);
     CHECK_THROWS("bytes_per_cycle", time_tile(config, plain_tile(), profile, {}, 0.0));
     CHECK_THROWS("bytes_per_cycle", time_tile(config, plain_tile(), profile, {}, 1e-30));
 }
@@ -190,7 +187,6 @@ TEST(timing, equal_passes_that_are_skipped_are_accounted_for)
                     CHECK_EQ(skipped.lookup, every.lookup);
                     CHECK_EQ(skipped.convert, every.convert);
                     CHECK_EQ(skipped.write_back, every.write_back);
-                    CHECK_EQ(skipped.load_busy, every.load_busy);
                     CHECK_EQ(skipped.weight_bytes, every.weight_bytes);
                     CHECK_EQ(skipped.result_bytes, every.result_bytes);
                     CHECK_EQ(skipped.counts.lookups, every.counts.lookups);
