@@ -9,6 +9,7 @@ import pytest
 from sailsim.sim import load_system
 from sailsim.sim.gem5 import gem5_unit, read_stats
 from sailsim.sim.gem5.validation import compare, summarise
+from sailsim.sim.unit import VERSION
 
 pytestmark = pytest.mark.gem5
 GOLDEN = Path(__file__).with_name("golden_stats.json")
@@ -65,7 +66,14 @@ def test_a_substrate_of_ones_own_reaches_the_unit(gem5, tmp_path):
     ("old", "new", "why"),
     [
         ("rows 256\n", "", "unit text: rows is missing"),
-        ("sailsim-unit 1", "sailsim-unit 2", "version is 2: allowed is 1"),
+        ("rows 256\n", "rows 256\ncolour blue\n", "unit text: 'colour' is no key"),
+        (" read ", " multiply ", "op is 'multiply': allowed are read, write"),
+        ("cost.add 1 0 0", "cost.add -1 0 0", "a cost is never negative"),
+        (
+            f"sailsim-unit {VERSION}",
+            f"sailsim-unit {VERSION + 1}",
+            f"version is {VERSION + 1}: allowed is {VERSION}",
+        ),
         ("slices 1", "slices 32", "slices is 32"),
         ("convert memory", "convert cores", "convert is cores"),
     ],
