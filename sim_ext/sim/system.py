@@ -139,8 +139,6 @@ class Gpu(_Described):
     fp16_flops: Annotated[Quantity, Is("TFLOP/s", above=0)]
     """Dense, tensor cores."""
     fp32_flops: Annotated[Quantity, Is("TFLOP/s", above=0)]
-    int8_ops: Annotated[Quantity, Is("TOP/s", above=0)]
-    """Dense; tensor cores where they have int8."""
     sms: Annotated[Quantity, Is("SMs", least=1, whole=True)]
     clock: Clock
     """Boost."""

@@ -66,6 +66,9 @@ def test_a_substrate_of_ones_own_reaches_the_unit(gem5, tmp_path):
     ("old", "new", "why"),
     [
         ("rows 256\n", "", "unit text: rows is missing"),
+        ("rows 256\n", "rows 256\ncolour blue\n", "unit text: 'colour' is no key"),
+        (" read ", " multiply ", "op is 'multiply': allowed are read, write"),
+        ("cost.add 1 0 0", "cost.add -1 0 0", "a cost is never negative"),
         (
             f"sailsim-unit {VERSION}",
             f"sailsim-unit {VERSION + 1}",

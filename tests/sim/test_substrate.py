@@ -356,7 +356,7 @@ TEXT = load_system("sail-n1").unit_text()
         ("", "the first line is ''"),
         (
             TEXT.replace(f"sailsim-unit {VERSION}", f"sailsim-unit {VERSION + 1}"),
-            "version is 3: allowed is",
+            f"version is {VERSION + 1}: allowed is {VERSION}",
         ),
         (TEXT + "colour blue\n", "'colour' is no key"),
         (TEXT + "rows 1\n", "rows is there twice"),
@@ -364,6 +364,8 @@ TEXT = load_system("sail-n1").unit_text()
         (TEXT.replace("rows 256", "rows many"), "rows is 'many': allowed are whole numbers"),
         (TEXT.replace("rows 256", "rows -1"), "rows is -1: allowed are 1.."),
         (TEXT.replace("cost.add 1 0 0", "cost.add 1"), "cost.add is '1': allowed are three coefficients"),
+        (TEXT.replace("cost.add 1 0 0", "cost.add -1 0 0"), "costs.add is -1 .*: a cost is never negative"),
+        (TEXT.replace(" read ", " multiply ", 1), "op is 'multiply': allowed are read, write"),
     ],
 )
 def test_a_bad_text_is_refused(text: str, why: str) -> None:

@@ -70,7 +70,7 @@ def test_every_value_of_a_shipped_machine_is_sourced(name: str) -> None:
     machine = load_machine(name)
     assert machine.name == name
     values = leaves(machine)
-    assert len(values) >= 9
+    assert len(values) >= 8
     for value in values:
         assert value.source in machine.sources, value
         if isinstance(value, Quantity) and value.kind == "assumed":

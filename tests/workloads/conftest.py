@@ -11,10 +11,22 @@ from sailsim.workloads import ModelSpec, chosen_format
 TINY = {"n_layers": 2, "d_model": 64, "n_heads": 4, "n_kv_heads": 2, "head_dim": 16, "d_ffn": 96, "vocab": 48}
 
 
-def write_tiny_gguf(path: Path, arch: str = "llama", kind: str = "Q4_0", experts: int = 0) -> None:
-    """A llama of a few thousand seeded weights whose matrices are stored as ``kind``."""
+def _q2_k_blocks(rng: np.random.Generator, n: int, k: int) -> np.ndarray:
+    """Stored blocks of Q2_K, which the package reads and cannot write: seeded codes and inner scales, then
+    the scale and the minimum of 256 weights as fp16."""
+    blocks = rng.integers(0, 256, (n, k // 256, 84), dtype=np.uint8)
+    blocks[..., 80:] = np.array([0.01, 0.02], np.float16).view(np.uint8)
+    return blocks.reshape(n, -1)
+
+
+def write_tiny_gguf(
+    path: Path, arch: str = "llama", kind: str = "Q4_0", experts: int = 0, times: int = 1
+) -> None:
+    """A llama of a few thousand seeded weights whose matrices are stored as ``kind``, ``times`` as wide as
+    `TINY`."""
     rng = np.random.default_rng(7)
-    d, f, kv = TINY["d_model"], TINY["d_ffn"], TINY["n_kv_heads"] * TINY["head_dim"]
+    d, f = times * TINY["d_model"], times * TINY["d_ffn"]
+    kv = times * TINY["n_kv_heads"] * TINY["head_dim"]
     writer = gguf.GGUFWriter(path, arch)
     writer.add_name("tiny")
     writer.add_block_count(TINY["n_layers"])
@@ -31,8 +43,11 @@ def write_tiny_gguf(path: Path, arch: str = "llama", kind: str = "Q4_0", experts
 
     def matrix(name: str, n: int, k: int) -> None:
         quant = gguf.GGMLQuantizationType[kind]
-        values = rng.normal(0, 0.1, (n, k)).astype(np.float32)
-        writer.add_tensor(f"{name}.weight", gguf.quants.quantize(values, quant), raw_dtype=quant)
+        if kind == "Q2_K":
+            stored = _q2_k_blocks(rng, n, k)
+        else:
+            stored = gguf.quants.quantize(rng.normal(0, 0.1, (n, k)).astype(np.float32), quant)
+        writer.add_tensor(f"{name}.weight", stored, raw_dtype=quant)
 
     def vector(name: str) -> None:
         writer.add_tensor(f"{name}.weight", np.ones(d, np.float32))

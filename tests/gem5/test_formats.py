@@ -1,0 +1,35 @@
+"""Tiles of a file's own formats on gem5's unit: the codes, blocks and minima of the types that files have."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sailsim.sim import System
+from sailsim.sim.gem5 import Gem5
+from sailsim.sim.gem5.tiles import run_tiles, tile_points
+from sailsim.workloads import TENSOR_FORMATS
+
+from ..workloads.conftest import write_tiny_gguf
+
+pytestmark = pytest.mark.gem5
+
+
+@pytest.mark.parametrize("kind", ["Q4_1", "Q2_K", "MXFP4", "Q8_0"])
+def test_tiles_of_a_files_own_format_are_exact_and_take_the_engines_phases(
+    gem5: Gem5, machine: System, tmp_path: Path, kind: str
+) -> None:
+    model = tmp_path / f"{kind}.gguf"
+    write_tiny_gguf(model, kind=kind, times=8)  # 512 inputs: two of the blocks of a K-quant
+    own = TENSOR_FORMATS[kind.lower()]
+    points = tile_points(
+        nbw=(2, 3), batch=(1, 3), whole=(own.wbits,), slices=machine.llc.slices.whole, model=str(model)
+    )
+    frame, before = run_tiles(points, gem5, "sail-n1", machine, tmp_path / "out", progress=False)
+    assert (len(frame), before) == (5, 0)
+    assert set(frame["type"]) == {own.name}
+    assert set(zip(frame["wbits"], frame["group_size"], strict=True)) == {(own.wbits, own.group_size)}
+    assert frame["correct"].all()
+    assert frame["phases_equal"].all()
+    assert (frame["core_convert"] > 0).all()
+    assert np.isfinite(frame["error"]).all()
