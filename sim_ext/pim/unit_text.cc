@@ -131,6 +131,8 @@ const std::map<std::string, Setter> &setters()
             {"t_zero", number_of(&SliceConfig::t_zero)},
             {"t_prt", number_of(&SliceConfig::t_prt)},
             {"double_buffer", truth_of(&SliceConfig::double_buffer)},
+            {"activation_buffer_bits", number_of(&SliceConfig::activation_buffer_bits)},
+            {"accumulator_buffer_bits", number_of(&SliceConfig::accumulator_buffer_bits)},
             {"dfms", number_of(&SliceConfig::dfms)},
             {"dfm_split", [](SliceConfig &u, Key, Value v) { u.dfm_split = dfm_split_of(std::string(v)); }},
             {"convert", [](SliceConfig &u, Key, Value v) { u.convert = convert_of(std::string(v)); }},

@@ -47,6 +47,12 @@ class Pim(Frozen):
     """Cycles that a PRT hit takes in the DFM; what it leaves to the arrays is the substrate's phase `hit`."""
     double_buffer: Switch
     """Whether the next group's weights load while this one is worked on."""
+    activation_buffer: Annotated[Quantity, Is("KiB", above=0)]
+    """Of a DFM: two groups' activations of as many batch rows as it works on. What it cannot keep it reads
+    from the slice again in every further pass over the outputs."""
+    accumulator_buffer: Annotated[Quantity, Is("KiB", above=0)]
+    """Sums of all DFMs of a slice, where the substrate has them there: a batch beyond it takes passes, over the
+    outputs or over the batch, whichever is faster."""
     dfms: Annotated[Quantity, Is("DFMs", least=1, most=4096, whole=True)]
     """Of a slice: each feeds as many of its arrays and has a PRT of its own."""
     dfm_split: Annotated[Choice, OneOf("n", "k")]
@@ -120,6 +126,8 @@ class Pim(Frozen):
             "t_zero": self.t_zero.whole,
             "t_prt": self.t_prt.whole,
             "double_buffer": self.double_buffer.value,
+            "activation_buffer_bits": int(8 * self.activation_buffer.si),
+            "accumulator_buffer_bits": int(8 * self.accumulator_buffer.si),
             "dfms": self.dfms.whole,
             "dfm_split": self.dfm_split.value,
             "convert": self.convert.value,

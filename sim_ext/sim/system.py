@@ -70,7 +70,7 @@ class System(_Described):
             try:
                 _core.plan_tile(
                     self.slice_config(), k=4096, n=4096, batch=1, wbits=4, value_bits=4, abits=8,
-                    nbw=self.pim.default_nbw or NBWS[0], group_size=0,
+                    nbw=self.pim.default_nbw or NBWS[0], group_size=0, scaled=False,
                 )  # fmt: skip
             except ValueError as error:
                 raise ValueError(f"pim does not fit: {error}") from None

@@ -84,7 +84,7 @@ class TimedTile:
         codebook: int,
     ) -> None:
         config, self._units = units.config, units
-        plan = _core.plan_tile(config, *shape)
+        plan = _core.plan_tile(config, *shape, scaled=scaled, minimum=minimum)
         self._timed = partial(
             _core.time_supplied_tile, config, *shape, profile.counts, scaled=scaled, minimum=minimum
         )

@@ -22,6 +22,8 @@ FIELDS = (
     "t_zero",
     "t_prt",
     "double_buffer",
+    "activation_buffer_bits",
+    "accumulator_buffer_bits",
     "dfms",
     "dfm_split",
     "convert",

@@ -319,6 +319,8 @@ FIELD_VALUES: dict[str, st.SearchStrategy[Any]] = {
     "t_zero": st.integers(0, 1 << 20),
     "t_prt": st.integers(0, 1 << 20),
     "double_buffer": st.booleans(),
+    "activation_buffer_bits": st.integers(1, 1 << 40),
+    "accumulator_buffer_bits": st.integers(1, 1 << 40),
     "dfm_split": st.sampled_from(["n", "k"]),
     "convert": st.sampled_from(["memory", "cores"]),
     "convert_units": st.integers(1, 1 << 20),

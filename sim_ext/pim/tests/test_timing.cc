@@ -175,7 +175,7 @@ TEST(timing, equal_passes_that_are_skipped_are_accounted_for)
                     const TileShape tile = {61, 2500, 9, 3, 3, 5, 3, 20};
                     const std::int64_t groups = Grouping(61, 3, 20).groups();
                     const PatternProfile profile = uniform(groups, 10, 15, 20);
-                    CHECK(plan_tile(config, tile).passes > 4);
+                    CHECK(plan_tile(config, tile, {}).passes > 4);
                     TileSequencer sequencer(config, tile, profile, {true});
                     while (const GroupStep *step = sequencer.next_load())
                         sequencer.loaded(sequencer.load_start() +
@@ -310,10 +310,10 @@ TEST(timing, bad_input_names_the_field)
 
     TileShape tile = plain_tile();
     tile.abits = 17;
-    CHECK_THROWS("abits is 17: allowed are 1..16", plan_tile(plain_slice(), tile));
+    CHECK_THROWS("abits is 17: allowed are 1..16", plan_tile(plain_slice(), tile, {}));
     tile = plain_tile();
     tile.wbits = 0;
-    CHECK_THROWS("wbits is 0", plan_tile(plain_slice(), tile));
+    CHECK_THROWS("wbits is 0", plan_tile(plain_slice(), tile, {}));
     CHECK_THROWS("profile has 15 groups: the tile has 16",
                  time_tile(plain_slice(), plain_tile(), uniform(15, 16, 0, 0), {}));
 }

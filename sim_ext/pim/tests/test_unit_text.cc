@@ -31,6 +31,8 @@ TEST(unit_text, every_key_sets_its_field)
                              "t_zero 2",
                              "t_prt 3",
                              "double_buffer false",
+                             "activation_buffer_bits 4096",
+                             "accumulator_buffer_bits 8192",
                              "dfms 3",
                              "dfm_split k",
                              "convert cores",
@@ -58,6 +60,8 @@ TEST(unit_text, every_key_sets_its_field)
     CHECK_EQ(unit.t_zero, 2);
     CHECK_EQ(unit.t_prt, 3);
     CHECK(!unit.double_buffer);
+    CHECK_EQ(unit.activation_buffer_bits, 4096);
+    CHECK_EQ(unit.accumulator_buffer_bits, 8192);
     CHECK_EQ(unit.dfms, 3);
     CHECK(unit.dfm_split == DfmSplit::k);
     CHECK(unit.convert == Convert::cores);
