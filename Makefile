@@ -21,6 +21,8 @@ GEM5   ?= $(SAILSIM_GEM5)
 INSTALL_FLAGS ?=
 # Words for pytest, for example ARGS='-k energy'.
 ARGS   ?=
+# Tests run side by side, but no more than memory is for.
+SIDE_BY_SIDE = -n $(JOBS) --maxprocesses 8 --dist worksteal
 # LOWEST=1 VENV=build/venv-lowest: an environment of the oldest packages that pyproject.toml allows.
 LOWEST ?=
 
@@ -69,10 +71,10 @@ reproduce: setup
 
 test: setup build/cpp/built
 	$(BIN)/ctest --test-dir build/cpp --output-on-failure --no-tests=error
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: setup
-	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -q -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
 
 build/cpp/built: $(VENV)/.deps $(CORE) $(wildcard sim_ext/pim/tests/*)
 	$(BIN)/cmake -S . -B build/cpp -DSAILSIM_TESTS=ON -DSAILSIM_BINDINGS=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo > /dev/null

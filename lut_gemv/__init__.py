@@ -6,8 +6,18 @@ here give the same results through the C++ core.
 
 from sailsim._core import PatternProfile
 from sailsim.lut_gemv import convert, descriptor, reference
-from sailsim.lut_gemv.codes import WBITS_MAX, WeightCode
-from sailsim.lut_gemv.counts import PRT_POLICIES, Counts, Profile, PrtConfig, PrtHash, PrtKey
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.counts import (
+    PRT_POLICIES,
+    TILE_PHASES,
+    Counts,
+    Profile,
+    PrtConfig,
+    PrtHash,
+    PrtKey,
+    cycles_by_phase,
+)
+from sailsim.lut_gemv.descriptor import ABITS_MAX, NBW_MAX, WBITS_MAX
 from sailsim.lut_gemv.fast import (
     PreparedWeights,
     bit_profile,
@@ -16,7 +26,7 @@ from sailsim.lut_gemv.fast import (
     pattern_profile,
     prepare_weights,
 )
-from sailsim.lut_gemv.operands import ABITS_MAX, NBW_MAX, activation_range, block_slices
+from sailsim.lut_gemv.operands import activation_range, block_slices
 from sailsim.lut_gemv.packing import pack_codes, row_bytes, unpack_codes
 from sailsim.lut_gemv.product import int_product
 from sailsim.lut_gemv.quantize import (
@@ -37,6 +47,7 @@ __all__ = [
     "ABITS_MAX",
     "NBW_MAX",
     "PRT_POLICIES",
+    "TILE_PHASES",
     "WBITS_MAX",
     "Counts",
     "DescriptorError",
@@ -56,6 +67,7 @@ __all__ = [
     "block_slices",
     "block_sums",
     "convert",
+    "cycles_by_phase",
     "decode_tile",
     "descriptor",
     "int_product",

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.checks import check_integers, check_range
-
-WBITS_MAX = 8
+from sailsim.lut_gemv.descriptor import WBITS_MAX
 
 CodeKind = Literal["twos", "offset", "ternary", "book"]
 

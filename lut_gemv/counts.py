@@ -8,10 +8,19 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sailsim import _core
 from sailsim.base.errors import SailsimError
+
+TILE_PHASES = ("load", "build", "lookup", "convert", "write_back")
+"""What a tile's cycles are of, in the order of a group; `load` is what computing does not hide."""
 
 PrtPolicy = Literal["lru", "fifo", "direct"]
 PRT_POLICIES: tuple[PrtPolicy, ...] = ("lru", "fifo", "direct")
+
+
+def cycles_by_phase(timing: _core.TileTiming) -> dict[str, int]:
+    """A tile's cycles by `TILE_PHASES`; they add up to its total."""
+    return {phase: int(getattr(timing, phase)) for phase in TILE_PHASES}
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.checks import check_integers, check_matrix, check_range
 from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.descriptor import ABITS_MAX, NBW_MAX
 
-ABITS_MAX = 16
-NBW_MAX = 6
 GROUP_SIZE_MAX = 1 << 32
 """The library's limit; the descriptor's field has 16 bits."""
 THREADS_MAX = 1024

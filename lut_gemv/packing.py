@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.checks import check_integers, check_matrix, check_range
-from sailsim.lut_gemv.codes import WBITS_MAX
+from sailsim.lut_gemv.descriptor import WBITS_MAX
 
 
 def row_bytes(n: int, wbits: int) -> int:

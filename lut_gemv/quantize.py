@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.checks import check_integers, check_matrix, check_range
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.lut_gemv.operands import ABITS_MAX, activation_dtype, block_slices
+from sailsim.lut_gemv.descriptor import ABITS_MAX
+from sailsim.lut_gemv.operands import activation_dtype, block_slices
 
 
 def quantize_rows(x: NDArray[Any], abits: int) -> tuple[NDArray[Any], NDArray[np.float32]]:

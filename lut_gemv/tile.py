@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,15 @@ class Tile:
     def has_minimum(self) -> bool:
         """Whether every block's weights have an offset beside their scale."""
         return self.scales is not None and self.scales.minimum is not None
+
+    def code_bytes(self, n: int | None = None) -> int:
+        """Bytes of the weights' codes as they lie in memory, or those of ``n`` outputs."""
+        return self.k * ceil((self.n if n is None else n) * self.code.wbits / 8)
+
+    def stored_bytes(self, n: int | None = None) -> int:
+        """The same with the blocks' scales and minima."""
+        each = 0 if self.scales is None else 4 if self.has_minimum else 2
+        return self.code_bytes(n) + each * self.blocks * (self.n if n is None else n)
 
     def expected(self) -> NDArray[Any]:
         """What the unit must write, by plain products: int32 ``(B, N)``, or fp32 with scales."""

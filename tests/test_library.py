@@ -4,11 +4,13 @@ import ast
 import doctest
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import sailsim
+from sailsim.base.errors import SailsimError
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "library.md"
@@ -83,3 +85,10 @@ def test_the_examples_of_the_page(tmp_path: Path) -> None:
     results = doctest.testfile(str(PAGE), module_relative=False, globs={"FOLDER": tmp_path / "sweep"})
     assert results.attempted >= 15
     assert results.failed == 0
+
+
+def test_a_point_that_does_not_fit_the_memory_has_no_number_and_a_reason() -> None:
+    fits = sailsim.Point(model="llama-2-13b", wbits=4, batch=8)
+    assert sailsim.simulate(fits).tokens_per_s > 0
+    with pytest.raises(SailsimError, match=r"^system sail-n1: llama-2-13b .* needs .* GB, allowed is .* GB$"):
+        sailsim.simulate(replace(fits, batch=512, context=4096))

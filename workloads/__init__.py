@@ -24,7 +24,7 @@ from sailsim.workloads.graph import Op, decode_step, prefill_step
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ROLES, Linear, ModelSpec, Role, model_names
 from sailsim.workloads.tokenizer import Tokenizer
-from sailsim.workloads.traces import TimedTile, TracePlan, plan_trace, replay_timed
+from sailsim.workloads.traces import ReplayedTile, TracePlan, plan_trace, replay_timed
 from sailsim.workloads.weights import Weights, WeightSource, file_source, synthetic_source
 
 __all__ = [
@@ -38,9 +38,9 @@ __all__ = [
     "Linear",
     "ModelSpec",
     "Op",
+    "ReplayedTile",
     "Role",
     "TensorFormat",
-    "TimedTile",
     "Tokenizer",
     "TracePlan",
     "UniformFormat",

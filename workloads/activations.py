@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv import ABITS_MAX
 from sailsim.workloads.capture_file import read_capture, write_capture
 from sailsim.workloads.model import ROLES, ModelSpec, Role
 
@@ -142,8 +143,8 @@ class Activations:
 
     def _codes(self, role: Role, abits: int, signed: bool) -> npt.NDArray[Any]:
         """All captured codes of a role rounded to ``abits`` bits, kept for the next call."""
-        if not 1 <= abits <= 16:
-            raise SailsimError(f"abits is {abits!r}; allowed is 1..16.")
+        if not 1 <= abits <= ABITS_MAX:
+            raise SailsimError(f"abits is {abits!r}; allowed is 1..{ABITS_MAX}.")
         key = (role, abits, signed)
         if key not in self._rounded:
             codes = self._of(self.codes, role)

@@ -139,7 +139,14 @@ def _of_file(model: str) -> WeightFormat:
 def _policy(path: Path, model: str, spec: ModelSpec) -> WeightFormat:
     """The formats that a policy file gives every tensor of a model; the first pattern that matches counts."""
     table = _read_policy(path)
-    default = chosen_format(str(table["default"]), model, spec)
+
+    def named(field: str, choice: str) -> WeightFormat:
+        try:
+            return chosen_format(choice, model, spec)
+        except SailsimError as error:
+            raise SailsimError(f"policy {path}: {field} is {choice!r}: {error}") from None
+
+    default = named("default", str(table["default"]))
     patterns: dict[str, str] = table["tensors"]
     matched: set[str] = set()
     linears = [*spec.linears()]
@@ -151,7 +158,7 @@ def _policy(path: Path, model: str, spec: ModelSpec) -> WeightFormat:
         for pattern, choice in patterns.items():
             if fnmatchcase(linear.name, pattern):
                 matched.add(pattern)
-                chosen = chosen_format(choice, model, spec)
+                chosen = named(f"tensors {pattern!r}", choice)
                 return chosen.embedding(spec) if linear is embedding else chosen.tensor(linear, spec)
         return default.embedding(spec) if linear is embedding else default.tensor(linear, spec)
 
@@ -182,9 +189,8 @@ def _read_policy(path: Path) -> dict[str, Any]:
         )
     for name in ("name", "source", "default"):
         if not isinstance(table.get(name), str) or not table[name].strip():
-            raise SailsimError(
-                f"policy {path}: {name} is {table.get(name)!r}; allowed is a text that is not empty."
-            )
+            found = f"is {table[name]!r}" if name in table else "is missing"
+            raise SailsimError(f"policy {path}: {name} {found}; allowed is a text that is not empty.")
     table.setdefault("tensors", {})
     if not isinstance(table["tensors"], dict) or not all(
         isinstance(choice, str) for choice in table["tensors"].values()

@@ -16,7 +16,7 @@ from typing import Literal
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import WeightCode
+from sailsim.lut_gemv import WBITS_MAX, WeightCode
 from sailsim.workloads.model import Linear, ModelSpec, shipped_model
 
 GGML_SOURCE = "ggml block layouts (ggml-common.h), sizes as in the package gguf, constants.GGML_QUANT_SIZES"
@@ -362,8 +362,8 @@ def uniform_format(wbits: int, group_size: int) -> WeightFormat:
     ``wbits + 16 / group_size`` bits a weight; ``group_size`` 0 is one scale a column (0 bits a weight,
     counted exactly in the bytes). Raises SailsimError outside wbits 1..8, group_size 0..65535.
     """
-    if not 1 <= wbits <= 8:
-        raise SailsimError(f"wbits is {wbits!r}; allowed is 1..8.")
+    if not 1 <= wbits <= WBITS_MAX:
+        raise SailsimError(f"wbits is {wbits!r}; allowed is 1..{WBITS_MAX}.")
     if not 0 <= group_size <= 65535:
         raise SailsimError(f"group_size is {group_size!r}; allowed is 0 (a whole column) .. 65535.")
     name = f"w{wbits}g{group_size}" if group_size else f"w{wbits}"

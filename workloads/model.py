@@ -6,6 +6,7 @@ comes from the ``config.json`` that its ``source`` names. A GGUF file gives the 
 
 import tomllib
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -151,15 +152,18 @@ class ModelSpec:
         return self.n_layers * 2 * self.d_kv * self.kv_bits / 8
 
 
-def model_names() -> list[str]:
+@lru_cache(maxsize=1)
+def model_names() -> tuple[str, ...]:
     """Names of the models that ship as data, sorted."""
-    return sorted(
+    names = (
         entry.name.removesuffix(".toml")
         for entry in files(__package__).joinpath("models").iterdir()
         if entry.name.endswith(".toml")
     )
+    return tuple(sorted(names))
 
 
+@lru_cache(maxsize=32)
 def shipped_model(name: str) -> ModelSpec:
     """One of the shapes that ship, `model_names`."""
     return shape_of(files(__package__).joinpath("models", f"{name}.toml").read_text("utf-8"), name)

@@ -15,11 +15,14 @@ from typing import Any, Literal, cast
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import (
+    ABITS_MAX,
+    NBW_MAX,
     PrtConfig,
     Replayed,
     Scales,
     Tile,
     Trace,
+    cycles_by_phase,
     decode_tile,
     descriptor,
     replay,
@@ -36,8 +39,6 @@ from sailsim.workloads.weights import WeightSource, file_source, synthetic_sourc
 
 MAX_BYTES = 4 << 30
 """Largest trace that is written without being asked for: a whole 7B model at 4 bits is about this size."""
-
-PHASES = ("load", "build", "lookup", "convert", "write_back", "total")
 
 
 @dataclass(frozen=True)
@@ -159,8 +160,8 @@ def plan_trace(
     Raises SailsimError for values out of range, and where no chosen matrix has scalar codes.
     """
     for name, value, least, most in (
-        ("abits", abits, 1, 16),
-        ("nbw", nbw, 1, 6),
+        ("abits", abits, 1, ABITS_MAX),
+        ("nbw", nbw, 1, NBW_MAX),
         ("batch", batch, 1, 65535),
         ("slices", slices, 1, 65535),
     ):
@@ -206,14 +207,14 @@ def plan_trace(
 
 
 @dataclass(frozen=True)
-class TimedTile:
+class ReplayedTile:
     """One replayed tile: the results' side, and the cycles of one unit by phase (None after an error)."""
 
     result: Replayed
     cycles: dict[str, int] | None
 
 
-def replay_timed(trace: Trace, config: _core.SliceConfig, threads: int = 1) -> Iterator[TimedTile]:
+def replay_timed(trace: Trace, config: _core.SliceConfig, threads: int = 1) -> Iterator[ReplayedTile]:
     """Works through a trace on one unit, tile by tile: results, counts and cycles.
 
     ``config`` describes the unit; it holds whole tiles, so ``config.slices`` must be 1. A tile that does not
@@ -226,13 +227,13 @@ def replay_timed(trace: Trace, config: _core.SliceConfig, threads: int = 1) -> I
     )
     for index, result in enumerate(replay(trace, prt=prt, threads=threads)):
         if result.status != descriptor.Status.OK:
-            yield TimedTile(result, None)
+            yield ReplayedTile(result, None)
             continue
         tile = decode_tile(trace, index)
         try:
-            yield TimedTile(result, _cycles(tile, config, prt))
+            yield ReplayedTile(result, _cycles(tile, config, prt))
         except ValueError as error:
-            yield TimedTile(
+            yield ReplayedTile(
                 replace(result, status=descriptor.Status.ERR_CAPACITY, problem=str(error), output=None), None
             )
 
@@ -245,4 +246,4 @@ def _cycles(tile: Tile, config: _core.SliceConfig, prt: PrtConfig) -> dict[str, 
     timing = _core.time_tile(
         config, *tile.shape, profile, scaled=tile.scales is not None, minimum=tile.has_minimum
     )
-    return {phase: int(getattr(timing, phase)) for phase in PHASES}
+    return {**cycles_by_phase(timing), "total": int(timing.total)}

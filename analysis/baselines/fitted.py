@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import isfinite
 from typing import Any
@@ -49,15 +48,23 @@ class Fits:
     """Everything in `fits.json`."""
 
     table: Mapping[str, Any]
+    sets: Mapping[str, FittedSet]
+    """What was fitted together: "cpu.<software>" and "gpu"."""
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> Fits:
+        """The fits of a file's table."""
+        tables = {f"cpu.{name}": each for name, each in table["cpu"].items()} | {"gpu": table["gpu"]}
+        return cls(table, {name: _set(each) for name, each in tables.items()})
 
     def software(self, name: str) -> FittedSet:
         """The constants of a CPU software."""
-        return _set(self.table["cpu"][name])
+        return self.sets[f"cpu.{name}"]
 
     @property
     def gpu(self) -> FittedSet:
         """The constants of the GPU baseline, all cards."""
-        return _set(self.table["gpu"])
+        return self.sets["gpu"]
 
     @property
     def fewest_threads(self) -> int:
@@ -71,41 +78,43 @@ class Fits:
 
     def quantities(self) -> dict[str, Quantity]:
         """Every fitted constant by a dotted name, for the report."""
-        sets = {f"cpu.{name}": self.software(name) for name in self.table["cpu"]} | {"gpu": self.gpu}
-        return {f"{prefix}.{name}": q for prefix, s in sets.items() for name, q in s.constants.items()}
+        return {f"{prefix}.{name}": q for prefix, s in self.sets.items() for name, q in s.constants.items()}
 
     def varied(self, changes: Mapping[str, float]) -> Fits:
         """The fits with other values, by the names of `quantities`.
 
         Raises SailsimError for a name that is none of them or a value that is no finite number.
         """
-        names = self.quantities()
-        table = copy.deepcopy(dict(self.table))
+        known = self.quantities()
+        sets = {name: dict(each.constants) for name, each in self.sets.items()}
         for name, value in changes.items():
-            if name not in names:
-                near = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or list(names)[:3]
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or list(known)[:3]
                 raise SailsimError(f"{name} is no fitted constant, allowed are such as {', '.join(near)}")
             if not isfinite(value):
                 raise SailsimError(f"{name} is {value!r}, allowed is a finite number")
             group, _, constant = name.rpartition(".")
-            within = table["gpu"] if group == "gpu" else table["cpu"][group.removeprefix("cpu.")]
-            entry = within["constants"][constant]
-            low, high = (entry.get(end, entry["value"]) for end in ("low", "high"))
-            entry |= {"value": value, "low": min(low, value), "high": max(high, value)}
-        return Fits(table)
+            old = known[name]
+            ends = [old.value if end is None else end for end in (old.low, old.high)]
+            moved = {"value": value, "low": min(*ends, value), "high": max(*ends, value)}
+            sets[group][constant] = old.model_copy(update=moved)
+        return replace(
+            self,
+            sets={name: replace(each, constants=sets[name]) for name, each in self.sets.items()},
+        )
 
     def covariance(self, group: str) -> tuple[list[str], NDArray[np.float64]]:
         """Names of `quantities` and the covariance (n, n) of what was fitted in "cpu" or "gpu".
 
-        A constant that both softwares share has the first one's name. Constants of different fits do not vary
-        together; constants held at a bound have zeros.
+        A constant that both stacks share has the first one's name. Constants of different fits do not
+        vary together; constants held at a bound have zeros.
         """
         table = self.table[f"{group}_covariance"]
         known = [name for name in self.quantities() if name.startswith(f"{group}.")]
         names: list[str] = []
         blocks = []
         for listed in [table] if "order" in table else table.values():
-            # A fit of both softwares lists the first one's constants before the other's.
+            # A fit of both software stacks lists the first one's constants before the other's.
             for name in listed["order"]:
                 names.append(next(k for k in known if k.endswith(f".{name}") and k not in names))
             blocks.append(np.asarray(listed["matrix"], dtype=float))
@@ -125,7 +134,7 @@ def _set(table: Mapping[str, Any]) -> FittedSet:
 @lru_cache(maxsize=1)
 def fits() -> Fits:
     """The shipped fits."""
-    return Fits(json.loads(data_file("fits.json").read_text("utf-8")))
+    return Fits.of(json.loads(data_file("fits.json").read_text("utf-8")))
 
 
 @lru_cache(maxsize=1)

@@ -33,6 +33,7 @@ from sailsim.analysis.baselines.fitted import Fits, fits
 from sailsim.analysis.baselines.prediction import Floats, Prediction, Work
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu
+from sailsim.sim.room import room_of
 from sailsim.workloads import ModelSpec, WeightFormat, decode_step
 
 MEASURED_CARDS = ("v100", "t4", "a10g", "l4", "a100")
@@ -57,8 +58,6 @@ _SERVING_NOTE = (
 COMPUTES_LIKE = {"l40s": ("l4", "a10g"), "h100": ("a100",)}
 """Whose kernels' speeds a card without such measurements takes."""
 PARTS = ("weights", "kv_cache", "kernels", "launches")
-RESERVED_SHARE = 0.05
-"""Share of a card's memory that the driver, the context and the working buffers take (assumed, 0.03..0.1)."""
 
 
 VECTOR_ROWS = 8
@@ -197,21 +196,6 @@ def constants(
     )
 
 
-def memory_needed(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> float:
-    """Bytes of weights and KV cache."""
-    return fmt.model_bytes(model) + model.kv_bytes_per_token() * batch * context
-
-
-def _fits_or_refuse(card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> None:
-    need = memory_needed(model, fmt, batch, context)
-    have = card.memory_size.si * (1 - RESERVED_SHARE)
-    if need > have:
-        raise SailsimError(
-            f"card {card.name}: {model.name} in {fmt.name} with batch {batch} and context {context} needs "
-            f"{need / 1e9:.1f} GB, allowed is {have / 1e9:.1f} GB"
-        )
-
-
 def gpu_tokens_per_s(
     card: Gpu,
     model: ModelSpec,
@@ -234,7 +218,9 @@ def gpu_tokens_per_s(
         raise SailsimError(
             f"format is {fmt.name}, allowed with software 'serving' is one of 4-bit integers or of 16 bits"
         )
-    _fits_or_refuse(card, model, fmt, batch, context)
+    room = room_of(card, model, fmt, batch, context)
+    if not room.fits:
+        raise SailsimError(room.problem(model, fmt, batch, context))
     work = Work.of(model, decode_step(model, fmt, batch, context), batch)
     parts = {
         k: float(v)
@@ -280,7 +266,9 @@ def gpu_roofline(card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int = 1,
 
     Raises SailsimError where weights and KV cache do not fit the card's memory.
     """
-    _fits_or_refuse(card, model, fmt, batch, context)
+    room = room_of(card, model, fmt, batch, context)
+    if not room.fits:
+        raise SailsimError(room.problem(model, fmt, batch, context))
     work = Work.of(model, decode_step(model, fmt, batch, context), batch)
     sheet = GpuSheet.of(card)
     reading = float(work.weight_bytes + work.kv_bytes) / float(sheet.bandwidth)

@@ -14,18 +14,13 @@ from functools import lru_cache
 from typing import Literal, cast
 
 from sailsim.analysis.baselines.cpu import SOFTWARE, Software, cpu_tokens_per_s
-from sailsim.analysis.baselines.gpu import (
-    GPU_SOFTWARE,
-    RESERVED_SHARE,
-    GpuSoftware,
-    gpu_tokens_per_s,
-    memory_needed,
-)
+from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
 from sailsim.analysis.baselines.prediction import Prediction, Work
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu, Point, System, backend_of, simulate_step, softwares
+from sailsim.sim import Gpu, Point, System, backend_of, simulate_step, software_stacks
 from sailsim.sim.backend import CHOICES
 from sailsim.sim.nbw import nbw_in_words
+from sailsim.sim.room import Room, room_of
 from sailsim.workloads import ModelSpec, WeightFormat, decode_step
 
 KindName = Literal["accelerator", "cores", "card"]
@@ -69,22 +64,12 @@ class Answer:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Room:
-    """Bytes that a point needs of a runner's memory, and what it has; None: not known."""
-
-    needed: float
-    limit: float | None
-    where: str
-    """Whose memory, in words."""
-
-
 class Kind(ABC):
     """A kind of runner."""
 
     @property
     @abstractmethod
-    def softwares(self) -> tuple[str, ...]:
+    def software_stacks(self) -> tuple[str, ...]:
         """What runs on it."""
 
     @abstractmethod
@@ -108,12 +93,9 @@ class Kind(ABC):
         return machine.cores.count.whole if every else threads
 
     def room(self, question: Question) -> Room:
-        """What the point needs of its memory: weights and KV cache in a server's."""
-        machine, point = question.machine, question.point
-        assert isinstance(machine, System)
-        size = machine.memory.size
-        needed = memory_needed(question.model, question.fmt, point.batch, point.context)
-        return Room(needed, None if size is None else size.si, f"system {machine.name}")
+        """What the point needs of its memory: weights and KV cache in the machine's."""
+        point = question.point
+        return room_of(question.machine, question.model, question.fmt, point.batch, point.context)
 
     def priced_as(self, machine: Machine) -> tuple[str, ...]:
         """The machines whose price it has: itself, then what its file extends."""
@@ -124,9 +106,9 @@ class Accelerator(Kind):
     """A server's accelerator does the matrix products, its cores the rest."""
 
     @property
-    def softwares(self) -> tuple[str, ...]:
+    def software_stacks(self) -> tuple[str, ...]:
         """One a backend."""
-        return softwares()
+        return software_stacks()
 
     def software_of(self, machine: Machine) -> str:
         """Its backend's."""
@@ -203,13 +185,13 @@ class Cores(Kind):
     """A server's cores alone do everything."""
 
     @property
-    def softwares(self) -> tuple[str, ...]:
+    def software_stacks(self) -> tuple[str, ...]:
         """Those that were fitted."""
         return tuple(SOFTWARE)
 
     def software_of(self, machine: Machine) -> str:
         """The first."""
-        return self.softwares[0]
+        return self.software_stacks[0]
 
     def refusal(self, machine: Machine | None) -> str | None:
         """A card."""
@@ -228,13 +210,13 @@ class Card(Kind):
     """A GPU card does everything."""
 
     @property
-    def softwares(self) -> tuple[str, ...]:
+    def software_stacks(self) -> tuple[str, ...]:
         """Those that were fitted."""
         return tuple(GPU_SOFTWARE)
 
     def software_of(self, machine: Machine) -> str:
         """The first."""
-        return self.softwares[0]
+        return self.software_stacks[0]
 
     def refusal(self, machine: Machine | None) -> str | None:
         """A server, and the point's own system."""
@@ -245,13 +227,6 @@ class Card(Kind):
     def cores(self, machine: Machine, threads: int, every: bool) -> int | None:
         """A card has none."""
         return None
-
-    def room(self, question: Question) -> Room:
-        """The card's memory, but what the software keeps of it."""
-        machine, point = question.machine, question.point
-        assert isinstance(machine, Gpu)
-        needed = memory_needed(question.model, question.fmt, point.batch, point.context)
-        return Room(needed, float(machine.memory_size.si * (1 - RESERVED_SHARE)), f"card {machine.name}")
 
     def answer(self, question: Question) -> Answer:
         """The fitted roofline."""

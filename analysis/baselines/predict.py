@@ -9,6 +9,7 @@ from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens
 from sailsim.analysis.baselines.prediction import Prediction
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, load_machine
+from sailsim.sim.room import room_of
 from sailsim.workloads import ModelSpec, WeightFormat
 
 
@@ -56,5 +57,11 @@ def baseline(
         )
     used = found.cores.count.whole if threads is None else threads
     if prompt is not None:
-        return prompt_tokens_per_s(found, model, fmt, used, prompt, software=software)
-    return cpu_tokens_per_s(found, model, fmt, used, batch, context, software=software, cache=cache)
+        result = prompt_tokens_per_s(found, model, fmt, used, prompt, software=software)
+    else:
+        result = cpu_tokens_per_s(found, model, fmt, used, batch, context, software=software, cache=cache)
+    tokens = context if prompt is None else prompt
+    room = room_of(found, model, fmt, batch, tokens)
+    if not room.fits:
+        raise SailsimError(room.problem(model, fmt, batch, tokens))
+    return result

@@ -75,10 +75,10 @@ class Runner(Frozen):
             raise ValueError(
                 "source is empty; allowed is why the runner stands there, or where it comes from"
             )
-        softwares = KINDS[self.kind].softwares
-        if self.software not in softwares:
+        allowed = KINDS[self.kind].software_stacks
+        if self.software not in allowed:
             raise ValueError(
-                f"software is {self.software!r}; allowed on {self.kind} is one of {', '.join(softwares)}"
+                f"software is {self.software!r}; allowed on {self.kind} is one of {', '.join(allowed)}"
             )
         if self.kind == "accelerator" and self.format != OF_THE_POINT:
             raise ValueError(f"format is {self.format!r}; allowed on an accelerator is {OF_THE_POINT!r}")

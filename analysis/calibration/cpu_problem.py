@@ -20,8 +20,8 @@ from sailsim.analysis.calibration.solver import (
 BARRIER = Parameter(
     "barrier", 100.0, 0.0, 1000.0, "ns", "synchronisation and small work of an operation, a thread"
 )
-"""Common to both softwares: the fork keeps llama.cpp's threads, and only both together tell it from what a
-product loses."""
+"""Common to both stacks: the fork keeps llama.cpp's threads, and only both together tell it from what
+a product loses."""
 
 
 def software_parameters(software: cpu.Software) -> tuple[Parameter, ...]:
@@ -71,7 +71,7 @@ def software_parameters(software: cpu.Software) -> tuple[Parameter, ...]:
 
 
 def cpu_problem() -> Problem:
-    """The constants of both softwares on Neoverse-N1, fitted together because they share the barrier."""
+    """The constants of both software stacks on Neoverse-N1, fitted together: they share the barrier."""
     own = {software: software_parameters(software) for software in cpu.SOFTWARE}
     parameters = (BARRIER, *(p for group in own.values() for p in group))
     first = dict(zip(own, np.cumsum([1, *(len(group) for group in own.values())]).tolist(), strict=False))

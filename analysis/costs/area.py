@@ -17,6 +17,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from sailsim.analysis.costs.constants import Constants
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is
+from sailsim.lut_gemv import WBITS_MAX
 from sailsim.sim import System
 from sailsim.sim.pim import Pim
 
@@ -128,11 +129,6 @@ class Area:
     die_mm2: float
 
     @property
-    def csram_mm2(self) -> float:
-        """The arrays of all slices."""
-        return self.parts.arrays * self.slices
-
-    @property
     def added_mm2(self) -> float:
         """Everything that the units of all slices take."""
         return self.parts.total * self.slices
@@ -162,8 +158,8 @@ def area(system: System, constants: AreaConstants | None = None, wbits: int = 4)
     pim = system.pim
     if pim is None:
         raise SailsimError(f"system {system.name} has no [pim] section, allowed is one with PIM units")
-    if not 1 <= wbits <= 8:
-        raise SailsimError(f"wbits is {wbits}, allowed is 1..8")
+    if not 1 <= wbits <= WBITS_MAX:
+        raise SailsimError(f"wbits is {wbits}, allowed is 1..{WBITS_MAX}")
     c = AreaConstants.default() if constants is None else constants
     return Area(
         parts=_unit(pim, c, wbits),

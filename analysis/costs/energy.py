@@ -24,7 +24,7 @@ from typing import Annotated, Any, ClassVar
 from sailsim.analysis.costs.constants import Constants
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is
-from sailsim.sim import Gpu, StepResult, System, backend_of
+from sailsim.sim import Gpu, System, backend_of
 from sailsim.sim.activity import ACTIVITY
 
 CAUSES = ("arrays", "convert", "dfm", "prt", "llc", "mesh", "dram", "cores", "static")
@@ -175,22 +175,8 @@ def energy(use: Use, constants: EnergyConstants | None = None) -> Energy:
     )
 
 
-def sail_use(system: System, result: StepResult) -> Use:
-    """What a simulated step asks of its machine."""
-    record = {
-        "batch": result.tokens,
-        "step_s": result.step_s,
-        "cores": result.point.threads,
-        "substrate": result.point.substrate,
-        "phases": result.breakdown,
-        "events": result.activity,
-        "traffic": result.bytes_by_kind,
-    }
-    return recorded_use(system, record)
-
-
 def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
-    """The same from a record of a run (`sailsim.analysis.results.runs`).
+    """What an accelerator's step asks of its machine, from the record of a run (`results.runs`).
 
     Raises EnergyNotModelledError for an accelerator or a substrate that does not declare its energy,
     SailsimError for a record without events or a machine without an accelerator.

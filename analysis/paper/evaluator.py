@@ -20,11 +20,14 @@ from sailsim.analysis.paper.machine import SampledMachine
 from sailsim.analysis.paper.parameters import Workload
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu, System, leaves, simulate_step
+from sailsim.sim import Gpu, System, leaves, time_step
+from sailsim.sim.room import RESERVED_SHARE, memory_needed
 from sailsim.workloads import WeightFormat, decode_step, load_model, weight_format
 
 STEP = ("tokens_per_s", "step_s", "pim_cycles", "array_reads", "dram_bytes")
-"""What is kept of a simulated step."""
+"""What is kept of a simulated step; reads of the arrays by look-ups where a claim is about them."""
+READS = "prt_misses"
+"""What counts them: every look-up that no PRT serves."""
 WITHOUT_PRT = ("step_s", "pim_cycles", "array_reads")
 """What is kept of the same without the PRT."""
 
@@ -74,7 +77,7 @@ class SampleEvaluator:
     def __init__(
         self,
         machine: SampledMachine,
-        opponents: Sequence[Runner],
+        paper: Paper,
         software: Software,
         memo: Memo | None = None,
         untimed: frozenset[str] = frozenset(),
@@ -82,7 +85,11 @@ class SampleEvaluator:
         """``untimed``: fields of the machine that no step's time depends on, as `screen` finds them."""
         self.machine, self.software, self.memo = machine, software, memo if memo is not None else Memo()
         self.system: System = machine.system(software)
-        self._opponents = [r for r in opponents if r.kind == "card" or r.software == software]
+        self._opponents = [
+            r for r in paper.opponents("samples") if r.kind == "card" or r.software == software
+        ]
+        reads = any(metric.saved == "array_reads" for metric in paper.metrics("samples"))
+        self._counted = (READS,) if reads else ()
         self._sheet = cpu.CpuSheet.of(self.system)
         self._constants: dict[int, cpu.Constants] = {}
         self._values = tuple(leaf.value for path, leaf in leaves(self.system).items() if path not in untimed)
@@ -112,7 +119,7 @@ class SampleEvaluator:
         if key not in self.memo.steps:
             point = workload.point(self.system.name, self.machine.group_size, prt)
             try:
-                result = simulate_step(self.system, load_model(workload.model), point)
+                result = time_step(self.system, load_model(workload.model), point, self._counted)
             except SailsimError:
                 self.memo.steps[key] = Step()
             else:
@@ -120,7 +127,7 @@ class SampleEvaluator:
                     result.tokens_per_s,
                     result.step_s,
                     float(result.pim_cycles),
-                    float(result.counts["prt_misses"]),
+                    float(result.counts.get(READS, math.nan)),
                     result.dram_bytes,
                 )
         return self.memo.steps[key]
@@ -160,7 +167,7 @@ class SampleEvaluator:
         card = runner.machine
         assert isinstance(card, Gpu)
         need = _memory(workload.model, fmt, workload.batch, workload.context)
-        if need > card.memory_size.si * (1 - gpu.RESERVED_SHARE):
+        if need > card.memory_size.si * (1 - RESERVED_SHARE):
             return None
         key = (workload.name, card.name, fmt, software, *self.machine.card_values)
         if key not in self.memo.cards:
@@ -179,24 +186,24 @@ def _work(model: str, fmt: WeightFormat, batch: int, context: int) -> Work:
 
 @lru_cache(maxsize=512)
 def _memory(model: str, fmt: WeightFormat, batch: int, context: int) -> float:
-    return gpu.memory_needed(load_model(model), fmt, batch, context)
+    return memory_needed(load_model(model), fmt, batch, context)
 
 
 def evaluate_machine(
     space: ParameterSpace,
     machine: SampledMachine,
-    softwares: Sequence[Software] | None = None,
+    stacks: Sequence[Software] | None = None,
     memo: Memo | None = None,
     untimed: frozenset[str] = frozenset(),
     only: Sequence[int] | None = None,
 ) -> dict[str, list[float]]:
     """The record of a machine: every quantity, a list over the workloads, with values on those of ``only``.
 
-    Names are those of `SampleEvaluator.outcomes` behind `<software>/`, for each of ``softwares`` (None: the
+    Names are those of `SampleEvaluator.outcomes` behind `<software>/`, for each of ``stacks`` (None: the
     nominal one's) on the machine's cores; `areas` has the shares of area that claims are about (`bases`). NaN
     where a machine cannot run it or nobody asked.
     """
-    chosen = (space.software,) if softwares is None else softwares
+    chosen = (space.software,) if stacks is None else stacks
     count = len(space.workloads)
     opponents = space.paper.opponents("samples")
     found: dict[str, list[float]] = {"areas": [math.nan] * len(bases(space.paper))}
@@ -204,7 +211,7 @@ def evaluate_machine(
         for name in names(opponents, software):
             found[f"{software}/{name}"] = [math.nan] * count
         try:
-            evaluator = SampleEvaluator(machine, opponents, software, memo, untimed)
+            evaluator = SampleEvaluator(machine, space.paper, software, memo, untimed)
         except SailsimError:  # no such machine
             continue
         for i, workload in enumerate(space.workloads):

@@ -103,8 +103,8 @@ def evaluate_block(
         free = i in (0, len(rows) - 1)
         record: dict[str, Any] = {"block": block, "row": i if i == 0 or not free else LAST}
         record |= {name: [] for name in _lists(space)}
-        softwares, only = (tuple(space.hosts), None) if free else ((space.software,), space.deciding)
-        record |= evaluate_machine(space, machine, softwares, memo, untimed, only)
+        stacks, only = (tuple(space.hosts), None) if free else ((space.software,), space.deciding)
+        record |= evaluate_machine(space, machine, stacks, memo, untimed, only)
         if i == 0:
             for alternative in space.alternatives:
                 varied = machine.with_values(alternative.values)

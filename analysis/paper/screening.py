@@ -17,11 +17,11 @@ def screen(space: ParameterSpace, seed: int = 0) -> tuple[frozenset[str], frozen
     Each is moved over its levels on the nominal machine and on two drawn ones, with the first two workloads.
     """
     rng = np.random.default_rng(seed)
-    memo, opponents = Memo(), space.paper.opponents("samples")
+    memo = Memo()
     tried = [space.nominal, *(space.draw(row) for row in rng.random((2, len(space.factors))))]
 
     def outcome(machine: SampledMachine) -> tuple[tuple[Any, ...], tuple[float, ...]]:
-        evaluator = SampleEvaluator(machine, opponents, space.software, memo)
+        evaluator = SampleEvaluator(machine, space.paper, space.software, memo)
         timed = [evaluator.outcomes(workload) for workload in space.workloads[:2]]
         return tuple(tuple(t.items()) for t in timed), tuple(areas(space.paper, evaluator.system, machine))
 

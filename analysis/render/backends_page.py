@@ -66,15 +66,15 @@ def _of_simulator(simulator: Simulator, rows: Sequence[Simulated]) -> str:
             f"{r.shape.k} x {r.shape.n}",
             r.times,
             r.theirs * 1e3,
-            r.copies * 1e3,
+            None if r.copies is None else r.copies * 1e3,
             r.ours * 1e3,
             _error(r.ours, r.theirs),
         )
         for r in rows
     ]
-    theirs, copies, ours = (
-        sum(r.times * getattr(r, name) for r in rows) * 1e3 for name in ("theirs", "copies", "ours")
-    )
+    theirs, ours = (sum(r.times * getattr(r, name) for r in rows) * 1e3 for name in ("theirs", "ours"))
+    copied = [r.times * r.copies * 1e3 for r in rows if r.copies is not None]
+    copies = sum(copied) if len(copied) == len(rows) else None
     lines.append((f"a token of {load_model(MODEL).title}", "", theirs, copies, ours, _error(ours, theirs)))
     header = ("k x n", "in a token", "its commands, ms", "its copies, ms", "ours, ms", "error")
     kind = "Comparable" if simulator.comparable else "Not comparable"

@@ -117,7 +117,7 @@ def _gem5_table(result: Mapping[str, Any]) -> str:
 
 
 def _serving_table() -> str:
-    """Cards at batch 1, 8 and 32 with both softwares and their roofline, by the shipped constants."""
+    """Cards at batch 1, 8 and 32 with both software stacks and their roofline, by the shipped constants."""
     model, fmt = fitting_model("llama-2-7b"), uniform_format(4, 128)
     rows: list[tuple[object, ...]] = []
     for name in card_names():

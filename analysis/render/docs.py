@@ -31,7 +31,7 @@ class Generated:
         inputs: what it is made from, in words.
         kind: marked parts of a page, a whole file, all files of a folder, or figures alone (no ``make``).
         minutes: it takes minutes; only by its name or with all others.
-        results: its functions take the folder of results, `out` of the checkout.
+        takes: the folder of the checkout that its functions take, ``out`` for results; none if empty.
         stamp: for what takes minutes, ``module:function`` of a text that changes with the inputs and takes
             seconds: a page without it is old.
         draw: ``module:function`` that draws the figures into the folder that it is given. Figures are written
@@ -45,7 +45,7 @@ class Generated:
     inputs: str
     kind: Kind = "parts"
     minutes: bool = False
-    results: bool = False
+    takes: str = ""
     stamp: str = ""
     draw: str = ""
     words: bool = False
@@ -54,6 +54,15 @@ class Generated:
 _RENDER = "sailsim.analysis.render"
 
 ENTRIES: tuple[Generated, ...] = (
+    Generated(
+        "results",
+        "README.md",
+        f"{_RENDER}.readme_page:results_parts",
+        "the results of make sim, in out",
+        minutes=True,
+        takes="out",
+        draw=f"{_RENDER}.readme_page:draw_results",
+    ),
     Generated(
         "engine",
         "docs/engine.md",
@@ -119,6 +128,14 @@ ENTRIES: tuple[Generated, ...] = (
         "the compact capture that ships",
     ),
     Generated(
+        "architecture",
+        "docs/architecture.md",
+        f"{_RENDER}.architecture_page:architecture_parts",
+        "the imports of the checkout; analysis/data/modules_before.jsonl (tools/module_graph.py)",
+        takes=".",
+        draw=f"{_RENDER}.architecture_figures:draw",
+    ),
+    Generated(
         "units",
         "sim_ext/pim/tests/units",
         f"{_RENDER}.unit_files:texts",
@@ -140,7 +157,7 @@ ENTRIES: tuple[Generated, ...] = (
         f"{_RENDER}.reuse_page:measured_parts",
         "out/activations.npz (sailsim activations capture), measured for a minute",
         minutes=True,
-        results=True,
+        takes="out",
         stamp=f"{_RENDER}.reuse_page:stamp",
         draw=f"{_RENDER}.reuse_page:draw_measured",
     ),
@@ -178,7 +195,7 @@ def made(entry: Generated, root: Path) -> dict[str, str]:
     """
     if entry.kind == "figures":
         return {}
-    found = _called(entry.make, *_results(entry, root))
+    found = _called(entry.make, *_taken(entry, root))
     if entry.kind == "file":
         return {entry.path: found}
     if entry.kind == "folder":
@@ -221,7 +238,7 @@ def write(entry: Generated, root: Path) -> list[str]:
             (root / path).unlink()
     drawn: list[Path] = []
     if entry.draw:
-        drawn = _called(entry.draw, root / "docs" / "figures", *_results(entry, root))
+        drawn = _called(entry.draw, root / "docs" / "figures", *_taken(entry, root))
     return old + [path.relative_to(root).as_posix() for path in drawn]
 
 
@@ -230,8 +247,8 @@ def _called(target: str, *arguments: Any) -> Any:
     return getattr(importlib.import_module(module), function)(*arguments)
 
 
-def _results(entry: Generated, root: Path) -> list[Path]:
-    return [root / "out"] if entry.results else []
+def _taken(entry: Generated, root: Path) -> list[Path]:
+    return [root / entry.takes] if entry.takes else []
 
 
 def _different(entry: Generated, root: Path, wanted: Mapping[str, str]) -> list[str]:

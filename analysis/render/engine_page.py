@@ -6,14 +6,14 @@ from typing import Any
 
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.render.markdown import table
-from sailsim.base.records import from_lines
+from sailsim.base.records import read_records
 from sailsim.sim import load_system
 from sailsim.sim.dram import Dram
 
 
 def engine_parts() -> dict[str, str]:
     """The tables by their names."""
-    data = from_lines(data_file("gem5/dram.jsonl").read_text("utf-8"))
+    data = read_records(data_file("gem5/dram.jsonl"))
     return {"patterns": patterns(), "sharing": sharing(data)}
 
 

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from sailsim.analysis.render.phases import PHASE_STYLE
 from sailsim.analysis.render.style import DASHES, MARKERS, SERIES, canvas, caption, style
 from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim import Store
 from sailsim.sim.gem5.tiles import COMMAND
 from sailsim.sim.gem5.timeline import TIMELINE, TileTimeline, read_timelines
@@ -51,13 +52,14 @@ def gem5_figures(folder: Path) -> dict[str, Figure]:
 
 
 def tiles_figure(tiles: pd.DataFrame) -> Figure:
-    """Time of each tile in gem5 and in the fast engine by weight bits, a panel per batch; and how far the
-    engine is off."""
+    """Time of each tile in gem5 and in the fast engine by the weights' format, a panel per batch; and how far
+    the engine is off."""
     with style():
         batches = sorted(tiles["batch"].unique())[:3]
         columns = len(batches) + 1
         figure, panels = canvas(TITLES["gem5"], columns, width=3.4 * columns + 1.6, height=4.2)
-        widths = sorted(int(width) for width in tiles["wbits"].unique())
+        uniform = _of_bits_alone(tiles)
+        tiles, places = _placed(tiles, uniform)
         for axes, batch in zip(panels, batches, strict=False):
             _times(axes, tiles[tiles["batch"] == batch])
             axes.set_title(f"batch {batch:g}", loc="left")
@@ -67,8 +69,8 @@ def tiles_figure(tiles: pd.DataFrame) -> Figure:
         panels[0].set_ylabel("time of the tile, us")
         _errors(panels[-1], tiles, batches)
         for axes in panels:
-            axes.set_xticks(widths)
-            axes.set_xlabel("bits of a weight")
+            axes.set_xticks(list(places), list(places.values()), rotation=0 if uniform else 30)
+            axes.set_xlabel("bits of a weight" if uniform else "format of the weights")
         panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5)
         first = tiles.iloc[0]
         off = tiles["error"].abs()
@@ -78,6 +80,7 @@ def tiles_figure(tiles: pd.DataFrame) -> Figure:
             if len(whole)
             else ""
         )
+        blocks = f" one scale for {first['group_size']:g} weights," if uniform else ""
         exact = "every result is exact" if tiles["correct"].all() else "RESULTS ARE WRONG"
         equal = "every phase equals the core's" if tiles["phases_equal"].all() else "PHASES DIFFER"
         caption(
@@ -85,39 +88,53 @@ def tiles_figure(tiles: pd.DataFrame) -> Figure:
             f"Lines: fast engine. Markers: gem5 {first['gem5_version']}, one slice's share "
             f"({first['k']:g} x {tiles[tiles['slices'] == tiles['slices'].min()]['n'].iloc[0]:g}) of "
             f"{first['tensor']} of {first['model']} alone on one PIM unit.{together}",
-            f"System: {Path(str(first['system'])).stem}. Held fixed: {first['abits']:g}-bit activations, one "
-            f"scale for {first['group_size']:g} weights, substrate {first['substrate']}, conversion in "
-            "memory. Weights come from DRAM.",
+            f"System: {Path(str(first['system'])).stem}. Held fixed: {first['abits']:g}-bit activations,"
+            f"{blocks} substrate {first['substrate']}, conversion in memory. Weights come from DRAM.",
             f"{len(tiles)} tiles: {exact}, {equal}; the engine's time is off by {off.median():.1%} in the "
             f"median and {off.max():.1%} at worst.",
         )
     return figure
 
 
+def _of_bits_alone(tiles: pd.DataFrame) -> bool:
+    """Whether the formats are uniform ones that differ in their bits alone (so are all of older results)."""
+    chosen = "weights" in tiles and (tiles["weights"] != "").any()
+    return not chosen and tiles["group_size"].nunique() == 1
+
+
+def _placed(tiles: pd.DataFrame, uniform: bool) -> tuple[pd.DataFrame, dict[int, str]]:
+    """The tiles with their place along the axis of formats, `place`, and what each place is called."""
+    if uniform:
+        widths = sorted(int(width) for width in tiles["wbits"].unique())
+        return tiles.assign(place=tiles["wbits"]), {width: str(width) for width in widths}
+    types = list(dict.fromkeys(tiles.sort_values(["wbits", "type"])["type"]))
+    return tiles.assign(place=tiles["type"].map(types.index)), dict(enumerate(types))
+
+
 def _times(axes: Axes, rows: pd.DataFrame) -> None:
     for i, (nbw, own) in enumerate(rows[rows["slices"] == 1].groupby("nbw")):
-        own = own.sort_values("wbits")
+        own = own.sort_values("place")
         predicted = axes.plot(
-            own["wbits"], own["engine_s"] * 1e6, color=SERIES[i % 7], ls=DASHES[i % 7], lw=1.4
+            own["place"], own["engine_s"] * 1e6, color=SERIES[i % 7], ls=DASHES[i % 7], lw=1.4
         )
         predicted[0].set(marker="_", markersize=14)  # seen where there is a single width, too
         axes.plot(
-            own["wbits"], own["gem5_s"] * 1e6, MARKERS[i % 7], color=SERIES[i % 7], label=f"NBW {nbw:g}"
+            own["place"], own["gem5_s"] * 1e6, MARKERS[i % 7], color=SERIES[i % 7], label=f"NBW {nbw:g}"
         )
-    whole = rows[rows["slices"] > 1].sort_values("wbits")
+    whole = rows[rows["slices"] > 1].sort_values("place")
     if len(whole):
-        axes.plot(whole["wbits"], whole["engine_s"] * 1e6, color="#444444", lw=1.4, ls=":")
-        axes.plot(whole["wbits"], whole["gem5_s"] * 1e6, "*", color="#444444", ms=10)
+        axes.plot(whole["place"], whole["engine_s"] * 1e6, color="#444444", lw=1.4, ls=":")
+        axes.plot(whole["place"], whole["gem5_s"] * 1e6, "*", color="#444444", ms=10)
 
 
 def _errors(axes: Axes, tiles: pd.DataFrame, batches: Sequence[Any]) -> None:
     alone = tiles[tiles["slices"] == 1]
     for i, nbw in enumerate(sorted(alone["nbw"].unique())):
         for j, batch in enumerate(batches):
-            own = alone[(alone["nbw"] == nbw) & (alone["batch"] == batch)].sort_values("wbits")
+            own = alone[(alone["nbw"] == nbw) & (alone["batch"] == batch)].sort_values("place")
             face = SERIES[i % 7] if j == 0 else "white"
             axes.plot(
-                own["wbits"] + 0.12 * (j - (len(batches) - 1) / 2),
+                own["place"] + 0.12 * (j - (len(batches) - 1) / 2),
                 100 * own["error"],
                 MARKERS[i % 7],
                 color=SERIES[i % 7],
@@ -126,15 +143,12 @@ def _errors(axes: Axes, tiles: pd.DataFrame, batches: Sequence[Any]) -> None:
             )
     whole = tiles[tiles["slices"] > 1]
     if len(whole):
-        axes.plot(whole["wbits"], 100 * whole["error"], "*", color="#444444", ms=10, label="whole matrix")
+        axes.plot(whole["place"], 100 * whole["error"], "*", color="#444444", ms=10, label="whole matrix")
     axes.axhline(0, color="#444444", lw=0.8)
     most = max(5.0, 110 * float(tiles["error"].abs().max()))
     axes.set_ylim(-most, most)
     axes.set_ylabel("fast engine against gem5, %")
     axes.set_title("above 0: the engine takes longer", loc="left")
-
-
-_ROWS = ("load", "build", "lookup", "convert", "write_back")
 
 
 def timeline_figure(timelines: Sequence[TileTimeline], shown: tuple[int, int] = SHOWN_GROUPS) -> Figure:
@@ -194,7 +208,7 @@ def _bars(axes: Axes, timeline: TileTimeline, first: int, last: int) -> None:
     """The bars of the groups from `first` on, up to but not with `last`."""
     begin = timeline.groups[first][2]
     end = timeline.groups[last][4] if last < len(timeline.groups) else timeline.end
-    for y, row in enumerate(_ROWS):
+    for y, row in enumerate(TILE_PHASES):
         bars = [(at, length) for at, length in timeline.bars()[row] if at + length > begin and at < end]
         _, colour, hatch = PHASE_STYLE[row]
         axes.broken_barh(
@@ -205,8 +219,8 @@ def _bars(axes: Axes, timeline: TileTimeline, first: int, last: int) -> None:
         _, group, _, _, start, *_ = timeline.groups[i]
         axes.annotate(f"{group}", (start, -0.62), ha="left", va="bottom", fontsize=7.5)
     axes.set_xlim(begin, end)
-    axes.set_ylim(len(_ROWS) - 0.5, -1.05)
-    axes.set_yticks(range(len(_ROWS)), [_label(row) for row in _ROWS])
+    axes.set_ylim(len(TILE_PHASES) - 0.5, -1.05)
+    axes.set_yticks(range(len(TILE_PHASES)), [_label(row) for row in TILE_PHASES])
     axes.xaxis.set_major_locator(MaxNLocator(2 + (last - first) // 5))
     axes.grid(axis="y", visible=False)
 

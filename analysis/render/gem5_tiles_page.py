@@ -11,7 +11,7 @@ from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.render.gem5_figures import tiles_figure, timeline_figure
 from sailsim.analysis.render.markdown import table
 from sailsim.analysis.render.style import save
-from sailsim.base.records import from_lines
+from sailsim.base.records import read_records
 from sailsim.sim.gem5.timeline import TileTimeline
 
 HEAD = """# Tiles of a sweep on gem5
@@ -34,13 +34,13 @@ TIMELINE = """## One tile, group by group
 
 Above from gem5, whose unit prints a line for each group (`--debug-flags=SailPimGroups`); below from the
 fast engine. What gem5 adds is when weights arrive: with its arrivals the core's sequencer draws the upper
-picture (`tests/sim/test_timeline.py`), and here {equal} of {groups} groups start to load and to compute when
-the rules of [contract.md](contract.md), section 4, say. `sailsim gem5 timeline TRACE` draws any tile of a
-trace, with `--engine` without gem5."""
+picture (`tests/sim/gem5/test_timeline.py`), and here {equal} of {groups} groups start to load and to compute
+when the rules of [contract.md](contract.md), section 4, say. `sailsim gem5 timeline TRACE` draws any tile of
+a trace, with `--engine` without gem5."""
 
 
 def _data() -> dict[str, Any]:
-    return from_lines(data_file("gem5/tiles.jsonl").read_text("utf-8"))
+    return read_records(data_file("gem5/tiles.jsonl"))
 
 
 def page() -> str:
@@ -55,7 +55,10 @@ def page() -> str:
 def _table(rows: list[dict[str, Any]]) -> str:
     lines = [
         (
-            *(r[name] for name in ("slices", "wbits", "nbw", "batch")),
+            r["slices"],
+            r.get("type", f"w{r['wbits']}g{r['group_size']}"),
+            r["nbw"],
+            r["batch"],
             f"{r['gem5_cycles']:,}",
             f"{r['engine_cycles']:,.0f}",
             f"{r['error']:+.1%}",
@@ -64,8 +67,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
         )
         for r in sorted(rows, key=lambda r: (r["slices"], r["wbits"], r["nbw"], r["batch"]))
     ]
-    header = ("slices", "bits", "NBW", "batch", "gem5, cycles", "engine, cycles", "difference")
-    return table((*header, "results", "phases"), lines, "rrrrrrrll")
+    header = ("slices", "weights", "NBW", "batch", "gem5, cycles", "engine, cycles", "difference")
+    return table((*header, "results", "phases"), lines, "rlrrrrrll")
 
 
 def _recomputed(data: dict[str, Any]) -> dict[str, int]:

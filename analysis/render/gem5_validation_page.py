@@ -8,7 +8,7 @@ from typing import Any
 
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.render.markdown import table
-from sailsim.base.records import from_lines
+from sailsim.base.records import read_records
 
 HEAD = """# gem5 against the core and the fast engine
 
@@ -68,7 +68,7 @@ to whole cycles, 9 % of a tile with short groups."""
 
 def page() -> str:
     """The page as its data has it."""
-    data = from_lines(data_file("gem5/validation.jsonl").read_text("utf-8"))
+    data = read_records(data_file("gem5/validation.jsonl"))
     parts = [HEAD, _runs(data), LATENCIES + _latencies(data["latencies"])]
     if data["bandwidths"]:
         parts.append(BANDWIDTHS + _bandwidths(data["bandwidths"]))

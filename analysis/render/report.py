@@ -29,6 +29,7 @@ from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import Results, short_name, stored_runs
 from sailsim.base.atomic import write_whole
 from sailsim.sim import Store, load_system
+from sailsim.sim.nbw import AUTO, PER_TENSOR
 
 _TITLES = {
     "speedup": "Speedup over the same server's cores",
@@ -266,8 +267,23 @@ def _errors() -> str:
 
 def _configuration(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> str:
     varied = []
-    for column in ("system", "model", "wbits", "abits", "nbw", "group_size", "batch", "threads", "context"):
-        varied.append((column, ", ".join(str(v) for v in sorted(set(frame[column].dropna())))))
+    numbers = (
+        "system",
+        "model",
+        "weights",
+        "wbits",
+        "abits",
+        "nbw",
+        "group_size",
+        "batch",
+        "threads",
+        "context",
+    )
+    for column in numbers:
+        values = sorted(set(frame[column].dropna()))
+        if column == "nbw":
+            values = [AUTO if value == PER_TENSOR else value for value in values]
+        varied.append((column, ", ".join(str(value) for value in values if value != "")))
     for column in ("substrate", "convert", "prt", "seed"):
         varied.append((column, ", ".join(sorted({str(v) for v in frame[column].dropna()}))))
     shown = {k: v for k, v in manifest.items() if k != "points"} | {"points": len(manifest.get("points", []))}

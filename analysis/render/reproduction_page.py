@@ -27,7 +27,7 @@ from sailsim.analysis.render.reproduction_words import (
 )
 from sailsim.analysis.render.style import save
 from sailsim.base.atomic import write_whole
-from sailsim.base.records import from_lines, to_lines
+from sailsim.base.records import read_records, to_lines
 
 STORED = "reproduction.jsonl"
 """The results behind docs/reproduction.md, in `analysis/data`."""
@@ -284,7 +284,7 @@ def markdown(study: Reproduction) -> str:
 
 def stored_page() -> str:
     """The page of the results that ship, `analysis/data/reproduction.jsonl`."""
-    return markdown(from_lines(data_file(STORED).read_text("utf-8")))
+    return markdown(read_records(data_file(STORED)))
 
 
 def _inline(text: str) -> str:

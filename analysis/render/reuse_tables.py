@@ -208,11 +208,11 @@ def definitions(found: Reuse) -> str:
     for change in CHANGES:
         own = frame[frame["change"] == change]
         for (of, machine), values in own.groupby(["of", "machine"], sort=False):
-            told = values[values["value"].abs() > 1e-9]
-            if told.empty:
+            nonzero = values[values["value"].abs() > 1e-9]
+            if nonzero.empty:
                 nearest: list[object] = [None, "always 0"]
             else:
-                best = told.iloc[[int((told["value"] - claim).abs().argmin())]].to_dict("records")[0]
+                best = nonzero.iloc[[int((nonzero["value"] - claim).abs().argmin())]].to_dict("records")[0]
                 where = f"{best['model']} b{best['batch']} NBW {best['nbw']}"
                 nearest = [f"{best['value'] - claim:+.2f}", where]
             model = settings.MODELS[0] if (values["model"] == settings.MODELS[0]).any() else OWN
@@ -230,8 +230,8 @@ def verdict(found: Reuse) -> str:
         return f"{reading.value:.2f} % ({reading.distance:+.2f}): {reading.words}"
 
     frame = found.readings
-    told = frame[frame["value"].abs() > 1e-9]
-    order = (told["value"] - near.claim).abs().sort_values(kind="stable").index[:10]
+    nonzero = frame[frame["value"].abs() > 1e-9]
+    order = (nonzero["value"] - near.claim).abs().sort_values(kind="stable").index[:10]
     rows = [
         [
             f"{r['value']:.2f}",
@@ -240,7 +240,7 @@ def verdict(found: Reuse) -> str:
             r["machine"],
             f"{r['model']}, batch {r['batch']}, NBW {r['nbw']}",
         ]
-        for r in told.loc[order].to_dict("records")
+        for r in nonzero.loc[order].to_dict("records")
     ]
     return "\n".join(
         [

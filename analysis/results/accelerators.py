@@ -116,8 +116,8 @@ class Simulated:
     shape: Shape
     times: int
     theirs: float
-    copies: float
-    """Copying the matrix and the results, which is no part of `theirs`."""
+    copies: float | None
+    """Copying the matrix and the results, which is no part of `theirs`; None: not simulated."""
     ours: float
 
 
@@ -172,7 +172,7 @@ def simulated(simulator: Simulator) -> list[Simulated]:
                 shape,
                 often[shape.k, shape.n],
                 float(row["ms"]) * 1e-3,
-                float(row["copy_ms"]) * 1e-3,
+                float(row["copy_ms"]) * 1e-3 if row["copy_ms"] else None,
                 _of_phases(units, job, simulator.phases),
             )
         )

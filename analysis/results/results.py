@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.dollars import PriceList
 from sailsim.analysis.results.joins import POINT, is_missing, joined
+from sailsim.analysis.results.runs import COLUMNS
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, Store
 from sailsim.sim.nbw import nbw_in_words
@@ -41,17 +43,21 @@ class MissingPointsError(SailsimError):
 def stored_runs(store: Store) -> pd.DataFrame:
     """The records of a store, a row a point and runner.
 
-    Raises SailsimError for a store without results, and for one of the layout before runs, which had a row a
-    point: it says which command makes it anew.
+    Raises SailsimError for a store without results, and for one of an older layout, whose records lack a
+    column: it says which command makes it anew.
     """
     frame = store.frame()
-    if "runner" in frame:
+    missing = [name for name in COLUMNS if name not in frame]
+    if not missing:
         return frame
-    config = store.manifest.get("config", {})
-    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in config.items() if value)
-    command = " ".join(word for word in ("sailsim sweep", options, f"--out {store.path}") if word)
+    words = ["sailsim", "sweep"]
+    for name, value in store.manifest.get("config", {}).items():
+        for each in value if isinstance(value, list) else [value] if value else []:
+            words += [f"--{name.replace('_', '-')}", str(each)]
+    command = shlex.join([*words, "--out", str(store.path)])
     raise SailsimError(
-        f"folder {store.path} has one row a point, the layout of an older version; `{command}` makes it anew."
+        f"folder {store.path} is of an older version, whose records have no {missing[0]!r}; `{command}` "
+        "makes it anew."
     )
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sailsim.analysis.baselines.kinds import KINDS, Question, Room, bandwidth_of
+from sailsim.analysis.baselines.kinds import KINDS, Question, bandwidth_of
 from sailsim.analysis.baselines.runners import OF_THE_POINT, Runner, shipped_runners
 from sailsim.analysis.costs.constants import Span
 from sailsim.analysis.costs.energy import (
@@ -207,8 +207,9 @@ def _run(runner: Runner, at: _Context) -> Run:
         memory_bytes=room.needed,
         memory_limit_bytes=room.limit,
     )
-    if not empty.fits:
-        return replace(empty, reason=_too_small(empty, room, at))
+    if not room.fits:
+        point = at.point
+        return replace(empty, reason=room.problem(at.model, question.fmt, point.batch, point.context))
     try:
         answer = kind.answer(question)
     except SailsimError as error:
@@ -220,15 +221,6 @@ def _run(runner: Runner, at: _Context) -> Run:
     answered = {f.name: getattr(answer, f.name) for f in fields(answer)}
     filled = replace(empty, bandwidth_share=float(min(1.0, share)), **answered)
     return _with_energy(filled, machine, at.joules)
-
-
-def _too_small(run: Run, room: Room, at: _Context) -> str:
-    """Why a point does not fit a machine's memory."""
-    assert room.limit is not None
-    return (
-        f"{room.where}: {at.model.name} in {run.format} with batch {at.point.batch} and context "
-        f"{at.point.context} needs {room.needed / 1e9:.1f} GB, allowed is {room.limit / 1e9:.1f} GB"
-    )
 
 
 def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstants]) -> Run:

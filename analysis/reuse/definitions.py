@@ -258,19 +258,19 @@ def nearest_of(frame: pd.DataFrame, activations: str, claim: float | None = None
     if claim is None:
         claim = load_paper().by_name("prt").value
     # A hit that costs what a read costs saves nothing whatever is measured: no value to compare.
-    told = frame[frame["value"].abs() > 1e-9]
-    if told.empty:
+    nonzero = frame[frame["value"].abs() > 1e-9]
+    if nonzero.empty:
         raise SailsimError("readings has no value other than 0; allowed is the result of `readings`.")
-    distance = (told["value"] - claim).abs()
-    with_prt = told["change"].isin([ON_TOP, ALONE, BOTH]) & (told["model"] == settings.MODELS[0])
+    distance = (nonzero["value"] - claim).abs()
+    with_prt = nonzero["change"].isin([ON_TOP, ALONE, BOTH]) & (nonzero["model"] == settings.MODELS[0])
     change, of, t_zero, t_prt = LITERAL
-    plain = told[
-        (told["change"] == change)
-        & (told["of"] == of)
-        & (told["substrate"] == "row_dfm")
-        & (told["read"] == 1)
-        & (told["t_zero"] == t_zero)
-        & (told["t_prt"] == t_prt)
+    plain = nonzero[
+        (nonzero["change"] == change)
+        & (nonzero["of"] == of)
+        & (nonzero["substrate"] == "row_dfm")
+        & (nonzero["read"] == 1)
+        & (nonzero["t_zero"] == t_zero)
+        & (nonzero["t_prt"] == t_prt)
     ]
     system = load_system(SYSTEM)
     assert system.pim is not None
@@ -280,21 +280,21 @@ def nearest_of(frame: pd.DataFrame, activations: str, claim: float | None = None
         & (plain["nbw"] == system.pim.default_nbw)
     ]
     keys = ["change", "of", "machine"]
-    definitions, within = len(told.drop_duplicates(keys)), int((distance <= 1).sum())
+    definitions, within = len(nonzero.drop_duplicates(keys)), int((distance <= 1).sum())
     return NearestDefinition(
         claim=claim,
-        nearest=_reading(told.iloc[int(distance.argmin())], claim),
-        nearest_prt=_reading(told[with_prt].iloc[int(distance[with_prt].argmin())], claim),
+        nearest=_reading(nonzero.iloc[int(distance.argmin())], claim),
+        nearest_prt=_reading(nonzero[with_prt].iloc[int(distance[with_prt].argmin())], claim),
         literal=_reading(at.iloc[0], claim),
         literal_range=(float(plain["value"].min()), float(plain["value"].max())),
         definitions=definitions,
-        values=len(told),
+        values=len(nonzero),
         within=within,
         activations=activations,
         remark=(
-            f"Found after the fact: the nearest of {len(told)} values of {definitions} definitions, of which "
-            f"{within} lie within one point of {claim:g} %. With so many tries some must be near; it is no "
-            "evidence that the paper means this one."
+            f"Found after the fact: the nearest of {len(nonzero)} values of {definitions} definitions, of "
+            f"which {within} lie within one point of {claim:g} %. With so many tries some must be near; it "
+            "is no evidence that the paper means this one."
         ),
     )
 

@@ -8,7 +8,7 @@ Exact counts, none sampled, and one comparison:
 - `steps`: cycles of a decode step on each substrate, with and without a PRT, with zero patterns and hits of 0
   or 1 cycle. `partial_tables`: tables of which only the entries that are used are built.
 - `readings`: every definition of "computation cycles cut by the pattern-aware LUT" that we could think of, at
-  every NBW and batch, beside the published value; `nearest_definition` names the nearest.
+  every NBW and batch, beside the published value; `nearest_of` names the nearest.
 
 Nothing here is tuned to the published value. That the nearest of many definitions is near says little, so the
 number that was tried goes with it. docs/reuse.md shows the results.
@@ -40,38 +40,6 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, code_version, load_substrate, load_system
 from sailsim.sim.sweep import reporter
 from sailsim.workloads import Activations, load_model
-
-
-def nearest_definition(
-    activations: Activations | None = None,
-    out: str | Path | None = None,
-    claim: float | None = None,
-    progress: bool = False,
-) -> NearestDefinition:
-    """The definition and configuration whose saving comes nearest to the published 13.8 %.
-
-    Simulates a decode step of both `MODELS` at batch 1, 8 and 32 and NBW 2..5 (4-bit weights, 8-bit
-    activations, blocks of 128, 16 threads, 512 tokens of context) on every design and reads every definition
-    off the results; about twenty seconds, or nothing where `out` holds the results already.
-
-    Args:
-        activations: the capture that patterns are from; None is the compact one that ships.
-        out: a folder that keeps finished parts between calls, the same that `sailsim reuse --out` takes.
-        claim: percent; None is the published value of `data/claims/sail.toml`.
-        progress: show a bar on standard error.
-
-    Returns:
-        the nearest value, the nearest with a PRT on the paper's model, the plain sense beside them, and how
-        many were tried. Quote it with its `remark`: the nearest of many is weak evidence.
-
-    Raises:
-        SailsimError: a kept part is damaged, or the folder cannot be written.
-    """
-    captured = activations if activations is not None else Activations.load()
-    kept = StoredParts(out, captured)
-    with reporter(len(claim_parts()), 0, progress, "parts") as advance:
-        step_frame, partial_frame = claim_frames(kept, advance)
-    return nearest_of(readings(step_frame, partial_frame), captured.id, claim)
 
 
 class StoredParts:
@@ -110,7 +78,7 @@ Advance = Callable[[int], None]
 
 
 def claim_parts() -> list[tuple[str, int]]:
-    """Model and batch of the parts that `nearest_definition` simulates, and one for the partial tables."""
+    """Model and batch of the parts that the claim is read from, and one for the partial tables."""
     return [*((model, batch) for model in settings.MODELS for batch in settings.BATCHES), ("partial", 0)]
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sailsim.analysis.reuse import settings
-from sailsim.analysis.reuse.quantizers import QUANTIZERS, Rows, rounded_rows
+from sailsim.analysis.reuse.quantizers import QUANTIZERS, RoundedRows, rounded_rows
 from sailsim.analysis.reuse.settings import (
     ABITS,
     COUNTS,
@@ -90,7 +90,9 @@ def peak_over_rms(activations: Activations, role: Role) -> float:
     return float(np.mean(np.abs(codes).max(axis=-1)[rms > 0] / rms[rms > 0]))
 
 
-def count(rows: Rows, quantizer: str, batch: int, nbw: int, rule: Rule, group_size: int = GROUP_SIZE) -> Ints:
+def count(
+    rows: RoundedRows, quantizer: str, batch: int, nbw: int, rule: Rule, group_size: int = GROUP_SIZE
+) -> Ints:
     """Outcomes of the patterns of rows, int64 ``(planes, 4)`` in the order of `COUNTS`, over all tiles."""
     made = QUANTIZERS[quantizer]
     per_tile = bit_profile(

@@ -130,7 +130,7 @@ QUANTIZERS: Mapping[str, Quantizer] = {
 
 
 @dataclass(frozen=True)
-class Rows:
+class RoundedRows:
     """The rounded rows of a role, layer after layer: `ints` (layers * tokens * parts, K), and the error."""
 
     ints: NDArray[Any]
@@ -138,7 +138,7 @@ class Rows:
     noise: float
 
 
-def rounded_rows(activations: Activations, quantizer: str, role: Role, batch: int) -> Rows:
+def rounded_rows(activations: Activations, quantizer: str, role: Role, batch: int) -> RoundedRows:
     """Every captured layer's tokens in the order in which the engine takes them at seed 0.
 
     As many whole batches as the capture has tokens for, at least one; the first batch of a layer holds the
@@ -159,4 +159,4 @@ def rounded_rows(activations: Activations, quantizer: str, role: Role, batch: in
         ints.append(rounded.ints)
         signal += float(np.sum(np.square(x, dtype=np.float64)))
         noise += float(np.sum(np.square(x - rounded.values)))
-    return Rows(np.concatenate(ints), signal, noise)
+    return RoundedRows(np.concatenate(ints), signal, noise)

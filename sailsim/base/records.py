@@ -7,9 +7,8 @@ value of the document itself, ``name[]`` the next item of a list, ``name.key`` a
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from sailsim.base.errors import SailsimError
@@ -32,7 +31,7 @@ def _records(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def from_lines(text: str, path: str | os.PathLike[str] = "the text") -> dict[str, Any]:
+def from_lines(text: str, path: object = "the text") -> dict[str, Any]:
     """The document of a text of `to_lines`. Raises SailsimError with ``path`` and the line that is none."""
     document: dict[str, Any] = {}
     for at, line in enumerate(text.splitlines(), 1):
@@ -52,6 +51,6 @@ def from_lines(text: str, path: str | os.PathLike[str] = "the text") -> dict[str
     return document
 
 
-def read_records(path: Path) -> dict[str, Any]:
+def read_records(path: Traversable) -> dict[str, Any]:
     """The document of a file. Raises SailsimError as `from_lines`, and OSError."""
     return from_lines(path.read_text("utf-8"), path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -101,6 +101,16 @@ def constants_option(kinds: str) -> Decorator:
         multiple=True,
         help=f"A file of constants of the {kinds}, with ranges, instead of the shipped ones. Repeatable.",
     )
+
+
+prt_option = click.option(
+    "--prt/--no-prt", default=True, show_default=True, help="With or without the pattern reuse table."
+)
+
+
+def reasons(runs: Mapping[str, Any]) -> list[str]:
+    """Why runners of a comparison have no number, a line each."""
+    return [f"- {name}: {entry['reason']}" for name, entry in runs.items() if entry["reason"]]
 
 
 def thousands(tokens: float) -> str:

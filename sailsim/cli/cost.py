@@ -12,18 +12,28 @@ from rich.console import Console
 from rich.table import Table
 
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import beside_option, constants_option, point_options, thousands, types_of
+from sailsim.cli._point import (
+    beside_option,
+    constants_option,
+    point_options,
+    prt_option,
+    reasons,
+    thousands,
+    types_of,
+)
 from sailsim.sim import Point
 
 
 @click.command()
 @point_options()
+@prt_option
 @beside_option
 @click.option("--prices", type=PathOption(dir_okay=False), help="A price file to use instead.")
 @constants_option("cost")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def cost(
     as_json: bool,
+    prt: bool,
     prices: Path | None,
     beside: tuple[Path, ...],
     constants: tuple[Path, ...],
@@ -42,7 +52,7 @@ def cost(
     given = {name: value for name, value in fields.items() if value is not None}
     files = files_by_kind(constants, [CostConstants]).values()
     price_list = read_prices(prices)
-    point = Point(**given)
+    point = Point(prt=prt, **given)
     found = compare(point, price_list=price_list, runners=runners(beside), constants=files)
     if as_json:
         kept = ("title", "tokens_per_s", "cost", "reason")
@@ -60,6 +70,8 @@ def cost(
         table.add_row(*_cells(entry))
     Console().print(table)
     click.echo(f"Prices: {found['prices'] or 'none of these machines'}.")
+    for line in reasons(found["runs"]):
+        click.echo(line)
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:

@@ -14,6 +14,9 @@ from sailsim.cli._path import PathOption
 from sailsim.cli._point import point_options, types_of
 from sailsim.sim import Point, parse_numbers
 
+REASONS = 3
+"""How many of the reasons why machines cannot run the point are printed, the most frequent first."""
+
 
 @click.command()
 @click.option("--out", type=PathOption(file_okay=False), required=True, help="Folder of the search.")
@@ -66,9 +69,11 @@ def explore(
         rows = json.loads(front.to_json(orient="records"))
         click.echo(json.dumps({"out": str(out), "trials": len(frame), "pareto": rows}, indent=2))
         return
-    refused = int((frame["reason"] != "").sum())
+    reasons = frame["reason"][frame["reason"] != ""]
     click.echo(types_of(point))
-    click.echo(f"{len(frame)} machines tried, {refused} cannot run the tiles, {len(front)} on the front:")
+    click.echo(f"{len(frame)} machines tried, {len(reasons)} cannot run it, {len(front)} on the front:")
+    for reason, machines in reasons.value_counts().head(REASONS).items():
+        click.echo(f"- {machines} of them: {reason}")
     for i, row in enumerate(front.to_dict("records"), 1):
         words = ", ".join(
             f"{name.rpartition('.')[2]} {row[name]:.4g}" for name in (*search.fields, "threads")

@@ -18,13 +18,13 @@ from sailsim.lut_gemv import (
     Counts,
     PrtConfig,
     WeightCode,
+    cycles_by_phase,
     int_product,
     lut_gemv,
     pattern_profile,
 )
 from sailsim.sim import load_system
 
-PHASES = ("load", "build", "lookup", "convert", "write_back", "total")
 FILE = PathOption()
 
 
@@ -179,7 +179,7 @@ def _timing(
         "passes": plan.passes * plan.batch_chunks,
         "counts": counts.as_dict(),
         "counts_total": counts.times(slices_used).as_dict(),
-        "cycles": {phase: getattr(timing, phase) for phase in PHASES},
+        "cycles": {**cycles_by_phase(timing), "total": timing.total},
     }
 
 

@@ -15,15 +15,13 @@ from sailsim.analysis import compare, runners
 from sailsim.analysis import prices as read_prices
 from sailsim.analysis.costs.energy import CAUSES
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import beside_option, constants_option, point_options, thousands
+from sailsim.cli._point import beside_option, constants_option, point_options, prt_option, reasons, thousands
 from sailsim.sim import Point
 
 
 @click.command()
 @point_options()
-@click.option(
-    "--prt/--no-prt", default=True, show_default=True, help="With or without the pattern reuse table."
-)
+@prt_option
 @beside_option
 @click.option("--prices", type=PathOption(dir_okay=False), help="A price file to use instead.")
 @constants_option("energy or the cost")
@@ -72,9 +70,8 @@ def _print(found: dict[str, Any]) -> None:
     click.echo(f"- {found['patterns']}")
     for note, names in found["notes"].items():
         click.echo(f"- {', '.join(names)}: {note}")
-    for name, entry in runs.items():
-        if entry["reason"]:
-            click.echo(f"- {name}: {entry['reason']}")
+    for line in reasons(runs):
+        click.echo(line)
 
 
 def _table(runs: dict[str, Any]) -> Table:

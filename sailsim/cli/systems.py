@@ -13,7 +13,6 @@ from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
 from sailsim.sim import (
     Choice,
-    Frozen,
     Gpu,
     Quantity,
     System,
@@ -24,6 +23,7 @@ from sailsim.sim import (
     parse_changes,
     save_system,
     system_names,
+    values,
     vary,
 )
 from sailsim.sim.gem5 import gem5_unit
@@ -72,15 +72,17 @@ def show(name: str, as_json: bool, sources: bool) -> None:
     table.add_column("kind", no_wrap=True)
     if sources:
         table.add_column("source and note")
-    for path, value in _leaves(machine):
+    for path, value in values(machine):
         if isinstance(value, Quantity):
             low, high = value.low, value.high
             span = f"{low:g} .. {high:g}" if low is not None and high is not None else ""
             cells = [path, str(value), span, value.kind]
         elif isinstance(value, Choice):
             cells = [path, str(value.value), "", value.kind]
-        else:
+        elif isinstance(value, bool) or ("." in path and isinstance(value, str)):
             cells = [path, str(value), "", "switch"]
+        else:
+            continue
         if sources:
             cells.append(_provenance(machine, value))
         table.add_row(*cells)
@@ -135,7 +137,7 @@ def save(
         base,
         changes,
         name=called,
-        title=f"{base.title}, varied",
+        title=f"{base.title} with {', '.join(f'{field} {value}' for field, value in changes.items())}",
         source="sailsim systems save",
         note=reason or "a variation",
     )
@@ -144,18 +146,18 @@ def save(
         click.echo(json.dumps({"path": str(path), "name": called, "changes": changes}, indent=2))
     else:
         click.echo(f"{path}: {base.name} with {len(changes)} other values. Next: sailsim run --system {path}")
+        _tell_cache(base, varied)
 
 
-def _leaves(section: Frozen, prefix: str = "") -> list[tuple[str, Any]]:
-    """Every value below a section, with its dotted path."""
-    found: list[tuple[str, Any]] = []
-    for field in type(section).model_fields:
-        value = getattr(section, field)
-        if isinstance(value, Quantity | Choice | bool) or (prefix and isinstance(value, str)):
-            found.append((prefix + field, value))
-        elif isinstance(value, Frozen):
-            found.extend(_leaves(value, f"{prefix}{field}."))
-    return found
+def _tell_cache(base: System | Gpu, varied: System | Gpu) -> None:
+    """Say so where other slices alone have made another cache."""
+    if isinstance(base, Gpu) or isinstance(varied, Gpu) or varied.llc.size == base.llc.size:
+        return
+    kept = base.llc.size / varied.llc.slices.whole / 2**20
+    click.echo(
+        f"The LLC has {varied.llc.size / 2**20:g} MiB instead of {base.llc.size / 2**20:g}; "
+        f"{varied.llc.slices} of llc.slice_size={kept:g} would keep its size."
+    )
 
 
 def _provenance(machine: System | Gpu, value: Any) -> str:

@@ -13,7 +13,7 @@ from sailsim.lut_gemv import read_trace
 from sailsim.sim import load_system
 from sailsim.sim.nbw import AUTO, PER_TENSOR
 from sailsim.sim.replay import fastest_nbw
-from sailsim.workloads import Activations, TimedTile, plan_trace, replay_timed
+from sailsim.workloads import Activations, ReplayedTile, plan_trace, replay_timed
 
 
 @click.command()
@@ -149,7 +149,7 @@ def _range(layers: str | None) -> tuple[int, int] | None:
         raise SailsimError(f"layers is {layers!r}; allowed is FIRST:END, such as 0:2.") from None
 
 
-def _row(tile: TimedTile) -> dict[str, Any]:
+def _row(tile: ReplayedTile) -> dict[str, Any]:
     result = tile.result
     return {
         "index": result.index,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/vector.h>
 
 #include <limits>
 #include <map>
@@ -11,6 +12,7 @@
 #include "arrays.hh"
 #include "bind.hh"
 #include "pim/check.hh"
+#include "pim/tile_batch.hh"
 #include "pim/timing.hh"
 #include "pim/unit_text.hh"
 
@@ -229,6 +231,24 @@ void bind_timing(nb::module_ &m)
         "bytes_per_cycle: the slice's rate; latency: cycles from asking for a byte to having it; lead: how "
         "many cycles before the tile's start the first is asked for; ahead: bytes that may be under way or "
         "wait beyond the group in turn.");
+
+    m.def(
+        "time_supplied_tiles",
+        [](const SliceConfig &config, std::int64_t k, std::int64_t n, std::int64_t batch, int wbits,
+           int value_bits, int abits, int nbw, std::int64_t group_size,
+           const std::vector<const PatternProfile *> &profiles, bool scaled, bool minimum,
+           double bytes_per_cycle, double latency, double lead, double ahead) {
+            for (const PatternProfile *profile : profiles)
+                if (!profile)
+                    throw std::invalid_argument("profiles has None: allowed are profiles");
+            const nb::gil_scoped_release release;
+            return time_tiles(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size),
+                              profiles, {scaled, minimum},
+                              pim::Supply{bytes_per_cycle, latency, lead, ahead});
+        },
+        "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a, "group_size"_a,
+        "profiles"_a, "scaled"_a, "minimum"_a, "bytes_per_cycle"_a, "latency"_a, "lead"_a, "ahead"_a,
+        "`time_supplied_tile` of many tiles that differ in their patterns, side by side.");
 
     m.def(
         "tile_timeline",

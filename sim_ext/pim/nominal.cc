@@ -6,9 +6,9 @@
 namespace sailsim::pim
 {
 
-NominalTime::NominalTime(const SliceConfig &config, const TileShape &shape, Scaling scaling,
-                         const Grouping &grouping, const PhaseCosts &costs)
-    : config(config), shape(shape), scaling(scaling), grouping(grouping), costs(costs)
+NominalTime::NominalTime(const SliceConfig &slice, const TileShape &tile, Scaling scale,
+                         const Grouping &groups, const PhaseCosts &phases)
+    : config(slice), shape(tile), scaling(scale), grouping(groups), costs(phases)
 {
 }
 

@@ -22,12 +22,15 @@ std::int64_t turns_of(const Grouping &grouping, std::int64_t width)
     return full * ceil_div(grouping.groups_per_block(), width) + ceil_div(last, width);
 }
 
+/* Cells of the widest table entry: values of 16 bits, sums of six. */
+constexpr std::int64_t widest_lane = 19;
+
 /* Weighs the layouts of a tile. */
 class Planner
 {
   public:
-    Planner(const SliceConfig &config, const TileShape &shape, Scaling scaling)
-        : config(config), shape(shape), scaling(scaling), grouping(shape.k, shape.nbw, shape.group_size),
+    Planner(const SliceConfig &slice, const TileShape &tile, Scaling scale)
+        : config(slice), shape(tile), scaling(scale), grouping(shape.k, shape.nbw, shape.group_size),
           costs(config, shape, scaling), time(config, shape, scaling, grouping, costs),
           transposed(config.substrate.layout == Layout::columns),
           in_array(config.substrate.accumulate == Accumulate::in_array)
@@ -43,29 +46,32 @@ class Planner
         set_activations();
     }
 
+    /* Weights come from DRAM as seldom as the buffers allow, whatever that costs in passes: what reading them
+     * again would take there depends on who else reads. Of the layouts that are left the fastest. */
     TilePlan fastest() const
     {
-        TilePlan best = layout_of(most_lanes);
+        const std::int64_t most = in_array ? most_lanes : std::min(most_lanes, sums_held() / rows_at_once());
+        TilePlan best = layout_of(most);
         if (best.passes == 1 && best.batch_chunks == 1)
             return best;
         std::int64_t least = time.cycles(best);
         const auto weigh = [&](std::int64_t lanes) {
-            if (lanes < 1 || lanes >= most_lanes)
+            if (lanes < 1 || lanes >= most)
                 return;
             const TilePlan plan = layout_of(lanes);
             const std::int64_t cycles = time.cycles(plan);
-            /* Of equals the one that loads its weights less often. */
-            if (cycles < least || (cycles == least && plan.batch_chunks < best.batch_chunks)) {
+            if (plan.batch_chunks <= best.batch_chunks && cycles < least) {
                 least = cycles;
                 best = plan;
             }
         };
-        weigh(whole_rounds(most_lanes));
-        if (!in_array) /* fewer lanes hold the sums of more batch rows */
-            for (std::int64_t rows = std::min(shape.batch, most_rows); rows >= 1; rows /= 2) {
-                const std::int64_t lanes = sums_held() / rows;
-                weigh(lanes);
-                weigh(whole_rounds(lanes));
+        weigh(whole_rounds(most));
+        /* The layouts of wider codes, so that a narrower one is never slower. */
+        if (!transposed && !in_array)
+            for (std::int64_t bits = common.lane_bits + 1; bits <= std::min(widest_lane, config.cols);
+                 ++bits) {
+                weigh(lanes_of(bits));
+                weigh(whole_rounds(lanes_of(bits)));
             }
         return best;
     }
@@ -80,7 +86,7 @@ class Planner
         if (config.cols < common.lane_bits)
             throw std::invalid_argument("cols is " + std::to_string(config.cols) + ": one output takes " +
                                         std::to_string(common.lane_bits) + " cells of a row");
-        most_lanes = config.arrays / common.groups_per_turn * (config.cols / common.lane_bits);
+        most_lanes = lanes_of(common.lane_bits);
         if (in_array)
             return;
         if (sums_held() == 0)
@@ -115,6 +121,19 @@ class Planner
                                         ": two groups of one batch row take " + std::to_string(row));
         if (in_array)
             most_rows = std::min(most_rows, (config.rows - fixed_rows) / row_of_sums);
+    }
+
+    /* Outputs in the arrays where one takes so many cells of a row. */
+    std::int64_t lanes_of(std::int64_t lane_bits) const
+    {
+        return config.arrays / common.groups_per_turn * (config.cols / lane_bits);
+    }
+
+    /* Batch rows of the fewest chunks that the buffers allow. */
+    std::int64_t rows_at_once() const
+    {
+        const std::int64_t chunks = ceil_div(shape.batch, std::min({shape.batch, most_rows, sums_held()}));
+        return ceil_div(shape.batch, chunks);
     }
 
     /* Sums that the DFMs have room for, of one batch row: outputs, each as often as DFMs share out K. */

@@ -30,6 +30,19 @@ TileTiming repeated(const TileTiming &from, const TileTiming &to, std::int64_t t
     return sum;
 }
 
+/* With some patterns more, of which a PRT serves hits. */
+inline TileCounts counted(TileCounts counts, const FedPatterns &fed, bool prt, std::int64_t times)
+{
+    const std::int64_t hits = prt ? fed.hits : 0;
+    const std::int64_t misses = fed.hits + fed.misses - hits;
+    counts.lookups += times * (fed.zero + hits + misses);
+    counts.zero_patterns += times * fed.zero;
+    counts.prt_hits += times * hits;
+    counts.prt_misses += times * misses;
+    counts.row_reads += times * misses;
+    return counts;
+}
+
 } // namespace
 
 TileSequencer::TileSequencer(const SliceConfig &slice, const TileShape &tile, const PatternProfile &counts,
@@ -87,8 +100,11 @@ void TileSequencer::begin_group(std::int64_t group)
         load_weights(weights);
     }
 
-    const std::int64_t rows = end_row - first_row;
-    feed_patterns(rows);
+    const FedPatterns fed = feed(profile, step, rows());
+    step.zero_patterns = fed.zero;
+    step.prt_hits = fed.hits;
+    step.prt_misses = fed.misses;
+    step.lookup_cycles = fed.lookup_cycles;
     step.convert_cycles = 0;
     step.conversions = 0;
     step.unit_converts = 0;
@@ -96,31 +112,16 @@ void TileSequencer::begin_group(std::int64_t group)
     step.write_back_bytes = 0;
     step.write_back_cycles = 0;
     if (block_ends)
-        end_block(rows, pass_ends);
+        end_block(end_row - first_row, pass_ends);
 }
 
-/* The patterns of the pending groups, each fed by a DFM of its own; the slowest decides. */
-void TileSequencer::feed_patterns(std::int64_t rows)
+/* A chunk of the batch feeds its share of a group's patterns; over the chunks the shares are exact. */
+FedPatterns TileSequencer::share_of(const FedPatterns &fed, const BatchRows &rows) const
 {
-    /* A chunk of the batch feeds its share of a group's patterns; over the chunks the shares are exact. */
-    const auto share = [this, rows](std::int64_t patterns) {
-        if (rows == shape.batch)
-            return patterns;
-        return patterns * end_row / shape.batch - patterns * first_row / shape.batch;
+    const auto share = [this, &rows](std::int64_t patterns) {
+        return patterns * rows.end / shape.batch - patterns * rows.first / shape.batch;
     };
-    GroupStep &step = *pending;
-    step.zero_patterns = step.prt_hits = step.prt_misses = step.lookup_cycles = 0;
-    const auto first = static_cast<std::size_t>(step.group);
-    for (std::size_t g = first; g < first + static_cast<std::size_t>(step.groups); ++g) {
-        const std::int64_t zero = share(profile.zero[g]);
-        const std::int64_t hits = share(profile.hits[g]);
-        const std::int64_t misses = share(profile.misses[g]);
-        step.zero_patterns += zero;
-        step.prt_hits += hits;
-        step.prt_misses += misses;
-        step.lookup_cycles =
-            std::max(step.lookup_cycles, zero * costs.zero + hits * costs.hit + misses * costs.miss);
-    }
+    return {share(fed.zero), share(fed.hits), share(fed.misses), 0};
 }
 
 /* What follows the last group of a block, and of the pass. */
@@ -200,20 +201,25 @@ GroupTimes TileSequencer::loaded(std::int64_t cycle)
 
 void TileSequencer::count(const GroupStep &step)
 {
-    TileCounts &counts = account.counts;
-    const bool prt = config.substrate.prt_helps && config.prt_entries > 0;
-    const std::int64_t hits = prt ? step.prt_hits : 0;
-    const std::int64_t misses = step.prt_hits + step.prt_misses - hits;
-    counts.lookups += step.zero_patterns + hits + misses;
-    counts.zero_patterns += step.zero_patterns;
-    counts.prt_hits += hits;
-    counts.prt_misses += misses;
+    /* Put together before it is stored: the next group reads it at once. */
+    TileCounts counts =
+        counted(account.counts, {step.zero_patterns, step.prt_hits, step.prt_misses, 0}, has_prt(), 1);
     counts.table_builds += step.groups;
     counts.table_adds += step.groups * adds;
-    counts.row_reads += 2 * step.groups * adds + misses;
+    counts.row_reads += 2 * step.groups * adds;
     counts.row_writes += step.groups * (shape.nbw + adds);
     counts.merges += step.merges;
     counts.conversions += step.conversions;
+    account.counts = counts;
+}
+
+TileTiming TileSequencer::with_patterns(TileTiming timing, const FedPatterns &old,
+                                        const FedPatterns &fed) const
+{
+    const bool prt = has_prt();
+    timing.lookup += fed.lookup_cycles - old.lookup_cycles;
+    timing.counts = counted(counted(timing.counts, fed, prt, 1), old, prt, -1);
+    return timing;
 }
 
 TileTiming TileSequencer::timing() const
@@ -223,15 +229,17 @@ TileTiming TileSequencer::timing() const
     return timing;
 }
 
-std::int64_t TileSequencer::skip_equal_passes(const TileTiming &began, std::int64_t began_at)
+std::int64_t TileSequencer::skip_equal_passes(const TileTiming &began, std::int64_t began_at,
+                                              std::int64_t behind)
 {
     /* Where a pass ends, port and arrays stand as its last group left them, whatever came before. So equal
-     * passes behind an equal pass all take the same time. */
+     * passes behind an equal pass all take the same time. The first one is another if the rest read the
+     * activations again. */
     if (!pending || pending->group != 0)
         return 0;
     const std::int64_t in_chunk = pending->pass % layout.passes;
     const std::int64_t skipped = layout.passes - 1 - in_chunk;
-    if (in_chunk < 2 || skipped < 1)
+    if (in_chunk < behind + (layout.keeps_activations ? 0 : 1) || skipped < 1)
         return 0;
     account = repeated(began, account, skipped);
     const std::int64_t shift = skipped * (port_free - began_at);

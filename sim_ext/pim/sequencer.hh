@@ -6,6 +6,7 @@
 #ifndef SAILSIM_PIM_SEQUENCER_HH
 #define SAILSIM_PIM_SEQUENCER_HH
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -87,6 +88,28 @@ struct GroupTimes {
     std::int64_t write_back = 0;
 };
 
+/* The patterns of one group, or the sums of several. */
+struct FedPatterns {
+    std::int64_t zero = 0;
+    std::int64_t hits = 0; /* as profiled, whether or not the substrate gains by them */
+    std::int64_t misses = 0;
+    std::int64_t lookup_cycles = 0;
+
+    void add(const FedPatterns &other, std::int64_t times = 1)
+    {
+        zero += times * other.zero;
+        hits += times * other.hits;
+        misses += times * other.misses;
+        lookup_cycles += times * other.lookup_cycles;
+    }
+};
+
+/* Rows of the batch that a pass works on. */
+struct BatchRows {
+    std::int64_t first = 0;
+    std::int64_t end = 0;
+};
+
 /* Works through a tile group by group. The caller says when the weights of each group have arrived; the
  * sequencer says when the next load may start and keeps the account:
  *
@@ -116,20 +139,48 @@ class TileSequencer
     /* The account; complete once next_load() is null. */
     TileTiming timing() const;
 
+    /* Of the group to be loaded next. */
+    BatchRows rows() const { return {first_row, end_row}; }
+
+    /* The patterns that a profile, perhaps another one, feeds for some rows in the groups of a step, each by
+     * a DFM of its own; the slowest decides. */
+    FedPatterns feed(const PatternProfile &patterns, const GroupStep &step, const BatchRows &rows) const
+    {
+        FedPatterns sum;
+        const auto first = static_cast<std::size_t>(step.group);
+        for (std::size_t g = first; g < first + static_cast<std::size_t>(step.groups); ++g) {
+            FedPatterns fed{patterns.zero[g], patterns.hits[g], patterns.misses[g], 0};
+            if (rows.end - rows.first != shape.batch)
+                fed = share_of(fed, rows);
+            const std::int64_t cycles =
+                fed.zero * costs.zero + fed.hits * costs.hit + fed.misses * costs.miss;
+            sum.zero += fed.zero;
+            sum.hits += fed.hits;
+            sum.misses += fed.misses;
+            sum.lookup_cycles = std::max(sum.lookup_cycles, cycles);
+        }
+        return sum;
+    }
+
+    /* An account with other patterns in the place of some. */
+    TileTiming with_patterns(TileTiming timing, const FedPatterns &old, const FedPatterns &fed) const;
+
     /* Called where a pass ends, with what `timing()` and `load_start()` were where it began: when this pass
      * and the one before it have as many outputs of the same batch rows as passes to come, all but the last
      * of those take as long if their weights come in the same manner; they are accounted for and skipped.
-     * Returns the cycles that they take. */
-    std::int64_t skip_equal_passes(const TileTiming &began, std::int64_t began_at);
+     * `behind`: 1 where the first of them may be skipped too, as its times are of no interest. Returns the
+     * cycles that they take. */
+    std::int64_t skip_equal_passes(const TileTiming &began, std::int64_t began_at, std::int64_t behind = 2);
 
   private:
     void begin_pass(std::int64_t pass);
     void load_weights(std::int64_t weights);
     void begin_group(std::int64_t group);
-    void feed_patterns(std::int64_t rows);
     void end_block(std::int64_t rows, bool pass_ends);
+    FedPatterns share_of(const FedPatterns &fed, const BatchRows &rows) const;
     void merge_sums(std::int64_t rows, std::int64_t groups);
     void count(const GroupStep &step);
+    bool has_prt() const { return config.substrate.prt_helps && config.prt_entries > 0; }
 
     SliceConfig config;
     TileShape shape;

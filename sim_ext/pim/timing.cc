@@ -69,19 +69,26 @@ class Fetcher
     double arrival(std::int64_t bytes)
     {
         const double end = position + static_cast<double>(bytes);
-        while (position < end) {
+        double at = position; /* in registers: this is the engine's innermost loop */
+        double cycle = now;
+        while (at < end) {
             const double room = freed + supply.ahead;
-            if (room > position) {
-                advance(std::min(end, room));
+            double to = end;
+            if (room > at) {
+                to = std::min(end, room);
             } else if (next_leaving == leaving.size() || leaving[next_leaving].cycle >= in_turn) {
-                wait_until(in_turn); /* the group that the arrays wait for may always come */
-                advance(end);
+                cycle = wait_until(in_turn, cycle); /* the group that the arrays wait for may always come */
             } else {
-                wait_until(leaving[next_leaving].cycle);
+                cycle = wait_until(leaving[next_leaving].cycle, cycle);
                 freed = leaving[next_leaving].end;
                 ++next_leaving;
+                continue;
             }
+            cycle += transfer(to - at);
+            at = to;
         }
+        position = at;
+        now = cycle;
         return std::max(now, resumed) + supply.latency;
     }
 
@@ -120,18 +127,29 @@ class Fetcher
         double end; /* position behind the group */
     };
 
-    /* What was under way has come meanwhile, so as much as may be under way can be asked for at once. */
-    void wait_until(double cycle)
+    /* What was under way has come meanwhile, so as much as may be under way can be asked for at once. Returns
+     * what becomes of `now`. */
+    double wait_until(double cycle, double asked)
     {
         resumed = std::max(resumed, cycle);
-        now = std::max(now, cycle - supply.latency);
+        return std::max(asked, cycle - supply.latency);
     }
 
-    void advance(double to)
+    /* Cycles of some bytes at the steady rate; the same few sizes come again and again. */
+    double transfer(double bytes)
     {
-        now += (to - position) / supply.bytes_per_cycle;
-        position = to;
+        for (const Transfer &known : transfers)
+            if (known.bytes == bytes)
+                return known.cycles;
+        transfers[1] = transfers[0];
+        transfers[0] = {bytes, bytes / supply.bytes_per_cycle};
+        return transfers[0].cycles;
     }
+
+    struct Transfer {
+        double bytes = -1;
+        double cycles = 0;
+    };
 
     const Supply &supply;
     double now; /* bytes up to `position` have been asked for, as the rate allows */
@@ -140,9 +158,19 @@ class Fetcher
     double freed = 0; /* bytes that have left the buffer */
     /* From when the current group is the one that the arrays wait for. */
     double in_turn = -std::numeric_limits<double>::infinity();
+    std::array<Transfer, 2> transfers;
     std::vector<Leaving> leaving;
     std::size_t next_leaving = 0; /* those before have left */
 };
+
+void require_arrival(double cycle, const Supply &supply, std::int64_t bytes)
+{
+    if (!(cycle < 1e15))
+        throw std::invalid_argument("bytes_per_cycle is " + std::to_string(supply.bytes_per_cycle) +
+                                    ": too little to load " + std::to_string(bytes) + " bytes");
+}
+
+} // namespace
 
 void require_supply(const Supply &supply)
 {
@@ -153,15 +181,6 @@ void require_supply(const Supply &supply)
                                     std::to_string(supply.lead) + ", " + std::to_string(supply.ahead) +
                                     ": allowed are numbers from 0 on");
 }
-
-void require_arrival(double cycle, const Supply &supply, std::int64_t bytes)
-{
-    if (!(cycle < 1e15))
-        throw std::invalid_argument("bytes_per_cycle is " + std::to_string(supply.bytes_per_cycle) +
-                                    ": too little to load " + std::to_string(bytes) + " bytes");
-}
-
-} // namespace
 
 TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
                      Scaling scaling, const Supply &supply)

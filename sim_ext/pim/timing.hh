@@ -29,6 +29,9 @@ struct Supply {
      * whole, when the port has moved it. */
 };
 
+/* Throws std::invalid_argument for a supply that cannot be. */
+void require_supply(const Supply &supply);
+
 /* The whole tile when its weights come like that. Throws std::invalid_argument. */
 TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
                      Scaling scaling, const Supply &supply);

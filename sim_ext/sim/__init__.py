@@ -8,8 +8,8 @@ event), `patterns` and `engine` (one decode step), `replay` (a trace), `grid` (m
 """
 
 from sailsim.base.quantity import UNITS, Choice, Frozen, Quantity
-from sailsim.sim.backend import backend_names, backend_of, softwares
-from sailsim.sim.engine import PHASES, StepResult, simulate_prefill, simulate_step
+from sailsim.sim.backend import backend_names, backend_of, software_stacks
+from sailsim.sim.engine import PHASES, StepResult, StepTime, simulate_prefill, simulate_step, time_step
 from sailsim.sim.files import card_names, json_schema, load_card, load_machine, load_system, system_names
 from sailsim.sim.grid import expand, load_preset, parse_numbers, preset_names
 from sailsim.sim.point import Point
@@ -28,6 +28,7 @@ from sailsim.sim.vary import (
     parse_changes,
     save_system,
     system_toml,
+    values,
     vary,
 )
 
@@ -41,6 +42,7 @@ __all__ = [
     "Point",
     "Quantity",
     "StepResult",
+    "StepTime",
     "Store",
     "Substrate",
     "System",
@@ -70,11 +72,13 @@ __all__ = [
     "simulate_prefill",
     "simulate_step",
     "simulate_trace",
-    "softwares",
+    "software_stacks",
     "substrate_names",
     "system_names",
     "system_toml",
+    "time_step",
     "unit_text",
+    "values",
     "vary",
     "versions",
 ]

@@ -85,8 +85,8 @@ class StepJobs(Protocol):
     def request(self, op: Op) -> Any:
         """What of an operation decides its job beside its input; the same for operations that are alike."""
 
-    def job(self, request: Any, at: int) -> Job:
-        """The job of a request on input number `at` of the step."""
+    def jobs(self, asked: Sequence[tuple[Any, int]]) -> Sequence[Job]:
+        """The jobs of some requests, each with the number of its input of the step."""
 
 
 class Units(ABC):
@@ -225,6 +225,6 @@ def backend_of(system: System) -> Backend:
     return load_backend(name)
 
 
-def softwares() -> tuple[str, ...]:
+def software_stacks() -> tuple[str, ...]:
     """What accelerators run, by the names of their backends."""
     return tuple(load_backend(name).software for name in backend_names())

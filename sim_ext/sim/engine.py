@@ -6,16 +6,18 @@ equations.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
+from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.backend import Backend, Job, Units, backend_of
 from sailsim.sim.host import HostCores
 from sailsim.sim.parts import Layout, Part, Same, inputs_of, layout, on_cores, parts_of
@@ -24,7 +26,6 @@ from sailsim.sim.point import Point
 from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline, Tensor
 from sailsim.sim.segments import Segment, play
 from sailsim.sim.system import System
-from sailsim.sim.tiles import TILE_PHASES
 from sailsim.workloads import (
     Activations,
     ModelSpec,
@@ -74,11 +75,6 @@ class StepResult:
         """Tokens of all sequences per second."""
         return self.tokens / self.step_s
 
-    @property
-    def dram_gb_s(self) -> float:
-        """Mean DRAM bandwidth of the step, GB/s."""
-        return self.dram_bytes / self.step_s / 1e9
-
 
 def simulate_step(
     system: System, model: ModelSpec, point: Point, activations: Activations | None = None
@@ -90,7 +86,31 @@ def simulate_step(
             a product does not fit it.
     """
     parts = _decode_parts(model, point.formats(model), point.batch, point.context)
-    return _simulate(system, model, point, activations, parts, point.batch)
+    return _result(_play(system, model, point, activations, parts, point.batch))
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """How long a step takes and what it moves, in units of `StepResult`."""
+
+    tokens_per_s: float
+    step_s: float
+    pim_cycles: int
+    dram_bytes: float
+    counts: Mapping[str, int]
+
+
+def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[str] = ()) -> StepTime:
+    """`simulate_step` without all that is only looked at, for studies of many machines. Raises as it.
+
+    `counted`: names of `Units.counts` that are wanted.
+    """
+    parts = _decode_parts(model, point.formats(model), point.batch, point.context)
+    played = _play(system, model, point, None, parts, point.batch)
+    seconds, jobs = played.line.end, played.jobs
+    at = {name: played.units.counts.index(name) for name in counted}
+    counts = {name: sum(job.counts[i] * often for job, often in jobs.items()) for name, i in at.items()}
+    return StepTime(played.tokens / seconds, seconds, played.cycles, sum(played.moved.values()), counts)
 
 
 @lru_cache(maxsize=64)
@@ -113,17 +133,41 @@ def simulate_prefill(
     if rows > 65535:
         raise SailsimError(f"batch x context is {rows}; allowed is at most 65535 rows of one prefill.")
     ops = prefill_step(model, point.formats(model), point.context, point.batch)
-    return _simulate(system, model, point, activations, parts_of(ops), rows)
+    return _result(_play(system, model, point, activations, parts_of(ops), rows))
 
 
-def _simulate(
+@dataclass(frozen=True)
+class _Played:
+    """A step that has been played."""
+
+    point: Point
+    tokens: int
+    units: Units
+    line: StepTimeline
+    jobs: Mapping[Job, int]
+    """How many tensors each of them is."""
+    chosen: Callable[[], dict[str, int]]
+    notes: Callable[[], list[str]]
+
+    @property
+    def moved(self) -> dict[str, float]:
+        """Bytes over DRAM by kind."""
+        return {"weights": self.line.streamed, "read": self.line.read, "written": self.line.written}
+
+    @property
+    def cycles(self) -> int:
+        """Of the accelerator."""
+        return sum(job.cycles * often for job, often in self.jobs.items())
+
+
+def _play(
     system: System,
     model: ModelSpec,
     point: Point,
     activations: Activations | None,
     parts: tuple[Part, ...],
     tokens: int,
-) -> StepResult:
+) -> _Played:
     backend = backend_of(system)
     backend.check_choices(point, system.name)
     point = point.resolved(system)
@@ -133,7 +177,7 @@ def _simulate(
     for other in others:
         with suppress(SailsimError):  # what not all tensors can have
             found.append(_played(backend, system, model, other, captured, parts, tokens, True))
-    best = min(found, key=lambda step: step.step_s)
+    best = min(found, key=lambda step: step.line.end)
     return replace(best, point=point) if others else best
 
 
@@ -146,7 +190,7 @@ def _played(
     parts: tuple[Part, ...],
     tokens: int,
     several: bool,
-) -> StepResult:
+) -> _Played:
     """The step of a point itself; it says what is chosen where that is one of `several` ways."""
     units = backend.units(system, point)
     host = _host(Same(system), point.threads)
@@ -159,22 +203,27 @@ def _played(
         kind, ops = parts[at]
         if kind not in around:
             around[kind] = (
-                _around(host, ops, products.jobs, units.cores_convert)
+                _around(host, ops, dict(products.jobs), units.cores_convert)
                 if products is not None
                 else host.work(ops[0], model, 0)
             )
         segments.append(Segment(around[kind], products.tensors if products is not None else ()))
     line = play(_memory(Same(units), point.threads), segments, work.layout.order)
-    notes = [*_cores_note(parts, backend, host, line.end), *units.notes(model, captured)]
-    chosen = _chosen(units, work) if several else {}
-    return _result(point, tokens, units, line, work.often, chosen, notes)
+
+    def notes() -> list[str]:
+        return [*_cores_note(parts, backend, host, line.end), *units.notes(model, captured)]
+
+    def chosen() -> dict[str, int]:
+        return _chosen(units, work) if several else {}
+
+    return _Played(point, tokens, units, line, work.often, chosen, notes)
 
 
 def _chosen(units: Units, work: "_Work") -> dict[str, int]:
     """How many tensors of a kind have which choice: "attn_q 4"."""
     found: Counter[str] = Counter()
     for products, times in zip(work.products, work.layout.times, strict=True):
-        for op, job in ({} if products is None else products.jobs).items():
+        for op, job in () if products is None else products.jobs:
             found[f"{op.name.rpartition('.')[2]} {units.chosen(job)}"] += times
     return dict(sorted(found.items()))
 
@@ -182,7 +231,7 @@ def _chosen(units: Units, work: "_Work") -> dict[str, int]:
 class _Products(NamedTuple):
     """The matrix products of one part of a step on the accelerator."""
 
-    jobs: dict[Op, Job]
+    jobs: tuple[tuple[Op, Job], ...]
     tensors: tuple[Tensor, ...]
 
 
@@ -226,22 +275,31 @@ def _work(
     jobs = units.it.step(asked.point, parts, inputs.it, captured.it)
     found = layout(parts, tuple(jobs.keys))
     requests: dict[int, list[Any]] = {}
-    products: list[_Products | None] = []
-    often: Counter[Job] = Counter()
-    for (at, at_input), times in zip(found.different, found.times, strict=True):
+    taken_of: list[list[Op] | None] = []
+    wanted: list[tuple[Any, int]] = []
+    for at, at_input in found.different:
         kind, ops = parts.it[at]
         if ops[0].kind != "gemv":
-            products.append(None)
+            taken_of.append(None)
             continue
         taken = [op for op in ops if backend.takes(op)]
         if kind not in requests:
             requests[kind] = [jobs.request(op) for op in taken]
-        there = [jobs.job(request, at_input) for request in requests[kind]]
+        taken_of.append(taken)
+        wanted += [(request, at_input) for request in requests[kind]]
+    every = iter(jobs.jobs(wanted))
+    products: list[_Products | None] = []
+    often: Counter[Job] = Counter()
+    for operations, times in zip(taken_of, found.times, strict=True):
+        if operations is None:
+            products.append(None)
+            continue
+        there = list(islice(every, len(operations)))
         tensors = tuple(
             Tensor(op.name, submitted, job.bytes, job.seconds, job.throttled)
-            for submitted, (op, job) in enumerate(zip(taken, there, strict=True), 1)
+            for submitted, (op, job) in enumerate(zip(operations, there, strict=True), 1)
         )
-        products.append(_Products(dict(zip(taken, there, strict=True)), tensors))
+        products.append(_Products(tuple(zip(operations, there, strict=True)), tensors))
         for job in there:
             often[job] += times
     return _Work(found, tuple(products), often)
@@ -291,16 +349,9 @@ def _cores_note(parts: Sequence[Part], backend: Backend, host: HostCores, step_s
     ]
 
 
-def _result(
-    point: Point,
-    tokens: int,
-    units: Units,
-    line: StepTimeline,
-    jobs: Mapping[Job, int],
-    chosen: dict[str, int],
-    notes: list[str],
-) -> StepResult:
-    """`jobs`: how many tensors each of them is."""
+def _result(played: _Played) -> StepResult:
+    """All that is known of a step."""
+    units, line, jobs, moved = played.units, played.line, played.jobs, played.moved
     # With their shapes, as a step may have no job at all.
     times = np.array([*jobs.values()], dtype=np.int64)
     counts = np.array([job.counts for job in jobs], dtype=np.int64).reshape(-1, len(units.counts))
@@ -308,19 +359,18 @@ def _result(
     numbers = (times @ sums.reshape(-1, len(units.phases) + len(units.events))).tolist()
     totals = (times * np.array([job.slices for job in jobs], dtype=np.int64)) @ counts
     spent = dict(zip(units.phases, numbers, strict=False))
-    moved = {"weights": line.streamed, "read": line.read, "written": line.written}
     return StepResult(
-        point=point,
-        tokens=tokens,
+        point=played.point,
+        tokens=played.tokens,
         step_s=line.end,
         breakdown={"dram": sum(line.stalled), **spent, "cores": line.cores, "sync": line.sync},
         counts=dict(zip(units.counts, (times @ counts).tolist(), strict=True)),
         counts_total=dict(zip(units.counts, totals.tolist(), strict=True)),
         dram_bytes=sum(moved.values()),
         bytes_by_kind=moved,
-        pim_cycles=sum(job.cycles * often for job, often in jobs.items()),
+        pim_cycles=played.cycles,
         events=line.events,
         activity=dict(zip(units.events, numbers[len(units.phases) :], strict=True)),
-        chosen=chosen,
-        notes=notes,
+        chosen=played.chosen(),
+        notes=played.notes(),
     )

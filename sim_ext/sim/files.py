@@ -90,7 +90,8 @@ def _validated(name_or_path: str) -> System | Gpu:
     elif kind == "gpu":
         model = Gpu
     else:
-        raise SailsimError(f"{name_or_path}: kind is {kind!r}; allowed are 'cpu' and 'gpu'.")
+        found = "is missing" if kind is None else f"is {kind!r}"
+        raise SailsimError(f"{name_or_path}: kind {found}; allowed are 'cpu' and 'gpu'.")
     try:
         return model.model_validate(table)
     except ValidationError as error:

@@ -51,8 +51,8 @@ class Pim(Frozen):
     """Of a DFM: two groups' activations of as many batch rows as it works on. What it cannot keep it reads
     from the slice again in every further pass over the outputs."""
     accumulator_buffer: Annotated[Quantity, Is("KiB", above=0)]
-    """Sums of all DFMs of a slice, where the substrate has them there: a batch beyond it takes passes, over the
-    outputs or over the batch, whichever is faster."""
+    """Sums of all DFMs of a slice, where the substrate has them there: a batch beyond it takes passes of
+    fewer outputs."""
     dfms: Annotated[Quantity, Is("DFMs", least=1, most=4096, whole=True)]
     """Of a slice: each feeds as many of its arrays and has a PRT of its own."""
     dfm_split: Annotated[Choice, OneOf("n", "k")]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv import ABITS_MAX, WBITS_MAX
 from sailsim.sim.nbw import nbw_of
 from sailsim.sim.substrate import SUBSTRATES
 from sailsim.sim.system import System
@@ -26,8 +27,8 @@ NOT_SAID = -1
 
 # field -> (least, most); what the descriptor can carry and what stays computable.
 _RANGES = {
-    "wbits": (1, 8),
-    "abits": (1, 16),
+    "wbits": (1, WBITS_MAX),
+    "abits": (1, ABITS_MAX),
     "group_size": (0, 65535),
     "batch": (1, 65535),
     "threads": (1, 4096),

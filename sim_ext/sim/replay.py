@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import ceil
-from typing import Any
 
-from sailsim.lut_gemv import Tile, Trace, decode_tile
+from sailsim.lut_gemv import TILE_PHASES, Tile, Trace, decode_tile
 from sailsim.sim.engine import PHASES
 from sailsim.sim.host import HostCores
 from sailsim.sim.memory_path import memory
@@ -14,7 +12,7 @@ from sailsim.sim.patterns import PROFILES, Profile
 from sailsim.sim.schedule import CoreTask, Tensor
 from sailsim.sim.segments import Segment, play
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, TILE_PHASES, PimUnits, Shape, TimedTile
+from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TimedTile
 
 
 @dataclass(frozen=True)
@@ -115,21 +113,16 @@ def timed_tile(unit: PimUnits, tile: Tile, *, slices: int = 1, fastest: bool = F
         SailsimError: the tile does not fit the arrays.
     """
 
-    def profile(nbw: int) -> Profile:
-        return PROFILES.scanned(tile.x, unit.scan(tile.abits, tile.signed, nbw, tile.group_size))
+    def profiles(shape: Shape) -> list[Profile]:
+        scan = unit.scan(tile.abits, tile.signed, shape.nbw, tile.group_size)
+        return [PROFILES.scanned(tile.x, scan)]
 
     shape = Shape(*tile.shape)._replace(n=tile.n * slices)
-    stored: dict[str, Any] = {
-        "weight_bytes": tile.k * ceil(shape.n * tile.code.wbits / 8),
-        "scaled": tile.scales is not None,
-        "minimum": tile.has_minimum,
-        "codebook": 2 << tile.code.wbits if tile.code.kind == "book" else 0,
-    }
-    if tile.scales is not None:
-        stored["weight_bytes"] += 2 * tile.blocks * shape.n * (2 if tile.has_minimum else 1)
-    if fastest:
-        return unit.fastest(shape, profile, **stored)
-    return unit.tile(shape, profile(tile.nbw), **stored)
+    codebook = 2 << tile.code.wbits if tile.code.kind == "book" else 0
+    stored = tile.stored_bytes(shape.n)
+    request = TileRequest(shape, stored, tile.scales is not None, tile.has_minimum, codebook)
+    found = unit.fastest(request, profiles) if fastest else unit.tiles([(request, profiles(shape)[0])])
+    return found[0]
 
 
 def fastest_nbw(system: System) -> Callable[[Tile], int]:

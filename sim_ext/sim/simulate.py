@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import StepResult, simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
+from sailsim.sim.room import room_of
 from sailsim.workloads import load_model
 
 
 def simulate(point: Point) -> StepResult:
-    """Simulate one decode step of SAIL at a point. Raises SailsimError as `simulate_step`."""
-    return simulate_step(load_system(point.system), load_model(point.model), point)
+    """Simulate one decode step of SAIL at a point.
+
+    Raises:
+        SailsimError: as `simulate_step`; also where weights and KV cache do not fit the server's memory.
+    """
+    system, model = load_system(point.system), load_model(point.model)
+    room = room_of(system, model, point.formats(model), point.batch, point.context)
+    if not room.fits:
+        raise SailsimError(room.problem(model, point.formats(model), point.batch, point.context))
+    return simulate_step(system, model, point)

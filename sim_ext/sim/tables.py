@@ -75,7 +75,7 @@ class Shelf:
                 f"{seen[0]}: extends goes {' > '.join((*seen, name_or_path))}; allowed is a chain of at most "
                 f"{_MAX_DEPTH} files without a circle."
             )
-        path, folder = self._locate(name_or_path, base)
+        path, folder = self._locate(name_or_path, base, seen[-1] if seen else "")
         table = self._load(path)
         if folder is not None and self._prepare is not None:
             self._prepare(table, folder)
@@ -91,13 +91,20 @@ class Shelf:
         merged["extends"] = (parent, *inherited.get("extends", ()))
         return merged
 
-    def _locate(self, name_or_path: str, base: Path | None) -> tuple[Traversable | Path, Path | None]:
-        """The file behind a name, and the folder that its own paths are relative to."""
+    def _locate(
+        self, name_or_path: str, base: Path | None, by: str
+    ) -> tuple[Traversable | Path, Path | None]:
+        """The file behind a name, and the folder that its own paths are relative to.
+
+        `by` is the file that extends it, if one does.
+        """
         if name_or_path in self.names:
             return self._folder / f"{name_or_path}.toml", None
         if self.problem(name_or_path):
+            extended = f"{self.kind} file {by}: extends is" if by else self.kind
+            unknown = "" if by else " is unknown"
             raise SailsimError(
-                f"{self.kind} {name_or_path!r} is unknown; allowed are {', '.join(self.names)} "
+                f"{extended} {name_or_path!r}{unknown}; allowed are {', '.join(self.names)} "
                 "or the path of a .toml file."
             )
         path = Path(name_or_path)
@@ -162,6 +169,8 @@ def first_problem(error: ValidationError, unknown: str) -> str:
         case "value_error":
             reason = str(first["ctx"]["error"])
             return f"{field} {reason}" if field else reason
+        case "model_type" if not isinstance(given, dict):
+            return f"{field} is {shown}; allowed is a table"
         case "section_problem":  # a section's own model has refused it (`accelerator`)
             return f"{field}.{first['msg']}"
         case _:

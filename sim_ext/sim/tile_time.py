@@ -8,11 +8,11 @@ from typing import Literal, get_args
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import Tile
+from sailsim.lut_gemv import Tile, cycles_by_phase
 from sailsim.sim.patterns import PROFILES
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.system import System
-from sailsim.sim.tiles import TILE_PHASES, PimUnits, TileOverheads
+from sailsim.sim.tiles import PimUnits, TileOverheads
 
 Memory = Literal["port", "chip", "dram"]
 
@@ -84,13 +84,9 @@ def time_tile(system: System, tile: Tile, memory: Memory = "dram") -> TileTime:
             scaled=tile.scales is not None,
             minimum=tile.has_minimum,
         )
-        return TileTime(memory, _phases(timing), 0.0, {}, units.clock)
+        return TileTime(memory, cycles_by_phase(timing), 0.0, {}, units.clock)
     seconds = timed.seconds if memory == "chip" else timed.throttled(units.dram.rate)
     around = dict(zip(TileOverheads._fields, (each * units.clock for each in timed.edges), strict=True))
-    phases = _phases(timed.timing)
+    phases = cycles_by_phase(timed.timing)
     waiting = (seconds - timed.seconds) * units.clock
     return TileTime(memory, phases, waiting, around, units.clock)
-
-
-def _phases(timing: _core.TileTiming) -> dict[str, int]:
-    return {phase: int(getattr(timing, phase)) for phase in TILE_PHASES}

@@ -3,23 +3,22 @@
 `docs/engine.md` has the model and its equations.
 """
 
-from collections.abc import Callable
-from functools import lru_cache, partial
+from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property, lru_cache
+from itertools import islice
 from math import ceil, inf
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.activity import activity
 from sailsim.sim.memory_path import memory_paths
 from sailsim.sim.nbw import NBWS
 from sailsim.sim.patterns import Profile, Scan
 from sailsim.sim.system import System
-
-TILE_PHASES = ("load", "build", "lookup", "convert", "write_back")
-"""Of them, the phases of a tile that the C++ core reports."""
 
 COUNTS = (
     "lookups",
@@ -64,6 +63,69 @@ class TileOverheads(NamedTuple):
     """The completion record, written when they have arrived."""
 
 
+class TileRequest(NamedTuple):
+    """Everything of a tile but its patterns: `weight_bytes` are stored, scales included, and `codebook` bytes
+    beside them."""
+
+    shape: Shape
+    weight_bytes: float
+    scaled: bool = True
+    minimum: bool = False
+    codebook: int = 0
+
+
+class TileKind:
+    """Tiles that differ in their patterns alone, on the units of a machine."""
+
+    def __init__(self, units: "PimUnits", request: TileRequest) -> None:
+        shape = request.shape
+        self.units, self.shape = units, shape
+        self._has = (request.scaled, request.minimum)
+        self.plan = plan = _core.plan_tile(units.config, *shape, *self._has)
+        # The core asks for a slice's codes; scales ride along in the stream.
+        self._codes = shape.k * ceil(shape.n * shape.wbits / 8) / request.weight_bytes
+        self._again = refetch_ratio(shape.k, plan.owned, plan.lanes, shape.wbits, units.line)
+        words = 1 if shape.abits <= 8 else 2
+        operands = shape.batch * (shape.k * words + (4 if request.scaled else 0)) + request.codebook
+        self.edges = TileOverheads(
+            units.chip.latency,
+            units.operands.seconds(operands),
+            units.chip.seconds(4 * shape.batch * plan.owned),
+            units.chip.latency,
+        )
+        self.around = sum(self.edges)
+        # A batch that is worked in chunks reads its weights once for each.
+        self.bytes = request.weight_bytes * plan.batch_chunks
+        self.slices = ceil(shape.n / plan.owned)
+
+    def timings(self, profiles: Sequence[Profile]) -> list[_core.TileTiming]:
+        """The tiles of some patterns with their weights on chip."""
+        counts = [profile.counts for profile in profiles]
+        supply = self._supply(inf, self.units.chip.latency)
+        return _core.time_supplied_tiles(self.units.config, *self.shape, counts, *self._has, *supply)
+
+    def supplied(self, profile: Profile, rate: float, latency: float) -> _core.TileTiming:
+        """A tile when each slice's weights come at `rate` bytes/s, a line `latency` s after its request."""
+        supply = self._supply(rate, latency)
+        return _core.time_supplied_tile(self.units.config, *self.shape, profile.counts, *self._has, *supply)
+
+    def _supply(self, rate: float, latency: float) -> tuple[float, float, float, float]:
+        """What the core has to know of it: bytes a cycle, latency, lead and bytes ahead, in cycles.
+
+        Weights are asked for behind the operands, so that one latency has passed when the tile starts. A unit
+        has only so many lines under way; those that it asks for again are on chip.
+        """
+        units = self.units
+        own = units.window / (latency + self._again * units.chip.latency)
+        rate = min(rate, own, units.port / (1 + self._again))
+        return (
+            rate * self._codes / units.clock,
+            latency * units.clock,
+            units.operands.latency * units.clock,
+            units.ahead * self._codes,
+        )
+
+
 class TimedTile:
     """One GEMV as the PIM units see it.
 
@@ -73,51 +135,41 @@ class TimedTile:
     outputs to compute.
     """
 
-    def __init__(
-        self,
-        units: "PimUnits",
-        shape: Shape,
-        profile: Profile,
-        weight_bytes: float,
-        scaled: bool,
-        minimum: bool,
-        codebook: int,
-    ) -> None:
-        config, self._units = units.config, units
-        plan = _core.plan_tile(config, *shape, scaled=scaled, minimum=minimum)
-        self._timed = partial(
-            _core.time_supplied_tile, config, *shape, profile.counts, scaled=scaled, minimum=minimum
-        )
-        # The core asks for a slice's codes; scales ride along in the stream.
-        self._codes = shape.k * ceil(shape.n * shape.wbits / 8) / weight_bytes
-        self._again = refetch_ratio(shape.k, plan.owned, plan.lanes, shape.wbits, units.line)
+    def __init__(self, kind: TileKind, profile: Profile, timing: _core.TileTiming) -> None:
+        self._kind, self._profile, self.timing = kind, profile, timing
         self._throttled: dict[tuple[float, float], float] = {}
-        words = 1 if shape.abits <= 8 else 2
-        operands = shape.batch * (shape.k * words + (4 if scaled else 0)) + codebook
-        self.edges = TileOverheads(
-            units.chip.latency,
-            units.operands.seconds(operands),
-            units.chip.seconds(4 * shape.batch * plan.owned),
-            units.chip.latency,
-        )
-        self.nbw = shape.nbw
-        timing = self.timing = self._supplied(inf, units.chip.latency)
-        self.seconds = timing.total / units.clock + sum(self.edges)
-        load, *computing, write_back = (getattr(timing, phase) / units.clock for phase in TILE_PHASES)
-        self.phases = (
-            load + self.edges.descriptor + self.edges.operands,
-            *computing,
-            write_back + self.edges.results + self.edges.record,
-        )
-        self.counts: tuple[int, ...] = tuple(getattr(timing, name) for name in COUNTS)
-        # A batch that is worked in chunks reads its weights once for each.
-        self.bytes = weight_bytes * plan.batch_chunks
-        self.slices = ceil(shape.n / plan.owned)
-        self.blocks = plan.blocks
+        self.edges = kind.edges
+        self.nbw = kind.shape.nbw
+        self.seconds = timing.total / kind.units.clock + kind.around
+        self.bytes = kind.bytes
+        self.slices = kind.slices
+        self.blocks = kind.plan.blocks
         self.cycles = timing.total
-        self.activity = activity(
-            config,
-            plan,
+
+    @cached_property
+    def phases(self) -> tuple[float, ...]:
+        """Seconds by `TILE_PHASES`, which add up to `seconds`."""
+        clock, edges = self._kind.units.clock, self.edges
+        load, *computing, write_back = (getattr(self.timing, phase) / clock for phase in TILE_PHASES)
+        return (
+            load + edges.descriptor + edges.operands,
+            *computing,
+            write_back + edges.results + edges.record,
+        )
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """By `COUNTS`, of one DFM."""
+        return tuple(getattr(self.timing, name) for name in COUNTS)
+
+    @cached_property
+    def activity(self) -> dict[str, float]:
+        """Events of all units, by `ACTIVITY`."""
+        kind = self._kind
+        shape = kind.shape
+        return activity(
+            kind.units.config,
+            kind.plan,
             self.timing,
             n=shape.n,
             k=shape.k,
@@ -125,23 +177,11 @@ class TimedTile:
             value_bits=shape.value_bits,
             abits=shape.abits,
         )
-        self.numbers = (*self.phases, *self.activity.values())
 
-    def _supplied(self, rate: float, latency: float) -> _core.TileTiming:
-        """The tile when each slice's weights come at `rate` bytes/s, a line `latency` s after its request.
-
-        They are asked for behind the operands, so that one latency has passed when the tile starts. A unit
-        has only so many lines under way; those that it asks for again are on chip.
-        """
-        units = self._units
-        own = units.window / (latency + self._again * units.chip.latency)
-        rate = min(rate, own, units.port / (1 + self._again))
-        return self._timed(
-            bytes_per_cycle=rate * self._codes / units.clock,
-            latency=latency * units.clock,
-            lead=units.operands.latency * units.clock,
-            ahead=units.ahead * self._codes,
-        )
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """`phases`, then `activity`."""
+        return (*self.phases, *self.activity.values())
 
     def throttled(self, rate: float, latency: float | None = None) -> float:
         """Seconds when all slices together get `rate` bytes/s of weights, just in time.
@@ -150,11 +190,11 @@ class TimedTile:
             rate: bytes/s.
             latency: s from asking for a line to having it; default: that of an idle machine's DRAM.
         """
-        units = self._units
+        units = self._kind.units
         key = (rate, units.dram.latency if latency is None else latency)
         if key not in self._throttled:
-            slow = self._supplied(rate / units.config.slices, key[1])
-            self._throttled[key] = max(self.seconds, slow.total / units.clock + sum(self.edges))
+            slow = self._kind.supplied(self._profile, rate / units.config.slices, key[1])
+            self._throttled[key] = max(self.seconds, slow.total / units.clock + self._kind.around)
         return self._throttled[key]
 
 
@@ -210,7 +250,8 @@ class PimUnits:
             overrides["prt_entries"] = 0
         if slices is not None:
             overrides["slices"] = slices
-        self.config = system.slice_config(**overrides)
+        text = system.unit_text(**overrides)
+        self.config = _core.SliceConfig(text)
         self.clock = pim.clock.si
         self.chip, self.dram = memory_paths(system)
         self.operands = self.chip if operands == "llc" else self.dram
@@ -218,7 +259,11 @@ class PimUnits:
         self.port = pim.port.value * pim.clock.si
         self.window = pim.mshrs.value * self.line
         self.ahead = pim.fetch_ahead.value * self.window
-        self._tiles: dict[tuple[object, ...], TimedTile] = {}
+        self._kinds: dict[TileRequest, TileKind] = {}
+        ways = (self.chip, self.dram, self.operands, self.line, self.port, self.window, self.ahead)
+        self.key: Hashable = (text, self.clock, *ways)
+        """Equal for units that time every tile alike."""
+        self._tiles = _tiles_of(self.key)
 
     def scan(self, abits: int, signed: bool, nbw: int, group_size: int) -> Scan:
         """How these units scan activations of the given widths."""
@@ -233,39 +278,66 @@ class PimUnits:
         minimum: bool = False,
         codebook: int = 0,
     ) -> TimedTile:
-        """Time a tile of which `weight_bytes` are stored, scales included, and `codebook` bytes beside them.
+        """Time a tile; arguments as in `TileRequest`.
 
         Raises:
             SailsimError: the tile does not fit the arrays, or a width is out of range.
         """
-        key = (shape, profile.key, weight_bytes, scaled, minimum, codebook)
-        if key not in self._tiles:
-            if len(self._tiles) >= KEPT_TILES:
-                self._tiles.clear()
-            try:
-                self._tiles[key] = TimedTile(self, shape, profile, weight_bytes, scaled, minimum, codebook)
-            except ValueError as error:
-                raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
-        return self._tiles[key]
+        return self.tiles([(TileRequest(shape, weight_bytes, scaled, minimum, codebook), profile)])[0]
 
-    def fastest(self, shape: Shape, profile_of: Callable[[int], Profile], **stored: Any) -> TimedTile:
-        """The tile with the NBW that takes the fewest seconds with its weights on chip; of equals the least.
+    def tiles(self, asked: Sequence[tuple[TileRequest, Profile]]) -> list[TimedTile]:
+        """Time tiles, those that differ in their patterns alone side by side. Raises as `tile`."""
+        new: dict[TileRequest, dict[str, Profile]] = {}
+        for request, profile in asked:
+            if (request, profile.key) not in self._tiles:
+                new.setdefault(request, {})[profile.key] = profile
+        for request, profiles in new.items():
+            self._time(request, [*profiles.values()])
+        found = [self._tiles[request, profile.key] for request, profile in asked]
+        for oldest in list(islice(self._tiles, max(0, len(self._tiles) - KEPT_TILES))):
+            del self._tiles[oldest]
+        return found
+
+    def _time(self, request: TileRequest, profiles: Sequence[Profile]) -> None:
+        """Time tiles that are not known yet."""
+        try:
+            kind = self._kinds.get(request)
+            if kind is None:
+                kind = self._kinds[request] = TileKind(self, request)
+            timings = kind.timings(profiles)
+        except ValueError as error:
+            shape = request.shape
+            raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
+        for profile, timing in zip(profiles, timings, strict=True):
+            self._tiles[request, profile.key] = TimedTile(kind, profile, timing)
+
+    def fastest(
+        self, request: TileRequest, profiles_of: Callable[[Shape], Sequence[Profile]]
+    ) -> list[TimedTile]:
+        """Tiles with the NBW that takes the fewest seconds with their weights on chip; of equals the least.
 
         Args:
-            shape: whose `nbw` does not count.
-            profile_of: the patterns of the tile's activations under an NBW.
-            stored: as in `tile`.
+            request: whose shape's `nbw` does not count.
+            profiles_of: the patterns of each tile's activations for a shape that has an NBW.
 
         Raises:
-            SailsimError: the tile fits the arrays with no NBW.
+            SailsimError: the tiles fit the arrays with no NBW.
         """
-        found: list[TimedTile] = []
+        found: list[list[TimedTile]] = []
         refused: list[SailsimError] = []
         for nbw in NBWS:
+            shape = request.shape._replace(nbw=nbw)
+            asked = [(request._replace(shape=shape), profile) for profile in profiles_of(shape)]
             try:
-                found.append(self.tile(shape._replace(nbw=nbw), profile_of(nbw), **stored))
+                found.append(self.tiles(asked))
             except SailsimError as error:
                 refused.append(error)
         if not found:
             raise refused[0]
-        return min(found, key=lambda tile: tile.seconds)
+        return [min(tiles, key=lambda tile: tile.seconds) for tiles in zip(*found, strict=True)]
+
+
+@lru_cache(maxsize=8)
+def _tiles_of(units: Hashable) -> dict[tuple[TileRequest, str], TimedTile]:
+    """The tiles that equal units have timed: machines that differ in their cores share them."""
+    return {}

@@ -29,16 +29,17 @@ _M = TypeVar("_M", bound=System | Gpu)
 
 def leaves(machine: Frozen, prefix: str = "") -> dict[str, Leaf]:
     """Every sourced value of a machine by its dotted path (`pim.clock`), in the order of the file."""
-    return dict(_leaves(machine, prefix))
+    return {path: value for path, value in values(machine, prefix) if isinstance(value, Quantity | Choice)}
 
 
-def _leaves(section: Frozen, prefix: str) -> Iterator[tuple[str, Leaf]]:
+def values(section: Frozen, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a section and of those in it by its dotted path, sourced or not."""
     for name in type(section).model_fields:
         value = getattr(section, name)
-        if isinstance(value, Quantity | Choice):
+        if isinstance(value, Frozen) and not isinstance(value, Quantity | Choice):
+            yield from values(value, f"{prefix}{name}.")
+        else:
             yield prefix + name, value
-        elif isinstance(value, Frozen):
-            yield from _leaves(value, f"{prefix}{name}.")
 
 
 def vary(

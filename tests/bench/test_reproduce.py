@@ -1,20 +1,42 @@
-"""Speed of the reproduction (`make bench`): samples a second; a sample is a row of the space of unknowns."""
+"""Speed of the reproduction (`make bench`): samples a second; a sample is a row of the space of unknowns.
+
+Goal, on one core with known patterns: a new machine on all workloads, with every software on its cores, in
+20 ms.
+"""
 
 from itertools import count
 from typing import Any
 
+import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 pytest.importorskip("SALib")
 
+from sailsim.analysis.paper.evaluator import Memo, evaluate_machine
 from sailsim.analysis.paper.sampling import Study, evaluate_block
 from sailsim.analysis.paper.unknowns import space
+
+SAME_PATTERNS = {"pim.nbw": 4, "weights.group_size": 128}
+"""What patterns depend on, held at the nominal values."""
+
+
+def test_a_new_machine_with_known_patterns(benchmark: BenchmarkFixture) -> None:
+    """What the goal is about: every metric of every claim of one machine that was never seen."""
+    every = space()
+    rows = np.random.default_rng(5).random((40, len(every.factors)))
+    machines = iter([every.draw(row).with_values(SAME_PATTERNS) for row in rows])
+
+    def sample() -> None:
+        evaluate_machine(every, next(machines), tuple(every.hosts), Memo())
+
+    benchmark.pedantic(sample, rounds=20, warmup_rounds=3)
 
 
 @pytest.mark.parametrize("what", ["two free machines", "a row that decides"])
 def test_samples(benchmark: BenchmarkFixture, what: str) -> None:
-    """Free machines run ten workloads, both softwares and other designs; the rows between five workloads."""
+    """As a study asks for them, with new patterns for new NBWs and blocks: free machines run all workloads,
+    every software and other designs; the rows between those workloads that decide."""
     study = Study(space(), 8, 0)
     blocks = study.rows()
     turn = count()

@@ -1,6 +1,7 @@
 """`sailsim cost`, and price files for `sailsim run`."""
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -53,6 +54,25 @@ def test_own_prices_serve_cost_and_run(own_prices):
     assert run["prices"] == shown["prices"]
     for name, row in shown["runs"].items():
         assert run["runs"][name]["cost"] == row["cost"]
+
+
+@pytest.mark.parametrize("options", [[], ["--batch", "64"], ["--no-prt", "--threads", "48"]])
+def test_run_and_cost_print_the_same_dollars_and_what_they_pay_for(options):
+    """In the lines of their tables: a runner's tokens/s, thousands of tokens a dollar, and who is paid."""
+
+    def lines(command):
+        words = [command, "--model", "llama-2-7b", *options]
+        told = CliRunner().invoke(main, words, env={"COLUMNS": "160"}).output.splitlines()
+        cells = [re.split(r"  +", line.strip()) for line in told]
+        return {each[0]: each for each in cells if re.search("vCPUs|1 card", each[-1])}
+
+    run, cost = lines("run"), lines("cost")
+    assert list(run) == list(cost)
+    assert len(run) > 10
+    for name, (_, rate, _, dollars, _, paid) in cost.items():
+        assert run[name][1] == rate
+        assert run[name][-3] == dollars
+        assert run[name][-1] == paid
 
 
 def test_run_splits_the_energy_of_a_token():

@@ -14,7 +14,7 @@ def run(*arguments):
 def test_list_names_every_model():
     result = run("list")
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.output.splitlines()[1:]] == model_names()
+    assert [line.split()[0] for line in result.output.splitlines()[1:]] == list(model_names())
     rows = json.loads(run("list", "--json").output)
     assert {row["name"]: row["n_params"] for row in rows} == {
         name: load_model(name).n_params for name in model_names()

@@ -51,6 +51,7 @@ def test_prt_on_and_off(tmp_path: Path) -> None:
     assert sorted(frame["prt"][frame["runner"] == "sail"]) == [False, True]
 
 
+@pytest.mark.slow
 def test_a_card_of_the_users_is_stored_drawn_and_reported(tmp_path: Path) -> None:
     card, out = tmp_path / "card.toml", str(tmp_path / "out")
     card.write_text('extends = "l4"\nname = "mine"\ntitle = "My card"\n')

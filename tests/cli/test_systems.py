@@ -70,6 +70,25 @@ def test_save_writes_a_machine_that_runs(tmp_path: Path) -> None:
     assert json.loads(result.output)["changes"] == {"pim.t_prt": 0, "memory.read_share": 0.7}
     machine = load_system(out)
     assert (machine.name, machine.memory.read_share.value) == ("mine", 0.7)
+    assert machine.title == f"{load_system('sail-n1').title} with pim.t_prt 0, memory.read_share 0.7"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["llc.slices=64"], "The LLC has 64 MiB instead of 32; 64 slices of llc.slice_size=0.5 would keep"),
+        (["llc.slices=64", "llc.slice_size=0.5"], ""),
+    ],
+)
+def test_save_says_when_other_slices_make_another_cache(
+    tmp_path: Path, settings: list[str], said: str
+) -> None:
+    changes = [word for setting in settings for word in ("--set", setting)]
+    result = sailsim("save", "sail-n1", *changes, "--out", str(tmp_path / "mine.toml"))
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.output.split())
+    assert ("The LLC has" in told) == bool(said)
+    assert said in told
 
 
 def test_save_refuses_what_is_no_field(tmp_path: Path) -> None:

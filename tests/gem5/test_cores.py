@@ -1,4 +1,4 @@
-"""LUTMM on gem5's core models: results, refusals, full queues, deserters, many cores, changes of model."""
+"""LUTMM on gem5's core models: results, refusals, full queues, abandoned tiles, many cores, other models."""
 
 import os
 from pathlib import Path
@@ -117,8 +117,8 @@ def test_a_run_that_takes_too_long_is_stopped(gem5: Gem5, machine, kernels, smal
 
 @every_model
 @pytest.mark.parametrize("gone", ["program", "core", "thread", "memory"])
-def test_deserted_tiles(gem5: Gem5, machine, kernels, small_trace, tmp_path, cpu, gone):
-    program = [str(kernels / "lutmm_orphans"), "--trace", str(small_trace), "--gone", gone, "--units", "2"]
+def test_abandoned_tiles(gem5: Gem5, machine, kernels, small_trace, tmp_path, cpu, gone):
+    program = [str(kernels / "lutmm_abandon"), "--trace", str(small_trace), "--gone", gone, "--units", "2"]
     run = gem5.run(machine, program, tmp_path, cpu=cpu, cores=2)
     assert run.status == 0
     if gone == "program":

@@ -1,5 +1,6 @@
 """Builds the AArch64 programs and runs them: under qemu-aarch64, or directly on an AArch64 machine."""
 
+import fcntl
 import json
 import os
 import platform
@@ -33,7 +34,10 @@ def programs() -> Path:
     jobs = min(2, os.cpu_count() or 1)
     variables = [f"KERNEL_CXX={COMPILER}", f"PYTHON={sys.executable}"]
     make = ["make", "-C", "workloads/kernels", f"-j{jobs}", *variables]
-    build = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False)
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as lock:  # tests run side by side, in processes of their own
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False)
     assert build.returncode == 0, build.stderr
     return out
 

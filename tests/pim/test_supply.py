@@ -166,3 +166,29 @@ def test_skipping_equal_passes_changes_next_to_nothing(rate: float, ahead: float
     assert many.table_builds == 15 * one.table_builds
     assert many.weight_bytes == 15 * one.weight_bytes
     assert time(wide, outputs).total <= one.total
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 900),
+    st.integers(1, 9),
+    st.sampled_from([inf, 1.0, 7.3]),
+    st.sampled_from([0.0, 40.5]),
+    st.sampled_from([0.0, 100.0, inf]),
+    st.integers(0, 1 << 30),
+)
+def test_tiles_side_by_side_are_each_alone(
+    k: int, n: int, tiles: int, rate: float, latency: float, ahead: float, seed: int
+) -> None:
+    shape = (k, n, 2, 4, 4, 8, 3, 0)
+    unit = config(arrays=2)
+    groups = _core.plan_tile(unit, *shape, False).groups
+    drawn = np.random.default_rng(seed).multinomial(16, [0.3, 0.3, 0.4], (tiles, groups)).astype(np.int32)
+    profiles = [_core.PatternProfile(*map(np.ascontiguousarray, counts.T)) for counts in drawn]
+    supply = (False, False, rate, latency, 20.0, ahead)
+    together = _core.time_supplied_tiles(unit, *shape, profiles, *supply)
+    for profile, timing in zip(profiles, together, strict=True):
+        alone = _core.time_supplied_tile(unit, *shape, profile, *supply)
+        for name in ("load", "total", "load_busy", "lookup", "write_back", "weight_bytes"):
+            assert getattr(timing, name) == getattr(alone, name), name
+        assert timing.counts == alone.counts

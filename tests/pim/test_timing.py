@@ -72,7 +72,8 @@ def test_counts_equal_the_reference_and_phases_add_up(
 
 def test_slices_share_the_outputs(make_slice: MakeSlice) -> None:
     plan = _core.plan_tile(make_slice(slices=32), 4096, 11008, 1, 4, 4, 8, 4, 0, False)
-    assert (plan.owned, plan.entry_bits, plan.lanes, plan.passes) == (344, 6, 168, 3)
+    # 168 lanes take as many passes, and load longer.
+    assert (plan.owned, plan.entry_bits, plan.lanes, plan.passes) == (344, 6, 128, 3)
     assert (plan.groups, plan.blocks, plan.rows_needed) == (1024, 1, 23)
 
 

@@ -6,6 +6,8 @@ import gguf
 import numpy as np
 import pytest
 
+from sailsim.workloads import ModelSpec, chosen_format
+
 TINY = {"n_layers": 2, "d_model": 64, "n_heads": 4, "n_kv_heads": 2, "head_dim": 16, "d_ffn": 96, "vocab": 48}
 
 
@@ -55,6 +57,55 @@ def write_tiny_gguf(path: Path, arch: str = "llama", kind: str = "Q4_0", experts
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+SHAPE = ModelSpec(
+    name="shape", title="Four blocks of TinyLlama's shape", source="config.json of TinyLlama-1.1B",
+    n_layers=4, d_model=2048, n_heads=32, n_kv_heads=4, head_dim=64, d_ffn=5632, vocab=32000,
+)  # fmt: skip
+"""Of files whose weights do not matter; its K's are whole blocks of every type."""
+
+
+def write_shaped_gguf(path: Path, choice: str) -> None:
+    """A llama of `SHAPE` with the types that a choice of formats gives its tensors.
+
+    All weights are bytes of 0 that are not written: the file takes no room where files may have holes.
+    """
+    fmt = chosen_format(choice, "", SHAPE)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name(f"{choice} of one shape")
+    writer.add_block_count(SHAPE.n_layers)
+    writer.add_embedding_length(SHAPE.d_model)
+    writer.add_feed_forward_length(SHAPE.d_ffn)
+    writer.add_head_count(SHAPE.n_heads)
+    writer.add_head_count_kv(SHAPE.n_kv_heads)
+    size = 0
+
+    def tensor(name: str, shape: tuple[int, ...], size_each: int, kind: str) -> None:
+        nonlocal size
+        raw = gguf.GGMLQuantizationType[kind.upper()]
+        writer.add_tensor_info(f"{name}.weight", shape, np.dtype(np.uint8), size_each, raw)
+        size += -(-size_each // 32) * 32
+
+    for linear in SHAPE.linears():
+        own = fmt.tensor(linear, SHAPE)
+        tensor(linear.name, (linear.n, own.bytes(linear.k, 1)), own.bytes(linear.k, linear.n), own.name)
+    own = fmt.embedding(SHAPE)
+    tensor(
+        "token_embd",
+        (SHAPE.vocab, own.bytes(SHAPE.d_model, 1)),
+        own.bytes(SHAPE.d_model, SHAPE.vocab),
+        own.name,
+    )
+    norms = [f"blk.{i}.{name}_norm" for i in range(SHAPE.n_layers) for name in ("attn", "ffn")]
+    for name in [*norms, "output_norm"]:
+        tensor(name, (4 * SHAPE.d_model,), 4 * SHAPE.d_model, "f32")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    with path.open("r+b") as file:
+        file.truncate(-(-path.stat().st_size // 32) * 32 + size)
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,7 @@ def test_the_installed_model_gives_the_shipped_capture(shipped, smollm2_path):
         assert difference.max() <= CODE_MAX / 1000
 
 
+@pytest.mark.slow
 def test_a_row_is_what_the_layer_saw(shipped, smollm2_path):
     """At the captured depth and width, a row is the forward pass's own input."""
     model, seen = open_gguf(smollm2_path), {}

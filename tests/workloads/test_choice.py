@@ -66,7 +66,7 @@ def test_a_policy_over_a_file_leaves_the_rest_as_the_file_has_it(tiny_gguf: Path
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (('source = "a test"', ""), ("source is None",)),
+        (('source = "a test"', ""), ("source is missing",)),
         (('source = "a test"', 'source = " "'), ("source is ' '",)),
         (('default = "4g32"', 'default = "q9"'), ("weights is 'q9'",)),
         (('"blk.0.*"', '"blk.99.*"'), ("'blk.99.*'", "matches no tensor")),

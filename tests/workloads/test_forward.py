@@ -5,6 +5,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.workloads import Tokenizer, forward, open_gguf
 
 
+@pytest.mark.slow
 def test_the_real_model_knows_the_capital_of_france(smollm2_path):
     model = open_gguf(smollm2_path)
     tokenizer = Tokenizer(model.file)

@@ -20,7 +20,7 @@ EXPECTED = [
 
 
 def test_the_promised_models_ship():
-    assert model_names() == EXPECTED
+    assert list(model_names()) == EXPECTED
 
 
 @pytest.mark.parametrize("name", EXPECTED)

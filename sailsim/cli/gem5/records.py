@@ -14,8 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from sailsim.base.errors import SailsimError
+from sailsim.sim import commit
 from sailsim.sim.gem5 import Gem5, Gem5Run
-from sailsim.sim.provenance import commit
 
 
 def provenance_of(simulator: Gem5, build: str, options: str) -> dict[str, str]:

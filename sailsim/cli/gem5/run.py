@@ -13,7 +13,7 @@ from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import as_json_option, with_gem5, with_out, with_system, with_timeout
 from sailsim.cli.gem5.records import digest_of, folder_of, record_of
 from sailsim.sim import Store, load_system
-from sailsim.sim.gem5 import CPU_MODELS, Gem5, extras_path, stored
+from sailsim.sim.gem5 import CPU_MODELS, Gem5, extras_path, run_or_load
 
 
 @gem5.command("extras-path")
@@ -73,7 +73,7 @@ def run(
         done = simulator.run(system, program, folder, cpu=cpu, cores=cores, pim=not no_pim, timeout_s=timeout)
         return {**record_of(done), "program_output": [json.dumps(line) for line in done.json_lines]}
 
-    record, _ = stored(Store(out), point, system, simulator, simulate)
+    record, _ = run_or_load(Store(out), point, system, simulator, simulate)
     if as_json:
         click.echo(json.dumps(record))
     else:
@@ -124,7 +124,7 @@ def replay(
             "longest_cycles": max((tile["cycles"] for tile in tiles), default=0),
         }
 
-    record, _ = stored(Store(out), point, system, simulator, simulate)
+    record, _ = run_or_load(Store(out), point, system, simulator, simulate)
     if as_json:
         click.echo(json.dumps(record))
     else:

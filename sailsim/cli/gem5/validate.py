@@ -24,7 +24,7 @@ from sailsim.cli.gem5.options import (
 )
 from sailsim.cli.gem5.records import digest_of, provenance_of, seen_by, telling
 from sailsim.sim import Store, System, load_system
-from sailsim.sim.gem5 import Gem5, stored
+from sailsim.sim.gem5 import Gem5, run_or_load
 from sailsim.sim.gem5.measure import measure_bandwidth
 from sailsim.sim.gem5.streams import measure_latencies
 from sailsim.sim.gem5.validation import SUBSTRATES, Comparison, compare, summarise
@@ -120,7 +120,7 @@ def _compared(
         )
         return {"comparisons": [json.dumps(asdict(comparison)) for comparison in found]}
 
-    record, _ = stored(store, point, system, simulator, simulate)
+    record, _ = run_or_load(store, point, system, simulator, simulate)
     return [Comparison(**json.loads(text)) for text in record["comparisons"]]
 
 
@@ -143,7 +143,7 @@ def _latencies(
         rows = measure_latencies(simulator, system, kernels, folder, timeout)
         return {"latencies": [json.dumps(row) for row in rows]}
 
-    record, _ = stored(store, point, system, simulator, simulate)
+    record, _ = run_or_load(store, point, system, simulator, simulate)
     return [json.loads(text) for text in record["latencies"]]
 
 

@@ -6,6 +6,7 @@ arrays work in lockstep. Cycles are the paper's formulas and figures (Eckert et 
 matrix of a language model lies on the bit lines is derived from its rules for filters: docs/backends.md.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil
 from typing import Annotated, Literal, NamedTuple
@@ -230,9 +231,9 @@ class CacheJobs:
         """As `request_of`."""
         return request_of(op, self._abits)
 
-    def job(self, request: Request, at: int) -> CacheJob:
-        """The same one for equal requests."""
-        return self._units.job(request)
+    def jobs(self, asked: Sequence[tuple[Request, int]]) -> list[CacheJob]:
+        """The same ones for equal requests."""
+        return [self._units.job(request) for request, _ in asked]
 
 
 class CacheUnits(Units):

@@ -6,6 +6,7 @@ added up. Weights are numbers of one width, whatever a file's codes are: they ar
 stored. Accesses follow the commands of AiM (Lee et al., ISSCC 2022) in closed form: docs/backends.md.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil
 from typing import Annotated, Literal, NamedTuple, Self
@@ -158,9 +159,9 @@ class BankJobs:
         """The product's shape: its format is that of the multipliers."""
         return Request(op.k, op.n, op.batch)
 
-    def job(self, request: Request, at: int) -> BankJob:
-        """The same one for equal requests."""
-        return self._units.job(request)
+    def jobs(self, asked: Sequence[tuple[Request, int]]) -> list[BankJob]:
+        """The same ones for equal requests."""
+        return [self._units.job(request) for request, _ in asked]
 
 
 class BankUnits(Units):

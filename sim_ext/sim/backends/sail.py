@@ -5,11 +5,12 @@ Tiles are timed by the C++ core (`sailsim.sim.tiles`); the patterns of a step's 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
 from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY
 from sailsim.sim.backend import Backend, EnergyShape, Job, Units
 from sailsim.sim.memory_path import memory
@@ -20,7 +21,7 @@ from sailsim.sim.point import Point
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.substrate import load_substrate
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, TILE_PHASES, PimUnits, Shape, TimedTile
+from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TimedTile
 from sailsim.workloads import Activations, ModelSpec, Op
 
 NOT_MODELLED = (
@@ -29,16 +30,7 @@ NOT_MODELLED = (
 )
 
 
-class Request(NamedTuple):
-    """What is asked of the units for a GEMV, as `PimUnits.tile` takes it beside the patterns."""
-
-    shape: Shape
-    weight_bytes: float
-    minimum: bool
-    codebook: int
-
-
-def request_of(op: Op, point: Point) -> Request:
+def request_of(op: Op, point: Point) -> TileRequest:
     """A GEMV in the units' format: codes, their scales and minima, and a codebook."""
     fmt = op.format
     assert fmt is not None
@@ -49,7 +41,8 @@ def request_of(op: Op, point: Point) -> Request:
     shape = Shape(op.k, op.n, op.batch, *widths, fmt.group_size)
     # What a file packs denser than codes of whole bits (TQ1_0) comes to the units unpacked.
     stored = max(op.weight_bytes, op.k * ceil(op.n * code.wbits / 8))
-    return Request(shape, stored, fmt.minimum, 2 << code.wbits if code.kind == "book" else 0)
+    codebook = 2 << code.wbits if code.kind == "book" else 0
+    return TileRequest(shape, stored, minimum=fmt.minimum, codebook=codebook)
 
 
 class SailJobs:
@@ -65,21 +58,27 @@ class SailJobs:
         self._units, self._point, self._profiles = units, point, profiles
         self.keys = keys
 
-    def request(self, op: Op) -> Request:
+    def request(self, op: Op) -> TileRequest:
         """As `request_of`."""
         return request_of(op, self._point)
 
-    def job(self, request: Request, at: int) -> Job:
-        """The tile, timed once for equal patterns; the fastest of all NBWs where that is asked."""
-        shape, *_ = request
-        stored = {name: getattr(request, name) for name in Request._fields if name != "shape"}
+    def jobs(self, asked: Sequence[tuple[TileRequest, int]]) -> Sequence[Job]:
+        """The tiles, timed once for equal patterns; the fastest of all NBWs where that is asked."""
+        found: dict[tuple[TileRequest, int], Job] = {}
+        fixed = [(request, at) for request, at in asked if request.shape.nbw != PER_TENSOR]
+        tiles = self._units.tiles([(request, self._profile(request.shape, at)) for request, at in fixed])
+        found.update(zip(fixed, tiles, strict=True))
+        for request in {request: None for request, _ in asked if request.shape.nbw == PER_TENSOR}:
+            inputs = [at for other, at in asked if other == request]
+            fastest = self._units.fastest(request, partial(self._profiles_of, inputs))
+            found.update(((request, at), tile) for at, tile in zip(inputs, fastest, strict=True))
+        return [found[each] for each in asked]
 
-        def profile(nbw: int) -> Profile:
-            return self._profiles[shape.group_size, nbw][at]
+    def _profiles_of(self, inputs: Sequence[int], shape: Shape) -> list[Profile]:
+        return [self._profile(shape, at) for at in inputs]
 
-        if shape.nbw == PER_TENSOR:
-            return self._units.fastest(shape, profile, **stored)
-        return self._units.tile(shape, profile(shape.nbw), **stored)
+    def _profile(self, shape: Shape, at: int) -> Profile:
+        return self._profiles[shape.group_size, shape.nbw][at]
 
 
 class SailUnits(Units):
@@ -93,6 +92,14 @@ class SailUnits(Units):
         self._system = system
         self._pim = PimUnits(system, substrate=substrate, convert=convert, prt=prt)
         self.cores_convert = self._pim.config.convert == "cores"
+        self._key = (self._pim.key, memory(system))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether steps cannot tell them apart: of machines that differ in their cores, say."""
+        return isinstance(other, SailUnits) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
     def step(
         self,
@@ -129,7 +136,13 @@ class SailUnits(Units):
 @lru_cache(maxsize=8)
 def _units(system: Same[System], substrate: str | None, convert: str | None, prt: bool) -> SailUnits:
     """Units of machines that were asked for last, with the tiles that they have timed."""
-    return SailUnits(system.it, substrate, convert, prt)
+    return _first_of_equal(SailUnits(system.it, substrate, convert, prt))
+
+
+@lru_cache(maxsize=8)
+def _first_of_equal(units: SailUnits) -> SailUnits:
+    """The units themselves, or equal ones that came before, with the work that is known of them."""
+    return units
 
 
 class SailBackend(Backend):

@@ -59,7 +59,7 @@ def store_records(
     return whole
 
 
-def stored(
+def run_or_load(
     store: Store,
     point: Mapping[str, Any],
     system: System,

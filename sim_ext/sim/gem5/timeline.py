@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from sailsim import _core
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import Tile, write_trace
+from sailsim.lut_gemv import TILE_PHASES, Tile, write_trace
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.records import keys_of
 from sailsim.sim.patterns import PROFILES
@@ -64,9 +63,7 @@ class TileTimeline:
 
     def bars(self) -> dict[str, list[tuple[int, int]]]:
         """Start and length, cycles from the tile's start, of every bar by phase; none of length 0."""
-        found: dict[str, list[tuple[int, int]]] = {
-            name: [] for name in ("load", "build", "lookup", "convert", "write_back")
-        }
+        found: dict[str, list[tuple[int, int]]] = {name: [] for name in TILE_PHASES}
         for i, row in enumerate(self.groups):
             _, _, load_start, load_end, start, build, lookup, convert, write_back = row
             found["load"].append((load_start, load_end - load_start))
@@ -130,9 +127,8 @@ def core_timeline(
     units = PimUnits(
         system, substrate=None, convert=system.unit_convert, prt=tile.prt, slices=1, operands="dram"
     )
-    stored = tile.k * ceil(tile.n * tile.code.wbits / 8)
     scan = units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size)
-    codes = stored / (stored + 2 * tile.blocks * tile.n * (tile.scales is not None) * (1 + tile.has_minimum))
+    codes = tile.code_bytes() / tile.stored_bytes()
     try:
         groups = _core.tile_timeline(
             units.config,

@@ -56,7 +56,6 @@ def test_bases():
     found = area(SYSTEM)
     llc = 32 * 2**23 * 0.027e-6 / 0.4
     assert found.bases == pytest.approx({"LLC": llc, "LLC and cores": llc + 64 * 1.4, "die": 456.96})
-    assert found.csram_mm2 == pytest.approx(32 * found.parts.arrays)
     assert found.added_mm2 == pytest.approx(32 * found.parts.total)
     # Cores and LLC fit on the die that they are measured on.
     assert found.bases["LLC and cores"] < found.die_mm2

@@ -14,13 +14,11 @@ from sailsim.analysis.costs.energy import (
     energy,
     gpu_bound_j_per_token,
     recorded_use,
-    sail_use,
 )
 from sailsim.analysis.results.runs import runs
 from sailsim.base.errors import SailsimError
-from sailsim.sim import UNITS, Point, load_card, load_system, simulate_step
+from sailsim.sim import UNITS, Point, load_card, load_system
 from sailsim.sim.activity import ACTIVITY
-from sailsim.workloads import load_model
 
 C = EnergyConstants.default()
 NAMES = [field.name for field in fields(EnergyConstants)]
@@ -63,11 +61,18 @@ uses = st.builds(
 )
 
 
+STEP = Point(model="smollm2-135m", batch=4, context=64)
+
+
+def sail_use(point=STEP):
+    """What SAIL's run of a point asks of its machine."""
+    sail = next(run for run in runs(point) if run.runner == "sail")
+    return recorded_use(load_system(point.system), sail.as_record())
+
+
 @pytest.fixture(scope="module")
 def step():
-    system = load_system("sail-n1")
-    point = Point(model="smollm2-135m", batch=4, context=64)
-    return system, simulate_step(system, load_model(point.model), point)
+    return load_system(STEP.system), sail_use()
 
 
 def test_units_of_the_constants_are_those_of_their_names():
@@ -185,10 +190,9 @@ def test_the_ends_of_the_ranges_enclose_the_nominal(use):
 
 
 def test_a_prt_saves_the_reads_that_it_spares_less_what_it_costs(step):
-    system, result = step
-    with_prt = energy(sail_use(system, result))
-    point = replace(result.point, prt=False)
-    without = energy(sail_use(system, simulate_step(system, load_model(point.model), point)))
+    _, use = step
+    with_prt = energy(use)
+    without = energy(sail_use(replace(STEP, prt=False)))
     pim = ("arrays", "prt")
     saved = sum(without.by_cause[cause] - with_prt.by_cause[cause] for cause in pim)
     assert without.by_cause["prt"] == 0
@@ -196,12 +200,12 @@ def test_a_prt_saves_the_reads_that_it_spares_less_what_it_costs(step):
     assert with_prt.prt_saved_j > 0
     # Entries in an SRAM like the arrays' save nothing.
     dear = replace(C, prt_fj_bit=C.array_read_fj_bit)
-    assert energy(sail_use(system, result), dear).prt_saved_j < 0
+    assert energy(use, dear).prt_saved_j < 0
 
 
 def test_the_parts_of_a_step_are_all_there(step):
-    system, result = step
-    found = energy(sail_use(system, result))
+    system, use = step
+    found = energy(use)
     assert tuple(found.by_cause) == CAUSES
     assert all(joules > 0 for joules in found.by_cause.values())
     assert found.tokens == 4

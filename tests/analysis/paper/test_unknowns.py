@@ -122,7 +122,7 @@ def test_drawn_constants_have_the_covariance_of_their_fit() -> None:
 def test_the_nominal_machine_is_what_the_commands_give(index: int) -> None:
     """Nothing is lost between a sampled machine and `sailsim run`: rates, baselines and who pays what."""
     workload, machine = SPACE.workloads[index], SPACE.nominal
-    evaluator = SampleEvaluator(machine, SPACE.paper.opponents("samples"), SPACE.software)
+    evaluator = SampleEvaluator(machine, SPACE.paper, SPACE.software)
     outcomes = evaluator.outcomes(workload)
     system, model = load_system("sail-n1"), load_model(workload.model)
     point, fmt = workload.point("sail-n1", 128), machine.format(workload.wbits)

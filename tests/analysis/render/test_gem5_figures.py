@@ -43,6 +43,21 @@ def texts(figure) -> str:
     return " ".join(words)
 
 
+def test_formats_of_one_width_have_places_of_their_own(tmp_path: Path, fake_gem5: Path) -> None:
+    points = tile_points(
+        None, (2,), (1,), (), model="smollm2-135m", weights=("mxfp4", "4g64", "q8_0", "4g32")
+    )
+    rows, _ = run_tiles(points, Gem5(fake_gem5), "sail-n1", load_system("sail-n1"), tmp_path, progress=False)
+    figure = tiles_figure(rows)
+    said = texts(figure)
+    assert "format of the weights" in said
+    assert "one scale for" not in said
+    ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert ticks == ["mxfp4", "w4g32", "w4g64", "q8_0"]
+    (line,) = (each for each in figure.axes[0].lines if each.get_label() == "NBW 2")
+    assert list(line.get_xdata()) == [0, 1, 2, 3]
+
+
 def test_no_results_no_figure(tmp_path: Path) -> None:
     assert gem5_figures(tmp_path / "absent") == {}
 

@@ -2,6 +2,7 @@
 
 import html
 import json
+from functools import partial
 from html.parser import HTMLParser
 
 import pytest
@@ -142,13 +143,24 @@ def test_every_runner_has_a_line_a_users_too(page):
 
 
 @pytest.mark.parametrize("read", [claims, report, figures])
-def test_a_store_of_the_layout_before_runs_says_how_to_make_it_anew(read, tmp_path):
-    """One row a point; what its manifest holds of the command is in the sentence."""
-    run_sweep([Point()], one_row, tmp_path / "old", progress=False, config={"preset": "paper", "prt": None})
-    with pytest.raises(
-        SailsimError, match=r"one row a point.*`sailsim sweep --preset paper --out .*old` makes"
-    ):
+@pytest.mark.parametrize("missing", ["runner", "chosen"])
+def test_a_store_of_an_older_layout_says_how_to_make_it_anew(read, missing, tmp_path):
+    """What its manifest holds of the command is in the sentence, as a shell takes it."""
+    # Before runs a point had one row.
+    rows = one_row if missing == "runner" else partial(without, missing)
+    config = {"preset": None, "prt": None, "batch": "1,8", "beside": ["my card.toml", "b.toml"]}
+    run_sweep([Point(model="smollm2-135m")], rows, tmp_path / "old", progress=False, config=config)
+    with pytest.raises(SailsimError) as error:
         read(tmp_path / "old")
+    command = f"sailsim sweep --batch 1,8 --beside 'my card.toml' --beside b.toml --out {tmp_path}/old"
+    lacks = "model_title" if missing == "runner" else missing
+    assert f"is of an older version, whose records have no '{lacks}'" in str(error.value)
+    assert f"; `{command}` makes it anew." in str(error.value)
+
+
+def without(column, point):
+    """The records of a point as an earlier version made them."""
+    return [{name: value for name, value in row.items() if name != column} for row in evaluate(point)]
 
 
 def test_the_same_folder_can_be_made_anew(tmp_path, monkeypatch):
@@ -178,8 +190,8 @@ def test_what_the_store_lacks_is_no_data(swept, frame):
 def test_area_of_the_arrays():
     found = area(load_system("sail-n1"))
     bits = 32 * 16 * 256 * 256
-    assert found.csram_mm2 == pytest.approx(bits * 0.027e-6 / 0.4)
-    assert found.csram_mm2 / found.llc_mm2 == pytest.approx(16 * 8 / 1024)
+    assert found.slices * found.parts.arrays == pytest.approx(bits * 0.027e-6 / 0.4)
+    assert found.slices * found.parts.arrays / found.llc_mm2 == pytest.approx(16 * 8 / 1024)
     with pytest.raises(SailsimError, match="graviton2"):
         area(load_system("graviton2"))
 

@@ -1,4 +1,4 @@
-"""The program that deserts its descriptors, under emulation, where a tile is complete when LUTMM returns."""
+"""The program that abandons its descriptors, under emulation, where a tile is complete when LUTMM returns."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ def cases(oracles: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.mark.parametrize(("gone", "rounds"), [("thread", 1), ("memory", 2)])
 def test_what_remains_is_right(report: Callable[..., Any], cases: Path, gone: str, rounds: int) -> None:
-    (answer,) = report("lutmm_orphans", "--trace", cases, "--gone", gone, "--units", 3)
+    (answer,) = report("lutmm_abandon", "--trace", cases, "--gone", gone, "--units", 3)
     assert answer["ok"] == answer["descriptors"]
     assert answer["emulated"] == rounds * answer["descriptors"]
     assert answer["wrong_words"] == 0
@@ -29,5 +29,5 @@ def test_what_remains_is_right(report: Callable[..., Any], cases: Path, gone: st
 
 @pytest.mark.parametrize("gone", ["program", "core"])
 def test_a_program_that_ends_says_nothing(run: Callable[..., Any], cases: Path, gone: str) -> None:
-    result = run("lutmm_orphans", "--trace", cases, "--gone", gone)
+    result = run("lutmm_abandon", "--trace", cases, "--gone", gone)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-// Deserts descriptors that PIM units have taken: the program ends, also with a thread held at a full queue,
+// Abandons descriptors that PIM units have taken: the program ends, also with a thread held at a full queue,
 // the thread that submitted them ends, or the memory that they name goes away. Where there is somebody left
 // to look, results must be right and units alive.
 #include "common/fail.hh"
@@ -57,7 +57,7 @@ Answers collect(Trace &trace, std::uint64_t timeout_ns)
 
 int main(int argc, char **argv)
 {
-    Options options(argc, argv, "Deserts descriptors that PIM units have taken.");
+    Options options(argc, argv, "Abandons descriptors that PIM units have taken.");
     const std::string path = options.text("trace", "", "the trace file of what is submitted");
     const std::string gone = options.word("gone", "thread", {"program", "core", "thread", "memory"},
                                           "what ends while the units work on the trace");
@@ -99,7 +99,7 @@ int main(int argc, char **argv)
     Trace &rest = trace ? *trace : probe;
     const Answers answers = collect(rest, timeout_ns);
     JsonLine()
-        .add("program", "lutmm_orphans")
+        .add("program", "lutmm_abandon")
         .add("gone", gone.c_str())
         .add("descriptors", rest.size())
         .add("emulated", emulated_descriptors())

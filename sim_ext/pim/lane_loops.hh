@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Tiles of one shape side by side, group by group: the loop of `time_tile`, for several tiles at once. It is
+ * compiled for several instruction sets and gives the same in all.
+ */
+#ifndef SAILSIM_PIM_LANE_LOOPS_HH
+#define SAILSIM_PIM_LANE_LOOPS_HH
+
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "pim/timing.hh"
+
+namespace sailsim::pim
+{
+
+/* Tiles at once: a vector of doubles. */
+constexpr std::size_t tile_lanes = 8;
+
+struct alignas(64) Lanes : std::array<double, tile_lanes> {
+    explicit Lanes(double value = 0) { fill(value); }
+};
+
+/* What each group of a pass costs. Only computing differs between the tiles: their patterns do. */
+struct PassCosts {
+    std::vector<double> load_bytes;
+    std::vector<double> load_cycles;
+    std::vector<double> write_back_cycles;
+    std::vector<Lanes> compute_cycles;
+
+    void clear()
+    {
+        load_bytes.clear();
+        load_cycles.clear();
+        write_back_cycles.clear();
+        compute_cycles.clear();
+    }
+};
+
+/* Where tiles stand between two passes; in cycles, which are whole but for those of the fetching. */
+struct LaneState {
+    Lanes port_free;
+    Lanes compute_end;
+    double owed_write_back = 0;
+    Lanes load; /* as in TileTiming */
+    Lanes load_busy;
+    /* Of the fetching, as timing.cc has it for one tile. */
+    Lanes now;
+    Lanes resumed{-std::numeric_limits<double>::infinity()};
+    Lanes in_turn{-std::numeric_limits<double>::infinity()};
+    double position = 0;
+    /* Of every group until now: the bytes behind it, and when its weights leave the buffer. */
+    std::vector<double> ends;
+    std::vector<Lanes> leaving;
+    /* The last group whose leaving a tile has waited for, and the cycle from which it need not. */
+    Lanes awaited{-1};
+    Lanes awaited_until;
+    std::int64_t first_kept = -1; /* the first group whose bytes still count against the buffer, but one */
+    bool late = false;            /* weights come later than cycles can be counted */
+};
+
+struct LaneLoops {
+    const char *name;
+    void (*run_pass)(const PassCosts &pass, const Supply &supply, bool double_buffer, LaneState &state);
+};
+
+/* Those that this processor can run, the quickest first. */
+const std::vector<const LaneLoops *> &usable_lane_loops();
+
+} // namespace sailsim::pim
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Tiles side by side are, to the cycle, what each of them is alone: the loop of one tile is the
+ * specification.
+ */
+#include <limits>
+#include <vector>
+
+#include "check.hh"
+#include "pim/tile_batch.hh"
+#include "support.hh"
+#include "tiles.hh"
+
+using namespace sailsim::pim;
+
+namespace
+{
+
+constexpr double inf = std::numeric_limits<double>::infinity();
+
+PatternProfile drawn_profile(Numbers &numbers, std::int64_t groups, std::int64_t patterns)
+{
+    PatternProfile profile;
+    for (std::int64_t g = 0; g < groups; ++g) {
+        const std::int64_t zero = numbers.in(0, patterns);
+        const std::int64_t hits = numbers.in(0, patterns - zero);
+        profile.zero.push_back(static_cast<std::int32_t>(zero));
+        profile.hits.push_back(static_cast<std::int32_t>(hits));
+        profile.misses.push_back(static_cast<std::int32_t>(patterns - zero - hits));
+    }
+    return profile;
+}
+
+double one_of(Numbers &numbers, const std::vector<double> &values)
+{
+    return values[static_cast<std::size_t>(numbers.in(0, static_cast<std::int64_t>(values.size()) - 1))];
+}
+
+Supply drawn_supply(Numbers &numbers)
+{
+    Supply supply;
+    supply.bytes_per_cycle = one_of(numbers, {inf, 0.5, 2, 3.7, 8, 31.9});
+    supply.latency = one_of(numbers, {0, 35.5, 120, 411.1});
+    supply.lead = one_of(numbers, {0, 50, 133.3});
+    supply.ahead = one_of(numbers, {0, 64, 1000, 3333.3, inf});
+    return supply;
+}
+
+void check_equal(const TileTiming &a, const TileTiming &b)
+{
+    for (const auto field : {&TileTiming::load, &TileTiming::build, &TileTiming::lookup, &TileTiming::convert,
+                             &TileTiming::write_back, &TileTiming::total, &TileTiming::load_busy,
+                             &TileTiming::weight_bytes, &TileTiming::result_bytes})
+        CHECK_EQ(a.*field, b.*field);
+    for (const auto field : {&TileCounts::lookups, &TileCounts::zero_patterns, &TileCounts::prt_hits,
+                             &TileCounts::prt_misses, &TileCounts::table_builds, &TileCounts::table_adds,
+                             &TileCounts::row_reads, &TileCounts::row_writes, &TileCounts::conversions})
+        CHECK_EQ(a.counts.*field, b.counts.*field);
+}
+
+} // namespace
+
+TEST(tile_batch, tiles_side_by_side_are_each_alone_on_every_instruction_set)
+{
+    Numbers numbers(5);
+    for (int trial = 0; trial < 300; ++trial) {
+        SliceConfig config = plain_slice(numbers.in(0, 3) ? "row_dfm" : "bit_serial");
+        config.double_buffer = numbers.in(0, 3) != 0;
+        config.convert = numbers.in(0, 2) ? Convert::memory : Convert::cores;
+        config.prt_entries = numbers.in(0, 3) ? 32 : 0;
+        config.t_prt = static_cast<int>(numbers.in(0, 2));
+        /* From one pass to many, some with batches that are worked in chunks. */
+        const std::int64_t batch = numbers.in(0, 4) ? numbers.in(1, 9) : numbers.in(200, 400);
+        const TileShape shape{numbers.in(1, 400),       numbers.in(1, 3000), batch, 4, 4, 8, 4,
+                              numbers.in(0, 1) ? 32 : 0};
+        const Scaling scaling{numbers.in(0, 1) != 0, false};
+        const Supply supply = drawn_supply(numbers);
+        const TilePlan plan = plan_tile(config, shape, scaling);
+        std::vector<PatternProfile> profiles;
+        for (std::int64_t i = numbers.in(1, 11); i > 0; --i)
+            profiles.push_back(drawn_profile(numbers, plan.groups, batch * 8));
+        std::vector<const PatternProfile *> pointers;
+        for (const PatternProfile &profile : profiles)
+            pointers.push_back(&profile);
+        for (const LaneLoops *loops : usable_lane_loops()) {
+            const std::vector<TileTiming> found =
+                time_tiles(config, shape, pointers, scaling, supply, *loops);
+            CHECK_EQ(found.size(), profiles.size());
+            for (std::size_t i = 0; i < profiles.size(); ++i)
+                check_equal(found[i], time_tile(config, shape, profiles[i], scaling, supply));
+        }
+    }
+}
+
+TEST(tile_batch, what_one_tile_refuses_is_refused)
+{
+    const SliceConfig config = plain_slice();
+    const PatternProfile good = uniform(plain_groups, 3, 5, 8), bad = uniform(plain_groups - 1, 3, 5, 8);
+    CHECK_THROWS("profile has 15 groups: the tile has 16",
+                 time_tiles(config, plain_tile(), {&good, &bad}, {}, {}));
+    CHECK_THROWS("latency, lead and ahead",
+                 time_tiles(config, plain_tile(), {&good, &good}, {}, Supply{1, -1, 0, 0}));
+    CHECK_THROWS("too little to load",
+                 time_tiles(config, plain_tile(), {&good, &good}, {}, Supply{1e-300, 0, 0, inf}));
+    CHECK(time_tiles(config, plain_tile(), {}, {}, {}).empty());
+}

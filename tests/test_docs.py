@@ -1,0 +1,76 @@
+"""The documents: the index has every page, links and anchors lead somewhere, figures are shown."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.DOTALL | re.MULTILINE)
+
+
+def links(page: Path) -> list[str]:
+    """The targets of a page's links and pictures, those of other sites left out."""
+    found = LINK.findall(CODE.sub("", page.read_text("utf-8")))
+    return [target for target in found if not re.match(r"[a-z]+:", target)]
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headlines, as GitHub makes them."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    found: set[str] = set()
+    for line in re.findall(r"^#+ +(.*?) *$", prose, re.MULTILINE):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", line).lower()
+        anchor = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        count = 1
+        while (again := anchor if count == 1 else f"{anchor}-{count - 1}") in found:
+            count += 1
+        found.add(again)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file_and_a_headline(page: Path) -> None:
+    for target in links(page):
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        if anchor and file.suffix == ".md":
+            assert anchor in anchors(file.read_text("utf-8")), target
+
+
+def test_the_index_has_every_page_once() -> None:
+    indexed = [target for target in links(ROOT / "docs" / "index.md") if "/" not in target]
+    pages = {page.name for page in PAGES if page.parent.name == "docs"} - {"index.md"}
+    assert sorted(indexed) == sorted(pages)
+
+
+def test_the_readme_leads_to_the_index() -> None:
+    assert "docs/index.md" in links(ROOT / "README.md")
+
+
+def test_every_figure_is_shown_on_a_page() -> None:
+    shown = {Path(target).name for page in PAGES for target in links(page) if "figures/" in target}
+    assert shown == {path.name for path in (ROOT / "docs" / "figures").iterdir()}
+
+
+NAMED = re.compile(r"`([\w./-]+/[\w.-]+\.(?:py|cc|hh|h|toml|csv|jsonl))`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_file_that_a_page_names_is_there(page: Path) -> None:
+    """By its path from the checkout, from the page, or from a folder that pages leave out."""
+    named = {name for name in NAMED.findall(page.read_text("utf-8")) if not name.startswith((".", "out/"))}
+    places = (
+        ROOT,
+        page.parent,
+        *(ROOT / below for below in ("analysis", "analysis/paper", "sim_ext", "workloads/kernels")),
+    )
+    assert [name for name in sorted(named) if not any((place / name).is_file() for place in places)] == []
+
+
+def test_anchors_are_those_of_the_headlines() -> None:
+    text = "# A title\n## `code`, and *more*\n```\n# no headline\n```\n## A title\n### A [link](x.md)\n"
+    assert anchors(text) == {"a-title", "code-and-more", "a-title-1", "a-link"}
