@@ -35,7 +35,7 @@ NAMES = {
 }
 
 
-class NbwType(click.ParamType[int | str]):
+class NbwType(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
     """A whole number, or auto."""
 
     name = "nbw"

@@ -105,16 +105,17 @@ class Unhindered
     /* Whether weights come in time if every group computes for at least so many cycles.
      *
      * Let c be these cycles, b the bytes of the largest group and m the groups of that size that fit into
-     * `ahead`. A group's bytes are asked for at the supply's rate from the tile's start on, but not before
-     * the group m + 1 places ahead of it has left the buffer, or (m = 0) before the one ahead of it is here.
-     * The arrays have then m + 1 groups to compute, each for c cycles, before they want it: they wait neither
-     * for the rate if c >= b / rate nor for the latency if (m + 1) c >= latency. A cycle is left for
-     * rounding. Nor do they wait for the port, which is free from the start of each group on. */
+     * `ahead`, the one in turn among them. A group's bytes are asked for at the supply's rate from the tile's
+     * start on, but not before the group m places ahead of it has left the buffer, or (m = 0) before the one
+     * ahead of it is here. The arrays have then m groups (m = 0: one) to compute, each for c cycles, before
+     * they want it: they wait neither for the rate if c >= b / rate nor for the latency if m c >= latency. A
+     * cycle is left for rounding. Nor do they wait for the port, which is free from the start of each group
+     * on. */
     bool on_time(std::int64_t least_cycles) const
     {
         const auto cycles = static_cast<double>(least_cycles), bytes = static_cast<double>(most_bytes);
         return least_cycles >= most_load_cycles && cycles >= bytes / supply.bytes_per_cycle + 1 &&
-               (std::floor(supply.ahead / bytes) + 1) * cycles >= supply.latency + 1;
+               std::max(1.0, std::floor(supply.ahead / bytes)) * cycles >= supply.latency + 1;
     }
 
     const Supply &supply;

@@ -5,7 +5,7 @@ from math import ceil, inf
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sailsim import _core
@@ -177,6 +177,7 @@ def test_skipping_equal_passes_changes_next_to_nothing(rate: float, ahead: float
     st.sampled_from([0.0, 100.0, inf]),
     st.integers(0, 1 << 30),
 )
+@example(k=2, n=101, tiles=1, rate=inf, latency=40.5, ahead=100.0, seed=0)  # a byte must wait for room
 def test_tiles_side_by_side_are_each_alone(
     k: int, n: int, tiles: int, rate: float, latency: float, ahead: float, seed: int
 ) -> None:
