@@ -26,7 +26,7 @@ from sailsim.analysis.render.html import CSS, escaped, html_table, inline_svg, s
 from sailsim.analysis.render.report_constants import constants_section
 from sailsim.analysis.results.compare import said_of
 from sailsim.analysis.results.joins import POINT
-from sailsim.analysis.results.results import Results, short_name, stored_runs
+from sailsim.analysis.results.results import FREE, Results, short_name, stored_runs
 from sailsim.base.atomic import write_whole
 from sailsim.sim import Store, load_system
 from sailsim.sim.nbw import AUTO, PER_TENSOR
@@ -267,25 +267,11 @@ def _errors() -> str:
 
 def _configuration(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> str:
     varied = []
-    numbers = (
-        "system",
-        "model",
-        "weights",
-        "wbits",
-        "abits",
-        "nbw",
-        "group_size",
-        "batch",
-        "threads",
-        "context",
-    )
-    for column in numbers:
+    for column in (*FREE, "prt", "seed"):
         values = sorted(set(frame[column].dropna()))
         if column == "nbw":
             values = [AUTO if value == PER_TENSOR else value for value in values]
         varied.append((column, ", ".join(str(value) for value in values if value != "")))
-    for column in ("substrate", "convert", "prt", "seed"):
-        varied.append((column, ", ".join(sorted({str(v) for v in frame[column].dropna()}))))
     shown = {k: v for k, v in manifest.items() if k != "points"} | {"points": len(manifest.get("points", []))}
     text = json.dumps(shown, indent=1, sort_keys=True, default=str)
     return (
