@@ -30,7 +30,14 @@ from sailsim.analysis.paper.claims import (
     load_paper,
 )
 from sailsim.analysis.paper.metrics import Numbers, reaches, values
-from sailsim.analysis.results.results import MissingPointsError, Results, numbers, prt_twins, stored_runs
+from sailsim.analysis.results.results import (
+    FREE,
+    MissingPointsError,
+    Results,
+    numbers,
+    prt_twins,
+    stored_runs,
+)
 from sailsim.sim import Store, System, load_system
 from sailsim.sim.nbw import nbw_in_words
 
@@ -100,9 +107,10 @@ class StoredOutcomes:
 
     @classmethod
     def of(cls, results: Results) -> StoredOutcomes:
-        """Every point."""
+        """Every point, in an order of their own, so that of equal values always the same is shown."""
         frame = results.frame
-        return cls(results, frame[frame["runner"] == SAIL].reset_index(drop=True))
+        points = frame[frame["runner"] == SAIL].sort_values([*FREE, "prt", "seed"], kind="stable")
+        return cls(results, points.reset_index(drop=True))
 
     @property
     def system(self) -> System:
