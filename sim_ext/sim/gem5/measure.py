@@ -17,7 +17,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.records import run_or_load
-from sailsim.sim.store import Store
+from sailsim.sim.study import Store
 from sailsim.sim.system import System
 
 CORES = 16
@@ -222,5 +222,5 @@ def run_program(
             "program_output": [json.dumps(line) for line in run.json_lines],
         }
 
-    record, _ = run_or_load(Store(out), point, system, gem5, simulate)
+    record = run_or_load(Store(out), point, system, gem5, simulate)
     return [json.loads(line) for line in record["program_output"]]

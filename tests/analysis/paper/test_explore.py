@@ -42,10 +42,10 @@ def test_what_is_no_machine_is_never_on_the_front() -> None:
 def test_points_of_the_front_give_their_numbers_by_their_files(tmp_path: Path) -> None:
     frame = explore(SEARCH, tmp_path, trials=8, progress=False)
     front = pd.read_csv(tmp_path / "pareto.csv")
-    assert len(front) == frame["pareto"].sum() == len(list(tmp_path.glob("point-*.toml")))
+    assert len(front) == frame["pareto"].sum() == len(list(tmp_path.glob("front/point-*.toml")))
     assert {"trials.csv", "trials.parquet"} <= {p.name for p in tmp_path.iterdir()}
     for row in front.to_dict("records"):
-        path = tmp_path / f"{row['point']}.toml"
+        path = tmp_path / "front" / f"{row['point']}.toml"
         answer = compare(replace(POINT, system=str(path), threads=int(row["threads"])))
         assert answer["runs"]["sail"]["tokens_per_s"] == pytest.approx(row["tokens_per_s"], rel=1e-12)
         assert answer["runs"]["sail"]["cost"]["used"]["tokens_per_usd"] == pytest.approx(

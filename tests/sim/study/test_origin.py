@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.provenance import hash_of
+from sailsim.sim.study.origin import hash_of
 
 ROOT = Path(__file__).parents[2]
 
