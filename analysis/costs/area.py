@@ -40,9 +40,7 @@ class AreaConstants(Constants):
     comparator_um2: Annotated[float, Is("um2", least=0)]
     nand2_um2: Annotated[float, Is("um2", least=0)]
     utilisation: Annotated[float, Is("ratio", above=0, most=1)]
-    accumulator_rows: Annotated[float, Is("rows", least=0)]
     accumulator_bit_um2: Annotated[float, Is("um2", least=0)]
-    activation_buffer_kib: Annotated[float, Is("KiB", least=0)]
     prt_data: Annotated[float, Is("ratio", least=0)]
     prt_bit_um2: Annotated[float, Is("um2", least=0)]
     fp_unit_um2: Annotated[float, Is("um2", least=0)]
@@ -219,8 +217,8 @@ def _unit(pim: Pim, c: AreaConstants, wbits: int, size: Size) -> UnitParts:
     return UnitParts(
         arrays=cells / charged(declared.efficiency, c, other) * 1e-6,
         lanes=logic(lanes * width * beside),
-        accumulators=lanes * width * c.accumulator_rows * c.accumulator_bit_um2 * 1e-6 if behind else 0.0,
-        activations=_sram(8 * 1024 * c.activation_buffer_kib, c),
+        accumulators=8 * pim.accumulator_buffer.si * c.accumulator_bit_um2 * 1e-6 if behind else 0.0,
+        activations=_sram(dfms * 8 * pim.activation_buffer.si, c),
         prt=logic(dfms * entries * searched * (c.flip_flop_um2 + c.comparator_um2))
         + entries * row_bits * c.prt_data * c.prt_bit_um2 * 1e-6,
         queue=logic(queued * c.flip_flop_um2),

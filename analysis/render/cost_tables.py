@@ -15,7 +15,10 @@ from sailsim.analysis.costs.energy import CAUSES, EnergyConstants
 from sailsim.analysis.render.markdown import table, three_digits
 from sailsim.analysis.results.joins import as_frame, energy_of, is_missing, joined
 from sailsim.analysis.results.runs import runs
-from sailsim.sim import Point, System, load_system
+from sailsim.sim import Point, System, load_system, vary
+
+LANE_BITS = 6
+"""A table entry of 4-bit weights at NBW 3 or 4, of which the page speaks."""
 
 
 def cost_table(points: Sequence[Point]) -> str:
@@ -156,9 +159,12 @@ def readings_table(system: System) -> str:
 def sums_table(system: System, rows_held: Sequence[int] = (1, 8, 32)) -> str:
     """What the sums of a batch take beside the arrays, and a PRT with and without its entries' data."""
     default = AreaConstants.default()
+    assert system.pim is not None
+    lanes = system.pim.arrays.whole * (system.pim.cols.whole // LANE_BITS)
     lines: list[list[object]] = []
     for rows in rows_held:
-        parts = area(system, replace(default, accumulator_rows=float(rows))).parts
+        kib = rows * lanes * system.pim.accumulator.whole / 8 / 1024
+        parts = area(vary(system, {"pim.accumulator_buffer": kib})).parts
         lines.append(
             [f"sums of {rows} batch rows", parts.accumulators, f"{parts.accumulators / parts.arrays:.0%}"]
         )

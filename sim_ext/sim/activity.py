@@ -44,8 +44,8 @@ array); convert_..._cycles: the same while converting; unit_converts: sums and r
 units at the DFMs scale; entry_add_bits: bits of table entries added beside the array; accumulates: table
 entries, or another DFM's sums, added to sums in a DFM; patterns: patterns formed, by each DFM; prt_searches:
 patterns looked for in a PRT; prt_reads, prt_writes: rows of one array's width read from and written to a PRT;
-port_bytes: weights and results through the slices' ports; activation_bytes: activations brought to the
-units, each to every slice that has outputs.
+port_bytes: weights, results and activations read again through the slices' ports; activation_bytes:
+activations brought to the units, each to every slice that has outputs.
 """
 
 
@@ -122,7 +122,9 @@ def activity(
         events["prt_searches"] = (timing.prt_hits + timing.prt_misses) * slices * feeding
         events["prt_reads"] = timing.prt_hits * each * used
         events["prt_writes"] = timing.prt_misses * each * used
-    events["port_bytes"] = (timing.weight_bytes + timing.result_bytes) * n / plan.owned
+    events["port_bytes"] = (
+        (timing.weight_bytes + timing.result_bytes + timing.activation_bytes) * n / plan.owned
+    )
     events["activation_bytes"] = k * batch * abits / 8 * slices
     return events
 

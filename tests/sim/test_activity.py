@@ -20,7 +20,7 @@ def timed(substrate="row_dfm", n=100, k=64, batch=2, wbits=4, abits=8, nbw=4, sc
     shape = (k, n, batch, wbits, wbits, abits, nbw, 0)
     x = np.random.default_rng(n * k + batch).integers(-128, 128, (batch, k), dtype=np.int8)
     profile = _core.pattern_profile(x, abits, True, nbw, 0, slice_config.prt_entries, "lru")
-    plan = _core.plan_tile(slice_config, *shape)
+    plan = _core.plan_tile(slice_config, *shape, scaled)
     timing = _core.time_tile(slice_config, *shape, profile, scaled)
     events = activity(slice_config, plan, timing, n=n, k=k, batch=batch, value_bits=wbits, abits=abits)
     return slice_config, plan, timing, events
