@@ -80,6 +80,7 @@ class Search:
             raise SailsimError(f"seed is {self.seed}, allowed is 0..{(1 << 32) - 1}")
         base = load_system(self.point.system)
         base.require_pim()
+        area(base)  # raises where it is not modelled: no machine could be compared with another
         cores = base.cores.count.whole
         if not self.threads or not all(1 <= n <= cores for n in self.threads):
             raise SailsimError(f"threads is {self.threads}, allowed are numbers from 1 to {cores}")
