@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from sailsim.analysis.baselines.runners import named
 from sailsim.analysis.costs.area import PART_TITLES, AreaConstants, area, overhead_bases
@@ -14,7 +15,10 @@ from sailsim.analysis.costs.energy import CAUSES, EnergyConstants
 from sailsim.analysis.render.markdown import table, three_digits
 from sailsim.analysis.results.joins import as_frame, energy_of, is_missing, joined
 from sailsim.analysis.results.runs import runs
-from sailsim.sim import Point, System, load_system
+from sailsim.sim import Point, System, load_system, vary
+
+LANE_BITS = 6
+"""A table entry of 4-bit weights at NBW 3 or 4, of which the page speaks."""
 
 
 def cost_table(points: Sequence[Point]) -> str:
@@ -117,10 +121,13 @@ def constants_table(constants: type[Constants]) -> str:
     return table(("constant", "value", "unit", "range", "kind", "source (reason)"), rows)
 
 
+_SIZES: tuple[Literal["small", "large"], ...] = ("small", "large")
+
+
 def area_table(system: System) -> str:
     """The unit of one slice by part, with what its constants' ranges allow."""
     found = area(system)
-    small, large = (area(system, AreaConstants.extreme(end)).parts.as_dict() for end in ("small", "large"))
+    small, large = (area(system, AreaConstants.extreme(size), size=size).parts.as_dict() for size in _SIZES)
     total = found.parts.total
     rows: list[list[object]] = [
         [PART_TITLES[name], mm2, f"{small[name]:.2g} .. {large[name]:.2g}", f"{mm2 / total:.0%}"]
@@ -134,7 +141,7 @@ def area_table(system: System) -> str:
 
 def readings_table(system: System) -> str:
     """The readings of "2 %" side by side: the share here, and the arrays a slice that would give it."""
-    ends = [overhead_bases(system, AreaConstants.extreme(end)) for end in ("small", "large")]
+    ends = [overhead_bases(system, AreaConstants.extreme(size), size=size) for size in _SIZES]
     rows = [
         [
             reading.counted,
@@ -152,9 +159,12 @@ def readings_table(system: System) -> str:
 def sums_table(system: System, rows_held: Sequence[int] = (1, 8, 32)) -> str:
     """What the sums of a batch take beside the arrays, and a PRT with and without its entries' data."""
     default = AreaConstants.default()
+    assert system.pim is not None
+    lanes = system.pim.arrays.whole * (system.pim.cols.whole // LANE_BITS)
     lines: list[list[object]] = []
     for rows in rows_held:
-        parts = area(system, replace(default, accumulator_rows=float(rows))).parts
+        kib = rows * lanes * system.pim.accumulator.whole / 8 / 1024
+        parts = area(vary(system, {"pim.accumulator_buffer": kib})).parts
         lines.append(
             [f"sums of {rows} batch rows", parts.accumulators, f"{parts.accumulators / parts.arrays:.0%}"]
         )

@@ -163,7 +163,7 @@ def _timing(
             "nbw": widths["nbw"],
             "group_size": widths["group_size"],
         }
-        plan = _core.plan_tile(config, **tile)
+        plan = _core.plan_tile(config, **tile, scaled=False)
         timing = _core.time_tile(config, **tile, profile=profile, scaled=False)
     except SailsimError:
         raise

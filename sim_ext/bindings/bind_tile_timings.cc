@@ -39,6 +39,8 @@ constexpr std::array own_fields{
     Field{"total", "", &TileTiming::total},
     Field{"weight_bytes", "Bytes of weights loaded by the slice.", &TileTiming::weight_bytes},
     Field{"result_bytes", "Bytes of results written by the slice.", &TileTiming::result_bytes},
+    Field{"activation_bytes", "Bytes of activations that the slice read again.",
+          &TileTiming::activation_bytes},
     Field{"unit_converts", "Sums and results that the floating-point units of the slice scaled.",
           &TileTiming::unit_converts},
 };

@@ -75,6 +75,8 @@ void bind_timing(nb::module_ &m)
         .def_ro("arrays", &SliceConfig::arrays, "Arrays of a slice, in lockstep.")
         .def_ro("slices", &SliceConfig::slices, "Slices that share the outputs of a tensor.")
         .def_ro("port_bytes", &SliceConfig::port_bytes, "Bytes a cycle between the slice and its arrays.")
+        .def_ro("weights_kib_cycles", &SliceConfig::weights_kib_cycles,
+                "Cycles in which memory brings each slice a KiB of weights, as layouts reckon.")
         .def_ro("accumulator_bits", &SliceConfig::accumulator_bits, "Bits of an integer accumulator.")
         .def_ro("prt_entries", &SliceConfig::prt_entries, "Entries of the pattern reuse table; 0: none.")
         .def_prop_ro("prt_policy",
@@ -83,6 +85,9 @@ void bind_timing(nb::module_ &m)
         .def_ro("t_prt", &SliceConfig::t_prt, "Cycles of a PRT hit.")
         .def_ro("double_buffer", &SliceConfig::double_buffer, "Load a group while the one before computes.")
         .def_ro("substrate", &SliceConfig::substrate)
+        .def_ro("activation_buffer_bits", &SliceConfig::activation_buffer_bits, "Of a DFM.")
+        .def_ro("accumulator_buffer_bits", &SliceConfig::accumulator_buffer_bits,
+                "Of all DFMs of a slice, where sums are behind the arrays.")
         .def_ro("dfms", &SliceConfig::dfms, "Data feeding modules of a slice.")
         .def_prop_ro("dfm_split",
                      [](const SliceConfig &c) { return std::string(pim::dfm_split_name(c.dfm_split)); })
@@ -96,8 +101,8 @@ void bind_timing(nb::module_ &m)
         .def_ro("owned", &TilePlan::owned, "Outputs of the slice.")
         .def_ro("entry_bits", &TilePlan::entry_bits, "Bits of a table entry.")
         .def_ro("lane_bits", &TilePlan::lane_bits, "Cells of a row that one output takes.")
-        .def_ro("lanes", &TilePlan::lanes, "Outputs that all arrays together can hold.")
-        .def_ro("outputs_per_pass", &TilePlan::outputs_per_pass, "Lanes in use in a full pass.")
+        .def_ro("lanes", &TilePlan::lanes, "Outputs of a pass; the last may have fewer.")
+        .def_ro("outputs_per_pass", &TilePlan::outputs_per_pass, "Outputs of the first pass.")
         .def_ro("passes", &TilePlan::passes, "Passes over the outputs.")
         .def_ro("batch_chunks", &TilePlan::batch_chunks,
                 "Each pass is repeated for every chunk of the batch.")
@@ -106,6 +111,8 @@ void bind_timing(nb::module_ &m)
         .def_ro("groups_per_turn", &TilePlan::groups_per_turn, "Groups that the DFMs work on at a time.")
         .def_ro("turns", &TilePlan::turns, "Turns of so many groups, or fewer at the end of a block.")
         .def_ro("blocks", &TilePlan::blocks, "Quantization blocks along K.")
+        .def_ro("keeps_activations", &TilePlan::keeps_activations,
+                "Whether the DFMs keep a chunk's activations from pass to pass; else they read them again.")
         .def_ro("rows_needed", &TilePlan::rows_needed, "Rows of an array in use.")
         .def_ro("convert_rounds", &TilePlan::convert_rounds,
                 "Times a conversion runs for all outputs of a full pass; 0: a row is too short to convert.");
@@ -113,10 +120,12 @@ void bind_timing(nb::module_ &m)
     m.def(
         "plan_tile",
         [](const SliceConfig &config, std::int64_t k, std::int64_t n, std::int64_t batch, int wbits,
-           int value_bits, int abits, int nbw, std::int64_t group_size) {
-            return plan_tile(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size));
+           int value_bits, int abits, int nbw, std::int64_t group_size, bool scaled, bool minimum) {
+            return plan_tile(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size),
+                             {scaled, minimum});
         },
         "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a, "group_size"_a,
+        "scaled"_a, "minimum"_a = false,
         "The layout of a tensor (K, N) over the slices; n counts the outputs of the whole tensor.\n\n"
         "Raises ``ValueError`` when table and staging do not fit.");
 

@@ -42,7 +42,7 @@ bool Tile::plan(const pim::SliceConfig &config)
         detail = prepared.verdict.detail;
         return false;
     }
-    layout = pim::plan_tile(prepared.config, prepared.shape);
+    layout = pim::plan_tile(prepared.config, prepared.shape, prepared.scaling);
     preparation = std::move(prepared);
     return true;
 }

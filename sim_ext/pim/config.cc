@@ -51,7 +51,10 @@ void SliceConfig::validate() const
     require_range("arrays", arrays, 1, 1 << 20);
     require_range("slices", slices, 1, 1 << 20);
     require_range("port_bytes", port_bytes, 1, 1 << 20);
+    require_range("weights_kib_cycles", weights_kib_cycles, 0, 1 << 30);
     require_range("accumulator_bits", accumulator_bits, min_convert_bits, max_convert_bits);
+    require_range("activation_buffer_bits", activation_buffer_bits, 1, std::int64_t{1} << 40);
+    require_range("accumulator_buffer_bits", accumulator_buffer_bits, 1, std::int64_t{1} << 40);
     require_range("dfms", dfms, 1, arrays);
     if (arrays % dfms != 0)
         throw std::invalid_argument("dfms is " + std::to_string(dfms) +

@@ -36,12 +36,16 @@ DfmSplit dfm_split_of(const std::string &name);
 Convert convert_of(const std::string &name);
 
 struct SliceConfig {
-    std::int64_t rows = 0;             /* rows of a C-SRAM array */
-    std::int64_t cols = 0;             /* columns (cells of a row) of an array */
-    std::int64_t arrays = 0;           /* arrays of a slice, in lockstep */
-    std::int64_t slices = 0;           /* slices that share the outputs of a tensor */
-    std::int64_t port_bytes = 0;       /* bytes a cycle between the slice and its arrays */
-    int accumulator_bits = 0;          /* bits of an integer accumulator */
+    std::int64_t rows = 0;               /* rows of a C-SRAM array */
+    std::int64_t cols = 0;               /* columns (cells of a row) of an array */
+    std::int64_t arrays = 0;             /* arrays of a slice, in lockstep */
+    std::int64_t slices = 0;             /* slices that share the outputs of a tensor */
+    std::int64_t port_bytes = 0;         /* bytes a cycle between the slice and its arrays */
+    std::int64_t weights_kib_cycles = 0; /* in which memory brings each of all slices a KiB of weights: what
+                                          * layouts reckon with; 0: at once */
+    int accumulator_bits = 0;            /* bits of an integer accumulator */
+    std::int64_t activation_buffer_bits = 0;  /* of a DFM */
+    std::int64_t accumulator_buffer_bits = 0; /* of all DFMs of a slice, where sums are behind the arrays */
     std::int64_t dfms = 1;             /* data feeding modules, each with arrays / dfms arrays and a PRT */
     DfmSplit dfm_split = DfmSplit::n;  /* what they share out */
     int prt_entries = 0;               /* of each PRT; 0: none */

@@ -83,6 +83,11 @@ SliceConfig slice_of(const lutmm_descriptor &d, const SliceConfig &config)
     return slice;
 }
 
+Scaling scaling_of(const lutmm_descriptor &d)
+{
+    return {has(d, LUTMM_F_CONVERT), has(d, LUTMM_F_MINIMUM)};
+}
+
 /* What depends on the weights' values: can the accumulator wrap, does the tile fit? */
 Verdict check_values(const lutmm_descriptor &d, const SliceConfig &config,
                      const std::vector<std::int16_t> &values)
@@ -100,7 +105,7 @@ Verdict check_values(const lutmm_descriptor &d, const SliceConfig &config,
 
     const SliceConfig slice = slice_of(d, config);
     try {
-        const TilePlan plan = plan_tile(slice, shape_of(d, values));
+        const TilePlan plan = plan_tile(slice, shape_of(d, values), scaling_of(d));
         if (has(d, LUTMM_F_CONVERT) && slice.convert == Convert::memory && plan.convert_rounds == 0)
             return {LUTMM_ERR_CAPACITY, offsetof(lutmm_descriptor, flags)};
     } catch (const std::invalid_argument &) {
@@ -205,10 +210,7 @@ Verdict validate_descriptor(const lutmm_descriptor &d, const SliceConfig &config
 Preparation prepare_tile(const lutmm_descriptor &d, const SliceConfig &config, const std::uint8_t *codebook)
 {
     const std::vector<std::int16_t> values = values_of(d, codebook);
-    return {check_values(d, config, values),
-            slice_of(d, config),
-            shape_of(d, values),
-            {has(d, LUTMM_F_CONVERT), has(d, LUTMM_F_MINIMUM)}};
+    return {check_values(d, config, values), slice_of(d, config), shape_of(d, values), scaling_of(d)};
 }
 
 } // namespace sailsim::pim

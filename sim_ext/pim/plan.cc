@@ -2,10 +2,13 @@
 #include "pim/plan.hh"
 
 #include <algorithm>
+#include <array>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
-#include "pim/convert.hh"
+#include "pim/costs.hh"
+#include "pim/nominal.hh"
 
 namespace sailsim::pim
 {
@@ -20,6 +23,194 @@ std::int64_t turns_of(const Grouping &grouping, std::int64_t width)
     const std::int64_t last = grouping.groups() - full * grouping.groups_per_block();
     return full * ceil_div(grouping.groups_per_block(), width) + ceil_div(last, width);
 }
+
+/* Cells of the widest table entry: values of 16 bits, sums of six. */
+constexpr std::int64_t widest_lane = 19;
+
+/* Weighs the layouts of a tile. */
+class Planner
+{
+  public:
+    Planner(const SliceConfig &slice, const TileShape &tile, Scaling scale)
+        : config(slice), shape(tile), scaling(scale), grouping(shape.k, shape.nbw, shape.group_size),
+          costs(config, shape, scaling), time(config, shape, scaling, grouping, costs),
+          transposed(config.substrate.layout == Layout::columns),
+          in_array(config.substrate.accumulate == Accumulate::in_array)
+    {
+        common.groups = grouping.groups();
+        common.blocks = grouping.blocks();
+        common.groups_per_turn = config.dfm_split == DfmSplit::k ? config.dfms : 1;
+        common.turns = turns_of(grouping, common.groups_per_turn);
+        common.owned = ceil_div(shape.n, config.slices);
+        common.entry_bits = entry_bits(shape);
+        set_lanes();
+        set_rows();
+        set_activations();
+    }
+
+    TilePlan fastest()
+    {
+        weigh_rows(fewest_chunks_rows());
+        const TilePlan whole = *best;
+        if (whole.total_passes() == 1 || in_array)
+            return whole;
+        /* Fewer batch rows leave their sums room for more outputs, until all lanes are taken. */
+        for (std::int64_t rows = whole.chunk_rows; rows > 1 && sums_held() / rows < all_lanes();) {
+            const std::int64_t chunks = (shape.batch - 1) / (rows - 1) + 1;
+            rows = ceil_div(shape.batch, chunks);
+            weigh_rows(rows);
+        }
+        return *best;
+    }
+
+  private:
+    /* The most outputs that lie in the arrays of a DFM, or of all where they share out the outputs. */
+    void set_lanes()
+    {
+        common.lane_bits = transposed ? 1
+                           : in_array ? std::max<std::int64_t>(common.entry_bits, config.accumulator_bits)
+                                      : common.entry_bits;
+        if (config.cols < common.lane_bits)
+            throw std::invalid_argument("cols is " + std::to_string(config.cols) + ": one output takes " +
+                                        std::to_string(common.lane_bits) + " cells of a row");
+        most_lanes = lanes_of(common.lane_bits);
+        if (in_array)
+            return;
+        if (sums_held() == 0)
+            throw std::invalid_argument("accumulator_buffer_bits is " +
+                                        std::to_string(config.accumulator_buffer_bits) +
+                                        ": the sum of one output takes " +
+                                        std::to_string(common.groups_per_turn * config.accumulator_bits));
+    }
+
+    void set_rows()
+    {
+        const std::int64_t table = table_rows(shape.nbw) * (transposed ? common.entry_bits : 1);
+        const std::int64_t staging = 2 * shape.nbw * (transposed ? shape.value_bits : 1);
+        row_of_sums = !in_array ? 0 : transposed ? config.accumulator_bits : 1;
+        fixed_rows = table + staging;
+        if (config.rows < fixed_rows + row_of_sums)
+            throw std::invalid_argument("rows is " + std::to_string(config.rows) + ": the tile needs " +
+                                        std::to_string(fixed_rows + row_of_sums) + " (table " +
+                                        std::to_string(table) + ", staging " + std::to_string(staging) +
+                                        ", sums of one batch row " + std::to_string(row_of_sums) + ")");
+    }
+
+    /* A DFM has room for the activations of a group that is worked on and of the next. */
+    void set_activations()
+    {
+        const std::int64_t row = 2 * shape.nbw * shape.abits;
+        most_rows = config.activation_buffer_bits / row;
+        if (most_rows == 0)
+            throw std::invalid_argument("activation_buffer_bits is " +
+                                        std::to_string(config.activation_buffer_bits) +
+                                        ": two groups of one batch row take " + std::to_string(row));
+        if (in_array)
+            most_rows = std::min(most_rows, (config.rows - fixed_rows) / row_of_sums);
+    }
+
+    /* Outputs in the arrays where one takes so many cells of a row. */
+    std::int64_t lanes_of(std::int64_t lane_bits) const
+    {
+        return config.arrays / common.groups_per_turn * (config.cols / lane_bits);
+    }
+
+    /* Batch rows of the fewest chunks that the buffers allow. */
+    std::int64_t fewest_chunks_rows() const
+    {
+        const std::int64_t held = in_array ? most_rows : std::min(most_rows, sums_held());
+        return ceil_div(shape.batch, ceil_div(shape.batch, held));
+    }
+
+    /* The most lanes that have outputs. */
+    std::int64_t all_lanes() const { return std::min(most_lanes, common.owned); }
+
+    /* The layouts with chunks of so many rows: with the most lanes, with fewer that leave no room in a round
+     * of the conversion, and those of wider codes, so that a narrower one is never slower. */
+    void weigh_rows(std::int64_t rows)
+    {
+        const std::int64_t room = in_array ? most_lanes : sums_held() / rows;
+        const auto weigh_lanes = [&](std::int64_t lanes) {
+            weigh(std::min(lanes, room), rows);
+            weigh(whole_rounds(std::min(lanes, room)), rows);
+        };
+        weigh_lanes(most_lanes);
+        if (transposed || in_array)
+            return;
+        for (std::int64_t bits = common.lane_bits + 1; bits <= std::min(widest_lane, config.cols); ++bits)
+            weigh_lanes(lanes_of(bits));
+    }
+
+    void weigh(std::int64_t lanes, std::int64_t rows)
+    {
+        if (lanes < 1)
+            return;
+        const TilePlan plan = layout_of(lanes, rows);
+        const std::int64_t cycles = time.cycles(plan);
+        const std::array<std::int64_t, 3> its = {std::max(cycles, reading_cycles(plan)), plan.batch_chunks,
+                                                 cycles};
+        if (!best || its < least) {
+            best = plan;
+            least = its;
+        }
+    }
+
+    /* While memory brings all weights, once for each chunk of the batch. */
+    std::int64_t reading_cycles(const TilePlan &plan) const
+    {
+        return plan.batch_chunks *
+               ceil_div(weight_bytes(shape, shape.k, plan.owned) * config.weights_kib_cycles, 1024);
+    }
+
+    /* Sums that the DFMs have room for, of one batch row: outputs, each as often as DFMs share out K. */
+    std::int64_t sums_held() const
+    {
+        return config.accumulator_buffer_bits / (common.groups_per_turn * config.accumulator_bits);
+    }
+
+    /* The most lanes up to `lanes` that leave no room in a round of the conversion. */
+    std::int64_t whole_rounds(std::int64_t lanes) const
+    {
+        if (!scaling.scaled || config.convert == Convert::cores)
+            return lanes;
+        const std::int64_t round =
+            config.convert == Convert::memory ? convert_lanes(config) : config.convert_units;
+        return round > 0 ? lanes / round * round : lanes;
+    }
+
+    TilePlan layout_of(std::int64_t lanes, std::int64_t rows) const
+    {
+        TilePlan plan = common;
+        plan.lanes = lanes;
+        plan.outputs_per_pass = std::min(lanes, plan.owned);
+        plan.passes = ceil_div(plan.owned, lanes);
+        plan.chunk_rows = rows;
+        plan.batch_chunks = ceil_div(shape.batch, rows);
+        plan.rows_needed = fixed_rows + plan.chunk_rows * row_of_sums;
+        const std::int64_t round = convert_lanes(config);
+        plan.convert_rounds = round > 0 ? ceil_div(plan.outputs_per_pass, round) : 0;
+        /* Of the groups of a DFM. */
+        plan.keeps_activations =
+            plan.turns * shape.nbw * plan.chunk_rows * shape.abits <= config.activation_buffer_bits;
+        return plan;
+    }
+
+    const SliceConfig &config;
+    const TileShape &shape;
+    const Scaling scaling;
+    const Grouping grouping;
+    const PhaseCosts costs;
+    const NominalTime time;
+    const bool transposed;
+    const bool in_array;
+    TilePlan common; /* what all layouts share */
+    std::int64_t most_lanes = 0;
+    std::int64_t most_rows = 0; /* of the batch in a chunk, as far as lanes do not matter */
+    std::int64_t fixed_rows = 0;
+    std::int64_t row_of_sums = 0;
+    std::optional<TilePlan> best;
+    std::array<std::int64_t, 3> least{}; /* of it: cycles, chunks of the batch, cycles but for reading */
+};
 
 } // namespace
 
@@ -37,59 +228,11 @@ std::int64_t table_rows(int nbw)
     return (std::int64_t{1} << nbw) - 1; /* the zero entry is free */
 }
 
-std::int64_t convert_lanes(const SliceConfig &config)
-{
-    if (config.substrate.layout == Layout::columns)
-        return config.arrays * config.cols;
-    return config.arrays * (config.cols / convert_lane_bits(config.accumulator_bits));
-}
-
-TilePlan plan_tile(const SliceConfig &config, const TileShape &shape)
+TilePlan plan_tile(const SliceConfig &config, const TileShape &shape, Scaling scaling)
 {
     config.validate();
     shape.validate();
-    const Grouping grouping(shape.k, shape.nbw, shape.group_size);
-    const bool transposed = config.substrate.layout == Layout::columns;
-    const bool in_array = config.substrate.accumulate == Accumulate::in_array;
-
-    TilePlan plan;
-    plan.groups = grouping.groups();
-    plan.blocks = grouping.blocks();
-    plan.owned = ceil_div(shape.n, config.slices);
-    plan.entry_bits = shape.value_bits + ceil_log2(shape.nbw);
-
-    if (transposed)
-        plan.lane_bits = 1;
-    else
-        plan.lane_bits =
-            in_array ? std::max<std::int64_t>(plan.entry_bits, config.accumulator_bits) : plan.entry_bits;
-    if (config.cols < plan.lane_bits)
-        throw std::invalid_argument("cols is " + std::to_string(config.cols) + ": one output takes " +
-                                    std::to_string(plan.lane_bits) + " cells of a row");
-    plan.groups_per_turn = config.dfm_split == DfmSplit::k ? config.dfms : 1;
-    plan.turns = turns_of(grouping, plan.groups_per_turn);
-    /* DFMs that share out the groups hold the same outputs. */
-    plan.lanes = config.arrays / plan.groups_per_turn * (config.cols / plan.lane_bits);
-    plan.outputs_per_pass = std::min(plan.lanes, plan.owned);
-    plan.passes = ceil_div(plan.owned, plan.lanes);
-
-    const std::int64_t table = table_rows(shape.nbw) * (transposed ? plan.entry_bits : 1);
-    const std::int64_t staging = 2 * shape.nbw * (transposed ? shape.value_bits : 1);
-    const std::int64_t row_of_sums = !in_array ? 0 : transposed ? config.accumulator_bits : 1;
-    if (config.rows < table + staging + row_of_sums)
-        throw std::invalid_argument("rows is " + std::to_string(config.rows) + ": the tile needs " +
-                                    std::to_string(table + staging + row_of_sums) + " (table " +
-                                    std::to_string(table) + ", staging " + std::to_string(staging) +
-                                    ", sums of one batch row " + std::to_string(row_of_sums) + ")");
-    plan.chunk_rows = shape.batch;
-    if (in_array)
-        plan.chunk_rows = std::min(shape.batch, (config.rows - table - staging) / row_of_sums);
-    plan.batch_chunks = ceil_div(shape.batch, plan.chunk_rows);
-    plan.rows_needed = table + staging + plan.chunk_rows * row_of_sums;
-
-    const std::int64_t lanes = convert_lanes(config);
-    plan.convert_rounds = lanes > 0 ? ceil_div(plan.outputs_per_pass, lanes) : 0;
-    return plan;
+    return Planner(config, shape, scaling).fastest();
 }
 
 } // namespace sailsim::pim

@@ -13,15 +13,13 @@ namespace sailsim::pim
 namespace
 {
 
-constexpr int result_bytes = 4; /* int32 or fp32 */
-
 /* `to` + `times` * (`to` - `from`), field by field. */
 TileTiming repeated(const TileTiming &from, const TileTiming &to, std::int64_t times)
 {
     TileTiming sum = to;
     for (const auto field : {&TileTiming::load, &TileTiming::build, &TileTiming::lookup, &TileTiming::convert,
                              &TileTiming::write_back, &TileTiming::weight_bytes, &TileTiming::result_bytes,
-                             &TileTiming::unit_converts})
+                             &TileTiming::activation_bytes, &TileTiming::unit_converts})
         sum.*field += times * (to.*field - from.*field);
     for (const auto field :
          {&TileCounts::lookups, &TileCounts::zero_patterns, &TileCounts::prt_hits, &TileCounts::prt_misses,
@@ -48,8 +46,8 @@ inline TileCounts counted(TileCounts counts, const FedPatterns &fed, bool prt, s
 
 TileSequencer::TileSequencer(const SliceConfig &slice, const TileShape &tile, const PatternProfile &counts,
                              Scaling scale)
-    : config(slice), shape(tile), scaling(scale), profile(counts), layout(plan_tile(slice, tile)),
-      grouping(tile.k, tile.nbw, tile.group_size), table_adds(table_rows(tile.nbw) - tile.nbw)
+    : config(slice), shape(tile), scaling(scale), profile(counts), layout(plan_tile(slice, tile, scale)),
+      grouping(tile.k, tile.nbw, tile.group_size), costs(slice, tile, scale), adds(table_adds(tile.nbw))
 {
     if (profile.groups() != layout.groups)
         throw std::invalid_argument("profile has " + std::to_string(profile.groups()) +
@@ -58,18 +56,6 @@ TileSequencer::TileSequencer(const SliceConfig &slice, const TileShape &tile, co
         throw std::invalid_argument("cols is " + std::to_string(config.cols) + ": a conversion takes " +
                                     std::to_string(convert_lane_bits(config.accumulator_bits)) +
                                     " cells of a row");
-    const Substrate &s = config.substrate;
-    const Widths widths{shape.value_bits, layout.entry_bits, config.accumulator_bits};
-    stage_cycles = shape.nbw * s.cycles(Phase::stage, widths);
-    build_cycles = table_adds * s.cycles(Phase::table_add, widths);
-    miss_cycles = s.cycles(Phase::lookup, widths);
-    hit_cycles = has_prt() ? config.t_prt + s.cycles(Phase::hit, widths) : miss_cycles;
-    merge_cycles = s.cycles(Phase::merge, widths);
-    block_cycles =
-        int_to_fp32_tally(config.accumulator_bits).cycles(s) + s.cycles(Phase::scale_block, widths);
-    if (scaling.minimum)
-        block_cycles *= 2; /* the sum of the activations takes the same way */
-    act_scale_cycles = s.cycles(Phase::scale_row, widths);
     begin_pass(0);
 }
 
@@ -79,11 +65,9 @@ void TileSequencer::begin_pass(std::int64_t pass)
     outputs = std::min(layout.lanes, layout.owned - pass % layout.passes * layout.lanes);
     first_row = chunk * layout.chunk_rows;
     end_row = std::min(first_row + layout.chunk_rows, shape.batch);
-    const std::int64_t lanes = convert_lanes(config);
-    convert_rounds = lanes > 0 ? ceil_div(outputs, lanes) : 0;
     pending = GroupStep{};
     pending->pass = pass;
-    pending->build_cycles = build_cycles;
+    pending->build_cycles = costs.build;
     loading = 0;
     begin_group(0);
 }
@@ -91,8 +75,11 @@ void TileSequencer::begin_pass(std::int64_t pass)
 /* What it takes to load that many weights of every output. */
 void TileSequencer::load_weights(std::int64_t weights)
 {
-    pending->load_bytes = ceil_div(weights * outputs * shape.wbits, 8);
-    pending->load_cycles = std::max(ceil_div(pending->load_bytes, config.port_bytes), stage_cycles);
+    const bool again = pending->pass % layout.passes > 0 && !layout.keeps_activations;
+    const std::int64_t rows = again ? end_row - first_row : 0;
+    pending->load_bytes = weight_bytes(shape, weights, outputs);
+    pending->activation_bytes = activation_bytes(shape, weights, rows);
+    pending->load_cycles = load_cycles(config, costs, shape, weights, outputs, rows);
 }
 
 void TileSequencer::begin_group(std::int64_t group)
@@ -146,12 +133,11 @@ void TileSequencer::end_block(std::int64_t rows, bool pass_ends)
         merge_sums(rows, grouping.groups_per_block());
     if (scaling.scaled && config.convert != Convert::cores) {
         step.conversions = rows;
-        step.convert_cycles = convert_block(rows, pass_ends);
+        step.convert_cycles = convert_cycles(config, costs, scaling, rows, outputs, pass_ends);
+        if (config.convert == Convert::unit)
+            step.unit_converts = rows * outputs * (1 + (scaling.minimum ? 1 : 0) + (pass_ends ? 1 : 0));
     }
-    if (scaling.scaled && config.convert == Convert::cores)
-        step.write_back_bytes = ceil_div(rows * outputs * config.accumulator_bits, 8);
-    else if (pass_ends)
-        step.write_back_bytes = rows * outputs * result_bytes;
+    step.write_back_bytes = written_bytes(config, scaling, rows, outputs, pass_ends);
     step.write_back_cycles = ceil_div(step.write_back_bytes, config.port_bytes);
 }
 
@@ -161,27 +147,7 @@ void TileSequencer::merge_sums(std::int64_t rows, std::int64_t groups)
 {
     const std::int64_t used = std::min(layout.groups_per_turn, groups);
     pending->merges = rows * (used - 1);
-    pending->lookup_cycles += rows * ceil_log2(used) * merge_cycles;
-}
-
-/* Cycles to convert and scale the sums of a block, in the arrays or beside them. */
-std::int64_t TileSequencer::convert_block(std::int64_t rows, bool pass_ends)
-{
-    if (config.convert == Convert::memory)
-        return rows * convert_rounds * (block_cycles + (pass_ends ? act_scale_cycles : 0));
-    const std::int64_t sums = rows * outputs;
-    const auto pipelined = [this](std::int64_t operations) {
-        return config.convert_latency + ceil_div(operations, config.convert_units) * config.convert_interval;
-    };
-    /* A minimum's product comes to each sum as another operation. */
-    std::int64_t operations = scaling.minimum ? 2 * sums : sums;
-    std::int64_t cycles = pipelined(operations);
-    if (pass_ends) { /* the scale of the activations needs the finished sum of all blocks */
-        cycles += pipelined(sums);
-        operations += sums;
-    }
-    pending->unit_converts = operations;
-    return cycles;
+    pending->lookup_cycles += rows * ceil_log2(used) * costs.merge;
 }
 
 GroupTimes TileSequencer::loaded(std::int64_t cycle)
@@ -218,6 +184,7 @@ GroupTimes TileSequencer::loaded(std::int64_t cycle)
     account.write_back += step.write_back_cycles;
     account.weight_bytes += step.load_bytes;
     account.result_bytes += step.write_back_bytes;
+    account.activation_bytes += step.activation_bytes;
     account.unit_converts += step.unit_converts;
     count(step);
 
@@ -236,9 +203,9 @@ void TileSequencer::count(const GroupStep &step)
     TileCounts counts =
         counted(account.counts, {step.zero_patterns, step.prt_hits, step.prt_misses, 0}, has_prt(), 1);
     counts.table_builds += step.groups;
-    counts.table_adds += step.groups * table_adds;
-    counts.row_reads += 2 * step.groups * table_adds;
-    counts.row_writes += step.groups * (shape.nbw + table_adds);
+    counts.table_adds += step.groups * adds;
+    counts.row_reads += 2 * step.groups * adds;
+    counts.row_writes += step.groups * (shape.nbw + adds);
     counts.merges += step.merges;
     counts.conversions += step.conversions;
     account.counts = counts;
@@ -264,12 +231,13 @@ std::int64_t TileSequencer::skip_equal_passes(const TileTiming &began, std::int6
                                               std::int64_t behind)
 {
     /* Where a pass ends, port and arrays stand as its last group left them, whatever came before. So equal
-     * passes behind an equal pass all take the same time. */
+     * passes behind an equal pass all take the same time. The first one is another if the rest read the
+     * activations again. */
     if (!pending || pending->group != 0)
         return 0;
     const std::int64_t in_chunk = pending->pass % layout.passes;
     const std::int64_t skipped = layout.passes - 1 - in_chunk;
-    if (in_chunk < behind || skipped < 1)
+    if (in_chunk < behind + (layout.keeps_activations ? 0 : 1) || skipped < 1)
         return 0;
     account = repeated(began, account, skipped);
     const std::int64_t shift = skipped * (port_free - began_at);

@@ -11,18 +11,13 @@
 #include <optional>
 
 #include "pim/config.hh"
+#include "pim/costs.hh"
 #include "pim/patterns.hh"
 #include "pim/plan.hh"
 #include "pim/shape.hh"
 
 namespace sailsim::pim
 {
-
-/* What happens to the block sums. */
-struct Scaling {
-    bool scaled = false;  /* each block is converted and scaled */
-    bool minimum = false; /* each block has a minimum too */
-};
 
 /* Exact counts over the tile, of one DFM, or of all that share out the groups (docs/contract.md, section 2).
  */
@@ -47,19 +42,21 @@ struct TileTiming {
     std::int64_t convert = 0;
     std::int64_t write_back = 0;
     std::int64_t total = 0;
-    std::int64_t weight_bytes = 0;  /* loaded */
-    std::int64_t result_bytes = 0;  /* written back */
-    std::int64_t unit_converts = 0; /* sums and results that the floating-point units scaled */
+    std::int64_t weight_bytes = 0;     /* loaded */
+    std::int64_t result_bytes = 0;     /* written back */
+    std::int64_t activation_bytes = 0; /* read from the slice again */
+    std::int64_t unit_converts = 0;    /* sums and results that the floating-point units scaled */
     TileCounts counts;
 };
 
 /* One turn of one pass: a group, or as many as the DFMs share out. */
 struct GroupStep {
-    std::int64_t pass = 0;        /* 0 .. plan.total_passes() - 1 */
-    std::int64_t group = 0;       /* the first, 0 .. plan.groups - 1 */
-    std::int64_t groups = 0;      /* how many */
-    std::int64_t load_bytes = 0;  /* weights to fetch */
-    std::int64_t load_cycles = 0; /* the least that port and staging rows take */
+    std::int64_t pass = 0;             /* 0 .. plan.total_passes() - 1 */
+    std::int64_t group = 0;            /* the first, 0 .. plan.groups - 1 */
+    std::int64_t groups = 0;           /* how many */
+    std::int64_t load_bytes = 0;       /* weights to fetch */
+    std::int64_t activation_bytes = 0; /* that the DFMs did not keep and read from the slice again */
+    std::int64_t load_cycles = 0;      /* the least that port and staging rows take */
     std::int64_t build_cycles = 0;
     std::int64_t lookup_cycles = 0;  /* of the slowest DFM; at the end of a block with the merging of sums */
     std::int64_t convert_cycles = 0; /* at the end of a block, else 0 */
@@ -155,7 +152,7 @@ class TileSequencer
             if (rows.end - rows.first != shape.batch)
                 fed = share_of(fed, rows);
             const std::int64_t cycles =
-                fed.zero * config.t_zero + fed.hits * hit_cycles + fed.misses * miss_cycles;
+                fed.zero * costs.zero + fed.hits * costs.hit + fed.misses * costs.miss;
             sum.zero += fed.zero;
             sum.hits += fed.hits;
             sum.misses += fed.misses;
@@ -181,7 +178,6 @@ class TileSequencer
     void end_block(std::int64_t rows, bool pass_ends);
     FedPatterns share_of(const FedPatterns &fed, const BatchRows &rows) const;
     void merge_sums(std::int64_t rows, std::int64_t groups);
-    std::int64_t convert_block(std::int64_t rows, bool pass_ends);
     void count(const GroupStep &step);
     bool has_prt() const { return config.substrate.prt_helps && config.prt_entries > 0; }
 
@@ -191,20 +187,11 @@ class TileSequencer
     const PatternProfile &profile;
     TilePlan layout;
     Grouping grouping;
-    std::int64_t table_adds; /* of one table: 2^NBW - NBW - 1 */
-
-    /* Cycles that do not depend on the group. */
-    std::int64_t stage_cycles; /* write a group's weights into the staging rows */
-    std::int64_t build_cycles; /* one table */
-    std::int64_t hit_cycles;   /* one look-up */
-    std::int64_t miss_cycles;
-    std::int64_t block_cycles;     /* convert and scale the sums of a block: one batch row, one round */
-    std::int64_t act_scale_cycles; /* the same for the activation scale at the end of a pass */
-    std::int64_t merge_cycles;     /* a batch row of one DFM's sums to another's */
+    PhaseCosts costs;
+    std::int64_t adds; /* of one table */
 
     /* Of the current pass. */
-    std::int64_t outputs = 0; /* lanes in use */
-    std::int64_t convert_rounds = 0;
+    std::int64_t outputs = 0;   /* lanes in use */
     std::int64_t first_row = 0; /* batch rows of the chunk */
     std::int64_t end_row = 0;
     std::int64_t block_groups = 0;  /* of the block */

@@ -73,6 +73,12 @@ class Grouping
     std::int64_t group_count;
 };
 
+/* What happens to the block sums. */
+struct Scaling {
+    bool scaled = false;  /* each block is converted and scaled */
+    bool minimum = false; /* each block has a minimum too */
+};
+
 /* One tile of work: y (batch, n) = x (batch, k) W (k, n). */
 struct TileShape {
     std::int64_t k = 0;

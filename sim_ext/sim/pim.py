@@ -1,5 +1,6 @@
 """What a system file says of its PIM units."""
 
+from math import ceil
 from typing import Annotated, Any
 
 from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity
@@ -7,6 +8,9 @@ from sailsim.sim.fields import BytesPerCycle, Clock, Cycles, Entries, Switch
 from sailsim.sim.nbw import NBWS, PER_TENSOR, Nbw
 from sailsim.sim.substrate import SUBSTRATES, Substrate, load_substrate
 from sailsim.sim.unit import unit_text
+
+SLOWEST_KIB = 1 << 30
+"""The most cycles a KiB of weights that a unit's text may say."""
 
 
 class _SubstrateName(OneOf):
@@ -47,6 +51,12 @@ class Pim(Frozen):
     """Cycles that a PRT hit takes in the DFM; what it leaves to the arrays is the substrate's phase `hit`."""
     double_buffer: Switch
     """Whether the next group's weights load while this one is worked on."""
+    activation_buffer: Annotated[Quantity, Is("KiB", above=0)]
+    """Of a DFM: two groups' activations of as many batch rows as it works on. What it cannot keep it reads
+    from the slice again in every further pass over the outputs."""
+    accumulator_buffer: Annotated[Quantity, Is("KiB", above=0)]
+    """Sums of all DFMs of a slice, where the substrate has them there: a batch beyond it takes passes of
+    fewer outputs."""
     dfms: Annotated[Quantity, Is("DFMs", least=1, most=4096, whole=True)]
     """Of a slice: each feeds as many of its arrays and has a PRT of its own."""
     dfm_split: Annotated[Choice, OneOf("n", "k")]
@@ -96,11 +106,12 @@ class Pim(Frozen):
         """
         return load_substrate(str(self.substrate.value))
 
-    def unit_text(self, slices: int, **overrides: Any) -> str:
+    def unit_text(self, slices: int, weights_rate: float, **overrides: Any) -> str:
         """A unit in the text form that the C++ core, gem5 and the emulator read.
 
         Args:
             slices: that share the outputs of a tensor.
+            weights_rate: bytes/s of weights that memory brings all slices together; layouts reckon with it.
             **overrides: replace single fields (`unit.FIELDS`); `substrate` is a name, a path or a
                 `Substrate`.
 
@@ -114,12 +125,15 @@ class Pim(Frozen):
             "arrays": self.arrays.whole,
             "slices": slices,
             "port_bytes": self.port.whole,
+            "weights_kib_cycles": min(ceil(1024 * self.clock.si * slices / weights_rate), SLOWEST_KIB),
             "accumulator_bits": self.accumulator.whole,
             "prt_entries": self.prt_entries.whole,
             "prt_policy": self.prt_policy.value,
             "t_zero": self.t_zero.whole,
             "t_prt": self.t_prt.whole,
             "double_buffer": self.double_buffer.value,
+            "activation_buffer_bits": int(8 * self.activation_buffer.si),
+            "accumulator_buffer_bits": int(8 * self.accumulator_buffer.si),
             "dfms": self.dfms.whole,
             "dfm_split": self.dfm_split.value,
             "convert": self.convert.value,

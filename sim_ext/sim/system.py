@@ -70,7 +70,7 @@ class System(_Described):
             try:
                 _core.plan_tile(
                     self.slice_config(), k=4096, n=4096, batch=1, wbits=4, value_bits=4, abits=8,
-                    nbw=self.pim.default_nbw or NBWS[0], group_size=0,
+                    nbw=self.pim.default_nbw or NBWS[0], group_size=0, scaled=False,
                 )  # fmt: skip
             except ValueError as error:
                 raise ValueError(f"pim does not fit: {error}") from None
@@ -119,7 +119,11 @@ class System(_Described):
         """
         if self.pim is None:
             raise ValueError(f"system {self.name!r} has no [pim] section")
-        return self.pim.unit_text(**{"slices": self.llc.slices.whole, **overrides})
+        memory = self.memory
+        return self.pim.unit_text(
+            weights_rate=memory.peak_bandwidth.si * memory.read_share.value,
+            **{"slices": self.llc.slices.whole, **overrides},
+        )
 
     def slice_config(self, **overrides: Any) -> _core.SliceConfig:
         """The C++ core's view of one PIM unit; `overrides` as in `unit_text`.

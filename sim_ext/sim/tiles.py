@@ -81,11 +81,11 @@ class TileKind:
     def __init__(self, units: "PimUnits", request: TileRequest) -> None:
         shape = request.shape
         self.units, self.shape = units, shape
-        self.plan = plan = _core.plan_tile(units.config, *shape)
+        self._has = (request.scaled, request.minimum)
+        self.plan = plan = _core.plan_tile(units.config, *shape, *self._has)
         # The core asks for a slice's codes; scales ride along in the stream.
         self._codes = shape.k * ceil(shape.n * shape.wbits / 8) / request.weight_bytes
         self._again = refetch_ratio(shape.k, plan.owned, plan.lanes, shape.wbits, units.line)
-        self._has = (request.scaled, request.minimum)
         words = 1 if shape.abits <= 8 else 2
         operands = shape.batch * (shape.k * words + (4 if request.scaled else 0)) + request.codebook
         self.edges = TileOverheads(

@@ -312,7 +312,7 @@ def test_the_core_counts_passes_and_chunks_alike(substrate: str, scaled: bool) -
         "nbw": 3,
         "group_size": 7,
     }
-    plan = _core.plan_tile(config, **tile)
+    plan = _core.plan_tile(config, **tile, scaled=scaled)
     assert plan.passes > 1
     assert plan.batch_chunks > 1 or config.substrate.layout == "rows"
     profile = lut_gemv.pattern_profile(x, abits=6, nbw=3, group_size=7, prt=prt)

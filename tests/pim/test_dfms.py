@@ -52,7 +52,7 @@ def test_dfms_that_share_out_k_count_and_take_what_the_reference_says(
     )
     profile = random_profile(config, k, batch, nbw, group_size)
     shape = (k, n, batch, 4, 4, 8, nbw, group_size)
-    plan = _core.plan_tile(config, *shape)
+    plan = _core.plan_tile(config, *shape, scaled)
     timing = _core.time_tile(config, *shape, profile, scaled)
     merges = reference.merged_rows(k, batch, nbw=nbw, group_size=group_size, dfms=dfms, scaled=scaled)
     counts = reference.tile_counts(
@@ -121,7 +121,7 @@ def test_turns_of_a_timeline_hold_the_groups_of_a_block(make_slice: MakeSlice) -
     config = make_slice(arrays=4, dfms=4, dfm_split="k")
     shape = (70, 40, 1, 4, 4, 8, 4, 28)  # blocks of 7, 7 and 4 groups
     profile = random_profile(config, 70, 1, 4, 28)
-    plan = _core.plan_tile(config, *shape)
+    plan = _core.plan_tile(config, *shape, True)
     assert (plan.groups, plan.groups_per_turn, plan.turns) == (18, 4, 5)
     assert plan.lanes == 42  # one array's
     found = _core.tile_timeline(config, *shape, profile, True)

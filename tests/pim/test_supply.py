@@ -16,8 +16,8 @@ GROUPS, GROUP_BYTES = K // NBW, NBW * N
 SHAPE = (K, N, 1, WBITS, WBITS, 8, NBW, 0)
 
 
-def config(arrays: int = 16) -> _core.SliceConfig:
-    return load_system("sail-n1").slice_config(arrays=arrays, slices=1)
+def config(arrays: int = 16, **changes: int) -> _core.SliceConfig:
+    return load_system("sail-n1").slice_config(arrays=arrays, slices=1, **changes)
 
 
 def profile() -> _core.PatternProfile:
@@ -176,21 +176,36 @@ def test_skipping_equal_passes_changes_next_to_nothing(rate: float, ahead: float
     st.sampled_from([0.0, 40.5]),
     st.sampled_from([0.0, 100.0, inf]),
     st.integers(0, 1 << 30),
+    st.sampled_from([32768, 96, 48]),
+    st.sampled_from([172032, 2000, 400]),
 )
-@example(k=2, n=101, tiles=1, rate=inf, latency=40.5, ahead=100.0, seed=0)  # a byte must wait for room
+@example(  # a byte must wait for room
+    k=2, n=101, tiles=1, rate=inf, latency=40.5, ahead=100.0, seed=0, activations=32768, sums=172032
+)  # fmt: skip
+@example(  # activations come again in every pass but the first
+    k=40, n=900, tiles=3, rate=inf, latency=0.0, ahead=inf, seed=0, activations=96, sums=172032
+)  # fmt: skip
 def test_tiles_side_by_side_are_each_alone(
-    k: int, n: int, tiles: int, rate: float, latency: float, ahead: float, seed: int
+    k: int,
+    n: int,
+    tiles: int,
+    rate: float,
+    latency: float,
+    ahead: float,
+    seed: int,
+    activations: int,
+    sums: int,
 ) -> None:
     shape = (k, n, 2, 4, 4, 8, 3, 0)
-    unit = config(arrays=2)
-    groups = _core.plan_tile(unit, *shape).groups
+    unit = config(arrays=2, activation_buffer_bits=activations, accumulator_buffer_bits=sums)
+    groups = _core.plan_tile(unit, *shape, False).groups
     drawn = np.random.default_rng(seed).multinomial(16, [0.3, 0.3, 0.4], (tiles, groups)).astype(np.int32)
     profiles = [_core.PatternProfile(*map(np.ascontiguousarray, counts.T)) for counts in drawn]
     supply = (False, False, rate, latency, 20.0, ahead)
     together = _core.time_supplied_tiles(unit, *shape, profiles, *supply)
     for profile, timing in zip(profiles, together, strict=True):
         alone = _core.time_supplied_tile(unit, *shape, profile, *supply)
-        for name in ("load", "total", "lookup", "write_back", "weight_bytes"):
+        for name in ("load", "total", "lookup", "write_back", "weight_bytes", "activation_bytes"):
             assert getattr(timing, name) == getattr(alone, name), name
         assert timing.counts == alone.counts
     assert together.total.tolist() == [timing.total for timing in together]

@@ -68,7 +68,7 @@ def test_tensors_of_different_formats_have_different_nbws(tmp_path: Path):
     policy.write_text(
         'name = "ends"\nsource = "a test"\ndefault = "8g32"\n[tensors]\n"blk.*.ffn_*" = "1g0"\n'
     )
-    fields = {"model": "smollm2-135m", "weights": str(policy), "batch": 4}
+    fields = {"model": "smollm2-135m", "weights": str(policy), "batch": 8}
     rates = [step(nbw=nbw, **fields).tokens_per_s for nbw in NBWS]
     auto = step(nbw="auto", **fields)
     assert auto.tokens_per_s > max(rates)

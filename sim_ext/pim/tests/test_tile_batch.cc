@@ -75,7 +75,7 @@ TEST(tile_batch, tiles_side_by_side_are_each_alone_on_every_instruction_set)
                               numbers.in(0, 1) ? 32 : 0};
         const Scaling scaling{numbers.in(0, 1) != 0, false};
         const Supply supply = drawn_supply(numbers);
-        const TilePlan plan = plan_tile(config, shape);
+        const TilePlan plan = plan_tile(config, shape, scaling);
         std::vector<PatternProfile> profiles;
         for (std::int64_t i = numbers.in(1, 11); i > 0; --i)
             profiles.push_back(drawn_profile(numbers, plan.groups, batch * 8));

@@ -25,12 +25,15 @@ TEST(unit_text, every_key_sets_its_field)
                              "arrays 3",
                              "slices 7",
                              "port_bytes 16",
+                             "weights_kib_cycles 290",
                              "accumulator_bits 48",
                              "prt_entries 5",
                              "prt_policy fifo",
                              "t_zero 2",
                              "t_prt 3",
                              "double_buffer false",
+                             "activation_buffer_bits 4096",
+                             "accumulator_buffer_bits 8192",
                              "dfms 3",
                              "dfm_split k",
                              "convert cores",
@@ -52,12 +55,15 @@ TEST(unit_text, every_key_sets_its_field)
     CHECK_EQ(unit.arrays, 3);
     CHECK_EQ(unit.slices, 7);
     CHECK_EQ(unit.port_bytes, 16);
+    CHECK_EQ(unit.weights_kib_cycles, 290);
     CHECK_EQ(unit.accumulator_bits, 48);
     CHECK_EQ(unit.prt_entries, 5);
     CHECK(unit.policy == PrtPolicy::fifo);
     CHECK_EQ(unit.t_zero, 2);
     CHECK_EQ(unit.t_prt, 3);
     CHECK(!unit.double_buffer);
+    CHECK_EQ(unit.activation_buffer_bits, 4096);
+    CHECK_EQ(unit.accumulator_buffer_bits, 8192);
     CHECK_EQ(unit.dfms, 3);
     CHECK(unit.dfm_split == DfmSplit::k);
     CHECK(unit.convert == Convert::cores);

@@ -122,7 +122,7 @@ def random_tile(
 def fits(system: System, tile: Tile) -> bool:
     """Whether table and staging rows fit the arrays; the unit refuses the others."""
     try:
-        _core.plan_tile(system.slice_config(slices=1), *tile.shape)
+        _core.plan_tile(system.slice_config(slices=1), *tile.shape, tile.scales is not None)
     except ValueError:
         return False
     return True

@@ -149,7 +149,8 @@ def test_the_whole_column_is_the_largest_group(results):
 def test_pairs_hold_all_but_the_prt_equal(results):
     pairs = prt_pairs(results)
     assert len(pairs) >= 12
-    assert (pairs["saved"] >= 0).all()
+    # Chunks of a batch share a group's counts out in whole patterns, hits and misses apart: a cycle may move.
+    assert (pairs["saved"] >= -1e-5).all()
     assert pairs["reads"].between(0, 1).all()
     row_dfm = pairs[pairs["substrate"] == "row_dfm"]
     assert (row_dfm["reads"] > 0).all()
