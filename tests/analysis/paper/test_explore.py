@@ -15,7 +15,7 @@ pytest.importorskip("optuna")
 from sailsim.analysis import area, compare
 from sailsim.analysis.paper.explore import OBJECTIVES, Search, explore, on_front, try_machine
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, load_system
+from sailsim.sim import Point, load_system, run_sweep
 
 POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
 SEARCH = Search(POINT, threads=(8, 16), seed=3)
@@ -67,9 +67,12 @@ def test_a_search_goes_on_and_jobs_change_nothing(tmp_path: Path, monkeypatch: p
     explore(SEARCH, tmp_path / "a", trials=6, progress=False)
     resumed = explore(SEARCH, tmp_path / "a", trials=9, jobs=2, progress=False)
     whole = explore(SEARCH, tmp_path / "b", trials=9, progress=False)
-    pd.testing.assert_frame_equal(resumed[["trial", *OBJECTIVES]], whole[["trial", *OBJECTIVES]])
-    with pytest.raises(SailsimError, match="another search"):
-        explore(replace(SEARCH, seed=4), tmp_path / "a", trials=16, progress=False)
+    pd.testing.assert_frame_equal(resumed, whole)
+    for name in ("trials.csv", "pareto.csv", "front/point-01.toml"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    other = explore(replace(SEARCH, seed=4), tmp_path / "a", trials=9, progress=False)
+    alone = explore(replace(SEARCH, seed=4), tmp_path / "c", trials=9, progress=False)
+    pd.testing.assert_frame_equal(other, alone)
 
 
 def test_a_machine_whose_tiles_do_not_fit_says_why() -> None:
@@ -104,7 +107,6 @@ def test_bad_trials_and_folders(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(SailsimError, match="cannot be written"):
         explore(SEARCH, tmp_path / "file", 1)
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "study.sqlite").write_text("no database, but long enough to look like something else")
-    with pytest.raises(SailsimError, match="no study"):
-        explore(SEARCH, tmp_path / "bad", 1)
+    run_sweep([Point()], Point.as_dict, tmp_path / "sweep", progress=False)
+    with pytest.raises(SailsimError, match=r"holds results of `sailsim sweep`; allowed for `sailsim explore`"):
+        explore(SEARCH, tmp_path / "sweep", 1)

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, Store, point_key, result_key, run_sweep, sweep
+from sailsim.sim import Point, Store, point_key, result_key, run_sweep
+from sailsim.sim.study import progress
 
 POINTS = [Point(wbits=w, batch=b) for w in (2, 4, 8) for b in (1, 8)]
 evaluated: list[Point] = []
@@ -99,7 +100,7 @@ def test_a_key_depends_on_every_input(tmp_path: Path, monkeypatch: pytest.Monkey
     path.write_text('extends = "sail-n1"\nname = "mine"\npim.enabled = false\n')
     assert result_key(base, "f") != key
     assert point_key(base) == point_key(Point(system=str(path)))
-    monkeypatch.setattr("sailsim.sim.provenance.code_version", lambda: "other code")
+    monkeypatch.setattr("sailsim.sim.keys.code_version", lambda: "other code")
     path.write_text('extends = "sail-n1"\nname = "mine"\n')
     assert result_key(base, "f") != key
 
@@ -134,7 +135,7 @@ def test_what_else_records_rest_on_is_in_their_key(tmp_path: Path) -> None:
 
 def test_results_of_other_code_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_sweep(POINTS, double, tmp_path, progress=False)
-    for module in ("provenance", "sweep"):
+    for module in ("keys", "study.run"):
         monkeypatch.setattr(f"sailsim.sim.{module}.code_version", lambda: "next version 16")
     run_sweep(POINTS[:2], double, tmp_path, progress=False)
     assert len(evaluated) == len(POINTS) + 2
@@ -248,7 +249,7 @@ def test_an_empty_folder_has_no_frame(tmp_path: Path) -> None:
 def test_progress_without_a_terminal_is_a_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "QUIET_SECONDS", inf)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", inf)
     run_sweep(POINTS, double, tmp_path)
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["points 6/6, about 0 s left"]
@@ -257,7 +258,8 @@ def test_progress_without_a_terminal_is_a_line(
 SWEEP = """
     import sys, time
     from pathlib import Path
-    from sailsim.sim import Point, provenance, run_sweep, sweep
+    from sailsim.sim import Point, keys, run_sweep
+    from sailsim.sim.study import run
 
     def slow(point):
         with open(sys.argv[2], "a") as log:
@@ -268,7 +270,7 @@ SWEEP = """
 
     if __name__ == "__main__":
         # The sources may change between the two runs of this test; the code's version must not.
-        provenance.code_version = sweep.code_version = lambda: "fixed"
+        keys.code_version = run.code_version = lambda: "fixed"
         run_sweep([Point(seed=s) for s in range(40)], slow, sys.argv[1], jobs=2, progress=False)
 """
 
