@@ -126,7 +126,7 @@ class Store:
         asked for in other groups. The caller holds the lock and writes the manifest next."""
         table = self._asked_table()
         kept = [] if table is None else [r for r in table.to_pylist() if r["group"] != group]
-        rows = kept + [{"key": key, "group": group} for key in keys]
+        rows = kept + [{"key": key, "group": group} for key in dict.fromkeys(keys)]
         schema = pa.schema([("key", pa.string()), ("group", pa.string())])
         content = parquet_bytes(pa.Table.from_pylist(rows, schema=schema))
         self._asked_now = f"asked-{_digest(content)}.parquet"

@@ -108,5 +108,7 @@ def test_bad_trials_and_folders(tmp_path: Path) -> None:
     with pytest.raises(SailsimError, match="cannot be written"):
         explore(SEARCH, tmp_path / "file", 1)
     run_sweep([Point()], Point.as_dict, tmp_path / "sweep", progress=False)
-    with pytest.raises(SailsimError, match=r"holds results of `sailsim sweep`; allowed for `sailsim explore`"):
+    with pytest.raises(
+        SailsimError, match=r"holds results of `sailsim sweep`; allowed for `sailsim explore`"
+    ):
         explore(SEARCH, tmp_path / "sweep", 1)

@@ -7,7 +7,7 @@ import pytest
 
 from sailsim.sim.study.origin import hash_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
