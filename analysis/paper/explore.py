@@ -39,8 +39,8 @@ from sailsim.analysis.results.joins import as_frame, is_missing, joined
 from sailsim.analysis.results.runs import runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, System, load_system, on_substrate, result_key, save_system, vary
-from sailsim.sim.study import Store, Task, opened
+from sailsim.sim import Point, Store, System, load_system, on_substrate, result_key, save_system, vary
+from sailsim.sim.study import Task, opened
 from sailsim.workloads import load_model
 
 Sampler = Literal["nsga2", "tpe"]
@@ -176,11 +176,10 @@ def explore(
     known = _known(folder)
     study = _new(search)
     with opened(folder, trials, kind="explore", jobs=jobs, progress=progress, what="trials") as kept:
-        while len(study.trials) < trials:
-            count = min(GENERATION, trials - len(study.trials))
+        for first in range(0, trials, GENERATION):
             proposed = []
-            for _ in range(count):
-                study.sampler = _sampler(search, len(study.trials))
+            for number in range(first, min(first + GENERATION, trials)):
+                study.sampler = _sampler(search, number)
                 proposed.append(study.ask(search.distributions))
             tasks = [_task(search, trial) for trial in proposed]
             known |= {key: rows[0] for key, rows in kept.run(tasks, partial(_tried, search)).items()}

@@ -158,6 +158,8 @@ def run_tiles(
     """
     system.require_pim()
     captured = Activations.load(activations or None)
+    assert system.pim is not None
+    group = f"{COMMAND} {machine} {system.pim.substrate.value}"
     asked = {point: _question(point, machine, system, captured) for point in points}
     keys = {point: keys_of(question, system, gem5) for point, question in asked.items()}
     stored = Store(out).keys()
@@ -183,10 +185,10 @@ def run_tiles(
         kind=KIND,
         progress=progress,
         what="runs of tiles on gem5",
-        group=COMMAND,
+        group=group,
         tries=1,
     )
-    return store.frame(COMMAND), len(held)
+    return store.frame(group), len(held)
 
 
 def example_tile(points: Sequence[TilePoint], system: System, activations: str = "") -> Tile:

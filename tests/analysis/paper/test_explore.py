@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 pytest.importorskip("optuna")
 
 from sailsim.analysis import area, compare
-from sailsim.analysis.paper.explore import OBJECTIVES, Search, explore, on_front, try_machine
+from sailsim.analysis.paper.explore import Search, explore, on_front, try_machine
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, load_system, run_sweep
 
