@@ -79,10 +79,7 @@ class Search:
         if not 0 <= self.seed < 1 << 32:
             raise SailsimError(f"seed is {self.seed}, allowed is 0..{(1 << 32) - 1}")
         base = self.base
-        if not base.has_pim:
-            raise SailsimError(
-                f"system {base.name} has no enabled [pim] section, allowed is one with PIM units"
-            )
+        base.require_pim()
         area(base)  # raises where it is not modelled: no machine could be compared with another
         cores = base.cores.count.whole
         if not self.threads or not all(1 <= n <= cores for n in self.threads):

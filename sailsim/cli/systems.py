@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from sailsim.base.atomic import write_whole
-from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
 from sailsim.sim import (
     Choice,
@@ -102,8 +101,7 @@ def schema() -> None:
 def unit(name: str, substrate: str | None, out: Path | None) -> None:
     """Print one PIM unit of machine NAME in the text form that gem5's SailPimUnit reads (`unit_file`)."""
     machine = load_system(name)
-    if machine.pim is None:
-        raise SailsimError(f"system {machine.name} has no [pim] section; allowed is one with PIM units.")
+    machine.require_pim()
     text = gem5_unit(machine, **({} if substrate is None else {"substrate": substrate}))
     if out is None:
         click.echo(text, nl=False)

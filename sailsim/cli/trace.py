@@ -61,7 +61,7 @@ def trace(
     """
     given = {name: value for name, value in fields.items() if value is not None}
     machine = load_system(system)
-    nbw = given.pop("nbw", None if machine.pim is None else machine.pim.default_nbw)
+    nbw = given.pop("nbw", machine.require_pim().default_nbw)
     if nbw in (AUTO, PER_TENSOR):
         given["choose_nbw"] = fastest_nbw(machine)
     elif nbw is not None:

@@ -158,8 +158,7 @@ def run_tiles(
     Raises:
         SailsimError: bad input; or runs of gem5 that failed or took too long, after all others are stored.
     """
-    if not system.has_pim:
-        raise SailsimError(f"system is {system.name}, which has no enabled [pim] section; tiles need one.")
+    system.require_pim()
     captured = Activations.load(activations or None)
     asked = {point: _question(point, machine, system, captured) for point in points}
     keys = {point: keys_of(question, system, gem5) for point, question in asked.items()}
