@@ -87,13 +87,13 @@ class Study:
 
 
 def evaluate_block(
-    space: ParameterSpace, block: int, rows: Rows, untimed: frozenset[str] = frozenset()
+    space: ParameterSpace, block: int, rows: Rows, untimed: frozenset[str] = frozenset(), seed: int = 0
 ) -> list[dict[str, Any]]:
     """The records of one block.
 
     A and B, its first and last row, are the free machines: evaluated on all workloads, their cores with every
-    software, and A with every other design. The rows between are evaluated on the workloads that decide, with
-    the nominal software.
+    software, and A with every other design, whose own unknowns are drawn from the study's seed. The rows
+    between are evaluated on the workloads that decide, with the nominal software.
     """
     memo, records = Memo(), []
     for i, row in enumerate(rows):
@@ -104,8 +104,8 @@ def evaluate_block(
         stacks, only = (tuple(space.hosts), None) if free else ((space.software,), space.deciding)
         record |= evaluate_machine(space, machine, stacks, memo, untimed, only)
         if i == 0:
-            for alternative in space.alternatives:
-                varied = machine.with_values(alternative.values)
+            for at, alternative in enumerate(space.alternatives):
+                varied = space.design(alternative, machine, (seed, block, at))
                 other = evaluate_machine(space, varied, None, memo, untimed, space.deciding)
                 changed = [f"{space.software}/{name}" for name in OF_SAIL]
                 record |= {with_design(alternative, name): other[name] for name in changed}
@@ -138,7 +138,7 @@ def run_samples(study: Study, out_dir: str | Path, jobs: int = 1, progress: bool
         for block, rows in enumerate(study.rows())
     ]
     config = {"samples": study.samples, "seed": study.seed}
-    evaluate = partial(_evaluated, study.space, study.untimed)
+    evaluate = partial(_evaluated, study.space, study.untimed, study.seed)
     store = run_study(
         tasks,
         evaluate,
@@ -154,10 +154,10 @@ def run_samples(study: Study, out_dir: str | Path, jobs: int = 1, progress: bool
 
 
 def _evaluated(
-    space: ParameterSpace, untimed: frozenset[str], what: tuple[int, Rows]
+    space: ParameterSpace, untimed: frozenset[str], seed: int, what: tuple[int, Rows]
 ) -> list[dict[str, Any]]:
     block, rows = what
-    return evaluate_block(space, block, rows, untimed)
+    return evaluate_block(space, block, rows, untimed, seed)
 
 
 def _key(study: str, block: int) -> str:
