@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from math import ceil, log2
 from typing import Annotated, ClassVar, Literal, Self
 
-from sailsim.analysis.costs.constants import Constants
+from sailsim.analysis.costs.constants import Constants, End, charged
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is
 from sailsim.lut_gemv import WBITS_MAX
@@ -149,8 +149,16 @@ class AreaNotModelledError(SailsimError):
     """The substrate's file does not say what its area depends on."""
 
 
-def area(system: System, constants: AreaConstants | None = None, wbits: int = 4) -> Area:
+Size = Literal["small", "value", "large"]
+"""The unit as small or as large as ranges allow, or nominal."""
+
+
+def area(
+    system: System, constants: AreaConstants | None = None, wbits: int = 4, size: Size = "value"
+) -> Area:
     """Area of the units of a machine that has them, sized for weights of ``wbits`` bits.
+
+    A substrate's own quantities are taken as ``size`` says; ``constants`` are to be of the same size.
 
     Raises AreaNotModelledError for a substrate that does not declare its area, SailsimError for a machine
     without PIM units and for widths outside 1..8.
@@ -162,7 +170,7 @@ def area(system: System, constants: AreaConstants | None = None, wbits: int = 4)
         raise SailsimError(f"wbits is {wbits}, allowed is 1..{WBITS_MAX}")
     c = AreaConstants.default() if constants is None else constants
     return Area(
-        parts=_unit(pim, c, wbits),
+        parts=_unit(pim, c, wbits, size),
         slices=system.llc.slices.whole,
         llc_mm2=8 * system.llc.size * c.llc_cell_um2 / c.llc_efficiency * 1e-6,
         cores_mm2=system.cores.count.whole * c.core_mm2,
@@ -170,11 +178,19 @@ def area(system: System, constants: AreaConstants | None = None, wbits: int = 4)
     )
 
 
+# Of a quantity: the end that makes the unit so large, and that of one whose growth makes it smaller.
+_ENDS: Mapping[Size, tuple[End, End]] = {
+    "small": ("low", "high"),
+    "value": ("value", "value"),
+    "large": ("high", "low"),
+}
+
+
 def _sram(bits: float, c: AreaConstants) -> float:
     return bits * c.cell_um2 / c.array_efficiency * 1e-6
 
 
-def _unit(pim: Pim, c: AreaConstants, wbits: int) -> UnitParts:
+def _unit(pim: Pim, c: AreaConstants, wbits: int, size: Size) -> UnitParts:
     """The unit of one slice, mm2."""
 
     def logic(um2: float) -> float:
@@ -183,8 +199,6 @@ def _unit(pim: Pim, c: AreaConstants, wbits: int) -> UnitParts:
     width = pim.accumulator.whole
     entry = wbits + ceil(log2(pim.widest_nbw))
     lanes = pim.arrays.whole * (pim.cols.whole // entry)
-    # The entry is shifted by one of 16 bit positions and added; sums are stored beside.
-    lane = width * (c.full_adder_um2 + 4 * c.multiplexer_um2)
     row_bits = pim.arrays.whole * pim.cols.whole
     entries = pim.prt_entries.whole
     dfms = pim.dfms.whole  # each with a search and control of its own, and entries of its own arrays' rows
@@ -196,10 +210,13 @@ def _unit(pim: Pim, c: AreaConstants, wbits: int) -> UnitParts:
         raise AreaNotModelledError(
             f"substrate {substrate.name} has no [area] table, allowed is one with it: area not modelled"
         )
-    behind = substrate.area.sums.value == "dfm"  # else the arrays have the adders in them
+    declared, (end, other) = substrate.area, _ENDS[size]
+    cells = row_bits * pim.rows.whole * charged(declared.cell, c, end)
+    behind = substrate.accumulate == "behind"  # else the sums are rows of the arrays
+    beside = sum(charged(circuit, c, end) for circuit in declared.beside.values())
     return UnitParts(
-        arrays=_sram(pim.arrays.whole * pim.rows.whole * pim.cols.whole, c),
-        lanes=logic(lanes * lane) if behind else 0.0,
+        arrays=cells / charged(declared.efficiency, c, other) * 1e-6,
+        lanes=logic(lanes * width * beside),
         accumulators=8 * pim.accumulator_buffer.si * c.accumulator_bit_um2 * 1e-6 if behind else 0.0,
         activations=_sram(dfms * 8 * pim.activation_buffer.si, c),
         prt=logic(dfms * entries * searched * (c.flip_flop_um2 + c.comparator_um2))
@@ -226,17 +243,21 @@ class OverheadBasis:
 
 
 def overhead_bases(
-    system: System, constants: AreaConstants | None = None, wbits: int = 4, target: float = 0.02
+    system: System,
+    constants: AreaConstants | None = None,
+    wbits: int = 4,
+    target: float = 0.02,
+    size: Size = "value",
 ) -> Iterator[OverheadBasis]:
     """Every reading of the paper's overhead for a machine; raises as `area`."""
     pim = system.pim
-    whole = area(system, constants, wbits)
+    whole = area(system, constants, wbits, size)
     assert pim is not None
     c = AreaConstants.default() if constants is None else constants
 
     def with_arrays(count: int) -> UnitParts:
         arrays = pim.arrays.model_copy(update={"value": count})
-        return _unit(pim.model_copy(update={"arrays": arrays}), c, wbits)
+        return _unit(pim.model_copy(update={"arrays": arrays}), c, wbits, size)
 
     fixed, one = with_arrays(0), with_arrays(1)
     for counted in COUNTED:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen, Is, Quantity
+from sailsim.sim.charges import Charge, Shared
 from sailsim.sim.tables import Shelf, sentence
 
 CONSTANTS = Shelf("constants", "data/constants", package="sailsim.analysis")
@@ -72,6 +73,18 @@ class Constants:
             edge = getattr(quantity, end)
             found[name] = float(quantity.value if edge is None else edge)
         return cls(**found)
+
+
+def charged(charge: Charge, constants: Constants, end: End = "value") -> float:
+    """What a file charges for an operation, in its field's unit.
+
+    ``constants`` are at the same ``end`` of their ranges as a quantity of the file's own is to be.
+    """
+    if isinstance(charge, str):
+        times, constant = Shared.parse(charge)
+        return times * float(getattr(constants, constant))
+    edge = getattr(charge, end)
+    return float(charge.value if edge is None else edge)
 
 
 # Of each model: what its fields allow, and the file that ships, read once.

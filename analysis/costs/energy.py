@@ -1,7 +1,7 @@
 """Energy of a decode step: events times what each costs, for SAIL and for the cores alone.
 
-    arrays      rows read and written, cycles of computing in place, each of an array's columns
-    convert     cycles of the in-memory type conversion; operations of floating-point units
+    arrays      rows read and written, cycles of computing in place by operation, each of an array's columns
+    convert     cycles of the in-memory type conversion by operation; operations of floating-point units
     dfm         bits of table entries added; entries shifted and added to an accumulator; patterns formed
     prt         searches; rows read from it and written to it
     llc         bits through the slices' SRAM and the units' ports
@@ -18,17 +18,20 @@ modelled, and so not 0 but missing: `NOT_MODELLED`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
-from sailsim.analysis.costs.constants import Constants
+from sailsim.analysis.costs.constants import Constants, End, charged
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is
 from sailsim.sim import Gpu, System, backend_of
-from sailsim.sim.activity import ACTIVITY
+from sailsim.sim.activity import ACTIVITY, COMPUTE, CONVERT
+from sailsim.sim.charges import Charge
 
 CAUSES = ("arrays", "convert", "dfm", "prt", "llc", "mesh", "dram", "cores", "static")
 """What a step's joules go to, in the order of the figures."""
+
+_ROWS = (("read", "array_reads"), ("write", "array_writes"))
 
 NOT_MODELLED = (
     "not modelled in the energy: voltage regulators, power supply, cooling, network and storage; leakage of "
@@ -44,7 +47,7 @@ class EnergyConstants(Constants):
 
     array_read_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
     array_write_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
-    compute_factor: Annotated[float, Is("ratio", least=0)]
+    array_compute_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
     add_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
     shift_factor: Annotated[float, Is("ratio", least=0)]
     accumulator_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
@@ -92,7 +95,8 @@ class Use:
     activity: Mapping[str, float]
     columns: int = 0
     accumulator_bits: int = 0
-    two_rows: bool = False
+    operations: Mapping[str, Charge] = field(default_factory=dict)
+    """What the substrate charges, of a column, for those operations of which there are events."""
     csram_mib: float = 0.0
 
 
@@ -117,8 +121,8 @@ class Energy:
         return self.joules / self.tokens
 
 
-def energy(use: Use, constants: EnergyConstants | None = None) -> Energy:
-    """Joules of a step."""
+def energy(use: Use, constants: EnergyConstants | None = None, end: End = "value") -> Energy:
+    """Joules of a step; a substrate's own quantities are taken at the same ``end`` as ``constants`` are."""
     c = EnergyConstants.default() if constants is None else constants
     if use.busy_s > use.step_s * (1 + 1e-9) or use.threads > use.cores:
         raise SailsimError(
@@ -129,7 +133,11 @@ def energy(use: Use, constants: EnergyConstants | None = None) -> Energy:
     did = {name: float(use.activity.get(name, 0.0)) for name in ACTIVITY}
     fj, pj, bit = 1e-15, 1e-12, 8
     row = use.columns * fj
-    cycle = row * c.array_read_fj_bit * (c.compute_factor if use.two_rows else 1.0)
+
+    def rows(operation: str, event: str) -> float:
+        """Of an operation on rows of an array."""
+        return row * charged(use.operations[operation], c, end) * did[event] if did[event] else 0.0
+
     accumulate = use.accumulator_bits * (c.add_fj_bit * (1 + c.shift_factor) + 2 * c.accumulator_fj_bit)
     prt = did["prt_searches"] * c.prt_search_pj * pj + row * c.prt_fj_bit * (
         did["prt_reads"] + did["prt_writes"]
@@ -137,10 +145,9 @@ def energy(use: Use, constants: EnergyConstants | None = None) -> Energy:
     moved = use.dram_read_bytes + use.dram_written_bytes
     beside = c.dram_activate_pj_bit + c.dram_pins_pj_bit + c.dram_controller_pj_bit
     joules = {
-        "arrays": row * c.array_read_fj_bit * did["array_reads"]
-        + row * c.array_write_fj_bit * did["array_writes"]
-        + cycle * did["array_cycles"],
-        "convert": cycle * did["convert_cycles"] + pj * c.unit_convert_pj * did["unit_converts"],
+        "arrays": sum(rows(operation, event) for operation, event in (*_ROWS, *COMPUTE.items())),
+        "convert": sum(rows(operation, event) for operation, event in CONVERT.items())
+        + pj * c.unit_convert_pj * did["unit_converts"],
         "dfm": fj * (c.add_fj_bit * did["entry_add_bits"] + accumulate * did["accumulates"])
         + pj * c.pattern_pj * did["patterns"],
         "prt": prt,
@@ -171,7 +178,7 @@ def energy(use: Use, constants: EnergyConstants | None = None) -> Energy:
         by_cause=joules,
         tokens=use.tokens,
         step_s=use.step_s,
-        prt_saved_j=row * c.array_read_fj_bit * did["prt_reads"] - prt,
+        prt_saved_j=rows("read", "prt_reads") - prt,
     )
 
 
@@ -195,6 +202,18 @@ def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
         raise SailsimError(
             f"record has no event {missing[0]}, allowed is a run of an accelerator, of this version's sweep"
         )
+    undeclared = next(
+        (
+            operation
+            for operation, event in (*_ROWS, *COMPUTE.items(), *CONVERT.items())
+            if events[event] and operation not in shape.operations
+        ),
+        None,
+    )
+    if undeclared is not None:
+        raise EnergyNotModelledError(
+            f"the energy of substrate {record['substrate']}, whose file has no energy.{undeclared}"
+        )
     phases, traffic = record["phases"], record["traffic"]
     return Use(
         tokens=float(record["batch"]),
@@ -208,7 +227,7 @@ def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
         activity={name: float(events[name]) for name in ACTIVITY},
         columns=shape.columns,
         accumulator_bits=shape.accumulator_bits,
-        two_rows=shape.two_rows,
+        operations=shape.operations,
         csram_mib=shape.csram_mib,
     )
 

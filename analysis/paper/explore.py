@@ -83,6 +83,7 @@ class Search:
             raise SailsimError(
                 f"system {base.name} has no enabled [pim] section, allowed is one with PIM units"
             )
+        area(base)  # raises where it is not modelled: no machine could be compared with another
         cores = base.cores.count.whole
         if not self.threads or not all(1 <= n <= cores for n in self.threads):
             raise SailsimError(f"threads is {self.threads}, allowed are numbers from 1 to {cores}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from sailsim.analysis.baselines.runners import named
 from sailsim.analysis.costs.area import PART_TITLES, AreaConstants, area, overhead_bases
@@ -120,10 +121,13 @@ def constants_table(constants: type[Constants]) -> str:
     return table(("constant", "value", "unit", "range", "kind", "source (reason)"), rows)
 
 
+_SIZES: tuple[Literal["small", "large"], ...] = ("small", "large")
+
+
 def area_table(system: System) -> str:
     """The unit of one slice by part, with what its constants' ranges allow."""
     found = area(system)
-    small, large = (area(system, AreaConstants.extreme(end)).parts.as_dict() for end in ("small", "large"))
+    small, large = (area(system, AreaConstants.extreme(size), size=size).parts.as_dict() for size in _SIZES)
     total = found.parts.total
     rows: list[list[object]] = [
         [PART_TITLES[name], mm2, f"{small[name]:.2g} .. {large[name]:.2g}", f"{mm2 / total:.0%}"]
@@ -137,7 +141,7 @@ def area_table(system: System) -> str:
 
 def readings_table(system: System) -> str:
     """The readings of "2 %" side by side: the share here, and the arrays a slice that would give it."""
-    ends = [overhead_bases(system, AreaConstants.extreme(end)) for end in ("small", "large")]
+    ends = [overhead_bases(system, AreaConstants.extreme(size), size=size) for size in _SIZES]
     rows = [
         [
             reading.counted,

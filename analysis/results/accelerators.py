@@ -58,7 +58,7 @@ class Figure(Frozen):
     wbits: int = 8
     abits: int = 8
     dram: Annotated[Quantity, Is("GB/s", above=0)] | None = None
-    """At which weights come; None: they are there."""
+    """Of the memory that weights come from; None: they are there."""
     pins: Annotated[Quantity, Is("GB/s", above=0)] | None = None
     share: Annotated[Quantity, Is("ratio", above=0, most=1)] | None = None
     """Of the machine that the figure is of."""
@@ -188,9 +188,12 @@ def load_validation_machine(name: str) -> System:
 
 
 def _seconds(units: Units, job: Job, figure: Figure) -> float:
-    """Of the figure's phases, and of waiting for weights."""
-    waiting = 0.0 if figure.dram is None else job.throttled(figure.dram.si) - job.seconds
-    return _of_phases(units, job, figure.phases) + waiting
+    """Of the figure's phases, and of waiting for weights: the slower of DRAM and what the units take."""
+    seconds = _of_phases(units, job, figure.phases)
+    if figure.dram is None:
+        return seconds
+    rate = min(figure.dram.si, units.memory(threads=1).stream_limit)
+    return seconds + job.throttled(rate) - job.seconds
 
 
 def _of_phases(units: Units, job: Job, phases: Sequence[str]) -> float:

@@ -239,8 +239,8 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstant
         notes=notes,
         energy=dict(found.by_cause),
         energy_j=found.joules,
-        energy_low_j=energy(use, constants.low).joules,
-        energy_high_j=energy(use, constants.high).joules,
+        energy_low_j=energy(use, constants.low, "low").joules,
+        energy_high_j=energy(use, constants.high, "high").joules,
     )
 
 

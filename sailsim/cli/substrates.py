@@ -59,6 +59,15 @@ def show(name: str, as_json: bool, sources: bool) -> None:
     for phase in type(found.phases).model_fields:
         phases.add_row(phase, ", ".join(getattr(found.phases, phase)) or "nothing")
     console.print(phases)
+    charges = Table(box=None, pad_edge=False)
+    charges.add_column("energy, area", no_wrap=True)
+    charges.add_column("of a column, of a bit")
+    for path, charge in found.charges().items():
+        cells = [charge, ""] if isinstance(charge, str) else [str(charge), charge.kind]
+        if sources and not isinstance(charge, str):
+            cells[1] += f". {found.sources.get(charge.source, charge.source)}. {charge.note}"
+        charges.add_row(path, ", ".join(filter(None, cells)))
     for part, said in (("energy", found.energy), ("area", found.area)):
         if said is None:
-            console.print(f"{part}: not modelled")
+            charges.add_row(part, "not modelled")
+    console.print(charges)

@@ -68,6 +68,14 @@ void bind_substrate(nb::module_ &m)
             },
             "phase"_a, nb::kw_only(), "weight"_a, "entry"_a, "accumulator"_a,
             "Cycles of a phase done once; the widths as in ``times``.")
+        .def(
+            "operation_cycles",
+            [](const Substrate &s, const std::string &phase, const std::string &op, int weight, int entry,
+               int accumulator) {
+                return s.cycles(pim::phase_of(phase), pim::op_of(op), {weight, entry, accumulator});
+            },
+            "phase"_a, "op"_a, nb::kw_only(), "weight"_a, "entry"_a, "accumulator"_a,
+            "What of ``phase_cycles`` one operation takes.")
         .def("__repr__", [](const Substrate &s) { return "Substrate('" + s.name + "')"; });
 }
 

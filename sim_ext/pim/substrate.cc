@@ -108,6 +108,15 @@ std::int64_t Substrate::cycles(Phase phase, const Widths &widths) const
     return sum;
 }
 
+std::int64_t Substrate::cycles(Phase phase, Op op, const Widths &widths) const
+{
+    std::int64_t sum = 0;
+    for (const Step &step : steps(phase))
+        if (step.op == op)
+            sum += step.times(widths) * cycles(op, step.n(widths));
+    return sum;
+}
+
 std::int64_t Substrate::times(Phase phase, Op op, const Widths &widths) const
 {
     std::int64_t sum = 0;

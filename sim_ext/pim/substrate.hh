@@ -120,6 +120,9 @@ struct Substrate {
     const std::vector<Step> &steps(Phase phase) const { return phases[static_cast<std::size_t>(phase)]; }
     std::int64_t cycles(Phase phase, const Widths &widths) const;
 
+    /* Of these, what one operation takes. */
+    std::int64_t cycles(Phase phase, Op op, const Widths &widths) const;
+
     /* How often a phase does an operation. */
     std::int64_t times(Phase phase, Op op, const Widths &widths) const;
 

@@ -7,17 +7,25 @@ outputs sees the same patterns, and only the last slice and the last pass have f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from math import ceil
 
-from sailsim import _core
+import numpy as np
 
+from sailsim import _core
+from sailsim.sim.substrate import OPERATIONS
+
+COMPUTE = {operation: f"compute_{operation}_cycles" for operation in OPERATIONS}
+"""Operation -> event: cycles in which one array does it in place, for sums and look-ups."""
+CONVERT = {operation: f"convert_{operation}_cycles" for operation in OPERATIONS}
+"""The same while converting."""
 ACTIVITY = (
     "array_reads",
     "array_writes",
-    "array_cycles",
-    "convert_cycles",
+    *COMPUTE.values(),
+    *CONVERT.values(),
     "unit_converts",
     "entry_add_bits",
     "accumulates",
@@ -30,12 +38,12 @@ ACTIVITY = (
 )
 """Events of all slices together.
 
-array_reads, array_writes: one row of one array read or written; array_cycles: cycles in which one array
-computes in place (the table's sums and the look-ups of substrates that accumulate in the array);
-convert_cycles: the same while converting; unit_converts: sums and results that floating-point units at the
-DFMs scale; entry_add_bits: bits of table entries added beside the array; accumulates: table entries, or
-another DFM's sums, added to sums in a DFM; patterns: patterns formed, by each DFM; prt_searches: patterns
-looked for in a PRT; prt_reads, prt_writes: rows of one array's width read from and written to a PRT;
+array_reads, array_writes: one row of one array read or written; compute_..._cycles: cycles in which one array
+computes in place, by operation (the table's sums and the look-ups of substrates that accumulate in the
+array); convert_..._cycles: the same while converting; unit_converts: sums and results that floating-point
+units at the DFMs scale; entry_add_bits: bits of table entries added beside the array; accumulates: table
+entries, or another DFM's sums, added to sums in a DFM; patterns: patterns formed, by each DFM; prt_searches:
+patterns looked for in a PRT; prt_reads, prt_writes: rows of one array's width read from and written to a PRT;
 port_bytes: weights, results and activations read again through the slices' ports; activation_bytes:
 activations brought to the units, each to every slice that has outputs.
 """
@@ -83,8 +91,11 @@ def activity(
     staged = (timing.row_writes - timing.table_adds) * rows("stage", "write")  # counted are weights
     if in_array:
         # Every cycle of the sums and look-ups is one operation on rows; a zero pattern touches none.
-        worked = sum(many * substrate.phase_cycles(phase, **widths) for phase, many in done.items())
-        events["array_cycles"] = worked * each * used
+        for operation, event in COMPUTE.items():
+            worked = sum(
+                many * substrate.operation_cycles(phase, operation, **widths) for phase, many in done.items()
+            )
+            events[event] = worked * each * used
         events["array_writes"] = staged * each * used
     else:
         reads, writes = (
@@ -101,7 +112,8 @@ def activity(
             ceil(outputs / (per_convert * config.arrays)) for outputs in _passes(plan.owned, plan.lanes)
         )
         used_converting = _arrays(n, plan.owned, plan.lanes, per_convert)
-        events["convert_cycles"] = timing.convert / rounds * used_converting
+        for operation, share in _converting(config, plan.blocks, value_bits, plan.entry_bits).items():
+            events[CONVERT[operation]] = share * timing.convert / rounds * used_converting
     # DFMs that share out the outputs form the same patterns, each for itself; idle ones form none.
     of_dfm = per_array * config.arrays // config.dfms
     feeding = 1 if config.dfm_split == "k" else ceil(plan.outputs_per_pass / of_dfm)
@@ -115,6 +127,25 @@ def activity(
     )
     events["activation_bytes"] = k * batch * abits / 8 * slices
     return events
+
+
+@lru_cache(maxsize=1024)
+def _converting(config: _core.SliceConfig, blocks: int, value_bits: int, entry_bits: int) -> dict[str, float]:
+    """Shares of the cycles of in-memory conversion that each operation has, in a tile of so many blocks.
+
+    Of each block a sum is converted and scaled, and at the end scaled once more.
+    """
+    substrate, bits = config.substrate, config.accumulator_bits
+    widths = {"weight": value_bits, "entry": entry_bits, "accumulator": bits}
+    cycles: Counter[str] = Counter()
+    _, tally = _core.int_to_fp32(np.zeros(1, dtype=np.int64), bits)  # which values does not matter
+    for (operation, n), times in tally.items():
+        cycles[operation] += blocks * times * substrate.cycles(operation, n)
+    for operation in OPERATIONS:
+        cycles[operation] += blocks * substrate.operation_cycles("scale_block", operation, **widths)
+        cycles[operation] += substrate.operation_cycles("scale_row", operation, **widths)
+    whole = cycles.total()
+    return {operation: cycles[operation] / whole for operation in OPERATIONS}
 
 
 @lru_cache(maxsize=1024)

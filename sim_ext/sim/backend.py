@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.accelerator import backend_module, backend_modules
+from sailsim.sim.charges import Charge
 from sailsim.sim.parts import Part, Same
 from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Point
@@ -132,8 +133,8 @@ class EnergyShape:
     """Of an array: what a row access reads."""
     accumulator_bits: int
     """Of the adders beside the arrays."""
-    two_rows: bool
-    """Whether a cycle of computing in the array activates two rows."""
+    operations: Mapping[str, Charge]
+    """Of a column of an array, by operation (`sailsim.sim.substrate.Substrate.energy`)."""
     csram_mib: float
     """Of arrays beyond the server's own memory, which leak."""
 

@@ -10,10 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity, Sourced
+from sailsim.base.quantity import Frozen, Sourced
+from sailsim.sim.charges import CellArea, CellShare, Charge, LogicArea, RowEnergy
 from sailsim.sim.tables import Shelf, sentence
 
 SUBSTRATES = Shelf("substrate", "substrates")
@@ -193,18 +194,15 @@ class Phases(Frozen):
         return {name: [Step.parse(text) for text in getattr(self, name)] for name in type(self).model_fields}
 
 
-class SubstrateEnergy(Frozen):
-    """What the energy of a substrate's events depends on besides the constants of all."""
-
-    compute_rows: Annotated[Quantity, Is("rows", least=1, most=2, whole=True)]
-    """Rows of cells that a cycle of computing in the array activates at once."""
-
-
 class SubstrateArea(Frozen):
-    """What the area of a unit depends on besides the constants of all."""
+    """What a substrate's arrays take, and the circuits that its operations need beside them."""
 
-    sums: Annotated[Choice, OneOf("dfm", "array")]
-    """Where table entries are added up: lanes of the DFM, or the array, which has its adders in it."""
+    cell: CellArea
+    """A bit of an array."""
+    efficiency: CellShare
+    """Share of an array that is cells; the rest is decoders, sense amplifiers and what computes at them."""
+    beside: dict[str, LogicArea] = Field(default={})
+    """Operation -> cells of logic of a bit of a lane's sum, where it works beside the arrays."""
 
 
 class Substrate(Frozen):
@@ -223,8 +221,10 @@ class Substrate(Frozen):
     costs: dict[str, Cost]
     """Cycles of each of `OPERATIONS`."""
     phases: Phases
-    energy: SubstrateEnergy | None = None
-    """Missing: the energy is not modelled."""
+    energy: dict[str, RowEnergy] | None = None
+    """Of each of `OPERATIONS`, of a column of an array: `read` and `write` for a row, and every operation for
+    each of its cycles where an array computes. Missing, or without an operation that a step does: not
+    modelled."""
     area: SubstrateArea | None = None
     """Missing: the area is not modelled."""
     extends: tuple[str, ...] = ()
@@ -242,6 +242,7 @@ class Substrate(Frozen):
         for operation in OPERATIONS:
             if operation not in self.costs:
                 raise ValueError(f"costs.{operation} is missing; every operation needs a cost")
+        self._check_charges()
         for phase in self.phases.steps():
             if (cycles := self.phase_cycles(phase, **WIDTHS)) > _LONGEST:
                 raise ValueError(
@@ -256,11 +257,33 @@ class Substrate(Frozen):
             )
         return self
 
+    def _check_charges(self) -> None:
+        """Raise a ValueError for an energy or an area of no operation, and for lanes without an area."""
+        area = {} if self.area is None else self.area.beside
+        for name, charges in (("energy", self.energy or {}), ("area.beside", area)):
+            unknown = next((operation for operation in charges if operation not in OPERATIONS), None)
+            if unknown is not None:
+                raise ValueError(f"{name}.{unknown} is no operation; allowed are {', '.join(OPERATIONS)}")
+        missing = next((operation for operation in ("add", "shift") if operation not in area), None)
+        if self.area is not None and self.accumulate == "behind" and missing is not None:
+            raise ValueError(
+                f"area.beside.{missing} is missing; it needs a value where entries are shifted and added "
+                "behind the arrays"
+            )
+
     @property
     def digest(self) -> str:
         """SHA-256 of all that the substrate is; name, title and citations do not count."""
         content = self.model_dump_json(exclude={"name", "title", "extends", "sources"})
         return hashlib.sha256(content.encode()).hexdigest()
+
+    def charges(self) -> dict[str, Charge]:
+        """Energy and area by their places in the file: `energy.add`, `area.cell`, `area.beside.add`."""
+        found = {f"energy.{operation}": charge for operation, charge in (self.energy or {}).items()}
+        if self.area is not None:
+            found |= {"area.cell": self.area.cell, "area.efficiency": self.area.efficiency}
+            found |= {f"area.beside.{operation}": charge for operation, charge in self.area.beside.items()}
+        return found
 
     def cycles(self, operation: str, n: int = 1) -> int:
         """Cycles of one of `OPERATIONS` on n bits."""

@@ -119,6 +119,41 @@ def test_what_the_file_does_not_say_is_not_modelled(bare: Path) -> None:
     assert found["runs"]["cores"]["j_per_token"] > 0
 
 
+def test_an_operation_without_energy_is_not_modelled_where_a_step_does_it(tmp_path: Path) -> None:
+    path = tmp_path / "part.toml"
+    kept = '[energy]\nread = "array_read_fj_bit"\nwrite = "array_write_fj_bit"\n'
+    path.write_text(
+        (Path(__file__).parents[2] / "sim_ext/sim/substrates/row_dfm.toml")
+        .read_text()
+        .split("# A column")[0]
+        .replace('"row_dfm"', '"part"')
+        + kept
+    )
+    converting, not_here = (
+        json.loads(sailsim("run", *SMALL, "--substrate", path, "--convert", where, "--json").stdout)["runs"][
+            "sail"
+        ]
+        for where in ("memory", "cores")
+    )
+    assert converting["j_per_token"] is None
+    assert any(
+        "not modelled: the energy of substrate" in note and "no energy.logic" in note
+        for note in converting["notes"]
+    )
+    assert not_here["j_per_token"] > 0
+
+
+def test_a_search_of_what_has_no_area_is_refused(bare: Path, tmp_path: Path) -> None:
+    system = tmp_path / "machine.toml"
+    system.write_text(
+        'extends = "sail-n1"\nname = "machine"\n'
+        'pim.substrate = { value = "./bare.toml", source = "a test", kind = "paper" }\n'
+    )
+    refused = sailsim("explore", "--system", system, "--trials", 1, "--out", tmp_path / "out")
+    assert refused.exit_code == 2
+    assert "substrate bare has no [area] table" in refused.output
+
+
 def test_unit_is_what_gem5_reads(tmp_path: Path) -> None:
     printed = sailsim("systems", "unit", "sail-n1", "--substrate", "bit_serial").stdout
     assert printed.startswith("sailsim-unit 2\n")

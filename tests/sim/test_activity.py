@@ -1,5 +1,6 @@
 """Events of a tile against counting them one slice, one pass and one array at a time."""
 
+from collections import Counter
 from math import ceil
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim.sim import Point, load_system, simulate_step
-from sailsim.sim.activity import ACTIVITY, activity
+from sailsim.sim.activity import ACTIVITY, COMPUTE, CONVERT, activity
 from sailsim.workloads import load_model
 
 
@@ -23,6 +24,19 @@ def timed(substrate="row_dfm", n=100, k=64, batch=2, wbits=4, abits=8, nbw=4, sc
     timing = _core.time_tile(slice_config, *shape, profile, scaled)
     events = activity(slice_config, plan, timing, n=n, k=k, batch=batch, value_bits=wbits, abits=abits)
     return slice_config, plan, timing, events
+
+
+WIDTHS = {"weight": 4, "entry": 6, "accumulator": 32}
+
+
+def converting(events):
+    """Cycles of conversion, whatever they do."""
+    return sum(events[event] for event in CONVERT.values())
+
+
+def used_to_convert(config):
+    """Arrays that convert 8 sums."""
+    return 1 if config.substrate.layout == "columns" else ceil(8 / (config.cols // config.accumulator_bits))
 
 
 def by_hand(config, plan, n, lanes_of_array):
@@ -57,7 +71,7 @@ def test_row_dfm_events_are_the_counts_times_what_is_in_use(n, batch, nbw, array
     nonzero = (timing.prt_hits + timing.prt_misses) / passes
     assert events["accumulates"] == pytest.approx(nonzero * n)
     assert events["entry_add_bits"] == pytest.approx(timing.table_adds / passes * n * plan.entry_bits)
-    assert events["array_cycles"] == 0
+    assert not any(events[event] for event in COMPUTE.values())
     busiest = timing.weight_bytes + timing.result_bytes
     assert events["port_bytes"] == pytest.approx(busiest * n / plan.owned)
     assert events["activation_bytes"] == 64 * batch * ceil(n / plan.owned)
@@ -70,7 +84,15 @@ def test_where_the_array_accumulates_its_cycles_count(substrate):
     assert events["array_reads"] == events["accumulates"] == events["prt_searches"] == 0
     used = by_hand(config, plan, 4096, config.cols // plan.lane_bits)
     worked = timing.build + timing.lookup - timing.zero_patterns * config.t_zero
-    assert events["array_cycles"] == pytest.approx(worked * used / plan.passes)
+    done = {operation: events[event] for operation, event in COMPUTE.items() if events[event]}
+    assert sum(done.values()) == pytest.approx(worked * used / plan.passes)
+    assert (
+        set(done)
+        == {"bit_serial": {"read", "add"}, "bit_parallel": {"read", "write", "shift", "add"}}[substrate]
+    )
+    reads = config.substrate.times("lookup", "read", **WIDTHS) * timing.prt_misses
+    reads += config.substrate.times("table_add", "read", **WIDTHS) * timing.table_adds
+    assert done["read"] == pytest.approx(reads * used / plan.passes)
 
 
 def test_without_a_prt_nothing_is_looked_for_and_every_pattern_reads():
@@ -84,11 +106,25 @@ def test_without_a_prt_nothing_is_looked_for_and_every_pattern_reads():
 def test_conversion_uses_the_lanes_it_needs():
     config, plan, timing, events = timed(n=32 * 128, k=64)  # 128 outputs a slice, 8 lanes an array: 16 arrays
     assert plan.passes == plan.convert_rounds == 1
-    assert events["convert_cycles"] == pytest.approx(timing.convert * config.arrays * config.slices)
+    assert converting(events) == pytest.approx(timing.convert * config.arrays * config.slices)
     _, _, timing, fewer = timed(n=32 * 8, k=64)
-    assert fewer["convert_cycles"] == pytest.approx(timing.convert * 1 * config.slices)
+    assert converting(fewer) == pytest.approx(timing.convert * 1 * config.slices)
     *_, unscaled = timed(scaled=False)
-    assert unscaled["convert_cycles"] == 0
+    assert converting(unscaled) == 0
+
+
+@pytest.mark.parametrize("substrate", ["row_dfm", "bit_serial", "bit_parallel"])
+def test_conversion_is_told_by_operation(substrate):
+    config, plan, timing, events = timed(substrate, n=32 * 8, k=64, batch=3)
+    assert (plan.blocks, plan.convert_rounds) == (1, 1)
+    tally = Counter()
+    for (operation, n), times in _core.int_to_fp32(np.array([7]), config.accumulator_bits)[1].items():
+        tally[operation] += times * config.substrate.cycles(operation, n)
+    tally["fp_mul"] += 2 * config.substrate.cycles("fp_mul", 32)  # of the block's scale, and of the row's
+    tally["fp_add"] += config.substrate.cycles("fp_add", 32)
+    assert timing.convert == 3 * tally.total()
+    for operation, event in CONVERT.items():
+        assert events[event] == pytest.approx(3 * tally[operation] * used_to_convert(config) * config.slices)
 
 
 def test_dfms_that_share_out_n_each_form_the_patterns_of_the_outputs_they_have():
@@ -106,19 +142,21 @@ def test_dfms_that_share_out_k_do_the_same_in_fewer_arrays_and_add_sums_up(subst
     _, _, shared, four = timed(substrate, n=32 * 8, convert="cores", dfms=4, dfm_split="k")
     assert shared.total < timing.total
     assert shared.merges == 2 * 3
-    grown = {"accumulates"} if substrate == "row_dfm" else {"array_cycles"}
+    operations = {"bit_serial": ("read", "write", "add"), "bit_parallel": ("read", "write", "add")}
+    grown = {COMPUTE[operation] for operation in operations.get(substrate, ())} or {"accumulates"}
     assert {name for name in ACTIVITY if four[name] != pytest.approx(one[name])} == grown
     if substrate == "row_dfm":
         assert four["accumulates"] - one["accumulates"] == pytest.approx(2 * 3 * 32 * 8)
     else:
         widths = {"weight": 4, "entry": plan.entry_bits, "accumulator": config.accumulator_bits}
         merging = 2 * 3 * config.substrate.phase_cycles("merge", **widths)
-        assert four["array_cycles"] - one["array_cycles"] == pytest.approx(merging * 32)
+        more = sum(four[event] - one[event] for event in COMPUTE.values())
+        assert more == pytest.approx(merging * 32)
 
 
 def test_floating_point_units_scale_every_sum_and_result():
     _, _, timing, events = timed(n=300, convert="unit")
-    assert events["convert_cycles"] == 0
+    assert converting(events) == 0
     assert events["unit_converts"] == 2 * 2 * 300  # one block: each sum, and each result by its row's scale
     assert timing.convert > 0
 

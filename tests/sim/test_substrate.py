@@ -213,14 +213,6 @@ BAD = {
         "prt_helps is true, but phases.hit has no step",
     ),
     "unknown field": ('colour = "blue"', "colour is not a field of a substrate file"),
-    "three rows at once": (
-        '[energy]\ncompute_rows = { value = 3, unit = "rows", source = "x", kind = "paper" }',
-        "energy.compute_rows is 3; allowed is",
-    ),
-    "sums somewhere": (
-        '[area]\nsums = { value = "moon", source = "x", kind = "paper" }',
-        "area.sums is 'moon'; allowed are 'dfm', 'array'",
-    ),
     "a missing phase's operation": (
         '[phases]\nlookup = ["2"]',
         "phases.lookup has '2'; allowed is how often, one of read, write",

@@ -15,7 +15,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is, Quantity
 from sailsim.sim.accelerator import AcceleratorSection
 from sailsim.sim.backend import Backend, Product, Units
-from sailsim.sim.fields import BytesPerCycle, Clock, Cycles
+from sailsim.sim.fields import Bandwidth, BytesPerCycle, Clock, Cycles
 from sailsim.sim.memory_path import server_memory
 from sailsim.sim.parts import Part, Same, has_codes
 from sailsim.sim.patterns import InputRows
@@ -44,8 +44,14 @@ class Section(AcceleratorSection):
     """Bit lines of an array."""
     clock: Clock
     """While computing; the bus of a slice has the same."""
+    fill: Bandwidth
+    """What weights come from DRAM by at most: that of who reads them, a core or all."""
     bus: BytesPerCycle
     """What a slice's arrays are written and read by, all together; inputs reach all of them at once."""
+    bank: Annotated[Quantity, Is("arrays", least=1, whole=True)]
+    """That share a port; all banks of a slice are written at once, by what the bus brings for them."""
+    port: BytesPerCycle
+    """Of a bank: a bit line is a bit of a row, and rows are written and read in words of this width."""
     weight_rows: Annotated[Quantity, Is("rows", least=8, whole=True)]
     """Of an array, that weights may take."""
     accumulator: Annotated[Quantity, Is("bits", least=8, most=128, whole=True)]
@@ -136,7 +142,7 @@ class CacheJob:
         self.counts = (mapping.loads, mapping.rounds, mapping.rounds * mapping.steps, mapping.rounds * levels)
 
     def throttled(self, rate: float) -> float:
-        """Weights come before the arrays compute, so that the slower of DRAM and bus adds to the rest."""
+        """Weights come before the arrays compute, so that the slower of DRAM and arrays adds to the rest."""
         load, *computing = self.numbers
         return max(load, self.bytes / rate) + sum(computing)
 
@@ -196,19 +202,32 @@ def _mapping(section: Section, slices: int, request: Request, lanes: int) -> Map
 
 
 def _cycles(section: Section, slices: int, request: Request, mapping: Mapping) -> tuple[int, ...]:
-    """By `PHASES`."""
-    bus = section.bus.value
+    """By `PHASES`.
+
+    What moves takes the longer of two ways: over the slice's bus, each bit once, and through the ports of the
+    banks, each row of each array that takes part.
+    """
+    bus, bits = 8 * section.bus.value, section.accumulator.whole
+    row = _row_cycles(section, mapping)
     # Copies of the weights in one slice are written together.
     share = min(1.0, mapping.sums / (request.n * mapping.blocks)) if mapping.loads == 1 else 1 / slices
-    weights = request.k * request.n * request.wbits / 8 * share
-    bits = mapping.inputs * request.abits
-    # Every input is written to its bit lines, a row of all arrays a cycle.
-    inputs = max(ceil(bits / 8 / bus), mapping.steps * request.abits)
+    weights = request.k * request.n * request.wbits * share
+    load = max(ceil(weights / bus), mapping.loads * mapping.steps * request.wbits * row)
+    inputs = max(ceil(mapping.inputs * request.abits / bus), mapping.steps * request.abits * row)
     multiply = multiply_cycles(section, request.wbits, request.abits) + section.accumulate.whole
     levels = mapping.lanes.bit_length() - 1
-    written = ceil(mapping.sums * section.accumulator.whole / 8 / bus)
+    written = max(ceil(mapping.sums * bits / bus), bits * row)
     each = (inputs, mapping.steps * multiply, levels * section.reduce.whole, written)
-    return (ceil(weights / bus), *(mapping.rounds * cycles for cycles in each))
+    return (load, *(mapping.rounds * cycles for cycles in each))
+
+
+def _row_cycles(section: Section, mapping: Mapping) -> int:
+    """To write or read a row of all arrays that a slice works with, spread over its banks."""
+    cols, arrays, bank = section.cols.whole, section.arrays.whole, section.bank.whole
+    lines = mapping.sums * mapping.lanes
+    busy = ceil(lines / cols) if mapping.lanes <= cols else mapping.sums * ceil(mapping.lanes / cols)
+    width = min(cols, lines)
+    return ceil(busy / ceil(arrays / bank)) * ceil(width / 8 / section.port.value)
 
 
 def request_of(op: Op, abits: int) -> Request:
@@ -270,9 +289,9 @@ class CacheUnits(Units):
         return CacheJobs(self, point.abits, len(inputs))
 
     def memory(self, threads: int) -> MemorySystem:
-        """Weights come from the server's DRAM, as fast as the slices' buses take them."""
+        """Weights come from the server's DRAM, as fast as they are read and the slices' buses take them."""
         section = self._section
-        limit = self._system.llc.slices.value * section.bus.value * section.clock.si
+        limit = min(section.fill.si, self._system.llc.slices.value * section.bus.value * section.clock.si)
         return server_memory(self._system, threads, stream_limit=limit)
 
     def notes(self, model: ModelSpec, activations: Activations) -> list[str]:

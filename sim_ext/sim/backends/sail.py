@@ -180,7 +180,7 @@ class SailBackend(Backend):
         return EnergyShape(
             columns=pim.cols.whole,
             accumulator_bits=pim.accumulator.whole,
-            two_rows=substrate.energy.compute_rows.whole == 2,
+            operations=substrate.energy,
             csram_mib=cells / 8 / 2**20,
         )
 

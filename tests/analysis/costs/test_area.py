@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sailsim.analysis.costs.area import COUNTED, PART_TITLES, AreaConstants, UnitParts, area, overhead_bases
 from sailsim.base.errors import SailsimError
 from sailsim.sim import UNITS, load_system, vary
+from sailsim.sim.charges import LOGIC_CONSTANTS
 
 C = AreaConstants.default()
 SYSTEM = load_system("sail-n1")
@@ -118,11 +119,41 @@ def test_the_arrays_of_a_reading_give_its_target(target, wbits):
 
 def test_extremes_enclose_every_part():
     small, found, large = (
-        area(SYSTEM, c) for c in (AreaConstants.extreme("small"), C, AreaConstants.extreme("large"))
+        area(SYSTEM, C if size == "value" else AreaConstants.extreme(size), size=size)
+        for size in ("small", "value", "large")
     )
     assert small.bases == found.bases == large.bases
     for name, mm2 in found.parts.as_dict().items():
         assert small.parts.as_dict()[name] <= mm2 <= large.parts.as_dict()[name]
+
+
+def with_area(tmp_path, text):
+    """sail-n1 on a substrate of other areas."""
+    path = tmp_path / "mine.toml"
+    path.write_text(f'extends = "row_dfm"\nname = "mine"\n[area]\n{text}\n')
+    return vary(SYSTEM, {"pim.substrate": str(path)})
+
+
+def test_a_substrate_may_have_areas_of_its_own(tmp_path):
+    own = '{ value = 0.1, unit = "um2", low = 0.05, high = 0.2, source = "a test", kind = "paper" }'
+    share = own.replace("um2", "ratio")
+    found = with_area(
+        tmp_path, f"cell = {own}\nefficiency = {share}\nbeside.add = {own}\nbeside.fp_add = {own}"
+    )
+    nominal, parts = area(SYSTEM).parts, area(found).parts
+    assert parts.arrays == pytest.approx(16 * 65536 * 0.1 / 0.1 * 1e-6)
+    assert parts.lanes == pytest.approx(16 * 42 * 32 * (0.1 + 0.1 + 4 * 0.13122) / 0.7 * 1e-6)
+    assert (parts.cache, parts.accumulators) == (nominal.cache, nominal.accumulators)
+    small, large = (area(found, AreaConstants.extreme(size), size=size).parts for size in ("small", "large"))
+    assert small.arrays == pytest.approx(16 * 65536 * 0.05 / 0.2 * 1e-6)
+    assert large.arrays == pytest.approx(16 * 65536 * 0.2 / 0.05 * 1e-6)
+    assert small.lanes < parts.lanes < large.lanes
+
+
+def test_what_files_may_share_are_constants_of_their_unit():
+    for name in (*LOGIC_CONSTANTS, "cell_um2"):
+        assert AreaConstants.quantities()[name].unit == "um2"
+    assert AreaConstants.quantities()["array_efficiency"].unit == "ratio"
 
 
 def test_readings_are_every_counting_over_every_base():

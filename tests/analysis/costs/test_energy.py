@@ -17,8 +17,9 @@ from sailsim.analysis.costs.energy import (
 )
 from sailsim.analysis.results.runs import runs
 from sailsim.base.errors import SailsimError
-from sailsim.sim import UNITS, Point, load_card, load_system
-from sailsim.sim.activity import ACTIVITY
+from sailsim.sim import UNITS, Point, Quantity, load_card, load_substrate, load_system, substrate_names
+from sailsim.sim.activity import ACTIVITY, COMPUTE, CONVERT
+from sailsim.sim.charges import ENERGY_CONSTANTS
 
 C = EnergyConstants.default()
 NAMES = [field.name for field in fields(EnergyConstants)]
@@ -35,6 +36,7 @@ NOTHING = Use(
     columns=256,
     accumulator_bits=32,
     csram_mib=4,
+    operations=load_substrate("row_dfm").energy,
 )
 
 
@@ -56,7 +58,7 @@ uses = st.builds(
     activity=st.fixed_dictionaries({name: st.floats(0, 1e9) for name in ACTIVITY}),
     columns=st.just(256),
     accumulator_bits=st.just(32),
-    two_rows=st.booleans(),
+    operations=st.sampled_from([load_substrate(name).energy for name in substrate_names()]),
     csram_mib=st.floats(0, 8),
 )
 
@@ -90,7 +92,7 @@ SI = {name: quantity.si for name, quantity in EnergyConstants.quantities().items
 ROW, BITS = 256, 8
 CLOSED = {
     "arrays": (does(array_reads=3), 3 * ROW * SI["array_read_fj_bit"]),
-    "convert": (does(convert_cycles=7), 7 * ROW * SI["array_read_fj_bit"]),
+    "convert": (does(convert_add_cycles=7), 7 * ROW * SI["array_read_fj_bit"]),
     "dfm": (
         does(accumulates=5),
         5 * 32 * (3 * SI["add_fj_bit"] + 2 * SI["accumulator_fj_bit"]),
@@ -141,11 +143,36 @@ def test_each_cause_alone_in_joules(cause):
     assert joules > 0
 
 
-def test_two_rows_at_once_cost_the_factor():
-    one = energy(does(array_cycles=1)).joules
-    assert energy(replace(does(array_cycles=1), two_rows=True)).joules == pytest.approx(
-        one * C.compute_factor
-    )
+def test_a_cycle_of_computing_is_charged_by_what_it_does_and_where():
+    for event in (*COMPUTE.values(), *CONVERT.values()):
+        use = does(**{event: 1})
+        assert energy(use).joules == pytest.approx(
+            ROW * SI["array_read_fj_bit" if "write" not in event else "array_write_fj_bit"]
+        )
+        serial = replace(use, operations=load_substrate("bit_serial").energy)
+        expected = "array_write_fj_bit" if "write" in event else "array_compute_fj_bit"
+        assert energy(serial).joules == pytest.approx(ROW * SI[expected])
+
+
+def test_a_computing_cycle_of_two_rows_takes_so_many_reads_as_its_source_says():
+    low, high = (EnergyConstants.at(end) for end in ("low", "high"))
+    for constants, ratio in ((low, 1.2), (C, 1.8), (high, 2.5)):
+        assert constants.array_compute_fj_bit == pytest.approx(ratio * constants.array_read_fj_bit)
+    assert pytest.approx(1.8, rel=0.01) == 15.4 / 8.6
+
+
+def test_a_substrate_of_its_own_energy_has_its_own_range():
+    add = Quantity(value=10, unit="fJ/bit", source="a test", kind="assumed", low=5, high=40, note="why")
+    use = replace(does(compute_add_cycles=2), operations={"add": add, "read": "3 array_read_fj_bit"})
+    for end, fj in (("low", 5), ("value", 10), ("high", 40)):
+        assert energy(use, EnergyConstants.at(end), end).joules == pytest.approx(2 * ROW * fj * 1e-15)
+    use = replace(use, activity={"array_reads": 1})
+    assert energy(use).joules == pytest.approx(3 * ROW * SI["array_read_fj_bit"])
+
+
+def test_what_files_may_share_are_constants_of_their_unit():
+    for name in ENERGY_CONSTANTS:
+        assert EnergyConstants.quantities()[name].unit == "fJ/bit"
 
 
 def test_dram_constants_follow_from_the_currents_of_their_source():

@@ -39,9 +39,11 @@ def test_what_went_into_a_machine_comes_out_and_is_said() -> None:
 
 def test_the_papers_rule_for_channels_gives_the_times_that_the_table_says() -> None:
     """A bit line a channel, 16 of them for 1 x 1, nine places at most, powers of two."""
-    lines, multiply, reduce = 4032 * 256, 0.0, 0.0
-    for row in LAYERS:
-        channels, size, filters, places = (int(row[c]) for c in ("channels", "filter", "filters", "places"))
+    lines = 4032 * 256
+    row = 4 * 256 / 64  # cycles through a bank's port: four arrays of 256 bits, 64 a cycle
+    multiply, reduce, inputs, outputs = 0.0, 0.0, 0.0, 0.0
+    for layer in LAYERS:
+        channels, size, filters, places = (int(layer[c]) for c in ("channels", "filter", "filters", "places"))
         steps, wanted = min(size, 9), channels * (4 if size > 9 else 1)
         if size == 1:
             steps, wanted = min(16, channels), ceil(channels / 16)
@@ -49,8 +51,22 @@ def test_the_papers_rule_for_channels_gives_the_times_that_the_table_says() -> N
         rounds = ceil(filters * places * lanes / lines)
         multiply += rounds * steps * 236 / 2.5e6
         reduce += rounds * log2(lanes) * 132 / 2.5e6
-    assert f"{multiply:.2f} ms" in BY_NAME["Inception v3: products"].why
-    assert f"{reduce:.2f} ms" in BY_NAME["Inception v3: sums"].why
+        inputs += rounds * steps * 8 * row / 2.5e6
+        outputs += rounds * 32 * row / 2.5e6
+    parts = {"products": multiply, "sums": reduce, "bringing inputs": inputs, "taking outputs away": outputs}
+    for what, found in parts.items():
+        assert f"{found:.2f} ms" in BY_NAME[f"Inception v3: {what}"].why
+    weights = checked(BY_NAME["Inception v3: bringing weights"]).ours
+    assert f"{sum(parts.values()) + weights:.1f} ms" in BY_NAME["Inception v3, all of it"].why
+
+
+def test_a_larger_cache_saves_what_the_table_says() -> None:
+    base = checked(BY_NAME["Inception v3, all of it"])
+    for size in (45, 60):
+        larger = checked(BY_NAME[f"Inception v3, all of it, {size} MB of cache"])
+        published = base.figure.published.value - larger.figure.published.value
+        assert f"{published:.2f} ms" in larger.figure.why
+        assert f"{base.ours - larger.ours:.2f} ms" in larger.figure.why
 
 
 def test_the_parts_of_a_network_add_up_to_no_more_than_all_of_it() -> None:

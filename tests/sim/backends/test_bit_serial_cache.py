@@ -60,14 +60,33 @@ def test_a_convolution_of_the_paper_takes_its_rounds_and_cycles() -> None:
 
 
 def test_one_array_by_hand() -> None:
-    found = job(slices=1, k=4, n=2, arrays=1, cols=8, span=4, multiply_bit=5, accumulate=10, reduce=7, bus=1)
+    found = job(slices=1, k=4, n=2, arrays=1, cols=8, span=4, multiply_bit=5, accumulate=10, reduce=7, bus=1,
+                bank=1, port=1)  # fmt: skip
     # 4 bit lines a sum are 1 product of 102 + 10 cycles and two levels, all 8 lines at once.
     assert found.mapping.lanes == 4
     by_phase = dict(zip(PHASES, (round(seconds * 2.5e9) for seconds in found.numbers), strict=True))
-    # 8 bytes of weights, 4 of inputs but 8 rows to write them to, and two sums of 4 bytes.
-    assert by_phase == {"load": 8, "inputs": 8, "multiply": 112, "reduce": 14, "write_back": 8}
-    assert found.cycles == 150
+    # 8 bytes of weights, 4 of inputs but 8 rows to write them to, and two sums of 4 bytes in 32 rows.
+    assert by_phase == {"load": 8, "inputs": 8, "multiply": 112, "reduce": 14, "write_back": 32}
+    assert found.cycles == 174
     assert found.counts == (1, 1, 1, 2)
+
+
+def test_arrays_of_a_bank_take_turns_at_its_port_and_banks_do_not() -> None:
+    """A slice that is full: 4 arrays a bank, 256 columns through 8 bytes a cycle, for each row."""
+    of_a_bank = job(k=288, n=64, batch=147 * 147, arrays=288)
+    alone = job(k=288, n=64, batch=147 * 147, arrays=288, bank=1)
+    inputs, alone_inputs = (round(found.numbers[1] * 2.5e9) for found in (of_a_bank, alone))
+    assert inputs == 43 * 9 * 8 * 4 * (256 // 64)
+    # Then it is the bus: 36 places of a slice have inputs of their own, 288 bytes, 32 a cycle.
+    assert alone_inputs == 43 * 36 * 288 // 32
+    assert round(of_a_bank.numbers[4] * 2.5e9) == 43 * 32 * 4 * (256 // 64)
+
+
+def test_few_sums_of_a_slice_are_spread_over_its_banks() -> None:
+    # Two arrays of 256 bit lines in a slice of 29 banks: none waits for another.
+    found = job(slices=1, k=4096, n=2, span=256)
+    assert (found.mapping.sums, found.mapping.lanes, found.mapping.steps) == (2, 256, 16)
+    assert round(found.numbers[1] * 2.5e9) == 16 * 8 * 4
 
 
 def test_a_scale_has_a_sum_of_its_own_and_so_has_what_a_bit_line_cannot_hold() -> None:
@@ -94,6 +113,18 @@ def test_weights_come_before_the_arrays_compute() -> None:
     rate = 1e9
     assert found.throttled(rate) == pytest.approx(found.bytes / rate + sum(computing))
     assert found.throttled(1e18) == found.seconds == pytest.approx(load + sum(computing))
+
+
+def test_weights_come_no_faster_than_they_are_read() -> None:
+    units: Any = backend_of(SYSTEM).units(SYSTEM, Point())
+    assert units.memory(1).stream_limit == 204.8e9
+    accelerator = section(fill=10)
+    slow = SYSTEM.model_copy(update={"accelerator": accelerator})
+    assert backend_of(slow).units(slow, Point()).memory(1).stream_limit == 10e9
+    point = Point(system="neural-cache-n1", model=SMALL.name)
+    weights = simulate_step(slow, SMALL, point).bytes_by_kind["weights"]
+    found = simulate_step(slow, SMALL, point).breakdown
+    assert found["dram"] + found["load"] == pytest.approx(weights / 10e9, rel=0.05)
 
 
 shapes = {
