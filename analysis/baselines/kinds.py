@@ -163,15 +163,20 @@ class Accelerator(Kind):
         )
 
     def room(self, question: Question) -> Room:
-        """The accelerator's own memory where it has one, else the server's."""
+        """The accelerator's own memory where it has one, if the rest fits the server's; else the server's."""
         machine = question.machine
         assert isinstance(machine, System)
         stored = None
         if machine.backend is not None:
             stored = backend_of(machine).stored(machine, question.model, question.fmt)
+        server = super().room(question)
         if stored is None:
-            return super().room(question)
-        return Room(stored.needed, stored.limit, f"the accelerator of system {machine.name}")
+            return server
+        rest = replace(
+            server, needed=server.needed - stored.spared, where=f"{server.where}, beside its accelerator"
+        )
+        own = Room(stored.needed, stored.limit, f"the accelerator of system {machine.name}")
+        return rest if own.fits and not rest.fits else own
 
     def priced_as(self, machine: Machine) -> tuple[str, ...]:
         """Nothing has a price that is bought beside the server."""

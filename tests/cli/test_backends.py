@@ -57,6 +57,17 @@ def test_what_does_not_fit_its_own_memory_has_a_reason_and_no_number(
     assert f"allowed is {limit} GB" in entry["reason"]
 
 
+def test_what_the_server_keeps_beside_the_accelerator_must_fit_the_server() -> None:
+    """The KV cache: 2 GiB a sequence of 4096 tokens of Llama 2 7B, in 512 GiB."""
+    point = ("--context", "4096", *beside("aim-n1"), "--json")
+    fits = json.loads(sailsim("run", *point, "--batch", "250").stdout)["runs"]["aim-n1"]
+    assert fits["tokens_per_s"] > 0
+    entry = json.loads(sailsim("run", *point, "--batch", "300").stdout)["runs"]["aim-n1"]
+    assert entry["tokens_per_s"] is None
+    assert "system aim-n1, beside its accelerator: llama-2-7b" in entry["reason"]
+    assert "needs 644.3 GB, allowed is 549.8 GB" in entry["reason"]
+
+
 def test_cost_prices_what_is_part_of_the_server_and_not_what_is_bought_beside_it() -> None:
     result = sailsim("cost", *POINT, *beside(*BESIDE), "--json")
     assert result.exit_code == 0, result.output

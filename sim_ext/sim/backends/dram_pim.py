@@ -289,12 +289,15 @@ class DramPim(Backend):
         return True
 
     def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> Stored:
-        """All matrices, each output's weights in rows of its bank."""
+        """All matrices, each output's weights in rows of its bank; the cores' own look-ups stay theirs."""
         section = _section(system)
-        ops = [op for op in decode_step(model, fmt, 1, 1) if op.kind == "gemv"]
+        step = decode_step(model, fmt, 1, 1)
+        ops = [op for op in step if op.kind == "gemv"]
+        shared = {op.weights_key for op in step if op.kind != "gemv"}
+        spared = sum(op.weight_bytes for op in ops if op.weights_key not in shared)
         rows = sum(b.times * b.rows(section) for op in ops for b in blocks(section, op.k, op.n))
         of_all = float(section.outputs)
-        return Stored(of_all * rows * section.row.whole, of_all * section.bank_size.si)
+        return Stored(of_all * rows * section.row.whole, of_all * section.bank_size.si, spared)
 
 
 BACKEND = DramPim()

@@ -163,6 +163,13 @@ def test_its_memory_holds_matrices_in_whole_rows() -> None:
     # 8 outputs a bank of 4 rows each, 22 of 4, 8 of 11; 63 of 4 of the head.
     rows = 32 * (4 * 8 * 4 + 2 * 22 * 4 + 8 * 11) + 63 * 4
     assert stored.needed == 512 * 2048 * rows
+    # The server keeps the table of embeddings, which is the head's matrix where a model ties them, and norms.
+    four = uniform_format(4, 128)
+    kept = four.model_bytes(LLAMA) - stored.spared
+    assert kept == pytest.approx(32000 * 4096 * 4.125 / 8 + 4 * 4096 * 65, rel=0.01)
+    tied = backend.stored(SYSTEM, SMALL, four)
+    assert tied is not None
+    assert four.model_bytes(SMALL) - tied.spared > four.embedding(SMALL).column_bytes(576) * 49152
     wide = backend.stored(SYSTEM, load_model("llama-2-13b"), uniform_format(4, 128))
     assert wide is not None
     assert wide.needed > wide.limit
