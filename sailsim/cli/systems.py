@@ -96,9 +96,7 @@ def schema() -> None:
 
 @systems.command()
 @click.argument("name")
-@click.option(
-    "--substrate", help="Another than the machine's: one of `sailsim substrates list`, or a TOML file."
-)
+@click.option("--substrate", help="Another than the machine's: as in `sailsim run`, row_dfm:add=3 say.")
 @click.option("--out", type=PathOption(dir_okay=False), help="Write it to this file.")
 def unit(name: str, substrate: str | None, out: Path | None) -> None:
     """Print one PIM unit of machine NAME in the text form that gem5's SailPimUnit reads (`unit_file`)."""
@@ -118,7 +116,7 @@ def unit(name: str, substrate: str | None, out: Path | None) -> None:
     "settings",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="Another value, as in pim.t_prt=0; repeat.",
+    help="Another value, as in pim.t_prt=0 or pim.substrate.add=3; repeat.",
 )
 @click.option("--out", type=PathOption(dir_okay=False), required=True, help="The file to write, *.toml.")
 @click.option("--as", "new_name", help="Name of the new machine [default: the file's].")

@@ -98,9 +98,7 @@ def trace(
 @click.command()
 @click.argument("path", type=PathOption())
 @click.option("--system", default="sail-n1", show_default=True, help="The machine whose PIM unit works.")
-@click.option(
-    "--substrate", help="Another than the machine's: one of `sailsim substrates list`, or a TOML file."
-)
+@click.option("--substrate", help="Another than the machine's: as in `sailsim run`, row_dfm:add=3 say.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of this computer.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

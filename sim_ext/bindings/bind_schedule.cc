@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <nanobind/stl/function.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <map>
 #include <tuple>
 #include <utility>
-#include <vector>
 
+#include "arrays.hh"
 #include "bind.hh"
 #include "pim/schedule.hh"
 
 namespace sailsim::bindings
 {
 
-namespace nb = nanobind;
 using namespace nb::literals;
 using pim::ScheduleTimeline;
 
@@ -22,22 +21,69 @@ namespace
 {
 
 using TaskTuple = std::tuple<std::int64_t, double, double, double, double, bool>;
-using TensorTuple = std::tuple<std::int64_t, double, double, std::int64_t>;
-using SegmentTuple = std::pair<std::vector<TaskTuple>, std::vector<TensorTuple>>;
+/* Tasks, what tensors need, and their bytes and seconds, a row a segment. */
+using KindTuple = std::tuple<std::vector<TaskTuple>, std::vector<std::int64_t>, Array, Array>;
+using Column = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-std::vector<pim::Segment> segments_of(const std::vector<SegmentTuple> &given)
+/* The segments of all kinds, and where the tensor of each tile number stands. */
+class SegmentTables
 {
-    std::vector<pim::Segment> segments;
-    for (const auto &[tasks, tensors] : given) {
-        pim::Segment segment;
-        for (const auto &[needs, seconds, read, written, rate, sync] : tasks)
-            segment.tasks.push_back({needs, seconds, read, written, rate, sync});
-        for (const auto &[needs, bytes, seconds, tile] : tensors)
-            segment.tensors.push_back({needs, bytes, seconds, tile});
-        segments.push_back(std::move(segment));
+  public:
+    explicit SegmentTables(const std::vector<KindTuple> &kinds)
+    {
+        for (std::size_t kind = 0; kind < kinds.size(); ++kind)
+            add(kind, kinds[kind]);
     }
-    return segments;
-}
+
+    /* Seconds of a tensor at a rate. All of a column are asked for together, once a rate. */
+    double throttled(const nb::callable &ask, std::int64_t tile, double rate)
+    {
+        const Place &place = places[static_cast<std::size_t>(tile)];
+        const auto [found, is_new] = columns.try_emplace({place.kind, place.column, rate});
+        if (is_new)
+            found->second = nb::cast<Column>(ask(place.kind, place.column, rate));
+        if (found->second.shape(0) <= place.row)
+            throw std::invalid_argument("throttled gives " + std::to_string(found->second.shape(0)) +
+                                        " numbers: allowed is one for each segment");
+        return found->second.data()[place.row];
+    }
+
+    std::vector<pim::Segment> segments;
+
+  private:
+    struct Place {
+        std::size_t kind;
+        std::size_t row;
+        std::size_t column;
+    };
+
+    void add(std::size_t kind, const KindTuple &given)
+    {
+        const auto &[tasks, needs, bytes, seconds] = given;
+        require_ndim("bytes", bytes, 2);
+        const std::size_t rows = bytes.shape(0);
+        const auto shape = {static_cast<std::int64_t>(rows), static_cast<std::int64_t>(needs.size())};
+        require_shape("bytes", bytes, shape);
+        require_shape("seconds", seconds, shape);
+        const double *size = elements<double>("bytes", bytes, "float64");
+        const double *time = elements<double>("seconds", seconds, "float64");
+        pim::Segment segment;
+        for (const auto &[task_needs, least, read, written, rate, sync] : tasks)
+            segment.tasks.push_back({task_needs, least, read, written, rate, sync});
+        segment.tensors.resize(needs.size());
+        for (std::size_t row = 0; row < rows; ++row) {
+            for (std::size_t column = 0; column < needs.size(); ++column) {
+                const auto tile = static_cast<std::int64_t>(places.size());
+                segment.tensors[column] = {needs[column], *size++, *time++, tile};
+                places.push_back({kind, row, column});
+            }
+            segments.push_back(segment);
+        }
+    }
+
+    std::vector<Place> places;
+    std::map<std::tuple<std::size_t, std::size_t, double>, Column> columns;
+};
 
 } // namespace
 
@@ -57,8 +103,8 @@ void bind_schedule(nb::module_ &m)
 
     m.def(
         "run_schedule",
-        [](const std::vector<SegmentTuple> &segments, const std::vector<std::int64_t> &order,
-           const pim::Throttled &throttled, double peak, double read_share, double write_share,
+        [](const std::vector<KindTuple> &kinds, const std::vector<std::int64_t> &order,
+           const nb::callable &throttled, double peak, double read_share, double write_share,
            double stream_limit, std::int64_t depth, bool background, double buffer,
            std::tuple<double, double, std::int64_t> stream, std::pair<double, double> cores, double queue) {
             const auto [window, latency, parts] = stream;
@@ -72,15 +118,19 @@ void bind_schedule(nb::module_ &m)
                                                pim::Reader{0, window, latency, parts},
                                                pim::Reader{0, cores.first, cores.second},
                                                queue};
-            return run_schedule(machine, segments_of(segments), order, throttled);
+            SegmentTables tables(kinds);
+            return run_schedule(machine, tables.segments, order, [&](std::int64_t tile, double rate) {
+                return tables.throttled(throttled, tile, rate);
+            });
         },
-        "segments"_a, "order"_a, "throttled"_a, nb::kw_only(), "peak"_a, "read_share"_a, "write_share"_a,
+        "kinds"_a, "order"_a, "throttled"_a, nb::kw_only(), "peak"_a, "read_share"_a, "write_share"_a,
         "stream_limit"_a, "depth"_a, "background"_a, "buffer"_a, "stream"_a, "cores"_a, "queue"_a,
         "Plays segments, one behind the other as ``order`` names them (docs/engine.md).\n\n"
-        "segments: pairs of tasks (needs, seconds, read, written, rate, sync) and tensors (needs, bytes, "
-        "seconds, tile); needs count from the segment's start. throttled: from a tile and bytes/s to "
-        "seconds. "
-        "stream: bytes under way, latency and number of units; cores: bytes under way and latency.\n\n"
+        "kinds: segments with the same tasks: tasks (needs, seconds, read, written, rate, sync), what each "
+        "tensor needs, and float64 arrays of bytes and seconds (segments, tensors); needs count from the "
+        "segment's start, ``order`` counts the segments of all kinds. throttled: from a kind, one of its "
+        "tensors and bytes/s to a float64 array of its seconds in every segment. stream: bytes under way, "
+        "latency and number of units; cores: bytes under way and latency.\n\n"
         "Raises ``ValueError`` for a number that cannot be, ``RuntimeError`` when needs can never be met.");
 }
 

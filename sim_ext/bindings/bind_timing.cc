@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
 #include <limits>
-#include <map>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "arrays.hh"
 #include "bind.hh"
+#include "bind_tile_timings.hh"
 #include "pim/check.hh"
 #include "pim/tile_batch.hh"
 #include "pim/timing.hh"
@@ -22,7 +21,6 @@ namespace sailsim::bindings
 using namespace nb::literals;
 using pim::PatternProfile;
 using pim::SliceConfig;
-using pim::TileCounts;
 using pim::TilePlan;
 using pim::TileTiming;
 
@@ -59,15 +57,6 @@ pim::TileShape tile_shape(std::int64_t k, std::int64_t n, std::int64_t batch, in
                           int abits, int nbw, std::int64_t group_size)
 {
     return {k, n, batch, wbits, value_bits, abits, nbw, group_size};
-}
-
-std::map<std::string, std::int64_t> counts_of(const TileTiming &t)
-{
-    const TileCounts &c = t.counts;
-    return {{"lookups", c.lookups},       {"zero_patterns", c.zero_patterns}, {"prt_hits", c.prt_hits},
-            {"prt_misses", c.prt_misses}, {"table_builds", c.table_builds},   {"table_adds", c.table_adds},
-            {"row_reads", c.row_reads},   {"row_writes", c.row_writes},       {"conversions", c.conversions},
-            {"merges", c.merges}};
 }
 
 } // namespace
@@ -175,32 +164,7 @@ void bind_timing(nb::module_ &m)
         "Exact counts of zero patterns, PRT hits and misses of each group.\n\n"
         "x: (B, K) int8, uint8, int16, uint16 or int32, each value inside ``abits`` bits.");
 
-    nb::class_<TileTiming>(m, "TileTiming",
-                           "Cycles of a tile in the busiest slice by phase, and the counts of one DFM.\n\n"
-                           "load + build + lookup + convert + write_back = total.")
-        .def_ro("load", &TileTiming::load, "Cycles in which nothing but loading happened.")
-        .def_ro("build", &TileTiming::build)
-        .def_ro("lookup", &TileTiming::lookup)
-        .def_ro("convert", &TileTiming::convert)
-        .def_ro("write_back", &TileTiming::write_back)
-        .def_ro("total", &TileTiming::total)
-        .def_ro("weight_bytes", &TileTiming::weight_bytes, "Bytes of weights loaded by the slice.")
-        .def_ro("result_bytes", &TileTiming::result_bytes, "Bytes of results written by the slice.")
-        .def_prop_ro("lookups", [](const TileTiming &t) { return t.counts.lookups; })
-        .def_prop_ro("zero_patterns", [](const TileTiming &t) { return t.counts.zero_patterns; })
-        .def_prop_ro("prt_hits", [](const TileTiming &t) { return t.counts.prt_hits; })
-        .def_prop_ro("prt_misses", [](const TileTiming &t) { return t.counts.prt_misses; })
-        .def_prop_ro("table_builds", [](const TileTiming &t) { return t.counts.table_builds; })
-        .def_prop_ro("table_adds", [](const TileTiming &t) { return t.counts.table_adds; })
-        .def_prop_ro("row_reads", [](const TileTiming &t) { return t.counts.row_reads; })
-        .def_prop_ro("row_writes", [](const TileTiming &t) { return t.counts.row_writes; })
-        .def_prop_ro("conversions", [](const TileTiming &t) { return t.counts.conversions; })
-        .def_prop_ro("merges", [](const TileTiming &t) { return t.counts.merges; })
-        .def_ro("activation_bytes", &TileTiming::activation_bytes,
-                "Bytes of activations that the slice read again.")
-        .def_ro("unit_converts", &TileTiming::unit_converts,
-                "Sums and results that the floating-point units of the slice scaled.")
-        .def_prop_ro("counts", &counts_of, "All counts by name.");
+    bind_tile_timings(m);
 
     m.def(
         "time_tile",
@@ -243,9 +207,9 @@ void bind_timing(nb::module_ &m)
                 if (!profile)
                     throw std::invalid_argument("profiles has None: allowed are profiles");
             const nb::gil_scoped_release release;
-            return time_tiles(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size),
-                              profiles, {scaled, minimum},
-                              pim::Supply{bytes_per_cycle, latency, lead, ahead});
+            return TileTimings{
+                time_tiles(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size),
+                           profiles, {scaled, minimum}, pim::Supply{bytes_per_cycle, latency, lead, ahead})};
         },
         "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a, "group_size"_a,
         "profiles"_a, "scaled"_a, "minimum"_a, "bytes_per_cycle"_a, "latency"_a, "lead"_a, "ahead"_a,

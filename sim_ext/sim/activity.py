@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from math import ceil
+from typing import Any
 
 import numpy as np
 
@@ -52,17 +53,18 @@ activations brought to the units, each to every slice that has outputs.
 def activity(
     config: _core.SliceConfig,
     plan: _core.TilePlan,
-    timing: _core.TileTiming,
+    timing: _core.TileTiming | _core.TileTimings,
     *,
     n: int,
     k: int,
     batch: int,
     value_bits: int,
     abits: int,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Events by `ACTIVITY` of a tile of ``n`` outputs and ``k`` inputs, over all slices.
 
-    ``plan`` and ``timing`` are the busiest slice's, as the core reports them.
+    ``plan`` and ``timing`` are the busiest slice's, as the core reports them; of many timings an array has
+    the events that differ.
     """
     substrate = config.substrate
     columns, in_array = substrate.layout == "columns", substrate.accumulate == "in_array"
@@ -74,7 +76,7 @@ def activity(
     used = _arrays(n, plan.owned, plan.lanes, per_array)
     each = 1 / plan.passes  # of the busiest slice's counts: those of one pass over the outputs
     prt = substrate.prt_helps and config.prt_entries > 0
-    events = dict.fromkeys(ACTIVITY, 0.0)
+    events: dict[str, Any] = dict.fromkeys(ACTIVITY, 0.0)
 
     widths = {"weight": value_bits, "entry": plan.entry_bits, "accumulator": config.accumulator_bits}
     done = {
@@ -107,7 +109,7 @@ def activity(
         events["entry_add_bits"] = timing.table_adds * each * n * plan.entry_bits
         events["accumulates"] = (timing.prt_hits + timing.prt_misses + timing.merges) * each * n
     events["unit_converts"] = timing.unit_converts * n / plan.owned
-    if timing.convert and config.convert == "memory":
+    if config.convert == "memory" and np.any(timing.convert):
         rounds = sum(
             ceil(outputs / (per_convert * config.arrays)) for outputs in _passes(plan.owned, plan.lanes)
         )

@@ -1,7 +1,8 @@
 """What an accelerator is to a step: jobs, and nothing of how they come about.
 
 A `Backend` is a kind of accelerator; its `Units` are those of one machine under the choices of a point; for
-a step they give `StepJobs`, which turn each matrix product into a `Job`. `engine` plays jobs.
+a step they give `StepJobs`, which turn each matrix product into a `Job`, those that differ in their inputs
+alone side by side (`Jobs`). `engine` plays jobs.
 docs/backends.md has the interface and how to add one.
 """
 
@@ -10,19 +11,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sailsim.base.errors import SailsimError
 from sailsim.sim.accelerator import backend_module, backend_modules
 from sailsim.sim.charges import Charge
-from sailsim.sim.parts import Part, Same
+from sailsim.sim.parts import Part
 from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Point
+from sailsim.sim.same import Same
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.system import System
 from sailsim.workloads import Activations, ModelSpec, Op, WeightFormat
 
 
 class Job(Protocol):
-    """One matrix product on an accelerator; hashable, and equal jobs are one object."""
+    """One matrix product on an accelerator."""
 
     @property
     def bytes(self) -> float:
@@ -56,6 +61,72 @@ class Job(Protocol):
         """Seconds by `Units.phases`, which add up to `seconds`, then events by `Units.events`."""
 
 
+class Jobs(Protocol):
+    """Products of one shape and format on different inputs, side by side: an element or a row each."""
+
+    @property
+    def slices(self) -> int:
+        """As `Job`; the same for all."""
+
+    @property
+    def blocks(self) -> int:
+        """As `Job`; the same for all."""
+
+    @property
+    def bytes(self) -> NDArray[np.float64]:
+        """As `Job`, (jobs,)."""
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """As `Job`, (jobs,)."""
+
+    @property
+    def cycles(self) -> NDArray[np.int64]:
+        """As `Job`, (jobs,)."""
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """As `Job`, (jobs, `Units.counts`)."""
+
+    @property
+    def numbers(self) -> NDArray[np.float64]:
+        """As `Job`, (jobs, phases and events)."""
+
+    def throttled(self, rate: float) -> NDArray[np.float64]:
+        """As `Job`, (jobs,): each by itself at that rate."""
+
+    def __getitem__(self, at: int) -> Job:
+        """One of them."""
+
+
+class JobList:
+    """`Jobs` that were made one by one, at least one."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = jobs
+        self.slices, self.blocks = jobs[0].slices, jobs[0].blocks
+        self.bytes = np.array([job.bytes for job in jobs], dtype=np.float64)
+        self.seconds = np.array([job.seconds for job in jobs], dtype=np.float64)
+        self.cycles = np.array([job.cycles for job in jobs], dtype=np.int64)
+
+    def __getitem__(self, at: int) -> Job:
+        return self._jobs[at]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Of each."""
+        return np.array([job.counts for job in self._jobs], dtype=np.int64)
+
+    @property
+    def numbers(self) -> NDArray[np.float64]:
+        """Of each."""
+        return np.array([job.numbers for job in self._jobs], dtype=np.float64)
+
+    def throttled(self, rate: float) -> NDArray[np.float64]:
+        """Of each."""
+        return np.array([job.throttled(rate) for job in self._jobs], dtype=np.float64)
+
+
 class Product(NamedTuple):
     """A (batch, k) times (k, n) product of whole numbers, by itself."""
 
@@ -86,8 +157,8 @@ class StepJobs(Protocol):
     def request(self, op: Op) -> Any:
         """What of an operation decides its job beside its input; the same for operations that are alike."""
 
-    def jobs(self, asked: Sequence[tuple[Any, int]]) -> Sequence[Job]:
-        """The jobs of some requests, each with the number of its input of the step."""
+    def jobs(self, request: Any, inputs: Sequence[int]) -> Jobs:
+        """The jobs of a request on some inputs, by their numbers in the step."""
 
 
 class Units(ABC):
@@ -107,7 +178,7 @@ class Units(ABC):
         self,
         point: Point,
         parts: Same[tuple[Part, ...]],
-        inputs: tuple[InputRows, ...],
+        inputs: Same[tuple[InputRows, ...]],
         activations: Activations,
     ) -> StepJobs:
         """The jobs of a step. `point` has everything filled (`Point.resolved`)."""

@@ -10,21 +10,22 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from itertools import islice
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import TILE_PHASES
-from sailsim.sim.backend import Backend, Job, Units, backend_of
+from sailsim.sim.backend import Backend, Jobs, Units, backend_of
 from sailsim.sim.host import HostCores
-from sailsim.sim.parts import Layout, Part, Same, inputs_of, layout, on_cores, parts_of
+from sailsim.sim.parts import Layout, Part, inputs_of, layout, on_cores, parts_of
 from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline, Tensor
-from sailsim.sim.segments import Segment, play
+from sailsim.sim.same import Same
+from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline
+from sailsim.sim.segments import Segments, play
 from sailsim.sim.system import System
 from sailsim.workloads import (
     Activations,
@@ -107,9 +108,11 @@ def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[
     """
     parts = _decode_parts(model, point.formats(model), point.batch, point.context)
     played = _play(system, model, point, None, parts, point.batch)
-    seconds, jobs = played.line.end, played.jobs
+    seconds = played.line.end
     at = {name: played.units.counts.index(name) for name in counted}
-    counts = {name: sum(job.counts[i] * often for job, often in jobs.items()) for name, i in at.items()}
+    counts = {
+        name: sum(int(times @ jobs.counts[:, i]) for jobs, times in played.jobs) for name, i in at.items()
+    }
     return StepTime(played.tokens / seconds, seconds, played.cycles, sum(played.moved.values()), counts)
 
 
@@ -144,8 +147,8 @@ class _Played:
     tokens: int
     units: Units
     line: StepTimeline
-    jobs: Mapping[Job, int]
-    """How many tensors each of them is."""
+    jobs: Sequence[tuple[Jobs, NDArray[np.int64]]]
+    """With how many tensors each of them is."""
     chosen: Callable[[], dict[str, int]]
     notes: Callable[[], list[str]]
 
@@ -157,7 +160,7 @@ class _Played:
     @property
     def cycles(self) -> int:
         """Of the accelerator."""
-        return sum(job.cycles * often for job, often in self.jobs.items())
+        return sum(int(times @ jobs.cycles) for jobs, times in self.jobs)
 
 
 def _play(
@@ -197,42 +200,56 @@ def _played(
     inputs = inputs_of(Same(parts), model.n_layers, point.seed)
     work = _work(backend, Same(units), _Asked(point), Same(parts), Same(inputs), Same(captured))
 
-    around: dict[int, list[CoreTask]] = {}  # GEMVs of one kind differ in their patterns alone
-    segments: list[Segment] = []
-    for (at, _), products in zip(work.layout.different, work.products, strict=True):
-        kind, ops = parts[at]
-        if kind not in around:
-            around[kind] = (
-                _around(host, ops, dict(products.jobs), units.cores_convert)
-                if products is not None
-                else host.work(ops[0], model, 0)
-            )
-        segments.append(Segment(around[kind], products.tensors if products is not None else ()))
+    segments = [
+        Segments.one(host.work(alike.ops[0], model, 0))
+        if products is None
+        else Segments(
+            _around(host, alike.ops, products, units.cores_convert),
+            range(1, len(products.ops) + 1),
+            products.bytes,
+            products.seconds,
+            products.throttled,
+        )
+        for alike, products in zip(work.layout.kinds, work.products, strict=True)
+    ]
     line = play(_memory(Same(units), point.threads), segments, work.layout.order)
 
     def notes() -> list[str]:
         return [*_cores_note(parts, backend, host, line.end), *units.notes(model, captured)]
 
     def chosen() -> dict[str, int]:
-        return _chosen(units, work) if several else {}
+        return _chosen(units, parts, work) if several else {}
 
-    return _Played(point, tokens, units, line, work.often, chosen, notes)
+    return _Played(point, tokens, units, line, work.jobs, chosen, notes)
 
 
-def _chosen(units: Units, work: "_Work") -> dict[str, int]:
+def _chosen(units: Units, parts: Sequence[Part], work: "_Work") -> dict[str, int]:
     """How many tensors of a kind have which choice: "attn_q 4"."""
     found: Counter[str] = Counter()
-    for products, times in zip(work.products, work.layout.times, strict=True):
-        for op, job in () if products is None else products.jobs:
-            found[f"{op.name.rpartition('.')[2]} {units.chosen(job)}"] += times
+    for alike, products in zip(work.layout.kinds, work.products, strict=True):
+        if products is None:
+            continue
+        for at, (place, times) in enumerate(zip(alike.places, alike.times.tolist(), strict=True)):
+            for i, jobs in zip(products.ops, products.jobs, strict=True):
+                name = parts[place].ops[i].name.rpartition(".")[2]
+                found[f"{name} {units.chosen(jobs[at])}"] += times
     return dict(sorted(found.items()))
 
 
-class _Products(NamedTuple):
-    """The matrix products of one part of a step on the accelerator."""
+class _Products:
+    """The matrix products on the accelerator of parts that are alike: a row a part, a column a product."""
 
-    jobs: tuple[tuple[Op, Job], ...]
-    tensors: tuple[Tensor, ...]
+    def __init__(self, ops: Sequence[int], jobs: Sequence[Jobs], rows: int) -> None:
+        self.ops, self.jobs = ops, jobs
+        """Of each product: its place among the part's operations, and its jobs."""
+        shape = (rows, len(jobs))
+        self.bytes, self.seconds = np.empty(shape), np.empty(shape)
+        for column, found in enumerate(jobs):
+            self.bytes[:, column], self.seconds[:, column] = found.bytes, found.seconds
+
+    def throttled(self, column: int, rate: float) -> NDArray[np.float64]:
+        """As `Segments.throttled`."""
+        return self.jobs[column].throttled(rate)
 
 
 class _Work(NamedTuple):
@@ -240,9 +257,13 @@ class _Work(NamedTuple):
 
     layout: Layout
     products: tuple[_Products | None, ...]
-    """Of each different part; None where the cores alone work."""
-    often: Mapping[Job, int]
-    """How many tensors each job is."""
+    """Of each kind of the layout; None where the cores alone work."""
+
+    @property
+    def jobs(self) -> list[tuple[Jobs, NDArray[np.int64]]]:
+        """Every job, with how many tensors it is."""
+        kinds = zip(self.layout.kinds, self.products, strict=True)
+        return [(jobs, alike.times) for alike, products in kinds if products for jobs in products.jobs]
 
 
 _BUT_THREADS = attrgetter(*(f.name for f in fields(Point) if f.name != "threads"))
@@ -272,37 +293,17 @@ def _work(
     captured: Same[Activations],
 ) -> _Work:
     """The jobs of a step, one for products that are alike and meet equal patterns."""
-    jobs = units.it.step(asked.point, parts, inputs.it, captured.it)
+    jobs = units.it.step(asked.point, parts, inputs, captured.it)
     found = layout(parts, tuple(jobs.keys))
-    requests: dict[int, list[Any]] = {}
-    taken_of: list[list[Op] | None] = []
-    wanted: list[tuple[Any, int]] = []
-    for at, at_input in found.different:
-        kind, ops = parts.it[at]
-        if ops[0].kind != "gemv":
-            taken_of.append(None)
-            continue
-        taken = [op for op in ops if backend.takes(op)]
-        if kind not in requests:
-            requests[kind] = [jobs.request(op) for op in taken]
-        taken_of.append(taken)
-        wanted += [(request, at_input) for request in requests[kind]]
-    every = iter(jobs.jobs(wanted))
     products: list[_Products | None] = []
-    often: Counter[Job] = Counter()
-    for operations, times in zip(taken_of, found.times, strict=True):
-        if operations is None:
+    for alike in found.kinds:
+        if alike.ops[0].kind != "gemv":
             products.append(None)
             continue
-        there = list(islice(every, len(operations)))
-        tensors = tuple(
-            Tensor(op.name, submitted, job.bytes, job.seconds, job.throttled)
-            for submitted, (op, job) in enumerate(zip(operations, there, strict=True), 1)
-        )
-        products.append(_Products(tuple(zip(operations, there, strict=True)), tensors))
-        for job in there:
-            often[job] += times
-    return _Work(found, tuple(products), often)
+        taken = [i for i, op in enumerate(alike.ops) if backend.takes(op)]
+        of_each = [jobs.jobs(jobs.request(alike.ops[i]), alike.inputs) for i in taken]
+        products.append(_Products(taken, of_each, len(alike.places)))
+    return _Work(found, tuple(products))
 
 
 @lru_cache(maxsize=64)
@@ -315,22 +316,22 @@ def _memory(units: Same[Units], threads: int) -> MemorySystem:
     return units.it.memory(threads)
 
 
-def _around(host: HostCores, ops: Sequence[Op], jobs: Mapping[Op, Job], convert: bool) -> list[CoreTask]:
+def _around(host: HostCores, ops: Sequence[Op], products: _Products, convert: bool) -> list[CoreTask]:
     """What the cores do for GEMVs that share an input: hand them over, see them done, maybe convert.
 
     Those that the accelerator does not take they multiply themselves, beside its units.
     """
-    tasks = [host.submission(op.name, job.slices) for op, job in jobs.items()]
-    for op in ops:
-        if op not in jobs:
+    handed = [(ops[i], jobs) for i, jobs in zip(products.ops, products.jobs, strict=True)]
+    tasks = [host.submission(op.name, jobs.slices) for op, jobs in handed]
+    for i, op in enumerate(ops):
+        if i not in products.ops:
             tasks += host.product(op, 0)
     if not convert:
-        if jobs:
-            *_, last = jobs.values()
-            tasks.append(host.completion(ops[0].name, last.slices, len(jobs)))
+        if handed:
+            tasks.append(host.completion(ops[0].name, handed[-1][1].slices, len(handed)))
         return tasks
-    for done, (op, job) in enumerate(jobs.items(), 1):
-        tasks += [host.completion(op.name, job.slices, done), *host.conversion(op, job.blocks, done)]
+    for done, (op, jobs) in enumerate(handed, 1):
+        tasks += [host.completion(op.name, jobs.slices, done), *host.conversion(op, jobs.blocks, done)]
     return tasks
 
 
@@ -351,20 +352,24 @@ def _cores_note(parts: Sequence[Part], backend: Backend, host: HostCores, step_s
 
 def _result(played: _Played) -> StepResult:
     """All that is known of a step."""
-    units, line, jobs, moved = played.units, played.line, played.jobs, played.moved
-    # With their shapes, as a step may have no job at all.
-    times = np.array([*jobs.values()], dtype=np.int64)
-    counts = np.array([job.counts for job in jobs], dtype=np.int64).reshape(-1, len(units.counts))
-    sums = np.array([job.numbers for job in jobs], dtype=float)
-    numbers = (times @ sums.reshape(-1, len(units.phases) + len(units.events))).tolist()
-    totals = (times * np.array([job.slices for job in jobs], dtype=np.int64)) @ counts
+    units, line, moved = played.units, played.line, played.moved
+    # Zeros first, as a step may have no job at all.
+    sums = np.zeros(len(units.phases) + len(units.events))
+    counts = np.zeros(len(units.counts), dtype=np.int64)
+    totals = counts.copy()
+    for jobs, times in played.jobs:
+        sums += times @ jobs.numbers
+        counted = times @ jobs.counts
+        counts += counted
+        totals += jobs.slices * counted
+    numbers = sums.tolist()
     spent = dict(zip(units.phases, numbers, strict=False))
     return StepResult(
         point=played.point,
         tokens=played.tokens,
         step_s=line.end,
         breakdown={"dram": sum(line.stalled), **spent, "cores": line.cores, "sync": line.sync},
-        counts=dict(zip(units.counts, (times @ counts).tolist(), strict=True)),
+        counts=dict(zip(units.counts, counts.tolist(), strict=True)),
         counts_total=dict(zip(units.counts, totals.tolist(), strict=True)),
         dram_bytes=sum(moved.values()),
         bytes_by_kind=moved,

@@ -5,16 +5,18 @@ The blocks of a model are alike, so that a step has hundreds of parts of a few k
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import lru_cache
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sailsim.sim.patterns import InputRows
+from sailsim.sim.same import Same
 from sailsim.workloads import Op
-
-T = TypeVar("T")
 
 _ALIKE = attrgetter(*(f.name for f in fields(Op) if f.name not in ("name", "layer", "weights_key")))
 """All of an operation but which one it is."""
@@ -25,19 +27,6 @@ class Part(NamedTuple):
 
     kind: int
     ops: tuple[Op, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Same(Generic[T]):
-    """Something that is never changed, as a key: equal to itself alone, whatever it would take to compare."""
-
-    it: T
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.it is other.it
-
-    def __hash__(self) -> int:
-        return id(self.it)
 
 
 def parts_of(ops: Sequence[Op]) -> tuple[Part, ...]:
@@ -88,30 +77,44 @@ def on_cores(parts: Same[tuple[Part, ...]], backend: Takes) -> tuple[Op, ...]:
     return tuple(op for part in parts.it for op in part.ops if op.kind == "gemv" and not backend.takes(op))
 
 
+class Alike(NamedTuple):
+    """Different parts of one kind: the same work on inputs with other patterns."""
+
+    ops: tuple[Op, ...]
+    """Of the first of them."""
+    places: tuple[int, ...]
+    """Of each: its place among parts."""
+    inputs: tuple[int, ...]
+    """Of each: the place of its input among inputs; none where the cores alone work."""
+    times: NDArray[np.int64]
+    """How many parts each stands for."""
+
+
 class Layout(NamedTuple):
     """Which parts of a step are the same work with the same patterns."""
 
-    different: tuple[tuple[int, int], ...]
-    """Of each that is not like an earlier one: its place among parts, and that of its input among inputs."""
+    kinds: tuple[Alike, ...]
     order: list[int]
-    """For every part, which of `different` it is like."""
-    times: list[int]
-    """How many parts each of `different` stands for."""
+    """For every part, which of the different parts of all `kinds`, counted through, it is like."""
 
 
 @lru_cache(maxsize=64)
 def layout(parts: Same[tuple[Part, ...]], patterns: tuple[str, ...]) -> Layout:
     """Where a step repeats itself; `patterns` are keys of the profiles of its inputs (`inputs_of`)."""
-    places: dict[tuple[int, str], int] = {}
-    different: list[tuple[int, int]] = []
-    order: list[int] = []
+    keys: list[tuple[int, str]] = []
+    different: dict[int, dict[tuple[int, str], tuple[int, int]]] = {}
     inputs = 0
     for at, (kind, ops) in enumerate(parts.it):
         gemv = ops[0].kind == "gemv"
-        place = places.setdefault((kind, patterns[inputs] if gemv else ""), len(different))
-        if place == len(different):
-            different.append((at, inputs))
-        order.append(place)
+        keys.append((kind, patterns[inputs] if gemv else ""))
+        different.setdefault(kind, {}).setdefault(keys[-1], (at, inputs))
         inputs += gemv
-    counted = Counter(order)
-    return Layout(tuple(different), order, [counted[place] for place in range(len(different))])
+    counted = Counter(keys)
+    number = {key: i for i, key in enumerate(chain.from_iterable(different.values()))}
+    kinds = []
+    for found in different.values():
+        places, of_input = zip(*found.values(), strict=True)
+        ops = parts.it[places[0]].ops
+        times = np.array([counted[key] for key in found], dtype=np.int64)
+        kinds.append(Alike(ops, places, of_input if ops[0].kind == "gemv" else (), times))
+    return Layout(tuple(kinds), [number[key] for key in keys])

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim import _core
+from sailsim.sim.same import Same
 from sailsim.workloads import Activations, Role
 
 KEPT_BYTES = 128 << 20
@@ -59,7 +60,9 @@ class ProfileCache:
         self._limit = limit
         self._bytes = 0
 
-    def of_step(self, activations: Activations, inputs: tuple[InputRows, ...], scan: Scan) -> list[Profile]:
+    def of_step(
+        self, activations: Activations, inputs: Same[tuple[InputRows, ...]], scan: Scan
+    ) -> list[Profile]:
         """The profiles of all inputs of a step, which the same step on another machine finds at once."""
         name = (activations.id, inputs, scan)
         keys = self._steps.get(name, [])
@@ -68,7 +71,7 @@ class ProfileCache:
             for key in dict.fromkeys(keys):
                 self._profiles.move_to_end(key)
             return [profile for profile in known if profile is not None]
-        profiles = [self.captured(activations, rows, scan) for rows in inputs]
+        profiles = [self.captured(activations, rows, scan) for rows in inputs.it]
         if len(self._steps) >= KEPT_STEPS:
             del self._steps[next(iter(self._steps))]
         self._steps[name] = [profile.key for profile in profiles]

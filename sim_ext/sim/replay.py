@@ -10,7 +10,7 @@ from sailsim.sim.host import HostCores
 from sailsim.sim.memory_path import memory
 from sailsim.sim.patterns import PROFILES, Profile
 from sailsim.sim.schedule import CoreTask, Tensor
-from sailsim.sim.segments import Segment, play
+from sailsim.sim.segments import Segments, play
 from sailsim.sim.system import System
 from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TimedTile
 
@@ -63,7 +63,7 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
         for tile in tiles:
             for count in COUNTS:
                 counts[count] += getattr(tile.timing, count)
-    line = play(memory(system, threads), [Segment(tasks, tensors)])
+    line = play(memory(system, threads), [Segments.one(tasks, tensors)])
     breakdown = dict.fromkeys(PHASES, 0.0)
     breakdown.update(dram=sum(line.stalled), cores=line.cores, sync=line.sync)
     for tile in slowest:
@@ -121,8 +121,9 @@ def timed_tile(unit: PimUnits, tile: Tile, *, slices: int = 1, fastest: bool = F
     codebook = 2 << tile.code.wbits if tile.code.kind == "book" else 0
     stored = tile.stored_bytes(shape.n)
     request = TileRequest(shape, stored, tile.scales is not None, tile.has_minimum, codebook)
-    found = unit.fastest(request, profiles) if fastest else unit.tiles([(request, profiles(shape)[0])])
-    return found[0]
+    if fastest:
+        return unit.fastest(request, profiles)[0]
+    return unit.table(request, profiles(shape))[0]
 
 
 def fastest_nbw(system: System) -> Callable[[Tile], int]:

@@ -5,55 +5,83 @@ The blocks of a model are alike, so a step of hundreds of tasks has a few differ
 equal.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from functools import partial
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline, Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """Tasks and tensors that follow each other; their `needs` count from the segment's start."""
+class Segments:
+    """Parts of a schedule with the same tasks, such as a model's blocks, whose tensors differ in their times.
+
+    What tasks and tensors need counts from their segment's start. A row of `bytes` and `seconds` is a
+    segment, a column a tensor; `throttled(tensor, rate)` are the seconds of a column at `rate` bytes/s.
+    """
 
     tasks: Sequence[CoreTask]
-    tensors: Sequence[Tensor] = ()
+    needs: Sequence[int]
+    """Of each tensor."""
+    bytes: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    throttled: Callable[[int, float], NDArray[np.float64]]
+
+    def __len__(self) -> int:
+        return len(self.bytes)
+
+    @classmethod
+    def one(cls, tasks: Sequence[CoreTask], tensors: Sequence[Tensor] = ()) -> Self:
+        """A single segment."""
+        return cls(
+            tasks,
+            [tensor.needs for tensor in tensors],
+            np.array([[tensor.bytes for tensor in tensors]], dtype=float),
+            np.array([[tensor.seconds for tensor in tensors]], dtype=float),
+            lambda tensor, rate: np.array([tensors[tensor].throttled(rate)], dtype=float),
+        )
+
+    def tensors(self, at: int) -> list[Tensor]:
+        """Of one segment, as `schedule.run` takes them."""
+        columns = zip(self.needs, self.bytes[at].tolist(), self.seconds[at].tolist(), strict=True)
+        return [
+            Tensor(f"{column}", *numbers, partial(self._throttled, at, column))
+            for column, numbers in enumerate(columns)
+        ]
+
+    def _throttled(self, at: int, column: int, rate: float) -> float:
+        return float(self.throttled(column, rate)[at])
 
 
-def unrolled(segments: Sequence[Segment], order: Iterable[int]) -> tuple[list[CoreTask], list[Tensor]]:
+def unrolled(kinds: Iterable[Segments], order: Iterable[int] = (0,)) -> tuple[list[CoreTask], list[Tensor]]:
     """All tasks and tensors of segments in the given order, as `schedule.run` takes them."""
+    segments = [(kind.tasks, kind.tensors(at)) for kind in kinds for at in range(len(kind))]
     tasks: list[CoreTask] = []
     tensors: list[Tensor] = []
     for place in order:
-        segment, before = segments[place], (len(tasks), len(tensors))
-        tasks += [task._replace(needs=task.needs + before[1]) for task in segment.tasks]
-        tensors += [tensor._replace(needs=tensor.needs + before[0]) for tensor in segment.tensors]
+        before = (len(tasks), len(tensors))
+        tasks += [task._replace(needs=task.needs + before[1]) for task in segments[place][0]]
+        tensors += [tensor._replace(needs=tensor.needs + before[0]) for tensor in segments[place][1]]
     return tasks, tensors
 
 
-def play(machine: MemorySystem, segments: Sequence[Segment], order: Sequence[int] = (0,)) -> StepTimeline:
-    """Play the segments that `order` names, one behind the other.
+def play(machine: MemorySystem, kinds: Sequence[Segments], order: Sequence[int] = (0,)) -> StepTimeline:
+    """Play the segments that `order` names, one behind the other; it counts them over all `kinds`.
 
     Raises:
         RuntimeError: the needs of tasks and tensors can never be met.
         ValueError: a time, a size or a bandwidth is negative, or 0 where nothing would ever end; or a place
             in `order` has no segment.
     """
-    # Segments that differ in their tensors alone share their tasks.
-    tasks = {
-        id(segment.tasks): [(t.needs, t.seconds, t.read, t.written, t.rate, t.sync) for t in segment.tasks]
-        for segment in {id(segment.tasks): segment for segment in segments}.values()
-    }
-    tiles = [tensor.throttled for segment in segments for tensor in segment.tensors]
-    number = count()
     line = _core.run_schedule(
-        [
-            (tasks[id(segment.tasks)], [(t.needs, t.bytes, t.seconds, next(number)) for t in segment.tensors])
-            for segment in segments
-        ],
+        [([task[1:] for task in kind.tasks], kind.needs, kind.bytes, kind.seconds) for kind in kinds],
         order,
-        lambda tile, rate: tiles[tile](rate),
+        lambda kind, tensor, rate: kinds[kind].throttled(tensor, rate),
         peak=machine.peak,
         read_share=machine.read_share,
         write_share=machine.write_share,
@@ -67,7 +95,7 @@ def play(machine: MemorySystem, segments: Sequence[Segment], order: Sequence[int
     )
     return StepTimeline(
         line.end,
-        list(line.stalled),
+        line.stalled,
         line.cores,
         line.sync,
         line.streamed,

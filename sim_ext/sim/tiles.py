@@ -3,18 +3,19 @@
 `docs/engine.md` has the model and its equations.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property, lru_cache
-from itertools import islice
 from math import ceil, inf
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import TILE_PHASES
-from sailsim.sim.activity import activity
+from sailsim.sim.activity import ACTIVITY, activity
 from sailsim.sim.memory_path import memory_paths
 from sailsim.sim.nbw import NBWS
 from sailsim.sim.patterns import Profile, Scan
@@ -100,7 +101,7 @@ class TileKind:
 
     def timings(
         self, profiles: Sequence[Profile], rate: float = inf, latency: float | None = None
-    ) -> list[_core.TileTiming]:
+    ) -> _core.TileTimings:
         """The tiles of some patterns when each slice's weights come at `rate` bytes/s, a line `latency` s
         after its request; default: with their weights on chip."""
         counts = [profile.counts for profile in profiles]
@@ -124,92 +125,111 @@ class TileKind:
         )
 
 
-class Siblings:
-    """Tiles of a kind that were timed together: a step that slows one of them slows the others as much."""
+class TileTable:
+    """Tiles of a kind that differ in their patterns, timed side by side: a column for each quantity, a row a
+    tile.
 
-    def __init__(self, kind: TileKind, profiles: Sequence[Profile]) -> None:
-        self._kind, self._profiles = kind, profiles
-        self._slowed: dict[tuple[float, float], dict[str, int]] = {}
-
-    def slowed(self, profile: Profile, rate: float, latency: float) -> int:
-        """Cycles of one of them; `rate` and `latency` as in `TileKind.timings`."""
-        cycles = self._slowed.get((rate, latency))
-        if cycles is None:
-            timings = self._kind.timings(self._profiles, rate, latency)
-            cycles = {p.key: timing.total for p, timing in zip(self._profiles, timings, strict=True)}
-            self._slowed[rate, latency] = cycles
-        return cycles[profile.key]
-
-
-class TimedTile:
-    """One GEMV as the PIM units see it.
-
-    `nbw` is that of its shape, `timing` that of the busiest slice with its weights on chip, `seconds` is that
-    and the `edges`, `phases` the same by `TILE_PHASES`, `counts` those of `COUNTS`, `activity` that of
-    `ACTIVITY`; `numbers` are phases and activity in their orders. `bytes` come from DRAM; `slices` have
-    outputs to compute.
+    `timings` are those of the busiest slice with its weights on chip, `seconds` that and what is `around` it;
+    `bytes` come from DRAM; `slices` have outputs to compute.
     """
 
-    def __init__(
-        self, kind: TileKind, profile: Profile, timing: _core.TileTiming, siblings: Siblings
-    ) -> None:
-        self._kind, self._profile, self.timing, self._siblings = kind, profile, timing, siblings
-        self.edges = kind.edges
-        self.nbw = kind.shape.nbw
-        self.seconds = timing.total / kind.units.clock + kind.around
-        self.bytes = kind.bytes
-        self.slices = kind.slices
-        self.blocks = kind.plan.blocks
-        self.cycles = timing.total
+    def __init__(self, kind: TileKind, profiles: Sequence[Profile]) -> None:
+        self.kind = kind
+        self._profiles = profiles
+        self.timings = kind.timings(profiles)
+        self.slices, self.blocks = kind.slices, kind.plan.blocks
+        self.cycles = self.timings.total
+        self.seconds = self.cycles / kind.units.clock + kind.around
+        self.bytes = np.full(len(profiles), kind.bytes)
+        self._slowed: dict[tuple[float, float], NDArray[np.float64]] = {}
+
+    def __len__(self) -> int:
+        return len(self._profiles)
+
+    def __getitem__(self, at: int) -> "TimedTile":
+        return TimedTile(self, range(len(self))[at])
+
+    def throttled(self, rate: float, latency: float | None = None) -> NDArray[np.float64]:
+        """Seconds of each tile when all slices together get `rate` bytes/s of weights, just in time.
+
+        Args:
+            rate: bytes/s.
+            latency: s from asking for a line to having it; default: that of an idle machine's DRAM.
+        """
+        units = self.kind.units
+        asked = (rate, units.dram.latency if latency is None else latency)
+        found = self._slowed.get(asked)
+        if found is None:
+            cycles = self.kind.timings(self._profiles, rate / units.config.slices, asked[1]).total
+            found = np.maximum(self.seconds, cycles / units.clock + self.kind.around)
+            self._slowed[asked] = found
+        return found
 
     @cached_property
-    def phases(self) -> tuple[float, ...]:
-        """Seconds by `TILE_PHASES`, which add up to `seconds`."""
-        clock, edges = self._kind.units.clock, self.edges
-        load, *computing, write_back = (getattr(self.timing, phase) / clock for phase in TILE_PHASES)
-        return (
-            load + edges.descriptor + edges.operands,
-            *computing,
-            write_back + edges.results + edges.record,
-        )
+    def phases(self) -> NDArray[np.float64]:
+        """Seconds by `TILE_PHASES`, (tiles, phases), which add up to `seconds`."""
+        clock, edges = self.kind.units.clock, self.kind.edges
+        found = np.column_stack([getattr(self.timings, phase) / clock for phase in TILE_PHASES])
+        found[:, 0] += edges.descriptor + edges.operands
+        found[:, -1] += edges.results + edges.record
+        return found
 
     @cached_property
-    def counts(self) -> tuple[int, ...]:
-        """By `COUNTS`, of one DFM."""
-        return tuple(getattr(self.timing, name) for name in COUNTS)
+    def counts(self) -> NDArray[np.int64]:
+        """By `COUNTS`, (tiles, counts), of one DFM."""
+        return np.column_stack([getattr(self.timings, name) for name in COUNTS])
 
     @cached_property
-    def activity(self) -> dict[str, float]:
-        """Events of all units, by `ACTIVITY`."""
-        kind = self._kind
+    def numbers(self) -> NDArray[np.float64]:
+        """`phases`, then the events of all units by `ACTIVITY`."""
+        kind = self.kind
         shape = kind.shape
-        return activity(
+        events = activity(
             kind.units.config,
             kind.plan,
-            self.timing,
+            self.timings,
             n=shape.n,
             k=shape.k,
             batch=shape.batch,
             value_bits=shape.value_bits,
             abits=shape.abits,
         )
+        columns = [np.broadcast_to(events[name], len(self)) for name in ACTIVITY]
+        return np.column_stack([self.phases, *columns])
+
+
+class TimedTile:
+    """One GEMV as the PIM units see it: a row of a table."""
+
+    def __init__(self, table: TileTable, at: int) -> None:
+        kind = table.kind
+        self._table, self._at = table, at
+        self.timing: _core.TileTiming = table.timings[at]
+        self.edges = kind.edges
+        self.nbw = kind.shape.nbw
+        self.bytes = kind.bytes
+        self.slices, self.blocks = table.slices, table.blocks
+        self.cycles = self.timing.total
+        self.seconds = float(table.seconds[at])
+
+    @property
+    def phases(self) -> tuple[float, ...]:
+        """Seconds by `TILE_PHASES`, which add up to `seconds`."""
+        return tuple(self._table.phases[self._at].tolist())
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """By `COUNTS`, of one DFM."""
+        return tuple(self._table.counts[self._at].tolist())
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        """`phases`, then `activity`."""
-        return (*self.phases, *self.activity.values())
+        """`phases`, then events by `ACTIVITY`."""
+        return tuple(self._table.numbers[self._at].tolist())
 
     def throttled(self, rate: float, latency: float | None = None) -> float:
-        """Seconds when all slices together get `rate` bytes/s of weights, just in time.
-
-        Args:
-            rate: bytes/s.
-            latency: s from asking for a line to having it; default: that of an idle machine's DRAM.
-        """
-        units = self._kind.units
-        latency = units.dram.latency if latency is None else latency
-        cycles = self._siblings.slowed(self._profile, rate / units.config.slices, latency)
-        return max(self.seconds, cycles / units.clock + self._kind.around)
+        """Seconds with weights just in time, as `TileTable.throttled`."""
+        return float(self._table.throttled(rate, latency)[self._at])
 
 
 @lru_cache(maxsize=1024)
@@ -275,7 +295,7 @@ class PimUnits:
         ways = (self.chip, self.dram, self.operands, self.line, self.port, self.window, self.ahead)
         self.key: Hashable = (text, self.clock, *ways)
         """Equal for units that time every tile alike."""
-        self._tiles = _tiles_of(self.key)
+        self._tables = _tables_of(self.key)
 
     def scan(self, abits: int, signed: bool, nbw: int, group_size: int) -> Scan:
         """How these units scan activations of the given widths."""
@@ -295,34 +315,18 @@ class PimUnits:
         Raises:
             SailsimError: the tile does not fit the arrays, or a width is out of range.
         """
-        return self.tiles([(TileRequest(shape, weight_bytes, scaled, minimum, codebook), profile)])[0]
+        return self.table(TileRequest(shape, weight_bytes, scaled, minimum, codebook), [profile])[0]
 
-    def tiles(self, asked: Sequence[tuple[TileRequest, Profile]]) -> list[TimedTile]:
-        """Time tiles, those that differ in their patterns alone side by side. Raises as `tile`."""
-        new: dict[TileRequest, dict[str, Profile]] = {}
-        for request, profile in asked:
-            if (request, profile.key) not in self._tiles:
-                new.setdefault(request, {})[profile.key] = profile
-        for request, profiles in new.items():
-            self._time(request, [*profiles.values()])
-        found = [self._tiles[request, profile.key] for request, profile in asked]
-        for oldest in list(islice(self._tiles, max(0, len(self._tiles) - KEPT_TILES))):
-            del self._tiles[oldest]
+    def table(self, request: TileRequest, profiles: Sequence[Profile]) -> TileTable:
+        """Time tiles of some patterns side by side, once for equal ones. Raises as `tile`."""
+        return self._tables.table(self, request, profiles)
+
+    def kind(self, request: TileRequest) -> TileKind:
+        """Of tiles that differ in their patterns. Raises ValueError for what does not fit the arrays."""
+        found = self._kinds.get(request)
+        if found is None:
+            found = self._kinds[request] = TileKind(self, request)
         return found
-
-    def _time(self, request: TileRequest, profiles: Sequence[Profile]) -> None:
-        """Time tiles that are not known yet."""
-        try:
-            kind = self._kinds.get(request)
-            if kind is None:
-                kind = self._kinds[request] = TileKind(self, request)
-            timings = kind.timings(profiles)
-        except ValueError as error:
-            shape = request.shape
-            raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
-        siblings = Siblings(kind, profiles)
-        for profile, timing in zip(profiles, timings, strict=True):
-            self._tiles[request, profile.key] = TimedTile(kind, profile, timing, siblings)
 
     def fastest(
         self, request: TileRequest, profiles_of: Callable[[Shape], Sequence[Profile]]
@@ -336,21 +340,47 @@ class PimUnits:
         Raises:
             SailsimError: the tiles fit the arrays with no NBW.
         """
-        found: list[list[TimedTile]] = []
+        found: list[TileTable] = []
         refused: list[SailsimError] = []
         for nbw in NBWS:
             shape = request.shape._replace(nbw=nbw)
-            asked = [(request._replace(shape=shape), profile) for profile in profiles_of(shape)]
             try:
-                found.append(self.tiles(asked))
+                found.append(self.table(request._replace(shape=shape), profiles_of(shape)))
             except SailsimError as error:
                 refused.append(error)
         if not found:
             raise refused[0]
-        return [min(tiles, key=lambda tile: tile.seconds) for tiles in zip(*found, strict=True)]
+        best = np.argmin([table.seconds for table in found], axis=0)
+        return [found[which][at] for at, which in enumerate(best.tolist())]
+
+
+class _TimedTables:
+    """The tiles that equal units have timed: machines that differ in their cores share them."""
+
+    def __init__(self) -> None:
+        self._tables: OrderedDict[tuple[TileRequest, tuple[str, ...]], TileTable] = OrderedDict()
+        self._tiles = 0
+
+    def table(self, units: PimUnits, request: TileRequest, profiles: Sequence[Profile]) -> TileTable:
+        """As `PimUnits.table`."""
+        key = (request, tuple([profile.key for profile in profiles]))
+        found = self._tables.get(key)
+        if found is not None:
+            self._tables.move_to_end(key)
+            return found
+        try:
+            found = TileTable(units.kind(request), profiles)
+        except ValueError as error:
+            shape = request.shape
+            raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
+        self._tables[key] = found
+        self._tiles += len(found)
+        while self._tiles > KEPT_TILES and len(self._tables) > 1:
+            self._tiles -= len(self._tables.popitem(last=False)[1])
+        return found
 
 
 @lru_cache(maxsize=8)
-def _tiles_of(units: Hashable) -> dict[tuple[TileRequest, str], TimedTile]:
-    """The tiles that equal units have timed: machines that differ in their cores share them."""
-    return {}
+def _tables_of(units: Hashable) -> _TimedTables:
+    """Of units that are equal."""
+    return _TimedTables()

@@ -102,6 +102,19 @@ def test_a_sweep_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
     assert len(runs(log)) == 6
 
 
+def test_a_sweep_over_substrates_keeps_them_apart(log: Path, tmp_path: Path) -> None:
+    out = tmp_path / "gem5"
+    words = ("sweep", *SMALL, "--substrate", "row_dfm,row_dfm:add=2n", "--out", out, "--json")
+    assert json.loads(sailsim(*words).stdout)["points"] == 10
+    frame = Store(out).frame()
+    assert frame.groupby("substrate").size().to_dict() == {"row_dfm": 5, "row_dfm:add=2n": 5}
+    builds = frame.groupby("substrate")["core_build"].sum()
+    assert builds["row_dfm:add=2n"] > builds["row_dfm"]
+    assert json.loads(sailsim(*words).stdout)["held_before"] == 10
+    plain = sailsim("sweep", *SMALL, "--out", out, "--json")
+    assert json.loads(plain.stdout)["held_before"] == 5
+
+
 def test_a_timeline_is_drawn_with_gem5_and_without(
     log: Path, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,3 +208,5 @@ def test_tiles_side_by_side_are_each_alone(
         for name in ("load", "total", "lookup", "write_back", "weight_bytes", "activation_bytes"):
             assert getattr(timing, name) == getattr(alone, name), name
         assert timing.counts == alone.counts
+    assert together.total.tolist() == [timing.total for timing in together]
+    assert together.prt_hits.tolist() == [timing.prt_hits for timing in together]

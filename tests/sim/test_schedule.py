@@ -8,13 +8,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.sim.dram import Reader
 from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline, Tensor, run
-from sailsim.sim.segments import Segment, play, unrolled
+from sailsim.sim.segments import Segments, play, unrolled
 
 MB = 1e6
 
@@ -191,7 +192,7 @@ def test_needs_that_cannot_be_met_are_refused() -> None:
     with pytest.raises(RuntimeError, match="core task 0 and tensor 0 wait for each other"):
         run(machine(), tasks, tensors)
     with pytest.raises(RuntimeError, match="core task 0 and tensor 0 wait for each other"):
-        play(machine(), [Segment(tasks, tensors)])
+        play(machine(), [Segments.one(tasks, tensors)])
 
 
 @st.composite
@@ -311,7 +312,7 @@ STORED = json.loads(Path(__file__).with_name("schedules.json").read_text())
 def test_schedules_come_out_as_they_did(seed: int) -> None:
     machine, tasks, tensors = drawn(seed)
     assert fingerprint(run(machine, tasks, tensors)) == STORED[seed]
-    assert fingerprint(play(machine, [Segment(tasks, tensors)])) == STORED[seed]
+    assert fingerprint(play(machine, [Segments.one(tasks, tensors)])) == STORED[seed]
 
 
 @st.composite
@@ -336,7 +337,7 @@ def test_the_core_does_what_is_specified(
     machine: MemorySystem, parts: list[tuple[list[CoreTask], list[Tensor]]], order: list[int]
 ) -> None:
     """To the last bit: the same operations in the same order, none of them fused."""
-    segments = [Segment(*part) for part in parts]
+    segments = [Segments.one(*part) for part in parts]
     order = [i % len(parts) for i in order]
     assert play(machine, segments, order) == run(machine, *unrolled(segments, order))
 
@@ -344,14 +345,14 @@ def test_the_core_does_what_is_specified(
 @pytest.mark.parametrize(
     ("what", "schedule"),
     [
-        ("seconds of a tensor is 0", Segment([], [tensor(1, 0.0)])),
-        ("bytes of a tensor is -1000000", Segment([], [tensor(-1, 1.0)])),
-        ("read of a task is -1", Segment([CoreTask("a", 0, 1.0, read=-1.0)])),
-        ("rate of a task is 0", Segment([CoreTask("a", 0, 1.0, read=1.0, rate=0.0)])),
-        ("needs of a task is -1", Segment([CoreTask("a", -1, 1.0)])),
+        ("seconds of a tensor is 0", Segments.one([], [tensor(1, 0.0)])),
+        ("bytes of a tensor is -1000000", Segments.one([], [tensor(-1, 1.0)])),
+        ("read of a task is -1", Segments.one([CoreTask("a", 0, 1.0, read=-1.0)])),
+        ("rate of a task is 0", Segments.one([CoreTask("a", 0, 1.0, read=1.0, rate=0.0)])),
+        ("needs of a task is -1", Segments.one([CoreTask("a", -1, 1.0)])),
     ],
 )
-def test_the_core_refuses_what_would_never_end(what: str, schedule: Segment) -> None:
+def test_the_core_refuses_what_would_never_end(what: str, schedule: Segments) -> None:
     with pytest.raises(ValueError, match=what):
         play(machine(), [schedule])
     with pytest.raises(ValueError, match="peak is nan"):
@@ -363,4 +364,19 @@ def test_what_goes_wrong_in_a_tensor_s_time_comes_through_the_core() -> None:
         raise ZeroDivisionError(f"at {rate / MB:.0f} MB/s")
 
     with pytest.raises(ZeroDivisionError, match="at 100 MB/s"):
-        play(machine(), [Segment([], [Tensor("t", 0, MB, 1.0, broken)])])
+        play(machine(), [Segments.one([], [Tensor("t", 0, MB, 1.0, broken)])])
+
+
+def test_the_core_refuses_tables_of_other_shapes() -> None:
+    one = np.ones((1, 1))
+
+    def played(bytes: Any, seconds: Any, throttled: Any) -> StepTimeline:
+        return play(machine(), [Segments([], [0], bytes, seconds, throttled)])
+
+    assert played(one, one, lambda tensor, rate: np.ones(1)).end == 1
+    with pytest.raises(ValueError, match="throttled gives 0 numbers: allowed is one for each segment"):
+        played(one, one, lambda tensor, rate: np.ones(0))
+    with pytest.raises(ValueError, match="seconds has 2 elements along axis 0: allowed are 1"):
+        played(one, np.ones((2, 1)), lambda tensor, rate: np.ones(2))
+    with pytest.raises(ValueError, match="bytes has 2 elements along axis 1: allowed are 1"):
+        played(np.ones((1, 2)), one, lambda tensor, rate: np.ones(1))

@@ -1,10 +1,13 @@
 """GEMVs as the PIM units see them."""
 
+import numpy as np
 import pytest
 
+from sailsim import _core
 from sailsim.sim import load_system, vary
+from sailsim.sim.activity import activity
 from sailsim.sim.patterns import InputRows, ProfileCache
-from sailsim.sim.tiles import PimUnits, Shape, TileRequest, TimedTile, _tiles_of
+from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TileTable, _tables_of
 from sailsim.workloads import Activations
 
 SAIL = load_system("sail-n1")
@@ -22,7 +25,8 @@ def test_units_time_equal_tiles_once(captured: Activations) -> None:
     profile = cache.captured(captured, InputRows("attn_in", 0, 32, 4096, 1, 0), scan)
     shape = Shape(4096, 4096, 1, 4, 4, 8, 4, 128)
     tile = units.tile(shape, profile, 9e6)
-    assert units.tile(shape, profile, 9e6) is tile
+    request = TileRequest(shape, 9e6)
+    assert units.table(request, [profile]) is units.table(request, [profile])
     # At half the rate of the work, weights alone take twice its time; conversions come on top.
     slow = tile.throttled(9e6 / tile.seconds / 2)
     assert 2 * tile.seconds <= slow <= 3 * tile.seconds
@@ -35,16 +39,39 @@ def test_tiles_that_are_slowed_together_take_what_each_takes_alone(captured: Act
     shape = Shape(2048, 4096, 2, 4, 4, 8, 4, 128)
     machine = vary(SAIL, {"pim.t_zero": 0})  # where patterns cost different times
 
-    def timed(layers: list[int]) -> list[TimedTile]:
-        _tiles_of.cache_clear()  # else they are the tiles that equal units have timed already
+    def timed(layers: list[int]) -> TileTable:
+        _tables_of.cache_clear()  # else they are the tiles that equal units have timed already
         units = PimUnits(machine, substrate=None, convert=None, prt=True)
         scan = units.scan(8, True, 4, 128)
         rows = [InputRows("attn_in", layer, 32, 2048, 2, 0) for layer in layers]
-        request = TileRequest(shape, 5e6)
-        return units.tiles([(request, ProfileCache().captured(captured, each, scan)) for each in rows])
+        profiles = [ProfileCache().captured(captured, each, scan) for each in rows]
+        return units.table(TileRequest(shape, 5e6), profiles)
 
-    layers = [0, 11, 21, 31]
-    together, alone = timed(layers), [tile for layer in layers for tile in timed([layer])]
-    slow = [[tile.throttled(rate) for rate in (1e10, 5e10, 1e15)] for tile in together]
-    assert slow == [[tile.throttled(rate) for rate in (1e10, 5e10, 1e15)] for tile in alone]
+    layers, rates = [0, 11, 21, 31], (1e10, 5e10, 1e15)
+    together, alone = timed(layers), [timed([layer])[0] for layer in layers]
+    slow = [[tile.throttled(rate) for rate in rates] for tile in alone]
+    assert np.transpose([together.throttled(rate) for rate in rates]).tolist() == slow
     assert len({tuple(seconds) for seconds in slow}) == len(layers)  # their patterns differ
+
+
+def test_a_table_has_what_each_of_its_tiles_has_alone(captured: Activations) -> None:
+    units = PimUnits(SAIL, substrate=None, convert=None, prt=True)
+    scan = units.scan(8, True, 4, 128)
+    rows = [InputRows("attn_in", layer, 32, 2048, 2, 0) for layer in (0, 11, 31)]
+    profiles = [ProfileCache().captured(captured, each, scan) for each in rows]
+    request = TileRequest(Shape(2048, 3000, 2, 4, 4, 8, 4, 128), 4e6)
+    table = units.table(request, profiles)
+    assert len(table) == 3
+    assert table[-1].seconds == table[2].seconds
+    with pytest.raises(IndexError):
+        table[3]
+    for at, profile in enumerate(profiles):
+        alone = units.table(request, [profile])[0]
+        timing = _core.time_tile(units.config, *request.shape, profile.counts, True)
+        assert table[at].counts == alone.counts == tuple(getattr(timing, name) for name in COUNTS)
+        assert table[at].phases == alone.phases
+        assert sum(alone.phases) == pytest.approx(alone.seconds)
+        events = activity(
+            units.config, table.kind.plan, alone.timing, n=3000, k=2048, batch=2, value_bits=4, abits=8
+        )
+        assert table[at].numbers == (*alone.phases, *events.values())

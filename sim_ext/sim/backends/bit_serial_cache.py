@@ -14,12 +14,13 @@ from typing import Annotated, Literal, NamedTuple
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is, Quantity
 from sailsim.sim.accelerator import AcceleratorSection
-from sailsim.sim.backend import Backend, Product, Units
+from sailsim.sim.backend import Backend, JobList, Product, Units
 from sailsim.sim.fields import Bandwidth, BytesPerCycle, Clock, Cycles
 from sailsim.sim.memory_path import server_memory
-from sailsim.sim.parts import Part, Same, has_codes
+from sailsim.sim.parts import Part, has_codes
 from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Point
+from sailsim.sim.same import Same
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.system import System
 from sailsim.workloads import Activations, ModelSpec, Op
@@ -250,9 +251,9 @@ class CacheJobs:
         """As `request_of`."""
         return request_of(op, self._abits)
 
-    def jobs(self, asked: Sequence[tuple[Request, int]]) -> list[CacheJob]:
-        """The same ones for equal requests."""
-        return [self._units.job(request) for request, _ in asked]
+    def jobs(self, request: Request, inputs: Sequence[int]) -> JobList:
+        """The same one for every input."""
+        return JobList([self._units.job(request)] * len(inputs))
 
 
 class CacheUnits(Units):
@@ -282,11 +283,11 @@ class CacheUnits(Units):
         self,
         point: Point,
         parts: Same[tuple[Part, ...]],
-        inputs: tuple[InputRows, ...],
+        inputs: Same[tuple[InputRows, ...]],
         activations: Activations,
     ) -> CacheJobs:
         """The products of a step."""
-        return CacheJobs(self, point.abits, len(inputs))
+        return CacheJobs(self, point.abits, len(inputs.it))
 
     def memory(self, threads: int) -> MemorySystem:
         """Weights come from the server's DRAM, as fast as they are read and the slices' buses take them."""

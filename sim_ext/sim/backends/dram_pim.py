@@ -17,12 +17,13 @@ from pydantic import model_validator
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Is, OneOf, Quantity
 from sailsim.sim.accelerator import AcceleratorSection
-from sailsim.sim.backend import Backend, Product, Stored, Units
+from sailsim.sim.backend import Backend, JobList, Product, Stored, Units
 from sailsim.sim.fields import Bandwidth
 from sailsim.sim.memory_path import server_memory
-from sailsim.sim.parts import Part, Same
+from sailsim.sim.parts import Part
 from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Point
+from sailsim.sim.same import Same
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.system import System
 from sailsim.workloads import Activations, ModelSpec, Op, WeightFormat, decode_step
@@ -209,9 +210,9 @@ class BankJobs:
         """The product's shape: its format is that of the multipliers."""
         return Request(op.k, op.n, op.batch)
 
-    def jobs(self, asked: Sequence[tuple[Request, int]]) -> list[BankJob]:
-        """The same ones for equal requests."""
-        return [self._units.job(request) for request, _ in asked]
+    def jobs(self, request: Request, inputs: Sequence[int]) -> JobList:
+        """The same one for every input."""
+        return JobList([self._units.job(request)] * len(inputs))
 
 
 class BankUnits(Units):
@@ -246,11 +247,11 @@ class BankUnits(Units):
         self,
         point: Point,
         parts: Same[tuple[Part, ...]],
-        inputs: tuple[InputRows, ...],
+        inputs: Same[tuple[InputRows, ...]],
         activations: Activations,
     ) -> BankJobs:
         """The products of a step."""
-        return BankJobs(self, len(inputs))
+        return BankJobs(self, len(inputs.it))
 
     def memory(self, threads: int) -> MemorySystem:
         """The server's DRAM is the cores' alone."""

@@ -11,12 +11,13 @@ from typing import Any
 
 from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY
-from sailsim.sim.backend import Backend, EnergyShape, Job, Units
+from sailsim.sim.backend import Backend, EnergyShape, Job, JobList, Jobs, Units
 from sailsim.sim.memory_path import memory
 from sailsim.sim.nbw import NBWS, PER_TENSOR
-from sailsim.sim.parts import Part, Same, block_sizes, has_codes
+from sailsim.sim.parts import Part, block_sizes, has_codes
 from sailsim.sim.patterns import PROFILES, InputRows, Profile
 from sailsim.sim.point import Point
+from sailsim.sim.same import Same
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.substrate import load_substrate
 from sailsim.sim.system import System
@@ -61,23 +62,15 @@ class SailJobs:
         """As `request_of`."""
         return request_of(op, self._point)
 
-    def jobs(self, asked: Sequence[tuple[TileRequest, int]]) -> Sequence[Job]:
+    def jobs(self, request: TileRequest, inputs: Sequence[int]) -> Jobs:
         """The tiles, timed once for equal patterns; the fastest of all NBWs where that is asked."""
-        found: dict[tuple[TileRequest, int], Job] = {}
-        fixed = [(request, at) for request, at in asked if request.shape.nbw != PER_TENSOR]
-        tiles = self._units.tiles([(request, self._profile(request.shape, at)) for request, at in fixed])
-        found.update(zip(fixed, tiles, strict=True))
-        for request in {request: None for request, _ in asked if request.shape.nbw == PER_TENSOR}:
-            inputs = [at for other, at in asked if other == request]
-            fastest = self._units.fastest(request, partial(self._profiles_of, inputs))
-            found.update(((request, at), tile) for at, tile in zip(inputs, fastest, strict=True))
-        return [found[each] for each in asked]
+        if request.shape.nbw == PER_TENSOR:
+            return JobList(self._units.fastest(request, partial(self._profiles_of, inputs)))
+        return self._units.table(request, self._profiles_of(inputs, request.shape))
 
     def _profiles_of(self, inputs: Sequence[int], shape: Shape) -> list[Profile]:
-        return [self._profile(shape, at) for at in inputs]
-
-    def _profile(self, shape: Shape, at: int) -> Profile:
-        return self._profiles[shape.group_size, shape.nbw][at]
+        profiles = self._profiles[shape.group_size, shape.nbw]
+        return [profiles[at] for at in inputs]
 
 
 class SailUnits(Units):
@@ -104,7 +97,7 @@ class SailUnits(Units):
         self,
         point: Point,
         parts: Same[tuple[Part, ...]],
-        inputs: tuple[InputRows, ...],
+        inputs: Same[tuple[InputRows, ...]],
         activations: Activations,
     ) -> SailJobs:
         """The tiles of a step, by the patterns that its inputs have in each size of blocks."""
@@ -114,7 +107,7 @@ class SailUnits(Units):
             for size in block_sizes(parts)
             for nbw in (NBWS if point.nbw == PER_TENSOR else [point.nbw])
         }
-        keys = ["".join(found[i].key for found in profiles.values()) for i in range(len(inputs))]
+        keys = ["".join(found[i].key for found in profiles.values()) for i in range(len(inputs.it))]
         return SailJobs(self._pim, point, profiles, keys)
 
     def chosen(self, job: Job) -> int:
