@@ -15,17 +15,22 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within this SIGTERM raises `Terminated`, as Ctrl-C raises KeyboardInterrupt, so that a command ends in
-    its own words. In threads beside the main one it changes nothing."""
+    """Within this Ctrl-C raises KeyboardInterrupt and SIGTERM `Terminated`, once: whoever presses twice does
+    not cut the putting away short. In threads beside the main one it changes nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    told = False
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        nonlocal told
+        if not told:
+            told = True
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

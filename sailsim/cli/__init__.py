@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +13,7 @@ import click
 
 from sailsim import __version__
 from sailsim.base.errors import SailsimError
+from sailsim.base.stop import Terminated
 
 # name -> module:attribute. Loaded only when called, so that small commands start at once.
 _COMMANDS = {
@@ -72,9 +75,15 @@ class LazyGroup(click.Group):
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
-    """Turn bad input, full disks and the like into one sentence and exit status 2."""
+    """Turn bad input, full disks and the like into one sentence and exit status 2; Ctrl-C and SIGTERM into one
+    and exit status 130 or 143."""
     try:
         yield
+    except KeyboardInterrupt as stop:
+        kept = "".join(f" {note};" for note in getattr(stop, "__notes__", ()))
+        again = f"`{shlex.join(['sailsim', *sys.argv[1:]])}` goes on from there." if kept else ""
+        click.echo(f"Stopped.{kept} {again}".rstrip(), err=True)
+        raise click.exceptions.Exit(143 if isinstance(stop, Terminated) else 130) from None
     except SailsimError as error:
         raise BadInput(str(error)) from error
     except click.UsageError as error:

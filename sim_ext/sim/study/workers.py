@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend import resource_tracker
 from joblib.externals.loky.process_executor import BrokenProcessPool, ShutdownExecutorError
 
 from sailsim.base.errors import SailsimError
@@ -88,7 +89,8 @@ class Processes:
         """As `Workers.submit`."""
         outer: Future[R] = Future()
         try:
-            inner = self._pool.submit(function, argument)
+            with _deaf_children():
+                inner = self._pool.submit(function, argument)  # starts the processes, the first time
         except (BrokenProcessPool, ShutdownExecutorError) as error:
             outer.set_exception(WorkerLostError(str(error)))
             return outer
@@ -116,9 +118,19 @@ class Processes:
         self._pool.shutdown(wait=not now, kill_workers=now)
 
 
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes that start within this never hear Ctrl-C: it goes to all of a terminal, and is the parent's."""
+    resource_tracker.ensure_running()  # its start would unblock the signal again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _in_worker(parent: int) -> None:
-    """What a worker does first: it leaves Ctrl-C to its parent, and goes when that is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What a worker does first: see to it that it goes when its parent is gone."""
 
     def look() -> None:
         while os.getppid() == parent:

@@ -1,0 +1,37 @@
+"""Ctrl-C and SIGTERM: one sentence, the finished points are kept, and the command that goes on is said."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sailsim.sim import Store
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_sweep_says_how_to_go_on(
+    tmp_path: Path, wait_until: Callable[..., None], number: int, status: int
+) -> None:
+    out = tmp_path / "out"
+    words = ["sweep", "--model", "smollm2-135m", "--batch", "1:4000", "--jobs", "2", "--out", str(out)]
+    command = [str(Path(sys.executable).parent / "sailsim"), *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        wait_until(process, lambda: len(list(out.glob("chunks/*.parquet"))) >= 1)
+        os.killpg(process.pid, number)  # as a terminal does: to the workers too
+        os.killpg(process.pid, number)  # and once more
+        _, said = process.communicate()
+    finally:
+        process.kill()
+    assert process.returncode == status
+    last = said.splitlines()[-1]
+    assert last.startswith("Stopped. ")
+    assert f"of 4000 points are stored in {out}; `sailsim {' '.join(words)}` goes on from there." in last
+    assert "Traceback" not in said
+    assert Store(out).manifest["state"] == "stopped"
+    assert 0 < len(Store(out).frame()["point_key"].unique()) < 4000
