@@ -75,8 +75,10 @@ class LazyGroup(click.Group):
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
-    """Turn bad input, full disks and the like into one sentence and exit status 2; Ctrl-C and SIGTERM into one
-    and exit status 130 or 143."""
+    """Turn bad input, full disks and the like into one sentence and exit status 2.
+
+    Ctrl-C and SIGTERM become one too, and exit status 130 or 143.
+    """
     try:
         yield
     except KeyboardInterrupt as stop:
