@@ -104,6 +104,11 @@ def constants_option(kinds: str) -> Decorator:
     )
 
 
+paper_option = click.option(
+    "--paper", default="sail", show_default=True, help="A paper by name, or a file of claims (data/claims)."
+)
+
+
 prt_option = click.option(
     "--prt/--no-prt", default=True, show_default=True, help="With or without the pattern reuse table."
 )
