@@ -29,8 +29,8 @@ PHASES = ("load", "inputs", "multiply", "reduce", "write_back")
 COUNTS = ("loads", "rounds", "multiplications", "reductions")
 
 NOT_MODELLED = (
-    "not modelled: what the cores lose while their last-level cache computes, switching between the two, "
-    "and the sums of activations that formats with a minimum need"
+    "not modelled: what the cores lose while their last-level cache computes, switching between the two, the "
+    "ring that takes activations to all slices, and the sums of activations that formats with a minimum need"
 )
 
 
