@@ -120,7 +120,7 @@ class Processes:
 
 @contextmanager
 def _deaf_children() -> Iterator[None]:
-    """Processes that start within this never hear Ctrl-C, which goes to all of a terminal: the parent does."""
+    """Processes that start within this never hear Ctrl-C, which a terminal sends to all: the parent does."""
     resource_tracker.ensure_running()  # its start would unblock the signal again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
