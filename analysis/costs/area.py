@@ -163,9 +163,7 @@ def area(
     Raises AreaNotModelledError for a substrate that does not declare its area, SailsimError for a machine
     without PIM units and for widths outside 1..8.
     """
-    pim = system.pim
-    if pim is None:
-        raise SailsimError(f"system {system.name} has no [pim] section, allowed is one with PIM units")
+    pim = system.require_pim()
     if not 1 <= wbits <= WBITS_MAX:
         raise SailsimError(f"wbits is {wbits}, allowed is 1..{WBITS_MAX}")
     c = AreaConstants.default() if constants is None else constants

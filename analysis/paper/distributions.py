@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sailsim.analysis.paper.claims import Claim, ClaimMetric
 from sailsim.analysis.paper.evaluator import evaluate_machine
 from sailsim.analysis.paper.metrics import Numbers, highest, reaches, values
+from sailsim.analysis.paper.parameters import Alternative
 from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
 from sailsim.analysis.paper.space import ParameterSpace
 
@@ -93,13 +94,19 @@ def alternatives(sampled: Sampled, claim: Claim) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": alternative.name,
-                "reason": alternative.reason,
+                "reason": "; drawn for it ".join([alternative.reason, *_drawn(space, alternative)]),
                 "nominal": digits(float(highest(values(claim.primary, nominal)[:, deciding])[0])),
                 "quantiles": quantiles(drawn),
                 "machines": len(drawn),
             }
         )
     return rows
+
+
+def _drawn(space: ParameterSpace, alternative: Alternative) -> list[str]:
+    """What is drawn for a design alone, with its range, in a phrase; nothing where nothing is."""
+    named = [f"{f.name} {f.span}" for f in space.apart if f.name in alternative.drawn]
+    return [", ".join(named)] if named else []
 
 
 def finite(numbers: Numbers) -> Numbers:

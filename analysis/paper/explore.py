@@ -41,7 +41,7 @@ from sailsim.analysis.results.joins import as_frame, is_missing, joined
 from sailsim.analysis.results.runs import runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, System, code_version, load_system, save_system, vary
+from sailsim.sim import Point, System, code_version, load_system, on_substrate, save_system, vary
 from sailsim.sim.sweep import reporter
 from sailsim.workloads import load_model
 
@@ -78,15 +78,20 @@ class Search:
             raise SailsimError(f"sampler is {self.sampler!r}, allowed is one of {', '.join(SAMPLERS)}")
         if not 0 <= self.seed < 1 << 32:
             raise SailsimError(f"seed is {self.seed}, allowed is 0..{(1 << 32) - 1}")
-        base = load_system(self.point.system)
-        if not base.has_pim:
-            raise SailsimError(
-                f"system {base.name} has no enabled [pim] section, allowed is one with PIM units"
-            )
+        base = self.base
+        base.require_pim()
         area(base)  # raises where it is not modelled: no machine could be compared with another
         cores = base.cores.count.whole
         if not self.threads or not all(1 <= n <= cores for n in self.threads):
             raise SailsimError(f"threads is {self.threads}, allowed are numbers from 1 to {cores}")
+
+    @property
+    def base(self) -> System:
+        """The machine that is varied, on the point's substrate."""
+        system, substrate = load_system(self.point.system), self.point.substrate
+        if substrate is None or not system.has_pim:
+            return system
+        return on_substrate(system, substrate, "sailsim explore")
 
     @property
     def factors(self) -> list[Factor]:
@@ -108,7 +113,7 @@ class Search:
 
     def system(self, values: Mapping[str, Value], name: str) -> System:
         """The machine of a trial. Raises SailsimError where a tile does not fit or a value is refused."""
-        base = load_system(self.point.system)
+        base = self.base
         changes = machine_changes(base, {k: v for k, v in values.items() if k != "threads"})
         return vary(
             base,

@@ -108,13 +108,24 @@ class SampledMachine:
 
 
 def machine_changes(base: System, values: Mapping[str, Value]) -> dict[str, Value]:
-    """Those of some values that are fields of a system; the LLC keeps its size when its slices change."""
+    """Those of some values that are fields of a system, in agreement with each other.
+
+    The LLC keeps its size when its slices change; of DFMs there are the most up to those asked for that share
+    the arrays evenly; a floating-point unit takes a sum at the latest when the one before has left it.
+    """
     known = leaves(base)
     changes = {name: value for name, value in values.items() if name in known}
     if "llc.slices" in changes:
         changes["llc.slice_size"] = (
             base.llc.slices.value * base.llc.slice_size.value / float(changes["llc.slices"])
         )
+    if "pim.dfms" in changes:
+        arrays = int(changes.get("pim.arrays", known["pim.arrays"].value))
+        asked = int(changes["pim.dfms"])
+        changes["pim.dfms"] = max(n for n in range(1, asked + 1) if arrays % n == 0)
+    if "pim.convert_interval" in changes:
+        latency = changes.get("pim.convert_latency", known["pim.convert_latency"].value)
+        changes["pim.convert_interval"] = min(changes["pim.convert_interval"], latency)
     return changes
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, log
-from typing import Literal
+from typing import Any, Literal
 
+from pydantic import model_validator
 from scipy.special import ndtri
 
+from sailsim.analysis.paper.claims import with_tuples
 from sailsim.base.quantity import Frozen
 from sailsim.sim import Point
 
@@ -116,4 +118,11 @@ class Alternative(Frozen):
 
     name: str
     values: dict[str, Value]
+    drawn: tuple[str, ...] = ()
+    """Values that only this design depends on: they are drawn for it alone, and are no factors."""
     reason: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, table: Any) -> Any:
+        return with_tuples(table, "drawn")

@@ -89,13 +89,13 @@ class Study:
 
 
 def evaluate_block(
-    space: ParameterSpace, block: int, rows: Rows, untimed: frozenset[str] = frozenset()
+    space: ParameterSpace, block: int, rows: Rows, untimed: frozenset[str] = frozenset(), seed: int = 0
 ) -> list[dict[str, Any]]:
     """The records of one block.
 
     A and B, its first and last row, are the free machines: evaluated on all workloads, their cores with every
-    software, and A with every other design. The rows between are evaluated on the workloads that decide, with
-    the nominal software.
+    software, and A with every other design, whose own unknowns are drawn from the study's seed. The rows
+    between are evaluated on the workloads that decide, with the nominal software.
     """
     memo, records = Memo(), []
     for i, row in enumerate(rows):
@@ -106,8 +106,8 @@ def evaluate_block(
         stacks, only = (tuple(space.hosts), None) if free else ((space.software,), space.deciding)
         record |= evaluate_machine(space, machine, stacks, memo, untimed, only)
         if i == 0:
-            for alternative in space.alternatives:
-                varied = machine.with_values(alternative.values)
+            for at, alternative in enumerate(space.alternatives):
+                varied = space.design(alternative, machine, (seed, block, at))
                 other = evaluate_machine(space, varied, None, memo, untimed, space.deciding)
                 changed = [f"{space.software}/{name}" for name in OF_SAIL]
                 record |= {with_design(alternative, name): other[name] for name in changed}
@@ -173,15 +173,15 @@ def run_study(study: Study, out_dir: str | Path, jobs: int = 1, progress: bool =
 def _evaluated(
     study: Study, missing: Sequence[int], rows: Sequence[Rows], jobs: int
 ) -> Iterator[list[dict[str, Any]]]:
-    space, untimed = study.space, study.untimed
+    space, more = study.space, (study.untimed, study.seed)
     if jobs == 1 or len(missing) < 2:
-        yield from (evaluate_block(space, block, rows[block], untimed) for block in missing)
+        yield from (evaluate_block(space, block, rows[block], *more) for block in missing)
         return
     with parallel_config(backend="loky", inner_max_num_threads=1):
         workers = Parallel(
             n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
         )
-        yield from workers(delayed(evaluate_block)(space, b, rows[b], untimed) for b in missing)
+        yield from workers(delayed(evaluate_block)(space, b, rows[b], *more) for b in missing)
 
 
 def _key(study: str, block: int, row: int) -> str:

@@ -10,15 +10,19 @@ from sailsim.analysis.paper.evaluator import Memo, SampleEvaluator, areas
 from sailsim.analysis.paper.machine import SampledMachine
 from sailsim.analysis.paper.space import ParameterSpace
 
+DRAWN = 6
+"""Machines that are tried beside the nominal one."""
+
 
 def screen(space: ParameterSpace, seed: int = 0) -> tuple[frozenset[str], frozenset[str]]:
     """Machine factors that no step's time depends on, and those of them that no area depends on either.
 
-    Each is moved over its levels on the nominal machine and on two drawn ones, with the first two workloads.
+    Each is moved over its levels on the nominal machine and on `DRAWN` others, with the first two workloads:
+    so many because what some decide hangs on others (how DFMs split work, on whether there are several).
     """
     rng = np.random.default_rng(seed)
     memo = Memo()
-    tried = [space.nominal, *(space.draw(row) for row in rng.random((2, len(space.factors))))]
+    tried = [space.nominal, *(space.draw(row) for row in rng.random((DRAWN, len(space.factors))))]
 
     def outcome(machine: SampledMachine) -> tuple[tuple[Any, ...], tuple[float, ...]]:
         evaluator = SampleEvaluator(machine, space.paper, space.software, memo)

@@ -31,6 +31,8 @@ class ParameterSpace:
     workloads: tuple[Workload, ...]
     held: tuple[FixedParameter, ...]
     alternatives: tuple[Alternative, ...]
+    apart: tuple[Factor, ...]
+    """What is drawn for an alternative alone (`Alternative.drawn`): nothing else depends on it."""
     hosts: Mapping[Software, str]
     """The system whose cores run a software; the first is the nominal one."""
     servers: tuple[Price, ...]
@@ -73,6 +75,14 @@ class ParameterSpace:
             )
         values = {f.name: f.at(float(u)) for f, u in zip(self.factors, row, strict=True)}
         return SampledMachine(values, self.hosts)
+
+    def design(
+        self, alternative: Alternative, machine: SampledMachine, seed: Sequence[int]
+    ) -> SampledMachine:
+        """A machine with another design, and with what only that depends on drawn from a seed."""
+        rng = np.random.default_rng(seed)
+        drawn = {f.name: f.at(float(rng.random())) for f in self.apart if f.name in alternative.drawn}
+        return machine.with_values(alternative.values | drawn)
 
     @property
     def software(self) -> Software:

@@ -137,8 +137,17 @@ def space(paper: str = SHIPPED) -> ParameterSpace:
         _server_factor(servers, file.rented.reason),
         *_constant_factors("area", AreaConstants),
     ]
+    drawn = {name: other.name for other in file.alternative for name in other.drawn}
+    apart = tuple(factor for factor in factors if factor.name in drawn and factor.group == "machine")
+    for name, design in drawn.items():
+        if name in file.held or name not in {factor.name for factor in apart}:
+            raise SailsimError(
+                f"alternative {design!r} draws {name!r}, allowed is a value of the machine that has a range "
+                "or levels and is not held"
+            )
     return ParameterSpace(
-        factors=tuple(factor for factor in factors if factor.name not in file.held),
+        factors=tuple(f for f in factors if f.name not in file.held and f.name not in drawn),
+        apart=apart,
         workloads=file.workload,
         held=tuple(
             FixedParameter(name=name, value=str(held.value), reason=held.reason)

@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sailsim.analysis.costs.dollars import prices
+from sailsim.analysis.paper.claims import SHIPPED
 from sailsim.analysis.render.dollar_figure import dollars
 from sailsim.analysis.render.energy_figure import energy
 from sailsim.analysis.render.gem5_figures import FOLDER, gem5_figures
@@ -30,7 +31,7 @@ from sailsim.analysis.results.results import (
 )
 from sailsim.sim import Store
 
-FIGURES: Mapping[str, Callable[[Results], Figure]] = {
+FIGURES: Mapping[str, Callable[..., Figure]] = {
     "speedup": speedup,
     "threads": threads,
     "dollars": dollars,
@@ -39,7 +40,9 @@ FIGURES: Mapping[str, Callable[[Results], Figure]] = {
     "prt": prt,
     "conversion": conversion,
 }
-"""Name of the file and what draws it, in the order of the report."""
+"""Name of the file and what draws it from `Results`, in the order of the report."""
+MARKED = ("speedup", "prt")
+"""Those that mark what a paper claims, and take it too."""
 
 
 def _sentence(text: str) -> Figure:
@@ -50,11 +53,11 @@ def _sentence(text: str) -> Figure:
     return figure
 
 
-def draw(name: str, results: Results) -> Figure:
-    """One figure by name, or the sentence that says which points it lacks."""
+def draw(name: str, results: Results, paper: str = SHIPPED) -> Figure:
+    """One figure by name with a paper's claims, or the sentence that says which points it lacks."""
     with style():
         try:
-            return FIGURES[name](results)
+            return FIGURES[name](results, paper) if name in MARKED else FIGURES[name](results)
         except MissingPointsError as missing:
             return _sentence(str(missing))
 

@@ -19,6 +19,7 @@ from sailsim.analysis.baselines.runners import CORES, SAIL
 from sailsim.analysis.costs.area import AreaNotModelledError, overhead_bases
 from sailsim.analysis.costs.dollars import PriceList, prices
 from sailsim.analysis.costs.energy import CAUSES, NOT_MODELLED
+from sailsim.analysis.paper.claims import SHIPPED
 from sailsim.analysis.paper.stored_claims import table
 from sailsim.analysis.render.figures import FIGURES, draw
 from sailsim.analysis.render.gem5_figures import FOLDER, TITLES, gem5_figures
@@ -43,15 +44,19 @@ _TITLES = {
 
 
 def report(
-    store: Store | str | Path, out: str | Path | None = None, price_file: str | Path | None = None
+    store: Store | str | Path,
+    out: str | Path | None = None,
+    price_file: str | Path | None = None,
+    paper: str = SHIPPED,
 ) -> Path:
     """Write the report of a store to ``out`` (default: `report.html` in its folder) and return its path.
 
-    Raises SailsimError for a store without results or a bad price file.
+    ``paper``, one by name or a file of claims, is what results are compared with. Raises SailsimError for a
+    store without results, a bad price file or a bad file of claims.
     """
     opened = store if isinstance(store, Store) else Store(store)
     simulated = gem5_figures(opened.path / FOLDER)
-    text = page(stored_runs(opened), opened.manifest, prices(price_file), simulated)
+    text = page(stored_runs(opened), opened.manifest, prices(price_file), simulated, paper)
     path = Path(out) if out is not None else opened.path / "report.html"
     write_whole(path, text.encode())
     return path
@@ -62,15 +67,16 @@ def page(
     manifest: Mapping[str, Any],
     price_list: PriceList,
     simulated: Mapping[str, Figure] | None = None,
+    paper: str = SHIPPED,
 ) -> str:
     """The whole document for the records and the manifest of a store, with figures of gem5's results if
-    any."""
+    any, beside a paper's claims."""
     results = Results.of(frame, price_list)
     points = frame.drop_duplicates(POINT)
     sections = [
-        ("claims", "What the paper claims, and what comes out here", _claims(frame, price_list)),
+        ("claims", "What the paper claims, and what comes out here", _claims(frame, price_list, paper)),
         ("runners", "What runs the points", _runners(results)),
-        ("figures", "Figures", _figures(results)),
+        ("figures", "Figures", _figures(results, paper)),
         ("budget", "Energy and area", _budget(results)),
         *([("gem5", "Against gem5", _gem5(simulated))] if simulated else []),
         ("limits", "What the numbers rest on", _limits(frame)),
@@ -138,8 +144,8 @@ def _runners(results: Results) -> str:
     return f"<p>{escaped(results.setting((), results.at((), unable=True)))}</p>" + html_table(header, lines)
 
 
-def _claims(frame: pd.DataFrame, price_list: PriceList) -> str:
-    found = table(frame, price_list)
+def _claims(frame: pd.DataFrame, price_list: PriceList, paper: str) -> str:
+    found = table(frame, price_list, paper)
     rows = [
         [
             row["claim"],
@@ -177,10 +183,10 @@ def _with_unit(value: object, unit: str) -> str:
     return f"{value:.3g}{' %' if unit == '%' else unit}"
 
 
-def _figures(results: Results) -> str:
+def _figures(results: Results, paper: str) -> str:
     return "".join(
         f'<figure id="figure-{name}" role="img" aria-label="{escaped(_TITLES[name])}">'
-        f"{inline_svg(draw(name, results))}</figure>"
+        f"{inline_svg(draw(name, results, paper))}</figure>"
         for name in FIGURES
     )
 

@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 
 from sailsim.analysis.baselines.cpu import SOFTWARE
 from sailsim.analysis.baselines.runners import SAIL
-from sailsim.analysis.render.figure_words import claimed, patterns_of
+from sailsim.analysis.paper.claims import SHIPPED
+from sailsim.analysis.render.figure_words import marks_of, patterns_of
 from sailsim.analysis.render.phases import PHASE_STYLE
 from sailsim.analysis.render.style import (
     SERIES,
     canvas,
     caption,
     draw_line,
-    mark_paper,
     plain_numbers,
 )
 from sailsim.analysis.results.results import (
@@ -43,9 +43,9 @@ def _models(rows: pd.DataFrame, most: int = 3) -> list[str]:
     return sorted(counts, key=lambda name: (name != Point().model, -counts[name], name))[:most]
 
 
-def speedup(results: Results) -> Figure:
-    """SAIL over what stands beside it, by weight bits; a line per batch, rows of models, columns of
-    runners."""
+def speedup(results: Results, paper: str = SHIPPED) -> Figure:
+    """SAIL over what stands beside it, by weight bits; a line per batch, rows of models, columns of runners;
+    a dotted line at what ``paper`` claims as "speedup", if it does."""
     vary = ("wbits", "batch", "model")
     rows = results.at(vary)
     need(
@@ -55,8 +55,10 @@ def speedup(results: Results) -> Figure:
     beside = {name: results.at(vary, name) for name in results.curves}
     beside = {name: own for name, own in beside.items() if own["speedup"].notna().any()}
     need(len(beside) > 0, "The speedup by bit width", "runs of the same server's cores")
-    paper, paper_words = claimed("speedup")
-    highest = max(paper, *(float(own["speedup"].max()) for own in beside.values()))
+    marks = marks_of("speedup", paper)
+    highest = max(
+        *(mark.value for mark in marks), *(float(own["speedup"].max()) for own in beside.values()), 1
+    )
     figure, grid = canvas(
         f"SAIL against {_what(results, beside)}, {results.reference['threads']} threads each",
         len(beside),
@@ -75,7 +77,8 @@ def speedup(results: Results) -> Figure:
                 axes.fill_between(
                     line["wbits"], line["speedup_low"], line["speedup"], color=SERIES[i % 7], alpha=0.13, lw=0
                 )
-            axes.axhline(paper, color="#444444", lw=1, ls=(0, (2, 2)))
+            for mark in marks:
+                mark.line(axes)
             axes.axhline(1, color="#444444", lw=0.8)
             model_title = rows[rows["model"] == model]["model_title"].iloc[0]
             axes.set_title(f"{model_title}, {results.curves[name]}", loc="left")
@@ -84,7 +87,8 @@ def speedup(results: Results) -> Figure:
         line_of_axes[0].set_ylabel("speedup in tokens/s")
     for axes in grid[-1]:
         axes.set_xlabel("bits of a weight")
-    mark_paper(grid[0][-1], paper, paper_words)
+    for mark in marks:
+        mark.label(grid[0][-1])
     grid[0][-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     caption(
         figure,

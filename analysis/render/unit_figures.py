@@ -7,12 +7,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sailsim.analysis.render.figure_words import claimed, patterns_of
+from sailsim.analysis.paper.claims import SHIPPED
+from sailsim.analysis.render.figure_words import marks_of, patterns_of
 from sailsim.analysis.render.style import (
     canvas,
     caption,
     draw_line,
-    mark_paper,
     plain_numbers,
 )
 from sailsim.analysis.results.results import (
@@ -25,8 +25,9 @@ from sailsim.analysis.results.results import (
 from sailsim.sim.nbw import nbw_in_words
 
 
-def prt(results: Results) -> Figure:
-    """What the PRT saves, in cycles and in array reads, by batch; a line per NBW, a panel per machine."""
+def prt(results: Results, paper: str = SHIPPED) -> Figure:
+    """What the PRT saves, in cycles and in array reads, by batch; a line per NBW, a panel per machine; a
+    dotted line at what ``paper`` claims as "prt", if it does."""
     pairs = prt_pairs(results)
     vary = ("nbw", "batch", "substrate", "system", "prt")
     keep = np.ones(len(pairs), dtype=bool)
@@ -44,17 +45,19 @@ def prt(results: Results) -> Figure:
     useless = [name for name in machines if name not in useful]
     shown = useful[:2] or useless[:1]
     counted = next((name for name in (*useful, *useless) if machines[name]["reads"].max() > 0), shown[0])
-    paper, paper_words = claimed("prt")
+    marks = marks_of("prt", paper)
     figure, panels = canvas(
         "What the pattern reuse table (PRT) saves", len(shown) + 1, width=4.8 + 3.2 * len(shown)
     )
     for axes, name in zip(panels, shown, strict=False):
         saved = machines[name]["saved"]
         _nbw_lines(axes, machines[name], "saved")
-        axes.axhline(paper, color="#444444", lw=1, ls=(0, (2, 2)))
+        for mark in marks:
+            mark.line(axes)
         axes.set_title(f"cycles, {name}", loc="left")
         axes.set_ylim(min(0.0, 110 * float(saved.min())), max(18.0, 112 * float(saved.max())))
-    mark_paper(panels[0], paper, paper_words)
+    for mark in marks:
+        mark.label(panels[0])
     panels[0].set_ylabel("saved, %")
     _nbw_lines(panels[-1], machines[counted], "reads")
     panels[-1].set_title(f"array reads, {counted}", loc="left")

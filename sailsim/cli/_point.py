@@ -29,7 +29,8 @@ NAMES = {
     "system": "a machine of `sailsim systems list`, or a TOML file",
     "model": "a model of `sailsim models list`, a TOML or a GGUF file",
     "weights": "formats: file, 4, 4g32, q4_k_m, or a policy .toml; instead of --wbits and --group-size",
-    "substrate": "what the arrays are: one of `sailsim substrates list`, or a TOML file",
+    "substrate": "what the arrays are: one of `sailsim substrates list`, or a TOML file; other cycles of "
+    "operations behind it, as in row_dfm:add=3 or row_dfm:add=8n-2:read=2",
     "convert": "where sums become floating point: memory, unit or cores",
     "activations": "a capture of `sailsim activations capture`",
 }
@@ -101,6 +102,11 @@ def constants_option(kinds: str) -> Decorator:
         multiple=True,
         help=f"A file of constants of the {kinds}, with ranges, instead of the shipped ones. Repeatable.",
     )
+
+
+paper_option = click.option(
+    "--paper", default="sail", show_default=True, help="A paper by name, or a file of claims (data/claims)."
+)
 
 
 prt_option = click.option(

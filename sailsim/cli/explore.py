@@ -27,7 +27,7 @@ REASONS = 3
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the search.")
 @click.option("--sampler", default="nsga2", show_default=True, help="nsga2 or tpe.")
 @click.option("--system", default="sail-n1", show_default=True, help="The machine that is varied.")
-@point_options("model", "weights", "wbits", "group_size", "abits", "batch", "context")
+@point_options("model", "weights", "wbits", "group_size", "abits", "batch", "context", "substrate")
 @click.option("--threads", default="8,16,32,64", show_default=True, help="Numbers of cores to choose from.")
 @click.option("--field", "searched", multiple=True, help="A field of the system file to search; repeat.")
 @click.option("--json", "as_json", is_flag=True, help="Print the front as JSON.")

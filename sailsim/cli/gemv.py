@@ -48,9 +48,7 @@ FILE = PathOption()
     "--group-size", type=int, default=0, show_default=True, help="Weights of a block along K; 0: all."
 )
 @click.option("--system", default="sail-n1", show_default=True, help="A machine that ships, or a TOML file.")
-@click.option(
-    "--substrate", help="Another than the machine's: one of `sailsim substrates list`, or a TOML file."
-)
+@click.option("--substrate", help="Another than the machine's: as in `sailsim run`, row_dfm:add=3 say.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of this computer.")
 @click.option("--out", type=FILE, help="Save the product as .npy: int64 (B, N).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sailsim.cli._path import PathOption
+from sailsim.cli._point import paper_option
 from sailsim.sim import Store
 
 _prices = click.option("--prices", type=PathOption(dir_okay=False), help="A price file to use instead.")
@@ -38,14 +39,18 @@ def figures(folder: Path, out: Path | None, prices: Path | None, as_json: bool) 
 @_folder
 @click.option("--out", type=PathOption(dir_okay=False), help="Write here [default: FOLDER/report.html].")
 @_prices
+@paper_option
 @click.option("--json", "as_json", is_flag=True, help="Print the path and the table of claims as JSON.")
-def report(folder: Path, out: Path | None, prices: Path | None, as_json: bool) -> None:
-    """Write the report of the sweep in FOLDER: one HTML file with figures, claims and sources."""
+def report(folder: Path, out: Path | None, prices: Path | None, paper: str, as_json: bool) -> None:
+    """Write the report of the sweep in FOLDER: one HTML file with figures, claims and sources.
+
+    Results stand beside what the paper claims, or another one (--paper).
+    """
     from sailsim.analysis import claims  # matplotlib: only when needed
     from sailsim.analysis import report as write
 
-    path = write(Store(folder), out, prices)
-    found = claims(Store(folder), prices)
+    path = write(Store(folder), out, prices, paper)
+    found = claims(Store(folder), prices, paper)
     if as_json:
         rows = json.loads(found.to_json(orient="records"))
         click.echo(json.dumps({"report": str(path), "claims": rows}, indent=2))

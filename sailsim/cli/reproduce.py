@@ -10,6 +10,7 @@ import click
 
 from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
+from sailsim.cli._point import paper_option
 
 
 @click.command()
@@ -30,9 +31,7 @@ from sailsim.cli._path import PathOption
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the Sobol sequence.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes [default: as many as cores].")
 @click.option("--docs", type=PathOption(file_okay=False), help="Write reproduction.md and figures there too.")
-@click.option(
-    "--paper", default="sail", show_default=True, help="A paper by name, or a file of claims (data/claims)."
-)
+@paper_option
 @click.option("--json", "as_json", is_flag=True, help="Print all results as JSON.")
 def reproduce(
     out: Path, samples: int, seed: int, jobs: int | None, docs: Path | None, paper: str, as_json: bool

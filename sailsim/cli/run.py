@@ -52,11 +52,12 @@ def _print(found: dict[str, Any]) -> None:
     point, runs = found["point"], found["runs"]
     console = Console()
     types = next(iter(runs.values()))["types"]
+    asked = point["substrate"]
     weights = (point["weights"] and f"weights {point['weights']}") or f"{point['wbits']}-bit weights"
     console.print(
         f"[bold]{point['model']}[/], {weights} ({types}), {point['abits']}-bit activations, "
         f"batch {point['batch']}, context {point['context']}, {point['threads']} threads, "
-        f"on [bold]{point['system']}[/]"
+        f"on [bold]{point['system']}[/]" + (f", substrate {asked}" if asked else "")
     )
     console.print(_table(runs))
     for name, entry in runs.items():

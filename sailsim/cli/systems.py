@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from sailsim.base.atomic import write_whole
-from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
 from sailsim.sim import (
     Choice,
@@ -97,15 +96,12 @@ def schema() -> None:
 
 @systems.command()
 @click.argument("name")
-@click.option(
-    "--substrate", help="Another than the machine's: one of `sailsim substrates list`, or a TOML file."
-)
+@click.option("--substrate", help="Another than the machine's: as in `sailsim run`, row_dfm:add=3 say.")
 @click.option("--out", type=PathOption(dir_okay=False), help="Write it to this file.")
 def unit(name: str, substrate: str | None, out: Path | None) -> None:
     """Print one PIM unit of machine NAME in the text form that gem5's SailPimUnit reads (`unit_file`)."""
     machine = load_system(name)
-    if machine.pim is None:
-        raise SailsimError(f"system {machine.name} has no [pim] section; allowed is one with PIM units.")
+    machine.require_pim()
     text = gem5_unit(machine, **({} if substrate is None else {"substrate": substrate}))
     if out is None:
         click.echo(text, nl=False)
@@ -120,7 +116,7 @@ def unit(name: str, substrate: str | None, out: Path | None) -> None:
     "settings",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="Another value, as in pim.t_prt=0; repeat.",
+    help="Another value, as in pim.t_prt=0 or pim.substrate.add=3; repeat.",
 )
 @click.option("--out", type=PathOption(dir_okay=False), required=True, help="The file to write, *.toml.")
 @click.option("--as", "new_name", help="Name of the new machine [default: the file's].")

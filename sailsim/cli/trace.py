@@ -61,7 +61,7 @@ def trace(
     """
     given = {name: value for name, value in fields.items() if value is not None}
     machine = load_system(system)
-    nbw = given.pop("nbw", None if machine.pim is None else machine.pim.default_nbw)
+    nbw = given.pop("nbw", machine.require_pim().default_nbw)
     if nbw in (AUTO, PER_TENSOR):
         given["choose_nbw"] = fastest_nbw(machine)
     elif nbw is not None:
@@ -98,9 +98,7 @@ def trace(
 @click.command()
 @click.argument("path", type=PathOption())
 @click.option("--system", default="sail-n1", show_default=True, help="The machine whose PIM unit works.")
-@click.option(
-    "--substrate", help="Another than the machine's: one of `sailsim substrates list`, or a TOML file."
-)
+@click.option("--substrate", help="Another than the machine's: as in `sailsim run`, row_dfm:add=3 say.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of this computer.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

@@ -291,10 +291,10 @@ def backend_of(system: System) -> Backend:
     Raises:
         SailsimError: the machine has no accelerator.
     """
-    name = system.backend
-    if name is None:
-        raise SailsimError(f"system {system.name} has no enabled [pim] section; a SAIL step needs one.")
-    return load_backend(name)
+    if system.backend is None:
+        system.require_pim()
+    assert system.backend is not None
+    return load_backend(system.backend)
 
 
 def software_stacks() -> tuple[str, ...]:

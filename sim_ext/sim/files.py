@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.substrate import SUBSTRATES
+from sailsim.sim.substrate import substrate_path
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.tables import Shelf, Table, sentence
 
@@ -17,7 +17,7 @@ def _substrate_beside(table: Table, folder: Path) -> None:
     pim = table.get("pim")
     choice = pim.get("substrate") if isinstance(pim, dict) else None
     named = choice.get("value") if isinstance(choice, dict) else None
-    if isinstance(named, str) and SUBSTRATES.path(named) is not None:
+    if isinstance(named, str) and substrate_path(named) is not None:
         assert isinstance(choice, dict)
         choice["value"] = str(folder / named)
 

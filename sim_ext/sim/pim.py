@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity
 from sailsim.sim.fields import BytesPerCycle, Clock, Cycles, Entries, Switch
 from sailsim.sim.nbw import NBWS, PER_TENSOR, Nbw
-from sailsim.sim.substrate import SUBSTRATES, Substrate, load_substrate
+from sailsim.sim.substrate import SUBSTRATES, Substrate, load_substrate, settled_substrate
 from sailsim.sim.unit import unit_text
 
 SLOWEST_KIB = 1 << 30
@@ -17,13 +17,15 @@ class _SubstrateName(OneOf):
     """A choice that names a substrate: one that ships or the path of a file."""
 
     def __init__(self) -> None:
-        super().__init__(*SUBSTRATES.names, "the path of a .toml file")
+        super().__init__(*SUBSTRATES.names, "the path of a .toml file", "either with other costs, :add=3")
 
     def check(self, choice: Choice) -> Choice:
-        """Return `choice`, or raise a ValueError that lists what is allowed."""
-        if why := SUBSTRATES.problem(str(choice.value)):
-            raise ValueError(f"is {why}")
-        return choice
+        """Return `choice`, written in one way, or raise a ValueError that lists what is allowed."""
+        try:
+            settled = settled_substrate(str(choice.value))
+        except ValueError as error:
+            raise ValueError(f"is {error}") from None
+        return choice.model_copy(update={"value": settled})
 
 
 class Pim(Frozen):

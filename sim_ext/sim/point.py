@@ -8,7 +8,7 @@ from typing import Any, Literal, cast, get_args
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import ABITS_MAX, WBITS_MAX
 from sailsim.sim.nbw import nbw_of
-from sailsim.sim.substrate import SUBSTRATES
+from sailsim.sim.substrate import settled_substrate
 from sailsim.sim.system import System
 from sailsim.workloads import (
     ModelSpec,
@@ -47,7 +47,8 @@ class Point:
     path), or as a uniform format by `wbits`, bits of a code, and `group_size`, weights along K that share
     a scale (0: all of K). Where nothing is said, a model's file has its own formats and any other model 4
     bits, 128 weights a scale. Once made, a uniform point has an empty `weights`, and every other one 0 as
-    `wbits` and `group_size`. `substrate` is the name of one that ships or the path of its file.
+    `wbits` and `group_size`. `substrate` is the name of one that ships or the path of its file,
+    either with other costs of operations behind it ("row_dfm:add=3").
     `activations` is the path of the capture that pattern counts come from; empty is the one that ships.
 
     Raises:
@@ -83,8 +84,11 @@ class Point:
                 continue
             if type(value) is not int or not least <= value <= most:
                 raise SailsimError(f"{name} is {value!r}; allowed is a whole number {least}..{most}.")
-        if self.substrate is not None and (why := SUBSTRATES.problem(str(self.substrate))):
-            raise SailsimError(f"substrate is {why}.")
+        if self.substrate is not None:
+            try:
+                object.__setattr__(self, "substrate", settled_substrate(str(self.substrate)))
+            except ValueError as error:
+                raise SailsimError(f"substrate is {error}.") from None
         if self.convert is not None and self.convert not in CONVERT:
             raise SailsimError(f"convert is {self.convert!r}; allowed are {', '.join(CONVERT)}.")
         if not isinstance(self.prt, bool):

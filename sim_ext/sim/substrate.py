@@ -6,6 +6,7 @@ it, docs/contract.md, section 4, what it means for a tile's time.
 
 import hashlib
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
@@ -13,97 +14,13 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Frozen, Sourced
+from sailsim.base.quantity import Frozen
 from sailsim.sim.charges import CellArea, CellShare, Charge, LogicArea, RowEnergy
+from sailsim.sim.operation_cost import Cost, Polynomial, in_words, parse_cost
 from sailsim.sim.tables import Shelf, sentence
 
 SUBSTRATES = Shelf("substrate", "substrates")
 """The files."""
-
-Polynomial = int | list[int]
-"""Cycles of an n-bit operation: a number, or the coefficients of 1, n and n^2."""
-
-_LARGEST = 1_000_000  # of a coefficient, as in the C++ core
-_WIDTHS = range(1, 65)  # for which a cost is checked: no operation of the contract is wider
-
-
-class Cost(Sourced):
-    """Cycles of an n-bit operation, a polynomial of n, with its source. An assumed one carries its range."""
-
-    value: Polynomial
-    unit: Literal["cycles"]
-    low: Polynomial | None = None
-    """Least plausible cost."""
-    high: Polynomial | None = None
-    """Largest plausible cost."""
-
-    @property
-    def coefficients(self) -> tuple[int, int, int]:
-        """Of 1, n and n^2."""
-        return _coefficients(self.value)
-
-    @property
-    def ends(self) -> tuple[str, str]:
-        """The range in words; the cost itself where the file gives none."""
-        low, high = (self.value if end is None else end for end in (self.low, self.high))
-        return _words(low), _words(high)
-
-    def __str__(self) -> str:
-        return _words(self.value)
-
-    def __call__(self, n: int = 1) -> int:
-        """Cycles of the operation on n bits."""
-        return _cycles(self.value, n)
-
-    @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
-        for name, polynomial in (("value", self.value), ("low", self.low), ("high", self.high)):
-            if polynomial is not None:
-                _check(name, polynomial)
-        for n in _WIDTHS:
-            ends = [self.value if end is None else end for end in (self.low, self.high)]
-            low, value, high = (_cycles(x, n) for x in (ends[0], self.value, ends[1]))
-            if not low <= value <= high:
-                raise ValueError(f"needs low <= value <= high, not {low} <= {value} <= {high} at n = {n}")
-        if self.kind == "assumed" and None in (self.low, self.high):
-            raise ValueError("is assumed, so it needs its range `low` and `high`")
-        return self
-
-
-def _coefficients(polynomial: Polynomial) -> tuple[int, int, int]:
-    given = [polynomial] if isinstance(polynomial, int) else polynomial
-    c0, c1, c2 = [*given, 0, 0][:3]
-    return c0, c1, c2
-
-
-def _cycles(polynomial: Polynomial, n: int) -> int:
-    c0, c1, c2 = _coefficients(polynomial)
-    return c0 + c1 * n + c2 * n * n
-
-
-def _words(polynomial: Polynomial) -> str:
-    powers = zip(_coefficients(polynomial), ("", " n", " n^2"), strict=True)
-    terms = [f"{coefficient}{power}" for coefficient, power in powers if coefficient]
-    return " + ".join(terms).replace("+ -", "- ") or "0"
-
-
-def _check(name: str, polynomial: Polynomial) -> None:
-    """Raise a ValueError for a polynomial that is no cost."""
-    if isinstance(polynomial, list) and not 1 <= len(polynomial) <= 3:
-        raise ValueError(
-            f"has {len(polynomial)} coefficients as its {name}; allowed are 1 to 3, of 1, n and n^2"
-        )
-    for coefficient in _coefficients(polynomial):
-        if abs(coefficient) > _LARGEST:
-            raise ValueError(
-                f"has the coefficient {coefficient}; allowed are whole numbers -{_LARGEST}..{_LARGEST}"
-            )
-    for n in _WIDTHS:
-        if _cycles(polynomial, n) < 0:
-            raise ValueError(
-                f"is {_cycles(polynomial, n)} cycles at n = {n} by its {name}; a cost is never negative"
-            )
-
 
 OPERATIONS = ("read", "write", "logic", "shift", "copy", "add", "fp_mul", "fp_add")
 """What a substrate charges for: read and write one row (a read also one table entry where an entry is a row),
@@ -243,11 +160,7 @@ class Substrate(Frozen):
             if operation not in self.costs:
                 raise ValueError(f"costs.{operation} is missing; every operation needs a cost")
         self._check_charges()
-        for phase in self.phases.steps():
-            if (cycles := self.phase_cycles(phase, **WIDTHS)) > _LONGEST:
-                raise ValueError(
-                    f"phases.{phase} takes {cycles} cycles on the widest tile; allowed are 0..{_LONGEST}"
-                )
+        self._check_phases()
         if self.layout == "columns" and self.accumulate == "behind":
             raise ValueError("accumulate is 'behind'; allowed with the layout 'columns' is 'in_array'")
         if self.prt_helps and self.accumulate == "in_array" and not self.phases.hit:
@@ -256,6 +169,35 @@ class Substrate(Frozen):
                 "a hit too, is a step that adds, or prt_helps = false"
             )
         return self
+
+    def _check_phases(self) -> None:
+        """Raise a ValueError for a phase that takes too long."""
+        for phase in self.phases.steps():
+            if (cycles := self.phase_cycles(phase, **WIDTHS)) > _LONGEST:
+                raise ValueError(
+                    f"phases.{phase} takes {cycles} cycles on the widest tile; allowed are 0..{_LONGEST}"
+                )
+
+    def with_costs(self, costs: Mapping[str, Polynomial]) -> "Substrate":
+        """The substrate with other costs, which its name tells: "row_dfm:add=3".
+
+        Raises:
+            SailsimError: a phase that takes too long.
+        """
+        others = {
+            operation: Cost(
+                value=value, unit="cycles", source="set by the user", kind="assumed", low=value, high=value,
+                note="a variation",
+            )
+            for operation, value in costs.items()
+        }  # fmt: skip
+        name = SubstrateChoice(self.name, dict(costs))
+        found = self.model_copy(update={"costs": self.costs | others, "name": str(name)})
+        try:
+            found._check_phases()
+        except ValueError as error:
+            raise SailsimError(f"substrate {name}: {error}.") from None
+        return found
 
     def _check_charges(self) -> None:
         """Raise a ValueError for an energy or an area of no operation, and for lanes without an area."""
@@ -299,6 +241,58 @@ class Substrate(Frozen):
         return sum(of(step.times) * self.cycles(step.operation, of(step.n)) for step in steps)
 
 
+class SubstrateChoice(NamedTuple):
+    """What names a substrate: one that ships or a file, and operations that cost other cycles than it says.
+
+    In words "row_dfm", "./mine.toml:add=3", "bit_serial:read=0:add=2n".
+    """
+
+    file: str
+    """The name of one that ships or the path of a file."""
+    costs: dict[str, Polynomial]
+
+    @classmethod
+    def parse(cls, text: str) -> "SubstrateChoice":
+        """The choice that a text means.
+
+        Raises:
+            ValueError: none; the message goes on after "substrate is", without a full stop.
+        """
+        found = re.fullmatch(r"(.*?)((?::[^:=/]*=[^:=/]*)*)", text, re.DOTALL)
+        assert found is not None  # the first group takes anything
+        file, settings = found.groups()
+        if why := SUBSTRATES.problem(file):
+            raise ValueError(why)
+        costs: dict[str, Polynomial] = {}
+        for setting in settings.split(":")[1:]:
+            operation, _, words = (part.strip() for part in setting.partition("="))
+            if operation not in OPERATIONS:
+                raise ValueError(f"{text!r}; allowed before = are {', '.join(OPERATIONS)}, not {operation!r}")
+            if operation in costs:
+                raise ValueError(f"{text!r}, which sets {operation} twice; allowed is once")
+            try:
+                costs[operation] = parse_cost(words)
+            except ValueError as error:
+                raise ValueError(f"{text!r}, where {operation} {error}") from None
+        return cls(file, costs)
+
+    def __str__(self) -> str:
+        return self.file + "".join(
+            f":{operation}={in_words(self.costs[operation])}"
+            for operation in OPERATIONS
+            if operation in self.costs
+        )
+
+
+def settled_substrate(text: str) -> str:
+    """The one way to write a choice of substrate, so that equal ones are equal texts.
+
+    Raises:
+        ValueError: as `SubstrateChoice.parse`.
+    """
+    return str(SubstrateChoice.parse(text))
+
+
 def substrate_names() -> list[str]:
     """The substrates that ship."""
     return list(SUBSTRATES.names)
@@ -307,29 +301,39 @@ def substrate_names() -> list[str]:
 def load_substrate(name_or_path: str | Path) -> Substrate:
     """Read a substrate: the name of one that ships, or the path of a TOML file.
 
+    Behind it may stand other costs, as in "row_dfm:add=3" (`SubstrateChoice`).
+
     Raises:
         SailsimError: one sentence that names the file, the field, the value and what is allowed.
     """
     text = str(name_or_path)
-    path = SUBSTRATES.path(text)
+    path = substrate_path(text)
     if path is None:
-        return _load_shipped(text)
+        return _load(text, 0, 0)
     try:
         stat = path.stat()
     except OSError:
-        return _validated(text)  # which says why it cannot be read
-    return _load_file(text, stat.st_mtime_ns, stat.st_size)
+        return _load(text, 0, -1)  # which says why it cannot be read
+    return _load(text, stat.st_mtime_ns, stat.st_size)
+
+
+def substrate_path(text: str) -> Path | None:
+    """The file that a choice of substrate names; None for a shipped name, and for what is no choice."""
+    try:
+        return SUBSTRATES.path(SubstrateChoice.parse(text).file)
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=64)
-def _load_shipped(name: str) -> Substrate:
-    return _validated(name)
-
-
-@lru_cache(maxsize=64)
-def _load_file(path: str, _mtime_ns: int, _size: int) -> Substrate:
+def _load(text: str, _mtime_ns: int, _size: int) -> Substrate:
     """A file is read again only when it has changed: every simulated step asks for it."""
-    return _validated(path)
+    try:
+        choice = SubstrateChoice.parse(text)
+    except ValueError as error:
+        raise SailsimError(f"substrate is {error}.") from None
+    found = _validated(choice.file)
+    return found.with_costs(choice.costs) if choice.costs else found
 
 
 def _validated(name_or_path: str) -> Substrate:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import model_validator
 
 from sailsim import _core
+from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen, Is, Quantity
 from sailsim.sim.accelerator import AcceleratorSection, ByBackend
 from sailsim.sim.cores import L2, Cache, Cores, Host, LastLevel
@@ -81,6 +82,23 @@ class System(_Described):
         """Whether GEMVs can go to PIM units on this machine."""
         return self.pim is not None and self.pim.enabled
 
+    def require_pim(self) -> Pim:
+        """Its PIM units.
+
+        Raises:
+            SailsimError: it has none, or they are switched off.
+        """
+        if self.pim is None or not self.has_pim:
+            raise self._without_pim()
+        return self.pim
+
+    def _without_pim(self) -> SailsimError:
+        other = self.accelerator
+        its = "" if other is None else f", its accelerator has backend {other.backend}"
+        return SailsimError(
+            f"system {self.name} has no enabled [pim] section{its}; allowed is one with PIM units."
+        )
+
     @property
     def backend(self) -> str | None:
         """The module of `sailsim.sim.backends` that runs its matrix products; None: the cores alone do."""
@@ -114,11 +132,11 @@ class System(_Described):
         `overrides` as in `Pim.unit_text`.
 
         Raises:
-            ValueError: the machine has no PIM section, or a field that no unit has.
-            SailsimError: a substrate that cannot be read.
+            ValueError: a field that no unit has.
+            SailsimError: the machine has no PIM section, or a substrate that cannot be read.
         """
         if self.pim is None:
-            raise ValueError(f"system {self.name!r} has no [pim] section")
+            raise self._without_pim()
         memory = self.memory
         return self.pim.unit_text(
             weights_rate=memory.peak_bandwidth.si * memory.read_share.value,

@@ -272,9 +272,7 @@ class PimUnits:
         Raises:
             SailsimError: the machine has no PIM units.
         """
-        pim = system.pim
-        if pim is None or not system.has_pim:
-            raise SailsimError(f"system {system.name} has no enabled [pim] section; a SAIL step needs one.")
+        pim = system.require_pim()
         overrides: dict[str, object] = {}
         if convert is not None:
             overrides["convert"] = convert

@@ -18,7 +18,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Frozen, Quantity
 from sailsim.sim.files import card_names, load_machine, load_system, system_names
-from sailsim.sim.substrate import SUBSTRATES
+from sailsim.sim.substrate import SubstrateChoice, substrate_path
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.tables import sentence
 
@@ -53,6 +53,8 @@ def vary(
 ) -> _M:
     """The machine with the values of `changes`, dotted path -> value in the field's unit.
 
+    An operation of the arrays is one too: `pim.substrate.add`, cycles as a number or in words ("8n-2").
+
     A changed value is `assumed`, with `source` and `note`; its range is the old one, widened to hold the old
     and the new value. The machine extends the one it varies, whose price it has.
 
@@ -60,6 +62,7 @@ def vary(
         SailsimError: one sentence that names the field, the value and what is allowed.
     """
     known = leaves(machine)
+    changes = _with_operations(machine, changes)
     table = machine.model_dump()
     for path, value in changes.items():
         if path not in known:
@@ -83,6 +86,38 @@ def vary(
     except ValidationError as error:
         raise SailsimError(sentence(table["name"], error)) from None
     return found
+
+
+_SUBSTRATE = "pim.substrate"
+
+
+def on_substrate(system: System, substrate: str, source: str) -> System:
+    """The machine on another substrate, with its name and price; itself where it has that one.
+
+    Raises:
+        SailsimError: as `vary`; a machine without PIM units.
+    """
+    varied = vary(system, {_SUBSTRATE: substrate}, source=source, note="another substrate")
+    own, other = (None if each.pim is None else each.pim.substrate.value for each in (system, varied))
+    return system if own == other else varied
+
+
+def _with_operations(machine: System | Gpu, changes: Mapping[str, Value]) -> dict[str, Value]:
+    """The changes, with costs of operations (`pim.substrate.add`) as a part of the choice of substrate."""
+    prefix = f"{_SUBSTRATE}."
+    costs = {path: value for path, value in changes.items() if path.startswith(prefix)}
+    others = {path: value for path, value in changes.items() if path not in costs}
+    if not costs or not isinstance(machine, System) or machine.pim is None:
+        return dict(changes)
+    asked = str(others.get(_SUBSTRATE, machine.pim.substrate.value))
+    try:
+        named = SubstrateChoice.parse(asked)
+        for path, value in costs.items():
+            other = SubstrateChoice.parse(f"{named.file}:{path.removeprefix(prefix)}={value}")
+            named.costs.update(other.costs)
+    except ValueError as error:
+        raise SailsimError(f"{_SUBSTRATE} is {error}.") from None
+    return others | {_SUBSTRATE: str(named)}
 
 
 def _changed(path: str, old: Leaf, value: Value, source: str, note: str) -> dict[str, Any]:
@@ -151,8 +186,10 @@ def system_toml(
     sections: dict[str, list[str]] = {}
     for path, leaf in changed_values(machine, below).items():
         head, _, field = path.rpartition(".")
-        if path == "pim.substrate" and folder is not None and SUBSTRATES.path(str(leaf.value)):
-            leaf = leaf.model_copy(update={"value": _seen_from(folder, str(leaf.value))})
+        if path == "pim.substrate" and folder is not None and substrate_path(str(leaf.value)):
+            choice = SubstrateChoice.parse(str(leaf.value))
+            seen = choice._replace(file=_seen_from(folder, choice.file))
+            leaf = leaf.model_copy(update={"value": str(seen)})
         sections.setdefault(head, []).append(f"{field} = {_inline(leaf, machine)}")
     for head, fields in sections.items():
         lines += ["", f"[{head}]", *fields]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -107,7 +108,42 @@ def test_a_bad_file_is_one_sentence_and_exit_status_2(text: str, words: str, tmp
     assert "Traceback" not in result.output
 
 
-def test_the_points_own_system_cannot_be_one_where_sail_is_asked_for() -> None:
-    result = sailsim("run", *POINT, "--system", "aim-n1")
+@pytest.mark.parametrize("command", ["run", "cost", "sweep"])
+@pytest.mark.parametrize("system", BESIDE)
+def test_the_points_own_system_cannot_be_one_where_sail_is_asked_for(
+    command: str, system: str, tmp_path: Path
+) -> None:
+    out = ("--out", str(tmp_path / "out")) if command == "sweep" else ()
+    result = sailsim(command, *POINT, "--system", system, *out)
     assert result.exit_code == 2
-    assert "--beside aim-n1" in result.output
+    assert (
+        f"not lut-gemv; allowed is to put it beside another one, as in `--beside {system}`" in result.output
+    )
+    # Which the same command takes.
+    assert "--beside" in sailsim(command, "--help").output
+
+
+@pytest.mark.parametrize(
+    ("system", "its"),
+    [("aim-n1", ", its accelerator has backend dram_pim"), ("graviton2", "")],
+)
+def test_a_command_of_pim_units_refuses_a_machine_without_in_one_sentence(
+    system: str, its: str, tmp_path: Path
+) -> None:
+    trace = str(tmp_path / "trace")
+    model = ("trace", "--model", "smollm2-135m", "--layers", "0:1", "--tensors", "*attn_k*", "--out", trace)
+    assert sailsim(*model).exit_code == 0
+    matrix, rows = str(tmp_path / "w.npy"), str(tmp_path / "x.npy")
+    np.save(matrix, np.ones((8, 4), np.int8))
+    np.save(rows, np.ones((1, 8), np.int8))
+    words = f"Error: system {system} has no enabled [pim] section{its}; allowed is one with PIM units.\n"
+    for command in (
+        (*model[:-1], str(tmp_path / "other")),
+        ("replay", trace),
+        ("explore", "--out", str(tmp_path / "explored")),
+        ("gemv", "--activations", rows, "--weights", matrix, "--wbits", "2", "--abits", "4"),
+    ):
+        result = sailsim(*command, "--system", system)
+        assert (result.exit_code, result.output) == (2, words), command
+    assert sailsim("systems", "unit", system).output == words
+    assert not (tmp_path / "other").exists()

@@ -102,6 +102,19 @@ def test_a_sweep_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
     assert len(runs(log)) == 6
 
 
+def test_a_sweep_over_substrates_keeps_them_apart(log: Path, tmp_path: Path) -> None:
+    out = tmp_path / "gem5"
+    words = ("sweep", *SMALL, "--substrate", "row_dfm,row_dfm:add=2n", "--out", out, "--json")
+    assert json.loads(sailsim(*words).stdout)["points"] == 10
+    frame = Store(out).frame()
+    assert frame.groupby("substrate").size().to_dict() == {"row_dfm": 5, "row_dfm:add=2n": 5}
+    builds = frame.groupby("substrate")["core_build"].sum()
+    assert builds["row_dfm:add=2n"] > builds["row_dfm"]
+    assert json.loads(sailsim(*words).stdout)["held_before"] == 10
+    plain = sailsim("sweep", *SMALL, "--out", out, "--json")
+    assert json.loads(plain.stdout)["held_before"] == 5
+
+
 def test_a_timeline_is_drawn_with_gem5_and_without(
     log: Path, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,7 +269,12 @@ def test_a_gem5_without_the_module_is_one_sentence_before_any_work(
         (("sweep", "--wbits", "9"), "wbits"),
         (("sweep", "--wbits", "x"), "wbits is 'x'"),
         (("sweep", "--tensor", "blk.0.nothing"), "tensor is 'blk.0.nothing'"),
-        (("sweep", "--system", "graviton2"), "no enabled [pim] section"),
+        (("sweep", "--system", "graviton2"), "graviton2 has no enabled [pim] section; allowed is"),
+        (("sweep", "--system", "aim-n1"), "section, its accelerator has backend dram_pim; allowed is"),
+        (("validate", "--system", "graviton2"), "no enabled [pim] section"),
+        (("validate", "--system", "aim-n1"), "its accelerator has backend dram_pim"),
+        (("dram", "--system", "aim-n1"), "its accelerator has backend dram_pim"),
+        (("kernels", "--system", "aim-n1"), "backend dram_pim, which gem5 does not have"),
         (("sweep", "--timeout", "0"), "--timeout"),
         (("kernels", "--programs", "/no/such/folder"), "make kernels"),
         (("run", "/no/such/program"), "make kernels"),

@@ -94,6 +94,34 @@ def test_a_sweep_takes_it(mine: Path, tmp_path: Path) -> None:
     assert json.loads(sailsim(*arguments).stdout)["held_before"] == 1
 
 
+def test_costs_behind_a_name_are_swept_and_shown(tmp_path: Path) -> None:
+    assert tokens_per_s("--substrate", "row_dfm:add=2n") < tokens_per_s()
+    shown = " ".join(sailsim("run", *SMALL, "--substrate", "row_dfm:add=2n").stdout.split())
+    assert "on sail-n1, substrate row_dfm:add=2n" in shown
+    out = tmp_path / "out"
+    arguments = [
+        "sweep",
+        *SMALL,
+        "--substrate",
+        "row_dfm,row_dfm:add=1,row_dfm:add=2n",
+        "--out",
+        out,
+        "--json",
+    ]
+    assert json.loads(sailsim(*arguments).stdout)["points"] == 3
+    frame = Store(out).frame()
+    rates = frame[frame["runner"] == "sail"].set_index("substrate")["tokens_per_s"]
+    assert rates["row_dfm"] == rates["row_dfm:add=1"] > rates["row_dfm:add=2n"]
+    saved = sailsim(
+        "systems", "save", "sail-n1", "--set", "pim.substrate.add=2n", "--out", tmp_path / "slow.toml"
+    )
+    assert saved.exit_code == 0, saved.output
+    assert tokens_per_s("--system", tmp_path / "slow.toml") == rates["row_dfm:add=2n"]
+    wrong = sailsim("run", *SMALL, "--substrate", "row_dfm:add=-3")
+    assert wrong.exit_code == 2
+    assert "substrate is 'row_dfm:add=-3', where add is -3 cycles" in wrong.output
+
+
 def test_gemv_and_replay_take_it(mine: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "w.npy", np.ones((32, 100), int))
     np.save(tmp_path / "x.npy", np.ones((2, 32), int))

@@ -278,9 +278,7 @@ def test_a_shipped_name_is_not_free(tmp_path: Path) -> None:
 
 
 def test_unknown_names_are_told_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(
-        SailsimError, match=r"substrate 'row_dm' is unknown; allowed are bit_parallel, .*path"
-    ):
+    with pytest.raises(SailsimError, match=r"substrate is 'row_dm'; allowed are bit_parallel, .*path"):
         load_substrate("row_dm")
     with pytest.raises(SailsimError, match=r"substrate file .*none.toml cannot be read"):
         load_substrate(tmp_path / "none.toml")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pandas as pd
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
@@ -25,7 +26,7 @@ from sailsim.cli.gem5.options import (
 )
 from sailsim.cli.gem5.records import provenance_of
 from sailsim.lut_gemv import decode_tile, read_trace
-from sailsim.sim import load_system, parse_numbers
+from sailsim.sim import System, load_system, on_substrate, parse_numbers
 from sailsim.sim.gem5 import Gem5
 from sailsim.sim.gem5.tiles import MODEL, TENSOR, example_tile, run_tiles, tile_points
 from sailsim.sim.gem5.timeline import both_timelines, core_timeline
@@ -36,7 +37,7 @@ from sailsim.sim.gem5.timeline import both_timelines, core_timeline
 @with_system
 @click.option("--model", default=MODEL, show_default=True, help="Whose weight matrix.")
 @click.option("--tensor", default=TENSOR, show_default=True, help="The matrix, of the first block.")
-@point_options("weights", "wbits", "group_size", "nbw", "batch", type=str)
+@point_options("weights", "wbits", "group_size", "nbw", "batch", "substrate", type=str)
 @click.option(
     "--whole", default="2,4,8", show_default=True, help="Widths of the whole matrix on all slices; 0: none."
 )
@@ -60,19 +61,22 @@ def sweep(
     out: Path,
     timeout: float,
     as_json: bool,
+    substrate: str | None,
     **fields: str | None,
 ) -> None:
     """Run tiles of a sweep on gem5, beside the fast engine's time for each.
 
     A slice's share of the matrix for every combination; the whole matrix on all slices for a few widths;
     the timeline of one tile. Numbers are lists and ranges. What is not given: the formats are a model file's
-    own, of other models 2 to 8 bits in blocks of 128; NBW 2, 3 and 4; batches 1 and 8. The engine's time has
+    own, of other models 2 to 8 bits in blocks of 128; NBW 2, 3 and 4; batches 1 and 8; the machine's
+    substrate. The engine's time has
     the weights in DRAM, which all units of the tile share (`time_tile`, memory "dram", for one unit), and
     leaves out descriptor and record. Results are stored as they are found: the same command again goes on
     where a stopped one ended.
     `sailsim figures` and `sailsim report` show them for a folder that has them in gem5/.
     """
     simulator, system = Gem5(binary), load_system(machine)
+    machines = _on_substrates(system, substrate)
     given = {name: text for name, text in fields.items() if text is not None}
     grid: dict[str, Any] = {name: numbers_of(name, given[name]) for name in given if name in NUMBERS}
     if "weights" in given:
@@ -86,22 +90,19 @@ def sweep(
         model=model,
         tensor=tensor,
     )
-    rows, before = run_tiles(
-        points,
-        simulator,
-        machine,
-        system,
-        out,
-        activations=str(activations) if activations else "",
-        timeout_s=timeout,
-    )
-    example = example_tile(points, system, str(activations) if activations else "")
-    timelines = both_timelines(simulator, machine, system, example, out, timeout)
+    captured = str(activations) if activations else ""
+    found = [
+        run_tiles(points, simulator, machine, varied, out, activations=captured, timeout_s=timeout)
+        for varied in machines
+    ]
+    rows, before = pd.concat([own for own, _ in found]), sum(held for _, held in found)
+    example = example_tile(points, machines[0], captured)
+    timelines = both_timelines(simulator, machine, machines[0], example, out, timeout)
     worst = rows.iloc[int(rows["error"].abs().to_numpy().argmax())]
     types = list(dict.fromkeys(point.type for point in points))
     summary = {
         "out": str(out),
-        "points": len(points),
+        "points": len(rows),
         "held_before": before,
         "correct": bool(rows["correct"].all()),
         "phases_equal": bool(rows["phases_equal"].all()),
@@ -113,6 +114,7 @@ def sweep(
     if write:
         options = f"sailsim gem5 sweep --system {machine} --model {model} --tensor {tensor}"
         options += "".join(f" --{name.replace('_', '-')} {text}" for name, text in given.items())
+        options += f" --substrate {substrate}" if substrate else ""
         options += f" --whole {whole}"
         content = {
             "run": {"gem5": simulator.version, **provenance_of(simulator, build, options)},
@@ -125,7 +127,7 @@ def sweep(
     else:
         click.echo(f"{tensor} of {model} as {', '.join(types)}")
         click.echo(
-            f"{len(points)} tiles in {out}, {before} of them from before. Results "
+            f"{len(rows)} tiles in {out}, {before} of them from before. Results "
             f"{'exact' if summary['correct'] else 'WRONG'}, phases "
             f"{'equal' if summary['phases_equal'] else 'DIFFER'}; the fast engine's time is off by "
             f"{summary['median_error']:.1%} (median), {summary['worst_error']:+.1%} at worst "
@@ -186,6 +188,14 @@ def timeline(
     for each in found:
         click.echo(f"{each.source}: {each.end:,} cycles, {len(each.groups):,} groups")
     click.echo(str(path))
+
+
+def _on_substrates(system: System, substrates: str | None) -> list[System]:
+    """The machine on each of a list of substrates; by itself where none is given."""
+    if substrates is None:
+        return [system]
+    named = dict.fromkeys(word.strip() for word in substrates.split(","))
+    return [on_substrate(system, name, "sailsim gem5 sweep") for name in named]
 
 
 def _one(field: str, values: list[int]) -> int:

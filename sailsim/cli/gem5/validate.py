@@ -63,7 +63,7 @@ def validate(
     """
     simulator, system = Gem5(binary), load_system(machine)
     store, folder = Store(out), out / "validate"
-    own = SUBSTRATES[0] if system.pim is None else str(system.pim.substrate.value)
+    own = str(system.require_pim().substrate.value)
     with telling() as tell:
         alone = []
         for substrate in dict.fromkeys((own, *SUBSTRATES)):

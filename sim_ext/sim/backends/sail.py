@@ -9,7 +9,6 @@ from functools import lru_cache, partial
 from math import ceil
 from typing import Any
 
-from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY
 from sailsim.sim.backend import Backend, EnergyShape, Job, JobList, Jobs, Units
@@ -163,9 +162,7 @@ class SailBackend(Backend):
 
     def energy(self, system: System, choices: Mapping[str, Any]) -> EnergyShape | None:
         """From the substrate, which may not declare its energy."""
-        pim = system.pim
-        if pim is None:
-            raise SailsimError(f"system {system.name} has no [pim] section, allowed is one with PIM units")
+        pim = system.require_pim()
         substrate = load_substrate(str(choices.get("substrate") or pim.substrate.value))
         if substrate.energy is None:
             return None

@@ -122,8 +122,9 @@ class Gem5:
             debug: debug flags of gem5 whose output goes to ``debug.txt`` in the folder.
 
         Raises:
-            SailsimError: gem5 stopped before the end, or took longer than `timeout_s`.
+            SailsimError: no PIM units; gem5 stopped before the end, or took longer than `timeout_s`.
         """
+        system.require_pim()
         arguments = ["--trace", str(trace), "--window", str(window), *extra]
         if units is not None:
             arguments += ["--units", str(units)]

@@ -39,7 +39,15 @@ def gem5_unit(system: System, **overrides: Any) -> str:
 
 
 def machine_json(system: System) -> str:
-    """A machine as gem5's scripts read it: its file's sections, and its PIM unit in the text form."""
+    """A machine as gem5's scripts read it: its file's sections, and its PIM unit in the text form.
+
+    Raises SailsimError for a machine with another accelerator, which gem5 does not have.
+    """
+    if system.accelerator is not None:
+        raise SailsimError(
+            f"system {system.name} has an accelerator with backend {system.accelerator.backend}, which gem5 "
+            f"does not have; allowed is a machine with PIM units, or with cores alone."
+        )
     content = system.model_dump(mode="json")
     if system.pim is not None:
         content["unit"] = gem5_unit(system)

@@ -73,9 +73,9 @@ def measure_streams(
         `closed_gb_s` and `closed_error` with all but refreshes, which is what gem5's DRAM can give.
 
     Raises:
-        SailsimError: gem5 did not get to the end.
+        SailsimError: no PIM units, or gem5 did not get to the end.
     """
-    assert system.pim is not None
+    pim = system.require_pim()
     random = np.random.default_rng(3)
     folder.mkdir(parents=True, exist_ok=True)
     for units, streams, each in cases:
@@ -92,7 +92,7 @@ def measure_streams(
             stream_gb_s=each or 1.0,
             timeout_s=timeout_s,
         )
-        slowest = max(row["cycles"] for row in run.tiles()) / system.pim.clock.si
+        slowest = max(row["cycles"] for row in run.tiles()) / pim.clock.si
         found = units * k * 384 / slowest
         beside = sum(v for name, v in run.stats.items() if "streams" in name and name.endswith("bytesRead"))
         engine = shared_bandwidth(system, units, streams, each, system.memory.read_share.value)[0]

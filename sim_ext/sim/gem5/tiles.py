@@ -158,10 +158,9 @@ def run_tiles(
     Raises:
         SailsimError: bad input; or runs of gem5 that failed or took too long, after all others are stored.
     """
-    if not system.has_pim:
-        raise SailsimError(f"system is {system.name}, which has no enabled [pim] section; tiles need one.")
+    system.require_pim()
     captured = Activations.load(activations or None)
-    asked = {point: _question(point, machine, captured) for point in points}
+    asked = {point: _question(point, machine, system, captured) for point in points}
     keys = {point: keys_of(question, system, gem5) for point, question in asked.items()}
     store = Store(out)
     failed: dict[TilePoint, str] = {}
@@ -203,11 +202,13 @@ def example_tile(points: Sequence[TilePoint], system: System, activations: str =
     )
 
 
-def _question(point: TilePoint, machine: str, activations: Activations) -> dict[str, Any]:
+def _question(point: TilePoint, machine: str, system: System, activations: Activations) -> dict[str, Any]:
     file = stored_model(point.model)
+    assert system.pim is not None
     return {
         "command": COMMAND,
         "system": machine,
+        "substrate": str(system.pim.substrate.value),
         **asdict(point),
         "model_sha256": file.file.sha256 if file else "",
         "activations": activations.id,
@@ -340,8 +341,7 @@ def _record(
     tiles: Sequence[Tile],
     units: range,
 ) -> dict[str, Any]:
-    pim = system.pim
-    assert pim is not None
+    assert system.pim is not None
     own = [rows[unit] for unit in units]
     refused = next((row for row in own if row["status"] != 1), None)
     if refused is not None:
@@ -353,7 +353,6 @@ def _record(
     phases = {phase: {int(done.unit_stat(u, stat)) for u in units} for phase, stat in PHASES.items()}
     cycles = max(row["cycles"] for row in own)
     return {
-        "substrate": str(pim.substrate.value),
         "nbw": tiles[0].nbw,
         "nbw_chosen": point.nbw == PER_TENSOR,
         "k": tiles[0].k,
@@ -361,8 +360,8 @@ def _record(
         "correct": all(row["good"] == 1 for row in own),
         "gem5_cycles": cycles,
         **engine,
-        "gem5_s": cycles / pim.clock.si,
-        "engine_s": engine["engine_cycles"] / pim.clock.si,
+        "gem5_s": cycles / system.pim.clock.si,
+        "engine_s": engine["engine_cycles"] / system.pim.clock.si,
         "error": engine["engine_cycles"] / cycles - 1,
         **{f"gem5_{phase}": max(found) for phase, found in phases.items()},
         "phases_equal": all(found == {engine[f"core_{phase}"]} for phase, found in phases.items()),

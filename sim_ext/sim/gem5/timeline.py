@@ -24,7 +24,6 @@ from sailsim.lut_gemv import TILE_PHASES, Tile, write_trace
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.records import keys_of
 from sailsim.sim.patterns import PROFILES
-from sailsim.sim.pim import Pim
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits
 
@@ -123,7 +122,7 @@ def core_timeline(
     Raises:
         SailsimError: no PIM units, or the tile does not fit.
     """
-    pim = _units_of(system)
+    pim = system.require_pim()
     units = PimUnits(
         system, substrate=None, convert=system.unit_convert, prt=tile.prt, slices=1, operands="dram"
     )
@@ -156,7 +155,7 @@ def gem5_timeline(
     Raises:
         SailsimError: gem5 did not get to the end, refused the tile, or its unit printed no groups.
     """
-    pim = _units_of(system)
+    pim = system.require_pim()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trace = folder / "tile.trace"
@@ -256,12 +255,6 @@ def read_groups(path: Path) -> tuple[tuple[int, ...], ...]:
     if [row[:2] for row in found] != [(i // (last + 1), i % (last + 1)) for i in range(len(found))]:
         raise SailsimError(f"gem5's debug output {path} lacks groups; allowed is one tile from start to end.")
     return found
-
-
-def _units_of(system: System) -> Pim:
-    if system.pim is None or not system.has_pim:
-        raise SailsimError(f"system is {system.name}, which has no enabled [pim] section; a tile needs one.")
-    return system.pim
 
 
 def _rows(groups: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:

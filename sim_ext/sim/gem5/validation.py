@@ -132,14 +132,14 @@ def compare(
         streams: readers beside the tiles, each asking for `stream_gb_s`.
 
     Raises:
-        SailsimError: gem5 did not get to the end, or a tile was refused by it.
+        SailsimError: no PIM units, gem5 did not get to the end, or a tile was refused by it.
     """
-    assert system.pim is not None
+    pim = system.require_pim()
     folder.mkdir(parents=True, exist_ok=True)
     found: list[Comparison] = []
     for substrate in substrates:
-        choice = system.pim.substrate.model_copy(update={"value": substrate})
-        machine = system.model_copy(update={"pim": system.pim.model_copy(update={"substrate": choice})})
+        choice = pim.substrate.model_copy(update={"value": substrate})
+        machine = system.model_copy(update={"pim": pim.model_copy(update={"substrate": choice})})
         seen = [tile for tile in [*tiles(), *tiles(2, TUNED_TILES)] if fits(machine, tile)]
         work = seen + [tile for tile in tiles(3, HELD_OUT) if fits(machine, tile)]
         called = load_substrate(substrate).name  # a word for files: `substrate` may be a path
@@ -169,7 +169,7 @@ def compare(
                     tile=tile.name,
                     core_phases={phase: int(getattr(engine[1], phase)) for phase in PHASES},
                     gem5_phases=phases,
-                    engine_cycles=engine[0] * system.pim.clock.si,
+                    engine_cycles=engine[0] * pim.clock.si,
                     gem5_cycles=row["cycles"],
                     correct=bool(row["good"]),
                     held_out=index >= len(seen),

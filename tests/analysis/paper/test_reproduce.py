@@ -87,9 +87,9 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, wait_until) -> None:
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "import test_reproduce as t, signal\nfrom sailsim.analysis.paper import sampling\n"
         "real = sampling.evaluate_block\n"
-        "def slow(space, block, rows, untimed=frozenset()):\n"
+        "def slow(space, block, *others):\n"
         "    if block == 2: signal.pause()\n"
-        "    return real(space, block, rows, untimed)\n"
+        "    return real(space, block, *others)\n"
         "sampling.evaluate_block = slow\n"
         "sampling.run_study(sampling.Study(t.small(), 4, 0), sys.argv[1], 1, False)\n"
     )

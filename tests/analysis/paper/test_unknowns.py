@@ -1,5 +1,8 @@
 """The space of unknowns: ranges are the files', draws stay inside, equal constants on both sides."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,12 +14,14 @@ from sailsim.analysis.paper.evaluator import SampleEvaluator, evaluate_machine
 from sailsim.analysis.paper.metrics import values
 from sailsim.analysis.paper.parameters import Factor
 from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
+from sailsim.analysis.paper.screening import screen
 from sailsim.analysis.paper.unknowns import Levels, machine_factors, space
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Quantity, leaves, load_card, load_system, simulate_step
 from sailsim.workloads import load_model
 
 SPACE = space()
+DATA = Path(__file__).parents[3] / "analysis" / "data"
 ROWS = st.lists(st.floats(0, 1), min_size=len(SPACE.factors), max_size=len(SPACE.factors))
 
 
@@ -28,7 +33,7 @@ def test_every_ranged_value_of_the_machine_is_a_factor_or_follows_the_software()
     }
     follow = {"host.attention_rate", "host.barrier", "host.product_overhead", "memory.core_share"}
     of_other_weights = {"host.float_rate", "host.grid_rate"}
-    held = {each.name for each in SPACE.held}
+    held = {each.name for each in (*SPACE.held, *SPACE.apart)}
     assert ranged - follow - of_other_weights - held <= set(SPACE.names)
     assert not (follow | of_other_weights) & set(SPACE.names)
 
@@ -83,7 +88,7 @@ def test_a_drawn_machine_is_valid_and_fair(row: list[float]) -> None:
         assert machine.extends[-1] == "graviton2"
     known = leaves(draw.system())
     for factor in SPACE.factors:
-        if factor.group == "machine" and factor.name != "pim.nbw":
+        if factor.group == "machine" and factor.name not in ("pim.nbw", "pim.dfms"):  # the most that fit
             assert known[factor.name].value == draw.values[factor.name], factor.name
 
 
@@ -165,5 +170,54 @@ def test_levels_of_what_is_no_value_are_refused() -> None:
 def test_what_is_held_is_no_factor() -> None:
     found = space()
     held = {each.name for each in found.held}
-    assert {"pim.dfms", "pim.convert_units", "area.fp_unit_um2"} <= held
+    assert {"area.fp_unit_um2"} <= held
     assert held.isdisjoint(factor.name for factor in found.factors)
+
+
+def test_dfms_are_the_most_that_share_the_arrays_evenly() -> None:
+    for arrays, asked, found in ((16, 4, 4), (6, 4, 3), (7, 4, 1), (2, 4, 2)):
+        machine = SPACE.nominal.with_values({"pim.arrays": arrays, "pim.dfms": asked}).system()
+        assert machine.pim is not None
+        assert (machine.pim.arrays.whole, machine.pim.dfms.whole) == (arrays, found)
+
+
+def test_what_one_design_alone_depends_on_is_drawn_for_it_from_the_seed() -> None:
+    design = next(a for a in SPACE.alternatives if a.drawn)
+    names = {"pim.convert_units", "pim.convert_latency", "pim.convert_interval"}
+    assert set(design.drawn) == names == {f.name for f in SPACE.apart}
+    assert names.isdisjoint(SPACE.names)
+    one, same, other = (SPACE.design(design, SPACE.nominal, (0, 3, at)) for at in (1, 1, 2))
+    assert one == same != other
+    seen = set()
+    for at in range(200):
+        values = SPACE.design(design, SPACE.nominal, (5, at)).values
+        assert values["pim.convert"] == "unit"
+        assert all(f.low <= float(values[f.name]) <= f.high for f in SPACE.apart)
+        seen.add(values["pim.convert_units"])
+    assert len(seen) > 20
+    slow = {"pim.convert": "unit", "pim.convert_latency": 5, "pim.convert_interval": 12}
+    machine = SPACE.nominal.with_values(slow).system()
+    assert machine.pim is not None
+    assert machine.pim.convert_interval.whole == 5
+    others = [a for a in SPACE.alternatives if not a.drawn]
+    assert all(set(SPACE.design(a, SPACE.nominal, (0,)).values) == set(a.values) for a in others)
+
+
+def test_a_design_may_draw_only_what_has_a_range_and_is_not_held(tmp_path: Path) -> None:
+    shipped = (DATA / "unknowns" / "sail.toml").read_text()
+    claims = (DATA / "claims" / "sail.toml").read_text()
+    for name in ("pim.convert", "pim.colour", "area.fp_unit_um2"):
+        unknowns = tmp_path / f"{name}.toml"
+        unknowns.write_text(shipped.replace('drawn = ["pim.convert_units"', f'drawn = ["{name}"'))
+        paper = tmp_path / f"claims-{name}.toml"  # a name of its own: what was read is kept
+        paper.write_text(claims.replace('unknowns = "sail"', f'unknowns = "{unknowns.name}"'))
+        with pytest.raises(
+            SailsimError, match=rf"draws '{re.escape(name)}', allowed is a value of the machine"
+        ):
+            space(str(paper))
+
+
+@pytest.mark.slow
+def test_how_dfms_share_work_is_found_to_matter() -> None:
+    untimed, inert = screen(SPACE)
+    assert {"pim.dfms", "pim.dfm_split"}.isdisjoint(untimed | inert)

@@ -4,6 +4,7 @@ import html
 import json
 from functools import partial
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -246,6 +247,34 @@ def test_report_holds_claims_manifest_and_the_source_of_every_constant(page, swe
     assert "SpareCores" in page
     assert all(name in page for name in fits().quantities())
     assert "not modelled" in page
+
+
+TINY = Path(__file__).parents[1] / "paper" / "tiny_claims.toml"
+
+
+def test_another_papers_claims_take_the_place_of_the_shipped_ones(swept, tmp_path):
+    text = report(swept, tmp_path / "other.html", paper=str(TINY)).read_text("utf-8")
+    for claim in load_paper(str(TINY)).claim:
+        assert html.escape(claim.title) in text
+    assert load_paper().by_name("speedup").title not in text
+    # Nothing in the figures is marked as the paper's that it does not say; the shipped one's are.
+    assert "paper: " not in text
+    assert "paper: up to" in report(swept, tmp_path / "shipped.html").read_text("utf-8")
+
+
+def test_a_bad_file_of_claims_is_one_sentence(swept, tmp_path):
+    from click.testing import CliRunner
+
+    bad = tmp_path / "bad.toml"
+    bad.write_text("colour = 3\n")
+    for name in (str(bad), "nobody"):
+        shown = CliRunner().invoke(
+            main, ["report", str(swept.path), "--paper", name, "--out", str(tmp_path / "r.html")]
+        )
+        assert shown.exit_code == 2
+        assert len(shown.output.strip().splitlines()) == 1
+        assert name in shown.output
+    assert not (tmp_path / "r.html").exists()
 
 
 @pytest.mark.slow
