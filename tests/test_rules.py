@@ -90,7 +90,7 @@ def test_the_right_door_is_open(rules: ModuleType, path: str, code: str) -> None
 
 def test_a_floor_offers_what_its_list_imports_from_inside(rules: ModuleType) -> None:
     found = rules.offers(ROOT)
-    assert found["sailsim.sim"]["Store"] == "sailsim.sim.store"
+    assert found["sailsim.sim"]["Point"] == "sailsim.sim.point"
     assert found["sailsim.lut_gemv"]["Tile"] == "sailsim.lut_gemv.tile"
     assert not found["sailsim.cli"].keys() & {"click", "main"}
 

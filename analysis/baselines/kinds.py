@@ -83,6 +83,10 @@ class Kind(ABC):
         ``machine`` None is the point's own system.
         """
 
+    def mismatch(self, question: Question) -> str | None:
+        """Why the machine does not run the runner's software at all, None if it does."""
+        return None
+
     @abstractmethod
     def answer(self, question: Question) -> Answer:
         """The step. Raises SailsimError where the runner cannot do it."""
@@ -123,17 +127,24 @@ class Accelerator(Kind):
             return "; allowed for an accelerator is one with PIM units"
         return None
 
+    def mismatch(self, question: Question) -> str | None:
+        """A machine with another accelerator than the runner's."""
+        machine = question.machine
+        assert isinstance(machine, System)
+        its = backend_of(machine).software
+        if its == question.software:
+            return None
+        return (
+            f"system {machine.name} runs {its}, not {question.software}; allowed is to put it beside another "
+            f"one, as in `--beside {question.hardware}`."
+        )
+
     def answer(self, question: Question) -> Answer:
         """The engine's, without the choices of the point that it does not know."""
         machine, cores = question.machine, question.cores
         assert isinstance(machine, System)
         assert cores is not None
         backend = backend_of(machine)
-        if backend.software != question.software:
-            raise SailsimError(
-                f"system {machine.name} runs {backend.software}, not {question.software}; allowed is to put "
-                f"it beside another one, as in `--beside {question.hardware}`."
-            )
         asked = replace(question.point, system=question.hardware, threads=cores)
         notes = []
         unknown = {name: value for name, value in CHOICES.items() if name not in backend.choices}
@@ -163,15 +174,20 @@ class Accelerator(Kind):
         )
 
     def room(self, question: Question) -> Room:
-        """The accelerator's own memory where it has one, else the server's."""
+        """The accelerator's own memory where it has one, if the rest fits the server's; else the server's."""
         machine = question.machine
         assert isinstance(machine, System)
         stored = None
         if machine.backend is not None:
             stored = backend_of(machine).stored(machine, question.model, question.fmt)
+        server = super().room(question)
         if stored is None:
-            return super().room(question)
-        return Room(stored.needed, stored.limit, f"the accelerator of system {machine.name}")
+            return server
+        rest = replace(
+            server, needed=server.needed - stored.spared, where=f"{server.where}, beside its accelerator"
+        )
+        own = Room(stored.needed, stored.limit, f"the accelerator of system {machine.name}")
+        return rest if own.fits and not rest.fits else own
 
     def priced_as(self, machine: Machine) -> tuple[str, ...]:
         """Nothing has a price that is bought beside the server."""

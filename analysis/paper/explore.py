@@ -1,19 +1,19 @@
 """Search for good machines: tokens/s, tokens per dollar and area, over what a designer of SAIL may choose.
 
 A trial is a variant of a machine on one workload. Optuna proposes generations of trials, which are evaluated
-in parallel as `sailsim run` evaluates a point; its SQLite file keeps them, so a stopped search goes on. A
+in parallel as `sailsim run` evaluates a point, and kept as those of a sweep are. A
 machine on which a tile does not fit is an infeasible trial with the reason. What no other trial beats in all
 three is the Pareto front; each of its points is a system file, and `sailsim run` of it gives its numbers.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,6 @@ from typing import Any, Literal
 import numpy as np
 import optuna
 import pandas as pd
-from joblib import Parallel, delayed, parallel_config
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -29,7 +28,6 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.pool import NullPool
 
 from sailsim.analysis.baselines.runners import named
 from sailsim.analysis.costs.area import area
@@ -41,8 +39,8 @@ from sailsim.analysis.results.joins import as_frame, is_missing, joined
 from sailsim.analysis.results.runs import runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, System, code_version, load_system, on_substrate, save_system, vary
-from sailsim.sim.sweep import reporter
+from sailsim.sim import Point, Store, System, load_system, on_substrate, result_key, save_system, vary
+from sailsim.sim.study import Task, opened
 from sailsim.workloads import load_model
 
 Sampler = Literal["nsga2", "tpe"]
@@ -53,8 +51,12 @@ OBJECTIVES = ("tokens_per_s", "tokens_per_usd", "area_mm2")
 GENERATION = 16
 """Trials that are proposed together; the same for every number of jobs, so that jobs change no result."""
 MOST_TRIALS = 100_000
+_WRITTEN = "# Trial"
+"""How a file of the front begins."""
 MOST_POINTS = 30
 """Points of the front that become system files."""
+FRONT = "front"
+"""The folder of these files, in that of the search; nothing else belongs there."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Search:
     def id(self) -> str:
         """What must be equal for trials of two runs to count together."""
         return json.dumps(
-            [self.point.as_dict(), self.fields, self.threads, self.sampler, self.seed, code_version()]
+            [result_key(self.point, "explore"), self.fields, self.threads, self.sampler, self.seed]
         )
 
     def system(self, values: Mapping[str, Value], name: str) -> System:
@@ -158,124 +160,89 @@ def try_machine(search: Search, values: Mapping[str, Value]) -> dict[str, Any]:
 def explore(
     search: Search, out: str | Path, trials: int = 200, jobs: int = 1, progress: bool = True
 ) -> pd.DataFrame:
-    """Run a search, or go on with the one in the folder, until it has so many trials; then write its results.
+    """Run a search until it has so many trials, with what the folder holds of them; then write its results.
 
-    The folder gets `trials.csv`, `.parquet`, `pareto.csv` and a system file a point of the front; the figure
-    is `render.explore_page`'s.
-    Returns the trials. Raises SailsimError for trials or jobs out of range, another search's folder, or one
-    that cannot be written.
+    Every search starts from the beginning: what it proposes follows from its seed and the trials before, so
+    one that goes on after a stop proposes what an undisturbed one would, and finds the answers in the folder.
+    The folder gets `trials.csv`, `.parquet`, `pareto.csv` and a system file a point of the front, in
+    `front/`; the figure is `render.explore_page`'s. Returns the trials.
+
+    Raises SailsimError for trials or jobs out of range, a folder of another command, or one that cannot be
+    written.
     """
     if not 1 <= trials <= MOST_TRIALS:
         raise SailsimError(f"trials is {trials}, allowed is 1..{MOST_TRIALS}")
-    if jobs < 1:
-        raise SailsimError(f"jobs is {jobs}, allowed is a whole number from 1 on")
     folder = Path(out)
-    with _opened(search, folder) as study:
-        _try_until(trials, search, study, jobs, progress)
+    known = _known(folder)
+    study = _new(search)
+    with opened(folder, trials, kind="explore", jobs=jobs, progress=progress, what="trials") as kept:
+        for first in range(0, trials, GENERATION):
+            proposed = []
+            for number in range(first, min(first + GENERATION, trials)):
+                study.sampler = _sampler(search, number)
+                proposed.append(study.ask(search.distributions))
+            tasks = [_task(search, trial) for trial in proposed]
+            known |= {key: rows[0] for key, rows in kept.run(tasks, partial(_tried, search)).items()}
+            for trial, task in zip(proposed, tasks, strict=True):
+                _tell(study, trial, known.get(task.key))
         frame = _frame(search, study.trials)
+    kept.complain()
     _write(search, frame, folder)
     return frame
 
 
-def _try_until(trials: int, search: Search, study: optuna.Study, jobs: int, progress: bool) -> None:
-    """Generation by generation, until the study has so many trials."""
-    held = sum(t.state in (TrialState.COMPLETE, TrialState.FAIL) for t in study.trials)
-    with (
-        reporter(max(trials, held), held, progress, "trials") as advance,
-        parallel_config(backend="loky", inner_max_num_threads=1),
-        Parallel(n_jobs=jobs) as workers,
-    ):
-        while held < trials:
-            count = min(GENERATION, trials - held)
-            study.sampler = _sampler(search, held)
-            proposed = [study.ask(search.distributions) for _ in range(count)]
-            results = workers(delayed(try_machine)(search, dict(t.params)) for t in proposed)
-            for trial, result in zip(proposed, results, strict=True):
-                for name, value in result.items():
-                    trial.set_user_attr(name, value)
-                if result["reason"]:
-                    study.tell(trial, state=TrialState.FAIL)
-                else:
-                    study.tell(trial, [result[name] for name in OBJECTIVES])
-            held += count
-            advance(count)
+def _known(folder: Path) -> dict[str, dict[str, Any]]:
+    """Trials that a folder holds, by their keys."""
+    store = Store(folder)
+    return {row["key"]: row for row in store.everything().to_pylist()} if store.keys() else {}
 
 
-def _sampler(search: Search, held: int) -> optuna.samplers.BaseSampler:
-    """A sampler for the next generation: the same for the same trials behind it."""
-    seed = (search.seed * 1_000_003 + held) % (1 << 32)
+def _new(search: Search) -> optuna.Study:
+    """A search before its first trial, which is the machine itself."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(directions=["maximize", "maximize", "minimize"])
+    nominal = {f.name: f.nominal for f in search.factors}
+    threads = search.point.threads if search.point.threads in search.threads else search.threads[0]
+    study.enqueue_trial(nominal | {"threads": threads})
+    return study
+
+
+def _sampler(search: Search, trial: int) -> optuna.samplers.BaseSampler:
+    """Who proposes a trial: always the same for the same trials before it."""
+    seed = (search.seed * 1_000_003 + trial) % (1 << 32)
     if search.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=2 * GENERATION, multivariate=False)
     return optuna.samplers.NSGAIISampler(seed=seed, population_size=2 * GENERATION)
 
 
-@contextmanager
-def _opened(search: Search, folder: Path) -> Iterator[optuna.Study]:
-    """The study of a folder, new or held; trials that were under way when it stopped are forgotten.
-
-    Its database is closed at the end, whatever happens.
-    """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SailsimError(f"folder {folder} cannot be written: {error.strerror}") from None
-    # No connection outlives its use: a pooled one would be closed by whoever collects garbage next.
-    options = {"poolclass": NullPool}
-    try:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.sqlite'}", engine_kwargs=options)
-    except Exception as error:
-        raise _unreadable(folder, error) from None
-    try:
-        yield _study(search, folder, storage)
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
+def _task(search: Search, trial: optuna.Trial) -> Task:
+    content = json.dumps([search.id, trial.params], sort_keys=True)
+    return Task(hashlib.sha256(content.encode()).hexdigest(), content, dict(trial.params), trial.number)
 
 
-def _unreadable(folder: Path, error: Exception) -> SailsimError:
-    reason = str(error).splitlines()[0]
-    return SailsimError(f"folder {folder} holds no study that can be read ({reason})")
+def _tried(search: Search, values: Mapping[str, Value]) -> dict[str, Any]:
+    """`try_machine` as a record."""
+    return dict.fromkeys((*OBJECTIVES, "speedup_cpu"), math.nan) | try_machine(search, values)
 
 
-def _study(search: Search, folder: Path, storage: optuna.storages.RDBStorage) -> optuna.Study:
-    """The study in a folder's database; raises SailsimError where it is another search's."""
-    try:
-        study = optuna.create_study(
-            storage=storage,
-            study_name="explore",
-            directions=["maximize", "maximize", "minimize"],
-            sampler=_sampler(search, 0),
-            load_if_exists=True,
-        )
-    except Exception as error:
-        raise _unreadable(folder, error) from None
-    own = study.user_attrs.get("search")
-    if own is None:
-        study.set_user_attr("search", search.id)
-        nominal = {f.name: f.nominal for f in search.factors}
-        threads = search.point.threads if search.point.threads in search.threads else search.threads[0]
-        study.enqueue_trial(nominal | {"threads": threads})
-    elif own != search.id:
-        raise SailsimError(
-            f"folder {folder} holds another search, or one of other code; allowed is a new folder or the "
-            "same search"
-        )
-    for trial in study.trials:
-        if trial.state == TrialState.RUNNING:
-            study.tell(trial.number, state=TrialState.PRUNED)
-    return study
+def _tell(study: optuna.Study, trial: optuna.Trial, result: Mapping[str, Any] | None) -> None:
+    """Say what came of a trial; None: its evaluation failed."""
+    for name in (*OBJECTIVES, "speedup_cpu", "reason"):
+        if result is not None:
+            trial.set_user_attr(name, result[name])
+    if result is None or result["reason"]:
+        study.tell(trial, state=TrialState.FAIL)
+    else:
+        study.tell(trial, [result[name] for name in OBJECTIVES])
 
 
 def _frame(search: Search, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     """One row a trial: number, values, objectives, whether it is on the front, and why it is infeasible."""
     rows = []
     for trial in trials:
-        if trial.state not in (TrialState.COMPLETE, TrialState.FAIL):
-            continue
         row: dict[str, Any] = {"trial": trial.number, **trial.params}
         row |= {name: trial.user_attrs.get(name, math.nan) for name in (*OBJECTIVES, "speedup_cpu")}
-        row["reason"] = trial.user_attrs.get("reason", "")
+        row["reason"] = trial.user_attrs.get("reason", "its evaluation failed")
         rows.append(row)
     frame = pd.DataFrame(rows)
     frame["pareto"] = on_front(frame[list(OBJECTIVES)].to_numpy(dtype=float))
@@ -303,17 +270,20 @@ def _write(search: Search, frame: pd.DataFrame, folder: Path) -> None:
     """Tables, and system files of the front."""
     front = frame[frame["pareto"]].sort_values("tokens_per_s", ascending=False).reset_index(drop=True)
     front.insert(0, "point", [f"point-{i + 1:02d}" for i in range(len(front))])
-    for old in folder.glob("point-*.toml"):
-        old.unlink()
+    points = folder / FRONT
+    points.mkdir(exist_ok=True)
+    for old in points.glob("point-*.toml"):
+        if old.read_text("utf-8").startswith(_WRITTEN):  # of an earlier search in this folder
+            old.unlink()
     for row in front.head(MOST_POINTS).to_dict("records"):
         values = {f.name: _typed(f, row[f.name]) for f in search.factors}
         machine = search.system(values, str(row["point"]))
         comment = (
-            f"Trial {row['trial']} of sailsim explore: {row['tokens_per_s']:.6g} tokens/s, "
+            f"{_WRITTEN.lstrip('# ')} {row['trial']} of sailsim explore: {row['tokens_per_s']:.6g} tokens/s, "
             f"{row['tokens_per_usd']:.6g} tokens/USD, {row['area_mm2']:.6g} mm2.\n"
             f"sailsim run --system {row['point']}.toml {options(search.point, int(row['threads']))}"
         )
-        save_system(machine, folder / f"{row['point']}.toml", search.point.system, comment)
+        save_system(machine, points / f"{row['point']}.toml", search.point.system, comment)
     for name, table in (("trials", frame), ("pareto", front)):
         write_whole(folder / f"{name}.csv", table.to_csv(index=False).encode())
     sink = BytesIO()

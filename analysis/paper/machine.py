@@ -116,9 +116,7 @@ def machine_changes(base: System, values: Mapping[str, Value]) -> dict[str, Valu
     known = leaves(base)
     changes = {name: value for name, value in values.items() if name in known}
     if "llc.slices" in changes:
-        changes["llc.slice_size"] = (
-            base.llc.slices.value * base.llc.slice_size.value / float(changes["llc.slices"])
-        )
+        changes["llc.slice_size"] = base.llc.slice_size_in(float(changes["llc.slices"]))
     if "pim.dfms" in changes:
         arrays = int(changes.get("pim.arrays", known["pim.arrays"].value))
         asked = int(changes["pim.dfms"])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from joblib import Parallel, delayed, parallel_config
 
 from sailsim.analysis.paper.claims import Claim
 from sailsim.analysis.paper.distributions import digits
@@ -17,10 +17,12 @@ from sailsim.analysis.paper.evaluator import Memo, evaluate_machine
 from sailsim.analysis.paper.metrics import values
 from sailsim.analysis.paper.parameters import Factor, Value
 from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
+from sailsim.analysis.paper.sampling import KIND
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.analysis.paper.unknowns import GROUP_SIZE
 from sailsim.base.errors import SailsimError
-from sailsim.sim import leaves, load_system, save_system
+from sailsim.sim import code_version, leaves, load_system, save_system
+from sailsim.sim.study import Task, run_study
 
 NEAR = 0.02
 """A configuration is at the paper's value when it is this near."""
@@ -185,15 +187,32 @@ def _bisected(
 
 
 def nearest_of_all(
-    space: ParameterSpace, claims: Sequence[Claim], jobs: int, folder: Path, seed: int
+    space: ParameterSpace, claims: Sequence[Claim], jobs: int, folder: Path, seed: int, progress: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """`nearest` for every claim, in parallel, and its system file in the folder."""
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        answers = Parallel(n_jobs=jobs)(delayed(nearest)(space, claim) for claim in claims)
+    """`nearest` for every claim, in parallel, and its system file in the folder, which keeps the answers."""
+    content = json.dumps([asdict(space), code_version()], sort_keys=True, default=str)
+    within = hashlib.sha256(content.encode()).hexdigest()
+    tasks = [Task(f"{within[:24]}-{claim.name}", claim.name, claim, claim.name) for claim in claims]
+    store = run_study(
+        tasks,
+        partial(_answered, space),
+        folder,
+        kind=KIND,
+        jobs=jobs,
+        progress=progress,
+        what="searches for the nearest machine",
+        group="nearest",
+    )
+    rows = store.frame("nearest").set_index("claim")["answer"]
+    answers = {claim.name: json.loads(rows[claim.name]) for claim in claims}
     return {
-        claim.name: answer | _saved(space, claim, answer, folder, seed)
-        for claim, answer in zip(claims, answers, strict=True)
+        claim.name: answers[claim.name] | _saved(space, claim, answers[claim.name], folder, seed)
+        for claim in claims
     }
+
+
+def _answered(space: ParameterSpace, claim: Claim) -> dict[str, Any]:
+    return {"claim": claim.name, "answer": json.dumps(nearest(space, claim))}
 
 
 def _saved(

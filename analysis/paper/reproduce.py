@@ -29,7 +29,7 @@ from sailsim.analysis.paper.evaluator import OF_SAIL, of_sail
 from sailsim.analysis.paper.nearest import nearest_of_all
 from sailsim.analysis.paper.parameters import Factor
 from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
-from sailsim.analysis.paper.sampling import LAST, Study, run_study, with_design
+from sailsim.analysis.paper.sampling import LAST, Study, run_samples, with_design
 from sailsim.analysis.paper.screening import screen
 from sailsim.analysis.paper.sensitivity import decides
 from sailsim.analysis.paper.space import ParameterSpace
@@ -58,7 +58,7 @@ def reproduce(
     sampled = sample(space(paper), folder, samples, jobs, seed, progress)
     known = sampled.space.paper
     nominal = nominal_outcomes(sampled.space)
-    near = nearest_of_all(sampled.space, known.claim, jobs, folder, seed)
+    near = nearest_of_all(sampled.space, known.claim, jobs, folder, seed, progress)
     claims = {
         claim.name: {
             "title": claim.title,
@@ -97,7 +97,7 @@ def sample(
     untimed, inert = _screened(everything, folder)
     kept = everything.only([name for name in everything.names if name not in inert])
     study = Study(kept, samples, seed, untimed)
-    frame = run_study(study, folder, jobs, progress)
+    frame = run_samples(study, folder, jobs, progress)
     rows = study.rows()
     flat = [row for block in rows for row in block]
     records = [{str(k): v for k, v in record.items()} for record in frame.to_dict("records")]

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed, parallel_config
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from SALib.sample import sobol as saltelli
 
 from sailsim.analysis.paper.evaluator import OF_SAIL, Memo, evaluate_machine, names
 from sailsim.analysis.paper.parameters import Alternative
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Store, code_version
-from sailsim.sim.store import RESERVED, now
-from sailsim.sim.sweep import reporter
+from sailsim.sim import code_version
+from sailsim.sim.study import Task, run_study
 
+KIND = "reproduce"
+"""Of the folder: the command that fills it."""
 MOST_SAMPLES = 4096
 LAST = 1 << 30
 """The row of B, behind all others of its block."""
@@ -128,67 +126,39 @@ def with_design(alternative: Alternative, name: str) -> str:
     return f"{alternative.name}: {name}"
 
 
-def run_study(study: Study, out_dir: str | Path, jobs: int = 1, progress: bool = True) -> pd.DataFrame:
+def run_samples(study: Study, out_dir: str | Path, jobs: int = 1, progress: bool = True) -> pd.DataFrame:
     """Evaluate every block that the folder does not hold yet and return all records, by block and row.
 
-    Raises SailsimError for fewer than one job, a folder that another run holds, a full disk, or a worker that
-    was killed; what was finished is stored and the same call goes on.
+    Raises SailsimError for fewer than one job, a folder that another run holds, a full disk, or blocks that
+    failed; what was finished is stored and the same call goes on.
     """
-    if jobs < 1:
-        raise SailsimError(f"jobs is {jobs!r}, allowed is a whole number from 1 on")
-    store = Store(out_dir)
-    rows = study.rows()
-    keys = [_key(study.id, block, 0) for block in range(study.samples)]
-    with store.locked():
-        held = store.keys()
-        missing = [block for block in range(study.samples) if keys[block] not in held]
-        manifest = {
-            "state": "running",
-            "study": study.id,
-            "code_version": code_version(),
-            "samples": study.samples,
-            "seed": study.seed,
-            "factors": list(study.space.names),
-            "started_at": now(),
-        }
-        store.write_manifest(manifest)
-        began = time.monotonic()
-        try:
-            with reporter(study.samples, study.samples - len(missing), progress, "blocks") as advance:
-                for records in _evaluated(study, missing, rows, jobs):
-                    store.append([_stored(study.id, record) for record in records])
-                    advance(1)
-        except TerminatedWorkerError:
-            raise SailsimError(
-                "a worker process was killed, perhaps for want of memory; finished blocks are stored, and "
-                "the same command with fewer jobs goes on from there"
-            ) from None
-        seconds = time.monotonic() - began
-        store.write_manifest(manifest | {"state": "complete", "finished_at": now(), "wall_s": seconds})
-    frame = store.frame()
-    frame = frame[frame["study"] == study.id]
-    return frame.sort_values(["block", "row"], kind="stable").reset_index(drop=True)
+    own = study.id
+    tasks = [
+        Task(_key(own, block), f"block {block}", (block, rows), block)
+        for block, rows in enumerate(study.rows())
+    ]
+    config = {"samples": study.samples, "seed": study.seed}
+    evaluate = partial(_evaluated, study.space, study.untimed, study.seed)
+    store = run_study(
+        tasks,
+        evaluate,
+        out_dir,
+        kind=KIND,
+        jobs=jobs,
+        progress=progress,
+        config=config,
+        what="blocks",
+        group="blocks",
+    )
+    return store.frame("blocks").sort_values(["block", "row"], kind="stable").reset_index(drop=True)
 
 
 def _evaluated(
-    study: Study, missing: Sequence[int], rows: Sequence[Rows], jobs: int
-) -> Iterator[list[dict[str, Any]]]:
-    space, more = study.space, (study.untimed, study.seed)
-    if jobs == 1 or len(missing) < 2:
-        yield from (evaluate_block(space, block, rows[block], *more) for block in missing)
-        return
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        workers = Parallel(
-            n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
-        )
-        yield from workers(delayed(evaluate_block)(space, b, rows[b], *more) for b in missing)
+    space: ParameterSpace, untimed: frozenset[str], seed: int, what: tuple[int, Rows]
+) -> list[dict[str, Any]]:
+    block, rows = what
+    return evaluate_block(space, block, rows, untimed, seed)
 
 
-def _key(study: str, block: int, row: int) -> str:
-    return hashlib.sha256(f"{study}/{block}/{row}".encode()).hexdigest()[:32]
-
-
-def _stored(study: str, record: dict[str, Any]) -> dict[str, Any]:
-    key = _key(study, record["block"], record["row"])
-    own = (key, key, code_version(), now(), 0.0)
-    return record | {"study": study} | dict(zip(RESERVED, own, strict=True))
+def _key(study: str, block: int) -> str:
+    return hashlib.sha256(f"{study}/{block}".encode()).hexdigest()[:32]

@@ -70,7 +70,7 @@ WAYS = (
             Stop(3, 0, "sailsim/cli/_point.py", "options, or axes\nof a sweep"),
             Stop(3, 4, "sim_ext/sim/point.py", "what one run is,\nchecked"),
             Stop(4, 3, "analysis/results/runs.py", "a record a point\nand runner"),
-            Stop(5, 4, "sim_ext/sim/store.py", "kept as it is found"),
+            Stop(5, 4, "sim_ext/sim/study/folder.py", "kept as it is found"),
             Stop(5, 2, "analysis/results/joins.py", "speedup, dollars,\njoules"),
             Stop(5, 1, "analysis/render/figures.py", "figures, tables,\nreport"),
             Stop(4, 2, "analysis/baselines/runners.py", "who runs it: SAIL,\ncores, cards, yours"),

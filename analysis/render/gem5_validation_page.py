@@ -31,8 +31,8 @@ misses (`sim_ext/sim/gem5/measure.py`). Published is what all 64 cores of a Grav
 gem5 moves 89 % of the pins' bandwidth, the real machine 83 %; writing, gem5 reads every line first. One
 thread has some 14 lines under way (10.3 GB/s x 90 ns) of the 46 that its L2's MSHRs allow. The DRAM rows
 hold to about 5 %: measured again on 2026-11-25 on a gem5 built anew, one thread moved by up to 1.6 %, four
-by up to 5.1 %, 16 by up to 1.8 %, and the same program called by another path by as much; the length of the
-path probably moves the initial stack.
+by up to 5.1 %, 16 by up to 1.8 %, and the same program called by another path by as much, since its length
+moved stack and heap. It no longer does (`gem5-configs/run_program.py`); the rows are of before.
 
 """
 

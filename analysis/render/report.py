@@ -278,7 +278,7 @@ def _configuration(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> str:
         if column == "nbw":
             values = [AUTO if value == PER_TENSOR else value for value in values]
         varied.append((column, ", ".join(str(value) for value in values if value != "")))
-    shown = {k: v for k, v in manifest.items() if k != "points"} | {"points": len(manifest.get("points", []))}
+    shown = dict(manifest)
     text = json.dumps(shown, indent=1, sort_keys=True, default=str)
     return (
         html_table(("parameter", "values in this store"), varied)

@@ -18,6 +18,7 @@ from sailsim.analysis.results.runs import COLUMNS
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, Store
 from sailsim.sim.nbw import nbw_in_words
+from sailsim.sim.study import command_of
 
 FREE = (
     "system",
@@ -50,11 +51,7 @@ def stored_runs(store: Store) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in frame]
     if not missing:
         return frame
-    words = ["sailsim", "sweep"]
-    for name, value in store.manifest.get("config", {}).items():
-        for each in value if isinstance(value, list) else [value] if value else []:
-            words += [f"--{name.replace('_', '-')}", str(each)]
-    command = shlex.join([*words, "--out", str(store.path)])
+    command = f"{command_of(store.manifest)} --out {shlex.quote(str(store.path))}"
     raise SailsimError(
         f"folder {store.path} is of an older version, whose records have no {missing[0]!r}; `{command}` "
         "makes it anew."

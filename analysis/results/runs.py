@@ -186,6 +186,9 @@ def _run(runner: Runner, at: _Context) -> Run:
         model=at.model,
         fmt=at.fmt if runner.format == OF_THE_POINT else weight_format(runner.format),
     )
+    mismatch = kind.mismatch(question)
+    if mismatch is not None and own:
+        raise SailsimError(mismatch)
     room = kind.room(question)
     empty = Run(
         point=at.resolved,
@@ -207,6 +210,8 @@ def _run(runner: Runner, at: _Context) -> Run:
         memory_bytes=room.needed,
         memory_limit_bytes=room.limit,
     )
+    if mismatch is not None:
+        return replace(empty, reason=mismatch)
     if not room.fits:
         point = at.point
         return replace(empty, reason=room.problem(at.model, question.fmt, point.batch, point.context))

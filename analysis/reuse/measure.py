@@ -38,7 +38,7 @@ from sailsim.analysis.reuse.settings import ABITS, ENTRIES, GROUP_SIZE, HASHED_E
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, code_version, load_substrate, load_system
-from sailsim.sim.sweep import reporter
+from sailsim.sim.study import reporter
 from sailsim.workloads import Activations, load_model
 
 
@@ -152,14 +152,16 @@ def measure(
     own = captured.id == shipped.id
     parts = len(places) + 1 + len(claim_parts()) * (1 if own else 2)
     # Threads: the core counts without holding the interpreter.
-    with reporter(parts, 0, progress, "parts") as advance, ThreadPoolExecutor(jobs) as pool:
+    with reporter(parts, progress, "parts") as report, ThreadPoolExecutor(jobs) as pool:
         for frame in pool.map(counted, places):
             found_patterns.append(frame)
-            advance(1)
+            report.advance(1)
         shape = kept.get("structure", lambda: structure(captured))
-        advance(1)
-        step_frame, partial_frame = claim_frames(kept, advance)
-        others = (step_frame, partial_frame) if own else claim_frames(StoredParts(out, shipped), advance)
+        report.advance(1)
+        step_frame, partial_frame = claim_frames(kept, report.advance)
+        others = (
+            (step_frame, partial_frame) if own else claim_frames(StoredParts(out, shipped), report.advance)
+        )
     read = readings(step_frame, partial_frame)
     found = Reuse(
         captured,

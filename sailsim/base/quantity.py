@@ -39,6 +39,7 @@ UNITS: dict[str, float] = {
     "entries": 1,
     "registers": 1,
     "pipes": 1,
+    "lanes": 1,
     "tensors": 1,
     "weights": 1,
     "instr/cycle": 1,

@@ -84,4 +84,4 @@ def explore(
         )
     if len(front):
         best = int(front["threads"].iloc[0])
-        click.echo(f"Next: sailsim run --system {out}/point-01.toml {options(point, best)}")
+        click.echo(f"Next: sailsim run --system {out}/front/point-01.toml {options(point, best)}")

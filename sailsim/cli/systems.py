@@ -149,7 +149,7 @@ def _tell_cache(base: System | Gpu, varied: System | Gpu) -> None:
     """Say so where other slices alone have made another cache."""
     if isinstance(base, Gpu) or isinstance(varied, Gpu) or varied.llc.size == base.llc.size:
         return
-    kept = base.llc.size / varied.llc.slices.whole / 2**20
+    kept = base.llc.slice_size_in(varied.llc.slices.whole)
     click.echo(
         f"The LLC has {varied.llc.size / 2**20:g} MiB instead of {base.llc.size / 2**20:g}; "
         f"{varied.llc.slices} of llc.slice_size={kept:g} would keep its size."

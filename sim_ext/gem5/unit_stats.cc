@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "gem5/unit_stats.hh"
 
-#include "abi/lutmm.h"
+#include "pim/descriptor.hh"
 #include "sim/cur_tick.hh"
+
+#include <cctype>
+#include <string>
+#include <string_view>
 
 namespace gem5::sail
 {
@@ -16,7 +20,17 @@ using statistics::units::Cycle;
 using statistics::units::Ratio;
 using AveragedCount = statistics::units::Rate<Count, statistics::units::Tick>;
 
-constexpr int status_count = LUTMM_ERR_UNIT + 1;
+/* "wbits" for ERR_WBITS: names of a statistic's parts are short and lower case. */
+std::string part_name(std::string_view status)
+{
+    constexpr std::string_view prefix = "ERR_";
+    if (status.substr(0, prefix.size()) == prefix)
+        status.remove_prefix(prefix.size());
+    std::string name(status);
+    for (char &letter : name)
+        letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+    return name;
+}
 
 } // namespace
 
@@ -67,12 +81,9 @@ UnitStats::UnitStats(statistics::Group &unit, unsigned queue_depth)
                prtHits + prtMisses)
 {
     using statistics::nozero;
-    errors.init(status_count).flags(nozero);
-    static const char *const names[status_count] = {
-        "pending",  "ok",   "wbits", "abits",    "nbw",      "shape", "flags",   "align",
-        "codebook", "code", "value", "overflow", "capacity", "fault", "overlap", "unit"};
-    for (int status = 0; status < status_count; ++status)
-        errors.subname(status, names[status]);
+    errors.init(::sailsim::pim::status_count).flags(nozero);
+    for (std::uint32_t status = 0; status < ::sailsim::pim::status_count; ++status)
+        errors.subname(status, part_name(::sailsim::pim::status_name(status)));
 
     stageTicks.init(stage_count);
     static const char *const stages[stage_count] = {"idle",   "flush",   "descriptor", "operands",

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <stdexcept>
 
@@ -115,6 +116,16 @@ Verdict check_values(const lutmm_descriptor &d, const SliceConfig &config,
 }
 
 } // namespace
+
+const char *status_name(std::uint32_t status)
+{
+    static constexpr const char *names[] = {"PENDING",      "OK",        "ERR_WBITS",   "ERR_ABITS",
+                                            "ERR_NBW",      "ERR_SHAPE", "ERR_FLAGS",   "ERR_ALIGN",
+                                            "ERR_CODEBOOK", "ERR_CODE",  "ERR_VALUE",   "ERR_OVERFLOW",
+                                            "ERR_CAPACITY", "ERR_FAULT", "ERR_OVERLAP", "ERR_UNIT"};
+    static_assert(std::size(names) == status_count);
+    return status < status_count ? names[status] : "UNKNOWN";
+}
 
 std::vector<std::int16_t> values_of(const lutmm_descriptor &d, const std::uint8_t *codebook)
 {

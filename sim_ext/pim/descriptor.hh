@@ -53,6 +53,11 @@ class Memory
     virtual void write(std::uint64_t address, const void *from, std::uint64_t bytes) = 0;
 };
 
+constexpr std::uint32_t status_count = LUTMM_ERR_UNIT + 1;
+
+/* "OK", "ERR_WBITS", ...; "UNKNOWN" for a number that the ABI does not have. */
+const char *status_name(std::uint32_t status);
+
 /* Everything that can be said before the operands are read, in the order of docs/contract.md, section 6.
  * Without a memory every address counts as good; with a codebook, whose values are not known yet, OVERFLOW
  * and CAPACITY are left to execute_operands. `config.slices` plays no part: a descriptor is one slice's tile.

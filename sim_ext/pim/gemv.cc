@@ -9,6 +9,7 @@
 
 #include "pim/check.hh"
 #include "pim/gemv_kernel.hh"
+#include "pim/instruction_sets.hh"
 #include "pim/threads.hh"
 
 namespace sailsim::pim
@@ -22,20 +23,6 @@ static_assert(tile_outputs == kernel_outputs, "the layout is the kernel's");
 /* Tables of a chunk should stay in a first-level cache beside the weights and sums. */
 constexpr std::int64_t table_budget_bytes = 32 * 1024;
 constexpr std::int64_t max_chunk_groups = 32;
-
-std::vector<const KernelSet *> find_usable_kernels()
-{
-    std::vector<const KernelSet *> usable;
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
-        usable.push_back(&avx512_kernels);
-    if (__builtin_cpu_supports("avx2"))
-        usable.push_back(&avx2_kernels);
-#endif
-    usable.push_back(&generic_kernels);
-    return usable;
-}
 
 /* Which kernel, and how it splits the work so that no sum overflows its type. */
 struct KernelChoice {
@@ -239,7 +226,7 @@ void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWe
 
 const std::vector<const KernelSet *> &usable_kernels()
 {
-    static const std::vector<const KernelSet *> usable = find_usable_kernels();
+    static const std::vector<const KernelSet *> usable = SAILSIM_USABLE(kernels);
     return usable;
 }
 

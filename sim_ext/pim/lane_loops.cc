@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pim/lane_loops.hh"
 
+#include "pim/instruction_sets.hh"
+
 namespace sailsim::pim
 {
 
@@ -9,9 +11,6 @@ namespace
 
 constexpr double most_cycles = 1e15;
 constexpr double whole_from = 4503599627370496.0; /* 2^52: doubles from here on are whole numbers */
-
-/* Every loop is compiled for several instruction sets: it is inlined into a function for each. */
-#define SAILSIM_INLINED inline __attribute__((always_inline))
 
 SAILSIM_INLINED double larger(double a, double b)
 {
@@ -104,32 +103,13 @@ SAILSIM_INLINED void run_pass(const PassCosts &pass, const Supply &supply, bool 
     }                                                                                                        \
     constexpr LaneLoops set##_loops{#set, run_pass_##set};
 
-SAILSIM_LANE_LOOPS(generic, )
-#if defined(__x86_64__)
-SAILSIM_LANE_LOOPS(avx2, __attribute__((target("avx2"))))
-SAILSIM_LANE_LOOPS(avx512,
-                   __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512"))))
-#endif
-
-std::vector<const LaneLoops *> find_usable()
-{
-    std::vector<const LaneLoops *> usable;
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-        usable.push_back(&avx512_loops);
-    if (__builtin_cpu_supports("avx2"))
-        usable.push_back(&avx2_loops);
-#endif
-    usable.push_back(&generic_loops);
-    return usable;
-}
+SAILSIM_EACH_SET(SAILSIM_LANE_LOOPS)
 
 } // namespace
 
 const std::vector<const LaneLoops *> &usable_lane_loops()
 {
-    static const std::vector<const LaneLoops *> usable = find_usable();
+    static const std::vector<const LaneLoops *> usable = SAILSIM_USABLE(loops);
     return usable;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pim/pattern_loops.hh"
 
+#include "pim/instruction_sets.hh"
+
 #include <array>
 #include <cstring>
 
@@ -46,9 +48,6 @@ std::uint64_t narrow_pattern_set(std::uint64_t word)
     return sets[pairs & 255] | sets[pairs >> 16 & 255] | sets[pairs >> 32 & 255] | sets[pairs >> 48 & 255];
 }
 
-/* Every loop is compiled for several instruction sets: it is inlined into a function for each. */
-#define SAILSIM_INLINED inline __attribute__((always_inline))
-
 SAILSIM_INLINED void transpose_fours(const std::uint8_t *bytes, std::int64_t groups, std::uint64_t keep,
                                      std::uint64_t *out)
 {
@@ -85,31 +84,13 @@ SAILSIM_INLINED void tally(const std::uint64_t *words, std::int64_t groups, bool
     }                                                                                                        \
     constexpr RowLoops set##_loops{#set, transpose_fours_##set, tally_##set};
 
-SAILSIM_ROW_LOOPS(generic, )
-#if defined(__x86_64__)
-SAILSIM_ROW_LOOPS(avx2, __attribute__((target("avx2"))))
-SAILSIM_ROW_LOOPS(avx512, __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))))
-#endif
-
-std::vector<const RowLoops *> find_usable()
-{
-    std::vector<const RowLoops *> usable;
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-        usable.push_back(&avx512_loops);
-    if (__builtin_cpu_supports("avx2"))
-        usable.push_back(&avx2_loops);
-#endif
-    usable.push_back(&generic_loops);
-    return usable;
-}
+SAILSIM_EACH_SET(SAILSIM_ROW_LOOPS)
 
 } // namespace
 
 const std::vector<const RowLoops *> &usable_row_loops()
 {
-    static const std::vector<const RowLoops *> usable = find_usable();
+    static const std::vector<const RowLoops *> usable = SAILSIM_USABLE(loops);
     return usable;
 }
 

@@ -4,7 +4,7 @@ Reading order: `quantity` (a number with its source), `substrate` (what the arra
 text), `cores`, `memory`, `pim` and `system` (what a machine is), `tables` and `files` (reading it), `vary`
 (one with other values), `point` (what one run is), `schedule` (cores, PIM units and DRAM from event to
 event), `patterns` and `engine` (one decode step), `replay` (a trace), `grid` (many points from few words),
-`provenance`, `store` and `sweep` (many runs, on disk).
+`keys`, `study` and `sweep` (many runs, on disk).
 """
 
 from sailsim.base.quantity import UNITS, Choice, Frozen, Quantity
@@ -12,10 +12,10 @@ from sailsim.sim.backend import backend_names, backend_of, software_stacks
 from sailsim.sim.engine import PHASES, StepResult, StepTime, simulate_prefill, simulate_step, time_step
 from sailsim.sim.files import card_names, json_schema, load_card, load_machine, load_system, system_names
 from sailsim.sim.grid import expand, load_preset, parse_numbers, preset_names
+from sailsim.sim.keys import point_key, result_key
 from sailsim.sim.point import Point
-from sailsim.sim.provenance import code_version, commit, point_key, result_key, versions
 from sailsim.sim.replay import TraceResult, simulate_trace
-from sailsim.sim.store import Store
+from sailsim.sim.study import Store, code_version, commit, versions
 from sailsim.sim.substrate import Substrate, load_substrate, substrate_names
 from sailsim.sim.sweep import run_sweep
 from sailsim.sim.system import Gpu, System

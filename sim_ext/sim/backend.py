@@ -216,6 +216,8 @@ class Stored:
 
     needed: float
     limit: float
+    spared: float
+    """Of the model as it is stored, what the server's memory need not hold."""
 
 
 class Backend(ABC):

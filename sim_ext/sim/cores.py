@@ -75,6 +75,10 @@ class LastLevel(Frozen):
         """Bytes of all slices."""
         return self.slices.whole * int(self.slice_size.si)
 
+    def slice_size_in(self, slices: float) -> float:
+        """What `slice_size` must be for another number of slices to make a cache of the same size."""
+        return float(self.slices.value) * float(self.slice_size.value) / slices
+
 
 class Host(Frozen):
     """What the software on the cores costs around the PIM units."""

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from sailsim.cli import main
 from sailsim.sim import Store
 
-BESIDE = ("neural-cache-n1", "aim-n1")
+BESIDE = ("neural-cache-n1", "aim-n1", "hbm-pim-n1")
 POINT = ("--model", "smollm2-135m", "--context", "64", "--threads", "4")
 
 
@@ -44,12 +44,28 @@ def test_run_has_them_in_the_table_and_says_where_their_steps_go() -> None:
     assert "no price" in text
 
 
-def test_what_does_not_fit_its_own_memory_has_a_reason_and_no_number() -> None:
-    result = sailsim("run", "--model", "llama-2-13b", *beside("aim-n1"), "--json")
-    entry = json.loads(result.stdout)["runs"]["aim-n1"]
+@pytest.mark.parametrize(
+    ("model", "system", "limit"), [("llama-2-13b", "aim-n1", "17.2"), ("llama-2-7b", "hbm-pim-n1", "8.6")]
+)
+def test_what_does_not_fit_its_own_memory_has_a_reason_and_no_number(
+    model: str, system: str, limit: str
+) -> None:
+    result = sailsim("run", "--model", model, *beside(system), "--json")
+    entry = json.loads(result.stdout)["runs"][system]
     assert entry["tokens_per_s"] is None
-    assert "the accelerator of system aim-n1" in entry["reason"]
-    assert "allowed is 17.2 GB" in entry["reason"]
+    assert f"the accelerator of system {system}" in entry["reason"]
+    assert f"allowed is {limit} GB" in entry["reason"]
+
+
+def test_what_the_server_keeps_beside_the_accelerator_must_fit_the_server() -> None:
+    """The KV cache: 2 GiB a sequence of 4096 tokens of Llama 2 7B, in 512 GiB."""
+    point = ("--context", "4096", *beside("aim-n1"), "--json")
+    fits = json.loads(sailsim("run", *point, "--batch", "250").stdout)["runs"]["aim-n1"]
+    assert fits["tokens_per_s"] > 0
+    entry = json.loads(sailsim("run", *point, "--batch", "300").stdout)["runs"]["aim-n1"]
+    assert entry["tokens_per_s"] is None
+    assert "system aim-n1, beside its accelerator: llama-2-7b" in entry["reason"]
+    assert "needs 644.3 GB, allowed is 549.8 GB" in entry["reason"]
 
 
 def test_cost_prices_what_is_part_of_the_server_and_not_what_is_bought_beside_it() -> None:
@@ -58,6 +74,7 @@ def test_cost_prices_what_is_part_of_the_server_and_not_what_is_bought_beside_it
     runs = json.loads(result.stdout)["runs"]
     assert runs["neural-cache-n1"]["cost"]["tokens_per_usd"] > 0
     assert not runs["aim-n1"].get("cost")
+    assert not runs["hbm-pim-n1"].get("cost")
 
 
 def test_sweep_figures_and_report_have_them(tmp_path: Path) -> None:
@@ -73,8 +90,8 @@ def test_sweep_figures_and_report_have_them(tmp_path: Path) -> None:
     assert sailsim("figures", out).exit_code == 0
     assert sailsim("report", out).exit_code == 0
     report = (tmp_path / "out" / "report.html").read_text("utf-8")
-    for title in ("Neural Cache on a Neoverse-N1 server", "GDDR6-AiM beside a Neoverse-N1 server"):
-        assert title in report
+    for title in ("Neural Cache on a", "GDDR6-AiM beside a", "HBM-PIM beside a"):
+        assert f"{title} Neoverse-N1 server" in report
 
 
 def test_a_file_of_the_users_is_an_accelerator_like_any_other(tmp_path: Path) -> None:
@@ -114,7 +131,8 @@ def test_the_points_own_system_cannot_be_one_where_sail_is_asked_for(
     command: str, system: str, tmp_path: Path
 ) -> None:
     out = ("--out", str(tmp_path / "out")) if command == "sweep" else ()
-    result = sailsim(command, *POINT, "--system", system, *out)
+    # Whether the model would fit it is not the question.
+    result = sailsim(command, "--model", "llama-2-13b", "--system", system, *out)
     assert result.exit_code == 2
     assert (
         f"not lut-gemv; allowed is to put it beside another one, as in `--beside {system}`" in result.output

@@ -50,7 +50,7 @@ def runs(log: Path) -> list[str]:
 
 def one_sentence(result: Result) -> str:
     assert result.exit_code == 2, result.output
-    lines = [line for line in result.stderr.splitlines() if not line.startswith("tiles on gem5 ")]
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("runs of tiles on gem5 ")]
     assert len(lines) == 1, result.stderr
     return lines[0]
 
@@ -136,7 +136,7 @@ def test_points_that_fail_leave_the_others(
     sailsim("sweep", *MODEL, "--wbits", "4", "--nbw", "4", "--batch", "1", "--whole", "0", "--out", out)
     monkeypatch.setenv("FAKE_GEM5", "panic")
     sentence = one_sentence(sailsim("sweep", *SMALL, "--out", out))
-    assert "4 of 5 points on gem5 failed, the others are stored" in sentence
+    assert "3 of 4 runs of tiles on gem5 were refused (the first: gem5 stopped" in sentence
     assert "it went wrong" in sentence
     monkeypatch.setenv("FAKE_GEM5", "good")
     assert json.loads(sailsim("sweep", *SMALL, "--out", out, "--json").stdout)["held_before"] == 1

@@ -25,7 +25,9 @@ def test_explore_prints_a_front_that_runs(tmp_path: Path) -> None:
     assert {"pareto.png", "pareto.svg"} <= {path.name for path in tmp_path.iterdir()}
     best = found["pareto"][0]
     run = ["--model", "smollm2-135m", "--batch", "1", "--context", "64", "--threads", str(best["threads"])]
-    answer = json.loads(sailsim("run", "--system", str(tmp_path / "point-01.toml"), *run, "--json").stdout)
+    answer = json.loads(
+        sailsim("run", "--system", str(tmp_path / "front" / "point-01.toml"), *run, "--json").stdout
+    )
     assert answer["runs"]["sail"]["tokens_per_s"] == pytest.approx(best["tokens_per_s"])
     text = sailsim("explore", "--out", str(tmp_path), "--trials", "3", *SMALL).output
     assert "point-01" in text

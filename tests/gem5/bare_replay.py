@@ -4,6 +4,8 @@ Without caches no state of the machine is outside a checkpoint, so a restored ru
 """
 
 import argparse
+import sys
+from pathlib import Path
 
 import m5
 from m5.objects import (
@@ -18,7 +20,8 @@ from m5.objects import (
     VoltageDomain,
 )
 
-DOORBELL = 1 << 44
+sys.path.append(str(Path(__file__).parents[2] / "gem5-configs"))
+from machine import DOORBELL_PHYSICAL
 
 parser = argparse.ArgumentParser()
 parser.add_argument("trace")
@@ -45,7 +48,7 @@ system.system_port = system.bus.cpu_side_ports
 system.units = [
     SailPimUnit(
         unit=i,
-        doorbell_addr=DOORBELL,
+        doorbell_addr=DOORBELL_PHYSICAL,
         queue_depth=options.queue,
         unit_file=options.unit,
         stores_when_idle=options.flush is not None,
@@ -59,7 +62,7 @@ system.units = [
 system.replayer = SailReplayer(
     trace=options.trace,
     image_addr=1 << 20,
-    doorbell_addr=DOORBELL,
+    doorbell_addr=DOORBELL_PHYSICAL,
     units=2,
     window=options.window,
     port=system.bus.cpu_side_ports,

@@ -1,6 +1,7 @@
 """LUTMM on gem5's core models: results, refusals, full queues, abandoned tiles, many cores, other models."""
 
 import os
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -36,6 +37,20 @@ def test_every_core_model_executes_lutmm(gem5: Gem5, machine, kernels, small_tra
     assert (answer["ok"], answer["wrong_words"]) == (8, 0)
     for unit in range(4):
         assert sum(stages(run.stats, unit).values()) == run.ticks
+
+
+def test_a_program_takes_as_long_wherever_its_file_lies(gem5: Gem5, machine, kernels, tmp_path):
+    """The length of its path must move neither stack (arguments) nor heap (what /proc/self/exe tells)."""
+    ticks = set()
+    for place in ("near", "a/folder/whose/path/is/much/longer"):
+        program = tmp_path / place / "bandwidth"
+        program.parent.mkdir(parents=True)
+        shutil.copy2(kernels / "bandwidth", program)
+        command = [str(program), "--kind", "copy", "--bytes", "131072", "--repeats", "1"]
+        run = gem5.run(machine, command, tmp_path / place / "out", pim=False)
+        assert run.status == 0
+        ticks.add(run.ticks)
+    assert len(ticks) == 1
 
 
 @every_model

@@ -43,10 +43,16 @@ def programs() -> Path:
 
 
 @pytest.fixture(scope="session")
-def run(programs: Path) -> Run:
-    """Runs a program with arguments and returns the finished process."""
+def compiler() -> str:
+    """What compiles for AArch64; where there is none, `programs` skips."""
+    return COMPILER
 
-    def run_program(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+
+@pytest.fixture(scope="session")
+def run(programs: Path) -> Run:
+    """Runs a program, or the one at a path, with arguments and returns the finished process."""
+
+    def run_program(name: str | Path, *arguments: object) -> subprocess.CompletedProcess[str]:
         command = [] if NATIVE else ["qemu-aarch64"]
         command += [str(programs / name), *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -73,7 +73,7 @@ def run(
         done = simulator.run(system, program, folder, cpu=cpu, cores=cores, pim=not no_pim, timeout_s=timeout)
         return {**record_of(done), "program_output": [json.dumps(line) for line in done.json_lines]}
 
-    record, _ = run_or_load(Store(out), point, system, simulator, simulate)
+    record = run_or_load(Store(out), point, system, simulator, simulate)
     if as_json:
         click.echo(json.dumps(record))
     else:
@@ -124,7 +124,7 @@ def replay(
             "longest_cycles": max((tile["cycles"] for tile in tiles), default=0),
         }
 
-    record, _ = run_or_load(Store(out), point, system, simulator, simulate)
+    record = run_or_load(Store(out), point, system, simulator, simulate)
     if as_json:
         click.echo(json.dumps(record))
     else:

@@ -120,7 +120,7 @@ def _compared(
         )
         return {"comparisons": [json.dumps(asdict(comparison)) for comparison in found]}
 
-    record, _ = run_or_load(store, point, system, simulator, simulate)
+    record = run_or_load(store, point, system, simulator, simulate)
     return [Comparison(**json.loads(text)) for text in record["comparisons"]]
 
 
@@ -143,7 +143,7 @@ def _latencies(
         rows = measure_latencies(simulator, system, kernels, folder, timeout)
         return {"latencies": [json.dumps(row) for row in rows]}
 
-    record, _ = run_or_load(store, point, system, simulator, simulate)
+    record = run_or_load(store, point, system, simulator, simulate)
     return [json.loads(text) for text in record["latencies"]]
 
 

@@ -2,7 +2,8 @@
 
 All banks of a channel work in lockstep on different outputs. A piece of the input lies in the channel's
 buffer; each bank opens a row of weights, and every access to a column of it is multiplied by the buffer and
-added up. Weights are numbers of one width, whatever a file's codes are: they are expanded when they are
+added up. Either a piece stays while all outputs pass, or the sums of some outputs stay in registers while all
+pieces pass. Weights are numbers of one width, whatever a file's codes are: they are expanded when they are
 stored. Accesses follow the commands of AiM (Lee et al., ISSCC 2022) in closed form: docs/backends.md.
 """
 
@@ -52,10 +53,14 @@ class Section(AcceleratorSection):
     """Of a weight and of an input, as the multipliers take them."""
     buffer: Annotated[Quantity, Is("B", least=1, whole=True)]
     """Of a channel, for a piece of the input."""
+    registers: Annotated[Quantity, Is("registers", least=0, whole=True)]
+    """Whose sums a bank keeps while all pieces of an input pass; 0: a piece stays while all outputs pass."""
+    lanes: Annotated[Quantity, Is("lanes", least=1, whole=True)]
+    """Of an output that a bank gives: one if it adds up what an access brings."""
     result: Annotated[Quantity, Is("bits", least=1, most=64, whole=True)]
     """Of a sum that a bank gives."""
     sums: Annotated[Choice, OneOf("device", "cores")]
-    """Who adds up the sums of an output over the pieces of its input."""
+    """Who adds up the sums of an output, over lanes and pieces of its input."""
     open: Wait
     """Opening a row of every bank, to the first access with its product."""
     tccd: Annotated[Quantity, Is("ns", above=0)]
@@ -69,7 +74,7 @@ class Section(AcceleratorSection):
     write: Wait
     """Of an access's bytes into the buffer."""
     read: Wait
-    """Of all banks' sums out of a channel."""
+    """Of the sums of an output of every bank out of a channel."""
     refresh: Wait
     """In which a channel does nothing else."""
     refresh_interval: Annotated[Quantity, Is("ns", above=0)]
@@ -87,12 +92,19 @@ class Section(AcceleratorSection):
         for name in ("row", "buffer"):
             if 8 * getattr(self, name).whole < self.element.whole:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed is an element of {self.element}")
+        if self.access.whole > self.row.whole:
+            raise ValueError(f"access is {self.access}; allowed is {self.row}, the row, at most")
         return self
 
     @property
     def piece(self) -> int:
         """Inputs that the buffer and a row of weights hold."""
         return min(self.buffer.whole, self.row.whole) * 8 // self.element.whole
+
+    @property
+    def accesses(self) -> int:
+        """To the columns of a row."""
+        return self.row.whole // self.access.whole
 
     @property
     def outputs(self) -> int:
@@ -108,6 +120,52 @@ class Request(NamedTuple):
     batch: int
 
 
+class Block(NamedTuple):
+    """Weights that lie one after the other in rows of a bank: a piece of the input for some outputs.
+
+    There is more than one output only if their sums stay in registers.
+    """
+
+    times: int
+    outputs: int
+    accesses: int
+    """Of an output's piece."""
+
+    def rows(self, section: Section) -> int:
+        """It begins a row of its own."""
+        return ceil(self.outputs * self.accesses / section.accesses)
+
+
+def blocks(section: Section, k: int, n: int) -> list[Block]:
+    """What a bank holds of a (k, n) matrix: outputs are dealt to the banks, inputs cut into pieces."""
+    together = max(1, section.registers.whole)
+    owned = ceil(n / section.outputs)
+    found = []
+    for pieces, length in _cut(k, section.piece):
+        each = ceil(length * section.element.whole / 8 / section.access.whole)
+        found += [Block(pieces * times, outputs, each) for times, outputs in _cut(owned, together)]
+    return found
+
+
+def _cut(whole: int, size: int) -> list[tuple[int, int]]:
+    """(times, size) of equal parts and, if there is one, of the smaller last."""
+    full, rest = divmod(whole, size)
+    return [(times, part) for times, part in ((full, size), (1, rest)) if times and part]
+
+
+def _in_rows(section: Section, found: Sequence[Block]) -> tuple[float, float]:
+    """Seconds in which a bank opens and closes rows, and in which it passes from access to access."""
+    interval = max(section.tccd.si, section.compute.si)
+    opened = multiplied = 0.0
+    for block in found:
+        for often, inside in _cut(block.outputs * block.accesses, section.accesses):
+            passing = (inside - 1) * interval
+            whole = max(section.open.si + passing + section.close.si, section.cycle.si)
+            opened += block.times * often * (whole - passing)
+            multiplied += block.times * often * passing
+    return opened, multiplied
+
+
 class BankJob:
     """One product: outputs are dealt to the banks, pieces of the input take turns in the buffer."""
 
@@ -116,33 +174,25 @@ class BankJob:
 
     def __init__(self, section: Section, request: Request) -> None:
         k, n, batch = request
-        owned = ceil(n / section.outputs)
-        full, rest = divmod(k, section.piece)
-        pieces = [(full, section.piece), (1 if rest else 0, rest)]
-        turns = full + (rest > 0)
-        interval = max(section.tccd.si, section.compute.si)
-        width = section.element.whole / 8
-        written = opened = multiplied = 0.0
-        accesses = 0
-        for times, length in pieces:
-            each = ceil(length * width / section.access.whole)
-            passing = max(0, each - 1) * interval
-            closed = max(section.open.si + passing + section.close.si, section.cycle.si) - passing
-            written += times * each * section.write.si
-            opened += times * owned * closed
-            multiplied += times * owned * passing
-            accesses += times * owned * each
-        read = turns * owned * section.read.si
+        owned, turns = ceil(n / section.outputs), ceil(k / section.piece)
+        stay = section.registers.whole > 0
+        found = blocks(section, k, n)
+        pieces = found if stay else blocks(section, k, 1)
+        opened, multiplied = _in_rows(section, found)
+        results = owned if stay else turns * owned
+        given = 1 if section.sums.value == "device" else section.lanes.whole * (1 if stay else turns)
+        carried = k * section.element.whole / 8 + n * given * section.result.whole / 8
+        linked = section.link_latency.si + batch * carried / section.link.si
         slower = batch / (1 - section.refresh.si / section.refresh_interval.si)
-        sums = 1 if section.sums.value == "device" else turns
-        carried = batch * (k * width + n * sums * section.result.whole / 8)
-        linked = section.link_latency.si + carried / section.link.si
-        banks = tuple(slower * seconds for seconds in (written, opened, multiplied, read))
+        written = sum(block.times * block.accesses for block in pieces) * section.write.si
+        banks = tuple(slower * part for part in (written, opened, multiplied, results * section.read.si))
         self.numbers = (linked, *banks)
         self.seconds = sum(self.numbers)
         self.cycles = ceil(sum(banks) / section.tccd.si)
-        self.blocks = sums
-        self.counts = (batch * turns * owned, batch * accesses, batch * turns * owned)
+        self.blocks = given
+        rows = sum(block.times * block.rows(section) for block in found)
+        accesses = sum(block.times * block.outputs * block.accesses for block in found)
+        self.counts = (batch * rows, batch * accesses, batch * results)
 
     def throttled(self, rate: float) -> float:
         """Nothing comes from the server's DRAM."""
@@ -240,12 +290,15 @@ class DramPim(Backend):
         return True
 
     def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> Stored:
-        """All matrices, each output's weights in rows of its bank."""
+        """All matrices, each output's weights in rows of its bank; the cores' own look-ups stay theirs."""
         section = _section(system)
-        ops = [op for op in decode_step(model, fmt, 1, 1) if op.kind == "gemv"]
-        rows = sum(ceil(op.n / section.outputs) * ceil(op.k / section.piece) for op in ops)
+        step = decode_step(model, fmt, 1, 1)
+        ops = [op for op in step if op.kind == "gemv"]
+        shared = {op.weights_key for op in step if op.kind != "gemv"}
+        spared = sum(op.weight_bytes for op in ops if op.weights_key not in shared)
+        rows = sum(b.times * b.rows(section) for op in ops for b in blocks(section, op.k, op.n))
         of_all = float(section.outputs)
-        return Stored(of_all * rows * section.row.whole, of_all * section.bank_size.si)
+        return Stored(of_all * rows * section.row.whole, of_all * section.bank_size.si, spared)
 
 
 BACKEND = DramPim()

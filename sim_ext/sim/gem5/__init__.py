@@ -8,7 +8,7 @@ Reading order: `places` (what gem5 is handed), `binary` (running it), `outcome` 
 from sailsim.sim.gem5.binary import CPU_MODELS, VARIABLE, Gem5
 from sailsim.sim.gem5.outcome import Gem5Run, read_stats
 from sailsim.sim.gem5.places import configs_path, extras_path, gem5_unit, machine_json
-from sailsim.sim.gem5.records import keys_of, run_or_load, store_records
+from sailsim.sim.gem5.records import keys_of, run_or_load
 
 __all__ = [
     "CPU_MODELS",
@@ -22,5 +22,4 @@ __all__ = [
     "machine_json",
     "read_stats",
     "run_or_load",
-    "store_records",
 ]

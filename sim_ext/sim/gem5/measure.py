@@ -16,8 +16,9 @@ from typing import Any
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.gem5.places import machine_json
 from sailsim.sim.gem5.records import run_or_load
-from sailsim.sim.store import Store
+from sailsim.sim.study import Store
 from sailsim.sim.system import System
 
 CORES = 16
@@ -201,6 +202,7 @@ def run_program(
     Raises:
         SailsimError: the program is missing or ends with an error, or gem5 did not get to its end.
     """
+    machine_json(system)  # refuses a machine that gem5 does not have, before anything is asked of the user
     program = kernels / name
     if not program.is_file():
         raise SailsimError(f"program is {program}, which is no file; make kernels builds those that ship.")
@@ -222,5 +224,5 @@ def run_program(
             "program_output": [json.dumps(line) for line in run.json_lines],
         }
 
-    record, _ = run_or_load(Store(out), point, system, gem5, simulate)
+    record = run_or_load(Store(out), point, system, gem5, simulate)
     return [json.loads(line) for line in record["program_output"]]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from sailsim.base.errors import SailsimError
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.places import configs_path
-from sailsim.sim.provenance import code_version, commit
-from sailsim.sim.store import Store, now
+from sailsim.sim.study import Store, Task, code_version, run_study
 from sailsim.sim.system import System
 
 
@@ -36,27 +35,13 @@ def keys_of(point: Mapping[str, Any], system: System, gem5: Gem5) -> tuple[str, 
     return hashlib.sha256("\n".join(parts).encode()).hexdigest(), question
 
 
-def store_records(
-    store: Store, gem5: Gem5, records: Sequence[tuple[str, str, Mapping[str, Any], float]]
-) -> list[Record]:
-    """Store records as (key, key of the question, record, seconds); all of them or none. The lock is held."""
-    whole = [
-        {
-            **record,
-            "engine": "gem5",
-            "gem5_version": gem5.version,
-            "gem5_compiled": gem5.compiled,
-            "key": key,
-            "point_key": question,
-            "code_version": code_version(),
-            "finished_at": now(),
-            "evaluation_s": seconds,
-        }
-        for key, question, record, seconds in records
-    ]
-    store.append(whole)
-    store.write_manifest({"code_version": code_version(), "commit": commit(), "gem5_version": gem5.version})
-    return whole
+KIND = "gem5"
+"""Of a folder with results on gem5."""
+
+
+def of_gem5(gem5: Gem5) -> Record:
+    """What every record on gem5 says of the simulator."""
+    return {"engine": "gem5", "gem5_version": gem5.version, "gem5_compiled": gem5.compiled}
 
 
 def run_or_load(
@@ -65,24 +50,43 @@ def run_or_load(
     system: System,
     gem5: Gem5,
     simulate: Callable[[], Mapping[str, Any]],
-) -> tuple[Record, bool]:
+) -> Record:
     """A result from the store, or a new one that is stored at once.
 
     Args:
-        store: of the results folder.
-        point: what is asked, flat; part of the key (`keys_of`).
-        system: the machine.
+        store: its folder holds results on gem5 of any kind.
+        point: what is run, JSON-able.
+        system: the machine that is simulated.
         gem5: the simulator.
-        simulate: called for a flat record, if the store has none.
+        simulate: gives the record's columns.
 
-    Returns:
-        The record, and whether it was there before.
+    Raises:
+        SailsimError: the folder cannot be used; and whatever `simulate` raises.
     """
     key, question = keys_of(point, system, gem5)
-    with store.locked():
-        record = store.record(key)
-        if record is not None:
-            return record, True
-        started = time.monotonic()
-        found = {**point, **simulate()}
-        return store_records(store, gem5, [(key, question, found, time.monotonic() - started)])[0], False
+    failures: list[SailsimError] = []
+
+    def evaluate(_: None) -> Record:
+        try:
+            return {**point, **simulate(), **of_gem5(gem5)}
+        except SailsimError as error:
+            failures.append(error)
+            raise
+
+    try:
+        run_study(
+            [Task(key, question, None)],
+            evaluate,
+            store.path,
+            kind=KIND,
+            progress=False,
+            group=question,
+            tries=1,
+        )
+    except SailsimError:
+        if failures:
+            raise failures[0] from None
+        raise
+    found = store.record(key)
+    assert found is not None
+    return found

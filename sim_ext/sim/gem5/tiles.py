@@ -9,7 +9,6 @@ its own (another slice's), so that none finds another's in a cache.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,13 +21,12 @@ from sailsim.lut_gemv import Tile, write_trace
 from sailsim.sim import schedule
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.outcome import Gem5Run
-from sailsim.sim.gem5.records import keys_of, store_records
+from sailsim.sim.gem5.records import KIND, keys_of, of_gem5
 from sailsim.sim.gem5.validation import PHASES
 from sailsim.sim.memory_path import memory
 from sailsim.sim.nbw import PER_TENSOR, nbw_in_words
 from sailsim.sim.replay import timed_tile
-from sailsim.sim.store import Store
-from sailsim.sim.sweep import reporter
+from sailsim.sim.study import MEMBER, Store, Task, run_study
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits
 from sailsim.workloads import (
@@ -160,33 +158,37 @@ def run_tiles(
     """
     system.require_pim()
     captured = Activations.load(activations or None)
+    assert system.pim is not None
+    group = f"{COMMAND} {machine} {system.pim.substrate.value}"
     asked = {point: _question(point, machine, system, captured) for point in points}
     keys = {point: keys_of(question, system, gem5) for point, question in asked.items()}
-    store = Store(out)
-    failed: dict[TilePoint, str] = {}
-    with store.locked():
-        stored = store.keys()
-        missing = [point for point in points if keys[point][0] not in stored]
-        before = len(points) - len(missing)
-        store_records(store, gem5, [])  # the manifest names this code, also where nothing is missing
-        with reporter(len(points), before, progress, "tiles on gem5") as advance:
-            for run in _runs(missing, system):
-                try:
-                    started = time.monotonic()
-                    records = _simulate(run, gem5, system, captured, out, timeout_s)
-                    seconds = (time.monotonic() - started) / len(run)
-                    rows = [(*keys[p], asked[p] | record, seconds) for p, record in records.items()]
-                    store_records(store, gem5, rows)
-                except SailsimError as error:
-                    failed.update(dict.fromkeys(run, str(error)))
-                advance(len(run))
-    if failed:
-        first = next(iter(failed.values()))
-        raise SailsimError(
-            f"{len(failed)} of {len(points)} points on gem5 failed, the others are stored; the first: {first}"
-        )
-    frame = store.frame()
-    return frame[frame["key"].isin([key for key, _ in keys.values()])], before
+    stored = Store(out).keys()
+    missing = [point for point in points if keys[point][0] not in stored]
+    held = [point for point in points if keys[point][0] in stored]
+    tasks = [Task(*keys[point], (point,)) for point in held]
+    tasks += [
+        Task(keys[run[0]][0], keys[run[0]][1], tuple(run), i, tuple(keys[point] for point in run))
+        for i, run in enumerate(_runs(missing, system))
+    ]
+
+    def evaluate(run: tuple[TilePoint, ...]) -> list[dict[str, Any]]:
+        found = _simulate(run, gem5, system, captured, out, timeout_s)
+        return [
+            {**asked[point], **found[point], **of_gem5(gem5), MEMBER: member}
+            for member, point in enumerate(run)
+        ]
+
+    store = run_study(
+        tasks,
+        evaluate,
+        out,
+        kind=KIND,
+        progress=progress,
+        what="runs of tiles on gem5",
+        group=group,
+        tries=1,
+    )
+    return store.frame(group), len(held)
 
 
 def example_tile(points: Sequence[TilePoint], system: System, activations: str = "") -> Tile:

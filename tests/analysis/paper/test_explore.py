@@ -13,9 +13,9 @@ from hypothesis.extra.numpy import arrays
 pytest.importorskip("optuna")
 
 from sailsim.analysis import area, compare
-from sailsim.analysis.paper.explore import OBJECTIVES, Search, explore, on_front, try_machine
+from sailsim.analysis.paper.explore import Search, explore, on_front, try_machine
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, load_system
+from sailsim.sim import Point, load_system, run_sweep
 
 POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
 SEARCH = Search(POINT, threads=(8, 16), seed=3)
@@ -42,10 +42,10 @@ def test_what_is_no_machine_is_never_on_the_front() -> None:
 def test_points_of_the_front_give_their_numbers_by_their_files(tmp_path: Path) -> None:
     frame = explore(SEARCH, tmp_path, trials=8, progress=False)
     front = pd.read_csv(tmp_path / "pareto.csv")
-    assert len(front) == frame["pareto"].sum() == len(list(tmp_path.glob("point-*.toml")))
+    assert len(front) == frame["pareto"].sum() == len(list(tmp_path.glob("front/point-*.toml")))
     assert {"trials.csv", "trials.parquet"} <= {p.name for p in tmp_path.iterdir()}
     for row in front.to_dict("records"):
-        path = tmp_path / f"{row['point']}.toml"
+        path = tmp_path / "front" / f"{row['point']}.toml"
         answer = compare(replace(POINT, system=str(path), threads=int(row["threads"])))
         assert answer["runs"]["sail"]["tokens_per_s"] == pytest.approx(row["tokens_per_s"], rel=1e-12)
         assert answer["runs"]["sail"]["cost"]["used"]["tokens_per_usd"] == pytest.approx(
@@ -66,7 +66,7 @@ def test_a_search_on_another_substrate_is_of_machines_that_have_it(tmp_path: Pat
     first = explore(Search(point, threads=(8,)), tmp_path, trials=1, progress=False).iloc[0]
     assert first["tokens_per_s"] == compare(point)["runs"]["sail"]["tokens_per_s"]
     assert first["tokens_per_s"] < compare(POINT)["runs"]["sail"]["tokens_per_s"]
-    by_file = compare(replace(POINT, system=str(tmp_path / "point-01.toml")))
+    by_file = compare(replace(POINT, system=str(tmp_path / "front" / "point-01.toml")))
     assert by_file["runs"]["sail"]["tokens_per_s"] == pytest.approx(first["tokens_per_s"], rel=1e-12)
     serial = Search(replace(POINT, substrate="bit_serial"), threads=(8,)).base
     assert area(serial).parts.lanes == 0 < area(load_system("sail-n1")).parts.lanes
@@ -78,9 +78,12 @@ def test_a_search_goes_on_and_jobs_change_nothing(tmp_path: Path, monkeypatch: p
     explore(SEARCH, tmp_path / "a", trials=6, progress=False)
     resumed = explore(SEARCH, tmp_path / "a", trials=9, jobs=2, progress=False)
     whole = explore(SEARCH, tmp_path / "b", trials=9, progress=False)
-    pd.testing.assert_frame_equal(resumed[["trial", *OBJECTIVES]], whole[["trial", *OBJECTIVES]])
-    with pytest.raises(SailsimError, match="another search"):
-        explore(replace(SEARCH, seed=4), tmp_path / "a", trials=16, progress=False)
+    pd.testing.assert_frame_equal(resumed, whole)
+    for name in ("trials.csv", "pareto.csv", "front/point-01.toml"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    other = explore(replace(SEARCH, seed=4), tmp_path / "a", trials=9, progress=False)
+    alone = explore(replace(SEARCH, seed=4), tmp_path / "c", trials=9, progress=False)
+    pd.testing.assert_frame_equal(other, alone)
 
 
 def test_a_machine_whose_tiles_do_not_fit_says_why() -> None:
@@ -115,7 +118,8 @@ def test_bad_trials_and_folders(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(SailsimError, match="cannot be written"):
         explore(SEARCH, tmp_path / "file", 1)
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "study.sqlite").write_text("no database, but long enough to look like something else")
-    with pytest.raises(SailsimError, match="no study"):
-        explore(SEARCH, tmp_path / "bad", 1)
+    run_sweep([Point()], Point.as_dict, tmp_path / "sweep", progress=False)
+    with pytest.raises(
+        SailsimError, match=r"holds results of `sailsim sweep`; allowed for `sailsim explore`"
+    ):
+        explore(SEARCH, tmp_path / "sweep", 1)

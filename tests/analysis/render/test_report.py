@@ -168,7 +168,7 @@ def test_the_same_folder_can_be_made_anew(tmp_path, monkeypatch):
     """Rows of the old layout stay on disk beside those of the new one, of other code."""
     point = Point(model="smollm2-135m", context=64)
     run_sweep([point], one_row, tmp_path, progress=False)
-    for module in ("provenance", "sweep"):
+    for module in ("keys", "study.run"):
         monkeypatch.setattr(f"sailsim.sim.{module}.code_version", lambda: "next version 16")
     run_sweep([point], evaluate, tmp_path, progress=False)
     assert len(stored_runs(Store(tmp_path))) == len(runners())

@@ -96,7 +96,8 @@ def test_tokens_on_pimeval_are_those_that_were_seen_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "within"), [("pimeval-bitsimd-v-ap", 0.1), ("pimeval-aim", 1e-3), ("aim-simulator", 0.15)]
+    ("name", "within"),
+    [("pimeval-bitsimd-v-ap", 0.1), ("pimeval-aim", 1e-3), ("aim-simulator", 0.15), ("pim-simulator", 0.04)],
 )
 def test_comparable_machines_come_near(name: str, within: float) -> None:
     assert SIMULATORS[name].comparable
@@ -113,6 +114,21 @@ def test_the_aim_simulator_differs_by_what_the_table_says_a_row_and_by_refreshes
         assert without / row.theirs - 1 == pytest.approx(-0.19, abs=0.01)
         assert row.copies is None
     assert "27.5 ns" in simulator.why
+
+
+def test_the_table_says_what_is_left_of_the_banks_bandwidth_for_a_large_matrix() -> None:
+    figure = BY_NAME["Bandwidth of the banks over that of the pins"]
+    whole = checked(figure.model_copy(update={"phases": ("buffer", "rows", "multiply", "results")}))
+    assert f"comes to {whole.ours:.1f}." in figure.why
+
+
+def test_what_is_published_as_a_range_holds_ours() -> None:
+    ranges = [figure for figure in figures() if figure.published.low is not None]
+    assert ranges
+    for figure in ranges:
+        assert figure.published.low is not None
+        assert figure.published.high is not None
+        assert figure.published.low <= checked(figure).ours <= figure.published.high
 
 
 def test_a_machine_is_a_file_of_the_folder_or_one_that_ships() -> None:

@@ -55,6 +55,31 @@ def test_one_product_by_hand() -> None:
     assert (found.bytes, found.blocks, found.throttled(1.0)) == (0, 1, found.seconds)
 
 
+def test_sums_that_stay_in_registers_by_hand() -> None:
+    # 2 banks, 6 outputs: 3 each, 2 of them and then 1 have registers. 12 weights of 16 bits are 8 and 4.
+    found = job(12, 6, channels=1, banks=2, row=32, buffer=16, access=8, registers=2, lanes=4, open=20,
+                tccd=2, compute=3, close=10, cycle=5, write=1, read=4, refresh=0, link=1, link_latency=100,
+                sums="cores")  # fmt: skip
+    # An access holds 4 weights, a row 4 accesses. Two outputs with a piece of two accesses fill a row.
+    ns = dict(zip(PHASES, (seconds * 1e9 for seconds in found.numbers), strict=True))
+    assert ns == pytest.approx({
+        "link": 100 + 12 * 2 + 6 * 4 * 2,
+        "buffer": 2 * (2 + 1),  # the input passes twice
+        "rows": 4 * (20 + 10),
+        "multiply": (3 + 1 + 1 + 0) * 3,
+        "results": 3 * 4,
+    })  # fmt: skip
+    assert found.counts == (4, 9, 3)
+    assert found.blocks == 4
+
+
+def test_a_group_of_outputs_takes_as_many_rows_as_its_weights_need() -> None:
+    # 8 outputs with 2 accesses each, in rows of 4: 4 rows.
+    found = job(8, 8 * 512, row=32, buffer=16, access=8, registers=8, open=20, close=10, refresh=0)
+    assert found.counts == (4, 16, 8)
+    assert found.numbers[PHASES.index("rows")] == pytest.approx(4 * max(30e-9, 44.5e-9 - 3e-9))
+
+
 def test_a_bank_waits_for_its_row_cycle() -> None:
     quick = {"open": 5.0, "close": 5.0, "refresh": 0.0}
     assert job(1024, 512, cycle=10, **quick).seconds < job(1024, 512, cycle=500, **quick).seconds
@@ -75,6 +100,23 @@ def test_sums_that_the_cores_add_up_come_over_the_link() -> None:
     device, cores = job(4096, 4096), job(4096, 4096, sums="cores")
     assert (device.blocks, cores.blocks) == (1, 4)
     assert cores.numbers[0] - device.numbers[0] == pytest.approx(3 * 4096 * 2 / 32e9)
+
+
+@given(k=st.integers(1, 20000), n=st.integers(1, 20000), registers=st.integers(0, 9),
+       buffer=st.sampled_from([256, 1024, 2048]))  # fmt: skip
+def test_every_weight_of_a_ragged_product_has_a_place_in_a_row(
+    k: int, n: int, registers: int, buffer: int
+) -> None:
+    found = job(k, n, registers=registers, buffer=buffer)
+    opened, accesses, read = found.counts
+    owned, turns = ceil(n / 512), ceil(k / (buffer // 2))
+    assert accesses == owned * (k // (buffer // 2) * (buffer // 32) + ceil(k % (buffer // 2) / 16))
+    assert accesses / 64 <= opened <= owned * turns
+    assert read == (owned if registers else owned * turns)
+    groups = ceil(owned / registers) if registers else 1
+    inputs = k // (buffer // 2) * (buffer // 32) + ceil(k % (buffer // 2) / 16)
+    busy = 1 - SECTION.refresh.si / SECTION.refresh_interval.si  # type: ignore[union-attr]
+    assert found.numbers[1] * busy * 1e9 == pytest.approx(groups * inputs)
 
 
 @given(
@@ -121,6 +163,13 @@ def test_its_memory_holds_matrices_in_whole_rows() -> None:
     # 8 outputs a bank of 4 rows each, 22 of 4, 8 of 11; 63 of 4 of the head.
     rows = 32 * (4 * 8 * 4 + 2 * 22 * 4 + 8 * 11) + 63 * 4
     assert stored.needed == 512 * 2048 * rows
+    # The server keeps the table of embeddings, which is the head's matrix where a model ties them, and norms.
+    four = uniform_format(4, 128)
+    kept = four.model_bytes(LLAMA) - stored.spared
+    assert kept == pytest.approx(32000 * 4096 * 4.125 / 8 + 4 * 4096 * 65, rel=0.01)
+    tied = backend.stored(SYSTEM, SMALL, four)
+    assert tied is not None
+    assert four.model_bytes(SMALL) - tied.spared > four.embedding(SMALL).column_bytes(576) * 49152
     wide = backend.stored(SYSTEM, load_model("llama-2-13b"), uniform_format(4, 128))
     assert wide is not None
     assert wide.needed > wide.limit
@@ -142,6 +191,9 @@ def test_a_product_by_itself_is_of_the_multipliers_numbers() -> None:
         (quantity("banks", "1.5", "banks"), "accelerator.banks is 1.5"),
         (quantity("refresh", "9999", "ns"), "refresh is 9999 ns; allowed"),
         (quantity("row", "1", "B"), "row is 1 B; allowed is an element"),
+        (quantity("access", "4096", "B"), "access is 4096 B; allowed is 2048 B, the row, at most"),
+        (quantity("registers", "-1", "registers"), "accelerator.registers is -1"),
+        (quantity("lanes", "0", "lanes"), "accelerator.lanes is 0"),
         ('sums = { value = "nobody", source = "a test", kind = "paper" }', "accelerator.sums is 'nobody'"),
         (quantity("activate", "3", "ns"), "accelerator.activate is not"),
     ],

@@ -116,8 +116,12 @@ void on_illegal(int, siginfo_t *, void *context)
 
 void install_emulator()
 {
-    static const pim::SliceConfig config = emulated_unit();
-    config_of_units = &config;
+    try {
+        static const pim::SliceConfig config = emulated_unit();
+        config_of_units = &config;
+    } catch (const std::exception &error) {
+        fail("the emulated unit cannot be made: %s", error.what());
+    }
     install_probes();
     struct sigaction action{};
     action.sa_sigaction = on_illegal;

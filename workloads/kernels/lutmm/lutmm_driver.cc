@@ -12,6 +12,7 @@
 #include "lutmm/run.hh"
 #include "lutmm/trace.hh"
 #include "lutmm/unit.hh"
+#include "pim/descriptor.hh"
 
 #include <algorithm>
 #include <cstring>
@@ -100,7 +101,7 @@ void account(Job &job, std::size_t i, const Answer &answer, bool list, Totals &t
     if (list)
         JsonLine()
             .add("descriptor", i)
-            .add("status", status_name(completion.status))
+            .add("status", sailsim::pim::status_name(completion.status))
             .add("detail", std::uint64_t{completion.detail})
             .add("cycles", completion.cycles)
             .add("lookups", completion.lookups)

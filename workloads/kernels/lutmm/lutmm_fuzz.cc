@@ -13,6 +13,7 @@
 #include "lutmm/reference.hh"
 #include "lutmm/unit.hh"
 #include "lutmm/verdict.hh"
+#include "pim/descriptor.hh"
 
 #include <array>
 #include <cstring>
@@ -25,7 +26,6 @@ namespace
 using namespace sailsim::kernels;
 
 constexpr std::size_t kMostReports = 5;
-constexpr std::uint32_t kStatuses = LUTMM_ERR_UNIT + 1;
 
 class Fuzz
 {
@@ -66,7 +66,7 @@ class Fuzz
     Guarded slots_;
     lutmm_descriptor probe_descriptor_{};
     std::size_t failures_ = 0, without_record_ = 0, dropped_ = 0;
-    std::array<std::size_t, kStatuses> statuses_{};
+    std::array<std::size_t, sailsim::pim::status_count> statuses_{};
 };
 
 // The completion record, which need not be aligned.
@@ -118,9 +118,9 @@ void Fuzz::failed(std::size_t i, const char *what, const lutmm_descriptor &d, co
     JsonLine()
         .add("failure", what)
         .add("case", i)
-        .add("expected", status_name(expected.status))
+        .add("expected", sailsim::pim::status_name(expected.status))
         .add("expected_detail", std::uint64_t{expected.detail})
-        .add("status", status_name(answer.status))
+        .add("status", sailsim::pim::status_name(answer.status))
         .add("detail", std::uint64_t{answer.detail})
         .add("k", std::uint64_t{d.k})
         .add("n", std::uint64_t{d.n})
@@ -221,8 +221,8 @@ void Fuzz::report(std::size_t count) const
         .add("failures", failures_)
         .add("dropped", dropped_)
         .add("without_record", without_record_);
-    for (std::uint32_t status = LUTMM_OK; status < kStatuses; ++status)
-        line.add(status_name(status), statuses_[status]);
+    for (std::uint32_t status = LUTMM_OK; status < sailsim::pim::status_count; ++status)
+        line.add(sailsim::pim::status_name(status), statuses_[status]);
     line.print();
 }
 

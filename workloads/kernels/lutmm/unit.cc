@@ -52,15 +52,4 @@ std::uint32_t wait_for(std::uint64_t record, std::uint64_t timeout_ns)
     }
 }
 
-const char *status_name(std::uint32_t status)
-{
-    static constexpr const char *names[] = {"PENDING",      "OK",        "ERR_WBITS",   "ERR_ABITS",
-                                            "ERR_NBW",      "ERR_SHAPE", "ERR_FLAGS",   "ERR_ALIGN",
-                                            "ERR_CODEBOOK", "ERR_CODE",  "ERR_VALUE",   "ERR_OVERFLOW",
-                                            "ERR_CAPACITY", "ERR_FAULT", "ERR_OVERLAP", "ERR_UNIT"};
-    constexpr std::uint32_t count = sizeof names / sizeof *names;
-    static_assert(count == LUTMM_ERR_UNIT + 1);
-    return status < count ? names[status] : "UNKNOWN";
-}
-
 } // namespace sailsim::kernels

@@ -26,9 +26,6 @@ inline std::uint32_t status_at(std::uint64_t record)
 // Polls until the unit has answered or `timeout_ns` have passed; the last status seen.
 std::uint32_t wait_for(std::uint64_t record, std::uint64_t timeout_ns);
 
-// "OK", "ERR_WBITS", ...; "UNKNOWN" for a number that the ABI does not have.
-const char *status_name(std::uint32_t status);
-
 } // namespace sailsim::kernels
 
 #endif

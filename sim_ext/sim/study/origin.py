@@ -1,11 +1,9 @@
-"""Which inputs and which code made a result."""
+"""Which code made a result."""
 
 import hashlib
-import json
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -13,10 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sailsim import _core
-from sailsim.sim.files import load_system
-from sailsim.sim.point import Point
-from sailsim.sim.substrate import load_substrate
-from sailsim.workloads import Activations, load_model
 
 # The packages whose code and data can change a number; the commands only print, and rendering only shows.
 _PACKAGES = ("sailsim.base", "sailsim.lut_gemv", "sailsim.workloads", "sailsim.sim", "sailsim.analysis")
@@ -77,54 +71,3 @@ def versions() -> dict[str, str]:
         "sailsim": version("sailsim"),
         **{name: version(name) for name in _LIBRARIES},
     }
-
-
-def point_key(point: Point) -> str:
-    """Hash of the point alone: equal for the same question, whatever its inputs contain."""
-    return _hash(point.as_dict())
-
-
-def result_key(point: Point, evaluate: str, inputs: str = "") -> str:
-    """Hash of all inputs of a result: the point, what its system, substrate and model contain, its
-    activations, the code.
-
-    `evaluate` names the function that makes the record; `inputs` is what else it rests on, as text.
-    """
-    more = {"inputs": inputs} if inputs else {}
-    return _hash(
-        {
-            "point": point.as_dict(),
-            "system": load_system(point.system).digest,
-            "substrate": None if point.substrate is None else load_substrate(point.substrate).digest,
-            "model": _model_digest(point.model),
-            "weights": _weights_digest(point),
-            "activations": _activations_id(point.activations),
-            "evaluate": evaluate,
-            "code": code_version(),
-        }
-        | more
-    )
-
-
-def _model_digest(name: str) -> str:
-    return _hash(asdict(load_model(name)))
-
-
-def _weights_digest(point: Point) -> str:
-    """What the weights are: the format of every tensor, whichever file says so."""
-    if not point.weights:
-        return ""
-    model = load_model(point.model)
-    fmt = point.formats(model)
-    named = {linear.name: fmt.tensor(linear, model).name for linear in model.linears()}
-    return _hash(named | {"token_embd": fmt.embedding(model).name})
-
-
-@lru_cache(maxsize=16)
-def _activations_id(path: str) -> str:
-    return Activations.load(path or None).id
-
-
-def _hash(content: Any) -> str:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.provenance import hash_of
+from sailsim.sim.study.origin import hash_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

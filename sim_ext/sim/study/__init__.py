@@ -1,0 +1,36 @@
+"""Many tasks, kept in a folder: one way to run, stop and go on, from a laptop to a cluster (docs/studies.md).
+
+Reading order: `folder` (what is on disk), `tasks` (what is evaluated), `workers` (by whom), `progress`, `run`
+(all of it together), `origin` (by which code).
+"""
+
+from sailsim.sim.study.folder import RESERVED, Store, as_frame, command_of, now
+from sailsim.sim.study.origin import code_version, commit, versions
+from sailsim.sim.study.progress import Report, logged_as_json, reporter
+from sailsim.sim.study.run import TRIES, OpenStudy, opened, run_study
+from sailsim.sim.study.tasks import MEMBER, Task
+from sailsim.sim.study.workers import WorkerLostError, Workers, in_parallel, workers_of
+
+__all__ = [
+    "MEMBER",
+    "RESERVED",
+    "TRIES",
+    "OpenStudy",
+    "Report",
+    "Store",
+    "Task",
+    "WorkerLostError",
+    "Workers",
+    "as_frame",
+    "code_version",
+    "command_of",
+    "commit",
+    "in_parallel",
+    "logged_as_json",
+    "now",
+    "opened",
+    "reporter",
+    "run_study",
+    "versions",
+    "workers_of",
+]

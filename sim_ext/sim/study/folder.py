@@ -1,0 +1,385 @@
+"""The folder of a study: what was asked for, what was found, and one process at a time that writes.
+
+A folder holds
+
+- `chunks/NAME.parquet`: records, complete files only. NAME is the start of the SHA-256 of the content, so a
+  file in which a single bit has changed is noticed when it is read;
+- `asked-NAME.parquet`: the keys of what was asked for last, in order; what is not among them is kept, and not
+  part of the answer;
+- `manifest.json`: what was run, by which code, when, with a checksum; replaced in one step;
+- `.lock`: held by the one study that may write.
+
+Every file is written beside its name and moved there in one step. So whatever ends a study - an error, a full
+disk, `kill -9` - each is there whole or not at all. Other files in the folder are nobody's business here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
+from sailsim.sim.study.tables import parquet_bytes, table_of
+
+SCHEMA = 2
+RESERVED = ("key", "point_key", "code_version", "finished_at", "evaluation_s")
+"""Columns that a study adds to every record."""
+
+SMALL_FILES = 200
+"""So many chunks are put together into one."""
+
+_NAME = "[0-9a-f]{32}"
+_OURS = re.compile(rf"\.(manifest\.json|asked-{_NAME}\.parquet|{_NAME}\.parquet)\.\d+\.partial")
+_CHUNK = re.compile(rf"{_NAME}\.parquet")
+_ASKED = re.compile(rf"asked-{_NAME}\.parquet")
+
+
+class Store:
+    """The results of a folder. Reading takes no lock; writing needs `locked`."""
+
+    def __init__(self, out_dir: str | Path) -> None:
+        self.path = Path(out_dir)
+        self._chunks = self.path / "chunks"
+        self._asked_now: str | None = None
+
+    @contextmanager
+    def locked(self, kind: str) -> Iterator[None]:
+        """Hold the folder for writing; it is created if needed. `kind` is the command that writes.
+
+        Raises:
+            SailsimError: another process holds it, it cannot be written, or it is of an older version or of
+                another command.
+        """
+        try:
+            self._chunks.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("a+")
+        except OSError as error:
+            raise self._unwritable(error) from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                holder = lock.read().strip() or "unknown"
+                raise SailsimError(
+                    f"folder {self.path} is in use by another study (process {holder}); "
+                    "allowed is one at a time."
+                ) from None
+            try:
+                lock.truncate(0)
+                lock.write(f"{os.getpid()}\n")
+                lock.flush()
+                self._remove_halves()
+            except OSError as error:
+                raise self._unwritable(error) from None
+            other = self.manifest.get("kind", kind)
+            if other != kind:
+                raise SailsimError(
+                    f"folder {self.path} holds results of `sailsim {other}`; allowed for `sailsim {kind}` is "
+                    "another folder."
+                )
+            yield
+
+    def _remove_halves(self) -> None:
+        """What a killed study of this folder left half written was never part of the results."""
+        for folder in (self.path, self._chunks):
+            for path in folder.iterdir():
+                if _OURS.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+
+    def append(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Add records as one chunk: after the call all of them are on disk, or none.
+
+        Records carry the columns `RESERVED`; a value may be a number, a text, a truth value, a list of one of
+        these, or a mapping from names to numbers. A key may have several. The caller holds the lock.
+
+        Raises:
+            SailsimError: the disk is full or the folder cannot be written; nothing that was stored is lost.
+        """
+        if not records:
+            return
+        for record in records:
+            missing = [name for name in RESERVED if name not in record]
+            if missing:
+                raise SailsimError(
+                    f"record has no {missing[0]!r}; allowed is a record with {', '.join(RESERVED)}."
+                )
+        self._add_chunk(table_of(records))
+
+    def ask(self, keys: Sequence[str], group: str = "") -> None:
+        """Say what the folder's answer is: the records of these keys, in this order, behind those that were
+        asked for in other groups. The caller holds the lock and writes the manifest next."""
+        table = self._asked_table()
+        kept = [] if table is None else [r for r in table.to_pylist() if r["group"] != group]
+        rows = kept + [{"key": key, "group": group} for key in dict.fromkeys(keys)]
+        schema = pa.schema([("key", pa.string()), ("group", pa.string())])
+        content = parquet_bytes(pa.Table.from_pylist(rows, schema=schema))
+        self._asked_now = f"asked-{_digest(content)}.parquet"
+        if not (self.path / self._asked_now).exists():
+            self._replace(self.path / self._asked_now, content)
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace the manifest. The caller holds the lock."""
+        whole = {"schema": SCHEMA, "asked": self._asked_now, **manifest}
+        whole["checksum"] = _checksum(whole)
+        self._replace(self.path / "manifest.json", (json.dumps(whole, indent=1) + "\n").encode())
+        for path in self.path.glob("asked-*.parquet"):
+            if _ASKED.fullmatch(path.name) and path.name != whole["asked"]:
+                with suppress(OSError):
+                    path.unlink()
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What was run; empty if nothing was. Of a study that was killed the state is "stopped".
+
+        Raises:
+            SailsimError: the file is damaged or of another version.
+        """
+        path = self.path / "manifest.json"
+        try:
+            manifest = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            raise SailsimError(f"manifest {path} cannot be read: {error}.") from None
+        if not isinstance(manifest, dict) or "schema" not in manifest:
+            raise SailsimError(f"manifest {path} is not one of a study; allowed is a folder of sailsim's.")
+        if manifest["schema"] != SCHEMA:
+            raise SailsimError(
+                f"folder {self.path} is of an older version; `{command_of(manifest)} --out NEW` makes it "
+                "anew."
+            )
+        said = manifest.pop("checksum", None)
+        if said != _checksum(manifest):
+            raise SailsimError(
+                f"manifest {path} is damaged: its checksum is not that of its content; remove it, and the "
+                "same command as before makes it anew from the results that are stored."
+            )
+        if manifest.get("state") == "running" and not self._in_use():
+            manifest["state"] = "stopped"
+        return manifest
+
+    def _in_use(self) -> bool:
+        try:
+            with (self.path / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def keys(self) -> set[str]:
+        """Keys of all stored records, asked for or not."""
+        found: set[str] = set()
+        for path in self._files():
+            found.update(self._read(path, ["key"]).column("key").to_pylist())
+        return found
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        """The last record of a key, asked for or not; None if there is none."""
+        for path in self._files():
+            rows = self._read(path).filter(pc.field("key") == key).to_pylist()
+            if rows:
+                return dict(rows[-1])
+        return None
+
+    def frame(self, group: str | None = None) -> pd.DataFrame:
+        """The records of what was asked for last, in the order in which it was asked for; of one group, or of
+        all.
+
+        Records of a key keep their order; mappings come back as dictionaries. Columns are in the order of the
+        first record that has them. Raises SailsimError if there is nothing to read.
+        """
+        return as_frame(self.table(group))
+
+    def table(self, group: str | None = None) -> pa.Table:
+        """As `frame`, as an Arrow table."""
+        keys = self.asked(group)
+        if keys is None:
+            raise SailsimError(f"folder {self.path} holds no results; allowed is the folder of a study.")
+        place = {key: i for i, key in enumerate(keys)}
+        wanted = pa.array(keys, pa.string())
+        tables = []
+        for path in self._files():
+            table = self._read(path)
+            table = table.filter(pc.is_in(table["key"], value_set=wanted))
+            if table.num_rows:
+                tables.append(table)
+        if not tables:
+            raise SailsimError(
+                f"folder {self.path} holds no results of what was asked for; the same command as before goes "
+                "on from there."
+            )
+        return _ordered(tables, place)
+
+    def everything(self) -> pa.Table:
+        """All records, asked for or not, as an Arrow table. Raises SailsimError where there are none."""
+        tables = [self._read(path) for path in self._files()]
+        if not tables:
+            raise SailsimError(f"folder {self.path} holds no results; allowed is the folder of a study.")
+        return pa.concat_tables(tables, promote_options="permissive")
+
+    def asked(self, group: str | None = None) -> list[str] | None:
+        """Keys of what was asked for last, in order; None if nothing was."""
+        table = self._asked_table()
+        if table is None:
+            return None
+        if group is not None:
+            table = table.filter(pc.field("group") == group)
+        keys: list[str] = table.column("key").to_pylist()
+        return keys
+
+    def _asked_table(self) -> pa.Table | None:
+        name = self.manifest.get("asked")
+        if name is None:
+            return None
+        if not _ASKED.fullmatch(str(name)):
+            raise SailsimError(
+                f"manifest of {self.path} names {name!r} as what was asked for, which is none."
+            )
+        return self._read(self.path / name, ["key", "group"])
+
+    def unasked(self) -> int:
+        """Records that are stored and not part of the answer: of other questions, inputs or code."""
+        asked = set(self.asked() or ())
+        return sum(key not in asked for key in self.keys())
+
+    def compact(self, small: int = SMALL_FILES) -> None:
+        """Put the chunks together where there are more than so many. The caller holds the lock."""
+        files = self._files()
+        if len(files) <= small:
+            return
+        tables = [self._read(path) for path in files]
+        place: dict[str, int] = {}
+        for table in tables:
+            for key in table.column("key").to_pylist():
+                place.setdefault(key, len(place))
+        whole = self._add_chunk(_ordered(tables, place))
+        for path in files:
+            if path != whole:
+                path.unlink()
+
+    def drop_unasked(self) -> int:
+        """Remove records that are not part of the answer; returns of how many keys. The caller holds the
+        lock."""
+        asked = pa.array(self.asked() or [], pa.string())
+        before = self.keys()
+        kept = []
+        files = self._files()
+        for path in files:
+            table = self._read(path)
+            kept.append(table.filter(pc.is_in(table["key"], value_set=asked)))
+        place = {key: i for i, key in enumerate(asked.to_pylist())}
+        whole = self._add_chunk(_ordered(kept, place)) if any(t.num_rows for t in kept) else None
+        for path in files:
+            if path != whole:
+                path.unlink()
+        return len(before - set(place))
+
+    def _files(self) -> list[Path]:
+        return sorted(self._chunks.glob("*.parquet"))
+
+    def _add_chunk(self, table: pa.Table) -> Path:
+        content = parquet_bytes(table)
+        path = self._chunks / f"{_digest(content)}.parquet"
+        self._replace(path, content)
+        return path
+
+    def _read(self, path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+        """A file of ours, all of it or some columns, if it is as it was written."""
+        try:
+            content = path.read_bytes()
+            name = path.stem.removeprefix("asked-")
+            if name != _digest(content):
+                raise SailsimError("its content is not what its name says")
+            return pq.read_table(pa.BufferReader(content), columns=columns)
+        except (OSError, KeyError, SailsimError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise SailsimError(
+                f"results file {path} is damaged or another program's ({reason}); remove it to run its "
+                "points again."
+            ) from None
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        try:
+            write_whole(path, content)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> SailsimError:
+        return SailsimError(
+            f"folder {self.path} cannot be written: {error.strerror}; what was stored before is kept, and "
+            "the same command goes on from there."
+        )
+
+
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """A table of records as a frame, mappings as dictionaries."""
+    rows: pd.DataFrame = table.to_pandas()
+    for field in table.schema:
+        if pa.types.is_map(field.type):
+            rows[field.name] = rows[field.name].map(lambda value: {} if value is None else dict(value))
+    return rows
+
+
+def command_of(manifest: Mapping[str, Any]) -> str:
+    """The command that made a folder, without the folder, as its manifest has it."""
+    words = ["sailsim", str(manifest.get("kind", "sweep"))]
+    for name, value in manifest.get("config", {}).items():
+        for each in value if isinstance(value, list) else [value]:
+            if each is True:
+                words.append(f"--{name.replace('_', '-')}")
+            elif each not in (None, False, ""):
+                words += [f"--{name.replace('_', '-')}", str(each)]
+    return shlex.join(words)
+
+
+def now() -> str:
+    """The time in UTC, sortable, to the microsecond."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    return _digest(json.dumps(manifest, sort_keys=True).encode())
+
+
+def _ordered(tables: Sequence[pa.Table], place: Mapping[str, int]) -> pa.Table:
+    """The rows of some tables by the place of their keys, those of a key as they stood; of a key that several
+    tables have, as after a compaction that was killed, the rows of one.
+
+    Columns are in the order of the first row that has them.
+    """
+    seen: set[str] = set()
+    parts = []
+    for table in tables:
+        own = table.column("key").to_pylist()
+        keep = [key not in seen for key in own]
+        seen.update(own)
+        part = table if all(keep) else table.filter(pa.array(keep))
+        if part.num_rows:
+            first = min(place[key] for key in part.column("key").to_pylist())
+            parts.append((first, part))
+    parts.sort(key=lambda part: part[0])
+    whole = pa.concat_tables([part for _, part in parts], promote_options="permissive")
+    order = sorted(range(whole.num_rows), key=[place[k] for k in whole.column("key").to_pylist()].__getitem__)
+    return whole.take(pa.array(order, pa.int64()))

@@ -1,0 +1,51 @@
+"""Records as Arrow tables, and tables as the bytes of a Parquet file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sailsim.base.errors import SailsimError
+
+
+def table_of(records: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The records as a table with the columns of all of them, each of the widest type that occurs in it.
+
+    A mapping becomes a map from names to numbers. Raises SailsimError for a column that mixes types.
+    """
+    rows = [{name: _listed(value) for name, value in record.items()} for record in records]
+    return pa.Table.from_pylist(rows, schema=_schema(records))
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A Parquet file of a table, with checksums of its pages; equal tables give equal bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, write_page_checksum=True)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _listed(value: Any) -> Any:
+    """A mapping as the pairs that a column of maps takes; anything else as it is."""
+    return list(value.items()) if isinstance(value, Mapping) else value
+
+
+def _schema(records: Sequence[Mapping[str, Any]]) -> pa.Schema:
+    names = dict.fromkeys(name for record in records for name in record)
+    fields = []
+    for name in names:
+        values = [record.get(name) for record in records]
+        if any(isinstance(value, Mapping) for value in values):
+            fields.append(pa.field(name, pa.map_(pa.string(), pa.float64())))
+            continue
+        try:
+            kind = pa.array(values).type
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            raise SailsimError(
+                f"column {name!r} mixes types; allowed is one of numbers, text, truth values or lists of one."
+            ) from None
+        fields.append(pa.field(name, kind))
+    return pa.schema(fields)

@@ -1,0 +1,173 @@
+"""Who evaluates the tasks of a study: this process, processes of this machine, or a cluster (`cluster`).
+
+All are one kind of thing, `Workers`: they take a function and its argument and give a future. What is
+evaluated does not know where it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future
+from concurrent.futures import wait as wait_for
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import BrokenProcessPool, ShutdownExecutorError
+
+from sailsim.base.errors import SailsimError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
+"""Of linear algebra in a worker: the workers are the parallelism."""
+
+LOOKS_S = 0.5
+"""Between two looks of a worker whether its parent is still there."""
+
+
+class WorkerLostError(Exception):
+    """A worker went before it was through; who else was under way may be lost too."""
+
+
+class Workers(Protocol):
+    """Who evaluates."""
+
+    size: int
+    """How many tasks are worked on at a time."""
+
+    def submit(self, function: Callable[[T], R], argument: T) -> Future[R]:
+        """Begin; the future's exception is a `WorkerLostError` where the worker went."""
+
+    def revive(self) -> None:
+        """Replace workers that went; what was under way is forgotten."""
+
+    def close(self, now: bool) -> None:
+        """End all workers; `now`: without waiting for what is under way."""
+
+
+class Here:
+    """This process: what is submitted is done at once."""
+
+    size = 1
+
+    def submit(self, function: Callable[[T], R], argument: T) -> Future[R]:
+        """As `Workers.submit`."""
+        future: Future[R] = Future()
+        try:
+            future.set_result(function(argument))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def revive(self) -> None:
+        """As `Workers.revive`."""
+
+    def close(self, now: bool) -> None:
+        """As `Workers.close`."""
+
+
+class Processes:
+    """Processes of this machine. They end with this one, however it ends."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._pool = self._started()
+
+    def _started(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            max_workers=self.size, initializer=_in_worker, initargs=(os.getpid(),), env=ONE_THREAD
+        )
+
+    def submit(self, function: Callable[[T], R], argument: T) -> Future[R]:
+        """As `Workers.submit`."""
+        outer: Future[R] = Future()
+        try:
+            inner = self._pool.submit(function, argument)
+        except (BrokenProcessPool, ShutdownExecutorError) as error:
+            outer.set_exception(WorkerLostError(str(error)))
+            return outer
+
+        def over(done: Future[R]) -> None:
+            if done.cancelled():
+                outer.set_exception(WorkerLostError("it was cancelled"))
+            elif (error := done.exception()) is None:
+                outer.set_result(done.result())
+            elif isinstance(error, BrokenProcessPool | ShutdownExecutorError):
+                outer.set_exception(WorkerLostError(str(error).splitlines()[0]))
+            else:
+                outer.set_exception(error)
+
+        inner.add_done_callback(over)
+        return outer
+
+    def revive(self) -> None:
+        """As `Workers.revive`."""
+        self._pool.shutdown(wait=False, kill_workers=True)
+        self._pool = self._started()
+
+    def close(self, now: bool) -> None:
+        """As `Workers.close`."""
+        self._pool.shutdown(wait=not now, kill_workers=now)
+
+
+def _in_worker(parent: int) -> None:
+    """What a worker does first: it leaves Ctrl-C to its parent, and goes when that is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOKS_S)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
+
+
+@contextmanager
+def workers_of(jobs: int) -> Iterator[Workers]:
+    """This process for one job, else so many processes; ended at once if the block ends in an exception.
+
+    Raises SailsimError for fewer than one job.
+    """
+    if jobs < 1:
+        raise SailsimError(f"jobs is {jobs!r}; allowed is a whole number from 1 on.")
+    with ended(Here() if jobs == 1 else Processes(jobs)) as workers:
+        yield workers
+
+
+@contextmanager
+def ended(workers: Workers) -> Iterator[Workers]:
+    """Workers that are ended behind the block, at once if it ends in an exception."""
+    try:
+        yield workers
+    except BaseException:
+        workers.close(now=True)
+        raise
+    workers.close(now=False)
+
+
+def first_done(futures: Mapping[Future[R], Any] | Iterable[Future[R]]) -> Sequence[Future[R]]:
+    """Those that are done, at least one, in the order in which they were given."""
+    given = list(futures)
+    done = wait_for(given, return_when=FIRST_COMPLETED).done
+    return [future for future in given if future in done]
+
+
+def in_parallel(function: Callable[[T], R], arguments: Sequence[T], jobs: int) -> list[R]:
+    """`function` of each argument, in order, by as many processes as jobs.
+
+    Raises SailsimError where a process was killed, and whatever the function raises.
+    """
+    with workers_of(min(jobs, max(1, len(arguments)))) as workers:
+        futures = [workers.submit(function, argument) for argument in arguments]
+        try:
+            return [future.result() for future in futures]
+        except WorkerLostError:
+            raise SailsimError(
+                "a worker process was killed, perhaps for want of memory; allowed are fewer jobs."
+            ) from None

@@ -1,0 +1,207 @@
+"""Studies that are stopped, killed and hindered: nothing is lost, doubled or left behind."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Store
+from sailsim.sim.study import TRIES, Task, logged_as_json, run_study
+
+STUDY = """
+    import os, sys, time
+    from pathlib import Path
+    from sailsim.sim.study import Task, run, run_study
+
+    FOLDER, LOG, JOBS, TASKS = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+
+    def slow(seed):
+        with open(LOG, "a") as log:
+            log.write(f"{seed} {os.getpid()}\\n")
+        while seed >= TASKS // 2 and not Path(LOG + ".go").exists():
+            time.sleep(0.01)  # the first run does not come to its end
+        return {"seed": seed, "parts": {"a": seed / 3}}
+
+    if __name__ == "__main__":
+        # The sources may change between two runs of a test; the code's version must not.
+        run.code_version = lambda: "fixed"
+        tasks = [Task(f"{seed:032x}", str(seed), seed, seed) for seed in range(TASKS)]
+        run_study(tasks, slow, FOLDER, jobs=JOBS, progress=False)
+"""
+COLUMNS = ["seed", "parts", "key", "point_key", "code_version"]
+
+
+class Script:
+    """A study of a script, which stops half way until it is let go."""
+
+    def __init__(self, folder: Path, jobs: int, tasks: int = 40) -> None:
+        self.out, self.log = folder / "out", folder / "log"
+        path = folder / "study.py"
+        path.write_text(textwrap.dedent(STUDY))
+        self.command = [sys.executable, str(path), str(self.out), str(self.log), str(jobs), str(tasks)]
+        self.tasks = tasks
+
+    def start(self, **how: Any) -> "subprocess.Popen[str]":
+        return subprocess.Popen(self.command, start_new_session=True, text=True, **how)
+
+    def chunks(self) -> int:
+        return len(list(self.out.glob("chunks/*.parquet")))
+
+    def go(self) -> None:
+        Path(f"{self.log}.go").touch()
+
+    def workers(self) -> set[int]:
+        return {int(line.split()[1]) for line in self.log.read_text().splitlines()}
+
+    def frame(self) -> pd.DataFrame:
+        return Store(self.out).frame()[COLUMNS]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    script = Script(tmp_path_factory.mktemp("undisturbed"), jobs=1)
+    script.go()
+    subprocess.run(script.command, check=True)
+    return script.frame()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_stopped_study_loses_doubles_and_leaves_nothing(
+    tmp_path: Path, wait_until: Callable[..., None], undisturbed: pd.DataFrame, number: int, jobs: int
+) -> None:
+    script = Script(tmp_path, jobs)
+    process = script.start(stderr=subprocess.PIPE)
+    try:
+        wait_until(process, lambda: script.chunks() >= 2)
+        process.send_signal(number)  # to the parent alone: its workers have to see to themselves
+        _, said = process.communicate()
+    finally:
+        process.kill()
+    for pid in script.workers():
+        while alive(pid):
+            time.sleep(0.05)
+    state = Store(script.out).manifest["state"]
+    assert state == "stopped"
+    if number != signal.SIGKILL:
+        assert re.search(r"\d+ of 40 points are stored in ", said)
+    kept = [row for path in script.out.glob("chunks/*") for row in pq.read_table(path).to_pylist()]
+    assert 0 < len(kept) < 40
+
+    at_stop = len(script.log.read_text().splitlines())
+    script.go()
+    subprocess.run(script.command, check=True)
+    pd.testing.assert_frame_equal(script.frame(), undisturbed)
+    stored = pq.ParquetDataset(script.out / "chunks").read(columns=["key"]).column("key").to_pylist()
+    assert len(stored) == len(set(stored)) == 40
+    # What was on disk was not run again.
+    again = {line.split()[0] for line in script.log.read_text().splitlines()[at_stop:]}
+    assert not again & {str(row["seed"]) for row in kept}
+    assert Store(script.out).manifest["state"] == "complete"
+    assert Store(script.out).manifest["held_before"] == len(kept)
+
+
+@pytest.mark.slow
+def test_a_second_study_gets_one_sentence_and_the_first_goes_on(
+    tmp_path: Path, wait_until: Callable[..., None], undisturbed: pd.DataFrame
+) -> None:
+    script = Script(tmp_path, jobs=1)
+    process = script.start()
+    try:
+        wait_until(process, lambda: script.chunks() >= 1)
+        assert Store(script.out).manifest["state"] == "running"
+        second = subprocess.run(script.command, capture_output=True, text=True)
+        assert f"in use by another study (process {process.pid}); allowed is one" in second.stderr
+        script.go()
+        assert process.wait() == 0
+    finally:
+        process.kill()
+    pd.testing.assert_frame_equal(script.frame(), undisturbed)
+
+
+def tasks(count: int) -> list[Task]:
+    return [Task(f"{i:032x}", f"question {i}", i, i) for i in range(count)]
+
+
+def kills_its_worker(what: int) -> dict[str, Any]:
+    if what == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"x": what}
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_its_worker_is_recorded_and_the_others_have_results(tmp_path: Path) -> None:
+    with pytest.raises(SailsimError, match=rf"1 of 30 points failed .*worker was lost {TRIES} times"):
+        run_study(tasks(30), kills_its_worker, tmp_path, jobs=2, progress=False)
+    store = Store(tmp_path)
+    assert list(store.frame()["x"]) == [i for i in range(30) if i != 5]
+    assert list(store.manifest["failed"]) == ["question 5"]
+
+
+def kills_once(what: tuple[int, str]) -> dict[str, Any]:
+    number, folder = what
+    try:
+        (Path(folder) / str(number)).touch(exist_ok=False)
+    except FileExistsError:
+        return {"x": number}
+    if number % 7 == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"x": number}
+
+
+@pytest.mark.slow
+def test_tasks_of_lost_workers_are_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "tried").mkdir()
+    given = [Task(f"{i:032x}", str(i), (i, str(tmp_path / "tried")), i) for i in range(30)]
+    store = run_study(given, kills_once, tmp_path / "out", jobs=2, progress=False)
+    assert list(store.frame()["x"]) == list(range(30))
+    assert store.manifest["failed"] == {}
+
+
+def of_two(what: tuple[int, int]) -> list[dict[str, Any]]:
+    return [{"x": number, "member": place} for place, number in enumerate(what)]
+
+
+def test_a_task_may_answer_several_questions(tmp_path: Path) -> None:
+    given = [
+        Task("ab", "q", (1, 2), 0, (("a", "qa"), ("b", "qb"))),
+        Task("c", "qc", (3, 4), 1, (("c", "qc"), ("d", "qd"))),
+    ]
+    frame = run_study(given, of_two, tmp_path, progress=False).frame()
+    assert list(zip(frame["key"], frame["point_key"], frame["x"], strict=True)) == [
+        ("a", "qa", 1), ("b", "qb", 2), ("c", "qc", 3), ("d", "qd", 4)
+    ]  # fmt: skip
+    assert "member" not in frame
+    again = run_study([Task("b", "qb", None), *given], of_two, tmp_path, progress=False)
+    assert again.manifest["held_before"] == 3
+    assert list(again.frame()["x"]) == [2, 1, 3, 4]
+
+
+def test_progress_for_programs_is_a_json_object_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("w") as stream, logged_as_json(stream):
+        run_study(tasks(5), lambda what: {"x": what}, tmp_path / "out", progress=False)
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [events[0]["event"], events[-1]["event"]] == ["started", "done"]
+    assert (events[-1]["done"], events[-1]["total"], events[-1]["failed"]) == (5, 5, 0)
+    assert events[-1]["rate_per_s"] > 0
