@@ -2,8 +2,8 @@
 
 Goal, on one core with known patterns: a new machine on all workloads, with every software on its cores, in
 20 ms, which is missed. On a core that others used too it took 53 ms (median; 36 on an idle one), 29 with
-tables in the place of objects, and takes 41 since batches are worked in chunks: the quickest machine takes 27, the
-slowest 400. Most of that is timing tiles where weights come late to chunks: every group of each is played.
+tables in the place of objects, and takes 41 since batches are worked in chunks: the quickest machine takes
+27, the slowest 400. Most of that is timing tiles whose weights come late to chunks: each group is played.
 """
 
 from itertools import count
