@@ -21,10 +21,11 @@ class Unhindered
     Unhindered(const SliceConfig &config, const TileShape &shape, const PatternProfile &first_,
                Scaling scaling, const Supply &supply_, const LaneLoops &loops)
         : supply(supply_), sequencer(config, shape, first_, scaling), plan(sequencer.plan()),
-          rows(sequencer.rows()), double_buffer(config.double_buffer)
+          batch{0, shape.batch}, fewest{0, fewest_rows(plan, shape.batch)},
+          double_buffer(config.double_buffer)
     {
-        /* Chunks of a batch and DFMs that share out groups have patterns of their own. */
-        if (plan.groups_per_turn > 1 || plan.batch_chunks > 1)
+        /* DFMs that share out groups wait for the slowest of them. */
+        if (plan.groups_per_turn > 1)
             return;
         wait_for_first(loops);
         const std::int64_t first_load = sequencer.next_load()->load_cycles;
@@ -50,7 +51,7 @@ class Unhindered
     }
 
   private:
-    /* The patterns of all passes, and the least cycles of look-ups in a group. */
+    /* The patterns of all passes, and cycles that the look-ups of no group are below. */
     struct Fed {
         FedPatterns sum;
         std::int64_t least_cycles = std::numeric_limits<std::int64_t>::max();
@@ -63,12 +64,23 @@ class Unhindered
         GroupStep step;
         step.groups = 1;
         for (; step.group < plan.groups; ++step.group) {
-            const FedPatterns group = sequencer.feed(patterns, step, rows);
+            const FedPatterns group = sequencer.feed(patterns, step, batch);
             pass.add(group);
-            found.least_cycles = std::min(found.least_cycles, group.lookup_cycles);
+            /* Chunks of the batch share a group's patterns out exactly. Each has at least what the chunk of
+             * the fewest rows would have if it were the first, whose share is rounded down. */
+            const std::int64_t least = fewest.end == batch.end
+                                           ? group.lookup_cycles
+                                           : sequencer.feed(patterns, step, fewest).lookup_cycles;
+            found.least_cycles = std::min(found.least_cycles, least);
         }
         found.sum.add(pass, plan.passes);
         return found;
+    }
+
+    /* Batch rows of the smallest chunk. */
+    static std::int64_t fewest_rows(const TilePlan &plan, std::int64_t batch)
+    {
+        return std::min(plan.chunk_rows, batch - (plan.batch_chunks - 1) * plan.chunk_rows);
     }
 
     /* Cycles until the first group can be worked on. */
@@ -121,7 +133,8 @@ class Unhindered
     const Supply &supply;
     TileSequencer sequencer; /* of the first tile */
     TilePlan plan;
-    BatchRows rows;
+    BatchRows batch;
+    BatchRows fewest; /* as many as in the smallest chunk */
     bool double_buffer;
     bool usable = false;
     std::int64_t first_wait = 0;

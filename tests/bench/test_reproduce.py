@@ -1,8 +1,9 @@
 """Speed of the reproduction (`make bench`): samples a second; a sample is a row of the space of unknowns.
 
 Goal, on one core with known patterns: a new machine on all workloads, with every software on its cores, in
-20 ms. It takes 36 (median; 50 until batches of tiles were timed from sums of their patterns), 55 (85) where
-nothing is prefetched.
+20 ms, which is missed. On a core that others used too it took 53 ms (median; 36 on an idle one), 29 with
+tables in the place of objects, and takes 41 since batches are worked in chunks: the quickest machine takes
+27, the slowest 400. Most of that is timing tiles whose weights come late to chunks: each group is played.
 """
 
 from itertools import count

@@ -176,14 +176,18 @@ def test_skipping_equal_passes_changes_next_to_nothing(rate: float, ahead: float
     st.sampled_from([0.0, 40.5]),
     st.sampled_from([0.0, 100.0, inf]),
     st.integers(0, 1 << 30),
-    st.sampled_from([32768, 96, 48]),
+    st.sampled_from([32768, 144, 96, 48]),
     st.sampled_from([172032, 2000, 400]),
+    st.integers(1, 7),
 )
 @example(  # a byte must wait for room
-    k=2, n=101, tiles=1, rate=inf, latency=40.5, ahead=100.0, seed=0, activations=32768, sums=172032
+    k=2, n=101, tiles=1, rate=inf, latency=40.5, ahead=100.0, seed=0, activations=32768, sums=172032, batch=2
+)  # fmt: skip
+@example(  # chunks of three, three and one row, whose shares of the patterns differ
+    k=40, n=900, tiles=9, rate=inf, latency=0.0, ahead=inf, seed=0, activations=144, sums=172032, batch=7
 )  # fmt: skip
 @example(  # activations come again in every pass but the first
-    k=40, n=900, tiles=3, rate=inf, latency=0.0, ahead=inf, seed=0, activations=96, sums=172032
+    k=40, n=900, tiles=3, rate=inf, latency=0.0, ahead=inf, seed=0, activations=96, sums=172032, batch=2
 )  # fmt: skip
 def test_tiles_side_by_side_are_each_alone(
     k: int,
@@ -195,11 +199,14 @@ def test_tiles_side_by_side_are_each_alone(
     seed: int,
     activations: int,
     sums: int,
+    batch: int,
 ) -> None:
-    shape = (k, n, 2, 4, 4, 8, 3, 0)
+    shape = (k, n, batch, 4, 4, 8, 3, 0)
     unit = config(arrays=2, activation_buffer_bits=activations, accumulator_buffer_bits=sums)
     groups = _core.plan_tile(unit, *shape, False).groups
-    drawn = np.random.default_rng(seed).multinomial(16, [0.3, 0.3, 0.4], (tiles, groups)).astype(np.int32)
+    drawn = (
+        np.random.default_rng(seed).multinomial(8 * batch, [0.3, 0.3, 0.4], (tiles, groups)).astype(np.int32)
+    )
     profiles = [_core.PatternProfile(*map(np.ascontiguousarray, counts.T)) for counts in drawn]
     supply = (False, False, rate, latency, 20.0, ahead)
     together = _core.time_supplied_tiles(unit, *shape, profiles, *supply)
