@@ -17,13 +17,14 @@ number that was tried goes with it. docs/reuse.md shows the results.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -36,35 +37,63 @@ from sailsim.analysis.reuse.patterns import UNIT, patterns, rules, structure
 from sailsim.analysis.reuse.quantizers import QUANTIZERS
 from sailsim.analysis.reuse.settings import ABITS, ENTRIES, GROUP_SIZE, HASHED_ENTRIES, HASHES, SCHEMA, SYSTEM
 from sailsim.base.atomic import write_whole
-from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, code_version, load_substrate, load_system
-from sailsim.sim.study import reporter
+from sailsim.sim.study import Task, run_study
 from sailsim.workloads import Activations, load_model
 
 
-class StoredParts:
-    """Finished parts of a measurement: Parquet files named by what they depend on, or nothing kept."""
+@dataclass(frozen=True)
+class Part:
+    """A piece of a measurement: a table of its own."""
 
-    def __init__(self, folder: str | Path | None, activations: Activations) -> None:
-        self.activations = activations
-        self._folder = None if folder is None else Path(folder) / "parts"
+    capture: str
+    """Whose activations, by `Activations.id`."""
+    kind: str
+    """`patterns` of a quantizer and a batch, `structure`, `steps` of a model and a batch, or `partial`."""
+    of: str = ""
+    batch: int = 0
 
-    def get(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """The part of that name for these activations and this code; made if it is not kept."""
-        if self._folder is None:
-            return make()
-        inputs = json.dumps([SCHEMA, code_version(), self.activations.id, name])
-        path = self._folder / f"{name}-{hashlib.sha256(inputs.encode()).hexdigest()[:16]}.parquet"
-        if path.exists():
-            try:
-                return pd.read_parquet(path)
-            except (OSError, ValueError) as error:
-                raise SailsimError(
-                    f"part {path} is damaged ({str(error).splitlines()[0]}); remove it to measure it again."
-                ) from None
-        frame = make()
-        write_parquet(path, frame)
-        return frame
+    def measured(self, captured: Activations) -> pd.DataFrame:
+        """The table."""
+        if self.kind == "patterns":
+            return patterns(captured, self.of, self.batch, rules() if self.of == "token" else [UNIT])
+        if self.kind == "steps":
+            return steps(captured, self.of, self.batch)
+        return {"structure": structure, "partial": partial_tables}[self.kind](captured)
+
+    @property
+    def key(self) -> str:
+        """What it rests on."""
+        inputs = json.dumps([SCHEMA, code_version(), *astuple(self)])
+        return hashlib.sha256(inputs.encode()).hexdigest()
+
+
+def claim_parts(capture: str) -> list[Part]:
+    """What the claim is read from: steps, and the partial tables."""
+    places = itertools.product(settings.MODELS, settings.BATCHES)
+    return [*(Part(capture, "steps", model, batch) for model, batch in places), Part(capture, "partial")]
+
+
+def parts_of(capture: str) -> list[Part]:
+    """Everything of a capture."""
+    places = itertools.product(QUANTIZERS, settings.BATCHES)
+    counted = [Part(capture, "patterns", quantizer, batch) for quantizer, batch in places]
+    return [*counted, Part(capture, "structure"), *claim_parts(capture)]
+
+
+def _measured(captures: Mapping[str, Activations], part: Part) -> list[dict[str, Any]]:
+    rows = part.measured(captures[part.capture]).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def tables(
+    captures: Mapping[str, Activations], parts: Sequence[Part], out: Path, jobs: int, progress: bool
+) -> dict[Part, pd.DataFrame]:
+    """The tables of some parts, from the folder or measured and kept there."""
+    tasks = [Task(part.key, str(part), part, i) for i, part in enumerate(parts)]
+    evaluate = partial(_measured, captures)
+    store = run_study(tasks, evaluate, out, kind="reuse", jobs=jobs, progress=progress, what="parts")
+    return {part: store.of_key(part.key) for part in parts}
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
@@ -72,28 +101,6 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     sink = BytesIO()
     frame.to_parquet(sink, index=False)
     write_whole(path, sink.getvalue())
-
-
-Advance = Callable[[int], None]
-
-
-def claim_parts() -> list[tuple[str, int]]:
-    """Model and batch of the parts that the claim is read from, and one for the partial tables."""
-    return [*((model, batch) for model in settings.MODELS for batch in settings.BATCHES), ("partial", 0)]
-
-
-def claim_frames(kept: StoredParts, advance: Advance) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`steps` of all models and batches, and `partial_tables`."""
-    found = []
-    captured = kept.activations
-    for model, batch in claim_parts()[:-1]:
-        found.append(
-            kept.get(f"steps-{model}-{batch}", lambda m=model, b=batch: steps(captured, m, b))  # type: ignore[misc]
-        )
-        advance(1)
-    partial_frame = kept.get("partial", lambda: partial_tables(captured))
-    advance(1)
-    return pd.concat(found, ignore_index=True), partial_frame
 
 
 @dataclass(frozen=True)
@@ -128,50 +135,35 @@ def measure(
     progress: bool = False,
     jobs: int = 2,
 ) -> Reuse:
-    """Measure everything; what `out` holds of it is taken from there, the rest is added.
+    """Measure everything, by `jobs` processes; what `out` holds of it is taken from there, the rest is added.
 
-    Patterns are counted by `jobs` threads. `out` gets a Parquet file for each of `Reuse.FRAMES` and
-    `nearest.json`.
+    `out` gets a Parquet file for each of `Reuse.FRAMES` and `nearest.json`.
 
     Raises:
-        SailsimError: a kept part is damaged.
+        SailsimError: as `run_study`.
     """
     captured = activations if activations is not None else Activations.load()
-    kept = StoredParts(out, captured)
-    places = [(quantizer, batch) for quantizer in QUANTIZERS for batch in settings.BATCHES]
-
-    def counted(place: tuple[str, int]) -> pd.DataFrame:
-        quantizer, batch = place
-        measured = rules() if quantizer == "token" else [UNIT]
-        return kept.get(
-            f"patterns-{quantizer}-{batch}", lambda: patterns(captured, quantizer, batch, measured)
-        )
-
-    found_patterns = []
     shipped = Activations.load()
-    own = captured.id == shipped.id
-    parts = len(places) + 1 + len(claim_parts()) * (1 if own else 2)
-    # Threads: the core counts without holding the interpreter.
-    with reporter(parts, progress, "parts") as report, ThreadPoolExecutor(jobs) as pool:
-        for frame in pool.map(counted, places):
-            found_patterns.append(frame)
-            report.advance(1)
-        shape = kept.get("structure", lambda: structure(captured))
-        report.advance(1)
-        step_frame, partial_frame = claim_frames(kept, report.advance)
-        others = (
-            (step_frame, partial_frame) if own else claim_frames(StoredParts(out, shipped), report.advance)
-        )
-    read = readings(step_frame, partial_frame)
+    parts = list(dict.fromkeys([*parts_of(captured.id), *claim_parts(shipped.id)]))
+    with TemporaryDirectory() as nowhere:
+        folder = Path(out if out is not None else nowhere)
+        measured = tables({a.id: a for a in (shipped, captured)}, parts, folder, jobs, progress)
+
+    def whole(kind: str, capture: str) -> pd.DataFrame:
+        found = [measured[part] for part in parts if (part.kind, part.capture) == (kind, capture)]
+        return pd.concat(found, ignore_index=True)
+
+    read = readings(whole("steps", captured.id), whole("partial", captured.id))
+    others = readings(whole("steps", shipped.id), whole("partial", shipped.id))
     found = Reuse(
         captured,
-        pd.concat(found_patterns, ignore_index=True),
-        shape,
-        step_frame,
-        partial_frame,
+        whole("patterns", captured.id),
+        whole("structure", captured.id),
+        whole("steps", captured.id),
+        whole("partial", captured.id),
         read,
         nearest_of(read, captured.id),
-        nearest_of(readings(*others), shipped.id),
+        nearest_of(others, shipped.id),
     )
     if out is not None:
         for name in Reuse.FRAMES:

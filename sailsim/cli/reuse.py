@@ -23,9 +23,7 @@ from sailsim.workloads import Activations
     type=PathOption(file_okay=False, exists=True),
     help="Renew the tables of reuse.md in this folder, and its figures.",
 )
-@click.option(
-    "--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Threads that count patterns."
-)
+@click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def reuse(activations: Path | None, out: Path | None, docs: Path | None, jobs: int, as_json: bool) -> None:
     """Measure the reuse of patterns on captured activations and compare it with the paper's 13.8 %.

@@ -191,6 +191,20 @@ class Store:
             found.update(self._read(path, ["key"]).column("key").to_pylist())
         return found
 
+    def of_key(self, key: str) -> pd.DataFrame:
+        """The records of one key as a frame, in their order; without columns that none of them has, and the
+        study's own.
+
+        Raises:
+            SailsimError: there are none.
+        """
+        for path in self._files():
+            table = self._read(path).filter(pc.field("key") == key)
+            if table.num_rows:
+                own = [name for name in table.column_names if name not in RESERVED]
+                return as_frame(table.select([name for name in own if table[name].null_count < len(table)]))
+        raise SailsimError(f"folder {self.path} holds no results of key {key}.")
+
     def record(self, key: str) -> dict[str, Any] | None:
         """The last record of a key, asked for or not; None if there is none."""
         for path in self._files():

@@ -32,7 +32,7 @@ from sailsim.analysis.reuse import (
 )
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import PrtConfig, PrtKey, reference
-from sailsim.sim import Point, load_system, simulate_step
+from sailsim.sim import Point, Store, load_system, simulate_step
 from sailsim.workloads import ROLES, Activations, load_model
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -290,23 +290,15 @@ def test_the_nearest_is_the_nearest_and_says_how_many_were_tried():
         of_definitions.nearest_of(pd.DataFrame(rows)[3:4], "x")
 
 
-def test_finished_parts_are_kept_and_damage_is_named(shipped: Activations, tmp_path: Path):
-    kept = of_measure.StoredParts(tmp_path, shipped)
-    made = []
-
-    def make() -> pd.DataFrame:
-        made.append(1)
-        return pd.DataFrame({"a": [1]})
-
-    assert kept.get("x", make).equals(kept.get("x", make))
-    assert len(made) == 1
+def test_a_part_is_kept_for_its_activations_and_comes_back_as_it_was(shipped: Activations, tmp_path: Path):
+    part = of_measure.Part(shipped.id, "steps", "smollm2-135m", 1)
+    made = part.measured(shipped)
+    for _ in range(2):
+        found = of_measure.tables({shipped.id: shipped}, [part], tmp_path, jobs=1, progress=False)
+        pd.testing.assert_frame_equal(found[part], made, check_dtype=False)
+    assert Store(tmp_path).manifest["held_before"] == 1
     other = dataclasses.replace(shipped, scales={**shipped.scales, "head": shipped.scales["head"] * 2})
-    of_measure.StoredParts(tmp_path, other).get("x", make)
-    assert len(made) == 2
-    for path in (tmp_path / "parts").iterdir():
-        path.write_bytes(b"PAR1 no more")
-    with pytest.raises(SailsimError, match="is damaged"):
-        kept.get("x", make)
+    assert of_measure.Part(other.id, "steps", "smollm2-135m", 1).key != part.key
 
 
 def test_rows_by_themselves_average_to_the_whole(small: Activations):
