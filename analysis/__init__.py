@@ -7,7 +7,7 @@ docs/baselines.md, docs/cost.md, docs/energy-area.md, docs/reuse.md and docs/rep
 """
 
 from sailsim.analysis.baselines.cpu import CACHES, SOFTWARE, cpu_tokens_per_s, prompt_tokens_per_s
-from sailsim.analysis.baselines.fitted import fits
+from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.gpu import MEASURED_CARDS, gpu_tokens_per_s
 from sailsim.analysis.baselines.predict import baseline
 from sailsim.analysis.baselines.prediction import Prediction
@@ -57,7 +57,7 @@ __all__ = [
     "cpu_tokens_per_s",
     "evaluate",
     "figures",
-    "fits",
+    "fitted_constants",
     "gpu_tokens_per_s",
     "joined",
     "prices",

@@ -25,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 
-from sailsim.analysis.baselines.fitted import Band, Fits, fits
+from sailsim.analysis.baselines.fitted import Band, Fitted, fitted_constants
 from sailsim.analysis.baselines.prediction import Floats, Prediction, Work, data_file, read_csv
 from sailsim.base.errors import SailsimError
 from sailsim.sim import System
@@ -139,7 +139,7 @@ class KernelRate:
 @lru_cache(maxsize=1)
 def kernel_rates() -> Mapping[str, KernelRate]:
     """The table `kernel_rates.csv`, by format; rates from gem5 as the shipped fit has them."""
-    return _kernel_rates(fits())
+    return _kernel_rates(fitted_constants())
 
 
 @lru_cache(maxsize=1)
@@ -147,7 +147,7 @@ def _rate_rows() -> list[dict[str, str]]:
     return read_csv(data_file("kernel_rates.csv").read_text("utf-8"))
 
 
-def _kernel_rates(fitted_by: Fits) -> dict[str, KernelRate]:
+def _kernel_rates(fitted_by: Fitted) -> dict[str, KernelRate]:
     constants = fitted_by.software("llama.cpp").constants
     anchor = float(constants["kernel_rate_q4_k_m"].value)
     found = {}
@@ -200,13 +200,13 @@ def _mixed_rate(fmt: WeightFormat, rates: Mapping[str, KernelRate]) -> KernelRat
 
 
 def constants(
-    software: Software, fmt: WeightFormat, fitted_by: Fits | None = None
+    software: Software, fmt: WeightFormat, fitted_by: Fitted | None = None
 ) -> tuple[Constants, KernelRate]:
     """The fitted constants for a format, and what is known of its kernel rate (range, kind).
 
     ``fitted_by`` takes the place of the shipped fits.
     """
-    fitted = (fitted_by or fits()).software(software)
+    fitted = (fitted_by or fitted_constants()).software(software)
     key = format_key(fmt.base)
     rate = _mixed_rate(fmt, kernel_rates() if fitted_by is None else _kernel_rates(fitted_by))
     if software == "ampere":
@@ -316,7 +316,7 @@ def _predict(
     # cache.
     slow, _ = step(replace(c, kernel_rate=c.kernel_rate * rate.low / rate.relative), test == "decode")
     fast, _ = step(replace(c, kernel_rate=c.kernel_rate * rate.high / rate.relative), False)
-    band = fits().software(software).band(test)
+    band = fitted_constants().software(software).band(test)
     large = test == "decode" and float(work.weight_bytes) > LARGE_BYTES
     low, high = widen(band, slow / seconds, seconds / fast * (LARGE_FASTER if large else 1.0))
     rate_tokens = tokens / seconds
@@ -339,9 +339,10 @@ def _predict(
         )
     if test == "prompt" and software == "ampere":
         notes.append("The fork's prompt processing is not in the fit, which rests on its batched decoding.")
-    if threads < fits().fewest_threads:
+    if threads < fitted_constants().fewest_threads:
         notes.append(
-            f"Fewer threads than the {fits().fewest_threads} of the smallest measured machine: extrapolated."
+            f"Fewer threads than the {fitted_constants().fewest_threads} of the smallest measured machine: "
+            "extrapolated."
         )
     if tokens > 1 and test == "decode" and cache == "separate":
         notes.append(

@@ -44,7 +44,7 @@ class FittedSet:
 
 
 @dataclass(frozen=True)
-class Fits:
+class Fitted:
     """Everything in `fits.json`."""
 
     table: Mapping[str, Any]
@@ -52,7 +52,7 @@ class Fits:
     """What was fitted together: "cpu.<software>" and "gpu"."""
 
     @classmethod
-    def of(cls, table: Mapping[str, Any]) -> Fits:
+    def of(cls, table: Mapping[str, Any]) -> Fitted:
         """The fits of a file's table."""
         tables = {f"cpu.{name}": each for name, each in table["cpu"].items()} | {"gpu": table["gpu"]}
         return cls(table, {name: _set(each) for name, each in tables.items()})
@@ -80,7 +80,7 @@ class Fits:
         """Every fitted constant by a dotted name, for the report."""
         return {f"{prefix}.{name}": q for prefix, s in self.sets.items() for name, q in s.constants.items()}
 
-    def varied(self, changes: Mapping[str, float]) -> Fits:
+    def varied(self, changes: Mapping[str, float]) -> Fitted:
         """The fits with other values, by the names of `quantities`.
 
         Raises SailsimError for a name that is none of them or a value that is no finite number.
@@ -132,9 +132,9 @@ def _set(table: Mapping[str, Any]) -> FittedSet:
 
 
 @lru_cache(maxsize=1)
-def fits() -> Fits:
+def fitted_constants() -> Fitted:
     """The shipped fits."""
-    return Fits.of(json.loads(data_file("fits.json").read_text("utf-8")))
+    return Fitted.of(json.loads(data_file("fits.json").read_text("utf-8")))
 
 
 @lru_cache(maxsize=1)

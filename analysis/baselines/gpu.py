@@ -29,7 +29,7 @@ from typing import Literal
 import numpy as np
 
 from sailsim.analysis.baselines.cpu import overlapped, widen
-from sailsim.analysis.baselines.fitted import Fits, fits
+from sailsim.analysis.baselines.fitted import Fitted, fitted_constants
 from sailsim.analysis.baselines.prediction import Floats, Prediction, Work
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu
@@ -161,13 +161,13 @@ def is_four_bit(fmt: WeightFormat) -> bool:
 
 
 def constants(
-    card: str, fmt: WeightFormat, fitted_by: Fits | None = None, software: GpuSoftware = "llama.cpp"
+    card: str, fmt: WeightFormat, fitted_by: Fitted | None = None, software: GpuSoftware = "llama.cpp"
 ) -> GpuConstants:
     """The constants of one card for a format, its own where measured.
 
     ``fitted_by`` takes the place of the shipped fits.
     """
-    g = (fitted_by or fits()).gpu
+    g = (fitted_by or fitted_constants()).gpu
     if is_sixteen_bit(fmt) or software == "serving":
         width = "f16" if is_sixteen_bit(fmt) else "w4"
         return GpuConstants(
@@ -236,13 +236,13 @@ def gpu_tokens_per_s(
                 *notes,
                 f"A serving stack has no kernels for mixed types: {others} taken as {fmt.base.name}.",
             ]
-        low, high = widen(fits().gpu.band("w4"), slower, 1.0)
+        low, high = widen(fitted_constants().gpu.band("w4"), slower, 1.0)
         ceiling = gpu_roofline(card, model, fmt, batch, context)
         high = high if card.name in SERVING_CARDS else max(ceiling / rate, high)
         return Prediction(rate, rate * low, rate * high, seconds, parts, tuple(notes))
     test = "f16" if sixteen_bit else "decode" if batch == 1 else "batched"
     slower, faster, notes = _unknown(card.name, fmt, sixteen_bit, batch)
-    low, high = widen(fits().gpu.band(test), slower, faster)
+    low, high = widen(fitted_constants().gpu.band(test), slower, faster)
     if not sixteen_bit and batch > 1:
         notes.append(_weak(card, model, fmt, batch, context))
     return Prediction(rate, rate * low, rate * high, seconds, parts, tuple(notes))
@@ -302,6 +302,7 @@ def _unknown(card: str, fmt: WeightFormat, sixteen_bit: bool, batch: int) -> tup
             slower, faster = max(slower, 1.2), max(faster, 1.4)
             notes.append(
                 "Only q4_k_m was measured on every card: other widths are taken to reach "
-                f"{fits().gpu.value('other_formats'):.2f} of that share of bandwidth, as others do on V100."
+                f"{fitted_constants().gpu.value('other_formats'):.2f} of that share of bandwidth, as others "
+                "do on V100."
             )
     return slower, faster, notes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sailsim.analysis.baselines.fitted import fits, held_out_results
+from sailsim.analysis.baselines.fitted import fitted_constants, held_out_results
 from sailsim.analysis.calibration import held_out_check
 from sailsim.analysis.calibration.calibrate import run_all, write
 from sailsim.analysis.calibration.held_out import VARIABLE, held_out_path
@@ -25,7 +25,7 @@ def main() -> None:
     rows = held_out_path(arguments.held_out)
     outcome = run_all()
     path, result = write(arguments.out, outcome.table)
-    fits.cache_clear()
+    fitted_constants.cache_clear()
     if rows is not None:
         held_out_check.write(held_out_check.check(rows, outcome))
         held_out_results.cache_clear()

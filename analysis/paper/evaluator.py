@@ -152,7 +152,7 @@ class SampleEvaluator:
 
     def _constants_of(self, wbits: int) -> cpu.Constants:
         if wbits not in self._constants:
-            constants, rate = cpu.constants(self.software, self.machine.format(wbits), self.machine.fits)
+            constants, rate = cpu.constants(self.software, self.machine.format(wbits), self.machine.fitted)
             if self.software == "llama.cpp":  # whose kernels the factors `rate.w*` are about
                 moved = self.machine.relative_rate(rate, wbits) / rate.relative
                 constants = replace(constants, kernel_rate=constants.kernel_rate * moved)
@@ -172,7 +172,7 @@ class SampleEvaluator:
         key = (workload.name, card.name, fmt, software, *self.machine.card_values)
         if key not in self.memo.cards:
             work = _work(workload.model, fmt, workload.batch, workload.context)
-            constants = gpu.constants(card.name, fmt, self.machine.fits, software)
+            constants = gpu.constants(card.name, fmt, self.machine.fitted, software)
             parts = gpu.step_parts(work, gpu.GpuSheet.of(card), constants)
             self.memo.cards[key] = workload.batch / float(sum(parts.values()))
         return self.memo.cards[key]

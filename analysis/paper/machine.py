@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sailsim.analysis.baselines import cpu
 from sailsim.analysis.baselines.cpu import Software
-from sailsim.analysis.baselines.fitted import Fits, fits
+from sailsim.analysis.baselines.fitted import Fitted, fitted_constants
 from sailsim.analysis.costs.constants import Constants
 from sailsim.analysis.paper.parameters import Value
 from sailsim.base.errors import SailsimError
@@ -62,7 +62,7 @@ class SampledMachine:
         changes = machine_changes(load_system(next(iter(self.hosts.values()))), self.values)
         if self._of("cpu."):
             reads = float(changes.get("memory.read_share", base.memory.read_share.value))
-            changes |= host_constants(self.fits, software, reads)
+            changes |= host_constants(self.fitted, software, reads)
         note = "drawn from its range"
         while True:
             try:
@@ -74,12 +74,12 @@ class SampledMachine:
                 changes["pim.nbw"] = nbw - 1
 
     @cached_property
-    def fits(self) -> Fits:
+    def fitted(self) -> Fitted:
         """The fitted constants, moved along their covariance."""
         changes: dict[str, float] = {}
         for group in ("cpu", "gpu"):
             changes |= _moved(group, {k: float(v) for k, v in self._of(f"{group}.").items()})
-        return fits().varied(changes) if changes else fits()
+        return fitted_constants().varied(changes) if changes else fitted_constants()
 
     @cached_property
     def card_values(self) -> tuple[float, ...]:
@@ -127,7 +127,7 @@ def machine_changes(base: System, values: Mapping[str, Value]) -> dict[str, Valu
     return changes
 
 
-def host_constants(fitted: Fits, software: Software, reads: float) -> dict[str, Value]:
+def host_constants(fitted: Fitted, software: Software, reads: float) -> dict[str, Value]:
     """What SAIL's cores must have where the baseline has the fitted constants of a software.
 
     ``reads`` is the share of the DRAM peak that reading threads reach, of which the software gets a share.
@@ -145,8 +145,8 @@ def _moved(group: str, draws: Mapping[str, float]) -> dict[str, float]:
     """Constants at standard normal numbers, along the covariance of their fit; assumed ones as they are."""
     if not draws:
         return {}
-    names, _ = fits().covariance(group)
-    known = fits().quantities()
+    names, _ = fitted_constants().covariance(group)
+    known = fitted_constants().quantities()
     normal = [name for name in names if name in draws]
     changes = {name: value for name, value in draws.items() if name not in names}
     if normal:
@@ -168,7 +168,7 @@ def _moved(group: str, draws: Mapping[str, float]) -> dict[str, float]:
 @lru_cache(maxsize=8)
 def _root(group: str, at: tuple[int, ...]) -> NDArray[np.float64]:
     """Cholesky factor of a part of a covariance; of its correlations, whose scales are alike."""
-    matrix = fits().covariance(group)[1][np.ix_(at, at)]
+    matrix = fitted_constants().covariance(group)[1][np.ix_(at, at)]
     sigma = np.sqrt(np.diag(matrix))
     correlation = matrix / np.outer(sigma, sigma)
     root = np.linalg.cholesky(correlation + 1e-9 * np.eye(len(at)))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.baselines.fitted import fits
+from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.area import AreaNotModelledError, OverheadBasis, area, overhead_bases
 from sailsim.analysis.costs.dollars import PriceList, prices
@@ -124,7 +124,7 @@ class StoredOutcomes:
             # With variants of the machine one more thing than the runner would differ.
             keep &= self.points["system"] == self.results.reference["system"]
         if metric.threads == "fitted":
-            keep &= self.points["threads"] >= fits().fewest_threads
+            keep &= self.points["threads"] >= fitted_constants().fewest_threads
         if metric.without == "prt":
             keep &= self.points["prt"].astype(bool)
         return StoredOutcomes(self.results, self.points[keep].reset_index(drop=True))
@@ -152,7 +152,7 @@ def _line(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes) -> dict[str
     """One row of the table."""
     words = metric.words
     if metric.threads == "fitted":
-        words += f" ({fits().fewest_threads} threads or more)"
+        words += f" ({fitted_constants().fewest_threads} threads or more)"
     try:
         found = values(metric, stored)
     except (MissingPointsError, AreaNotModelledError) as why:

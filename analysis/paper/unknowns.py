@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from sailsim.analysis.baselines import cpu
 from sailsim.analysis.baselines.cpu import Software
-from sailsim.analysis.baselines.fitted import fits
+from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.runners import Runner
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.constants import Constants
@@ -219,9 +219,9 @@ def _software_factors(group: Literal["cpu", "gpu"], opponents: Sequence[Runner])
 
     Those of a card that no claim is about are left out.
     """
-    names, matrix = fits().covariance(group)
+    names, matrix = fitted_constants().covariance(group)
     others = set(card_names()) - {runner.hardware for runner in opponents}
-    known = fits().quantities()
+    known = fitted_constants().quantities()
     found = []
     for name in known:
         if not name.startswith(f"{group}.") or (group == "gpu" and name.rpartition("_")[2] in others):
@@ -261,9 +261,10 @@ def _scatter_factors(opponents: Sequence[Runner]) -> list[Factor]:
     found = {}
     for runner in opponents:
         if runner.kind == "cores":
-            band, title = fits().software(runner.software).band("decode"), f"CPU decoding, {runner.software}"
+            band = fitted_constants().software(runner.software).band("decode")
+            title = f"CPU decoding, {runner.software}"
         else:
-            band, title = fits().gpu.band("decode"), f"{runner.hardware.upper()} decoding"
+            band, title = fitted_constants().gpu.band("decode"), f"{runner.hardware.upper()} decoding"
         group: Group = "software" if runner.kind == "cores" else "card"
         name = f"scatter.{scatters_as(runner)}"
         reason = f"{title}: measured over predicted, cross-validated band"

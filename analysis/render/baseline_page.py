@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sailsim.analysis.baselines import cpu, gpu
-from sailsim.analysis.baselines.fitted import fits, held_out_results
+from sailsim.analysis.baselines.fitted import fitted_constants, held_out_results
 from sailsim.analysis.baselines.prediction import Work, fitting_model
 from sailsim.analysis.calibration.calibrate import ATTENTION_RANGE
 from sailsim.analysis.calibration.errors import WEAK
@@ -139,8 +139,8 @@ def _serving_table() -> str:
 def attention_table() -> str:
     """What the attention rate decides: it slows SAIL's cores and the baseline's alike."""
     system, model, fmt = load_system("sail-n1"), fitting_model("llama-2-7b"), uniform_format(4, 128)
-    fitted = fits().software("llama.cpp").value("attention_rate")
-    fork = fits().software("ampere").value("attention_rate")
+    fitted = fitted_constants().software("llama.cpp").value("attention_rate")
+    fork = fitted_constants().software("ampere").value("attention_rate")
     rates = (
         ("lowest single run", float(ATTENTION_RANGE["low"])),
         ("fitted", fitted),
@@ -204,7 +204,7 @@ def _attention_seen_table(seen: Sequence[Mapping[str, Any]]) -> str:
 
 def baseline_parts() -> dict[str, str]:
     """Every generated table of `docs/baselines.md` by its name, from fits and held-out results that ship."""
-    result, held = fits().table, held_out_results()
+    result, held = fitted_constants().table, held_out_results()
     return {
         "errors": error_table(result["errors"]),
         "held-out-origin": origin(held, result),

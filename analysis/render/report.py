@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sailsim.analysis.baselines.fitted import fits, held_out_results
+from sailsim.analysis.baselines.fitted import fitted_constants, held_out_results
 from sailsim.analysis.baselines.runners import CORES, SAIL
 from sailsim.analysis.costs.area import AreaNotModelledError, overhead_bases
 from sailsim.analysis.costs.dollars import PriceList, prices
@@ -265,7 +265,7 @@ def _errors() -> str:
             f"{e['worst_error']:.1%}",
             f"{e['bias']:+.1%}",
         )
-        for e in [*fits().errors, *held_out_results()["errors"]]
+        for e in [*fitted_constants().errors, *held_out_results()["errors"]]
     ]
     header = ("measurements", "held out of the fit", "count", "median error", "worst", "bias")
     return "<p>Predicted over measured, minus 1 (docs/baselines.md).</p>" + html_table(header, rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from sailsim.analysis.baselines.cpu import kernel_rates
-from sailsim.analysis.baselines.fitted import fits
+from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.dollars import CostConstants, PriceList
 from sailsim.analysis.costs.energy import EnergyConstants
@@ -29,7 +29,7 @@ def constants_section(frame: pd.DataFrame, price_list: PriceList) -> str:
             lines = [line for line in lines if tuple(line) not in listed[below]]
         title = f"System {system.name}: {system.title}" + (f"; all else as {below}" if below else "")
         parts.append((title, header, lines))
-    rows = [_line(path, value, value.source) for path, value in fits().quantities().items()]
+    rows = [_line(path, value, value.source) for path, value in fitted_constants().quantities().items()]
     parts.append(("Baselines, fitted (fits.json)", header, rows))
     rows = []
     for name in sorted(set(frame["hardware"][frame["kind"] == "card"])):

@@ -8,7 +8,7 @@ from typing import cast
 
 import click
 
-from sailsim.analysis import CACHES, SOFTWARE, fits
+from sailsim.analysis import CACHES, SOFTWARE, fitted_constants
 from sailsim.analysis import baseline as predict
 from sailsim.analysis.baselines.cpu import Software
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware
@@ -122,7 +122,7 @@ def fit(out: Path | None, check: bool, as_json: bool) -> None:
 
     if check:
         result = run()
-        different = differences(fits().table, result)
+        different = differences(fitted_constants().table, result)
         if different:
             raise SailsimError(
                 f"the fit differs from the shipped results in {different[0]}, allowed is 0.1 %"

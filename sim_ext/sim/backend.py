@@ -7,7 +7,7 @@ docs/backends.md has the interface and how to add one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -159,6 +159,19 @@ class StepJobs(Protocol):
 
     def jobs(self, request: Any, inputs: Sequence[int]) -> Jobs:
         """The jobs of a request on some inputs, by their numbers in the step."""
+
+
+class AlikeJobs:
+    """`StepJobs` that do not depend on what the inputs are."""
+
+    def __init__(self, request: Callable[[Op], Any], job: Callable[[Any], Job], inputs: int) -> None:
+        """`job` of a `request` is asked for again and again: it should remember."""
+        self.request, self._job = request, job
+        self.keys = [""] * inputs
+
+    def jobs(self, request: Any, inputs: Sequence[int]) -> JobList:
+        """The same one for every input."""
+        return JobList([self._job(request)] * len(inputs))
 
 
 class Units(ABC):

@@ -74,7 +74,7 @@ class System(_Described):
                     nbw=self.pim.default_nbw or NBWS[0], group_size=0, scaled=False,
                 )  # fmt: skip
             except ValueError as error:
-                raise ValueError(f"pim does not fit: {error}") from None
+                raise ValueError(f"pim does not fit: {str(error).rstrip('.')}") from None
         return self
 
     @property

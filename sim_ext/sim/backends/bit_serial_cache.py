@@ -6,15 +6,14 @@ arrays work in lockstep. Cycles are the paper's formulas and figures (Eckert et 
 matrix of a language model lies on the bit lines is derived from its rules for filters: docs/backends.md.
 """
 
-from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from math import ceil
 from typing import Annotated, Literal, NamedTuple
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is, Quantity
 from sailsim.sim.accelerator import AcceleratorSection
-from sailsim.sim.backend import Backend, JobList, Product, Units
+from sailsim.sim.backend import AlikeJobs, Backend, Product, Units
 from sailsim.sim.fields import Bandwidth, BytesPerCycle, Clock, Cycles
 from sailsim.sim.memory_path import server_memory
 from sailsim.sim.parts import Part, has_codes
@@ -240,22 +239,6 @@ def request_of(op: Op, abits: int) -> Request:
     )
 
 
-class CacheJobs:
-    """The products of one step; none depends on its inputs' values."""
-
-    def __init__(self, units: "CacheUnits", abits: int, inputs: int) -> None:
-        self._units, self._abits = units, abits
-        self.keys = [""] * inputs
-
-    def request(self, op: Op) -> Request:
-        """As `request_of`."""
-        return request_of(op, self._abits)
-
-    def jobs(self, request: Request, inputs: Sequence[int]) -> JobList:
-        """The same one for every input."""
-        return JobList([self._units.job(request)] * len(inputs))
-
-
 class CacheUnits(Units):
     """The arrays of all slices of a machine."""
 
@@ -266,13 +249,8 @@ class CacheUnits(Units):
 
     def __init__(self, system: System, section: Section) -> None:
         self._system, self._section = system, section
-        self._jobs: dict[Request, CacheJob] = {}
-
-    def job(self, request: Request) -> CacheJob:
-        """Timed once for equal requests."""
-        if request not in self._jobs:
-            self._jobs[request] = CacheJob(self._section, self._system.llc.slices.whole, request)
-        return self._jobs[request]
+        self.job = cache(partial(CacheJob, section, system.llc.slices.whole))
+        """Of a `Request`; timed once for equal ones."""
 
     def product(self, product: Product) -> CacheJob:
         """A product of whole numbers by itself, its weights packed."""
@@ -285,9 +263,9 @@ class CacheUnits(Units):
         parts: Same[tuple[Part, ...]],
         inputs: Same[tuple[InputRows, ...]],
         activations: Activations,
-    ) -> CacheJobs:
+    ) -> AlikeJobs:
         """The products of a step."""
-        return CacheJobs(self, point.abits, len(inputs.it))
+        return AlikeJobs(partial(request_of, abits=point.abits), self.job, len(inputs.it))
 
     def memory(self, threads: int) -> MemorySystem:
         """Weights come from the server's DRAM, as fast as they are read and the slices' buses take them."""

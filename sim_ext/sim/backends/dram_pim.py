@@ -8,7 +8,7 @@ stored. Accesses follow the commands of AiM (Lee et al., ISSCC 2022) in closed f
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from math import ceil
 from typing import Annotated, Literal, NamedTuple, Self
 
@@ -17,7 +17,7 @@ from pydantic import model_validator
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Is, OneOf, Quantity
 from sailsim.sim.accelerator import AcceleratorSection
-from sailsim.sim.backend import Backend, JobList, Product, Stored, Units
+from sailsim.sim.backend import AlikeJobs, Backend, Product, Stored, Units
 from sailsim.sim.fields import Bandwidth
 from sailsim.sim.memory_path import server_memory
 from sailsim.sim.parts import Part
@@ -199,20 +199,9 @@ class BankJob:
         return self.seconds
 
 
-class BankJobs:
-    """The products of one step; none depends on its inputs' values."""
-
-    def __init__(self, units: "BankUnits", inputs: int) -> None:
-        self._units = units
-        self.keys = [""] * inputs
-
-    def request(self, op: Op) -> Request:
-        """The product's shape: its format is that of the multipliers."""
-        return Request(op.k, op.n, op.batch)
-
-    def jobs(self, request: Request, inputs: Sequence[int]) -> JobList:
-        """The same one for every input."""
-        return JobList([self._units.job(request)] * len(inputs))
+def request_of(op: Op) -> Request:
+    """What decides the job of an operation: its shape; its format is that of the multipliers."""
+    return Request(op.k, op.n, op.batch)
 
 
 class BankUnits(Units):
@@ -224,14 +213,9 @@ class BankUnits(Units):
 
     def __init__(self, system: System, section: Section) -> None:
         self._system, self._section = system, section
-        self._jobs: dict[Request, BankJob] = {}
+        self.job = cache(partial(BankJob, section))
+        """Of a `Request`; timed once for equal ones."""
         self.cores_convert = section.sums.value == "cores"
-
-    def job(self, request: Request) -> BankJob:
-        """Timed once for equal requests."""
-        if request not in self._jobs:
-            self._jobs[request] = BankJob(self._section, request)
-        return self._jobs[request]
 
     def product(self, product: Product) -> BankJob:
         """A product of the multipliers' numbers by itself."""
@@ -249,9 +233,9 @@ class BankUnits(Units):
         parts: Same[tuple[Part, ...]],
         inputs: Same[tuple[InputRows, ...]],
         activations: Activations,
-    ) -> BankJobs:
+    ) -> AlikeJobs:
         """The products of a step."""
-        return BankJobs(self, len(inputs.it))
+        return AlikeJobs(request_of, self.job, len(inputs.it))
 
     def memory(self, threads: int) -> MemorySystem:
         """The server's DRAM is the cores' alone."""

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sailsim.analysis import baseline, cpu_tokens_per_s, fits, gpu_tokens_per_s, prompt_tokens_per_s
+from sailsim.analysis import (
+    baseline,
+    cpu_tokens_per_s,
+    fitted_constants,
+    gpu_tokens_per_s,
+    prompt_tokens_per_s,
+)
 from sailsim.analysis.baselines.cpu import (
     Constants,
     CpuSheet,
@@ -235,7 +241,7 @@ def test_serving_has_no_kernel_for_other_widths():
 
 def test_rates_from_gem5_follow_varied_fits():
     _, shipped = constants("llama.cpp", weight_format("q8_0"))
-    varied = fits().varied({"cpu.llama.cpp.kernel_rate_q8_0": 5.0})
+    varied = fitted_constants().varied({"cpu.llama.cpp.kernel_rate_q8_0": 5.0})
     changed, rate = constants("llama.cpp", weight_format("q8_0"), varied)
     assert float(changed.kernel_rate) == pytest.approx(5.0)
     assert rate.relative != shipped.relative
@@ -272,7 +278,7 @@ def test_work_adds_up_over_the_operations():
 
 
 def test_every_fitted_constant_says_where_it_comes_from():
-    constants = fits().quantities()
+    constants = fitted_constants().quantities()
     assert len(constants) > 20
     for name, quantity in constants.items():
         assert quantity.source, name

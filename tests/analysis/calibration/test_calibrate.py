@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sailsim.analysis import fits
-from sailsim.analysis.baselines.fitted import held_out_results
+from sailsim.analysis.baselines.fitted import fitted_constants, held_out_results
 from sailsim.analysis.baselines.prediction import Work, data_file
 from sailsim.analysis.calibration import calibrate as fit
 from sailsim.analysis.calibration import (
@@ -47,7 +46,7 @@ def held_out_file():
 
 
 def test_fit_gives_the_shipped_constants_again(result):
-    assert fit_errors.differences(fits().table, result) == []
+    assert fit_errors.differences(fitted_constants().table, result) == []
 
 
 def test_a_changed_constant_is_seen(result):
@@ -213,7 +212,7 @@ def test_band_holds_most_of_the_measurements():
     rows = problem.rows
     decode = (rows.labels["test"] == "tg") & (rows.labels["software"] == "llama.cpp")
     ratio = rows.measured[decode] / problem.predict(fit.solve(problem).values, rows)[decode]
-    band = fits().software("llama.cpp").band("decode")
+    band = fitted_constants().software("llama.cpp").band("decode")
     assert np.mean((ratio >= band.low * 0.999) & (ratio <= band.high)) >= 0.8
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sailsim.analysis import cpu_tokens_per_s, fits, gpu_tokens_per_s
+from sailsim.analysis import cpu_tokens_per_s, fitted_constants, gpu_tokens_per_s
 from sailsim.analysis.costs.dollars import CostConstants, vcpus_paid
 from sailsim.analysis.paper.evaluator import SampleEvaluator, evaluate_machine
 from sailsim.analysis.paper.metrics import values
@@ -48,7 +48,7 @@ def test_every_factor_and_every_workload_has_a_reason_and_a_nominal_value_inside
     assert all(w.reason for w in SPACE.workloads)
     assert sum(w.fixed for w in SPACE.workloads) == 1
     assert SPACE.workloads[SPACE.fixed].decides
-    assert min(w.threads for w in SPACE.workloads) >= fits().fewest_threads
+    assert min(w.threads for w in SPACE.workloads) >= fitted_constants().fewest_threads
 
 
 @given(u=st.floats(0, 1), low=st.floats(0.01, 10), width=st.floats(1.01, 100))
@@ -108,7 +108,7 @@ def test_levels_outside_the_files_range_are_refused() -> None:
 
 
 def test_drawn_constants_have_the_covariance_of_their_fit() -> None:
-    names, matrix = fits().covariance("cpu")
+    names, matrix = fitted_constants().covariance("cpu")
     pair = ["cpu.llama.cpp.kernel_rate_q4_k_m", "cpu.llama.cpp.attention_rate"]
     at = [names.index(name) for name in pair]
     rng = np.random.default_rng(3)

@@ -14,7 +14,7 @@ from sailsim.analysis import (
     claims,
     evaluate,
     figures,
-    fits,
+    fitted_constants,
     joined,
     prices,
     report,
@@ -87,7 +87,7 @@ def test_a_reading_is_the_highest_value_of_its_runner(table, frame, reading, run
     if runner != "cores-ampere":
         rows = rows[rows["system"] == "sail-n1"]
     if runner in ("cores", "cores-ampere"):
-        rows = rows[rows["threads"] >= fits().fewest_threads]
+        rows = rows[rows["threads"] >= fitted_constants().fewest_threads]
     shown = table[table["reading"].str.contains(reading)]
     assert list(shown["here"]) == pytest.approx([rows[column].max()])
 
@@ -245,7 +245,7 @@ def test_report_holds_claims_manifest_and_the_source_of_every_constant(page, swe
     ):
         assert path in page
     assert "SpareCores" in page
-    assert all(name in page for name in fits().quantities())
+    assert all(name in page for name in fitted_constants().quantities())
     assert "not modelled" in page
 
 

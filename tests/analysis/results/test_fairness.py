@@ -2,14 +2,14 @@
 
 import pytest
 
-from sailsim.analysis import cpu_tokens_per_s, fits
+from sailsim.analysis import cpu_tokens_per_s, fitted_constants
 from sailsim.sim import Point, load_system, simulate_step, vary
 from sailsim.workloads import load_model, weight_format
 
 
 @pytest.mark.parametrize(("system", "software"), [("sail-n1", "llama.cpp"), ("sail-n1-fast-host", "ampere")])
 def test_host_constants_are_those_of_the_baseline(system: str, software: str) -> None:
-    machine, fitted = load_system(system), fits().software(software)
+    machine, fitted = load_system(system), fitted_constants().software(software)
     reads = fitted.value("read_share") * machine.memory.read_bandwidth.si / machine.memory.peak_bandwidth.si
     assert machine.host.attention_rate.value == pytest.approx(fitted.value("attention_rate"), rel=2e-3)
     assert machine.host.barrier.value == pytest.approx(fitted.value("barrier"), rel=2e-3)

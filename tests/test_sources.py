@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from sailsim.analysis import AreaConstants, CostConstants, EnergyConstants, fits
+from sailsim.analysis import AreaConstants, CostConstants, EnergyConstants, fitted_constants
 from sailsim.sim import (
     Quantity,
     card_names,
@@ -25,7 +25,7 @@ from sailsim.sim import (
     system_names,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 FOLDERS = ("analysis", "sim_ext/sim", "workloads", "lut_gemv", "sailsim")
 PARTS = ("cli", "analysis", "sim", "workloads", "lut_gemv")
 KINDS = {"measured", "paper", "derived", "fitted", "assumed"}
@@ -151,7 +151,9 @@ def test_constants_of_machines_have_sources(name):
 
 
 def test_fitted_constants_have_sources():
-    lacking = {name: complaint(quantity.model_dump()) for name, quantity in fits().quantities().items()}
+    lacking = {
+        name: complaint(quantity.model_dump()) for name, quantity in fitted_constants().quantities().items()
+    }
     assert lacking
     assert not {name: what for name, what in lacking.items() if what}
 
