@@ -77,7 +77,7 @@ def test_a_drawn_machine_is_valid_and_fair(row: list[float]) -> None:
     """SAIL's cores have the constants of the baseline that they are compared with, whatever is drawn."""
     draw = SPACE.draw(row)
     for software in SPACE.hosts:
-        machine, fitted = draw.system(software), draw.fits.software(software)
+        machine, fitted = draw.system(software), draw.fitted.software(software)
         reads = (
             fitted.value("read_share") * machine.memory.read_bandwidth.si / machine.memory.peak_bandwidth.si
         )
@@ -117,7 +117,7 @@ def test_drawn_constants_have_the_covariance_of_their_fit() -> None:
         SPACE.nominal.with_values(dict(zip(own, rng.standard_normal(len(own)), strict=True)))
         for _ in range(400)
     ]
-    seen = np.array([[d.fits.quantities()[name].value for name in pair] for d in draws], dtype=float)
+    seen = np.array([[d.fitted.quantities()[name].value for name in pair] for d in draws], dtype=float)
     expected = matrix[at[0], at[1]] / np.sqrt(matrix[at[0], at[0]] * matrix[at[1], at[1]])
     assert np.corrcoef(seen.T)[0, 1] == pytest.approx(expected, abs=0.15)
     assert seen[:, 0].std() == pytest.approx(np.sqrt(matrix[at[0], at[0]]), rel=0.15)
