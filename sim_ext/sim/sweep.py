@@ -32,25 +32,22 @@ def run_sweep(
     goes on where a stopped sweep ended. What the folder answers is these points and no others.
 
     Raises:
-        SailsimError: as `run_study`, and where a point's system, model or capture cannot be read; the folder
-            is not touched then.
+        SailsimError: as `run_study`, and where a point's system, model or capture cannot be read (the folder
+            is not touched then), or changes meanwhile.
     """
+    function = getattr(evaluate, "func", evaluate)
+    keys = Keys(f"{function.__module__}.{function.__qualname__}", inputs)
+    tasks = [Task(keys.result(point), keys.question(point), point, _near(point)) for point in points]
     return run_study(
-        tasks_of(points, evaluate, inputs),
+        tasks,
         evaluate,
         out_dir,
         jobs=jobs,
         workers=workers,
         progress=progress,
         config=config,
+        changed=keys.changed,
     )
-
-
-def tasks_of(points: Iterable[Point], evaluate: Evaluate, inputs: str = "") -> list[Task]:
-    """The points as tasks of a study. Raises SailsimError as `run_sweep`."""
-    function = getattr(evaluate, "func", evaluate)
-    keys = Keys(f"{function.__module__}.{function.__qualname__}", inputs)
-    return [Task(keys.result(point), keys.question(point), point, _near(point)) for point in points]
 
 
 def _near(point: Point) -> tuple[Any, ...]:

@@ -24,6 +24,7 @@ TRIES = 3
 CHUNK_S = 1.0
 """What a chunk should take: about what each worker loses when everything is killed."""
 LARGEST_CHUNK = 1000
+Changed = Callable[[], Path | None]
 GROWTH = 4
 """How much longer than the one before a chunk may be: what a task takes is known from those alone."""
 
@@ -41,6 +42,7 @@ def run_study(
     what: str = "points",
     group: str = "",
     tries: int = TRIES,
+    changed: Changed = lambda: None,
 ) -> Store:
     """Evaluate every task whose key the folder does not hold; what the folder answers is these tasks.
 
@@ -61,6 +63,8 @@ def run_study(
         what: what tasks are called.
         group: of questions, where a folder answers several; what other groups asked for stays.
         tries: how often a task is tried.
+        changed: an input that is not what it was when the keys were made, if any: nothing that was found
+            since is stored then.
 
     Raises:
         SailsimError: no task, another study in the folder, a full disk; tasks that were refused or failed
@@ -81,6 +85,7 @@ def run_study(
         what=what,
         group=group,
         tries=tries,
+        changed=changed,
     ) as study:
         study.run(wanted, evaluate)
     study.complain()
@@ -100,6 +105,7 @@ def opened(
     what: str = "points",
     group: str = "",
     tries: int = TRIES,
+    changed: Changed = lambda: None,
 ) -> Iterator[OpenStudy]:
     """A study whose tasks are not all known when it starts: `total`, given to `OpenStudy.run` in parts.
 
@@ -122,7 +128,7 @@ def opened(
 
         began = time.monotonic()
         report = stack.enter_context(reporter(total, progress, what))
-        study = OpenStudy(store, report, hire, stored, group, what, tries, manifest)
+        study = OpenStudy(store, report, hire, stored, group, what, tries, changed, manifest)
         state = "stopped"
         try:
             yield study
@@ -155,6 +161,7 @@ class OpenStudy:
     group: str
     what: str
     tries: int
+    changed: Changed
     manifest: dict[str, Any]
     at: int = 0
     """Tasks that have been dealt with, here or before."""
@@ -284,6 +291,11 @@ class _Run:
     def _stored(self, outcomes: Sequence[Outcome]) -> Iterator[Chunk]:
         """Store what was found; gives what has to be tried again."""
         records = [record for outcome in outcomes for record in self._records(outcome)]
+        if (path := self.study.changed()) is not None:
+            raise SailsimError(
+                f"{path} changed while the study ran; what was stored before is kept, and the same command "
+                "asks again with the file as it is."
+            )
         self.study.store.append(records)
         for record in records:
             self.found.setdefault(record["key"], []).append(record)

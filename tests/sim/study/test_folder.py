@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, Store, load_system, point_key, result_key, run_sweep
+from sailsim.sim import Point, Store, point_key, result_key, run_sweep
 from sailsim.sim.study import RESERVED, TRIES, Task, progress, run_study
 
 POINTS = [Point(wbits=w, batch=b) for w in (2, 4, 8) for b in (1, 8)]
@@ -238,36 +238,6 @@ def test_progress_without_a_terminal_is_a_line(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert re.fullmatch(r"points 6/6, about 0 s left, [0-9.e+]+/s", lines[0])
-
-
-def test_what_was_asked_is_what_is_answered(tmp_path: Path) -> None:
-    """An input that is edited and edited back: the answer is that of the input as it is, never an old one."""
-    path, out = tmp_path / "mine.toml", tmp_path / "out"
-    point = Point(system=str(path))
-
-    def arrays(count: int) -> int:
-        path.write_text(
-            'extends = "sail-n1"\nname = "mine"\n[sources]\n[pim]\narrays = { value = '
-            + str(count)
-            + ', unit = "arrays", source = "a test", kind = "assumed", low = 1, high = 64, note = "x" }\n'
-        )
-        frame = run_sweep([point], arrays_of, out, progress=False).frame()
-        assert len(frame) == 1
-        return int(frame["arrays"].iloc[0])
-
-    assert [arrays(16), arrays(2), arrays(16)] == [16, 2, 16]
-    assert len(Store(out).keys()) == 2
-    assert Store(out).manifest["held_before"] == 1
-    with Store(out).locked("sweep"):
-        assert Store(out).drop_unasked() == 1
-    assert list(Store(out).frame()["arrays"]) == [16]
-    assert len(Store(out).keys()) == 1
-
-
-def arrays_of(point: Point) -> dict[str, Any]:
-    pim = load_system(point.system).pim
-    assert pim is not None
-    return {"arrays": pim.arrays.whole}
 
 
 def test_a_clock_that_goes_back_changes_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
