@@ -40,7 +40,8 @@ from sailsim.analysis.results.runs import runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, Store, System, load_system, on_substrate, result_key, save_system, vary
-from sailsim.sim.study import Task, opened
+from sailsim.sim.keys import Keys
+from sailsim.sim.study import Task, Workers, opened
 from sailsim.workloads import load_model
 
 Sampler = Literal["nsga2", "tpe"]
@@ -158,7 +159,7 @@ def try_machine(search: Search, values: Mapping[str, Value]) -> dict[str, Any]:
 
 
 def explore(
-    search: Search, out: str | Path, trials: int = 200, jobs: int = 1, progress: bool = True
+    search: Search, out: str | Path, trials: int = 200, jobs: int | Workers = 1, progress: bool = True
 ) -> pd.DataFrame:
     """Run a search until it has so many trials, with what the folder holds of them; then write its results.
 
@@ -175,14 +176,26 @@ def explore(
     folder = Path(out)
     known = _known(folder)
     study = _new(search)
-    with opened(folder, trials, kind="explore", jobs=jobs, progress=progress, what="trials") as kept:
+    keys = Keys("explore")
+    keys.result(search.point)  # reads every file that a trial will read
+    tried = partial(_tried, search)
+    evaluate = tried if isinstance(jobs, int) else keys.guard(tried)
+    with opened(
+        folder,
+        trials,
+        kind="explore",
+        jobs=jobs,
+        progress=progress,
+        what="trials",
+        changed=keys.changed,
+    ) as kept:
         for first in range(0, trials, GENERATION):
             proposed = []
             for number in range(first, min(first + GENERATION, trials)):
                 study.sampler = _sampler(search, number)
                 proposed.append(study.ask(search.distributions))
             tasks = [_task(search, trial) for trial in proposed]
-            known |= {key: rows[0] for key, rows in kept.run(tasks, partial(_tried, search)).items()}
+            known |= {key: rows[0] for key, rows in kept.run(tasks, evaluate).items()}
             for trial, task in zip(proposed, tasks, strict=True):
                 _tell(study, trial, known.get(task.key))
         frame = _frame(search, study.trials)

@@ -22,7 +22,7 @@ from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.analysis.paper.unknowns import GROUP_SIZE
 from sailsim.base.errors import SailsimError
 from sailsim.sim import code_version, leaves, load_system, save_system
-from sailsim.sim.study import Task, run_study
+from sailsim.sim.study import Task, Workers, run_study
 
 NEAR = 0.02
 """A configuration is at the paper's value when it is this near."""
@@ -187,7 +187,12 @@ def _bisected(
 
 
 def nearest_of_all(
-    space: ParameterSpace, claims: Sequence[Claim], jobs: int, folder: Path, seed: int, progress: bool = False
+    space: ParameterSpace,
+    claims: Sequence[Claim],
+    jobs: int | Workers,
+    folder: Path,
+    seed: int,
+    progress: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """`nearest` for every claim, in parallel, and its system file in the folder, which keeps the answers."""
     content = json.dumps([asdict(space), code_version()], sort_keys=True, default=str)

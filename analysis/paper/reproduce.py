@@ -37,13 +37,14 @@ from sailsim.analysis.paper.unknowns import space
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim import simulate_step
+from sailsim.sim.study import Workers
 from sailsim.workloads import load_model
 
 
 def reproduce(
     out: str | Path,
     samples: int = 128,
-    jobs: int = 1,
+    jobs: int | Workers = 1,
     seed: int = 0,
     progress: bool = True,
     paper: str = SHIPPED,
@@ -90,7 +91,7 @@ def reproduce(
 
 
 def sample(
-    everything: ParameterSpace, folder: Path, samples: int, jobs: int, seed: int, progress: bool
+    everything: ParameterSpace, folder: Path, samples: int, jobs: int | Workers, seed: int, progress: bool
 ) -> Sampled:
     """The rows of the study, evaluated or read from the folder."""
     Study(everything, samples, seed)  # refuse a bad number before anything is done

@@ -23,7 +23,7 @@ from sailsim.analysis.paper.parameters import Alternative
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
 from sailsim.sim import code_version
-from sailsim.sim.study import Task, run_study
+from sailsim.sim.study import Task, Workers, run_study
 
 KIND = "reproduce"
 """Of the folder: the command that fills it."""
@@ -126,7 +126,9 @@ def with_design(alternative: Alternative, name: str) -> str:
     return f"{alternative.name}: {name}"
 
 
-def run_samples(study: Study, out_dir: str | Path, jobs: int = 1, progress: bool = True) -> pd.DataFrame:
+def run_samples(
+    study: Study, out_dir: str | Path, jobs: int | Workers = 1, progress: bool = True
+) -> pd.DataFrame:
     """Evaluate every block that the folder does not hold yet and return all records, by block and row.
 
     Raises SailsimError for fewer than one job, a folder that another run holds, a full disk, or blocks that

@@ -13,10 +13,11 @@ from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.results.results import Results, stored_runs
 from sailsim.analysis.results.runs import evaluate
 from sailsim.sim import Point, Store, run_sweep
+from sailsim.sim.study import Workers
 
 
 def sweep(
-    points: Iterable[Point], out: str | Path, runners: Sequence[Runner] | None = None, jobs: int = 1
+    points: Iterable[Point], out: str | Path, runners: Sequence[Runner] | None = None, jobs: int | Workers = 1
 ) -> Results:
     """Run every point that the folder does not hold yet, by every runner, and give the folder's results.
 
@@ -24,7 +25,7 @@ def sweep(
         points: what to run; `sailsim.sim.expand` makes them from lists of values.
         out: the folder; the same call again goes on where a stopped one ended.
         runners: those that ship where it is None; `sailsim.analysis.runners` reads files of others.
-        jobs: processes.
+        jobs: processes of this machine, or workers (`sailsim.sim.study.cluster`).
 
     Raises SailsimError as `run_sweep`.
     """
@@ -35,7 +36,7 @@ def sweep_into(
     points: Iterable[Point],
     out: str | Path,
     runners: Sequence[Runner] | None = None,
-    jobs: int = 1,
+    jobs: int | Workers = 1,
     config: Mapping[str, Any] | None = None,
 ) -> Store:
     """As `sweep`, with ``config`` for the folder's manifest; returns the store."""

@@ -38,7 +38,7 @@ from sailsim.analysis.reuse.quantizers import QUANTIZERS
 from sailsim.analysis.reuse.settings import ABITS, ENTRIES, GROUP_SIZE, HASHED_ENTRIES, HASHES, SCHEMA, SYSTEM
 from sailsim.base.atomic import write_whole
 from sailsim.sim import Point, code_version, load_substrate, load_system
-from sailsim.sim.study import Task, run_study
+from sailsim.sim.study import Task, Workers, run_study
 from sailsim.workloads import Activations, load_model
 
 
@@ -87,7 +87,7 @@ def _measured(captures: Mapping[str, Activations], part: Part) -> list[dict[str,
 
 
 def tables(
-    captures: Mapping[str, Activations], parts: Sequence[Part], out: Path, jobs: int, progress: bool
+    captures: Mapping[str, Activations], parts: Sequence[Part], out: Path, jobs: int | Workers, progress: bool
 ) -> dict[Part, pd.DataFrame]:
     """The tables of some parts, from the folder or measured and kept there."""
     tasks = [Task(part.key, str(part), part, i) for i, part in enumerate(parts)]
@@ -133,9 +133,9 @@ def measure(
     activations: Activations | None = None,
     out: str | Path | None = None,
     progress: bool = False,
-    jobs: int = 2,
+    jobs: int | Workers = 2,
 ) -> Reuse:
-    """Measure everything, by `jobs` processes; what `out` holds of it is taken from there, the rest is added.
+    """Measure everything, by `jobs`, processes or workers; what `out` holds of it is taken from there.
 
     `out` gets a Parquet file for each of `Reuse.FRAMES` and `nearest.json`.
 

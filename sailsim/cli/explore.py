@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,9 @@ import click
 from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import point_options, types_of
+from sailsim.cli._study import study_options
 from sailsim.sim import Point, parse_numbers
+from sailsim.sim.study import Workers
 
 REASONS = 3
 """How many of the reasons why machines cannot run the point are printed, the most frequent first."""
@@ -23,7 +24,7 @@ REASONS = 3
 @click.option(
     "--trials", type=int, default=200, show_default=True, help="Machines to try, earlier ones included."
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes [default: as many as cores].")
+@study_options()
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the search.")
 @click.option("--sampler", default="nsga2", show_default=True, help="nsga2 or tpe.")
 @click.option("--system", default="sail-n1", show_default=True, help="The machine that is varied.")
@@ -34,7 +35,7 @@ REASONS = 3
 def explore(
     out: Path,
     trials: int,
-    jobs: int | None,
+    jobs: int | Workers,
     seed: int,
     sampler: Any,
     system: str,
@@ -62,7 +63,7 @@ def explore(
     point = Point(**given | {name: value for name, value in fields.items() if value is not None})
     chosen = tuple(parse_numbers("threads", threads))
     search = Search(point, tuple(searched) or CHOSEN, chosen, sampler, seed)
-    frame = run(search, out, trials, jobs or os.cpu_count() or 1)
+    frame = run(search, out, trials, jobs)
     write_figure(search, frame, Path(out))
     front = frame[frame["pareto"]].sort_values("tokens_per_s", ascending=False)
     if as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import click
@@ -11,6 +10,8 @@ import click
 from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import paper_option
+from sailsim.cli._study import study_options
+from sailsim.sim.study import Workers
 
 
 @click.command()
@@ -29,12 +30,12 @@ from sailsim.cli._point import paper_option
     help="Base samples, a power of two; two machines each.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the Sobol sequence.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes [default: as many as cores].")
+@study_options()
 @click.option("--docs", type=PathOption(file_okay=False), help="Write reproduction.md and figures there too.")
 @paper_option
 @click.option("--json", "as_json", is_flag=True, help="Print all results as JSON.")
 def reproduce(
-    out: Path, samples: int, seed: int, jobs: int | None, docs: Path | None, paper: str, as_json: bool
+    out: Path, samples: int, seed: int, jobs: int | Workers, docs: Path | None, paper: str, as_json: bool
 ) -> None:
     """Compare every claim with what machines inside the declared ranges give.
 
@@ -53,7 +54,7 @@ def reproduce(
 
     if docs is not None and not docs.is_dir():
         raise SailsimError(f"docs is {docs}, allowed is a folder that exists.")
-    results = study(out, samples, jobs or os.cpu_count() or 1, seed, paper=paper)
+    results = study(out, samples, jobs, seed, paper=paper)
     written = write_page(results, out, docs)
     if as_json:
         click.echo(json.dumps(results, indent=2))

@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from sailsim.cli._path import PathOption
+from sailsim.cli._study import study_options
+from sailsim.sim.study import Workers
 from sailsim.workloads import Activations
 
 
@@ -23,9 +25,11 @@ from sailsim.workloads import Activations
     type=PathOption(file_okay=False, exists=True),
     help="Renew the tables of reuse.md in this folder, and its figures.",
 )
-@click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes.")
+@study_options(2)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def reuse(activations: Path | None, out: Path | None, docs: Path | None, jobs: int, as_json: bool) -> None:
+def reuse(
+    activations: Path | None, out: Path | None, docs: Path | None, jobs: int | Workers, as_json: bool
+) -> None:
     """Measure the reuse of patterns on captured activations and compare it with the paper's 13.8 %.
 
     By layer type, bit position, batch, NBW, PRT entries, replacement, key and quantizer; cycles saved on each

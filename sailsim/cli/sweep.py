@@ -15,7 +15,9 @@ from sailsim.analysis.results.sweep import sweep_into
 from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import NUMBERS, beside_option, numbers_of, point_options, types_of
+from sailsim.cli._study import study_options
 from sailsim.sim import expand, load_preset, preset_names
+from sailsim.sim.study import Workers
 
 
 @click.command()
@@ -26,14 +28,14 @@ from sailsim.sim import expand, load_preset, preset_names
 @click.option("--preset", help=f"A sweep that ships instead of a grid: {', '.join(preset_names())}.")
 @beside_option
 @click.option("--out", type=PathOption(file_okay=False), required=True, help="Folder of the results.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@study_options(1)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest's summary as JSON.")
 def sweep(
     preset: str | None,
     prt: str | None,
     beside: Sequence[Path],
     out: Path,
-    jobs: int,
+    jobs: int | Workers,
     as_json: bool,
     **fields: str | None,
 ) -> None:

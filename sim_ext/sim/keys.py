@@ -2,16 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.study import code_version
 from sailsim.sim.substrate import load_substrate, substrate_path
 from sailsim.workloads import Activations, load_model
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def point_key(point: Point) -> str:
@@ -44,18 +49,15 @@ class Keys:
     def result(self, point: Point) -> str:
         """As `result_key`. Raises SailsimError for a file that cannot be read."""
         p = point
-        weights = f"{p.model}\0{p.weights}\0{p.wbits}\0{p.group_size}"
+        weights = json.dumps([p.model, p.weights, p.wbits, p.group_size])
         return _hash(
             {
                 "point": p.as_dict(),
-                "system": self._once("system", p.system, lambda: load_system(p.system).digest),
-                "substrate": p.substrate
-                and self._once("substrate", p.substrate, lambda: load_substrate(str(p.substrate)).digest),
-                "model": self._once("model", p.model, lambda: _hash(asdict(load_model(p.model)))),
-                "weights": self._once("weights", weights, lambda: _weights_digest(p)),
-                "activations": self._once(
-                    "activations", p.activations, lambda: Activations.load(p.activations or None).id
-                ),
+                "system": self._once("system", p.system),
+                "substrate": p.substrate and self._once("substrate", p.substrate),
+                "model": self._once("model", p.model),
+                "weights": self._once("weights", weights),
+                "activations": self._once("activations", p.activations),
             }
             | self._own
         )
@@ -64,13 +66,44 @@ class Keys:
         """As `point_key`."""
         return point_key(point)
 
-    def _once(self, kind: str, name: str, read: Callable[[], str]) -> str:
+    def guard(self, evaluate: Callable[[T], R]) -> Callable[[T], R]:
+        """The same function for a worker on another machine: it is refused where an input has other content
+        there than what was read here."""
+        return _Guarded(evaluate, dict(self._read))
+
+    def _once(self, kind: str, name: str) -> str:
         found = self._read.get((kind, name))
         if found is None:
             for path in _FILES[kind](name):
                 self._stamps.setdefault(path, _stamp(path))  # before it is read: a change from then on counts
-            found = self._read[kind, name] = read()
+            found = self._read[kind, name] = _DIGESTS[kind](name)
         return found
+
+    def holds(self, read: Mapping[tuple[str, str], str]) -> str | None:
+        """The first of some inputs that has other content here; None where all are the same."""
+        return next((name for (kind, name), digest in read.items() if self._once(kind, name) != digest), None)
+
+
+_here: dict[str, Keys] = {}
+"""What a worker has read, under one name; it may live through many studies."""
+
+
+@dataclass(frozen=True)
+class _Guarded(Generic[T, R]):
+    evaluate: Callable[[T], R]
+    read: Mapping[tuple[str, str], str]
+
+    def __call__(self, what: T) -> R:
+        keys = _here.get("keys")
+        if keys is None or keys.changed() is not None:
+            keys = _here["keys"] = Keys("guard")
+        other = keys.holds(self.read)
+        if other is not None:
+            raise SailsimError(
+                f"{other} has other content on {socket.gethostname()} than where the study was started; "
+                "allowed is the same file on all machines."
+            )
+        return self.evaluate(what)
 
 
 def _named(*names: str) -> list[Path]:
@@ -94,10 +127,20 @@ _FILES: dict[str, Callable[[str], list[Path]]] = {
     "system": _of_system,
     "substrate": lambda name: _named(str(substrate_path(name) or "")),
     "model": _named,
-    "weights": lambda name: _named(name.split("\0")[1]),
+    "weights": lambda name: _named(json.loads(name)[1]),
     "activations": _named,
 }
 """The files behind each kind of input, by its name in a point."""
+
+
+_DIGESTS: dict[str, Callable[[str], str]] = {
+    "system": lambda name: load_system(name).digest,
+    "substrate": lambda name: load_substrate(name).digest,
+    "model": lambda name: _hash(asdict(load_model(name))),
+    "weights": lambda name: _weights_digest(*json.loads(name)),
+    "activations": lambda name: Activations.load(name or None).id,
+}
+"""What each kind of input contains, by its name."""
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
@@ -109,11 +152,12 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
-def _weights_digest(point: Point) -> str:
+def _weights_digest(model_name: str, weights: str, wbits: int, group_size: int) -> str:
     """What the weights are: the format of every tensor, whichever file says so."""
-    if not point.weights:
+    if not weights:
         return ""
-    model = load_model(point.model)
+    point = Point(model=model_name, weights=weights, wbits=wbits, group_size=group_size)
+    model = load_model(model_name)
     fmt = point.formats(model)
     named = {linear.name: fmt.tensor(linear, model).name for linear in model.linears()}
     return _hash(named | {"token_embd": fmt.embedding(model).name})

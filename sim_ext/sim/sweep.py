@@ -18,11 +18,10 @@ def run_sweep(
     points: Iterable[Point],
     evaluate: Evaluate,
     out_dir: str | Path,
-    jobs: int = 1,
+    jobs: int | Workers = 1,
     progress: bool = True,
     config: Mapping[str, Any] | None = None,
     inputs: str = "",
-    workers: Workers | None = None,
 ) -> Store:
     """Evaluate every point that the folder does not hold yet; results are stored as they are found.
 
@@ -40,10 +39,9 @@ def run_sweep(
     tasks = [Task(keys.result(point), keys.question(point), point, _near(point)) for point in points]
     return run_study(
         tasks,
-        evaluate,
+        evaluate if isinstance(jobs, int) else keys.guard(evaluate),
         out_dir,
         jobs=jobs,
-        workers=workers,
         progress=progress,
         config=config,
         changed=keys.changed,

@@ -35,8 +35,7 @@ def run_study(
     out_dir: str | Path,
     *,
     kind: str = "sweep",
-    jobs: int = 1,
-    workers: Workers | None = None,
+    jobs: int | Workers = 1,
     progress: bool = True,
     config: Mapping[str, Any] | None = None,
     what: str = "points",
@@ -56,8 +55,8 @@ def run_study(
         evaluate: from a task's `what` to its records; picklable.
         out_dir: the folder.
         kind: the command that this is, for the manifest; a folder has results of one.
-        jobs: processes of this machine, where `workers` does not say who evaluates.
-        workers: who does; whoever made them ends them.
+        jobs: who evaluates: so many processes of this machine, or workers (`cluster`), which whoever made
+            them ends.
         progress: whether to show it on standard error.
         config: goes into the manifest as it is.
         what: what tasks are called.
@@ -79,7 +78,6 @@ def run_study(
         len(wanted),
         kind=kind,
         jobs=jobs,
-        workers=workers,
         progress=progress,
         config=config,
         what=what,
@@ -98,8 +96,7 @@ def opened(
     total: int,
     *,
     kind: str = "sweep",
-    jobs: int = 1,
-    workers: Workers | None = None,
+    jobs: int | Workers = 1,
     progress: bool = True,
     config: Mapping[str, Any] | None = None,
     what: str = "points",
@@ -111,7 +108,7 @@ def opened(
 
     Arguments as in `run_study`. Raises as `run_study`, but leaves it to the caller to `complain`.
     """
-    if jobs < 1:
+    if isinstance(jobs, int) and jobs < 1:
         raise SailsimError(f"jobs is {jobs!r}; allowed is a whole number from 1 on.")
     store = Store(out_dir)
     with stoppable(), store.locked(kind), ExitStack() as stack:
@@ -122,9 +119,7 @@ def opened(
 
         def hire(tasks: int) -> Workers:
             """Workers start with the first task that nobody has evaluated yet."""
-            if workers is not None:
-                return workers
-            return stack.enter_context(workers_of(min(jobs, tasks)))
+            return stack.enter_context(workers_of(min(jobs, tasks))) if isinstance(jobs, int) else jobs
 
         began = time.monotonic()
         report = stack.enter_context(reporter(total, progress, what))
@@ -220,15 +215,15 @@ class _Run:
         """Evaluate tasks and store what is found."""
         left = deque(missing)
         under_way: dict[Future[list[Outcome]], Chunk] = {}
-        self.study.report.workers = workers.size
         while left or self._again or self._suspects or under_way:
             # A chunk whose worker went is tried alone: if one goes again, it is known whose fault it is.
             alone = bool(self._suspects)
+            size = self.study.report.workers = workers.size
             if alone and not under_way:
                 chunk = self._suspects.popleft()
                 under_way[workers.submit(evaluated, chunk)] = chunk
-            while not alone and (left or self._again) and len(under_way) < 2 * workers.size:
-                chunk = self._again.popleft() if self._again else self._next(left, workers.size)
+            while not alone and (left or self._again) and len(under_way) < 2 * size:
+                chunk = self._again.popleft() if self._again else self._next(left, size)
                 under_way[workers.submit(evaluated, chunk)] = chunk
             done = first_done(under_way)
             for future in done:

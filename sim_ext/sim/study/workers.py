@@ -29,7 +29,7 @@ ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", 
 """Of linear algebra in a worker: the workers are the parallelism."""
 
 LOOKS_S = 0.5
-"""Between two looks of a worker whether its parent is still there."""
+"""Between two looks: of a worker whether its parent is still there, of a study at its workers."""
 
 
 class WorkerLostError(Exception):
@@ -39,8 +39,13 @@ class WorkerLostError(Exception):
 class Workers(Protocol):
     """Who evaluates."""
 
-    size: int
-    """How many tasks are worked on at a time."""
+    @property
+    def size(self) -> int:
+        """How many tasks are worked on at a time; it may change, and is asked for all the while.
+
+        Raises SailsimError where nobody is left to work.
+        """
+        ...
 
     def submit(self, function: Callable[[T], R], argument: T) -> Future[R]:
         """Begin; the future's exception is a `WorkerLostError` where the worker went."""
@@ -164,9 +169,10 @@ def ended(workers: Workers) -> Iterator[Workers]:
 
 
 def first_done(futures: Mapping[Future[R], Any] | Iterable[Future[R]]) -> Sequence[Future[R]]:
-    """Those that are done, at least one, in the order in which they were given."""
+    """Those that are done, in the order in which they were given; none if nothing was done for a while, so
+    that the caller can see to its workers."""
     given = list(futures)
-    done = wait_for(given, return_when=FIRST_COMPLETED).done
+    done = wait_for(given, timeout=LOOKS_S, return_when=FIRST_COMPLETED).done
     return [future for future in given if future in done]
 
 

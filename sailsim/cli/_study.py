@@ -1,0 +1,97 @@
+"""Options that every study has: who evaluates, and how its progress is told."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sailsim.base.errors import SailsimError
+from sailsim.cli._path import PathOption
+from sailsim.sim.study import Workers, logged_as_json
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def study_options(jobs: int | None = None) -> Callable[[F], F]:
+    """`--jobs`, `--dask`, `--slurm` and `--log-json`; the command is given `jobs`, processes or workers.
+
+    ``jobs`` is how many processes there are where none of them is given; None: as many as cores.
+    """
+    default = "as many as cores" if jobs is None else str(jobs)
+    options = (
+        click.option(
+            "--jobs", type=click.IntRange(1, 1024), help=f"Processes of this machine [default: {default}]."
+        ),
+        click.option(
+            "--dask", metavar="ADDRESS", help="Evaluate on a Dask scheduler's workers: tcp://HOST:8786."
+        ),
+        click.option(
+            "--slurm",
+            type=PathOption(dir_okay=False),
+            help="Evaluate in jobs of Slurm: a TOML file that says how many, and with which parameters.",
+        ),
+        click.option(
+            "--log-json",
+            type=PathOption(dir_okay=False),
+            help="Tell progress as a JSON object a line, into this file; - is standard error.",
+        ),
+    )
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def command(
+            *args: Any,
+            jobs: int | None,
+            dask: str | None,
+            slurm: Path | None,
+            log_json: Path | None,
+            **kwargs: Any,
+        ) -> Any:
+            given = [
+                name
+                for name, value in (("jobs", jobs), ("dask", dask), ("slurm", slurm))
+                if value is not None
+            ]
+            if len(given) > 1:
+                raise SailsimError(f"--{given[1]} is given beside --{given[0]}; allowed is one of them.")
+            with _told(log_json), _hired(jobs or at_hand or os.cpu_count() or 1, dask, slurm) as who:
+                return function(*args, jobs=who, **kwargs)
+
+        for option in reversed(options):
+            command = option(command)
+        return command  # type: ignore[return-value]
+
+    at_hand = jobs
+    return decorate
+
+
+@contextmanager
+def _hired(jobs: int, dask: str | None, slurm: Path | None) -> Iterator[int | Workers]:
+    """Workers of a cluster where one is named, else how many processes."""
+    if dask is None and slurm is None:
+        yield jobs
+        return
+    from sailsim.sim.study.cluster import hired  # loads Dask
+
+    with hired(dask or "", slurm or "") as workers:
+        yield workers
+
+
+@contextmanager
+def _told(path: Path | None) -> Iterator[None]:
+    """Progress as JSON lines, added to a file."""
+    if path is None:
+        yield
+    elif str(path) == "-":
+        with logged_as_json(sys.stderr):
+            yield
+    else:
+        with path.open("a", encoding="utf-8") as stream, logged_as_json(stream):
+            yield

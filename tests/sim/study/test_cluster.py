@@ -1,0 +1,270 @@
+"""A real cluster on this machine: a scheduler and workers as processes over TCP, and jobs by submitit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Point
+from sailsim.sim.study import Store, Task, run_study
+from sailsim.sim.sweep import run_sweep
+
+pytest.importorskip("distributed", reason="a cluster needs the extra `cluster`")
+pytest.importorskip("submitit", reason="a cluster needs the extra `cluster`")
+from sailsim.sim.study import cluster
+
+pytestmark = pytest.mark.slow
+
+TASKS = 40
+
+
+def slow_square(seconds: float, what: int) -> dict[str, Any]:
+    """A record that takes a while."""
+    time.sleep(seconds)
+    return {"x": what, "square": what * what}
+
+
+def fails_once(folder: Path, what: int) -> dict[str, Any]:
+    """A task that fails the first two times, or always where it is the seventh."""
+    tries = folder / f"{what}"
+    count = len(tries.read_text()) if tries.exists() else 0
+    tries.write_text("x" * (count + 1))
+    if what == 7 or count < 2:
+        raise RuntimeError(f"no luck with {what}")
+    return {"x": what}
+
+
+def of_point(point: Point) -> dict[str, Any]:
+    """What a point says, without simulating it."""
+    return {"batch": point.batch, "system": point.system}
+
+
+def tasks(count: int = TASKS) -> list[Task]:
+    return [Task(f"key-{i}", f"question {i}", i, i) for i in range(count)]
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that end with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def worker(address: str) -> list[str]:
+    words = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"]
+    return [sys.executable, "-W", "ignore", "-m", "distributed.cli.dask_worker", address, *words]
+
+
+@pytest.fixture
+def scheduler(
+    tmp_path: Path, processes: list[subprocess.Popen[bytes]], wait_until: Callable[..., None]
+) -> str:
+    """The address of a scheduler without workers."""
+    file = tmp_path / "scheduler.json"
+    words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+    module = "distributed.cli.dask_scheduler"
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", module, *words], stderr=subprocess.DEVNULL
+    )
+    processes.append(process)
+    wait_until(process, lambda: file.exists() and "address" in file.read_text())
+    return str(json.loads(file.read_text())["address"])
+
+
+def start_workers(
+    address: str, processes: list[subprocess.Popen[bytes]], tmp_path: Path, count: int = 2
+) -> list[subprocess.Popen[bytes]]:
+    found = [subprocess.Popen(worker(address), cwd=tmp_path, stderr=subprocess.DEVNULL) for _ in range(count)]
+    processes.extend(found)
+    return found
+
+
+def test_a_cluster_that_loses_a_worker_gives_what_one_process_gives(
+    tmp_path: Path, scheduler: str, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    evaluate = partial(slow_square, 0.1)
+    alone = run_study(tasks(), partial(slow_square, 0.0), tmp_path / "alone", progress=False)
+    first, _ = start_workers(scheduler, processes, tmp_path)
+    killed = []
+
+    class Killing(cluster.Dask):
+        """The same, but a worker is killed while tasks are under way."""
+
+        def submit(self, function: Any, argument: Any) -> Any:
+            if self._done_one and not killed:
+                os.kill(first.pid, signal.SIGKILL)
+                killed.append(first.wait())
+            future = super().submit(function, argument)
+            future.add_done_callback(lambda _: self._seen())
+            return future
+
+        _done_one = False
+
+        def _seen(self) -> None:
+            self._done_one = True
+
+    workers = Killing(scheduler)
+    try:
+        store = run_study(tasks(), evaluate, tmp_path / "many", jobs=workers, progress=False)
+    finally:
+        workers.close(now=True)
+    assert killed == [-signal.SIGKILL]
+    own = ["finished_at", "evaluation_s"]
+    assert store.frame().drop(columns=own).equals(alone.frame().drop(columns=own))
+    assert store.manifest["state"] == "complete"
+
+
+def test_a_task_that_fails_three_times_is_recorded_and_the_study_goes_on(
+    tmp_path: Path, scheduler: str, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    start_workers(scheduler, processes, tmp_path)
+    counted = tmp_path / "tries"
+    counted.mkdir()
+    with (
+        cluster.hired(dask=scheduler) as workers,
+        pytest.raises(SailsimError, match=r"1 of 12 points failed .*no luck with 7"),
+    ):
+        run_study(tasks(12), partial(fails_once, counted), tmp_path / "out", jobs=workers, progress=False)
+    store = Store(tmp_path / "out")
+    assert sorted(store.frame()["x"]) == [i for i in range(12) if i != 7]
+    assert list(store.manifest["failed"]) == ["question 7"]
+    assert {len(path.read_text()) for path in counted.iterdir()} == {3}
+
+
+def test_what_a_worker_sees_must_be_what_was_asked(
+    tmp_path: Path, scheduler: str, processes: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_workers(scheduler, processes, tmp_path, 1)
+    machine = tmp_path / "my.toml"
+    ordinary = 'extends = "sail-n1"\nname = "my"\n'
+    machine.write_text(ordinary)
+    points = [Point(system="my.toml", batch=batch) for batch in range(1, 5)]
+    monkeypatch.chdir(tmp_path)
+    with cluster.hired(dask=scheduler) as workers:
+        store = run_sweep(points, of_point, "out", jobs=workers, progress=False)
+        assert list(store.frame()["batch"]) == [1, 2, 3, 4]
+
+    class Late(cluster.Dask):
+        """The file is another one when the workers look at it."""
+
+        def submit(self, function: Any, argument: Any) -> Any:
+            machine.write_text(ordinary)
+            return super().submit(function, argument)
+
+    machine.write_text(ordinary + "pim.enabled = false\n")
+    late = Late(scheduler)
+    try:
+        with pytest.raises(SailsimError, match=r"my\.toml (has other content on|changed while)"):
+            run_sweep(points, of_point, "out", jobs=late, progress=False)
+    finally:
+        late.close(now=True)
+
+
+def test_a_scheduler_that_goes_ends_the_study_with_one_sentence(
+    tmp_path: Path, scheduler: str, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    start_workers(scheduler, processes, tmp_path, 1)
+
+    class Doomed(cluster.Dask):
+        """A scheduler that is killed once something is stored."""
+
+        def submit(self, function: Any, argument: Any) -> Any:
+            future = super().submit(function, argument)
+            if list((tmp_path / "out" / "chunks").glob("*.parquet")):
+                processes[0].kill()
+            return future
+
+    workers = Doomed(scheduler)
+    try:
+        with pytest.raises(SailsimError, match=r"the scheduler at .* is gone; .* goes on from there"):
+            run_study(tasks(), partial(slow_square, 0.05), tmp_path / "out", jobs=workers, progress=False)
+    finally:
+        workers.close(now=True)
+    assert Store(tmp_path / "out").manifest["state"] == "stopped"
+    store = run_study(tasks(), partial(slow_square, 0.0), tmp_path / "out", progress=False)
+    assert list(store.frame()["x"]) == list(range(TASKS))
+    assert store.manifest["held_before"] > 0
+
+
+def test_nothing_answers() -> None:
+    with pytest.raises(SailsimError, match="dask is 'nonsense', where no scheduler answers"):
+        cluster.Dask("nonsense")
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "slurm.toml"
+    file.write_text('jobs = 2\ncluster = "local"\n[parameters]\ntimeout_min = 60\n')
+    return file
+
+
+def test_jobs_of_slurm_work_and_end(tmp_path: Path, slurm: Path) -> None:
+    with cluster.hired(slurm=slurm) as workers:
+        evaluate = partial(slow_square, 0.05)
+        store = run_study(tasks(), evaluate, tmp_path / "out", jobs=workers, progress=False)
+        assert isinstance(workers, cluster.Slurm)
+        jobs = list(workers._jobs)
+    assert list(store.frame()["square"]) == [i * i for i in range(TASKS)]
+    assert len(jobs) == 2
+    for job in jobs:
+        job._process.wait()
+    assert not (tmp_path / ".sailsim-slurm").exists()
+
+
+def test_a_job_of_slurm_that_ends_is_replaced(tmp_path: Path, slurm: Path) -> None:
+    slurm.write_text('jobs = 1\ncluster = "local"\n[parameters]\ntimeout_min = 60\n')
+    with cluster.hired(slurm=slurm) as workers:
+        assert isinstance(workers, cluster.Slurm)
+        whole = workers._submit
+        submitted: list[int] = []
+
+        def submit(count: int) -> None:
+            submitted.append(count)
+            whole(count)
+
+        workers._submit = submit  # type: ignore[method-assign]
+        first = workers._jobs[0]
+        os.killpg(os.getpgid(first._process.pid), 0)  # it is there
+        first._process.terminate()
+        first._process.wait()
+        store = run_study(
+            tasks(6), partial(slow_square, 0.05), tmp_path / "out", jobs=workers, progress=False
+        )
+    assert sum(submitted) >= 1
+    assert list(store.frame()["x"]) == list(range(6))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "has no `jobs`"),
+        ("jobs = 0", "jobs is 0"),
+        ("jobs = true", "jobs is True"),
+        ("jobs = 1\nwhat = 2", "'what' is unknown"),
+        ("jobs = 1\ncluster = 'pbs'", "cluster is 'pbs'"),
+        ("jobs = [", "cannot be read"),
+        ("jobs = 1\ncluster = 'local'\n[parameters]\nnonsense = 3", "cannot be submitted"),
+    ],
+)
+def test_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "slurm.toml"
+    file.write_text(text)
+    with pytest.raises(SailsimError, match=said):
+        cluster.Slurm(file)
+    assert not (tmp_path / ".sailsim-slurm").exists()
