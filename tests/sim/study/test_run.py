@@ -105,7 +105,7 @@ def test_a_stopped_study_loses_doubles_and_leaves_nothing(
     assert state == "stopped"
     if number != signal.SIGKILL:
         assert re.search(r"\d+ of 40 points are stored in ", said)
-    kept = [row for path in script.out.glob("chunks/*") for row in pq.read_table(path).to_pylist()]
+    kept = [row for path in script.out.glob("chunks/*.parquet") for row in pq.read_table(path).to_pylist()]
     assert 0 < len(kept) < 40
 
     at_stop = len(script.log.read_text().splitlines())
