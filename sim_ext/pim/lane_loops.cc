@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pim/lane_loops.hh"
 
+#include <algorithm>
+#include <cmath>
+
 #include "pim/instruction_sets.hh"
 
 namespace sailsim::pim
@@ -39,14 +42,13 @@ SAILSIM_INLINED void fetch_group(double end, const Supply &supply, LaneState &s)
             ++s.first_kept;
         const bool never = s.first_kept == group; /* the group itself must leave first */
         const double to = never ? end : std::min(end, freed(s.first_kept) + supply.ahead);
-        const double piece = (to - at) / supply.bytes_per_cycle;
-        const double rest = (end - at) / supply.bytes_per_cycle;
+        const double piece = whole_ticks((to - at) / supply.bytes_per_cycle);
+        const double rest = whole_ticks((end - at) / supply.bytes_per_cycle);
         if (s.first_kept < 0) {
             for (std::size_t i = 0; i < tile_lanes; ++i)
                 s.now[i] += piece;
         } else {
             const Lanes leaving = never ? s.in_turn : s.leaving[static_cast<std::size_t>(s.first_kept)];
-            const auto awaited = static_cast<double>(s.first_kept);
             for (std::size_t i = 0; i < tile_lanes; ++i) {
                 const bool on = done[i] == 0;
                 const bool in_turn = leaving[i] >= s.in_turn[i];
@@ -55,8 +57,6 @@ SAILSIM_INLINED void fetch_group(double end, const Supply &supply, LaneState &s)
                 const double now = larger(s.now[i], cycle - supply.latency) + (in_turn ? rest : piece);
                 s.resumed[i] = on ? resumed : s.resumed[i];
                 s.now[i] = on ? now : s.now[i];
-                s.awaited[i] = on ? awaited : s.awaited[i];
-                s.awaited_until[i] = on ? s.in_turn[i] : s.awaited_until[i];
                 done[i] = in_turn ? 1 : done[i];
             }
         }
@@ -106,6 +106,18 @@ SAILSIM_INLINED void run_pass(const PassCosts &pass, const Supply &supply, bool 
 SAILSIM_EACH_SET(SAILSIM_LANE_LOOPS)
 
 } // namespace
+
+void forget_left(const Supply &supply, LaneState &state)
+{
+    /* With room for everything nobody asks when a group has left. */
+    const std::int64_t left =
+        std::isinf(supply.ahead) ? static_cast<std::int64_t>(state.ends.size()) : state.first_kept;
+    if (left <= 0)
+        return;
+    state.ends.erase(state.ends.begin(), state.ends.begin() + left);
+    state.leaving.erase(state.leaving.begin(), state.leaving.begin() + left);
+    state.first_kept = std::min<std::int64_t>(state.first_kept, 0);
+}
 
 const std::vector<const LaneLoops *> &usable_lane_loops()
 {

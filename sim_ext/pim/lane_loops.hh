@@ -50,20 +50,22 @@ struct LaneState {
     Lanes resumed{-std::numeric_limits<double>::infinity()};
     Lanes in_turn{-std::numeric_limits<double>::infinity()};
     double position = 0;
-    /* Of every group until now: the bytes behind it, and when its weights leave the buffer. */
+    /* Of every group since those that no longer matter: the bytes behind it, and when its weights leave the
+     * buffer. */
     std::vector<double> ends;
     std::vector<Lanes> leaving;
-    /* The last group whose leaving a tile has waited for, and the cycle from which it need not. */
-    Lanes awaited{-1};
-    Lanes awaited_until;
     std::int64_t first_kept = -1; /* the first group whose bytes still count against the buffer, but one */
     bool late = false;            /* weights come later than cycles can be counted */
 };
 
+/* `supply` is settled (timing.hh). */
 struct LaneLoops {
     const char *name;
     void (*run_pass)(const PassCosts &pass, const Supply &supply, bool double_buffer, LaneState &state);
 };
+
+/* Forgets the groups that have left the buffer for good. */
+void forget_left(const Supply &supply, LaneState &state);
 
 /* Those that this processor can run, the quickest first. */
 const std::vector<const LaneLoops *> &usable_lane_loops();

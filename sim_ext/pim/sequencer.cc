@@ -228,23 +228,22 @@ TileTiming TileSequencer::timing() const
 }
 
 std::int64_t TileSequencer::skip_equal_passes(const TileTiming &began, std::int64_t began_at,
-                                              std::int64_t behind)
+                                              std::int64_t behind, std::int64_t period)
 {
     /* Where a pass ends, port and arrays stand as its last group left them, whatever came before. So equal
      * passes behind an equal pass all take the same time. The first one is another if the rest read the
      * activations again. */
     if (!pending || pending->group != 0)
         return 0;
-    const std::int64_t in_chunk = pending->pass % layout.passes;
-    const std::int64_t skipped = layout.passes - 1 - in_chunk;
-    if (in_chunk < behind + (layout.keeps_activations ? 0 : 1) || skipped < 1)
+    const std::int64_t times = (layout.passes - 1 - pass_of_chunk()) / period;
+    if (pass_of_chunk() < behind + (layout.keeps_activations ? 0 : 1) || times < 1)
         return 0;
-    account = repeated(began, account, skipped);
-    const std::int64_t shift = skipped * (port_free - began_at);
+    account = repeated(began, account, times);
+    const std::int64_t shift = times * (port_free - began_at);
     port_free += shift;
     compute_end += shift;
-    begin_pass(pending->pass + skipped);
-    return shift;
+    begin_pass(pending->pass + times * period);
+    return times;
 }
 
 } // namespace sailsim::pim

@@ -164,12 +164,16 @@ class TileSequencer
     /* An account with other patterns in the place of some. */
     TileTiming with_patterns(TileTiming timing, const FedPatterns &old, const FedPatterns &fed) const;
 
-    /* Called where a pass ends, with what `timing()` and `load_start()` were where it began: when this pass
-     * and the one before it have as many outputs of the same batch rows as passes to come, all but the last
-     * of those take as long if their weights come in the same manner; they are accounted for and skipped.
-     * `behind`: 1 where the first of them may be skipped too, as its times are of no interest. Returns the
-     * cycles that they take. */
-    std::int64_t skip_equal_passes(const TileTiming &began, std::int64_t began_at, std::int64_t behind = 2);
+    /* How many passes of its chunk of the batch are before the group to be loaded next. */
+    std::int64_t pass_of_chunk() const { return pending->pass % layout.passes; }
+
+    /* Called where a pass ends, with what `timing()` and `load_start()` were where the last `period` passes
+     * began: when these have as many outputs of the same batch rows as passes to come, and their weights come
+     * in the same manner again and again, as many of those as make up whole periods are accounted for and
+     * skipped, but for the last pass of the chunk. `behind`: how many passes of the chunk must be over; with
+     * a period of 1, 1 where the times of the first one are of no interest. Returns how many periods. */
+    std::int64_t skip_equal_passes(const TileTiming &began, std::int64_t began_at, std::int64_t behind = 2,
+                                   std::int64_t period = 1);
 
   private:
     void begin_pass(std::int64_t pass);

@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <string>
+
+#include "pim/period_search.hh"
 
 namespace sailsim::pim
 {
@@ -163,28 +166,19 @@ class Batch
         state.now.fill(-supply.lead);
     }
 
-    /* Times all; false for tiles that only `time_tile` can. */
-    std::vector<bool> run()
+    /* Times all. False where weights come later than cycles can be counted: `time_tile` says so. */
+    bool run()
     {
-        std::vector<bool> timed(tiles, true);
         while (sequencer.next_load()) {
             const std::int64_t equal = record_passes();
             run_pass();
-            if (equal < 2)
-                continue;
-            const LaneState began = times();
-            const Standing before = standing();
-            run_pass();
-            if (equal < 3)
-                continue;
-            const Standing after = standing();
-            for (std::size_t i = 0; i < timed.size(); ++i)
-                timed[i] = timed[i] && steady(before, after, i);
-            skip(began, equal - 2);
+            search.restart(standing());
+            for (std::int64_t left = equal - 1; left > 0; --left) {
+                run_pass();
+                left -= skip_periods(left - 1);
+            }
         }
-        if (state.late)
-            timed.assign(timed.size(), false);
-        return timed;
+        return !state.late;
     }
 
     TileTiming timing(std::size_t tile) const
@@ -196,7 +190,16 @@ class Batch
     }
 
   private:
-    using Standing = std::array<Lanes, 3>;
+    /* Where tiles stand between two passes; of fetching against the arrays, as `Standing` in timing.cc. */
+    struct Standing {
+        Lanes port_free;
+        Lanes load;
+        Lanes asked;
+        Lanes come;
+        Lanes in_turn;
+        double kept = 0;
+        std::vector<Lanes> leaving;
+    };
 
     /* What the groups of the next pass cost; the sequencer steps over it and over all that are equal. Returns
      * how many these are. */
@@ -240,64 +243,91 @@ class Batch
         }
     }
 
-    void run_pass() { loops.run_pass(costs, supply, double_buffer, state); }
-
-    /* The state without its groups. */
-    LaneState times() const
+    void run_pass()
     {
-        LaneState copy;
-        copy.port_free = state.port_free;
-        copy.load = state.load;
-        return copy;
+        loops.run_pass(costs, supply, double_buffer, state);
+        forget_left(supply, state);
     }
 
-    /* Where fetching stands against the arrays: Fetcher::standing in timing.cc. */
     Standing standing() const
     {
-        Standing found;
-        for (std::size_t i = 0; i < tiles; ++i) {
-            const double cycle = state.port_free[i];
-            found[0][i] = std::max(state.now[i], state.resumed[i]) - cycle;
-            found[1][i] = state.in_turn[i] - cycle;
-            found[2][i] = state.position - freed(i);
+        Standing found{state.port_free, state.load, state.now, Lanes{}, state.in_turn, 0, state.leaving};
+        if (!state.ends.empty())
+            found.kept = state.position - state.ends.front();
+        for (std::size_t i = 0; i < tile_lanes; ++i) {
+            found.come[i] = std::max(state.now[i], state.resumed[i]) - state.port_free[i];
+            found.asked[i] -= state.port_free[i];
+            found.in_turn[i] -= state.port_free[i];
         }
+        for (Lanes &cycle : found.leaving)
+            for (std::size_t i = 0; i < tile_lanes; ++i)
+                cycle[i] -= state.port_free[i];
         return found;
     }
 
-    /* Bytes of the groups that a tile has seen leave. */
-    double freed(std::size_t tile) const
+    /* Where the pass that has ended makes a period of equal passes, steps over as many of those as `most`
+     * passes hold. Returns how many passes these are. */
+    std::int64_t skip_periods(std::int64_t most)
     {
-        auto group = static_cast<std::int64_t>(state.awaited[tile]);
-        group = std::min(group, static_cast<std::int64_t>(state.ends.size()) - 1);
-        while (group >= 0 &&
-               !(state.leaving[static_cast<std::size_t>(group)][tile] < state.awaited_until[tile]))
-            --group;
-        return group < 0 ? 0 : state.ends[static_cast<std::size_t>(group)];
+        const std::int64_t period = search.period();
+        if (most < 1)
+            return 0;
+        Standing here = standing();
+        if (!alike(here)) {
+            search.see(std::move(here));
+            return 0;
+        }
+        const std::int64_t times = most / period;
+        skip(here, static_cast<double>(times));
+        search.restart(standing());
+        return times * period;
     }
 
-    /* As `time_tile` tells passes that take as long. */
-    static bool steady(const Standing &before, const Standing &after, std::size_t tile)
+    /* As `time_tile` tells passes that go by as some before them. */
+    bool alike(const Standing &here) const
     {
-        return std::equal(
-            before.begin(), before.end(), after.begin(),
-            [tile](const Lanes &a, const Lanes &b) { return std::abs(a[tile] - b[tile]) <= 1; });
+        const Standing &earlier = search.before();
+        if (std::isinf(supply.ahead))
+            return all_equal(earlier.asked, here.asked) || (search.period() == 1 && ample(earlier, here));
+        return earlier.kept == here.kept && all_equal(earlier.asked, here.asked) &&
+               all_equal(earlier.come, here.come) && all_equal(earlier.in_turn, here.in_turn) &&
+               std::equal(earlier.leaving.begin(), earlier.leaving.end(), here.leaving.begin(),
+                          here.leaving.end(),
+                          [this](const Lanes &a, const Lanes &b) { return all_equal(a, b); });
     }
 
-    /* As if so many passes like the last one, which began like that, had gone by. */
-    void skip(const LaneState &began, std::int64_t passes)
+    bool all_equal(const Lanes &a, const Lanes &b) const
     {
-        const auto times = static_cast<double>(passes);
+        return std::equal(a.begin(), a.begin() + tiles, b.begin());
+    }
+
+    /* Whether the weights of a pass are all here before it begins, more and more so. */
+    bool ample(const Standing &earlier, const Standing &here) const
+    {
+        const double bytes = std::accumulate(costs.load_bytes.begin(), costs.load_bytes.end(), 0.0);
+        const double needed = supply.latency + bytes / supply.bytes_per_cycle + 1;
+        for (std::size_t i = 0; i < tiles; ++i)
+            if (!(here.asked[i] <= earlier.asked[i] && earlier.asked[i] + needed <= 0))
+                return false;
+        return true;
+    }
+
+    /* As if so many times as much as from the earlier state to this one had gone by. */
+    void skip(const Standing &here, double times)
+    {
+        const Standing &began = search.before();
         Lanes shift;
         for (std::size_t i = 0; i < tile_lanes; ++i) {
-            shift[i] = times * (state.port_free[i] - began.port_free[i]);
-            state.load[i] += times * (state.load[i] - began.load[i]);
+            const double cycles = here.port_free[i] - began.port_free[i];
+            shift[i] = times * cycles;
+            state.load[i] += times * (here.load[i] - began.load[i]);
+            state.now[i] += times * (here.asked[i] - began.asked[i] + cycles);
         }
         const auto move = [&shift](Lanes &cycles) {
             for (std::size_t i = 0; i < tile_lanes; ++i)
                 cycles[i] += shift[i];
         };
-        for (Lanes *cycles : {&state.port_free, &state.compute_end, &state.now, &state.resumed,
-                              &state.in_turn, &state.awaited_until})
+        for (Lanes *cycles : {&state.port_free, &state.compute_end, &state.resumed, &state.in_turn})
             move(*cycles);
         std::for_each(state.leaving.begin(), state.leaving.end(), move);
     }
@@ -313,15 +343,16 @@ class Batch
     std::vector<GroupStep> steps;     /* that were recorded */
     std::vector<std::int64_t> others; /* what they take to compute beside look-ups */
     LaneState state;
+    PeriodSearch<Standing> search;
 };
 
 } // namespace
 
 std::vector<TileTiming> time_tiles(const SliceConfig &config, const TileShape &shape,
                                    const std::vector<const PatternProfile *> &profiles, Scaling scaling,
-                                   const Supply &supply, const LaneLoops &loops)
+                                   const Supply &asked, const LaneLoops &loops)
 {
-    require_supply(supply);
+    const Supply supply = settled(asked);
     std::vector<TileTiming> timings(profiles.size());
     if (profiles.empty())
         return timings;
@@ -338,17 +369,15 @@ std::vector<TileTiming> time_tiles(const SliceConfig &config, const TileShape &s
     }
     for (std::size_t at = 0; at < others.size(); at += tile_lanes) {
         const std::size_t tiles = std::min(tile_lanes, others.size() - at);
-        std::vector<bool> timed(tiles, false);
+        bool timed = false;
         if (tiles > 1) {
             Batch batch(config, shape, &others[at], tiles, scaling, supply, loops);
             timed = batch.run();
-            for (std::size_t i = 0; i < tiles; ++i)
-                if (timed[i])
-                    timings[places[at + i]] = batch.timing(i);
+            for (std::size_t i = 0; timed && i < tiles; ++i)
+                timings[places[at + i]] = batch.timing(i);
         }
-        for (std::size_t i = 0; i < tiles; ++i)
-            if (!timed[i])
-                timings[places[at + i]] = time_tile(config, shape, *others[at + i], scaling, supply);
+        for (std::size_t i = 0; !timed && i < tiles; ++i)
+            timings[places[at + i]] = time_tile(config, shape, *others[at + i], scaling, supply);
     }
     return timings;
 }

@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "pim/period_search.hh"
+
 namespace sailsim::pim
 {
 
@@ -59,6 +61,30 @@ TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const Pa
 namespace
 {
 
+/* A group's bytes leave the buffer; they end at a position among all of the tile. */
+struct Leaving {
+    double cycle;
+    double end;
+
+    bool operator==(const Leaving &other) const { return cycle == other.cycle && end == other.end; }
+};
+
+/* Where fetching stands against the arrays, from whose cycle and position all is counted: passes that begin
+ * alike and have as much to do go by alike. */
+struct Standing {
+    double asked = 0;
+    double come = 0;
+    double in_turn = 0;
+    double kept = 0;
+    std::vector<Leaving> leaving;
+
+    bool operator==(const Standing &other) const
+    {
+        return asked == other.asked && come == other.come && in_turn == other.in_turn && kept == other.kept &&
+               leaving == other.leaving;
+    }
+};
+
 /* When a slice's bytes are asked for, at a steady rate while the buffer has room. */
 class Fetcher
 {
@@ -92,22 +118,33 @@ class Fetcher
         return std::max(now, resumed) + supply.latency;
     }
 
-    /* Where fetching stands against the arrays, which are at `cycle`. */
-    std::array<double, 3> standing(std::int64_t cycle) const
+    /* Against the arrays, which are at `cycle`. */
+    Standing standing(std::int64_t cycle) const
     {
         const auto at = static_cast<double>(cycle);
-        return {std::max(now, resumed) - at, in_turn - at, position - freed};
+        if (unlimited())
+            return {now - at, now - at, 0, 0, {}};
+        Standing found{now - at, std::max(now, resumed) - at, in_turn - at, position - freed, {}};
+        for (std::size_t i = next_leaving; i < leaving.size(); ++i)
+            found.leaving.push_back({leaving[i].cycle - at, leaving[i].end - position});
+        return found;
     }
 
-    /* As if `cycles` with as much of everything as before had gone by. */
-    void skip(std::int64_t cycles)
+    /* Whether so many bytes more are all here before the arrays want the first, if fetching stands like that
+     * against them. */
+    bool ample(const Standing &stands, double bytes) const
     {
-        const auto by = static_cast<double>(cycles);
-        now += by;
-        resumed += by;
-        in_turn += by;
+        return unlimited() && stands.come + supply.latency + bytes / supply.bytes_per_cycle + 1 <= 0;
+    }
+
+    /* As if `cycles` had gone by with as much of everything as before, and `asked` cycles of asking. */
+    void skip(double cycles, double asked)
+    {
+        now += asked;
+        resumed += cycles;
+        in_turn += cycles;
         for (std::size_t i = next_leaving; i < leaving.size(); ++i)
-            leaving[i].cycle += by;
+            leaving[i].cycle += cycles;
     }
 
     /* That group's bytes were all here at `arrived` and leave the buffer at `cycle`. */
@@ -118,14 +155,13 @@ class Fetcher
             leaving.clear();
             next_leaving = 0;
         }
-        leaving.push_back({static_cast<double>(cycle), position});
+        if (!unlimited())
+            leaving.push_back({static_cast<double>(cycle), position});
     }
 
   private:
-    struct Leaving {
-        double cycle;
-        double end; /* position behind the group */
-    };
+    /* The buffer always has room. */
+    bool unlimited() const { return std::isinf(supply.ahead); }
 
     /* What was under way has come meanwhile, so as much as may be under way can be asked for at once. Returns
      * what becomes of `now`. */
@@ -142,7 +178,7 @@ class Fetcher
             if (known.bytes == bytes)
                 return known.cycles;
         transfers[1] = transfers[0];
-        transfers[0] = {bytes, bytes / supply.bytes_per_cycle};
+        transfers[0] = {bytes, whole_ticks(bytes / supply.bytes_per_cycle)};
         return transfers[0].cycles;
     }
 
@@ -151,7 +187,7 @@ class Fetcher
         double cycles = 0;
     };
 
-    const Supply &supply;
+    const Supply supply;
     double now; /* bytes up to `position` have been asked for, as the rate allows */
     double resumed = -std::numeric_limits<double>::infinity(); /* and not before here */
     double position = 0;
@@ -170,9 +206,66 @@ void require_arrival(double cycle, const Supply &supply, std::int64_t bytes)
                                     ": too little to load " + std::to_string(bytes) + " bytes");
 }
 
+/* Where a tile stands between two passes. */
+struct Between {
+    TileTiming account;
+    std::int64_t cycle = 0; /* of the arrays */
+    Standing fetching;
+};
+
+/* Steps over passes that go by like some before them. */
+class EqualPasses
+{
+  public:
+    EqualPasses(TileSequencer &tile, Fetcher &fetching) : sequencer(tile), fetcher(fetching) {}
+
+    /* Called where a pass of so many bytes has ended. */
+    void look(double bytes)
+    {
+        if (!sequencer.next_load())
+            return;
+        /* What the arrays are at where a chunk of the batch begins is another chunk's. */
+        if (sequencer.pass_of_chunk() <= 1) {
+            search.restart(between());
+            return;
+        }
+        Between here = between();
+        if (!alike(here, bytes)) {
+            search.see(std::move(here));
+            return;
+        }
+        const Between &before = search.before();
+        const std::int64_t times =
+            sequencer.skip_equal_passes(before.account, before.cycle, search.period(), search.period());
+        const auto cycles = static_cast<double>(here.cycle - before.cycle);
+        fetcher.skip(static_cast<double>(times) * cycles,
+                     static_cast<double>(times) * (here.fetching.asked - before.fetching.asked + cycles));
+        search.restart(between());
+    }
+
+  private:
+    Between between() const
+    {
+        return {sequencer.timing(), sequencer.load_start(), fetcher.standing(sequencer.load_start())};
+    }
+
+    /* Whether what follows is like what followed the earlier state. It also is where weights never come late
+     * and with the time only sooner. */
+    bool alike(const Between &here, double bytes) const
+    {
+        const Standing &earlier = search.before().fetching, &now = here.fetching;
+        return now == earlier || (search.period() == 1 && now.asked <= earlier.asked &&
+                                  fetcher.ample(earlier, bytes) && fetcher.ample(now, bytes));
+    }
+
+    TileSequencer &sequencer;
+    Fetcher &fetcher;
+    PeriodSearch<Between> search;
+};
+
 } // namespace
 
-void require_supply(const Supply &supply)
+Supply settled(const Supply &supply)
 {
     require_rate(supply.bytes_per_cycle);
     const auto bad = [](double x) { return !(x >= 0); };
@@ -180,32 +273,27 @@ void require_supply(const Supply &supply)
         throw std::invalid_argument("latency, lead and ahead are " + std::to_string(supply.latency) + ", " +
                                     std::to_string(supply.lead) + ", " + std::to_string(supply.ahead) +
                                     ": allowed are numbers from 0 on");
+    return {supply.bytes_per_cycle, whole_ticks(supply.latency), whole_ticks(supply.lead),
+            std::floor(supply.ahead)};
 }
 
 TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
                      Scaling scaling, const Supply &supply)
 {
     TileSequencer sequencer(config, shape, profile, scaling);
-    require_supply(supply);
-    Fetcher fetcher(supply);
-    std::array<double, 3> before{};
-    while (sequencer.next_load()) {
-        const TileTiming began = sequencer.timing();
-        const std::int64_t began_at = sequencer.load_start();
-        const std::int64_t pass = sequencer.next_load()->pass;
-        const GroupStep *step = nullptr;
-        while ((step = sequencer.next_load()) && step->pass == pass) {
+    Fetcher fetcher(settled(supply));
+    EqualPasses equal(sequencer, fetcher);
+    while (const GroupStep *step = sequencer.next_load()) {
+        const std::int64_t pass = step->pass;
+        std::int64_t bytes = 0;
+        while (step && step->pass == pass) {
+            bytes += step->load_bytes;
             const double arrived = std::max(0.0, fetcher.arrival(step->load_bytes));
             require_arrival(arrived, supply, step->load_bytes);
             fetcher.taken(arrived, sequencer.loaded(whole_cycles(arrived)).load_end);
+            step = sequencer.next_load();
         }
-        /* Equal passes whose weights come a cycle sooner or later are equal here. */
-        const std::array<double, 3> after = fetcher.standing(sequencer.load_start());
-        const bool steady = std::equal(after.begin(), after.end(), before.begin(),
-                                       [](double a, double b) { return std::abs(a - b) <= 1; });
-        if (steady)
-            fetcher.skip(sequencer.skip_equal_passes(began, began_at));
-        before = after;
+        equal.look(static_cast<double>(bytes));
     }
     return sequencer.timing();
 }
@@ -214,8 +302,7 @@ std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape
                                       const PatternProfile &profile, Scaling scaling, const Supply &supply)
 {
     TileSequencer sequencer(config, shape, profile, scaling);
-    require_supply(supply);
-    Fetcher fetcher(supply);
+    Fetcher fetcher(settled(supply));
     std::vector<GroupTimes> groups;
     while (const GroupStep *step = sequencer.next_load()) {
         const double arrived = std::max(0.0, fetcher.arrival(step->load_bytes));

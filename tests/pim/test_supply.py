@@ -145,27 +145,33 @@ def test_bad_supplies_are_refused(bad: dict[str, float]) -> None:
         supplied(**bad)
 
 
-@pytest.mark.parametrize("rate", [inf, 20.0, 3.3])
-@pytest.mark.parametrize("ahead", [inf, 300.0])
-def test_skipping_equal_passes_changes_next_to_nothing(rate: float, ahead: float) -> None:
-    """15 passes over narrow arrays; on request every pass is played, by giving each its own tile."""
-    wide, narrow = config(), config(arrays=1)
-    outputs = 256 // 10
-    counts = profile()
-
-    def time(slice_config: _core.SliceConfig, n: int) -> _core.TileTiming:
-        return _core.time_supplied_tile(
-            slice_config, K, n, 1, WBITS, WBITS, 8, NBW, 0, counts, scaled=False, minimum=False,
-            bytes_per_cycle=rate, latency=100, lead=100, ahead=ahead,
-        )  # fmt: skip
-
-    one, two, many = (time(narrow, outputs * passes) for passes in (1, 2, 15))
-    each = two.total - one.total
-    assert many.total == pytest.approx(one.total + 14 * each, abs=15)
-    assert many.total == many.load + many.build + many.lookup + many.convert + many.write_back
-    assert many.table_builds == 15 * one.table_builds
-    assert many.weight_bytes == 15 * one.weight_bytes
-    assert time(wide, outputs).total <= one.total
+@given(
+    k=st.integers(1, 64),
+    n=st.integers(1, 4000),
+    arrays=st.sampled_from([1, 2, 16]),
+    rate=st.one_of(st.just(inf), st.floats(0.1, 40)),
+    latency=st.floats(0, 200),
+    lead=st.sampled_from([0.0, 50.0, 123.9]),
+    ahead=st.one_of(st.just(inf), st.floats(0, 5000)),
+    seed=st.integers(0, 1 << 30),
+)
+@example(  # a pass is a twentieth of a cycle shorter than the one before it
+    k=17, n=4000, arrays=4, rate=20.0, latency=123.9, lead=123.9, ahead=448.0, seed=1
+)  # fmt: skip
+def test_passes_that_are_stepped_over_take_as_long_as_if_they_were_played(
+    k: int, n: int, arrays: int, rate: float, latency: float, lead: float, ahead: float, seed: int
+) -> None:
+    """To the cycle: the timeline of the same tile plays every group of every pass."""
+    shape = (k, n, 1, 3, 8, 8, 2, 16)
+    unit = config(arrays=arrays)
+    groups = _core.plan_tile(unit, *shape, False).groups
+    drawn = np.random.default_rng(seed).multinomial(8, [0.3, 0.3, 0.4], groups).astype(np.int32)
+    counts = _core.PatternProfile(*map(np.ascontiguousarray, drawn.T))
+    supply = {"bytes_per_cycle": rate, "latency": latency, "lead": lead, "ahead": ahead}
+    timing = _core.time_supplied_tile(unit, *shape, counts, scaled=False, minimum=False, **supply)
+    last = _core.tile_timeline(unit, *shape, counts, scaled=False, **supply)[-1]
+    assert timing.total == last[4:].sum()
+    assert timing.total == timing.load + timing.build + timing.lookup + timing.convert + timing.write_back
 
 
 @given(

@@ -3,62 +3,15 @@
  * Tiles side by side are, to the cycle, what each of them is alone: the loop of one tile is the
  * specification.
  */
-#include <limits>
 #include <vector>
 
 #include "check.hh"
+#include "draws.hh"
 #include "pim/tile_batch.hh"
 #include "support.hh"
 #include "tiles.hh"
 
 using namespace sailsim::pim;
-
-namespace
-{
-
-constexpr double inf = std::numeric_limits<double>::infinity();
-
-PatternProfile drawn_profile(Numbers &numbers, std::int64_t groups, std::int64_t patterns)
-{
-    PatternProfile profile;
-    for (std::int64_t g = 0; g < groups; ++g) {
-        const std::int64_t zero = numbers.in(0, patterns);
-        const std::int64_t hits = numbers.in(0, patterns - zero);
-        profile.zero.push_back(static_cast<std::int32_t>(zero));
-        profile.hits.push_back(static_cast<std::int32_t>(hits));
-        profile.misses.push_back(static_cast<std::int32_t>(patterns - zero - hits));
-    }
-    return profile;
-}
-
-double one_of(Numbers &numbers, const std::vector<double> &values)
-{
-    return values[static_cast<std::size_t>(numbers.in(0, static_cast<std::int64_t>(values.size()) - 1))];
-}
-
-Supply drawn_supply(Numbers &numbers)
-{
-    Supply supply;
-    supply.bytes_per_cycle = one_of(numbers, {inf, 0.5, 2, 3.7, 8, 31.9});
-    supply.latency = one_of(numbers, {0, 35.5, 120, 411.1});
-    supply.lead = one_of(numbers, {0, 50, 133.3});
-    supply.ahead = one_of(numbers, {0, 64, 1000, 3333.3, inf});
-    return supply;
-}
-
-void check_equal(const TileTiming &a, const TileTiming &b)
-{
-    for (const auto field : {&TileTiming::load, &TileTiming::build, &TileTiming::lookup, &TileTiming::convert,
-                             &TileTiming::write_back, &TileTiming::total, &TileTiming::weight_bytes,
-                             &TileTiming::result_bytes, &TileTiming::unit_converts})
-        CHECK_EQ(a.*field, b.*field);
-    for (const auto field : {&TileCounts::lookups, &TileCounts::zero_patterns, &TileCounts::prt_hits,
-                             &TileCounts::prt_misses, &TileCounts::table_builds, &TileCounts::table_adds,
-                             &TileCounts::row_reads, &TileCounts::row_writes, &TileCounts::conversions})
-        CHECK_EQ(a.counts.*field, b.counts.*field);
-}
-
-} // namespace
 
 TEST(tile_batch, tiles_side_by_side_are_each_alone_on_every_instruction_set)
 {
@@ -101,6 +54,6 @@ TEST(tile_batch, what_one_tile_refuses_is_refused)
     CHECK_THROWS("latency, lead and ahead",
                  time_tiles(config, plain_tile(), {&good, &good}, {}, Supply{1, -1, 0, 0}));
     CHECK_THROWS("too little to load",
-                 time_tiles(config, plain_tile(), {&good, &good}, {}, Supply{1e-300, 0, 0, inf}));
+                 time_tiles(config, plain_tile(), {&good, &good}, {}, Supply{1e-300, 0, 0, endless}));
     CHECK(time_tiles(config, plain_tile(), {}, {}, {}).empty());
 }
