@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sailsim.analysis.results.compare import compare
-    from sailsim.analysis.results.results import Results
+    from sailsim.analysis.results.folder import Results
     from sailsim.analysis.results.sweep import sweep
     from sailsim.base.errors import SailsimError
     from sailsim.lut_gemv import Tile, WeightCode
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Point": "sailsim.sim.point",
-    "Results": "sailsim.analysis.results.results",
+    "Results": "sailsim.analysis.results.folder",
     "SailsimError": "sailsim.base.errors",
     "Tile": "sailsim.lut_gemv",
     "TileTime": "sailsim.sim.tile_time",

@@ -70,7 +70,11 @@ def shaped_files(folder: Path) -> None:
     (folder / "smollm2.gguf").symlink_to(default_gguf())
 
 
-PAGES: dict[str, Callable[[Path], None]] = {"docs/widths.md": shaped_files, "docs/extending.md": no_files}
+PAGES: dict[str, Callable[[Path], None]] = {
+    "docs/widths.md": shaped_files,
+    "docs/extending.md": no_files,
+    "docs/studies.md": no_files,
+}
 """Each page, and what makes the files that it does not show."""
 
 

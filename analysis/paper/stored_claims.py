@@ -33,7 +33,7 @@ from sailsim.analysis.paper.metrics import Numbers, reaches, values
 from sailsim.analysis.results.results import (
     FREE,
     MissingPointsError,
-    Results,
+    Runs,
     numbers,
     prt_twins,
     stored_runs,
@@ -61,7 +61,7 @@ def claims(
 def table(frame: pd.DataFrame, price_list: PriceList, paper: str = SHIPPED) -> pd.DataFrame:
     """The table of the records of a store at the prices of a list."""
     known = load_paper(paper)
-    stored = StoredOutcomes.of(Results.of(frame, price_list))
+    stored = StoredOutcomes.of(Runs.of(frame, price_list))
     lines = [
         _line(claim, metric, stored.within(metric))
         for claim in known.claim
@@ -102,11 +102,11 @@ class StoredRuns:
 class StoredOutcomes:
     """The points of a store, by SAIL's rows."""
 
-    results: Results
+    results: Runs
     points: pd.DataFrame
 
     @classmethod
-    def of(cls, results: Results) -> StoredOutcomes:
+    def of(cls, results: Runs) -> StoredOutcomes:
         """Every point, in an order of their own, so that of equal values always the same is shown."""
         frame = results.frame
         points = frame[frame["runner"] == SAIL].sort_values([*FREE, "prt", "seed"], kind="stable")

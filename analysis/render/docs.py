@@ -128,6 +128,13 @@ ENTRIES: tuple[Generated, ...] = (
         "the compact capture that ships",
     ),
     Generated(
+        "columns",
+        "docs/columns.md",
+        f"{_RENDER}.columns_page:page",
+        "analysis/data/columns.toml",
+        kind="file",
+    ),
+    Generated(
         "architecture",
         "docs/architecture.md",
         f"{_RENDER}.architecture_page:architecture_parts",

@@ -20,7 +20,7 @@ from sailsim.analysis.render.style import (
 from sailsim.analysis.results.joins import PAYMENTS
 from sailsim.analysis.results.results import (
     MissingPointsError,
-    Results,
+    Runs,
     need,
 )
 
@@ -47,7 +47,7 @@ def _dollar_lines(rows: pd.DataFrame, runners: pd.DataFrame) -> list[tuple[str, 
     return lines
 
 
-def dollars(results: Results) -> Figure:
+def dollars(results: Runs) -> Figure:
     """Tokens per dollar of every runner that has a price; a marker per batch."""
     ours = results.at(("batch",))
     need(len(ours) > 0, "Tokens per dollar", "points at the store's reference setting")

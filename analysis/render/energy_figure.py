@@ -18,7 +18,7 @@ from sailsim.analysis.render.style import (
     caption,
 )
 from sailsim.analysis.results.results import (
-    Results,
+    Runs,
     need,
     numbers,
 )
@@ -40,7 +40,7 @@ UNIT_STYLE: Mapping[str, tuple[str, str, str]] = {
 }
 
 
-def energy(results: Results) -> Figure:
+def energy(results: Runs) -> Figure:
     """Energy of a token by cause and weight bits, SAIL beside the cores alone; a panel per batch, and one for
     the PIM units' own parts."""
     vary = ("wbits", "batch")

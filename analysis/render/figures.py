@@ -26,7 +26,7 @@ from sailsim.analysis.render.style import save, style
 from sailsim.analysis.render.unit_figures import conversion, prt
 from sailsim.analysis.results.results import (
     MissingPointsError,
-    Results,
+    Runs,
     stored_runs,
 )
 from sailsim.sim import Store
@@ -40,7 +40,7 @@ FIGURES: Mapping[str, Callable[..., Figure]] = {
     "prt": prt,
     "conversion": conversion,
 }
-"""Name of the file and what draws it from `Results`, in the order of the report."""
+"""Name of the file and what draws it from `Runs`, in the order of the report."""
 MARKED = ("speedup", "prt")
 """Those that mark what a paper claims, and take it too."""
 
@@ -53,7 +53,7 @@ def _sentence(text: str) -> Figure:
     return figure
 
 
-def draw(name: str, results: Results, paper: str = SHIPPED) -> Figure:
+def draw(name: str, results: Runs, paper: str = SHIPPED) -> Figure:
     """One figure by name with a paper's claims, or the sentence that says which points it lacks."""
     with style():
         try:
@@ -72,7 +72,7 @@ def figures(
     results.
     """
     opened = store if isinstance(store, Store) else Store(store)
-    results = Results.of(stored_runs(opened), prices(price_file))
+    results = Runs.of(stored_runs(opened), prices(price_file))
     folder = Path(out) if out is not None else opened.path / "figures"
     drawn = {name: draw(name, results) for name in FIGURES} | gem5_figures(opened.path / FOLDER)
     written = []

@@ -13,7 +13,7 @@ from sailsim.analysis.paper.stored_claims import claims
 from sailsim.analysis.render.figures import draw
 from sailsim.analysis.render.markdown import table
 from sailsim.analysis.render.style import save
-from sailsim.analysis.results.results import Results, stored_runs
+from sailsim.analysis.results.results import Runs, stored_runs
 from sailsim.sim import Store
 
 SHOWN = ("speedup", "step_time", "energy")
@@ -37,7 +37,7 @@ def results_parts(out: Path) -> dict[str, str]:
 
 def draw_results(figures: Path, out: Path) -> list[Path]:
     """Draw the figures that pages show into a folder; returns the paths."""
-    results = Results.of(stored_runs(Store(out)), prices())
+    results = Runs.of(stored_runs(Store(out)), prices())
     return [path for name in SHOWN for path in save(draw(name, results), figures / f"{name}.png")]
 
 

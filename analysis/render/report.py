@@ -27,7 +27,7 @@ from sailsim.analysis.render.html import CSS, escaped, html_table, inline_svg, s
 from sailsim.analysis.render.report_constants import constants_section
 from sailsim.analysis.results.compare import said_of
 from sailsim.analysis.results.joins import POINT
-from sailsim.analysis.results.results import FREE, Results, short_name, stored_runs
+from sailsim.analysis.results.results import FREE, Runs, short_name, stored_runs
 from sailsim.base.atomic import write_whole
 from sailsim.sim import Store, load_system
 from sailsim.sim.nbw import AUTO, PER_TENSOR
@@ -71,7 +71,7 @@ def page(
 ) -> str:
     """The whole document for the records and the manifest of a store, with figures of gem5's results if
     any, beside a paper's claims."""
-    results = Results.of(frame, price_list)
+    results = Runs.of(frame, price_list)
     points = frame.drop_duplicates(POINT)
     sections = [
         ("claims", "What the paper claims, and what comes out here", _claims(frame, price_list, paper)),
@@ -112,11 +112,11 @@ def _made_by(manifest: Mapping[str, Any]) -> str:
     return ", ".join(parts) + "."
 
 
-def _price_dates(results: Results) -> str:
+def _price_dates(results: Runs) -> str:
     return ", ".join(sorted(set(results.frame["price_date"].dropna())))
 
 
-def _runners(results: Results) -> str:
+def _runners(results: Runs) -> str:
     """Who runs the points: each runner with its rate, SAIL's speedup and its dollars at the reference."""
     lines = []
     for name in results.runners["runner"]:
@@ -183,7 +183,7 @@ def _with_unit(value: object, unit: str) -> str:
     return f"{value:.3g}{' %' if unit == '%' else unit}"
 
 
-def _figures(results: Results, paper: str) -> str:
+def _figures(results: Runs, paper: str) -> str:
     return "".join(
         f'<figure id="figure-{name}" role="img" aria-label="{escaped(_TITLES[name])}">'
         f"{inline_svg(draw(name, results, paper))}</figure>"
@@ -191,7 +191,7 @@ def _figures(results: Results, paper: str) -> str:
     )
 
 
-def _budget(results: Results) -> str:
+def _budget(results: Runs) -> str:
     """Joules a token by cause of the figure's rows, and the readings of the published overhead."""
     vary = ("wbits", "batch")
     rows = pd.concat([results.at(vary, name) for name in (SAIL, CORES)])

@@ -21,14 +21,14 @@ from sailsim.analysis.render.style import (
     plain_numbers,
 )
 from sailsim.analysis.results.results import (
-    Results,
+    Runs,
     need,
     numbers,
 )
 from sailsim.sim import Point
 
 
-def _predicted_for(results: Results) -> str:
+def _predicted_for(results: Runs) -> str:
     """Which software the cores that are drawn run, and what is shaded."""
     drawn = results.runners[results.runners["runner"].isin(list(results.curves))]
     own = dict.fromkeys(drawn[drawn["kind"] == "cores"]["software"])
@@ -43,7 +43,7 @@ def _models(rows: pd.DataFrame, most: int = 3) -> list[str]:
     return sorted(counts, key=lambda name: (name != Point().model, -counts[name], name))[:most]
 
 
-def speedup(results: Results, paper: str = SHIPPED) -> Figure:
+def speedup(results: Runs, paper: str = SHIPPED) -> Figure:
     """SAIL over what stands beside it, by weight bits; a line per batch, rows of models, columns of runners;
     a dotted line at what ``paper`` claims as "speedup", if it does."""
     vary = ("wbits", "batch", "model")
@@ -102,7 +102,7 @@ def speedup(results: Results, paper: str = SHIPPED) -> Figure:
     return figure
 
 
-def _what(results: Results, beside: Iterable[str]) -> str:
+def _what(results: Runs, beside: Iterable[str]) -> str:
     """What SAIL is drawn against, in words."""
     own = results.runners.set_index("runner").loc[list(beside)]
     systems = set(results.frame["system"])
@@ -110,7 +110,7 @@ def _what(results: Results, beside: Iterable[str]) -> str:
     return "the same server's cores" if same else "the same server's cores and others"
 
 
-def threads(results: Results) -> Figure:
+def threads(results: Runs) -> Figure:
     """Tokens/s by threads: SAIL and what stands beside it; a panel per batch."""
     vary = ("threads", "batch")
     rows = results.at(vary)
@@ -143,7 +143,7 @@ def threads(results: Results) -> Figure:
     return figure
 
 
-def step_time(results: Results) -> Figure:
+def step_time(results: Runs) -> Figure:
     """Where a step's time goes: stacked phases by weight bits; a panel per batch."""
     vary = ("wbits", "batch")
     rows = results.at(vary)

@@ -17,7 +17,7 @@ from sailsim.analysis.render.style import (
 )
 from sailsim.analysis.results.results import (
     FREE,
-    Results,
+    Runs,
     need,
     prt_pairs,
     short_name,
@@ -25,7 +25,7 @@ from sailsim.analysis.results.results import (
 from sailsim.sim.nbw import nbw_in_words
 
 
-def prt(results: Results, paper: str = SHIPPED) -> Figure:
+def prt(results: Runs, paper: str = SHIPPED) -> Figure:
     """What the PRT saves, in cycles and in array reads, by batch; a line per NBW, a panel per machine; a
     dotted line at what ``paper`` claims as "prt", if it does."""
     pairs = prt_pairs(results)
@@ -84,7 +84,7 @@ def _nbw_lines(axes: Axes, rows: pd.DataFrame, column: str) -> None:
         draw_line(axes, i, line["batch"], 100 * line[column], nbw_in_words(nbw))
 
 
-def conversion(results: Results) -> Figure:
+def conversion(results: Runs) -> Figure:
     """In-memory type conversion against conversion on the cores, by group size; a line per batch."""
     vary = ("convert", "group_size", "batch")
     rows = results.at(vary)

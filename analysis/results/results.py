@@ -59,7 +59,7 @@ def stored_runs(store: Store) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Results:
+class Runs:
     """The runs of a store, with all that `joined` adds, and the columns that every figure fixes."""
 
     frame: pd.DataFrame
@@ -67,7 +67,7 @@ class Results:
     reference: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, price_list: PriceList) -> Results:
+    def of(cls, frame: pd.DataFrame, price_list: PriceList) -> Runs:
         """Runs at the prices of a list; the reference is the defaults of a point, else the most frequent."""
         if frame.empty:
             raise SailsimError("results has no rows, allowed is a store of at least one point")
@@ -159,7 +159,7 @@ def numbers(rows: pd.DataFrame, column: str, name: str) -> pd.Series[float]:
     return rows[column].map(lambda found: np.nan if is_missing(found) else found.get(name, np.nan))
 
 
-def prt_twins(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
+def prt_twins(results: Runs, rows: pd.DataFrame) -> pd.DataFrame:
     """SAIL's rows without the PRT at the points of some rows, in their order and with their index.
 
     A row is empty where the store has none.
@@ -178,7 +178,7 @@ def prt_twins(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     return found.set_index(rows.index)
 
 
-def prt_pairs(results: Results) -> pd.DataFrame:
+def prt_pairs(results: Runs) -> pd.DataFrame:
     """SAIL's rows that have a twin without the PRT, with shares of it (`saved` cycles, `saved_step`, `reads`)
     and `hits`.
 

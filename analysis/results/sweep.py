@@ -9,8 +9,7 @@ from typing import Any
 
 from sailsim.analysis.baselines.runners import Runner, identity
 from sailsim.analysis.baselines.runners import runners as shipped
-from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.results.results import Results, stored_runs
+from sailsim.analysis.results.folder import Results
 from sailsim.analysis.results.runs import evaluate
 from sailsim.sim import Point, Store, run_sweep
 from sailsim.sim.study import Workers
@@ -29,7 +28,7 @@ def sweep(
 
     Raises SailsimError as `run_sweep`.
     """
-    return Results.of(stored_runs(sweep_into(points, out, runners, jobs)), prices())
+    return Results(sweep_into(points, out, runners, jobs).path)
 
 
 def sweep_into(

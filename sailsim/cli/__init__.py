@@ -23,6 +23,7 @@ _COMMANDS = {
     "sweep": "sailsim.cli.sweep:sweep",
     "baseline": "sailsim.cli.baseline:baseline",
     "fit": "sailsim.cli.baseline:fit",
+    "results": "sailsim.cli.results:results",
     "figures": "sailsim.cli.report:figures",
     "report": "sailsim.cli.report:report",
     "reuse": "sailsim.cli.reuse:reuse",

@@ -4,10 +4,13 @@ Reading order: `folder` (what is on disk), `tasks` (what is evaluated), `workers
 (all of it together), `origin` (by which code).
 """
 
-from sailsim.sim.study.folder import RESERVED, Store, as_frame, command_of, now
+from sailsim.sim.study.collect import Dropped, collect, unasked_records
+from sailsim.sim.study.folder import RESERVED, Store, command_of, now
 from sailsim.sim.study.origin import code_version, commit, versions
 from sailsim.sim.study.progress import Report, logged_as_json, reporter
 from sailsim.sim.study.run import TRIES, OpenStudy, opened, run_study
+from sailsim.sim.study.scan import scanned
+from sailsim.sim.study.tables import as_frame, parquet_bytes
 from sailsim.sim.study.tasks import MEMBER, Task
 from sailsim.sim.study.workers import WorkerLostError, Workers, in_parallel, workers_of
 
@@ -15,6 +18,7 @@ __all__ = [
     "MEMBER",
     "RESERVED",
     "TRIES",
+    "Dropped",
     "OpenStudy",
     "Report",
     "Store",
@@ -23,14 +27,18 @@ __all__ = [
     "Workers",
     "as_frame",
     "code_version",
+    "collect",
     "command_of",
     "commit",
     "in_parallel",
     "logged_as_json",
     "now",
     "opened",
+    "parquet_bytes",
     "reporter",
     "run_study",
+    "scanned",
+    "unasked_records",
     "versions",
     "workers_of",
 ]

@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.sim.study.tables import parquet_bytes, table_of
+from sailsim.sim.study.tables import as_frame, ordered, parquet_bytes, table_of
 
 SCHEMA = 2
 RESERVED = ("key", "point_key", "code_version", "finished_at", "evaluation_s")
@@ -45,7 +45,6 @@ SMALL_FILES = 200
 
 _NAME = "[0-9a-f]{32}"
 _OURS = re.compile(rf"\.(manifest\.json|asked-{_NAME}\.parquet|{_NAME}\.parquet)\.\d+\.partial")
-_CHUNK = re.compile(rf"{_NAME}\.parquet")
 _ASKED = re.compile(rf"asked-{_NAME}\.parquet")
 
 
@@ -187,7 +186,7 @@ class Store:
     def keys(self) -> set[str]:
         """Keys of all stored records, asked for or not."""
         found: set[str] = set()
-        for path in self._files():
+        for path in self.chunks():
             found.update(self._read(path, ["key"]).column("key").to_pylist())
         return found
 
@@ -198,7 +197,7 @@ class Store:
         Raises:
             SailsimError: there are none.
         """
-        for path in self._files():
+        for path in self.chunks():
             table = self._read(path).filter(pc.field("key") == key)
             if table.num_rows:
                 own = [name for name in table.column_names if name not in RESERVED]
@@ -207,7 +206,7 @@ class Store:
 
     def record(self, key: str) -> dict[str, Any] | None:
         """The last record of a key, asked for or not; None if there is none."""
-        for path in self._files():
+        for path in self.chunks():
             rows = self._read(path).filter(pc.field("key") == key).to_pylist()
             if rows:
                 return dict(rows[-1])
@@ -230,7 +229,7 @@ class Store:
         place = {key: i for i, key in enumerate(keys)}
         wanted = pa.array(keys, pa.string())
         tables = []
-        for path in self._files():
+        for path in self.chunks():
             table = self._read(path)
             table = table.filter(pc.is_in(table["key"], value_set=wanted))
             if table.num_rows:
@@ -240,11 +239,11 @@ class Store:
                 f"folder {self.path} holds no results of what was asked for; the same command as before goes "
                 "on from there."
             )
-        return _ordered(tables, place)
+        return ordered(tables, place)
 
     def everything(self) -> pa.Table:
         """All records, asked for or not, as an Arrow table. Raises SailsimError where there are none."""
-        tables = [self._read(path) for path in self._files()]
+        tables = [self._read(path) for path in self.chunks()]
         if not tables:
             raise SailsimError(f"folder {self.path} holds no results; allowed is the folder of a study.")
         return pa.concat_tables(tables, promote_options="permissive")
@@ -276,7 +275,7 @@ class Store:
 
     def compact(self, small: int = SMALL_FILES) -> None:
         """Put the chunks together where there are more than so many. The caller holds the lock."""
-        files = self._files()
+        files = self.chunks()
         if len(files) <= small:
             return
         tables = [self._read(path) for path in files]
@@ -284,29 +283,29 @@ class Store:
         for table in tables:
             for key in table.column("key").to_pylist():
                 place.setdefault(key, len(place))
-        whole = self._add_chunk(_ordered(tables, place))
+        whole = self._add_chunk(ordered(tables, place))
         for path in files:
             if path != whole:
                 path.unlink()
 
-    def drop_unasked(self) -> int:
-        """Remove records that are not part of the answer; returns of how many keys. The caller holds the
-        lock."""
-        asked = pa.array(self.asked() or [], pa.string())
-        before = self.keys()
-        kept = []
-        files = self._files()
-        for path in files:
-            table = self._read(path)
-            kept.append(table.filter(pc.is_in(table["key"], value_set=asked)))
-        place = {key: i for i, key in enumerate(asked.to_pylist())}
-        whole = self._add_chunk(_ordered(kept, place)) if any(t.num_rows for t in kept) else None
-        for path in files:
-            if path != whole:
-                path.unlink()
-        return len(before - set(place))
+    def replace_chunk(self, path: Path, table: pa.Table | None) -> None:
+        """Have a chunk hold these records instead; None or no row: it goes. The caller holds the lock."""
+        whole = self._add_chunk(table) if table is not None and table.num_rows else None
+        if path != whole:
+            path.unlink()
 
-    def _files(self) -> list[Path]:
+    def leftovers(self) -> list[Path]:
+        """Files of ours that nothing needs: half written ones, and lists of what was asked for before.
+
+        They may be another study's that runs; of a folder that the caller holds they are not.
+        """
+        asked = self.manifest.get("asked")
+        halves = [p for f in (self.path, self._chunks) if f.is_dir() for p in sorted(f.iterdir())]
+        old = [p for p in halves if p.parent == self.path and _ASKED.fullmatch(p.name) and p.name != asked]
+        return [p for p in halves if _OURS.fullmatch(p.name)] + old
+
+    def chunks(self) -> list[Path]:
+        """The files of records, complete ones only; in no order that means anything."""
         return sorted(self._chunks.glob("*.parquet"))
 
     def _add_chunk(self, table: pa.Table) -> Path:
@@ -315,20 +314,23 @@ class Store:
         self._replace(path, content)
         return path
 
-    def _read(self, path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-        """A file of ours, all of it or some columns, if it is as it was written."""
+    def content(self, path: Path) -> pa.Buffer:
+        """The bytes of a file of ours. Raises SailsimError where they are not what was written."""
         try:
             content = path.read_bytes()
-            name = path.stem.removeprefix("asked-")
-            if name != _digest(content):
-                raise SailsimError("its content is not what its name says")
+        except OSError as error:
+            raise _damaged(path, error.strerror or str(error)) from None
+        if path.stem.removeprefix("asked-") != _digest(content):
+            raise _damaged(path, "its content is not what its name says")
+        return pa.py_buffer(content)
+
+    def _read(self, path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+        """A file of ours, all of it or some columns, if it is as it was written."""
+        content = self.content(path)
+        try:
             return pq.read_table(pa.BufferReader(content), columns=columns)
-        except (OSError, KeyError, SailsimError, pa.ArrowException) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise SailsimError(
-                f"results file {path} is damaged or another program's ({reason}); remove it to run its "
-                "points again."
-            ) from None
+        except (KeyError, pa.ArrowException) as error:
+            raise _damaged(path, str(error).splitlines()[0].rstrip(".")) from None
 
     def _replace(self, path: Path, content: bytes) -> None:
         try:
@@ -341,15 +343,6 @@ class Store:
             f"folder {self.path} cannot be written: {error.strerror}; what was stored before is kept, and "
             "the same command goes on from there."
         )
-
-
-def as_frame(table: pa.Table) -> pd.DataFrame:
-    """A table of records as a frame, mappings as dictionaries."""
-    rows: pd.DataFrame = table.to_pandas()
-    for field in table.schema:
-        if pa.types.is_map(field.type):
-            rows[field.name] = rows[field.name].map(lambda value: {} if value is None else dict(value))
-    return rows
 
 
 def command_of(manifest: Mapping[str, Any]) -> str:
@@ -369,31 +362,15 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
+def _damaged(path: Path, reason: str) -> SailsimError:
+    return SailsimError(
+        f"results file {path} is damaged or another program's ({reason}); remove it to run its points again."
+    )
+
+
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _checksum(manifest: Mapping[str, Any]) -> str:
     return _digest(json.dumps(manifest, sort_keys=True).encode())
-
-
-def _ordered(tables: Sequence[pa.Table], place: Mapping[str, int]) -> pa.Table:
-    """The rows of some tables by the place of their keys, those of a key as they stood; of a key that several
-    tables have, as after a compaction that was killed, the rows of one.
-
-    Columns are in the order of the first row that has them.
-    """
-    seen: set[str] = set()
-    parts = []
-    for table in tables:
-        own = table.column("key").to_pylist()
-        keep = [key not in seen for key in own]
-        seen.update(own)
-        part = table if all(keep) else table.filter(pa.array(keep))
-        if part.num_rows:
-            first = min(place[key] for key in part.column("key").to_pylist())
-            parts.append((first, part))
-    parts.sort(key=lambda part: part[0])
-    whole = pa.concat_tables([part for _, part in parts], promote_options="permissive")
-    order = sorted(range(whole.num_rows), key=[place[k] for k in whole.column("key").to_pylist()].__getitem__)
-    return whole.take(pa.array(order, pa.int64()))

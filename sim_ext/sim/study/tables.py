@@ -1,10 +1,11 @@
-"""Records as Arrow tables, and tables as the bytes of a Parquet file."""
+"""Records as Arrow tables, and tables as frames or the bytes of a Parquet file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,6 +27,37 @@ def parquet_bytes(table: pa.Table) -> bytes:
     pq.write_table(table, sink, write_page_checksum=True)
     content: bytes = sink.getvalue().to_pybytes()
     return content
+
+
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """A table of records as a frame, mappings as dictionaries."""
+    rows: pd.DataFrame = table.to_pandas()
+    for field in table.schema:
+        if pa.types.is_map(field.type):
+            rows[field.name] = rows[field.name].map(lambda value: {} if value is None else dict(value))
+    return rows
+
+
+def ordered(tables: Sequence[pa.Table], place: Mapping[str, int]) -> pa.Table:
+    """The rows of some tables by the place of their keys, those of a key as they stood; of a key that several
+    tables have, as after a compaction that was killed, the rows of one.
+
+    Columns are in the order of the first row that has them.
+    """
+    seen: set[str] = set()
+    parts = []
+    for table in tables:
+        own = table.column("key").to_pylist()
+        keep = [key not in seen for key in own]
+        seen.update(own)
+        part = table if all(keep) else table.filter(pa.array(keep))
+        if part.num_rows:
+            first = min(place[key] for key in part.column("key").to_pylist())
+            parts.append((first, part))
+    parts.sort(key=lambda part: part[0])
+    whole = pa.concat_tables([part for _, part in parts], promote_options="permissive")
+    order = sorted(range(whole.num_rows), key=[place[k] for k in whole.column("key").to_pylist()].__getitem__)
+    return whole.take(pa.array(order, pa.int64()))
 
 
 def _listed(value: Any) -> Any:

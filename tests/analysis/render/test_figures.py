@@ -11,14 +11,14 @@ from sailsim.analysis.baselines.cpu import SOFTWARE
 from sailsim.analysis.render.figures import draw
 from sailsim.analysis.render.phases import PHASE_STYLE
 from sailsim.analysis.render.style import DASHES, MARKERS, OKABE_ITO, SERIES
-from sailsim.analysis.results.results import Results, prt_pairs
+from sailsim.analysis.results.results import Runs, prt_pairs
 from sailsim.base.errors import SailsimError
 from sailsim.sim import PHASES, load_system
 
 
 @pytest.fixture(scope="module")
 def results(frame):
-    return Results.of(frame, prices())
+    return Runs.of(frame, prices())
 
 
 def texts(figure):
@@ -43,7 +43,7 @@ def test_figure_states_units_system_model_and_what_the_patterns_come_from(name, 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_store_without_the_points_gives_a_sentence_that_names_them(name, frame):
     own = frame[frame["prt"].astype(bool)]
-    one = Results.of(own[own["point_key"] == own["point_key"].iloc[0]], prices())
+    one = Runs.of(own[own["point_key"] == own["point_key"].iloc[0]], prices())
     figure = draw(name, one)
     if name == "dollars":  # one point is all it needs
         assert figure.axes
@@ -123,7 +123,7 @@ def test_points_that_do_not_fit_are_not_drawn(name, frame):
     less.loc[large, empty] = np.nan
     for column in ("phases", "counts", "energy"):
         less[column] = [{} if big else value for big, value in zip(large, frame[column], strict=True)]
-    figure = draw(name, Results.of(less, prices()))
+    figure = draw(name, Runs.of(less, prices()))
     assert "needs" not in texts(figure)
     assert "batch 8" not in texts(figure)
 
@@ -172,4 +172,4 @@ def test_an_empty_or_missing_store_is_refused(tmp_path, frame):
     with pytest.raises(SailsimError, match="no results"):
         figures(tmp_path)
     with pytest.raises(SailsimError, match="no rows"):
-        Results.of(frame.iloc[:0], prices())
+        Runs.of(frame.iloc[:0], prices())

@@ -1,0 +1,103 @@
+"""What the columns of every study mean: one dictionary, `data/columns.toml` (docs/columns.md shows it)."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+
+from sailsim.analysis.baselines.prediction import data_file
+from sailsim.base.errors import SailsimError
+from sailsim.sim.study import RESERVED
+
+NEAREST = 3
+"""How many names a sentence about an unknown one offers."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column means."""
+
+    name: str
+    """As in records; between slashes a pattern of such names."""
+    words: str
+    """As the label of an axis says it."""
+    unit: str
+    """Empty for what is none or a count."""
+    meaning: str
+    first: bool = False
+    """Whether a table shows it before others."""
+
+    def names(self, column: str) -> bool:
+        """Whether it is about a column."""
+        if self.name.startswith("/"):
+            return re.fullmatch(self.name.strip("/"), column) is not None
+        return self.name == column
+
+    @property
+    def label(self) -> str:
+        """The words with the unit."""
+        return f"{self.words} ({self.unit})" if self.unit else self.words
+
+
+@dataclass(frozen=True)
+class Group:
+    """Columns of some kinds of studies, in their order."""
+
+    name: str
+    title: str
+    about: str
+    studies: tuple[str, ...]
+    """Empty: all."""
+    columns: tuple[Column, ...]
+
+
+@lru_cache(maxsize=1)
+def groups() -> tuple[Group, ...]:
+    """The whole dictionary, in its order."""
+    found = []
+    for name, group in tomllib.loads(data_file("columns.toml").read_text("utf-8")).items():
+        columns = tuple(
+            Column(column, each["words"], each.get("unit", ""), each["meaning"], each.get("first", False))
+            for column, each in group["columns"].items()
+        )
+        found.append(Group(name, group["title"], group["about"], tuple(group["studies"]), columns))
+    return tuple(found)
+
+
+@lru_cache(maxsize=16)
+def columns_of(kind: str) -> tuple[Column, ...]:
+    """The columns that a study of a kind may have, in order; of all kinds where none is called so."""
+    known = any(kind in group.studies for group in groups())
+    chosen = [group for group in groups() if not known or not group.studies or kind in group.studies]
+    return tuple(column for group in chosen for column in group.columns)
+
+
+def column_of(name: str, kind: str = "") -> Column:
+    """What a column means; one that the dictionary lacks, as a study of one's own has it, is its name."""
+    found = next((column for column in columns_of(kind) if column.names(name)), None)
+    return found or Column(name, name, "", "")
+
+
+def in_order(names: Iterable[str], kind: str = "") -> list[str]:
+    """Names of columns as every frame, table and export has them: as in the dictionary, then those that it
+    lacks as they come, and the study's own (`RESERVED`) last."""
+    known = columns_of(kind)
+
+    def place(name: str) -> int:
+        return next((i for i, column in enumerate(known) if column.names(name)), len(known))
+
+    given = list(names)
+    last = [name for name in RESERVED if name in given]
+    return [*sorted((name for name in given if name not in last), key=place), *last]
+
+
+def no_column(name: str, allowed: Iterable[str]) -> SailsimError:
+    """That there is no such column, with the nearest that there are."""
+    names = list(allowed)
+    near = get_close_matches(name, names, NEAREST, 0.5) or [each for each in names if name in each][:NEAREST]
+    said = f"near are {', '.join(near)}" if near else f"allowed are {', '.join(names)}"
+    return SailsimError(f"column {name!r} is not in the results; {said}.")

@@ -1,0 +1,248 @@
+"""`sailsim results`: what folders of studies hold, and how to take it along."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+from rich.console import Console
+
+from sailsim.analysis.results.columns import columns_of
+from sailsim.analysis.results.export import Format
+from sailsim.analysis.results.export import export as write
+from sailsim.analysis.results.folder import Results
+from sailsim.base.errors import SailsimError
+from sailsim.cli._json import print_json
+from sailsim.cli._path import PathOption
+from sailsim.cli._table import cell, fitting, print_table
+
+ROWS = 40
+"""How many are shown where nobody says."""
+
+_folder = click.argument("folder", type=PathOption())
+_where = click.option(
+    "--where", default="", help="An SQL condition on columns, as in \"wbits=4 and runner='sail'\"."
+)
+_columns = click.option("--columns", default="", help="Columns, as in runner,tokens_per_s (docs/columns.md).")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def results() -> None:
+    """List, show, query, export, compare and tidy up the folders of studies.
+
+    Of `sailsim sweep`, `explore`, `reproduce`, `reuse` and `gem5`. Columns are those of docs/columns.md.
+    """
+
+
+@results.command()
+@click.argument("folders", nargs=-1, required=True, type=PathOption(), metavar="DIR...")
+@_json
+def ls(folders: tuple[Path, ...], as_json: bool) -> None:
+    """List the studies in each DIR and below it.
+
+    With their kind, state, points, when they ended, the code's version, their size, and how many of their
+    records are not part of the answer (`unasked`).
+    """
+    from sailsim.analysis.results.inventory import inventory
+
+    rows = inventory(folders)
+    if as_json:
+        print_json({"folders": rows})
+        return
+    for row in rows:
+        row["finished_at"] = row["finished_at"] and str(row["finished_at"])[:16].replace("T", " ")
+    names = [name for name in rows[0] if name not in ("folder", "reason")]
+    print_table(rows, [*names, "folder"], whole=["folder"])
+    for row in rows:
+        if row["reason"]:
+            click.echo(f"- {row['folder']}: {row['reason']}")
+
+
+@results.command()
+@_folder
+@_where
+@_columns
+@click.option("--rows", type=click.IntRange(min=1), default=ROWS, show_default=True, help="How many at most.")
+@_json
+def show(folder: Path, where: str, columns: str, rows: int, as_json: bool) -> None:
+    """Show the records of FOLDER as a table that fits the terminal.
+
+    Without --columns those that differ between records, as many as fit; what is equal in all is said above.
+    """
+    opened, named = Results(folder), _names(columns)
+    table = opened.table(where, named)
+    found = records(table.slice(0, rows) if as_json or named else table)
+    if as_json:
+        print_json({"folder": str(folder), "records": found, "total": table.num_rows})
+        return
+    if not found:
+        click.echo(f"0 records of {folder} are so.")
+        return
+    same, shown = ([], fitting(found, named)) if named else _chosen(opened.kind, found)
+    if same:
+        said = ", ".join(f"{name} {cell(found[0][name])}" for name in same)
+        click.echo(
+            textwrap.fill(f"In all: {said}", Console().width, initial_indent=" ", subsequent_indent=" ")
+        )
+    print_table(found[:rows], shown)
+    more = f"; {rows} are shown (--rows)" if table.num_rows > rows else ""
+    hidden = table.num_columns - len(shown)
+    how = "a wider terminal or --json shows them" if named else "--columns names others"
+    left = f"; {hidden} of {table.num_columns} columns are not shown ({how})" if hidden else ""
+    click.echo(f"{table.num_rows} records{more}{left}.")
+
+
+def _chosen(kind: str, found: Sequence[dict[str, Any]]) -> tuple[list[str], list[str]]:
+    """Columns whose value is equal in all rows, and those of the others that fit, both in order."""
+    first = [column.name for column in columns_of(kind) if column.first]
+    plain = [name for name, value in found[0].items() if not isinstance(value, dict | list)]
+    same = [name for name in plain if all(row[name] == found[0][name] for row in found)]
+    varying = [name for name in plain if name not in same]
+    wanted = sorted(varying, key=lambda name: name not in first)
+    chosen = fitting(found[:ROWS], wanted)
+    return [name for name in same if name in first and found[0][name] != ""], [
+        n for n in plain if n in chosen
+    ]
+
+
+@results.command()
+@_folder
+@click.argument("sql")
+@_json
+def query(folder: Path, sql: str, as_json: bool) -> None:
+    """Answer an SQL SELECT (duckdb's) over FOLDER's tables `runs` and `everything`.
+
+    `runs` has the records of the answer, for a sweep one a point and runner; `everything` also those of other
+    questions, inputs or code. Columns that hold numbers by name are maps: phases['dram']. Nothing is written
+    and no other file is read.
+    """
+    from sailsim.analysis.results.query import query as ask
+
+    table = ask(Results(folder).store, sql)
+    found = records(table)
+    if as_json:
+        print_json({"folder": str(folder), "records": found, "total": len(found)})
+    elif found:
+        shown = fitting(found, table.column_names)
+        print_table(found, shown)
+        if len(shown) < table.num_columns:
+            click.echo(
+                f"Not shown: {', '.join(table.column_names[len(shown) :])} (a wider terminal, or --json)."
+            )
+    else:
+        click.echo(f"No records; columns {', '.join(table.column_names)}.")
+
+
+@results.command()
+@_folder
+@click.option("--format", "form", type=click.Choice(get_args(Format)), required=True, help="Of the file.")
+@click.option("--out", type=PathOption(dir_okay=False), required=True, help="The file.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@_where
+@_columns
+@_json
+def export(
+    folder: Path, form: Format, out: Path, force: bool, where: str, columns: str, as_json: bool
+) -> None:
+    """Write the records of FOLDER as one file, whole or not at all, columns in the order of docs/columns.md.
+
+    In CSV, columns that hold numbers by name are JSON.
+    """
+    table = Results(folder).table(where, _names(columns))
+    size = write(table, out, form, force)
+    if as_json:
+        print_json(
+            {"path": str(out), "records": table.num_rows, "columns": table.column_names, "bytes": size}
+        )
+    else:
+        click.echo(f"{out}: {table.num_rows} records, {table.num_columns} columns, {size:,} bytes")
+
+
+@results.command()
+@click.argument("a", type=PathOption())
+@click.argument("b", type=PathOption())
+@click.option("--rel", type=float, default=1e-9, show_default=True, help="Relative deviation that is none.")
+@_json
+def diff(a: Path, b: Path, rel: float, as_json: bool) -> None:
+    """Compare the records of folders A and B, points matched by their question.
+
+    When, where and how long something ran is not compared. Exit status 0: equal; 1: they differ.
+    """
+    from sailsim.analysis.results.differences import differences
+
+    found = differences(Results(a), Results(b), rel)
+    if as_json:
+        print_json({"a": str(a), "b": str(b), "equal": found.equal, **_finite(asdict(found))})
+    else:
+        for folder, only in ((a, found.only_a), (b, found.only_b)):
+            if only:
+                click.echo(f"Only in {folder}: {len(only)} points, as {', '.join(k[:12] for k in only[:3])}")
+        if found.columns:
+            rows = [asdict(each) | {"question": each.question[:12]} for each in found.columns]
+            print_table(rows, list(rows[0]))
+        click.echo(f"{found.matched} records compared: {'equal' if found.equal else 'different'}.")
+    if not found.equal:
+        raise click.exceptions.Exit(1)
+
+
+@results.command()
+@_folder
+@click.option("--dry-run", is_flag=True, help="Say what would go, and write nothing.")
+@_json
+def gc(folder: Path, dry_run: bool, as_json: bool) -> None:
+    """Drop what FOLDER's answer does not need.
+
+    These are records of other questions, inputs or code, and leftovers of studies that were killed. Files of
+    others stay.
+    """
+    from sailsim.sim.study import collect
+
+    found = collect(Results(folder).store, dry_run)
+    if as_json:
+        print_json(
+            {
+                "folder": str(folder),
+                "dry_run": dry_run,
+                "records": found.records,
+                "files": list(found.files),
+                "bytes": found.bytes,
+            }
+        )
+        return
+    would = "would go" if dry_run else "are gone"
+    click.echo(f"{found.records} records and {len(found.files)} leftovers {would}, {found.bytes:,} bytes.")
+    for name in found.files:
+        click.echo(f"- {name}")
+
+
+def records(table: Any) -> list[dict[str, Any]]:
+    """The rows of an Arrow table as JSON has them: nothing is None, mappings are objects."""
+    maps = {field.name for field in table.schema if str(field.type).startswith("map<")}
+    return [
+        {name: _finite(dict(value or ()) if name in maps else value) for name, value in row.items()}
+        for row in table.to_pylist()
+    ]
+
+
+def _finite(value: Any) -> Any:
+    """A value that JSON has: no end is none, and a day or a decimal is its text."""
+    if isinstance(value, dict):
+        return {str(name): _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")] if text else []
+    if "" in names:
+        raise SailsimError(f"columns is {text!r}; allowed are names with commas between them.")
+    return names

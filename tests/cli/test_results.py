@@ -1,0 +1,263 @@
+"""`sailsim results`: what a folder holds, to look at and to take along."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sailsim.cli import main
+from sailsim.sim import Store
+from sailsim.sim.study import Task, run_study
+
+
+def results(*words: object, columns: int = 80) -> Result:
+    return CliRunner().invoke(main, ["results", *map(str, words)], env={"COLUMNS": str(columns)})
+
+
+def found(*words: object) -> dict[str, Any]:
+    done = results(*words, "--json")
+    assert done.exit_code in (0, 1), done.output
+    answer: dict[str, Any] = json.loads(done.stdout)
+    assert answer.pop("schema") == 1
+    return answer
+
+
+def record(what: tuple[int, int], scale: float = 1.0) -> list[dict[str, Any]]:
+    wbits, batch = what
+    point = {"system": "sail-n1", "model": "a[/bold]b", "wbits": wbits, "batch": batch, "context": 512}
+    rate = 11_420_600.25 / wbits * scale
+    sail = {
+        "runner": "sail",
+        "tokens_per_s": rate,
+        "phases": {"dram": rate / 3, "load": 1.0},
+        "notes": ["x", "y"],
+    }
+    cores = {"runner": "cores", "tokens_per_s": None, "reason": "it does not fit " + "x" * 40}
+    return [point | sail | {"reason": ""}, point | cores]
+
+
+def made(folder: Path, *points: tuple[int, int], scale: float = 1.0) -> Store:
+    def evaluate(what: tuple[int, int]) -> list[dict[str, Any]]:
+        return record(what, scale)
+
+    tasks = [Task(f"{scale} {point}", f"question {point}", point) for point in points]
+    return run_study(tasks, evaluate, folder, progress=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    made(folder, (2, 1), (3, 1), (4, 1))
+    made(folder, (2, 1), (4, 8))
+    return folder
+
+
+def test_studies_are_listed_below_a_folder_too(folder: Path, tmp_path: Path) -> None:
+    made(tmp_path / "b" / "c", (2, 1))
+    made(tmp_path / "b", (2, 1))
+    (tmp_path / "b" / "manifest.json").write_text("{}")
+    (tmp_path / "d" / "chunks").mkdir(parents=True)  # of no study
+    rows = found("ls", tmp_path, folder)["folders"]
+    assert [row["folder"] for row in rows] == [str(tmp_path / "b"), str(tmp_path / "b" / "c"), str(folder)]
+    assert [row["state"] for row in rows] == ["damaged", "complete", "complete"]
+    assert "not one of a study" in rows[0]["reason"]
+    assert (rows[2]["kind"], rows[2]["points"], rows[2]["unasked"]) == ("sweep", 2, 4)
+    assert rows[2]["bytes"] == sum(
+        p.stat().st_size for p in folder.rglob("*") if p.is_file() and p.name != ".lock"
+    )
+    shown = results("ls", tmp_path, folder)
+    assert "complete" in shown.stdout
+    assert str(folder) in shown.stdout
+    assert "not one of a study" in shown.stdout
+    assert results("ls", tmp_path / "d").exit_code == 2
+    assert "is no folder" in results("ls", tmp_path / "none").stderr
+
+
+@pytest.mark.parametrize("columns", [30, 60, 80, 200])
+def test_a_table_fits_the_terminal_and_cuts_no_number(folder: Path, columns: int) -> None:
+    done = results("show", folder, columns=columns)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines[:-1])) <= columns
+    assert "In all: system sail-n1, model a[/bold]b, context 512" in " ".join(map(str.strip, lines))
+    assert not [word for line in lines for word in line.split() if word.endswith("…") and word[0].isdigit()]
+    shown, hidden = len(lines[-6].split()), int(lines[-1].split("; ")[1].split()[0])
+    if columns == 200:
+        assert "5,710,300" in done.stdout
+    total = len(found("show", folder)["records"][0])
+    assert lines[-1] == f"4 records; {hidden} of {total} columns are not shown (--columns names others)."
+    header = next(line for line in lines if set(line.strip()) != {"─"} and "wbits" in line)
+    assert len(header.split()) == total - hidden
+    assert shown
+
+
+def test_conditions_columns_and_rows(folder: Path) -> None:
+    answer = found(
+        "show", folder, "--where", "runner = 'sail' and wbits = 4", "--columns", "batch,tokens_per_s"
+    )
+    assert answer["records"] == [{"batch": 8, "tokens_per_s": 11_420_600.25 / 4}]
+    assert found("show", folder, "--rows", 1)["total"] == 4
+    assert "; 1 are shown (--rows)" in results("show", folder, "--rows", 1).stdout
+    assert results("show", folder, "--where", "wbits = 7").stdout.startswith("0 records")
+    for words, said in [
+        (
+            ("--columns", "tokens_per_ss"),
+            "column 'tokens_per_ss' is not in the results; near are tokens_per_s",
+        ),
+        (("--columns", "a,,b"), "columns is 'a,,b'; allowed are names"),
+        (("--where", "wbits ="), "where is 'wbits ='"),
+        (("--where", "wbits = 2) or (true"), ""),
+        (("--where", "nope = 2"), 'Referenced column "nope" not found'),
+    ]:
+        done = results("show", folder, *words)
+        if said:
+            assert done.exit_code == 2, words
+            assert said in done.stderr
+            assert len(done.stderr.splitlines()) == 1
+
+
+def test_sql_reads_the_answer_and_everything(folder: Path) -> None:
+    sql = "SELECT count(*) AS n, max(phases['dram'] * 3) AS m FROM {} WHERE runner = 'sail'"
+    assert found("query", folder, sql.format("runs"))["records"] == [{"n": 2, "m": 11_420_600.25 / 2}]
+    assert found("query", folder, sql.format("everything"))["records"][0]["n"] == 4
+    types = found(
+        "query", folder, "SELECT typeof(phases) AS t, phases AS p FROM runs WHERE phases['load'] = 1"
+    )
+    assert types["records"][0]["t"] == "MAP(VARCHAR, DOUBLE)"
+    assert types["records"][0]["p"]["load"] == 1.0
+    assert "5,710,300" in results("query", folder, "SELECT max(tokens_per_s) AS best FROM runs").stdout
+    assert results("query", folder, "SELECT * FROM runs WHERE false").stdout.startswith(
+        "No records; columns "
+    )
+    assert "Not shown: " in results("query", folder, "SELECT * FROM runs").stdout
+
+
+BAD_SQL = [
+    "COPY runs TO 'x.csv'",
+    "COPY (SELECT 1) TO 'x.parquet'",
+    "EXPORT DATABASE 'x'",
+    "CREATE TABLE t AS SELECT 1",
+    "INSERT INTO runs VALUES (1)",
+    "DELETE FROM runs",
+    "DROP VIEW runs",
+    "ATTACH 'x.db'",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "SET enable_external_access = true",
+    "PRAGMA enable_external_access = true",
+    "RESET lock_configuration",
+    "SELECT 1; SELECT 2",
+    "SELECT * FROM 'secret.csv'",
+    "SELECT * FROM read_csv('secret.csv')",
+    "SELECT * FROM read_text('secret.csv')",
+    "SELECT * FROM read_blob('secret.csv')",
+    "SELECT * FROM read_parquet('*.parquet')",
+    "SELECT * FROM glob('*')",
+    "SELECT * FROM sniff_csv('secret.csv')",
+    "SELECT * FROM tables",  # a variable of the program
+    "SELECT * FROM read_csv('https://example.org/x.csv')",
+    "SELEC",
+    "SELECT nope FROM runs",
+    "",
+    ";",
+]
+
+
+@pytest.mark.parametrize("sql", BAD_SQL)
+def test_sql_that_does_more_than_read_is_refused(
+    folder: Path, sql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    done = results("query", folder, sql)
+    assert done.exit_code == 2, done.output
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["secret.csv"]
+
+
+@given(sql=st.text(max_size=40) | st.sampled_from(BAD_SQL).map(lambda text: f"SELECT ({text})"))
+@example(sql="SELECT '\0'")
+@example(sql="WITH x AS (SELECT 1) SELECT * FROM x, x")
+@settings(max_examples=40, deadline=None)
+def test_any_sql_is_answered_or_refused_in_a_sentence(folder: Path, sql: str) -> None:
+    done = CliRunner().invoke(main, ["results", "query", str(folder), "--", sql])
+    assert done.exit_code in (0, 2)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+
+
+def test_an_export_is_whole_in_order_and_replaces_nothing(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs.csv"
+    answer = found("export", folder, "--format", "csv", "--out", out)
+    frame = Store(folder).frame()
+    rows = list(csv.DictReader(out.read_text("utf-8").splitlines()))
+    assert len(rows) == len(frame) == answer["records"]
+    assert list(rows[0])[:5] == ["system", "model", "wbits", "batch", "context"] == answer["columns"][:5]
+    assert list(rows[0])[-5:] == ["key", "point_key", "code_version", "finished_at", "evaluation_s"]
+    assert [json.loads(row["phases"]) for row in rows] == list(frame["phases"])
+    assert json.loads(rows[0]["notes"]) == ["x", "y"]
+    assert [float(row["tokens_per_s"] or "nan") for row in rows[::2]] == list(frame["tokens_per_s"][::2])
+    assert rows[1]["tokens_per_s"] == ""
+    before = out.read_bytes()
+    again = results("export", folder, "--format", "parquet", "--out", out)
+    assert again.exit_code == 2
+    assert "is there already; allowed is another file, or --force" in again.stderr
+    assert out.read_bytes() == before
+    assert results("export", folder, "--format", "parquet", "--out", out, "--force").exit_code == 0
+    table = pq.read_table(out)
+    assert table.column_names == list(rows[0])
+    assert [dict(value or ()) for value in table["phases"].to_pylist()] == list(frame["phases"])
+    few = tmp_path / "few.csv"
+    words = ("--format", "csv", "--where", "runner='sail'", "--columns", "batch,wbits", "--out", few)
+    assert results("export", folder, *words).exit_code == 0
+    assert few.read_text() == "batch,wbits\n1,2\n8,4\n"
+    bad = results("export", folder, "--format", "csv", "--out", few / "x.csv")
+    assert bad.exit_code == 2
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def test_folders_are_compared_by_question(tmp_path: Path) -> None:
+    a, b, c = tmp_path / "a", tmp_path / "b", tmp_path / "c"
+    made(a, (2, 1), (3, 1))
+    made(b, (3, 1), (4, 1), scale=1.01)
+    made(c, (3, 1), (2, 1), scale=1 + 1e-12)
+    assert results("diff", a, c).exit_code == 0
+    assert results("diff", a, c, "--rel", "0").exit_code == 1
+    done = results("diff", a, b, columns=200)
+    assert done.exit_code == 1
+    answer = found("diff", a, b)
+    assert answer["only_a"] == ["question (2, 1)"]
+    assert answer["only_b"] == ["question (4, 1)"]
+    assert answer["matched"] == 2
+    by_name = {each["column"]: each for each in answer["columns"]}
+    assert set(by_name) == {"tokens_per_s", "phases.dram"}
+    assert by_name["tokens_per_s"]["rel"] == pytest.approx(0.01 / 1.01)
+    assert (by_name["tokens_per_s"]["records"], by_name["tokens_per_s"]["question"]) == (1, "question (3, 1)")
+    assert found("diff", a, b, "--rel", "0.0101")["columns"] == []
+    for words, said in [
+        ((a, tmp_path / "none"), "of `sailsim sweep` and"),
+        ((a, b, "--rel", "-1"), "rel is -1"),
+        ((a, b, "--rel", "nan"), "rel is nan"),
+    ]:
+        refused = results("diff", *words)
+        assert refused.exit_code == 2
+        assert said in refused.stderr
+
+
+def test_what_is_not_asked_for_goes(tmp_path: Path) -> None:
+    made(tmp_path, (2, 1), (3, 1))
+    store = made(tmp_path, (3, 1))
+    before = sorted(tmp_path.rglob("*"))
+    said = found("gc", tmp_path, "--dry-run")
+    assert (said["records"], said["dry_run"]) == (2, True)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert results("gc", tmp_path).stdout.startswith("2 records and 0 leftovers are gone")
+    assert len(store.everything()) == len(store.frame()) == 2
+    assert "holds no results" in results("gc", tmp_path / "none").stderr
+    assert not (tmp_path / "none").exists()
