@@ -20,7 +20,7 @@ PRT = {"on": [True], "off": [False], "both": [True, False]}
 
 
 def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """One option per field of a point, as a list and repeatable, `--axis`, `--plan` and what else plans have."""
+    """One option per field of a point, a list and repeatable, `--axis`, `--plan` and what else plans have."""
     decorators = [
         point_options(type=str, multiple=True),
         click.option(

@@ -21,6 +21,7 @@ from sailsim.sim.vary import Value
 Number = Decimal | int | float
 LONGEST = 10_000
 """Values of a range, at most."""
+_LARGEST = 10**9
 DIGITS = 9
 """To which a number is rounded that a range makes and that is not whole."""
 
@@ -50,13 +51,14 @@ def parse_numbers(field: str, text: str, words: Mapping[str, int] | None = None)
     """
     found: list[int] = []
     for part in parts_of_list(text):
-        for value in [words[part]] if words and part in words else _numbers(part) or [None]:
-            if not isinstance(value, int) or not 0 <= value < 10**9:
-                raise SailsimError(
-                    f"{field} is {text!r}; allowed are whole numbers and ranges, such as 4 or 1,8,32 or 2:8 "
-                    f"or 2:8:2{''.join(f', and {word}' for word in words or ())}."
-                )
-            found.append(value)
+        numbers = [words[part]] if words and part in words else _numbers(part)
+        whole = [number for number in numbers if isinstance(number, int) and 0 <= number < _LARGEST]
+        if not numbers or len(whole) < len(numbers):
+            raise SailsimError(
+                f"{field} is {text!r}; allowed are whole numbers and ranges, such as 4 or 1,8,32 or 2:8 or "
+                f"2:8:2{''.join(f', and {word}' for word in words or ())}."
+            )
+        found += whole
     return list(dict.fromkeys(found))
 
 

@@ -61,7 +61,9 @@ def test_a_file_may_have_settings_too(tmp_path: Path) -> None:
     path = save_system(vary(load_system("sail-n1"), {"pim.clock": 2.0}, name="mine"), tmp_path / "mine.toml")
     machine = load_system(f"{path}:llc.slices=16")
     assert (machine.pim.clock.value, machine.llc.slices.value) == (2.0, 16)
-    again = save_system(machine.model_copy(update={"name": "theirs"}), tmp_path / "b.toml", f"{path}:llc.slices=16")
+    again = save_system(
+        machine.model_copy(update={"name": "theirs"}), tmp_path / "b.toml", f"{path}:llc.slices=16"
+    )
     assert load_system(again).digest == machine.digest
     before = result_key(Point(system=f"{path}:llc.slices=16"), "f")
     path.write_text(path.read_text("utf-8").replace("2.0", "2.5"))

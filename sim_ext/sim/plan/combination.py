@@ -59,7 +59,8 @@ def check_fields(names: Iterable[str], systems: Iterable[str]) -> None:
     below = next((name for name in others if name == SUBSTRATE or name.startswith(OPERATION)), None)
     if substrates and below is not None:
         raise SailsimError(
-            f"the plan has {below} and {min(substrates)}, which stands in its place; allowed is one of the two."
+            f"the plan has {below} and {min(substrates)}, which stands in its place; allowed is one of the "
+            "two."
         )
     for system in systems if len(others) > len(costs) else ():
         known = leaves(load_system(system))
@@ -117,5 +118,6 @@ def _check_cost(name: str) -> None:
     if operation not in OPERATIONS:
         near = nearest(operation, OPERATIONS)
         raise SailsimError(
-            f"{name} is no field: a substrate has no operation {operation!r}; the nearest are {', '.join(near)}."
+            f"{name} is no field: a substrate has no operation {operation!r}; the nearest are "
+            f"{', '.join(near)}."
         )

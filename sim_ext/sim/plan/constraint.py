@@ -18,9 +18,7 @@ from sailsim.base.errors import SailsimError
 LONGEST = 500
 """Characters of a constraint, at most."""
 
-_NOTATION = (
-    "numbers, texts, the plan's fields, + - * / // %, comparisons, in, and, or, not, min, max and abs"
-)
+_NOTATION = "numbers, texts, the plan's fields, + - * / // %, comparisons, in, and, or, not, min, max and abs"
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -42,7 +40,7 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 _FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "abs": abs}
 
 
-class _Refused(ValueError):
+class _RefusedError(ValueError):
     """Why a constraint cannot be read or decided; goes on after its text."""
 
 
@@ -68,12 +66,10 @@ class Constraint:
             tree = ast.parse(text.strip(), mode="eval").body
             for node in ast.walk(tree):
                 _check(node)
-        except _Refused as error:
+        except _RefusedError as error:
             raise SailsimError(f"constraint {text!r} {error}; allowed are {_NOTATION}.") from None
         except (SyntaxError, ValueError, RecursionError, MemoryError):
-            raise SailsimError(
-                f"constraint {text!r} is no expression; allowed are {_NOTATION}."
-            ) from None
+            raise SailsimError(f"constraint {text!r} is no expression; allowed are {_NOTATION}.") from None
         return cls(text, tree)
 
     def names(self) -> Iterator[str]:
@@ -100,8 +96,8 @@ class Constraint:
         try:
             found = _value(self.tree, values)
             if not isinstance(found, bool):
-                raise _Refused(f"is {found!r}, neither true nor false")
-        except _Refused as error:
+                raise _RefusedError(f"is {found!r}, neither true nor false")
+        except _RefusedError as error:
             reason = str(error)
         except (TypeError, ArithmeticError, RecursionError):
             asked = ", ".join(f"{name} {values[name]!r}" for name in dict.fromkeys(self.names()))
@@ -109,13 +105,12 @@ class Constraint:
         else:
             return found
         raise SailsimError(
-            f"constraint {self.text!r} {reason}; allowed is a condition on numbers, or on texts "
-            "by == != in."
+            f"constraint {self.text!r} {reason}; allowed is a condition on numbers, or on texts by == != in."
         ) from None
 
 
 def _check(node: ast.AST) -> None:
-    """Raise _Refused for a part that the notation does not have."""
+    """Raise _RefusedError for a part that the notation does not have."""
     match node:
         case ast.Constant(value=value) if isinstance(value, bool | str):
             return
@@ -135,7 +130,7 @@ def _check(node: ast.AST) -> None:
             return
         case ast.Call(func=ast.Name(id=name), args=[_, *_], keywords=[]) if name in _FUNCTIONS:
             return
-    raise _Refused(f"has {type(node).__name__}")
+    raise _RefusedError(f"has {type(node).__name__}")
 
 
 def _is_small(value: float) -> bool:
@@ -188,14 +183,14 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
         case ast.Call(func=ast.Name(id=name), args=arguments):
             given = [_number(_value(each, values)) for each in arguments]
             return _FUNCTIONS[name](*given) if len(given) > 1 or name == "abs" else given[0]
-    raise _Refused(f"has {type(node).__name__}")
+    raise _RefusedError(f"has {type(node).__name__}")
 
 
 def _compared(first: Any, ops: list[ast.cmpop], others: list[Any]) -> bool:
     """A chain of comparisons, as in 1 < x <= 4."""
     for op, other in zip(ops, others, strict=True):
         if isinstance(op, ast.In | ast.NotIn) and not isinstance(other, tuple):
-            raise _Refused("asks what is in something that is no list")
+            raise _RefusedError("asks what is in something that is no list")
         if not _COMPARISONS[type(op)](first, other):
             return False
         first = other
@@ -204,11 +199,11 @@ def _compared(first: Any, ops: list[ast.cmpop], others: list[Any]) -> bool:
 
 def _number(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _Refused(f"reckons with {value!r}")
+        raise _RefusedError(f"reckons with {value!r}")
     return value
 
 
 def _truth(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _Refused(f"takes {value!r} for true or false")
+        raise _RefusedError(f"takes {value!r} for true or false")
     return value

@@ -260,9 +260,7 @@ def _sample(where: str, table: Any) -> Sample | None:
             )
         return None
     if method not in METHODS:
-        raise SailsimError(
-            f"{where}: method is {shown(method)}; allowed are {', '.join((_GRID, *METHODS))}."
-        )
+        raise SailsimError(f"{where}: method is {shown(method)}; allowed are {', '.join((_GRID, *METHODS))}.")
     whole = {"points": (1, LARGEST_PLAN), "seed": (0, (1 << 63) - 1)}
     for key, (least, most) in whole.items():
         value = table.get(key, 0)
@@ -276,4 +274,3 @@ def _sample(where: str, table: Any) -> Sample | None:
 def _system(fixed: Mapping[str, Value], axes: list[Axis]) -> str:
     """The machine whose fields a part's axes are, or one of them."""
     return Part(fixed, tuple(axes)).systems[0]
-

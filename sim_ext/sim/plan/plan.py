@@ -66,8 +66,7 @@ class Part:
 
     @cached_property
     def size(self) -> int:
-        """Combinations of the grid, or rows that a sample draws at most. Raises SailsimError for a grid over a
-        span of numbers."""
+        """Combinations of the grid, or rows that a sample draws at most. Raises SailsimError as `listed`."""
         if self.sample is not None:
             return self.sample.most_rows
         return math.prod(len(listed(axis)) for axis in self.axes)
