@@ -21,7 +21,7 @@ from pydantic import ValidationError, model_validator
 from sailsim.analysis.baselines.kinds import KINDS, KindName, kind_of
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Frozen, Gpu, System, card_names, load_card, load_machine, system_names
+from sailsim.sim import Frozen, Gpu, System, SystemChoice, card_names, load_card, load_machine, system_names
 from sailsim.workloads import weight_format
 
 SAIL = "sail"
@@ -146,7 +146,7 @@ def named(*names: str) -> tuple[Runner, ...]:
 def read_runners(path: str | Path) -> tuple[Runner, ...]:
     """The runners of a file, or the one that a system or card file or name stands for."""
     text = str(path)
-    if text in (*system_names(), *card_names()):
+    if SystemChoice.parse(text).file in (*system_names(), *card_names()):
         return (_of_machine(text, None),)
     table = _table(Path(path))
     if "runner" not in table:

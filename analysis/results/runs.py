@@ -24,7 +24,7 @@ from sailsim.analysis.costs.energy import (
     use_of,
 )
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu, Point, System, as_system, load_system
+from sailsim.sim import Gpu, Point, SetField, System, as_system, columns_of, load_system
 from sailsim.workloads import (
     Activations,
     ModelSpec,
@@ -122,9 +122,16 @@ COLUMNS = tuple(
 """Of a record, in their order."""
 
 
-def evaluate(point: Point, runners: Sequence[Runner] | None = None) -> list[dict[str, Any]]:
-    """The records of a point, a row a runner: what a sweep stores. See `runs`."""
-    return [run.as_record() for run in runs(point, runners=runners)]
+def evaluate(
+    point: Point, runners: Sequence[Runner] | None = None, fields: Sequence[SetField] = ()
+) -> list[dict[str, Any]]:
+    """The records of a point, a row a runner: what a sweep stores. See `runs`.
+
+    ``fields``: values of the point's own machine that are columns too, behind the others.
+    """
+    records = [run.as_record() for run in runs(point, runners=runners)]
+    columns = columns_of(fields, point, load_system(point.system))
+    return [record | columns for record in records]
 
 
 def runs(

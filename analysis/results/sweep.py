@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from sailsim.analysis.baselines.runners import Runner, identity
 from sailsim.analysis.baselines.runners import runners as shipped
 from sailsim.analysis.results.folder import Results
 from sailsim.analysis.results.runs import evaluate
-from sailsim.sim import Point, Store, run_sweep
+from sailsim.sim import Point, Store, run_sweep, set_fields
 from sailsim.sim.study import Workers
 
 
@@ -39,7 +40,24 @@ def sweep_into(
     config: Mapping[str, Any] | None = None,
 ) -> Store:
     """As `sweep`, with ``config`` for the folder's manifest; returns the store."""
-    who = shipped() if runners is None else runners
-    return run_sweep(
-        points, partial(evaluate, runners=who), out, jobs=jobs, config=config, inputs=identity(who)
-    )
+    asked = Asked.of(points, runners)
+    return run_sweep(asked.points, asked.evaluate, out, jobs=jobs, config=config, inputs=asked.inputs)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Points and who runs them, as `run_sweep` takes them."""
+
+    points: tuple[Point, ...]
+    evaluate: Callable[[Point], list[dict[str, Any]]]
+    inputs: str
+
+    @classmethod
+    def of(cls, points: Iterable[Point], runners: Sequence[Runner] | None = None) -> Asked:
+        """Fields that the points set in their machines become columns. Raises as `set_fields`."""
+        points = tuple(points)
+        who = shipped() if runners is None else runners
+        fields = set_fields(points)
+        columns = ",".join(f"{field.name}{' in words' if field.words else ''}" for field in fields)
+        inputs = ";".join(filter(None, (identity(who), columns and f"columns={columns}")))
+        return cls(points, partial(evaluate, runners=who, fields=fields), inputs)

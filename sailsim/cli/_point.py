@@ -26,7 +26,8 @@ NUMBERS = {
     "seed": "picks the captured activations that the batch is drawn from",
 }
 NAMES = {
-    "system": "a machine of `sailsim systems list`, or a TOML file",
+    "system": "a machine of `sailsim systems list`, or a TOML file; other values of fields behind it, as in "
+    "sail-n1:llc.slices=16",
     "model": "a model of `sailsim models list`, a TOML or a GGUF file",
     "weights": "formats: file, 4, 4g32, q4_k_m, or a policy .toml; instead of --wbits and --group-size",
     "substrate": "what the arrays are: one of `sailsim substrates list`, or a TOML file; other cycles of "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,19 @@ from sailsim.analysis import prices as read_prices
 from sailsim.analysis.costs.energy import CAUSES
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import beside_option, constants_option, point_options, prt_option, reasons, thousands
-from sailsim.sim import Point
+from sailsim.sim import Point, parse_changes, system_with
 
 
 @click.command()
 @point_options()
 @prt_option
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Another value of a field of the system, as in llc.slices=16; repeat.",
+)
 @beside_option
 @click.option("--prices", type=PathOption(dir_okay=False), help="A price file to use instead.")
 @constants_option("energy or the cost")
@@ -29,6 +37,7 @@ from sailsim.sim import Point
 def run(
     as_json: bool,
     prt: bool,
+    settings: tuple[str, ...],
     prices: Path | None,
     beside: tuple[Path, ...],
     constants: tuple[Path, ...],
@@ -41,6 +50,8 @@ def run(
     given = {name: value for name, value in fields.items() if value is not None}
     price_list = None if prices is None else read_prices(prices)
     point = Point(prt=prt, **given)
+    if settings:
+        point = replace(point, system=system_with(point.system, parse_changes(settings)))
     found = compare(point, price_list=price_list, runners=runners(beside), constants=constants)
     if as_json:
         click.echo(json.dumps(found, indent=2))

@@ -9,7 +9,9 @@ from pydantic import TypeAdapter, ValidationError
 from sailsim.base.errors import SailsimError
 from sailsim.sim.substrate import substrate_path
 from sailsim.sim.system import Gpu, System
+from sailsim.sim.system_choice import SystemChoice, chosen_system, in_words
 from sailsim.sim.tables import Shelf, Table, sentence
+from sailsim.sim.vary import vary
 
 
 def _substrate_beside(table: Table, folder: Path) -> None:
@@ -66,14 +68,38 @@ def load_card(name_or_path: str | Path) -> Gpu:
 
 
 def load_machine(name_or_path: str | Path) -> System | Gpu:
-    """Read a machine of either kind. Shipped ones are read once per process."""
+    """Read a machine of either kind. Shipped ones are read once per process.
+
+    Behind the name or path may stand other values of fields, as in "sail-n1:llc.slices=16" (`SystemChoice`).
+    """
     text = str(name_or_path)
-    return _load_shipped(text) if text in _SYSTEMS.names else _validated(text)
+    choice = chosen_system(text)
+    if choice.file in _SYSTEMS.names:
+        return _load_shipped(choice.file) if not choice.changes else _varied_shipped(str(choice))
+    return _varied(_validated(choice.file), choice) if choice.changes else _validated(text)
+
+
+def as_system(system: System | str | Path) -> System:
+    """A machine by itself, by name or by path."""
+    return system if isinstance(system, System) else load_system(system)
 
 
 @lru_cache(maxsize=64)
 def _load_shipped(name: str) -> System | Gpu:
     return _validated(name)
+
+
+@lru_cache(maxsize=256)
+def _varied_shipped(text: str) -> System | Gpu:
+    choice = SystemChoice.parse(text)
+    return _varied(_load_shipped(choice.file), choice)
+
+
+def _varied(base: System | Gpu, choice: SystemChoice) -> System | Gpu:
+    """A machine with the values that stand behind its name, which its name and title tell."""
+    said = ", ".join(f"{field} {in_words(value)}" for field, value in choice.changes.items())
+    title = f"{base.title} with {said}"
+    return vary(base, choice.changes, name=str(choice), title=title, source="set by the user")
 
 
 def json_schema() -> dict[str, Any]:

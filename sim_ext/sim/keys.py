@@ -13,6 +13,7 @@ from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.study import code_version
 from sailsim.sim.substrate import load_substrate, substrate_path
+from sailsim.sim.system_choice import chosen_system
 from sailsim.workloads import Activations, load_model
 
 T = TypeVar("T")
@@ -113,10 +114,11 @@ def _named(*names: str) -> list[Path]:
 
 def _of_system(name: str) -> list[Path]:
     """A system file, those that it extends and its substrate's."""
-    found = _named(name)
-    if found:
+    choice = chosen_system(name)
+    found = _named(choice.file)
+    if found or choice.changes:
         system = load_system(name)
-        for parent in system.extends:
+        for parent in system.extends if found else ():
             found += _named(str(found[-1].parent / parent))
         own = None if system.pim is None else substrate_path(str(system.pim.substrate.value))
         found += _named(str(own or ""))

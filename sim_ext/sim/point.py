@@ -10,6 +10,7 @@ from sailsim.lut_gemv import ABITS_MAX, WBITS_MAX
 from sailsim.sim.nbw import nbw_of
 from sailsim.sim.substrate import settled_substrate
 from sailsim.sim.system import System
+from sailsim.sim.system_choice import settled_system
 from sailsim.workloads import (
     ModelSpec,
     WeightFormat,
@@ -47,8 +48,9 @@ class Point:
     path), or as a uniform format by `wbits`, bits of a code, and `group_size`, weights along K that share
     a scale (0: all of K). Where nothing is said, a model's file has its own formats and any other model 4
     bits, 128 weights a scale. Once made, a uniform point has an empty `weights`, and every other one 0 as
-    `wbits` and `group_size`. `substrate` is the name of one that ships or the path of its file,
-    either with other costs of operations behind it ("row_dfm:add=3").
+    `wbits` and `group_size`. `system` is the name of a machine that ships or the path of its file, either
+    with other values of its fields behind it ("sail-n1:llc.slices=16"); `substrate` likewise, with other
+    costs of operations ("row_dfm:add=3").
     `activations` is the path of the capture that pattern counts come from; empty is the one that ships.
 
     Raises:
@@ -75,6 +77,10 @@ class Point:
         for name in ("system", "model", "activations", "weights"):
             if not isinstance(getattr(self, name), str):
                 raise SailsimError(f"{name} is {getattr(self, name)!r}; allowed is a name or a path.")
+        try:
+            object.__setattr__(self, "system", settled_system(self.system))
+        except ValueError as error:
+            raise SailsimError(f"system is {error}.") from None
         self._settle_weights()
         if self.nbw is not None:
             object.__setattr__(self, "nbw", nbw_of(self.nbw))

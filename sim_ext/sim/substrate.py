@@ -276,12 +276,13 @@ class SubstrateChoice(NamedTuple):
                 raise ValueError(f"{text!r}, where {operation} {error}") from None
         return cls(file, costs)
 
+    def costs_in_words(self) -> dict[str, str]:
+        """The other cycles by operation, as `parse_cost` reads them."""
+        return {each: in_words(self.costs[each]) for each in OPERATIONS if each in self.costs}
+
     def __str__(self) -> str:
-        return self.file + "".join(
-            f":{operation}={in_words(self.costs[operation])}"
-            for operation in OPERATIONS
-            if operation in self.costs
-        )
+        said = (f":{operation}={words}" for operation, words in self.costs_in_words().items())
+        return self.file + "".join(said)
 
 
 def settled_substrate(text: str) -> str:

@@ -346,14 +346,14 @@ class Store:
 
 
 def command_of(manifest: Mapping[str, Any]) -> str:
-    """The command that made a folder, without the folder, as its manifest has it."""
+    """The command that made a folder, without the folder, as its manifest has it: a plan by its file."""
     words = ["sailsim", str(manifest.get("kind", "sweep"))]
     for name, value in manifest.get("config", {}).items():
         for each in value if isinstance(value, list) else [value]:
             if each is True:
                 words.append(f"--{name.replace('_', '-')}")
             elif each not in (None, False, ""):
-                words += [f"--{name.replace('_', '-')}", str(each)]
+                words += [f"--{name.replace('_', '-')}", str(each["file"] if type(each) is dict else each)]
     return shlex.join(words)
 
 

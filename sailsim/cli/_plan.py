@@ -1,0 +1,117 @@
+"""Options that say which points a study has, for `sailsim sweep` and `sailsim plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sailsim.base.errors import SailsimError
+from sailsim.cli._path import PathOption
+from sailsim.cli._point import NAMES, NUMBERS, beside_option, numbers_of, point_options
+from sailsim.sim import Plan, Point, load_plan, parse_values, plan_of, preset_names, preset_plan
+from sailsim.sim.ranges import parts_of_list
+from sailsim.sim.vary import Value
+
+PRT = {"on": [True], "off": [False], "both": [True, False]}
+
+
+def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """One option per field of a point, a list and repeatable, `--axis`, `--plan` and what else plans have."""
+    decorators = [
+        point_options(type=str, multiple=True),
+        click.option(
+            "--prt", type=click.Choice(list(PRT)), help="With the pattern reuse table, without, or each."
+        ),
+        click.option(
+            "--axis",
+            "axes",
+            multiple=True,
+            metavar="NAME=VALUES",
+            help="Values of any field of a point, of a system file, or of an operation of a substrate, as in "
+            "llc.slices=16,32 or row_dfm:add=2:4. Repeatable.",
+        ),
+        click.option("--plan", "file", type=PathOption(dir_okay=False), help="A plan instead, a TOML file."),
+        click.option("--preset", help=f"A plan that ships instead: {', '.join(preset_names())}."),
+        beside_option,
+    ]
+    for decorate in reversed(decorators):
+        command = decorate(command)
+    return command
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A plan, its points, and the options that say it, for a manifest."""
+
+    plan: Plan
+    points: list[Point]
+    beside: tuple[Path, ...]
+    config: dict[str, Any]
+
+
+def asked(
+    file: Path | None,
+    preset: str | None,
+    prt: str | None,
+    axes: Sequence[str],
+    beside: Sequence[Path],
+    fields: Mapping[str, Sequence[str]],
+) -> Asked:
+    """What the options of `plan_options` ask for. Raises SailsimError where they are wrong."""
+    given = {name: ",".join(texts) for name, texts in fields.items() if texts}
+    config: dict[str, Any] = {"preset": preset, "prt": prt, **given, "axis": list(axes)}
+    config["beside"] = [str(path) for path in beside]
+    if file is None and preset is None:
+        plan = plan_of(_grid(given, prt, axes))
+        return Asked(plan, plan.points, tuple(beside), config)
+    _check_alone(file, preset, given, prt, axes)
+    if file is None:
+        assert preset is not None
+        plan = preset_plan(preset)
+    else:
+        plan = load_plan(file)
+        config = {"plan": {"file": str(file), "text": file.read_text("utf-8")}, **config}
+    points = plan.points
+    if "activations" in given:
+        points = [replace(point, activations=given["activations"]) for point in points]
+    return Asked(plan, points, (*map(Path, plan.beside), *beside), config)
+
+
+def _check_alone(
+    file: Path | None, preset: str | None, given: Mapping[str, str], prt: str | None, axes: Sequence[str]
+) -> None:
+    """Raise SailsimError for what cannot stand beside a plan."""
+    plan = f"--preset {preset}" if file is None else f"--plan {file}"
+    others = [f"--{name.replace('_', '-')}" for name in given if name != "activations"]
+    others += ["--prt"] * (prt is not None) + ["--axis"] * bool(axes)
+    others += ["--preset"] * (file is not None and preset is not None)
+    if others:
+        raise SailsimError(f"{others[0]} is given beside {plan}; allowed beside it is --activations.")
+
+
+def _grid(given: Mapping[str, str], prt: str | None, axes: Sequence[str]) -> dict[str, list[Value]]:
+    """Every field with its values: options, then axes."""
+    grid = {name: _values(name, text) for name, text in given.items()}
+    if prt is not None:
+        grid["prt"] = list(PRT[prt])
+    for axis in axes:
+        name, equals, text = (part.strip() for part in axis.partition("="))
+        if not equals or not name:
+            raise SailsimError(f"axis is {axis!r}; allowed is NAME=VALUES, such as llc.slices=16,32.")
+        if name in grid:
+            raise SailsimError(f"{name} is given twice; allowed is once.")
+        grid[name] = _values(name, text)
+    return grid
+
+
+def _values(name: str, text: str) -> list[Value]:
+    """The values of a field, as the field takes them."""
+    if name in NUMBERS:
+        return list(numbers_of(name, text))
+    if name in NAMES:
+        return list(parts_of_list(text))
+    return parse_values(name, text, {"on": True, "off": False} if name == "prt" else None)

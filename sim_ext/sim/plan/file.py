@@ -1,0 +1,276 @@
+"""A plan as a TOML file; docs/studies.md says what is in it. The sweeps that ship are such files.
+
+Paths in a file are relative to it.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from sailsim.base.errors import SailsimError
+from sailsim.sim.plan.axis import RANGE, Axis, axis_of, is_number, ranged, shown
+from sailsim.sim.plan.combination import is_whole, nearest
+from sailsim.sim.plan.constraint import Constraint
+from sailsim.sim.plan.plan import LARGEST_PLAN, Part, Plan
+from sailsim.sim.plan.sample import METHODS, Sample
+from sailsim.sim.point import Point
+from sailsim.sim.substrate import SubstrateChoice
+from sailsim.sim.system_choice import chosen_system
+from sailsim.sim.vary import Value
+from sailsim.workloads import model_names
+
+LISTS = ("system", "model", "substrate")
+"""Axes that may stand at the top of a plan."""
+PART = (*LISTS, "fixed", "axes", "zip", "constraints", "sample")
+"""Keys of a plan with one part, and of each `[[part]]`."""
+AROUND = ("title", "beside")
+BESIDE_PARTS = (*AROUND, "fixed", "part")
+SAMPLE = ("method", "points", "seed")
+_GRID = "grid"
+_MAX_BYTES = 1 << 20
+_LONGEST_TEXT = 4096
+_DEEPEST = 8
+_PATHS = ("model", "weights", "activations")
+
+
+def load_plan(path: str | Path) -> Plan:
+    """Read a plan.
+
+    Raises:
+        SailsimError: one sentence that names the file, the key and what is allowed.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise SailsimError(f"plan {path} cannot be read: {error.strerror}.") from None
+    if len(data) > _MAX_BYTES:
+        raise SailsimError(f"plan {path} is larger than {_MAX_BYTES} bytes, which none may be.")
+    try:
+        return parse_plan(data.decode(), str(path), path.parent)
+    except UnicodeDecodeError as error:
+        raise SailsimError(f"plan {path} is not TOML: {error}.") from None
+
+
+def parse_plan(text: str, file: str, folder: Path | None = None) -> Plan:
+    """The plan of a text; `folder` is what its paths are relative to. Raises SailsimError as `load_plan`."""
+    try:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SailsimError(f"plan {file} is not TOML: {error}.") from None
+    try:
+        return _Reader(folder).plan(table, file)
+    except SailsimError as error:
+        raise SailsimError(f"{file}: {error}") from None
+
+
+def preset_names() -> list[str]:
+    """Plans that ship, in alphabetical order."""
+    folder = files("sailsim.sim") / "presets"
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+
+
+def load_preset(name: str) -> list[Point]:
+    """The points of a plan that ships.
+
+    Raises:
+        SailsimError: no such plan.
+    """
+    return preset_plan(name).points
+
+
+def preset_plan(name: str) -> Plan:
+    """A plan that ships.
+
+    Raises:
+        SailsimError: no such plan.
+    """
+    if name not in preset_names():
+        raise SailsimError(f"preset is {name!r}; allowed are {', '.join(preset_names())}.")
+    text = (files("sailsim.sim") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    return parse_plan(text, f"preset {name}")
+
+
+class _Reader:
+    """What a file says, checked; errors name the key."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def plan(self, table: Mapping[str, Any], file: str) -> Plan:
+        allowed = BESIDE_PARTS if "part" in table else (*AROUND, *PART)
+        _check_keys("", table, allowed, " beside [[part]]" if "part" in table else "")
+        title = table.get("title", "")
+        if not isinstance(title, str):
+            raise SailsimError(f"title is {shown(title)}; allowed is a text.")
+        beside = tuple(self._moved("beside", name) for name in _texts("beside", table.get("beside", [])))
+        fixed = dict(self._values("fixed", table.get("fixed", {})))
+        if "part" not in table:
+            return Plan((self._part("", table, fixed),), beside, title, file)
+        parts = table["part"]
+        if not isinstance(parts, list) or not parts or not all(isinstance(part, dict) for part in parts):
+            raise SailsimError("part is no list of tables; allowed are [[part]] tables.")
+        found = []
+        for number, part in enumerate(parts, 1):
+            where = f"part {number}, "
+            _check_keys(where, part, PART)
+            own = fixed | dict(self._values(f"{where}fixed", part.get("fixed", {})))
+            found.append(self._part(where, part, own))
+        return Plan(tuple(found), beside, title, file)
+
+    def _part(self, where: str, table: Mapping[str, Any], fixed: Mapping[str, Value]) -> Part:
+        axes = []
+        for name in LISTS:
+            if name in table:
+                texts = _texts(f"{where}{name}", table[name])
+                axes.append(axis_of(name, [self._moved(name, text) for text in texts]))
+        groups = table.get("zip", [])
+        if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+            raise SailsimError(f"{where}zip is {shown(groups)}; allowed are [[zip]] tables.")
+        axes += [self._together(f"{where}zip {i}", group) for i, group in enumerate(groups, 1)]
+        system = _system(fixed, axes)
+        for key, value in _flat(f"{where}axes", table.get("axes", {})):
+            name = self._field(key)
+            if isinstance(value, dict):
+                axes.append(ranged(name, value, is_whole(name, system)))
+            else:
+                each = value if isinstance(value, list) else [value]
+                axes.append(axis_of(name, [self._value(f"{where}axes", name, one) for one in each]))
+        constraints = _texts(f"{where}constraints", table.get("constraints", []))
+        sample = _sample(f"{where}sample", table.get("sample", {}))
+        return Part(fixed, tuple(axes), tuple(map(Constraint.parse, constraints)), sample)
+
+    def _together(self, where: str, group: Mapping[str, Any]) -> Axis:
+        """The axis of a `[[zip]]` table: lists of one length."""
+        columns: dict[str, list[Value]] = {}
+        for key, value in _flat(where, group):
+            if not isinstance(value, list) or not value:
+                raise SailsimError(f"{where}: {key} is {shown(value)}; allowed is a list of values.")
+            name = self._field(key)
+            columns[name] = [self._value(where, name, one) for one in value]
+        lengths = {name: len(values) for name, values in columns.items()}
+        if len(set(lengths.values())) != 1:
+            said = ", ".join(f"{name} {length}" for name, length in lengths.items()) or "no field"
+            raise SailsimError(f"{where} has {said}; allowed are lists of one length.")
+        rows = zip(*columns.values(), strict=True)
+        return Axis(tuple(columns), tuple(dict.fromkeys(rows)))
+
+    def _values(self, where: str, table: Any) -> Iterator[tuple[str, Value]]:
+        """What is fixed."""
+        for key, value in _flat(where, table):
+            name = self._field(key)
+            yield name, self._value(where, name, value)
+
+    def _field(self, name: str) -> str:
+        """An axis's name, whose substrate may be a file."""
+        substrate, colon, operation = name.rpartition(":")
+        return f"{self._moved('substrate', substrate)}:{operation}" if colon else name
+
+    def _value(self, where: str, name: str, value: Any) -> Value:
+        if isinstance(value, bool) or is_number(value):
+            found: Value = value
+            return found
+        if isinstance(value, str) and len(value) <= _LONGEST_TEXT and value.isprintable():
+            return self._moved(name, value)
+        raise SailsimError(
+            f"{where}: {name} is {shown(value)}; allowed are finite numbers, texts, true and false."
+        )
+
+    def _moved(self, name: str, text: str) -> str:
+        """A value that may be a path, as it is seen from here."""
+        if self._folder is None or not text:
+            return text
+        if name in ("system", "beside"):
+            choice = chosen_system(text)
+            return str(choice._replace(file=self._from_here(choice.file, False)))
+        if name in ("substrate", "pim.substrate"):
+            try:
+                named = SubstrateChoice.parse(text)
+            except ValueError:
+                return text  # the point says what is wrong
+            return str(named._replace(file=self._from_here(named.file, False)))
+        if name in _PATHS:
+            every = name == "activations" or (name == "model" and text not in model_names())
+            return self._from_here(text, every)
+        return text
+
+    def _from_here(self, text: str, is_path: bool) -> str:
+        if not is_path and not text.endswith(".toml") and "/" not in text:
+            return text
+        assert self._folder is not None
+        found = os.path.normpath(self._folder / text)
+        return found if "/" in found or found.endswith(".toml") or is_path else f"./{found}"
+
+
+def _check_keys(where: str, table: Mapping[str, Any], allowed: tuple[str, ...], beside: str = "") -> None:
+    unknown = next((key for key in table if key not in allowed), None)
+    if unknown is not None:
+        near = nearest(unknown, allowed)[0] if len(unknown) <= _LONGEST_TEXT else ""
+        raise SailsimError(
+            f"{where}{shown(unknown)} is no key of a plan{beside}; allowed are {', '.join(allowed)}"
+            f"{f' (perhaps {near})' if near and not beside else ''}."
+        )
+
+
+def _texts(where: str, value: Any) -> list[str]:
+    """A list of texts, or one."""
+    found = [value] if isinstance(value, str) else value
+    if not isinstance(found, list):
+        raise SailsimError(f"{where} is {shown(value)}; allowed is a list of texts.")
+    for text in found:
+        if not isinstance(text, str) or not text or len(text) > _LONGEST_TEXT or not text.isprintable():
+            raise SailsimError(f"{where} has {shown(text)}; allowed are texts that are not empty.")
+    return found
+
+
+def _flat(where: str, table: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """The fields of a table by their dotted names: TOML reads `llc.slices = 1` as a table in a table."""
+    if not isinstance(table, dict):
+        raise SailsimError(f"{where} is {shown(table)}; allowed is a table of fields.")
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        if not key.isprintable() or len(name) > _LONGEST_TEXT or depth > _DEEPEST:
+            raise SailsimError(f"{where} has {shown(name)}; allowed are names of fields.")
+        if isinstance(value, dict) and not (value and all(inner in RANGE for inner in value)):
+            if not value or any(inner in RANGE for inner in value):
+                unknown = next((inner for inner in value if inner not in RANGE), "")
+                raise SailsimError(
+                    f"{where}: {name} is a table with {shown(unknown)}; allowed in a range are "
+                    f"{', '.join(RANGE)}."
+                )
+            yield from _flat(where, value, f"{name}.", depth + 1)
+        else:
+            yield name, value
+
+
+def _sample(where: str, table: Any) -> Sample | None:
+    if not isinstance(table, dict):
+        raise SailsimError(f"{where} is {shown(table)}; allowed is a table.")
+    _check_keys(f"{where}: ", table, SAMPLE)
+    method = table.get("method", _GRID)
+    if method == _GRID:
+        other = next((key for key in table if key != "method"), None)
+        if other is not None:
+            raise SailsimError(
+                f"{where}: {other} stands beside method 'grid'; allowed beside it are {', '.join(METHODS)}."
+            )
+        return None
+    if method not in METHODS:
+        raise SailsimError(f"{where}: method is {shown(method)}; allowed are {', '.join((_GRID, *METHODS))}.")
+    whole = {"points": (1, LARGEST_PLAN), "seed": (0, (1 << 63) - 1)}
+    for key, (least, most) in whole.items():
+        value = table.get(key, 0)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise SailsimError(
+                f"{where}: {key} is {shown(value)}; allowed is a whole number {least}..{most}."
+            )
+    return Sample(method, table["points"], table.get("seed", 0))
+
+
+def _system(fixed: Mapping[str, Value], axes: list[Axis]) -> str:
+    """The machine whose fields a part's axes are, or one of them."""
+    return Part(fixed, tuple(axes)).systems[0]

@@ -1,0 +1,151 @@
+"""`sailsim sweep --axis` and `--plan`: what was asked for are columns, and the numbers are those of `run`."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sailsim.analysis import runners
+from sailsim.analysis.results.runs import COLUMNS
+from sailsim.cli import main
+from sailsim.sim import Store
+from sailsim.sim.study import RESERVED, command_of
+
+SMALL = ["--model", "smollm2-135m", "--context", "64"]
+
+
+def sailsim(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def summary(*arguments: str) -> dict[str, object]:
+    result = sailsim(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, object] = json.loads(result.stdout)
+    return found
+
+
+def test_swept_fields_are_columns_of_every_record(tmp_path: Path) -> None:
+    axes = ["--axis", "llc.slices=16,32", "--axis", "pim.clock=2:3:0.5", "--axis", "row_dfm:add=2,8n-2"]
+    assert summary("sweep", *SMALL, *axes, "--out", str(tmp_path))["points"] == 12
+    frame = Store(tmp_path).frame()
+    assert len(frame) == 12 * len(runners())
+    own = ["llc.slices", "pim.clock", "pim.substrate.add"]
+    assert list(frame.columns) == [*COLUMNS, *own, *RESERVED]
+    asked = [(s, c, a) for s in (16, 32) for c in (2, 2.5, 3) for a in ("2", "8n-2")]
+    found = list(frame[own].itertuples(index=False, name=None))
+    assert found == [each for each in asked for _ in runners()]
+    assert set(frame["substrate"]) == {"row_dfm:add=2", "row_dfm:add=8n-2"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "setting",
+    ["llc.slices=16", "memory.channels=4", "pim.dfm_split=k", "pim.clock=2.75", "pim.double_buffer=false"],
+)
+def test_a_point_of_an_axis_has_the_result_of_run_set(tmp_path: Path, setting: str) -> None:
+    summary("sweep", *SMALL, "--axis", setting, "--out", str(tmp_path))
+    frame = Store(tmp_path).frame()
+    told = json.loads(sailsim("run", *SMALL, "--set", setting, "--json").stdout)
+    saved = tmp_path / "saved.toml"
+    assert sailsim("systems", "save", "sail-n1", "--set", setting, "--out", str(saved)).exit_code == 0
+    by_file = json.loads(sailsim("run", *SMALL, "--system", str(saved), "--json").stdout)
+    plain = json.loads(sailsim("run", *SMALL, "--json").stdout)
+    for row in frame.to_dict("records"):
+        for answer in (told, by_file):
+            run = answer["runs"][row["runner"]]
+            for name in ("tokens_per_s", "step_s", "memory_bytes"):
+                assert run[name] == row[name]
+            assert run["cost"] == told["runs"][row["runner"]]["cost"]
+    assert told["point"]["system"] == f"sail-n1:{setting}"
+    assert told["runs"]["sail"] != plain["runs"]["sail"]
+
+
+def test_several_systems_models_and_substrates(tmp_path: Path) -> None:
+    options = ["--system", "sail-n1,sail-n1-fast-host", "--system", "sail-n1-free-hits", "--substrate",
+               "row_dfm", "--substrate", "bit_serial", "--axis", "weights=4g32,q4_k_m", *SMALL]  # fmt: skip
+    assert summary("sweep", *options, "--out", str(tmp_path))["points"] == 12
+    frame = Store(tmp_path).frame()
+    assert set(frame["system"]) == {"sail-n1", "sail-n1-fast-host", "sail-n1-free-hits"}
+    assert set(frame["substrate"]) == {"row_dfm", "bit_serial"}
+    assert set(zip(frame["weights"], frame["wbits"], frame["group_size"], strict=True)) == {
+        ("", 4, 32), ("q4_k_m", 0, 0)
+    }  # fmt: skip
+
+
+def test_several_beside_and_one_with_other_values(tmp_path: Path) -> None:
+    beside = ["--beside", "aim-n1", "--beside", "l4:memory_size=48", "--beside", "sail-n1:llc.slices=16"]
+    summary("sweep", *SMALL, *beside, "--out", str(tmp_path))
+    names = list(Store(tmp_path).frame()["runner"])
+    assert names[-3:] == ["aim-n1", "l4-memory_size-48", "sail-n1-llc.slices-16"]
+
+
+PLAN = """
+beside = ["card.toml"]
+constraints = ["wbits * batch <= 16"]
+[fixed]
+model = "smollm2-135m"
+context = 64
+[axes]
+wbits = [2, 4]
+batch = [1, 4, 8]
+llc.slices = { from = 16, to = 32, points = 2, scale = "log" }
+"""
+
+
+def test_a_plan_is_swept_and_its_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there").mkdir()
+    Path("there/plan.toml").write_text(PLAN)
+    Path("there/card.toml").write_text('extends = "l4"\nname = "mine"\ntitle = "My card"\n')
+    first = summary("sweep", "--plan", "there/plan.toml", "--out", "out")
+    assert (first["points"], first["held_before"]) == (10, 0)
+    frame = Store("out").frame()
+    assert set(frame["runner"]) >= {"sail", "mine"}
+    assert (frame["wbits"] * frame["batch"]).max() == 16
+    assert set(frame["llc.slices"]) == {16, 32}
+    manifest = Store("out").manifest
+    assert manifest["config"]["plan"] == {"file": "there/plan.toml", "text": PLAN}
+    program, *words = shlex.split(command_of(manifest))
+    assert (program, words) == ("sailsim", ["sweep", "--plan", "there/plan.toml"])
+    assert summary(*words, "--out", "out")["held_before"] == 10
+
+
+def test_the_command_of_axes_goes_on(tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    options = [*SMALL, "--axis", "llc.slices=16,32", "--axis", r"pim.dfm_split=n", "--system", "sail-n1"]
+    assert summary("sweep", *options, "--out", out)["held_before"] == 0
+    words = shlex.split(command_of(Store(out).manifest))[1:]
+    assert summary(*words, "--out", out)["held_before"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--axis", "pim.slices=16"], ("pim.slices", "llc.slices")),
+        (["--axis", "llc.slices"], ("axis is 'llc.slices'", "NAME=VALUES")),
+        (["--axis", "=1"], ("axis is '=1'",)),
+        (["--axis", "llc.slices=0"], ("llc.slices is 0", "at least 1")),
+        (["--axis", "llc.slices=16,many"], ("llc.slices is 'many'",)),
+        (["--axis", "pim.dfm_split=n,q"], ("pim.dfm_split is 'q'", "'n', 'k'")),
+        (["--axis", "llc.slices=32:16"], ("llc.slices is '32:16'", "0.5:2:0.5")),
+        (["--axis", "wbits=2", "--wbits", "4"], ("wbits is given twice",)),
+        (["--axis", "llc.slices=16", "--axis", "llc.slices=32"], ("llc.slices is given twice",)),
+        (["--axis", "prt=maybe"], ("prt is 'maybe'",)),
+        (["--axis", "wbits=2.5"], ("wbits is '2.5'",)),
+        (["--plan", "missing.toml"], ("missing.toml",)),
+        (["--preset", "paper", "--axis", "wbits=2"], ("--axis", "--preset paper", "--activations")),
+    ],
+)
+def test_bad_axes_are_one_sentence_before_anything_runs(
+    tmp_path: Path, arguments: list[str], words: tuple[str, ...]
+) -> None:
+    result = sailsim("sweep", *SMALL, *arguments, "--out", str(tmp_path / "out"))
+    if "--preset" in arguments:
+        result = sailsim("sweep", *arguments, "--out", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert all(word in result.stderr for word in words)
+    assert not (tmp_path / "out").exists()

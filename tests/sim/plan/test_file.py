@@ -1,0 +1,261 @@
+"""Plans as TOML: what a file may say, where its paths lead, and a sentence for everything else."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Point, load_plan, load_preset, parse_plan, preset_plan
+from sailsim.sim.plan.axis import Span
+
+WHOLE = """
+title = "All that a plan may say"
+system = ["sail-n1", "sail-n1-fast-host"]
+model = "smollm2-135m"
+beside = ["aim-n1", "mine/card.toml"]
+constraints = ["wbits <= abits", "llc.slices % threads == 0"]
+
+[fixed]
+context = 64
+
+[axes]
+wbits = [2, 4]
+abits = { from = 4, to = 8, step = 4 }
+llc.slices = { from = 16, to = 64, points = 3, scale = "log" }
+"pim.clock" = 2.5
+
+[[zip]]
+batch = [1, 8]
+threads = [16, 32]
+"""
+
+
+def test_a_file_says_axes_groups_constraints_and_what_is_fixed() -> None:
+    plan = parse_plan(WHOLE, "plan.toml", Path("there"))
+    drawn = plan.drawn
+    assert plan.beside == ("aim-n1", "there/mine/card.toml")
+    assert (drawn.tried, len(drawn.points)) == (2 * 2 * 2 * 2 * 3, 2 * 2 * 2 * (3 + 2))
+    assert drawn.left_out == {"wbits <= abits": 0, "llc.slices % threads == 0": 8}
+    first, second = drawn.points[0], drawn.points[1]
+    assert first == Point(
+        system="sail-n1:llc.slices=16:pim.clock=2.5", model="smollm2-135m", batch=1, threads=16, wbits=2,
+        abits=4, context=64,
+    )  # fmt: skip
+    assert second.system == "sail-n1:llc.slices=32:pim.clock=2.5"
+    assert {(point.batch, point.threads) for point in drawn.points} == {(1, 16), (8, 32)}
+
+
+def test_parts_share_what_is_fixed_around_them() -> None:
+    text = """
+    [fixed]
+    model = "smollm2-135m"
+    [[part]]
+    axes.batch = [1, 8]
+    fixed.threads = 4
+    [[part]]
+    axes.wbits = [2]
+    """
+    points = parse_plan(text, "p").points
+    assert points == [
+        Point(model="smollm2-135m", batch=1, threads=4),
+        Point(model="smollm2-135m", batch=8, threads=4),
+        Point(model="smollm2-135m", wbits=2),
+    ]
+
+
+def test_a_range_without_a_step_is_a_span_of_a_sample() -> None:
+    text = """
+    [axes]
+    batch = { from = 1, to = 64, scale = "log" }
+    pim.clock = { from = 1, to = 4 }
+    [sample]
+    method = "sobol"
+    points = 8
+    seed = 3
+    """
+    plan = parse_plan(text, "p")
+    assert [axis.span for axis in plan.axes] == [Span(1, 64, True, True), Span(1, 4, False, False)]
+    assert len(plan.points) == 8
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "mine.toml").write_text('extends = "sail-n1"\nname = "mine"\ntitle = "Mine"\n')
+    (tmp_path / "sub.toml").write_text('extends = "row_dfm"\nname = "sub"\ntitle = "Sub"\n')
+    file = tmp_path / "plans" / "plan.toml"
+    file.write_text("""
+    system = ["../mine.toml", "sail-n1"]
+    [fixed]
+    activations = "a.npz"
+    weights = "policy.toml"
+    model = "llama-2-7b"
+    [axes]
+    "../sub.toml:add" = [2, 3]
+    llc.slices = [16]
+    """)
+    monkeypatch.chdir(tmp_path)
+    first = load_plan("plans/plan.toml").points[0]
+    assert (first.system, first.substrate) == ("mine.toml:llc.slices=16", "sub.toml:add=2")
+    assert (first.activations, first.weights, first.model) == (
+        "plans/a.npz",
+        "plans/policy.toml",
+        "llama-2-7b",
+    )
+    monkeypatch.chdir(tmp_path / "plans")
+    assert load_plan("plan.toml").points[0].system == "../mine.toml:llc.slices=16"
+
+
+def test_the_preset_is_a_plan_of_the_points_that_it_always_had() -> None:
+    points = load_preset("paper")
+    assert points == preset_plan("paper").points
+    text = json.dumps([point.as_dict() for point in points])
+    assert len(points) == 297
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "8eb3dea7bd4455d6"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("axis = 1", ("'axis'", "no key", "axes")),
+        ("title = 1", ("title is 1", "text")),
+        ("system = 3", ("system is 3", "list of texts")),
+        ("system = ['']", ("system has ''",)),
+        ("beside = [1]", ("beside has 1",)),
+        ("fixed = 1", ("fixed is 1", "table")),
+        ("fixed.wbits = [1]", ("wbits is a list",)),
+        ("fixed.wbits = 2020-01-01", ("wbits is 2020-01-01",)),
+        ("fixed.wbits = inf", ("wbits is inf", "finite")),
+        ("fixed.wbits = 0x" + "f" * 5000, ("beyond 64 bits",)),
+        ("fixed.wbits = 9", ("wbits is 9", "1..8")),
+        ('fixed.model = "a\\u0000b"', ("model is", "texts")),
+        ("axes.wbits = []", ("wbits is an empty list",)),
+        ("axes.wbits = {}", ("wbits is a table",)),
+        ("axes.wbits = {from = 1}", ("wbits", "without 'to'")),
+        ("axes.wbits = {from = 1, too = 2}", ("wbits", "'too'", "from, to, step")),
+        ("axes.wbits = {from = 1, to = 8, step = 0}", ("wbits", "step above 0")),
+        ("axes.wbits = {from = 8, to = 1, step = 1}", ("wbits", "upwards")),
+        ("axes.wbits = {from = 1, to = 8, points = 1}", ("wbits.points is 1",)),
+        ("axes.wbits = {from = 1, to = 8, points = 3, step = 1}", ("wbits", "step and points")),
+        ("axes.wbits = {from = 1, to = 8, step = 1, scale = 'log'}", ("wbits", "step and scale")),
+        ("axes.wbits = {from = 1, to = 8, scale = 'cubic'}", ("wbits.scale", "linear, log")),
+        ("axes.wbits = {from = 0, to = 8, points = 3, scale = 'log'}", ("wbits", "above 0")),
+        ("axes.wbits = {from = 1.5, to = 8}", ("wbits", "whole numbers")),
+        ("axes.wbits = {from = 'a', to = 8}", ("wbits.from is 'a'",)),
+        ("axes.pim.clock = {from = 1, to = 2}", ("pim.clock", "without a step")),
+        ("axes.constraints = ['wbits < 4']", ("constraints", "neither a field")),
+        ("axes.pim.slices = [1]", ("pim.slices", "llc.slices")),
+        ("fixed.wbits = 2\naxes.wbits = [1]", ("wbits is given twice",)),
+        ("model = ['llama-2-7b']\nfixed.model = 'llama-2-7b'", ("model is given twice",)),
+        ("zip = 1", ("zip is 1", "[[zip]]")),
+        ("[[zip]]\nwbits = 1", ("zip 1", "wbits is 1")),
+        ("[[zip]]\nwbits = [1, 2]\nbatch = [1]", ("zip 1 has wbits 2, batch 1", "one length")),
+        ("[[zip]]", ("zip 1 has no field",)),
+        ("constraints = ['wbits <']\naxes.wbits = [1]", ("wbits <", "no expression")),
+        ("constraints = ['wbit < 3']\naxes.wbits = [1]", ("wbit", "such as wbits")),
+        ("constraints = ['wbits > 3']\naxes.wbits = [1]", ("none of 1 combinations",)),
+        ("constraints = [1]", ("constraints has 1",)),
+        ("sample = 1", ("sample is 1",)),
+        ("sample.method = 'grid'\nsample.points = 3", ("sample", "points", "'grid'")),
+        ("sample.method = 'random'", ("'random'", "grid, lhs, sobol")),
+        ("sample.method = 'lhs'", ("points is 0",)),
+        ("sample.method = 'lhs'\nsample.points = 3\nsample.seed = -1", ("seed is -1",)),
+        ("sample.methods = 'lhs'", ("'methods'", "method, points, seed")),
+        ("part = 1", ("part is no list",)),
+        ("part = []", ("part is no list",)),
+        ("axes.wbits = [1]\n[[part]]", ("'axes'", "beside [[part]]")),
+        ("[[part]]\ntitle = 'x'", ("part 1", "'title'")),
+        ("[[part]]\n[[part]]\nzip = 1", ("part 2, zip is 1",)),
+        ("axes = ", ("is not TOML",)),
+        ("a = " + "[" * 3000, ("is not TOML",)),
+        ("axes." + "a." * 20 + "b = 1", ("names of fields",)),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_with_file_and_key(text: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(SailsimError) as error:
+        _ = parse_plan(text, "my.toml").points
+    said = str(error.value)
+    assert "my.toml" in said
+    assert said.endswith(".")
+    assert "\n" not in said
+    assert len(said) < 1000
+    for word in words:
+        assert word in said
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    for path, content in (("a.toml", None), ("b.toml", b"\xff"), ("c.toml", b"#" * (1 << 20) + b"#")):
+        if content is not None:
+            (tmp_path / path).write_bytes(content)
+        with pytest.raises(SailsimError, match=path):
+            load_plan(tmp_path / path)
+
+
+KEYS = st.sampled_from(
+    [*("system", "model", "substrate", "beside", "title", "fixed", "axes", "zip", "constraints", "sample"),
+     *("part", "from", "to", "step", "points", "scale", "method", "seed", "wbits", "batch", "llc.slices"),
+     *("pim", "clock", "row_dfm:add", "pim.substrate.add", "x")]
+)  # fmt: skip
+SCALARS = st.one_of(
+    st.sampled_from(
+        ["sail-n1", "llama-2-7b", "row_dfm", "wbits < batch", "lhs", "sobol", "log", "auto", "n"]
+    ),
+    st.integers(-2, 70),
+    st.integers(),
+    st.floats(),
+    st.booleans(),
+    st.text(max_size=5),
+)
+TABLES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def toml(value: object) -> str:
+    """A value as TOML's inline text."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case dict():
+            return "{" + ", ".join(f"{json.dumps(key)} = {toml(each)}" for key, each in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(map(toml, value)) + "]"
+        case str():
+            return json.dumps(value)
+        case _:
+            return repr(value)
+
+
+def check(text: str) -> None:
+    """A plan, or a sentence with the file's name."""
+    try:
+        assert parse_plan(text, "my.toml").points
+        said = "my.toml"
+    except SailsimError as error:
+        said = str(error)
+    assert "my.toml" in said
+    assert "\n" not in said
+
+
+@given(st.dictionaries(KEYS, TABLES, max_size=5))
+def test_any_table_is_a_plan_or_a_sentence(table: dict[str, object]) -> None:
+    text = "\n".join(f"{json.dumps(key)} = {toml(value)}" for key, value in table.items())
+    check(text)
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_a_plan_or_a_sentence(text: str) -> None:
+    check(text)
+
+
+@given(st.data())
+def test_a_damaged_plan_is_a_plan_or_a_sentence(data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(WHOLE)))
+    cut = data.draw(st.integers(0, 12))
+    text = WHOLE[:at] + data.draw(st.text(max_size=6)) + WHOLE[at + cut :]
+    check(text)
