@@ -1,0 +1,305 @@
+"""What faults do to studies: they are stopped, their folders and files are harmed, and what they give is compared
+with undisturbed ones. The table of docs/studies.md is made from what this finds.
+
+Usage: faults.py FAULT [TIMES] [OUT]   (run in the root of the checkout, with its environment's Python)
+
+FAULT is `kill:KIND` with the command of a study, or another name of `FAULTS`; OUT is a file of JSON lines, to which
+a line is added (default: standard output). A full disk and a folder that becomes read-only need root: they mount a
+file system of a few hundred KiB.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Store
+from sailsim.sim.study import RESERVED
+
+SAILSIM = str(Path(sys.executable).parent / "sailsim")
+GONE_S = 10.0
+"""How long a process may live after the one that started it was stopped."""
+STUDIES: dict[str, tuple[list[str], tuple[str, ...]]] = {
+    "sweep": (["sweep", "--model", "smollm2-135m", "--wbits", "2:8", "--batch", "1:60"], ()),
+    "reproduce": (["reproduce", "--samples", "2"], ("reproduction.json",)),
+    "explore": (
+        ["explore", "--model", "smollm2-135m", "--trials", "160"],
+        ("trials.csv", "pareto.csv", "front/point-01.toml"),
+    ),
+    "reuse": (["reuse"], ("nearest.json",)),
+}
+"""Of each kind: a command, and the files beside the results that have to be the same to the byte."""
+
+
+class Counts(Counter[str]):
+    """What was lost, doubled, different or left behind, and how often it was tried."""
+
+    COLUMNS = ("tries", "lost", "doubled", "different", "left behind")
+
+
+def rows(folder: Path) -> list[tuple[str, str]]:
+    """Key and content of every record of the answer, without what tells when it was found."""
+    frame = Store(folder).frame()
+    own = [name for name in frame.columns if name not in RESERVED]
+    return list(zip(frame["key"], frame[own].astype(str).agg("|".join, axis=1), strict=True))
+
+
+def compare(found: list[tuple[str, str]], right: list[tuple[str, str]], counts: Counts) -> None:
+    """Count what is not as it should be."""
+    have, want = Counter(found), Counter(right)
+    keys, wanted = Counter(key for key, _ in found), Counter(key for key, _ in right)
+    counts["lost"] += sum((wanted - keys).values())
+    counts["doubled"] += sum((keys - wanted).values())
+    counts["different"] += max(sum((have - want).values()) - sum((keys - wanted).values()), 0)
+    counts["different"] += have == want and found != right
+
+
+def leftovers(folder: Path, session: int, counts: Counts) -> None:
+    """Processes of a session that are still there after a while, and a manifest that says that one runs."""
+    end = time.monotonic() + GONE_S
+    while (alive := _of_session(session)) and time.monotonic() < end:
+        time.sleep(0.05)
+    counts["left behind"] += len(alive)
+    if (folder / "manifest.json").exists():
+        counts["left behind"] += Store(folder).manifest["state"] == "running"
+
+
+def halves(folder: Path, counts: Counts) -> None:
+    """Files half written in a folder whose study has ended."""
+    counts["left behind"] += sum(1 for path in folder.rglob("*.partial"))
+
+
+def _of_session(session: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(words[3]) == session and words[0] != "Z":
+            found.append(int(entry.name))
+    return found
+
+
+def start(words: list[str], out: Path, jobs: int) -> subprocess.Popen[str]:
+    """A command in a session of its own."""
+    return subprocess.Popen(
+        [SAILSIM, *words, "--out", str(out), "--jobs", str(jobs)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def undisturbed(kind: str, folder: Path, jobs: int = 2) -> float:
+    """Run a study to its end; returns the seconds that it took."""
+    began = time.monotonic()
+    process = start(STUDIES[kind][0], folder, jobs)
+    _, said = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{kind} ended with {process.returncode}: {said}")
+    return time.monotonic() - began
+
+
+def kill(kind: str, times: int, work: Path, draw: random.Random) -> Counts:
+    """SIGKILL, SIGTERM or Ctrl-C at any moment, again and again until the study is through."""
+    words, files = STUDIES[kind]
+    seconds = undisturbed(kind, work / "right")
+    right, counts, at = rows(work / "right"), Counts(), 0
+    while counts["tries"] < times:
+        at += 1
+        folder, through = work / f"out-{at}", False
+        while not through:
+            process = start(words, folder, draw.choice((1, 2)))
+            try:
+                process.wait(draw.uniform(0.3, max(2.0, 0.8 * seconds)))
+                through = process.returncode == 0
+            except subprocess.TimeoutExpired:
+                counts["tries"] += 1
+                number = draw.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
+                os.kill(process.pid, number) if draw.random() < 0.5 else os.killpg(process.pid, number)
+            process.communicate()
+            leftovers(folder, process.pid, counts)
+        halves(folder, counts)
+        compare(rows(folder), right, counts)
+        for name in files:
+            counts["different"] += (folder / name).read_bytes() != (work / "right" / name).read_bytes()
+        shutil.rmtree(folder)
+    return counts
+
+
+def workers(times: int, work: Path, draw: random.Random) -> Counts:
+    """A worker process is killed, at any moment."""
+    undisturbed("sweep", work / "right")
+    right, counts = rows(work / "right"), Counts()
+    while counts["tries"] < times:
+        folder = work / f"out-{counts['tries']}"
+        process = start(STUDIES["sweep"][0], folder, 2)
+        time.sleep(draw.uniform(1.0, 4.0))
+        children = [pid for pid in _of_session(process.pid) if pid != process.pid]
+        for pid in draw.sample(children, min(len(children), draw.choice((1, 2)))):
+            os.kill(pid, signal.SIGKILL)
+            counts["tries"] += 1
+        process.communicate()
+        leftovers(folder, process.pid, counts)
+        compare(rows(folder), right, counts)
+        shutil.rmtree(folder)
+    return counts
+
+
+def edits(times: int, work: Path, draw: random.Random) -> Counts:
+    """The machine's file is changed and changed back between sweeps, and the clock of the files with it."""
+    counts, folder, file = Counts(), work / "out", work / "my.toml"
+    texts = {clock: f'extends = "sail-n1"\nname = "my"\npim.clock = "{clock} GHz"\n' for clock in (1, 2, 3)}
+    words = ["sweep", "--system", str(file), "--model", "smollm2-135m", "--wbits", "2,4"]
+    right = {}
+    for clock, text in texts.items():
+        file.write_text(text)
+        start(words, work / f"right-{clock}", 1).communicate()
+        right[clock] = rows(work / f"right-{clock}")
+    assert len({tuple(answer) for answer in right.values()}) == len(right)
+    for _ in range(times):
+        clock = draw.choice(list(texts))
+        file.write_text(texts[clock])
+        moment = draw.uniform(0, time.time())
+        os.utime(file, (moment, moment))
+        start(words, folder, 1).communicate()
+        compare(rows(folder), right[clock], counts)
+        counts["tries"] += 1
+    return counts
+
+
+def flips(times: int, work: Path, draw: random.Random) -> Counts:
+    """A bit of a file of the folder is turned: reading has to refuse it or give the right answer."""
+    undisturbed("sweep", work / "right")
+    right, counts = rows(work / "right"), Counts()
+    files = [path for path in (work / "right").rglob("*") if path.suffix in (".parquet", ".json")]
+    for _ in range(times):
+        path = draw.choice(files)
+        content = bytearray(path.read_bytes())
+        at = draw.randrange(8 * len(content))
+        content[at // 8] ^= 1 << at % 8
+        before = path.read_bytes()
+        path.write_bytes(content)
+        try:
+            compare(rows(work / "right"), right, counts)
+        except SailsimError:
+            counts["noticed"] += 1
+        path.write_bytes(before)
+        counts["tries"] += 1
+    return counts
+
+
+def two_at_once(times: int, work: Path, draw: random.Random) -> Counts:
+    """Two of one command on one folder: one is told so, and the answer is whole."""
+    undisturbed("sweep", work / "right")
+    right, counts = rows(work / "right"), Counts()
+    for at in range(times):
+        folder = work / f"out-{at}"
+        first = start(STUDIES["sweep"][0], folder, 1)
+        time.sleep(draw.uniform(0.0, 0.5))
+        second = start(STUDIES["sweep"][0], folder, 2)
+        said = [process.communicate()[1] for process in (first, second)]
+        refused = sum("is in use by another study" in words for words in said)
+        codes = sorted(process.returncode for process in (first, second))
+        counts["different"] += (codes, refused) not in (([0, 2], 1), ([0, 0], 0))
+        compare(rows(folder), right, counts)
+        counts["tries"] += 1
+        shutil.rmtree(folder)
+    return counts
+
+
+@contextmanager
+def _mounted(folder: Path, size: int) -> Iterator[None]:
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def full_disk(times: int, work: Path, draw: random.Random) -> Counts:
+    """The disk is full at some moment; then there is room again, and the same command goes on."""
+    undisturbed("sweep", work / "right")
+    right, counts, disk = rows(work / "right"), Counts(), work / "disk"
+    need = sum(path.stat().st_size for path in (work / "right").rglob("*") if path.is_file())
+    for _ in range(times):
+        with _mounted(disk, 4096 * draw.randint(4, max(5, need // 4096))):
+            process = start(STUDIES["sweep"][0], disk / "out", 2)
+            _, said = process.communicate()
+            counts["different"] += "Traceback" in said or process.returncode not in (0, 2)
+            counts["refused"] += process.returncode == 2
+            halves(disk, counts)
+            subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+            start(STUDIES["sweep"][0], disk / "out", 2).communicate()
+            compare(rows(disk / "out"), right, counts)
+        counts["tries"] += 1
+    return counts
+
+
+def read_only(times: int, work: Path, draw: random.Random) -> Counts:
+    """The folder becomes read-only at some moment; later it is not any more."""
+    undisturbed("sweep", work / "right")
+    right, counts, disk = rows(work / "right"), Counts(), work / "disk"
+    for _ in range(times):
+        with _mounted(disk, 1 << 26):
+            process = start(STUDIES["sweep"][0], disk / "out", 2)
+            time.sleep(draw.uniform(0.5, 4.0))
+            blocked = ["mount", "-o", "remount,ro", str(disk)]
+            while process.poll() is None and subprocess.run(blocked, stderr=subprocess.DEVNULL).returncode:
+                time.sleep(0.002)  # while a file is open for writing it cannot become read-only
+            _, said = process.communicate()
+            counts["different"] += "Traceback" in said or process.returncode not in (0, 2)
+            counts["refused"] += process.returncode == 2
+            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+            start(STUDIES["sweep"][0], disk / "out", 2).communicate()
+            compare(rows(disk / "out"), right, counts)
+        counts["tries"] += 1
+    return counts
+
+
+FAULTS: dict[str, Callable[[int, Path, random.Random], Counts]] = {
+    "workers": workers,
+    "edits": edits,
+    "flips": flips,
+    "two at once": two_at_once,
+    "full disk": full_disk,
+    "read-only": read_only,
+}
+
+
+def main(fault: str, times: int = 200, out: str = "-") -> None:
+    """Do it, and add a line to a file."""
+    draw = random.Random(fault)  # noqa: S311
+    with TemporaryDirectory() as work:
+        if fault.startswith("kill:"):
+            counts = kill(fault.removeprefix("kill:"), times, Path(work), draw)
+        else:
+            counts = FAULTS[fault](times, Path(work), draw)
+    line: dict[str, Any] = {"fault": fault} | {name: counts[name] for name in Counts.COLUMNS}
+    line |= {name: counts[name] for name in counts if name not in line}
+    text = json.dumps(line) + "\n"
+    if out == "-":
+        sys.stdout.write(text)
+    else:
+        with Path(out).open("a") as stream:
+            stream.write(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *[int(word) for word in sys.argv[2:3]], *sys.argv[3:4])
