@@ -33,7 +33,7 @@ SAILSIM = str(Path(sys.executable).parent / "sailsim")
 GONE_S = 10.0
 """How long a process may live after the one that started it was stopped."""
 STUDIES: dict[str, tuple[list[str], tuple[str, ...]]] = {
-    "sweep": (["sweep", "--model", "smollm2-135m", "--wbits", "2:8", "--batch", "1:60"], ()),
+    "sweep": (["sweep", "--model", "smollm2-135m", "--wbits", "2:4", "--batch", "1:16"], ()),
     "reproduce": (["reproduce", "--samples", "2"], ("reproduction.json",)),
     "explore": (
         ["explore", "--model", "smollm2-135m", "--trials", "160"],
@@ -52,9 +52,11 @@ class Counts(Counter[str]):
 
 def rows(folder: Path) -> list[tuple[str, str]]:
     """Key and content of every record of the answer, without what tells when it was found."""
-    frame = Store(folder).frame()
-    own = [name for name in frame.columns if name not in RESERVED]
-    return list(zip(frame["key"], frame[own].astype(str).agg("|".join, axis=1), strict=True))
+    told = {name for name in RESERVED if name != "key"}
+    found = []
+    for row in Store(folder).table().to_pylist():
+        found.append((str(row["key"]), repr({name: value for name, value in row.items() if name not in told})))
+    return found
 
 
 def compare(found: list[tuple[str, str]], right: list[tuple[str, str]], counts: Counts) -> None:
@@ -164,21 +166,21 @@ def workers(times: int, work: Path, draw: random.Random) -> Counts:
 def edits(times: int, work: Path, draw: random.Random) -> Counts:
     """The machine's file is changed and changed back between sweeps, and the clock of the files with it."""
     counts, folder, file = Counts(), work / "out", work / "my.toml"
-    texts = {clock: f'extends = "sail-n1"\nname = "my"\npim.clock = "{clock} GHz"\n' for clock in (1, 2, 3)}
+    texts = {choice: f'extends = "sail-n1"\nname = "my"\npim.enabled = {choice}\n' for choice in ("true", "false")}
     words = ["sweep", "--system", str(file), "--model", "smollm2-135m", "--wbits", "2,4"]
     right = {}
-    for clock, text in texts.items():
+    for choice, text in texts.items():
         file.write_text(text)
-        start(words, work / f"right-{clock}", 1).communicate()
-        right[clock] = rows(work / f"right-{clock}")
+        start(words, work / f"right-{choice}", 1).communicate()
+        right[choice] = rows(work / f"right-{choice}")
     assert len({tuple(answer) for answer in right.values()}) == len(right)
     for _ in range(times):
-        clock = draw.choice(list(texts))
-        file.write_text(texts[clock])
+        choice = draw.choice(list(texts))
+        file.write_text(texts[choice])
         moment = draw.uniform(0, time.time())
         os.utime(file, (moment, moment))
         start(words, folder, 1).communicate()
-        compare(rows(folder), right[clock], counts)
+        compare(rows(folder), right[choice], counts)
         counts["tries"] += 1
     return counts
 
