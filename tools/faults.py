@@ -1,11 +1,11 @@
-"""What faults do to studies: they are stopped, their folders and files are harmed, and what they give is compared
-with undisturbed ones. The table of docs/studies.md is made from what this finds.
+"""What faults do to studies: they are stopped, their folders and files are harmed, and what they give is
+compared with undisturbed ones. The table of docs/studies.md is made from what this finds.
 
 Usage: faults.py FAULT [TIMES] [OUT]   (run in the root of the checkout, with its environment's Python)
 
-FAULT is `kill:KIND` with the command of a study, or another name of `FAULTS`; OUT is a file of JSON lines, to which
-a line is added (default: standard output). A full disk and a folder that becomes read-only need root: they mount a
-file system of a few hundred KiB.
+FAULT is `kill:KIND` with the command of a study, or another name of `FAULTS`; OUT is a file of JSON lines, to
+which a line is added (default: standard output). A full disk and a folder that becomes read-only need root:
+they mount a file system of a few hundred KiB.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def rows(folder: Path) -> list[tuple[str, str]]:
     told = {name for name in RESERVED if name != "key"}
     found = []
     for row in Store(folder).table().to_pylist():
-        found.append((str(row["key"]), repr({name: value for name, value in row.items() if name not in told})))
+        found.append(
+            (str(row["key"]), repr({name: value for name, value in row.items() if name not in told}))
+        )
     return found
 
 
@@ -166,7 +168,8 @@ def workers(times: int, work: Path, draw: random.Random) -> Counts:
 def edits(times: int, work: Path, draw: random.Random) -> Counts:
     """The machine's file is changed and changed back between sweeps, and the clock of the files with it."""
     counts, folder, file = Counts(), work / "out", work / "my.toml"
-    texts = {choice: f'extends = "sail-n1"\nname = "my"\npim.enabled = {choice}\n' for choice in ("true", "false")}
+    machines = ("sail-n1", "sail-n1-fast-host", "sail-n1-free-hits")
+    texts = {choice: f'extends = "{choice}"\nname = "my"\n' for choice in machines}
     words = ["sweep", "--system", str(file), "--model", "smollm2-135m", "--wbits", "2,4"]
     right = {}
     for choice, text in texts.items():
@@ -287,7 +290,7 @@ FAULTS: dict[str, Callable[[int, Path, random.Random], Counts]] = {
 
 def main(fault: str, times: int = 200, out: str = "-") -> None:
     """Do it, and add a line to a file."""
-    draw = random.Random(fault)  # noqa: S311
+    draw = random.Random(fault)
     with TemporaryDirectory() as work:
         if fault.startswith("kill:"):
             counts = kill(fault.removeprefix("kill:"), times, Path(work), draw)

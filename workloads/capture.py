@@ -47,6 +47,7 @@ def capture(
     tokens: Sequence[int] | None = None,
     layers: Layers = "all",
     keep: int | None = None,
+    progress: bool = False,
 ) -> Activations:
     """Runs the model over a text (or token numbers) and keeps the inputs of its linear layers.
 
@@ -54,6 +55,7 @@ def capture(
     keeps all blocks or 0, 3, 6, ... ``keep`` keeps that many positions, evenly spread over the first
     occurrences of the text's tokens (the first block sees equal rows for equal tokens) without position 0,
     which has no context and which a decode step never works on. Without ``keep`` all positions are kept.
+    ``progress`` is told on standard error.
     """
     model = open_gguf(gguf_path or default_gguf())
     if text is not None and tokens is not None:
@@ -74,7 +76,7 @@ def capture(
             codes[role].append(row_codes)
             scales[role].append(row_scales)
 
-    forward(model, tokens, observe)
+    forward(model, tokens, observe, progress)
     title = model.file.path.name.split(".")[0]
     meta = {
         "schema": SCHEMA,

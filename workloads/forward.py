@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.progress import followed
 from sailsim.workloads.gguf_model import GgufModel
 from sailsim.workloads.model import Role
 
@@ -21,12 +22,15 @@ MAX_TOKENS = 2048
 """Longest text of one pass: attention scores grow with its square."""
 
 
-def forward(model: GgufModel, tokens: Sequence[int], observe: Observer | None = None) -> Floats:
+def forward(
+    model: GgufModel, tokens: Sequence[int], observe: Observer | None = None, progress: bool = False
+) -> Floats:
     """Logits of the token after ``tokens``, (vocab,).
 
     ``observe(role, layer, x)`` receives the float32 input (tokens, k) of the linear layers of each role, the
-    head's with layer ``n_layers``. Raises SailsimError for another architecture than llama, for token
-    numbers outside the vocabulary, and for none or more than ``MAX_TOKENS`` of them.
+    head's with layer ``n_layers``; ``progress`` is told on standard error. Raises SailsimError for another
+    architecture than llama, for token numbers outside the vocabulary, and for none or more than
+    ``MAX_TOKENS`` of them.
     """
     file, spec = model.file, model.spec
     arch = file.get("general.architecture")
@@ -51,7 +55,7 @@ def forward(model: GgufModel, tokens: Sequence[int], observe: Observer | None = 
 
     embedding = file.dequantize("token_embd.weight")
     x = embedding[np.asarray(tokens)]
-    for layer in range(spec.n_layers):
+    for layer in followed(range(spec.n_layers), "blocks", progress):
         x = _block(model, layer, x, eps, rotation, observe)
     x = _norm(x, file.dequantize("output_norm.weight"), eps)
     observe("head", spec.n_layers, x)

@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
+from sailsim.base.progress import followed
 from sailsim.lut_gemv import (
     ABITS_MAX,
     NBW_MAX,
@@ -90,9 +91,9 @@ class TracePlan:
             total += codes + (4 if fmt.minimum else 2) * blocks * linear.n + 4 * self.batch * linear.n
         return total
 
-    def tiles(self) -> Iterator[Tile]:
+    def tiles(self, progress: bool = False) -> Iterator[Tile]:
         """The tiles in the order of a step, the slices of a matrix one after the other."""
-        for linear, source in self.matrices:
+        for linear, source in followed(self.matrices, "matrices", progress):
             shape = (linear.role, linear.layer, self.spec.n_layers, linear.k, self.batch, self.seed)
             x = self.activations.quantized(*shape, abits=self.abits)
             act_scale = self.activations.act_scales(*shape, abits=self.abits)
@@ -117,14 +118,14 @@ class TracePlan:
                     tile = replace(tile, nbw=nbw)
                 yield tile
 
-    def write(self, path: str | Path, max_bytes: int = MAX_BYTES) -> None:
+    def write(self, path: str | Path, max_bytes: int = MAX_BYTES, progress: bool = False) -> None:
         """Writes the trace. Raises SailsimError if it would be larger than ``max_bytes``."""
         if self.bytes > max_bytes:
             raise SailsimError(
                 f"the trace would have {self.bytes} bytes; allowed is {max_bytes}: choose fewer layers or "
                 f"tensors, or raise the limit."
             )
-        write_trace(path, self.tiles(), model=self.spec.name, provenance=self.provenance)
+        write_trace(path, self.tiles(progress), model=self.spec.name, provenance=self.provenance)
 
     def _runs(self, linear: Linear) -> list[tuple[int, int]]:
         """Outputs (first, one past the last) of each slice that has any."""

@@ -29,6 +29,7 @@ from sailsim.analysis.results.results import (
     Runs,
     stored_runs,
 )
+from sailsim.base.progress import followed
 from sailsim.sim import Store
 
 FIGURES: Mapping[str, Callable[..., Figure]] = {
@@ -63,18 +64,23 @@ def draw(name: str, results: Runs, paper: str = SHIPPED) -> Figure:
 
 
 def figures(
-    store: Store | str | Path, out: str | Path | None = None, price_file: str | Path | None = None
+    store: Store | str | Path,
+    out: str | Path | None = None,
+    price_file: str | Path | None = None,
+    progress: bool = False,
 ) -> list[Path]:
     """Draw every figure of a store as SVG and PNG into ``out`` (default: `figures` in the store's folder),
     and those of gem5's results below it where there are any.
 
-    Returns the paths in the order of the report, SVG before PNG. Raises SailsimError for a store without
-    results.
+    ``progress`` is told on standard error. Returns the paths in the order of the report, SVG before PNG.
+    Raises SailsimError for a store without results.
     """
     opened = store if isinstance(store, Store) else Store(store)
     results = Runs.of(stored_runs(opened), prices(price_file))
     folder = Path(out) if out is not None else opened.path / "figures"
-    drawn = {name: draw(name, results) for name in FIGURES} | gem5_figures(opened.path / FOLDER)
+    drawn = {name: draw(name, results) for name in followed(FIGURES, "figures", progress)} | gem5_figures(
+        opened.path / FOLDER
+    )
     written = []
     for name, figure in drawn.items():
         written += save(figure, folder / f"{name}.svg", folder / f"{name}.png")

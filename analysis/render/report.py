@@ -29,6 +29,7 @@ from sailsim.analysis.results.compare import said_of
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import FREE, Runs, short_name, stored_runs
 from sailsim.base.atomic import write_whole
+from sailsim.base.progress import followed
 from sailsim.sim import Store, load_system
 from sailsim.sim.nbw import AUTO, PER_TENSOR
 
@@ -48,15 +49,16 @@ def report(
     out: str | Path | None = None,
     price_file: str | Path | None = None,
     paper: str = SHIPPED,
+    progress: bool = False,
 ) -> Path:
     """Write the report of a store to ``out`` (default: `report.html` in its folder) and return its path.
 
-    ``paper``, one by name or a file of claims, is what results are compared with. Raises SailsimError for a
-    store without results, a bad price file or a bad file of claims.
+    ``paper``, one by name or a file of claims, is what results are compared with. ``progress`` is told on
+    standard error. Raises SailsimError for a store without results, a bad price file or a bad file of claims.
     """
     opened = store if isinstance(store, Store) else Store(store)
     simulated = gem5_figures(opened.path / FOLDER)
-    text = page(stored_runs(opened), opened.manifest, prices(price_file), simulated, paper)
+    text = page(stored_runs(opened), opened.manifest, prices(price_file), simulated, paper, progress)
     path = Path(out) if out is not None else opened.path / "report.html"
     write_whole(path, text.encode())
     return path
@@ -68,6 +70,7 @@ def page(
     price_list: PriceList,
     simulated: Mapping[str, Figure] | None = None,
     paper: str = SHIPPED,
+    progress: bool = False,
 ) -> str:
     """The whole document for the records and the manifest of a store, with figures of gem5's results if
     any, beside a paper's claims."""
@@ -76,7 +79,7 @@ def page(
     sections = [
         ("claims", "What the paper claims, and what comes out here", _claims(frame, price_list, paper)),
         ("runners", "What runs the points", _runners(results)),
-        ("figures", "Figures", _figures(results, paper)),
+        ("figures", "Figures", _figures(results, paper, progress)),
         ("budget", "Energy and area", _budget(results)),
         *([("gem5", "Against gem5", _gem5(simulated))] if simulated else []),
         ("limits", "What the numbers rest on", _limits(frame)),
@@ -183,11 +186,11 @@ def _with_unit(value: object, unit: str) -> str:
     return f"{value:.3g}{' %' if unit == '%' else unit}"
 
 
-def _figures(results: Runs, paper: str) -> str:
+def _figures(results: Runs, paper: str, progress: bool) -> str:
     return "".join(
         f'<figure id="figure-{name}" role="img" aria-label="{escaped(_TITLES[name])}">'
         f"{inline_svg(draw(name, results, paper))}</figure>"
-        for name in FIGURES
+        for name in followed(FIGURES, "figures of the report", progress)
     )
 
 

@@ -42,7 +42,7 @@ def capture(
 ) -> None:
     """Run a model over a text and store the inputs of its linear layers."""
     found = capture_activations(
-        model, text, _numbers(tokens), "all" if layers == "all" else "every-third", keep
+        model, text, _numbers(tokens), "all" if layers == "all" else "every-third", keep, progress=True
     )
     found.save(out)
     _print(found, as_json, out)

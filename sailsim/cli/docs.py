@@ -9,6 +9,7 @@ import click
 
 from sailsim.analysis.render import docs as generated
 from sailsim.base.errors import SailsimError
+from sailsim.base.progress import followed
 from sailsim.cli._path import PathOption
 
 ENTRIES = (
@@ -52,7 +53,7 @@ def docs(
         return
     found: dict[str, list[str]] = {}
     quick = action == "check" and not names and not everything
-    for entry in ENTRIES if quick else entries:
+    for entry in followed(ENTRIES if quick else entries, "pieces"):
         found[entry.name] = (
             generated.write(entry, place) if action == "write" else generated.stale(entry, place, quick)
         )

@@ -27,7 +27,7 @@ def figures(folder: Path, out: Path | None, prices: Path | None, as_json: bool) 
     """
     from sailsim.analysis import figures as draw  # matplotlib: only when needed
 
-    paths = draw(Store(folder), out, prices)
+    paths = draw(Store(folder), out, prices, progress=True)
     if as_json:
         click.echo(json.dumps([str(path) for path in paths], indent=2))
         return
@@ -49,7 +49,7 @@ def report(folder: Path, out: Path | None, prices: Path | None, paper: str, as_j
     from sailsim.analysis import claims  # matplotlib: only when needed
     from sailsim.analysis import report as write
 
-    path = write(Store(folder), out, prices, paper)
+    path = write(Store(folder), out, prices, paper, progress=True)
     found = claims(Store(folder), prices, paper)
     if as_json:
         rows = json.loads(found.to_json(orient="records"))

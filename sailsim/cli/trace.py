@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.progress import followed
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import point_options
 from sailsim.lut_gemv import read_trace
@@ -75,7 +76,7 @@ def trace(
         seed=seed,
         **given,
     )
-    plan.write(out, max_bytes)
+    plan.write(out, max_bytes, progress=True)
     written = read_trace(out)
     found: dict[str, Any] = {
         "path": str(out),
@@ -119,7 +120,9 @@ def replay(
     except ValueError as error:
         raise SailsimError(f"system is {system!r} with substrate {substrate!r}: {error}.") from error
     opened = read_trace(path)
-    rows = [_row(tile) for tile in replay_timed(opened, config, threads)]
+    rows = [
+        _row(tile) for tile in followed(replay_timed(opened, config, threads), "tiles", total=len(opened))
+    ]
     good = [row for row in rows if row["status"] == "OK" and row["matches"] is not False]
     found = {
         "path": str(path),

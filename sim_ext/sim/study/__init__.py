@@ -4,10 +4,10 @@ Reading order: `folder` (what is on disk), `tasks` (what is evaluated), `workers
 (all of it together), `origin` (by which code).
 """
 
+from sailsim.base.progress import Report, logged_as_json, reporter
 from sailsim.sim.study.collect import Dropped, collect, unasked_records
 from sailsim.sim.study.folder import RESERVED, Store, command_of, now
 from sailsim.sim.study.origin import code_version, commit, versions
-from sailsim.sim.study.progress import Report, logged_as_json, reporter
 from sailsim.sim.study.run import TRIES, OpenStudy, opened, run_study
 from sailsim.sim.study.scan import scanned
 from sailsim.sim.study.tables import as_frame, parquet_bytes

@@ -5,16 +5,27 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 QUIET_SECONDS = 5.0
 """Between two lines of progress where there is no terminal."""
+PATIENT_SECONDS = 2.0
+"""Before something that is usually over at once says how far it is."""
+
+T = TypeVar("T")
 
 _LOG: ContextVar[TextIO | None] = ContextVar("log_json", default=None)
 
@@ -81,6 +92,8 @@ class _Quiet(Report):
 
 
 class _Lines(Report):
+    tells_end = True
+
     def __init__(self, total: int, what: str = "points") -> None:
         super().__init__(total, what)
         self._last = time.monotonic()
@@ -88,7 +101,7 @@ class _Lines(Report):
     def _show(self) -> None:
         present = time.monotonic()
         at = self.held + self.done
-        if present - self._last >= QUIET_SECONDS or at == self.total:
+        if present - self._last >= QUIET_SECONDS or (at == self.total and self.tells_end):
             self._last = present
             left = self.seconds_left or 0.0
             self._print(f"{self.what} {at}/{self.total}, about {left:.0f} s left, {self._words}")
@@ -99,6 +112,12 @@ class _Lines(Report):
     @staticmethod
     def _print(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
+
+
+class _Later(_Lines):
+    """Lines of what may be over before anybody asks."""
+
+    tells_end = False
 
 
 class _Json(Report):
@@ -145,6 +164,34 @@ class _Bar(Report):
         )
 
 
+def followed(things: Iterable[T], what: str, wanted: bool = True, total: int | None = None) -> Iterator[T]:
+    """The same things one after another; if wanted with progress on standard error, once it takes more than a
+    moment. `total`: how many there are, where ``things`` has no length.
+    """
+    if not wanted:
+        yield from things
+        return
+    if total is None:
+        things = list(things)
+        total = len(things)
+    stream, console = _LOG.get(), Console(stderr=True)
+    if stream is None and console.is_terminal:
+        with Progress(*_columns(), console=console, transient=True, disable=True) as bar:
+            began = time.monotonic()
+            shown = _Bar(bar, total, what)
+            for thing in things:
+                yield thing
+                if bar.disable and time.monotonic() - began >= PATIENT_SECONDS:
+                    bar.disable = False
+                    bar.start()
+                shown.advance(1)
+        return
+    report: Report = _Json(stream, total, what) if stream is not None else _Later(total, what)
+    for thing in things:
+        yield thing
+        report.advance(1)
+
+
 @contextmanager
 def reporter(total: int, wanted: bool, what: str = "points") -> Iterator[Report]:
     """Progress on standard error; the caller is given whom to tell what is done."""
@@ -159,12 +206,15 @@ def reporter(total: int, wanted: bool, what: str = "points") -> Iterator[Report]
     if not console.is_terminal:
         yield _Lines(total, what)
         return
-    columns = (
+    with Progress(*_columns(), console=console) as bar:
+        yield _Bar(bar, total, what)
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    return (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[words]}"),
     )
-    with Progress(*columns, console=console) as bar:
-        yield _Bar(bar, total, what)
