@@ -26,14 +26,16 @@ from sailsim.sim.study import RESERVED
 from sailsim.workloads import Activations
 
 ROOT = Path(__file__).parents[3]
-UNITS = {"", "bits", "tokens", "B", "s", "J", "x", "USD", "mm2", "ps", "cycles"}
+UNITS = {"", "W", "bits", "tokens", "B", "s", "J", "x", "USD", "mm2", "ps", "cycles"}
 UNITS |= {f"tokens/{per}" for per in ("s", "J", "USD")} | {"USD/h"}
 
 
 def same(kind: str, written: Iterable[str]) -> None:
     """The columns of a kind of study are these, and each pattern of the dictionary has one at least."""
     names = {*written, *RESERVED}
-    own = [column for group in groups() if not group.studies or kind in group.studies for column in group.columns]
+    own = [
+        column for group in groups() if not group.studies or kind in group.studies for column in group.columns
+    ]
     assert [name for name in sorted(names) if not any(column.names(name) for column in own)] == []
     assert [column.name for column in own if not any(map(column.names, names))] == []
 
