@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.results.columns import Column, column_of, is_input, no_column
+from sailsim.analysis.results.columns import Column, column_of, is_input
 from sailsim.analysis.results.folder import Results
 from sailsim.analysis.results.joins import JOINED
 from sailsim.base.errors import SailsimError
@@ -139,7 +139,7 @@ def _rows(results: Results, ask: Ask) -> pd.DataFrame:
         if name not in rows and key and column in rows and isinstance(rows[column].iloc[0], Mapping):
             rows[name] = [value.get(key, np.nan) for value in rows[column]]
         if name not in rows or (name in (ask.x, *ask.by) and rows[name].map(_is_nested).any()):
-            raise nocolumn_of(name, [each for each in (*rows, *JOINED) if each != name])
+            raise no_column(name, [each for each in (*rows, *JOINED) if each != name])
     if pd.api.types.is_bool_dtype(rows[ask.y]) or not pd.api.types.is_numeric_dtype(rows[ask.y]):
         raise SailsimError(f"y is {ask.y!r}, which is no number; allowed is a column of numbers.")
     return rows

@@ -73,10 +73,10 @@ def test_several_records_on_one_mark_are_put_together_or_refused(
 ) -> None:
     ask = {"x": "wbits", "y": "tokens_per_s", "color": "batch", "where": "runner = 'sail'"}
     with pytest.raises(
-        SailsimError, match="^2 records fall on one mark, as threads varies; allowed is a where"
+        SailsimError, match=r"^2 records fall on one mark, as threads varies; allowed is a where"
     ):
         marks(results, **ask)
-    with pytest.raises(SailsimError, match="4 records fall on one mark, as batch and threads vary"):
+    with pytest.raises(SailsimError, match=r"4 records fall on one mark, as batch and threads vary"):
         marks(results, **ask | {"color": "runner", "where": ""})
     assert marks(results, **ask, agg=agg)["", 8, 2] == pytest.approx(expected)
     said = chart(results, Ask(**ask, agg=agg)).said  # type: ignore[arg-type]
