@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.results.columns import Column, column_of, is_input
+from sailsim.analysis.results.columns import Column, column_of, is_input, no_column
 from sailsim.analysis.results.folder import Results
 from sailsim.analysis.results.joins import JOINED
 from sailsim.base.errors import SailsimError
