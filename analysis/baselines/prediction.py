@@ -40,7 +40,7 @@ class Prediction:
             "low": self.low,
             "high": self.high,
             "step_s": self.step_s,
-            "parts": dict(self.parts),
+            "phases": dict(self.parts),
             "notes": list(self.notes),
         }
 

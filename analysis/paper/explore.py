@@ -234,8 +234,8 @@ def _task(search: Search, trial: optuna.Trial) -> Task:
 
 
 def _tried(search: Search, values: Mapping[str, Value]) -> dict[str, Any]:
-    """`try_machine` as a record."""
-    return dict.fromkeys((*OBJECTIVES, "speedup_cpu"), math.nan) | try_machine(search, values)
+    """`try_machine` as a record: what was tried, and what came of it."""
+    return dict(values) | dict.fromkeys((*OBJECTIVES, "speedup_cpu"), math.nan) | try_machine(search, values)
 
 
 def _tell(study: optuna.Study, trial: optuna.Trial, result: Mapping[str, Any] | None) -> None:

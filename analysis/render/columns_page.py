@@ -9,7 +9,7 @@ HEAD = """# Columns
 
 What every record says, in the order in which tables, frames and files have it. Written by
 `sailsim docs --write columns` from `analysis/data/columns.toml`; tests hold it beside what commands store.
-`sailsim results`, `--json` and `sailsim.Results` use these names ([studies.md](studies.md),
+`sailsim results`, `sailsim plot`, `--json` and `sailsim.Results` use these names ([studies.md](studies.md),
 [library.md](library.md)). Columns of a study of your own that are not here stand behind those that are.
 """
 

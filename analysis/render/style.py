@@ -55,6 +55,10 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+_DATED = {"svg": "Date", "pdf": "CreationDate"}
+"""What would make two files of one figure differ, by their kind."""
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """The look of every figure, while drawing and while saving."""
@@ -112,14 +116,14 @@ def mark_paper(axes: Axes, y: float, text: str) -> None:
 
 
 def save(figure: Figure, *paths: Path) -> list[Path]:
-    """Write a figure as SVG or PNG, as each path ends, whole or not at all; returns the paths.
+    """Write a figure as SVG, PNG or PDF, as each path ends, whole or not at all; returns the paths.
 
     Raises:
         OSError: one cannot be written.
     """
     for path in paths:
         kind = path.suffix.removeprefix(".")
-        metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
+        metadata: dict[str, Any] = {_DATED.get(kind, "Software"): None}
         buffer = BytesIO()
         with style():
             figure.savefig(buffer, format=kind, metadata=metadata)

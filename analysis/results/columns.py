@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 
 from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.results.runs import MAPS
 from sailsim.base.errors import SailsimError
 from sailsim.sim.study import RESERVED
 
@@ -30,6 +31,8 @@ class Column:
     meaning: str
     first: bool = False
     """Whether a table shows it before others."""
+    input: bool = False
+    """Whether it says what a record is of, and not what came out."""
 
     def names(self, column: str) -> bool:
         """Whether it is about a column."""
@@ -61,7 +64,7 @@ def groups() -> tuple[Group, ...]:
     found = []
     for name, group in tomllib.loads(data_file("columns.toml").read_text("utf-8")).items():
         columns = tuple(
-            Column(column, each["words"], each.get("unit", ""), each["meaning"], each.get("first", False))
+            Column(column, **{"unit": "", "input": group.get("inputs", False)} | each)
             for column, each in group["columns"].items()
         )
         found.append(Group(name, group["title"], group["about"], tuple(group["studies"]), columns))
@@ -77,9 +80,21 @@ def columns_of(kind: str) -> tuple[Column, ...]:
 
 
 def column_of(name: str, kind: str = "") -> Column:
-    """What a column means; one that the dictionary lacks, as a study of one's own has it, is its name."""
+    """What a column means, also one name of a mapping (`phases.dram`).
+
+    One that the dictionary lacks, as a study of one's own has it, is called by its name.
+    """
+    whole, _, key = name.partition(".")
+    if key and whole in MAPS:
+        mapping = column_of(whole, kind)
+        return Column(name, f"{mapping.words}, {key}", mapping.unit, mapping.meaning)
     found = next((column for column in columns_of(kind) if column.names(name)), None)
     return found or Column(name, name, "", "")
+
+
+def is_input(name: str, kind: str = "") -> bool:
+    """Whether a column says what a record is of; of one that the dictionary lacks nobody knows."""
+    return column_of(name, kind).input
 
 
 def in_order(names: Iterable[str], kind: str = "") -> list[str]:

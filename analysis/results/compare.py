@@ -12,13 +12,12 @@ from sailsim.analysis.baselines.runners import Runner
 from sailsim.analysis.costs.constants import Span, files_by_kind
 from sailsim.analysis.costs.dollars import CostConstants, PriceList, prices, quoted
 from sailsim.analysis.costs.energy import EnergyConstants
-from sailsim.analysis.results.joins import JOINED, PAYMENTS, POINT, as_frame, is_missing, joined
+from sailsim.analysis.results.joins import POINT, as_frame, is_missing, joined
 from sailsim.analysis.results.runs import runs
 from sailsim.sim import Point, System
 
 _SAME = ("model_title", "system_title", "patterns")
 """Columns of a record that are the point's."""
-_COST = ("instance", "paid", "usd_per_hour", "usd_per_million_tokens", "tokens_per_usd")
 
 
 def compare(
@@ -62,38 +61,20 @@ def said_of(notes: Iterable[tuple[str, Iterable[str]]]) -> dict[str, list[str]]:
 
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One runner: its record without the point, and what the joins say."""
-    left = {*POINT, *_SAME, "runner"}
-    entry = {name: value for name, value in row.items() if name not in left and name not in JOINED}
+    """One runner: its record without the point, what the joins say, and joules of a token."""
+    entry = {name: value for name, value in row.items() if name not in {*POINT, *_SAME, "runner"}}
     batch, joules = row["batch"], row["energy_j"]
     entry |= {
         "cores": row["cores"] and int(row["cores"]),
-        "speedup": row["speedup"],
-        "speedup_range": [row["speedup_low"], row["speedup_high"]],
-        "cost": _cost(row),
-        "tokens_per_j": row["tokens_per_j"],
         "j_per_token": joules and joules / batch,
-        "j_per_token_range": [end and end / batch for end in (row["energy_low_j"], row["energy_high_j"])],
+        **{f"j_per_token_{end}": _over(row[f"energy_{end}_j"], batch) for end in ("low", "high")},
         "power_w": joules and joules / row["step_s"],
     }
     return entry
 
 
-def _cost(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Dollars of a run, None without a price: nominal, its range, and in each way to pay."""
-    if row["tokens_per_usd"] is None:
-        return None
-    return {
-        **{name: row[name] for name in _COST},
-        "tokens_per_usd_range": [row["tokens_per_usd_low"], row["tokens_per_usd_high"]],
-        **{
-            payment: {
-                "tokens_per_usd": row[f"tokens_per_usd_{payment}"],
-                "ratio": row[f"usd_ratio_{payment}"],
-            }
-            for payment in PAYMENTS
-        },
-    }
+def _over(joules: float | None, batch: int) -> float | None:
+    return joules and joules / batch
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ _COMMANDS = {
     "baseline": "sailsim.cli.baseline:baseline",
     "fit": "sailsim.cli.baseline:fit",
     "results": "sailsim.cli.results:results",
+    "plot": "sailsim.cli.plot:plot",
     "figures": "sailsim.cli.report:figures",
     "report": "sailsim.cli.report:report",
     "reuse": "sailsim.cli.reuse:reuse",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,4 +15,15 @@ SCHEMA = 1
 
 def print_json(answer: Mapping[str, Any]) -> None:
     """Print an answer. What is named as a column of a study's is that (docs/columns.md)."""
-    click.echo(json.dumps({"schema": SCHEMA, **answer}, indent=2))
+    click.echo(json.dumps({"schema": SCHEMA, **plain(answer)}, indent=2, allow_nan=False))
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: what is no number or without end is nothing, a day or a decimal its text."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | None) else str(value)

@@ -1,12 +1,12 @@
 """`sailsim activations`: capture the real inputs of a model's linear layers, and look at a capture."""
 
-import json
 from pathlib import Path
 
 import click
 import numpy as np
 
 from sailsim.base.errors import SailsimError
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.workloads import ROLES, Activations
 from sailsim.workloads import capture as capture_activations
@@ -79,17 +79,14 @@ def _print(found: Activations, as_json: bool, path: Path | None) -> None:
         for role in ROLES
     }
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "id": found.id,
-                    "path": str(path) if path else None,
-                    "layers": list(found.layers),
-                    "roles": roles,
-                    "meta": dict(found.meta),
-                },
-                indent=2,
-            )
+        print_json(
+            {
+                "id": found.id,
+                "path": str(path) if path else None,
+                "layers": list(found.layers),
+                "roles": roles,
+                "meta": dict(found.meta),
+            }
         )
         return
     meta = found.meta

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +12,7 @@ from sailsim.analysis import baseline as predict
 from sailsim.analysis.baselines.cpu import Software
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware
 from sailsim.base.errors import SailsimError
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.workloads import chosen_format, has_own_formats, load_model
 
@@ -89,7 +89,7 @@ def baseline(
     )
     if as_json:
         asked = {
-            "machine": machine,
+            "hardware": machine,
             "model": model,
             "weights": weights,
             "types": fmt.census_in_words(spec),
@@ -98,7 +98,7 @@ def baseline(
             "context": context,
             "prompt": prompt,
         }
-        click.echo(json.dumps(asked | result.as_dict(), indent=2))
+        print_json(asked | result.as_dict())
         return
     click.echo(f"{model}, weights {weights}: {fmt.census_in_words(spec)}")
     click.echo(f"{result.tokens_per_s:.2f} tokens/s ({result.low:.2f} .. {result.high:.2f})")
@@ -131,4 +131,7 @@ def fit(out: Path | None, check: bool, as_json: bool) -> None:
     else:
         path, result = write(out)
         where = f"Written to {path}"
-    click.echo(json.dumps(result, indent=2) if as_json else f"{error_table(result['errors'])}\n\n{where}")
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(f"{error_table(result['errors'])}\n\n{where}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import (
     beside_option,
@@ -22,6 +22,14 @@ from sailsim.cli._point import (
     types_of,
 )
 from sailsim.sim import Point
+
+_KEPT = (
+    *("title", "tokens_per_s", "instance", "paid", "usd_per_hour", "usd_per_million_tokens"),
+    *(f"tokens_per_usd{end}" for end in ("", "_low", "_high", "_used", "_bandwidth", "_whole")),
+    *(f"usd_ratio_{payment}" for payment in ("used", "bandwidth", "whole")),
+    *("fits", "reason"),
+)
+"""What `--json` says of a runner."""
 
 
 @click.command()
@@ -55,10 +63,8 @@ def cost(
     point = Point(prt=prt, **given)
     found = compare(point, price_list=price_list, runners=runners(beside), constants=files)
     if as_json:
-        kept = ("title", "tokens_per_s", "cost", "reason")
-        rows = {name: {key: entry[key] for key in kept} for name, entry in found["runs"].items()}
-        answer = {"point": found["point"], "prices": found["prices"], "runs": rows}
-        click.echo(json.dumps(answer, indent=2))
+        rows = {name: {key: entry[key] for key in _KEPT} for name, entry in found["runs"].items()}
+        print_json({"point": found["point"], "prices": found["prices"], "runs": rows})
         return
     click.echo(types_of(point))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
@@ -76,17 +82,15 @@ def cost(
 
 def _cells(entry: dict[str, Any]) -> list[str]:
     """A line of the table."""
-    paid = entry["cost"]
     if entry["tokens_per_s"] is None:
         return [entry["title"], "-" if entry["fits"] else "does not fit"]
-    if paid is None:
+    if entry["tokens_per_usd"] is None:
         return [entry["title"], f"{entry['tokens_per_s']:.1f}", "no price"]
-    low, high = paid["tokens_per_usd_range"]
     return [
         entry["title"],
         f"{entry['tokens_per_s']:.1f}",
-        f"{paid['usd_per_hour']:.3f}",
-        thousands(paid["tokens_per_usd"]),
-        f"{thousands(low)}..{thousands(high)}",
-        paid["paid"],
+        f"{entry['usd_per_hour']:.3f}",
+        thousands(entry["tokens_per_usd"]),
+        f"{thousands(entry['tokens_per_usd_low'])}..{thousands(entry['tokens_per_usd_high'])}",
+        entry["paid"],
     ]

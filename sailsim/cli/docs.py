@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ import click
 from sailsim.analysis.render import docs as generated
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 
 ENTRIES = (
@@ -58,7 +58,7 @@ def docs(
             generated.write(entry, place) if action == "write" else generated.stale(entry, place, quick)
         )
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        print_json({"pieces": found})
     else:
         for name, paths in found.items():
             for path in paths:
@@ -78,7 +78,7 @@ def _list(as_json: bool) -> None:
         for entry in ENTRIES
     ]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json({"pieces": rows})
         return
     for row in rows:
         click.echo(f"{row['name']:<16} {row['takes']:<8} {row['path']}\n    from {row['inputs']}")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sailsim.base.errors import SailsimError
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import point_options, types_of
 from sailsim.cli._study import study_options
@@ -68,7 +69,7 @@ def explore(
     front = frame[frame["pareto"]].sort_values("tokens_per_s", ascending=False)
     if as_json:
         rows = json.loads(front.to_json(orient="records"))
-        click.echo(json.dumps({"out": str(out), "trials": len(frame), "pareto": rows}, indent=2))
+        print_json({"out": str(out), "trials": len(frame), "pareto": rows})
         return
     reasons = frame["reason"][frame["reason"] != ""]
     click.echo(types_of(point))

@@ -1,6 +1,5 @@
 """`sailsim gemv`: one product of integers by table look-up, with its counts and its cycles."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from rich.table import Table
 from sailsim import _core
 from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.lut_gemv import (
     Counts,
@@ -101,7 +101,7 @@ def gemv(
             np.save(file, y, allow_pickle=False)
         found["out"] = str(out)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
     else:
         _print(found)
     if not found["equal_to_int64_product"]:

@@ -1,6 +1,5 @@
 """`sailsim models`: the model shapes that ship, and what a GGUF file holds."""
 
-import json
 from collections import Counter
 from dataclasses import asdict
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import click
 
 from sailsim.base.errors import SailsimError
+from sailsim.cli._json import print_json
 from sailsim.workloads import (
     GgufModel,
     ModelSpec,
@@ -31,7 +31,7 @@ def list_models(as_json: bool) -> None:
     """List the models that ship; a GGUF file's path works wherever a model is asked for."""
     specs = [load_model(name) for name in model_names()]
     if as_json:
-        click.echo(json.dumps([_summary(spec) for spec in specs], indent=2))
+        print_json({"models": [_summary(spec) for spec in specs]})
         return
     click.echo(
         f"{'name':<14} {'parameters':>11} {'layers':>6} {'width':>6} {'heads':>6} {'ffn':>6} {'vocab':>7}"
@@ -72,7 +72,7 @@ def show(model: str, format_name: str | None, as_json: bool) -> None:
             "bits_per_weight": fmt.model_bits_per_weight(spec),
         }
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     for key, value in found.items():
         if key == "tensors":
@@ -105,7 +105,7 @@ def formats(model_name: str, as_json: bool) -> None:
             }
             for fmt in listed
         ]
-        click.echo(json.dumps(rows, indent=2))
+        print_json({"formats": rows})
         return
     click.echo(
         f"{'format':<8} {'code bits':>9} {'group':>6} {'bits/weight':>12} {'size of ' + spec.name:>22}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import paper_option
 from sailsim.sim import Store
@@ -29,7 +30,7 @@ def figures(folder: Path, out: Path | None, prices: Path | None, as_json: bool) 
 
     paths = draw(Store(folder), out, prices, progress=True)
     if as_json:
-        click.echo(json.dumps([str(path) for path in paths], indent=2))
+        print_json({"written": [str(path) for path in paths]})
         return
     for path in paths:
         click.echo(str(path))
@@ -53,7 +54,7 @@ def report(folder: Path, out: Path | None, prices: Path | None, paper: str, as_j
     found = claims(Store(folder), prices, paper)
     if as_json:
         rows = json.loads(found.to_json(orient="records"))
-        click.echo(json.dumps({"report": str(path), "claims": rows}, indent=2))
+        print_json({"report": str(path), "claims": rows})
         return
     for row in found.to_dict("records"):
         here = row["here"]

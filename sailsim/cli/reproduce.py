@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from sailsim.base.errors import SailsimError
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import paper_option
 from sailsim.cli._study import study_options
@@ -57,7 +57,7 @@ def reproduce(
     results = study(out, samples, jobs, seed, paper=paper)
     written = write_page(results, out, docs)
     if as_json:
-        click.echo(json.dumps(results, indent=2))
+        print_json(results)
         return
     for claim, of_claim in claims_of(results):
         main = primary(of_claim)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from sailsim.analysis.results.export import Format
 from sailsim.analysis.results.export import export as write
 from sailsim.analysis.results.folder import Results
 from sailsim.base.errors import SailsimError
-from sailsim.cli._json import print_json
+from sailsim.cli._json import plain, print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._table import cell, fitting, print_table
 
@@ -178,7 +177,7 @@ def diff(a: Path, b: Path, rel: float, as_json: bool) -> None:
 
     found = differences(Results(a), Results(b), rel)
     if as_json:
-        print_json({"a": str(a), "b": str(b), "equal": found.equal, **_finite(asdict(found))})
+        print_json({"a": str(a), "b": str(b), "equal": found.equal, **asdict(found)})
     else:
         for folder, only in ((a, found.only_a), (b, found.only_b)):
             if only:
@@ -225,20 +224,9 @@ def records(table: Any) -> list[dict[str, Any]]:
     """The rows of an Arrow table as JSON has them: nothing is None, mappings are objects."""
     maps = {field.name for field in table.schema if str(field.type).startswith("map<")}
     return [
-        {name: _finite(dict(value or ()) if name in maps else value) for name, value in row.items()}
+        {name: plain(dict(value or ()) if name in maps else value) for name, value in row.items()}
         for row in table.to_pylist()
     ]
-
-
-def _finite(value: Any) -> Any:
-    """A value that JSON has: no end is none, and a day or a decimal is its text."""
-    if isinstance(value, dict):
-        return {str(name): _finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _names(text: str) -> list[str]:

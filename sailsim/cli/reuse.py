@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._study import study_options
 from sailsim.sim.study import Workers
@@ -53,7 +53,7 @@ def reuse(
             "claim": measured.nearest.as_dict(),
             "written": [str(path) for path in written],
         }
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     click.echo(reuse_page.summary(measured))
     for path in written:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rich.table import Table
 from sailsim.analysis import compare, runners
 from sailsim.analysis import prices as read_prices
 from sailsim.analysis.costs.energy import CAUSES
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import beside_option, constants_option, point_options, prt_option, reasons, thousands
 from sailsim.sim import Point, parse_changes, system_with
@@ -54,7 +54,7 @@ def run(
         point = replace(point, system=system_with(point.system, parse_changes(settings)))
     found = compare(point, price_list=price_list, runners=runners(beside), constants=constants)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
     else:
         _print(found)
 
@@ -104,15 +104,15 @@ def _table(runs: dict[str, Any]) -> Table:
             continue
         band = "" if entry["low"] is None else f"{entry['low']:.0f}..{entry['high']:.0f}"
         speedup = "" if entry["speedup"] is None else f"{entry['speedup']:.2f}x"
-        table.add_row(entry["title"], f"{entry['tokens_per_s']:.1f}", band, speedup, *_dollars(entry["cost"]))
+        table.add_row(entry["title"], f"{entry['tokens_per_s']:.1f}", band, speedup, *_dollars(entry))
     return table
 
 
-def _dollars(cost: dict[str, Any] | None) -> list[str]:
-    if cost is None:
+def _dollars(entry: dict[str, Any]) -> list[str]:
+    if entry["tokens_per_usd"] is None:
         return ["no price"]
-    ratio = cost["bandwidth"]["ratio"]
-    return [thousands(cost["tokens_per_usd"]), "" if ratio is None else f"{ratio:.2f}x", cost["paid"]]
+    ratio = entry["usd_ratio_bandwidth"]
+    return [thousands(entry["tokens_per_usd"]), "" if ratio is None else f"{ratio:.2f}x", entry["paid"]]
 
 
 def _phases(name: str, entry: dict[str, Any]) -> Table:
@@ -156,12 +156,12 @@ def _print_energy(console: Console, batch: int, runs: dict[str, Any]) -> None:
         # The cores alone have no arrays and no PRT: nothing, not a model's 0.
         table.add_row(cause, *(_modelled(j and 1e3 * j / batch, ".3g") if j != 0 else "-" for j in each))
     table.add_row("all", *(_millijoules(entry["j_per_token"]) for entry in used.values()))
-    ends = ([_millijoules(end) for end in entry["j_per_token_range"]] for entry in used.values())
+    ends = ([_millijoules(entry[f"j_per_token_{end}"]) for end in ("low", "high")] for entry in used.values())
     table.add_row("range", *("..".join(dict.fromkeys(pair)) for pair in ends))
     table.add_row("mean power, W", *(_modelled(entry["power_w"], ".0f") for entry in used.values()))
     console.print(table)
     bounds = [
-        f"{name} {1e3 * entry['j_per_token_range'][1]:.0f}"
+        f"{name} {1e3 * entry['j_per_token_high']:.0f}"
         for name, entry in runs.items()
         if entry["kind"] == "card" and entry["energy_high_j"] is not None
     ]

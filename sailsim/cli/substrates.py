@@ -1,11 +1,10 @@
 """`sailsim substrates`: the kinds of compute-capable SRAM that ship, and what a substrate file says."""
 
-import json
-
 import click
 from rich.console import Console
 from rich.table import Table
 
+from sailsim.cli._json import print_json
 from sailsim.sim import load_substrate, substrate_names
 
 
@@ -20,7 +19,7 @@ def list_substrates(as_json: bool) -> None:
     """List the substrates that ship."""
     rows = [{"name": name, "title": load_substrate(name).title} for name in substrate_names()]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json({"substrates": rows})
         return
     for row in rows:
         click.echo(f"{row['name']:<13} {row['title']}")
@@ -34,7 +33,7 @@ def show(name: str, as_json: bool, sources: bool) -> None:
     """Show substrate NAME, one that ships or the path of a TOML file."""
     found = load_substrate(name)
     if as_json:
-        click.echo(found.model_dump_json(indent=2, exclude_none=True))
+        print_json(found.model_dump(mode="json", exclude_none=True))
         return
     console = Console(soft_wrap=False)
     console.print(f"[bold]{found.name}[/bold]: {found.title}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from sailsim.analysis import runners
 from sailsim.analysis.results.sweep import sweep_into
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._plan import asked, plan_options
 from sailsim.cli._point import types_of
@@ -49,7 +49,7 @@ def sweep(
         "wall_s": manifest["wall_s"],
     }
     if as_json:
-        click.echo(json.dumps(summary, indent=2))
+        print_json(summary)
     else:
         for line in dict.fromkeys(map(types_of, given.points)):
             click.echo(line)

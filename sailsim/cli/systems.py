@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sailsim.base.atomic import write_whole
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.sim import (
     Choice,
@@ -44,7 +45,7 @@ def list_systems(as_json: bool) -> None:
         for machine in [load_machine(name)]
     ]  # fmt: skip
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json({"systems": rows})
         return
     width = max(len(str(row["name"])) for row in rows)
     for row in rows:
@@ -60,7 +61,7 @@ def show(name: str, as_json: bool, sources: bool) -> None:
     """Show machine NAME, one that ships or the path of a TOML file."""
     machine = load_machine(name)
     if as_json:
-        click.echo(machine.model_dump_json(indent=2, exclude_none=True))
+        print_json(machine.model_dump(mode="json", exclude_none=True))
         return
     console = Console(soft_wrap=False)
     console.print(f"[bold]{machine.name}[/bold]: {machine.title}")
@@ -139,7 +140,7 @@ def save(
     )
     path = save_system(varied, out, name)
     if as_json:
-        click.echo(json.dumps({"path": str(path), "name": called, "changes": changes}, indent=2))
+        print_json({"path": str(path), "name": called, "changes": changes})
     else:
         click.echo(f"{path}: {base.name} with {len(changes)} other values. Next: sailsim run --system {path}")
         _tell_cache(base, varied)

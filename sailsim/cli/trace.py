@@ -1,6 +1,5 @@
 """`sailsim trace` and `sailsim replay`: a model's tiles in a file, and a unit that works through one."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import click
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import point_options
 from sailsim.lut_gemv import read_trace
@@ -84,7 +84,7 @@ def trace(
         "bytes": out.stat().st_size,
     } | plan.provenance
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     click.echo(f"{model}: {found['types']}")
     click.echo(f"{out}: {found['tiles']} tiles, {found['bytes']:,} bytes")
@@ -133,7 +133,7 @@ def replay(
         "tiles": rows,
     }
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
     else:
         _print(found)
     if not found["ok"]:

@@ -72,9 +72,9 @@ def test_cost_prices_what_is_part_of_the_server_and_not_what_is_bought_beside_it
     result = sailsim("cost", *POINT, *beside(*BESIDE), "--json")
     assert result.exit_code == 0, result.output
     runs = json.loads(result.stdout)["runs"]
-    assert runs["neural-cache-n1"]["cost"]["tokens_per_usd"] > 0
-    assert not runs["aim-n1"].get("cost")
-    assert not runs["hbm-pim-n1"].get("cost")
+    assert runs["neural-cache-n1"]["tokens_per_usd"] > 0
+    assert not runs["aim-n1"]["tokens_per_usd"]
+    assert not runs["hbm-pim-n1"]["tokens_per_usd"]
 
 
 def test_sweep_figures_and_report_have_them(tmp_path: Path) -> None:

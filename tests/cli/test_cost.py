@@ -29,15 +29,14 @@ def test_every_runner_has_a_range_or_says_why_not():
     found = json.loads(shown.output)["runs"]
     assert {"sail", "cores", "cores-all", "v100", "v100-serving"} <= set(found)
     for name, row in found.items():
-        cost = row["cost"]
-        if cost is None:
+        if row["tokens_per_usd"] is None:
             assert name.startswith("h100")
             continue
-        low, high = cost["tokens_per_usd_range"]
-        assert low < cost["tokens_per_usd"] <= high * (1 + 1e-9)
-        assert cost["usd_per_million_tokens"] == pytest.approx(1e6 / cost["tokens_per_usd"])
-        assert cost["tokens_per_usd"] == pytest.approx(row["tokens_per_s"] * 3600 / cost["usd_per_hour"])
-        assert cost["paid"]
+        low, high = row["tokens_per_usd_low"], row["tokens_per_usd_high"]
+        assert low < row["tokens_per_usd"] <= high * (1 + 1e-9)
+        assert row["usd_per_million_tokens"] == pytest.approx(1e6 / row["tokens_per_usd"])
+        assert row["tokens_per_usd"] == pytest.approx(row["tokens_per_s"] * 3600 / row["usd_per_hour"])
+        assert row["paid"]
     plain = call("cost", *STEP)
     assert "ktok/USD" in plain.output
     assert "no price" in plain.output
@@ -47,13 +46,13 @@ def test_every_runner_has_a_range_or_says_why_not():
 
 def test_own_prices_serve_cost_and_run(own_prices):
     shown = json.loads(call("cost", *STEP, "--prices", str(own_prices), "--json").output)
-    assert shown["runs"]["sail"]["cost"]["instance"] == "mine"
-    assert shown["runs"]["t4"]["cost"] is None
+    assert shown["runs"]["sail"]["instance"] == "mine"
+    assert shown["runs"]["t4"]["tokens_per_usd"] is None
     assert shown["prices"] == "mine 6.4 USD/h (me, 2030); yours 1 USD/h (me, 2030)"
     run = json.loads(call("run", *STEP, "--prices", str(own_prices), "--json").output)
     assert run["prices"] == shown["prices"]
     for name, row in shown["runs"].items():
-        assert run["runs"][name]["cost"] == row["cost"]
+        assert {key: run["runs"][name][key] for key in row} == row
 
 
 @pytest.mark.parametrize("options", [[], ["--batch", "64"], ["--no-prt", "--threads", "48"]])
@@ -80,12 +79,13 @@ def test_run_splits_the_energy_of_a_token():
     for run in (shown["sail"], shown["cores"], shown["cores-all"]):
         assert run["energy_j"] == pytest.approx(sum(run["energy"].values()))
         assert run["j_per_token"] == pytest.approx(run["energy_j"] / 2)
-        low, high = run["j_per_token_range"]
+        low, high = run["j_per_token_low"], run["j_per_token_high"]
         assert low < run["j_per_token"] < high
         assert run["power_w"] == pytest.approx(run["energy_j"] / run["step_s"])
     # A board's power over its rate: V100 has 300 W.
     v100 = shown["v100"]
-    assert v100["j_per_token_range"] == [None, pytest.approx(300 / v100["tokens_per_s"])]
+    assert v100["j_per_token_low"] is None
+    assert v100["j_per_token_high"] == pytest.approx(300 / v100["tokens_per_s"])
     assert v100["j_per_token"] is None
     plain = call("run", *STEP)
     assert "energy of a token" in plain.output

@@ -124,7 +124,7 @@ def test_the_command_lists_checks_and_writes(tmp_path: Path, monkeypatch: pytest
         return done.exit_code, done.output
 
     assert "from nothing" in docs()[1]
-    assert [row["name"] for row in json.loads(docs("--json")[1])] == ["page", "file"]
+    assert [row["name"] for row in json.loads(docs("--json")[1])["pieces"]] == ["page", "file"]
     code, said = docs("--check")
     assert (code, said.splitlines()) == (
         1,
@@ -132,7 +132,7 @@ def test_the_command_lists_checks_and_writes(tmp_path: Path, monkeypatch: pytest
     )
     assert docs("--write", "file") == (0, "file.txt\n")
     assert docs("--check", "file") == (0, "")
-    assert json.loads(docs("--write", "--json")[1]) == {"page": ["page.md"], "file": []}
+    assert json.loads(docs("--write", "--json")[1])["pieces"] == {"page": ["page.md"], "file": []}
     assert docs("--check") == (0, "")
     assert docs("page")[0] == docs("--all")[0] == 2
 

@@ -61,7 +61,7 @@ SMALL = (*MODEL, "--wbits", "3,4", "--nbw", "2,4", "--batch", "1", "--whole", "4
 
 def test_check_says_which_gem5_it_is(log: Path, fake_gem5: Path) -> None:
     found = json.loads(sailsim("check", "--json").stdout)
-    assert found == {"path": str(fake_gem5), "version": "24.0.0.1", "compiled": "Nov 24 2026"}
+    assert found == {"schema": 1, "path": str(fake_gem5), "version": "24.0.0.1", "compiled": "Nov 24 2026"}
     assert "24.0.0.1 with sailsim's module" in sailsim("check").stdout
 
 

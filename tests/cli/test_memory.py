@@ -31,7 +31,7 @@ def test_run_and_cost_name_each_runner_and_its_reason(command: str) -> None:
     assert all(line.split("  ")[-1].strip() == "does not fit" or "does not fit" in line for line in rows)
     found = json.loads(call(command, *TOO_LARGE, "--json"))["runs"]
     assert {entry["tokens_per_s"] for entry in found.values()} == {None}
-    assert {entry["cost"] for entry in found.values()} == {None}
+    assert {entry["tokens_per_usd"] for entry in found.values()} == {None}
     assert all(entry["reason"] for entry in found.values())
 
 

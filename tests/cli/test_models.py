@@ -15,7 +15,7 @@ def test_list_names_every_model():
     result = run("list")
     assert result.exit_code == 0
     assert [line.split()[0] for line in result.output.splitlines()[1:]] == list(model_names())
-    rows = json.loads(run("list", "--json").output)
+    rows = json.loads(run("list", "--json").output)["models"]
     assert {row["name"]: row["n_params"] for row in rows} == {
         name: load_model(name).n_params for name in model_names()
     }
@@ -38,7 +38,7 @@ def test_show_of_a_file_lists_its_tensors(smollm2_path):
 
 
 def test_formats_are_listed_with_sources():
-    rows = {row["name"]: row for row in json.loads(run("formats", "--json").output)}
+    rows = {row["name"]: row for row in json.loads(run("formats", "--json").output)["formats"]}
     assert rows["q4_k_m"]["bits_per_weight"] == pytest.approx(4.84, abs=0.01)
     assert rows["f16"]["wbits"] is None
     assert "q4_k_m" in run("formats", "--model", "gemma-2b").output

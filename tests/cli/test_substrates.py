@@ -52,7 +52,7 @@ def tokens_per_s(*arguments: object) -> float:
 
 
 def test_list_and_show(mine: Path, bare: Path) -> None:
-    listed = json.loads(sailsim("substrates", "list", "--json").stdout)
+    listed = json.loads(sailsim("substrates", "list", "--json").stdout)["substrates"]
     assert [row["name"] for row in listed] == substrate_names()
     assert all(row["title"] in sailsim("substrates", "list").stdout for row in listed)
     for name in (*substrate_names(), mine):

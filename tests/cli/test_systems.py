@@ -15,7 +15,7 @@ def sailsim(*arguments: str) -> Result:
 
 
 def test_list_names_every_machine() -> None:
-    rows = json.loads(sailsim("list", "--json").output)
+    rows = json.loads(sailsim("list", "--json").output)["systems"]
     assert [row["name"] for row in rows] == [*system_names(), *card_names()]
     assert {row["name"] for row in rows if row["pim"]} == {name for name in system_names() if "sail" in name}
     text = sailsim("list").output

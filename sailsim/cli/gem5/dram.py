@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.records import to_lines
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
@@ -63,7 +63,7 @@ def dram(
     if write:
         write_whole(write, to_lines(found).encode())
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        print_json(found)
         return
     for row in rows:
         beside = f"{row['streams']} readers of {row['stream_gb_s']:g} GB/s" if row["streams"] else "alone"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from sailsim.base.atomic import write_whole
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import as_json_option, with_gem5, with_out, with_system, with_timeout
@@ -51,7 +51,7 @@ def kernels(
     if write:
         write_whole(write, kernels_csv(rows, simulator, machine).encode())
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        print_json({"kernels": rows})
         return
     click.echo(f"{'format':<8} {'weights in':<10} {'threads':>7} {'batch':>5} {'k':>5} {'n':>5} cycles/MAC")
     for row in rows:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import as_json_option, with_gem5, with_out, with_system, with_timeout
@@ -30,7 +31,7 @@ def check(binary: str | None, as_json: bool) -> None:
     found = Gem5(binary)
     answer = {"path": str(found.path), "version": found.version, "compiled": found.compiled}
     if as_json:
-        click.echo(json.dumps(answer, indent=2))
+        print_json(answer)
     else:
         click.echo(f"gem5 {found.version} with sailsim's module, compiled {found.compiled}: {found.path}")
 
@@ -75,7 +76,7 @@ def run(
 
     record = run_or_load(Store(out), point, system, simulator, simulate)
     if as_json:
-        click.echo(json.dumps(record))
+        print_json(record)
     else:
         for line in record["program_output"]:
             click.echo(line)
@@ -126,7 +127,7 @@ def replay(
 
     record = run_or_load(Store(out), point, system, simulator, simulate)
     if as_json:
-        click.echo(json.dumps(record))
+        print_json(record)
     else:
         click.echo(
             f"{record['good_tiles']} of {record['tiles']} tiles as expected, {record['ticks'] / 1e6:.3f} us "

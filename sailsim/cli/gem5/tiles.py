@@ -12,6 +12,7 @@ import pandas as pd
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.records import to_lines
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import NUMBERS, numbers_of, point_options
 from sailsim.cli.gem5.group import gem5
@@ -123,7 +124,7 @@ def sweep(
         }
         write_whole(write, to_lines(content).encode())
     if as_json:
-        click.echo(json.dumps(summary, indent=2))
+        print_json(summary)
     else:
         click.echo(f"{tensor} of {model} as {', '.join(types)}")
         click.echo(
@@ -183,7 +184,7 @@ def timeline(
     path = out / "timeline.png"
     save(timeline_figure(found, shown), path)
     if as_json:
-        click.echo(json.dumps({"picture": str(path), "timelines": [each.as_dict() for each in found]}))
+        print_json({"picture": str(path), "timelines": [each.as_dict() for each in found]})
         return
     for each in found:
         click.echo(f"{each.source}: {each.end:,} cycles, {len(each.groups):,} groups")

@@ -11,6 +11,7 @@ import click
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.records import to_lines
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
@@ -94,7 +95,7 @@ def validate(
     if write:
         write_whole(write, to_lines(found).encode())
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        print_json(found)
     else:
         _print_validation(found)
     if not all(c.correct and c.phases_equal for c in alone + beside):

@@ -14,7 +14,7 @@ from sailsim import _core
 
 # The packages whose code and data can change a number; the commands only print, and rendering only shows.
 _PACKAGES = ("sailsim.base", "sailsim.lut_gemv", "sailsim.workloads", "sailsim.sim", "sailsim.analysis")
-_SHOWS = {"sailsim.analysis": "render"}
+_SHOWS = {"sailsim.analysis": ("render/", "data/columns.toml")}
 # Not .jsonl: those files are results, which pages are made from and nothing is computed from.
 _SUFFIXES = (".py", ".toml", ".csv", ".json")
 _LIBRARIES = ("numpy", "scipy", "pandas", "pyarrow", "pydantic", "joblib", "gguf")
@@ -38,7 +38,8 @@ def hash_of(roots: Mapping[str, Iterable[Path]], core: Path) -> str:
         for root in folders:
             for path in sorted(root.rglob("*")):
                 below = path.relative_to(root)
-                if path.suffix in _SUFFIXES and below.parts[0] != _SHOWS.get(name) and path.is_file():
+                shows = below.as_posix().startswith(_SHOWS.get(name, ()))
+                if path.suffix in _SUFFIXES and not shows and path.is_file():
                     digest.update(f"{name}/{below.as_posix()}\0".encode())
                     digest.update(path.read_bytes())
     digest.update(core.read_bytes())

@@ -58,7 +58,7 @@ def test_another_papers_claims_of_a_sample_are_those_of_a_run() -> None:
     point = tiny.workloads[0].point("sail-n1-fast-host", 128)
     on, off = compare(point)["runs"], compare(replace(point, prt=False))["runs"]
     expected = {
-        "usd_l4": on["l4"]["cost"]["whole"]["ratio"],
+        "usd_l4": on["l4"]["usd_ratio_whole"],
         "reads": 100 * (1 - on["sail"]["counts"]["prt_misses"] / off["sail"]["counts"]["prt_misses"]),
         "arrays": 100 * area(load_system("sail-n1-fast-host")).share("C-SRAM arrays", "die"),
     }

@@ -292,7 +292,7 @@ def test_commands_print_what_they_wrote(swept, tmp_path, capsys):
     assert "missed" in plain.output or "reached" in plain.output
     drawn = runner.invoke(main, ["figures", str(swept.path), "--out", str(tmp_path / "f"), "--json"])
     assert drawn.exit_code == 0, drawn.output
-    assert len(json.loads(drawn.output)) == 2 * len(FIGURES)
+    assert len(json.loads(drawn.output)["written"]) == 2 * len(FIGURES)
     nothing = runner.invoke(main, ["report", str(tmp_path / "nothing")])
     assert nothing.exit_code == 2
     assert "no results" in nothing.output
