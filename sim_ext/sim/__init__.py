@@ -30,7 +30,7 @@ from sailsim.sim.saved import save_system, system_toml
 from sailsim.sim.set_fields import SetField, columns_of, set_fields
 from sailsim.sim.study import Store, code_version, commit, versions
 from sailsim.sim.substrate import Substrate, load_substrate, substrate_names
-from sailsim.sim.sweep import run_sweep
+from sailsim.sim.sweep import run_sweep, sweep_keys
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.system_choice import SystemChoice, system_with
 from sailsim.sim.tiles import COUNTS
@@ -91,6 +91,7 @@ __all__ = [
     "simulate_trace",
     "software_stacks",
     "substrate_names",
+    "sweep_keys",
     "system_names",
     "system_toml",
     "system_with",
