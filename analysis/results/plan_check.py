@@ -18,11 +18,11 @@ from sailsim.analysis.results.nearest_time import Known
 from sailsim.analysis.results.runs import MAPS, problems
 from sailsim.analysis.results.sweep import Asked
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, Store, sweep_keys
+from sailsim.sim import Plan, Point, Store, sweep_keys
 from sailsim.sim.keys import Keys
 from sailsim.sim.plan.axis import Axis, ends
 from sailsim.sim.plan.combination import point_of
-from sailsim.sim.plan.plan import Combination, Plan
+from sailsim.sim.plan.plan import Combination
 from sailsim.sim.study.tables import parquet_bytes, table_of
 
 NUMBERS = ("tokens_per_s", "low", "high", "step_s", "dram_bytes", "memory_bytes", "energy_j", "energy_low_j",
@@ -99,7 +99,7 @@ class _Room:
     unfit: dict[str, Reasons] = field(default_factory=dict)
 
     def possible(self, points: Iterable[Point], keys: Keys) -> dict[Point, str]:
-        """Those whose machine there can be, with their keys; counts the others, and who does not hold what."""
+        """Those whose machine there can be, with their keys; counts the others, and who holds what."""
         seen: dict[tuple[Any, ...], dict[str, str] | str] = {}
         found = {}
         for point in points:
@@ -151,10 +151,11 @@ def check_plan(
     store = None if out is None else Store(out)
     stored = set() if store is None else store.keys()
     missing = [point for point, key in possible.items() if key not in stored]
-    tried = _try(plan, asked.evaluate, missing or list(possible))
+    typical = missing or list(possible)
+    tried = _try(plan, asked.evaluate, typical)
     known = Known.of(store)
     took = tried.seconds[1:] or tried.seconds
-    each = known.seconds(missing) if known.points else sum(took) / len(took) if took else None
+    each = known.seconds(typical) if known.points else sum(took) / len(took) if took else None
     first = 0.0 if known.points or not tried.seconds else max(0.0, tried.seconds[0] - (each or 0.0))
     stored_bytes = known.bytes_a_point or tried.bytes_a_point
     at_once = max(1, min(jobs, len(missing)))

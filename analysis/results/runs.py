@@ -24,7 +24,7 @@ from sailsim.analysis.costs.energy import (
     use_of,
 )
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu, Point, SetField, System, as_system, columns_of, load_system
+from sailsim.sim import Gpu, Point, SetField, System, as_system, load_system, set_values
 from sailsim.sim.room import Room
 from sailsim.workloads import (
     Activations,
@@ -131,7 +131,7 @@ def evaluate(
     ``fields``: values of the point's own machine that are columns too, behind the others.
     """
     records = [run.as_record() for run in runs(point, runners=runners)]
-    columns = columns_of(fields, point, load_system(point.system))
+    columns = set_values(fields, point, load_system(point.system))
     return [record | columns for record in records]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from sailsim.analysis import runners
 from sailsim.analysis.results.plan_check import PlanCheck, Reasons, check_plan
+from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._plan import asked, plan_options
 from sailsim.sim import Plan
@@ -56,7 +56,7 @@ def check(
     given = asked(file, preset, prt, axes, beside, fields)
     found = check_plan(given.plan, given.plan.points, runners(given.beside), out, jobs)
     if as_json:
-        click.echo(json.dumps(_record(given.plan, found), indent=2))
+        print_json(_record(given.plan, found))
         return
     for line in (*_counted(given.plan), *_doubtful(found), *_taken(found, out, jobs)):
         click.echo(line)
@@ -80,7 +80,7 @@ def show(
     """Print the points of plan FILE, or of the options of a sweep, each with what the plan says of it."""
     combinations = list(asked(file, preset, prt, axes, beside, fields).plan.drawn.combinations.values())
     if as_json:
-        click.echo(json.dumps({"points": combinations}, indent=2))
+        print_json({"points": combinations})
         return
     shown = combinations[:rows]
     names = list(dict.fromkeys(name for each in shown for name in each))

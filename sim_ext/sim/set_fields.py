@@ -49,7 +49,7 @@ def set_fields(points: Iterable[Point]) -> tuple[SetField, ...]:
     return tuple(SetField(name, name in words) for name in sorted(names))
 
 
-def columns_of(fields: Iterable[SetField], point: Point, system: System) -> dict[str, Any]:
+def set_values(fields: Iterable[SetField], point: Point, system: System) -> dict[str, Any]:
     """What a point on its machine has in the columns; None where the machine has no such field."""
     fields = tuple(fields)
     if not fields:
