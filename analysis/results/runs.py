@@ -24,7 +24,8 @@ from sailsim.analysis.costs.energy import (
     use_of,
 )
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu, Point, SetField, System, as_system, columns_of, load_system
+from sailsim.sim import Gpu, Point, SetField, System, as_system, load_system, set_values
+from sailsim.sim.room import Room
 from sailsim.workloads import (
     Activations,
     ModelSpec,
@@ -130,7 +131,7 @@ def evaluate(
     ``fields``: values of the point's own machine that are columns too, behind the others.
     """
     records = [run.as_record() for run in runs(point, runners=runners)]
-    columns = columns_of(fields, point, load_system(point.system))
+    columns = set_values(fields, point, load_system(point.system))
     return [record | columns for record in records]
 
 
@@ -146,13 +147,22 @@ def runs(
     ``constants`` those of what ships. Raises SailsimError for a point that its own system cannot run at all;
     a runner on hardware of its own that cannot has a reason instead of numbers.
     """
-    point, machine = _on(point, system)
-    model = load_model(point.model)
-    context = _Context(
-        point, point.resolved(machine), machine, model, point.formats(model),
-        _patterns(point.activations, model), Span.of(EnergyConstants) if constants is None else constants,
-    )  # fmt: skip
-    return [_run(runner, context) for runner in (shipped_runners() if runners is None else runners)]
+    context = _Context.of(*_on(point, system))
+    patterns = _patterns(point.activations, context.model)
+    joules = Span.of(EnergyConstants) if constants is None else constants
+    who = shipped_runners() if runners is None else runners
+    return [_run(runner, context, patterns, joules) for runner in who]
+
+
+def problems(point: Point, runners: Sequence[Runner] | None = None) -> dict[str, str]:
+    """Why runners do not even begin a point, by their names; empty: it begins. Nothing is simulated.
+
+    Either the hardware does not run the software, or its memory does not hold weights and KV cache. Raises
+    SailsimError as `runs`.
+    """
+    context = _Context.of(*_on(point, None))
+    who = shipped_runners() if runners is None else runners
+    return {runner.name: _room(runner, context)[2] for runner in who}
 
 
 @dataclass(frozen=True)
@@ -164,8 +174,12 @@ class _Context:
     system: System
     model: ModelSpec
     fmt: WeightFormat
-    patterns: str
-    joules: Span[EnergyConstants]
+
+    @classmethod
+    def of(cls, point: Point, machine: System) -> _Context:
+        """Of a point on its machine."""
+        model = load_model(point.model)
+        return cls(point, point.resolved(machine), machine, model, point.formats(model))
 
 
 def _on(point: Point, system: System | str | Path | None) -> tuple[Point, System]:
@@ -177,8 +191,11 @@ def _on(point: Point, system: System | str | Path | None) -> tuple[Point, System
     return replace(point, system=name), machine
 
 
-def _run(runner: Runner, at: _Context) -> Run:
-    """One runner at a point."""
+def _room(runner: Runner, at: _Context) -> tuple[Question, Room, str]:
+    """What a runner is asked at a point, what memory that takes, and why it does not even begin.
+
+    Raises SailsimError where the point's own system does not run the runner's software.
+    """
     own = runner.machine is None
     machine = at.system if runner.machine is None else runner.machine
     kind = KINDS[runner.kind]
@@ -197,11 +214,20 @@ def _run(runner: Runner, at: _Context) -> Run:
     if mismatch is not None and own:
         raise SailsimError(mismatch)
     room = kind.room(question)
+    if mismatch is None and not room.fits:
+        mismatch = room.problem(at.model, question.fmt, at.point.batch, at.point.context)
+    return question, room, mismatch or ""
+
+
+def _run(runner: Runner, at: _Context, patterns: str, joules: Span[EnergyConstants]) -> Run:
+    """One runner at a point."""
+    question, room, problem = _room(runner, at)
+    kind, machine = KINDS[runner.kind], question.machine
     empty = Run(
         point=at.resolved,
         model_title=at.model.title,
         system_title=at.system.title,
-        patterns=at.patterns,
+        patterns=patterns,
         runner=runner.name,
         title=runner.title,
         kind=runner.kind,
@@ -217,22 +243,19 @@ def _run(runner: Runner, at: _Context) -> Run:
         memory_bytes=room.needed,
         memory_limit_bytes=room.limit,
     )
-    if mismatch is not None:
-        return replace(empty, reason=mismatch)
-    if not room.fits:
-        point = at.point
-        return replace(empty, reason=room.problem(at.model, question.fmt, point.batch, point.context))
+    if problem:
+        return replace(empty, reason=problem)
     try:
         answer = kind.answer(question)
     except SailsimError as error:
-        if own:
+        if question.own:
             raise  # the point asks its own system for what it cannot do
         return replace(empty, reason=str(error))
     # Of the memory's bandwidth, by the rate that is said beside it.
     share = answer.dram_bytes / at.point.batch * answer.tokens_per_s / bandwidth_of(machine)
     answered = {f.name: getattr(answer, f.name) for f in fields(answer)}
     filled = replace(empty, bandwidth_share=float(min(1.0, share)), **answered)
-    return _with_energy(filled, machine, at.joules)
+    return _with_energy(filled, machine, joules)
 
 
 def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstants]) -> Run:

@@ -54,7 +54,7 @@ class Asked:
 
     @classmethod
     def of(cls, points: Iterable[Point], runners: Sequence[Runner] | None = None) -> Asked:
-        """Fields that the points set in their machines become columns. Raises as `set_fields`."""
+        """Fields that the points set in their machines become columns."""
         points = tuple(points)
         who = shipped() if runners is None else runners
         fields = set_fields(points)

@@ -21,6 +21,7 @@ _COMMANDS = {
     "run": "sailsim.cli.run:run",
     "cost": "sailsim.cli.cost:cost",
     "sweep": "sailsim.cli.sweep:sweep",
+    "plan": "sailsim.cli.plan:plan",
     "baseline": "sailsim.cli.baseline:baseline",
     "fit": "sailsim.cli.baseline:fit",
     "results": "sailsim.cli.results:results",

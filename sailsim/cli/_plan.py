@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 from sailsim.base.errors import SailsimError
-from sailsim.cli._path import PathOption
 from sailsim.cli._point import NAMES, NUMBERS, beside_option, numbers_of, point_options
-from sailsim.sim import Plan, Point, load_plan, parse_values, plan_of, preset_names, preset_plan
+from sailsim.sim import Plan, load_plan, parse_values, plan_of, preset_names, preset_plan
 from sailsim.sim.ranges import parts_of_list
 from sailsim.sim.vary import Value
 
@@ -20,7 +19,10 @@ PRT = {"on": [True], "off": [False], "both": [True, False]}
 
 
 def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """One option per field of a point, a list and repeatable, `--axis`, `--plan` and what else plans have."""
+    """One option per field of a point, a list and repeatable, `--axis`, `--preset` and what else plans have.
+
+    The command has an option or an argument of its own for a plan's `file`.
+    """
     decorators = [
         point_options(type=str, multiple=True),
         click.option(
@@ -34,7 +36,6 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Values of any field of a point, of a system file, or of an operation of a substrate, as in "
             "llc.slices=16,32 or row_dfm:add=2:4. Repeatable.",
         ),
-        click.option("--plan", "file", type=PathOption(dir_okay=False), help="A plan instead, a TOML file."),
         click.option("--preset", help=f"A plan that ships instead: {', '.join(preset_names())}."),
         beside_option,
     ]
@@ -45,10 +46,9 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Asked:
-    """A plan, its points, and the options that say it, for a manifest."""
+    """A plan, what else runs its points, and the options that say it, for a manifest."""
 
     plan: Plan
-    points: list[Point]
     beside: tuple[Path, ...]
     config: dict[str, Any]
 
@@ -67,7 +67,7 @@ def asked(
     config["beside"] = [str(path) for path in beside]
     if file is None and preset is None:
         plan = plan_of(_grid(given, prt, axes))
-        return Asked(plan, plan.points, tuple(beside), config)
+        return Asked(plan, tuple(beside), config)
     _check_alone(file, preset, given, prt, axes)
     if file is None:
         assert preset is not None
@@ -75,10 +75,9 @@ def asked(
     else:
         plan = load_plan(file)
         config = {"plan": {"file": str(file), "text": file.read_text("utf-8")}, **config}
-    points = plan.points
     if "activations" in given:
-        points = [replace(point, activations=given["activations"]) for point in points]
-    return Asked(plan, points, (*map(Path, plan.beside), *beside), config)
+        plan = plan.fixing({"activations": given["activations"]})
+    return Asked(plan, (*map(Path, plan.beside), *beside), config)
 
 
 def _check_alone(

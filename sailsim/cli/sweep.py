@@ -17,6 +17,9 @@ from sailsim.sim.study import Workers
 
 
 @click.command()
+@click.option(
+    "--plan", "file", type=PathOption(dir_okay=False), help="A plan instead of all that, a TOML file."
+)
 @plan_options
 @click.option("--out", type=PathOption(file_okay=False), required=True, help="Folder of the results.")
 @study_options(1)
@@ -39,11 +42,12 @@ def sweep(
     command again goes on where a stopped one ended. `sailsim plan check` says beforehand what it will take.
     """
     given = asked(file, preset, prt, axes, beside, fields)
-    store = sweep_into(given.points, out, runners(given.beside), jobs, given.config)
+    points = given.plan.points
+    store = sweep_into(points, out, runners(given.beside), jobs, given.config)
     manifest = store.manifest
     summary = {
         "out": str(out),
-        "points": len(given.points),
+        "points": len(points),
         "held_before": manifest["held_before"],
         "state": manifest["state"],
         "wall_s": manifest["wall_s"],
@@ -51,9 +55,9 @@ def sweep(
     if as_json:
         print_json(summary)
     else:
-        for line in dict.fromkeys(map(types_of, given.points)):
+        for line in dict.fromkeys(map(types_of, points)):
             click.echo(line)
         click.echo(
-            f"{len(given.points)} points in {out}, {manifest['held_before']} of them from before, "
+            f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
             f"{manifest['wall_s']:.1f} s. Next: sailsim figures {out}"
         )

@@ -27,10 +27,10 @@ from sailsim.sim.point import Point
 from sailsim.sim.ranges import parse_numbers, parse_values
 from sailsim.sim.replay import TraceResult, simulate_trace
 from sailsim.sim.saved import save_system, system_toml
-from sailsim.sim.set_fields import SetField, columns_of, set_fields
+from sailsim.sim.set_fields import SetField, set_fields, set_values
 from sailsim.sim.study import Store, code_version, commit, versions
 from sailsim.sim.substrate import Substrate, load_substrate, substrate_names
-from sailsim.sim.sweep import run_sweep
+from sailsim.sim.sweep import run_sweep, sweep_keys
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.system_choice import SystemChoice, system_with
 from sailsim.sim.tiles import COUNTS
@@ -62,7 +62,6 @@ __all__ = [
     "card_names",
     "changed_values",
     "code_version",
-    "columns_of",
     "commit",
     "expand",
     "json_schema",
@@ -86,11 +85,13 @@ __all__ = [
     "run_sweep",
     "save_system",
     "set_fields",
+    "set_values",
     "simulate_prefill",
     "simulate_step",
     "simulate_trace",
     "software_stacks",
     "substrate_names",
+    "sweep_keys",
     "system_names",
     "system_toml",
     "system_with",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
 from sailsim.sim.operation_cost import Cost
 from sailsim.sim.point import Point
@@ -34,11 +35,7 @@ class SetField:
 
 
 def set_fields(points: Iterable[Point]) -> tuple[SetField, ...]:
-    """The columns of a study of some points, in alphabetical order.
-
-    Raises:
-        SailsimError: a system or a substrate that cannot be read.
-    """
+    """The columns of a study of some points, in alphabetical order."""
     names: set[str] = set()
     every: set[tuple[str, str | None]] = set()
     for point in points:
@@ -52,7 +49,7 @@ def set_fields(points: Iterable[Point]) -> tuple[SetField, ...]:
     return tuple(SetField(name, name in words) for name in sorted(names))
 
 
-def columns_of(fields: Iterable[SetField], point: Point, system: System) -> dict[str, Any]:
+def set_values(fields: Iterable[SetField], point: Point, system: System) -> dict[str, Any]:
     """What a point on its machine has in the columns; None where the machine has no such field."""
     fields = tuple(fields)
     if not fields:
@@ -81,5 +78,8 @@ def _cost(name: str, substrate: str | None, values: Mapping[str, Any]) -> Cost |
 
 def _in_words(name: str, system: str, substrate: str | None) -> bool:
     """Whether a point of this machine and substrate has a polynomial as the cost of an operation."""
-    cost = _cost(name, substrate, {} if substrate else leaves(load_system(system)))
+    try:
+        cost = _cost(name, substrate, {} if substrate else leaves(load_system(system)))
+    except SailsimError:
+        return False  # nor has it any record
     return cost is not None and any(cost.coefficients[1:])

@@ -34,8 +34,7 @@ def run_sweep(
         SailsimError: as `run_study`, and where a point's system, model or capture cannot be read (the folder
             is not touched then), or changes meanwhile.
     """
-    function = getattr(evaluate, "func", evaluate)
-    keys = Keys(f"{function.__module__}.{function.__qualname__}", inputs)
+    keys = sweep_keys(evaluate, inputs)
     tasks = [Task(keys.result(point), keys.question(point), point, _near(point)) for point in points]
     return run_study(
         tasks,
@@ -46,6 +45,12 @@ def run_sweep(
         config=config,
         changed=keys.changed,
     )
+
+
+def sweep_keys(evaluate: Evaluate, inputs: str = "") -> Keys:
+    """Of the records that `run_sweep` stores."""
+    function = getattr(evaluate, "func", evaluate)
+    return Keys(f"{function.__module__}.{function.__qualname__}", inputs)
 
 
 def _near(point: Point) -> tuple[Any, ...]:

@@ -54,7 +54,7 @@ def vary(
     """
     known = leaves(machine)
     changes = _with_operations(machine, changes)
-    table = machine.model_dump()
+    table = _opened(machine)
     for path, value in changes.items():
         if path not in known:
             near = difflib.get_close_matches(path, known, n=3, cutoff=0.4) or list(known)[:3]
@@ -65,6 +65,8 @@ def vary(
         *sections, field = path.split(".")
         inner = table
         for section in sections:
+            if not isinstance(inner[section], dict):
+                inner[section] = _opened(inner[section])
             inner = inner[section]
         inner[field] = _changed(path, known[path], value, source, note)
     table["name"] = name if name is not None else machine.name
@@ -77,6 +79,11 @@ def vary(
     except ValidationError as error:
         raise SailsimError(sentence(table["name"], error)) from None
     return found
+
+
+def _opened(section: Frozen) -> dict[str, Any]:
+    """The fields of a section, those in it as they are: what does not change is not checked again."""
+    return {name: getattr(section, name) for name in type(section).model_fields}
 
 
 _SUBSTRATE = "pim.substrate"

@@ -10,13 +10,13 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim import (
     Point,
     SystemChoice,
-    columns_of,
     leaves,
     load_machine,
     load_system,
     result_key,
     save_system,
     set_fields,
+    set_values,
     system_with,
     vary,
 )
@@ -117,7 +117,7 @@ def test_columns_are_all_that_any_point_sets() -> None:
     ]
     fields = set_fields(points)
     assert [field.name for field in fields] == ["llc.slices", "pim.clock", "pim.substrate.add"]
-    found = [columns_of(fields, point, load_system(point.system)) for point in points]
+    found = [set_values(fields, point, load_system(point.system)) for point in points]
     own = leaves(load_system("sail-n1"))
     assert found[0] == {"llc.slices": 16, "pim.clock": own["pim.clock"].value, "pim.substrate.add": 1}
     assert found[1] == {"llc.slices": own["llc.slices"].value, "pim.clock": 2.5, "pim.substrate.add": 3}
@@ -128,10 +128,10 @@ def test_a_cost_that_is_a_polynomial_somewhere_is_text_everywhere() -> None:
     points = [Point(substrate="row_dfm:add=3"), Point(system="sail-n1:pim.substrate.add=8n-2")]
     fields = set_fields(points)
     assert [(field.name, field.words) for field in fields] == [("pim.substrate.add", True)]
-    found = [columns_of(fields, point, load_system(point.system)) for point in points]
+    found = [set_values(fields, point, load_system(point.system)) for point in points]
     assert found == [{"pim.substrate.add": "3"}, {"pim.substrate.add": "8n-2"}]
 
 
 def test_a_study_that_sets_nothing_has_no_columns() -> None:
     assert set_fields([Point(), Point(substrate="bit_serial")]) == ()
-    assert columns_of((), Point(), load_system("sail-n1")) == {}
+    assert set_values((), Point(), load_system("sail-n1")) == {}

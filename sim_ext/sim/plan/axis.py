@@ -130,6 +130,13 @@ def listed(axis: Axis) -> Axis:
         raise SailsimError(f"{axis.name} {error}.") from None
 
 
+def ends(axis: Axis) -> list[Row]:
+    """The first and the last row of an axis; one where they are the same."""
+    if axis.span is not None:
+        return [(axis.span.low,), (axis.span.high,)]
+    return list(dict.fromkeys((axis.rows[0], axis.rows[-1])))
+
+
 def is_number(value: Any) -> bool:
     """Whether a value is a number that can be reckoned with: finite, and within 64 bits if whole."""
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -12,7 +12,7 @@ from typing import Any
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.plan.axis import RANGE, Axis, axis_of, is_number, ranged, shown
-from sailsim.sim.plan.combination import is_whole, nearest
+from sailsim.sim.plan.combination import POINT_FIELDS, is_whole
 from sailsim.sim.plan.constraint import Constraint
 from sailsim.sim.plan.plan import LARGEST_PLAN, Part, Plan
 from sailsim.sim.plan.sample import METHODS, Sample
@@ -209,10 +209,10 @@ class _Reader:
 def _check_keys(where: str, table: Mapping[str, Any], allowed: tuple[str, ...], beside: str = "") -> None:
     unknown = next((key for key in table if key not in allowed), None)
     if unknown is not None:
-        near = nearest(unknown, allowed)[0] if len(unknown) <= _LONGEST_TEXT else ""
+        field = unknown in POINT_FIELDS and "axes" in allowed
         raise SailsimError(
             f"{where}{shown(unknown)} is no key of a plan{beside}; allowed are {', '.join(allowed)}"
-            f"{f' (perhaps {near})' if near and not beside else ''}."
+            f"{f', and {unknown} in axes or fixed' if field else ''}."
         )
 
 

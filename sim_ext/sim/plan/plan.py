@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from sailsim.base.errors import SailsimError
@@ -177,6 +177,11 @@ class Plan:
                 f"the sweep has {combinations} combinations; allowed are {most} at most, and {LARGEST_PLAN} "
                 "points in one folder."
             )
+
+    def fixing(self, values: Mapping[str, Value]) -> "Plan":
+        """The plan with other fixed values of some fields."""
+        parts = tuple(replace(part, fixed={**part.fixed, **values}) for part in self.parts)
+        return replace(self, parts=parts)
 
     @property
     def points(self) -> list[Point]:

@@ -121,6 +121,7 @@ def test_the_preset_is_a_plan_of_the_points_that_it_always_had() -> None:
     ("text", "words"),
     [
         ("axis = 1", ("'axis'", "no key", "axes")),
+        ("wbits = 4", ("'wbits'", "wbits in axes or fixed")),
         ("title = 1", ("title is 1", "text")),
         ("system = 3", ("system is 3", "list of texts")),
         ("system = ['']", ("system has ''",)),
