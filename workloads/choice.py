@@ -11,12 +11,12 @@ A choice is a word, as after ``--weights``:
 from __future__ import annotations
 
 import re
-import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.toml_file import read_toml
 from sailsim.workloads.formats import (
     GGML_SOURCE,
     TENSOR_FORMATS,
@@ -174,14 +174,7 @@ def _policy(path: Path, model: str, spec: ModelSpec) -> WeightFormat:
 
 
 def _read_policy(path: Path) -> dict[str, Any]:
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise SailsimError(
-            f"policy {path} cannot be read: {error.strerror}; allowed is a TOML file."
-        ) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SailsimError(f"policy {path} is not TOML ({error}); allowed is a TOML file.") from None
+    table = read_toml(path, "policy")
     unknown = [name for name in table if name not in _POLICY_FIELDS]
     if unknown:
         raise SailsimError(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.model import ModelSpec, model_names, shape_of, shipped_model
+from sailsim.workloads.model import ModelSpec, model_names, read_shape, shipped_model
 
 
 def load_model(name_or_path: str | Path) -> ModelSpec:
@@ -17,12 +17,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
         return shipped_model(name)
     path = Path(name_or_path)
     if path.suffix == ".toml" and path.is_file():
-        try:
-            return shape_of(path.read_text("utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise SailsimError(
-                f"model file {path} cannot be read ({error}); allowed is a TOML text."
-            ) from error
+        return read_shape(path)
     if path.is_file():
         return open_gguf(path).spec
     raise SailsimError(

@@ -4,13 +4,14 @@ Each model is a TOML file beside this module (``models/``), named after the mode
 comes from the ``config.json`` that its ``source`` names. A GGUF file gives the same ``ModelSpec``.
 """
 
-import tomllib
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any, Literal
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.toml_file import read_toml
 
 Role = Literal["attn_in", "attn_out", "ffn_in", "ffn_out", "head"]
 """The activation that feeds a linear layer: layers of one role in one block share their input."""
@@ -19,6 +20,9 @@ ROLES: tuple[Role, ...] = ("attn_in", "attn_out", "ffn_in", "ffn_out", "head")
 
 MAX_DIMENSION = 1 << 24
 """Upper limit of every shape of a model: a larger one is taken for a damaged file."""
+
+MAX_PARAMS = 1 << 50
+"""Upper limit of a number of parameters."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,10 @@ class ModelSpec:
                 raise SailsimError(
                     f"model {self.name}: {field} is {value!r}; allowed is a whole number 1..{MAX_DIMENSION}."
                 )
+        if not 0 <= self.extra_params <= MAX_PARAMS:
+            raise SailsimError(
+                f"model {self.name}: extra_params is {self.extra_params}; allowed is 0..{MAX_PARAMS}."
+            )
         if self.n_heads % self.n_kv_heads:
             raise SailsimError(
                 f"model {self.name}: n_kv_heads is {self.n_kv_heads}; allowed is a divisor of "
@@ -166,41 +174,52 @@ def model_names() -> tuple[str, ...]:
 @lru_cache(maxsize=32)
 def shipped_model(name: str) -> ModelSpec:
     """One of the shapes that ship, `model_names`."""
-    return shape_of(files(__package__).joinpath("models", f"{name}.toml").read_text("utf-8"), name)
+    return read_shape(files(__package__).joinpath("models", f"{name}.toml"))
 
 
-def shape_of(text: str, origin: str) -> ModelSpec:
-    """ModelSpec of a TOML text; ``origin`` names it in errors."""
-    try:
-        table: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SailsimError(
-            f"model file {origin} is not TOML ({error}); allowed is a table of shapes."
-        ) from error
-    published = table.pop("published", {})
-    if not isinstance(published, dict):
-        raise SailsimError(f"model file {origin}: published is {published!r}; allowed is a table.")
+def read_shape(path: Traversable) -> ModelSpec:
+    """ModelSpec of a TOML file. Raises SailsimError for a file that is none, or not of a model's shape."""
+    table = read_toml(path, "model", "a table of shapes")
+    published = _published(table.pop("published", {}), path)
     known = {field.name: field.type for field in fields(ModelSpec)}
     unknown = sorted(set(table) - (known.keys() - {"published_params", "published_source"}))
     if unknown:
         raise SailsimError(
-            f"model file {origin}: field {unknown[0]!r} is unknown; allowed are {', '.join(known)}."
+            f"model file {path}: field {unknown[0]!r} is unknown; allowed are {', '.join(known)}."
         )
     missing = [field for field in list(known)[:10] if field not in table]
     if missing:
         raise SailsimError(
-            f"model file {origin}: field {missing[0]!r} is missing; a model needs a value for it."
+            f"model file {path}: field {missing[0]!r} is missing; a model needs a value for it."
         )
     for field, kind in known.items():
         if field in table and type(table[field]) is not kind:
             raise SailsimError(
-                f"model file {origin}: {field} is {table[field]!r}; allowed is a value of type "
+                f"model file {path}: {field} is {table[field]!r}; allowed is a value of type "
                 f"{getattr(kind, '__name__', kind)}."
             )
     if not table["source"].strip():
-        raise SailsimError(f"model file {origin}: source is empty; allowed is the origin of the shapes.")
+        raise SailsimError(f"model file {path}: source is empty; allowed is the origin of the shapes.")
     return ModelSpec(
         **table,
-        published_params=int(published.get("params", 0)),
-        published_source=str(published.get("source", "")),
+        published_params=published.get("params", 0),
+        published_source=published.get("source", ""),
     )
+
+
+def _published(table: Any, path: Traversable) -> dict[str, Any]:
+    """What a model's page states, with fields of the right kind."""
+    if not isinstance(table, dict):
+        raise SailsimError(f"model file {path}: published is {table!r}; allowed is a table.")
+    for field, value in table.items():
+        if field == "params":
+            good, allowed = type(value) is int and 0 <= value <= MAX_PARAMS, f"a whole number 0..{MAX_PARAMS}"
+        elif field == "source":
+            good, allowed = isinstance(value, str), "a text"
+        else:
+            raise SailsimError(
+                f"model file {path}: published.{field} is unknown; allowed are params and source."
+            )
+        if not good:
+            raise SailsimError(f"model file {path}: published.{field} is {value!r}; allowed is {allowed}.")
+    return table

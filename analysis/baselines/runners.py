@@ -21,6 +21,7 @@ from pydantic import ValidationError, model_validator
 from sailsim.analysis.baselines.kinds import KINDS, KindName, kind_of
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.base.errors import SailsimError
+from sailsim.base.toml_file import read_toml
 from sailsim.sim import Frozen, Gpu, System, SystemChoice, card_names, load_card, load_machine, system_names
 from sailsim.workloads import weight_format
 
@@ -33,7 +34,6 @@ OF_THE_POINT = "point"
 EVERY_CARD = "cards"
 """`hardware` of an entry that stands for one runner a shipped card."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_MAX_BYTES = 1 << 20
 
 
 class Runner(Frozen):
@@ -148,7 +148,7 @@ def read_runners(path: str | Path) -> tuple[Runner, ...]:
     text = str(path)
     if SystemChoice.parse(text).file in (*system_names(), *card_names()):
         return (_of_machine(text, None),)
-    table = _table(Path(path))
+    table = read_toml(Path(path), "runner", "a TOML file or a machine of `sailsim systems list`")
     if "runner" not in table:
         if "kind" in table or "extends" in table:
             return (_of_machine(text, Path(path)),)
@@ -212,24 +212,6 @@ def _expanded(entry: Any, origin: str, folder: Path | None) -> list[Runner]:
 def _filled(value: Any, card: str) -> Any:
     """A text of an entry for every card with one card's name in it."""
     return value.replace("{name}", card).replace("{NAME}", card.upper()) if isinstance(value, str) else value
-
-
-def _table(path: Path) -> dict[str, Any]:
-    """The content of a TOML file. Raises SailsimError where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise SailsimError(
-            f"runner file {path} cannot be read: {error.strerror}; allowed is a TOML file or a machine of "
-            "`sailsim systems list`."
-        ) from None
-    if len(data) > _MAX_BYTES:
-        raise SailsimError(f"runner file {path} is larger than {_MAX_BYTES} bytes, which none may be.")
-    try:
-        return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SailsimError(f"runner file {path} is not TOML: {error}.") from None
 
 
 def _validated(entry: Mapping[str, Any], origin: str) -> Runner:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from sailsim.analysis.costs.dollars import CostConstants, quoted
 from sailsim.analysis.render.figure_words import patterns_of
@@ -69,6 +69,7 @@ def dollars(results: Runs) -> Figure:
         axes.plot([], [], MARKERS[i % 7], color=SERIES[i % 7], label=f"batch {batch}")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: _short(v)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(lines)), [title for title, _, _ in lines])
     axes.set_ylim(len(lines) - 0.5, -0.5)
     names = [name for _, name, _ in lines]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from sailsim.analysis.paper.explore import Search
 from sailsim.analysis.render.style import MARKERS, SERIES, canvas, caption, save, style
@@ -38,6 +39,8 @@ def pareto_figure(search: Search, frame: pd.DataFrame) -> Figure:
                 nominal["area_mm2"], nominal[column], "*", color="black", ms=13, label=search.point.system
             )
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(LogFormatter())
+        axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
         axes.set_xlabel("area that SAIL adds to the server, mm2 (7 nm)")
         axes.set_ylabel(title)
         axes.set_ylim(bottom=0)

@@ -22,11 +22,6 @@ TITLES: Mapping[str, str] = {
 }
 
 
-def plain_words(text: str) -> str:
-    """Text with dollars that are no mathematics."""
-    return text.replace("$", r"\$")
-
-
 def _axis(axes: Axes, claim: Claim, wide: bool = False) -> None:
     """A claim's axis, on its scale."""
     if claim.scale == "log":
@@ -77,7 +72,7 @@ def claims_figure(study: Reproduction) -> Figure:
                 label="nominal, fixed workload",
             )
         reach = f"{main['reach'] / main['machines']:.0%} reach {number(paper, claim.unit)}"
-        axes.set_title(plain_words(f"{claim.short}: {reach}"), loc="left")
+        axes.set_title(f"{claim.short}: {reach}", loc="left")
         axes.set_ylabel("machines")
     last = panels[len(every)]
     last.axis("off")
@@ -92,7 +87,7 @@ def claims_figure(study: Reproduction) -> Figure:
         "context). "
         "Hardware: at most the paper's counts as reached.",
         "Readings: "
-        + plain_words("; ".join(f"{claim.short}: {primary(results)['words']}" for claim, results in every))
+        + "; ".join(f"{claim.short}: {primary(results)['words']}" for claim, results in every)
         + ".",
     )
     return figure
@@ -132,7 +127,7 @@ def decides_figure(study: Reproduction) -> Figure:
         median = primary(results)["quantiles"]
         if median is not None:
             axes.axvline(median[1], color="#444444", lw=1, ls=(0, (2, 2)))
-        axes.set_title(plain_words(claim.short), loc="left")
+        axes.set_title(claim.short, loc="left")
     last = panels[len(every)]
     last.axis("off")
     last.plot([], [], color=OKABE_ITO["vermillion"], lw=1.6, label="paper")

@@ -51,6 +51,7 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.hashsalt": "sailsim",
     "svg.fonttype": "path",
+    "text.parse_math": False,  # a dollar in a name is one
     "savefig.dpi": 150,
 }
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TextIO, TypeVar
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,6 +18,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from sailsim.base.screen import screen
 
 QUIET_SECONDS = 5.0
 """Between two lines of progress where there is no terminal."""
@@ -159,9 +160,7 @@ class _Bar(Report):
         self._bar.update(self._task, completed=self.held + self.done, words=self._words)
 
     def note(self, event: str, **what: Any) -> None:
-        self._bar.print(
-            f"{event}" + "".join(f", {name} {value}" for name, value in what.items()), markup=False
-        )
+        self._bar.print(f"{event}" + "".join(f", {name} {value}" for name, value in what.items()))
 
 
 def followed(things: Iterable[T], what: str, wanted: bool = True, total: int | None = None) -> Iterator[T]:
@@ -174,7 +173,7 @@ def followed(things: Iterable[T], what: str, wanted: bool = True, total: int | N
     if total is None:
         things = list(things)
         total = len(things)
-    stream, console = _LOG.get(), Console(stderr=True)
+    stream, console = _LOG.get(), screen(stderr=True)
     if stream is None and console.is_terminal:
         with Progress(*_columns(), console=console, transient=True, disable=True) as bar:
             began = time.monotonic()
@@ -202,7 +201,7 @@ def reporter(total: int, wanted: bool, what: str = "points") -> Iterator[Report]
     if not wanted:
         yield _Quiet(total, what)
         return
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     if not console.is_terminal:
         yield _Lines(total, what)
         return
@@ -212,9 +211,9 @@ def reporter(total: int, wanted: bool, what: str = "points") -> Iterator[Report]
 
 def _columns() -> tuple[ProgressColumn, ...]:
     return (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[words]}"),
+        TextColumn("{task.fields[words]}", markup=False),
     )

@@ -62,6 +62,10 @@ UNITS: dict[str, float] = {
     "gates": 1,
 }
 
+LEAST, MOST = 1e-12, 1e15
+"""Between these is the size of every value that is not 0, in its unit: what is beyond is a slip of the pen,
+and products of a few of them stay numbers."""
+
 
 class Frozen(BaseModel):
     """Base of everything read from a file: immutable, strict about types, closed to unknown fields."""
@@ -177,6 +181,8 @@ class Is:
                 continue
             if not self.holds(x):
                 raise ValueError(f"is {x:g}; allowed is {self.allowed}")
+            if x and not LEAST <= abs(x) <= MOST:
+                raise ValueError(f"is {x:g}; allowed is {self.allowed}, of a size of {LEAST:g} to {MOST:g}")
         return quantity
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

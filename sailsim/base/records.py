@@ -44,7 +44,7 @@ def from_lines(text: str, path: object = "the text") -> dict[str, Any]:
                 document.setdefault(where[:-2], []).append(value)
             else:
                 document[name] = value
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError, RecursionError) as error:
             raise SailsimError(
                 f"{path}, line {at}, is no record; allowed is a JSON object with one key."
             ) from error

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from sailsim import __version__
-from sailsim.base.errors import SailsimError
+from sailsim.base.errors import SailsimError, one_line
 from sailsim.base.stop import Terminated
 
 # name -> module:attribute. Loaded only when called, so that small commands start at once.
@@ -90,19 +90,19 @@ def _one_sentence() -> Iterator[None]:
         click.echo(f"Stopped.{kept} {again}".rstrip(), err=True)
         raise click.exceptions.Exit(143 if isinstance(stop, Terminated) else 130) from None
     except SailsimError as error:
-        raise BadInput(str(error)) from error
+        raise BadInput(one_line(str(error))) from error
     except click.UsageError as error:
         if isinstance(error, click.exceptions.NoArgsIsHelpError):
             raise
         # Click would print how the command is used above its sentence; `--help` says that.
-        raise BadInput(" ".join(error.format_message().split())) from error
+        raise BadInput(one_line(error.format_message())) from error
     except BrokenPipeError:
         raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise BadInput(
-            f"{where}{error.strerror or error}; allowed is a file that can be read or a place with room to "
-            "write, and what stood there before is kept."
+            one_line(f"{where}{error.strerror or error}") + "; allowed is a file that can be read or a place "
+            "with room to write, and what stood there before is kept."
         ) from error
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from sailsim.base.screen import screen
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import (
@@ -74,7 +74,7 @@ def cost(
     table.add_column("pays for")
     for entry in found["runs"].values():
         table.add_row(*_cells(entry))
-    Console().print(table)
+    screen().print(table)
     click.echo(f"Prices: {found['prices'] or 'none of these machines'}.")
     for line in reasons(found["runs"]):
         click.echo(line)

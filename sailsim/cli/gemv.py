@@ -6,12 +6,13 @@ from typing import Any
 import click
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sailsim import _core
 from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
+from sailsim.base.screen import screen
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.lut_gemv import (
@@ -204,18 +205,18 @@ def load_npy(option: str, path: Path) -> NDArray[Any]:
 
 
 def _print(found: dict[str, Any]) -> None:
-    console = Console()
+    console = screen()
     shape = found["shape"]
     sign = "signed" if found["signed"] else "unsigned"
     console.print(
-        f"[bold]({shape['batch']}, {shape['k']}) x ({shape['k']}, {shape['n']})[/bold]  "
-        f"activations of {found['abits']} bits, {sign}; {found['weight_code']}; NBW {found['nbw']}",
+        Text(f"({shape['batch']}, {shape['k']}) x ({shape['k']}, {shape['n']})", "bold"),
+        f" activations of {found['abits']} bits, {sign}; {found['weight_code']}; NBW {found['nbw']}",
         soft_wrap=True,
     )
-    verdict = "[green]equal[/green]" if found["equal_to_int64_product"] else "[red]NOT equal[/red]"
-    console.print(
-        f"result {verdict} to the int64 product" + (f", saved in {found['out']}" if "out" in found else "")
-    )
+    equal = found["equal_to_int64_product"]
+    verdict = ("equal", "green") if equal else ("NOT equal", "red")
+    saved = f", saved in {found['out']}" if "out" in found else ""
+    console.print(Text.assemble("result ", verdict, f" to the int64 product{saved}"))
     console.print(
         f"{found['system']}, substrate {found['substrate']}: {found['slices_used']} slices of "
         f"{found['outputs_per_slice']} outputs, passes: {found['passes']}",

@@ -10,10 +10,12 @@ import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sailsim.analysis import compare, runners
 from sailsim.analysis import prices as read_prices
 from sailsim.analysis.costs.energy import CAUSES
+from sailsim.base.screen import screen
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import beside_option, constants_option, point_options, prt_option, reasons, thousands
@@ -61,14 +63,18 @@ def run(
 
 def _print(found: dict[str, Any]) -> None:
     point, runs = found["point"], found["runs"]
-    console = Console()
+    console = screen()
     types = next(iter(runs.values()))["types"]
     asked = point["substrate"]
     weights = (point["weights"] and f"weights {point['weights']}") or f"{point['wbits']}-bit weights"
     console.print(
-        f"[bold]{point['model']}[/], {weights} ({types}), {point['abits']}-bit activations, "
-        f"batch {point['batch']}, context {point['context']}, {point['threads']} threads, "
-        f"on [bold]{point['system']}[/]" + (f", substrate {asked}" if asked else "")
+        Text.assemble(
+            (str(point["model"]), "bold"),
+            f", {weights} ({types}), {point['abits']}-bit activations, "
+            f"batch {point['batch']}, context {point['context']}, {point['threads']} threads, on ",
+            (str(point["system"]), "bold"),
+            f", substrate {asked}" if asked else "",
+        )
     )
     console.print(_table(runs))
     for name, entry in runs.items():

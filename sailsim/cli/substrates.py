@@ -1,9 +1,10 @@
 """`sailsim substrates`: the kinds of compute-capable SRAM that ship, and what a substrate file says."""
 
 import click
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from sailsim.base.screen import screen
 from sailsim.cli._json import print_json
 from sailsim.sim import load_substrate, substrate_names
 
@@ -35,8 +36,8 @@ def show(name: str, as_json: bool, sources: bool) -> None:
     if as_json:
         print_json(found.model_dump(mode="json", exclude_none=True))
         return
-    console = Console(soft_wrap=False)
-    console.print(f"[bold]{found.name}[/bold]: {found.title}")
+    console = screen()
+    console.print(Text.assemble((found.name, "bold"), f": {found.title}"))
     helps = "can help" if found.prt_helps else "cannot help"
     console.print(f"layout {found.layout}, accumulates {found.accumulate}, a PRT {helps}")
     table = Table(box=None, pad_edge=False)

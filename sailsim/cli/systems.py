@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sailsim.base.atomic import write_whole
+from sailsim.base.screen import screen
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.sim import (
@@ -63,8 +64,8 @@ def show(name: str, as_json: bool, sources: bool) -> None:
     if as_json:
         print_json(machine.model_dump(mode="json", exclude_none=True))
         return
-    console = Console(soft_wrap=False)
-    console.print(f"[bold]{machine.name}[/bold]: {machine.title}")
+    console = screen()
+    console.print(Text.assemble((machine.name, "bold"), f": {machine.title}"))
     table = Table(box=None, pad_edge=False)
     table.add_column("field", no_wrap=True)
     table.add_column("value", no_wrap=True)

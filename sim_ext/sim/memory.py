@@ -37,6 +37,12 @@ class DramTiming(Frozen):
     trefi: Latency
     """Between refreshes."""
 
+    @model_validator(mode="after")
+    def _leaves_time_between_refreshes(self) -> Self:
+        if self.trfc.value >= self.trefi.value:
+            raise ValueError(f"trfc is {self.trfc}; allowed is less than trefi, {self.trefi}")
+        return self
+
 
 class Memory(Frozen):
     """DRAM behind all slices and cores: channels that all lines are spread over, one pool of bandwidth."""

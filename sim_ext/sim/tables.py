@@ -3,7 +3,6 @@
 Machines (`files`), substrates (`substrate`) and the analysis's constants are read by it.
 """
 
-import tomllib
 from collections.abc import Callable
 from functools import cached_property
 from importlib import resources
@@ -14,10 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.toml_file import read_toml
 
 Table = dict[str, Any]
 
-_MAX_BYTES = 1 << 20
 _MAX_DEPTH = 8
 
 
@@ -76,7 +75,7 @@ class Shelf:
                 f"{_MAX_DEPTH} files without a circle."
             )
         path, folder = self._locate(name_or_path, base, seen[-1] if seen else "")
-        table = self._load(path)
+        table = read_toml(path, self.kind)
         if folder is not None and self._prepare is not None:
             self._prepare(table, folder)
         parent = table.pop("extends", None)
@@ -111,21 +110,6 @@ class Shelf:
         if base is not None and not path.is_absolute():
             path = base / path
         return path, path.parent
-
-    def _load(self, path: Traversable | Path) -> Table:
-        try:
-            with path.open("rb") as file:
-                data = file.read(_MAX_BYTES + 1)
-        except OSError as error:
-            raise SailsimError(f"{self.kind} file {path} cannot be read: {error.strerror}.") from None
-        if len(data) > _MAX_BYTES:
-            raise SailsimError(
-                f"{self.kind} file {path} is larger than {_MAX_BYTES} bytes, which none may be."
-            )
-        try:
-            return tomllib.loads(data.decode())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise SailsimError(f"{self.kind} file {path} is not TOML: {error}.") from None
 
 
 def _over(upper: Table, lower: Table) -> Table:

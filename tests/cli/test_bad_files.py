@@ -52,7 +52,8 @@ def test_what_is_no_file_of_any_kind(reader: str) -> None:
     Path("folder.toml").mkdir()
     assert "folder.toml" in refused(*command, "folder.toml")
     assert "missing.toml" in refused(*command, "missing.toml")
-    for text in (b"", b'name = "\xe9"\n', b"\xff\xfe\x00", b"name = [", b"\x00" * 100):
+    nested = b"x = " + b"[" * 2000 + b"]" * 2000
+    for text in (b"", b'name = "\xe9"\n', b"\xff\xfe\x00", b"name = [", b"\x00" * 100, nested):
         assert "mine.toml" in refused(*command, written(text))
 
 
@@ -146,6 +147,43 @@ def test_what_a_file_extends_is_named_with_it() -> None:
     for reader, name in (("system", "system"), ("substrate", "substrate"), ("constants", "constants")):
         sentence = refused(*READERS[reader], written('extends = "nosuch"\nname = "mine"\n'))
         assert f"{name} file mine.toml: extends is 'nosuch'; allowed are " in sentence
+
+
+SHAPE = """name = "m"
+title = "M"
+source = "a test"
+n_layers = 1
+d_model = 64
+n_heads = 4
+n_kv_heads = 2
+head_dim = 16
+d_ffn = 96
+vocab = 100
+"""
+
+
+@pytest.mark.parametrize(
+    "command", [["run", "--model"], ["models", "show"], ["sweep", "--out", "out", "--model"]]
+)
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("params = inf", "published.params is inf; allowed is a whole number"),
+        ("params = nan", "published.params is nan; allowed is a whole number"),
+        ('params = "x"', "published.params is 'x'; allowed is a whole number"),
+        ("params = [1]", "published.params is [1]; allowed is a whole number"),
+        ("params = {}", "published.params is {}; allowed is a whole number"),
+        ("params = true", "published.params is True; allowed is a whole number"),
+        ("params = -1", "published.params is -1; allowed is a whole number"),
+        ("params = 9223372036854775807", "published.params is 9223372036854775807; allowed is"),
+        ("source = 3", "published.source is 3; allowed is a text"),
+        ("parameters = 3", "published.parameters is unknown; allowed are params and source"),
+    ],
+)
+def test_what_a_model_says_is_published(command: list[str], line: str, words: str) -> None:
+    sentence = refused(*command, written(f"{SHAPE}[published]\n{line}\n"))
+    assert "mine.toml" in sentence
+    assert words in sentence
 
 
 POLICY = 'name = "p"\nsource = "a test"\ndefault = "4g32"\n[tensors]\n'

@@ -11,9 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.text import Text
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.screen import screen
 from sailsim.sim import commit
 from sailsim.sim.gem5 import Gem5, Gem5Run
 
@@ -34,10 +35,10 @@ def provenance_of(simulator: Gem5, build: str, options: str) -> dict[str, str]:
 @contextmanager
 def telling() -> Iterator[Callable[[str], None]]:
     """Says on standard error what is under way: in one changing line on a terminal, else line by line."""
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     if console.is_terminal:
         with console.status("gem5") as status:
-            yield lambda text: status.update(f"gem5: {text}")
+            yield lambda text: status.update(Text(f"gem5: {text}"))
     else:
         yield lambda text: print(f"gem5: {text}", file=sys.stderr, flush=True)
 
