@@ -5,20 +5,22 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.dollars import PriceList
 from sailsim.analysis.results.joins import POINT, is_missing, joined
-from sailsim.analysis.results.runs import COLUMNS
+from sailsim.analysis.results.runs import COLUMNS, Run
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, Store
 from sailsim.sim.nbw import nbw_in_words
-from sailsim.sim.study import command_of
+from sailsim.sim.study import as_frame, command_of
 
 FREE = (
     "system",
@@ -44,18 +46,52 @@ class MissingPointsError(SailsimError):
 def stored_runs(store: Store) -> pd.DataFrame:
     """The records of a store, a row a point and runner.
 
-    Raises SailsimError for a store without results, and for one of an older layout, whose records lack a
-    column: it says which command makes it anew.
+    Raises SailsimError for a store without results, and for one whose records lack a column, as those of an
+    older layout do, or have something else in it: it says which command makes it anew.
     """
-    frame = store.frame()
-    missing = [name for name in COLUMNS if name not in frame]
-    if not missing:
-        return frame
+    table = store.table()
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    wrong = [name for name in COLUMNS if name not in missing and not _holds(table.schema.field(name))]
+    if not missing and not wrong:
+        return as_frame(table)
     command = f"{command_of(store.manifest)} --out {shlex.quote(str(store.path))}"
-    raise SailsimError(
-        f"folder {store.path} is of an older version, whose records have no {missing[0]!r}; `{command}` "
-        "makes it anew."
-    )
+    kind = str(store.manifest.get("kind", "sweep"))
+    if missing and kind != "sweep":
+        raise SailsimError(
+            f"folder {store.path} holds results of `sailsim {kind}`; allowed is one of `sailsim sweep`."
+        )
+    if missing:
+        said = f"folder {store.path} is of an older version, whose records have no {missing[0]!r}"
+    else:
+        said = f"folder {store.path} has {table.schema.field(wrong[0]).type} in the column {wrong[0]!r}"
+        said += ", which no run has there"
+    raise SailsimError(f"{said}; `{command}` makes it anew.")
+
+
+@lru_cache(maxsize=1)
+def _hints() -> dict[str, str]:
+    """What the columns of a run hold, in words."""
+    return {name: str(kind) for name, kind in (get_type_hints(Point) | get_type_hints(Run)).items()}
+
+
+def _holds(column: pa.Field) -> bool:
+    """Whether a column of a store has the type that a run has there; empty ones have none."""
+    hint = _hints().get(column.name, "bool")  # `fits` is no field of its own
+    kind = column.type
+    if pa.types.is_null(kind):
+        return True
+    if "Mapping" in hint:
+        return bool(pa.types.is_map(kind))
+    if "tuple" in hint:
+        return bool(pa.types.is_list(kind))
+    if "int" in hint or "float" in hint:
+        # An NBW is a number or a word.
+        return bool(_is_number(kind) or ("Literal" in hint and pa.types.is_string(kind)))
+    return bool(pa.types.is_boolean(kind) if "bool" in hint else pa.types.is_string(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 @dataclass(frozen=True)

@@ -34,17 +34,25 @@ def read_toml(path: Traversable, kind: str, allowed: str = "a TOML file") -> dic
         ) from None
     if len(data) > MAX_BYTES:
         raise SailsimError(f"{kind} file {path} is larger than {MAX_BYTES} bytes, which none may be.")
+    return parse_toml(data, f"{kind} file {path}", allowed)
+
+
+def parse_toml(data: bytes, named: str, allowed: str = "a TOML file") -> dict[str, Any]:
+    """The table of a file's content. Raises SailsimError with what the file is called."""
+    too_deep = SailsimError(
+        f"{named} nests tables or arrays more than {MAX_DEPTH} deep; allowed is {allowed} with less."
+    )
     try:
         table = tomllib.loads(data.decode())
     except ValueError as error:  # of encoding, of TOML, of a number with too many digits
-        raise SailsimError(f"{kind} file {path} is not TOML: {error}; allowed is {allowed}.") from None
+        raise SailsimError(f"{named} is not TOML: {error}; allowed is {allowed}.") from None
     except RecursionError:
-        raise _too_deep(path, kind) from None
+        raise too_deep from None
     level: list[Any] = [table]
     for _ in range(MAX_DEPTH):
         level = [each for outer in level for each in _inner(outer)]
     if level:
-        raise _too_deep(path, kind)
+        raise too_deep
     return table
 
 
@@ -52,9 +60,3 @@ def _inner(value: Any) -> list[Any]:
     """The tables and arrays directly inside a value."""
     values = value.values() if isinstance(value, dict) else value
     return [each for each in values if isinstance(each, dict | list)]
-
-
-def _too_deep(path: Traversable, kind: str) -> SailsimError:
-    return SailsimError(
-        f"{kind} file {path} nests tables or arrays more than {MAX_DEPTH} deep; allowed is less."
-    )

@@ -23,7 +23,7 @@ def refused(path: Path, content: bytes) -> str:
 def test_what_cannot_be_followed_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "m.toml"
     for nested in (b"x = " + b"[" * 2000 + b"]" * 2000, b".".join([b"a"] * 2000) + b" = 1"):
-        assert refused(path, nested).endswith("deep; allowed is less.")
+        assert refused(path, nested).endswith("deep; allowed is a TOML file with less.")
     assert "is not TOML" in refused(path, b"x = " + b"9" * 5000)
     assert "larger than" in refused(path, b"#" * (MAX_BYTES + 1))
     for broken in (b"\xff\xfe", b"x = [", b"x = 1\nx = 2\n", b"\x00" * 9):

@@ -4,13 +4,13 @@ Paths in a file are relative to it.
 """
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.toml_file import parse_toml
 from sailsim.sim.plan.axis import RANGE, Axis, axis_of, is_number, ranged, shown
 from sailsim.sim.plan.combination import POINT_FIELDS, is_whole
 from sailsim.sim.plan.constraint import Constraint
@@ -58,10 +58,7 @@ def load_plan(path: str | Path) -> Plan:
 
 def parse_plan(text: str, file: str, folder: Path | None = None) -> Plan:
     """The plan of a text; `folder` is what its paths are relative to. Raises SailsimError as `load_plan`."""
-    try:
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise SailsimError(f"plan {file} is not TOML: {error}.") from None
+    table = parse_toml(text.encode(), f"plan {file}")
     try:
         return _Reader(folder).plan(table, file)
     except SailsimError as error:

@@ -11,7 +11,6 @@ import os
 import shutil
 import socket
 import time
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.toml_file import read_toml
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.study.workers import ONE_THREAD, WorkerLostError, ended
 
@@ -161,12 +161,7 @@ class SlurmFile:
     @classmethod
     def load(cls, path: str | Path) -> SlurmFile:
         """Read a TOML file. Raises SailsimError with the field, its value and what is allowed."""
-        try:
-            table = tomllib.loads(Path(path).read_text("utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise SailsimError(
-                f"slurm file {path} cannot be read ({_first_line(error)}); allowed is TOML with `jobs`."
-            ) from None
+        table = read_toml(Path(path), "slurm", "TOML with `jobs`")
         known: dict[str, tuple[Callable[[Any], bool], str]] = {
             "jobs": (lambda v: _whole(v) and 1 <= v <= 10_000, "a whole number in 1..10000"),
             "cluster": (lambda v: v in ("slurm", "local"), "'slurm' and 'local'"),

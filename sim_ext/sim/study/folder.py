@@ -322,7 +322,9 @@ class Store:
             raise _damaged(path, error.strerror or str(error)) from None
         if path.stem.removeprefix("asked-") != _digest(content):
             raise _damaged(path, "its content is not what its name says")
-        return pa.py_buffer(content)
+        buffer = pa.py_buffer(content)
+        _require_columns(path, buffer)
+        return buffer
 
     def _read(self, path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         """A file of ours, all of it or some columns, if it is as it was written."""
@@ -360,6 +362,21 @@ def command_of(manifest: Mapping[str, Any]) -> str:
 def now() -> str:
     """The time in UTC, sortable, to the microsecond."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def _require_columns(path: Path, content: pa.Buffer) -> None:
+    """A file of ours has the columns that a study adds, with what it puts there; what else it has is its
+    own."""
+    try:
+        schema = pq.read_schema(pa.BufferReader(content))
+    except pa.ArrowException as error:
+        raise _damaged(path, str(error).splitlines()[0].rstrip(".")) from None
+    for name in ("key", "group") if _ASKED.fullmatch(path.name) else RESERVED:
+        if name not in schema.names:
+            raise _damaged(path, f"it has no column {name!r}")
+        kind = schema.field(name).type
+        if not (pa.types.is_string(kind) or (name == "evaluation_s" and pa.types.is_primitive(kind))):
+            raise _damaged(path, f"it has {kind} in the column {name!r}")
 
 
 def _damaged(path: Path, reason: str) -> SailsimError:

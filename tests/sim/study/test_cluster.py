@@ -257,7 +257,7 @@ def test_a_job_of_slurm_that_ends_is_replaced(tmp_path: Path, slurm: Path) -> No
         ("jobs = true", "jobs is True"),
         ("jobs = 1\nwhat = 2", "'what' is unknown"),
         ("jobs = 1\ncluster = 'pbs'", "cluster is 'pbs'"),
-        ("jobs = [", "cannot be read"),
+        ("jobs = [", "is not TOML"),
         ("jobs = 1\ncluster = 'local'\n[parameters]\nnonsense = 3", "cannot be submitted"),
     ],
 )
