@@ -24,8 +24,11 @@ from sailsim.lut_gemv.packing import row_bytes, unpack_codes
 from sailsim.lut_gemv.tile import UNIT_ACCUMULATOR_BITS, Scales, Tile, same_results
 from sailsim.lut_gemv.trace import Trace
 
-ACCUMULATOR_BYTES_MAX = 1 << 33
-"""Memory that the replay of one tile may take for accumulators: a bound on what a file can ask for."""
+OUTPUT_BYTES_MAX = 1 << 30
+"""What the results of one tile may take. A file does not hold them, so a small one could ask for any memory;
+all else that a replay takes is in proportion to the file."""
+ACCUMULATOR_BYTES = 1 << 26
+"""Accumulators at a time: of as many outputs as they have room for, one at least."""
 
 
 class DescriptorError(SailsimError):
@@ -92,8 +95,7 @@ def replay(trace: Trace, *, prt: PrtConfig | None = None, threads: int = 1) -> I
             "nbw": tile.nbw,
             "group_size": tile.group_size,
         }
-        acc = lut_gemv_blocks(tile.x, tile.codes, code=tile.code, threads=threads, **widths)
-        output = tile.finish(acc)
+        output = _output(tile, threads, widths)
         used = (prt or PrtConfig()) if tile.prt else PrtConfig(enabled=False)
         profile = pattern_profile(tile.x, prt=used, **widths)
         yield Replayed(
@@ -105,6 +107,18 @@ def replay(trace: Trace, *, prt: PrtConfig | None = None, threads: int = 1) -> I
             lookups=tile.batch * tile.abits * len(profile.zero),
             prt_hits=int(profile.hits.sum()),
         )
+
+
+def _output(tile: Tile, threads: int, widths: dict[str, Any]) -> NDArray[Any]:
+    """What the unit writes, by some outputs at a time: their sums do not depend on each other."""
+    columns = max(1, ACCUMULATOR_BYTES // (8 * tile.blocks * tile.batch))
+    parts = []
+    for start in range(0, tile.n, columns):
+        part = tile.outputs(start, start + columns)
+        parts.append(
+            part.finish(lut_gemv_blocks(part.x, part.codes, code=part.code, threads=threads, **widths))
+        )
+    return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
 
 def _matches(trace: Trace, index: int, output: NDArray[Any]) -> bool | None:
@@ -282,11 +296,11 @@ class _Decoder:
 
     def _check_memory(self) -> None:
         d = self._d
-        size = 8 * self._blocks() * d["batch"] * d["n"]
-        if size > ACCUMULATOR_BYTES_MAX:
+        size = 4 * d["batch"] * d["n"]
+        if size > OUTPUT_BYTES_MAX:
             raise SailsimError(
-                f"descriptor {self._index}: {self._blocks()} blocks of {d['batch']} x {d['n']} results "
-                f"take {size} bytes to replay; allowed is {ACCUMULATOR_BYTES_MAX}."
+                f"descriptor {self._index}: {d['batch']} x {d['n']} results take {size} bytes to replay; "
+                f"allowed is {OUTPUT_BYTES_MAX}."
             )
 
     def _bytes(self, field: str, size: int) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -128,6 +128,14 @@ class Tile:
         """The same with the blocks' scales and minima."""
         each = 0 if self.scales is None else 4 if self.has_minimum else 2
         return self.code_bytes(n) + each * self.blocks * (self.n if n is None else n)
+
+    def outputs(self, start: int, stop: int) -> Tile:
+        """The tile of the outputs ``start`` to ``stop - 1`` alone; ``stop`` may lie behind the last."""
+        scales = self.scales
+        if scales is not None:
+            minimum = None if scales.minimum is None else scales.minimum[:, start:stop]
+            scales = Scales(scales.scale[:, start:stop], scales.act_scale, minimum)
+        return replace(self, codes=self.codes[:, start:stop], scales=scales)
 
     def expected(self) -> NDArray[Any]:
         """What the unit must write, by plain products: int32 ``(B, N)``, or fp32 with scales."""

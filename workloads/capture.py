@@ -112,5 +112,10 @@ def _spread(keep: int, tokens: Sequence[int]) -> list[int]:
 def _encode(x: Floats) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]]:
     """Symmetric int16 codes of each row and their fp32 scales; a row of zeros has scale 0."""
     scale = (np.abs(x).max(axis=1) / CODE_MAX).astype(np.float32)
+    if not np.isfinite(scale).all():
+        raise SailsimError(
+            f"an activation of the model is {x[~np.isfinite(x)].flat[0]:g}; allowed are finite numbers: its "
+            "weights are too large for fp32."
+        )
     steps = np.divide(x, scale[:, None], out=np.zeros_like(x), where=scale[:, None] > 0)
     return np.clip(np.rint(steps), -CODE_MAX, CODE_MAX).astype(np.int16), scale

@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 import warnings
 import zipfile
 import zlib
@@ -23,6 +24,8 @@ from sailsim.workloads.model import ROLES, Role
 SCHEMA = 1
 
 MAX_MEMBER_BYTES = 1 << 30
+
+MAX_META_BYTES = 1 << 22
 
 _META_TYPES: dict[str, type | tuple[type, ...]] = {
     "schema": int,
@@ -52,7 +55,15 @@ def write_capture(
     codes: Mapping[Role, npt.NDArray[np.int16]],
     scales: Mapping[Role, npt.NDArray[np.float32]],
 ) -> None:
-    """Writes a capture as a compressed npz, which appears whole or not at all."""
+    """Writes a capture as a compressed npz, which appears whole or not at all.
+
+    Raises SailsimError for one that `read_capture` would refuse.
+    """
+    try:
+        meta = _checked_meta(meta)
+    except ValueError as error:
+        raise SailsimError(f"activations file {path}: {error}; allowed is a sound capture.") from error
+    _check(path, meta, tuple(layers), codes, scales)
     arrays: dict[str, npt.NDArray[Any]] = {
         "meta": np.frombuffer(json.dumps(dict(meta)).encode(), np.uint8),
         "layers": np.asarray(layers, np.int64),
@@ -78,7 +89,12 @@ def read_capture(path: Path) -> Parts:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {name: _member(path, archive, name) for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except SailsimError:
+        raise
+    except (  # ValueError: among others of names that are not UTF-8
+        OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+        struct.error,
+    ) as error:  # fmt: skip
         raise SailsimError(
             f"activations file {path} cannot be read ({error}); allowed is a saved capture."
         ) from error
@@ -91,6 +107,18 @@ def read_capture(path: Path) -> Parts:
         raise SailsimError(
             f"activations file {path} lacks a sound field ({error}); allowed is a saved capture."
         ) from error
+    _check(path, meta, layers, codes, scales)
+    return meta, layers, codes, scales
+
+
+def _check(
+    path: str | Path,
+    meta: Mapping[str, Any],
+    layers: tuple[int, ...],
+    codes: Mapping[Role, npt.NDArray[np.int16]],
+    scales: Mapping[Role, npt.NDArray[np.float32]],
+) -> None:
+    """Raises SailsimError for what is no sound capture."""
     if meta["schema"] != SCHEMA:
         raise SailsimError(f"activations file {path}: schema is {meta['schema']!r}; allowed is {SCHEMA}.")
     blocks = range(meta["n_layers"])
@@ -107,17 +135,26 @@ def read_capture(path: Path) -> Parts:
             )
         if not (np.isfinite(scale).all() and (scale >= 0).all()):
             raise SailsimError(f"activations file {path}: a scale of {role} is not finite or negative.")
-    return meta, layers, codes, scales
 
 
 def _meta(member: npt.NDArray[Any]) -> dict[str, Any]:
     """The JSON part. Raises ValueError if a field is absent or of another type."""
+    if member.nbytes > MAX_META_BYTES:
+        raise ValueError(f"meta has {member.nbytes} bytes")
     meta = json.loads(member.tobytes())
     if not isinstance(meta, dict):
         raise ValueError("meta is no object")
+    return dict(_checked_meta(meta))
+
+
+def _checked_meta(meta: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same, if every field is there and of its type. Raises ValueError."""
     for name, kind in _META_TYPES.items():
         if not isinstance(meta.get(name), kind):
-            raise ValueError(f"meta.{name} is {meta.get(name)!r}")
+            raise ValueError(f"meta.{name} is {repr(meta.get(name))[:80]}")
+    for name in ("tokens", "positions"):
+        if not all(type(number) is int for number in meta[name]):
+            raise ValueError(f"meta.{name} has what is no whole number")
     return meta
 
 

@@ -10,6 +10,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
 
 from sailsim.base.errors import SailsimError
+from sailsim.workloads.gguf_scales import first_bad_block
 
 MAGIC = b"GGUF"
 
@@ -32,6 +34,11 @@ DEFAULT_ALIGNMENT = 32
 _STRING, _ARRAY = 8, 9
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+
+MAX_KEYS = MAX_TENSORS = 1 << 16
+MAX_TEXTS = 1 << 21
+"""Texts in all arrays of a header: several times the largest vocabulary with its merges. A text may be empty,
+so a small file could hold any number."""
 
 # The least bytes that a key-value pair (length, type, one byte) and a tensor entry can take.
 _MIN_PAIR_BYTES, _MIN_TENSOR_BYTES = 13, 32
@@ -67,6 +74,7 @@ class _Cursor:
 
     def __init__(self, path: Path, data: memoryview) -> None:
         self.path, self.data, self.at = path, data, 0
+        self.texts = 0
 
     def fail(self, field: str, value: object, allowed: str) -> SailsimError:
         # Names come from the file: they may be long or hold line breaks.
@@ -123,6 +131,9 @@ class _Cursor:
         count = self.count(f"the length of {field}", size)
         array = _LazyArray(kind, count, self.at)
         if kind == _STRING:
+            self.texts += count
+            if self.texts > MAX_TEXTS:
+                raise self.fail(f"the length of {field}", count, f"{MAX_TEXTS} texts in all arrays together")
             for _ in range(count):
                 self.skip(self.scalar("Q", f"a string length in {field}"), f"a string in {field}")
         else:
@@ -164,6 +175,9 @@ class GgufFile:
             raise cursor.fail("the version", version, "2 or 3, little endian")
         n_tensors = cursor.count("the tensor count", _MIN_TENSOR_BYTES)
         n_values = cursor.count("the key count", _MIN_PAIR_BYTES)
+        for field, count, most in (("tensor", n_tensors, MAX_TENSORS), ("key", n_values, MAX_KEYS)):
+            if count > most:
+                raise cursor.fail(f"the {field} count", count, f"at most {most}")
         for index in range(n_values):
             key = cursor.text(f"key {index}")
             if key in self._values:
@@ -176,6 +190,14 @@ class GgufFile:
         start = -(-cursor.at // alignment) * alignment
         for name, shape, kind, offset in entries:
             self._add_tensor(cursor, name, shape, kind, start, offset, alignment)
+        placed = sorted(self.tensors.values(), key=lambda tensor: tensor.offset)
+        for tensor, following in pairwise(placed):
+            if tensor.offset + tensor.n_bytes > following.offset:
+                raise cursor.fail(
+                    f"the data of {following.name}",
+                    f"{following.n_bytes} bytes at offset {following.offset - start}",
+                    f"bytes of its own, not those of {tensor.name}",
+                )
 
     @staticmethod
     def _tensor_entry(cursor: _Cursor, index: int) -> tuple[str, tuple[int, ...], int, int]:
@@ -261,6 +283,20 @@ class GgufFile:
             shown = "absent" if value is None else "no array of texts"
             raise SailsimError(f"GGUF file {self.path}: {key} is {shown}; allowed is an array of texts.")
         return self._decode(value)
+
+    def require_numbers(self) -> None:
+        """Raises SailsimError if a scale of a tensor (of floats: a value) is a NaN or an infinity.
+
+        It reads every block's scale once: some seconds for a file of many GB.
+        """
+        for info in self.tensors.values():
+            block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[info.type.upper()]][1]
+            data = self._data[info.offset : info.offset + info.n_bytes]
+            bad = first_bad_block(info.type, data.reshape(-1, block_bytes))
+            if bad is not None:
+                raise _Cursor(self.path, self._view).fail(
+                    f"a scale of {info.name}", f"no number in block {bad} of {info.type}", "finite ones"
+                )
 
     def raw(self, name: str) -> npt.NDArray[np.uint8]:
         """Stored bytes of a matrix as rows: (n, bytes of K weights), a view of the file."""

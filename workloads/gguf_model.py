@@ -28,7 +28,22 @@ def open_gguf(path: str | Path) -> GgufModel:
     """
     file = GgufFile(path)
     spec = _spec(file)
-    return GgufModel(file, spec, _format(file, spec))
+    formats = _format(file, spec)
+    _require_numbers(file)
+    return GgufModel(file, spec, formats)
+
+
+_SOUND: dict[Path, tuple[int, int]] = {}
+"""Files whose numbers have been looked at: their size, and when they were changed."""
+
+
+def _require_numbers(file: GgufFile) -> None:
+    """Looks at the numbers of a file once as long as it stays the same."""
+    path, status = file.path.resolve(), file.path.stat()
+    state = (status.st_size, status.st_mtime_ns)
+    if _SOUND.get(path) != state:
+        file.require_numbers()
+        _SOUND[path] = state
 
 
 def stored_model(name_or_path: str | Path) -> GgufModel | None:

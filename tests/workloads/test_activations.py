@@ -9,7 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import ROLES, Activations, Tokenizer, capture, forward, load_model, open_gguf
+from sailsim.workloads import (
+    ROLES,
+    Activations,
+    Tokenizer,
+    capture,
+    capture_file,
+    forward,
+    load_model,
+    open_gguf,
+)
 from sailsim.workloads.activations import CODE_MAX, ROTATION
 
 WIDTH = {"attn_in": 576, "attn_out": 576, "ffn_in": 576, "ffn_out": 1536, "head": 576}
@@ -259,6 +268,48 @@ def test_an_array_that_claims_more_than_it_has(tiny_gguf, tmp_path: Path):
         Activations.load(bad)
 
 
+def save_unchecked(monkeypatch: pytest.MonkeyPatch, bad: Activations, path: Path) -> None:
+    """As another program may have written it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(capture_file, "_checked_meta", lambda meta: meta)
+        patch.setattr(capture_file, "_check", lambda *parts: None)
+        bad.save(path)
+
+
+@pytest.mark.parametrize("flag", [0, 8], ids=["cp437", "says UTF-8"])
+def test_members_whose_names_are_not_utf_8(tiny_gguf, tmp_path: Path, flag: int):
+    path = tmp_path / "a.npz"
+    capture(tiny_gguf, tokens=[3, 1, 4]).save(path)
+    data = bytearray(path.read_bytes().replace(b"meta.npy", b"met\xff.npy"))
+    for mark, at in ((b"PK\x01\x02", 9), (b"PK\x03\x04", 7)):  # whose byte holds the flag
+        start = -1
+        while (start := data.find(mark, start + 1)) >= 0:
+            data[start + at] |= flag
+    path.write_bytes(data)
+    with pytest.raises(SailsimError, match=r"activations file .*allowed is a saved capture"):
+        Activations.load(path)
+
+
+@pytest.mark.parametrize("tokens", [[""] * 100, [1.5], [True], [[1]], [None]])
+def test_tokens_are_whole_numbers(tiny_gguf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens):
+    good = capture(tiny_gguf, tokens=[3, 1, 4])
+    bad = replace(good, meta={**good.meta, "tokens": tokens})
+    with pytest.raises(SailsimError, match=r"meta.tokens has what is no whole number"):
+        bad.save(tmp_path / "a.npz")
+    save_unchecked(monkeypatch, bad, tmp_path / "a.npz")
+    with pytest.raises(SailsimError, match=r"meta.tokens has what is no whole number"):
+        Activations.load(tmp_path / "a.npz")
+
+
+def test_24_mib_of_empty_texts_are_not_parsed(tiny_gguf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    good = capture(tiny_gguf, tokens=[3, 1, 4])
+    path = tmp_path / "a.npz"
+    save_unchecked(monkeypatch, replace(good, meta={**good.meta, "tokens": [""] * (6 << 20)}), path)
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(SailsimError, match=r"meta has \d+ bytes"):
+        Activations.load(path)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -268,18 +319,24 @@ def test_an_array_that_claims_more_than_it_has(tiny_gguf, tmp_path: Path):
         ({"scales": np.nan}, "not finite"),
     ],
 )
-def test_unsound_fields_are_named(tiny_gguf, tmp_path: Path, change, words):
+def test_unsound_fields_are_named_and_never_saved(
+    tiny_gguf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change, words
+):
     good = capture(tiny_gguf, tokens=[3, 1, 4])
     if "scales" in change:
         change = {"scales": {role: scale * change["scales"] for role, scale in good.scales.items()}}
     path = tmp_path / "a.npz"
-    replace(good, **change).save(path)
+    bad = replace(good, **change)
+    with pytest.raises(SailsimError, match=words):
+        bad.save(path)
+    assert not path.exists()
+    save_unchecked(monkeypatch, bad, path)
     with pytest.raises(SailsimError, match=words):
         Activations.load(path)
 
 
-def test_another_schema_is_refused(shipped, tmp_path: Path):
+def test_another_schema_is_refused(shipped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "a.npz"
-    replace(shipped, meta={**shipped.meta, "schema": 9}).save(path)
+    save_unchecked(monkeypatch, replace(shipped, meta={**shipped.meta, "schema": 9}), path)
     with pytest.raises(SailsimError, match="schema is 9"):
         Activations.load(path)

@@ -1,0 +1,163 @@
+"""Scales that are no numbers and tensors that overlap: refused by whoever reads the file."""
+
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+from gguf.quants import dequantize
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sailsim.base.errors import SailsimError
+from sailsim.cli import main
+from sailsim.workloads import open_gguf
+from sailsim.workloads.formats import TENSOR_FORMATS
+from sailsim.workloads.gguf_file import MAX_TEXTS, GgufFile
+from sailsim.workloads.gguf_scales import first_bad_block
+
+from .conftest import write_tiny_gguf
+
+FP16_NO_NUMBERS = (0x7E00, 0xFE01, 0x7C00, 0xFC00)
+"""NaNs and infinities of both signs."""
+
+
+@pytest.mark.parametrize("kind", TENSOR_FORMATS)
+def test_bad_blocks_are_those_whose_values_are_no_numbers(kind: str) -> None:
+    size = GGML_QUANT_SIZES[GGMLQuantizationType[kind.upper()]][1]
+    blocks = np.random.default_rng(3).integers(0, 256, (4000, size), dtype=np.uint8)
+    if kind == "mxfp4":  # 2^125 and 2^126 are finite scales of values that fp32 does not hold
+        blocks[np.isin(blocks[:, 0], (253, 254)), 0] = 252
+    with np.errstate(all="ignore"):
+        values = dequantize(blocks, GGMLQuantizationType[kind.upper()]).reshape(len(blocks), -1)
+    bad = ~np.isfinite(values).all(axis=1)
+    assert 0 < bad.sum() < len(bad)
+    assert [first_bad_block(kind, block[None]) is not None for block in blocks] == bad.tolist()
+    assert first_bad_block(kind, blocks) == bad.argmax()
+    assert first_bad_block(kind, blocks[~bad]) is None
+
+
+def spoilt(path: Path, tensor: str, at: int, word: int) -> Path:
+    """A tiny file with two bytes of a tensor's data replaced."""
+    write_tiny_gguf(path)
+    offset = GgufFile(path).tensors[f"{tensor}.weight"].offset
+    with path.open("r+b") as file:
+        file.seek(offset + at)
+        file.write(struct.pack("<H", word))
+    return path
+
+
+@pytest.mark.parametrize("word", FP16_NO_NUMBERS)
+def test_every_reader_refuses_a_scale_that_is_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spoilt(Path("m.gguf"), "blk.1.ffn_down", 18 * 5, word)
+    for command in (
+        ["run", "--model", "m.gguf"],
+        ["run", "--model", "llama-2-7b", "--weights", "m.gguf"],
+        ["cost", "--model", "m.gguf"],
+        ["sweep", "--model", "m.gguf", "--out", "out"],
+        ["models", "show", "m.gguf"],
+        ["trace", "--model", "m.gguf", "--out", "t.trace"],
+        ["trace", "--model", "m.gguf", "--out", "t.trace", "--weights", "8g32"],
+        ["activations", "capture", "--model", "m.gguf", "--out", "a.npz"],
+    ):
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 2, (command, result.output)
+        (sentence,) = result.stderr.splitlines()
+        if "llama-2-7b" not in command:
+            assert (
+                "m.gguf: a scale of blk.1.ffn_down.weight is 'no number in block 5 of q4_0'; allowed"
+                in sentence
+            )
+    assert [path.name for path in Path().iterdir()] == ["m.gguf"]
+
+
+def test_a_file_that_changes_is_looked_at_again(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    write_tiny_gguf(path)
+    good = path.read_bytes()
+    open_gguf(path)
+    spoilt(path, "blk.0.attn_q", 0, 0x7E00)
+    with pytest.raises(SailsimError, match=r"a scale of blk.0.attn_q.weight"):
+        open_gguf(path)
+    path.write_bytes(good)
+    assert open_gguf(path).spec.n_layers == 2
+
+
+def test_norms_are_numbers_too(tmp_path: Path) -> None:
+    path = spoilt(tmp_path / "m.gguf", "output_norm", 2, 0x7F80)
+    with pytest.raises(SailsimError, match=r"a scale of output_norm.weight"):
+        open_gguf(path)
+
+
+def test_weights_too_large_for_the_model_are_never_saved(tmp_path: Path) -> None:
+    """Finite scales whose products are not: the capture says so, and is not there."""
+    path = tmp_path / "m.gguf"
+    write_tiny_gguf(path, kind="F32")
+    for name in ("blk.0.attn_v.weight", "blk.0.attn_output.weight", "blk.0.ffn_gate.weight"):
+        info = GgufFile(path).tensors[name]
+        with path.open("r+b") as file:
+            file.seek(info.offset)
+            file.write(np.full(info.n_elements, 1e30, "<f4").tobytes())
+    out = tmp_path / "a.npz"
+    with np.errstate(all="ignore"):
+        result = CliRunner().invoke(
+            main, ["activations", "capture", "--model", str(path), "--tokens", "1,2,3", "--out", str(out)]
+        )
+    assert result.exit_code == 2, result.output
+    assert not out.exists()
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_tensors_that_share_bytes_are_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("overlap")
+    path = folder / "m.gguf"
+    write_tiny_gguf(path)
+    file = GgufFile(path)
+    names = sorted(file.tensors)
+    moved, onto = data.draw(st.permutations(names))[:2]
+    start = min(info.offset for info in file.tensors.values())
+    content = bytearray(path.read_bytes())
+    # A name in the header is followed by the number of dimensions, these, the type and the offset.
+    key = struct.pack("<Q", len(moved)) + moved.encode()
+    at = content.index(key) + len(key) + 4 + 8 * len(file.tensors[moved].shape) + 4
+    target = file.tensors[onto].offset - start
+    assert struct.unpack_from("<Q", content, at)[0] == file.tensors[moved].offset - start
+    struct.pack_into("<Q", content, at, target)
+    path.write_bytes(content)
+    with pytest.raises(SailsimError, match=r"bytes of its own, not those of|inside the file"):
+        open_gguf(path)
+    shutil.rmtree(folder)
+
+
+def test_millions_of_empty_texts_are_refused_before_they_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    count = 3 << 20
+    key = struct.pack("<Q", 1) + b"k" + struct.pack("<IIQ", 9, 8, count)
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + key + bytes(8 * count))
+    with pytest.raises(SailsimError, match=f"the length of k is {count}; allowed is {MAX_TEXTS} texts"):
+        open_gguf(path)
+    half = MAX_TEXTS // 2 + 1
+    keys = b"".join(
+        struct.pack("<Q", 1) + name + struct.pack("<IIQ", 9, 8, half) + bytes(8 * half)
+        for name in (b"a", b"b")
+    )
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + keys)
+    with pytest.raises(SailsimError, match=f"the length of b is {half}"):
+        open_gguf(path)
+
+
+def test_more_keys_or_tensors_than_any_model_has(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    for tensors, keys, said in ((0, 1 << 17, "key"), (1 << 17, 0, "tensor")):
+        path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, tensors, keys) + bytes(32 << 17))
+        with pytest.raises(SailsimError, match=f"the {said} count is {1 << 17}; allowed is at most 65536"):
+            open_gguf(path)
