@@ -37,7 +37,7 @@ _FP16_AT: dict[str, tuple[int, ...]] = {
 _IQ1_M_SCALES = 48
 """Byte of an IQ1_M block where four words begin whose highest four bits are its scale, the lowest first."""
 
-_EXPONENT = {"fp16": np.uint16(0x7C00), "bf16": np.uint16(0x7F80), "f32": np.uint32(0x7F800000)}
+_EXPONENT = {"fp16": 0x7C00, "bf16": 0x7F80, "f32": 0x7F800000}
 """All ones: a NaN or an infinity."""
 
 _BLOCKS = 1 << 20
@@ -62,8 +62,9 @@ def _bad(kind: str, blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_] | No
     if kind == "mxfp4":  # a power of two; all ones mean NaN
         return np.asarray(blocks[:, 0] == 255)
     if kind == "iq1_m":
-        words = [_words(blocks, _IQ1_M_SCALES + 2 * i) >> np.uint16(12) for i in range(4)]
-        scale = sum((word << np.uint16(4 * i) for i, word in enumerate(words)), np.uint16(0))
+        scale = np.zeros(len(blocks), np.uint16)
+        for i in range(4):
+            scale |= _words(blocks, _IQ1_M_SCALES + 2 * i) >> 12 << (4 * i)
         return _no_number(scale, _EXPONENT["fp16"])
     found = [_no_number(_words(blocks, at), _EXPONENT["fp16"]) for at in _FP16_AT.get(kind, ())]
     return np.asarray(np.logical_or.reduce(found)) if found else None
@@ -75,5 +76,5 @@ def _words(blocks: npt.NDArray[np.uint8], at: int, size: int = 2) -> npt.NDArray
     return part.view(f"<u{size}").reshape(-1)
 
 
-def _no_number(words: npt.NDArray[Any], exponent: np.unsignedinteger[Any]) -> npt.NDArray[np.bool_]:
+def _no_number(words: npt.NDArray[Any], exponent: int) -> npt.NDArray[np.bool_]:
     return np.asarray((words & exponent) == exponent)

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 from rich.progress import Progress
 
+from sailsim.base import progress
 from sailsim.base.errors import one_line
 from sailsim.base.screen import screen
 from sailsim.cli import main
-from sailsim.sim.study import progress
 
 NAME = r"a[/bold]b :bug: $\frac$ <i>"
 """Tags that close nothing, a picture's name, mathematics that is cut short, HTML."""

@@ -17,9 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sailsim.base import progress
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, Store, point_key, result_key, run_sweep
-from sailsim.sim.study import RESERVED, TRIES, Task, progress, run_study
+from sailsim.sim.study import RESERVED, TRIES, Task, run_study
 
 POINTS = [Point(wbits=w, batch=b) for w in (2, 4, 8) for b in (1, 8)]
 evaluated: list[Point] = []
