@@ -227,15 +227,9 @@ class WeightFormat:
             self._head_type(model) if model.tied_embeddings else self.base.name, model.d_model
         )
 
-    def census(self, model: ModelSpec) -> list[tuple[TensorFormat, int, int]]:
+    def census(self, model: ModelSpec) -> tuple[tuple[TensorFormat, int, int], ...]:
         """The formats of the matrices that a step multiplies: format, tensors, weights; most first."""
-        tensors: Counter[TensorFormat] = Counter()
-        weights: Counter[TensorFormat] = Counter()
-        for linear in model.linears():
-            found = self.tensor(linear, model)
-            tensors[found] += 1
-            weights[found] += linear.params
-        return [(found, tensors[found], count) for found, count in weights.most_common()]
+        return _census(self, model)
 
     def census_in_words(self, model: ModelSpec) -> str:
         """Which types a model's matrices have, most weights first: "q4_1 210 tensors, q8_0 1"."""
@@ -286,6 +280,18 @@ class WeightFormat:
             if k % TENSOR_FORMATS[candidate].block == 0:
                 return TENSOR_FORMATS[candidate]
         raise AssertionError("fp16 has blocks of one weight")
+
+
+@lru_cache(maxsize=256)
+def _census(fmt: WeightFormat, model: ModelSpec) -> tuple[tuple[TensorFormat, int, int], ...]:
+    """As `WeightFormat.census`."""
+    tensors: Counter[TensorFormat] = Counter()
+    weights: Counter[TensorFormat] = Counter()
+    for linear in model.linears():
+        found = fmt.tensor(linear, model)
+        tensors[found] += 1
+        weights[found] += linear.params
+    return tuple((found, tensors[found], count) for found, count in weights.most_common())
 
 
 @lru_cache(maxsize=256)

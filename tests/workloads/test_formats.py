@@ -114,3 +114,8 @@ def test_the_quantizers_rules_reproduce_the_real_file(smollm2_path):
         assert mix.tensor(linear, spec) == model.format.tensor(linear, model.spec), linear.name
     assert mix.model_bytes(spec) == sum(tensor_bytes(model).values()) == model.format.model_bytes(model.spec)
     assert model.spec.n_params == spec.n_params
+
+
+def test_what_every_runner_of_a_point_asks_for_is_counted_once() -> None:
+    model = load_model("llama-2-7b")
+    assert weight_format("q4_k_m").census(model) is weight_format("q4_k_m").census(model)
