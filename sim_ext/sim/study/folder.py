@@ -41,7 +41,9 @@ RESERVED = ("key", "point_key", "code_version", "finished_at", "evaluation_s")
 """Columns that a study adds to every record."""
 
 SMALL_FILES = 200
-"""So many chunks are put together into one."""
+"""With more chunks than these some are put together."""
+WHOLE_ROWS = 50_000
+"""So many rows are a whole chunk: what is held in memory when chunks are put together."""
 
 _NAME = "[0-9a-f]{32}"
 _OURS = re.compile(rf"\.(manifest\.json|asked-{_NAME}\.parquet|{_NAME}\.parquet)\.\d+\.partial")
@@ -187,7 +189,7 @@ class Store:
         """Keys of all stored records, asked for or not."""
         found: set[str] = set()
         for path in self.chunks():
-            found.update(self._read(path, ["key"]).column("key").to_pylist())
+            found.update(pc.unique(self._read(path, ["key"])["key"]).to_pylist())
         return found
 
     def of_key(self, key: str) -> pd.DataFrame:
@@ -273,10 +275,31 @@ class Store:
         asked = set(self.asked() or ())
         return sum(key not in asked for key in self.keys())
 
-    def compact(self, small: int = SMALL_FILES) -> None:
-        """Put the chunks together where there are more than so many. The caller holds the lock."""
+    def compact(self, small: int = SMALL_FILES, rows: int = WHOLE_ROWS) -> None:
+        """Put chunks together where there are more than so many, up to so many rows in each. The caller holds
+        the lock."""
         files = self.chunks()
         if len(files) <= small:
+            return
+        group: list[Path] = []
+        held = 0
+        for path in files:
+            count = self._rows(path)
+            if held + count > rows:
+                self._merge(group)
+                group, held = [], 0
+            group.append(path)
+            held += count
+        self._merge(group)
+
+    def _rows(self, path: Path) -> int:
+        try:
+            return int(pq.read_metadata(path).num_rows)
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(path, str(error).splitlines()[0].rstrip(".")) from None
+
+    def _merge(self, files: Sequence[Path]) -> None:
+        if len(files) < 2:
             return
         tables = [self._read(path) for path in files]
         place: dict[str, int] = {}
