@@ -14,7 +14,8 @@ from typing import Any
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import Report, reporter
 from sailsim.base.stop import stoppable
-from sailsim.sim.study.folder import RESERVED, Store, now
+from sailsim.sim.study.chunks import RESERVED
+from sailsim.sim.study.folder import Store, now
 from sailsim.sim.study.origin import code_version, commit, versions
 from sailsim.sim.study.tasks import Chunk, Evaluate, Outcome, Task, evaluated
 from sailsim.sim.study.workers import WorkerLostError, Workers, first_done, workers_of
