@@ -1,7 +1,7 @@
 """Many tasks, kept in a folder: one way to run, stop and go on, from a laptop to a cluster (docs/studies.md).
 
-Reading order: `chunks` and `folder` (what is on disk), `tasks` (what is evaluated), `workers` (by whom), `run`
-(all of it together), `origin` (by which code), `scan` and `collect` (reading much of it, and tidying it up).
+Reading order: `chunks` and `folder` (what is on disk), `tasks` (what is evaluated), `workers` (by whom),
+`run` (all of it together), `origin` (by which code), `scan` and `collect` (reading much of it, tidying up).
 """
 
 from sailsim.base.progress import Report, logged_as_json, reporter
