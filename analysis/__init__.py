@@ -6,6 +6,9 @@ Rooms, each using only those below it: `render` (figures, pages, the report), `r
 docs/baselines.md, docs/cost.md, docs/energy-area.md, docs/reuse.md and docs/reproduction.md explain.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from sailsim.analysis.baselines.cpu import CACHES, SOFTWARE, cpu_tokens_per_s, prompt_tokens_per_s
 from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.gpu import MEASURED_CARDS, gpu_tokens_per_s
@@ -27,11 +30,16 @@ from sailsim.analysis.costs.dollars import (
 )
 from sailsim.analysis.costs.energy import Energy, EnergyConstants
 from sailsim.analysis.paper.stored_claims import claims
-from sailsim.analysis.render.figures import FIGURES, figures
-from sailsim.analysis.render.report import report
 from sailsim.analysis.results.compare import compare
 from sailsim.analysis.results.joins import joined
 from sailsim.analysis.results.runs import Run, evaluate, runs
+
+if TYPE_CHECKING:
+    from sailsim.analysis.render.figures import FIGURES, figures
+    from sailsim.analysis.render.report import report
+
+_DRAWN = {"FIGURES": "figures", "figures": "figures", "report": "report"}
+"""Names that load matplotlib, which takes as long as all others, by their module."""
 
 __all__ = [
     "CACHES",
@@ -71,3 +79,12 @@ __all__ = [
     "usd_per_million_tokens",
     "vcpus_paid",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what draws at its first use."""
+    if name not in _DRAWN:
+        raise AttributeError(f"module 'sailsim.analysis' has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"sailsim.analysis.render.{_DRAWN[name]}"), name)
+    globals()[name] = found
+    return found

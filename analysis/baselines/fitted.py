@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import block_diag
 
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.base.errors import SailsimError
@@ -110,6 +109,8 @@ class Fitted:
         vary together; constants held at a bound have zeros.
         """
         table = self.table[f"{group}_covariance"]
+        from scipy.linalg import block_diag  # slow to load, and seldom needed
+
         known = [name for name in self.quantities() if name.startswith(f"{group}.")]
         names: list[str] = []
         blocks = []

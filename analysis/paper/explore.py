@@ -195,7 +195,7 @@ def explore(
                 study.sampler = _sampler(search, number)
                 proposed.append(study.ask(search.distributions))
             tasks = [_task(search, trial) for trial in proposed]
-            known |= {key: rows[0] for key, rows in kept.run(tasks, evaluate).items()}
+            known |= {key: rows[0] for key, rows in kept.run(tasks, evaluate, keep=True).items()}
             for trial, task in zip(proposed, tasks, strict=True):
                 _tell(study, trial, known.get(task.key))
         frame = _frame(search, study.trials)

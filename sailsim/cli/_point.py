@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import click
@@ -84,6 +84,12 @@ def types_of(point: Point) -> str:
     """Which types the matrices of a point's model have, as a line: the first of a command's output."""
     model = load_model(point.model)
     return f"{point.model}, {point.weights_in_words()}: {point.formats(model).census_in_words(model)}"
+
+
+def types_of_all(points: Iterable[Point]) -> list[str]:
+    """`types_of` some points, each line once."""
+    different = {(p.model, p.weights, p.wbits, p.group_size): p for p in points}
+    return list(dict.fromkeys(map(types_of, different.values())))
 
 
 beside_option = click.option(

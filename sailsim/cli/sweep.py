@@ -11,7 +11,7 @@ from sailsim.analysis.results.sweep import sweep_into
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._plan import asked, plan_options
-from sailsim.cli._point import types_of
+from sailsim.cli._point import types_of_all
 from sailsim.cli._study import study_options
 from sailsim.sim.study import Workers
 
@@ -55,7 +55,7 @@ def sweep(
     if as_json:
         print_json(summary)
     else:
-        for line in dict.fromkeys(map(types_of, points)):
+        for line in types_of_all(points):
             click.echo(line)
         click.echo(
             f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "

@@ -1,6 +1,6 @@
 """One run: which machine does what."""
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -140,12 +140,15 @@ class Point:
 
     def as_dict(self) -> dict[str, Any]:
         """The fields in their order, ready for JSON."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _FIELDS}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "Point":
         """The point of `as_dict`; other keys are ignored, so a result's record will do."""
         return cls(**{f.name: record[f.name] for f in fields(cls) if f.name in record})
+
+
+_FIELDS = tuple(field.name for field in fields(Point))
 
 
 def _changed_at(path: str) -> int:

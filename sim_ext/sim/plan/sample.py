@@ -21,7 +21,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 Method = Literal["lhs", "sobol"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -50,6 +49,8 @@ class Sample:
         return _hypercubes(words, self.points, axes) if self.method == "lhs" else self._sequence(words, axes)
 
     def _sequence(self, words: np.random.PCG64, axes: int) -> Iterator[NDArray[np.float64]]:
+        from scipy.stats import qmc  # a third of a small command's start
+
         shifts = words.random_raw(axes) >> np.uint64(64 - _BITS)
         engine = qmc.Sobol(axes, scramble=False, bits=_BITS)
         doublings = max(0, ceil(log2(self.points)))

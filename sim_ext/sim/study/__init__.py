@@ -1,12 +1,13 @@
 """Many tasks, kept in a folder: one way to run, stop and go on, from a laptop to a cluster (docs/studies.md).
 
-Reading order: `folder` (what is on disk), `tasks` (what is evaluated), `workers` (by whom), `progress`, `run`
-(all of it together), `origin` (by which code).
+Reading order: `chunks` and `folder` (what is on disk), `tasks` (what is evaluated), `workers` (by whom),
+`run` (all of it together), `origin` (by which code), `scan` and `collect` (reading much of it, tidying up).
 """
 
 from sailsim.base.progress import Report, logged_as_json, reporter
+from sailsim.sim.study.chunks import RESERVED
 from sailsim.sim.study.collect import Dropped, collect, unasked_records
-from sailsim.sim.study.folder import RESERVED, Store, command_of, now
+from sailsim.sim.study.folder import Store, command_of, now
 from sailsim.sim.study.origin import code_version, commit, versions
 from sailsim.sim.study.run import TRIES, OpenStudy, opened, run_study
 from sailsim.sim.study.scan import scanned

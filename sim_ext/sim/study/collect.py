@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sailsim.base.errors import SailsimError
+from sailsim.sim.study import chunks
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.tables import parquet_bytes
 
@@ -61,7 +62,7 @@ def _dropped(store: Store, dry_run: bool) -> Dropped:
         if not unasked:
             continue
         records += unasked
-        whole = pq.read_table(pa.BufferReader(store.content(path)))
+        whole = pq.read_table(pa.BufferReader(chunks.checked(path)))
         kept = whole.filter(_among(whole, wanted))
         size += _size(path) - (len(parquet_bytes(kept)) if kept.num_rows else 0)
         if not dry_run:
@@ -79,7 +80,7 @@ def _unasked(store: Store) -> Iterator[tuple[Path, int, set[str]]]:
     a key that several have, as after a compaction that was killed, the first has them."""
     asked, seen = set(store.asked() or ()), set[str]()
     for path in store.chunks():
-        content = pa.BufferReader(store.content(path))
+        content = pa.BufferReader(chunks.checked(path))
         table = pq.read_table(content, columns=["key"], read_dictionary=["key"])
         own = set(table["key"].unique().to_pylist())
         wanted = (own & asked) - seen

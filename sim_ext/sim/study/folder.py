@@ -16,7 +16,6 @@ disk, `kill -9` - each is there whole or not at all. Other files in the folder a
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -30,22 +29,20 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
+from sailsim.sim.study import chunks
+from sailsim.sim.study.chunks import RESERVED
 from sailsim.sim.study.tables import as_frame, ordered, parquet_bytes, table_of
 
 SCHEMA = 2
-RESERVED = ("key", "point_key", "code_version", "finished_at", "evaluation_s")
-"""Columns that a study adds to every record."""
-
 SMALL_FILES = 200
-"""So many chunks are put together into one."""
+"""With more chunks than these some are put together."""
+WHOLE_ROWS = 50_000
+"""So many rows are a whole chunk: what is held in memory when chunks are put together."""
 
-_NAME = "[0-9a-f]{32}"
-_OURS = re.compile(rf"\.(manifest\.json|asked-{_NAME}\.parquet|{_NAME}\.parquet)\.\d+\.partial")
-_ASKED = re.compile(rf"asked-{_NAME}\.parquet")
+_OURS = re.compile(rf"\.(manifest\.json|asked-{chunks.NAME}\.parquet|{chunks.NAME}\.parquet)\.\d+\.partial")
 
 
 class Store:
@@ -128,7 +125,7 @@ class Store:
         rows = kept + [{"key": key, "group": group} for key in dict.fromkeys(keys)]
         schema = pa.schema([("key", pa.string()), ("group", pa.string())])
         content = parquet_bytes(pa.Table.from_pylist(rows, schema=schema))
-        self._asked_now = f"asked-{_digest(content)}.parquet"
+        self._asked_now = f"asked-{chunks.digest(content)}.parquet"
         if not (self.path / self._asked_now).exists():
             self._replace(self.path / self._asked_now, content)
 
@@ -138,7 +135,7 @@ class Store:
         whole["checksum"] = _checksum(whole)
         self._replace(self.path / "manifest.json", (json.dumps(whole, indent=1) + "\n").encode())
         for path in self.path.glob("asked-*.parquet"):
-            if _ASKED.fullmatch(path.name) and path.name != whole["asked"]:
+            if chunks.ASKED.fullmatch(path.name) and path.name != whole["asked"]:
                 with suppress(OSError):
                     path.unlink()
 
@@ -187,7 +184,7 @@ class Store:
         """Keys of all stored records, asked for or not."""
         found: set[str] = set()
         for path in self.chunks():
-            found.update(self._read(path, ["key"]).column("key").to_pylist())
+            found.update(pc.unique(chunks.read(path, ["key"])["key"]).to_pylist())
         return found
 
     def of_key(self, key: str) -> pd.DataFrame:
@@ -198,7 +195,7 @@ class Store:
             SailsimError: there are none.
         """
         for path in self.chunks():
-            table = self._read(path).filter(pc.field("key") == key)
+            table = chunks.read(path).filter(pc.field("key") == key)
             if table.num_rows:
                 own = [name for name in table.column_names if name not in RESERVED]
                 return as_frame(table.select([name for name in own if table[name].null_count < len(table)]))
@@ -207,7 +204,7 @@ class Store:
     def record(self, key: str) -> dict[str, Any] | None:
         """The last record of a key, asked for or not; None if there is none."""
         for path in self.chunks():
-            rows = self._read(path).filter(pc.field("key") == key).to_pylist()
+            rows = chunks.read(path).filter(pc.field("key") == key).to_pylist()
             if rows:
                 return dict(rows[-1])
         return None
@@ -230,7 +227,7 @@ class Store:
         wanted = pa.array(keys, pa.string())
         tables = []
         for path in self.chunks():
-            table = self._read(path)
+            table = chunks.read(path)
             table = table.filter(pc.is_in(table["key"], value_set=wanted))
             if table.num_rows:
                 tables.append(table)
@@ -243,7 +240,7 @@ class Store:
 
     def everything(self) -> pa.Table:
         """All records, asked for or not, as an Arrow table. Raises SailsimError where there are none."""
-        tables = [self._read(path) for path in self.chunks()]
+        tables = [chunks.read(path) for path in self.chunks()]
         if not tables:
             raise SailsimError(f"folder {self.path} holds no results; allowed is the folder of a study.")
         return pa.concat_tables(tables, promote_options="permissive")
@@ -262,23 +259,38 @@ class Store:
         name = self.manifest.get("asked")
         if name is None:
             return None
-        if not _ASKED.fullmatch(str(name)):
+        if not chunks.ASKED.fullmatch(str(name)):
             raise SailsimError(
                 f"manifest of {self.path} names {name!r} as what was asked for, which is none."
             )
-        return self._read(self.path / name, ["key", "group"])
+        return chunks.read(self.path / name, ["key", "group"])
 
     def unasked(self) -> int:
         """Records that are stored and not part of the answer: of other questions, inputs or code."""
         asked = set(self.asked() or ())
         return sum(key not in asked for key in self.keys())
 
-    def compact(self, small: int = SMALL_FILES) -> None:
-        """Put the chunks together where there are more than so many. The caller holds the lock."""
+    def compact(self, small: int = SMALL_FILES, rows: int = WHOLE_ROWS) -> None:
+        """Put chunks together where there are more than so many, up to so many rows in each. The caller holds
+        the lock."""
         files = self.chunks()
         if len(files) <= small:
             return
-        tables = [self._read(path) for path in files]
+        group: list[Path] = []
+        held = 0
+        for path in files:
+            count = chunks.rows(path)
+            if held + count > rows:
+                self._merge(group)
+                group, held = [], 0
+            group.append(path)
+            held += count
+        self._merge(group)
+
+    def _merge(self, files: Sequence[Path]) -> None:
+        if len(files) < 2:
+            return
+        tables = [chunks.read(path) for path in files]
         place: dict[str, int] = {}
         for table in tables:
             for key in table.column("key").to_pylist():
@@ -301,7 +313,9 @@ class Store:
         """
         asked = self.manifest.get("asked")
         halves = [p for f in (self.path, self._chunks) if f.is_dir() for p in sorted(f.iterdir())]
-        old = [p for p in halves if p.parent == self.path and _ASKED.fullmatch(p.name) and p.name != asked]
+        old = [
+            p for p in halves if p.parent == self.path and chunks.ASKED.fullmatch(p.name) and p.name != asked
+        ]
         return [p for p in halves if _OURS.fullmatch(p.name)] + old
 
     def chunks(self) -> list[Path]:
@@ -310,29 +324,9 @@ class Store:
 
     def _add_chunk(self, table: pa.Table) -> Path:
         content = parquet_bytes(table)
-        path = self._chunks / f"{_digest(content)}.parquet"
+        path = self._chunks / f"{chunks.digest(content)}.parquet"
         self._replace(path, content)
         return path
-
-    def content(self, path: Path) -> pa.Buffer:
-        """The bytes of a file of ours. Raises SailsimError where they are not what was written."""
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise _damaged(path, error.strerror or str(error)) from None
-        if path.stem.removeprefix("asked-") != _digest(content):
-            raise _damaged(path, "its content is not what its name says")
-        buffer = pa.py_buffer(content)
-        _require_columns(path, buffer)
-        return buffer
-
-    def _read(self, path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-        """A file of ours, all of it or some columns, if it is as it was written."""
-        content = self.content(path)
-        try:
-            return pq.read_table(pa.BufferReader(content), columns=columns)
-        except (KeyError, pa.ArrowException) as error:
-            raise _damaged(path, str(error).splitlines()[0].rstrip(".")) from None
 
     def _replace(self, path: Path, content: bytes) -> None:
         try:
@@ -364,30 +358,5 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-def _require_columns(path: Path, content: pa.Buffer) -> None:
-    """A file of ours has the columns that a study adds, with what it puts there; what else it has is its
-    own."""
-    try:
-        schema = pq.read_schema(pa.BufferReader(content))
-    except pa.ArrowException as error:
-        raise _damaged(path, str(error).splitlines()[0].rstrip(".")) from None
-    for name in ("key", "group") if _ASKED.fullmatch(path.name) else RESERVED:
-        if name not in schema.names:
-            raise _damaged(path, f"it has no column {name!r}")
-        kind = schema.field(name).type
-        if not (pa.types.is_string(kind) or (name == "evaluation_s" and pa.types.is_primitive(kind))):
-            raise _damaged(path, f"it has {kind} in the column {name!r}")
-
-
-def _damaged(path: Path, reason: str) -> SailsimError:
-    return SailsimError(
-        f"results file {path} is damaged or another program's ({reason}); remove it to run its points again."
-    )
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:32]
-
-
 def _checksum(manifest: Mapping[str, Any]) -> str:
-    return _digest(json.dumps(manifest, sort_keys=True).encode())
+    return chunks.digest(json.dumps(manifest, sort_keys=True).encode())

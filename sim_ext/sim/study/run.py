@@ -14,7 +14,8 @@ from typing import Any
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import Report, reporter
 from sailsim.base.stop import stoppable
-from sailsim.sim.study.folder import RESERVED, Store, now
+from sailsim.sim.study.chunks import RESERVED
+from sailsim.sim.study.folder import Store, now
 from sailsim.sim.study.origin import code_version, commit, versions
 from sailsim.sim.study.tasks import Chunk, Evaluate, Outcome, Task, evaluated
 from sailsim.sim.study.workers import WorkerLostError, Workers, first_done, workers_of
@@ -167,8 +168,11 @@ class OpenStudy:
     _asked: list[str] = field(default_factory=list)
     _workers: Workers | None = None
 
-    def run(self, tasks: Sequence[Task], evaluate: Evaluate) -> dict[str, list[dict[str, Any]]]:
-        """Evaluate tasks that the folder lacks; returns the new records by key. Raises as `run_study`."""
+    def run(
+        self, tasks: Sequence[Task], evaluate: Evaluate, keep: bool = False
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Evaluate tasks that the folder lacks; with ``keep`` returns the new records by key. Raises as
+        `run_study`."""
         self._asked += [key for task in tasks for key in task.keys]
         missing = [i for i, task in enumerate(tasks) if not self.stored.issuperset(task.keys)]
         missing.sort(key=lambda i: (tasks[i].near, tasks[i].key))
@@ -182,7 +186,7 @@ class OpenStudy:
             return {}
         if self._workers is None:
             self._workers = self.hire(len(missing))
-        run = _Run(tasks, evaluate, self)
+        run = _Run(tasks, evaluate, self, keep)
         run.all(missing, self._workers)
         return run.found
 
@@ -205,8 +209,8 @@ class OpenStudy:
 class _Run:
     """Some tasks of a study: what is under way, and what came of it."""
 
-    def __init__(self, tasks: Sequence[Task], evaluate: Evaluate, study: OpenStudy) -> None:
-        self.tasks, self.evaluate, self.study = tasks, evaluate, study
+    def __init__(self, tasks: Sequence[Task], evaluate: Evaluate, study: OpenStudy, keep: bool) -> None:
+        self.tasks, self.evaluate, self.study, self.keep = tasks, evaluate, study, keep
         self.found: dict[str, list[dict[str, Any]]] = {}
         self._tries: dict[int, int] = {}
         self._size, self._again, self._suspects = 1, deque[Chunk](), deque[Chunk]()
@@ -292,7 +296,7 @@ class _Run:
                 "asks again with the file as it is."
             )
         self.study.store.append(records)
-        for record in records:
+        for record in records if self.keep else ():
             self.found.setdefault(record["key"], []).append(record)
         for outcome in outcomes:
             task = self.tasks[outcome.at]
@@ -308,11 +312,11 @@ class _Run:
     def _records(self, outcome: Outcome) -> list[dict[str, Any]]:
         """The records with the study's columns; keys and code are those that this process asked for."""
         task = self.tasks[outcome.at]
-        found = []
+        found = list(outcome.records)
         seconds = outcome.seconds / len(task.keys)
-        for record in outcome.records:
+        for record in found:
             own = (*task.owner(record), code_version(), outcome.finished_at, seconds)
-            found.append(record | dict(zip(RESERVED, own, strict=True)))
+            record.update(zip(RESERVED, own, strict=True))
         return found
 
 

@@ -8,6 +8,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from sailsim.base.errors import SailsimError
+from sailsim.sim.study import chunks
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.tables import parquet_bytes
 
@@ -19,39 +20,44 @@ def scanned(store: Store) -> tuple[ds.Dataset, ds.Dataset]:
     where nothing is stored, or nothing of what was asked for, or a file is damaged.
     """
     wanted = store.asked()
-    contents = {path: store.content(path) for path in store.chunks()}
-    if wanted is None or not contents:
+    files = [_File(chunks.checked(path)) for path in store.chunks()]
+    if wanted is None or not files:
         raise SailsimError(f"folder {store.path} holds no results; allowed is the folder of a study.")
     asked, seen = set(wanted), set[str]()
     answer = []
-    for content in contents.values():
-        own = _keys(content)
-        keep = (own & asked) - seen
-        seen |= own
+    for file in files:
+        keep = (file.keys & asked) - seen
+        seen |= file.keys
         if keep:
-            answer.append(content if keep == own else _of_keys(content, keep))
+            answer.append(file if keep == file.keys else file.of_keys(keep))
     if not answer:
         raise SailsimError(
             f"folder {store.path} holds no results of what was asked for; the same command as before goes on "
             "from there."
         )
-    return _together(answer), _together(list(contents.values()))
+    return _together(answer), _together(files)
 
 
-def _keys(content: pa.Buffer) -> set[str]:
-    table = pq.read_table(pa.BufferReader(content), columns=["key"], read_dictionary=["key"])
-    return set(table.column("key").unique().to_pylist())
+class _File:
+    """The content of a file, its columns and keys."""
+
+    def __init__(self, content: pa.Buffer) -> None:
+        self.content = content
+        file = pq.ParquetFile(pa.BufferReader(content))
+        self.schema = file.schema_arrow.remove_metadata()
+        keys = file.read(columns=["key"], use_threads=False)["key"]
+        self.keys = set(pc.unique(keys).to_pylist())
+
+    def of_keys(self, keys: set[str]) -> _File:
+        """The records of some keys alone: what else stands in it is of other questions, or twice."""
+        table = pq.read_table(pa.BufferReader(self.content))
+        kept = table.filter(pc.is_in(table["key"], value_set=pa.array(sorted(keys), pa.string())))
+        return _File(pa.py_buffer(parquet_bytes(kept)))
 
 
-def _of_keys(content: pa.Buffer, keys: set[str]) -> pa.Buffer:
-    """A file of the records of some keys alone: what else stands in it is of other questions, or twice."""
-    table = pq.read_table(pa.BufferReader(content))
-    kept = table.filter(pc.is_in(table["key"], value_set=pa.array(sorted(keys), pa.string())))
-    return pa.py_buffer(parquet_bytes(kept))
-
-
-def _together(contents: list[pa.Buffer]) -> ds.Dataset:
-    schemas = [pq.read_schema(pa.BufferReader(content)).remove_metadata() for content in contents]
+def _together(files: list[_File]) -> ds.Dataset:
+    schemas = {file.schema.to_string(): file.schema for file in files}
     form = ds.ParquetFileFormat()
-    fragments = [form.make_fragment(content) for content in contents]
-    return ds.FileSystemDataset(fragments, pa.unify_schemas(schemas, promote_options="permissive"), form)
+    fragments = [form.make_fragment(file.content) for file in files]
+    schema = pa.unify_schemas(list(schemas.values()), promote_options="permissive")
+    return ds.FileSystemDataset(fragments, schema, form)

@@ -17,8 +17,11 @@ def table_of(records: Sequence[Mapping[str, Any]]) -> pa.Table:
 
     A mapping becomes a map from names to numbers. Raises SailsimError for a column that mixes types.
     """
-    rows = [{name: _listed(value) for name, value in record.items()} for record in records]
-    return pa.Table.from_pylist(rows, schema=_schema(records))
+    names: dict[str, None] = {}
+    for record in records:
+        if not record.keys() <= names.keys():
+            names.update(dict.fromkeys(record))
+    return pa.table({name: _array(name, [record.get(name) for record in records]) for name in names})
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
@@ -60,24 +63,13 @@ def ordered(tables: Sequence[pa.Table], place: Mapping[str, int]) -> pa.Table:
     return whole.take(pa.array(order, pa.int64()))
 
 
-def _listed(value: Any) -> Any:
-    """A mapping as the pairs that a column of maps takes; anything else as it is."""
-    return list(value.items()) if isinstance(value, Mapping) else value
-
-
-def _schema(records: Sequence[Mapping[str, Any]]) -> pa.Schema:
-    names = dict.fromkeys(name for record in records for name in record)
-    fields = []
-    for name in names:
-        values = [record.get(name) for record in records]
-        if any(isinstance(value, Mapping) for value in values):
-            fields.append(pa.field(name, pa.map_(pa.string(), pa.float64())))
-            continue
-        try:
-            kind = pa.array(values).type
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            raise SailsimError(
-                f"column {name!r} mixes types; allowed is one of numbers, text, truth values or lists of one."
-            ) from None
-        fields.append(pa.field(name, kind))
-    return pa.schema(fields)
+def _array(name: str, values: list[Any]) -> pa.Array:
+    try:
+        if any(issubclass(kind, Mapping) for kind in set(map(type, values))):
+            pairs = [list(value.items()) if isinstance(value, Mapping) else value for value in values]
+            return pa.array(pairs, pa.map_(pa.string(), pa.float64()))
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        raise SailsimError(
+            f"column {name!r} mixes types; allowed is one of numbers, text, truth values or lists of one."
+        ) from None

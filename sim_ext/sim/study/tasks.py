@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.study.folder import RESERVED, now
+from sailsim.sim.study.chunks import RESERVED
+from sailsim.sim.study.folder import now
 
 Record = Mapping[str, Any]
 Evaluate = Callable[[Any], Record | Sequence[Record]]

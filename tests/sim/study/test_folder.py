@@ -301,6 +301,20 @@ def test_many_chunks_become_one_and_nothing_changes(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(store.frame(), before)
 
 
+def test_chunks_are_put_together_up_to_so_many_rows(tmp_path: Path) -> None:
+    store = run_sweep(POINTS, rows_of, tmp_path, progress=False)
+    for points in (POINTS[:2], POINTS):  # each question anew: the same records, in the order asked
+        store = run_sweep(points, rows_of, tmp_path, progress=False)
+    before = store.frame()
+    assert len(before) == 12
+    with store.locked("sweep"):
+        store.compact(small=1, rows=5)
+    sizes = [pq.read_metadata(path).num_rows for path in store.chunks()]
+    assert max(sizes) <= 5
+    assert len(sizes) >= 3
+    pd.testing.assert_frame_equal(store.frame(), before)
+
+
 def test_a_compaction_that_was_killed_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,62 @@
+"""What a study costs beside its evaluations: keeping, finding again and asking records by SQL."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from sailsim.analysis import runners
+from sailsim.analysis.results.query import query
+from sailsim.analysis.results.runs import evaluate
+from sailsim.sim import Point
+from sailsim.sim.study import Task, run_study
+
+POINTS = 2000
+EVALUATED, KEPT = "evaluated by 10 runners, a point", "kept, its 10 records"
+POINT = Point(model="smollm2-135m", context=64)
+
+
+def test_an_evaluation(benchmark: BenchmarkFixture, table: Any) -> None:
+    """Of a point whose tiles are known already."""
+    who = runners()[:10]
+    benchmark.pedantic(lambda: evaluate(POINT, who), rounds=15, warmup_rounds=1)
+    table.add(EVALUATED, benchmark.stats.stats.min)
+
+
+def test_a_study_of_evaluations_that_return_at_once(
+    benchmark: BenchmarkFixture, table: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    records = evaluate(POINT, runners()[:10])
+    tasks = [Task(f"{i:064d}", f"{i:064d}", i) for i in range(POINTS)]
+
+    def kept(folder: Path) -> None:
+        run_study(tasks, lambda i: [{**record, "batch": i} for record in records], folder, progress=False)
+
+    def new() -> tuple[tuple[Path], dict[str, Any]]:
+        return (tmp_path_factory.mktemp("study"),), {}
+
+    benchmark.pedantic(kept, setup=new, rounds=3)
+    table.add(KEPT, benchmark.stats.stats.min / POINTS)
+    if EVALUATED in table.rows:
+        assert table.ratio(KEPT, EVALUATED) < 0.5
+
+
+def test_finding_it_again(benchmark: BenchmarkFixture, table: Any, tmp_path: Path) -> None:
+    tasks = [Task(f"{i:064d}", f"{i:064d}", i) for i in range(POINTS)]
+
+    def kept() -> None:
+        run_study(tasks, lambda i: {"x": i}, tmp_path, progress=False)
+
+    kept()
+    benchmark.pedantic(kept, rounds=5)
+    table.add("found again, a point", benchmark.stats.stats.min / POINTS)
+
+
+def test_asking_by_sql(benchmark: BenchmarkFixture, table: Any, tmp_path: Path) -> None:
+    tasks = [Task(f"{i:064d}", f"{i:064d}", i) for i in range(POINTS)]
+    store = run_study(tasks, lambda i: {"x": i, "of": i % 7}, tmp_path, progress=False)
+    sql = "SELECT of, max(x) AS most FROM runs GROUP BY of"
+    found = benchmark.pedantic(lambda: query(store, sql), rounds=5)
+    table.add("asked by SQL, all points", benchmark.stats.stats.min)
+    assert found.num_rows == 7
