@@ -76,6 +76,17 @@ def test_several_systems_models_and_substrates(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_record_without_a_column_of_the_study_is_made_anew(tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path)]
+    one, other = "sail-n1:llc.slices=16", "sail-n1:pim.clock=2"
+    summary("sweep", *SMALL, "--system", one, *out)
+    assert summary("sweep", *SMALL, "--system", one, "--system", other, *out)["held_before"] == 0
+    frame = Store(tmp_path).frame().drop_duplicates("system")
+    assert list(frame["llc.slices"]) == [16, 32]
+    assert list(frame["pim.clock"]) == [1.8, 2]
+    assert summary("sweep", *SMALL, "--system", f"{one},{other}", *out)["held_before"] == 2
+
+
 def test_several_beside_and_one_with_other_values(tmp_path: Path) -> None:
     beside = ["--beside", "aim-n1", "--beside", "l4:memory_size=48", "--beside", "sail-n1:llc.slices=16"]
     summary("sweep", *SMALL, *beside, "--out", str(tmp_path))
