@@ -104,17 +104,21 @@ class Runs:
 
     @classmethod
     def of(cls, frame: pd.DataFrame, price_list: PriceList) -> Runs:
-        """Runs at the prices of a list; the reference is the defaults of a point, else the most frequent."""
+        """Runs at the prices of a list; the reference is a point with the defaults, else the most frequent
+        values of those that are like it so far: in a sample hardly a point has all that is most frequent."""
         if frame.empty:
             raise SailsimError("results has no rows, allowed is a store of at least one point")
         defaults = Point().as_dict()
         chosen = {}
-        points = frame.drop_duplicates(POINT)
+        points = every = frame.drop_duplicates(POINT)
         for column in (*FREE, "prt"):
             values = points[column].dropna()
+            values = every[column].dropna() if values.empty else values
             default = defaults.get(column)
             # The lowest of equally frequent values, so that the choice does not depend on the order of rows.
             chosen[column] = default if default in set(values) else values.mode().iloc[0]
+            alike = points[points[column] == chosen[column]]
+            points = points if alike.empty else alike
         # A choice spelt out and the same one left to the system file are one point to a figure.
         rows = frame.drop_duplicates([*FREE, "prt", "seed", "activations", "runner"])
         return cls(joined(rows, price_list), price_list, chosen)

@@ -63,6 +63,7 @@ def test_a_point_of_an_axis_has_the_result_of_run_set(tmp_path: Path, setting: s
     assert told["runs"]["sail"] != plain["runs"]["sail"]
 
 
+@pytest.mark.slow
 def test_several_systems_models_and_substrates(tmp_path: Path) -> None:
     options = ["--system", "sail-n1,sail-n1-fast-host", "--system", "sail-n1-free-hits", "--substrate",
                "row_dfm", "--substrate", "bit_serial", "--axis", "weights=4g32,q4_k_m", *SMALL]  # fmt: skip
@@ -73,6 +74,17 @@ def test_several_systems_models_and_substrates(tmp_path: Path) -> None:
     assert set(zip(frame["weights"], frame["wbits"], frame["group_size"], strict=True)) == {
         ("", 4, 32), ("q4_k_m", 0, 0)
     }  # fmt: skip
+
+
+def test_a_record_without_a_column_of_the_study_is_made_anew(tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path)]
+    one, other = "sail-n1:llc.slices=16", "sail-n1:pim.clock=2"
+    summary("sweep", *SMALL, "--system", one, *out)
+    assert summary("sweep", *SMALL, "--system", one, "--system", other, *out)["held_before"] == 0
+    frame = Store(tmp_path).frame().drop_duplicates("system")
+    assert list(frame["llc.slices"]) == [16, 32]
+    assert list(frame["pim.clock"]) == [1.8, 2]
+    assert summary("sweep", *SMALL, "--system", f"{one},{other}", *out)["held_before"] == 2
 
 
 def test_several_beside_and_one_with_other_values(tmp_path: Path) -> None:
@@ -111,6 +123,30 @@ def test_a_plan_is_swept_and_its_command_goes_on(tmp_path: Path, monkeypatch: py
     program, *words = shlex.split(command_of(manifest))
     assert (program, words) == ("sailsim", ["sweep", "--plan", "there/plan.toml"])
     assert summary(*words, "--out", "out")["held_before"] == 10
+
+
+@pytest.mark.slow
+def test_a_sample_of_machines_has_figures_and_a_report(tmp_path: Path) -> None:
+    """No two of its points share a machine, and hardly one has what is most frequent of every field."""
+    plan, out = tmp_path / "plan.toml", tmp_path / "out"
+    plan.write_text("""
+    [fixed]
+    model = "smollm2-135m"
+    context = 64
+    [axes]
+    pim.clock = { from = 1, to = 4 }
+    wbits = { from = 2, to = 8 }
+    batch = { from = 1, to = 32 }
+    threads = { from = 4, to = 32 }
+    [sample]
+    method = "lhs"
+    points = 7
+    """)
+    assert summary("sweep", "--plan", str(plan), "--out", str(out))["points"] == 7
+    assert sailsim("figures", str(out)).exit_code == 0
+    shown = sailsim("report", str(out))
+    assert shown.exit_code == 0, shown.output
+    assert (out / "report.html").is_file()
 
 
 def test_the_command_of_axes_goes_on(tmp_path: Path) -> None:

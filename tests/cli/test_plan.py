@@ -54,6 +54,7 @@ def test_check_counts_predicts_and_stores_nothing(plan: str) -> None:
     assert not Path("out").exists()
 
 
+@pytest.mark.slow
 def test_check_tells_a_program_the_same(plan: str) -> None:
     assert sailsim("sweep", "--plan", plan, "--out", "out").exit_code == 0
     found = json.loads(sailsim("plan", "check", plan, "--out", "out", "--json").stdout)

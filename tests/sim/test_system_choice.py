@@ -20,6 +20,7 @@ from sailsim.sim import (
     system_with,
     vary,
 )
+from sailsim.sim.keys import Keys
 
 VALUES = st.one_of(
     st.integers(-(10**9), 10**9),
@@ -66,8 +67,12 @@ def test_a_file_may_have_settings_too(tmp_path: Path) -> None:
     )
     assert load_system(again).digest == machine.digest
     before = result_key(Point(system=f"{path}:llc.slices=16"), "f")
+    keys = Keys("f")
+    assert keys.result(Point(system=f"{path}:llc.slices=16")) == before
+    assert keys.changed() is None
     path.write_text(path.read_text("utf-8").replace("2.0", "2.5"))
     assert result_key(Point(system=f"{path}:llc.slices=16"), "f") != before
+    assert keys.changed() == path
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ def check(plan: Plan, out: Path | None = None, jobs: int = 1) -> PlanCheck:
     return check_plan(plan, plan.points, runners(), out, jobs)
 
 
+@pytest.mark.slow
 def test_what_the_folder_holds_is_counted_and_times_the_rest(tmp_path: Path) -> None:
     before = parse_plan(f"{SMALL}axes.llc.slices = [16, 32]\naxes.batch = [1, 8]", "before")
     sweep_into(before.points, tmp_path, runners())
@@ -52,6 +53,7 @@ def test_without_a_folder_a_few_points_are_timed() -> None:
     assert found.memory_bytes > 1 << 20
 
 
+@pytest.mark.slow
 def test_an_axis_that_no_runner_reads_is_told_and_one_that_matters_is_not() -> None:
     text = f"""{SMALL}
     [axes]
@@ -82,6 +84,7 @@ def test_an_idle_axis_of_a_sample_is_told_too() -> None:
     assert "pim.clock" not in found.tried.idle
 
 
+@pytest.mark.slow
 def test_points_that_no_machine_holds_are_counted_without_running_them() -> None:
     plan = parse_plan('fixed.model = "llama-2-13b"\naxes.batch = [1, 512]\naxes.context = [64, 8192]', "p")
     found = check_plan(plan, plan.points, runners(["aim-n1"]))

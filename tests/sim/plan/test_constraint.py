@@ -31,6 +31,8 @@ VALUES: dict[str, Any] = {
         ("2 < wbits < 4", False),
         ("2 < wbits <= 4 < 5", True),
         ("model == 'llama-2-7b' and prt", True),
+        ("model == 'llama-2-13b' and prt", False),
+        ("wbits > 4 or abits > 8", False),
         ("model in ('llama-2-7b', 'x') and not wbits > 4", True),
         ("model not in ['llama-2-7b']", False),
         ("min(wbits, abits, 1) == 1 and max(wbits, 9) == 9 and abs(-wbits) == 4 and min(wbits) == 4", True),
