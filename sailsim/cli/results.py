@@ -72,7 +72,7 @@ def ls(folders: tuple[Path, ...], as_json: bool) -> None:
 def show(folder: Path, where: str, columns: str, rows: int, as_json: bool) -> None:
     """Show the records of FOLDER as a table that fits the terminal.
 
-    Without --columns those that differ between records, as many as fit; what is equal in all is said above.
+    Without --columns those that differ between the rows shown, as many as fit; what is equal is said above.
     """
     opened, named = Results(folder), _names(columns)
     table = opened.table(where, named)
@@ -83,11 +83,11 @@ def show(folder: Path, where: str, columns: str, rows: int, as_json: bool) -> No
     if not found:
         click.echo(f"0 records of {folder} are so.")
         return
-    same, shown = ([], fitting(found, named)) if named else _chosen(opened.kind, found)
-    if same:
-        said = ", ".join(f"{name} {cell(found[0][name])}" for name in same)
+    shown = fitting(found, named) if named else _chosen(opened.kind, found, rows)
+    for words, equal in () if named else _said(opened.kind, found, rows):
+        said = ", ".join(f"{name} {cell(found[0][name])}" for name in equal)
         click.echo(
-            textwrap.fill(f"In all: {said}", Console().width, initial_indent=" ", subsequent_indent=" ")
+            textwrap.fill(f"{words}: {said}", Console().width, initial_indent=" ", subsequent_indent=" ")
         )
     print_table(found[:rows], shown)
     more = f"; {rows} are shown (--rows)" if table.num_rows > rows else ""
@@ -97,17 +97,37 @@ def show(folder: Path, where: str, columns: str, rows: int, as_json: bool) -> No
     click.echo(f"{table.num_rows} records{more}{left}.")
 
 
-def _chosen(kind: str, found: Sequence[dict[str, Any]]) -> tuple[list[str], list[str]]:
-    """Columns whose value is equal in all rows, and those of the others that fit, both in order."""
-    first = [column.name for column in columns_of(kind) if column.first]
-    plain = [name for name, value in found[0].items() if not isinstance(value, dict | list)]
-    same = [name for name in plain if all(row[name] == found[0][name] for row in found)]
-    varying = [name for name in plain if name not in same]
-    wanted = sorted(varying, key=lambda name: name not in first)
-    chosen = fitting(found[:ROWS], wanted)
-    return [name for name in same if name in first and found[0][name] != ""], [
-        n for n in plain if n in chosen
+def _chosen(kind: str, found: Sequence[dict[str, Any]], rows: int) -> list[str]:
+    """Columns that differ between the rows that are shown, as many as fit, in order."""
+    first = _first(kind)
+    same = _equal(found[:rows])
+    varying = [name for name in _plain(found) if name not in same]
+    chosen = fitting(found[:rows], sorted(varying, key=lambda name: name not in first))
+    return [name for name in _plain(found) if name in chosen] or _plain(found)[:1]
+
+
+def _said(kind: str, found: Sequence[dict[str, Any]], rows: int) -> list[tuple[str, list[str]]]:
+    """What is said above the table instead of in each row: where it is so, and the columns."""
+    wanted = [name for name in _plain(found) if name in _first(kind) and found[0][name] != ""]
+    always, here = _equal(found), _equal(found[:rows])
+    said = [
+        ("In all", [name for name in wanted if name in always]),
+        ("In those shown", [name for name in wanted if name in here and name not in always]),
     ]
+    return [(words, names) for words, names in said if names]
+
+
+def _first(kind: str) -> set[str]:
+    return {column.name for column in columns_of(kind) if column.first}
+
+
+def _plain(found: Sequence[dict[str, Any]]) -> list[str]:
+    return [name for name, value in found[0].items() if not isinstance(value, dict | list)]
+
+
+def _equal(found: Sequence[dict[str, Any]]) -> set[str]:
+    """Columns whose value is equal in all rows."""
+    return {name for name in _plain(found) if all(row[name] == found[0][name] for row in found)}
 
 
 @results.command()
