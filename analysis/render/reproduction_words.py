@@ -20,10 +20,16 @@ def claims_of(reproduction: Reproduction) -> list[tuple[Claim, Reproduction]]:
     return [(paper.by_name(name), results) for name, results in reproduction["claims"].items()]
 
 
+ROUNDING = 1e-6
+"""Two machines that are equal differ by less, as the seconds of a step are summed in different orders."""
+
+
 def number(value: float | None, unit: str = "", digits: int = 3) -> str:
     """A number as the page has it."""
     if value is None:
         return "-"
+    if abs(value) < ROUNDING:
+        value = 0.0
     text = f"{value:.{digits}g}" if abs(value) < 1e4 else f"{value:,.0f}"
     return text + (" %" if unit == "%" else unit)
 
