@@ -58,7 +58,7 @@ def test_a_point_of_an_axis_has_the_result_of_run_set(tmp_path: Path, setting: s
             run = answer["runs"][row["runner"]]
             for name in ("tokens_per_s", "step_s", "memory_bytes"):
                 assert run[name] == row[name]
-            assert run["cost"] == told["runs"][row["runner"]]["cost"]
+            assert run["tokens_per_usd"] == told["runs"][row["runner"]]["tokens_per_usd"]
     assert told["point"]["system"] == f"sail-n1:{setting}"
     assert told["runs"]["sail"] != plain["runs"]["sail"]
 

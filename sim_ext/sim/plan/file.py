@@ -58,7 +58,7 @@ def load_plan(path: str | Path) -> Plan:
 
 def parse_plan(text: str, file: str, folder: Path | None = None) -> Plan:
     """The plan of a text; `folder` is what its paths are relative to. Raises SailsimError as `load_plan`."""
-    table = parse_toml(text.encode(), f"plan {file}")
+    table = parse_toml(text.encode(errors="surrogatepass"), f"plan {file}")
     try:
         return _Reader(folder).plan(table, file)
     except SailsimError as error:

@@ -171,8 +171,9 @@ def test_the_preset_is_a_plan_of_the_points_that_it_always_had() -> None:
         ("[[part]]\ntitle = 'x'", ("part 1", "'title'")),
         ("[[part]]\n[[part]]\nzip = 1", ("part 2, zip is 1",)),
         ("axes = ", ("is not TOML",)),
-        ("a = " + "[" * 3000, ("is not TOML",)),
-        ("axes." + "a." * 20 + "b = 1", ("names of fields",)),
+        ("axes = '\udc80'", ("is not TOML",)),
+        ("a = " + "[" * 3000, ("nests tables or arrays",)),
+        ("axes." + "a." * 12 + "b = 1", ("names of fields",)),
     ],
 )
 def test_what_is_wrong_is_one_sentence_with_file_and_key(text: str, words: tuple[str, ...]) -> None:
