@@ -171,6 +171,8 @@ def _varying_within(rows: pd.DataFrame, shown: Sequence[str], varying: Sequence[
 
 
 def _one_a_mark(rows: pd.DataFrame, ask: Ask, shown: list[str], over: Sequence[str]) -> pd.DataFrame:
+    if not over:  # questions that mean the same, such as a default and its value
+        rows = rows.drop_duplicates([*shown, ask.y])
     if not rows.duplicated(shown).any():
         return rows
     if ask.agg == "none":

@@ -139,3 +139,10 @@ def test_more_colours_than_can_be_told_apart_are_refused(tmp_path: Path) -> None
     run_study(tasks, one, tmp_path, progress=False)
     with pytest.raises(SailsimError, match="seed has 50 values; allowed are 49"):
         chart(Results(tmp_path), Ask("wbits", "tokens_per_s", "seed"))
+
+
+def test_questions_that_mean_the_same_are_one_mark(tmp_path: Path) -> None:
+    tasks = [Task(str(i), str(i), (2, 1, 4)) for i in range(2)]
+    run_study(tasks, record, tmp_path, progress=False)
+    asked = Ask("wbits", "tokens_per_s", where="runner = 'sail'")
+    assert chart(Results(tmp_path), asked).records == 1
