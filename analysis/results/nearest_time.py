@@ -86,5 +86,5 @@ def _coordinates(frame: pd.DataFrame) -> pd.DataFrame:
     found = found.where(found.notna(), "")
     found["file"] = [SystemChoice.parse(str(name)).file for name in frame["system"]]
     for name in AMOUNTS:
-        found[name] = np.log2(1 + frame[name].astype(object).fillna(0).astype(float))
+        found[name] = np.log2(1 + frame[name].astype(float).fillna(0.0))
     return found
