@@ -135,6 +135,12 @@ ENTRIES: tuple[Generated, ...] = (
         kind="file",
     ),
     Generated(
+        "studies",
+        "docs/studies.md",
+        f"{_RENDER}.studies_page:studies_parts",
+        "analysis/data/faults.jsonl (tools/faults.py)",
+    ),
+    Generated(
         "architecture",
         "docs/architecture.md",
         f"{_RENDER}.architecture_page:architecture_parts",
