@@ -8,7 +8,7 @@ from importlib.resources import files
 from sailsim.analysis.render.markdown import table
 
 WORDS = {
-    "kill:sweep": "`sweep` stopped at any moment: kill -9, SIGTERM, Ctrl-C, to the command alone or to its workers too",
+    "kill:sweep": "`sweep` stopped at any moment: kill -9, SIGTERM, Ctrl-C, alone or with its workers",
     "kill:explore": "the same of `explore`, its files compared to the byte",
     "kill:reproduce": "the same of `reproduce`, its file compared to the byte",
     "kill:reuse": "the same of `reuse`, its file compared to the byte",
@@ -33,4 +33,4 @@ def studies_parts() -> dict[str, str]:
         for name, words in WORDS.items()
         if name in by_fault
     ]
-    return {"faults": table(("fault", *COUNTS), rows)}
+    return {"faults": table(("fault", *COUNTS), rows, "lrrrrr")}
