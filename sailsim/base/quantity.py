@@ -63,8 +63,8 @@ UNITS: dict[str, float] = {
 }
 
 LEAST, MOST = 1e-12, 1e15
-"""Between these is the size of every value that is not 0, in its unit: what is beyond is a slip of the pen,
-and products of a few of them stay numbers."""
+"""Between these is the size of every value, in its unit: what is beyond is a slip of the pen, and products
+of a few of them stay numbers. Where 0 is allowed, so is what is almost 0."""
 
 
 class Frozen(BaseModel):
@@ -181,7 +181,7 @@ class Is:
                 continue
             if not self.holds(x):
                 raise ValueError(f"is {x:g}; allowed is {self.allowed}")
-            if x and not LEAST <= abs(x) <= MOST:
+            if abs(x) > MOST or (abs(x) < LEAST and not self.holds(0)):
                 raise ValueError(f"is {x:g}; allowed is {self.allowed}, of a size of {LEAST:g} to {MOST:g}")
         return quantity
 

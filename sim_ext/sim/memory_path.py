@@ -70,10 +70,11 @@ def memory(system: System, threads: int = 1) -> MemorySystem:
     pim, llc = system.pim, system.llc
     assert pim is not None
     way, slices = memory_paths(system)[1], llc.slices
+    room = pim.prefetch_share.value * llc.size
     return replace(
         server_memory(system, threads, stream_limit=slices.value * way.rate),
         depth=pim.prefetch_depth.whole,
         background=pim.prefetch_priority.value == "background",
-        buffer=pim.prefetch_share.value * llc.size,
+        buffer=room if room >= llc.line.value else 0.0,  # what holds no line holds nothing
         stream=Reader(inf, slices.value * pim.mshrs.value * llc.line.value, way.latency, slices.whole),
     )

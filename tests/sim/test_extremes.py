@@ -78,7 +78,7 @@ def test_any_number_of_a_machine(which: tuple[str, str], value: float) -> None:
         ("pim.t_prt", 1e30, "pim.t_prt is 1e+30"),
         ("pim.port", 1e30, "pim.port is 1e+30"),
         ("memory.channels", 1e300, "memory.channels is 1e+300"),
-        ("pim.prefetch_share", 1e-50, "pim.prefetch_share is 1e-50"),
+        ("host.simd_share", 1e-50, "host.simd_share is 1e-50"),
         ("memory.timing.trefi", 1, "trfc is 350 ns; allowed is less than trefi, 1 ns"),
         ("pim.clock", math.nan, "finite"),
         ("pim.clock", math.inf, "finite"),
@@ -86,6 +86,21 @@ def test_any_number_of_a_machine(which: tuple[str, str], value: float) -> None:
 )
 def test_what_is_refused_is_named(field: str, value: float, words: str) -> None:
     assert words in outcome(load_system("sail-n1"), field, value)
+
+
+@pytest.mark.parametrize("model", ["smollm2-135m", "llama-2-7b"])
+@pytest.mark.parametrize("priority", ["background", "fair"])
+def test_almost_no_room_ahead_is_none(model: str, priority: str) -> None:
+    """A buffer of 1e-43 bytes fills and empties at once; that took for ever."""
+    spec = load_model(model)
+
+    def rate(share: float) -> float:
+        system = vary(
+            load_system("sail-n1"), {"pim.prefetch_share": share, "pim.prefetch_priority": priority}
+        )
+        return simulate_step(system, spec, Point(batch=8), CAPTURED).tokens_per_s
+
+    assert rate(1e-50) == pytest.approx(rate(0), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", card_names())
