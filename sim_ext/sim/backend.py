@@ -107,7 +107,13 @@ class JobList:
         self.slices, self.blocks = jobs[0].slices, jobs[0].blocks
         self.bytes = np.array([job.bytes for job in jobs], dtype=np.float64)
         self.seconds = np.array([job.seconds for job in jobs], dtype=np.float64)
-        self.cycles = np.array([job.cycles for job in jobs], dtype=np.int64)
+        cycles = [job.cycles for job in jobs]
+        if max(cycles) >= 1 << 63:
+            raise SailsimError(
+                f"a product takes {max(cycles):.3g} cycles of the accelerator; allowed is a machine on which "
+                "it takes less than 2^63."
+            )
+        self.cycles = np.array(cycles, dtype=np.int64)
 
     def __getitem__(self, at: int) -> Job:
         return self._jobs[at]
