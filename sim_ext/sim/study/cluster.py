@@ -242,6 +242,9 @@ class Slurm(Dask):
         for job in self._jobs:
             with suppress(Exception):  # a job that has ended by itself cannot be cancelled
                 job.cancel()
+        if self._file.cluster == "local":  # children of this process: nobody else sees to them
+            for job in self._jobs:
+                job.wait()
         if self._cluster is not None:
             self._cluster.close()
         _removed(self._logs)
