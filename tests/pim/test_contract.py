@@ -1,0 +1,259 @@
+"""Section 4 of docs/contract.md played by the letter in Python, against the core, to the cycle and the byte.
+
+The layout (lanes of a pass, rows of a chunk) is the core's; tests of layouts are in test_lanes.py. All that
+a layout leaves to say is said here a second time: order of chunks and passes, shares of a chunk, loads,
+conversion, write-back.
+"""
+
+import json
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import ceil, floor
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sailsim import _core
+from sailsim.cli import main
+from sailsim.lut_gemv import PatternProfile, reference
+from sailsim.lut_gemv.convert import int_to_fp32_program
+from sailsim.sim import load_substrate, load_system
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.point import Point
+from sailsim.workloads import load_model
+
+
+@dataclass
+class Played:
+    """One slice's tile, group by group."""
+
+    config: _core.SliceConfig
+    plan: _core.TilePlan
+    k: int
+    batch: int
+    wbits: int
+    abits: int
+    nbw: int
+    group_size: int
+    scaled: bool
+    minimum: bool
+    phases: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("load", "build", "lookup", "convert", "write_back"), 0)
+    )
+    weight_bytes: int = 0
+    result_bytes: int = 0
+    activation_bytes: int = 0
+    conversions: int = 0
+    order: list[tuple[int, int, int]] = field(default_factory=list)
+    _port_free: int = 0
+    _computed: int = 0
+    _owed: int = 0
+
+    def play(self, profile: PatternProfile) -> None:
+        """Chunks one after the other, each with all its passes, each with all its groups."""
+        plan = self.plan
+        blocks = [
+            range(start, min(start + (self.group_size or self.k), self.k))
+            for start in range(0, self.k, self.group_size or self.k)
+        ]
+        groups = [
+            (min(self.nbw, block.stop - start), start + self.nbw >= block.stop)
+            for block in blocks
+            for start in range(block.start, block.stop, self.nbw)
+        ]
+        rows_of_chunk = ceil(self.batch / plan.batch_chunks)
+        assert rows_of_chunk == plan.chunk_rows
+        for first in range(0, self.batch, rows_of_chunk):
+            rows = range(first, min(first + rows_of_chunk, self.batch))
+            for at in range(0, plan.owned, plan.lanes):
+                outputs = min(plan.lanes, plan.owned - at)
+                for g, (weights, block_ends) in enumerate(groups):
+                    again = at > 0 and not plan.keeps_activations
+                    self._group(
+                        outputs, rows, weights, again, self._shares(profile, g, rows), block_ends,
+                        g + 1 == len(groups),
+                    )  # fmt: skip
+                    self.order.append((first, at, g))
+
+    def _shares(self, profile: PatternProfile, g: int, rows: range) -> list[int]:
+        """What a chunk feeds of a group's zero patterns, hits and misses: each rounded down at both ends."""
+        counts = (int(part[g]) for part in (profile.zero, profile.hits, profile.misses))
+        return [floor(n * rows.stop / self.batch) - floor(n * rows.start / self.batch) for n in counts]
+
+    def _cost(self, phase: str) -> int:
+        substrate = load_substrate(self.config.substrate.name)
+        v = 2 if self.wbits == 1 else self.wbits
+        entry = v + (self.nbw - 1).bit_length()
+        return substrate.phase_cycles(phase, weight=v, entry=entry, accumulator=self.config.accumulator_bits)
+
+    def _group(
+        self, outputs: int, rows: range, weights: int, again: bool, fed: list[int], block_ends: bool,
+        pass_ends: bool,
+    ) -> None:  # fmt: skip
+        c = self.config
+        loaded = ceil(weights * outputs * self.wbits / 8)
+        read_again = ceil(len(rows) * weights * self.abits / 8) if again else 0
+        load = max(ceil((loaded + read_again) / c.port_bytes), self.nbw * self._cost("stage"))
+        build = (2**self.nbw - self.nbw - 1) * self._cost("table_add")
+        zero, hits, misses = fed
+        lookup_cost = self._cost("lookup")
+        has_prt = c.substrate.prt_helps and c.prt_entries > 0
+        hit_cost = c.t_prt + self._cost("hit") if has_prt else lookup_cost
+        lookup = zero * c.t_zero + hits * hit_cost + misses * lookup_cost
+        convert, written = self._block_end(outputs, len(rows), pass_ends) if block_ends else (0, 0)
+        write_back = ceil(written / c.port_bytes)
+
+        arrived = self._port_free + load
+        ready = max(arrived, self._computed)
+        self.phases["load"] += ready - self._computed
+        start = ready + self._owed
+        self._computed = start + build + lookup + convert
+        if c.double_buffer:  # the next group may load from here on; the write-back waits until it could start
+            self._port_free, self._owed = start, write_back
+        else:
+            self._computed += write_back
+            self._port_free = self._computed
+        for phase, cycles in (("build", build), ("lookup", lookup), ("convert", convert)):
+            self.phases[phase] += cycles
+        self.phases["write_back"] += write_back
+        self.weight_bytes += loaded
+        self.activation_bytes += read_again
+        self.result_bytes += written
+
+    def _block_end(self, outputs: int, rows: int, pass_ends: bool) -> tuple[int, int]:
+        """Cycles of the conversion, and the bytes that are written back."""
+        c = self.config
+        if self.scaled and c.convert == "cores":  # the sums of the block, and nothing more at the pass's end
+            return 0, ceil(rows * outputs * c.accumulator_bits / 8)
+        written = rows * outputs * 4 if pass_ends else 0
+        if not self.scaled:
+            return 0, written
+        self.conversions += rows
+        twice = 2 if self.minimum else 1
+        if c.convert == "unit":
+
+            def pipelined(sums: int) -> int:
+                return c.convert_latency + ceil(sums / c.convert_units) * c.convert_interval
+
+            scaling = pipelined(rows * outputs) if pass_ends else 0
+            return pipelined(twice * rows * outputs) + scaling, written
+        substrate = load_substrate(c.substrate.name)
+        tally = int_to_fp32_program(c.accumulator_bits).tally()
+        block = twice * (
+            sum(many * substrate.cycles(op, n) for (op, n), many in tally.items()) + self._cost("scale_block")
+        )
+        lane = 1 if substrate.layout == "columns" else max(c.accumulator_bits, 32)
+        rounds = ceil(outputs / (c.arrays * (c.cols // lane)))
+        # The product with a row's activation scale is one a batch row and round, as the block's is.
+        return rows * rounds * (block + (self._cost("scale_row") if pass_ends else 0)), written
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    substrate=st.sampled_from(["row_dfm", "bit_serial", "bit_parallel"]),
+    k=st.integers(1, 60),
+    n=st.integers(1, 900),
+    batch=st.integers(1, 12),
+    wbits=st.integers(1, 8),
+    abits=st.integers(1, 16),
+    nbw=st.integers(1, 4),
+    group_size=st.sampled_from([0, 1, 7, 32]),
+    scales=st.sampled_from(["none", "scale", "minimum"]),
+    convert=st.sampled_from(["memory", "unit", "cores"]),
+    double_buffer=st.booleans(),
+    port_bytes=st.sampled_from([1, 5, 32]),
+    buffers=st.sampled_from([(32768, 172032), (256, 172032), (1024, 3000), (256, 700)]),
+)
+@example(  # chunks of five, five and two rows, every one in passes of which the last is short
+    substrate="row_dfm", k=30, n=200, batch=12, wbits=4, abits=8, nbw=4, group_size=7, scales="minimum",
+    convert="memory", double_buffer=True, port_bytes=5, buffers=(320, 172032),
+)  # fmt: skip
+def test_a_tile_played_by_the_letter(
+    substrate: str,
+    k: int,
+    n: int,
+    batch: int,
+    wbits: int,
+    abits: int,
+    nbw: int,
+    group_size: int,
+    scales: str,
+    convert: str,
+    double_buffer: bool,
+    port_bytes: int,
+    buffers: tuple[int, int],
+) -> None:
+    if convert == "unit" and substrate != "row_dfm":
+        convert = "memory"
+    config = load_system("sail-n1").slice_config(
+        slices=1, arrays=2, rows=512, substrate=substrate, convert=convert, double_buffer=double_buffer,
+        port_bytes=port_bytes, accumulator_bits=30, activation_buffer_bits=max(buffers[0], 2 * nbw * abits),
+        accumulator_buffer_bits=buffers[1], t_zero=1, t_prt=1,
+    )  # fmt: skip
+    values = 2 if wbits == 1 else wbits
+    shape = (k, n, batch, wbits, values, abits, nbw, group_size)
+    scaled, minimum = scales != "none", scales == "minimum"
+    plan = _core.plan_tile(config, *shape, scaled, minimum)
+    rng = np.random.default_rng(k * n)
+    drawn = rng.multinomial(batch * abits, [0.3, 0.4, 0.3], plan.groups).astype(np.int32)
+    profile = PatternProfile(*(np.ascontiguousarray(column) for column in drawn.T))
+    counts = _core.PatternProfile(profile.zero, profile.hits, profile.misses)
+    timing = _core.time_tile(config, *shape, counts, scaled, minimum=minimum)
+
+    played = Played(config, plan, k, batch, wbits, abits, nbw, group_size, scaled, minimum)
+    played.play(profile)
+    assert {phase: getattr(timing, phase) for phase in played.phases} == played.phases
+    assert timing.total == played._computed + played._owed == sum(played.phases.values())
+    for name in ("weight_bytes", "result_bytes", "activation_bytes", "conversions"):
+        assert getattr(timing, name) == getattr(played, name), name
+    # The order: the timeline has a row for every group of every pass, chunks outermost.
+    timeline = _core.tile_timeline(config, *shape, counts, scaled, minimum)
+    assert len(timeline) == len(played.order) == plan.passes * plan.batch_chunks * plan.groups
+    chunks = {first: i for i, first in enumerate(dict.fromkeys(first for first, _, _ in played.order))}
+    expected = [(chunks[first] * plan.passes + at // plan.lanes, g) for first, at, g in played.order]
+    assert [tuple(row[:2]) for row in timeline.tolist()] == expected
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=9), st.integers(1, 40), st.integers(1, 40))
+def test_shares_of_chunks_add_up_and_none_is_a_pattern_off(counts: list[int], batch: int, rows: int) -> None:
+    for count in counts:
+        ends = [*range(0, batch, rows), batch]
+        shares = [floor(count * b / batch) - floor(count * a / batch) for a, b in pairwise(ends)]
+        assert sum(shares) == count
+        for share, (a, b) in zip(shares, pairwise(ends), strict=True):
+            assert abs(share - count * (b - a) / batch) < 1
+
+
+def test_the_activation_scale_is_the_last_product_of_a_row() -> None:
+    """One product a batch row and output, behind the sum over all blocks, not one for each block."""
+    acc = np.array([[[1 << 24]], [[1]]])
+    scale = np.ones((2, 1), np.float16)
+    act_scale = np.array([1 / 3], np.float32)
+    once = np.float32(np.float32(1 << 24) + np.float32(1)) * act_scale
+    each = np.float32(np.float32(1 << 24) * act_scale) + np.float32(1) * act_scale
+    assert once != each
+    assert reference.scale_blocks(acc, scale, act_scale).tolist() == [once.tolist()]
+
+
+@pytest.mark.parametrize(("n", "used"), [(96, 32), (97, 25), (100, 25), (101, 26)])
+def test_a_slice_that_owns_fewer_outputs_counts_as_full(tmp_path: Any, n: int, used: int) -> None:
+    """ceil(n / ceil(n / 32)) slices have outputs; counts of all are the busiest one's times these."""
+    weights, x = tmp_path / "w.npy", tmp_path / "x.npy"
+    np.save(weights, np.ones((16, n), np.int8))
+    np.save(x, np.arange(16, dtype=np.int8)[None])
+    command = ["gemv", "--weights", weights, "--activations", x, "--wbits", 2, "--abits", 8, "--json"]
+    result = CliRunner().invoke(main, list(map(str, command)))
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["slices_used"] == used
+    assert found["counts_total"] == {name: used * count for name, count in found["counts"].items()}
+
+
+def test_totals_of_a_step_have_full_slices_too() -> None:
+    """Of SmolLM2, whose matrices have 576 or 1536 outputs: 18 and 48 for each of 32 slices; 192 give 6."""
+    step = simulate_step(load_system("sail-n1"), load_model("smollm2-135m"), Point(context=64))
+    assert all(step.counts_total[name] == 32 * count for name, count in step.counts.items())
