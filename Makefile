@@ -8,7 +8,7 @@
 #   make bench    speed, as ratios within one run
 #   make lint     ruff, short files and private names, mypy, the import floors, clang-format
 #   make kernels  the AArch64 programs (needs Debian's g++-aarch64-linux-gnu)
-#   make sanitize the C++ unit tests under ASan and UBSan
+#   make sanitize the C++ unit tests under ASan and UBSan, those that use threads under TSan
 #   make clean    everything that was built; out/ stays
 
 PYTHON ?= python3
@@ -85,6 +85,9 @@ sanitize: $(VENV)/.deps
 	$(BIN)/cmake -S . -B build/sanitize -DSAILSIM_TESTS=ON -DSAILSIM_BINDINGS=OFF -DSAILSIM_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug > /dev/null
 	$(BIN)/cmake --build build/sanitize --parallel $(JOBS)
 	$(BIN)/ctest --test-dir build/sanitize --output-on-failure --no-tests=error
+	$(BIN)/cmake -S . -B build/sanitize-threads -DSAILSIM_TESTS=ON -DSAILSIM_BINDINGS=OFF -DSAILSIM_SANITIZE_THREADS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo > /dev/null
+	$(BIN)/cmake --build build/sanitize-threads --parallel $(JOBS)
+	TSAN_OPTIONS=halt_on_error=1 $(BIN)/ctest --test-dir build/sanitize-threads --output-on-failure --no-tests=error -R 'pim\.(threads|gemv|patterns)'
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench --benchmark-only --benchmark-disable-gc --benchmark-columns=min,median,max,rounds -s

@@ -169,8 +169,10 @@ def vcpus_paid(
         raise SailsimError(f"sizing is {sizing!r}, allowed is one of {', '.join(SIZINGS)}")
     if not 0 <= bandwidth_share <= 1:
         raise SailsimError(f"bandwidth_share is {bandwidth_share!r}, allowed is 0..1")
-    per_vcpu = None if price.memory_gib is None else price.memory_gib * 2**30 / price.units
-    needed = threads if per_vcpu is None else max(threads, ceil(memory_bytes / per_vcpu))
+    needed = threads
+    if price.memory_gib is not None:
+        # Multiplied first: all of the memory is that of all vCPUs, also where their share is no whole number.
+        needed = max(threads, ceil(memory_bytes * price.units / (price.memory_gib * 2**30)))
     if needed > price.units:
         why = f"{threads} threads" if threads > price.units else f"{memory_bytes / 2**30:.0f} GiB of memory"
         raise SailsimError(

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import (
     Scales,
@@ -30,6 +31,7 @@ from sailsim.lut_gemv import (
 )
 from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Flag, Status
 from sailsim.lut_gemv.trace import FILE_HEADER
+from sailsim.sim import load_system
 
 RNG = np.random.default_rng(20)
 
@@ -194,6 +196,49 @@ def test_a_sum_that_could_wrap_is_refused(tmp_path: Path, oracles: ModuleType) -
     assert (result.status, result.detail) == (Status.ERR_OVERFLOW, 40)
 
 
+@pytest.mark.parametrize(("k", "fits"), [((1 << 17) - 1, True), (1 << 17, False)])
+def test_a_sum_may_reach_the_accumulators_end_and_not_a_step_more(
+    tmp_path: Path, oracles: ModuleType, k: int, fits: bool
+) -> None:
+    """2^14 k of -128 by -128: 2^31 - 2^14, and 2^31, one more than 32 bits hold."""
+    x, w = np.full((1, k), -128, np.int8), np.full((k, 1), 128, np.uint8)
+    if fits:
+        write_trace(tmp_path / "t", [Tile(x, w, WeightCode.twos(8), abits=8)])
+        (result,) = replay(read_trace(tmp_path / "t"))
+        assert result.output is not None
+        assert result.output.item() == k << 14
+        return
+    with pytest.raises(SailsimError, match=r"may reach 2147483648, which wraps the 32-bit accumulator"):
+        Tile(x, w, WeightCode.twos(8), abits=8)
+    narrow = Tile(x.clip(-64, 63), w, WeightCode.twos(8), abits=7)
+    write_trace(tmp_path / "t", [narrow])
+    oracles.change_descriptor(tmp_path / "t", 0, {"abits": 8})
+    (result,) = replay(read_trace(tmp_path / "t"))
+    assert (result.status, result.detail) == (Status.ERR_OVERFLOW, 40)
+
+
+def test_an_output_may_touch_a_buffer_on_either_side(tmp_path: Path) -> None:
+    """64 bytes of activations, 64 of output and the record, one directly behind the other."""
+    tile = Tile(RNG.integers(-8, 8, (1, 64)), RNG.integers(0, 16, (64, 16)), WeightCode.twos(4), abits=8)
+    write_trace(tmp_path / "t", [tile], expect=False)
+    trace = read_trace(tmp_path / "t")
+    record = trace.descriptors[0]
+    assert int(record["output"]) == int(record["activations"]) + 64
+    assert int(record["completion"]) == int(record["output"]) + 64
+    (result,) = replay(trace)
+    assert result.status == Status.OK
+    memory = np.zeros(trace.image_bytes, np.uint8)
+    memory[: len(trace.image)] = trace.image
+    unit = load_system("sail-n1").slice_config(arrays=64, slices=1)
+    done = _core.execute_descriptor(unit, record.tobytes(), memory, trace.base)
+    assert done.status == Status.OK
+    for by in (-64, 64):
+        moved = record.copy()
+        moved["output"] = int(record["output"]) + by
+        done = _core.execute_descriptor(unit, moved.tobytes(), memory, trace.base)
+        assert done.status == Status.ERR_OVERLAP
+
+
 # --- files that are no trace -------------------------------------------------------------------------------
 
 
@@ -214,6 +259,8 @@ HEADER_SPOILS: list[tuple[str, Any, str]] = [
     ("base", (1 << 64) - 64, "has base 0xffffffffffffffc0"),
     ("image_bytes", 0, "of an image; allowed are its image_bytes, 0"),
     ("image_offset", 4097, "has image_offset 4097"),
+    ("image_offset", 4096 + 8, "has image_offset 4104"),
+    ("image_offset", 4096 + 32, "has image_offset 4128"),
     ("image_offset", 1 << 62, "is cut short: the image"),
     ("stored_bytes", (1 << 64) - 1, "of an image; allowed are its image_bytes"),
     ("descriptor_count", 1 << 60, "is cut short: the descriptor array"),

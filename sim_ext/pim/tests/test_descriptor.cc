@@ -103,6 +103,31 @@ void check_refused(Program &program, lutmm_status status, std::size_t field)
 
 } // namespace
 
+TEST(descriptor, a_sum_may_reach_the_accumulators_end)
+{
+    /* 7 by 31 by 151 is 2^15 - 1, the largest sum that 16 bits hold. */
+    SliceConfig config = plain_slice();
+    config.accumulator_bits = 16;
+    Program p;
+    p.d.flags = LUTMM_F_CODE_OFFSET | LUTMM_F_ACT_UNSIGNED;
+    p.d.wbits = 3;
+    p.d.abits = 5;
+    const std::uint8_t x[] = {1, 2, 3};
+    p.ram.write(p.d.activations, x, sizeof x);
+    p.d.k = 151;
+    CHECK_EQ(execute_descriptor(p.d, config, p.ram).status, static_cast<std::uint32_t>(LUTMM_OK));
+    p.d.k = 152;
+    const lutmm_completion refused = execute_descriptor(p.d, config, p.ram);
+    Program least; /* 8 by 128 by 32 is 2^15: one more */
+    least.d.k = 32;
+    CHECK_EQ(execute_descriptor(least.d, config, least.ram).status,
+             static_cast<std::uint32_t>(LUTMM_ERR_OVERFLOW));
+    least.d.k = 31;
+    CHECK_EQ(execute_descriptor(least.d, config, least.ram).status, static_cast<std::uint32_t>(LUTMM_OK));
+    CHECK_EQ(refused.status, static_cast<std::uint32_t>(LUTMM_ERR_OVERFLOW));
+    CHECK_EQ(refused.detail, static_cast<std::uint32_t>(offsetof(lutmm_descriptor, k)));
+}
+
 TEST(descriptor, a_tile)
 {
     Program p;

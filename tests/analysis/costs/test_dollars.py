@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from sailsim.analysis import prices, tokens_per_dollar, usd_per_hour, usd_per_million_tokens, vcpus_paid
 from sailsim.analysis.costs.constants import Span
-from sailsim.analysis.costs.dollars import SIZINGS, CostConstants, Usage, cost_range, quoted
+from sailsim.analysis.costs.dollars import SIZINGS, CostConstants, Price, Usage, cost_range, quoted
+from sailsim.analysis.results.joins import dollars
 from sailsim.base.errors import SailsimError
 from sailsim.sim import card_names, load_system, system_names
 
@@ -151,6 +152,35 @@ def test_more_instances_widen_a_range_and_none_is_none():
     # The first instance lacks the memory: the next one that has it is nominal.
     large = replace(BAND, memory_bytes=200 * 2**30)
     assert cost_range(large, both).instance == "aws/m6g.16xlarge"
+
+
+@given(st.integers(1, 4096), st.integers(1, 512), st.integers(0, 511))
+def test_a_vcpu_has_its_share_of_the_memory_and_no_byte_less(gib, units, short):
+    price = Price("x", ("m",), "c", "cpu", units, gib, 1.0, "s", "2026-01-01")
+    for count in {units, max(1, units - short % units)}:
+        held = gib * 2**30 * count // units
+        assert vcpus_paid(price, 1, held, "share") == count
+        if count < units:
+            assert vcpus_paid(price, 1, held + 1, "share") == count + 1
+    with pytest.raises(SailsimError, match="needs no"):
+        vcpus_paid(price, 1, gib * 2**30 + 1024, "share")
+
+
+def test_nominal_dollars_pay_for_what_does_not_work():
+    only = (prices().of("graviton2"),)
+    span = Span.of(CostConstants)
+    idle = replace(span, nominal=replace(span.nominal, utilisation=0.7))
+    full, used = cost_range(BAND, only, span), cost_range(BAND, only, idle)
+    assert used.nominal == pytest.approx(0.7 * full.nominal)
+    assert used.usd_per_hour == full.usd_per_hour
+    record = {
+        "tokens_per_s": 10.0, "low": 8.0, "high": 12.0, "kind": "cores", "cores": 16, "memory_bytes": 0.0,
+        "pays": "used", "bandwidth_share": 0.5, "overhead": False,
+    }  # fmt: skip
+    before, after = dollars(record, only, span), dollars(record, only, idle)
+    assert before.by_payment.keys() == after.by_payment.keys() > set()
+    for payment, tokens in before.by_payment.items():
+        assert after.by_payment[payment] == pytest.approx(0.7 * tokens)
 
 
 @given(

@@ -1,0 +1,74 @@
+"""What the cores take for their part of a step, in closed form."""
+
+from dataclasses import replace
+
+import pytest
+
+from sailsim.sim import System, load_system, vary
+from sailsim.sim.host import HostCores
+from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
+from sailsim.workloads import ModelSpec, Op, load_model
+
+SAIL = load_system("sail-n1")
+MODEL = load_model("smollm2-135m")
+CLOCK = SAIL.cores.clock.si
+
+
+def host(system: System, threads: int) -> HostCores:
+    return HostCores(system, threads)
+
+
+@pytest.mark.parametrize(("slices", "threads", "turns"), [(32, 5, 7), (32, 32, 1), (33, 32, 2), (1, 64, 1)])
+def test_a_thread_reads_one_record_and_writes_one_descriptor_after_the_other(
+    slices: int, threads: int, turns: int
+) -> None:
+    cores = host(SAIL, threads)
+    seen = cores.completion("x", slices, 0).seconds - threads * SAIL.host.barrier.si
+    assert seen == pytest.approx(turns * SAIL.host.poll.si)
+    handed = cores.submission("x", slices).seconds - cores.hand_over
+    assert handed == pytest.approx(turns * SAIL.host.submit.si)
+
+
+@pytest.mark.parametrize(
+    ("threads", "batch", "width"), [(1, 1, 1), (8, 1, 8), (9, 1, 9), (16, 1, 9), (64, 3, 27), (64, 8, 64)]
+)
+def test_attention_is_on_a_thread_a_head_and_sequence_at_most(threads: int, batch: int, width: int) -> None:
+    assert MODEL.n_heads == 9
+    op = Op("attention", "attention", 0, batch, kv_bytes=1e6, macs=10**9)
+    work = host(SAIL, threads).work(op, MODEL, 0)[1]
+    assert work.seconds == pytest.approx(1e9 / (width * CLOCK * SAIL.host.attention_rate.value))
+
+
+def test_the_cache_grows_by_what_attention_writes() -> None:
+    op = Op("attention", "attention", 0, 3, kv_bytes=1e6, macs=1)
+    cache = host(SAIL, 4).work(op, MODEL, 0)[0]
+    written = 3 * 2 * MODEL.d_kv * 2  # keys and values of fp16, a row a sequence
+    assert (cache.read, cache.written) == (1e6 - written, written)
+    narrow: ModelSpec = replace(MODEL, kv_bits=8)
+    assert host(SAIL, 4).work(op, narrow, 0)[0].written == written / 2
+
+
+def test_converting_on_the_cores_reads_sums_and_writes_results() -> None:
+    op = Op("q", "gemv", 0, batch=3, k=256, n=1000)
+    sums = 3 * 1000 * 8
+    # However quick the arithmetic: four bytes of every sum come, four of every result go.
+    quick = vary(SAIL, {"host.convert_flops": 1e-9})
+    convert = host(quick, 4).conversion(op, blocks=8, needs=0)[0]
+    rate = 4 * CLOCK * SAIL.llc.core_bandwidth.value
+    assert convert.seconds == pytest.approx((4 * sums + 4 * 3 * 1000) / rate)
+    slow = vary(SAIL, {"host.convert_flops": 1000})
+    convert = host(slow, 4).conversion(op, blocks=8, needs=0)[0]
+    flops = 4 * CLOCK * SAIL.cores.fp32_flops.value * SAIL.host.simd_share.value
+    assert convert.seconds == pytest.approx(1000 * sums / flops)
+
+
+@pytest.mark.parametrize(("abits", "size"), [(1, 1), (8, 1), (9, 2), (16, 2)])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_operands_are_a_byte_an_activation_or_two_and_its_rows_scale(
+    abits: int, size: int, scaled: bool
+) -> None:
+    units = PimUnits(SAIL, substrate=None, convert=None, prt=True)
+    shape = Shape(2048, 1000, 3, 4, 4, abits, 4, 128)
+    kind = TileKind(units, TileRequest(shape, 1e6, scaled, codebook=512))
+    expected = 3 * (2048 * size + (4 if scaled else 0)) + 512
+    assert kind.edges[1] == pytest.approx(units.operands.seconds(expected))
