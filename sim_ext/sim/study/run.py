@@ -219,13 +219,16 @@ class _Run:
         """Evaluate tasks and store what is found."""
         left = deque(missing)
         under_way: dict[Future[list[Outcome]], Chunk] = {}
+        alone = False
         while left or self._again or self._suspects or under_way:
-            # A chunk whose worker went is tried alone: if one goes again, it is known whose fault it is.
-            alone = bool(self._suspects)
             size = self.study.report.workers = workers.size
-            if alone and not under_way:
-                chunk = self._suspects.popleft()
-                under_way[workers.submit(evaluated, chunk)] = chunk
+            if not under_way:
+                # A chunk whose worker went is tried alone, until it is done however often we look: if a
+                # worker goes again, it is known whose fault it is.
+                alone = bool(self._suspects)
+                if alone:
+                    chunk = self._suspects.popleft()
+                    under_way[workers.submit(evaluated, chunk)] = chunk
             while not alone and (left or self._again) and len(under_way) < 2 * size:
                 chunk = self._again.popleft() if self._again else self._next(left, size)
                 under_way[workers.submit(evaluated, chunk)] = chunk
@@ -235,7 +238,7 @@ class _Run:
                     self._take(future.result(), under_way.pop(future))
             lost = next((future for future in done if future in under_way), None)
             if lost is not None:
-                self._lose(lost, list(under_way.values()), workers, len(under_way) == 1 and alone)
+                self._lose(lost, list(under_way.values()), workers, alone)
                 under_way.clear()
 
     def _take(self, outcomes: Sequence[Outcome], chunk: Chunk) -> None:

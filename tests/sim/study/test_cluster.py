@@ -45,6 +45,13 @@ def fails_once(folder: Path, what: int) -> dict[str, Any]:
     return {"x": what}
 
 
+def takes_its_worker_along(what: int) -> dict[str, Any]:
+    """A task of which the third ends the process that evaluates it."""
+    if what == 3:
+        os._exit(1)
+    return {"x": what}
+
+
 def of_point(point: Point) -> dict[str, Any]:
     """What a point says, without simulating it."""
     return {"batch": point.batch, "system": point.system}
@@ -71,11 +78,15 @@ def worker(address: str) -> list[str]:
 
 @pytest.fixture
 def scheduler(
-    tmp_path: Path, processes: list[subprocess.Popen[bytes]], wait_until: Callable[..., None]
+    tmp_path: Path,
+    processes: list[subprocess.Popen[bytes]],
+    wait_until: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> str:
     """The address of a scheduler without workers."""
     file = tmp_path / "scheduler.json"
     words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "1")
     module = "distributed.cli.dask_scheduler"
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", module, *words], stderr=subprocess.DEVNULL
@@ -143,6 +154,22 @@ def test_a_task_that_fails_three_times_is_recorded_and_the_study_goes_on(
     assert sorted(store.frame()["x"]) == [i for i in range(12) if i != 7]
     assert list(store.manifest["failed"]) == ["question 7"]
     assert {len(path.read_text()) for path in counted.iterdir()} == {3}
+
+
+def test_a_task_that_takes_its_workers_along_is_recorded_and_the_others_are_done(
+    tmp_path: Path, scheduler: str, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    # Each try costs two workers here. A nanny starts them again, as a user's cluster does.
+    nannies = [word for word in worker(scheduler) if word != "--no-nanny"]
+    processes += [subprocess.Popen(nannies, cwd=tmp_path, stderr=subprocess.DEVNULL) for _ in range(2)]
+    with (
+        cluster.hired(dask=scheduler) as workers,
+        pytest.raises(SailsimError, match=r"1 of 8 points failed .*its worker was lost 3 times"),
+    ):
+        run_study(tasks(8), takes_its_worker_along, tmp_path / "out", jobs=workers, progress=False)
+    store = Store(tmp_path / "out")
+    assert sorted(store.frame()["x"]) == [0, 1, 2, 4, 5, 6, 7]
+    assert list(store.manifest["failed"]) == ["question 3"]
 
 
 def test_what_a_worker_sees_must_be_what_was_asked(

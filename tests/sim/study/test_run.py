@@ -18,7 +18,7 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Store
-from sailsim.sim.study import TRIES, Task, logged_as_json, run_study
+from sailsim.sim.study import TRIES, Task, logged_as_json, run_study, workers
 
 STUDY = """
     import os, sys, time
@@ -143,19 +143,27 @@ def tasks(count: int) -> list[Task]:
     return [Task(f"{i:032x}", f"question {i}", i, i) for i in range(count)]
 
 
-def kills_its_worker(what: int) -> dict[str, Any]:
-    if what == 5:
+def kills_its_worker(what: tuple[int, bool]) -> dict[str, Any]:
+    number, kills = what
+    if kills:
         os.kill(os.getpid(), signal.SIGKILL)
-    return {"x": what}
+    return {"x": number}
 
 
 @pytest.mark.slow
-def test_a_task_that_kills_its_worker_is_recorded_and_the_others_have_results(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at", [5, 29])
+def test_a_task_that_kills_its_worker_is_recorded_and_the_others_have_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    # The study looks after its workers many times before one of them has come up: it must not forget that
+    # a task is tried alone, the very last one included.
+    monkeypatch.setattr(workers, "LOOKS_S", 0.001)
+    given = [Task(f"{i:032x}", f"question {i}", (i, i == at), i) for i in range(30)]
     with pytest.raises(SailsimError, match=rf"1 of 30 points failed .*worker was lost {TRIES} times"):
-        run_study(tasks(30), kills_its_worker, tmp_path, jobs=2, progress=False)
+        run_study(given, kills_its_worker, tmp_path, jobs=2, progress=False)
     store = Store(tmp_path)
-    assert list(store.frame()["x"]) == [i for i in range(30) if i != 5]
-    assert list(store.manifest["failed"]) == ["question 5"]
+    assert list(store.frame()["x"]) == [i for i in range(30) if i != at]
+    assert list(store.manifest["failed"]) == [f"question {at}"]
 
 
 def kills_once(what: tuple[int, str]) -> dict[str, Any]:
