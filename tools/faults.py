@@ -32,6 +32,8 @@ from sailsim.sim.study import RESERVED
 SAILSIM = str(Path(sys.executable).parent / "sailsim")
 GONE_S = 10.0
 """How long a process may live after the one that started it was stopped."""
+KILLED = (-signal.SIGKILL, 130, 143)
+"""Exit statuses of a command that was stopped: by SIGKILL, Ctrl-C, SIGTERM."""
 STUDIES: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "sweep": (["sweep", "--model", "smollm2-135m", "--wbits", "2:4", "--batch", "1:16"], ()),
     "reproduce": (["reproduce", "--samples", "2"], ("reproduction.json",)),
@@ -136,7 +138,9 @@ def kill(kind: str, times: int, work: Path, draw: random.Random) -> Counts:
                 counts["tries"] += 1
                 number = draw.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
                 os.kill(process.pid, number) if draw.random() < 0.5 else os.killpg(process.pid, number)
-            process.communicate()
+            _, said = process.communicate()
+            if process.returncode not in (0, *KILLED):
+                raise SystemExit(f"{kind} ended with {process.returncode}: {said}")
             leftovers(folder, process.pid, counts)
         halves(folder, counts)
         compare(rows(folder), right, counts)

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, point_key, result_key
+from sailsim.sim.keys import Keys
 
 
 def test_a_key_depends_on_every_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +32,21 @@ def test_a_key_depends_on_every_input(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("sailsim.sim.keys.code_version", lambda: "other code")
     path.write_text('extends = "sail-n1"\nname = "mine"\n')
     assert result_key(base, "f") != key
+
+
+def test_a_worker_that_sees_another_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    ordinary = 'extends = "sail-n1"\nname = "mine"\n'
+    path.write_text(ordinary)
+    point = Point(system=str(path))
+    keys = Keys("f")
+    keys.result(point)
+    guarded = keys.guard(lambda what: what)
+    assert guarded(3) == 3
+    path.write_text(ordinary + "pim.enabled = false\n")
+    with pytest.raises(
+        SailsimError, match=r"mine\.toml has other content on .* than where the study was started"
+    ):
+        guarded(3)
+    path.write_text(ordinary)
+    assert guarded(3) == 3  # a worker lives through many studies, and reads what changed again
