@@ -19,15 +19,15 @@ from sailsim.sim.study import Workers, logged_as_json
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def study_options(jobs: int | None = None) -> Callable[[F], F]:
+def study_options(default: int | None = None) -> Callable[[F], F]:
     """`--jobs`, `--dask`, `--slurm` and `--log-json`; the command is given `jobs`, processes or workers.
 
-    ``jobs`` is how many processes there are where none of them is given; None: as many as cores.
+    ``default`` is how many processes there are where none of them is given; None: as many as cores.
     """
-    default = "as many as cores" if jobs is None else str(jobs)
+    by_default = "as many as cores" if default is None else str(default)
     options = (
         click.option(
-            "--jobs", type=click.IntRange(1, 1024), help=f"Processes of this machine [default: {default}]."
+            "--jobs", type=click.IntRange(1, 1024), help=f"Processes of this machine [default: {by_default}]."
         ),
         click.option(
             "--dask", metavar="ADDRESS", help="Evaluate on a Dask scheduler's workers: tcp://HOST:8786."
@@ -61,14 +61,13 @@ def study_options(jobs: int | None = None) -> Callable[[F], F]:
             ]
             if len(given) > 1:
                 raise SailsimError(f"--{given[1]} is given beside --{given[0]}; allowed is one of them.")
-            with _told(log_json), _hired(jobs or at_hand or os.cpu_count() or 1, dask, slurm) as who:
+            with _told(log_json), _hired(jobs or default or os.cpu_count() or 1, dask, slurm) as who:
                 return function(*args, jobs=who, **kwargs)
 
         for option in reversed(options):
             command = option(command)
         return command  # type: ignore[return-value]
 
-    at_hand = jobs
     return decorate
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.toml_file import parse_toml
+from sailsim.base.toml_file import parse_toml, read_toml
 from sailsim.sim.plan.axis import RANGE, Axis, axis_of, is_number, ranged, shown
 from sailsim.sim.plan.combination import POINT_FIELDS, is_whole
 from sailsim.sim.plan.constraint import Constraint
@@ -30,7 +30,6 @@ AROUND = ("title", "beside")
 BESIDE_PARTS = (*AROUND, "fixed", "part")
 SAMPLE = ("method", "points", "seed")
 _GRID = "grid"
-_MAX_BYTES = 1 << 20
 _LONGEST_TEXT = 4096
 _DEEPEST = 8
 _PATHS = ("model", "weights", "activations")
@@ -43,22 +42,15 @@ def load_plan(path: str | Path) -> Plan:
         SailsimError: one sentence that names the file, the key and what is allowed.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise SailsimError(f"plan {path} cannot be read: {error.strerror}.") from None
-    if len(data) > _MAX_BYTES:
-        raise SailsimError(f"plan {path} is larger than {_MAX_BYTES} bytes, which none may be.")
-    try:
-        return parse_plan(data.decode(), str(path), path.parent)
-    except UnicodeDecodeError as error:
-        raise SailsimError(f"plan {path} is not TOML: {error}.") from None
+    return _plan_of(read_toml(path, "plan"), str(path), path.parent)
 
 
 def parse_plan(text: str, file: str, folder: Path | None = None) -> Plan:
     """The plan of a text; `folder` is what its paths are relative to. Raises SailsimError as `load_plan`."""
-    table = parse_toml(text.encode(errors="surrogatepass"), f"plan {file}")
+    return _plan_of(parse_toml(text.encode(errors="surrogatepass"), f"plan {file}"), file, folder)
+
+
+def _plan_of(table: Mapping[str, Any], file: str, folder: Path | None) -> Plan:
     try:
         return _Reader(folder).plan(table, file)
     except SailsimError as error:

@@ -7,11 +7,12 @@ that its points name, under the same path. Its tasks end in one sentence where t
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from sailsim.sim.study.workers import ONE_THREAD, WorkerLostError, ended
 T = TypeVar("T")
 R = TypeVar("R")
 
-CONNECT_S = 30.0
+CONNECT_S = 10.0
 """How long to wait for a scheduler's answer."""
 COUNTED_S = 1.0
 """Between two counts of the workers."""
@@ -49,6 +50,7 @@ class Dask:
                 f"dask is {address!r}, where no scheduler answers ({_first_line(error)}); allowed is the "
                 "address of one that runs, such as tcp://HOST:8786."
             ) from None
+        self._pool = self._client.get_executor(pure=False)
         self._lost: type[Exception] = distributed.KilledWorker
         self._under_way: set[Future[Any]] = set()
         self._size, self._counted = 1, -COUNTED_S
@@ -67,7 +69,7 @@ class Dask:
         """As `Workers.submit`."""
         outer: Future[R] = Future()
         call = _Call(function, code_version(), str(Path.cwd()))
-        inner = self._client.get_executor(pure=False).submit(call, argument)
+        inner = self._pool.submit(call, argument)
         self._under_way.add(inner)
 
         def over(done: Future[R]) -> None:
@@ -252,17 +254,17 @@ class Slurm(Dask):
 
 def _serve(address: str) -> None:
     """What a job does: work for a scheduler until that is gone."""
-    worker_of = _distributed().Worker
+    dask, worker_of = _imported("dask"), _distributed().Worker
 
     async def work() -> None:
         async with worker_of(address, nthreads=1, death_timeout=JOIN_S, dashboard=False) as worker:
             await worker.finished()
 
-    with TemporaryDirectory(prefix="sailsim-worker-") as scratch:
-        import dask
-
-        with dask.config.set({"temporary-directory": scratch}):
-            asyncio.run(work())
+    with (
+        TemporaryDirectory(prefix="sailsim-worker-") as scratch,
+        dask.config.set({"temporary-directory": scratch}),
+    ):
+        asyncio.run(work())
 
 
 def _logs() -> Path:
@@ -315,8 +317,6 @@ def _distributed() -> Any:
 
 def _imported(name: str) -> Any:
     """A package of the extra `cluster`, loaded where it is used alone: it takes most of a second."""
-    import importlib
-
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -331,6 +331,3 @@ def hired(dask: str = "", slurm: str | Path = "") -> Iterator[Dask]:
     with ended(Slurm(slurm) if slurm else Dask(dask)) as workers:
         assert isinstance(workers, Dask)
         yield workers
-
-
-__all__: Sequence[str] = ("Dask", "Slurm", "SlurmFile", "hired")

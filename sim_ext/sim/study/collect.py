@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sailsim.base.errors import SailsimError
 from sailsim.sim.study import chunks
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.tables import parquet_bytes
@@ -41,7 +40,7 @@ def collect(store: Store, dry_run: bool = False) -> Dropped:
     """
     kind = store.manifest.get("kind")
     if kind is None or store.asked() is None:
-        raise SailsimError(f"folder {store.path} holds no results; allowed is the folder of a study.")
+        raise store.holds_nothing()
     if dry_run:
         return _dropped(store, dry_run)
     left = store.leftovers()  # `locked` takes the half written ones away

@@ -222,7 +222,7 @@ class Store:
         """As `frame`, as an Arrow table."""
         keys = self.asked(group)
         if keys is None:
-            raise SailsimError(f"folder {self.path} holds no results; allowed is the folder of a study.")
+            raise self.holds_nothing()
         place = {key: i for i, key in enumerate(keys)}
         wanted = pa.array(keys, pa.string())
         tables = []
@@ -232,17 +232,14 @@ class Store:
             if table.num_rows:
                 tables.append(table)
         if not tables:
-            raise SailsimError(
-                f"folder {self.path} holds no results of what was asked for; the same command as before goes "
-                "on from there."
-            )
+            raise self.holds_no_answer()
         return ordered(tables, place)
 
     def everything(self) -> pa.Table:
         """All records, asked for or not, as an Arrow table. Raises SailsimError where there are none."""
         tables = [chunks.read(path) for path in self.chunks()]
         if not tables:
-            raise SailsimError(f"folder {self.path} holds no results; allowed is the folder of a study.")
+            raise self.holds_nothing()
         return pa.concat_tables(tables, promote_options="permissive")
 
     def asked(self, group: str | None = None) -> list[str] | None:
@@ -264,11 +261,6 @@ class Store:
                 f"manifest of {self.path} names {name!r} as what was asked for, which is none."
             )
         return chunks.read(self.path / name, ["key", "group"])
-
-    def unasked(self) -> int:
-        """Records that are stored and not part of the answer: of other questions, inputs or code."""
-        asked = set(self.asked() or ())
-        return sum(key not in asked for key in self.keys())
 
     def compact(self, small: int = SMALL_FILES, rows: int = WHOLE_ROWS) -> None:
         """Put chunks together where there are more than so many, up to so many rows in each. The caller holds
@@ -333,6 +325,17 @@ class Store:
             write_whole(path, content)
         except OSError as error:
             raise self._unwritable(error) from None
+
+    def holds_nothing(self) -> SailsimError:
+        """What is wrong with a folder that no study wrote."""
+        return SailsimError(f"folder {self.path} holds no results; allowed is the folder of a study.")
+
+    def holds_no_answer(self) -> SailsimError:
+        """What is wrong with a folder whose study was stopped before it found anything."""
+        return SailsimError(
+            f"folder {self.path} holds no results of what was asked for; the same command as before goes on "
+            "from there."
+        )
 
     def _unwritable(self, error: OSError) -> SailsimError:
         return SailsimError(

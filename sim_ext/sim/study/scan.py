@@ -7,7 +7,6 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from sailsim.base.errors import SailsimError
 from sailsim.sim.study import chunks
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.tables import parquet_bytes
@@ -22,7 +21,7 @@ def scanned(store: Store) -> tuple[ds.Dataset, ds.Dataset]:
     wanted = store.asked()
     files = [_File(chunks.checked(path)) for path in store.chunks()]
     if wanted is None or not files:
-        raise SailsimError(f"folder {store.path} holds no results; allowed is the folder of a study.")
+        raise store.holds_nothing()
     asked, seen = set(wanted), set[str]()
     answer = []
     for file in files:
@@ -31,10 +30,7 @@ def scanned(store: Store) -> tuple[ds.Dataset, ds.Dataset]:
         if keep:
             answer.append(file if keep == file.keys else file.of_keys(keep))
     if not answer:
-        raise SailsimError(
-            f"folder {store.path} holds no results of what was asked for; the same command as before goes on "
-            "from there."
-        )
+        raise store.holds_no_answer()
     return _together(answer), _together(files)
 
 

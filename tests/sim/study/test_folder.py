@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from sailsim.base import progress
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, Store, point_key, result_key, run_sweep
-from sailsim.sim.study import RESERVED, TRIES, Task, run_study
+from sailsim.sim.study import RESERVED, TRIES, Task, run_study, unasked_records
 
 POINTS = [Point(wbits=w, batch=b) for w in (2, 4, 8) for b in (1, 8)]
 evaluated: list[Point] = []
@@ -123,7 +123,7 @@ def test_results_of_other_code_are_kept_apart(tmp_path: Path, monkeypatch: pytes
     assert set(frame["code_version"]) == {"next version 16"}
     assert len(frame) == 2
     assert len(Store(tmp_path).keys()) == len(POINTS) + 2
-    assert Store(tmp_path).unasked() == len(POINTS)
+    assert unasked_records(Store(tmp_path)) == len(POINTS)
 
 
 def test_refused_points_are_named_after_the_others_are_stored(tmp_path: Path) -> None:
