@@ -13,7 +13,7 @@ def run(*arguments):
 
 
 def test_show_of_the_shipped_capture():
-    found = json.loads(run("show", "--json").output)
+    found = json.loads(run("show", "--json").stdout)
     assert found["id"] == Activations.load().id
     assert found["meta"]["model"] == "SmolLM2-135M-Instruct"
     text = run("show").output
@@ -25,8 +25,8 @@ def test_show_of_the_shipped_capture():
 def test_capture_writes_what_show_reads(smollm2_path, tmp_path: Path):
     out = tmp_path / "c.npz"
     arguments = ("--model", smollm2_path, "--text", "The capital of France is", "--layers", "every-third")
-    made = json.loads(run("capture", *arguments, "--keep", 3, "--out", out, "--json").output)
-    shown = json.loads(run("show", out, "--json").output)
+    made = json.loads(run("capture", *arguments, "--keep", 3, "--out", out, "--json").stdout)
+    shown = json.loads(run("show", out, "--json").stdout)
     assert made == shown
     assert made["roles"]["ffn_out"]["tokens"] == 3
 

@@ -26,7 +26,7 @@ def own_prices(tmp_path):
 def test_every_runner_has_a_range_or_says_why_not():
     shown = call("cost", *STEP, "--json")
     assert shown.exit_code == 0, shown.output
-    found = json.loads(shown.output)["runs"]
+    found = json.loads(shown.stdout)["runs"]
     assert {"sail", "cores", "cores-all", "v100", "v100-serving"} <= set(found)
     for name, row in found.items():
         if row["tokens_per_usd"] is None:
@@ -45,11 +45,11 @@ def test_every_runner_has_a_range_or_says_why_not():
 
 
 def test_own_prices_serve_cost_and_run(own_prices):
-    shown = json.loads(call("cost", *STEP, "--prices", str(own_prices), "--json").output)
+    shown = json.loads(call("cost", *STEP, "--prices", str(own_prices), "--json").stdout)
     assert shown["runs"]["sail"]["instance"] == "mine"
     assert shown["runs"]["t4"]["tokens_per_usd"] is None
     assert shown["prices"] == "mine 6.4 USD/h (me, 2030); yours 1 USD/h (me, 2030)"
-    run = json.loads(call("run", *STEP, "--prices", str(own_prices), "--json").output)
+    run = json.loads(call("run", *STEP, "--prices", str(own_prices), "--json").stdout)
     assert run["prices"] == shown["prices"]
     for name, row in shown["runs"].items():
         assert {key: run["runs"][name][key] for key in row} == row
@@ -75,7 +75,7 @@ def test_run_and_cost_print_the_same_dollars_and_what_they_pay_for(options):
 
 
 def test_run_splits_the_energy_of_a_token():
-    shown = json.loads(call("run", *STEP, "--batch", "2", "--json").output)["runs"]
+    shown = json.loads(call("run", *STEP, "--batch", "2", "--json").stdout)["runs"]
     for run in (shown["sail"], shown["cores"], shown["cores-all"]):
         assert run["energy_j"] == pytest.approx(sum(run["energy"].values()))
         assert run["j_per_token"] == pytest.approx(run["energy_j"] / 2)

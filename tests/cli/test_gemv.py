@@ -36,7 +36,7 @@ def run(folder: Path, *more: object, **files: str) -> Result:
 
 def found(result: Result) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
-    parsed = json.loads(result.output)
+    parsed = json.loads(result.stdout)
     assert isinstance(parsed, dict)
     return parsed
 

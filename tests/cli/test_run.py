@@ -38,7 +38,7 @@ def test_nbw_auto_says_what_it_chose() -> None:
     told = run("--model", "smollm2-135m", "--nbw", "auto").output
     assert "NBW of sail's tensors" in told
     assert "token_embd" in told or "output" in told
-    found = json.loads(run("--model", "smollm2-135m", "--nbw", "auto", "--json").output)
+    found = json.loads(run("--model", "smollm2-135m", "--nbw", "auto", "--json").stdout)
     assert found["point"]["nbw"] == 0
     assert sum(found["runs"]["sail"]["chosen"].values()) == 211
     for word in ("best", "0", "2.5"):
@@ -48,7 +48,7 @@ def test_nbw_auto_says_what_it_chose() -> None:
 
 
 def test_json_has_a_run_for_every_runner() -> None:
-    found = json.loads(run(*ISSUE, "--json").output)
+    found = json.loads(run(*ISSUE, "--json").stdout)
     runs = found["runs"]
     assert list(runs) == [runner.name for runner in runners()]
     assert len({tuple(entry) for entry in runs.values()}) == 1
@@ -89,7 +89,7 @@ def test_the_table_shows_every_runner_and_what_it_pays_for() -> None:
 @pytest.mark.parametrize("command", ["run", "cost"])
 def test_a_point_that_fits_nothing_says_so(command: str) -> None:
     big = [command, "--model", "llama-2-70b", "--batch", "1024", "--context", "4096"]
-    found = json.loads(CliRunner().invoke(main, [*big, "--json"]).output)["runs"]
+    found = json.loads(CliRunner().invoke(main, [*big, "--json"]).stdout)["runs"]
     assert all(entry["tokens_per_s"] is None is entry["tokens_per_usd"] for entry in found.values())
     assert "needs 1410.0 GB, allowed is 549.8 GB" in found["sail"]["reason"]
     shown = CliRunner(env={"COLUMNS": "100"}).invoke(main, big)
@@ -98,7 +98,7 @@ def test_a_point_that_fits_nothing_says_so(command: str) -> None:
 
 
 def test_a_ratio_is_of_dollars_paid_in_one_way() -> None:
-    runs = json.loads(run("--batch", "1", "--json").output)["runs"]
+    runs = json.loads(run("--batch", "1", "--json").stdout)["runs"]
     own, other = runs["sail"], runs["cores"]
     ways = ("used", "bandwidth", "whole")
     ratios = [other[f"usd_ratio_{way}"] for way in ways]
@@ -112,8 +112,8 @@ def test_a_ratio_is_of_dollars_paid_in_one_way() -> None:
 
 
 def test_run_and_cost_say_the_same_dollars() -> None:
-    ran = json.loads(run(*ISSUE, "--json").output)["runs"]
-    paid = json.loads(CliRunner().invoke(main, ["cost", *ISSUE, "--json"]).output)["runs"]
+    ran = json.loads(run(*ISSUE, "--json").stdout)["runs"]
+    paid = json.loads(CliRunner().invoke(main, ["cost", *ISSUE, "--json"]).stdout)["runs"]
     assert list(ran) == list(paid)
     assert all({key: ran[name][key] for key in entry} == entry for name, entry in paid.items())
 
@@ -128,7 +128,7 @@ def test_a_card_of_the_users_is_a_runner_like_any(tmp_path: Path, command: str) 
     path.write_text(CARD + fast)
     shown = CliRunner().invoke(main, [command, *ISSUE, "--beside", str(path), "--json"])
     assert shown.exit_code == 0, shown.output
-    found = json.loads(shown.output)["runs"]
+    found = json.loads(shown.stdout)["runs"]
     assert list(found)[-1] == "mine"
     assert found["mine"]["title"] == "My card"
     assert found["mine"]["tokens_per_s"] > found["l4"]["tokens_per_s"]
@@ -164,7 +164,7 @@ def test_a_system_of_three_lines(tmp_path: Path) -> None:
         'arrays = { value = 32, unit = "arrays", source = "here", kind = "assumed", low = 16, high = 64, '
         'note = "half a megabyte a slice" }\n'
     )
-    found = json.loads(run("--system", str(wide), "--json").output)
+    found = json.loads(run("--system", str(wide), "--json").stdout)
     assert found["runs"]["sail"]["instance"] == "aws/c6g.16xlarge"
     assert found["runs"]["sail"]["tokens_per_s"] > 0
 

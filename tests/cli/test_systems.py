@@ -15,7 +15,7 @@ def sailsim(*arguments: str) -> Result:
 
 
 def test_list_names_every_machine() -> None:
-    rows = json.loads(sailsim("list", "--json").output)["systems"]
+    rows = json.loads(sailsim("list", "--json").stdout)["systems"]
     assert [row["name"] for row in rows] == [*system_names(), *card_names()]
     assert {row["name"] for row in rows if row["pim"]} == {name for name in system_names() if "sail" in name}
     text = sailsim("list").output
@@ -26,7 +26,7 @@ def test_list_names_every_machine() -> None:
 def test_show_prints_every_value_and_its_source(name: str) -> None:
     result = sailsim("show", name, "--sources")
     assert result.exit_code == 0
-    shown = json.loads(sailsim("show", name, "--json").output)
+    shown = json.loads(sailsim("show", name, "--json").stdout)
     for section, fields in shown.items():
         if isinstance(fields, dict) and section != "sources":
             names = [f"{section}.{field}" for field in fields] if "value" not in fields else [section]
@@ -34,13 +34,13 @@ def test_show_prints_every_value_and_its_source(name: str) -> None:
 
 
 def test_json_is_the_system() -> None:
-    shown = json.loads(sailsim("show", "sail-n1", "--json").output)
+    shown = json.loads(sailsim("show", "sail-n1", "--json").stdout)
     assert shown["pim"]["arrays"]["value"] == load_system("sail-n1").pim.arrays.value  # type: ignore[union-attr]
     assert shown["sources"]["sail"].startswith("SAIL")
 
 
 def test_schema_is_json() -> None:
-    assert "GB/s" in json.dumps(json.loads(sailsim("schema").output))
+    assert "GB/s" in json.dumps(json.loads(sailsim("schema").stdout))
 
 
 def test_bad_files_exit_with_2_and_one_sentence(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_save_writes_a_machine_that_runs(tmp_path: Path) -> None:
         "--json",
     )
     assert result.exit_code == 0, result.output
-    assert json.loads(result.output)["changes"] == {"pim.t_prt": 0, "memory.read_share": 0.7}
+    assert json.loads(result.stdout)["changes"] == {"pim.t_prt": 0, "memory.read_share": 0.7}
     machine = load_system(out)
     assert (machine.name, machine.memory.read_share.value) == ("mine", 0.7)
     assert machine.title == f"{load_system('sail-n1').title} with pim.t_prt 0, memory.read_share 0.7"

@@ -23,7 +23,7 @@ def small_trace(tmp_path: Path) -> Path:
 
 
 def test_a_trace_is_replayed_with_results_and_cycles(small_trace):
-    found = json.loads(run("replay", small_trace, "--json").output)
+    found = json.loads(run("replay", small_trace, "--json").stdout)
     assert found["ok"]
     assert [tile["name"] for tile in found["tiles"]] == ["blk.2.attn_k[0]", "blk.2.attn_k[1]"]
     assert found["cycles"] == sum(tile["cycles"]["total"] for tile in found["tiles"]) > 0
@@ -40,7 +40,7 @@ def test_synthetic_weights_have_the_blocks_of_a_point(small_trace):
 
 def test_another_substrate_takes_other_cycles(small_trace):
     cycles = {
-        name: json.loads(run("replay", small_trace, "--substrate", name, "--json").output)["cycles"]
+        name: json.loads(run("replay", small_trace, "--substrate", name, "--json").stdout)["cycles"]
         for name in ("row_dfm", "bit_serial")
     }
     assert cycles["row_dfm"] != cycles["bit_serial"]
@@ -49,11 +49,11 @@ def test_another_substrate_takes_other_cycles(small_trace):
 def test_the_weights_of_a_file_are_named(smollm2_path, tmp_path: Path):
     out = tmp_path / "t"
     arguments = ("--model", smollm2_path, "--tensors", "blk.0.attn_v", "--batch", 2, "--out", out, "--json")
-    found = json.loads(run("trace", *arguments).output)
+    found = json.loads(run("trace", *arguments).stdout)
     assert found["weights"] == {"blk.0.attn_v": "stored q4_1 codes"}
     assert len(found["notes"]) == 1
     assert found["tiles"] == 1
-    assert json.loads(run("replay", out, "--json").output)["ok"]
+    assert json.loads(run("replay", out, "--json").stdout)["ok"]
 
 
 def test_a_damaged_trace_ends_with_status_1_or_2(small_trace):

@@ -69,7 +69,7 @@ def test_joules_follow_a_file_in_the_command(tmp_path):
     path = written(tmp_path, f'extends = "energy"\n[constants]\nuncore_w = {watts}\n')
     asked = ["run", "--model", POINT.model, "--context", "64", "--json"]
     before, after = (
-        json.loads(CliRunner().invoke(main, [*asked, *more]).output)["runs"]
+        json.loads(CliRunner().invoke(main, [*asked, *more]).stdout)["runs"]
         for more in ([], ["--constants", str(path)])
     )
     for name in ("sail", "cores"):

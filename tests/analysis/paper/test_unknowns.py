@@ -22,9 +22,7 @@ from sailsim.workloads import load_model
 
 SPACE = space()
 DATA = Path(__file__).parents[3] / "analysis" / "data"
-SHARES = st.integers(0, 1 << 30).map(lambda i: i / (1 << 30))
-"""As fine as a sequence of samples is."""
-ROWS = st.lists(SHARES, min_size=len(SPACE.factors), max_size=len(SPACE.factors))
+ROWS = st.lists(st.floats(0, 1), min_size=len(SPACE.factors), max_size=len(SPACE.factors))
 
 
 def test_every_ranged_value_of_the_machine_is_a_factor_or_follows_the_software() -> None:

@@ -285,14 +285,14 @@ def test_commands_print_what_they_wrote(swept, tmp_path, capsys):
     out = tmp_path / "r.html"
     shown = runner.invoke(main, ["report", str(swept.path), "--out", str(out), "--json"])
     assert shown.exit_code == 0, shown.output
-    answer = json.loads(shown.output)
+    answer = json.loads(shown.stdout)
     assert answer["report"] == str(out)
     assert len(answer["claims"]) > 10
     plain = runner.invoke(main, ["report", str(swept.path), "--out", str(out)])
     assert "missed" in plain.output or "reached" in plain.output
     drawn = runner.invoke(main, ["figures", str(swept.path), "--out", str(tmp_path / "f"), "--json"])
     assert drawn.exit_code == 0, drawn.output
-    assert len(json.loads(drawn.output)["written"]) == 2 * len(FIGURES)
+    assert len(json.loads(drawn.stdout)["written"]) == 2 * len(FIGURES)
     nothing = runner.invoke(main, ["report", str(tmp_path / "nothing")])
     assert nothing.exit_code == 2
     assert "no results" in nothing.output
@@ -317,7 +317,7 @@ def test_baseline_and_fit_commands():
     shown = runner.invoke(main, [*command, "--json"])
     assert shown.exit_code == 0, shown.output
     # Measured: 19.7 tokens/s (c6g.12xlarge).
-    assert json.loads(shown.output)["tokens_per_s"] == pytest.approx(19.7, rel=0.15)
+    assert json.loads(shown.stdout)["tokens_per_s"] == pytest.approx(19.7, rel=0.15)
     assert "tokens/s" in runner.invoke(main, command).output
     assert runner.invoke(main, [*command, "--batch", "2", "--prompt", "8"]).exit_code == 2
     assert runner.invoke(main, ["baseline", "--machine", "none", "--model", "llama-7b"]).exit_code == 2
