@@ -52,6 +52,17 @@ constexpr int convert_lane_bits(int bits)
     return bits > fp32_bits ? bits : fp32_bits;
 }
 
+/* Registers that int_to_fp32 has in use at most, beside the sum that it converts: s, w, e, t, m. */
+constexpr int convert_registers = 5;
+
+/* Bits of those in use at most: of s, w, t, m and e in the search; of s, w, t, z and e when it rounds; of s,
+ * w, z and t when it packs. */
+constexpr int convert_register_bits(int bits)
+{
+    const int search = 4 * bits + 8, round = bits > 24 ? 3 * bits + 40 : 0, pack = bits + 88;
+    return search > round ? (search > pack ? search : pack) : (round > pack ? round : pack);
+}
+
 } // namespace sailsim::pim
 
 #endif

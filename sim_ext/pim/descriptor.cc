@@ -89,6 +89,16 @@ Scaling scaling_of(const lutmm_descriptor &d)
     return {has(d, LUTMM_F_CONVERT), has(d, LUTMM_F_MINIMUM)};
 }
 
+bool has_room(const SliceConfig &slice, const TileShape &shape, Scaling scaling)
+{
+    try {
+        const TilePlan plan = plan_tile(slice, shape, scaling);
+        return !scaling.scaled || slice.convert != Convert::memory || plan.convert_rounds > 0;
+    } catch (const std::invalid_argument &) {
+        return false;
+    }
+}
+
 /* What depends on the weights' values: can the accumulator wrap, does the tile fit? */
 Verdict check_values(const lutmm_descriptor &d, const SliceConfig &config,
                      const std::vector<std::int16_t> &values)
@@ -105,13 +115,10 @@ Verdict check_values(const lutmm_descriptor &d, const SliceConfig &config,
         return {LUTMM_ERR_OVERFLOW, offsetof(lutmm_descriptor, k)};
 
     const SliceConfig slice = slice_of(d, config);
-    try {
-        const TilePlan plan = plan_tile(slice, shape_of(d, values), scaling_of(d));
-        if (has(d, LUTMM_F_CONVERT) && slice.convert == Convert::memory && plan.convert_rounds == 0)
-            return {LUTMM_ERR_CAPACITY, offsetof(lutmm_descriptor, flags)};
-    } catch (const std::invalid_argument &) {
+    if (!has_room(slice, shape_of(d, values), {}))
         return {LUTMM_ERR_CAPACITY, offsetof(lutmm_descriptor, nbw)};
-    }
+    if (!has_room(slice, shape_of(d, values), scaling_of(d)))
+        return {LUTMM_ERR_CAPACITY, offsetof(lutmm_descriptor, flags)};
     return {};
 }
 

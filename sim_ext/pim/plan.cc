@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "pim/convert.hh"
 #include "pim/costs.hh"
 #include "pim/nominal.hh"
 
@@ -88,12 +89,24 @@ class Planner
         const std::int64_t table = table_rows(shape.nbw) * (transposed ? common.entry_bits : 1);
         const std::int64_t staging = 2 * shape.nbw * (transposed ? shape.value_bits : 1);
         row_of_sums = !in_array ? 0 : transposed ? config.accumulator_bits : 1;
-        fixed_rows = table + staging;
+        /* At a block's end the conversion has the table's rows, and more where it needs more. */
+        const std::int64_t registers = register_rows();
+        fixed_rows = std::max(table, registers) + staging;
         if (config.rows < fixed_rows + row_of_sums)
             throw std::invalid_argument("rows is " + std::to_string(config.rows) + ": the tile needs " +
-                                        std::to_string(fixed_rows + row_of_sums) + " (table " +
-                                        std::to_string(table) + ", staging " + std::to_string(staging) +
-                                        ", sums of one batch row " + std::to_string(row_of_sums) + ")");
+                                        std::to_string(fixed_rows + row_of_sums) + " (" +
+                                        (registers > table
+                                             ? "registers of the conversion " + std::to_string(registers)
+                                             : "table " + std::to_string(table)) +
+                                        ", staging " + std::to_string(staging) + ", sums of one batch row " +
+                                        std::to_string(row_of_sums) + ")");
+    }
+
+    std::int64_t register_rows() const
+    {
+        if (!scaling.scaled || config.convert != Convert::memory)
+            return 0;
+        return transposed ? convert_register_bits(config.accumulator_bits) : convert_registers;
     }
 
     /* A DFM has room for the activations of a group that is worked on and of the next. */

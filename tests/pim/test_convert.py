@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from sailsim import _core
 from sailsim.lut_gemv import convert, scale_blocks
+from sailsim.sim import load_system
 
 
 @pytest.mark.parametrize("bits", [2, 3, 8, 17, 23, 24, 25, 32, 33, 48, 62, 63])
@@ -58,6 +59,44 @@ def test_scaling_equals_numpy(
         expected = scale_blocks(sums, scale, act_scale, minimum=minimum, x_sums=x_sums)
     assert y.dtype == np.float32
     assert np.array_equal(y, expected, equal_nan=True)
+
+
+def registers_in_use(bits: int) -> tuple[int, int]:
+    """The most registers, and bits of registers, that the reference's program has at a time beside its
+    input: a value lives from the step that makes it to the last that reads it."""
+    steps = convert.int_to_fp32_program(bits).steps
+    alive, after = {"y"}, []
+    for step in reversed(steps):
+        after.append(frozenset(alive))
+        alive.discard(step.target)
+        for operand in (step.a, step.b, step.carry_in):
+            name = operand[0] if isinstance(operand, tuple) else operand
+            if isinstance(name, str):
+                alive.add(name)
+    widths: dict[str, int] = {}
+    most = most_bits = 0
+    for step, names in zip(steps, reversed(after), strict=True):
+        widths[step.target] = step.keep
+        held = [widths[name] for name in names if name not in ("x", "carry")]  # the carry is a latch
+        most, most_bits = max(most, len(held)), max(most_bits, sum(held))
+    return most, most_bits
+
+
+@pytest.mark.parametrize("bits", range(16, 64))
+def test_a_plan_has_room_for_the_registers_of_the_program(bits: int) -> None:
+    """NBW 1, whose table is smaller than any conversion's registers."""
+    most, most_bits = registers_in_use(bits)
+    shape = (64, 10, 1, 1, 2, 1, 1, 32)
+    for substrate, expected in (("row_dfm", most + 2), ("bit_serial", most_bits + 2 * 2 + bits)):
+        for rows, fits in ((expected, True), (expected - 1, False)):
+            config = load_system("sail-n1").slice_config(
+                substrate=substrate, rows=rows, accumulator_bits=bits, convert="memory"
+            )
+            if fits:
+                assert _core.plan_tile(config, *shape, True).rows_needed == expected
+            else:
+                with pytest.raises(ValueError, match=f"rows is {rows}: the tile needs {expected}"):
+                    _core.plan_tile(config, *shape, True)
 
 
 def test_bad_arguments_are_named() -> None:

@@ -69,6 +69,43 @@ TEST(plan, rows_that_just_fit)
     CHECK_THROWS("rows is 153: the tile needs 154", plan_tile(config, plain_tile(), {}));
 }
 
+TEST(plan, registers_of_a_conversion_that_just_fit)
+{
+    /* Tables of one and of three rows are smaller than five registers, one of seven is larger. */
+    const int needed[] = {5 + 2, 5 + 4, 7 + 6};
+    for (int nbw = 1; nbw <= 3; ++nbw) {
+        SliceConfig config = plain_slice();
+        TileShape tile = plain_tile();
+        tile.nbw = nbw;
+        config.rows = needed[nbw - 1];
+        CHECK_EQ(plan_tile(config, tile, {true}).rows_needed, config.rows);
+        config.rows -= 1;
+        if (nbw < 3) {
+            CHECK_THROWS("(registers of the conversion 5, staging", plan_tile(config, tile, {true}));
+            plan_tile(config, tile, {}); /* without scales there is no conversion */
+            config.convert = Convert::unit;
+            plan_tile(config, tile, {true}); /* nor is one in the arrays */
+            config.convert = Convert::cores;
+            plan_tile(config, tile, {true});
+        } else {
+            CHECK_THROWS("(table 7, staging", plan_tile(config, tile, {true}));
+        }
+    }
+
+    /* A column's table of 90 rows is smaller than 136 bits of registers: two batch rows less in a chunk. */
+    SliceConfig config = plain_slice("bit_serial");
+    TileShape tile = plain_tile();
+    tile.batch = 8;
+    CHECK_EQ(plan_tile(config, tile, {}).chunk_rows, (256 - 90 - 32) / 32);
+    CHECK_EQ(plan_tile(config, tile, {true}).chunk_rows, (256 - 136 - 32) / 32);
+    config.rows = 136 + 32 + 32;
+    CHECK_EQ(plan_tile(config, tile, {true}).chunk_rows, 1);
+    config.rows -= 1;
+    CHECK_THROWS("rows is 199: the tile needs 200 (registers of the conversion 136, staging 32, sums of one "
+                 "batch row 32)",
+                 plan_tile(config, tile, {true}));
+}
+
 TEST(plan, columns_that_just_fit)
 {
     SliceConfig config = plain_slice();
