@@ -7,7 +7,7 @@ allow. A value below the paper's is a miss and stays one; what is not modelled o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pandas as pd
 from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.area import AreaNotModelledError, OverheadBasis, area, overhead_bases
-from sailsim.analysis.costs.dollars import PriceList, prices
+from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.claims import (
     SHIPPED,
     Choice,
@@ -55,19 +55,19 @@ def claims(
     file or a bad file of claims.
     """
     opened = store if isinstance(store, Store) else Store(store)
-    return table(stored_runs(opened), prices(price_file), paper)
+    return table(Runs.of(stored_runs(opened), prices(price_file)), paper)
 
 
-def table(frame: pd.DataFrame, price_list: PriceList, paper: str = SHIPPED) -> pd.DataFrame:
-    """The table of the records of a store at the prices of a list."""
+def table(results: Runs, paper: str = SHIPPED) -> pd.DataFrame:
+    """The table of the runs of a store."""
     known = load_paper(paper)
-    stored = StoredOutcomes.of(Runs.of(frame, price_list))
+    stored = StoredOutcomes.of(results)
     lines = [
         _line(claim, metric, stored.within(metric))
         for claim in known.claim
         for metric in claim.metrics("store")
     ]
-    lines += [_fact(fact, frame) for fact in known.fact]
+    lines += [_fact(fact, results.frame) for fact in known.fact]
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
@@ -104,6 +104,9 @@ class StoredOutcomes:
 
     results: Runs
     points: pd.DataFrame
+    _within: dict[tuple[object, ...], StoredOutcomes] = field(default_factory=dict, repr=False)
+    _runs: dict[str, StoredRuns] = field(default_factory=dict, repr=False)
+    # Both hold what has been asked for: dozens of metrics are of the same few runners and points.
 
     @classmethod
     def of(cls, results: Runs) -> StoredOutcomes:
@@ -119,6 +122,12 @@ class StoredOutcomes:
 
     def within(self, metric: ClaimMetric) -> StoredOutcomes:
         """The points that count for a metric."""
+        what = (metric.machines, metric.threads, metric.without)
+        if what not in self._within:
+            self._within[what] = StoredOutcomes(self.results, self._points_within(metric))
+        return self._within[what]
+
+    def _points_within(self, metric: ClaimMetric) -> pd.DataFrame:
         keep = pd.Series(True, self.points.index)
         if metric.machines == "reference":
             # With variants of the machine one more thing than the runner would differ.
@@ -127,11 +136,15 @@ class StoredOutcomes:
             keep &= self.points["threads"] >= fitted_constants().fewest_threads
         if metric.without == "prt":
             keep &= self.points["prt"].astype(bool)
-        return StoredOutcomes(self.results, self.points[keep].reset_index(drop=True))
+        return self.points[keep].reset_index(drop=True)
 
     def runs(self, runner: str, beside: str | None = None) -> StoredRuns:
         """A runner's rows, one a point."""
-        return StoredRuns(self.points if runner == SAIL else self.results.beside(self.points, runner))
+        if runner == SAIL:
+            return StoredRuns(self.points)
+        if runner not in self._runs:
+            self._runs[runner] = StoredRuns(self.results.beside(self.points, runner))
+        return self._runs[runner]
 
     def without(self, choice: Choice) -> StoredRuns:
         """SAIL's rows at the same points without a choice, where its table is of use at all.

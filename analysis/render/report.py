@@ -77,7 +77,7 @@ def page(
     results = Runs.of(frame, price_list)
     points = frame.drop_duplicates(POINT)
     sections = [
-        ("claims", "What the paper claims, and what comes out here", _claims(frame, price_list, paper)),
+        ("claims", "What the paper claims, and what comes out here", _claims(results, paper)),
         ("runners", "What runs the points", _runners(results)),
         ("figures", "Figures", _figures(results, paper, progress)),
         ("budget", "Energy and area", _budget(results)),
@@ -147,8 +147,8 @@ def _runners(results: Runs) -> str:
     return f"<p>{escaped(results.setting((), results.at((), unable=True)))}</p>" + html_table(header, lines)
 
 
-def _claims(frame: pd.DataFrame, price_list: PriceList, paper: str) -> str:
-    found = table(frame, price_list, paper)
+def _claims(results: Runs, paper: str) -> str:
+    found = table(results, paper)
     rows = [
         [
             row["claim"],

@@ -47,6 +47,13 @@ JOINED = (
 """Columns of `joined`."""
 
 
+_DOLLARS_NEED = (
+    *("priced_as", "tokens_per_s", "low", "high", "kind", "cores"),
+    *("memory_bytes", "pays", "bandwidth_share", "overhead"),
+)
+"""Columns that say what a run pays."""
+
+
 def as_frame(runs: Iterable[Run]) -> pd.DataFrame:
     """The records of some runs."""
     return pd.DataFrame([run.as_record() for run in runs], columns=list(COLUMNS))
@@ -65,37 +72,50 @@ def joined(
     words what ``usd_per_hour`` is for. None or NaN where a row has no rate or no price.
     """
     dollars = tokens_per_usd(records, price_list, constants)
+    keys = point_keys(records)
     columns: dict[str, Any] = {
-        "speedup": speedup(records, to),
-        "speedup_low": speedup(records, to, "high"),
-        "speedup_high": speedup(records, to, "low"),
+        "speedup": speedup(records, to, keys=keys),
+        "speedup_low": speedup(records, to, "high", keys),
+        "speedup_high": speedup(records, to, "low", keys),
         "tokens_per_j": records["batch"] / records["energy_j"].astype(float),
     }
     columns |= {str(name): dollars[name] for name in dollars}
-    keyed = pd.concat([records[[*POINT, "runner"]], dollars], axis=1)
     for payment in PAYMENTS:
-        own = f"tokens_per_usd_{payment}"
-        columns[f"usd_ratio_{payment}"] = of_runner(keyed, to, own) / keyed[own].astype(float)
+        own = dollars[f"tokens_per_usd_{payment}"]
+        columns[f"usd_ratio_{payment}"] = of_runner(records, to, own, keys) / own.astype(float)
     added = pd.DataFrame(columns, records.index)[list(JOINED)]
     kept = records.drop(columns=[name for name in JOINED if name in records])
     return pd.concat([kept, added], axis=1).copy()  # one block again: columns were cut out of many
 
 
-def of_runner(records: pd.DataFrame, runner: str, column: str) -> pd.Series[Any]:
-    """A column of one runner at each row's point; NaN where that runner is not in the records."""
+def point_keys(records: pd.DataFrame) -> pd.Series[Any]:
+    """What tells the points of some records apart: equal for the runners of one."""
     point = records[POINT].astype(object)
-    keys = point.where(point.notna(), "").apply(tuple, axis=1)
+    rows = point.where(point.notna(), "").itertuples(index=False, name=None)
+    return pd.Series(list(rows), records.index, dtype=object)
+
+
+def of_runner(
+    records: pd.DataFrame, runner: str, values: pd.Series[Any], keys: pd.Series[Any]
+) -> pd.Series[Any]:
+    """One runner's values at each row's point (`point_keys`); NaN where that runner is not in the records."""
     own = records["runner"] == runner
-    known = dict(zip(keys[own], records.loc[own, column], strict=True))
+    known = dict(zip(keys[own], values[own], strict=True))
     return keys.map(known).astype(float)
 
 
-def speedup(records: pd.DataFrame, to: str = SAIL, over: str = "tokens_per_s") -> pd.Series[Any]:
-    """The rate of the runner ``to`` over each row's own, or over its ``low`` or ``high``."""
+def speedup(
+    records: pd.DataFrame, to: str = SAIL, over: str = "tokens_per_s", keys: pd.Series[Any] | None = None
+) -> pd.Series[Any]:
+    """The rate of the runner ``to`` over each row's own, or over its ``low`` or ``high``.
+
+    ``keys`` are the records' `point_keys`, where the caller has them.
+    """
     own = records[over].astype(float)
     if over != "tokens_per_s":  # a rate without a band is its own ends
         own = own.fillna(records["tokens_per_s"].astype(float))
-    return of_runner(records, to, "tokens_per_s") / own
+    keys = point_keys(records) if keys is None else keys
+    return of_runner(records, to, records["tokens_per_s"], keys) / own
 
 
 def tokens_per_usd(
@@ -105,7 +125,7 @@ def tokens_per_usd(
     span = Span.of(CostConstants) if constants is None else constants
     known: dict[tuple[str, ...], tuple[Price, ...]] = {}
     rows = []
-    for record in records.to_dict("records"):
+    for record in records[list(_DOLLARS_NEED)].to_dict("records"):
         chain = tuple(record["priced_as"])
         if chain not in known:
             known[chain] = price_list.all_of(chain)

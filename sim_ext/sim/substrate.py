@@ -44,6 +44,7 @@ class Step(NamedTuple):
     n: int | str
 
     @classmethod
+    @lru_cache(maxsize=256)  # every tile asks for the cycles of every phase
     def parse(cls, text: str) -> "Step":
         """The step that "2 read", "add entry" or "weight write" means; a number left out is 1.
 
@@ -237,7 +238,7 @@ class Substrate(Frozen):
         def of(amount: int | str) -> int:
             return amount if isinstance(amount, int) else widths[amount]
 
-        steps = self.phases.steps()[phase]
+        steps = map(Step.parse, getattr(self.phases, phase))
         return sum(of(step.times) * self.cycles(step.operation, of(step.n)) for step in steps)
 
 

@@ -22,7 +22,7 @@ from sailsim.analysis import (
 )
 from sailsim.analysis.paper.claims import load_paper
 from sailsim.analysis.paper.stored_claims import COLUMNS
-from sailsim.analysis.results.results import stored_runs
+from sailsim.analysis.results.results import Runs, stored_runs
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim import Point, Store, load_system, run_sweep
@@ -182,7 +182,7 @@ def one_row(point):
 def test_what_the_store_lacks_is_no_data(swept, frame):
     from sailsim.analysis.paper.stored_claims import table as table_of
 
-    poor = table_of(frame[frame["prt"]], prices())
+    poor = table_of(Runs.of(frame[frame["prt"]], prices()))
     row = poor[poor["claim"].str.contains("PRT")].iloc[0]
     assert row["verdict"] == "no data"
     assert "needs" in row["remark"]
