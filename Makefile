@@ -2,7 +2,7 @@
 #   make sim      the main job: capture real activations, sweep bit widths, figures, report  -> out/
 #                 with GEM5=/path/to/gem5.opt (or SAILSIM_GEM5) some tiles on gem5 too
 #   make test     every test that this machine can run
-#   make check    those of them that take seconds, in under a minute
+#   make check    those of them that are quick, with a fifth of Hypothesis' examples: under a minute on two cores
 #   make figures  redraw the figures of out/ from its results
 #   make reproduce  the paper's claims under all that is not published: docs/reproduction.md, minutes
 #   make bench    speed, as ratios within one run
@@ -23,6 +23,8 @@ INSTALL_FLAGS ?=
 ARGS   ?=
 # Tests run side by side, but no more than memory is for.
 SIDE_BY_SIDE = -n $(JOBS) --maxprocesses 8 --dist worksteal
+# What was compiled is kept, also where the environment says not to: every process would compile all anew.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 # LOWEST=1 VENV=build/venv-lowest: an environment of the oldest packages that pyproject.toml allows.
 LOWEST ?=
 
@@ -71,10 +73,10 @@ reproduce: setup
 
 test: setup build/cpp/built
 	$(BIN)/ctest --test-dir build/cpp --output-on-failure --no-tests=error
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) $(ARGS)
 
 check: setup
-	$(BIN)/python -m pytest -q -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
+	$(PYTEST) -q -m "not slow" --hypothesis-profile=quick $(SIDE_BY_SIDE) $(ARGS)
 
 build/cpp/built: $(VENV)/.deps $(CORE) $(wildcard sim_ext/pim/tests/*)
 	$(BIN)/cmake -S . -B build/cpp -DSAILSIM_TESTS=ON -DSAILSIM_BINDINGS=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo > /dev/null

@@ -18,6 +18,8 @@ from hypothesis import settings
 
 # The same examples every time: a failure seen once is seen again. No deadline: the machine may be busy.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
+# Of `make check`; `make test` has five times as many.
+settings.register_profile("quick", settings.get_profile("repeatable"), max_examples=20)
 settings.load_profile("repeatable")
 
 

@@ -8,12 +8,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sailsim.cli import main
 from sailsim.sim import Store
 from sailsim.sim.study import Task, run_study
+
+from ..examples import examples
 
 
 def results(*words: object, columns: int = 80) -> Result:
@@ -185,7 +187,7 @@ def test_sql_that_does_more_than_read_is_refused(
 @given(sql=st.text(max_size=40) | st.sampled_from(BAD_SQL).map(lambda text: f"SELECT ({text})"))
 @example(sql="SELECT '\0'")
 @example(sql="WITH x AS (SELECT 1) SELECT * FROM x, x")
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_any_sql_is_answered_or_refused_in_a_sentence(folder: Path, sql: str) -> None:
     done = CliRunner().invoke(main, ["results", "query", str(folder), "--", sql])
     assert done.exit_code in (0, 2)

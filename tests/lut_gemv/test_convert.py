@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -16,6 +16,8 @@ from sailsim.lut_gemv.convert import (
     int_to_fp32,
     int_to_fp32_program,
 )
+
+from ..examples import examples
 
 
 def hard_integers(bits: int) -> NDArray[np.int64]:
@@ -64,7 +66,7 @@ def test_fp32_to_int(bits: int) -> None:
     assert np.array_equal(fp32_to_int(floats, bits), saturated(floats, bits))
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.integers(1, 24), st.integers(0, (1 << 32) - 1))
 def test_fp32_to_int_anywhere(bits: int, pattern: int) -> None:
     floats = np.array([pattern], np.uint32).view(np.float32)

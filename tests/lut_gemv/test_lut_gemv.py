@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -13,6 +13,8 @@ from sailsim import _core, lut_gemv
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Counts, PrtConfig, WeightCode, reference
 from sailsim.sim import load_system, substrate_names
+
+from ..examples import examples
 
 
 @dataclass(frozen=True)
@@ -332,7 +334,7 @@ def test_one_signed_bit_means_zero_or_minus_one() -> None:
     assert y.tolist() == [[-3]]
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(cases(), st.booleans())
 def test_scaling_rounds_at_every_step(case: Case, with_minimum: bool) -> None:
     acc = reference.lut_gemv_blocks(case.x, case.codes, code=case.code, **case.widths)

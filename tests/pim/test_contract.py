@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sailsim import _core
@@ -25,6 +25,8 @@ from sailsim.sim import load_substrate, load_system
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.point import Point
 from sailsim.workloads import load_model
+
+from ..examples import examples
 
 
 @dataclass
@@ -152,7 +154,7 @@ class Played:
         return rows * rounds * (block + (self._cost("scale_row") if pass_ends else 0)), written
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(
     substrate=st.sampled_from(["row_dfm", "bit_serial", "bit_parallel"]),
     k=st.integers(1, 60),

@@ -6,13 +6,15 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.lut_gemv import Trace, read_trace, write_trace
 from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Status
+
+from ..examples import examples
 
 MakeSlice = Callable[..., _core.SliceConfig]
 
@@ -80,7 +82,7 @@ def test_refusals(make_slice: MakeSlice, oracles: ModuleType, tmp_path: Path) ->
         assert np.all((changed >= start) & (changed < start + 32)), row["name"]
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(
     changes=st.dictionaries(
         st.sampled_from(list(DESCRIPTOR.names or ())),

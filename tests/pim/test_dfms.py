@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim.lut_gemv import WeightCode, reference
 from sailsim.sim import load_substrate, load_system
 from sailsim.sim.substrate import Substrate
+
+from ..examples import examples
 
 MakeSlice = Callable[..., _core.SliceConfig]
 SUBSTRATES = ["row_dfm", "bit_serial", "bit_parallel"]
@@ -34,7 +36,7 @@ def random_profile(config: _core.SliceConfig, k: int, batch: int, nbw: int, grou
     return _core.pattern_profile(x, 8, True, nbw, group_size, entries, "lru")
 
 
-@settings(deadline=None, max_examples=80)
+@examples(80)
 @given(**shapes)
 def test_dfms_that_share_out_k_count_and_take_what_the_reference_says(
     make_slice: MakeSlice,
@@ -80,7 +82,7 @@ def test_dfms_that_share_out_k_count_and_take_what_the_reference_says(
     assert timing.lookup == plan.passes * (expected + batch * merging * cycles["merge"])
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(**shapes)
 def test_dfms_that_share_out_n_change_no_cycle_and_no_count(
     make_slice: MakeSlice,

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.lut_gemv import PrtConfig, block_slices, reference
+
+from ..examples import examples
 
 TYPES: list[Any] = [np.int8, np.uint8, np.int16, np.uint16, np.int32]
 
@@ -43,7 +45,7 @@ def widths(case: dict[str, Any]) -> tuple[int, bool, int, int]:
     return case["abits"], case["signed"], case["nbw"], case["group_size"]
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(case=products(), threads=st.integers(1, 3))
 def test_product_equals_int64_matmul(case: dict[str, Any], threads: int) -> None:
     x, weights = case["x"].astype(np.int64), case["values"][case["codes"]].astype(np.int64)
@@ -56,7 +58,7 @@ def test_product_equals_int64_matmul(case: dict[str, Any], threads: int) -> None
     assert np.array_equal(blocks, np.stack(parts))
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     case=products(),
     entries=st.sampled_from([0, 1, 2, 3, 15, 16, 31, 32, 63, 64]),

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sailsim import _core
+
+from ..examples import examples
 
 MakeSlice = Callable[..., _core.SliceConfig]
 
@@ -20,7 +22,7 @@ def profile_of(k: int, batch: int, nbw: int, group_size: int) -> Any:
     return _core.pattern_profile(x, 8, True, nbw, group_size, 32, "lru")
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(
     substrate=st.sampled_from(["row_dfm", "bit_serial", "bit_parallel"]),
     convert=st.sampled_from(["memory", "unit", "cores"]),

@@ -5,17 +5,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim.lut_gemv import reference
 
+from ..examples import examples
+
 MakeSlice = Callable[..., _core.SliceConfig]
 PHASES = ["load", "build", "lookup", "convert", "write_back"]
 
 
-@settings(deadline=None, max_examples=80)
+@examples(80)
 @given(
     substrate=st.sampled_from(["row_dfm", "bit_serial", "bit_parallel"]),
     k=st.integers(1, 60),
@@ -120,7 +122,7 @@ def test_bad_configurations_name_the_field(make_slice: MakeSlice) -> None:
         _core.plan_tile(make_slice(), 64, 64, 1, 4, 17, 8, 4, 0, False)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     substrate=st.sampled_from(["row_dfm", "bit_serial", "bit_parallel"]),
     n=st.integers(1, 1500),

@@ -5,13 +5,15 @@ from math import ceil
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim.sim import Point, load_system, simulate_step
 from sailsim.sim.activity import ACTIVITY, COMPUTE, CONVERT, activity
 from sailsim.workloads import load_model
+
+from ..examples import examples
 
 
 def timed(substrate="row_dfm", n=100, k=64, batch=2, wbits=4, abits=8, nbw=4, scaled=True, **config):
@@ -59,7 +61,7 @@ def by_hand(config, plan, n, lanes_of_array):
     arrays=st.integers(1, 4),
     slices=st.integers(1, 8),
 )
-@settings(max_examples=40)
+@examples(40)
 def test_row_dfm_events_are_the_counts_times_what_is_in_use(n, batch, nbw, arrays, slices):
     config, plan, timing, events = timed(n=n, batch=batch, nbw=nbw, arrays=arrays, slices=slices)
     used = by_hand(config, plan, n, config.cols // plan.lane_bits)

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
@@ -21,6 +21,8 @@ from sailsim.sim import (
 )
 from sailsim.sim.vary import leaves
 from sailsim.workloads import Activations, load_model
+
+from ..examples import examples
 
 MODEL = load_model("smollm2-135m")
 CAPTURED = Activations.load()
@@ -64,7 +66,7 @@ def test_a_number_of_a_machine_at_its_end(name: str, value: float) -> None:
         outcome(system, field, value)
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(st.sampled_from(EVERY), st.one_of(st.sampled_from(VALUES), st.floats(), st.integers()))
 def test_any_number_of_a_machine(which: tuple[str, str], value: float) -> None:
     name, field = which

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis import evaluate
@@ -14,6 +14,8 @@ from sailsim.sim import Point, load_system, simulate_step, vary
 from sailsim.sim.nbw import NBWS, PER_TENSOR, nbw_in_words
 from sailsim.sim.replay import fastest_nbw
 from sailsim.workloads import Activations, load_model, plan_trace
+
+from ..examples import examples
 
 SAIL = load_system("sail-n1")
 
@@ -31,7 +33,7 @@ def rate_or_none(system, **fields):
         return None
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     weights=st.sampled_from(["1", "2g64", "4", "8g32", "q4_k_m", "q2_k", "mxfp4", "f16"]),
     batch=st.sampled_from([1, 2, 8]),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
@@ -20,6 +20,8 @@ from sailsim.workloads import (
     open_gguf,
 )
 from sailsim.workloads.activations import CODE_MAX, ROTATION
+
+from ..examples import examples
 
 WIDTH = {"attn_in": 576, "attn_out": 576, "ffn_in": 576, "ffn_out": 1536, "head": 576}
 
@@ -126,7 +128,7 @@ def test_depth_is_relative(shipped):
     assert {row.tobytes() for row in middle} == {row.tobytes() for row in shipped.codes["attn_in"][5]}
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     role=st.sampled_from(ROLES), n_layers=st.integers(1, 100), k=st.integers(1, 5000),
     batch=st.integers(1, 9),
@@ -228,7 +230,7 @@ def test_bad_requests(shipped, change, words):
         shipped.quantized(**arguments)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(but=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_capture_loads_or_ends_in_one_sentence(tiny_gguf, tmp_path: Path, data):
     path = tmp_path / "a.npz"

@@ -5,12 +5,13 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads import GgufFile, load_model, open_gguf, tensor_bytes
 
+from ..examples import examples
 from .conftest import TINY, write_tiny_gguf
 
 
@@ -130,7 +131,7 @@ def test_every_truncation_is_refused(tiny_gguf: Path, tmp_path: Path):
             open_gguf(path)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(300, but=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_mutated_header_gives_a_model_or_one_sentence(tiny_gguf: Path, tmp_path: Path, data):
     whole = bytearray(tiny_gguf.read_bytes())

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
@@ -19,6 +19,7 @@ from sailsim.workloads.formats import TENSOR_FORMATS
 from sailsim.workloads.gguf_file import MAX_TEXTS, GgufFile
 from sailsim.workloads.gguf_scales import first_bad_block
 
+from ..examples import examples
 from .conftest import write_tiny_gguf
 
 FP16_NO_NUMBERS = (0x7E00, 0xFE01, 0x7C00, 0xFC00)
@@ -113,7 +114,7 @@ def test_weights_too_large_for_the_model_are_never_saved(tmp_path: Path) -> None
     assert not out.exists()
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(data=st.data())
 def test_tensors_that_share_bytes_are_refused(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

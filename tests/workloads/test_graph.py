@@ -1,7 +1,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
@@ -14,6 +14,8 @@ from sailsim.workloads import (
     weight_format,
 )
 
+from ..examples import examples
+
 MODELS = st.sampled_from(model_names())
 
 
@@ -21,7 +23,7 @@ def total(ops, field, kind=None):
     return sum(getattr(op, field) for op in ops if kind in (None, op.kind))
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(name=MODELS, batch=st.integers(1, 64), context=st.integers(1, 8192), wbits=st.integers(1, 8))
 def test_a_decode_step_reads_every_weight_once(name, batch, context, wbits):
     model, fmt = load_model(name), uniform_format(wbits, 32)
@@ -34,7 +36,7 @@ def test_a_decode_step_reads_every_weight_once(name, batch, context, wbits):
     assert total(ops, "weight_bytes", "embedding") == pytest.approx(batch * row)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(name=MODELS, batch=st.integers(1, 64), context=st.integers(1, 8192))
 def test_attention_reads_the_whole_cache_and_writes_one_token(name, batch, context):
     model = load_model(name)
@@ -45,7 +47,7 @@ def test_attention_reads_the_whole_cache_and_writes_one_token(name, batch, conte
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(name=MODELS, prompt=st.integers(1, 64))
 def test_a_prefill_does_the_work_of_its_decode_steps(name, prompt):
     model, fmt = load_model(name), weight_format("f16")

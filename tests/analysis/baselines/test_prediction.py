@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis import (
@@ -29,6 +29,8 @@ from sailsim.analysis.baselines.prediction import Work
 from sailsim.base.errors import SailsimError
 from sailsim.sim import card_names, load_card, load_system
 from sailsim.workloads import decode_step, format_names, load_model, uniform_format, weight_format
+
+from ...examples import examples
 
 GRAVITON2 = load_system("graviton2")
 LLAMA = load_model("llama-7b")
@@ -84,7 +86,7 @@ def test_parts_sum_to_the_step_and_the_band_holds_the_prediction():
     assert result.as_dict()["tokens_per_s"] == result.tokens_per_s
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.integers(1, 63), st.integers(1, 31), st.integers(1, 2000))
 def test_more_threads_never_slow_the_products_and_more_context_never_helps(threads, batch, context):
     few = cpu_tokens_per_s(GRAVITON2, LLAMA, Q4, threads, batch, context)

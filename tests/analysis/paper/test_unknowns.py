@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis import cpu_tokens_per_s, fitted_constants, gpu_tokens_per_s
@@ -19,6 +19,8 @@ from sailsim.analysis.paper.unknowns import Levels, machine_factors, space
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Quantity, leaves, load_card, load_system, simulate_step
 from sailsim.workloads import load_model
+
+from ...examples import examples
 
 SPACE = space()
 DATA = Path(__file__).parents[3] / "analysis" / "data"
@@ -71,7 +73,7 @@ def test_a_whole_factor_is_whole_and_reaches_both_ends(u: float, low: int, more:
     assert (factor.at(0.0), factor.at(1.0)) == (low, low + more)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(ROWS)
 def test_a_drawn_machine_is_valid_and_fair(row: list[float]) -> None:
     """SAIL's cores have the constants of the baseline that they are compared with, whatever is drawn."""

@@ -5,7 +5,7 @@ import operator
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
@@ -15,6 +15,8 @@ from sailsim.sim.plan.combination import is_whole
 from sailsim.sim.plan.constraint import Constraint
 from sailsim.sim.plan.plan import LARGEST_PLAN, Part, Plan
 from sailsim.sim.plan.sample import Sample
+
+from ...examples import examples
 
 WHOLE = {"wbits": range(1, 9), "abits": range(1, 17), "batch": range(1, 40), "threads": range(1, 40)}
 LISTS = st.fixed_dictionaries(
@@ -196,7 +198,7 @@ def test_more_points_than_a_folder_holds_are_refused() -> None:
         _ = Plan((Part({}, axes, (Constraint.parse("batch < 300"),)),)).points
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.sampled_from(["lhs", "sobol"]), st.integers(1, 64), st.integers(0, 2**63 - 1))
 def test_equal_seeds_are_equal_points(method: str, points: int, seed: int) -> None:
     axes = (Axis(("pim.clock",), span=Span(0.5, 4.0, True)), Axis(("batch",), span=Span(1, 64, True, True)))

@@ -14,13 +14,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from sailsim.base import progress
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, Store, point_key, result_key, run_sweep
 from sailsim.sim.study import RESERVED, TRIES, Task, run_study, unasked_records
+
+from ...examples import examples
 
 POINTS = [Point(wbits=w, batch=b) for w in (2, 4, 8) for b in (1, 8)]
 evaluated: list[Point] = []
@@ -269,7 +271,7 @@ def test_foreign_files_are_never_touched(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("asked-*.parquet"))) == 2  # ours of now, and the foreign one
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, but=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_flipped_bit_is_noticed(tmp_path: Path, data: st.DataObject) -> None:
     if not (tmp_path / "manifest.json").exists():
