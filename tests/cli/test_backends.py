@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from sailsim.analysis.render import report as report_module
 from sailsim.cli import main
 from sailsim.sim import Store
 
@@ -77,19 +78,39 @@ def test_cost_prices_what_is_part_of_the_server_and_not_what_is_bought_beside_it
     assert not runs["hbm-pim-n1"]["tokens_per_usd"]
 
 
-def test_sweep_figures_and_report_have_them(tmp_path: Path) -> None:
-    out = str(tmp_path / "out")
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a small sweep with all of them."""
+    out = str(tmp_path_factory.mktemp("swept") / "out")
     grid = ("--wbits", "2,8", "--batch", "1,8")
     assert sailsim("sweep", *POINT, *grid, *beside(*BESIDE), "--out", out).exit_code == 0
-    frame = Store(out).frame()
+    return out
+
+
+def test_a_sweep_has_them(swept: str) -> None:
+    frame = Store(swept).frame()
     for name in BESIDE:
         rows = frame[frame["runner"] == name]
         assert len(rows) == 4
         assert (rows["tokens_per_s"] > 0).all()
         assert rows["energy_j"].isna().all()
-    assert sailsim("figures", out).exit_code == 0
-    assert sailsim("report", out).exit_code == 0
-    report = (tmp_path / "out" / "report.html").read_text("utf-8")
+
+
+def test_a_report_has_them(swept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_module, "FIGURES", {})  # they take seconds; drawn below
+    has_them(sailsim("report", swept, "--out", str(tmp_path / "report.html")), tmp_path)
+
+
+@pytest.mark.slow
+def test_figures_and_a_whole_report_are_drawn_with_them(swept: str, tmp_path: Path) -> None:
+    assert sailsim("figures", swept, "--out", str(tmp_path / "figures")).exit_code == 0
+    has_them(sailsim("report", swept, "--out", str(tmp_path / "report.html")), tmp_path)
+
+
+def has_them(result: Result, folder: Path) -> None:
+    """That a report was made and names every accelerator."""
+    assert result.exit_code == 0, result.output
+    report = (folder / "report.html").read_text("utf-8")
     for title in ("Neural Cache on a", "GDDR6-AiM beside a", "HBM-PIM beside a"):
         assert f"{title} Neoverse-N1 server" in report
 

@@ -21,6 +21,7 @@ def test_the_page_has_what_the_commands_print(
     assert renewed(text) == text, f"python -m tests.transcripts {PAGE} writes it anew"
 
 
+@pytest.mark.slow
 def test_three_files_of_one_shape_have_three_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("q8_0", "q2_k", "mxfp4"):

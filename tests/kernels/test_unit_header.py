@@ -1,6 +1,6 @@
 """The header that makes the emulator's unit: any machine with PIM units, read as everywhere else."""
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -11,21 +11,24 @@ from sailsim.sim import load_system
 SCRIPT = Path(__file__).parents[2] / "workloads" / "kernels" / "lutmm" / "unit_header.py"
 
 
-def made(system: object, out: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, SCRIPT, str(system), out], capture_output=True, text=True)
+def make(monkeypatch: pytest.MonkeyPatch, system: str, out: Path) -> None:
+    """Run the script as `make kernels` does, which the tests of programs start from, without a process."""
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), system, str(out)])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
 
 
 @pytest.mark.parametrize("name", ["sail-n1", "sail-n1-free-hits"])
-def test_it_holds_the_text_of_the_unit(name: str, tmp_path: Path) -> None:
+def test_it_holds_the_text_of_the_unit(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "new" / "unit.hh"
-    assert made(name, out).returncode == 0
+    make(monkeypatch, name, out)
     assert load_system(name).unit_text(slices=1) in out.read_text()
     assert "emulated_units = 32;" in out.read_text()
 
 
-def test_a_machine_without_units_is_refused(tmp_path: Path) -> None:
-    done = made("graviton2", tmp_path / "unit.hh")
-    assert done.returncode != 0
-    assert len(done.stderr.splitlines()) == 1
-    assert "graviton2" in done.stderr
+def test_a_machine_without_units_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit) as end:  # with a text: which goes to standard error, and status 1
+        make(monkeypatch, "graviton2", tmp_path / "unit.hh")
+    assert isinstance(end.value.code, str)
+    assert len(end.value.code.splitlines()) == 1
+    assert "graviton2" in end.value.code
     assert not (tmp_path / "unit.hh").exists()

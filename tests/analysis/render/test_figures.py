@@ -21,6 +21,25 @@ def results(frame):
     return Runs.of(frame, prices())
 
 
+@pytest.fixture(scope="module")
+def one_point(frame):
+    """The runs of a single point."""
+    own = frame[frame["prt"].astype(bool)]
+    return Runs.of(own[own["point_key"] == own["point_key"].iloc[0]], prices())
+
+
+@pytest.fixture(scope="module")
+def without_batch_8(frame):
+    """The runs where batch 8 fits nobody: its rows have no numbers."""
+    empty = ["tokens_per_s", "low", "high", "step_s", "energy_j", "energy_low_j", "energy_high_j"]
+    large = frame["batch"] == 8
+    less = frame.copy()
+    less.loc[large, empty] = np.nan
+    for column in ("phases", "counts", "energy"):
+        less[column] = [{} if big else value for big, value in zip(large, frame[column], strict=True)]
+    return Runs.of(less, prices())
+
+
 def texts(figure):
     return " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
 
@@ -41,10 +60,8 @@ def test_figure_states_units_system_model_and_what_the_patterns_come_from(name, 
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_store_without_the_points_gives_a_sentence_that_names_them(name, frame):
-    own = frame[frame["prt"].astype(bool)]
-    one = Runs.of(own[own["point_key"] == own["point_key"].iloc[0]], prices())
-    figure = draw(name, one)
+def test_a_store_without_the_points_gives_a_sentence_that_names_them(name, one_point):
+    figure = draw(name, one_point)
     if name == "dollars":  # one point is all it needs
         assert figure.axes
         return
@@ -115,15 +132,9 @@ def test_a_card_of_the_users_is_in_the_figures_without_a_line_of_code(results):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_points_that_do_not_fit_are_not_drawn(name, frame):
-    """Batch 8 does not fit any runner: its rows have no numbers, and no figure has a mark of it."""
-    empty = ["tokens_per_s", "low", "high", "step_s", "energy_j", "energy_low_j", "energy_high_j"]
-    large = frame["batch"] == 8
-    less = frame.copy()
-    less.loc[large, empty] = np.nan
-    for column in ("phases", "counts", "energy"):
-        less[column] = [{} if big else value for big, value in zip(large, frame[column], strict=True)]
-    figure = draw(name, Runs.of(less, prices()))
+def test_points_that_do_not_fit_are_not_drawn(name, without_batch_8):
+    """No figure has a mark of a batch whose rows have no numbers."""
+    figure = draw(name, without_batch_8)
     assert "needs" not in texts(figure)
     assert "batch 8" not in texts(figure)
 

@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +23,8 @@ from sailsim.analysis import (
 )
 from sailsim.analysis.paper.claims import load_paper
 from sailsim.analysis.paper.stored_claims import COLUMNS
+from sailsim.analysis.render import report as report_module
+from sailsim.analysis.render.figures import MARKED
 from sailsim.analysis.results.results import Runs, stored_runs
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
@@ -31,6 +34,12 @@ from sailsim.sim import Point, Store, load_system, run_sweep
 @pytest.fixture(scope="module")
 def table(swept):
     return claims(swept)
+
+
+@pytest.fixture(scope="module")
+def rows_of(frame):
+    """The rows of a runner, with their ratios and dollars."""
+    return dict(list(joined(frame, prices()).groupby("runner"))).__getitem__
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +89,9 @@ def test_highest_value_of_the_store_is_the_one_shown(table, frame):
         ("A10G", "a10g", "usd_ratio_used"),
     ],
 )
-def test_a_reading_is_the_highest_value_of_its_runner(table, frame, reading, runner, column):
+def test_a_reading_is_the_highest_value_of_its_runner(table, rows_of, reading, runner, column):
     """Of points with as many threads as the fit has; variants of the machine count against the fork alone."""
-    rows = joined(frame, prices())
-    rows = rows[rows["runner"] == runner]
+    rows = rows_of(runner)
     if runner != "cores-ampere":
         rows = rows[rows["system"] == "sail-n1"]
     if runner in ("cores", "cores-ampere"):
@@ -252,14 +260,25 @@ def test_report_holds_claims_manifest_and_the_source_of_every_constant(page, swe
 TINY = Path(__file__).parents[1] / "paper" / "tiny_claims.toml"
 
 
-def test_another_papers_claims_take_the_place_of_the_shipped_ones(swept, tmp_path):
+def figures_of(text):
+    """The figures of a report by name."""
+    parts = re.findall(r'<figure id="figure-(\w+)"(.*?)</figure>', text, re.DOTALL)
+    assert parts
+    return dict(parts)
+
+
+def test_another_papers_claims_take_the_place_of_the_shipped_ones(swept, page, tmp_path, monkeypatch):
+    assert {name for name, svg in figures_of(page).items() if "paper: " in svg} == set(MARKED)
+    # The others do not know of a paper.
+    monkeypatch.setattr(report_module, "FIGURES", {name: FIGURES[name] for name in MARKED})
     text = report(swept, tmp_path / "other.html", paper=str(TINY)).read_text("utf-8")
+    assert set(figures_of(text)) == set(MARKED)
     for claim in load_paper(str(TINY)).claim:
         assert html.escape(claim.title) in text
     assert load_paper().by_name("speedup").title not in text
     # Nothing in the figures is marked as the paper's that it does not say; the shipped one's are.
     assert "paper: " not in text
-    assert "paper: up to" in report(swept, tmp_path / "shipped.html").read_text("utf-8")
+    assert "paper: up to" in page
 
 
 def test_a_bad_file_of_claims_is_one_sentence(swept, tmp_path):

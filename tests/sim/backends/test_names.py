@@ -1,6 +1,7 @@
 """An accelerator is one module and its data: nothing else in the package knows that it is there."""
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -16,18 +17,22 @@ DATA = ("sim_ext/sim/systems", "analysis/data/validation")
 OTHERS = [name for name in backend_names() if name != "sail"]
 
 
+@lru_cache(maxsize=1)
+def texts() -> dict[str, str]:
+    """The files of the package, but data, with what they hold."""
+    files = (path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*")))
+    found = {str(path.relative_to(ROOT)): path for path in files if path.suffix != ".pyc" and path.is_file()}
+    return {
+        place: path.read_bytes().decode(errors="replace")
+        for place, path in found.items()
+        if not place.startswith(DATA)
+    }
+
+
 def named(words: list[str], own: Path) -> list[str]:
     """The files of the package, but `own` and data, that hold one of some words."""
     pattern = re.compile("|".join(rf"(?<![\w-]){re.escape(word)}(?![\w-])" for word in words))
-    found = []
-    for folder in FOLDERS:
-        for path in sorted((ROOT / folder).rglob("*")):
-            place = str(path.relative_to(ROOT))
-            if path == own or place.startswith(DATA) or path.suffix == ".pyc" or not path.is_file():
-                continue
-            if pattern.search(path.read_bytes().decode(errors="replace")):
-                found.append(place)
-    return found
+    return [place for place, text in texts().items() if ROOT / place != own and pattern.search(text)]
 
 
 def words_of(name: str) -> list[str]:
