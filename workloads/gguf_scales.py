@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_FP16_AT: dict[str, tuple[int, ...]] = {
+FP16_AT: dict[str, tuple[int, ...]] = {
     "f16": (0,),
     "q4_0": (0,),
     "q4_1": (0, 2),
@@ -66,7 +66,7 @@ def _bad(kind: str, blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_] | No
         for i in range(4):
             scale |= _words(blocks, _IQ1_M_SCALES + 2 * i) >> 12 << (4 * i)
         return _no_number(scale, _EXPONENT["fp16"])
-    found = [_no_number(_words(blocks, at), _EXPONENT["fp16"]) for at in _FP16_AT.get(kind, ())]
+    found = [_no_number(_words(blocks, at), _EXPONENT["fp16"]) for at in FP16_AT.get(kind, ())]
     return np.asarray(np.logical_or.reduce(found)) if found else None
 
 

@@ -1,9 +1,10 @@
 """Weights of one layer as a PIM tile holds them: a file's own codes, or codes made from its values.
 
-Where a GGUF tensor has the format that is asked for and its stored codes and scales read as a tile's
-(`STORED`), they are taken as they are, bit for bit. Else the tensor's values are quantized to the codes,
-blocks and minima of the format; models without weights get seeded Gaussian ones. ``origin`` says which, and
-goes into the header of a trace.
+Where a GGUF tensor has the format that is asked for, its codes are taken as they are stored, bit for bit, and
+its scales and minima as fp16, which for the formats with scales of their own inside a block rounds them to
+nearest (docs/formats.md). Else the tensor's values are quantized to the codes, blocks and minima of the
+format; models without weights get seeded Gaussian ones. ``origin`` says which, and goes into the header of a
+trace.
 """
 
 from collections.abc import Callable
@@ -19,10 +20,10 @@ from sailsim.lut_gemv import WeightCode, quantize_weights, quantize_weights_code
 from sailsim.workloads.formats import TensorFormat
 from sailsim.workloads.gguf_model import GgufModel
 from sailsim.workloads.model import Linear
+from sailsim.workloads.stored import STORED, read_blocks
 
-STORED = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "mxfp4")
-"""Tensor types whose codes, scales and minima are taken as they are stored: blocks of 32 weights with an
-fp16 scale, and MXFP4, whose scales are powers of two. Others have scales that fp16 does not hold."""
+ROUNDED = ("q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs")
+"""Types whose scales are an fp16 number times a whole one, which fp16 holds rounded."""
 
 COLUMNS = 512
 """Columns quantized at a time."""
@@ -89,13 +90,13 @@ class WeightSource:
 def file_source(model: GgufModel, linear: Linear, fmt: TensorFormat | None = None) -> WeightSource:
     """Weights of a layer of a GGUF file, in its own format or in another. Raises SailsimError without codes.
 
-    Stored codes are used where the format is the tensor's own and one of ``STORED``.
+    Stored codes are used where the format is the tensor's own.
     """
     name = f"{linear.name}.weight"
     own = model.format.tensors[linear.name]
     fmt = fmt or own
     if fmt == own and own.name in STORED:
-        origin = f"stored {own.name} codes"
+        origin = f"stored {own.name} codes" + (", scales rounded to fp16" if own.name in ROUNDED else "")
         return WeightSource(fmt, origin, lambda: _stored(model.file.raw(name), fmt, origin))
     origin = f"{fmt.name} codes of {own.name} values"
     return WeightSource(fmt, origin, lambda: _quantized(model.file.dequantize(name).T, fmt, origin))
@@ -145,45 +146,39 @@ def _quantized_columns(values: npt.NDArray[np.float32], fmt: TensorFormat) -> tu
 
 
 def _stored(raw: npt.NDArray[np.uint8], fmt: TensorFormat, origin: str) -> Weights:
-    """Codes, scales and minima out of the blocks of ``raw`` (N, bytes).
-
-    A block is its scale (fp16, or a power of two in a byte), perhaps an fp16 minimum, where codes have five
-    bits the fifth ones in four bytes, and then 32 codes: a byte each, or 16 bytes whose low halves are the
-    first 16 codes.
-    """
-    code = fmt.code
-    assert code is not None
-    n = len(raw)
-    blocks = raw.reshape(n, -1, fmt.block_bytes)
-    halves = 2 if fmt.minimum else 1
-    head = 1 if fmt.name == "mxfp4" else 2 * halves
-    body = blocks[..., head:]
-    if code.wbits < 8:
-        packed = body[..., -fmt.block // 2 :]
-        fifth = body[..., : -fmt.block // 2]
-        body = np.concatenate([packed & 0x0F, packed >> 4], axis=-1)
-        if code.wbits == 5:
-            body |= np.unpackbits(fifth, axis=-1, bitorder="little") << np.uint8(4)
-
-    def tile(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.ascontiguousarray(values.reshape(n, -1).T)
-
-    if fmt.name == "mxfp4":
-        return Weights(tile(body), code, fmt.group_size, tile(_powers(blocks[..., 0], body)), None, origin)
-    numbers = np.ascontiguousarray(blocks[..., :head]).view(np.float16)
-    minima = tile(numbers[..., 1]) if fmt.minimum else None
-    return Weights(tile(body), code, fmt.group_size, tile(numbers[..., 0]), minima, origin)
+    """What the blocks of ``raw`` (N, bytes) hold, as a tile has it."""
+    assert fmt.code is not None
+    codes, scales, minima = read_blocks(raw, fmt)
+    return Weights(
+        codes,
+        fmt.code,
+        fmt.group_size,
+        _powers(scales, codes) if fmt.name == "mxfp4" else _fp16("scale", scales, fmt),
+        None if minima is None else _fp16("minimum", minima, fmt),
+        origin,
+    )
 
 
-def _powers(exponents: npt.NDArray[np.uint8], codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float16]:
-    """MXFP4's scales of codes that mean twice their value: a byte e is 2**(e - 128).
+def _fp16(field: str, exact: npt.NDArray[np.float32], fmt: TensorFormat) -> npt.NDArray[np.float16]:
+    """Scales or minima as a tile has them. Raises SailsimError for one that is beyond fp16."""
+    with np.errstate(over="ignore"):
+        rounded = exact.astype(np.float16)
+    lost = np.isinf(rounded) & np.isfinite(exact)
+    if lost.any():
+        raise SailsimError(
+            f"a {field} of {fmt.name} is {exact[lost].flat[0]:g}; allowed in a tile is what fp16 holds."
+        )
+    return rounded
+
+
+def _powers(exact: npt.NDArray[np.float32], codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float16]:
+    """MXFP4's scales (blocks, N) of codes (K, N).
 
     Raises SailsimError where fp16 does not hold one whose block is not all zeros.
     """
-    exact = np.ldexp(1.0, exponents.astype(np.int64) - 128)
     with np.errstate(over="ignore"):
         scales = exact.astype(np.float16)
-    zero = ((codes == 0) | (codes == 8)).all(axis=-1)
+    zero = (codes & 7 == 0).reshape(len(exact), -1, exact.shape[1]).all(axis=1)
     lost = (scales != exact) & ~zero
     if lost.any():
         raise SailsimError(

@@ -128,6 +128,12 @@ ENTRIES: tuple[Generated, ...] = (
         "the compact capture that ships",
     ),
     Generated(
+        "formats",
+        "docs/formats.md",
+        f"{_RENDER}.formats_page:formats_parts",
+        "random blocks of every format, the package gguf",
+    ),
+    Generated(
         "columns",
         "docs/columns.md",
         f"{_RENDER}.columns_page:page",

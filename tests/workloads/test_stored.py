@@ -1,0 +1,99 @@
+"""Stored blocks read as a unit sees them, held against the package gguf to the bit."""
+
+import gguf
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sailsim.analysis.render.formats_page import checked, coded_formats, random_blocks, weights
+from sailsim.base.errors import SailsimError
+from sailsim.workloads import TENSOR_FORMATS, TensorFormat, open_gguf
+from sailsim.workloads.stored import read_blocks
+from sailsim.workloads.weights import ROUNDED, _stored
+
+EACH = pytest.mark.parametrize("fmt", coded_formats(), ids=lambda fmt: fmt.name)
+HALF_STEP = 2.0**-11
+"""Half a step of fp16, of a number's leading bit."""
+
+
+def test_every_format_with_codes_is_read() -> None:
+    assert {fmt.name for fmt in coded_formats()} == {n for n, f in TENSOR_FORMATS.items() if f.code}
+    with pytest.raises(SailsimError, match="format is 'f16'; allowed is one with codes"):
+        read_blocks(np.zeros((1, 2), np.uint8), TENSOR_FORMATS["f16"])
+
+
+@EACH
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_random_blocks_mean_to_the_bit_what_the_package_says(fmt: TensorFormat, seed: int) -> None:
+    row = checked(fmt, random_blocks(fmt, seed)[:4])
+    assert row.weights == 4 * 2048
+    assert row.different == 0
+
+
+@EACH
+def test_fp16_scales_are_off_by_half_a_step_at_most_and_only_where_products_are(fmt: TensorFormat) -> None:
+    row = checked(fmt, random_blocks(fmt, 5))
+    if fmt.name in ROUNDED:
+        assert 0 < row.scale_error <= HALF_STEP
+        assert 0 < row.weight_error <= (4 if fmt.minimum else 1) * HALF_STEP
+    else:
+        assert row.scale_error == row.weight_error == 0
+
+
+@EACH
+def test_every_code_with_a_meaning_occurs_in_what_is_compared(fmt: TensorFormat) -> None:
+    codes = read_blocks(random_blocks(fmt, 12), fmt).codes
+    assert fmt.code is not None
+    assert np.unique(codes).tolist() == list(range(fmt.code.legal_codes))
+
+
+@EACH
+def test_a_tile_has_the_stored_codes_and_the_nearest_fp16_scales(fmt: TensorFormat) -> None:
+    raw = random_blocks(fmt, 7)[:5]
+    exact, tile = read_blocks(raw, fmt), _stored(raw, fmt, "here")
+    assert (tile.codes == exact.codes).all()
+    assert (tile.minima is None) == (exact.minima is None) == (not fmt.minimum)
+    if fmt.name != "mxfp4":  # whose blocks of zeros lose their scale
+        assert (tile.scales == exact.scales.astype(np.float16)).all()
+    room = (4 if fmt.minimum else 1) * HALF_STEP if fmt.name in ROUNDED else 0
+    largest = np.abs(weights(fmt, exact)).max()
+    np.testing.assert_allclose(tile.values(), weights(fmt, exact), rtol=1e-6, atol=room * largest + 1e-12)
+
+
+@pytest.mark.parametrize(("kind", "at"), [("q6_k", 208), ("q2_k", 82), ("iq4_xs", 0)])
+def test_a_scale_beyond_fp16_is_refused(kind: str, at: int) -> None:
+    fmt = TENSOR_FORMATS[kind]
+    raw = random_blocks(fmt, 1)[:1].reshape(1, -1, fmt.block_bytes)
+    raw[..., at : at + 2] = np.array([60000], np.float16).view(np.uint8)
+    with pytest.raises(SailsimError, match=rf"a (scale|minimum) of {kind} is -?\d"):
+        _stored(raw.reshape(1, -1), fmt, "")
+
+
+def test_the_fourth_code_of_tq2_0_is_refused() -> None:
+    fmt = TENSOR_FORMATS["tq2_0"]
+    raw = random_blocks(fmt, 1)[:1]
+    raw[0, 3] = 0b11
+    with pytest.raises(SailsimError, match="weight codes hold 3; allowed is 0"):
+        _stored(raw, fmt, "").values()
+
+
+@pytest.mark.slow
+def test_every_tensor_of_the_shipped_model_means_to_the_bit_what_the_package_says(smollm2_path) -> None:
+    model = open_gguf(smollm2_path)
+    seen = set()
+    for name, info in model.file.tensors.items():
+        if info.type not in ("f32", "f16", "bf16"):
+            row = checked(TENSOR_FORMATS[info.type], np.asarray(model.file.raw(name)))
+            assert (name, row.different) == (name, 0)
+            seen.add(info.type)
+    assert seen == {"q4_1", "q8_0"}
+
+
+@pytest.mark.parametrize("kind", ["Q4_0", "Q5_0", "Q5_1", "TQ1_0", "TQ2_0", "MXFP4"])
+def test_real_weights_stored_in_another_format_do_too(smollm2_path, kind: str) -> None:
+    """Those that the package can write."""
+    values = open_gguf(smollm2_path).file.dequantize("blk.3.ffn_down.weight")
+    raw = gguf.quants.quantize(values, gguf.GGMLQuantizationType[kind])
+    assert checked(TENSOR_FORMATS[kind.lower()], raw).different == 0
