@@ -21,6 +21,9 @@ from sailsim.workloads.forward import forward
 from sailsim.workloads.gguf_file import GgufFile
 from sailsim.workloads.gguf_model import GgufModel, open_gguf, stored_model, tensor_bytes
 from sailsim.workloads.graph import Op, decode_step, prefill_step
+from sailsim.workloads.image import ImagePlan, plan_image
+from sailsim.workloads.image_decode import Decoder
+from sailsim.workloads.image_file import Image, read_image
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ROLES, Linear, ModelSpec, Role, model_names
 from sailsim.workloads.tokenizer import Tokenizer
@@ -33,8 +36,11 @@ __all__ = [
     "ROLES",
     "TENSOR_FORMATS",
     "Activations",
+    "Decoder",
     "GgufFile",
     "GgufModel",
+    "Image",
+    "ImagePlan",
     "Linear",
     "ModelSpec",
     "Op",
@@ -59,8 +65,10 @@ __all__ = [
     "load_model",
     "model_names",
     "open_gguf",
+    "plan_image",
     "plan_trace",
     "prefill_step",
+    "read_image",
     "replay_timed",
     "settled_choice",
     "stored_model",

@@ -33,6 +33,7 @@ _COMMANDS = {
     "explore": "sailsim.cli.explore:explore",
     "trace": "sailsim.cli.trace:trace",
     "replay": "sailsim.cli.trace:replay",
+    "image": "sailsim.cli.image:image",
     "gem5": "sailsim.cli.gem5:gem5",
     "systems": "sailsim.cli.systems:systems",
     "substrates": "sailsim.cli.substrates:substrates",

@@ -25,6 +25,8 @@ namespace sailsim::kernels
 {{
 
 inline constexpr unsigned emulated_units = {system.llc.slices.whole};
+// Of the machine's cores.
+inline constexpr double core_clock_ghz = {system.cores.clock.value};
 
 inline pim::SliceConfig emulated_unit()
 {{

@@ -1,0 +1,63 @@
+"""`sailsim image`: a model as the decode program reads it."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sailsim.cli._json import print_json
+from sailsim.cli._path import PathOption
+from sailsim.workloads import plan_image, read_image
+
+
+@click.command()
+@click.argument("model")
+@click.option("--weights", default="", help="As in `sailsim run`; default: a file's own, else 4g128.")
+@click.option("--blocks", type=int, help="Only the first of the model's blocks, and the head; default: all.")
+@click.option(
+    "--slices", type=int, default=32, show_default=True, help="Tiles that a matrix is cut into, 1..64."
+)
+@click.option(
+    "--layouts",
+    default="rows,lut,tiles",
+    show_default=True,
+    help="What to write: rows for dot products, lut for table look-ups, tiles for PIM units.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
+@click.option(
+    "--max-bytes", type=int, default=16 << 30, show_default=True, help="Refuse to write a larger image."
+)
+@click.option("--out", type=PathOption(), required=True, help="The image file to write.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def image(
+    model: str,
+    weights: str,
+    blocks: int | None,
+    slices: int,
+    layouts: str,
+    seed: int,
+    max_bytes: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Write MODEL as an image for the decode program (docs/decode.md).
+
+    MODEL is a GGUF file of the llama architecture, or a shape that ships or in a TOML file, which gets random
+    weights. A file's own codes are kept where a tile holds their scales (Q4_0, Q4_1, Q5_0, Q5_1, Q8_0,
+    IQ4_NL, MXFP4); others are rounded again, and what is printed says so.
+    """
+    plan = plan_image(
+        model, weights=weights, blocks=blocks, slices=slices, layouts=layouts.split(","), seed=seed
+    )
+    plan.write(out, max_bytes, progress=True)
+    written = read_image(out, check=False)
+    found: dict[str, Any] = {"path": str(out), "bytes": out.stat().st_size, "blocks": plan.spec.n_layers}
+    found |= {"matrices": len(written.tensors), **written.about}
+    if as_json:
+        print_json(found)
+        return
+    click.echo(f"{out}: {found['model']}, {found['blocks']} blocks, {found['bytes']:,} bytes")
+    for origin, count in found["weights"].items():
+        click.echo(f"weights      {count} matrices: {origin}")
+    for note in found["notes"]:
+        click.echo(f"note         {note}")

@@ -1,0 +1,219 @@
+"""The decode program on tiny models: three kinds of products, threads, batches and caches against NumPy."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from sailsim.workloads import Decoder, plan_image, read_image
+
+pytestmark = pytest.mark.aarch64
+
+Run = Callable[..., Any]
+Report = Callable[..., list[dict[str, Any]]]
+
+NO_SHRINKING = (Phase.explicit, Phase.generate)
+"""A model takes seconds; which of several failed is seen as well."""
+WELL_ROUNDED = 0.505
+"""How far an integer may be from the number it stands for, in steps: both sides compute in fp32."""
+REGIONS = ("embed", "norm", "quantise", "qkv", "rope", "attention", "o", "ffn", "head", "sample")
+
+
+def write_image(path: Path, weights: str, slices: int = 3, tied: bool = True, **shape: int) -> Path:
+    """An image of a random model with a small shape."""
+    fields = {
+        "n_layers": 2, "d_model": 48, "n_heads": 4, "n_kv_heads": 2, "head_dim": 16, "d_ffn": 80, "vocab": 70,
+        **shape,
+    }  # fmt: skip
+    toml = path.with_suffix(".toml")
+    lines = ['name = "tiny"', 'title = "Tiny"', 'source = "made here"']
+    lines += [f"{name} = {value}" for name, value in fields.items()]
+    toml.write_text("\n".join([*lines, f"tied_embeddings = {str(tied).lower()}"]) + "\n")
+    plan_image(toml, weights=weights, slices=slices).write(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of 4 bits."""
+    return write_image(tmp_path_factory.mktemp("image") / "tiny.image", "4g32")
+
+
+def prompts(rng: np.random.Generator, batch: int, positions: int, vocab: int) -> np.ndarray:
+    """Tokens (positions, batch)."""
+    return rng.integers(0, vocab, (positions, batch))
+
+
+def as_option(tokens: np.ndarray) -> str:
+    return ";".join(",".join(map(str, row)) for row in tokens.T)
+
+
+def decoded(record: dict[str, Any]) -> list[list[int]]:
+    """Tokens of each step, (steps, batch)."""
+    rows = [list(map(int, row.split(","))) for row in record["tokens"].split(";")]
+    return [list(step) for step in zip(*rows, strict=True)]
+
+
+def check_against_numpy(
+    image: Path, record: dict[str, Any], prompt: np.ndarray, operands: bytes, logits: np.ndarray
+) -> None:
+    """Each integer is what NumPy's number rounds to, and logits and tokens follow from them exactly."""
+    opened, batch = read_image(image), record["batch"]
+    decoder = Decoder(opened, batch, record["cache"], record["context"], followed=operands)
+    for tokens in prompt[:-1]:
+        decoder.step(tokens)
+    tokens = prompt[-1]
+    for step, found in enumerate(decoded(record)):
+        expected = decoder.logits(tokens)
+        np.testing.assert_array_equal(logits[step], expected)
+        assert found == expected.argmax(axis=1).tolist()
+        tokens = found
+    assert decoder.off < WELL_ROUNDED
+
+
+@pytest.mark.slow
+@settings(max_examples=25, phases=NO_SHRINKING, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_random_models_decode_as_numpy_says(report: Report, tmp_path: Path, data: st.DataObject) -> None:
+    """Ragged shapes, grouped heads, formats: all kinds and numbers of threads give the same bits."""
+    kv_heads, share = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 5))
+    weights = data.draw(st.sampled_from(["1", "1g32", "2g16", "3g48", "4g32", "4g0", "5g32", "6g16", "8g64"]))
+    path = write_image(
+        tmp_path / "random.image",
+        weights,
+        slices=data.draw(st.integers(1, 9)),
+        tied=data.draw(st.booleans()),
+        n_layers=data.draw(st.integers(1, 2)),
+        d_model=data.draw(st.integers(1, 90)),
+        n_heads=kv_heads * share,
+        n_kv_heads=kv_heads,
+        head_dim=2 * data.draw(st.integers(1, 13)),
+        d_ffn=data.draw(st.integers(1, 150)),
+        vocab=data.draw(st.integers(2, 100)),
+    )
+    vocab = read_image(path).dimensions.vocab
+    batch, context = data.draw(st.integers(1, 8)), data.draw(st.sampled_from([0, 1, 31, 32, 70]))
+    prompt = prompts(np.random.default_rng(1), batch, data.draw(st.integers(1, 3)), vocab)
+    steps, cache = data.draw(st.integers(1, 3)), data.draw(st.sampled_from(["fp16", "int8"]))
+    options = ("--image", path, "--batch", batch, "--context", context, "--cache", cache, "--steps", steps)
+    options += ("--prompt", as_option(prompt))
+    written = ("--logits", tmp_path / "logits", "--operands", tmp_path / "operands")
+    (record,) = report("decode", *options, *written)
+    logits = np.fromfile(tmp_path / "logits", np.float32).reshape(steps, batch, vocab)
+    check_against_numpy(path, record, prompt, (tmp_path / "operands").read_bytes(), logits)
+    for kind in ("neon", "lut", "lutmm"):
+        threads = data.draw(st.integers(1, 8))
+        (other,) = report("decode", *options, "--linears", kind, "--threads", threads)
+        assert (other["tokens"], other["logits"]) == (record["tokens"], record["logits"]), kind
+        assert (other["emulated"] > 0) == (kind == "lutmm")
+
+
+@pytest.mark.parametrize("weights", ["mxfp4", "iq4_nl", "q4_1", "q2_k", "q3_k", "q6_k", "tq2_0"])
+def test_formats_of_files(report: Report, tmp_path: Path, weights: str) -> None:
+    """Codebooks, minima, zero points, ternary codes."""
+    path = write_image(tmp_path / "image", weights, d_model=256, d_ffn=256, n_layers=1)
+    prompt = np.array([[3, 5, 60]])
+    options = ("--image", path, "--batch", 3, "--context", 3, "--prompt", as_option(prompt))
+    written = ("--logits", tmp_path / "logits", "--operands", tmp_path / "operands")
+    (record,) = report("decode", *options, *written)
+    logits = np.fromfile(tmp_path / "logits", np.float32).reshape(1, 3, 70)
+    check_against_numpy(path, record, prompt, (tmp_path / "operands").read_bytes(), logits)
+    for kind in ("lut", "lutmm"):
+        (other,) = report("decode", *options, "--linears", kind, "--threads", 2)
+        assert other["logits"] == record["logits"], kind
+
+
+def test_one_step_of_all_kinds(report: Report, image: Path) -> None:
+    checksums = set()
+    for kind in ("neon", "lut", "lutmm"):
+        (record,) = report("decode", "--image", image, "--linears", kind, "--context", 40, "--batch", 2)
+        checksums.add(record["logits"])
+        regions = sum(record[f"{region}_cycles"] for region in REGIONS)
+        assert regions == pytest.approx(record["step_cycles"], abs=len(REGIONS))
+        assert record["emulated"] == (0 if kind != "lutmm" else 3 * (7 * 2 + 1))
+    assert len(checksums) == 1
+
+
+def test_the_seed_fills_the_cache(report: Report, image: Path) -> None:
+    options = ("--image", image, "--context", 20)
+    first, again, other = (report("decode", *options, "--seed", seed)[0]["logits"] for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_a_prompt_is_the_same_as_its_tokens_one_by_one(report: Report, image: Path) -> None:
+    """What a step keeps in the cache is what a prompt keeps there."""
+    (first,) = report("decode", "--image", image, "--prompt", "9", "--steps", 4)
+    tokens = ["9", *first["tokens"].split(",")]
+    (last,) = report("decode", "--image", image, "--prompt", ",".join(tokens[:4]))
+    assert (last["tokens"], last["logits"]) == (tokens[4], first["logits"])
+
+
+def test_a_line_for_each_thread(report: Report, image: Path) -> None:
+    *threads, record = report("decode", "--image", image, "--threads", 3, "--list")
+    assert [line["thread"] for line in threads] == [0, 1, 2]
+    assert all(f"{region}_cycles" in threads[1] for region in (*REGIONS, "barrier", "units"))
+    assert record["threads"] == 3
+
+
+def test_fewer_units_than_slices(report: Report, image: Path) -> None:
+    (record,) = report("decode", "--image", image, "--linears", "lutmm", "--units", 2, "--nbw", 3)
+    (plain,) = report("decode", "--image", image)
+    assert record["logits"] == plain["logits"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ((), "--image is missing; see --help"),
+        (("--image", "{image}", "--linears", "sse"), "--linears is 'sse'; allowed: neon|lut|lutmm"),
+        (("--image", "{image}", "--batch", "65"), "--batch is '65'; allowed: whole numbers 1..64"),
+        (("--image", "{image}", "--prompt", "70"), "--prompt has token 70; allowed: 0..69"),
+        (
+            ("--image", "{image}", "--prompt", "1,x"),
+            "--prompt is '1,x'; allowed: token numbers such as 1,2,3, or rows of them such as 1,2;3,4",
+        ),
+        (
+            ("--image", "{image}", "--prompt", "1;2;3", "--batch", "2"),
+            "--prompt has 3 rows; allowed: 1, or as many as --batch, 2",
+        ),
+        (
+            ("--image", "{image}", "--prompt", "1;2,3", "--batch", "2"),
+            "--prompt has rows of 1 and 2 tokens; allowed: rows of one length",
+        ),
+        (("--image", "{image}", "--logits", "/none/x"), "--logits /none/x cannot be written"),
+        (("--image", "{image}", "--operands", "/none/x"), "--operands /none/x cannot be written"),
+        (("--image", "/none"), "image /none cannot be opened; allowed is a file"),
+        (("--image", "/"), "image / cannot be opened; allowed is a file"),
+    ],
+)
+def test_bad_options_end_in_one_sentence(
+    run: Run, image: Path, options: tuple[str, ...], sentence: str
+) -> None:
+    result = run("decode", *(option.format(image=image) for option in options))
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", f"error: {sentence}\n")
+
+
+def test_an_image_without_tiles(run: Run, tmp_path: Path, image: Path) -> None:
+    path = tmp_path / "rows.image"
+    plan_image(image.with_suffix(".toml"), layouts=["rows"]).write(path)
+    result = run("decode", "--image", path, "--linears", "lutmm")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: --linears is lutmm and matrix 0 of the image has no tiles")
+    # Without a lut layout, dot products do the work.
+    found = [run("decode", "--image", path, "--linears", kind).stdout for kind in ("neon", "lut")]
+    assert json.loads(found[0])["logits"] == json.loads(found[1])["logits"]
+
+
+@pytest.mark.slow
+def test_a_tile_that_a_unit_refuses(run: Run, image: Path) -> None:
+    """Units 32 and up are not there: the program says what the unit said."""
+    path = image.with_name("sixty.image")
+    plan_image(image.with_suffix(".toml"), weights="4g32", slices=40).write(path)
+    result = run("decode", "--image", path, "--linears", "lutmm")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "error: a unit refused a tile: ERR_UNIT\n"

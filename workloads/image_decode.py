@@ -1,0 +1,182 @@
+"""The decode program's arithmetic in NumPy: what the tests hold it against, step by step, from one image.
+
+Integer products and their scales are the contract's, bit for bit; sums of norms, scores and exponentials are
+NumPy's, in another order than the program's. Where an activation lies between two integers, that may decide
+which it becomes, and all that comes later with it. So a decoder can be told to **follow**: it takes the
+integers that the program has written down (`--operands`) and says how far they are from its own numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv import block_slices, int_product, reference
+from sailsim.workloads.image_file import Image, matrix_order
+from sailsim.workloads.weights import Weights
+
+Floats = npt.NDArray[np.float32]
+Operand = tuple[npt.NDArray[np.int8], Floats]
+"""Rows (B, K) rounded to int8, and what a step of each is worth (B,)."""
+
+FILL_ENTRIES = 4096
+"""Numbers of the table that a filled cache repeats (`fill_table`)."""
+FILL_STRIDE = 37
+"""How many entries a row of a filled cache begins behind the row before it."""
+SPLITMIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+
+
+def fill_table(seed: int) -> Floats:
+    """The numbers in [-1, 1) that the program fills a cache with (common/random.hh, `symmetric`)."""
+    gamma, first, second = (np.uint64(word) for word in SPLITMIX)
+    with np.errstate(over="ignore"):
+        z = np.uint64(seed) + gamma * np.arange(1, FILL_ENTRIES + 1, dtype=np.uint64)
+        z = (z ^ (z >> np.uint64(30))) * first
+        z = (z ^ (z >> np.uint64(27))) * second
+        z ^= z >> np.uint64(31)
+    return ((z >> np.uint64(40)).astype(np.int64) - (1 << 23)).astype(np.float32) * np.float32(2**-23)
+
+
+def round_rows(x: Floats) -> Operand:
+    """Rows of floats as int8 and what a step of each row is worth: largest magnitude / 127."""
+    largest = np.abs(x).max(axis=1).astype(np.float32)
+    tiny = largest < np.float32(2**-100)
+    with np.errstate(divide="ignore"):
+        factor = np.where(tiny, np.float32(0), np.float32(127) / largest)
+    scale = np.where(tiny, np.float32(0), largest / np.float32(127))
+    return np.rint(x * factor[:, None]).astype(np.int8), scale.astype(np.float32)
+
+
+def multiply(operand: Operand, weights: Weights) -> Floats:
+    """Rounded rows (B, K) multiplied with a matrix, (B, N), as the contract says."""
+    ints, act_scale = operand
+    blocks = block_slices(len(weights.codes), weights.group_size)
+    values = weights.code.decode(weights.codes)
+    acc = np.stack([int_product(ints[:, block], values[block]) for block in blocks])
+    sums = None
+    if weights.minima is not None:
+        sums = np.stack([ints[:, block].sum(axis=1, dtype=np.int64) for block in blocks])
+    return reference.scale_blocks(acc, weights.scales, act_scale, minimum=weights.minima, x_sums=sums)
+
+
+class Decoder:
+    """One decode of ``batch`` sequences with the model of an image and a cache of fp16 or int8.
+
+    ``context`` positions of the cache are filled beforehand as the program fills them with ``seed``.
+    ``followed`` is what the program wrote with ``--operands``; then ``off`` grows to the largest distance
+    between one of its integers and this decoder's number, in steps: 0.5 where all are rounded right.
+    """
+
+    def __init__(
+        self,
+        image: Image,
+        batch: int = 1,
+        cache: str = "fp16",
+        context: int = 0,
+        seed: int = 1,
+        followed: bytes | None = None,
+    ) -> None:
+        if cache not in ("fp16", "int8"):
+            raise SailsimError(f"cache is {cache!r}; allowed is fp16 or int8.")
+        sizes = image.dimensions
+        self.image, self.sizes, self.batch, self.cache = image, sizes, batch, cache
+        self.position = context
+        self.off = 0.0
+        self._followed, self._at = followed, 0
+        self._index = {key: i for i, key in enumerate(matrix_order(sizes.n_layers, image.tied))}
+        self._weights: dict[tuple[str, int], Weights] = {}
+        shape = (2, sizes.n_layers, batch, sizes.n_kv_heads, context, sizes.head_dim)
+        table, row = fill_table(seed), np.arange(int(np.prod(shape[1:-1]))).reshape(shape[1:-1])
+        rows = np.stack([2 * row, 2 * row + 1])[..., None]
+        filled = table[(rows * FILL_STRIDE + np.arange(sizes.head_dim)) % FILL_ENTRIES]
+        if cache == "int8":
+            filled = np.rint(filled * np.float32(127)) * np.float32(1 / 127)
+        else:
+            filled = filled.astype(np.float16).astype(np.float32)
+        self._keys = [list(np.moveaxis(layer, 2, 0)) for layer in filled[0]]
+        self._values = [list(np.moveaxis(layer, 2, 0)) for layer in filled[1]]
+
+    def weights(self, kind: str, layer: int) -> Weights:
+        """A matrix of the image, kept once it has been read."""
+        key = (kind, layer)
+        if key not in self._weights:
+            self._weights[key] = self.image.weights(self._index[key])
+        return self._weights[key]
+
+    def logits(self, tokens: Sequence[int]) -> Floats:
+        """Takes one token of each sequence; logits of the next ones, (batch, vocab)."""
+        x = self.step(tokens)
+        head = self._rounded(self._norm(x, self.image.norms[-1]))
+        return multiply(head, self.weights("head", self.sizes.n_layers))
+
+    def step(self, tokens: Sequence[int]) -> Floats:
+        """Takes one token of each sequence into the cache; what the last block gives, (batch, d_model)."""
+        sizes, norms = self.sizes, self.image.norms
+        x = np.stack([self._embedding(token) for token in tokens])
+        for layer in range(sizes.n_layers):
+            a = self._rounded(self._norm(x, norms[2 * layer]))
+            q, k, v = (multiply(a, self.weights(kind, layer)) for kind in ("attn_q", "attn_k", "attn_v"))
+            mixed = self._rounded(self._attention(layer, q, k, v))
+            x = x + multiply(mixed, self.weights("attn_output", layer))
+            f = self._rounded(self._norm(x, norms[2 * layer + 1]))
+            gate = multiply(f, self.weights("ffn_gate", layer))
+            up = multiply(f, self.weights("ffn_up", layer))
+            hidden = gate / (1 + np.exp(-gate)) * up
+            x = x + multiply(self._rounded(hidden), self.weights("ffn_down", layer))
+        self.position += 1
+        return x
+
+    def _rounded(self, x: Floats) -> Operand:
+        """Rows rounded, or what the program has rounded them to."""
+        if self._followed is None:
+            return round_rows(x)
+        ints = np.frombuffer(self._followed, np.int8, x.size, self._at).reshape(x.shape)
+        scale = np.frombuffer(self._followed, np.float32, self.batch, self._at + x.size)
+        self._at += x.size + scale.nbytes
+        steps = np.divide(x, scale[:, None], out=np.zeros_like(x), where=scale[:, None] > 0)
+        self.off = max(self.off, float(np.abs(steps - ints).max()))
+        return ints, scale
+
+    def _embedding(self, token: int) -> Floats:
+        kind = "head" if self.image.tied else "embedding"
+        weights = self.weights(kind, self.sizes.n_layers)
+        return weights.columns(token, token + 1).values()[:, 0]
+
+    def _norm(self, x: Floats, weight: Floats) -> Floats:
+        mean = np.mean(x * x, axis=-1, keepdims=True)
+        factor = 1 / np.sqrt(mean + np.float32(self.sizes.norm_eps))
+        return np.asarray(x * weight * factor, dtype=np.float32)
+
+    def _rotated(self, x: Floats) -> Floats:
+        dim = self.sizes.head_dim
+        angle = self.position * float(self.sizes.rope_base) ** (-np.arange(0, dim, 2) / dim)
+        cos, sin = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+        even, odd = x[..., 0::2], x[..., 1::2]
+        out = np.empty_like(x)
+        out[..., 0::2], out[..., 1::2] = even * cos - odd * sin, even * sin + odd * cos
+        return out
+
+    def _cached(self, x: Floats) -> Floats:
+        """What the cache gives back of rows (batch, heads, head_dim)."""
+        if self.cache == "fp16":
+            return x.astype(np.float16).astype(np.float32)
+        ints, scale = round_rows(x.reshape(-1, x.shape[-1]))
+        return (ints * scale[:, None]).astype(np.float32).reshape(x.shape)
+
+    def _attention(self, layer: int, q: Floats, k: Floats, v: Floats) -> Floats:
+        dim, share = self.sizes.head_dim, self.sizes.n_heads // self.sizes.n_kv_heads
+        self._keys[layer].append(self._cached(self._rotated(k.reshape(self.batch, -1, dim))))
+        self._values[layer].append(self._cached(v.reshape(self.batch, -1, dim)))
+        keys, values = np.stack(self._keys[layer], axis=2), np.stack(self._values[layer], axis=2)
+        rotated = self._rotated(q.reshape(self.batch, -1, dim)) / np.float32(np.sqrt(dim))
+        if self.cache == "int8":
+            rotated = self._cached(rotated)
+        grouped = rotated.reshape(self.batch, -1, share, dim)
+        scores = np.einsum("bhgd,bhsd->bhgs", grouped, keys)
+        scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        scores /= scores.sum(axis=-1, keepdims=True)
+        mixed = np.einsum("bhgs,bhsd->bhgd", scores, values).reshape(self.batch, -1)
+        return np.asarray(mixed, dtype=np.float32)

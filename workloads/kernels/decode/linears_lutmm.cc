@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "decode/linears_lutmm.hh"
+
+#include "common/fail.hh"
+#include "lutmm/emulator.hh"
+#include "lutmm/unit.hh"
+#include "pim/descriptor.hh"
+
+#include <algorithm>
+#include <cstring>
+
+namespace sailsim::kernels::decode
+{
+
+namespace
+{
+
+std::uint64_t address_of(const void *pointer)
+{
+    return reinterpret_cast<std::uintptr_t>(pointer);
+}
+
+std::size_t most_tile_outputs(const Image &image)
+{
+    std::size_t most = 0;
+    for (const Matrix &matrix : image.matrices())
+        most = std::max(most, matrix.shape.share());
+    return most;
+}
+
+} // namespace
+
+LutmmLinears::LutmmLinears(const Image &image, const LinearsSettings &settings)
+    : image_(image),
+      units_(settings.units != 0 ? settings.units : static_cast<unsigned>(image.dimensions().slices)),
+      timeout_ns_(settings.timeout_ns), tiles_of_matrix_(image.dimensions().slices),
+      tile_floats_(round_up(settings.batch * most_tile_outputs(image), kLine / sizeof(float))),
+      descriptors_(image.matrices().size() * tiles_of_matrix_ * sizeof(lutmm_descriptor)),
+      records_(kMostProducts * tiles_of_matrix_ * sizeof(Record)),
+      outputs_(kMostProducts * tiles_of_matrix_ * tile_floats_ * sizeof(float))
+{
+    const std::size_t products = image.matrices().size() - (&image.embedding() == &image.head() ? 0 : 1);
+    for (std::size_t i = 0; i < products; ++i) {
+        const Matrix &matrix = image.matrices()[i];
+        if (matrix.tiles == nullptr)
+            fail("--linears is lutmm and matrix %zu of the image has no tiles; allowed: an image with them "
+                 "(sailsim image --layouts rows,tiles)",
+                 i);
+        describe(matrix, descriptors(matrix), settings);
+    }
+    install_emulator();
+}
+
+lutmm_descriptor *LutmmLinears::descriptors(const Matrix &matrix)
+{
+    const auto number = static_cast<std::size_t>(&matrix - image_.matrices().data());
+    return descriptors_.as<lutmm_descriptor>() + number * tiles_of_matrix_;
+}
+
+// All of a descriptor but where the operand and the results are.
+void LutmmLinears::describe(const Matrix &matrix, lutmm_descriptor *descriptors,
+                            const LinearsSettings &settings)
+{
+    const Shape &shape = matrix.shape;
+    for (std::size_t tile = 0; tile < shape.tiles(); ++tile) {
+        const std::uint8_t *bytes = matrix.tiles + tile * shape.tile_stride();
+        lutmm_descriptor &d = descriptors[tile];
+        d.weights = address_of(bytes);
+        d.scales = address_of(bytes + shape.tile_codes());
+        d.k = static_cast<std::uint32_t>(shape.k);
+        d.n = static_cast<std::uint32_t>(shape.tile_outputs(tile));
+        d.batch = static_cast<std::uint16_t>(settings.batch);
+        d.wbits = static_cast<std::uint8_t>(shape.wbits);
+        d.abits = 8;
+        d.nbw = settings.nbw;
+        d.flags = static_cast<std::uint8_t>(matrix.code_flags | LUTMM_F_PRT | LUTMM_F_CONVERT |
+                                            (shape.minimum ? LUTMM_F_MINIMUM : 0));
+        d.group_size = static_cast<std::uint16_t>(shape.group_size);
+        if (matrix.code_flags == LUTMM_F_CODE_BOOK)
+            d.codebook = address_of(matrix.book);
+        else if (matrix.code_flags == LUTMM_F_CODE_OFFSET)
+            d.codebook = matrix.zero_point;
+    }
+}
+
+void LutmmLinears::multiply(const Product *products, std::size_t count, const Rounded &x, Worker &worker)
+{
+    for (std::size_t i = 0; i < count; ++i) {
+        const Range mine = worker.part(products[i].matrix->shape.tiles());
+        for (std::size_t tile = mine.first; tile < mine.last; ++tile)
+            hand_over(products[i], i, x, tile);
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+        const Range mine = worker.part(products[i].matrix->shape.tiles());
+        for (std::size_t tile = mine.first; tile < mine.last; ++tile)
+            if (!collect(products[i], i, tile, x.batch(), worker))
+                return;
+    }
+}
+
+void LutmmLinears::hand_over(const Product &product, std::size_t slot, const Rounded &x, std::size_t tile)
+{
+    const Shape &shape = product.matrix->shape;
+    const std::size_t at = slot * tiles_of_matrix_ + tile;
+    std::uint8_t *scales = product.matrix->tiles + tile * shape.tile_stride() + shape.tile_codes();
+    std::memcpy(scales + shape.tile_scale_bytes(shape.tile_outputs(tile)), x.scales(),
+                x.batch() * sizeof(float));
+    lutmm_descriptor &d = descriptors(*product.matrix)[tile];
+    d.activations = address_of(x.row(0));
+    d.output = address_of(outputs_.as<float>() + at * tile_floats_);
+    Record &record = records_.as<Record>()[at];
+    d.completion = address_of(&record);
+    record.completion.status = LUTMM_PENDING;
+    submit(static_cast<unsigned>(tile % units_), &d);
+}
+
+bool LutmmLinears::collect(const Product &product, std::size_t slot, std::size_t tile, std::size_t batch,
+                           Worker &worker)
+{
+    const Shape &shape = product.matrix->shape;
+    const std::size_t at = slot * tiles_of_matrix_ + tile, outputs = shape.tile_outputs(tile);
+    worker.units_begin();
+    const std::uint32_t status = wait_for(address_of(&records_.as<Record>()[at]), timeout_ns_);
+    worker.units_end();
+    if (status != LUTMM_OK) {
+        wrong_status_.store(status, std::memory_order_relaxed);
+        return false;
+    }
+    const float *results = outputs_.as<float>() + at * tile_floats_;
+    for (std::size_t b = 0; b < batch; ++b)
+        std::memcpy(product.y + b * product.stride + tile * shape.share(), results + b * outputs,
+                    outputs * sizeof(float));
+    return true;
+}
+
+const char *LutmmLinears::problem() const
+{
+    const std::uint32_t status = wrong_status_.load(std::memory_order_relaxed);
+    if (status == LUTMM_OK)
+        problem_.clear();
+    else if (status == LUTMM_PENDING)
+        problem_ = "a unit did not answer within --timeout-ms";
+    else
+        problem_ = std::string("a unit refused a tile: ") + pim::status_name(status);
+    return problem_.c_str();
+}
+
+} // namespace sailsim::kernels::decode

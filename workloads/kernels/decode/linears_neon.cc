@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "decode/linears_neon.hh"
+
+#include "decode/row_codes.hh"
+
+#include <algorithm>
+#include <array>
+
+namespace sailsim::kernels::decode
+{
+
+namespace
+{
+
+constexpr int kMostColumns = 4; // batch rows that share a pass over a panel
+
+// One pass over a panel: `x` and `sums` of Batch rows of activations.
+struct Pass {
+    const Matrix *matrix;
+    const std::uint8_t *panel;
+    const std::int8_t *x[kMostColumns];
+    const std::int32_t *sums[kMostColumns]; // of blocks; null where the matrix needs none
+    float scale[kMostColumns];
+    float *y[kMostColumns]; // kRowsPanel results each
+};
+
+// The table of a codebook, or what a code of a matrix with a step means without it.
+template <bool Book>
+inline __attribute__((always_inline)) int8x16_t meaning(uint8x16_t codes, int8x16_t book)
+{
+    if constexpr (Book)
+        return vqtbl1q_s8(book, codes);
+    else
+        return vreinterpretq_s8_u8(codes);
+}
+
+// Never inlined, so that each loop stands by itself in the binary.
+template <int Bits, bool Book, int Batch>
+__attribute__((noinline)) void multiply_panel(const Pass &pass)
+{
+    const Shape &shape = pass.matrix->shape;
+    const std::size_t in_block = parts_of(shape.block(), kChunk), chunks = parts_of(shape.k, kChunk);
+    const bool minimum = shape.minimum;
+    const std::int32_t zero = pass.matrix->zero;
+    std::int8_t entries[16];
+    for (int i = 0; i < 16; ++i)
+        entries[i] = static_cast<std::int8_t>(pass.matrix->book[i]);
+    const int8x16_t book = vld1q_s8(entries);
+    const std::uint8_t *panel = pass.panel;
+    PanelSums<Batch> total{};
+    std::size_t chunk = 0;
+    for (std::size_t block = 0; chunk < chunks; ++block) {
+        const RowScales scale = widen(reinterpret_cast<const float16_t *>(panel));
+        const std::uint8_t *minima = panel + 16;
+        panel += minimum ? 32 : 16;
+        int32x4_t dot[Batch][2];
+        for (int b = 0; b < Batch; ++b)
+            dot[b][0] = dot[b][1] = vdupq_n_s32(zero != 0 && Bits != 1 ? -zero * pass.sums[b][block] : 0);
+        for (const std::size_t end = std::min(chunk + in_block, chunks); chunk < end; ++chunk) {
+            uint8x16_t codes[kRegisters];
+            unpack<Bits>(panel, codes);
+            panel += 16 * Bits;
+            for (int line = 0; line < 16 * Bits; line += 64)
+                __builtin_prefetch(panel + kPrefetchBytes + line, 0, 0);
+            for (int b = 0; b < Batch; ++b) {
+                const int8x16_t in = vld1q_s8(pass.x[b] + kChunk * chunk);
+                unroll<4>([&](auto quad) {
+                    constexpr int q = decltype(quad)::value;
+                    for (int h = 0; h < 2; ++h)
+                        dot[b][h] = dot_lane<q>(dot[b][h], meaning<Book>(codes[2 * q + h], book), in);
+                });
+            }
+        }
+        for (int b = 0; b < Batch; ++b) {
+            if constexpr (Bits == 1 && !Book) { // the codes were 0 and -1
+                const int32x4_t zeros = vdupq_n_s32(zero != 0 ? -zero * pass.sums[b][block] : 0);
+                for (int h = 0; h < 2; ++h)
+                    dot[b][h] = vmlsq_n_s32(zeros, dot[b][h], pass.matrix->step);
+            }
+            total[b][0] = vaddq_f32(total[b][0], vmulq_f32(vcvtq_f32_s32(dot[b][0]), scale.low));
+            total[b][1] = vaddq_f32(total[b][1], vmulq_f32(vcvtq_f32_s32(dot[b][1]), scale.high));
+            if (minimum) {
+                const RowScales least = widen(reinterpret_cast<const float16_t *>(minima));
+                const auto sum = static_cast<float>(pass.sums[b][block]);
+                total[b][0] = vaddq_f32(total[b][0], vmulq_n_f32(least.low, sum));
+                total[b][1] = vaddq_f32(total[b][1], vmulq_n_f32(least.high, sum));
+            }
+        }
+    }
+    for (int b = 0; b < Batch; ++b) {
+        vst1q_f32(pass.y[b], vmulq_n_f32(total[b][0], pass.scale[b]));
+        vst1q_f32(pass.y[b] + 4, vmulq_n_f32(total[b][1], pass.scale[b]));
+    }
+}
+
+using Kernel = void (*)(const Pass &);
+
+template <int Batch>
+Kernel kernel_of(const Matrix &matrix)
+{
+    static constexpr std::array<Kernel, 9> plain = {
+        nullptr,
+        multiply_panel<1, false, Batch>,
+        multiply_panel<2, false, Batch>,
+        multiply_panel<3, false, Batch>,
+        multiply_panel<4, false, Batch>,
+        multiply_panel<5, false, Batch>,
+        multiply_panel<6, false, Batch>,
+        multiply_panel<7, false, Batch>,
+        multiply_panel<8, false, Batch>,
+    };
+    // One bit never needs a book: any two values are a step apart.
+    static constexpr std::array<Kernel, 5> books = {nullptr, nullptr, multiply_panel<2, true, Batch>,
+                                                    multiply_panel<3, true, Batch>,
+                                                    multiply_panel<4, true, Batch>};
+    return matrix.step == 0 ? books[matrix.shape.wbits] : plain[matrix.shape.wbits];
+}
+
+// Columns `first` .. `first` + Batch - 1 of a panel.
+template <int Batch>
+void panel_columns(const Product &product, std::size_t panel, const Rounded &x, const std::int32_t *sums,
+                   std::size_t first)
+{
+    const Matrix &matrix = *product.matrix;
+    Pass pass{&matrix, matrix.rows + panel * matrix.shape.rows_panel_bytes(), {}, {}, {}, {}};
+    for (int i = 0; i < Batch; ++i) {
+        const std::size_t b = first + static_cast<std::size_t>(i);
+        pass.x[i] = x.row(b);
+        pass.sums[i] = sums == nullptr ? nullptr : sums + b * matrix.shape.blocks();
+        pass.scale[i] = x.scale(b);
+        pass.y[i] = product.y + b * product.stride + panel * kRowsPanel;
+    }
+    kernel_of<Batch>(matrix)(pass);
+}
+
+std::size_t most_blocks(const Image &image)
+{
+    std::size_t most = 0;
+    for (const Matrix &matrix : image.matrices())
+        most = std::max(most, matrix.shape.blocks());
+    return most;
+}
+
+} // namespace
+
+NeonLinears::NeonLinears(const Image &image, std::size_t batch, unsigned threads)
+    : sums_of_product_(round_up(batch * most_blocks(image), kLine / sizeof(std::int32_t))),
+      sums_(threads * kMostProducts * sums_of_product_ * sizeof(std::int32_t))
+{
+}
+
+const std::int32_t *NeonLinears::sums_for(const Matrix &matrix, const Rounded &x, std::size_t product,
+                                          const Worker &worker)
+{
+    if (matrix.zero == 0 && !matrix.shape.minimum)
+        return nullptr;
+    std::int32_t *sums =
+        sums_.as<std::int32_t>() + (worker.rank() * kMostProducts + product) * sums_of_product_;
+    block_sums(matrix.shape, x, sums);
+    return sums;
+}
+
+void NeonLinears::multiply(const Product *products, std::size_t count, const Rounded &x, Worker &worker)
+{
+    const std::int32_t *sums[kMostProducts] = {};
+    for (std::size_t i = 0; i < count; ++i)
+        sums[i] = sums_for(*products[i].matrix, x, i, worker);
+    for_my_panels(products, count, kRowsPanel, worker, [&](std::size_t i, std::size_t panel) {
+        std::size_t column = 0;
+        for (; column + kMostColumns <= x.batch(); column += kMostColumns)
+            panel_columns<kMostColumns>(products[i], panel, x, sums[i], column);
+        for (; column + 2 <= x.batch(); column += 2)
+            panel_columns<2>(products[i], panel, x, sums[i], column);
+        if (column < x.batch())
+            panel_columns<1>(products[i], panel, x, sums[i], column);
+    });
+}
+
+} // namespace sailsim::kernels::decode

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+// A decoder of the Llama family: one step takes a token of each batch row and gives the next.
+#ifndef SAILSIM_KERNELS_DECODE_MODEL_HH
+#define SAILSIM_KERNELS_DECODE_MODEL_HH
+
+#include "common/buffer.hh"
+#include "decode/attention.hh"
+#include "decode/cache.hh"
+#include "decode/image.hh"
+#include "decode/linears.hh"
+#include "decode/recorder.hh"
+#include "decode/rotation.hh"
+#include "decode/rounding.hh"
+#include "decode/sampling.hh"
+#include "decode/worker.hh"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sailsim::kernels::decode
+{
+
+class Model
+{
+  public:
+    // For `batch` rows of up to `positions` tokens by `threads` threads; image and linears must outlive it.
+    Model(const Image &image, Linears &linears, std::size_t batch, std::size_t positions, bool int8_cache,
+          unsigned threads);
+
+    // From now on the operands of all products go to `recorder`, which must outlive the model.
+    void record(Recorder &recorder) { recorder_ = &recorder; }
+    // Bytes of the operands of one step.
+    std::size_t operand_bytes() const;
+
+    Cache &cache() { return cache_; }
+    // Logits are rows of this many floats.
+    std::size_t logits_stride() const { return round_up(image_.dimensions().vocab, kOutputPadding); }
+
+    // What all threads do at `position` with tokens[b], b < batch. With `logits` (batch rows of
+    // logits_stride(), zeroed) the next tokens are in tokens[b] when all threads have met again; null: the
+    // step only fills the cache.
+    void step(std::uint32_t *tokens, std::size_t position, float *logits, Worker &worker);
+
+  private:
+    void embed(const std::uint32_t *tokens, Worker &worker);
+    void norm(std::size_t row, const float *delta, Worker &worker);
+    void attend(std::size_t layer, std::size_t position, Worker &worker);
+    void feed_forward(std::size_t layer, Worker &worker);
+    void multiply(Part part, const Product *products, std::size_t count, const Rounded &x, Worker &worker);
+
+    const Image &image_;
+    Linears &linears_;
+    Recorder *recorder_ = nullptr;
+    std::size_t batch_, width_, q_width_, kv_width_, ffn_width_; // widths of rows, padded
+    Cache cache_;
+    Rotation rotation_;
+    Attention attention_;
+    Rounded normed_, mixed_, hidden_;
+    Sampler sampler_;
+    Buffer x_, delta_, q_, k_, v_, gate_, up_, largest_;
+};
+
+} // namespace sailsim::kernels::decode
+
+#endif

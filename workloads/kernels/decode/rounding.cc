@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "decode/rounding.hh"
+
+#include "decode/lut_table.hh"
+#include "decode/vector_math.hh"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace sailsim::kernels::decode
+{
+
+namespace
+{
+
+constexpr float kTiny = 0x1p-100f;
+constexpr float kLargest = 127.0f;
+
+float reciprocal_scale(float largest)
+{
+    return largest < kTiny ? 0.0f : kLargest / largest;
+}
+
+} // namespace
+
+Rounded::Rounded(std::size_t batch, std::size_t k, const Wanted &wanted)
+    : batch_(batch), k_(k), stride_(wanted.packed ? k : round_up(k, kChunk)), chunks_(parts_of(k, kChunk)),
+      has_tables_(wanted.tables), values_(batch * stride_ + kChunk), scales_(batch * sizeof(float)),
+      sums_(batch * chunks_ * sizeof(std::int32_t)),
+      tables_(has_tables_ ? batch * chunks_ * 4 * kTableBytes : 0),
+      measures_(batch * parts_of(k, kPiece) * sizeof(Measure))
+{
+}
+
+std::size_t Rounded::piece_columns(std::size_t piece) const
+{
+    return std::min(kPiece, round_up(k_ - piece * kPiece, kChunk));
+}
+
+void Rounded::measure_norm(float *x, const float *delta, std::size_t stride, const float *weight,
+                           Worker &worker)
+{
+    const Range mine = worker.part(batch_ * pieces());
+    for (std::size_t item = mine.first; item < mine.last; ++item) {
+        const std::size_t b = item / pieces(), piece = item % pieces();
+        float32x4_t squares[2] = {vdupq_n_f32(0.0f), vdupq_n_f32(0.0f)}, largest = squares[0];
+        for (std::size_t i = 0; i < piece_columns(piece); i += 16) {
+            const std::size_t column = piece * kPiece + i;
+            float *at = x + b * stride + column;
+            Floats16 values = load16(at);
+            if (delta != nullptr) {
+                const Floats16 added = load16(delta + b * stride + column);
+                for (int j = 0; j < 4; ++j)
+                    values.of[j] = vaddq_f32(values.of[j], added.of[j]);
+                store16(at, values);
+            }
+            const Floats16 weights = load16(weight + column);
+            for (int j = 0; j < 4; ++j) {
+                squares[j % 2] = vfmaq_f32(squares[j % 2], values.of[j], values.of[j]);
+                largest = vmaxq_f32(largest, vabsq_f32(vmulq_f32(values.of[j], weights.of[j])));
+            }
+        }
+        measures_.as<Measure>()[item] = {vaddvq_f32(vaddq_f32(squares[0], squares[1])), vmaxvq_f32(largest)};
+    }
+}
+
+void Rounded::round_norm(const float *x, std::size_t stride, const float *weight, float eps, Worker &worker)
+{
+    const Range mine = worker.part(batch_ * pieces());
+    std::size_t row = batch_; // of `root`
+    float root = 0.0f, largest = 0.0f;
+    for (std::size_t item = mine.first; item < mine.last; ++item) {
+        const std::size_t b = item / pieces(), piece = item % pieces();
+        if (b != row) {
+            row = b;
+            const Measure *measures = measures_.as<Measure>() + b * pieces();
+            float squares = 0.0f;
+            largest = 0.0f;
+            for (std::size_t i = 0; i < pieces(); ++i) {
+                squares += measures[i].squares;
+                largest = std::max(largest, measures[i].largest);
+            }
+            root = 1.0f / std::sqrt(squares / static_cast<float>(k_) + eps);
+            largest *= root; // rounding keeps order: this is the largest of the rounded products
+        }
+        set_scale(b, piece, largest);
+        round_piece(b, piece, reciprocal_scale(largest), [&](std::size_t column) {
+            Floats16 values = load16(x + b * stride + column);
+            const Floats16 weights = load16(weight + column);
+            for (int j = 0; j < 4; ++j)
+                values.of[j] = vmulq_n_f32(vmulq_f32(values.of[j], weights.of[j]), root);
+            return values;
+        });
+    }
+}
+
+void Rounded::round_plain(const float *x, std::size_t stride, const float *largest, std::size_t count,
+                          Worker &worker)
+{
+    const Range mine = worker.part(batch_ * pieces());
+    for (std::size_t item = mine.first; item < mine.last; ++item) {
+        const std::size_t b = item / pieces(), piece = item % pieces();
+        const float most = *std::max_element(largest + b * count, largest + (b + 1) * count);
+        set_scale(b, piece, most);
+        round_piece(b, piece, reciprocal_scale(most),
+                    [&](std::size_t column) { return load16(x + b * stride + column); });
+    }
+}
+
+void Rounded::set_scale(std::size_t b, std::size_t piece, float largest)
+{
+    if (piece == 0)
+        scales_.as<float>()[b] = largest < kTiny ? 0.0f : largest / kLargest;
+}
+
+template <class Load>
+void Rounded::round_piece(std::size_t b, std::size_t piece, float factor, Load &&load)
+{
+    const float32x4_t factors = vdupq_n_f32(factor);
+    for (std::size_t i = 0; i < piece_columns(piece); i += kChunk) {
+        const std::size_t column = piece * kPiece + i, chunk = column / kChunk;
+        const Floats16 values = load(column);
+        int16x8_t narrow[2];
+        for (int half = 0; half < 2; ++half)
+            narrow[half] =
+                vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(vmulq_f32(values.of[2 * half], factors))),
+                             vqmovn_s32(vcvtnq_s32_f32(vmulq_f32(values.of[2 * half + 1], factors))));
+        const int8x16_t rounded = vcombine_s8(vqmovn_s16(narrow[0]), vqmovn_s16(narrow[1]));
+        alignas(16) std::int8_t sixteen[kChunk];
+        vst1q_s8(sixteen, rounded);
+        store(b, column, sixteen);
+        sums_.as<std::int32_t>()[b * chunks_ + chunk] = vaddlvq_s8(rounded);
+        if (has_tables_)
+            for (std::size_t group = 0; group < 4; ++group)
+                make_table(sixteen + 4 * group,
+                           tables_.bytes() + ((b * chunks_ + chunk) * 4 + group) * kTableBytes);
+    }
+}
+
+// A packed row's last columns must not reach into the next row.
+void Rounded::store(std::size_t b, std::size_t column, const std::int8_t *sixteen)
+{
+    std::int8_t *to = values_.as<std::int8_t>() + b * stride_ + column;
+    if (stride_ - column >= kChunk)
+        vst1q_s8(to, vld1q_s8(sixteen));
+    else
+        std::memcpy(to, sixteen, stride_ - column);
+}
+
+} // namespace sailsim::kernels::decode

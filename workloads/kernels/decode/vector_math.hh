@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+// What the elementwise parts of a step need of four numbers at a time.
+#ifndef SAILSIM_KERNELS_DECODE_VECTOR_MATH_HH
+#define SAILSIM_KERNELS_DECODE_VECTOR_MATH_HH
+
+#include <arm_neon.h>
+#include <cstddef>
+#include <cstdint>
+
+namespace sailsim::kernels::decode
+{
+
+// e^x, within 2 units of the last place; 0 below -87.33 (where a float would be subnormal), e^88 above 88.
+//
+// x = n ln 2 + r with |r| <= ln 2 / 2; e^r by its Taylor polynomial of degree 7, whose first term left out is
+// r^8 / 8! < 6e-9; 2^n by adding n to the exponent.
+inline float32x4_t exp4(float32x4_t x)
+{
+    constexpr float log2_e = 1.44269504f;
+    // ln 2 in two parts, of which the first has 15 bits: its product with n is exact.
+    constexpr float ln2_high = 0x1.62e4p-1f, ln2_low = 1.4286068e-6f;
+    const uint32x4_t vanishes = vcltq_f32(x, vdupq_n_f32(-87.33f));
+    x = vminq_f32(vmaxq_f32(x, vdupq_n_f32(-87.33f)), vdupq_n_f32(88.0f));
+    const float32x4_t n = vrndnq_f32(vmulq_n_f32(x, log2_e));
+    float32x4_t r = vfmsq_n_f32(x, n, ln2_high);
+    r = vfmsq_n_f32(r, n, ln2_low);
+    float32x4_t p = vdupq_n_f32(1.0f / 5040.0f);
+    for (const float term : {1.0f / 720.0f, 1.0f / 120.0f, 1.0f / 24.0f, 1.0f / 6.0f, 0.5f, 1.0f, 1.0f})
+        p = vfmaq_f32(vdupq_n_f32(term), p, r);
+    const int32x4_t exponent = vshlq_n_s32(vcvtq_s32_f32(n), 23);
+    p = vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(p), exponent));
+    return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(p), vanishes));
+}
+
+// x / (1 + e^-x)
+inline float32x4_t silu4(float32x4_t x)
+{
+    return vdivq_f32(x, vaddq_f32(vdupq_n_f32(1.0f), exp4(vnegq_f32(x))));
+}
+
+// Sixteen numbers, the unit in which rows are padded.
+struct Floats16 {
+    float32x4_t of[4];
+};
+inline Floats16 load16(const float *x)
+{
+    return {{vld1q_f32(x), vld1q_f32(x + 4), vld1q_f32(x + 8), vld1q_f32(x + 12)}};
+}
+inline void store16(float *x, const Floats16 &values)
+{
+    for (int i = 0; i < 4; ++i)
+        vst1q_f32(x + 4 * i, values.of[i]);
+}
+
+} // namespace sailsim::kernels::decode
+
+#endif

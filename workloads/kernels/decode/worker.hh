@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+// One thread of a step: its rank, the barrier it shares, and the clock that says where its time goes.
+#ifndef SAILSIM_KERNELS_DECODE_WORKER_HH
+#define SAILSIM_KERNELS_DECODE_WORKER_HH
+
+#include "common/clock.hh"
+#include "common/team.hh"
+#include "decode/barrier.hh"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace sailsim::kernels::decode
+{
+
+enum class Part : unsigned { embed, norm, quantise, qkv, rope, attention, o, ffn, head, sample };
+constexpr std::size_t kRegions = 10;
+constexpr std::array<const char *, kRegions> kRegionNames = {
+    "embed", "norm", "quantise", "qkv", "rope", "attention", "o", "ffn", "head", "sample"};
+
+// Nanoseconds of one thread, by region: at work, waiting for other threads at the barrier that ends it, and
+// waiting for PIM units in it. On lines of its own, so that threads do not disturb each other.
+struct alignas(64) Times {
+    std::array<std::uint64_t, kRegions> work{}, barrier{}, units{};
+};
+
+class Worker
+{
+  public:
+    Worker(unsigned rank, unsigned size, Barrier &barrier, Times &times)
+        : rank_(rank), size_(size), barrier_(barrier), times_(times), last_(now_ns())
+    {
+    }
+
+    unsigned rank() const { return rank_; }
+    unsigned size() const { return size_; }
+    // The part of `count` items that is this thread's.
+    Range part(std::size_t count) const { return part_of(count, rank_, size_); }
+
+    // What follows belongs to a region.
+    void enter(Part part)
+    {
+        charge(times_.work);
+        region_ = static_cast<std::size_t>(part);
+    }
+    // Waits for the other threads.
+    void meet()
+    {
+        charge(times_.work);
+        barrier_.wait();
+        charge(times_.barrier);
+    }
+    // Around a wait for PIM units.
+    void units_begin() { charge(times_.work); }
+    void units_end() { charge(times_.units); }
+
+  private:
+    void charge(std::array<std::uint64_t, kRegions> &to)
+    {
+        const std::uint64_t now = now_ns();
+        to[region_] += now - last_;
+        last_ = now;
+    }
+
+    unsigned rank_, size_;
+    Barrier &barrier_;
+    Times &times_;
+    std::uint64_t last_;
+    std::size_t region_ = 0;
+};
+
+} // namespace sailsim::kernels::decode
+
+#endif
