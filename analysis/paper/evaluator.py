@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sailsim.analysis.baselines import cpu, gpu
-from sailsim.analysis.baselines.cpu import Software
+from sailsim.analysis.baselines.kernel_rates import Software
 from sailsim.analysis.baselines.prediction import Work
 from sailsim.analysis.baselines.runners import OF_THE_POINT, SAIL, Runner
 from sailsim.analysis.costs.area import AreaConstants, AreaNotModelledError, area

@@ -12,14 +12,14 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from sailsim.analysis.baselines import cpu
-from sailsim.analysis.baselines.cpu import Software
 from sailsim.analysis.baselines.fitted import fitted_constants
+from sailsim.analysis.baselines.kernel_rates import Software, format_key, kernel_rates
 from sailsim.analysis.baselines.runners import Runner
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.constants import Constants
 from sailsim.analysis.costs.dollars import CostConstants, Price, prices
 from sailsim.analysis.paper.claims import SHIPPED, load_paper, with_tuples
+from sailsim.analysis.paper.machine import FEW_BITS, FEW_BITS_RATE
 from sailsim.analysis.paper.parameters import Alternative, Factor, FixedParameter, Group, Value, Workload
 from sailsim.analysis.paper.space import ParameterSpace, scatters_as
 from sailsim.base.errors import SailsimError
@@ -238,15 +238,26 @@ def _software_factors(group: Literal["cpu", "gpu"], opponents: Sequence[Runner])
 
 
 def _rate_factors(widths: Sequence[int]) -> list[Factor]:
+    """Kernels of uniform codes: of two and three bits together, since the same unpacking slows both down."""
+    rates = {w: kernel_rates()[format_key(uniform_format(w, 128).base)] for w in sorted(set(widths))}
+    few = {wbits: rate for wbits, rate in rates.items() if wbits in FEW_BITS}
     found = []
-    for wbits in sorted(set(widths)):
-        rate = cpu.kernel_rates()[cpu.format_key(uniform_format(wbits, 128).base)]
-        if rate.low < rate.high:
+    if few:
+        low = max(rate.low / rate.relative for rate in few.values())
+        high = min(rate.high / rate.relative for rate in few.values())
+        notes = "; ".join(f"{wbits} bits: {rate.note}" for wbits, rate in few.items())
+        reason = f"llama.cpp's kernels for few bits, over what they are taken to be: {notes}"
+        found.append(
+            Factor(FEW_BITS_RATE, "software", reason, "ratio", low=low, high=high, log=True, nominal=1.0)
+        )
+    for wbits, rate in rates.items():
+        if wbits not in few and rate.low < rate.high:
+            reason = f"llama.cpp's kernel for {wbits}-bit weights: {rate.note}"
             found.append(
                 Factor(
                     f"rate.w{wbits}",
                     "software",
-                    f"llama.cpp's kernel for {wbits}-bit weights: {rate.note}",
+                    reason,
                     "of q4_k",
                     low=rate.low,
                     high=rate.high,

@@ -55,6 +55,12 @@ _RENDER = "sailsim.analysis.render"
 
 ENTRIES: tuple[Generated, ...] = (
     Generated(
+        "answer",
+        "README.md",
+        f"{_RENDER}.answer_page:answer_parts",
+        "runs of two points beside every shipped runner",
+    ),
+    Generated(
         "results",
         "README.md",
         f"{_RENDER}.readme_page:results_parts",
