@@ -156,6 +156,9 @@ class SampleEvaluator:
             if self.software == "llama.cpp":  # whose kernels the factors `rate.w*` are about
                 moved = self.machine.relative_rate(rate, wbits) / rate.relative
                 constants = replace(constants, kernel_rate=constants.kernel_rate * moved)
+            elif self.software == "t-mac":
+                moved = self.machine.table_rate
+                constants = replace(constants, kernel_rate=constants.kernel_rate * moved)
             self._constants[wbits] = constants
         return self._constants[wbits]
 

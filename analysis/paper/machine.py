@@ -27,6 +27,8 @@ FEW_BITS = (2, 3)
 """Widths whose kernels are as fast or slow together."""
 FEW_BITS_RATE = "rate.few_bits"
 """The factor that says so: their speed over what `kernel_rates.csv` has."""
+TABLE_RATE = "rate.tables"
+"""The factor on the rate of look-up tables on the cores."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class SampledMachine:
             return rate.relative * float(self.values.get(FEW_BITS_RATE, 1.0))
         u = self.values.get(f"rate.w{wbits}")
         return rate.relative if u is None or rate.low == rate.high else float(u)
+
+    @property
+    def table_rate(self) -> float:
+        """Speed of look-up tables on the cores relative to the fitted one."""
+        return float(self.values.get(TABLE_RATE, 1.0))
 
     def constants(self, group: Literal["cost", "area"], kind: type[_C]) -> _C:
         """Cost or area constants."""

@@ -19,7 +19,7 @@ from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.constants import Constants
 from sailsim.analysis.costs.dollars import CostConstants, Price, prices
 from sailsim.analysis.paper.claims import SHIPPED, load_paper, with_tuples
-from sailsim.analysis.paper.machine import FEW_BITS, FEW_BITS_RATE
+from sailsim.analysis.paper.machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE
 from sailsim.analysis.paper.parameters import Alternative, Factor, FixedParameter, Group, Value, Workload
 from sailsim.analysis.paper.space import ParameterSpace, scatters_as
 from sailsim.base.errors import SailsimError
@@ -130,6 +130,7 @@ def space(paper: str = SHIPPED) -> ParameterSpace:
         *machine_factors(system, file.levels),
         *_software_factors("cpu", opponents),
         *_rate_factors([w.wbits for w in file.workload]),
+        *_table_factors(opponents),
         *_software_factors("gpu", opponents),
         *_scatter_factors(opponents),
         *_weight_factors(file.levels),
@@ -248,7 +249,7 @@ def _rate_factors(widths: Sequence[int]) -> list[Factor]:
         notes = "; ".join(f"{wbits} bits: {rate.note}" for wbits, rate in few.items())
         reason = f"llama.cpp's kernels for few bits, over what they are taken to be: {notes}"
         found.append(
-            Factor(FEW_BITS_RATE, "software", reason, "ratio", low=low, high=high, log=True, nominal=1.0)
+            Factor(FEW_BITS_RATE, "software", reason, "ratio", low=low, high=high, centred=True, nominal=1.0)
         )
     for wbits, rate in rates.items():
         if wbits not in few and rate.low < rate.high:
@@ -267,6 +268,18 @@ def _rate_factors(widths: Sequence[int]) -> list[Factor]:
     return found
 
 
+def _table_factors(opponents: Sequence[Runner]) -> list[Factor]:
+    """How far tables on the cores carry over from the machine that they were measured on."""
+    if all(runner.software != "t-mac" for runner in opponents):
+        return []
+    rate = fitted_constants().software("t-mac").constants["lut_rate"]
+    low, high = (
+        float(rate.value if end is None else end) / float(rate.value) for end in (rate.low, rate.high)
+    )
+    reason = f"T-MAC's rate on this chip, with many threads and a batch, over the fitted one: {rate.note}"
+    return [Factor(TABLE_RATE, "software", reason, "ratio", low=low, high=high, centred=True, nominal=1.0)]
+
+
 def _scatter_factors(opponents: Sequence[Runner]) -> list[Factor]:
     """Nine of ten measurements lie inside a fit's band: one measured baseline may be anywhere in it."""
     found = {}
@@ -279,7 +292,9 @@ def _scatter_factors(opponents: Sequence[Runner]) -> list[Factor]:
         group: Group = "software" if runner.kind == "cores" else "card"
         name = f"scatter.{scatters_as(runner)}"
         reason = f"{title}: measured over predicted, cross-validated band"
-        found[name] = Factor(name, group, reason, "ratio", low=band.low, high=band.high, nominal=1.0)
+        found[name] = Factor(
+            name, group, reason, "ratio", low=band.low, high=band.high, centred=True, nominal=1.0
+        )
     return list(found.values())
 
 
