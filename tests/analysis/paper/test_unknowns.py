@@ -74,9 +74,6 @@ def test_a_whole_factor_is_whole_and_reaches_both_ends(u: float, low: int, more:
     assert (factor.at(0.0), factor.at(1.0)) == (low, low + more)
 
 
-<<<<<<< HEAD
-@examples(25)
-=======
 @given(u=st.floats(0, 1), low=st.floats(0.1, 0.9), high=st.floats(1.1, 5))
 def test_a_centred_factor_is_as_often_below_the_nominal_value_as_above(
     u: float, low: float, high: float
@@ -99,8 +96,7 @@ def test_two_and_three_bits_are_fast_or_slow_together() -> None:
         assert rate.low <= SPACE.nominal.relative_rate(rate, wbits) <= moved <= rate.high * (1 + 1e-9)
 
 
-@settings(max_examples=25, deadline=None)
->>>>>>> 8be8680 (Samples: T-MAC is drawn too, two and three bits move together, scatter is centred on what was measured)
+@examples(25)
 @given(ROWS)
 def test_a_drawn_machine_is_valid_and_fair(row: list[float]) -> None:
     """SAIL's cores have the constants of the baseline that they are compared with, whatever is drawn."""
