@@ -70,6 +70,14 @@ ENTRIES: tuple[Generated, ...] = (
         draw=f"{_RENDER}.readme_page:draw_results",
     ),
     Generated(
+        "map",
+        "docs/map.md",
+        f"{_RENDER}.map_page:map_parts",
+        "runs of 252 points beside every shipped runner",
+        minutes=True,
+        draw=f"{_RENDER}.map_page:draw_map",
+    ),
+    Generated(
         "engine",
         "docs/engine.md",
         f"{_RENDER}.engine_page:engine_parts",
