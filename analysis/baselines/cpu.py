@@ -19,24 +19,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from math import exp, hypot, log
 from typing import Literal
 
 import numpy as np
 
 from sailsim.analysis.baselines.fitted import Band, Fitted, fitted_constants
-from sailsim.analysis.baselines.prediction import Floats, Prediction, Work, data_file, read_csv
+from sailsim.analysis.baselines.kernel_rates import KernelRate, Software, rate_of
+from sailsim.analysis.baselines.prediction import Floats, Prediction, Work
 from sailsim.base.errors import SailsimError
 from sailsim.sim import System
-from sailsim.workloads import ModelSpec, TensorFormat, WeightFormat, decode_step, prefill_step
+from sailsim.workloads import ModelSpec, WeightFormat, decode_step, prefill_step
 
-Software = Literal["llama.cpp", "ampere"]
 Cache = Literal["separate", "unified"]
 
 SOFTWARE: Mapping[Software, str] = {
     "llama.cpp": "llama.cpp build 4753, April 2025",
     "ampere": "Ampere's llama.cpp fork, release 2.0.0",
+    "t-mac": "T-MAC, look-up tables on the cores, commit 7042f8f7",
 }
 CACHES: tuple[Cache, ...] = ("separate", "unified")
 PARTS = ("weights", "kernels", "attention", "kv_cache", "synchronisation")
@@ -119,86 +119,6 @@ def step_parts(
     }
 
 
-@dataclass(frozen=True)
-class KernelRate:
-    """Speed of a format's kernel relative to the measured four-bit one, and how that is known.
-
-    ``kind`` "fitted": measured, or the measured rate times a ratio of kernels in gem5 (``gem5`` names the
-    kernel); "assumed" otherwise.
-    """
-
-    relative: float
-    low: float
-    high: float
-    kind: str
-    note: str
-    source: str
-    gem5: str = ""
-
-
-@lru_cache(maxsize=1)
-def kernel_rates() -> Mapping[str, KernelRate]:
-    """The table `kernel_rates.csv`, by format; rates from gem5 as the shipped fit has them."""
-    return _kernel_rates(fitted_constants())
-
-
-@lru_cache(maxsize=1)
-def _rate_rows() -> list[dict[str, str]]:
-    return read_csv(data_file("kernel_rates.csv").read_text("utf-8"))
-
-
-def _kernel_rates(fitted_by: Fitted) -> dict[str, KernelRate]:
-    constants = fitted_by.software("llama.cpp").constants
-    anchor = float(constants["kernel_rate_q4_k_m"].value)
-    found = {}
-    for row in _rate_rows():
-        if row["gem5"]:
-            own = constants[f"kernel_rate_{row['format']}"]
-            relative, low, high = (float(v or 0.0) / anchor for v in (own.value, own.low, own.high))
-        else:
-            relative, low, high = (float(row[key]) for key in ("relative_rate", "low", "high"))
-        found[row["format"]] = KernelRate(
-            relative, low, high, row["kind"], row["note"], row["source"], row["gem5"]
-        )
-    return found
-
-
-def format_key(fmt: TensorFormat) -> str:
-    """The row of `kernel_rates.csv` that a tensor's format uses: its type, or its width for uniform codes."""
-    if fmt.name in kernel_rates():
-        return fmt.name
-    if fmt.wbits is None:
-        raise SailsimError(
-            f"format {fmt.name} has no kernel rate, allowed is one of {', '.join(kernel_rates())}"
-        )
-    return f"w{fmt.wbits}"
-
-
-def _mixed_rate(fmt: WeightFormat, rates: Mapping[str, KernelRate]) -> KernelRate:
-    """The rate of a format: its base type's, or that of all products together of a file's or policy's types.
-
-    Each type takes the time of its share of the products, so the rates are joined as times.
-    """
-    parts = [(rates[format_key(found)], share, found.name) for found, share in fmt.shares]
-    if len(parts) < 2:
-        return rates[format_key(fmt.base)]
-
-    def joined(end: str) -> float:
-        return 1 / sum(share / float(getattr(rate, end)) for rate, share, _ in parts)
-
-    assumed = any(rate.kind == "assumed" for rate, _, _ in parts)
-    named = ", ".join(f"{name} {share:.0%}" for _, share, name in parts)
-    return KernelRate(
-        joined("relative"),
-        joined("low"),
-        joined("high"),
-        "assumed" if assumed else "fitted",
-        f"products by type: {named}",
-        "here",
-        "" if assumed else "the kernels of its types",
-    )
-
-
 def constants(
     software: Software, fmt: WeightFormat, fitted_by: Fitted | None = None
 ) -> tuple[Constants, KernelRate]:
@@ -207,33 +127,16 @@ def constants(
     ``fitted_by`` takes the place of the shipped fits.
     """
     fitted = (fitted_by or fitted_constants()).software(software)
-    key = format_key(fmt.base)
-    rate = _mixed_rate(fmt, kernel_rates() if fitted_by is None else _kernel_rates(fitted_by))
-    if software == "ampere":
-        # Its two formats are fitted each on their own; other widths take the nearer one's rate.
-        eight = fmt.wbits is not None and fmt.wbits > 6
-        base = fitted.value("kernel_rate_q8r16" if eight else "kernel_rate_q4_k_4")
-        own = key in ("q4_k", "q8_0")
-        rate = replace(
-            rate,
-            relative=1.0,
-            low=1.0 if own else 0.6,
-            high=1.0 if own else 1.4,
-            kind="fitted" if own else "assumed",
-            note="taken from the fork's nearest format",
-            gem5="",
-        )
-    else:
-        base = fitted.value("kernel_rate_q4_k_m")
+    anchor, rate = rate_of(software, fmt, fitted_by)
     return (
         Constants(
             read_share=np.asarray(fitted.value("read_share")),
-            kernel_rate=np.asarray(base * rate.relative),
+            kernel_rate=np.asarray(anchor * rate.relative),
             attention_rate=np.asarray(fitted.value("attention_rate")),
             barrier_s=fitted.value("barrier") * 1e-9,
             overlap=np.asarray(fitted.value("overlap")),
             # The fork's rows have one thread count: what its products lose is in its share of the barrier.
-            product_s=fitted.value("product_overhead") * 1e-9 if software == "llama.cpp" else 0.0,
+            product_s=fitted.value("product_overhead") * 1e-9 if software != "ampere" else 0.0,
         ),
         rate,
     )
@@ -323,14 +226,18 @@ def _predict(
     notes = []
     if rate.kind == "assumed":
         notes.append(
-            f"No measurement of {fmt.name} on this software: its kernel is assumed at {rate.relative:g} "
-            f"({rate.low:g}..{rate.high:g}) of the fitted rate ({rate.note})."
+            f"No measurement of {fmt.name} on this software: its kernel is assumed at {rate.relative:.3g} "
+            f"({rate.low:.3g}..{rate.high:.3g}) of the fitted rate ({rate.note})."
         )
-    if rate.gem5:
+    if rate.how:
         notes.append(
-            f"No measurement of {fmt.name} on this software: its kernel runs at {rate.relative:.2f} "
-            f"({rate.low:.2f}..{rate.high:.2f}) of the measured four-bit rate, the ratio of {rate.gem5} to "
-            "q4_1 in gem5."
+            f"No measurement of {fmt.name} on this chip: its kernel runs at {rate.relative:.2f} "
+            f"({rate.low:.2f}..{rate.high:.2f}) of the measured four-bit rate, {rate.how}."
+        )
+    if software == "t-mac":
+        notes.append(
+            "T-MAC was measured on one and two threads of a Cortex-A76, this core's sibling, and one row at "
+            "a time: more of either is extrapolated, and the band has what other chips showed."
         )
     if large:
         notes.append(

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, cast
 
-from sailsim.analysis.baselines.cpu import SOFTWARE, Software, cpu_tokens_per_s
+from sailsim.analysis.baselines.cpu import SOFTWARE, cpu_tokens_per_s
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
+from sailsim.analysis.baselines.kernel_rates import Software, without_tables
 from sailsim.analysis.baselines.prediction import Prediction, Work
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, Point, System, backend_of, simulate_step, software_stacks
@@ -25,6 +26,8 @@ from sailsim.workloads import ModelSpec, WeightFormat, decode_step
 
 KindName = Literal["accelerator", "cores", "card"]
 Machine = System | Gpu
+FASTEST = "best"
+"""Of the stacks on cores: whichever is the fastest at a point."""
 
 
 @dataclass(frozen=True)
@@ -202,12 +205,16 @@ class Cores(Kind):
 
     @property
     def software_stacks(self) -> tuple[str, ...]:
-        """Those that were fitted."""
-        return tuple(SOFTWARE)
+        """Those that were fitted, and whichever of them is the fastest at a point."""
+        return (*SOFTWARE, FASTEST)
 
     def software_of(self, machine: Machine) -> str:
         """The first."""
         return self.software_stacks[0]
+
+    def mismatch(self, question: Question) -> str | None:
+        """Weights that the software has no kernels of its own for."""
+        return _refused(question.software, question.fmt)
 
     def refusal(self, machine: Machine | None) -> str | None:
         """A card."""
@@ -217,9 +224,18 @@ class Cores(Kind):
         """The fitted cores."""
         point, cores = question.point, question.cores
         assert cores is not None
-        found = _cpu(_key(question.machine), question.model, question.fmt, question.software, cores,
-                     point.batch, point.context)  # fmt: skip
-        return _predicted(found, question)
+
+        def by(software: str) -> Prediction:
+            return _cpu(_key(question.machine), question.model, question.fmt, software, cores,
+                        point.batch, point.context)  # fmt: skip
+
+        if question.software != FASTEST:
+            return _predicted(by(question.software), question)
+        usable = [name for name in SOFTWARE if _refused(name, question.fmt) is None]
+        found = {name: by(name) for name in usable}
+        first = max(usable, key=lambda name: found[name].tokens_per_s)
+        answer = _predicted(found[first], question)
+        return replace(answer, notes=(f"The fastest here is {SOFTWARE[first]}.", *answer.notes))
 
 
 class Card(Kind):
@@ -268,6 +284,11 @@ def kind_of(machine: Machine) -> KindName:
 def bandwidth_of(machine: Machine) -> float:
     """What a machine's memory gives, bytes/s."""
     return (machine.memory_bandwidth if isinstance(machine, Gpu) else machine.memory.read_bandwidth).si
+
+
+def _refused(software: str, fmt: WeightFormat) -> str | None:
+    """Why a CPU software does not run weights of a format, None if it does."""
+    return without_tables(fmt) if software == "t-mac" else None
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sailsim.analysis.baselines.cpu import SOFTWARE, Cache, Software, cpu_tokens_per_s, prompt_tokens_per_s
+from sailsim.analysis.baselines.cpu import SOFTWARE, Cache, cpu_tokens_per_s, prompt_tokens_per_s
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
+from sailsim.analysis.baselines.kernel_rates import Software
 from sailsim.analysis.baselines.prediction import Prediction
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, load_machine

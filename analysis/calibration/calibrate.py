@@ -40,7 +40,8 @@ from sailsim.analysis.calibration.gpu_problem import (
     serving_problem,
     serving_rows,
 )
-from sailsim.analysis.calibration.kernel_ratios import gem5_rates
+from sailsim.analysis.calibration.kernel_ratios import gem5_rates, measured_rates
+from sailsim.analysis.calibration.lut_problem import run_lut
 from sailsim.analysis.calibration.measurements import (
     Compared,
     MeasuredRows,
@@ -59,9 +60,16 @@ from sailsim.analysis.calibration.solver import (
 )
 from sailsim.base.atomic import write_whole
 
-SCRIPT_VERSION = 4
+SCRIPT_VERSION = 5
 
-DATA = ("llama_bench.csv", "a1_batched.csv", "gpu_batched.csv", "gem5_kernels.csv", "kernel_rates.csv")
+DATA = (
+    "llama_bench.csv",
+    "a1_batched.csv",
+    "gpu_batched.csv",
+    "gem5_kernels.csv",
+    "kernel_rates.csv",
+    "tmac.csv",
+)
 
 HELD_OUT = ("lmdeploy_held_out.csv",)
 """Never fitted on."""
@@ -188,10 +196,16 @@ def _run_cpu(
         own = constants_of(problem, solution, source, range(first, first + count))
         if software == "llama.cpp":
             own["attention_rate"] |= ATTENTION_RANGE
-            own |= gem5_rates(float(own["kernel_rate_q4_k_m"]["value"]))
+            anchor = float(own["kernel_rate_q4_k_m"]["value"])
+            rates = gem5_rates(anchor)
+            own |= rates | measured_rates(anchor, rates)
         # One machine says nothing of the scatter between machines: the fork's bands are llama.cpp's.
         sets[software] = {"constants": own | {n: dict(c) for n, c in barrier.items()}, "bands": bands}
         first += count
+    tables, rows = run_lut(sets["llama.cpp"]["constants"])
+    # Nor do four rows of one machine.
+    sets["t-mac"] = {"constants": tables, "bands": bands}
+    errors.extend(rows)
     fewest = int(problem.rows.threads[ours].min())
     return sets, covariance_of(problem, solution), fewest, lambda rows: problem.predict(solution.values, rows)
 

@@ -24,20 +24,22 @@ BARRIER = Parameter(
 a product loses."""
 
 
+TOGETHER: tuple[cpu.Software, ...] = ("llama.cpp", "ampere")
+"""The stacks that are fitted together."""
+
+
+def hides_parameter() -> Parameter:
+    """How far reading and arithmetic hide each other, which each software does in its own way."""
+    meaning = "0: reading and arithmetic take turns, 1: the longer hides the shorter"
+    return Parameter("overlap", 0.2, 0.0, 1.0, "ratio", meaning)
+
+
 def software_parameters(software: cpu.Software) -> tuple[Parameter, ...]:
     """The parameters that a software has of its own."""
     kernels, attention = {
         "llama.cpp": ({"q4_k_m": 2.6}, 0.5),
         "ampere": ({"q4_k_4": 5.0, "q8r16": 8.0}, 2.0),
     }[software]
-    hides = Parameter(
-        "overlap",
-        0.2,
-        0.0,
-        1.0,
-        "ratio",
-        "0: reading and arithmetic take turns, 1: the longer hides the shorter",
-    )
     loss = Parameter(
         "product_overhead",
         2e4,
@@ -64,7 +66,7 @@ def software_parameters(software: cpu.Software) -> tuple[Parameter, ...]:
         Parameter(
             "attention_rate", attention, 0.05, 16.0, "MAC/cycle", "attention of one thread, fp16 cache"
         ),
-        hides,
+        hides_parameter(),
         # The fork's rows have one thread count: there the barrier holds this too.
         *((loss,) if software == "llama.cpp" else ()),
     )
@@ -72,7 +74,7 @@ def software_parameters(software: cpu.Software) -> tuple[Parameter, ...]:
 
 def cpu_problem() -> Problem:
     """The constants of both software stacks on Neoverse-N1, fitted together: they share the barrier."""
-    own = {software: software_parameters(software) for software in cpu.SOFTWARE}
+    own = {software: software_parameters(software) for software in TOGETHER}
     parameters = (BARRIER, *(p for group in own.values() for p in group))
     first = dict(zip(own, np.cumsum([1, *(len(group) for group in own.values())]).tolist(), strict=False))
 

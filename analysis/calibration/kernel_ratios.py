@@ -1,4 +1,5 @@
-"""Kernel rates by format, from gem5: the measured four-bit rate times the ratio of our kernels there."""
+"""Kernel rates by format: the measured four-bit rate times a ratio of two kernels, of ours in gem5 or of
+llama.cpp's on a sibling core."""
 
 from __future__ import annotations
 
@@ -6,9 +7,8 @@ from math import exp
 from typing import Any
 
 from sailsim.analysis.calibration.errors import digits
-from sailsim.analysis.calibration.measurements import (
-    read_table,
-)
+from sailsim.analysis.calibration.lut_problem import two_bit_ratio
+from sailsim.analysis.calibration.measurements import read_table
 
 GEM5_ANCHOR = "q4_1"
 """Of the kernels that ran in gem5 the one most like the measured q4_k_m: four bits, a scale and a minimum."""
@@ -45,14 +45,33 @@ def gem5_rates(anchor: float) -> dict[str, dict[str, Any]]:
         seen = ratios[row["gem5"]]
         low = min(*seen, float(row["low"]) * exp(GEM5_DOUBT)) * exp(-GEM5_DOUBT)
         high = max(*seen, float(row["high"]) * exp(-GEM5_DOUBT)) * exp(GEM5_DOUBT)
-        rates[f"kernel_rate_{row['format']}"] = {
-            "value": digits(anchor * seen[0]),
-            "unit": "MAC/cycle",
-            "source": f"kernel_rate_q4_k_m (measured) x {row['gem5']} / {GEM5_ANCHOR} of gem5_kernels.csv",
-            "kind": "fitted",
-            "low": digits(anchor * low),
-            "high": digits(anchor * high),
-            "note": row["note"],
-            "standard_error": None,
-        }
+        how = f"kernel_rate_q4_k_m (measured) x {row['gem5']} / {GEM5_ANCHOR} of gem5_kernels.csv"
+        rates[f"kernel_rate_{row['format']}"] = _rate(anchor, seen[0], low, high, how, row["note"])
     return rates
+
+
+def measured_rates(anchor: float, rates: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Kernel rates of llama.cpp by format: another one's among ``rates`` times a ratio that was measured on
+    Neoverse N1's sibling core (`lut_problem.two_bit_ratio`)."""
+    found = {}
+    for row in read_table("kernel_rates.csv"):
+        if not row["over"]:
+            continue
+        ratio = two_bit_ratio() * rates[f"kernel_rate_{row['over']}"]["value"] / anchor
+        how = f"kernel_rate_{row['over']} x q2_k / q4_0 of llama.cpp on a Cortex-A76 (tmac.csv)"
+        low, high = min(float(row["low"]), ratio), max(float(row["high"]), ratio)
+        found[f"kernel_rate_{row['format']}"] = _rate(anchor, ratio, low, high, how, row["note"])
+    return found
+
+
+def _rate(anchor: float, ratio: float, low: float, high: float, how: str, note: str) -> dict[str, Any]:
+    return {
+        "value": digits(anchor * ratio),
+        "unit": "MAC/cycle",
+        "source": how,
+        "kind": "fitted",
+        "low": digits(anchor * low),
+        "high": digits(anchor * high),
+        "note": note,
+        "standard_error": None,
+    }

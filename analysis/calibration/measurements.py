@@ -7,6 +7,7 @@ repository (`sailsim.analysis.calibration.held_out`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -97,8 +98,9 @@ def read_table(name: str) -> list[dict[str, str]]:
 
 
 def file_format(name: str) -> WeightFormat:
-    """A format as the tables name it: llama.cpp's, or "w4g128" for AWQ's four bits with a scale for 128."""
-    return uniform_format(4, 128) if name == "w4g128" else weight_format(name)
+    """A format as the tables name it: llama.cpp's, or such as "w4g128", four bits with a scale for 128."""
+    uniform = re.fullmatch(r"w([1-8])g([0-9]+)", name)
+    return uniform_format(int(uniform[1]), int(uniform[2])) if uniform else weight_format(name)
 
 
 def _machines(names: Sequence[str]) -> cpu.CpuSheet:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sailsim.analysis.baselines import cpu, gpu
-from sailsim.analysis.baselines.cpu import Software
+from sailsim.analysis.baselines.kernel_rates import Software
 from sailsim.analysis.baselines.prediction import Work
 from sailsim.analysis.baselines.runners import OF_THE_POINT, SAIL, Runner
 from sailsim.analysis.costs.area import AreaConstants, AreaNotModelledError, area
@@ -155,6 +155,9 @@ class SampleEvaluator:
             constants, rate = cpu.constants(self.software, self.machine.format(wbits), self.machine.fitted)
             if self.software == "llama.cpp":  # whose kernels the factors `rate.w*` are about
                 moved = self.machine.relative_rate(rate, wbits) / rate.relative
+                constants = replace(constants, kernel_rate=constants.kernel_rate * moved)
+            elif self.software == "t-mac":
+                moved = self.machine.table_rate
                 constants = replace(constants, kernel_rate=constants.kernel_rate * moved)
             self._constants[wbits] = constants
         return self._constants[wbits]

@@ -14,9 +14,8 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.analysis.baselines import cpu
-from sailsim.analysis.baselines.cpu import Software
 from sailsim.analysis.baselines.fitted import Fitted, fitted_constants
+from sailsim.analysis.baselines.kernel_rates import KernelRate, Software
 from sailsim.analysis.costs.constants import Constants
 from sailsim.analysis.paper.parameters import Value
 from sailsim.base.errors import SailsimError
@@ -24,6 +23,12 @@ from sailsim.sim import Point, System, leaves, load_system, vary
 from sailsim.workloads import WeightFormat, uniform_format
 
 _C = TypeVar("_C", bound=Constants)
+FEW_BITS = (2, 3)
+"""Widths whose kernels are as fast or slow together."""
+FEW_BITS_RATE = "rate.few_bits"
+"""The factor that says so: their speed over what `kernel_rates.csv` has."""
+TABLE_RATE = "rate.tables"
+"""The factor on the rate of look-up tables on the cores."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +91,17 @@ class SampledMachine:
         """What decides the card's baseline."""
         return tuple(float(v) for v in self._of("gpu.").values())
 
-    def relative_rate(self, rate: cpu.KernelRate, wbits: int) -> float:
+    def relative_rate(self, rate: KernelRate, wbits: int) -> float:
         """A kernel's speed relative to the fitted one."""
+        if wbits in FEW_BITS:
+            return rate.relative * float(self.values.get(FEW_BITS_RATE, 1.0))
         u = self.values.get(f"rate.w{wbits}")
         return rate.relative if u is None or rate.low == rate.high else float(u)
+
+    @property
+    def table_rate(self) -> float:
+        """Speed of look-up tables on the cores relative to the fitted one."""
+        return float(self.values.get(TABLE_RATE, 1.0))
 
     def constants(self, group: Literal["cost", "area"], kind: type[_C]) -> _C:
         """Cost or area constants."""
@@ -136,7 +148,7 @@ def host_constants(fitted: Fitted, software: Software, reads: float) -> dict[str
     return {
         "host.attention_rate": found.value("attention_rate"),
         "host.barrier": found.value("barrier"),
-        "host.product_overhead": found.value("product_overhead") if software == "llama.cpp" else 0.0,
+        "host.product_overhead": found.value("product_overhead") if software != "ampere" else 0.0,
         "memory.core_share": min(found.value("read_share") * reads, 1.0),
     }
 
@@ -162,6 +174,11 @@ def _moved(group: str, draws: Mapping[str, float]) -> dict[str, float]:
     barrier = changes.get("cpu.llama.cpp.barrier")
     if barrier is not None and "cpu.ampere.barrier" not in names:
         changes["cpu.ampere.barrier"] = barrier
+    # T-MAC's kernels run in llama.cpp.
+    for name in known:
+        moved_with = name.replace("cpu.t-mac.", "cpu.llama.cpp.")
+        if name != moved_with and moved_with in changes:
+            changes[name] = changes[moved_with]
     return changes
 
 

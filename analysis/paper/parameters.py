@@ -29,7 +29,8 @@ class Factor:
     """One unknown.
 
     Discrete ones have `values`; others a range `low` .. `high`, drawn evenly or, if `log`, evenly in the
-    logarithm; `normal` ones are standard normal numbers that a group's covariance turns into values.
+    logarithm; `centred` ones as often below `nominal` as above, each side evenly in the logarithm; `normal`
+    ones are standard normal numbers that a group's covariance turns into values.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Factor:
     whole: bool = False
     log: bool = False
     normal: bool = False
+    centred: bool = False
     nominal: Value = 0.0
 
     def at(self, u: float) -> Value:
@@ -55,6 +57,10 @@ class Factor:
                 value = exp(log(self.low - 0.5) + u * (log(self.high + 0.5) - log(self.low - 0.5)))
                 return int(min(max(round(value), self.low), self.high))
             return int(min(self.low + int(u * (self.high - self.low + 1)), self.high))
+        if self.centred:
+            middle = float(self.nominal)
+            ends, way = ((self.low, middle), 2 * u) if u < 0.5 else ((middle, self.high), 2 * u - 1)
+            return float(exp(log(ends[0]) + way * (log(ends[1]) - log(ends[0]))))
         if self.log:
             return float(exp(log(self.low) + u * (log(self.high) - log(self.low))))
         return float(self.low + u * (self.high - self.low))
@@ -66,7 +72,8 @@ class Factor:
             return ", ".join(str(v) for v in self.values)
         if self.normal:
             return f"{self.low:.3g} .. {self.high:.3g} (normal)"
-        return f"{self.low:g} .. {self.high:g}" + (" (log)" if self.log else "")
+        how = " (half of all below the nominal value)" if self.centred else " (log)" if self.log else ""
+        return f"{self.low:g} .. {self.high:g}{how}"
 
     def levels(self) -> tuple[Value, ...]:
         """What a search tries: every choice, or the ends and the quarters between them."""

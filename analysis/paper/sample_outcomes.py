@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sailsim.analysis.baselines.cpu import Software
+from sailsim.analysis.baselines.kernel_rates import Software
 from sailsim.analysis.baselines.runners import SAIL, Runner
 from sailsim.analysis.costs.dollars import HOUR_S, CostConstants, Price, prices
 from sailsim.analysis.paper.claims import Choice, Payment, Saved

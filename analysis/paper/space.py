@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.analysis.baselines.cpu import Software
+from sailsim.analysis.baselines.kernel_rates import Software
 from sailsim.analysis.baselines.runners import Runner
 from sailsim.analysis.costs.dollars import Price
 from sailsim.analysis.paper.claims import Paper

@@ -12,14 +12,14 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from sailsim.analysis.baselines import cpu
-from sailsim.analysis.baselines.cpu import Software
 from sailsim.analysis.baselines.fitted import fitted_constants
+from sailsim.analysis.baselines.kernel_rates import Software, format_key, kernel_rates
 from sailsim.analysis.baselines.runners import Runner
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.constants import Constants
 from sailsim.analysis.costs.dollars import CostConstants, Price, prices
 from sailsim.analysis.paper.claims import SHIPPED, load_paper, with_tuples
+from sailsim.analysis.paper.machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE
 from sailsim.analysis.paper.parameters import Alternative, Factor, FixedParameter, Group, Value, Workload
 from sailsim.analysis.paper.space import ParameterSpace, scatters_as
 from sailsim.base.errors import SailsimError
@@ -130,6 +130,7 @@ def space(paper: str = SHIPPED) -> ParameterSpace:
         *machine_factors(system, file.levels),
         *_software_factors("cpu", opponents),
         *_rate_factors([w.wbits for w in file.workload]),
+        *_table_factors(opponents),
         *_software_factors("gpu", opponents),
         *_scatter_factors(opponents),
         *_weight_factors(file.levels),
@@ -238,15 +239,26 @@ def _software_factors(group: Literal["cpu", "gpu"], opponents: Sequence[Runner])
 
 
 def _rate_factors(widths: Sequence[int]) -> list[Factor]:
+    """Kernels of uniform codes: of two and three bits together, since the same unpacking slows both down."""
+    rates = {w: kernel_rates()[format_key(uniform_format(w, 128).base)] for w in sorted(set(widths))}
+    few = {wbits: rate for wbits, rate in rates.items() if wbits in FEW_BITS}
     found = []
-    for wbits in sorted(set(widths)):
-        rate = cpu.kernel_rates()[cpu.format_key(uniform_format(wbits, 128).base)]
-        if rate.low < rate.high:
+    if few:
+        low = max(rate.low / rate.relative for rate in few.values())
+        high = min(rate.high / rate.relative for rate in few.values())
+        notes = "; ".join(f"{wbits} bits: {rate.note}" for wbits, rate in few.items())
+        reason = f"llama.cpp's kernels for few bits, over what they are taken to be: {notes}"
+        found.append(
+            Factor(FEW_BITS_RATE, "software", reason, "ratio", low=low, high=high, centred=True, nominal=1.0)
+        )
+    for wbits, rate in rates.items():
+        if wbits not in few and rate.low < rate.high:
+            reason = f"llama.cpp's kernel for {wbits}-bit weights: {rate.note}"
             found.append(
                 Factor(
                     f"rate.w{wbits}",
                     "software",
-                    f"llama.cpp's kernel for {wbits}-bit weights: {rate.note}",
+                    reason,
                     "of q4_k",
                     low=rate.low,
                     high=rate.high,
@@ -254,6 +266,18 @@ def _rate_factors(widths: Sequence[int]) -> list[Factor]:
                 )
             )
     return found
+
+
+def _table_factors(opponents: Sequence[Runner]) -> list[Factor]:
+    """How far tables on the cores carry over from the machine that they were measured on."""
+    if all(runner.software != "t-mac" for runner in opponents):
+        return []
+    rate = fitted_constants().software("t-mac").constants["lut_rate"]
+    low, high = (
+        float(rate.value if end is None else end) / float(rate.value) for end in (rate.low, rate.high)
+    )
+    reason = f"T-MAC's rate on this chip, with many threads and a batch, over the fitted one: {rate.note}"
+    return [Factor(TABLE_RATE, "software", reason, "ratio", low=low, high=high, centred=True, nominal=1.0)]
 
 
 def _scatter_factors(opponents: Sequence[Runner]) -> list[Factor]:
@@ -268,7 +292,9 @@ def _scatter_factors(opponents: Sequence[Runner]) -> list[Factor]:
         group: Group = "software" if runner.kind == "cores" else "card"
         name = f"scatter.{scatters_as(runner)}"
         reason = f"{title}: measured over predicted, cross-validated band"
-        found[name] = Factor(name, group, reason, "ratio", low=band.low, high=band.high, nominal=1.0)
+        found[name] = Factor(
+            name, group, reason, "ratio", low=band.low, high=band.high, centred=True, nominal=1.0
+        )
     return list(found.values())
 
 

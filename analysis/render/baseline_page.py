@@ -100,6 +100,7 @@ def _gem5_table(result: Mapping[str, Any]) -> str:
     """What gem5's kernels reach beside what was measured."""
     rates = result["cpu"]["llama.cpp"]["constants"]
     used = {row["gem5"]: f"kernel_rate_{row['format']}" for row in read_table("kernel_rates.csv")}
+    used["q2"] = "kernel_rate_q2_k"  # measured on a sibling core since
     ratios = gem5_ratios()
     cycles = {
         (row["format"], int(row["batch"])): float(row["cycles_per_mac"])

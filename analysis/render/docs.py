@@ -55,6 +55,12 @@ _RENDER = "sailsim.analysis.render"
 
 ENTRIES: tuple[Generated, ...] = (
     Generated(
+        "answer",
+        "README.md",
+        f"{_RENDER}.answer_page:answer_parts",
+        "runs of two points beside every shipped runner",
+    ),
+    Generated(
         "results",
         "README.md",
         f"{_RENDER}.readme_page:results_parts",
@@ -62,6 +68,14 @@ ENTRIES: tuple[Generated, ...] = (
         minutes=True,
         takes="out",
         draw=f"{_RENDER}.readme_page:draw_results",
+    ),
+    Generated(
+        "map",
+        "docs/map.md",
+        f"{_RENDER}.map_page:map_parts",
+        "runs of 252 points beside every shipped runner",
+        minutes=True,
+        draw=f"{_RENDER}.map_page:draw_map",
     ),
     Generated(
         "engine",

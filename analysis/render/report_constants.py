@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sailsim.analysis.baselines.cpu import kernel_rates
 from sailsim.analysis.baselines.fitted import fitted_constants
+from sailsim.analysis.baselines.kernel_rates import kernel_rates
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.dollars import CostConstants, PriceList
 from sailsim.analysis.costs.energy import EnergyConstants

@@ -211,8 +211,8 @@ def _room(runner: Runner, at: _Context) -> tuple[Question, Room, str]:
         fmt=at.fmt if runner.format == OF_THE_POINT else weight_format(runner.format),
     )
     mismatch = kind.mismatch(question)
-    if mismatch is not None and own:
-        raise SailsimError(mismatch)
+    if mismatch is not None and own and runner.kind == "accelerator":
+        raise SailsimError(mismatch)  # the point asks its own machine for what it cannot do
     room = kind.room(question)
     if mismatch is None and not room.fits:
         mismatch = room.problem(at.model, question.fmt, at.point.batch, at.point.context)

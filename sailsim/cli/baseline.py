@@ -9,8 +9,8 @@ import click
 
 from sailsim.analysis import CACHES, SOFTWARE, fitted_constants
 from sailsim.analysis import baseline as predict
-from sailsim.analysis.baselines.cpu import Software
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware
+from sailsim.analysis.baselines.kernel_rates import Software
 from sailsim.base.errors import SailsimError
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption

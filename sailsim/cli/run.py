@@ -14,6 +14,7 @@ from rich.text import Text
 
 from sailsim.analysis import compare, runners
 from sailsim.analysis import prices as read_prices
+from sailsim.analysis.baselines.kinds import FASTEST
 from sailsim.analysis.costs.energy import CAUSES
 from sailsim.base.screen import screen
 from sailsim.cli._json import print_json
@@ -149,8 +150,12 @@ def _nbws(name: str, chosen: dict[str, int]) -> Table:
 
 
 def _print_energy(console: Console, batch: int, runs: dict[str, Any]) -> None:
-    """Joules of a token by cause, of all that can run it but cards, and the cards' bounds."""
-    used = {n: e for n, e in runs.items() if e["kind"] != "card" and e["tokens_per_s"] is not None}
+    """Joules of a token by cause, of all that can run it but cards, and the cards' bounds.
+
+    The fastest software is one of the others, which have columns of their own.
+    """
+    shown = {n: e for n, e in runs.items() if e["kind"] != "card" and e["software"] != FASTEST}
+    used = {n: e for n, e in shown.items() if e["tokens_per_s"] is not None}
     if not used:
         return
     table = Table(box=box.SIMPLE_HEAD, title="energy of a token, mJ")

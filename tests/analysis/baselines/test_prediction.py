@@ -18,13 +18,12 @@ from sailsim.analysis.baselines.cpu import (
     Constants,
     CpuSheet,
     constants,
-    format_key,
-    kernel_rates,
     overlapped,
     step_parts,
 )
 from sailsim.analysis.baselines.gpu import GpuConstants, GpuSheet, gpu_roofline
 from sailsim.analysis.baselines.gpu import step_parts as gpu_step_parts
+from sailsim.analysis.baselines.kernel_rates import format_key, kernel_rates, lut_bits
 from sailsim.analysis.baselines.prediction import Work
 from sailsim.base.errors import SailsimError
 from sailsim.sim import card_names, load_card, load_system
@@ -133,7 +132,7 @@ def test_every_format_has_a_kernel_rate_with_its_range_and_a_note_where_it_is_as
     rate = kernel_rates()[format_key(weight_format(name).base)]
     assert rate.low <= rate.relative <= rate.high
     assert (rate.kind == "assumed") == any("assumed" in note for note in result.notes)
-    assert bool(rate.gem5) == any("in gem5" in note for note in result.notes)
+    assert bool(rate.how) == any("of the measured four-bit rate, the ratio" in note for note in result.notes)
 
 
 @pytest.mark.parametrize("wbits", range(1, 9))
@@ -287,3 +286,35 @@ def test_every_fitted_constant_says_where_it_comes_from():
         assert quantity.kind in ("fitted", "assumed"), name
         assert quantity.low is not None, name
         assert quantity.low <= quantity.value <= quantity.high, name
+
+
+def test_tables_on_the_cores_take_a_step_a_bit_whatever_the_batch():
+    """T-MAC: twice the bits are twice the steps, and a batch shares none of them."""
+    one, two, four = (
+        cpu_tokens_per_s(GRAVITON2, LLAMA, uniform_format(w, 128), 16, 1, 64, software="t-mac")
+        for w in (1, 2, 4)
+    )
+    rate = fitted_constants().software("t-mac").value("lut_rate")
+    macs = Work.of(LLAMA, decode_step(LLAMA, uniform_format(2, 128), 1, 64), 1).gemv_macs
+    whole = float(macs) * 2 / (rate * 2.5e9 * 16)
+    assert two.parts["kernels"] == pytest.approx(whole)  # the longer of the two stays whole
+    assert four.parts["kernels"] == pytest.approx(2 * two.parts["kernels"])
+    assert one.tokens_per_s > two.tokens_per_s > four.tokens_per_s
+    batch = cpu_tokens_per_s(GRAVITON2, LLAMA, uniform_format(2, 128), 16, 8, 64, software="t-mac")
+    assert batch.parts["kernels"] == pytest.approx(8 * whole)
+    assert any("Cortex-A76" in note for note in two.notes)
+
+
+def test_tables_that_take_none_of_a_formats_types_are_refused():
+    with pytest.raises(
+        SailsimError, match=r"weights are w8g128; allowed for T-MAC's tables are some of q4_0"
+    ):
+        cpu_tokens_per_s(GRAVITON2, LLAMA, uniform_format(8, 128), 16, software="t-mac")
+    assert set(lut_bits().values()) == {1, 2, 3, 4}
+
+
+def test_the_two_bit_kernel_is_what_was_measured_beside_the_four_bit_one():
+    """llama.cpp on a Cortex-A76 (tmac.csv): 0.66 over 0.85 and 1.31 over 1.63 tokens/s."""
+    rates = fitted_constants().software("llama.cpp")
+    ratio = rates.value("kernel_rate_q2_k") / rates.value("kernel_rate_q4_0")
+    assert ratio == pytest.approx((0.66 / 0.85 * 1.31 / 1.63) ** 0.5, rel=1e-4)

@@ -6,6 +6,7 @@ import pytest
 
 from sailsim.analysis.baselines.cpu import SOFTWARE
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE
+from sailsim.analysis.baselines.kinds import FASTEST
 from sailsim.analysis.baselines.runners import Runner, identity, read_runners, runners, shipped_runners
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, System, card_names
@@ -28,13 +29,14 @@ def written(path: Path, **changes: str | None) -> Path:
     return path
 
 
-def test_what_ships_is_sail_three_of_the_cores_and_three_a_card() -> None:
+def test_what_ships_is_sail_six_of_the_cores_and_three_a_card() -> None:
     shipped = shipped_runners()
     names = [runner.name for runner in shipped]
-    assert names[:4] == ["sail", "cores", "cores-ampere", "cores-all"]
-    assert sorted(names[4:]) == sorted(f"{c}{end}" for c in card_names() for end in ("", "-serving", "-f16"))
+    cores = ["cores", "cores-ampere", "cores-lut", "cores-best", "cores-all", "cores-all-best"]
+    assert names[:7] == ["sail", *cores]
+    assert sorted(names[7:]) == sorted(f"{c}{end}" for c in card_names() for end in ("", "-serving", "-f16"))
     assert len(set(names)) == len(names)
-    assert {r.software for r in shipped if r.kind == "cores"} == set(SOFTWARE)
+    assert {r.software for r in shipped if r.kind == "cores"} == {*SOFTWARE, FASTEST}
     assert {r.software for r in shipped if r.kind == "card"} == set(GPU_SOFTWARE)
     assert all(runner.paid == "whole" for runner in shipped if runner.kind == "card")
     assert [runner.name for runner in shipped if runner.overhead] == ["sail"]

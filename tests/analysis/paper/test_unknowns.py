@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis import cpu_tokens_per_s, fitted_constants, gpu_tokens_per_s
+from sailsim.analysis.baselines.kernel_rates import kernel_rates
 from sailsim.analysis.costs.dollars import CostConstants, vcpus_paid
 from sailsim.analysis.paper.evaluator import SampleEvaluator, evaluate_machine
 from sailsim.analysis.paper.metrics import values
@@ -71,6 +72,28 @@ def test_a_whole_factor_is_whole_and_reaches_both_ends(u: float, low: int, more:
     assert isinstance(value, int)
     assert low <= value <= low + more
     assert (factor.at(0.0), factor.at(1.0)) == (low, low + more)
+
+
+@given(u=st.floats(0, 1), low=st.floats(0.1, 0.9), high=st.floats(1.1, 5))
+def test_a_centred_factor_is_as_often_below_the_nominal_value_as_above(
+    u: float, low: float, high: float
+) -> None:
+    factor = Factor("x", "software", "why", low=low, high=high, centred=True, nominal=1.0)
+    value = float(factor.at(u))
+    assert low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
+    assert (value < 1) == (u < 0.5) or value == pytest.approx(1)
+    assert [factor.at(e) for e in (0.0, 0.5, 1.0)] == pytest.approx([low, 1.0, high])
+
+
+def test_two_and_three_bits_are_fast_or_slow_together() -> None:
+    factor = SPACE.factor("rate.few_bits")
+    assert not {"rate.w2", "rate.w3"} & {each.name for each in SPACE.factors}
+    machine = SPACE.nominal.with_values({factor.name: factor.high})
+    for wbits in (2, 3):
+        rate = kernel_rates()[f"w{wbits}"]
+        moved = machine.relative_rate(rate, wbits)
+        assert moved == pytest.approx(rate.relative * factor.high)
+        assert rate.low <= SPACE.nominal.relative_rate(rate, wbits) <= moved <= rate.high * (1 + 1e-9)
 
 
 @examples(25)

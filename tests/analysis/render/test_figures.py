@@ -112,7 +112,12 @@ def test_the_caption_names_the_software_of_all_cores_that_are_drawn(results):
 
 def test_a_card_of_the_users_is_in_the_figures_without_a_line_of_code(results):
     """In its own panel over bits, as a line over threads, and among the dollars."""
-    assert list(results.curves.values()) == ["cores, llama.cpp", "cores, Ampere's fork", "My card"]
+    assert list(results.curves.values()) == [
+        "cores, llama.cpp",
+        "cores, Ampere's fork",
+        "cores, T-MAC",
+        "My card",
+    ]
     figure = draw("speedup", results)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert "SmolLM2 135M Instruct, My card" in titles

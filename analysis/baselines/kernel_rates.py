@@ -1,0 +1,182 @@
+"""How fast a software's kernels multiply weights of a format, and how that is known (`kernel_rates.csv`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+from sailsim.analysis.baselines.fitted import Fitted, fitted_constants
+from sailsim.analysis.baselines.prediction import data_file, read_csv
+from sailsim.base.errors import SailsimError
+from sailsim.workloads import TensorFormat, WeightFormat
+
+Software = Literal["llama.cpp", "ampere", "t-mac"]
+
+
+@dataclass(frozen=True)
+class KernelRate:
+    """Speed of a format's kernel relative to its software's anchor, and how that is known.
+
+    The anchor is the fitted four-bit kernel, of T-MAC a look-up a weight. ``kind`` "fitted": measured, or a
+    measured rate times a ratio of kernels (``how`` names the ratio); "assumed" otherwise.
+    """
+
+    relative: float
+    low: float
+    high: float
+    kind: str
+    note: str
+    source: str
+    how: str = ""
+
+    def times(self, factor: float) -> KernelRate:
+        """The same rate relative to another anchor."""
+        return replace(self, relative=self.relative * factor, low=self.low * factor, high=self.high * factor)
+
+
+@lru_cache(maxsize=1)
+def kernel_rates() -> Mapping[str, KernelRate]:
+    """The table `kernel_rates.csv` for llama.cpp, by format; fitted rates as the shipped fit has them."""
+    return _kernel_rates(fitted_constants())
+
+
+@lru_cache(maxsize=1)
+def _rate_rows() -> list[dict[str, str]]:
+    return read_csv(data_file("kernel_rates.csv").read_text("utf-8"))
+
+
+@lru_cache(maxsize=1)
+def lut_bits() -> Mapping[str, int]:
+    """Look-ups that a weight of a format takes where tables multiply it; formats without tables are not in
+    it."""
+    return {row["format"]: int(row["lut_bits"]) for row in _rate_rows() if row["lut_bits"]}
+
+
+def without_tables(fmt: WeightFormat) -> str | None:
+    """Why T-MAC has nothing to do with a format, None if its tables take a type of it."""
+    if any(format_key(found) in lut_bits() for found in (fmt.base, *(found for found, _ in fmt.shares))):
+        return None
+    return f"weights are {fmt.name}; allowed for T-MAC's tables are some of {', '.join(lut_bits())}."
+
+
+def _kernel_rates(fitted_by: Fitted) -> dict[str, KernelRate]:
+    constants = fitted_by.software("llama.cpp").constants
+    anchor = float(constants["kernel_rate_q4_k_m"].value)
+    found = {}
+    for row in _rate_rows():
+        how = ""
+        if row["gem5"]:
+            how = f"the ratio of {row['gem5']} to q4_1 in gem5"
+        elif row["over"]:
+            how = f"the ratio of q2_k to {row['over']} on a Cortex-A76"
+        if how:
+            own = constants[f"kernel_rate_{row['format']}"]
+            relative, low, high = (float(v or 0.0) / anchor for v in (own.value, own.low, own.high))
+        else:
+            relative, low, high = (float(row[key]) for key in ("relative_rate", "low", "high"))
+        found[row["format"]] = KernelRate(relative, low, high, row["kind"], row["note"], row["source"], how)
+    return found
+
+
+def format_key(fmt: TensorFormat) -> str:
+    """The row of `kernel_rates.csv` that a tensor's format uses: its type, or its width for uniform codes."""
+    if fmt.name in kernel_rates():
+        return fmt.name
+    if fmt.wbits is None:
+        raise SailsimError(
+            f"format {fmt.name} has no kernel rate, allowed is one of {', '.join(kernel_rates())}"
+        )
+    return f"w{fmt.wbits}"
+
+
+def rate_of(
+    software: Software, fmt: WeightFormat, fitted_by: Fitted | None = None
+) -> tuple[float, KernelRate]:
+    """The anchor of a software's kernels in MAC/cycle, and the rate of a format's relative to it.
+
+    ``fitted_by`` takes the place of the shipped fits.
+    """
+    fitted = fitted_by or fitted_constants()
+    rates = kernel_rates() if fitted_by is None else _kernel_rates(fitted_by)
+    anchor = fitted.software("llama.cpp").value("kernel_rate_q4_k_m")
+    match software:
+        case "ampere":
+            return _of_fork(fitted, fmt)
+        case "t-mac":
+            return _of_tables(fitted, fmt, rates, anchor)
+    return anchor, _mixed(fmt, lambda found: rates[format_key(found)])
+
+
+def _of_fork(fitted: Fitted, fmt: WeightFormat) -> tuple[float, KernelRate]:
+    """Its two formats are fitted each on their own; other widths take the nearer one's rate."""
+    own = fitted.software("ampere")
+    eight = fmt.wbits is not None and fmt.wbits > 6
+    measured = format_key(fmt.base) in ("q4_k", "q8_0")
+    rate = KernelRate(
+        relative=1.0,
+        low=1.0 if measured else 0.6,
+        high=1.0 if measured else 1.4,
+        kind="fitted" if measured else "assumed",
+        note="taken from the fork's nearest format",
+        source="a1_batched.csv",
+    )
+    return own.value("kernel_rate_q8r16" if eight else "kernel_rate_q4_k_4"), rate
+
+
+def _of_tables(
+    fitted: Fitted, fmt: WeightFormat, rates: Mapping[str, KernelRate], llama: float
+) -> tuple[float, KernelRate]:
+    """T-MAC: a look-up a bit where its tables take a type, else llama.cpp's kernel.
+
+    Raises SailsimError where they take none of a format's.
+    """
+    problem = without_tables(fmt)
+    if problem is not None:
+        raise SailsimError(problem)
+    lut = fitted.software("t-mac").constants["lut_rate"]
+    anchor = float(lut.value)
+    low, high = (float(lut.value if end is None else end) / anchor for end in (lut.low, lut.high))
+
+    def of(found: TensorFormat) -> KernelRate:
+        key = format_key(found)
+        bits = lut_bits().get(key)
+        if bits is None:
+            return rates[key].times(llama / anchor)
+        measured = bits in (2, 4)
+        return KernelRate(
+            1 / bits,
+            low / bits,
+            high / bits,
+            "fitted" if measured else "assumed",
+            "two and four bits were measured; tables take as many steps as a weight has bits",
+            lut.source,
+        )
+
+    return anchor, _mixed(fmt, of)
+
+
+def _mixed(fmt: WeightFormat, rate_of_type: Callable[[TensorFormat], KernelRate]) -> KernelRate:
+    """The rate of a format: its base type's, or that of all products together of a file's or policy's types.
+
+    Each type takes the time of its share of the products, so the rates are joined as times.
+    """
+    parts = [(rate_of_type(found), share, found.name) for found, share in fmt.shares]
+    if len(parts) < 2:
+        return rate_of_type(fmt.base)
+
+    def joined(end: str) -> float:
+        return 1 / sum(share / float(getattr(rate, end)) for rate, share, _ in parts)
+
+    assumed = any(rate.kind == "assumed" for rate, _, _ in parts)
+    named = ", ".join(f"{name} {share:.0%}" for _, share, name in parts)
+    return KernelRate(
+        joined("relative"),
+        joined("low"),
+        joined("high"),
+        "assumed" if assumed else "fitted",
+        f"products by type: {named}",
+        "here",
+        "" if assumed else "the kernels of its types",
+    )

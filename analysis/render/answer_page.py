@@ -1,0 +1,80 @@
+"""README's first screen: what SAIL gives at an ordinary workload, beside the strongest that it could be
+compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sailsim.analysis.baselines.runners import named
+from sailsim.analysis.render.markdown import table, three_digits
+from sailsim.analysis.results.compare import compare
+from sailsim.sim import Point, load_system
+
+ORDINARY = Point(model="llama-2-7b", wbits=4, batch=8, threads=16, context=512)
+"""The workload that the reproduction holds fixed (analysis/data/unknowns/sail.toml): the middle of
+everything."""
+FAST_HOST = "sail-n1-fast-host"
+BESIDE = ("cores", "cores-ampere", "cores-lut")
+"""Software on the same threads."""
+CARDS = ("v100", "v100-serving", "a10g-serving")
+"""The paper's card with llama.cpp and with a serving stack, and the one that gives most tokens per dollar."""
+
+
+def answer_parts() -> dict[str, str]:
+    """The sentence and the table, by their names in README."""
+    every = replace(ORDINARY, threads=load_system(ORDINARY.system).cores.count.whole)
+    some, whole = (compare(point)["runs"] | {"fast": _fast(point)} for point in (ORDINARY, every))
+    return {"sentence": _sentence(some, whole), "table": _table(some, whole)}
+
+
+def _fast(point: Point) -> dict[str, Any]:
+    """SAIL on a server whose cores run attention as Ampere's fork does."""
+    found: dict[str, Any] = compare(replace(point, system=FAST_HOST), runners=named("sail"))["runs"]["sail"]
+    return found | {"title": "SAIL, attention as in the fork"}
+
+
+def _sentence(some: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
+    best, llama, least = some["cores-best"], some["cores"], whole["cores-best"]
+    return (
+        f"With 16 of the server's 64 cores beside it, SAIL decodes {_rate(some['sail'])} tokens/s: "
+        f"**{llama['speedup']:.1f}x** what llama.cpp reaches on these cores, and "
+        f"**{best['speedup']:.1f}x** ({best['speedup_low']:.1f} .. {best['speedup_high']:.1f}x) what the "
+        f"fastest software does, which multiplies by look-up tables too (T-MAC, carried over from a sibling "
+        f"core). With all 64 cores on either side it is **{least['speedup']:.1f}x** "
+        f"({least['speedup_low']:.1f} .. {least['speedup_high']:.1f}x) of the fastest. A card gives "
+        f"more: SAIL has {some['v100']['speedup']:.2f}x of a V100's tokens/s and, where it pays for 16 vCPUs "
+        f"alone, {some['v100']['usd_ratio_used']:.2f}x of its tokens per dollar."
+    )
+
+
+def _table(some: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
+    rows: list[list[object]] = []
+    for runs, cores in ((some, "16 cores"), (whole, "64 cores")):
+        rows += [_row(f"{cores}, {_title(runs[name])}", runs[name]) for name in ("sail", "fast", *BESIDE)]
+    rows += [_row(some[name]["title"], some[name]) for name in CARDS]
+    header = ("Llama-2-7B, 4 bits, batch 8, context 512", "tokens/s", "nine of ten", "SAIL is")
+    return table((*header, "ktokens/USD", "SAIL gives", "J a token"), rows, "lrrrrrr")
+
+
+def _title(run: Mapping[str, Any]) -> str:
+    return str(run["title"]).removeprefix("cores, ")
+
+
+def _row(name: str, run: Mapping[str, Any]) -> list[object]:
+    own = run["kind"] == "accelerator"
+    joules = run["j_per_token"]
+    return [
+        name,
+        _rate(run),
+        "" if run["low"] is None else f"{run['low']:.0f} .. {run['high']:.0f}",
+        "" if own else f"{run['speedup']:.2f}x",
+        three_digits(run["tokens_per_usd_used"] / 1e3),
+        "" if own else f"{run['usd_ratio_used']:.2f}x",
+        f"at most {run['j_per_token_high']:.2g}" if joules is None else f"{joules:.2g}",
+    ]
+
+
+def _rate(run: Mapping[str, Any]) -> str:
+    return f"{run['tokens_per_s']:.1f}"
