@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sailsim.analysis.baselines import cpu
+from sailsim.analysis.baselines.kernel_rates import Software
 from sailsim.analysis.baselines.prediction import Floats
 from sailsim.analysis.calibration.measurements import (
     MeasuredRows,
@@ -24,7 +25,7 @@ BARRIER = Parameter(
 a product loses."""
 
 
-TOGETHER: tuple[cpu.Software, ...] = ("llama.cpp", "ampere")
+TOGETHER: tuple[Software, ...] = ("llama.cpp", "ampere")
 """The stacks that are fitted together."""
 
 
@@ -34,7 +35,7 @@ def hides_parameter() -> Parameter:
     return Parameter("overlap", 0.2, 0.0, 1.0, "ratio", meaning)
 
 
-def software_parameters(software: cpu.Software) -> tuple[Parameter, ...]:
+def software_parameters(software: Software) -> tuple[Parameter, ...]:
     """The parameters that a software has of its own."""
     kernels, attention = {
         "llama.cpp": ({"q4_k_m": 2.6}, 0.5),
