@@ -28,11 +28,10 @@ Threads of `workloads/kernels/memory/bandwidth` on O3 cores; bytes that the prog
 the 64 cores with their share of slices and channels (8 and 2), and caches so small that a pass of 2 MiB
 misses (`sim_ext/sim/gem5/measure.py`). Published is what all 64 cores of a Graviton2 reach together
 (lmbench bw_mem), a quarter of it here, and the L2's rate. Nothing of the bandwidths was fitted: reading
-gem5 moves 89 % of the pins' bandwidth, the real machine 83 %; writing, gem5 reads every line first. One
-thread has some 14 lines under way (10.3 GB/s x 90 ns) of the 46 that its L2's MSHRs allow. The DRAM rows
-hold to about 5 %: measured again on 2026-11-25 on a gem5 built anew, one thread moved by up to 1.6 %, four
-by up to 5.1 %, 16 by up to 1.8 %, and the same program called by another path by as much, since its length
-moved stack and heap. It no longer does (`gem5-configs/run_program.py`); the rows are of before.
+gem5 moves 92 % of the pins' bandwidth, the real machine 83 %; writing, gem5 reads every line first. One
+thread has some 14 lines under way (10.5 GB/s x 90 ns) of the 46 that its L2's MSHRs allow. The DRAM rows
+hold to about 7 %: that is how far they moved, by 3 % at 16 threads, when the program's stack and heap lay
+elsewhere, as they did before its arguments had one length for every path (`gem5-configs/run_program.py`).
 
 """
 
