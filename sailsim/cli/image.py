@@ -43,8 +43,8 @@ def image(
     """Write MODEL as an image for the decode program (docs/decode.md).
 
     MODEL is a GGUF file of the llama architecture, or a shape that ships or in a TOML file, which gets random
-    weights. A file's own codes are kept where a tile holds their scales (Q4_0, Q4_1, Q5_0, Q5_1, Q8_0,
-    IQ4_NL, MXFP4); others are rounded again, and what is printed says so.
+    weights. A file's own codes are kept; types without codes, such as F16, and weights that are to have
+    another format than the file's are rounded, and what is printed says so.
     """
     plan = plan_image(
         model, weights=weights, blocks=blocks, slices=slices, layouts=layouts.split(","), seed=seed

@@ -118,7 +118,7 @@ def test_formats_of_files(report: Report, tmp_path: Path, weights: str) -> None:
     """Codebooks, minima, zero points, ternary codes."""
     path = write_image(tmp_path / "image", weights, d_model=256, d_ffn=256, n_layers=1)
     prompt = np.array([[3, 5, 60]])
-    options = ("--image", path, "--batch", 3, "--context", 3, "--prompt", as_option(prompt))
+    options = ("--image", path, "--batch", 3, "--context", 40, "--prompt", as_option(prompt))
     written = ("--logits", tmp_path / "logits", "--operands", tmp_path / "operands")
     (record,) = report("decode", *options, *written)
     logits = np.fromfile(tmp_path / "logits", np.float32).reshape(1, 3, 70)

@@ -8,7 +8,7 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
@@ -24,6 +24,8 @@ from sailsim.workloads.image_layout import (
     reading,
     rows_layout,
 )
+
+from ..examples import examples
 
 SHAPE = ModelSpec(
     name="ragged", title="Ragged", source="made here", n_layers=3, d_model=50, n_heads=6, n_kv_heads=2,
@@ -82,7 +84,7 @@ def meaning(code: WeightCode, stored: int) -> int:
     group=st.sampled_from([0, 16, 32, 48]),
     minimum=st.booleans(),
 )
-@settings(max_examples=60)
+@examples(60)
 def test_rows_hold_every_weight_where_the_page_says(
     code: WeightCode, k: int, n: int, group: int, minimum: bool
 ) -> None:
@@ -130,7 +132,7 @@ def _code(chunk: np.ndarray, wbits: int, register: int, lane: int) -> int:
     n=st.integers(1, 70),
     group=st.sampled_from([0, 16, 272]),
 )
-@settings(max_examples=30)
+@examples(30)
 def test_lut_holds_every_bit_where_the_page_says(code: WeightCode, k: int, n: int, group: int) -> None:
     weights, shape = made(code, k, n, group, False), Shape(k, n, code.wbits, group, False, 4)
     data = lut_layout(weights, shape)
@@ -247,7 +249,7 @@ def resealed(data: bytearray) -> bytes:
     seal=st.booleans(),
     cut=st.one_of(st.none(), st.integers(0, 5000)),
 )
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(300, but=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_image_ends_in_one_sentence(
     good: bytes, tmp_path: Path, at: int, value: bytes, seal: bool, cut: int | None
 ) -> None:

@@ -72,26 +72,38 @@ inline __attribute__((always_inline)) void flush_high(BitSums &sums, const Field
     }
 }
 
+// Adds kPairs pairs, 32 weights.
+inline __attribute__((always_inline)) void add_pairs(BitSums &sums, const std::uint8_t *indices,
+                                                     const std::uint8_t *tables)
+{
+    Fields fields{};
+    for (std::size_t two = 0; two < kPairs; two += 2) { // four low fields add up in a byte
+        look_up_pair(fields, indices + two * kPairBytes, tables + two * 2 * kTableBytes);
+        look_up_pair(fields, indices + (two + 1) * kPairBytes, tables + (two + 1) * 2 * kTableBytes);
+        flush_low(sums, fields);
+    }
+    flush_high(sums, fields);
+}
+
 // Sums of one bit of the codes over `pairs` pairs.
 inline __attribute__((always_inline)) BitSums sum_bit(const std::uint8_t *indices, const std::uint8_t *tables,
                                                       std::size_t pairs)
 {
     BitSums sums{};
-    for (std::size_t pair = 0; pair < pairs; pair += kPairs) {
+    for (; pairs >= kPairs; pairs -= kPairs) {
+        __builtin_prefetch(indices + kPrefetchBytes, 0, 0);
+        __builtin_prefetch(indices + kPrefetchBytes + kLine, 0, 0);
+        add_pairs(sums, indices, tables);
+        indices += kPairs * kPairBytes;
+        tables += kPairs * 2 * kTableBytes;
+    }
+    for (; pairs > 0; --pairs) {
         Fields fields{};
-        const std::size_t end = std::min(pair + kPairs, pairs);
-        std::size_t at = pair;
-        for (; at + 2 <= end; at += 2) { // four low fields add up in a byte
-            __builtin_prefetch(indices + at * kPairBytes + kPrefetchBytes, 0, 0);
-            look_up_pair(fields, indices + at * kPairBytes, tables + at * 2 * kTableBytes);
-            look_up_pair(fields, indices + (at + 1) * kPairBytes, tables + (at + 1) * 2 * kTableBytes);
-            flush_low(sums, fields);
-        }
-        if (at < end) {
-            look_up_pair(fields, indices + at * kPairBytes, tables + at * 2 * kTableBytes);
-            flush_low(sums, fields);
-        }
+        look_up_pair(fields, indices, tables);
+        flush_low(sums, fields);
         flush_high(sums, fields);
+        indices += kPairBytes;
+        tables += 2 * kTableBytes;
     }
     return sums;
 }

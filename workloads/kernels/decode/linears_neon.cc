@@ -34,6 +34,26 @@ inline __attribute__((always_inline)) int8x16_t meaning(uint8x16_t codes, int8x1
         return vreinterpretq_s8_u8(codes);
 }
 
+// Adds the products of a chunk of 16 weights.
+template <int Bits, bool Book, int Batch>
+inline __attribute__((always_inline)) void add_chunk(const Pass &pass, const std::uint8_t *bytes,
+                                                     std::size_t chunk, int8x16_t book,
+                                                     int32x4_t (&dot)[Batch][2])
+{
+    uint8x16_t codes[kRegisters];
+    unpack<Bits>(bytes, codes);
+    for (int line = 0; line < 16 * Bits; line += 64)
+        __builtin_prefetch(bytes + 16 * Bits + kPrefetchBytes + line, 0, 0);
+    for (int b = 0; b < Batch; ++b) {
+        const int8x16_t in = vld1q_s8(pass.x[b] + kChunk * chunk);
+        unroll<4>([&](auto quad) {
+            constexpr int q = decltype(quad)::value;
+            for (int h = 0; h < 2; ++h)
+                dot[b][h] = dot_lane<q>(dot[b][h], meaning<Book>(codes[2 * q + h], book), in);
+        });
+    }
+}
+
 // Never inlined, so that each loop stands by itself in the binary.
 template <int Bits, bool Book, int Batch>
 __attribute__((noinline)) void multiply_panel(const Pass &pass)
@@ -56,19 +76,15 @@ __attribute__((noinline)) void multiply_panel(const Pass &pass)
         int32x4_t dot[Batch][2];
         for (int b = 0; b < Batch; ++b)
             dot[b][0] = dot[b][1] = vdupq_n_s32(zero != 0 && Bits != 1 ? -zero * pass.sums[b][block] : 0);
-        for (const std::size_t end = std::min(chunk + in_block, chunks); chunk < end; ++chunk) {
-            uint8x16_t codes[kRegisters];
-            unpack<Bits>(panel, codes);
-            panel += 16 * Bits;
-            for (int line = 0; line < 16 * Bits; line += 64)
-                __builtin_prefetch(panel + kPrefetchBytes + line, 0, 0);
-            for (int b = 0; b < Batch; ++b) {
-                const int8x16_t in = vld1q_s8(pass.x[b] + kChunk * chunk);
-                unroll<4>([&](auto quad) {
-                    constexpr int q = decltype(quad)::value;
-                    for (int h = 0; h < 2; ++h)
-                        dot[b][h] = dot_lane<q>(dot[b][h], meaning<Book>(codes[2 * q + h], book), in);
-                });
+        if (in_block == 2 && chunks - chunk >= 2) { // the usual block of 32, without a loop
+            add_chunk<Bits, Book, Batch>(pass, panel, chunk, book, dot);
+            add_chunk<Bits, Book, Batch>(pass, panel + 16 * Bits, chunk + 1, book, dot);
+            panel += 2 * 16 * Bits;
+            chunk += 2;
+        } else {
+            for (const std::size_t end = std::min(chunk + in_block, chunks); chunk < end; ++chunk) {
+                add_chunk<Bits, Book, Batch>(pass, panel, chunk, book, dot);
+                panel += 16 * Bits;
             }
         }
         for (int b = 0; b < Batch; ++b) {

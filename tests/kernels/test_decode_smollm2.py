@@ -1,0 +1,72 @@
+"""A real model decodes: SmolLM2 under emulation, by all three kinds of products, against the NumPy path."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sailsim.workloads import Decoder, Tokenizer, forward, open_gguf, plan_image, read_image
+
+pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
+
+Report = Callable[..., list[dict[str, Any]]]
+
+STEPS = 17
+WELL_ROUNDED = 0.505
+"""How far an integer may be from the number it stands for, in steps: both sides compute in fp32."""
+
+
+@pytest.fixture(scope="module")
+def image(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2 in all layouts, with the codes of its file."""
+    path = tmp_path_factory.mktemp("smollm2") / "smollm2.image"
+    plan = plan_image(smollm2_path)
+    assert plan.about["weights"] == {"stored q4_1 codes": 210, "stored q8_0 codes": 1}
+    plan.write(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def prompt(smollm2_path: Path) -> list[int]:
+    return Tokenizer(open_gguf(smollm2_path).file).encode("The capital of France is")
+
+
+def test_paris_and_sixteen_more_tokens_are_those_of_numpy(
+    report: Report, smollm2_path: Path, image: Path, prompt: list[int], tmp_path: Path
+) -> None:
+    """NumPy's logits and tokens, bit for bit; each activation is what NumPy's number rounds to."""
+    options = ["--image", image, "--prompt", ",".join(map(str, prompt)), "--steps", STEPS]
+    written = ["--logits", tmp_path / "logits", "--operands", tmp_path / "operands"]
+    (record,) = report("decode", *options, *written)
+    found = [int(token) for token in record["tokens"].split(",")]
+    logits = np.fromfile(tmp_path / "logits", np.float32).reshape(STEPS, -1)
+    decoder = Decoder(read_image(image), followed=(tmp_path / "operands").read_bytes())
+    for token in prompt[:-1]:
+        decoder.step([token])
+    for before, token, row in zip([prompt[-1], *found], found, logits, strict=False):
+        expected = decoder.logits([before])[0]
+        np.testing.assert_array_equal(row, expected)
+        assert token == expected.argmax()
+    assert decoder.off < WELL_ROUNDED
+    # In fp32, with the same words before it, NumPy chooses the same token but where int8 decides.
+    seen: dict[str, Any] = {}
+    model = open_gguf(smollm2_path)
+    forward(model, [*prompt, *found[:-1]], lambda role, _, x: seen.update({role: x}))
+    choices = (seen["head"][len(prompt) - 1 :] @ model.file.dequantize("token_embd.weight").T).argmax(axis=1)
+    assert (choices == found).sum() >= 16
+    text = Tokenizer(model.file).decode(found)
+    assert text.startswith(" Paris.")
+    (looked_up,) = report("decode", *options, "--linears", "lut", "--threads", 2)
+    assert (looked_up["tokens"], looked_up["logits"]) == (record["tokens"], record["logits"])
+
+
+def test_units_give_the_same_bits(report: Report, image: Path, prompt: list[int]) -> None:
+    """All 6,752 tiles of a token, by the emulated units."""
+    options = ("--image", image, "--prompt", str(prompt[-1]), "--context", 33, "--cache", "int8")
+    (plain,), (units,) = (
+        report("decode", *options, "--linears", kind, "--threads", 2) for kind in ("neon", "lutmm")
+    )
+    assert units["emulated"] == 32 * 211
+    assert (units["tokens"], units["logits"]) == (plain["tokens"], plain["logits"])
