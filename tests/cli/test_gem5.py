@@ -298,6 +298,7 @@ def test_a_full_disk_is_one_sentence(
     assert "cannot be written: No space left on device" in sentence
 
 
+@pytest.mark.slow
 def test_a_folder_whose_gem5_still_runs_is_left_alone(
     log: Path, trace: Path, tmp_path: Path, fake_gem5: Path, wait_until
 ) -> None:
