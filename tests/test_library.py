@@ -39,6 +39,7 @@ def test_importing_it_loads_no_library() -> None:
     assert not loaded("dir(sailsim)") & heavy
 
 
+@pytest.mark.slow
 def test_matplotlib_waits_until_something_is_drawn() -> None:
     used = loaded("sailsim.Point; sailsim.simulate; sailsim.time_tile; sailsim.load_model")
     assert {"numpy", "pydantic"} <= used

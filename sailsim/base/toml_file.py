@@ -25,6 +25,11 @@ def read_toml(path: Traversable, kind: str, allowed: str = "a TOML file") -> dic
     Raises:
         SailsimError: one sentence that names the file.
     """
+    return parse_toml(read_bytes(path, kind, allowed), f"{kind} file {path}", allowed)
+
+
+def read_bytes(path: Traversable, kind: str, allowed: str = "a TOML file") -> bytes:
+    """A file's content, for `parse_toml`. Arguments and errors are those of `read_toml`."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -34,7 +39,7 @@ def read_toml(path: Traversable, kind: str, allowed: str = "a TOML file") -> dic
         ) from None
     if len(data) > MAX_BYTES:
         raise SailsimError(f"{kind} file {path} is larger than {MAX_BYTES} bytes, which none may be.")
-    return parse_toml(data, f"{kind} file {path}", allowed)
+    return data
 
 
 def parse_toml(data: bytes, named: str, allowed: str = "a TOML file") -> dict[str, Any]:

@@ -11,7 +11,8 @@ import click
 
 from sailsim.base.errors import SailsimError
 from sailsim.cli._point import NAMES, NUMBERS, beside_option, numbers_of, point_options
-from sailsim.sim import Plan, load_plan, parse_values, plan_of, preset_names, preset_plan
+from sailsim.sim import Plan, parse_values, plan_of, preset_names, preset_plan
+from sailsim.sim.plan.file import read_plan
 from sailsim.sim.ranges import parts_of_list
 from sailsim.sim.vary import Value
 
@@ -73,8 +74,8 @@ def asked(
         assert preset is not None
         plan = preset_plan(preset)
     else:
-        plan = load_plan(file)
-        config = {"plan": {"file": str(file), "text": file.read_text("utf-8")}, **config}
+        plan, text = read_plan(file)
+        config = {"plan": {"file": str(file), "text": text}, **config}
     if "activations" in given:
         plan = plan.fixing({"activations": given["activations"]})
     return Asked(plan, (*map(Path, plan.beside), *beside), config)

@@ -58,6 +58,7 @@ def test_what_does_not_fit_its_own_memory_has_a_reason_and_no_number(
     assert f"allowed is {limit} GB" in entry["reason"]
 
 
+@pytest.mark.slow
 def test_what_the_server_keeps_beside_the_accelerator_must_fit_the_server() -> None:
     """The KV cache: 2 GiB a sequence of 4096 tokens of Llama 2 7B, in 512 GiB."""
     point = ("--context", "4096", *beside("aim-n1"), "--json")

@@ -7,6 +7,8 @@ from click.testing import CliRunner
 
 from sailsim.cli import main
 
+from ..workloads.conftest import model_text
+
 READERS = {
     "system": ["run", "--system"],
     "substrate": ["run", "--substrate"],
@@ -149,19 +151,6 @@ def test_what_a_file_extends_is_named_with_it() -> None:
         assert f"{name} file mine.toml: extends is 'nosuch'; allowed are " in sentence
 
 
-SHAPE = """name = "m"
-title = "M"
-source = "a test"
-n_layers = 1
-d_model = 64
-n_heads = 4
-n_kv_heads = 2
-head_dim = 16
-d_ffn = 96
-vocab = 100
-"""
-
-
 @pytest.mark.parametrize(
     "command", [["run", "--model"], ["models", "show"], ["sweep", "--out", "out", "--model"]]
 )
@@ -181,7 +170,7 @@ vocab = 100
     ],
 )
 def test_what_a_model_says_is_published(command: list[str], line: str, words: str) -> None:
-    sentence = refused(*command, written(f"{SHAPE}[published]\n{line}\n"))
+    sentence = refused(*command, written(f"{model_text()}[published]\n{line}\n"))
     assert "mine.toml" in sentence
     assert words in sentence
 

@@ -71,12 +71,8 @@ def test_a_sweep_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
     first = sailsim("sweep", *SMALL, "--out", out, "--json", "--write", written, "--build", "by hand")
     assert first.exit_code == 1  # the stand-in's phases are made up
     found = json.loads(first.stdout)
-    assert (found["points"], found["held_before"], found["correct"], found["phases_equal"]) == (
-        5,
-        0,
-        True,
-        False,
-    )
+    said = [found[name] for name in ("points", "held_before", "correct", "phases_equal")]
+    assert said == [5, 0, True, False]
     assert len(runs(log)) == 4  # three bits; four bits; the whole matrix; the timeline
     assert (out / "timeline.json").is_file()
     frame = Store(out).frame()
@@ -298,6 +294,7 @@ def test_a_full_disk_is_one_sentence(
     assert "cannot be written: No space left on device" in sentence
 
 
+@pytest.mark.slow
 def test_a_folder_whose_gem5_still_runs_is_left_alone(
     log: Path, trace: Path, tmp_path: Path, fake_gem5: Path, wait_until
 ) -> None:

@@ -39,6 +39,7 @@ def tiny_models(tmp_path: Path) -> dict[str, Path]:
     return kinds
 
 
+@pytest.mark.slow
 def test_the_tiles_of_a_sweep_are_those_of_the_models_formats(
     tmp_path: Path, tiny_models: dict[str, Path]
 ) -> None:

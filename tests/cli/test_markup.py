@@ -14,21 +14,12 @@ from sailsim.base.errors import one_line
 from sailsim.base.screen import screen
 from sailsim.cli import main
 
+from ..workloads.conftest import model_text
+
 NAME = r"a[/bold]b :bug: $\frac$ <i>"
 """Tags that close nothing, a picture's name, mathematics that is cut short, HTML."""
 TOML_NAME = json.dumps(NAME)
 
-SHAPE = f"""name = {TOML_NAME}
-title = {TOML_NAME}
-source = "a test"
-n_layers = 1
-d_model = 64
-n_heads = 4
-n_kv_heads = 2
-head_dim = 16
-d_ffn = 96
-vocab = 100
-"""
 RUNNER = f"""[[runner]]
 name = "mine"
 title = {TOML_NAME}
@@ -47,7 +38,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "bold]s.toml").write_text(f'extends = "sail-n1"\nname = {TOML_NAME}\ntitle = {TOML_NAME}\n')
     (folder / "bold]u.toml").write_text(f'extends = "row_dfm"\nname = "mine"\ntitle = {TOML_NAME}\n')
-    (folder / "bold]m.toml").write_text(SHAPE)
+    (folder / "bold]m.toml").write_text(model_text(NAME, NAME))
     (folder / "bold]r.toml").write_text(RUNNER)
     np.save(folder / "bold]x.npy", np.ones((1, 8), np.int8))
     np.save(folder / "bold]w.npy", np.ones((8, 4), np.int8))

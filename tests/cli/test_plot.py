@@ -30,7 +30,9 @@ def plot(*words: object) -> Result:
     return CliRunner().invoke(main, ["plot", *map(str, words)])
 
 
-@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+@pytest.mark.parametrize(
+    "ending", ["svg", *(pytest.param(each, marks=pytest.mark.slow) for each in ("png", "pdf"))]
+)
 def test_equal_calls_give_equal_files(folder: Path, tmp_path: Path, ending: str) -> None:
     files = [tmp_path / f"{i}.{ending}" for i in range(2)]
     for file in files:

@@ -1,14 +1,16 @@
 """Tests of the gem5 module. What needs gem5 itself runs where SAILSIM_GEM5 names a binary with the module."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sailsim.lut_gemv import Scales, Tile, WeightCode, write_trace
+from sailsim.lut_gemv import Tile, write_trace
 from sailsim.sim import System, load_system
 from sailsim.sim.gem5 import VARIABLE, Gem5
+from sailsim.sim.gem5.cases import random_tile
 from sailsim.sim.vary import vary
 
 ROOT = Path(__file__).parents[2]
@@ -56,24 +58,9 @@ def small_tiles() -> list[Tile]:
     return [_tile(random, *shape) for shape in shapes]
 
 
-def _tile(random, k, n, batch, wbits, abits, nbw, group_size):
-    limit = 1 << (abits - 1)
-    scales = None
-    if group_size:
-        blocks = -(-k // group_size)
-        scales = Scales(
-            random.uniform(0.01, 0.1, (blocks, n)).astype(np.float16),
-            random.uniform(0.01, 0.1, batch).astype(np.float32),
-        )
-    return Tile(
-        x=random.integers(-limit, limit, (batch, k)).astype(np.int8 if abits <= 8 else np.int16),
-        codes=random.integers(0, 1 << wbits, (k, n)).astype(np.uint8),
-        code=WeightCode.twos(wbits),
-        abits=abits,
-        nbw=nbw,
-        group_size=group_size,
-        scales=scales,
-    )
+def _tile(random: np.random.Generator, *shape: int) -> Tile:
+    """A tile with scales where it has blocks, and without a name: golden_stats.json is of files without."""
+    return replace(random_tile(random, *shape, scaled=shape[-1] > 0, uniform=True), name="")
 
 
 @pytest.fixture(scope="session")

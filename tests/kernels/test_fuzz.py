@@ -30,6 +30,7 @@ def test_a_hundred_thousand_descriptors(report: Report) -> None:
     assert summary["without_record"] >= 1000
 
 
+@pytest.mark.slow
 def test_cases_depend_on_seed_and_number_only(report: Report) -> None:
     """A range of cases run alone meets the statuses that it meets within a longer run."""
     statuses = [status.name for status in Status if status != Status.PENDING]

@@ -27,6 +27,7 @@ from sailsim.sim.point import Point
 from sailsim.workloads import load_model
 
 from ..examples import examples
+from .draws import TILE
 
 
 @dataclass
@@ -156,17 +157,11 @@ class Played:
 
 @examples(150)
 @given(
-    substrate=st.sampled_from(["row_dfm", "bit_serial", "bit_parallel"]),
-    k=st.integers(1, 60),
+    **TILE,
     n=st.integers(1, 900),
     batch=st.integers(1, 12),
-    wbits=st.integers(1, 8),
-    abits=st.integers(1, 16),
-    nbw=st.integers(1, 4),
-    group_size=st.sampled_from([0, 1, 7, 32]),
     scales=st.sampled_from(["none", "scale", "minimum"]),
     convert=st.sampled_from(["memory", "unit", "cores"]),
-    double_buffer=st.booleans(),
     port_bytes=st.sampled_from([1, 5, 32]),
     buffers=st.sampled_from([(32768, 172032), (256, 172032), (1024, 3000), (256, 700)]),
 )

@@ -12,6 +12,7 @@ from sailsim import _core
 from sailsim.lut_gemv import reference
 
 from ..examples import examples
+from .draws import RATES, SUBSTRATES, TILE
 
 MakeSlice = Callable[..., _core.SliceConfig]
 PHASES = ["load", "build", "lookup", "convert", "write_back"]
@@ -19,18 +20,12 @@ PHASES = ["load", "build", "lookup", "convert", "write_back"]
 
 @examples(80)
 @given(
-    substrate=st.sampled_from(["row_dfm", "bit_serial", "bit_parallel"]),
-    k=st.integers(1, 60),
+    **TILE,
     n=st.integers(1, 3000),
     batch=st.integers(1, 10),
-    wbits=st.integers(1, 8),
-    abits=st.integers(1, 16),
-    nbw=st.integers(1, 4),
-    group_size=st.sampled_from([0, 1, 7, 32]),
     scaled=st.booleans(),
     in_memory=st.booleans(),
-    double_buffer=st.booleans(),
-    bytes_per_cycle=st.sampled_from([0.3, 7.0, float("inf")]),
+    bytes_per_cycle=RATES,
 )
 def test_counts_equal_the_reference_and_phases_add_up(
     make_slice: MakeSlice,
@@ -124,14 +119,14 @@ def test_bad_configurations_name_the_field(make_slice: MakeSlice) -> None:
 
 @examples(60)
 @given(
-    substrate=st.sampled_from(["row_dfm", "bit_serial", "bit_parallel"]),
+    substrate=SUBSTRATES,
     n=st.integers(1, 1500),
     batch=st.integers(1, 6),
     group_size=st.sampled_from([0, 7, 32]),
     scaled=st.booleans(),
     in_memory=st.booleans(),
     double_buffer=st.booleans(),
-    bytes_per_cycle=st.sampled_from([0.3, 7.0, float("inf")]),
+    bytes_per_cycle=RATES,
     latency=st.sampled_from([0.0, 160.5]),
     ahead=st.sampled_from([0.0, 500.0, float("inf")]),
 )

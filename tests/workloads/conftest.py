@@ -1,5 +1,6 @@
 """A tiny GGUF model written with the reference writer."""
 
+import json
 from pathlib import Path
 
 import gguf
@@ -9,6 +10,12 @@ import pytest
 from sailsim.workloads import ModelSpec, chosen_format
 
 TINY = {"n_layers": 2, "d_model": 64, "n_heads": 4, "n_kv_heads": 2, "head_dim": 16, "d_ffn": 96, "vocab": 48}
+
+
+def model_text(name: str = "m", title: str = "M") -> str:
+    """A file of a model's shape: `TINY` with one layer."""
+    shape = "".join(f"{field} = {value}\n" for field, value in (TINY | {"n_layers": 1}).items())
+    return f'name = {json.dumps(name)}\ntitle = {json.dumps(title)}\nsource = "a test"\n{shape}'
 
 
 def _q2_k_blocks(rng: np.random.Generator, n: int, k: int) -> np.ndarray:

@@ -303,6 +303,7 @@ def test_tokens_are_whole_numbers(tiny_gguf, tmp_path: Path, monkeypatch: pytest
         Activations.load(tmp_path / "a.npz")
 
 
+@pytest.mark.slow
 def test_24_mib_of_empty_texts_are_not_parsed(tiny_gguf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     good = capture(tiny_gguf, tokens=[3, 1, 4])
     path = tmp_path / "a.npz"

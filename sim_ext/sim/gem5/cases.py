@@ -95,18 +95,31 @@ def random_tile(
     nbw: int,
     group_size: int,
     scaled: bool,
+    *,
+    uniform: bool = False,
 ) -> Tile:
-    """A tile with normally distributed operands, quantized to its widths."""
-    most = 2 ** (abits - 1) - 1
-    x = np.clip(np.rint(random.normal(0, most / 3, (batch, k))), -most - 1, most)
-    codes = random.integers(0, 2**wbits, (k, n)).astype(np.uint8)
-    scales = None
-    if scaled:
+    """A tile with normally distributed activations, quantized to their width; ``uniform``: any as often.
+
+    Of equally often ones the scales are drawn first, and none is below 0.01: recorded statistics of gem5 are
+    of tiles that were drawn so.
+    """
+
+    def scales(lowest: float) -> Scales:
         blocks = -(-k // group_size)
-        scales = Scales(
-            random.uniform(0.001, 0.1, (blocks, n)).astype(np.float16),
-            random.uniform(0.001, 0.1, batch).astype(np.float32),
+        return Scales(
+            random.uniform(lowest, 0.1, (blocks, n)).astype(np.float16),
+            random.uniform(lowest, 0.1, batch).astype(np.float32),
         )
+
+    most = 2 ** (abits - 1) - 1
+    drawn = scales(0.01) if scaled and uniform else None
+    if uniform:
+        x = random.integers(-most - 1, most + 1, (batch, k))
+    else:
+        x = np.clip(np.rint(random.normal(0, most / 3, (batch, k))), -most - 1, most)
+    codes = random.integers(0, 2**wbits, (k, n)).astype(np.uint8)
+    if scaled and not uniform:
+        drawn = scales(0.001)
     return Tile(
         x=x.astype(np.int8 if abits <= 8 else np.int16),
         codes=codes,
@@ -114,7 +127,7 @@ def random_tile(
         abits=abits,
         nbw=nbw,
         group_size=group_size,
-        scales=scales,
+        scales=drawn,
         name=f"{k}x{n} b{batch} w{wbits}a{abits} nbw{nbw}" + (f" g{group_size}" if scaled else ""),
     )
 

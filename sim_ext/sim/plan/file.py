@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.toml_file import parse_toml, read_toml
+from sailsim.base.toml_file import parse_toml, read_bytes
 from sailsim.sim.plan.axis import RANGE, Axis, axis_of, is_number, ranged, shown
 from sailsim.sim.plan.combination import POINT_FIELDS, is_whole
 from sailsim.sim.plan.constraint import Constraint
@@ -41,8 +41,15 @@ def load_plan(path: str | Path) -> Plan:
     Raises:
         SailsimError: one sentence that names the file, the key and what is allowed.
     """
+    return read_plan(path)[0]
+
+
+def read_plan(path: str | Path) -> tuple[Plan, str]:
+    """A plan and its text, read once: the file may change meanwhile. Raises SailsimError as `load_plan`."""
     path = Path(path)
-    return _plan_of(read_toml(path, "plan"), str(path), path.parent)
+    data = read_bytes(path, "plan")
+    plan = _plan_of(parse_toml(data, f"plan file {path}"), str(path), path.parent)
+    return plan, data.decode()
 
 
 def parse_plan(text: str, file: str, folder: Path | None = None) -> Plan:

@@ -74,6 +74,7 @@ def test_the_recorded_commit_has_the_circles_that_the_rooms_were_to_break() -> N
     assert (len(analysis.lines), len(analysis.arrows), len(circles(analysis.arrows))) == (31, 112, 2)
 
 
+@pytest.mark.slow
 def test_the_checkout_has_no_circle_and_no_arrow_up() -> None:
     graph = checkout_graph(ROOT)
     assert circles(graph.arrows) == []

@@ -87,6 +87,7 @@ def test_the_order_is_always_the_same(shuffler: random.Random, own: list[str]) -
     assert in_order(mixed, "sweep") == wanted
 
 
+@pytest.mark.slow
 def test_of_gem5(fake_gem5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(fake_gem5))
     monkeypatch.delenv("FAKE_GEM5", raising=False)
