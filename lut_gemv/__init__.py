@@ -40,6 +40,7 @@ from sailsim.lut_gemv.quantize import (
 )
 from sailsim.lut_gemv.reference import block_sums, scale_blocks, tile_counts
 from sailsim.lut_gemv.replay import DescriptorError, Replayed, decode_tile, replay
+from sailsim.lut_gemv.scaled import ScaledWeights, prepare_scaled, scaled_product
 from sailsim.lut_gemv.tile import Scales, Tile, same_results
 from sailsim.lut_gemv.trace import Trace, read_trace, write_trace
 
@@ -58,6 +59,7 @@ __all__ = [
     "PrtHash",
     "PrtKey",
     "Replayed",
+    "ScaledWeights",
     "Scales",
     "Tile",
     "Trace",
@@ -75,6 +77,7 @@ __all__ = [
     "lut_gemv_blocks",
     "pack_codes",
     "pattern_profile",
+    "prepare_scaled",
     "prepare_weights",
     "quantize_columns",
     "quantize_rows",
@@ -88,6 +91,7 @@ __all__ = [
     "row_bytes",
     "same_results",
     "scale_blocks",
+    "scaled_product",
     "split_signs",
     "tile_counts",
     "unpack_codes",

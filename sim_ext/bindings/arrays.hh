@@ -65,6 +65,15 @@ const T *elements(const char *name, const Array &array, const char *allowed)
     return static_cast<const T *>(array.data());
 }
 
+/* The bit patterns of an array of fp16. */
+inline const std::uint16_t *halves(const char *name, const Array &array)
+{
+    constexpr nb::dlpack::dtype float16{static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float), 16, 1};
+    if (array.dtype() != float16)
+        throw nb::type_error((std::string(name) + " has the wrong dtype: allowed is float16").c_str());
+    return static_cast<const std::uint16_t *>(array.data());
+}
+
 /* Calls use(view) with activations of whatever supported type the array has. */
 template <class Use>
 auto with_activations(const Array &x, int abits, bool is_signed, const Use &use)

@@ -67,14 +67,6 @@ nb::object gemv(const Array &x, const PackedWeights &weights, int abits, bool is
     });
 }
 
-const std::uint16_t *halves(const char *name, const Array &array)
-{
-    constexpr nb::dlpack::dtype float16{static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float), 16, 1};
-    if (array.dtype() != float16)
-        throw nb::type_error((std::string(name) + " has the wrong dtype: allowed is float16").c_str());
-    return static_cast<const std::uint16_t *>(array.data());
-}
-
 Result<float, 2> scale_blocks(const Array &sums, const Array &scale, const Array &act_scale,
                               const std::optional<Array> &minimum, const std::optional<Array> &sums_of_x)
 {

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pim/product.hh"
+
+#include <algorithm>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#include "pim/check.hh"
+#include "pim/product_kernel.hh"
+#include "pim/scaling.hh"
+#include "pim/threads.hh"
+
+/* The contract rounds after the product and after the sum; a fused multiply-add would round once. */
+#pragma GCC optimize("fp-contract=off")
+
+namespace sailsim::pim
+{
+
+namespace
+{
+
+ProductKernel usable_kernel()
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2"))
+        return avx2_product;
+#endif
+    return generic_product;
+}
+
+/* Activations in the order of the weights' pairs, and the sums of each block. */
+struct Operand {
+    Operand(const std::int16_t *x, std::int64_t batch, const ScaledWeights &weights)
+        : stride(weights.blocks() * weights.block_pairs() * 2),
+          words(static_cast<std::size_t>(batch * stride)),
+          sums(static_cast<std::size_t>(batch * weights.blocks()))
+    {
+        const std::int64_t block = weights.block_size();
+        for (std::int64_t b = 0; b < batch; ++b)
+            for (std::int64_t at = 0; at < weights.blocks(); ++at) {
+                const std::int64_t begin = at * block;
+                const std::int64_t length = std::min(block, weights.k() - begin);
+                const std::int16_t *from = x + b * weights.k() + begin;
+                std::copy_n(from, length, words.data() + b * stride + 2 * at * weights.block_pairs());
+                std::int64_t sum = 0;
+                for (std::int64_t i = 0; i < length; ++i) {
+                    sum += from[i];
+                    largest = std::max<std::int64_t>(largest, std::abs(std::int32_t{from[i]}));
+                }
+                sums[static_cast<std::size_t>(b * weights.blocks() + at)] = static_cast<float>(sum);
+            }
+    }
+
+    std::int64_t stride;
+    std::int64_t largest = 0;
+    std::vector<std::int16_t> words;
+    std::vector<float> sums;
+};
+
+} // namespace
+
+ScaledWeights::ScaledWeights(const std::uint8_t *codes, std::int64_t k, std::int64_t n, int wbits,
+                             const std::int16_t *values, std::int64_t group_size, const std::uint16_t *scale,
+                             const std::uint16_t *minimum)
+    : rows(k), outputs(n), block(group_size == 0 ? k : std::min(group_size, k)), largest(0)
+{
+    require_range("wbits", wbits, 1, max_wbits);
+    require_range("k", k, 1, std::int64_t{1} << 32);
+    require_range("n", n, 1, std::int64_t{1} << 32);
+    const std::uint8_t *highest = std::max_element(codes, codes + k * n);
+    if (*highest >= 1 << wbits)
+        throw std::invalid_argument("codes hold " + std::to_string(*highest) + ": allowed are 0.." +
+                                    std::to_string((1 << wbits) - 1));
+    for (int code = 0; code < 1 << wbits; ++code)
+        largest = std::max<std::int64_t>(largest, std::abs(std::int32_t{values[code]}));
+    words.resize(static_cast<std::size_t>(tiles() * tile_words()));
+    for (std::int64_t row = 0; row < k; ++row) {
+        const std::int64_t at = row / block * block_pairs() * 2 + row % block;
+        const std::int64_t place = (at / 2) * 2 * product_outputs + at % 2;
+        for (std::int64_t i = 0; i < n; ++i)
+            words[static_cast<std::size_t>(i / product_outputs * tile_words() + place +
+                                           2 * (i % product_outputs))] = values[codes[row * n + i]];
+    }
+    const auto widened = [&](const std::uint16_t *halves, auto &to) {
+        to.resize(static_cast<std::size_t>(tiles() * blocks() * product_outputs));
+        for (std::int64_t b = 0; b < blocks(); ++b)
+            for (std::int64_t i = 0; i < n; ++i)
+                to[static_cast<std::size_t>((i / product_outputs * blocks() + b) * product_outputs +
+                                            i % product_outputs)] = half_to_float(halves[b * n + i]);
+    };
+    widened(scale, scales);
+    if (minimum != nullptr)
+        widened(minimum, minima);
+}
+
+void scaled_product(const std::int16_t *x, std::int64_t batch, const float *act_scale,
+                    const ScaledWeights &weights, int threads, float *y)
+{
+    const Operand operand(x, batch, weights);
+    const std::int64_t limit = (std::int64_t{1} << 31) - 1;
+    if (operand.largest * weights.magnitude() > limit / weights.block_size())
+        throw std::invalid_argument("a block's sum may reach " + std::to_string(operand.largest) + " * " +
+                                    std::to_string(weights.magnitude()) + " * " +
+                                    std::to_string(weights.block_size()) + ": allowed is what 32 bits hold");
+    static const ProductKernel kernel = usable_kernel();
+    for_ranges(weights.tiles(), threads, [&](std::int64_t begin, std::int64_t end) {
+        alignas(64) float results[product_rows * product_outputs];
+        for (std::int64_t t = begin; t < end; ++t) {
+            const std::int64_t first = t * product_outputs;
+            const std::int64_t here = std::min(product_outputs, weights.n() - first);
+            for (std::int64_t b = 0; b < batch; b += product_rows) {
+                const int rows = static_cast<int>(std::min<std::int64_t>(product_rows, batch - b));
+                kernel({weights.tile(t), weights.tile_scales(t), weights.tile_minima(t), weights.blocks(),
+                        weights.block_pairs(), operand.words.data() + b * operand.stride,
+                        operand.sums.data() + b * weights.blocks(), operand.stride, results},
+                       rows);
+                for (int r = 0; r < rows; ++r)
+                    for (std::int64_t i = 0; i < here; ++i)
+                        y[(b + r) * weights.n() + first + i] =
+                            results[r * product_outputs + i] * act_scale[b + r];
+            }
+        }
+    });
+}
+
+} // namespace sailsim::pim
