@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.checks import check_integers, check_matrix, check_range
 from sailsim.lut_gemv.codes import WeightCode
@@ -26,6 +27,10 @@ def quantize_rows(x: NDArray[Any], abits: int) -> tuple[NDArray[Any], NDArray[np
         ``x`` is about ``integer * scale``. A row of zeros has scale 0.
     """
     limit = _symmetric_limit(abits)
+    if np.asarray(x).dtype == np.float32:  # the same in the core, as a running model needs many
+        _check_floats("activations", x, "B, K")
+        ints, scale = _core.round_rows(np.ascontiguousarray(x), limit)
+        return ints.astype(activation_dtype(abits, signed=True), copy=False), scale
     x = _checked_floats("activations", x, "B, K")
     scale = (np.abs(x).max(axis=1) / limit).astype(np.float32)
     return _symmetric(x, scale[:, None], abits), scale
@@ -211,12 +216,16 @@ def _symmetric(x: NDArray[np.float64], scale: NDArray[np.float32], abits: int) -
 
 def _checked_floats(what: str, array: NDArray[Any], axes: str) -> NDArray[np.float64]:
     array = np.asarray(array)
+    _check_floats(what, array, axes)
+    return array.astype(np.float64)
+
+
+def _check_floats(what: str, array: NDArray[Any], axes: str) -> None:
     if not np.issubdtype(array.dtype, np.floating):
         raise SailsimError(f"{what} have dtype {array.dtype}; allowed is a floating dtype.")
     check_matrix(what, array, axes)
     if not np.isfinite(array).all():
         raise SailsimError(f"{what} hold {array[~np.isfinite(array)].flat[0]}; allowed are finite values.")
-    return array.astype(np.float64)
 
 
 def _steps(values: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Scaled tiles of many rows at once: the results of LUT-GEMV by plain multiplication, to the bit.
 
-A look-up gives the exact integer product of a block, and so does a multiplication whose sums stay below 2**31;
-what follows is rounded in the same order. So for a model's numbers it does not matter which of them is
+A look-up gives the exact integer product of a block, and so does a multiplication whose sums stay below
+2**31; what follows is rounded in the same order. So for a model's numbers it does not matter which of them is
 computed, and multiplying is quicker for many rows. What look-ups cost depends on the activations alone
 (`pattern_profile`).
 """

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.activations import CODE_MAX, Activations
 from sailsim.workloads.capture_file import SCHEMA
-from sailsim.workloads.forward import Floats, forward
+from sailsim.workloads.decoder import Floats
+from sailsim.workloads.forward import forward
 from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.model import ROLES, Role
 from sailsim.workloads.tokenizer import Tokenizer

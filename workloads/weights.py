@@ -8,7 +8,7 @@ trace.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
 
@@ -53,6 +53,11 @@ class Weights:
             None if self.minima is None else self.minima[:, start:stop],
             self.origin,
         )
+
+    def taken(self, outputs: npt.NDArray[Any]) -> "Weights":
+        """The weights of some outputs, by their numbers."""
+        minima = None if self.minima is None else self.minima[:, outputs]
+        return replace(self, codes=self.codes[:, outputs], scales=self.scales[:, outputs], minima=minima)
 
     def values(self) -> npt.NDArray[np.float32]:
         """What the codes stand for, fp32 (K, N)."""
@@ -117,7 +122,7 @@ def synthetic_source(linear: Linear, fmt: TensorFormat, seed: int) -> WeightSour
 def _quantized(values: npt.NDArray[np.float32], fmt: TensorFormat, origin: str) -> Weights:
     """Quantizes some columns at a time: they do not depend on each other, and need less memory."""
     runs = [values[:, start : start + COLUMNS] for start in range(0, values.shape[1], COLUMNS)]
-    parts = [_quantized_columns(run, fmt) for run in runs]
+    parts = [quantized_block(run, fmt) for run in runs]
     codes, scales, minima = zip(*parts, strict=True)
     assert fmt.code is not None
     return Weights(
@@ -130,8 +135,8 @@ def _quantized(values: npt.NDArray[np.float32], fmt: TensorFormat, origin: str) 
     )
 
 
-def _quantized_columns(values: npt.NDArray[np.float32], fmt: TensorFormat) -> tuple[Any, Any, Any]:
-    """Codes, scales and minima (None without) of some columns."""
+def quantized_block(values: npt.NDArray[np.float32], fmt: TensorFormat) -> tuple[Any, Any, Any]:
+    """Codes, scales and minima (None without) of values (K, N), some columns or one block of them."""
     code = fmt.code
     assert code is not None
     if fmt.minimum:

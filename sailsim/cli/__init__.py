@@ -29,6 +29,7 @@ _COMMANDS = {
     "figures": "sailsim.cli.report:figures",
     "report": "sailsim.cli.report:report",
     "reuse": "sailsim.cli.reuse:reuse",
+    "quality": "sailsim.cli.quality:quality",
     "reproduce": "sailsim.cli.reproduce:reproduce",
     "explore": "sailsim.cli.explore:explore",
     "trace": "sailsim.cli.trace:trace",

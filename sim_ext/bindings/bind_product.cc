@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 
 #include <optional>
 
@@ -59,6 +60,23 @@ Result<float, 2> product(const Array &x, const Array &act_scale, const ScaledWei
     return to_numpy<float, 2>(std::move(y), {x.shape(0), static_cast<std::size_t>(weights.n())});
 }
 
+std::pair<Result<std::int16_t, 2>, Result<float, 1>> rounded_rows(const Array &x, int most)
+{
+    pim::require_range("most", most, 1, (1 << 15) - 1);
+    require_ndim("x", x, 2);
+    require_elements("x", x);
+    const float *values = elements<float>("x", x, "float32");
+    std::vector<std::int16_t> ints(x.size());
+    std::vector<float> scale(x.shape(0));
+    {
+        const nb::gil_scoped_release release;
+        pim::round_rows(values, static_cast<std::int64_t>(x.shape(0)), static_cast<std::int64_t>(x.shape(1)),
+                        most, ints.data(), scale.data());
+    }
+    return {to_numpy<std::int16_t, 2>(std::move(ints), {x.shape(0), x.shape(1)}),
+            to_numpy<float, 1>(std::move(scale), {x.shape(0)})};
+}
+
 } // namespace
 
 void bind_product(nb::module_ &m)
@@ -76,6 +94,10 @@ void bind_product(nb::module_ &m)
     m.def("scaled_product", &product, "x"_a, "act_scale"_a, "weights"_a, "threads"_a = 1,
           "fp32 results (B, N) of a scaled tile, to the bit those of lut_gemv and scale_blocks.\n\n"
           "x: (B, K) int16; act_scale: (B,) float32. No sum of a block may reach 2**31.");
+
+    m.def("round_rows", &rounded_rows, "x"_a, "most"_a,
+          "Rows of float32 x (B, K), finite, as int16 of -most..most and their float32 scales (B,).\n\n"
+          "The largest magnitude of a row is ``most`` steps; to nearest, ties to even.");
 }
 
 } // namespace sailsim::bindings

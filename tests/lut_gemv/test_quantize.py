@@ -132,3 +132,12 @@ def test_bad_input(quantize, sentence) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(SailsimError) as error:
         quantize()
     assert sentence in str(error.value)
+
+
+@given(floats, st.integers(2, 16))
+def test_rows_in_single_precision_are_those_in_double(x: np.ndarray, abits: int) -> None:  # type: ignore[type-arg]
+    """The core rounds the one, NumPy the other."""
+    ints, scale = quantize_rows(x, abits)
+    plain, plain_scale = quantize_rows(x.astype(np.float64), abits)
+    np.testing.assert_array_equal(ints, plain)
+    np.testing.assert_array_equal(scale, plain_scale)

@@ -9,6 +9,9 @@ import pytest
 
 from sailsim.workloads import ModelSpec, chosen_format
 
+CHARACTERS = "abcdefghijklmnopqrstuvwxyzĠĊ.,'!?-ABCDEFGHIJKLMN"
+"""The vocabulary of tiny models: small letters, a space, a line break, and some more."""
+
 TINY = {"n_layers": 2, "d_model": 64, "n_heads": 4, "n_kv_heads": 2, "head_dim": 16, "d_ffn": 96, "vocab": 48}
 
 
@@ -46,7 +49,8 @@ def write_tiny_gguf(
     writer.add_rope_freq_base(10000.0)
     writer.add_expert_count(experts)
     writer.add_tokenizer_model("gpt2")
-    writer.add_token_list([f"t{i}" for i in range(TINY["vocab"])])
+    writer.add_token_list([*CHARACTERS])
+    writer.add_token_merges(["a b"])
 
     def matrix(name: str, n: int, k: int) -> None:
         quant = gguf.GGMLQuantizationType[kind]

@@ -1,0 +1,250 @@
+"""The quality of a model as a study: a record for each choice of widths, and what it loses against floats.
+
+A record has what a model says of a text, chunk by chunk and token by token, so that two of them can be
+compared: the loss against floats is a mean of differences of the same chunks, whose standard error is a
+fraction of that of either. docs/quality.md explains.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sailsim.base.errors import SailsimError
+from sailsim.sim import code_version
+from sailsim.sim.study import Task, Workers, run_study
+from sailsim.workloads import chosen_format, open_gguf
+from sailsim.workloads.quality import (
+    CALIBRATION_CHUNKS,
+    CHUNKS,
+    LENGTH,
+    METHODS,
+    Predicted,
+    in_floats,
+    on_units,
+    text_chunks,
+)
+from sailsim.workloads.texts import CALIBRATION, QUALITY, shipped_text
+
+SCHEMA = 1
+IN_FLOATS = "float"
+"""In place of a choice of weights: the file's values in fp32 and nothing rounded."""
+
+
+@dataclass(frozen=True)
+class QualityPoint:
+    """What one measurement depends on.
+
+    Attributes:
+        model: a GGUF file.
+        weights: a choice of formats (`sailsim.workloads.choice`), or ``float``.
+        abits: bits of an activation, 2..16; 0 with ``float``.
+        kv_bits: of the cache's keys and values, 2..8 or 16; 0 with ``float``.
+        method: how codes are made that are not the file's own.
+        text: a file, or nothing for the text that ships.
+        chunks: of the text.
+        length: of a chunk, in tokens.
+    """
+
+    model: str
+    weights: str = "file"
+    abits: int = 8
+    kv_bits: int = 16
+    method: str = METHODS[0]
+    text: str = ""
+    chunks: int = CHUNKS
+    length: int = LENGTH
+
+    def in_floats(self) -> QualityPoint:
+        """What this is compared with."""
+        return replace(self, weights=IN_FLOATS, abits=0, kv_bits=0, method=METHODS[0])
+
+    @property
+    def key(self) -> str:
+        """All that its record rests on, the content of files and the code included."""
+        parts: list[Any] = [SCHEMA, code_version(), asdict(self), open_gguf(self.model).file.sha256]
+        parts += [_digest(self.read_text()), _digest(shipped_text(CALIBRATION))]
+        if self.weights.endswith(".toml"):
+            parts.append(_digest(_read(Path(self.weights), "policy")))
+        return _digest(json.dumps(parts))
+
+    def read_text(self) -> str:
+        """The text. Raises SailsimError if it cannot be read."""
+        return _read(Path(self.text), "text") if self.text else shipped_text(QUALITY)
+
+
+def points(
+    model: str | Path,
+    weights: Iterable[str] = ("file",),
+    abits: Iterable[int] = (8,),
+    kv_bits: Iterable[int] = (16,),
+    methods: Iterable[str] = METHODS[:1],
+    text: str = "",
+    chunks: int = CHUNKS,
+    length: int = LENGTH,
+) -> list[QualityPoint]:
+    """All combinations, and first what they are compared with."""
+    grid = itertools.product(weights, abits, kv_bits, methods)
+    found = [QualityPoint(str(model), w, a, kv, m, text, chunks, length) for w, a, kv, m in grid]
+    return list(dict.fromkeys([found[0].in_floats(), *found]))
+
+
+def measure_quality(
+    wanted: Sequence[QualityPoint],
+    out: str | Path | None = None,
+    *,
+    jobs: int | Workers = 1,
+    threads: int = 0,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Measures points, those that the folder ``out`` does not hold, and compares them (`compared`).
+
+    Args:
+        wanted: what to measure; what each is compared with must be among them.
+        out: a study's folder, which may hold some of them; None: nothing is kept.
+        jobs: processes, or workers.
+        threads: of a process; 0 shares this machine's cores among the processes.
+        progress: whether to show it on standard error.
+
+    Raises:
+        SailsimError: as `run_study`; values out of range before anything is measured.
+    """
+    for point in wanted:
+        _check(point)
+    threads = threads or max(1, (os.cpu_count() or 1) // (jobs if isinstance(jobs, int) else 1))
+    tasks = [Task(point.key, str(point), point, i) for i, point in enumerate(wanted)]
+    with TemporaryDirectory() as nowhere:
+        store = run_study(
+            tasks, partial(measured, threads), out or nowhere, kind="quality", jobs=jobs, progress=progress
+        )
+        return compared(store.frame())
+
+
+def measured(threads: int, point: QualityPoint) -> dict[str, Any]:
+    """The record of a point."""
+    model = open_gguf(point.model)
+    tokens = text_chunks(model, point.read_text(), point.chunks, point.length)
+    if point.weights == IN_FLOATS:
+        fmt, found = model.format, in_floats(model, tokens)
+    else:
+        fmt = chosen_format(point.weights, point.model, model.spec)
+        learned = None
+        if point.method == "compensated":
+            chunks = CALIBRATION_CHUNKS * LENGTH // point.length
+            learned = text_chunks(model, shipped_text(CALIBRATION), max(chunks, 2), point.length)
+        found = on_units(
+            model,
+            tokens,
+            fmt,
+            abits=point.abits,
+            kv_bits=point.kv_bits,
+            method=point.method,
+            calibration=learned,
+            threads=threads,
+        )
+    return _record(point, model.spec.name, fmt.model_bits_per_weight(model.spec), found)
+
+
+def compared(frame: pd.DataFrame) -> pd.DataFrame:
+    """Records with what each loses against floats: columns are those of docs/columns.md.
+
+    ``loss`` is the mean of the differences of ``nll``, in nats a token, and ``loss_error`` its standard error
+    by chunks; ``agreement`` the share of places in which the most probable token is the same.
+    """
+    same = ["file", "text", "chunks", "length"]
+    floats = {tuple(row[same]): row for _, row in frame[frame.weights == IN_FLOATS].iterrows()}
+    rows = []
+    for _, row in frame.iterrows():
+        reference = floats.get(tuple(row[same]))
+        if reference is None:
+            raise SailsimError(f"the record of {row.weights} has none in floats beside it; allowed is both.")
+        lost = np.asarray(row.chunk_nll) - np.asarray(reference.chunk_nll)
+        equal = np.asarray(row.top_tokens) == np.asarray(reference.top_tokens)
+        shares = equal.reshape(len(lost), -1).mean(axis=1)
+        rows.append(
+            {
+                **row,
+                "loss": lost.mean(),
+                "loss_error": standard_error(lost),
+                "agreement": shares.mean(),
+                "agreement_error": standard_error(shares),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def caution(model: str) -> str:
+    """What must be said beside a file's numbers where its own weights are codes already; else nothing."""
+    of = open_gguf(model)
+    coded = [found.name for found, _, _ in of.format.census(of.spec) if found.code is not None]
+    if not coded:
+        return ""
+    return (
+        f"The file itself has {of.format.census_in_words(of.spec)}: other widths show what rounding those "
+        "values again loses, not what the model's first weights would."
+    )
+
+
+def standard_error(of_chunks: Any) -> float:
+    """Of the mean of some chunks' numbers, as if each were drawn by itself."""
+    values = np.asarray(of_chunks, np.float64)
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def _record(point: QualityPoint, name: str, bits: float, found: Predicted) -> dict[str, Any]:
+    nll = found.nll.mean(axis=1)
+    return {
+        "model": name,
+        "file": Path(point.model).name,
+        "weights": point.weights,
+        "abits": point.abits,
+        "kv_bits": point.kv_bits,
+        "method": point.method,
+        "text": Path(point.text).name if point.text else QUALITY,
+        "chunks": point.chunks,
+        "length": point.length,
+        "tokens": int(found.nll.size),
+        "bits_per_weight": bits,
+        "perplexity": found.perplexity,
+        "perplexity_error": found.perplexity * standard_error(nll),
+        "chunk_nll": nll.tolist(),
+        "top_tokens": found.top.reshape(-1).tolist(),
+    }
+
+
+def _check(point: QualityPoint) -> None:
+    model = open_gguf(point.model)
+    text_chunks(model, point.read_text(), point.chunks, point.length)
+    if point.weights == IN_FLOATS:
+        return
+    chosen_format(point.weights, point.model, model.spec)
+    if not 2 <= point.abits <= 16:
+        raise SailsimError(f"abits is {point.abits!r}; allowed is 2..16.")
+    if point.kv_bits != 16 and not 2 <= point.kv_bits <= 8:
+        raise SailsimError(f"kv_bits is {point.kv_bits!r}; allowed is 2..8, or 16.")
+    if point.method not in METHODS:
+        raise SailsimError(f"method is {point.method!r}; allowed is {' or '.join(METHODS)}.")
+
+
+def _read(path: Path, what: str) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SailsimError(
+            f"{what} {path} cannot be read ({error}); allowed is a file of UTF-8 text."
+        ) from None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,93 @@
+"""`sailsim quality`: what a model loses by the widths of weights, activations and cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sailsim.cli._json import print_json
+from sailsim.cli._path import PathOption
+from sailsim.cli._study import study_options
+from sailsim.cli._table import print_table
+from sailsim.sim import parse_numbers
+from sailsim.sim.study import Workers
+from sailsim.workloads import default_gguf
+
+SHOWN = (
+    "weights",
+    "abits",
+    "kv_bits",
+    "method",
+    "bits_per_weight",
+    "perplexity",
+    "loss",
+    "loss_error",
+    "agreement",
+)
+ALL = (*SHOWN, "model", "file", "text", "tokens", "perplexity_error", "agreement_error")
+
+
+@click.command()
+@click.argument("model", type=PathOption(dir_okay=False), required=False)
+@click.option("--weights", default="file", show_default=True, help="Formats, policies or bits, as of sweep.")
+@click.option("--abits", default="8", show_default=True, help="Bits of an activation, 2..16: 4,8 or 4:8.")
+@click.option(
+    "--kv-bits", default="16", show_default=True, help="Of keys and values in the cache: 2..8, or 16."
+)
+@click.option(
+    "--method",
+    default="nearest",
+    show_default=True,
+    help="How other codes than the file's are made: nearest, compensated, or both with a comma between.",
+)
+@click.option("--text", type=PathOption(dir_okay=False), help="A text file [default: the one that ships].")
+@click.option("--chunks", type=int, default=16, show_default=True, help="Chunks of the text.")
+@click.option("--length", type=int, default=256, show_default=True, help="Tokens of a chunk.")
+@click.option(
+    "--out",
+    type=PathOption(file_okay=False),
+    help="Keep the records here; what it holds is not measured again.",
+)
+@study_options(1)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def quality(
+    model: Path | None,
+    weights: str,
+    abits: str,
+    kv_bits: str,
+    method: str,
+    text: Path | None,
+    chunks: int,
+    length: int,
+    out: Path | None,
+    jobs: int | Workers,
+    as_json: bool,
+) -> None:
+    """Run a llama from its GGUF file as the units compute it, and say what it loses against floats.
+
+    Every combination of the given values: perplexity of a text, the loss against the file's values in fp32
+    in nats a token, and how often the most probable token is the same. MODEL is the installed SmolLM2 by
+    default. docs/quality.md says what is rounded.
+    """
+    from sailsim.analysis.results.quality import caution, measure_quality, points
+
+    wanted = points(
+        model or default_gguf(),
+        weights.split(","),
+        parse_numbers("abits", abits),
+        parse_numbers("kv_bits", kv_bits),
+        method.split(","),
+        str(text or ""),
+        chunks,
+        length,
+    )
+    found = measure_quality(wanted, out, jobs=jobs, progress=True)
+    rows = [{str(name): value for name, value in row.items()} for row in found[list(ALL)].to_dict("records")]
+    note = caution(wanted[0].model)
+    if as_json:
+        print_json({"note": note, "records": rows})
+        return
+    print_table(rows, SHOWN)
+    if note:
+        click.echo(note)

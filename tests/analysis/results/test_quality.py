@@ -1,0 +1,162 @@
+"""Quality as a study: what a record says, what it is compared with, and that it goes on where it stopped."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from sailsim.analysis.results import quality
+from sailsim.analysis.results.columns import columns_of
+from sailsim.analysis.results.quality import QualityPoint, compared, measure_quality, measured, points
+from sailsim.base.errors import SailsimError
+from sailsim.cli import main
+from sailsim.sim import Store
+from sailsim.sim.study import RESERVED
+from sailsim.workloads import default_gguf, open_gguf
+from sailsim.workloads.quality import in_floats, on_units, text_chunks
+from sailsim.workloads.texts import CALIBRATION, QUALITY, shipped_text
+
+from ...workloads.conftest import write_tiny_gguf
+
+WORDS = "the cat sat on a mat, and the dog ran off. " * 8
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("quality")
+    write_tiny_gguf(found / "m.gguf")
+    (found / "text.txt").write_text(WORDS)
+    return found
+
+
+def few(folder: Path, **axes: object) -> list[QualityPoint]:
+    return points(folder / "m.gguf", text=str(folder / "text.txt"), chunks=4, length=20, **axes)  # type: ignore[arg-type]
+
+
+def test_the_shipped_text_has_4000_tokens_and_is_no_part_of_the_other(smollm2_path: Path) -> None:
+    model = open_gguf(smollm2_path)
+    assert text_chunks(model, shipped_text(QUALITY), 16, 256).size == 4096
+    assert text_chunks(model, shipped_text(CALIBRATION), 8, 256).size == 2048
+    assert not set(shipped_text(QUALITY).split("\n\n")) & set(shipped_text(CALIBRATION).split("\n\n"))
+
+
+def test_records_have_the_columns_of_the_dictionary_and_a_loss(folder: Path, tmp_path: Path) -> None:
+    found = measure_quality(few(folder, weights=["file", "2g32"]), tmp_path)
+    stored = Store(tmp_path).frame()
+    assert {*stored.columns} == {column.name for column in columns_of("quality")}
+    assert {*RESERVED} <= {*stored.columns}
+    floats, own, narrow = (row for _, row in found.iterrows())
+    assert (floats.weights, floats.loss, floats.agreement) == ("float", 0, 1)
+    assert abs(own.loss) < abs(narrow.loss)
+    assert own.agreement > narrow.agreement
+    assert own.tokens == 4 * 19 == len(own.top_tokens)
+    assert own.bits_per_weight > narrow.bits_per_weight
+
+
+def test_perplexity_and_its_error_are_those_of_the_chunks(folder: Path) -> None:
+    row = measured(1, few(folder)[0])
+    nll = np.asarray(row["chunk_nll"])
+    assert row["perplexity"] == pytest.approx(np.exp(nll.mean()))
+    error = np.sqrt(((nll - nll.mean()) ** 2).sum() / 3 / 4)
+    assert row["perplexity_error"] == pytest.approx(row["perplexity"] * error)
+    model = open_gguf(folder / "m.gguf")
+    again = in_floats(model, text_chunks(model, WORDS, 4, 20))
+    assert again.nll.mean(axis=1).tolist() == row["chunk_nll"]
+
+
+def test_the_loss_of_a_token_is_that_of_its_own_logits(folder: Path) -> None:
+    from sailsim.workloads import forward
+
+    model = open_gguf(folder / "m.gguf")
+    tokens = text_chunks(model, WORDS, 2, 6)
+    found = in_floats(model, tokens)
+    logits = forward(model, tokens[1, :3].tolist()).astype(np.float64)
+    assert found.nll[1, 2] == pytest.approx(np.log(np.exp(logits).sum()) - logits[tokens[1, 3]], rel=1e-4)
+    assert found.top[1, 2] == logits.argmax()
+
+
+def test_a_study_goes_on_where_it_stopped(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure_quality(few(folder), tmp_path)
+    seen: list[QualityPoint] = []
+    plain = quality.measured
+    monkeypatch.setattr(
+        quality, "measured", lambda threads, point: (seen.append(point), plain(threads, point))[1]
+    )
+    more = measure_quality(few(folder, weights=["file", "3g32"]), tmp_path)
+    assert [point.weights for point in seen] == ["3g32"]
+    assert len(more) == 3
+
+
+def test_a_policys_content_is_part_of_what_a_record_rests_on(folder: Path) -> None:
+    policy = folder / "p.toml"
+    keys = []
+    for width in (4, 5):
+        policy.write_text(f'name = "p"\nsource = "here"\ndefault = "{width}g32"\n')
+        keys.append(few(folder, weights=[str(policy)])[1].key)
+    assert keys[0] != keys[1]
+
+
+def test_compensated_codes_are_made_for_the_inputs_of_another_text(folder: Path) -> None:
+    model = open_gguf(folder / "m.gguf")
+    from sailsim.workloads import uniform_format
+
+    tokens, other = text_chunks(model, WORDS, 2, 20), text_chunks(model, WORDS[::-1], 6, 20)
+    ways = [
+        on_units(model, tokens, uniform_format(2, 32), abits=8, method=method, calibration=other)
+        for method in ("nearest", "compensated")
+    ]
+    assert ways[0].nll.shape == ways[1].nll.shape == (2, 19)
+    assert not np.array_equal(ways[0].nll, ways[1].nll)
+    with pytest.raises(SailsimError, match="compensation needs them"):
+        on_units(model, tokens, uniform_format(2, 32), method="compensated")
+
+
+def test_records_without_floats_beside_them_are_refused(folder: Path, tmp_path: Path) -> None:
+    frame = measure_quality(few(folder), tmp_path)
+    with pytest.raises(SailsimError, match="has none in floats beside it"):
+        compared(frame[frame.weights == "file"])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--abits", "1"], "abits is 1; allowed is 2..16"),
+        (["--kv-bits", "9"], "kv_bits is 9; allowed is 2..8, or 16"),
+        (["--method", "best"], "method is 'best'; allowed is nearest or compensated"),
+        (["--weights", "q7"], "weights is 'q7'"),
+        (["--chunks", "1"], "chunks is 1; allowed is 2..4096"),
+        (["--length", "5000"], "length is 5000; allowed is 2..2048"),
+        (["--chunks", "400"], "tokens; allowed is at least 400 chunks of 20"),
+    ],
+)
+def test_what_is_out_of_range_ends_before_anything_is_measured(
+    folder: Path, words: list[str], sentence: str
+) -> None:
+    asked = ["quality", str(folder / "m.gguf"), "--text", str(folder / "text.txt"), "--length", "20", *words]
+    result = CliRunner().invoke(main, asked)
+    assert result.exit_code == 2
+    assert sentence in result.stderr.replace("\n", " ")
+
+
+def test_the_command_prints_the_rows_and_what_must_be_said(folder: Path) -> None:
+    asked = ["quality", str(folder / "m.gguf"), "--text", str(folder / "text.txt"), "--chunks", "2"]
+    asked += ["--length", "20", "--weights", "file,4g32", "--abits", "4,8"]
+    shown = CliRunner().invoke(main, asked)
+    assert shown.exit_code == 0
+    assert "other widths show what rounding those values again loses" in shown.stdout
+    answer = json.loads(CliRunner().invoke(main, [*asked, "--json"]).stdout)
+    assert [(row["weights"], row["abits"]) for row in answer["records"]] == [
+        ("float", 0), ("file", 4), ("file", 8), ("4g32", 4), ("4g32", 8),
+    ]  # fmt: skip
+    assert answer["note"].startswith("The file itself has q4_0 15 tensors")
+
+
+@pytest.mark.slow
+def test_the_real_model_loses_little_with_its_own_weights() -> None:
+    found = measure_quality(points(default_gguf(), chunks=2, length=64))
+    assert abs(found.loss.iloc[1]) < 0.1
+    assert found.agreement.iloc[1] > 0.8

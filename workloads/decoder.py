@@ -1,0 +1,211 @@
+"""What a llama does with a text, whatever multiplies its matrices: norms, rotations, attention, the order of
+things.
+
+RMS norms, rotary positions, grouped-query attention, SwiGLU. llama.cpp stores the rows of Q and K so that the
+rotation pairs are neighbours, (2i, 2i + 1); the checkpoints' own order has them half a head apart. The linear
+layers are `Products`: floats, or the arithmetic of a unit (`products.py`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sailsim.base.errors import SailsimError
+from sailsim.workloads.gguf_model import GgufModel
+from sailsim.workloads.model import Linear, Role
+
+Floats = npt.NDArray[np.float32]
+Observer = Callable[[Role, int, Floats], None]
+Rounding = Callable[[Floats], Floats]
+"""Of keys or values (..., heads, head_dim): what the cache gives back of them."""
+
+
+class Products(Protocol):
+    """Who multiplies: the linear layers of a model."""
+
+    def products(self, x: Floats, linears: Sequence[Linear]) -> list[Floats]:
+        """Of one input (rows, K), each layer's output (rows, N)."""
+
+    def embedding(self, tokens: npt.NDArray[np.int64]) -> Floats:
+        """Rows of the embedding table (tokens, d_model)."""
+
+
+@dataclass
+class Cache:
+    """Keys and values (tokens, heads, head_dim) of every block, as the cache gives them back."""
+
+    keys: list[Floats]
+    values: list[Floats]
+
+    def grown(self, layer: int, keys: Floats, values: Floats) -> tuple[Floats, Floats]:
+        """Adds a block's keys and values (1, tokens, heads, head_dim); returns all that it has of them."""
+        self.keys[layer] = np.concatenate([self.keys[layer], keys[0]])
+        self.values[layer] = np.concatenate([self.values[layer], values[0]])
+        return self.keys[layer][None], self.values[layer][None]
+
+
+@dataclass
+class Decoder:
+    """A llama that runs: `block` by block on some texts at once, or `step` by step with a cache.
+
+    Raises SailsimError for another architecture than llama, and for tensors that plain blocks do not have.
+    """
+
+    model: GgufModel
+    products: Products
+    cached: Rounding = lambda x: x
+    _norms: dict[str, Floats] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        file, spec = self.model.file, self.model.spec
+        arch = file.get("general.architecture")
+        if arch != "llama" or spec.fused_projections:
+            raise SailsimError(
+                f"GGUF file {file.path}: general.architecture is {arch!r}; a forward pass needs 'llama'."
+            )
+        rotated = file.integer("llama.rope.dimension_count", spec.head_dim)
+        if rotated != spec.head_dim or spec.extra_params:
+            raise SailsimError(
+                f"GGUF file {file.path}: it rotates {rotated} of {spec.head_dim} elements and has "
+                f"{spec.extra_params} elements beyond the plain blocks; a forward pass needs all and 0."
+            )
+        self._eps = file.number("llama.attention.layer_norm_rms_epsilon", 1e-5)
+        self._base = file.number("llama.rope.freq_base", 10000.0)
+
+    def embed(self, tokens: Sequence[int] | npt.NDArray[np.int64]) -> Floats:
+        """The residual stream (tokens, d_model) before the first block. Raises SailsimError for a number
+        outside the vocabulary."""
+        numbers = np.asarray(tokens, np.int64)
+        outside = (numbers < 0) | (numbers >= self.model.spec.vocab)
+        if outside.any():
+            raise SailsimError(
+                f"tokens has {numbers[outside][0]}; allowed is 0..{self.model.spec.vocab - 1}."
+            )
+        return self.products.embedding(numbers)
+
+    def block(
+        self, layer: int, x: Floats, length: int, observe: Observer | None = None, cache: Cache | None = None
+    ) -> Floats:
+        """One block on the residual stream ``x`` (texts * length, d_model) of texts of ``length`` tokens.
+
+        With a ``cache`` there is one text, which goes on where the cache ends, and is added to it.
+        """
+        spec = self.model.spec
+        q_, k_, v_, output, gate_, up_, down = spec.layer_linears(layer)
+
+        def seen(role: Role, of: Floats) -> Floats:
+            if observe is not None:
+                observe(role, layer, of)
+            return of
+
+        a = seen("attn_in", self._normed(x, f"blk.{layer}.attn_norm"))
+        q, k, v = (
+            y.reshape(-1, length, y.shape[1] // spec.head_dim, spec.head_dim)
+            for y in self.products.products(a, (q_, k_, v_))
+        )
+        rotation = _rotation(len(cache.keys[layer]) if cache else 0, length, spec.head_dim, self._base)
+        q, k = _rotate(q, rotation), _rotate(k, rotation)
+        k, v = self.cached(k), self.cached(v)
+        if cache is not None:
+            k, v = cache.grown(layer, k, v)
+        mixed = seen("attn_out", _attention(q, k, v).reshape(len(x), spec.d_attn))
+        x = x + self.products.products(mixed, (output,))[0]
+
+        f = seen("ffn_in", self._normed(x, f"blk.{layer}.ffn_norm"))
+        gate, up = self.products.products(f, (gate_, up_))
+        hidden = seen("ffn_out", _swiglu(gate, up))
+        return x + self.products.products(hidden, (down,))[0]
+
+    def last(self, x: Floats) -> Floats:
+        """The input of the head (rows, d_model)."""
+        return self._normed(x, "output_norm")
+
+    def logits(self, x: Floats) -> Floats:
+        """Of the head's input (rows, d_model), the logits (rows, vocab)."""
+        return self.products.products(x, (self.model.spec.head,))[0]
+
+    def empty_cache(self) -> Cache:
+        """A cache of no token."""
+        shape = (0, self.model.spec.n_kv_heads, self.model.spec.head_dim)
+        blocks = range(self.model.spec.n_layers)
+        return Cache(
+            [np.empty(shape, np.float32) for _ in blocks], [np.empty(shape, np.float32) for _ in blocks]
+        )
+
+    def step(self, tokens: Sequence[int], cache: Cache) -> Floats:
+        """The logits (vocab,) after more tokens of a text, which the cache then holds too."""
+        x = self.embed(tokens)
+        for layer in range(self.model.spec.n_layers):
+            x = self.block(layer, x, len(tokens), cache=cache)
+        logits: Floats = self.logits(self.last(x[-1:]))[0]
+        return logits
+
+    def _normed(self, x: Floats, name: str) -> Floats:
+        """Root-mean-square norm of each row."""
+        if name not in self._norms:
+            self._norms[name] = self.model.file.dequantize(f"{name}.weight")
+        size = np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self._eps)
+        return np.asarray(x / size * self._norms[name], dtype=np.float32)
+
+
+def rounded_cache(bits: int) -> Rounding:
+    """How a cache of so many bits keeps keys and values: 2..8, each head of a token as whole numbers of one
+    fp16 scale, or 16, fp16. Raises SailsimError for other widths."""
+    if bits == 16:
+        return lambda x: x.astype(np.float16).astype(np.float32)
+    if not 2 <= bits <= 8:
+        raise SailsimError(f"kv_bits is {bits!r}; allowed is 2..8, or 16.")
+    most = (1 << (bits - 1)) - 1
+
+    def rounded(x: Floats) -> Floats:
+        scale = (np.abs(x).max(axis=-1, keepdims=True) / most).astype(np.float16).astype(np.float32)
+        steps = np.divide(x, scale, out=np.zeros_like(x), where=scale > 0)
+        return np.asarray(np.clip(np.rint(steps), -most, most) * scale, dtype=np.float32)
+
+    return rounded
+
+
+def _rotation(start: int, tokens: int, head_dim: int, base: float) -> Floats:
+    """Cosines and sines (2, tokens, 1, head_dim / 2) of the rotary positions from `start` on."""
+    frequency = base ** (-np.arange(0, head_dim, 2) / head_dim)
+    angle = np.outer(np.arange(start, start + tokens), frequency)[:, None, :]
+    return np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
+
+
+def _rotate(x: Floats, rotation: Floats) -> Floats:
+    """Rotates the pairs (2i, 2i + 1) of each head, x (texts, tokens, heads, head_dim)."""
+    cos, sin = rotation
+    even, odd = x[..., 0::2], x[..., 1::2]
+    out = np.empty_like(x)
+    out[..., 0::2] = even * cos - odd * sin
+    out[..., 1::2] = even * sin + odd * cos
+    return out
+
+
+def _swiglu(gate: Floats, up: Floats) -> Floats:
+    with np.errstate(over="ignore"):  # e**100 is too much for fp32, and 0 is the right answer
+        return np.asarray(gate / (1 + np.exp(-gate)) * up, dtype=np.float32)
+
+
+def _attention(q: Floats, k: Floats, v: Floats) -> Floats:
+    """Causal attention of each text; heads of q share the keys and values in equal runs.
+
+    q (texts, tokens, heads, head_dim), the last tokens of those of k and v. As q. One text at a
+    time: its scores stay in a cache.
+    """
+    share = q.shape[2] // k.shape[2]
+    out = np.empty_like(q)
+    hidden = ~np.tri(q.shape[1], k.shape[1], k.shape[1] - q.shape[1], dtype=bool)
+    root = np.float32(np.sqrt(q.shape[-1]))
+    for text in range(len(q)):
+        for head in range(k.shape[2]):
+            keys, values = k[text, :, head], v[text, :, head]
+            for of in range(head * share, (head + 1) * share):
+                scores = q[text, :, of] @ keys.T / root
+                scores[hidden] = -np.inf
+                scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
+                out[text, :, of] = scores @ values / scores.sum(axis=-1, keepdims=True)
+    return out
