@@ -1,8 +1,8 @@
 """Who multiplies a model's matrices: floats, or the arithmetic of a unit with the weights that it has.
 
 `UnitProducts` computes what every slice would return: activations rounded for each token, the exact product
-of each block, scales in the contract's order. It multiplies (`scaled_product`); `look_up` makes it form patterns
-and read tables instead, with the same results to the bit.
+of each block, scales in the contract's order. It multiplies (`scaled_product`); `look_up` makes it form
+patterns and read tables instead, with the same results to the bit.
 """
 
 from collections.abc import Callable, Sequence
