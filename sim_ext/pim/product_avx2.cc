@@ -14,9 +14,9 @@
 #pragma GCC target("avx2")
 
 #define SAILSIM_ADD_PAIRS                                                                                    \
-    inline Sums8 add_pairs(const Pairs8 &a, const Pairs8 &b)                                                 \
+    inline void add_pairs(Sums8 &to, const Pairs8 &a, const Pairs8 &b)                                       \
     {                                                                                                        \
-        return reinterpret_cast<Sums8>(__builtin_ia32_pmaddwd256(a, b));                                     \
+        to += reinterpret_cast<Sums8>(__builtin_ia32_pmaddwd256(a, b));                                      \
     }
 
 namespace sailsim::pim

@@ -10,12 +10,10 @@
 #pragma GCC optimize("fp-contract=off")
 
 #define SAILSIM_ADD_PAIRS                                                                                    \
-    inline Sums8 add_pairs(const Pairs8 &a, const Pairs8 &b)                                                 \
+    inline void add_pairs(Sums8 &to, const Pairs8 &a, const Pairs8 &b)                                       \
     {                                                                                                        \
-        Sums8 sums;                                                                                          \
         for (int i = 0; i < lanes; ++i)                                                                      \
-            sums[i] = std::int32_t{a[2 * i]} * b[2 * i] + std::int32_t{a[2 * i + 1]} * b[2 * i + 1];         \
-        return sums;                                                                                         \
+            to[i] += std::int32_t{a[2 * i]} * b[2 * i] + std::int32_t{a[2 * i + 1]} * b[2 * i + 1];          \
     }
 
 namespace sailsim::pim

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The kernel, for files that say with which instructions: add_pairs(a, b) multiplies words and adds the
- * products of neighbours. No guard: each such file includes it once, inside a namespace of its own.
+ * The kernel, for files that say with which instructions: add_pairs(to, a, b) multiplies words and adds
+ * the products of neighbours to `to`; a vector is never returned, which the ABI without AVX does otherwise.
+ * No guard: each such file includes it once, inside a namespace of its own.
  */
 constexpr int lanes = 8;
 constexpr int vectors = static_cast<int>(product_outputs) / lanes;
@@ -26,7 +27,7 @@ void rows_of_tile(const ProductJob &job)
                 __builtin_memcpy(&pair, x + r * job.row_stride + 2 * p, sizeof pair);
                 const Sums8 same = Sums8{} + pair;
                 for (int v = 0; v < vectors; ++v)
-                    sums[r][v] += add_pairs(weight[p * vectors + v], reinterpret_cast<Pairs8>(same));
+                    add_pairs(sums[r][v], weight[p * vectors + v], reinterpret_cast<Pairs8>(same));
             }
         const auto *scale = reinterpret_cast<const Floats8 *>(job.scales) + block * vectors;
         for (int r = 0; r < Rows; ++r)
