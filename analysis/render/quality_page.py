@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if value < 1000 else f"{value:.0e}"
 
 
-def _words(row: dict[str, Any]) -> str:
+def _words(row: Mapping[Any, Any]) -> str:
     """A choice of weights as people say it."""
     weights, how = str(row["weights"]), ", compensated" * (row["method"] == "compensated")
     if weights == IN_FLOATS:
@@ -201,7 +202,7 @@ def _sentences() -> list[str]:
     return [
         "Activations of 8 bits, 16 threads. 5: five bits everywhere; 5b: in the blocks, the table in Q8_0; "
         "Q4_1: as stored. Hollow: errors compensated. Dotted: the file's values in fp32.",
-        f"Perplexities above {MOST:g} are in the table alone ({said}). The loss is SmolLM2's also where the speed "
-        "is of a larger model at the same choices: that model's own was not measured.",
+        f"Perplexities above {MOST:g} are in the table alone ({said}). The loss is SmolLM2's also where the "
+        "speed is of a larger model at the same choices: that model's own was not measured.",
         "The file is Q4_1 itself: other widths show what rounding its values again loses.",
     ]

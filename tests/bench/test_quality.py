@@ -1,7 +1,7 @@
 """Speed and memory of a quality point, 4,080 tokens of SmolLM2, and of the product that it is made of.
 
-Limits are the project's: a point in 30 s on two cores, and at most 1.5 times the file and 500 MB of memory. The
-product, exact to the bit, is compared with NumPy's float32 product of the same shape.
+Limits are the project's: a point in 30 s on two cores, and at most 1.5 times the file and 500 MB of memory.
+The product, exact to the bit, is compared with NumPy's float32 product of the same shape.
 """
 
 import os
