@@ -148,6 +148,13 @@ ENTRIES: tuple[Generated, ...] = (
         "random blocks of every format, the package gguf",
     ),
     Generated(
+        "quality",
+        "docs/quality.md",
+        f"{_RENDER}.quality_page:quality_parts",
+        "analysis/data/quality/points.jsonl (tools/quality_points.py); runs of its choices of weights",
+        draw=f"{_RENDER}.quality_page:draw",
+    ),
+    Generated(
         "columns",
         "docs/columns.md",
         f"{_RENDER}.columns_page:page",

@@ -1,0 +1,208 @@
+"""The tables and the figure of docs/quality.md: what widths lose, beside what they bring."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.costs.dollars import prices
+from sailsim.analysis.render.markdown import table
+from sailsim.analysis.render.style import MARKERS, SERIES, canvas, caption, plain_numbers, save, style
+from sailsim.analysis.results.joins import as_frame, joined
+from sailsim.analysis.results.quality import IN_FLOATS
+from sailsim.analysis.results.runs import runs
+from sailsim.sim import Point
+
+DRAWN = (("smollm2-135m", 1), ("llama-2-7b", 1), ("llama-2-7b", 8))
+"""Whose speed is drawn, at which batch: the model that was measured, and one of a server's size."""
+RUNNERS = ("sail", "cores-best", "l4")
+MOST = 60.0
+"""Perplexities above it are in the table alone."""
+
+
+@lru_cache(maxsize=1)
+def measured() -> pd.DataFrame:
+    """The points of analysis/data/quality/points.jsonl, in their order."""
+    text = data_file("quality").joinpath("points.jsonl").read_text("utf-8")
+    return pd.DataFrame([json.loads(line) for line in text.splitlines()])
+
+
+def quality_parts() -> dict[str, str]:
+    """The tables by their names."""
+    return {"points": _points(), "speeds": _speeds()}
+
+
+def _points() -> str:
+    rows = [
+        (
+            _words(row),
+            row["abits"] or "fp32",
+            row["kv_bits"] or "fp32",
+            f"{row['bits_per_weight']:.2f}",
+            f"{_number(row['perplexity'])} ± {_number(row['perplexity_error'])}",
+            f"{row['loss']:+.4f} ± {row['loss_error']:.4f}",
+            f"{row['agreement']:.1%}",
+        )
+        for row in measured().to_dict("records")
+    ]
+    header = (
+        "weights", "bits of an activation", "of the cache", "stored bits a weight", "perplexity",
+        "loss, nats a token", "agreement",
+    )  # fmt: skip
+    return table(header, rows, "lrrrrrr")
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if value < 1000 else f"{value:.0e}"
+
+
+def _words(row: Mapping[Any, Any]) -> str:
+    """A choice of weights as people say it."""
+    weights, how = str(row["weights"]), ", compensated" * (row["method"] == "compensated")
+    if weights == IN_FLOATS:
+        return "the file's values"
+    if weights == "file":
+        return "as stored (Q4_1, table Q8_0)"
+    if weights.endswith(".toml"):
+        return f"{weights[1]} bits in the blocks, table Q8_0{how}"
+    return f"{weights} bits everywhere{how}"
+
+
+def _choice(weights: str) -> str:
+    """As a point says it, of any model: the file's types are those that llama.cpp's Q4_1 gives."""
+    if weights == "file":
+        return "q4_1"
+    return str(data_file("quality").joinpath(weights)) if weights.endswith(".toml") else weights
+
+
+def _drawn() -> pd.DataFrame:
+    """The points that differ in their weights alone."""
+    found = measured()
+    return found[(found.abits == 8) & (found.kv_bits == 16)]
+
+
+@lru_cache(maxsize=1)
+def speeds() -> pd.DataFrame:
+    """Rates and dollars of every choice of weights (``weights``), for each of `DRAWN` and `RUNNERS`."""
+    parts = []
+    for model, batch in DRAWN:
+        for weights in dict.fromkeys(_drawn().weights):
+            fmt = _choice(str(weights))
+            ran = joined(as_frame(runs(Point(model=model, weights=fmt, batch=batch))), prices())
+            parts.append(ran.assign(weights=weights))
+    found = pd.concat(parts, ignore_index=True)
+    return found[found.runner.isin(RUNNERS)]
+
+
+def _speeds() -> str:
+    """A row a choice of weights: perplexity, and each runner's rate and dollars, of the last of `DRAWN`."""
+    rates = _at(*DRAWN[-1])
+    titles = dict(zip(rates.runner, rates.title, strict=True))
+    rows = []
+    for _, row in _drawn().iterrows():
+        cells: list[object] = [_words(row.to_dict()), f"{_number(row.perplexity)}"]
+        for runner in RUNNERS:
+            own = rates[(rates.runner == runner) & (rates.weights == row.weights)]
+            cells += [own.tokens_per_s.iloc[0], own.tokens_per_usd.iloc[0]]
+        rows.append(cells)
+    header = ["weights", "perplexity of SmolLM2-135M"]
+    for runner in RUNNERS:
+        header += [f"{titles[runner]}: tokens/s", "tokens/USD"]
+    return table(header, rows, "lr" + "rr" * len(RUNNERS))
+
+
+def draw(folder: Path) -> list[Path]:
+    """Writes the figure."""
+    with style():
+        title = "What a width costs in quality, and what it brings"
+        figure, axes = canvas(title, 2, len(DRAWN), width=10, height=10.5)
+        for line, (model, batch) in enumerate(DRAWN):
+            rates = _at(model, batch)
+            for column, (field, label) in enumerate(
+                (("tokens_per_s", "tokens/s"), ("tokens_per_usd", "tokens per dollar"))
+            ):
+                _panel(axes[line][column], rates, field)
+                axes[line][column].set_xlabel(label)
+                axes[line][column].set_title(f"{rates.model_title.iloc[0]}, batch {batch}", loc="left")
+        axes[0][0].legend(handles=_legend(speeds()), fontsize=8.5, loc="upper left")
+        caption(figure, *_sentences())
+        return save(figure, folder / "quality.png")
+
+
+def _at(model: str, batch: int) -> pd.DataFrame:
+    rates = speeds()
+    return rates[(rates.model == model) & (rates.batch == batch)]
+
+
+def _panel(axes: Axes, rates: pd.DataFrame, field: str) -> None:
+    drawn = _drawn()
+    for i, runner in enumerate(RUNNERS):
+        own = rates[rates.runner == runner].set_index("weights")[field].astype(float)
+        places: list[tuple[float, float, str]] = []
+        for _, row in drawn[drawn.perplexity <= MOST].iterrows():
+            x = own[row.weights]
+            if math.isnan(x):
+                continue
+            inside = "white" if row.method == "compensated" else SERIES[i]
+            axes.plot(x, row.perplexity, MARKERS[i], color=SERIES[i], markerfacecolor=inside)
+            places.append((x, row.perplexity, _short(str(row.weights))))
+        for x, y, names in _gathered(places):
+            axes.annotate(names, (x, y), xytext=(5, -2), textcoords="offset points", fontsize=7.5)
+    floats = measured().perplexity.iloc[0]
+    axes.axhline(floats, color="#444444", linewidth=0.9, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    plain_numbers(axes.yaxis)
+    plain_numbers(axes.xaxis)
+    axes.set_ylabel("perplexity of SmolLM2-135M")
+
+
+def _gathered(places: list[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
+    """Marks that lie on each other share a label."""
+    found: list[tuple[float, float, str]] = []
+    for x, y, name in sorted(places):
+        near = [
+            i
+            for i, (a, b, _) in enumerate(found)
+            if abs(math.log(x / a)) < 0.04 and abs(math.log(y / b)) < 0.04
+        ]
+        if near:
+            a, b, names = found[near[0]]
+            found[near[0]] = (a, b, names if name in names.split(", ") else f"{names}, {name}")
+        else:
+            found.append((x, y, name))
+    return found
+
+
+def _short(weights: str) -> str:
+    """`5` everywhere, `5b` in the blocks alone."""
+    return "Q4_1" if weights == "file" else f"{weights[1]}b" if weights.endswith(".toml") else weights
+
+
+def _legend(rates: pd.DataFrame) -> list[Line2D]:
+    titles = dict(zip(rates.runner, rates.title, strict=True))
+    return [
+        Line2D([], [], color=SERIES[i], marker=MARKERS[i], linestyle="", label=titles[runner])
+        for i, runner in enumerate(RUNNERS)
+    ]
+
+
+def _sentences() -> list[str]:
+    left_out = _drawn()[_drawn().perplexity > MOST]
+    said = ", ".join(dict.fromkeys(_short(str(weights)) for weights in left_out.weights))
+    return [
+        "Activations of 8 bits, 16 threads. 5: five bits everywhere; 5b: in the blocks, the table in Q8_0; "
+        "Q4_1: as stored. Hollow: errors compensated. Dotted: the file's values in fp32.",
+        f"Perplexities above {MOST:g} are in the table alone ({said}). The loss is SmolLM2's also where the "
+        "speed is of a larger model at the same choices: that model's own was not measured.",
+        "The file is Q4_1 itself: other widths show what rounding its values again loses.",
+    ]
