@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -16,8 +17,10 @@ from sailsim.analysis.paper.evaluator import evaluate_machine
 from sailsim.analysis.paper.metrics import METRICS, highest, reaches, values
 from sailsim.analysis.paper.reproduce import reproduce
 from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
+from sailsim.analysis.paper.stored_claims import StoredOutcomes
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.render.reproduction_page import markdown
+from sailsim.analysis.results.results import Runs
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim import load_system
@@ -47,6 +50,20 @@ def test_another_papers_claims_of_a_store(swept, frame) -> None:
     assert arrays["verdict"] == "differs"
     assert by_claim["array reads saved"]["verdict"] == "reached"
     assert by_claim["models simulated"]["here"] == "SmolLM2 135M Instruct"
+
+
+def test_what_a_metric_asks_for_does_not_depend_on_those_before_it(frame) -> None:
+    results = Runs.of(frame, prices())
+    metrics = [metric for claim in load_paper().claim for metric in claim.metrics("store")]
+    different = {(each.machines, each.threads, each.without, each.runner): each for each in metrics}
+    assert 10 < len(different) < len(metrics)
+    together = StoredOutcomes.of(results)
+    for metric in different.values():
+        alone = StoredOutcomes(results, together.points).within(metric)
+        pd.testing.assert_frame_equal(together.within(metric).points, alone.points)
+        if metric.runner is not None:
+            own = results.beside(alone.points, metric.runner)
+            pd.testing.assert_frame_equal(together.within(metric).runs(metric.runner).rows, own)
 
 
 def test_another_papers_claims_of_a_sample_are_those_of_a_run() -> None:
