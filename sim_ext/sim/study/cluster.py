@@ -244,11 +244,13 @@ class Slurm(Dask):
         for job in self._jobs:
             with suppress(Exception):  # a job that has ended by itself cannot be cancelled
                 job.cancel()
+        # The scheduler tells its workers to go before it does, which ends jobs that cancelling did not reach:
+        # submitit cancels a local one by SIGINT, which a shell makes its background commands ignore.
+        if self._cluster is not None:
+            self._cluster.close()
         if self._file.cluster == "local":  # children of this process: nobody else sees to them
             for job in self._jobs:
                 job.wait()
-        if self._cluster is not None:
-            self._cluster.close()
         _removed(self._logs)
 
 

@@ -240,6 +240,18 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
+@pytest.fixture(params=[signal.SIG_DFL, signal.SIG_IGN], ids=["interrupts", "in the background"])
+def interrupted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Ctrl-C as a terminal has it, and as a shell's background commands do: they ignore it, their children
+    too."""
+    before = signal.signal(signal.SIGINT, request.param)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupted")
 def test_jobs_of_slurm_work_and_end(tmp_path: Path, slurm: Path) -> None:
     with cluster.hired(slurm=slurm) as workers:
         evaluate = partial(slow_square, 0.05)
