@@ -16,6 +16,7 @@ from sailsim.analysis.calibration import (
     held_out,
     held_out_check,
     kernel_ratios,
+    lut_problem,
     measurements,
     solver,
 )
@@ -130,7 +131,7 @@ def test_the_fit_reads_its_own_files_alone(monkeypatch):
         seen.add(name)
         return read(name)
 
-    for module in (measurements, fit, kernel_ratios):
+    for module in (measurements, fit, kernel_ratios, lut_problem):
         monkeypatch.setattr(module, "read_table", noted)
     fit.run()
     assert seen == {*fit.DATA, *fit.HELD_OUT}
@@ -145,7 +146,7 @@ def test_no_fit_reads_what_is_held_out(result, monkeypatch):
             row["tok_s"] = "1.0"
         return rows
 
-    for module in (measurements, fit, kernel_ratios):
+    for module in (measurements, fit, kernel_ratios, lut_problem):
         monkeypatch.setattr(module, "read_table", absurd)
     again = fit.run()
     for part in ("cpu", "gpu", "cpu_covariance", "gpu_covariance"):
