@@ -22,7 +22,7 @@ from sailsim.workloads.gguf_file import GgufFile
 from sailsim.workloads.gguf_model import GgufModel, open_gguf, stored_model, tensor_bytes
 from sailsim.workloads.graph import Op, decode_step, prefill_step
 from sailsim.workloads.image import ImagePlan, plan_image
-from sailsim.workloads.image_decode import Decoder
+from sailsim.workloads.image_decode import ImageDecoder
 from sailsim.workloads.image_file import Image, read_image
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ROLES, Linear, ModelSpec, Role, model_names
@@ -36,10 +36,10 @@ __all__ = [
     "ROLES",
     "TENSOR_FORMATS",
     "Activations",
-    "Decoder",
     "GgufFile",
     "GgufModel",
     "Image",
+    "ImageDecoder",
     "ImagePlan",
     "Linear",
     "ModelSpec",

@@ -60,20 +60,7 @@ class Decoder:
     _norms: dict[str, Floats] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        file, spec = self.model.file, self.model.spec
-        arch = file.get("general.architecture")
-        if arch != "llama" or spec.fused_projections:
-            raise SailsimError(
-                f"GGUF file {file.path}: general.architecture is {arch!r}; a forward pass needs 'llama'."
-            )
-        rotated = file.integer("llama.rope.dimension_count", spec.head_dim)
-        if rotated != spec.head_dim or spec.extra_params:
-            raise SailsimError(
-                f"GGUF file {file.path}: it rotates {rotated} of {spec.head_dim} elements and has "
-                f"{spec.extra_params} elements beyond the plain blocks; a forward pass needs all and 0."
-            )
-        self._eps = file.number("llama.attention.layer_norm_rms_epsilon", 1e-5)
-        self._base = file.number("llama.rope.freq_base", 10000.0)
+        self._eps, self._base = llama_constants(self.model, "a forward pass")
 
     def embed(self, tokens: Sequence[int] | npt.NDArray[np.int64]) -> Floats:
         """The residual stream (tokens, d_model) before the first block. Raises SailsimError for a number
@@ -106,8 +93,8 @@ class Decoder:
             y.reshape(-1, length, y.shape[1] // spec.head_dim, spec.head_dim)
             for y in self.products.products(a, (q_, k_, v_))
         )
-        rotation = _rotation(len(cache.keys[layer]) if cache else 0, length, spec.head_dim, self._base)
-        q, k = _rotate(q, rotation), _rotate(k, rotation)
+        turns = rotation(len(cache.keys[layer]) if cache else 0, length, spec.head_dim, self._base)
+        q, k = rotate(q, turns), rotate(k, turns)
         k, v = self.cached(k), self.cached(v)
         if cache is not None:
             k, v = cache.grown(layer, k, v)
@@ -151,6 +138,27 @@ class Decoder:
         return np.asarray(x / size * self._norms[name], dtype=np.float32)
 
 
+NORM_EPS, ROPE_BASE = 1e-5, 10000.0
+"""Llama 2's, where a file or shape does not say."""
+
+
+def llama_constants(model: GgufModel, what: str) -> tuple[float, float]:
+    """The constant of a file's norms and the base of its rotation. Raises SailsimError, saying ``what`` needs
+    it, for another architecture than llama, and for tensors that plain blocks do not have."""
+    file, spec = model.file, model.spec
+    arch = file.get("general.architecture")
+    if arch != "llama" or spec.fused_projections:
+        raise SailsimError(f"GGUF file {file.path}: general.architecture is {arch!r}; {what} needs 'llama'.")
+    rotated = file.integer("llama.rope.dimension_count", spec.head_dim)
+    if rotated != spec.head_dim or spec.extra_params:
+        raise SailsimError(
+            f"GGUF file {file.path}: it rotates {rotated} of {spec.head_dim} elements and has "
+            f"{spec.extra_params} elements beyond the plain blocks; {what} needs all and 0."
+        )
+    eps = file.number("llama.attention.layer_norm_rms_epsilon", NORM_EPS)
+    return eps, file.number("llama.rope.freq_base", ROPE_BASE)
+
+
 def rounded_cache(bits: int) -> Rounding:
     """How a cache of so many bits keeps keys and values: 2..8, each head of a token as whole numbers of one
     fp16 scale, or 16, fp16. Raises SailsimError for other widths."""
@@ -168,16 +176,16 @@ def rounded_cache(bits: int) -> Rounding:
     return rounded
 
 
-def _rotation(start: int, tokens: int, head_dim: int, base: float) -> Floats:
+def rotation(start: int, tokens: int, head_dim: int, base: float) -> Floats:
     """Cosines and sines (2, tokens, 1, head_dim / 2) of the rotary positions from `start` on."""
     frequency = base ** (-np.arange(0, head_dim, 2) / head_dim)
     angle = np.outer(np.arange(start, start + tokens), frequency)[:, None, :]
     return np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
 
 
-def _rotate(x: Floats, rotation: Floats) -> Floats:
-    """Rotates the pairs (2i, 2i + 1) of each head, x (texts, tokens, heads, head_dim)."""
-    cos, sin = rotation
+def rotate(x: Floats, turns: Floats) -> Floats:
+    """Rotates the pairs (2i, 2i + 1) of each head, x (..., tokens, heads, head_dim), by `rotation`."""
+    cos, sin = turns
     even, odd = x[..., 0::2], x[..., 1::2]
     out = np.empty_like(x)
     out[..., 0::2] = even * cos - odd * sin

@@ -24,6 +24,7 @@ from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
 from sailsim.workloads.choice import settled_choice
+from sailsim.workloads.decoder import NORM_EPS, ROPE_BASE, llama_constants
 from sailsim.workloads.formats import TENSOR_FORMATS, TensorFormat
 from sailsim.workloads.gguf_model import GgufModel, stored_model
 from sailsim.workloads.image_file import (
@@ -57,8 +58,6 @@ MAX_BYTES = 16 << 30
 """Largest image that is written without being asked for: a 7B model at 4 bits in all layouts has 12 GB."""
 FLOAT_FORMAT = "q8_0"
 """What tensors of types without codes become."""
-NORM_EPS, ROPE_BASE = 1e-5, 10000.0
-"""Of a shape, which does not say: Llama 2's."""
 
 _LAYOUT: dict[str, Callable[[Weights, Shape], npt.NDArray[np.uint8]]] = {
     "rows": rows_layout,
@@ -217,11 +216,8 @@ def plan_image(
     file = stored_model(model)
     spec = load_model(model) if file is None else file.spec
     fmt = choice.format(str(model), spec)
-    _check(spec, file, slices, layouts, blocks)
-    eps, base = NORM_EPS, ROPE_BASE
-    if file is not None:
-        eps = file.file.number("llama.attention.layer_norm_rms_epsilon", NORM_EPS)
-        base = file.file.number("llama.rope.freq_base", ROPE_BASE)
+    _check(spec, slices, layouts, blocks)
+    eps, base = (NORM_EPS, ROPE_BASE) if file is None else llama_constants(file, "an image")
     notes: Counter[str] = Counter()
     full = replace(spec, fused_projections=False)
     image = replace(full, n_layers=blocks or spec.n_layers, extra_params=0)
@@ -270,9 +266,7 @@ def _source(file: GgufModel | None, linear: Linear, fmt: TensorFormat, seed: int
     return source
 
 
-def _check(
-    spec: ModelSpec, file: GgufModel | None, slices: int, layouts: Sequence[str], blocks: int | None
-) -> None:
+def _check(spec: ModelSpec, slices: int, layouts: Sequence[str], blocks: int | None) -> None:
     if blocks is not None and not 1 <= blocks <= spec.n_layers:
         raise SailsimError(f"blocks is {blocks}; allowed is 1..{spec.n_layers}, those of {spec.name}.")
     if not 1 <= slices <= SLICES_MAX:
@@ -289,19 +283,6 @@ def _check(
         )
     if not spec.gated_ffn:
         raise SailsimError(f"model {spec.name}: gated_ffn is false; allowed in an image is a gated one.")
-    if file is None:
-        return
-    arch = file.file.get("general.architecture")
-    if arch != "llama" or spec.fused_projections:
-        raise SailsimError(
-            f"GGUF file {file.file.path}: general.architecture is {arch!r}; an image needs 'llama'."
-        )
-    rotated = file.file.integer("llama.rope.dimension_count", spec.head_dim)
-    if rotated != spec.head_dim or spec.extra_params:
-        raise SailsimError(
-            f"GGUF file {file.file.path}: it rotates {rotated} of {spec.head_dim} elements and has "
-            f"{spec.extra_params} elements beyond the plain blocks; an image needs all and 0."
-        )
 
 
 def _norms(plan: ImagePlan) -> npt.NDArray[np.uint8]:

@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import block_slices, int_product, reference
+from sailsim.workloads.decoder import Floats, rotate, rotation
 from sailsim.workloads.image_file import Image, matrix_order
 from sailsim.workloads.weights import Weights
 
-Floats = npt.NDArray[np.float32]
 Operand = tuple[npt.NDArray[np.int8], Floats]
 """Rows (B, K) rounded to int8, and what a step of each is worth (B,)."""
 
@@ -62,7 +62,7 @@ def multiply(operand: Operand, weights: Weights) -> Floats:
     return reference.scale_blocks(acc, weights.scales, act_scale, minimum=weights.minima, x_sums=sums)
 
 
-class Decoder:
+class ImageDecoder:
     """One decode of ``batch`` sequences with the model of an image and a cache of fp16 or int8.
 
     ``context`` positions of the cache are filled beforehand as the program fills them with ``seed``.
@@ -151,13 +151,8 @@ class Decoder:
         return np.asarray(x * weight * factor, dtype=np.float32)
 
     def _rotated(self, x: Floats) -> Floats:
-        dim = self.sizes.head_dim
-        angle = self.position * float(self.sizes.rope_base) ** (-np.arange(0, dim, 2) / dim)
-        cos, sin = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
-        even, odd = x[..., 0::2], x[..., 1::2]
-        out = np.empty_like(x)
-        out[..., 0::2], out[..., 1::2] = even * cos - odd * sin, even * sin + odd * cos
-        return out
+        turns = rotation(self.position, 1, self.sizes.head_dim, float(self.sizes.rope_base))
+        return rotate(x[:, None], turns)[:, 0]
 
     def _cached(self, x: Floats) -> Floats:
         """What the cache gives back of rows (batch, heads, head_dim)."""

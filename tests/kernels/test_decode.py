@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sailsim.workloads import Decoder, plan_image, read_image
+from sailsim.workloads import ImageDecoder, plan_image, read_image
 
 pytestmark = pytest.mark.aarch64
 
@@ -64,7 +64,7 @@ def check_against_numpy(
 ) -> None:
     """Each integer is what NumPy's number rounds to, and logits and tokens follow from them exactly."""
     opened, batch = read_image(image), record["batch"]
-    decoder = Decoder(opened, batch, record["cache"], record["context"], followed=operands)
+    decoder = ImageDecoder(opened, batch, record["cache"], record["context"], followed=operands)
     for tokens in prompt[:-1]:
         decoder.step(tokens)
     tokens = prompt[-1]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sailsim.workloads import Decoder, Tokenizer, forward, open_gguf, plan_image, read_image
+from sailsim.workloads import ImageDecoder, Tokenizer, forward, open_gguf, plan_image, read_image
 
 pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
 
@@ -42,7 +42,7 @@ def test_paris_and_sixteen_more_tokens_are_those_of_numpy(
     (record,) = report("decode", *options, *written)
     found = [int(token) for token in record["tokens"].split(",")]
     logits = np.fromfile(tmp_path / "logits", np.float32).reshape(STEPS, -1)
-    decoder = Decoder(read_image(image), followed=(tmp_path / "operands").read_bytes())
+    decoder = ImageDecoder(read_image(image), followed=(tmp_path / "operands").read_bytes())
     for token in prompt[:-1]:
         decoder.step([token])
     for before, token, row in zip([prompt[-1], *found], found, logits, strict=False):

@@ -7,7 +7,7 @@ import gguf
 import numpy as np
 import pytest
 
-from sailsim.workloads import ModelSpec, chosen_format
+from sailsim.workloads import ModelSpec, chosen_format, plan_image
 
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzĠĊ.,'!?-ABCDEFGHIJKLMN"
 """The vocabulary of tiny models: small letters, a space, a line break, and some more."""
@@ -19,6 +19,25 @@ def model_text(name: str = "m", title: str = "M") -> str:
     """A file of a model's shape: `TINY` with one layer."""
     shape = "".join(f"{field} = {value}\n" for field, value in (TINY | {"n_layers": 1}).items())
     return f'name = {json.dumps(name)}\ntitle = {json.dumps(title)}\nsource = "a test"\n{shape}'
+
+
+def small_image(folder: Path, weights: str, d_ffn: int, tied: bool) -> bytes:
+    """An image of one block with three slices and random weights."""
+    shape = TINY | {
+        "n_layers": 1,
+        "d_model": 32,
+        "n_heads": 2,
+        "n_kv_heads": 1,
+        "head_dim": 16,
+        "d_ffn": d_ffn,
+    }
+    toml = folder / "shape.toml"
+    lines = "".join(f"{field} = {value}\n" for field, value in (shape | {"vocab": 40}).items())
+    toml.write_text(
+        f'name = "s"\ntitle = "S"\nsource = "here"\n{lines}tied_embeddings = {str(tied).lower()}\n'
+    )
+    plan_image(toml, weights=weights, slices=3).write(folder / "image")
+    return (folder / "image").read_bytes()
 
 
 def _q2_k_blocks(rng: np.random.Generator, n: int, k: int) -> np.ndarray:

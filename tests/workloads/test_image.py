@@ -26,6 +26,7 @@ from sailsim.workloads.image_layout import (
 )
 
 from ..examples import examples
+from .conftest import small_image
 
 SHAPE = ModelSpec(
     name="ragged", title="Ragged", source="made here", n_layers=3, d_model=50, n_heads=6, n_kv_heads=2,
@@ -232,14 +233,7 @@ def test_a_limit_of_bytes(shape_file: Callable[[ModelSpec], Path], tmp_path: Pat
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A small image."""
-    folder = tmp_path_factory.mktemp("image")
-    toml = folder / "shape.toml"
-    toml.write_text(
-        'name = "s"\ntitle = "S"\nsource = "here"\nn_layers = 1\nd_model = 32\nn_heads = 2\nn_kv_heads = 1\n'
-        "head_dim = 16\nd_ffn = 48\nvocab = 40\n"
-    )
-    plan_image(toml, weights="4g32", slices=3).write(folder / "image")
-    return (folder / "image").read_bytes()
+    return small_image(tmp_path_factory.mktemp("image"), "4g32", d_ffn=48, tied=False)
 
 
 def resealed(data: bytearray) -> bytes:

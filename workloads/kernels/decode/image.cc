@@ -43,6 +43,8 @@ std::uint32_t crc32(const unsigned char *bytes, std::size_t size, std::uint32_t 
 void require(const std::string &path, const char *field, std::uint64_t value, std::uint64_t least,
              std::uint64_t most)
 {
+    if (least == most && value != least)
+        fail("image %s: %s is %" PRIu64 "; allowed is %" PRIu64, path.c_str(), field, value, least);
     if (value < least || value > most)
         fail("image %s: %s is %" PRIu64 "; allowed is %" PRIu64 "..%" PRIu64, path.c_str(), field, value,
              least, most);
