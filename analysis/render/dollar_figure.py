@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from sailsim.analysis.baselines.kinds import FASTEST
 from sailsim.analysis.costs.dollars import CostConstants, quoted
 from sailsim.analysis.render.figure_words import patterns_of
 from sailsim.analysis.render.style import (
@@ -38,7 +39,9 @@ def _dollar_lines(rows: pd.DataFrame, runners: pd.DataFrame) -> list[tuple[str, 
     )
     lines = []
     for runner in sorted_runners:
-        if runner["runner"] not in priced:
+        # The fastest software on as many threads is one of those that have lines of their own.
+        twice = runner["software"] == FASTEST and runner["pays"] != "whole"
+        if runner["runner"] not in priced or twice:
             continue
         payments = ["bandwidth"] if runner["pays"] == "whole" else list(PAYMENTS)
         for payment in payments:

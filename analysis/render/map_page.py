@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
+from sailsim.analysis.baselines.kinds import FASTEST
 from sailsim.analysis.baselines.runners import named
 from sailsim.analysis.render.markdown import table
 from sailsim.analysis.render.style import canvas, caption, save, style
@@ -36,9 +37,10 @@ METRICS = {"tokens_per_s": "tokens/s", "tokens_per_usd_used": "tokens/USD"}
 SERVER, ALL = "the same server's cores", "all machines"
 _Wanted = Callable[[Mapping[str, Any]], bool]
 AMONG: Mapping[str, _Wanted] = {
-    SERVER: lambda run: run["kind"] == "cores",
-    ALL: lambda run: run["kind"] in ("cores", "card"),
+    SERVER: lambda run: run["kind"] == "cores" and run["software"] != FASTEST,
+    ALL: lambda run: run["kind"] in ("cores", "card") and run["software"] != FASTEST,
 }
+"""The fastest software is one of the others, which say what it is."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,11 @@ def _cells(wbits: int, batch: int, context: int) -> Iterator[Cell]:
 
 
 def _name(run: Mapping[str, Any]) -> str:
-    """Who it is, short enough for a cell."""
+    """Who it is, short enough for a cell: a card, a star if a serving stack runs on it, or the software."""
+    title = str(run["title"])
     if run["kind"] == "card":
-        return str(run["title"]).replace(", serving", "*").replace(", f16", "")
-    text = "".join(run["notes"][:1]) + str(run["title"])
-    return next(name for name in ("T-MAC", "Ampere", "llama.cpp") if name in text)
+        return title.replace(", serving", "*").replace(", f16", "")
+    return title.rpartition(", ")[2].removesuffix("'s fork")
 
 
 def map_parts() -> dict[str, str]:

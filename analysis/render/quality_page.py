@@ -25,6 +25,8 @@ from sailsim.sim import Point
 DRAWN = (("smollm2-135m", 1), ("llama-2-7b", 1), ("llama-2-7b", 8))
 """Whose speed is drawn, at which batch: the model that was measured, and one of a server's size."""
 RUNNERS = ("sail", "cores-best", "l4")
+SIDES = (((-5, -2), "right"), ((0, 6), "center"), ((5, -2), "left"))
+"""Where each runner's labels stand, so that marks that lie beside each other can be told apart."""
 MOST = 60.0
 """Perplexities above it are in the table alone."""
 
@@ -156,7 +158,10 @@ def _panel(axes: Axes, rates: pd.DataFrame, field: str) -> None:
             axes.plot(x, row.perplexity, MARKERS[i], color=SERIES[i], markerfacecolor=inside)
             places.append((x, row.perplexity, _short(str(row.weights))))
         for x, y, names in _gathered(places):
-            axes.annotate(names, (x, y), xytext=(5, -2), textcoords="offset points", fontsize=7.5)
+            at, side = SIDES[i]
+            axes.annotate(
+                names, (x, y), xytext=at, textcoords="offset points", ha=side, fontsize=7.5, color=SERIES[i]
+            )
     floats = measured().perplexity.iloc[0]
     axes.axhline(floats, color="#444444", linewidth=0.9, linestyle=":")
     axes.set_xscale("log")

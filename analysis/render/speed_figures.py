@@ -95,9 +95,9 @@ def speedup(results: Runs, paper: str = SHIPPED) -> Figure:
         results.setting((*vary,), rows),
         patterns_of(rows),
         "Cores: the same server's without SAIL, predicted (docs/baselines.md). Shaded: down to what is "
-        "left where a runner reaches the upper end of its band. Only four bits are measured on the cores; "
-        "the kernels' speed at other widths is assumed, and its range is in the band. What SAIL leaves to "
-        "the cores runs at the system file's rates in every column.",
+        "left where a runner reaches the upper end of its band. Only four bits are measured on these cores; "
+        "two bits and T-MAC (up to four bits) on a sibling core, and other widths are assumed: the ranges "
+        "are in the band. What SAIL leaves to the cores runs at the system file's rates in every column.",
     )
     return figure
 

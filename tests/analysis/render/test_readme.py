@@ -1,0 +1,45 @@
+"""README's table of claims is of the models as they are: only after `make sim` is it written again."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sailsim.analysis import compare
+from sailsim.analysis.paper.claims import load_paper
+from sailsim.sim import Point
+
+README = Path(__file__).parents[3] / "README.md"
+ROW = re.compile(
+    r"\| (?P<claim>[^|]*) \| (?P<paper>[0-9.]+)x \| (?P<here>[0-9.]+)x \| \w+ \| "
+    r"(?P<system>[\w-]+), (?P<model>[\w-]+), W(?P<wbits>\d)A(?P<abits>\d+) g(?P<group_size>\d+), batch (?P<batch>\d+), (?P<threads>\d+) threads, "
+    r"context (?P<context>\d+), NBW (?P<nbw>\d), (?P<substrate>\w+), conversion: (?P<convert>\w+) \|"
+)
+FIELDS = ("wbits", "abits", "group_size", "batch", "threads", "context", "nbw")
+
+
+def rows() -> dict[str, re.Match[str]]:
+    """The ratios of the table, by their claims."""
+    found = {}
+    titles = {claim.title: claim.name for claim in load_paper().claim}
+    for match in ROW.finditer(README.read_text()):
+        found[titles[match["claim"].partition(":")[0]]] = match
+    return found
+
+
+@pytest.mark.parametrize(
+    ("claim", "runner", "field"),
+    [
+        ("speedup", "cores", "speedup"),
+        ("usd_cpu", "cores", "usd_ratio_used"),
+        ("usd_v100", "v100", "usd_ratio_used"),
+    ],
+)
+def test_a_row_is_what_its_point_gives(claim: str, runner: str, field: str) -> None:
+    row = rows()[claim]
+    choices: dict[str, Any] = {name: int(row[name]) for name in FIELDS}
+    choices |= {name: row[name] for name in ("system", "model", "substrate", "convert")}
+    here = compare(Point(**choices))["runs"][runner][field]
+    # `make sim` captures activations of its own, which differ in the last digits of some machines.
+    assert float(row["here"]) == pytest.approx(here, rel=0.01), "make sim && sailsim docs results --write"
