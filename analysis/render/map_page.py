@@ -34,7 +34,7 @@ SIDES = {"sail-n1": None, "sail-n1-fast-host": named("sail")}
 SHADES = 8.0
 """Ratio from which on a colour does not get stronger."""
 METRICS = {"tokens_per_s": "tokens/s", "tokens_per_usd_used": "tokens/USD"}
-SERVER, ALL = "the same server's cores", "all machines"
+SERVER, ALL = "the same cores", "all machines"
 _Wanted = Callable[[Mapping[str, Any]], bool]
 AMONG: Mapping[str, _Wanted] = {
     SERVER: lambda run: run["kind"] == "cores" and run["software"] != FASTEST,

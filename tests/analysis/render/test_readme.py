@@ -13,8 +13,9 @@ from sailsim.sim import Point
 README = Path(__file__).parents[3] / "README.md"
 ROW = re.compile(
     r"\| (?P<claim>[^|]*) \| (?P<paper>[0-9.]+)x \| (?P<here>[0-9.]+)x \| \w+ \| "
-    r"(?P<system>[\w-]+), (?P<model>[\w-]+), W(?P<wbits>\d)A(?P<abits>\d+) g(?P<group_size>\d+), batch (?P<batch>\d+), (?P<threads>\d+) threads, "
-    r"context (?P<context>\d+), NBW (?P<nbw>\d), (?P<substrate>\w+), conversion: (?P<convert>\w+) \|"
+    r"(?P<system>[\w-]+), (?P<model>[\w-]+), W(?P<wbits>\d)A(?P<abits>\d+) g(?P<group_size>\d+), "
+    r"batch (?P<batch>\d+), (?P<threads>\d+) threads, context (?P<context>\d+), NBW (?P<nbw>\d), "
+    r"(?P<substrate>\w+), conversion: (?P<convert>\w+) \|"
 )
 FIELDS = ("wbits", "abits", "group_size", "batch", "threads", "context", "nbw")
 
