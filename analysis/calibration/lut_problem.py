@@ -17,9 +17,9 @@ from sailsim.analysis.calibration.solver import Parameter, Problem, held_out, so
 MACHINE = "Raspberry Pi 5 (4x Cortex-A76)"
 """Its core is the Cortex-A76, of which Neoverse N1 is the server's version: two 128-bit vector pipes each."""
 CLOCK = 2.4e9
-"""Hz, of that machine as it is sold (Raspberry Pi Ltd, product brief of the Raspberry Pi 5)."""
+"""Hz, of that machine as it is sold (Raspberry Pi Ltd, announcement of September 2023)."""
 PEAK = 4.267e9 * 4
-"""Bytes/s of its memory's pins: one LPDDR4X-4267 channel of 32 bits (the same brief)."""
+"""Bytes/s of its memory's pins: 32 bits of LPDDR4X at 4267 MT/s (the same)."""
 BITS: Mapping[str, int] = {"W2": 2, "W4": 4}
 """Bits of a weight, by the name that the table gives a format."""
 TOKENS = 128

@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from sailsim.analysis.baselines.runners import named
+from sailsim.analysis.paper.unknowns import load_unknowns
 from sailsim.analysis.render.markdown import table, three_digits
 from sailsim.analysis.results.compare import compare
 from sailsim.sim import Point, load_system
+from sailsim.workloads import load_model
 
-ORDINARY = Point(model="llama-2-7b", wbits=4, batch=8, threads=16, context=512)
-"""The workload that the reproduction holds fixed (analysis/data/unknowns/sail.toml): the middle of
-everything."""
+ORDINARY = next(each for each in load_unknowns().workload if each.fixed).point(Point().system, 128, True)
+"""The workload that the reproduction holds fixed: the middle of everything, with a scale for 128 weights."""
 FAST_HOST = "sail-n1-fast-host"
 BESIDE = ("cores", "cores-ampere", "cores-lut")
 """Software on the same threads."""
@@ -24,9 +25,14 @@ CARDS = ("v100", "v100-serving", "a10g-serving")
 
 def answer_parts() -> dict[str, str]:
     """The sentence and the table, by their names in README."""
-    every = replace(ORDINARY, threads=load_system(ORDINARY.system).cores.count.whole)
+    every = replace(ORDINARY, threads=_cores())
     some, whole = (compare(point)["runs"] | {"fast": _fast(point)} for point in (ORDINARY, every))
     return {"sentence": _sentence(some, whole), "table": _table(some, whole)}
+
+
+def _cores() -> int:
+    """Of the whole server."""
+    return load_system(ORDINARY.system).cores.count.whole
 
 
 def _fast(point: Point) -> dict[str, Any]:
@@ -38,23 +44,27 @@ def _fast(point: Point) -> dict[str, Any]:
 def _sentence(some: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
     best, llama, least = _fastest(some), some["cores"], _fastest(whole)
     return (
-        f"With 16 of the server's 64 cores beside it, SAIL decodes {_rate(some['sail'])} tokens/s: "
+        f"With {ORDINARY.threads} of the server's {_cores()} cores beside it, SAIL decodes "
+        f"{_rate(some['sail'])} tokens/s: "
         f"**{llama['speedup']:.1f}x** what llama.cpp reaches on these cores, and "
         f"**{best['speedup']:.1f}x** ({best['speedup_low']:.1f} .. {best['speedup_high']:.1f}x) what the "
-        f"fastest software does ({_title(best)}). With all 64 cores on either side it is "
+        f"fastest software does ({_title(best)}). With all {_cores()} cores on either side it is "
         f"**{least['speedup']:.1f}x** ({least['speedup_low']:.1f} .. {least['speedup_high']:.1f}x) what the "
         f"fastest ({_title(least)}) reaches. A card gives "
-        f"more: SAIL has {some['v100']['speedup']:.2f}x of a V100's tokens/s and, where it pays for 16 vCPUs "
+        f"more: SAIL has {some['v100']['speedup']:.2f}x of a V100's tokens/s and, where it pays for "
+        f"{ORDINARY.threads} vCPUs "
         f"alone, {some['v100']['usd_ratio_used']:.2f}x of its tokens per dollar."
     )
 
 
 def _table(some: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
     rows: list[list[object]] = []
-    for runs, cores in ((some, "16 cores"), (whole, "64 cores")):
+    for runs, cores in ((some, f"{ORDINARY.threads} cores"), (whole, f"{_cores()} cores")):
         rows += [_row(f"{cores}, {_title(runs[name])}", runs[name]) for name in ("sail", "fast", *BESIDE)]
     rows += [_row(some[name]["title"], some[name]) for name in CARDS]
-    header = ("Llama-2-7B, 4 bits, batch 8, context 512", "tokens/s", "nine of ten", "SAIL is")
+    title = load_model(ORDINARY.model).title
+    what = f"{title}, {ORDINARY.wbits} bits, batch {ORDINARY.batch}, context {ORDINARY.context}"
+    header = (what, "tokens/s", "nine of ten", "SAIL is")
     return table((*header, "ktokens/USD", "SAIL gives", "J a token"), rows, "lrrrrrr")
 
 
