@@ -23,6 +23,7 @@ import pandas as pd
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim import code_version
+from sailsim.sim.keys import Stamps
 from sailsim.sim.study import Task, Workers, run_study
 from sailsim.workloads import chosen_format, open_gguf
 from sailsim.workloads.quality import (
@@ -65,6 +66,11 @@ class QualityPoint:
     text: str = ""
     chunks: int = CHUNKS
     length: int = LENGTH
+
+    @property
+    def files(self) -> list[Path]:
+        """Those that it names."""
+        return [Path(name) for name in (self.model, self.text, self.weights) if name and Path(name).is_file()]
 
     def in_floats(self) -> QualityPoint:
         """What this is compared with."""
@@ -118,15 +124,30 @@ def measure_quality(
         progress: whether to show it on standard error.
 
     Raises:
-        SailsimError: as `run_study`; values out of range before anything is measured.
+        SailsimError: as `run_study`; values out of range, and two files of one name, before anything is
+            measured.
     """
+    stamps, names = Stamps(), dict[str, Path]()
     for point in wanted:
+        for path in point.files:
+            stamps.take(path)
+            if names.setdefault(path.name, path) != path:
+                raise SailsimError(
+                    f"{path} and {names[path.name]} have one name; allowed is one file a name, since records "
+                    "tell them apart by it."
+                )
         _check(point)
     threads = threads or max(1, (os.cpu_count() or 1) // (jobs if isinstance(jobs, int) else 1))
     tasks = [Task(point.key, str(point), point, i) for i, point in enumerate(wanted)]
     with TemporaryDirectory() as nowhere:
         store = run_study(
-            tasks, partial(measured, threads), out or nowhere, kind="quality", jobs=jobs, progress=progress
+            tasks,
+            partial(measured, threads),
+            out or nowhere,
+            kind="quality",
+            jobs=jobs,
+            progress=progress,
+            changed=stamps.changed,
         )
         return compared(store.frame())
 

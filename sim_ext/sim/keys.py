@@ -34,6 +34,21 @@ def result_key(point: Point, evaluate: str, inputs: str = "") -> str:
     return Keys(evaluate, inputs).result(point)
 
 
+class Stamps:
+    """Files as they were when they were first named here: whether one has changed since."""
+
+    def __init__(self) -> None:
+        self._taken: dict[Path, tuple[int, int, int]] = {}
+
+    def take(self, path: Path) -> None:
+        """Remember a file, before it is read: a change from then on counts."""
+        self._taken.setdefault(path, _stamp(path))
+
+    def changed(self) -> Path | None:
+        """A file that is not any more what it was; None while all are."""
+        return next((path for path, stamp in self._taken.items() if _stamp(path) != stamp), None)
+
+
 class Keys:
     """Keys of many points: every file that they name is read once, now."""
 
@@ -41,11 +56,11 @@ class Keys:
         """`evaluate` names the function that makes the records; `inputs` is what else they rest on."""
         self._own = {"evaluate": evaluate, "code": code_version()} | ({"inputs": inputs} if inputs else {})
         self._read: dict[tuple[str, str], str] = {}
-        self._stamps: dict[Path, tuple[int, int, int]] = {}
+        self._stamps = Stamps()
 
     def changed(self) -> Path | None:
         """A file that is not any more what it was when it was read; None while all are."""
-        return next((path for path, stamp in self._stamps.items() if _stamp(path) != stamp), None)
+        return self._stamps.changed()
 
     def result(self, point: Point) -> str:
         """As `result_key`. Raises SailsimError for a file that cannot be read."""
@@ -76,7 +91,7 @@ class Keys:
         found = self._read.get((kind, name))
         if found is None:
             for path in _FILES[kind](name):
-                self._stamps.setdefault(path, _stamp(path))  # before it is read: a change from then on counts
+                self._stamps.take(path)
             found = self._read[kind, name] = _DIGESTS[kind](name)
         return found
 

@@ -160,3 +160,28 @@ def test_the_real_model_loses_little_with_its_own_weights() -> None:
     found = measure_quality(points(default_gguf(), chunks=2, length=64))
     assert abs(found.loss.iloc[1]) < 0.1
     assert found.agreement.iloc[1] > 0.8
+
+
+def test_a_text_that_changes_meanwhile_ends_the_study_and_stores_nothing_of_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text(WORDS)
+    asked = points(folder / "m.gguf", text=str(text), chunks=4, length=20)
+
+    def edited(threads: int, point: QualityPoint) -> dict[str, object]:
+        text.write_text(WORDS.replace("cat", "cow"))
+        return measured(threads, point)
+
+    monkeypatch.setattr(quality, "measured", edited)
+    with pytest.raises(SailsimError, match=r"text\.txt changed while the study ran"):
+        measure_quality(asked, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("chunks/*.parquet"))
+
+
+def test_two_files_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "text.txt"
+    other.write_text(WORDS)
+    asked = few(folder) + points(folder / "m.gguf", text=str(other), chunks=4, length=20)
+    with pytest.raises(SailsimError, match=r"text\.txt and .*text\.txt have one name; allowed is one file"):
+        measure_quality(asked)
