@@ -33,8 +33,8 @@ from sailsim.sim.study import RESERVED
 SAILSIM = str(Path(sys.executable).parent / "sailsim")
 GONE_S = 10.0
 """How long a process may live after the one that started it was stopped."""
-KILLED = (-signal.SIGKILL, 130, 143)
-"""Exit statuses of a command that was stopped: by SIGKILL, Ctrl-C, SIGTERM."""
+KILLED = (-signal.SIGKILL, 130, 143, -signal.SIGINT, -signal.SIGTERM)
+"""Exit statuses of a command that was stopped: by SIGKILL, Ctrl-C, SIGTERM; the last two while it starts."""
 FAKE_GEM5 = Path(__file__).parent.parent / "tests" / "fake_gem5.py"
 
 
