@@ -81,8 +81,8 @@ class TileKind:
     def __init__(self, units: "PimUnits", request: TileRequest) -> None:
         shape = request.shape
         self.units, self.shape = units, shape
-        self._has = (request.scaled, request.minimum)
-        self.plan = plan = _core.plan_tile(units.config, *shape, *self._has)
+        self._tiles = _core.TileBatch(units.config, *shape, request.scaled, request.minimum)
+        self.plan = plan = self._tiles.plan
         # The core asks for a slice's codes; scales ride along in the stream.
         self._codes = shape.k * ceil(shape.n * shape.wbits / 8) / request.weight_bytes
         self._again = refetch_ratio(shape.k, plan.owned, plan.lanes, shape.wbits, units.line)
@@ -106,7 +106,7 @@ class TileKind:
         after its request; default: with their weights on chip."""
         counts = [profile.counts for profile in profiles]
         supply = self._supply(rate, self.units.chip.latency if latency is None else latency)
-        return _core.time_supplied_tiles(self.units.config, *self.shape, counts, *self._has, *supply)
+        return self._tiles.time(counts, *supply)
 
     def _supply(self, rate: float, latency: float) -> tuple[float, float, float, float]:
         """What the core has to know of it: bytes a cycle, latency, lead and bytes ahead, in cycles.
