@@ -20,6 +20,7 @@ from sailsim.analysis.costs.constants import Constants
 from sailsim.analysis.paper.parameters import Value
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, System, leaves, load_system, vary
+from sailsim.sim.vary import known_leaves
 from sailsim.workloads import WeightFormat, uniform_format
 
 _C = TypeVar("_C", bound=Constants)
@@ -125,7 +126,7 @@ def machine_changes(base: System, values: Mapping[str, Value]) -> dict[str, Valu
     The LLC keeps its size when its slices change; of DFMs there are the most up to those asked for that share
     the arrays evenly; a floating-point unit takes a sum at the latest when the one before has left it.
     """
-    known = leaves(base)
+    known = known_leaves(base)
     changes = {name: value for name, value in values.items() if name in known}
     if "llc.slices" in changes:
         changes["llc.slice_size"] = base.llc.slice_size_in(float(changes["llc.slices"]))

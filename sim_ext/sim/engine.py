@@ -86,7 +86,7 @@ def simulate_step(
         SailsimError: the machine has no accelerator or too few cores, does not know a choice of the point, or
             a product does not fit it.
     """
-    parts = _decode_parts(model, point.formats(model), point.batch, point.context)
+    parts = _decode_parts(Same(model), Same(point.formats(model)), point.batch, point.context)
     return _result(_play(system, model, point, activations, parts, point.batch))
 
 
@@ -106,7 +106,7 @@ def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[
 
     `counted`: names of `Units.counts` that are wanted.
     """
-    parts = _decode_parts(model, point.formats(model), point.batch, point.context)
+    parts = _decode_parts(Same(model), Same(point.formats(model)), point.batch, point.context)
     played = _play(system, model, point, None, parts, point.batch)
     seconds = played.line.end
     at = {name: played.units.counts.index(name) for name in counted}
@@ -117,9 +117,11 @@ def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[
 
 
 @lru_cache(maxsize=64)
-def _decode_parts(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> tuple[Part, ...]:
+def _decode_parts(
+    model: Same[ModelSpec], fmt: Same[WeightFormat], batch: int, context: int
+) -> tuple[Part, ...]:
     """The operations of a step; studies of machines ask for the same ones again and again."""
-    return parts_of(decode_step(model, fmt, batch, context))
+    return parts_of(decode_step(model.it, fmt.it, batch, context))
 
 
 def simulate_prefill(

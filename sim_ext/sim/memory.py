@@ -83,7 +83,7 @@ class Memory(Frozen):
     def peak_bandwidth(self) -> Quantity:
         """All channels, on the pins."""
         channel = 2 * self.clock.value * self.width.value
-        return Quantity(
+        return Quantity.model_construct(
             value=self.channels.value * channel,
             unit="GB/s",
             source=self.clock.source,
@@ -120,7 +120,8 @@ class Memory(Frozen):
 
 
 def _part(share: Quantity, whole: Quantity) -> Quantity:
-    return Quantity(
+    """A share of a quantity; both have been checked."""
+    return Quantity.model_construct(
         value=share.value * whole.value,
         unit=whole.unit,
         source=share.source,
