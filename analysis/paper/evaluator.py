@@ -23,7 +23,8 @@ from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, System, leaves, time_step
 from sailsim.sim.room import RESERVED_SHARE, memory_needed
-from sailsim.workloads import WeightFormat, decode_step, load_model, weight_format
+from sailsim.sim.same import Same
+from sailsim.workloads import WeightFormat, decode_step, load_model, uniform_format, weight_format
 
 Rates = NDArray[np.float64]
 """Numbers of one machine, an entry a workload."""
@@ -97,26 +98,23 @@ class SampleEvaluator:
         self._constants: dict[int, cpu.Constants] = {}
         self._values = tuple(leaf.value for path, leaf in leaves(self.system).items() if path not in untimed)
 
-    def outcomes(self, workloads: Sequence[Workload]) -> dict[str, Rates]:
+    def outcomes(self, workloads: tuple[Workload, ...]) -> dict[str, Rates]:
         """Every quantity by its name in a record, an array over some workloads; NaN where it cannot have
         one."""
         steps = [self.step(workload) for workload in workloads]
         found = {of_sail(name): np.array([getattr(step, name) for step in steps]) for name in STEP}
-        formats = [self.machine.format(workload.wbits) for workload in workloads]
-        found[MEMORY] = _memories(tuple(workloads), tuple(formats))
+        own = _asked(workloads, self.machine.group_size)
+        found[MEMORY] = own.memory
         found[READ_BANDWIDTH] = np.full(len(workloads), self.system.memory.read_bandwidth.si)
         without = [self.step(w, prt=False) if w.prt else Step() for w in workloads]
         for name in WITHOUT_PRT:
             found[of_sail(name, "prt")] = np.array([getattr(step, name) for step in without])
         for runner in self._opponents:
-            own = formats if runner.format == OF_THE_POINT else [weight_format(runner.format)] * len(formats)
-            asked = _Asked(tuple(workloads), tuple(own))
+            asked = own if runner.format == OF_THE_POINT else _asked(workloads, runner.format)
             rates = (self.card if runner.kind == "card" else self.cores)(runner, asked)
-            work = asked.work
             found[of_runner(runner.name, "tokens_per_s")] = rates
-            found[of_runner(runner.name, "dram_bytes")] = np.where(
-                np.isnan(rates), np.nan, work.weight_bytes + work.kv_bytes
-            )
+            moved = asked.work.weight_bytes + asked.work.kv_bytes
+            found[of_runner(runner.name, "dram_bytes")] = np.where(np.isnan(rates), np.nan, moved)
         return found
 
     def step(self, workload: Workload, prt: bool = True) -> Step:
@@ -184,42 +182,33 @@ class SampleEvaluator:
         return np.where(fits & kernels, asked.work.rows / sum(parts.values()), np.nan)
 
 
-@dataclass(frozen=True)
 class _Asked:
-    """Workloads, each with the format of a runner's weights."""
+    """Workloads, each with the format of a runner's weights; equal to itself alone."""
 
-    workloads: tuple[Workload, ...]
-    formats: tuple[WeightFormat, ...]
-
-    @property
-    def work(self) -> Work:
+    def __init__(self, workloads: tuple[Workload, ...], formats: tuple[WeightFormat, ...]) -> None:
+        self.workloads, self.formats = workloads, formats
+        models = [load_model(workload.model) for workload in workloads]
+        every = list(zip(models, formats, workloads, strict=True))
+        steps = [Work.of(m, decode_step(m, fmt, w.batch, w.context), w.batch) for m, fmt, w in every]
+        self.work = Work.stack(steps)
         """What their steps ask of a machine, an entry each."""
-        return _works(self.workloads, self.formats)
-
-    @property
-    def memory(self) -> Rates:
+        self.memory: Rates = np.array([memory_needed(m, fmt, w.batch, w.context) for m, fmt, w in every])
         """Bytes of their weights and KV caches."""
-        return _memories(self.workloads, self.formats)
-
-    @property
-    def threads(self) -> Rates:
+        self.threads: Rates = np.array([float(workload.threads) for workload in workloads])
         """As the point has them."""
-        return np.array([float(workload.threads) for workload in self.workloads])
 
 
-@lru_cache(maxsize=512)
-def _works(workloads: tuple[Workload, ...], formats: tuple[WeightFormat, ...]) -> Work:
-    steps = []
-    for at, fmt in zip(workloads, formats, strict=True):
-        spec = load_model(at.model)
-        steps.append(Work.of(spec, decode_step(spec, fmt, at.batch, at.context), at.batch))
-    return Work.stack(steps)
+def _asked(workloads: tuple[Workload, ...], weights: int | str) -> _Asked:
+    """Workloads with weights of their own widths, so many to a scale, or of a format by its name."""
+    return _asked_by(tuple(map(Same, workloads)), weights)
 
 
-@lru_cache(maxsize=512)
-def _memories(workloads: tuple[Workload, ...], formats: tuple[WeightFormat, ...]) -> Rates:
-    pairs = zip(workloads, formats, strict=True)
-    return np.array([memory_needed(load_model(w.model), fmt, w.batch, w.context) for w, fmt in pairs])
+@lru_cache(maxsize=64)
+def _asked_by(workloads: tuple[Same[Workload], ...], weights: int | str) -> _Asked:
+    found = tuple(workload.it for workload in workloads)
+    if isinstance(weights, str):
+        return _Asked(found, (weight_format(weights),) * len(found))
+    return _Asked(found, tuple(uniform_format(workload.wbits, weights) for workload in found))
 
 
 def evaluate_machine(
@@ -248,7 +237,7 @@ def evaluate_machine(
         except SailsimError:  # no such machine
             continue
         asked = range(count) if only is None else only
-        for name, values in evaluator.outcomes([space.workloads[i] for i in asked]).items():
+        for name, values in evaluator.outcomes(tuple(space.workloads[i] for i in asked)).items():
             of_each = found[f"{software}/{name}"]
             for i, value in zip(asked, values.tolist(), strict=True):
                 of_each[i] = value

@@ -203,7 +203,7 @@ def _played(
     work = _work(backend, Same(units), _Asked(point), Same(parts), Same(inputs), Same(captured))
 
     segments = [
-        Segments.one(host.work(alike.ops[0], model, 0))
+        Segments.of_cores(host.work(alike.ops[0], model, 0))
         if products is None
         else Segments(
             _around(host, alike.ops, products, units.cores_convert),
