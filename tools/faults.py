@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,10 +21,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Store
@@ -32,18 +33,36 @@ from sailsim.sim.study import RESERVED
 SAILSIM = str(Path(sys.executable).parent / "sailsim")
 GONE_S = 10.0
 """How long a process may live after the one that started it was stopped."""
-KILLED = (-signal.SIGKILL, 130, 143)
-"""Exit statuses of a command that was stopped: by SIGKILL, Ctrl-C, SIGTERM."""
-STUDIES: dict[str, tuple[list[str], tuple[str, ...]]] = {
-    "sweep": (["sweep", "--model", "smollm2-135m", "--wbits", "2:4", "--batch", "1:16"], ()),
-    "reproduce": (["reproduce", "--samples", "2"], ("reproduction.json",)),
-    "explore": (
-        ["explore", "--model", "smollm2-135m", "--trials", "160"],
-        ("trials.csv", "pareto.csv", "front/point-01.toml"),
+KILLED = (-signal.SIGKILL, 130, 143, -signal.SIGINT, -signal.SIGTERM)
+"""Exit statuses of a command that was stopped: by SIGKILL, Ctrl-C, SIGTERM; the last two while it starts."""
+FAKE_GEM5 = Path(__file__).parent.parent / "tests" / "fake_gem5.py"
+
+
+class Study(NamedTuple):
+    """A command, the files beside its results that have to be the same to the byte, whether it takes
+    `--jobs`, and its exit status when it is through."""
+
+    command: str
+    files: tuple[str, ...] = ()
+    in_parallel: bool = True
+    status: int = 0
+
+
+STUDIES = {
+    "sweep": Study("sweep --model smollm2-135m --wbits 2:4 --batch 1:16"),
+    "reproduce": Study("reproduce --samples 4", ("reproduction.json",)),
+    "explore": Study(
+        "explore --model smollm2-135m --trials 60", ("trials.csv", "pareto.csv", "front/point-01.toml")
     ),
-    "reuse": (["reuse"], ("nearest.json",)),
+    "reuse": Study("reuse", ("nearest.json",)),
+    "quality": Study("quality --chunks 2 --length 16 --weights 4g32,3g32 --abits 6,8"),
+    "gem5": Study(
+        "gem5 sweep --gem5 GEM5 --wbits 2:5 --nbw 2,3 --batch 1,8 --whole 0", in_parallel=False, status=1
+    ),
 }
-"""Of each kind: a command, and the files beside the results that have to be the same to the byte."""
+"""By kind. GEM5 is a program that answers as gem5 does, at once, with made-up phases (status 1)."""
+TOLD = {*RESERVED, "host_s", "folder"} - {"key"}
+"""Columns that tell when and where something was found and how long that took."""
 
 
 class Counts(Counter[str]):
@@ -54,11 +73,10 @@ class Counts(Counter[str]):
 
 def rows(folder: Path) -> list[tuple[str, str]]:
     """Key and content of every record of the answer, without what tells when it was found."""
-    told = {name for name in RESERVED if name != "key"}
     found = []
     for row in Store(folder).table().to_pylist():
         found.append(
-            (str(row["key"]), repr({name: value for name, value in row.items() if name not in told}))
+            (str(row["key"]), repr({name: value for name, value in row.items() if name not in TOLD}))
         )
     return found
 
@@ -100,10 +118,28 @@ def _of_session(session: int) -> list[int]:
     return found
 
 
-def start(words: list[str], out: Path, jobs: int) -> subprocess.Popen[str]:
-    """A command in a session of its own."""
+def start(kind: str, out: Path, *workers: str | int) -> subprocess.Popen[str]:
+    """A study's command in a session of its own, with so many jobs or other options of its workers."""
+    study = STUDIES[kind]
+    words = [str(_fake_gem5(out.parent)) if word == "GEM5" else word for word in study.command.split()]
+    if study.in_parallel:
+        words += ["--jobs", str(workers[0])] if isinstance(workers[0], int) else [str(w) for w in workers]
+    return begin(words, out)
+
+
+def _fake_gem5(folder: Path) -> Path:
+    """A program in a folder that runs tests/fake_gem5.py."""
+    path = folder / "gem5.opt"
+    if not path.exists():
+        path.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-S", str(FAKE_GEM5)])} "$@"\n')
+        path.chmod(0o755)
+    return path
+
+
+def begin(words: list[str], out: Path) -> subprocess.Popen[str]:
+    """A command of sailsim in a session of its own."""
     return subprocess.Popen(
-        [SAILSIM, *words, "--out", str(out), "--jobs", str(jobs)],
+        [SAILSIM, *words, "--out", str(out)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -114,37 +150,36 @@ def start(words: list[str], out: Path, jobs: int) -> subprocess.Popen[str]:
 def undisturbed(kind: str, folder: Path, jobs: int = 2) -> float:
     """Run a study to its end; returns the seconds that it took."""
     began = time.monotonic()
-    process = start(STUDIES[kind][0], folder, jobs)
+    process = start(kind, folder, jobs)
     _, said = process.communicate()
-    if process.returncode:
+    if process.returncode != STUDIES[kind].status:
         raise SystemExit(f"{kind} ended with {process.returncode}: {said}")
     return time.monotonic() - began
 
 
 def kill(kind: str, times: int, work: Path, draw: random.Random) -> Counts:
     """SIGKILL, SIGTERM or Ctrl-C at any moment, again and again until the study is through."""
-    words, files = STUDIES[kind]
     seconds = undisturbed(kind, work / "right")
     right, counts, at = rows(work / "right"), Counts(), 0
     while counts["tries"] < times:
         at += 1
         folder, through = work / f"out-{at}", False
         while not through:
-            process = start(words, folder, draw.choice((1, 2)))
+            process = start(kind, folder, draw.choice((1, 2)))
             try:
                 process.wait(draw.uniform(0.3, max(2.0, 0.8 * seconds)))
-                through = process.returncode == 0
+                through = process.returncode == STUDIES[kind].status
             except subprocess.TimeoutExpired:
                 counts["tries"] += 1
                 number = draw.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
                 os.kill(process.pid, number) if draw.random() < 0.5 else os.killpg(process.pid, number)
             _, said = process.communicate()
-            if process.returncode not in (0, *KILLED):
+            if process.returncode not in (STUDIES[kind].status, *KILLED):
                 raise SystemExit(f"{kind} ended with {process.returncode}: {said}")
             leftovers(folder, process.pid, counts)
         halves(folder, counts)
         compare(rows(folder), right, counts)
-        for name in files:
+        for name in STUDIES[kind].files:
             counts["different"] += (folder / name).read_bytes() != (work / "right" / name).read_bytes()
         shutil.rmtree(folder)
     return counts
@@ -156,7 +191,7 @@ def workers(times: int, work: Path, draw: random.Random) -> Counts:
     right, counts = rows(work / "right"), Counts()
     while counts["tries"] < times:
         folder = work / f"out-{counts['tries']}"
-        process = start(STUDIES["sweep"][0], folder, 2)
+        process = start("sweep", folder, 2)
         time.sleep(draw.uniform(1.0, 4.0))
         children = [pid for pid in _of_session(process.pid) if pid != process.pid]
         for pid in draw.sample(children, min(len(children), draw.choice((1, 2)))):
@@ -169,6 +204,53 @@ def workers(times: int, work: Path, draw: random.Random) -> Counts:
     return counts
 
 
+def cluster(times: int, work: Path, draw: random.Random) -> Counts:
+    """Of a scheduler with two workers over TCP, a worker is killed at any moment and another comes."""
+    undisturbed("sweep", work / "right")
+    right, counts, file = rows(work / "right"), Counts(), work / "scheduler.json"
+    with _dask("scheduler", "--port", "0", "--scheduler-file", str(file), folder=work):
+        while not file.exists() or "address" not in file.read_text():
+            time.sleep(0.05)
+        address = json.loads(file.read_text())["address"]
+
+        def worker() -> AbstractContextManager[subprocess.Popen[bytes]]:
+            return _dask("worker", address, "--nthreads", "1", "--no-nanny", folder=work)
+
+        with ExitStack() as stack:
+            alive = [stack.enter_context(worker()) for _ in range(2)]
+            while counts["tries"] < times:
+                folder = work / f"out-{counts['tries']}"
+                process = start("sweep", folder, "--dask", address)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(draw.uniform(1.0, 5.0))
+                    counts["too late"] += 1
+                if process.returncode is None:
+                    counts["tries"] += 1
+                    alive.pop(draw.randrange(2)).kill()
+                    time.sleep(draw.uniform(0.0, 1.0))
+                    alive.append(stack.enter_context(worker()))
+                _, said = process.communicate()
+                if process.returncode:
+                    raise SystemExit(f"sweep ended with {process.returncode}: {said}")
+                leftovers(folder, process.pid, counts)
+                compare(rows(folder), right, counts)
+                shutil.rmtree(folder)
+    return counts
+
+
+@contextmanager
+def _dask(part: str, *words: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A scheduler or worker of a cluster, which ends with the context."""
+    module = [sys.executable, "-W", "ignore", "-m", f"distributed.cli.dask_{part}"]
+    common = ["--host", "127.0.0.1", "--no-dashboard"]
+    process = subprocess.Popen([*module, *words, *common], cwd=folder, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
 def edits(times: int, work: Path, draw: random.Random) -> Counts:
     """The machine's file is changed and changed back between sweeps, and the clock of the files with it."""
     counts, folder, file = Counts(), work / "out", work / "my.toml"
@@ -178,7 +260,7 @@ def edits(times: int, work: Path, draw: random.Random) -> Counts:
     right = {}
     for choice, text in texts.items():
         file.write_text(text)
-        start(words, work / f"right-{choice}", 1).communicate()
+        begin(words, work / f"right-{choice}").communicate()
         right[choice] = rows(work / f"right-{choice}")
     assert len({tuple(answer) for answer in right.values()}) == len(right)
     for _ in range(times):
@@ -186,7 +268,7 @@ def edits(times: int, work: Path, draw: random.Random) -> Counts:
         file.write_text(texts[choice])
         moment = draw.uniform(0, time.time())
         os.utime(file, (moment, moment))
-        start(words, folder, 1).communicate()
+        begin(words, folder).communicate()
         compare(rows(folder), right[choice], counts)
         counts["tries"] += 1
     return counts
@@ -219,9 +301,9 @@ def two_at_once(times: int, work: Path, draw: random.Random) -> Counts:
     right, counts = rows(work / "right"), Counts()
     for at in range(times):
         folder = work / f"out-{at}"
-        first = start(STUDIES["sweep"][0], folder, 1)
+        first = start("sweep", folder, 1)
         time.sleep(draw.uniform(0.0, 0.5))
-        second = start(STUDIES["sweep"][0], folder, 2)
+        second = start("sweep", folder, 2)
         said = [process.communicate()[1] for process in (first, second)]
         refused = sum("is in use by another study" in words for words in said)
         codes = sorted(process.returncode for process in (first, second))
@@ -249,13 +331,13 @@ def full_disk(times: int, work: Path, draw: random.Random) -> Counts:
     need = sum(path.stat().st_size for path in (work / "right").rglob("*") if path.is_file())
     for _ in range(times):
         with _mounted(disk, 4096 * draw.randint(4, max(5, need // 4096))):
-            process = start(STUDIES["sweep"][0], disk / "out", 2)
+            process = start("sweep", disk / "out", 2)
             _, said = process.communicate()
             counts["different"] += "Traceback" in said or process.returncode not in (0, 2)
             counts["refused"] += process.returncode == 2
             halves(disk, counts)
             subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
-            start(STUDIES["sweep"][0], disk / "out", 2).communicate()
+            start("sweep", disk / "out", 2).communicate()
             compare(rows(disk / "out"), right, counts)
         counts["tries"] += 1
     return counts
@@ -267,7 +349,7 @@ def read_only(times: int, work: Path, draw: random.Random) -> Counts:
     right, counts, disk = rows(work / "right"), Counts(), work / "disk"
     for _ in range(times):
         with _mounted(disk, 1 << 26):
-            process = start(STUDIES["sweep"][0], disk / "out", 2)
+            process = start("sweep", disk / "out", 2)
             time.sleep(draw.uniform(0.5, 4.0))
             blocked = ["mount", "-o", "remount,ro", str(disk)]
             while process.poll() is None and subprocess.run(blocked, stderr=subprocess.DEVNULL).returncode:
@@ -276,7 +358,7 @@ def read_only(times: int, work: Path, draw: random.Random) -> Counts:
             counts["different"] += "Traceback" in said or process.returncode not in (0, 2)
             counts["refused"] += process.returncode == 2
             subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
-            start(STUDIES["sweep"][0], disk / "out", 2).communicate()
+            start("sweep", disk / "out", 2).communicate()
             compare(rows(disk / "out"), right, counts)
         counts["tries"] += 1
     return counts
@@ -284,6 +366,7 @@ def read_only(times: int, work: Path, draw: random.Random) -> Counts:
 
 FAULTS: dict[str, Callable[[int, Path, random.Random], Counts]] = {
     "workers": workers,
+    "cluster": cluster,
     "edits": edits,
     "flips": flips,
     "two at once": two_at_once,

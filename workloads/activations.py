@@ -121,14 +121,23 @@ class Activations:
         """
         return self._gather(self._codes(role, abits, signed), role, layer, n_layers, k, batch, seed)[1]
 
-    def source(self, role: Role, layer: int, n_layers: int, k: int, batch: int, seed: int = 0) -> bytes:
-        """Names the captured rows of `rows` and `quantized`: equal for equal ones of one role, k and batch.
+    def source(
+        self, role: Role, layer: int, n_layers: int, k: int, batch: int, seed: int = 0
+    ) -> npt.NDArray[np.int64]:
+        """Which rows of `pool` stand in `rows` and `quantized`, part after part, (batch * parts,).
 
-        Layers that lie near the same captured ones have the same input. Errors are those of `rows`.
+        Fewer where the pool was used up and started again with its columns turned. Equal for equal rows of
+        one role, k and batch: layers near the same captured ones have the same input. Errors are those of
+        `rows`.
         """
         _check_sizes(role, layer, n_layers, k, batch)
         needed = batch * ceil(k / self._of(self.codes, role).shape[-1])
-        return self._pool(role, layer, n_layers, seed, needed).tobytes()
+        return self._pool(role, layer, n_layers, seed, needed)
+
+    def pool(self, role: Role, *, abits: int = 8, signed: bool = True) -> npt.NDArray[Any]:
+        """All captured rows of a role (layers * tokens, columns), as integers like those of `quantized`."""
+        codes = self._codes(role, abits, signed)
+        return codes.reshape(-1, codes.shape[-1])
 
     def act_scales(
         self, role: Role, layer: int, n_layers: int, k: int, batch: int, seed: int = 0, *, abits: int = 8
@@ -168,7 +177,7 @@ class Activations:
 
     def _gather(
         self, codes: npt.NDArray[Any], role: Role, layer: int, n_layers: int, k: int, batch: int, seed: int
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[Any]]:
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
         """Pool rows of each result row (batch, parts), as indices over layers * tokens, and the result."""
         _check_sizes(role, layer, n_layers, k, batch)
         width = codes.shape[-1]
@@ -185,7 +194,7 @@ class Activations:
             out = flat[source[:, None], (np.arange(width) + turn[:, None]) % width]
         return source.reshape(batch, parts), np.ascontiguousarray(out.reshape(batch, -1)[:, :k])
 
-    def _pool(self, role: Role, layer: int, n_layers: int, seed: int, needed: int) -> npt.NDArray[np.intp]:
+    def _pool(self, role: Role, layer: int, n_layers: int, seed: int, needed: int) -> npt.NDArray[np.int64]:
         """Indices over layers * tokens in the order of use, the first `needed` of them at most."""
         if role == "head":
             return _permutation(seed, self.tokens)[:needed]
@@ -209,15 +218,15 @@ def _nearest(captured: tuple[int, ...], blocks: int, layer: int, n_layers: int) 
 
 
 @lru_cache(maxsize=1024)
-def _in_turn(places: tuple[int, ...], seed: int, tokens: int) -> npt.NDArray[np.intp]:
+def _in_turn(places: tuple[int, ...], seed: int, tokens: int) -> npt.NDArray[np.int64]:
     """All tokens of the layers at `places`, layer after layer, as indices over layers * tokens."""
-    found = np.add.outer(np.asarray(places, dtype=np.intp) * tokens, _permutation(seed, tokens)).reshape(-1)
+    found = np.add.outer(np.asarray(places, dtype=np.int64) * tokens, _permutation(seed, tokens)).reshape(-1)
     found.flags.writeable = False
     return found
 
 
 @cache
-def _permutation(seed: int, count: int) -> npt.NDArray[np.intp]:
+def _permutation(seed: int, count: int) -> npt.NDArray[np.int64]:
     if seed < 0:
         raise SailsimError(f"seed is {seed!r}; allowed is 0 or more.")
     return np.random.default_rng(seed).permutation(count)

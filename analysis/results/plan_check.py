@@ -17,7 +17,7 @@ from sailsim.analysis.baselines.runners import Runner
 from sailsim.analysis.results.nearest_time import Known
 from sailsim.analysis.results.runs import MAPS, problems
 from sailsim.analysis.results.sweep import Asked
-from sailsim.base.errors import SailsimError
+from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.sim import Plan, Point, Store, sweep_keys
 from sailsim.sim.keys import Keys
 from sailsim.sim.plan.axis import Axis, ends
@@ -63,9 +63,9 @@ class PlanCheck:
     held: int
     """That the folder has already."""
     impossible: Reasons
-    """Whose machine, model or weights there cannot be: a sweep of them does not begin."""
+    """Whose machine, model or weights cannot be read: a sweep of them does not begin."""
     refused: Reasons
-    """That a sweep lists as refused: their own system does not run the runners' software."""
+    """That a sweep lists as refused: their machine cannot be, or does not run the runners' software."""
     nowhere: Reasons
     """That no runner holds."""
     unfit: Mapping[str, Reasons]
@@ -81,11 +81,8 @@ class PlanCheck:
     bytes_to_store: float
     memory_bytes: int
     """Of the processes together, as this one has taken it."""
-
-    @property
-    def to_run(self) -> int:
-        """Points that the folder lacks and that can be asked for."""
-        return self.points - self.held - self.impossible.points
+    to_run: int
+    """Points that the folder lacks and that can be asked for."""
 
 
 @dataclass
@@ -99,14 +96,15 @@ class _Room:
     unfit: dict[str, Reasons] = field(default_factory=dict)
 
     def possible(self, points: Iterable[Point], keys: Keys) -> dict[Point, str]:
-        """Those whose machine there can be, with their keys; counts the others, and who holds what."""
+        """Those whose machine there is, with their keys; counts the others, and who holds what."""
         seen: dict[tuple[Any, ...], dict[str, str] | str] = {}
         found = {}
         for point in points:
             try:
                 found[point] = keys.result(point)
             except SailsimError as error:
-                self.impossible.add(str(error))
+                among = self.refused if isinstance(error, ImpossibleMachineError) else self.impossible
+                among.add(str(error))
                 continue
             kind = (point.system, point.model, point.weights, point.wbits, point.group_size, point.batch,
                     point.context)  # fmt: skip
@@ -174,6 +172,7 @@ def check_plan(
         seconds=None if each is None else (first if missing else 0.0) + each * len(missing) / at_once,
         bytes_to_store=stored_bytes * len(missing),
         memory_bytes=memory * at_once,
+        to_run=len(missing),
     )
 
 

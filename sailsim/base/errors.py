@@ -8,6 +8,13 @@ class SailsimError(ValueError):
     """
 
 
+class ImpossibleMachineError(SailsimError):
+    """Values that are allowed one by one, of a machine that there cannot be with all of them.
+
+    A study lists its points and goes on with the others.
+    """
+
+
 def one_line(text: str) -> str:
     """A text of anybody's as one line: what moves the cursor, or has no place on a terminal, becomes "?"."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))

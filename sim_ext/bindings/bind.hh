@@ -14,6 +14,7 @@ void bind_substrate(nanobind::module_ &m);
 void bind_timing(nanobind::module_ &m);
 void bind_arithmetic(nanobind::module_ &m);
 void bind_descriptor(nanobind::module_ &m);
+void bind_pattern_pool(nanobind::module_ &m);
 void bind_product(nanobind::module_ &m);
 void bind_reuse(nanobind::module_ &m);
 void bind_schedule(nanobind::module_ &m);

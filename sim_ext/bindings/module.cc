@@ -13,6 +13,7 @@ NB_MODULE(_core, m)
     sailsim::bindings::bind_timing(m);
     sailsim::bindings::bind_arithmetic(m);
     sailsim::bindings::bind_descriptor(m);
+    sailsim::bindings::bind_pattern_pool(m);
     sailsim::bindings::bind_product(m);
     sailsim::bindings::bind_reuse(m);
     sailsim::bindings::bind_schedule(m);

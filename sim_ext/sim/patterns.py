@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from functools import lru_cache
 from hashlib import blake2b
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ KEPT_BYTES = 128 << 20
 """What the profiles of one process may take; the least recently used go first."""
 KEPT_NAMES = 1 << 16
 """How many captured inputs are remembered by name."""
+KEPT_POOLS = 1 << 5
+"""Of how many roles and scans what is known of each captured row is kept."""
 KEPT_STEPS = 1 << 8
 """How many steps' inputs are remembered together."""
 
@@ -57,6 +60,7 @@ class ProfileCache:
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
         self._keys: dict[Hashable, str] = {}
         self._steps: dict[Hashable, tuple[list[str], tuple[str, ...]]] = {}
+        self._pools: dict[Hashable, _core.PatternPool] = {}
         self._limit = limit
         self._bytes = 0
 
@@ -84,11 +88,13 @@ class ProfileCache:
         if known is None:
             # Neighbouring layers of a model may stand on the same rows of a capture.
             said = _said(activations.id, rows.role, rows.k, rows.batch, scan)
-            key = blake2b(said + activations.source(*rows), digest_size=16).hexdigest()
+            source = activations.source(*rows)
+            key = blake2b(said + source.tobytes(), digest_size=16).hexdigest()
             known = self._profiles.get(key)
             if known is None:
-                x = activations.quantized(*rows, abits=scan.abits, signed=scan.signed)
-                return self._named(name, self._scan(key, x, scan))
+                return self._named(
+                    name, self._keep(key, self._scan_captured(activations, rows, source, scan))
+                )
         self._profiles.move_to_end(known.key)
         return self._named(name, known)
 
@@ -108,11 +114,36 @@ class ProfileCache:
         if known is not None:
             self._profiles.move_to_end(key)
             return known
-        return self._scan(key, x, scan)
+        return self._keep(key, _core.pattern_profile(x, *scan))
 
-    def _scan(self, key: str, x: npt.NDArray[Any], scan: Scan) -> Profile:
-        """The profile of x, from now on known by its key."""
-        profile = Profile(key, _core.pattern_profile(x, *scan))
+    def _scan_captured(
+        self, activations: Activations, rows: InputRows, source: npt.NDArray[np.int64], scan: Scan
+    ) -> _core.PatternProfile:
+        """The profile of captured rows, whose `source` are theirs: by what is known of each where order
+        makes no difference."""
+        pool = self._pool(activations, rows.role, scan)
+        parts = ceil(rows.k / activations.codes[rows.role].shape[-1])
+        if pool is None or rows.k % scan.nbw or len(source) != rows.batch * parts:
+            x = activations.quantized(*rows, abits=scan.abits, signed=scan.signed)
+            return _core.pattern_profile(x, *scan)
+        return pool.profile(source.reshape(rows.batch, parts), rows.k, scan.prt_entries > 0)
+
+    def _pool(self, activations: Activations, role: Role, scan: Scan) -> _core.PatternPool | None:
+        """The captured rows of a role, where they and blocks are whole groups and nothing is evicted."""
+        columns, most = activations.codes[role].shape[-1], (1 << scan.nbw) - 1
+        if columns % scan.nbw or scan.group_size % scan.nbw or 0 < scan.prt_entries < most:
+            return None
+        name = (activations.id, role, scan.abits, scan.signed, scan.nbw)
+        if name not in self._pools:
+            if len(self._pools) >= KEPT_POOLS:
+                del self._pools[next(iter(self._pools))]
+            codes = activations.pool(role, abits=scan.abits, signed=scan.signed)
+            self._pools[name] = _core.PatternPool(codes, *name[2:])
+        return self._pools[name]
+
+    def _keep(self, key: str, counts: _core.PatternProfile) -> Profile:
+        """A profile that is from now on known by its key."""
+        profile = Profile(key, counts)
         self._profiles[key] = profile
         self._bytes += _size(profile)
         while self._bytes > self._limit and len(self._profiles) > 1:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sailsim.base.errors import ImpossibleMachineError
 from sailsim.sim.keys import Keys
 from sailsim.sim.point import Point
 from sailsim.sim.study import Store, Task, Workers, run_study
@@ -32,19 +33,34 @@ def run_sweep(
 
     Raises:
         SailsimError: as `run_study`, and where a point's system, model or capture cannot be read (the folder
-            is not touched then), or changes meanwhile.
+            is not touched then), or changes meanwhile. A point whose machine there cannot be is listed as
+            refused, unless there is no other.
     """
     keys = sweep_keys(evaluate, inputs)
-    tasks = [Task(keys.result(point), keys.question(point), point, _near(point)) for point in points]
+    tasks, impossible = _tasks(points, keys)
     return run_study(
         tasks,
         evaluate if isinstance(jobs, int) else keys.guard(evaluate),
         out_dir,
+        refused=impossible,
         jobs=jobs,
         progress=progress,
         config=config,
         changed=keys.changed,
     )
+
+
+def _tasks(points: Iterable[Point], keys: Keys) -> tuple[list[Task], dict[str, str]]:
+    """The points as tasks, and by question why the others are none: their machine cannot be."""
+    tasks, impossible = [], {}
+    for point in points:
+        try:
+            tasks.append(Task(keys.result(point), keys.question(point), point, _near(point)))
+        except ImpossibleMachineError as error:
+            impossible[keys.question(point)] = str(error)
+    if impossible and not tasks:
+        raise ImpossibleMachineError(next(iter(impossible.values())))
+    return tasks, impossible
 
 
 def sweep_keys(evaluate: Evaluate, inputs: str = "") -> Keys:

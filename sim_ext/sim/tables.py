@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.toml_file import read_toml
@@ -139,10 +140,15 @@ def sentence(
     return f"{name}: {first_problem(error, unknown)}{f' (and {more} more)' if more else ''}."
 
 
+def field_of(problem: ErrorDetails) -> str:
+    """The dotted path of what one of pydantic's errors is about; empty for the whole."""
+    return ".".join(str(part) for part in problem["loc"] if part not in ("function-after", "int", "float"))
+
+
 def first_problem(error: ValidationError, unknown: str) -> str:
     """The first of pydantic's errors: the field, what it is and what is allowed."""
     first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"] if part not in ("function-after", "int", "float"))
+    field = field_of(first)
     given = first["input"]
     shown = repr(given) if not isinstance(given, dict) else "a table"
     match first["type"]:

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from sailsim.base.errors import SailsimError
+from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.quantity import Choice, Frozen, Quantity
 from sailsim.sim.same import Same
 from sailsim.sim.substrate import SubstrateChoice
 from sailsim.sim.system import Gpu, System
-from sailsim.sim.tables import sentence
+from sailsim.sim.tables import field_of, sentence
 
 Value = int | float | str | bool
 Leaf = Quantity | Choice
@@ -66,6 +66,7 @@ def vary(
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
+        ImpossibleMachineError: each value is allowed, but there is no machine with all of them.
     """
     known = known_leaves(machine)
     changes = _with_operations(machine, changes)
@@ -92,7 +93,10 @@ def vary(
         kind: type[Any] = type(machine)
         found: _M = kind.model_validate(table)
     except ValidationError as error:
-        raise SailsimError(sentence(table["name"], error)) from None
+        about = [field_of(problem) for problem in error.errors() if problem["type"] == "value_error"]
+        together = len(about) == error.error_count() and not any(field in known for field in about)
+        kind_of_error = ImpossibleMachineError if together else SailsimError
+        raise kind_of_error(sentence(table["name"], error)) from None
     return found
 
 

@@ -185,3 +185,20 @@ def test_bad_axes_are_one_sentence_before_anything_runs(
     assert len(result.stderr.strip().splitlines()) == 1
     assert all(word in result.stderr for word in words)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_machine_that_cannot_be_does_not_stop_the_others(tmp_path: Path) -> None:
+    """Values that are allowed one by one and do not go together: listed, and the rest has its results."""
+    result = sailsim("sweep", *SMALL, "--axis", "pim.rows=8,512", "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert "1 of 2 points were refused (the first: sail-n1:pim.rows=8: pim does not fit" in result.stderr
+    store = Store(tmp_path)
+    assert set(store.frame()["pim.rows"]) == {512}
+    assert (store.manifest["points"], len(store.manifest["refused"])) == (2, 1)
+    alone = sailsim("sweep", *SMALL, "--axis", "pim.rows=8", "--out", str(tmp_path / "alone"))
+    assert alone.exit_code == 2
+    assert alone.stderr.startswith("Error: sail-n1:pim.rows=8: pim does not fit")
+    assert not (tmp_path / "alone").exists()
+    typo = sailsim("sweep", *SMALL, "--axis", "pim.rows=0,512", "--out", str(tmp_path / "typo"))
+    assert typo.stderr.startswith("Error: sail-n1:pim.rows=0: pim.rows is 0; allowed is")
+    assert not (tmp_path / "typo").exists()

@@ -40,6 +40,12 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def elf(path: Path, machine: int = 183, bits: int = 64) -> Path:
+    """The head of a program's file; 183 is AArch64."""
+    path.write_bytes(b"\x7fELF" + bytes([bits // 32, 1, 1]) + bytes(11) + machine.to_bytes(2, "little"))
+    return path
+
+
 def sailsim(*words: object) -> Result:
     return CliRunner().invoke(main, ["gem5", *map(str, words)])
 
@@ -184,7 +190,8 @@ def test_statistics_of_run_and_replay_go_into_one_store_and_are_not_run_again(
 ) -> None:
     for _ in range(2):
         assert sailsim("replay", trace, "--units", 1, "--out", tmp_path).exit_code == 0
-        assert sailsim("run", "--out", tmp_path, "--", trace, "--colour", "red").exit_code == 0
+        program = elf(tmp_path / "program")
+        assert sailsim("run", "--out", tmp_path, "--", program, "--colour", "red").exit_code == 0
     frame = Store(tmp_path).frame()
     assert set(frame["command"]) == {"run", "replay"}
     assert set(frame["gem5_version"]) == {"24.0.0.1"}
@@ -274,12 +281,30 @@ def test_a_gem5_without_the_module_is_one_sentence_before_any_work(
         (("sweep", "--timeout", "0"), "--timeout"),
         (("kernels", "--programs", "/no/such/folder"), "make kernels"),
         (("run", "/no/such/program"), "make kernels"),
+        (("replay", __file__, "--window", "-1"), "'--window': -1 is not in the range"),
     ],
 )
 def test_bad_words_are_one_sentence(log: Path, tmp_path: Path, words: tuple[str, ...], sentence: str) -> None:
     command, *rest = words
     assert sentence in one_sentence(sailsim(command, "--out", tmp_path / "out", *rest))
     assert not runs(log)
+
+
+def test_a_program_of_another_machine_is_one_sentence(log: Path, tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "out", "--")
+    for program, why in (
+        (elf(tmp_path / "x86", 62), "whose ELF machine is 62 and not 183"),
+        (elf(tmp_path / "arm32", 40, 32), "whose ELF machine is 40 and not 183"),
+        (Path(__file__), "which is no ELF file"),
+    ):
+        said = one_sentence(sailsim("run", *out, program))
+        assert said == f"Error: program is {program}, {why}; allowed is one for AArch64."
+    assert not runs(log)
+
+
+def test_lines_that_only_look_like_json_are_left_out() -> None:
+    output = 'a line\n{not json\n{"x": 1}\n{\n' + '{"y":' * 100_000 + "\n"
+    assert Gem5Run(0, output, 0, 0.0, {}, Path()).json_lines == [{"x": 1}]
 
 
 def test_a_full_disk_is_one_sentence(
@@ -360,7 +385,7 @@ def test_validate_with_programs_adds_latencies_and_bandwidths(
 ) -> None:
     few_tiles(monkeypatch)
     for program in ("pointer_chase", "bandwidth"):
-        (tmp_path / program).write_bytes(b"")
+        elf(tmp_path / program)
     found = json.loads(sailsim("validate", "--kernels", tmp_path, "--out", tmp_path / "out", "--json").stdout)
     assert [row["level"] for row in found["latencies"]] == ["L1", "L2", "LLC", "DRAM"]
     rows = {(row["level"], row["threads"]): row for row in found["bandwidths"]}

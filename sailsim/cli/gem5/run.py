@@ -90,7 +90,13 @@ def run(
 @with_system
 @click.argument("trace", type=PathOption(exists=True, dir_okay=False))
 @click.option("--units", type=click.IntRange(1, 64), help="PIM units; default: one a slice.")
-@click.option("--window", type=int, default=0, show_default=True, help="Descriptors under way; 0: no limit.")
+@click.option(
+    "--window",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Descriptors under way; 0: no limit.",
+)
 @with_out
 @with_timeout
 @as_json_option

@@ -8,6 +8,7 @@ import math
 import re
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,8 @@ class Gem5Run:
 
     @property
     def json_lines(self) -> list[dict[str, Any]]:
-        """What the program printed as JSON, one object a line."""
-        return [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
+        """What the program printed as JSON, one object a line; other lines may begin with a brace too."""
+        return list(_json_objects(self.output))
 
     def unit_stat(self, unit: int, name: str) -> float:
         """A PIM unit's statistic. gem5 pads a unit's number with zeros, and a single unit has none."""
@@ -78,6 +79,13 @@ class Gem5Run:
         """One row a descriptor of a replayed trace, in the trace's order; times in ps and unit cycles."""
         with (self.folder / "tiles.csv").open(newline="") as file:
             return [{key: int(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _json_objects(output: str) -> Iterator[dict[str, Any]]:
+    for line in output.splitlines():
+        if line.startswith("{"):
+            with suppress(ValueError, RecursionError):
+                yield json.loads(line)
 
 
 def complete(stats: Path) -> bool:

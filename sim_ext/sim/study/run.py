@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sailsim.base.errors import SailsimError
@@ -43,6 +44,7 @@ def run_study(
     group: str = "",
     tries: int = TRIES,
     changed: Changed = lambda: None,
+    refused: Mapping[str, str] = MappingProxyType({}),
 ) -> Store:
     """Evaluate every task whose key the folder does not hold; what the folder answers is these tasks.
 
@@ -65,6 +67,8 @@ def run_study(
         tries: how often a task is tried.
         changed: an input that is not what it was when the keys were made, if any: nothing that was found
             since is stored then.
+        refused: questions that were asked too but are no tasks, and why: they are listed with those that
+            `evaluate` refuses.
 
     Raises:
         SailsimError: no task, another study in the folder, a full disk; tasks that were refused or failed
@@ -76,7 +80,7 @@ def run_study(
         raise SailsimError(f"{what} is empty; allowed is at least one.")
     with opened(
         out_dir,
-        len(wanted),
+        len(wanted) + len(refused),
         kind=kind,
         jobs=jobs,
         progress=progress,
@@ -86,6 +90,7 @@ def run_study(
         tries=tries,
         changed=changed,
     ) as study:
+        study.refuse(refused)
         study.run(wanted, evaluate)
     study.complain()
     return study.store
@@ -189,6 +194,12 @@ class OpenStudy:
         run = _Run(tasks, evaluate, self, keep)
         run.all(missing, self._workers)
         return run.found
+
+    def refuse(self, reasons: Mapping[str, str]) -> None:
+        """List questions that are no tasks, with the reason of each."""
+        self.refused |= reasons
+        self.at += len(reasons)
+        self.report.advance(len(reasons), len(reasons))
 
     def complain(self) -> None:
         """Raise SailsimError where tasks have no result."""

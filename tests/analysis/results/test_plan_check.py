@@ -104,6 +104,12 @@ def test_machines_that_cannot_be_are_counted_and_the_others_are_timed() -> None:
     assert found.seconds is not None
 
 
+def test_a_machine_whose_values_do_not_go_together_is_refused() -> None:
+    found = check(parse_plan(f"{SMALL}axes.pim.rows = [8, 512]\naxes.batch = [1, 2]", "p"))
+    assert (found.points, found.impossible.points, found.refused.points, found.to_run) == (4, 0, 2, 2)
+    assert "pim does not fit" in found.refused.first
+
+
 def test_a_machine_with_another_accelerator_is_refused() -> None:
     plan = parse_plan(f'system = ["sail-n1", "neural-cache-n1"]\n{SMALL}', "p")
     found = check(plan)
