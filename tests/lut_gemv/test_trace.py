@@ -311,6 +311,24 @@ def test_scales_of_another_shape_are_refused() -> None:
             Tile(good.x, good.codes, good.code, abits=8, group_size=8, scales=spoil(good.scales))
 
 
+@pytest.mark.parametrize("field", ["group_size", "batch"])
+def test_a_tile_beyond_a_descriptors_fields_is_refused(field: str) -> None:
+    """Sixteen bits each: 65535 is the last that fits."""
+    rows = 1 << 16 if field == "batch" else 1
+    x, codes = np.ones((rows, 2), np.int8), np.ones((2, 1), np.uint8)
+    with pytest.raises(SailsimError, match=rf"^{field} is 65536; a descriptor allows at most 65535\.$"):
+        Tile(x, codes, WeightCode.twos(4), abits=8, group_size=65536 if field == "group_size" else 0)
+    kept = Tile(x[:65535], codes, WeightCode.twos(4), abits=8, group_size=65535)
+    assert kept.group_size == 65535
+
+
+def test_an_address_below_or_behind_the_image_is_not_writable(path: Path) -> None:
+    trace = read_trace(path)
+    assert trace.writable(trace.base, trace.image_bytes)
+    assert not trace.writable(trace.base - 1, 1)
+    assert not trace.writable(trace.base + 1, trace.image_bytes)
+
+
 def test_a_reader_without_numpy(path: Path) -> None:
     """docs/trace-format.md by hand: fixed offsets, little endian, nothing but reads and seeks."""
 

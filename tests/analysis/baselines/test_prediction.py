@@ -19,7 +19,6 @@ from sailsim.analysis.baselines.cpu import (
     CpuSheet,
     constants,
     overlapped,
-    prompt_work,
     step_parts,
 )
 from sailsim.analysis.baselines.gpu import GpuConstants, GpuSheet, gpu_roofline
@@ -110,49 +109,6 @@ def test_prompt_is_bound_by_the_kernel_rate():
     result = prompt_tokens_per_s(GRAVITON2, LLAMA, Q4, 32, 512)
     assert result.parts["kernels"] > 0.9 * result.step_s
     assert prompt_tokens_per_s(GRAVITON2, LLAMA, Q4, 64, 512).tokens_per_s > 1.8 * result.tokens_per_s
-
-
-def test_a_prompt_reads_the_weights_once_for_every_512_tokens():
-    reads = [float(prompt_work(LLAMA, Q4, prompt).weight_bytes) for prompt in (1, 512, 513, 1024, 1025)]
-    assert [each / reads[0] for each in reads] == pytest.approx([1, 1, 2, 2, 3], rel=0.002)
-
-
-def test_a_band_holds_the_whole_range_of_an_assumed_kernel():
-    """Where the kernel decides, the ends are those of its range beside the scatter of measurements."""
-    fmt = uniform_format(5, 128)
-    prediction = prompt_tokens_per_s(GRAVITON2, LLAMA, fmt, 1, 512)
-    _, rate = constants("llama.cpp", fmt)
-    assert rate.kind == "assumed"
-    assert rate.low < rate.relative < rate.high
-    share = prediction.parts["kernels"] / prediction.step_s
-    slow, fast = (1 - share + share * rate.relative / end for end in (rate.low, rate.high))
-    assert prediction.low == pytest.approx(prediction.tokens_per_s / slow, rel=0.02)
-    assert prediction.high == pytest.approx(prediction.tokens_per_s / fast, rel=0.02)
-
-
-def test_a_rate_relative_to_another_anchor_keeps_its_range():
-    rate = kernel_rates()["q2_k"]
-    other = rate.times(3.0)
-    assert (other.low, other.relative, other.high) == (3 * rate.low, 3 * rate.relative, 3 * rate.high)
-
-
-def test_a_context_is_64_where_none_is_said():
-    asked = cpu_tokens_per_s(GRAVITON2, LLAMA, Q4, 16, 4, 64)
-    assert cpu_tokens_per_s(GRAVITON2, LLAMA, Q4, 16, 4).step_s == asked.step_s
-
-
-def test_a_cards_band_is_that_of_its_test():
-    """Sixteen bits, one sequence and batches have bands of their own; up to eight rows go one by one."""
-    card, bands = load_card("a100"), fitted_constants().gpu
-    for fmt, test in ((weight_format("f16"), "f16"), (Q4, "decode")):
-        found, band = gpu_tokens_per_s(card, LLAMA, fmt), bands.band(test)
-        ends = (found.low / found.tokens_per_s, found.high / found.tokens_per_s)
-        assert ends == pytest.approx((band.low, band.high))
-    batch, band = gpu_tokens_per_s(card, LLAMA, Q4, 4), bands.band("batched")
-    assert batch.low < batch.tokens_per_s * band.low
-    assert batch.high > batch.tokens_per_s * band.high
-    kernels = [gpu_tokens_per_s(card, LLAMA, Q4, rows).parts["kernels"] for rows in (8, 9)]
-    assert kernels[0] > 1.5 * kernels[1]
 
 
 def test_the_forks_prompts_say_that_they_are_not_fitted():
