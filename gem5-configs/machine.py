@@ -141,7 +141,16 @@ def _llc_cycles(llc, nanoseconds):
 
 
 def build(
-    spec, *, cpu="o3", cores=1, later_cpu=None, pim=True, units=None, memory="2GiB", capacity_mode=False
+    spec,
+    *,
+    cpu="o3",
+    cores=1,
+    later_cpu=None,
+    pim=True,
+    units=None,
+    memory="2GiB",
+    capacity_mode=False,
+    shared_memory="",
 ):
     """The machine of `spec` (from `load`).
 
@@ -153,11 +162,13 @@ def build(
         units: PIM units, 1..64; default one a slice.
         memory: simulated memory; the real machine's is of no matter to its timing.
         capacity_mode: idle arrays extend their slice, and computing starts with a flush.
+        shared_memory: name of the segment that holds simulated memory, for `preload`; none if empty.
 
     Returns:
         Machine; `system.mesh` is the LLC's crossbar.
     """
     system = System(cache_line_size=int(spec["llc"]["line"]))
+    system.shared_backstore = shared_memory
     system.voltage = VoltageDomain()
     clocks = {name: spec[name]["clock"] for name in ("cores", "llc")}
     system.clk_domain = SrcClockDomain(clock=f"{clocks['cores']}GHz", voltage_domain=system.voltage)

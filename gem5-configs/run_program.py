@@ -6,10 +6,12 @@ gem5.opt run_program.py --system machine.json --cores 4 -- build/kernels/lutmm_d
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 import m5
 import machine
+import preload
 from core import CPU_MODELS
 from m5.objects import ArmEmuLinux, Process, RedirectPath, Root, SailEmuLinux, SEWorkload
 
@@ -37,6 +39,11 @@ def parse(arguments):
     parser.add_argument(
         "--max-ticks", type=int, default=m5.MaxTick, help="give up after this simulated time (ps)"
     )
+    parser.add_argument(
+        "--preload",
+        metavar="FILE",
+        help=f"put a file's bytes at address {preload.ADDRESS:#x} of the program before it starts",
+    )
     parser.add_argument("program", nargs="+", help="the program and its arguments")
     return parser.parse_args(arguments)
 
@@ -47,21 +54,39 @@ def simulate(built, options):
     def run(until):
         event = m5.simulate(until - m5.curTick())
         while event.getCause() == "workend":
+            tell("ends")
             event = m5.simulate(until - m5.curTick())
         return event
 
     event = run(options.max_ticks)
     if event.getCause() == "workbegin":
+        tell("begins")
         event = run(m5.curTick() + options.switch_after) if options.switch_after else event
         if event.getCause() not in ("workbegin", "simulate() limit reached"):
             return event
         m5.stats.dump()  # of the part up to here
         m5.stats.reset()
-        m5.switchCpus(built.system, list(zip(built.cpus, built.later_cpus, strict=True)))
+        change_cores(built)
         event = run(options.max_ticks)
     while event.getCause() == "workbegin":
         event = run(options.max_ticks)
     return event
+
+
+def tell(what):
+    """Say what the host has spent until a border of the measured part (outcome.py reads it)."""
+    print(f"measured part {what} after {time.process_time():.2f} s of processor time", flush=True)
+
+
+def change_cores(built):
+    """The cores of the later model take over, each with the thread that its predecessor runs."""
+    pairs = list(zip(built.cpus, built.later_cpus, strict=True))
+    workload = built.system.workload
+    if not hasattr(workload, "hand_over"):
+        preload.give_up("this gem5 was built with an older module; build it again with this one")
+    for old, new in pairs:
+        workload.hand_over(old.getCCObject(), new.getCCObject())
+    m5.switchCpus(built.system, pairs)
 
 
 def make_process(system, program):
@@ -84,6 +109,7 @@ def main(arguments):
     """Build, run and say how it ended."""
     options = parse(arguments)
     spec = machine.load(options.system)
+    file = preload.plan(options.preload, options.memory) if options.preload else None
     built = machine.build(
         spec,
         cpu=options.start_with or options.cpu,
@@ -91,11 +117,12 @@ def main(arguments):
         later_cpu=options.cpu if options.start_with else None,
         pim=not options.no_pim,
         units=options.units,
-        memory=options.memory,
+        memory=file.memory if file else options.memory,
         capacity_mode=options.capacity_mode,
+        shared_memory=file.segment if file else "",
     )
     workload = SEWorkload.init_compatible(options.program[0])
-    if built.units and type(workload) is ArmEmuLinux:
+    if (built.units or built.later_cpus) and type(workload) is ArmEmuLinux:
         workload = SailEmuLinux()
     built.system.workload = workload
     process = make_process(built.system, options.program)
@@ -113,6 +140,8 @@ def main(arguments):
             machine.DOORBELL_STRIDE * machine.UNITS_MAX,
             False,
         )
+    if file:
+        preload.place(file, process)
     event = simulate(built, options)
     print(f"sailsim-gem5: {event.getCause()} at {m5.curTick()} ps, exit status {event.getCode()}")
     m5.stats.dump()

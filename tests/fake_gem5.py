@@ -1,17 +1,19 @@
 """A program that answers as gem5 does, for tests of what surrounds it: no simulation, made-up numbers.
 
 FAKE_GEM5 says how it behaves: good (default), no_module, silent, panic, hang, killed, truncated, full,
-refused, wrong. FAKE_GEM5_LOG names a file that gets a line for every run, FAKE_GEM5_GROUPS one with what a
-unit prints of its groups.
+refused, wrong; for the decode program also unmarked, other_clock and no_units. FAKE_GEM5_LOG names a file
+that gets a line for every run, FAKE_GEM5_GROUPS one with what a unit prints of its groups.
 """
 
 import json
 import os
 import signal
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 STATISTICS = ("build", "lookup", "convert", "writeBack", "weightStall")
+REGIONS = ("embed", "norm", "quantise", "qkv", "rope", "attention", "o", "ffn", "head", "sample")
 GROUP = "8: system.units: pass 0 group 0: load 0..9 start 9 build 4 lookup 2 convert 0 write-back 1\n"
 behaviour = os.environ.get("FAKE_GEM5", "good")
 words = sys.argv[1:]
@@ -39,8 +41,48 @@ if behaviour == "hang":
 if behaviour == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
 
+BEGIN = "---------- Begin Simulation Statistics ----------"
+END = "---------- End Simulation Statistics   ----------"
+
+
+def decode(options: dict[str, str], pim: bool) -> list[str]:
+    """What the decode program prints, and the statistics of its three dumps: until the measured part, of it,
+    and at the end."""
+    linears, threads = options["linears"], int(options["threads"])
+    if behaviour == "refused":
+        print("error: a unit did not answer within --timeout-ms")
+        return [BEGIN, END]
+    tokens = ";".join([options["context"]] * int(options["batch"]))
+    other = linears if behaviour == "wrong" else ""
+    cycles = {"neon": 160, "lut": 320, "lutmm": 80}[linears] * 1000 // threads * int(options["batch"])
+    print(json.dumps({"thread": 0}))
+    report = {
+        "linears": linears,
+        "tokens": tokens,
+        "logits": f"{options['context']}{other}",
+        "image_bytes": 640,
+        "emulated": int(behaviour == "no_units"),
+        **{f"{region}_cycles": cycles // len(REGIONS) for region in REGIONS},
+        **{"barrier_cycles": 7, "units_cycles": 11, "step_cycles": cycles},
+        "clock_mhz": 3000 if behaviour == "other_clock" else 2500,
+    }
+    for what, seconds in (("begins", "3.00"), ("ends", "11.00")):
+        print(f"measured part {what} after {seconds} s of processor time")
+    print(json.dumps(report))
+    stats = []
+    for instructions, ticks, seconds in ((1000, 10, 2.0), (5000, 1000000, 8.0), (6000, 1000001, 8.5)):
+        stats += [BEGIN, f"simInsts {instructions} # (Count)", f"simTicks {ticks} # (Tick)"]
+        stats += [
+            f"hostSeconds {seconds} # (Second)",
+            f"system.memory0.dram.bytesRead::total {ticks} # (Byte)",
+        ]
+        stats += [f"system.units{unit:02d}.buildCycles 5 # (Cycle)" for unit in range(32 if pim else 0)]
+        stats.append(END)
+    return stats[: len(stats) // 3] if behaviour == "unmarked" else stats
+
+
 json.loads((folder / "machine.json").read_text())
-stats = ["", "---------- Begin Simulation Statistics ----------"]
+stats = ["", BEGIN]
 if script.name == "replay_trace.py":
     assert Path(words[words.index("--trace") + 1]).stat().st_size > 0
     units = int(words[words.index("--units") + 1]) if "--units" in words else 1
@@ -58,12 +100,23 @@ if script.name == "replay_trace.py":
     if any(word.startswith("--debug-flags=SailPimGroups") for word in words):
         groups = os.environ.get("FAKE_GEM5_GROUPS")
         (folder / "debug.txt").write_text(Path(groups).read_text() if groups else GROUP)
+elif Path(words[words.index("--") + 1]).name == "decode":
+    given = words[words.index("--") + 2 :]
+    assert given[:2] == ["--image", "model.image"], given
+    assert Path(words[words.index("--preload") + 1]).stat().st_size > 0
+    pairs = pairwise(given)
+    stats = decode(
+        {name[2:]: value for name, value in pairs if name.startswith("--")}, "--no-pim" not in words
+    )
+    (folder / "stats.txt").write_text("\n".join(stats) + "\n")
+    print("sailsim-gem5: exiting with last active thread context at 40000000 ps, exit status 0")
+    sys.exit(int(behaviour == "refused"))
 else:
     print(
         json.dumps({"kind": "read", "array_bytes": 4096, "bytes": 4000, "last_ns": 200, "ns_per_load": 5.0})
     )
 if behaviour != "truncated":
-    stats.append("---------- End Simulation Statistics   ----------")
+    stats.append(END)
 (folder / "stats.txt").write_text("\n".join(stats) + "\n")
 print(f"sailsim-gem5: replay done at 40000000 ps, exit status {int(behaviour == 'wrong')}")
 sys.exit(int(behaviour == "wrong"))

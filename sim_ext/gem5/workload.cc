@@ -83,4 +83,10 @@ void EmuLinux::syscall(ThreadContext *tc)
     }
 }
 
+void EmuLinux::hand_over(BaseCPU *old_cpu, BaseCPU *new_cpu)
+{
+    for (unsigned thread = 0; thread < old_cpu->numContexts(); ++thread)
+        new_cpu->getContext(thread)->setProcessPtr(old_cpu->getContext(thread)->getProcessPtr());
+}
+
 } // namespace gem5::sail

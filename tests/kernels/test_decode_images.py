@@ -154,3 +154,11 @@ def test_random_damage_never_crashes(run: Run, good: bytes, tmp_path: Path, data
         assert result.stdout == ""
         assert result.stderr.startswith("error: ")
         assert result.stderr.count("\n") == 1
+
+
+def test_only_a_simulator_puts_images_into_memory(run: Run) -> None:
+    done = run("decode", "--image", "any", "--image-at", 4096)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: --image-at is 0x1000; allowed without --m5 is 0: only a simulator puts images into memory\n"
+    )

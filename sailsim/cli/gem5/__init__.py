@@ -1,6 +1,13 @@
 """`sailsim gem5`: programs, traces and tiles on a gem5 that has the module (docs/gem5.md)."""
 
-from sailsim.cli.gem5 import dram, kernels, run, tiles, validate  # each puts its commands into the group
+from sailsim.cli.gem5 import (
+    decode,
+    dram,
+    kernels,
+    run,
+    tiles,
+    validate,
+)  # each puts its commands into the group
 from sailsim.cli.gem5.group import gem5
 
-__all__ = ["dram", "gem5", "kernels", "run", "tiles", "validate"]
+__all__ = ["decode", "dram", "gem5", "kernels", "run", "tiles", "validate"]

@@ -39,6 +39,10 @@ _FULL_DISK = 1 << 20
 _HOW_TO_BUILD = "build gem5 v24.0 for ARM with EXTRAS=$(sailsim gem5 extras-path), see docs/gem5.md"
 
 
+class Gem5TimeoutError(SailsimError):
+    """A run of gem5 took longer than it was given, and was stopped."""
+
+
 class Gem5:
     """A gem5 binary that has the module."""
 
@@ -260,7 +264,7 @@ def _execute(command: Sequence[str], sink: Any, lock: Any, timeout_s: float, log
     try:
         return gem5.wait(timeout_s)
     except subprocess.TimeoutExpired:
-        raise SailsimError(f"gem5 took longer than {timeout_s:g} s; its output is in {log}.") from None
+        raise Gem5TimeoutError(f"gem5 took longer than {timeout_s:g} s; its output is in {log}.") from None
     finally:
         with suppress(ProcessLookupError):
             os.killpg(gem5.pid, signal.SIGKILL)

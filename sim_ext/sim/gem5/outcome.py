@@ -17,6 +17,9 @@ from sailsim.base.errors import SailsimError
 
 _GOOD_ENDS = ("sailsim-gem5: exiting with last active thread context", "sailsim-gem5: replay done")
 
+_SPENT = re.compile(r"^measured part (begins|ends) after ([\d.]+) s of processor time$", re.MULTILINE)
+"""What run_program.py prints."""
+
 _TOTALS: tuple[tuple[re.Pattern[str], str, Callable[[Iterable[float]], float]], ...] = (
     (re.compile(r"simInsts"), "instructions", sum),
     (re.compile(r"system\.cpus\d*\.numCycles"), "core_cycles", max),
@@ -51,6 +54,11 @@ class Gem5Run:
     def json_lines(self) -> list[dict[str, Any]]:
         """What the program printed as JSON, one object a line; other lines may begin with a brace too."""
         return list(_json_objects(self.output))
+
+    @property
+    def spent_s(self) -> dict[str, float]:
+        """Processor seconds of gem5 when the program's measured part begins and ends, by these words."""
+        return {word: float(seconds) for word, seconds in _SPENT.findall(self.output)}
 
     def unit_stat(self, unit: int, name: str) -> float:
         """A PIM unit's statistic. gem5 pads a unit's number with zeros, and a single unit has none."""
@@ -120,21 +128,22 @@ def reason_of(output: str, status: int) -> str:
 
 def read_stats(path: Path) -> dict[str, float]:
     """The last dump of a statistics file: plain numbers by name; distributions and text are left out."""
-    found: dict[str, float] = {}
-    for name, value in _stat_lines(path):
-        try:
-            found[name] = float(value)
-        except ValueError:
-            continue
-    return found
+    dumps = read_dumps(path)
+    return dumps[-1] if dumps else {}
 
 
-def _stat_lines(path: Path) -> Iterator[tuple[str, str]]:
+def read_dumps(path: Path) -> list[dict[str, float]]:
+    """All dumps of a statistics file, as `read_stats` gives the last."""
     try:
         text = path.read_text()
     except OSError:
-        return
-    for line in text.rpartition("Begin Simulation Statistics")[2].splitlines():
+        return []
+    return [dict(_numbers(dump)) for dump in text.split("Begin Simulation Statistics")[1:]]
+
+
+def _numbers(dump: str) -> Iterator[tuple[str, float]]:
+    for line in dump.splitlines():
         fields = line.split()
         if len(fields) >= 2 and not line.startswith("-"):
-            yield fields[0], fields[1]
+            with suppress(ValueError):
+                yield fields[0], float(fields[1])

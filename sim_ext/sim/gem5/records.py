@@ -50,6 +50,7 @@ def run_or_load(
     system: System,
     gem5: Gem5,
     simulate: Callable[[], Mapping[str, Any]],
+    group: str = "",
 ) -> Record:
     """A result from the store, or a new one that is stored at once.
 
@@ -59,6 +60,7 @@ def run_or_load(
         system: the machine that is simulated.
         gem5: the simulator.
         simulate: gives the record's columns.
+        group: of results of which the folder's answer has the last; default: the point's own.
 
     Raises:
         SailsimError: the folder cannot be used; and whatever `simulate` raises.
@@ -80,7 +82,7 @@ def run_or_load(
             store.path,
             kind=KIND,
             progress=False,
-            group=question,
+            group=group or question,
             tries=1,
         )
     except SailsimError:

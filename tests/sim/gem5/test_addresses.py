@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 from sailsim.lut_gemv.descriptor import UNITS_MAX
+from sailsim.sim.gem5.decode import ADDRESS
 
 ROOT = Path(__file__).parents[3]
 
@@ -26,3 +27,7 @@ def test_the_scripts_map_the_doorbells_where_the_decoder_rings_them() -> None:
 
 def test_the_scripts_allow_as_many_units_as_the_instruction_can_name() -> None:
     assert constants("gem5-configs/machine.py")["UNITS_MAX"] == UNITS_MAX
+
+
+def test_the_scripts_put_an_image_where_the_program_is_told() -> None:
+    assert constants("gem5-configs/preload.py")["ADDRESS"] == ADDRESS

@@ -15,6 +15,7 @@
 #include "lutmm/emulator.hh"
 
 #include <algorithm>
+#include <cinttypes>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -31,7 +32,7 @@ struct Settings {
     LinearsKind kind;
     LinearsSettings linears;
     std::size_t batch, context, steps;
-    std::uint64_t seed;
+    std::uint64_t image_at, seed;
     bool int8_cache, trusted, in_gem5, list;
 };
 
@@ -40,6 +41,8 @@ Settings read_settings(int argc, char **argv)
     Settings s;
     Options options(argc, argv, "Decodes tokens with the model of an image.");
     s.image = options.text("image", "", "the image (sailsim image)");
+    s.image_at = options.number("image-at", 0, 0, std::uint64_t{1} << 47,
+                                "address at which a simulator has put the image; 0: it is read");
     s.kind = kind_of(options.word("linears", "neon", {"neon", "lut", "lutmm"},
                                   "products by dot products, by table look-ups, or by PIM units"));
     s.linears.threads = static_cast<unsigned>(options.number("threads", 1, 1, Team::kMost, "of the step"));
@@ -65,6 +68,10 @@ Settings read_settings(int argc, char **argv)
     options.finish();
     if (s.image.empty())
         fail("--image is missing; see --help");
+    if (s.image_at != 0 && !s.in_gem5)
+        fail("--image-at is 0x%" PRIx64 "; allowed without --m5 is 0: only a simulator puts images into "
+             "memory",
+             s.image_at);
     s.linears.batch = s.batch;
     return s;
 }
@@ -109,7 +116,7 @@ class Logits
 int main(int argc, char **argv)
 {
     const Settings s = read_settings(argc, argv);
-    const Image image(s.image, s.trusted);
+    const Image image(s.image, s.image_at, s.trusted);
     const std::size_t vocab = image.dimensions().vocab;
     const std::vector<std::uint32_t> prompt = read_prompt(s.prompt, s.batch, vocab);
     const std::size_t prompt_steps = prompt.size() / s.batch;

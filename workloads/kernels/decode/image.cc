@@ -101,24 +101,17 @@ std::int64_t largest_weight(const Matrix &matrix)
 
 } // namespace
 
-Image::Image(const std::string &path, bool trusted) : path_(path)
+Image::Image(const std::string &path, std::uintptr_t placed_at, bool trusted)
+    : path_(path), mapped_(placed_at == 0)
 {
-    const int file = open(path.c_str(), O_RDONLY);
-    struct stat status{};
-    if (file < 0 || fstat(file, &status) != 0 || !S_ISREG(status.st_mode))
-        fail("image %s cannot be opened; allowed is a file", path.c_str());
-    size_ = static_cast<std::size_t>(status.st_size);
-    if (size_ < sizeof(FileHeader))
-        fail("image %s is cut short: it has %zu bytes, and its header alone %zu", path.c_str(), size_,
-             sizeof(FileHeader));
-    // Private and writable: activation scales are written behind those of a tile, and never reach the file.
-    void *memory = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
-    close(file);
-    if (memory == MAP_FAILED)
-        fail("image %s cannot be mapped: it has %zu bytes", path.c_str(), size_);
-    data_ = static_cast<unsigned char *>(memory);
+    if (mapped_)
+        map_file();
+    else
+        data_ = reinterpret_cast<unsigned char *>(placed_at);
     FileHeader header;
     std::memcpy(&header, data_, sizeof header);
+    if (!mapped_)
+        size_ = header.file_bytes;
     check_header(header);
     read_matrices(header);
     if (!trusted)
@@ -127,7 +120,27 @@ Image::Image(const std::string &path, bool trusted) : path_(path)
 
 Image::~Image()
 {
-    munmap(data_, size_);
+    if (mapped_)
+        munmap(data_, size_);
+}
+
+void Image::map_file()
+{
+    const char *path = path_.c_str();
+    const int file = open(path, O_RDONLY);
+    struct stat status{};
+    if (file < 0 || fstat(file, &status) != 0 || !S_ISREG(status.st_mode))
+        fail("image %s cannot be opened; allowed is a file", path);
+    size_ = static_cast<std::size_t>(status.st_size);
+    if (size_ < sizeof(FileHeader))
+        fail("image %s is cut short: it has %zu bytes, and its header alone %zu", path, size_,
+             sizeof(FileHeader));
+    // Private and writable: activation scales are written behind those of a tile, and never reach the file.
+    void *memory = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
+    close(file);
+    if (memory == MAP_FAILED)
+        fail("image %s cannot be mapped: it has %zu bytes", path, size_);
+    data_ = static_cast<unsigned char *>(memory);
 }
 
 const float *Image::norm(std::size_t row) const

@@ -40,8 +40,9 @@ class Image
 {
   public:
     // Maps and checks the file; ends the program with one sentence for what is no whole image of this
-    // version. A `trusted` one is not read through: checksums and scales count as good.
-    Image(const std::string &path, bool trusted);
+    // version. A `trusted` one is not read through: checksums and scales count as good. With `placed_at` the
+    // file's bytes lie at that address already, where a simulator has put them, and nothing is read.
+    Image(const std::string &path, std::uintptr_t placed_at, bool trusted);
     ~Image();
     Image(const Image &) = delete;
     Image &operator=(const Image &) = delete;
@@ -63,12 +64,14 @@ class Image
 
   private:
     static constexpr std::size_t kOfBlock = 7;
+    void map_file();
     unsigned char *section(const char *what, std::uint64_t offset, std::uint64_t bytes) const;
     void check_header(const struct FileHeader &header);
     void read_matrices(const struct FileHeader &header);
     void check_contents(const struct FileHeader &header) const;
 
     std::string path_;
+    bool mapped_;
     unsigned char *data_ = nullptr;
     std::size_t size_ = 0;
     Dimensions dimensions_{};

@@ -51,7 +51,8 @@ void add_step(JsonLine &line, const Times &times, std::size_t steps)
         line.add((std::string(kRegionNames[region]) + "_cycles").c_str(), core_cycles(ns / steps));
     }
     add_waits(line, times, steps);
-    line.add("step_cycles", core_cycles(all / steps));
+    line.add("step_cycles", core_cycles(all / steps))
+        .add("clock_mhz", static_cast<std::uint64_t>(std::llround(1000.0 * core_clock_ghz)));
 }
 
 } // namespace sailsim::kernels::decode

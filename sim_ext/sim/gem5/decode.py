@@ -1,0 +1,361 @@
+"""Whole tokens on gem5: the program `decode` (docs/decode.md) on the cores and PIM units of a machine.
+
+A point is one run of gem5. Its image lies in simulated memory before the program starts
+(gem5-configs/preload.py); atomic cores fill the cache and decode the first tokens, so that caches hold what a
+token leaves behind; O3 cores decode those that are measured.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
+from sailsim.sim.gem5.binary import Gem5, Gem5TimeoutError
+from sailsim.sim.gem5.outcome import Gem5Run, read_dumps
+from sailsim.sim.gem5.places import machine_json
+from sailsim.sim.gem5.records import keys_of, run_or_load
+from sailsim.sim.study import Store, code_version
+from sailsim.sim.system import System
+from sailsim.workloads import plan_image, stored_model
+
+COMMAND = "decode"
+"""What the column `command` of these records says."""
+LINEARS = ("neon", "lut", "lutmm")
+REGIONS = (
+    "embed", "norm", "quantise", "qkv", "rope", "attention", "o", "ffn", "head", "sample",
+)  # fmt: skip
+"""Of a step, in its order; their cycles add up to the step's."""
+WAITS = ("barrier", "units")
+"""What the first thread waited for, inside the regions."""
+CACHES = ("fp16", "int8")
+ADDRESS = 0x6000000000
+"""Where gem5-configs/preload.py puts the image."""
+BATCH_MAX = 64
+_RANGES = {"batch": (1, BATCH_MAX), "steps": (1, 1 << 20), "nbw": (1, 6), "warm": (0, 1 << 10)}
+_SAME = (
+    "system",
+    "model_sha256",
+    "model",
+    "weights",
+    "blocks",
+    "batch",
+    "context",
+    "cache",
+    "warm",
+    "steps",
+    "seed",
+)
+"""Points that agree in these decode the same tokens, whatever multiplies and on however many threads."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodePoint:
+    """One run of the program.
+
+    `context` positions of the cache are filled before the first measured step: all but the last `warm` by
+    the program's table, those by tokens decoded on atomic cores. `steps` tokens are measured. `blocks` is how
+    many of the model's blocks the image has; 0: all.
+    """
+
+    model: str
+    weights: str = ""
+    blocks: int = 0
+    linears: str = "neon"
+    threads: int = 1
+    batch: int = 1
+    context: int = 64
+    cache: str = "fp16"
+    warm: int = 1
+    steps: int = 1
+    seed: int = 1
+    nbw: int = 4
+
+    @property
+    def pim(self) -> bool:
+        """Whether the machine has PIM units."""
+        return self.linears == "lutmm"
+
+    @property
+    def words(self) -> str:
+        """For progress and complaints."""
+        blocks = f", {self.blocks} blocks" if self.blocks else ""
+        return (
+            f"{Path(self.model).stem} {self.weights or 'own weights'}{blocks}, {self.linears}, "
+            f"{self.threads} threads, batch {self.batch}, context {self.context}"
+        )
+
+    def options(self) -> list[str]:
+        """The program's, which names the image the same wherever it lies: arguments move the stack."""
+        prompt = ",".join(["1"] * (self.warm + 1))
+        named = {
+            "image": "model.image", "image-at": ADDRESS, "linears": self.linears, "threads": self.threads,
+            "batch": self.batch, "context": self.context - self.warm, "prompt": prompt, "steps": self.steps,
+            "cache": self.cache, "seed": self.seed, "nbw": self.nbw,
+        }  # fmt: skip
+        words = [word for name, value in named.items() for word in (f"--{name}", str(value))]
+        return [*words, "--trusted", "--list", "--m5"]
+
+
+def decode_points(
+    model: str,
+    linears: Sequence[str],
+    threads: Sequence[int],
+    batch: Sequence[int],
+    context: Sequence[int],
+    system: System,
+    **fixed: Any,
+) -> list[DecodePoint]:
+    """Every combination, kinds of products innermost: an interruption leaves whole comparisons.
+
+    Raises:
+        SailsimError: a value that the program or the machine does not have, or an empty list.
+    """
+    cores = min(system.cores.count.whole, 64)
+    for name, values in (("linears", linears), ("threads", threads), ("batch", batch), ("context", context)):
+        if not values:
+            raise SailsimError(f"{name} is an empty list; allowed is at least one value.")
+    for kind in linears:
+        _among("linears", kind, LINEARS)
+    _among("cache", fixed.get("cache", "fp16"), CACHES)
+    warm = fixed.get("warm", 1)
+    ranges = {**_RANGES, "threads": (1, cores), "context": (warm, 1 << 20)}
+    given = {"threads": threads, "batch": batch, "context": context}
+    given |= {name: [value] for name, value in fixed.items() if name in _RANGES}
+    for name, values in given.items():
+        least, most = ranges[name]
+        for value in values:
+            if not least <= value <= most:
+                why = ", the steps of --warm among them" if name == "context" and warm else ""
+                raise SailsimError(f"{name} is {value}; allowed are {least}..{most}{why}.")
+    if "lutmm" in linears:
+        system.require_pim()
+    return [
+        DecodePoint(model=model, linears=kind, threads=t, batch=b, context=c, **fixed)
+        for b, c, t, kind in itertools.product(batch, context, threads, linears)
+    ]
+
+
+def run_decodes(
+    points: Sequence[DecodePoint],
+    gem5: Gem5,
+    machine: str,
+    system: System,
+    program: Path,
+    out: Path,
+    *,
+    timeout_s: float = 3600,
+    tell: Tell = lambda text: None,
+) -> tuple[list[dict[str, Any]], int]:
+    """Run the points that the folder does not hold yet; each is stored as it ends.
+
+    A run that takes longer than `timeout_s` is stopped and stored without numbers and with a `reason`; with
+    another `timeout_s` it is run again.
+
+    Args:
+        program: the decode program.
+        out: folder of the results; images and gem5's own output go into folders below it.
+        tell: called with what is under way.
+
+    Returns:
+        A record a point, and how many of them the folder held before.
+
+    Raises:
+        SailsimError: bad input; or runs that failed otherwise, after all others are stored.
+    """
+    machine_json(system)  # refuses a machine that gem5 does not have, before an image is made
+    if not program.is_file():
+        raise SailsimError(f"program is {program}, which is no file; make kernels builds those that ship.")
+    content = sha256(program.read_bytes()).hexdigest()
+    store, rows, failures = Store(out), [], []
+    questions = [_question(point, machine, content) for point in points]
+    before = _held(store, questions, system, gem5, timeout_s)
+    for at, (point, question) in enumerate(zip(points, questions, strict=True)):
+        tell(f"{at + 1} of {len(points)}: {point.words}")
+        try:
+            rows.append(_run(point, question, gem5, system, program, store, timeout_s))
+        except SailsimError as error:
+            failures.append(f"{point.words}: {error}")
+    if failures:
+        raise SailsimError(
+            f"{len(failures)} of {len(points)} runs of decode on gem5 failed (the first: "
+            f"{failures[0].rstrip('.')}); the others are stored in {out}."
+        )
+    return rows, before
+
+
+def differing(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Sentences on runs that should have decoded the same and have not; empty if all is well."""
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    sentences = []
+    for row in rows:
+        if row.get("step_cycles") is None:
+            continue
+        first = found.setdefault(tuple(row.get(name) for name in _SAME), row)
+        for name in ("tokens", "logits"):
+            if row[name] != first[name]:
+                sentences.append(
+                    f"{name} of {row['linears']} with --threads {row['threads']} are {row[name]}, of "
+                    f"{first['linears']} with --threads {first['threads']} {first[name]} (batch "
+                    f"{row['batch']}, context {row['context']})."
+                )
+    return sentences
+
+
+def image_for(point: DecodePoint, system: System, out: Path) -> Path:
+    """The image of a point, which the folder keeps: made when it is not there, or was made by other code.
+
+    Raises:
+        SailsimError: the model or its weights are none that an image can hold, or the disk is full.
+    """
+    plan = plan_image(
+        point.model,
+        weights=point.weights,
+        blocks=point.blocks or None,
+        slices=system.llc.slices.whole,
+    )
+    what = [plan.about, plan.spec.n_layers, plan.slices, point.weights, code_version()]
+    name = f"{Path(point.model).stem}-{point.weights or 'own'}-{plan.spec.n_layers}"
+    path = out / "images" / f"{name}.image"
+    told = path.with_suffix(".json")
+    identity = json.dumps(what)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file() and told.is_file() and told.read_text() == identity:
+            return path
+        told.unlink(missing_ok=True)
+        plan.write(path, progress=True)
+        write_whole(told, identity.encode())
+    except OSError as error:
+        raise SailsimError(f"folder {path.parent} cannot be written: {error.strerror}.") from None
+    return path
+
+
+def _question(point: DecodePoint, machine: str, content: str) -> dict[str, Any]:
+    file = stored_model(point.model)
+    return {
+        "command": COMMAND,
+        "system": machine,
+        **asdict(point),
+        "pim": point.pim,
+        "model_sha256": file.file.sha256 if file else "",
+        "content": content,
+    }
+
+
+def _limited(question: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+    """The question of a run that was stopped: it holds for this limit alone."""
+    return {**question, "timeout_s": timeout_s}
+
+
+def _held(
+    store: Store, questions: Iterable[Mapping[str, Any]], system: System, gem5: Gem5, timeout_s: float
+) -> int:
+    stored = store.keys()
+    return sum(
+        bool(stored.intersection(keys_of(q, system, gem5)[0] for q in (own, _limited(own, timeout_s))))
+        for own in questions
+    )
+
+
+def _run(
+    point: DecodePoint,
+    question: Mapping[str, Any],
+    gem5: Gem5,
+    system: System,
+    program: Path,
+    store: Store,
+    timeout_s: float,
+) -> dict[str, Any]:
+    limited = _limited(question, timeout_s)
+    group = keys_of(question, system, gem5)[1]
+    stopped = bool(store.keys() & {keys_of(limited, system, gem5)[0]})
+
+    def simulate() -> dict[str, Any]:
+        image = image_for(point, system, store.path)
+        name = f"{COMMAND}-{Path(point.model).stem}-{group[:12]}"
+        folder = (store.path / name).resolve()
+        extra = ["--start-with", "atomic", "--preload", str(image.resolve())]
+        done = gem5.run(
+            system,
+            [str(program), *point.options()],
+            folder,
+            cores=point.threads,
+            pim=point.pim,
+            timeout_s=timeout_s,
+            extra=extra,
+        )
+        return _measured(done, point, system)
+
+    def give_up(error: Gem5TimeoutError) -> dict[str, Any]:
+        return {"reason": str(error), "host_s": timeout_s}
+
+    if not stopped:
+        try:
+            return run_or_load(store, question, system, gem5, simulate, group)
+        except Gem5TimeoutError as error:
+            found = give_up(error)
+            return run_or_load(store, limited, system, gem5, lambda: found, group)
+    return run_or_load(store, limited, system, gem5, dict, group)
+
+
+def _measured(done: Gem5Run, point: DecodePoint, system: System) -> dict[str, Any]:
+    """The columns of a run that came to its end."""
+    log = done.folder / "gem5.log"
+    lines = done.json_lines
+    if done.status != 0 or not lines:
+        error = next((line for line in done.output.splitlines() if line.startswith("error: ")), "")
+        said = error.removeprefix("error: ") or f"status {done.status}"
+        raise SailsimError(f"the program ended without a result ({said}); its output is in {log}.")
+    report = lines[-1]
+    if report["emulated"]:
+        raise SailsimError(f"the program found no PIM units and emulated them; its output is in {log}.")
+    clock = report["clock_mhz"] / 1000
+    if clock != system.cores.clock.value:
+        raise SailsimError(
+            f"cores.clock is {system.cores.clock.value:g}; allowed is {clock:g}, that of the machine which "
+            "the program was built for (make kernels SYSTEM=...)."
+        )
+    dumps, spent = read_dumps(done.folder / "stats.txt"), done.spent_s
+    if len(dumps) < 3 or len(spent) < 2:
+        raise SailsimError(f"gem5's statistics have no measured part; its output is in {log}.")
+    before, measured = dumps[-3], dumps[-2]
+    # gem5 counts instructions from its start, whatever a program resets.
+    totals = replace(done, stats=measured).totals()
+    instructions = measured["simInsts"] - before["simInsts"]
+    seconds = measured["simTicks"] / 1e12
+    moved = totals.get("dram_bytesRead", 0) + totals.get("dram_bytesWritten", 0)
+    names = [*REGIONS, *WAITS, "step"]
+    return {
+        **{f"{name}_cycles": report[f"{name}_cycles"] for name in names},
+        "tokens": report["tokens"],
+        "logits": report["logits"],
+        "tokens_per_s": point.batch / (report["step_cycles"] / system.cores.clock.si),
+        "image_bytes": report["image_bytes"],
+        "status": done.status,
+        "ticks": done.ticks,
+        **{name: value for name, value in totals.items() if name.startswith(("dram_", "unit_"))},
+        "dram_gb_s": moved / seconds / 1e9,
+        "instructions": instructions,
+        "host_s": done.host_s,
+        "host_before_s": before["hostSeconds"],
+        "host_measured_s": measured["hostSeconds"],
+        "cpu_before_s": spent["begins"],
+        "cpu_measured_s": spent["ends"] - spent["begins"],
+        "instructions_per_s": instructions / max(spent["ends"] - spent["begins"], 0.01),
+        "program_output": [json.dumps(line) for line in lines],
+        "folder": str(done.folder),
+    }
+
+
+def _among(field: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise SailsimError(f"{field} is {value!r}; allowed are {', '.join(allowed)}.")

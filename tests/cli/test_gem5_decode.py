@@ -1,0 +1,212 @@
+"""`sailsim gem5 decode` with a stand-in for gem5: a study that is stored, resumed, stopped, refused."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sailsim.base.records import read_records
+from sailsim.cli import main
+from sailsim.sim import Store
+from sailsim.sim.gem5 import VARIABLE
+from sailsim.sim.gem5.decode import REGIONS, DecodePoint, differing
+
+SHAPE = """name = "tiny"
+title = "Tiny"
+source = "here"
+n_layers = 2
+d_model = 32
+n_heads = 2
+n_kv_heads = 1
+head_dim = 16
+d_ffn = 64
+vocab = 40
+gated_ffn = true
+tied_embeddings = true
+fused_projections = false
+kv_bits = 16
+"""
+
+
+@pytest.fixture
+def log(tmp_path: Path, fake_gem5: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which every run of the stand-in leaves a line; the model and the program lie beside it."""
+    monkeypatch.setenv(VARIABLE, str(fake_gem5))
+    monkeypatch.setenv("FAKE_GEM5_LOG", str(tmp_path / "runs.log"))
+    monkeypatch.delenv("FAKE_GEM5", raising=False)
+    (tmp_path / "tiny.toml").write_text(SHAPE)
+    (tmp_path / "decode").write_text("program")
+    return tmp_path / "runs.log"
+
+
+def decode(log: Path, *words: object) -> Result:
+    """The command; options in `words` come last, so they win."""
+    here = log.parent
+    given = ("--model", here / "tiny.toml", "--weights", "4g32", "--program", here / "decode")
+    small = ("--out", here / "out", "--threads", "1,2", "--json")
+    return CliRunner().invoke(main, ["gem5", "decode", *map(str, (*given, *small, *words))])
+
+
+def runs(log: Path) -> int:
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def one_sentence(result: Result) -> str:
+    assert result.exit_code == 2, result.output
+    lines = [line for line in result.stderr.splitlines() if not line.startswith(("gem5: ", "matrices "))]
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+def test_a_study_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
+    first = json.loads(decode(log, "--write", tmp_path / "data.jsonl", "--build", "by hand").stdout)
+    assert (len(first["rows"]), first["held_before"], first["differing"], runs(log)) == (6, 0, [], 6)
+    order = [(row["threads"], row["linears"]) for row in first["rows"]]
+    assert order == [(t, kind) for t in (1, 2) for kind in ("neon", "lut", "lutmm")]
+    row = first["rows"][2]
+    assert sum(row[f"{region}_cycles"] for region in REGIONS) == row["step_cycles"] == 80000
+    assert (row["barrier_cycles"], row["units_cycles"]) == (7, 11)
+    # Of the measured part alone: neither before nor after it.
+    assert (row["instructions"], row["host_before_s"], row["host_measured_s"]) == (4000, 2.0, 8.0)
+    assert (row["cpu_before_s"], row["cpu_measured_s"], row["instructions_per_s"]) == (3, 8, 500)
+    assert (row["dram_bytesRead"], row["dram_gb_s"]) == (1000000, 1000.0)
+    assert row["unit_buildCycles"] == 160
+    assert row["tokens_per_s"] == 2.5e9 / 80000
+    assert (row["pim"], first["rows"][0]["pim"]) == (True, False)
+    assert first["rows"][0].get("unit_buildCycles") is None
+    assert len(list((tmp_path / "out" / "images").glob("*.image"))) == 1
+    data = read_records(tmp_path / "data.jsonl")
+    assert (data["run"]["gem5"], data["run"]["build"], len(data["rows"])) == ("24.0.0.1", "by hand", 6)
+    assert data["rows"][0]["model"] == "tiny.toml"
+
+    again = json.loads(decode(log).stdout)
+    assert (again["held_before"], again["rows"]) == (6, first["rows"])
+    grown = json.loads(decode(log, "--batch", "1,2", "--linears", "neon").stdout)
+    assert (len(grown["rows"]), grown["held_before"], runs(log)) == (4, 2, 8)
+    assert len(Store(tmp_path / "out").frame()) == 8
+
+
+def test_the_image_is_made_once_and_again_for_other_code(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode(log, "--threads", "1", "--linears", "neon")
+    (image,) = (tmp_path / "out" / "images").glob("*.image")
+    made = image.stat().st_mtime_ns
+    decode(log, "--threads", "1", "--linears", "lut")
+    assert image.stat().st_mtime_ns == made
+    monkeypatch.setattr("sailsim.sim.gem5.decode.code_version", lambda: "other")
+    decode(log, "--threads", "2", "--linears", "lut")
+    assert image.stat().st_mtime_ns != made
+    decode(log, "--threads", "2", "--linears", "lut", "--blocks", "1", "--weights", "8g32")
+    assert len(list((tmp_path / "out" / "images").glob("*.image"))) == 2
+
+
+def test_what_takes_too_long_is_stored_without_numbers(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_GEM5", "hang")
+    one = ("--threads", "1", "--linears", "neon")
+    for _ in range(2):
+        result = decode(log, *one, "--timeout", "0.5")
+        (row,) = json.loads(result.stdout)["rows"]
+        assert (result.exit_code, row.get("step_cycles"), row["host_s"]) == (0, None, 0.5)
+        assert row["reason"].startswith("gem5 took longer than 0.5 s")
+    assert runs(log) == 1
+    assert "gem5 took longer than 0.5 s" in decode(log, *one, "--timeout", "0.5").stdout
+    # With other limits it is tried again, and what is found takes the place of what was not.
+    monkeypatch.setenv("FAKE_GEM5", "good")
+    assert json.loads(decode(log, *one, "--timeout", "600").stdout)["rows"][0]["step_cycles"] == 160000
+    assert runs(log) == 2
+    assert list(Store(tmp_path / "out").frame()["step_cycles"]) == [160000]
+
+
+def test_a_run_that_fails_leaves_the_others(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode(log, "--threads", "1")
+    for behaviour, words in {
+        "refused": "the program ended without a result (a unit did not answer within --timeout-ms)",
+        "panic": "gem5 stopped before the end (it went wrong)",
+        "no_units": "the program found no PIM units and emulated them",
+        "unmarked": "gem5's statistics have no measured part",
+        "other_clock": "cores.clock is 2.5; allowed is 3, that of the machine which the program was",
+    }.items():
+        monkeypatch.setenv("FAKE_GEM5", behaviour)
+        sentence = one_sentence(decode(log))
+        assert "3 of 6 runs of decode on gem5 failed (the first: tiny 4g32, neon, 2 threads" in sentence
+        assert words in sentence
+    assert len(Store(tmp_path / "out").frame()) == 3
+
+
+def test_kinds_that_decode_other_tokens_are_status_1(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_GEM5", "wrong")
+    result = decode(log, "--threads", "1")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)["differing"]
+    assert len(found) == 2
+    assert (
+        found[0] == "logits of lut with --threads 1 are 63lut, of neon with --threads 1 63neon (batch 1, "
+        "context 64)."
+    )
+
+
+def test_runs_of_other_questions_may_decode_other_tokens() -> None:
+    row = {
+        "step_cycles": 1,
+        "tokens": "1",
+        "logits": "a",
+        "linears": "neon",
+        "threads": 1,
+        "batch": 1,
+        "context": 8,
+    }
+    assert (
+        differing([row, row | {"context": 9, "tokens": "2"}, row | {"step_cycles": None, "tokens": "3"}])
+        == []
+    )
+    assert len(differing([row, row | {"threads": 2, "tokens": "2"}])) == 1
+
+
+def test_positions_before_the_measured_token_are_the_context() -> None:
+    options = DecodePoint(model="m", context=64, warm=3).options()
+    given = dict(pairwise(options))
+    assert (given["--context"], given["--prompt"]) == ("61", "1,1,1,1")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--linears", "neon,gpu"), "linears is 'gpu'; allowed are neon, lut, lutmm"),
+        (("--linears", ","), "linears is an empty list"),
+        (("--threads", "65"), "threads is 65; allowed are 1..64"),
+        (("--threads", "0"), "threads is 0"),
+        (("--batch", "65"), "batch is 65; allowed are 1..64"),
+        (("--context", "x"), "context is 'x'"),
+        (("--context", "0"), "context is 0; allowed are 1..1048576, the steps of --warm among them"),
+        (("--steps", "0"), "steps is 0; allowed are 1.."),
+        (("--nbw", "7"), "nbw is 7; allowed are 1..6"),
+        (("--blocks", "3"), "blocks is 3; allowed is 1..2"),
+        (("--weights", "9g32"), "9"),
+        (("--model", "/no/such.gguf"), "/no/such.gguf"),
+        (("--program", "/no/such/decode"), "make kernels"),
+        (("--system", "aim-n1"), "its accelerator has backend dram_pim"),
+        (("--system", "graviton2"), "no enabled [pim] section"),
+        (("--gem5", "/no/gem5"), "there is no such file"),
+    ],
+)
+def test_bad_words_are_one_sentence(log: Path, words: tuple[str, ...], sentence: str) -> None:
+    assert sentence in one_sentence(decode(log, *words))
+    assert runs(log) == 0
+
+
+def test_lines_for_people(log: Path, tmp_path: Path) -> None:
+    here = tmp_path
+    words = ["gem5", "decode", "--model", str(here / "tiny.toml"), "--program", str(here / "decode")]
+    words += ["--threads", "2", "--linears", "lutmm", "--out", str(here / "out")]
+    lines = CliRunner().invoke(main, words).stdout.splitlines()
+    assert lines[0].startswith(
+        "lutmm  2 threads, batch 1, context 64: 40,000 cycles a step, 62500.0 tokens/s"
+    )
+    assert lines[1].endswith("0 of them from before.")

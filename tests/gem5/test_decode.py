@@ -1,0 +1,70 @@
+"""Tokens on gem5: the same bits by cores and by units, on any number of threads, whoever brings the image."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sailsim.sim import System
+from sailsim.sim.gem5 import Gem5
+from sailsim.sim.gem5.decode import REGIONS, decode_points, differing, image_for, run_decodes
+
+pytestmark = [pytest.mark.gem5, pytest.mark.aarch64]
+
+SHAPE = """name = "tiny"
+title = "Tiny"
+source = "made here"
+n_layers = 2
+d_model = 64
+n_heads = 4
+n_kv_heads = 2
+head_dim = 16
+d_ffn = 96
+vocab = 70
+tied_embeddings = true
+"""
+
+
+def test_cores_and_units_decode_the_same(gem5: Gem5, machine: System, kernels: Path, tmp_path: Path) -> None:
+    """Two threads, which atomic cores hand over to O3 cores, and one; the image put into memory or mapped."""
+    shape = tmp_path / "tiny.toml"
+    shape.write_text(SHAPE)
+    fixed = {"weights": "4g32", "batch": (2,), "context": (40,), "warm": 2}
+    points = decode_points(str(shape), ("neon", "lutmm"), threads=(2,), system=machine, **fixed)
+    points += decode_points(str(shape), ("lut",), threads=(1,), system=machine, **fixed)
+    program = kernels / "decode"
+    rows, before = run_decodes(points, gem5, "four slices", machine, program, tmp_path / "out")
+    assert (len(rows), before, differing(rows)) == (3, 0, [])
+    for row in rows:
+        regions = [row[f"{region}_cycles"] for region in REGIONS]
+        assert min(regions) > 0
+        assert abs(sum(regions) - row["step_cycles"]) <= len(regions)  # each rounded
+        assert 0 < row["instructions"] < 10_000_000
+        assert row["dram_bytesRead"] > 0
+    neon, lutmm, _ = rows
+    assert neon["units_cycles"] == 0 < lutmm["units_cycles"]
+    # 15 matrices of 4 tiles; atomic cores' are not counted.
+    assert lutmm["unit_tiles"] == 4 * 15
+
+    image = image_for(points[0], machine, tmp_path / "out")
+    words = [str(program), *points[0].options()]
+    words[words.index("--image") + 1] = str(image)
+    words[words.index("--image-at") + 1] = "0"
+    run = gem5.run(machine, words, tmp_path / "mapped", cpu="atomic", cores=2, pim=False)
+    report = run.json_lines[-1]
+    assert (report["tokens"], report["logits"]) == (neon["tokens"], neon["logits"])
+
+
+def test_an_image_without_room_is_one_sentence(
+    gem5: Gem5, machine: System, kernels: Path, tmp_path: Path
+) -> None:
+    """A file with nothing in it takes no room."""
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(shutil.disk_usage("/dev/shm").free + (1 << 30))
+    with pytest.raises(ValueError, match=r"/dev/shm has \d+ bytes free; allowed to preload large are"):
+        gem5.run(
+            machine,
+            [str(kernels / "decode")],
+            tmp_path / "out",
+            extra=["--preload", str(tmp_path / "large")],
+        )
