@@ -104,7 +104,7 @@ def test_of_gem5(fake_gem5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for words in (
         ["sweep", *small, "--whole", "8"],
         ["validate", "--kernels", str(kernels)],
-        ["run", "--", str(trace)],
+        ["run", "--", str(kernels / "bandwidth")],
         ["replay", str(trace), "--units", "1"],
         ["decode", "--model", "smollm2-135m", "--blocks", "1", "--program", str(kernels / "decode")],
     ):
