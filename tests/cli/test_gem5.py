@@ -195,3 +195,35 @@ def test_make_sim_asks_gem5_first_and_shows_its_tiles_with_the_others() -> None:
     assert "--out out/gem5" in text
     assert "gem5 check" not in make_sim()
     assert "gem5 sweep" not in make_sim()
+
+
+def test_a_machines_size_and_streams_are_told_and_are_part_of_the_question(
+    log: Path, trace: Path, tmp_path: Path
+) -> None:
+    program = elf(tmp_path / "program")
+    given = ("--units", 2, "--memory", "512MiB", "--capacity-mode", "--max-ticks", 10**9)
+    for words in (
+        (
+            "run",
+            *given,
+            "--start-with",
+            "atomic",
+            "--switch-after",
+            5,
+            "--out",
+            tmp_path / "out",
+            "--",
+            program,
+        ),
+        ("run", "--units", 2, "--out", tmp_path / "out", "--", program),
+        ("replay", trace, *given, "--stream", 3, "--stream-gb-s", 2.5, "--out", tmp_path / "out"),
+    ):
+        result = sailsim(*words)
+        assert result.exit_code == 0, result.output
+    same = "--capacity-mode --max-ticks 1000000000 --memory 512MiB"
+    assert set(Store(tmp_path / "out").frame()["options"]) == {
+        f"{same} --start-with atomic --switch-after 5 --units 2",
+        "--units 2",
+        f"{same} --stream 3 --stream-gb-s 2.5 --units 2",
+    }
+    assert len(runs(log)) == 3

@@ -127,6 +127,9 @@ def test_a_gem5_without_the_module_is_one_sentence_before_any_work(
         (("sweep", "--timeout", "0"), "--timeout"),
         (("kernels", "--programs", "/no/such/folder"), "make kernels"),
         (("run", "/no/such/program"), "make kernels"),
+        (("run", "--memory", "2 GB", "program"), "memory is '2 GB'; allowed is a whole number of MiB or GiB"),
+        (("run", "--switch-after", "5", "program"), "switch-after is given without start-with"),
+        (("replay", __file__, "--checkpoint", "there"), "one without the other; allowed are both"),
         (("replay", __file__, "--window", "-1"), "'--window': -1 is not in the range"),
     ],
 )
