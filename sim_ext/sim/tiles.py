@@ -86,6 +86,7 @@ class TileKind:
         # The core asks for a slice's codes; scales ride along in the stream.
         self._codes = shape.k * ceil(shape.n * shape.wbits / 8) / request.weight_bytes
         self._again = refetch_ratio(shape.k, plan.owned, plan.lanes, shape.wbits, units.line)
+        self._after_operands = request.codebook > 0
         words = 1 if shape.abits <= 8 else 2
         operands = shape.batch * (shape.k * words + (4 if request.scaled else 0)) + request.codebook
         self.edges = TileOverheads(
@@ -111,8 +112,9 @@ class TileKind:
     def _supply(self, rate: float, latency: float) -> tuple[float, float, float, float]:
         """What the core has to know of it: bytes a cycle, latency, lead and bytes ahead, in cycles.
 
-        Weights are asked for behind the operands, so that one latency has passed when the tile starts. A unit
-        has only so many lines under way; those that it asks for again are on chip.
+        Weights are asked for behind the operands, so that one latency has passed when the tile starts; where
+        there is a codebook, which the plan needs, only when all operands are here. A unit has only so many
+        lines under way; those that it asks for again are on chip.
         """
         units = self.units
         own = units.window / (latency + self._again * units.chip.latency)
@@ -120,7 +122,7 @@ class TileKind:
         return (
             rate * self._codes / units.clock,
             latency * units.clock,
-            units.operands.latency * units.clock,
+            0.0 if self._after_operands else units.operands.latency * units.clock,
             units.ahead * self._codes,
         )
 
