@@ -131,6 +131,7 @@ def few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first of each list of tiles instead of all."""
     every = validation.tiles
     monkeypatch.setattr(validation, "tiles", lambda seed=1, shapes=cases.TILES: every(seed, shapes[:1]))
+    monkeypatch.setattr(validation, "coded_tiles", lambda: cases.coded_tiles()[:1])
 
 
 def test_validate_resumes_and_writes_its_origin(

@@ -25,7 +25,7 @@ from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Tile, write_trace
 from sailsim.sim.gem5.binary import Gem5
-from sailsim.sim.gem5.cases import HELD_OUT, TUNED_TILES, fits, tiles
+from sailsim.sim.gem5.cases import HELD_OUT, TUNED_TILES, coded_tiles, fits, tiles
 from sailsim.sim.gem5.streams import shared_bandwidth
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.substrate import load_substrate, substrate_names
@@ -140,7 +140,8 @@ def compare(
     for substrate in substrates:
         choice = pim.substrate.model_copy(update={"value": substrate})
         machine = system.model_copy(update={"pim": pim.model_copy(update={"substrate": choice})})
-        seen = [tile for tile in [*tiles(), *tiles(2, TUNED_TILES)] if fits(machine, tile)]
+        known = [*tiles(), *tiles(2, TUNED_TILES), *coded_tiles()]
+        seen = [tile for tile in known if fits(machine, tile)]
         work = seen + [tile for tile in tiles(3, HELD_OUT) if fits(machine, tile)]
         called = load_substrate(substrate).name  # a word for files: `substrate` may be a path
         trace = folder / f"{called}.trace"
