@@ -128,6 +128,14 @@ def test_replay_matches_the_expected_outputs(path: Path) -> None:
     assert scaled.dtype == np.float32
 
 
+def test_tiles_without_a_name_have_none(path: Path) -> None:
+    trace = read_trace(path)
+    for names in (["one"], [], "one", None):
+        trace.header["tiles"] = names
+        found = [result.name for result in replay(trace)]
+        assert found == [names[0] if names == ["one"] else "", "", "", "", ""]
+
+
 def test_replay_notices_a_wrong_expectation(path: Path) -> None:
     trace = read_trace(path)
     file_offset = int(trace.expected[2]) - trace.base + 4096
