@@ -145,7 +145,10 @@ def test_rows_in_single_precision_are_those_in_double(x: np.ndarray, abits: int)
     np.testing.assert_array_equal(scale, plain_scale)
 
 
-@pytest.mark.parametrize("code", [WeightCode.iq4_nl(), WeightCode.offset(4, 8), WeightCode.ternary()])
+@pytest.mark.parametrize(
+    "code",
+    [WeightCode.iq4_nl(), WeightCode.offset(4, 8), WeightCode.ternary(), WeightCode.book([-3, -1, 0, 7])],
+)
 def test_codes_are_the_nearest_to_each_columns_own_scale(code: WeightCode) -> None:
     """The largest weight of a block and column takes the end of the code's values, the others the nearest."""
     w = np.random.default_rng(5).normal(size=(10, 3)) * (1, 20, 0.1)

@@ -176,6 +176,20 @@ def test_a_refused_descriptor_does_not_disturb_the_next(path: Path, oracles: Mod
     assert all(result.matches for result in results if result.index != 1)
 
 
+@pytest.mark.parametrize("field", ["weights", "activations", "completion"])
+def test_an_output_over_another_buffer_is_refused(tmp_path: Path, oracles: ModuleType, field: str) -> None:
+    path = tmp_path / "t"
+    write_trace(path, tiles()[:1])
+    trace = read_trace(path)
+    oracles.change_descriptor(path, 0, {"output": int(trace.descriptors[0][field])})
+    (result,) = replay(read_trace(path))
+    assert result.status == Status.ERR_OVERLAP
+    assert (
+        result.problem
+        == f"descriptor 0: output overlaps {field}; allowed is a buffer of its own (ERR_OVERLAP)."
+    )
+
+
 def test_ternary_code_3_is_refused(tmp_path: Path, oracles: ModuleType) -> None:
     write_trace(tmp_path / "t", [Tile(np.array([[1]]), np.array([[3]]), WeightCode.twos(2), abits=4)])
     oracles.change_descriptor(tmp_path / "t", 0, {"flags": Flag.CODE_TERNARY})
