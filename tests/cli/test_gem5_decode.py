@@ -80,12 +80,16 @@ def test_a_study_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
     data = read_records(tmp_path / "data.jsonl")
     assert (data["run"]["gem5"], data["run"]["build"], len(data["rows"])) == ("24.0.0.1", "by hand", 6)
     assert data["rows"][0]["model"] == "tiny.toml"
+    assert "folder" not in data["rows"][0]
 
     again = json.loads(decode(log).stdout)
     assert (again["held_before"], again["rows"]) == (6, first["rows"])
     grown = json.loads(decode(log, "--batch", "1,2", "--linears", "neon").stdout)
     assert (len(grown["rows"]), grown["held_before"], runs(log)) == (4, 2, 8)
     assert len(Store(tmp_path / "out").frame()) == 8
+    # All that the folder holds is written, whatever the last command asked for.
+    decode(log, "--linears", "neon", "--threads", "1", "--write", tmp_path / "data.jsonl")
+    assert len(read_records(tmp_path / "data.jsonl")["rows"]) == 8
 
 
 def test_the_image_is_made_once_and_again_for_other_code(
