@@ -19,6 +19,8 @@ Row = Mapping[str, Any]
 
 SHAPES = {"SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m"}
 """The shape that ships of a file whose tokens were measured: pages are made without the file."""
+FAST = "sail-n1-fast-host"
+"""The same machine whose cores run faster software."""
 CORE_PARTS = {
     "embed": ("embed",),
     "norms and rounding": ("norm", "quantise"),
@@ -53,7 +55,7 @@ def decode_parts() -> dict[str, str]:
         "steps": _steps(whole),
         "regions": _regions(rows),
         "host": _host(rows),
-        "engine": _engine(rows),
+        "engine": _engine(whole + _only_in_blocks(parts, whole)),
         "blocks": _blocks(parts, whole),
         "same": _same(rows),
     }
@@ -126,6 +128,12 @@ def put_together(one: Row, two: Row | None, n_layers: int) -> float:
     return float(one["step_cycles"] + (n_layers - 1) * block)
 
 
+def _only_in_blocks(parts: Sequence[Row], whole: Sequence[Row]) -> list[Row]:
+    """Runs of some blocks of models that were not run whole."""
+    known = {row["model"] for row in whole}
+    return [row for row in parts if row["model"] not in known]
+
+
 def _blocks(parts: Sequence[Row], whole: Sequence[Row]) -> str:
     """Whole steps put together from blocks, beside whole ones where they were run."""
     names = ("model", "weights", "batch", "context", "threads", "warm", "linears")
@@ -188,10 +196,11 @@ class Predicted:
     units: float
 
 
-def predicted(row: Row) -> Predicted:
-    """The engine's step of a run with units: same machine, weights, threads, batch and context."""
+def predicted(row: Row, machine: str = "") -> Predicted:
+    """The engine's step of a run with units: same machine, or the one named, weights, threads, batch and
+    context."""
     asked = (row[name] for name in ("blocks", "weights", "nbw", "batch", "threads", "context"))
-    return _predicted(row["system"], _shape(row), *asked)
+    return _predicted(machine or row["system"], _shape(row), *asked)
 
 
 @cache
@@ -238,22 +247,20 @@ def _engine(rows: Sequence[Row]) -> str:
     for row in rows:
         if row["linears"] != "lutmm":
             continue
-        system, engine = load_system(row["system"]), predicted(row)
+        system, slow, fast = load_system(row["system"]), predicted(row), predicted(row, FAST)
         busy = at_work(row, system.cores.clock.si, system.llc.slices.whole)
-        found = {part: sum(row[f"{name}_cycles"] for name in names) for part, names in CORE_PARTS.items()}
-        compared = [*((part, found[part], engine.parts[part]) for part in CORE_PARTS)]
-        compared += [("step", row["step_cycles"], engine.step), ("(units at work)", busy, engine.units)]
+        compared = [
+            (part, sum(row[f"{name}_cycles"] for name in names), slow.parts[part], fast.parts[part])
+            for part, names in CORE_PARTS.items()
+        ]
+        compared.append(("step", row["step_cycles"], slow.step, fast.step))
+        compared.append(("(units at work)", busy, slow.units, fast.units))
         lines += [
             (
-                _model(row),
-                row["batch"],
-                row["threads"],
-                part,
-                f"{mine:,.0f}",
-                f"{its:,.0f}",
-                f"{its / mine:.2f}",
+                _model(row), row["batch"], row["context"], row["threads"], part, f"{found:,.0f}",
+                f"{first:,.0f}", f"{first / found:.2f}", f"{second:,.0f}", f"{second / found:.2f}",
             )
-            for part, mine, its in compared
-        ]
-    heads = ("model", "batch", "threads", "part", "gem5, cycles", "engine, cycles", "engine / gem5")
-    return table(heads, lines, "lrrlrrr")
+            for part, found, first, second in compared
+        ]  # fmt: skip
+    heads = ("model", "batch", "context", "threads", "part", "gem5", "engine", "over gem5")
+    return table((*heads, f"engine, `{FAST}`", "over gem5"), lines, "lrrrlrrrrr")
