@@ -210,7 +210,5 @@ def test_lines_for_people(log: Path, tmp_path: Path) -> None:
     words = ["gem5", "decode", "--model", str(here / "tiny.toml"), "--program", str(here / "decode")]
     words += ["--threads", "2", "--linears", "lutmm", "--out", str(here / "out")]
     lines = CliRunner().invoke(main, words).stdout.splitlines()
-    assert lines[0].startswith(
-        "lutmm  2 threads, batch 1, context 64: 40,000 cycles a step, 62500.0 tokens/s"
-    )
+    assert lines[0].startswith("lutmm threads 2, batch 1, context 64: 40,000 cycles a step, 62500.0 tokens/s")
     assert lines[1].endswith("0 of them from before.")

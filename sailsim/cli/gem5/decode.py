@@ -119,9 +119,7 @@ def decode(
 
 def _line(row: dict[str, Any]) -> str:
     """A run in a line."""
-    what = (
-        f"{row['linears']:<5} {row['threads']:2d} threads, batch {row['batch']}, context {row['context']}: "
-    )
+    what = f"{row['linears']:<5} threads {row['threads']}, batch {row['batch']}, context {row['context']}: "
     if row.get("step_cycles") is None:
         return what + str(row["reason"])
     return what + (
