@@ -129,6 +129,12 @@ ENTRIES: tuple[Generated, ...] = (
         draw=f"{_RENDER}.gem5_tiles_page:draw",
     ),
     Generated(
+        "gem5-decode",
+        "docs/gem5-decode.md",
+        f"{_RENDER}.gem5_decode_page:decode_parts",
+        "analysis/data/gem5/decode.jsonl (sailsim gem5 decode --write); the engine's steps",
+    ),
+    Generated(
         "reproduction",
         "docs/reproduction.md",
         f"{_RENDER}.reproduction_page:stored_page",

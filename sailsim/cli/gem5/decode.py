@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from sailsim.cli.gem5.options import (
     with_write,
 )
 from sailsim.cli.gem5.records import provenance_of, telling
-from sailsim.sim import load_system, parse_numbers
+from sailsim.sim import Store, load_system, parse_numbers
 from sailsim.sim.gem5 import Gem5
-from sailsim.sim.gem5.decode import CACHES, LINEARS, decode_points, differing, run_decodes
+from sailsim.sim.gem5.decode import CACHES, COMMAND, LINEARS, decode_points, differing, run_decodes
 
 
 @gem5.command()
@@ -84,7 +85,7 @@ def decode(
     One run of gem5 for every combination of --linears, --threads, --batch and --context (lists). Atomic cores
     fill the cache and decode the --warm tokens, O3 cores the --steps that are measured. A run that takes
     longer than --timeout is stored without numbers and with the reason. All kinds and threads have to choose
-    the same tokens with the same logits. Exit status 1: they do not.
+    the same tokens with the same logits. Exit status 1: they do not. --write takes all runs of the folder.
     """
     simulator, system = Gem5(binary), load_system(machine)
     points = decode_points(
@@ -102,11 +103,8 @@ def decode(
         )
     wrong = differing(rows)
     if write:
-        options = f"sailsim gem5 decode --system {machine} --model {Path(model).name} --linears {linears}"
-        options += f" --threads {threads} --batch {batch} --context {context}"
-        options += "".join(f" --{name} {value}" for name, value in fixed.items() if value != "")
-        run = {"gem5": simulator.version, **provenance_of(simulator, build, options)}
-        write_whole(write, to_lines({"run": run, "rows": [_written(row) for row in rows]}).encode())
+        run = {"gem5": simulator.version, **provenance_of(simulator, build, f"sailsim gem5 {COMMAND}")}
+        write_whole(write, to_lines({"run": run, "rows": list(_written(Store(out)))}).encode())
     if as_json:
         print_json({"out": str(out), "held_before": before, "differing": wrong, "rows": rows})
     else:
@@ -121,9 +119,7 @@ def decode(
 
 def _line(row: dict[str, Any]) -> str:
     """A run in a line."""
-    what = (
-        f"{row['linears']:<5} {row['threads']:2d} threads, batch {row['batch']}, context {row['context']}: "
-    )
+    what = f"{row['linears']:<5} threads {row['threads']}, batch {row['batch']}, context {row['context']}: "
     if row.get("step_cycles") is None:
         return what + str(row["reason"])
     return what + (
@@ -133,8 +129,9 @@ def _line(row: dict[str, Any]) -> str:
     )
 
 
-def _written(row: dict[str, Any]) -> dict[str, Any]:
-    """A record as it is committed: without where it lay."""
-    return {name: value for name, value in row.items() if name != "folder"} | {
-        "model": Path(row["model"]).name
-    }
+def _written(store: Store) -> Iterator[dict[str, Any]]:
+    """All records of the folder as they are committed: each with its own options, without where it lay."""
+    for row in store.table().to_pylist():
+        if row["command"] == COMMAND:
+            found = {name: value for name, value in row.items() if value is not None and name != "folder"}
+            yield found | {"model": Path(row["model"]).name}

@@ -1,0 +1,55 @@
+"""The page of tokens on gem5: what the engine says of the same steps, and steps put together from blocks."""
+
+from typing import Any
+
+import pytest
+
+from sailsim.analysis.render.gem5_decode_page import CORE_PARTS, at_work, predicted, put_together
+from sailsim.sim import Point, load_system, simulate_step
+from sailsim.sim.gem5.decode import REGIONS
+from sailsim.workloads import load_model
+
+ROW: dict[str, Any] = {
+    "system": "sail-n1",
+    "model": "SmolLM2-135M-Instruct.Q4_1.gguf",
+    "blocks": 0,
+    "weights": "4g32",
+    "nbw": 4,
+    "batch": 1,
+    "threads": 4,
+    "context": 64,
+    "steps": 1,
+}
+
+
+def test_every_region_of_the_program_is_in_one_part() -> None:
+    assert sorted(name for names in CORE_PARTS.values() for name in names) == sorted(REGIONS)
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_the_parts_are_the_engines_step(batch: int) -> None:
+    found = predicted(ROW | {"batch": batch})
+    point = Point(model="smollm2-135m", weights="4g32", batch=batch, threads=4, context=64)
+    step = simulate_step(load_system("sail-n1"), load_model("smollm2-135m"), point)
+    assert found.step == pytest.approx(step.step_s * 2.5e9)
+    assert sum(found.parts.values()) == pytest.approx(found.step)
+    assert min(found.parts.values()) > 0
+    assert found.units < found.step
+
+
+def test_blocks_of_the_engine_put_together_are_its_step() -> None:
+    one, two = (predicted(ROW | {"blocks": blocks}).step for blocks in (1, 2))
+    made = put_together({"step_cycles": one}, {"step_cycles": two}, 30)
+    assert made == pytest.approx(predicted(ROW).step, rel=0.01)
+
+
+def test_a_block_is_what_its_regions_say_where_two_were_not_run() -> None:
+    row = ROW | dict.fromkeys((f"{region}_cycles" for region in REGIONS), 0)
+    row |= {"qkv_cycles": 10, "norm_cycles": 30, "head_cycles": 1000, "step_cycles": 1040}
+    assert put_together(row, None, 3) == 1040 + 2 * (10 + 20)
+
+
+def test_a_units_time_is_an_average_over_units_and_steps() -> None:
+    stages = ("descriptor", "operands", "groups", "results", "completion")
+    row = {f"unit_{stage}Ticks": 32e6 for stage in stages} | {"steps": 2}
+    assert at_work(row, 2.5e9, 32) == pytest.approx(5 * 1e6 / 2 / 400)
