@@ -94,11 +94,15 @@ def compare(found: list[tuple[str, str]], right: list[tuple[str, str]], counts: 
 def leftovers(folder: Path, session: int, counts: Counts) -> None:
     """Processes of a session that are still there after a while, and a manifest that says that one runs."""
     end = time.monotonic() + GONE_S
-    while (alive := _of_session(session)) and time.monotonic() < end:
+    while (_of_session(session) or _runs(folder)) and time.monotonic() < end:
         time.sleep(0.05)
-    counts["left behind"] += len(alive)
-    if (folder / "manifest.json").exists():
-        counts["left behind"] += Store(folder).manifest["state"] == "running"
+    counts["left behind"] += len(_of_session(session)) + _runs(folder)
+
+
+def _runs(folder: Path) -> bool:
+    """Whether the manifest says that a study runs. A child of the one that was killed may hold its lock for
+    an instant longer: until it has become the program that it was made for."""
+    return (folder / "manifest.json").exists() and Store(folder).manifest["state"] == "running"
 
 
 def halves(folder: Path, counts: Counts) -> None:
