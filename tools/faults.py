@@ -39,8 +39,7 @@ FAKE_GEM5 = Path(__file__).parent.parent / "tests" / "fake_gem5.py"
 
 
 class Study(NamedTuple):
-    """A command, the files beside its results that have to be the same to the byte, whether it takes
-    `--jobs`, and its exit status when it is through."""
+    """A command, files that have to be the same to the byte, whether it takes `--jobs`, its exit status."""
 
     command: str
     files: tuple[str, ...] = ()
