@@ -2,7 +2,7 @@
 #   make sim      the main job: capture real activations, sweep bit widths, figures, report  -> out/
 #                 with GEM5=/path/to/gem5.opt (or SAILSIM_GEM5) some tiles on gem5 too
 #   make test     every test that this machine can run
-#   make check    those of them that are quick, with a fifth of Hypothesis' examples: a minute and a half
+#   make check    those of them that are quick, with a fifth of Hypothesis' examples: a minute
 #   make figures  redraw the figures of out/ from its results
 #   make reproduce  the paper's claims under all that is not published: docs/reproduction.md, minutes
 #   make bench    speed, as ratios within one run

@@ -44,6 +44,7 @@ def parse(arguments):
         metavar="FILE",
         help=f"put a file's bytes at address {preload.ADDRESS:#x} of the program before it starts",
     )
+    parser.add_argument("--restore", help="go on from a checkpoint that this program took on this machine")
     parser.add_argument("program", nargs="+", help="the program and its arguments")
     return parser.parse_args(arguments)
 
@@ -53,8 +54,11 @@ def simulate(built, options):
 
     def run(until):
         event = m5.simulate(until - m5.curTick())
-        while event.getCause() == "workend":
-            tell("ends")
+        while event.getCause() in ("workend", "checkpoint"):
+            if event.getCause() == "workend":
+                tell("ends")
+            else:
+                take_checkpoint()
             event = m5.simulate(until - m5.curTick())
         return event
 
@@ -71,6 +75,13 @@ def simulate(built, options):
     while event.getCause() == "workbegin":
         event = run(options.max_ticks)
     return event
+
+
+def take_checkpoint():
+    """What the program's instruction asks for: a checkpoint beside the run's other files; then it goes on."""
+    folder = Path(m5.options.outdir) / "checkpoints" / str(m5.curTick())
+    m5.checkpoint(str(folder))
+    print(f"checkpoint at {m5.curTick()} ps in {folder}", flush=True)
 
 
 def tell(what):
@@ -131,8 +142,8 @@ def main(arguments):
         cpu.createThreads()
     Root(full_system=False, system=built.system)
     built.system.exit_on_work_items = bool(built.later_cpus)
-    m5.instantiate()
-    if built.units:
+    m5.instantiate(options.restore)
+    if built.units and not options.restore:  # else the page table has them
         # All that can be named: the first unit answers for those that are not there.
         process.map(
             machine.DOORBELL_VIRTUAL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -101,7 +102,7 @@ class WeightCode:
         """Codes ``0..legal_codes - 1`` have a meaning: all of them, but for ternary only three."""
         return 3 if self.kind == "ternary" else 1 << self.wbits
 
-    @property
+    @cached_property
     def value_bits(self) -> int:
         """Bits of the narrowest two's complement integer that holds every value."""
         ends = int(self.values.min()), int(self.values.max())

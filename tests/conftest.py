@@ -1,12 +1,14 @@
 """Fixtures that several areas share."""
 
+import gc
 import getpass
 import importlib.util
+import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,6 +46,19 @@ def pytest_report_header() -> str:
         with suppress(PackageNotFoundError):
             found.append(f"{name} {version(name)}")
     return f"packages: {', '.join(found)}; user {getpass.getuser()}"
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: later rounds of the collector need not look at it."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_disk() -> Iterator[None]:
+    """Nothing that a test writes has to outlive a power cut; whoever tests a full disk replaces it again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")

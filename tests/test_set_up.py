@@ -96,3 +96,13 @@ def test_the_oldest_versions_are_the_lower_bounds() -> None:
         [*command, "--lowest", "build", "test"], capture_output=True, text=True, check=True
     ).stdout.split()
     assert [r.split(",")[0].replace(">=", "==") for r in ranges] == pins
+
+
+def test_an_environment_that_a_stopped_set_up_left_is_made_again(set_up: ModuleType, tmp_path: Path) -> None:
+    python = tmp_path / "bin" / "python"
+    assert not set_up.has_pip(str(python))
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path)], check=True)
+    assert python.exists()
+    assert not set_up.has_pip(str(python))
+    set_up.run([sys.executable, "-m", "venv", str(tmp_path)])
+    assert set_up.has_pip(str(python))

@@ -61,8 +61,8 @@ STUDIES = {
     ),
 }
 """By kind. GEM5 is a program that answers as gem5 does, at once, with made-up phases (status 1)."""
-TOLD = {*RESERVED, "host_s"} - {"key"}
-"""Columns that tell when something was found and how long that took."""
+TOLD = {*RESERVED, "host_s", "folder"} - {"key"}
+"""Columns that tell when and where something was found and how long that took."""
 
 
 class Counts(Counter[str]):

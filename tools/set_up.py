@@ -84,6 +84,17 @@ def no_compiler():
     return "The C++ compiler %s cannot compile C++17: install g++ 12 or newer (%s)." % (command[0], DEBIAN)
 
 
+def has_pip(python):
+    """Whether an environment is there and whole: a set-up that was stopped may leave one without pip."""
+    try:
+        asked = subprocess.run(
+            [python, "-m", "pip", "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+    except OSError:
+        return False
+    return asked.returncode == 0
+
+
 def run(command):
     """Run a command of pip or venv; where it fails, end with its reason in one sentence."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
@@ -108,7 +119,7 @@ def main():
         if why():
             sys.exit(why())
     python = os.path.join(venv, "bin", "python")
-    if not os.path.exists(python):
+    if not has_pip(python):
         run([sys.executable, "-m", "venv", venv])
     print("Setting up %s (once; about a minute, mostly downloads)" % venv, flush=True)
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

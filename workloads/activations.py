@@ -188,10 +188,13 @@ class Activations:
             source = pool
             out = flat.take(source, axis=0)
         else:
-            take = np.arange(batch * parts)
-            source = pool[take % len(pool)]
-            turn = take // len(pool) * ROTATION
-            out = flat[source[:, None], (np.arange(width) + turn[:, None]) % width]
+            source = np.resize(pool, batch * parts)
+            out = np.empty((batch * parts, width), flat.dtype)
+            for first in range(0, batch * parts, len(pool)):  # each use of the pool has a turn of its own
+                turn = first // len(pool) * ROTATION % width
+                used = flat.take(source[first : first + len(pool)], axis=0)
+                out[first : first + len(pool), : width - turn] = used[:, turn:]
+                out[first : first + len(pool), width - turn :] = used[:, :turn]
         return source.reshape(batch, parts), np.ascontiguousarray(out.reshape(batch, -1)[:, :k])
 
     def _pool(self, role: Role, layer: int, n_layers: int, seed: int, needed: int) -> npt.NDArray[np.int64]:

@@ -362,6 +362,7 @@ def weight_format(name: str) -> WeightFormat:
     raise SailsimError(f"format is {name!r}; allowed is one of {', '.join(format_names())}.")
 
 
+@lru_cache(maxsize=256)
 def uniform_format(wbits: int, group_size: int) -> WeightFormat:
     """Every matrix in ``wbits``-bit codes with one fp16 scale per ``group_size`` weights along K.
 

@@ -33,6 +33,8 @@ DEFAULT_ALIGNMENT = 32
 
 _STRING, _ARRAY = 8, 9
 
+_LENGTH = struct.Struct("<Q")
+
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
 MAX_KEYS = MAX_TENSORS = 1 << 16
@@ -123,6 +125,21 @@ class _Cursor:
             raise self.fail(f"the type of {field}", kind, "a GGUF value type 0..12")
         return self.scalar(_SCALARS[kind], field)
 
+    def _skip_texts(self, count: int, field: str) -> None:
+        # A vocabulary is most of a header's time: a sound text is stepped over without a call of `skip`.
+        data, at, last = self.data, self.at, len(self.data) - _LENGTH.size
+        for _ in range(count):
+            if at > last:
+                break
+            following = at + _LENGTH.size + _LENGTH.unpack_from(data, at)[0]
+            if following > len(data):
+                break
+            at = following
+            count -= 1
+        self.at = at
+        if count:  # the text that does not fit is refused by name
+            self.skip(self.scalar("Q", f"a string length in {field}"), f"a string in {field}")
+
     def array(self, field: str) -> _LazyArray:
         kind = self.scalar("I", f"the item type of {field}")
         if kind != _STRING and kind not in _SCALARS:
@@ -134,8 +151,7 @@ class _Cursor:
             self.texts += count
             if self.texts > MAX_TEXTS:
                 raise self.fail(f"the length of {field}", count, f"{MAX_TEXTS} texts in all arrays together")
-            for _ in range(count):
-                self.skip(self.scalar("Q", f"a string length in {field}"), f"a string in {field}")
+            self._skip_texts(count, field)
         else:
             self.skip(count * size, field)
         return array

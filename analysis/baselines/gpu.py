@@ -115,6 +115,12 @@ class GpuConstants:
     row_s: Floats
     overlap: Floats
 
+    @classmethod
+    def stack(cls, constants: list[GpuConstants]) -> GpuConstants:
+        """Several as one object of arrays, an entry each."""
+        names = cls.__dataclass_fields__
+        return cls(**{name: np.array([float(getattr(c, name)) for c in constants]) for name in names})
+
 
 def step_parts(work: Work, sheet: GpuSheet, c: GpuConstants) -> dict[str, Floats]:
     """Seconds of each part of a step; they sum to the step."""

@@ -10,6 +10,7 @@ from typing import Literal
 from sailsim.analysis.baselines.fitted import Fitted, fitted_constants
 from sailsim.analysis.baselines.prediction import data_file, read_csv
 from sailsim.base.errors import SailsimError
+from sailsim.sim.same import Same
 from sailsim.workloads import TensorFormat, WeightFormat
 
 Software = Literal["llama.cpp", "ampere", "t-mac"]
@@ -39,7 +40,7 @@ class KernelRate:
 @lru_cache(maxsize=1)
 def kernel_rates() -> Mapping[str, KernelRate]:
     """The table `kernel_rates.csv` for llama.cpp, by format; fitted rates as the shipped fit has them."""
-    return _kernel_rates(fitted_constants())
+    return _kernel_rates(Same(fitted_constants()))
 
 
 @lru_cache(maxsize=1)
@@ -61,8 +62,9 @@ def without_tables(fmt: WeightFormat) -> str | None:
     return f"weights are {fmt.name}; allowed for T-MAC's tables are some of {', '.join(lut_bits())}."
 
 
-def _kernel_rates(fitted_by: Fitted) -> dict[str, KernelRate]:
-    constants = fitted_by.software("llama.cpp").constants
+@lru_cache(maxsize=8)
+def _kernel_rates(fitted_by: Same[Fitted]) -> Mapping[str, KernelRate]:
+    constants = fitted_by.it.software("llama.cpp").constants
     anchor = float(constants["kernel_rate_q4_k_m"].value)
     found = {}
     for row in _rate_rows():
@@ -99,7 +101,7 @@ def rate_of(
     ``fitted_by`` takes the place of the shipped fits.
     """
     fitted = fitted_by or fitted_constants()
-    rates = kernel_rates() if fitted_by is None else _kernel_rates(fitted_by)
+    rates = kernel_rates() if fitted_by is None else _kernel_rates(Same(fitted_by))
     anchor = fitted.software("llama.cpp").value("kernel_rate_q4_k_m")
     match software:
         case "ampere":

@@ -90,6 +90,7 @@ def charged(charge: Charge, constants: Constants, end: End = "value") -> float:
 # Of each model: what its fields allow, and the file that ships, read once.
 _RULES: dict[type[Constants], Mapping[str, Is]] = {}
 _SHIPPED: dict[type[Constants], Mapping[str, Quantity]] = {}
+_LAYOUTS: dict[type[Constants], type[BaseModel]] = {}
 
 C = TypeVar("C", bound=Constants)
 
@@ -129,16 +130,18 @@ def files_by_kind(files: Iterable[str | Path], kinds: Iterable[type[Constants]])
 
 def _layout(cls: type[Constants]) -> type[BaseModel]:
     """What a file of these constants looks like."""
-    rules: dict[str, Any] = {name: (Annotated[Quantity, rule], ...) for name, rule in cls.rules().items()}
-    values = create_model(f"{cls.__name__}Values", __base__=Frozen, **rules)
-    layout: dict[str, Any] = {
-        "format": (Literal[1], ...),
-        "kind": (Literal[cls.FILE], ...),
-        "extends": (tuple[str, ...], ()),
-        "sources": (dict[str, str], {}),
-        "constants": (values, ...),
-    }
-    return create_model(f"{cls.__name__}File", __base__=Frozen, **layout)
+    if cls not in _LAYOUTS:
+        rules: dict[str, Any] = {name: (Annotated[Quantity, rule], ...) for name, rule in cls.rules().items()}
+        values = create_model(f"{cls.__name__}Values", __base__=Frozen, **rules)
+        layout: dict[str, Any] = {
+            "format": (Literal[1], ...),
+            "kind": (Literal[cls.FILE], ...),
+            "extends": (tuple[str, ...], ()),
+            "sources": (dict[str, str], {}),
+            "constants": (values, ...),
+        }
+        _LAYOUTS[cls] = create_model(f"{cls.__name__}File", __base__=Frozen, **layout)
+    return _LAYOUTS[cls]
 
 
 def _read(cls: type[Constants], name: str) -> Mapping[str, Quantity]:

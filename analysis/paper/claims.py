@@ -18,6 +18,7 @@ from sailsim.analysis.baselines.runners import Runner, shipped_runners
 from sailsim.analysis.costs.area import BASES, COUNTED
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
+from sailsim.sim.same import Same
 from sailsim.sim.tables import Shelf, sentence
 
 CLAIMS = Shelf("claims", "data/claims", package="sailsim.analysis")
@@ -208,12 +209,22 @@ class Paper(Frozen):
 
     def metrics(self, source: Source) -> tuple[ClaimMetric, ...]:
         """All metrics for one source of numbers, claim by claim."""
-        return tuple(metric for claim in self.claim for metric in claim.metrics(source))
+        return _metrics(Same(self), source)
 
     def opponents(self, source: Source) -> tuple[Runner, ...]:
         """The runners that SAIL is compared with, each once."""
-        found = (metric.opponent for metric in self.metrics(source) if metric.runner is not None)
-        return tuple({runner.name: runner for runner in found}.values())
+        return _opponents(Same(self), source)
+
+
+@lru_cache(maxsize=16)
+def _metrics(paper: Same[Paper], source: Source) -> tuple[ClaimMetric, ...]:
+    return tuple(metric for claim in paper.it.claim for metric in claim.metrics(source))
+
+
+@lru_cache(maxsize=16)
+def _opponents(paper: Same[Paper], source: Source) -> tuple[Runner, ...]:
+    found = (metric.opponent for metric in paper.it.metrics(source) if metric.runner is not None)
+    return tuple({runner.name: runner for runner in found}.values())
 
 
 @lru_cache(maxsize=8)

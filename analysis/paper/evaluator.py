@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sailsim.analysis.baselines import cpu, gpu
 from sailsim.analysis.baselines.kernel_rates import Software
@@ -22,7 +23,11 @@ from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, System, leaves, time_step
 from sailsim.sim.room import RESERVED_SHARE, memory_needed
-from sailsim.workloads import WeightFormat, decode_step, load_model, weight_format
+from sailsim.sim.same import Same
+from sailsim.workloads import WeightFormat, decode_step, load_model, uniform_format, weight_format
+
+Rates = NDArray[np.float64]
+"""Numbers of one machine, an entry a workload."""
 
 STEP = ("tokens_per_s", "step_s", "pim_cycles", "array_reads", "dram_bytes")
 """What is kept of a simulated step; reads of the arrays by look-ups where a claim is about them."""
@@ -64,12 +69,11 @@ class Memo:
     """What has been computed already, within a block or a search."""
 
     steps: dict[Any, Step] = field(default_factory=dict)
-    cores: dict[Any, float] = field(default_factory=dict)
-    cards: dict[Any, float] = field(default_factory=dict)
+    cards: dict[Any, Rates] = field(default_factory=dict)
 
 
 class SampleEvaluator:
-    """A machine, its cores with one software, beside other runners, workload by workload.
+    """A machine, its cores with one software, beside other runners, on some workloads together.
 
     What was computed is kept in `memo`.
     """
@@ -94,23 +98,23 @@ class SampleEvaluator:
         self._constants: dict[int, cpu.Constants] = {}
         self._values = tuple(leaf.value for path, leaf in leaves(self.system).items() if path not in untimed)
 
-    def outcomes(self, workload: Workload) -> dict[str, float]:
-        """Every quantity on one workload by its name in a record; those that it cannot have are left out."""
-        fmt = self.machine.format(workload.wbits)
-        step = self.step(workload)
-        found = {of_sail(name): getattr(step, name) for name in STEP}
-        found[MEMORY] = _memory(workload.model, fmt, workload.batch, workload.context)
-        found[READ_BANDWIDTH] = self.system.memory.read_bandwidth.si
-        if workload.prt:
-            off = self.step(workload, prt=False)
-            found |= {of_sail(name, "prt"): getattr(off, name) for name in WITHOUT_PRT}
+    def outcomes(self, workloads: tuple[Workload, ...]) -> dict[str, Rates]:
+        """Every quantity by its name in a record, an array over some workloads; NaN where it cannot have
+        one."""
+        steps = [self.step(workload) for workload in workloads]
+        found = {of_sail(name): np.array([getattr(step, name) for step in steps]) for name in STEP}
+        own = _asked(workloads, self.machine.group_size)
+        found[MEMORY] = own.memory
+        found[READ_BANDWIDTH] = np.full(len(workloads), self.system.memory.read_bandwidth.si)
+        without = [self.step(w, prt=False) if w.prt else Step() for w in workloads]
+        for name in WITHOUT_PRT:
+            found[of_sail(name, "prt")] = np.array([getattr(step, name) for step in without])
         for runner in self._opponents:
-            weights = fmt if runner.format == OF_THE_POINT else weight_format(runner.format)
-            rate = (self.card if runner.kind == "card" else self.cores)(runner, workload, weights)
-            if rate is not None:
-                work = _work(workload.model, weights, workload.batch, workload.context)
-                found[of_runner(runner.name, "tokens_per_s")] = rate
-                found[of_runner(runner.name, "dram_bytes")] = float(work.weight_bytes + work.kv_bytes)
+            asked = own if runner.format == OF_THE_POINT else _asked(workloads, runner.format)
+            rates = (self.card if runner.kind == "card" else self.cores)(runner, asked)
+            found[of_runner(runner.name, "tokens_per_s")] = rates
+            moved = asked.work.weight_bytes + asked.work.kv_bytes
+            found[of_runner(runner.name, "dram_bytes")] = np.where(np.isnan(rates), np.nan, moved)
         return found
 
     def step(self, workload: Workload, prt: bool = True) -> Step:
@@ -132,23 +136,15 @@ class SampleEvaluator:
                 )
         return self.memo.steps[key]
 
-    def cores(self, runner: Runner, workload: Workload, fmt: WeightFormat) -> float:
+    def cores(self, runner: Runner, asked: _Asked) -> Rates:
         """Tokens/s of the same server's cores at the machine's constants, without scatter."""
-        constants = self._constants_of(workload.wbits)
-        threads = self.system.cores.count.whole if runner.threads == "all" else workload.threads
-        sheet = self._sheet
-        key = (
-            workload.name,
-            threads,
-            fmt,
-            *(float(v) for v in vars(sheet).values()),
-            *(float(v) for v in vars(constants).values()),
-        )
-        if key not in self.memo.cores:
-            work = _work(workload.model, fmt, workload.batch, workload.context)
-            parts = cpu.step_parts(work, sheet, np.asarray(float(threads)), constants, np.asarray(1.0))
-            self.memo.cores[key] = workload.batch / float(sum(parts.values()))
-        return self.memo.cores[key]
+        of_each = [self._constants_of(workload.wbits) for workload in asked.workloads]
+        # A software's constants differ in the rates of its kernels alone.
+        constants = replace(of_each[0], kernel_rate=np.array([float(c.kernel_rate) for c in of_each]))
+        all_of_them = float(self.system.cores.count.whole)
+        threads = np.full(len(of_each), all_of_them) if runner.threads == "all" else asked.threads
+        parts = cpu.step_parts(asked.work, self._sheet, threads, constants, np.asarray(1.0))
+        return np.asarray(asked.work.rows / sum(parts.values()))
 
     def _constants_of(self, wbits: int) -> cpu.Constants:
         if wbits not in self._constants:
@@ -162,34 +158,57 @@ class SampleEvaluator:
             self._constants[wbits] = constants
         return self._constants[wbits]
 
-    def card(self, runner: Runner, workload: Workload, fmt: WeightFormat) -> float | None:
-        """Tokens/s of a card; None where its memory is too small or the software has no such kernel."""
-        software: gpu.GpuSoftware = "serving" if runner.software == "serving" else "llama.cpp"
-        if software == "serving" and not (gpu.is_four_bit(fmt) or gpu.is_sixteen_bit(fmt)):
-            return None
-        card = runner.machine
-        assert isinstance(card, Gpu)
-        need = _memory(workload.model, fmt, workload.batch, workload.context)
-        if need > card.memory_size.si * (1 - RESERVED_SHARE):
-            return None
-        key = (workload.name, card.name, fmt, software, *self.machine.card_values)
+    def card(self, runner: Runner, asked: _Asked) -> Rates:
+        """Tokens/s of a card; NaN where its memory is too small or the software has no such kernel."""
+        key = (runner.name, asked, *self.machine.card_values)
         if key not in self.memo.cards:
-            work = _work(workload.model, fmt, workload.batch, workload.context)
-            constants = gpu.constants(card.name, fmt, self.machine.fitted, software)
-            parts = gpu.step_parts(work, gpu.GpuSheet.of(card), constants)
-            self.memo.cards[key] = workload.batch / float(sum(parts.values()))
+            self.memo.cards[key] = self._card(runner, asked)
         return self.memo.cards[key]
 
+    def _card(self, runner: Runner, asked: _Asked) -> Rates:
+        software: gpu.GpuSoftware = "serving" if runner.software == "serving" else "llama.cpp"
+        card = runner.machine
+        assert isinstance(card, Gpu)
+        constants = {
+            fmt: gpu.constants(card.name, fmt, self.machine.fitted, software)
+            for fmt in dict.fromkeys(asked.formats)
+        }
+        of_each = gpu.GpuConstants.stack([constants[fmt] for fmt in asked.formats])
+        parts = gpu.step_parts(asked.work, gpu.GpuSheet.of(card), of_each)
+        kernels = [
+            software != "serving" or gpu.is_four_bit(fmt) or gpu.is_sixteen_bit(fmt) for fmt in asked.formats
+        ]
+        fits = asked.memory <= card.memory_size.si * (1 - RESERVED_SHARE)
+        return np.where(fits & kernels, asked.work.rows / sum(parts.values()), np.nan)
 
-@lru_cache(maxsize=512)
-def _work(model: str, fmt: WeightFormat, batch: int, context: int) -> Work:
-    spec = load_model(model)
-    return Work.of(spec, decode_step(spec, fmt, batch, context), batch)
+
+class _Asked:
+    """Workloads, each with the format of a runner's weights; equal to itself alone."""
+
+    def __init__(self, workloads: tuple[Workload, ...], formats: tuple[WeightFormat, ...]) -> None:
+        self.workloads, self.formats = workloads, formats
+        models = [load_model(workload.model) for workload in workloads]
+        every = list(zip(models, formats, workloads, strict=True))
+        steps = [Work.of(m, decode_step(m, fmt, w.batch, w.context), w.batch) for m, fmt, w in every]
+        self.work = Work.stack(steps)
+        """What their steps ask of a machine, an entry each."""
+        self.memory: Rates = np.array([memory_needed(m, fmt, w.batch, w.context) for m, fmt, w in every])
+        """Bytes of their weights and KV caches."""
+        self.threads: Rates = np.array([float(workload.threads) for workload in workloads])
+        """As the point has them."""
 
 
-@lru_cache(maxsize=512)
-def _memory(model: str, fmt: WeightFormat, batch: int, context: int) -> float:
-    return memory_needed(load_model(model), fmt, batch, context)
+def _asked(workloads: tuple[Workload, ...], weights: int | str) -> _Asked:
+    """Workloads with weights of their own widths, so many to a scale, or of a format by its name."""
+    return _asked_by(tuple(map(Same, workloads)), weights)
+
+
+@lru_cache(maxsize=64)
+def _asked_by(workloads: tuple[Same[Workload], ...], weights: int | str) -> _Asked:
+    found = tuple(workload.it for workload in workloads)
+    if isinstance(weights, str):
+        return _Asked(found, (weight_format(weights),) * len(found))
+    return _Asked(found, tuple(uniform_format(workload.wbits, weights) for workload in found))
 
 
 def evaluate_machine(
@@ -217,10 +236,11 @@ def evaluate_machine(
             evaluator = SampleEvaluator(machine, space.paper, software, memo, untimed)
         except SailsimError:  # no such machine
             continue
-        for i, workload in enumerate(space.workloads):
-            if only is None or i in only:
-                for name, value in evaluator.outcomes(workload).items():
-                    found[f"{software}/{name}"][i] = value
+        asked = range(count) if only is None else only
+        for name, values in evaluator.outcomes(tuple(space.workloads[i] for i in asked)).items():
+            of_each = found[f"{software}/{name}"]
+            for i, value in zip(asked, values.tolist(), strict=True):
+                of_each[i] = value
         if software == space.software:
             found["areas"] = areas(space.paper, evaluator.system, machine)
     return found

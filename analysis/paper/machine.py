@@ -19,7 +19,9 @@ from sailsim.analysis.baselines.kernel_rates import KernelRate, Software
 from sailsim.analysis.costs.constants import Constants
 from sailsim.analysis.paper.parameters import Value
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, System, leaves, load_system, vary
+from sailsim.sim import Point, System, load_system, vary
+from sailsim.sim.same import Same
+from sailsim.sim.vary import known_leaves
 from sailsim.workloads import WeightFormat, uniform_format
 
 _C = TypeVar("_C", bound=Constants)
@@ -68,15 +70,7 @@ class SampledMachine:
         if self._of("cpu."):
             reads = float(changes.get("memory.read_share", base.memory.read_share.value))
             changes |= host_constants(self.fitted, software, reads)
-        note = "drawn from its range"
-        while True:
-            try:
-                return vary(base, changes, name=name, source=source, note=note)
-            except SailsimError as error:
-                nbw = int(changes.get("pim.nbw", leaves(base)["pim.nbw"].value))
-                if "does not fit" not in str(error) or nbw <= 1:
-                    raise
-                changes["pim.nbw"] = nbw - 1
+        return _system(Same(base), tuple(changes.items()), name, source)
 
     @cached_property
     def fitted(self) -> Fitted:
@@ -119,13 +113,28 @@ class SampledMachine:
         return float(self.values.get(f"scatter.{what}", 1.0))
 
 
+@lru_cache(maxsize=4)
+def _system(base: Same[System], changes: tuple[tuple[str, Value], ...], name: str, source: str) -> System:
+    """The machine with some values, once for softwares that ask the same of their host."""
+    wanted = dict(changes)
+    note = "drawn from its range"
+    while True:
+        try:
+            return vary(base.it, wanted, name=name, source=source, note=note)
+        except SailsimError as error:
+            nbw = int(wanted.get("pim.nbw", known_leaves(base.it)["pim.nbw"].value))
+            if "does not fit" not in str(error) or nbw <= 1:
+                raise
+            wanted["pim.nbw"] = nbw - 1
+
+
 def machine_changes(base: System, values: Mapping[str, Value]) -> dict[str, Value]:
     """Those of some values that are fields of a system, in agreement with each other.
 
     The LLC keeps its size when its slices change; of DFMs there are the most up to those asked for that share
     the arrays evenly; a floating-point unit takes a sum at the latest when the one before has left it.
     """
-    known = leaves(base)
+    known = known_leaves(base)
     changes = {name: value for name, value in values.items() if name in known}
     if "llc.slices" in changes:
         changes["llc.slice_size"] = base.llc.slice_size_in(float(changes["llc.slices"]))
@@ -157,7 +166,7 @@ def _moved(group: str, draws: Mapping[str, float]) -> dict[str, float]:
     """Constants at standard normal numbers, along the covariance of their fit; assumed ones as they are."""
     if not draws:
         return {}
-    names, _ = fitted_constants().covariance(group)
+    names = _covariance(group)[0]
     known = fitted_constants().quantities()
     normal = [name for name in names if name in draws]
     changes = {name: value for name, value in draws.items() if name not in names}
@@ -182,10 +191,15 @@ def _moved(group: str, draws: Mapping[str, float]) -> dict[str, float]:
     return changes
 
 
+@lru_cache(maxsize=2)
+def _covariance(group: str) -> tuple[list[str], NDArray[np.float64]]:
+    return fitted_constants().covariance(group)
+
+
 @lru_cache(maxsize=8)
 def _root(group: str, at: tuple[int, ...]) -> NDArray[np.float64]:
     """Cholesky factor of a part of a covariance; of its correlations, whose scales are alike."""
-    matrix = fitted_constants().covariance(group)[1][np.ix_(at, at)]
+    matrix = _covariance(group)[1][np.ix_(at, at)]
     sigma = np.sqrt(np.diag(matrix))
     correlation = matrix / np.outer(sigma, sigma)
     root = np.linalg.cholesky(correlation + 1e-9 * np.eye(len(at)))

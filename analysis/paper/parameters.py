@@ -7,6 +7,7 @@ values, `unknowns` reads all of it from a file.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import exp, log
 from typing import Any, Literal
 
@@ -100,16 +101,22 @@ class Workload(Frozen):
 
     def point(self, system: str, group_size: int, prt: bool = True) -> Point:
         """The engine's question."""
-        return Point(
-            system=system,
-            model=self.model,
-            wbits=self.wbits,
-            batch=self.batch,
-            threads=self.threads,
-            context=self.context,
-            group_size=group_size,
-            prt=prt,
-        )
+        return _point(self, system, group_size, prt)
+
+
+@lru_cache(maxsize=256)
+def _point(workload: Workload, system: str, group_size: int, prt: bool) -> Point:
+    """The same for every machine of a name."""
+    return Point(
+        system=system,
+        model=workload.model,
+        wbits=workload.wbits,
+        batch=workload.batch,
+        threads=workload.threads,
+        context=workload.context,
+        group_size=group_size,
+        prt=prt,
+    )
 
 
 class FixedParameter(Frozen):

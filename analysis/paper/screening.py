@@ -26,8 +26,10 @@ def screen(space: ParameterSpace, seed: int = 0) -> tuple[frozenset[str], frozen
 
     def outcome(machine: SampledMachine) -> tuple[tuple[Any, ...], tuple[float, ...]]:
         evaluator = SampleEvaluator(machine, space.paper, space.software, memo)
-        timed = [evaluator.outcomes(workload) for workload in space.workloads[:2]]
-        return tuple(tuple(t.items()) for t in timed), tuple(areas(space.paper, evaluator.system, machine))
+        timed = evaluator.outcomes(space.workloads[:2])
+        return tuple((name, *values.tolist()) for name, values in timed.items()), tuple(
+            areas(space.paper, evaluator.system, machine)
+        )
 
     untimed, inert = set(), set()
     for factor in space.factors:

@@ -163,9 +163,11 @@ def _imported(text: str, module: str, known: Mapping[str, str]) -> Iterator[str]
 
 
 def _run(node: ast.AST) -> Iterator[ast.AST]:
-    """A tree's nodes without those that only type checkers look at."""
+    """A tree's statements, where imports are, without those that only type checkers look at."""
     yield node
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):
+            continue
         if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
             yield from (inner for other in child.orelse for inner in _run(other))
         else:

@@ -92,22 +92,21 @@ def _drawn() -> pd.DataFrame:
     return found[(found.abits == 8) & (found.kv_bits == 16)]
 
 
-@lru_cache(maxsize=1)
-def speeds() -> pd.DataFrame:
-    """Rates and dollars of every choice of weights (``weights``), for each of `DRAWN` and `RUNNERS`."""
+@lru_cache(maxsize=len(DRAWN))
+def speeds(model: str, batch: int) -> pd.DataFrame:
+    """Rates and dollars of every choice of weights (``weights``), for each of `RUNNERS`; one of `DRAWN`."""
     parts = []
-    for model, batch in DRAWN:
-        for weights in dict.fromkeys(_drawn().weights):
-            fmt = _choice(str(weights))
-            ran = joined(as_frame(runs(Point(model=model, weights=fmt, batch=batch))), prices())
-            parts.append(ran.assign(weights=weights))
+    for weights in dict.fromkeys(_drawn().weights):
+        fmt = _choice(str(weights))
+        ran = joined(as_frame(runs(Point(model=model, weights=fmt, batch=batch))), prices())
+        parts.append(ran.assign(weights=weights))
     found = pd.concat(parts, ignore_index=True)
     return found[found.runner.isin(RUNNERS)]
 
 
 def _speeds() -> str:
     """A row a choice of weights: perplexity, and each runner's rate and dollars, of the last of `DRAWN`."""
-    rates = _at(*DRAWN[-1])
+    rates = speeds(*DRAWN[-1])
     titles = dict(zip(rates.runner, rates.title, strict=True))
     rows = []
     for _, row in _drawn().iterrows():
@@ -128,21 +127,16 @@ def draw(folder: Path) -> list[Path]:
         title = "What a width costs in quality, and what it brings"
         figure, axes = canvas(title, 2, len(DRAWN), width=10, height=10.5)
         for line, (model, batch) in enumerate(DRAWN):
-            rates = _at(model, batch)
+            rates = speeds(model, batch)
             for column, (field, label) in enumerate(
                 (("tokens_per_s", "tokens/s"), ("tokens_per_usd", "tokens per dollar"))
             ):
                 _panel(axes[line][column], rates, field)
                 axes[line][column].set_xlabel(label)
                 axes[line][column].set_title(f"{rates.model_title.iloc[0]}, batch {batch}", loc="left")
-        axes[0][0].legend(handles=_legend(speeds()), fontsize=8.5, loc="upper left")
+        axes[0][0].legend(handles=_legend(speeds(*DRAWN[0])), fontsize=8.5, loc="upper left")
         caption(figure, *_sentences())
         return save(figure, folder / "quality.png")
-
-
-def _at(model: str, batch: int) -> pd.DataFrame:
-    rates = speeds()
-    return rates[(rates.model == model) & (rates.batch == batch)]
 
 
 def _panel(axes: Axes, rates: pd.DataFrame, field: str) -> None:

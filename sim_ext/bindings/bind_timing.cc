@@ -197,23 +197,32 @@ void bind_timing(nb::module_ &m)
         "many cycles before the tile's start the first is asked for; ahead: bytes that may be under way or "
         "wait beyond the group in turn.");
 
-    m.def(
-        "time_supplied_tiles",
-        [](const SliceConfig &config, std::int64_t k, std::int64_t n, std::int64_t batch, int wbits,
-           int value_bits, int abits, int nbw, std::int64_t group_size,
-           const std::vector<const PatternProfile *> &profiles, bool scaled, bool minimum,
-           double bytes_per_cycle, double latency, double lead, double ahead) {
-            for (const PatternProfile *profile : profiles)
-                if (!profile)
-                    throw std::invalid_argument("profiles has None: allowed are profiles");
-            const nb::gil_scoped_release release;
-            return TileTimings{
-                time_tiles(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size),
-                           profiles, {scaled, minimum}, pim::Supply{bytes_per_cycle, latency, lead, ahead})};
-        },
-        "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a, "group_size"_a,
-        "profiles"_a, "scaled"_a, "minimum"_a, "bytes_per_cycle"_a, "latency"_a, "lead"_a, "ahead"_a,
-        "`time_supplied_tile` of many tiles that differ in their patterns, side by side.");
+    nb::class_<pim::TileBatch>(m, "TileBatch",
+                               "Tiles that differ in their patterns alone; what they share is reckoned once.")
+        .def(
+            "__init__",
+            [](pim::TileBatch *self, const SliceConfig &config, std::int64_t k, std::int64_t n,
+               std::int64_t batch, int wbits, int value_bits, int abits, int nbw, std::int64_t group_size,
+               bool scaled, bool minimum) {
+                new (self)
+                    pim::TileBatch(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size),
+                                   {scaled, minimum});
+            },
+            "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a,
+            "group_size"_a, "scaled"_a, "minimum"_a, "As `plan_tile`.\n\nRaises ``ValueError`` as that.")
+        .def_prop_ro("plan", &pim::TileBatch::plan, "The layout of all of them.")
+        .def(
+            "time",
+            [](const pim::TileBatch &tiles, const std::vector<const PatternProfile *> &profiles,
+               double bytes_per_cycle, double latency, double lead, double ahead) {
+                for (const PatternProfile *profile : profiles)
+                    if (!profile)
+                        throw std::invalid_argument("profiles has None: allowed are profiles");
+                const nb::gil_scoped_release release;
+                return TileTimings{tiles.time(profiles, pim::Supply{bytes_per_cycle, latency, lead, ahead})};
+            },
+            "profiles"_a, "bytes_per_cycle"_a, "latency"_a, "lead"_a, "ahead"_a,
+            "`time_supplied_tile` of each of the profiles, side by side.");
 
     m.def(
         "tile_timeline",

@@ -27,6 +27,7 @@ Ring Doorbell::ring_of(PacketPtr packet) const
     ring.unit = static_cast<unsigned>((packet->getAddr() - base) / doorbell_stride);
     if (packet->req->hasContextId())
         ring.context = packet->req->contextId();
+    ring.secure = packet->isSecure();
     return ring;
 }
 

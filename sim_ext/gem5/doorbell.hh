@@ -29,6 +29,7 @@ struct Ring {
     unsigned unit = 0;                    /* whose doorbell it was */
     ContextID context = InvalidContextID; /* none: the address is physical */
     std::uint64_t process = 0;            /* the context's at that time; it may go and another may come */
+    bool secure = false; /* of the store: secure memory is another memory at the same addresses */
 };
 
 class Doorbell : public QueuedResponsePort

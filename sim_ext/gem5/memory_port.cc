@@ -39,7 +39,8 @@ void MemoryPort::schedule_send()
 
 PacketPtr MemoryPort::packet_of(const Transfer &transfer) const
 {
-    auto request = std::make_shared<Request>(transfer.address, transfer.bytes, 0, requestor);
+    const Request::Flags flags = transfer.secure ? Request::SECURE : 0;
+    auto request = std::make_shared<Request>(transfer.address, transfer.bytes, flags, requestor);
     auto *packet = new Packet(request, transfer.write ? MemCmd::WriteReq : MemCmd::ReadReq);
     packet->dataStatic(transfer.data);
     auto *flight = new Flight;

@@ -32,6 +32,7 @@ struct Transfer {
     int area = 0;          /* the owner's name for the buffer ... */
     Addr offset = 0;       /* ... and the place in it, from which a checkpoint finds `data` again */
     std::int64_t step = 0; /* the owner's */
+    bool secure = false;
 };
 
 class MemoryPort : public RequestPort

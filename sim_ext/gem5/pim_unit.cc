@@ -333,7 +333,7 @@ void PimUnit::push(const Slice &slice, bool write, std::int64_t step)
             slice.offset, slice.bytes, slice.physical);
     ++(write ? stats.writeAccesses : stats.readAccesses);
     memory.push({slice.physical, slice.bytes, tile->area(slice.area).data.data() + slice.offset, write,
-                 slice.area, slice.offset, step});
+                 slice.area, slice.offset, step, tile->ring.secure});
 }
 
 void PimUnit::on_transfer(const Transfer &transfer, bool ok)

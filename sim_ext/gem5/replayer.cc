@@ -7,6 +7,7 @@
 #include "base/intmath.hh"
 #include "base/output.hh"
 #include "debug/SailPim.hh"
+#include "gem5/backing.hh"
 #include "gem5/doorbell.hh"
 #include "mem/port_proxy.hh"
 #include "sim/sim_exit.hh"
@@ -61,9 +62,8 @@ void Replayer::initState()
     for (Addr at : {image, last - 1})
         fatal_if(!system.isMemAddr(at), "%s: the trace takes %#x..%#x, which is more than the memory", name(),
                  image, last);
-    system.physProxy.writeBlob(image, trace.stored.data(), trace.stored.size());
-    system.physProxy.writeBlob(descriptors, trace.tiles.data(),
-                               trace.tiles.size() * sizeof(lutmm_descriptor));
+    preload(system, image, trace.stored.data(), trace.stored.size());
+    preload(system, descriptors, trace.tiles.data(), trace.tiles.size() * sizeof(lutmm_descriptor));
     schedule(poll_event, clockEdge(Cycles(1)));
 }
 

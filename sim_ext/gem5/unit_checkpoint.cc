@@ -13,18 +13,18 @@ namespace gem5::sail
 namespace
 {
 
-constexpr std::size_t ring_words = 4;
+constexpr std::size_t ring_words = 5;
 
 void append(std::vector<std::uint64_t> &words, const Ring &ring)
 {
-    words.insert(words.end(),
-                 {ring.descriptor, ring.unit, static_cast<std::uint64_t>(ring.context), ring.process});
+    words.insert(words.end(), {ring.descriptor, ring.unit, static_cast<std::uint64_t>(ring.context),
+                               ring.process, ring.secure});
 }
 
 Ring ring_at(const std::vector<std::uint64_t> &words, std::size_t at)
 {
     return {words[at], static_cast<unsigned>(words[at + 1]), static_cast<ContextID>(words[at + 2]),
-            words[at + 3]};
+            words[at + 3], words[at + 4] != 0};
 }
 
 } // namespace
@@ -126,6 +126,7 @@ void PimUnit::unserialize(CheckpointIn &cp)
     fetches = get("fetches");
     memory.hold(true); /* until the simulator resumes */
     for (Transfer transfer : get("transfers")) {
+        transfer.secure = tile->ring.secure;
         transfer.data = tile->area(static_cast<Area>(transfer.area)).data.data() + transfer.offset;
         memory.push(transfer);
     }

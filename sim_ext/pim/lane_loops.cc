@@ -65,13 +65,15 @@ SAILSIM_INLINED void fetch_group(double end, const Supply &supply, LaneState &s)
     s.position = at;
 }
 
-SAILSIM_INLINED void run_pass(const PassCosts &pass, const Supply &supply, bool double_buffer, LaneState &s)
+SAILSIM_INLINED void run_pass(const PassCosts &pass, const std::vector<Lanes> &lookups, const Supply &supply,
+                              bool double_buffer, LaneState &s)
 {
     for (std::size_t g = 0; g < pass.load_bytes.size(); ++g) {
         fetch_group(s.position + pass.load_bytes[g], supply, s);
         s.ends.push_back(s.position);
         s.leaving.emplace_back();
-        const Lanes &compute = pass.compute_cycles[g];
+        const Lanes &lookup = lookups[g];
+        const double compute = pass.compute_cycles[g];
         const double load_cycles = pass.load_cycles[g], write_back = pass.write_back_cycles[g];
         const double owed = s.owed_write_back, owed_after = double_buffer ? write_back : 0;
         Lanes &leaving = s.leaving.back();
@@ -85,7 +87,7 @@ SAILSIM_INLINED void run_pass(const PassCosts &pass, const Supply &supply, bool 
             const double ready = larger(arrival, s.compute_end[i]);
             s.load[i] += ready - s.compute_end[i];
             const double start = ready + owed;
-            const double computed = start + compute[i];
+            const double computed = start + (compute + lookup[i]);
             s.compute_end[i] = double_buffer ? computed : computed + write_back;
             s.port_free[i] = double_buffer ? start : computed + write_back;
             leaving[i] = arrival;
@@ -96,10 +98,10 @@ SAILSIM_INLINED void run_pass(const PassCosts &pass, const Supply &supply, bool 
 }
 
 #define SAILSIM_LANE_LOOPS(set, target)                                                                      \
-    target void run_pass_##set(const PassCosts &pass, const Supply &supply, bool double_buffer,              \
-                               LaneState &state)                                                             \
+    target void run_pass_##set(const PassCosts &pass, const std::vector<Lanes> &lookups,                     \
+                               const Supply &supply, bool double_buffer, LaneState &state)                   \
     {                                                                                                        \
-        run_pass(pass, supply, double_buffer, state);                                                        \
+        run_pass(pass, lookups, supply, double_buffer, state);                                               \
     }                                                                                                        \
     constexpr LaneLoops set##_loops{#set, run_pass_##set};
 

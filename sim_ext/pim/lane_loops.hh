@@ -23,20 +23,12 @@ struct alignas(64) Lanes : std::array<double, tile_lanes> {
     explicit Lanes(double value = 0) { fill(value); }
 };
 
-/* What each group of a pass costs. Only computing differs between the tiles: their patterns do. */
+/* What each turn of a pass costs, whatever the patterns of a tile. */
 struct PassCosts {
     std::vector<double> load_bytes;
     std::vector<double> load_cycles;
+    std::vector<double> compute_cycles; /* beside look-ups */
     std::vector<double> write_back_cycles;
-    std::vector<Lanes> compute_cycles;
-
-    void clear()
-    {
-        load_bytes.clear();
-        load_cycles.clear();
-        write_back_cycles.clear();
-        compute_cycles.clear();
-    }
 };
 
 /* Where tiles stand between two passes; in cycles, which are whole but for those of the fetching. */
@@ -58,10 +50,11 @@ struct LaneState {
     bool late = false;            /* weights come later than cycles can be counted */
 };
 
-/* `supply` is settled (timing.hh). */
+/* `lookups`: the cycles of every tile's look-ups in each turn; `supply` is settled (timing.hh). */
 struct LaneLoops {
     const char *name;
-    void (*run_pass)(const PassCosts &pass, const Supply &supply, bool double_buffer, LaneState &state);
+    void (*run_pass)(const PassCosts &pass, const std::vector<Lanes> &lookups, const Supply &supply,
+                     bool double_buffer, LaneState &state);
 };
 
 /* Forgets the groups that have left the buffer for good. */

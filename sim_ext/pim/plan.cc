@@ -143,9 +143,15 @@ class Planner
     void weigh_rows(std::int64_t rows)
     {
         const std::int64_t room = in_array ? most_lanes : sums_held() / rows;
-        const auto weigh_lanes = [&](std::int64_t lanes) {
-            weigh(std::min(lanes, room), rows);
-            weigh(whole_rounds(std::min(lanes, room)), rows);
+        std::int64_t weighed = -1; /* wider codes often have as many */
+        const auto weigh_lanes = [&](std::int64_t most) {
+            const std::int64_t lanes = std::min(most, room);
+            if (lanes == weighed)
+                return;
+            weighed = lanes;
+            weigh(lanes, rows);
+            if (const std::int64_t whole = whole_rounds(lanes); whole != lanes)
+                weigh(whole, rows);
         };
         weigh_lanes(most_lanes);
         if (transposed || in_array)

@@ -72,6 +72,19 @@ void TileSequencer::begin_pass(std::int64_t pass)
     begin_group(0);
 }
 
+void TileSequencer::go_to(std::int64_t pass, std::int64_t block)
+{
+    begin_pass(pass);
+    left_of_block = 0;
+    loading = 0;
+    begin_group(block * grouping.groups_per_block());
+}
+
+void TileSequencer::repeat_since(const TileTiming &began, std::int64_t times)
+{
+    account = repeated(began, account, times);
+}
+
 /* What it takes to load that many weights of every output. */
 void TileSequencer::load_weights(std::int64_t weights)
 {

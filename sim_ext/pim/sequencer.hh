@@ -125,6 +125,11 @@ class TileSequencer
                   Scaling scaling);
 
     const TilePlan &plan() const { return layout; }
+    const PhaseCosts &phase_costs() const { return costs; }
+    std::int64_t groups_per_block() const
+    {
+        return grouping.groups_per_block();
+    } /* the last may have fewer */
 
     /* The group to be loaded next; null when all are. */
     const GroupStep *next_load() const { return pending ? &*pending : nullptr; }
@@ -174,6 +179,13 @@ class TileSequencer
      * a period of 1, 1 where the times of the first one are of no interest. Returns how many periods. */
     std::int64_t skip_equal_passes(const TileTiming &began, std::int64_t began_at, std::int64_t behind = 2,
                                    std::int64_t period = 1);
+
+    /* For who asks what groups cost, whenever they come. The group to be loaded next is now the first of a
+     * block of a pass. */
+    void go_to(std::int64_t pass, std::int64_t block);
+
+    /* Accounts so many times more for what was loaded since `timing()` was that. */
+    void repeat_since(const TileTiming &began, std::int64_t times);
 
   private:
     void begin_pass(std::int64_t pass);

@@ -16,70 +16,81 @@ namespace sailsim::pim
 namespace
 {
 
+/* Cycles that a tile may take and that are counted here. */
+constexpr double most_cycles = 1e15;
+
+void require_groups(const PatternProfile &patterns, const TilePlan &plan)
+{
+    if (patterns.groups() != plan.groups)
+        throw std::invalid_argument("profile has " + std::to_string(patterns.groups()) +
+                                    " groups: the tile has " + std::to_string(plan.groups));
+}
+
+/* The turns of a pass one behind the other. */
+PassCosts unrolled(const PassKind &kind, std::int64_t blocks)
+{
+    PassCosts costs;
+    const auto add = [&costs](const std::vector<GroupStep> &block) {
+        for (const GroupStep &step : block) {
+            costs.load_bytes.push_back(static_cast<double>(step.load_bytes));
+            costs.load_cycles.push_back(static_cast<double>(step.load_cycles));
+            costs.compute_cycles.push_back(static_cast<double>(step.compute_cycles()));
+            costs.write_back_cycles.push_back(static_cast<double>(step.write_back_cycles));
+        }
+    };
+    for (std::int64_t block = 1; block < blocks; ++block)
+        add(kind.block);
+    add(kind.last_block);
+    return costs;
+}
+
 /* Tiles whose arrays wait for weights before the first group alone: when things happen need not be reckoned
  * then, as their phases follow each other. */
 class Unhindered
 {
   public:
-    Unhindered(const SliceConfig &config, const TileShape &shape, const PatternProfile &first_,
-               Scaling scaling, const Supply &supply_, const LaneLoops &loops)
-        : supply(supply_), sequencer(config, shape, first_, scaling), plan(sequencer.plan()),
-          batch{0, shape.batch}, fewest{0, fewest_rows(plan, shape.batch)},
-          double_buffer(config.double_buffer)
+    Unhindered(const TilePasses &tile, const Supply &supply_, const BatchLoops &loops_)
+        : passes(tile), supply(supply_), loops(loops_), fewest{0, fewest_rows(tile.plan(), tile.batch())},
+          of_group(static_cast<std::size_t>(tile.plan().groups))
     {
         /* DFMs that share out groups wait for the slowest of them. */
-        if (plan.groups_per_turn > 1)
+        if (tile.plan().groups_per_turn > 1)
             return;
-        wait_for_first(loops);
-        const std::int64_t first_load = sequencer.next_load()->load_cycles;
-        while (sequencer.next_load())
-            account_for_pass();
-        account = sequencer.timing();
-        first = fed(first_).sum;
-        behind_first = double_buffer ? 0 : account.load - first_load;
+        const PassKind &first_kind = tile.kinds()[tile.runs(0).front().kind];
+        const GroupStep &first =
+            (first_kind.block.empty() ? first_kind.last_block : first_kind.block).front();
+        wait_for_first(first);
+        for (const PassKind &kind : tile.kinds()) {
+            bound(kind.block);
+            bound(kind.last_block);
+        }
+        /* Loads of the other groups, where nothing computes beside them. */
+        behind_first = tile.double_buffer() ? 0 : tile.timing({}).load - first.load_cycles;
     }
 
     /* A tile with these patterns; none where its weights may come late. */
-    std::optional<TileTiming> timing(const PatternProfile &patterns) const
+    std::optional<TileTiming> timing(const PatternProfile &patterns)
     {
-        if (!usable || patterns.groups() != plan.groups)
+        if (!usable)
             return std::nullopt;
-        const Fed its = fed(patterns);
-        if (!on_time(least_other + its.least_cycles))
+        /* Chunks of the batch share a group's patterns out exactly. Each has at least what the chunk of the
+         * fewest rows would have if it were the first, whose share is rounded down. */
+        loops.lookups.cycles(patterns, passes.costs(), fewest, passes.batch(), of_group.data());
+        const double least = loops.lookups.least(of_group);
+        if (!(least < most_cycles) || !on_time(least_other + static_cast<std::int64_t>(least)))
             return std::nullopt;
-        TileTiming found = sequencer.with_patterns(account, first, its.sum);
+        const FedPatterns pass = loops.lookups.sum(patterns);
+        FedPatterns fed;
+        fed.add(pass, passes.plan().passes);
+        const PhaseCosts &costs = passes.costs();
+        fed.lookup_cycles = fed.zero * costs.zero + fed.hits * costs.hit + fed.misses * costs.miss;
+        TileTiming found = passes.timing(fed);
         found.load = first_wait + behind_first;
         found.total = found.load + found.build + found.lookup + found.convert + found.write_back;
         return found;
     }
 
   private:
-    /* The patterns of all passes, and cycles that the look-ups of no group are below. */
-    struct Fed {
-        FedPatterns sum;
-        std::int64_t least_cycles = std::numeric_limits<std::int64_t>::max();
-    };
-
-    Fed fed(const PatternProfile &patterns) const
-    {
-        Fed found;
-        FedPatterns pass;
-        GroupStep step;
-        step.groups = 1;
-        for (; step.group < plan.groups; ++step.group) {
-            const FedPatterns group = sequencer.feed(patterns, step, batch);
-            pass.add(group);
-            /* Chunks of the batch share a group's patterns out exactly. Each has at least what the chunk of
-             * the fewest rows would have if it were the first, whose share is rounded down. */
-            const std::int64_t least = fewest.end == batch.end
-                                           ? group.lookup_cycles
-                                           : sequencer.feed(patterns, step, fewest).lookup_cycles;
-            found.least_cycles = std::min(found.least_cycles, least);
-        }
-        found.sum.add(pass, plan.passes);
-        return found;
-    }
-
     /* Batch rows of the smallest chunk. */
     static std::int64_t fewest_rows(const TilePlan &plan, std::int64_t batch)
     {
@@ -87,34 +98,27 @@ class Unhindered
     }
 
     /* Cycles until the first group can be worked on. */
-    void wait_for_first(const LaneLoops &loops)
+    void wait_for_first(const GroupStep &step)
     {
-        const GroupStep &step = *sequencer.next_load();
         PassCosts costs;
         costs.load_bytes.push_back(static_cast<double>(step.load_bytes));
         costs.load_cycles.push_back(static_cast<double>(step.load_cycles));
+        costs.compute_cycles.push_back(0);
         costs.write_back_cycles.push_back(0);
-        costs.compute_cycles.emplace_back();
         LaneState state;
         state.now.fill(-supply.lead);
-        loops.run_pass(costs, supply, double_buffer, state);
+        loops.lanes.run_pass(costs, std::vector<Lanes>(1), supply, passes.double_buffer(), state);
         usable = !state.late;
         first_wait = usable ? static_cast<std::int64_t>(state.load[0]) : 0;
     }
 
-    void account_for_pass()
+    void bound(const std::vector<GroupStep> &block)
     {
-        const std::int64_t pass = sequencer.next_load()->pass;
-        const TileTiming began = sequencer.timing();
-        const std::int64_t began_at = sequencer.load_start();
-        const GroupStep *step = nullptr;
-        while ((step = sequencer.next_load()) && step->pass == pass) {
-            most_bytes = std::max(most_bytes, step->load_bytes);
-            most_load_cycles = std::max(most_load_cycles, step->load_cycles);
-            least_other = std::min(least_other, step->compute_cycles() - step->lookup_cycles);
-            sequencer.loaded(0); /* whenever: what it costs does not depend on that */
+        for (const GroupStep &step : block) {
+            most_bytes = std::max(most_bytes, step.load_bytes);
+            most_load_cycles = std::max(most_load_cycles, step.load_cycles);
+            least_other = std::min(least_other, step.compute_cycles());
         }
-        sequencer.skip_equal_passes(began, began_at, 1);
     }
 
     /* Whether weights come in time if every group computes for at least so many cycles.
@@ -133,57 +137,61 @@ class Unhindered
                std::max(1.0, std::floor(supply.ahead / bytes)) * cycles >= supply.latency + 1;
     }
 
+    const TilePasses &passes;
     const Supply &supply;
-    TileSequencer sequencer; /* of the first tile */
-    TilePlan plan;
-    BatchRows batch;
+    const BatchLoops &loops;
     BatchRows fewest; /* as many as in the smallest chunk */
-    bool double_buffer;
     bool usable = false;
     std::int64_t first_wait = 0;
-    std::int64_t behind_first = 0; /* cycles of loads of the other groups, where nothing computes beside */
-    std::int64_t most_bytes = 0;   /* of a group */
+    std::int64_t behind_first = 0;
+    std::int64_t most_bytes = 0; /* of a group */
     std::int64_t most_load_cycles = 0;
     std::int64_t least_other = std::numeric_limits<std::int64_t>::max(); /* of computing beside look-ups */
-    TileTiming account;
-    FedPatterns first;
+    std::vector<double> of_group;
 };
 
-/* Up to `tile_lanes` tiles. What groups cost and what is counted the sequencer of the first one says, and of
- * the others what their patterns change; when things happen is reckoned for all tiles at once. */
+/* Up to `tile_lanes` tiles. What turns cost beside their look-ups is the same for all; when things happen is
+ * reckoned for all tiles at once. */
 class Batch
 {
   public:
-    Batch(const SliceConfig &config, const TileShape &shape, const PatternProfile *const *profiles_,
-          std::size_t tiles_, Scaling scaling, const Supply &supply_, const LaneLoops &loops_)
-        : profiles(profiles_), tiles(tiles_), supply(supply_), loops(loops_),
-          double_buffer(config.double_buffer), sequencer(config, shape, *profiles[0], scaling)
+    Batch(const TilePasses &tile, const std::vector<PassCosts> &costs_of,
+          const PatternProfile *const *profiles_, std::size_t tiles_, const Supply &supply_,
+          const BatchLoops &loops_)
+        : passes(tile), kinds(costs_of), profiles(profiles_), tiles(tiles_), supply(supply_), loops(loops_),
+          of_group(static_cast<std::size_t>(tile.plan().groups)),
+          lookups(static_cast<std::size_t>(tile.plan().turns))
     {
-        for (std::size_t i = 1; i < tiles; ++i)
-            if (profiles[i]->groups() != profiles[0]->groups())
-                throw std::invalid_argument("profile has " + std::to_string(profiles[i]->groups()) +
-                                            " groups: the tile has " + std::to_string(profiles[0]->groups()));
         state.now.fill(-supply.lead);
     }
 
-    /* Times all. False where weights come later than cycles can be counted: `time_tile` says so. */
+    /* Times all. False where it takes longer than cycles can be counted: `time_tile` says so. */
     bool run()
     {
-        while (sequencer.next_load()) {
-            const std::int64_t equal = record_passes();
-            run_pass();
-            search.restart(standing());
-            for (std::int64_t left = equal - 1; left > 0; --left) {
+        for (std::int64_t chunk = 0; chunk < passes.plan().batch_chunks; ++chunk) {
+            for (std::size_t i = 0; i < tiles; ++i)
+                look_up(i, passes.rows(chunk));
+            for (const PassRun &run : passes.runs(chunk)) {
+                costs = &kinds[run.kind];
                 run_pass();
-                left -= skip_periods(left - 1);
+                search.restart(standing());
+                for (std::int64_t left = run.times - 1; left > 0; --left) {
+                    run_pass();
+                    left -= skip_periods(left - 1);
+                }
             }
         }
+        for (std::size_t i = 0; i < tiles; ++i)
+            state.late = state.late || !(state.compute_end[i] < most_cycles);
         return !state.late;
     }
 
     TileTiming timing(std::size_t tile) const
     {
-        TileTiming timing = sequencer.with_patterns(sequencer.timing(), fed[0], fed[tile]);
+        FedPatterns fed;
+        fed.add(loops.lookups.sum(*profiles[tile]), passes.plan().passes);
+        fed.lookup_cycles = static_cast<std::int64_t>(looked_up[tile]);
+        TileTiming timing = passes.timing(fed);
         timing.load = static_cast<std::int64_t>(state.load[tile]);
         timing.total = static_cast<std::int64_t>(state.compute_end[tile] + state.owed_write_back);
         return timing;
@@ -201,51 +209,34 @@ class Batch
         std::vector<Lanes> leaving;
     };
 
-    /* What the groups of the next pass cost; the sequencer steps over it and over all that are equal. Returns
-     * how many these are. */
-    std::int64_t record_passes()
+    /* What a tile's look-ups take in each turn of a pass on some rows: of the slowest DFM. */
+    void look_up(std::size_t tile, const BatchRows &rows)
     {
-        const std::int64_t pass = sequencer.next_load()->pass;
-        const TileTiming began = sequencer.timing();
-        const std::int64_t began_at = sequencer.load_start();
-        costs.clear();
-        steps.clear();
-        others.clear();
-        const BatchRows rows = sequencer.rows();
-        const GroupStep *step = nullptr;
-        while ((step = sequencer.next_load()) && step->pass == pass) {
-            costs.load_bytes.push_back(static_cast<double>(step->load_bytes));
-            costs.load_cycles.push_back(static_cast<double>(step->load_cycles));
-            costs.write_back_cycles.push_back(static_cast<double>(step->write_back_cycles));
-            steps.push_back(*step);
-            others.push_back(step->compute_cycles() -
-                             sequencer.feed(*profiles[0], *step, rows).lookup_cycles);
-            sequencer.loaded(0); /* whenever: only its counts are used */
-        }
-        sequencer.skip_equal_passes(began, began_at, 1);
-        const std::int64_t equal = step ? sequencer.next_load()->pass - pass : 1;
-        record_computing(rows, equal);
-        return equal;
-    }
-
-    /* What each recorded group takes to compute for every tile's patterns. */
-    void record_computing(const BatchRows &rows, std::int64_t passes)
-    {
-        costs.compute_cycles.resize(steps.size());
-        for (std::size_t i = 0; i < tiles; ++i) {
-            FedPatterns sum;
-            for (std::size_t g = 0; g < steps.size(); ++g) {
-                const FedPatterns own = sequencer.feed(*profiles[i], steps[g], rows);
-                costs.compute_cycles[g][i] = static_cast<double>(others[g] + own.lookup_cycles);
-                sum.add(own);
+        const TilePlan &plan = passes.plan();
+        loops.lookups.cycles(*profiles[tile], passes.costs(), rows, passes.batch(), of_group.data());
+        double sum = 0;
+        if (plan.groups_per_turn == 1) {
+            for (std::size_t turn = 0; turn < lookups.size(); ++turn) {
+                lookups[turn][tile] = of_group[turn];
+                sum += of_group[turn];
             }
-            fed[i].add(sum, passes);
+        } else {
+            std::size_t turn = 0;
+            for (std::int64_t group = 0; group < plan.groups; ++turn) {
+                const std::int64_t end = passes.turn_end(group);
+                double most = 0;
+                for (; group < end; ++group)
+                    most = std::max(most, of_group[static_cast<std::size_t>(group)]);
+                lookups[turn][tile] = most;
+                sum += most;
+            }
         }
+        looked_up[tile] += sum * static_cast<double>(plan.passes);
     }
 
     void run_pass()
     {
-        loops.run_pass(costs, supply, double_buffer, state);
+        loops.lanes.run_pass(*costs, lookups, supply, passes.double_buffer(), state);
         forget_left(supply, state);
     }
 
@@ -304,7 +295,7 @@ class Batch
     /* Whether the weights of a pass are all here before it begins, more and more so. */
     bool ample(const Standing &earlier, const Standing &here) const
     {
-        const double bytes = std::accumulate(costs.load_bytes.begin(), costs.load_bytes.end(), 0.0);
+        const double bytes = std::accumulate(costs->load_bytes.begin(), costs->load_bytes.end(), 0.0);
         const double needed = supply.latency + bytes / supply.bytes_per_cycle + 1;
         for (std::size_t i = 0; i < tiles; ++i)
             if (!(here.asked[i] <= earlier.asked[i] && earlier.asked[i] + needed <= 0))
@@ -332,31 +323,48 @@ class Batch
         std::for_each(state.leaving.begin(), state.leaving.end(), move);
     }
 
+    const TilePasses &passes;
+    const std::vector<PassCosts> &kinds; /* of each kind of pass */
     const PatternProfile *const *profiles;
     std::size_t tiles;
     const Supply &supply;
-    const LaneLoops &loops;
-    bool double_buffer;
-    TileSequencer sequencer; /* of the first tile */
-    std::array<FedPatterns, tile_lanes> fed{};
-    PassCosts costs;
-    std::vector<GroupStep> steps;     /* that were recorded */
-    std::vector<std::int64_t> others; /* what they take to compute beside look-ups */
+    const BatchLoops &loops;
+    std::vector<double> of_group;
+    std::vector<Lanes> lookups; /* of the chunk of the batch */
+    Lanes looked_up;            /* cycles of look-ups in all passes */
+    const PassCosts *costs = nullptr;
     LaneState state;
     PeriodSearch<Standing> search;
 };
 
 } // namespace
 
-std::vector<TileTiming> time_tiles(const SliceConfig &config, const TileShape &shape,
-                                   const std::vector<const PatternProfile *> &profiles, Scaling scaling,
-                                   const Supply &asked, const LaneLoops &loops)
+const std::vector<BatchLoops> &usable_batch_loops()
+{
+    static const std::vector<BatchLoops> usable = [] {
+        const auto &lanes = usable_lane_loops();
+        const auto &lookups = usable_lookup_loops();
+        std::vector<BatchLoops> sets;
+        for (std::size_t i = 0; i < lanes.size(); ++i)
+            sets.push_back({*lanes[i], *lookups[i]});
+        return sets;
+    }();
+    return usable;
+}
+
+TileBatch::TileBatch(const SliceConfig &config_, const TileShape &shape_, Scaling scaling_)
+    : config(config_), shape(shape_), scaling(scaling_), passes(config, shape, scaling)
+{
+}
+
+std::vector<TileTiming> TileBatch::time(const std::vector<const PatternProfile *> &profiles,
+                                        const Supply &asked, const BatchLoops &loops) const
 {
     const Supply supply = settled(asked);
+    for (const PatternProfile *patterns : profiles)
+        require_groups(*patterns, plan());
     std::vector<TileTiming> timings(profiles.size());
-    if (profiles.empty())
-        return timings;
-    const Unhindered unhindered(config, shape, *profiles.front(), scaling, supply, loops);
+    Unhindered unhindered(passes, supply, loops);
     std::vector<std::size_t> places; /* of the others */
     std::vector<const PatternProfile *> others;
     for (std::size_t i = 0; i < profiles.size(); ++i) {
@@ -367,19 +375,25 @@ std::vector<TileTiming> time_tiles(const SliceConfig &config, const TileShape &s
             others.push_back(profiles[i]);
         }
     }
+    std::vector<PassCosts> costs;
+    for (std::size_t kind = 0; !others.empty() && kind < passes.kinds().size(); ++kind)
+        costs.push_back(unrolled(passes.kinds()[kind], plan().blocks));
     for (std::size_t at = 0; at < others.size(); at += tile_lanes) {
         const std::size_t tiles = std::min(tile_lanes, others.size() - at);
-        bool timed = false;
-        if (tiles > 1) {
-            Batch batch(config, shape, &others[at], tiles, scaling, supply, loops);
-            timed = batch.run();
-            for (std::size_t i = 0; timed && i < tiles; ++i)
-                timings[places[at + i]] = batch.timing(i);
-        }
-        for (std::size_t i = 0; !timed && i < tiles; ++i)
-            timings[places[at + i]] = time_tile(config, shape, *others[at + i], scaling, supply);
+        Batch batch(passes, costs, &others[at], tiles, supply, loops);
+        const bool timed = batch.run();
+        for (std::size_t i = 0; i < tiles; ++i)
+            timings[places[at + i]] =
+                timed ? batch.timing(i) : time_tile(config, shape, *others[at + i], scaling, supply);
     }
     return timings;
+}
+
+std::vector<TileTiming> time_tiles(const SliceConfig &config, const TileShape &shape,
+                                   const std::vector<const PatternProfile *> &profiles, Scaling scaling,
+                                   const Supply &supply, const BatchLoops &loops)
+{
+    return TileBatch(config, shape, scaling).time(profiles, supply, loops);
 }
 
 } // namespace sailsim::pim

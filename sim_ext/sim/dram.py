@@ -21,7 +21,7 @@ class Dram:
     @property
     def line_s(self) -> float:
         """A line on the pins of its channel."""
-        return self.memory.channels.value * self.line / self.memory.peak_bandwidth.si
+        return self.memory.channels.value * self.line / self.memory.peak
 
     @property
     def lines_of_row(self) -> float:
@@ -53,7 +53,7 @@ class Dram:
 
     def random(self, lines: float, latency: float) -> float:
         """Share of the peak for random lines, `lines` of them under way for `latency` seconds each."""
-        return min(self.reads(1), lines * self.line / latency / self.memory.peak_bandwidth.si)
+        return min(self.reads(1), lines * self.line / latency / self.memory.peak)
 
     def mixed(self, read: float, written: float) -> float:
         """Share of the peak when every `read` lines are followed by `written` ones, in open rows.

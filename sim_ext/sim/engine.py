@@ -9,9 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import attrgetter
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +85,7 @@ def simulate_step(
         SailsimError: the machine has no accelerator or too few cores, does not know a choice of the point, or
             a product does not fit it.
     """
-    parts = _decode_parts(model, point.formats(model), point.batch, point.context)
+    parts = _decode_parts(Same(model), Same(point.formats(model)), point.batch, point.context)
     return _result(_play(system, model, point, activations, parts, point.batch))
 
 
@@ -106,20 +105,19 @@ def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[
 
     `counted`: names of `Units.counts` that are wanted.
     """
-    parts = _decode_parts(model, point.formats(model), point.batch, point.context)
+    parts = _decode_parts(Same(model), Same(point.formats(model)), point.batch, point.context)
     played = _play(system, model, point, None, parts, point.batch)
     seconds = played.line.end
-    at = {name: played.units.counts.index(name) for name in counted}
-    counts = {
-        name: sum(int(times @ jobs.counts[:, i]) for jobs, times in played.jobs) for name, i in at.items()
-    }
-    return StepTime(played.tokens / seconds, seconds, played.cycles, sum(played.moved.values()), counts)
+    counts = {name: played.work.counted(played.units.counts.index(name)) for name in counted}
+    return StepTime(played.tokens / seconds, seconds, played.work.cycles, sum(played.moved.values()), counts)
 
 
 @lru_cache(maxsize=64)
-def _decode_parts(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> tuple[Part, ...]:
+def _decode_parts(
+    model: Same[ModelSpec], fmt: Same[WeightFormat], batch: int, context: int
+) -> tuple[Part, ...]:
     """The operations of a step; studies of machines ask for the same ones again and again."""
-    return parts_of(decode_step(model, fmt, batch, context))
+    return parts_of(decode_step(model.it, fmt.it, batch, context))
 
 
 def simulate_prefill(
@@ -147,8 +145,7 @@ class _Played:
     tokens: int
     units: Units
     line: StepTimeline
-    jobs: Sequence[tuple[Jobs, NDArray[np.int64]]]
-    """With how many tensors each of them is."""
+    work: "_Work"
     chosen: Callable[[], dict[str, int]]
     notes: Callable[[], list[str]]
 
@@ -156,11 +153,6 @@ class _Played:
     def moved(self) -> dict[str, float]:
         """Bytes over DRAM by kind."""
         return {"weights": self.line.streamed, "read": self.line.read, "written": self.line.written}
-
-    @property
-    def cycles(self) -> int:
-        """Of the accelerator."""
-        return sum(int(times @ jobs.cycles) for jobs, times in self.jobs)
 
 
 def _play(
@@ -201,7 +193,7 @@ def _played(
     work = _work(backend, Same(units), _Asked(point), Same(parts), Same(inputs), Same(captured))
 
     segments = [
-        Segments.one(host.work(alike.ops[0], model, 0))
+        Segments.of_cores(host.work(alike.ops[0], model, 0))
         if products is None
         else Segments(
             _around(host, alike.ops, products, units.cores_convert),
@@ -220,7 +212,7 @@ def _played(
     def chosen() -> dict[str, int]:
         return _chosen(units, parts, work) if several else {}
 
-    return _Played(point, tokens, units, line, work.jobs, chosen, notes)
+    return _Played(point, tokens, units, line, work, chosen, notes)
 
 
 def _chosen(units: Units, parts: Sequence[Part], work: "_Work") -> dict[str, int]:
@@ -252,18 +244,27 @@ class _Products:
         return self.jobs[column].throttled(rate)
 
 
-class _Work(NamedTuple):
-    """What the accelerator does in a step, however many threads work beside it."""
+class _Work:
+    """What the accelerator does in a step, however many threads work beside it, on whatever cores."""
 
-    layout: Layout
-    products: tuple[_Products | None, ...]
-    """Of each kind of the layout; None where the cores alone work."""
-
-    @property
-    def jobs(self) -> list[tuple[Jobs, NDArray[np.int64]]]:
+    def __init__(self, found: Layout, products: Sequence[_Products | None]) -> None:
+        self.layout, self.products = found, products
+        """Of each kind of the layout; None where the cores alone work."""
+        kinds = zip(found.kinds, products, strict=True)
+        self.jobs = [(jobs, alike.times) for alike, own in kinds if own for jobs in own.jobs]
         """Every job, with how many tensors it is."""
-        kinds = zip(self.layout.kinds, self.products, strict=True)
-        return [(jobs, alike.times) for alike, products in kinds if products for jobs in products.jobs]
+        self._counted: dict[int, int] = {}
+
+    @cached_property
+    def cycles(self) -> int:
+        """Of the accelerator."""
+        return sum(int(times @ jobs.cycles) for jobs, times in self.jobs)
+
+    def counted(self, at: int) -> int:
+        """Of one unit: a count by its place in `Units.counts`."""
+        if at not in self._counted:
+            self._counted[at] = sum(int(times @ jobs.counts[:, at]) for jobs, times in self.jobs)
+        return self._counted[at]
 
 
 _BUT_THREADS = attrgetter(*(f.name for f in fields(Point) if f.name != "threads"))
@@ -303,7 +304,7 @@ def _work(
         taken = [i for i, op in enumerate(alike.ops) if backend.takes(op)]
         of_each = [jobs.jobs(jobs.request(alike.ops[i]), alike.inputs) for i in taken]
         products.append(_Products(taken, of_each, len(alike.places)))
-    return _Work(found, tuple(products))
+    return _Work(found, products)
 
 
 @lru_cache(maxsize=64)
@@ -357,7 +358,7 @@ def _result(played: _Played) -> StepResult:
     sums = np.zeros(len(units.phases) + len(units.events))
     counts = np.zeros(len(units.counts), dtype=np.int64)
     totals = counts.copy()
-    for jobs, times in played.jobs:
+    for jobs, times in played.work.jobs:
         sums += times @ jobs.numbers
         counted = times @ jobs.counts
         counts += counted
@@ -373,7 +374,7 @@ def _result(played: _Played) -> StepResult:
         counts_total=dict(zip(units.counts, totals.tolist(), strict=True)),
         dram_bytes=sum(moved.values()),
         bytes_by_kind=moved,
-        pim_cycles=played.cycles,
+        pim_cycles=played.work.cycles,
         events=line.events,
         activity=dict(zip(units.events, numbers[len(units.phases) :], strict=True)),
         chosen=played.chosen(),

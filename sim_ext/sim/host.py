@@ -28,7 +28,7 @@ class HostCores:
         self.llc = threads * cores.clock.si * system.llc.core_bandwidth.value
         # Little's law: the lines that a core has under way, over the time one takes.
         latency_bound = threads * window(system) / system.memory.latency.si
-        self.dram = min(latency_bound, system.memory.core_share.value * system.memory.peak_bandwidth.si)
+        self.dram = min(latency_bound, system.memory.core_share.value * system.memory.peak)
         self.barrier = threads * host.barrier.si
         self.submit = host.submit.si
         self.product_overhead = host.product_overhead.si

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity
+from sailsim.base.quantity import UNITS, Choice, Frozen, Is, OneOf, Quantity
 from sailsim.sim.fields import Bandwidth, Clock, Latency, Share
 
 
@@ -80,15 +80,24 @@ class Memory(Frozen):
     """Lines that a controller writes before it turns to reads again; for closed forms to compare with."""
 
     @property
+    def _channel(self) -> float:
+        """GB/s of one."""
+        return 2 * self.clock.value * self.width.value
+
+    @property
+    def peak(self) -> float:
+        """Bytes/s of all channels, on the pins."""
+        return self.channels.value * self._channel * UNITS["GB/s"]
+
+    @property
     def peak_bandwidth(self) -> Quantity:
-        """All channels, on the pins."""
-        channel = 2 * self.clock.value * self.width.value
-        return Quantity(
-            value=self.channels.value * channel,
+        """`peak`, with where it comes from."""
+        return Quantity.model_construct(
+            value=self.channels.value * self._channel,
             unit="GB/s",
             source=self.clock.source,
             kind="derived",
-            note=f"{self.channels} x {channel:g} GB/s",
+            note=f"{self.channels} x {self._channel:g} GB/s",
         )
 
     @property
@@ -120,7 +129,8 @@ class Memory(Frozen):
 
 
 def _part(share: Quantity, whole: Quantity) -> Quantity:
-    return Quantity(
+    """A share of a quantity; both have been checked."""
+    return Quantity.model_construct(
         value=share.value * whole.value,
         unit=whole.unit,
         source=share.source,

@@ -53,7 +53,7 @@ def server_memory(system: System, threads: int, stream_limit: float = inf) -> Me
     """
     dram = Dram(system.memory, system.llc.line.whole)
     return MemorySystem(
-        peak=system.memory.peak_bandwidth.si,
+        peak=system.memory.peak,
         read_share=min(system.memory.read_share.value, dram.reads(dram.lines_of_row)),
         write_share=system.memory.write_share.value,
         stream_limit=stream_limit,

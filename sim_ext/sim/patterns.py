@@ -59,7 +59,7 @@ class ProfileCache:
     def __init__(self, limit: int = KEPT_BYTES) -> None:
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
         self._keys: dict[Hashable, str] = {}
-        self._steps: dict[Hashable, list[str]] = {}
+        self._steps: dict[Hashable, tuple[list[str], tuple[str, ...]]] = {}
         self._pools: dict[Hashable, _core.PatternPool] = {}
         self._limit = limit
         self._bytes = 0
@@ -69,16 +69,16 @@ class ProfileCache:
     ) -> list[Profile]:
         """The profiles of all inputs of a step, which the same step on another machine finds at once."""
         name = (activations.id, inputs, scan)
-        keys = self._steps.get(name, [])
-        known = [self._profiles.get(key) for key in keys]
-        if keys and None not in known:
-            for key in dict.fromkeys(keys):
+        keys, different = self._steps.get(name, ([], ()))
+        if keys and all(key in self._profiles for key in different):
+            for key in different:
                 self._profiles.move_to_end(key)
-            return [profile for profile in known if profile is not None]
+            return [self._profiles[key] for key in keys]
         profiles = [self.captured(activations, rows, scan) for rows in inputs.it]
         if len(self._steps) >= KEPT_STEPS:
             del self._steps[next(iter(self._steps))]
-        self._steps[name] = [profile.key for profile in profiles]
+        keys = [profile.key for profile in profiles]
+        self._steps[name] = (keys, tuple(dict.fromkeys(keys)))
         return profiles
 
     def captured(self, activations: Activations, rows: InputRows, scan: Scan) -> Profile:

@@ -1,16 +1,17 @@
 """An object as a key of a cache, by what it is rather than by what it holds."""
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, eq=False)
 class Same(Generic[T]):
     """Something that is never changed, as a key: equal to itself alone, whatever it would take to compare."""
 
-    it: T
+    __slots__ = ("it",)
+
+    def __init__(self, it: T) -> None:
+        self.it = it
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Same) and self.it is other.it

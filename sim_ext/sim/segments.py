@@ -16,6 +16,12 @@ from numpy.typing import NDArray
 from sailsim import _core
 from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline, Tensor
 
+_NOTHING = np.empty((1, 0))
+
+
+def _never(tensor: int, rate: float) -> NDArray[np.float64]:
+    raise IndexError(tensor)
+
 
 @dataclass(frozen=True, slots=True)
 class Segments:
@@ -34,6 +40,11 @@ class Segments:
 
     def __len__(self) -> int:
         return len(self.bytes)
+
+    @classmethod
+    def of_cores(cls, tasks: Sequence[CoreTask]) -> Self:
+        """A single segment without tensors."""
+        return cls(tasks, (), _NOTHING, _NOTHING, _never)
 
     @classmethod
     def one(cls, tasks: Sequence[CoreTask], tensors: Sequence[Tensor] = ()) -> Self:

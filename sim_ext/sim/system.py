@@ -139,7 +139,7 @@ class System(_Described):
             raise self._without_pim()
         memory = self.memory
         return self.pim.unit_text(
-            weights_rate=memory.peak_bandwidth.si * memory.read_share.value,
+            weights_rate=memory.peak * memory.read_share.value,
             **{"slices": self.llc.slices.whole, **overrides},
         )
 

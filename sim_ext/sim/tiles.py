@@ -6,7 +6,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property, lru_cache
-from math import ceil, inf
+from math import ceil, gcd, inf
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -81,11 +81,12 @@ class TileKind:
     def __init__(self, units: "PimUnits", request: TileRequest) -> None:
         shape = request.shape
         self.units, self.shape = units, shape
-        self._has = (request.scaled, request.minimum)
-        self.plan = plan = _core.plan_tile(units.config, *shape, *self._has)
+        self._tiles = _core.TileBatch(units.config, *shape, request.scaled, request.minimum)
+        self.plan = plan = self._tiles.plan
         # The core asks for a slice's codes; scales ride along in the stream.
         self._codes = shape.k * ceil(shape.n * shape.wbits / 8) / request.weight_bytes
         self._again = refetch_ratio(shape.k, plan.owned, plan.lanes, shape.wbits, units.line)
+        self._after_operands = request.codebook > 0
         words = 1 if shape.abits <= 8 else 2
         operands = shape.batch * (shape.k * words + (4 if request.scaled else 0)) + request.codebook
         self.edges = TileOverheads(
@@ -106,13 +107,14 @@ class TileKind:
         after its request; default: with their weights on chip."""
         counts = [profile.counts for profile in profiles]
         supply = self._supply(rate, self.units.chip.latency if latency is None else latency)
-        return _core.time_supplied_tiles(self.units.config, *self.shape, counts, *self._has, *supply)
+        return self._tiles.time(counts, *supply)
 
     def _supply(self, rate: float, latency: float) -> tuple[float, float, float, float]:
         """What the core has to know of it: bytes a cycle, latency, lead and bytes ahead, in cycles.
 
-        Weights are asked for behind the operands, so that one latency has passed when the tile starts. A unit
-        has only so many lines under way; those that it asks for again are on chip.
+        Weights are asked for behind the operands, so that one latency has passed when the tile starts; where
+        there is a codebook, which the plan needs, only when all operands are here. A unit has only so many
+        lines under way; those that it asks for again are on chip.
         """
         units = self.units
         own = units.window / (latency + self._again * units.chip.latency)
@@ -120,7 +122,7 @@ class TileKind:
         return (
             rate * self._codes / units.clock,
             latency * units.clock,
-            units.operands.latency * units.clock,
+            0.0 if self._after_operands else units.operands.latency * units.clock,
             units.ahead * self._codes,
         )
 
@@ -238,16 +240,22 @@ def refetch_ratio(k: int, outputs: int, lanes: int, wbits: int, line: int) -> fl
 
     Every pass takes `lanes` of the `outputs` of each of `k` rows, in whole lines.
     """
+    if lanes >= outputs:  # one line behind the other
+        return 0.0
     row = ceil(outputs * wbits / 8)
-    starts = np.arange(k, dtype=np.int64) * row
-    fetched = 0
-    for first in range(0, outputs, lanes):
-        end = min(first + lanes, outputs)
-        from_line = (starts + first * wbits // 8) // line
-        to_line = (starts + ceil(end * wbits / 8) - 1) // line
-        shared = np.count_nonzero(from_line[1:] == to_line[:-1])  # with the row before
-        fetched += int((to_line - from_line + 1).sum()) - int(shared)
-    return fetched / ceil(k * row / line) - 1
+    period = min(line // gcd(row, line), k)  # rows after which they begin at the same place of a line
+    starts = np.arange(period + 1, dtype=np.int64) * row
+    firsts = np.arange(0, outputs, lanes, dtype=np.int64)[:, None]
+    ends = np.minimum(firsts + lanes, outputs)
+    from_line = (starts + firsts * wbits // 8) // line
+    to_line = (starts - (-ends * wbits // 8) - 1) // line
+    lines = (to_line - from_line + 1)[:, :-1].sum(axis=0)
+    shared = np.count_nonzero(from_line[:, 1:] == to_line[:, :-1], axis=0)  # of a row with the next
+    times, rest = divmod(k, period)
+    fetched = times * lines.sum() + lines[:rest].sum()
+    times, rest = divmod(k - 1, period)
+    fetched -= times * shared.sum() + shared[:rest].sum()
+    return int(fetched) / ceil(k * row / line) - 1
 
 
 class PimUnits:

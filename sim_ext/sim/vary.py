@@ -3,12 +3,15 @@
 import difflib
 import math
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.quantity import Choice, Frozen, Quantity
+from sailsim.sim.same import Same
 from sailsim.sim.substrate import SubstrateChoice
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.tables import field_of, sentence
@@ -18,16 +21,28 @@ Leaf = Quantity | Choice
 _M = TypeVar("_M", bound=System | Gpu)
 
 
+_SOURCED = (Quantity, Choice)
+
+
 def leaves(machine: Frozen, prefix: str = "") -> dict[str, Leaf]:
     """Every sourced value of a machine by its dotted path (`pim.clock`), in the order of the file."""
-    return {path: value for path, value in values(machine, prefix) if isinstance(value, Quantity | Choice)}
+    return {path: value for path, value in values(machine, prefix) if isinstance(value, _SOURCED)}
+
+
+def known_leaves(machine: Frozen) -> Mapping[str, Leaf]:
+    """`leaves` of a machine that many are varied from."""
+    return _known_leaves(Same(machine))
+
+
+@lru_cache(maxsize=16)
+def _known_leaves(machine: Same[Frozen]) -> Mapping[str, Leaf]:
+    return MappingProxyType(leaves(machine.it))
 
 
 def values(section: Frozen, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every value of a section and of those in it by its dotted path, sourced or not."""
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        if isinstance(value, Frozen) and not isinstance(value, Quantity | Choice):
+    for name, value in section:
+        if isinstance(value, Frozen) and not isinstance(value, _SOURCED):
             yield from values(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
@@ -53,7 +68,7 @@ def vary(
         SailsimError: one sentence that names the field, the value and what is allowed.
         ImpossibleMachineError: each value is allowed, but there is no machine with all of them.
     """
-    known = leaves(machine)
+    known = known_leaves(machine)
     changes = _with_operations(machine, changes)
     table = _opened(machine)
     for path, value in changes.items():

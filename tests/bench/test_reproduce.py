@@ -1,9 +1,9 @@
 """Speed of the reproduction (`make bench`): samples a second; a sample is a row of the space of unknowns.
 
 Goal, on one core with known patterns: a new machine on all workloads, with every software on its cores, in
-20 ms, which is missed. On a core that others used too it took 53 ms (median; 36 on an idle one), 29 with
-tables in the place of objects, and takes 41 since batches are worked in chunks: the quickest machine takes
-27, the slowest 400. Most of that is timing tiles whose weights come late to chunks: each group is played.
+20 ms. On an otherwise idle core it takes 16 ms (quickest), 18 (median) and 46 (slowest) of 20 machines. A
+quarter of a middle machine's time is timing tiles, two thirds of the slowest's: of those whose weights come
+late each group is played.
 """
 
 from itertools import count

@@ -13,6 +13,8 @@ from sailsim.sim import Store
 from sailsim.sim.gem5 import VARIABLE
 from sailsim.sim.gem5.decode import REGIONS, DecodePoint, differing
 
+from .gem5_stand_in import elf
+
 SHAPE = """name = "tiny"
 title = "Tiny"
 source = "here"
@@ -37,7 +39,7 @@ def log(tmp_path: Path, fake_gem5: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     monkeypatch.setenv("FAKE_GEM5_LOG", str(tmp_path / "runs.log"))
     monkeypatch.delenv("FAKE_GEM5", raising=False)
     (tmp_path / "tiny.toml").write_text(SHAPE)
-    (tmp_path / "decode").write_text("program")
+    elf(tmp_path / "decode")
     return tmp_path / "runs.log"
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sailsim.lut_gemv import Tile, WeightCode, write_trace
 from sailsim.sim import System
 from sailsim.sim.gem5 import Gem5
 from sailsim.sim.gem5.tiles import run_tiles, tile_points
+from sailsim.sim.tile_time import time_tile
 from sailsim.workloads import TENSOR_FORMATS
 
 from ..workloads.conftest import write_tiny_gguf
@@ -33,3 +35,25 @@ def test_tiles_of_a_files_own_format_are_exact_and_take_the_engines_phases(
     assert frame["phases_equal"].all()
     assert (frame["core_convert"] > 0).all()
     assert np.isfinite(frame["error"]).all()
+
+
+def test_a_codebook_delays_the_weights_as_the_engine_says(
+    gem5: Gem5, full_machine: System, tmp_path: Path
+) -> None:
+    """Two tiles that differ in nothing but the way in which their values are told."""
+    random = np.random.default_rng(3)
+    x = random.integers(-128, 128, (1, 256))
+    codes = random.integers(0, 16, (256, 64)).astype(np.uint8)
+    plain = WeightCode.twos(4)
+    both = [Tile(x, codes, code, abits=8, nbw=4) for code in (plain, WeightCode.book(plain.values.tolist()))]
+    cycles = []
+    for number, each in enumerate(both):  # in runs of their own: equal operands are stored once
+        trace = tmp_path / f"{number}.trace"
+        write_trace(trace, [each])
+        (row,) = gem5.replay(full_machine, trace, tmp_path / f"{number}", units=1).tiles()
+        assert row["good"]
+        cycles.append(row["cycles"])
+    engine = [time_tile(full_machine, each) for each in both]
+    ours = [each.cycles - each.around["descriptor"] - each.around["record"] for each in engine]
+    assert cycles[1] - cycles[0] == pytest.approx(ours[1] - ours[0], abs=25)
+    assert cycles[1] - cycles[0] > 90

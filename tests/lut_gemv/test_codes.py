@@ -126,3 +126,9 @@ def test_bad_input(make, sentence) -> None:  # type: ignore[no-untyped-def]
 
 def test_ternary_never_encodes_to_the_fourth_code() -> None:
     assert WeightCode.ternary().encode(np.array([[-1, 0, 1]])).tolist() == [[0, 1, 2]]
+
+
+def test_a_code_says_its_zero_point_where_it_has_one() -> None:
+    assert str(WeightCode.offset(4, 8)) == "offset code of 4 bits, zero point 8"
+    assert str(WeightCode.twos(1)) == "twos code of 1 bit"
+    assert str(WeightCode.iq4_nl()) == "book code of 4 bits"

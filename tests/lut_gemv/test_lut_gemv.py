@@ -255,6 +255,18 @@ def test_counts_are_those_of_a_walk_by_hand(case: Case) -> None:
     assert (profile.zero + profile.hits + profile.misses == len(case.x) * case.abits).all()
 
 
+@pytest.mark.parametrize("policy", ["lru", "fifo", "direct"])
+def test_a_small_prt_evicts_by_its_policy(policy: Any) -> None:
+    """Three entries for fifteen patterns: what random cases seldom have much of."""
+    x = np.random.default_rng(9).integers(-128, 128, (16, 8))
+    prt = PrtConfig(entries=3, policy=policy)
+    case = Case(x, np.zeros((8, 1), np.uint8), WeightCode.twos(4), 8, True, 4, 0, prt)
+    found = reference.pattern_profile(x, abits=8, nbw=4, prt=prt)
+    by_hand = count_by_hand(case)
+    assert 0 < by_hand["prt_hits"] < by_hand["prt_misses"]
+    assert (found.hits.sum(), found.misses.sum()) == (by_hand["prt_hits"], by_hand["prt_misses"])
+
+
 @given(cases())
 def test_a_prt_that_holds_every_pattern_misses_each_once(case: Case) -> None:
     everything = PrtConfig(entries=(1 << case.nbw) - 1)

@@ -6,10 +6,12 @@ from hypothesis.extra import numpy as hnp
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import (
+    WeightCode,
     quantize_columns,
     quantize_rows,
     quantize_rows_unsigned,
     quantize_weights,
+    quantize_weights_code,
     quantize_weights_minimum,
     split_signs,
 )
@@ -141,3 +143,21 @@ def test_rows_in_single_precision_are_those_in_double(x: np.ndarray, abits: int)
     plain, plain_scale = quantize_rows(x.astype(np.float64), abits)
     np.testing.assert_array_equal(ints, plain)
     np.testing.assert_array_equal(scale, plain_scale)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [WeightCode.iq4_nl(), WeightCode.offset(4, 8), WeightCode.ternary(), WeightCode.book([-3, -1, 0, 7])],
+)
+def test_codes_are_the_nearest_to_each_columns_own_scale(code: WeightCode) -> None:
+    """The largest weight of a block and column takes the end of the code's values, the others the nearest."""
+    w = np.random.default_rng(5).normal(size=(10, 3)) * (1, 20, 0.1)
+    codes, scale = quantize_weights_code(w, code, 6)
+    levels = np.unique(code.values[: code.legal_codes])
+    top = np.abs(levels).max()
+    for row, block in enumerate((slice(0, 6), slice(6, 10))):
+        largest = np.abs(w[block]).max(axis=0)
+        assert np.abs(scale[row].astype(float)) == pytest.approx(largest / top, rel=1e-3)
+        values = code.values[codes[block]] * scale[row].astype(float)
+        nearest = np.abs(w[block][..., None] - scale[row].astype(float)[:, None] * levels).min(axis=-1)
+        assert np.abs(values - w[block]) == pytest.approx(nearest)

@@ -128,6 +128,14 @@ def test_replay_matches_the_expected_outputs(path: Path) -> None:
     assert scaled.dtype == np.float32
 
 
+def test_tiles_without_a_name_have_none(path: Path) -> None:
+    trace = read_trace(path)
+    for names in (["one"], [], "one", None):
+        trace.header["tiles"] = names
+        found = [result.name for result in replay(trace)]
+        assert found == [names[0] if names == ["one"] else "", "", "", "", ""]
+
+
 def test_replay_notices_a_wrong_expectation(path: Path) -> None:
     trace = read_trace(path)
     file_offset = int(trace.expected[2]) - trace.base + 4096
@@ -166,6 +174,20 @@ def test_a_refused_descriptor_does_not_disturb_the_next(path: Path, oracles: Mod
     assert results[1].output is None
     assert results[1].problem == "descriptor 1: nbw is 9; allowed is 1..6 (ERR_NBW)."
     assert all(result.matches for result in results if result.index != 1)
+
+
+@pytest.mark.parametrize("field", ["weights", "activations", "completion"])
+def test_an_output_over_another_buffer_is_refused(tmp_path: Path, oracles: ModuleType, field: str) -> None:
+    path = tmp_path / "t"
+    write_trace(path, tiles()[:1])
+    trace = read_trace(path)
+    oracles.change_descriptor(path, 0, {"output": int(trace.descriptors[0][field])})
+    (result,) = replay(read_trace(path))
+    assert result.status == Status.ERR_OVERLAP
+    assert (
+        result.problem
+        == f"descriptor 0: output overlaps {field}; allowed is a buffer of its own (ERR_OVERLAP)."
+    )
 
 
 def test_ternary_code_3_is_refused(tmp_path: Path, oracles: ModuleType) -> None:
@@ -309,6 +331,24 @@ def test_scales_of_another_shape_are_refused() -> None:
     for field, spoil in spoils:
         with pytest.raises(SailsimError, match=f"^{field} is float"):
             Tile(good.x, good.codes, good.code, abits=8, group_size=8, scales=spoil(good.scales))
+
+
+@pytest.mark.parametrize("field", ["group_size", "batch"])
+def test_a_tile_beyond_a_descriptors_fields_is_refused(field: str) -> None:
+    """Sixteen bits each: 65535 is the last that fits."""
+    rows = 1 << 16 if field == "batch" else 1
+    x, codes = np.ones((rows, 2), np.int8), np.ones((2, 1), np.uint8)
+    with pytest.raises(SailsimError, match=rf"^{field} is 65536; a descriptor allows at most 65535\.$"):
+        Tile(x, codes, WeightCode.twos(4), abits=8, group_size=65536 if field == "group_size" else 0)
+    kept = Tile(x[:65535], codes, WeightCode.twos(4), abits=8, group_size=65535)
+    assert kept.group_size == 65535
+
+
+def test_an_address_below_or_behind_the_image_is_not_writable(path: Path) -> None:
+    trace = read_trace(path)
+    assert trace.writable(trace.base, trace.image_bytes)
+    assert not trace.writable(trace.base - 1, 1)
+    assert not trace.writable(trace.base + 1, trace.image_bytes)
 
 
 def test_a_reader_without_numpy(path: Path) -> None:

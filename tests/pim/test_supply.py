@@ -214,10 +214,12 @@ def test_tiles_side_by_side_are_each_alone(
         np.random.default_rng(seed).multinomial(8 * batch, [0.3, 0.3, 0.4], (tiles, groups)).astype(np.int32)
     )
     profiles = [_core.PatternProfile(*map(np.ascontiguousarray, counts.T)) for counts in drawn]
-    supply = (False, False, rate, latency, 20.0, ahead)
-    together = _core.time_supplied_tiles(unit, *shape, profiles, *supply)
+    supply = (rate, latency, 20.0, ahead)
+    kind = _core.TileBatch(unit, *shape, False, False)
+    assert kind.plan.groups == groups
+    together = kind.time(profiles, *supply)
     for profile, timing in zip(profiles, together, strict=True):
-        alone = _core.time_supplied_tile(unit, *shape, profile, *supply)
+        alone = _core.time_supplied_tile(unit, *shape, profile, False, False, *supply)
         for name in ("load", "total", "lookup", "write_back", "weight_bytes", "activation_bytes"):
             assert getattr(timing, name) == getattr(alone, name), name
         assert timing.counts == alone.counts

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
-from math import inf
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +306,22 @@ def test_weights_on_chip_come_as_fast_as_the_lines_under_way_allow(captured: Act
     assert tile.timing.total / 1.8e9 == pytest.approx(4096 * 344 / units.chip.rate, rel=0.01)
     wide = PimUnits(changed(SAIL, pim__mshrs=64), substrate=None, convert=None, prt=True)
     assert shaped(captured, wide, shape, scaled=False).timing.load < tile.timing.load / 10
+
+
+@pytest.mark.parametrize(
+    ("k", "outputs", "lanes", "wbits", "line"), [(1, 9, 4, 3, 64), (77, 300, 41, 4, 64), (200, 96, 95, 5, 48)]
+)
+def test_every_line_that_a_pass_touches_is_asked_for_once(
+    k: int, outputs: int, lanes: int, wbits: int, line: int
+) -> None:
+    row = ceil(outputs * wbits / 8)
+    every, asked = set(), 0
+    for first in range(0, outputs, lanes):
+        bits = range(first * wbits, min(first + lanes, outputs) * wbits)
+        lines = {(at * row + bit // 8) // line for at in range(k) for bit in bits}
+        asked += len(lines)
+        every |= lines
+    assert refetch_ratio(k, outputs, lanes, wbits, line) == pytest.approx(asked / len(every) - 1)
 
 
 def test_parts_of_rows_take_whole_lines() -> None:

@@ -1,10 +1,13 @@
 """What the cores take for their part of a step, in closed form."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from sailsim.sim import System, load_system, vary
+from sailsim.sim.engine import _around, _Products
 from sailsim.sim.host import HostCores
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
 from sailsim.workloads import ModelSpec, Op, load_model
@@ -72,3 +75,19 @@ def test_operands_are_a_byte_an_activation_or_two_and_its_rows_scale(
     kind = TileKind(units, TileRequest(shape, 1e6, scaled, codebook=512))
     expected = 3 * (2048 * size + (4 if scaled else 0)) + 512
     assert kind.edges[1] == pytest.approx(units.operands.seconds(expected))
+
+
+@pytest.mark.parametrize("convert", [True, False])
+def test_cores_look_at_a_product_when_the_units_are_through_with_it(convert: bool) -> None:
+    """Conversion on the cores follows each product of an input in turn; else all are seen together."""
+    ops = [Op(name, "gemv", 0, batch=3, k=256, n=1000) for name in "qkv"]
+    jobs: list[Any] = [SimpleNamespace(slices=32, blocks=8, bytes=[1e6], seconds=[1e-4]) for _ in ops]
+    tasks = _around(host(SAIL, 16), ops, _Products([0, 1, 2], jobs, rows=1), convert)
+    handed, seen = tasks[:3], tasks[3:]
+    assert [task.needs for task in handed] == [0, 0, 0]
+    if convert:
+        named = [f"{op.name} {what}" for op in ops for what in ("poll", "convert", "barrier")]
+        assert [task.name for task in seen] == named
+        assert [task.needs for task in seen] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    else:
+        assert [(task.name, task.needs) for task in seen] == [(f"{ops[0].name} poll", 3)]

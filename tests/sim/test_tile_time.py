@@ -94,3 +94,18 @@ def test_what_is_no_way_is_refused() -> None:
         time_tile(SAIL, tile(), "llc")  # type: ignore[arg-type]
     with pytest.raises(SailsimError, match=r"no enabled \[pim\] section"):
         time_tile(load_system("graviton2"), tile())
+
+
+@pytest.mark.parametrize("memory", ["chip", "dram"])
+def test_weights_behind_a_codebook_are_asked_for_when_it_is_here(memory: Any) -> None:
+    """Without one they are under way while the operands come: a whole latency less to wait for."""
+    plain = tile(64, 16, 1, scaled=False)
+    book = tile(64, 16, 1, scaled=False)
+    object.__setattr__(book, "code", WeightCode.book(plain.code.values.tolist()))
+    times = [time_tile(SAIL, each, memory) for each in (plain, book)]
+    units = validation.PimUnits(
+        SAIL, substrate=None, convert=SAIL.unit_convert, prt=True, slices=1, operands="dram"
+    )
+    waits = times[1].working - times[0].working
+    latency = units.chip.latency if memory == "chip" else units.operands.latency
+    assert waits == pytest.approx(latency * units.clock, abs=3)

@@ -83,6 +83,12 @@ BAD_FILES = {
     "string length": header(keys=1, rest=KEY + struct.pack("<IQ", 8, HUGE) + bytes(20)),
     "array length": header(keys=1, rest=KEY + struct.pack("<IIQ", 9, 4, HUGE) + bytes(20)),
     "string array length": header(keys=1, rest=KEY + struct.pack("<IIQ", 9, 8, 1 << 40) + bytes(20)),
+    "text of an array": header(
+        keys=1, rest=KEY + struct.pack("<IIQQ", 9, 8, 2, 1) + b"a" + struct.pack("<Q", HUGE) + bytes(20)
+    ),
+    "length of a text of an array": header(
+        keys=1, rest=KEY + struct.pack("<IIQQ", 9, 8, 2, 9) + b"123456789" + bytes(7)
+    ),
     "nested array": header(keys=1, rest=KEY + struct.pack("<IIQ", 9, 9, 1) + bytes(20)),
     "value type": header(keys=1, rest=KEY + struct.pack("<I", 77) + bytes(20)),
     "not text": header(
@@ -112,6 +118,20 @@ def test_bad_files_end_in_one_sentence_without_large_memory(tmp_path: Path, name
     assert peak < 2 << 20
     assert "\n" not in str(error.value)
     assert "allowed" in str(error.value) or "needs" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("text of an array", f"a string in k at byte .* is '{HUGE} bytes'"),
+        ("length of a text of an array", "a string length in k at byte .* is '8 bytes'.* the 7 bytes"),
+    ],
+)
+def test_a_text_of_an_array_that_does_not_fit_is_named(tmp_path: Path, name: str, words: str) -> None:
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(BAD_FILES[name])
+    with pytest.raises(SailsimError, match=words):
+        open_gguf(path)
 
 
 def test_a_folder_and_an_absent_file(tmp_path: Path):

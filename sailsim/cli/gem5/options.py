@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
+from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
 from sailsim.sim.gem5 import VARIABLE
 
@@ -36,5 +40,40 @@ with_write = click.option(
     type=PathOption(dir_okay=False),
     help="Also write all of it, with its origin, into this file, one record a line.",
 )
+
+
+def _memory(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    """Simulated memory, in gem5's words."""
+    if text is not None and not re.fullmatch(r"[1-9]\d{0,5}(MiB|GiB)", text):
+        raise SailsimError(f"memory is {text!r}; allowed is a whole number of MiB or GiB, such as 512MiB.")
+    return text
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def with_machine_options(command: F) -> F:
+    """How much of the machine there is: `--units`, `--memory`, `--capacity-mode` and `--max-ticks`."""
+    options = (
+        click.option("--units", type=click.IntRange(1, 64), help="PIM units; default: one a slice."),
+        click.option("--memory", callback=_memory, help="Simulated memory, as 512MiB; default: 2GiB."),
+        click.option("--capacity-mode", is_flag=True, help="Idle arrays extend their slice of the LLC."),
+        click.option(
+            "--max-ticks", type=click.IntRange(min=1), help="Give up after so much simulated time: ps."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def words_of(options: Mapping[str, Any]) -> list[str]:
+    """Options as the scripts that gem5 runs take them, by name; those that were not given are left out."""
+    words = []
+    for name, value in sorted(options.items()):
+        if value not in (None, False):
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return words
+
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

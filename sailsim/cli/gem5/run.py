@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
+from sailsim.base.errors import SailsimError
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli.gem5.group import gem5
-from sailsim.cli.gem5.options import as_json_option, with_gem5, with_out, with_system, with_timeout
+from sailsim.cli.gem5.options import (
+    as_json_option,
+    with_gem5,
+    with_machine_options,
+    with_out,
+    with_system,
+    with_timeout,
+    words_of,
+)
 from sailsim.cli.gem5.records import digest_of, folder_of, record_of
 from sailsim.sim import Store, load_system
 from sailsim.sim.gem5 import CPU_MODELS, Gem5, extras_path, run_or_load
@@ -42,6 +52,18 @@ def check(binary: str | None, as_json: bool) -> None:
 @click.option("--cpu", type=click.Choice(CPU_MODELS), default="o3", show_default=True, help="Core model.")
 @click.option("--cores", type=int, default=1, show_default=True, help="Cores, 1..64.")
 @click.option("--no-pim", is_flag=True, help="The same machine without PIM units.")
+@click.option(
+    "--start-with", type=click.Choice(CPU_MODELS), help="Core model up to the program's first work item."
+)
+@click.option(
+    "--switch-after", type=click.IntRange(min=0), help="Change to --cpu only so much later: simulated ps."
+)
+@with_machine_options
+@click.option(
+    "--restore",
+    type=PathOption(exists=True, file_okay=False),
+    help="Go on from a checkpoint that the program took (m5_checkpoint).",
+)
 @with_out
 @with_timeout
 @as_json_option
@@ -56,9 +78,17 @@ def run(
     timeout: float,
     as_json: bool,
     program: tuple[str, ...],
+    **others: Any,
 ) -> None:
-    """Run an AArch64 PROGRAM with its arguments (after --) on a machine's cores and PIM units."""
-    simulator, system = Gem5(binary), load_system(machine)
+    """Run an AArch64 PROGRAM with its arguments (after --) on a machine's cores and PIM units.
+
+    A program's checkpoints lie in the run's folder.
+    """
+    if others["switch_after"] and not others["start_with"]:
+        raise SailsimError(
+            "switch-after is given without start-with; allowed beside it is a model to start with."
+        )
+    simulator, system, extra = Gem5(binary), load_system(machine), words_of(others)
     point = {
         "command": "run",
         "system": machine,
@@ -67,11 +97,14 @@ def run(
         "pim": not no_pim,
         "program": list(program),
         "files": [digest_of(word) for word in program if Path(word).is_file()],
+        "options": shlex.join(extra),
     }
     folder = folder_of(out, point)
 
     def simulate() -> dict[str, Any]:
-        done = simulator.run(system, program, folder, cpu=cpu, cores=cores, pim=not no_pim, timeout_s=timeout)
+        done = simulator.run(
+            system, program, folder, cpu=cpu, cores=cores, pim=not no_pim, timeout_s=timeout, extra=extra
+        )
         return {**record_of(done), "program_output": [json.dumps(line) for line in done.json_lines]}
 
     record = run_or_load(Store(out), point, system, simulator, simulate)
@@ -89,8 +122,23 @@ def run(
 @with_gem5
 @with_system
 @click.argument("trace", type=PathOption(exists=True, dir_okay=False))
-@click.option("--units", type=click.IntRange(1, 64), help="PIM units; default: one a slice.")
-@click.option("--window", type=int, default=0, show_default=True, help="Descriptors under way; 0: no limit.")
+@click.option(
+    "--window",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Descriptors under way; 0: no limit.",
+)
+@click.option(
+    "--stream", type=click.IntRange(0, 64), help="Cores' worth of reading streams beside the replay."
+)
+@click.option("--stream-gb-s", type=click.FloatRange(min=0, min_open=True), help="What each stream asks for.")
+@click.option(
+    "--checkpoint", type=PathOption(), help="Write a checkpoint here at --checkpoint-tick, and go on."
+)
+@click.option("--checkpoint-tick", type=click.IntRange(min=1), help="When: simulated ps.")
+@click.option("--restore", type=PathOption(exists=True, file_okay=False), help="Go on from this checkpoint.")
+@with_machine_options
 @with_out
 @with_timeout
 @as_json_option
@@ -98,25 +146,30 @@ def replay(
     binary: str | None,
     machine: str,
     trace: Path,
-    units: int | None,
     window: int,
     out: Path,
     timeout: float,
     as_json: bool,
+    **others: Any,
 ) -> None:
     """Replay a TRACE of descriptors on a machine's PIM units, without a core, and check every result."""
-    simulator, system = Gem5(binary), load_system(machine)
+    if (others["checkpoint"] is None) != (others["checkpoint_tick"] is None):
+        raise SailsimError(
+            "checkpoint and checkpoint-tick are given one without the other; allowed are both."
+        )
+    simulator, system, extra = Gem5(binary), load_system(machine), words_of(others)
     point = {
         "command": "replay",
         "system": machine,
         "trace": digest_of(str(trace)),
-        "units": units or system.llc.slices.whole,
+        "units": others["units"] or system.llc.slices.whole,
         "window": window,
+        "options": shlex.join(extra),
     }
     folder = folder_of(out, point)
 
     def simulate() -> dict[str, Any]:
-        done = simulator.replay(system, trace, folder, units=units, window=window, timeout_s=timeout)
+        done = simulator.replay(system, trace, folder, window=window, timeout_s=timeout, extra=extra)
         tiles = done.tiles()
         return {
             **record_of(done),

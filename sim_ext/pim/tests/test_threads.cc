@@ -169,9 +169,8 @@ TEST(threads, callers_share_slices_and_profiles)
         totals.push_back(time_tile(config, shape, each, scaling, supply).total);
     CHECK(all_say([&] {
         bool same = true;
-        for (const LaneLoops *loops : usable_lane_loops()) {
-            const std::vector<TileTiming> found =
-                time_tiles(config, shape, pointers, scaling, supply, *loops);
+        for (const BatchLoops &loops : usable_batch_loops()) {
+            const std::vector<TileTiming> found = time_tiles(config, shape, pointers, scaling, supply, loops);
             for (std::size_t i = 0; i < found.size(); ++i)
                 same = same && found[i].total == totals[i];
         }

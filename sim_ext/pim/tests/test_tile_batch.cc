@@ -22,6 +22,8 @@ TEST(tile_batch, tiles_side_by_side_are_each_alone_on_every_instruction_set)
         config.convert = numbers.in(0, 2) ? Convert::memory : Convert::cores;
         config.prt_entries = numbers.in(0, 3) ? 32 : 0;
         config.t_prt = static_cast<int>(numbers.in(0, 2));
+        config.dfms = numbers.in(0, 3) ? 1 : 2 * numbers.in(1, 2);
+        config.dfm_split = numbers.in(0, 1) ? DfmSplit::k : DfmSplit::n;
         /* From one pass to many, some with batches that are worked in chunks. */
         const std::int64_t batch = numbers.in(0, 4) ? numbers.in(1, 9) : numbers.in(200, 400);
         const TileShape shape{numbers.in(1, 400),       numbers.in(1, 3000), batch, 4, 4, 8, 4,
@@ -35,9 +37,8 @@ TEST(tile_batch, tiles_side_by_side_are_each_alone_on_every_instruction_set)
         std::vector<const PatternProfile *> pointers;
         for (const PatternProfile &profile : profiles)
             pointers.push_back(&profile);
-        for (const LaneLoops *loops : usable_lane_loops()) {
-            const std::vector<TileTiming> found =
-                time_tiles(config, shape, pointers, scaling, supply, *loops);
+        for (const BatchLoops &loops : usable_batch_loops()) {
+            const std::vector<TileTiming> found = time_tiles(config, shape, pointers, scaling, supply, loops);
             CHECK_EQ(found.size(), profiles.size());
             for (std::size_t i = 0; i < profiles.size(); ++i)
                 check_equal(found[i], time_tile(config, shape, profiles[i], scaling, supply));

@@ -107,7 +107,10 @@ class SailUnits(Units):
             for size in block_sizes(parts)
             for nbw in (NBWS if point.nbw == PER_TENSOR else [point.nbw])
         }
-        keys = ["".join(found[i].key for found in profiles.values()) for i in range(len(inputs.it))]
+        if len(profiles) == 1:
+            keys = [profile.key for found in profiles.values() for profile in found]
+        else:
+            keys = ["".join(found[i].key for found in profiles.values()) for i in range(len(inputs.it))]
         return SailJobs(self._pim, point, profiles, keys)
 
     def chosen(self, job: Job) -> int:

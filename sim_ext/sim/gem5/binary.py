@@ -30,6 +30,9 @@ VARIABLE = "SAILSIM_GEM5"
 
 CPU_MODELS = ("atomic", "timing", "minor", "o3")
 
+EM_AARCH64 = 183
+"""Of an ELF file's header: the number of the architecture."""
+
 _FULL_DISK = 1 << 20
 """Bytes of free disk below which a failed run is put down to the disk."""
 
@@ -169,6 +172,8 @@ class Gem5:
             raise SailsimError(
                 f"program is {program[0]}, which is no file; make kernels builds those that ship."
             )
+        if why := _no_program(Path(program[0])):
+            raise SailsimError(f"program is {program[0]}, {why}; allowed is one for AArch64.")
         arguments = ["--cpu", cpu, "--cores", str(cores), *([] if pim else ["--no-pim"])]
         arguments += [*extra, "--", *program]
         return self._run("run_program.py", system, arguments, folder, timeout_s, good=None)
@@ -222,6 +227,18 @@ def _not_runnable(path: Path) -> str:
     if not path.is_file():
         return "it is no file"
     return "" if os.access(path, os.X_OK) else "it is not executable"
+
+
+def _no_program(path: Path) -> str:
+    """Why a file is no program for AArch64, in a few words; empty if it is one."""
+    with path.open("rb") as file:
+        head = file.read(20)
+    if len(head) < 20 or head[:4] != b"\x7fELF":
+        return "which is no ELF file"
+    little, machine = head[5] == 1, int.from_bytes(head[18:20], "little")
+    if head[4] != 2 or not little or machine != EM_AARCH64:
+        return f"whose ELF machine is {machine} and not {EM_AARCH64}"
+    return ""
 
 
 def _take(lock: Any, folder: Path) -> None:

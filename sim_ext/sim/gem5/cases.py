@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -79,6 +79,43 @@ HELD_OUT: tuple[Fields, ...] = (
 """More of the same kind, which nothing was fitted, chosen or changed on."""
 
 
+CODES: Mapping[str, Callable[[int], WeightCode]] = {
+    "twos": WeightCode.twos,
+    "offset": lambda wbits: WeightCode.offset(wbits, 1 << wbits - 1),
+    "ternary": lambda wbits: WeightCode.ternary(),
+    "iq4_nl": lambda wbits: WeightCode.iq4_nl(),
+    "mxfp4": lambda wbits: WeightCode.mxfp4(),
+    "nf4": lambda wbits: WeightCode.nf4(),
+}
+"""Codes by name, of so many bits where they have them to choose."""
+
+CODED: tuple[tuple[str, Fields], ...] = (
+    ("twos", (16, 8, 1, 2, 8, 4, 0, False)),
+    ("twos", (48, 16, 1, 4, 8, 4, 0, False)),
+    ("twos", (96, 40, 2, 3, 8, 3, 0, False)),
+    ("offset", (64, 16, 1, 4, 8, 4, 0, False)),
+    ("offset", (512, 128, 1, 4, 8, 4, 32, True)),
+    ("offset", (320, 200, 2, 3, 8, 4, 0, False)),
+    ("ternary", (64, 24, 1, 2, 8, 4, 0, False)),
+    ("ternary", (512, 160, 2, 2, 8, 4, 64, True)),
+    ("iq4_nl", (16, 8, 1, 4, 8, 4, 0, False)),
+    ("iq4_nl", (64, 16, 1, 4, 8, 4, 0, False)),
+    ("iq4_nl", (256, 128, 1, 4, 8, 4, 0, False)),
+    ("iq4_nl", (512, 120, 4, 4, 8, 4, 32, True)),
+    ("mxfp4", (64, 32, 1, 4, 8, 4, 0, False)),
+    ("mxfp4", (384, 96, 2, 4, 8, 3, 32, True)),
+    ("nf4", (48, 12, 1, 4, 8, 3, 0, False)),
+    ("nf4", (256, 100, 1, 4, 8, 4, 64, True)),
+)
+"""Small tiles, and every code that a descriptor can tell: a codebook is fetched before the weights."""
+
+
+def coded_tiles(seed: int = 4) -> list[Tile]:
+    """The tiles of `CODED`."""
+    random = np.random.default_rng(seed)
+    return [random_tile(random, *fields, code=name) for name, fields in CODED]
+
+
 def tiles(seed: int = 1, shapes: Sequence[Fields] = TILES) -> list[Tile]:
     """The tiles of `shapes` with normally distributed operands, quantized to their widths."""
     random = np.random.default_rng(seed)
@@ -97,8 +134,10 @@ def random_tile(
     scaled: bool,
     *,
     uniform: bool = False,
+    code: str = "twos",
 ) -> Tile:
     """A tile with normally distributed activations, quantized to their width; ``uniform``: any as often.
+    ``code``: one of `CODES`.
 
     Of equally often ones the scales are drawn first, and none is below 0.01: recorded statistics of gem5 are
     of tiles that were drawn so.
@@ -117,18 +156,21 @@ def random_tile(
         x = random.integers(-most - 1, most + 1, (batch, k))
     else:
         x = np.clip(np.rint(random.normal(0, most / 3, (batch, k))), -most - 1, most)
-    codes = random.integers(0, 2**wbits, (k, n)).astype(np.uint8)
+    weights = CODES[code](wbits)
+    codes = random.integers(0, weights.legal_codes, (k, n)).astype(np.uint8)
     if scaled and not uniform:
         drawn = scales(0.001)
     return Tile(
         x=x.astype(np.int8 if abits <= 8 else np.int16),
         codes=codes,
-        code=WeightCode.twos(wbits),
+        code=weights,
         abits=abits,
         nbw=nbw,
         group_size=group_size,
         scales=drawn,
-        name=f"{k}x{n} b{batch} w{wbits}a{abits} nbw{nbw}" + (f" g{group_size}" if scaled else ""),
+        name=f"{k}x{n} b{batch} w{wbits}a{abits} nbw{nbw}"
+        + (f" g{group_size}" if scaled else "")
+        + (f" {code}" if code != "twos" else ""),
     )
 
 

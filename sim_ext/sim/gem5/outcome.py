@@ -52,8 +52,8 @@ class Gem5Run:
 
     @property
     def json_lines(self) -> list[dict[str, Any]]:
-        """What the program printed as JSON, one object a line."""
-        return [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
+        """What the program printed as JSON, one object a line; other lines may begin with a brace too."""
+        return list(_json_objects(self.output))
 
     @property
     def spent_s(self) -> dict[str, float]:
@@ -87,6 +87,13 @@ class Gem5Run:
         """One row a descriptor of a replayed trace, in the trace's order; times in ps and unit cycles."""
         with (self.folder / "tiles.csv").open(newline="") as file:
             return [{key: int(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _json_objects(output: str) -> Iterator[dict[str, Any]]:
+    for line in output.splitlines():
+        if line.startswith("{"):
+            with suppress(ValueError, RecursionError):
+                yield json.loads(line)
 
 
 def complete(stats: Path) -> bool:

@@ -25,7 +25,7 @@ from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Tile, write_trace
 from sailsim.sim.gem5.binary import Gem5
-from sailsim.sim.gem5.cases import HELD_OUT, TUNED_TILES, fits, tiles
+from sailsim.sim.gem5.cases import HELD_OUT, TUNED_TILES, coded_tiles, fits, tiles
 from sailsim.sim.gem5.streams import shared_bandwidth
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.substrate import load_substrate, substrate_names
@@ -99,6 +99,10 @@ class Summary:
     worst_tile: str
 
 
+UNITS = 48
+"""Of a run; a tile each, which all come one after the other."""
+
+
 def summarise(comparisons: Sequence[Comparison]) -> Summary:
     """Median and worst of the absolute end-to-end errors."""
     worst = max(comparisons, key=lambda c: abs(c.error))
@@ -140,42 +144,45 @@ def compare(
     for substrate in substrates:
         choice = pim.substrate.model_copy(update={"value": substrate})
         machine = system.model_copy(update={"pim": pim.model_copy(update={"substrate": choice})})
-        seen = [tile for tile in [*tiles(), *tiles(2, TUNED_TILES)] if fits(machine, tile)]
+        known = [*tiles(), *tiles(2, TUNED_TILES), *coded_tiles()]
+        seen = [tile for tile in known if fits(machine, tile)]
         work = seen + [tile for tile in tiles(3, HELD_OUT) if fits(machine, tile)]
         called = load_substrate(substrate).name  # a word for files: `substrate` may be a path
-        trace = folder / f"{called}.trace"
-        write_trace(trace, work)
-        run = gem5.replay(
-            machine,
-            trace,
-            folder / f"{called}-{streams}",
-            units=len(work),
-            window=1,
-            streams=streams,
-            stream_gb_s=stream_gb_s,
-            timeout_s=timeout_s,
-        )
-        for index, (tile, row) in enumerate(zip(work, run.tiles(), strict=True)):
-            if row["status"] != 1:
-                raise SailsimError(
-                    f"tile {tile.name} on {substrate} was refused with status {row['status']}."
-                )
-            phases = {phase: int(run.unit_stat(index, statistic)) for phase, statistic in PHASES.items()}
-            engine = _engine_seconds(machine, tile, streams, stream_gb_s)
-            found.append(
-                Comparison(
-                    substrate=substrate,
-                    streams=streams,
-                    tile=tile.name,
-                    core_phases={phase: int(getattr(engine[1], phase)) for phase in PHASES},
-                    gem5_phases=phases,
-                    engine_cycles=engine[0] * pim.clock.si,
-                    gem5_cycles=row["cycles"],
-                    correct=bool(row["good"]),
-                    held_out=index >= len(seen),
-                    refreshes=_refreshes(system, row),
-                )
+        for first in range(0, len(work), UNITS):
+            part = work[first : first + UNITS]
+            trace = folder / f"{called}-{first}.trace"
+            write_trace(trace, part)
+            run = gem5.replay(
+                machine,
+                trace,
+                folder / f"{called}-{streams}-{first}",
+                units=len(part),
+                window=1,
+                streams=streams,
+                stream_gb_s=stream_gb_s,
+                timeout_s=timeout_s,
             )
+            for unit, (tile, row) in enumerate(zip(part, run.tiles(), strict=True)):
+                if row["status"] != 1:
+                    raise SailsimError(
+                        f"tile {tile.name} on {substrate} was refused with status {row['status']}."
+                    )
+                phases = {phase: int(run.unit_stat(unit, name)) for phase, name in PHASES.items()}
+                engine = _engine_seconds(machine, tile, streams, stream_gb_s)
+                found.append(
+                    Comparison(
+                        substrate=substrate,
+                        streams=streams,
+                        tile=tile.name,
+                        core_phases={phase: int(getattr(engine[1], phase)) for phase in PHASES},
+                        gem5_phases=phases,
+                        engine_cycles=engine[0] * pim.clock.si,
+                        gem5_cycles=row["cycles"],
+                        correct=bool(row["good"]),
+                        held_out=first + unit >= len(seen),
+                        refreshes=_refreshes(system, row),
+                    )
+                )
     return found
 
 

@@ -1,5 +1,6 @@
 """Area: closed forms, what must grow, and the readings of two percent."""
 
+import itertools
 from dataclasses import fields, replace
 
 import pytest
@@ -51,6 +52,24 @@ def test_parts_in_closed_form():
     assert parts.control == pytest.approx(20000 * 0.05832 / 0.7 * 1e-6)
     assert parts.total == pytest.approx(sum(parts.as_dict().values()))
     assert set(parts.as_dict()) == set(PART_TITLES) == {field.name for field in fields(UnitParts)}
+
+
+def test_parts_that_other_machines_have_in_closed_form():
+    """Where a width, a size or a count of the nominal machine makes a wrong formula look right."""
+    assert area(SYSTEM, wbits=3).parts.lanes == pytest.approx(area(SYSTEM).parts.lanes * (256 // 5) / 42)
+    larger = area(vary(SYSTEM, {"pim.unit_cache": 3, "pim.queue": 5})).parts
+    assert larger.cache == pytest.approx(3 * area(SYSTEM).parts.cache)
+    assert larger.queue == pytest.approx(5 / 4 * area(SYSTEM).parts.queue)
+
+
+def test_a_share_is_of_all_slices_over_its_base():
+    found = area(SYSTEM)
+    readings = {(each.counted, each.base): each.share for each in overhead_bases(SYSTEM)}
+    for counted, base in itertools.product(COUNTED, found.bases):
+        share = 32 * found.parts.of(counted) / found.bases[base]
+        assert 0 < share < 1
+        assert found.share(counted, base) == pytest.approx(share)
+        assert readings[counted, base] == pytest.approx(share)
 
 
 def test_bases():

@@ -92,7 +92,10 @@ SI = {name: quantity.si for name, quantity in EnergyConstants.quantities().items
 ROW, BITS = 256, 8
 CLOSED = {
     "arrays": (does(array_reads=3), 3 * ROW * SI["array_read_fj_bit"]),
-    "convert": (does(convert_add_cycles=7), 7 * ROW * SI["array_read_fj_bit"]),
+    "convert": (
+        does(convert_add_cycles=7, unit_converts=11),
+        7 * ROW * SI["array_read_fj_bit"] + 11 * SI["unit_convert_pj"],
+    ),
     "dfm": (
         does(accumulates=5),
         5 * 32 * (3 * SI["add_fj_bit"] + 2 * SI["accumulator_fj_bit"]),

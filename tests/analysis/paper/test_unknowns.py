@@ -153,7 +153,7 @@ def test_the_nominal_machine_is_what_the_commands_give(index: int) -> None:
     """Nothing is lost between a sampled machine and `sailsim run`: rates, baselines and who pays what."""
     workload, machine = SPACE.workloads[index], SPACE.nominal
     evaluator = SampleEvaluator(machine, SPACE.paper, SPACE.software)
-    outcomes = evaluator.outcomes(workload)
+    outcomes = {name: of_each[0] for name, of_each in evaluator.outcomes((workload,)).items()}
     system, model = load_system("sail-n1"), load_model(workload.model)
     point, fmt = workload.point("sail-n1", 128), machine.format(workload.wbits)
     assert outcomes["sail.tokens_per_s"] == simulate_step(system, model, point).tokens_per_s
@@ -175,6 +175,17 @@ def test_the_nominal_machine_is_what_the_commands_give(index: int) -> None:
         hour = sampled.runs(who).usd_per_hour(payment)[0, index]
         overhead = 1 + machine.constants("cost", CostConstants).overhead if who == "sail" else 1
         assert hour == pytest.approx(price.usd_per_hour * paid / price.units * overhead)
+
+
+def test_workloads_together_have_the_numbers_that_each_has_alone() -> None:
+    machine = SPACE.draw(np.random.default_rng(8).random(len(SPACE.factors)))
+    evaluator = SampleEvaluator(machine, SPACE.paper, SPACE.software)
+    together = evaluator.outcomes(SPACE.workloads)
+    for at, workload in enumerate(SPACE.workloads):
+        alone = evaluator.outcomes((workload,))
+        assert alone.keys() == together.keys()
+        found = [float(of_each[0]) for of_each in alone.values()]
+        np.testing.assert_array_equal([of_each[at] for of_each in together.values()], found)
 
 
 def test_every_metric_has_a_number_on_the_nominal_machine() -> None:

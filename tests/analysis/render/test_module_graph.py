@@ -44,6 +44,19 @@ def test_arrows_go_to_the_module_that_an_import_names() -> None:
     assert graph.between(["us", "us.low"]) == {("us", "us.low"), ("us.low", "us")}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "try:\n    pass\nexcept OSError:\n    import us.c",
+        "with a as b:\n    import us.c",
+        "match a:\n    case 1:\n        import us.c",
+        "class A:\n    async def b(self):\n        while c:\n            import us.c",
+    ],
+)
+def test_an_import_counts_wherever_it_stands(text: str) -> None:
+    assert module_graph({**TEXTS, "src/a.py": text}, FOLDERS).within("us").arrows >= {("us.a", "us.c")}
+
+
 def test_a_relative_import_is_refused() -> None:
     with pytest.raises(ValueError, match=r"us\.a imports by a relative name, line 1"):
         module_graph({**TEXTS, "src/a.py": "from . import c"}, FOLDERS)

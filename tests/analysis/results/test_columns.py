@@ -25,6 +25,8 @@ from sailsim.sim.gem5 import VARIABLE
 from sailsim.sim.study import RESERVED
 from sailsim.workloads import Activations
 
+from ...cli.gem5_stand_in import elf
+
 ROOT = Path(__file__).parents[3]
 UNITS = {"", "W", "bits", "tokens", "B", "s", "J", "x", "USD", "mm2", "ps", "cycles", "GB/s", "1/s"}
 UNITS |= {f"tokens/{per}" for per in ("s", "J", "USD")} | {"USD/h"}
@@ -94,7 +96,7 @@ def test_of_gem5(fake_gem5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     kernels = tmp_path / "kernels"
     kernels.mkdir()
     for name in ("pointer_chase", "bandwidth", "decode"):
-        (kernels / name).write_text("program")
+        elf(kernels / name)
     trace = tmp_path / "one.trace"
     x, codes = np.ones((1, 8), np.int8), np.ones((8, 4), np.uint8)
     write_trace(trace, [Tile(x=x, codes=codes, code=WeightCode.twos(4), abits=8, nbw=4)])
@@ -102,7 +104,7 @@ def test_of_gem5(fake_gem5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for words in (
         ["sweep", *small, "--whole", "8"],
         ["validate", "--kernels", str(kernels)],
-        ["run", "--", str(trace)],
+        ["run", "--", str(kernels / "bandwidth")],
         ["replay", str(trace), "--units", "1"],
         ["decode", "--model", "smollm2-135m", "--blocks", "1", "--program", str(kernels / "decode")],
     ):

@@ -1,0 +1,32 @@
+"""`sailsim gem5` where a stand-in answers for gem5 (the fixture `log`)."""
+
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from sailsim.cli import main
+
+
+def elf(path: Path, machine: int = 183, bits: int = 64) -> Path:
+    """The head of a program's file; 183 is AArch64."""
+    path.write_bytes(b"\x7fELF" + bytes([bits // 32, 1, 1]) + bytes(11) + machine.to_bytes(2, "little"))
+    return path
+
+
+def sailsim(*words: object) -> Result:
+    return CliRunner().invoke(main, ["gem5", *map(str, words)])
+
+
+def runs(log: Path) -> list[str]:
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def one_sentence(result: Result) -> str:
+    assert result.exit_code == 2, result.output
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("runs of tiles on gem5 ")]
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+MODEL = ("--model", "smollm2-135m", "--group-size", "32")
+SMALL = (*MODEL, "--wbits", "3,4", "--nbw", "2,4", "--batch", "1", "--whole", "4")

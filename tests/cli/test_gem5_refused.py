@@ -1,0 +1,194 @@
+"""`sailsim gem5` where something is wrong: each ends in one sentence, and loses nothing."""
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sailsim.sim.gem5 import Gem5Run
+
+from .gem5_stand_in import MODEL, SMALL, elf, one_sentence, runs, sailsim
+
+
+def test_points_that_fail_leave_the_others(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "gem5"
+    sailsim("sweep", *MODEL, "--wbits", "4", "--nbw", "4", "--batch", "1", "--whole", "0", "--out", out)
+    monkeypatch.setenv("FAKE_GEM5", "panic")
+    sentence = one_sentence(sailsim("sweep", *SMALL, "--out", out))
+    assert "3 of 4 runs of tiles on gem5 were refused (the first: gem5 stopped" in sentence
+    assert "it went wrong" in sentence
+    monkeypatch.setenv("FAKE_GEM5", "good")
+    assert json.loads(sailsim("sweep", *SMALL, "--out", out, "--json").stdout)["held_before"] == 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        ("panic", ("stopped before the end (it went wrong)", "gem5.log")),
+        ("killed", ("stopped before the end (ended by SIGKILL, perhaps for want of memory)",)),
+        ("truncated", ("its statistics are not complete",)),
+        ("full", ("no space left on the disk",)),
+        ("hang", ("took longer than 0.5 s", "gem5.log")),
+    ],
+)
+def test_a_run_that_ends_badly_is_one_sentence_and_stores_nothing(
+    log: Path,
+    trace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    behaviour: str,
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.setenv("FAKE_GEM5", behaviour)
+    out = tmp_path / "gem5"
+    # The one that hangs never ends by itself; the others have all the time that they need.
+    limit = ("--timeout", 0.5) if behaviour == "hang" else ()
+    sentence = one_sentence(sailsim("replay", trace, "--units", 1, "--out", out, *limit))
+    for word in words:
+        assert word in sentence
+    assert not list(out.glob("chunks/*"))
+    for pid in out.rglob("pid"):  # what took too long is ended
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid.read_text()), 0)
+    monkeypatch.setenv("FAKE_GEM5", "good")
+    assert sailsim("replay", trace, "--units", 1, "--out", out).exit_code == 0
+
+
+def test_a_wrong_result_is_stored_and_status_1(
+    log: Path, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_GEM5", "wrong")
+    result = sailsim("replay", trace, "--units", 2, "--out", tmp_path)
+    assert (result.exit_code, result.stdout.split(",")[0]) == (1, "0 of 2 tiles as expected")
+
+
+def test_another_binary_is_another_result(log: Path, trace: Path, tmp_path: Path, fake_gem5: Path) -> None:
+    other = tmp_path / "other.opt"
+    other.write_text(fake_gem5.read_text() + "\n")
+    other.chmod(0o755)
+    for binary in (fake_gem5, other, fake_gem5):
+        result = sailsim("replay", trace, "--units", 1, "--out", tmp_path / "out", "--gem5", binary, "--json")
+        assert result.exit_code == 0
+    assert len(runs(log)) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda path: None, "there is no such file"),
+        (lambda path: path.mkdir(), "it is no file"),
+        (lambda path: path.write_text("#!/bin/sh\n"), "it is not executable"),
+        (lambda path: (path.write_bytes(b"\x7fELF junk"), path.chmod(0o755)), "Exec format error"),
+    ],
+)
+def test_what_cannot_be_run_is_one_sentence(tmp_path: Path, make, why: str) -> None:
+    path = tmp_path / "gem5.opt"
+    make(path)
+    sentence = one_sentence(sailsim("check", "--gem5", path))
+    assert why in sentence
+    assert "EXTRAS" in sentence
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"), [("no_module", "has no sailsim module"), ("silent", "does not answer as gem5")]
+)
+@pytest.mark.parametrize("command", ["check", "sweep", "validate", "kernels"])
+def test_a_gem5_without_the_module_is_one_sentence_before_any_work(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str, words: str, command: str
+) -> None:
+    monkeypatch.setenv("FAKE_GEM5", behaviour)
+    out = ["--out", tmp_path / "out"] if command != "check" else []
+    sentence = one_sentence(sailsim(command, *out))
+    assert words in sentence
+    assert "EXTRAS" in sentence
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("sweep", "--wbits", "9"), "wbits"),
+        (("sweep", "--wbits", "x"), "wbits is 'x'"),
+        (("sweep", "--tensor", "blk.0.nothing"), "tensor is 'blk.0.nothing'"),
+        (("sweep", "--system", "graviton2"), "graviton2 has no enabled [pim] section; allowed is"),
+        (("sweep", "--system", "aim-n1"), "section, its accelerator has backend dram_pim; allowed is"),
+        (("validate", "--system", "graviton2"), "no enabled [pim] section"),
+        (("validate", "--system", "aim-n1"), "its accelerator has backend dram_pim"),
+        (("dram", "--system", "aim-n1"), "its accelerator has backend dram_pim"),
+        (("kernels", "--system", "aim-n1"), "backend dram_pim, which gem5 does not have"),
+        (("sweep", "--timeout", "0"), "--timeout"),
+        (("kernels", "--programs", "/no/such/folder"), "make kernels"),
+        (("run", "/no/such/program"), "make kernels"),
+        (("run", "--memory", "2 GB", "program"), "memory is '2 GB'; allowed is a whole number of MiB or GiB"),
+        (("run", "--switch-after", "5", "program"), "switch-after is given without start-with"),
+        (("replay", __file__, "--checkpoint", "there"), "one without the other; allowed are both"),
+        (("replay", __file__, "--window", "-1"), "'--window': -1 is not in the range"),
+    ],
+)
+def test_bad_words_are_one_sentence(log: Path, tmp_path: Path, words: tuple[str, ...], sentence: str) -> None:
+    command, *rest = words
+    assert sentence in one_sentence(sailsim(command, "--out", tmp_path / "out", *rest))
+    assert not runs(log)
+
+
+def test_a_program_of_another_machine_is_one_sentence(log: Path, tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "out", "--")
+    for program, why in (
+        (elf(tmp_path / "x86", 62), "whose ELF machine is 62 and not 183"),
+        (elf(tmp_path / "arm32", 40, 32), "whose ELF machine is 40 and not 183"),
+        (Path(__file__), "which is no ELF file"),
+    ):
+        said = one_sentence(sailsim("run", *out, program))
+        assert said == f"Error: program is {program}, {why}; allowed is one for AArch64."
+    assert not runs(log)
+
+
+def test_lines_that_only_look_like_json_are_left_out() -> None:
+    output = 'a line\n{not json\n{"x": 1}\n{\n' + '{"y":' * 100_000 + "\n"
+    assert Gem5Run(0, output, 0, 0.0, {}, Path()).json_lines == [{"x": 1}]
+
+
+def test_a_full_disk_is_one_sentence(
+    log: Path, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, *_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        sentence = one_sentence(sailsim("replay", trace, "--units", 1, "--out", tmp_path / "out"))
+    assert "cannot be written: No space left on device" in sentence
+
+
+@pytest.mark.slow
+def test_a_folder_whose_gem5_still_runs_is_left_alone(
+    log: Path, trace: Path, tmp_path: Path, fake_gem5: Path, wait_until
+) -> None:
+    """sailsim killed in the middle leaves a gem5 behind, which the same command does not join."""
+    command = [sys.executable, "-m", "sailsim", "gem5", "replay", str(trace), "--units", "1"]
+    command += ["--out", str(tmp_path / "out")]
+    killed = subprocess.Popen(command, env=os.environ | {"FAKE_GEM5": "hang"}, stderr=subprocess.DEVNULL)
+
+    def pid() -> str:
+        return "".join(path.read_text() for path in (tmp_path / "out").rglob("pid"))
+
+    wait_until(killed, pid)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    orphan = int(pid())
+    try:
+        sentence = one_sentence(sailsim("replay", trace, "--units", 1, "--out", tmp_path / "out"))
+        assert "is in use by a gem5 that still runs" in sentence
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+    with (next((tmp_path / "out").rglob("pid")).parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # what the killed one held: free as soon as it is gone
+    assert sailsim("replay", trace, "--units", 1, "--out", tmp_path / "out").exit_code == 0
