@@ -89,5 +89,6 @@ def test_cores_look_at_a_product_when_the_units_are_through_with_it(convert: boo
         named = [f"{op.name} {what}" for op in ops for what in ("poll", "convert", "barrier")]
         assert [task.name for task in seen] == named
         assert [task.needs for task in seen] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+        assert [task.sync for task in seen] == [True, False, True] * 3
     else:
         assert [(task.name, task.needs) for task in seen] == [(f"{ops[0].name} poll", 3)]

@@ -11,7 +11,7 @@ from sailsim.analysis.costs.area import area
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import read_trace
 from sailsim.sim import Point, load_system, simulate_step, vary
-from sailsim.sim.nbw import NBWS, PER_TENSOR, nbw_in_words
+from sailsim.sim.nbw import NBWS, PER_TENSOR, nbw_in_words, nbw_of
 from sailsim.sim.replay import fastest_nbw
 from sailsim.workloads import Activations, load_model, plan_trace
 
@@ -129,3 +129,8 @@ def test_a_traces_descriptors_carry_the_nbw_of_their_matrix(tmp_path: Path):
         found.setdefault(name.partition("[")[0], set()).add(int(record["nbw"]))
     assert {len(each) for each in found.values()} == {1}
     assert found["blk.0.ffn_up"] != found["blk.0.ffn_gate"]
+
+
+def test_auto_from_a_terminal_is_auto() -> None:
+    """A text that was put together is equal to the word and not the same object."""
+    assert nbw_of("".join(["au", "to"])) == nbw_of("auto")
