@@ -20,11 +20,12 @@ import json
 import os
 import re
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -39,6 +40,9 @@ from sailsim.sim.study.tables import as_frame, ordered, parquet_bytes, table_of
 SCHEMA = 2
 SMALL_FILES = 200
 """With more chunks than these some are put together."""
+PATIENCE_S = 0.5
+"""How long a study waits for a folder: whoever reads a manifest holds its lock for an instant, and so does a
+child of a study that was killed, until it has become the program that it was made for."""
 WHOLE_ROWS = 50_000
 """So many rows are a whole chunk: what is held in memory when chunks are put together."""
 
@@ -67,15 +71,13 @@ class Store:
         except OSError as error:
             raise self._unwritable(error) from None
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _held_alone(lock):
                 lock.seek(0)
                 holder = lock.read().strip() or "unknown"
                 raise SailsimError(
                     f"folder {self.path} is in use by another study (process {holder}); "
                     "allowed is one at a time."
-                ) from None
+                )
             try:
                 lock.truncate(0)
                 lock.write(f"{os.getpid()}\n")
@@ -363,3 +365,16 @@ def now() -> str:
 
 def _checksum(manifest: Mapping[str, Any]) -> str:
     return chunks.digest(json.dumps(manifest, sort_keys=True).encode())
+
+
+def _held_alone(lock: IO[str]) -> bool:
+    """Whether the lock could be taken for this process alone, which holds it until the file is closed."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)

@@ -1,10 +1,12 @@
 """Sweeps on disk: keyed, resumable after kill -9, one at a time, whole on a full disk."""
 
 import errno
+import fcntl
 import json
 import os
 import re
 import subprocess
+import threading
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -364,3 +366,25 @@ def test_an_older_folder_says_which_command_makes_it_anew(tmp_path: Path) -> Non
     (tmp_path / "manifest.json").write_text("[1]")
     with pytest.raises(SailsimError, match="is not one of a study"):
         Store(tmp_path).frame()
+
+
+def test_a_reader_does_not_keep_a_study_from_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looks at a manifest holds the lock for an instant: a study waits for that, not for another study."""
+    monkeypatch.setattr("sailsim.sim.study.folder.PATIENCE_S", 3600)
+    store = Store(tmp_path)
+    with store.locked("sweep"):
+        pass
+    reader = (tmp_path / ".lock").open()
+    fcntl.flock(reader, fcntl.LOCK_SH)
+    release = threading.Timer(0.1, reader.close)
+    release.start()
+    with store.locked("sweep"):
+        assert reader.closed
+    release.join()
+    monkeypatch.setattr("sailsim.sim.study.folder.PATIENCE_S", 0)
+    with (tmp_path / ".lock").open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        with pytest.raises(SailsimError, match="is in use by another study"), store.locked("sweep"):
+            pass
