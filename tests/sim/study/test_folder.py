@@ -371,7 +371,7 @@ def test_an_older_folder_says_which_command_makes_it_anew(tmp_path: Path) -> Non
 def test_a_reader_does_not_keep_a_study_from_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who looks at a manifest holds the lock for an instant: a study waits for that, not for another study."""
+    """Who looks at a manifest holds the lock for an instant: a study waits for that alone."""
     monkeypatch.setattr("sailsim.sim.study.folder.PATIENCE_S", 3600)
     store = Store(tmp_path)
     with store.locked("sweep"):
