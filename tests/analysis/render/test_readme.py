@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from sailsim.analysis import compare
+from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.paper.claims import load_paper
+from sailsim.base.records import read_records
 from sailsim.sim import Point
 
 README = Path(__file__).parents[3] / "README.md"
@@ -44,3 +46,15 @@ def test_a_row_is_what_its_point_gives(claim: str, runner: str, field: str) -> N
     here = compare(Point(**choices))["runs"][runner][field]
     # `make sim` captures activations of its own, which differ in the last digits of some machines.
     assert float(row["here"]) == pytest.approx(here, rel=0.01), "make sim && sailsim docs results --write"
+
+
+def test_what_is_said_of_tokens_on_gem5_is_what_was_recorded() -> None:
+    rows = read_records(data_file("gem5/decode.jsonl"))["rows"]
+    steps = {
+        (row["linears"], row["threads"]): row["step_cycles"]
+        for row in rows
+        if row["model"].startswith("SmolLM2") and row["blocks"] == 0
+    }
+    one, four = (steps["neon", threads] / steps["lutmm", threads] for threads in (1, 4))
+    said = f"on one core {one:.2f}x faster with units than with NEON, on four cores {four:.2f}x"
+    assert said in " ".join(README.read_text().split())
