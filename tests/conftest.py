@@ -1,6 +1,5 @@
 """Fixtures that several areas share."""
 
-import gc
 import getpass
 import importlib.util
 import os
@@ -46,11 +45,6 @@ def pytest_report_header() -> str:
         with suppress(PackageNotFoundError):
             found.append(f"{name} {version(name)}")
     return f"packages: {', '.join(found)}; user {getpass.getuser()}"
-
-
-def pytest_collection_finish() -> None:
-    """What was imported and collected stays to the end: later rounds of the collector need not look at it."""
-    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,6 +18,7 @@ from sailsim.analysis.baselines.runners import Runner, shipped_runners
 from sailsim.analysis.costs.area import BASES, COUNTED
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
+from sailsim.base.stamp import Stamp, stamp
 from sailsim.sim.same import Same
 from sailsim.sim.tables import Shelf, sentence
 
@@ -227,12 +228,17 @@ def _opponents(paper: Same[Paper], source: Source) -> tuple[Runner, ...]:
     return tuple({runner.name: runner for runner in found}.values())
 
 
-@lru_cache(maxsize=8)
 def load_paper(name_or_path: str = SHIPPED) -> Paper:
     """A paper's claims by name, or from a file by its path.
 
     Raises SailsimError that names the file, the field and what is allowed.
     """
+    return _loaded(name_or_path, stamp(CLAIMS.path(name_or_path)))
+
+
+@lru_cache(maxsize=8)
+def _loaded(name_or_path: str, _stamp: Stamp) -> Paper:
+    """A file is read again only when it has changed."""
     table = CLAIMS.read(name_or_path)
     try:
         found = Paper.model_validate(table)

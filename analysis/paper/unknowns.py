@@ -24,6 +24,7 @@ from sailsim.analysis.paper.parameters import Alternative, Factor, FixedParamete
 from sailsim.analysis.paper.space import ParameterSpace, scatters_as
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
+from sailsim.base.stamp import Stamp, stamp
 from sailsim.sim import Choice, Quantity, System, card_names, leaves, load_system
 from sailsim.sim.tables import Shelf, sentence
 from sailsim.workloads import uniform_format
@@ -105,9 +106,14 @@ class Unknowns(Frozen):
         return self
 
 
-@lru_cache(maxsize=8)
 def load_unknowns(name_or_path: str = SHIPPED) -> Unknowns:
     """A file of unknowns by name or path. Raises SailsimError that names the file and the field."""
+    return _loaded(name_or_path, stamp(UNKNOWNS.path(name_or_path)))
+
+
+@lru_cache(maxsize=8)
+def _loaded(name_or_path: str, _stamp: Stamp) -> Unknowns:
+    """A file is read again only when it has changed."""
     try:
         return Unknowns.model_validate(UNKNOWNS.read(name_or_path))
     except ValidationError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.stamp import Stamp, stamp
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.study import code_version
@@ -38,15 +39,15 @@ class Stamps:
     """Files as they were when they were first named here: whether one has changed since."""
 
     def __init__(self) -> None:
-        self._taken: dict[Path, tuple[int, int, int]] = {}
+        self._taken: dict[Path, Stamp] = {}
 
     def take(self, path: Path) -> None:
         """Remember a file, before it is read: a change from then on counts."""
-        self._taken.setdefault(path, _stamp(path))
+        self._taken.setdefault(path, stamp(path))
 
     def changed(self) -> Path | None:
         """A file that is not any more what it was; None while all are."""
-        return next((path for path, stamp in self._taken.items() if _stamp(path) != stamp), None)
+        return next((path for path, taken in self._taken.items() if stamp(path) != taken), None)
 
 
 class Keys:
@@ -158,15 +159,6 @@ _DIGESTS: dict[str, Callable[[str], str]] = {
     "activations": lambda name: Activations.load(name or None).id,
 }
 """What each kind of input contains, by its name."""
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    """What changes when a file does; zeros where there is none."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
 def _weights_digest(model_name: str, weights: str, wbits: int, group_size: int) -> str:

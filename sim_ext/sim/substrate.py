@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
+from sailsim.base.stamp import Stamp, stamp
 from sailsim.sim.charges import CellArea, CellShare, Charge, LogicArea, RowEnergy
 from sailsim.sim.operation_cost import Cost, Polynomial, in_words, parse_cost
 from sailsim.sim.tables import Shelf, sentence
@@ -309,14 +310,7 @@ def load_substrate(name_or_path: str | Path) -> Substrate:
         SailsimError: one sentence that names the file, the field, the value and what is allowed.
     """
     text = str(name_or_path)
-    path = substrate_path(text)
-    if path is None:
-        return _load(text, 0, 0)
-    try:
-        stat = path.stat()
-    except OSError:
-        return _load(text, 0, -1)  # which says why it cannot be read
-    return _load(text, stat.st_mtime_ns, stat.st_size)
+    return _load(text, stamp(substrate_path(text)))
 
 
 def substrate_path(text: str) -> Path | None:
@@ -328,7 +322,7 @@ def substrate_path(text: str) -> Path | None:
 
 
 @lru_cache(maxsize=64)
-def _load(text: str, _mtime_ns: int, _size: int) -> Substrate:
+def _load(text: str, _stamp: Stamp) -> Substrate:
     """A file is read again only when it has changed: every simulated step asks for it."""
     try:
         choice = SubstrateChoice.parse(text)

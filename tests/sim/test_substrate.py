@@ -91,6 +91,15 @@ def test_what_a_phase_does_is_its_time(tmp_path: Path, steps: str, slower: str) 
     assert after.counts == before.counts  # of entries and weights, however they are reached
 
 
+def test_a_file_that_changes_is_another_substrate(tmp_path: Path) -> None:
+    """Within one process, as in a notebook: nothing that was worked out for the file before is taken."""
+    seconds, path = [], tmp_path / "mine.toml"
+    for text in ("", '[phases]\nlookup = ["9 read"]\n', ""):
+        assert own(tmp_path, text) == path
+        seconds.append(step_s(substrate=str(path)))
+    assert seconds[1] > seconds[0] == seconds[2]
+
+
 def test_the_rows_that_a_phase_reads_are_its_energy(tmp_path: Path) -> None:
     path = own(tmp_path, '[phases]\ntable_add = ["3 read", "2 write", "add entry"]\nlookup = ["2 read"]\n')
     before, after = (

@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from math import ceil
 from typing import Any
 
+from sailsim.base.stamp import Stamp, stamp
 from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY
 from sailsim.sim.backend import Backend, EnergyShape, Job, JobList, Jobs, Units
@@ -19,7 +20,7 @@ from sailsim.sim.patterns import PROFILES, InputRows, Profile
 from sailsim.sim.point import Point
 from sailsim.sim.same import Same
 from sailsim.sim.schedule import MemorySystem
-from sailsim.sim.substrate import load_substrate
+from sailsim.sim.substrate import load_substrate, substrate_path
 from sailsim.sim.system import System
 from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TimedTile
 from sailsim.workloads import Activations, ModelSpec, Op
@@ -129,8 +130,13 @@ class SailUnits(Units):
 
 
 @lru_cache(maxsize=8)
-def _units(system: Same[System], substrate: str | None, convert: str | None, prt: bool) -> SailUnits:
-    """Units of machines that were asked for last, with the tiles that they have timed."""
+def _units(
+    system: Same[System], substrate: str | None, convert: str | None, prt: bool, _substrate: Stamp
+) -> SailUnits:
+    """Units of machines that were asked for last, with the tiles that they have timed.
+
+    A substrate may be a file, which may be another one by now.
+    """
     return _first_of_equal(SailUnits(system.it, substrate, convert, prt))
 
 
@@ -148,7 +154,9 @@ class SailBackend(Backend):
 
     def units(self, system: System, point: Point) -> SailUnits:
         """The units under a point's choices, kept from step to step."""
-        return _units(Same(system), point.substrate, point.convert, point.prt)
+        own = None if system.pim is None else str(system.pim.substrate.value)
+        file = substrate_path(point.substrate or own or "")
+        return _units(Same(system), point.substrate, point.convert, point.prt, stamp(file))
 
     def alternatives(self, point: Point) -> tuple[Point, ...]:
         """Where the NBW is each tensor's own: that, and every NBW for all of them.

@@ -170,3 +170,20 @@ def test_an_unknown_paper_is_refused_by_the_command(tmp_path: Path) -> None:
     answer = CliRunner().invoke(main, ["reproduce", "--out", str(tmp_path / "out"), "--paper", "sale"])
     assert answer.exit_code == 2
     assert "claims 'sale' is unknown; allowed are sail or the path of a .toml file" in answer.output
+
+
+def test_files_that_change_are_read_again(tmp_path: Path) -> None:
+    """Within one process, as in a notebook."""
+    claims, unknowns = tmp_path / "tiny_claims.toml", tmp_path / "tiny_unknowns.toml"
+    claims.write_bytes(Path(TINY).read_bytes())
+    text = (FOLDER / "tiny_unknowns.toml").read_text("utf-8")
+    unknowns.write_text(text)
+    space(str(claims))
+    unknowns.write_text(text.replace('machines = ["graviton2"]', 'machines = ["toaster"]', 1))
+    with pytest.raises(SailsimError, match="no price of toaster"):
+        space(str(claims))
+    unknowns.write_text(text)
+    space(str(claims))
+    claims.write_text("nonsense = 1\n")
+    with pytest.raises(SailsimError, match="tiny_claims"):
+        space(str(claims))
