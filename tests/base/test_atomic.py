@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,21 @@ def test_what_a_killed_process_left_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / f".file.{os.getpid()}.partial").write_bytes(b"half")
     write_whole(tmp_path / "file", b"whole")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_nothing_else(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    gone.wait()
+    left = tmp_path / f".file.{gone.pid}.partial"
+    kept = [
+        tmp_path / f".file.{os.getppid()}.partial",  # its writer is alive
+        tmp_path / f".file2.{gone.pid}.partial",  # of another file, which is written at another time
+        tmp_path / ".file.mine.partial",
+        tmp_path / f".file.{gone.pid}.partial.txt",
+    ]
+    for path in (left, *kept):
+        path.write_bytes(b"half")
+    write_whole(tmp_path / "file", b"whole")
+    assert not left.exists()
+    assert [path.read_bytes() for path in kept] == [b"half"] * 4
+    assert {path.name for path in tmp_path.iterdir()} == {"file", *(path.name for path in kept)}
