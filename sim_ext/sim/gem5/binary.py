@@ -168,12 +168,7 @@ class Gem5:
             raise SailsimError(f"cpu is {cpu!r}; allowed are {', '.join(CPU_MODELS)}.")
         if not 1 <= cores <= 64:
             raise SailsimError(f"cores is {cores}; allowed are 1..64.")
-        if not Path(program[0]).is_file():
-            raise SailsimError(
-                f"program is {program[0]}, which is no file; make kernels builds those that ship."
-            )
-        if why := _no_program(Path(program[0])):
-            raise SailsimError(f"program is {program[0]}, {why}; allowed is one for AArch64.")
+        require_program(Path(program[0]))
         arguments = ["--cpu", cpu, "--cores", str(cores), *([] if pim else ["--no-pim"])]
         arguments += [*extra, "--", *program]
         return self._run("run_program.py", system, arguments, folder, timeout_s, good=None)
@@ -229,16 +224,20 @@ def _not_runnable(path: Path) -> str:
     return "" if os.access(path, os.X_OK) else "it is not executable"
 
 
-def _no_program(path: Path) -> str:
-    """Why a file is no program for AArch64, in a few words; empty if it is one."""
+def require_program(path: Path) -> None:
+    """Raise SailsimError where a file is no program for AArch64."""
+    if not path.is_file():
+        raise SailsimError(f"program is {path}, which is no file; make kernels builds those that ship.")
     with path.open("rb") as file:
         head = file.read(20)
+    little, machine = head[5:6] == b"\1", int.from_bytes(head[18:20], "little")
     if len(head) < 20 or head[:4] != b"\x7fELF":
-        return "which is no ELF file"
-    little, machine = head[5] == 1, int.from_bytes(head[18:20], "little")
-    if head[4] != 2 or not little or machine != EM_AARCH64:
-        return f"whose ELF machine is {machine} and not {EM_AARCH64}"
-    return ""
+        why = "which is no ELF file"
+    elif head[4] != 2 or not little or machine != EM_AARCH64:
+        why = f"whose ELF machine is {machine} and not {EM_AARCH64}"
+    else:
+        return
+    raise SailsimError(f"program is {path}, {why}; allowed is one for AArch64.")
 
 
 def _take(lock: Any, folder: Path) -> None:

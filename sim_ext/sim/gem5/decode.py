@@ -17,7 +17,7 @@ from typing import Any
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.sim.gem5.binary import Gem5, Gem5TimeoutError
+from sailsim.sim.gem5.binary import Gem5, Gem5TimeoutError, require_program
 from sailsim.sim.gem5.outcome import Gem5Run, read_dumps
 from sailsim.sim.gem5.places import machine_json
 from sailsim.sim.gem5.records import keys_of, run_or_load
@@ -172,8 +172,7 @@ def run_decodes(
         SailsimError: bad input; or runs that failed otherwise, after all others are stored.
     """
     machine_json(system)  # refuses a machine that gem5 does not have, before an image is made
-    if not program.is_file():
-        raise SailsimError(f"program is {program}, which is no file; make kernels builds those that ship.")
+    require_program(program)
     content = sha256(program.read_bytes()).hexdigest()
     store, rows, failures = Store(out), [], []
     questions = [_question(point, machine, content) for point in points]

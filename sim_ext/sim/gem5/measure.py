@@ -15,7 +15,7 @@ from typing import Any
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.gem5.binary import Gem5, require_program
 from sailsim.sim.gem5.places import machine_json
 from sailsim.sim.gem5.records import run_or_load
 from sailsim.sim.study import Store
@@ -204,8 +204,7 @@ def run_program(
     """
     machine_json(system)  # refuses a machine that gem5 does not have, before anything is asked of the user
     program = kernels / name
-    if not program.is_file():
-        raise SailsimError(f"program is {program}, which is no file; make kernels builds those that ship.")
+    require_program(program)
     content = sha256(program.read_bytes()).hexdigest()
     point = {"command": "measure", "program": [name, *options], "content": content, "cores": cores}
     identity = sha256(json.dumps([point, system.digest]).encode()).hexdigest()[:12]
