@@ -10,6 +10,7 @@ from typing import Any
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.render.markdown import table
 from sailsim.base.records import read_records
+from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim import Point, StepResult, load_system, simulate_step
 from sailsim.sim.gem5.decode import LINEARS, REGIONS, differing
 from sailsim.sim.host import HostCores
@@ -41,7 +42,7 @@ _CORE_OPS = {
     "ffn_act": "products of the blocks, activation",
     "sample": "sampling",
 }
-_UNIT_PHASES = ("load", "build", "lookup", "convert", "write_back", "dram")
+_UNIT_PHASES = (*TILE_PHASES, "dram")
 
 
 def decode_parts() -> dict[str, str]:
