@@ -10,6 +10,7 @@ trace's, or a descriptor was refused.
 import argparse
 import sys
 
+import hierarchy
 import m5
 import machine
 from m5.objects import PyTrafficGen, Root, SailReplayer, SrcClockDomain
@@ -69,7 +70,7 @@ def start_streams(streams, system, gb_s):
 def main(arguments):
     """Build, run and say how it ended."""
     options = parse(arguments)
-    spec = machine.load(options.system)
+    spec = hierarchy.load(options.system)
     built = machine.build(
         spec, cpu=None, units=options.units, memory=options.memory, capacity_mode=options.capacity_mode
     )
@@ -80,7 +81,7 @@ def main(arguments):
         clk_domain=system.replay_clock,
         trace=options.trace,
         image_addr=IMAGE,
-        doorbell_addr=machine.DOORBELL_PHYSICAL,
+        doorbell_addr=hierarchy.DOORBELL_PHYSICAL,
         units=len(built.units),
         window=options.window,
     )

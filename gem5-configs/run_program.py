@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import hierarchy
 import m5
 import machine
 import preload
@@ -119,7 +120,7 @@ def make_process(system, program):
 def main(arguments):
     """Build, run and say how it ended."""
     options = parse(arguments)
-    spec = machine.load(options.system)
+    spec = hierarchy.load(options.system)
     file = preload.plan(options.preload, options.memory) if options.preload else None
     built = machine.build(
         spec,
@@ -143,14 +144,8 @@ def main(arguments):
     Root(full_system=False, system=built.system)
     built.system.exit_on_work_items = bool(built.later_cpus)
     m5.instantiate(options.restore)
-    if built.units and not options.restore:  # else the page table has them
-        # All that can be named: the first unit answers for those that are not there.
-        process.map(
-            machine.DOORBELL_VIRTUAL,
-            machine.DOORBELL_PHYSICAL,
-            machine.DOORBELL_STRIDE * machine.UNITS_MAX,
-            False,
-        )
+    if built.units and not options.restore:
+        hierarchy.map_doorbells(process)
     if file:
         preload.place(file, process)
     event = simulate(built, options)

@@ -9,13 +9,12 @@ import pytest
 
 from sailsim.lut_gemv import read_trace, write_trace
 from sailsim.lut_gemv.descriptor import DESCRIPTOR
-from sailsim.sim import load_system
-from sailsim.sim.gem5 import Gem5, gem5_unit
+from sailsim.sim import System
+from sailsim.sim.gem5 import Gem5, configs_path, machine_json
 from sailsim.sim.gem5.cases import random_tile
 
 pytestmark = pytest.mark.gem5
 COMPILER = shutil.which("aarch64-linux-gnu-gcc")
-SCRIPT = Path(__file__).with_name("bare_metal.py")
 IMAGE, COMMAND, SOURCE = 0x81000000, 0x82000000, 0x83000000
 """Where the program puts the operands and the descriptor, and where its file has them."""
 
@@ -117,14 +116,23 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bare"
 
 
-@pytest.mark.parametrize("cpu", ["atomic", "timing", "o3"])
+@pytest.mark.parametrize("model", ["atomic", "timing", "minor", "o3"])
 def test_a_unit_reads_what_the_secure_state_has_in_its_caches(
-    gem5: Gem5, program: Path, tmp_path: Path, cpu: str
+    gem5: Gem5, machine: System, program: Path, tmp_path: Path, model: str
 ) -> None:
-    unit = tmp_path / "unit.txt"
-    unit.write_text(gem5_unit(load_system("sail-n1")))
-    words = ["-q", "-d", str(tmp_path), str(SCRIPT), "--unit", str(unit), "--cpu", cpu, str(program)]
-    done = subprocess.run([str(gem5.path), *words], capture_output=True, text=True)
+    (tmp_path / "machine.json").write_text(machine_json(machine))
+    words = [
+        gem5.path,
+        "-q",
+        "-d",
+        tmp_path,
+        configs_path() / "bare_metal.py",
+        tmp_path / "machine.json",
+        program,
+    ]
+    command = [*(str(word) for word in words), "--model", model, "--max-ticks", str(10**11)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     last = [line for line in done.stdout.splitlines() if line.startswith("sailsim-gem5: ")]
     assert last, done.stdout[-2000:] + done.stderr[-2000:]
     assert "m5_exit instruction encountered" in last[0]
+    assert done.returncode == 0

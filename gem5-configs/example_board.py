@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A board of gem5's standard library with PIM units: any AArch64 program that uses LUTMM.
+
+gem5.opt example_board.py machine.json --model o3 -- build/kernels/lutmm_driver --trace layer.trace
+"""
+
+import argparse
+import sys
+
+import hierarchy
+from gem5.components.boards.simple_board import SimpleBoard
+from gem5.components.memory.multi_channel import DualChannelDDR4_2400
+from gem5.resources.resource import BinaryResource
+from gem5.simulate.simulator import Simulator
+from sail_board import SailCacheHierarchy, sail_processor
+
+
+def main(arguments):
+    """Build the board, run the program to its end and say when that was."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("machine", help="plain JSON of a system file, from `sailsim gem5 machine`")
+    parser.add_argument("--model", default="o3", help="of the cores: atomic, timing, minor, o3")
+    parser.add_argument("--cores", type=int, default=1, help="a program's threads take one each")
+    parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
+    parser.add_argument("program", nargs="+", help="the program and its arguments")
+    options = parser.parse_args(arguments)
+    spec = hierarchy.load(options.machine)
+    board = SimpleBoard(
+        clk_freq=f"{spec['cores']['clock']}GHz",
+        processor=sail_processor(spec, options.cores, options.model),
+        memory=DualChannelDDR4_2400(size="1GiB"),
+        cache_hierarchy=SailCacheHierarchy(spec, options.units),
+    )
+    board.set_se_binary_workload(BinaryResource(options.program[0]), arguments=options.program[1:])
+    simulator = Simulator(board=board)
+    simulator.run()
+    print(f"{simulator.get_last_exit_event_cause()} at {simulator.get_current_tick()} ps", flush=True)
+
+
+if __name__ == "__m5_main__":
+    main(sys.argv[1:])

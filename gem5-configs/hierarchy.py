@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What lies between cores and memory: private caches, LLC slices behind a crossbar, a PIM unit beside each.
+
+Every function makes its SimObjects below an `owner`: the whole system (machine.py), or a component of gem5's
+standard library (sail_board.py). `spec` is a machine in plain numbers, from `load`.
+"""
+
+import json
+from pathlib import Path
+
+import m5
+from core import LOAD_OVERHEAD
+from m5.objects import (
+    AddrRange,
+    BaseSetAssoc,
+    Cache,
+    CoherentXBar,
+    L2XBar,
+    SailPimUnit,
+    SailSliceIndexing,
+    SnoopFilter,
+    SrcClockDomain,
+    StridePrefetcher,
+    SystemXBar,
+)
+
+# Physical address of unit 0's doorbell, above all memory; the virtual one is the decoder's default.
+DOORBELL_PHYSICAL = 1 << 44
+DOORBELL_VIRTUAL = 0x7000000000
+DOORBELL_STRIDE = 4096
+UNITS_MAX = 64  # that the instruction can name
+
+# How a load's way splits over the caches and crossbars below; fitted with the pointer chase, so that the
+# latencies of the system file come out (docs/gem5.md has the table).
+L2_OVERHEAD_CYCLES = 8
+LLC_CROSSING_NS = 5.5  # each way through the mesh
+LLC_PATH_NS = 8.5  # of the LLC's latency, what is neither the private levels' nor the slice's own
+
+
+def load(path):
+    """The plain numbers of a system file: sections of fields, and `unit`, the text form of a PIM unit."""
+    whole = json.loads(Path(path).read_text(encoding="utf-8"))
+
+    def plain(value):
+        if isinstance(value, dict):
+            return value["value"] if "value" in value else {key: plain(item) for key, item in value.items()}
+        return value
+
+    return {section: plain(content) for section, content in whole.items()}
+
+
+def interleaved(whole, parts, part, line):
+    """Lines `part`, `part + parts`, ... of an address range; `parts` is a power of two."""
+    bits = (parts - 1).bit_length()
+    low = (line - 1).bit_length()
+    return AddrRange(
+        whole.start, size=whole.size(), intlvHighBit=low + bits - 1, intlvBits=bits, intlvMatch=part
+    )
+
+
+def _crossbar(kind, clock, **parameters):
+    bar = kind(clk_domain=clock, width=64, **parameters)
+    # gem5 stops at these limits, which are there to find leaks: 64 cores with 46 lines each under way, and
+    # all private caches together, are well below.
+    bar.max_routing_table_size = 16384
+    bar.max_outstanding_snoops = 16384
+    bar.snoop_filter = SnoopFilter(lookup_latency=1, max_capacity="512MiB")
+    return bar
+
+
+def _llc_cycles(llc, nanoseconds):
+    return max(1, round(nanoseconds * llc["clock"]))
+
+
+def add_crossbars(owner, spec, voltage):
+    """The LLC's crossbar `mesh` with its clock, and `memory_bus` between slices and memory."""
+    llc = spec["llc"]
+    owner.mesh_clock = SrcClockDomain(clock=f"{llc['clock']}GHz", voltage_domain=voltage)
+    crossing = _llc_cycles(llc, LLC_CROSSING_NS)
+    owner.mesh = _crossbar(
+        CoherentXBar,
+        owner.mesh_clock,
+        frontend_latency=crossing,
+        forward_latency=1,
+        response_latency=crossing,
+        snoop_response_latency=crossing,
+        point_of_unification=True,
+    )
+    owner.memory_bus = _crossbar(SystemXBar, owner.mesh_clock)
+    owner.memory_bus.frontend_latency = 1
+    owner.memory_bus.response_latency = 1
+
+
+def _slice_lookup_cycles(llc, l2):
+    """What remains of the LLC's load-to-use latency for the slice itself."""
+    private = (l2["latency"] + L2_OVERHEAD_CYCLES) / l2["clock"]
+    return _llc_cycles(llc, max(0.0, llc["latency"] - private - LLC_PATH_NS))
+
+
+def add_slices(owner, spec, memory, capacity_mode=False):
+    """LLC slices that take the lines of an address range in turn."""
+    llc = spec["llc"]
+    slices, line = llc["slices"], int(llc["line"])
+    lookup = _slice_lookup_cycles(llc, {**spec["l2"], "clock": spec["cores"]["clock"]})
+    kibibytes, ways = llc["slice_size"] * 1024, llc["ways"]
+    if capacity_mode:
+        # The arrays add whole ways, as many as fit their bytes.
+        pim = spec["pim"]
+        extra = pim["arrays"] * pim["rows"] * pim["cols"] / 8 / 1024
+        more = int(extra // (kibibytes / ways))
+        kibibytes, ways = kibibytes * (ways + more) / ways, ways + more
+    owner.llc = [
+        Cache(
+            clk_domain=owner.mesh_clock,
+            size=f"{kibibytes:g}KiB",
+            assoc=ways,
+            tag_latency=max(1, lookup // 2),
+            data_latency=max(1, lookup - lookup // 2),
+            sequential_access=True,
+            response_latency=1,
+            mshrs=llc["mshrs"],
+            tgts_per_mshr=16,
+            write_buffers=llc["mshrs"],
+            clusivity="mostly_incl",
+            addr_ranges=[interleaved(memory, slices, i, line)],
+            tags=BaseSetAssoc(indexing_policy=SailSliceIndexing(slices=slices)),
+        )
+        for i in range(slices)
+    ]
+    for cache in owner.llc:
+        cache.cpu_side = owner.mesh.mem_side_ports
+        cache.mem_side = owner.memory_bus.cpu_side_ports
+
+
+def _private_cache(spec, latency, **parameters):
+    return Cache(
+        size=f"{spec['size']:g}KiB",
+        assoc=spec["ways"],
+        tag_latency=latency,
+        data_latency=latency,
+        response_latency=1,
+        mshrs=spec["mshrs"],
+        tgts_per_mshr=16,
+        **parameters,
+    )
+
+
+def add_private_caches(owner, spec, cpus):
+    """First- and second-level caches of cores, below the LLC's crossbar."""
+    owner.l2_buses = [L2XBar() for _ in cpus]
+    l2_latency = max(1, spec["l2"]["latency"] - L2_OVERHEAD_CYCLES)
+    l1_latency = max(1, spec["l1d"]["latency"] - LOAD_OVERHEAD)
+    owner.l1i = [_private_cache(spec["l1i"], spec["l1i"]["latency"], is_read_only=True) for _ in cpus]
+    owner.l1d = [_private_cache(spec["l1d"], l1_latency, prefetcher=StridePrefetcher(degree=4)) for _ in cpus]
+    owner.l2 = [
+        _private_cache(
+            spec["l2"], l2_latency, clusivity="mostly_excl", prefetcher=StridePrefetcher(degree=8, latency=1)
+        )
+        for _ in cpus
+    ]
+    for i, core in enumerate(cpus):
+        core.icache_port = owner.l1i[i].cpu_side
+        core.dcache_port = owner.l1d[i].cpu_side
+        core.mmu.connectWalkerPorts(owner.l2_buses[i].cpu_side_ports, owner.l2_buses[i].cpu_side_ports)
+        owner.l1i[i].mem_side = owner.l2_buses[i].cpu_side_ports
+        owner.l1d[i].mem_side = owner.l2_buses[i].cpu_side_ports
+        owner.l2[i].cpu_side = owner.l2_buses[i].mem_side_ports
+        owner.l2[i].mem_side = owner.mesh.cpu_side_ports
+        core.createInterruptController()
+
+
+def unit_parameters(pim, line, doorbell=DOORBELL_PHYSICAL):
+    """SailPimUnit's parameters from a machine's `pim` section, but for the text form of the unit."""
+    return {
+        "queue_depth": pim["queue"],
+        "max_outstanding": pim["mshrs"],
+        "fetch_ahead": f"{round(pim['fetch_ahead'] * pim['mshrs'] * line)}B",
+        "doorbell_addr": doorbell,
+    }
+
+
+def _write_unit(text):
+    """Put the text form of a unit beside gem5's output, where every unit reads it; return its path."""
+    path = Path(m5.options.outdir) / "unit.txt"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def add_units(owner, spec, count, voltage, capacity_mode=False, doorbell=DOORBELL_PHYSICAL):
+    """PIM units, each with a small cache at the LLC's crossbar; `doorbell` is a physical address."""
+    if "unit" not in spec:
+        raise ValueError("the machine has no unit: `sailsim gem5` writes it, from a system file with [pim]")
+    pim = spec["pim"]
+    owner.pim_clock = SrcClockDomain(clock=f"{pim['clock']}GHz", voltage_domain=voltage)
+    parameters = unit_parameters(pim, int(spec["llc"]["line"]), doorbell) | {
+        "unit_file": _write_unit(spec["unit"])
+    }
+    if capacity_mode:
+        # Half of the lines are taken for dirty; a line leaves the arrays over the port.
+        lines = pim["arrays"] * pim["rows"] * pim["cols"] // 8 // 64
+        parameters.update(stores_when_idle=True, flush_time=lines // 2 * max(1, 64 // int(pim["port"])))
+    owner.units = [SailPimUnit(unit=i, clk_domain=owner.pim_clock, **parameters) for i in range(count)]
+    owner.units[0].absent_from = count
+    # Keeps a unit's accesses coherent with the cores' caches; its MSHRs bound what the unit has under way.
+    owner.unit_caches = [
+        Cache(
+            clk_domain=owner.pim_clock,
+            size=f"{pim['unit_cache']:g}KiB",
+            assoc=4,
+            tag_latency=1,
+            data_latency=1,
+            response_latency=1,
+            mshrs=pim["mshrs"],
+            tgts_per_mshr=4,
+            write_buffers=pim["mshrs"],
+        )
+        for _ in range(count)
+    ]
+    for unit, cache in zip(owner.units, owner.unit_caches, strict=True):
+        unit.doorbell = owner.mesh.mem_side_ports
+        unit.mem_side = cache.cpu_side
+        cache.mem_side = owner.mesh.cpu_side_ports
+    return list(owner.units)
+
+
+def map_doorbells(process):
+    """Let a process reach the doorbells, of all units that can be named: the first unit answers for those
+    that are not there. After `m5.instantiate`, and not when a checkpoint is gone on from: its page table has
+    them."""
+    process.map(DOORBELL_VIRTUAL, DOORBELL_PHYSICAL, DOORBELL_STRIDE * UNITS_MAX, False)
