@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * LUTMM for a program of your own, in C99 or C++11: hand a descriptor to a unit whose number is known at run
- * time, wait for its answer, and run where no unit is. Link with build/kernels/liblutmm.a, which `make kernels`
- * makes, and the C++ library (docs/your-program.md).
+ * time, wait for its answer, and run where no unit is. Link with build/kernels/liblutmm.a, which `make
+ * kernels` makes, and the C++ library (docs/your-program.md).
  */
 #ifndef SAILSIM_ABI_LUTMM_RUNTIME_H
 #define SAILSIM_ABI_LUTMM_RUNTIME_H
@@ -26,8 +26,8 @@ uint64_t lutmm_emulated(void);
 /* Units of the machine that the library was made for (SYSTEM= of `make kernels`). */
 unsigned lutmm_units(void);
 
-/* Hands a descriptor to `unit`, 0 .. LUTMM_UNITS_MAX - 1; ends the program with a sentence for another number.
- * The completion record must say LUTMM_PENDING before. */
+/* Hands a descriptor to `unit`, 0 .. LUTMM_UNITS_MAX - 1; ends the program with a sentence for another
+ * number. The completion record must say LUTMM_PENDING before. */
 void lutmm_submit(unsigned unit, const struct lutmm_descriptor *descriptor);
 
 /* Waits until a record says other than LUTMM_PENDING, or until `timeout_ns` have passed, and returns what it
