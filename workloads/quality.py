@@ -56,7 +56,7 @@ def text_chunks(model: GgufModel, text: str, chunks: int, length: int) -> npt.ND
 
 def in_floats(model: GgufModel, tokens: npt.NDArray[np.int64]) -> Predicted:
     """What the file's values say of tokens (chunks, length) in fp32, with nothing rounded."""
-    return _predicted(Decoder(model, FloatProducts(model)), tokens, 0)
+    return _whole(Decoder(model, FloatProducts(model)), tokens, 0)
 
 
 def on_units(
@@ -90,7 +90,7 @@ def on_units(
         products.make = _compensating(model, calibration.size)
         learned = len(calibration)
         tokens = np.concatenate([calibration, tokens])
-    return _predicted(Decoder(model, products, rounded_cache(kv_bits)), tokens, learned)
+    return _whole(Decoder(model, products, rounded_cache(kv_bits)), tokens, learned)
 
 
 def _compensating(model: GgufModel, rows: int) -> Callable[[Linear, TensorFormat, Floats], Weights]:
@@ -103,12 +103,20 @@ def _compensating(model: GgufModel, rows: int) -> Callable[[Linear, TensorFormat
     return make
 
 
-def _predicted(decoder: Decoder, tokens: npt.NDArray[np.int64], skipped: int) -> Predicted:
-    """Of all chunks but the first ones. All of them go through a block together, so that a matrix is read and
-    prepared once."""
+def _whole(decoder: Decoder, tokens: npt.NDArray[np.int64], skipped: int) -> Predicted:
+    return predicted(decoder, decoder.embed(tokens.reshape(-1)), 0, tokens, skipped)
+
+
+def predicted(
+    decoder: Decoder, x: Floats, first: int, tokens: npt.NDArray[np.int64], skipped: int = 0
+) -> Predicted:
+    """What is said of tokens (chunks, length), from the residual stream ``x`` (chunks * length, d_model)
+    before block ``first`` on. The first ``skipped`` chunks are left out of the answer.
+
+    All chunks go through a block together, so that a matrix is read and prepared once.
+    """
     length = tokens.shape[1]
-    x = decoder.embed(tokens.reshape(-1))
-    for layer in range(decoder.model.spec.n_layers):
+    for layer in range(first, decoder.model.spec.n_layers):
         x = decoder.block(layer, x, length)
     x = decoder.last(x)
     nll, top = [], []

@@ -82,12 +82,12 @@ class QualityPoint:
         parts: list[Any] = [SCHEMA, code_version(), asdict(self), open_gguf(self.model).file.sha256]
         parts += [_digest(self.read_text()), _digest(shipped_text(CALIBRATION))]
         if self.weights.endswith(".toml"):
-            parts.append(_digest(_read(Path(self.weights), "policy")))
+            parts.append(_digest(read_text(Path(self.weights), "policy")))
         return _digest(json.dumps(parts))
 
     def read_text(self) -> str:
         """The text. Raises SailsimError if it cannot be read."""
-        return _read(Path(self.text), "text") if self.text else shipped_text(QUALITY)
+        return read_text(Path(self.text)) if self.text else shipped_text(QUALITY)
 
 
 def points(
@@ -258,7 +258,8 @@ def _check(point: QualityPoint) -> None:
         raise SailsimError(f"method is {point.method!r}; allowed is {' or '.join(METHODS)}.")
 
 
-def _read(path: Path, what: str) -> str:
+def read_text(path: Path, what: str = "text") -> str:
+    """What a file holds. Raises SailsimError if it cannot be read."""
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -30,6 +30,7 @@ _COMMANDS = {
     "report": "sailsim.cli.report:report",
     "reuse": "sailsim.cli.reuse:reuse",
     "quality": "sailsim.cli.quality:quality",
+    "policy": "sailsim.cli.policy:policy",
     "reproduce": "sailsim.cli.reproduce:reproduce",
     "explore": "sailsim.cli.explore:explore",
     "trace": "sailsim.cli.trace:trace",

@@ -1,0 +1,156 @@
+"""The search for a policy: against enumeration, and its two sums against what they stand for."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.random import default_rng
+
+from sailsim.analysis.results.policy_search import StepTimes, policy_text, search, step_times
+from sailsim.analysis.results.sensitivities import groups, measure_sensitivities, sensitivity_points
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Point
+from sailsim.sim.simulate import simulate
+from sailsim.workloads import chosen_format, load_model, open_gguf
+from sailsim.workloads.decoder import Decoder
+from sailsim.workloads.products import FloatProducts
+from sailsim.workloads.quality import predicted
+from sailsim.workloads.sensitivity import Sensitivity
+
+from ...workloads.conftest import write_tiny_gguf
+
+CHOICES = ["8g128", "4g32", "3g32"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("policy") / "m.gguf"
+    write_tiny_gguf(path)
+    return path
+
+
+def learned(tiny: Path) -> str:
+    path = tiny.parent / "text.txt"
+    path.write_text("the cat sat on the mat and did not move. " * 20)
+    return str(path)
+
+
+def tables(seed: int, rows: int) -> tuple[pd.DataFrame, StepTimes]:
+    rng = default_rng(seed)
+    names = [f"g{i}" for i in range(rows)]
+    losses = pd.DataFrame(rng.exponential(0.1, (rows, 3)), names, CHOICES)
+    return losses, StepTimes(1.0, pd.DataFrame(rng.normal(0, 0.1, (rows, 3)), names, CHOICES))
+
+
+@given(st.integers(0, 10**6), st.integers(1, 5), st.floats(0.02, 1.0))
+def test_nothing_faster_is_within_the_loss(seed: int, rows: int, budget: float) -> None:
+    losses, times = tables(seed, rows)
+    lost, took = losses.to_numpy(), times.groups.to_numpy()
+    every = [
+        (sum(took[i, c] for i, c in enumerate(each)), sum(lost[i, c] for i, c in enumerate(each)))
+        for each in itertools.product(range(3), repeat=rows)
+    ]
+    good = [time for time, loss in every if loss <= budget]
+    if not good:
+        with pytest.raises(SailsimError, match="allowed is at least"):
+            search(losses, times, budget)
+        return
+    found = search(losses, times, budget)
+    assert found.step_s == pytest.approx(1.0 + min(good), abs=1e-6)
+    assert found.loss <= budget + 1e-6
+    assert found.loss == pytest.approx(sum(losses.loc[g, c] for g, c in found.formats.items()))
+
+
+def test_what_a_text_happens_to_like_buys_nothing() -> None:
+    names = ["a", "b"]
+    losses = pd.DataFrame([[0.0, -5.0, -5.0], [0.0, 0.3, 0.3]], names, CHOICES)
+    times = StepTimes(1.0, pd.DataFrame([[0.0, 1.0, 1.0], [0.0, -0.5, -0.5]], names, CHOICES))
+    assert search(losses, times, 0.1).formats["b"] == "8g128"
+
+
+def test_groups_are_all_matrices_once() -> None:
+    spec = load_model("llama-2-7b")
+    for together in (1, 5, 32):
+        found = groups(spec, together)
+        names = [name for tensors in found.values() for name in tensors]
+        assert sorted(names) == sorted(linear.name for linear in spec.linears())
+    assert groups(spec, 5)["blk.30-31.attn_q"] == ("blk.30.attn_q", "blk.31.attn_q")
+    with pytest.raises(SailsimError, match=r"together is 33; allowed is 1\.\.32"):
+        groups(spec, 33)
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_parts_of_a_step_add_up(batch: int, tmp_path: Path) -> None:
+    point = Point(model="smollm2-135m", batch=batch)
+    of = groups(load_model(point.model), 10)
+    times = step_times(point, of, CHOICES)
+    rng = default_rng(1)
+    for _ in range(3):
+        formats = {group: CHOICES[rng.integers(3)] for group in of}
+        tensors = {name: formats[group] for group in of for name in of[group]}
+        (tmp_path / "p.toml").write_text(policy_text("p", CHOICES[0], tensors))
+        whole = Point(model=point.model, batch=batch, weights=str(tmp_path / "p.toml"))
+        added = times.rest_s + sum(times.groups.loc[group, choice] for group, choice in formats.items())
+        assert added == pytest.approx(simulate(whole).step_s, rel=0.05)
+
+
+def test_all_matrices_in_another_format_are_a_model_of_that_format(tiny: Path) -> None:
+    model = open_gguf(tiny)
+    other = chosen_format("3g32", str(tiny), model.spec)
+    tokens = default_rng(3).integers(0, model.spec.vocab, (3, 16))
+    of = Sensitivity(model, tokens)
+    names = [linear.name for linear in model.spec.linears()]
+
+    class Rounded(FloatProducts):
+        def _values(self, name: str):  # type: ignore[no-untyped-def]
+            linear = next(each for each in model.spec.linears() if each.name == name)
+            return of._values(linear, other)
+
+    decoder = Decoder(model, Rounded(model))
+    right = predicted(decoder, decoder.embed(tokens.reshape(-1)), 0, tokens)
+    np.testing.assert_allclose(of.with_others(names, other).nll, right.nll, rtol=1e-5)
+    assert np.abs(right.nll - of.undisturbed.nll).max() > 1e-3
+
+
+def test_a_block_is_worked_out_from_its_own_state_on(tiny: Path) -> None:
+    model = open_gguf(tiny)
+    other = chosen_format("3g32", str(tiny), model.spec)
+    of = Sensitivity(model, default_rng(4).integers(0, model.spec.vocab, (3, 16)))
+    first, second = (
+        [linear.name for linear in model.spec.linears() if linear.name.startswith(f"blk.{layer}.")]
+        for layer in (0, 1)
+    )
+    alone = of.with_others(second, other).nll
+    # The first block too, in values that are its own: from the start, with the same answer.
+    own = of._values
+    of._values = lambda linear, fmt: (  # type: ignore[method-assign]
+        model.file.dequantize(f"{linear.name}.weight") if linear.layer == 0 else own(linear, fmt)
+    )
+    np.testing.assert_allclose(of.with_others([*first, *second], other).nll, alone, rtol=1e-5)
+    assert np.abs(alone - of.undisturbed.nll).max() > 1e-4
+
+
+def test_unknown_matrices_and_formats_are_one_sentence(tiny: Path) -> None:
+    model = open_gguf(tiny)
+    of = Sensitivity(model, np.zeros((2, 8), np.int64))
+    with pytest.raises(SailsimError, match=r"tensors has 'blk\.9\.x'; allowed are matrices"):
+        of.with_others(["blk.9.x"], chosen_format("4", str(tiny), model.spec))
+    path = tiny.parent / "p.toml"
+    path.write_text(policy_text("p", "4", {}))
+    with pytest.raises(SailsimError, match="choices has the policy"):
+        sensitivity_points(str(tiny), [str(path)], 1, 2, 8, learned(tiny))
+
+
+def test_a_study_of_sensitivities_resumes(tiny: Path, tmp_path: Path) -> None:
+    wanted = sensitivity_points(str(tiny), ["8g32", "3g32"], 1, 2, 16, learned(tiny))
+    some = measure_sensitivities(wanted[:3], tmp_path / "a")
+    all_of = measure_sensitivities(wanted, tmp_path / "a")
+    fresh = measure_sensitivities(wanted, tmp_path / "b")
+    columns = ["group", "weights", "loss", "loss_error"]
+    assert all_of[columns].equals(fresh[columns])
+    assert len(some) == 3
+    assert len(all_of) == len(wanted)
