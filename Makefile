@@ -7,6 +7,7 @@
 #   make reproduce  the paper's claims under all that is not published: docs/reproduction.md, minutes
 #   make bench    speed, as ratios within one run
 #   make lint     ruff, short files and private names, mypy, the import floors, clang-format
+#   make docs     the documentation as a site, build/site, which is read without a network
 #   make kernels  the AArch64 programs (needs Debian's g++-aarch64-linux-gnu)
 #   make sanitize the C++ unit tests under ASan and UBSan, those that use threads under TSan
 #   make clean    everything that was built; out/ stays
@@ -35,7 +36,7 @@ CORE    := $(wildcard CMakeLists.txt sim_ext/pim/*.cc sim_ext/pim/*.hh sim_ext/p
 # New Python files must be known to the editable install, edited ones are live: the list of names is the dependency.
 PYFILES := $(sort $(shell find sailsim lut_gemv workloads sim_ext/sim analysis -name '*.py' -o -name '*.toml' -o -name '*.csv' -o -name '*.jsonl'))
 
-.PHONY: sim test check figures reproduce bench lint kernels sanitize clean setup
+.PHONY: sim test check figures reproduce bench lint docs kernels sanitize clean setup
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -101,6 +102,15 @@ lint: setup
 	$(BIN)/python tools/staged.py mypy
 	$(BIN)/python tools/staged.py imports
 	$(BIN)/clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.hh' '*.h' '*.c')
+
+# Its tools are installed when they are first needed.
+$(VENV)/.docs: $(VENV)/.installed
+	@$(BIN)/python tools/requirements.py docs > $@.txt && $(BIN)/python -m pip install --quiet -r $@.txt
+	@touch $@
+
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
 
 kernels: setup
 	$(MAKE) -C workloads/kernels PYTHON="$$(cd $(BIN) && pwd)/python"

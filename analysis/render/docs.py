@@ -182,6 +182,14 @@ ENTRIES: tuple[Generated, ...] = (
         draw=f"{_RENDER}.architecture_figures:draw",
     ),
     Generated(
+        "start-figure",
+        "docs/figures",
+        "",
+        "the example of docs/lut-gemv.md",
+        kind="figures",
+        draw=f"{_RENDER}.start_figure:draw",
+    ),
+    Generated(
         "units",
         "sim_ext/pim/tests/units",
         f"{_RENDER}.unit_files:texts",

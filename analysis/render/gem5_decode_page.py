@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.render.gem5_decode_steps import CORE_PARTS, Row, put_together, shape
 from sailsim.analysis.render.markdown import table
 from sailsim.base.records import read_records
 from sailsim.lut_gemv import TILE_PHASES
@@ -16,22 +17,8 @@ from sailsim.sim.gem5.decode import LINEARS, REGIONS, differing
 from sailsim.sim.host import HostCores
 from sailsim.workloads import ModelSpec, decode_step, load_model
 
-Row = Mapping[str, Any]
-
-SHAPES = {"SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m"}
-"""The shape that ships of a file whose tokens were measured: pages are made without the file."""
 FAST = "sail-n1-fast-host"
 """The same machine whose cores run faster software."""
-CORE_PARTS = {
-    "embed": ("embed",),
-    "norms and rounding": ("norm", "quantise"),
-    "rotation": ("rope",),
-    "attention": ("attention",),
-    "products of the blocks, activation": ("qkv", "o", "ffn"),
-    "head": ("head",),
-    "sampling": ("sample",),
-}
-"""Parts of a step that both have, and the program's regions in each."""
 _CORE_OPS = {
     "token_embd": "embed",
     "attn_norm": "norms and rounding",
@@ -71,13 +58,8 @@ def _origin(run: Mapping[str, str]) -> str:
     return table(("", ""), [(name, run[name]) for name in ("gem5", "commit", "date", "build", "options")])
 
 
-def _shape(row: Row) -> str:
-    """The name of the shape that a run's model has."""
-    return SHAPES.get(row["model"], str(row["model"]))
-
-
 def _model(row: Row) -> str:
-    name = _shape(row)
+    name = shape(row)
     blocks = f", {row['blocks']} of its blocks" if row["blocks"] else ""
     return f"{name} {row['weights']}{blocks}"
 
@@ -112,23 +94,6 @@ def _regions(rows: Sequence[Row]) -> str:
     return table(("model", "batch", "threads", "", *names), lines, "lrrl" + "r" * len(names))
 
 
-def put_together(one: Row, two: Row | None, n_layers: int) -> float:
-    """Cycles of a step of the whole model from those of its first block and the head.
-
-    A block takes what two blocks take longer than one. Without a run of two it is what the regions of one
-    say: two of its three norms, and its part of what is rounded.
-    """
-    if two is not None:
-        block = two["step_cycles"] - one["step_cycles"]
-    else:
-        spec = load_model(_shape(one))
-        rounded = 2 * spec.d_model + spec.d_attn + spec.d_ffn
-        block = sum(one[f"{name}_cycles"] for name in ("qkv", "rope", "attention", "o", "ffn"))
-        block += one["norm_cycles"] * 2 / 3
-        block += one["quantise_cycles"] * rounded / (rounded + spec.d_model)
-    return float(one["step_cycles"] + (n_layers - 1) * block)
-
-
 def _only_in_blocks(parts: Sequence[Row], whole: Sequence[Row]) -> list[Row]:
     """Runs of some blocks of models that were not run whole."""
     known = {row["model"] for row in whole}
@@ -144,12 +109,11 @@ def _blocks(parts: Sequence[Row], whole: Sequence[Row]) -> str:
         of = {row["blocks"]: row for row in found}
         if 1 not in of:
             continue
-        n_layers = load_model(_shape(of[1])).n_layers
-        made, run = put_together(of[1], of.get(2), n_layers), known.get(key)
-        shape = f"{_shape(of[1])} {of[1]['weights']}"
+        made, run = put_together(of[1], of.get(2)), known.get(key)
+        called = f"{shape(of[1])} {of[1]['weights']}"
         lines.append(
             (
-                shape, *key[2:5], f"`{key[-1]}`", f"{of[1]['step_cycles']:,.0f}",
+                called, *key[2:5], f"`{key[-1]}`", f"{of[1]['step_cycles']:,.0f}",
                 f"{of[2]['step_cycles']:,.0f}" if 2 in of else None, f"{made:,.0f}",
                 f"{run:,.0f}" if run else None, f"{made / run - 1:+.1%}" if run else None,
             )
@@ -201,7 +165,7 @@ def predicted(row: Row, machine: str = "") -> Predicted:
     """The engine's step of a run with units: same machine, or the one named, weights, threads, batch and
     context."""
     asked = (row[name] for name in ("blocks", "weights", "nbw", "batch", "threads", "context"))
-    return _predicted(machine or row["system"], _shape(row), *asked)
+    return _predicted(machine or row["system"], shape(row), *asked)
 
 
 @cache

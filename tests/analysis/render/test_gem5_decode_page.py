@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from sailsim.analysis.render.gem5_decode_page import CORE_PARTS, at_work, predicted, put_together
+from sailsim.analysis.render.gem5_decode_page import at_work, predicted
+from sailsim.analysis.render.gem5_decode_steps import CORE_PARTS, put_together, regions_together
 from sailsim.sim import Point, load_system, simulate_step
 from sailsim.sim.gem5.decode import REGIONS
 from sailsim.workloads import load_model
@@ -39,14 +40,20 @@ def test_the_parts_are_the_engines_step(batch: int) -> None:
 
 def test_blocks_of_the_engine_put_together_are_its_step() -> None:
     one, two = (predicted(ROW | {"blocks": blocks}).step for blocks in (1, 2))
-    made = put_together({"step_cycles": one}, {"step_cycles": two}, 30)
+    made = put_together(ROW | {"step_cycles": one}, {"step_cycles": two})
     assert made == pytest.approx(predicted(ROW).step, rel=0.01)
 
 
 def test_a_block_is_what_its_regions_say_where_two_were_not_run() -> None:
     row = ROW | dict.fromkeys((f"{region}_cycles" for region in REGIONS), 0)
     row |= {"qkv_cycles": 10, "norm_cycles": 30, "head_cycles": 1000, "step_cycles": 1040}
-    assert put_together(row, None, 3) == 1040 + 2 * (10 + 20)
+    assert put_together(row | {"blocks": 1}, None) == 1040 + 29 * (10 + 20)
+    together = regions_together(row | {"blocks": 1})
+    assert together["qkv"] == 300
+    assert together["norm"] == 30 + 29 * 20
+    assert together["head"] == 1000
+    assert sum(together.values()) == pytest.approx(put_together(row | {"blocks": 1}, None))
+    assert regions_together(row | {"blocks": 0})["qkv"] == 10
 
 
 def test_a_units_time_is_an_average_over_units_and_steps() -> None:

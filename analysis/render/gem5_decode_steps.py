@@ -1,0 +1,64 @@
+"""Steps of whole models from what gem5 ran of them: `sailsim gem5 decode`'s records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sailsim.workloads import load_model
+
+Row = Mapping[str, Any]
+
+SHAPES = {"SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m"}
+"""The shape that ships of a file whose tokens were measured: pages are made without the file."""
+CORE_PARTS = {
+    "embed": ("embed",),
+    "norms and rounding": ("norm", "quantise"),
+    "rotation": ("rope",),
+    "attention": ("attention",),
+    "products of the blocks, activation": ("qkv", "o", "ffn"),
+    "head": ("head",),
+    "sampling": ("sample",),
+}
+"""Parts of a step that gem5 and the engine both have, and the program's regions in each."""
+_OF_A_BLOCK = ("qkv", "rope", "attention", "o", "ffn")
+
+
+def shape(row: Row) -> str:
+    """The name of the shape that a run's model has."""
+    return SHAPES.get(row["model"], str(row["model"]))
+
+
+def block_share(row: Row) -> dict[str, float]:
+    """What part of each region's cycles in a run of one block and the head is the block's: two of its three
+    norms, and its part of what is rounded."""
+    spec = load_model(shape(row))
+    rounded = 2 * spec.d_model + spec.d_attn + spec.d_ffn
+    return {
+        **dict.fromkeys(_OF_A_BLOCK, 1.0),
+        "norm": 2 / 3,
+        "quantise": rounded / (rounded + spec.d_model),
+    }
+
+
+def regions_together(one: Row) -> dict[str, float]:
+    """Cycles of a whole model's step by region, from a run of its first block and the head: every block takes
+    what the first one does. A run of all blocks is what it is."""
+    of_block = {} if not one["blocks"] else block_share(one)
+    more = load_model(shape(one)).n_layers - 1
+    regions = {name for names in CORE_PARTS.values() for name in names}
+    return {name: one[f"{name}_cycles"] * (1 + more * of_block.get(name, 0.0)) for name in regions}
+
+
+def put_together(one: Row, two: Row | None) -> float:
+    """Cycles of a step of the whole model from those of its first block and the head.
+
+    A block takes what two blocks take longer than one. Without a run of two it is what the regions of one
+    say.
+    """
+    more = load_model(shape(one)).n_layers - 1
+    if two is not None:
+        block = two["step_cycles"] - one["step_cycles"]
+    else:
+        block = sum(one[f"{name}_cycles"] * share for name, share in block_share(one).items())
+    return float(one["step_cycles"] + more * block)

@@ -1,0 +1,100 @@
+"""A hook of MkDocs: pages of the site that do not lie in docs/, and links to files of the checkout.
+
+The checkout's own pages (README and its neighbours) become pages of the site; a file that a page links to
+beside docs/ is copied into the site; the reference of the Python API is made from the docstrings.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+sys.path.insert(0, str(Path(__file__).parent))
+from staged import ROOT, stage
+
+PAGES = {
+    "index.md": "README.md",
+    "documents.md": "docs/index.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "changelog.md": "CHANGELOG.md",
+}
+"""Pages of the site that have another place in the checkout."""
+COPIES = "checkout"
+"""Where files of the checkout lie in the site."""
+LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Adds the pages and the files that pages link to."""
+    stage()
+    files.remove(files.get_file_from_path("index.md"))
+    for name, path in PAGES.items():
+        files.append(File.generated(config, name, content=(ROOT / path).read_text("utf-8")))
+    files.append(File.generated(config, "api.md", content=api()))
+    linked = set()
+    for file in files.documentation_pages():
+        place = _place(file.src_uri)
+        for _, target, *_ in LINK.findall(file.content_string):
+            path = _target(place, target)
+            if path is not None and not _in_the_site(path):
+                linked.add(path)
+    for path in sorted(linked):
+        files.append(File.generated(config, f"{COPIES}/{path}", abs_src_path=str(ROOT / path)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Turns links between places of the checkout into links between places of the site."""
+    place = _place(page.file.src_uri)
+    here = posixpath.dirname(page.file.src_uri)
+
+    def turned(found: re.Match[str]) -> str:
+        path = _target(place, found[2])
+        if path is None:
+            return found[0]
+        to = _in_the_site(path) or f"{COPIES}/{path}"
+        return f"{found[1]}{posixpath.relpath(to, here or '.')}{found[3] or ''}{found[4]}"
+
+    return LINK.sub(turned, markdown)
+
+
+def api() -> str:
+    """The reference of what `import sailsim` offers."""
+    import sailsim
+
+    lines = [
+        "# Python API",
+        "",
+        "Made from the docstrings; [library.md](library.md) has examples of every name.",
+        "",
+    ]
+    for name, home in sorted(sailsim._HOMES.items(), key=lambda item: item[0].lower()):
+        module, _, other = home.partition(":")
+        lines += [f"::: {module}.{other or name}", ""]
+    return "\n".join(lines)
+
+
+def _place(src_uri: str) -> str:
+    """Where a page lies in the checkout."""
+    return PAGES.get(src_uri, f"docs/{src_uri}")
+
+
+def _in_the_site(path: str) -> str | None:
+    """What a place of the checkout is called in the site, if it is one of its pages or lies in docs/."""
+    for name, of in PAGES.items():
+        if path == of:
+            return name
+    return path.removeprefix("docs/") if path.startswith("docs/") else None
+
+
+def _target(place: str, target: str) -> str | None:
+    """The file of the checkout that a link of a page leads to; None for another kind of link."""
+    if re.match(r"[a-z]+:", target):
+        return None
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(place), target))
+    return path if (ROOT / path).is_file() else None
