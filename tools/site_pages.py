@@ -73,9 +73,9 @@ def api() -> str:
         "Made from the docstrings; [library.md](library.md) has examples of every name.",
         "",
     ]
-    for name, home in sorted(sailsim._HOMES.items(), key=lambda item: item[0].lower()):
-        module, _, other = home.partition(":")
-        lines += [f"::: {module}.{other or name}", ""]
+    for name in sorted(sailsim.__all__, key=str.lower):
+        offered = getattr(sailsim, name)
+        lines += [f"::: {offered.__module__}.{offered.__qualname__}", ""]
     return "\n".join(lines)
 
 
