@@ -46,6 +46,7 @@ LARGE_FASTER = 1.2
 """How much faster such models may run (assumed, 1.05..1.3): what 70B models showed on every N1 server."""
 UBATCH = 512
 """Rows that llama.cpp works on at once in prompt processing (its default -ub)."""
+SEVERAL_PROMPTS = "Single prompts were measured: several at once are taken as so many rows more."
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class Constants:
     ``read_share`` of the measured read bandwidth; ``kernel_rate`` and ``attention_rate`` in MAC/cycle of one
     thread; ``barrier_s`` seconds an operation and a thread; ``overlap`` 0 (weights and arithmetic take turns)
     to 1 (the longer hides the shorter); ``product_s`` seconds that a matrix product loses besides (uneven
-    last pieces, first misses). Scalars or arrays.
+    last pieces, first misses); ``row_s`` seconds that a row loses a layer, whatever the threads, which only
+    prompts of the fork were seen to do. Scalars or arrays.
     """
 
     read_share: Floats
@@ -84,6 +86,7 @@ class Constants:
     barrier_s: float
     overlap: Floats
     product_s: float | Floats = 0.0
+    row_s: float | Floats = 0.0
 
 
 def overlapped(reading: Floats, arithmetic: Floats, overlap: Floats) -> tuple[Floats, Floats]:
@@ -115,19 +118,22 @@ def step_parts(
         "kernels": kernels,
         "attention": work.attention_macs * shared_by / (c.attention_rate * machine.clock * width),
         "kv_cache": work.kv_bytes / bandwidth,
-        "synchronisation": work.operations * threads * c.barrier_s + work.products * c.product_s,
+        "synchronisation": work.operations * threads * c.barrier_s
+        + work.products * c.product_s
+        + work.rows * work.layers * c.row_s,
     }
 
 
 def constants(
-    software: Software, fmt: WeightFormat, fitted_by: Fitted | None = None
+    software: Software, fmt: WeightFormat, fitted_by: Fitted | None = None, prompts: bool = False
 ) -> tuple[Constants, KernelRate]:
     """The fitted constants for a format, and what is known of its kernel rate (range, kind).
 
-    ``fitted_by`` takes the place of the shipped fits.
+    ``fitted_by`` takes the place of the shipped fits; ``prompts``: of whole prompts, not of decoding.
     """
     fitted = (fitted_by or fitted_constants()).software(software)
-    anchor, rate = rate_of(software, fmt, fitted_by)
+    anchor, rate = rate_of(software, fmt, fitted_by, prompts)
+    row_s = fitted.value("prompt_row_overhead") * 1e-9 if prompts and software == "ampere" else 0.0
     return (
         Constants(
             read_share=np.asarray(fitted.value("read_share")),
@@ -137,6 +143,7 @@ def constants(
             overlap=np.asarray(fitted.value("overlap")),
             # The fork's rows have one thread count: what its products lose is in its share of the barrier.
             product_s=fitted.value("product_overhead") * 1e-9 if software != "ampere" else 0.0,
+            row_s=row_s,
         ),
         rate,
     )
@@ -169,23 +176,43 @@ def prompt_tokens_per_s(
     fmt: WeightFormat,
     threads: int,
     prompt: int,
+    batch: int = 1,
     *,
     software: Software = "llama.cpp",
 ) -> Prediction:
-    """Tokens/s of processing one prompt of ``prompt`` tokens: bound by the kernel rate.
+    """Tokens/s of processing ``batch`` prompts of ``prompt`` tokens: bound by the kernel rate.
 
     The weights are read once for every 512 tokens. ``step_s`` is the time to the first token. Raises
-    SailsimError for more threads than cores.
+    SailsimError for more threads than cores, and for a software whose prompts were not measured.
     """
-    return _predict(
-        system, fmt, threads, prompt_work(model, fmt, prompt), float(prompt), "prompt", software, "separate"
+    problem = without_prompts(software)
+    if problem is not None:
+        raise SailsimError(problem)
+    work = prompt_work(model, fmt, prompt, batch)
+    found = _predict(system, fmt, threads, work, float(prompt * batch), "prompt", software, "separate")
+    return found if batch == 1 else replace(found, notes=(*found.notes, SEVERAL_PROMPTS))
+
+
+def without_prompts(software: str) -> str | None:
+    """Why a software's prompts are not predicted, None if they are."""
+    if software != "t-mac":
+        return None
+    return (
+        "T-MAC's prompts were measured on a Snapdragon X Elite alone, another core than these; allowed "
+        "for phase prefill is llama.cpp or ampere."
     )
 
 
-def prompt_work(model: ModelSpec, fmt: WeightFormat, prompt: int) -> Work:
-    """The work of one prompt; weights are read again for every 512 tokens."""
-    work = Work.of(model, prefill_step(model, fmt, prompt), prompt)
-    return replace(work, weight_bytes=work.weight_bytes * -(-prompt // UBATCH))
+def prompt_work(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1) -> Work:
+    """The work of some prompts; weights are read again for every 512 rows."""
+    rows = prompt * batch
+    work = Work.of(model, prefill_step(model, fmt, prompt, batch), rows)
+    return replace(work, weight_bytes=work.weight_bytes * ubatches(rows))
+
+
+def ubatches(rows: int) -> int:
+    """How often llama.cpp reads its weights for some rows."""
+    return -(-rows // UBATCH)
 
 
 def _predict(
@@ -205,7 +232,7 @@ def _predict(
         raise SailsimError(f"software is {software!r}, allowed is one of {', '.join(SOFTWARE)}")
     if cache not in CACHES:
         raise SailsimError(f"cache is {cache!r}, allowed is one of {', '.join(CACHES)}")
-    c, rate = constants(software, fmt)
+    c, rate = constants(software, fmt, prompts=test == "prompt")
     machine = CpuSheet.of(system)
 
     def step(constants: Constants, unified: bool) -> tuple[float, dict[str, float]]:
@@ -245,7 +272,10 @@ def _predict(
             "which the band's upper end holds."
         )
     if test == "prompt" and software == "ampere":
-        notes.append("The fork's prompt processing is not in the fit, which rests on its batched decoding.")
+        notes.append(
+            "The fork's prompts were measured on an Altra with 48 to 80 threads, 512 tokens each: all else "
+            "is extrapolated."
+        )
     if threads < fitted_constants().fewest_threads:
         notes.append(
             f"Fewer threads than the {fitted_constants().fewest_threads} of the smallest measured machine: "

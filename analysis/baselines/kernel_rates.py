@@ -94,24 +94,25 @@ def format_key(fmt: TensorFormat) -> str:
 
 
 def rate_of(
-    software: Software, fmt: WeightFormat, fitted_by: Fitted | None = None
+    software: Software, fmt: WeightFormat, fitted_by: Fitted | None = None, prompts: bool = False
 ) -> tuple[float, KernelRate]:
     """The anchor of a software's kernels in MAC/cycle, and the rate of a format's relative to it.
 
-    ``fitted_by`` takes the place of the shipped fits.
+    ``fitted_by`` takes the place of the shipped fits; ``prompts`` asks for whole prompts, with which the fork
+    has other rates (llama.cpp's one rate serves both).
     """
     fitted = fitted_by or fitted_constants()
     rates = kernel_rates() if fitted_by is None else _kernel_rates(Same(fitted_by))
     anchor = fitted.software("llama.cpp").value("kernel_rate_q4_k_m")
     match software:
         case "ampere":
-            return _of_fork(fitted, fmt)
+            return _of_fork(fitted, fmt, "prompt_rate" if prompts else "kernel_rate")
         case "t-mac":
             return _of_tables(fitted, fmt, rates, anchor)
     return anchor, _mixed(fmt, lambda found: rates[format_key(found)])
 
 
-def _of_fork(fitted: Fitted, fmt: WeightFormat) -> tuple[float, KernelRate]:
+def _of_fork(fitted: Fitted, fmt: WeightFormat, rates: str) -> tuple[float, KernelRate]:
     """Its two formats are fitted each on their own; other widths take the nearer one's rate."""
     own = fitted.software("ampere")
     eight = fmt.wbits is not None and fmt.wbits > 6
@@ -122,9 +123,9 @@ def _of_fork(fitted: Fitted, fmt: WeightFormat) -> tuple[float, KernelRate]:
         high=1.0 if measured else 1.4,
         kind="fitted" if measured else "assumed",
         note="taken from the fork's nearest format",
-        source="a1_batched.csv",
+        source="prompts.csv" if rates == "prompt_rate" else "a1_batched.csv",
     )
-    return own.value("kernel_rate_q8r16" if eight else "kernel_rate_q4_k_4"), rate
+    return own.value(f"{rates}_q8r16" if eight else f"{rates}_q4_k_4"), rate
 
 
 def _of_tables(

@@ -13,8 +13,15 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, cast
 
-from sailsim.analysis.baselines.cpu import SOFTWARE, cpu_tokens_per_s
+from sailsim.analysis.baselines.cpu import (
+    SOFTWARE,
+    cpu_tokens_per_s,
+    prompt_tokens_per_s,
+    ubatches,
+    without_prompts,
+)
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
+from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, prompt_work, weight_reads
 from sailsim.analysis.baselines.kernel_rates import Software, without_tables
 from sailsim.analysis.baselines.prediction import Prediction, Work
 from sailsim.base.errors import SailsimError
@@ -213,8 +220,8 @@ class Cores(Kind):
         return self.software_stacks[0]
 
     def mismatch(self, question: Question) -> str | None:
-        """Weights that the software has no kernels of its own for."""
-        return _refused(question.software, question.fmt)
+        """Weights that the software has no kernels of its own for, or prompts that were not measured."""
+        return _refused(question.software, question)
 
     def refusal(self, machine: Machine | None) -> str | None:
         """A card."""
@@ -227,14 +234,15 @@ class Cores(Kind):
 
         def by(software: str) -> Prediction:
             return _cpu(_key(question.machine), question.model, question.fmt, software, cores,
-                        point.batch, point.context)  # fmt: skip
+                        point.phase, point.batch, point.context)  # fmt: skip
 
+        reads = ubatches(point.tokens)
         if question.software != FASTEST:
-            return _predicted(by(question.software), question)
-        usable = [name for name in SOFTWARE if _refused(name, question.fmt) is None]
+            return _predicted(by(question.software), question, reads)
+        usable = [name for name in SOFTWARE if _refused(name, question) is None]
         found = {name: by(name) for name in usable}
         first = max(usable, key=lambda name: found[name].tokens_per_s)
-        answer = _predicted(found[first], question)
+        answer = _predicted(found[first], question, reads)
         return replace(answer, notes=(f"The fastest here is {SOFTWARE[first]}.", *answer.notes))
 
 
@@ -263,11 +271,11 @@ class Card(Kind):
     def answer(self, question: Question) -> Answer:
         """The fitted roofline."""
         point = question.point
-        found = _gpu(_key(question.machine), question.model, question.fmt, question.software, point.batch,
-                     point.context)  # fmt: skip
+        found = _gpu(_key(question.machine), question.model, question.fmt, question.software, point.phase,
+                     point.batch, point.context)  # fmt: skip
         if isinstance(found, str):
             raise SailsimError(found)
-        return _predicted(found, question)
+        return _predicted(found, question, weight_reads(question.fmt, point.tokens))
 
 
 KINDS: Mapping[KindName, Kind] = {"accelerator": Accelerator(), "cores": Cores(), "card": Card()}
@@ -286,9 +294,12 @@ def bandwidth_of(machine: Machine) -> float:
     return (machine.memory_bandwidth if isinstance(machine, Gpu) else machine.memory.read_bandwidth).si
 
 
-def _refused(software: str, fmt: WeightFormat) -> str | None:
-    """Why a CPU software does not run weights of a format, None if it does."""
-    return without_tables(fmt) if software == "t-mac" else None
+def _refused(software: str, question: Question) -> str | None:
+    """Why a CPU software does not run weights of a format, or has no prompts; None if it does."""
+    refused = without_tables(question.fmt) if software == "t-mac" else None
+    if refused is None and question.point.phase == "prefill":
+        return without_prompts(software)
+    return refused
 
 
 @dataclass(frozen=True)
@@ -304,10 +315,11 @@ def _key(machine: Machine) -> _Machine:
     return _Machine(machine.name, machine.digest, machine)
 
 
-def _predicted(found: Prediction, question: Question) -> Answer:
-    """A baseline's numbers; all its traffic is reads."""
+def _predicted(found: Prediction, question: Question, reads: int) -> Answer:
+    """A baseline's numbers; all its traffic is reads. Prompts read the weights ``reads`` times."""
     point = question.point
-    weights, cached = _bytes(question.model, question.fmt, point.batch, point.context)
+    reads = reads if point.phase == "prefill" else 0
+    weights, cached = _bytes(question.model, question.fmt, point.batch, point.context, reads)
     return Answer(
         tokens_per_s=found.tokens_per_s,
         low=found.low,
@@ -322,28 +334,42 @@ def _predicted(found: Prediction, question: Question) -> Answer:
 
 @lru_cache(maxsize=2048)
 def _cpu(
-    key: _Machine, model: ModelSpec, fmt: WeightFormat, software: str, threads: int, batch: int, context: int
+    key: _Machine,
+    model: ModelSpec,
+    fmt: WeightFormat,
+    software: str,
+    threads: int,
+    phase: str,
+    batch: int,
+    context: int,
 ) -> Prediction:
     assert isinstance(key.machine, System)
     named = cast(Software, software)
+    if phase == "prefill":
+        return prompt_tokens_per_s(key.machine, model, fmt, threads, context, batch, software=named)
     return cpu_tokens_per_s(key.machine, model, fmt, threads, batch, context, software=named)
 
 
 @lru_cache(maxsize=8192)
 def _gpu(
-    key: _Machine, model: ModelSpec, fmt: WeightFormat, software: str, batch: int, context: int
+    key: _Machine, model: ModelSpec, fmt: WeightFormat, software: str, phase: str, batch: int, context: int
 ) -> Prediction | str:
     """The prediction, or why there is none."""
     assert isinstance(key.machine, Gpu)
     named = cast(GpuSoftware, software)
     try:
+        if phase == "prefill":
+            return gpu_prompt_tokens_per_s(key.machine, model, fmt, context, batch, software=named)
         return gpu_tokens_per_s(key.machine, model, fmt, batch, context, software=named)
     except SailsimError as error:
         return str(error)
 
 
 @lru_cache(maxsize=1024)
-def _bytes(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> tuple[float, float]:
-    """Weights and KV cache that a step reads."""
-    work = Work.of(model, decode_step(model, fmt, batch, context), batch)
+def _bytes(model: ModelSpec, fmt: WeightFormat, batch: int, context: int, reads: int) -> tuple[float, float]:
+    """Weights and KV cache that a step reads, in prefill (``reads`` above 0) the weights so many times."""
+    if reads:
+        work = prompt_work(model, fmt, context, batch, reads)
+    else:
+        work = Work.of(model, decode_step(model, fmt, batch, context), batch)
     return float(work.weight_bytes), float(work.kv_bytes)

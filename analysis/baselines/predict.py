@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sailsim.analysis.baselines.cpu import SOFTWARE, Cache, cpu_tokens_per_s, prompt_tokens_per_s
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
+from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s
 from sailsim.analysis.baselines.kernel_rates import Software
 from sailsim.analysis.baselines.prediction import Prediction
 from sailsim.base.errors import SailsimError
@@ -26,7 +27,7 @@ def baseline(
     software: Software | GpuSoftware = "llama.cpp",
     cache: Cache = "separate",
 ) -> Prediction:
-    """Tokens/s of decoding on a machine, or of processing a prompt of ``prompt`` tokens.
+    """Tokens/s of decoding on a machine, or of processing ``batch`` prompts of ``prompt`` tokens.
 
     ``threads``: None uses all cores of a CPU server; a GPU card takes none. ``software`` is one of the
     machine's kind; ``cache`` is that of a CPU server. Raises SailsimError for an unknown machine and for what
@@ -36,10 +37,6 @@ def baseline(
     if isinstance(found, Gpu):
         if threads is not None:
             raise SailsimError(f"threads is {threads}, allowed is none for the GPU card {found.name}")
-        if prompt is not None:
-            raise SailsimError(
-                f"prompt is {prompt}, allowed is none for the GPU card {found.name}: not modelled"
-            )
         if cache != "separate":
             raise SailsimError(
                 f"cache is {cache!r}, allowed is 'separate' for the GPU card {found.name}: others are those "
@@ -51,6 +48,8 @@ def baseline(
                 f"{', '.join(GPU_SOFTWARE)}"
             )
         chosen: GpuSoftware = "serving" if software == "serving" else "llama.cpp"
+        if prompt is not None:
+            return gpu_prompt_tokens_per_s(found, model, fmt, prompt, batch, software=chosen)
         return gpu_tokens_per_s(found, model, fmt, batch, context, software=chosen)
     if software == "serving":
         raise SailsimError(
@@ -58,7 +57,7 @@ def baseline(
         )
     used = found.cores.count.whole if threads is None else threads
     if prompt is not None:
-        result = prompt_tokens_per_s(found, model, fmt, used, prompt, software=software)
+        result = prompt_tokens_per_s(found, model, fmt, used, prompt, batch, software=software)
     else:
         result = cpu_tokens_per_s(found, model, fmt, used, batch, context, software=software, cache=cache)
     tokens = context if prompt is None else prompt

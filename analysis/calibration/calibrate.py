@@ -51,6 +51,7 @@ from sailsim.analysis.calibration.measurements import (
     llama_bench_rows,
     read_table,
 )
+from sailsim.analysis.calibration.prompt_problem import run_cards, run_fork
 from sailsim.analysis.calibration.solver import (
     LOSS_SCALE,
     Problem,
@@ -60,7 +61,7 @@ from sailsim.analysis.calibration.solver import (
 )
 from sailsim.base.atomic import write_whole
 
-SCRIPT_VERSION = 5
+SCRIPT_VERSION = 6
 
 DATA = (
     "llama_bench.csv",
@@ -69,6 +70,7 @@ DATA = (
     "gem5_kernels.csv",
     "kernel_rates.csv",
     "tmac.csv",
+    "prompts.csv",
 )
 
 HELD_OUT = ("lmdeploy_held_out.csv",)
@@ -202,6 +204,9 @@ def _run_cpu(
         # One machine says nothing of the scatter between machines: the fork's bands are llama.cpp's.
         sets[software] = {"constants": own | {n: dict(c) for n, c in barrier.items()}, "bands": bands}
         first += count
+    prompts, band, rows = run_fork(sets["ampere"]["constants"])
+    sets["ampere"] = {"constants": sets["ampere"]["constants"] | prompts, "bands": bands | {"prompt": band}}
+    errors.extend(rows)
     tables, rows = run_lut(sets["llama.cpp"]["constants"])
     # Nor do four rows of one machine.
     sets["t-mac"] = {"constants": tables, "bands": bands}
@@ -266,6 +271,7 @@ def _run_gpu(
         "batched": band_of(without["batched"].ratio),
         "f16": band_of(without["f16"].ratio),
         "w4": band_of(without["w4"].ratio),
+        "prompt": band_of(without["pp"].ratio),
     }
 
     again = held_out_gpu_rows(read_table("lmdeploy_held_out.csv"))
@@ -274,6 +280,9 @@ def _run_gpu(
     constants = constants_of(fitted, ours, "fit of llama_bench.csv (GPU rows) and gpu_batched.csv")
     constants |= constants_of(serving, theirs, "fit of gpu_batched.csv, LMDeploy's rows")
     constants["compute_share_f16"] = dict(COMPUTE_SHARE_F16)
+    prompts, bands["prompt f16"], rows = run_cards(constants)
+    constants |= prompts
+    errors.extend(rows)
     constants["batch_rate_elsewhere"] = _batch_rate_elsewhere(float(constants["batch_rate_v100"]["value"]))
     covariance = {"llama.cpp": covariance_of(fitted, ours), "serving": covariance_of(serving, theirs)}
 

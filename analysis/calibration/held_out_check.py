@@ -56,7 +56,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def constants_looked_at(table: Mapping[str, Any]) -> dict[str, float]:
     """The constants of a fit that predict the held-out rows, by dotted name.
 
-    No such row has a format whose rate is a ratio of two kernels, and none is of T-MAC.
+    No such row has a format whose rate is a ratio of two kernels, none is of T-MAC, and none a prompt of the
+    kinds that `prompt_problem` fits.
     """
     measured = {name: chosen for name, chosen in table["cpu"].items() if name != "t-mac"}
     sets = {f"cpu.{name}": chosen for name, chosen in measured.items()} | {"gpu": table["gpu"]}
@@ -64,7 +65,7 @@ def constants_looked_at(table: Mapping[str, Any]) -> dict[str, float]:
         f"{prefix}.{name}": float(c["value"])
         for prefix, chosen in sets.items()
         for name, c in chosen["constants"].items()
-        if not any(origin in c["source"] for origin in ("gem5", "tmac.csv"))
+        if not any(origin in c["source"] for origin in ("gem5", "tmac.csv", "prompts.csv"))
     }
 
 

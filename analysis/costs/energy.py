@@ -216,7 +216,7 @@ def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
         )
     phases, traffic = record["phases"], record["traffic"]
     return Use(
-        tokens=float(record["batch"]),
+        tokens=tokens_of(record),
         step_s=float(record["step_s"]),
         threads=int(record["cores"]),
         cores=system.cores.count.whole,
@@ -232,6 +232,11 @@ def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
     )
 
 
+def tokens_of(record: Mapping[Any, Any]) -> float:
+    """Tokens that the step of a record works on: one of each sequence, or all of its prompts."""
+    return float(record["batch"]) * max(1, int(record.get("prompt") or 0))
+
+
 def use_of(system: System, record: Mapping[str, Any]) -> Use:
     """What a run asks of its hardware, by its record: an accelerator's from its events, the cores' from
     traffic.
@@ -243,7 +248,7 @@ def use_of(system: System, record: Mapping[str, Any]) -> Use:
     if record["kind"] == "accelerator":
         return recorded_use(system, record)
     step, moved = float(record["step_s"]), float(record["dram_bytes"])
-    return cpu_use(system, int(record["cores"]), float(record["batch"]), step, moved)
+    return cpu_use(system, int(record["cores"]), tokens_of(record), step, moved)
 
 
 def cpu_use(system: System, threads: int, tokens: float, step_s: float, dram_bytes: float) -> Use:

@@ -161,6 +161,13 @@ ENTRIES: tuple[Generated, ...] = (
         draw=f"{_RENDER}.quality_page:draw",
     ),
     Generated(
+        "prefill",
+        "docs/prefill.md",
+        f"{_RENDER}.prefill_page:prefill_parts",
+        "runs of prompts by every runner that has measured ones; analysis/data/fits.json",
+        draw=f"{_RENDER}.prefill_page:draw",
+    ),
+    Generated(
         "columns",
         "docs/columns.md",
         f"{_RENDER}.columns_page:page",

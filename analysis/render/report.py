@@ -18,7 +18,7 @@ from sailsim.analysis.baselines.fitted import fitted_constants, held_out_results
 from sailsim.analysis.baselines.runners import CORES, SAIL
 from sailsim.analysis.costs.area import AreaNotModelledError, overhead_bases
 from sailsim.analysis.costs.dollars import PriceList, prices
-from sailsim.analysis.costs.energy import CAUSES, NOT_MODELLED
+from sailsim.analysis.costs.energy import CAUSES, NOT_MODELLED, tokens_of
 from sailsim.analysis.paper.claims import SHIPPED
 from sailsim.analysis.paper.stored_claims import table
 from sailsim.analysis.render.figures import FIGURES, draw
@@ -201,10 +201,10 @@ def _budget(results: Runs) -> str:
     rows = rows[rows["energy_j"].notna()].sort_values(["batch", "wbits"], kind="stable")
     lines = [
         [row["batch"], row["wbits"], row["title"]]
-        + [float(row["energy"][cause]) * 1e3 / row["batch"] or None for cause in CAUSES]
-        + [float(row["energy_j"]) / row["batch"]]
+        + [float(row["energy"][cause]) * 1e3 / tokens_of(row) or None for cause in CAUSES]
+        + [float(row["energy_j"]) / tokens_of(row)]
         + [
-            " .. ".join(f"{row[f'energy_{end}_j'] / row['batch']:.2g}" for end in ("low", "high")),
+            " .. ".join(f"{row[f'energy_{end}_j'] / tokens_of(row):.2g}" for end in ("low", "high")),
             float(row["energy_j"]) / float(row["step_s"]),
         ]
         for row in rows.to_dict("records")

@@ -11,7 +11,7 @@ import numpy as np
 from sailsim.analysis.baselines.runners import Runner
 from sailsim.analysis.costs.constants import Span, files_by_kind
 from sailsim.analysis.costs.dollars import CostConstants, PriceList, prices, quoted
-from sailsim.analysis.costs.energy import EnergyConstants
+from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
 from sailsim.analysis.results.joins import POINT, as_frame, is_missing, joined
 from sailsim.analysis.results.runs import runs
 from sailsim.sim import Point, System
@@ -63,18 +63,18 @@ def said_of(notes: Iterable[tuple[str, Iterable[str]]]) -> dict[str, list[str]]:
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
     """One runner: its record without the point, what the joins say, and joules of a token."""
     entry = {name: value for name, value in row.items() if name not in {*POINT, *_SAME, "runner"}}
-    batch, joules = row["batch"], row["energy_j"]
+    tokens, joules = tokens_of(row), row["energy_j"]
     entry |= {
         "cores": row["cores"] and int(row["cores"]),
-        "j_per_token": joules and joules / batch,
-        **{f"j_per_token_{end}": _over(row[f"energy_{end}_j"], batch) for end in ("low", "high")},
+        "j_per_token": joules and joules / tokens,
+        **{f"j_per_token_{end}": _over(row[f"energy_{end}_j"], tokens) for end in ("low", "high")},
         "power_w": joules and joules / row["step_s"],
     }
     return entry
 
 
-def _over(joules: float | None, batch: int) -> float | None:
-    return joules and joules / batch
+def _over(joules: float | None, tokens: float) -> float | None:
+    return joules and joules / tokens
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:

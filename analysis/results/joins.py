@@ -77,7 +77,9 @@ def joined(
         "speedup": speedup(records, to, keys=keys),
         "speedup_low": speedup(records, to, "high", keys),
         "speedup_high": speedup(records, to, "low", keys),
-        "tokens_per_j": records["batch"] / records["energy_j"].astype(float),
+        "tokens_per_j": records["batch"]
+        * records["prompt"].clip(lower=1)
+        / records["energy_j"].astype(float),
     }
     columns |= {str(name): dollars[name] for name in dollars}
     for payment in PAYMENTS:

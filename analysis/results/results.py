@@ -20,6 +20,7 @@ from sailsim.analysis.results.runs import COLUMNS, Run
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, Store
 from sailsim.sim.nbw import nbw_in_words
+from sailsim.sim.point import ADDED
 from sailsim.sim.study import as_frame, command_of
 
 FREE = (
@@ -30,6 +31,8 @@ FREE = (
     "abits",
     "nbw",
     "group_size",
+    "phase",
+    "prompt",
     "batch",
     "threads",
     "context",
@@ -49,7 +52,7 @@ def stored_runs(store: Store) -> pd.DataFrame:
     Raises SailsimError for a store without results, and for one whose records lack a column, as those of an
     older layout do, or have something else in it: it says which command makes it anew.
     """
-    table = store.table()
+    table = _filled(store.table())
     missing = [name for name in COLUMNS if name not in table.column_names]
     wrong = [name for name in COLUMNS if name not in missing and not _holds(table.schema.field(name))]
     if not missing and not wrong:
@@ -66,6 +69,16 @@ def stored_runs(store: Store) -> pd.DataFrame:
         said = f"folder {store.path} has {table.schema.field(wrong[0]).type} in the column {wrong[0]!r}"
         said += ", which no run has there"
     raise SailsimError(f"{said}; `{command}` makes it anew.")
+
+
+def _filled(table: pa.Table) -> pa.Table:
+    """The records of a run with what is said of points since; those of before say as much by having none."""
+    if "tokens_per_s" not in table.column_names:  # another kind of study
+        return table
+    for name, value in {**ADDED, "ttft_s": None}.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.array([value] * len(table)))
+    return table
 
 
 @lru_cache(maxsize=1)
@@ -170,7 +183,7 @@ class Runs:
             "nbw": nbw_in_words(ref["nbw"]),
             "batch": f"batch {ref['batch']}",
             "threads": f"{ref['threads']} threads",
-            "context": f"{ref['context']} tokens of context",
+            "context": f"{ref['context']} tokens of {'context' if ref['phase'] == 'decode' else 'prompt'}",
             "substrate": f"substrate {ref['substrate']}",
             "convert": f"conversion in {ref['convert']}"
             if ref["convert"] == "memory"

@@ -81,6 +81,8 @@ class Run:
     high: float | None = None
     """Nine of ten measurements fall between low and high; None where a rate has no band."""
     step_s: float | None = None
+    ttft_s: float | None = None
+    """Seconds from the prompt to the first token; None of a step of decoding."""
     dram_bytes: float | None = None
     bandwidth_share: float | None = None
     """Of what the hardware's memory gives, the part that the run takes: 0..1."""
@@ -252,9 +254,10 @@ def _run(runner: Runner, at: _Context, patterns: str, joules: Span[EnergyConstan
             raise  # the point asks its own system for what it cannot do
         return replace(empty, reason=str(error))
     # Of the memory's bandwidth, by the rate that is said beside it.
-    share = answer.dram_bytes / at.point.batch * answer.tokens_per_s / bandwidth_of(machine)
+    share = answer.dram_bytes / at.point.tokens * answer.tokens_per_s / bandwidth_of(machine)
     answered = {f.name: getattr(answer, f.name) for f in fields(answer)}
-    filled = replace(empty, bandwidth_share=float(min(1.0, share)), **answered)
+    first = answer.step_s if at.point.phase == "prefill" else None
+    filled = replace(empty, bandwidth_share=float(min(1.0, share)), ttft_s=first, **answered)
     return _with_energy(filled, machine, joules)
 
 

@@ -200,7 +200,8 @@ def inputs_digest() -> str:
         settings.CLAIM_NBWS,
         HASHES,
     ]
-    parts += [list(QUANTIZERS), repr(Point())]
+    asked = ", ".join(f"{name}={value!r}" for name, value in Point().question().items())
+    parts += [list(QUANTIZERS), f"Point({asked})"]
     parts += [repr(load_model(name)) for name in settings.MODELS]
     assert system.pim is not None
     parts.append(_values({"pim": system.pim.model_dump(), "slices": system.llc.slices.model_dump()}))

@@ -13,6 +13,7 @@ Kind = Literal["measured", "paper", "derived", "fitted", "assumed"]
 UNITS: dict[str, float] = {
     "GHz": 1e9,
     "ns": 1e-9,
+    "us": 1e-6,
     "ms": 1e-3,
     "GB/s": 1e9,
     "GB": 1e9,

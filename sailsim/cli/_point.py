@@ -20,7 +20,8 @@ NUMBERS = {
     "abits": "bits of an activation, 1..16",
     "nbw": "weights of a look-up table, 1..6, or auto: for each tensor the fastest",
     "group_size": "weights along K that share a scale; 0: all",
-    "batch": "sequences decoded together",
+    "prompt": "tokens of each prompt in phase prefill",
+    "batch": "sequences decoded together, or prompts at once",
     "threads": "cores that work beside the PIM units, and in the CPU baseline",
     "context": "tokens in the cache of each sequence",
     "seed": "picks the captured activations that the batch is drawn from",
@@ -30,6 +31,7 @@ NAMES = {
     "sail-n1:llc.slices=16",
     "model": "a model of `sailsim models list`, a TOML or a GGUF file",
     "weights": "formats: file, 4, 4g32, q4_k_m, or a policy .toml; instead of --wbits and --group-size",
+    "phase": "decode, a token for each sequence, or prefill, their prompts up to the first token",
     "substrate": "what the arrays are: one of `sailsim substrates list`, or a TOML file; other cycles of "
     "operations behind it, as in row_dfm:add=3 or row_dfm:add=8n-2:read=2",
     "convert": "where sums become floating point: memory, unit or cores",

@@ -37,9 +37,7 @@ from sailsim.workloads import chosen_format, has_own_formats, load_model
     show_default=True,
     help="Tokens in the cache of each sequence; generating n tokens from nothing averages n / 2.",
 )
-@click.option(
-    "--prompt", type=click.IntRange(min=1), help="Process a prompt of this many tokens instead (CPU)."
-)
+@click.option("--prompt", type=click.IntRange(min=1), help="Process a prompt of this many tokens instead.")
 @click.option(
     "--software",
     type=click.Choice(list(dict.fromkeys([*SOFTWARE, *GPU_SOFTWARE]))),
@@ -71,8 +69,6 @@ def baseline(
 
     The band low..high holds nine of ten measurements of the kind that the constants were fitted on.
     """
-    if prompt is not None and batch != 1:
-        raise SailsimError(f"batch is {batch}, allowed with a prompt is 1")
     spec = load_model(model)
     weights = weights or ("file" if has_own_formats(model) else "q4_k_m")
     fmt = chosen_format(weights, model, spec)

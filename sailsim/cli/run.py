@@ -1,4 +1,4 @@
-"""`sailsim run`: one decode step of a model, on SAIL, on the same server's cores and on every GPU card."""
+"""`sailsim run`: one step of a model, decoding or prefill, on SAIL, the server's cores and every card."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from rich.text import Text
 from sailsim.analysis import compare, runners
 from sailsim.analysis import prices as read_prices
 from sailsim.analysis.baselines.kinds import FASTEST
-from sailsim.analysis.costs.energy import CAUSES
+from sailsim.analysis.costs.energy import CAUSES, tokens_of
 from sailsim.base.screen import screen
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import beside_option, constants_option, point_options, prt_option, reasons, thousands
 from sailsim.sim import Point, parse_changes, system_with
+
+COLUMNS = ("tokens/s", "band", "speedup", "ktok/USD", "value")
+"""Of numbers in the table of runners, in decoding."""
 
 
 @click.command()
@@ -46,7 +49,8 @@ def run(
     constants: tuple[Path, ...],
     **fields: Any,
 ) -> None:
-    """Simulate one decode step of a model with PIM units in the last-level cache.
+    """Simulate one step of a model with PIM units in the last-level cache: a token for each sequence, or with
+    --phase prefill their prompts, up to the first token.
 
     What is not given is Llama-2-7B in 4 bits at batch 1 on sail-n1, beside 16 threads.
     """
@@ -72,19 +76,19 @@ def _print(found: dict[str, Any]) -> None:
         Text.assemble(
             (str(point["model"]), "bold"),
             f", {weights} ({types}), {point['abits']}-bit activations, "
-            f"batch {point['batch']}, context {point['context']}, {point['threads']} threads, on ",
+            f"batch {point['batch']}, {_tokens(point)}, {point['threads']} threads, on ",
             (str(point["system"]), "bold"),
             f", substrate {asked}" if asked else "",
         )
     )
-    console.print(_table(runs))
+    console.print(_table(runs, point["phase"] == "prefill"))
     for name, entry in runs.items():
         if entry["kind"] == "accelerator" and entry["step_s"] is not None:
             console.print(_phases(name, entry))
     for name, entry in runs.items():
         if entry["chosen"]:
             console.print(_nbws(name, entry["chosen"]))
-    _print_energy(console, point["batch"], runs)
+    _print_energy(console, tokens_of(point), runs)
     click.echo(f"Prices: {found['prices'] or 'none of these machines'}.")
     click.echo(f"- {found['patterns']}")
     for note, names in found["notes"].items():
@@ -93,31 +97,47 @@ def _print(found: dict[str, Any]) -> None:
         click.echo(line)
 
 
-def _table(runs: dict[str, Any]) -> Table:
-    """A line a runner: its rate with its band, SAIL's speedup over it, and its dollars."""
+def _tokens(point: dict[str, Any]) -> str:
+    """How much a step has to do with."""
+    if point["phase"] == "prefill":
+        return f"prefill of {point['prompt']} tokens"
+    return f"context {point['context']}"
+
+
+def _table(runs: dict[str, Any], prefill: bool) -> Table:
+    """A line a runner: its rate with its band, SAIL's speedup over it, and its dollars; in prefill also its
+    time to the first token."""
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
-        caption="speedup, value: SAIL's tokens/s, and tokens/USD so paid, over the runner's",
+        caption=f"{'TTFT: time to the first token; ' if prefill else ''}speedup, value: SAIL's tokens/s, and "
+        "tokens/USD so paid, over the runner's",
     )
     table.add_column("runner", no_wrap=True, max_width=22)
-    for title in ("tokens/s", "band", "speedup", "ktok/USD", "value"):
+    for title in ("TTFT, s", *COLUMNS) if prefill else COLUMNS:
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("pays for")
+    if not prefill:  # the time to the first token has its room
+        table.add_column("pays for")
     for entry in runs.values():
         if entry["tokens_per_s"] is None:
             table.add_row(entry["title"], "-" if entry["fits"] else "does not fit")
             continue
-        band = "" if entry["low"] is None else f"{entry['low']:.0f}..{entry['high']:.0f}"
+        band = "" if entry["low"] is None else f"{_short(entry['low'])}..{_short(entry['high'])}"
         speedup = "" if entry["speedup"] is None else f"{entry['speedup']:.2f}x"
-        table.add_row(entry["title"], f"{entry['tokens_per_s']:.1f}", band, speedup, *_dollars(entry))
+        cells = [f"{entry['tokens_per_s']:.1f}", band, speedup, *_dollars(entry)]
+        table.add_row(entry["title"], *([f"{entry['ttft_s']:.3g}", *cells[:-1]] if prefill else cells))
     return table
+
+
+def _short(rate: float) -> str:
+    """A rate in as few digits as a band needs."""
+    return f"{rate:.0f}" if rate < 1e4 else f"{rate / 1e3:.0f}k"
 
 
 def _dollars(entry: dict[str, Any]) -> list[str]:
     if entry["tokens_per_usd"] is None:
-        return ["no price"]
+        return ["no price", "", ""]
     ratio = entry["usd_ratio_bandwidth"]
     return [thousands(entry["tokens_per_usd"]), "" if ratio is None else f"{ratio:.2f}x", entry["paid"]]
 
@@ -149,7 +169,7 @@ def _nbws(name: str, chosen: dict[str, int]) -> Table:
     return table
 
 
-def _print_energy(console: Console, batch: int, runs: dict[str, Any]) -> None:
+def _print_energy(console: Console, tokens: float, runs: dict[str, Any]) -> None:
     """Joules of a token by cause, of all that can run it but cards, and the cards' bounds.
 
     The fastest software is one of the others, which have columns of their own.
@@ -165,7 +185,7 @@ def _print_energy(console: Console, batch: int, runs: dict[str, Any]) -> None:
     for cause in CAUSES:
         each = [entry["energy"].get(cause) for entry in used.values()]
         # The cores alone have no arrays and no PRT: nothing, not a model's 0.
-        table.add_row(cause, *(_modelled(j and 1e3 * j / batch, ".3g") if j != 0 else "-" for j in each))
+        table.add_row(cause, *(_modelled(j and 1e3 * j / tokens, ".3g") if j != 0 else "-" for j in each))
     table.add_row("all", *(_millijoules(entry["j_per_token"]) for entry in used.values()))
     ends = ([_millijoules(entry[f"j_per_token_{end}"]) for end in ("low", "high")] for entry in used.values())
     table.add_row("range", *("..".join(dict.fromkeys(pair)) for pair in ends))

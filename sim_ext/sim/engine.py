@@ -1,4 +1,4 @@
-"""The fast engine: one decode step of a model on a machine with an accelerator.
+"""The fast engine: one step of a model, decoding or prefill, on a machine with an accelerator.
 
 It turns a step's operations into the tasks and tensors of `schedule`. What becomes of a matrix product is the
 machine's backend's to say (`backend`): the engine knows jobs only. `docs/engine.md` has the model and its
@@ -19,12 +19,13 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.backend import Backend, Jobs, Units, backend_of
 from sailsim.sim.host import HostCores
-from sailsim.sim.parts import Layout, Part, inputs_of, layout, on_cores, parts_of
+from sailsim.sim.parts import Layout, Part, inputs_of, layout, parts_of
 from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Point
 from sailsim.sim.same import Same
 from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline
 from sailsim.sim.segments import Segments, play
+from sailsim.sim.step_notes import cores_note, prompt_note
 from sailsim.sim.system import System
 from sailsim.workloads import (
     Activations,
@@ -43,6 +44,8 @@ build, lookup, convert, write_back: phases of a tile, the last with the results'
 the cores compute; sync: hand-over while nobody computes. Another accelerator has its own phases between the
 first and the last two (`backend.Units.phases`).
 """
+MAX_ROWS = 65535
+"""What a descriptor can carry."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +82,16 @@ class StepResult:
 def simulate_step(
     system: System, model: ModelSpec, point: Point, activations: Activations | None = None
 ) -> StepResult:
-    """Simulate one decode step: a token for each of `point.batch` sequences of `point.context` tokens.
+    """Simulate one step: a token for each of `point.batch` sequences of `point.context` tokens, or in prefill
+    as many prompts of `point.prompt` tokens, all rows in one batch.
+
+    `tokens` counts those of the step (`Point.tokens`).
 
     Raises:
         SailsimError: the machine has no accelerator or too few cores, does not know a choice of the point, or
-            a product does not fit it.
+            a product does not fit it; prompts of more rows than a descriptor can carry.
     """
-    parts = _decode_parts(Same(model), Same(point.formats(model)), point.batch, point.context)
-    return _result(_play(system, model, point, activations, parts, point.batch))
+    return _result(_play(system, model, point, activations, _parts_of(model, point)))
 
 
 @dataclass(frozen=True)
@@ -105,36 +110,38 @@ def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[
 
     `counted`: names of `Units.counts` that are wanted.
     """
-    parts = _decode_parts(Same(model), Same(point.formats(model)), point.batch, point.context)
-    played = _play(system, model, point, None, parts, point.batch)
+    played = _play(system, model, point, None, _parts_of(model, point))
     seconds = played.line.end
     counts = {name: played.work.counted(played.units.counts.index(name)) for name in counted}
     return StepTime(played.tokens / seconds, seconds, played.work.cycles, sum(played.moved.values()), counts)
 
 
+def _parts_of(model: ModelSpec, point: Point) -> tuple[Part, ...]:
+    """The operations of a point's step."""
+    if point.phase == "prefill" and point.tokens > MAX_ROWS:
+        raise SailsimError(
+            f"batch x prompt is {point.tokens}; allowed is at most {MAX_ROWS} rows of one prefill."
+        )
+    return _known_parts(
+        Same(model), Same(point.formats(model)), point.phase == "prefill", point.batch, point.context
+    )
+
+
 @lru_cache(maxsize=64)
-def _decode_parts(
-    model: Same[ModelSpec], fmt: Same[WeightFormat], batch: int, context: int
+def _known_parts(
+    model: Same[ModelSpec], fmt: Same[WeightFormat], prefill: bool, batch: int, context: int
 ) -> tuple[Part, ...]:
-    """The operations of a step; studies of machines ask for the same ones again and again."""
+    """Studies of machines ask for the same ones again and again."""
+    if prefill:
+        return parts_of(prefill_step(model.it, fmt.it, context, batch))
     return parts_of(decode_step(model.it, fmt.it, batch, context))
 
 
 def simulate_prefill(
     system: System, model: ModelSpec, point: Point, activations: Activations | None = None
 ) -> StepResult:
-    """Simulate the processing of `point.batch` prompts of `point.context` tokens, all rows in one batch.
-
-    `tokens` counts the prompts' tokens.
-
-    Raises:
-        SailsimError: as `simulate_step`; also when the rows exceed what a descriptor can carry.
-    """
-    rows = point.batch * point.context
-    if rows > 65535:
-        raise SailsimError(f"batch x context is {rows}; allowed is at most 65535 rows of one prefill.")
-    ops = prefill_step(model, point.formats(model), point.context, point.batch)
-    return _result(_play(system, model, point, activations, parts_of(ops), rows))
+    """`simulate_step` of the point with its context as the prompt. Raises as it."""
+    return simulate_step(system, model, point.prefilling(), activations)
 
 
 @dataclass(frozen=True)
@@ -161,17 +168,16 @@ def _play(
     point: Point,
     activations: Activations | None,
     parts: tuple[Part, ...],
-    tokens: int,
 ) -> _Played:
     backend = backend_of(system)
     backend.check_choices(point, system.name)
     point = point.resolved(system)
     captured = activations if activations is not None else Activations.load(point.activations or None)
     own, *others = backend.alternatives(point)
-    found = [_played(backend, system, model, own, captured, parts, tokens, bool(others))]
+    found = [_played(backend, system, model, own, captured, parts, bool(others))]
     for other in others:
         with suppress(SailsimError):  # what not all tensors can have
-            found.append(_played(backend, system, model, other, captured, parts, tokens, True))
+            found.append(_played(backend, system, model, other, captured, parts, True))
     best = min(found, key=lambda step: step.line.end)
     return replace(best, point=point) if others else best
 
@@ -183,7 +189,6 @@ def _played(
     point: Point,
     captured: Activations,
     parts: tuple[Part, ...],
-    tokens: int,
     several: bool,
 ) -> _Played:
     """The step of a point itself; it says what is chosen where that is one of `several` ways."""
@@ -207,12 +212,13 @@ def _played(
     line = play(_memory(Same(units), point.threads), segments, work.layout.order)
 
     def notes() -> list[str]:
-        return [*_cores_note(parts, backend, host, line.end), *units.notes(model, captured)]
+        prompts = prompt_note(parts, backend, line.streamed) if point.phase == "prefill" else []
+        return [*prompts, *cores_note(parts, backend, host, line.end), *units.notes(model, captured)]
 
     def chosen() -> dict[str, int]:
         return _chosen(units, parts, work) if several else {}
 
-    return _Played(point, tokens, units, line, work, chosen, notes)
+    return _Played(point, point.tokens, units, line, work, chosen, notes)
 
 
 def _chosen(units: Units, parts: Sequence[Part], work: "_Work") -> dict[str, int]:
@@ -334,21 +340,6 @@ def _around(host: HostCores, ops: Sequence[Op], products: _Products, convert: bo
     for done, (op, jobs) in enumerate(handed, 1):
         tasks += [host.completion(op.name, jobs.slices, done), *host.conversion(op, jobs.blocks, done)]
     return tasks
-
-
-def _cores_note(parts: Sequence[Part], backend: Backend, host: HostCores, step_s: float) -> list[str]:
-    """Which matrices the cores multiply because the accelerator does not, and how long that takes."""
-    there = on_cores(Same(parts), backend)
-    if not there:
-        return []
-    types = Counter(op.format.name for op in there if op.format is not None)
-    seconds = sum(host.product_seconds(op) for op in there)
-    named = ", ".join(f"{name} {count} tensors" for name, count in types.most_common())
-    return [
-        f"On the cores, as their types have no scalar codes: {named}; they take "
-        f"{min(1.0, seconds / step_s):.0%} of the step's time there, at an assumed rate (host.float_rate, "
-        "host.grid_rate)"
-    ]
 
 
 def _result(played: _Played) -> StepResult:

@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 def point_key(point: Point) -> str:
     """Hash of the point alone: equal for the same question, whatever its inputs contain."""
-    return _hash(point.as_dict())
+    return _hash(point.question())
 
 
 def result_key(point: Point, evaluate: str, inputs: str = "") -> str:
@@ -69,7 +69,7 @@ class Keys:
         weights = json.dumps([p.model, p.weights, p.wbits, p.group_size])
         return _hash(
             {
-                "point": p.as_dict(),
+                "point": p.question(),
                 "system": self._once("system", p.system),
                 "substrate": p.substrate and self._once("substrate", p.substrate),
                 "model": self._once("model", p.model),

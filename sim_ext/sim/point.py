@@ -1,5 +1,6 @@
 """One run: which machine does what."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,8 +24,17 @@ Convert = Literal["memory", "unit", "cores"]
 CONVERT: tuple[Convert, ...] = get_args(Convert)
 """Where sums become floating point."""
 
+Phase = Literal["decode", "prefill"]
+PHASES_OF_A_TEXT: tuple[Phase, ...] = get_args(Phase)
+"""What a step does: a token for each sequence, or all of their prompts up to the first token."""
+
 NOT_SAID = -1
-"""Of `wbits` and `group_size` when a point is made: what `weights` says, or the default."""
+"""When a point is made: of `wbits` and `group_size` what `weights` says, or the default; of `prompt` and
+`context` what the other one says in prefill, or the default."""
+DEFAULT_CONTEXT = 512
+
+ADDED: Mapping[str, Any] = {"phase": "decode", "prompt": 0}
+"""Fields that came after the first studies were stored, and what the points of those had there."""
 
 # field -> (least, most); what the descriptor can carry and what stays computable.
 _RANGES = {
@@ -33,6 +43,7 @@ _RANGES = {
     "group_size": (0, 65535),
     "batch": (1, 65535),
     "threads": (1, 4096),
+    "prompt": (1, 1 << 24),
     "context": (1, 1 << 24),
     "seed": (0, (1 << 63) - 1),
 }
@@ -52,6 +63,9 @@ class Point:
     with other values of its fields behind it ("sail-n1:llc.slices=16"); `substrate` likewise, with other
     costs of operations ("row_dfm:add=3").
     `activations` is the path of the capture that pattern counts come from; empty is the one that ships.
+    A step of `phase` "decode" makes a token for each of `batch` sequences of `context` tokens, and its
+    `prompt` is 0; one of "prefill" works on as many prompts of `prompt` tokens at once, up to the first token
+    of an answer, and its `context` is the prompt.
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
@@ -64,9 +78,11 @@ class Point:
     abits: int = 8
     nbw: int | Literal["auto"] | None = None
     group_size: int = NOT_SAID
+    phase: Phase = "decode"
+    prompt: int = NOT_SAID
     batch: int = 1
     threads: int = 16
-    context: int = 512
+    context: int = NOT_SAID
     substrate: str | None = None
     convert: Convert | None = None
     prt: bool = True
@@ -82,14 +98,10 @@ class Point:
         except ValueError as error:
             raise SailsimError(f"system is {error}.") from None
         self._settle_weights()
+        self._settle_tokens()
         if self.nbw is not None:
             object.__setattr__(self, "nbw", nbw_of(self.nbw))
-        for name, (least, most) in _RANGES.items():
-            value = getattr(self, name)
-            if self.weights and name in ("wbits", "group_size"):
-                continue
-            if type(value) is not int or not least <= value <= most:
-                raise SailsimError(f"{name} is {value!r}; allowed is a whole number {least}..{most}.")
+        self._check_numbers()
         if self.substrate is not None:
             try:
                 object.__setattr__(self, "substrate", settled_substrate(str(self.substrate)))
@@ -100,6 +112,17 @@ class Point:
         if not isinstance(self.prt, bool):
             raise SailsimError(f"prt is {self.prt!r}; allowed are true and false.")
 
+    def _check_numbers(self) -> None:
+        """Raise SailsimError for a number out of its range."""
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if self.weights and name in ("wbits", "group_size"):
+                continue
+            if self.phase == "decode" and name == "prompt":
+                continue
+            if type(value) is not int or not least <= value <= most:
+                raise SailsimError(f"{name} is {value!r}; allowed is a whole number {least}..{most}.")
+
     def _settle_weights(self) -> None:
         """Have one of the two ways to say what the weights are, and nothing left unsaid."""
         said = (getattr(self, name) for name in ("wbits", "group_size"))
@@ -107,6 +130,39 @@ class Point:
         settled = settled_choice(self.model, self.weights, *numbers)._asdict()
         for name, value in settled.items():
             object.__setattr__(self, name, value)
+
+    def _settle_tokens(self) -> None:
+        """Have prompt and context say the same in prefill, and no prompt in decoding."""
+        if self.phase not in PHASES_OF_A_TEXT:
+            raise SailsimError(f"phase is {self.phase!r}; allowed are {', '.join(PHASES_OF_A_TEXT)}.")
+        prompt, context = self.prompt, self.context
+        if self.phase == "decode":
+            if prompt not in (NOT_SAID, 0):
+                raise SailsimError(
+                    f"prompt is {prompt!r} beside phase decode; allowed there is none: `context` says how "
+                    "many tokens a sequence has, and phase prefill works on a prompt."
+                )
+            prompt, context = 0, DEFAULT_CONTEXT if context == NOT_SAID else context
+        else:
+            if prompt == NOT_SAID:
+                prompt = DEFAULT_CONTEXT if context == NOT_SAID else context
+            context = prompt if context == NOT_SAID else context
+            if prompt != context:
+                raise SailsimError(
+                    f"context is {context!r} beside a prompt of {prompt!r}; allowed in phase prefill is one "
+                    "of them, or one number for both: the cache has the prompt and nothing before it."
+                )
+        object.__setattr__(self, "prompt", prompt)
+        object.__setattr__(self, "context", context)
+
+    @property
+    def tokens(self) -> int:
+        """That a step works on: one of each sequence, or all of the prompts."""
+        return self.batch if self.phase == "decode" else self.batch * self.prompt
+
+    def prefilling(self) -> "Point":
+        """The point with its context as the prompt."""
+        return replace(self, phase="prefill", prompt=self.context)
 
     def formats(self, model: ModelSpec) -> WeightFormat:
         """The format of every tensor of the point's model.
@@ -136,6 +192,11 @@ class Point:
     def as_dict(self) -> dict[str, Any]:
         """The fields in their order, ready for JSON."""
         return {name: getattr(self, name) for name in _FIELDS}
+
+    def question(self) -> dict[str, Any]:
+        """`as_dict` without what says no more than points did before there was such a field (`ADDED`)."""
+        said = self.as_dict()
+        return {name: value for name, value in said.items() if name not in ADDED or value != ADDED[name]}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "Point":

@@ -1,4 +1,4 @@
-"""A point by itself: the machine and the model that it names, and one decode step of SAIL on them."""
+"""A point by itself: the machine and the model that it names, and one step of SAIL on them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sailsim.workloads import load_model
 
 
 def simulate(point: Point) -> StepResult:
-    """Simulate one decode step of SAIL at a point.
+    """Simulate one step of SAIL at a point, decoding or prefill.
 
     Raises:
         SailsimError: as `simulate_step`; also where weights and KV cache do not fit the server's memory.

@@ -192,3 +192,43 @@ def test_bad_input_is_one_sentence(arguments: list[str], words: tuple[str, ...])
     assert len(result.stderr.strip().splitlines()) == 1
     for word in words:
         assert word in result.stderr
+
+
+PREFILL = ["--model", "smollm2-135m", "--phase", "prefill", "--prompt", "48"]
+
+
+def test_prefill_says_the_time_to_the_first_token() -> None:
+    said = run(*PREFILL).output
+    assert "prefill of 48 tokens" in said
+    assert "TTFT: time to the first token" in said
+    assert "No prompt in f16 was measured on card h100" in said
+    found = json.loads(run(*PREFILL, "--json").stdout)
+    assert (found["point"]["phase"], found["point"]["prompt"], found["point"]["context"]) == (
+        "prefill",
+        48,
+        48,
+    )
+    sail = found["runs"]["sail"]
+    assert sail["ttft_s"] == sail["step_s"] == pytest.approx(48 / sail["tokens_per_s"])
+    assert found["runs"]["cores-lut"]["ttft_s"] is None
+    assert "TTFT" not in run("--model", "smollm2-135m").output
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--prompt", "8"], "prompt is 8 beside phase decode"),
+        (["--phase", "chat"], "phase is 'chat'; allowed are decode, prefill"),
+        (["--phase", "prefill", "--prompt", "8", "--context", "9"], "context is 9 beside a prompt of 8"),
+        (["--phase", "prefill", "--prompt", "0"], "prompt is 0; allowed is a whole number 1..16777216"),
+        (
+            ["--phase", "prefill", "--prompt", "65536"],
+            "batch x prompt is 65536; allowed is at most 65535 rows",
+        ),
+    ],
+)
+def test_bad_phases_are_one_sentence(options: list[str], said: str) -> None:
+    refused = run("--model", "smollm2-135m", *options)
+    assert refused.exit_code == 2
+    assert said in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1

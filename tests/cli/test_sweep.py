@@ -106,3 +106,34 @@ def test_bad_input_is_one_sentence(tmp_path: Path, arguments: list[str], words: 
     assert len([line for line in result.stderr.strip().splitlines() if "points" not in line[:7]]) == 1
     for word in words:
         assert word in result.stderr
+
+
+def test_phase_and_prompt_are_axes(tmp_path: Path) -> None:
+    out = str(tmp_path)
+    both = sailsim(
+        "sweep", "--model", "smollm2-135m", "--phase", "decode,prefill", "--context", "16", "--out", out
+    )
+    assert both.exit_code == 0, both.stderr
+    more = ["--model", "smollm2-135m", "--phase", "prefill", "--prompt", "16,32"]
+    found = json.loads(sailsim("sweep", *more, "--out", out, "--json").stdout)
+    assert (found["points"], found["held_before"]) == (2, 1)
+    frame = Store(tmp_path).frame()
+    assert sorted(set(frame["prompt"])) == [16, 32]
+    plot = [
+        "plot",
+        out,
+        "--x",
+        "prompt",
+        "--y",
+        "ttft_s",
+        "--color",
+        "runner",
+        "--where",
+        "kind = 'accelerator'",
+    ]
+    assert "2 marks" in sailsim(*plot, "--out", str(tmp_path / "ttft.png")).output
+    refused = sailsim(
+        "sweep", "--model", "smollm2-135m", "--phase", "decode,prefill", "--prompt", "8", "--out", out
+    )
+    assert refused.exit_code == 2
+    assert "prompt is 8 beside phase decode" in refused.stderr

@@ -243,7 +243,7 @@ def test_prefill_is_many_rows(captured: Activations) -> None:
     assert result.tokens == 128
     step = simulate_step(SAIL, model, Point(context=64, batch=2), captured)
     assert step.tokens_per_s < result.tokens_per_s
-    with pytest.raises(SailsimError, match="batch x context is 131072"):
+    with pytest.raises(SailsimError, match="batch x prompt is 131072"):
         simulate_prefill(SAIL, model, Point(context=65536, batch=2), captured)
 
 

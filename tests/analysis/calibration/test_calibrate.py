@@ -18,6 +18,7 @@ from sailsim.analysis.calibration import (
     kernel_ratios,
     lut_problem,
     measurements,
+    prompt_problem,
     solver,
 )
 from sailsim.analysis.calibration import (
@@ -131,7 +132,7 @@ def test_the_fit_reads_its_own_files_alone(monkeypatch):
         seen.add(name)
         return read(name)
 
-    for module in (measurements, fit, kernel_ratios, lut_problem):
+    for module in (measurements, fit, kernel_ratios, lut_problem, prompt_problem):
         monkeypatch.setattr(module, "read_table", noted)
     fit.run()
     assert seen == {*fit.DATA, *fit.HELD_OUT}
@@ -146,7 +147,7 @@ def test_no_fit_reads_what_is_held_out(result, monkeypatch):
             row["tok_s"] = "1.0"
         return rows
 
-    for module in (measurements, fit, kernel_ratios, lut_problem):
+    for module in (measurements, fit, kernel_ratios, lut_problem, prompt_problem):
         monkeypatch.setattr(module, "read_table", absurd)
     again = fit.run()
     for part in ("cpu", "gpu", "cpu_covariance", "gpu_covariance"):

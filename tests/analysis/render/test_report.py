@@ -339,6 +339,6 @@ def test_baseline_and_fit_commands():
     # Measured: 19.7 tokens/s (c6g.12xlarge).
     assert json.loads(shown.stdout)["tokens_per_s"] == pytest.approx(19.7, rel=0.15)
     assert "tokens/s" in runner.invoke(main, command).output
-    assert runner.invoke(main, [*command, "--batch", "2", "--prompt", "8"]).exit_code == 2
+    assert "tokens/s" in runner.invoke(main, [*command, "--batch", "2", "--prompt", "8"]).output
     assert runner.invoke(main, ["baseline", "--machine", "none", "--model", "llama-7b"]).exit_code == 2
     assert "Equal" in runner.invoke(main, ["fit", "--check"]).output

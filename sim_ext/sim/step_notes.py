@@ -1,0 +1,36 @@
+"""What must be said beside a step, in sentences."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from sailsim.sim.backend import Backend
+from sailsim.sim.host import HostCores
+from sailsim.sim.parts import Part, on_cores
+from sailsim.sim.same import Same
+
+
+def cores_note(parts: Sequence[Part], backend: Backend, host: HostCores, step_s: float) -> list[str]:
+    """Which matrices the cores multiply because the accelerator does not, and how long that takes."""
+    there = on_cores(Same(parts), backend)
+    if not there:
+        return []
+    types = Counter(op.format.name for op in there if op.format is not None)
+    seconds = sum(host.product_seconds(op) for op in there)
+    named = ", ".join(f"{name} {count} tensors" for name, count in types.most_common())
+    return [
+        f"On the cores, as their types have no scalar codes: {named}; they take "
+        f"{min(1.0, seconds / step_s):.0%} of the step's time there, at an assumed rate (host.float_rate, "
+        "host.grid_rate)"
+    ]
+
+
+def prompt_note(parts: Sequence[Part], backend: Backend, streamed: float) -> list[str]:
+    """How often the accelerator reads its weights: as often as its buffers make passes over the rows."""
+    own = [op for part in parts for op in part.ops if op.kind == "gemv" and backend.takes(op)]
+    weights = sum(op.weight_bytes for op in own)
+    if not streamed or not weights:
+        return []
+    return [
+        "All rows of the prompts go through a matrix before the next one: the units hold the sums of some of "
+        f"them at a time, and read {weights / 1e9:.3g} GB of weights {streamed / weights:.1f} times"
+    ]
