@@ -7,6 +7,15 @@ that the PIM sees. docs/models.md explains the data and its sources.
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.capture import DEFAULT_TEXT, capture, default_gguf
 from sailsim.workloads.choice import WeightChoice, chosen_format, has_own_formats, settled_choice
+from sailsim.workloads.experts import (
+    EXPECTED,
+    Experts,
+    Routing,
+    distinct_experts,
+    expected_spread,
+    sampled_spread,
+    touched,
+)
 from sailsim.workloads.formats import (
     FLOATS,
     TENSOR_FORMATS,
@@ -20,22 +29,25 @@ from sailsim.workloads.formats import (
 from sailsim.workloads.forward import forward
 from sailsim.workloads.gguf_file import GgufFile
 from sailsim.workloads.gguf_model import GgufModel, open_gguf, stored_model, tensor_bytes
-from sailsim.workloads.graph import Op, decode_step, prefill_step
+from sailsim.workloads.graph import Op, decode_step, prefill_step, step_notes
 from sailsim.workloads.image import ImagePlan, plan_image
 from sailsim.workloads.image_decode import ImageDecoder
 from sailsim.workloads.image_file import Image, read_image
 from sailsim.workloads.load import load_model
-from sailsim.workloads.model import ROLES, Linear, ModelSpec, Role, model_names
+from sailsim.workloads.model import ROLES, Linear, ModelSpec, Role
+from sailsim.workloads.shape_file import model_names
 from sailsim.workloads.tokenizer import Tokenizer
 from sailsim.workloads.traces import ReplayedTile, TracePlan, plan_trace, replay_timed
 from sailsim.workloads.weights import Weights, WeightSource, file_source, synthetic_source
 
 __all__ = [
     "DEFAULT_TEXT",
+    "EXPECTED",
     "FLOATS",
     "ROLES",
     "TENSOR_FORMATS",
     "Activations",
+    "Experts",
     "GgufFile",
     "GgufModel",
     "Image",
@@ -46,6 +58,7 @@ __all__ = [
     "Op",
     "ReplayedTile",
     "Role",
+    "Routing",
     "TensorFormat",
     "Tokenizer",
     "TracePlan",
@@ -58,6 +71,8 @@ __all__ = [
     "chosen_format",
     "decode_step",
     "default_gguf",
+    "distinct_experts",
+    "expected_spread",
     "file_source",
     "format_names",
     "forward",
@@ -70,10 +85,13 @@ __all__ = [
     "prefill_step",
     "read_image",
     "replay_timed",
+    "sampled_spread",
     "settled_choice",
+    "step_notes",
     "stored_model",
     "synthetic_source",
     "tensor_bytes",
+    "touched",
     "uniform_format",
     "weight_format",
 ]

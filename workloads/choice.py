@@ -27,7 +27,8 @@ from sailsim.workloads.formats import (
     weight_format,
 )
 from sailsim.workloads.gguf_model import stored_model
-from sailsim.workloads.model import Linear, ModelSpec, model_names
+from sailsim.workloads.model import Linear, ModelSpec
+from sailsim.workloads.shape_file import model_names
 
 FILE = "file"
 """The choice of the formats that the model's own file has."""

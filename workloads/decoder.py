@@ -149,6 +149,7 @@ def llama_constants(model: GgufModel, what: str) -> tuple[float, float]:
     arch = file.get("general.architecture")
     if arch != "llama" or spec.fused_projections:
         raise SailsimError(f"GGUF file {file.path}: general.architecture is {arch!r}; {what} needs 'llama'.")
+    spec.require_plain(what)
     rotated = file.integer("llama.rope.dimension_count", spec.head_dim)
     if rotated != spec.head_dim or spec.extra_params:
         raise SailsimError(

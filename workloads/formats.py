@@ -1,8 +1,8 @@
 """Weight formats: how many bytes a tensor has, and how its codes read as integers.
 
 Block layouts are those of ggml (``ggml-common.h``, as tabulated in the package ``gguf``); the mixes of
-types over a model follow the rules of llama.cpp's quantizer (``src/llama-quant.cpp``, dense models
-without an importance matrix). The tests compare the resulting bits per weight with the tables that
+types over a model follow the rules of llama.cpp's quantizer (``src/llama-quant.cpp``, without an
+importance matrix). The tests compare the resulting bits per weight with the tables that
 llama.cpp publishes in ``tools/quantize/README.md``.
 """
 
@@ -17,10 +17,11 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import WBITS_MAX, WeightCode
-from sailsim.workloads.model import Linear, ModelSpec, shipped_model
+from sailsim.workloads.model import Linear, ModelSpec
+from sailsim.workloads.shape_file import shipped_model
 
 GGML_SOURCE = "ggml block layouts (ggml-common.h), sizes as in the package gguf, constants.GGML_QUANT_SIZES"
-MIX_SOURCE = "llama.cpp src/llama-quant.cpp, rules for dense models without importance matrix"
+MIX_SOURCE = "llama.cpp src/llama-quant.cpp, rules for models without importance matrix"
 
 
 @dataclass(frozen=True)
@@ -181,10 +182,11 @@ class WeightFormat:
     def of_tensors(
         cls, name: str, source: str, tensors: Mapping[str, TensorFormat], linears: Sequence[Linear]
     ) -> "WeightFormat":
-        """The format of a model whose tensors each have their own; its base is that of most weights."""
+        """The format of a model whose tensors each have their own; its base is that of most weights that a
+        token multiplies."""
         weights: Counter[TensorFormat] = Counter()
         for linear in linears:
-            weights[tensors[linear.name]] += linear.params
+            weights[tensors[linear.name]] += linear.active
         total = sum(weights.values())
         shares = tuple((found, count / total) for found, count in weights.most_common())
         return cls(name, shares[0][0], source, tensors=tensors, shares=shares)
@@ -210,6 +212,8 @@ class WeightFormat:
         """Format of one weight matrix of ``model``."""
         if self.tensors:
             return self._stored(linear.name)
+        if linear.is_router:  # which llama.cpp's quantizer leaves as it is
+            return TENSOR_FORMATS["f32"]
         if not self.is_mix:
             return self.base
         kind = linear.name.split(".")[-1]
@@ -257,8 +261,8 @@ class WeightFormat:
         return "q6_k"
 
     def _block_type(self, kind: str, layer: int, model: ModelSpec) -> str:
-        # The fused matrix of Q, K and V follows the rules of V.
-        kind = "attn_v" if kind == "attn_qkv" else kind
+        # The fused matrix of Q, K and V follows the rules of V, that of experts those of an ordinary one.
+        kind = "attn_v" if kind == "attn_qkv" else kind.removesuffix("_exps").removesuffix("_shexp")
         chosen = self.base.name
         for rule in self.rules:
             if (
@@ -271,6 +275,11 @@ class WeightFormat:
         # llama.cpp treats 80 blocks as "the 70B model", whose small V gets at least five bits.
         if kind == "attn_v" and model.n_layers == 80 and chosen in ("q3_k", "q4_k"):
             chosen = "q5_k"
+        if model.experts is not None and model.experts.count == 8:
+            of_eight = {"attn_k": "q8_0", "attn_v": "q8_0", "attn_output": self.base.name}
+            if self.name in _EIGHT_OUTPUT:
+                of_eight["attn_output"] = "q5_k"
+            chosen = of_eight.get(kind, chosen)
         return chosen
 
     @staticmethod
@@ -297,7 +306,9 @@ def _census(fmt: WeightFormat, model: ModelSpec) -> tuple[tuple[TensorFormat, in
 @lru_cache(maxsize=256)
 def _model_bytes(fmt: WeightFormat, model: ModelSpec) -> int:
     """A sum over all tensors, which every machine and card of a comparison asks for."""
-    total = sum(fmt.tensor(linear, model).bytes(linear.k, linear.n) for linear in model.linears())
+    total = sum(
+        fmt.tensor(linear, model).bytes(linear.k, linear.n) * linear.count for linear in model.linears()
+    )
     if not model.tied_embeddings:
         total += fmt.embedding(model).bytes(model.d_model, model.vocab)
     return total + 4 * (model.norm_params + model.extra_params)
@@ -338,6 +349,9 @@ _MIX_RULES: dict[str, tuple[str, tuple[Rule, ...]]] = {
     "iq4_nl": ("iq4_nl", (Rule("attn_v", "q5_k", min_gqa=4), Rule("ffn_down", "q5_k", "eighth"))),
     "iq4_xs": ("iq4_xs", (Rule("attn_v", "q5_k", min_gqa=4), Rule("ffn_down", "q5_k", "eighth"))),
 }
+
+_EIGHT_OUTPUT = ("q2_k", "q3_k_s", "q3_k_m", "iq4_nl", "q4_k_s", "q4_k_m", "iq4_xs")
+"""Mixes that give the output projection five bits where a block has eight experts."""
 
 FLOATS = ("f32", "f16", "bf16")
 """Types without codes: numbers by themselves."""

@@ -1,15 +1,16 @@
-"""A GGUF file of a dense decoder as a model: its shapes, and the format of every tensor."""
+"""A GGUF file of a decoder as a model: its shapes, and the format of every tensor."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.formats import GGML_SOURCE, TENSOR_FORMATS, TensorFormat, WeightFormat
 from sailsim.workloads.gguf_file import GgufFile, TensorInfo
-from sailsim.workloads.model import ModelSpec, model_names
-
-ARCHITECTURES = ("llama", "gemma", "phi3", "qwen2")
+from sailsim.workloads.model import ModelSpec
+from sailsim.workloads.shape_file import model_names
+from sailsim.workloads.shapes import PERIODS, Facts, Header, decoder
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,9 @@ class GgufModel:
 
 
 def open_gguf(path: str | Path) -> GgufModel:
-    """Reads the header of a GGUF file of a dense decoder (llama, gemma, phi3 or qwen2 architecture).
+    """Reads the header of a GGUF file of a decoder, whatever its architecture is called (`shapes`).
 
-    Raises SailsimError for a damaged file, another architecture, or tensors that do not fit the shapes.
+    Raises SailsimError for a damaged file, and for tensors that are not those of such a decoder.
     """
     file = GgufFile(path)
     spec = _spec(file)
@@ -56,70 +57,100 @@ def stored_model(name_or_path: str | Path) -> GgufModel | None:
 
 def _spec(file: GgufFile) -> ModelSpec:
     arch = file.get("general.architecture")
-    if arch not in ARCHITECTURES:
+    if not isinstance(arch, str) or not re.fullmatch(r"[\w.-]{1,64}", arch):
         raise SailsimError(
-            f"GGUF file {file.path}: general.architecture is {arch!r}; allowed is {', '.join(ARCHITECTURES)}."
+            f"GGUF file {file.path}: general.architecture is {repr(arch)[:80]}; allowed is a name, with "
+            "which other keys begin."
         )
-    if file.integer(f"{arch}.expert_count", 0):
+    if file.get(f"{arch}.attention.causal", True) is not True:
         raise SailsimError(
-            f"GGUF file {file.path}: {arch}.expert_count is {file.integer(f'{arch}.expert_count')}; "
-            f"allowed is 0 (dense models)."
+            f"GGUF file {file.path}: {arch}.attention.causal is {file.get(f'{arch}.attention.causal')!r}; "
+            "allowed is true, a decoder."
         )
-    d_model = file.integer(f"{arch}.embedding_length")
-    n_heads = file.integer(f"{arch}.attention.head_count")
-    if n_heads < 1:
-        raise SailsimError(
-            f"GGUF file {file.path}: {arch}.attention.head_count is {n_heads}; allowed is 1 or more."
-        )
-    embedding = file.tensors.get("token_embd.weight")
-    if embedding is None or len(embedding.shape) != 2:
-        raise SailsimError(
-            f"GGUF file {file.path}: token_embd.weight is no matrix; a model of this kind needs it."
-        )
-    n_layers = file.integer(f"{arch}.block_count")
-    if n_layers > len(file.tensors):
-        raise SailsimError(
-            f"GGUF file {file.path}: {arch}.block_count is {n_layers}; allowed is at most the "
-            f"{len(file.tensors)} tensors of the file."
-        )
-    name = file.get("general.name")
-    spec = ModelSpec(
+    title = file.get("general.name")
+    header = Header(
+        where=f"GGUF file {file.path}",
         name=file.path.stem,
-        title=name if isinstance(name, str) and name else file.path.stem,
+        title=title if isinstance(title, str) and title else file.path.stem,
         source=f"GGUF file {file.path.name}",
-        n_layers=n_layers,
-        d_model=d_model,
-        n_heads=n_heads,
-        n_kv_heads=file.integer(f"{arch}.attention.head_count_kv", n_heads),
-        head_dim=file.integer(f"{arch}.attention.key_length", d_model // n_heads),
-        d_ffn=file.integer(f"{arch}.feed_forward_length"),
-        vocab=embedding.shape[1],
-        tied_embeddings="output.weight" not in file.tensors,
-        fused_projections="blk.0.attn_qkv.weight" in file.tensors,
+        tensors={name: info.shape for name, info in file.tensors.items()},
+        elements=sum(info.n_elements for info in file.tensors.values()),
+        facts=_facts(file, arch),
     )
-    stored = sum(tensor.n_elements for tensor in file.tensors.values())
-    extra = stored - spec.n_params
-    if extra < 0:
-        raise SailsimError(
-            f"GGUF file {file.path}: its tensors have {stored} elements; a model of its shapes "
-            f"needs {spec.n_params}."
+    spec = decoder(header)
+    for key, value in (("embedding_length", spec.d_model), ("expert_count", _count(spec))):
+        said = _uniform(file, f"{arch}.{key}", value)
+        if said != value:
+            raise SailsimError(
+                f"GGUF file {file.path}: {arch}.{key} is {said}; allowed is {value}, as its tensors have."
+            )
+    return spec
+
+
+def _count(spec: ModelSpec) -> int:
+    return spec.experts.count if spec.experts else 0
+
+
+def _facts(file: GgufFile, arch: str) -> Facts:
+    """What the header says that no shape does."""
+
+    def said(key: str) -> int | None:
+        key = f"{arch}.{key}"
+        return _uniform(file, key) if key in file else None
+
+    heads = _uniform(file, f"{arch}.attention.head_count")
+    window = said("attention.sliding_window") or 0
+    windowed = _windowed(file, f"{arch}.attention.sliding_window_pattern", arch) if window else None
+    notes: tuple[str, ...] = ()
+    if window and windowed is None:
+        notes = (
+            f"Attention of {arch} has a window of {window} tokens in blocks that its file does not name: it "
+            "is taken to see the whole context in all of them, an upper end of what it reads",
         )
-    return replace(spec, extra_params=extra)
+    return Facts(
+        n_heads=heads,
+        n_kv_heads=said("attention.head_count_kv"),
+        head_dim=said("attention.key_length"),
+        value_dim=said("attention.value_length"),
+        n_layers=said("block_count"),
+        experts_used=said("expert_used_count"),
+        window=window,
+        windowed=windowed,
+        notes=notes,
+    )
+
+
+def _windowed(file: GgufFile, key: str, arch: str) -> int | list[bool] | None:
+    """Which blocks have the window, as `Facts.windowed`."""
+    pattern = file.get(key, PERIODS.get(arch))
+    if isinstance(pattern, list) and all(type(has) in (bool, int) for has in pattern):
+        return [bool(has) for has in pattern]
+    if pattern is None or (type(pattern) is int and pattern >= 0):
+        return pattern
+    raise SailsimError(
+        f"GGUF file {file.path}: {key} is {repr(pattern)[:80]}; allowed is a number of blocks, or a truth "
+        "value for each."
+    )
+
+
+def _uniform(file: GgufFile, key: str, default: int | None = None) -> int:
+    """A whole number, which a file may give for every block as long as it is the same for all."""
+    value = file.get(key)
+    if isinstance(value, list):
+        if value and type(value[0]) is int and value.count(value[0]) == len(value):
+            return value[0]
+        raise SailsimError(
+            f"GGUF file {file.path}: {key} differs between blocks; allowed is one number for all of them."
+        )
+    return file.integer(key, default)
 
 
 def _format(file: GgufFile, spec: ModelSpec) -> WeightFormat:
-    tensors: dict[str, TensorFormat] = {}
-    for linear in spec.linears():
-        info = file.tensors.get(f"{linear.name}.weight")
-        if info is None or info.shape != (linear.k, linear.n):
-            raise SailsimError(
-                f"GGUF file {file.path}: the shape of {linear.name}.weight is "
-                f"{info.shape if info else 'absent'}; allowed is {(linear.k, linear.n)} by the header."
-            )
-        tensors[linear.name] = _tensor_format(file, info)
+    linears = spec.linears()
+    tensors = {linear.name: _tensor_format(file, file.tensors[f"{linear.name}.weight"]) for linear in linears}
     tensors["token_embd"] = _tensor_format(file, file.tensors["token_embd.weight"])
     source = f"GGUF file {file.path.name}; {GGML_SOURCE}"
-    return WeightFormat.of_tensors(file.path.stem, source, tensors, spec.linears())
+    return WeightFormat.of_tensors(file.path.stem, source, tensors, linears)
 
 
 def _tensor_format(file: GgufFile, info: TensorInfo) -> TensorFormat:

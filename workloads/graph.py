@@ -4,31 +4,42 @@ Counting rules, for a batch of B sequences:
 
 - ``weight_bytes``: stored bytes of the weights an operation reads, once for the whole batch.
 - ``kv_bytes``: KV cache bytes read and written. The new token counts as one of the ``context`` tokens; its
-  key and value are written once, and all ``context`` keys and values are read.
+  key and value are written once, and all ``context`` keys and values are read; where attention has a window,
+  those in it.
 - ``act_bytes``: fp32 activations in and out, 4 bytes an element.
 - ``macs``: multiply-accumulates of matrix products. Attention has ``2 * B * n_heads * head_dim * context``.
+- A block of experts has a router, which scores them for every token, and one operation for each of an
+  expert's matrices, over all experts that a token chose: ``weight_bytes`` are those of the experts that any
+  token of the batch chose, ``macs`` and ``batch`` those of all pairs of a token and its expert.
 - ``flops``: all *other* scalar floating-point operations, so that ``2 * macs + flops`` is the total. Per
   element: RMS norm 4 (square, add, scale, weight), residual add 1, rotation 6 per pair, softmax 6 (scale,
   compare, subtract, exponential, add, divide), gated activation 5 (negate, exponential, add, divide,
   multiply; a plain one 4), rounding an operand to integers 3 (absolute value, compare, multiply), greedy
-  sampling 1. Rounding belongs to the operation that produces the operand.
+  sampling 1. Choosing experts is a softmax and a comparison an expert, joining their outputs 2 an element.
+  Rounding belongs to the operation that produces the operand.
 
 Kinds: ``gemv`` (goes to the PIM in SAIL), ``attention``, ``elementwise``, ``embedding``, ``sampling``.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
 from sailsim.base.errors import SailsimError
+from sailsim.workloads.experts import EXPECTED, Routing, Spread, touched
 from sailsim.workloads.formats import TensorFormat, WeightFormat
-from sailsim.workloads.model import MAX_DIMENSION, Linear, ModelSpec, Role
+from sailsim.workloads.model import MAX_DIMENSION, NORMS, Linear, ModelSpec, Role
 
 Kind = Literal["gemv", "attention", "elementwise", "embedding", "sampling"]
 
 ACT_BYTES = 4
 NORM_FLOPS, ADD_FLOPS, ROTATE_PAIR_FLOPS, SOFTMAX_FLOPS, ROUND_FLOPS, SAMPLE_FLOPS = 4, 1, 6, 6, 3, 1
 GATED_FLOPS, PLAIN_FLOPS = 5, 4
+CHOOSE_FLOPS, JOIN_FLOPS = SOFTMAX_FLOPS + 1, 2
+
+Attended = Callable[[int], tuple[int, int]]
+"""Of a window: keys fetched from the cache in a layer, and query-key pairs of one head."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,7 @@ class Op:
     ``k``, ``n`` are the sizes of a gemv's matrix (0 elsewhere), ``batch`` the rows it works on. ``layer`` is
     the block, -1 for the embedding, ``n_layers`` from the final norm on. ``role`` names the activation that
     feeds a gemv, ``weights_key`` the tensor it reads and ``format`` that tensor's format (None elsewhere).
+    A gemv of experts has a ``spread``: how many tokens meet how many of its tensor's ``matrices``.
     """
 
     name: str
@@ -54,32 +66,80 @@ class Op:
     role: Role | None = None
     weights_key: str = ""
     format: TensorFormat | None = None
+    matrices: int = 1
+    spread: Spread = ()
+
+    @property
+    def products(self) -> tuple[tuple["Op", float], ...]:
+        """The products that a gemv consists of, each of one matrix, and how often each occurs: itself once,
+        or for experts one of every number of tokens that an expert may see."""
+        if not self.spread:
+            return ((self, 1.0),)
+        assert self.format is not None
+        return tuple((self._one(self.format, tokens), times) for tokens, times in self.spread)
+
+    def _one(self, fmt: TensorFormat, tokens: int) -> "Op":
+        """The product of so many tokens and one expert's matrix."""
+        return replace(
+            self,
+            batch=tokens,
+            weight_bytes=fmt.bytes(self.k, self.n),
+            act_bytes=ACT_BYTES * tokens * (self.k + self.n),
+            macs=tokens * self.k * self.n,
+            matrices=1,
+            spread=(),
+        )
 
 
-def decode_step(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> list[Op]:
+def decode_step(
+    model: ModelSpec, fmt: WeightFormat, batch: int, context: int, routing: Routing = EXPECTED
+) -> list[Op]:
     """Operations that produce one token for each of ``batch`` sequences of ``context`` tokens.
 
-    ``context`` counts the token being processed. Raises SailsimError unless both are 1..``MAX_DIMENSION``.
+    ``context`` counts the token being processed; ``routing`` says which experts the tokens choose. Raises
+    SailsimError unless both sizes are 1..``MAX_DIMENSION``.
     """
     _check(batch=batch, context=context)
-    return list(_decoded(model, fmt, batch, context))
+    return list(_decoded(model, fmt, batch, context, routing))
 
 
 @lru_cache(maxsize=64)
-def _decoded(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> tuple[Op, ...]:
+def _decoded(
+    model: ModelSpec, fmt: WeightFormat, batch: int, context: int, routing: Routing
+) -> tuple[Op, ...]:
     """Every machine and every card of a comparison runs the same few steps."""
-    keys = batch * context
-    return tuple(_step(model, fmt, rows=batch, sequences=batch, keys_read=keys, pairs=keys))
+
+    def attended(window: int) -> tuple[int, int]:
+        return batch * window, batch * window
+
+    return tuple(_step(_Rows(model, fmt, batch, batch, context, attended, routing)))
 
 
-def prefill_step(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1) -> list[Op]:
+def prefill_step(
+    model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1, routing: Routing = EXPECTED
+) -> list[Op]:
     """Operations that process ``batch`` prompts of ``prompt`` tokens at once, causally, up to one new token.
 
     Matrix products work on ``prompt * batch`` rows, except the head, which needs the last token of each.
     """
     _check(prompt=prompt, batch=batch)
-    pairs = batch * prompt * (prompt + 1) // 2
-    return _step(model, fmt, rows=batch * prompt, sequences=batch, keys_read=batch * prompt, pairs=pairs)
+
+    def attended(window: int) -> tuple[int, int]:
+        pairs = window * (window + 1) // 2 + (prompt - window) * window
+        return batch * prompt, batch * pairs
+
+    return _step(_Rows(model, fmt, batch * prompt, batch, prompt, attended, routing))
+
+
+def step_notes(model: ModelSpec, rows: int) -> list[str]:
+    """What the operations of a step of so many rows rest on, in sentences."""
+    notes = list(model.notes)
+    if model.experts is not None and rows > 1:
+        notes.append(
+            "Tokens are taken to choose experts uniformly and independently, which of all independent "
+            "choices touches the most: the experts' bytes are an upper end, and so is the step's time"
+        )
+    return notes
 
 
 def _check(**sizes: int) -> None:
@@ -88,18 +148,67 @@ def _check(**sizes: int) -> None:
             raise SailsimError(f"{name} is {value!r}; allowed is 1..{MAX_DIMENSION}.")
 
 
-def _step(
-    model: ModelSpec, fmt: WeightFormat, rows: int, sequences: int, keys_read: int, pairs: int
-) -> list[Op]:
-    """The step for ``rows`` tokens of ``sequences`` sequences.
+@dataclass(frozen=True)
+class _Rows:
+    """A step: ``rows`` tokens of ``sequences`` sequences of ``context`` tokens."""
 
-    ``keys_read``: keys fetched from the cache a layer; ``pairs``: query-key pairs of one head.
-    """
-    ops = [_embedding(model, fmt, rows)]
+    model: ModelSpec
+    fmt: WeightFormat
+    rows: int
+    sequences: int
+    context: int
+    attended: Attended
+    routing: Routing
+
+    def op(self, name: str, layer: int, operands: int, flops: int, weights: int = 0, key: str = "") -> Op:
+        """Work of the cores on so many elements in and out, with so many fp32 weights."""
+        return Op(
+            name,
+            "elementwise",
+            layer,
+            self.rows,
+            weight_bytes=4 * weights,
+            act_bytes=ACT_BYTES * operands,
+            flops=flops,
+            weights_key=key,
+        )
+
+    def activation(self, name: str, layer: int, elements: int) -> Op:
+        """Between the matrices of a feed-forward network, on so many elements of its inside."""
+        gated = self.model.gated_ffn
+        return self.op(
+            name,
+            layer,
+            (3 if gated else 2) * elements,
+            ((GATED_FLOPS if gated else PLAIN_FLOPS) + ROUND_FLOPS) * elements,
+        )
+
+    def norm(self, name: str, layer: int) -> list[Op]:
+        """A norm that only some models have."""
+        if name not in self.model.norms:
+            return []
+        weights, elements = NORMS[name](self.model)
+        elements *= self.rows
+        name = f"blk.{layer}.{name}"
+        return [self.op(name, layer, 2 * elements, NORM_FLOPS * elements, weights, name + ".weight")]
+
+    def gemvs(self, layer: int) -> dict[Role, list[Op]]:
+        """The products of a block but those of experts, by the activation that they read."""
+        by_role: dict[Role, list[Op]] = {}
+        for linear in self.model.layer_linears(layer):
+            if not linear.of_experts:
+                by_role.setdefault(linear.role, []).append(_gemv(linear, self.model, self.fmt, self.rows))
+        return by_role
+
+
+def _step(step: _Rows) -> list[Op]:
+    """The operations of a step."""
+    model, sequences = step.model, step.sequences
+    ops = [_embedding(model, step.fmt, step.rows)]
     for layer in range(model.n_layers):
-        ops += _block(model, fmt, layer, rows, keys_read, pairs)
+        ops += _block(step, layer)
     ops.append(_norm("output_norm", model, model.n_layers, sequences))
-    ops.append(_gemv(model.head, model, fmt, sequences))
+    ops.append(_gemv(model.head, model, step.fmt, sequences))
     ops.append(
         Op(
             "sample",
@@ -113,51 +222,82 @@ def _step(
     return ops
 
 
-def _block(
-    model: ModelSpec, fmt: WeightFormat, layer: int, rows: int, keys_read: int, pairs: int
-) -> list[Op]:
-    blk = f"blk.{layer}."
-    by_role: dict[Role, list[Op]] = {}
-    for linear in model.layer_linears(layer):
-        by_role.setdefault(linear.role, []).append(_gemv(linear, model, fmt, rows))
-    rotated = rows * (model.d_attn + model.d_kv)
-    rope = Op(
-        blk + "rope",
-        "elementwise",
-        layer,
-        rows,
-        act_bytes=2 * ACT_BYTES * rotated,
-        flops=ROTATE_PAIR_FLOPS * rotated // 2,
-    )
+def _block(step: _Rows, layer: int) -> list[Op]:
+    model, rows = step.model, step.rows
+    by_role = step.gemvs(layer)
+    feed = _chosen if model.has_experts(layer) else _ordinary
+    return [
+        _norm(f"blk.{layer}.attn_norm", model, layer, rows),
+        *step.norm("attn_norm_2", layer),
+        *by_role["attn_in"],
+        *step.norm("attn_q_norm", layer),
+        *step.norm("attn_k_norm", layer),
+        *_attention(step, layer),
+        *step.norm("attn_sub_norm", layer),
+        *by_role["attn_out"],
+        *step.norm("post_attention_norm", layer),
+        _norm(f"blk.{layer}.ffn_norm", model, layer, rows),
+        *feed(step, layer, by_role),
+        *step.norm("post_ffw_norm", layer),
+    ]
+
+
+def _attention(step: _Rows, layer: int) -> list[Op]:
+    """The rotation and attention itself."""
+    model, rows, blk = step.model, step.rows, f"blk.{layer}."
+    keys_read, pairs = step.attended(model.attended(layer, step.context))
+    rotated = rows * (model.d_query + model.d_key)
     attention = Op(
         blk + "attention",
         "attention",
         layer,
         rows,
-        kv_bytes=2 * model.d_kv * model.kv_bits / 8 * (keys_read + rows),
-        act_bytes=2 * ACT_BYTES * rows * model.d_attn,
-        macs=2 * model.d_attn * pairs,
+        kv_bytes=model.d_cached * model.kv_bits / 8 * (keys_read + rows),
+        act_bytes=ACT_BYTES * rows * (model.d_query + model.d_attn),
+        macs=(model.d_query + model.d_attn) * pairs,
         flops=SOFTMAX_FLOPS * model.n_heads * pairs + ROUND_FLOPS * rows * model.d_attn,
     )
-    operands = 3 if model.gated_ffn else 2
-    activation = Op(
-        blk + "ffn_act",
-        "elementwise",
-        layer,
-        rows,
-        act_bytes=operands * ACT_BYTES * rows * model.d_ffn,
-        flops=((GATED_FLOPS if model.gated_ffn else PLAIN_FLOPS) + ROUND_FLOPS) * rows * model.d_ffn,
-    )
+    return [step.op(blk + "rope", layer, 2 * rotated, ROTATE_PAIR_FLOPS * rotated // 2), attention]
+
+
+def _ordinary(step: _Rows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
+    """A feed-forward network that all tokens take."""
     return [
-        _norm(blk + "attn_norm", model, layer, rows),
-        *by_role["attn_in"],
-        rope,
-        attention,
-        *by_role["attn_out"],
-        _norm(blk + "ffn_norm", model, layer, rows),
         *by_role["ffn_in"],
-        activation,
+        step.activation(f"blk.{layer}.ffn_act", layer, step.rows * step.model.d_ffn),
+        *step.norm("ffn_sub_norm", layer),
         *by_role["ffn_out"],
+    ]
+
+
+def _chosen(step: _Rows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
+    """A router, what all tokens take beside experts, and the experts that each token chooses."""
+    model, blk, rows = step.model, f"blk.{layer}.", step.rows
+    experts = model.experts
+    assert experts is not None
+    router, *shared = by_role["ffn_in"]
+    spread = step.routing.spread(experts, rows, layer)
+    products: dict[Role, list[Op]] = {}
+    for linear in model.layer_linears(layer):
+        if linear.of_experts:
+            products.setdefault(linear.role, []).append(
+                _gemv_of_experts(linear, step.fmt.tensor(linear, model), rows, spread)
+            )
+    scores = rows * experts.count
+    ops = [router, step.op(blk + "ffn_topk", layer, scores, CHOOSE_FLOPS * scores)]
+    if shared:
+        ops += [
+            *shared,
+            step.activation(blk + "ffn_act_shexp", layer, rows * experts.shared_d_ffn),
+            *by_role["ffn_out"],
+        ]
+    joined = rows * experts.used * model.d_model
+    return [
+        *ops,
+        *products["ffn_in"],
+        step.activation(blk + "ffn_act_exps", layer, rows * experts.used * experts.d_ffn),
+        *products["ffn_out"],
+        step.op(blk + "ffn_join", layer, joined + rows * model.d_model, JOIN_FLOPS * joined),
     ]
 
 
@@ -175,17 +315,21 @@ def _embedding(model: ModelSpec, fmt: WeightFormat, rows: int) -> Op:
 
 
 def _norm(name: str, model: ModelSpec, layer: int, rows: int) -> Op:
-    """The residual add of the block before, the norm, and the rounding of the next products' operand."""
+    """The residual add of the block before, the norm, and the rounding of the next products' operand.
+
+    Where a model has no such norm, the others are left.
+    """
     d = model.d_model
+    has = name.rpartition(".")[2] in model.norms
     return Op(
         name,
         "elementwise",
         layer,
         rows,
-        weight_bytes=4 * d,
+        weight_bytes=4 * d if has else 0,
         act_bytes=4 * ACT_BYTES * rows * d,
-        flops=(ADD_FLOPS + NORM_FLOPS + ROUND_FLOPS) * rows * d,
-        weights_key=name + ".weight",
+        flops=(ADD_FLOPS + (NORM_FLOPS if has else 0) + ROUND_FLOPS) * rows * d,
+        weights_key=name + ".weight" if has else "",
     )
 
 
@@ -204,4 +348,25 @@ def _gemv(linear: Linear, model: ModelSpec, fmt: WeightFormat, rows: int) -> Op:
         role=linear.role,
         weights_key=linear.name + ".weight",
         format=tensor,
+    )
+
+
+def _gemv_of_experts(linear: Linear, fmt: TensorFormat, rows: int, spread: Spread) -> Op:
+    """The products of one matrix of every expert that a token chose."""
+    pairs = rows * linear.used
+    return Op(
+        linear.name,
+        "gemv",
+        linear.layer,
+        pairs,
+        k=linear.k,
+        n=linear.n,
+        weight_bytes=touched(spread) * fmt.bytes(linear.k, linear.n),
+        act_bytes=ACT_BYTES * pairs * (linear.k + linear.n),
+        macs=pairs * linear.k * linear.n,
+        role=linear.role,
+        weights_key=linear.name + ".weight",
+        format=fmt,
+        matrices=linear.count,
+        spread=spread,
     )

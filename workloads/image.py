@@ -281,6 +281,7 @@ def _check(spec: ModelSpec, slices: int, layouts: Sequence[str], blocks: int | N
             f"model {spec.name}: head_dim is {spec.head_dim}; allowed in an image is an even number up to "
             f"{HEAD_DIM_MAX}."
         )
+    spec.require_plain("an image")
     if not spec.gated_ffn:
         raise SailsimError(f"model {spec.name}: gated_ffn is false; allowed in an image is a gated one.")
 

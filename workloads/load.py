@@ -4,7 +4,8 @@ from pathlib import Path
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.model import ModelSpec, model_names, read_shape, shipped_model
+from sailsim.workloads.model import ModelSpec
+from sailsim.workloads.shape_file import model_names, read_shape, shipped_model
 
 
 def load_model(name_or_path: str | Path) -> ModelSpec:

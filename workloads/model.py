@@ -1,22 +1,49 @@
 """Decoder-only transformers as shapes: what a decode step multiplies, without the weights.
 
-Each model is a TOML file beside this module (``models/``), named after the model, whose every shape
-comes from the ``config.json`` that its ``source`` names. A GGUF file gives the same ``ModelSpec``.
+Each model that ships is a TOML file beside this module (``models/``), named after the model, whose every
+shape comes from the ``config.json`` that its ``source`` names (`shape_file`). A GGUF file and a folder of
+safetensors give the same ``ModelSpec`` (`shapes`).
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import lru_cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from typing import Any, Literal
+from typing import Literal
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.toml_file import read_toml
+from sailsim.workloads.experts import Experts
 
 Role = Literal["attn_in", "attn_out", "ffn_in", "ffn_out", "head"]
 """The activation that feeds a linear layer: layers of one role in one block share their input."""
 
 ROLES: tuple[Role, ...] = ("attn_in", "attn_out", "ffn_in", "ffn_out", "head")
+
+PLAIN_NORMS = ("attn_norm", "ffn_norm", "output_norm")
+"""The norms of a Llama: before attention, before the feed-forward network, and the last one."""
+
+SPECIAL = (
+    "fused_ffn", "value_dim", "sliding_window", "full_layers", "norms", "experts", "published_active",
+    "notes",
+)  # fmt: skip
+"""Fields of a shape that only some models have."""
+
+FINAL_NORM = "output_norm"
+
+ROUTER = "ffn_gate_inp"
+"""The matrix that scores a block's experts, by its tensor's name."""
+
+NORMS: Mapping[str, "Callable[[ModelSpec], tuple[int, int]]"] = {
+    "attn_norm": lambda model: (model.d_model, model.d_model),
+    "attn_norm_2": lambda model: (model.d_model, model.d_model),
+    "attn_q_norm": lambda model: (model.head_dim, model.d_query),
+    "attn_k_norm": lambda model: (model.head_dim, model.d_key),
+    "attn_sub_norm": lambda model: (model.d_attn, model.d_attn),
+    "post_attention_norm": lambda model: (model.d_model, model.d_model),
+    "ffn_norm": lambda model: (model.d_model, model.d_model),
+    "ffn_sub_norm": lambda model: (model.d_ffn, model.d_ffn),
+    "post_ffw_norm": lambda model: (model.d_model, model.d_model),
+    FINAL_NORM: lambda model: (model.d_model, model.d_model),
+}
+"""Every norm by its tensor's name: elements of its weights, and of what it works on in a row."""
 
 MAX_DIMENSION = 1 << 24
 """Upper limit of every shape of a model: a larger one is taken for a damaged file."""
@@ -30,7 +57,8 @@ class Linear:
     """One weight matrix of a model: ``y (B, n) = x (B, k) @ W (k, n)``.
 
     ``name`` is llama.cpp's tensor name without ``.weight``; ``layer`` is the block, or the number of
-    blocks for the head.
+    blocks for the head. The tensor holds ``count`` such matrices, one an expert, of which a token
+    multiplies ``used``.
     """
 
     name: str
@@ -38,21 +66,43 @@ class Linear:
     k: int
     n: int
     layer: int
+    count: int = 1
+    used: int = 1
 
     @property
     def params(self) -> int:
-        """Number of weights."""
-        return self.k * self.n
+        """Number of weights, of all experts."""
+        return self.k * self.n * self.count
+
+    @property
+    def active(self) -> int:
+        """Number of weights that a token multiplies."""
+        return self.k * self.n * self.used
+
+    @property
+    def is_router(self) -> bool:
+        """Whether it scores the experts."""
+        return self.name.endswith(ROUTER)
+
+    @property
+    def of_experts(self) -> bool:
+        """Whether each token chooses among its matrices."""
+        return self.name.endswith("_exps")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelSpec:
-    """Shapes of a dense decoder-only transformer with rotary positions and RMS norms.
+    """Shapes of a decoder-only transformer with rotary positions and RMS norms.
 
     ``d_*``, ``head_dim`` and ``vocab`` are elements, ``kv_bits`` is the width of one KV cache element.
-    ``fused_projections`` says that Q, K, V are one matrix and gate, up are one. ``extra_params`` counts
-    elements outside the formula (biases and frequency tables of a GGUF). ``published_params`` is what the
-    model's page states, for the check of the shapes; 0 where nobody states it.
+    ``fused_projections`` says that Q, K, V are one matrix, ``fused_ffn`` that gate and up are one (None: as
+    the projections). ``d_ffn`` is the inner width of an ordinary feed-forward network, and where every block
+    has ``experts``, of one of them. ``value_dim`` is the width of a head of values (0: as of keys,
+    ``head_dim``). Attention sees ``sliding_window`` tokens (0: all), but in ``full_layers``, where it sees
+    all. ``norms`` are those with weights, of `NORMS`. ``extra_params`` counts elements outside the formula
+    (biases and frequency tables of a GGUF). ``published_params`` is what the model's page states, for the
+    check of the shapes, and ``published_active`` those that a token meets; 0 where nobody states it.
+    ``notes`` say what of the model is left out.
     """
 
     name: str
@@ -72,25 +122,79 @@ class ModelSpec:
     extra_params: int = 0
     published_params: int = 0
     published_source: str = ""
+    fused_ffn: bool | None = None
+    value_dim: int = 0
+    sliding_window: int = 0
+    full_layers: tuple[int, ...] = ()
+    norms: tuple[str, ...] = PLAIN_NORMS
+    experts: Experts | None = None
+    published_active: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """The fields; those that only some models have where they say something (stored digests rest on
+        it)."""
+        every = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
+        shown = [f"{name}={value!r}" for name, (value, default) in every.items()
+                 if name not in SPECIAL or value != default]  # fmt: skip
+        return f"ModelSpec({', '.join(shown)})"
 
     def __post_init__(self) -> None:
         for field in ("n_layers", "d_model", "n_heads", "n_kv_heads", "head_dim", "d_ffn", "vocab"):
-            value = getattr(self, field)
-            if type(value) is not int or not 1 <= value <= MAX_DIMENSION:
-                raise SailsimError(
-                    f"model {self.name}: {field} is {value!r}; allowed is a whole number 1..{MAX_DIMENSION}."
-                )
+            self._require_whole(field, 1)
+        for field in ("value_dim", "sliding_window"):
+            self._require_whole(field, 0)
         if not 0 <= self.extra_params <= MAX_PARAMS:
-            raise SailsimError(
-                f"model {self.name}: extra_params is {self.extra_params}; allowed is 0..{MAX_PARAMS}."
-            )
+            self._refuse("extra_params", self.extra_params, f"0..{MAX_PARAMS}")
         if self.n_heads % self.n_kv_heads:
-            raise SailsimError(
-                f"model {self.name}: n_kv_heads is {self.n_kv_heads}; allowed is a divisor of "
-                f"n_heads ({self.n_heads})."
-            )
+            self._refuse("n_kv_heads", self.n_kv_heads, f"a divisor of n_heads ({self.n_heads})")
         if self.kv_bits not in (4, 8, 16, 32):
-            raise SailsimError(f"model {self.name}: kv_bits is {self.kv_bits!r}; allowed is 4, 8, 16 or 32.")
+            self._refuse("kv_bits", repr(self.kv_bits), "4, 8, 16 or 32")
+        full = list(self.full_layers)
+        if full != sorted(set(full)) or any(not 0 <= at < self.n_layers for at in full):
+            self._refuse("full_layers", full, f"rising blocks of 0..{self.n_layers - 1}")
+        if full and not self.sliding_window:
+            self._refuse("full_layers", full, "none where sliding_window is 0")
+        strange = [name for name in self.norms if name not in NORMS]
+        if strange or len(set(self.norms)) < len(self.norms):
+            self._refuse("norms", ", ".join(self.norms), f"some of {', '.join(NORMS)}, each once")
+        if self.experts is not None:
+            self._check_experts(self.experts)
+
+    def _check_experts(self, experts: Experts) -> None:
+        problem = experts.problem(self.n_layers, MAX_DIMENSION)
+        if problem is not None:
+            raise SailsimError(f"model {self.name}: {problem}.")
+        if not experts.dense_layers and self.d_ffn != experts.d_ffn:
+            self._refuse(
+                "d_ffn", self.d_ffn, f"experts.d_ffn ({experts.d_ffn}) where all blocks have experts"
+            )
+
+    def _require_whole(self, field: str, least: int) -> None:
+        value = getattr(self, field)
+        if type(value) is not int or not least <= value <= MAX_DIMENSION:
+            self._refuse(field, repr(value), f"a whole number {least}..{MAX_DIMENSION}")
+
+    def _refuse(self, field: str, value: object, allowed: str) -> None:
+        raise SailsimError(f"model {self.name}: {field} is {value}; allowed is {allowed}.")
+
+    def require_plain(self, what: str) -> None:
+        """Raise SailsimError, saying that ``what`` needs it, unless all blocks are alike and as Llama's: no
+        experts, no windows, two norms, keys as wide as values, gate and up fused only where Q, K, V are."""
+        for field, value, plain in (
+            ("experts", self.experts and self.experts.count, None),
+            ("norms", ", ".join(self.norms), ", ".join(PLAIN_NORMS)),
+            ("value_dim", self.d_value, self.d_key),
+            ("fused_ffn", self.ffn_is_fused, self.gated_ffn and self.fused_projections),
+            ("sliding_window", self.sliding_window, 0),
+        ):
+            if value != plain:
+                self._refuse(field, value, f"{plain or 'none'} in {what}")
+
+    @property
+    def ffn_is_fused(self) -> bool:
+        """Whether gate and up of an ordinary feed-forward network are one matrix."""
+        return self.gated_ffn and (self.fused_projections if self.fused_ffn is None else self.fused_ffn)
 
     @property
     def gqa(self) -> int:
@@ -98,37 +202,81 @@ class ModelSpec:
         return self.n_heads // self.n_kv_heads
 
     @property
-    def d_attn(self) -> int:
-        """Width of the concatenated query heads, the input of the output projection."""
+    def d_query(self) -> int:
+        """Width of the concatenated query heads."""
         return self.n_heads * self.head_dim
 
     @property
-    def d_kv(self) -> int:
-        """Width of the concatenated key (or value) heads."""
+    def d_attn(self) -> int:
+        """Width of the concatenated outputs of attention, the input of the output projection."""
+        return self.n_heads * (self.value_dim or self.head_dim)
+
+    @property
+    def d_key(self) -> int:
+        """Width of the concatenated key heads."""
         return self.n_kv_heads * self.head_dim
+
+    @property
+    def d_value(self) -> int:
+        """Width of the concatenated value heads."""
+        return self.n_kv_heads * (self.value_dim or self.head_dim)
+
+    @property
+    def d_cached(self) -> int:
+        """Elements of the KV cache of a token in a block: its key and its value."""
+        return self.d_key + self.d_value
+
+    def has_experts(self, layer: int) -> bool:
+        """Whether the tokens choose experts in a block."""
+        return self.experts is not None and layer not in self.experts.dense_layers
+
+    def attended(self, layer: int, context: int) -> int:
+        """Tokens that attention sees in a block, of so many."""
+        if not self.sliding_window or layer in self.full_layers:
+            return context
+        return min(context, self.sliding_window)
 
     def layer_linears(self, layer: int) -> list[Linear]:
         """Weight matrices of one block in the order a step uses them."""
-        d, blk = self.d_model, f"blk.{layer}."
+        d = self.d_model
         if self.fused_projections:
             shapes: list[tuple[str, Role, int, int]] = [
-                ("attn_qkv", "attn_in", d, self.d_attn + 2 * self.d_kv)
+                ("attn_qkv", "attn_in", d, self.d_query + self.d_cached)
             ]
         else:
             shapes = [
-                ("attn_q", "attn_in", d, self.d_attn),
-                ("attn_k", "attn_in", d, self.d_kv),
-                ("attn_v", "attn_in", d, self.d_kv),
+                ("attn_q", "attn_in", d, self.d_query),
+                ("attn_k", "attn_in", d, self.d_key),
+                ("attn_v", "attn_in", d, self.d_value),
             ]
         shapes.append(("attn_output", "attn_out", self.d_attn, d))
-        if self.gated_ffn and self.fused_projections:
-            shapes.append(("ffn_up", "ffn_in", d, 2 * self.d_ffn))
+        if self.experts is None or not self.has_experts(layer):
+            return self._named(layer, [*shapes, *self._ffn("", self.d_ffn, self.ffn_is_fused)])
+        experts = self.experts
+        shapes.append((ROUTER, "ffn_in", d, experts.count))
+        if experts.shared_d_ffn:
+            shapes += self._ffn("_shexp", experts.shared_d_ffn, fused=False)
+        chosen = self._ffn("_exps", experts.d_ffn, experts.fused)
+        return self._named(layer, shapes) + self._named(layer, chosen, experts.count, experts.used)
+
+    @staticmethod
+    def _named(
+        layer: int, shapes: list[tuple[str, Role, int, int]], count: int = 1, used: int = 1
+    ) -> list[Linear]:
+        """Matrices of a block by their names in it."""
+        return [Linear(f"blk.{layer}.{name}", role, k, n, layer, count, used) for name, role, k, n in shapes]
+
+    def _ffn(self, suffix: str, width: int, fused: bool) -> list[tuple[str, Role, int, int]]:
+        """The matrices of a feed-forward network of an inner width."""
+        d = self.d_model
+        shapes: list[tuple[str, Role, int, int]] = []
+        if fused:
+            shapes.append((f"ffn_up{suffix}", "ffn_in", d, 2 * width))
         else:
             if self.gated_ffn:
-                shapes.append(("ffn_gate", "ffn_in", d, self.d_ffn))
-            shapes.append(("ffn_up", "ffn_in", d, self.d_ffn))
-        shapes.append(("ffn_down", "ffn_out", self.d_ffn, d))
-        return [Linear(blk + name, role, k, n, layer) for name, role, k, n in shapes]
+                shapes.append((f"ffn_gate{suffix}", "ffn_in", d, width))
+            shapes.append((f"ffn_up{suffix}", "ffn_in", d, width))
+        return [*shapes, (f"ffn_down{suffix}", "ffn_out", width, d)]
 
     @property
     def head(self) -> Linear:
@@ -144,8 +292,9 @@ class ModelSpec:
 
     @property
     def norm_params(self) -> int:
-        """Elements of the RMS norms: two in each block and the final one."""
-        return (2 * self.n_layers + 1) * self.d_model
+        """Elements of the norms: of each block, and the final one."""
+        block = sum(NORMS[name](self)[0] for name in self.norms if name != FINAL_NORM)
+        return self.n_layers * block + (self.d_model if FINAL_NORM in self.norms else 0)
 
     @property
     def n_params(self) -> int:
@@ -155,71 +304,16 @@ class ModelSpec:
             sum(linear.params for linear in self.linears()) + embedding + self.norm_params + self.extra_params
         )
 
+    @property
+    def active_params(self) -> int:
+        """Parameters that a token meets: all, but of the experts those that it chooses."""
+        return self.n_params - sum(linear.params - linear.active for linear in self.linears())
+
     def kv_bytes_per_token(self) -> float:
         """Bytes that one token adds to the KV cache over all layers."""
-        return self.n_layers * 2 * self.d_kv * self.kv_bits / 8
+        return self.n_layers * self.d_cached * self.kv_bits / 8
 
-
-@lru_cache(maxsize=1)
-def model_names() -> tuple[str, ...]:
-    """Names of the models that ship as data, sorted."""
-    names = (
-        entry.name.removesuffix(".toml")
-        for entry in files(__package__).joinpath("models").iterdir()
-        if entry.name.endswith(".toml")
-    )
-    return tuple(sorted(names))
-
-
-@lru_cache(maxsize=32)
-def shipped_model(name: str) -> ModelSpec:
-    """One of the shapes that ship, `model_names`."""
-    return read_shape(files(__package__).joinpath("models", f"{name}.toml"))
-
-
-def read_shape(path: Traversable) -> ModelSpec:
-    """ModelSpec of a TOML file. Raises SailsimError for a file that is none, or not of a model's shape."""
-    table = read_toml(path, "model", "a table of shapes")
-    published = _published(table.pop("published", {}), path)
-    known = {field.name: field.type for field in fields(ModelSpec)}
-    unknown = sorted(set(table) - (known.keys() - {"published_params", "published_source"}))
-    if unknown:
-        raise SailsimError(
-            f"model file {path}: field {unknown[0]!r} is unknown; allowed are {', '.join(known)}."
-        )
-    missing = [field for field in list(known)[:10] if field not in table]
-    if missing:
-        raise SailsimError(
-            f"model file {path}: field {missing[0]!r} is missing; a model needs a value for it."
-        )
-    for field, kind in known.items():
-        if field in table and type(table[field]) is not kind:
-            raise SailsimError(
-                f"model file {path}: {field} is {table[field]!r}; allowed is a value of type "
-                f"{getattr(kind, '__name__', kind)}."
-            )
-    if not table["source"].strip():
-        raise SailsimError(f"model file {path}: source is empty; allowed is the origin of the shapes.")
-    return ModelSpec(
-        **table,
-        published_params=published.get("params", 0),
-        published_source=published.get("source", ""),
-    )
-
-
-def _published(table: Any, path: Traversable) -> dict[str, Any]:
-    """What a model's page states, with fields of the right kind."""
-    if not isinstance(table, dict):
-        raise SailsimError(f"model file {path}: published is {table!r}; allowed is a table.")
-    for field, value in table.items():
-        if field == "params":
-            good, allowed = type(value) is int and 0 <= value <= MAX_PARAMS, f"a whole number 0..{MAX_PARAMS}"
-        elif field == "source":
-            good, allowed = isinstance(value, str), "a text"
-        else:
-            raise SailsimError(
-                f"model file {path}: published.{field} is unknown; allowed are params and source."
-            )
-        if not good:
-            raise SailsimError(f"model file {path}: published.{field} is {value!r}; allowed is {allowed}.")
-    return table
+    def kv_bytes(self, context: int) -> float:
+        """Bytes of the KV cache of a sequence; blocks with a window keep no more than it."""
+        tokens = sum(self.attended(layer, context) for layer in range(self.n_layers))
+        return tokens * self.d_cached * self.kv_bits / 8

@@ -65,8 +65,12 @@ class TracePlan:
     def provenance(self) -> dict[str, Any]:
         """What the trace's header says about its origin."""
         notes = [note] if (note := self.activations.note(self.spec)) else []
-        if self.left_out:
-            types = Counter(self.format.tensor(linear, self.spec).name for linear in self.left_out)
+        of_experts = [linear for linear in self.left_out if linear.of_experts]
+        if of_experts:
+            notes.append(f"left out, as tokens choose among their matrices: {len(of_experts)} of experts")
+        uncoded = [linear for linear in self.left_out if not linear.of_experts]
+        if uncoded:
+            types = Counter(self.format.tensor(linear, self.spec).name for linear in uncoded)
             named = ", ".join(f"{name} {count} matrices" for name, count in types.most_common())
             notes.append(f"left out, as their types have no scalar codes and run on the cores: {named}")
         return {
@@ -186,11 +190,16 @@ def plan_trace(
         )
     fmt = choice.format(str(model), spec)
     types = {linear: fmt.tensor(linear, spec) for linear in chosen}
-    coded = [linear for linear in chosen if types[linear].code is not None]
+    coded = [linear for linear in chosen if types[linear].code is not None and not linear.of_experts]
     if not coded:
+        why = (
+            "are those of experts, which a trace does not choose among"
+            if chosen[0].of_experts
+            else f"are {types[chosen[0]].name}, which has no scalar codes and runs on the cores"
+        )
         raise SailsimError(
-            f"tensors is {tensors!r}, whose weights are {types[chosen[0]].name}, which has no scalar codes "
-            "and runs on the cores; allowed are matrices with codes, such as those of weights 4g32."
+            f"tensors is {tensors!r}, whose weights {why}; allowed are other matrices with codes, such as "
+            "those of weights 4g32."
         )
     matrices = tuple(
         (

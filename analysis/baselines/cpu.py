@@ -26,7 +26,7 @@ import numpy as np
 
 from sailsim.analysis.baselines.fitted import Band, Fitted, fitted_constants
 from sailsim.analysis.baselines.kernel_rates import KernelRate, Software, rate_of
-from sailsim.analysis.baselines.prediction import Floats, Prediction, Work
+from sailsim.analysis.baselines.prediction import Floats, Prediction, Work, model_notes
 from sailsim.base.errors import SailsimError
 from sailsim.sim import System
 from sailsim.workloads import ModelSpec, WeightFormat, decode_step, prefill_step
@@ -167,7 +167,8 @@ def cpu_tokens_per_s(
     lower end of the band always includes the unified cache. Raises SailsimError for more threads than cores.
     """
     work = Work.of(model, decode_step(model, fmt, batch, context), batch)
-    return _predict(system, fmt, threads, work, float(batch), "decode", software, cache)
+    found = _predict(system, fmt, threads, work, float(batch), "decode", software, cache)
+    return replace(found, notes=(*found.notes, *model_notes(model, batch)))
 
 
 def prompt_tokens_per_s(
@@ -190,7 +191,8 @@ def prompt_tokens_per_s(
         raise SailsimError(problem)
     work = prompt_work(model, fmt, prompt, batch)
     found = _predict(system, fmt, threads, work, float(prompt * batch), "prompt", software, "separate")
-    return found if batch == 1 else replace(found, notes=(*found.notes, SEVERAL_PROMPTS))
+    several = [SEVERAL_PROMPTS] if batch > 1 else []
+    return replace(found, notes=(*found.notes, *model_notes(model, prompt * batch), *several))
 
 
 def without_prompts(software: str) -> str | None:

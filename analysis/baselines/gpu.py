@@ -30,7 +30,7 @@ import numpy as np
 
 from sailsim.analysis.baselines.cpu import overlapped, widen
 from sailsim.analysis.baselines.fitted import Fitted, fitted_constants
-from sailsim.analysis.baselines.prediction import Floats, Prediction, Work
+from sailsim.analysis.baselines.prediction import Floats, Prediction, Work, model_notes
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu
 from sailsim.sim.room import room_of
@@ -127,11 +127,8 @@ def step_parts(work: Work, sheet: GpuSheet, c: GpuConstants) -> dict[str, Floats
     reach = c.read_share * sheet.bandwidth
     weights = work.weight_bytes / reach
     macs = work.gemv_macs + work.attention_macs
-    by_row = (work.rows <= VECTOR_ROWS) & np.isfinite(c.vector_share)
-    after_first = macs * (work.rows - 1) / work.rows / (c.vector_share * sheet.vector_macs)
-    full = np.minimum(c.compute_share * sheet.peak_macs, c.batch_rate * sheet.sm_clock)
-    tile = macs / work.rows * c.tile_rows / full
-    kernels = np.where(by_row, np.minimum(after_first, tile), macs / full)
+    kernels = _kernels(macs - work.expert_macs, work.rows, sheet, c)
+    kernels = kernels + _kernels(work.expert_macs, work.expert_rows, sheet, c)
     weights, kernels = overlapped(weights, kernels, c.overlap)
     return {
         "weights": weights,
@@ -139,6 +136,16 @@ def step_parts(work: Work, sheet: GpuSheet, c: GpuConstants) -> dict[str, Floats
         "kernels": kernels,
         "launches": work.layers * c.layer_s + work.rows * c.row_s,
     }
+
+
+def _kernels(macs: Floats, rows: Floats, sheet: GpuSheet, c: GpuConstants) -> Floats:
+    """Seconds of MACs of matrices that each see so many rows: of an expert, those that chose it."""
+    by_row = (rows <= VECTOR_ROWS) & np.isfinite(c.vector_share)
+    after_first = macs * (rows - 1) / rows / (c.vector_share * sheet.vector_macs)
+    full = np.minimum(c.compute_share * sheet.peak_macs, c.batch_rate * sheet.sm_clock)
+    few = np.isfinite(c.tile_rows)
+    tile = np.where(few, macs / rows * np.where(few, c.tile_rows, 0.0) / full, np.inf)
+    return np.asarray(np.where(by_row, np.minimum(after_first, tile), macs / full))
 
 
 def _geometric_mean(values: list[float]) -> float:
@@ -245,13 +252,13 @@ def gpu_tokens_per_s(
         low, high = widen(fitted_constants().gpu.band("w4"), slower, 1.0)
         ceiling = gpu_roofline(card, model, fmt, batch, context)
         high = high if card.name in SERVING_CARDS else max(ceiling / rate, high)
-        return Prediction(rate, rate * low, rate * high, seconds, parts, tuple(notes))
+        return Prediction(rate, rate * low, rate * high, seconds, parts, (*notes, *model_notes(model, batch)))
     test = "f16" if sixteen_bit else "decode" if batch == 1 else "batched"
     slower, faster, notes = _unknown(card.name, fmt, sixteen_bit, batch)
     low, high = widen(fitted_constants().gpu.band(test), slower, faster)
     if not sixteen_bit and batch > 1:
         notes.append(_weak(card, model, fmt, batch, context))
-    return Prediction(rate, rate * low, rate * high, seconds, parts, tuple(notes))
+    return Prediction(rate, rate * low, rate * high, seconds, parts, (*notes, *model_notes(model, batch)))
 
 
 def _weak(card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> str:

@@ -25,7 +25,7 @@ from sailsim.analysis.baselines.gpu import (
     is_sixteen_bit,
     step_parts,
 )
-from sailsim.analysis.baselines.prediction import Floats, Prediction, Work
+from sailsim.analysis.baselines.prediction import Floats, Prediction, Work, model_notes
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu
 from sailsim.sim.room import room_of
@@ -143,4 +143,4 @@ def gpu_prompt_tokens_per_s(
     seconds = sum(parts.values())
     low, high = widen(band, slower, faster)
     rate = rows / seconds
-    return Prediction(rate, rate * low, rate * high, seconds, parts, tuple(notes))
+    return Prediction(rate, rate * low, rate * high, seconds, parts, (*notes, *model_notes(model, rows)))

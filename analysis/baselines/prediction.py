@@ -12,7 +12,7 @@ from importlib.resources.abc import Traversable
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.workloads import ModelSpec, Op, load_model
+from sailsim.workloads import ModelSpec, Op, load_model, step_notes, touched
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +51,9 @@ class Work:
 
     Bytes of weights and of the KV cache, MACs of the matrix products and of attention, rows of the batch,
     attention heads over the batch (the most threads that attention can use), operations, layers and matrix
-    products.
+    products. Those of a block's experts count as one for each of their matrices; of the MACs of the products
+    ``expert_macs`` are theirs, and an expert that any row chose sees ``expert_rows`` rows on average (1
+    without experts).
     """
 
     rows: Floats
@@ -63,6 +65,8 @@ class Work:
     operations: Floats
     layers: Floats
     products: Floats
+    expert_macs: Floats = field(default_factory=lambda: np.asarray(0.0))
+    expert_rows: Floats = field(default_factory=lambda: np.asarray(1.0))
 
     @classmethod
     def of(cls, model: ModelSpec, ops: list[Op], rows: int) -> Work:
@@ -72,6 +76,9 @@ class Work:
             return np.asarray(sum(values), dtype=float)
 
         attention = [op for op in ops if op.kind == "attention"]
+        chosen = [op for op in ops if op.spread]
+        read = sum(touched(op.spread) * op.k * op.n for op in chosen)
+        expert_macs = sum(op.macs for op in chosen)
         return cls(
             rows=np.asarray(float(rows)),
             weight_bytes=total([op.weight_bytes for op in ops]),
@@ -82,6 +89,8 @@ class Work:
             operations=np.asarray(float(len(ops))),
             layers=np.asarray(float(model.n_layers)),
             products=np.asarray(float(sum(op.kind == "gemv" for op in ops))),
+            expert_macs=np.asarray(float(expert_macs)),
+            expert_rows=np.asarray(expert_macs / read if read else 1.0),
         )
 
     @classmethod
@@ -89,6 +98,17 @@ class Work:
         """Several steps as one object of arrays."""
         names = cls.__dataclass_fields__
         return cls(**{name: np.array([float(getattr(step, name)) for step in steps]) for name in names})
+
+
+def model_notes(model: ModelSpec, rows: int) -> list[str]:
+    """What a baseline's step of a model rests on, in sentences: of experts, windows and what is left out."""
+    notes = [f"{note}." for note in step_notes(model, rows)]
+    if model.experts is not None:
+        notes.append(
+            "No measurement of a mixture of experts: it is taken to read the weights of the experts that "
+            "were chosen and to multiply them as fast as other matrices, each with the rows that chose it."
+        )
+    return notes
 
 
 def data_file(name: str) -> Traversable:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.backend import Backend, Jobs, Units, backend_of
+from sailsim.sim.expert_jobs import jobs_of
 from sailsim.sim.host import HostCores
 from sailsim.sim.parts import Layout, Part, inputs_of, layout, parts_of
 from sailsim.sim.patterns import InputRows
@@ -28,12 +29,16 @@ from sailsim.sim.segments import Segments, play
 from sailsim.sim.step_notes import cores_note, prompt_note
 from sailsim.sim.system import System
 from sailsim.workloads import (
+    EXPECTED,
     Activations,
     ModelSpec,
     Op,
+    Routing,
     WeightFormat,
     decode_step,
     prefill_step,
+    step_notes,
+    touched,
 )
 
 PHASES = ("dram", *TILE_PHASES, "cores", "sync")
@@ -80,10 +85,15 @@ class StepResult:
 
 
 def simulate_step(
-    system: System, model: ModelSpec, point: Point, activations: Activations | None = None
+    system: System,
+    model: ModelSpec,
+    point: Point,
+    activations: Activations | None = None,
+    routing: Routing = EXPECTED,
 ) -> StepResult:
     """Simulate one step: a token for each of `point.batch` sequences of `point.context` tokens, or in prefill
-    as many prompts of `point.prompt` tokens, all rows in one batch.
+    as many prompts of `point.prompt` tokens, all rows in one batch. Where the model has experts, they choose
+    by `routing`.
 
     `tokens` counts those of the step (`Point.tokens`).
 
@@ -91,7 +101,7 @@ def simulate_step(
         SailsimError: the machine has no accelerator or too few cores, does not know a choice of the point, or
             a product does not fit it; prompts of more rows than a descriptor can carry.
     """
-    return _result(_play(system, model, point, activations, _parts_of(model, point)))
+    return _result(_play(system, model, point, activations, _parts_of(model, point, routing)))
 
 
 @dataclass(frozen=True)
@@ -116,25 +126,30 @@ def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[
     return StepTime(played.tokens / seconds, seconds, played.work.cycles, sum(played.moved.values()), counts)
 
 
-def _parts_of(model: ModelSpec, point: Point) -> tuple[Part, ...]:
+def _parts_of(model: ModelSpec, point: Point, routing: Routing = EXPECTED) -> tuple[Part, ...]:
     """The operations of a point's step."""
     if point.phase == "prefill" and point.tokens > MAX_ROWS:
         raise SailsimError(
             f"batch x prompt is {point.tokens}; allowed is at most {MAX_ROWS} rows of one prefill."
         )
     return _known_parts(
-        Same(model), Same(point.formats(model)), point.phase == "prefill", point.batch, point.context
+        Same(model), Same(point.formats(model)), point.phase == "prefill", point.batch, point.context, routing
     )
 
 
 @lru_cache(maxsize=64)
 def _known_parts(
-    model: Same[ModelSpec], fmt: Same[WeightFormat], prefill: bool, batch: int, context: int
+    model: Same[ModelSpec],
+    fmt: Same[WeightFormat],
+    prefill: bool,
+    batch: int,
+    context: int,
+    routing: Routing,
 ) -> tuple[Part, ...]:
     """Studies of machines ask for the same ones again and again."""
     if prefill:
-        return parts_of(prefill_step(model.it, fmt.it, context, batch))
-    return parts_of(decode_step(model.it, fmt.it, batch, context))
+        return parts_of(prefill_step(model.it, fmt.it, context, batch, routing))
+    return parts_of(decode_step(model.it, fmt.it, batch, context, routing))
 
 
 def simulate_prefill(
@@ -213,7 +228,12 @@ def _played(
 
     def notes() -> list[str]:
         prompts = prompt_note(parts, backend, line.streamed) if point.phase == "prefill" else []
-        return [*prompts, *cores_note(parts, backend, host, line.end), *units.notes(model, captured)]
+        return [
+            *prompts,
+            *cores_note(parts, backend, host, line.end),
+            *units.notes(model, captured),
+            *step_notes(model, point.tokens),
+        ]
 
     def chosen() -> dict[str, int]:
         return _chosen(units, parts, work) if several else {}
@@ -308,7 +328,7 @@ def _work(
             products.append(None)
             continue
         taken = [i for i, op in enumerate(alike.ops) if backend.takes(op)]
-        of_each = [jobs.jobs(jobs.request(alike.ops[i]), alike.inputs) for i in taken]
+        of_each = [jobs_of(jobs, alike.ops[i], alike.inputs) for i in taken]
         products.append(_Products(taken, of_each, len(alike.places)))
     return _Work(found, products)
 
@@ -329,7 +349,7 @@ def _around(host: HostCores, ops: Sequence[Op], products: _Products, convert: bo
     Those that the accelerator does not take they multiply themselves, beside its units.
     """
     handed = [(ops[i], jobs) for i, jobs in zip(products.ops, products.jobs, strict=True)]
-    tasks = [host.submission(op.name, jobs.slices) for op, jobs in handed]
+    tasks = [host.submission(op.name, jobs.slices, touched(op.spread) or 1.0) for op, jobs in handed]
     for i, op in enumerate(ops):
         if i not in products.ops:
             tasks += host.product(op, 0)

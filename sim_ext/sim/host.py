@@ -58,7 +58,7 @@ class HostCores:
 
         It reads the cache, then computes, on one thread a head at most.
         """
-        written = 2 * model.d_kv * model.kv_bits / 8 * op.batch
+        written = model.d_cached * model.kv_bits / 8 * op.batch
         width = min(self.threads, model.n_heads * op.batch)
         return [
             CoreTask(f"{op.name} cache", needs, 0.0, op.kv_bytes - written, written, self.dram),
@@ -95,9 +95,10 @@ class HostCores:
             )
         return self.products[name]
 
-    def submission(self, name: str, slices: int) -> CoreTask:
-        """The software's work around a product, and its descriptors, one a slice, to the units."""
-        seconds = self.hand_over + ceil(slices / self.threads) * self.submit
+    def submission(self, name: str, slices: int, products: float = 1.0) -> CoreTask:
+        """The software's work around an operation, and the descriptors of its products, one a slice, to the
+        units."""
+        seconds = self.hand_over + products * ceil(slices / self.threads) * self.submit
         return CoreTask(f"{name} submit", 0, seconds, sync=True)
 
     def completion(self, name: str, slices: int, needs: int) -> CoreTask:

@@ -34,7 +34,7 @@ def parts_of(ops: Sequence[Op]) -> tuple[Part, ...]:
     kinds: dict[Any, int] = {}
     parts = []
     for _, run_of in groupby(
-        ops, key=lambda op: (op.layer, op.role) if op.kind == "gemv" else (op.layer, op.name)
+        ops, key=lambda op: (op.layer, op.role, op.spread) if op.kind == "gemv" else (op.layer, op.name)
     ):
         part = tuple(run_of)
         parts.append(Part(kinds.setdefault(tuple(map(_ALIKE, part)), len(kinds)), part))
@@ -43,12 +43,16 @@ def parts_of(ops: Sequence[Op]) -> tuple[Part, ...]:
 
 @lru_cache(maxsize=64)
 def inputs_of(parts: Same[tuple[Part, ...]], n_layers: int, seed: int) -> tuple[InputRows, ...]:
-    """Which captured activations the GEMVs of each part read, in the order of the parts that have any."""
+    """Which captured activations the GEMVs of each part read, in the order of the parts that have any.
+
+    Experts have one for every number of tokens that an expert may see.
+    """
     inputs = []
     for _, (op, *_) in parts.it:
         if op.kind == "gemv":
             assert op.role is not None
-            inputs.append(InputRows(op.role, op.layer, n_layers, op.k, op.batch, seed))
+            for one, _ in op.products:
+                inputs.append(InputRows(op.role, op.layer, n_layers, op.k, one.batch, seed))
     return tuple(inputs)
 
 
@@ -85,7 +89,8 @@ class Alike(NamedTuple):
     places: tuple[int, ...]
     """Of each: its place among parts."""
     inputs: tuple[int, ...]
-    """Of each: the place of its input among inputs; none where the cores alone work."""
+    """Of each: the place of its input among inputs, of experts that of the first; none where the cores alone
+    work."""
     times: NDArray[np.int64]
     """How many parts each stands for."""
 
@@ -105,10 +110,10 @@ def layout(parts: Same[tuple[Part, ...]], patterns: tuple[str, ...]) -> Layout:
     different: dict[int, dict[tuple[int, str], tuple[int, int]]] = {}
     inputs = 0
     for at, (kind, ops) in enumerate(parts.it):
-        gemv = ops[0].kind == "gemv"
-        keys.append((kind, patterns[inputs] if gemv else ""))
+        own = len(ops[0].products) if ops[0].kind == "gemv" else 0
+        keys.append((kind, "".join(patterns[inputs : inputs + own])))
         different.setdefault(kind, {}).setdefault(keys[-1], (at, inputs))
-        inputs += gemv
+        inputs += own
     counted = Counter(keys)
     number = {key: i for i, key in enumerate(chain.from_iterable(different.values()))}
     kinds = []

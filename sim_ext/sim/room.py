@@ -36,7 +36,7 @@ class Room:
 
 def memory_needed(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> float:
     """Bytes of weights and KV cache."""
-    return fmt.model_bytes(model) + model.kv_bytes_per_token() * batch * context
+    return fmt.model_bytes(model) + model.kv_bytes(context) * batch
 
 
 def room_of(machine: System | Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Room:

@@ -166,7 +166,7 @@ def test_what_a_file_extends_is_named_with_it() -> None:
         ("params = -1", "published.params is -1; allowed is a whole number"),
         ("params = 9223372036854775807", "published.params is 9223372036854775807; allowed is"),
         ("source = 3", "published.source is 3; allowed is a text"),
-        ("parameters = 3", "published.parameters is unknown; allowed are params and source"),
+        ("parameters = 3", "published.parameters is unknown; allowed are params, active and source"),
     ],
 )
 def test_what_a_model_says_is_published(command: list[str], line: str, words: str) -> None:

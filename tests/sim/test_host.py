@@ -45,7 +45,7 @@ def test_attention_is_on_a_thread_a_head_and_sequence_at_most(threads: int, batc
 def test_the_cache_grows_by_what_attention_writes() -> None:
     op = Op("attention", "attention", 0, 3, kv_bytes=1e6, macs=1)
     cache = host(SAIL, 4).work(op, MODEL, 0)[0]
-    written = 3 * 2 * MODEL.d_kv * 2  # keys and values of fp16, a row a sequence
+    written = 3 * MODEL.d_cached * 2  # keys and values of fp16, a row a sequence
     assert (cache.read, cache.written) == (1e6 - written, written)
     narrow: ModelSpec = replace(MODEL, kv_bits=8)
     assert host(SAIL, 4).work(op, narrow, 0)[0].written == written / 2

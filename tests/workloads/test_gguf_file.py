@@ -52,14 +52,10 @@ def test_a_tensor_format_that_no_tile_knows_is_refused(tmp_path: Path):
         open_gguf(path)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [({"arch": "mamba"}, "general.architecture is 'mamba'"), ({"experts": 8}, "expert_count is 8")],
-)
-def test_unsupported_models(tmp_path: Path, arguments, words):
+def test_experts_that_no_tensor_has_are_refused(tmp_path: Path):
     path = tmp_path / "x.gguf"
-    write_tiny_gguf(path, **arguments)
-    with pytest.raises(SailsimError, match=words):
+    write_tiny_gguf(path, experts=8)
+    with pytest.raises(SailsimError, match="expert_count is 8"):
         open_gguf(path)
 
 

@@ -7,14 +7,20 @@ from sailsim.workloads import load_model, model_names
 
 EXPECTED = [
     "gemma-2b",
+    "gemma-3-4b",
+    "gpt-oss-20b",
     "llama-2-13b",
     "llama-2-70b",
     "llama-2-7b",
     "llama-3-8b",
+    "llama-3.1-8b",
     "llama-3.3-70b",
     "llama-7b",
     "mistral-7b",
+    "mixtral-8x7b",
     "phi-4",
+    "qwen3-30b-a3b",
+    "qwen3-8b",
     "smollm2-135m",
 ]
 
@@ -92,6 +98,59 @@ def test_a_missing_field_and_broken_toml(tmp_path: Path):
     path.write_text("name = [")
     with pytest.raises(SailsimError, match="is not TOML"):
         load_model(path)
+
+
+def test_a_shape_in_words_has_what_says_something():
+    assert "norms" not in repr(load_model("llama-2-7b"))
+    assert repr(load_model("llama-2-7b")).endswith("(safetensors)')")
+    assert "experts=Experts(count=8, used=2, d_ffn=14336" in repr(load_model("mixtral-8x7b"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("experts = 3", "experts is 3; allowed is a table"),
+        ("experts = {count = 4, used = 2}", "experts: field 'd_ffn' is missing"),
+        (
+            "experts = {count = 4, used = 2, d_ffn = 96, kind = 1}",
+            "experts: field 'kind' is unknown; allowed are",
+        ),
+        (
+            "experts = {count = 4, used = true, d_ffn = 96}",
+            "experts.used is True; allowed is a value of type int",
+        ),
+        ("experts = {count = 4, used = 5, d_ffn = 96}", "experts.used is 5; allowed is a whole number 1..4"),
+        ("experts = {count = 4, used = 2, d_ffn = 90}", r"d_ffn is 96; allowed is experts.d_ffn \(90\)"),
+        (
+            "experts = {count = 4, used = 2, d_ffn = 96, dense_layers = [2]}",
+            r"experts.dense_layers is \[2\]; allowed are rising blocks of 0..1",
+        ),
+        ("experts = {count = 4, used = 2, d_ffn = 9, dense_layers = [0, 1]}", "has every block"),
+        ("norms = ['attn_norm', 'other']", "norms is attn_norm, other; allowed is some of attn_norm, "),
+        ("norms = 'attn_norm'", "norms is 'attn_norm'; allowed is a list of values of type str"),
+        ("full_layers = [0]", "full_layers is \\[0\\]; allowed is none where sliding_window is 0"),
+        ("sliding_window = -1", "sliding_window is -1; allowed is a whole number 0.."),
+        ("fused_ffn = 1", "fused_ffn is 1; allowed is a value of type bool"),
+        ("notes = ['x']", "field 'notes' is unknown"),
+        ("published = {active = -1}", "published.active is -1; allowed is a whole number"),
+    ],
+)
+def test_a_bad_field_of_some_models_is_named(tmp_path: Path, change, words):
+    path = tmp_path / "m.toml"
+    shape = "n_layers = 2\nd_model = 64\nn_heads = 4\nn_kv_heads = 2\nhead_dim = 16\nd_ffn = 96\nvocab = 9"
+    path.write_text(f'name = "m"\ntitle = "M"\nsource = "s"\n{shape}\n{change}\n')
+    with pytest.raises(SailsimError, match=words) as error:
+        load_model(path)
+    assert "\n" not in str(error.value)
+
+
+def test_active_parameters_are_the_published_ones():
+    """Whether an embedding counts is each page's own: gpt-oss' counts the head alone."""
+    for name, embedding in (("mixtral-8x7b", True), ("qwen3-30b-a3b", True), ("gpt-oss-20b", False)):
+        model = load_model(name)
+        counted = model.active_params - (0 if embedding else model.vocab * model.d_model)
+        assert counted == pytest.approx(model.published_active, rel=0.02), name
+    assert load_model("llama-2-7b").active_params == load_model("llama-2-7b").n_params
 
 
 def test_unknown_model_lists_the_known():

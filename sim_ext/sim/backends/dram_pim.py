@@ -279,10 +279,16 @@ class DramPim(Backend):
         step = decode_step(model, fmt, 1, 1)
         ops = [op for op in step if op.kind == "gemv"]
         shared = {op.weights_key for op in step if op.kind != "gemv"}
-        spared = sum(op.weight_bytes for op in ops if op.weights_key not in shared)
-        rows = sum(b.times * b.rows(section) for op in ops for b in blocks(section, op.k, op.n))
+        spared = float(sum(_stored_bytes(op) for op in ops if op.weights_key not in shared))
+        rows = sum(b.times * b.rows(section) * op.matrices for op in ops for b in blocks(section, op.k, op.n))
         of_all = float(section.outputs)
         return Stored(of_all * rows * section.row.whole, of_all * section.bank_size.si, spared)
+
+
+def _stored_bytes(op: Op) -> int:
+    """Of an operation's weights, of all experts."""
+    assert op.format is not None
+    return op.matrices * op.format.bytes(op.k, op.n)
 
 
 BACKEND = DramPim()

@@ -1,0 +1,135 @@
+"""Experts on accelerators: one product an expert that a token chose, and expected and drawn choices agree."""
+
+from dataclasses import replace
+from math import sqrt
+
+import pytest
+
+from sailsim import _core
+from sailsim.sim import COUNTS, PHASES, Point, load_system, simulate_prefill, simulate_step
+from sailsim.sim.backend import backend_of
+from sailsim.sim.room import memory_needed
+from sailsim.workloads import (
+    Activations,
+    Experts,
+    ModelSpec,
+    Routing,
+    decode_step,
+    distinct_experts,
+    expected_spread,
+    uniform_format,
+)
+
+SAIL = load_system("sail-n1")
+MODEL = ModelSpec(
+    name="moe", title="MoE", source="here", n_layers=4, d_model=512, n_heads=8, n_kv_heads=2, head_dim=64,
+    d_ffn=384, vocab=600, experts=Experts(16, 2, 384),
+)  # fmt: skip
+FORMAT = uniform_format(4, 128)
+
+
+@pytest.fixture(scope="module")
+def captured() -> Activations:
+    return Activations.load()
+
+
+@pytest.mark.parametrize("batch", [1, 6, 40])
+def test_counts_are_those_of_every_chosen_expert_by_itself(captured: Activations, batch: int) -> None:
+    """A table is built of an expert's weights if a token chose it, and serves all tokens that did."""
+    result = simulate_step(SAIL, MODEL, Point(batch=batch, nbw=4), captured)
+    config = SAIL.slice_config()
+    expected = dict.fromkeys(COUNTS, 0.0)
+    for linear in MODEL.linears():
+        if linear.is_router:  # floats, which the cores multiply
+            continue
+        spread = expected_spread(16, 2, batch) if linear.of_experts else ((batch, 1.0),)
+        for tokens, times in spread:
+            x = captured.quantized(linear.role, linear.layer, 4, linear.k, tokens, 0)
+            profile = _core.pattern_profile(x, 8, True, 4, 128, 32, "lru")
+            timing = _core.time_tile(config, linear.k, linear.n, tokens, 4, 4, 8, 4, 128, profile, True)
+            for name in COUNTS:
+                expected[name] += times * getattr(timing, name)
+    for name in COUNTS:
+        # Each operation's are rounded to whole ones: 4 blocks of 3.
+        assert result.counts[name] == pytest.approx(expected[name], abs=6.0), name
+
+
+@pytest.mark.parametrize("batch", [1, 6, 40])
+def test_bytes_are_those_of_the_touched_experts(captured: Activations, batch: int) -> None:
+    result = simulate_step(SAIL, MODEL, Point(batch=batch), captured)
+    assert tuple(result.breakdown) == PHASES
+    assert sum(result.breakdown.values()) == pytest.approx(result.step_s, rel=1e-9)
+    expert = sum(FORMAT.base.bytes(k, n) for k, n in ((512, 384), (512, 384), (384, 512)))
+    others = sum(
+        FORMAT.tensor(linear, MODEL).bytes(linear.k, linear.n)
+        for linear in MODEL.linears()
+        if not (linear.of_experts or linear.is_router)
+    )
+    touched = 4 * distinct_experts(16, 2, batch) * expert
+    assert result.bytes_by_kind["weights"] == pytest.approx(others + touched, rel=1e-12)
+    assert any("uniformly" in note for note in result.notes) == (batch > 1)
+    assert any("f32 4 tensors" in note for note in result.notes)
+
+
+def test_more_experts_for_the_same_tokens_take_longer(captured: Activations) -> None:
+    """The same products with the weights of one expert, of some, and of many."""
+    times = [
+        simulate_step(SAIL, replace(MODEL, experts=Experts(count, 1, 384)), Point(batch=8), captured).step_s
+        for count in (1, 4, 16, 64)
+    ]
+    assert times == sorted(times)
+    assert times[-1] > 1.1 * times[0]
+
+
+def test_one_expert_that_all_use_is_an_ordinary_network(captured: Activations) -> None:
+    """Its products are the same; a router, a choice and a sum come on top."""
+    one = replace(MODEL, experts=Experts(1, 1, 384))
+    plain = replace(MODEL, experts=None)
+    found, expected = (simulate_step(SAIL, model, Point(batch=3), captured) for model in (one, plain))
+    assert found.counts == expected.counts
+    assert found.bytes_by_kind["weights"] == expected.bytes_by_kind["weights"]
+    assert found.step_s > expected.step_s
+
+
+@pytest.mark.parametrize("system", ["sail-n1", "neural-cache-n1", "aim-n1"])
+def test_drawn_choices_have_the_expected_step_as_their_mean(captured: Activations, system: str) -> None:
+    machine = load_system(system)
+    point = Point(system=system, batch=6)
+    expected = simulate_step(machine, MODEL, point, captured)
+    drawn = [simulate_step(machine, MODEL, point, captured, Routing(seed)) for seed in range(60)]
+    for name in ("step_s", "dram_bytes"):
+        values = [getattr(one, name) for one in drawn]
+        mean = sum(values) / len(values)
+        error = sqrt(sum((one - mean) ** 2 for one in values) / (len(values) - 1) / len(values))
+        # Seconds are not quite linear in what a step reads: the stream runs ahead by whole tensors.
+        assert abs(mean - getattr(expected, name)) <= 4 * error + 2e-3 * mean, name
+    assert len({one.step_s for one in drawn}) > 10
+
+
+def test_a_prefill_touches_more_experts_than_a_step(captured: Activations) -> None:
+    point = Point(batch=1, context=64)
+    step, prompt = simulate_step(SAIL, MODEL, point, captured), simulate_prefill(SAIL, MODEL, point, captured)
+    ratio = distinct_experts(16, 2, 64) / 2
+    assert ratio > 7
+    expert = 4 * 2 * sum(FORMAT.base.bytes(k, n) for k, n in ((512, 384), (512, 384), (384, 512)))
+    more = prompt.bytes_by_kind["weights"] - step.bytes_by_kind["weights"]
+    assert more == pytest.approx((ratio - 1) * expert, rel=1e-9)
+
+
+def test_all_experts_lie_in_memory() -> None:
+    ops = {op.name: op for op in decode_step(MODEL, FORMAT, 1, 1)}
+    every = sum(16 * FORMAT.base.bytes(k, n) for k, n in ((512, 384), (512, 384), (384, 512)))
+    once = sum(ops[f"blk.0.ffn_{kind}_exps"].weight_bytes for kind in ("gate", "up", "down"))
+    assert once == pytest.approx(every / 8)
+    plain = replace(MODEL, experts=None)
+    one = sum(FORMAT.base.bytes(k, n) for k, n in ((512, 384), (512, 384), (384, 512)))
+    router = 512 * 16 * 4
+    more = memory_needed(MODEL, FORMAT, 1, 1) - memory_needed(plain, FORMAT, 1, 1)
+    assert more == 4 * (every - one + router)
+    aim = load_system("aim-n1")
+    stored = backend_of(aim).stored(aim, MODEL, FORMAT)
+    of_plain = backend_of(aim).stored(aim, plain, FORMAT)
+    assert stored is not None
+    assert of_plain is not None
+    assert stored.spared - of_plain.spared == 4 * (every - one + router)
+    assert stored.needed > 4 * of_plain.needed

@@ -1,0 +1,181 @@
+"""Mixtures of experts: how many of them a batch touches, and how many tokens each of those sees.
+
+A router gives every token ``used`` of ``count`` experts. Which ones is taken to be uniform: every set of so
+many equally likely, tokens independent of each other, so that an expert sees a binomial number of a batch's
+tokens. A weight matrix is read, and tables are built of it, only if a token chose its expert; it then serves
+all tokens that did. docs/models.md says what that assumption does to the results.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from math import exp, expm1, lgamma, log, log1p, sqrt
+
+import numpy as np
+
+from sailsim.base.errors import SailsimError
+
+MAX_EXPERTS = 1 << 16
+"""Upper limit of the experts of a block: a larger number is taken for a damaged file."""
+
+MAX_CLASSES = 16
+"""Numbers of tokens that are told apart among the experts of a block; neighbouring ones are joined beyond."""
+
+NEGLIGIBLE = 1e-12
+"""Share of the touched experts below which a number of tokens is joined with the next one."""
+
+Spread = tuple[tuple[int, float], ...]
+"""How the tokens of a batch lie on the experts that any chose: (tokens of an expert, such experts), the
+second an expected number that need not be whole."""
+
+
+@dataclass(frozen=True)
+class Experts:
+    """The feed-forward networks of a block of which every token takes some.
+
+    ``count`` experts with an inner width of ``d_ffn`` each, of which a token takes ``used``. ``shared_d_ffn``
+    is the inner width of what every token takes beside them (0: nothing), and ``dense_layers`` are blocks
+    with one ordinary network instead. ``fused`` says that gate and up of an expert are one matrix.
+    """
+
+    count: int
+    used: int
+    d_ffn: int
+    shared_d_ffn: int = 0
+    fused: bool = False
+    dense_layers: tuple[int, ...] = ()
+
+    def problem(self, n_layers: int, most: int) -> str | None:
+        """What is wrong with it in a model of so many blocks: a field, its value and what is allowed."""
+        for field, value, least, limit in (
+            ("count", self.count, 1, MAX_EXPERTS),
+            ("used", self.used, 1, self.count),
+            ("d_ffn", self.d_ffn, 1, most),
+            ("shared_d_ffn", self.shared_d_ffn, 0, most),
+        ):
+            if type(value) is not int or not least <= value <= limit:
+                return f"experts.{field} is {value!r}; allowed is a whole number {least}..{limit}"
+        ranks = self.dense_layers
+        if list(ranks) != sorted(set(ranks)) or any(not 0 <= at < n_layers for at in ranks):
+            return f"experts.dense_layers is {list(ranks)}; allowed are rising blocks of 0..{n_layers - 1}"
+        if len(ranks) == n_layers:
+            return "experts.dense_layers has every block; allowed is to leave out experts"
+        return None
+
+
+def distinct_experts(count: int, used: int, tokens: int) -> float:
+    """Experts that a batch of tokens touches, on average: ``count * (1 - (1 - used / count) ** tokens)``."""
+    if used >= count:
+        return float(count)
+    return -count * expm1(tokens * log1p(-used / count))
+
+
+@lru_cache(maxsize=512)
+def expected_spread(count: int, used: int, tokens: int) -> Spread:
+    """The expected spread of so many tokens: binomial, each number of tokens with its experts.
+
+    Its experts add up to `distinct_experts`, and its tokens to ``tokens * used``. More than `MAX_CLASSES`
+    numbers of tokens are joined, neighbours together, into the two whole numbers around their mean, with as
+    many experts and tokens as before.
+    """
+    if used >= count or tokens == 1:
+        return ((tokens, float(used)),)
+    p = used / count
+    whole = lgamma(tokens + 1)
+    mean = tokens * p
+    reach = 60 + 10 * sqrt(mean)  # beyond it a share is far below NEGLIGIBLE
+    found = []
+    for on in range(max(1, int(mean - reach)), min(tokens, int(mean + reach)) + 1):
+        ways = whole - lgamma(on + 1) - lgamma(tokens - on + 1)
+        found.append((on, count * exp(ways + on * log(p) + (tokens - on) * log1p(-p))))
+    least = NEGLIGIBLE * distinct_experts(count, used, tokens)
+    kept = [(on, experts) for on, experts in found if experts > least]
+    return _settled(_joined(kept), distinct_experts(count, used, tokens), tokens * used)
+
+
+@lru_cache(maxsize=4096)
+def sampled_spread(count: int, used: int, tokens: int, seed: int, layer: int = 0) -> Spread:
+    """One draw of the same: every token chooses ``used`` of ``count`` experts, none twice.
+
+    The same for the same seed and layer. All numbers are whole, and none is joined.
+    """
+    random = np.random.default_rng([seed, layer, count, used, tokens])
+    seen = np.zeros(count, dtype=np.int64)
+    rows = max(1, (1 << 22) // count)  # of a draw, which has a random number an expert
+    for first in range(0, tokens, rows):
+        keys = random.random((min(rows, tokens - first), count))
+        chosen = np.argpartition(keys, used - 1, axis=1)[:, :used]
+        seen += np.bincount(chosen.reshape(-1), minlength=count)
+    spread = Counter(seen[seen > 0].tolist())
+    return tuple((on, float(experts)) for on, experts in sorted(spread.items()))
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Which experts the tokens of a step choose: as expected, or drawn with a seed, block by block."""
+
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.seed is not None and (type(self.seed) is not int or not 0 <= self.seed < 1 << 63):
+            raise SailsimError(
+                f"the seed of a routing is {self.seed!r}; allowed is None or 0..{(1 << 63) - 1}."
+            )
+
+    def spread(self, experts: Experts, tokens: int, layer: int) -> Spread:
+        """Of the tokens of a batch on the experts of a block."""
+        if self.seed is None:
+            return expected_spread(experts.count, experts.used, tokens)
+        return sampled_spread(experts.count, experts.used, tokens, self.seed, layer)
+
+
+EXPECTED = Routing()
+"""The routing of every step that does not ask for a drawn one."""
+
+
+def touched(spread: Spread) -> float:
+    """Experts of a spread."""
+    return sum(experts for _, experts in spread)
+
+
+def _joined(found: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most `MAX_CLASSES` numbers of tokens: runs of neighbours with about as many experts each."""
+    if len(found) <= MAX_CLASSES:
+        return found
+    share = sum(experts for _, experts in found) / (MAX_CLASSES // 2 - 1)
+    joined: dict[int, float] = {}
+    run: list[tuple[int, float]] = []
+    passed = 0.0
+    for at, (on, experts) in enumerate(found):
+        run.append((on, experts))
+        passed += experts
+        if passed < share * (1 - 1e-9) and at + 1 < len(found):
+            continue
+        passed -= share
+        for near, many in _around_mean(run):
+            joined[near] = joined.get(near, 0.0) + many
+        run = []
+    return sorted(joined.items())
+
+
+def _around_mean(run: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """The two whole numbers around the mean of a run, with its experts and its tokens."""
+    experts = sum(many for _, many in run)
+    mean = sum(on * many for on, many in run) / experts
+    below = int(mean)
+    above = (mean - below) * experts
+    return [(on, many) for on, many in ((below, experts - above), (below + 1, above)) if many > 0]
+
+
+def _settled(found: list[tuple[int, float]], experts: float, tokens: int) -> Spread:
+    """The spread with exactly so many experts and tokens: its largest class and the one beside it take what
+    rounding and the left-out ends lack."""
+    if len(found) == 1:
+        return ((found[0][0], experts),)
+    at = max(range(len(found)), key=lambda i: found[i][1])
+    (low, _), (high, _) = found[at - 1 : at + 1] if at else found[:2]
+    missing = experts - sum(many for _, many in found)
+    rest = tokens - sum(on * many for on, many in found)
+    more = (rest - low * missing) / (high - low)
+    change = {low: missing - more, high: more}
+    return tuple((on, many + change.get(on, 0.0)) for on, many in found)
