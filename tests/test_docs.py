@@ -74,3 +74,10 @@ def test_a_file_that_a_page_names_is_there(page: Path) -> None:
 def test_anchors_are_those_of_the_headlines() -> None:
     text = "# A title\n## `code`, and *more*\n```\n# no headline\n```\n## A title\n### A [link](x.md)\n"
     assert anchors(text) == {"a-title", "code-and-more", "a-title-1", "a-link"}
+
+
+def test_the_site_has_every_page() -> None:
+    named = set(re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text("utf-8")))
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")}
+    assert pages <= named, pages - named
+    assert named - pages == {"api.md", "documents.md", "contributing.md", "changelog.md"}
