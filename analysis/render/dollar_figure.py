@@ -18,40 +18,40 @@ from sailsim.analysis.render.style import (
     canvas,
     caption,
 )
-from sailsim.analysis.results.joins import PAYMENTS
 from sailsim.analysis.results.results import (
     MissingPointsError,
     Runs,
     need,
+    short_name,
 )
 
-_PAID = {"used": "used vCPUs", "bandwidth": "used bandwidth", "whole": "whole server"}
+SIZING = "used"
+"""What is drawn of `joins.PAYMENTS`: a server's vCPUs whose threads and memory a run takes, as in README's
+table; the interactive report has the others."""
 
 
-def _dollar_lines(rows: pd.DataFrame, runners: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Label, runner and payment of every line of the figure of dollars: three for a server that is paid in
-    parts, one for what is paid whole; a card's runs beside each other."""
-    priced = set(rows[rows["tokens_per_usd"].notna()]["runner"])
-    place = {name: i for i, name in enumerate(dict.fromkeys(runners["hardware"]))}
-    sorted_runners = sorted(
-        runners.to_dict("records"),
-        key=lambda r: (r["kind"] == "card", place[r["hardware"]] if r["kind"] == "card" else 0),
-    )
-    lines = []
-    for runner in sorted_runners:
-        # The fastest software on as many threads is one of those that have lines of their own.
-        twice = runner["software"] == FASTEST and runner["pays"] != "whole"
-        if runner["runner"] not in priced or twice:
-            continue
-        payments = ["bandwidth"] if runner["pays"] == "whole" else list(PAYMENTS)
-        for payment in payments:
-            what = "" if runner["pays"] == "whole" else f", {_PAID[payment]}"
-            lines.append((f"{runner['title']}{what}", runner["runner"], payment))
-    return lines
+def chosen(rows: pd.DataFrame, runners: pd.DataFrame) -> list[str]:
+    """The runners that the figure draws, in its order: those that pay a part of a server, all cores with the
+    fastest software, and of each card the one that gives most tokens per dollar at any of some rows."""
+    priced = rows[rows["tokens_per_usd"].notna()]
+    best = priced.groupby("runner")["tokens_per_usd"].max().to_dict()
+    known = [runner for runner in runners.to_dict("records") if runner["runner"] in best]
+    servers = [
+        runner["runner"]
+        for runner in known
+        # The fastest on as many threads is one that has a line of its own, llama.cpp on all cores is beaten.
+        if runner["kind"] != "card" and (runner["software"] == FASTEST) == (runner["pays"] == "whole")
+    ]
+    cards: dict[str, str] = {}
+    for runner in known:
+        name, hardware = runner["runner"], runner["hardware"]
+        if runner["kind"] == "card" and best[name] > best.get(cards.get(hardware, ""), 0.0):
+            cards[hardware] = name
+    return servers + sorted(cards.values(), key=lambda name: best[name])
 
 
 def dollars(results: Runs) -> Figure:
-    """Tokens per dollar of every runner that has a price; a marker per batch."""
+    """Tokens per dollar of what has a price, paid in one way; a marker per batch."""
     ours = results.at(("batch",))
     need(len(ours) > 0, "Tokens per dollar", "points at the store's reference setting")
     if results.price_list.first(ours["priced_as"].iloc[0]) is None:
@@ -60,40 +60,40 @@ def dollars(results: Runs) -> Figure:
         )
     runners = results.runners
     rows = pd.concat([results.at(("batch",), name) for name in runners["runner"]])
-    lines = _dollar_lines(rows, runners)
+    titles = dict(zip(runners["runner"], runners["title"], strict=True))
+    lines = chosen(rows, runners)
     batches = sorted(ours["batch"].unique())
-    figure, (axes,) = canvas("Tokens per dollar", width=9.2, height=1.6 + 0.34 * len(lines))
+    figure, (axes,) = canvas("Tokens per dollar", width=9.2, height=1.7 + 0.36 * len(lines))
     for i, batch in enumerate(batches):
         own = rows[rows["batch"] == batch].set_index("runner")
-        for y, (_, name, payment) in enumerate(lines):
+        for y, name in enumerate(lines):
             if name not in own.index or pd.isna(own.loc[name, "tokens_per_usd"]):
                 continue
-            _mark(axes, own.loc[name], payment, i, y + 0.16 * (i - (len(batches) - 1) / 2))
+            _mark(axes, own.loc[name], i, y + 0.16 * (i - (len(batches) - 1) / 2))
         axes.plot([], [], MARKERS[i % 7], color=SERIES[i % 7], label=f"batch {batch}")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: _short(v)))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_yticks(range(len(lines)), [title for title, _, _ in lines])
+    axes.set_yticks(range(len(lines)), [titles[name] for name in lines])
     axes.set_ylim(len(lines) - 0.5, -0.5)
-    names = [name for _, name, _ in lines]
-    for y in range(1, len(names)):
-        if names[y] != names[y - 1] and (names.count(names[y - 1]) > 1 or names.count(names[y]) > 1):
+    cards = set(runners[runners["kind"] == "card"]["runner"])
+    for y in range(1, len(lines)):
+        if (lines[y] in cards) != (lines[y - 1] in cards):
             axes.axhline(y - 0.5, color="#888888", lw=0.8)
     axes.set_xlabel("tokens per USD (logarithmic)")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     instances = set(rows["instance"].dropna())
     used = [price for price in results.price_list.rows if price.instance in instances]
-    rated = set(rows[rows["tokens_per_s"].notna()]["runner"])
-    unpriced = [
-        str(title)
-        for name, title in zip(runners["runner"], runners["title"], strict=True)
-        if name in rated and name not in names
-    ]
-    lacking = f"No price in the file: {'; '.join(unpriced)}." if unpriced else ""
+    rated = rows[rows["tokens_per_s"].notna() & rows["tokens_per_usd"].isna()]
+    unpriced = sorted({short_name(str(name)) for name in rated["hardware"]})
+    lacking = f"No price in the file: {', '.join(unpriced)}." if unpriced else ""
     caption(
         figure,
         results.setting(("batch",), ours)
         + f" GPUs and cores: {results.reference['wbits']}-bit weights unless f16.",
+        "SAIL and the cores pay for the vCPUs whose threads and memory they use, all cores and cards for all "
+        "of them; of each card the software that gives most, and the fastest on all cores. Other ways to pay "
+        "and all machines are in the report.",
         f"Prices, on demand: {quoted(used)}. SAIL's server costs {CostConstants.default().overhead:.0%} "
         f"more. {lacking}",
         "A batch that does not fit a runner's memory has no marker. " + patterns_of(ours),
@@ -103,12 +103,11 @@ def dollars(results: Runs) -> Figure:
     return figure
 
 
-def _mark(axes: Axes, row: pd.Series[Any], payment: str, i: int, y: float) -> None:
+def _mark(axes: Axes, row: pd.Series[Any], i: int, y: float) -> None:
     """One runner's tokens per dollar for the ``i``-th batch, with its ranges."""
-    value, colour = float(row[f"tokens_per_usd_{payment}"]), SERIES[i % 7]
-    if payment == "bandwidth":
-        ends = row[["tokens_per_usd_low", "tokens_per_usd_high"]].astype(float)
-        axes.plot(ends, [y] * 2, color=colour, lw=5, alpha=0.22, solid_capstyle="butt")
+    value, colour = float(row[f"tokens_per_usd_{SIZING}"]), SERIES[i % 7]
+    ends = row[["tokens_per_usd_low", "tokens_per_usd_high"]].astype(float)
+    axes.plot(ends, [y] * 2, color=colour, lw=5, alpha=0.22, solid_capstyle="butt")
     if not pd.isna(row["low"]):
         rate = row["tokens_per_s"]
         span = [[value * (1 - row["low"] / rate)], [value * (row["high"] / rate - 1)]]

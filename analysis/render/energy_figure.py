@@ -1,4 +1,4 @@
-"""The figure of energy by cause."""
+"""The figures of energy: by cause, and of the PIM units alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sailsim.analysis.baselines.runners import CORES
+from sailsim.analysis.render.figure_axes import WORDS, axis_of, lines_of, some_of, value_in_words
 from sailsim.analysis.render.figure_words import patterns_of
 from sailsim.analysis.render.style import (
     OKABE_ITO,
@@ -30,7 +31,7 @@ ENERGY_STYLE: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "cores at work and waiting": (("cores",), OKABE_ITO["green"], ""),
     "what runs all the time": (("static",), "#bbbbbb", ".."),
 }
-"""Causes that share a colour, by their name in the figure; the units' own parts have a panel of theirs."""
+"""Causes that share a colour, by their name in the figure; the units' own parts have a figure of theirs."""
 
 UNIT_STYLE: Mapping[str, tuple[str, str, str]] = {
     "arrays": ("arrays: tables and look-ups", OKABE_ITO["vermillion"], "\\\\"),
@@ -41,94 +42,100 @@ UNIT_STYLE: Mapping[str, tuple[str, str, str]] = {
 
 
 def energy(results: Runs) -> Figure:
-    """Energy of a token by cause and weight bits, SAIL beside the cores alone; a panel per batch, and one for
-    the PIM units' own parts."""
-    vary = ("wbits", "batch")
-    rows = results.at(vary)
-    cores = results.at(vary, CORES)
-    have = bool(rows["energy_j"].notna().any()) and bool(cores["energy_j"].notna().any())
-    need(have, "Energy by cause", "runs of SAIL and of the same server's cores")
-    need(rows["wbits"].nunique() > 1, "Energy by cause", "points of several --wbits")
-    batches = sorted(rows["batch"].unique())[:2]
+    """Energy of a token by cause, SAIL beside the cores alone, by weight bits or by what the store has more
+    than one value of; two panels per batch, equal scales."""
+    x = axis_of(results, "wbits")
+    by = lines_of(results, x)
+    vary = (x, by)
+    sides = {"SAIL": results.at(vary), "cores alone": results.at(vary, CORES)}
+    sides = {title: own[own["energy_j"].notna()] for title, own in sides.items()}
+    sides = {title: own for title, own in sides.items() if len(own)}
+    need("SAIL" in sides, "Energy by cause", "runs of SAIL with an energy")
+    rows = sides["SAIL"]
+    values = some_of(results, by, list(rows[by]), 2)
+    panels_of = [(value, title) for value in values for title in sides]
     figure, panels = canvas(
-        "Energy of a token, beside the same server's cores", len(batches) + 1, width=5.4 + 3.0 * len(batches)
+        "Energy of a token, beside the same server's cores",
+        len(panels_of),
+        width=3.4 + 2.2 * len(panels_of),
+        sharey=True,
     )
-    highest = 0.0
-    for axes, batch in zip(panels, batches, strict=False):
-        for at, every, machine in ((-0.2, rows, "SAIL"), (0.2, cores, "cores")):
-            own = every[every["batch"] == batch].sort_values("wbits")
-            base = np.zeros(len(own))
-            for label, (causes, colour, hatch) in ENERGY_STYLE.items():
-                each = sum(numbers(own, "energy", cause).to_numpy() for cause in causes) / batch
-                _stack(axes, at, each, base, label if at < 0 else "", colour, hatch)
-                base = base + each
-            ends = [own[f"energy_{end}_j"].to_numpy() / batch for end in ("low", "high")]
-            x = np.arange(len(own)) + at
-            axes.errorbar(x, base, (base - ends[0], ends[1] - base), fmt="none", ecolor="#444444", lw=0.9)
-            highest = max(highest, float(ends[1].max()))
-            for i in range(len(own)):
-                axes.annotate(machine, (x[i], 0), (0, -3), **_BELOW)
-        _bits(axes, own, f"batch {batch}")
-    for axes in panels[: len(batches)]:
-        axes.set_ylim(0, 1.05 * highest)
-    axes, own = panels[-1], rows[rows["batch"] == batches[0]].sort_values("wbits")
-    base = np.zeros(len(own))
-    for cause, (label, colour, hatch) in UNIT_STYLE.items():
-        each = numbers(own, "energy", cause).to_numpy() * 1e3 / batches[0]
-        _stack(axes, 0.0, each, base, label, colour, hatch)
-        base = base + each
-    _bits(axes, own, f"PIM units alone, batch {batches[0]}")
-    axes.set_ylabel("mJ a token")
+    for axes, (value, title) in zip(panels, panels_of, strict=True):
+        own = sides[title]
+        own = own[own[by] == value].sort_values(x)
+        parts = {
+            label: (sum(numbers(own, "energy", cause).to_numpy() for cause in causes) / own["batch"], *look)
+            for label, (causes, *look) in ENERGY_STYLE.items()
+        }
+        total = _stacked(axes, parts)
+        ends = [own[f"energy_{end}_j"].to_numpy() / own["batch"].to_numpy() for end in ("low", "high")]
+        at = np.arange(len(own))
+        axes.errorbar(at, total, (total - ends[0], ends[1] - total), fmt="none", ecolor="#444444", lw=0.9)
+        _ticks(axes, own, x, f"{title}, {value_in_words(by, value)}")
+    panels[0].set_ylim(bottom=0)
     panels[0].set_ylabel("J a token")
-    _legend_above(figure, panels[0], panels[-1])
+    _legend_beside(panels[-1])
     caption(
         figure,
         results.setting(vary, rows),
         "Lines: every constant at the same end of its range (docs/energy-area.md). Cores: the same step on "
         "the same server without SAIL, llama.cpp. All the time: idle cores, mesh and controllers, DRAM "
         "standing open, leaking C-SRAM; the whole server is counted for either. Not modelled: regulators, "
-        "supply, cooling, "
-        "network. " + patterns_of(rows),
+        "supply, cooling, network. " + patterns_of(rows),
     )
     return figure
 
 
-_BELOW: dict[str, Any] = {
-    "textcoords": "offset points",
-    "rotation": 90,
-    "ha": "center",
-    "va": "top",
-    "fontsize": 7,
-}
-
-
-def _stack(axes: Axes, at: float, height: Any, base: Any, label: str, colour: str, hatch: str) -> None:
-    """One part of stacked bars, beside the others of the same group."""
-    axes.bar(
-        np.arange(len(height)) + at,
-        height,
-        0.36 if at else 0.6,
-        base,
-        label=label or None,
-        color=colour,
-        hatch=hatch,
-        edgecolor="white",
-        linewidth=0.4,
+def energy_units(results: Runs) -> Figure:
+    """Energy of the PIM units alone by part, a token, by weight bits or by what the store has more than one
+    value of; a panel per batch, equal scales."""
+    x = axis_of(results, "wbits")
+    by = lines_of(results, x)
+    vary = (x, by)
+    rows = results.at(vary)
+    rows = rows[rows["energy_j"].notna()]
+    need(len(rows) > 0, "Energy of the PIM units", "runs of SAIL with an energy")
+    values = some_of(results, by, list(rows[by]))
+    figure, panels = canvas(
+        "Energy of a token in the PIM units alone", len(values), width=3.6 + 2.4 * len(values), sharey=True
     )
+    for axes, value in zip(panels, values, strict=True):
+        own = rows[rows[by] == value].sort_values(x)
+        parts = {
+            label: (numbers(own, "energy", cause).to_numpy() * 1e3 / own["batch"].to_numpy(), *look)
+            for cause, (label, *look) in UNIT_STYLE.items()
+        }
+        _stacked(axes, parts)
+        _ticks(axes, own, x, value_in_words(by, value))
+    panels[0].set_ylabel("mJ a token")
+    _legend_beside(panels[-1])
+    caption(
+        figure,
+        results.setting(vary, rows),
+        "What the figure of a token's energy shows as PIM units. " + patterns_of(rows),
+    )
+    return figure
 
 
-def _bits(axes: Axes, own: pd.DataFrame, title: str) -> None:
-    """Groups of bars by weight bits."""
-    axes.set_xticks(np.arange(len(own)), [str(w) for w in own["wbits"]])
-    axes.tick_params(axis="x", pad=26)
-    axes.set_xlabel("bits of a weight")
+def _stacked(axes: Axes, parts: Mapping[str, tuple[Any, ...]]) -> Any:
+    """Stacked bars: height, colour and hatch of each part by its label. Returns their sum."""
+    base: Any = 0.0
+    for label, (height, colour, hatch) in parts.items():
+        look = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
+        axes.bar(np.arange(len(height)), height, 0.7, base, label=label, **look)
+        base = base + np.asarray(height)
+    return base
+
+
+def _ticks(axes: Axes, own: pd.DataFrame, x: str, title: str) -> None:
+    """A bar for each value of a column."""
+    axes.set_xticks(np.arange(len(own)), [f"{value:g}" for value in own[x]])
+    axes.set_xlabel(WORDS[x])
     axes.set_title(title, loc="left")
     axes.grid(axis="x", visible=False)
 
 
-def _legend_above(figure: Figure, *panels: Axes) -> None:
-    """The panels' legends beside the last one."""
-    parts = [axes.get_legend_handles_labels() for axes in panels]
-    handles = [handle for found, _ in parts for handle in found[::-1]]
-    labels = [label for _, found in parts for label in found[::-1]]
-    panels[-1].legend(handles, labels, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5)
+def _legend_beside(axes: Axes) -> None:
+    """What the colours are, the topmost part first."""
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5))

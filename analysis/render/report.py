@@ -27,7 +27,7 @@ from sailsim.analysis.render.html import CSS, escaped, html_table, inline_svg, s
 from sailsim.analysis.render.report_constants import constants_section
 from sailsim.analysis.results.compare import said_of
 from sailsim.analysis.results.joins import POINT
-from sailsim.analysis.results.results import FREE, Runs, short_name, stored_runs
+from sailsim.analysis.results.results import FREE, MissingPointsError, Runs, short_name, stored_runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.progress import followed
 from sailsim.sim import Store, load_system
@@ -39,6 +39,7 @@ _TITLES = {
     "dollars": "Tokens per dollar",
     "step_time": "Where a step's time goes",
     "energy": "Energy of a token",
+    "energy_units": "Energy of the PIM units",
     "prt": "What pattern reuse saves",
     "conversion": "In-memory type conversion",
 }
@@ -187,11 +188,16 @@ def _with_unit(value: object, unit: str) -> str:
 
 
 def _figures(results: Runs, paper: str, progress: bool) -> str:
-    return "".join(
-        f'<figure id="figure-{name}" role="img" aria-label="{escaped(_TITLES[name])}">'
-        f"{inline_svg(draw(name, results, paper))}</figure>"
-        for name in followed(FIGURES, "figures of the report", progress)
-    )
+    parts = []
+    for name in followed(FIGURES, "figures of the report", progress):
+        try:
+            drawn = inline_svg(draw(name, results, paper))
+        except MissingPointsError as missing:
+            parts.append(f"<p>{escaped(missing)}</p>")
+            continue
+        label = escaped(_TITLES[name])
+        parts.append(f'<figure id="figure-{name}" role="img" aria-label="{label}">{drawn}</figure>')
+    return "".join(parts)
 
 
 def _budget(results: Runs) -> str:

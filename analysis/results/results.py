@@ -18,7 +18,7 @@ from sailsim.analysis.costs.dollars import PriceList
 from sailsim.analysis.results.joins import POINT, is_missing, joined
 from sailsim.analysis.results.runs import COLUMNS, Run
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, Store
+from sailsim.sim import Point, Store, load_substrate, substrate_names
 from sailsim.sim.nbw import nbw_in_words
 from sailsim.sim.point import ADDED
 from sailsim.sim.study import as_frame, command_of
@@ -184,7 +184,7 @@ class Runs:
             "batch": f"batch {ref['batch']}",
             "threads": f"{ref['threads']} threads",
             "context": f"{ref['context']} tokens of {'context' if ref['phase'] == 'decode' else 'prompt'}",
-            "substrate": f"substrate {ref['substrate']}",
+            "substrate": f"arrays: {substrate_in_words(str(ref['substrate']))}",
             "convert": f"conversion in {ref['convert']}"
             if ref["convert"] == "memory"
             else "conversion on cores",
@@ -199,6 +199,13 @@ class Runs:
 def short_name(system: str) -> str:
     """A system by its name; one that was given as a file by the file's name."""
     return Path(system).stem if system.endswith(".toml") else system
+
+
+def substrate_in_words(substrate: str) -> str:
+    """A substrate that ships by its title and name; one that was given as a file by the file's name."""
+    if substrate in substrate_names():
+        return f"{load_substrate(substrate).title} ({substrate})"
+    return short_name(substrate)
 
 
 def need(condition: bool, figure: str, points: str) -> None:

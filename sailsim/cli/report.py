@@ -24,7 +24,8 @@ _folder = click.argument("folder", type=PathOption())
 def figures(folder: Path, out: Path | None, prices: Path | None, as_json: bool) -> None:
     """Draw the figures of the sweep in FOLDER as SVG and PNG, from its results alone.
 
-    A figure whose points are missing becomes a picture of the sentence that names them.
+    A figure runs along what the sweep varied. One that its points do not suit is left out, and a line says
+    what it lacks.
     """
     from sailsim.analysis import figures as draw  # matplotlib: only when needed
 

@@ -6,14 +6,14 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from sailsim.analysis import FIGURES, figures, prices
+from sailsim.analysis import FIGURES, evaluate, figures, prices
 from sailsim.analysis.baselines.cpu import SOFTWARE
 from sailsim.analysis.render.figures import draw
 from sailsim.analysis.render.phases import PHASE_STYLE
 from sailsim.analysis.render.style import DASHES, MARKERS, OKABE_ITO, SERIES
-from sailsim.analysis.results.results import Runs, prt_pairs
+from sailsim.analysis.results.results import MissingPointsError, Runs, prt_pairs
 from sailsim.base.errors import SailsimError
-from sailsim.sim import PHASES, load_system
+from sailsim.sim import PHASES, Point, load_system, run_sweep
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +59,63 @@ def test_figure_states_units_system_model_and_what_the_patterns_come_from(name, 
         assert "USD" in said
 
 
+PAIRS = ("prt", "conversion")
+"""Figures of a choice against its absence: a store without both has nothing to draw."""
+
+
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_store_without_the_points_gives_a_sentence_that_names_them(name, one_point):
-    figure = draw(name, one_point)
-    if name == "dollars":  # one point is all it needs
+def test_a_store_of_one_point_is_drawn_unless_the_figure_compares_two(name, one_point):
+    if name not in PAIRS:
+        figure = draw(name, one_point)
         assert figure.axes
+        assert "needs" not in texts(figure)
         return
-    assert not figure.axes
-    said = texts(figure).replace("\n", " ")
-    assert "needs" in said
-    assert said.count(".") == 1
+    with pytest.raises(MissingPointsError) as error:
+        draw(name, one_point)
+    assert "needs" in str(error.value)
+    assert str(error.value).count(".") == 1
+
+
+@pytest.mark.parametrize(("column", "label"), [("batch", "batch"), ("threads", "threads (cores that work)")])
+@pytest.mark.parametrize("name", ["speedup", "threads", "step_time", "energy", "energy_units"])
+def test_a_figure_runs_along_what_the_sweep_varied(name, column, label, frame):
+    fixed = {
+        "wbits": 4,
+        "nbw": 4,
+        "substrate": "row_dfm",
+        "group_size": 128,
+        "convert": "memory",
+        "prt": True,
+        "threads": 16,
+        "batch": 1,
+    }
+    own = frame
+    for held, value in fixed.items():
+        own = own if held == column else own[own[held] == value]
+    figure = draw(name, Runs.of(own, prices()))
+    last = [axes for axes in figure.axes if axes.get_subplotspec().is_last_row()]
+    assert {axes.get_xlabel() for axes in last} == {label}
+
+
+@pytest.mark.parametrize("name", ["speedup", "threads", "step_time", "energy", "energy_units"])
+def test_panels_that_are_compared_have_equal_scales(name, results):
+    figure = draw(name, results)
+    assert len(figure.axes) > 1
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+
+
+def test_what_is_left_out_is_said_and_leaves_no_old_picture(swept, frame, tmp_path, capsys):
+    poor = tmp_path / "poor"
+    run_sweep([Point(model="smollm2-135m", context=64)], evaluate, poor, progress=False)
+    old = poor / "figures" / "prt.png"
+    old.parent.mkdir()
+    old.write_bytes(b"of an earlier sweep")
+    written = figures(poor, progress=True)
+    assert {path.stem for path in written} == set(FIGURES) - set(PAIRS)
+    assert not old.exists()
+    said = capsys.readouterr().err
+    assert said.count("left out: ") == len(PAIRS)
+    assert "The PRT's saving needs" in said
 
 
 @pytest.mark.slow
@@ -120,27 +167,61 @@ def test_a_card_of_the_users_is_in_the_figures_without_a_line_of_code(results):
     ]
     figure = draw("speedup", results)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert "SmolLM2 135M Instruct, My card" in titles
-    axes = figure.axes[titles.index("SmolLM2 135M Instruct, My card")]
+    assert titles[-2:] == ["over My card", "over all cores, fastest"]
+    axes = figure.axes[-2]
     rows = results.at(("wbits", "batch", "model"), "mine")
     own = rows[rows["batch"] == rows["batch"].min()].sort_values("wbits")
     assert np.array_equal(axes.lines[0].get_ydata(), own["speedup"])
     assert "and others" in texts(figure)
     labels = [line.get_label() for line in draw("threads", results).axes[0].lines]
     assert labels == ["SAIL", *results.curves.values()]
-    priced = [label.get_text() for label in draw("dollars", results).axes[0].get_yticklabels()]
+
+
+def test_bands_lie_on_both_sides_of_a_speedup(results):
+    figure = draw("speedup", results)
+    rows = results.at(("wbits", "batch", "model"), "cores")
+    own = rows[rows["batch"] == rows["batch"].min()].sort_values("wbits")
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    for end in ("low", "high"):
+        assert set(own[f"speedup_{end}"].round(9)) <= set(band[:, 1].round(9))
+
+
+def test_dollars_are_of_one_sizing_and_a_card_has_one_row(results):
+    axes = draw("dollars", results).axes[0]
+    priced = [label.get_text() for label in axes.get_yticklabels()]
+    assert priced[:5] == [
+        "SAIL",
+        "cores, llama.cpp",
+        "cores, Ampere's fork",
+        "cores, T-MAC",
+        "all cores, fastest",
+    ]
     assert "My card" in priced
-    assert {"V100", "V100, serving", "V100, f16", "SAIL, used bandwidth", "all cores, llama.cpp"} <= set(
-        priced
-    )
-    assert not any("H100" in label for label in priced)
+    assert len(priced) <= 13
+    cards = [label.partition(",")[0] for label in priced[5:]]
+    assert len(set(cards)) == len(cards)
+    assert "H100" not in cards  # no price
+    row = results.at(("batch",)).sort_values("batch").iloc[0]
+    # After its range, the first batch's mark.
+    assert axes.lines[1].get_xdata()[0] == pytest.approx(row["tokens_per_usd_used"])
+
+
+def test_the_nominal_machine_stands_beside_the_one_where_hits_save_cycles(results):
+    figure = draw("prt", results)
+    titles = [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes]
+    assert titles[0] == "cycles: SAIL on a Neoverse-N1 server"
+    assert titles[1] == "cycles: SAIL whose hits take no cycle"
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+    for axes, saves in zip(figure.axes, (False, True), strict=False):
+        lines = [line for line in axes.lines if line.get_label().startswith("NBW")]
+        assert lines
+        assert all((np.abs(line.get_ydata()) > 1e-3).any() == saves for line in lines)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_points_that_do_not_fit_are_not_drawn(name, without_batch_8):
     """No figure has a mark of a batch whose rows have no numbers."""
     figure = draw(name, without_batch_8)
-    assert "needs" not in texts(figure)
     assert "batch 8" not in texts(figure)
 
 

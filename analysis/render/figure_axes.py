@@ -1,0 +1,94 @@
+"""What a figure has along its x axis and what tells its lines apart: as it was meant, or what a store has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from sailsim.analysis.baselines.runners import SAIL
+from sailsim.analysis.render.style import plain_numbers
+from sailsim.analysis.results.results import FREE, Runs, short_name
+from sailsim.sim.nbw import nbw_in_words
+
+WORDS = {
+    "wbits": "bits of a weight",
+    "abits": "bits of an activation",
+    "batch": "batch",
+    "threads": "threads (cores that work)",
+    "context": "tokens of context",
+    "group_size": "weights that share a scale (0: all of a column)",
+    "nbw": "weights of a group (NBW)",
+    "model": "model",
+    "weights": "weights",
+    "system": "machine",
+    "substrate": "substrate",
+    "convert": "where sums are converted",
+}
+"""The columns `FREE` as an axis or a control names them."""
+_DOUBLING = ("batch", "threads", "context")
+"""Columns that grow by factors: their axis is logarithmic."""
+_NUMBERS = ("wbits", "threads", "context", "batch", "abits", "group_size")
+"""What a line may run along, in the order of preference."""
+
+
+def axis_of(results: Runs, *preferred: str) -> str:
+    """The column that a figure has along x.
+
+    The first of ``preferred`` that varies at the reference; if none does, the first other number that does;
+    in a store of one point the first of ``preferred``, with a single mark.
+    """
+    for column in (*preferred, *(name for name in _NUMBERS if name not in preferred)):
+        if results.at((column,))[column].nunique() > 1:
+            return column
+    return preferred[0]
+
+
+def lines_of(results: Runs, x: str, runner: str = SAIL) -> str:
+    """The column that tells lines apart where ``x`` is along the axis: the batch, unless that is ``x``."""
+    others = [name for name in ("batch", "wbits", "threads", "context") if name != x]
+    for column in others:
+        if results.at((x, column), runner)[column].nunique() > 1:
+            return column
+    return others[0]
+
+
+def some_of(results: Runs, column: str, values: Sequence[Any], most: int = 3) -> list[Any]:
+    """At most so many values in order: the first, the last and the reference's, then the next ones."""
+    ordered = sorted(set(values))
+    if len(ordered) <= most:
+        return ordered
+    wanted = [ordered[0], ordered[-1], results.reference.get(column), *ordered]
+    found: list[Any] = []
+    for value in wanted:
+        if value in ordered and value not in found and len(found) < most:
+            found.append(value)
+    return sorted(found)
+
+
+def value_in_words(column: str, value: Any) -> str:
+    """A value of one of the columns `FREE`, as a legend says it."""
+    said = {
+        "wbits": f"{value} bits",
+        "threads": f"{value} threads",
+        "context": f"context {value}",
+        "nbw": nbw_in_words(value) if column == "nbw" else "",
+        "system": short_name(str(value)),
+    }
+    assert column in FREE
+    return said.get(column, f"{column} {value}")
+
+
+def along(axes: Axes, column: str, values: Sequence[Any], label: bool = True) -> None:
+    """Ticks at the values of a column, on the kind of axis that it has."""
+    ordered = sorted(set(values))
+    if column in _DOUBLING and min(ordered) > 0:
+        axes.set_xscale("log", base=2)
+        plain_numbers(axes.xaxis, ordered)
+    else:
+        axes.set_xticks(ordered, [f"{value:g}" for value in ordered])
+    if len(ordered) == 1:
+        axes.set_xlim(ordered[0] / 2 - 0.5, 1.5 * ordered[0] + 0.5)
+    if label:
+        axes.set_xlabel(WORDS[column])
