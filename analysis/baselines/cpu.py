@@ -24,6 +24,7 @@ from typing import Literal
 
 import numpy as np
 
+from sailsim.analysis.baselines.core_kinds import N1, core_of
 from sailsim.analysis.baselines.fitted import Band, Fitted, fitted_constants
 from sailsim.analysis.baselines.kernel_rates import KernelRate, Software, rate_of
 from sailsim.analysis.baselines.prediction import Floats, Prediction, Work, model_notes
@@ -125,14 +126,19 @@ def step_parts(
 
 
 def constants(
-    software: Software, fmt: WeightFormat, fitted_by: Fitted | None = None, prompts: bool = False
+    software: Software,
+    fmt: WeightFormat,
+    fitted_by: Fitted | None = None,
+    prompts: bool = False,
+    core: str = N1,
 ) -> tuple[Constants, KernelRate]:
-    """The fitted constants for a format, and what is known of its kernel rate (range, kind).
+    """The constants for a format on a core, and what is known of its kernel rate (range, kind).
 
-    ``fitted_by`` takes the place of the shipped fits; ``prompts``: of whole prompts, not of decoding.
+    ``fitted_by`` takes the place of the shipped fits; ``prompts``: of whole prompts, not of decoding. Raises
+    SailsimError for a software that nothing is known of on that core.
     """
-    fitted = (fitted_by or fitted_constants()).software(software)
-    anchor, rate = rate_of(software, fmt, fitted_by, prompts)
+    fitted = (fitted_by or fitted_constants()).software(software, core)
+    anchor, rate = rate_of(software, fmt, fitted_by, prompts, core)
     row_s = fitted.value("prompt_row_overhead") * 1e-9 if prompts and software == "ampere" else 0.0
     return (
         Constants(
@@ -234,7 +240,8 @@ def _predict(
         raise SailsimError(f"software is {software!r}, allowed is one of {', '.join(SOFTWARE)}")
     if cache not in CACHES:
         raise SailsimError(f"cache is {cache!r}, allowed is one of {', '.join(CACHES)}")
-    c, rate = constants(software, fmt, prompts=test == "prompt")
+    core = core_of(system)
+    c, rate = constants(software, fmt, prompts=test == "prompt", core=core)
     machine = CpuSheet.of(system)
 
     def step(constants: Constants, unified: bool) -> tuple[float, dict[str, float]]:
@@ -248,11 +255,11 @@ def _predict(
     # cache.
     slow, _ = step(replace(c, kernel_rate=c.kernel_rate * rate.low / rate.relative), test == "decode")
     fast, _ = step(replace(c, kernel_rate=c.kernel_rate * rate.high / rate.relative), False)
-    band = fitted_constants().software(software).band(test)
+    band = fitted_constants().software(software, core).band(test)
     large = test == "decode" and float(work.weight_bytes) > LARGE_BYTES
     low, high = widen(band, slow / seconds, seconds / fast * (LARGE_FASTER if large else 1.0))
     rate_tokens = tokens / seconds
-    notes = []
+    notes = list(_of_core(core, software))
     if rate.kind == "assumed":
         notes.append(
             f"No measurement of {fmt.name} on this software: its kernel is assumed at {rate.relative:.3g} "
@@ -265,8 +272,8 @@ def _predict(
         )
     if software == "t-mac":
         notes.append(
-            "T-MAC was measured on one and two threads of a Cortex-A76, this core's sibling, and one row at "
-            "a time: more of either is extrapolated, and the band has what other chips showed."
+            "T-MAC was measured on one and two threads of a Cortex-A76, Neoverse N1's sibling, and one row "
+            "at a time: more of either is extrapolated, and the band has what other chips showed."
         )
     if large:
         notes.append(
@@ -289,6 +296,16 @@ def _predict(
             "end has it."
         )
     return Prediction(rate_tokens, rate_tokens * low, rate_tokens * high, seconds, parts, tuple(notes))
+
+
+def _of_core(core: str, software: Software) -> tuple[str, ...]:
+    """What a note says of a core where a software was not measured on it."""
+    attention = fitted_constants().software(software, core).constants["attention_rate"]
+    if attention.kind != "assumed" and not (software == "t-mac" and core != N1):
+        return ()
+    if software == "t-mac":
+        return (f"T-MAC was not measured on {core}: its look-ups are scaled by vector pipes.",)
+    return (f"llama.cpp was not measured on {core}: its constants lie between those of the cores that were.",)
 
 
 def widen(band: Band, slower: float, faster: float) -> tuple[float, float]:

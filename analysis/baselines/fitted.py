@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sailsim.analysis.baselines.core_kinds import N1
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Quantity
@@ -48,17 +49,34 @@ class Fitted:
 
     table: Mapping[str, Any]
     sets: Mapping[str, FittedSet]
-    """What was fitted together: "cpu.<software>" and "gpu"."""
+    """What was fitted together: "cpu.<software>" on Neoverse N1, "cpu.<software>.<core>" and "gpu"."""
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Fitted:
         """The fits of a file's table."""
         tables = {f"cpu.{name}": each for name, each in table["cpu"].items()} | {"gpu": table["gpu"]}
+        for core, sets in table["cores"].items():
+            tables |= {f"cpu.{name}.{core}": each for name, each in sets.items()}
         return cls(table, {name: _set(each) for name, each in tables.items()})
 
-    def software(self, name: str) -> FittedSet:
-        """The constants of a CPU software."""
-        return self.sets[f"cpu.{name}"]
+    def software(self, name: str, core: str = N1) -> FittedSet:
+        """The constants of a CPU software on a core (`core_kinds.CORES`).
+
+        Raises SailsimError where nothing is known of the software on that core.
+        """
+        if not self.knows(name, core):
+            raise SailsimError(
+                f"software is {name}, allowed on {core} is one of {', '.join(self.known_on(core))}"
+            )
+        return self.sets[f"cpu.{name}" if core == N1 else f"cpu.{name}.{core}"]
+
+    def knows(self, name: str, core: str) -> bool:
+        """Whether there are constants of a software on a core."""
+        return name in self.known_on(core)
+
+    def known_on(self, core: str) -> tuple[str, ...]:
+        """The software stacks with constants on a core."""
+        return tuple(self.table["cpu"] if core == N1 else self.table["cores"][core])
 
     @property
     def gpu(self) -> FittedSet:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
+from sailsim.analysis.baselines.core_kinds import N1
 from sailsim.analysis.baselines.fitted import Fitted, fitted_constants
 from sailsim.analysis.baselines.prediction import data_file, read_csv
 from sailsim.base.errors import SailsimError
+from sailsim.sim import Quantity
 from sailsim.sim.same import Same
 from sailsim.workloads import TensorFormat, WeightFormat
 
@@ -94,27 +96,52 @@ def format_key(fmt: TensorFormat) -> str:
 
 
 def rate_of(
-    software: Software, fmt: WeightFormat, fitted_by: Fitted | None = None, prompts: bool = False
+    software: Software,
+    fmt: WeightFormat,
+    fitted_by: Fitted | None = None,
+    prompts: bool = False,
+    core: str = N1,
 ) -> tuple[float, KernelRate]:
-    """The anchor of a software's kernels in MAC/cycle, and the rate of a format's relative to it.
+    """The anchor of a software's kernels on a core in MAC/cycle, and the rate of a format's relative to it.
 
     ``fitted_by`` takes the place of the shipped fits; ``prompts`` asks for whole prompts, with which the fork
-    has other rates (llama.cpp's one rate serves both).
+    has other rates (llama.cpp's one rate serves both). Raises SailsimError for a software that nothing is
+    known of on that core.
     """
     fitted = fitted_by or fitted_constants()
     rates = kernel_rates() if fitted_by is None else _kernel_rates(Same(fitted_by))
-    anchor = fitted.software("llama.cpp").value("kernel_rate_q4_k_m")
+    own = fitted.software("llama.cpp", core).constants["kernel_rate_q4_k_m"]
+    anchor = float(own.value)
     match software:
         case "ampere":
-            return _of_fork(fitted, fmt, "prompt_rate" if prompts else "kernel_rate")
+            return _of_fork(fitted, fmt, "prompt_rate" if prompts else "kernel_rate", core)
         case "t-mac":
-            return _of_tables(fitted, fmt, rates, anchor)
-    return anchor, _mixed(fmt, lambda found: rates[format_key(found)])
+            return _of_tables(fitted, fmt, rates, core)
+    rate = _mixed(fmt, lambda found: rates[format_key(found)])
+    return anchor, rate if core == N1 else _elsewhere(rate, own, core)
 
 
-def _of_fork(fitted: Fitted, fmt: WeightFormat, rates: str) -> tuple[float, KernelRate]:
+def _elsewhere(rate: KernelRate, anchor: Quantity, core: str) -> KernelRate:
+    """A format's rate on a core where no ratio of formats was measured: Neoverse N1's ratio.
+
+    Where the anchor itself is assumed, its range is part of the rate's.
+    """
+    four_bits = rate.relative == rate.low == rate.high == 1.0
+    note = rate.note if four_bits else f"{rate.note}; the ratio to four bits is that on {N1}"
+    if anchor.kind != "assumed":
+        return replace(rate, note=note, kind=rate.kind if four_bits else "assumed", how="")
+    low, high = (
+        float(anchor.value if end is None else end) / float(anchor.value) for end in (anchor.low, anchor.high)
+    )
+    note = (
+        f"{note}; no kernel was measured on {core}" if not four_bits else f"no kernel was measured on {core}"
+    )
+    return replace(rate, low=low * rate.low, high=high * rate.high, kind="assumed", note=note, how="")
+
+
+def _of_fork(fitted: Fitted, fmt: WeightFormat, rates: str, core: str) -> tuple[float, KernelRate]:
     """Its two formats are fitted each on their own; other widths take the nearer one's rate."""
-    own = fitted.software("ampere")
+    own = fitted.software("ampere", core)
     eight = fmt.wbits is not None and fmt.wbits > 6
     measured = format_key(fmt.base) in ("q4_k", "q8_0")
     rate = KernelRate(
@@ -129,7 +156,7 @@ def _of_fork(fitted: Fitted, fmt: WeightFormat, rates: str) -> tuple[float, Kern
 
 
 def _of_tables(
-    fitted: Fitted, fmt: WeightFormat, rates: Mapping[str, KernelRate], llama: float
+    fitted: Fitted, fmt: WeightFormat, rates: Mapping[str, KernelRate], core: str
 ) -> tuple[float, KernelRate]:
     """T-MAC: a look-up a bit where its tables take a type, else llama.cpp's kernel.
 
@@ -138,7 +165,8 @@ def _of_tables(
     problem = without_tables(fmt)
     if problem is not None:
         raise SailsimError(problem)
-    lut = fitted.software("t-mac").constants["lut_rate"]
+    lut = fitted.software("t-mac", core).constants["lut_rate"]
+    llama = fitted.software("llama.cpp", core).value("kernel_rate_q4_k_m")
     anchor = float(lut.value)
     low, high = (float(lut.value if end is None else end) / anchor for end in (lut.low, lut.high))
 
@@ -147,7 +175,7 @@ def _of_tables(
         bits = lut_bits().get(key)
         if bits is None:
             return rates[key].times(llama / anchor)
-        measured = bits in (2, 4)
+        measured = bits in (2, 4) and core == N1
         return KernelRate(
             1 / bits,
             low / bits,

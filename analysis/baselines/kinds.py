@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, cast
 
+from sailsim.analysis.baselines.core_kinds import core_of
 from sailsim.analysis.baselines.cpu import (
     SOFTWARE,
     cpu_tokens_per_s,
@@ -20,6 +21,7 @@ from sailsim.analysis.baselines.cpu import (
     ubatches,
     without_prompts,
 )
+from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, prompt_work, weight_reads
 from sailsim.analysis.baselines.kernel_rates import Software, without_tables
@@ -220,7 +222,7 @@ class Cores(Kind):
         return self.software_stacks[0]
 
     def mismatch(self, question: Question) -> str | None:
-        """Weights that the software has no kernels of its own for, or prompts that were not measured."""
+        """Weights or a core that the software has no kernels of its own for, or prompts not measured."""
         return _refused(question.software, question)
 
     def refusal(self, machine: Machine | None) -> str | None:
@@ -295,7 +297,12 @@ def bandwidth_of(machine: Machine) -> float:
 
 
 def _refused(software: str, question: Question) -> str | None:
-    """Why a CPU software does not run weights of a format, or has no prompts; None if it does."""
+    """Why a CPU software does not run a format on a machine, or has no prompts; None if it does."""
+    assert isinstance(question.machine, System)
+    core, known = core_of(question.machine), fitted_constants()
+    if software in SOFTWARE and not known.knows(software, core):
+        allowed = ", ".join(known.known_on(core))
+        return f"software is {software}, which was not measured on {core}; allowed is one of {allowed}."
     refused = without_tables(question.fmt) if software == "t-mac" else None
     if refused is None and question.point.phase == "prefill":
         return without_prompts(software)

@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 
 from sailsim.analysis.baselines.prediction import Floats, data_file
+from sailsim.analysis.calibration.core_rows import TABLE as CORES_TABLE
+from sailsim.analysis.calibration.cores_problem import run_cores
 from sailsim.analysis.calibration.cpu_problem import cpu_problem, software_parameters, textbook_problem
 from sailsim.analysis.calibration.errors import (
     band_of,
@@ -71,6 +73,7 @@ DATA = (
     "kernel_rates.csv",
     "tmac.csv",
     "prompts.csv",
+    CORES_TABLE,
 )
 
 HELD_OUT = ("lmdeploy_held_out.csv",)
@@ -123,6 +126,7 @@ def run_all() -> Outcome:
     errors: list[dict[str, Any]] = []
     compared: dict[str, Compared] = {}
     cpu_sets, cpu_covariance, fewest, predict_cpu = _run_cpu(errors, compared)
+    cores = run_cores(cpu_sets, errors)
     gpu_set, gpu_covariance, predict_gpu = _run_gpu(errors, compared)
     return Outcome(
         {
@@ -134,6 +138,7 @@ def run_all() -> Outcome:
             "fewest_threads": fewest,
             "cpu": cpu_sets,
             "cpu_covariance": cpu_covariance,
+            "cores": cores,
             "gpu": gpu_set,
             "gpu_covariance": gpu_covariance,
             "errors": errors,

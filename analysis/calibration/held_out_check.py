@@ -38,6 +38,8 @@ FEWEST_THREADS = 8
 """Threads of the smallest machine of the fit; fewer are an extrapolation and have a line of their own."""
 ATTENTION_PAIRS = ((128, 512), (512, 1024))
 """Lengths whose runs are compared; 16 tokens are too short to tell attention from noise."""
+SCALED_THREADS = (16, 64)
+"""Threads between which a chip's scaling is compared."""
 OWN_CARDS = " of the fit"
 """End of the names of the fit's own cards, whose prompts of 16 tokens are no part of it."""
 
@@ -96,6 +98,7 @@ def check(path: Path, outcome: Outcome) -> dict[str, Any]:
         "coverage": _coverage(on_servers, bands) + _card_coverage(on_cards, outcome.table["gpu"]["bands"]),
         "noise": noise_floor(servers),
         "attention": [seen.summary() for seen in attention_seen(servers)],
+        "scaling": thread_scaling(on_servers),
     }
 
 
@@ -151,6 +154,7 @@ def server_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]
             (f"other Graviton2 instances, {kind}, 2B and 7B", "the instances", usual & ~altra & small & test),
         ]
     groups += [
+        ("decode, all N1 servers without bare metal, all models", "all of them", usual & decode),
         ("16 rows at once (a batch's products), all N1 servers and models", "all of them", usual & batch),
         ("Graviton2 bare metal, decode, all models", "all of them", quiet & metal & decode),
         ("4 vCPUs, decode, all N1 servers and models", "all of them", quiet & few & decode),
@@ -242,6 +246,31 @@ def _card_coverage(found: Compared, bands: Mapping[str, Mapping[str, float]]) ->
     ):
         within = (factor >= limits["low"]) & (factor <= limits["high"])
         lines.append(_coverage_row(f"GPU held out: {title}", limits, within[keep]))
+    return lines
+
+
+def thread_scaling(found: Compared) -> list[dict[str, Any]]:
+    """How much faster `SCALED_THREADS` decode 128 tokens on each cloud's chip, measured and predicted."""
+    labels = found.rows.labels
+    few, many = SCALED_THREADS
+    usual = (labels["disturbed"] == "0") & (labels["software"] == "llama.cpp") & (labels["test"] == "tg")
+    usual &= (labels["n"] == "128") & ~np.char.endswith(labels["machine"], "bare metal")
+    lines = []
+    for machine, model in sorted(set(zip(labels["machine"][usual], labels["model"][usual], strict=True))):
+        own = usual & (labels["machine"] == machine) & (labels["model"] == model)
+        ends = [np.flatnonzero(own & (found.rows.threads == threads)) for threads in (few, many)]
+        if all(len(end) == 1 for end in ends):
+            first, last = (int(end[0]) for end in ends)
+            measured = float(found.rows.measured[last] / found.rows.measured[first])
+            predicted = float(found.predicted[last] / found.predicted[first])
+            lines.append(
+                {
+                    "machine": str(machine),
+                    "model": str(model),
+                    "measured": digits(measured),
+                    "predicted": digits(predicted),
+                }
+            )
     return lines
 
 

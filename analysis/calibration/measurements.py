@@ -152,11 +152,18 @@ def llama_bench_rows(disturbed: bool = False) -> MeasuredRows:
         for row in read_table("llama_bench.csv")
         if row["ngl"] == "0" and (row["disturbed"] == "1") == disturbed
     ]
+    return labelled_rows(table, {})
+
+
+def labelled_rows(table: Sequence[Mapping[str, str]], beside: Mapping[str, Sequence[object]]) -> MeasuredRows:
+    """Rows of llama-bench with one sequence, each on the machine of its column `system`, with labels
+    ``beside`` those that all have. A format that a table does not state is q4_k_m."""
     works, tokens = [], []
-    for row in table:
+    formats = [row.get("format", "q4_k_m") for row in table]
+    for row, fmt in zip(table, formats, strict=True):
         n = int(row["n"])
         prompt, generated = (n, 0) if row["test"] == "pp" else (0, n)
-        work, counted = measured_work(row["model"], row["format"], row["test"], prompt, generated)
+        work, counted = measured_work(row["model"], fmt, row["test"], prompt, generated)
         works.append(work)
         tokens.append(counted)
     return MeasuredRows(
@@ -170,7 +177,10 @@ def llama_bench_rows(disturbed: bool = False) -> MeasuredRows:
             model=[row["model"] for row in table],
             test=[row["test"] for row in table],
             software=["llama.cpp"] * len(table),
-            format=[row["format"] for row in table],
+            format=formats,
+            threads=[row["threads"] for row in table],
+            n=[row["n"] for row in table],
+            **beside,
         ),
     )
 

@@ -37,6 +37,18 @@ NOT_MODELLED = (
     "not modelled in the energy: voltage regulators, power supply, cooling, network and storage; leakage of "
     "DFM and PRT; the GPUs' host servers"
 )
+OF_DRAM = "ddr4-3200"
+"""The memory that the constants of DRAM are of."""
+
+
+def borrowed(system: System) -> tuple[str, ...]:
+    """What a note says of a machine whose memory is not the one that the constants are of."""
+    if system.memory.type.value == OF_DRAM:
+        return ()
+    return (
+        f"the energy is reckoned with constants of {OF_DRAM} and of Neoverse N1 in 7 nm, and the area with "
+        f"that core's: none of {system.memory.type.value} and of this machine's cores are known here",
+    )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sailsim.analysis.baselines.core_kinds import N1, core_of
 from sailsim.analysis.baselines.fitted import Fitted, fitted_constants
 from sailsim.analysis.baselines.kernel_rates import KernelRate, Software
 from sailsim.analysis.costs.constants import Constants
@@ -68,6 +69,11 @@ class SampledMachine:
         base = load_system(self.hosts[software])
         changes = machine_changes(load_system(next(iter(self.hosts.values()))), self.values)
         if self._of("cpu."):
+            if core_of(base) != N1:
+                raise SailsimError(
+                    f"system is {base.name}, allowed where constants of the cores' software are unknowns is "
+                    f"one with {N1} cores, whose constants they are"
+                )
             reads = float(changes.get("memory.read_share", base.memory.read_share.value))
             changes |= host_constants(self.fitted, software, reads)
         return _system(Same(base), tuple(changes.items()), name, source)

@@ -69,8 +69,25 @@ def _noise_table(lines: Sequence[Mapping[str, Any]]) -> str:
     return table(("equal runs", "cells", "median spread", "worst"), rows, "lrrr")
 
 
+def _scaling_table(lines: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            line["machine"],
+            fitting_model(line["model"]).title,
+            f"{line['measured']:.2f}",
+            f"{line['predicted']:.2f}",
+            f"{line['predicted'] / line['measured'] - 1:+.0%}",
+        )
+        for line in lines
+    ]
+    return table(("cloud, chip", "model", "measured", "predicted", "off"), rows, "llrrr")
+
+
 def _constants_table(result: Mapping[str, Any]) -> str:
-    sets = {f"cpu.{name}": s for name, s in result["cpu"].items()} | {"gpu": result["gpu"]}
+    sets = {f"cpu.{name}": s for name, s in result["cpu"].items()}
+    for core, own in result["cores"].items():
+        sets |= {f"cpu.{name}.{core}": s for name, s in own.items()}
+    sets["gpu"] = result["gpu"]
     rows = [
         (
             f"{prefix}.{name}",
@@ -212,6 +229,7 @@ def baseline_parts() -> dict[str, str]:
         "held-out-errors": error_table(held["errors"]),
         "coverage": _coverage_table(held["coverage"]),
         "noise": _noise_table(held["noise"] + result["noise"]),
+        "scaling": _scaling_table(held["scaling"]),
         "constants": _constants_table(result),
         "gem5": _gem5_table(result),
         "serving": _serving_table(),

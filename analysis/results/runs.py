@@ -19,6 +19,7 @@ from sailsim.analysis.costs.energy import (
     NOT_MODELLED,
     EnergyConstants,
     EnergyNotModelledError,
+    borrowed,
     energy,
     gpu_bound_j_per_token,
     use_of,
@@ -270,7 +271,9 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstant
         use = use_of(machine, run.as_record())
     except EnergyNotModelledError as error:
         return replace(run, notes=(*run.notes, f"not modelled: {error}"))
-    notes = (*run.notes, NOT_MODELLED) if run.kind == "accelerator" else run.notes
+    notes = (*run.notes, *borrowed(machine))
+    if run.kind == "accelerator":
+        notes = (*notes, NOT_MODELLED)
     found = energy(use, constants.nominal)
     return replace(
         run,

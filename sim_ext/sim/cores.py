@@ -11,8 +11,8 @@ class Cores(Frozen):
 
     count: Annotated[Quantity, Is("cores", least=1, whole=True)]
     clock: Clock
-    isa: Annotated[Choice, OneOf("armv8.2-a+dotprod")]
-    """What kernels may use: SDOT, but neither i8mm nor bf16."""
+    isa: Annotated[Choice, OneOf("armv8.2-a+dotprod", "armv8.4-a+sve+i8mm", "armv9-a+sve2+i8mm")]
+    """What kernels may use: SDOT alone (Neoverse N1), SVE and i8mm (V1), or SVE2 and i8mm (N2, V2)."""
     fetch_width: Annotated[Quantity, Is("instr/cycle", least=1, whole=True)]
     issue_width: Annotated[Quantity, Is("ops/cycle", least=1, whole=True)]
     """Rename, dispatch, issue and commit width."""
@@ -92,7 +92,7 @@ class Host(Frozen):
     weights are refused."""
     grid_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None
     """The same where one code stands for several weights (IQ1, IQ2, IQ3)."""
-    barrier: Latency
+    barrier: Annotated[Quantity, Is("ns", least=0)]
     """What each thread adds to the time in which the threads of an operation meet."""
     product_overhead: Annotated[Quantity, Is("ns", least=0)]
     """What a matrix product of the cores loses beside its barrier, whatever its size and the threads."""

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from sailsim.base.errors import SailsimError
+from sailsim.sim.parts_of_files import completed
 from sailsim.sim.substrate import substrate_path
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.system_choice import SystemChoice, chosen_system, in_words
@@ -108,7 +109,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _validated(name_or_path: str) -> System | Gpu:
-    table = _SYSTEMS.read(name_or_path)
+    table = completed(_SYSTEMS.read(name_or_path), _SYSTEMS, name_or_path)
     kind = table.get("kind")
     model: type[System] | type[Gpu]
     if kind == "cpu":

@@ -49,7 +49,12 @@ class Memory(Frozen):
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
-    type: Annotated[Choice, OneOf("ddr4-3200", "ddr4-2933", "ddr5-4800")]
+    type: Annotated[
+        Choice,
+        OneOf("ddr4-3200", "ddr4-2933", "ddr5-4800", "ddr5-5600", "lpddr5x-8533", "hbm3-6400"),
+    ]
+    """Of the DDR5, LPDDR5X and HBM types clock, width, banks, row and timing ship (`dram_types`); a file says
+    what is different, or everything."""
     channels: Annotated[Quantity, Is("channels", least=1, whole=True)]
     size: Annotated[Quantity, Is("GiB", above=0)] | None = None
     """Of all channels: what weights and KV cache must fit. A file that leaves it out says no limit."""

@@ -87,7 +87,7 @@ class Shelf:
                 f"{self.kind} file {path}: extends is {parent!r}; allowed is one name or path."
             )
         inherited = self._merged(parent, (*seen, name_or_path), folder)
-        merged = _over(table, inherited)
+        merged = over(table, inherited)
         merged["extends"] = (parent, *inherited.get("extends", ()))
         return merged
 
@@ -113,7 +113,7 @@ class Shelf:
         return path, path.parent
 
 
-def _over(upper: Table, lower: Table) -> Table:
+def over(upper: Table, lower: Table) -> Table:
     """`lower` with the fields of `upper` in their place.
 
     A quantity is replaced as a whole: a changed value must not keep the source of the old one.
@@ -122,7 +122,7 @@ def _over(upper: Table, lower: Table) -> Table:
     for key, value in upper.items():
         below = result.get(key)
         if isinstance(value, dict) and isinstance(below, dict) and "value" not in below:
-            result[key] = _over(value, below)
+            result[key] = over(value, below)
         else:
             result[key] = value
     return result
