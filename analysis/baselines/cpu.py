@@ -10,6 +10,9 @@ A step takes
 
     bandwidth(threads) = min(threads * line * MSHRs / latency, share * measured read bandwidth).
 
+Several instances side by side, each on some of the cores with some of the sequences, take the longer of that,
+for one of them, and of what all of them read together at the share of the bandwidth (`packed_parts`).
+
 Everything about the machine (clock, cores, bandwidth, latency, MSHRs) comes from its system file and
 everything about the model from its shapes; only the constants of the *software* are fitted (`fits.json`,
 written by `sailsim.analysis.calibration`). That is why a fit on one machine carries over to another.
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import exp, hypot, log
 from typing import Literal
 
@@ -125,6 +129,22 @@ def step_parts(
     }
 
 
+def packed_parts(
+    work: Work, machine: CpuSheet, threads: Floats, c: Constants, shared_by: Floats, instances: Floats
+) -> dict[str, Floats]:
+    """Seconds of each part of a step of ``instances`` side by side; they sum to the step. Arrays broadcast.
+
+    ``work`` and ``threads`` are those of one instance. One process on all cores leaves them and the memory
+    idle in turn; of several, one reads while another computes, but each reads the weights for itself. What an
+    instance waits for the others' reading counts as reading of weights. Nothing in it is fitted.
+    """
+    parts = step_parts(work, machine, threads, c, shared_by)
+    alone = np.asarray(sum(parts.values()))
+    together = instances * (work.weight_bytes + work.kv_bytes) / (c.read_share * machine.read_bandwidth)
+    waits = np.where(instances > 1, np.maximum(together - alone, 0.0), 0.0)
+    return parts | {"weights": np.asarray(parts["weights"] + waits)}
+
+
 def constants(
     software: Software,
     fmt: WeightFormat,
@@ -165,16 +185,31 @@ def cpu_tokens_per_s(
     *,
     software: Software = "llama.cpp",
     cache: Cache = "separate",
+    instances: int = 1,
 ) -> Prediction:
     """Tokens/s of token generation with ``batch`` sequences of ``context`` tokens on ``threads`` cores.
 
+    ``instances`` processes share out threads and sequences evenly; the one with most sequences sets the pace.
+
     ``cache`` "separate": each sequence attends to its own tokens, as the simulated machine's cores do;
     "unified": the software's shared cache, which the batched measurements were made with. With a batch the
-    lower end of the band always includes the unified cache. Raises SailsimError for more threads than cores.
+    lower end of the band always includes the unified cache. Raises SailsimError for more threads than cores,
+    and for more instances than sequences or threads.
     """
-    work = Work.of(model, decode_step(model, fmt, batch, context), batch)
-    found = _predict(system, fmt, threads, work, float(batch), "decode", software, cache)
+    most = min(batch, threads)
+    if instances != 1 and not 1 <= instances <= most:
+        raise SailsimError(
+            f"instances is {instances}, allowed is 1..{max(most, 1)}, a sequence and a thread for each"
+        )
+    work = decode_work(model, fmt, -(-batch // instances), context)
+    found = _predict(system, fmt, threads, work, float(batch), "decode", software, cache, instances)
     return replace(found, notes=(*found.notes, *model_notes(model, batch)))
+
+
+@lru_cache(maxsize=4096)
+def decode_work(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Work:
+    """The work of a step of one process with ``batch`` sequences."""
+    return Work.of(model, decode_step(model, fmt, batch, context), batch)
 
 
 def prompt_tokens_per_s(
@@ -232,6 +267,7 @@ def _predict(
     test: Literal["decode", "prompt"],
     software: Software,
     cache: Cache,
+    instances: int = 1,
 ) -> Prediction:
     cores = system.cores.count.whole
     if not 1 <= threads <= cores:
@@ -243,10 +279,11 @@ def _predict(
     core = core_of(system)
     c, rate = constants(software, fmt, prompts=test == "prompt", core=core)
     machine = CpuSheet.of(system)
+    each, together = np.asarray(float(threads // instances)), np.asarray(float(instances))
 
     def step(constants: Constants, unified: bool) -> tuple[float, dict[str, float]]:
         shared_by = work.rows if unified else np.asarray(1.0)
-        arrays = step_parts(work, machine, np.asarray(float(threads)), constants, shared_by)
+        arrays = packed_parts(work, machine, each, constants, shared_by, together)
         parts = {name: float(seconds) for name, seconds in arrays.items()}
         return sum(parts.values()), parts
 
@@ -255,10 +292,36 @@ def _predict(
     # cache.
     slow, _ = step(replace(c, kernel_rate=c.kernel_rate * rate.low / rate.relative), test == "decode")
     fast, _ = step(replace(c, kernel_rate=c.kernel_rate * rate.high / rate.relative), False)
-    band = fitted_constants().software(software, core).band(test)
+    known = fitted_constants().software(software, core)
+    band = known.band(test) if instances == 1 else joined(known.band(test), known.band("packed"))
     large = test == "decode" and float(work.weight_bytes) > LARGE_BYTES
     low, high = widen(band, slow / seconds, seconds / fast * (LARGE_FASTER if large else 1.0))
     rate_tokens = tokens / seconds
+    notes = _said(core, software, fmt, rate, test, threads // instances)
+    if large:
+        notes.append(
+            "Larger than any model of the fit: 70B models were measured 5 to 28 % faster than predicted, "
+            "which the band's upper end holds."
+        )
+    if instances > 1:
+        notes.append(
+            f"{instances} instances side by side, each with {threads // instances} threads and at most "
+            f"{work.rows:.0f} of the sequences."
+        )
+    if tokens > 1 and test == "decode" and cache == "separate":
+        notes.append(
+            "Batched decoding was measured on Altra with a cache shared by all sequences: the band's lower "
+            "end has it."
+        )
+    return Prediction(
+        rate_tokens, rate_tokens * low, rate_tokens * high, seconds, parts, tuple(notes), instances
+    )
+
+
+def _said(
+    core: str, software: Software, fmt: WeightFormat, rate: KernelRate, test: str, threads: int
+) -> list[str]:
+    """What the notes say of a software, its kernels and the threads of a process."""
     notes = list(_of_core(core, software))
     if rate.kind == "assumed":
         notes.append(
@@ -275,11 +338,6 @@ def _predict(
             "T-MAC was measured on one and two threads of a Cortex-A76, Neoverse N1's sibling, and one row "
             "at a time: more of either is extrapolated, and the band has what other chips showed."
         )
-    if large:
-        notes.append(
-            "Larger than any model of the fit: 70B models were measured 5 to 28 % faster than predicted, "
-            "which the band's upper end holds."
-        )
     if test == "prompt" and software == "ampere":
         notes.append(
             "The fork's prompts were measured on an Altra with 48 to 80 threads, 512 tokens each: all else "
@@ -290,12 +348,12 @@ def _predict(
             f"Fewer threads than the {fitted_constants().fewest_threads} of the smallest measured machine: "
             "extrapolated."
         )
-    if tokens > 1 and test == "decode" and cache == "separate":
-        notes.append(
-            "Batched decoding was measured on Altra with a cache shared by all sequences: the band's lower "
-            "end has it."
-        )
-    return Prediction(rate_tokens, rate_tokens * low, rate_tokens * high, seconds, parts, tuple(notes))
+    return notes
+
+
+def joined(first: Band, second: Band) -> Band:
+    """The band that holds both."""
+    return Band(low=min(first.low, second.low), high=max(first.high, second.high))
 
 
 def _of_core(core: str, software: Software) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, prompt_work, weight_reads
 from sailsim.analysis.baselines.kernel_rates import Software, without_tables
+from sailsim.analysis.baselines.packing import packed_tokens_per_s
 from sailsim.analysis.baselines.prediction import Prediction, Work
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, Point, System, backend_of, simulate_step, software_stacks
@@ -57,6 +58,8 @@ class Question:
     """Cores that work; None for a card."""
     model: ModelSpec
     fmt: WeightFormat
+    packed: bool = False
+    """Whether as many instances of the software share the cores as are the fastest."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Answer:
     traffic: Mapping[str, float]
     low: float | None = None
     high: float | None = None
+    instances: int | None = None
     counts: Mapping[str, float] = field(default_factory=dict)
     events: Mapping[str, float] = field(default_factory=dict)
     chosen: Mapping[str, float] = field(default_factory=dict)
@@ -236,7 +240,7 @@ class Cores(Kind):
 
         def by(software: str) -> Prediction:
             return _cpu(_key(question.machine), question.model, question.fmt, software, cores,
-                        point.phase, point.batch, point.context)  # fmt: skip
+                        point.phase, point.batch, point.context, question.packed)  # fmt: skip
 
         reads = ubatches(point.tokens)
         if question.software != FASTEST:
@@ -323,16 +327,21 @@ def _key(machine: Machine) -> _Machine:
 
 
 def _predicted(found: Prediction, question: Question, reads: int) -> Answer:
-    """A baseline's numbers; all its traffic is reads. Prompts read the weights ``reads`` times."""
+    """A baseline's numbers; all its traffic is reads, of the weights by every instance.
+
+    Prompts read the weights ``reads`` times.
+    """
     point = question.point
     reads = reads if point.phase == "prefill" else 0
     weights, cached = _bytes(question.model, question.fmt, point.batch, point.context, reads)
+    weights *= found.instances
     return Answer(
         tokens_per_s=found.tokens_per_s,
         low=found.low,
         high=found.high,
         step_s=found.step_s,
         dram_bytes=weights + cached,
+        instances=found.instances if isinstance(question.machine, System) else None,
         phases=dict(found.parts),
         traffic={"weights": weights, "read": cached},
         notes=found.notes,
@@ -349,12 +358,14 @@ def _cpu(
     phase: str,
     batch: int,
     context: int,
+    packed: bool,
 ) -> Prediction:
     assert isinstance(key.machine, System)
     named = cast(Software, software)
     if phase == "prefill":
         return prompt_tokens_per_s(key.machine, model, fmt, threads, context, batch, software=named)
-    return cpu_tokens_per_s(key.machine, model, fmt, threads, batch, context, software=named)
+    predict = packed_tokens_per_s if packed else cpu_tokens_per_s
+    return predict(key.machine, model, fmt, threads, batch, context, software=named)
 
 
 @lru_cache(maxsize=8192)

@@ -8,6 +8,7 @@ from sailsim.analysis.baselines.cpu import SOFTWARE, Cache, cpu_tokens_per_s, pr
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s
 from sailsim.analysis.baselines.kernel_rates import Software
+from sailsim.analysis.baselines.packing import packed_tokens_per_s
 from sailsim.analysis.baselines.prediction import Prediction
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, load_machine
@@ -26,12 +27,14 @@ def baseline(
     prompt: int | None = None,
     software: Software | GpuSoftware = "llama.cpp",
     cache: Cache = "separate",
+    instances: int | None = 1,
 ) -> Prediction:
     """Tokens/s of decoding on a machine, or of processing ``batch`` prompts of ``prompt`` tokens.
 
     ``threads``: None uses all cores of a CPU server; a GPU card takes none. ``software`` is one of the
-    machine's kind; ``cache`` is that of a CPU server. Raises SailsimError for an unknown machine and for what
-    does not fit it.
+    machine's kind; ``cache`` is that of a CPU server, and so are ``instances``, processes side by side that
+    share out threads and sequences (None: as many as are the fastest). Raises SailsimError for an unknown
+    machine and for what does not fit it.
     """
     found = load_machine(machine)
     if isinstance(found, Gpu):
@@ -41,6 +44,10 @@ def baseline(
             raise SailsimError(
                 f"cache is {cache!r}, allowed is 'separate' for the GPU card {found.name}: others are those "
                 "of a CPU server"
+            )
+        if instances != 1:
+            raise SailsimError(
+                f"instances is {instances or 'best'}, allowed is 1 for the GPU card {found.name}"
             )
         if software not in GPU_SOFTWARE:
             raise SailsimError(
@@ -57,9 +64,15 @@ def baseline(
         )
     used = found.cores.count.whole if threads is None else threads
     if prompt is not None:
+        if instances != 1:
+            raise SailsimError(f"instances is {instances or 'best'}, allowed with a prompt is 1")
         result = prompt_tokens_per_s(found, model, fmt, used, prompt, batch, software=software)
+    elif instances is None:
+        result = packed_tokens_per_s(found, model, fmt, used, batch, context, software=software, cache=cache)
     else:
-        result = cpu_tokens_per_s(found, model, fmt, used, batch, context, software=software, cache=cache)
+        result = cpu_tokens_per_s(
+            found, model, fmt, used, batch, context, software=software, cache=cache, instances=instances
+        )
     tokens = context if prompt is None else prompt
     room = room_of(found, model, fmt, batch, tokens)
     if not room.fits:

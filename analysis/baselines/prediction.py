@@ -32,6 +32,8 @@ class Prediction:
     step_s: float
     parts: Mapping[str, float]
     notes: tuple[str, ...] = field(default=())
+    instances: int = 1
+    """Processes side by side, each of which reads the weights."""
 
     def as_dict(self) -> dict[str, object]:
         """The fields as plain JSON values."""
@@ -41,6 +43,7 @@ class Prediction:
             "high": self.high,
             "step_s": self.step_s,
             "phases": dict(self.parts),
+            "instances": self.instances,
             "notes": list(self.notes),
         }
 

@@ -51,6 +51,8 @@ class Runner(Frozen):
     """What runs on it, of its kind's."""
     threads: Literal["same", "all"] = "same"
     """Cores that work: as many as the point says, or all."""
+    instances: Literal["one", "best"] = "one"
+    """Processes of the software side by side on the cores: one, or as many as are fastest at the point."""
     format: str = OF_THE_POINT
     """`point`: the point's weights; else a llama.cpp format such as f16."""
     pays: Literal["used", "whole"] = "used"
@@ -82,6 +84,8 @@ class Runner(Frozen):
             )
         if self.kind == "accelerator" and self.format != OF_THE_POINT:
             raise ValueError(f"format is {self.format!r}; allowed on an accelerator is {OF_THE_POINT!r}")
+        if self.kind != "cores" and self.instances != "one":
+            raise ValueError(f"instances is {self.instances!r}; allowed on {self.kind} is 'one'")
         if self.format != OF_THE_POINT:
             weight_format(self.format)
         self._check_hardware()
@@ -143,6 +147,13 @@ def named(*names: str) -> tuple[Runner, ...]:
     return tuple(by_name[name] for name in names)
 
 
+def packed(found: Iterable[Runner]) -> tuple[Runner, ...]:
+    """The same, those on cores with as many processes side by side as are the fastest."""
+    return tuple(
+        each.model_copy(update={"instances": "best"}) if each.kind == "cores" else each for each in found
+    )
+
+
 def read_runners(path: str | Path) -> tuple[Runner, ...]:
     """The runners of a file, or the one that a system or card file or name stands for."""
     text = str(path)
@@ -179,6 +190,7 @@ def _of_machine(text: str, path: Path | None) -> Runner:
         "hardware": text,
         "software": KINDS[kind].software_of(machine),
         "threads": "all" if kind == "cores" else "same",
+        "instances": "best" if kind == "cores" else "one",
         "pays": "whole" if kind == "cores" else "used",
         "overhead": kind == "accelerator",
         "source": f"--beside {path or text}",

@@ -53,6 +53,8 @@ from sailsim.analysis.calibration.measurements import (
     llama_bench_rows,
     read_table,
 )
+from sailsim.analysis.calibration.packed_check import TABLE as PACKED_TABLE
+from sailsim.analysis.calibration.packed_check import run_packed
 from sailsim.analysis.calibration.prompt_problem import run_cards, run_fork
 from sailsim.analysis.calibration.solver import (
     LOSS_SCALE,
@@ -76,7 +78,7 @@ DATA = (
     CORES_TABLE,
 )
 
-HELD_OUT = ("lmdeploy_held_out.csv",)
+HELD_OUT = ("lmdeploy_held_out.csv", PACKED_TABLE)
 """Never fitted on."""
 
 BATCH_RATE_SPAN = (0.5, 2.0)
@@ -128,26 +130,23 @@ def run_all() -> Outcome:
     cpu_sets, cpu_covariance, fewest, predict_cpu = _run_cpu(errors, compared)
     cores = run_cores(cpu_sets, errors)
     gpu_set, gpu_covariance, predict_gpu = _run_gpu(errors, compared)
-    return Outcome(
-        {
-            "schema": 2,
-            "script": "sailsim.analysis.calibration",
-            "script_version": SCRIPT_VERSION,
-            "loss": f"Cauchy (LMDeploy: soft L1) on log(predicted / measured), scale {LOSS_SCALE}",
-            "data": {name: hashlib.sha256(data_file(name).read_bytes()).hexdigest() for name in DATA},
-            "fewest_threads": fewest,
-            "cpu": cpu_sets,
-            "cpu_covariance": cpu_covariance,
-            "cores": cores,
-            "gpu": gpu_set,
-            "gpu_covariance": gpu_covariance,
-            "errors": errors,
-            "noise": [_twins()],
-        },
-        compared,
-        predict_cpu,
-        predict_gpu,
-    )
+    table = {
+        "schema": 2,
+        "script": "sailsim.analysis.calibration",
+        "script_version": SCRIPT_VERSION,
+        "loss": f"Cauchy (LMDeploy: soft L1) on log(predicted / measured), scale {LOSS_SCALE}",
+        "data": {name: hashlib.sha256(data_file(name).read_bytes()).hexdigest() for name in DATA},
+        "fewest_threads": fewest,
+        "cpu": cpu_sets,
+        "cpu_covariance": cpu_covariance,
+        "cores": cores,
+        "gpu": gpu_set,
+        "gpu_covariance": gpu_covariance,
+        "errors": errors,
+        "noise": [_twins()],
+    }
+    run_packed(table)
+    return Outcome(table, compared, predict_cpu, predict_gpu)
 
 
 def _run_cpu(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sailsim.analysis.baselines import cpu, gpu
 from sailsim.analysis.baselines.kernel_rates import Software
+from sailsim.analysis.baselines.packing import packings
 from sailsim.analysis.baselines.prediction import Work
 from sailsim.analysis.baselines.runners import OF_THE_POINT, SAIL, Runner
 from sailsim.analysis.costs.area import AreaConstants, AreaNotModelledError, area
@@ -111,9 +112,11 @@ class SampleEvaluator:
             found[of_sail(name, "prt")] = np.array([getattr(step, name) for step in without])
         for runner in self._opponents:
             asked = own if runner.format == OF_THE_POINT else _asked(workloads, runner.format)
-            rates = (self.card if runner.kind == "card" else self.cores)(runner, asked)
+            rates, instances = (
+                (self.card(runner, asked), 1.0) if runner.kind == "card" else self.cores(runner, asked)
+            )
             found[of_runner(runner.name, "tokens_per_s")] = rates
-            moved = asked.work.weight_bytes + asked.work.kv_bytes
+            moved = instances * asked.work.weight_bytes + asked.work.kv_bytes
             found[of_runner(runner.name, "dram_bytes")] = np.where(np.isnan(rates), np.nan, moved)
         return found
 
@@ -136,15 +139,28 @@ class SampleEvaluator:
                 )
         return self.memo.steps[key]
 
-    def cores(self, runner: Runner, asked: _Asked) -> Rates:
-        """Tokens/s of the same server's cores at the machine's constants, without scatter."""
+    def cores(self, runner: Runner, asked: _Asked) -> tuple[Rates, Rates]:
+        """Tokens/s of the same server's cores at the machine's constants, without scatter, and how many
+        instances of the software that takes."""
         of_each = [self._constants_of(workload.wbits) for workload in asked.workloads]
         # A software's constants differ in the rates of its kernels alone.
         constants = replace(of_each[0], kernel_rate=np.array([float(c.kernel_rate) for c in of_each]))
         all_of_them = float(self.system.cores.count.whole)
         threads = np.full(len(of_each), all_of_them) if runner.threads == "all" else asked.threads
-        parts = cpu.step_parts(asked.work, self._sheet, threads, constants, np.asarray(1.0))
-        return np.asarray(asked.work.rows / sum(parts.values()))
+        if runner.instances == "one":
+            parts = cpu.step_parts(asked.work, self._sheet, threads, constants, np.asarray(1.0))
+            return np.asarray(asked.work.rows / sum(parts.values())), np.ones(len(of_each))
+        return self._packed(asked, threads, constants)
+
+    def _packed(self, asked: _Asked, threads: Rates, constants: cpu.Constants) -> tuple[Rates, Rates]:
+        """As `cores` with as many instances as are the fastest for each workload; of equals, the fewest."""
+        of, instances, work = asked.packed(tuple(threads.astype(int).tolist()))
+        own = replace(constants, kernel_rate=np.asarray(constants.kernel_rate)[of])
+        each = np.floor(threads[of] / instances)
+        parts = cpu.packed_parts(work, self._sheet, each, own, np.asarray(1.0), instances)
+        seconds = np.asarray(sum(parts.values()))
+        best = np.array([np.flatnonzero(of == i)[np.argmin(seconds[of == i])] for i in range(len(threads))])
+        return np.asarray(asked.work.rows / seconds[best]), instances[best]
 
     def _constants_of(self, wbits: int) -> cpu.Constants:
         if wbits not in self._constants:
@@ -196,6 +212,25 @@ class _Asked:
         """Bytes of their weights and KV caches."""
         self.threads: Rates = np.array([float(workload.threads) for workload in workloads])
         """As the point has them."""
+        self._every = every
+        self._packings: dict[tuple[int, ...], tuple[NDArray[np.int_], Rates, Work]] = {}
+
+    def packed(self, threads: tuple[int, ...]) -> tuple[NDArray[np.int_], Rates, Work]:
+        """Every packing of every workload on so many threads: the workload's place, instances, and the work
+        of one of them."""
+        if threads not in self._packings:
+            tried = [
+                (i, count, cpu.decode_work(m, fmt, -(-w.batch // count), w.context))
+                for i, ((m, fmt, w), cores) in enumerate(zip(self._every, threads, strict=True))
+                for count in packings(cores, w.batch)
+            ]
+            places, counts, works = zip(*tried, strict=True)
+            self._packings[threads] = (
+                np.array(places),
+                np.array(counts, dtype=float),
+                Work.stack(list(works)),
+            )
+        return self._packings[threads]
 
 
 def _asked(workloads: tuple[Workload, ...], weights: int | str) -> _Asked:

@@ -19,11 +19,14 @@ from sailsim.analysis.calibration.errors import WEAK
 from sailsim.analysis.calibration.held_out_check import origin
 from sailsim.analysis.calibration.kernel_ratios import gem5_ratios
 from sailsim.analysis.calibration.measurements import read_table
+from sailsim.analysis.calibration.packed_check import TITLES, choices, packed_rows
 from sailsim.analysis.render.markdown import table
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, card_names, load_card, load_system, simulate_step, vary
 from sailsim.workloads import decode_step, uniform_format
 
+PACKED_SHOWN = (1, 8, 32)
+"""Sequences in all of the rows that the table of packings has."""
 ATTENTION_POINTS = ((1, 512), (8, 512), (32, 512), (32, 2048))
 """Batch and context of the table of attention rates; Llama-2-7B in 4 bits on 16 threads."""
 
@@ -67,6 +70,33 @@ def _noise_table(lines: Sequence[Mapping[str, Any]]) -> str:
         for n in lines
     ]
     return table(("equal runs", "cells", "median spread", "worst"), rows, "lrrr")
+
+
+def _packing_table() -> str:
+    """Measured best packing, the one that is reckoned the fastest, and what it gains over one process."""
+    rows = [
+        (
+            TITLES[c.system],
+            c.case,
+            c.sequences,
+            c.best,
+            c.chosen,
+            f"{c.lost:.0%}",
+            "-" if np.isnan(c.gained) else f"{c.gained:.2f}",
+        )
+        for c in choices(packed_rows(fitted_constants()))
+        if c.sequences in PACKED_SHOWN
+    ]
+    header = (
+        "server, software",
+        "model, format",
+        "sequences",
+        "best, measured",
+        "reckoned",
+        "loses",
+        "gains",
+    )
+    return table(header, rows, "llrrrrr")
 
 
 def _scaling_table(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -230,6 +260,7 @@ def baseline_parts() -> dict[str, str]:
         "coverage": _coverage_table(held["coverage"]),
         "noise": _noise_table(held["noise"] + result["noise"]),
         "scaling": _scaling_table(held["scaling"]),
+        "packing": _packing_table(),
         "constants": _constants_table(result),
         "gem5": _gem5_table(result),
         "serving": _serving_table(),

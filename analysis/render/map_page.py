@@ -16,7 +16,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from sailsim.analysis.baselines.kinds import FASTEST
-from sailsim.analysis.baselines.runners import named
+from sailsim.analysis.baselines.runners import Runner, named, packed, shipped_runners
 from sailsim.analysis.render.markdown import table
 from sailsim.analysis.render.style import canvas, caption, save, style
 from sailsim.analysis.results.compare import compare
@@ -29,8 +29,9 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64)
 CONTEXTS = (128, 512, 2048)
 THREADS = (8, 16, 32, 64)
 """Each side takes those that suit it best."""
-SIDES = {"sail-n1": None, "sail-n1-fast-host": named("sail")}
-"""So does SAIL with the software of its cores: attention as in llama.cpp, or as in Ampere's fork."""
+SIDES = {"sail-n1": shipped_runners(), "sail-n1-fast-host": named("sail")}
+"""So does SAIL with the software of its cores: attention as in llama.cpp, or as in Ampere's fork. Cores
+run as many processes of a software as are the fastest."""
 SHADES = 8.0
 """Ratio from which on a colour does not get stronger."""
 METRICS = {"tokens_per_s": "tokens/s", "tokens_per_usd_used": "tokens/USD"}
@@ -68,13 +69,17 @@ def _cells(wbits: int, batch: int, context: int) -> Iterator[Cell]:
     found = [
         run
         for threads, (system, runners) in product(THREADS, SIDES.items())
-        for run in compare(replace(point, threads=threads, system=system), runners=runners)["runs"].values()
+        for run in _runs(replace(point, threads=threads, system=system), packed(runners))
     ]
     for metric, (among, wanted) in product(METRICS, AMONG.items()):
         known = [run for run in found if run[metric] is not None]
         sail = max(run[metric] for run in known if run["kind"] == "accelerator")
         best = max((run for run in known if wanted(run)), key=lambda run: float(run[metric]))
         yield Cell(wbits, batch, context, metric, among, sail / best[metric], _name(best))
+
+
+def _runs(point: Point, runners: tuple[Runner, ...]) -> list[dict[str, Any]]:
+    return list(compare(point, runners=runners)["runs"].values())
 
 
 def _name(run: Mapping[str, Any]) -> str:

@@ -87,6 +87,8 @@ class Run:
     dram_bytes: float | None = None
     bandwidth_share: float | None = None
     """Of what the hardware's memory gives, the part that the run takes: 0..1."""
+    instances: int | None = None
+    """Processes of the software side by side on a server's cores; None for another kind."""
     energy_j: float | None = None
     """The sum of `energy`; None for a card, which has a bound alone, `energy_high_j`."""
     energy_low_j: float | None = None
@@ -212,6 +214,7 @@ def _room(runner: Runner, at: _Context) -> tuple[Question, Room, str]:
         cores=kind.cores(machine, at.point.threads, runner.threads == "all"),
         model=at.model,
         fmt=at.fmt if runner.format == OF_THE_POINT else weight_format(runner.format),
+        packed=runner.instances == "best",
     )
     mismatch = kind.mismatch(question)
     if mismatch is not None and own and runner.kind == "accelerator":

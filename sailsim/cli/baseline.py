@@ -17,6 +17,33 @@ from sailsim.cli._path import PathOption
 from sailsim.workloads import chosen_format, has_own_formats, load_model
 
 
+class ChoiceOrCount(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
+    """A whole number from 1 on, or a word that stands for None."""
+
+    name = "count"
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """In the help."""
+        return f"[N|{self.word}]"
+
+    def convert(
+        self, value: str | int | None, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        """The number, None for the word."""
+        if value in (self.word, None):
+            return None
+        try:
+            count = int(value)
+        except ValueError:
+            count = 0
+        if count < 1:
+            self.fail(f"{value!r}; allowed is a whole number from 1 on or {self.word!r}.", param, ctx)
+        return count
+
+
 @click.command()
 @click.option(
     "--machine",
@@ -52,6 +79,13 @@ from sailsim.workloads import chosen_format, has_own_formats, load_model
     show_default=True,
     help="Whether a sequence of a batch scans its own cache only or, as llama.cpp does, one shared by all.",
 )
+@click.option(
+    "--instances",
+    type=ChoiceOrCount("best"),
+    default="1",
+    show_default=True,
+    help="Processes side by side that share out threads and sequences; best: as many as are the fastest.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def baseline(
     machine: str,
@@ -63,6 +97,7 @@ def baseline(
     prompt: int | None,
     software: str,
     cache: str,
+    instances: int | None,
     as_json: bool,
 ) -> None:
     """Predict tokens/s of a CPU server or a GPU card without PIM units.
@@ -82,6 +117,7 @@ def baseline(
         prompt=prompt,
         software=cast("Software | GpuSoftware", software),
         cache="unified" if cache == "unified" else "separate",
+        instances=instances,
     )
     if as_json:
         asked = {

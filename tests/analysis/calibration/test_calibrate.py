@@ -19,6 +19,7 @@ from sailsim.analysis.calibration import (
     kernel_ratios,
     lut_problem,
     measurements,
+    packed_check,
     prompt_problem,
     solver,
 )
@@ -39,6 +40,12 @@ def outcome():
 @pytest.fixture(scope="module")
 def result(outcome):
     return outcome.table
+
+
+def sets_of(table):
+    """Every set of constants of a result."""
+    later = [each for sets in table["cores"].values() for each in sets.values()]
+    return [*table["cpu"].values(), *later, table["gpu"]]
 
 
 @pytest.fixture
@@ -148,7 +155,15 @@ def test_the_fit_reads_its_own_files_alone(monkeypatch):
         seen.add(name)
         return read(name)
 
-    for module in (measurements, core_rows, fit, kernel_ratios, lut_problem, prompt_problem):
+    for module in (
+        measurements,
+        core_rows,
+        packed_check,
+        fit,
+        kernel_ratios,
+        lut_problem,
+        prompt_problem,
+    ):
         monkeypatch.setattr(module, "read_table", noted)
     fit.run()
     assert seen == {*fit.DATA, *fit.HELD_OUT}
@@ -160,14 +175,29 @@ def test_no_fit_reads_what_is_held_out(result, monkeypatch):
     def absurd(name):
         rows = [dict(row) for row in read(name)]
         for row in rows if name in fit.HELD_OUT else []:
-            row["tok_s"] = "1.0"
+            row["tok_s"] = str(float(row["tok_s"]) * 3)
         return rows
 
-    for module in (measurements, core_rows, fit, kernel_ratios, lut_problem, prompt_problem):
+    for module in (
+        measurements,
+        core_rows,
+        packed_check,
+        fit,
+        kernel_ratios,
+        lut_problem,
+        prompt_problem,
+    ):
         monkeypatch.setattr(module, "read_table", absurd)
     again = fit.run()
-    for part in ("cpu", "gpu", "cpu_covariance", "gpu_covariance"):
+    for part in ("cpu_covariance", "gpu_covariance"):
         assert fit_errors.differences(result[part], again[part]) == []
+    for old, new in zip(sets_of(result), sets_of(again), strict=True):
+        assert fit_errors.differences(old["constants"], new["constants"]) == []
+        # A packing's band is how far off it was on rows that no fit uses.
+        bands = [
+            {kind: band for kind, band in each["bands"].items() if kind != "packed"} for each in (old, new)
+        ]
+        assert bands[0] == bands[1]
     assert again["errors"] != result["errors"]
 
 

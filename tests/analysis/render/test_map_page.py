@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sailsim.analysis import compare
-from sailsim.analysis.baselines.runners import named
+from sailsim.analysis.baselines.runners import named, packed, shipped_runners
 from sailsim.analysis.render import answer_page, map_page
 from sailsim.sim import Point
 
@@ -16,7 +16,7 @@ def test_a_cell_is_sails_best_over_the_best_of_the_others(monkeypatch: pytest.Mo
     points = [
         Point(model="llama-2-7b", wbits=4, batch=8, context=128, threads=threads) for threads in (8, 64)
     ]
-    runs = [compare(point)["runs"] for point in points]
+    runs = [compare(point, runners=packed(shipped_runners()))["runs"] for point in points]
     fast = [
         compare(replace(point, system="sail-n1-fast-host"), runners=named("sail"))["runs"]["sail"]
         for point in points

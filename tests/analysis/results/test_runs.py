@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sailsim.analysis import cpu_tokens_per_s, gpu_tokens_per_s
+from sailsim.analysis.baselines.packing import packed_tokens_per_s
 from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.results.runs import COLUMNS, Run, evaluate, runs
 from sailsim.base.errors import SailsimError
@@ -56,12 +57,12 @@ def test_sail_is_what_the_engine_says() -> None:
 def test_baselines_are_what_they_say_alone() -> None:
     found = by_name(POINT)
     fmt, machine = uniform_format(4, 128), load_system("sail-n1")
-    for name, software, threads in (
-        ("cores", "llama.cpp", 8),
-        ("cores-ampere", "ampere", 8),
-        ("cores-all", "llama.cpp", 64),
+    for name, software, threads, predict in (
+        ("cores", "llama.cpp", 8, cpu_tokens_per_s),
+        ("cores-ampere", "ampere", 8, cpu_tokens_per_s),
+        ("cores-all", "llama.cpp", 64, packed_tokens_per_s),
     ):
-        alone = cpu_tokens_per_s(machine, MODEL, fmt, threads, 2, 64, software=software)
+        alone = predict(machine, MODEL, fmt, threads, 2, 64, software=software)
         run = found[name]
         assert (run.tokens_per_s, run.low, run.high) == (alone.tokens_per_s, alone.low, alone.high)
         assert run.phases == dict(alone.parts)
