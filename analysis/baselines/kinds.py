@@ -334,7 +334,9 @@ def _predicted(found: Prediction, question: Question, reads: int) -> Answer:
     point = question.point
     reads = reads if point.phase == "prefill" else 0
     weights, cached = _bytes(question.model, question.fmt, point.batch, point.context, reads)
-    weights *= found.instances
+    if found.instances > 1:
+        of_one = -(-point.batch // found.instances)
+        weights = found.instances * _bytes(question.model, question.fmt, of_one, point.context, reads)[0]
     return Answer(
         tokens_per_s=found.tokens_per_s,
         low=found.low,

@@ -62,7 +62,7 @@ def _reckoned(row: dict[str, str], fitted: Fitted) -> float:
     processes, batch = int(row["processes"]), int(row["batch"])
     context = int(row["prompt"]) + round(int(row["generated"]) / 2)
     work = cpu.decode_work(fitting_model(row["model"]), fmt, batch, context)
-    c, _ = cpu.constants(cast(Software, row["software"]), fmt, fitted, core_of(system))
+    c, _ = cpu.constants(cast(Software, row["software"]), fmt, fitted, core=core_of(system))
     threads, together = np.asarray(float(row["threads"])), np.asarray(float(processes))
     parts = cpu.packed_parts(work, cpu.CpuSheet.of(system), threads, c, work.rows, together)
     return processes * batch / float(sum(parts.values()))

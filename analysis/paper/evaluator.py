@@ -112,11 +112,12 @@ class SampleEvaluator:
             found[of_sail(name, "prt")] = np.array([getattr(step, name) for step in without])
         for runner in self._opponents:
             asked = own if runner.format == OF_THE_POINT else _asked(workloads, runner.format)
-            rates, instances = (
-                (self.card(runner, asked), 1.0) if runner.kind == "card" else self.cores(runner, asked)
-            )
+            if runner.kind == "card":
+                rates, weights = self.card(runner, asked), asked.work.weight_bytes
+            else:
+                rates, weights = self.cores(runner, asked)
             found[of_runner(runner.name, "tokens_per_s")] = rates
-            moved = instances * asked.work.weight_bytes + asked.work.kv_bytes
+            moved = weights + asked.work.kv_bytes
             found[of_runner(runner.name, "dram_bytes")] = np.where(np.isnan(rates), np.nan, moved)
         return found
 
@@ -140,8 +141,8 @@ class SampleEvaluator:
         return self.memo.steps[key]
 
     def cores(self, runner: Runner, asked: _Asked) -> tuple[Rates, Rates]:
-        """Tokens/s of the same server's cores at the machine's constants, without scatter, and how many
-        instances of the software that takes."""
+        """Tokens/s of the same server's cores at the machine's constants, without scatter, and the bytes of
+        weights that they read in a step."""
         of_each = [self._constants_of(workload.wbits) for workload in asked.workloads]
         # A software's constants differ in the rates of its kernels alone.
         constants = replace(of_each[0], kernel_rate=np.array([float(c.kernel_rate) for c in of_each]))
@@ -149,7 +150,7 @@ class SampleEvaluator:
         threads = np.full(len(of_each), all_of_them) if runner.threads == "all" else asked.threads
         if runner.instances == "one":
             parts = cpu.step_parts(asked.work, self._sheet, threads, constants, np.asarray(1.0))
-            return np.asarray(asked.work.rows / sum(parts.values())), np.ones(len(of_each))
+            return np.asarray(asked.work.rows / sum(parts.values())), asked.work.weight_bytes
         return self._packed(asked, threads, constants)
 
     def _packed(self, asked: _Asked, threads: Rates, constants: cpu.Constants) -> tuple[Rates, Rates]:
@@ -160,7 +161,7 @@ class SampleEvaluator:
         parts = cpu.packed_parts(work, self._sheet, each, own, np.asarray(1.0), instances)
         seconds = np.asarray(sum(parts.values()))
         best = np.array([np.flatnonzero(of == i)[np.argmin(seconds[of == i])] for i in range(len(threads))])
-        return np.asarray(asked.work.rows / seconds[best]), instances[best]
+        return np.asarray(asked.work.rows / seconds[best]), (instances * work.weight_bytes)[best]
 
     def _constants_of(self, wbits: int) -> cpu.Constants:
         if wbits not in self._constants:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from math import log2
 from pathlib import Path
@@ -29,7 +29,7 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64)
 CONTEXTS = (128, 512, 2048)
 THREADS = (8, 16, 32, 64)
 """Each side takes those that suit it best."""
-SIDES = {"sail-n1": shipped_runners(), "sail-n1-fast-host": named("sail")}
+SIDES = {"sail-n1": shipped_runners, "sail-n1-fast-host": partial(named, "sail")}
 """So does SAIL with the software of its cores: attention as in llama.cpp, or as in Ampere's fork. Cores
 run as many processes of a software as are the fastest."""
 SHADES = 8.0
@@ -69,7 +69,7 @@ def _cells(wbits: int, batch: int, context: int) -> Iterator[Cell]:
     found = [
         run
         for threads, (system, runners) in product(THREADS, SIDES.items())
-        for run in _runs(replace(point, threads=threads, system=system), packed(runners))
+        for run in _runs(replace(point, threads=threads, system=system), packed(runners()))
     ]
     for metric, (among, wanted) in product(METRICS, AMONG.items()):
         known = [run for run in found if run[metric] is not None]
