@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import product
@@ -29,7 +29,10 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64)
 CONTEXTS = (128, 512, 2048)
 THREADS = (8, 16, 32, 64)
 """Each side takes those that suit it best."""
-SIDES = {"sail-n1": shipped_runners, "sail-n1-fast-host": partial(named, "sail")}
+SIDES: Mapping[str, Callable[[], Sequence[Runner]]] = {
+    "sail-n1": shipped_runners,
+    "sail-n1-fast-host": partial(named, "sail"),
+}
 """So does SAIL with the software of its cores: attention as in llama.cpp, or as in Ampere's fork. Cores
 run as many processes of a software as are the fastest."""
 SHADES = 8.0
