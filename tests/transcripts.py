@@ -17,6 +17,8 @@ from click.testing import CliRunner
 from sailsim.cli import main
 from sailsim.workloads import default_gguf
 
+from .workloads import decoder_files as gguf_files
+from .workloads import folder_files
 from .workloads.conftest import write_shaped_gguf
 
 ROOT = Path(__file__).parents[1]
@@ -70,9 +72,55 @@ def shaped_files(folder: Path) -> None:
     (folder / "smollm2.gguf").symlink_to(default_gguf())
 
 
+def model_files(folder: Path) -> None:
+    """A file of experts as gpt-oss has them, one of mixed types and an unusual architecture, one of a state
+    space, and a folder with GPTQ's weights: four blocks each, weights of 0."""
+    d, vocab = 2880, 32000
+    gguf_files.write_gguf(
+        folder / "moe.gguf",
+        "gpt-oss",
+        gguf_files.blocks(
+            4, gguf_files.attention(d, 64, 8, 64), {"attn_sinks.weight": (64,)}, gguf_files.experts(d, d, 32)
+        )
+        | gguf_files.ends(d, vocab),
+        gguf_files.facts(64, 8, attention__key_length=64, attention__sliding_window=128, expert_used_count=4),
+        kind="q8_0",
+        kinds={"_exps.weight": "mxfp4", "ffn_gate_inp.weight": "f32", "token_embd.weight": "bf16"},
+    )
+    d, vocab = 2048, 32000
+    norms = {"attn_q_norm": (128,), "attn_k_norm": (128,)}
+    plain = gguf_files.blocks(
+        4, gguf_files.attention(d, 16, 4, 128), norms, gguf_files.dense(d, 6144)
+    ) | gguf_files.ends(d, vocab)
+    facts = gguf_files.facts(16, 4, attention__key_length=128)
+    kinds = {"ffn_down.weight": "q6_k", "attn_v.weight": "f16", "blk.2.attn_q.weight": "iq2_xs"}
+    gguf_files.write_gguf(folder / "mixed.gguf", "newest", plain, facts, "q4_k", kinds)
+    other = plain | {"blk.3.ssm_in.weight": (d, 4096)}
+    gguf_files.write_gguf(folder / "hybrid.gguf", "jamba", other, facts, "q4_k")
+    d = 4096
+    projections = folder_files.layers(
+        4,
+        folder_files.attention(d, 32, 8, 128),
+        {folder_files.AFTER: (d,)},
+        folder_files.network(d, 14336),
+        dtype="F16",
+    )
+    folder_files.write_folder(
+        folder / "llama-gptq",
+        folder_files.grouped("gptq", 4, 128, projections) | folder_files.ends(d, vocab, dtype="F16"),
+        {
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": True},
+        },
+        shards=2,
+    )
+
+
 PAGES: dict[str, Callable[[Path], None]] = {
     "docs/widths.md": shaped_files,
     "docs/extending.md": no_files,
+    "docs/models.md": model_files,
     "docs/studies.md": no_files,
 }
 """Each page, and what makes the files that it does not show."""

@@ -16,6 +16,7 @@ from sailsim.workloads.experts import (
     sampled_spread,
     touched,
 )
+from sailsim.workloads.folder_model import FolderModel, header_files, open_folder
 from sailsim.workloads.formats import (
     FLOATS,
     TENSOR_FORMATS,
@@ -33,7 +34,7 @@ from sailsim.workloads.graph import Op, decode_step, prefill_step, step_notes
 from sailsim.workloads.image import ImagePlan, plan_image
 from sailsim.workloads.image_decode import ImageDecoder
 from sailsim.workloads.image_file import Image, read_image
-from sailsim.workloads.load import load_model
+from sailsim.workloads.load import load_model, opened
 from sailsim.workloads.model import ROLES, Linear, ModelSpec, Role
 from sailsim.workloads.shape_file import model_names
 from sailsim.workloads.tokenizer import Tokenizer
@@ -48,6 +49,7 @@ __all__ = [
     "TENSOR_FORMATS",
     "Activations",
     "Experts",
+    "FolderModel",
     "GgufFile",
     "GgufModel",
     "Image",
@@ -77,9 +79,12 @@ __all__ = [
     "format_names",
     "forward",
     "has_own_formats",
+    "header_files",
     "load_model",
     "model_names",
+    "open_folder",
     "open_gguf",
+    "opened",
     "plan_image",
     "plan_trace",
     "prefill_step",

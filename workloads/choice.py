@@ -2,7 +2,7 @@
 
 A choice is a word, as after ``--weights``:
 
-- ``file``: the formats of the model's own GGUF file, tensor by tensor;
+- ``file``: the formats of the model's own GGUF file or folder, tensor by tensor;
 - ``4`` or ``4g32``: codes of so many bits with one fp16 scale for 128, or for 32 weights (``4g0``: a column);
 - ``q4_k_m``, ``q8_0``, ``mxfp4``, ...: a mix of llama.cpp's, or one type for every tensor;
 - a path that ends in ``.toml``: a policy, patterns of tensor names and the format that each gets.
@@ -26,7 +26,7 @@ from sailsim.workloads.formats import (
     uniform_format,
     weight_format,
 )
-from sailsim.workloads.gguf_model import stored_model
+from sailsim.workloads.load import opened
 from sailsim.workloads.model import Linear, ModelSpec
 from sailsim.workloads.shape_file import model_names
 
@@ -128,11 +128,11 @@ def chosen_format(choice: str, model: str, spec: ModelSpec) -> WeightFormat:
 
 
 def _of_file(model: str) -> WeightFormat:
-    stored = stored_model(model) if has_own_formats(model) else None
+    stored = opened(model) if has_own_formats(model) else None
     if stored is None:
         raise SailsimError(
-            f"weights is {FILE!r}, but model {model} is no GGUF file with formats of its own; allowed for it "
-            "are bits such as 4g128, a format of llama.cpp such as q4_k_m, or a policy."
+            f"weights is {FILE!r}, but model {model} is no GGUF file or folder with formats of its own; "
+            "allowed for it are bits such as 4g128, a format of llama.cpp such as q4_k_m, or a policy."
         )
     return stored.format
 

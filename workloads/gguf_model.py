@@ -21,6 +21,11 @@ class GgufModel:
     spec: ModelSpec
     format: WeightFormat
 
+    @property
+    def stored(self) -> tuple[TensorInfo, ...]:
+        """The tensors of the file."""
+        return tuple(self.file.tensors.values())
+
 
 def open_gguf(path: str | Path) -> GgufModel:
     """Reads the header of a GGUF file of a decoder, whatever its architecture is called (`shapes`).
@@ -48,8 +53,16 @@ def _require_numbers(file: GgufFile) -> None:
 
 
 def stored_model(name_or_path: str | Path) -> GgufModel | None:
-    """The GGUF file behind a model argument; None for a shipped name, a TOML file and what does not exist."""
+    """The GGUF file behind a model argument; None for a shipped name, a TOML file and what does not exist.
+
+    Raises SailsimError for a folder, too, whose weights nobody reads.
+    """
     path = Path(name_or_path)
+    if str(name_or_path) not in model_names() and path.is_dir():
+        raise SailsimError(
+            f"model folder {path}: only its headers are read, not its weights; allowed here is a GGUF "
+            "file, or a model without weights."
+        )
     if str(name_or_path) in model_names() or path.suffix == ".toml" or not path.is_file():
         return None
     return open_gguf(path)
@@ -105,7 +118,7 @@ def _facts(file: GgufFile, arch: str) -> Facts:
     if window and windowed is None:
         notes = (
             f"Attention of {arch} has a window of {window} tokens in blocks that its file does not name: it "
-            "is taken to see the whole context in all of them, an upper end of what it reads",
+            "is taken to see the whole context in all of them, an upper end of what it reads.",
         )
     return Facts(
         n_heads=heads,

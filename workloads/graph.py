@@ -137,7 +137,7 @@ def step_notes(model: ModelSpec, rows: int) -> list[str]:
     if model.experts is not None and rows > 1:
         notes.append(
             "Tokens are taken to choose experts uniformly and independently, which of all independent "
-            "choices touches the most: the experts' bytes are an upper end, and so is the step's time"
+            "choices touches the most: the experts' bytes are an upper end, and so is the step's time."
         )
     return notes
 

@@ -1,15 +1,27 @@
-"""A model by its name or its file: a shape that ships, a TOML file of a shape, or a GGUF file."""
+"""A model by its name or its file: a shape that ships, a TOML file of a shape, a GGUF file, or a folder of
+safetensors."""
 
 from pathlib import Path
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.gguf_model import open_gguf
+from sailsim.workloads.folder_model import FolderModel, open_folder
+from sailsim.workloads.gguf_model import GgufModel, open_gguf
 from sailsim.workloads.model import ModelSpec
 from sailsim.workloads.shape_file import model_names, read_shape, shipped_model
 
 
+def opened(name_or_path: str | Path) -> GgufModel | FolderModel | None:
+    """What has formats of its own behind a model argument: a GGUF file or a folder; None for every other."""
+    path = Path(name_or_path)
+    if str(name_or_path) in model_names() or path.suffix == ".toml":
+        return None
+    if path.is_dir():
+        return open_folder(path)
+    return open_gguf(path) if path.is_file() else None
+
+
 def load_model(name_or_path: str | Path) -> ModelSpec:
-    """A shipped model by name, or the model of a GGUF or TOML file by path.
+    """A shipped model by name, or the model of a GGUF or TOML file, or of a folder of safetensors, by path.
 
     Raises SailsimError for an unknown name and for a file that is damaged or of an unsupported kind.
     """
@@ -19,8 +31,10 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     path = Path(name_or_path)
     if path.suffix == ".toml" and path.is_file():
         return read_shape(path)
-    if path.is_file():
-        return open_gguf(path).spec
+    found = opened(path)
+    if found is not None:
+        return found.spec
     raise SailsimError(
-        f"model is {name!r}; allowed is a path of a GGUF or TOML file or one of {', '.join(model_names())}."
+        f"model is {name!r}; allowed is a path of a GGUF or TOML file, of a folder with config.json and "
+        f"safetensors files, or one of {', '.join(model_names())}."
     )

@@ -40,7 +40,7 @@ class Facts:
     value a block.
     """
 
-    n_heads: int
+    n_heads: int | None
     n_kv_heads: int | None = None
     head_dim: int | None = None
     value_dim: int | None = None
@@ -189,6 +189,8 @@ def _heads(header: Header, block: Mapping[str, Shape]) -> tuple[int, int, int, i
         if number is not None and number < 1:
             raise header.refuse(f"its number of {what} is {number}; allowed is 1 or more")
     into = _need(header, block, 0, "attn_q", "attn_qkv")
+    if heads is None:
+        heads, facts = _by_norm(header, block)
     _need(header, block, 0, "attn_output")
     if "attn_q" in block:
         dim = facts.head_dim or block["attn_q"][1] // heads
@@ -200,6 +202,16 @@ def _heads(header: Header, block: Mapping[str, Shape]) -> tuple[int, int, int, i
         dim = facts.head_dim or into[1] // (heads + 2 * kv_heads)
         value = facts.value_dim or dim
     return heads, kv_heads, dim, value
+
+
+def _by_norm(header: Header, block: Mapping[str, Shape]) -> tuple[int, Facts]:
+    """Heads of a file that does not say how many: the norm of a query's head is as wide as one."""
+    norm = header.tensors.get("blk.0.attn_q_norm.weight", (0,))[0]
+    out = block.get("attn_q", (0, 0))[1]
+    dim = header.facts.head_dim or norm
+    if not dim or out % dim or not out:
+        raise header.refuse("it does not say how many heads attention has; allowed is a file that does")
+    return out // dim, replace(header.facts, head_dim=dim)
 
 
 def _windows(header: Header, n_layers: int) -> tuple[int, tuple[int, ...]]:

@@ -105,7 +105,7 @@ class Work:
 
 def model_notes(model: ModelSpec, rows: int) -> list[str]:
     """What a baseline's step of a model rests on, in sentences: of experts, windows and what is left out."""
-    notes = [f"{note}." for note in step_notes(model, rows)]
+    notes = step_notes(model, rows)
     if model.experts is not None:
         notes.append(
             "No measurement of a mixture of experts: it is taken to read the weights of the experts that "

@@ -29,7 +29,7 @@ NUMBERS = {
 NAMES = {
     "system": "a machine of `sailsim systems list`, or a TOML file; other values of fields behind it, as in "
     "sail-n1:llc.slices=16",
-    "model": "a model of `sailsim models list`, a TOML or a GGUF file",
+    "model": "a model of `sailsim models list`, a TOML or a GGUF file, or a folder of safetensors",
     "weights": "formats: file, 4, 4g32, q4_k_m, or a policy .toml; instead of --wbits and --group-size",
     "phase": "decode, a token for each sequence, or prefill, their prompts up to the first token",
     "substrate": "what the arrays are: one of `sailsim substrates list`, or a TOML file; other cycles of "

@@ -1,4 +1,4 @@
-"""`sailsim models`: the model shapes that ship, and what a GGUF file holds."""
+"""`sailsim models`: the model shapes that ship, and what a GGUF file or a folder of safetensors holds."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -9,13 +9,14 @@ import click
 from sailsim.base.errors import SailsimError
 from sailsim.cli._json import print_json
 from sailsim.workloads import (
+    FolderModel,
     GgufModel,
     ModelSpec,
+    distinct_experts,
     format_names,
     load_model,
     model_names,
-    stored_model,
-    tensor_bytes,
+    opened,
     weight_format,
 )
 
@@ -28,7 +29,8 @@ def models() -> None:
 @models.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_models(as_json: bool) -> None:
-    """List the models that ship; a GGUF file's path works wherever a model is asked for."""
+    """List the models that ship; the path of a GGUF file, or of a folder with config.json and safetensors
+    files, works wherever a model is asked for."""
     specs = [load_model(name) for name in model_names()]
     if as_json:
         print_json({"models": [_summary(spec) for spec in specs]})
@@ -47,21 +49,23 @@ def list_models(as_json: bool) -> None:
 @models.command()
 @click.argument("model")
 @click.option(
-    "--format", "format_name", help="Also give the stored size in this weight format (not for a GGUF file)."
+    "--format",
+    "format_name",
+    help="Also give the stored size in this weight format (not for a GGUF file or a folder).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(model: str, format_name: str | None, as_json: bool) -> None:
-    """Show the shapes of MODEL, one that ships or the path of a GGUF or TOML file.
+    """Show the shapes of MODEL, one that ships or the path of a GGUF or TOML file, or of a folder.
 
-    For a GGUF file also the format and the stored bytes of every tensor.
+    For a GGUF file or a folder also the format and the stored bytes of every tensor.
     """
-    file = stored_model(model)
+    file = opened(model)
     spec = load_model(model) if file is None else file.spec
     found = _summary(spec)
     if file is not None:
         if format_name is not None:
             raise SailsimError(
-                f"format is {format_name!r}; allowed is none: a GGUF file has its own formats."
+                f"format is {format_name!r}; allowed is none: a GGUF file or a folder has its own formats."
             )
         found |= _stored(file)
     elif format_name is not None:
@@ -75,13 +79,9 @@ def show(model: str, format_name: str | None, as_json: bool) -> None:
         print_json(found)
         return
     for key, value in found.items():
-        if key == "tensors":
-            kinds = Counter(tensor["type"] for tensor in value)
-            click.echo(
-                f"{'tensors':<20} " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-            )
-        else:
-            click.echo(f"{key:<20} {value:,}" if type(value) is int else f"{key:<20} {value}")
+        if key in QUIET and not value:
+            continue
+        click.echo(f"{key:<20} {_in_words(key, value)}")
 
 
 @models.command()
@@ -117,17 +117,40 @@ def formats(model_name: str, as_json: bool) -> None:
         )
 
 
+QUIET = (
+    "fused_ffn", "value_dim", "sliding_window", "full_layers", "experts", "published_active", "notes",
+)  # fmt: skip
+"""Fields of a shape that a line is spent on where they say something."""
+
+TOUCHED = (1, 2, 8, 32)
+"""Batches of which it is said how many experts they touch."""
+
+
+def _in_words(key: str, value: Any) -> str:
+    if key == "tensors":
+        kinds = Counter(tensor["type"] for tensor in value)
+        return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_in_words(name, inside)}" for name, inside in value.items() if inside)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if type(value) is int else f"{value}"
+
+
 def _summary(spec: ModelSpec) -> dict[str, Any]:
-    return asdict(spec) | {"n_params": spec.n_params, "kv_bytes_per_token": spec.kv_bytes_per_token()}
+    found = asdict(spec) | {"n_params": spec.n_params, "kv_bytes_per_token": spec.kv_bytes_per_token()}
+    if spec.experts is not None:
+        count, used = spec.experts.count, spec.experts.used
+        touched = {f"at batch {batch}:": round(distinct_experts(count, used, batch), 2) for batch in TOUCHED}
+        found |= {"active_params": spec.active_params, "experts_touched": touched}
+    return found
 
 
-def _stored(model: GgufModel) -> dict[str, Any]:
-    sizes = tensor_bytes(model)
-    return {
-        "bytes": sum(sizes.values()),
-        "bits_per_weight": 8 * sum(sizes.values()) / model.spec.n_params,
-        "tensors": [
-            {"name": info.name, "shape": list(info.shape), "type": info.type, "bytes": sizes[info.name]}
-            for info in model.file.tensors.values()
-        ],
-    }
+def _stored(model: GgufModel | FolderModel) -> dict[str, Any]:
+    """The tensors of a file or a folder, and what they take together."""
+    tensors = [
+        {"name": tensor.name, "shape": list(tensor.shape), "type": tensor.type, "bytes": tensor.n_bytes}
+        for tensor in model.stored
+    ]
+    size = sum(tensor.n_bytes for tensor in model.stored)
+    return {"bytes": size, "bits_per_weight": 8 * size / model.spec.n_params, "tensors": tensors}

@@ -15,7 +15,7 @@ from sailsim.sim.point import Point
 from sailsim.sim.study import code_version
 from sailsim.sim.substrate import load_substrate, substrate_path
 from sailsim.sim.system_choice import chosen_system
-from sailsim.workloads import Activations, load_model
+from sailsim.workloads import Activations, header_files, load_model, model_names
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -141,10 +141,15 @@ def _of_system(name: str) -> list[Path]:
     return found
 
 
+def _of_model(name: str) -> list[Path]:
+    """A model's file, or those that a folder's shapes and formats come from."""
+    return header_files(name) if Path(name).is_dir() and name not in model_names() else _named(name)
+
+
 _FILES: dict[str, Callable[[str], list[Path]]] = {
     "system": _of_system,
     "substrate": lambda name: _named(str(substrate_path(name) or "")),
-    "model": _named,
+    "model": _of_model,
     "weights": lambda name: _named(json.loads(name)[1]),
     "activations": _named,
 }

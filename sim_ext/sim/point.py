@@ -16,6 +16,7 @@ from sailsim.workloads import (
     ModelSpec,
     WeightFormat,
     chosen_format,
+    header_files,
     settled_choice,
     uniform_format,
 )
@@ -219,8 +220,10 @@ _FIELDS = tuple(field.name for field in fields(Point))
 
 
 def _changed_at(path: str) -> int:
-    """When a file was last changed, ns; 0 for what is none."""
+    """When a file, or the last of a model's folder, was changed, ns; 0 for what is none."""
     try:
+        if path and Path(path).is_dir():
+            return max((file.stat().st_mtime_ns for file in header_files(path)), default=0)
         return Path(path).stat().st_mtime_ns
     except OSError:
         return 0

@@ -1,0 +1,146 @@
+"""Damaged headers, folders and indices of safetensors files: a model or one sentence, and no large memory."""
+
+import json
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+
+from sailsim.base.errors import SailsimError
+from sailsim.workloads import load_model, open_folder
+
+from ..examples import examples
+from .folder_cases import CONFIG, PLAIN
+from .folder_files import AFTER, attention, ends, header_of, layers, network, write_folder, write_safetensors
+
+
+def put(folder: Path, header: bytes, size: int = 0, length: int | None = None) -> None:
+    whole = (len(header) if length is None else length).to_bytes(8, "little") + header
+    (folder / "model.safetensors").write_bytes(whole + bytes(size))
+
+
+ENTRY = '{"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}'
+
+
+@pytest.mark.parametrize(
+    ("header", "size", "length", "words"),
+    [
+        (b"", 0, (1 << 64) - 1, "length of its header is 18446744073709551615; allowed is at most 0"),
+        (b"{}", 0, 1 << 40, "length of its header is 1099511627776"),
+        (b"[]", 0, None, r"its JSON is \[\]; allowed is a table"),
+        (b"{", 0, None, "its JSON cannot be read"),
+        (b"\xff\xfe{}", 0, None, "its JSON cannot be read"),
+        (b"[" * 100_000, 0, None, "nested too deeply"),
+        (b'{"a": ' + b"9" * 5000 + b"}", 0, None, "its JSON cannot be read"),
+        (f'{{"a": {ENTRY}, "a": {ENTRY}}}'.encode(), 24, None, "a key is there twice"),
+        (b'{"a": 3}', 0, None, "the entry of a is 3; allowed is a table"),
+        (
+            f'{{"a": {ENTRY}}}'.replace("F32", "F4").encode(), 24, None,
+            "dtype of a is 'F4'; allowed is one of",
+        ),
+        (f'{{"a": {ENTRY}}}'.encode(), 23, None, "inside the 23 of the data"),
+        (f'{{"a": {ENTRY}}}'.replace("[2, 3]", "[2, -3]").encode(), 24, None, "shape of a is"),
+        (
+            f'{{"a": {ENTRY}}}'.replace("[2, 3]", "[4611686018427387904, 9]").encode(), 24, None,
+            "shape of a is",
+        ),
+        (
+            f'{{"a": {ENTRY}}}'.replace("[2, 3]", "[4611686018427387903, 8]").encode(), 24, None,
+            "data_offsets of a is",
+        ),
+        (f'{{"a": {ENTRY}}}'.replace("[0, 24]", "[0, 1e3]").encode(), 24, None, "data_offsets of a is"),
+        (f'{{"a": {ENTRY}}}'.replace("[0, 24]", "[24, 48]").encode(), 24, None, "data_offsets of a is"),
+        (
+            f'{{"a": {ENTRY}, "b": {ENTRY}}}'.encode(), 48, None,
+            "the data of b start at 0; allowed is behind those of a",
+        ),
+        (f'{{"a\\nb": {ENTRY}}}'.encode(), 23, None, r"data_offsets of a\?b is"),
+    ],
+)  # fmt: skip
+def test_bad_headers_end_in_one_sentence_without_large_memory(
+    tmp_path: Path, header: bytes, size: int, length: int | None, words: str
+) -> None:
+    folder = write_folder(tmp_path / "m", {}, CONFIG)
+    put(folder, header, size, length)
+    tracemalloc.start()
+    try:
+        with pytest.raises(SailsimError, match=words) as error:
+            open_folder(folder)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 << 20
+    assert "\n" not in str(error.value)
+
+
+def test_bad_folders(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    with pytest.raises(SailsimError, match=r"has no config\.json; allowed is a folder"):
+        load_model(folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(SailsimError, match=r"config\.json: its JSON cannot be read"):
+        load_model(folder)
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    with pytest.raises(SailsimError, match="has 0 safetensors files"):
+        load_model(folder)
+    write_safetensors(folder / "a.safetensors", PLAIN)
+    write_safetensors(folder / "b.safetensors", PLAIN)
+    with pytest.raises(SailsimError, match="has 2 safetensors files"):
+        load_model(folder)
+    index = folder / "model.safetensors.index.json"
+    for places, words in (
+        (3, "weight_map of model.safetensors.index.json is no table"),
+        ({}, "is no table of 1"),
+        (
+            {"x": "../a.safetensors"},
+            r"has x in '../a\.safetensors'; allowed is a safetensors file of the folder",
+        ),
+        ({"x": "c.safetensors"}, r"c\.safetensors cannot be read"),
+        ({"x": "a.safetensors"}, r"has x in a\.safetensors, which does not have it"),
+    ):
+        index.write_text(json.dumps({"weight_map": places}))
+        with pytest.raises(SailsimError, match=words):
+            load_model(folder)
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(PLAIN, "a.safetensors")}))
+    assert load_model(folder).n_layers == 2
+
+
+def test_a_large_file_costs_no_more_than_its_header(tmp_path: Path) -> None:
+    """Eight billion parameters, 16 GB of holes."""
+    d, f, kv = 4096, 14336, 8
+    tensors = layers(32, attention(d, 32, kv, 128), {AFTER: (d,)}, network(d, f)) | ends(d, 128256)
+    config = {"num_attention_heads": 32, "num_key_value_heads": 8}
+    folder = write_folder(tmp_path / "m", tensors, config, shards=4)
+    tracemalloc.start()
+    try:
+        spec = load_model(folder)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert spec.n_params == load_model("llama-3.1-8b").n_params
+    assert peak < 8 << 20
+
+
+@examples(200, but=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_mutated_header_gives_a_model_or_one_sentence(tmp_path: Path, data: st.DataObject) -> None:
+    folder = write_folder(tmp_path / "m", PLAIN, CONFIG)
+    header, size = header_of(PLAIN)
+    whole = bytearray(header)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(whole) - 1))
+        patch = data.draw(
+            st.one_of(st.binary(min_size=1, max_size=6), st.sampled_from([b"9", b"-", b"0,", b"[", b'"']))
+        )
+        whole[at : at + len(patch)] = patch
+    put(folder, bytes(whole), size)
+    spec, message = None, ""
+    try:
+        spec = open_folder(folder).spec
+    except SailsimError as error:
+        message = str(error)
+    assert "\n" not in message
+    assert spec is None or spec.n_layers == 2

@@ -1,0 +1,144 @@
+"""Headers of safetensors files: names, types, shapes and places of tensors, read without trusting any number.
+
+A file is 8 bytes with the header's length, little endian, the header as JSON, and the tensors' bytes. Only
+the header is read, and each size in it is checked against the file's.
+"""
+
+import json
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from sailsim.base.errors import SailsimError
+
+MAX_HEADER = 16 << 20
+"""Bytes of a header: several times the largest that is published; unfolded it takes some times that."""
+
+MAX_TENSORS = 1 << 18
+"""Of a file or an index; a model of 60 blocks with 256 experts in three matrices has 46,080 of those."""
+
+DTYPES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
+    "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8,
+}  # fmt: skip
+"""Bytes of an element by the name of its type."""
+
+_LENGTH = 8
+
+
+@dataclass(frozen=True)
+class SafeTensor:
+    """A tensor of a file: shape as stored, output first for a matrix."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    n_bytes: int
+
+    @property
+    def type(self) -> str:
+        """Its type in small letters, as those of a GGUF file are."""
+        return self.dtype.lower()
+
+
+def read_json(path: Path, most: int = MAX_HEADER) -> dict[str, Any]:
+    """The table of a JSON file. Raises SailsimError for what is none, is too large or says a key twice."""
+    try:
+        size = path.stat().st_size
+        if size > most:
+            raise SailsimError(f"file {path}: its size is {size} bytes; allowed are {most}.")
+        content = path.read_bytes()
+    except OSError as error:
+        raise SailsimError(f"file {path} cannot be read ({error}); allowed is a readable file.") from error
+    return _table(f"file {path}", content)
+
+
+def safe_tensors(path: Path) -> dict[str, SafeTensor]:
+    """The tensors of a safetensors file by name. Raises SailsimError for a damaged header."""
+    where = f"safetensors file {path}"
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(_LENGTH), "little")
+            most = min(MAX_HEADER, size - _LENGTH)
+            if size < _LENGTH or length > most:
+                raise SailsimError(
+                    f"{where}: the length of its header is {length}; allowed is at most {max(most, 0)}, as "
+                    f"it has {size} bytes."
+                )
+            content = stream.read(length)
+    except OSError as error:
+        raise SailsimError(f"{where} cannot be read ({error}); allowed is a readable file.") from error
+    entries = _table(where, content)
+    entries.pop("__metadata__", None)
+    if len(entries) > MAX_TENSORS:
+        raise SailsimError(f"{where}: it has {len(entries)} tensors; allowed are {MAX_TENSORS}.")
+    room = size - _LENGTH - length
+    placed = sorted(_placed(where, name, entry, room) for name, entry in entries.items())
+    for (_, end, before), (start, _, after) in pairwise(placed):
+        if end > start:
+            raise SailsimError(
+                f"{where}: the data of {shown(after)} start at {start}; allowed is behind those of "
+                f"{shown(before)}, which end at {end}."
+            )
+    return {
+        name: SafeTensor(name, entry["dtype"], tuple(entry["shape"]), _size(entry))
+        for name, entry in entries.items()
+    }
+
+
+def shown(name: str) -> str:
+    """A name of a file, which may hold anything, as a part of a sentence."""
+    return "".join(c if c.isprintable() else "?" for c in name[:80])
+
+
+def _table(where: str, content: bytes) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(pairs)
+        if len(table) < len(pairs):
+            raise ValueError("a key is there twice")
+        return table
+
+    try:
+        found = json.loads(content, object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else shown(str(error))
+        raise SailsimError(f"{where}: its JSON cannot be read ({why}); allowed is a table.") from None
+    if not isinstance(found, dict):
+        raise SailsimError(f"{where}: its JSON is {repr(found)[:80]}; allowed is a table.")
+    return found
+
+
+def _placed(where: str, name: str, entry: Any, room: int) -> tuple[int, int, str]:
+    """Where a tensor's bytes begin and end, and its name. Raises where its entry is not sound."""
+
+    def refuse(field: str, value: object, allowed: str) -> SailsimError:
+        return SailsimError(
+            f"{where}: {field} of {shown(name)} is {shown(repr(value))}; allowed is {allowed}."
+        )
+
+    if not isinstance(entry, dict):
+        raise refuse("the entry", entry, "a table")
+    dtype, shape, offsets = (entry.get(field) for field in ("dtype", "shape", "data_offsets"))
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise refuse("dtype", dtype, f"one of {', '.join(DTYPES)}")
+    if not isinstance(shape, list) or len(shape) > 8 or not all(_is_size(n) for n in shape):
+        raise refuse("shape", shape, "up to 8 whole numbers from 0 on")
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(_is_size(n) for n in offsets):
+        raise refuse("data_offsets", offsets, "two whole numbers")
+    start, end = offsets
+    if end > room or end - start != _size(entry):
+        raise refuse(
+            "data_offsets", offsets, f"{_size(entry)} bytes by dtype and shape, inside the {room} of the data"
+        )
+    return start, end, name
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 62
+
+
+def _size(entry: dict[str, Any]) -> int:
+    return int(prod(entry["shape"])) * DTYPES[entry["dtype"]]
