@@ -78,12 +78,12 @@ def test_json_has_a_run_for_every_runner() -> None:
 
 
 def test_the_table_shows_every_runner_and_what_it_pays_for() -> None:
-    result = CliRunner(env={"COLUMNS": "100"}).invoke(main, ["run", *ISSUE])
+    result = CliRunner(env={"COLUMNS": "140"}).invoke(main, ["run", *ISSUE, "--wide", "--notes"])
     assert result.exit_code == 0
     for runner in runners():
         assert runner.title in result.output
     assert "16 vCPUs (threads) +2%" in result.output
-    assert "does not fit" in result.output
+    assert "no room" in result.output
     assert "- v100-f16: card v100" in result.output
 
 
@@ -93,9 +93,10 @@ def test_a_point_that_fits_nothing_says_so(command: str) -> None:
     found = json.loads(CliRunner().invoke(main, [*big, "--json"]).stdout)["runs"]
     assert all(entry["tokens_per_s"] is None is entry["tokens_per_usd"] for entry in found.values())
     assert "needs 1410.0 GB, allowed is 549.8 GB" in found["sail"]["reason"]
-    shown = CliRunner(env={"COLUMNS": "100"}).invoke(main, big)
+    shown = CliRunner(env={"COLUMNS": "140"}).invoke(main, [*big, *(["--wide"] if command == "run" else [])])
     assert shown.exit_code == 0, shown.output
-    assert shown.output.count("does not fit") == len(runners())
+    said = "no room" if command == "run" else "does not fit"
+    assert shown.output.count(said) == len(runners())
 
 
 def test_a_ratio_is_of_dollars_paid_in_one_way() -> None:
@@ -198,7 +199,7 @@ PREFILL = ["--model", "smollm2-135m", "--phase", "prefill", "--prompt", "48"]
 
 
 def test_prefill_says_the_time_to_the_first_token() -> None:
-    said = run(*PREFILL).output
+    said = run(*PREFILL, "--notes").output
     assert "prefill of 48 tokens" in said
     assert "TTFT: time to the first token" in said
     assert "No prompt in f16 was measured on card h100" in said
@@ -232,3 +233,29 @@ def test_bad_phases_are_one_sentence(options: list[str], said: str) -> None:
     assert refused.exit_code == 2
     assert said in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("more", [(), ("--phase", "prefill", "--prompt", "48")])
+def test_a_terminal_of_80_columns_shows_whole_numbers(more: tuple[str, ...]) -> None:
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["run", "--batch", "64", *more])
+    assert result.exit_code == 0
+    table = [line for line in result.output.splitlines() if not line.startswith("- ")]
+    assert "\N{HORIZONTAL ELLIPSIS}" not in result.output
+    assert max(map(len, table)) <= 80
+    assert "SAIL" in result.output
+    assert "with --wide" in result.output
+    assert "not modelled: switching C-SRAM" in result.output
+    assert "notes on what was assumed, and the prices: --notes" in result.output
+
+
+def test_of_each_card_the_fastest_software_is_shown() -> None:
+    found = json.loads(CliRunner().invoke(main, ["run", *ISSUE, "--json"]).stdout)["runs"]
+    shown = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["run", *ISSUE]).output
+    for card in {entry["hardware"] for entry in found.values() if entry["kind"] == "card"}:
+        titles = {
+            entry["title"]: entry["tokens_per_s"] or 0
+            for entry in found.values()
+            if entry["hardware"] == card and entry["kind"] == "card"
+        }
+        best = max(titles, key=lambda title: titles[title])
+        assert [title for title in titles if f" {title}  " in shown] == [best]
