@@ -3,6 +3,7 @@
 #                 with GEM5=/path/to/gem5.opt (or SAILSIM_GEM5) some tiles on gem5 too
 #   make test     every test that this machine can run
 #   make check    those of them that are quick, with a fifth of Hypothesis' examples: a minute
+#   make artifact every claim with the command that shows it, run and compared: docs/artifact.md, minutes
 #   make figures  redraw the figures of out/ from its results
 #   make reproduce  the paper's claims under all that is not published: docs/reproduction.md, minutes
 #   make bench    speed, as ratios within one run
@@ -36,7 +37,7 @@ CORE    := $(wildcard CMakeLists.txt sim_ext/pim/*.cc sim_ext/pim/*.hh sim_ext/p
 # New Python files must be known to the editable install, edited ones are live: the list of names is the dependency.
 PYFILES := $(sort $(shell find sailsim lut_gemv workloads sim_ext/sim analysis -name '*.py' -o -name '*.toml' -o -name '*.csv' -o -name '*.jsonl'))
 
-.PHONY: sim test check figures reproduce bench lint docs kernels sanitize clean setup
+.PHONY: sim test check artifact figures reproduce bench lint docs kernels sanitize clean setup
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -65,6 +66,9 @@ sim: setup
 
 # What fails or takes too long on gem5 is missing in the figures, and the same command tries it again.
 GEM5_TILES = $(SAILSIM) gem5 sweep --gem5 '$(GEM5)' --activations $(OUT)/activations.npz --out $(OUT)/gem5 --timeout 300
+
+artifact: setup
+	$(SAILSIM) artifact --out $(OUT)/artifact
 
 figures: setup
 	$(SAILSIM) figures $(OUT)

@@ -148,6 +148,12 @@ ENTRIES: tuple[Generated, ...] = (
         "the compact capture that ships",
     ),
     Generated(
+        "artifact",
+        "docs/artifact.md",
+        f"{_RENDER}.artifact_page:artifact_parts",
+        "analysis/data/artifact.toml, artifact_expected.json (sailsim artifact --write)",
+    ),
+    Generated(
         "formats",
         "docs/formats.md",
         f"{_RENDER}.formats_page:formats_parts",

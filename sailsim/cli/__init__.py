@@ -41,6 +41,7 @@ _COMMANDS = {
     "substrates": "sailsim.cli.substrates:substrates",
     "models": "sailsim.cli.models:models",
     "activations": "sailsim.cli.activations:activations",
+    "artifact": "sailsim.cli.artifact:artifact",
     "docs": "sailsim.cli.docs:docs",
 }
 
