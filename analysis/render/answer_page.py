@@ -4,7 +4,7 @@ compared with."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sailsim.analysis.baselines.runners import named, packed, shipped_runners
@@ -23,13 +23,34 @@ CARDS = ("v100", "v100-serving", "a10g-serving")
 """The paper's card with llama.cpp and with a serving stack, and the one that gives most tokens per dollar."""
 
 
-def answer_parts() -> dict[str, str]:
-    """The sentence and the table, by their names in README."""
+@dataclass(frozen=True)
+class Answer:
+    """What SAIL gives at the ordinary workload.
+
+    Attributes:
+        sentence: the answer with its range; Markdown whose only marks are those of bold words.
+        header: the columns of the table; the first one says the workload.
+        rows: a row a machine.
+    """
+
+    sentence: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+
+
+def answer() -> Answer:
+    """The answer that README and the report give."""
     every = replace(ORDINARY, threads=_cores())
     # The whole server runs as many processes of a software as are the fastest.
     asked = ((ORDINARY, shipped_runners()), (every, packed(shipped_runners())))
     some, whole = (compare(at, runners=them)["runs"] | {"fast": _fast(at)} for at, them in asked)
-    return {"sentence": _sentence(some, whole), "table": _table(some, whole)}
+    return Answer(_sentence(some, whole), _header(), _rows(some, whole))
+
+
+def answer_parts() -> dict[str, str]:
+    """The sentence and the table, by their names in README."""
+    found = answer()
+    return {"sentence": found.sentence, "table": table(found.header, found.rows, "lrrrrrr")}
 
 
 def _cores() -> int:
@@ -59,15 +80,18 @@ def _sentence(some: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
     )
 
 
-def _table(some: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
-    rows: list[list[object]] = []
+def _header() -> tuple[str, ...]:
+    title = load_model(ORDINARY.model).title
+    what = f"{title}, {ORDINARY.wbits} bits, batch {ORDINARY.batch}, context {ORDINARY.context}"
+    return (what, "tokens/s", "nine of ten", "SAIL is", "ktokens/USD", "SAIL gives", "J a token")
+
+
+def _rows(some: Mapping[str, Any], whole: Mapping[str, Any]) -> tuple[tuple[object, ...], ...]:
+    rows: list[tuple[object, ...]] = []
     for runs, cores in ((some, f"{ORDINARY.threads} cores"), (whole, f"{_cores()} cores")):
         rows += [_row(f"{cores}, {_title(runs[name])}", runs[name]) for name in ("sail", "fast", *BESIDE)]
     rows += [_row(some[name]["title"], some[name]) for name in CARDS]
-    title = load_model(ORDINARY.model).title
-    what = f"{title}, {ORDINARY.wbits} bits, batch {ORDINARY.batch}, context {ORDINARY.context}"
-    header = (what, "tokens/s", "nine of ten", "SAIL is")
-    return table((*header, "ktokens/USD", "SAIL gives", "J a token"), rows, "lrrrrrr")
+    return tuple(rows)
 
 
 def _fastest(runs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -80,10 +104,10 @@ def _title(run: Mapping[str, Any]) -> str:
     return str(run["title"]).removeprefix("cores, ")
 
 
-def _row(name: str, run: Mapping[str, Any]) -> list[object]:
+def _row(name: str, run: Mapping[str, Any]) -> tuple[object, ...]:
     own = run["kind"] == "accelerator"
     joules = run["j_per_token"]
-    return [
+    return (
         name,
         _rate(run),
         "" if run["low"] is None else f"{run['low']:.0f} .. {run['high']:.0f}",
@@ -91,7 +115,7 @@ def _row(name: str, run: Mapping[str, Any]) -> list[object]:
         three_digits(run["tokens_per_usd_used"] / 1e3),
         "" if own else f"{run['usd_ratio_used']:.2f}x",
         f"at most {run['j_per_token_high']:.2g}" if joules is None else f"{joules:.2g}",
-    ]
+    )
 
 
 def _rate(run: Mapping[str, Any]) -> str:

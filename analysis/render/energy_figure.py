@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sailsim.analysis.baselines.runners import CORES
-from sailsim.analysis.render.figure_axes import WORDS, axis_of, lines_of, some_of, value_in_words
+from sailsim.analysis.render.figure_axes import WORDS, axis_of, lines_of, some_of, tokens_in, value_in_words
 from sailsim.analysis.render.figure_words import patterns_of
 from sailsim.analysis.render.style import (
     OKABE_ITO,
@@ -64,11 +64,11 @@ def energy(results: Runs) -> Figure:
         own = sides[title]
         own = own[own[by] == value].sort_values(x)
         parts = {
-            label: (sum(numbers(own, "energy", cause).to_numpy() for cause in causes) / own["batch"], *look)
+            label: (sum(numbers(own, "energy", cause).to_numpy() for cause in causes) / tokens_in(own), *look)
             for label, (causes, *look) in ENERGY_STYLE.items()
         }
         total = _stacked(axes, parts)
-        ends = [own[f"energy_{end}_j"].to_numpy() / own["batch"].to_numpy() for end in ("low", "high")]
+        ends = [own[f"energy_{end}_j"].to_numpy() / tokens_in(own) for end in ("low", "high")]
         at = np.arange(len(own))
         axes.errorbar(at, total, (total - ends[0], ends[1] - total), fmt="none", ecolor="#444444", lw=0.9)
         _ticks(axes, own, x, f"{title}, {value_in_words(by, value)}")
@@ -102,7 +102,7 @@ def energy_units(results: Runs) -> Figure:
     for axes, value in zip(panels, values, strict=True):
         own = rows[rows[by] == value].sort_values(x)
         parts = {
-            label: (numbers(own, "energy", cause).to_numpy() * 1e3 / own["batch"].to_numpy(), *look)
+            label: (numbers(own, "energy", cause).to_numpy() * 1e3 / tokens_in(own), *look)
             for cause, (label, *look) in UNIT_STYLE.items()
         }
         _stacked(axes, parts)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from sailsim.analysis.baselines.runners import SAIL
+from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.render.style import plain_numbers
 from sailsim.analysis.results.results import FREE, Runs, short_name
 from sailsim.sim.nbw import nbw_in_words
@@ -18,6 +21,8 @@ WORDS = {
     "batch": "batch",
     "threads": "threads (cores that work)",
     "context": "tokens of context",
+    "phase": "phase",
+    "prompt": "tokens of a prompt",
     "group_size": "weights that share a scale (0: all of a column)",
     "nbw": "weights of a group (NBW)",
     "model": "model",
@@ -78,6 +83,11 @@ def value_in_words(column: str, value: Any) -> str:
     }
     assert column in FREE
     return said.get(column, f"{column} {value}")
+
+
+def tokens_in(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
+    """Tokens that each row's step works on."""
+    return np.array([tokens_of(row) for row in rows.to_dict("records")])
 
 
 def along(axes: Axes, column: str, values: Sequence[Any], label: bool = True) -> None:

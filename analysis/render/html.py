@@ -1,10 +1,11 @@
-"""The one writer of HTML tables, the look of the HTML pages, and figures inside them."""
+"""Tables and figures inside HTML pages, and the files that say how such a page looks."""
 
 from __future__ import annotations
 
 import html
 import re
 from collections.abc import Callable, Iterable, Sequence
+from importlib.resources import files
 from io import StringIO
 
 import pandas as pd
@@ -12,37 +13,10 @@ from matplotlib.figure import Figure
 
 from sailsim.analysis.render.style import style
 
-CSS = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; color: #1b1f24;
-  background: #fff; max-width: 70rem; margin: 0 auto; padding: 2rem 1.5rem 4rem; }
-h1 { font-size: 1.7rem; margin: 0 0 .3rem; }
-h2 { font-size: 1.2rem; margin: 2.6rem 0 .6rem; padding-bottom: .25rem; border-bottom: 2px solid #0072B2; }
-h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; }
-p, li { max-width: 48rem; }
-.lead { color: #444; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .82rem; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .55rem; border-bottom: 1px solid #e2e5e9; }
-th { background: #f4f6f8; border-bottom: 2px solid #cfd5db; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.reached, td.consistent { color: #00694d; font-weight: 600; }
-td.missed, td.differs { color: #a34700; font-weight: 600; }
-figure { margin: 1.2rem 0 2rem; }
-figure svg { max-width: 100%; height: auto; display: block; }
-pre { background: #f6f8fa; padding: .8rem; overflow-x: auto; font-size: .78rem; }
-summary { cursor: pointer; font-weight: 600; margin: .8rem 0 .3rem; }
-nav { font-size: .9rem; margin: 1rem 0; }
-nav a { margin-right: 1rem; color: #0072B2; }
-@media print {
-  body { max-width: none; padding: 0; font-size: 10pt; }
-  figure, tr { break-inside: avoid; }
-  h2, h3 { break-after: avoid; }
-  nav { display: none; }
-  .scroll { overflow: visible; }
-  table { font-size: 7.5pt; }
-}
-"""
+
+def page_file(name: str) -> str:
+    """A file of the folder `page`: styles, scripts and templates of the HTML pages."""
+    return (files("sailsim.analysis.render") / "page" / name).read_text("utf-8")
 
 
 def escaped(value: object) -> str:
@@ -59,6 +33,15 @@ def shown(value: object) -> str:
     return str(value)
 
 
+def numeric_columns(rows: Sequence[Sequence[object]], count: int) -> list[bool]:
+    """Which of ``count`` columns hold numbers, with or without gaps."""
+    return [
+        any(isinstance(row[i], int | float) for row in rows)
+        and all(isinstance(row[i], int | float) or row[i] in (None, "") for row in rows)
+        for i in range(count)
+    ]
+
+
 def html_table(
     header: Sequence[str],
     rows: Iterable[Sequence[object]],
@@ -70,11 +53,7 @@ def html_table(
     ``write`` makes HTML of a cell's text.
     """
     materialized = [list(row) for row in rows]
-    numeric = [
-        any(isinstance(row[i], int | float) for row in materialized)
-        and all(isinstance(row[i], int | float) or row[i] in (None, "") for row in materialized)
-        for i in range(len(header))
-    ]
+    numeric = numeric_columns(materialized, len(header))
 
     def cell(i: int, value: object) -> str:
         names = ["number"] if numeric[i] else []

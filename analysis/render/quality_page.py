@@ -46,7 +46,7 @@ def quality_parts() -> dict[str, str]:
 def _points() -> str:
     rows = [
         (
-            _words(row),
+            weights_in_words(row),
             row["abits"] or "fp32",
             row["kv_bits"] or "fp32",
             f"{row['bits_per_weight']:.2f}",
@@ -67,7 +67,7 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if value < 1000 else f"{value:.0e}"
 
 
-def _words(row: Mapping[Any, Any]) -> str:
+def weights_in_words(row: Mapping[Any, Any]) -> str:
     """A choice of weights as people say it."""
     weights, how = str(row["weights"]), ", compensated" * (row["method"] == "compensated")
     if weights == IN_FLOATS:
@@ -110,7 +110,7 @@ def _speeds() -> str:
     titles = dict(zip(rates.runner, rates.title, strict=True))
     rows = []
     for _, row in _drawn().iterrows():
-        cells: list[object] = [_words(row.to_dict()), f"{_number(row.perplexity)}"]
+        cells: list[object] = [weights_in_words(row.to_dict()), f"{_number(row.perplexity)}"]
         for runner in RUNNERS:
             own = rates[(rates.runner == runner) & (rates.weights == row.weights)]
             cells += [own.tokens_per_s.iloc[0], own.tokens_per_usd.iloc[0]]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.paper.claims import load_paper
+from sailsim.analysis.paper.claims import SHIPPED
 from sailsim.analysis.paper.stored_claims import claims
+from sailsim.analysis.render.claim_rows import ClaimRows, claim_rows
 from sailsim.analysis.render.figures import draw
 from sailsim.analysis.render.markdown import table
 from sailsim.analysis.render.style import save
@@ -25,12 +23,8 @@ def results_parts(out: Path) -> dict[str, str]:
 
     Raises SailsimError for a folder without results.
     """
-    lines = iter(claims(out).to_dict("records"))
     header = ("claim", "paper", "here", "", "at", "in other words")
-    rows = []
-    for claim in load_paper().claim:
-        metrics = claim.metrics("store")
-        rows.append(_row(list(islice(lines, len(metrics))), metrics.index(claim.primary)))
+    rows = [_row(each) for each in claim_rows(claims(out), SHIPPED)]
     points = len(set(Store(out).frame()["point_key"]))
     return {"claims": f"{table(header, rows, 'lrrllr')}\n\nThe highest values of {points} points."}
 
@@ -41,16 +35,14 @@ def draw_results(figures: Path, out: Path) -> list[Path]:
     return [path for name in SHOWN for path in save(draw(name, results), figures / f"{name}.png")]
 
 
-def _row(readings: Sequence[Mapping[Any, Any]], primary: int) -> list[object]:
+def _row(claim: ClaimRows) -> list[object]:
     """A claim: what its primary reading gives and where, and the span of the others."""
-    main = readings[primary]
-    others = [each["here"] for each in readings if each is not main and each["ratio"] is not None]
-    unit = {"x": "x", "%": " %"}.get(main["unit"], "")
+    main = claim.main
     return [
         f"{main['claim']}: {main['reading']}",
-        f"{main['paper']:.3g}{unit}",
-        "-" if main["here"] is None else f"{main['here']:.3g}{unit}",
+        claim.number(main["paper"]),
+        claim.number(main["here"]),
         main["verdict"],
         main["configuration"],
-        f"{min(others):.3g} .. {max(others):.3g}{unit}" if others else "",
+        claim.span,
     ]

@@ -1,48 +1,60 @@
-"""One HTML file of a store: figures, the table of claims, the configuration and where every constant comes
-from.
+"""One HTML file of a store: the answer, figures that respond, a paper's claims, and every number's source.
 
-It loads nothing from anywhere: styles and figures are inside, and there is no script.
+It loads nothing from anywhere: styles, scripts, data and the library that draws (plotly.js, of the package
+plotly) are inside.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jinja2
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from plotly.offline import get_plotlyjs
 
-from sailsim.analysis.baselines.fitted import fitted_constants, held_out_results
-from sailsim.analysis.baselines.runners import CORES, SAIL
-from sailsim.analysis.costs.area import AreaNotModelledError, overhead_bases
+from sailsim.analysis.baselines.runners import SAIL, shipped_runners
 from sailsim.analysis.costs.dollars import PriceList, prices
-from sailsim.analysis.costs.energy import CAUSES, NOT_MODELLED, tokens_of
-from sailsim.analysis.paper.claims import SHIPPED
+from sailsim.analysis.paper.claims import SHIPPED, load_paper
 from sailsim.analysis.paper.stored_claims import table
-from sailsim.analysis.render.figures import FIGURES, draw
-from sailsim.analysis.render.gem5_figures import FOLDER, TITLES, gem5_figures
-from sailsim.analysis.render.html import CSS, escaped, html_table, inline_svg, shown
-from sailsim.analysis.render.report_constants import constants_section
-from sailsim.analysis.results.compare import said_of
+from sailsim.analysis.render import report_data as data
+from sailsim.analysis.render.answer_page import BESIDE, CARDS, ORDINARY, answer
+from sailsim.analysis.render.claim_rows import claim_rows, fact_rows
+from sailsim.analysis.render.figure_axes import WORDS
+from sailsim.analysis.render.gem5_figures import FOLDER, gem5_figures
+from sailsim.analysis.render.html import page_file, shown
+from sailsim.analysis.render.report_charts import FRONT
+from sailsim.analysis.render.report_parts import Table, bold_pieces
+from sailsim.analysis.render.report_sections import sections, stored_study
+from sailsim.analysis.render.style import SERIES
 from sailsim.analysis.results.joins import POINT
-from sailsim.analysis.results.results import FREE, MissingPointsError, Runs, short_name, stored_runs
+from sailsim.analysis.results.results import Runs, short_name, stored_runs, substrate_in_words
 from sailsim.base.atomic import write_whole
 from sailsim.base.progress import followed
-from sailsim.sim import Store, load_system
-from sailsim.sim.nbw import AUTO, PER_TENSOR
+from sailsim.sim import Store
+from sailsim.sim.nbw import nbw_in_words
 
-_TITLES = {
-    "speedup": "Speedup over the same server's cores",
-    "threads": "Tokens per second by threads",
-    "dollars": "Tokens per dollar",
-    "step_time": "Where a step's time goes",
-    "energy": "Energy of a token",
-    "energy_units": "Energy of the PIM units",
-    "prt": "What pattern reuse saves",
-    "conversion": "In-memory type conversion",
+SCRIPTS = ("records.js", "tables.js", "charts.js", "traces.js", "page.js")
+"""Parts of the page's one script, in the order in which they need each other."""
+STYLES = ("base.css", "report.css")
+DRAWN_FIRST = (SAIL, *BESIDE, "cores-all-best", *CARDS)
+"""Runners that figures show before the reader asks for others; those of a user's too."""
+
+
+MORE_WORDS = {
+    "seed": "seed",
+    "prt": "pattern reuse table",
+    "bits_per_weight": "stored bits a weight",
+    "kv_bits": "bits of the cache",
+    "tokens_per_s": "tokens/s",
+    "runner": "runner",
+    "group_size": "weights that share a scale",
+    "nbw": "weights of a group (NBW)",
 }
+"""What more columns are called in the page."""
 
 
 def report(
@@ -76,87 +88,163 @@ def page(
     """The whole document for the records and the manifest of a store, with figures of gem5's results if
     any, beside a paper's claims."""
     results = Runs.of(frame, price_list)
-    points = frame.drop_duplicates(POINT)
-    sections = [
-        ("claims", "What the paper claims, and what comes out here", _claims(results, paper)),
-        ("runners", "What runs the points", _runners(results)),
-        ("figures", "Figures", _figures(results, paper, progress)),
-        ("budget", "Energy and area", _budget(results)),
-        *([("gem5", "Against gem5", _gem5(simulated))] if simulated else []),
-        ("limits", "What the numbers rest on", _limits(frame)),
-        ("errors", "How far off the baselines are", _errors()),
-        ("configuration", "Configuration", _configuration(points, manifest)),
-        ("constants", "Every constant and its source", constants_section(frame, price_list)),
-    ]
-    links = "".join(f'<a href="#{name}">{escaped(title)}</a>' for name, title, _ in sections)
-    body = "".join(
-        f'<section id="{name}"><h2>{escaped(title)}</h2>{part}</section>' for name, title, part in sections
+    tables = tables_of(results, progress)
+    below = sections(results, manifest, simulated or {}, tables)
+    charts = [*FRONT, *(chart for section in below for chart in section.charts)]
+    marks = {
+        claim.name: (claim.value, f"paper: {claim.value:g}{_unit(claim.unit)}")
+        for claim in load_paper(paper).claim
+    }
+    about = {
+        "charts": [chart.marked(marks).as_dict() for chart in charts],
+        "start": start(results),
+        "shown": shown_first(results),
+        "own": own_runners(results),
+        "words": WORDS | MORE_WORDS,
+        "titles": titles(tables["runs"]) | {"slices": _slices(tables["tiles"])},
+        "colours": SERIES,
+    }
+    environment = jinja2.Environment(autoescape=True, loader=jinja2.FunctionLoader(page_file))
+    return environment.get_template("report.html.jinja").render(
+        css="\n".join(map(page_file, STYLES)),
+        script="\n".join(map(page_file, SCRIPTS)),
+        library=data.packed(get_plotlyjs()),
+        records=data.packed(data.as_json(tables)),
+        page=about,
+        answer=_answer(),
+        sweep=_sweep(results, manifest),
+        front=FRONT,
+        claims=_claims(results, paper),
+        sections=below,
     )
-    systems = ", ".join(sorted(set(frame["system_title"])))
+
+
+def tables_of(results: Runs, progress: bool = False) -> dict[str, pd.DataFrame]:
+    """What the figures draw, by name."""
+    makers: dict[str, Callable[[], pd.DataFrame]] = {
+        "runs": lambda: data.runs_table(results),
+        "reuse": lambda: data.reuse_table(results),
+        "conversion": lambda: data.conversion_table(results),
+        "area": lambda: data.area_table(results),
+        "quality": data.quality_table,
+        "tiles": data.tiles_table,
+        "reproduction": lambda: data.reproduction_table(stored_study()),
+    }
+    return {name: makers[name]() for name in followed(makers, "tables of the report", progress)}
+
+
+def start(results: Runs) -> dict[str, Any]:
+    """The point that figures show first: the ordinary workload where the store has it, as far as it has it,
+    else the store's reference."""
+    rows = results.frame
+    rows = rows[(rows["runner"] == SAIL) & rows["tokens_per_s"].notna()]
+    chosen: dict[str, Any] = {}
+    ordinary = ORDINARY.as_dict()
+    for column in POINT:
+        wanted = [value for value in (ordinary[column], results.reference.get(column)) if value is not None]
+        found = next((value for value in wanted if (rows[column] == value).any()), None)
+        if found is None and rows[column].isna().all():
+            continue
+        if found is None:
+            found = rows[column].mode().iloc[0]
+        rows = rows[rows[column] == found]
+        chosen[column] = found.item() if isinstance(found, np.generic) else found
+    return chosen
+
+
+def own_runners(results: Runs) -> list[str]:
+    """The runners of a store that do not ship."""
+    shipped = {runner.name for runner in shipped_runners()}
+    return [name for name in results.runners["runner"] if name not in shipped]
+
+
+def shown_first(results: Runs) -> list[str]:
+    """The runners that figures draw before the reader asks for others."""
+    own = own_runners(results)
+    return [name for name in results.runners["runner"] if name in DRAWN_FIRST or name in own]
+
+
+def _slices(tiles: pd.DataFrame) -> dict[str, str]:
+    """What panels of so many slices are called."""
+    return {str(n): "one slice alone" if n == 1 else f"{n} slices at once" for n in tiles["slices"].unique()}
+
+
+def titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """What values of columns are called, by column and value as text."""
+    found = {name: dict(zip(runs[name], runs[f"{name}_title"], strict=True)) for name in ("system", "model")}
+    found |= {
+        "runner": dict(zip(runs["runner"], runs["title"], strict=True)),
+        "substrate": {value: substrate_in_words(str(value)) for value in runs["substrate"].unique()},
+        "nbw": {str(value): nbw_in_words(value) for value in range(9)},
+        "group_size": {"0": "all of a column"},
+        "convert": {"memory": "in memory", "cores": "on the cores", "unit": "in the unit"},
+        "prt": {"true": "with", "false": "without"},
+        "weights": {"": "of one width"},
+    }
+    # Two machines may have one title.
+    for column in ("system", "model"):
+        named = found[column]
+        for value, title in named.items():
+            if list(named.values()).count(title) > 1:
+                named[value] = f"{title} ({short_name(str(value))})"
+    return found
+
+
+def _unit(unit: str) -> str:
+    return " %" if unit == "%" else unit
+
+
+def _answer() -> dict[str, Any]:
+    found = answer()
+    workload = found.header[0]
+    return {
+        "workload": f"For an ordinary workload: {workload}.",
+        "pieces": bold_pieces(found.sentence),
+        "table": Table(found.header, found.rows, sortable=False, wide=(2, 4, 5)),
+    }
+
+
+def _sweep(results: Runs, manifest: Mapping[str, Any]) -> str:
+    """What the store holds and which code made it."""
+    frame = results.frame
+    systems = "; ".join(sorted(set(frame["system_title"])))
     models = ", ".join(sorted(set(frame["model_title"])))
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>sailsim report</title><style>{CSS}</style></head><body>"
-        "<header><h1>SAIL, simulated</h1>"
-        f'<p class="lead">{len(points)} points. System: {escaped(systems)}. Models: {escaped(models)}. '
-        f"{escaped(_made_by(manifest))} Prices of {escaped(_price_dates(results))}.</p></header>"
-        f"<nav>{links}</nav>{body}</body></html>\n"
-    )
-
-
-def _made_by(manifest: Mapping[str, Any]) -> str:
-    """Which code made the results, in a sentence."""
+    dates = ", ".join(sorted(set(frame["price_date"].dropna())))
     commit = manifest.get("commit") or {}
-    parts = [f"Code {manifest['code_version']}"] if "code_version" in manifest else ["Code unknown"]
+    parts = [f"code {manifest['code_version']}" if "code_version" in manifest else "code unknown"]
     if "id" in commit:
         parts.append(f"commit {commit['id'][:12]}" + (" with changes" if commit.get("changed") else ""))
     if manifest.get("finished_at"):
         parts.append(f"finished {manifest['finished_at'][:16].replace('T', ' ')} UTC")
-    return ", ".join(parts) + "."
+    made = ", ".join(parts)
+    points = len(frame.drop_duplicates(POINT))
+    said = f"This sweep: {points} points. Machines: {systems}. Models: {models}. Made by {made}."
+    return said + (f" Prices of {dates}." if dates else "")
 
 
-def _price_dates(results: Runs) -> str:
-    return ", ".join(sorted(set(results.frame["price_date"].dropna())))
-
-
-def _runners(results: Runs) -> str:
-    """Who runs the points: each runner with its rate, SAIL's speedup and its dollars at the reference."""
-    lines = []
-    for name in results.runners["runner"]:
-        rows = results.at((), name, unable=True)
-        if rows.empty:
-            continue
-        row = rows.iloc[0]
-        rated = not pd.isna(row["tokens_per_s"])
-        lines.append(
-            [
-                row["title"],
-                f"{row['software']} on {short_name(row['hardware'])}",
-                row["format"],
-                None if pd.isna(row["cores"]) else int(row["cores"]),
-                float(row["tokens_per_s"]) if rated else row["reason"],
-                None if pd.isna(row["low"]) else f"{row['low']:.3g} .. {row['high']:.3g}",
-                f"{row['speedup']:.2f}x" if rated else None,
-                row["tokens_per_usd"],
-                row["paid"] if isinstance(row["paid"], str) else ("no price" if rated else None),
-            ]
-        )
-    header = (
-        *("runner", "what", "weights", "cores", "tokens/s", "band", "SAIL over it", "tokens/USD", "pays for"),
-    )
-    return f"<p>{escaped(results.setting((), results.at((), unable=True)))}</p>" + html_table(header, lines)
-
-
-def _claims(results: Runs, paper: str) -> str:
+def _claims(results: Runs, paper: str) -> dict[str, Any]:
+    """The claims in a row each, and every reading behind them."""
     found = table(results, paper)
+    facts = fact_rows(found, paper)
     rows = [
+        [
+            each.main["claim"],
+            each.number(each.main["paper"]),
+            each.number(each.main["here"]),
+            each.main["verdict"],
+            each.span,
+            each.main["configuration"] or each.main["remark"],
+        ]
+        for each in claim_rows(found, paper)
+    ]
+    rows += [[fact["claim"], shown(fact["paper"]), fact["here"], "", "", fact["remark"]] for fact in facts]
+    readings = [
         [
             row["claim"],
             row["reading"],
             _with_unit(row["paper"], row["unit"]),
             _with_unit(row["here"], row["unit"]),
-            shown(row["ratio"]),
+            row["ratio"],
             row["verdict"],
             row["configuration"],
             row["remark"],
@@ -173,123 +261,26 @@ def _claims(results: Runs, paper: str) -> str:
         "configuration that gives it",
         "remark",
     )
-    intro = (
-        "<p>The paper's numbers are separate maxima without published configurations. Beside each stands the "
-        "highest value of this store, in every reading that the words allow; what falls short is a miss. "
-        "Reached says that some point of this store gives as much, not that it is the paper's.</p>"
-    )
-    return intro + html_table(header, rows, classes=5)
+    return {
+        "intro": (
+            "The paper's numbers are separate maxima without published configurations. Beside each stands "
+            "the "
+            "highest value of this sweep in the reading that the words suggest first; reached says that some "
+            "point gives as much, not that it is the paper's."
+        ),
+        "table": Table(
+            ("claim", "paper", "here", "", "other readings", "at"),
+            rows,
+            verdict=3,
+            sortable=False,
+            wide=(4, 5),
+        ),
+        "readings": Table(header, readings, verdict=5, wide=(6, 7)),
+        "folded": f"Every reading that the words allow ({len(readings)})",
+    }
 
 
 def _with_unit(value: object, unit: str) -> str:
     if not isinstance(value, float) or pd.isna(value):
         return shown(value)
-    return f"{value:.3g}{' %' if unit == '%' else unit}"
-
-
-def _figures(results: Runs, paper: str, progress: bool) -> str:
-    parts = []
-    for name in followed(FIGURES, "figures of the report", progress):
-        try:
-            drawn = inline_svg(draw(name, results, paper))
-        except MissingPointsError as missing:
-            parts.append(f"<p>{escaped(missing)}</p>")
-            continue
-        label = escaped(_TITLES[name])
-        parts.append(f'<figure id="figure-{name}" role="img" aria-label="{label}">{drawn}</figure>')
-    return "".join(parts)
-
-
-def _budget(results: Runs) -> str:
-    """Joules a token by cause of the figure's rows, and the readings of the published overhead."""
-    vary = ("wbits", "batch")
-    rows = pd.concat([results.at(vary, name) for name in (SAIL, CORES)])
-    rows = rows[rows["energy_j"].notna()].sort_values(["batch", "wbits"], kind="stable")
-    lines = [
-        [row["batch"], row["wbits"], row["title"]]
-        + [float(row["energy"][cause]) * 1e3 / tokens_of(row) or None for cause in CAUSES]
-        + [float(row["energy_j"]) / tokens_of(row)]
-        + [
-            " .. ".join(f"{row[f'energy_{end}_j'] / tokens_of(row):.2g}" for end in ("low", "high")),
-            float(row["energy_j"]) / float(row["step_s"]),
-        ]
-        for row in rows.to_dict("records")
-    ]
-    header = ("batch", "bits", "", *(f"{cause}, mJ" for cause in CAUSES), "J a token", "range", "mean W")
-    energies = (
-        f"<p>At the reference setting, {escaped(results.reference['system'])}, "
-        f"{escaped(results.reference['model'])}. The range has every constant at the same end of its own; a "
-        f"dash is what a machine does not have. {escaped(NOT_MODELLED.capitalize())}.</p>"
-    ) + html_table(header, lines)
-    system = load_system(str(results.reference["system"]))
-    assert system.pim is not None
-    title = f"<h3>What the hardware overhead may mean, {system.pim.arrays.whole} arrays a slice</h3>"
-    try:
-        overheads = [
-            [r.counted, r.base, f"{r.share:.1%}", None if r.arrays is None else round(r.arrays, 1)]
-            for r in overhead_bases(system)
-        ]
-    except AreaNotModelledError as why:
-        return energies + title + f"<p>{escaped(str(why).capitalize())}.</p>"
-    header = ("counted", "over", "share", "arrays a slice that would give 2 %")
-    return energies + title + html_table(header, overheads)
-
-
-def _gem5(figures: Mapping[str, Figure]) -> str:
-    return "".join(
-        f'<figure id="figure-{name}" role="img" aria-label="{escaped(TITLES[name])}">'
-        f"{inline_svg(figure)}</figure>"
-        for name, figure in figures.items()
-    )
-
-
-def _limits(frame: pd.DataFrame) -> str:
-    """Every note of every run, once: what SAIL rests on, the others, and what cannot run."""
-    ours = frame["kind"] == "accelerator"
-    sail = said_of(zip(frame["runner"][ours], frame["notes"][ours], strict=True))
-    said = said_of(zip(frame["runner"][~ours], frame["notes"][~ours], strict=True))
-    baselines = [(sentence, ", ".join(names)) for sentence, names in sorted(said.items())]
-    unable = frame[frame["reason"] != ""]
-    refused = [(*key, len(own)) for key, own in unable.groupby(["runner", "reason"])]
-    return (
-        "<p>What SAIL leaves to the cores runs at the rates of the system file's [host]; compare those with "
-        "the baselines' below. The results carry these sentences:</p>"
-        + "<ul>"
-        + "".join(f"<li>{escaped(note)}</li>" for note in sorted(sail))
-        + "</ul>"
-        + html_table(("about the baselines", "which"), baselines)
-        + f"<details><summary>Steps that a runner cannot do ({len(refused)})</summary>"
-        + html_table(("runner", "why", "points"), refused)
-        + "</details>"
-    )
-
-
-def _errors() -> str:
-    rows = [
-        (
-            e["measurements"],
-            e["held_out"],
-            e["count"],
-            f"{e['median_error']:.1%}",
-            f"{e['worst_error']:.1%}",
-            f"{e['bias']:+.1%}",
-        )
-        for e in [*fitted_constants().errors, *held_out_results()["errors"]]
-    ]
-    header = ("measurements", "held out of the fit", "count", "median error", "worst", "bias")
-    return "<p>Predicted over measured, minus 1 (docs/baselines.md).</p>" + html_table(header, rows)
-
-
-def _configuration(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> str:
-    varied = []
-    for column in (*FREE, "prt", "seed"):
-        values = sorted(set(frame[column].dropna()))
-        if column == "nbw":
-            values = [AUTO if value == PER_TENSOR else value for value in values]
-        varied.append((column, ", ".join(str(value) for value in values if value != "")))
-    shown = dict(manifest)
-    text = json.dumps(shown, indent=1, sort_keys=True, default=str)
-    return (
-        html_table(("parameter", "values in this store"), varied)
-        + f"<details><summary>Manifest</summary><pre>{escaped(text)}</pre></details>"
-    )
+    return f"{value:.3g}{_unit(unit)}"

@@ -9,12 +9,12 @@ from sailsim.analysis.baselines.kernel_rates import kernel_rates
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.dollars import CostConstants, PriceList
 from sailsim.analysis.costs.energy import EnergyConstants
-from sailsim.analysis.render.html import escaped, html_table
+from sailsim.analysis.render.report_parts import Part, Table
 from sailsim.analysis.results.results import short_name
 from sailsim.sim import Choice, Quantity, leaves, load_card, load_system
 
 
-def constants_section(frame: pd.DataFrame, price_list: PriceList) -> str:
+def constants_parts(frame: pd.DataFrame, price_list: PriceList) -> list[Part]:
     """Tables of the machines of a store's records, the fits and the constants of dollars, joules and area."""
     header = ("constant", "value", "unit", "range", "kind", "source", "why")
     parts = []
@@ -55,7 +55,7 @@ def constants_section(frame: pd.DataFrame, price_list: PriceList) -> str:
         [p.instance, f"{p.usd_per_hour:g}", "USD/h", p.chip, p.date, p.source, ""] for p in price_list.rows
     ]
     parts.append(("Prices", ("instance", "value", "unit", "chip", "date", "source", ""), priced))
-    return "".join(f"<h3>{escaped(title)}</h3>{html_table(head, lines)}" for title, head, lines in parts)
+    return [Part(table=Table(head, lines), folded=f"{title} ({len(lines)})") for title, head, lines in parts]
 
 
 def _line(path: str, value: Quantity | Choice, source: str) -> list[str]:

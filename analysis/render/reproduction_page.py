@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.paper.claims import Claim
-from sailsim.analysis.render.html import CSS, html_table, inline_svg
+from sailsim.analysis.render.html import html_table, inline_svg, page_file
 from sailsim.analysis.render.markdown import table
 from sailsim.analysis.render.reproduction_figures import FIGURES, TITLES, draw
 from sailsim.analysis.render.reproduction_words import (
@@ -310,14 +310,14 @@ def html_page(study: Reproduction) -> str:
             case "figure":
                 label = html.escape(TITLES[block.text])
                 svg = inline_svg(draw(block.text, study))
-                parts.append(f'<figure role="img" aria-label="{label}">{svg}</figure>')
+                parts.append(f'<figure class="drawn" role="img" aria-label="{label}">{svg}</figure>')
             case "table":
                 parts.append(html_table(block.head, block.rows, write=_inline))
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<title>sailsim "
-        f"reproduction</title><style>{CSS}</style></head><body>{''.join(parts)}</body></html>\n"
+        f"<title>sailsim reproduction</title><style>{page_file('base.css')}</style></head>"
+        f'<body class="plain">{"".join(parts)}</body></html>\n'
     )
 
 

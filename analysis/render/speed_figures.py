@@ -19,6 +19,7 @@ from sailsim.analysis.render.figure_axes import (
     axis_of,
     lines_of,
     some_of,
+    tokens_in,
     value_in_words,
 )
 from sailsim.analysis.render.figure_words import marks_of, patterns_of
@@ -187,7 +188,7 @@ def step_time(results: Runs) -> Figure:
         at = np.arange(len(own))
         base = np.zeros(len(own))
         for phase, (label, colour, hatch) in PHASE_STYLE.items():
-            height = numbers(own, "phases", phase).to_numpy() * 1e3 / own["batch"].to_numpy()
+            height = numbers(own, "phases", phase).to_numpy() * 1e3 / tokens_in(own)
             axes.bar(
                 at,
                 height,
@@ -207,7 +208,7 @@ def step_time(results: Runs) -> Figure:
         axes.set_title(value_in_words(by, value), loc="left")
         axes.grid(axis="x", visible=False)
         axes.margins(y=0.08)
-    panels[0].set_ylabel("time of a step over its batch, ms a token")
+    panels[0].set_ylabel("time of a step over its tokens, ms")
     handles, labels = panels[-1].get_legend_handles_labels()
     panels[-1].legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
     caption(

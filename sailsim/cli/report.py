@@ -44,7 +44,8 @@ def figures(folder: Path, out: Path | None, prices: Path | None, as_json: bool) 
 @paper_option
 @click.option("--json", "as_json", is_flag=True, help="Print the path and the table of claims as JSON.")
 def report(folder: Path, out: Path | None, prices: Path | None, paper: str, as_json: bool) -> None:
-    """Write the report of the sweep in FOLDER: one HTML file with figures, claims and sources.
+    """Write the report of the sweep in FOLDER: one HTML file for any browser that loads nothing, with the
+    answer, figures that respond, claims and sources.
 
     Results stand beside what the paper claims, or another one (--paper).
     """

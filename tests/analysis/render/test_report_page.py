@@ -1,0 +1,274 @@
+"""The report as a file: self-contained, whole, honest to the store, and safe with anybody's names."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sailsim.analysis import joined, prices
+from sailsim.analysis.render import report_data
+from sailsim.analysis.render.answer_page import answer
+from sailsim.analysis.render.html import page_file
+from sailsim.analysis.render.report import SCRIPTS, STYLES, page, start, tables_of
+from sailsim.analysis.render.report_charts import FRONT, Chart
+from sailsim.analysis.results.joins import JOINED, POINT
+from sailsim.analysis.results.results import Runs
+from sailsim.sim import Point
+
+SECTIONS = (
+    *("answer", "speed", "dollars", "energy", "area", "quality", "time", "reuse", "gem5", "reproduction"),
+    *("rests", "constants"),
+)
+HOSTILE = 'a[/bold]b</script><script>alert("x")</script><img src=x onerror=alert(1)> & $x$'
+
+
+@pytest.fixture(scope="module")
+def results(frame):
+    return Runs.of(frame, prices())
+
+
+@pytest.fixture(scope="module")
+def text(swept):
+    return page(swept.frame(), swept.manifest, prices())
+
+
+class Reader(HTMLParser):
+    """What a browser would load, the nesting of elements, their names, and the letters of each section."""
+
+    VOID = ("meta", "br", "img", "link", "input", "hr")
+
+    def __init__(self, text):
+        super().__init__()
+        self.loaded, self.open, self.names, self.scripts = [], [], [], []
+        self.letters = {}
+        self.section = None
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.names += [found["id"]] if "id" in found else []
+        for name, value in attrs:
+            assert not name.startswith("on")
+            if name in ("src", "href", "xlink:href", "srcset", "data", "action") and not value.startswith(
+                "#"
+            ):
+                self.loaded.append((tag, value))
+        if tag == "script":
+            self.scripts.append(found.get("type"))
+        if tag == "section":
+            self.section = found["id"]
+            self.letters[self.section] = ""
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.section and self.open[-1] not in ("script", "style"):
+            self.letters[self.section] += data
+
+
+def data_of(text, name):
+    """What an element of the page holds."""
+    return re.search(rf'<script type="[^"]+" id="{name}">(.*?)</script>', text, re.DOTALL)[1]
+
+
+def whole(column):
+    """The values of a column as the page has it."""
+    return column["numbers"] if "numbers" in column else [column["values"][i] for i in column["at"]]
+
+
+def held(text):
+    """The tables that the page holds, as frames."""
+    found = json.loads(report_data.unpacked(data_of(text, "records")))
+    return {
+        table: pd.DataFrame(
+            {
+                name: column["numbers"]
+                if "numbers" in column
+                else [column["values"][i] for i in column["at"]]
+                for name, column in columns.items()
+            }
+        )
+        for table, columns in found.items()
+    }
+
+
+def test_nothing_is_loaded_and_every_element_is_closed(text):
+    reader = Reader(text)
+    assert reader.loaded == []
+    assert reader.open == []
+    assert len(set(reader.names)) == len(reader.names)
+    assert sorted(reader.scripts) == ["application/json", "module", "text/plain", "text/plain"]
+    for name in STYLES:
+        assert "url(" not in page_file(name)
+        assert "@import" not in page_file(name)
+    for name in SCRIPTS:
+        assert not re.search(r"https?:|\bfetch\(|\bimport\(|innerHTML", page_file(name))
+
+
+def test_every_section_has_a_place_in_the_menu_and_something_to_read(text):
+    reader = Reader(text)
+    assert tuple(reader.letters) == SECTIONS
+    assert re.findall(r'<li><a href="#([\w-]+)">', text) == list(SECTIONS)
+    for name, letters in reader.letters.items():
+        assert len(letters.split()) > 20, name
+
+
+def test_the_first_page_has_the_answer_of_readme_three_figures_and_a_row_a_claim(text):
+    first = text[text.index('<section id="answer">') : text.index('<section id="speed">')]
+    said = re.sub(r"<[^>]+>", "", first).replace("&#39;", "'")
+    assert answer().sentence.replace("**", "") in said
+    assert re.findall(r'data-chart="([\w-]+)"', first) == [chart.name for chart in FRONT]
+    assert len(FRONT) == 3
+    shown = first[first.index('id="claims"') : first.index('<details class="printed" id="readings">')]
+    rows = shown[shown.index("<tbody>") :].count("<tr>")
+    assert rows == 7
+
+
+def test_the_records_in_the_page_are_those_of_the_store(text, swept):
+    """Number by number: what a reader saves as CSV is what the store has."""
+    want = joined(swept.frame().drop_duplicates([*POINT, "runner"]), prices())
+    want = want[want["tokens_per_s"].notna()]
+    found = held(text)["runs"]
+    key = [*POINT, "runner"]
+    both = found.merge(want, on=key, suffixes=("", "_stored"))
+    # A choice that is spelt out and the same one that the system file makes are one point to a figure.
+    assert len(both) == len(found)
+    assert 0.9 * len(want) < len(found) <= len(want)
+    for name in ("step_s", "energy_j", "low", "high", *JOINED):
+        if name in ("instance", "price_date", "price_source", "paid"):
+            assert (both[name].fillna("") == both[f"{name}_stored"].fillna("")).all()
+        else:
+            stored = both[f"{name}_stored"].astype(float).to_numpy()
+            assert np.array_equal(both[name].astype(float).to_numpy(), stored, equal_nan=True), name
+    for name in ("phases", "energy"):
+        for part in ("cores", "dram"):
+            stored = [dict(each).get(part, np.nan) for each in both[name]]
+            assert np.array_equal(found[f"{name}.{part}"].astype(float), stored, equal_nan=True)
+
+
+def test_a_column_that_nobody_has_named_goes_into_the_page(swept):
+    frame = swept.frame().assign(ttft_s=0.25, tasks=[["a"]] * len(swept.frame()))
+    found = held(page(frame, {}, prices()))["runs"]
+    assert (found["ttft_s"] == 0.25).all()
+    assert "tasks" not in found  # it holds more than one value a row
+
+
+def test_columns_come_back_as_they_were():
+    frame = pd.DataFrame(
+        {
+            "x": [0.1 + 0.2, np.nan, 1e-300],
+            "name": ["a", None, "a"],
+            "on": [True, False, True],
+            "n": [1, 1, 2],
+        }
+    )
+    frame = pd.concat([frame] * 5, ignore_index=True)
+    packed = report_data.packed(report_data.as_json({"t": frame}))
+    again = json.loads(report_data.unpacked(packed))["t"]
+    want = {
+        "x": [0.30000000000000004, None, 1e-300],
+        "name": ["a", None, "a"],
+        "on": [True, False, True],
+        "n": [1, 1, 2],
+    }
+    assert {name: whole(column) for name, column in again.items()} == {
+        name: 5 * each for name, each in want.items()
+    }
+    assert again["name"] == {"values": ["a", None], "at": 5 * [0, 1, 0]}
+
+
+def test_every_figure_draws_columns_that_the_page_holds(text):
+    tables = held(text)
+    about = json.loads(data_of(text, "page"))
+    drawn = re.findall(r'data-chart="([\w-]+)"', text)
+    assert set(drawn) == {chart["name"] for chart in about["charts"]}
+    assert len(drawn) == len(set(drawn))
+    for chart in about["charts"]:
+        known = set(tables[chart["data"]])
+        measures = [
+            each[name]
+            for each in chart["measures"]
+            for name in ("column", "low", "high", "over")
+            if each[name]
+        ]
+        stacked = [name for part in chart["parts"] for name in part["columns"]]
+        used = [
+            *measures,
+            *stacked,
+            *chart["x"],
+            chart["line"],
+            chart["facet"],
+            chart["labels"],
+            *chart["choose"],
+        ]
+        assert set(filter(None, used)) <= known, chart["name"]
+
+
+def test_it_starts_at_the_ordinary_workload_as_far_as_the_store_has_it(results):
+    first = start(results)
+    assert (first["wbits"], first["batch"], first["threads"], first["group_size"]) == (4, 8, 16, 128)
+    assert first["model"] == "smollm2-135m"
+    rows = results.frame
+    for column, value in first.items():
+        rows = rows[rows[column] == value]
+    assert set(rows["runner"]) >= {"sail", "cores", "mine"}
+
+
+@pytest.mark.slow
+def test_a_sweep_of_one_point_has_a_report_whose_figures_say_what_is_missing(frame):
+    own = frame[frame["prt"].astype(bool)]
+    text = page(own[own["point_key"] == own["point_key"].iloc[0]], {}, prices())
+    letters = Reader(text).letters
+    assert "needs points with the PRT on and off" in letters["reuse"]
+    assert 'data-chart="prt"' not in text
+    assert 'data-chart="speedup"' in text
+
+
+def test_anybodys_names_are_text_and_nothing_else(swept):
+    frame = swept.frame()
+    frame = frame.assign(
+        title=frame["title"].where(frame["runner"] != "mine", HOSTILE),
+        system_title=frame["system_title"] + HOSTILE,
+        model_title=HOSTILE,
+        reason=HOSTILE,
+    )
+    text = page(frame, {"code_version": HOSTILE, "finished_at": HOSTILE}, prices())
+    reader = Reader(text)
+    assert reader.loaded == []
+    assert len(reader.scripts) == 4
+    assert "<img" not in text
+    assert "<script>alert" not in text
+    assert HOSTILE in reader.letters["answer"]
+    assert HOSTILE in reader.letters["speed"]
+
+
+@pytest.mark.slow
+def test_the_file_is_a_few_megabytes_and_the_same_every_time(text, swept):
+    assert len(text) < 4e6
+    assert page(swept.frame(), swept.manifest, prices()) == text
+
+
+def test_tables_are_whole_without_a_pair_to_compare(results):
+    poor = Runs.of(
+        results.frame[results.frame["prt"].astype(bool) & (results.frame["convert"] == "memory")], prices()
+    )
+    tables = tables_of(poor)
+    assert len(tables["reuse"]) == 0
+    assert len(tables["conversion"]) == 0
+    assert len(tables["runs"]) > 0
+
+
+def test_a_chart_marks_only_what_its_measures_are_about():
+    chart = Chart("a", "A", "", "lines", "runs", ())
+    assert chart.marked({"speedup": (10.7, "paper")}).marks == {}
+
+
+def test_the_point_of_the_first_page_is_a_point():
+    assert set(POINT) == set(Point().as_dict())
