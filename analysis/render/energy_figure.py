@@ -11,7 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sailsim.analysis.baselines.runners import CORES
-from sailsim.analysis.render.figure_axes import WORDS, axis_of, lines_of, some_of, tokens_in, value_in_words
+from sailsim.analysis.render.figure_axes import (
+    WORDS,
+    axis_of,
+    free_with,
+    lines_of,
+    some_of,
+    tokens_in,
+    value_in_words,
+)
 from sailsim.analysis.render.figure_words import patterns_of
 from sailsim.analysis.render.style import (
     OKABE_ITO,
@@ -46,7 +54,7 @@ def energy(results: Runs) -> Figure:
     than one value of; two panels per batch, equal scales."""
     x = axis_of(results, "wbits")
     by = lines_of(results, x)
-    vary = (x, by)
+    vary = (*free_with(x), by)
     sides = {"SAIL": results.at(vary), "cores alone": results.at(vary, CORES)}
     sides = {title: own[own["energy_j"].notna()] for title, own in sides.items()}
     sides = {title: own for title, own in sides.items() if len(own)}
@@ -91,7 +99,7 @@ def energy_units(results: Runs) -> Figure:
     value of; a panel per batch, equal scales."""
     x = axis_of(results, "wbits")
     by = lines_of(results, x)
-    vary = (x, by)
+    vary = (*free_with(x), by)
     rows = results.at(vary)
     rows = rows[rows["energy_j"].notna()]
     need(len(rows) > 0, "Energy of the PIM units", "runs of SAIL with an energy")

@@ -32,10 +32,15 @@ WORDS = {
     "convert": "where sums are converted",
 }
 """The columns `FREE` as an axis or a control names them."""
-_DOUBLING = ("batch", "threads", "context")
+_DOUBLING = ("batch", "threads", "context", "prompt")
 """Columns that grow by factors: their axis is logarithmic."""
-_NUMBERS = ("wbits", "threads", "context", "batch", "abits", "group_size")
+_NUMBERS = ("wbits", "threads", "prompt", "context", "batch", "abits", "group_size")
 """What a line may run along, in the order of preference."""
+
+
+def free_with(column: str) -> tuple[str, ...]:
+    """What is not held where a column lies along x: of a prompt its tokens are the context too."""
+    return ("prompt", "context") if column in ("prompt", "context") else (column,)
 
 
 def axis_of(results: Runs, *preferred: str) -> str:
@@ -45,16 +50,16 @@ def axis_of(results: Runs, *preferred: str) -> str:
     in a store of one point the first of ``preferred``, with a single mark.
     """
     for column in (*preferred, *(name for name in _NUMBERS if name not in preferred)):
-        if results.at((column,))[column].nunique() > 1:
+        if results.at(free_with(column))[column].nunique() > 1:
             return column
     return preferred[0]
 
 
 def lines_of(results: Runs, x: str, runner: str = SAIL) -> str:
     """The column that tells lines apart where ``x`` is along the axis: the batch, unless that is ``x``."""
-    others = [name for name in ("batch", "wbits", "threads", "context") if name != x]
+    others = [name for name in ("batch", "wbits", "threads", "context") if name not in free_with(x)]
     for column in others:
-        if results.at((x, column), runner)[column].nunique() > 1:
+        if results.at((*free_with(x), column), runner)[column].nunique() > 1:
             return column
     return others[0]
 

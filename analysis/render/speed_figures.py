@@ -17,6 +17,7 @@ from sailsim.analysis.render.figure_axes import (
     WORDS,
     along,
     axis_of,
+    free_with,
     lines_of,
     some_of,
     tokens_in,
@@ -62,7 +63,7 @@ def speedup(results: Runs, paper: str = SHIPPED) -> Figure:
     """
     x = axis_of(results, "wbits")
     by = lines_of(results, x)
-    vary = (x, by, "model")
+    vary = (*free_with(x), by, "model")
     rows = results.at(vary)
     models = _models(rows, 2)
     beside = {name: results.at(vary, name) for name in {**results.curves, **_all_cores(results)}}
@@ -148,7 +149,7 @@ def threads(results: Runs) -> Figure:
     panel per batch, equal scales."""
     x = axis_of(results, "threads")
     by = lines_of(results, x)
-    vary = (x, by)
+    vary = (*free_with(x), by)
     rows = results.at(vary)
     panels_of = some_of(results, by, list(rows[by]))
     figure, panels = canvas(
@@ -177,7 +178,7 @@ def step_time(results: Runs) -> Figure:
     than one value of; a panel per batch, equal scales."""
     x = axis_of(results, "wbits")
     by = lines_of(results, x)
-    vary = (x, by)
+    vary = (*free_with(x), by)
     rows = results.at(vary)
     panels_of = some_of(results, by, list(rows[by]))
     figure, panels = canvas(

@@ -32,9 +32,15 @@ class Chart {
     return this.records.has(name) && this.records.distinct(name).length > 1;
   }
 
-  /** Columns that the reader may choose a value of: not those that the figure shows all of. */
+  /** Columns that the figure shows all values of; of a prompt its tokens are the context too. */
+  free() {
+    const along = ["prompt", "context"].includes(this.x) ? ["prompt", "context"] : [this.x];
+    return [this.spec.line, this.spec.facet, ...(this.spec.kind === "ranks" ? [] : along)];
+  }
+
+  /** Columns that the reader may choose a value of. */
   choices() {
-    const taken = [this.spec.line, this.spec.facet, ...(this.spec.kind === "ranks" ? [] : [this.x])];
+    const taken = this.free();
     return this.points().filter((name) => !taken.includes(name) && !NOT_POINTS.includes(name) && this.varies(name));
   }
 
@@ -54,7 +60,7 @@ class Chart {
 
   /** Takes some values, and of all others those of the record that is nearest to what was chosen before. */
   settle(wanted) {
-    const free = [this.spec.line, this.spec.facet, ...(this.spec.kind === "ranks" ? [] : [this.x])];
+    const free = this.free();
     const names = this.points().filter((name) => !free.includes(name));
     const before = { ...this.choice };
     const aim = { ...this.choice, ...wanted };
@@ -86,7 +92,7 @@ class Chart {
 
   /** The rows that the figure draws now. */
   rows() {
-    const free = [this.spec.line, this.spec.facet, ...(this.spec.kind === "ranks" ? [] : [this.x])];
+    const free = this.free();
     const fixed = Object.fromEntries(Object.entries(this.choice).filter(([name]) => !free.includes(name)));
     return this.records.where(fixed, this.usable());
   }
