@@ -1,12 +1,16 @@
 """The documents: the index has every page, links and anchors lead somewhere, figures are shown."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.py"))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 
@@ -80,4 +84,16 @@ def test_the_site_has_every_page() -> None:
     named = set(re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text("utf-8")))
     pages = {page.name for page in (ROOT / "docs").glob("*.md")}
     assert pages <= named, pages - named
-    assert named - pages == {"api.md", "documents.md", "contributing.md", "changelog.md"}
+    made = {"api.md", "documents.md", "contributing.md", "changelog.md"}
+    assert named - pages == made | {f"{notebook.stem}.md" for notebook in NOTEBOOKS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run(notebook: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"MPLBACKEND": "agg", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, notebook], capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout

@@ -36,6 +36,9 @@ def on_files(files: Files, config: Any) -> Files:
     for name, path in PAGES.items():
         files.append(File.generated(config, name, content=(ROOT / path).read_text("utf-8")))
     files.append(File.generated(config, "api.md", content=api()))
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.py")):
+        files.remove(files.get_file_from_path(f"notebooks/{path.name}"))
+        files.append(File.generated(config, f"{path.stem}.md", content=notebook(path.read_text("utf-8"))))
     linked = set()
     for file in files.documentation_pages():
         place = _place(file.src_uri)
@@ -77,6 +80,18 @@ def api() -> str:
         offered = getattr(sailsim, name)
         lines += [f"::: {offered.__module__}.{offered.__qualname__}", ""]
     return "\n".join(lines)
+
+
+def notebook(text: str) -> str:
+    """A notebook in jupytext's percent format as a page: prose, and code to run."""
+    parts = []
+    for cell in re.split(r"^# %%", text, flags=re.MULTILINE)[1:]:
+        kind, _, content = cell.partition("\n")
+        if "markdown" in kind:
+            parts.append(re.sub(r"^# ?", "", content.strip(), flags=re.MULTILINE))
+        else:
+            parts.append(f"```python\n{content.strip()}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
 def _place(src_uri: str) -> str:

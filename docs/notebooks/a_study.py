@@ -1,0 +1,50 @@
+# %% [markdown]
+# # A study: many points, one question
+#
+# From which batch on does a wider weight cost nothing? A study is a folder. The same cell again goes on
+# where it was stopped, and what is there is not simulated again.
+
+# %%
+from pathlib import Path
+from tempfile import mkdtemp
+
+from sailsim import sweep
+from sailsim.sim import expand
+
+folder = Path(mkdtemp())
+grid = {
+    "model": ["llama-2-7b"],
+    "wbits": [2, 4, 8],
+    "batch": [1, 2, 4, 8, 16],
+    "context": [512],
+    "threads": [16],
+}
+results = sweep(expand([grid]), folder)
+
+# %% [markdown]
+# A frame has a row for each point and runner; joined columns, as `speedup`, are there where they are named.
+
+# %%
+frame = results.frame("runner = 'sail'", ["wbits", "batch", "tokens_per_s"])
+table = frame.pivot(index="batch", columns="wbits", values="tokens_per_s")
+print(table.round(1).to_string())
+
+# %% [markdown]
+# The same with SQL, which duckdb answers without reading more than it needs: by how much eight bits are
+# slower than two.
+
+# %%
+slower = results.query(
+    "SELECT batch, max(tokens_per_s) FILTER (wbits = 2) / max(tokens_per_s) FILTER (wbits = 8) AS times "
+    "FROM runs WHERE runner = 'sail' GROUP BY batch ORDER BY batch"
+)
+print(slower.round(2).to_string(index=False))
+assert slower["times"].round(3).is_monotonic_decreasing
+
+# %% [markdown]
+# At batch 1 the step waits for weights, so that each bit counts; from batch 8 on conversion and attention
+# take the time, which no width changes. A figure of one's own is one line more, here and as `sailsim plot`.
+
+# %%
+axes = table.plot(marker="o", logx=True, ylabel="tokens/s", title="SAIL by batch, for 2, 4 and 8 bits")
+axes.figure.savefig(folder / "mine.png")
