@@ -43,7 +43,38 @@ _COMMANDS = {
     "activations": "sailsim.cli.activations:activations",
     "artifact": "sailsim.cli.artifact:artifact",
     "docs": "sailsim.cli.docs:docs",
+    "completion": "sailsim.cli.completion:completion",
 }
+_IN_A_LINE = {
+    "gemv": "Multiply two .npy files by look-up tables, exactly.",
+    "run": "One step of a model: SAIL beside cores and cards.",
+    "cost": "Tokens per dollar of everything that runs a point.",
+    "sweep": "Many points by every runner, kept in a folder.",
+    "plan": "Count and check the points of a plan.",
+    "baseline": "Predict a server or a card without PIM units.",
+    "fit": "Fit the baselines' constants on measurements once more.",
+    "results": "List, show, query, export and compare folders.",
+    "plot": "A figure of your own from a folder.",
+    "figures": "The figures of a sweep, as SVG and PNG.",
+    "report": "The report of a sweep, one HTML file.",
+    "reuse": "Where patterns repeat in real activations.",
+    "quality": "What a model loses by the widths of its numbers.",
+    "policy": "The fastest formats of a model's matrices at a loss.",
+    "reproduce": "The paper's claims under all that is not published.",
+    "explore": "Search for good machines.",
+    "trace": "Write tiles of a model as a trace.",
+    "replay": "Work through a trace on one unit.",
+    "image": "Write a model for the AArch64 decode program.",
+    "gem5": "Programs, traces and whole tokens on gem5.",
+    "systems": "The machines that ship, and their sources.",
+    "substrates": "The kinds of compute-capable SRAM that ship.",
+    "models": "The models that ship, their shapes and sizes.",
+    "activations": "Capture real activations.",
+    "artifact": "Run and compare what is claimed.",
+    "docs": "The generated pieces of a checkout.",
+    "completion": "Print the completion script of a shell.",
+}
+"""What each command does, for the list of them: the commands' modules are not imported for it."""
 
 
 class BadInput(click.ClickException):
@@ -68,6 +99,11 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _IN_A_LINE[name]) for name in self.list_commands(ctx)])
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Read the options that stand before the command's name."""

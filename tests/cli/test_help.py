@@ -1,6 +1,11 @@
 """Every command explains itself, every option too."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -32,7 +37,7 @@ def test_every_command_and_option_has_a_help_text(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n, c in COMMANDS.items() if not isinstance(c, click.Group)])
 def test_every_command_takes_json(name: str) -> None:
-    if name in ("systems schema", "systems unit", "gem5 extras-path", "gem5 machine"):
+    if name in ("systems schema", "systems unit", "gem5 extras-path", "gem5 machine", "completion"):
         pytest.skip("its only output is one document, or one path")
     assert any("--json" in parameter.opts for parameter in COMMANDS[name].params)
 
@@ -41,3 +46,35 @@ def test_an_unknown_command_ends_with_status_2() -> None:
     result = CliRunner().invoke(main, ["sail"])
     assert result.exit_code == 2
     assert "sail" in result.stderr
+
+
+def test_the_list_of_commands_imports_none_and_fits_80_columns() -> None:
+    code = "import sys; from sailsim.cli import main; main(['--help'], standalone_mode=False); "
+    code += (
+        "print(*sorted(name for name in sys.modules if name.startswith(('sailsim.sim', 'numpy', 'pandas'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *lines, modules = done.stdout.rstrip("\n").split("\n")
+    assert modules == "modules"
+    listed = [line.split()[0] for line in lines if re.match(r"  [a-z]", line)]
+    assert set(main.list_commands(click.Context(main))) <= set(listed)
+    assert max(map(len, lines)) < 80
+    assert not any(line.endswith("...") for line in lines)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_its_completion(shell: str) -> None:
+    result = CliRunner().invoke(main, ["completion", shell])
+    assert result.exit_code == 0
+    assert "_SAILSIM_COMPLETE" in result.output
+
+
+def test_completion_offers_commands_and_choices() -> None:
+    def offered(words: str, count: int) -> set[str]:
+        asked = {"_SAILSIM_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(count)}
+        command = [str(Path(sys.executable).parent / "sailsim")]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | asked, check=False)
+        return {line.partition(",")[2] for line in done.stdout.split()}
+
+    assert offered("sailsim re", 1) == {"results", "report", "reuse", "reproduce", "replay"}
+    assert offered("sailsim completion ", 2) == {"bash", "zsh", "fish"}
