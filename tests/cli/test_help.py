@@ -51,14 +51,15 @@ def test_an_unknown_command_ends_with_status_2() -> None:
 def test_the_list_of_commands_imports_none_and_fits_80_columns() -> None:
     code = "import sys; from click.testing import CliRunner; from sailsim.cli import main; "
     code += "print(CliRunner().invoke(main, ['--help']).output); "
-    code += "print('modules', *sorted(n for n in sys.modules if n.startswith(('sailsim.sim', 'numpy', 'pandas'))))"
+    code += "heavy = ('sailsim.sim', 'numpy', 'pandas'); "
+    code += "print('modules', *sorted(name for name in sys.modules if name.startswith(heavy)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     *lines, modules = done.stdout.rstrip("\n").split("\n")
     assert modules == "modules"
     listed = [line.split()[0] for line in lines if re.match(r"  [a-z]", line)]
     assert set(main.list_commands(click.Context(main))) <= set(listed)
-    assert max(map(len, lines)) < 80
-    assert not any(line.endswith("...") for line in lines)
+    assert max(map(len, lines)) <= 80
+    assert not any(line.endswith("...") for line in lines if line.startswith("  "))
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
