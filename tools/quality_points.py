@@ -1,4 +1,5 @@
-"""Measures the points of docs/quality.md and writes them to analysis/data/quality/points.jsonl.
+"""Measures the points of docs/quality.md and writes them to analysis/data/quality/points.jsonl, and those of
+docs/attention.md to attention.jsonl.
 
     python tools/quality_points.py FOLDER [JOBS]
 
@@ -32,17 +33,30 @@ def wanted() -> list[QualityPoint]:
     return found + [QualityPoint(model, kv_bits=bits) for bits in (8, 4, 3, 2)]
 
 
+def attended() -> list[QualityPoint]:
+    """Attention on the units, by widths of the cache."""
+    model = str(default_gguf())
+    found = [QualityPoint(model, kv_bits=bits, attention="units") for bits in (8, 4, 3, 2)]
+    return [found[0].in_floats(), *found]
+
+
 def main(folder: str, jobs: str = "1") -> None:
     """Writes a line a point, in their order."""
-    asked = wanted()
+    write("points.jsonl", wanted(), KEPT, folder, jobs)
+    kept = (*KEPT[:5], "attention", *KEPT[5:])
+    write("attention.jsonl", attended(), kept, folder, jobs)
+
+
+def write(name: str, asked: list[QualityPoint], kept: tuple[str, ...], folder: str, jobs: str) -> None:
+    """Measures points and writes a file of them."""
     frame = measure_quality(asked, folder, jobs=int(jobs), progress=True).set_index("point_key")
     lines = []
     for point in asked:
         row = frame.loc[str(point)]
-        line = {name: row[name] if isinstance(row[name], str) else row[name].item() for name in KEPT}
+        line = {name: row[name] if isinstance(row[name], str) else row[name].item() for name in kept}
         line["weights"] = Path(line["weights"]).name
         lines.append(json.dumps(line))
-    write_whole(DATA / "points.jsonl", ("\n".join(lines) + "\n").encode())
+    write_whole(DATA / name, ("\n".join(lines) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -35,16 +35,19 @@ from sailsim.workloads.image import ImagePlan, plan_image
 from sailsim.workloads.image_decode import ImageDecoder
 from sailsim.workloads.image_file import Image, read_image
 from sailsim.workloads.load import load_model, opened
-from sailsim.workloads.model import ROLES, Linear, ModelSpec, Role
+from sailsim.workloads.model import KV_BITS, KV_WORDS, ROLES, Linear, ModelSpec, Role
 from sailsim.workloads.shape_file import model_names
 from sailsim.workloads.tokenizer import Tokenizer
 from sailsim.workloads.traces import ReplayedTile, TracePlan, plan_trace, replay_timed
+from sailsim.workloads.unit_attention import attention_on_units
 from sailsim.workloads.weights import Weights, WeightSource, file_source, synthetic_source
 
 __all__ = [
     "DEFAULT_TEXT",
     "EXPECTED",
     "FLOATS",
+    "KV_BITS",
+    "KV_WORDS",
     "ROLES",
     "TENSOR_FORMATS",
     "Activations",
@@ -69,6 +72,7 @@ __all__ = [
     "WeightFormat",
     "WeightSource",
     "Weights",
+    "attention_on_units",
     "capture",
     "chosen_format",
     "decode_step",

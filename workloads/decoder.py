@@ -21,6 +21,8 @@ Floats = npt.NDArray[np.float32]
 Observer = Callable[[Role, int, Floats], None]
 Rounding = Callable[[Floats], Floats]
 """Of keys or values (..., heads, head_dim): what the cache gives back of them."""
+Attend = Callable[[Floats, Floats, Floats], Floats]
+"""Of queries, keys and values, as `attention`."""
 
 
 class Products(Protocol):
@@ -47,6 +49,27 @@ class Cache:
         return self.keys[layer][None], self.values[layer][None]
 
 
+def attention(q: Floats, k: Floats, v: Floats) -> Floats:
+    """Causal attention of each text; heads of q share the keys and values in equal runs.
+
+    q (texts, tokens, heads, head_dim), the last tokens of those of k and v. As q. One text at a
+    time: its scores stay in a cache.
+    """
+    share = q.shape[2] // k.shape[2]
+    out = np.empty_like(q)
+    hidden = ~np.tri(q.shape[1], k.shape[1], k.shape[1] - q.shape[1], dtype=bool)
+    root = np.float32(np.sqrt(q.shape[-1]))
+    for text in range(len(q)):
+        for head in range(k.shape[2]):
+            keys, values = k[text, :, head], v[text, :, head]
+            for of in range(head * share, (head + 1) * share):
+                scores = q[text, :, of] @ keys.T / root
+                scores[hidden] = -np.inf
+                scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
+                out[text, :, of] = scores @ values / scores.sum(axis=-1, keepdims=True)
+    return out
+
+
 @dataclass
 class Decoder:
     """A llama that runs: `block` by block on some texts at once, or `step` by step with a cache.
@@ -57,6 +80,7 @@ class Decoder:
     model: GgufModel
     products: Products
     cached: Rounding = lambda x: x
+    attend: Attend = attention
     _norms: dict[str, Floats] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -98,7 +122,7 @@ class Decoder:
         k, v = self.cached(k), self.cached(v)
         if cache is not None:
             k, v = cache.grown(layer, k, v)
-        mixed = seen("attn_out", _attention(q, k, v).reshape(len(x), spec.d_attn))
+        mixed = seen("attn_out", self.attend(q, k, v).reshape(len(x), spec.d_attn))
         x = x + self.products.products(mixed, (output,))[0]
 
         f = seen("ffn_in", self._normed(x, f"blk.{layer}.ffn_norm"))
@@ -167,14 +191,21 @@ def rounded_cache(bits: int) -> Rounding:
         return lambda x: x.astype(np.float16).astype(np.float32)
     if not 2 <= bits <= 8:
         raise SailsimError(f"kv_bits is {bits!r}; allowed is 2..8, or 16.")
-    most = (1 << (bits - 1)) - 1
 
     def rounded(x: Floats) -> Floats:
-        scale = (np.abs(x).max(axis=-1, keepdims=True) / most).astype(np.float16).astype(np.float32)
-        steps = np.divide(x, scale, out=np.zeros_like(x), where=scale > 0)
-        return np.asarray(np.clip(np.rint(steps), -most, most) * scale, dtype=np.float32)
+        codes, scale = cache_codes(x, bits)
+        return np.asarray(codes * scale, dtype=np.float32)
 
     return rounded
+
+
+def cache_codes(x: Floats, bits: int) -> tuple[Floats, Floats]:
+    """Whole numbers of 2..8 bits, (..., head_dim), and the scale, (..., 1), of keys or values: those again of
+    what a cache of so many bits gives back."""
+    most = (1 << (bits - 1)) - 1
+    scale = (np.abs(x).max(axis=-1, keepdims=True) / most).astype(np.float16).astype(np.float32)
+    steps = np.divide(x, scale, out=np.zeros_like(x), where=scale > 0)
+    return np.clip(np.rint(steps), -most, most), scale
 
 
 def rotation(start: int, tokens: int, head_dim: int, base: float) -> Floats:
@@ -197,24 +228,3 @@ def rotate(x: Floats, turns: Floats) -> Floats:
 def _swiglu(gate: Floats, up: Floats) -> Floats:
     with np.errstate(over="ignore"):  # e**100 is too much for fp32, and 0 is the right answer
         return np.asarray(gate / (1 + np.exp(-gate)) * up, dtype=np.float32)
-
-
-def _attention(q: Floats, k: Floats, v: Floats) -> Floats:
-    """Causal attention of each text; heads of q share the keys and values in equal runs.
-
-    q (texts, tokens, heads, head_dim), the last tokens of those of k and v. As q. One text at a
-    time: its scores stay in a cache.
-    """
-    share = q.shape[2] // k.shape[2]
-    out = np.empty_like(q)
-    hidden = ~np.tri(q.shape[1], k.shape[1], k.shape[1] - q.shape[1], dtype=bool)
-    root = np.float32(np.sqrt(q.shape[-1]))
-    for text in range(len(q)):
-        for head in range(k.shape[2]):
-            keys, values = k[text, :, head], v[text, :, head]
-            for of in range(head * share, (head + 1) * share):
-                scores = q[text, :, of] @ keys.T / root
-                scores[hidden] = -np.inf
-                scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
-                out[text, :, of] = scores @ values / scores.sum(axis=-1, keepdims=True)
-    return out

@@ -57,7 +57,7 @@ class FolderConfig:
         )
 
     def facts(self, notes: tuple[str, ...]) -> Facts:
-        """Heads, experts and windows."""
+        """Heads, experts, windows, and how many tokens it was made for."""
         kv_heads = self._number("num_key_value_heads", "num_kv_heads")
         if "multi_query" in self.text and not self.truth("new_decoder_architecture", False):
             kv_heads = (
@@ -74,6 +74,7 @@ class FolderConfig:
             n_layers=self._number("num_hidden_layers", "n_layer"),
             experts_used=self._number("num_experts_per_tok", "experts_per_token", "moe_k"),
             window=window,
+            max_context=self._number("max_position_embeddings", "n_positions") or 0,
             windowed=self._windowed() if window else None,
             notes=notes,
         )

@@ -128,6 +128,7 @@ def _facts(file: GgufFile, arch: str) -> Facts:
         n_layers=said("block_count"),
         experts_used=said("expert_used_count"),
         window=window,
+        max_context=said("context_length") or 0,
         windowed=windowed,
         notes=notes,
     )

@@ -16,9 +16,12 @@ Counting rules, for a batch of B sequences:
   compare, subtract, exponential, add, divide), gated activation 5 (negate, exponential, add, divide,
   multiply; a plain one 4), rounding an operand to integers 3 (absolute value, compare, multiply), greedy
   sampling 1. Choosing experts is a softmax and a comparison an expert, joining their outputs 2 an element.
-  Rounding belongs to the operation that produces the operand.
+  Rounding belongs to the operation that produces the operand. Keys and values of few bits are rounded when
+  they are new and unpacked when they are read, 2 an element (to a float, times the scale): ``cache_flops``,
+  a part of ``flops``.
 
-Kinds: ``gemv`` (goes to the PIM in SAIL), ``attention``, ``elementwise``, ``embedding``, ``sampling``.
+Kinds: ``gemv`` (goes to the PIM in SAIL), ``attention``, ``elementwise``, ``embedding``, ``sampling``, and
+where units do attention's products (`unit_attention`) ``cache``, which writes ``kv_bytes``.
 """
 
 from collections.abc import Callable
@@ -31,11 +34,12 @@ from sailsim.workloads.experts import EXPECTED, Routing, Spread, touched
 from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.model import MAX_DIMENSION, NORMS, Linear, ModelSpec, Role
 
-Kind = Literal["gemv", "attention", "elementwise", "embedding", "sampling"]
+Kind = Literal["gemv", "attention", "elementwise", "embedding", "sampling", "cache"]
 
 ACT_BYTES = 4
 NORM_FLOPS, ADD_FLOPS, ROTATE_PAIR_FLOPS, SOFTMAX_FLOPS, ROUND_FLOPS, SAMPLE_FLOPS = 4, 1, 6, 6, 3, 1
 GATED_FLOPS, PLAIN_FLOPS = 5, 4
+UNPACK_FLOPS = 2
 CHOOSE_FLOPS, JOIN_FLOPS = SOFTMAX_FLOPS + 1, 2
 
 Attended = Callable[[int], tuple[int, int]]
@@ -49,7 +53,8 @@ class Op:
     ``k``, ``n`` are the sizes of a gemv's matrix (0 elsewhere), ``batch`` the rows it works on. ``layer`` is
     the block, -1 for the embedding, ``n_layers`` from the final norm on. ``role`` names the activation that
     feeds a gemv, ``weights_key`` the tensor it reads and ``format`` that tensor's format (None elsewhere).
-    A gemv of experts has a ``spread``: how many tokens meet how many of its tensor's ``matrices``.
+    A gemv of experts has a ``spread``: how many tokens meet how many of its tensor's ``matrices``. Those of
+    attention's heads are ``side_by_side``: each has an input of its own.
     """
 
     name: str
@@ -63,11 +68,13 @@ class Op:
     act_bytes: float = 0
     macs: int = 0
     flops: int = 0
+    cache_flops: int = 0
     role: Role | None = None
     weights_key: str = ""
     format: TensorFormat | None = None
     matrices: int = 1
     spread: Spread = ()
+    side_by_side: bool = False
 
     @property
     def products(self) -> tuple[tuple["Op", float], ...]:
@@ -247,15 +254,18 @@ def _attention(step: _Rows, layer: int) -> list[Op]:
     model, rows, blk = step.model, step.rows, f"blk.{layer}."
     keys_read, pairs = step.attended(model.attended(layer, step.context))
     rotated = rows * (model.d_query + model.d_key)
+    scaled = model.d_cached if model.kv_scale_bits else 0
+    converted = scaled * (ROUND_FLOPS * rows + UNPACK_FLOPS * keys_read)
     attention = Op(
         blk + "attention",
         "attention",
         layer,
         rows,
-        kv_bytes=model.d_cached * model.kv_bits / 8 * (keys_read + rows),
+        kv_bytes=model.cached_bytes * (keys_read + rows),
         act_bytes=ACT_BYTES * rows * (model.d_query + model.d_attn),
         macs=(model.d_query + model.d_attn) * pairs,
-        flops=SOFTMAX_FLOPS * model.n_heads * pairs + ROUND_FLOPS * rows * model.d_attn,
+        flops=SOFTMAX_FLOPS * model.n_heads * pairs + ROUND_FLOPS * rows * model.d_attn + converted,
+        cache_flops=converted,
     )
     return [step.op(blk + "rope", layer, 2 * rotated, ROTATE_PAIR_FLOPS * rotated // 2), attention]
 

@@ -6,7 +6,8 @@ safetensors give the same ``ModelSpec`` (`shapes`).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Literal
 
 from sailsim.base.errors import SailsimError
@@ -21,10 +22,14 @@ PLAIN_NORMS = ("attn_norm", "ffn_norm", "output_norm")
 """The norms of a Llama: before attention, before the feed-forward network, and the last one."""
 
 SPECIAL = (
-    "fused_ffn", "value_dim", "sliding_window", "full_layers", "norms", "experts", "published_active",
-    "notes",
+    "kv_scale_bits", "max_context", "fused_ffn", "value_dim", "sliding_window", "full_layers", "norms",
+    "experts", "published_active", "notes",
 )  # fmt: skip
 """Fields of a shape that only some models have."""
+
+KV_BITS = (*range(2, 9), 16, 32)
+KV_WORDS = "2..8, 16 or 32"
+"""Widths of keys and values in the cache."""
 
 FINAL_NORM = "output_norm"
 
@@ -94,7 +99,9 @@ class Linear:
 class ModelSpec:
     """Shapes of a decoder-only transformer with rotary positions and RMS norms.
 
-    ``d_*``, ``head_dim`` and ``vocab`` are elements, ``kv_bits`` is the width of one KV cache element.
+    ``d_*``, ``head_dim`` and ``vocab`` are elements, ``kv_bits`` is the width of one KV cache element, and
+    each head's key and value of a token have a scale of ``kv_scale_bits`` (`cached`). ``max_context`` is how
+    many tokens the model was made for (0: nobody says).
     ``fused_projections`` says that Q, K, V are one matrix, ``fused_ffn`` that gate and up are one (None: as
     the projections). ``d_ffn`` is the inner width of an ordinary feed-forward network, and where every block
     has ``experts``, of one of them. ``value_dim`` is the width of a head of values (0: as of keys,
@@ -122,6 +129,8 @@ class ModelSpec:
     extra_params: int = 0
     published_params: int = 0
     published_source: str = ""
+    kv_scale_bits: int = 0
+    max_context: int = 0
     fused_ffn: bool | None = None
     value_dim: int = 0
     sliding_window: int = 0
@@ -132,24 +141,26 @@ class ModelSpec:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """The fields; those that only some models have where they say something (stored digests rest on
-        it)."""
+        """The fields but ``max_context``, which no step depends on; those that only some models have where
+        they say something (stored digests rest on it)."""
         every = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
         shown = [f"{name}={value!r}" for name, (value, default) in every.items()
-                 if name not in SPECIAL or value != default]  # fmt: skip
+                 if name != "max_context" and (name not in SPECIAL or value != default)]  # fmt: skip
         return f"ModelSpec({', '.join(shown)})"
 
     def __post_init__(self) -> None:
         for field in ("n_layers", "d_model", "n_heads", "n_kv_heads", "head_dim", "d_ffn", "vocab"):
             self._require_whole(field, 1)
-        for field in ("value_dim", "sliding_window"):
+        for field in ("value_dim", "sliding_window", "max_context"):
             self._require_whole(field, 0)
         if not 0 <= self.extra_params <= MAX_PARAMS:
             self._refuse("extra_params", self.extra_params, f"0..{MAX_PARAMS}")
         if self.n_heads % self.n_kv_heads:
             self._refuse("n_kv_heads", self.n_kv_heads, f"a divisor of n_heads ({self.n_heads})")
-        if self.kv_bits not in (4, 8, 16, 32):
-            self._refuse("kv_bits", repr(self.kv_bits), "4, 8, 16 or 32")
+        if self.kv_bits not in KV_BITS:
+            self._refuse("kv_bits", repr(self.kv_bits), KV_WORDS)
+        if self.kv_scale_bits not in (0, 16):
+            self._refuse("kv_scale_bits", repr(self.kv_scale_bits), "0 or 16")
         full = list(self.full_layers)
         if full != sorted(set(full)) or any(not 0 <= at < self.n_layers for at in full):
             self._refuse("full_layers", full, f"rising blocks of 0..{self.n_layers - 1}")
@@ -225,6 +236,16 @@ class ModelSpec:
     def d_cached(self) -> int:
         """Elements of the KV cache of a token in a block: its key and its value."""
         return self.d_key + self.d_value
+
+    @property
+    def cached_bytes(self) -> float:
+        """Bytes of a token in a block's KV cache: its key and its value, with their scales."""
+        return self.d_cached * self.kv_bits / 8 + 2 * self.n_kv_heads * self.kv_scale_bits / 8
+
+    def cached(self, kv_bits: int) -> "ModelSpec":
+        """The model with keys and values of another width: 2..8 bits are whole numbers of one fp16 scale a
+        head and token, as `rounded_cache` makes them, 16 and 32 floats. 0, and the model's own, is itself."""
+        return self if kv_bits in (0, self.kv_bits) else _cached(self, kv_bits)
 
     def has_experts(self, layer: int) -> bool:
         """Whether the tokens choose experts in a block."""
@@ -311,9 +332,15 @@ class ModelSpec:
 
     def kv_bytes_per_token(self) -> float:
         """Bytes that one token adds to the KV cache over all layers."""
-        return self.n_layers * self.d_cached * self.kv_bits / 8
+        return self.n_layers * self.cached_bytes
 
     def kv_bytes(self, context: int) -> float:
         """Bytes of the KV cache of a sequence; blocks with a window keep no more than it."""
         tokens = sum(self.attended(layer, context) for layer in range(self.n_layers))
-        return tokens * self.d_cached * self.kv_bits / 8
+        return tokens * self.cached_bytes
+
+
+@lru_cache(maxsize=64)
+def _cached(model: ModelSpec, kv_bits: int) -> ModelSpec:
+    """The same object again, by which steps are known."""
+    return replace(model, kv_bits=kv_bits, kv_scale_bits=16 if kv_bits <= 8 else 0)

@@ -9,8 +9,10 @@ import numpy.typing as npt
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.compensate import compensated
 from sailsim.workloads.decoder import Decoder, Floats, rounded_cache
+from sailsim.workloads.decoder import attention as by_cores
 from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.gguf_model import GgufModel
+from sailsim.workloads.head_products import UnitAttention
 from sailsim.workloads.model import Linear
 from sailsim.workloads.products import FloatProducts, UnitProducts
 from sailsim.workloads.tokenizer import Tokenizer
@@ -19,6 +21,7 @@ from sailsim.workloads.weights import Weights
 CHUNKS, LENGTH = 16, 256
 CALIBRATION_CHUNKS = 8
 METHODS = ("nearest", "compensated")
+ATTENTION = ("cores", "units")
 
 MAX_LENGTH = 2048
 
@@ -66,20 +69,24 @@ def on_units(
     *,
     abits: int = 8,
     kv_bits: int = 16,
+    attention: str = "cores",
     method: str = METHODS[0],
     calibration: npt.NDArray[np.int64] | None = None,
     threads: int = 1,
 ) -> Predicted:
     """What units say of tokens (chunks, length): weights of a format, activations of ``abits`` bits.
 
-    ``kv_bits`` are those of the cache's keys and values (`rounded_cache`). ``method`` is how codes that are
-    not the file's own are made of its values: each weight to the nearest, or with its error compensated by
-    the following ones, for the inputs that the tokens ``calibration`` (chunks, length) bring.
+    ``kv_bits`` are those of the cache's keys and values (`rounded_cache`); ``attention`` says who multiplies
+    them, the cores in fp32 or the units (`head_products`). ``method`` is how codes that are not the file's
+    own are made of its values: each weight to the nearest, or with its error compensated by the following
+    ones, for the inputs that the tokens ``calibration`` (chunks, length) bring.
 
     Raises SailsimError for values out of range.
     """
     if method not in METHODS:
         raise SailsimError(f"method is {method!r}; allowed is {' or '.join(METHODS)}.")
+    if attention not in ATTENTION:
+        raise SailsimError(f"attention is {attention!r}; allowed is {' or '.join(ATTENTION)}.")
     products = UnitProducts(model, fmt, abits, threads)
     learned = 0
     if method == "compensated":
@@ -90,7 +97,8 @@ def on_units(
         products.make = _compensating(model, calibration.size)
         learned = len(calibration)
         tokens = np.concatenate([calibration, tokens])
-    return _whole(Decoder(model, products, rounded_cache(kv_bits)), tokens, learned)
+    attend = by_cores if attention == "cores" else UnitAttention(kv_bits, abits)
+    return _whole(Decoder(model, products, rounded_cache(kv_bits), attend), tokens, learned)
 
 
 def _compensating(model: GgufModel, rows: int) -> Callable[[Linear, TensorFormat, Floats], Weights]:

@@ -36,6 +36,7 @@ _BESIDE = ("token_embd.weight", "output.weight", "position_embd.weight")
 class Facts:
     """What shapes do not tell; None: the file does not say.
 
+    ``max_context``: tokens that the model was made for (0: not said).
     ``windowed``: which blocks have the window: of how many the last has not (0: all have it), or a truth
     value a block.
     """
@@ -47,6 +48,7 @@ class Facts:
     n_layers: int | None = None
     experts_used: int | None = None
     window: int = 0
+    max_context: int = 0
     windowed: int | Sequence[bool] | None = None
     notes: tuple[str, ...] = ()
 
@@ -110,6 +112,7 @@ def decoder(header: Header) -> ModelSpec:
         fused_projections="attn_qkv" in first,
         fused_ffn=fused if ordinary and gated and fused != ("attn_qkv" in first) else None,
         sliding_window=window,
+        max_context=header.facts.max_context,
         full_layers=full,
         norms=_norms(header),
         experts=experts,

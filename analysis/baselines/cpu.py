@@ -280,11 +280,14 @@ def _predict(
     c, rate = constants(software, fmt, prompts=test == "prompt", core=core)
     machine = CpuSheet.of(system)
     each, together = np.asarray(float(threads // instances)), np.asarray(float(instances))
+    vectors = system.cores.clock.si * system.cores.fp32_flops.value * system.host.simd_share.value
+    unpacking = float(work.cache_flops) / (float(each) * vectors)
 
     def step(constants: Constants, unified: bool) -> tuple[float, dict[str, float]]:
         shared_by = work.rows if unified else np.asarray(1.0)
         arrays = packed_parts(work, machine, each, constants, shared_by, together)
         parts = {name: float(seconds) for name, seconds in arrays.items()}
+        parts["attention"] += unpacking * float(shared_by)
         return sum(parts.values()), parts
 
     seconds, parts = step(c, cache == "unified")

@@ -56,7 +56,7 @@ class Work:
     attention heads over the batch (the most threads that attention can use), operations, layers and matrix
     products. Those of a block's experts count as one for each of their matrices; of the MACs of the products
     ``expert_macs`` are theirs, and an expert that any row chose sees ``expert_rows`` rows on average (1
-    without experts).
+    without experts). ``cache_flops`` round and unpack keys and values of few bits.
     """
 
     rows: Floats
@@ -68,6 +68,7 @@ class Work:
     operations: Floats
     layers: Floats
     products: Floats
+    cache_flops: Floats = field(default_factory=lambda: np.asarray(0.0))
     expert_macs: Floats = field(default_factory=lambda: np.asarray(0.0))
     expert_rows: Floats = field(default_factory=lambda: np.asarray(1.0))
 
@@ -92,6 +93,7 @@ class Work:
             operations=np.asarray(float(len(ops))),
             layers=np.asarray(float(model.n_layers)),
             products=np.asarray(float(sum(op.kind == "gemv" for op in ops))),
+            cache_flops=total([op.cache_flops for op in ops]),
             expert_macs=np.asarray(float(expert_macs)),
             expert_rows=np.asarray(expert_macs / read if read else 1.0),
         )
@@ -106,6 +108,12 @@ class Work:
 def model_notes(model: ModelSpec, rows: int) -> list[str]:
     """What a baseline's step of a model rests on, in sentences: of experts, windows and what is left out."""
     notes = step_notes(model, rows)
+    if model.kv_scale_bits:
+        notes.append(
+            f"No measurement has keys and values of {model.kv_bits} bits: cores round and unpack them on "
+            "their vector units, beside attention at the rate of fp16; cards read fewer bytes and unpack for "
+            "nothing."
+        )
     if model.experts is not None:
         notes.append(
             "No measurement of a mixture of experts: it is taken to read the weights of the experts that "

@@ -234,7 +234,7 @@ def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
         cores=system.cores.count.whole,
         busy_s=float(phases["cores"]) + float(phases["sync"]),
         channels=system.memory.channels.whole,
-        dram_read_bytes=float(traffic["weights"]) + float(traffic["read"]),
+        dram_read_bytes=float(traffic["weights"]) + float(traffic["read"]) + float(traffic.get("cache") or 0),
         dram_written_bytes=float(traffic["written"]),
         activity={name: float(events[name]) for name in ACTIVITY},
         columns=shape.columns,

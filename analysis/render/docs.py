@@ -174,6 +174,13 @@ ENTRIES: tuple[Generated, ...] = (
         draw=f"{_RENDER}.prefill_page:draw",
     ),
     Generated(
+        "attention",
+        "docs/attention.md",
+        f"{_RENDER}.attention_page:attention_parts",
+        "runs by width of the cache and by who attends; analysis/data/quality (tools/quality_points.py)",
+        draw=f"{_RENDER}.attention_page:draw",
+    ),
+    Generated(
         "columns",
         "docs/columns.md",
         f"{_RENDER}.columns_page:page",

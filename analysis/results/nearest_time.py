@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sailsim.analysis.results.results import of_today
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, Store, SystemChoice
 
@@ -18,10 +19,13 @@ MOST_ASKED = 200
 """Points that are compared with the stored ones: more are represented by as many, evenly chosen."""
 MOST_STORED = 5_000
 """Stored points that they are compared with, the latest."""
-KINDS = {"model": 8.0, "file": 2.0, "weights": 2.0, "substrate": 1.0, "convert": 1.0, "prt": 1.0}
+KINDS = {
+    **{"model": 8.0, "phase": 2.0, "attention": 2.0, "file": 2.0, "weights": 2.0},
+    **{"substrate": 1.0, "convert": 1.0, "prt": 1.0},
+}
 """What another kind of a field counts as: so many doublings of a number. Chosen by hand: they decide which
 stored times a prediction of time rests on, and no result."""
-AMOUNTS = ("wbits", "abits", "group_size", "batch", "threads", "context", "nbw")
+AMOUNTS = ("wbits", "abits", "group_size", "batch", "prompt", "threads", "context", "kv_bits", "nbw")
 Times = NDArray[np.float64]
 
 
@@ -42,7 +46,7 @@ class Known:
         files = sorted((store.path / "chunks").glob("*.parquet"))
         if not files:
             return nothing
-        found = store.everything()
+        found = of_today(store.everything())
         needed = [*Point.__dataclass_fields__, "key", "evaluation_s", "finished_at"]
         missing = [name for name in needed if name not in found.column_names]
         if missing:

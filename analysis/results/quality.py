@@ -27,6 +27,7 @@ from sailsim.sim.keys import Stamps
 from sailsim.sim.study import Task, Workers, run_study
 from sailsim.workloads import chosen_format, open_gguf
 from sailsim.workloads.quality import (
+    ATTENTION,
     CALIBRATION_CHUNKS,
     CHUNKS,
     LENGTH,
@@ -52,6 +53,7 @@ class QualityPoint:
         weights: a choice of formats (`sailsim.workloads.choice`), or ``float``.
         abits: bits of an activation, 2..16; 0 with ``float``.
         kv_bits: of the cache's keys and values, 2..8 or 16; 0 with ``float``.
+        attention: who multiplies them, cores or units.
         method: how codes are made that are not the file's own.
         text: a file, or nothing for the text that ships.
         chunks: of the text.
@@ -62,6 +64,7 @@ class QualityPoint:
     weights: str = "file"
     abits: int = 8
     kv_bits: int = 16
+    attention: str = ATTENTION[0]
     method: str = METHODS[0]
     text: str = ""
     chunks: int = CHUNKS
@@ -74,7 +77,7 @@ class QualityPoint:
 
     def in_floats(self) -> QualityPoint:
         """What this is compared with."""
-        return replace(self, weights=IN_FLOATS, abits=0, kv_bits=0, method=METHODS[0])
+        return replace(self, weights=IN_FLOATS, abits=0, kv_bits=0, attention=ATTENTION[0], method=METHODS[0])
 
     @property
     def key(self) -> str:
@@ -95,14 +98,15 @@ def points(
     weights: Iterable[str] = ("file",),
     abits: Iterable[int] = (8,),
     kv_bits: Iterable[int] = (16,),
+    attention: Iterable[str] = ATTENTION[:1],
     methods: Iterable[str] = METHODS[:1],
     text: str = "",
     chunks: int = CHUNKS,
     length: int = LENGTH,
 ) -> list[QualityPoint]:
     """All combinations, and first what they are compared with."""
-    grid = itertools.product(weights, abits, kv_bits, methods)
-    found = [QualityPoint(str(model), w, a, kv, m, text, chunks, length) for w, a, kv, m in grid]
+    grid = itertools.product(weights, abits, kv_bits, attention, methods)
+    found = [QualityPoint(str(model), *each, text, chunks, length) for each in grid]
     return list(dict.fromkeys([found[0].in_floats(), *found]))
 
 
@@ -170,6 +174,7 @@ def measured(threads: int, point: QualityPoint) -> dict[str, Any]:
             fmt,
             abits=point.abits,
             kv_bits=point.kv_bits,
+            attention=point.attention,
             method=point.method,
             calibration=learned,
             threads=threads,
@@ -231,6 +236,7 @@ def _record(point: QualityPoint, name: str, bits: float, found: Predicted) -> di
         "weights": point.weights,
         "abits": point.abits,
         "kv_bits": point.kv_bits,
+        "attention": point.attention,
         "method": point.method,
         "text": Path(point.text).name if point.text else QUALITY,
         "chunks": point.chunks,
@@ -254,6 +260,10 @@ def _check(point: QualityPoint) -> None:
         raise SailsimError(f"abits is {point.abits!r}; allowed is 2..16.")
     if point.kv_bits != 16 and not 2 <= point.kv_bits <= 8:
         raise SailsimError(f"kv_bits is {point.kv_bits!r}; allowed is 2..8, or 16.")
+    if point.attention not in ATTENTION:
+        raise SailsimError(f"attention is {point.attention!r}; allowed is {' or '.join(ATTENTION)}.")
+    if point.attention == "units" and point.kv_bits > 8:
+        raise SailsimError(f"kv_bits is {point.kv_bits} beside attention on the units; allowed is 2..8.")
     if point.method not in METHODS:
         raise SailsimError(f"method is {point.method!r}; allowed is {' or '.join(METHODS)}.")
 

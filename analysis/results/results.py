@@ -36,6 +36,8 @@ FREE = (
     "batch",
     "threads",
     "context",
+    "kv_bits",
+    "attention",
     "substrate",
     "convert",
 )
@@ -52,7 +54,7 @@ def stored_runs(store: Store) -> pd.DataFrame:
     Raises SailsimError for a store without results, and for one whose records lack a column, as those of an
     older layout do, or have something else in it: it says which command makes it anew.
     """
-    table = _filled(store.table())
+    table = of_today(store.table())
     missing = [name for name in COLUMNS if name not in table.column_names]
     wrong = [name for name in COLUMNS if name not in missing and not _holds(table.schema.field(name))]
     if not missing and not wrong:
@@ -71,7 +73,7 @@ def stored_runs(store: Store) -> pd.DataFrame:
     raise SailsimError(f"{said}; `{command}` makes it anew.")
 
 
-def _filled(table: pa.Table) -> pa.Table:
+def of_today(table: pa.Table) -> pa.Table:
     """The records of a run with what is said of points since; those of before say as much by having none."""
     if "tokens_per_s" not in table.column_names:  # another kind of study
         return table

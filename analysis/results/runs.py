@@ -26,7 +26,7 @@ from sailsim.analysis.costs.energy import (
 )
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, Point, SetField, System, as_system, load_system, set_values
-from sailsim.sim.room import Room
+from sailsim.sim.room import Room, check_context
 from sailsim.workloads import (
     Activations,
     ModelSpec,
@@ -183,8 +183,9 @@ class _Context:
     @classmethod
     def of(cls, point: Point, machine: System) -> _Context:
         """Of a point on its machine."""
-        model = load_model(point.model)
-        return cls(point, point.resolved(machine), machine, model, point.formats(model))
+        model = load_model(point.model).cached(point.kv_bits)
+        check_context(model, point)
+        return cls(point, point.resolved(machine, model), machine, model, point.formats(model))
 
 
 def _on(point: Point, system: System | str | Path | None) -> tuple[Point, System]:

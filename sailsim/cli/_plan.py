@@ -17,6 +17,7 @@ from sailsim.sim.ranges import parts_of_list
 from sailsim.sim.vary import Value
 
 PRT = {"on": [True], "off": [False], "both": [True, False]}
+SWITCH = {"on": True, "off": False}
 
 
 def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,4 +115,4 @@ def _values(name: str, text: str) -> list[Value]:
         return list(numbers_of(name, text))
     if name in NAMES:
         return list(parts_of_list(text))
-    return parse_values(name, text, {"on": True, "off": False} if name == "prt" else None)
+    return parse_values(name, text, SWITCH if name in ("prt", "beyond_limit") else None)

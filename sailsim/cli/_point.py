@@ -24,6 +24,7 @@ NUMBERS = {
     "batch": "sequences decoded together, or prompts at once",
     "threads": "cores that work beside the PIM units, and in the CPU baseline",
     "context": "tokens in the cache of each sequence",
+    "kv_bits": "bits of a key or value in the cache, 2..8 or 16 [default: the model's]",
     "seed": "picks the captured activations that the batch is drawn from",
 }
 NAMES = {
@@ -32,6 +33,7 @@ NAMES = {
     "model": "a model of `sailsim models list`, a TOML or a GGUF file, or a folder of safetensors",
     "weights": "formats: file, 4, 4g32, q4_k_m, or a policy .toml; instead of --wbits and --group-size",
     "phase": "decode, a token for each sequence, or prefill, their prompts up to the first token",
+    "attention": "who does the products of attention: cores, or units, which need --kv-bits 2..8",
     "substrate": "what the arrays are: one of `sailsim substrates list`, or a TOML file; other cycles of "
     "operations behind it, as in row_dfm:add=3 or row_dfm:add=8n-2:read=2",
     "convert": "where sums become floating point: memory, unit or cores",
@@ -120,6 +122,13 @@ paper_option = click.option(
 
 prt_option = click.option(
     "--prt/--no-prt", default=True, show_default=True, help="With or without the pattern reuse table."
+)
+
+
+beyond_option = click.option(
+    "--beyond-limit",
+    is_flag=True,
+    help="Allow a context or prompt of more tokens than the model was made for.",
 )
 
 

@@ -14,6 +14,7 @@ from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import (
     beside_option,
+    beyond_option,
     constants_option,
     point_options,
     prt_option,
@@ -35,6 +36,7 @@ _KEPT = (
 @click.command()
 @point_options()
 @prt_option
+@beyond_option
 @beside_option
 @click.option("--prices", type=PathOption(dir_okay=False), help="A price file to use instead.")
 @constants_option("cost")
@@ -42,6 +44,7 @@ _KEPT = (
 def cost(
     as_json: bool,
     prt: bool,
+    beyond_limit: bool,
     prices: Path | None,
     beside: tuple[Path, ...],
     constants: tuple[Path, ...],
@@ -60,7 +63,7 @@ def cost(
     given = {name: value for name, value in fields.items() if value is not None}
     files = files_by_kind(constants, [CostConstants]).values()
     price_list = read_prices(prices)
-    point = Point(prt=prt, **given)
+    point = Point(prt=prt, beyond_limit=beyond_limit, **given)
     found = compare(point, price_list=price_list, runners=runners(beside), constants=files)
     if as_json:
         rows = {name: {key: entry[key] for key in _KEPT} for name, entry in found["runs"].items()}

@@ -18,6 +18,7 @@ SHOWN = (
     "weights",
     "abits",
     "kv_bits",
+    "attention",
     "method",
     "bits_per_weight",
     "perplexity",
@@ -34,6 +35,12 @@ ALL = (*SHOWN, "model", "file", "text", "tokens", "perplexity_error", "agreement
 @click.option("--abits", default="8", show_default=True, help="Bits of an activation, 2..16: 4,8 or 4:8.")
 @click.option(
     "--kv-bits", default="16", show_default=True, help="Of keys and values in the cache: 2..8, or 16."
+)
+@click.option(
+    "--attention",
+    default="cores",
+    show_default=True,
+    help="Who multiplies keys and values: cores, units (with --kv-bits 2..8), or both with a comma between.",
 )
 @click.option(
     "--method",
@@ -56,6 +63,7 @@ def quality(
     weights: str,
     abits: str,
     kv_bits: str,
+    attention: str,
     method: str,
     text: Path | None,
     chunks: int,
@@ -77,6 +85,7 @@ def quality(
         weights.split(","),
         parse_numbers("abits", abits),
         parse_numbers("kv_bits", kv_bits),
+        attention.split(","),
         method.split(","),
         str(text or ""),
         chunks,

@@ -15,7 +15,7 @@ from sailsim.analysis.costs.energy import tokens_of
 from sailsim.base.screen import screen
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import beside_option, constants_option, point_options, prt_option
+from sailsim.cli._point import beside_option, beyond_option, constants_option, point_options, prt_option
 from sailsim.cli._run_tables import print_notes, print_runs
 from sailsim.sim import Point, parse_changes, system_with
 
@@ -23,6 +23,7 @@ from sailsim.sim import Point, parse_changes, system_with
 @click.command()
 @point_options()
 @prt_option
+@beyond_option
 @click.option(
     "--set",
     "settings",
@@ -41,6 +42,7 @@ def run(
     wide: bool,
     notes: bool,
     prt: bool,
+    beyond_limit: bool,
     settings: tuple[str, ...],
     prices: Path | None,
     beside: tuple[Path, ...],
@@ -54,7 +56,7 @@ def run(
     """
     given = {name: value for name, value in fields.items() if value is not None}
     price_list = None if prices is None else read_prices(prices)
-    point = Point(prt=prt, **given)
+    point = Point(prt=prt, beyond_limit=beyond_limit, **given)
     if settings:
         point = replace(point, system=system_with(point.system, parse_changes(settings)))
     found = compare(point, price_list=price_list, runners=runners(beside), constants=constants)
@@ -74,7 +76,7 @@ def _print(found: dict[str, Any], wide: bool, notes: bool) -> None:
         Text.assemble(
             (str(point["model"]), "bold"),
             f", {weights} ({types}), {point['abits']}-bit activations, "
-            f"batch {point['batch']}, {_tokens(point)}, {point['threads']} threads, on ",
+            f"batch {point['batch']}, {_tokens(point)}, {_cache(point)}{point['threads']} threads, on ",
             (str(point["system"]), "bold"),
             f", substrate {asked}" if asked else "",
         )
@@ -88,3 +90,9 @@ def _tokens(point: dict[str, Any]) -> str:
     if point["phase"] == "prefill":
         return f"prefill of {point['prompt']} tokens"
     return f"context {point['context']}"
+
+
+def _cache(point: dict[str, Any]) -> str:
+    """Keys and values, where they are not fp16."""
+    said = "" if point["kv_bits"] in (0, 16) else f"{point['kv_bits']}-bit cache, "
+    return said + ("attention on the units, " if point["attention"] == "units" else "")

@@ -69,6 +69,10 @@ class Jobs(Protocol):
         """As `Job`; the same for all."""
 
     @property
+    def shares(self) -> float:
+        """How many times a unit's `counts` all units have together; of tiles on all slices `slices`."""
+
+    @property
     def blocks(self) -> int:
         """As `Job`; the same for all."""
 
@@ -105,6 +109,7 @@ class JobList:
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._jobs = jobs
         self.slices, self.blocks = jobs[0].slices, jobs[0].blocks
+        self.shares = self.slices
         self.bytes = np.array([job.bytes for job in jobs], dtype=np.float64)
         self.seconds = np.array([job.seconds for job in jobs], dtype=np.float64)
         cycles = [job.cycles for job in jobs]
@@ -165,6 +170,14 @@ class StepJobs(Protocol):
 
     def jobs(self, request: Any, inputs: Sequence[int]) -> Jobs:
         """The jobs of a request on some inputs, by their numbers in the step."""
+
+
+@runtime_checkable
+class SideBySide(Protocol):
+    """Jobs of a step that may have matrices side by side, each with an input of its own."""
+
+    def side_by_side(self, op: Op, inputs: Sequence[int]) -> Jobs:
+        """Of an operation of such matrices, on some inputs that stand for that of each."""
 
 
 class AlikeJobs:
@@ -290,7 +303,10 @@ class Backend(ABC):
             )
 
 
-CHOICES: dict[str, Any] = {"nbw": None, "substrate": None, "convert": None, "prt": True}
+CHOICES: dict[str, Any] = {
+    **{"nbw": None, "substrate": None, "convert": None, "prt": True},
+    "attention": "cores",
+}
 """Fields of a point that choose something of an accelerator, and what they are where nothing is chosen."""
 
 

@@ -20,13 +20,14 @@ from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.backend import Backend, Jobs, Units, backend_of
 from sailsim.sim.expert_jobs import jobs_of
 from sailsim.sim.host import HostCores
-from sailsim.sim.parts import Layout, Part, inputs_of, layout, parts_of
+from sailsim.sim.parts import Layout, Part, inputs_of, layout
 from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Point
 from sailsim.sim.same import Same
 from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline
 from sailsim.sim.segments import Segments, play
-from sailsim.sim.step_notes import cores_note, prompt_note
+from sailsim.sim.step_notes import attention_note, cache_note, cores_note, prompt_note
+from sailsim.sim.step_parts import step_parts
 from sailsim.sim.system import System
 from sailsim.workloads import (
     EXPECTED,
@@ -34,9 +35,6 @@ from sailsim.workloads import (
     ModelSpec,
     Op,
     Routing,
-    WeightFormat,
-    decode_step,
-    prefill_step,
     step_notes,
     touched,
 )
@@ -49,8 +47,6 @@ build, lookup, convert, write_back: phases of a tile, the last with the results'
 the cores compute; sync: hand-over while nobody computes. Another accelerator has its own phases between the
 first and the last two (`backend.Units.phases`).
 """
-MAX_ROWS = 65535
-"""What a descriptor can carry."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,8 @@ def simulate_step(
         SailsimError: the machine has no accelerator or too few cores, does not know a choice of the point, or
             a product does not fit it; prompts of more rows than a descriptor can carry.
     """
-    return _result(_play(system, model, point, activations, _parts_of(model, point, routing)))
+    model = model.cached(point.kv_bits)
+    return _result(_play(system, model, point, activations, step_parts(system, model, point, routing)))
 
 
 @dataclass(frozen=True)
@@ -120,36 +117,11 @@ def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[
 
     `counted`: names of `Units.counts` that are wanted.
     """
-    played = _play(system, model, point, None, _parts_of(model, point))
+    model = model.cached(point.kv_bits)
+    played = _play(system, model, point, None, step_parts(system, model, point))
     seconds = played.line.end
     counts = {name: played.work.counted(played.units.counts.index(name)) for name in counted}
     return StepTime(played.tokens / seconds, seconds, played.work.cycles, sum(played.moved.values()), counts)
-
-
-def _parts_of(model: ModelSpec, point: Point, routing: Routing = EXPECTED) -> tuple[Part, ...]:
-    """The operations of a point's step."""
-    if point.phase == "prefill" and point.tokens > MAX_ROWS:
-        raise SailsimError(
-            f"batch x prompt is {point.tokens}; allowed is at most {MAX_ROWS} rows of one prefill."
-        )
-    return _known_parts(
-        Same(model), Same(point.formats(model)), point.phase == "prefill", point.batch, point.context, routing
-    )
-
-
-@lru_cache(maxsize=64)
-def _known_parts(
-    model: Same[ModelSpec],
-    fmt: Same[WeightFormat],
-    prefill: bool,
-    batch: int,
-    context: int,
-    routing: Routing,
-) -> tuple[Part, ...]:
-    """Studies of machines ask for the same ones again and again."""
-    if prefill:
-        return parts_of(prefill_step(model.it, fmt.it, context, batch, routing))
-    return parts_of(decode_step(model.it, fmt.it, batch, context, routing))
 
 
 def simulate_prefill(
@@ -174,7 +146,9 @@ class _Played:
     @property
     def moved(self) -> dict[str, float]:
         """Bytes over DRAM by kind."""
-        return {"weights": self.line.streamed, "read": self.line.read, "written": self.line.written}
+        line, cache = self.line, self.work.cache_bytes
+        found = {"weights": line.streamed - cache, "read": line.read, "written": line.written}
+        return found | ({"cache": cache} if cache else {})
 
 
 def _play(
@@ -186,7 +160,7 @@ def _play(
 ) -> _Played:
     backend = backend_of(system)
     backend.check_choices(point, system.name)
-    point = point.resolved(system)
+    point = point.resolved(system, model)
     captured = activations if activations is not None else Activations.load(point.activations or None)
     own, *others = backend.alternatives(point)
     found = [_played(backend, system, model, own, captured, parts, bool(others))]
@@ -230,6 +204,7 @@ def _played(
         prompts = prompt_note(parts, backend, line.streamed) if point.phase == "prefill" else []
         return [
             *prompts,
+            *(cache_note(model) if point.attention == "cores" else attention_note()),
             *cores_note(parts, backend, host, line.end),
             *units.notes(model, captured),
             *step_notes(model, point.tokens),
@@ -280,6 +255,13 @@ class _Work:
         self.jobs = [(jobs, alike.times) for alike, own in kinds if own for jobs in own.jobs]
         """Every job, with how many tensors it is."""
         self._counted: dict[int, int] = {}
+
+    @cached_property
+    def cache_bytes(self) -> float:
+        """Of keys and values that units read, in the place of weights."""
+        kinds = zip(self.layout.kinds, self.products, strict=True)
+        heads = ((a, o) for a, o in kinds if o is not None and a.ops[0].side_by_side)
+        return float(sum(alike.times @ jobs.bytes for alike, own in heads for jobs in own.jobs))
 
     @cached_property
     def cycles(self) -> int:
@@ -349,7 +331,9 @@ def _around(host: HostCores, ops: Sequence[Op], products: _Products, convert: bo
     Those that the accelerator does not take they multiply themselves, beside its units.
     """
     handed = [(ops[i], jobs) for i, jobs in zip(products.ops, products.jobs, strict=True)]
-    tasks = [host.submission(op.name, jobs.slices, touched(op.spread) or 1.0) for op, jobs in handed]
+    # Of experts so many products are handed over one after the other, of heads all together.
+    times = [1.0 if op.side_by_side else touched(op.spread) or 1.0 for op, _ in handed]
+    tasks = [host.submission(op.name, jobs.slices, n) for (op, jobs), n in zip(handed, times, strict=True)]
     for i, op in enumerate(ops):
         if i not in products.ops:
             tasks += host.product(op, 0)
@@ -373,7 +357,7 @@ def _result(played: _Played) -> StepResult:
         sums += times @ jobs.numbers
         counted = times @ jobs.counts
         counts += counted
-        totals += jobs.slices * counted
+        totals += np.rint(jobs.shares * counted).astype(np.int64)
     numbers = sums.tolist()
     spent = dict(zip(units.phases, numbers, strict=False))
     return StepResult(

@@ -6,12 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.sim.backend import Job, Jobs, StepJobs
+from sailsim.sim.backend import Job, Jobs, SideBySide, StepJobs
 from sailsim.workloads import Op
 
 
 def jobs_of(jobs: StepJobs, op: Op, inputs: Sequence[int]) -> Jobs:
-    """The jobs of an operation on some inputs; those of experts one behind the other, as one."""
+    """The jobs of an operation on some inputs; those of experts one behind the other, as one, and those of
+    heads side by side."""
+    if op.side_by_side:
+        assert isinstance(jobs, SideBySide)  # who does not know them is never asked (`Backend.check_choices`)
+        return jobs.side_by_side(op, inputs)
     if not op.spread:
         return jobs.jobs(jobs.request(op), inputs)
     return ExpertJobs(
@@ -34,6 +38,7 @@ class ExpertJobs:
         most, _ = max(parts, key=lambda part: part[1])
         self._common = most
         self.slices, self.blocks = most.slices, most.blocks
+        self.shares = most.shares
         self.bytes = _sum([times * jobs.bytes for jobs, times in parts])
         self.seconds = _sum([times * jobs.seconds for jobs, times in parts])
 

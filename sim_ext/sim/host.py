@@ -48,8 +48,9 @@ class HostCores:
         if op.kind == "attention":
             return self._attend(op, model, needs)
         seconds = self.seconds(op.flops, op.act_bytes)
+        written = op.kv_bytes if op.kind == "cache" else 0.0
         return [
-            CoreTask(op.name, needs, seconds, op.weight_bytes, 0.0, self.dram),
+            CoreTask(op.name, needs, seconds, op.weight_bytes, written, self.dram),
             self._meet(op.name, needs),
         ]
 
@@ -58,7 +59,7 @@ class HostCores:
 
         It reads the cache, then computes, on one thread a head at most.
         """
-        written = model.d_cached * model.kv_bits / 8 * op.batch
+        written = model.cached_bytes * op.batch
         width = min(self.threads, model.n_heads * op.batch)
         return [
             CoreTask(f"{op.name} cache", needs, 0.0, op.kv_bytes - written, written, self.dram),

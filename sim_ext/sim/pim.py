@@ -108,6 +108,10 @@ class Pim(Frozen):
         """
         return load_substrate(str(self.substrate.value))
 
+    def kib_cycles(self, slices: int, weights_rate: float) -> int:
+        """Cycles in which memory brings each of some slices a KiB, at `weights_rate` bytes/s for all."""
+        return min(ceil(1024 * self.clock.si * slices / weights_rate), SLOWEST_KIB)
+
     def unit_text(self, slices: int, weights_rate: float, **overrides: Any) -> str:
         """A unit in the text form that the C++ core, gem5 and the emulator read.
 
@@ -127,7 +131,7 @@ class Pim(Frozen):
             "arrays": self.arrays.whole,
             "slices": slices,
             "port_bytes": self.port.whole,
-            "weights_kib_cycles": min(ceil(1024 * self.clock.si * slices / weights_rate), SLOWEST_KIB),
+            "weights_kib_cycles": self.kib_cycles(slices, weights_rate),
             "accumulator_bits": self.accumulator.whole,
             "prt_entries": self.prt_entries.whole,
             "prt_policy": self.prt_policy.value,

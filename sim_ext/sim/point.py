@@ -13,6 +13,8 @@ from sailsim.sim.substrate import settled_substrate
 from sailsim.sim.system import System
 from sailsim.sim.system_choice import settled_system
 from sailsim.workloads import (
+    KV_BITS,
+    KV_WORDS,
     ModelSpec,
     WeightFormat,
     chosen_format,
@@ -29,12 +31,19 @@ Phase = Literal["decode", "prefill"]
 PHASES_OF_A_TEXT: tuple[Phase, ...] = get_args(Phase)
 """What a step does: a token for each sequence, or all of their prompts up to the first token."""
 
+Attention = Literal["cores", "units"]
+ATTENTION: tuple[Attention, ...] = get_args(Attention)
+"""Who does the products of attention where there are units."""
+
 NOT_SAID = -1
 """When a point is made: of `wbits` and `group_size` what `weights` says, or the default; of `prompt` and
 `context` what the other one says in prefill, or the default."""
 DEFAULT_CONTEXT = 512
 
-ADDED: Mapping[str, Any] = {"phase": "decode", "prompt": 0}
+ADDED: Mapping[str, Any] = {
+    **{"phase": "decode", "prompt": 0, "beyond_limit": False},
+    **{"kv_bits": 0, "attention": "cores"},
+}
 """Fields that came after the first studies were stored, and what the points of those had there."""
 
 # field -> (least, most); what the descriptor can carry and what stays computable.
@@ -66,7 +75,10 @@ class Point:
     `activations` is the path of the capture that pattern counts come from; empty is the one that ships.
     A step of `phase` "decode" makes a token for each of `batch` sequences of `context` tokens, and its
     `prompt` is 0; one of "prefill" works on as many prompts of `prompt` tokens at once, up to the first token
-    of an answer, and its `context` is the prompt.
+    of an answer, and its `context` is the prompt. More tokens than the model was made for need
+    `beyond_limit`. `kv_bits` is the width of keys and values in the cache (`ModelSpec.cached`); 0 is the
+    model's own. With `attention` "units" the PIM units multiply queries and keys, probabilities and values
+    (docs/attention.md).
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
@@ -84,6 +96,9 @@ class Point:
     batch: int = 1
     threads: int = 16
     context: int = NOT_SAID
+    beyond_limit: bool = False
+    kv_bits: int = 0
+    attention: Attention = "cores"
     substrate: str | None = None
     convert: Convert | None = None
     prt: bool = True
@@ -110,11 +125,17 @@ class Point:
                 raise SailsimError(f"substrate is {error}.") from None
         if self.convert is not None and self.convert not in CONVERT:
             raise SailsimError(f"convert is {self.convert!r}; allowed are {', '.join(CONVERT)}.")
-        if not isinstance(self.prt, bool):
-            raise SailsimError(f"prt is {self.prt!r}; allowed are true and false.")
+        for name in ("prt", "beyond_limit"):
+            if not isinstance(getattr(self, name), bool):
+                raise SailsimError(f"{name} is {getattr(self, name)!r}; allowed are true and false.")
 
     def _check_numbers(self) -> None:
-        """Raise SailsimError for a number out of its range."""
+        """Raise SailsimError for a number out of its range, and for a cache that units cannot attend to."""
+        if type(self.kv_bits) is not int or self.kv_bits not in (0, *KV_BITS):
+            raise SailsimError(
+                f"kv_bits is {self.kv_bits!r}; allowed are {KV_WORDS}, and 0 for what the model has."
+            )
+        self._check_attention()
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
             if self.weights and name in ("wbits", "group_size"):
@@ -123,6 +144,20 @@ class Point:
                 continue
             if type(value) is not int or not least <= value <= most:
                 raise SailsimError(f"{name} is {value!r}; allowed is a whole number {least}..{most}.")
+
+    def _check_attention(self) -> None:
+        """Raise SailsimError for what is not modelled, or where the units lack whole numbers."""
+        if self.attention not in ATTENTION:
+            raise SailsimError(f"attention is {self.attention!r}; allowed are {', '.join(ATTENTION)}.")
+        if self.attention == "cores":
+            return
+        if self.phase == "prefill":
+            raise SailsimError("attention is 'units' beside phase prefill; allowed there is cores.")
+        if not 2 <= self.kv_bits <= WBITS_MAX:
+            raise SailsimError(
+                f"kv_bits is {self.kv_bits or 'not said'} beside attention on the units; allowed there is "
+                f"2..{WBITS_MAX}: they multiply whole numbers."
+            )
 
     def _settle_weights(self) -> None:
         """Have one of the two ways to say what the weights are, and nothing left unsaid."""
@@ -179,16 +214,17 @@ class Point:
         """The weights as a title says them: "4-bit weights", or "weights file"."""
         return f"weights {self.weights}" if self.weights else f"{self.wbits}-bit weights"
 
-    def resolved(self, system: System) -> "Point":
-        """The point with everything filled that `system` decides."""
-        pim = system.pim
+    def resolved(self, system: System, model: ModelSpec | None = None) -> "Point":
+        """The point with everything filled that `system` and `model` decide."""
+        pim, kv_bits = system.pim, self.kv_bits or (model.kv_bits if model else 0)
         if (
             system.accelerator is not None
             or pim is None
             or None not in (self.nbw, self.substrate, self.convert)
         ):
-            return self
-        return _filled(self, pim.default_nbw, str(pim.substrate.value), cast(Convert, pim.convert.value))
+            return self if kv_bits == self.kv_bits else _filled(self, None, None, None, kv_bits)
+        convert = cast(Convert, pim.convert.value)
+        return _filled(self, pim.default_nbw, str(pim.substrate.value), convert, kv_bits)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields in their order, ready for JSON."""
@@ -206,13 +242,16 @@ class Point:
 
 
 @lru_cache(maxsize=256)
-def _filled(point: Point, nbw: int, substrate: str, convert: Convert) -> Point:
+def _filled(
+    point: Point, nbw: int | None, substrate: str | None, convert: Convert | None, kv_bits: int
+) -> Point:
     """The point with these where it does not say; machines that differ in other things share it."""
     return replace(
         point,
         nbw=point.nbw if point.nbw is not None else nbw,
         substrate=point.substrate or substrate,
         convert=point.convert or convert,
+        kv_bits=kv_bits,
     )
 
 

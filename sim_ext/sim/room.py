@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sailsim.base.errors import SailsimError
+from sailsim.sim.point import Point
 from sailsim.sim.system import Gpu, System
 from sailsim.workloads import ModelSpec, WeightFormat
 
@@ -32,6 +34,17 @@ class Room:
             f"{self.where}: {model.name} in {fmt.name} with batch {batch} and context {context} needs "
             f"{self.needed / 1e9:.1f} GB, allowed is {self.limit / 1e9:.1f} GB"
         )
+
+
+def check_context(model: ModelSpec, point: Point) -> None:
+    """Raise SailsimError for more tokens than a model was made for, unless the point asks for them."""
+    if point.beyond_limit or not 0 < model.max_context < point.context:
+        return
+    name = "context" if point.phase == "decode" else "prompt"
+    raise SailsimError(
+        f"{name} is {point.context}; allowed for {model.name} is at most {model.max_context}, which it was "
+        "made for, unless beyond_limit asks for more (--beyond-limit; of a sweep --axis beyond_limit=on)."
+    )
 
 
 def memory_needed(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> float:

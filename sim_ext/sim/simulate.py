@@ -6,7 +6,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import StepResult, simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.room import room_of
+from sailsim.sim.room import check_context, room_of
 from sailsim.workloads import load_model
 
 
@@ -16,7 +16,8 @@ def simulate(point: Point) -> StepResult:
     Raises:
         SailsimError: as `simulate_step`; also where weights and KV cache do not fit the server's memory.
     """
-    system, model = load_system(point.system), load_model(point.model)
+    system, model = load_system(point.system), load_model(point.model).cached(point.kv_bits)
+    check_context(model, point)
     room = room_of(system, model, point.formats(model), point.batch, point.context)
     if not room.fits:
         raise SailsimError(room.problem(model, point.formats(model), point.batch, point.context))

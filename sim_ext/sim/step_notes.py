@@ -7,6 +7,25 @@ from sailsim.sim.backend import Backend
 from sailsim.sim.host import HostCores
 from sailsim.sim.parts import Part, on_cores
 from sailsim.sim.same import Same
+from sailsim.workloads import ModelSpec
+
+
+def cache_note(model: ModelSpec) -> list[str]:
+    """What the cores do for keys and values of few bits."""
+    if not model.kv_scale_bits:
+        return []
+    return [
+        f"The cores round new keys and values to {model.kv_bits} bits and unpack all that attention reads on "
+        "their vector units, beside attention at the rate of fp16"
+    ]
+
+
+def attention_note() -> list[str]:
+    """What attention on the units rests on."""
+    return [
+        "Units do attention's products on whole numbers: queries and weighted probabilities were not "
+        "captured, and patterns of what attention gives (attn_out) stand for them, those of a head for all"
+    ]
 
 
 def cores_note(parts: Sequence[Part], backend: Backend, host: HostCores, step_s: float) -> list[str]:

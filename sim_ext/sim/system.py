@@ -126,6 +126,11 @@ class System(_Described):
             content["pim"]["substrate"]["value"] = self.pim.load_substrate().digest
         return content
 
+    @property
+    def weights_rate(self) -> float:
+        """Bytes/s of weights that memory brings all slices together."""
+        return self.memory.peak * self.memory.read_share.value
+
     def unit_text(self, **overrides: Any) -> str:
         """One of its PIM units in the text form that the C++ core, gem5 and the emulator read.
 
@@ -137,9 +142,8 @@ class System(_Described):
         """
         if self.pim is None:
             raise self._without_pim()
-        memory = self.memory
         return self.pim.unit_text(
-            weights_rate=memory.peak * memory.read_share.value,
+            weights_rate=self.weights_rate,
             **{"slices": self.llc.slices.whole, **overrides},
         )
 

@@ -140,6 +140,7 @@ class TileTable:
         self._profiles = profiles
         self.timings = kind.timings(profiles)
         self.slices, self.blocks = kind.slices, kind.plan.blocks
+        self.shares = self.slices
         self.cycles = self.timings.total
         self.seconds = self.cycles / kind.units.clock + kind.around
         self.bytes = np.full(len(profiles), kind.bytes)
@@ -269,12 +270,14 @@ class PimUnits:
         convert: str | None,
         prt: bool,
         slices: int | None = None,
+        sharing: int | None = None,
         operands: Literal["llc", "dram"] = "llc",
     ) -> None:
         """Units of `system`; arguments that are None are the system's choice.
 
         Args:
             slices: that the outputs are cut over.
+            sharing: slices that work at once and share memory, where that is more than `slices`.
             operands: where activations are: a step's cores have just made them, a trace's lie in memory.
 
         Raises:
@@ -290,6 +293,8 @@ class PimUnits:
             overrides["prt_entries"] = 0
         if slices is not None:
             overrides["slices"] = slices
+        if sharing is not None:
+            overrides["weights_kib_cycles"] = pim.kib_cycles(sharing, system.weights_rate)
         text = system.unit_text(**overrides)
         self.config = _core.SliceConfig(text)
         self.clock = pim.clock.si

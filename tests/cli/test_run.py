@@ -223,7 +223,7 @@ def test_prefill_says_the_time_to_the_first_token() -> None:
         (["--phase", "prefill", "--prompt", "8", "--context", "9"], "context is 9 beside a prompt of 8"),
         (["--phase", "prefill", "--prompt", "0"], "prompt is 0; allowed is a whole number 1..16777216"),
         (
-            ["--phase", "prefill", "--prompt", "65536"],
+            ["--phase", "prefill", "--prompt", "65536", "--beyond-limit"],
             "batch x prompt is 65536; allowed is at most 65535 rows",
         ),
     ],

@@ -226,3 +226,11 @@ def test_what_cannot_be_read_ends_in_one_sentence(
         open_folder(folder)
     assert "\n" not in str(error.value)
     assert str(error.value).endswith(".")
+
+
+def test_how_many_tokens_it_was_made_for_is_read(tmp_path: Path) -> None:
+    said = CONFIG | {"max_position_embeddings": 4096}
+    assert open_folder(write_folder(tmp_path / "m", PLAIN, said)).spec.max_context == 4096
+    assert open_folder(write_folder(tmp_path / "n", PLAIN, CONFIG)).spec.max_context == 0
+    with pytest.raises(SailsimError, match=r"max_position_embeddings of config\.json is .long."):
+        open_folder(write_folder(tmp_path / "o", PLAIN, CONFIG | {"max_position_embeddings": "long"}))

@@ -69,7 +69,7 @@ def test_tied_head_reads_the_embedding():
         ("n_layers = 0", ["n_layers", "0", "1.."]),
         ("n_layers = 1.5", ["n_layers", "1.5", "int"]),
         ("n_kv_heads = 5", ["n_kv_heads", "5", "divisor"]),
-        ("kv_bits = 7", ["kv_bits", "7", "16"]),
+        ("kv_bits = 9", ["kv_bits", "9", "16"]),
         ("flavour = 3", ["flavour", "unknown"]),
         ('source = "  "', ["source", "empty"]),
         ("published = 3", ["published", "table"]),

@@ -3,7 +3,7 @@
 Tiles are timed by the C++ core (`sailsim.sim.tiles`); the patterns of a step's activations decide how long.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from math import ceil
@@ -13,6 +13,7 @@ from sailsim.base.stamp import Stamp, stamp
 from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY
 from sailsim.sim.backend import Backend, EnergyShape, Job, JobList, Jobs, Units
+from sailsim.sim.head_jobs import HeadJobs, Sharing
 from sailsim.sim.memory_path import memory
 from sailsim.sim.nbw import NBWS, PER_TENSOR
 from sailsim.sim.parts import Part, block_sizes, has_codes
@@ -55,9 +56,11 @@ class SailJobs:
         point: Point,
         profiles: Mapping[tuple[int, int], Sequence[Profile]],
         keys: Sequence[str],
+        sharing: Callable[[int], PimUnits],
     ) -> None:
+        """`sharing` gives units of which so many share a matrix."""
         self._units, self._point, self._profiles = units, point, profiles
-        self.keys = keys
+        self.keys, self._units_of = keys, sharing
 
     def request(self, op: Op) -> TileRequest:
         """As `request_of`."""
@@ -65,9 +68,20 @@ class SailJobs:
 
     def jobs(self, request: TileRequest, inputs: Sequence[int]) -> Jobs:
         """The tiles, timed once for equal patterns; the fastest of all NBWs where that is asked."""
+        return self._on(self._units, request, inputs)
+
+    def side_by_side(self, op: Op, inputs: Sequence[int]) -> Jobs:
+        """Matrices of their own inputs, dealt to the slices."""
+        ((one, matrices),) = op.products
+        sharing = Sharing.of(int(matrices), self._units.config.slices)
+        jobs = self._on(self._units_of(sharing.cut), self.request(one), inputs)
+        return HeadJobs(jobs, sharing, len(TILE_PHASES))
+
+    def _on(self, units: PimUnits, request: TileRequest, inputs: Sequence[int]) -> Jobs:
+        """The tiles of a request on some slices."""
         if request.shape.nbw == PER_TENSOR:
-            return JobList(self._units.fastest(request, partial(self._profiles_of, inputs)))
-        return self._units.table(request, self._profiles_of(inputs, request.shape))
+            return JobList(units.fastest(request, partial(self._profiles_of, inputs)))
+        return units.table(request, self._profiles_of(inputs, request.shape))
 
     def _profiles_of(self, inputs: Sequence[int], shape: Shape) -> list[Profile]:
         profiles = self._profiles[shape.group_size, shape.nbw]
@@ -84,6 +98,8 @@ class SailUnits(Units):
     def __init__(self, system: System, substrate: str | None, convert: str | None, prt: bool) -> None:
         self._system = system
         self._pim = PimUnits(system, substrate=substrate, convert=convert, prt=prt)
+        self._substrate, self._convert, self._prt = substrate, convert, prt
+        self._sharing: dict[int, PimUnits] = {}
         self.cores_convert = self._pim.config.convert == "cores"
         self._key = (self._pim.key, memory(system))
 
@@ -112,7 +128,20 @@ class SailUnits(Units):
             keys = [profile.key for found in profiles.values() for profile in found]
         else:
             keys = ["".join(found[i].key for found in profiles.values()) for i in range(len(inputs.it))]
-        return SailJobs(self._pim, point, profiles, keys)
+        return SailJobs(self._pim, point, profiles, keys, self._of_slices)
+
+    def _of_slices(self, slices: int) -> PimUnits:
+        """Units of which so many share a matrix, while all of them work."""
+        if slices not in self._sharing:
+            self._sharing[slices] = PimUnits(
+                self._system,
+                substrate=self._substrate,
+                convert=self._convert,
+                prt=self._prt,
+                slices=slices,
+                sharing=self._pim.config.slices,
+            )
+        return self._sharing[slices]
 
     def chosen(self, job: Job) -> int:
         """The NBW of a tile."""
@@ -150,7 +179,7 @@ class SailBackend(Backend):
     """`[pim]`: a data feeding module and arrays beside each slice."""
 
     software = "lut-gemv"
-    choices = ("nbw", "substrate", "convert", "prt")
+    choices = ("nbw", "substrate", "convert", "prt", "attention")
 
     def units(self, system: System, point: Point) -> SailUnits:
         """The units under a point's choices, kept from step to step."""

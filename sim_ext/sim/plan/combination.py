@@ -20,7 +20,18 @@ from sailsim.sim.system_choice import in_words, system_with
 from sailsim.sim.vary import Value, leaves
 
 POINT_FIELDS = tuple(f.name for f in fields(Point))
-WHOLE_FIELDS = ("wbits", "abits", "nbw", "group_size", "batch", "threads", "prompt", "context", "seed")
+WHOLE_FIELDS = (
+    "wbits",
+    "abits",
+    "nbw",
+    "group_size",
+    "batch",
+    "threads",
+    "prompt",
+    "context",
+    "kv_bits",
+    "seed",
+)
 """Those of a point that are whole numbers."""
 
 

@@ -86,7 +86,8 @@ def test_an_idle_axis_of_a_sample_is_told_too() -> None:
 
 @pytest.mark.slow
 def test_points_that_no_machine_holds_are_counted_without_running_them() -> None:
-    plan = parse_plan('fixed.model = "llama-2-13b"\naxes.batch = [1, 512]\naxes.context = [64, 8192]', "p")
+    fixed = 'fixed.model = "llama-2-13b"\nfixed.beyond_limit = true\n'
+    plan = parse_plan(fixed + "axes.batch = [1, 512]\naxes.context = [64, 8192]", "p")
     found = check_plan(plan, plan.points, runners(["aim-n1"]))
     assert found.nowhere.points == 1
     assert "batch 512 and context 8192" in found.nowhere.first

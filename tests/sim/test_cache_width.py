@@ -1,0 +1,116 @@
+"""The width of keys and values as an axis: bytes, the cores' work, and nothing where it is as before."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim.analysis import cpu_tokens_per_s, gpu_tokens_per_s
+from sailsim.analysis.results.runs import runs
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Point, load_card, load_system, point_key, simulate_step
+from sailsim.sim.host import HostCores
+from sailsim.sim.room import memory_needed
+from sailsim.sim.simulate import simulate
+from sailsim.workloads import KV_BITS, decode_step, load_model, prefill_step, uniform_format
+from sailsim.workloads.graph import ROUND_FLOPS, UNPACK_FLOPS
+
+from ..examples import examples
+
+SAIL = load_system("sail-n1")
+MODEL = load_model("smollm2-135m")
+FMT = uniform_format(4, 128)
+
+
+def attention(ops: list) -> object:  # type: ignore[type-arg]
+    return next(op for op in ops if op.kind == "attention")
+
+
+@given(st.sampled_from(KV_BITS), st.integers(1, 9), st.integers(1, 5000))
+def test_the_cache_has_codes_and_a_scale_a_head_and_token(bits: int, batch: int, context: int) -> None:
+    model = MODEL.cached(bits)
+    scales = 2 * MODEL.n_kv_heads * 2 if bits <= 8 else 0
+    a_token = MODEL.n_layers * (2 * MODEL.n_kv_heads * MODEL.head_dim * bits / 8 + scales)
+    assert model.kv_bytes_per_token() == a_token
+    assert memory_needed(model, FMT, batch, context) == FMT.model_bytes(MODEL) + a_token * batch * context
+    for ops in (decode_step(model, FMT, batch, context), prefill_step(model, FMT, context, batch)):
+        plain = decode_step(MODEL, FMT, batch, context) if ops[0].batch == batch else None
+        op = attention(ops)
+        assert op.kv_bytes == a_token / MODEL.n_layers * (batch * context + op.batch)
+        elements = 2 * MODEL.n_kv_heads * MODEL.head_dim * (bits <= 8)
+        assert op.cache_flops == elements * (ROUND_FLOPS * op.batch + UNPACK_FLOPS * batch * context)
+        if plain is not None:
+            assert op.flops - op.cache_flops == attention(plain).flops
+            assert op.macs == attention(plain).macs
+
+
+def test_a_width_is_one_object_and_the_models_own_is_itself() -> None:
+    assert MODEL.cached(0) is MODEL.cached(16) is MODEL
+    assert MODEL.cached(4) is MODEL.cached(4).cached(4)
+    assert MODEL.cached(4) == MODEL.cached(8).cached(4)
+    assert MODEL.cached(4).cached(16) == MODEL
+    own = replace(MODEL, kv_bits=8)  # a file's own eight bits have no scales
+    assert own.cached(8) is own.cached(0) is own
+    assert own.kv_bytes_per_token() == MODEL.kv_bytes_per_token() / 2
+
+
+def test_what_is_not_said_changes_nothing() -> None:
+    point = Point(model=MODEL.name, context=64)
+    assert point_key(point) != point_key(replace(point, kv_bits=16)) != point_key(replace(point, kv_bits=4))
+    unsaid, said = (simulate(replace(point, kv_bits=bits)) for bits in (0, 16))
+    assert unsaid == said
+    assert unsaid.point.kv_bits == 16
+    assert not any("vector units" in note for note in unsaid.notes)
+
+
+@examples(10)
+@given(st.sampled_from(KV_BITS[:-2]), st.integers(1, 4), st.integers(64, 2048))
+def test_the_cores_unpack_what_attention_reads(bits: int, batch: int, context: int) -> None:
+    """Beside less reading: on an otherwise equal step the difference is bytes and vector operations."""
+    model = replace(MODEL, n_layers=1)
+    point = Point(batch=batch, context=context, kv_bits=bits)
+    tasks = [
+        HostCores(SAIL, 16).work(attention(decode_step(each, FMT, batch, context)), each, 0)
+        for each in (model, model.cached(bits))
+    ]
+    read = [own[0].read for own in tasks]
+    assert read[1] == model.cached(bits).cached_bytes * batch * context
+    assert read[0] == model.cached_bytes * batch * context
+    assert tasks[1][0].written == model.cached(bits).cached_bytes * batch
+    flops = attention(decode_step(model.cached(bits), FMT, batch, context)).cache_flops
+    assert tasks[1][1].seconds - tasks[0][1].seconds == pytest.approx(flops / HostCores(SAIL, 16).flops)
+    result = simulate_step(SAIL, model, point)
+    assert result == simulate_step(SAIL, model.cached(bits), point)
+    assert any(f"to {bits} bits" in note for note in result.notes)
+
+
+def test_baselines_read_fewer_bytes_and_say_what_they_do_not_know() -> None:
+    full, narrow = MODEL, MODEL.cached(4)
+    cores = [cpu_tokens_per_s(SAIL, model, FMT, 16, 4, 2048) for model in (full, narrow)]
+    ratio = narrow.kv_bytes_per_token() / full.kv_bytes_per_token()
+    assert cores[1].parts["kv_cache"] == pytest.approx(cores[0].parts["kv_cache"] * ratio)
+    flops = sum(op.cache_flops for op in decode_step(narrow, FMT, 4, 2048))
+    vectors = 16 * SAIL.cores.clock.si * SAIL.cores.fp32_flops.value * SAIL.host.simd_share.value
+    assert cores[1].parts["attention"] - cores[0].parts["attention"] == pytest.approx(flops / vectors)
+    cards = [gpu_tokens_per_s(load_card("a10g"), model, FMT, 4, 2048) for model in (full, narrow)]
+    assert cards[1].parts["kv_cache"] == pytest.approx(cards[0].parts["kv_cache"] * ratio)
+    assert cards[1].parts["kernels"] == cards[0].parts["kernels"]
+    for found in (cores, cards):
+        assert not any("keys and values of" in note for note in found[0].notes)
+        assert any("No measurement has keys and values of 4 bits" in note for note in found[1].notes)
+
+
+def test_every_runner_has_the_width() -> None:
+    found = {bits: runs(Point(model=MODEL.name, batch=8, context=512, kv_bits=bits)) for bits in (16, 4)}
+    for full, narrow in zip(*found.values(), strict=True):
+        assert (full.point.kv_bits, narrow.point.kv_bits) == (16, 4)
+        assert narrow.memory_bytes < full.memory_bytes
+        if full.dram_bytes:
+            assert narrow.dram_bytes < full.dram_bytes
+
+
+@pytest.mark.parametrize("bits", [1, 9, 15, 64, -1, 4.0, "4"])
+def test_other_widths_are_one_sentence(bits: object) -> None:
+    with pytest.raises(SailsimError, match=r"^kv_bits is .*; allowed are 2\.\.8, 16 or 32, and 0 for"):
+        Point(kv_bits=bits)  # type: ignore[arg-type]
