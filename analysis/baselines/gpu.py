@@ -14,7 +14,9 @@ multiprocessor (``batch_rate``). With two-bit weights, where that was measured, 
 sixteen; four-bit weights, where it was not, are taken to do no worse with few rows than the matrix kernel
 does with sixteen.
 
-16-bit formats follow LMDeploy, whose tensor-core products hide behind reading, and ``software="serving"`` its
+16-bit formats follow vLLM, measured on four cards up to nearly a hundred requests: tensor-core products hide
+behind reading, keys and values are read at a share of their own, partly again for query heads that share
+them, and the processor's work of a step hides behind the card's. ``software="serving"`` has LMDeploy's
 four-bit kernels, the stronger baseline for a batch; its batched figures exist for A100 alone, so its shares
 are taken for every card. Constants: `fits.json`.
 """
@@ -22,7 +24,7 @@ are taken for every card. Constants: `fits.json`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, log
 from typing import Literal
 
@@ -55,6 +57,13 @@ _SERVING_NOTE = (
     "Four-bit serving kernels were measured on A100 alone: the shares are taken over, the band reaches from "
     "half of that to the card's roofline."
 )
+SIXTEEN_BIT_MEASURED = ("a10g", "l4", "a100")
+"""Cards whose serving of 16-bit weights was measured."""
+OF_SERVING = (
+    "read_share", "compute_share", "cache_again", "cache_chain", "vocabulary",
+    "host_step", "host_rows", "host_power", "host_overlap",
+)  # fmt: skip
+"""Constants of 16-bit serving in `fits.json`, each with _vllm behind its name."""
 COMPUTES_LIKE = {"l40s": ("l4", "a10g"), "h100": ("a100",)}
 """Whose kernels' speeds a card without such measurements takes."""
 PARTS = ("weights", "kv_cache", "kernels", "launches")
@@ -66,8 +75,8 @@ TILE_ROWS = 16.0
 """Rows of the smallest batch that the matrix kernel was measured with."""
 GpuSoftware = Literal["llama.cpp", "serving"]
 GPU_SOFTWARE: Mapping[GpuSoftware, str] = {
-    "llama.cpp": "llama.cpp build 4753 for quantized formats, LMDeploy for 16 bits",
-    "serving": "LMDeploy (TurboMind): four-bit weights with 16-bit products, and 16 bits",
+    "llama.cpp": "llama.cpp build 4753 for quantized formats, vLLM 0.22.1 for 16 bits",
+    "serving": "LMDeploy (TurboMind): four-bit weights with 16-bit products; vLLM 0.22.1 for 16 bits",
 }
 
 
@@ -114,6 +123,19 @@ class GpuConstants:
     layer_s: Floats
     row_s: Floats
     overlap: Floats
+    cache_again: Floats = field(default_factory=lambda: np.asarray(0.0))
+    """Of what query heads would read more if none shared a key head, the part that is read again."""
+    cache_chain_s: Floats = field(default_factory=lambda: np.asarray(0.0))
+    """Seconds a layer, token and entry of a head, over the key heads of a sequence."""
+    entry_s: Floats = field(default_factory=lambda: np.asarray(0.0))
+    """Seconds a row and entry of the vocabulary."""
+    host_s: Floats = field(default_factory=lambda: np.asarray(0.0))
+    """Seconds of the processor a step, beside the card."""
+    host_row_s: Floats = field(default_factory=lambda: np.asarray(0.0))
+    """And times the rows to the power `host_power`."""
+    host_power: Floats = field(default_factory=lambda: np.asarray(1.0))
+    host_overlap: Floats = field(default_factory=lambda: np.asarray(1.0))
+    """1: the longer of processor and card hides the shorter; 0: they take turns."""
 
     @classmethod
     def stack(cls, constants: list[GpuConstants]) -> GpuConstants:
@@ -130,12 +152,22 @@ def step_parts(work: Work, sheet: GpuSheet, c: GpuConstants) -> dict[str, Floats
     kernels = _kernels(macs - work.expert_macs, work.rows, sheet, c)
     kernels = kernels + _kernels(work.expert_macs, work.expert_rows, sheet, c)
     weights, kernels = overlapped(weights, kernels, c.overlap)
-    return {
-        "weights": weights,
-        "kv_cache": work.kv_bytes / reach,
-        "kernels": kernels,
-        "launches": work.layers * c.layer_s + work.rows * c.row_s,
-    }
+    launches = work.layers * c.layer_s + work.rows * (c.row_s + work.vocabulary * c.entry_s)
+    parts = {"weights": weights, "kv_cache": _cache(work, sheet, c), "kernels": kernels}
+    card = sum(parts.values()) + launches
+    host = c.host_s + c.host_row_s * work.rows**c.host_power
+    beside = np.maximum(card, host) + (1 - c.host_overlap) * np.minimum(card, host) - card
+    return parts | {"launches": launches + beside}
+
+
+def _cache(work: Work, sheet: GpuSheet, c: GpuConstants) -> Floats:
+    """Seconds of reading keys and values; a cache of 16 bits has two bytes for each MAC of a head of its
+    own."""
+    again = np.maximum(2 * work.attention_macs - work.kv_bytes, 0.0)
+    chained = work.kv_bytes / work.rows / (4 * work.key_heads**2)
+    return np.asarray(
+        (work.kv_bytes + c.cache_again * again) / (c.read_share * sheet.bandwidth) + c.cache_chain_s * chained
+    )
 
 
 def _kernels(macs: Floats, rows: Floats, sheet: GpuSheet, c: GpuConstants) -> Floats:
@@ -173,6 +205,27 @@ def is_four_bit(fmt: WeightFormat) -> bool:
     return code is not None and code.wbits == 4 and code.kind != "book"
 
 
+def serving_constants(value: Mapping[str, float]) -> GpuConstants:
+    """The constants of 16-bit serving from those of the fit, by the names of `OF_SERVING`, ns and shares."""
+    return GpuConstants(
+        read_share=np.asarray(value["read_share"]),
+        compute_share=np.asarray(value["compute_share"]),
+        vector_share=np.asarray(np.inf),
+        batch_rate=np.asarray(np.inf),
+        tile_rows=np.asarray(np.inf),
+        layer_s=np.asarray(0.0),
+        row_s=np.asarray(0.0),
+        overlap=np.asarray(1.0),
+        cache_again=np.asarray(value["cache_again"]),
+        cache_chain_s=np.asarray(value["cache_chain"] * 1e-9),
+        entry_s=np.asarray(value["vocabulary"] * 1e-9),
+        host_s=np.asarray(value["host_step"] * 1e-9),
+        host_row_s=np.asarray(value["host_rows"] * 1e-9),
+        host_power=np.asarray(value["host_power"]),
+        host_overlap=np.asarray(value["host_overlap"]),
+    )
+
+
 def constants(
     card: str, fmt: WeightFormat, fitted_by: Fitted | None = None, software: GpuSoftware = "llama.cpp"
 ) -> GpuConstants:
@@ -181,16 +234,17 @@ def constants(
     ``fitted_by`` takes the place of the shipped fits.
     """
     g = (fitted_by or fitted_constants()).gpu
-    if is_sixteen_bit(fmt) or software == "serving":
-        width = "f16" if is_sixteen_bit(fmt) else "w4"
+    if is_sixteen_bit(fmt):
+        return serving_constants({name: g.value(f"{name}_vllm") for name in OF_SERVING})
+    if software == "serving":
         return GpuConstants(
-            read_share=np.asarray(g.value(f"read_share_{width}")),
-            compute_share=np.asarray(g.value(f"compute_share_{width}")),
+            read_share=np.asarray(g.value("read_share_w4")),
+            compute_share=np.asarray(g.value("compute_share_w4")),
             vector_share=np.asarray(np.inf),
             batch_rate=np.asarray(np.inf),
             tile_rows=np.asarray(np.inf),
-            layer_s=np.asarray(g.value(f"layer_overhead_{width}") * 1e-9),
-            row_s=np.asarray(g.value(f"row_overhead_{width}") * 1e-9),
+            layer_s=np.asarray(g.value("layer_overhead_w4") * 1e-9),
+            row_s=np.asarray(g.value("row_overhead_w4") * 1e-9),
             overlap=np.asarray(1.0),
         )
     share = _geometric_mean([g.value(f"read_share_{c}") for c in reads_like(card)])
@@ -292,10 +346,10 @@ def _unknown(card: str, fmt: WeightFormat, sixteen_bit: bool, batch: int) -> tup
     """How much slower and faster it may be for want of data, and why."""
     slower, faster, notes = 1.0, 1.0, []
     if sixteen_bit:
-        if card not in ("a100", "h100"):
+        if card not in SIXTEEN_BIT_MEASURED:
             slower, faster = 1.3, 1.1
             notes.append(
-                f"16-bit decoding was measured on A100 alone; {card} is taken to reach the same shares."
+                f"16-bit serving was measured on A10G, L4 and A100; {card} is taken to reach the same shares."
             )
     else:
         if batch > 1:

@@ -7,6 +7,7 @@ from pathlib import Path
 from sailsim.analysis.baselines.cpu import SOFTWARE, Cache, cpu_tokens_per_s, prompt_tokens_per_s
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s
+from sailsim.analysis.baselines.gpu_requests import requests_tokens_per_s
 from sailsim.analysis.baselines.kernel_rates import Software
 from sailsim.analysis.baselines.packing import packed_tokens_per_s
 from sailsim.analysis.baselines.prediction import Prediction
@@ -28,36 +29,29 @@ def baseline(
     software: Software | GpuSoftware = "llama.cpp",
     cache: Cache = "separate",
     instances: int | None = 1,
+    requests: tuple[int, int] | None = None,
 ) -> Prediction:
     """Tokens/s of decoding on a machine, or of processing ``batch`` prompts of ``prompt`` tokens.
 
     ``threads``: None uses all cores of a CPU server; a GPU card takes none. ``software`` is one of the
     machine's kind; ``cache`` is that of a CPU server, and so are ``instances``, processes side by side that
-    share out threads and sequences (None: as many as are the fastest). Raises SailsimError for an unknown
-    machine and for what does not fit it.
+    share out threads and sequences (None: as many as are the fastest). ``requests``, tokens of a prompt and
+    generated ones, are those of ``batch`` requests that come and go on a card with 16-bit weights. Raises
+    SailsimError for an unknown machine and for what does not fit it.
     """
     found = load_machine(machine)
     if isinstance(found, Gpu):
-        if threads is not None:
-            raise SailsimError(f"threads is {threads}, allowed is none for the GPU card {found.name}")
-        if cache != "separate":
-            raise SailsimError(
-                f"cache is {cache!r}, allowed is 'separate' for the GPU card {found.name}: others are those "
-                "of a CPU server"
-            )
-        if instances != 1:
-            raise SailsimError(
-                f"instances is {instances or 'best'}, allowed is 1 for the GPU card {found.name}"
-            )
-        if software not in GPU_SOFTWARE:
-            raise SailsimError(
-                f"software is {software!r}, allowed for the GPU card {found.name} is one of "
-                f"{', '.join(GPU_SOFTWARE)}"
-            )
+        if requests is not None:
+            return requests_tokens_per_s(found, model, fmt, batch, *requests)
+        _check_card(found, threads, software, cache, instances)
         chosen: GpuSoftware = "serving" if software == "serving" else "llama.cpp"
         if prompt is not None:
             return gpu_prompt_tokens_per_s(found, model, fmt, prompt, batch, software=chosen)
         return gpu_tokens_per_s(found, model, fmt, batch, context, software=chosen)
+    if requests is not None:
+        raise SailsimError(
+            f"requests is {requests[0]}+{requests[1]}, allowed is none for the CPU server {found.name}"
+        )
     if software == "serving":
         raise SailsimError(
             f"software is 'serving', allowed for the CPU server {found.name} is one of {', '.join(SOFTWARE)}"
@@ -78,3 +72,21 @@ def baseline(
     if not room.fits:
         raise SailsimError(room.problem(model, fmt, batch, tokens))
     return result
+
+
+def _check_card(card: Gpu, threads: int | None, software: str, cache: Cache, instances: int | None) -> None:
+    """Raise SailsimError for what a card does not know."""
+    if threads is not None:
+        raise SailsimError(f"threads is {threads}, allowed is none for the GPU card {card.name}")
+    if cache != "separate":
+        raise SailsimError(
+            f"cache is {cache!r}, allowed is 'separate' for the GPU card {card.name}: others are those "
+            "of a CPU server"
+        )
+    if instances != 1:
+        raise SailsimError(f"instances is {instances or 'best'}, allowed is 1 for the GPU card {card.name}")
+    if software not in GPU_SOFTWARE:
+        raise SailsimError(
+            f"software is {software!r}, allowed for the GPU card {card.name} is one of "
+            f"{', '.join(GPU_SOFTWARE)}"
+        )

@@ -56,7 +56,8 @@ class Work:
     attention heads over the batch (the most threads that attention can use), operations, layers and matrix
     products. Those of a block's experts count as one for each of their matrices; of the MACs of the products
     ``expert_macs`` are theirs, and an expert that any row chose sees ``expert_rows`` rows on average (1
-    without experts). ``cache_flops`` round and unpack keys and values of few bits.
+    without experts). ``cache_flops`` round and unpack keys and values of few bits. Last, key heads of a layer
+    and entries of the vocabulary.
     """
 
     rows: Floats
@@ -71,6 +72,8 @@ class Work:
     cache_flops: Floats = field(default_factory=lambda: np.asarray(0.0))
     expert_macs: Floats = field(default_factory=lambda: np.asarray(0.0))
     expert_rows: Floats = field(default_factory=lambda: np.asarray(1.0))
+    key_heads: Floats = field(default_factory=lambda: np.asarray(1.0))
+    vocabulary: Floats = field(default_factory=lambda: np.asarray(0.0))
 
     @classmethod
     def of(cls, model: ModelSpec, ops: list[Op], rows: int) -> Work:
@@ -96,6 +99,8 @@ class Work:
             cache_flops=total([op.cache_flops for op in ops]),
             expert_macs=np.asarray(float(expert_macs)),
             expert_rows=np.asarray(expert_macs / read if read else 1.0),
+            key_heads=np.asarray(float(model.n_kv_heads)),
+            vocabulary=np.asarray(float(model.vocab)),
         )
 
     @classmethod

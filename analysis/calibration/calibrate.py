@@ -63,6 +63,8 @@ from sailsim.analysis.calibration.solver import (
     held_out,
     solve,
 )
+from sailsim.analysis.calibration.vllm_problem import TABLE as VLLM_TABLE
+from sailsim.analysis.calibration.vllm_problem import run_vllm
 from sailsim.base.atomic import write_whole
 
 SCRIPT_VERSION = 6
@@ -76,6 +78,7 @@ DATA = (
     "tmac.csv",
     "prompts.csv",
     CORES_TABLE,
+    VLLM_TABLE,
 )
 
 HELD_OUT = ("lmdeploy_held_out.csv", PACKED_TABLE)
@@ -273,7 +276,6 @@ def _run_gpu(
     bands = {
         "decode": band_of(without["tg"].ratio),
         "batched": band_of(without["batched"].ratio),
-        "f16": band_of(without["f16"].ratio),
         "w4": band_of(without["w4"].ratio),
         "prompt": band_of(without["pp"].ratio),
     }
@@ -281,14 +283,21 @@ def _run_gpu(
     again = held_out_gpu_rows(read_table("lmdeploy_held_out.csv"))
     ratio = serving.predict(theirs.values, again) / again.measured
     errors.append(error_row("A100 batched, f16, LMDeploy, another run", "these rows", ratio))
+    theirs_f16 = serving.rows.where(serving.rows.labels["test"] == "f16")
+    serving16, bands["f16"], covariance16 = run_vllm(theirs_f16, errors)
     constants = constants_of(fitted, ours, "fit of llama_bench.csv (GPU rows) and gpu_batched.csv")
+    constants |= serving16
     constants |= constants_of(serving, theirs, "fit of gpu_batched.csv, LMDeploy's rows")
     constants["compute_share_f16"] = dict(COMPUTE_SHARE_F16)
     prompts, bands["prompt f16"], rows = run_cards(constants)
     constants |= prompts
     errors.extend(rows)
     constants["batch_rate_elsewhere"] = _batch_rate_elsewhere(float(constants["batch_rate_v100"]["value"]))
-    covariance = {"llama.cpp": covariance_of(fitted, ours), "serving": covariance_of(serving, theirs)}
+    covariance = {
+        "llama.cpp": covariance_of(fitted, ours),
+        "serving": covariance_of(serving, theirs),
+        "vllm": covariance16,
+    }
 
     def predict(rows: MeasuredRows) -> Floats:
         by_serving = serving_rows(rows)

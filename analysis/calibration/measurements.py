@@ -326,6 +326,24 @@ def join(first: MeasuredRows, second: MeasuredRows) -> MeasuredRows:
     )
 
 
+def card_rows(
+    works: Sequence[Work],
+    sheets: Sequence[gpu.GpuSheet],
+    tokens: Floats,
+    measured: Floats,
+    labels: Mapping[str, NDArray[np.str_]],
+) -> MeasuredRows:
+    """Rows on cards; `sheets_of` takes their data sheets out again."""
+    return MeasuredRows(
+        work=Work.stack(list(works)),
+        machine=_cards(sheets),
+        threads=np.array([float(s.sm_clock) for s in sheets]),
+        tokens=tokens,
+        measured=measured,
+        labels=labels,
+    )
+
+
 def sheets_of(rows: MeasuredRows) -> gpu.GpuSheet:
     """The data sheets of the rows' cards, which `_cards` put into a machine's fields."""
     m = rows.machine

@@ -67,6 +67,8 @@ class Problem:
     rows: MeasuredRows
     predict: Predict
     loss: Literal["cauchy", "soft_l1"] = "cauchy"
+    starts: int = STARTS
+    """Points that a search begins at."""
 
     def column(self, field: Literal["start", "low", "high"]) -> Floats:
         """One field of all parameters."""
@@ -92,11 +94,11 @@ class Solution:
 def solve(problem: Problem, rows: MeasuredRows | None = None, starts: int | None = None) -> Solution:
     """Fit the parameters on the problem's rows, or on ``rows`` (a fold).
 
-    ``starts``: how many points to begin at; default `STARTS`.
+    ``starts``: how many points to begin at; default the problem's.
     """
     rows = problem.rows if rows is None else rows
     best = None
-    for start in _starts(problem, STARTS if starts is None else starts):
+    for start in _starts(problem, problem.starts if starts is None else starts):
         found = _search(problem, rows, start)
         if best is None or found.cost < best.cost * (1 - _SAME_COST):
             best = found

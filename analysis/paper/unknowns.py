@@ -6,6 +6,7 @@ servers all of it is about.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
@@ -232,6 +233,8 @@ def _software_factors(group: Literal["cpu", "gpu"], opponents: Sequence[Runner])
     found = []
     for name in known:
         if not name.startswith(f"{group}.") or (group == "gpu" and name.rpartition("_")[2] in others):
+            continue
+        if group == "gpu" and re.search("_f16(_|$)", name):  # of prompts alone, which no claim is about
             continue
         q = known[name]
         reason = f"{q.note}; {q.source}"

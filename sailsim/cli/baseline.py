@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import cast
 
@@ -42,6 +43,27 @@ class ChoiceOrCount(click.ParamType):  # type: ignore[type-arg]  # generic only 
         if count < 1:
             self.fail(f"{value!r}; allowed is a whole number from 1 on or {self.word!r}.", param, ctx)
         return count
+
+
+class Requests(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
+    """Tokens of a prompt and generated ones, as in 1024+256."""
+
+    name = "tokens"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """In the help."""
+        return "PROMPT+GENERATED"
+
+    def convert(
+        self, value: str | tuple[int, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Both numbers."""
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,6})\+([1-9][0-9]{0,6})", value)
+        if found is None:
+            self.fail(f"{value!r}; allowed are two whole numbers from 1 on, as in 1024+256.", param, ctx)
+        return int(found[1]), int(found[2])
 
 
 @click.command()
@@ -86,6 +108,12 @@ class ChoiceOrCount(click.ParamType):  # type: ignore[type-arg]  # generic only 
     show_default=True,
     help="Processes side by side that share out threads and sequences; best: as many as are the fastest.",
 )
+@click.option(
+    "--requests",
+    type=Requests(),
+    help="Requests of so many tokens of prompt and generated ones, such as 1024+256, come and go on a card "
+    "with 16-bit weights, --batch of them at once: their prompts take a part of the time.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def baseline(
     machine: str,
@@ -98,6 +126,7 @@ def baseline(
     software: str,
     cache: str,
     instances: int | None,
+    requests: tuple[int, int] | None,
     as_json: bool,
 ) -> None:
     """Predict tokens/s of a CPU server or a GPU card without PIM units.
@@ -118,6 +147,7 @@ def baseline(
         software=cast("Software | GpuSoftware", software),
         cache="unified" if cache == "unified" else "separate",
         instances=instances,
+        requests=requests,
     )
     if as_json:
         asked = {

@@ -63,7 +63,6 @@ def test_launches_are_of_every_layer_in_nanoseconds():
     card = load_card("a100")
     for fmt, software, name in (
         (Q4, "llama.cpp", "layer_overhead"),
-        (weight_format("f16"), "llama.cpp", "layer_overhead_f16"),
         (uniform_format(4, 128), "serving", "layer_overhead_w4"),
     ):
         found = gpu_tokens_per_s(card, LLAMA, fmt, software=software)

@@ -22,6 +22,7 @@ from sailsim.analysis.calibration import (
     packed_check,
     prompt_problem,
     solver,
+    vllm_problem,
 )
 from sailsim.analysis.calibration import (
     errors as fit_errors,
@@ -163,6 +164,7 @@ def test_the_fit_reads_its_own_files_alone(monkeypatch):
         kernel_ratios,
         lut_problem,
         prompt_problem,
+        vllm_problem,
     ):
         monkeypatch.setattr(module, "read_table", noted)
     fit.run()
@@ -186,6 +188,7 @@ def test_no_fit_reads_what_is_held_out(result, monkeypatch):
         kernel_ratios,
         lut_problem,
         prompt_problem,
+        vllm_problem,
     ):
         monkeypatch.setattr(module, "read_table", absurd)
     again = fit.run()
