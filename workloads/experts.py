@@ -9,7 +9,7 @@ all tokens that did. docs/models.md says what that assumption does to the result
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-from math import exp, expm1, lgamma, log, log1p, sqrt
+from math import ceil, exp, expm1, lgamma, log, log1p, sqrt
 
 import numpy as np
 
@@ -70,6 +70,28 @@ def distinct_experts(count: int, used: int, tokens: int) -> float:
     return -count * expm1(tokens * log1p(-used / count))
 
 
+def touched_deviation(count: int, used: int, tokens: int) -> float:
+    """Standard deviation of the number of experts that a batch touches."""
+    if used >= count or tokens == 1 or count == 1:
+        return 0.0
+    untouched = exp(tokens * log1p(-used / count))
+    both = max(0.0, (count - used) * (count - used - 1) / (count * (count - 1))) ** tokens
+    variance = count * untouched * (1 - untouched) + count * (count - 1) * (both - untouched * untouched)
+    return sqrt(max(0.0, variance))
+
+
+@lru_cache(maxsize=4096)
+def expected_rounds(mean: float, deviation: float, together: int, most: int) -> float:
+    """How often groups of ``together`` experts are begun for a number of experts, 1..``most``, with a mean
+    and a deviation: the last group of a step need not be full. The number is taken to be normal."""
+    if deviation < 1e-6:
+        return float(ceil(mean / together - 1e-9))
+    reach = range(max(1, int(mean - 6 * deviation)), min(most, int(mean + 6 * deviation) + 1) + 1)
+    weights = {number: exp(-0.5 * ((number - mean) / deviation) ** 2) for number in reach}
+    begun = sum(weight * ceil(number / together) for number, weight in weights.items())
+    return max(begun / sum(weights.values()), mean / together)
+
+
 @lru_cache(maxsize=512)
 def expected_spread(count: int, used: int, tokens: int) -> Spread:
     """The expected spread of so many tokens: binomial, each number of tokens with its experts.
@@ -127,6 +149,10 @@ class Routing:
         if self.seed is None:
             return expected_spread(experts.count, experts.used, tokens)
         return sampled_spread(experts.count, experts.used, tokens, self.seed, layer)
+
+    def deviation(self, experts: Experts, tokens: int) -> float:
+        """Standard deviation of how many experts are touched; 0 where they are drawn, and so known."""
+        return 0.0 if self.seed is not None else touched_deviation(experts.count, experts.used, tokens)
 
 
 EXPECTED = Routing()

@@ -53,8 +53,9 @@ class Op:
     ``k``, ``n`` are the sizes of a gemv's matrix (0 elsewhere), ``batch`` the rows it works on. ``layer`` is
     the block, -1 for the embedding, ``n_layers`` from the final norm on. ``role`` names the activation that
     feeds a gemv, ``weights_key`` the tensor it reads and ``format`` that tensor's format (None elsewhere).
-    A gemv of experts has a ``spread``: how many tokens meet how many of its tensor's ``matrices``. Those of
-    attention's heads are ``side_by_side``: each has an input of its own.
+    A gemv of experts has a ``spread``: how many tokens meet how many of its tensor's ``matrices``, with the
+    standard ``deviation`` of how many matrices any token meets. Those of attention's heads are
+    ``side_by_side``: each has an input of its own.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Op:
     matrices: int = 1
     spread: Spread = ()
     side_by_side: bool = False
+    deviation: float = 0.0
 
     @property
     def products(self) -> tuple[tuple["Op", float], ...]:
@@ -95,6 +97,7 @@ class Op:
             macs=tokens * self.k * self.n,
             matrices=1,
             spread=(),
+            deviation=0.0,
         )
 
 
@@ -287,11 +290,12 @@ def _chosen(step: _Rows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
     assert experts is not None
     router, *shared = by_role["ffn_in"]
     spread = step.routing.spread(experts, rows, layer)
+    deviation = step.routing.deviation(experts, rows)
     products: dict[Role, list[Op]] = {}
     for linear in model.layer_linears(layer):
         if linear.of_experts:
             products.setdefault(linear.role, []).append(
-                _gemv_of_experts(linear, step.fmt.tensor(linear, model), rows, spread)
+                _gemv_of_experts(linear, step.fmt.tensor(linear, model), rows, spread, deviation)
             )
     scores = rows * experts.count
     ops = [router, step.op(blk + "ffn_topk", layer, scores, CHOOSE_FLOPS * scores)]
@@ -361,7 +365,7 @@ def _gemv(linear: Linear, model: ModelSpec, fmt: WeightFormat, rows: int) -> Op:
     )
 
 
-def _gemv_of_experts(linear: Linear, fmt: TensorFormat, rows: int, spread: Spread) -> Op:
+def _gemv_of_experts(linear: Linear, fmt: TensorFormat, rows: int, spread: Spread, deviation: float) -> Op:
     """The products of one matrix of every expert that a token chose."""
     pairs = rows * linear.used
     return Op(
@@ -379,4 +383,5 @@ def _gemv_of_experts(linear: Linear, fmt: TensorFormat, rows: int, spread: Sprea
         format=fmt,
         matrices=linear.count,
         spread=spread,
+        deviation=deviation,
     )

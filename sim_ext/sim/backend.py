@@ -204,6 +204,9 @@ class Units(ABC):
     """What all units do together, which energy is reckoned from."""
     cores_convert: bool
     """Whether the cores convert and scale the integer sums of blocks."""
+    shares_slices: ClassVar[bool] = False
+    """Whether parts of the slices can work on products of different inputs at the same time, which experts
+    are; a product of one input n times as wide then takes as long as n of different ones."""
 
     @abstractmethod
     def step(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.backend import Backend, Jobs, Units, backend_of
-from sailsim.sim.expert_jobs import jobs_of
+from sailsim.sim.expert_jobs import ExpertJobs, jobs_of
 from sailsim.sim.host import HostCores
 from sailsim.sim.parts import Layout, Part, inputs_of, layout
 from sailsim.sim.patterns import InputRows
@@ -36,7 +36,6 @@ from sailsim.workloads import (
     Op,
     Routing,
     step_notes,
-    touched,
 )
 
 PHASES = ("dram", *TILE_PHASES, "cores", "sync")
@@ -310,7 +309,7 @@ def _work(
             products.append(None)
             continue
         taken = [i for i, op in enumerate(alike.ops) if backend.takes(op)]
-        of_each = [jobs_of(jobs, alike.ops[i], alike.inputs) for i in taken]
+        of_each = [jobs_of(units.it, jobs, alike.ops[i], alike.inputs) for i in taken]
         products.append(_Products(taken, of_each, len(alike.places)))
     return _Work(found, products)
 
@@ -331,8 +330,8 @@ def _around(host: HostCores, ops: Sequence[Op], products: _Products, convert: bo
     Those that the accelerator does not take they multiply themselves, beside its units.
     """
     handed = [(ops[i], jobs) for i, jobs in zip(products.ops, products.jobs, strict=True)]
-    # Of experts so many products are handed over one after the other, of heads all together.
-    times = [1.0 if op.side_by_side else touched(op.spread) or 1.0 for op, _ in handed]
+    # Of experts so many groups are handed over one after the other, of heads all together.
+    times = [jobs.rounds if isinstance(jobs, ExpertJobs) else 1.0 for _, jobs in handed]
     tasks = [host.submission(op.name, jobs.slices, n) for (op, jobs), n in zip(handed, times, strict=True)]
     for i, op in enumerate(ops):
         if i not in products.ops:

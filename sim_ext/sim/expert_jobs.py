@@ -1,46 +1,78 @@
-"""The products of a block's experts as one job: one behind the other, each on all units."""
+"""The products of a block's experts as one job: some of them side by side, one group behind the other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.sim.backend import Job, Jobs, SideBySide, StepJobs
-from sailsim.workloads import Op
+from sailsim.base.errors import SailsimError
+from sailsim.sim.backend import Job, Jobs, SideBySide, StepJobs, Units
+from sailsim.workloads import Op, expected_rounds, touched
 
 
-def jobs_of(jobs: StepJobs, op: Op, inputs: Sequence[int]) -> Jobs:
-    """The jobs of an operation on some inputs; those of experts one behind the other, as one, and those of
-    heads side by side."""
+def jobs_of(units: Units, jobs: StepJobs, op: Op, inputs: Sequence[int]) -> Jobs:
+    """The jobs of an operation on some inputs; those of experts as one, in the fastest of their ways, and
+    those of heads side by side."""
     if op.side_by_side:
         assert isinstance(jobs, SideBySide)  # who does not know them is never asked (`Backend.check_choices`)
         return jobs.side_by_side(op, inputs)
     if not op.spread:
         return jobs.jobs(jobs.request(op), inputs)
-    return ExpertJobs(
-        [
-            (jobs.jobs(jobs.request(one), [at + behind for at in inputs]), times)
-            for behind, (one, times) in enumerate(op.products)
-        ]
-    )
+    ways = _ways(jobs, op, inputs, len(units.phases), units.shares_slices)
+    return min(ways, key=lambda way: float(way.seconds.sum()))
+
+
+def _ways(
+    jobs: StepJobs, op: Op, inputs: Sequence[int], phases: int, shares_slices: bool
+) -> Iterator["ExpertJobs"]:
+    """One expert at a time on all slices, then where units can do that 2, 4, ... side by side.
+
+    Each has an equal part of the slices, which sees its own tokens and has no more to do than with a matrix
+    as wide as all of theirs.
+    """
+    alone = _side_by_side(jobs, op, inputs, 1)
+    yield ExpertJobs(alone, op, 1, phases)
+    slices, together = alone[0][0].slices, 2
+    while shares_slices and together < 2 * touched(op.spread) and slices % together == 0:
+        with suppress(SailsimError):  # what does not fit the arrays
+            found = _side_by_side(jobs, op, inputs, together)
+            if all(job.slices == slices for job, _ in found):
+                yield ExpertJobs(found, op, together, phases)
+        together *= 2
+
+
+def _side_by_side(jobs: StepJobs, op: Op, inputs: Sequence[int], together: int) -> list[tuple[Jobs, float]]:
+    """The jobs of so many experts at a time for every number of tokens, and how often each occurs."""
+    found = []
+    for behind, (one, times) in enumerate(op.products):
+        wide = replace(one, n=together * one.n, weight_bytes=together * one.weight_bytes)
+        found.append((jobs.jobs(jobs.request(wide), [at + behind for at in inputs]), times / together))
+    return found
 
 
 class ExpertJobs:
     """`Jobs` that consist of others, each so many times, on average: a number that need not be whole.
 
-    Sums are those of all of them. Cycles and counts, which are whole, are rounded to the nearest.
+    Sums are those of all of them, but that seconds and cycles have a last group that is not full. Cycles and
+    counts, which are whole, are rounded to the nearest.
     """
 
-    def __init__(self, parts: Sequence[tuple[Jobs, float]]) -> None:
-        """`parts`: jobs of equal length, and how often each occurs."""
-        self._parts = parts
-        most, _ = max(parts, key=lambda part: part[1])
-        self._common = most
-        self.slices, self.blocks = most.slices, most.blocks
-        self.shares = most.shares
+    def __init__(self, parts: Sequence[tuple[Jobs, float]], op: Op, together: int, phases: int) -> None:
+        """`parts`: jobs of equal length, of so many experts of `op` together, and how often each occurs;
+        `phases`: how many of a job's numbers are seconds."""
+        self._parts, self._phases = parts, phases
+        self._common, _ = max(parts, key=lambda part: part[1])
+        self.slices, self.blocks = self._common.slices, self._common.blocks
+        self.shares = self._common.shares
+        experts = touched(op.spread)
+        self.rounds = expected_rounds(experts, op.deviation, together, op.matrices)
+        """How often all slices are handed a descriptor."""
+        self._idle = self.rounds * together / experts
         self.bytes = _sum([times * jobs.bytes for jobs, times in parts])
-        self.seconds = _sum([times * jobs.seconds for jobs, times in parts])
+        self.seconds = self._idle * _sum([times * jobs.seconds for jobs, times in parts])
 
     def __getitem__(self, at: int) -> Job:
         """Of the number of tokens that most experts see."""
@@ -49,7 +81,7 @@ class ExpertJobs:
     @property
     def cycles(self) -> NDArray[np.int64]:
         """Of each."""
-        return _whole([times * jobs.cycles for jobs, times in self._parts])
+        return _whole([self._idle * times * jobs.cycles for jobs, times in self._parts])
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -59,11 +91,14 @@ class ExpertJobs:
     @property
     def numbers(self) -> NDArray[np.float64]:
         """Of each."""
-        return _sum([times * jobs.numbers for jobs, times in self._parts])
+        found = _sum([times * jobs.numbers for jobs, times in self._parts])
+        found[:, : self._phases] *= self._idle
+        return found
 
     def throttled(self, rate: float) -> NDArray[np.float64]:
-        """Of each: all of them at that rate."""
-        return _sum([times * jobs.throttled(rate) for jobs, times in self._parts])
+        """Of each: all of them at that rate, or the time that they need anyway."""
+        slowed = _sum([times * jobs.throttled(rate) for jobs, times in self._parts])
+        return np.maximum(slowed, self.seconds)
 
 
 def _sum(parts: Sequence[NDArray[Any]]) -> NDArray[np.float64]:

@@ -1,14 +1,19 @@
 """Experts on accelerators: one product an expert that a token chose, and expected and drawn choices agree."""
 
 from dataclasses import replace
-from math import sqrt
+from math import ceil, sqrt
 
 import pytest
 
 from sailsim import _core
 from sailsim.sim import COUNTS, PHASES, Point, load_system, simulate_prefill, simulate_step
 from sailsim.sim.backend import backend_of
+from sailsim.sim.backends.sail import SailUnits
+from sailsim.sim.engine import _work
+from sailsim.sim.expert_jobs import jobs_of
+from sailsim.sim.parts import inputs_of, parts_of
 from sailsim.sim.room import memory_needed
+from sailsim.sim.same import Same
 from sailsim.workloads import (
     Activations,
     Experts,
@@ -34,8 +39,12 @@ def captured() -> Activations:
 
 
 @pytest.mark.parametrize("batch", [1, 6, 40])
-def test_counts_are_those_of_every_chosen_expert_by_itself(captured: Activations, batch: int) -> None:
+def test_counts_are_those_of_every_chosen_expert_by_itself(
+    captured: Activations, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A table is built of an expert's weights if a token chose it, and serves all tokens that did."""
+    monkeypatch.setattr(SailUnits, "shares_slices", False)
+    _work.cache_clear()
     result = simulate_step(SAIL, MODEL, Point(batch=batch, nbw=4), captured)
     config = SAIL.slice_config()
     expected = dict.fromkeys(COUNTS, 0.0)
@@ -52,6 +61,36 @@ def test_counts_are_those_of_every_chosen_expert_by_itself(captured: Activations
     for name in COUNTS:
         # Each operation's are rounded to whole ones: 4 blocks of 3.
         assert result.counts[name] == pytest.approx(expected[name], abs=6.0), name
+    _work.cache_clear()
+
+
+@pytest.mark.parametrize("used", [1, 3, 8])
+def test_experts_share_the_slices_in_the_fastest_way(captured: Activations, used: int) -> None:
+    """Of 1, 2, 4 and 8 side by side, with a last round that need not be full."""
+    model = replace(MODEL, experts=Experts(8, used, 96), d_ffn=96)
+    point = Point().resolved(SAIL)
+    parts = parts_of(decode_step(model, FORMAT, 1, 64))
+    inputs = inputs_of(Same(parts), model.n_layers, 0)
+    units = backend_of(SAIL).units(SAIL, point)
+    jobs = units.step(point, Same(parts), Same(inputs), captured)
+    ops = [part.ops[0] for part in parts if part.ops[0].kind == "gemv"]
+    at = next(i for i, op in enumerate(ops) if op.name == "blk.1.ffn_down_exps")
+    op = ops[at]
+    assert op.spread == ((1, float(used)),)
+    found = jobs_of(units, jobs, op, [at])
+    ((one, _),) = op.products
+    ways = {}
+    for side in (1, 2, 4, 8):
+        wide = replace(one, n=side * one.n, weight_bytes=side * one.weight_bytes)
+        ways[side] = ceil(used / side) * jobs.jobs(jobs.request(wide), [at]).seconds[0]
+    assert found.seconds[0] == pytest.approx(min(ways.values()))
+    best = min(ways, key=ways.__getitem__)
+    assert best == {1: 1, 3: 4, 8: 8}[used]
+    assert found.rounds == ceil(used / best)
+    assert found.bytes[0] == pytest.approx(used * FORMAT.base.bytes(96, 512))
+    assert found.numbers[0, : len(units.phases)].sum() == pytest.approx(found.seconds[0])
+    assert found.throttled(1e3)[0] >= used * FORMAT.base.bytes(96, 512) / 1e3 * 0.9
+    assert (found.throttled(1e15) >= found.seconds).all()
 
 
 @pytest.mark.parametrize("batch", [1, 6, 40])
@@ -66,19 +105,20 @@ def test_bytes_are_those_of_the_touched_experts(captured: Activations, batch: in
         if not (linear.of_experts or linear.is_router)
     )
     touched = 4 * distinct_experts(16, 2, batch) * expert
-    assert result.bytes_by_kind["weights"] == pytest.approx(others + touched, rel=1e-12)
+    assert result.bytes_by_kind["weights"] == pytest.approx(others + touched, rel=1e-9)
     assert any("uniformly" in note for note in result.notes) == (batch > 1)
     assert any("f32 4 tensors" in note for note in result.notes)
 
 
 def test_more_experts_for_the_same_tokens_take_longer(captured: Activations) -> None:
-    """The same products with the weights of one expert, of some, and of many."""
+    """The same products with the weights of few experts, of some, and of many."""
+    wide = replace(MODEL, d_model=1024, d_ffn=4096, experts=Experts(1, 1, 4096))
     times = [
-        simulate_step(SAIL, replace(MODEL, experts=Experts(count, 1, 384)), Point(batch=8), captured).step_s
-        for count in (1, 4, 16, 64)
+        simulate_step(SAIL, replace(wide, experts=Experts(count, 1, 4096)), Point(batch=8), captured).step_s
+        for count in (4, 16, 64)
     ]
     assert times == sorted(times)
-    assert times[-1] > 1.1 * times[0]
+    assert times[-1] > 1.05 * times[0]
 
 
 def test_one_expert_that_all_use_is_an_ordinary_network(captured: Activations) -> None:
@@ -101,8 +141,9 @@ def test_drawn_choices_have_the_expected_step_as_their_mean(captured: Activation
         values = [getattr(one, name) for one in drawn]
         mean = sum(values) / len(values)
         error = sqrt(sum((one - mean) ** 2 for one in values) / (len(values) - 1) / len(values))
-        # Seconds are not quite linear in what a step reads: the stream runs ahead by whole tensors.
-        assert abs(mean - getattr(expected, name)) <= 4 * error + 2e-3 * mean, name
+        # Seconds are not quite linear in what a step reads: the stream runs ahead by whole tensors, and
+        # a drawn step has the way that is the fastest for its own number of experts.
+        assert abs(mean - getattr(expected, name)) <= 4 * error + 5e-3 * mean, name
     assert len({one.step_s for one in drawn}) > 10
 
 

@@ -14,6 +14,7 @@ from sailsim.workloads import (
     Routing,
     decode_step,
     distinct_experts,
+    expected_rounds,
     expected_spread,
     load_model,
     sampled_spread,
@@ -22,7 +23,7 @@ from sailsim.workloads import (
     uniform_format,
     weight_format,
 )
-from sailsim.workloads.experts import MAX_CLASSES
+from sailsim.workloads.experts import MAX_CLASSES, touched_deviation
 
 from ..examples import examples
 
@@ -83,6 +84,23 @@ def test_draws_have_the_closed_form_as_their_mean(count, used, tokens):
     error = sqrt(sum((one - mean) ** 2 for one in draws) / (len(draws) - 1) / len(draws))
     assert abs(mean - distinct_experts(count, used, tokens)) <= 4 * error
     assert (error > 0) == (used < count)
+
+
+@pytest.mark.parametrize(("count", "used", "tokens"), [(8, 2, 5), (32, 4, 8), (128, 8, 20), (8, 2, 1)])
+def test_draws_have_the_closed_forms_deviation_and_rounds(count, used, tokens):
+    draws = [touched(sampled_spread(count, used, tokens, seed)) for seed in range(1500)]
+    mean = sum(draws) / len(draws)
+    deviation = sqrt(sum((one - mean) ** 2 for one in draws) / (len(draws) - 1))
+    assert touched_deviation(count, used, tokens) == pytest.approx(deviation, rel=0.1)
+    for together in (2, 4, 8):
+        begun = sum(-(-one // together) for one in draws) / len(draws)
+        own = expected_rounds(distinct_experts(count, used, tokens), deviation, together, count)
+        assert own == pytest.approx(begun, rel=0.03), together
+
+
+def test_rounds_of_a_known_number_are_whole():
+    assert [expected_rounds(8.0, 0.0, together, 8) for together in (1, 3, 8, 16)] == [8, 3, 1, 1]
+    assert touched_deviation(5, 5, 9) == touched_deviation(8, 2, 1) == 0
 
 
 def test_a_draw_is_one_of_its_seed_and_layer():

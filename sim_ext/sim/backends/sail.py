@@ -32,6 +32,12 @@ NOT_MODELLED = (
 )
 
 
+SIDE_BY_SIDE = (
+    "Experts share the slices, as many at a time as are the fastest: in a last round some slices are idle, "
+    "in every other all are taken to have as much to do"
+)
+
+
 def request_of(op: Op, point: Point) -> TileRequest:
     """A GEMV in the units' format: codes, their scales and minima, and a codebook."""
     fmt = op.format
@@ -94,6 +100,7 @@ class SailUnits(Units):
     phases = TILE_PHASES
     counts = COUNTS
     events = ACTIVITY
+    shares_slices = True  # a slice has descriptors and operands of its own
 
     def __init__(self, system: System, substrate: str | None, convert: str | None, prt: bool) -> None:
         self._system = system
@@ -155,7 +162,8 @@ class SailUnits(Units):
     def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
         """Whose patterns they are, and what is left out."""
         borrowed = activations.note(model)
-        return [*([borrowed] if borrowed else []), NOT_MODELLED]
+        experts = [SIDE_BY_SIDE] if model.experts is not None else []
+        return [*([borrowed] if borrowed else []), *experts, NOT_MODELLED]
 
 
 @lru_cache(maxsize=8)
