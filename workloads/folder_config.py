@@ -107,7 +107,7 @@ class FolderConfig:
         if not isinstance(table, dict):
             return None
         method = table.get("quant_method")
-        if method not in BITS:
+        if not isinstance(method, str) or method not in BITS:
             return None
         size = table.get("group_size", table.get("q_group_size"))
         bits = table.get("bits", table.get("w_bit"))
@@ -119,8 +119,11 @@ class FolderConfig:
         if bits not in BITS[method]:
             allowed = ", ".join(map(str, BITS[method]))
             raise self._refuse("bits in quantization_config", bits, f"one of {allowed} for {method}")
-        symmetric = table.get("sym", True) if method == "gptq" else not table.get("zero_point", True)
-        return Grouped(method, bits, max(size, 0), bool(symmetric))
+        said = "sym" if method == "gptq" else "zero_point"
+        value = table.get(said, True)
+        if not isinstance(value, bool):
+            raise self._refuse(f"{said} in quantization_config", value, "true or false")
+        return Grouped(method, bits, max(size, 0), value == (method == "gptq"))
 
     def in_other_order(self, grouped: Grouped | None) -> bool:
         """Whether groups are made of inputs in another order than that of the matrix."""

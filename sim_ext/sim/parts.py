@@ -34,7 +34,7 @@ def parts_of(ops: Sequence[Op]) -> tuple[Part, ...]:
     kinds: dict[Any, int] = {}
     parts = []
     for _, run_of in groupby(
-        ops, key=lambda op: (op.layer, op.role, op.spread) if op.kind == "gemv" else (op.layer, op.name)
+        ops, key=lambda op: (op.layer, op.role) if op.kind == "gemv" else (op.layer, op.name)
     ):
         part = tuple(run_of)
         parts.append(Part(kinds.setdefault(tuple(map(_ALIKE, part)), len(kinds)), part))

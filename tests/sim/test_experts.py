@@ -10,7 +10,8 @@ from sailsim.sim import COUNTS, PHASES, Point, load_system, simulate_prefill, si
 from sailsim.sim.backend import backend_of
 from sailsim.sim.backends.sail import SailUnits
 from sailsim.sim.engine import _work
-from sailsim.sim.expert_jobs import jobs_of
+from sailsim.sim.expert_jobs import ExpertJobs, jobs_of
+from sailsim.sim.host import HostCores
 from sailsim.sim.parts import inputs_of, parts_of
 from sailsim.sim.room import memory_needed
 from sailsim.sim.same import Same
@@ -155,6 +156,42 @@ def test_a_prefill_touches_more_experts_than_a_step(captured: Activations) -> No
     expert = 4 * 2 * sum(FORMAT.base.bytes(k, n) for k, n in ((512, 384), (512, 384), (384, 512)))
     more = prompt.bytes_by_kind["weights"] - step.bytes_by_kind["weights"]
     assert more == pytest.approx((ratio - 1) * expert, rel=1e-9)
+
+
+def test_every_group_of_experts_is_handed_over(captured: Activations) -> None:
+    host = HostCores(SAIL, 16)
+    once, more = host.submission("one", 32), host.submission("some", 32, 3.5)
+    assert more.seconds - once.seconds == pytest.approx(2.5 * 2 * SAIL.host.submit.si)
+    slow = SAIL.host.submit.model_copy(update={"value": 1000 * SAIL.host.submit.value})
+    dear = SAIL.model_copy(update={"host": SAIL.host.model_copy(update={"submit": slow})})
+    point = Point(batch=4)
+    steps = [simulate_step(system, MODEL, point, captured).step_s for system in (SAIL, dear)]
+    rounds = sum(jobs.rounds for jobs in _experts(captured, point))
+    products = 4 * 4 + 1
+    each = 2 * (slow.si - SAIL.host.submit.si)
+    assert steps[1] - steps[0] == pytest.approx((rounds + products) * each, rel=0.05)
+
+
+def _experts(captured: Activations, point: Point) -> list[ExpertJobs]:
+    """The jobs of all experts of a step of `MODEL`."""
+    parts = parts_of(decode_step(MODEL, FORMAT, point.batch, point.context))
+    inputs = inputs_of(Same(parts), MODEL.n_layers, 0)
+    units = backend_of(SAIL).units(SAIL, point.resolved(SAIL))
+    jobs = units.step(point.resolved(SAIL), Same(parts), Same(inputs), captured)
+    found, at = [], 0
+    for _, ops in parts:
+        if ops[0].kind == "gemv":
+            found += [jobs_of(units, jobs, op, [at]) for op in ops if op.spread]
+            at += len(ops[0].products)
+    assert all(isinstance(one, ExpertJobs) for one in found)
+    return found
+
+
+def test_a_window_needs_less_memory() -> None:
+    windowed = replace(MODEL, sliding_window=100, full_layers=(3,))
+    for context, tokens in ((50, 4 * 50), (1000, 3 * 100 + 1000)):
+        needed = memory_needed(windowed, FORMAT, 2, context) - FORMAT.model_bytes(windowed)
+        assert needed == 2 * tokens * 2 * 2 * 64 * 2
 
 
 def test_all_experts_lie_in_memory() -> None:

@@ -180,6 +180,15 @@ Q = "model.layers.1.self_attn.q_proj"
             "num_attention_heads of config.json is '4'; allowed is a whole number",
         ),
         (PLAIN, {"is_encoder_decoder": True}, "is_encoder_decoder is true"),
+        (
+            grouped("gptq", 4, 32, PLAIN), {"quantization_config": {"quant_method": ["gptq"]}},
+            "is quantized and",
+        ),
+        (
+            grouped("gptq", 4, 32, PLAIN),
+            {"quantization_config": GPTQ["quantization_config"] | {"sym": 1}},
+            "sym in quantization_config of config.json is 1; allowed is true or false",
+        ),
         (PLAIN, {"sliding_window": 4, "layer_types": ["linear_attention"] * 2}, "layer_types of config.json"),
         (PLAIN, {"sliding_window": 4, "layer_types": ["full_attention"]}, "of 1 blocks whether"),
         (PLAIN, {"text_config": 3}, "text_config of config.json is 3; allowed is a table"),
