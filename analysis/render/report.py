@@ -95,9 +95,10 @@ def page(
         claim.name: (claim.value, f"paper: {claim.value:g}{_unit(claim.unit)}")
         for claim in load_paper(paper).claim
     }
+    first = start(results)
     about = {
         "charts": [chart.marked(marks).as_dict() for chart in charts],
-        "start": start(results),
+        "start": first,
         "shown": shown_first(results),
         "own": own_runners(results),
         "words": WORDS | MORE_WORDS,
@@ -112,6 +113,7 @@ def page(
         records=data.packed(data.as_json(tables)),
         page=about,
         answer=_answer(),
+        at=_at(first, results),
         sweep=_sweep(results, manifest),
         front=FRONT,
         claims=_claims(results, paper),
@@ -202,6 +204,20 @@ def _answer() -> dict[str, Any]:
         "pieces": bold_pieces(found.sentence),
         "table": Table(found.header, found.rows, sortable=False, wide=(2, 4, 5)),
     }
+
+
+def _at(first: Mapping[str, Any], results: Runs) -> str:
+    """The point that the first page's figures show, in words."""
+    rows = results.frame
+    models = dict(zip(rows["model"], rows["model_title"], strict=True))
+    systems = dict(zip(rows["system"], rows["system_title"], strict=True))
+    weights = f"weights {first['weights']}" if first["weights"] else f"{first['wbits']}-bit weights"
+    length = "context" if first["phase"] == "decode" else "prompt"
+    return (
+        f"The figures show what this sweep has nearest to it: {models[first['model']]}, {weights}, batch "
+        f"{first['batch']}, {first['threads']} threads, {first['context']} tokens of {length}, on "
+        f"{systems[first['system']]}."
+    )
 
 
 def _sweep(results: Runs, manifest: Mapping[str, Any]) -> str:

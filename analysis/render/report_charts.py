@@ -197,7 +197,7 @@ SPEED = (
     ),
     Chart(
         "rates",
-        "Tokens per second by threads",
+        "Tokens per second",
         "The whole batch's. The cores that work are as many on either side; a card has none of them.",
         "lines",
         "runs",

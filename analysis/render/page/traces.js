@@ -51,14 +51,14 @@ function drawingOf(chart, rows, width) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "system-ui, 'DejaVu Sans', sans-serif", size: narrow ? 11 : 13, color: look.ink },
-    margin: { l: 10, r: 12, t: 24, b: 10 },
+    margin: { l: 10, r: 12, t: 18, b: 10 },
     hovermode: "closest",
     hoverlabel: { bgcolor: look.paper, bordercolor: look.quiet, font: { color: look.ink } },
     dragmode: false,
     showlegend: false,
     annotations: [],
     shapes: [],
-    height: chart.spec.small ? 300 : 400,
+    height: chart.spec.small ? 250 : 400,
   };
   const drawing = { traces: [], layout, legend: [], look, narrow, width };
   ({ lines: linesOf, marks: linesOf, stack: stackOf, ranks: ranksOf })[chart.spec.kind](chart, rows, drawing);
@@ -84,7 +84,7 @@ function plainTicks(values, few) {
   const [low, high] = [Math.min(...positive), Math.max(...positive)];
   const decades = Math.log10(high / low);
   const wanted = (few ? 3 : 8) / Math.max(decades, 0.3);
-  const steps = wanted < 2 ? [1] : wanted < 3.5 ? [1, 3] : [1, 2, 5];
+  const steps = wanted < 2 ? [1] : wanted < 3.5 ? [1, 3] : wanted < 12 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 7];
   const ticks = [];
   for (let power = Math.floor(Math.log10(low)) - 1; power <= Math.ceil(Math.log10(high)); power += 1) {
     for (const step of steps) ticks.push(step * 10 ** power);
