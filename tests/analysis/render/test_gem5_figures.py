@@ -103,8 +103,8 @@ def test_a_timeline_shows_its_beginning_and_its_end() -> None:
 def test_figures_and_report_of_a_sweep_show_them(
     swept: Store, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("figures", "report"):  # the sweep's own have their tests, and take long
-        monkeypatch.setattr(import_module(f"sailsim.analysis.render.{module}"), "FIGURES", {})
+    # The sweep's own have their tests, and take long.
+    monkeypatch.setattr(import_module("sailsim.analysis.render.figures"), "FIGURES", {})
     out = tmp_path / "out"
     out.mkdir()
     for path in swept.path.iterdir():
