@@ -133,6 +133,7 @@ ENTRIES: tuple[Generated, ...] = (
         "docs/gem5-decode.md",
         f"{_RENDER}.gem5_decode_page:decode_parts",
         "analysis/data/gem5/decode.jsonl (sailsim gem5 decode --write); the engine's steps",
+        draw=f"{_RENDER}.gem5_decode_figure:draw",
     ),
     Generated(
         "reproduction",

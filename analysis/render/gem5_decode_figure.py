@@ -1,0 +1,189 @@
+"""Units against cores in gem5, by bits of a weight: how many times faster, and where a step's time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.paper.claims import load_paper
+from sailsim.analysis.render.gem5_decode_page import FAST, predicted
+from sailsim.analysis.render.gem5_decode_steps import CORE_PARTS, Row, regions_together, shape
+from sailsim.analysis.render.style import (
+    DASHES,
+    MARKERS,
+    OKABE_ITO,
+    SERIES,
+    canvas,
+    caption,
+    save,
+    style,
+)
+from sailsim.base.errors import SailsimError
+from sailsim.base.records import read_records
+from sailsim.sim import load_system
+from sailsim.workloads import load_model
+from sailsim.workloads.choice import uniform_choice
+
+TITLE = "Whole tokens in gem5: one program, its products on cores or on PIM units"
+Steps = Mapping[tuple[int, int, str], Row]
+"""Runs by threads, bits and kind of products."""
+_LOOK = {
+    "embed": (OKABE_ITO["black"], ""),
+    "norms and rounding": (OKABE_ITO["sky"], ""),
+    "rotation": (OKABE_ITO["yellow"], ""),
+    "attention": (OKABE_ITO["green"], ""),
+    "products of the blocks, activation": (OKABE_ITO["blue"], ""),
+    "head": (OKABE_ITO["orange"], "//"),
+    "sampling": (OKABE_ITO["purple"], ""),
+}
+assert list(_LOOK) == list(CORE_PARTS)
+
+
+def decode_figure(rows: Sequence[Row]) -> Figure:
+    """Speedups by width and, for every number of threads, a panel with the steps' parts.
+
+    Args:
+        rows: runs of one model, batch and context, in formats that differ by their bits alone; of a
+            model's first block and head, or whole.
+
+    Raises:
+        SailsimError: there is no width of which both the cores and the units were run.
+    """
+    steps = {(r["threads"], _bits(r), r["linears"]): r for r in rows}
+    widths = {}
+    for threads in sorted({threads for threads, _, _ in steps}):
+        both = [
+            bits
+            for of, bits, kind in steps
+            if (of, kind) == (threads, "lutmm") and (of, bits, "neon") in steps
+        ]
+        if both:
+            widths[threads] = sorted(both)
+    if not widths:
+        raise SailsimError("no width has runs on cores and on units; allowed are rows of both at one point.")
+    first = rows[0]
+    with style():
+        figure, panels = canvas(
+            TITLE,
+            1 + len(widths),
+            width=5.2 + 4.6 * len(widths),
+            width_ratios=[3, *[4] * len(widths)],
+            height=4.6,
+        )
+        _speedups(panels[0], steps, widths)
+        for axes, (threads, own) in zip(panels[1:], widths.items(), strict=True):
+            _parts(axes, steps, threads, own)
+            axes.set_ylabel("ms a token")
+        panels[-1].legend(*_legend(), loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+        spec = load_model(shape(first))
+        caption(
+            figure,
+            f"{spec.title}, batch {first['batch']}, context {first['context']}, 8-bit activations, machine "
+            f"{first['system']}, O3 cores. Both sides run one program, whose attention, norms and rounding "
+            "are the same; NEON: SDOT kernels of ours; LUT: table look-ups of ours on the cores.",
+            f"A step is put together of the head and {spec.n_layers} blocks like the first, which was run."
+            if first["blocks"]
+            else "",
+            f"The engine's lines: gem5's step by NEON over the engine's step of {FAST}. The paper's value is "
+            "its maximum against llama.cpp, for a point that it does not name.",
+        )
+    return figure
+
+
+def _bits(row: Row) -> int:
+    uniform = uniform_choice(row["weights"])
+    if uniform is None:
+        raise SailsimError(f"weights is {row['weights']!r}; allowed in this figure are bits, as 4g128.")
+    return uniform[0]
+
+
+def _cycles(row: Row) -> float:
+    return sum(regions_together(row).values())
+
+
+def _engine_cycles(row: Row) -> float:
+    """The engine's whole step of a run with units."""
+    return predicted({**row, "blocks": 0}, FAST).step
+
+
+def _speedups(axes: Axes, steps: Steps, widths: Mapping[int, Sequence[int]]) -> None:
+    for i, count in enumerate(widths):
+        of = {bits: _cycles(steps[count, bits, "neon"]) for bits in widths[count]}
+        units = [steps[count, bits, "lutmm"] for bits in of]
+        label = f"{count} thread{'s' if count > 1 else ''}"
+        axes.plot(
+            list(of),
+            [neon / _cycles(unit) for neon, unit in zip(of.values(), units, strict=True)],
+            MARKERS[i], ls="-", color=SERIES[i], label=f"gem5, {label}",
+        )  # fmt: skip
+        axes.plot(
+            list(of),
+            [neon / _engine_cycles(unit) for neon, unit in zip(of.values(), units, strict=True)],
+            MARKERS[i], ls=DASHES[1], color=SERIES[i], markerfacecolor="white", label=f"engine, {label}",
+        )  # fmt: skip
+    paper = load_paper().by_name("speedup").value
+    axes.axhline(paper, color="#444444", ls=":", lw=1, label=f"paper: {paper:g}x")
+    axes.axhline(1, color="#444444", lw=0.8)
+    axes.set_ylim(0, 1.4 * paper)
+    axes.set_xticks(sorted({bits for of in widths.values() for bits in of}))
+    axes.set_xlabel("bits of a weight")
+    axes.set_ylabel("units over NEON, times faster")
+    axes.set_title("speedup", loc="left")
+    axes.legend(loc="upper left", fontsize=8)
+
+
+def _parts(axes: Axes, steps: Steps, count: int, widths: Sequence[int]) -> None:
+    bars = [
+        (bits, kind) for bits in widths for kind in ("neon", "lut", "lutmm") if (count, bits, kind) in steps
+    ]
+    places, at, before = [], 0.0, bars[0][0]
+    for bits, _ in bars:
+        at += 0.6 if bits != before else 0.0
+        places.append(at)
+        at, before = at + 1, bits
+    bottom = np.zeros(len(bars))
+    clock = load_system(steps[count, *bars[0]]["system"]).cores.clock.si
+    for part, names in CORE_PARTS.items():
+        color, hatch = _LOOK[part]
+        regions = [regions_together(steps[count, *bar]) for bar in bars]
+        heights = np.array([sum(of[name] for name in names) for of in regions]) / clock * 1e3
+        axes.bar(places, heights, 0.85, bottom, color=color, hatch=hatch, edgecolor="white", linewidth=0.3)
+        bottom += heights
+    words = {"neon": "NEON", "lut": "LUT", "lutmm": "units"}
+    axes.set_xticks(places, [words[kind] for _, kind in bars], fontsize=8)
+    for bits in widths:
+        own = [place for place, (of, _) in zip(places, bars, strict=True) if of == bits]
+        axes.annotate(
+            f"{bits} bits",
+            (sum(own) / len(own), 0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, -26),
+            textcoords="offset points",
+            ha="center",
+        )
+    axes.set_xlabel(" \n ", fontsize=6)  # room for the bits
+    axes.grid(axis="x", visible=False)
+    axes.set_title(f"{count} thread{'s' if count > 1 else ''}: where the time goes", loc="left")
+
+
+def _legend() -> tuple[list[Patch], list[str]]:
+    patches = [Patch(facecolor=color, hatch=hatch, edgecolor="white") for color, hatch in _LOOK.values()]
+    return patches[::-1], list(_LOOK)[::-1]
+
+
+def draw(folder: Path) -> list[Path]:
+    """Draw the committed runs of Llama 2 7B's first block and head as a PNG into a folder."""
+    rows = read_records(data_file("gem5/decode.jsonl"))["rows"]
+    wanted = {"model": "llama-2-7b", "blocks": 1, "batch": 1, "context": 512}
+    chosen = [
+        row
+        for row in rows
+        if row.get("step_cycles") is not None and all(row[name] == value for name, value in wanted.items())
+    ]
+    return save(decode_figure(chosen), folder / "gem5_decode.png")
