@@ -138,7 +138,7 @@ def test_gemv_and_replay_take_it(mine: Path, tmp_path: Path) -> None:
 
 
 def test_what_the_file_does_not_say_is_not_modelled(bare: Path) -> None:
-    printed = sailsim("run", *SMALL, "--substrate", bare)
+    printed = sailsim("run", *SMALL, "--substrate", bare, "--wide")
     assert printed.exit_code == 0, printed.output
     assert printed.stdout.count("not modelled") >= 11
     assert "sail: not modelled: the energy of substrate" in printed.stdout
