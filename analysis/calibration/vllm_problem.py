@@ -23,7 +23,7 @@ from sailsim.analysis.calibration.errors import (
     held_row,
 )
 from sailsim.analysis.calibration.measurements import MeasuredRows, card_rows, read_table, sheets_of
-from sailsim.analysis.calibration.solver import Parameter, Problem, held_out, solve
+from sailsim.analysis.calibration.solver import Parameter, Problem, Solution, held_out, solve
 from sailsim.sim import load_card
 from sailsim.workloads import decode_step, prefill_step, weight_format
 
@@ -111,6 +111,18 @@ def vllm_problem() -> Problem:
     return Problem(parameters, vllm_rows(), predict, loss="soft_l1", starts=FEWER_STARTS)
 
 
+def with_power_given(problem: Problem, solution: Solution) -> Problem:
+    """The problem with the fit's power of the rows: two models alone leave it open, and what a solver then
+    takes depends on its version."""
+    at = [p.name for p in problem.parameters].index("host_power_vllm")
+
+    def predict(x: Floats, rows: MeasuredRows) -> Floats:
+        return problem.predict(np.insert(x, at, solution.values[at]), rows)
+
+    kept = tuple(p for i, p in enumerate(problem.parameters) if i != at)
+    return replace(problem, parameters=kept, predict=predict)
+
+
 def run_vllm(
     other: MeasuredRows, errors: list[dict[str, Any]]
 ) -> tuple[dict[str, Any], dict[str, float], dict[str, Any]]:
@@ -122,11 +134,12 @@ def run_vllm(
     solution = solve(problem)
     rows = problem.rows
     inside = problem.predict(solution.values, rows) / rows.measured
-    by_card, by_model = held_out(problem, "card"), held_out(problem, "model")
+    by_card = held_out(problem, "card")
+    by_model = held_out(with_power_given(problem, solution), "model")
     name = "GPU serving, 16 bits, vLLM, requests that come and go"
     errors.append(error_row(name, "nothing", inside))
     errors.append(held_row(name, "card", by_card))
-    errors.append(held_row(name, "model", by_model))
+    errors.append(held_row(name, "model, with the power of the rows given", by_model))
     for model, title in (("smollm2-135m", "135M"), ("gemma-2b", "2B"), ("llama-3-8b", "8B")):
         keep = rows.labels["model"] == model
         errors.append(held_row(f"{name}, {title}", "card", by_card.where(keep)))
