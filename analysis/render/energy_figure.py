@@ -75,10 +75,9 @@ def energy(results: Runs) -> Figure:
             label: (sum(numbers(own, "energy", cause).to_numpy() for cause in causes) / tokens_in(own), *look)
             for label, (causes, *look) in ENERGY_STYLE.items()
         }
-        total = _stacked(axes, parts)
+        _stacked(axes, parts)
         ends = [own[f"energy_{end}_j"].to_numpy() / tokens_in(own) for end in ("low", "high")]
-        at = np.arange(len(own))
-        axes.errorbar(at, total, (total - ends[0], ends[1] - total), fmt="none", ecolor="#444444", lw=0.9)
+        axes.vlines(np.arange(len(own)), *ends, color="#444444", lw=0.9)
         _ticks(axes, own, x, f"{title}, {value_in_words(by, value)}")
     panels[0].set_ylim(bottom=0)
     panels[0].set_ylabel("J a token")

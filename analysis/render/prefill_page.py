@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -37,12 +38,15 @@ LINES = ("sail", "cores", "cores-ampere", "cores-all-best", "v100", "l4", "a100-
 def frame() -> pd.DataFrame:
     """Every runner of the page at every prompt, with SAIL's speedup over it."""
     points = [Point(phase="prefill", prompt=n) for n in sorted({*PROMPTS, *DRAWN})]
-    found = as_frame(run for point in points for run in runs(point, runners=named(*RUNNERS)))
-    found = found.assign(speedup=speedup(found))
+    own = [run for point in points for run in runs(point, runners=named(*RUNNERS))]
     fast = [replace(point, system=FAST_HOST) for point in points if point.prompt in PROMPTS]
-    other = as_frame(run for point in fast for run in runs(point, runners=named("sail")))
-    other = other.assign(runner=FAST_HOST, title="SAIL, attention as fast as the fork's", speedup=None)
-    return pd.concat([found, other], ignore_index=True)
+    other = [run for point in fast for run in runs(point, runners=named("sail"))]
+    found = as_frame([*own, *other])
+    found["speedup"] = speedup(found)
+    others = found.index[len(own) :]
+    found.loc[others, ["runner", "title"]] = [FAST_HOST, "SAIL, attention as fast as the fork's"]
+    found.loc[others, "speedup"] = np.nan
+    return found
 
 
 def prefill_parts() -> dict[str, str]:

@@ -92,5 +92,6 @@ def test_a_folder_of_before_there_were_phases_is_read_as_decoding(tmp_path: Path
     assert (found["phase"] == "decode").all()
     assert (found["prompt"] == 0).all()
     assert found["ttft_s"].isna().all()
-    frame = pd.concat([found, as_frame(runs(POINT, runners=named("sail")))])
+    new = as_frame(runs(POINT, runners=named("sail")))
+    frame = pd.DataFrame([*found.to_dict("records"), *new.to_dict("records")])
     assert len(Runs.of(frame, prices()).at([])) == 1
