@@ -124,14 +124,13 @@ def energy_units(results: Runs) -> Figure:
     return figure
 
 
-def _stacked(axes: Axes, parts: Mapping[str, tuple[Any, ...]]) -> Any:
-    """Stacked bars: height, colour and hatch of each part by its label. Returns their sum."""
+def _stacked(axes: Axes, parts: Mapping[str, tuple[Any, ...]]) -> None:
+    """Stacked bars: height, colour and hatch of each part by its label."""
     base: Any = 0.0
     for label, (height, colour, hatch) in parts.items():
         look = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
         axes.bar(np.arange(len(height)), height, 0.7, base, label=label, **look)
         base = base + np.asarray(height)
-    return base
 
 
 def _ticks(axes: Axes, own: pd.DataFrame, x: str, title: str) -> None:
