@@ -21,7 +21,7 @@ from m5.objects import (
 )
 
 sys.path.append(str(Path(__file__).parents[2] / "gem5-configs"))
-from machine import DOORBELL_PHYSICAL
+from hierarchy import DOORBELL_PHYSICAL
 
 parser = argparse.ArgumentParser()
 parser.add_argument("trace")
