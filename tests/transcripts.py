@@ -126,6 +126,14 @@ PAGES: dict[str, Callable[[Path], None]] = {
 """Each page, and what makes the files that it does not show."""
 
 
+def assert_as_printed(page: str, folder: Path) -> None:
+    """A page has what its commands print now, run in a folder, which keeps what they make."""
+    with chdir(folder):
+        PAGES[page](folder)
+        text = (ROOT / page).read_text("utf-8")
+        assert renewed(text) == text, f"python -m tests.transcripts {page} writes it anew"
+
+
 def write(name: str) -> None:
     """Renew a page in place."""
     page = ROOT / name

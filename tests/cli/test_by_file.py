@@ -6,17 +6,12 @@ import pytest
 
 from sailsim.sim import Store
 
-from ..transcripts import PAGES, ROOT, renewed
-
-PAGE = "docs/extending.md"
+from ..transcripts import assert_as_printed
 
 
 @pytest.mark.slow
-def test_what_is_added_by_file_is_in_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    PAGES[PAGE](tmp_path)
-    text = (ROOT / PAGE).read_text("utf-8")
-    assert renewed(text) == text, f"python -m tests.transcripts {PAGE} writes it anew"
+def test_what_is_added_by_file_is_in_every_command(tmp_path: Path) -> None:
+    assert_as_printed("docs/extending.md", tmp_path)
 
     frame = Store(tmp_path / "out").frame()
     added = {"twice-l4": "L4, twice as wide", "slow-banks": "AiM, half the clock"}

@@ -5,20 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ..transcripts import PAGES, ROOT, output, renewed
+from ..transcripts import output
 from ..workloads.conftest import write_shaped_gguf
-
-PAGE = "docs/widths.md"
-
-
-@pytest.mark.slow
-def test_the_page_has_what_the_commands_print(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smollm2_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    PAGES[PAGE](tmp_path)
-    text = (ROOT / PAGE).read_text("utf-8")
-    assert renewed(text) == text, f"python -m tests.transcripts {PAGE} writes it anew"
 
 
 @pytest.mark.slow

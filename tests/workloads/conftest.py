@@ -145,6 +145,11 @@ def write_shaped_gguf(path: Path, choice: str) -> None:
     norms = [f"blk.{i}.{name}_norm" for i in range(SHAPE.n_layers) for name in ("attn", "ffn")]
     for name in [*norms, "output_norm"]:
         tensor(name, (4 * SHAPE.d_model,), 4 * SHAPE.d_model, "f32")
+    finish_with_holes(writer, path, size)
+
+
+def finish_with_holes(writer: gguf.GGUFWriter, path: Path, size: int) -> None:
+    """Writes a file's header; its tensors, so many bytes, are zeros that are not written."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()

@@ -8,6 +8,8 @@ import gguf
 import numpy as np
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
+from .conftest import finish_with_holes
+
 Tensors = dict[str, tuple[int, ...]]
 
 
@@ -39,12 +41,7 @@ def write_gguf(
         stored = (*reversed(shape[1:]), shape[0] // block * block_bytes)
         writer.add_tensor_info(name, stored, np.dtype(np.uint8), n_bytes, own)
         size += -(-n_bytes // 32) * 32
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    writer.close()
-    with path.open("r+b") as file:
-        file.truncate(-(-path.stat().st_size // 32) * 32 + size)
+    finish_with_holes(writer, path, size)
     return path
 
 

@@ -147,6 +147,19 @@ def test_a_fold_that_leaves_constants_open_says_so(result):
     assert "leaves open" in baseline_page.error_table([row])
 
 
+READERS = (
+    measurements,
+    core_rows,
+    packed_check,
+    fit,
+    kernel_ratios,
+    lut_problem,
+    prompt_problem,
+    vllm_problem,
+)
+"""Modules that read tables of measurements."""
+
+
 def test_the_fit_reads_its_own_files_alone(monkeypatch):
     monkeypatch.setattr(solver, "STARTS", 1)
     assert not set(fit.DATA) & set(fit.HELD_OUT)
@@ -156,16 +169,7 @@ def test_the_fit_reads_its_own_files_alone(monkeypatch):
         seen.add(name)
         return read(name)
 
-    for module in (
-        measurements,
-        core_rows,
-        packed_check,
-        fit,
-        kernel_ratios,
-        lut_problem,
-        prompt_problem,
-        vllm_problem,
-    ):
+    for module in READERS:
         monkeypatch.setattr(module, "read_table", noted)
     fit.run()
     assert seen == {*fit.DATA, *fit.HELD_OUT}
@@ -180,16 +184,7 @@ def test_no_fit_reads_what_is_held_out(result, monkeypatch):
             row["tok_s"] = str(float(row["tok_s"]) * 3)
         return rows
 
-    for module in (
-        measurements,
-        core_rows,
-        packed_check,
-        fit,
-        kernel_ratios,
-        lut_problem,
-        prompt_problem,
-        vllm_problem,
-    ):
+    for module in READERS:
         monkeypatch.setattr(module, "read_table", absurd)
     again = fit.run()
     for part in ("cpu_covariance", "gpu_covariance"):
