@@ -46,7 +46,9 @@ SOFTWARE: Mapping[Software, str] = {
 CACHES: tuple[Cache, ...] = ("separate", "unified")
 PARTS = ("weights", "kernels", "attention", "kv_cache", "synchronisation")
 LARGE_BYTES = 12e9
-"""Weights, three times the largest of the fit, from which a prediction of decoding is an extrapolation."""
+"""Weights, three times the largest of N1's fit, from which a prediction of decoding is an extrapolation."""
+FITTED_LARGE = ("neoverse-v1", "neoverse-v2")
+"""Cores whose fits have models of 70B."""
 LARGE_FASTER = 1.2
 """How much faster such models may run (assumed, 1.05..1.3): what 70B models showed on every N1 server."""
 UBATCH = 512
@@ -297,7 +299,8 @@ def _predict(
     fast, _ = step(replace(c, kernel_rate=c.kernel_rate * rate.high / rate.relative), False)
     known = fitted_constants().software(software, core)
     band = known.band(test) if instances == 1 else joined(known.band(test), known.band("packed"))
-    large = test == "decode" and float(work.weight_bytes) > LARGE_BYTES
+    extrapolated = core not in FITTED_LARGE and float(work.weight_bytes) > LARGE_BYTES
+    large = test == "decode" and extrapolated
     low, high = widen(band, slow / seconds, seconds / fast * (LARGE_FASTER if large else 1.0))
     rate_tokens = tokens / seconds
     notes = _said(core, software, fmt, rate, test, threads // instances)
@@ -364,9 +367,15 @@ def _of_core(core: str, software: Software) -> tuple[str, ...]:
     attention = fitted_constants().software(software, core).constants["attention_rate"]
     if attention.kind != "assumed" and not (software == "t-mac" and core != N1):
         return ()
+    assumed = f"{core}: its constants lie between those of the cores that were."
     if software == "t-mac":
-        return (f"T-MAC was not measured on {core}: its look-ups are scaled by vector pipes.",)
-    return (f"llama.cpp was not measured on {core}: its constants lie between those of the cores that were.",)
+        lookups = f"T-MAC was not measured on {core}: its look-ups are those of {N1}, by vector pipes."
+        return (
+            (lookups, f"All else was not measured on {assumed}")
+            if attention.kind == "assumed"
+            else (lookups,)
+        )
+    return (f"llama.cpp was not measured on {assumed}",)
 
 
 def widen(band: Band, slower: float, faster: float) -> tuple[float, float]:

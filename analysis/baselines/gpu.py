@@ -161,10 +161,11 @@ def step_parts(work: Work, sheet: GpuSheet, c: GpuConstants) -> dict[str, Floats
 
 
 def _cache(work: Work, sheet: GpuSheet, c: GpuConstants) -> Floats:
-    """Seconds of reading keys and values; a cache of 16 bits has two bytes for each MAC of a head of its
-    own."""
-    again = np.maximum(2 * work.attention_macs - work.kv_bytes, 0.0)
-    chained = work.kv_bytes / work.rows / (4 * work.key_heads**2)
+    """Seconds of reading keys and values, again in part for every further query head that shares them, and of
+    a chain over the tokens and the width of a head in each layer."""
+    sharing = work.attention_width / (work.rows * work.key_heads)
+    again = work.kv_bytes * np.maximum(sharing - 1, 0.0)
+    chained = work.attention_macs / (2 * work.attention_width * work.key_heads)
     return np.asarray(
         (work.kv_bytes + c.cache_again * again) / (c.read_share * sheet.bandwidth) + c.cache_chain_s * chained
     )

@@ -53,7 +53,7 @@ def weight_reads(fmt: WeightFormat, rows: int) -> int:
 
 
 def sixteen_bit_constants(share: Floats, read_share: float, layer_ns: float, overlap: float) -> GpuConstants:
-    """Of prompts in 16 bits: a share of the fp16 peak, and what decoding has of reading and launches."""
+    """Of prompts in 16 bits: a share of the fp16 peak, reading and launches of LMDeploy's decoding."""
     return GpuConstants(
         read_share=np.asarray(read_share),
         compute_share=share,

@@ -33,11 +33,14 @@ def requests_tokens_per_s(
 ) -> Prediction:
     """Tokens/s of ``batch`` requests under way, each of ``prompt`` and ``generated`` tokens, 16-bit weights.
 
-    The part ``prompts`` is what others' prompts take of a step. Raises SailsimError for other weights, and
-    where weights and cache do not fit the card.
+    The part ``prompts`` is what others' prompts take of a step. Raises SailsimError for other weights, for
+    fewer than one token, and where weights and cache do not fit the card.
     """
+    for name, value in (("prompt", prompt), ("generated", generated)):
+        if value < 1:
+            raise SailsimError(f"{name} tokens of requests are {value}, allowed is at least 1")
     if not is_sixteen_bit(fmt):
-        raise SailsimError(f"format is {fmt.name}, allowed for requests that come and go is one of 16 bits")
+        raise SailsimError(f"format is {fmt.name}, allowed for requests is one of 16 bits, f16 or bf16")
     step = gpu_tokens_per_s(card, model, fmt, batch, prompt + max(1, generated // 2))
     ahead = Work.of(model, prefill_step(model, fmt, prompt), prompt)
     share = fitted_constants().gpu.value("prompt_share_vllm")

@@ -41,9 +41,11 @@ def baseline(
     """
     found = load_machine(machine)
     if isinstance(found, Gpu):
-        if requests is not None:
-            return requests_tokens_per_s(found, model, fmt, batch, *requests)
         _check_card(found, threads, software, cache, instances)
+        if requests is not None:
+            if prompt is not None:
+                raise SailsimError(f"prompt is {prompt}, allowed with requests is none: they say their own")
+            return requests_tokens_per_s(found, model, fmt, batch, *requests)
         chosen: GpuSoftware = "serving" if software == "serving" else "llama.cpp"
         if prompt is not None:
             return gpu_prompt_tokens_per_s(found, model, fmt, prompt, batch, software=chosen)

@@ -137,8 +137,10 @@ def run_all() -> Outcome:
         "schema": 2,
         "script": "sailsim.analysis.calibration",
         "script_version": SCRIPT_VERSION,
-        "loss": f"Cauchy (LMDeploy: soft L1) on log(predicted / measured), scale {LOSS_SCALE}",
-        "data": {name: hashlib.sha256(data_file(name).read_bytes()).hexdigest() for name in DATA},
+        "loss": f"Cauchy (LMDeploy, vLLM, prompts: soft L1) on log(predicted / measured), scale {LOSS_SCALE}",
+        "data": {
+            name: hashlib.sha256(data_file(name).read_bytes()).hexdigest() for name in (*DATA, PACKED_TABLE)
+        },
         "fewest_threads": fewest,
         "cpu": cpu_sets,
         "cpu_covariance": cpu_covariance,

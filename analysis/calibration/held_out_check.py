@@ -34,6 +34,8 @@ from sailsim.analysis.calibration.measurements import (
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 
+OTHER_ROWS = ("gem5", "tmac.csv", "prompts.csv", "vllm.csv", "LMDeploy")
+"""In the sources of constants that predict none of the held-out rows."""
 FEWEST_THREADS = 8
 """Threads of the smallest machine of the fit; fewer are an extrapolation and have a line of their own."""
 ATTENTION_PAIRS = ((128, 512), (512, 1024))
@@ -58,8 +60,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def constants_looked_at(table: Mapping[str, Any]) -> dict[str, float]:
     """The constants of a fit that predict the held-out rows, by dotted name.
 
-    No such row has a format whose rate is a ratio of two kernels, none is of T-MAC, and none a prompt of the
-    kinds that `prompt_problem` fits.
+    No such row has a format whose rate is a ratio of two kernels, none is of T-MAC or of 16 bits on a card,
+    and none a prompt of the kinds that `prompt_problem` fits.
     """
     measured = {name: chosen for name, chosen in table["cpu"].items() if name != "t-mac"}
     sets = {f"cpu.{name}": chosen for name, chosen in measured.items()} | {"gpu": table["gpu"]}
@@ -67,7 +69,7 @@ def constants_looked_at(table: Mapping[str, Any]) -> dict[str, float]:
         f"{prefix}.{name}": float(c["value"])
         for prefix, chosen in sets.items()
         for name, c in chosen["constants"].items()
-        if not any(origin in c["source"] for origin in ("gem5", "tmac.csv", "prompts.csv"))
+        if not any(origin in c["source"] for origin in OTHER_ROWS)
     }
 
 

@@ -143,7 +143,8 @@ def card_rows() -> tuple[MeasuredRows, gpu.GpuSheet]:
 def card_problem(ours: Mapping[str, Any]) -> Problem:
     """16-bit products of whole prompts on each card that was measured, and what a request takes beside them.
 
-    ``ours``: the cards' constants as `fits.json` holds them: reading and launches are those of decoding.
+    ``ours``: the cards' constants as `fits.json` holds them: reading and launches are those of
+    LMDeploy's decoding (`gpu_batched.csv`).
     """
     cards = gpu_prompts.SIXTEEN_BIT_CARDS
     parameters = (

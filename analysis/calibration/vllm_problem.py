@@ -1,8 +1,8 @@
 """The fit of 16-bit serving: vLLM on four cards, from one request at a time to nearly a hundred (`vllm.csv`).
 
-One set of constants serves all cards, which differ by their data sheets: a card that is left out is predicted
-as one that nobody has measured. Requests come and go, so between two tokens of one stand the prompts of
-others; what they take is a term of its own, and not part of a decoding step.
+One set of constants serves all cards, which differ by their data sheets: a card that is left out, both A100
+as one, is predicted as one that nobody has measured. Requests come and go, so between two tokens of one stand
+the prompts of others; what they take is a term of its own, and not part of a decoding step.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def vllm_rows() -> MeasuredRows:
         sheets.append(sheet)
     rates = [1e3 * float(row["concurrency"]) / float(row["tpot_ms"]) for row in chosen]
     labels = {name: np.array([row[name] for row in chosen]) for name in ("card", "model", "generated")}
+    labels["chip"] = np.where(labels["card"] == "a100-80", "a100", labels["card"])
     labels["prompt_macs"] = np.array([repr(each) for each in macs])
     return card_rows(works, sheets, np.array([float(work.rows) for work in works]), np.array(rates), labels)
 
@@ -134,7 +135,7 @@ def run_vllm(
     solution = solve(problem)
     rows = problem.rows
     inside = problem.predict(solution.values, rows) / rows.measured
-    by_card = held_out(problem, "card")
+    by_card = held_out(problem, "chip")
     by_model = held_out(with_power_given(problem, solution), "model")
     name = "GPU serving, 16 bits, vLLM, requests that come and go"
     errors.append(error_row(name, "nothing", inside))
@@ -151,4 +152,4 @@ def run_vllm(
     ratio = other.tokens / sum(parts.values()) / other.measured
     errors.append(error_row("A100 batched, f16, LMDeploy, by vLLM's constants", "the software", ratio))
     constants = constants_of(problem, solution, "fit of vllm.csv, four cards (SpareCores)")
-    return constants, band_of(by_card.ratio), covariance_of(problem, solution)
+    return constants, band_of(by_card.ratio, by_model.ratio), covariance_of(problem, solution)

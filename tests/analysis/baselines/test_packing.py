@@ -9,6 +9,7 @@ from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.packing import packed_tokens_per_s, packings
 from sailsim.analysis.baselines.predict import baseline
 from sailsim.analysis.baselines.prediction import Work
+from sailsim.analysis.calibration.measurements import read_table
 from sailsim.analysis.calibration.packed_check import choices, packed_rows
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, load_system
@@ -114,8 +115,17 @@ def test_the_measurements_are_held_to_what_the_page_says() -> None:
         error = np.abs(ROWS.ratio[several & (ROWS.system == system)] - 1)
         assert np.median(error) < median
         assert error.max() < worst
-    # Reading after one another, as one process does, would be further off on both.
     assert len(ROWS.measured) == 356
+
+
+def test_rows_that_the_fit_has_are_known() -> None:
+    assert ROWS.fitted.sum() == len(read_table("a1_batched.csv"))
+    assert (ROWS.processes[ROWS.fitted] == 1).all()
+    assert set(ROWS.system[ROWS.fitted]) == {"altra"}
+    errors = {e["measurements"]: e for e in fitted_constants().errors}
+    one = errors["Altra, Ampere's fork, one process on 48 threads or more, batches, one cache"]
+    alone = (ROWS.system == "altra") & (ROWS.processes == 1)
+    assert one["count"] == alone.sum() - ROWS.fitted.sum()
 
 
 def test_the_packing_that_is_reckoned_the_fastest_nearly_is() -> None:

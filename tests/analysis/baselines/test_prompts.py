@@ -47,7 +47,7 @@ def test_the_fork_is_as_fast_as_was_measured() -> None:
         model = load_model(f"analysis/data/models/{row['model']}.toml")
         fmt = weight_format("q8_0" if row["format"] == "q8r16" else "q4_k_m")
         found = prompt_tokens_per_s(ALTRA, model, fmt, int(row["threads"]), 512, software="ampere")
-        assert 0.95 * band.low < float(row["value"]) / found.tokens_per_s < 1.05 * band.high
+        assert band.low < float(row["value"]) / found.tokens_per_s < band.high
 
 
 def test_several_prompts_are_so_many_rows_and_read_the_weights_once_for_512() -> None:
