@@ -155,5 +155,5 @@ def main() -> None:
 
     A simulator of compute-capable SRAM beside every LLC slice that runs quantized LLM layers by table
     look-up.
-    Start with `sailsim run`; every command takes --json.
+    Start with `sailsim run`; what reports takes --json.
     """

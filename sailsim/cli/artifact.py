@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._table import print_table
+from sailsim.cli._table import cell
 
 
 @click.command()
@@ -34,6 +35,9 @@ def artifact(names: tuple[str, ...], out: Path, only_list: bool, write: Path | N
 
     wanted = chosen(names)
     if only_list:
+        if as_json:
+            print_json({"steps": [asdict(step) for step in wanted]})
+            return
         for step in wanted:
             click.echo(f"{step.name} (about {step.minutes:g} min): {step.title}")
             for command in step.commands:
@@ -45,6 +49,9 @@ def artifact(names: tuple[str, ...], out: Path, only_list: bool, write: Path | N
         found.append(each)
     outcomes = [outcome for each in found for outcome in each.outcomes]
     if write:
+        failed = [one for one in outcomes if one.found is None]
+        if failed:
+            raise SailsimError(f"step {failed[0].step} gave no values ({failed[0].why}); nothing is written.")
         write_whole(write, expected_text(found).encode())
         click.echo(f"{write} has {len(outcomes)} values of {len(found)} steps.")
         return
@@ -62,7 +69,9 @@ def artifact(names: tuple[str, ...], out: Path, only_list: bool, write: Path | N
             }
             for one in outcomes
         ]
-        print_table(rows, tuple(rows[0]))
+        for row in rows:
+            numbers = (f"{cell(row[name]):>10}" for name in ("expected", "found"))
+            click.echo(f"{row['']:<6}  {row['step']:<10}  {'  '.join(numbers)}  {row['value']}")
         for each in found:
             reason = next((one.why for one in each.outcomes if one.why), "")
             same = (

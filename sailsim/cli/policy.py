@@ -119,5 +119,5 @@ def _budget(word: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value <= 100:
-        raise SailsimError(f"loss has {word!r}; allowed are numbers above 0, nats a token.")
+        raise SailsimError(f"loss has {word!r}; allowed are numbers above 0 and up to 100, nats a token.")
     return value

@@ -37,7 +37,7 @@ def test_the_committed_tiles_agree(streams: int, held_out: bool) -> None:
         if row["substrate"] == "row_dfm" and row["streams"] == streams and row["held_out"] == held_out
     ]
     errors = [abs(row["error"]) for row in rows]
-    assert len(rows) == len(HELD_OUT) if held_out else len(TILES) + len(TUNED_TILES) + len(CODED)
+    assert len(rows) == (len(HELD_OUT) if held_out else len(TILES) + len(TUNED_TILES) + len(CODED))
     assert median(errors) < 0.05
     assert max(abs(row["error"]) for row in rows if row["gem5_cycles"] >= 1000) < 0.15
     assert max(errors) < 0.25  # of the smallest, where what surrounds the groups is a third
