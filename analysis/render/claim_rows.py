@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sailsim.analysis.paper.claims import load_paper
+from sailsim.analysis.render.reproduction_words import number
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,9 @@ class ClaimRows:
     """The reading that is searched and explained."""
     others: list[Mapping[Any, Any]]
 
-    @property
-    def unit(self) -> str:
-        """Behind a number."""
-        return " %" if self.main["unit"] == "%" else str(self.main["unit"])
-
     def number(self, value: Any) -> str:
         """A value of the claim to three digits, a dash for none."""
-        return "-" if value is None or value != value else f"{value:.3g}{self.unit}"
+        return number(value, self.main["unit"])
 
     @property
     def span(self) -> str:
@@ -37,7 +33,7 @@ class ClaimRows:
             for each in self.others
             if each["ratio"] is not None and each["ratio"] == each["ratio"]
         ]
-        return f"{min(found):.3g} .. {max(found):.3g}{self.unit}" if found else ""
+        return f"{number(min(found))} .. {self.number(max(found))}" if found else ""
 
 
 def claim_rows(found: pd.DataFrame, paper: str) -> Iterator[ClaimRows]:

@@ -27,8 +27,9 @@ from sailsim.analysis.render.figure_axes import WORDS
 from sailsim.analysis.render.gem5_figures import FOLDER, gem5_figures
 from sailsim.analysis.render.html import page_file, shown
 from sailsim.analysis.render.report_charts import FRONT
-from sailsim.analysis.render.report_parts import Table, bold_pieces
+from sailsim.analysis.render.report_parts import Cell, Table, bold_pieces
 from sailsim.analysis.render.report_sections import sections, stored_study
+from sailsim.analysis.render.reproduction_words import number
 from sailsim.analysis.render.style import SERIES
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import Runs, short_name, stored_runs, substrate_in_words
@@ -92,7 +93,7 @@ def page(
     below = sections(results, manifest, simulated or {}, tables)
     charts = [*FRONT, *(chart for section in below for chart in section.charts)]
     marks = {
-        claim.name: (claim.value, f"paper: {claim.value:g}{_unit(claim.unit)}")
+        claim.name: (claim.value, f"paper: {number(claim.value, claim.unit, 6)}")
         for claim in load_paper(paper).claim
     }
     first = start(results)
@@ -192,10 +193,6 @@ def titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
     return found
 
 
-def _unit(unit: str) -> str:
-    return " %" if unit == "%" else unit
-
-
 def _answer() -> dict[str, Any]:
     found = answer()
     workload = found.header[0]
@@ -258,8 +255,8 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
         [
             row["claim"],
             row["reading"],
-            _with_unit(row["paper"], row["unit"]),
-            _with_unit(row["here"], row["unit"]),
+            _sorted_by(row["paper"], row["unit"]),
+            _sorted_by(row["here"], row["unit"]),
             row["ratio"],
             row["verdict"],
             row["configuration"],
@@ -296,7 +293,8 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
     }
 
 
-def _with_unit(value: object, unit: str) -> str:
+def _sorted_by(value: object, unit: str) -> Cell | str:
+    """A number with its unit, which a table sorts by the number; words as they are."""
     if not isinstance(value, float) or pd.isna(value):
         return shown(value)
-    return f"{value:.3g}{_unit(unit)}"
+    return Cell(number(value, unit), number=value)

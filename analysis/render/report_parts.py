@@ -14,7 +14,10 @@ from sailsim.analysis.render.report_charts import Chart
 
 
 class Cell(NamedTuple):
-    """A cell of a table: its text, its classes, and what it is sorted by where that is a number."""
+    """A cell of a table: its text, its classes, and what it is sorted by where that is a number.
+
+    A row of a `Table` may hold one where the text says more than the number: a unit, a range.
+    """
 
     text: str
     classes: str = ""
@@ -42,17 +45,24 @@ class Table:
     @property
     def head(self) -> list[Cell]:
         """The cells above the columns."""
-        numeric = numeric_columns(self.rows, len(self.header))
+        numeric = self._numeric()
         return [Cell(name, " ".join(self._classes(i, numeric[i]))) for i, name in enumerate(self.header)]
 
     @property
     def lines(self) -> list[list[Cell]]:
         """The cells, a list a row."""
-        numeric = numeric_columns(self.rows, len(self.header))
+        numeric = self._numeric()
         return [[self._cell(i, value, numeric[i]) for i, value in enumerate(row)] for row in self.rows]
+
+    def _numeric(self) -> list[bool]:
+        """Which columns hold numbers, alone or beside a text."""
+        bare = [[each.number if isinstance(each, Cell) else each for each in row] for row in self.rows]
+        return numeric_columns(bare, len(self.header))
 
     def _cell(self, i: int, value: object, number: bool) -> Cell:
         classes = self._classes(i, number)
+        if isinstance(value, Cell):
+            return value._replace(classes=" ".join(classes))
         text = shown(value)
         if i == self.verdict:
             classes.append(re.sub(r"\W+", "-", text))

@@ -20,7 +20,7 @@ from sailsim.analysis.render.figure_axes import WORDS
 from sailsim.analysis.render.gem5_figures import TITLES
 from sailsim.analysis.render.html import shown
 from sailsim.analysis.render.report_constants import constants_parts
-from sailsim.analysis.render.report_parts import Part, Section, Table, drawn
+from sailsim.analysis.render.report_parts import Cell, Part, Section, Table, drawn
 from sailsim.analysis.render.reproduction_page import STORED
 from sailsim.analysis.render.reproduction_words import claims_of, number, primary, share, verdict
 from sailsim.analysis.results.compare import said_of
@@ -93,7 +93,9 @@ def _runners(results: Runs) -> Part:
                 row["format"],
                 None if pd.isna(row["cores"]) else int(row["cores"]),
                 float(row["tokens_per_s"]) if rated else None,
-                None if pd.isna(row["low"]) else f"{row['low']:.3g} .. {row['high']:.3g}",
+                None
+                if pd.isna(row["low"])
+                else Cell(f"{row['low']:.3g} .. {row['high']:.3g}", number=row["low"]),
                 float(row["speedup"]) if rated else None,
                 row["tokens_per_usd"],
                 row["paid"] if isinstance(row["paid"], str) else ("no price" if rated else row["reason"]),
@@ -129,7 +131,10 @@ def _energy(results: Runs) -> list[Part]:
         + [float(row["energy"][cause]) * 1e3 / tokens_of(row) or None for cause in CAUSES]
         + [float(row["energy_j"]) / tokens_of(row)]
         + [
-            " .. ".join(f"{row[f'energy_{end}_j'] / tokens_of(row):.2g}" for end in ("low", "high")),
+            Cell(
+                " .. ".join(f"{row[f'energy_{end}_j'] / tokens_of(row):.2g}" for end in ("low", "high")),
+                number=row["energy_low_j"] / tokens_of(row),
+            ),
             float(row["energy_j"]) / float(row["step_s"]),
         ]
         for row in rows.to_dict("records")
@@ -170,7 +175,7 @@ def _quality(tables: Mapping[str, pd.DataFrame]) -> list[Part]:
             row["kv_bits"] or "floats",
             row["bits_per_weight"],
             row["perplexity"],
-            f"{row['loss']:+.4f} ± {row['loss_error']:.4f}",
+            Cell(f"{row['loss']:+.4f} ± {row['loss_error']:.4f}", number=row["loss"]),
             100 * row["agreement"],
         ]
         for row in tables["quality"].to_dict("records")
@@ -279,7 +284,7 @@ def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Part]:
             e["count"],
             100 * e["median_error"],
             100 * e["worst_error"],
-            f"{100 * e['bias']:+.1f}",
+            Cell(f"{100 * e['bias']:+.1f}", number=100 * e["bias"]),
         )
         for e in [*fitted_constants().errors, *held_out_results()["errors"]]
     ]

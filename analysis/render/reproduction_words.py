@@ -25,8 +25,8 @@ ROUNDING = 1e-6
 
 
 def number(value: float | None, unit: str = "", digits: int = 3) -> str:
-    """A number as the page has it."""
-    if value is None:
+    """A number as the page has it, a dash for none."""
+    if value is None or value != value:
         return "-"
     if abs(value) < ROUNDING:
         value = 0.0

@@ -1,19 +1,20 @@
 // Tables that the reader sorts by a column and filters by words.
 
-/** What a cell is sorted by: its number, or its text. */
+/** What a cell is sorted by: its number, or its text, which may be one. */
 function sortKey(row, column) {
   const cell = row.cells[column];
-  const number = cell.dataset.number;
-  return number === undefined ? cell.textContent.trim() : Number(number);
+  const text = cell.dataset.number ?? cell.textContent.trim();
+  return text === "" || Number.isNaN(Number(text)) ? text : Number(text);
 }
 
-/** Orders the rows of a table by a column; cells without anything come last. */
+/** Orders the rows of a table by a column: numbers, then words; cells without anything come last. */
 function sortTable(table, column, direction) {
   const sign = direction === "ascending" ? 1 : -1;
   const body = table.tBodies[0];
   const compare = (a, b) => {
     if (a === "" || b === "") return (a === "") - (b === "");
     if (typeof a === "number" && typeof b === "number") return sign * (a - b);
+    if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
     return sign * String(a).localeCompare(String(b), "en", { numeric: true });
   };
   const keyed = [...body.rows].map((row) => [sortKey(row, column), row]);
