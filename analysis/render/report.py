@@ -90,7 +90,7 @@ def page(
     any, beside a paper's claims."""
     results = Runs.of(frame, price_list)
     tables = tables_of(results, progress)
-    below = sections(results, manifest, simulated or {}, tables)
+    below = sections(results, manifest, simulated or {}, tables, paper)
     charts = [*FRONT, *(chart for section in below for chart in section.charts)]
     marks = {
         claim.name: (claim.value, f"paper: {number(claim.value, claim.unit, 6)}")

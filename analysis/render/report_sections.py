@@ -36,8 +36,13 @@ def sections(
     manifest: Mapping[str, Any],
     simulated: Mapping[str, Figure],
     tables: Mapping[str, pd.DataFrame],
+    paper: str,
 ) -> list[Section]:
-    """All but the first page. ``tables`` are those of the figures: one that is empty has no figure."""
+    """All but the first page.
+
+    ``tables`` are those of the figures: one that is empty has no figure. The stored study stands in the
+    report of the ``paper`` whose claims it asked about alone.
+    """
     study = stored_study()
     return [
         Section(
@@ -54,7 +59,7 @@ def sections(
             "reproduction",
             "Reproduction",
             "The paper's claims, over all that is not published",
-            _reproduction(study),
+            _reproduction(study, paper),
         ),
         Section("rests", "What it rests on", "What the numbers rest on", _rests(results.frame, manifest)),
         Section(
@@ -241,7 +246,14 @@ def _gem5(simulated: Mapping[str, Figure], tables: Mapping[str, pd.DataFrame]) -
     return [Part(paragraphs=[said], chart=charts.TILES)]
 
 
-def _reproduction(study: Mapping[str, Any]) -> list[Part]:
+def _reproduction(study: Mapping[str, Any], paper: str) -> list[Part]:
+    if study["paper"] != paper:
+        said = (
+            "The study that ships (docs/reproduction.md) draws machines from the ranges of all that is not "
+            "published, and asks them about another paper's claims than those of this report. sailsim "
+            "reproduce --paper asks about these."
+        )
+        return [Part(paragraphs=[said])]
     rows = []
     for claim, found in claims_of(study):
         main = primary(found)

@@ -241,9 +241,11 @@ def test_another_papers_claims_take_the_place_of_the_shipped_ones(swept, page, t
     text = report(swept, tmp_path / "other.html", paper=str(TINY)).read_text("utf-8")
     for claim in load_paper(str(TINY)).claim:
         assert html.escape(claim.title) in text
+    assert load_paper().by_name("speedup").title not in text
     # Nothing in the figures is marked as the paper's that it does not say; the shipped one's are.
     assert marks_of(text) == {}
-    assert "paper: 10.7x" not in text
+    assert "paper: " not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)  # a colour's name
+    assert 'data-chart="reproduction"' not in text
     assert "paper: 10.7x" in page
 
 
