@@ -6,6 +6,7 @@ plotly) are inside.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -184,13 +185,16 @@ def titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
         "prt": {"true": "with", "false": "without"},
         "weights": {"": "of one width"},
     }
-    # Two machines may have one title.
-    for column in ("system", "model"):
-        named = found[column]
-        for value, title in named.items():
-            if list(named.values()).count(title) > 1:
-                named[value] = f"{title} ({short_name(str(value))})"
-    return found
+    return found | {column: _told_apart(found[column]) for column in ("system", "model", "runner")}
+
+
+def _told_apart(named: Mapping[str, str]) -> dict[str, str]:
+    """Titles by name; of one that several have, each with its own name."""
+    often = Counter(named.values())
+    return {
+        name: title if often[title] == 1 else f"{title} ({short_name(str(name))})"
+        for name, title in named.items()
+    }
 
 
 def _answer() -> dict[str, Any]:

@@ -255,7 +255,7 @@ REUSE = (
             Measure("reads", "array reads spared, %", times=100),
             Measure("saved_step", "time of the step saved, %", times=100),
         ),
-        x=("batch", "nbw", "wbits", "context"),
+        x=("batch", "wbits", "context"),
         line="nbw",
         facet="system",
     ),
@@ -269,7 +269,7 @@ REUSE = (
             Measure("speedup", "speedup of the step", line=1),
             Measure("step_s", "time of a step, ms", times=1e3, log=True),
         ),
-        x=("group_size", "batch", "wbits", "threads"),
+        x=("group_size", "wbits", "threads"),
         line="batch",
     ),
 )

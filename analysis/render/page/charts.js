@@ -113,6 +113,20 @@ class Chart {
     return (value * this.measure.times) / over;
   }
 
+  /** Whether everything that these rows draw, lines across included, lies above 0. */
+  positive(rows) {
+    const { measure, spec } = this;
+    const names = [measure.column, measure.low, measure.high].filter(Boolean);
+    const values = rows.flatMap((row) => names.map((name) => this.drawn(name, row)));
+    const across = [measure.line, spec.marks[measure.mark]?.[0] ?? null];
+    return [...values, ...across].every((value) => value === null || value > 0);
+  }
+
+  /** Whether the axis of values is logarithmic: where the reader wants it and it has a place for all of them. */
+  logarithmic(rows) {
+    return this.log && this.positive(rows);
+  }
+
   build() {
     const { spec } = this;
     this.told = make("p", { class: "told", role: "status" });
@@ -128,12 +142,13 @@ class Chart {
   }
 
   draw() {
-    if (!this.spec.small) this.fillControls();
     const rows = this.rows();
+    if (!this.spec.small) this.fillControls(rows);
     this.plot.classList.toggle("none", rows.length === 0);
     if (!rows.length) {
       this.page.library.purge(this.plot);
-      this.plot.textContent = "This sweep has no such point.";
+      const ticked = this.spec.line !== "runner" || this.usable().length > 0;
+      this.plot.textContent = ticked ? "This sweep has no such point." : "No machine that is shown has a value of this.";
       this.legend.replaceChildren();
       return;
     }
@@ -144,7 +159,7 @@ class Chart {
     this.fillValues();
   }
 
-  fillControls() {
+  fillControls(rows) {
     const active = document.activeElement?.dataset?.control;
     const open = [...this.controls.querySelectorAll("details[open]")].map((each) => each.dataset.name);
     const { spec } = this;
@@ -172,7 +187,7 @@ class Chart {
       this.log = box.checked;
       this.draw();
     });
-    if (spec.kind !== "stack") parts.push(make("label", { class: "tick" }, box, "logarithmic"));
+    if (spec.kind !== "stack" && this.positive(rows)) parts.push(make("label", { class: "tick" }, box, "logarithmic"));
     parts.push(this.button("svg", "Save SVG", () => this.saveSvg()), this.button("csv", "Save CSV", () => this.saveCsv()));
     const more = choices.filter((name) => !MAIN_CHOICES.includes(name)).map((name) => this.chooser(name));
     if (more.length) parts.push(this.folded("more", "More choices", make("div", {}, ...more)));
@@ -203,17 +218,18 @@ class Chart {
   }
 
   machines() {
-    const all = this.records.distinct("runner");
+    const all = this.records.distinct("runner").filter((name) => name !== this.measure.against);
+    const ticked = all.filter((name) => this.shown.has(name)).length;
     const boxes = all.map((name) => {
       const box = make("input", { type: "checkbox", "data-control": `runner ${name}`, checked: this.shown.has(name) });
       box.addEventListener("change", () => {
         if (box.checked) this.shown.add(name);
-        else if (this.shown.size > 1) this.shown.delete(name);
+        else if (ticked > 1) this.shown.delete(name);
         this.draw();
       });
       return make("label", { class: "tick" }, box, this.words("runner", name));
     });
-    return this.folded("machines", `Machines (${this.shown.size} of ${all.length})`, make("div", { class: "machines" }, ...boxes));
+    return this.folded("machines", `Machines (${ticked} of ${all.length})`, make("div", { class: "machines" }, ...boxes));
   }
 
   /** Takes a choice; where the sweep has no such point, others change with it, and the reader is told. */

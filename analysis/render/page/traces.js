@@ -60,7 +60,7 @@ function drawingOf(chart, rows, width) {
     shapes: [],
     height: chart.spec.small ? 250 : 400,
   };
-  const drawing = { traces: [], layout, legend: [], look, narrow, width };
+  const drawing = { traces: [], layout, legend: [], look, narrow, width, log: chart.logarithmic(rows) };
   ({ lines: linesOf, marks: linesOf, stack: stackOf, ranks: ranksOf })[chart.spec.kind](chart, rows, drawing);
   return drawing;
 }
@@ -160,8 +160,8 @@ function hoverText(chart, row, name) {
   return [...said, value].join("<br>");
 }
 
-function valueAxis(chart, drawing, axis, values) {
-  if (chart.log) Object.assign(axis, { type: "log", tickangle: 0 }, plainTicks(values, drawing.width < 400));
+function valueAxis(drawing, axis, values) {
+  if (drawing.log) Object.assign(axis, { type: "log", tickangle: 0 }, plainTicks(values, drawing.width < 400));
   else axis.rangemode = "tozero";
 }
 
@@ -169,7 +169,7 @@ function valueAxis(chart, drawing, axis, values) {
 function markLines(chart, drawing, found, across) {
   const { measure, spec } = chart;
   const claimed = spec.marks[measure.mark];
-  const { look, layout } = drawing;
+  const { look, layout, log } = drawing;
   for (const { end } of found) {
     const one = (at, dash) => across === "y"
       ? { type: "line", xref: `x${end} domain`, x0: 0, x1: 1, yref: `y${end}`, y0: at, y1: at, line: { color: look.quiet, width: 1, dash } }
@@ -178,7 +178,7 @@ function markLines(chart, drawing, found, across) {
     if (claimed) layout.shapes.push(one(claimed[0], "dot"));
   }
   if (!claimed) return;
-  const at = chart.log ? Math.log10(claimed[0]) : claimed[0];
+  const at = log ? Math.log10(claimed[0]) : claimed[0];
   layout.annotations.push(across === "y"
     ? { text: plain(claimed[1]), xref: "x domain", x: 1, xanchor: "right", yref: "y", y: at, yanchor: "bottom", showarrow: false, font: { size: 11, color: look.quiet } }
     : { text: plain(claimed[1]), xref: "x", x: at, xanchor: "left", yref: "paper", y: 1, yanchor: "bottom", showarrow: false, font: { size: 11, color: look.quiet } });
@@ -212,7 +212,7 @@ function linesOf(chart, rows, drawing) {
   names.forEach((name, i) => {
     legend.push({ name: chart.lineWords(name), colour: shade(chart.page.colours[i % 7], look), mark: MARKS[symbolOf(i)] });
   });
-  for (const { end } of found) valueAxis(chart, drawing, drawing.layout[`yaxis${end}`], values);
+  for (const { end } of found) valueAxis(drawing, drawing.layout[`yaxis${end}`], values);
   markLines(chart, drawing, found, "y");
 }
 
@@ -253,7 +253,7 @@ function ranksOf(chart, rows, drawing) {
   layout.height = Math.max(160, 70 + names.reduce((sum, name) => sum + (name.includes("<br>") ? 36 : 26), 0));
   layout.xaxis = axisLook(drawing, measure.title);
   layout.yaxis = { ...axisLook(drawing, ""), type: "category", categoryarray: names, gridcolor: "rgba(0,0,0,0)" };
-  valueAxis(chart, drawing, layout.xaxis, [...x, ...ends.flat().filter((v) => v !== null)]);
+  valueAxis(drawing, layout.xaxis, [...x, ...ends.flat().filter((v) => v !== null)]);
   layout.margin.r = 58;
   x.forEach((value, i) => layout.annotations.push({ text: inThousands(value), xref: "paper", x: 1.01, xanchor: "left", yref: "y", y: names[i], showarrow: false, font: { size: narrow ? 11 : 12 } }));
   if (spec.marks[measure.mark] || measure.line !== null) markLines(chart, drawing, [{ end: "" }], "x");

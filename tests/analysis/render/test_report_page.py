@@ -12,7 +12,7 @@ from sailsim.analysis import joined, prices
 from sailsim.analysis.render import report_data
 from sailsim.analysis.render.answer_page import answer
 from sailsim.analysis.render.html import page_file
-from sailsim.analysis.render.report import SCRIPTS, STYLES, page, start, tables_of
+from sailsim.analysis.render.report import SCRIPTS, STYLES, page, start, tables_of, titles
 from sailsim.analysis.render.report_charts import FRONT, Chart
 from sailsim.analysis.results.joins import JOINED, POINT
 from sailsim.analysis.results.results import Runs
@@ -209,6 +209,17 @@ def test_every_figure_draws_columns_that_the_page_holds(text):
             *chart["choose"],
         ]
         assert set(filter(None, used)) <= known, chart["name"]
+        # Along what tells lines or panels apart each of them would be a single point.
+        assert not {chart["line"], chart["facet"]} & set(chart["x"]), chart["name"]
+
+
+def test_what_has_one_title_is_told_apart_by_its_name(results):
+    runs = results.frame
+    again = runs["runner"].isin(["mine", "h100"])
+    found = titles(runs.assign(title=runs["title"].where(~again, "A card")))["runner"]
+    assert (found["mine"], found["h100"]) == ("A card (mine)", "A card (h100)")
+    assert found["sail"] == "SAIL"
+    assert len(set(found.values())) == len(found) > 10
 
 
 def test_it_starts_at_the_ordinary_workload_as_far_as_the_store_has_it(results):
