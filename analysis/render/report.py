@@ -116,7 +116,7 @@ def page(
         page=about,
         answer=_answer(),
         at=_at(first, results),
-        sweep=_sweep(results, manifest),
+        sweep=_sweep(frame["point_key"].nunique(), results, manifest),
         front=FRONT,
         claims=_claims(results, paper),
         sections=below,
@@ -221,8 +221,8 @@ def _at(first: Mapping[str, Any], results: Runs) -> str:
     )
 
 
-def _sweep(results: Runs, manifest: Mapping[str, Any]) -> str:
-    """What the store holds and which code made it."""
+def _sweep(points: int, results: Runs, manifest: Mapping[str, Any]) -> str:
+    """What the store of so many points holds and which code made it."""
     frame = results.frame
     systems = "; ".join(sorted(set(frame["system_title"])))
     models = ", ".join(sorted(set(frame["model_title"])))
@@ -234,7 +234,6 @@ def _sweep(results: Runs, manifest: Mapping[str, Any]) -> str:
     if manifest.get("finished_at"):
         parts.append(f"finished {manifest['finished_at'][:16].replace('T', ' ')} UTC")
     made = ", ".join(parts)
-    points = len(frame.drop_duplicates(POINT))
     said = f"This sweep: {points} points. Machines: {systems}. Models: {models}. Made by {made}."
     return said + (f" Prices of {dates}." if dates else "")
 

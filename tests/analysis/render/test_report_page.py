@@ -139,8 +139,8 @@ def test_the_records_in_the_page_are_those_of_the_store(text, swept):
     key = [*POINT, "runner"]
     both = found.merge(want, on=key, suffixes=("", "_stored"))
     # A choice that is spelt out and the same one that the system file makes are one point to a figure.
-    assert len(both) == len(found)
-    assert 0.9 * len(want) < len(found) <= len(want)
+    assert not found.duplicated(key).any()
+    assert len(both) == len(found) == len(want)
     for name in ("step_s", "energy_j", "low", "high", *JOINED):
         if name in ("instance", "price_date", "price_source", "paid"):
             assert (both[name].fillna("") == both[f"{name}_stored"].fillna("")).all()
@@ -151,6 +151,13 @@ def test_the_records_in_the_page_are_those_of_the_store(text, swept):
         for part in ("cores", "dram"):
             stored = [dict(each).get(part, np.nan) for each in both[name]]
             assert np.array_equal(found[f"{name}.{part}"].astype(float), stored, equal_nan=True)
+
+
+def test_the_first_page_counts_points_as_readme_does(text, swept):
+    """Every question of the sweep, a choice that is spelt out beside the same one that is not."""
+    asked = swept.frame()["point_key"].nunique()
+    assert asked > len(swept.frame().drop_duplicates(POINT))
+    assert f"This sweep: {asked} points." in Reader(text).letters["answer"]
 
 
 def test_a_column_that_nobody_has_named_goes_into_the_page(swept):
