@@ -190,9 +190,8 @@ def _quality(tables: Mapping[str, pd.DataFrame]) -> list[Part]:
         *("loss, nats a token", "same next token, %"),
     )
     said = (
-        "Measured once for the project (docs/quality.md), on another model than those of this sweep: what "
-        "a width "
-        "loses depends on the model, and a larger one loses less."
+        "Measured once for the project (docs/quality.md), on SmolLM2-135M-Instruct; what a width loses "
+        "depends on the model."
     )
     return [
         Part(paragraphs=[said], chart=charts.QUALITY),

@@ -160,6 +160,14 @@ def test_the_first_page_counts_points_as_readme_does(text, swept):
     assert f"This sweep: {asked} points." in Reader(text).letters["answer"]
 
 
+def test_quality_names_the_model_that_was_measured(text, swept):
+    """Here it is the sweep's own."""
+    assert set(swept.frame()["model"]) == {"smollm2-135m"}
+    said = "on SmolLM2-135M-Instruct; what a width loses depends on the model."
+    assert said in Reader(text).letters["quality"]
+    assert "another model" not in Reader(text).letters["quality"]
+
+
 def test_a_column_that_nobody_has_named_goes_into_the_page(swept):
     frame = swept.frame().assign(ttft_s=0.25, tasks=[["a"]] * len(swept.frame()))
     found = held(page(frame, {}, prices()))["runs"]
