@@ -108,10 +108,11 @@ def decides_figure(study: Reproduction) -> Figure:
             axes.barh(y, high - low, left=low, height=0.62, color=OKABE_ITO["sky"])
             # Of an instance the provider is enough.
             left_text, right_text = (bar[end].partition("/")[0] for end in ("low_at", "high_at"))
-            axes.annotate(left_text, (low, y), ha="right", va="center", fontsize=7, xytext=(-2, 0),
-                          textcoords="offset points")  # fmt: skip
-            axes.annotate(right_text, (high, y), ha="left", va="center", fontsize=7, xytext=(2, 0),
-                          textcoords="offset points")  # fmt: skip
+            for text, x, side, away in ((left_text, low, "right", -2), (right_text, high, "left", 2)):
+                # Its ground keeps the lines of the paper and of the median out of it.
+                ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+                axes.annotate(text, (x, y), ha=side, va="center", fontsize=7, xytext=(away, 0),
+                              textcoords="offset points", bbox=ground)  # fmt: skip
         axes.set_yticks(
             range(len(bars)), [f"{b['factor']}  ({max(b['total'], 0):.2f})" for b in bars], fontsize=8
         )

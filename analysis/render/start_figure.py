@@ -69,7 +69,7 @@ def _arrow(
 
 
 def _slice(axes: Axes) -> None:
-    _box(axes, 0.3, 8.2, 4.0, 1.3, "a core:\nLUTMM Xn", _FILL["core"])
+    _box(axes, 0.3, 8.2, 9.2, 1.3, "a core:\nLUTMM Xn", _FILL["core"])
     axes.add_patch(
         FancyBboxPatch(
             (0.3, 2.3),
@@ -95,11 +95,11 @@ def _slice(axes: Axes) -> None:
     )
     _box(axes, 3.6, 2.7, 5.6, 1.2, "C-SRAM arrays: tables, sums", _FILL["unit"], 8)
     _box(axes, 2.6, 0.2, 5.2, 1.2, "DRAM: quantized weights", _FILL["dram"])
-    _arrow(axes, (2.3, 8.1), (4.2, 6.1), "address of a descriptor", (3.7, 7.5))
+    _arrow(axes, (4.2, 8.1), (4.2, 6.1), "address of a descriptor", (4.4, 7.5))
     _arrow(axes, (6.4, 1.5), (6.4, 2.6), "weights", (6.6, 2.0))
     _arrow(axes, (5.4, 4.35), (5.4, 3.95), "", (0, 0))
     _arrow(axes, (7.4, 3.95), (7.4, 4.35), "", (0, 0))
-    _arrow(axes, (8.4, 6.1), (8.4, 8.6), "results, then\na record:\ndone", (8.6, 7.6))
+    _arrow(axes, (7.6, 6.1), (7.6, 8.1), "results, then\na record: done", (7.8, 7.5))
 
 
 def _table(axes: Axes) -> None:

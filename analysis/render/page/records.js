@@ -41,10 +41,12 @@ class Records {
   }
 }
 
-/** Rows of a table as comma-separated values, numbers with every digit that they have. */
+/** Rows of a table as comma-separated values, numbers with every digit that they have; a text that a spreadsheet
+ * would take for a formula begins with an apostrophe. */
 function asCsv(records, rows, names) {
   const cell = (value) => {
-    const text = value === null || value === undefined ? "" : String(value);
+    const said = value === null || value === undefined ? "" : String(value);
+    const text = /^[=+@\t\r-]/.test(said) && Number.isNaN(Number(said)) ? `'${said}` : said;
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const lines = rows.map((row) => names.map((name) => cell(records.get(name, row))).join(","));

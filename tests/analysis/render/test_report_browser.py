@@ -62,7 +62,9 @@ def test_the_menu_leads_to_every_section_by_mouse_and_by_keyboard(opened):
         page.keyboard.press("Enter")
         name = link.get_attribute("href")
         page.wait_for_function(f"document.querySelector('{name}').getBoundingClientRect().top < innerHeight")
-        page.wait_for_function("document.querySelector('.menu a[aria-current]') !== null")
+        page.wait_for_function(
+            f"document.querySelector('.menu a[aria-current]')?.getAttribute('href') === '{name}'"
+        )
     page.locator(".menu a", has_text="Dollars").click()
     page.wait_for_function("document.querySelector('.menu a[aria-current]').textContent === 'Dollars'")
 

@@ -8,6 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from sailsim.analysis import prices
+from sailsim.analysis.render.report import page as report_page
+
+from .opened import Opened
+
 pytestmark = pytest.mark.slow
 
 
@@ -169,12 +174,34 @@ def test_what_is_saved_is_what_is_drawn(opened, rows):
     assert "cores, llama.cpp" in said
 
 
-def test_every_record_can_be_saved(opened, rows):
+def records_of(opened):
+    """The lines of the CSV of every record."""
     with opened.page.expect_download() as event:
         opened.page.locator("#all-records").click()
-    found = list(csv.DictReader(io.StringIO(event.value.path().read_text("utf-8"))))
+    return list(csv.DictReader(io.StringIO(event.value.path().read_bytes().decode(), newline="")))
+
+
+def test_every_record_can_be_saved(opened, rows):
+    found = records_of(opened)
     assert {line["runner"] for line in found} == set(rows[rows["tokens_per_s"].notna()]["runner"])
     assert json.loads(found[0]["tokens_per_s"]) > 0
+
+
+def test_a_text_that_is_saved_is_no_formula_to_a_spreadsheet(browser, swept, tmp_path):
+    frame = swept.frame()
+    frame = frame[frame["point_key"] == frame["point_key"].iloc[0]]
+    saved = {"=1+1": "'=1+1", "+a": "'+a", "-a": "'-a", "@a": "'@a", "-1.5": "-1.5", "a=1": "a=1"}
+    saved |= {"\t=1": "'\t=1", "\r=1": "'\r=1", '="a,b"': '\'="a,b"'}
+    given = [*saved] * len(frame)
+    frame = frame.assign(software=given[: len(frame)], **{"=column": 1.0})
+    path = tmp_path / "formulas.html"
+    path.write_text(report_page(frame, {}, prices()), "utf-8")
+    with Opened(browser, path) as opened:
+        found = records_of(opened)
+        stored = zip(frame["software"], frame["tokens_per_s"].notna(), strict=True)
+        assert [line["software"] for line in found] == [saved[text] for text, rated in stored if rated]
+        assert {line["software"] for line in found} == set(saved.values())
+        assert {line["'=column"] for line in found} == {"1"}
 
 
 def test_values_stand_in_a_table_for_who_cannot_point(opened, rows):

@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from sailsim.analysis.render.start_figure import patterns_of, start_figure, table_of
 
@@ -19,6 +20,22 @@ def test_tables_and_patterns_make_the_product(seed: int, count: int, bits: int) 
         for place, pattern in zip(places, patterns_of(tuple(int(v) for v in x), bits), strict=True)
     )
     assert looked_up == int(np.dot(weights, x))
+
+
+def test_every_arrow_leads_from_a_box_to_a_box() -> None:
+    panel = start_figure().axes[0]
+    boxes = [patch for patch in panel.patches if isinstance(patch, FancyBboxPatch)]
+    arrows = [patch for patch in panel.patches if isinstance(patch, FancyArrowPatch)]
+    assert len(arrows) == 5
+    for arrow in arrows:
+        for x, y in arrow._posA_posB:
+            touched = [
+                box
+                for box in boxes
+                if box.get_x() <= x <= box.get_x() + box.get_width()
+                and min(abs(y - box.get_y()), abs(y - box.get_y() - box.get_height())) < 0.2
+            ]
+            assert touched, (x, y)
 
 
 def test_it_draws() -> None:
