@@ -278,12 +278,6 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
         "remark",
     )
     return {
-        "intro": (
-            "The paper's numbers are separate maxima without published configurations. Beside each stands "
-            "the "
-            "highest value of this sweep in the reading that the words suggest first; reached says that some "
-            "point gives as much, not that it is the paper's."
-        ),
         "table": Table(
             ("claim", "paper", "here", "", "other readings", "at"),
             rows,

@@ -185,9 +185,8 @@ SPEED = (
     Chart(
         "speedup",
         "SAIL beside software on the same cores, and beside cards",
-        "How many times as fast as each of the others SAIL is. Shaded: what is left where the other runs "
-        "at the "
-        "ends of its band, which holds nine of ten measurements of its kind.",
+        "How many times as fast as each of the others SAIL is. Shaded: what is left where the other runs at "
+        "the ends of its band, which holds nine of ten measurements of its kind.",
         "lines",
         "runs",
         (SPEEDUP, RATE),
@@ -246,8 +245,7 @@ REUSE = (
         "prt",
         "What the pattern reuse table (PRT) saves",
         "The same point with the table against without it, by machine, on equal scales. A hit spares a "
-        "read of "
-        "the arrays, and a cycle only where it takes less time than that read.",
+        "read of the arrays, and a cycle only where it takes less time than that read.",
         "lines",
         "reuse",
         (
@@ -286,8 +284,7 @@ QUALITY = Chart(
     "quality",
     "What widths lose",
     "Perplexity of SmolLM2-135M-Instruct on a text, computed as the units compute it, by stored bits a "
-    "weight. "
-    f"Perplexities above {MOST:g} are in the table alone.",
+    f"weight. Perplexities above {MOST:g} are in the table alone.",
     "marks",
     "quality",
     (

@@ -35,7 +35,6 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[object]]
     verdict: int | None = None
-    caption: str = ""
     sortable: bool = True
     wide: tuple[int, ...] = ()
 

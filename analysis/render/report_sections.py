@@ -147,9 +147,8 @@ def _energy(results: Runs) -> list[Part]:
     header = ("batch", "bits", "", *(f"{cause}, mJ" for cause in CAUSES), "J a token", "range", "mean W")
     said = (
         f"The table is at the reference setting, {short_name(str(results.reference['system']))}, "
-        f"{results.reference['model']}. A range has every constant at the same end of its own; an empty "
-        f"cell is "
-        f"what a machine does not have. {_sentence(NOT_MODELLED)}"
+        f"{results.reference['model']}. A range has every constant at the same end of its own; an empty cell "
+        f"is what a machine does not have. {_sentence(NOT_MODELLED)}"
     )
     return [
         Part(chart=charts.ENERGY),
@@ -189,12 +188,8 @@ def _quality(tables: Mapping[str, pd.DataFrame]) -> list[Part]:
         *("weights", "bits of an activation", "of the cache", "stored bits a weight", "perplexity"),
         *("loss, nats a token", "same next token, %"),
     )
-    said = (
-        "Measured once for the project (docs/quality.md), on SmolLM2-135M-Instruct; what a width loses "
-        "depends on the model."
-    )
     return [
-        Part(paragraphs=[said], chart=charts.QUALITY),
+        Part(chart=charts.QUALITY),
         Part(table=Table(header, rows, wide=(1, 2)), folded=f"All choices ({len(rows)})"),
     ]
 
@@ -237,10 +232,8 @@ def _gem5(simulated: Mapping[str, Figure], tables: Mapping[str, pd.DataFrame]) -
     worst = tiles["error"].abs()
     said = (
         f"No tile of this sweep ran on gem5 (make sim GEM5=PATH does so). These are the {len(tiles)} that "
-        f"ship "
-        f"(docs/gem5-tiles.md): {exact} with exact results, {equal} with equal phases; the engine's time "
-        f"is off by "
-        f"{worst.median():.1%} in the median and {worst.max():.1%} at worst."
+        f"ship (docs/gem5-tiles.md): {exact} with exact results, {equal} with equal phases; the engine's "
+        f"time is off by {worst.median():.1%} in the median and {worst.max():.1%} at worst."
     )
     return [Part(paragraphs=[said], chart=charts.TILES)]
 
@@ -269,9 +262,8 @@ def _reproduction(study: Mapping[str, Any], paper: str) -> list[Part]:
         )
     header = ("claim", "paper", "nominal machine", "5 .. 95 % of machines", "reach the paper's", "verdict")
     said = (
-        f"What is not published has a range, and {study['machines']} machines were drawn from all ranges "
-        f"at once "
-        "(docs/reproduction.md, made by make reproduce): this does not depend on the sweep."
+        f"What is not published has a range, and {study['machines']} machines were drawn from all ranges at "
+        "once (docs/reproduction.md, made by make reproduce): this does not depend on the sweep."
     )
     return [
         Part(paragraphs=[said], chart=charts.CLAIMED),
@@ -300,12 +292,8 @@ def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Part]:
         for e in [*fitted_constants().errors, *held_out_results()["errors"]]
     ]
     header = ("measurements", "held out of the fit", "count", "median error, %", "worst, %", "bias, %")
-    about = (
-        "What SAIL leaves to the cores runs at the rates of the system file's [host]; compare those with the "
-        "baselines'. The results carry these sentences:"
-    )
     return [
-        Part(paragraphs=[about], points=sorted(sail)),
+        Part(points=sorted(sail)),
         Part(
             table=Table(("about the baselines", "which"), baselines),
             folded=f"Sentences about the baselines ({len(baselines)})",
