@@ -32,7 +32,7 @@ WORDS = {
     "convert": "where sums are converted",
 }
 """The columns `FREE` as an axis or a control names them."""
-_DOUBLING = ("batch", "threads", "context", "prompt")
+DOUBLING = ("batch", "threads", "context", "prompt")
 """Columns that grow by factors: their axis is logarithmic."""
 _NUMBERS = ("wbits", "threads", "prompt", "context", "batch", "abits", "group_size")
 """What a line may run along, in the order of preference."""
@@ -98,7 +98,7 @@ def tokens_in(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
 def along(axes: Axes, column: str, values: Sequence[Any], label: bool = True) -> None:
     """Ticks at the values of a column, on the kind of axis that it has."""
     ordered = sorted(set(values))
-    if column in _DOUBLING and min(ordered) > 0:
+    if column in DOUBLING and min(ordered) > 0:
         axes.set_xscale("log", base=2)
         plain_numbers(axes.xaxis, ordered)
     else:

@@ -24,14 +24,14 @@ from sailsim.analysis.paper.stored_claims import table
 from sailsim.analysis.render import report_data as data
 from sailsim.analysis.render.answer_page import BESIDE, CARDS, ORDINARY, answer
 from sailsim.analysis.render.claim_rows import claim_rows, fact_rows
-from sailsim.analysis.render.figure_axes import WORDS
+from sailsim.analysis.render.figure_axes import DOUBLING, WORDS
 from sailsim.analysis.render.gem5_figures import FOLDER, gem5_figures
 from sailsim.analysis.render.html import page_file, shown
 from sailsim.analysis.render.report_charts import FRONT
 from sailsim.analysis.render.report_parts import Cell, Table, bold_pieces
 from sailsim.analysis.render.report_sections import sections, stored_study
 from sailsim.analysis.render.reproduction_words import number
-from sailsim.analysis.render.style import SERIES
+from sailsim.analysis.render.style import OKABE_ITO, SERIES
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import Runs, short_name, stored_runs, substrate_in_words
 from sailsim.base.atomic import write_whole
@@ -54,7 +54,6 @@ MORE_WORDS = {
     "tokens_per_s": "tokens/s",
     "runner": "runner",
     "group_size": "weights that share a scale",
-    "nbw": "weights of a group (NBW)",
 }
 """What more columns are called in the page."""
 
@@ -106,6 +105,8 @@ def page(
         "words": WORDS | MORE_WORDS,
         "titles": titles(tables["runs"]) | {"slices": _slices(tables["tiles"])},
         "colours": SERIES,
+        "sail": {"runner": SAIL, "colour": OKABE_ITO["vermillion"]},
+        "doubling": DOUBLING,
     }
     environment = jinja2.Environment(autoescape=True, loader=jinja2.FunctionLoader(page_file))
     return environment.get_template("report.html.jinja").render(

@@ -4,7 +4,6 @@ const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", 
 const MARKS = ["●", "■", "▲", "◆", "▼", "✚", "✖"];
 const DASHES = ["solid", "dash", "dashdot", "dot", "longdash", "longdashdot", "5px,2px"];
 const HATCHES = { "": "", "//": "/", "\\\\": "\\", "..": ".", xx: "x" };
-const DOUBLING = ["batch", "threads", "context", "prompt"];
 
 /** Colours come again after seven lines, each then with another mark. */
 function symbolOf(i) {
@@ -121,7 +120,7 @@ function panels(chart, rows, drawing, yTitle) {
     if (chart.spec.kind === "stack" || chart.x === "group_size") {
       x.type = "category";
       x.categoryarray = order(chart.x, xValues).map((each) => chart.words(chart.x, each));
-    } else if (DOUBLING.includes(chart.x) && xValues.every((value) => value > 0)) {
+    } else if (chart.page.doubling.includes(chart.x) && xValues.every((value) => value > 0)) {
       Object.assign(x, { type: "log", tickvals: xValues, ticktext: xValues.map(String) });
     } else if (xValues.every(Number.isInteger) && xValues.length <= 12) {
       Object.assign(x, { tickvals: xValues, ticktext: xValues.map((each) => shortNumber(each)) });
@@ -240,7 +239,7 @@ function stackOf(chart, rows, drawing) {
 }
 
 function ranksOf(chart, rows, drawing) {
-  const { records, spec, measure } = chart;
+  const { records, spec, measure, page } = chart;
   const { look, traces, layout, narrow } = drawing;
   const ordered = [...rows].sort((a, b) => chart.drawn(measure.column, a) - chart.drawn(measure.column, b));
   const small = narrow || spec.small;
@@ -248,8 +247,8 @@ function ranksOf(chart, rows, drawing) {
   const x = ordered.map((row) => chart.drawn(measure.column, row));
   const ends = [measure.low, measure.high].map((name) => (name ? ordered.map((row) => chart.drawn(name, row)) : []));
   const range = measure.low ? { type: "data", symmetric: false, array: x.map((v, i) => Math.max((ends[1][i] ?? v) - v, 0)), arrayminus: x.map((v, i) => Math.max(v - (ends[0][i] ?? v), 0)), color: look.quiet, thickness: 1.5, width: 4 } : undefined;
-  const ours = ordered.map((row) => records.get(spec.line, row) === "sail");
-  traces.push({ type: "scatter", mode: "markers", x, y: names, error_x: range, marker: { size: ours.map((own) => (own ? 13 : 9)), color: ours.map((own) => (own ? "#D55E00" : look.accent)), symbol: ours.map((own) => (own ? "diamond" : "circle")) }, text: ordered.map((row) => hoverText(chart, row, chart.words(spec.line, records.get(spec.line, row)))), hovertemplate: "%{text}<extra></extra>", cliponaxis: false });
+  const ours = ordered.map((row) => records.get(spec.line, row) === page.sail.runner);
+  traces.push({ type: "scatter", mode: "markers", x, y: names, error_x: range, marker: { size: ours.map((own) => (own ? 13 : 9)), color: ours.map((own) => (own ? page.sail.colour : look.accent)), symbol: ours.map((own) => (own ? "diamond" : "circle")) }, text: ordered.map((row) => hoverText(chart, row, chart.words(spec.line, records.get(spec.line, row)))), hovertemplate: "%{text}<extra></extra>", cliponaxis: false });
   layout.height = Math.max(160, 70 + names.reduce((sum, name) => sum + (name.includes("<br>") ? 36 : 26), 0));
   layout.xaxis = axisLook(drawing, measure.title);
   layout.yaxis = { ...axisLook(drawing, ""), type: "category", categoryarray: names, gridcolor: "rgba(0,0,0,0)" };

@@ -10,6 +10,7 @@ import pytest
 
 from sailsim.analysis import prices
 from sailsim.analysis.render.report import page as report_page
+from sailsim.analysis.render.style import OKABE_ITO
 
 from .opened import Opened
 
@@ -149,6 +150,22 @@ def test_a_scale_is_logarithmic_only_where_all_that_is_drawn_lies_above_0(opened
     assert set(found) <= {"log", "linear"}
     if name in ("prt", "tiles"):
         assert "linear" in found
+
+
+def test_sail_stands_out_and_what_doubles_lies_at_equal_steps(opened):
+    marks = "plot => [plot.data[0].marker.color, plot.data[0].marker.symbol, Array.from(plot.data[0].y)]"
+    colours, symbols, names = opened.figure("dollars").locator(".plot").evaluate(marks)
+    own = [
+        (name, symbol)
+        for colour, symbol, name in zip(colours, symbols, names, strict=True)
+        if colour == OKABE_ITO["vermillion"]
+    ]
+    assert own == [("SAIL", "diamond")]
+    figure = opened.figure("rates")
+    kind = "plot => plot._fullLayout.xaxis.type"
+    for title, found in (("threads (cores that work)", "log"), ("bits of a weight", "linear")):
+        figure.locator("label", has_text="along").locator("select").select_option(label=title)
+        assert figure.locator(".plot").evaluate(kind) == found
 
 
 def test_what_is_saved_is_what_is_drawn(opened, rows):
