@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from io import StringIO
+from typing import Any, NamedTuple
 
+import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -19,9 +21,11 @@ def page_file(name: str) -> str:
     return (files("sailsim.analysis.render") / "page" / name).read_text("utf-8")
 
 
-def escaped(value: object) -> str:
-    """A value as text that HTML does not read."""
-    return html.escape(str(value))
+def rendered(template: str, **values: Any) -> str:
+    """A template of the folder `page` with values: text in them is never read as HTML, but for what has
+    `__html__`, which gives it as such."""
+    environment = jinja2.Environment(autoescape=True, loader=jinja2.FunctionLoader(page_file))
+    return environment.get_template(template).render(**values)
 
 
 def shown(value: object) -> str:
@@ -42,31 +46,60 @@ def numeric_columns(rows: Sequence[Sequence[object]], count: int) -> list[bool]:
     ]
 
 
-def html_table(
-    header: Sequence[str],
-    rows: Iterable[Sequence[object]],
-    classes: int | None = None,
-    write: Callable[[str], str] = escaped,
-) -> str:
-    """A table; numbers stand right; the text of column ``classes`` is also its cell's class.
+class Cell(NamedTuple):
+    """A cell of a table: its text, its classes, and what it is sorted by where that is a number.
 
-    ``write`` makes HTML of a cell's text.
+    A row of a `Table` may hold one where the text says more than the number: a unit, a range.
     """
-    materialized = [list(row) for row in rows]
-    numeric = numeric_columns(materialized, len(header))
 
-    def cell(i: int, value: object) -> str:
-        names = ["number"] if numeric[i] else []
-        if i == classes:
-            names.append(re.sub(r"\W+", "-", shown(value)))
-        attribute = f' class="{" ".join(names)}"' if names else ""
-        return f"<td{attribute}>{write(shown(value))}</td>"
+    text: str
+    classes: str = ""
+    number: float | None = None
 
-    head = "".join(
-        f"<th{' class=number' if numeric[i] else ''}>{write(name)}</th>" for i, name in enumerate(header)
-    )
-    lines = "".join("<tr>" + "".join(cell(i, v) for i, v in enumerate(row)) + "</tr>" for row in materialized)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+
+@dataclass(frozen=True)
+class Table:
+    """A table; numbers stand right, and the text of column ``verdict`` is its cell's class too.
+
+    The page lets one sort and filter it unless it is not ``sortable``. Columns ``wide`` are left out where
+    the window is narrow.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    verdict: int | None = None
+    sortable: bool = True
+    wide: tuple[int, ...] = ()
+
+    def _classes(self, i: int, number: bool) -> list[str]:
+        return ["number"] * number + ["wide"] * (i in self.wide)
+
+    @property
+    def head(self) -> list[Cell]:
+        """The cells above the columns."""
+        numeric = self._numeric()
+        return [Cell(name, " ".join(self._classes(i, numeric[i]))) for i, name in enumerate(self.header)]
+
+    @property
+    def lines(self) -> list[list[Cell]]:
+        """The cells, a list a row."""
+        numeric = self._numeric()
+        return [[self._cell(i, value, numeric[i]) for i, value in enumerate(row)] for row in self.rows]
+
+    def _numeric(self) -> list[bool]:
+        """Which columns hold numbers, alone or beside a text."""
+        bare = [[each.number if isinstance(each, Cell) else each for each in row] for row in self.rows]
+        return numeric_columns(bare, len(self.header))
+
+    def _cell(self, i: int, value: object, number: bool) -> Cell:
+        classes = self._classes(i, number)
+        if isinstance(value, Cell):
+            return value._replace(classes=" ".join(classes))
+        text = shown(value)
+        if i == self.verdict:
+            classes.append(re.sub(r"\W+", "-", text))
+        known = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+        return Cell(text, " ".join(classes), float(value) if known else None)  # type: ignore[arg-type]
 
 
 def inline_svg(figure: Figure) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -26,9 +25,9 @@ from sailsim.analysis.render.answer_page import BESIDE, CARDS, ORDINARY, answer
 from sailsim.analysis.render.claim_rows import claim_rows, fact_rows
 from sailsim.analysis.render.figure_axes import DOUBLING, WORDS
 from sailsim.analysis.render.gem5_figures import FOLDER, gem5_figures
-from sailsim.analysis.render.html import page_file, shown
+from sailsim.analysis.render.html import Cell, Table, page_file, rendered, shown
 from sailsim.analysis.render.report_charts import FRONT
-from sailsim.analysis.render.report_parts import Cell, Table, bold_pieces
+from sailsim.analysis.render.report_parts import bold_pieces
 from sailsim.analysis.render.report_sections import sections, stored_study
 from sailsim.analysis.render.reproduction_words import number
 from sailsim.analysis.render.style import OKABE_ITO, SERIES
@@ -108,8 +107,8 @@ def page(
         "sail": {"runner": SAIL, "colour": OKABE_ITO["vermillion"]},
         "doubling": DOUBLING,
     }
-    environment = jinja2.Environment(autoescape=True, loader=jinja2.FunctionLoader(page_file))
-    return environment.get_template("report.html.jinja").render(
+    return rendered(
+        "report.html.jinja",
         css="\n".join(map(page_file, STYLES)),
         script="\n".join(map(page_file, SCRIPTS)),
         library=data.packed(get_plotlyjs()),

@@ -9,7 +9,8 @@ from sailsim.analysis.baselines.kernel_rates import kernel_rates
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.dollars import CostConstants, PriceList
 from sailsim.analysis.costs.energy import EnergyConstants
-from sailsim.analysis.render.report_parts import Part, Table
+from sailsim.analysis.render.html import Table
+from sailsim.analysis.render.report_parts import Part
 from sailsim.analysis.results.results import short_name
 from sailsim.sim import Choice, Quantity, leaves, load_card, load_system
 

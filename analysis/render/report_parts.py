@@ -2,71 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from sailsim.analysis.render.html import inline_svg, numeric_columns, shown
+from sailsim.analysis.render.html import Table, inline_svg
 from sailsim.analysis.render.report_charts import Chart
-
-
-class Cell(NamedTuple):
-    """A cell of a table: its text, its classes, and what it is sorted by where that is a number.
-
-    A row of a `Table` may hold one where the text says more than the number: a unit, a range.
-    """
-
-    text: str
-    classes: str = ""
-    number: float | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table; numbers stand right, and the text of column ``verdict`` is its cell's class too.
-
-    The page lets one sort and filter it unless it is not ``sortable``. Columns ``wide`` are left out where
-    the window is narrow.
-    """
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[object]]
-    verdict: int | None = None
-    sortable: bool = True
-    wide: tuple[int, ...] = ()
-
-    def _classes(self, i: int, number: bool) -> list[str]:
-        return ["number"] * number + ["wide"] * (i in self.wide)
-
-    @property
-    def head(self) -> list[Cell]:
-        """The cells above the columns."""
-        numeric = self._numeric()
-        return [Cell(name, " ".join(self._classes(i, numeric[i]))) for i, name in enumerate(self.header)]
-
-    @property
-    def lines(self) -> list[list[Cell]]:
-        """The cells, a list a row."""
-        numeric = self._numeric()
-        return [[self._cell(i, value, numeric[i]) for i, value in enumerate(row)] for row in self.rows]
-
-    def _numeric(self) -> list[bool]:
-        """Which columns hold numbers, alone or beside a text."""
-        bare = [[each.number if isinstance(each, Cell) else each for each in row] for row in self.rows]
-        return numeric_columns(bare, len(self.header))
-
-    def _cell(self, i: int, value: object, number: bool) -> Cell:
-        classes = self._classes(i, number)
-        if isinstance(value, Cell):
-            return value._replace(classes=" ".join(classes))
-        text = shown(value)
-        if i == self.verdict:
-            classes.append(re.sub(r"\W+", "-", text))
-        known = isinstance(value, int | float) and not isinstance(value, bool) and value == value
-        return Cell(text, " ".join(classes), float(value) if known else None)  # type: ignore[arg-type]
 
 
 class Drawn(NamedTuple):

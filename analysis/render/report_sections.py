@@ -18,9 +18,9 @@ from sailsim.analysis.costs.energy import CAUSES, NOT_MODELLED, tokens_of
 from sailsim.analysis.render import report_charts as charts
 from sailsim.analysis.render.figure_axes import WORDS
 from sailsim.analysis.render.gem5_figures import TITLES
-from sailsim.analysis.render.html import shown
+from sailsim.analysis.render.html import Cell, Table, shown
 from sailsim.analysis.render.report_constants import constants_parts
-from sailsim.analysis.render.report_parts import Cell, Part, Section, Table, drawn
+from sailsim.analysis.render.report_parts import Part, Section, drawn
 from sailsim.analysis.render.reproduction_page import STORED
 from sailsim.analysis.render.reproduction_words import claims_of, number, primary, share, verdict
 from sailsim.analysis.results.compare import said_of

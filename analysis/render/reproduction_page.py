@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.paper.claims import Claim
-from sailsim.analysis.render.html import html_table, inline_svg, page_file
+from sailsim.analysis.render.html import Cell, Table, inline_svg, page_file, rendered
 from sailsim.analysis.render.markdown import table
 from sailsim.analysis.render.reproduction_figures import FIGURES, TITLES, draw
 from sailsim.analysis.render.reproduction_words import (
@@ -287,37 +287,31 @@ def stored_page() -> str:
     return markdown(read_records(data_file(STORED)))
 
 
-def _inline(text: str) -> str:
-    """The little Markdown of paragraphs as HTML."""
-    text = html.escape(text, quote=False)
-    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", text)
-    return re.sub(r"`(.+?)`", r"<code>\1</code>", text)
+class _Words(str):
+    """A text with the little Markdown of paragraphs, which a template writes as HTML."""
+
+    def __html__(self) -> str:
+        text = html.escape(self, quote=False)
+        text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", text)
+        return re.sub(r"`(.+?)`", r"<code>\1</code>", text)
+
+
+def _table(block: Block) -> Table:
+    """A table whose cells have that Markdown."""
+    rows = [[Cell(_Words(text)) for text in row] for row in block.rows]
+    return Table([_Words(name) for name in block.head], rows, sortable=False)
 
 
 def html_page(study: Reproduction) -> str:
     """One HTML file, figures inside."""
-    parts: list[str] = []
-    for block in blocks(study):
-        match block.kind:
-            case "heading":
-                parts.append(f"<h{block.level}>{_inline(block.text)}</h{block.level}>")
-            case "paragraph":
-                parts.append(f"<p>{_inline(block.text)}</p>")
-            case "list":
-                parts.append("<ul>" + "".join(f"<li>{_inline(row[0])}</li>" for row in block.rows) + "</ul>")
-            case "code":
-                parts.append(f"<pre>{html.escape(block.text)}</pre>")
-            case "figure":
-                label = html.escape(TITLES[block.text])
-                svg = inline_svg(draw(block.text, study))
-                parts.append(f'<figure class="drawn" role="img" aria-label="{label}">{svg}</figure>')
-            case "table":
-                parts.append(html_table(block.head, block.rows, write=_inline))
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>sailsim reproduction</title><style>{page_file('base.css')}</style></head>"
-        f'<body class="plain">{"".join(parts)}</body></html>\n'
+    return rendered(
+        "reproduction.html.jinja",
+        css=page_file("base.css"),
+        blocks=blocks(study),
+        words=_Words,
+        table_of=_table,
+        titles=TITLES,
+        drawn=lambda name: inline_svg(draw(name, study)),
     )
 
 
