@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -102,12 +103,11 @@ class SampleEvaluator:
     def outcomes(self, workloads: tuple[Workload, ...]) -> dict[str, Rates]:
         """Every quantity by its name in a record, an array over some workloads; NaN where it cannot have
         one."""
-        steps = [self.step(workload) for workload in workloads]
+        steps, without = zip(*(self.steps(workload) for workload in workloads), strict=True)
         found = {of_sail(name): np.array([getattr(step, name) for step in steps]) for name in STEP}
         own = _asked(workloads, self.machine.group_size)
         found[MEMORY] = own.memory
         found[READ_BANDWIDTH] = np.full(len(workloads), self.system.memory.read_bandwidth.si)
-        without = [self.step(w, prt=False) if w.prt else Step() for w in workloads]
         for name in WITHOUT_PRT:
             found[of_sail(name, "prt")] = np.array([getattr(step, name) for step in without])
         for runner in self._opponents:
@@ -120,6 +120,10 @@ class SampleEvaluator:
             moved = weights + asked.work.kv_bytes
             found[of_runner(runner.name, "dram_bytes")] = np.where(np.isnan(rates), np.nan, moved)
         return found
+
+    def steps(self, workload: Workload) -> tuple[Step, Step]:
+        """One simulated step, and the same without the PRT where that is asked."""
+        return self.step(workload), self.step(workload, prt=False) if workload.prt else Step()
 
     def step(self, workload: Workload, prt: bool = True) -> Step:
         """One simulated step."""
@@ -264,16 +268,22 @@ def evaluate_machine(
     chosen = (space.software,) if stacks is None else stacks
     count = len(space.workloads)
     opponents = space.paper.opponents("samples")
+    known = memo if memo is not None else Memo()
+    asked = range(count) if only is None else only
+    workloads = tuple(space.workloads[i] for i in asked)
     found: dict[str, list[float]] = {"areas": [math.nan] * len(bases(space.paper))}
+    evaluators: dict[Software, SampleEvaluator] = {}
     for software in chosen:
         for name in names(opponents, software):
             found[f"{software}/{name}"] = [math.nan] * count
-        try:
-            evaluator = SampleEvaluator(machine, space.paper, software, memo, untimed)
-        except SailsimError:  # no such machine
-            continue
-        asked = range(count) if only is None else only
-        for name, values in evaluator.outcomes(tuple(space.workloads[i] for i in asked)).items():
+        with suppress(SailsimError):  # no such machine
+            evaluators[software] = SampleEvaluator(machine, space.paper, software, known, untimed)
+    # The units do the same beside every software: workload by workload the engine remembers what they do.
+    for workload in workloads:
+        for evaluator in evaluators.values():
+            evaluator.steps(workload)
+    for software, evaluator in evaluators.items():
+        for name, values in evaluator.outcomes(workloads).items():
             of_each = found[f"{software}/{name}"]
             for i, value in zip(asked, values.tolist(), strict=True):
                 of_each[i] = value

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,12 @@ FEW_BITS_RATE = "rate.few_bits"
 """The factor that says so: their speed over what `kernel_rates.csv` has."""
 TABLE_RATE = "rate.tables"
 """The factor on the rate of look-up tables on the cores."""
+OPERATION = "pim.substrate."
+"""What the name of a factor on the cycles of an operation of the arrays begins with."""
+ATTENTION = "host.attention_software"
+"""The factor that says whose attention SAIL's cores run: `OWN`, or a software by its name."""
+OWN = "as the baseline"
+"""The software that the baseline runs."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,9 @@ class SampledMachine:
                 )
             reads = float(changes.get("memory.read_share", base.memory.read_share.value))
             changes |= host_constants(self.fitted, software, reads)
+        whose = self.values.get(ATTENTION, OWN)
+        if whose != OWN:
+            changes["host.attention_rate"] = self.fitted.software(_software(whose)).value("attention_rate")
         return _system(Same(base), tuple(changes.items()), name, source)
 
     @cached_property
@@ -128,8 +137,8 @@ def _system(base: Same[System], changes: tuple[tuple[str, Value], ...], name: st
         try:
             return vary(base.it, wanted, name=name, source=source, note=note)
         except SailsimError as error:
-            nbw = int(wanted.get("pim.nbw", known_leaves(base.it)["pim.nbw"].value))
-            if "does not fit" not in str(error) or nbw <= 1:
+            nbw = wanted.get("pim.nbw", known_leaves(base.it)["pim.nbw"].value)
+            if "does not fit" not in str(error) or not isinstance(nbw, int) or nbw <= 1:
                 raise
             wanted["pim.nbw"] = nbw - 1
 
@@ -141,7 +150,7 @@ def machine_changes(base: System, values: Mapping[str, Value]) -> dict[str, Valu
     the arrays evenly; a floating-point unit takes a sum at the latest when the one before has left it.
     """
     known = known_leaves(base)
-    changes = {name: value for name, value in values.items() if name in known}
+    changes = {n: value for n, value in values.items() if n in known or n.startswith(OPERATION)}
     if "llc.slices" in changes:
         changes["llc.slice_size"] = base.llc.slice_size_in(float(changes["llc.slices"]))
     if "pim.dfms" in changes:
@@ -166,6 +175,15 @@ def host_constants(fitted: Fitted, software: Software, reads: float) -> dict[str
         "host.product_overhead": found.value("product_overhead") if software != "ampere" else 0.0,
         "memory.core_share": min(found.value("read_share") * reads, 1.0),
     }
+
+
+def _software(name: Value) -> Software:
+    found = next((software for software in get_args(Software) if software == name), None)
+    if found is None:
+        raise SailsimError(
+            f"{ATTENTION} is {name!r}, allowed is {OWN!r} or one of {', '.join(get_args(Software))}"
+        )
+    return found  # type: ignore[no-any-return]
 
 
 def _moved(group: str, draws: Mapping[str, float]) -> dict[str, float]:

@@ -14,12 +14,12 @@ from typing import Any
 from sailsim.analysis.paper.claims import Claim
 from sailsim.analysis.paper.distributions import digits
 from sailsim.analysis.paper.evaluator import Memo, evaluate_machine
+from sailsim.analysis.paper.factors import GROUP_SIZE
 from sailsim.analysis.paper.metrics import values
 from sailsim.analysis.paper.parameters import Factor, Value
 from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
 from sailsim.analysis.paper.sampling import KIND
 from sailsim.analysis.paper.space import ParameterSpace
-from sailsim.analysis.paper.unknowns import GROUP_SIZE
 from sailsim.base.errors import SailsimError
 from sailsim.sim import code_version, leaves, load_system, save_system
 from sailsim.sim.study import Task, Workers, run_study

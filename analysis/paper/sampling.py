@@ -22,6 +22,7 @@ from sailsim.analysis.paper.evaluator import OF_SAIL, Memo, evaluate_machine, na
 from sailsim.analysis.paper.parameters import Alternative
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
+from sailsim.base.memory import give_back
 from sailsim.sim import code_version
 from sailsim.sim.study import Task, Workers, run_study
 
@@ -159,7 +160,10 @@ def _evaluated(
     space: ParameterSpace, untimed: frozenset[str], seed: int, what: tuple[int, Rows]
 ) -> list[dict[str, Any]]:
     block, rows = what
-    return evaluate_block(space, block, rows, untimed, seed)
+    found = evaluate_block(space, block, rows, untimed, seed)
+    if len(rows) > 2:  # many machines, not A and B alone
+        give_back()
+    return found
 
 
 def _key(study: str, block: int) -> str:

@@ -319,7 +319,7 @@ def _host(system: Same[System], threads: int) -> HostCores:
     return HostCores(system.it, threads)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # each keeps its units, with the tiles that they have timed
 def _memory(units: Same[Units], threads: int) -> MemorySystem:
     return units.it.memory(threads)
 

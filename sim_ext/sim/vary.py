@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.quantity import Choice, Frozen, Quantity
+from sailsim.sim.nbw import AUTO
 from sailsim.sim.same import Same
 from sailsim.sim.substrate import SubstrateChoice
 from sailsim.sim.system import Gpu, System
@@ -137,12 +138,14 @@ def _with_operations(machine: System | Gpu, changes: Mapping[str, Value]) -> dic
     return others | {_SUBSTRATE: str(named)}
 
 
-def _changed(path: str, old: Leaf, value: Value, source: str, note: str) -> dict[str, Any]:
-    """The table of a leaf with another value."""
+def _changed(path: str, old: Leaf, value: Value, source: str, note: str) -> dict[str, Any] | str:
+    """The table of a leaf with another value; of NBW also the word for each tensor's own."""
     if isinstance(old, Choice):
         if not isinstance(value, str | bool):
             raise SailsimError(f"{path} is {value!r}; allowed is a choice such as {old.value!r}.")
         return {"value": value, "source": source, "kind": "assumed", "note": note}
+    if path == "pim.nbw" and value == AUTO:
+        return AUTO
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise SailsimError(f"{path} is {value!r}; allowed is a finite number in {old.unit}.")
     span = [x for x in (old.low, old.value, old.high, value) if x is not None]

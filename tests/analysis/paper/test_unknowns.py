@@ -257,3 +257,63 @@ def test_a_design_may_draw_only_what_has_a_range_and_is_not_held(tmp_path: Path)
 def test_how_dfms_share_work_is_found_to_matter() -> None:
     untimed, inert = screen(SPACE)
     assert {"pim.dfms", "pim.dfm_split"}.isdisjoint(untimed | inert)
+
+
+WIDE = space(prior="sail-wide")
+
+
+def test_a_prior_extends_another_and_draws_what_that_holds() -> None:
+    own, wide = set(SPACE.names), set(WIDE.names)
+    assert own <= wide
+    assert wide - own >= {"pim.substrate.read", "pim.substrate.add", "pim.convert", "area.fp_unit_um2"}
+    assert "area.fp_unit_um2" in {each.name for each in SPACE.held}
+    assert "area.fp_unit_um2" not in {each.name for each in WIDE.held}
+    clock = WIDE.factor("pim.clock")
+    assert (clock.low, clock.high, clock.log) == (0.4, 2.5, True)
+    assert all(factor.reason.strip() for factor in WIDE.factors)
+
+
+def test_no_constant_of_a_core_that_no_host_has_is_a_factor() -> None:
+    assert not [name for name in (*SPACE.names, *WIDE.names) if "neoverse" in name]
+
+
+@examples(15)
+@given(st.lists(st.floats(0, 1), min_size=len(WIDE.factors), max_size=len(WIDE.factors)))
+def test_a_machine_of_the_wide_prior_has_what_was_drawn(row: list[float]) -> None:
+    draw = WIDE.draw(row)
+    for software in WIDE.hosts:
+        machine = draw.system(software)
+        assert machine.pim is not None
+        costs = machine.pim.load_substrate().costs
+        assert next(iter(costs["read"].coefficients)) == draw.values["pim.substrate.read"]
+        assert machine.pim.convert.value == draw.values["pim.convert"]
+        asked = draw.values["pim.nbw"]
+        assert (machine.pim.nbw == "auto") == (asked == "auto")
+        whose = draw.values["host.attention_software"]
+        fitted = draw.fitted.software(software if whose == "as the baseline" else "ampere")
+        assert machine.host.attention_rate.value == fitted.value("attention_rate")
+
+
+BAD_PRIORS = {
+    'drawn = ["area.nothing"]': "drawn has 'area.nothing'",
+    '[ranges."pim.colour"]\nlow = 1\nhigh = 2\nreason = "x"': "ranges has 'pim.colour'",
+    '[ranges."pim.clock"]\nlow = 2\nhigh = 3\nreason = "x"': "ranges of pim.clock is 2 .. 3",
+    '[levels."host.attention_software"]\nvalues = ["ampere"]\nreason = "x"': "nominal is None",
+    '[levels."pim.nbw"]\nvalues = [4, "most"]\nreason = "x"': "include 'most'",
+}
+
+
+@pytest.mark.parametrize(("text", "words"), BAD_PRIORS.items())
+def test_bad_priors_are_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'extends = "sail"\n{text}\n', "utf-8")
+    with pytest.raises(SailsimError) as error:
+        space(prior=str(path))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_attention_of_a_software_that_nobody_has() -> None:
+    machine = WIDE.nominal.with_values({"host.attention_software": "vim"})
+    with pytest.raises(SailsimError, match=r"host\.attention_software is 'vim'"):
+        machine.system()

@@ -1,0 +1,217 @@
+"""All claims at once: declared combinations, machines with known answers, resumed studies, and the page."""
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim.analysis.paper import joint as together
+from sailsim.analysis.paper.claims import load_paper
+from sailsim.analysis.paper.combinations import (
+    Combination,
+    Combinations,
+    Metric,
+    load_combinations,
+    off,
+)
+from sailsim.analysis.paper.joint import joint
+from sailsim.analysis.paper.joint_samples import BLOCK, Draw, judged, metrics_of, run_draw
+from sailsim.analysis.paper.parameters import Workload
+from sailsim.analysis.paper.space import ParameterSpace
+from sailsim.analysis.paper.unknowns import space
+from sailsim.analysis.render.joint_page import STORED, markdown, write_page
+from sailsim.base.errors import SailsimError
+from sailsim.base.records import read_records
+from sailsim.sim import Store, load_system
+
+from ...examples import examples
+
+PAPER = load_paper()
+DECLARED = load_combinations("sail", PAPER)
+QUICK = {"model": "smollm2-135m", "context": 64, "reason": "quick"}
+WORKLOADS = (
+    Workload(name="small", wbits=4, batch=1, threads=8, fixed=True, decides=True, prt=True, **QUICK),
+    Workload(name="small b2", wbits=2, batch=2, threads=16, **QUICK),
+)
+FACTORS = ("pim.t_prt", "pim.clock", "pim.arrays", "cost.overhead", "area.cell_um2")
+
+
+def small(paper: str = "sail", prior: str | None = None) -> ParameterSpace:
+    return replace(space(paper, prior).only(FACTORS), workloads=WORKLOADS)
+
+
+def some_values(machines: int, workloads: int, seed: int) -> dict[Metric, np.ndarray]:
+    """Values of every metric, some missing; of area the same on every workload."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for claim in PAPER.claim:
+        for at in range(len(claim.metrics("samples"))):
+            each = claim.value * np.exp(rng.normal(0, 1, (machines, workloads)))
+            each[rng.random(each.shape) < 0.2] = np.nan
+            each[rng.random(each.shape) < 0.1] = 0.0
+            if claim.aggregation != "highest":
+                each = np.broadcast_to(each[:, :1], each.shape)
+            found[claim.name, at] = each
+    return found
+
+
+def test_the_number_of_combinations_is_that_of_the_file() -> None:
+    every = list(DECLARED.all())
+    assert DECLARED.count == len(every) == len(set(every)) == 13 * 2 * 12 * 2
+    assert DECLARED.primary in every
+
+
+@examples(30)
+@given(seed=st.integers(0, 2**32 - 1), machines=st.integers(1, 4), workloads=st.integers(1, 3))
+def test_the_nearest_of_all_is_that_of_every_combination_one_by_one(
+    seed: int, machines: int, workloads: int
+) -> None:
+    values = some_values(machines, workloads, seed)
+    one_by_one = np.min([DECLARED.distance(values, each) for each in DECLARED.all()], axis=0)
+    np.testing.assert_array_equal(DECLARED.nearest(values), one_by_one)
+
+
+def built(numbers: Mapping[str, float], primary: Combination) -> dict[Metric, np.ndarray]:
+    """One machine on two workloads whose first readings are some numbers, the second workload worse."""
+    found = {}
+    for claim in PAPER.claim:
+        for at in range(len(claim.metrics("samples"))):
+            ours = (claim.name, at) in primary.metrics
+            value = numbers[claim.name] if ours else np.nan
+            found[claim.name, at] = np.array([[value, value if claim.better == "lower" else value / 2]])
+    return found
+
+
+def test_a_machine_built_to_have_the_numbers_is_found() -> None:
+    primary = DECLARED.primary
+    exact = {claim.name: claim.value for claim in PAPER.claim}
+    assert DECLARED.nearest(built(exact, primary))[0] == pytest.approx(0, abs=1e-12)
+    for name, factor in itertools.product(exact, (0.5, 3.0)):
+        moved = exact | {name: exact[name] * factor}
+        assert DECLARED.distance(built(moved, primary), primary)[0] == pytest.approx(abs(np.log(factor)))
+    # Invented numbers are asked of the same machines.
+    asked = {name: 2 * value for name, value in exact.items()}
+    assert DECLARED.nearest(built(exact, primary), asked)[0] == pytest.approx(np.log(2))
+
+
+def test_at_one_workload_is_stricter_than_each_at_its_highest() -> None:
+    values = built({claim.name: claim.value for claim in PAPER.claim}, DECLARED.primary)
+    apart = dict(values)
+    for i, metric in enumerate(DECLARED.primary.metrics):
+        if PAPER.by_name(metric[0]).better != "lower":
+            apart[metric] = values[metric][:, :: -1 if i else 1]
+    both = [
+        DECLARED.distance(apart, replace(DECLARED.primary, where=where))[0]
+        for where in ("highest", "one workload")
+    ]
+    assert both[0] == pytest.approx(0, abs=1e-12)
+    assert both[1] == pytest.approx(np.log(2))
+
+
+def test_what_is_no_number_or_zero_is_infinitely_far() -> None:
+    assert off(np.array([[np.nan, 0.0]]), 2.0, "one workload").tolist() == [[np.inf, np.inf]]
+    assert off(np.array([[np.nan, np.nan]]), 2.0, "highest").tolist() == [np.inf]
+    assert off(np.array([[np.nan, 4.0]]), 2.0, "highest")[0] == pytest.approx(np.log(2))
+
+
+EVERY = "claims = ['speedup', 'usd_cpu', 'usd_v100', 'prt', 'overhead']"
+BAD = {
+    "claims = ['speedup', 'usd_cpu', 'usd_v100']\nreadings = [['a', 'b', 'c']]": "claims of its groups are",
+    f"{EVERY}\nreadings = [['a']]": "a row of 1",
+    f"{EVERY}\nreadings = [['a', 'b', 'c', 'd', 'e']]": "a reading of speedup is 'a'",
+    f"{EVERY}\nreadings = []": "readings of a group",
+}
+
+
+@pytest.mark.parametrize(("text", "words"), BAD.items())
+def test_bad_combinations_are_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f"where = ['highest']\n[[together]]\nreason = 'x'\n{text}\n", "utf-8")
+    with pytest.raises(SailsimError) as error:
+        load_combinations(str(path), PAPER)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_group_without_a_reason_and_a_place_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("where = ['anywhere']\ntogether = [{ claims = ['prt'], readings = [['x']] }]\n", "utf-8")
+    with pytest.raises(SailsimError, match="where"):
+        load_combinations(str(path), PAPER)
+
+
+@pytest.mark.parametrize(
+    ("machines", "seed", "words"),
+    [(65, 0, "machines is 65"), (32, 0, "machines is 32"), (0, 0, "machines is 0"), (64, -1, "seed is -1")],
+)
+def test_draws_that_cannot_be(machines: int, seed: int, words: str) -> None:
+    with pytest.raises(SailsimError, match=words):
+        Draw(small(), "sail", machines, seed)
+
+
+def test_machines_of_a_larger_draw_are_those_of_a_smaller_one_first() -> None:
+    few, more = Draw(small(), "sail", 64, 3), Draw(small(), "sail", 192, 3)
+    assert few.id == more.id
+    np.testing.assert_array_equal(few.rows(), more.rows()[:64])
+    assert Draw(small(), "sail", 64, 4).id != few.id
+
+
+@pytest.mark.slow
+def test_a_draw_goes_on_where_it_was_and_does_not_depend_on_who_works(tmp_path: Path) -> None:
+    draw = Draw(small(), "sail", 64, 0)
+    first = run_draw(draw, tmp_path / "a", 2, progress=False)
+    # A folder that lacks a block is finished, and one that is whole is read.
+    folder = tmp_path / "a"
+    held = Store(folder).keys()
+    assert len(held) == 64 // BLOCK
+    next(iter(sorted((folder / "chunks").glob("*.parquet")))).unlink()
+    again = run_draw(draw, folder, 1, progress=False)
+    assert list(first) == list(metrics_of(draw.space))
+    for metric in first:
+        np.testing.assert_array_equal(first[metric], again[metric])
+    alone = judged(draw.space, [draw.space.draw(row) for row in draw.rows()[:3]])
+    for metric in first:
+        np.testing.assert_array_equal(first[metric][:3], alone[metric])
+
+
+@pytest.mark.slow
+def test_the_whole_of_it_twice_is_the_same_to_the_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(together, "space", small)
+    monkeypatch.setattr(together, "PSEUDO", 5)
+    found = joint(tmp_path / "a", 64, progress=False)
+    joint(tmp_path / "b", 64, progress=False)
+    for name in ("joint.json", "nearest-all.toml"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    for prior in found["priors"].values():
+        assert sum(prior["reached"]) == 64
+        assert list(prior["within"].values()) == sorted(prior["within"].values())
+        assert [row["gap"] for row in prior["posterior"]] == sorted(
+            (row["gap"] for row in prior["posterior"]), reverse=True
+        )
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    monkeypatch.setattr("sailsim.analysis.render.joint_page.space", small)
+    written = write_page(found, tmp_path / "a", docs)
+    assert all(path.is_file() for path in written)
+    read = read_records(tmp_path / "analysis" / "data" / STORED)
+    assert json.loads(json.dumps(read)) == json.loads((tmp_path / "a" / "joint.json").read_text("utf-8"))
+    assert markdown(read) == (docs / "joint.md").read_text("utf-8")
+    # The file of the nearest machine is the machine that was found.
+    machine = load_system(str(docs / "systems" / "nearest-all.toml"))
+    for path, change in found["nearest"]["changes"].items():
+        section, field = path.split(".")
+        assert getattr(getattr(machine, section), field).value == change["value"]
+
+
+def test_a_combination_is_a_row_of_every_group() -> None:
+    assert isinstance(DECLARED, Combinations)
+    for each in itertools.islice(DECLARED.all(), 5):
+        assert sorted(name for name, _ in each.metrics) == sorted(claim.name for claim in PAPER.claim)
