@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.parts_of_files import completed
+from sailsim.sim.parts_of_files import completed, over_machine
 from sailsim.sim.substrate import substrate_path
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.system_choice import SystemChoice, chosen_system, in_words
@@ -25,7 +25,7 @@ def _substrate_beside(table: Table, folder: Path) -> None:
         choice["value"] = str(folder / named)
 
 
-_SYSTEMS = Shelf("system", "systems", _substrate_beside)
+_SYSTEMS = Shelf("system", "systems", _substrate_beside, merge=over_machine)
 
 
 @lru_cache(maxsize=1)

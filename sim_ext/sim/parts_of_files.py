@@ -1,9 +1,10 @@
 """What a system file takes from elsewhere beside what it extends: a memory type's table, another's PIM units.
 
 A type of DRAM (`memory.type`) is a file of `dram_types`: what all channels of it have in common. A file says
-what it does not leave to the type, as the type's own fields stand below those of the file. `cores.extends`
-names a core of `core_types` in the same way, with its private caches; `pim.extends` a shipped machine whose
-PIM units stand beside this one's caches.
+what it does not leave to the type, as the type's own fields stand below those of the file; one that names
+another type than what it extends has nothing of the old one (`over_machine`). `cores.extends` names a core of
+`core_types` in the same way, with its private caches; `pim.extends` a shipped machine whose PIM units stand
+beside this one's caches.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from sailsim.sim.tables import Shelf, Table, over
 
 _DRAM = Shelf("DRAM type", "dram_types")
 _CORES = Shelf("core type", "core_types")
+_OF_TYPE = ("clock", "width", "banks", "row", "timing", "peak_bandwidth")
+"""Of `memory`: what a type decides, and the peak that a file may state to check it."""
 _OF_CORES = ("cores", "l1i", "l1d", "l2", "sources")
 
 
@@ -29,11 +32,26 @@ def dram_type(name: str) -> Table:
     return _DRAM.read(name)
 
 
-def with_dram_type(table: Table) -> Table:
-    """A system's table with what its memory's type says where the table itself says nothing."""
+def _type_of(table: Table) -> object:
+    """The memory's type that a table states; None where it states none."""
     memory = table.get("memory")
     choice = memory.get("type") if isinstance(memory, dict) else None
-    name = choice.get("value") if isinstance(choice, dict) else None
+    return choice.get("value") if isinstance(choice, dict) else None
+
+
+def over_machine(upper: Table, lower: Table) -> Table:
+    """`over` of a system file and what it extends, whose clock and times go where the file names another type
+    of memory: times of DDR4 say nothing about HBM."""
+    named = _type_of(upper)
+    if named is not None and named != _type_of(lower) and isinstance(lower.get("memory"), dict):
+        kept = {key: value for key, value in lower["memory"].items() if key not in _OF_TYPE}
+        lower = lower | {"memory": kept}
+    return over(upper, lower)
+
+
+def with_dram_type(table: Table) -> Table:
+    """A system's table with what its memory's type says where the table itself says nothing."""
+    name = _type_of(table)
     if not isinstance(name, str) or name not in dram_types():
         return table
     return over(table, {key: value for key, value in dram_type(name).items() if key in ("memory", "sources")})

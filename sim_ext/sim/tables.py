@@ -30,6 +30,7 @@ class Shelf:
         folder: str,
         prepare: Callable[[Table, Path], None] | None = None,
         package: str = "sailsim.sim",
+        merge: Callable[[Table, Table], Table] | None = None,
     ) -> None:
         """A shelf.
 
@@ -38,8 +39,10 @@ class Shelf:
             folder: of those that ship, in `package`.
             prepare: is shown the table of a file that does not ship, and its folder, before it is merged.
             package: where the folder lies.
+            merge: a file's table over that of what it extends; `over` unless a kind has more to it.
         """
         self.kind = kind
+        self._merge = merge or over
         self._folder = resources.files(package) / folder
         self._prepare = prepare
 
@@ -87,7 +90,7 @@ class Shelf:
                 f"{self.kind} file {path}: extends is {parent!r}; allowed is one name or path."
             )
         inherited = self._merged(parent, (*seen, name_or_path), folder)
-        merged = over(table, inherited)
+        merged = self._merge(table, inherited)
         merged["extends"] = (parent, *inherited.get("extends", ()))
         return merged
 

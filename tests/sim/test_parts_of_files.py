@@ -38,6 +38,38 @@ def test_a_type_gives_all_that_its_channels_have_in_common(name: str, tmp_path: 
     assert timing.tfaw.value >= 4 * timing.trrd.value * 0.99
 
 
+@pytest.mark.parametrize("name", dram_types())
+def test_a_type_takes_the_place_of_an_inherited_one_whole(name: str, tmp_path: Path) -> None:
+    """sail-n1 has DDR4 and says all of it itself; none of that stays beside another type."""
+    memory = load_system(written(tmp_path, TYPE.format(name), "sail-n1")).memory
+    table = dram_type(name)["memory"]
+    for field in ("clock", "width", "banks", "row"):
+        assert getattr(memory, field).value == table[field]["value"], field
+    for field, time in table["timing"].items():
+        assert getattr(memory.timing, field).value == time["value"], field
+    own = load_system("sail-n1").memory
+    assert (memory.channels, memory.ranks, memory.latency) == (own.channels, own.ranks, own.latency)
+    rate = float(name.partition("-")[2]) * 1e6
+    assert memory.peak == pytest.approx(8 * rate * float(memory.width.value), rel=1e-3)
+
+
+def test_what_a_file_says_beside_its_type_stays_for_those_that_extend_it(tmp_path: Path) -> None:
+    clock = 'memory.clock = { value = 3.2, unit = "GHz", source = "what if", kind = "paper" }\n'
+    slow = 'memory.timing.trfc = { value = 410, unit = "ns", source = "what if", kind = "paper" }\n'
+    first = written(tmp_path, TYPE.format("hbm3-6400") + clock + slow, "sail-n1")
+    (tmp_path / "two").mkdir()
+    for more in ("", TYPE.format("hbm3-6400")):  # the same type once more changes nothing
+        memory = load_system(written(tmp_path / "two", more, str(first))).memory
+        assert (memory.timing.trfc.value, memory.clock.value, memory.width.value) == (410, 3.2, 4)
+    back = load_system(written(tmp_path / "two", TYPE.format("ddr5-4800"), str(first))).memory
+    assert (back.timing.trfc.value, back.clock.value) == (295, 2.4)
+
+
+def test_a_type_without_a_table_needs_its_own_times(tmp_path: Path) -> None:
+    with pytest.raises(SailsimError, match=r"memory\.clock is missing"):
+        load_system(written(tmp_path, TYPE.format("ddr4-2933"), "graviton4"))
+
+
 def test_a_file_says_what_is_different_from_the_type(tmp_path: Path) -> None:
     slow = 'memory.timing.trfc = { value = 410, unit = "ns", source = "what if", kind = "paper" }'
     mine = load_system(written(tmp_path, slow)).memory
