@@ -4,7 +4,7 @@ import hashlib
 import json
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -15,7 +15,7 @@ from sailsim.sim.point import Point
 from sailsim.sim.study import code_version
 from sailsim.sim.substrate import load_substrate, substrate_path
 from sailsim.sim.system_choice import chosen_system
-from sailsim.workloads import Activations, header_files, load_model, model_names
+from sailsim.workloads import Activations, TensorFormat, header_files, load_model, model_names
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -173,8 +173,16 @@ def _weights_digest(model_name: str, weights: str, wbits: int, group_size: int) 
     point = Point(model=model_name, weights=weights, wbits=wbits, group_size=group_size)
     model = load_model(model_name)
     fmt = point.formats(model)
-    named = {linear.name: fmt.tensor(linear, model).name for linear in model.linears()}
-    return _hash(named | {"token_embd": fmt.embedding(model).name})
+    found = {linear.name: _content(fmt.tensor(linear, model)) for linear in model.linears()}
+    return _hash(found | {"token_embd": _content(fmt.embedding(model))})
+
+
+def _content(fmt: TensorFormat) -> list[Any]:
+    """All of a format that a result rests on. Its name is not all: GPTQ's says nothing of g_idx."""
+    own = {field.name: getattr(fmt, field.name) for field in fields(fmt)}
+    code = own.pop("code")
+    del own["source"]
+    return [type(fmt).__name__, own, code and [code.kind, code.values.tolist()]]
 
 
 def _hash(content: Any) -> str:

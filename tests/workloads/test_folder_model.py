@@ -135,6 +135,24 @@ def test_a_folder_is_a_model_of_a_point_like_any_other(tmp_path: Path) -> None:
         plan_trace(path, None)
 
 
+def test_folders_with_and_without_an_index_of_groups_have_keys_of_their_own(tmp_path: Path) -> None:
+    """Both are gptq4g32; only the second has 4 bytes for each input of a matrix."""
+    config = CONFIG | {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 32}}
+    path, keys, read = tmp_path / "m", [], []
+    for indexed in (False, True):
+        write_folder(path, grouped("gptq", 4, 32, PLAIN, indexed=indexed), config)
+        os.utime(path / "model.safetensors", ns=(indexed, indexed))
+        point = Point(model=str(path))
+        keys.append(Keys("test").result(point))
+        step = simulate_step(load_system("sail-n1"), load_model(path), point)
+        read.append(step.bytes_by_kind["weights"])
+        assert open_folder(path).format.tensors["blk.0.attn_q"].name == "gptq4g32"
+    assert read[0] < read[1]
+    assert keys[0] != keys[1]
+    os.utime(path / "model.safetensors", ns=(7, 7))
+    assert Keys("test").result(Point(model=str(path))) == keys[1]
+
+
 def broken(**changes: Any) -> Stored:
     """`PLAIN` with other tensors in its second block; None leaves one out."""
     found = dict(PLAIN)
