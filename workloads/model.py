@@ -31,6 +31,9 @@ KV_BITS = (*range(2, 9), 16, 32)
 KV_WORDS = "2..8, 16 or 32"
 """Widths of keys and values in the cache."""
 
+WHOLE_KV, KV_SCALE_BITS = 8, 16
+"""Up to so many bits they are whole numbers of one scale a head and token, of so many bits; floats beyond."""
+
 FINAL_NORM = "output_norm"
 
 ROUTER = "ffn_gate_inp"
@@ -100,8 +103,8 @@ class ModelSpec:
     """Shapes of a decoder-only transformer with rotary positions and RMS norms.
 
     ``d_*``, ``head_dim`` and ``vocab`` are elements, ``kv_bits`` is the width of one KV cache element, and
-    each head's key and value of a token have a scale of ``kv_scale_bits`` (`cached`). ``max_context`` is how
-    many tokens the model was made for (0: nobody says).
+    each head's key and value of a token have a scale of ``kv_scale_bits``, which the width decides
+    (`KV_SCALE_BITS`). ``max_context`` is how many tokens the model was made for (0: nobody says).
     ``fused_projections`` says that Q, K, V are one matrix, ``fused_ffn`` that gate and up are one (None: as
     the projections). ``d_ffn`` is the inner width of an ordinary feed-forward network, and where every block
     has ``experts``, of one of them. ``value_dim`` is the width of a head of values (0: as of keys,
@@ -159,8 +162,12 @@ class ModelSpec:
             self._refuse("n_kv_heads", self.n_kv_heads, f"a divisor of n_heads ({self.n_heads})")
         if self.kv_bits not in KV_BITS:
             self._refuse("kv_bits", repr(self.kv_bits), KV_WORDS)
-        if self.kv_scale_bits not in (0, 16):
-            self._refuse("kv_scale_bits", repr(self.kv_scale_bits), "0 or 16")
+        scale = KV_SCALE_BITS if self.kv_bits <= WHOLE_KV else 0
+        if self.kv_scale_bits not in (0, scale):
+            self._refuse(
+                "kv_scale_bits", repr(self.kv_scale_bits), f"{scale} where kv_bits is {self.kv_bits}"
+            )
+        object.__setattr__(self, "kv_scale_bits", scale)
         full = list(self.full_layers)
         if full != sorted(set(full)) or any(not 0 <= at < self.n_layers for at in full):
             self._refuse("full_layers", full, f"rising blocks of 0..{self.n_layers - 1}")
@@ -244,7 +251,8 @@ class ModelSpec:
 
     def cached(self, kv_bits: int) -> "ModelSpec":
         """The model with keys and values of another width: 2..8 bits are whole numbers of one fp16 scale a
-        head and token, as `rounded_cache` makes them, 16 and 32 floats. 0, and the model's own, is itself."""
+        head and token, as `rounded_cache` makes them, 16 and 32 floats, whoever says so. 0, and the model's
+        own, is itself."""
         return self if kv_bits in (0, self.kv_bits) else _cached(self, kv_bits)
 
     def has_experts(self, layer: int) -> bool:
@@ -343,4 +351,4 @@ class ModelSpec:
 @lru_cache(maxsize=64)
 def _cached(model: ModelSpec, kv_bits: int) -> ModelSpec:
     """The same object again, by which steps are known."""
-    return replace(model, kv_bits=kv_bits, kv_scale_bits=16 if kv_bits <= 8 else 0)
+    return replace(model, kv_bits=kv_bits, kv_scale_bits=0)

@@ -51,12 +51,18 @@ def read_shape(path: Traversable) -> ModelSpec:
             table[field] = _value(f"model file {path}: {field}", table[field], kind)
     if not table["source"].strip():
         raise SailsimError(f"model file {path}: source is empty; allowed is the origin of the shapes.")
-    return ModelSpec(
+    spec = ModelSpec(
         **table,
         published_params=published.get("params", 0),
         published_active=published.get("active", 0),
         published_source=published.get("source", ""),
     )
+    if table.get("kv_scale_bits", spec.kv_scale_bits) != spec.kv_scale_bits:
+        raise SailsimError(
+            f"model file {path}: kv_scale_bits is {table['kv_scale_bits']}; allowed is {spec.kv_scale_bits} "
+            f"where kv_bits is {spec.kv_bits}."
+        )
+    return spec
 
 
 def _require_known(what: str, table: dict[str, Any], known: Iterable[str]) -> None:

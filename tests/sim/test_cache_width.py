@@ -1,11 +1,13 @@
 """The width of keys and values as an axis: bytes, the cores' work, and nothing where it is as before."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sailsim import workloads
 from sailsim.analysis import cpu_tokens_per_s, gpu_tokens_per_s
 from sailsim.analysis.results.runs import runs
 from sailsim.base.errors import SailsimError
@@ -50,9 +52,43 @@ def test_a_width_is_one_object_and_the_models_own_is_itself() -> None:
     assert MODEL.cached(4) is MODEL.cached(4).cached(4)
     assert MODEL.cached(4) == MODEL.cached(8).cached(4)
     assert MODEL.cached(4).cached(16) == MODEL
-    own = replace(MODEL, kv_bits=8)  # a file's own eight bits have no scales
+    own = replace(MODEL, kv_bits=8)  # eight bits are the same whoever says so
     assert own.cached(8) is own.cached(0) is own
-    assert own.kv_bytes_per_token() == MODEL.kv_bytes_per_token() / 2
+    assert own == MODEL.cached(8)
+    assert own.cached(16) == MODEL
+
+
+def test_a_files_own_few_bits_are_those_that_a_point_asks_for(tmp_path: Path) -> None:
+    """Same bytes, same room, same work of the cores, same notes: the units assume the scales anyway."""
+    text = (Path(workloads.__file__).parent / "models" / f"{MODEL.name}.toml").read_text("utf-8")
+    path = tmp_path / "own.toml"
+    for bits in (4, 8):
+        path.write_text(text.replace("kv_bits = 16", f"kv_bits = {bits}"))
+        own = load_model(path)
+        assert own == MODEL.cached(bits)
+        assert memory_needed(own, FMT, 8, 512) == memory_needed(MODEL.cached(bits), FMT, 8, 512)
+        for attention_by in ("cores", "units"):
+            point = Point(batch=8, context=64, kv_bits=bits, attention=attention_by)  # type: ignore[arg-type]
+            assert simulate_step(SAIL, own, point) == simulate_step(SAIL, MODEL, point)
+    unsaid, said = (simulate_step(SAIL, own, Point(batch=8, context=64, kv_bits=b)) for b in (0, 8))
+    assert (unsaid.step_s, unsaid.bytes_by_kind, unsaid.notes) == (
+        said.step_s,
+        said.bytes_by_kind,
+        said.notes,
+    )
+
+
+@pytest.mark.parametrize(("bits", "scale", "allowed"), [(8, 0, 16), (16, 16, 0), (4, 8, 16)])
+def test_scales_that_the_width_does_not_have_are_one_sentence(
+    bits: int, scale: int, allowed: int, tmp_path: Path
+) -> None:
+    text = (Path(workloads.__file__).parent / "models" / f"{MODEL.name}.toml").read_text("utf-8")
+    path = tmp_path / "own.toml"
+    path.write_text(text.replace("kv_bits = 16", f"kv_bits = {bits}\nkv_scale_bits = {scale}"))
+    with pytest.raises(
+        SailsimError, match=rf"kv_scale_bits is {scale}; allowed is {allowed} where kv_bits is {bits}\.$"
+    ):
+        load_model(path)
 
 
 def test_what_is_not_said_changes_nothing() -> None:
