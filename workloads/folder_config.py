@@ -9,6 +9,9 @@ from sailsim.workloads.group_formats import BITS
 from sailsim.workloads.safetensors_file import shown
 from sailsim.workloads.shapes import PERIODS, Facts
 
+QUANTIZE = "quantize_config.json"
+"""The file of older folders that says how weights are quantized."""
+
 _WINDOWED = {"sliding_attention": True, "full_attention": False}
 
 
@@ -52,9 +55,10 @@ class FolderConfig:
         return None
 
     def _refuse(self, key: str, value: object, allowed: str) -> SailsimError:
-        return SailsimError(
-            f"{self.where}: {key} of config.json is {shown(repr(value))}; allowed is {allowed}."
-        )
+        return self._refuse_in("config.json", key, value, allowed)
+
+    def _refuse_in(self, file: str, key: str, value: object, allowed: str) -> SailsimError:
+        return SailsimError(f"{self.where}: {key} of {file} is {shown(repr(value))}; allowed is {allowed}.")
 
     def facts(self, notes: tuple[str, ...]) -> Facts:
         """Heads, experts, windows, and how many tokens it was made for."""
@@ -76,10 +80,17 @@ class FolderConfig:
             window=window,
             max_context=self._number("max_position_embeddings", "n_positions") or 0,
             windowed=self._windowed() if window else None,
+            architecture=shown(self._kind),
             notes=notes,
         )
 
-    def _windowed(self) -> int | list[bool]:
+    @property
+    def _kind(self) -> str:
+        """What the configuration calls the architecture; empty where it does not."""
+        kind = self.text.get("model_type")
+        return kind if isinstance(kind, str) else ""
+
+    def _windowed(self) -> int | list[bool] | None:
         """Which blocks have the window, as `Facts.windowed`."""
         kinds = self.text.get("layer_types")
         if kinds is not None:
@@ -94,38 +105,44 @@ class FolderConfig:
         layers = self._number("num_hidden_layers")
         if first is not None and layers is not None and layers < 1 << 16:
             return [layer >= first for layer in range(layers)]
-        return PERIODS.get(str(self.text.get("model_type")), 0)
+        return PERIODS.get(self._kind)
+
+    def _quantization(self, beside: dict[str, Any] | None) -> tuple[object, str, str]:
+        """What says how weights are quantized, how errors call its fields, and the file that it is in."""
+        for table in (self.whole, self.text):
+            if table.get("quantization_config") is not None:
+                return table["quantization_config"], " in quantization_config", "config.json"
+        return (None if beside is None else {"quant_method": "gptq"} | beside), "", QUANTIZE
 
     def grouped(self, beside: dict[str, Any] | None) -> Grouped | None:
         """How weights are quantized in groups; None: not by a method that is known.
 
-        ``beside``: the table of quantize_config.json, which older folders have instead.
+        ``beside``: the table of `QUANTIZE`, which older folders have instead.
         """
-        table = self.whole.get("quantization_config", self.text.get("quantization_config"))
-        if table is None and beside is not None:
-            table = {"quant_method": "gptq"} | beside
+        table, inside, file = self._quantization(beside)
         if not isinstance(table, dict):
             return None
         method = table.get("quant_method")
         if not isinstance(method, str) or method not in BITS:
             return None
-        size = table.get("group_size", table.get("q_group_size"))
-        bits = table.get("bits", table.get("w_bit"))
-        for key, value, least in (("bits", bits, 1), ("group_size", size, -1)):
-            if type(value) is not int or not least <= value <= 65535:
-                raise self._refuse(f"{key} in quantization_config", value, f"a whole number {least}..65535")
-        assert isinstance(bits, int)
-        assert isinstance(size, int)
-        if bits not in BITS[method]:
-            allowed = ", ".join(map(str, BITS[method]))
-            raise self._refuse("bits in quantization_config", bits, f"one of {allowed} for {method}")
-        said = "sym" if method == "gptq" else "zero_point"
-        value = table.get(said, True)
-        if not isinstance(value, bool):
-            raise self._refuse(f"{said} in quantization_config", value, "true or false")
-        return Grouped(method, bits, max(size, 0), value == (method == "gptq"))
 
-    def in_other_order(self, grouped: Grouped | None) -> bool:
-        """Whether groups are made of inputs in another order than that of the matrix."""
-        table = self.whole.get("quantization_config")
-        return grouped is not None and isinstance(table, dict) and bool(table.get("desc_act"))
+        def refuse(key: str, value: object, allowed: str) -> SailsimError:
+            return self._refuse_in(file, key + inside, value, allowed)
+
+        def number(value: object, key: str, least: int) -> int:
+            if type(value) is not int or not least <= value <= 65535:
+                raise refuse(key, value, f"a whole number {least}..65535")
+            return value
+
+        def truth(key: str, default: bool) -> bool:
+            value = table.get(key)
+            if value is not None and not isinstance(value, bool):
+                raise refuse(key, value, "true or false")
+            return default if value is None else value
+
+        bits = number(table.get("bits", table.get("w_bit")), "bits", 1)
+        size = number(table.get("group_size", table.get("q_group_size")), "group_size", -1)
+        if bits not in BITS[method]:
+            raise refuse("bits", bits, f"one of {', '.join(map(str, BITS[method]))} for {method}")
+        symmetric = truth("sym", True) if method == "gptq" else not truth("zero_point", True)
+        return Grouped(method, bits, max(size, 0), symmetric, truth("desc_act", False))

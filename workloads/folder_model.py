@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.folder_config import FolderConfig
+from sailsim.workloads.folder_config import QUANTIZE, FolderConfig
 from sailsim.workloads.folder_names import LEFT_OUT, named
 from sailsim.workloads.folder_tensors import matrices
 from sailsim.workloads.formats import WeightFormat
@@ -19,7 +19,6 @@ from sailsim.workloads.safetensors_file import MAX_TENSORS, SafeTensor, read_jso
 from sailsim.workloads.shapes import Header, decoder
 
 CONFIG, INDEX, SINGLE = "config.json", "model.safetensors.index.json", "model.safetensors"
-QUANTIZE = "quantize_config.json"
 
 MAX_SHARDS = 1 << 12
 
@@ -75,7 +74,7 @@ def _opened(folder: Path, files: tuple[tuple[str, int, int], ...]) -> FolderMode
             sorted({name.rstrip(".") for name in LEFT_OUT if any(name in t.name for t in stored)})
         )
         notes.append(f"Left out, as it is no part of the decoder: {ends}.")
-    if config.in_other_order(grouped):
+    if grouped is not None and grouped.reordered:
         notes.append(
             "Weights were quantized in an order of their inputs (desc_act): putting inputs into it is not "
             "counted."

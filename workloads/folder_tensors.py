@@ -24,12 +24,14 @@ _MXFP4_BYTES = 16
 
 @dataclass(frozen=True)
 class Grouped:
-    """What a folder says of group-quantized weights; ``group_size`` 0: one group a column."""
+    """What a folder says of group-quantized weights; ``group_size`` 0: one group a column; ``reordered``:
+    groups are of inputs in another order than the matrix's."""
 
     method: str
     bits: int
     group_size: int
     symmetric: bool
+    reordered: bool
 
 
 @dataclass

@@ -114,12 +114,6 @@ def _facts(file: GgufFile, arch: str) -> Facts:
     heads = _uniform(file, f"{arch}.attention.head_count")
     window = said("attention.sliding_window") or 0
     windowed = _windowed(file, f"{arch}.attention.sliding_window_pattern", arch) if window else None
-    notes: tuple[str, ...] = ()
-    if window and windowed is None:
-        notes = (
-            f"Attention of {arch} has a window of {window} tokens in blocks that its file does not name: it "
-            "is taken to see the whole context in all of them, an upper end of what it reads.",
-        )
     return Facts(
         n_heads=heads,
         n_kv_heads=said("attention.head_count_kv"),
@@ -130,7 +124,7 @@ def _facts(file: GgufFile, arch: str) -> Facts:
         window=window,
         max_context=said("context_length") or 0,
         windowed=windowed,
-        notes=notes,
+        architecture=arch,
     )
 
 

@@ -22,10 +22,11 @@ MATRICES = (
 
 PERIODS: Mapping[str, int] = {
     "cohere2": 4, "exaone4": 4, "gemma2": 2, "gemma3": 6, "gemma3_text": 6, "gpt-oss": 2, "gpt_oss": 2,
-    "olmo2": 4,
+    "mistral": 0, "mixtral": 0, "olmo2": 4, "phi3": 0,
 }  # fmt: skip
 """Of how many blocks the last sees the whole context, where a file has a window and does not say which blocks
-have it (llama.cpp, src/llama-model.cpp, set_swa_pattern of each architecture)."""
+have it (llama.cpp, src/llama-model.cpp, set_swa_pattern of each architecture); 0: all have it (transformers,
+modular_mistral.py, modular_mixtral.py and modular_phi3.py: every layer passes its configuration's window)."""
 
 _BLOCK = re.compile(r"blk\.(\d{1,6})\.(.+)")
 _BESIDE = ("token_embd.weight", "output.weight", "position_embd.weight")
@@ -38,7 +39,7 @@ class Facts:
 
     ``max_context``: tokens that the model was made for (0: not said).
     ``windowed``: which blocks have the window: of how many the last has not (0: all have it), or a truth
-    value a block.
+    value a block. ``architecture`` is what the file calls it, for a note.
     """
 
     n_heads: int | None
@@ -50,6 +51,7 @@ class Facts:
     window: int = 0
     max_context: int = 0
     windowed: int | Sequence[bool] | None = None
+    architecture: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -116,7 +118,7 @@ def decoder(header: Header) -> ModelSpec:
         full_layers=full,
         norms=_norms(header),
         experts=experts,
-        notes=header.facts.notes,
+        notes=(*header.facts.notes, *_window_notes(header.facts)),
     )
     _require_all(header, spec, blocks)
     extra = header.elements - spec.n_params
@@ -215,6 +217,17 @@ def _by_norm(header: Header, block: Mapping[str, Shape]) -> tuple[int, Facts]:
     if not dim or out % dim or not out:
         raise header.refuse("it does not say how many heads attention has; allowed is a file that does")
     return out // dim, replace(header.facts, head_dim=dim)
+
+
+def _window_notes(facts: Facts) -> list[str]:
+    """What is taken of a window whose blocks neither the file nor `PERIODS` names."""
+    if not facts.window or facts.windowed is not None:
+        return []
+    return [
+        f"Attention of {facts.architecture or 'this model'} has a window of {facts.window} tokens in blocks "
+        "that its file does not name: it is taken to see the whole context in all of them, an upper end of "
+        "what it reads."
+    ]
 
 
 def _windows(header: Header, n_layers: int) -> tuple[int, tuple[int, ...]]:

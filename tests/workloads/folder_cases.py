@@ -47,7 +47,18 @@ FOLDERS: dict[str, tuple[Stored, dict[str, Any], dict[str, Any]]] = {
         PLAIN, {"sliding_window": 8, "use_sliding_window": True, "max_window_layers": 1},
         {"sliding_window": 8, "full_layers": (0,)},
     ),
-    "mistral, window everywhere": (PLAIN, {"sliding_window": 8}, {"sliding_window": 8}),
+    "mistral, window everywhere": (
+        PLAIN, {"sliding_window": 8, "model_type": "mistral"}, {"sliding_window": 8}
+    ),
+    "unknown, window in blocks that nobody names": (
+        PLAIN, {"sliding_window": 8, "model_type": "new"},
+        {
+            "notes": (
+                "Attention of new has a window of 8 tokens in blocks that its file does not name: it is "
+                "taken to see the whole context in all of them, an upper end of what it reads.",
+            )
+        },
+    ),
     "window by kinds": (
         PLAIN, {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]},
         {"sliding_window": 8, "full_layers": (1,)},

@@ -104,6 +104,49 @@ def test_an_older_folder_says_how_in_a_file_of_its_own(tmp_path: Path) -> None:
     assert open_folder(folder).format.base.name == "gptq4g32"
 
 
+WHOLE = {"quant_method": "gptq", "bits": 4, "group_size": 32}
+PLACES: list[tuple[dict[str, Any], bool, str]] = [
+    ({"quantization_config": WHOLE}, False, "in quantization_config of config.json"),
+    (
+        {"text_config": CONFIG | {"quantization_config": WHOLE}},
+        False,
+        "in quantization_config of config.json",
+    ),
+    ({"quantization_config": None}, True, "of quantize_config.json"),
+]
+
+
+@pytest.mark.parametrize(("said", "beside", "named"), PLACES)
+def test_what_is_said_of_groups_is_found_in_three_places(
+    tmp_path: Path, said: dict, beside: bool, named: str
+) -> None:
+    """An order of the inputs is noted, and an error names the file and the table, wherever they are."""
+
+    def folder(**changes: object) -> Path:
+        def changed(table: dict) -> dict:
+            inner = {key: changed(value) for key, value in table.items() if isinstance(value, dict)}
+            return table | inner | (changes if table is WHOLE else {})
+
+        path = write_folder(tmp_path / "m", grouped("gptq", 4, 32, PLAIN), changed(CONFIG | said))
+        if beside:
+            (path / "quantize_config.json").write_text(json.dumps(WHOLE | changes))
+        return path
+
+    for changes in ({}, {"desc_act": False}, {"desc_act": None}):
+        assert open_folder(folder(**changes)).spec.notes == ()
+    (note,) = open_folder(folder(desc_act=True)).spec.notes
+    assert "desc_act" in note
+    for key, value, allowed in (
+        ("bits", 5, "one of 2, 3, 4, 8 for gptq"),
+        ("group_size", "32", "a whole number -1..65535"),
+        ("sym", 1, "true or false"),
+        ("desc_act", "yes", "true or false"),
+    ):
+        with pytest.raises(SailsimError) as error:
+            open_folder(folder(**{key: value}))
+        assert f": {key} {named} is {value!r}; allowed is {allowed}." in str(error.value)
+
+
 def test_formats_of_experts(tmp_path: Path) -> None:
     tensors, said, _ = FOLDERS["gpt-oss"]
     model = open_folder(write_folder(tmp_path / "m", tensors, CONFIG | said))

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads import Experts, ModelSpec, decode_step, load_model, open_gguf, step_notes
+from sailsim.workloads.shapes import PERIODS
 
 from ..examples import examples
+from . import folder_cases, folder_files
 from .decoder_files import Tensors, attention, blocks, dense, ends, experts, facts, write_gguf
 
 D, V = 64, 96
@@ -313,6 +315,20 @@ def test_a_window_in_blocks_that_nobody_names_is_said(tmp_path: Path) -> None:
     (note,) = step_notes(spec, 1)
     assert "Attention of new has a window of 6 tokens in blocks that its file does not name" in note
     assert "upper end" in note
+
+
+@pytest.mark.parametrize("architecture", ["new", *PERIODS])
+def test_a_file_and_a_folder_take_the_same_of_a_window(tmp_path: Path, architecture: str) -> None:
+    """Neither says which blocks have it."""
+    said = facts(4, 2, attention__sliding_window=6)
+    file = load_model(write_gguf(tmp_path / "m.gguf", architecture, PLAIN | ends(D, V), said))
+    config = folder_cases.CONFIG | {"sliding_window": 6, "model_type": architecture}
+    folder = load_model(folder_files.write_folder(tmp_path / "m", folder_cases.PLAIN, config))
+    blocks = range(folder.n_layers)  # fewer than the file's
+    seen = [[spec.attended(layer, 100) for layer in blocks] for spec in (file, folder)]
+    assert seen[0] == seen[1]
+    assert file.notes == folder.notes
+    assert bool(file.notes) == (architecture == "new")
 
 
 def test_an_architecture_without_a_name_is_refused(tmp_path: Path) -> None:
