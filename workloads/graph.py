@@ -21,7 +21,8 @@ Counting rules, for a batch of B sequences:
   a part of ``flops``.
 
 Kinds: ``gemv`` (goes to the PIM in SAIL), ``attention``, ``elementwise``, ``embedding``, ``sampling``, and
-where units do attention's products (`unit_attention`) ``cache``, which writes ``kv_bytes``.
+where units do attention's products (`unit_attention`) ``cache``, which writes ``kv_bytes`` and reads
+``weight_bytes`` before.
 """
 
 from collections.abc import Callable

@@ -10,7 +10,8 @@ two matrices with an input of its own, which the queries of its group share:
 
 Around them the cores round what is new and write it into the tiles, take the softmax, and round the result.
 A tile has a row of codes for each input, so that a new key has a code in each of ``head_dim`` rows and
-touches a line of each, while a new value is a row of its own. docs/attention.md explains.
+touches a line of each, while a new value is a row of its own. A line that is not filled is read before it is
+written. docs/attention.md explains.
 """
 
 from collections.abc import Sequence
@@ -80,12 +81,11 @@ def _on_units(attention: Op, model: ModelSpec, context: int, line: int) -> list[
 
     new = rows * (model.d_query + model.d_cached)
     pairs = queries * tokens
-    written = matrices * (
-        _key_bytes(model, tokens, line) + _row_bytes(value_dim, model.kv_bits, line) + 2 * SCALE_BYTES
-    )
+    touched, unfilled = _lines(model, tokens, value_dim, line)
+    write = on_cores("attn_cache", 2 * new, ROUND_FLOPS * new, read=matrices * unfilled * line)
     mixed = rows * model.d_attn
     return [
-        replace(on_cores("attn_cache", 2 * new, ROUND_FLOPS * new), kind="cache", kv_bytes=written),
+        replace(write, kind="cache", kv_bytes=matrices * touched * line),
         product("attn_scores", model.head_dim, tokens, key_format(model)),
         on_cores(
             "attn_softmax",
@@ -98,13 +98,12 @@ def _on_units(attention: Op, model: ModelSpec, context: int, line: int) -> list[
     ]
 
 
-def _key_bytes(model: ModelSpec, tokens: int, line: int) -> int:
-    """Lines that a new key of a head touches, in bytes: its codes lie in ``head_dim`` rows of all tokens."""
-    row = ceil(tokens * model.kv_bits / 8)
-    lines = model.head_dim if row >= line else ceil(model.head_dim * row / line)
-    return lines * line
+def _lines(model: ModelSpec, tokens: int, value_dim: int, line: int) -> tuple[int, int]:
+    """Cache lines that a new key and value of a head touch, and those among them that they do not fill.
 
-
-def _row_bytes(elements: int, bits: int, line: int) -> int:
-    """Lines of a row of codes, in bytes."""
-    return ceil(ceil(elements * bits / 8) / line) * line
+    A key's codes lie in ``head_dim`` rows of all tokens, a value's in one row, and the scale of each in a
+    line of scales.
+    """
+    row, value = (ceil(elements * model.kv_bits / 8) for elements in (tokens, value_dim))
+    keys = model.head_dim if row >= line else ceil(model.head_dim * row / line)
+    return keys + ceil(value / line) + 2, keys + (value % line > 0) + 2

@@ -60,15 +60,26 @@ def test_operations_have_the_macs_bytes_and_flops_of_their_closed_forms(
     assert softmax.weight_bytes == 2 * matrices * context  # the values' scales
     assert write.flops == ROUND_FLOPS * batch * (64 + 32 + 32)
     assert mix.flops == ROUND_FLOPS * batch * 64
-    # A new key touches a line of each row, or all lines where rows are short; a new value its own row.
+    # A new key touches a line of each row, or all lines where rows are short; a new value its own row; each
+    # has a scale in a line of its own. None of 16 elements fills a line, which is read before.
     row = ceil(context * bits / 8)
     lines = 16 if row >= 64 else ceil(16 * row / 64)
-    assert write.kv_bytes == matrices * (64 * lines + 64 + 4)
+    assert write.kv_bytes == write.weight_bytes == matrices * 64 * (lines + 1 + 2)
     assert [op.name for op in ops if op not in before] == [
         f"blk.{layer}.{name}"
         for layer in range(2)
         for name in ("attn_cache", "attn_scores", "attn_softmax", "attn_values", "attn_mix")
     ]
+
+
+@pytest.mark.parametrize(("bits", "lines", "unfilled"), [(4, 1, 0), (8, 2, 0), (6, 2, 1), (2, 1, 1)])
+def test_lines_that_a_value_fills_are_not_read_before(bits: int, lines: int, unfilled: int) -> None:
+    """A value of 128 elements; its key has a code in a line of each of 128 rows, which it never fills."""
+    model = replace(TINY, head_dim=128).cached(bits)
+    ops = attention_on_units(decode_step(model, FMT, 3, 700), model, 700, line=64)
+    write = parts(ops)[0]
+    assert write.kv_bytes == 3 * 2 * 64 * (128 + lines + 2)
+    assert write.weight_bytes == 3 * 2 * 64 * (128 + unfilled + 2)
 
 
 @given(st.integers(1, 3000), st.integers(1, 64))
@@ -152,6 +163,8 @@ def test_bytes_and_time_are_accounted_for(bits: int, batch: int, context: int) -
     read = sum(op.weight_bytes for op in ops if op.side_by_side)
     assert found.bytes_by_kind["cache"] == pytest.approx(read)
     assert found.bytes_by_kind["written"] == pytest.approx(sum(op.kv_bytes for op in ops))
+    by_cores = sum(op.weight_bytes for op in ops if op.kind != "gemv")
+    assert found.bytes_by_kind["read"] == pytest.approx(by_cores)
     assert found.dram_bytes == pytest.approx(sum(found.bytes_by_kind.values()))
 
 
