@@ -81,12 +81,13 @@ def touched_deviation(count: int, used: int, tokens: int) -> float:
 
 
 @lru_cache(maxsize=4096)
-def expected_rounds(mean: float, deviation: float, together: int, most: int) -> float:
-    """How often groups of ``together`` experts are begun for a number of experts, 1..``most``, with a mean
-    and a deviation: the last group of a step need not be full. The number is taken to be normal."""
+def expected_rounds(mean: float, deviation: float, together: int, least: int, most: int) -> float:
+    """How often groups of ``together`` experts are begun for a number of experts, ``least``..``most``, with a
+    mean and a deviation: the last group of a step need not be full. The number is taken to be normal between
+    its bounds."""
     if deviation < 1e-6:
         return float(ceil(mean / together - 1e-9))
-    reach = range(max(1, int(mean - 6 * deviation)), min(most, int(mean + 6 * deviation) + 1) + 1)
+    reach = range(max(least, int(mean - 6 * deviation)), min(most, int(mean + 6 * deviation) + 1) + 1)
     weights = {number: exp(-0.5 * ((number - mean) / deviation) ** 2) for number in reach}
     begun = sum(weight * ceil(number / together) for number, weight in weights.items())
     return max(begun / sum(weights.values()), mean / together)

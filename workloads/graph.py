@@ -54,9 +54,9 @@ class Op:
     ``k``, ``n`` are the sizes of a gemv's matrix (0 elsewhere), ``batch`` the rows it works on. ``layer`` is
     the block, -1 for the embedding, ``n_layers`` from the final norm on. ``role`` names the activation that
     feeds a gemv, ``weights_key`` the tensor it reads and ``format`` that tensor's format (None elsewhere).
-    A gemv of experts has a ``spread``: how many tokens meet how many of its tensor's ``matrices``, with the
-    standard ``deviation`` of how many matrices any token meets. Those of attention's heads are
-    ``side_by_side``: each has an input of its own.
+    A gemv of experts has a ``spread``: how many tokens meet how many of its tensor's ``matrices``, of which a
+    token has ``used``, with the standard ``deviation`` of how many matrices any token meets. Those of
+    attention's heads are ``side_by_side``: each has an input of its own.
     """
 
     name: str
@@ -75,6 +75,7 @@ class Op:
     weights_key: str = ""
     format: TensorFormat | None = None
     matrices: int = 1
+    used: int = 1
     spread: Spread = ()
     side_by_side: bool = False
     deviation: float = 0.0
@@ -97,6 +98,7 @@ class Op:
             act_bytes=ACT_BYTES * tokens * (self.k + self.n),
             macs=tokens * self.k * self.n,
             matrices=1,
+            used=1,
             spread=(),
             deviation=0.0,
         )
@@ -383,6 +385,7 @@ def _gemv_of_experts(linear: Linear, fmt: TensorFormat, rows: int, spread: Sprea
         weights_key=linear.name + ".weight",
         format=fmt,
         matrices=linear.count,
+        used=linear.used,
         spread=spread,
         deviation=deviation,
     )

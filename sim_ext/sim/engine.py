@@ -26,7 +26,7 @@ from sailsim.sim.point import Point
 from sailsim.sim.same import Same
 from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline
 from sailsim.sim.segments import Segments, play
-from sailsim.sim.step_notes import attention_note, cache_note, cores_note, prompt_note
+from sailsim.sim.step_notes import attention_note, cache_note, cores_note, experts_note, prompt_note
 from sailsim.sim.step_parts import step_parts
 from sailsim.sim.system import System
 from sailsim.workloads import (
@@ -205,6 +205,7 @@ def _played(
             *prompts,
             *(cache_note(model) if point.attention == "cores" else attention_note()),
             *cores_note(parts, backend, host, line.end),
+            *experts_note(parts, backend, units),
             *units.notes(model, captured),
             *step_notes(model, point.tokens),
         ]

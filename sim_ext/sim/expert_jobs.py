@@ -68,7 +68,8 @@ class ExpertJobs:
         self.slices, self.blocks = self._common.slices, self._common.blocks
         self.shares = self._common.shares
         experts = touched(op.spread)
-        self.rounds = expected_rounds(experts, op.deviation, together, op.matrices)
+        most = min(op.matrices, op.batch)
+        self.rounds = expected_rounds(experts, op.deviation, together, op.used, most)
         """How often all slices are handed a descriptor."""
         self._idle = self.rounds * together / experts
         self.bytes = _sum([times * jobs.bytes for jobs, times in parts])

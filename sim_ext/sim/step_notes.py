@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from sailsim.sim.backend import Backend
+from sailsim.sim.backend import Backend, Units
 from sailsim.sim.host import HostCores
 from sailsim.sim.parts import Part, on_cores
 from sailsim.sim.same import Same
@@ -40,6 +40,17 @@ def cores_note(parts: Sequence[Part], backend: Backend, host: HostCores, step_s:
         f"On the cores, as their types have no scalar codes: {named}; they take "
         f"{min(1.0, seconds / step_s):.0%} of the step's time there, at an assumed rate (host.float_rate, "
         "host.grid_rate)"
+    ]
+
+
+def experts_note(parts: Sequence[Part], backend: Backend, units: Units) -> list[str]:
+    """How those experts that the accelerator multiplies share it."""
+    own = (op for part in parts for op in part.ops if op.spread and backend.takes(op))
+    if not units.shares_slices or next(own, None) is None:
+        return []
+    return [
+        "Experts share the slices, as many at a time as are the fastest: in a last round some slices are "
+        "idle, in every other all are taken to have as much to do"
     ]
 
 

@@ -172,6 +172,11 @@ def test_every_group_of_experts_is_handed_over(captured: Activations) -> None:
     assert steps[1] - steps[0] == pytest.approx((rounds + products) * each, rel=0.05)
 
 
+def test_experts_that_are_all_side_by_side_are_one_group(captured: Activations) -> None:
+    """Two tokens touch at most four of sixteen."""
+    assert {jobs.rounds for jobs in _experts(captured, Point(batch=2))} == {1.0}
+
+
 def _experts(captured: Activations, point: Point) -> list[ExpertJobs]:
     """The jobs of all experts of a step of `MODEL`."""
     parts = parts_of(decode_step(MODEL, FORMAT, point.batch, point.context))
@@ -185,6 +190,18 @@ def _experts(captured: Activations, point: Point) -> list[ExpertJobs]:
             at += len(ops[0].products)
     assert all(isinstance(one, ExpertJobs) for one in found)
     return found
+
+
+@pytest.mark.parametrize(
+    ("weights", "system", "said"),
+    [("q4_0", "sail-n1", True), ("f16", "sail-n1", False), ("q4_0", "aim-n1", False)],
+)
+def test_experts_share_slices_where_units_multiply_them(
+    captured: Activations, weights: str, system: str, said: bool
+) -> None:
+    point = Point(batch=4, weights=weights, system=system)
+    notes = simulate_step(load_system(system), MODEL, point, captured).notes
+    assert any("Experts share the slices" in note for note in notes) == said
 
 
 def test_a_window_needs_less_memory() -> None:

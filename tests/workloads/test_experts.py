@@ -94,12 +94,33 @@ def test_draws_have_the_closed_forms_deviation_and_rounds(count, used, tokens):
     assert touched_deviation(count, used, tokens) == pytest.approx(deviation, rel=0.1)
     for together in (2, 4, 8):
         begun = sum(-(-one // together) for one in draws) / len(draws)
-        own = expected_rounds(distinct_experts(count, used, tokens), deviation, together, count)
+        mean, most = distinct_experts(count, used, tokens), min(count, used * tokens)
+        own = expected_rounds(mean, deviation, together, used, most)
         assert own == pytest.approx(begun, rel=0.03), together
 
 
+@pytest.mark.parametrize(("count", "used"), [(8, 2), (16, 4), (32, 4), (64, 8)])
+@pytest.mark.parametrize("together", [2, 4, 8])
+def test_rounds_are_those_of_numbers_that_can_be(count, used, together):
+    """Two tokens touch 2 * used experts but for those that both choose, a hypergeometric number of them."""
+    pairs = comb(count, used)
+    chances = {
+        2 * used - both: comb(used, both) * comb(count - used, used - both) / pairs
+        for both in range(used + 1)
+    }
+    exact = sum(chance * -(-number // together) for number, chance in chances.items())
+    mean, deviation = distinct_experts(count, used, 2), touched_deviation(count, used, 2)
+    own = expected_rounds(mean, deviation, together, used, 2 * used)
+    assert own == pytest.approx(exact, rel=0.008)
+
+
+def test_rounds_have_both_bounds():
+    """Numbers as likely on both sides of the mean: the two that can be."""
+    assert expected_rounds(2.5, 1.0, 2, 2, 3) == pytest.approx(1.5)
+
+
 def test_rounds_of_a_known_number_are_whole():
-    assert [expected_rounds(8.0, 0.0, together, 8) for together in (1, 3, 8, 16)] == [8, 3, 1, 1]
+    assert [expected_rounds(8.0, 0.0, together, 2, 8) for together in (1, 3, 8, 16)] == [8, 3, 1, 1]
     assert touched_deviation(5, 5, 9) == touched_deviation(8, 2, 1) == 0
 
 

@@ -32,12 +32,6 @@ NOT_MODELLED = (
 )
 
 
-SIDE_BY_SIDE = (
-    "Experts share the slices, as many at a time as are the fastest: in a last round some slices are idle, "
-    "in every other all are taken to have as much to do"
-)
-
-
 def request_of(op: Op, point: Point) -> TileRequest:
     """A GEMV in the units' format: codes, their scales and minima, and a codebook."""
     fmt = op.format
@@ -162,8 +156,7 @@ class SailUnits(Units):
     def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
         """Whose patterns they are, and what is left out."""
         borrowed = activations.note(model)
-        experts = [SIDE_BY_SIDE] if model.experts is not None else []
-        return [*([borrowed] if borrowed else []), *experts, NOT_MODELLED]
+        return [*([borrowed] if borrowed else []), NOT_MODELLED]
 
 
 @lru_cache(maxsize=8)
