@@ -38,6 +38,15 @@ def test_a_type_gives_all_that_its_channels_have_in_common(name: str, tmp_path: 
     assert timing.tfaw.value >= 4 * timing.trrd.value * 0.99
 
 
+@pytest.mark.parametrize("name", ["lpddr5x-8533", "hbm3-6400"])
+def test_types_of_which_no_data_sheet_was_read_are_assumed(name: str) -> None:
+    """But for what follows from the rate that a type is named after."""
+    memory = dict(dram_type(name)["memory"])
+    quantities = memory.pop("timing") | memory
+    assert {key for key, value in quantities.items() if value["kind"] != "assumed"} <= {"clock", "width"}
+    assert all(value["source"] in dram_type(name)["sources"] for value in quantities.values())
+
+
 @pytest.mark.parametrize("name", dram_types())
 def test_a_type_takes_the_place_of_an_inherited_one_whole(name: str, tmp_path: Path) -> None:
     """sail-n1 has DDR4 and says all of it itself; none of that stays beside another type."""
