@@ -46,8 +46,7 @@ def build(spec, options):
     system.cpu = make_core(options.model, spec["cores"], cpu_id=0)
     system.cpu.createThreads()
     hierarchy.add_private_caches(system, spec, [system.cpu])
-    count = options.units or spec["llc"]["slices"]
-    hierarchy.add_units(system, spec, count, system.voltage, doorbell=hierarchy.DOORBELL_VIRTUAL)
+    hierarchy.add_units(system, spec, options.units, system.voltage, doorbell=hierarchy.DOORBELL_VIRTUAL)
     return system
 
 

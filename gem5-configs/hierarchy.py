@@ -186,8 +186,18 @@ def _write_unit(text):
     return str(path)
 
 
-def add_units(owner, spec, count, voltage, capacity_mode=False, doorbell=DOORBELL_PHYSICAL):
-    """PIM units, each with a small cache at the LLC's crossbar; `doorbell` is a physical address."""
+def unit_count(spec, units):
+    """How many PIM units a machine has: `units`, or one a slice where that is None."""
+    count = spec["llc"]["slices"] if units is None else units
+    if not 1 <= count <= UNITS_MAX:
+        raise ValueError(f"units is {count}; allowed: 1..{UNITS_MAX}")
+    return count
+
+
+def add_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBELL_PHYSICAL):
+    """PIM units, as many as `unit_count` says, each with a small cache at the LLC's crossbar; `doorbell` is a
+    physical address."""
+    count = unit_count(spec, units)
     if "unit" not in spec:
         raise ValueError("the machine has no unit: `sailsim gem5` writes it, from a system file with [pim]")
     pim = spec["pim"]

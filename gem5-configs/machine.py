@@ -108,9 +108,7 @@ def build(
         system.later_cpus = [
             make_core(later_cpu, spec["cores"], cpu_id=i, switched_out=True) for i in range(cores)
         ]
-    found = (
-        add_units(system, spec, units or spec["llc"]["slices"], system.voltage, capacity_mode) if pim else []
-    )
+    found = add_units(system, spec, units, system.voltage, capacity_mode) if pim else []
     return Machine(
         system, list(system.cpus) if cpu else [], list(system.later_cpus) if later_cpu else [], found
     )

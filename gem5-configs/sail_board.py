@@ -59,9 +59,7 @@ class SailCacheHierarchy(AbstractClassicCacheHierarchy):
     def __init__(self, spec, units=None, capacity_mode=False):
         super().__init__()
         self._spec, self._capacity_mode = spec, capacity_mode
-        self._count = spec["llc"]["slices"] if units is None else units
-        if not 1 <= self._count <= hierarchy.UNITS_MAX:
-            raise ValueError(f"units is {self._count}; allowed: 1..{hierarchy.UNITS_MAX}")
+        self._count = hierarchy.unit_count(spec, units)
 
     @overrides(AbstractClassicCacheHierarchy)
     def get_mem_side_port(self):

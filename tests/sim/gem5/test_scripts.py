@@ -1,0 +1,65 @@
+"""What gem5's Python scripts do before gem5 itself is asked for anything: its modules are stood in for."""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from sailsim.sim import load_system
+from sailsim.sim.gem5 import configs_path, machine_json
+
+SCRIPTS = ("core", "hierarchy", "machine", "bare_metal")
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str], ModuleType]]:
+    """A script by its name, with classes of gem5 that take anything."""
+    for name in ("m5", "m5.objects"):
+        monkeypatch.setitem(sys.modules, name, MagicMock())
+    sys.modules["m5"].options.outdir = str(tmp_path)
+    sys.modules["m5.objects"].DDR4_2400_8x8 = SimpleNamespace  # a script derives a class from it
+    monkeypatch.syspath_prepend(str(configs_path()))
+    yield importlib.import_module
+    for name in SCRIPTS:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def spec(script: Callable[[str], Any], tmp_path: Path) -> dict[str, Any]:
+    path = tmp_path / "machine.json"
+    path.write_text(machine_json(load_system("sail-n1")))
+    return script("hierarchy").load(path)
+
+
+def built_by(
+    script: Callable[[str], Any], spec: dict[str, Any], units: int | None
+) -> list[Callable[[], Any]]:
+    """The ways to a machine with so many units."""
+    options = SimpleNamespace(model="atomic", memory="1MiB", program="program", units=units)
+    return [
+        lambda: script("machine").build(spec, cpu="atomic", units=units),
+        lambda: script("bare_metal").build(spec, options),
+    ]
+
+
+@pytest.mark.parametrize("units", [0, -1, 65])
+def test_a_number_of_units_that_cannot_be_is_refused(script: Any, spec: Any, units: int) -> None:
+    for build in built_by(script, spec, units):
+        with pytest.raises(ValueError, match=rf"^units is {units}; allowed: 1\.\.64$"):
+            build()
+
+
+@pytest.mark.parametrize(("units", "count"), [(None, 32), (1, 1), (64, 64)])
+def test_units_are_as_many_as_asked_for_or_one_a_slice(
+    script: Any, spec: Any, units: Any, count: int
+) -> None:
+    for build in built_by(script, spec, units):
+        unit = script("m5.objects").SailPimUnit
+        unit.reset_mock()
+        build()
+        assert [call.kwargs["unit"] for call in unit.call_args_list] == list(range(count))
