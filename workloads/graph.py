@@ -7,7 +7,10 @@ Counting rules, for a batch of B sequences:
   key and value are written once, and all ``context`` keys and values are read; where attention has a window,
   those in it.
 - ``act_bytes``: fp32 activations in and out, 4 bytes an element.
-- ``macs``: multiply-accumulates of matrix products. Attention has ``2 * B * n_heads * head_dim * context``.
+- ``macs``: multiply-accumulates of matrix products. Attention has as many as the queries of all heads and its
+  own result have elements (``d_query + d_attn``), for each pair of a query's token and a token that it sees:
+  ``B * context`` pairs in a decode step, ``B * N * (N + 1) / 2`` of prompts of N; where attention has a
+  window, those in it.
 - A block of experts has a router, which scores them for every token, and one operation for each of an
   expert's matrices, over all experts that a token chose: ``weight_bytes`` are those of the experts that any
   token of the batch chose, ``macs`` and ``batch`` those of all pairs of a token and its expert.

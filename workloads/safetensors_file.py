@@ -60,13 +60,18 @@ def safe_tensors(path: Path) -> dict[str, SafeTensor]:
     where = f"safetensors file {path}"
     try:
         size = path.stat().st_size
+        if size < _LENGTH:
+            raise SailsimError(
+                f"{where}: its size is {size} bytes; allowed are {_LENGTH} or more, the length of its header "
+                "first."
+            )
         with path.open("rb") as stream:
             length = int.from_bytes(stream.read(_LENGTH), "little")
             most = min(MAX_HEADER, size - _LENGTH)
-            if size < _LENGTH or length > most:
+            if length > most:
                 raise SailsimError(
-                    f"{where}: the length of its header is {length}; allowed is at most {max(most, 0)}, as "
-                    f"it has {size} bytes."
+                    f"{where}: the length of its header is {length}; allowed is at most {most}, as it has "
+                    f"{size} bytes."
                 )
             content = stream.read(length)
     except OSError as error:

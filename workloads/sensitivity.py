@@ -73,16 +73,16 @@ class Sensitivity:
         """What it says with some matrices as the format ``other`` gives them, each weight to the nearest.
 
         A tied model's table is one matrix, ``token_embd``: the embedding and the head. Raises SailsimError
-        for a name that no matrix of a product has, and for a format without codes.
+        for no name and for one that no matrix of a product has, and for a format without codes.
         """
         spec = self.model.spec
         linears = {linear.name: linear for linear in spec.linears()}
-        for name in tensors:
-            if name not in linears:
-                raise SailsimError(
-                    f"tensors has {name!r}; allowed are matrices that a step multiplies, as "
-                    f"{next(iter(linears))} and {spec.head.name}."
-                )
+        unknown = [f"has {name!r}" for name in tensors if name not in linears]
+        if unknown or not tensors:
+            raise SailsimError(
+                f"tensors {unknown[0] if unknown else 'is empty'}; allowed are matrices that a step "
+                f"multiplies, as {next(iter(linears))} and {spec.head.name}."
+            )
         decoder = Decoder(
             self.model,
             _SomeOther(self._products, {name: self._values(linears[name], other) for name in tensors}),

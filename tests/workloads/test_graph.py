@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -48,6 +49,12 @@ def test_attention_reads_the_whole_cache_and_writes_one_token(name, batch, conte
         for layer in range(model.n_layers)
     )
     assert total(ops, "macs", "attention") == 2 * model.d_attn * tokens * batch
+
+
+def test_attention_multiplies_keys_and_values_of_their_own_widths():
+    model = replace(load_model("llama-2-7b"), head_dim=192, value_dim=64)
+    ops = decode_step(model, uniform_format(4, 32), 3, 100)
+    assert total(ops, "macs", "attention") == model.n_layers * 3 * model.n_heads * (192 + 64) * 100
     assert {op.layer for op in ops if op.kind == "attention"} == set(range(model.n_layers))
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads import load_model, open_folder
+from sailsim.workloads.safetensors_file import safe_tensors
 
 from ..examples import examples
 from .folder_cases import CONFIG, PLAIN
@@ -19,6 +20,18 @@ from .folder_files import AFTER, attention, ends, header_of, layers, network, wr
 def put(folder: Path, header: bytes, size: int = 0, length: int | None = None) -> None:
     whole = (len(header) if length is None else length).to_bytes(8, "little") + header
     (folder / "model.safetensors").write_bytes(whole + bytes(size))
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", bytes(7)])
+def test_a_file_without_the_length_of_a_header_says_so(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(SailsimError) as error:
+        safe_tensors(path)
+    assert str(error.value) == (
+        f"safetensors file {path}: its size is {len(content)} bytes; allowed are 8 or more, the length of "
+        "its header first."
+    )
 
 
 ENTRY = '{"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}'

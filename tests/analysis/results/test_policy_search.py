@@ -139,6 +139,8 @@ def test_unknown_matrices_and_formats_are_one_sentence(tiny: Path) -> None:
     of = Sensitivity(model, np.zeros((2, 8), np.int64))
     with pytest.raises(SailsimError, match=r"tensors has 'blk\.9\.x'; allowed are matrices"):
         of.with_others(["blk.9.x"], chosen_format("4", str(tiny), model.spec))
+    with pytest.raises(SailsimError, match="tensors is empty; allowed are matrices that a step multiplies"):
+        of.with_others([], chosen_format("4", str(tiny), model.spec))
     path = tiny.parent / "p.toml"
     path.write_text(policy_text("p", "4", {}))
     with pytest.raises(SailsimError, match="choices has the policy"):
