@@ -6,7 +6,7 @@ that the PIM sees. docs/models.md explains the data and its sources.
 
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.capture import DEFAULT_TEXT, capture, default_gguf
-from sailsim.workloads.choice import WeightChoice, chosen_format, has_own_formats, settled_choice
+from sailsim.workloads.choice import WeightChoice, chosen_format, settled_choice
 from sailsim.workloads.experts import (
     EXPECTED,
     Experts,
@@ -37,7 +37,7 @@ from sailsim.workloads.image_decode import ImageDecoder
 from sailsim.workloads.image_file import Image, read_image
 from sailsim.workloads.load import load_model, opened
 from sailsim.workloads.model import KV_BITS, KV_WORDS, ROLES, Linear, ModelSpec, Role
-from sailsim.workloads.shape_file import model_names
+from sailsim.workloads.shape_file import has_own_formats, model_names
 from sailsim.workloads.tokenizer import Tokenizer
 from sailsim.workloads.traces import ReplayedTile, TracePlan, plan_trace, replay_timed
 from sailsim.workloads.unit_attention import attention_on_units

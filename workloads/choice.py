@@ -28,7 +28,7 @@ from sailsim.workloads.formats import (
 )
 from sailsim.workloads.load import opened
 from sailsim.workloads.model import Linear, ModelSpec
-from sailsim.workloads.shape_file import model_names
+from sailsim.workloads.shape_file import has_own_formats
 
 FILE = "file"
 """The choice of the formats that the model's own file has."""
@@ -37,11 +37,6 @@ WBITS = 4
 GROUP_SIZE = 128
 """Weights that share a scale where a uniform choice does not say."""
 _POLICY_FIELDS = ("name", "source", "default", "tensors")
-
-
-def has_own_formats(model: str) -> bool:
-    """Whether a model argument names a file with formats of its own, by its name alone."""
-    return model not in model_names() and Path(model).suffix != ".toml"
 
 
 def uniform_choice(choice: str) -> tuple[int, int] | None:
@@ -128,7 +123,7 @@ def chosen_format(choice: str, model: str, spec: ModelSpec) -> WeightFormat:
 
 
 def _of_file(model: str) -> WeightFormat:
-    stored = opened(model) if has_own_formats(model) else None
+    stored = opened(model)
     if stored is None:
         raise SailsimError(
             f"weights is {FILE!r}, but model {model} is no GGUF file or folder with formats of its own; "

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sailsim.workloads.safetensors_file import SafeTensor
 
@@ -92,16 +92,12 @@ def named(tensors: Iterable[SafeTensor]) -> list[Named]:
     own = any("pre_feedforward_layernorm" in name for name in before)
     if own or not any(name.endswith(("input_layernorm.weight", "ln_attn.weight")) for name in before):
         found = [
-            Named(one.layer.replace("ffn_norm", "post_attention_norm"), *_rest(one))
+            replace(one, layer=one.layer.replace("ffn_norm", "post_attention_norm"))
             if "post_attention_layernorm" in one.tensor.name
             else one
             for one in found
         ]
     return found
-
-
-def _rest(one: Named) -> tuple[int | None, str, SafeTensor]:
-    return one.expert, one.part, one.tensor
 
 
 def _is_left_out(name: str) -> bool:

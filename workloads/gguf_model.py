@@ -9,7 +9,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.workloads.formats import GGML_SOURCE, TENSOR_FORMATS, TensorFormat, WeightFormat
 from sailsim.workloads.gguf_file import GgufFile, TensorInfo
 from sailsim.workloads.model import ModelSpec
-from sailsim.workloads.shape_file import model_names
+from sailsim.workloads.shape_file import has_own_formats
 from sailsim.workloads.shapes import PERIODS, Facts, Header, decoder
 
 
@@ -58,14 +58,14 @@ def stored_model(name_or_path: str | Path) -> GgufModel | None:
     Raises SailsimError for a folder, too, whose weights nobody reads.
     """
     path = Path(name_or_path)
-    if str(name_or_path) not in model_names() and path.is_dir():
+    if not has_own_formats(name_or_path):
+        return None
+    if path.is_dir():
         raise SailsimError(
             f"model folder {path}: only its headers are read, not its weights; allowed here is a GGUF "
             "file, or a model without weights."
         )
-    if str(name_or_path) in model_names() or path.suffix == ".toml" or not path.is_file():
-        return None
-    return open_gguf(path)
+    return open_gguf(path) if path.is_file() else None
 
 
 def _spec(file: GgufFile) -> ModelSpec:

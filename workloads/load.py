@@ -7,13 +7,13 @@ from sailsim.base.errors import SailsimError
 from sailsim.workloads.folder_model import FolderModel, open_folder
 from sailsim.workloads.gguf_model import GgufModel, open_gguf
 from sailsim.workloads.model import ModelSpec
-from sailsim.workloads.shape_file import model_names, read_shape, shipped_model
+from sailsim.workloads.shape_file import has_own_formats, model_names, read_shape, shipped_model
 
 
 def opened(name_or_path: str | Path) -> GgufModel | FolderModel | None:
     """What has formats of its own behind a model argument: a GGUF file or a folder; None for every other."""
     path = Path(name_or_path)
-    if str(name_or_path) in model_names() or path.suffix == ".toml":
+    if not has_own_formats(name_or_path):
         return None
     if path.is_dir():
         return open_folder(path)

@@ -5,6 +5,7 @@ from dataclasses import fields
 from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from sailsim.base.errors import SailsimError
@@ -25,6 +26,12 @@ def model_names() -> tuple[str, ...]:
         if entry.name.endswith(".toml")
     )
     return tuple(sorted(names))
+
+
+def has_own_formats(model: str | Path) -> bool:
+    """Whether a model argument names a file or folder with formats of its own, by its name alone: neither a
+    model that ships nor a TOML file."""
+    return str(model) not in model_names() and Path(model).suffix != ".toml"
 
 
 @lru_cache(maxsize=32)

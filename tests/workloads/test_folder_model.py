@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sailsim.sim.keys import Keys
 from sailsim.workloads import (
     ModelSpec,
     chosen_format,
+    has_own_formats,
     load_model,
     open_folder,
     plan_trace,
@@ -21,6 +23,7 @@ from sailsim.workloads import (
     stored_model,
 )
 from sailsim.workloads.folder_model import FolderModel
+from sailsim.workloads.load import opened
 
 from .folder_cases import CONFIG, FOLDERS, PLAIN, SIZES, D, V
 from .folder_files import (
@@ -176,6 +179,19 @@ def test_a_folder_is_a_model_of_a_point_like_any_other(tmp_path: Path) -> None:
         stored_model(path)
     with pytest.raises(SailsimError, match="only its headers are read"):
         plan_trace(path, None)
+
+
+def test_what_has_formats_of_its_own_is_told_by_name_in_one_way(tmp_path: Path) -> None:
+    """A name that ships is no folder of that name, and what ends in .toml is a file of shapes."""
+    for name, own in (("llama-2-7b", False), ("m.toml", False), ("m", True)):
+        path = write_folder(tmp_path / name, PLAIN, CONFIG)
+        with chdir(tmp_path):
+            assert has_own_formats(name) == (opened(name) is not None) == own
+            if own:
+                with pytest.raises(SailsimError, match="only its headers are read"):
+                    stored_model(path)
+            else:
+                assert stored_model(name) is None
 
 
 def test_folders_with_and_without_an_index_of_groups_have_keys_of_their_own(tmp_path: Path) -> None:
