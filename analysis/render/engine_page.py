@@ -1,20 +1,22 @@
-"""The tables of docs/engine.md: DRAM in closed forms, and its sharing against gem5."""
+"""The tables of docs/engine.md: DRAM in closed forms, its sharing against gem5, halves of a batch."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.render.markdown import table
 from sailsim.base.records import read_records
-from sailsim.sim import load_system
+from sailsim.sim import Point, load_system, simulate_step
 from sailsim.sim.dram import Dram
+from sailsim.workloads import load_model
 
 
 def engine_parts() -> dict[str, str]:
     """The tables by their names."""
     data = read_records(data_file("gem5/dram.jsonl"))
-    return {"patterns": patterns(), "sharing": sharing(data)}
+    return {"patterns": patterns(), "sharing": sharing(data), "halves": halves()}
 
 
 def patterns() -> str:
@@ -38,6 +40,20 @@ def patterns() -> str:
     ]
     lines = [(name, f"{share:.3f}", f"{share * peak:.1f}", seen) for name, share, seen in rows]
     return table(("pattern", "closed form", "GB/s", "measured"), lines, "lrrr")
+
+
+def halves() -> str:
+    """Steps with and without two halves of the batch."""
+    model, system = load_model("llama-2-7b"), load_system("sail-n1")
+    rows = []
+    for batch in (2, 4, 8, 16, 32):
+        point = Point(batch=batch)
+        steps = [simulate_step(system, model, replace(point, overlap=overlap)) for overlap in (False, True)]
+        rates = [step.tokens_per_s for step in steps]
+        alone = [f"{step.breakdown['cores'] / step.step_s:.0%}" for step in steps]
+        rows.append((batch, *(f"{rate:.1f}" for rate in rates), f"{rates[1] / rates[0]:.2f}x", *alone))
+    head = ("batch", "tokens/s", "in halves", "gain", "cores alone", "in halves")
+    return table(head, rows, "rrrrrr")
 
 
 def sharing(data: dict[str, Any]) -> str:

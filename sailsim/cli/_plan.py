@@ -115,4 +115,4 @@ def _values(name: str, text: str) -> list[Value]:
         return list(numbers_of(name, text))
     if name in NAMES:
         return list(parts_of_list(text))
-    return parse_values(name, text, SWITCH if name in ("prt", "beyond_limit") else None)
+    return parse_values(name, text, SWITCH if name in ("prt", "beyond_limit", "overlap") else None)

@@ -125,6 +125,14 @@ prt_option = click.option(
 )
 
 
+overlap_option = click.option(
+    "--overlap/--no-overlap",
+    default=False,
+    show_default=True,
+    help="The batch in two halves: cores work for one while units work for the other.",
+)
+
+
 beyond_option = click.option(
     "--beyond-limit",
     is_flag=True,

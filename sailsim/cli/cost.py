@@ -16,6 +16,7 @@ from sailsim.cli._point import (
     beside_option,
     beyond_option,
     constants_option,
+    overlap_option,
     point_options,
     prt_option,
     reasons,
@@ -37,6 +38,7 @@ _KEPT = (
 @point_options()
 @prt_option
 @beyond_option
+@overlap_option
 @beside_option
 @click.option("--prices", type=PathOption(dir_okay=False), help="A price file to use instead.")
 @constants_option("cost")
@@ -45,6 +47,7 @@ def cost(
     as_json: bool,
     prt: bool,
     beyond_limit: bool,
+    overlap: bool,
     prices: Path | None,
     beside: tuple[Path, ...],
     constants: tuple[Path, ...],
@@ -63,7 +66,7 @@ def cost(
     given = {name: value for name, value in fields.items() if value is not None}
     files = files_by_kind(constants, [CostConstants]).values()
     price_list = read_prices(prices)
-    point = Point(prt=prt, beyond_limit=beyond_limit, **given)
+    point = Point(prt=prt, beyond_limit=beyond_limit, overlap=overlap, **given)
     found = compare(point, price_list=price_list, runners=runners(beside), constants=files)
     if as_json:
         rows = {name: {key: entry[key] for key in _KEPT} for name, entry in found["runs"].items()}

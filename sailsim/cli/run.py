@@ -15,7 +15,14 @@ from sailsim.analysis.costs.energy import tokens_of
 from sailsim.base.screen import screen
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import beside_option, beyond_option, constants_option, point_options, prt_option
+from sailsim.cli._point import (
+    beside_option,
+    beyond_option,
+    constants_option,
+    overlap_option,
+    point_options,
+    prt_option,
+)
 from sailsim.cli._run_tables import print_notes, print_runs
 from sailsim.sim import Point, parse_changes, system_with
 
@@ -24,6 +31,7 @@ from sailsim.sim import Point, parse_changes, system_with
 @point_options()
 @prt_option
 @beyond_option
+@overlap_option
 @click.option(
     "--set",
     "settings",
@@ -43,6 +51,7 @@ def run(
     notes: bool,
     prt: bool,
     beyond_limit: bool,
+    overlap: bool,
     settings: tuple[str, ...],
     prices: Path | None,
     beside: tuple[Path, ...],
@@ -56,7 +65,7 @@ def run(
     """
     given = {name: value for name, value in fields.items() if value is not None}
     price_list = None if prices is None else read_prices(prices)
-    point = Point(prt=prt, beyond_limit=beyond_limit, **given)
+    point = Point(prt=prt, beyond_limit=beyond_limit, overlap=overlap, **given)
     if settings:
         point = replace(point, system=system_with(point.system, parse_changes(settings)))
     found = compare(point, price_list=price_list, runners=runners(beside), constants=constants)
@@ -95,4 +104,5 @@ def _tokens(point: dict[str, Any]) -> str:
 def _cache(point: dict[str, Any]) -> str:
     """Keys and values, where they are not fp16."""
     said = "" if point["kv_bits"] in (0, 16) else f"{point['kv_bits']}-bit cache, "
-    return said + ("attention on the units, " if point["attention"] == "units" else "")
+    said += "attention on the units, " if point["attention"] == "units" else ""
+    return said + ("two half-batches, " if point["overlap"] else "")

@@ -308,7 +308,7 @@ class Backend(ABC):
 
 CHOICES: dict[str, Any] = {
     **{"nbw": None, "substrate": None, "convert": None, "prt": True},
-    "attention": "cores",
+    **{"attention": "cores", "overlap": False},
 }
 """Fields of a point that choose something of an accelerator, and what they are where nothing is chosen."""
 

@@ -8,26 +8,33 @@ equations.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property, lru_cache
-from operator import attrgetter
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import TILE_PHASES
-from sailsim.sim.backend import Backend, Jobs, Units, backend_of
-from sailsim.sim.expert_jobs import ExpertJobs, jobs_of
+from sailsim.sim.backend import Backend, Units, backend_of
+from sailsim.sim.expert_jobs import ExpertJobs
+from sailsim.sim.halves import rows_of, taking_turns
 from sailsim.sim.host import HostCores
-from sailsim.sim.parts import Layout, Part, inputs_of, layout
-from sailsim.sim.patterns import InputRows
+from sailsim.sim.parts import Part, inputs_of
 from sailsim.sim.point import Point
 from sailsim.sim.same import Same
 from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline
-from sailsim.sim.segments import Segments, play
-from sailsim.sim.step_notes import attention_note, cache_note, cores_note, experts_note, prompt_note
+from sailsim.sim.segments import Segments, play, unrolled
+from sailsim.sim.step_notes import (
+    attention_note,
+    cache_note,
+    cores_note,
+    experts_note,
+    overlap_note,
+    prompt_note,
+)
 from sailsim.sim.step_parts import step_parts
+from sailsim.sim.step_work import Asked, Products, Work, step_work
 from sailsim.sim.system import System
 from sailsim.workloads import (
     EXPECTED,
@@ -97,7 +104,7 @@ def simulate_step(
             a product does not fit it; prompts of more rows than a descriptor can carry.
     """
     model = model.cached(point.kv_bits)
-    return _result(_play(system, model, point, activations, step_parts(system, model, point, routing)))
+    return _result(_play(system, model, point, activations, routing))
 
 
 @dataclass(frozen=True)
@@ -117,10 +124,13 @@ def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[
     `counted`: names of `Units.counts` that are wanted.
     """
     model = model.cached(point.kv_bits)
-    played = _play(system, model, point, None, step_parts(system, model, point))
+    played = _play(system, model, point, None, EXPECTED)
     seconds = played.line.end
-    counts = {name: played.work.counted(played.units.counts.index(name)) for name in counted}
-    return StepTime(played.tokens / seconds, seconds, played.work.cycles, sum(played.moved.values()), counts)
+    counts = {}
+    for name in counted:
+        at = played.units.counts.index(name)
+        counts[name] = sum(work.counted(at) for work in played.works)
+    return StepTime(played.tokens / seconds, seconds, played.cycles, sum(played.moved.values()), counts)
 
 
 def simulate_prefill(
@@ -138,34 +148,36 @@ class _Played:
     tokens: int
     units: Units
     line: StepTimeline
-    work: "_Work"
+    works: tuple[Work, ...]
+    """What the units do: for all rows, or for each half of them."""
     chosen: Callable[[], dict[str, int]]
     notes: Callable[[], list[str]]
 
     @property
+    def cycles(self) -> int:
+        """Of the accelerator."""
+        return sum(work.cycles for work in self.works)
+
+    @property
     def moved(self) -> dict[str, float]:
         """Bytes over DRAM by kind."""
-        line, cache = self.line, self.work.cache_bytes
+        line, cache = self.line, sum(work.cache_bytes for work in self.works)
         found = {"weights": line.streamed - cache, "read": line.read, "written": line.written}
         return found | ({"cache": cache} if cache else {})
 
 
 def _play(
-    system: System,
-    model: ModelSpec,
-    point: Point,
-    activations: Activations | None,
-    parts: tuple[Part, ...],
+    system: System, model: ModelSpec, point: Point, activations: Activations | None, routing: Routing
 ) -> _Played:
     backend = backend_of(system)
     backend.check_choices(point, system.name)
     point = point.resolved(system, model)
     captured = activations if activations is not None else Activations.load(point.activations or None)
     own, *others = backend.alternatives(point)
-    found = [_played(backend, system, model, own, captured, parts, bool(others))]
+    found = [_played(backend, system, model, own, captured, routing, bool(others))]
     for other in others:
         with suppress(SailsimError):  # what not all tensors can have
-            found.append(_played(backend, system, model, other, captured, parts, True))
+            found.append(_played(backend, system, model, other, captured, routing, True))
     best = min(found, key=lambda step: step.line.end)
     return replace(best, point=point) if others else best
 
@@ -176,17 +188,52 @@ def _played(
     model: ModelSpec,
     point: Point,
     captured: Activations,
-    parts: tuple[Part, ...],
+    routing: Routing,
     several: bool,
 ) -> _Played:
     """The step of a point itself; it says what is chosen where that is one of `several` ways."""
     units = backend.units(system, point)
     host = _host(Same(system), point.threads)
-    inputs = inputs_of(Same(parts), model.n_layers, point.seed)
-    work = _work(backend, Same(units), _Asked(point), Same(parts), Same(inputs), Same(captured))
+    of_each = [step_parts(system, model, rows, routing) for rows in rows_of(point)]
+    works, schedules = [], []
+    for rows, parts in zip(rows_of(point), of_each, strict=True):
+        inputs = inputs_of(Same(parts), model.n_layers, rows.seed)
+        works.append(step_work(backend, Same(units), Asked(rows), Same(parts), Same(inputs), Same(captured)))
+        segments = _segments(host, model, units, works[-1], point.overlap)
+        schedules.append((segments, works[-1].layout.order))
+    memory = _memory(Same(units), point.threads)
+    if point.overlap:
+        first, second = (unrolled(*each) for each in schedules)
+        tasks, tensors = taking_turns(first, second, memory.stream_limit)
+        line = play(memory, [Segments.one(tasks, tensors)])
+    else:
+        line = play(memory, *schedules[0])
+    parts = tuple(chain.from_iterable(of_each)) if point.overlap else of_each[0]
 
-    segments = [
-        Segments.of_cores(host.work(alike.ops[0], model, 0))
+    def notes() -> list[str]:
+        prompts = prompt_note(parts, backend, line.streamed) if point.phase == "prefill" else []
+        return [
+            *prompts,
+            *(overlap_note() if point.overlap else []),
+            *(cache_note(model) if point.attention == "cores" else attention_note()),
+            *cores_note(parts, backend, host, line.end),
+            *experts_note(parts, backend, units),
+            *units.notes(model, captured),
+            *step_notes(model, point.tokens),
+        ]
+
+    def chosen() -> dict[str, int]:
+        return _chosen(units, of_each[0], works[0]) if several else {}
+
+    return _Played(point, point.tokens, units, line, tuple(works), chosen, notes)
+
+
+def _segments(
+    host: HostCores, model: ModelSpec, units: Units, work: Work, by_sequence: bool
+) -> list[Segments]:
+    """The schedule of each kind of part; attention sequence by sequence where it is to be interrupted."""
+    return [
+        Segments.of_cores(host.work(alike.ops[0], model, 0, by_sequence))
         if products is None
         else Segments(
             _around(host, alike.ops, products, units.cores_convert),
@@ -197,26 +244,9 @@ def _played(
         )
         for alike, products in zip(work.layout.kinds, work.products, strict=True)
     ]
-    line = play(_memory(Same(units), point.threads), segments, work.layout.order)
-
-    def notes() -> list[str]:
-        prompts = prompt_note(parts, backend, line.streamed) if point.phase == "prefill" else []
-        return [
-            *prompts,
-            *(cache_note(model) if point.attention == "cores" else attention_note()),
-            *cores_note(parts, backend, host, line.end),
-            *experts_note(parts, backend, units),
-            *units.notes(model, captured),
-            *step_notes(model, point.tokens),
-        ]
-
-    def chosen() -> dict[str, int]:
-        return _chosen(units, parts, work) if several else {}
-
-    return _Played(point, point.tokens, units, line, work, chosen, notes)
 
 
-def _chosen(units: Units, parts: Sequence[Part], work: "_Work") -> dict[str, int]:
+def _chosen(units: Units, parts: Sequence[Part], work: Work) -> dict[str, int]:
     """How many tensors of a kind have which choice: "attn_q 4"."""
     found: Counter[str] = Counter()
     for alike, products in zip(work.layout.kinds, work.products, strict=True):
@@ -229,92 +259,6 @@ def _chosen(units: Units, parts: Sequence[Part], work: "_Work") -> dict[str, int
     return dict(sorted(found.items()))
 
 
-class _Products:
-    """The matrix products on the accelerator of parts that are alike: a row a part, a column a product."""
-
-    def __init__(self, ops: Sequence[int], jobs: Sequence[Jobs], rows: int) -> None:
-        self.ops, self.jobs = ops, jobs
-        """Of each product: its place among the part's operations, and its jobs."""
-        shape = (rows, len(jobs))
-        self.bytes, self.seconds = np.empty(shape), np.empty(shape)
-        for column, found in enumerate(jobs):
-            self.bytes[:, column], self.seconds[:, column] = found.bytes, found.seconds
-
-    def throttled(self, column: int, rate: float) -> NDArray[np.float64]:
-        """As `Segments.throttled`."""
-        return self.jobs[column].throttled(rate)
-
-
-class _Work:
-    """What the accelerator does in a step, however many threads work beside it, on whatever cores."""
-
-    def __init__(self, found: Layout, products: Sequence[_Products | None]) -> None:
-        self.layout, self.products = found, products
-        """Of each kind of the layout; None where the cores alone work."""
-        kinds = zip(found.kinds, products, strict=True)
-        self.jobs = [(jobs, alike.times) for alike, own in kinds if own for jobs in own.jobs]
-        """Every job, with how many tensors it is."""
-        self._counted: dict[int, int] = {}
-
-    @cached_property
-    def cache_bytes(self) -> float:
-        """Of keys and values that units read, in the place of weights."""
-        kinds = zip(self.layout.kinds, self.products, strict=True)
-        heads = ((a, o) for a, o in kinds if o is not None and a.ops[0].side_by_side)
-        return float(sum(alike.times @ jobs.bytes for alike, own in heads for jobs in own.jobs))
-
-    @cached_property
-    def cycles(self) -> int:
-        """Of the accelerator."""
-        return sum(int(times @ jobs.cycles) for jobs, times in self.jobs)
-
-    def counted(self, at: int) -> int:
-        """Of one unit: a count by its place in `Units.counts`."""
-        if at not in self._counted:
-            self._counted[at] = sum(int(times @ jobs.counts[:, at]) for jobs, times in self.jobs)
-        return self._counted[at]
-
-
-_BUT_THREADS = attrgetter(*(f.name for f in fields(Point) if f.name != "threads"))
-
-
-class _Asked:
-    """A point as a key of what the accelerator does: points that differ in their threads alone are equal."""
-
-    def __init__(self, point: Point) -> None:
-        self.point = point
-        self._key = _BUT_THREADS(point)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Asked) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-
-@lru_cache(maxsize=16)
-def _work(
-    backend: Backend,
-    units: Same[Units],
-    asked: _Asked,
-    parts: Same[tuple[Part, ...]],
-    inputs: Same[tuple[InputRows, ...]],
-    captured: Same[Activations],
-) -> _Work:
-    """The jobs of a step, one for products that are alike and meet equal patterns."""
-    jobs = units.it.step(asked.point, parts, inputs, captured.it)
-    found = layout(parts, tuple(jobs.keys))
-    products: list[_Products | None] = []
-    for alike in found.kinds:
-        if alike.ops[0].kind != "gemv":
-            products.append(None)
-            continue
-        taken = [i for i, op in enumerate(alike.ops) if backend.takes(op)]
-        of_each = [jobs_of(units.it, jobs, alike.ops[i], alike.inputs) for i in taken]
-        products.append(_Products(taken, of_each, len(alike.places)))
-    return _Work(found, products)
-
-
 @lru_cache(maxsize=64)
 def _host(system: Same[System], threads: int) -> HostCores:
     return HostCores(system.it, threads)
@@ -325,7 +269,7 @@ def _memory(units: Same[Units], threads: int) -> MemorySystem:
     return units.it.memory(threads)
 
 
-def _around(host: HostCores, ops: Sequence[Op], products: _Products, convert: bool) -> list[CoreTask]:
+def _around(host: HostCores, ops: Sequence[Op], products: Products, convert: bool) -> list[CoreTask]:
     """What the cores do for GEMVs that share an input: hand them over, see them done, maybe convert.
 
     Those that the accelerator does not take they multiply themselves, beside its units.
@@ -353,7 +297,7 @@ def _result(played: _Played) -> StepResult:
     sums = np.zeros(len(units.phases) + len(units.events))
     counts = np.zeros(len(units.counts), dtype=np.int64)
     totals = counts.copy()
-    for jobs, times in played.work.jobs:
+    for jobs, times in chain.from_iterable(work.jobs for work in played.works):
         sums += times @ jobs.numbers
         counted = times @ jobs.counts
         counts += counted
@@ -369,7 +313,7 @@ def _result(played: _Played) -> StepResult:
         counts_total=dict(zip(units.counts, totals.tolist(), strict=True)),
         dram_bytes=sum(moved.values()),
         bytes_by_kind=moved,
-        pim_cycles=played.work.cycles,
+        pim_cycles=played.cycles,
         events=line.events,
         activity=dict(zip(units.events, numbers[len(units.phases) :], strict=True)),
         chosen=played.chosen(),

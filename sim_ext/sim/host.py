@@ -1,5 +1,6 @@
 """The cores beside the PIM units: rates and costs of the threads that run the rest of a step."""
 
+from dataclasses import replace
 from math import ceil
 
 from sailsim.base.errors import SailsimError
@@ -43,10 +44,12 @@ class HostCores:
         """Work on cached data: arithmetic and loads overlap."""
         return max(flops / self.flops, llc_bytes / self.llc)
 
-    def work(self, op: Op, model: ModelSpec, needs: int) -> list[CoreTask]:
-        """An operation that is no GEMV, and the barrier at its end."""
+    def work(self, op: Op, model: ModelSpec, needs: int, by_sequence: bool = False) -> list[CoreTask]:
+        """An operation that is no GEMV, and the barrier at its end; attention perhaps sequence by sequence,
+        with a barrier after each."""
         if op.kind == "attention":
-            return self._attend(op, model, needs)
+            pieces = op.batch if by_sequence else 1
+            return pieces * self._attend(_of_one(op) if by_sequence else op, model, needs)
         seconds = self.seconds(op.flops, op.act_bytes)
         written = op.kv_bytes if op.kind == "cache" else 0.0
         return [
@@ -115,3 +118,16 @@ class HostCores:
 
     def _meet(self, name: str, needs: int) -> CoreTask:
         return CoreTask(f"{name} barrier", needs, self.barrier, sync=True)
+
+
+def _of_one(op: Op) -> Op:
+    """Attention of one of its sequences; work is even over them."""
+    return replace(
+        op,
+        batch=1,
+        kv_bytes=op.kv_bytes / op.batch,
+        act_bytes=op.act_bytes / op.batch,
+        macs=op.macs // op.batch,
+        flops=op.flops // op.batch,
+        cache_flops=op.cache_flops // op.batch,
+    )

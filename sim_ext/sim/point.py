@@ -42,7 +42,7 @@ DEFAULT_CONTEXT = 512
 
 ADDED: Mapping[str, Any] = {
     **{"phase": "decode", "prompt": 0, "beyond_limit": False},
-    **{"kv_bits": 0, "attention": "cores"},
+    **{"kv_bits": 0, "attention": "cores", "overlap": False},
 }
 """Fields that came after the first studies were stored, and what the points of those had there."""
 
@@ -78,7 +78,8 @@ class Point:
     of an answer, and its `context` is the prompt. More tokens than the model was made for need
     `beyond_limit`. `kv_bits` is the width of keys and values in the cache (`ModelSpec.cached`); 0 is the
     model's own. With `attention` "units" the PIM units multiply queries and keys, probabilities and values
-    (docs/attention.md).
+    (docs/attention.md). With `overlap` the batch is two halves: while the cores work for one, the units work
+    for the other (docs/engine.md).
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
@@ -99,6 +100,7 @@ class Point:
     beyond_limit: bool = False
     kv_bits: int = 0
     attention: Attention = "cores"
+    overlap: bool = False
     substrate: str | None = None
     convert: Convert | None = None
     prt: bool = True
@@ -125,9 +127,14 @@ class Point:
                 raise SailsimError(f"substrate is {error}.") from None
         if self.convert is not None and self.convert not in CONVERT:
             raise SailsimError(f"convert is {self.convert!r}; allowed are {', '.join(CONVERT)}.")
-        for name in ("prt", "beyond_limit"):
+        for name in ("prt", "beyond_limit", "overlap"):
             if not isinstance(getattr(self, name), bool):
                 raise SailsimError(f"{name} is {getattr(self, name)!r}; allowed are true and false.")
+        if self.overlap and (self.batch < 2 or self.phase == "prefill"):
+            raise SailsimError(
+                f"overlap is asked for beside a batch of {self.batch} in phase {self.phase}; allowed there "
+                "is a batch of 2 or more in phase decode, which has two halves."
+            )
 
     def _check_numbers(self) -> None:
         """Raise SailsimError for a number out of its range, and for a cache that units cannot attend to."""

@@ -20,6 +20,14 @@ def cache_note(model: ModelSpec) -> list[str]:
     ]
 
 
+def overlap_note() -> list[str]:
+    """What two halves of a batch cost."""
+    return [
+        "The batch is two halves: each builds its own tables and reads all weights from memory, also where "
+        "those of the other half have just been on chip"
+    ]
+
+
 def attention_note() -> list[str]:
     """What attention on the units rests on."""
     return [

@@ -9,12 +9,12 @@ from sailsim import _core
 from sailsim.sim import COUNTS, PHASES, Point, load_system, simulate_prefill, simulate_step
 from sailsim.sim.backend import backend_of
 from sailsim.sim.backends.sail import SailUnits
-from sailsim.sim.engine import _work
 from sailsim.sim.expert_jobs import ExpertJobs, jobs_of
 from sailsim.sim.host import HostCores
 from sailsim.sim.parts import inputs_of, parts_of
 from sailsim.sim.room import memory_needed
 from sailsim.sim.same import Same
+from sailsim.sim.step_work import step_work
 from sailsim.workloads import (
     Activations,
     Experts,
@@ -45,7 +45,7 @@ def test_counts_are_those_of_every_chosen_expert_by_itself(
 ) -> None:
     """A table is built of an expert's weights if a token chose it, and serves all tokens that did."""
     monkeypatch.setattr(SailUnits, "shares_slices", False)
-    _work.cache_clear()
+    step_work.cache_clear()
     result = simulate_step(SAIL, MODEL, Point(batch=batch, nbw=4), captured)
     config = SAIL.slice_config()
     expected = dict.fromkeys(COUNTS, 0.0)
@@ -62,7 +62,7 @@ def test_counts_are_those_of_every_chosen_expert_by_itself(
     for name in COUNTS:
         # Each operation's are rounded to whole ones: 4 blocks of 3.
         assert result.counts[name] == pytest.approx(expected[name], abs=6.0), name
-    _work.cache_clear()
+    step_work.cache_clear()
 
 
 @pytest.mark.parametrize("used", [1, 3, 8])

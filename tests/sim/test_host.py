@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from sailsim.sim import System, load_system, vary
-from sailsim.sim.engine import _around, _Products
+from sailsim.sim.engine import _around
 from sailsim.sim.host import HostCores
+from sailsim.sim.step_work import Products
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
 from sailsim.workloads import ModelSpec, Op, load_model
 
@@ -83,7 +84,7 @@ def test_cores_look_at_a_product_when_the_units_are_through_with_it(convert: boo
     """Conversion on the cores follows each product of an input in turn; else all are seen together."""
     ops = [Op(name, "gemv", 0, batch=3, k=256, n=1000) for name in "qkv"]
     jobs: list[Any] = [SimpleNamespace(slices=32, blocks=8, bytes=[1e6], seconds=[1e-4]) for _ in ops]
-    tasks = _around(host(SAIL, 16), ops, _Products([0, 1, 2], jobs, rows=1), convert)
+    tasks = _around(host(SAIL, 16), ops, Products([0, 1, 2], jobs, rows=1), convert)
     handed, seen = tasks[:3], tasks[3:]
     assert [task.needs for task in handed] == [0, 0, 0]
     if convert:

@@ -180,7 +180,7 @@ class SailBackend(Backend):
     """`[pim]`: a data feeding module and arrays beside each slice."""
 
     software = "lut-gemv"
-    choices = ("nbw", "substrate", "convert", "prt", "attention")
+    choices = ("nbw", "substrate", "convert", "prt", "attention", "overlap")
 
     def units(self, system: System, point: Point) -> SailUnits:
         """The units under a point's choices, kept from step to step."""

@@ -1,0 +1,135 @@
+"""Two halves of a batch: whose turn it is, what that can never change, and what a step gains by it."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Point, load_system, simulate_step
+from sailsim.sim.halves import SEEDS, Schedule, rows_of, taking_turns
+from sailsim.sim.schedule import CoreTask, MemorySystem, Tensor, run
+from sailsim.workloads import load_model
+
+from ..examples import examples
+
+MACHINE = MemorySystem(100.0, 0.8, 0.4, 50.0, 1, True, 1e9)
+STREAM = MACHINE.stream_limit
+SAIL, LLAMA = load_system("sail-n1"), load_model("llama-2-7b")
+
+
+def chain(*works: tuple[float, float], layer_bytes: float = 0.0) -> Schedule:
+    """Core work, then a tensor that needs it, and so on; the last core work ends it."""
+    tasks = [CoreTask(f"{i}", i, seconds) for i, (seconds, _) in enumerate(works)]
+    tensors = [
+        Tensor(f"{i}", i + 1, layer_bytes, seconds, lambda rate: layer_bytes / rate)
+        for i, (_, seconds) in enumerate(works[:-1])
+    ]
+    return tasks, tensors
+
+
+def test_units_work_for_one_half_while_cores_work_for_the_other() -> None:
+    half = chain((1.0, 1.0), (0.0, 0.0))
+    assert run(MACHINE, *half).end == pytest.approx(2.0)
+    assert run(MACHINE, *taking_turns(half, half, STREAM)).end == pytest.approx(3.0)
+
+
+def test_who_hands_over_sooner_goes_first() -> None:
+    slow, quick = chain((5.0, 1.0), (0.0, 0.0)), chain((1.0, 6.0), (0.0, 0.0))
+    tasks, _ = taking_turns(slow, quick, STREAM)
+    assert [task.seconds for task in tasks[:2]] == [1.0, 5.0]
+    assert run(MACHINE, *taking_turns(slow, quick, STREAM)).end == pytest.approx(8.0)
+
+
+WORKS = st.lists(
+    st.tuples(st.floats(0, 3), st.floats(0.01, 3)).map(lambda w: (round(w[0], 2), round(w[1], 2))),
+    min_size=1,
+    max_size=7,
+)
+
+
+@examples(60)
+@given(WORKS, WORKS, st.sampled_from([0.0, 30.0]))
+def test_each_half_keeps_its_order_and_its_needs(
+    one: list[tuple[float, float]], two: list[tuple[float, float]], size: float
+) -> None:
+    first, second = chain(*one, layer_bytes=size), chain(*two, layer_bytes=size)
+    named = [
+        (
+            [t._replace(name=f"{half} {t.name}") for t in tasks],
+            [t._replace(name=f"{half} {t.name}") for t in ts],
+        )
+        for half, (tasks, ts) in enumerate((first, second))
+    ]
+    tasks, tensors = taking_turns(*named, STREAM)
+    for half, (own, products) in enumerate(named):
+        mine = [task for task in tasks if task.name.startswith(f"{half} ")]
+        assert [task.name for task in mine] == [task.name for task in own]
+        taken = [tensor for tensor in tensors if tensor.name.startswith(f"{half} ")]
+        assert [tensor.name for tensor in taken] == [tensor.name for tensor in products]
+        for task, was in zip(mine, own, strict=True):
+            done = [t for t in tensors[: task.needs] if t.name.startswith(f"{half} ")]
+            assert len(done) == was.needs
+            assert not task.needs or tensors[task.needs - 1].name.startswith(f"{half} ")
+        for tensor, had in zip(taken, products, strict=True):
+            assert len([t for t in tasks[: tensor.needs] if t.name.startswith(f"{half} ")]) == had.needs
+    together = run(MACHINE, tasks, tensors)
+    cores = sum(task.seconds for task in tasks)
+    alone = [run(MACHINE, *half).end for half in (first, second)]
+    assert together.end >= max(cores, *alone) * (1 - 1e-9)
+    assert together.streamed == pytest.approx(size * len(tensors))
+
+
+def test_what_can_never_be_done_is_an_error() -> None:
+    stuck = ([CoreTask("waits", 1, 1.0)], [])
+    with pytest.raises(RuntimeError, match="wait for each other"):
+        taking_turns(stuck, chain((1.0, 1.0)), STREAM)
+
+
+@examples(30)
+@given(batch=st.integers(2, 65), seed=st.sampled_from([0, 7, SEEDS - 1]))
+def test_the_halves_have_all_rows_and_activations_of_their_own(batch: int, seed: int) -> None:
+    point = Point(batch=batch, overlap=True, seed=seed)
+    halves = rows_of(point)
+    assert sum(half.batch for half in halves) == batch
+    assert halves[0].batch - halves[1].batch in (0, 1)
+    assert halves[0].seed != halves[1].seed
+    assert not any(half.overlap for half in halves)
+    assert rows_of(replace(point, overlap=False)) == (replace(point, overlap=False),)
+
+
+def test_a_step_of_halves_adds_up_and_reads_its_weights_twice() -> None:
+    point = Point(batch=8, context=512)
+    whole, halves = (simulate_step(SAIL, LLAMA, replace(point, overlap=o)) for o in (False, True))
+    assert sum(halves.breakdown.values()) == pytest.approx(halves.step_s)
+    assert halves.tokens == whole.tokens == 8
+    assert halves.bytes_by_kind["weights"] == pytest.approx(2 * whole.bytes_by_kind["weights"])
+    assert halves.breakdown["build"] == pytest.approx(2 * whole.breakdown["build"])
+    assert any("two halves" in note for note in halves.notes)
+    # Neither side can do better than work all the time: a batch of half the rows, twice.
+    half = simulate_step(SAIL, LLAMA, replace(point, batch=4))
+    assert half.step_s < halves.step_s < 2 * half.step_s
+    assert halves.step_s < whole.step_s
+
+
+def test_a_step_of_halves_where_each_tensor_has_its_own_nbw() -> None:
+    point = Point(batch=4, context=64, model="smollm2-135m", nbw="auto", overlap=True)
+    step = simulate_step(SAIL, load_model("smollm2-135m"), point)
+    assert step.chosen
+    assert sum(step.breakdown.values()) == pytest.approx(step.step_s)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"batch": 1}, {"batch": 4, "phase": "prefill"}, {"batch": 4, "overlap": "yes"}]
+)
+def test_what_has_no_halves_is_one_sentence(asked: dict[str, object]) -> None:
+    with pytest.raises(SailsimError, match="overlap is") as error:
+        Point(**{"overlap": True, **asked})  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+
+
+def test_an_accelerator_that_does_not_know_halves_says_so() -> None:
+    system = load_system("neural-cache-n1")
+    with pytest.raises(SailsimError, match="overlap is True"):
+        simulate_step(system, LLAMA, Point(system="neural-cache-n1", batch=4, overlap=True))
