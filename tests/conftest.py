@@ -47,6 +47,12 @@ def pytest_report_header() -> str:
     return f"packages: {', '.join(found)}; user {getpass.getuser()}"
 
 
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output goes nowhere in particular, also where the tests' own terminal has a width."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_disk() -> Iterator[None]:
     """Nothing that a test writes has to outlive a power cut; whoever tests a full disk replaces it again."""

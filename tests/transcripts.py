@@ -48,7 +48,8 @@ def output(command: str) -> str:
     program, *filters = command.split(" | ")
     words = shlex.split(program)
     assert words[0] == "sailsim", command
-    result = CliRunner().invoke(main, words[1:], env={"COLUMNS": COLUMNS})
+    # What goes into a filter is not wrapped, as no terminal has it.
+    result = CliRunner().invoke(main, words[1:], env={"COLUMNS": None if filters else COLUMNS})
     text = result.stdout + ("" if result.exit_code == 0 else result.stderr)
     lines = [line.rstrip() for line in text.splitlines()]
     for each in filters:

@@ -13,6 +13,7 @@ import click
 
 from sailsim import __version__
 from sailsim.base.errors import SailsimError, one_line
+from sailsim.base.hints import program
 from sailsim.base.stop import Terminated
 
 # name -> module:attribute. Loaded only when called, so that small commands start at once.
@@ -128,7 +129,7 @@ def _one_sentence() -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         kept = "".join(f" {note};" for note in getattr(stop, "__notes__", ()))
-        again = f"`{shlex.join(['sailsim', *sys.argv[1:]])}` goes on from there." if kept else ""
+        again = f"`{program()} {shlex.join(sys.argv[1:])}` goes on from there." if kept else ""
         click.echo(f"Stopped.{kept} {again}".rstrip(), err=True)
         raise click.exceptions.Exit(143 if isinstance(stop, Terminated) else 130) from None
     except SailsimError as error:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from sailsim.cli._path import PathOption
-from sailsim.sim import Point, parse_numbers
+from sailsim.sim import Point, parse_numbers, substrate_names, system_names
 from sailsim.sim.nbw import AUTO, PER_TENSOR
-from sailsim.workloads import load_model
+from sailsim.sim.point import ATTENTION, CONVERT, PHASES_OF_A_TEXT
+from sailsim.workloads import format_names, load_model, model_names
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -24,7 +27,7 @@ NUMBERS = {
     "batch": "sequences decoded together, or prompts at once",
     "threads": "cores that work beside the PIM units, and in the CPU baseline",
     "context": "tokens in the cache of each sequence",
-    "kv_bits": "bits of a key or value in the cache, 2..8 or 16 [default: the model's]",
+    "kv_bits": "bits of a key or value in the cache, 2..8 or 16",
     "seed": "picks the captured activations that the batch is drawn from",
 }
 NAMES = {
@@ -39,6 +42,32 @@ NAMES = {
     "convert": "where sums become floating point: memory, unit or cores",
     "activations": "a capture of `sailsim activations capture`",
 }
+
+
+CHOICES = {"phase": PHASES_OF_A_TEXT, "attention": ATTENTION, "convert": CONVERT}
+SHIPPED: dict[str, Callable[[], Sequence[str]]] = {
+    "system": system_names,
+    "model": model_names,
+    "weights": format_names,
+    "substrate": substrate_names,
+}
+"""Names that a shell completes; a path is completed where none begins so."""
+
+
+def _completed(name: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    def complete(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+        found = [CompletionItem(each) for each in SHIPPED[name]() if each.startswith(begun)]
+        return found or [CompletionItem(begun, type="file")]
+
+    return complete
+
+
+class Offered(click.Choice[str]):
+    """Words that help and completion offer; a point says in its own sentence which it refuses."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word as it is."""
+        return str(value)
 
 
 class NbwType(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
@@ -68,20 +97,44 @@ def numbers_of(name: str, text: str) -> list[int]:
     return parse_numbers(name, text, {AUTO: PER_TENSOR} if name == "nbw" else None)
 
 
-def point_options(*only: str, **shared: Any) -> Decorator:
-    """One option per field of a point, or for some; `shared` goes to each (``type=str`` in a sweep, say)."""
+def _defaults() -> dict[str, str]:
+    """What a point has where an option is not given, in words."""
+    point = asdict(Point(phase="prefill")) | {"phase": "decode"}
+    said = {name: str(point[name]) for name in NAMES | NUMBERS if point[name] not in (None, "")}
+    system = dict.fromkeys(("nbw", "substrate", "convert"), "the system's")
+    words = {"weights": "a file's own, else --wbits", "kv_bits": "the model's", "context": "512, or --prompt"}
+    return said | system | words | {"activations": "the one that ships"}
+
+
+DEFAULTS = _defaults()
+
+
+def point_options(*only: str, defaults: Mapping[str, str] = DEFAULTS, **shared: Any) -> Decorator:
+    """One option per field of a point, or for some, with what the help says of its default.
+
+    `shared` goes to each (``type=str`` in a sweep, say).
+    """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         fields = NAMES | NUMBERS
         for name, text in reversed([(name, fields[name]) for name in only or fields]):
             option = f"--{name.replace('_', '-')}"
-            kind = shared.get("type") or (NbwType() if name == "nbw" else int if name in NUMBERS else str)
+            kind = shared.get("type") or _type(name)
+            complete = _completed(name) if name in SHIPPED else None
+            said = f"{text[0].upper()}{text[1:]} [default: {defaults[name]}]."
             command = click.option(
-                option, name, help=text[0].upper() + text[1:] + ".", **shared | {"type": kind}
+                option, name, help=said, shell_complete=complete, **shared | {"type": kind}
             )(command)
         return command
 
     return decorate
+
+
+def _type(name: str) -> Any:
+    """Of a single value."""
+    if name in CHOICES:
+        return Offered(CHOICES[name])
+    return NbwType() if name == "nbw" else int if name in NUMBERS else str
 
 
 def types_of(point: Point) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 from sailsim.analysis.baselines.kinds import FASTEST
 from sailsim.analysis.costs.energy import CAUSES
 from sailsim.cli._point import reasons, thousands
+from sailsim.cli._table import print_table, say
 
 Runs = Mapping[str, dict[str, Any]]
 COLUMNS = ("tokens/s", "band", "speedup", "ktok/USD", "value", "mJ/tok")
@@ -25,9 +26,11 @@ def print_runs(console: Console, runs: Runs, *, prefill: bool, tokens: float, wi
     """The runners beside each other, where an accelerator's step goes, and what is chosen by tensor; with
     ``wide`` every runner, who pays for what, and the energy by cause."""
     shown = runs if wide else _strongest(runs)
-    console.print(_table(shown, prefill, tokens, wide))
+    console.print(_table(shown, prefill))
     if len(shown) < len(runs):
         click.echo(f"Of each card the fastest software; {len(runs) - len(shown)} more with --wide.")
+    if wide:
+        console.print(_payments(shown))
     for name, entry in runs.items():
         if entry["kind"] == "accelerator" and entry["step_s"] is not None:
             console.print(_phases(name, entry))
@@ -35,7 +38,7 @@ def print_runs(console: Console, runs: Runs, *, prefill: bool, tokens: float, wi
         if entry["chosen"]:
             console.print(_nbws(name, entry["chosen"]))
     if wide:
-        _print_energy(console, tokens, runs)
+        _print_energy(tokens, runs)
 
 
 def print_notes(found: dict[str, Any], everything: bool) -> None:
@@ -43,12 +46,12 @@ def print_notes(found: dict[str, Any], everything: bool) -> None:
     notes = found["notes"]
     told = {note: names for note, names in notes.items() if everything or note.startswith(NOT_MODELLED)}
     if everything:
-        click.echo(f"Prices: {found['prices'] or 'none of these machines'}.")
-        click.echo(f"- {found['patterns']}")
+        say(f"Prices: {found['prices'] or 'none of these machines'}.")
+        say(f"- {found['patterns']}")
     for note, names in told.items():
-        click.echo(f"- {', '.join(names)}: {note}")
+        say(f"- {', '.join(names)}: {note}")
     for line in reasons(found["runs"] if everything else _strongest(found["runs"])):
-        click.echo(line)
+        say(line)
     if not everything:
         click.echo(f"{len(notes) - len(told)} notes on what was assumed, and the prices: --notes.")
 
@@ -68,7 +71,7 @@ def _strongest(runs: Runs) -> Runs:
     }
 
 
-def _table(runs: Runs, prefill: bool, tokens: float, wide: bool) -> Table:
+def _table(runs: Runs, prefill: bool) -> Table:
     """A line a runner: its rate with its band, SAIL's speedup over it, its dollars and its joules."""
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -82,8 +85,6 @@ def _table(runs: Runs, prefill: bool, tokens: float, wide: bool) -> Table:
     names = ("TTFT, s", *COLUMNS[:-1]) if prefill else COLUMNS
     for title in names:
         table.add_column(title, justify="right", no_wrap=True)
-    if wide:
-        table.add_column("pays for")
     for entry in runs.values():
         if entry["tokens_per_s"] is None:
             table.add_row(entry["title"], "-" if entry["fits"] else "no room")
@@ -92,7 +93,19 @@ def _table(runs: Runs, prefill: bool, tokens: float, wide: bool) -> Table:
         speedup = "" if entry["speedup"] is None else f"{entry['speedup']:.2f}x"
         cells = [f"{entry['tokens_per_s']:.1f}", band, speedup, *_dollars(entry)]
         cells = [f"{entry['ttft_s']:.3g}", *cells] if prefill else [*cells, _joules(entry)]
-        table.add_row(entry["title"], *cells, *([entry["paid"] or ""] if wide else []))
+        table.add_row(entry["title"], *cells)
+    return table
+
+
+def _payments(runs: Runs) -> Table:
+    """What each runner pays for, and how much."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("runner", no_wrap=True, max_width=22)
+    table.add_column("USD/h", justify="right", no_wrap=True)
+    table.add_column("pays for")
+    for entry in runs.values():
+        if entry["tokens_per_usd"] is not None:
+            table.add_row(entry["title"], f"{entry['usd_per_hour']:.3f}", entry["paid"])
     return table
 
 
@@ -143,7 +156,7 @@ def _nbws(name: str, chosen: dict[str, int]) -> Table:
     return table
 
 
-def _print_energy(console: Console, tokens: float, runs: Runs) -> None:
+def _print_energy(tokens: float, runs: Runs) -> None:
     """Joules of a token by cause, of all that can run it but cards, and the cards' bounds.
 
     The fastest software is one of the others, which have columns of their own.
@@ -152,26 +165,24 @@ def _print_energy(console: Console, tokens: float, runs: Runs) -> None:
     used = {n: e for n, e in shown.items() if e["tokens_per_s"] is not None}
     if not used:
         return
-    table = Table(box=box.SIMPLE_HEAD, title="energy of a token, mJ")
-    table.add_column("cause")
-    for name in used:
-        table.add_column(name, justify="right")
+    rows = []
     for cause in CAUSES:
         each = [entry["energy"].get(cause) for entry in used.values()]
         # The cores alone have no arrays and no PRT: nothing, not a model's 0.
-        table.add_row(cause, *(_modelled(j and 1e3 * j / tokens, ".3g") if j != 0 else "-" for j in each))
-    table.add_row("all", *(_millijoules(entry["j_per_token"]) for entry in used.values()))
+        rows.append([cause, *(_modelled(j and 1e3 * j / tokens, ".3g") if j != 0 else "-" for j in each)])
+    rows.append(["all", *(_millijoules(entry["j_per_token"]) for entry in used.values())])
     ends = ([_millijoules(entry[f"j_per_token_{end}"]) for end in ("low", "high")] for entry in used.values())
-    table.add_row("range", *("..".join(dict.fromkeys(pair)) for pair in ends))
-    table.add_row("mean power, W", *(_modelled(entry["power_w"], ".0f") for entry in used.values()))
-    console.print(table)
+    rows.append(["range", *("..".join(dict.fromkeys(pair)) for pair in ends)])
+    rows.append(["mean power, W", *(_modelled(entry["power_w"], ".0f") for entry in used.values())])
+    names = ("mJ a token", *used)
+    print_table([dict(zip(names, row, strict=True)) for row in rows], names, numbers=list(used))
     bounds = [
         f"{name} {1e3 * entry['j_per_token_high']:.0f}"
         for name, entry in runs.items()
         if entry["kind"] == "card" and entry["energy_high_j"] is not None
     ]
     if bounds:
-        click.echo(f"At most, by board power all the time, mJ a token: {', '.join(bounds)}.")
+        say(f"At most, by board power all the time, mJ a token: {', '.join(bounds)}.")
 
 
 def _millijoules(joules: float | None) -> str:

@@ -1,8 +1,11 @@
-"""Tables on a terminal: what fits, whole, and how much is left out."""
+"""Tables and sentences on a terminal: what fits, whole, and how much is left out."""
 
 from __future__ import annotations
 
 import math
+import os
+import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -42,11 +45,22 @@ def fitting(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str
     return chosen
 
 
-def print_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str], whole: Sequence[str] = ()) -> None:
-    """Print rows under the names of their columns; texts are cut at `LONGEST`, but not those of ``whole``."""
+def print_table(
+    rows: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    whole: Sequence[str] = (),
+    numbers: Sequence[str] = (),
+    key: int = 1,
+) -> None:
+    """Print rows under the names of their columns; texts are cut at `LONGEST`, but not those of ``whole``.
+
+    Columns of numbers stand to the right, those of ``numbers`` too, which are numbers in words. Columns that
+    have no room beside the others stand below them, beside the first ``key`` ones once more.
+    """
     texts = {name: [(cell if name in whole else _cut)(row[name]) for row in rows] for name in names}
     widths = {name: _width(name, texts[name]) for name in names}
     right = {name for name in names if all(isinstance(row[name], int | float | None) for row in rows)}
+    right.update(numbers)
 
     def line(cells: Iterable[tuple[str, str]]) -> str:
         padded = []
@@ -55,10 +69,79 @@ def print_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str], whole: 
             padded.append(blank + text if name in right else text + blank)
         return " " + _BETWEEN.join(padded).rstrip()
 
-    click.echo(line((name, name) for name in names))
-    click.echo(" " + "─" * (sum(widths.values()) + len(_BETWEEN) * (len(names) - 1)))
-    for i in range(len(rows)):
-        click.echo(line((name, texts[name][i]) for name in names))
+    for i, block in enumerate(_blocks(names, widths, key)):
+        click.echo("\n" * (i > 0) + line((name, name) for name in block))
+        click.echo(" " + "─" * (sum(widths[name] for name in block) + len(_BETWEEN) * (len(block) - 1)))
+        for j in range(len(rows)):
+            click.echo(line((name, texts[name][j]) for name in block))
+
+
+wide_option = click.option("--wide", is_flag=True, help="All columns, in several tables if one has no room.")
+
+
+def print_wide(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], wide: bool, numbers: Sequence[str] = ()
+) -> None:
+    """Print the columns that fit and name the others, or with ``wide`` all, below each other."""
+    shown = list(names) if wide else fitting(rows, names)
+    print_table(rows, shown, numbers=numbers)
+    if len(shown) < len(names):
+        say(f"Not shown: {', '.join(names[len(shown) :])} (--wide).")
+
+
+def print_varying(rows: Sequence[Mapping[str, Any]], settings: Sequence[str], names: Sequence[str]) -> None:
+    """Print a table of the first column and what differs; ``settings`` that are equal are said above."""
+    same = [name for name in settings[1:] if all(row[name] == rows[0][name] for row in rows)]
+    if same:
+        say(f" In all: {', '.join(f'{name} {cell(rows[0][name])}' for name in same)}", " ")
+    print_table(rows, [name for name in (*settings, *names) if name not in same])
+
+
+def say(text: str, indent: str = "  ") -> None:
+    """Print a sentence, in lines that fit where it goes to a terminal; the later ones begin with ``indent``.
+
+    Elsewhere it is one line: what searches the output for a word finds the whole sentence. No word is broken.
+    """
+    click.echo(filled(text, indent))
+
+
+def filled(text: str, indent: str = "  ") -> str:
+    """A sentence as `say` prints it."""
+    if not (sys.stdout.isatty() or os.environ.get("COLUMNS")):
+        return text
+    begin = text[: len(text) - len(text.lstrip())]
+    return textwrap.fill(
+        text.strip(),
+        max(Console().width, len(indent) + 20),
+        initial_indent=begin,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _blocks(names: Sequence[str], widths: Mapping[str, int], key: int) -> list[list[str]]:
+    """The columns in as many tables as the terminal's width asks for, each with the first ``key`` ones.
+
+    Of those, as many of the last as take half of the width at most.
+    """
+    width = Console().width - 1
+    blocks: list[list[str]] = [[]]
+    left = width + len(_BETWEEN)
+    keys: list[str] = []
+    for name in reversed(names[:key]):
+        if keys and sum(widths[each] + len(_BETWEEN) for each in (name, *keys)) > width // 2:
+            break
+        keys.insert(0, name)
+    room = left - sum(widths[name] + len(_BETWEEN) for name in keys)
+    for name in names:
+        needed = widths[name] + len(_BETWEEN)
+        if needed > left and blocks[-1] not in ([], keys):
+            blocks.append(list(keys))
+            left = room
+        blocks[-1].append(name)
+        left -= needed
+    return blocks
 
 
 def _width(name: str, texts: Sequence[str]) -> int:
@@ -67,4 +150,7 @@ def _width(name: str, texts: Sequence[str]) -> int:
 
 def _cut(value: Any) -> str:
     text = "".join(c if c.isprintable() else " " for c in cell(value))
-    return text if isinstance(value, int | float) or len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    if isinstance(value, int | float) or len(text) <= LONGEST:
+        return text
+    items = text[: LONGEST - 3].rpartition(", ")[0] if isinstance(value, Mapping | list | tuple) else ""
+    return f"{items}, …" if items else f"{text[: LONGEST - 1]}…"  # a list is cut between its numbers

@@ -8,6 +8,7 @@ import numpy as np
 from sailsim.base.errors import SailsimError
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
+from sailsim.cli._table import say
 from sailsim.workloads import ROLES, Activations
 from sailsim.workloads import capture as capture_activations
 
@@ -90,10 +91,12 @@ def _print(found: Activations, as_json: bool, path: Path | None) -> None:
         )
         return
     meta = found.meta
-    click.echo(f"{found.id}, captured {meta['date']} by sailsim {meta['version']}")
-    click.echo(f"model    {meta['file']}, sha256 {meta['sha256']}")
-    click.echo(f"text     {meta['text'] if meta['text'] is not None else '(token numbers)'}")
-    click.echo(f"tokens   {len(meta['tokens'])}, kept {len(meta['positions'])}; blocks {list(found.layers)}")
+    indent = " " * 9
+    say(f"{found.id}, captured {meta['date']} by sailsim {meta['version']}", indent)
+    say(f"model    {meta['file']}, sha256 {meta['sha256']}", indent)
+    say(f"text     {meta['text'] if meta['text'] is not None else '(token numbers)'}", indent)
+    blocks = ", ".join(map(str, found.layers))
+    say(f"tokens   {len(meta['tokens'])}, kept {len(meta['positions'])}; blocks {blocks}", indent)
     for role, shape in roles.items():
         click.echo(
             f"{role:<8} {shape['layers']} layers x {shape['tokens']} tokens x {shape['width']}, "

@@ -11,7 +11,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._table import cell
+from sailsim.cli._table import cell, say
 
 
 @click.command()
@@ -39,7 +39,7 @@ def artifact(names: tuple[str, ...], out: Path, only_list: bool, write: Path | N
             print_json({"steps": [asdict(step) for step in wanted]})
             return
         for step in wanted:
-            click.echo(f"{step.name} (about {step.minutes:g} min): {step.title}")
+            say(f"{step.name} (about {step.minutes:g} min): {step.title}")
             for command in step.commands:
                 click.echo(f"    sailsim {command}")
         return
@@ -71,13 +71,14 @@ def artifact(names: tuple[str, ...], out: Path, only_list: bool, write: Path | N
         ]
         for row in rows:
             numbers = (f"{cell(row[name]):>10}" for name in ("expected", "found"))
-            click.echo(f"{row['']:<6}  {row['step']:<10}  {'  '.join(numbers)}  {row['value']}")
+            begin = f"{row['']:<6}  {row['step']:<10}  {'  '.join(numbers)}  "
+            say(f"{begin}{row['value']}", " " * len(begin))
         for each in found:
             reason = next((one.why for one in each.outcomes if one.why), "")
             same = (
                 "same to six digits" if each.same else f"not the same to six digits{reason and ': ' + reason}"
             )
-            click.echo(f"{each.step.name}: {each.hash}, {same}")
+            say(f"{each.step.name}: {each.hash}, {same}")
         missed = sum(not one.met for one in outcomes)
         click.echo(f"{len(outcomes) - missed} of {len(outcomes)} met.")
     if not all(one.met for one in outcomes):

@@ -15,6 +15,7 @@ from sailsim.analysis.baselines.kernel_rates import Software
 from sailsim.base.errors import SailsimError
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
+from sailsim.cli._table import say
 from sailsim.workloads import chosen_format, has_own_formats, load_model
 
 
@@ -162,12 +163,12 @@ def baseline(
         }
         print_json(asked | result.as_dict())
         return
-    click.echo(f"{model}, weights {weights}: {fmt.census_in_words(spec)}")
+    say(f"{model}, weights {weights}: {fmt.census_in_words(spec)}")
     click.echo(f"{result.tokens_per_s:.2f} tokens/s ({result.low:.2f} .. {result.high:.2f})")
     for part, seconds in result.parts.items():
         click.echo(f"  {part:<16} {seconds * 1e3:10.3f} ms  {seconds / result.step_s:6.1%}")
     for note in result.notes:
-        click.echo(f"  {note}")
+        say(f"- {note}")
 
 
 @click.command()

@@ -23,6 +23,7 @@ from sailsim.cli._point import (
     thousands,
     types_of,
 )
+from sailsim.cli._table import say
 from sailsim.sim import Point
 
 _KEPT = (
@@ -72,7 +73,7 @@ def cost(
         rows = {name: {key: entry[key] for key in _KEPT} for name, entry in found["runs"].items()}
         print_json({"point": found["point"], "prices": found["prices"], "runs": rows})
         return
-    click.echo(types_of(point))
+    say(types_of(point))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("runner", no_wrap=True, max_width=22)
     for title in ("tokens/s", "USD/h", "ktok/USD", "range"):
@@ -81,9 +82,9 @@ def cost(
     for entry in found["runs"].values():
         table.add_row(*_cells(entry))
     screen().print(table)
-    click.echo(f"Prices: {found['prices'] or 'none of these machines'}.")
+    say(f"Prices: {found['prices'] or 'none of these machines'}.")
     for line in reasons(found["runs"]):
-        click.echo(line)
+        say(line)
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:

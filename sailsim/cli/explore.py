@@ -9,10 +9,12 @@ from typing import Any
 import click
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.hints import installing, program
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import point_options, types_of
+from sailsim.cli._point import DEFAULTS, point_options, types_of
 from sailsim.cli._study import study_options
+from sailsim.cli._table import print_wide, say, wide_option
 from sailsim.sim import Point, parse_numbers
 from sailsim.sim.study import Workers
 
@@ -27,11 +29,21 @@ REASONS = 3
 )
 @study_options()
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the search.")
-@click.option("--sampler", default="nsga2", show_default=True, help="nsga2 or tpe.")
+@click.option(
+    "--sampler",
+    type=click.Choice(("nsga2", "tpe")),
+    default="nsga2",
+    show_default=True,
+    help="How machines to try are drawn.",
+)
 @click.option("--system", default="sail-n1", show_default=True, help="The machine that is varied.")
-@point_options("model", "weights", "wbits", "group_size", "abits", "batch", "context", "substrate")
+@point_options(
+    *("model", "weights", "wbits", "group_size", "abits", "batch", "context", "substrate"),
+    defaults=DEFAULTS | {"batch": "8", "context": "512"},
+)
 @click.option("--threads", default="8,16,32,64", show_default=True, help="Numbers of cores to choose from.")
 @click.option("--field", "searched", multiple=True, help="A field of the system file to search; repeat.")
+@wide_option
 @click.option("--json", "as_json", is_flag=True, help="Print the front as JSON.")
 def explore(
     out: Path,
@@ -42,6 +54,7 @@ def explore(
     system: str,
     threads: str,
     searched: tuple[str, ...],
+    wide: bool,
     as_json: bool,
     **fields: Any,
 ) -> None:
@@ -57,7 +70,7 @@ def explore(
         from sailsim.analysis.render.explore_page import write_figure
     except ModuleNotFoundError as error:
         raise SailsimError(
-            f"{error.name} is not installed, which explore needs: pip install '.[study]' in its checkout."
+            f"{error.name} is not installed, which explore needs: {installing('study')}."
         ) from error
 
     given: dict[str, Any] = {"system": system, "batch": 8}
@@ -72,18 +85,23 @@ def explore(
         print_json({"out": str(out), "trials": len(frame), "pareto": rows})
         return
     reasons = frame["reason"][frame["reason"] != ""]
-    click.echo(types_of(point))
-    click.echo(f"{len(frame)} machines tried, {len(reasons)} cannot run it, {len(front)} on the front:")
+    say(types_of(point))
+    say(f"{len(frame)} machines tried, {len(reasons)} cannot run it, {len(front)} on the front:")
     for reason, machines in reasons.value_counts().head(REASONS).items():
-        click.echo(f"- {machines} of them: {reason}")
-    for i, row in enumerate(front.to_dict("records"), 1):
-        words = ", ".join(
-            f"{name.rpartition('.')[2]} {row[name]:.4g}" for name in (*search.fields, "threads")
-        )
-        click.echo(
-            f"point-{i:02d} {row['tokens_per_s']:8.1f} tokens/s {row['tokens_per_usd']:12,.0f} tokens/USD "
-            f"{row['area_mm2']:7.2f} mm2  {words}"
-        )
+        say(f"- {machines} of them: {reason}")
+    rows = [
+        {
+            "": f"point-{i:02d}",
+            "tokens/s": row["tokens_per_s"],
+            "tokens/USD": row["tokens_per_usd"],
+            "mm2": row["area_mm2"],
+            **{name.rpartition(".")[2]: row[name] for name in (*search.fields, "threads")},
+        }
+        for i, row in enumerate(front.to_dict("records"), 1)
+    ]
+    if rows:
+        print_wide(rows, list(rows[0]), wide)
     if len(front):
         best = int(front["threads"].iloc[0])
-        click.echo(f"Next: sailsim run --system {out}/front/point-01.toml {options(point, best)}")
+        next_run = f"{program()} run --system {out}/front/point-01.toml {options(point, best)}"
+        click.echo(f"Next: {next_run}")

@@ -6,7 +6,6 @@ from typing import Any
 import click
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 from rich.text import Text
 
 from sailsim import _core
@@ -15,6 +14,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.screen import screen
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
+from sailsim.cli._table import print_table, say
 from sailsim.lut_gemv import (
     Counts,
     PrtConfig,
@@ -208,28 +208,34 @@ def _print(found: dict[str, Any]) -> None:
     console = screen()
     shape = found["shape"]
     sign = "signed" if found["signed"] else "unsigned"
-    console.print(
-        Text(f"({shape['batch']}, {shape['k']}) x ({shape['k']}, {shape['n']})", "bold"),
-        f" activations of {found['abits']} bits, {sign}; {found['weight_code']}; NBW {found['nbw']}",
-        soft_wrap=True,
+    say(
+        f"({shape['batch']}, {shape['k']}) x ({shape['k']}, {shape['n']}): activations of {found['abits']} "
+        f"bits, {sign}; {found['weight_code']}; NBW {found['nbw']}"
     )
     equal = found["equal_to_int64_product"]
     verdict = ("equal", "green") if equal else ("NOT equal", "red")
     saved = f", saved in {found['out']}" if "out" in found else ""
-    console.print(Text.assemble("result ", verdict, f" to the int64 product{saved}"))
-    console.print(
+    console.print(Text.assemble("result ", verdict, f" to the int64 product{saved}"), soft_wrap=True)
+    say(
         f"{found['system']}, substrate {found['substrate']}: {found['slices_used']} slices of "
-        f"{found['outputs_per_slice']} outputs, passes: {found['passes']}",
-        soft_wrap=True,
+        f"{found['outputs_per_slice']} outputs, passes: {found['passes']}"
     )
-    counts = Table("counts", box=None, pad_edge=False)
-    counts.add_column("one slice", justify="right")
-    counts.add_column("all slices", justify="right")
-    for key, value in found["counts"].items():
-        counts.add_row(key.replace("_", " "), f"{value:,}", f"{found['counts_total'][key]:,}")
-    cycles = Table("cycles", box=None, pad_edge=False)
-    cycles.add_column("busiest slice", justify="right")
-    cycles.add_column("share", justify="right")
-    for phase, value in found["cycles"].items():
-        cycles.add_row(phase.replace("_", " "), f"{value:,}", f"{value / found['cycles']['total']:.1%}")
-    console.print(counts, "", cycles, sep="\n")
+    counts = [
+        {
+            "counts": key.replace("_", " "),
+            "one slice": f"{value:,}",
+            "all slices": f"{found['counts_total'][key]:,}",
+        }
+        for key, value in found["counts"].items()
+    ]
+    print_table(counts, list(counts[0]), numbers=("one slice", "all slices"))
+    click.echo()
+    cycles = [
+        {
+            "cycles": phase.replace("_", " "),
+            "busiest slice": f"{value:,}",
+            "share": f"{value / found['cycles']['total']:.1%}",
+        }
+        for phase, value in found["cycles"].items()
+    ]
+    print_table(cycles, list(cycles[0]), numbers=("busiest slice", "share"))

@@ -7,6 +7,7 @@ import click
 
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
+from sailsim.cli._table import say
 from sailsim.workloads import plan_image, read_image
 
 
@@ -56,8 +57,9 @@ def image(
     if as_json:
         print_json(found)
         return
-    click.echo(f"{out}: {found['model']}, {found['blocks']} blocks, {found['bytes']:,} bytes")
+    indent = " " * 13
+    say(f"{out}: {found['model']}, {found['blocks']} blocks, {found['bytes']:,} bytes", indent)
     for origin, count in found["weights"].items():
-        click.echo(f"weights      {count} matrices: {origin}")
+        say(f"weights      {count} matrices: {origin}", indent)
     for note in found["notes"]:
-        click.echo(f"note         {note}")
+        say(f"note         {note}", indent)

@@ -8,6 +8,7 @@ import click
 
 from sailsim.base.errors import SailsimError
 from sailsim.cli._json import print_json
+from sailsim.cli._table import say
 from sailsim.workloads import (
     FolderModel,
     GgufModel,
@@ -81,7 +82,7 @@ def show(model: str, format_name: str | None, as_json: bool) -> None:
     for key, value in found.items():
         if key in QUIET and not value:
             continue
-        click.echo(f"{key:<20} {_in_words(key, value)}")
+        say(f"{key:<20} {_in_words(key, value)}", " " * 21)
 
 
 @models.command()

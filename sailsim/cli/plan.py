@@ -14,6 +14,7 @@ from sailsim.analysis.results.plan_check import PlanCheck, Reasons, check_plan
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._plan import asked, plan_options
+from sailsim.cli._table import print_wide, say, wide_option
 from sailsim.sim import Plan
 from sailsim.sim.plan.axis import Axis
 from sailsim.sim.vary import Value
@@ -59,13 +60,14 @@ def check(
         print_json(_record(given.plan, found))
         return
     for line in (*_counted(given.plan), *_doubtful(found), *_taken(found, out, jobs)):
-        click.echo(line)
+        say(line, " " * (len(line) - len(line.lstrip()) + 2))
 
 
 @plan.command()
 @click.argument("file", type=PathOption(dir_okay=False), required=False)
 @plan_options
 @click.option("--rows", type=click.IntRange(min=1), default=ROWS, show_default=True, help="Points to print.")
+@wide_option
 @click.option("--json", "as_json", is_flag=True, help="Print all as JSON.")
 def show(
     file: Path | None,
@@ -74,6 +76,7 @@ def show(
     axes: tuple[str, ...],
     beside: tuple[Path, ...],
     rows: int,
+    wide: bool,
     as_json: bool,
     **fields: tuple[str, ...],
 ) -> None:
@@ -82,12 +85,10 @@ def show(
     if as_json:
         print_json({"points": combinations})
         return
-    shown = combinations[:rows]
-    names = list(dict.fromkeys(name for each in shown for name in each))
-    widths = [max(len(name), *(len(_word(each.get(name, "-"))) for each in shown)) for name in names]
-    for cells in (names, *([_word(each.get(name, "-")) for name in names] for each in shown)):
-        padded = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
-        click.echo("  ".join(padded))
+    names = list(dict.fromkeys(name for each in combinations[:rows] for name in each))
+    shown = [{name: _word(each.get(name, "-")) for name in names} for each in combinations[:rows]]
+    numbers = [name for name in names if all(_is_number(each.get(name)) for each in combinations[:rows])]
+    print_wide(shown, names, wide, numbers)
     if len(combinations) > rows:
         click.echo(f"{len(combinations)} points; {rows} are shown (--rows).")
 
@@ -187,6 +188,10 @@ def _record(plan: Plan, found: PlanCheck) -> dict[str, Any]:
         "run_now": len(found.tried.seconds),
         "idle": list(found.tried.idle),
     }
+
+
+def _is_number(value: Value | None) -> bool:
+    return isinstance(value, int | float | None) and not isinstance(value, bool)
 
 
 def _word(value: Value) -> str:

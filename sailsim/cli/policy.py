@@ -11,7 +11,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._study import study_options
-from sailsim.cli._table import print_table
+from sailsim.cli._table import print_wide, wide_option
 from sailsim.sim import Point
 from sailsim.sim.study import Workers
 from sailsim.workloads import default_gguf
@@ -19,12 +19,12 @@ from sailsim.workloads import default_gguf
 SHOWN = (
     "weights",
     "bits_per_weight",
-    "predicted_loss",
     "loss",
     "loss_error",
-    "predicted_ms",
     "ms",
     "perplexity",
+    "predicted_loss",
+    "predicted_ms",
 )
 
 
@@ -62,6 +62,7 @@ SHOWN = (
     help="Folder of the studies and of the policies found; what it holds is not measured again.",
 )
 @study_options(1)
+@wide_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def policy(
     model: Path | None,
@@ -79,6 +80,7 @@ def policy(
     text: Path | None,
     out: Path,
     jobs: int | Workers,
+    wide: bool,
     as_json: bool,
 ) -> None:
     """Find the fastest assignment of formats to a model's matrices, for each allowed loss.
@@ -110,7 +112,7 @@ def policy(
     if as_json:
         print_json({"records": rows})
         return
-    print_table(rows, SHOWN)
+    print_wide(rows, SHOWN, wide)
 
 
 def _budget(word: str) -> float:

@@ -9,24 +9,14 @@ import click
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._study import study_options
-from sailsim.cli._table import print_table
+from sailsim.cli._table import print_varying, say
 from sailsim.sim import parse_numbers
 from sailsim.sim.study import Workers
 from sailsim.workloads import default_gguf
 
-SHOWN = (
-    "weights",
-    "abits",
-    "kv_bits",
-    "attention",
-    "method",
-    "bits_per_weight",
-    "perplexity",
-    "loss",
-    "loss_error",
-    "agreement",
-)
-ALL = (*SHOWN, "model", "file", "text", "tokens", "perplexity_error", "agreement_error")
+SETTINGS = ("weights", "abits", "kv_bits", "attention", "method")
+MEASURED = ("perplexity", "loss", "loss_error", "agreement", "bits_per_weight")
+ALL = (*SETTINGS, *MEASURED, "model", "file", "text", "tokens", "perplexity_error", "agreement_error")
 
 
 @click.command()
@@ -97,6 +87,6 @@ def quality(
     if as_json:
         print_json({"note": note, "records": rows})
         return
-    print_table(rows, SHOWN)
+    print_varying(rows, SETTINGS, MEASURED)
     if note:
-        click.echo(note)
+        say(note)

@@ -7,10 +7,12 @@ from pathlib import Path
 import click
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.hints import installing
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import paper_option
 from sailsim.cli._study import study_options
+from sailsim.cli._table import say
 from sailsim.sim.study import Workers
 
 
@@ -49,7 +51,7 @@ def reproduce(
         from sailsim.analysis.render.reproduction_words import claims_of, number, primary, share, verdict
     except ModuleNotFoundError as error:
         raise SailsimError(
-            f"{error.name} is not installed, which reproduce needs: pip install '.[study]' in its checkout."
+            f"{error.name} is not installed, which reproduce needs: {installing('study')}."
         ) from error
 
     if docs is not None and not docs.is_dir():
@@ -62,10 +64,11 @@ def reproduce(
     for claim, of_claim in claims_of(results):
         main = primary(of_claim)
         median = number(main["quantiles"] and main["quantiles"][1], claim.unit)
-        click.echo(f"{claim.title}: paper {number(claim.value, claim.unit)}, {verdict(claim, of_claim)}")
-        click.echo(
+        say(f"{claim.title}: paper {number(claim.value, claim.unit)}, {verdict(claim, of_claim)}")
+        say(
             f"    nominal {number(main['nominal'], claim.unit)}, median {median}, "
-            f"{share(main['reach'], main['machines'])} reach the paper's"
+            f"{share(main['reach'], main['machines'])} reach the paper's",
+            "    ",
         )
     for path in written:
         if path.suffix in (".html", ".md"):

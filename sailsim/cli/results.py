@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
 import click
-from rich.console import Console
 
 from sailsim.analysis.results.columns import columns_of
 from sailsim.analysis.results.export import Format
@@ -18,7 +16,7 @@ from sailsim.analysis.results.folder import Results
 from sailsim.base.errors import SailsimError
 from sailsim.cli._json import plain, print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._table import cell, fitting, print_table
+from sailsim.cli._table import cell, fitting, print_table, print_wide, say, wide_option
 
 ROWS = 40
 """How many are shown where nobody says."""
@@ -41,12 +39,13 @@ def results() -> None:
 
 @results.command()
 @click.argument("folders", nargs=-1, required=True, type=PathOption(), metavar="DIR...")
+@wide_option
 @_json
-def ls(folders: tuple[Path, ...], as_json: bool) -> None:
+def ls(folders: tuple[Path, ...], wide: bool, as_json: bool) -> None:
     """List the studies in each DIR and below it.
 
-    With their kind, state, points, when they ended, the code's version, their size, and how many of their
-    records are not part of the answer (`unasked`).
+    With their kind, state, points, when they ended, their size, and how many of their records are not part of
+    the answer (`unasked`); with --wide also the version of the code.
     """
     from sailsim.analysis.results.inventory import inventory
 
@@ -54,13 +53,14 @@ def ls(folders: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         print_json({"folders": rows})
         return
+    hidden = () if wide else ("code_version",)
     for row in rows:
         row["finished_at"] = row["finished_at"] and str(row["finished_at"])[:16].replace("T", " ")
-    names = [name for name in rows[0] if name not in ("folder", "reason")]
+    names = [name for name in rows[0] if name not in ("folder", "reason", *hidden)]
     print_table(rows, [*names, "folder"], whole=["folder"])
     for row in rows:
         if row["reason"]:
-            click.echo(f"- {row['folder']}: {row['reason']}")
+            say(f"- {row['folder']}: {row['reason']}")
 
 
 @results.command()
@@ -68,11 +68,13 @@ def ls(folders: tuple[Path, ...], as_json: bool) -> None:
 @_where
 @_columns
 @click.option("--rows", type=click.IntRange(min=1), default=ROWS, show_default=True, help="How many at most.")
+@wide_option
 @_json
-def show(folder: Path, where: str, columns: str, rows: int, as_json: bool) -> None:
+def show(folder: Path, where: str, columns: str, rows: int, wide: bool, as_json: bool) -> None:
     """Show the records of FOLDER as a table that fits the terminal.
 
-    Without --columns those that differ between the rows shown, as many as fit; what is equal is said above.
+    Without --columns those that differ between the rows shown, as many as fit, with --wide all of them; what
+    is equal is said above.
     """
     opened, named = Results(folder), _names(columns)
     table = opened.table(where, named)
@@ -83,25 +85,29 @@ def show(folder: Path, where: str, columns: str, rows: int, as_json: bool) -> No
     if not found:
         click.echo(f"0 records of {folder} are so.")
         return
-    shown = fitting(found, named) if named else _chosen(opened.kind, found, rows)
+    shown = _chosen(opened.kind, found, rows, named, wide)
     for words, equal in () if named else _said(opened.kind, found, rows):
         said = ", ".join(f"{name} {cell(found[0][name])}" for name in equal)
-        click.echo(
-            textwrap.fill(f"{words}: {said}", Console().width, initial_indent=" ", subsequent_indent=" ")
-        )
-    print_table(found[:rows], shown)
+        say(f" {words}: {said}", " ")
+    print_table(found[:rows], shown, key=1 + (shown.index("runner") if "runner" in shown else 0))
     more = f"; {rows} are shown (--rows)" if table.num_rows > rows else ""
     hidden = table.num_columns - len(shown)
-    how = "a wider terminal or --json shows them" if named else "--columns names others"
+    how = "--wide shows them" if named else "--columns names others" if wide else "--wide, or --columns"
     left = f"; {hidden} of {table.num_columns} columns are not shown ({how})" if hidden else ""
-    click.echo(f"{table.num_rows} records{more}{left}.")
+    say(f"{table.num_rows} records{more}{left}.", "")
 
 
-def _chosen(kind: str, found: Sequence[dict[str, Any]], rows: int) -> list[str]:
-    """Columns that differ between the rows that are shown, as many as fit, in order."""
+def _chosen(
+    kind: str, found: Sequence[dict[str, Any]], rows: int, named: Sequence[str], wide: bool
+) -> list[str]:
+    """The columns that are named, or differ between the rows that are shown: as many as fit, or all."""
+    if named:
+        return list(named) if wide else fitting(found, named)
     first = _first(kind)
     same = _equal(found[:rows])
     varying = [name for name in _plain(found) if name not in same]
+    if wide:
+        return varying or _plain(found)[:1]
     chosen = fitting(found[:rows], sorted(varying, key=lambda name: name not in first))
     return [name for name in _plain(found) if name in chosen] or _plain(found)[:1]
 
@@ -133,8 +139,9 @@ def _equal(found: Sequence[dict[str, Any]]) -> set[str]:
 @results.command()
 @_folder
 @click.argument("sql")
+@wide_option
 @_json
-def query(folder: Path, sql: str, as_json: bool) -> None:
+def query(folder: Path, sql: str, wide: bool, as_json: bool) -> None:
     """Answer an SQL SELECT (duckdb's) over FOLDER's tables `runs` and `everything`.
 
     `runs` has the records of the answer, for a sweep one a point and runner; `everything` also those of other
@@ -148,14 +155,9 @@ def query(folder: Path, sql: str, as_json: bool) -> None:
     if as_json:
         print_json({"folder": str(folder), "records": found, "total": len(found)})
     elif found:
-        shown = fitting(found, table.column_names)
-        print_table(found, shown)
-        if len(shown) < table.num_columns:
-            click.echo(
-                f"Not shown: {', '.join(table.column_names[len(shown) :])} (a wider terminal, or --json)."
-            )
+        print_wide(found, table.column_names, wide)
     else:
-        click.echo(f"No records; columns {', '.join(table.column_names)}.")
+        say(f"No records; columns {', '.join(table.column_names)}.")
 
 
 @results.command()

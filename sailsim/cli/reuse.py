@@ -9,6 +9,7 @@ import click
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._study import study_options
+from sailsim.cli._table import say
 from sailsim.sim.study import Workers
 from sailsim.workloads import Activations
 
@@ -55,6 +56,7 @@ def reuse(
         }
         print_json(found)
         return
-    click.echo(reuse_page.summary(measured))
+    for line in reuse_page.summary(measured).splitlines():
+        say(line)
     for path in written:
         click.echo(str(path))

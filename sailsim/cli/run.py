@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.text import Text
 
 from sailsim.analysis import compare, runners
 from sailsim.analysis import prices as read_prices
@@ -24,6 +23,7 @@ from sailsim.cli._point import (
     prt_option,
 )
 from sailsim.cli._run_tables import print_notes, print_runs
+from sailsim.cli._table import say
 from sailsim.sim import Point, parse_changes, system_with
 
 
@@ -77,20 +77,16 @@ def run(
 
 def _print(found: dict[str, Any], wide: bool, notes: bool) -> None:
     point, runs = found["point"], found["runs"]
-    console = screen()
     types = next(iter(runs.values()))["types"]
     asked = point["substrate"]
     weights = (point["weights"] and f"weights {point['weights']}") or f"{point['wbits']}-bit weights"
-    console.print(
-        Text.assemble(
-            (str(point["model"]), "bold"),
-            f", {weights} ({types}), {point['abits']}-bit activations, "
-            f"batch {point['batch']}, {_tokens(point)}, {_cache(point)}{point['threads']} threads, on ",
-            (str(point["system"]), "bold"),
-            f", substrate {asked}" if asked else "",
-        )
+    say(
+        f"{point['model']}, {weights} ({types}), {point['abits']}-bit activations, batch {point['batch']}, "
+        f"{_tokens(point)}, {_cache(point)}{point['threads']} threads, on {point['system']}"
+        f"{f', substrate {asked}' if asked else ''}",
+        "",
     )
-    print_runs(console, runs, prefill=point["phase"] == "prefill", tokens=tokens_of(point), wide=wide)
+    print_runs(screen(), runs, prefill=point["phase"] == "prefill", tokens=tokens_of(point), wide=wide)
     print_notes(found, notes)
 
 

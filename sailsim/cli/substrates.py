@@ -1,12 +1,10 @@
 """`sailsim substrates`: the kinds of compute-capable SRAM that ship, and what a substrate file says."""
 
 import click
-from rich.table import Table
-from rich.text import Text
 
-from sailsim.base.screen import screen
 from sailsim.cli._json import print_json
-from sailsim.sim import load_substrate, substrate_names
+from sailsim.cli._table import print_table, say
+from sailsim.sim import Substrate, load_substrate, substrate_names
 
 
 @click.group()
@@ -23,7 +21,7 @@ def list_substrates(as_json: bool) -> None:
         print_json({"substrates": rows})
         return
     for row in rows:
-        click.echo(f"{row['name']:<13} {row['title']}")
+        say(f"{row['name']:<13} {row['title']}", " " * 14)
 
 
 @substrates.command()
@@ -36,38 +34,49 @@ def show(name: str, as_json: bool, sources: bool) -> None:
     if as_json:
         print_json(found.model_dump(mode="json", exclude_none=True))
         return
-    console = screen()
-    console.print(Text.assemble((found.name, "bold"), f": {found.title}"))
+    say(f"{found.name}: {found.title}")
     helps = "can help" if found.prt_helps else "cannot help"
-    console.print(f"layout {found.layout}, accumulates {found.accumulate}, a PRT {helps}")
-    table = Table(box=None, pad_edge=False)
-    for title in ("operation", "cycles of n bits", "range", "kind"):
-        table.add_column(title, no_wrap=True)
-    if sources:
-        table.add_column("source and note")
+    click.echo(f"layout {found.layout}, accumulates {found.accumulate}, a PRT {helps}\n")
+    names = ("operation", "cycles of n bits", "range", "kind", *["source"] * sources)
+    costs = []
     for operation, cost in found.costs.items():
         low, high = cost.ends
         span = f"{low} .. {high}" if cost.low is not None else ""
-        cells = [operation, str(cost), span, cost.kind]
-        if sources:
-            cells.append(f"{found.sources.get(cost.source, cost.source)}. {cost.note}")
-        table.add_row(*cells)
-    console.print(table)
-    phases = Table(box=None, pad_edge=False)
-    phases.add_column("phase", no_wrap=True)
-    phases.add_column("what it does")
+        costs.append(dict(zip(names, (operation, str(cost), span, cost.kind, cost.source), strict=False)))
+    print_table(costs, names, numbers=("cycles of n bits",))
+    click.echo()
     for phase in type(found.phases).model_fields:
-        phases.add_row(phase, ", ".join(getattr(found.phases, phase)) or "nothing")
-    console.print(phases)
-    charges = Table(box=None, pad_edge=False)
-    charges.add_column("energy, area", no_wrap=True)
-    charges.add_column("of a column, of a bit")
-    for path, charge in found.charges().items():
-        cells = [charge, ""] if isinstance(charge, str) else [str(charge), charge.kind]
-        if sources and not isinstance(charge, str):
-            cells[1] += f". {found.sources.get(charge.source, charge.source)}. {charge.note}"
-        charges.add_row(path, ", ".join(filter(None, cells)))
+        say(f" {phase:<11}  {', '.join(getattr(found.phases, phase)) or 'nothing'}", " " * 14)
+    click.echo()
+    _print_charges(found, sources)
+    if sources:
+        _print_sources(found)
+
+
+def _print_charges(found: Substrate, sources: bool) -> None:
+    """Energy of operations and area, or that they are not modelled."""
+    charges = found.charges()
+    names = ("energy, area", "of a column, of a bit", "kind", *["source"] * sources)
+    rows = [
+        dict(zip(names, (path, charge, "", ""), strict=False))
+        if isinstance(charge, str)
+        else dict(zip(names, (path, str(charge), charge.kind, charge.source), strict=False))
+        for path, charge in charges.items()
+    ]
     for part, said in (("energy", found.energy), ("area", found.area)):
         if said is None:
-            charges.add_row(part, "not modelled")
-    console.print(charges)
+            rows.append(dict(zip(names, (part, "not modelled", "", ""), strict=False)))
+    print_table(rows, names)
+
+
+def _print_sources(found: Substrate) -> None:
+    """What is behind the name of each source, and what is noted of costs."""
+    charges = {path: each for path, each in found.charges().items() if not isinstance(each, str)}
+    said = dict(found.costs) | charges
+    click.echo("\nsources")
+    for name in dict.fromkeys(each.source for each in said.values()):
+        say(f" {name}: {found.sources.get(name, name)}", "   ")
+    click.echo("\nnotes")
+    for path, each in said.items():
+        if each.note:
+            say(f" {path}: {each.note}", "   ")

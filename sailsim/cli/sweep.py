@@ -8,11 +8,13 @@ import click
 
 from sailsim.analysis import runners
 from sailsim.analysis.results.sweep import sweep_into
+from sailsim.base.hints import program
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._plan import asked, plan_options
 from sailsim.cli._point import types_of_all
 from sailsim.cli._study import study_options
+from sailsim.cli._table import say
 from sailsim.sim.study import Workers
 
 
@@ -56,8 +58,9 @@ def sweep(
         print_json(summary)
     else:
         for line in types_of_all(points):
-            click.echo(line)
-        click.echo(
+            say(line)
+        say(
             f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
-            f"{manifest['wall_s']:.1f} s. Next: sailsim figures {out}"
+            f"{manifest['wall_s']:.1f} s."
         )
+        click.echo(f"Next: {program()} figures {out}")

@@ -2,16 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from sailsim.base.atomic import write_whole
-from sailsim.base.screen import screen
+from sailsim.base.hints import program
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
+from sailsim.cli._table import print_table, say
 from sailsim.sim import (
     Choice,
     Gpu,
@@ -51,7 +49,8 @@ def list_systems(as_json: bool) -> None:
     width = max(len(str(row["name"])) for row in rows)
     for row in rows:
         beside = "with PIM" if row["pim"] else row["accelerator"] or ""
-        click.echo(f"{row['name']:<{width}} {row['kind']:<4} {beside:<17} {row['title']}")
+        begin = f"{row['name']:<{width}} {row['kind']:<4} {beside:<17} "
+        say(f"{begin}{row['title']}", " " * len(begin))
 
 
 @systems.command()
@@ -64,15 +63,8 @@ def show(name: str, as_json: bool, sources: bool) -> None:
     if as_json:
         print_json(machine.model_dump(mode="json", exclude_none=True))
         return
-    console = screen()
-    console.print(Text.assemble((machine.name, "bold"), f": {machine.title}"))
-    table = Table(box=None, pad_edge=False)
-    table.add_column("field", no_wrap=True)
-    table.add_column("value", no_wrap=True)
-    table.add_column("range", no_wrap=True)
-    table.add_column("kind", no_wrap=True)
-    if sources:
-        table.add_column("source and note")
+    say(f"{machine.name}: {machine.title}")
+    rows: list[dict[str, str]] = []
     for path, value in values(machine):
         if isinstance(value, Quantity):
             low, high = value.low, value.high
@@ -84,10 +76,13 @@ def show(name: str, as_json: bool, sources: bool) -> None:
             cells = [path, str(value), "", "switch"]
         else:
             continue
-        if sources:
-            cells.append(_provenance(machine, value))
-        table.add_row(*cells)
-    console.print(table)
+        said = [value.source, value.note] if isinstance(value, Quantity | Choice) else ["", ""]
+        rows.append(
+            dict(zip(("field", "value", "range", "kind", "source", "note"), cells + said, strict=True))
+        )
+    print_table(rows, ("field", "value", "range", "kind", *["source"] * sources), whole=("field", "value"))
+    if sources:
+        _print_sources(machine, rows)
 
 
 @systems.command()
@@ -143,7 +138,8 @@ def save(
     if as_json:
         print_json({"path": str(path), "name": called, "changes": changes})
     else:
-        click.echo(f"{path}: {base.name} with {len(changes)} other values. Next: sailsim run --system {path}")
+        click.echo(f"{path}: {base.name} with {len(changes)} other values.")
+        click.echo(f"Next: {program()} run --system {path}")
         _tell_cache(base, varied)
 
 
@@ -152,14 +148,18 @@ def _tell_cache(base: System | Gpu, varied: System | Gpu) -> None:
     if isinstance(base, Gpu) or isinstance(varied, Gpu) or varied.llc.size == base.llc.size:
         return
     kept = base.llc.slice_size_in(varied.llc.slices.whole)
-    click.echo(
+    say(
         f"The LLC has {varied.llc.size / 2**20:g} MiB instead of {base.llc.size / 2**20:g}; "
         f"{varied.llc.slices} of llc.slice_size={kept:g} would keep its size."
     )
 
 
-def _provenance(machine: System | Gpu, value: Any) -> str:
-    if not isinstance(value, Quantity | Choice):
-        return ""
-    citation = machine.citation(value.source)
-    return f"{citation}. {value.note}" if value.note else citation
+def _print_sources(machine: System | Gpu, rows: list[dict[str, str]]) -> None:
+    """What is behind the name of each source, and what is noted of fields."""
+    click.echo("\nsources")
+    for name in dict.fromkeys(row["source"] for row in rows if row["source"]):
+        say(f" {name}: {machine.citation(name)}", "   ")
+    click.echo("\nnotes")
+    for row in rows:
+        if row["note"]:
+            say(f" {row['field']}: {row['note']}", "   ")

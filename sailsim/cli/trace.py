@@ -10,6 +10,7 @@ from sailsim.base.progress import followed
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import point_options
+from sailsim.cli._table import print_table, say
 from sailsim.lut_gemv import read_trace
 from sailsim.sim import load_system
 from sailsim.sim.nbw import AUTO, PER_TENSOR
@@ -86,14 +87,15 @@ def trace(
     if as_json:
         print_json(found)
         return
-    click.echo(f"{model}: {found['types']}")
-    click.echo(f"{out}: {found['tiles']} tiles, {found['bytes']:,} bytes")
+    indent = " " * 13
+    say(f"{model}: {found['types']}", indent)
+    say(f"{out}: {found['tiles']} tiles, {found['bytes']:,} bytes", indent)
     for origin in sorted(set(found["weights"].values())):
         count = sum(value == origin for value in found["weights"].values())
-        click.echo(f"weights      {count} matrices: {origin}")
-    click.echo(f"activations  {found['activations']}")
+        say(f"weights      {count} matrices: {origin}", indent)
+    say(f"activations  {found['activations']}", indent)
     for note in found["notes"]:
-        click.echo(f"note         {note}")
+        say(f"note         {note}", indent)
 
 
 @click.command()
@@ -165,14 +167,21 @@ def _row(tile: ReplayedTile) -> dict[str, Any]:
 
 
 def _print(found: dict[str, Any]) -> None:
-    click.echo(f"{'tile':<24} {'result':<10} {'look-ups':>12} {'PRT hits':>12} {'cycles':>14}")
+    verdicts = {True: "as expected", False: "DIFFERS", None: "unchecked"}
+    done = [
+        {
+            "tile": row["name"],
+            "result": verdicts[row["matches"]],
+            "look-ups": f"{row['lookups']:,}",
+            "PRT hits": f"{row['prt_hits']:,}",
+            "cycles": f"{row['cycles']['total']:,}",
+        }
+        for row in found["tiles"]
+        if row["status"] == "OK"
+    ]
+    if done:
+        print_table(done, list(done[0]), numbers=("look-ups", "PRT hits", "cycles"))
     for row in found["tiles"]:
         if row["status"] != "OK":
-            click.echo(f"{row['name']:<24} {row['problem']}")
-            continue
-        verdict = {True: "as expected", False: "DIFFERS", None: "unchecked"}[row["matches"]]
-        click.echo(
-            f"{row['name']:<24} {verdict:<10} {row['lookups']:>12,} {row['prt_hits']:>12,} "
-            f"{row['cycles']['total']:>14,}"
-        )
+            say(f"{row['name']}: {row['problem']}")
     click.echo(f"{len(found['tiles'])} tiles on one unit of {found['system']}: {found['cycles']:,} cycles")

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from sailsim.cli import main
+from sailsim.cli._point import DEFAULTS
 
 
 def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
@@ -78,3 +79,22 @@ def test_completion_offers_commands_and_choices() -> None:
 
     assert offered("sailsim re", 1) == {"results", "report", "reuse", "reproduce", "replay"}
     assert offered("sailsim completion ", 2) == {"bash", "zsh", "fish"}
+    assert offered("sailsim run --phase ", 3) == {"decode", "prefill"}
+    assert offered("sailsim cost --convert u", 3) == {"unit"}
+    assert offered("sailsim run --model llama-2", 3) >= {"llama-2-7b", "llama-2-13b"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_short_help_says_defaults_and_choices(name: str) -> None:
+    shown = CliRunner().invoke(main, [*name.split(), "-h"], env={"COLUMNS": "100"})
+    assert shown.exit_code == 0
+    text = " ".join(shown.output.split())
+    for option in COMMANDS[name].params:
+        if not isinstance(option, click.Option):
+            continue
+        if isinstance(option.type, click.Choice):
+            assert all(choice in text for choice in option.type.choices), option.name
+        if isinstance(option.default, str | int | float | Path) and option.default and not option.is_flag:
+            assert option.show_default or "default" in (option.help or ""), option.name
+        if option.name in DEFAULTS and name in ("run", "cost", "sweep", "explore", "plan check"):
+            assert "default" in (option.help or "") or option.show_default, option.name

@@ -15,7 +15,7 @@ SAIL = f"system sail-n1: {NEEDS}, allowed is 549.8 GB"
 
 
 def call(*words: object) -> str:
-    result = CliRunner().invoke(main, [str(word) for word in words], env={"COLUMNS": "120"})
+    result = CliRunner().invoke(main, [str(word) for word in words], env={"COLUMNS": "240"})
     assert result.exit_code == 0, result.output
     return result.stdout
 

@@ -85,8 +85,8 @@ def test_options_are_a_plan_too() -> None:
 def test_show_lists_what_each_point_is(plan: str) -> None:
     lines = sailsim("plan", "show", plan, "--rows", "2").stdout.splitlines()
     assert lines[0].split() == ["model", "context", "wbits", "abits", "pim.unit_cache", "seed"]
-    assert lines[2].split() == ["smollm2-135m", "64", "2", "4", "32", "3"]
-    assert lines[3] == "10 points; 2 are shown (--rows)."
+    assert lines[3].split() == ["smollm2-135m", "64", "2", "4", "32", "3"]
+    assert lines[4] == "10 points; 2 are shown (--rows)."
     found = json.loads(sailsim("plan", "show", plan, "--json").stdout)["points"]
     assert found == list(load_plan(plan).drawn.combinations.values())
 

@@ -20,7 +20,10 @@ def test_a_stopped_sweep_says_how_to_go_on(
     out = tmp_path / "out"
     words = ["sweep", "--model", "smollm2-135m", "--batch", "1:4000", "--jobs", "2", "--out", str(out)]
     command = [str(Path(sys.executable).parent / "sailsim"), *words]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    elsewhere = os.environ | {"PATH": os.defpath}  # the command is named as it was called
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=elsewhere
+    )
     try:
         wait_until(process, lambda: len(list(out.glob("chunks/*.parquet"))) >= 1)
         os.killpg(process.pid, number)  # as a terminal does: to the workers too
@@ -31,7 +34,7 @@ def test_a_stopped_sweep_says_how_to_go_on(
     assert process.returncode == status
     last = said.splitlines()[-1]
     assert last.startswith("Stopped. ")
-    assert f"of 4000 points are stored in {out}; `sailsim {' '.join(words)}` goes on from there." in last
+    assert f"of 4000 points are stored in {out}; `{' '.join(command)}` goes on from there." in last
     assert "Traceback" not in said
     assert Store(out).manifest["state"] == "stopped"
     assert 0 < len(Store(out).frame()["point_key"].unique()) < 4000

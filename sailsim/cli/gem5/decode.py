@@ -12,6 +12,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.records import to_lines
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
+from sailsim.cli._table import say
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
     as_json_option,
@@ -109,10 +110,10 @@ def decode(
         print_json({"out": str(out), "held_before": before, "differing": wrong, "rows": rows})
     else:
         for row in rows:
-            click.echo(_line(row))
-        click.echo(f"{len(rows)} runs in {out}, {before} of them from before.")
+            say(_line(row), " " * 6)
+        say(f"{len(rows)} runs in {out}, {before} of them from before.")
         for sentence in wrong:
-            click.echo(sentence)
+            say(sentence)
     if wrong:
         raise click.exceptions.Exit(1)
 

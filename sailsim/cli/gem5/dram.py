@@ -10,6 +10,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.records import to_lines
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
+from sailsim.cli._table import say
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
     as_json_option,
@@ -67,7 +68,7 @@ def dram(
         return
     for row in rows:
         beside = f"{row['streams']} readers of {row['stream_gb_s']:g} GB/s" if row["streams"] else "alone"
-        click.echo(
+        say(
             f"{row['units']:2d} units, {beside}: gem5 {row['gem5_gb_s']:.1f} GB/s, engine "
             f"{row['engine_gb_s']:.1f} ({row['error']:+.1%})"
         )

@@ -10,6 +10,7 @@ import click
 from sailsim.base.atomic import write_whole
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
+from sailsim.cli._table import print_table
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import as_json_option, with_gem5, with_out, with_system, with_timeout
 from sailsim.cli.gem5.records import provenance_of, seen_by, telling
@@ -53,12 +54,8 @@ def kernels(
     if as_json:
         print_json({"kernels": rows})
         return
-    click.echo(f"{'format':<8} {'weights in':<10} {'threads':>7} {'batch':>5} {'k':>5} {'n':>5} cycles/MAC")
-    for row in rows:
-        click.echo(
-            f"{row['format']:<8} {row['weights_in']:<10} {row['threads']:>7} {row['batch']:>5} {row['k']:>5} "
-            f"{row['n']:>5} {row['cycles_per_mac']:>10.4f}"
-        )
+    names = ("format", "weights_in", "threads", "batch", "k", "n", "cycles_per_mac")
+    print_table(rows, names)
 
 
 def kernels_csv(rows: list[dict[str, Any]], simulator: Gem5, machine: str) -> str:

@@ -12,6 +12,7 @@ import click
 from sailsim.base.errors import SailsimError
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
+from sailsim.cli._table import say
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
     as_json_option,
@@ -43,7 +44,7 @@ def check(binary: str | None, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        click.echo(f"gem5 {found.version} with sailsim's module, compiled {found.compiled}: {found.path}")
+        say(f"gem5 {found.version} with sailsim's module, compiled {found.compiled}: {found.path}")
 
 
 @gem5.command(context_settings={"ignore_unknown_options": True})
@@ -113,7 +114,7 @@ def run(
     else:
         for line in record["program_output"]:
             click.echo(line)
-        click.echo(f"exit status {record['status']} after {record['ticks'] / 1e6:.3f} us simulated, {folder}")
+        say(f"exit status {record['status']} after {record['ticks'] / 1e6:.3f} us simulated, {folder}")
     if record["status"] != 0:
         raise click.exceptions.Exit(1)
 
@@ -182,7 +183,7 @@ def replay(
     if as_json:
         print_json(record)
     else:
-        click.echo(
+        say(
             f"{record['good_tiles']} of {record['tiles']} tiles as expected, {record['ticks'] / 1e6:.3f} us "
             f"simulated, longest tile {record['longest_cycles']} cycles, {folder}"
         )

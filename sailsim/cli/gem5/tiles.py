@@ -14,7 +14,8 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.records import to_lines
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import NUMBERS, numbers_of, point_options
+from sailsim.cli._point import DEFAULTS, NUMBERS, numbers_of, point_options
+from sailsim.cli._table import say
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
     as_json_option,
@@ -38,7 +39,11 @@ from sailsim.sim.gem5.timeline import both_timelines, core_timeline
 @with_system
 @click.option("--model", default=MODEL, show_default=True, help="Whose weight matrix.")
 @click.option("--tensor", default=TENSOR, show_default=True, help="The matrix, of the first block.")
-@point_options("weights", "wbits", "group_size", "nbw", "batch", "substrate", type=str)
+@point_options(
+    *("weights", "wbits", "group_size", "nbw", "batch", "substrate"),
+    defaults=DEFAULTS | {"wbits": "2:8", "nbw": "2,3,4", "batch": "1,8"},
+    type=str,
+)
 @click.option(
     "--whole", default="2,4,8", show_default=True, help="Widths of the whole matrix on all slices; 0: none."
 )
@@ -126,8 +131,8 @@ def sweep(
     if as_json:
         print_json(summary)
     else:
-        click.echo(f"{tensor} of {model} as {', '.join(types)}")
-        click.echo(
+        say(f"{tensor} of {model} as {', '.join(types)}")
+        say(
             f"{len(rows)} tiles in {out}, {before} of them from before. Results "
             f"{'exact' if summary['correct'] else 'WRONG'}, phases "
             f"{'equal' if summary['phases_equal'] else 'DIFFER'}; the fast engine's time is off by "
@@ -187,7 +192,7 @@ def timeline(
         print_json({"picture": str(path), "timelines": [each.as_dict() for each in found]})
         return
     for each in found:
-        click.echo(f"{each.source}: {each.end:,} cycles, {len(each.groups):,} groups")
+        say(f"{each.source}: {each.end:,} cycles, {len(each.groups):,} groups")
     click.echo(str(path))
 
 

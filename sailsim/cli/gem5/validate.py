@@ -13,6 +13,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.records import to_lines
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
+from sailsim.cli._table import print_table, say
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
     as_json_option,
@@ -150,21 +151,28 @@ def _latencies(
 
 def _print_validation(found: dict[str, Any]) -> None:
     click.echo(f"gem5 {found['gem5_version']}, {found['system']}")
-    heads = ("substrate", "streams", "phases", "gem5", "engine", "error")
-    click.echo("{:32} {:13} {:>7} {:>6} {:>9} {:>9} {:>7}".format("tile", *heads))
-    for row in found["tiles"]:
-        same = "equal" if row["phases_equal"] else "DIFFER"
-        click.echo(
-            f"{row['tile']:32} {row['substrate']:13} {row['streams']:7d} {same:>6} {row['gem5_cycles']:9d} "
-            f"{row['engine_cycles']:9.0f} {row['error']:7.1%}"
-        )
+    for substrate, streams in dict.fromkeys((row["substrate"], row["streams"]) for row in found["tiles"]):
+        tiles = [
+            {
+                "tile": row["tile"],
+                "phases": "equal" if row["phases_equal"] else "DIFFER",
+                "gem5": f"{row['gem5_cycles']:,}",
+                "engine": f"{row['engine_cycles']:,.0f}",
+                "error": f"{row['error']:.1%}",
+            }
+            for row in found["tiles"]
+            if (row["substrate"], row["streams"]) == (substrate, streams)
+        ]
+        beside = f"beside {streams} streams" if streams else "alone"
+        click.echo(f"{substrate}, {beside}, cycles")
+        print_table(tiles, list(tiles[0]), whole=("tile",), numbers=("gem5", "engine", "error"))
     for title, part in (("alone", found["alone"]), ("beside streams", found["shared_bandwidth"])):
-        click.echo(
+        say(
             f"{title}: {part['tiles']} tiles, median error {part['median_error']:.1%}, worst "
             f"{part['worst_error']:.1%} ({part['worst_tile']})"
         )
     for row in found["latencies"]:
-        click.echo(
+        say(
             f"{row['level']:5} gem5 {row['gem5_ns']:6.2f} ns, published {row['published_ns']:6.2f} ns, "
             f"error {row['error']:6.1%}"
         )
@@ -174,4 +182,4 @@ def _print_validation(found: dict[str, Any]) -> None:
         else:
             beside = f"published {row['published_gb_s']:6.1f} GB/s, error {row['error']:6.1%}"
         measured = f"{row['kind']:5} by {row['threads']:2d} threads: gem5 {row['gem5_gb_s']:6.1f} GB/s"
-        click.echo(f"{row['level']:5} {measured}, {beside}")
+        say(f"{row['level']:5} {measured}, {beside}", " " * 6)

@@ -227,7 +227,9 @@ def _not_runnable(path: Path) -> str:
 def require_program(path: Path) -> None:
     """Raise SailsimError where a file is no program for AArch64."""
     if not path.is_file():
-        raise SailsimError(f"program is {path}, which is no file; make kernels builds those that ship.")
+        raise SailsimError(
+            f"program is {path}, which is no file; make kernels, in a checkout, builds those that ship."
+        )
     with path.open("rb") as file:
         head = file.read(20)
     little, machine = head[5:6] == b"\1", int.from_bytes(head[18:20], "little")

@@ -321,7 +321,7 @@ def _measured(done: Gem5Run, point: DecodePoint, system: System) -> dict[str, An
     if clock != system.cores.clock.value:
         raise SailsimError(
             f"cores.clock is {system.cores.clock.value:g}; allowed is {clock:g}, that of the machine which "
-            "the program was built for (make kernels SYSTEM=...)."
+            "the program was built for (make kernels SYSTEM=..., in a checkout)."
         )
     dumps, spent = read_dumps(done.folder / "stats.txt"), done.spent_s
     if len(dumps) < 3 or len(spent) < 2:

@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.hints import installing
 from sailsim.base.toml_file import read_toml
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.study.workers import ONE_THREAD, WorkerLostError, ended
@@ -323,7 +324,7 @@ def _imported(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise SailsimError(
-            f"{error.name} is not installed, which a cluster needs: pip install '.[cluster]' in its checkout."
+            f"{error.name} is not installed, which a cluster needs: {installing('cluster')}."
         ) from None
 
 

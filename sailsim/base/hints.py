@@ -1,0 +1,29 @@
+"""What a message advises: commands that work where they are read, from a clone as from a wheel."""
+
+import shlex
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+
+PROGRAM = "sailsim"
+
+
+def program() -> str:
+    """The command as the user called it: ``sailsim``, or ``.venv/bin/sailsim`` where the path has another."""
+    called = Path(sys.argv[0])
+    found = shutil.which(PROGRAM)
+    if called.name != PROGRAM or (found is not None and Path(found).resolve() == called.resolve()):
+        return PROGRAM
+    return shlex.quote(sys.argv[0])
+
+
+def installing(extra: str) -> str:
+    """The command that installs the packages of one of sailsim's extras beside it, by its own Python."""
+    try:
+        listed = requires(PROGRAM) or []
+    except PackageNotFoundError:  # sources on the path, without an installation
+        listed = []
+    named = (one.replace('"', "'").partition(";") for one in listed)
+    needed = [package.strip() for package, _, when in named if f"extra == '{extra}'" in when]
+    return shlex.join([sys.executable, "-m", "pip", "install", *needed])

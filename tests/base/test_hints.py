@@ -1,0 +1,42 @@
+"""Advice that works where it is read."""
+
+import shutil
+import sys
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+
+from sailsim.base import hints
+
+
+@pytest.fixture
+def typed(tmp_path: Path) -> Path:
+    path = tmp_path / "a clone" / "bin" / "sailsim"
+    path.parent.mkdir(parents=True)
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_command_outside_the_path_is_named_as_it_was_typed(
+    typed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(typed)])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert hints.program() == f"'{typed}'"
+    monkeypatch.setenv("PATH", str(typed.parent))
+    assert shutil.which("sailsim") == str(typed)
+    assert hints.program() == "sailsim"
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/pytest"])
+    assert hints.program() == "sailsim"
+
+
+@pytest.mark.parametrize("extra", ["study", "cluster"])
+def test_an_extra_is_installed_by_the_packages_that_it_names(extra: str) -> None:
+    python, *words = hints.installing(extra).split(" ", 4)
+    assert (python, words[:3]) == (sys.executable, ["-m", "pip", "install"])
+    wanted = [each.partition(";")[0] for each in requires("sailsim") or () if f'"{extra}"' in each]
+    assert len(wanted) >= 2
+    assert all(each in words[3] for each in wanted)
+    assert "sailsim" not in words[3]
