@@ -31,7 +31,7 @@ import numpy as np
 from sailsim.analysis.baselines.core_kinds import N1, core_of
 from sailsim.analysis.baselines.fitted import Band, Fitted, fitted_constants
 from sailsim.analysis.baselines.kernel_rates import KernelRate, Software, rate_of
-from sailsim.analysis.baselines.prediction import Floats, Prediction, Work, model_notes
+from sailsim.analysis.baselines.prediction import UNMEASURED, Floats, Prediction, Work, model_notes
 from sailsim.base.errors import SailsimError
 from sailsim.sim import System
 from sailsim.workloads import ModelSpec, WeightFormat, decode_step, prefill_step
@@ -331,12 +331,12 @@ def _said(
     notes = list(_of_core(core, software))
     if rate.kind == "assumed":
         notes.append(
-            f"No measurement of {fmt.name} on this software: its kernel is assumed at {rate.relative:.3g} "
+            f"{UNMEASURED} {fmt.name} on this software: its kernel is assumed at {rate.relative:.3g} "
             f"({rate.low:.3g}..{rate.high:.3g}) of the fitted rate ({rate.note})."
         )
     if rate.how:
         notes.append(
-            f"No measurement of {fmt.name} on this chip: its kernel runs at {rate.relative:.2f} "
+            f"{UNMEASURED} {fmt.name} on this chip: its kernel runs at {rate.relative:.2f} "
             f"({rate.low:.2f}..{rate.high:.2f}) of the measured four-bit rate, {rate.how}."
         )
     if software == "t-mac":

@@ -32,7 +32,7 @@ import numpy as np
 
 from sailsim.analysis.baselines.cpu import overlapped, widen
 from sailsim.analysis.baselines.fitted import Fitted, fitted_constants
-from sailsim.analysis.baselines.prediction import Floats, Prediction, Work, model_notes
+from sailsim.analysis.baselines.prediction import UNMEASURED, Floats, Prediction, Work, model_notes
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu
 from sailsim.sim.room import room_of
@@ -363,7 +363,7 @@ def _unknown(card: str, fmt: WeightFormat, sixteen_bit: bool, batch: int) -> tup
             slower, faster = max(slower, 1.2), max(faster, 1.2)
             near = " and ".join(NEAREST.get(card, MEASURED_CARDS))
             notes.append(
-                f"No measurement of {card} with llama.cpp build 4753: its read share is that of "
+                f"{UNMEASURED} {card} with llama.cpp build 4753: its read share is that of "
                 f"{'an older build on it' if near == card else near}, its compute share the others' mean."
             )
         if not is_four_bit(fmt):

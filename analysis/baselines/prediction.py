@@ -16,6 +16,9 @@ from sailsim.workloads import ModelSpec, Op, load_model, step_notes, touched
 
 Floats = NDArray[np.float64]
 
+UNMEASURED = "No measurement of"
+"""How a note begins that says what nobody has measured of a runner's kernels, card or model."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -121,7 +124,7 @@ def model_notes(model: ModelSpec, rows: int) -> list[str]:
         )
     if model.experts is not None:
         notes.append(
-            "No measurement of a mixture of experts: it is taken to read the weights of the experts that "
+            f"{UNMEASURED} a mixture of experts: it is taken to read the weights of the experts that "
             "were chosen and to multiply them as fast as other matrices, each with the rows that chose it."
         )
     return notes

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sailsim.analysis.baselines.fitted import fitted_constants
+from sailsim.analysis.baselines.prediction import UNMEASURED
 from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.area import AreaNotModelledError, OverheadBasis, area, overhead_bases
 from sailsim.analysis.costs.dollars import prices
@@ -174,7 +175,7 @@ def _line(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes) -> dict[str
         return _row(claim, words, None, "", f"no such point in this store{_named(metric)}")
     at = int(np.nanargmax(found))
     if claim.aggregation == "highest":
-        where = configuration(stored.points.iloc[at])
+        where = configuration(stored.points.iloc[at]) + _unmeasured(metric, stored, at)
         nearest = int(np.nanargmin(np.abs(found / claim.value - 1)))
         said = [f"nearest: {found[nearest]:.3g} at {configuration(stored.points.iloc[nearest])}"]
     else:
@@ -207,6 +208,14 @@ def _fact(fact: Fact, frame: pd.DataFrame) -> dict[str, Any]:
 def _named(metric: ClaimMetric) -> str:
     """Whose numbers are missing, after a sentence that says so."""
     return "" if metric.runner is None else f" with a number of the runner {metric.runner}"
+
+
+def _unmeasured(metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
+    """That the runner's prediction there rests on a kernel, a card or a model that nobody has measured."""
+    if metric.runner is None:
+        return ""
+    notes = stored.runs(metric.runner).rows.iloc[at]["notes"]
+    return ", kernel not measured" if any(note.startswith(UNMEASURED) for note in notes) else ""
 
 
 def _band(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:

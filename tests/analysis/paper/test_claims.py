@@ -17,7 +17,7 @@ from sailsim.analysis.paper.evaluator import evaluate_machine
 from sailsim.analysis.paper.metrics import METRICS, highest, reaches, values
 from sailsim.analysis.paper.reproduce import reproduce
 from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
-from sailsim.analysis.paper.stored_claims import StoredOutcomes
+from sailsim.analysis.paper.stored_claims import StoredOutcomes, table
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.render.reproduction_page import markdown
 from sailsim.analysis.results.results import Runs
@@ -50,6 +50,17 @@ def test_another_papers_claims_of_a_store(swept, frame) -> None:
     assert arrays["verdict"] == "differs"
     assert by_claim["array reads saved"]["verdict"] == "reached"
     assert by_claim["models simulated"]["here"] == "SmolLM2 135M Instruct"
+
+
+def test_what_nobody_measured_is_told_beside_the_highest_value(frame) -> None:
+    told = ", kernel not measured"
+    for notes, said in (["No measurement of w9 on this software."], True), (["Prices are old."], False):
+        changed = frame.assign(notes=[notes] * len(frame))
+        rows = table(Runs.of(changed, prices())).to_dict("records")
+        speedups = [row for row in rows if row["claim"].startswith("speedup") and row["here"] is not None]
+        assert speedups
+        assert all((told in row["configuration"]) == said for row in speedups if row["here"] == row["here"])
+        assert not any(told in row["configuration"] for row in rows if "PRT" in row["claim"])
 
 
 def test_what_a_metric_asks_for_does_not_depend_on_those_before_it(frame) -> None:

@@ -17,7 +17,7 @@ ROW = re.compile(
     r"\| (?P<claim>[^|]*) \| (?P<paper>[0-9.]+)x \| (?P<here>[0-9.]+)x \| \w+ \| "
     r"(?P<system>[\w-]+), (?P<model>[\w-]+), W(?P<wbits>\d)A(?P<abits>\d+) g(?P<group_size>\d+), "
     r"batch (?P<batch>\d+), (?P<threads>\d+) threads, context (?P<context>\d+), NBW (?P<nbw>\d), "
-    r"(?P<substrate>\w+), conversion: (?P<convert>\w+) \|"
+    r"(?P<substrate>\w+), conversion: (?P<convert>\w+)(, kernel not measured)? \|"
 )
 FIELDS = ("wbits", "abits", "group_size", "batch", "threads", "context", "nbw")
 
