@@ -1,10 +1,42 @@
-"""The one writer of Markdown tables."""
+"""The one writer of Markdown tables, and pages whose words are a template's."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import jinja2
 
 RULES = {"l": "---", "r": "--:"}
+
+
+def written(template: str, **values: Any) -> str:
+    """A page of Markdown from a template of the folder `page` with values; a name that it lacks is an error.
+
+    In a template ``| code`` sets a word as code. Lines of nothing but a template's own are one blank line.
+    """
+    text = _templates().get_template(template).render(**values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def words_of(template: str) -> Any:
+    """The paragraphs that a template of the folder `page` defines, each a function of its macro's name."""
+    return _templates().get_template(template).module
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    """Templates of Markdown, in which nothing is escaped."""
+
+    def source(name: str) -> str:
+        return (files("sailsim.analysis.render") / "page" / name).read_text("utf-8")
+
+    environment = jinja2.Environment(loader=jinja2.FunctionLoader(source), undefined=jinja2.StrictUndefined)
+    environment.filters["code"] = "`{}`".format
+    return environment
 
 
 def three_digits(value: float) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.paper.claims import Claim
 from sailsim.analysis.render.html import Cell, Table, inline_svg, page_file, rendered
-from sailsim.analysis.render.markdown import table
+from sailsim.analysis.render.markdown import table, words_of
 from sailsim.analysis.render.reproduction_figures import FIGURES, TITLES, draw
 from sailsim.analysis.render.reproduction_words import (
     Reproduction,
@@ -31,6 +31,8 @@ from sailsim.base.records import read_records, to_lines
 
 STORED = "reproduction.jsonl"
 """The results behind docs/reproduction.md, in `analysis/data`."""
+WORDS = "reproduction_words.jinja"
+"""The template of the page's paragraphs."""
 BASELINE_FIGURES = ("baseline_cpu.png", "baseline_gpu.png")
 """Predicted against measured, drawn by `sailsim fit` beside docs/baselines.md."""
 
@@ -55,20 +57,13 @@ def _quantiles(values: Sequence[float] | None, unit: str) -> str:
 
 def blocks(study: Reproduction) -> list[Block]:
     """The whole page."""
+    words = words_of(WORDS)
     claims = claims_of(study)
     page = [
         Block("heading", "Reproduction of the paper's claims", 1),
         Block(
             "paragraph",
-            f"Written by `sailsim reproduce --samples {study['samples']} --seed {study['seed']} --docs`; "
-            "nothing "
-            'here is typed. The paper\'s numbers are separate maxima ("up to") without published '
-            "configurations. So every unpublished parameter gets a range with its reason, machines are drawn "
-            f"from all ranges at once ({study['machines']} independent ones, by a scrambled Sobol sequence), "
-            'and each claim becomes a distribution. For each machine an "up to" is the highest over the '
-            f"{len(study['workloads'])} declared workloads; beside it stands one fixed workload, so that "
-            "what "
-            "an unknown machine does is told apart from what a chosen workload does.",
+            words.opening(study),
         ),
         Block("heading", "What came out", 2),
         Block(
@@ -87,10 +82,7 @@ def blocks(study: Reproduction) -> list[Block]:
         ),
         Block(
             "paragraph",
-            "Nominal: every constant at its value in the system file `sail-n1`. Each row is the claim's "
-            "first "
-            'reading below; a machine "reaches" a claim when its value is as high as the paper\'s, or as low '
-            "where the claim is a cost.",
+            words.nominal(),
         ),
         Block("figure", "claims"),
         Block("figure", "decides"),
@@ -206,22 +198,12 @@ def _claim(claim: Claim, results: Reproduction) -> list[Block]:
 
 
 def _grounds(study: Reproduction) -> list[Block]:
+    words = words_of(WORDS)
     return [
         Block("heading", "What the numbers rest on", 2),
         Block(
             "paragraph",
-            "Every machine's cores run the software of its CPU baseline: attention, barriers and the "
-            "share of "
-            "bandwidth of SAIL's cores are the sampled constants of that baseline, so a speedup is the "
-            "GEMVs' "
-            "alone. A measured baseline scatters around the prediction; that scatter is a factor of its own. "
-            "Total index: the share of a claim's variance (of its logarithm; of the value itself where "
-            "it can be 0) "
-            "that goes away if the factor were known, interactions included, with its 95 % interval, "
-            "over the "
-            "workloads marked below; ends of a bar are medians over the lowest and highest third of a "
-            "factor's "
-            "range.",
+            words.grounds(),
         ),
         Block(
             "table",
@@ -250,12 +232,7 @@ def _grounds(study: Reproduction) -> list[Block]:
         ),
         Block(
             "paragraph",
-            "(normal): fitted constants move along the covariance of their fit, here with its 5 .. 95 % "
-            "range; "
-            "(log): drawn evenly in the logarithm. Decide nothing here, neither time nor area, and are left "
-            f"out: {', '.join(study['inert'])}. {study['impossible']} of {study['machines']} machines "
-            "could not "
-            "run any workload.",
+            words.factors(study),
         ),
     ]
 
