@@ -48,15 +48,16 @@ def reproduce(
     seed: int = 0,
     progress: bool = True,
     paper: str = SHIPPED,
+    prior: str | None = None,
 ) -> dict[str, Any]:
     """Run or finish the study in a folder and write `reproduction.json` and the nearest systems there.
 
-    ``paper`` is one by name or a file of claims. Returns what the file holds. Raises SailsimError for samples
-    that are no power of two, a seed or jobs out of range, a bad file of claims or unknowns, and a folder that
-    cannot be written or that another run holds.
+    ``paper`` is one by name or a file of claims, ``prior`` a file of unknowns in the place of its own.
+    Returns what the file holds. Raises SailsimError for samples that are no power of two, a seed or jobs out
+    of range, a bad file of claims or unknowns, and a folder that cannot be written or that another run holds.
     """
     folder = Path(out)
-    sampled = sample(space(paper), folder, samples, jobs, seed, progress)
+    sampled = sample(space(paper, prior), folder, samples, jobs, seed, progress)
     known = sampled.space.paper
     nominal = nominal_outcomes(sampled.space)
     near = nearest_of_all(sampled.space, known.claim, jobs, folder, seed, progress)
@@ -74,6 +75,7 @@ def reproduce(
     }
     results: dict[str, Any] = {
         "paper": paper,
+        "prior": prior or "",
         "samples": samples,
         "seed": seed,
         "machines": len(sampled.free_rows),

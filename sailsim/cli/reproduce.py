@@ -32,12 +32,22 @@ from sailsim.sim.study import Workers
     help="Base samples, a power of two; two machines each.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the Sobol sequence.")
+@click.option(
+    "--prior", help="A file of unknowns by name or path, instead of the paper's own: sail-wide, say."
+)
 @study_options()
 @click.option("--docs", type=PathOption(file_okay=False), help="Write reproduction.md and figures there too.")
 @paper_option
 @click.option("--json", "as_json", is_flag=True, help="Print all results as JSON.")
 def reproduce(
-    out: Path, samples: int, seed: int, jobs: int | Workers, docs: Path | None, paper: str, as_json: bool
+    out: Path,
+    samples: int,
+    seed: int,
+    prior: str | None,
+    jobs: int | Workers,
+    docs: Path | None,
+    paper: str,
+    as_json: bool,
 ) -> None:
     """Compare every claim with what machines inside the declared ranges give.
 
@@ -56,7 +66,7 @@ def reproduce(
 
     if docs is not None and not docs.is_dir():
         raise SailsimError(f"docs is {docs}, allowed is a folder that exists.")
-    results = study(out, samples, jobs, seed, paper=paper)
+    results = study(out, samples, jobs, seed, paper=paper, prior=prior)
     written = write_page(results, out, docs)
     if as_json:
         print_json(results)

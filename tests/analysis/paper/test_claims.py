@@ -97,7 +97,7 @@ def test_another_papers_claims_of_a_sample_are_those_of_a_run() -> None:
 @pytest.mark.slow
 def test_another_papers_reproduction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = space(TINY).only(["pim.clock", "pim.prt_entries", "cost.overhead", "area.cell_um2", "scatter.l4"])
-    monkeypatch.setattr("sailsim.analysis.paper.reproduce.space", lambda paper: few)
+    monkeypatch.setattr("sailsim.analysis.paper.reproduce.space", lambda paper, prior: few)
     results = reproduce(tmp_path, 4, progress=False, paper=TINY)
     assert list(results["claims"]) == ["usd_l4", "reads", "arrays"]
     assert results["claims"]["arrays"]["decides"][0]["factor"] == "area.cell_um2"

@@ -39,8 +39,8 @@ RATE, CORES = "llama.cpp/sail.tokens_per_s", "llama.cpp/cores.tokens_per_s"
 FACTORS = ("pim.t_prt", "pim.clock", "cpu.llama.cpp.kernel_rate_q4_k_m", "cost.overhead", "area.cell_um2")
 
 
-def small(paper: str = "sail") -> ParameterSpace:
-    every = space(paper).only(FACTORS)
+def small(paper: str = "sail", prior: str | None = None) -> ParameterSpace:
+    every = space(paper, prior).only(FACTORS)
     return replace(every, workloads=WORKLOADS, alternatives=every.alternatives[:1])
 
 

@@ -317,3 +317,12 @@ def test_attention_of_a_software_that_nobody_has() -> None:
     machine = WIDE.nominal.with_values({"host.attention_software": "vim"})
     with pytest.raises(SailsimError, match=r"host\.attention_software is 'vim'"):
         machine.system()
+
+
+def test_the_prior_of_the_page_can_be_read(tmp_path: Path) -> None:
+    page = (DATA.parents[1] / "docs" / "extending.md").read_text("utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text(re.findall(r"```toml\n(extends = \"sail\".*?)```", page, re.DOTALL)[-1], "utf-8")
+    mine = space(prior=str(path))
+    assert (mine.factor("pim.clock").low, mine.factor("pim.clock").high) == (0.4, 1.8)
+    assert mine.factor("pim.substrate.read").values == (1, 2)
