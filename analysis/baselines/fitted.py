@@ -127,8 +127,6 @@ class Fitted:
         vary together; constants held at a bound have zeros.
         """
         table = self.table[f"{group}_covariance"]
-        from scipy.linalg import block_diag  # slow to load, and seldom needed
-
         known = [name for name in self.quantities() if name.startswith(f"{group}.")]
         names: list[str] = []
         blocks = []
@@ -137,7 +135,11 @@ class Fitted:
             for name in listed["order"]:
                 names.append(next(k for k in known if k.endswith(f".{name}") and k not in names))
             blocks.append(np.asarray(listed["matrix"], dtype=float))
-        return names, np.asarray(block_diag(*blocks), dtype=float)
+        whole = np.zeros((len(names), len(names)))
+        ends = np.cumsum([len(block) for block in blocks])
+        for block, end in zip(blocks, ends, strict=True):
+            whole[end - len(block) : end, end - len(block) : end] = block
+        return names, whole
 
 
 def _set(table: Mapping[str, Any]) -> FittedSet:

@@ -12,7 +12,6 @@ from math import exp, log
 from typing import Any, Literal
 
 from pydantic import model_validator
-from scipy.special import ndtri
 
 from sailsim.analysis.paper.claims import with_tuples
 from sailsim.base.quantity import Frozen
@@ -52,6 +51,8 @@ class Factor:
         if self.values:
             return self.values[min(int(u * len(self.values)), len(self.values) - 1)]
         if self.normal:
+            from scipy.special import ndtri  # of the extra `study`
+
             return float(ndtri(min(max(u, TAIL), 1 - TAIL)))
         if self.whole:
             if self.log:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.hints import needing
 from sailsim.sim import Store
 from sailsim.sim.study import scanned
 
@@ -35,7 +35,7 @@ def selected(tables: Mapping[str, Any], sql: str) -> pa.Table:
     """As `query`, over tables, datasets or frames by name."""
     try:
         return _read_only(tables, sql)
-    except duckdb.Error as error:
+    except _duckdb().Error as error:
         raise SailsimError(f"SQL {sql!r} is refused: {_sentence(error)}") from None
 
 
@@ -47,14 +47,23 @@ def matching(table: pa.Table, where: str) -> pa.Table:
     numbered = table.append_column(_ROW, pa.array(range(table.num_rows), pa.int64()))
     try:
         rows = _read_only({RUNS: numbered}, f"SELECT {_ROW} FROM {RUNS} WHERE ({where}\n) ORDER BY {_ROW}")
-    except duckdb.Error as error:
+    except _duckdb().Error as error:
         raise SailsimError(
             f"where is {where!r}; allowed is a condition on columns, as in wbits = 4: {_sentence(error)}"
         ) from None
     return table.take(rows[_ROW])
 
 
+def _duckdb() -> Any:
+    """Of the extra `query`: 70 MB that a sweep and its report do without."""
+    with needing("query", "SQL"):
+        import duckdb
+
+        return duckdb
+
+
 def _read_only(tables: Mapping[str, Any], sql: str) -> pa.Table:
+    duckdb = _duckdb()
     with duckdb.connect(":memory:") as database:
         for name, table in tables.items():
             database.register(name, table)
@@ -66,7 +75,7 @@ def _read_only(tables: Mapping[str, Any], sql: str) -> pa.Table:
         return database.sql(sql).to_arrow_table()
 
 
-def _sentence(error: duckdb.Error) -> str:
+def _sentence(error: Exception) -> str:
     """What duckdb says, without the picture of the place."""
     text = " ".join(str(error).split("\n\nLINE ")[0].split()).rstrip(".")
     return text if text.endswith("?") else f"{text}."

@@ -3,8 +3,12 @@
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
+
+from sailsim.base.errors import SailsimError
 
 PROGRAM = "sailsim"
 
@@ -27,3 +31,16 @@ def installing(extra: str) -> str:
     named = (one.replace('"', "'").partition(";") for one in listed)
     needed = [package.strip() for package, _, when in named if f"extra == '{extra}'" in when]
     return shlex.join([sys.executable, "-m", "pip", "install", *needed])
+
+
+@contextmanager
+def needing(extra: str, what: str) -> Iterator[None]:
+    """Imports of packages of an extra. Raises SailsimError, with how to install them, where one is not."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == PROGRAM:
+            raise
+        raise SailsimError(
+            f"{error.name.partition('.')[0]} is not installed, which {what} needs: {installing(extra)}."
+        ) from None

@@ -13,6 +13,7 @@ from sailsim.analysis import baseline as predict
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware
 from sailsim.analysis.baselines.kernel_rates import Software
 from sailsim.base.errors import SailsimError
+from sailsim.base.hints import needing
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._table import say
@@ -179,7 +180,8 @@ def baseline(
 @click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
 def fit(out: Path | None, check: bool, as_json: bool) -> None:
     """Fit the baselines' constants on the shipped measurements again and print the error table."""
-    from sailsim.analysis.calibration.calibrate import run, write
+    with needing("study", "fit"):
+        from sailsim.analysis.calibration.calibrate import run, write
     from sailsim.analysis.calibration.errors import differences
     from sailsim.analysis.render.baseline_page import error_table
 

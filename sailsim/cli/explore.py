@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from sailsim.base.errors import SailsimError
-from sailsim.base.hints import installing, program
+from sailsim.base.hints import needing, program
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import DEFAULTS, point_options, types_of
@@ -64,14 +63,10 @@ def explore(
     search goes on where it was. Each machine of the front is a system file for `sailsim run --system`.
     What is not given is as in `sailsim run`, but batch 8.
     """
-    try:
+    with needing("study", "explore"):
         from sailsim.analysis.paper.explore import CHOSEN, Search, options
         from sailsim.analysis.paper.explore import explore as run
         from sailsim.analysis.render.explore_page import write_figure
-    except ModuleNotFoundError as error:
-        raise SailsimError(
-            f"{error.name} is not installed, which explore needs: {installing('study')}."
-        ) from error
 
     given: dict[str, Any] = {"system": system, "batch": 8}
     point = Point(**given | {name: value for name, value in fields.items() if value is not None})

@@ -8,6 +8,7 @@ import click
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
+from sailsim.base.hints import needing
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._study import study_options
@@ -90,7 +91,8 @@ def policy(
     a whole on another text, and simulated, beside each choice everywhere. docs/quality.md explains. MODEL is
     the installed SmolLM2 by default.
     """
-    from sailsim.analysis.results.policy_judged import judged, search_all
+    with needing("study", "policy"):
+        from sailsim.analysis.results.policy_judged import judged, search_all
 
     path = str(model or default_gguf())
     point = Point(system=system, model=path, batch=batch, threads=threads, context=context, abits=abits)

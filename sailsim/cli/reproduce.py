@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.hints import installing
+from sailsim.base.hints import needing
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import paper_option
@@ -55,14 +55,10 @@ def reproduce(
     decides it and the nearest plausible configuration. A stopped run goes on where it was; equal samples,
     seed and code give an equal page.
     """
-    try:
+    with needing("study", "reproduce"):
         from sailsim.analysis.paper.reproduce import reproduce as study
         from sailsim.analysis.render.reproduction_page import write_page
         from sailsim.analysis.render.reproduction_words import claims_of, number, primary, share, verdict
-    except ModuleNotFoundError as error:
-        raise SailsimError(
-            f"{error.name} is not installed, which reproduce needs: {installing('study')}."
-        ) from error
 
     if docs is not None and not docs.is_dir():
         raise SailsimError(f"docs is {docs}, allowed is a folder that exists.")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from sailsim.base import hints
+from sailsim.base.errors import SailsimError
+from sailsim.base.hints import needing
 
 
 @pytest.fixture
@@ -32,11 +34,23 @@ def test_a_command_outside_the_path_is_named_as_it_was_typed(
     assert hints.program() == "sailsim"
 
 
-@pytest.mark.parametrize("extra", ["study", "cluster"])
+@pytest.mark.parametrize("extra", ["study", "cluster", "query"])
 def test_an_extra_is_installed_by_the_packages_that_it_names(extra: str) -> None:
     python, *words = hints.installing(extra).split(" ", 4)
     assert (python, words[:3]) == (sys.executable, ["-m", "pip", "install"])
     wanted = [each.partition(";")[0] for each in requires("sailsim") or () if f'"{extra}"' in each]
-    assert len(wanted) >= 2
+    assert wanted
     assert all(each in words[3] for each in wanted)
     assert "sailsim" not in words[3]
+
+
+def test_a_package_that_is_missing_is_named_with_how_to_get_it() -> None:
+    with pytest.raises(SailsimError) as refused, needing("query", "SQL"):
+        raise ModuleNotFoundError(name="duckdb.typing")
+    assert str(refused.value).startswith("duckdb is not installed, which SQL needs: ")
+    assert str(refused.value).endswith(f"{hints.installing('query')}.")
+
+
+def test_a_module_of_our_own_that_is_missing_is_no_advice() -> None:
+    with pytest.raises(ModuleNotFoundError), needing("query", "SQL"):
+        raise ModuleNotFoundError(name="sailsim.nothing")

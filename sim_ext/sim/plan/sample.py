@@ -22,6 +22,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from sailsim.base.hints import needing
+
 Method = Literal["lhs", "sobol"]
 METHODS: tuple[Method, ...] = get_args(Method)
 TRIES = 100
@@ -49,7 +51,8 @@ class Sample:
         return _hypercubes(words, self.points, axes) if self.method == "lhs" else self._sequence(words, axes)
 
     def _sequence(self, words: np.random.PCG64, axes: int) -> Iterator[NDArray[np.float64]]:
-        from scipy.stats import qmc  # a third of a small command's start
+        with needing("study", "a sample by sobol"):
+            from scipy.stats import qmc  # a third of a small command's start
 
         shifts = words.random_raw(axes) >> np.uint64(64 - _BITS)
         engine = qmc.Sobol(axes, scramble=False, bits=_BITS)

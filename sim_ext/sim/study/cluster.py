@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.hints import installing
+from sailsim.base.hints import needing
 from sailsim.base.toml_file import read_toml
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.study.workers import ONE_THREAD, WorkerLostError, ended
@@ -320,12 +320,8 @@ def _distributed() -> Any:
 
 def _imported(name: str) -> Any:
     """A package of the extra `cluster`, loaded where it is used alone: it takes most of a second."""
-    try:
+    with needing("cluster", "a cluster"):
         return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise SailsimError(
-            f"{error.name} is not installed, which a cluster needs: {installing('cluster')}."
-        ) from None
 
 
 @contextmanager

@@ -76,5 +76,5 @@ def _versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "sailsim": version("sailsim"),
-        **{name: version(name) for name in _LIBRARIES},
+        **{name: version(name) for name in _LIBRARIES if find_spec(name) is not None},  # scipy may be missing
     }
