@@ -1,14 +1,16 @@
 """Run a static checker over the package as it will be installed.
 
 The source folders map to ``sailsim.*`` only in the wheel. Checkers that read files want one tree, so this
-stages a tree of links in build/staged and runs the checker there, with that tree first on the path.
+stages a tree of links in build/staged and runs the checker there, with that tree first on the path. An
+editable install makes the tree too and names it to the checkers of whoever imports sailsim.
 
-Usage: staged.py mypy | imports
+Usage: staged.py mypy | imports | link STUB, the compiled core's as it was just built
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -34,24 +36,28 @@ COMMANDS = {
 }
 
 
-def stage() -> None:
-    """Link every package folder to its import name, and the stub of the compiled core beside them."""
+def stage(stub: Path | None = None) -> None:
+    """Link every package folder to its import name, and have the stub of the compiled core beside them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = project["tool"]["scikit-build"]["wheel"]["packages"]
     top = STAGED / "sailsim"
     top.mkdir(parents=True, exist_ok=True)
     links = {top / p.name: p for p in (ROOT / "sailsim").iterdir() if p.name != "__pycache__"}
     links |= {STAGED / name: ROOT / folder for name, folder in packages.items() if "/" in name}
-    # Every environment has a build of its own; the last one is of the sources as they are.
-    stubs = (ROOT / "build" / "cmake").rglob("_core.pyi")
-    links[top / "_core.pyi"] = max(stubs, key=lambda path: path.stat().st_mtime)
+    if stub is not None:  # a copy: the folder of a build of its own goes
+        (top / "_core.pyi").unlink(missing_ok=True)
+        shutil.copy(stub, top / "_core.pyi")
     for old in top.iterdir():
-        old.unlink()
+        if old.name != "_core.pyi":
+            old.unlink()
     for link, target in links.items():
         link.symlink_to(target)
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "link":
+        stage(Path(sys.argv[2]))
+        sys.exit()
     stage()
     env = os.environ | {"PYTHONPATH": str(STAGED), "MYPYPATH": str(STAGED)}
     checker = sys.argv[1]

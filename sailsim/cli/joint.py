@@ -7,10 +7,12 @@ from pathlib import Path
 import click
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.hints import needing
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import paper_option
 from sailsim.cli._study import study_options
+from sailsim.cli._table import say
 from sailsim.sim.study import Workers
 
 
@@ -59,9 +61,10 @@ def joint(
     many come near all claims together, what is pinned there, and how often five invented numbers would have
     been met as well. A stopped run goes on where it was; equal machines, seed and code give an equal page.
     """
-    from sailsim.analysis.paper.joint import PRIORS
-    from sailsim.analysis.paper.joint import joint as study
-    from sailsim.analysis.render.joint_page import summary, write_page
+    with needing("study", "joint"):
+        from sailsim.analysis.paper.joint import PRIORS
+        from sailsim.analysis.paper.joint import joint as study
+        from sailsim.analysis.render.joint_page import summary, write_page
 
     if docs is not None and not docs.is_dir():
         raise SailsimError(f"docs is {docs}, allowed is a folder that exists.")
@@ -73,7 +76,7 @@ def joint(
         print_json(results)
         return
     for line in summary(results):
-        click.echo(line)
+        say(line)
     for path in written:
         if path.suffix == ".md":
             click.echo(str(path))
