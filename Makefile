@@ -72,24 +72,17 @@ sim: $(VENV)/.installed
 	$(if $(GEM5),@$(SAILSIM) gem5 check --gem5 '$(GEM5)')
 	@test -e $(OUT)/activations.npz || { mkdir -p $(OUT) && $(SAILSIM) activations capture --out $(OUT)/activations.npz; }
 	$(SAILSIM) sweep --preset paper --activations $(OUT)/activations.npz --out $(OUT) --jobs $(JOBS)
-	$(if $(GEM5),@rm -f $(FAILED); $(GEM5_TILES) || echo $$? > $(FAILED))
-	@$(MAKE) --no-print-directory $(OUT)/.shown OUT='$(OUT)' VENV='$(VENV)'
-	@echo $(OUT)/report.html
-	$(if $(GEM5),@test ! -e $(FAILED) || exit "$$(cat $(FAILED))")
+	@failed=0; $(if $(GEM5),$(GEM5_TILES) || failed=$$?;) \
+	if test -e $(OUT)/report.html && test -e $(OUT)/figures/speedup.png && test -e $(OUT)/.shown \
+	  && test -z "$$(find $(SHOWN_FROM) -type f -newer $(OUT)/.shown -not -name '*.pyc' -print -quit 2> /dev/null)"; \
+	then echo $(OUT)/report.html; \
+	else $(SAILSIM) figures $(OUT) && $(SAILSIM) report $(OUT) && touch $(OUT)/.shown; fi && exit $$failed
 
-# The exit status of gem5's tiles, which are shown as far as they came.
-FAILED = $(OUT)/.gem5-failed
+# Where a file that is newer makes figures and report old: what is installed, the code and its data, the results.
+SHOWN_FROM = $(VENV)/.installed sailsim lut_gemv workloads sim_ext/sim analysis $(OUT)/chunks $(OUT)/asked-* $(OUT)/gem5
 
 # What fails or takes too long on gem5 is missing in the figures, and the same command tries it again.
 GEM5_TILES = $(SAILSIM) gem5 sweep --gem5 '$(GEM5)' --activations $(OUT)/activations.npz --out $(OUT)/gem5 --timeout 300
-
-# Drawn again when a result, the code or its data, or what is installed has changed, or a page is gone.
-SHOWN_FROM = $(VENV)/.installed $(shell find sailsim lut_gemv workloads sim_ext/sim analysis -type f \
-  -not -name '*.pyc' -not -path '*/kernels/*') $(wildcard $(OUT)/chunks/* $(OUT)/asked-* $(OUT)/gem5/chunks/*)
-$(OUT)/.shown: $(SHOWN_FROM) $(if $(and $(wildcard $(OUT)/report.html),$(wildcard $(OUT)/figures/speedup.png)),,FORCE)
-	$(SAILSIM) figures $(OUT)
-	$(SAILSIM) report $(OUT)
-	@touch $@
 
 artifact: setup
 	$(SAILSIM) artifact --out $(OUT)/artifact
