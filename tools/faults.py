@@ -3,9 +3,8 @@ compared with undisturbed ones. The table of docs/studies.md is made from what t
 
 Usage: faults.py FAULT [TIMES] [OUT]   (run in the root of the checkout, with its environment's Python)
 
-FAULT is `kill:KIND` with the command of a study, or another name of `FAULTS`; OUT is a file of JSON lines, to
-which a line is added (default: standard output). A full disk and a folder that becomes read-only need root:
-they mount a file system of a few hundred KiB.
+FAULT is `kill:KIND` with the command of a study, or another name of `FAULTS`; OUT gets a line of JSON more
+(default: standard output). A full disk and a read-only folder need root: they mount some hundred KiB.
 """
 
 from __future__ import annotations
@@ -50,6 +49,7 @@ class Study(NamedTuple):
 STUDIES = {
     "sweep": Study("sweep --model smollm2-135m --wbits 2:4 --batch 1:16"),
     "reproduce": Study("reproduce --samples 4", ("reproduction.json",)),
+    "joint": Study("joint --machines 64 --prior sail", ("joint.json",)),
     "explore": Study(
         "explore --model smollm2-135m --trials 60", ("trials.csv", "pareto.csv", "front/point-01.toml")
     ),

@@ -20,7 +20,7 @@ from scipy.stats import kstest
 from sailsim.analysis.paper.claims import SHIPPED
 from sailsim.analysis.paper.combinations import Combination, Combinations, Values, load_combinations
 from sailsim.analysis.paper.distributions import digits, finite, quantiles
-from sailsim.analysis.paper.joint_nearest import nearest_to_all
+from sailsim.analysis.paper.joint_nearest import OWN_GROUPS, nearest_to_all
 from sailsim.analysis.paper.joint_samples import Draw, judged, run_draw
 from sailsim.analysis.paper.machine import SampledMachine
 from sailsim.analysis.paper.metrics import Numbers, highest, reaches
@@ -80,18 +80,23 @@ def joint(
     spaces = {prior: space(paper, prior) for prior in priors}
     first = next(iter(spaces.values()))
     declared = load_combinations(combinations, first.paper)
+    draws = {prior: Draw(of_prior, prior, machines, seed) for prior, of_prior in spaces.items()}
     found = {}
-    for prior, of_prior in spaces.items():
-        draw = Draw(of_prior, prior, machines, seed)
-        found[prior] = _of_prior(
-            declared, of_prior, draw.rows(), run_draw(draw, folder, jobs, progress), seed
-        )
+    for prior, draw in draws.items():
+        judgement = run_draw(draw, folder, jobs, progress)
+        found[prior] = _of_prior(declared, spaces[prior], draw.rows(), judgement, seed)
     widest = spaces[list(spaces)[-1]]
     base = load_system(widest.hosts[widest.software])
     named: dict[str, Mapping[str, Value]] = {base.name: {}}
     named |= {name: _changes(load_system(name), base) for name in candidates}
     beside = [_named(declared, widest, name, changes) for name, changes in named.items()]
-    near = nearest_to_all(widest, declared, named, folder, jobs, seed, progress)
+    drawn = {
+        f"machine {found[prior]['best']['machine']} of {prior}": _own_values(
+            spaces[prior], found[prior], draws[prior].rows()
+        )
+        for prior in priors
+    }
+    near = nearest_to_all(widest, declared, {**named, **drawn}, folder, jobs, seed, progress)
     near["reading"] = _named(declared, widest, near["name"], near["draw"])
     results = {
         "paper": paper,
@@ -117,6 +122,14 @@ def joint(
 def _changes(system: System, base: System) -> dict[str, Value]:
     """A machine as what it changes of another. Raises SailsimError where no list of values can say it."""
     return {path: leaf.value for path, leaf in changed_values(system, base).items()}
+
+
+def _own_values(within: ParameterSpace, found: Mapping[str, Any], rows: Numbers) -> dict[str, Value]:
+    """What the nearest machine of a prior has of its own; its software, costs and area are drawn too, but no
+    file of a machine says them."""
+    machine = within.draw(rows[found["best"]["machine"]])
+    own = {factor.name for factor in within.factors if factor.group in OWN_GROUPS}
+    return {name: value for name, value in machine.values.items() if name in own}
 
 
 def _of_prior(

@@ -21,14 +21,16 @@ from sailsim.sim import code_version, leaves, load_system, save_system
 from sailsim.sim.study import Task, Workers, run_study
 
 NAME = "nearest-all"
-ROUNDS = 6
+ROUNDS = 8
 """Values that the search changes at most."""
-HELPS = 0.95
+HELPS = 0.99
 """A round ends the search unless it brings the distance down to less than this part of it."""
-TRIED = 16
+TRIED = 24
 """Factors that the search goes on with after its first round."""
 NARROWINGS = 3
 """How often the neighbourhood of the best value of a range is searched again, four times as finely."""
+OWN_GROUPS = ("machine", "weights")
+"""Groups of factors that a search changes: what a system file and a command can say."""
 Changes = Mapping[str, Value]
 
 
@@ -48,13 +50,15 @@ class _Search:
         return self._known[key]
 
     def run(self, start: Changes) -> Changes:
-        """One change after another, each the one that brings the machine nearest."""
-        here, factors = dict(start), [f for f in self.space.factors if f.group in ("machine", "weights")]
+        """One change after another, each the one that brings the machine nearest, and without those that it
+        does not need."""
+        here = self._without_idle({name: _short(value) for name, value in start.items()})
+        factors = [f for f in self.space.factors if f.group in OWN_GROUPS]
         for rounds in range(ROUNDS):
             tried = [
                 (self.distance(here | {factor.name: level}), i, {factor.name: level})
                 for i, factor in enumerate(factors)
-                for level in factor.levels()
+                for level in map(_short, factor.levels())
             ]
             tried.sort(key=lambda each: each[:2])
             best = {**here, **self._narrowed(here, factors[tried[0][1]], tried[0][2])}
@@ -63,6 +67,15 @@ class _Search:
             here = best
             if rounds == 0:
                 factors = [factors[i] for i in list(dict.fromkeys(i for _, i, _ in tried))[:TRIED]]
+        return self._without_idle(here)
+
+    def _without_idle(self, changes: Changes) -> dict[str, Value]:
+        """The changes but those that bring the machine no nearer than `HELPS` says."""
+        here = dict(changes)
+        for name in list(here):
+            fewer = {n: value for n, value in here.items() if n != name}
+            if self.distance(fewer) * HELPS <= self.distance(here):
+                here = fewer
         return here
 
     def _narrowed(self, here: Changes, factor: Factor, change: Changes) -> Changes:

@@ -143,6 +143,13 @@ ENTRIES: tuple[Generated, ...] = (
         kind="file",
     ),
     Generated(
+        "joint",
+        "docs/joint.md",
+        f"{_RENDER}.joint_page:stored_page",
+        "analysis/data/joint.jsonl (sailsim joint --docs docs)",
+        kind="file",
+    ),
+    Generated(
         "reuse-shipped",
         "docs/reuse.md",
         f"{_RENDER}.reuse_page:shipped_parts",

@@ -15,7 +15,7 @@ from sailsim.analysis.render.style import DASHES, SERIES, canvas, caption, style
 FILE = "joint.png"
 SHOWN = 14
 """Unknowns that are drawn, the most uneven first."""
-TICKS = (1, 1.1, 1.25, 1.5, 2, 3, 5, 10)
+TICKS = (1, 1.25, 1.5, 2, 3, 5, 10)
 MOST = 10.0
 """The largest factor that is drawn."""
 
@@ -32,7 +32,7 @@ def joint_figure(results: Mapping[str, Any]) -> Figure:
             width_ratios=(1, 1.1),
         )
         for i, (prior, found) in enumerate(priors.items()):
-            _shares(panels[0], i, prior, found["quantiles"], found["pseudo"])
+            _shares(panels[0], i, prior, found, results["machines"])
         axes = panels[0]
         axes.set_xscale("log")
         axes.set_yscale("log")
@@ -41,8 +41,9 @@ def joint_figure(results: Mapping[str, Any]) -> Figure:
         axes.xaxis.set_major_locator(FixedLocator(TICKS))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
         axes.set_xlabel("within so many times all five numbers")
-        axes.set_ylabel("share")
+        axes.set_ylabel("of the machines, or of the invented papers")
         axes.set_title("How near")
         axes.legend(loc="lower right", fontsize=8)
         _unknowns(panels[1], {name: found["posterior"] for name, found in priors.items()})
@@ -57,14 +58,15 @@ def joint_figure(results: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _shares(
-    axes: Axes, i: int, prior: str, quantiles: Sequence[float | None], pseudo: Sequence[float | None]
-) -> None:
-    known = [q if q is not None else np.inf for q in quantiles]
-    axes.plot(
-        known, np.linspace(0, 1, len(known)), color=SERIES[i], ls=DASHES[i], label=f"machines of {prior}"
-    )
-    others = np.sort([q if q is not None else np.inf for q in pseudo])
+def _shares(axes: Axes, i: int, prior: str, found: Mapping[str, Any], machines: int) -> None:
+    quantiles = [q if q is not None else np.inf for q in found["quantiles"]]
+    counted = [(float(factor), n / machines) for factor, n in found["within"].items() if n]
+    if found["best"]["factor"] is not None:
+        counted.append((found["best"]["factor"], 1 / machines))
+    steps = zip(quantiles[1:], np.linspace(0, 1, len(quantiles))[1:], strict=True)
+    known = sorted([*counted, *steps])
+    axes.plot(*zip(*known, strict=True), color=SERIES[i], ls=DASHES[i], label=f"machines of {prior}")
+    others = np.sort([q if q is not None else np.inf for q in found["pseudo"]])
     axes.plot(
         others,
         np.arange(1, len(others) + 1) / len(others),

@@ -11,6 +11,7 @@ WORDS = {
     "kill:sweep": "`sweep` stopped at any moment: kill -9, SIGTERM, Ctrl-C, alone or with its workers",
     "kill:explore": "the same of `explore`, its files compared to the byte",
     "kill:reproduce": "the same of `reproduce`, its file compared to the byte",
+    "kill:joint": "the same of `joint`, its files compared to the byte",
     "kill:reuse": "the same of `reuse`, its file compared to the byte",
     "kill:quality": "the same of `quality`",
     "kill:gem5": "the same of `gem5 sweep`, on a program that answers as gem5 does",

@@ -25,13 +25,14 @@ from sailsim.analysis.paper.joint_samples import BLOCK, Draw, judged, metrics_of
 from sailsim.analysis.paper.parameters import Workload
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.render.joint_page import STORED, markdown, write_page
+from sailsim.analysis.render.joint_page import STORED, markdown, stored_page, write_page
 from sailsim.base.errors import SailsimError
 from sailsim.base.records import read_records
 from sailsim.sim import Store, load_system
 
 from ...examples import examples
 
+ROOT = Path(__file__).parents[3]
 PAPER = load_paper()
 DECLARED = load_combinations("sail", PAPER)
 QUICK = {"model": "smollm2-135m", "context": 64, "reason": "quick"}
@@ -209,6 +210,13 @@ def test_the_whole_of_it_twice_is_the_same_to_the_byte(
     for path, change in found["nearest"]["changes"].items():
         section, field = path.split(".")
         assert getattr(getattr(machine, section), field).value == change["value"]
+
+
+def test_the_page_is_made_of_the_results_that_ship() -> None:
+    assert (ROOT / "docs" / "joint.md").read_text("utf-8") == stored_page()
+    stored = read_records(ROOT / "analysis" / "data" / STORED)
+    assert stored["combinations"] == DECLARED.count
+    assert stored["machines"] >= 20_000
 
 
 def test_a_combination_is_a_row_of_every_group() -> None:

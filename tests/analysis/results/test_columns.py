@@ -145,6 +145,19 @@ def test_of_reproduce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     same("reproduce", names | set(nearest._answered(small(), PAPER.claim[0])))
 
 
+def test_of_joint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sailsim.analysis.paper import joint_nearest
+    from sailsim.analysis.paper.combinations import load_combinations
+    from sailsim.analysis.paper.joint_samples import Draw, run_draw
+
+    from ..paper.test_joint import PAPER, small
+
+    run_draw(Draw(small(), "sail", 64, 0), tmp_path, progress=False)
+    monkeypatch.setattr(joint_nearest._Search, "run", lambda search, start: start)
+    found = joint_nearest._answered(small(), load_combinations("sail", PAPER), ("nominal", {}))
+    same("joint", {*Results(tmp_path).frame(), *found})
+
+
 @pytest.mark.slow
 def test_of_explore(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
