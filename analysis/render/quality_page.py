@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,30 +16,35 @@ from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.render.markdown import table
 from sailsim.analysis.render.style import MARKERS, SERIES, canvas, caption, plain_numbers, save, style
+from sailsim.analysis.results.equal_quality import (
+    ABITS,
+    KV_BITS,
+    at_equal_quality,
+    choice_key,
+    measured,
+)
 from sailsim.analysis.results.joins import as_frame, joined
 from sailsim.analysis.results.quality import IN_FLOATS
 from sailsim.analysis.results.runs import runs
 from sailsim.sim import Point
+from sailsim.workloads.choice import FILE, GROUP_SIZE, uniform_choice
 
 DRAWN = (("smollm2-135m", 1), ("llama-2-7b", 1), ("llama-2-7b", 8))
 """Whose speed is drawn, at which batch: the model that was measured, and one of a server's size."""
+EQUAL = DRAWN[1:]
+"""Whose speeds are compared at equal quality."""
 RUNNERS = ("sail", "cores-best", "l4")
+BESIDE = ("cores", "cores-lut", "cores-best")
+"""Software on the same cores that SAIL is compared with at equal quality."""
 SIDES = (((-5, -2), "right"), ((0, 6), "center"), ((5, -2), "left"))
 """Where each runner's labels stand, so that marks that lie beside each other can be told apart."""
 MOST = 60.0
 """Perplexities above it are in the table alone."""
 
 
-@lru_cache(maxsize=1)
-def measured() -> pd.DataFrame:
-    """The points of analysis/data/quality/points.jsonl, in their order."""
-    text = data_file("quality").joinpath("points.jsonl").read_text("utf-8")
-    return pd.DataFrame([json.loads(line) for line in text.splitlines()])
-
-
 def quality_parts() -> dict[str, str]:
     """The tables by their names."""
-    return {"points": _points(), "speeds": _speeds()}
+    return {"points": _points(), "speeds": _speeds(), "equal": _equal()}
 
 
 def _points() -> str:
@@ -89,19 +93,20 @@ def _choice(weights: str) -> str:
 def _drawn() -> pd.DataFrame:
     """The points that differ in their weights alone."""
     found = measured()
-    return found[(found.abits == 8) & (found.kv_bits == 16)]
+    return found[(found.abits == ABITS) & (found.kv_bits == KV_BITS)]
 
 
 @lru_cache(maxsize=len(DRAWN))
 def speeds(model: str, batch: int) -> pd.DataFrame:
-    """Rates and dollars of every choice of weights (``weights``), for each of `RUNNERS`; one of `DRAWN`."""
+    """Rates and dollars of every choice of weights (``weights``), for each of `RUNNERS` and `BESIDE`; one of
+    `DRAWN`."""
     parts = []
     for weights in dict.fromkeys(_drawn().weights):
         fmt = _choice(str(weights))
         ran = joined(as_frame(runs(Point(model=model, weights=fmt, batch=batch))), prices())
-        parts.append(ran.assign(weights=weights))
+        parts.append(ran.assign(weights=weights, choice=choice_key(str(weights))))
     found = pd.concat(parts, ignore_index=True)
-    return found[found.runner.isin(RUNNERS)]
+    return found[found.runner.isin({*RUNNERS, *BESIDE})]
 
 
 def _speeds() -> str:
@@ -119,6 +124,48 @@ def _speeds() -> str:
     for runner in RUNNERS:
         header += [f"{titles[runner]}: tokens/s", "tokens/USD"]
     return table(header, rows, "lr" + "rr" * len(RUNNERS))
+
+
+def _equal() -> str:
+    """A row a batch and choice of SAIL's: how much faster it is at equal bits, and at equal quality."""
+    rows: list[list[object]] = []
+    titles: dict[str, str] = {}
+    for model, batch in EQUAL:
+        rates = speeds(model, batch)
+        titles |= dict(zip(rates.runner, rates.title, strict=True))
+        equal = pd.concat([rates.drop(columns="choice"), at_equal_quality(rates)], axis=1)
+        known = {(str(row["runner"]), str(row["choice"])): row for row in equal.to_dict("records")}
+        ours = equal[(equal.runner == "sail") & equal.loss.notna()]
+        for row in ours.sort_values("loss", kind="stable").to_dict("records"):
+            choice = str(row["choice"])
+            cells = [choice_in_words(choice), f"{row['loss']:+.4f}", row["tokens_per_s"]]
+            for name in BESIDE:
+                own = known[name, choice]
+                cells += [_times(own["speedup"]), _times(own["speedup_equal_quality"], own["equal_choice"])]
+            stored = known[BESIDE[-1], FILE]["tokens_per_s"]
+            rows.append([batch, *cells, _times(row["tokens_per_s"] / stored)])
+    header = ["batch", "SAIL's weights", "loss, nats a token", "SAIL: tokens/s"]
+    for name in BESIDE:
+        header += [f"over {titles[name]}, at equal bits", "at equal quality"]
+    header += ["fastest with the file as stored"]
+    return table(header, rows, "rlrr" + "rl" * len(BESIDE) + "r")
+
+
+def _times(ratio: float, choice: str | None = None) -> str:
+    """A speedup, and the choice of the other that it is over."""
+    if math.isnan(ratio):
+        return "none"
+    return f"{ratio:.2f}x" + (f" ({choice_in_words(choice)})" if choice else "")
+
+
+def choice_in_words(choice: str) -> str:
+    """A choice of `at_equal_quality` in few words."""
+    uniform = uniform_choice(choice)
+    if uniform:
+        return f"{uniform[0]} bits" + (f", {uniform[1]} a scale" if uniform[1] != GROUP_SIZE else "")
+    if choice.endswith(".toml"):
+        return f"{choice[1]} bits in the blocks"
+    return choice.upper()
 
 
 def draw(folder: Path) -> list[Path]:

@@ -109,6 +109,13 @@ SPEEDUP = Measure(
     mark="speedup",
     against=SAIL,
 )
+EQUAL_QUALITY = Measure(
+    "speedup_equal_quality",
+    "the same at equal quality",
+    log=True,
+    line=1,
+    against=SAIL,
+)
 DOLLARS = tuple(
     Measure(
         f"tokens_per_usd_{payment}",
@@ -186,10 +193,11 @@ SPEED = (
         "speedup",
         "SAIL beside software on the same cores, and beside cards",
         "How many times as fast as each of the others SAIL is. Shaded: what is left where the other runs at "
-        "the ends of its band, which holds nine of ten measurements of its kind.",
+        "the ends of its band, which holds nine of ten measurements of its kind. At equal quality the other "
+        "has whichever width of this sweep is fastest and loses no more (see Quality).",
         "lines",
         "runs",
-        (SPEEDUP, RATE),
+        (SPEEDUP, EQUAL_QUALITY, RATE),
         x=ALONG,
         line="runner",
         unshown=CARDS,
@@ -200,7 +208,7 @@ SPEED = (
         "The whole batch's. The cores that work are as many on either side; a card has none of them.",
         "lines",
         "runs",
-        (RATE, SPEEDUP),
+        (RATE, SPEEDUP, EQUAL_QUALITY),
         x=("threads", "batch", "wbits", "context", "prompt"),
         line="runner",
     ),

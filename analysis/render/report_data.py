@@ -14,8 +14,9 @@ from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.area import AreaNotModelledError, overhead_bases
 from sailsim.analysis.render.figure_axes import tokens_in
-from sailsim.analysis.render.quality_page import measured, weights_in_words
+from sailsim.analysis.render.quality_page import weights_in_words
 from sailsim.analysis.render.reproduction_words import claims_of, primary
+from sailsim.analysis.results.equal_quality import at_equal_quality, measured
 from sailsim.analysis.results.joins import POINT, is_missing
 from sailsim.analysis.results.results import MissingPointsError, Runs, prt_pairs
 from sailsim.base.records import read_records
@@ -31,7 +32,9 @@ def runs_table(results: Runs) -> pd.DataFrame:
     """Every run that has a rate, with its ratios, dollars and joules: all columns that hold one value a row,
     whatever they are called, and the numbers of `SPREAD`."""
     rows = results.frame[results.frame["tokens_per_s"].notna()].reset_index(drop=True)
-    rows = rows.assign(tokens=tokens_in(rows))
+    rows = rows.assign(
+        tokens=tokens_in(rows), speedup_equal_quality=at_equal_quality(rows)["speedup_equal_quality"]
+    )
     return pd.concat([_plain(rows), *(_spread(rows, name) for name in SPREAD if name in rows)], axis=1)
 
 

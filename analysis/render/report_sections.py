@@ -19,11 +19,13 @@ from sailsim.analysis.render import report_charts as charts
 from sailsim.analysis.render.figure_axes import WORDS
 from sailsim.analysis.render.gem5_figures import TITLES
 from sailsim.analysis.render.html import Cell, Table, shown
+from sailsim.analysis.render.quality_page import BESIDE, choice_in_words
 from sailsim.analysis.render.report_constants import constants_parts
 from sailsim.analysis.render.report_parts import Part, Section, drawn
 from sailsim.analysis.render.reproduction_page import STORED
 from sailsim.analysis.render.reproduction_words import claims_of, number, primary, share, verdict
 from sailsim.analysis.results.compare import said_of
+from sailsim.analysis.results.equal_quality import WEIGHTS, at_equal_quality
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import Runs, numbers, short_name
 from sailsim.base.records import read_records
@@ -51,7 +53,7 @@ def sections(
         Section("dollars", "Dollars", "What a dollar buys", _dollars(results)),
         Section("energy", "Energy", "What a token takes in energy", _energy(results)),
         Section("area", "Area", "What it takes in silicon", _area(results, tables)),
-        Section("quality", "Quality", "What narrow weights lose", _quality(tables)),
+        Section("quality", "Quality", "What narrow weights lose", _quality(results, tables)),
         Section("time", "Where time goes", "Where the time of a token goes", _time(results)),
         Section("reuse", "Reuse", "What pattern reuse and conversion in memory give", _reuse(tables)),
         Section("gem5", "gem5", "Against gem5", _gem5(simulated, tables)),
@@ -171,7 +173,7 @@ def _area(results: Runs, tables: Mapping[str, pd.DataFrame]) -> list[Part]:
     ]
 
 
-def _quality(tables: Mapping[str, pd.DataFrame]) -> list[Part]:
+def _quality(results: Runs, tables: Mapping[str, pd.DataFrame]) -> list[Part]:
     rows = [
         [
             row["words"],
@@ -191,7 +193,47 @@ def _quality(tables: Mapping[str, pd.DataFrame]) -> list[Part]:
     return [
         Part(chart=charts.QUALITY),
         Part(table=Table(header, rows, wide=(1, 2)), folded=f"All choices ({len(rows)})"),
+        _equal_quality(results),
     ]
+
+
+def _equal_quality(results: Runs) -> Part:
+    """SAIL at each width beside the cores at the same one, and at the fastest that loses no more."""
+    heading = "Speedups at equal quality"
+    rows = pd.concat([results.at(WEIGHTS, name) for name in (SAIL, *BESIDE)]).reset_index(drop=True)
+    rows = pd.concat([rows, at_equal_quality(rows)], axis=1)
+    rows = rows[rows["loss"].notna() & (rows["runner"] != SAIL)].sort_values("loss", kind="stable")
+    if rows.empty:
+        return Part(heading=heading, paragraphs=["This sweep holds no width whose loss was measured."])
+    lines = [
+        [
+            choice_in_words(row["choice"]),
+            Cell(f"{row['loss']:+.4f}", number=row["loss"]),
+            row["title"],
+            float(row["speedup"]),
+            float(row["speedup_equal_quality"]),
+            choice_in_words(row["equal_choice"]),
+            Cell(f"{row['equal_loss']:+.4f}", number=row["equal_loss"]),
+        ]
+        for row in rows[rows["equal_choice"].notna()].to_dict("records")
+    ]
+    header = (
+        *("SAIL's weights", "their loss, nats a token", "SAIL over", "at equal bits", "at equal quality"),
+        *("whose weights are then", "and lose"),
+    )
+    said = (
+        "At equal quality the others have whichever of this sweep's widths is fastest and loses at most as "
+        "much as SAIL's. Losses are those of the table above, by rounding to nearest with activations of 8 "
+        "bits, on that model; another one loses other amounts, and with them this may change."
+    )
+    where = results.setting(WEIGHTS, results.at(WEIGHTS))
+    return Part(
+        heading=heading,
+        paragraphs=[said, where],
+        table=Table(header, lines, wide=(5, 6)),
+        folded=f"All of them ({len(lines)})",
+        printed=True,
+    )
 
 
 def _time(results: Runs) -> list[Part]:

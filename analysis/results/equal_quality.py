@@ -1,0 +1,102 @@
+"""Speedups at equal quality: SAIL at a width beside others at whichever width is fastest and loses no more.
+
+What a choice of weights loses was measured on one model (docs/quality.md), in the units' arithmetic and with
+activations of 8 bits, and is taken for whoever multiplies. It depends on the model; that of another was not
+measured.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from math import isnan, nan
+from typing import Any
+
+import pandas as pd
+
+from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.baselines.runners import SAIL
+from sailsim.analysis.results.joins import POINT
+from sailsim.workloads.choice import FILE, uniform_choice
+
+ABITS, KV_BITS, METHOD = 8, 16, "nearest"
+"""Of the points that are compared: they differ in their weights alone."""
+WEIGHTS = ("weights", "wbits", "group_size")
+"""Columns of a point that say its weights."""
+COLUMNS = ("choice", "loss", "equal_choice", "equal_loss", "speedup_equal_quality")
+"""What `at_equal_quality` adds."""
+
+
+@lru_cache(maxsize=1)
+def measured() -> pd.DataFrame:
+    """The points of analysis/data/quality/points.jsonl, in their order."""
+    text = data_file("quality").joinpath("points.jsonl").read_text("utf-8")
+    return pd.DataFrame([json.loads(line) for line in text.splitlines()])
+
+
+def choice_key(weights: str, wbits: int = 0, group_size: int = 0) -> str:
+    """One name for a choice of weights, however it is said: ``4``, ``4g128`` and 4 bits of 128 are one."""
+    uniform = uniform_choice(weights) if weights else (wbits, group_size)
+    return f"{uniform[0]}g{uniform[1]}" if uniform else weights.lower()
+
+
+def losses() -> Mapping[str, float]:
+    """Loss in nats a token by `choice_key`, of the choices that were rounded to nearest.
+
+    The file's own codes are left out: losses are counted from their values, so that they have none.
+    """
+    points = measured()
+    alike = points[(points.abits == ABITS) & (points.kv_bits == KV_BITS) & (points.method == METHOD)]
+    return {
+        choice_key(str(weights)): float(loss)
+        for weights, loss in zip(alike.weights, alike.loss, strict=True)
+        if weights != FILE
+    }
+
+
+def at_equal_quality(rows: pd.DataFrame, of: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """The columns `COLUMNS`, with the index of ``rows``.
+
+    Args:
+        rows: records with `tokens_per_s`, of several choices of weights. One has a choice in its column
+            ``choice``, or else in those of a point.
+        of: losses by choice; `losses` where it is left out.
+
+    Returns:
+        ``equal_choice`` is the one at which the row's runner is fastest among those of the same point
+        otherwise that lose at most ``loss``, and ``speedup_equal_quality`` the rate of SAIL at the row's
+        choice over the runner's at that one. Missing where the row's choice was not measured, its activations
+        have other than 8 bits, or a runner has no rate with any choice that is as good.
+    """
+    known = losses() if of is None else of
+    choices = list(rows["choice"]) if "choice" in rows else _choices(rows)
+    wide = rows["abits"] == ABITS
+    lost = [known.get(choice, nan) if counts else nan for choice, counts in zip(choices, wide, strict=True)]
+    same = [name for name in POINT if name not in WEIGHTS]
+    points = list(rows[same].astype(str).itertuples(index=False, name=None))
+    rates = rows["tokens_per_s"].astype(float).tolist()
+    able: dict[tuple[Any, ...], list[tuple[float, float, str]]] = {}
+    ours: dict[tuple[Any, ...], float] = {}
+    for point, runner, choice, loss, rate in zip(points, rows["runner"], choices, lost, rates, strict=True):
+        if runner == SAIL:
+            ours[point, choice] = rate
+        if not isnan(loss) and not isnan(rate):
+            able.setdefault((point, runner), []).append((rate, loss, choice))
+    found = []
+    for point, runner, choice, loss in zip(points, rows["runner"], choices, lost, strict=True):
+        good = [each for each in able.get((point, runner), ()) if each[1] <= loss]
+        rate, equal_loss, equal_choice = max(good, key=_rank(choice), default=(nan, nan, None))
+        found.append((choice, loss, equal_choice, equal_loss, ours.get((point, choice), nan) / rate))
+    return pd.DataFrame(found, rows.index, columns=list(COLUMNS))
+
+
+def _rank(own: str) -> Callable[[tuple[float, float, str]], tuple[float, bool]]:
+    """By rate; of equally fast choices one's own comes first."""
+    return lambda each: (each[0], each[2] == own)
+
+
+def _choices(rows: pd.DataFrame) -> list[str]:
+    """The choices of records by their points."""
+    cells = zip(rows["weights"], rows["wbits"], rows["group_size"], strict=True)
+    return [choice_key(str(weights), int(wbits), int(group)) for weights, wbits, group in cells]
