@@ -118,3 +118,16 @@ def _oracle_module(name: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def format_trace(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trace with a tile of every format (`workloads/format_tiles.py`), which all levels take."""
+    from sailsim.lut_gemv import write_trace
+
+    from .workloads.format_tiles import format_tiles
+
+    path = tmp_path_factory.mktemp("formats") / "formats.trace"
+    folder = tmp_path_factory.mktemp("folders")
+    write_trace(path, (each.tile for each in format_tiles(smollm2_path, folder)), model="formats")
+    return path

@@ -145,4 +145,5 @@ class FolderConfig:
         if bits not in BITS[method]:
             raise refuse("bits", bits, f"one of {', '.join(map(str, BITS[method]))} for {method}")
         symmetric = truth("sym", True) if method == "gptq" else not truth("zero_point", True)
-        return Grouped(method, bits, max(size, 0), symmetric, truth("desc_act", False))
+        less = method == "gptq" and table.get("checkpoint_format") != "gptq_v2"
+        return Grouped(method, bits, max(size, 0), symmetric, truth("desc_act", False), less)

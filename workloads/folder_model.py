@@ -1,7 +1,7 @@
 """A Hugging Face folder of a decoder as a model: `config.json` and the headers of its safetensors files.
 
-No weight is read. Floats, MXFP4 of experts, and the group-quantized layouts of GPTQ and AWQ give the format
-of each matrix; everything else is refused by the name of its tensor.
+No weight is read here (`folder_weights` does, for traces). Floats, MXFP4 of experts, and the group-quantized
+layouts of GPTQ and AWQ give the format of each matrix; everything else is refused by the name of its tensor.
 """
 
 from dataclasses import dataclass
@@ -25,12 +25,21 @@ MAX_SHARDS = 1 << 12
 
 @dataclass(frozen=True)
 class FolderModel:
-    """A model folder: its shapes, its matrices' formats, and its tensors as they are stored."""
+    """A model folder: its shapes, its matrices' formats, and its tensors as they are stored.
+
+    ``zero_less_one``: what GPTQ stores of a zero point is one less than it.
+    """
 
     path: Path
     spec: ModelSpec
     format: WeightFormat
     stored: tuple[SafeTensor, ...]
+    zero_less_one: bool = False
+
+    def parts(self, layer: str) -> dict[str, SafeTensor]:
+        """The tensors of a layer that is not an expert's, by its name in `spec` and their parts of it."""
+        found = (each for each in named(self.stored) if each.layer == layer and each.expert is None)
+        return {each.part: each.tensor for each in found}
 
 
 def header_files(path: str | Path) -> list[Path]:
@@ -96,7 +105,13 @@ def _opened(folder: Path, files: tuple[tuple[str, int, int], ...]) -> FolderMode
     formats = {linear.name: found.formats[linear.name] for linear in linears}
     formats["token_embd"] = found.formats["token_embd"]
     source = f"model folder {name}, headers of safetensors"
-    return FolderModel(folder, spec, WeightFormat.of_tensors(name, source, formats, linears), tuple(stored))
+    return FolderModel(
+        folder,
+        spec,
+        WeightFormat.of_tensors(name, source, formats, linears),
+        tuple(stored),
+        grouped is not None and grouped.zero_less_one,
+    )
 
 
 def _stored(folder: Path, where: str, there: list[str]) -> list[SafeTensor]:

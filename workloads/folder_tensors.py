@@ -25,13 +25,15 @@ _MXFP4_BYTES = 16
 @dataclass(frozen=True)
 class Grouped:
     """What a folder says of group-quantized weights; ``group_size`` 0: one group a column; ``reordered``:
-    groups are of inputs in another order than the matrix's."""
+    groups are of inputs in another order than the matrix's; ``zero_less_one``: what is stored of a zero point
+    is one less than it."""
 
     method: str
     bits: int
     group_size: int
     symmetric: bool
     reordered: bool
+    zero_less_one: bool = False
 
 
 @dataclass

@@ -28,6 +28,11 @@ class GroupFormat(TensorFormat):
 
     indexed: bool = False
 
+    @property
+    def method(self) -> str:
+        """Which of `BITS` packs the codes."""
+        return next(method for method in BITS if self.name.startswith(method))
+
     def bytes(self, k: int, n: int) -> int:
         """Codes, and what each group has; zero points in whole words."""
         assert self.code is not None

@@ -1,7 +1,7 @@
 """Headers of safetensors files: names, types, shapes and places of tensors, read without trusting any number.
 
-A file is 8 bytes with the header's length, little endian, the header as JSON, and the tensors' bytes. Only
-the header is read, and each size in it is checked against the file's.
+A file is 8 bytes with the header's length, little endian, the header as JSON, and the tensors' bytes. Each
+size in the header is checked against the file's; a tensor's bytes are read when somebody asks for them.
 """
 
 import json
@@ -10,6 +10,9 @@ from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
 
@@ -30,17 +33,34 @@ _LENGTH = 8
 
 @dataclass(frozen=True)
 class SafeTensor:
-    """A tensor of a file: shape as stored, output first for a matrix."""
+    """A tensor of a file: shape as stored, output first for a matrix; its bytes begin at ``offset``."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     n_bytes: int
+    path: Path
+    offset: int
 
     @property
     def type(self) -> str:
         """Its type in small letters, as those of a GGUF file are."""
         return self.dtype.lower()
+
+    def read(self) -> npt.NDArray[np.uint8]:
+        """Its bytes, as stored. Raises SailsimError where the file cannot be read or has lost some."""
+        try:
+            found = np.fromfile(self.path, np.uint8, self.n_bytes, offset=self.offset)
+        except OSError as error:
+            raise SailsimError(
+                f"safetensors file {self.path} cannot be read ({error}); allowed is a readable file."
+            ) from error
+        if found.size != self.n_bytes:
+            raise SailsimError(
+                f"safetensors file {self.path}: {shown(self.name)} has {found.size} bytes; allowed are "
+                f"{self.n_bytes}, as its header says."
+            )
+        return found
 
 
 def read_json(path: Path, most: int = MAX_HEADER) -> dict[str, Any]:
@@ -89,7 +109,14 @@ def safe_tensors(path: Path) -> dict[str, SafeTensor]:
                 f"{shown(before)}, which end at {end}."
             )
     return {
-        name: SafeTensor(name, entry["dtype"], tuple(entry["shape"]), _size(entry))
+        name: SafeTensor(
+            name,
+            entry["dtype"],
+            tuple(entry["shape"]),
+            _size(entry),
+            path,
+            _LENGTH + length + entry["data_offsets"][0],
+        )
         for name, entry in entries.items()
     }
 

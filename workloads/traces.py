@@ -32,9 +32,11 @@ from sailsim.lut_gemv import (
 )
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.choice import settled_choice
-from sailsim.workloads.formats import WeightFormat
-from sailsim.workloads.gguf_model import GgufModel, stored_model
-from sailsim.workloads.load import load_model
+from sailsim.workloads.folder_model import FolderModel
+from sailsim.workloads.folder_weights import folder_source
+from sailsim.workloads.formats import TensorFormat, WeightFormat
+from sailsim.workloads.gguf_model import GgufModel
+from sailsim.workloads.load import load_model, opened
 from sailsim.workloads.model import Linear, ModelSpec
 from sailsim.workloads.weights import WeightSource, file_source, synthetic_source
 
@@ -47,7 +49,7 @@ class TracePlan:
     """What a trace will hold: the matrices, their weights' sources, and how each is cut over ``slices``."""
 
     spec: ModelSpec
-    file: GgufModel | None
+    file: GgufModel | FolderModel | None
     format: WeightFormat
     activations: Activations
     matrices: tuple[tuple[Linear, WeightSource], ...]
@@ -75,7 +77,7 @@ class TracePlan:
             notes.append(f"left out, as their types have no scalar codes and run on the cores: {named}")
         return {
             "model_source": self.spec.source,
-            "model_sha256": self.file.file.sha256 if self.file else None,
+            "model_sha256": self.file.file.sha256 if isinstance(self.file, GgufModel) else None,
             "weights": {linear.name: source.origin for linear, source in self.matrices},
             "activations": self.activations.id,
             "types": self.format.census_in_words(self.spec),
@@ -102,6 +104,8 @@ class TracePlan:
             x = self.activations.quantized(*shape, abits=self.abits)
             act_scale = self.activations.act_scales(*shape, abits=self.abits)
             weights = source.load()
+            if weights.order is not None:  # as whoever runs it puts them before the product
+                x = x[:, weights.order]
             runs = self._runs(linear)
             nbw = self.nbw if self.choose_nbw is None else None
             for index, (start, stop) in enumerate(runs):
@@ -155,12 +159,12 @@ def plan_trace(
 ) -> TracePlan:
     """Chooses the tiles of a model for a trace.
 
-    ``model`` is a shipped name or a GGUF path. ``weights``, or ``wbits`` and ``group_size``, say what its
-    weights are, as for a point (`settled_choice`): each matrix gets its own format's codes, blocks and
-    minima. ``choose_nbw`` takes the place of ``nbw``: it is shown the first tile of each matrix and says the
-    NBW of all of them (`sailsim.sim.replay.fastest_nbw`). ``layers`` (first, one past the last) restricts the
-    blocks, and leaves the head out; ``tensors`` is a shell pattern of names. ``slices`` cuts every matrix
-    into that many runs of outputs.
+    ``model`` is a shipped name, or the path of a GGUF file or of a folder of safetensors. ``weights``, or
+    ``wbits`` and ``group_size``, say what its weights are, as for a point (`settled_choice`): each matrix
+    gets its own format's codes, blocks and minima. ``choose_nbw`` takes the place of ``nbw``: it is shown the
+    first tile of each matrix and says the NBW of all of them (`sailsim.sim.replay.fastest_nbw`). ``layers``
+    (first, one past the last) restricts the blocks, and leaves the head out; ``tensors`` is a shell pattern
+    of names. ``slices`` cuts every matrix into that many runs of outputs.
 
     Raises SailsimError for values out of range, and where no chosen matrix has scalar codes.
     """
@@ -173,7 +177,7 @@ def plan_trace(
         if not least <= value <= most:
             raise SailsimError(f"{name} is {value}; allowed is {least}..{most}.")
     choice = settled_choice(str(model), weights, wbits, group_size)
-    file = stored_model(model)
+    file = opened(model)
     spec = load_model(model) if file is None else file.spec
     if layers is not None and not 0 <= layers[0] < layers[1] <= spec.n_layers:
         raise SailsimError(
@@ -204,9 +208,7 @@ def plan_trace(
     matrices = tuple(
         (
             linear,
-            synthetic_source(linear, types[linear], seed)
-            if file is None
-            else file_source(file, linear, types[linear]),
+            _source(file, linear, types[linear], seed),
         )
         for linear in coded
     )
@@ -214,6 +216,16 @@ def plan_trace(
     return TracePlan(
         spec, file, fmt, activations, matrices, left_out, abits, nbw, batch, slices, seed, choose_nbw
     )
+
+
+def _source(
+    file: GgufModel | FolderModel | None, linear: Linear, fmt: TensorFormat, seed: int
+) -> WeightSource:
+    if file is None:
+        return synthetic_source(linear, fmt, seed)
+    if isinstance(file, FolderModel):
+        return folder_source(file, linear, fmt)
+    return file_source(file, linear, fmt)
 
 
 @dataclass(frozen=True)

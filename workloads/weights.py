@@ -42,20 +42,15 @@ class Weights:
     scales: npt.NDArray[np.float16]
     minima: npt.NDArray[np.float16] | None
     origin: str
+    order: npt.NDArray[Any] | None = None
+    """The input that each row of codes is of, where that is not the row's own."""
 
     def columns(self, start: int, stop: int) -> "Weights":
         """The weights of the outputs ``start`` to ``stop - 1``."""
-        return Weights(
-            self.codes[:, start:stop],
-            self.code,
-            self.group_size,
-            self.scales[:, start:stop],
-            None if self.minima is None else self.minima[:, start:stop],
-            self.origin,
-        )
+        return self.taken(slice(start, stop))
 
-    def taken(self, outputs: npt.NDArray[Any]) -> "Weights":
-        """The weights of some outputs, by their numbers."""
+    def taken(self, outputs: npt.NDArray[Any] | slice) -> "Weights":
+        """The weights of some outputs, by their numbers or as a run of them."""
         minima = None if self.minima is None else self.minima[:, outputs]
         return replace(self, codes=self.codes[:, outputs], scales=self.scales[:, outputs], minima=minima)
 
@@ -104,7 +99,7 @@ def file_source(model: GgufModel, linear: Linear, fmt: TensorFormat | None = Non
         origin = f"stored {own.name} codes" + (", scales rounded to fp16" if own.name in ROUNDED else "")
         return WeightSource(fmt, origin, lambda: _stored(model.file.raw(name), fmt, origin))
     origin = f"{fmt.name} codes of {own.name} values"
-    return WeightSource(fmt, origin, lambda: _quantized(model.file.dequantize(name).T, fmt, origin))
+    return WeightSource(fmt, origin, lambda: quantized(model.file.dequantize(name).T, fmt, origin))
 
 
 def synthetic_source(linear: Linear, fmt: TensorFormat, seed: int) -> WeightSource:
@@ -114,13 +109,14 @@ def synthetic_source(linear: Linear, fmt: TensorFormat, seed: int) -> WeightSour
     def load() -> Weights:
         rng = np.random.default_rng([seed, crc32(linear.name.encode())])
         values = rng.standard_normal((linear.k, linear.n), dtype=np.float32) * np.float32(GAUSSIAN_SIGMA)
-        return _quantized(values, fmt, origin)
+        return quantized(values, fmt, origin)
 
     return WeightSource(fmt, origin, load)
 
 
-def _quantized(values: npt.NDArray[np.float32], fmt: TensorFormat, origin: str) -> Weights:
-    """Quantizes some columns at a time: they do not depend on each other, and need less memory."""
+def quantized(values: npt.NDArray[np.float32], fmt: TensorFormat, origin: str) -> Weights:
+    """Codes of values (K, N), made some columns at a time: they do not depend on each other, and that needs
+    less memory."""
     runs = [values[:, start : start + COLUMNS] for start in range(0, values.shape[1], COLUMNS)]
     parts = [quantized_block(run, fmt) for run in runs]
     codes, scales, minima = zip(*parts, strict=True)
@@ -158,13 +154,13 @@ def _stored(raw: npt.NDArray[np.uint8], fmt: TensorFormat, origin: str) -> Weigh
         codes,
         fmt.code,
         fmt.group_size,
-        _powers(scales, codes) if fmt.name == "mxfp4" else _fp16("scale", scales, fmt),
-        None if minima is None else _fp16("minimum", minima, fmt),
+        _powers(scales, codes) if fmt.name == "mxfp4" else tile_fp16("scale", scales, fmt),
+        None if minima is None else tile_fp16("minimum", minima, fmt),
         origin,
     )
 
 
-def _fp16(field: str, exact: npt.NDArray[np.float32], fmt: TensorFormat) -> npt.NDArray[np.float16]:
+def tile_fp16(field: str, exact: npt.NDArray[np.float32], fmt: TensorFormat) -> npt.NDArray[np.float16]:
     """Scales or minima as a tile has them. Raises SailsimError for one that is beyond fp16."""
     with np.errstate(over="ignore"):
         rounded = exact.astype(np.float16)

@@ -19,7 +19,7 @@ from sailsim.workloads import Activations, ReplayedTile, plan_trace, replay_time
 
 
 @click.command()
-@click.option("--model", required=True, help="A model that ships, or the path of a GGUF file.")
+@click.option("--model", required=True, help="A model that ships, or the path of a GGUF file or a folder.")
 @point_options("weights", "wbits", "group_size", "abits", "nbw", "batch")
 @click.option(
     "--system",
@@ -56,10 +56,9 @@ def trace(
 ) -> None:
     """Write the tiles of a model's weight matrices, with real activations, as a trace.
 
-    Every matrix has the codes, blocks and minima of its own format. Weights are a GGUF file's own codes
-    where the format is the file's and a tile can hold its scales (Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL,
-    MXFP4), else quantized from its values; models without weights get seeded Gaussian ones. The trace's
-    header says which.
+    Every matrix has the codes, blocks and minima of its own format. Weights are the own codes of a GGUF file,
+    or of a folder's GPTQ or AWQ, where the format is the file's (scales of some as fp16, rounded), else
+    quantized from its values; models without weights get seeded Gaussian ones. The trace's header says which.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     machine = load_system(system)

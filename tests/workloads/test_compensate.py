@@ -5,7 +5,7 @@ import pytest
 
 from sailsim.workloads import TENSOR_FORMATS, uniform_format
 from sailsim.workloads.compensate import compensated
-from sailsim.workloads.weights import _quantized
+from sailsim.workloads.weights import quantized
 
 
 def inputs(k, rows=400):
@@ -22,7 +22,7 @@ FORMATS += [TENSOR_FORMATS[name] for name in ("q2_k", "q4_1", "mxfp4", "tq2_0", 
 def test_outputs_are_nearer_than_with_each_weight_nearest(fmt):
     values = np.random.default_rng(1).normal(0, 0.1, (256, 24)).astype(np.float32)
     x = inputs(256)
-    made, plain = compensated(values, x, fmt, "here"), _quantized(values, fmt, "there")
+    made, plain = compensated(values, x, fmt, "here"), quantized(values, fmt, "there")
     assert (made.code, made.group_size, made.codes.shape) == (fmt.code, fmt.group_size, values.shape)
     assert made.scales.shape == plain.scales.shape
     assert (made.minima is None) == (not fmt.minimum)
@@ -34,7 +34,7 @@ def test_inputs_that_have_nothing_in_common_leave_each_weight_nearest():
     fmt = uniform_format(4, 32).base
     values = np.random.default_rng(1).normal(0, 0.1, (64, 8)).astype(np.float32)
     made = compensated(values, np.eye(64, dtype=np.float32), fmt, "")
-    assert (made.codes == _quantized(values, fmt, "").codes).mean() > 0.99
+    assert (made.codes == quantized(values, fmt, "").codes).mean() > 0.99
 
 
 def test_inputs_of_zeros_are_no_trouble():

@@ -5,7 +5,7 @@ import pytest
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import WeightCode
 from sailsim.workloads import TENSOR_FORMATS, GgufModel, Linear, open_gguf, uniform_format
-from sailsim.workloads.weights import _quantized, _stored, file_source, synthetic_source
+from sailsim.workloads.weights import _stored, file_source, quantized, synthetic_source
 
 from .conftest import write_tiny_gguf
 
@@ -100,7 +100,7 @@ def test_a_files_values_quantized_to_its_own_format_are_its_own_codes(tmp_path, 
     model = open_gguf(tmp_path / "m.gguf")
     linear = model.spec.head
     stored = file_source(model, linear).load()
-    again = _quantized(model.file.dequantize("token_embd.weight").T, TENSOR_FORMATS[kind.lower()], "")
+    again = quantized(model.file.dequantize("token_embd.weight").T, TENSOR_FORMATS[kind.lower()], "")
     np.testing.assert_allclose(again.values(), stored.values(), rtol=1e-3, atol=1e-6)
 
 
