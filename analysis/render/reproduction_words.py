@@ -20,8 +20,8 @@ def claims_of(reproduction: Reproduction) -> list[tuple[Claim, Reproduction]]:
     return [(paper.by_name(name), results) for name, results in reproduction["claims"].items()]
 
 
-ROUNDING = 1e-6
-"""Two machines that are equal differ by less, as the seconds of a step are summed in different orders."""
+ROUNDING = 5e-5
+"""Two machines that are equal differ by less, times or percent, as sums are made in different orders."""
 
 
 def number(value: float | None, unit: str = "", digits: int = 3) -> str:
