@@ -1,5 +1,6 @@
 """Advice that works where it is read."""
 
+import shlex
 import shutil
 import sys
 from importlib.metadata import requires
@@ -36,12 +37,12 @@ def test_a_command_outside_the_path_is_named_as_it_was_typed(
 
 @pytest.mark.parametrize("extra", ["study", "cluster", "query"])
 def test_an_extra_is_installed_by_the_packages_that_it_names(extra: str) -> None:
-    python, *words = hints.installing(extra).split(" ", 4)
+    python, *words = shlex.split(hints.installing(extra))
     assert (python, words[:3]) == (sys.executable, ["-m", "pip", "install"])
     wanted = [each.partition(";")[0] for each in requires("sailsim") or () if f'"{extra}"' in each]
     assert wanted
-    assert all(each in words[3] for each in wanted)
-    assert "sailsim" not in words[3]
+    assert words[3:] == wanted
+    assert not any("sailsim" in each for each in words[3:])
 
 
 def test_a_package_that_is_missing_is_named_with_how_to_get_it() -> None:

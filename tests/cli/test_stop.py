@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: one sentence, the finished points are kept, and the command that goes on is said."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def test_a_stopped_sweep_says_how_to_go_on(
     assert process.returncode == status
     last = said.splitlines()[-1]
     assert last.startswith("Stopped. ")
-    assert f"of 4000 points are stored in {out}; `{' '.join(command)}` goes on from there." in last
+    assert f"of 4000 points are stored in {out}; `{shlex.join(command)}` goes on from there." in last
     assert "Traceback" not in said
     assert Store(out).manifest["state"] == "stopped"
     assert 0 < len(Store(out).frame()["point_key"].unique()) < 4000
