@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import paper_option
+from sailsim.cli._table import say
 from sailsim.sim import Store
 
 _prices = click.option("--prices", type=PathOption(dir_okay=False), help="A price file to use instead.")
@@ -58,9 +61,17 @@ def report(folder: Path, out: Path | None, prices: Path | None, paper: str, as_j
         rows = json.loads(found.to_json(orient="records"))
         print_json({"report": str(path), "claims": rows})
         return
-    for row in found.to_dict("records"):
-        here = row["here"]
-        shown = f"{here:.3g}{row['unit']}" if isinstance(here, float) and here == here else str(here or "-")
-        paper = f"{row['paper']}{row['unit']}"
-        click.echo(f"{row['claim']:<48} {paper:>8} {shown:>10}  {row['verdict']:<10} {row['reading']}")
+    _print_claims(found.to_dict("records"))
     click.echo(str(path))
+
+
+def _print_claims(rows: Sequence[Mapping[Any, Any]]) -> None:
+    """Each claim with the paper's value, and below it what its readings are here."""
+    claim = None
+    for row in rows:
+        here, unit = row["here"], row["unit"]
+        if row["claim"] != claim:
+            claim = row["claim"]
+            say(f"{claim}: paper {row['paper']}{unit}")
+        shown = f"{here:.3g}{unit}" if isinstance(here, float) and here == here else str(here or "-")
+        say(f"{shown:>8}  {row['verdict']:<10}  {row['reading']}".rstrip(), " " * 22)

@@ -48,6 +48,7 @@ COMMANDS = (
     "results show study --wide",
     "results show study --columns runner,tokens_per_s,step_s,dram_bytes,energy_j,low,high,memory_bytes",
     "results diff study study",
+    "report study",
     "results gc study --dry-run",
     "activations show",
     "artifact --list",
