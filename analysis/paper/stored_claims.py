@@ -260,7 +260,9 @@ def configuration(row: Mapping[str, Any] | pd.Series[Any]) -> str:
     return (
         f"{row['system']}, {row['model']}, W{row['wbits']}A{row['abits']} {group}, batch {row['batch']}, "
         f"{row['threads']} threads, context {row['context']}, {nbw_in_words(row['nbw'])}, "
-        f"{row['substrate']}, conversion: {row['convert']}" + ("" if row["prt"] else ", no PRT")
+        f"{row['substrate']}, conversion: {row['convert']}"
+        + ("" if row["prt"] else ", no PRT")
+        + (", two half-batches" if row["overlap"] else "")
     )
 
 

@@ -50,6 +50,8 @@ MORE_WORDS = {
     "prt": "pattern reuse table",
     "bits_per_weight": "stored bits a weight",
     "kv_bits": "bits of the cache",
+    "attention": "products of attention",
+    "overlap": "two half-batches",
     "tokens_per_s": "tokens/s",
     "runner": "runner",
     "group_size": "weights that share a scale",
@@ -183,6 +185,8 @@ def titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
         "group_size": {"0": "all of a column"},
         "convert": {"memory": "in memory", "cores": "on the cores", "unit": "in the unit"},
         "prt": {"true": "with", "false": "without"},
+        "overlap": {"true": "with", "false": "without"},
+        "attention": {"cores": "on the cores", "units": "on the units"},
         "weights": {"": "of one width"},
     }
     return found | {column: _told_apart(found[column]) for column in ("system", "model", "runner")}

@@ -21,7 +21,7 @@ MOST_STORED = 5_000
 """Stored points that they are compared with, the latest."""
 KINDS = {
     **{"model": 8.0, "phase": 2.0, "attention": 2.0, "file": 2.0, "weights": 2.0},
-    **{"substrate": 1.0, "convert": 1.0, "prt": 1.0},
+    **{"substrate": 1.0, "convert": 1.0, "prt": 1.0, "overlap": 1.0},
 }
 """What another kind of a field counts as: so many doublings of a number. Chosen by hand: they decide which
 stored times a prediction of time rests on, and no result."""

@@ -38,6 +38,7 @@ FREE = (
     "context",
     "kv_bits",
     "attention",
+    "overlap",
     "substrate",
     "convert",
 )
