@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from .by_path import module_at
+
 # The same examples every time: a failure seen once is seen again. No deadline: the machine may be busy.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 # Of `make check`; `make test` has five times as many.
@@ -110,14 +112,7 @@ def make_cases() -> ModuleType:
 
 def _oracle_module(name: str) -> ModuleType:
     """A module of tests/oracles, which is a folder of data and no package."""
-    path = Path(__file__).parent / "oracles" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    return module_at(Path(__file__).parent / "oracles" / f"{name}.py")
 
 
 @pytest.fixture(scope="session")

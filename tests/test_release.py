@@ -1,6 +1,5 @@
 """What a release says of itself is said once, and its notes are made of fragments."""
 
-import importlib.util
 import re
 import tomllib
 from importlib.metadata import version
@@ -12,18 +11,15 @@ import yaml
 
 import sailsim
 
+from .by_path import tool
+
 ROOT = Path(__file__).parents[1]
 LATEST = re.compile(r"^## (\d+\.\d+\.\d+) \((\d{4}-\d\d-\d\d)\)$", re.MULTILINE)
 
 
 @pytest.fixture
 def changelog() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("changelog", ROOT / "tools" / "changelog.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool("changelog")
 
 
 def test_the_version_is_that_of_the_changelog_and_of_the_citation() -> None:

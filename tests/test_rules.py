@@ -1,22 +1,18 @@
 """The checker of rules that no other tool has: each of them can fail."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from .by_path import tool
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def rules() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("rules", ROOT / "tools" / "rules.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool("rules")
 
 
 def test_a_file_of_more_than_400_lines_is_named(rules: ModuleType) -> None:

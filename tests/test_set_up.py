@@ -8,17 +8,14 @@ from types import ModuleType
 
 import pytest
 
+from .by_path import tool
+
 SCRIPT = Path(__file__).parents[1] / "tools" / "set_up.py"
 
 
 @pytest.fixture
 def set_up() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("set_up", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool("set_up")
 
 
 def test_this_machine_lacks_nothing(set_up: ModuleType) -> None:

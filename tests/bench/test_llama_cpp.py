@@ -4,9 +4,6 @@ The limit is the project's: a quarter of its rate. Two rows: a token behind a pr
 xllamacpp, whose wheel for Linux is not built for the processor at hand; without it the test is skipped.
 """
 
-import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,27 +17,18 @@ from sailsim.workloads.products import UnitProducts
 from sailsim.workloads.quality import text_chunks
 from sailsim.workloads.texts import QUALITY, shipped_text
 
+from ..llama_cpp import MISSING, completed
+
 PROMPT, NEW = 32, 16
 THEIRS, OURS = "llama.cpp, a token of SmolLM2", "units' W4 A8, the same"
-SERVER = """
-import json, sys, xllamacpp
-params = xllamacpp.CommonParams()
-params.model.path, params.n_ctx, params.warmup = sys.argv[1], 128, True
-params.cpuparams.n_threads = 1
-server = xllamacpp.Server(params)
-asked = {"prompt": json.loads(sys.argv[2]), "temperature": 0, "max_tokens": int(sys.argv[3])}
-answer = server.handle_completions(asked)
-print("\\n" + json.dumps(answer["timings"]["predicted_per_token_ms"]))
-"""
 
 
 def test_a_token_beside_llama_cpp(benchmark: BenchmarkFixture, table: Any, smollm2_path: Path) -> None:
-    pytest.importorskip("xllamacpp", reason="xllamacpp is not installed (pip install xllamacpp)")
+    pytest.importorskip("xllamacpp", reason=MISSING)
     model = open_gguf(smollm2_path)
     tokens = text_chunks(model, shipped_text(QUALITY), 2, PROMPT)[0].tolist()
-    words = [sys.executable, "-c", SERVER, str(smollm2_path), json.dumps(tokens), str(NEW)]
-    runs = [subprocess.run(words, check=True, capture_output=True, text=True) for _ in range(3)]
-    table.add(THEIRS, min(float(run.stdout.split()[-1]) for run in runs) / 1e3)
+    answers = [completed(smollm2_path, tokens, NEW, warmup=True) for _ in range(3)]
+    table.add(THEIRS, min(answer["timings"]["predicted_per_token_ms"] for answer in answers) / 1e3)
     decoder = Decoder(model, UnitProducts(model, model.format, 8, threads=1, keep=True), rounded_cache(16))
     cache = decoder.empty_cache()
     decoder.step(tokens, cache)

@@ -1,9 +1,6 @@
 """SmolLM2 beside llama.cpp (package xllamacpp; skipped without it): greedy tokens and the probabilities that
 either gives to the tokens that llama.cpp finds likely, on the file's own codes."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +13,19 @@ from sailsim.workloads.products import FloatProducts, UnitProducts
 from sailsim.workloads.quality import text_chunks
 from sailsim.workloads.texts import QUALITY, shipped_text
 
-pytest.importorskip("xllamacpp", reason="xllamacpp is not installed (pip install xllamacpp)")
+from ..llama_cpp import MISSING, completed
+
+pytest.importorskip("xllamacpp", reason=MISSING)
 
 PROMPT, NEW, LIKELY = 32, 16, 20
-SERVER = """
-import json, sys, xllamacpp
-params = xllamacpp.CommonParams()
-params.model.path, params.n_ctx, params.warmup = sys.argv[1], 128, False
-params.cpuparams.n_threads = 1
-server = xllamacpp.Server(params)
-asked = {"prompt": json.loads(sys.argv[2]), "temperature": 0, "max_tokens": int(sys.argv[3])}
-answer = server.handle_completions(asked | {"logprobs": int(sys.argv[4])})
-json.dump(answer["choices"][0]["logprobs"]["content"], open(sys.argv[5], "w"))
-"""
 
 
 @pytest.fixture(scope="module")
-def theirs(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[int], list[Any]]:
+def theirs(smollm2_path: Path) -> tuple[list[int], list[Any]]:
     """A prompt, and of every token that llama.cpp puts behind it: its number, and the likely ones there."""
     tokens = text_chunks(open_gguf(smollm2_path), shipped_text(QUALITY), 2, PROMPT)[0].tolist()
-    out = tmp_path_factory.mktemp("llama") / "answer.json"
-    words = [str(smollm2_path), json.dumps(tokens), str(NEW), str(LIKELY), str(out)]
-    # In a process of its own: it prints, and has threads.
-    subprocess.run([sys.executable, "-c", SERVER, *words], check=True, capture_output=True)
-    return tokens, json.loads(out.read_text())
+    answer = completed(smollm2_path, tokens, NEW, likely=LIKELY)
+    return tokens, answer["choices"][0]["logprobs"]["content"]
 
 
 def beside(theirs: tuple[list[int], list[Any]], path: Path, products: Products) -> tuple[int, float]:
