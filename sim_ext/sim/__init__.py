@@ -35,7 +35,16 @@ from sailsim.sim.system import Gpu, System
 from sailsim.sim.system_choice import SystemChoice, system_with
 from sailsim.sim.tiles import COUNTS
 from sailsim.sim.unit import unit_text
-from sailsim.sim.vary import changed_values, leaves, on_substrate, parse_changes, values, vary
+from sailsim.sim.vary import (
+    changed_values,
+    leaves,
+    leaves_and_words,
+    on_substrate,
+    parse_changes,
+    value_of,
+    values,
+    vary,
+)
 
 __all__ = [
     "COUNTS",
@@ -66,6 +75,7 @@ __all__ = [
     "expand",
     "json_schema",
     "leaves",
+    "leaves_and_words",
     "load_card",
     "load_machine",
     "load_plan",
@@ -97,6 +107,7 @@ __all__ = [
     "system_with",
     "time_step",
     "unit_text",
+    "value_of",
     "values",
     "vary",
     "versions",

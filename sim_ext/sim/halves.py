@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
-from sailsim.sim.point import Point
+from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.schedule import CoreTask, Tensor
 
 Schedule = tuple[Sequence[CoreTask], Sequence[Tensor]]
 """As `schedule.run` takes it."""
 Place = tuple[int, int]
 """A half, and which of its tasks or tensors."""
-SEEDS = 1 << 63
-"""How many seeds a point may have."""
 
 
 def rows_of(point: Point) -> tuple[Point, ...]:

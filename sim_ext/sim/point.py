@@ -46,6 +46,9 @@ ADDED: Mapping[str, Any] = {
 }
 """Fields that came after the first studies were stored, and what the points of those had there."""
 
+SEEDS = 1 << 63
+"""How many seeds there are."""
+
 # field -> (least, most); what the descriptor can carry and what stays computable.
 _RANGES = {
     "wbits": (1, WBITS_MAX),
@@ -55,7 +58,7 @@ _RANGES = {
     "threads": (1, 4096),
     "prompt": (1, 1 << 24),
     "context": (1, 1 << 24),
-    "seed": (0, (1 << 63) - 1),
+    "seed": (0, SEEDS - 1),
 }
 
 

@@ -13,7 +13,7 @@ from sailsim.sim.files import card_names, load_machine, system_names
 from sailsim.sim.substrate import SubstrateChoice, substrate_path
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.system_choice import SystemChoice
-from sailsim.sim.vary import Leaf, Value, changed_values
+from sailsim.sim.vary import Leaf, Value, changed_values, value_of
 
 
 def system_toml(
@@ -45,10 +45,11 @@ def system_toml(
     sections: dict[str, list[str]] = {}
     for path, leaf in changed_values(machine, below).items():
         head, _, field = path.rpartition(".")
-        if path == "pim.substrate" and folder is not None and substrate_path(str(leaf.value)):
-            choice = SubstrateChoice.parse(str(leaf.value))
+        value = str(value_of(leaf))
+        if path == "pim.substrate" and folder is not None and substrate_path(value):
+            choice = SubstrateChoice.parse(value)
             seen = choice._replace(file=_seen_from(folder, choice.file))
-            leaf = leaf.model_copy(update={"value": str(seen)})
+            leaf = leaf if isinstance(leaf, str) else leaf.model_copy(update={"value": str(seen)})
         sections.setdefault(head, []).append(f"{field} = {_inline(leaf, machine)}")
     for head, fields in sections.items():
         lines += ["", f"[{head}]", *fields]
@@ -77,8 +78,11 @@ def save_system(
     return path
 
 
-def _inline(leaf: Leaf, machine: System | Gpu) -> str:
-    """A leaf as an inline table; the source is written out, since keys belong to the base's file."""
+def _inline(leaf: Leaf | str, machine: System | Gpu) -> str:
+    """A leaf as an inline table; the source is written out, since keys belong to the base's file. A word is
+    one."""
+    if isinstance(leaf, str):
+        return _text(leaf)
     table = leaf.model_dump(exclude_none=True)
     table["source"] = machine.citation(leaf.source)
     if not table["note"]:

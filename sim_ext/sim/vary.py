@@ -30,6 +30,16 @@ def leaves(machine: Frozen, prefix: str = "") -> dict[str, Leaf]:
     return {path: value for path, value in values(machine, prefix) if isinstance(value, _SOURCED)}
 
 
+def leaves_and_words(machine: Frozen) -> dict[str, Leaf | str]:
+    """`leaves`, and beside them an NBW that is each tensor's own: a word without a source."""
+    return leaves(machine) | {path: value for path, value in values(machine) if value == AUTO}
+
+
+def value_of(said: Leaf | str) -> Value:
+    """What such a field says."""
+    return said if isinstance(said, str) else said.value
+
+
 def known_leaves(machine: Frozen) -> Mapping[str, Leaf]:
     """`leaves` of a machine that many are varied from."""
     return _known_leaves(Same(machine))
@@ -160,13 +170,13 @@ def _changed(path: str, old: Leaf, value: Value, source: str, note: str) -> dict
     }
 
 
-def changed_values(machine: System | Gpu, base: System | Gpu) -> dict[str, Leaf]:
-    """The leaves of `machine` that differ from those of `base`, by dotted path.
+def changed_values(machine: System | Gpu, base: System | Gpu) -> dict[str, Leaf | str]:
+    """What of `machine` (`leaves_and_words`) differs from `base`, by dotted path.
 
     Raises:
         SailsimError: a section or a switch that differs, which no list of values can say.
     """
-    own, below = leaves(machine), leaves(base)
+    own, below = leaves_and_words(machine), leaves_and_words(base)
     odd = sorted(own.keys() ^ below.keys())
     if isinstance(machine, System) and isinstance(base, System) and machine.has_pim != base.has_pim:
         odd.append("pim.enabled")

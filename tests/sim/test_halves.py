@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, load_system, simulate_step
-from sailsim.sim.halves import SEEDS, Schedule, rows_of, taking_turns
+from sailsim.sim.halves import Schedule, rows_of, taking_turns
+from sailsim.sim.point import SEEDS
 from sailsim.sim.schedule import CoreTask, MemorySystem, Tensor, run
 from sailsim.workloads import load_model
 

@@ -20,6 +20,7 @@ from sailsim.sim import (
     parse_changes,
     save_system,
     system_toml,
+    value_of,
     vary,
 )
 
@@ -59,7 +60,7 @@ def test_a_section_around_another_is_opened_once() -> None:
 @given(changes())
 def test_what_is_varied_has_the_values_and_nothing_else_changes(wanted: dict[str, Any]) -> None:
     varied = vary(SAIL, wanted, name="mine", source="a study, sample 3, seed 1", note="why")
-    differing = {path: leaf.value for path, leaf in changed_values(varied, SAIL).items()}
+    differing = {path: value_of(leaf) for path, leaf in changed_values(varied, SAIL).items()}
     assert differing.keys() == wanted.keys()
     for path, value in wanted.items():
         leaf = leaves(varied)[path]
@@ -165,3 +166,15 @@ def test_settings_of_a_command_line() -> None:
     for bad in (["pim.t_prt"], ["=3"], ["pim.t_prt="], ["pim.t_prt=0", "pim.t_prt=1"]):
         with pytest.raises(SailsimError):
             parse_changes(bad)
+
+
+def test_an_nbw_that_is_each_tensors_own_is_a_value_like_others(tmp_path: Path) -> None:
+    auto = vary(SAIL, {"pim.nbw": "auto"}, name="mine")
+    assert auto.pim is not None
+    assert auto.pim.nbw == "auto"
+    assert changed_values(auto, SAIL) == {"pim.nbw": "auto"}
+    saved = load_system(str(save_system(auto, tmp_path / "mine.toml")))
+    assert saved.pim is not None
+    assert saved.pim.nbw == "auto"
+    back = changed_values(SAIL, auto)["pim.nbw"]
+    assert value_of(back) == 4
