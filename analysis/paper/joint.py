@@ -28,7 +28,7 @@ from sailsim.analysis.paper.parameters import Value
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.analysis.paper.unknowns import space
 from sailsim.base.atomic import write_whole
-from sailsim.sim import System, changed_values, load_system
+from sailsim.sim import System, changed_values, load_system, value_of
 from sailsim.sim.study import Workers
 
 PRIORS = ("sail", "sail-wide")
@@ -45,8 +45,8 @@ PSEUDO_SPREAD = 3.0
 """How far, as a factor, their numbers are from the paper's at most."""
 PINNED = 0.001
 """Where an even draw is as uneven with less than this chance, after Bonferroni, an unknown is pinned."""
-FRAME = "joint.json"
-"""The results in the folder of a study."""
+RESULTS = "joint.json"
+"""The file in the folder of a study that has what came out."""
 
 
 def joint(
@@ -58,7 +58,7 @@ def joint(
     paper: str = SHIPPED,
     priors: Sequence[str] = PRIORS,
     combinations: str = SHIPPED,
-    candidates: Sequence[str] = CANDIDATES,
+    candidates: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Run or finish the study in a folder and write `joint.json` and the nearest machine there.
 
@@ -71,7 +71,8 @@ def joint(
         paper: claims by name or path.
         priors: files of unknowns by name or path.
         combinations: a file of them by name or path.
-        candidates: system files that differ from the nominal machine in values, which stand beside it.
+        candidates: system files that differ from the nominal machine in values, which stand beside it;
+            default: of the shipped paper `CANDIDATES`, of another none.
 
     Raises:
         SailsimError: a bad file, number or folder.
@@ -88,7 +89,9 @@ def joint(
     widest = spaces[list(spaces)[-1]]
     base = load_system(widest.hosts[widest.software])
     named: dict[str, Mapping[str, Value]] = {base.name: {}}
-    named |= {name: _changes(load_system(name), base) for name in candidates}
+    shipped = CANDIDATES if paper == SHIPPED else ()
+    beside_it = shipped if candidates is None else candidates
+    named |= {name: _changes(load_system(name), base) for name in beside_it}
     beside = [_named(declared, widest, name, changes) for name, changes in named.items()]
     drawn = {
         f"machine {found[prior]['best']['machine']} of {prior}": _own_values(
@@ -102,6 +105,7 @@ def joint(
         "paper": paper,
         "machines": machines,
         "seed": seed,
+        "declared": combinations,
         "combinations": declared.count,
         "groups": [
             {"claims": [m[0] for m in rows[0]], "rows": len(rows), "reason": reason}
@@ -115,13 +119,13 @@ def joint(
         "beside": beside,
         "nearest": near,
     }
-    write_whole(folder / FRAME, (json.dumps(results, indent=1) + "\n").encode())
+    write_whole(folder / RESULTS, (json.dumps(results, indent=1) + "\n").encode())
     return results
 
 
 def _changes(system: System, base: System) -> dict[str, Value]:
     """A machine as what it changes of another. Raises SailsimError where no list of values can say it."""
-    return {path: leaf.value for path, leaf in changed_values(system, base).items()}
+    return {path: value_of(said) for path, said in changed_values(system, base).items()}
 
 
 def _own_values(within: ParameterSpace, found: Mapping[str, Any], rows: Numbers) -> dict[str, Value]:
@@ -171,7 +175,6 @@ def _alone(declared: Combinations, values: Values) -> list[dict[str, Any]]:
                 "claim": claim.name,
                 "quantiles": quantiles(finite(most)),
                 "reach": int(reaches(claim, known).sum()),
-                "near": int((np.abs(np.log(np.maximum(known, 1e-300) / claim.value)) <= np.log(1.25)).sum()),
             }
         )
     return found

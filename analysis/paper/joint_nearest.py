@@ -14,10 +14,11 @@ import numpy as np
 
 from sailsim.analysis.paper.combinations import Combinations
 from sailsim.analysis.paper.distributions import digits
+from sailsim.analysis.paper.found_machine import run_command, save_found
 from sailsim.analysis.paper.joint_samples import KIND, judged
 from sailsim.analysis.paper.parameters import Factor, Value
 from sailsim.analysis.paper.space import ParameterSpace
-from sailsim.sim import code_version, leaves, load_system, save_system
+from sailsim.sim import code_version
 from sailsim.sim.study import Task, Workers, run_study
 
 NAME = "nearest-all"
@@ -157,29 +158,19 @@ def _answered(space: ParameterSpace, declared: Combinations, what: tuple[str, Ch
 
 
 def _saved(space: ParameterSpace, changes: Changes, folder: Path, seed: int) -> dict[str, Any]:
-    """The system file of the machine; what it changes, as the file has it."""
-    machine, base = space.nominal.with_values(changes), space.hosts[space.software]
-    source = f"sailsim joint, nearest to all claims at once, seed {seed}"
-    system = machine.system(space.software, source=source, name=NAME)
-    system = system.model_copy(update={"title": "Nearest to all of the paper's claims at once"})
+    """The system file of the machine, and what it changes."""
     path = folder / f"{NAME}.toml"
-    save_system(system, path, base, f"{source}.")
-    known = leaves(load_system(base))
-    changed = {
-        where: {"value": leaf.value, "was": known[where].value}
-        for where, leaf in leaves(system).items()
-        if where in known and leaf.value != known[where].value
+    source = f"sailsim joint, nearest to all claims at once, seed {seed}"
+    title = "Nearest to all of the paper's claims at once"
+    changed = save_found(space, changes, path, title, source, f"{source}.")
+    return {
+        "file": path.name,
+        "changes": changed,
+        "group_size": space.nominal.with_values(changes).group_size,
     }
-    return {"file": path.name, "changes": changed, "group_size": machine.group_size}
 
 
 def commands(near: Mapping[str, Any], space: ParameterSpace, places: Sequence[str]) -> list[str]:
     """Commands that run the nearest machine on some workloads."""
-    found = []
-    for workload in (w for w in space.workloads if w.name in places):
-        found.append(
-            f"sailsim run --system docs/systems/{near['file']} --model {workload.model} "
-            f"--wbits {workload.wbits} --batch {workload.batch} --threads {workload.threads} "
-            f"--context {workload.context} --group-size {near['group_size']} --json"
-        )
-    return found
+    chosen = (workload for workload in space.workloads if workload.name in places)
+    return [run_command(near["file"], workload, near["group_size"]) for workload in chosen]

@@ -14,14 +14,14 @@ from typing import Any
 from sailsim.analysis.paper.claims import Claim
 from sailsim.analysis.paper.distributions import digits
 from sailsim.analysis.paper.evaluator import Memo, evaluate_machine
-from sailsim.analysis.paper.factors import GROUP_SIZE
+from sailsim.analysis.paper.found_machine import run_command, save_found
 from sailsim.analysis.paper.metrics import values
 from sailsim.analysis.paper.parameters import Factor, Value
 from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
 from sailsim.analysis.paper.sampling import KIND
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
-from sailsim.sim import code_version, leaves, load_system, save_system
+from sailsim.sim import code_version
 from sailsim.sim.study import Task, Workers, run_study
 
 NEAR = 0.02
@@ -224,36 +224,21 @@ def _saved(
     space: ParameterSpace, claim: Claim, answer: Mapping[str, Any], folder: Path, seed: int
 ) -> dict[str, Any]:
     """The system file of a nearest configuration, and the commands that run it."""
-    machine, workload = space.nominal.with_values(answer["changes"]), space.workloads[answer["workload"]]
+    workload = space.workloads[answer["workload"]]
     name = f"nearest-{claim.name.replace('_', '-')}"
     path = folder / f"{name}.toml"
     source = f"sailsim reproduce, nearest to the claim {claim.name}, seed {seed}"
-    system = machine.system(space.software, source=source, name=name)
-    system = system.model_copy(
-        update={"title": f"Nearest to the paper's {claim.name}, within the declared ranges"}
-    )
+    title = f"Nearest to the paper's {claim.name}, within the declared ranges"
     if claim.aggregation == "highest":
-        command = (
-            f"sailsim run --system docs/systems/{name}.toml --model {workload.model} "
-            f"--wbits {workload.wbits} --batch {workload.batch} --threads {workload.threads} "
-            f"--context {workload.context} --group-size {machine.group_size} --json"
-        )
+        group_size = space.nominal.with_values(answer["changes"]).group_size
+        command = run_command(path.name, workload, group_size)
         commands = [command]
         if claim.primary.without is not None:
             commands.append(command.replace("--json", f"--no-{claim.primary.without} --json"))
     else:
-        commands = [f"sailsim systems show docs/systems/{name}.toml"]
-    base = space.hosts[space.software]
-    save_system(system, path, base, f"{source}.\n" + "\n".join(commands))
-    known = leaves(load_system(base))
-    changes = {
-        path_: {"value": leaf.value, "was": known[path_].value}
-        for path_, leaf in leaves(system).items()
-        if leaf.value != known[path_].value
-    }
-    if GROUP_SIZE in answer["changes"]:
-        was = space.nominal.group_size
-        changes[GROUP_SIZE] = {"value": machine.group_size, "was": was}
+        commands = [f"sailsim systems show docs/systems/{path.name}"]
+    comment = f"{source}.\n" + "\n".join(commands)
+    changes = save_found(space, answer["changes"], path, title, source, comment)
     return {
         "file": path.name,
         "commands": commands,

@@ -42,7 +42,7 @@ def joint_figure(results: Mapping[str, Any]) -> Figure:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
-        axes.set_xlabel("within so many times all five numbers")
+        axes.set_xlabel(f"within so many times all {len(results['claims'])} numbers")
         axes.set_ylabel("of the machines, or of the invented papers")
         axes.set_title("How near")
         axes.legend(loc="lower right", fontsize=8)

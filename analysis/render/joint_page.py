@@ -7,7 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sailsim.analysis.paper.joint import CANDIDATES, PSEUDO_SPREAD
+from sailsim.analysis.paper.claims import SHIPPED
+from sailsim.analysis.paper.joint import CANDIDATES, PRIORS, PSEUDO_SPREAD
 from sailsim.analysis.paper.joint_nearest import commands
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.render.joint_figure import FILE, joint_figure
@@ -51,6 +52,9 @@ def markdown(results: Joint) -> str:
     return written(
         "joint.md.jinja",
         **{name: results[name] for name in ("machines", "seed", "combinations", "groups")},
+        declared=results["declared"],
+        options=_options(results),
+        shipped=not _options(results),
         where=[WHERE[each] for each in results["where"]],
         priors=list(priors),
         alone=_alone(results),
@@ -67,6 +71,14 @@ def markdown(results: Joint) -> str:
         commands=commands(near, space(results["paper"], list(priors)[-1]), sorted(places)),
         candidate=CANDIDATES[0],
     )
+
+
+def _options(results: Joint) -> str:
+    """The command's options that are not as they are by default: empty where all is as it ships."""
+    found = "" if results["paper"] == SHIPPED else f" --paper {results['paper']}"
+    if list(results["priors"]) != list(PRIORS):
+        found += "".join(f" --prior {prior}" for prior in results["priors"])
+    return found if results["declared"] == SHIPPED else f"{found} --combinations {results['declared']}"
 
 
 def _alone(results: Joint) -> str:

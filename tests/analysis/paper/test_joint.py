@@ -20,6 +20,7 @@ from sailsim.analysis.paper.combinations import (
     load_combinations,
     off,
 )
+from sailsim.analysis.paper.found_machine import save_found
 from sailsim.analysis.paper.joint import joint
 from sailsim.analysis.paper.joint_samples import BLOCK, Draw, judged, metrics_of, run_draw
 from sailsim.analysis.paper.parameters import Workload
@@ -223,3 +224,30 @@ def test_a_combination_is_a_row_of_every_group() -> None:
     assert isinstance(DECLARED, Combinations)
     for each in itertools.islice(DECLARED.all(), 5):
         assert sorted(name for name, _ in each.metrics) == sorted(claim.name for claim in PAPER.claim)
+
+
+def test_a_machine_that_was_found_is_saved_with_all_that_it_changes(tmp_path: Path) -> None:
+    wide = space(prior="sail-wide")
+    changes = {"pim.nbw": "auto", "pim.substrate.read": 2, "pim.clock": 2.0, "weights.group_size": 64}
+    path = tmp_path / "found.toml"
+    changed = save_found(wide, changes, path, "Found", "a test", "how")
+    assert changed == {
+        "pim.substrate": {"value": "row_dfm:read=2", "was": "row_dfm"},
+        "pim.clock": {"value": 2.0, "was": 1.8},
+        "pim.nbw": {"value": "auto", "was": 4},
+        "weights.group_size": {"value": 64, "was": 128},
+    }
+    machine = load_system(str(path)).require_pim()
+    assert (machine.nbw, machine.clock.value, machine.substrate.value) == ("auto", 2.0, "row_dfm:read=2")
+
+
+def test_a_page_of_other_priors_says_nothing_of_the_shipped_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = read_records(ROOT / "analysis" / "data" / STORED)
+    (narrow, *_), page = stored["priors"], markdown(stored)
+    mine = {"priors": {"mine": stored["priors"][narrow]}, "declared": "theirs"}
+    monkeypatch.setattr("sailsim.analysis.render.joint_page.space", lambda paper, prior: space(paper))
+    other = markdown(stored | mine)
+    for words in ("silicon's 0.4 GHz", "analysis/data/combinations/sail.toml", "that one would guess"):
+        assert words in page
+        assert words not in other
+    assert "--prior mine --combinations theirs --docs docs`" in other
