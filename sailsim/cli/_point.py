@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 from sailsim.cli._path import PathOption
 from sailsim.sim import Point, parse_numbers, substrate_names, system_names
 from sailsim.sim.nbw import AUTO, PER_TENSOR
-from sailsim.sim.point import ATTENTION, CONVERT, PHASES_OF_A_TEXT
+from sailsim.sim.point import ATTENTION, CONVERT, DEFAULT_CONTEXT, PHASES_OF_A_TEXT
 from sailsim.workloads import format_names, load_model, model_names
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -102,7 +102,11 @@ def _defaults() -> dict[str, str]:
     point = asdict(Point(phase="prefill")) | {"phase": "decode"}
     said = {name: str(point[name]) for name in NAMES | NUMBERS if point[name] not in (None, "")}
     system = dict.fromkeys(("nbw", "substrate", "convert"), "the system's")
-    words = {"weights": "a file's own, else --wbits", "kv_bits": "the model's", "context": "512, or --prompt"}
+    words = {
+        "weights": "a file's own, else --wbits",
+        "kv_bits": "the model's",
+        "context": f"{DEFAULT_CONTEXT}, or --prompt",
+    }
     return said | system | words | {"activations": "the one that ships"}
 
 
