@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -95,6 +95,19 @@ def print_varying(rows: Sequence[Mapping[str, Any]], settings: Sequence[str], na
     if same:
         say(f" In all: {', '.join(f'{name} {cell(rows[0][name])}' for name in same)}", " ")
     print_table(rows, [name for name in (*settings, *names) if name not in same])
+
+
+def print_sources(
+    names: Iterable[str], citation: Callable[[str], str], notes: Iterable[tuple[str, str]]
+) -> None:
+    """Print what is behind the name of each source, once each, and what is noted of fields."""
+    click.echo("\nsources")
+    for name in dict.fromkeys(filter(None, names)):
+        say(f" {name}: {citation(name)}", "   ")
+    click.echo("\nnotes")
+    for field, note in notes:
+        if note:
+            say(f" {field}: {note}", "   ")
 
 
 def say(text: str, indent: str = "  ") -> None:

@@ -3,7 +3,7 @@
 import click
 
 from sailsim.cli._json import print_json
-from sailsim.cli._table import print_table, say
+from sailsim.cli._table import print_sources, print_table, say
 from sailsim.sim import Substrate, load_substrate, substrate_names
 
 
@@ -50,7 +50,13 @@ def show(name: str, as_json: bool, sources: bool) -> None:
     click.echo()
     _print_charges(found, sources)
     if sources:
-        _print_sources(found)
+        charges = {path: each for path, each in found.charges().items() if not isinstance(each, str)}
+        said = dict(found.costs) | charges
+        print_sources(
+            (each.source for each in said.values()),
+            lambda name: found.sources.get(name, name),
+            ((path, each.note) for path, each in said.items()),
+        )
 
 
 def _print_charges(found: Substrate, sources: bool) -> None:
@@ -67,16 +73,3 @@ def _print_charges(found: Substrate, sources: bool) -> None:
         if said is None:
             rows.append(dict(zip(names, (part, "not modelled", "", ""), strict=False)))
     print_table(rows, names)
-
-
-def _print_sources(found: Substrate) -> None:
-    """What is behind the name of each source, and what is noted of costs."""
-    charges = {path: each for path, each in found.charges().items() if not isinstance(each, str)}
-    said = dict(found.costs) | charges
-    click.echo("\nsources")
-    for name in dict.fromkeys(each.source for each in said.values()):
-        say(f" {name}: {found.sources.get(name, name)}", "   ")
-    click.echo("\nnotes")
-    for path, each in said.items():
-        if each.note:
-            say(f" {path}: {each.note}", "   ")

@@ -9,7 +9,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.hints import program
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._table import print_table, say
+from sailsim.cli._table import print_sources, print_table, say
 from sailsim.sim import (
     Choice,
     Gpu,
@@ -82,7 +82,8 @@ def show(name: str, as_json: bool, sources: bool) -> None:
         )
     print_table(rows, ("field", "value", "range", "kind", *["source"] * sources), whole=("field", "value"))
     if sources:
-        _print_sources(machine, rows)
+        notes = ((row["field"], row["note"]) for row in rows)
+        print_sources((row["source"] for row in rows), machine.citation, notes)
 
 
 @systems.command()
@@ -152,14 +153,3 @@ def _tell_cache(base: System | Gpu, varied: System | Gpu) -> None:
         f"The LLC has {varied.llc.size / 2**20:g} MiB instead of {base.llc.size / 2**20:g}; "
         f"{varied.llc.slices} of llc.slice_size={kept:g} would keep its size."
     )
-
-
-def _print_sources(machine: System | Gpu, rows: list[dict[str, str]]) -> None:
-    """What is behind the name of each source, and what is noted of fields."""
-    click.echo("\nsources")
-    for name in dict.fromkeys(row["source"] for row in rows if row["source"]):
-        say(f" {name}: {machine.citation(name)}", "   ")
-    click.echo("\nnotes")
-    for row in rows:
-        if row["note"]:
-            say(f" {row['field']}: {row['note']}", "   ")
