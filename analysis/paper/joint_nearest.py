@@ -71,11 +71,11 @@ class _Search:
         return self._without_idle(here)
 
     def _without_idle(self, changes: Changes) -> dict[str, Value]:
-        """The changes but those that bring the machine no nearer than `HELPS` says."""
-        here = dict(changes)
+        """The changes without those that it loses little by, all together at most what `HELPS` says."""
+        here, most = dict(changes), self.distance(changes) / HELPS
         for name in list(here):
             fewer = {n: value for n, value in here.items() if n != name}
-            if self.distance(fewer) * HELPS <= self.distance(here):
+            if self.distance(fewer) <= most:
                 here = fewer
         return here
 

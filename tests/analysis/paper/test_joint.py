@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis.paper import joint as together
+from sailsim.analysis.paper import joint_nearest
 from sailsim.analysis.paper.claims import load_paper
 from sailsim.analysis.paper.combinations import (
     Combination,
@@ -251,3 +252,13 @@ def test_a_page_of_other_priors_says_nothing_of_the_shipped_ones(monkeypatch: py
         assert words in page
         assert words not in other
     assert "--prior mine --combinations theirs --docs docs`" in other
+
+
+def test_changes_that_go_cost_little_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them costs 0.9 %: one may go, and not all of them one after another."""
+    search = joint_nearest._Search(small(), DECLARED)
+    changes = dict.fromkeys("abcde", 1)
+    monkeypatch.setattr(search, "distance", lambda left: 1.009 ** (5 - len(left)))
+    assert len(search._without_idle(changes)) == 4
+    monkeypatch.setattr(search, "distance", lambda left: 1.0)
+    assert search._without_idle(changes) == {}
