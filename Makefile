@@ -1,7 +1,7 @@
 # Every target first does whatever set-up is missing and is quick when nothing is. No root needed.
 #   make setup    all that tests and development need; the targets below ask for what they need themselves
 #   make sim      the main job: capture real activations, sweep bit widths, figures, report  -> out/
-#                 with GEM5=/path/to/gem5.opt (or SAILSIM_GEM5) some tiles on gem5 too
+#                 with GEM5=/path/to/gem5.opt (or SAILSIM_GEM5) some tiles and tokens on gem5 too
 #   make test     every test that this machine can run
 #   make check    those of them that are quick, with a fifth of Hypothesis' examples: a minute
 #   make artifact every claim with the command that shows it, run and compared: docs/artifact.md, minutes
@@ -72,7 +72,7 @@ sim: $(VENV)/.installed
 	$(if $(GEM5),@$(SAILSIM) gem5 check --gem5 '$(GEM5)')
 	@test -e $(OUT)/activations.npz || { mkdir -p $(OUT) && $(SAILSIM) activations capture --out $(OUT)/activations.npz; }
 	$(SAILSIM) sweep --preset paper --activations $(OUT)/activations.npz --out $(OUT) --jobs $(JOBS)
-	@failed=0; $(if $(GEM5),$(GEM5_TILES) || failed=$$?;) \
+	@failed=0; $(if $(GEM5),$(GEM5_TILES) || failed=$$?; $(GEM5_TOKENS) || failed=$$?;) \
 	if test -e $(OUT)/report.html && test -e $(OUT)/figures/speedup.png && test -e $(OUT)/.shown \
 	  && test -z "$$(find $(SHOWN_FROM) -type f -newer $(OUT)/.shown -not -name '*.pyc' -print -quit 2> /dev/null)"; \
 	then echo $(OUT)/report.html; \
@@ -83,6 +83,12 @@ SHOWN_FROM = $(VENV)/.installed sailsim lut_gemv workloads sim_ext/sim analysis 
 
 # What fails or takes too long on gem5 is missing in the figures, and the same command tries it again.
 GEM5_TILES = $(SAILSIM) gem5 sweep --gem5 '$(GEM5)' --activations $(OUT)/activations.npz --out $(OUT)/gem5 --timeout 300
+# A step of a small model's first block and head, on cores and on units, by bits: the programs need a compiler.
+GEM5_TOKENS = if command -v $(AARCH64) > /dev/null; then $(MAKE) --no-print-directory kernels > $(OUT)/kernels.log 2>&1 && \
+  ( for bits in 2 4 8; do $(SAILSIM) gem5 decode --gem5 '$(GEM5)' --model smollm2-135m --weights $${bits}g32 --blocks 1 \
+  --threads 1 --linears lutmm,neon --out $(OUT)/gem5 --timeout 600 || exit; done ); \
+  else echo "There is no $(AARCH64) (Debian's g++-aarch64-linux-gnu): no whole tokens on gem5."; fi
+AARCH64 ?= aarch64-linux-gnu-g++
 
 artifact: setup
 	$(SAILSIM) artifact --out $(OUT)/artifact

@@ -8,7 +8,7 @@ A step takes
       + attention MACs / (attention rate * clock * min(threads, heads * batch)) + KV bytes /
       bandwidth(threads) + operations * threads * barrier + products * product overhead,
 
-    bandwidth(threads) = min(threads * line * MSHRs / latency, share * measured read bandwidth).
+    bandwidth(threads) = min(threads * core share * line * MSHRs / latency, share * measured read bandwidth).
 
 Several instances side by side, each on some of the cores with some of the sequences, take the longer of that,
 for one of them, and of what all of them read together at the share of the bandwidth (`packed_parts`).
@@ -42,7 +42,14 @@ SOFTWARE: Mapping[Software, str] = {
     "llama.cpp": "llama.cpp build 4753, April 2025",
     "ampere": "Ampere's llama.cpp fork, release 2.0.0",
     "t-mac": "T-MAC, look-up tables on the cores, commit 7042f8f7",
+    "neon": "NEON kernels of this project, as gem5 runs them",
+    "neon-lut": "look-up tables in NEON of this project, as gem5 runs them",
 }
+SIMULATED: tuple[Software, ...] = ("neon", "neon-lut")
+"""Software whose rates are of gem5's model of a core, not measured on a machine."""
+MEASURED = tuple(name for name in SOFTWARE if name not in SIMULATED)
+_SHARED = {"neon": "shared", "neon-lut": "lut_shared"}
+"""What is shared by the rows of a pass, by its constant."""
 CACHES: tuple[Cache, ...] = ("separate", "unified")
 PARTS = ("weights", "kernels", "attention", "kv_cache", "synchronisation")
 LARGE_BYTES = 12e9
@@ -53,6 +60,12 @@ LARGE_FASTER = 1.2
 """How much faster such models may run (assumed, 1.05..1.3): what 70B models showed on every N1 server."""
 UBATCH = 512
 """Rows that llama.cpp works on at once in prompt processing (its default -ub)."""
+ROWS_OF_A_PASS = 4
+"""Rows of a batch that this project's kernels multiply with a weight once it is unpacked."""
+SIMULATION = (
+    "Simulated, not measured: steps of 1 to 16 threads and 1 to 8 rows on gem5's model of a Neoverse N1, "
+    "which is calibrated on load latencies alone; the band moves its kernels and attention by a fifth."
+)
 SEVERAL_PROMPTS = "Single prompts were measured: several at once are taken as so many rows more."
 
 
@@ -94,6 +107,10 @@ class Constants:
     overlap: Floats
     product_s: float | Floats = 0.0
     row_s: float | Floats = 0.0
+    core_share: float = 1.0
+    """Of what a core can have under way, what its software does have."""
+    shared: float = 0.0
+    """Share of a kernel's time that the rows of a pass (`ROWS_OF_A_PASS`) have in common."""
 
 
 def overlapped(reading: Floats, arithmetic: Floats, overlap: Floats) -> tuple[Floats, Floats]:
@@ -115,9 +132,14 @@ def step_parts(
     ``shared_by``: sequences whose cache cells every sequence scans: 1, or the batch where all share one
     cache.
     """
-    bandwidth = np.minimum(threads * machine.core_bandwidth, c.read_share * machine.read_bandwidth)
+    bandwidth = np.minimum(
+        threads * c.core_share * machine.core_bandwidth, c.read_share * machine.read_bandwidth
+    )
     weights = work.weight_bytes / bandwidth
     kernels = work.gemv_macs / (threads * machine.clock * c.kernel_rate)
+    if c.shared:
+        passes = np.ceil(work.rows / ROWS_OF_A_PASS)
+        kernels = kernels * (1 - c.shared * (1 - passes / work.rows))
     weights, kernels = overlapped(weights, kernels, c.overlap)
     width = np.minimum(threads, work.attention_width)
     return {
@@ -161,6 +183,7 @@ def constants(
     """
     fitted = (fitted_by or fitted_constants()).software(software, core)
     anchor, rate = rate_of(software, fmt, fitted_by, prompts, core)
+    simulated = software in SIMULATED
     row_s = fitted.value("prompt_row_overhead") * 1e-9 if prompts and software == "ampere" else 0.0
     return (
         Constants(
@@ -170,8 +193,11 @@ def constants(
             barrier_s=fitted.value("barrier") * 1e-9,
             overlap=np.asarray(fitted.value("overlap")),
             # The fork's rows have one thread count: what its products lose is in its share of the barrier.
-            product_s=fitted.value("product_overhead") * 1e-9 if software != "ampere" else 0.0,
+            # Of this project's program a product loses nothing but its barrier.
+            product_s=0.0 if software == "ampere" or simulated else fitted.value("product_overhead") * 1e-9,
             row_s=row_s,
+            core_share=fitted.value("core_share") if simulated else 1.0,
+            shared=fitted.value(_SHARED[software]) if simulated else 0.0,
         ),
         rate,
     )
@@ -240,6 +266,8 @@ def prompt_tokens_per_s(
 
 def without_prompts(software: str) -> str | None:
     """Why a software's prompts are not predicted, None if they are."""
+    if software in SIMULATED:
+        return f"{SOFTWARE[software]}, decode alone; allowed for phase prefill is llama.cpp or ampere."
     if software != "t-mac":
         return None
     return (
@@ -278,6 +306,8 @@ def _predict(
         raise SailsimError(f"software is {software!r}, allowed is one of {', '.join(SOFTWARE)}")
     if cache not in CACHES:
         raise SailsimError(f"cache is {cache!r}, allowed is one of {', '.join(CACHES)}")
+    if cache != "separate" and software in SIMULATED:
+        raise SailsimError(f"cache is {cache!r}, allowed for {SOFTWARE[software]} is 'separate'")
     core = core_of(system)
     c, rate = constants(software, fmt, prompts=test == "prompt", core=core)
     machine = CpuSheet.of(system)
@@ -295,12 +325,13 @@ def _predict(
     seconds, parts = step(c, cache == "unified")
     # What the band must hold beside the scatter of measurements: the kernel rate's range, and the other
     # cache.
-    slow, _ = step(replace(c, kernel_rate=c.kernel_rate * rate.low / rate.relative), test == "decode")
-    fast, _ = step(replace(c, kernel_rate=c.kernel_rate * rate.high / rate.relative), False)
+    simulated = software in SIMULATED
+    slow, _ = step(_moved(c, rate.low / rate.relative, simulated), test == "decode" and not simulated)
+    fast, _ = step(_moved(c, rate.high / rate.relative, simulated), False)
     known = fitted_constants().software(software, core)
     band = known.band(test) if instances == 1 else joined(known.band(test), known.band("packed"))
     extrapolated = core not in FITTED_LARGE and float(work.weight_bytes) > LARGE_BYTES
-    large = test == "decode" and extrapolated
+    large = test == "decode" and extrapolated and not simulated
     low, high = widen(band, slow / seconds, seconds / fast * (LARGE_FASTER if large else 1.0))
     rate_tokens = tokens / seconds
     notes = _said(core, software, fmt, rate, test, threads // instances)
@@ -314,7 +345,7 @@ def _predict(
             f"{instances} instances side by side, each with {threads // instances} threads and at most "
             f"{work.rows:.0f} of the sequences."
         )
-    if tokens > 1 and test == "decode" and cache == "separate":
+    if tokens > 1 and test == "decode" and cache == "separate" and not simulated:
         notes.append(
             "Batched decoding was measured on Altra with a cache shared by all sequences: the band's lower "
             "end has it."
@@ -324,10 +355,18 @@ def _predict(
     )
 
 
+def _moved(c: Constants, factor: float, attention: bool) -> Constants:
+    """Constants with kernels of another speed, and ``attention`` too, where both are rates of one model."""
+    moved = replace(c, kernel_rate=c.kernel_rate * factor)
+    return replace(moved, attention_rate=c.attention_rate * factor) if attention else moved
+
+
 def _said(
     core: str, software: Software, fmt: WeightFormat, rate: KernelRate, test: str, threads: int
 ) -> list[str]:
     """What the notes say of a software, its kernels and the threads of a process."""
+    if software in SIMULATED:
+        return [SIMULATION]
     notes = list(_of_core(core, software))
     if rate.kind == "assumed":
         notes.append(

@@ -8,14 +8,16 @@ from functools import lru_cache
 from typing import Literal
 
 from sailsim.analysis.baselines.core_kinds import N1
-from sailsim.analysis.baselines.fitted import Fitted, fitted_constants
+from sailsim.analysis.baselines.fitted import Fitted, FittedSet, fitted_constants
 from sailsim.analysis.baselines.prediction import data_file, read_csv
+from sailsim.analysis.baselines.simulated_kernels import simulated_rate
+from sailsim.analysis.baselines.simulated_rows import TABLE
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Quantity
 from sailsim.sim.same import Same
 from sailsim.workloads import TensorFormat, WeightFormat
 
-Software = Literal["llama.cpp", "ampere", "t-mac"]
+Software = Literal["llama.cpp", "ampere", "t-mac", "neon", "neon-lut"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,14 @@ def without_tables(fmt: WeightFormat) -> str | None:
     if any(format_key(found) in lut_bits() for found in (fmt.base, *(found for found, _ in fmt.shares))):
         return None
     return f"weights are {fmt.name}; allowed for T-MAC's tables are some of {', '.join(lut_bits())}."
+
+
+def without_kernels(fmt: WeightFormat) -> str | None:
+    """Why this project's kernels do not multiply a format, None if they do."""
+    without = [found.name for found in (fmt.base, *(found for found, _ in fmt.shares)) if found.wbits is None]
+    if not without:
+        return None
+    return f"weights are {without[0]}; allowed for this project's kernels are codes of 1 to 8 bits."
 
 
 @lru_cache(maxsize=8)
@@ -117,6 +127,8 @@ def rate_of(
             return _of_fork(fitted, fmt, "prompt_rate" if prompts else "kernel_rate", core)
         case "t-mac":
             return _of_tables(fitted, fmt, rates, core)
+        case "neon" | "neon-lut":
+            return _simulated(fitted.software(software, core), fmt, software == "neon-lut")
     rate = _mixed(fmt, lambda found: rates[format_key(found)])
     return anchor, rate if core == N1 else _elsewhere(rate, own, core)
 
@@ -183,6 +195,20 @@ def _of_tables(
             "fitted" if measured else "assumed",
             "two and four bits were measured; tables take as many steps as a weight has bits",
             lut.source,
+        )
+
+    return anchor, _mixed(fmt, of)
+
+
+def _simulated(own: FittedSet, fmt: WeightFormat, tables: bool) -> tuple[float, KernelRate]:
+    """This project's kernels in gem5, relative to dot products of four bits."""
+    anchor = own.value("kernel_rate_w4")
+
+    def of(found: TensorFormat) -> KernelRate:
+        rate, low, high, run = simulated_rate(own, found, tables)
+        note = "gem5 ran 2, 4 and 8 bits; a real core's rate is not known better than the core model is"
+        return KernelRate(
+            rate / anchor, low / anchor, high / anchor, "fitted" if run else "assumed", note, TABLE
         )
 
     return anchor, _mixed(fmt, of)

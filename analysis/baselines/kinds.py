@@ -15,6 +15,8 @@ from typing import Literal, cast
 
 from sailsim.analysis.baselines.core_kinds import core_of
 from sailsim.analysis.baselines.cpu import (
+    MEASURED,
+    SIMULATED,
     SOFTWARE,
     cpu_tokens_per_s,
     prompt_tokens_per_s,
@@ -24,7 +26,7 @@ from sailsim.analysis.baselines.cpu import (
 from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, prompt_work, weight_reads
-from sailsim.analysis.baselines.kernel_rates import Software, without_tables
+from sailsim.analysis.baselines.kernel_rates import Software, without_kernels, without_tables
 from sailsim.analysis.baselines.packing import packed_tokens_per_s
 from sailsim.analysis.baselines.prediction import Prediction, Work
 from sailsim.base.errors import SailsimError
@@ -218,7 +220,7 @@ class Cores(Kind):
 
     @property
     def software_stacks(self) -> tuple[str, ...]:
-        """Those that were fitted, and whichever of them is the fastest at a point."""
+        """Those that were fitted, and whichever of the measured ones is the fastest at a point."""
         return (*SOFTWARE, FASTEST)
 
     def software_of(self, machine: Machine) -> str:
@@ -245,7 +247,7 @@ class Cores(Kind):
         reads = ubatches(point.tokens)
         if question.software != FASTEST:
             return _predicted(by(question.software), question, reads)
-        usable = [name for name in SOFTWARE if _refused(name, question) is None]
+        usable = [name for name in MEASURED if _refused(name, question) is None]
         found = {name: by(name) for name in usable}
         first = max(usable, key=lambda name: found[name].tokens_per_s)
         answer = _predicted(found[first], question, reads)
@@ -308,6 +310,8 @@ def _refused(software: str, question: Question) -> str | None:
         allowed = ", ".join(known.known_on(core))
         return f"software is {software}, which was not measured on {core}; allowed is one of {allowed}."
     refused = without_tables(question.fmt) if software == "t-mac" else None
+    if software in SIMULATED:
+        refused = without_kernels(question.fmt)
     if refused is None and question.point.phase == "prefill":
         return without_prompts(software)
     return refused

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from sailsim.analysis.baselines.prediction import Floats, data_file
+from sailsim.analysis.baselines.simulated_rows import TABLE as SIMULATED_TABLE
 from sailsim.analysis.calibration.core_rows import TABLE as CORES_TABLE
 from sailsim.analysis.calibration.cores_problem import run_cores
 from sailsim.analysis.calibration.cpu_problem import cpu_problem, software_parameters, textbook_problem
@@ -56,6 +57,7 @@ from sailsim.analysis.calibration.measurements import (
 from sailsim.analysis.calibration.packed_check import TABLE as PACKED_TABLE
 from sailsim.analysis.calibration.packed_check import run_packed
 from sailsim.analysis.calibration.prompt_problem import run_cards, run_fork
+from sailsim.analysis.calibration.simulated_problem import run_simulated
 from sailsim.analysis.calibration.solver import (
     LOSS_SCALE,
     Problem,
@@ -67,7 +69,7 @@ from sailsim.analysis.calibration.vllm_problem import TABLE as VLLM_TABLE
 from sailsim.analysis.calibration.vllm_problem import run_vllm
 from sailsim.base.atomic import write_whole
 
-SCRIPT_VERSION = 6
+SCRIPT_VERSION = 7
 
 DATA = (
     "llama_bench.csv",
@@ -79,6 +81,7 @@ DATA = (
     "prompts.csv",
     CORES_TABLE,
     VLLM_TABLE,
+    SIMULATED_TABLE,
 )
 
 HELD_OUT = ("lmdeploy_held_out.csv", PACKED_TABLE)
@@ -220,6 +223,9 @@ def _run_cpu(
     # Nor do four rows of one machine.
     sets["t-mac"] = {"constants": tables, "bands": bands}
     errors.extend(rows)
+    simulated, rows = run_simulated()
+    errors.extend(rows)
+    sets |= simulated
     fewest = int(problem.rows.threads[ours].min())
     return sets, covariance_of(problem, solution), fewest, lambda rows: problem.predict(solution.values, rows)
 

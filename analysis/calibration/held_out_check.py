@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from sailsim.analysis.baselines import gpu
 from sailsim.analysis.baselines.prediction import data_file, read_csv
 from sailsim.analysis.calibration.calibrate import Outcome
+from sailsim.analysis.calibration.cpu_problem import TOGETHER
 from sailsim.analysis.calibration.errors import differences, digits, error_row, noise_row
 from sailsim.analysis.calibration.held_out import COLUMNS
 from sailsim.analysis.calibration.measurements import (
@@ -60,10 +61,10 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def constants_looked_at(table: Mapping[str, Any]) -> dict[str, float]:
     """The constants of a fit that predict the held-out rows, by dotted name.
 
-    No such row has a format whose rate is a ratio of two kernels, none is of T-MAC or of 16 bits on a card,
-    and none a prompt of the kinds that `prompt_problem` fits.
+    No such row has a format whose rate is a ratio of two kernels, none is of T-MAC, of
+    this project's kernels or of 16 bits on a card, and none a prompt of the kinds that `prompt_problem` fits.
     """
-    measured = {name: chosen for name, chosen in table["cpu"].items() if name != "t-mac"}
+    measured = {name: table["cpu"][name] for name in TOGETHER}
     sets = {f"cpu.{name}": chosen for name, chosen in measured.items()} | {"gpu": table["gpu"]}
     return {
         f"{prefix}.{name}": float(c["value"])

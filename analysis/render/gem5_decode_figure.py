@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.baselines.simulated_rows import Row, bits_and_group, decode_rows, shape
+from sailsim.analysis.baselines.simulated_steps import CORE_PARTS, predicted
 from sailsim.analysis.paper.claims import load_paper
-from sailsim.analysis.render.gem5_decode_page import FAST, predicted
-from sailsim.analysis.render.gem5_decode_steps import CORE_PARTS, Row, regions_together, shape
+from sailsim.analysis.render.gem5_decode_page import LIKE
+from sailsim.analysis.render.gem5_decode_steps import regions_together
 from sailsim.analysis.render.style import (
     DASHES,
     MARKERS,
@@ -25,12 +27,13 @@ from sailsim.analysis.render.style import (
     style,
 )
 from sailsim.base.errors import SailsimError
-from sailsim.base.records import read_records
 from sailsim.sim import load_system
 from sailsim.workloads import load_model
 from sailsim.workloads.choice import uniform_choice
 
 TITLE = "Whole tokens in gem5: one program, its products on cores or on PIM units"
+_SAME = ("system", "model", "blocks", "batch", "context", "cache", "warm")
+"""What the runs of a figure agree in."""
 Steps = Mapping[tuple[int, int, str], Row]
 """Runs by threads, bits and kind of products."""
 _LOOK = {
@@ -90,17 +93,14 @@ def decode_figure(rows: Sequence[Row]) -> Figure:
             f"A step is put together of the head and {spec.n_layers} blocks like the first, which was run."
             if first["blocks"]
             else "",
-            f"The engine's lines: gem5's step by NEON over the engine's step of {FAST}. The paper's value is "
+            f"The engine's lines: gem5's step by NEON over the engine's step of {LIKE}. The paper's value is "
             "its maximum against llama.cpp, for a point that it does not name.",
         )
     return figure
 
 
 def _bits(row: Row) -> int:
-    uniform = uniform_choice(row["weights"])
-    if uniform is None:
-        raise SailsimError(f"weights is {row['weights']!r}; allowed in this figure are bits, as 4g128.")
-    return uniform[0]
+    return bits_and_group(row)[0]
 
 
 def _cycles(row: Row) -> float:
@@ -109,7 +109,7 @@ def _cycles(row: Row) -> float:
 
 def _engine_cycles(row: Row) -> float:
     """The engine's whole step of a run with units."""
-    return predicted({**row, "blocks": 0}, FAST).step
+    return predicted({**row, "blocks": 0}, LIKE).step
 
 
 def _speedups(axes: Axes, steps: Steps, widths: Mapping[int, Sequence[int]]) -> None:
@@ -177,13 +177,29 @@ def _legend() -> tuple[list[Patch], list[str]]:
     return patches[::-1], list(_LOOK)[::-1]
 
 
+def shipped_figure() -> Figure:
+    """The committed runs of Llama 2 7B's first block and head."""
+    wanted = {"model": "llama-2-7b", "blocks": 1, "batch": 1, "context": 512, "cache": "fp16"}
+    chosen = [row for row in decode_rows() if all(row[name] == value for name, value in wanted.items())]
+    return decode_figure(chosen)
+
+
+def figure_of(rows: Sequence[Row]) -> Figure | None:
+    """The figure of those runs of a folder that agree in all but kind, threads and bits, and have most widths
+    on both sides; None if no run on cores has one on units beside it."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row.get("step_cycles") is not None and uniform_choice(str(row["weights"])) is not None:
+            groups.setdefault(tuple(row[name] for name in _SAME), []).append(row)
+
+    def widths(group: Sequence[Row]) -> int:
+        of = {(row["linears"], row["threads"], _bits(row)) for row in group}
+        return sum(kind == "lutmm" and ("neon", threads, bits) in of for kind, threads, bits in of)
+
+    best = max(groups.values(), key=widths, default=[])
+    return decode_figure(best) if widths(best) else None
+
+
 def draw(folder: Path) -> list[Path]:
-    """Draw the committed runs of Llama 2 7B's first block and head as a PNG into a folder."""
-    rows = read_records(data_file("gem5/decode.jsonl"))["rows"]
-    wanted = {"model": "llama-2-7b", "blocks": 1, "batch": 1, "context": 512}
-    chosen = [
-        row
-        for row in rows
-        if row.get("step_cycles") is not None and all(row[name] == value for name, value in wanted.items())
-    ]
-    return save(decode_figure(chosen), folder / "gem5_decode.png")
+    """Draw the committed runs as a PNG into a folder."""
+    return save(shipped_figure(), folder / "gem5_decode.png")

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from sailsim.analysis.baselines.simulated_rows import Row, shape
+from sailsim.analysis.baselines.simulated_steps import CORE_PARTS
 from sailsim.workloads import load_model
 
-Row = Mapping[str, Any]
-
-SHAPES = {"SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m"}
-"""The shape that ships of a file whose tokens were measured: pages are made without the file."""
-CORE_PARTS = {
-    "embed": ("embed",),
-    "norms and rounding": ("norm", "quantise"),
-    "rotation": ("rope",),
-    "attention": ("attention",),
-    "products of the blocks, activation": ("qkv", "o", "ffn"),
-    "head": ("head",),
-    "sampling": ("sample",),
-}
-"""Parts of a step that gem5 and the engine both have, and the program's regions in each."""
 _OF_A_BLOCK = ("qkv", "rope", "attention", "o", "ffn")
-
-
-def shape(row: Row) -> str:
-    """The name of the shape that a run's model has."""
-    return SHAPES.get(row["model"], str(row["model"]))
 
 
 def block_share(row: Row) -> dict[str, float]:

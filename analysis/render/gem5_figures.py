@@ -1,6 +1,8 @@
-"""Figures of what gem5 simulated: tiles of a sweep beside the fast engine, and the timeline of one tile.
+"""Figures of what gem5 simulated: tiles of a sweep beside the fast engine, the timeline of one tile, and
+whole tokens.
 
-They are drawn from the folder of gem5's results (`sailsim gem5 sweep`): `gem5` in a sweep's folder.
+They are drawn from the folder of gem5's results (`sailsim gem5 sweep` and `decode`): `gem5` in a sweep's
+folder.
 """
 
 from __future__ import annotations
@@ -15,19 +17,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from sailsim.analysis.render.gem5_decode_figure import TITLE as TOKENS_TITLE
+from sailsim.analysis.render.gem5_decode_figure import figure_of
 from sailsim.analysis.render.phases import PHASE_STYLE
 from sailsim.analysis.render.style import DASHES, MARKERS, SERIES, canvas, caption, style
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim import Store
+from sailsim.sim.gem5.decode import COMMAND as DECODE
 from sailsim.sim.gem5.tiles import COMMAND
 from sailsim.sim.gem5.timeline import TIMELINE, TileTimeline, read_timelines
 
 FOLDER = "gem5"
 """Of gem5's results in a sweep's folder."""
+TOKENS = "gem5-tokens"
 TITLES = {
     "gem5": "Fast engine against gem5, tile by tile",
     "timeline": "One tile through a slice",
+    TOKENS: TOKENS_TITLE,
 }
 SHOWN_GROUPS = (34, 6)
 """Groups of a timeline that a figure shows, at its beginning and at its end: more would be too fine."""
@@ -41,10 +48,14 @@ def gem5_figures(folder: Path) -> dict[str, Figure]:
     """
     found: dict[str, Figure] = {}
     if list((folder / "chunks").glob("*.parquet")):
-        frame = Store(folder).frame()
+        store = Store(folder)
+        frame = store.frame()
         tiles = frame[frame["command"] == COMMAND]
         if len(tiles):
             found["gem5"] = tiles_figure(tiles)
+        tokens = figure_of([row for row in store.table().to_pylist() if row["command"] == DECODE])
+        if tokens is not None:
+            found[TOKENS] = tokens
     path = folder / TIMELINE
     if path.is_file():
         found["timeline"] = timeline_figure(read_timelines(path))

@@ -17,7 +17,8 @@ from sailsim.analysis.costs.dollars import quoted
 from sailsim.analysis.costs.energy import CAUSES, NOT_MODELLED, tokens_of
 from sailsim.analysis.render import report_charts as charts
 from sailsim.analysis.render.figure_axes import WORDS
-from sailsim.analysis.render.gem5_figures import TITLES
+from sailsim.analysis.render.gem5_decode_figure import shipped_figure
+from sailsim.analysis.render.gem5_figures import TITLES, TOKENS
 from sailsim.analysis.render.html import Cell, Table, shown
 from sailsim.analysis.render.quality_page import BESIDE, choice_in_words
 from sailsim.analysis.render.report_constants import constants_parts
@@ -264,10 +265,20 @@ def _reuse(tables: Mapping[str, pd.DataFrame]) -> list[Part]:
 
 
 def _gem5(simulated: Mapping[str, Figure], tables: Mapping[str, pd.DataFrame]) -> list[Part]:
-    """Figures of the store's own tiles if it has them, else the tiles that ship."""
-    if simulated:
-        own = drawn((name, TITLES[name], figure) for name, figure in simulated.items())
-        return [Part(paragraphs=["Tiles of this sweep, run on gem5."], drawn=own)]
+    """Figures of the store's own tiles and tokens if it has them, else those that ship."""
+    own = {name: figure for name, figure in simulated.items() if name != TOKENS}
+    tokens = simulated.get(TOKENS)
+    said = (
+        "Whole tokens: one program decodes on simulated cores, with its products on the cores or on PIM "
+        "units (docs/gem5-decode.md)."
+    )
+    if tokens is None:
+        said += " These are the runs that ship; make sim GEM5=PATH makes some of its own."
+        tokens = shipped_figure()
+    together = Part(paragraphs=[said], drawn=drawn([(TOKENS, TITLES[TOKENS], tokens)]))
+    if own:
+        found = drawn((name, TITLES[name], figure) for name, figure in own.items())
+        return [Part(paragraphs=["Tiles of this sweep, run on gem5."], drawn=found), together]
     tiles = tables["tiles"]
     exact = int(tiles["correct"].sum())
     equal = int(tiles["phases_equal"].sum())
@@ -277,7 +288,7 @@ def _gem5(simulated: Mapping[str, Figure], tables: Mapping[str, pd.DataFrame]) -
         f"ship (docs/gem5-tiles.md): {exact} with exact results, {equal} with equal phases; the engine's "
         f"time is off by {worst.median():.1%} in the median and {worst.max():.1%} at worst."
     )
-    return [Part(paragraphs=[said], chart=charts.TILES)]
+    return [together, Part(paragraphs=[said], chart=charts.TILES)]
 
 
 def _reproduction(study: Mapping[str, Any], paper: str) -> list[Part]:

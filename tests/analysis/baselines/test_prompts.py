@@ -70,7 +70,7 @@ def test_tables_on_the_cores_have_no_prompt_and_say_so() -> None:
     with pytest.raises(SailsimError, match="T-MAC's prompts were measured on a Snapdragon X Elite alone"):
         prompt_tokens_per_s(ALTRA, LLAMA, uniform_format(4, 128), 64, 512, software="t-mac")
     assert cpu_tokens_per_s(ALTRA, LLAMA, uniform_format(4, 128), 64, software="t-mac").tokens_per_s > 0
-    assert set(SOFTWARE) == {"llama.cpp", "ampere", "t-mac"}
+    assert set(SOFTWARE) == {"llama.cpp", "ampere", "t-mac", "neon", "neon-lut"}
 
 
 @pytest.mark.parametrize("card", gpu.MEASURED_CARDS)

@@ -29,12 +29,15 @@ def written(path: Path, **changes: str | None) -> Path:
     return path
 
 
-def test_what_ships_is_sail_six_of_the_cores_and_three_a_card() -> None:
+def test_what_ships_is_sail_eight_of_the_cores_and_three_a_card() -> None:
     shipped = shipped_runners()
     names = [runner.name for runner in shipped]
-    cores = ["cores", "cores-ampere", "cores-lut", "cores-best", "cores-all", "cores-all-best"]
-    assert names[:7] == ["sail", *cores]
-    assert sorted(names[7:]) == sorted(f"{c}{end}" for c in card_names() for end in ("", "-serving", "-f16"))
+    cores = [
+        *("cores", "cores-ampere", "cores-lut", "cores-best", "cores-neon", "cores-neon-lut"),
+        *("cores-all", "cores-all-best"),
+    ]
+    assert names[:9] == ["sail", *cores]
+    assert sorted(names[9:]) == sorted(f"{c}{end}" for c in card_names() for end in ("", "-serving", "-f16"))
     assert len(set(names)) == len(names)
     assert {r.software for r in shipped if r.kind == "cores"} == {*SOFTWARE, FASTEST}
     assert {r.software for r in shipped if r.kind == "card"} == set(GPU_SOFTWARE)

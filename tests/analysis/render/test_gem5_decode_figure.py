@@ -4,17 +4,16 @@ from typing import Any
 
 import pytest
 
-from sailsim.analysis.baselines.prediction import data_file
-from sailsim.analysis.render.gem5_decode_figure import decode_figure
+from sailsim.analysis.baselines.simulated_rows import decode_rows
+from sailsim.analysis.render.gem5_decode_figure import decode_figure, figure_of
 from sailsim.analysis.render.gem5_decode_steps import regions_together
 from sailsim.base.errors import SailsimError
-from sailsim.base.records import read_records
 
 
 def rows() -> list[dict[str, Any]]:
     """One thread of Llama 2 7B."""
-    found = read_records(data_file("gem5/decode.jsonl"))["rows"]
-    return [row for row in found if row["model"] == "llama-2-7b" and row["threads"] == 1]
+    wanted = {"model": "llama-2-7b", "threads": 1, "batch": 1, "cache": "fp16"}
+    return [dict(row) for row in decode_rows() if all(row[name] == value for name, value in wanted.items())]
 
 
 def test_the_line_is_the_ratio_of_whole_steps() -> None:
@@ -33,5 +32,20 @@ def test_rows_without_both_sides_or_bits_are_refused() -> None:
     units = [row for row in rows() if row["linears"] == "lutmm"]
     with pytest.raises(SailsimError, match="no width has runs on cores and on units"):
         decode_figure(units)
-    with pytest.raises(SailsimError, match="weights is 'q4_0'; allowed in this figure are bits"):
+    with pytest.raises(SailsimError, match="weights is 'q4_0'; allowed here are bits"):
         decode_figure([row | {"weights": "q4_0"} for row in rows()])
+
+
+def test_a_folder_draws_the_runs_with_most_widths_on_both_sides() -> None:
+    """Runs without numbers, of mixed formats, and those of another step do not count."""
+    every = [dict(row) for row in decode_rows()]
+    other = [row for row in every if row["blocks"] != 1]
+    stopped = {**every[0], "step_cycles": None, "reason": "took longer"}
+    mixed = {**every[0], "weights": "q4_k_m"}
+    figure = figure_of([stopped, mixed, *other, *rows()])
+    assert figure is not None
+    speedups, parts = figure.axes[:2]
+    assert sorted(map(int, speedups.lines[0].get_xdata())) == [2, 4, 8]
+    assert parts.get_title("left").startswith("1 thread")
+    assert figure_of([stopped, mixed]) is None
+    assert figure_of([row for row in rows() if row["linears"] == "neon"]) is None

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sailsim.analysis.render.gem5_decode_page import at_work, predicted
-from sailsim.analysis.render.gem5_decode_steps import CORE_PARTS, put_together, regions_together
+from sailsim.analysis.baselines.simulated_steps import CORE_PARTS, at_work, predicted
+from sailsim.analysis.render.gem5_decode_steps import put_together, regions_together
 from sailsim.sim import Point, load_system, simulate_step
 from sailsim.sim.gem5.decode import REGIONS
 from sailsim.workloads import load_model

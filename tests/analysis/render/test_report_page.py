@@ -298,3 +298,10 @@ def test_a_chart_marks_only_what_its_measures_are_about():
 
 def test_the_point_of_the_first_page_is_a_point():
     assert set(POINT) == set(Point().as_dict())
+
+
+def test_whole_tokens_of_gem5_stand_beside_its_tiles(text):
+    said = Reader(text).letters["gem5"]
+    assert "Whole tokens: one program decodes" in said
+    assert "These are the runs that ship" in said
+    assert text.count('id="gem5-tokens"') <= 1

@@ -1,0 +1,115 @@
+"""The engine's step by the parts that gem5's runs of whole tokens tell apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+from sailsim.analysis.baselines.simulated_rows import Row, shape
+from sailsim.lut_gemv import TILE_PHASES
+from sailsim.sim import Point, StepResult, System, load_system, simulate_step
+from sailsim.sim.host import HostCores
+from sailsim.workloads import ModelSpec, decode_step, load_model
+
+CORE_PARTS = {
+    "embed": ("embed",),
+    "norms and rounding": ("norm", "quantise"),
+    "rotation": ("rope",),
+    "attention": ("attention",),
+    "products of the blocks, activation": ("qkv", "o", "ffn"),
+    "head": ("head",),
+    "sampling": ("sample",),
+}
+"""Parts of a step that gem5 and the engine both have, and the program's regions in each."""
+_CORE_OPS = {
+    "token_embd": "embed",
+    "attn_norm": "norms and rounding",
+    "ffn_norm": "norms and rounding",
+    "output_norm": "norms and rounding",
+    "rope": "rotation",
+    "attention": "attention",
+    "ffn_act": "products of the blocks, activation",
+    "sample": "sampling",
+}
+CACHE_BITS = {"fp16": 0, "int8": 8}
+"""Bits of keys and values by the program's word for its cache; 0: what the model has."""
+_UNIT_PHASES = (*TILE_PHASES, "dram")
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The engine's step in cycles of the cores: whole, by `CORE_PARTS`, and what the units are at work."""
+
+    step: float
+    parts: dict[str, float]
+    units: float
+
+
+def predicted(row: Row, machine: str = "") -> Predicted:
+    """The engine's step of a run with units: same machine, or the one named, weights, threads, batch, context
+    and cache."""
+    return _predicted(machine or row["system"], shape(row), *(row[name] for name in _ASKED))
+
+
+_ASKED = ("blocks", "weights", "nbw", "batch", "threads", "context", "cache")
+
+
+@cache
+def _predicted(
+    machine: str,
+    model: str,
+    blocks: int,
+    weights: str,
+    nbw: int,
+    batch: int,
+    threads: int,
+    context: int,
+    cached: str,
+) -> Predicted:
+    system, spec = load_system(machine), load_model(model)
+    spec = replace(spec, n_layers=blocks or spec.n_layers, extra_params=0)
+    point = Point(
+        system=machine,
+        model=model,
+        weights=weights,
+        nbw=nbw,
+        batch=batch,
+        threads=threads,
+        context=context,
+        kv_bits=CACHE_BITS[cached],
+    )
+    clock = system.cores.clock.si
+
+    def step(of: ModelSpec) -> StepResult:
+        return simulate_step(system, of, point)
+
+    result = step(spec)
+    parts = core_seconds(system, spec.cached(point.kv_bits), point)
+    # What a head of one output a slice does not need.
+    small = replace(spec, vocab=system.llc.slices.whole)
+    parts["head"] = result.step_s - step(small).step_s - parts["sampling"]
+    parts["products of the blocks, activation"] += result.step_s - sum(parts.values())
+    units = sum(result.breakdown[phase] for phase in _UNIT_PHASES)
+    return Predicted(
+        result.step_s * clock, {name: seconds * clock for name, seconds in parts.items()}, units * clock
+    )
+
+
+def core_seconds(system: System, spec: ModelSpec, point: Point) -> dict[str, float]:
+    """Seconds that the cores of a machine work alone in each of `CORE_PARTS`, their reading at its longest;
+    nothing of products."""
+    parts = dict.fromkeys(CORE_PARTS, 0.0)
+    host = HostCores(system, point.threads)
+    for op in decode_step(spec, point.formats(spec), point.batch, point.context):
+        if op.kind != "gemv":
+            tasks = host.work(op, spec, 0)
+            alone = sum(max(task.seconds, (task.read + task.written) / task.rate) for task in tasks)
+            parts[_CORE_OPS[op.name.rpartition(".")[2]]] += alone
+    return parts
+
+
+def at_work(row: Row, core_clock: float, units: int) -> float:
+    """Cycles of the cores in which a unit of gem5 had a descriptor: of a step, averaged over the units."""
+    stages = ("descriptor", "operands", "groups", "results", "completion")
+    ticks = sum(row[f"unit_{stage}Ticks"] for stage in stages)
+    return float(ticks / units / row["steps"] * 1e-12 * core_clock)

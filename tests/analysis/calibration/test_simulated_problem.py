@@ -1,0 +1,67 @@
+"""The fit of this project's kernels in gem5: its rows are the runs, and it finds what rows were made with."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sailsim.analysis.baselines.simulated_rows import bits_and_group, decode_rows, part_of_model, shape
+from sailsim.analysis.calibration.simulated_host import HOST, host_constants
+from sailsim.analysis.calibration.simulated_problem import PARTS, neon_problem, simulated_rows, tables_problem
+from sailsim.analysis.calibration.solver import Problem, solve
+from sailsim.base.errors import SailsimError
+from sailsim.sim import load_system
+
+
+@pytest.mark.parametrize("kind", ["neon", "lut"])
+def test_every_run_is_three_rows_of_its_cycles(kind: str) -> None:
+    rows, runs = simulated_rows(kind), [row for row in decode_rows() if row["linears"] == kind]
+    assert len(rows.measured) == 3 * len(runs)
+    cycles = (rows.tokens / rows.measured * 2.5e9).reshape(-1, 3)
+    for run, (products, attention, step) in zip(runs, cycles, strict=True):
+        assert step == pytest.approx(run["step_cycles"])
+        assert attention == pytest.approx(run["attention_cycles"])
+        assert products == pytest.approx(sum(run[f"{name}_cycles"] for name in ("qkv", "o", "ffn", "head")))
+        assert products + attention < step
+    assert list(rows.labels["part"][:3]) == list(PARTS)
+
+
+def test_the_fit_finds_the_constants_that_rows_were_made_with() -> None:
+    problem = neon_problem()
+    names = [p.name for p in problem.parameters]
+    true = solve(problem).values.copy()
+    for name, factor in (("kernel_rate_w4", 0.8), ("attention_rate", 1.3), ("group_cycles", 1.2)):
+        true[names.index(name)] *= factor
+    made = replace(problem.rows, measured=problem.predict(true, problem.rows))
+    found = solve(Problem(problem.parameters, made, problem.predict, loss=problem.loss)).values
+    for name in ("kernel_rate_w4", "attention_rate", "group_cycles"):
+        assert found[names.index(name)] == pytest.approx(true[names.index(name)], rel=0.02)
+
+
+def test_tables_are_fitted_on_the_widths_that_they_multiply() -> None:
+    neon = {p.name: {"value": p.start} for p in neon_problem().parameters}
+    problem = tables_problem(neon)
+    assert problem.rows.labels["bits"].astype(int).max() <= 4
+    slow, fast = (problem.predict(np.array([rate, 3.0, 0.1]), problem.rows) for rate in (10.0, 20.0))
+    attention = problem.rows.labels["part"] == "attention"
+    assert (slow[attention] == fast[attention]).all()
+    assert (slow[~attention] < fast[~attention]).all()
+
+
+def test_a_run_is_of_a_shape_that_ships() -> None:
+    for row in decode_rows():
+        spec = part_of_model(row)
+        assert spec.n_layers == (row["blocks"] or spec.n_layers)
+        assert bits_and_group(row)[1] in (32, 128)
+        assert shape(row) in ("smollm2-135m", "llama-2-7b", "llama-3-8b")
+    with pytest.raises(SailsimError, match="weights is 'q4_k_m'; allowed here are bits"):
+        bits_and_group({"weights": "q4_k_m"})
+
+
+def test_the_machine_of_these_cores_has_the_fitted_constants() -> None:
+    host = load_system(HOST).host
+    for name, found in host_constants().items():
+        quantity = getattr(host, name)
+        assert quantity.value == pytest.approx(found["value"], rel=2e-3)
+        assert (quantity.low, quantity.high) == pytest.approx((found["low"], found["high"]), rel=2e-3)
+        assert quantity.kind == "fitted"
