@@ -2,7 +2,7 @@
 
 Losses of groups (`sensitivities`) and the time that a step of SAIL takes with a group in a format are taken
 to add up; which formats make the shortest step within a loss is then a choice of one format a group, an
-integer program. Whether they do add up is checked by measuring and simulating what was found, not assumed.
+integer program. They do add up only about: what was found is measured as a whole (`policy_tries`).
 """
 
 from __future__ import annotations
@@ -111,12 +111,17 @@ def search(losses: pd.DataFrame, times: StepTimes, budget: float) -> Found:
     )
     if answer.x is None:
         raise SailsimError(
-            f"loss is {budget:g}; allowed is at least {lost.min(axis=1).sum():.3g} nats a token, what the "
+            f"loss is {budget:g}; allowed is at least {least_loss(losses):.3g} nats a token, what the "
             "best choice of each group loses."
         )
     picked = np.rint(answer.x).astype(bool).reshape(lost.shape)
     formats = {group: choices[row.argmax()] for group, row in zip(losses.index, picked, strict=True)}
     return Found(budget, formats, float(lost[picked].sum()), times.rest_s + float(took[picked].sum()))
+
+
+def least_loss(losses: pd.DataFrame) -> float:
+    """What the best choice of each group loses, nats a token; arguments as `search`."""
+    return float(np.maximum(losses.to_numpy(), 0).min(axis=1).sum())
 
 
 def policy_text(name: str, default: str, tensors: Mapping[str, str], source: str = "") -> str:

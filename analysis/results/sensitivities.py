@@ -28,7 +28,7 @@ from sailsim.workloads.quality import text_chunks
 from sailsim.workloads.sensitivity import Sensitivity
 from sailsim.workloads.texts import CALIBRATION, shipped_text
 
-CHUNKS, LENGTH, TOGETHER = 4, 128, 5
+CHUNKS, LENGTH, TOGETHER = 4, 256, 5
 """Of the text, and neighbouring blocks that share a format, where nothing is said."""
 
 
@@ -67,7 +67,7 @@ class SensitivityPoint:
     @property
     def key(self) -> str:
         """All that its record rests on, the content of the file and the code included."""
-        text = hashlib.sha256(_text(self.text).encode()).hexdigest()
+        text = hashlib.sha256(calibration_text(self.text).encode()).hexdigest()
         parts = [code_version(), asdict(self), open_gguf(self.model).file.sha256, text]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -82,7 +82,7 @@ def sensitivity_points(
 ) -> list[SensitivityPoint]:
     """Every group in every choice. Raises SailsimError for values out of range and unknown choices."""
     opened = open_gguf(model)
-    text_chunks(opened, _text(text), chunks, length)
+    text_chunks(opened, calibration_text(text), chunks, length)
     for choice in choices:
         chosen_format(choice, model, opened.spec)
         if choice.endswith(".toml"):
@@ -123,7 +123,7 @@ def measure_sensitivities(
 def measured(point: SensitivityPoint) -> dict[str, Any]:
     """The record of a point."""
     model = open_gguf(point.model)
-    base = _base(point.model, model.file.sha256, _text(point.text), point.chunks, point.length)
+    base = _base(point.model, model.file.sha256, calibration_text(point.text), point.chunks, point.length)
     other = chosen_format(point.weights, point.model, model.spec)
     lost = (base.with_others(point.tensors, other).nll - base.undisturbed.nll).mean(axis=1)
     return {
@@ -146,5 +146,6 @@ def _base(model: str, content: str, text: str, chunks: int, length: int) -> Sens
     return Sensitivity(opened, text_chunks(opened, text, chunks, length))
 
 
-def _text(path: str) -> str:
+def calibration_text(path: str) -> str:
+    """That of a file, or of nothing the one that ships. Raises SailsimError if it cannot be read."""
     return read_text(Path(path)) if path else shipped_text(CALIBRATION)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import needing
 from sailsim.cli._json import print_json
@@ -25,6 +24,9 @@ SHOWN = (
     "ms",
     "perplexity",
     "predicted_loss",
+    "verified_loss",
+    "verified_error",
+    "tries",
     "predicted_ms",
 )
 
@@ -50,7 +52,7 @@ SHOWN = (
 @click.option(
     "--chunks", type=int, default=4, show_default=True, help="Of the text that sensitivities are measured on."
 )
-@click.option("--length", type=int, default=128, show_default=True, help="Tokens of a chunk.")
+@click.option("--length", type=int, default=256, show_default=True, help="Tokens of a chunk.")
 @click.option("--calibration", type=PathOption(dir_okay=False), help="That text [default: one that ships].")
 @click.option(
     "--text", type=PathOption(dir_okay=False), help="The text of the judgement [default: that of quality]."
@@ -87,12 +89,14 @@ def policy(
     """Find the fastest assignment of formats to a model's matrices, for each allowed loss.
 
     What each group of matrices loses in each format is measured on one text, what it adds to a step of SAIL
-    is simulated, and an integer program chooses. Each policy is a file for --weights; it is then measured as
-    a whole on another text, and simulated, beside each choice everywhere. docs/quality.md explains. MODEL is
-    the installed SmolLM2 by default.
+    is simulated, and an integer program chooses. What it found is measured as a whole on that text, and the
+    choice made again with what that says, until a policy keeps its loss by two standard errors. Each is a
+    file for --weights; it is then measured on another text, and simulated, beside each choice everywhere.
+    docs/quality.md explains. MODEL is the installed SmolLM2 by default.
     """
     with needing("study", "policy"):
-        from sailsim.analysis.results.policy_judged import judged, search_all
+        from sailsim.analysis.results.policy_judged import judged
+        from sailsim.analysis.results.policy_tries import search_all
 
     path = str(model or default_gguf())
     point = Point(system=system, model=path, batch=batch, threads=threads, context=context, abits=abits)
@@ -101,15 +105,13 @@ def policy(
         point,
         choices.split(","),
         allowed,
-        out / "sensitivities",
+        out,
         together=together,
         chunks=chunks,
         length=length,
         text=str(calibration or ""),
         jobs=jobs,
     )
-    for name, policy_file in found.texts.items():
-        write_whole(out / name, policy_file.encode())
     rows = judged(point, found, choices.split(","), out, text=str(text or ""), jobs=jobs)
     if as_json:
         print_json({"records": rows})
