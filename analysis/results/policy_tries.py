@@ -38,9 +38,8 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point
 from sailsim.sim.study import Workers
-from sailsim.workloads import open_gguf
+from sailsim.workloads import open_gguf, quality
 from sailsim.workloads.choice import FILE
-from sailsim.workloads.quality import CHUNKS as MOST_CHUNKS
 from sailsim.workloads.tokenizer import Tokenizer
 
 SURE = 2.0
@@ -185,15 +184,15 @@ def search_all(
 ) -> Searched:
     """A policy for every allowed loss, for the model and machine of a point, each a file of the folder.
 
-    ``chunks`` of ``length`` tokens are what single losses are measured on; policies are measured on as many
-    chunks of that length as the text has. Raises SailsimError.
+    ``chunks`` of ``length`` tokens are what single losses are measured on; policies are measured on all of
+    the text, in chunks as `quality` has them. Raises SailsimError.
     """
     of = groups(open_gguf(point.model).spec, together)
     wanted = sensitivity_points(point.model, choices, together, chunks, length, text)
     times = step_times(point, of, choices)
     frame = measure_sensitivities(wanted, folder / "sensitivities", jobs=jobs, progress=True)
     losses = frame.pivot(index="group", columns="weights", values="loss").loc[list(of), list(choices)]
-    whole = _Whole(point, folder, text, length, jobs)
+    whole = _Whole(point, folder, text, jobs)
     rest = whole.loss(FILE)
     policies = {}
     for budget in budgets:
@@ -213,15 +212,15 @@ def search_all(
 class _Whole:
     """Losses of a model as a whole on the text of the search, in the arithmetic of the units."""
 
-    def __init__(self, point: Point, folder: Path, text: str, length: int, jobs: int | Workers) -> None:
+    def __init__(self, point: Point, folder: Path, text: str, jobs: int | Workers) -> None:
         said = calibration_text(text)
         path = folder / "search.txt"
         write_whole(path, said.encode())
-        chunks = min(MOST_CHUNKS, len(Tokenizer(open_gguf(point.model).file).encode(said)) // length)
+        tokens = len(Tokenizer(open_gguf(point.model).file).encode(said))
         self._folder, self._jobs = folder / "tries" / "quality", jobs
-        self._asked = QualityPoint(
-            point.model, FILE, abits=point.abits, text=str(path), chunks=chunks, length=length
-        )
+        # Of a text that is too short two chunks are asked for, which is refused in a sentence.
+        chunks = max(2, min(quality.CHUNKS, tokens // quality.LENGTH))
+        self._asked = QualityPoint(point.model, FILE, abits=point.abits, text=str(path), chunks=chunks)
 
     def loss(self, weights: str) -> Measured:
         """With a choice of weights."""

@@ -28,7 +28,7 @@ from sailsim.workloads.quality import text_chunks
 from sailsim.workloads.sensitivity import Sensitivity
 from sailsim.workloads.texts import CALIBRATION, shipped_text
 
-CHUNKS, LENGTH, TOGETHER = 4, 256, 5
+CHUNKS, LENGTH, TOGETHER = 4, 128, 5
 """Of the text, and neighbouring blocks that share a format, where nothing is said."""
 
 

@@ -52,7 +52,7 @@ SHOWN = (
 @click.option(
     "--chunks", type=int, default=4, show_default=True, help="Of the text that sensitivities are measured on."
 )
-@click.option("--length", type=int, default=256, show_default=True, help="Tokens of a chunk.")
+@click.option("--length", type=int, default=128, show_default=True, help="Tokens of a chunk.")
 @click.option("--calibration", type=PathOption(dir_okay=False), help="That text [default: one that ships].")
 @click.option(
     "--text", type=PathOption(dir_okay=False), help="The text of the judgement [default: that of quality]."
