@@ -25,6 +25,10 @@ POINTS = ((1, 512), (8, 512), (32, 512), (8, 2048), (32, 2048))
 """Batch and context; Llama-2-7B in 4 bits, 16 threads."""
 WAYS = (("cores", 16), ("cores", 4), ("units", 8), ("units", 4), ("units", 2))
 """Who does the products of attention, and bits of the cache."""
+PROMPTS = (128, 512, 2048)
+"""Tokens of one prompt; the same model, bits and threads."""
+BESIDE = ("cores", "cores-ampere", "cores-all-best")
+"""What SAIL's time to the first token is compared with, with a cache of fp16."""
 WIDTHS = (16, 8, 4, 2)
 RUNNERS = ("sail", "cores", "cores-ampere", "v100", "l4", "a100")
 WIDE = Point(batch=32, context=2048)
@@ -39,7 +43,13 @@ def step(batch: int, context: int, attention: str, kv_bits: int) -> StepResult:
 
 def attention_parts() -> dict[str, str]:
     """The tables by their names."""
-    return {"left": _left(), "events": _events(), "widths": _widths(), "quality": _quality()}
+    return {
+        "left": _left(),
+        "events": _events(),
+        "prompts": _prompts(),
+        "widths": _widths(),
+        "quality": _quality(),
+    }
 
 
 def _left() -> str:
@@ -85,6 +95,43 @@ def _events() -> str:
 
 
 _COUNTED = ("lookups", "zero_patterns", "prt_hits", "table_builds", "table_adds", "row_reads", "conversions")
+
+
+def _prompts() -> str:
+    """A row a prompt and a way: time to the first token, where it goes, and the cores' beside it."""
+    rows: list[list[object]] = []
+    titles: dict[str, str] = {}
+    for prompt in PROMPTS:
+        beside = {run.runner: run for run in runs(_prompt(prompt), runners=named(*BESIDE))}
+        titles |= {name: run.title for name, run in beside.items()}
+        for attention, bits in WAYS:
+            point = _prompt(prompt, attention, bits)
+            found = simulate_step(load_system(point.system), load_model(point.model), point)
+            spent, moved = found.breakdown, found.bytes_by_kind
+            rows.append(
+                [
+                    prompt,
+                    f"{attention}, {bits} bits",
+                    found.step_s,
+                    found.tokens_per_s,
+                    f"{spent['cores']:.3f}",
+                    f"{sum(spent[name] for name in TILE_PHASES):.3f}",
+                    f"{spent['dram'] + spent['sync']:.3f}",
+                    moved.get("cache", moved["read"]) / 1e9,
+                    moved["written"] / 1e6,
+                    *(f"{run.step_s / found.step_s:.2f}x" for run in beside.values()),
+                ]
+            )
+    header = (
+        "tokens", "attention, cache", "first token, s", "tokens/s", "cores alone, s", "units, s",
+        "neither, s", "cache read, GB", "written, MB", *(f"over {titles[name]}" for name in BESIDE),
+    )  # fmt: skip
+    return table(header, rows, "rl" + "r" * (len(header) - 2))
+
+
+def _prompt(prompt: int, attention: str = "cores", kv_bits: int = 16) -> Point:
+    """One prompt."""
+    return Point(phase="prefill", prompt=prompt, attention=attention, kv_bits=kv_bits)  # type: ignore[arg-type]
 
 
 def _widths() -> str:

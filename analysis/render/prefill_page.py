@@ -31,7 +31,10 @@ RUNNERS = (
 )
 FAST_HOST = "sail-n1-fast-host"
 """SAIL on cores whose attention is that of Ampere's fork."""
-LINES = ("sail", "cores", "cores-ampere", "cores-all-best", "v100", "l4", "a100-f16")
+ON_UNITS = "sail, attention on the units"
+"""With a cache of so many bits that the running model loses nothing by it (docs/attention.md)."""
+KV_BITS = 8
+LINES = ("sail", ON_UNITS, "cores", "cores-ampere", "cores-all-best", "v100", "a100-f16")
 
 
 @lru_cache(maxsize=1)
@@ -40,12 +43,20 @@ def frame() -> pd.DataFrame:
     points = [Point(phase="prefill", prompt=n) for n in sorted({*PROMPTS, *DRAWN})]
     own = [run for point in points for run in runs(point, runners=named(*RUNNERS))]
     fast = [replace(point, system=FAST_HOST) for point in points if point.prompt in PROMPTS]
-    other = [run for point in fast for run in runs(point, runners=named("sail"))]
+    units = [replace(point, attention="units", kv_bits=KV_BITS) for point in points]
+    names = (
+        (fast, FAST_HOST, "SAIL, attention as fast as the fork's"),
+        (units, ON_UNITS, f"SAIL, attention on the units, cache of {KV_BITS} bits"),
+    )
+    other = [run for each, _, _ in names for point in each for run in runs(point, runners=named("sail"))]
     found = as_frame([*own, *other])
     found["speedup"] = speedup(found)
-    others = found.index[len(own) :]
-    found.loc[others, ["runner", "title"]] = [FAST_HOST, "SAIL, attention as fast as the fork's"]
-    found.loc[others, "speedup"] = np.nan
+    begin = len(own)
+    for each, runner, title in names:
+        others = found.index[begin : begin + len(each)]
+        found.loc[others, ["runner", "title"]] = [runner, title]
+        found.loc[others, "speedup"] = np.nan
+        begin += len(each)
     return found
 
 
@@ -57,7 +68,7 @@ def prefill_parts() -> dict[str, str]:
 def _runners() -> str:
     """A row a runner: time to the first token and tokens/s of each prompt, and SAIL's speedup over it."""
     rows = []
-    for name in (RUNNERS[0], FAST_HOST, *RUNNERS[1:]):
+    for name in (RUNNERS[0], FAST_HOST, ON_UNITS, *RUNNERS[1:]):
         own = frame()[frame()["runner"] == name].set_index("prompt")
         cells: list[object] = [own["title"].iloc[0]]
         for prompt in PROMPTS:
@@ -123,7 +134,7 @@ def draw(folder: Path) -> list[Path]:
             figure,
             "Llama-2-7B, 4-bit weights (cards' f16: 16 bits), 8-bit activations, one prompt, 16 threads (all "
             "cores: 64) on sail-n1. Cores and cards by their measured prompts (docs/prefill.md); below 512 "
-            "tokens a card may be up to 1.8 times slower than drawn.",
+            "tokens a card may be up to 1.8 times slower than drawn. Right: attention on the cores.",
         )
         return save(figure, folder / "prefill.png")
 

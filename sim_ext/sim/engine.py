@@ -33,7 +33,7 @@ from sailsim.sim.step_notes import (
     overlap_note,
     prompt_note,
 )
-from sailsim.sim.step_parts import step_parts
+from sailsim.sim.step_parts import prompt_chunk, step_parts
 from sailsim.sim.step_work import Asked, Products, Work, step_work
 from sailsim.sim.system import System
 from sailsim.workloads import (
@@ -210,12 +210,15 @@ def _played(
         line = play(memory, *schedules[0])
     parts = tuple(chain.from_iterable(of_each)) if point.overlap else of_each[0]
 
+    chunk = prompt_chunk(system, model, point)
+
     def notes() -> list[str]:
-        prompts = prompt_note(parts, backend, line.streamed) if point.phase == "prefill" else []
+        cache = sum(work.cache_bytes for work in works)
+        prompts = prompt_note(parts, backend, line.streamed - cache) if point.phase == "prefill" else []
         return [
             *prompts,
             *(overlap_note() if point.overlap else []),
-            *(cache_note(model) if point.attention == "cores" else attention_note()),
+            *(cache_note(model) if point.attention == "cores" else attention_note(chunk)),
             *cores_note(parts, backend, host, line.end),
             *experts_note(parts, backend, units),
             *units.notes(model, captured),

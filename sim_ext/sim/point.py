@@ -156,13 +156,11 @@ class Point:
                 raise SailsimError(f"{name} is {value!r}; allowed is a whole number {least}..{most}.")
 
     def _check_attention(self) -> None:
-        """Raise SailsimError for what is not modelled, or where the units lack whole numbers."""
+        """Raise SailsimError for what nobody is, and where the units lack whole numbers."""
         if self.attention not in ATTENTION:
             raise SailsimError(f"attention is {self.attention!r}; allowed are {', '.join(ATTENTION)}.")
         if self.attention == "cores":
             return
-        if self.phase == "prefill":
-            raise SailsimError("attention is 'units' beside phase prefill; allowed there is cores.")
         if not 2 <= self.kv_bits <= WBITS_MAX:
             raise SailsimError(
                 f"kv_bits is {self.kv_bits or 'not said'} beside attention on the units; allowed there is "

@@ -28,11 +28,19 @@ def overlap_note() -> list[str]:
     ]
 
 
-def attention_note() -> list[str]:
-    """What attention on the units rests on."""
-    return [
+def attention_note(chunk: int) -> list[str]:
+    """What attention on the units rests on; `chunk`: tokens of each sequence that look at the keys
+    together."""
+    said = (
         "Units do attention's products on whole numbers: queries and weighted probabilities were not "
         "captured, and patterns of what attention gives (attn_out) stand for them, those of a head for all"
+    )
+    if chunk == 1:
+        return [said]
+    return [
+        said,
+        f"Up to {chunk} tokens of each prompt look together at all keys that the last of them sees: what the "
+        "others must not see is computed too, and left out by the cores",
     ]
 
 
@@ -64,7 +72,8 @@ def experts_note(parts: Sequence[Part], backend: Backend, units: Units) -> list[
 
 def prompt_note(parts: Sequence[Part], backend: Backend, streamed: float) -> list[str]:
     """How often the accelerator reads its weights: as often as its buffers make passes over the rows."""
-    own = [op for part in parts for op in part.ops if op.kind == "gemv" and backend.takes(op)]
+    every = (op for part in parts for op in part.ops if op.kind == "gemv" and not op.side_by_side)
+    own = [op for op in every if backend.takes(op)]
     weights = sum(op.weight_bytes for op in own)
     if not streamed or not weights:
         return []

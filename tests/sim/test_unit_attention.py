@@ -226,8 +226,8 @@ def test_every_runner_has_an_answer_and_who_does_not_know_units_says_so() -> Non
         ),
         ({"attention": "units", "kv_bits": 16}, r"kv_bits is 16 beside attention on the units; allowed"),
         (
-            {"attention": "units", "kv_bits": 4, "phase": "prefill"},
-            r"attention is 'units' beside phase prefill",
+            {"attention": "units", "kv_bits": 16, "phase": "prefill"},
+            r"kv_bits is 16 beside attention on the units; allowed there is 2\.\.8",
         ),
     ],
 )

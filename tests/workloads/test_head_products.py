@@ -82,6 +82,36 @@ def test_what_comes_later_is_not_seen() -> None:
     np.testing.assert_array_equal(unit(q[:, 5:], k, v), whole[:, 5:])
 
 
+@given(WIDTHS, st.integers(1, 30), st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_chunks_of_a_prompt_are_the_same_attention(bits: int, tokens: int, chunk: int, seed: int) -> None:
+    """As units are handed them: both queries of a group and all tokens of a chunk at once, with the keys that
+    the last of them sees; what an earlier one must not see has an input of 0."""
+    unit = UnitAttention(bits, 8)
+    q, k, v = (drawn(seed + i, 1, tokens, heads, 16) for i, heads in enumerate((2, 1, 1)))
+    k, v = (rounded_cache(bits)(x) for x in (k, v))
+    whole = unit(q, k, v)
+    (keys, key_scale), (values, value_scale) = (cache_codes(x[0, :, 0], bits) for x in (k, v))
+    code, stored = WeightCode.twos(bits), (1 << bits) - 1
+    for begin in range(0, tokens, chunk):
+        end = min(begin + chunk, tokens)
+        rows = q[0, begin:end].reshape(-1, 16)  # token by token, head by head
+        ints, scale = quantize_rows(rows, 8)
+        codes = (keys[:end].T.astype(np.int64) & stored).astype(np.uint8)
+        acc = lut_gemv_blocks(ints, codes, abits=8, code=code, group_size=0)
+        scores = scale_blocks(acc, key_scale[:end].T.astype(np.float16), scale) / np.float32(4)
+        hidden = np.arange(end)[None] > np.repeat(np.arange(begin, end), 2)[:, None]
+        scores[hidden] = -np.inf
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        inputs, step = unit.inputs(weights, value_scale[:end, 0])
+        assert not inputs[hidden].any()
+        codes = (values[:end].astype(np.int64) & stored).astype(np.uint8)
+        acc = lut_gemv_blocks(inputs.astype(np.uint8), codes, abits=8, signed=False, code=code, group_size=0)
+        mixed = scale_blocks(acc, np.ones((1, 16), np.float16), step.astype(np.float32))
+        np.testing.assert_allclose(
+            (mixed / weights.sum(axis=-1, keepdims=True)).reshape(-1, 2, 16), whole[0, begin:end], rtol=1e-6
+        )
+
+
 def test_a_model_decodes_with_it_token_by_token(tiny_gguf) -> None:
     model = open_gguf(tiny_gguf)
     decoder = Decoder(model, FloatProducts(model), rounded_cache(8), UnitAttention(8, 12))

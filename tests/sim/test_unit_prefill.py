@@ -1,0 +1,230 @@
+"""Prompts with attention on the units: chunks of queries, each with the keys that its last query sees."""
+
+from dataclasses import replace
+from math import ceil
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim.analysis.baselines.runners import runners
+from sailsim.analysis.results.runs import runs
+from sailsim.sim import COUNTS, Point, load_system, simulate_step, step_parts, vary
+from sailsim.sim.head_jobs import Sharing
+from sailsim.sim.patterns import PROFILES, InputRows
+from sailsim.sim.step_parts import PROMPT_CHUNK, prompt_chunk
+from sailsim.sim.tiles import PimUnits, Shape, TileRequest
+from sailsim.workloads import (
+    Activations,
+    attention_on_units,
+    decode_step,
+    load_model,
+    prefill_step,
+    uniform_format,
+)
+
+from ..examples import examples
+
+SAIL = load_system("sail-n1")
+SLICES = SAIL.llc.slices.whole
+FMT = uniform_format(4, 128)
+SMALL = load_model("smollm2-135m")
+# Two query heads on one key head, of 4 elements.
+HAND = replace(SMALL, name="hand", n_layers=1, n_heads=2, n_kv_heads=1, head_dim=4, d_model=8)
+# Two query heads on each key head, of 16 elements.
+TINY = replace(SMALL, name="tiny", n_layers=2, n_heads=4, n_kv_heads=2, head_dim=16, d_model=64)
+
+
+def of_block(ops: list[Any], name: str) -> list[Any]:
+    """The operations of a name in the first block."""
+    return [op for op in ops if op.name == f"blk.0.{name}"]
+
+
+def test_a_prompt_of_five_counted_by_hand() -> None:
+    """Chunks of 2, 2 and 1 tokens, which see 2, 4 and 5 keys: 2 x 2 + 2 x 4 + 5 = 17 products of a query and
+    a key in each of 2 heads, where 1 + 2 + 3 + 4 + 5 = 15 are seen."""
+    model = HAND.cached(4)
+    ops = attention_on_units(prefill_step(model, FMT, 5), model, 5, line=64, queries=5, chunk=2)
+    first = next(i for i, op in enumerate(ops) if op.name == "blk.0.attn_cache")
+    chunk = ["attn_scores", "attn_softmax", "attn_values", "attn_mix"]
+    names = [op.name.removeprefix("blk.0.") for op in ops[first : first + 14]]
+    assert names == ["attn_cache", *chunk, *chunk, *chunk, "attn_output"]
+    scores, values = of_block(ops, "attn_scores"), of_block(ops, "attn_values")
+    assert [(op.k, op.n, op.batch) for op in scores] == [(4, 2, 4), (4, 4, 4), (4, 5, 2)]
+    assert [(op.k, op.n, op.batch) for op in values] == [(2, 4, 4), (4, 4, 4), (5, 4, 2)]
+    assert sum(op.macs for op in scores) == sum(op.macs for op in values) == 2 * 17 * 4
+    # Of 4 rows of codes 1, 2 and 3 bytes, and 2 bytes a key; of 2, 4 and 5 rows 2 bytes, and 4 scales of 1.
+    assert [op.weight_bytes for op in scores] == [4 * 1 + 4, 4 * 2 + 8, 4 * 3 + 10]
+    assert [op.weight_bytes for op in values] == [2 * 2 + 8, 4 * 2 + 8, 5 * 2 + 8]
+    softmax = of_block(ops, "attn_softmax")
+    assert sum(op.flops for op in softmax) == (6 + 1 + 3) * 2 * 15
+    # Read are the seen scores, written the inputs of all products: 15 and 17 a head, of 4 bytes.
+    assert sum(op.act_bytes for op in softmax) == 4 * 2 * (15 + 17)
+    assert [op.weight_bytes for op in softmax] == [4, 8, 10]
+    (write,) = of_block(ops, "attn_cache")
+    # Keys: 4 rows of 3 bytes, a line. Values: 5 rows of 2 bytes, a line. Scales: a line each. Nothing before.
+    assert (write.kv_bytes, write.weight_bytes) == (4 * 64, 0)
+    assert write.flops == 3 * 5 * (8 + 4 + 4)
+    assert sum(op.flops for op in of_block(ops, "attn_mix")) == 3 * 5 * 8
+
+
+@given(
+    st.integers(2, 8),
+    st.integers(1, 3),
+    st.integers(1, 400),
+    st.integers(1, 200),
+    st.sampled_from([0, 1, 7, 64]),
+)
+def test_every_query_sees_its_keys_whatever_the_chunks(
+    bits: int, batch: int, prompt: int, chunk: int, window: int
+) -> None:
+    model = replace(TINY, sliding_window=window).cached(bits)
+    before = prefill_step(model, FMT, prompt, batch)
+    ops = attention_on_units(before, model, prompt, 64, prompt, chunk)
+    (old,) = of_block(before, "attention")
+    scores, values = of_block(ops, "attn_scores"), of_block(ops, "attn_values")
+    assert len(scores) == len(values) == ceil(prompt / chunk)
+    assert sum(op.batch for op in scores) == batch * 4 * prompt
+    seen = min(window or prompt, prompt)
+    for at, (one, other) in enumerate(zip(scores, values, strict=True)):
+        begin, end = at * chunk, min((at + 1) * chunk, prompt)
+        # From the first key of its first query to the last of its last.
+        assert one.n == other.k == end - max(0, begin + 1 - seen)
+        assert one.spread == other.spread == ((2 * (end - begin), float(2 * batch)),)
+    done = sum(op.macs for op in (*scores, *values))
+    spare = (
+        2 * 16 * batch * 4 * prompt * (min(chunk, prompt) - 1)
+    )  # a query computes at most so many too many
+    assert old.macs <= done <= old.macs + spare
+    pairs = old.macs // (2 * 16)
+    assert sum(op.flops for op in of_block(ops, "attn_softmax")) == (6 + 1 + 3) * pairs
+    if chunk == 1:
+        assert done == old.macs
+    (write,) = of_block(ops, "attn_cache")
+    codes = batch * 2 * (16 * ceil(prompt * bits / 8) + prompt * 2 * bits)
+    lines = write.kv_bytes / 64
+    assert codes + batch * 2 * 4 * prompt <= write.kv_bytes
+    assert lines <= batch * 2 * (16 * (prompt * bits // 512 + 1) + prompt * 2 * bits // 64 + prompt // 16 + 4)
+
+
+def test_the_last_token_alone_is_a_token_of_decoding() -> None:
+    model = TINY.cached(4)
+    (decoded,) = of_block(
+        attention_on_units(decode_step(model, FMT, 3, 77), model, 77, line=64), "attn_scores"
+    )
+    prompt = prefill_step(model, FMT, 77, 3)
+    *_, last = of_block(attention_on_units(prompt, model, 77, 64, 77, 4), "attn_scores")
+    assert replace(last, name="") == replace(decoded, name="")  # 77 = 19 x 4 + 1
+
+
+@examples(6)
+@given(st.sampled_from([1, 3, 12]), st.integers(1, 300), st.integers(2, 8))
+def test_chunks_are_tiles_of_the_slices_that_have_a_head(batch: int, prompt: int, bits: int) -> None:
+    """Each by itself on as many slices, with the same counts, bytes and seconds."""
+    model = replace(SMALL, n_layers=1)
+    point = Point(
+        model=SMALL.name, phase="prefill", batch=batch, prompt=prompt, kv_bits=bits, attention="units"
+    )
+    with_units, on_cores = (
+        simulate_step(SAIL, model, each) for each in (point, replace(point, attention="cores"))
+    )
+    sharing = Sharing.of(batch * model.n_kv_heads, SLICES)
+    units = PimUnits(SAIL, substrate=None, convert=None, prt=True, slices=sharing.cut, sharing=SLICES)
+    total = dict.fromkeys(COUNTS, 0)
+    read = seconds = 0.0
+    captured = Activations.load()
+    for begin in range(0, prompt, PROMPT_CHUNK):
+        end = min(begin + PROMPT_CHUNK, prompt)
+        rows = (end - begin) * model.gqa
+        for k, n, group in ((64, end, 64), (end, 64, 0)):
+            scan = units.scan(8, True, 4, group)
+            profile = PROFILES.captured(captured, InputRows("attn_out", 0, 1, k, rows, 0), scan)
+            size = k * ceil(n * bits / 8) + 2 * n
+            tile = units.table(TileRequest(Shape(k, n, rows, bits, bits, 8, 4, group), size), [profile])
+            for name, count in zip(COUNTS, tile.counts[0].tolist(), strict=True):
+                total[name] += sharing.matrices * tile.slices * count
+            read += sharing.matrices * float(tile.bytes[0])
+            seconds += sharing.rounds * float(tile.seconds[0])
+    for name in COUNTS:
+        assert with_units.counts_total[name] - on_cores.counts_total[name] == total[name]
+    assert with_units.bytes_by_kind["cache"] == pytest.approx(read)
+    assert with_units.bytes_by_kind["weights"] == pytest.approx(on_cores.bytes_by_kind["weights"])
+    busy = [sum(each.breakdown[p] for p in ("load", "build", "lookup", "convert", "write_back"))
+            for each in (with_units, on_cores)]  # fmt: skip
+    assert busy[0] - busy[1] == pytest.approx(seconds, rel=1e-6)
+    assert sum(with_units.breakdown.values()) == pytest.approx(with_units.step_s)
+
+
+def test_queries_of_a_chunk_share_tables() -> None:
+    """As long as the buffers hold all their sums, 8 tokens build no more tables than one."""
+    units = PimUnits(SAIL, substrate=None, convert=None, prt=True, slices=1, sharing=SLICES)
+    captured = Activations.load()
+    builds = []
+    for rows in (1, 8):
+        scan = units.scan(8, True, 4, 64)
+        profile = PROFILES.captured(captured, InputRows("attn_out", 0, 1, 64, rows, 0), scan)
+        tile = units.table(TileRequest(Shape(64, 256, rows, 4, 4, 8, 4, 64), 8704), [profile])
+        assert tile.kind.plan.batch_chunks == 1
+        builds.append(dict(zip(COUNTS, tile.counts[0].tolist(), strict=True))["table_builds"])
+    assert builds[0] == builds[1] > 0
+
+
+def test_chunks_have_room_for_their_scores() -> None:
+    point = Point(model="llama-2-7b", phase="prefill", prompt=512, kv_bits=4, attention="units")
+    model = load_model("llama-2-7b")
+    assert prompt_chunk(SAIL, model, point) == PROMPT_CHUNK
+    room = SAIL.llc.size
+    for batch, prompt in ((8, 512), (1, 4096), (16, 2048)):
+        wide = replace(point, batch=batch, prompt=prompt, context=prompt)
+        chunk = prompt_chunk(SAIL, model, wide)
+        scores = 4 * batch * 32 * prompt
+        assert chunk * scores <= room < 2 * chunk * scores
+    assert prompt_chunk(SAIL, model, replace(point, batch=127, prompt=516, context=516)) == 4
+    assert prompt_chunk(SAIL, model, Point(kv_bits=4, attention="units")) == 1
+    small = vary(SAIL, {"llc.slices": 4})
+    assert prompt_chunk(small, model, point) < PROMPT_CHUNK
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt"), [("llama-2-7b", 512), ("smollm2-135m", 512), ("smollm2-135m", 2048)]
+)
+def test_no_other_power_of_two_is_a_faster_chunk(
+    name: str, prompt: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = replace(load_model(name), n_layers=1)
+    point = Point(model=name, phase="prefill", prompt=prompt, kv_bits=8, attention="units")
+    took = {}
+    for chunk in (16, 32, 64, 128, 256, 512):
+        monkeypatch.setattr(step_parts, "PROMPT_CHUNK", chunk)
+        took[chunk] = simulate_step(SAIL, model, point).step_s
+    assert min(took, key=lambda chunk: took[chunk]) == 128
+    assert max(took.values()) < 1.08 * took[128]
+
+
+def test_the_units_attend_to_a_prompt_faster_than_the_cores() -> None:
+    """Half of the time of 512 tokens is attention while the cores do it."""
+    model = load_model("llama-2-7b")
+    point = Point(phase="prefill", prompt=512, kv_bits=4)
+    cores, units = (
+        simulate_step(SAIL, model, replace(point, attention=who))  # type: ignore[arg-type]
+        for who in ("cores", "units")
+    )
+    assert cores.breakdown["cores"] > 0.4 * cores.step_s
+    assert units.breakdown["cores"] < 0.02 * units.step_s
+    assert units.step_s < 0.6 * cores.step_s
+    assert any(f"Up to {PROMPT_CHUNK} tokens of each prompt" in note for note in units.notes)
+    (weights,) = (note for note in units.notes if "GB of weights" in note)
+    assert weights in cores.notes  # the cache is none of them
+
+
+def test_every_runner_has_an_answer() -> None:
+    point = Point(model=SMALL.name, phase="prefill", prompt=100, kv_bits=8, attention="units", batch=2)
+    found = {run.runner: run for run in runs(point)}
+    assert found["sail"].traffic["cache"] > 0
+    assert found["sail"].energy_j == pytest.approx(sum(found["sail"].energy.values()))
+    assert found["sail"].ttft_s == found["sail"].step_s
+    plain = {run.runner: run for run in runs(replace(point, attention="cores"))}
+    assert found["cores"].step_s == plain["cores"].step_s
+    beside = {run.runner: run for run in runs(point, runners=runners(["neural-cache-n1"]))}
+    assert any("without the point's attention" in note for note in beside["neural-cache-n1"].notes)
