@@ -89,9 +89,7 @@ class _Attention:
         """Work on so many elements in and out."""
         op, bytes_ = self.op, ACT_BYTES * elements
         name = op.name.removesuffix("attention") + what
-        return Op(
-            name, "elementwise", op.layer, op.batch, weight_bytes=read, act_bytes=bytes_, flops=flops
-        )
+        return Op(name, "elementwise", op.layer, op.batch, weight_bytes=read, act_bytes=bytes_, flops=flops)
 
     def product(self, what: str, tokens: int, k: int, n: int, fmt: TensorFormat) -> Op:
         """Of the queries of so many tokens of each sequence with a matrix a head."""

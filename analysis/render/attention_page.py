@@ -119,7 +119,7 @@ def _prompts() -> str:
                     f"{spent['dram'] + spent['sync']:.3f}",
                     moved.get("cache", moved["read"]) / 1e9,
                     moved["written"] / 1e6,
-                    *(f"{run.step_s / found.step_s:.2f}x" for run in beside.values()),
+                    *(_times(run.step_s, found.step_s) for run in beside.values()),
                 ]
             )
     header = (
@@ -127,6 +127,11 @@ def _prompts() -> str:
         "neither, s", "cache read, GB", "written, MB", *(f"over {titles[name]}" for name in BESIDE),
     )  # fmt: skip
     return table(header, rows, "rl" + "r" * (len(header) - 2))
+
+
+def _times(other_s: float | None, own_s: float) -> str:
+    """How many times as long another takes: "none" where it has no prompts."""
+    return "none" if other_s is None else f"{other_s / own_s:.2f}x"
 
 
 def _prompt(prompt: int, attention: str = "cores", kv_bits: int = 16) -> Point:

@@ -38,9 +38,10 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point
 from sailsim.sim.study import Workers
-from sailsim.workloads import open_gguf, quality
+from sailsim.workloads import Tokenizer, open_gguf
 from sailsim.workloads.choice import FILE
-from sailsim.workloads.tokenizer import Tokenizer
+from sailsim.workloads.quality import CHUNKS as TEXT_CHUNKS
+from sailsim.workloads.quality import LENGTH as TEXT_LENGTH
 
 SURE = 2.0
 """Standard errors by which a measured loss must stay below its budget: one in forty is beyond by chance."""
@@ -219,7 +220,7 @@ class _Whole:
         tokens = len(Tokenizer(open_gguf(point.model).file).encode(said))
         self._folder, self._jobs = folder / "tries" / "quality", jobs
         # Of a text that is too short two chunks are asked for, which is refused in a sentence.
-        chunks = max(2, min(quality.CHUNKS, tokens // quality.LENGTH))
+        chunks = max(2, min(TEXT_CHUNKS, tokens // TEXT_LENGTH))
         self._asked = QualityPoint(point.model, FILE, abits=point.abits, text=str(path), chunks=chunks)
 
     def loss(self, weights: str) -> Measured:
