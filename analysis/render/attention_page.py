@@ -4,8 +4,9 @@ loses."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -105,8 +106,7 @@ def _prompts() -> str:
         beside = {run.runner: run for run in runs(_prompt(prompt), runners=named(*BESIDE))}
         titles |= {name: run.title for name, run in beside.items()}
         for attention, bits in WAYS:
-            point = _prompt(prompt, attention, bits)
-            found = simulate_step(load_system(point.system), load_model(point.model), point)
+            found = _first_token(prompt, attention, bits)
             spent, moved = found.breakdown, found.bytes_by_kind
             rows.append(
                 [
@@ -132,6 +132,13 @@ def _prompts() -> str:
 def _times(other_s: float | None, own_s: float) -> str:
     """How many times as long another takes: "none" where it has no prompts."""
     return "none" if other_s is None else f"{other_s / own_s:.2f}x"
+
+
+@lru_cache(maxsize=64)
+def _first_token(prompt: int, attention: str, kv_bits: int) -> StepResult:
+    """SAIL's step of one prompt."""
+    point = _prompt(prompt, attention, kv_bits)
+    return simulate_step(load_system(point.system), load_model(point.model), point)
 
 
 def _prompt(prompt: int, attention: str = "cores", kv_bits: int = 16) -> Point:
@@ -186,11 +193,15 @@ def _quality() -> str:
 
 def draw(folder: Path) -> list[Path]:
     """Writes the figure."""
-    shown = (POINTS[1], POINTS[-1])
+    shown = [
+        (f"batch {batch}, context {context}", partial(step, batch, context))
+        for batch, context in (POINTS[1], POINTS[-1])
+    ]
+    shown.append((f"a prompt of {PROMPTS[1]} tokens", partial(_first_token, PROMPTS[1])))
     with style():
-        figure, axes = canvas("Attention on the cores, and on the units", 2, width=11.5, height=4.6)
-        for place, (batch, context) in zip(axes, shown, strict=True):
-            _bars(place, batch, context)
+        figure, axes = canvas("Attention on the cores, and on the units", 3, width=15, height=4.6)
+        for place, (title, found) in zip(axes, shown, strict=True):
+            _bars(place, title, found)
         axes[0].set_ylabel("time of a step, ms")
         axes[-1].legend(fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
         caption(
@@ -202,10 +213,10 @@ def draw(folder: Path) -> list[Path]:
         return save(figure, folder / "attention.png")
 
 
-def _bars(axes: Axes, batch: int, context: int) -> None:
+def _bars(axes: Axes, title: str, step_of: Callable[[str, int], StepResult]) -> None:
     """A stacked bar a way."""
     names = [f"{attention}\n{bits} bits" for attention, bits in WAYS]
-    found = [step(batch, context, attention, bits).breakdown for attention, bits in WAYS]
+    found = [step_of(attention, bits).breakdown for attention, bits in WAYS]
     below = [0.0] * len(WAYS)
     for phase, (label, color, hatch) in PHASE_STYLE.items():
         heights = [1e3 * each[phase] for each in found]
@@ -221,5 +232,5 @@ def _bars(axes: Axes, batch: int, context: int) -> None:
             linewidth=0.4,
         )
         below = [a + b for a, b in zip(below, heights, strict=True)]
-    axes.set_title(f"batch {batch}, context {context}", loc="left")
+    axes.set_title(title, loc="left")
     axes.grid(axis="x", visible=False)

@@ -207,6 +207,7 @@ def _panel(axes: Axes, rates: pd.DataFrame, field: str) -> None:
     axes.axhline(floats, color="#444444", linewidth=0.9, linestyle=":")
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.margins(x=0.12)  # the outermost marks have labels beyond them
     plain_numbers(axes.yaxis)
     plain_numbers(axes.xaxis)
     axes.set_ylabel("perplexity of SmolLM2-135M")
@@ -219,7 +220,7 @@ def _gathered(places: list[tuple[float, float, str]]) -> list[tuple[float, float
         near = [
             i
             for i, (a, b, _) in enumerate(found)
-            if abs(math.log(x / a)) < 0.04 and abs(math.log(y / b)) < 0.04
+            if abs(math.log(x / a)) < 0.06 and abs(math.log(y / b)) < 0.04
         ]
         if near:
             a, b, names = found[near[0]]
