@@ -156,7 +156,7 @@ class Point:
                 raise SailsimError(f"{name} is {value!r}; allowed is a whole number {least}..{most}.")
 
     def _check_attention(self) -> None:
-        """Raise SailsimError for what nobody is, and where the units lack whole numbers."""
+        """Raise SailsimError for an unknown place of attention, and where the units lack whole numbers."""
         if self.attention not in ATTENTION:
             raise SailsimError(f"attention is {self.attention!r}; allowed are {', '.join(ATTENTION)}.")
         if self.attention == "cores":
