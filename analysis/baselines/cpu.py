@@ -66,6 +66,9 @@ SIMULATION = (
     "Simulated, not measured: steps of 1 to 16 threads and 1 to 8 rows on gem5's model of a Neoverse N1, "
     "which is calibrated on load latencies alone; the band moves its kernels and attention by a fifth."
 )
+ONE_ROW = (
+    "Tables were run with one row alone: what several have in common is not known, and taken for nothing."
+)
 SEVERAL_PROMPTS = "Single prompts were measured: several at once are taken as so many rows more."
 
 
@@ -366,7 +369,7 @@ def _said(
 ) -> list[str]:
     """What the notes say of a software, its kernels and the threads of a process."""
     if software in SIMULATED:
-        return [SIMULATION]
+        return [SIMULATION, *([ONE_ROW] if software == "neon-lut" else [])]
     notes = list(_of_core(core, software))
     if rate.kind == "assumed":
         notes.append(

@@ -19,6 +19,10 @@ ORDINARY = next(each for each in load_unknowns().workload if each.fixed).point(P
 FAST_HOST = "sail-n1-fast-host"
 BESIDE = ("cores", "cores-ampere", "cores-lut")
 """Software on the same threads."""
+OURS_HOST = "sail-n1-neon-host"
+OURS = "cores-neon"
+"""This project's program, which only gem5 has run: the rest of a step beside the units, and all of it on the
+cores."""
 CARDS = ("v100", "v100-serving", "a10g-serving")
 """The paper's card with llama.cpp and with a serving stack, and the one that gives most tokens per dollar."""
 
@@ -43,7 +47,7 @@ def answer() -> Answer:
     every = replace(ORDINARY, threads=_cores())
     # The whole server runs as many processes of a software as are the fastest.
     asked = ((ORDINARY, shipped_runners()), (every, packed(shipped_runners())))
-    some, whole = (compare(at, runners=them)["runs"] | {"fast": _fast(at)} for at, them in asked)
+    some, whole = (compare(at, runners=them)["runs"] | _other_hosts(at) for at, them in asked)
     return Answer(_sentence(some, whole), _header(), _rows(some, whole))
 
 
@@ -58,10 +62,16 @@ def _cores() -> int:
     return load_system(ORDINARY.system).cores.count.whole
 
 
-def _fast(point: Point) -> dict[str, Any]:
-    """SAIL on a server whose cores run attention as Ampere's fork does."""
-    found: dict[str, Any] = compare(replace(point, system=FAST_HOST), runners=named("sail"))["runs"]["sail"]
-    return found | {"title": "SAIL, attention as in the fork"}
+def _other_hosts(point: Point) -> dict[str, dict[str, Any]]:
+    """SAIL where the cores run attention as Ampere's fork does, and all of it as this project's program."""
+    titles = {
+        "fast": (FAST_HOST, "SAIL, attention as in the fork"),
+        "ours": (OURS_HOST, "SAIL, with our program in gem5"),
+    }
+    return {
+        name: compare(replace(point, system=host), runners=named("sail"))["runs"]["sail"] | {"title": title}
+        for name, (host, title) in titles.items()
+    }
 
 
 def _sentence(some: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
@@ -73,7 +83,9 @@ def _sentence(some: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
         f"**{best['speedup']:.1f}x** ({best['speedup_low']:.1f} .. {best['speedup_high']:.1f}x) what the "
         f"fastest software does ({_title(best)}). With all {_cores()} cores on either side it is "
         f"**{least['speedup']:.1f}x** ({least['speedup_low']:.1f} .. {least['speedup_high']:.1f}x) what the "
-        f"fastest ({_title(least)}) reaches. A card gives "
+        f"fastest ({_title(least)}) reaches. Beside kernels of this project's own, which gem5 has run and no "
+        f"chip, it is **{some['ours']['tokens_per_s'] / some[OURS]['tokens_per_s']:.1f}x** with the same "
+        f"program around its units, and {some[OURS]['speedup']:.2f}x with llama.cpp's. A card gives "
         f"more: SAIL has {some['v100']['speedup']:.2f}x of a V100's tokens/s and, where it pays for "
         f"{ORDINARY.threads} vCPUs "
         f"alone, {some['v100']['usd_ratio_used']:.2f}x of its tokens per dollar."
@@ -90,6 +102,8 @@ def _rows(some: Mapping[str, Any], whole: Mapping[str, Any]) -> tuple[tuple[obje
     rows: list[tuple[object, ...]] = []
     for runs, cores in ((some, f"{ORDINARY.threads} cores"), (whole, f"{_cores()} cores")):
         rows += [_row(f"{cores}, {_title(runs[name])}", runs[name]) for name in ("sail", "fast", *BESIDE)]
+        if runs is some:  # the program was run with as many threads, not with more
+            rows += [_row(f"{cores}, {_title(runs[name])}", runs[name]) for name in ("ours", OURS)]
     rows += [_row(some[name]["title"], some[name]) for name in CARDS]
     return tuple(rows)
 
