@@ -146,6 +146,13 @@ void bind_timing(nb::module_ &m)
         .def_prop_ro("misses", &profile_array<&PatternProfile::misses>, "Others that it does not, (G,).")
         .def("__len__", &PatternProfile::groups);
 
+    nb::class_<pim::PackedProfile>(m, "PackedProfile",
+                                   "A profile that is kept for many tiles, in a third of the memory.")
+        .def(nb::init<PatternProfile>(), "counts"_a)
+        .def_prop_ro("counts", &pim::PackedProfile::counts, "The profile itself.")
+        .def_prop_ro("bytes", &pim::PackedProfile::bytes, "Of the counts of all groups.")
+        .def("__len__", &pim::PackedProfile::groups);
+
     m.def(
         "pattern_profile",
         [](const Array &x, int abits, bool is_signed, int nbw, std::int64_t group_size, int prt_entries,
@@ -213,9 +220,9 @@ void bind_timing(nb::module_ &m)
         .def_prop_ro("plan", &pim::TileBatch::plan, "The layout of all of them.")
         .def(
             "time",
-            [](const pim::TileBatch &tiles, const std::vector<const PatternProfile *> &profiles,
+            [](const pim::TileBatch &tiles, const std::vector<const pim::PackedProfile *> &profiles,
                double bytes_per_cycle, double latency, double lead, double ahead) {
-                for (const PatternProfile *profile : profiles)
+                for (const pim::PackedProfile *profile : profiles)
                     if (!profile)
                         throw std::invalid_argument("profiles has None: allowed are profiles");
                 const nb::gil_scoped_release release;

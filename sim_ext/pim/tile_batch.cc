@@ -19,7 +19,7 @@ namespace
 /* Cycles that a tile may take and that are counted here. */
 constexpr double most_cycles = 1e15;
 
-void require_groups(const PatternProfile &patterns, const TilePlan &plan)
+void require_groups(const PackedProfile &patterns, const TilePlan &plan)
 {
     if (patterns.groups() != plan.groups)
         throw std::invalid_argument("profile has " + std::to_string(patterns.groups()) +
@@ -69,19 +69,15 @@ class Unhindered
     }
 
     /* A tile with these patterns; none where its weights may come late. */
-    std::optional<TileTiming> timing(const PatternProfile &patterns)
+    std::optional<TileTiming> timing(const PackedProfile &patterns)
     {
-        if (!usable)
+        if (!usable || !(most_lookups(patterns) < most_cycles))
             return std::nullopt;
-        /* Chunks of the batch share a group's patterns out exactly. Each has at least what the chunk of the
-         * fewest rows would have if it were the first, whose share is rounded down. */
-        loops.lookups.cycles(patterns, passes.costs(), fewest, passes.batch(), of_group.data());
-        const double least = loops.lookups.least(of_group);
-        if (!(least < most_cycles) || !on_time(least_other + static_cast<std::int64_t>(least)))
+        /* Most tiles are on time by far. */
+        if (!on_time(least_other + at_least(patterns)) && !on_time(least_other + least(patterns.counts())))
             return std::nullopt;
-        const FedPatterns pass = loops.lookups.sum(patterns);
         FedPatterns fed;
-        fed.add(pass, passes.plan().passes);
+        fed.add(patterns.all(), passes.plan().passes);
         const PhaseCosts &costs = passes.costs();
         fed.lookup_cycles = fed.zero * costs.zero + fed.hits * costs.hit + fed.misses * costs.miss;
         TileTiming found = passes.timing(fed);
@@ -95,6 +91,38 @@ class Unhindered
     static std::int64_t fewest_rows(const TilePlan &plan, std::int64_t batch)
     {
         return std::min(plan.chunk_rows, batch - (plan.batch_chunks - 1) * plan.chunk_rows);
+    }
+
+    /* Cycles that no group's patterns exceed. */
+    double most_lookups(const PackedProfile &patterns) const
+    {
+        const PhaseCosts &costs = passes.costs();
+        const FedPatterns &all = patterns.all();
+        return static_cast<double>(all.zero) * static_cast<double>(costs.zero) +
+               static_cast<double>(all.hits) * static_cast<double>(costs.hit) +
+               static_cast<double>(all.misses) * static_cast<double>(costs.miss);
+    }
+
+    /* Cycles that the patterns of a group and chunk take. Chunks of the batch share a group's patterns out
+     * exactly. Each has at least what the chunk of the fewest rows would have if it were the first, whose
+     * share is rounded down. */
+    std::int64_t least(const PatternProfile &patterns)
+    {
+        loops.lookups.cycles(patterns, passes.costs(), fewest, passes.batch(), of_group.data());
+        return static_cast<std::int64_t>(loops.lookups.least(of_group));
+    }
+
+    /* No more than `least`, without looking at each group. Of three shares each may be rounded down; a cycle
+     * more is for the rounding here. */
+    std::int64_t at_least(const PackedProfile &patterns) const
+    {
+        const PhaseCosts &costs = passes.costs();
+        const double cycles = patterns.least_cycles(costs);
+        if (fewest.end == passes.batch())
+            return static_cast<std::int64_t>(cycles);
+        const double part = cycles * static_cast<double>(fewest.end) / static_cast<double>(passes.batch());
+        const auto lost = static_cast<double>(costs.zero + costs.hit + costs.miss + 1);
+        return static_cast<std::int64_t>(std::max(0.0, part - lost));
     }
 
     /* Cycles until the first group can be worked on. */
@@ -156,10 +184,9 @@ class Batch
 {
   public:
     Batch(const TilePasses &tile, const std::vector<PassCosts> &costs_of,
-          const PatternProfile *const *profiles_, std::size_t tiles_, const Supply &supply_,
-          const BatchLoops &loops_)
-        : passes(tile), kinds(costs_of), profiles(profiles_), tiles(tiles_), supply(supply_), loops(loops_),
-          of_group(static_cast<std::size_t>(tile.plan().groups)),
+          const std::vector<PatternProfile> &of_tiles, const Supply &supply_, const BatchLoops &loops_)
+        : passes(tile), kinds(costs_of), profiles(of_tiles), tiles(of_tiles.size()), supply(supply_),
+          loops(loops_), of_group(static_cast<std::size_t>(tile.plan().groups)),
           lookups(static_cast<std::size_t>(tile.plan().turns))
     {
         state.now.fill(-supply.lead);
@@ -189,7 +216,7 @@ class Batch
     TileTiming timing(std::size_t tile) const
     {
         FedPatterns fed;
-        fed.add(loops.lookups.sum(*profiles[tile]), passes.plan().passes);
+        fed.add(loops.lookups.sum(profiles[tile]), passes.plan().passes);
         fed.lookup_cycles = static_cast<std::int64_t>(looked_up[tile]);
         TileTiming timing = passes.timing(fed);
         timing.load = static_cast<std::int64_t>(state.load[tile]);
@@ -213,7 +240,7 @@ class Batch
     void look_up(std::size_t tile, const BatchRows &rows)
     {
         const TilePlan &plan = passes.plan();
-        loops.lookups.cycles(*profiles[tile], passes.costs(), rows, passes.batch(), of_group.data());
+        loops.lookups.cycles(profiles[tile], passes.costs(), rows, passes.batch(), of_group.data());
         double sum = 0;
         if (plan.groups_per_turn == 1) {
             for (std::size_t turn = 0; turn < lookups.size(); ++turn) {
@@ -325,7 +352,7 @@ class Batch
 
     const TilePasses &passes;
     const std::vector<PassCosts> &kinds; /* of each kind of pass */
-    const PatternProfile *const *profiles;
+    const std::vector<PatternProfile> &profiles;
     std::size_t tiles;
     const Supply &supply;
     const BatchLoops &loops;
@@ -357,34 +384,34 @@ TileBatch::TileBatch(const SliceConfig &config_, const TileShape &shape_, Scalin
 {
 }
 
-std::vector<TileTiming> TileBatch::time(const std::vector<const PatternProfile *> &profiles,
+std::vector<TileTiming> TileBatch::time(const std::vector<const PackedProfile *> &profiles,
                                         const Supply &asked, const BatchLoops &loops) const
 {
     const Supply supply = settled(asked);
-    for (const PatternProfile *patterns : profiles)
+    for (const PackedProfile *patterns : profiles)
         require_groups(*patterns, plan());
     std::vector<TileTiming> timings(profiles.size());
     Unhindered unhindered(passes, supply, loops);
     std::vector<std::size_t> places; /* of the others */
-    std::vector<const PatternProfile *> others;
     for (std::size_t i = 0; i < profiles.size(); ++i) {
-        if (const std::optional<TileTiming> timing = unhindered.timing(*profiles[i])) {
+        if (const std::optional<TileTiming> timing = unhindered.timing(*profiles[i]))
             timings[i] = *timing;
-        } else {
+        else
             places.push_back(i);
-            others.push_back(profiles[i]);
-        }
     }
     std::vector<PassCosts> costs;
-    for (std::size_t kind = 0; !others.empty() && kind < passes.kinds().size(); ++kind)
+    for (std::size_t kind = 0; !places.empty() && kind < passes.kinds().size(); ++kind)
         costs.push_back(unrolled(passes.kinds()[kind], plan().blocks));
-    for (std::size_t at = 0; at < others.size(); at += tile_lanes) {
-        const std::size_t tiles = std::min(tile_lanes, others.size() - at);
-        Batch batch(passes, costs, &others[at], tiles, supply, loops);
+    for (std::size_t at = 0; at < places.size(); at += tile_lanes) {
+        const std::size_t tiles = std::min(tile_lanes, places.size() - at);
+        std::vector<PatternProfile> others;
+        for (std::size_t i = 0; i < tiles; ++i)
+            others.push_back(profiles[places[at + i]]->counts());
+        Batch batch(passes, costs, others, supply, loops);
         const bool timed = batch.run();
         for (std::size_t i = 0; i < tiles; ++i)
             timings[places[at + i]] =
-                timed ? batch.timing(i) : time_tile(config, shape, *others[at + i], scaling, supply);
+                timed ? batch.timing(i) : time_tile(config, shape, others[i], scaling, supply);
     }
     return timings;
 }
@@ -393,7 +420,12 @@ std::vector<TileTiming> time_tiles(const SliceConfig &config, const TileShape &s
                                    const std::vector<const PatternProfile *> &profiles, Scaling scaling,
                                    const Supply &supply, const BatchLoops &loops)
 {
-    return TileBatch(config, shape, scaling).time(profiles, supply, loops);
+    std::vector<PackedProfile> packed;
+    packed.reserve(profiles.size());
+    std::vector<const PackedProfile *> pointers;
+    for (const PatternProfile *profile : profiles)
+        pointers.push_back(&packed.emplace_back(*profile));
+    return TileBatch(config, shape, scaling).time(pointers, supply, loops);
 }
 
 } // namespace sailsim::pim

@@ -9,6 +9,7 @@
 
 #include "pim/lane_loops.hh"
 #include "pim/lookup_loops.hh"
+#include "pim/packed_profile.hh"
 #include "pim/tile_passes.hh"
 #include "pim/timing.hh"
 
@@ -34,7 +35,7 @@ class TileBatch
     const TilePlan &plan() const { return passes.plan(); }
 
     /* `time_tile` of every profile, which are not null. Throws std::invalid_argument. */
-    std::vector<TileTiming> time(const std::vector<const PatternProfile *> &profiles, const Supply &supply,
+    std::vector<TileTiming> time(const std::vector<const PackedProfile *> &profiles, const Supply &supply,
                                  const BatchLoops &loops = usable_batch_loops().front()) const;
 
   private:

@@ -174,33 +174,62 @@ def _play(
     point = point.resolved(system, model)
     captured = activations if activations is not None else Activations.load(point.activations or None)
     own, *others = backend.alternatives(point)
-    found = [_played(backend, system, model, own, captured, routing, bool(others))]
+    best = _played(_worked(backend, system, model, own, captured, routing), bool(others))
     for other in others:
         with suppress(SailsimError):  # what not all tensors can have
-            found.append(_played(backend, system, model, other, captured, routing, True))
-    best = min(found, key=lambda step: step.line.end)
+            worked = _worked(backend, system, model, other, captured, routing)
+            if worked.busy > best.line.end * (1 + 1e-9):  # beyond rounding: it cannot be the fastest
+                continue
+            played = _played(worked, True)
+            if played.line.end < best.line.end:
+                best = played
     return replace(best, point=point) if others else best
 
 
-def _played(
+@dataclass(frozen=True)
+class _Worked:
+    """A step whose jobs are known, before it is played."""
+
+    backend: Backend
+    system: System
+    model: ModelSpec
+    point: Point
+    captured: Activations
+    units: Units
+    parts: list[tuple[Part, ...]]
+    works: list[Work]
+    """As the parts: for all rows, or for each half of them."""
+
+    @property
+    def busy(self) -> float:
+        """Seconds of the units' own work, which take one product at a time: a step takes no less."""
+        return sum(work.seconds for work in self.works)
+
+
+def _worked(
     backend: Backend,
     system: System,
     model: ModelSpec,
     point: Point,
     captured: Activations,
     routing: Routing,
-    several: bool,
-) -> _Played:
-    """The step of a point itself; it says what is chosen where that is one of `several` ways."""
+) -> _Worked:
+    """What the units do in a step of a point itself."""
     units = backend.units(system, point)
-    host = _host(Same(system), point.threads)
     of_each = [step_parts(system, model, rows, routing) for rows in rows_of(point)]
-    works, schedules = [], []
+    works = []
     for rows, parts in zip(rows_of(point), of_each, strict=True):
         inputs = inputs_of(Same(parts), model.n_layers, rows.seed)
         works.append(step_work(backend, Same(units), Asked(rows), Same(parts), Same(inputs), Same(captured)))
-        segments = _segments(host, model, units, works[-1], point.overlap)
-        schedules.append((segments, works[-1].layout.order))
+    return _Worked(backend, system, model, point, captured, units, of_each, works)
+
+
+def _played(worked: _Worked, several: bool) -> _Played:
+    """The step; it says what is chosen where that is one of `several` ways."""
+    backend, model, point, units = worked.backend, worked.model, worked.point, worked.units
+    host = _host(Same(worked.system), point.threads)
+    of_each, works, captured = worked.parts, worked.works, worked.captured
+    schedules = [(_segments(host, model, units, work, point.overlap), work.layout.order) for work in works]
     memory = _memory(Same(units), point.threads)
     if point.overlap:
         first, second = (unrolled(*each) for each in schedules)
@@ -210,7 +239,7 @@ def _played(
         line = play(memory, *schedules[0])
     parts = tuple(chain.from_iterable(of_each)) if point.overlap else of_each[0]
 
-    chunk = prompt_chunk(system, model, point)
+    chunk = prompt_chunk(worked.system, model, point)
 
     def notes() -> list[str]:
         cache = sum(work.cache_bytes for work in works)

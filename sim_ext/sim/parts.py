@@ -103,7 +103,7 @@ class Layout(NamedTuple):
     """For every part, which of the different parts of all `kinds`, counted through, it is like."""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)  # machines of a prior with several NBWs, each tensor's own among them
 def layout(parts: Same[tuple[Part, ...]], patterns: tuple[str, ...]) -> Layout:
     """Where a step repeats itself; `patterns` are keys of the profiles of its inputs (`inputs_of`)."""
     keys: list[tuple[int, str]] = []

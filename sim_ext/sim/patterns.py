@@ -14,13 +14,14 @@ from sailsim import _core
 from sailsim.sim.same import Same
 from sailsim.workloads import Activations, Role
 
-KEPT_BYTES = 128 << 20
-"""What the profiles of one process may take; the least recently used go first."""
+KEPT_BYTES = 160 << 20
+"""What the profiles of one process may take; the least recently used go first. Machines of the wide prior
+have 125 MiB of them. joblib replaces a worker that grows by 300 MB."""
 KEPT_NAMES = 1 << 16
 """How many captured inputs are remembered by name."""
 KEPT_POOLS = 1 << 5
 """Of how many roles and scans what is known of each captured row is kept."""
-KEPT_STEPS = 1 << 8
+KEPT_STEPS = 1 << 10
 """How many steps' inputs are remembered together."""
 
 
@@ -33,6 +34,12 @@ class Scan(NamedTuple):
     group_size: int
     prt_entries: int
     prt_policy: str
+
+    @property
+    def alike(self) -> "Scan":
+        """The one scan that stands for all that give the same: blocks of whole groups end no group, so that
+        their size makes no difference."""
+        return self if self.group_size % self.nbw else self._replace(group_size=0)
 
 
 class InputRows(NamedTuple):
@@ -50,7 +57,12 @@ class Profile(NamedTuple):
     """Counts per group, with a key that is equal for equal activations under equal scans."""
 
     key: str
-    counts: _core.PatternProfile
+    packed: _core.PackedProfile
+
+    @property
+    def counts(self) -> _core.PatternProfile:
+        """What it counts, unpacked."""
+        return self.packed.counts
 
 
 class ProfileCache:
@@ -68,6 +80,7 @@ class ProfileCache:
         self, activations: Activations, inputs: Same[tuple[InputRows, ...]], scan: Scan
     ) -> list[Profile]:
         """The profiles of all inputs of a step, which the same step on another machine finds at once."""
+        scan = scan.alike
         name = (activations.id, inputs, scan)
         keys, different = self._steps.get(name, ([], ()))
         if keys and all(key in self._profiles for key in different):
@@ -83,6 +96,7 @@ class ProfileCache:
 
     def captured(self, activations: Activations, rows: InputRows, scan: Scan) -> Profile:
         """The profile of captured rows; known ones are not even gathered again."""
+        scan = scan.alike
         name = (activations.id, rows, scan)
         known = self._profiles.get(self._keys.get(name, ""))
         if known is None:
@@ -107,6 +121,7 @@ class ProfileCache:
 
     def scanned(self, x: npt.NDArray[Any], scan: Scan) -> Profile:
         """The profile of x (B, K), integers of `scan.abits` bits."""
+        scan = scan.alike
         digest = blake2b(np.ascontiguousarray(x).data, digest_size=16)
         digest.update(f"{x.shape}{x.dtype}{scan}".encode())
         key = digest.hexdigest()
@@ -143,11 +158,11 @@ class ProfileCache:
 
     def _keep(self, key: str, counts: _core.PatternProfile) -> Profile:
         """A profile that is from now on known by its key."""
-        profile = Profile(key, counts)
+        profile = Profile(key, _core.PackedProfile(counts))
         self._profiles[key] = profile
-        self._bytes += _size(profile)
+        self._bytes += profile.packed.bytes
         while self._bytes > self._limit and len(self._profiles) > 1:
-            self._bytes -= _size(self._profiles.popitem(last=False)[1])
+            self._bytes -= self._profiles.popitem(last=False)[1].packed.bytes
         return profile
 
 
@@ -155,11 +170,6 @@ class ProfileCache:
 def _said(*what: Any) -> bytes:
     """What a profile depends on besides the captured rows, as part of its key."""
     return repr(what).encode()
-
-
-def _size(profile: Profile) -> int:
-    """Bytes of the three int32 counts of every group."""
-    return 3 * 4 * len(profile.counts)
 
 
 PROFILES = ProfileCache()

@@ -52,6 +52,11 @@ class Work:
         return float(sum(alike.times @ jobs.bytes for alike, own in heads for jobs in own.jobs))
 
     @cached_property
+    def seconds(self) -> float:
+        """Of all jobs one behind the other, with all weights where the accelerator needs them."""
+        return sum(float(times @ jobs.seconds) for jobs, times in self.jobs)
+
+    @cached_property
     def cycles(self) -> int:
         """Of the accelerator."""
         return sum(int(times @ jobs.cycles) for jobs, times in self.jobs)

@@ -260,6 +260,11 @@ class SubstrateChoice(NamedTuple):
         Raises:
             ValueError: none; the message goes on after "substrate is", without a full stop.
         """
+        file, costs = _parsed(text)
+        return cls(file, dict(costs))
+
+    @classmethod
+    def _parse(cls, text: str) -> "SubstrateChoice":
         found = re.fullmatch(r"(.*?)((?::[^:=/]*=[^:=/]*)*)", text, re.DOTALL)
         assert found is not None  # the first group takes anything
         file, settings = found.groups()
@@ -287,6 +292,12 @@ class SubstrateChoice(NamedTuple):
         return self.file + "".join(said)
 
 
+@lru_cache(maxsize=256)  # every point and every step asks
+def _parsed(text: str) -> SubstrateChoice:
+    return SubstrateChoice._parse(text)
+
+
+@lru_cache(maxsize=256)
 def settled_substrate(text: str) -> str:
     """The one way to write a choice of substrate, so that equal ones are equal texts.
 

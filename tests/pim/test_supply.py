@@ -217,7 +217,7 @@ def test_tiles_side_by_side_are_each_alone(
     supply = (rate, latency, 20.0, ahead)
     kind = _core.TileBatch(unit, *shape, False, False)
     assert kind.plan.groups == groups
-    together = kind.time(profiles, *supply)
+    together = kind.time([_core.PackedProfile(profile) for profile in profiles], *supply)
     for profile, timing in zip(profiles, together, strict=True):
         alone = _core.time_supplied_tile(unit, *shape, profile, False, False, *supply)
         for name in ("load", "total", "lookup", "write_back", "weight_bytes", "activation_bytes"):

@@ -42,3 +42,23 @@ def test_pools_that_are_kept_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
             CAPTURED, InputRows("attn_in", 0, 32, 576, abits, 0), Scan(abits, True, 4, 0, 15, "lru")
         )
     assert len(cache._pools) == 2
+
+
+@given(st.integers(1, 6), st.sampled_from([30, 32, 60, 128]))
+def test_the_size_of_blocks_of_whole_groups_makes_no_other_profile(nbw: int, group_size: int) -> None:
+    """Groups of 3 end at the end of a block of 32, groups of 4 would end there anyway."""
+    rows = InputRows("attn_in", 7, 32, 1920, 3, 3)
+    of_one_block = CACHE.captured(CAPTURED, rows, Scan(8, True, nbw, 0, 32, "lru"))
+    found = CACHE.captured(CAPTURED, rows, Scan(8, True, nbw, group_size, 32, "lru"))
+    assert (found is of_one_block) == (group_size % nbw == 0)
+
+
+def test_profiles_are_kept_up_to_a_limit_in_bytes() -> None:
+    """Of 480 groups, four bytes each."""
+    cache = ProfileCache(limit=2 * 4 * 480)
+    found = []
+    for layer in (0, 11, 31):
+        rows = InputRows("attn_in", layer, 32, 1920, 3, 3)
+        found.append(cache.captured(CAPTURED, rows, Scan(8, True, 4, 32, 32, "lru")))
+        assert found[-1].packed.bytes == 4 * 480
+    assert list(cache._profiles) == [profile.key for profile in found[1:]]
