@@ -47,6 +47,28 @@ def test_types_of_which_no_data_sheet_was_read_are_assumed(name: str) -> None:
     assert all(value["source"] in dram_type(name)["sources"] for value in quantities.values())
 
 
+@pytest.mark.parametrize("name", ["ddr5-4800", "ddr5-5600"])
+def test_what_gem5_does_not_say_of_ddr5_is_assumed(name: str) -> None:
+    """A grade's latencies, quoted from memory, have a range that holds gem5's of two other rates."""
+    table = dram_type(name)
+    timing = table["memory"]["timing"]
+    for field, gem5 in {"tcl": 14.375, "trcd": 14.375, "trp": 14.375, "tcwl": 13.637}.items():
+        assert timing[field]["kind"] == "assumed"
+        assert timing[field]["low"] <= gem5 <= timing[field]["value"] < timing[field]["high"], field
+    for quantity in (timing | {"row": table["memory"]["row"]}).values():
+        assert quantity["kind"] == "assumed" or "gem5" in table["sources"][quantity["source"]]
+
+
+@pytest.mark.parametrize("name", dram_types())
+@pytest.mark.parametrize("machine", ["sail-n1", "graviton3", "cobalt100"])
+def test_a_machine_cites_for_a_type_what_the_type_does(name: str, machine: str, tmp_path: Path) -> None:
+    """A machine's own sources stand over a type's: none of these may have the name of another."""
+    found = load_system(written(tmp_path, TYPE.format(name), machine))
+    table = dram_type(name)
+    for key, text in table["sources"].items():
+        assert found.sources[key] == text, key
+
+
 @pytest.mark.parametrize("name", dram_types())
 def test_a_type_takes_the_place_of_an_inherited_one_whole(name: str, tmp_path: Path) -> None:
     """sail-n1 has DDR4 and says all of it itself; none of that stays beside another type."""
@@ -88,7 +110,7 @@ def test_a_file_says_what_is_different_from_the_type(tmp_path: Path) -> None:
 
 def test_the_older_files_say_everything_themselves() -> None:
     assert load_system("graviton2").memory.timing.trfc.value == 350
-    assert "jesd79-5" not in load_system("graviton2").sources
+    assert "gem5-ddr5" not in load_system("graviton2").sources
 
 
 def test_a_machine_has_the_core_that_it_names() -> None:
