@@ -9,7 +9,8 @@ docs/baselines.md, docs/cost.md, docs/energy-area.md, docs/reuse.md and docs/rep
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from sailsim.analysis.baselines.cpu import CACHES, SOFTWARE, cpu_tokens_per_s, prompt_tokens_per_s
+from sailsim.analysis.baselines.cpu import CACHES, cpu_tokens_per_s, prompt_tokens_per_s
+from sailsim.analysis.baselines.cpu_software import SOFTWARE
 from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.gpu import MEASURED_CARDS, gpu_tokens_per_s
 from sailsim.analysis.baselines.predict import baseline

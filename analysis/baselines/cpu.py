@@ -20,7 +20,6 @@ written by `sailsim.analysis.calibration`). That is why a fit on one machine car
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import exp, hypot, log
@@ -29,25 +28,16 @@ from typing import Literal
 import numpy as np
 
 from sailsim.analysis.baselines.core_kinds import N1, core_of
+from sailsim.analysis.baselines.cpu_software import SIMULATED, SOFTWARE, software_notes
 from sailsim.analysis.baselines.fitted import Band, Fitted, fitted_constants
 from sailsim.analysis.baselines.kernel_rates import KernelRate, Software, rate_of
-from sailsim.analysis.baselines.prediction import UNMEASURED, Floats, Prediction, Work, model_notes
+from sailsim.analysis.baselines.prediction import Floats, Prediction, Work, model_notes
 from sailsim.base.errors import SailsimError
 from sailsim.sim import System
 from sailsim.workloads import ModelSpec, WeightFormat, decode_step, prefill_step
 
 Cache = Literal["separate", "unified"]
 
-SOFTWARE: Mapping[Software, str] = {
-    "llama.cpp": "llama.cpp build 4753, April 2025",
-    "ampere": "Ampere's llama.cpp fork, release 2.0.0",
-    "t-mac": "T-MAC, look-up tables on the cores, commit 7042f8f7",
-    "neon": "NEON kernels of this project, as gem5 runs them",
-    "neon-lut": "look-up tables in NEON of this project, as gem5 runs them",
-}
-SIMULATED: tuple[Software, ...] = ("neon", "neon-lut")
-"""Software whose rates are of gem5's model of a core, not measured on a machine."""
-MEASURED = tuple(name for name in SOFTWARE if name not in SIMULATED)
 _SHARED = {"neon": "shared", "neon-lut": "lut_shared"}
 """What is shared by the rows of a pass, by its constant."""
 CACHES: tuple[Cache, ...] = ("separate", "unified")
@@ -62,13 +52,6 @@ UBATCH = 512
 """Rows that llama.cpp works on at once in prompt processing (its default -ub)."""
 ROWS_OF_A_PASS = 4
 """Rows of a batch that this project's kernels multiply with a weight once it is unpacked."""
-SIMULATION = (
-    "Simulated, not measured: steps of 1 to 16 threads and 1 to 8 rows on gem5's model of a Neoverse N1, "
-    "which is calibrated on load latencies alone; the band moves its kernels and attention by a fifth."
-)
-ONE_ROW = (
-    "Tables were run with one row alone: what several have in common is not known, and taken for nothing."
-)
 SEVERAL_PROMPTS = "Single prompts were measured: several at once are taken as so many rows more."
 
 
@@ -337,7 +320,7 @@ def _predict(
     large = test == "decode" and extrapolated and not simulated
     low, high = widen(band, slow / seconds, seconds / fast * (LARGE_FASTER if large else 1.0))
     rate_tokens = tokens / seconds
-    notes = _said(core, software, fmt, rate, test, threads // instances)
+    notes = software_notes(core, software, fmt, rate, test, threads // instances)
     if large:
         notes.append(
             "Larger than any model of the fit: 70B models were measured 5 to 28 % faster than predicted, "
@@ -364,60 +347,9 @@ def _moved(c: Constants, factor: float, attention: bool) -> Constants:
     return replace(moved, attention_rate=c.attention_rate * factor) if attention else moved
 
 
-def _said(
-    core: str, software: Software, fmt: WeightFormat, rate: KernelRate, test: str, threads: int
-) -> list[str]:
-    """What the notes say of a software, its kernels and the threads of a process."""
-    if software in SIMULATED:
-        return [SIMULATION, *([ONE_ROW] if software == "neon-lut" else [])]
-    notes = list(_of_core(core, software))
-    if rate.kind == "assumed":
-        notes.append(
-            f"{UNMEASURED} {fmt.name} on this software: its kernel is assumed at {rate.relative:.3g} "
-            f"({rate.low:.3g}..{rate.high:.3g}) of the fitted rate ({rate.note})."
-        )
-    if rate.how:
-        notes.append(
-            f"{UNMEASURED} {fmt.name} on this chip: its kernel runs at {rate.relative:.2f} "
-            f"({rate.low:.2f}..{rate.high:.2f}) of the measured four-bit rate, {rate.how}."
-        )
-    if software == "t-mac":
-        notes.append(
-            "T-MAC was measured on one and two threads of a Cortex-A76, Neoverse N1's sibling, and one row "
-            "at a time: more of either is extrapolated, and the band has what other chips showed."
-        )
-    if test == "prompt" and software == "ampere":
-        notes.append(
-            "The fork's prompts were measured on an Altra with 48 to 80 threads, 512 tokens each: all else "
-            "is extrapolated."
-        )
-    if threads < fitted_constants().fewest_threads:
-        notes.append(
-            f"Fewer threads than the {fitted_constants().fewest_threads} of the smallest measured machine: "
-            "extrapolated."
-        )
-    return notes
-
-
 def joined(first: Band, second: Band) -> Band:
     """The band that holds both."""
     return Band(low=min(first.low, second.low), high=max(first.high, second.high))
-
-
-def _of_core(core: str, software: Software) -> tuple[str, ...]:
-    """What a note says of a core where a software was not measured on it."""
-    attention = fitted_constants().software(software, core).constants["attention_rate"]
-    if attention.kind != "assumed" and not (software == "t-mac" and core != N1):
-        return ()
-    assumed = f"{core}: its constants lie between those of the cores that were."
-    if software == "t-mac":
-        lookups = f"T-MAC was not measured on {core}: its look-ups are those of {N1}, by vector pipes."
-        return (
-            (lookups, f"All else was not measured on {assumed}")
-            if attention.kind == "assumed"
-            else (lookups,)
-        )
-    return (f"llama.cpp was not measured on {assumed}",)
 
 
 def widen(band: Band, slower: float, faster: float) -> tuple[float, float]:

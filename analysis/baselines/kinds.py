@@ -15,14 +15,12 @@ from typing import Literal, cast
 
 from sailsim.analysis.baselines.core_kinds import core_of
 from sailsim.analysis.baselines.cpu import (
-    MEASURED,
-    SIMULATED,
-    SOFTWARE,
     cpu_tokens_per_s,
     prompt_tokens_per_s,
     ubatches,
     without_prompts,
 )
+from sailsim.analysis.baselines.cpu_software import MEASURED, SIMULATED, SOFTWARE
 from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, prompt_work, weight_reads

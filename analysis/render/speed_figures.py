@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sailsim.analysis.baselines.cpu import SOFTWARE
+from sailsim.analysis.baselines.cpu_software import SOFTWARE
 from sailsim.analysis.baselines.kinds import FASTEST
 from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.paper.claims import SHIPPED

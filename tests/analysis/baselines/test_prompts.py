@@ -7,7 +7,8 @@ import pytest
 
 from sailsim.analysis import baseline, cpu_tokens_per_s, fitted_constants, prompt_tokens_per_s
 from sailsim.analysis.baselines import gpu, gpu_prompts
-from sailsim.analysis.baselines.cpu import SOFTWARE, UBATCH, constants, prompt_work
+from sailsim.analysis.baselines.cpu import UBATCH, constants, prompt_work
+from sailsim.analysis.baselines.cpu_software import SOFTWARE
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, unmeasured
 from sailsim.analysis.calibration import prompt_problem
 from sailsim.analysis.calibration.measurements import read_table

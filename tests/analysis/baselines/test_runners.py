@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.analysis.baselines.cpu import SOFTWARE
+from sailsim.analysis.baselines.cpu_software import SOFTWARE
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE
 from sailsim.analysis.baselines.kinds import FASTEST
 from sailsim.analysis.baselines.runners import Runner, identity, read_runners, runners, shipped_runners

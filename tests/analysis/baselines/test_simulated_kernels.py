@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sailsim.analysis import SOFTWARE, baseline, cpu_tokens_per_s, evaluate, fitted_constants
-from sailsim.analysis.baselines.cpu import MEASURED, SIMULATED, SIMULATION, CpuSheet, constants, step_parts
+from sailsim.analysis.baselines.cpu import CpuSheet, constants, step_parts
+from sailsim.analysis.baselines.cpu_software import MEASURED, SIMULATED, SIMULATION
 from sailsim.analysis.baselines.prediction import Work
 from sailsim.analysis.baselines.simulated_kernels import DOUBT, simulated_rate
 from sailsim.base.errors import SailsimError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sailsim.analysis import FIGURES, evaluate, figures, prices
-from sailsim.analysis.baselines.cpu import SOFTWARE
+from sailsim.analysis.baselines.cpu_software import SOFTWARE
 from sailsim.analysis.render.figures import draw
 from sailsim.analysis.render.phases import PHASE_STYLE
 from sailsim.analysis.render.style import DASHES, MARKERS, OKABE_ITO, SERIES
