@@ -1,4 +1,8 @@
-"""LUT-GEMV and pattern counts by the C++ core: equal to :mod:`sailsim.lut_gemv.reference`, and quick."""
+"""LUT-GEMV and pattern counts by the C++ core: equal to :mod:`sailsim.lut_gemv.reference`, and quick.
+
+Products and counts are apart: the first are exact by whatever way is quickest on this processor, multiplying
+bytes or reading tables; the second depend on activations alone.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +55,7 @@ def lut_gemv(
     group_size: int = 0,
     threads: int = 1,
 ) -> NDArray[np.int64]:
-    """``y[b, n] = sum_k x[b, k] * W[k, n]`` by tables of subset sums.
+    """``y[b, n] = sum_k x[b, k] * W[k, n]``, what tables of subset sums give.
 
     Args:
         x: integers ``(B, K)`` within ``abits`` bits, two's complement if ``signed``.

@@ -160,12 +160,17 @@ void PackedWeights::fill(const std::uint8_t *codes, const std::int16_t *values)
     }
 }
 
-void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights,
-              bool is_signed, Sums sums, int threads, const TileSink &sink, const KernelSet &kernels)
+void require_rows(const Grouping &grouping, const PackedWeights &weights)
 {
     if (grouping.k() != weights.k())
         throw std::invalid_argument("x has " + std::to_string(grouping.k()) +
                                     " columns: the weights have k = " + std::to_string(weights.k()));
+}
+
+void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights,
+              bool is_signed, Sums sums, int threads, const TileSink &sink, const KernelSet &kernels)
+{
+    require_rows(grouping, weights);
     const KernelChoice choice = choose(kernels, patterns, grouping, weights);
     const std::int64_t batch = patterns.batch();
     const auto work = [&](std::int64_t begin, std::int64_t end) {

@@ -2,7 +2,7 @@
  *
  * The functional model: LUT-GEMV as the slice unit does it - tables of subset sums from NBW weights, looked
  * up with activation bits - written for the host's wide vectors. Exact for every width of docs/contract.md,
- * section 1.
+ * section 1. Who needs the numbers alone asks dots.hh, which has the quickest way to them.
  */
 #ifndef SAILSIM_PIM_GEMV_HH
 #define SAILSIM_PIM_GEMV_HH
@@ -98,6 +98,9 @@ enum class Sums {
     total,     /* one sum over all blocks, reported as block 0 */
     per_block, /* blocks in ascending order */
 };
+
+/* Throws std::invalid_argument where activations have another number of columns than weights have rows. */
+void require_rows(const Grouping &grouping, const PackedWeights &weights);
 
 /* Kernels are compiled for several instruction sets. These run on this machine, the fastest first. */
 struct KernelSet;

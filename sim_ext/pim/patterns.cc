@@ -124,17 +124,6 @@ void row_words(const Activations<T> &x, std::int64_t b, const Grouping &grouping
     }
 }
 
-template <class T>
-void require_sizes(const Activations<T> &x, const Grouping &grouping)
-{
-    require_range("batch", x.batch, 1, max_batch);
-    require_range("abits", x.abits, 1, max_abits);
-    if (x.k != grouping.k())
-        throw std::invalid_argument("x has " + std::to_string(x.k) +
-                                    " columns: allowed are k = " + std::to_string(grouping.k()));
-    require_width(x);
-}
-
 /* Counts of a group without evictions: every pattern misses once. */
 void count_distinct(const Tally &tally, std::size_t group, std::int64_t total, bool prt, std::size_t to,
                     PatternProfile &counts)
@@ -200,11 +189,22 @@ std::int64_t find_outside(const Activations<T> &x)
 }
 
 template <class T>
+void require_activations(const Activations<T> &x, const Grouping &grouping)
+{
+    require_range("batch", x.batch, 1, max_batch);
+    require_range("abits", x.abits, 1, max_abits);
+    if (x.k != grouping.k())
+        throw std::invalid_argument("x has " + std::to_string(x.k) +
+                                    " columns: allowed are k = " + std::to_string(grouping.k()));
+    require_width(x);
+}
+
+template <class T>
 Patterns::Patterns(const Activations<T> &x, const Grouping &grouping)
     : rows(x.batch), groups(grouping.groups()), bits(x.abits), width(grouping.nbw()),
       stride(x.abits > 8 ? 2 * groups : groups)
 {
-    require_sizes(x, grouping);
+    require_activations(x, grouping);
     words.resize(static_cast<std::size_t>(rows * stride));
     std::vector<std::uint8_t> bytes;
     for (std::int64_t b = 0; b < rows; ++b)
@@ -216,6 +216,12 @@ template std::int64_t find_outside(const Activations<std::uint8_t> &);
 template std::int64_t find_outside(const Activations<std::int16_t> &);
 template std::int64_t find_outside(const Activations<std::uint16_t> &);
 template std::int64_t find_outside(const Activations<std::int32_t> &);
+
+template void require_activations(const Activations<std::int8_t> &, const Grouping &);
+template void require_activations(const Activations<std::uint8_t> &, const Grouping &);
+template void require_activations(const Activations<std::int16_t> &, const Grouping &);
+template void require_activations(const Activations<std::uint16_t> &, const Grouping &);
+template void require_activations(const Activations<std::int32_t> &, const Grouping &);
 
 template Patterns::Patterns(const Activations<std::int8_t> &, const Grouping &);
 template Patterns::Patterns(const Activations<std::uint8_t> &, const Grouping &);
@@ -256,7 +262,7 @@ PatternProfile profile(const Activations<T> &x, const Grouping &grouping, int pr
     if (evicts || threads > 1)
         return profile(Patterns(x, grouping), prt_entries, policy, threads);
     /* The order of the patterns makes no difference, so that no more than a row of them is held. */
-    require_sizes(x, grouping);
+    require_activations(x, grouping);
     PatternProfile counts = empty_profile(grouping.groups());
     Tally tally(grouping.groups(), grouping.nbw());
     std::vector<std::uint8_t> bytes;

@@ -29,12 +29,17 @@ struct Activations {
 template <class T>
 std::int64_t find_outside(const Activations<T> &x);
 
+/* Throws std::invalid_argument for a number of rows or bits out of range, for rows of another length than the
+ * grouping's, and for an activation outside the declared width, naming its place. */
+template <class T>
+void require_activations(const Activations<T> &x, const Grouping &grouping);
+
 /* The patterns of all batch rows and groups. Bit j of a pattern is the activation bit of the group's weight
  * j. */
 class Patterns
 {
   public:
-    /* Throws std::invalid_argument for an activation outside the declared width, naming its place. */
+    /* Throws as require_activations does. */
     template <class T>
     Patterns(const Activations<T> &x, const Grouping &grouping);
 

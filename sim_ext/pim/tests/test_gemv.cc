@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <vector>
 
 #include "check.hh"
+#include "pim/dots.hh"
 #include "pim/gemv.hh"
 #include "pim/scaling.hh"
 #include "support.hh"
@@ -27,7 +29,13 @@ struct Case {
     bool extreme = false; /* all weights and activations as large as they can be */
 };
 
-void check_product(const Case &c, const KernelSet &kernels)
+using View = Activations<std::int32_t>;
+
+/* What makes a product, and hands it over as lut_gemv does; false where it has no such weights. */
+using Multiply =
+    std::function<bool(const View &, const Grouping &, const PackedWeights &, Sums, const TileSink &)>;
+
+void check_product(const Case &c, const Multiply &multiply)
 {
     Numbers numbers(static_cast<std::uint32_t>(c.k * 31 + c.n * 7 + c.wbits * 3 + c.abits));
     std::vector<std::int16_t> values(std::size_t{1} << c.wbits);
@@ -44,22 +52,20 @@ void check_product(const Case &c, const KernelSet &kernels)
         value = static_cast<std::int32_t>(c.extreme ? (c.is_signed ? low : high) : numbers.in(low, high));
 
     const Grouping grouping(c.k, c.nbw, c.group_size);
-    const Patterns patterns(Activations<std::int32_t>{x.data(), c.batch, c.k, c.abits, c.is_signed},
-                            grouping);
+    const View view{x.data(), c.batch, c.k, c.abits, c.is_signed};
     const PackedWeights weights(codes.data(), c.k, c.n, c.wbits, values.data());
     for (Sums sums : {Sums::total, Sums::per_block}) {
         const std::int64_t blocks = sums == Sums::total ? 1 : grouping.blocks();
         const std::int64_t length = sums == Sums::total ? c.k : grouping.block_size();
         std::vector<std::int64_t> y(static_cast<std::size_t>(blocks * c.batch * c.n));
-        lut_gemv(
-            patterns, grouping, weights, c.is_signed, sums, 2,
-            [&](const TileSums &tile) {
-                for (std::int64_t b = 0; b < c.batch; ++b)
-                    for (std::int64_t i = 0; i < tile.outputs; ++i)
-                        y[static_cast<std::size_t>((tile.block * c.batch + b) * c.n + tile.first_output +
-                                                   i)] = tile.sums[b * tile_outputs + i];
-            },
-            kernels);
+        const bool made = multiply(view, grouping, weights, sums, [&](const TileSums &tile) {
+            for (std::int64_t b = 0; b < c.batch; ++b)
+                for (std::int64_t i = 0; i < tile.outputs; ++i)
+                    y[static_cast<std::size_t>((tile.block * c.batch + b) * c.n + tile.first_output + i)] =
+                        tile.sums[b * tile_outputs + i];
+        });
+        if (!made)
+            return;
         for (std::int64_t block = 0; block < blocks; ++block) {
             for (std::int64_t b = 0; b < c.batch; ++b) {
                 for (std::int64_t n = 0; n < c.n; ++n) {
@@ -74,11 +80,29 @@ void check_product(const Case &c, const KernelSet &kernels)
     }
 }
 
-/* With every kernel that this machine can run. */
+/* With every kernel that this machine can run, and with the one that it would choose. */
 void check_product(const Case &c)
 {
+    constexpr int threads = 2;
     for (const KernelSet *kernels : usable_kernels())
-        check_product(c, *kernels);
+        check_product(c, [&](const View &x, const Grouping &grouping, const PackedWeights &weights, Sums sums,
+                             const TileSink &sink) {
+            lut_gemv(Patterns(x, grouping), grouping, weights, x.is_signed, sums, threads, sink, *kernels);
+            return true;
+        });
+    for (const DotKernels *kernels : usable_dots())
+        check_product(c, [&](const View &x, const Grouping &grouping, const PackedWeights &weights, Sums sums,
+                             const TileSink &sink) {
+            if (!has_dots(*kernels, weights.storage()))
+                return false;
+            dot_gemv(x, grouping, weights, sums, threads, sink, *kernels);
+            return true;
+        });
+    check_product(c, [&](const View &x, const Grouping &grouping, const PackedWeights &weights, Sums sums,
+                         const TileSink &sink) {
+        gemv(x, grouping, weights, sums, threads, sink);
+        return true;
+    });
 }
 
 } // namespace
@@ -95,6 +119,9 @@ TEST(gemv, ragged_shapes)
 {
     for (std::int64_t n : {1, 63, 64, 65, 130})
         check_product({19, n, 1, 4, 8, true, 4, 0, -8, 7});
+    for (std::int64_t batch = 1; batch <= 9; ++batch)
+        for (std::int64_t high : {7, 127}) /* as nibbles and as bytes */
+            check_product({131, 129, batch, 4, 8, true, 4, 0, -8, high});
     for (std::int64_t k : {1, 3, 4, 5, 64, 129})
         for (std::int64_t group_size : {0, 1, 3, 32, 200})
             check_product({k, 3, 3, 4, 8, true, 4, group_size, -8, 7});
@@ -142,6 +169,36 @@ TEST(gemv, sums_beyond_32_bits)
 {
     check_product({70000, 1, 1, 8, 16, false, 4, 0, -128, 127, true});
     check_product({40000, 1, 1, 8, 16, true, 6, 0, -32768, 32767, true});
+}
+
+/* The most that a product of bytes can be, 127 + 128 times -128, in more rows than 32 bits hold, and odd ones
+ * too. */
+TEST(gemv, more_rows_than_a_sum_of_bytes_holds)
+{
+    for (std::int64_t k : {most_dot_rows, most_dot_rows + 1, 2 * most_dot_rows + 3})
+        for (std::int64_t group_size : {std::int64_t{0}, most_dot_rows + 6})
+            check_product({k, 1, 1, 8, 8, true, 6, group_size, 0, 127, true});
+}
+
+TEST(gemv, dots_refuse_what_they_cannot_multiply)
+{
+    const std::vector<std::uint8_t> codes = {0, 1};
+    const std::int16_t values[] = {-129, 127};
+    const PackedWeights words(codes.data(), 2, 1, 1, values);
+    const std::int8_t x[] = {7, -8, 9};
+    const Grouping two(2, 1, 0);
+    const auto sink = [](const TileSums &) {};
+    for (const DotKernels *kernels : usable_dots()) {
+        CHECK_THROWS(
+            "have no weights that are stored so",
+            dot_gemv(Activations<std::int8_t>{x, 1, 2, 8, true}, two, words, Sums::total, 1, sink, *kernels));
+        CHECK_THROWS("x[0, 2] is 9: allowed are -8..7",
+                     dot_gemv(Activations<std::int8_t>{x, 1, 3, 4, true}, Grouping(3, 1, 0), words,
+                              Sums::total, 1, sink, *kernels));
+        CHECK_THROWS("x has 3 columns: the weights have k = 2",
+                     dot_gemv(Activations<std::int8_t>{x, 1, 3, 8, true}, Grouping(3, 1, 0), words,
+                              Sums::total, 1, sink, *kernels));
+    }
 }
 
 TEST(gemv, codes_out_of_range_are_refused)
