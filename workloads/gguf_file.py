@@ -42,6 +42,9 @@ MAX_TEXTS = 1 << 21
 """Texts in all arrays of a header: several times the largest vocabulary with its merges. A text may be empty,
 so a small file could hold any number."""
 
+_PIECE = 1 << 20
+"""Bytes of a file that are looked at together: as many as a second-level cache holds."""
+
 # The least bytes that a key-value pair (length, type, one byte) and a tensor entry can take.
 _MIN_PAIR_BYTES, _MIN_TENSOR_BYTES = 13, 32
 
@@ -303,16 +306,27 @@ class GgufFile:
     def require_numbers(self) -> None:
         """Raises SailsimError if a scale of a tensor (of floats: a value) is a NaN or an infinity.
 
-        It reads every block's scale once: some seconds for a file of many GB.
+        It reads the whole file once, a piece at a time: some seconds for one of many GB. Nothing of it stays
+        in memory, as it would if the mapped file were gone through.
         """
-        for info in self.tensors.values():
-            block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[info.type.upper()]][1]
-            data = self._data[info.offset : info.offset + info.n_bytes]
-            bad = first_bad_block(info.type, data.reshape(-1, block_bytes))
-            if bad is not None:
-                raise _Cursor(self.path, self._view).fail(
-                    f"a scale of {info.name}", f"no number in block {bad} of {info.type}", "finite ones"
-                )
+        piece = np.empty(_PIECE, np.uint8)
+        with self.path.open("rb", buffering=0) as file:
+            for info in self.tensors.values():
+                block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[info.type.upper()]][1]
+                step = _PIECE // block_bytes * block_bytes
+                for start in range(0, info.n_bytes, step):
+                    part = piece[: min(step, info.n_bytes - start)]
+                    file.seek(info.offset + start)
+                    if file.readinto(part.data) != len(part):
+                        raise self._unsound(f"the data of {info.name}", "cut short", "as long as before")
+                    bad = first_bad_block(info.type, part.reshape(-1, block_bytes))
+                    if bad is not None:
+                        bad += start // block_bytes
+                        value = f"no number in block {bad} of {info.type}"
+                        raise self._unsound(f"a scale of {info.name}", value, "finite ones")
+
+    def _unsound(self, field: str, value: object, allowed: str) -> SailsimError:
+        return _Cursor(self.path, self._view).fail(field, value, allowed)
 
     def raw(self, name: str) -> npt.NDArray[np.uint8]:
         """Stored bytes of a matrix as rows: (n, bytes of K weights), a view of the file."""

@@ -1,10 +1,11 @@
 """Speed of the functional LUT-GEMV against NumPy and ONNX Runtime, K = N = 4096, one thread unless said.
 
 Times are the best of their rounds, as many for each; of one thread they are the processor's time, which does
-not grow while other work has the core, as that of whatever takes longer than a time slice would. Limits are the project's: with exact pattern counts at
-batch 8 at most 0.2 times NumPy's float32 product, at batch 1 at most MatMulNBits with 4-bit weights and int8
-activations (accuracy level 4), which our A8 matches; it is measured as it comes (float32 arithmetic) too. A
-processor that multiplies no bytes reads tables, and is held to 3 times NumPy's and 5 times ONNX Runtime's.
+not grow while other work has the core, as that of whatever takes longer than a time slice would. Limits are
+the project's: with exact pattern counts at batch 8 at most 0.2 times NumPy's float32 product, at batch 1 at
+most MatMulNBits with 4-bit weights and int8 activations (accuracy level 4), which our A8 matches; it is
+measured as it comes (float32 arithmetic) too. A processor that multiplies no bytes reads tables, and is held
+to 3 times NumPy's and 5 times ONNX Runtime's.
 """
 
 import os

@@ -1,9 +1,12 @@
 """Scales that are no numbers and tensors that overlap: refused by whoever reads the file."""
 
+import os
+import resource
 import shutil
 import struct
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -163,3 +166,45 @@ def test_more_keys_or_tensors_than_any_model_has(tmp_path: Path) -> None:
         path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, tensors, keys) + bytes(32 << 17))
         with pytest.raises(SailsimError, match=f"the {said} count is {1 << 17}; allowed is at most 65536"):
             open_gguf(path)
+
+
+@pytest.mark.slow
+def test_scales_of_a_large_file_are_looked_at_in_little_memory(tmp_path: Path) -> None:
+    """A file of 267 MB, all of it a hole: what is held grows by a tenth of it at most."""
+    path = tmp_path / "m.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    rows, row_bytes = 30720, 8192 // 32 * 34
+    writer.add_tensor_info(
+        "m.weight", (rows, row_bytes), np.dtype(np.uint8), rows * row_bytes, gguf.GGMLQuantizationType.Q8_0
+    )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    with path.open("r+b") as hole:
+        end = -(-hole.seek(0, 2) // 32) * 32 + rows * row_bytes
+        hole.truncate(end)
+    file = GgufFile(path)
+    before = _resident()
+    file.require_numbers()
+    assert _resident() - before < end / 10
+    with path.open("r+b") as changed:  # the last block of all, far behind the first piece
+        changed.seek(end - 34)
+        changed.write(b"\x00\x7e")
+    last = rows * 8192 // 32 - 1
+    with pytest.raises(SailsimError, match=f"no number in block {last} of q8_0"):
+        file.require_numbers()
+
+
+def test_a_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    write_tiny_gguf(path)
+    file = GgufFile(path)
+    os.truncate(path, path.stat().st_size - 40)
+    with pytest.raises(SailsimError, match=r"the data of .* is 'cut short'"):
+        file.require_numbers()
+
+
+def _resident() -> int:
+    """Bytes that this process takes now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
