@@ -2,17 +2,24 @@
 """What a system without, or beside, cores needs: a device that replays a trace, and the index of a slice."""
 
 from m5.objects.ClockedObject import ClockedObject
-from m5.objects.IndexingPolicies import BaseIndexingPolicy
-from m5.params import Param, RequestPort
+from m5.params import Param, RequestPort, VectorParam
 from m5.proxy import Parent
 
+try:  # gem5 after 24.0: a cache's own kind of policy
+    from m5.objects.Tags import TaggedIndexingPolicy as IndexingPolicy
+except ImportError:
+    from m5.objects.IndexingPolicies import BaseIndexingPolicy as IndexingPolicy
 
-class SailSliceIndexing(BaseIndexingPolicy):
+
+class SailSliceIndexing(IndexingPolicy):
     type = "SailSliceIndexing"
     cxx_class = "gem5::sail::SliceIndexing"
     cxx_header = "gem5/slice_indexing.hh"
 
     slices = Param.Unsigned("Slices that take lines in turn")
+    if "size" not in IndexingPolicy._params:  # gem5 after 24.0: each policy says by itself what it needs
+        size = Param.MemorySize(Parent.size, "Capacity of the slice in bytes")
+        entry_size = Param.Int(Parent.entry_size, "Bytes of a line")
 
 
 class SailReplayer(ClockedObject):
@@ -29,6 +36,11 @@ class SailReplayer(ClockedObject):
     units = Param.Unsigned("Units: descriptor i goes to unit i modulo units")
     window = Param.Unsigned(
         0, "Descriptors under way at most, in the trace's order; 0: as many as the units take"
+    )
+    phase_ends = VectorParam.UInt64(
+        [],
+        "Ascending numbers of descriptors: those from one number on are handed over when all before it have "
+        "been answered; empty: one phase",
     )
     poll_period = Param.Cycles(100, "Between two looks at a completion record")
     report = Param.String("tiles.csv", "File in the output directory for one line a tile; empty: none")

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "gem5/replayer.hh"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
@@ -35,13 +36,15 @@ TraceFile read_or_stop(const SailReplayerParams &p)
 
 Replayer::Replayer(const SailReplayerParams &p)
     : ClockedObject(p), system(*p.system), trace_path(p.trace), image(p.image_addr),
-      doorbells(p.doorbell_addr), units(p.units), window(p.window), poll_period(p.poll_period),
-      report(p.report), trace(read_or_stop(p)),
+      doorbells(p.doorbell_addr), units(p.units), window(p.window), phase_ends(p.phase_ends),
+      poll_period(p.poll_period), report(p.report), trace(read_or_stop(p)),
       descriptors(roundUp(image + trace.image_bytes, Addr{LUTMM_BUFFER_ALIGN})), outcomes(trace.tiles.size()),
       lanes(p.units), port(name() + ".port", *this, *p.system, 2 * p.units,
                            [this](const Transfer &transfer, bool ok) { on_transfer(transfer, ok); }),
       poll_event([this] { on_poll(); }, name() + ".poll"), stats(*this)
 {
+    fatal_if(!std::is_sorted(phase_ends.begin(), phase_ends.end()), "%s: phase_ends are not ascending",
+             name());
     for (std::size_t unit = 0; unit < units; ++unit)
         lanes[unit].next_ring = lanes[unit].next_poll = unit;
 }
@@ -80,9 +83,20 @@ void Replayer::on_poll()
         finish();
         return;
     }
+    work_everywhere();
+    schedule(poll_event, clockEdge(poll_period));
+}
+
+void Replayer::work_everywhere()
+{
     for (std::size_t unit = 0; unit < units; ++unit)
         work(unit);
-    schedule(poll_event, clockEdge(poll_period));
+}
+
+std::size_t Replayer::open_until() const
+{
+    const auto end = std::upper_bound(phase_ends.begin(), phase_ends.end(), answered);
+    return end == phase_ends.end() ? trace.tiles.size() : std::min<std::size_t>(*end, trace.tiles.size());
 }
 
 void Replayer::work(std::size_t unit)
@@ -96,7 +110,7 @@ void Replayer::work(std::size_t unit)
 
 bool Replayer::may_ring(const Lane &lane) const
 {
-    if (lane.ringing || lane.next_ring >= trace.tiles.size())
+    if (lane.ringing || lane.next_ring >= open_until())
         return false;
     /* With a window the trace's order holds over all units. */
     return window == 0 || (lane.next_ring == handed_over && handed_over - answered < window);
@@ -137,7 +151,10 @@ void Replayer::on_transfer(const Transfer &transfer, bool ok)
             outcomes[lane.next_poll].record = lane.record;
             lane.next_poll += units;
             ++answered;
-            work(unit);
+            if (std::binary_search(phase_ends.begin(), phase_ends.end(), answered))
+                work_everywhere();
+            else
+                work(unit);
         }
     }
     if (draining && port.under_way() == 0)

@@ -52,6 +52,9 @@ class Replayer : public ClockedObject
 
     /* Hands over what a lane has; looks at the records of what it has handed over. */
     void work(std::size_t unit);
+    void work_everywhere();
+    /* Descriptors before this one may be handed over: where the phase in turn ends. */
+    std::size_t open_until() const;
     bool may_ring(const Lane &lane) const;
     void ring(std::size_t unit);
     void poll(std::size_t unit);
@@ -74,6 +77,7 @@ class Replayer : public ClockedObject
     const Addr doorbells;
     const std::size_t units;
     const std::uint64_t window; /* 0: no limit */
+    const std::vector<std::uint64_t> phase_ends;
     const Cycles poll_period;
     const std::string report;
 

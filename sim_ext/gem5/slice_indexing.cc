@@ -6,14 +6,14 @@
 namespace gem5::sail
 {
 
-SliceIndexing::SliceIndexing(const SailSliceIndexingParams &p) : BaseIndexingPolicy(p), slices(p.slices)
+SliceIndexing::SliceIndexing(const SailSliceIndexingParams &p) : SizedPolicy(p), slices(p.slices)
 {
     fatal_if(slices == 0, "%s: slices is 0: allowed is at least 1", name());
 }
 
-std::vector<ReplaceableEntry *> SliceIndexing::getPossibleEntries(const Addr addr) const
+std::vector<ReplaceableEntry *> SliceIndexing::getPossibleEntries(IndexKey key) const
 {
-    return sets[extractTag(addr) / slices & setMask];
+    return sets[extractTag(address_of(key)) / slices & setMask];
 }
 
 Addr SliceIndexing::extractTag(const Addr addr) const
@@ -21,9 +21,9 @@ Addr SliceIndexing::extractTag(const Addr addr) const
     return addr >> setShift;
 }
 
-Addr SliceIndexing::regenerateAddr(const Addr tag, const ReplaceableEntry *) const
+Addr SliceIndexing::regenerateAddr(IndexKey tag, const ReplaceableEntry *) const
 {
-    return tag << setShift;
+    return address_of(tag) << setShift;
 }
 
 } // namespace gem5::sail

@@ -3,28 +3,77 @@
  * Set index of an LLC slice. Slices take cache lines in turn, so the lowest bits of a line's number are the
  * same for all lines of a slice; indexing by them, as gem5's SetAssociative does, would leave most sets
  * empty.
+ *
+ * gem5's classes for this are not the same in every version: a cache's policy is asked about an address, or
+ * about an address with its security; and it reckons its sets itself, or is told how many entries there are.
+ * Both are read off here from gem5's own declarations.
  */
 #ifndef SAILSIM_GEM5_SLICE_INDEXING_HH
 #define SAILSIM_GEM5_SLICE_INDEXING_HH
 
+#include <type_traits>
 #include <vector>
 
+#include "base/intmath.hh"
 #include "mem/cache/tags/indexing_policies/base.hh"
+#include "mem/cache/tags/tagged_entry.hh"
+#include "params/BaseTags.hh"
 #include "params/SailSliceIndexing.hh"
 
 namespace gem5::sail
 {
 
-class SliceIndexing : public BaseIndexingPolicy
+/* What a cache's tags are indexed by. */
+using IndexingPolicy = std::remove_pointer_t<decltype(BaseTagsParams::indexing_policy)>;
+
+template <class Method>
+struct FirstArgument;
+template <class Result, class Class, class First, class... Rest>
+struct FirstArgument<Result (Class::*)(First, Rest...) const> {
+    using type = First;
+};
+
+/* What the policy is asked about: Addr in gem5 24.0, a reference to a key later. */
+using IndexKey = FirstArgument<decltype(&IndexingPolicy::getPossibleEntries)>::type;
+
+template <class Key>
+Addr address_of(const Key &key)
+{
+    if constexpr (std::is_same_v<Key, Addr>)
+        return key;
+    else
+        return key.address;
+}
+
+/* The policy as it is constructed where it reckons its sets itself ... */
+template <class Policy, bool by_itself>
+class SizedPolicy : public Policy
+{
+  protected:
+    explicit SizedPolicy(const SailSliceIndexingParams &p) : Policy(p) {}
+};
+
+/* ... and where it is told. */
+template <class Policy>
+class SizedPolicy<Policy, false> : public Policy
+{
+  protected:
+    explicit SizedPolicy(const SailSliceIndexingParams &p)
+        : Policy(p, p.size / p.entry_size, floorLog2(p.entry_size))
+    {
+    }
+};
+
+class SliceIndexing : public SizedPolicy<IndexingPolicy, std::is_same_v<IndexKey, Addr>>
 {
   public:
     explicit SliceIndexing(const SailSliceIndexingParams &params);
 
-    std::vector<ReplaceableEntry *> getPossibleEntries(const Addr addr) const override;
+    std::vector<ReplaceableEntry *> getPossibleEntries(IndexKey key) const override;
 
     /* The tag is the line's whole number: simple, and an address follows from it alone. */
     Addr extractTag(const Addr addr) const override;
-    Addr regenerateAddr(const Addr tag, const ReplaceableEntry *entry) const override;
+    Addr regenerateAddr(IndexKey tag, const ReplaceableEntry *entry) const override;
 
   private:
     const unsigned slices;
