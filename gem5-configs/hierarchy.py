@@ -91,7 +91,7 @@ def add_crossbars(owner, spec, voltage):
     owner.memory_bus.response_latency = 1
 
 
-def _slice_lookup_cycles(llc, l2):
+def slice_lookup_cycles(llc, l2):
     """What remains of the LLC's load-to-use latency for the slice itself."""
     private = (l2["latency"] + L2_OVERHEAD_CYCLES) / l2["clock"]
     return _llc_cycles(llc, max(0.0, llc["latency"] - private - LLC_PATH_NS))
@@ -101,7 +101,7 @@ def add_slices(owner, spec, memory, capacity_mode=False):
     """LLC slices that take the lines of an address range in turn."""
     llc = spec["llc"]
     slices, line = llc["slices"], int(llc["line"])
-    lookup = _slice_lookup_cycles(llc, {**spec["l2"], "clock": spec["cores"]["clock"]})
+    lookup = slice_lookup_cycles(llc, {**spec["l2"], "clock": spec["cores"]["clock"]})
     kibibytes, ways = llc["slice_size"] * 1024, llc["ways"]
     if capacity_mode:
         # The arrays add whole ways, as many as fit their bytes.
@@ -194,9 +194,9 @@ def unit_count(spec, units):
     return count
 
 
-def add_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBELL_PHYSICAL):
-    """PIM units, as many as `unit_count` says, each with a small cache at the LLC's crossbar; `doorbell` is a
-    physical address."""
+def make_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBELL_PHYSICAL):
+    """PIM units, as many as `unit_count` says, that are connected to nothing yet; `doorbell` is a physical
+    address."""
     count = unit_count(spec, units)
     if "unit" not in spec:
         raise ValueError("the machine has no unit: `sailsim gem5` writes it, from a system file with [pim]")
@@ -211,6 +211,13 @@ def add_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBEL
         parameters.update(stores_when_idle=True, flush_time=lines // 2 * max(1, 64 // int(pim["port"])))
     owner.units = [SailPimUnit(unit=i, clk_domain=owner.pim_clock, **parameters) for i in range(count)]
     owner.units[0].absent_from = count
+    return list(owner.units)
+
+
+def add_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBELL_PHYSICAL):
+    """The units of `make_units`, each with a small cache at the LLC's crossbar."""
+    found = make_units(owner, spec, units, voltage, capacity_mode, doorbell)
+    pim = spec["pim"]
     # Keeps a unit's accesses coherent with the cores' caches; its MSHRs bound what the unit has under way.
     owner.unit_caches = [
         Cache(
@@ -224,13 +231,13 @@ def add_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBEL
             tgts_per_mshr=4,
             write_buffers=pim["mshrs"],
         )
-        for _ in range(count)
+        for _ in found
     ]
-    for unit, cache in zip(owner.units, owner.unit_caches, strict=True):
+    for unit, cache in zip(found, owner.unit_caches, strict=True):
         unit.doorbell = owner.mesh.mem_side_ports
         unit.mem_side = cache.cpu_side
         cache.mem_side = owner.mesh.cpu_side_ports
-    return list(owner.units)
+    return found
 
 
 def map_doorbells(process):

@@ -7,6 +7,7 @@ cache lines in turn behind a crossbar, DDR4 channels behind another, and one PIM
 `pim=False` leaves the units out; nothing else changes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from core import make_core
@@ -56,12 +57,14 @@ class Machine:
         cpus: the cores, maybe none.
         later_cpus: cores of another model, one for each of `cpus`, that can take over from them; maybe none.
         units: the PIM units, maybe none.
+        requestor: gives the port for something else than a core that reads and writes memory.
     """
 
     system: System
     cpus: list
     later_cpus: list
     units: list
+    requestor: Callable
 
 
 def build(
@@ -99,7 +102,8 @@ def build(
     system.mem_ranges = [AddrRange(0, size=memory)]
     add_crossbars(system, spec, system.voltage)
     add_slices(system, spec, system.mem_ranges[0], capacity_mode)
-    _add_memory(system, spec)
+    for controller in add_memory(system, spec):
+        controller.port = system.memory_bus.mem_side_ports
     system.system_port = system.mesh.cpu_side_ports
     if cpu:
         system.cpus = [make_core(cpu, spec["cores"], cpu_id=i) for i in range(cores)]
@@ -110,11 +114,16 @@ def build(
         ]
     found = add_units(system, spec, units, system.voltage, capacity_mode) if pim else []
     return Machine(
-        system, list(system.cpus) if cpu else [], list(system.later_cpus) if later_cpu else [], found
+        system,
+        list(system.cpus) if cpu else [],
+        list(system.later_cpus) if later_cpu else [],
+        found,
+        lambda: system.mesh.cpu_side_ports,
     )
 
 
-def _add_memory(system, spec):
+def add_memory(system, spec):
+    """The channels of memory, which take lines in turn; connected to nothing yet."""
     memory, line = spec["memory"], int(spec["llc"]["line"])
     channels, parameters = memory["channels"], dram_parameters(memory, line)
     system.memory = [
@@ -125,5 +134,4 @@ def _add_memory(system, spec):
         )
         for i in range(channels)
     ]
-    for controller in system.memory:
-        controller.port = system.memory_bus.mem_side_ports
+    return list(system.memory)

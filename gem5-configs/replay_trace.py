@@ -10,13 +10,20 @@ trace's, or a descriptor was refused.
 import argparse
 import sys
 
+import chi
 import hierarchy
 import m5
 import machine
 from m5.objects import PyTrafficGen, Root, SailReplayer, SrcClockDomain
+from preload import give_up
 
 # The trace's image in physical memory.
 IMAGE = 1 << 20
+
+
+def numbers(text):
+    """Whole numbers with commas between them."""
+    return [int(word) for word in text.split(",")]
 
 
 def parse(arguments):
@@ -24,8 +31,15 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--system", required=True, help="plain JSON of a system file")
     parser.add_argument("--trace", required=True, help="trace file (docs/trace-format.md)")
+    chi.add_option(parser)
     parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
     parser.add_argument("--window", type=int, default=0, help="descriptors under way at most; 0: no limit")
+    parser.add_argument(
+        "--phase-ends",
+        type=numbers,
+        default=[],
+        help="ascending numbers of descriptors with commas: those from one on wait for all before it",
+    )
     parser.add_argument(
         "--stream", type=int, default=0, help="cores' worth of reading streams beside the replay"
     )
@@ -43,13 +57,25 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def add_streams(system, count, outstanding):
+def build(spec, options):
+    """The machine that the options ask for."""
+    if options.coherence == "chi":
+        chi.require(options)
+        beside = 1 + options.stream
+        return chi.build(spec, cpu=None, units=options.units, memory=options.memory, outside=beside)
+    return machine.build(
+        spec, cpu=None, units=options.units, memory=options.memory, capacity_mode=options.capacity_mode
+    )
+
+
+def add_streams(built, count, outstanding):
     """Generators that read as cores do which stream through memory, each on the LLC's crossbar."""
     if not count:
         return []
+    system = built.system
     system.streams = [PyTrafficGen(max_outstanding_reqs=outstanding) for _ in range(count)]
     for stream in system.streams:
-        stream.port = system.mesh.cpu_side_ports
+        stream.port = built.requestor()
     return list(system.streams)
 
 
@@ -71,10 +97,10 @@ def main(arguments):
     """Build, run and say how it ended."""
     options = parse(arguments)
     spec = hierarchy.load(options.system)
-    built = machine.build(
-        spec, cpu=None, units=options.units, memory=options.memory, capacity_mode=options.capacity_mode
-    )
+    built = build(spec, options)
     system = built.system
+    if options.phase_ends and "phase_ends" not in SailReplayer._params:
+        give_up("this gem5 was built with an older module; build it again with this one")
     # A period of whole picoseconds, so that ticks of the report are easy to read.
     system.replay_clock = SrcClockDomain(clock="2GHz", voltage_domain=system.voltage)
     system.replayer = SailReplayer(
@@ -84,9 +110,10 @@ def main(arguments):
         doorbell_addr=hierarchy.DOORBELL_PHYSICAL,
         units=len(built.units),
         window=options.window,
+        **({"phase_ends": options.phase_ends} if options.phase_ends else {}),
     )
-    system.replayer.port = system.mesh.cpu_side_ports
-    streams = add_streams(system, options.stream, spec["l2"]["mshrs"])
+    system.replayer.port = built.requestor()
+    streams = add_streams(built, options.stream, spec["l2"]["mshrs"])
     Root(full_system=False, system=system)
     m5.instantiate(options.restore)
     start_streams(streams, system, options.stream_gb_s)

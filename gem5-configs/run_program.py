@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import chi
 import hierarchy
+import intervals
 import m5
 import machine
 import preload
@@ -33,6 +35,7 @@ def parse(arguments):
     parser.add_argument(
         "--switch-after", type=int, default=0, help="change to --cpu only this much later (simulated ps)"
     )
+    chi.add_option(parser)
     parser.add_argument("--no-pim", action="store_true", help="the same machine without PIM units")
     parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
     parser.add_argument("--memory", default="2GiB", help="simulated memory")
@@ -45,6 +48,7 @@ def parse(arguments):
         metavar="FILE",
         help=f"put a file's bytes at address {preload.ADDRESS:#x} of the program before it starts",
     )
+    intervals.add_options(parser)
     parser.add_argument("--restore", help="go on from a checkpoint that this program took on this machine")
     parser.add_argument("program", nargs="+", help="the program and its arguments")
     return parser.parse_args(arguments)
@@ -53,13 +57,17 @@ def parse(arguments):
 def simulate(built, options):
     """Run to the end, changing the cores' model on the way if asked to; the last exit event."""
 
+    places = intervals.places_of(options)
+
     def run(until):
         event = m5.simulate(until - m5.curTick())
-        while event.getCause() in ("workend", "checkpoint"):
+        while event.getCause() in ("workend", "checkpoint", intervals.REACHED):
             if event.getCause() == "workend":
                 tell("ends")
+            elif event.getCause() == "checkpoint":
+                intervals.checkpoint(str(m5.curTick()))
             else:
-                take_checkpoint()
+                intervals.checkpoint(f"instruction-{places.pop(0)}")
             event = m5.simulate(until - m5.curTick())
         return event
 
@@ -75,14 +83,10 @@ def simulate(built, options):
         event = run(options.max_ticks)
     while event.getCause() == "workbegin":
         event = run(options.max_ticks)
+    if places:
+        print(f"sailsim-gem5: {event.getCause()}, before instruction {places[0]} of --checkpoint-at")
+        sys.exit(3)
     return event
-
-
-def take_checkpoint():
-    """What the program's instruction asks for: a checkpoint beside the run's other files; then it goes on."""
-    folder = Path(m5.options.outdir) / "checkpoints" / str(m5.curTick())
-    m5.checkpoint(str(folder))
-    print(f"checkpoint at {m5.curTick()} ps in {folder}", flush=True)
 
 
 def tell(what):
@@ -117,22 +121,33 @@ def make_process(system, program):
     return Process(executable=path, cmd=[name, *words])
 
 
+def build(spec, options, file):
+    """The machine that the options ask for; `file` is what is to be preloaded."""
+    common = {
+        "cores": options.cores,
+        "pim": not options.no_pim,
+        "units": options.units,
+        "memory": file.memory if file else options.memory,
+        "shared_memory": file.segment if file else "",
+    }
+    if options.coherence == "chi":
+        chi.require(options)
+        return chi.build(spec, cpu=options.cpu, **common)
+    return machine.build(
+        spec,
+        cpu=options.start_with or options.cpu,
+        later_cpu=options.cpu if options.start_with else None,
+        capacity_mode=options.capacity_mode,
+        **common,
+    )
+
+
 def main(arguments):
     """Build, run and say how it ended."""
     options = parse(arguments)
     spec = hierarchy.load(options.system)
     file = preload.plan(options.preload, options.memory) if options.preload else None
-    built = machine.build(
-        spec,
-        cpu=options.start_with or options.cpu,
-        cores=options.cores,
-        later_cpu=options.cpu if options.start_with else None,
-        pim=not options.no_pim,
-        units=options.units,
-        memory=file.memory if file else options.memory,
-        capacity_mode=options.capacity_mode,
-        shared_memory=file.segment if file else "",
-    )
+    built = build(spec, options, file)
     workload = SEWorkload.init_compatible(options.program[0])
     if (built.units or built.later_cpus) and type(workload) is ArmEmuLinux:
         workload = SailEmuLinux()
@@ -143,7 +158,9 @@ def main(arguments):
         cpu.createThreads()
     Root(full_system=False, system=built.system)
     built.system.exit_on_work_items = bool(built.later_cpus)
+    intervals.watch(built, options)
     m5.instantiate(options.restore)
+    intervals.schedule(built, options)
     if built.units and not options.restore:
         hierarchy.map_doorbells(process)
     if file:
@@ -151,7 +168,7 @@ def main(arguments):
     event = simulate(built, options)
     print(f"sailsim-gem5: {event.getCause()} at {m5.curTick()} ps, exit status {event.getCode()}")
     m5.stats.dump()
-    if event.getCause() != "exiting with last active thread context":
+    if event.getCause() not in intervals.ENDS:
         sys.exit(3)
     sys.exit(event.getCode())
 

@@ -1,8 +1,9 @@
 """A program that answers as gem5 does, for tests of what surrounds it: no simulation, made-up numbers.
 
-FAKE_GEM5 says how it behaves: good (default), no_module, silent, panic, hang, killed, truncated, full,
-refused, wrong; for the decode program also unmarked, other_clock and no_units. FAKE_GEM5_LOG names a file
-that gets a line for every run, FAKE_GEM5_GROUPS one with what a unit prints of its groups.
+FAKE_GEM5 says how it behaves: good (default), chi (good, with Ruby's protocol), no_module, silent, panic,
+hang, killed, truncated, full, refused, wrong; for the decode program also unmarked, other_clock and no_units.
+FAKE_GEM5_LOG names a file that gets a line for every run, FAKE_GEM5_GROUPS one with what a unit prints of its
+groups.
 """
 
 import json
@@ -23,7 +24,8 @@ script = next(Path(word) for word in words if word.endswith(".py"))
 if script.name == "check_module.py":
     if behaviour != "silent":
         module = behaviour != "no_module"
-        print(json.dumps({"sailsim_module": module, "version": "24.0.0.1", "compiled": "Nov 24 2026"}))
+        found = {"sailsim_module": module, "version": "24.0.0.1", "compiled": "Nov 24 2026"}
+        print(json.dumps(found | {"chi": behaviour == "chi"}))
     sys.exit(0)
 
 if "FAKE_GEM5_LOG" in os.environ:
@@ -112,6 +114,10 @@ elif Path(words[words.index("--") + 1]).name == "decode":
     print("sailsim-gem5: exiting with last active thread context at 40000000 ps, exit status 0")
     sys.exit(int(behaviour == "refused"))
 else:
+    if "--simpoint-interval" in words:
+        (folder / "simpoint.bb").write_text("T:1:7 :2:3\nT:1:10\n")
+    for place in words[words.index("--checkpoint-at") + 1].split(",") if "--checkpoint-at" in words else ():
+        print(f"checkpoint at 5 ps in {folder}/checkpoints/instruction-{place}")
     print(
         json.dumps({"kind": "read", "array_bytes": 4096, "bytes": 4000, "last_ns": 200, "ns_per_load": 5.0})
     )

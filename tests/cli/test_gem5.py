@@ -2,23 +2,30 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sailsim.base.records import read_records
+from sailsim.lut_gemv import write_trace
 from sailsim.sim import Store
 from sailsim.sim.gem5 import VARIABLE, Gem5Run, cases, records, validation
+from sailsim.sim.gem5.cases import random_tile
 
 from .gem5_stand_in import SMALL, elf, one_sentence, runs, sailsim
 
 
 def test_check_says_which_gem5_it_is(log: Path, fake_gem5: Path) -> None:
     found = json.loads(sailsim("check", "--json").stdout)
-    assert found == {"schema": 1, "path": str(fake_gem5), "version": "24.0.0.1", "compiled": "Nov 24 2026"}
+    which = {"path": str(fake_gem5), "version": "24.0.0.1", "compiled": "Nov 24 2026"}
+    assert found == {"schema": 1, **which, "chi": False}
     assert "24.0.0.1 with sailsim's module" in sailsim("check").stdout
+    assert "without Ruby's CHI protocol" in sailsim("check").stdout
 
 
 def test_a_sweep_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
@@ -228,3 +235,57 @@ def test_a_machines_size_and_streams_are_told_and_are_part_of_the_question(
         f"{same} --stream 3 --stream-gb-s 2.5 --units 2",
     }
     assert len(runs(log)) == 3
+
+
+def test_parts_of_a_program_are_part_of_the_question_and_told(log: Path, tmp_path: Path) -> None:
+    program = elf(tmp_path / "program")
+    out, atomic = ("--out", tmp_path / "out", "--", program), ("--cpu", "atomic")
+    told = sailsim("run", *atomic, "--simpoint-interval", 10, "--checkpoint-at", "5,070", *out)
+    assert told.exit_code == 0, told.output
+    folder = tmp_path / "out" / runs(log)[0].split()[1]
+    assert "2 basic-block vectors in" in told.output
+    assert "checkpoint in" in told.output
+    assert sailsim("run", "--stop-after", 9, *out).exit_code == 0
+    frame = Store(tmp_path / "out").frame().set_index("options")
+    first = frame.loc["--checkpoint-at 5,70 --simpoint-interval 10"]
+    assert first["basic_block_vectors"] == 2
+    assert list(first["checkpoints"]) == [str(folder / "checkpoints" / f"instruction-{i}") for i in (5, 70)]
+    assert list(frame.loc["--stop-after 9"]["checkpoints"]) == []
+
+
+def test_a_chi_machine_is_part_of_the_question(
+    log: Path, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_GEM5", "chi")
+    chi, out = ("--coherence", "chi"), ("--out", tmp_path / "out")
+    assert "with Ruby's CHI protocol" in sailsim("check").stdout
+    assert sailsim("replay", trace, *chi, *out).exit_code == 0
+    assert sailsim("run", *chi, *out, "--", elf(tmp_path / "program")).exit_code == 0
+    assert list(Store(tmp_path / "out").frame()["options"]) == ["--coherence chi"] * 2
+
+
+def test_an_order_is_part_of_the_question_and_phases_are_told(log: Path, tmp_path: Path) -> None:
+    path = tmp_path / "named.trace"
+    random = np.random.default_rng(1)
+    names = ("blk.0.attn_q.weight", "blk.0.attn_k.weight", "blk.0.attn_output.weight")
+    tiles = [random_tile(random, 16, 8, 1, 4, 8, 4, 0, scaled=False, uniform=True) for _ in names]
+    write_trace(path, [replace(tile, name=name) for tile, name in zip(tiles, names, strict=True)])
+    out = ("--units", 3, "--out", tmp_path / "out")
+    told = sailsim("replay", path, "--order", "step", *out)
+    assert told.exit_code == 0, told.output
+    assert re.search(r"^ +0.000 \.\. +40.000 us +2 tiles  blk.0.attn_q, attn_k, attn_v$", told.output, re.M)
+    assert re.search(r"us +1 tiles  blk.0.attn_output$", told.output, re.M)
+    assert sailsim("replay", path, *out).exit_code == 0
+    frame = Store(tmp_path / "out").frame().set_index("options")
+    assert len(frame.loc["--order step --units 3"]["phases"]) == 2
+    assert len(frame.loc["--units 3"]["phases"]) == 0
+    assert "tiles without a name" in one_sentence(
+        sailsim("replay", unnamed(tmp_path), "--order", "step", *out)
+    )
+
+
+def unnamed(folder: Path) -> Path:
+    """A trace of one tile that says no tensor."""
+    tile = random_tile(np.random.default_rng(2), 16, 8, 1, 4, 8, 4, 0, scaled=False, uniform=True)
+    write_trace(folder / "unnamed.trace", [replace(tile, name="")])
+    return folder / "unnamed.trace"

@@ -112,6 +112,10 @@ def test_a_gem5_without_the_module_is_one_sentence_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
+ATOMIC = ("--cpu", "atomic")
+SIMPOINT = ("--simpoint-interval", "5")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -129,6 +133,34 @@ def test_a_gem5_without_the_module_is_one_sentence_before_any_work(
         (("run", "/no/such/program"), "make kernels"),
         (("run", "--memory", "2 GB", "program"), "memory is '2 GB'; allowed is a whole number of MiB or GiB"),
         (("run", "--switch-after", "5", "program"), "switch-after is given without start-with"),
+        (
+            ("run", "--simpoint-interval", "5", "program"),
+            "simpoint-interval is given with 1 o3 cores; allowed",
+        ),
+        (("run", *ATOMIC, "--cores", "2", "--checkpoint-at", "5", "program"), "given with 2 atomic cores"),
+        (
+            ("run", *ATOMIC, "--checkpoint-at", "5,5", "program"),
+            "checkpoint-at is '5,5'; allowed are numbers",
+        ),
+        (("run", *ATOMIC, "--checkpoint-at", "1", "program"), "checkpoint-at is '1'; allowed are numbers"),
+        (("run", *ATOMIC, "--checkpoint-at", "", "program"), "checkpoint-at is ''; allowed are numbers"),
+        (
+            ("run", *ATOMIC, *SIMPOINT, "--start-with", "atomic", "program"),
+            "given beside start-with; allowed",
+        ),
+        (("run", *ATOMIC, *SIMPOINT, "--restore", ".", "program"), "given beside restore; allowed"),
+        (
+            ("run", "--stop-after", "5", "--start-with", "atomic", "p"),
+            "stop-after is given beside start-with",
+        ),
+        (("run", "--coherence", "chi", "program"), "has no Ruby with CHI; build it with RUBY=y and"),
+        (("run", *ATOMIC, "--coherence", "chi", "p"), "coherence is chi on atomic cores; allowed are timing"),
+        (("run", "--coherence", "chi", "--restore", ".", "p"), "coherence is chi beside restore; allowed is"),
+        (
+            ("replay", __file__, "--coherence", "chi", "--capacity-mode"),
+            "chi beside capacity-mode; allowed is",
+        ),
+        (("replay", __file__, "--coherence", "chi"), "has no Ruby with CHI"),
         (("replay", __file__, "--checkpoint", "there"), "one without the other; allowed are both"),
         (("replay", __file__, "--window", "-1"), "'--window': -1 is not in the range"),
     ],

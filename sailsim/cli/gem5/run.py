@@ -13,7 +13,9 @@ from sailsim.base.errors import SailsimError
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._table import say
+from sailsim.cli.gem5.coherence import require_coherence, with_coherence
 from sailsim.cli.gem5.group import gem5
+from sailsim.cli.gem5.intervals import require_exact, with_intervals
 from sailsim.cli.gem5.options import (
     as_json_option,
     with_gem5,
@@ -24,8 +26,10 @@ from sailsim.cli.gem5.options import (
     words_of,
 )
 from sailsim.cli.gem5.records import digest_of, folder_of, record_of
+from sailsim.lut_gemv import read_trace
 from sailsim.sim import Store, load_system
-from sailsim.sim.gem5 import CPU_MODELS, Gem5, extras_path, run_or_load
+from sailsim.sim.gem5 import BASIC_BLOCK_VECTORS, CPU_MODELS, Gem5, extras_path, run_or_load
+from sailsim.sim.gem5.order import ORDERS, phase_times, phases_of
 
 
 @gem5.command("extras-path")
@@ -40,11 +44,17 @@ def extras_path_() -> None:
 def check(binary: str | None, as_json: bool) -> None:
     """Say which gem5 is found, and whether it has sailsim's module."""
     found = Gem5(binary)
-    answer = {"path": str(found.path), "version": found.version, "compiled": found.compiled}
+    answer = {
+        "path": str(found.path),
+        "version": found.version,
+        "compiled": found.compiled,
+        "chi": found.chi,
+    }
     if as_json:
         print_json(answer)
     else:
         say(f"gem5 {found.version} with sailsim's module, compiled {found.compiled}: {found.path}")
+        say(f"{'with' if found.chi else 'without'} Ruby's CHI protocol")
 
 
 @gem5.command(context_settings={"ignore_unknown_options": True})
@@ -60,10 +70,12 @@ def check(binary: str | None, as_json: bool) -> None:
     "--switch-after", type=click.IntRange(min=0), help="Change to --cpu only so much later: simulated ps."
 )
 @with_machine_options
+@with_coherence
+@with_intervals
 @click.option(
     "--restore",
     type=PathOption(exists=True, file_okay=False),
-    help="Go on from a checkpoint that the program took (m5_checkpoint).",
+    help="Go on from a checkpoint of an earlier run.",
 )
 @with_out
 @with_timeout
@@ -83,13 +95,15 @@ def run(
 ) -> None:
     """Run an AArch64 PROGRAM with its arguments (after --) on a machine's cores and PIM units.
 
-    A program's checkpoints lie in the run's folder.
+    Checkpoints, of m5_checkpoint or --checkpoint-at, lie in the run's folder, and so do basic-block vectors.
     """
     if others["switch_after"] and not others["start_with"]:
         raise SailsimError(
             "switch-after is given without start-with; allowed beside it is a model to start with."
         )
+    require_exact(others, cpu, cores)
     simulator, system, extra = Gem5(binary), load_system(machine), words_of(others)
+    require_coherence(simulator, others, cpu)
     point = {
         "command": "run",
         "system": machine,
@@ -106,7 +120,13 @@ def run(
         done = simulator.run(
             system, program, folder, cpu=cpu, cores=cores, pim=not no_pim, timeout_s=timeout, extra=extra
         )
-        return {**record_of(done), "program_output": [json.dumps(line) for line in done.json_lines]}
+        output = [json.dumps(line) for line in done.json_lines]
+        return {
+            **record_of(done),
+            "program_output": output,
+            "checkpoints": [str(path) for path in done.checkpoints],
+            "basic_block_vectors": done.basic_block_vectors,
+        }
 
     record = run_or_load(Store(out), point, system, simulator, simulate)
     if as_json:
@@ -114,6 +134,10 @@ def run(
     else:
         for line in record["program_output"]:
             click.echo(line)
+        for checkpoint in record["checkpoints"]:
+            say(f"checkpoint in {checkpoint}")
+        if record["basic_block_vectors"]:
+            say(f"{record['basic_block_vectors']} basic-block vectors in {folder / BASIC_BLOCK_VECTORS}")
         say(f"exit status {record['status']} after {record['ticks'] / 1e6:.3f} us simulated, {folder}")
     if record["status"] != 0:
         raise click.exceptions.Exit(1)
@@ -139,7 +163,13 @@ def run(
 )
 @click.option("--checkpoint-tick", type=click.IntRange(min=1), help="When: simulated ps.")
 @click.option("--restore", type=PathOption(exists=True, file_okay=False), help="Go on from this checkpoint.")
+@click.option(
+    "--order",
+    type=click.Choice(ORDERS),
+    help="What waits for what before it: every tensor, or as in a decode step; default: nothing.",
+)
 @with_machine_options
+@with_coherence
 @with_out
 @with_timeout
 @as_json_option
@@ -158,14 +188,20 @@ def replay(
         raise SailsimError(
             "checkpoint and checkpoint-tick are given one without the other; allowed are both."
         )
-    simulator, system, extra = Gem5(binary), load_system(machine), words_of(others)
+    simulator, system = Gem5(binary), load_system(machine)
+    require_coherence(simulator, others)
+    order = others["order"]
+    phases = phases_of(read_trace(trace).header["tiles"], order) if order else []
+    extra = words_of(
+        {**others, "order": None, "phase_ends": ",".join(str(phase.end) for phase in phases) or None}
+    )
     point = {
         "command": "replay",
         "system": machine,
         "trace": digest_of(str(trace)),
         "units": others["units"] or system.llc.slices.whole,
         "window": window,
-        "options": shlex.join(extra),
+        "options": shlex.join(words_of(others)),
     }
     folder = folder_of(out, point)
 
@@ -177,12 +213,17 @@ def replay(
             "tiles": len(tiles),
             "good_tiles": sum(tile["good"] for tile in tiles),
             "longest_cycles": max((tile["cycles"] for tile in tiles), default=0),
+            "phases": [json.dumps(row) for row in phase_times(phases, tiles)],
         }
 
     record = run_or_load(Store(out), point, system, simulator, simulate)
     if as_json:
         print_json(record)
     else:
+        for line in record["phases"]:
+            row = json.loads(line)
+            start, end = row["start_ps"] / 1e6, row["end_ps"] / 1e6
+            say(f"{start:10.3f} .. {end:10.3f} us  {row['tiles']:4d} tiles  {row['name']}")
         say(
             f"{record['good_tiles']} of {record['tiles']} tiles as expected, {record['ticks'] / 1e6:.3f} us "
             f"simulated, longest tile {record['longest_cycles']} cycles, {folder}"

@@ -15,10 +15,18 @@ from typing import Any
 
 from sailsim.base.errors import SailsimError
 
-_GOOD_ENDS = ("sailsim-gem5: exiting with last active thread context", "sailsim-gem5: replay done")
+_GOOD_ENDS = (
+    "sailsim-gem5: exiting with last active thread context",
+    "sailsim-gem5: instructions of --stop-after",
+    "sailsim-gem5: replay done",
+)
+
+BASIC_BLOCK_VECTORS = "simpoint.bb"
+"""Of a run with `--simpoint-interval`: a line an interval, of ``:block:instructions`` for every block."""
 
 _SPENT = re.compile(r"^measured part (begins|ends) after ([\d.]+) s of processor time$", re.MULTILINE)
-"""What run_program.py prints."""
+_CHECKPOINT = re.compile(r"^checkpoint at \d+ ps in (.+)$", re.MULTILINE)
+"""What run_program.py prints, as `_SPENT`."""
 
 _TOTALS: tuple[tuple[re.Pattern[str], str, Callable[[Iterable[float]], float]], ...] = (
     (re.compile(r"simInsts"), "instructions", sum),
@@ -67,6 +75,17 @@ class Gem5Run:
             if full in self.stats:
                 return self.stats[full]
         raise SailsimError(f"statistic {name!r} of unit {unit} is not in {self.folder / 'stats.txt'}.")
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """Folders of the checkpoints that the run wrote, by their time."""
+        return [Path(folder) for folder in _CHECKPOINT.findall(self.output)]
+
+    @property
+    def basic_block_vectors(self) -> int:
+        """How many intervals a run with `--simpoint-interval` has profiled; 0 without one."""
+        path = self.folder / BASIC_BLOCK_VECTORS
+        return path.read_text().count("\n") if path.is_file() else 0
 
     def totals(self) -> dict[str, float]:
         """What a stored result keeps of the statistics.

@@ -1,0 +1,71 @@
+"""A replay of several tensors of which one waits for the other."""
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv import write_trace
+from sailsim.sim import System
+from sailsim.sim.gem5 import Gem5, Gem5Run
+from sailsim.sim.gem5.cases import random_tile
+from sailsim.sim.gem5.order import phase_times, phases_of
+
+pytestmark = pytest.mark.gem5
+TILES = 6  # of a tensor: on four units one and a half rounds
+KINDS = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+NAMES = [f"blk.0.{kind}.weight[{i}]" for kind in KINDS for i in range(TILES)]
+
+
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    random = np.random.default_rng(9)
+    path = tmp_path_factory.mktemp("layers") / "layers.trace"
+    shape = (64, 40, 1, 4, 8, 4, 0)
+    tiles = [random_tile(random, *shape, scaled=False, uniform=True) for _ in NAMES]
+    write_trace(path, [replace(tile, name=name) for tile, name in zip(tiles, NAMES, strict=True)])
+    return path
+
+
+def replayed(
+    gem5: Gem5, machine: System, trace: Path, folder: Path, order: str | None, *words: str
+) -> Gem5Run:
+    ends = ",".join(str(phase.end) for phase in phases_of(NAMES, order)) if order else ""
+    try:
+        return gem5.replay(machine, trace, folder, extra=[*words, *(["--phase-ends", ends] if order else [])])
+    except SailsimError as error:
+        if "built with an older module" in str(error):
+            pytest.skip("this gem5 was built with an older module, which has no order")
+        raise
+
+
+def overlaps(run: Gem5Run, order: str) -> int:
+    """How many phases began before the one in front of them had ended."""
+    assert [row["good"] for row in run.tiles()] == [1] * len(NAMES)
+    times = phase_times(phases_of(NAMES, order), run.tiles())
+    return sum(later["start_ps"] <= earlier["end_ps"] for earlier, later in pairwise(times))
+
+
+def test_a_phase_begins_when_the_one_before_has_ended(
+    gem5: Gem5, machine: System, layers: Path, tmp_path: Path
+) -> None:
+    runs = {
+        order: replayed(gem5, machine, layers, tmp_path / str(order), order)
+        for order in (None, "step", "tensor")
+    }
+    free, step, tensor = runs.values()
+    assert (overlaps(step, "step"), overlaps(tensor, "tensor")) == (0, 0)
+    assert overlaps(free, "step") > 0
+    assert overlaps(step, "tensor") > 0
+    assert free.ticks < step.ticks < tensor.ticks
+
+
+def test_an_order_outlives_a_checkpoint(gem5: Gem5, machine: System, layers: Path, tmp_path: Path) -> None:
+    whole = replayed(gem5, machine, layers, tmp_path / "whole", "tensor")
+    taken = ("--checkpoint", str(tmp_path / "there"), "--checkpoint-tick", str(whole.ticks // 2))
+    replayed(gem5, machine, layers, tmp_path / "first", "tensor", *taken)
+    rest = replayed(gem5, machine, layers, tmp_path / "rest", "tensor", "--restore", str(tmp_path / "there"))
+    assert overlaps(rest, "tensor") == 0
