@@ -27,6 +27,7 @@ from sailsim.workloads import decode_step, uniform_format
 FITTED_WIDTHS = (2, 4)
 """Of `WIDTHS`, those whose whole steps are not all waiting for memory."""
 OVERLAP = 1.0
+"""All of the shorter of reading and multiplying is hidden (assumed; `neon_problem`)."""
 PRODUCTS = ("qkv", "o", "ffn", "head")
 """Regions of the program that are products; the activation is in one of them."""
 PARTS = ("products", "attention", "step")

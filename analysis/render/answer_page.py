@@ -66,7 +66,7 @@ def _other_hosts(point: Point) -> dict[str, dict[str, Any]]:
     """SAIL where the cores run attention as Ampere's fork does, and all of it as this project's program."""
     titles = {
         "fast": (FAST_HOST, "SAIL, attention as in the fork"),
-        "ours": (OURS_HOST, "SAIL, with our program in gem5"),
+        "ours": (OURS_HOST, "SAIL, around it as gem5 NEON"),
     }
     return {
         name: compare(replace(point, system=host), runners=named("sail"))["runs"]["sail"] | {"title": title}

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from sailsim.analysis.baselines.cpu_software import SIMULATED
 from sailsim.analysis.baselines.kinds import FASTEST
 from sailsim.analysis.costs.dollars import CostConstants, quoted
 from sailsim.analysis.render.figure_words import patterns_of
@@ -40,7 +41,9 @@ def chosen(rows: pd.DataFrame, runners: pd.DataFrame) -> list[str]:
         runner["runner"]
         for runner in known
         # The fastest on as many threads is one that has a line of its own, llama.cpp on all cores is beaten.
-        if runner["kind"] != "card" and (runner["software"] == FASTEST) == (runner["pays"] == "whole")
+        if runner["kind"] != "card"
+        and runner["software"] not in SIMULATED
+        and (runner["software"] == FASTEST) == (runner["pays"] == "whole")
     ]
     cards: dict[str, str] = {}
     for runner in known:

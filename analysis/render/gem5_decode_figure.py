@@ -48,10 +48,11 @@ _LOOK = {
 assert list(_LOOK) == list(CORE_PARTS)
 
 
-def decode_figure(rows: Sequence[Row]) -> Figure:
+def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
     """Speedups by width and, for every number of threads, a panel with the steps' parts.
 
     Args:
+        claimed: whether SAIL's own claim has a line.
         rows: runs of one model, batch and context, in formats that differ by their bits alone; of a
             model's first block and head, or whole.
 
@@ -71,6 +72,11 @@ def decode_figure(rows: Sequence[Row]) -> Figure:
     if not widths:
         raise SailsimError("no width has runs on cores and on units; allowed are rows of both at one point.")
     first = rows[0]
+    told = (
+        "The paper's value is its maximum against llama.cpp, for a point that it does not name."
+        if claimed
+        else ""
+    )
     with style():
         figure, panels = canvas(
             TITLE,
@@ -79,7 +85,7 @@ def decode_figure(rows: Sequence[Row]) -> Figure:
             width_ratios=[3, *[4] * len(widths)],
             height=4.6,
         )
-        _speedups(panels[0], steps, widths)
+        _speedups(panels[0], steps, widths, claimed)
         for axes, (threads, own) in zip(panels[1:], widths.items(), strict=True):
             _parts(axes, steps, threads, own)
             axes.set_ylabel("ms a token")
@@ -93,8 +99,7 @@ def decode_figure(rows: Sequence[Row]) -> Figure:
             f"A step is put together of the head and {spec.n_layers} blocks like the first, which was run."
             if first["blocks"]
             else "",
-            f"The engine's lines: gem5's step by NEON over the engine's step of {LIKE}. The paper's value is "
-            "its maximum against llama.cpp, for a point that it does not name.",
+            f"The engine's lines: gem5's step by NEON over the engine's step of {LIKE}. {told}",
         )
     return figure
 
@@ -112,7 +117,7 @@ def _engine_cycles(row: Row) -> float:
     return predicted({**row, "blocks": 0}, LIKE).step
 
 
-def _speedups(axes: Axes, steps: Steps, widths: Mapping[int, Sequence[int]]) -> None:
+def _speedups(axes: Axes, steps: Steps, widths: Mapping[int, Sequence[int]], claimed: bool) -> None:
     for i, count in enumerate(widths):
         of = {bits: _cycles(steps[count, bits, "neon"]) for bits in widths[count]}
         units = [steps[count, bits, "lutmm"] for bits in of]
@@ -128,7 +133,8 @@ def _speedups(axes: Axes, steps: Steps, widths: Mapping[int, Sequence[int]]) -> 
             MARKERS[i], ls=DASHES[1], color=SERIES[i], markerfacecolor="white", label=f"engine, {label}",
         )  # fmt: skip
     paper = load_paper().by_name("speedup").value
-    axes.axhline(paper, color="#444444", ls=":", lw=1, label=f"paper: {paper:g}x")
+    if claimed:
+        axes.axhline(paper, color="#444444", ls=":", lw=1, label=f"paper: {paper:g}x")
     axes.axhline(1, color="#444444", lw=0.8)
     axes.set_ylim(0, 1.4 * paper)
     axes.set_xticks(sorted({bits for of in widths.values() for bits in of}))
@@ -177,14 +183,14 @@ def _legend() -> tuple[list[Patch], list[str]]:
     return patches[::-1], list(_LOOK)[::-1]
 
 
-def shipped_figure() -> Figure:
-    """The committed runs of Llama 2 7B's first block and head."""
+def shipped_figure(claimed: bool = True) -> Figure:
+    """The committed runs of Llama 2 7B's first block and head; ``claimed``: with a line at SAIL's claim."""
     wanted = {"model": "llama-2-7b", "blocks": 1, "batch": 1, "context": 512, "cache": "fp16"}
     chosen = [row for row in decode_rows() if all(row[name] == value for name, value in wanted.items())]
-    return decode_figure(chosen)
+    return decode_figure(chosen, claimed)
 
 
-def figure_of(rows: Sequence[Row]) -> Figure | None:
+def figure_of(rows: Sequence[Row], claimed: bool = True) -> Figure | None:
     """The figure of those runs of a folder that agree in all but kind, threads and bits, and have most widths
     on both sides; None if no run on cores has one on units beside it."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
@@ -194,10 +200,11 @@ def figure_of(rows: Sequence[Row]) -> Figure | None:
 
     def widths(group: Sequence[Row]) -> int:
         of = {(row["linears"], row["threads"], _bits(row)) for row in group}
-        return sum(kind == "lutmm" and ("neon", threads, bits) in of for kind, threads, bits in of)
+        both = {bits for kind, threads, bits in of if kind == "lutmm" and ("neon", threads, bits) in of}
+        return len(both)
 
     best = max(groups.values(), key=widths, default=[])
-    return decode_figure(best) if widths(best) else None
+    return decode_figure(best, claimed) if widths(best) else None
 
 
 def draw(folder: Path) -> list[Path]:

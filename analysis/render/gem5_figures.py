@@ -40,8 +40,10 @@ SHOWN_GROUPS = (34, 6)
 """Groups of a timeline that a figure shows, at its beginning and at its end: more would be too fine."""
 
 
-def gem5_figures(folder: Path) -> dict[str, Figure]:
+def gem5_figures(folder: Path, claimed: bool = True) -> dict[str, Figure]:
     """The figures that a folder of gem5's results has data for, by name; none if there is no such folder.
+
+    ``claimed``: with a line at what SAIL's paper claims.
 
     Raises:
         SailsimError: its results or its timeline are damaged.
@@ -53,7 +55,7 @@ def gem5_figures(folder: Path) -> dict[str, Figure]:
         tiles = frame[frame["command"] == COMMAND]
         if len(tiles):
             found["gem5"] = tiles_figure(tiles)
-        tokens = figure_of([row for row in store.table().to_pylist() if row["command"] == DECODE])
+        tokens = figure_of([row for row in store.table().to_pylist() if row["command"] == DECODE], claimed)
         if tokens is not None:
             found[TOKENS] = tokens
     path = folder / TIMELINE

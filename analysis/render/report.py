@@ -72,7 +72,7 @@ def report(
     standard error. Raises SailsimError for a store without results, a bad price file or a bad file of claims.
     """
     opened = store if isinstance(store, Store) else Store(store)
-    simulated = gem5_figures(opened.path / FOLDER)
+    simulated = gem5_figures(opened.path / FOLDER, paper == SHIPPED)
     text = page(stored_runs(opened), opened.manifest, prices(price_file), simulated, paper, progress)
     path = Path(out) if out is not None else opened.path / "report.html"
     write_whole(path, text.encode())

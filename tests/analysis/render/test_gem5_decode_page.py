@@ -15,6 +15,7 @@ ROW: dict[str, Any] = {
     "model": "SmolLM2-135M-Instruct.Q4_1.gguf",
     "blocks": 0,
     "weights": "4g32",
+    "cache": "fp16",
     "nbw": 4,
     "batch": 1,
     "threads": 4,
