@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sailsim.analysis.baselines import simulated_rows
 from sailsim.analysis.baselines.fitted import fitted_constants, held_out_results
 from sailsim.analysis.baselines.prediction import Work, data_file
 from sailsim.analysis.calibration import calibrate as fit
@@ -21,6 +22,7 @@ from sailsim.analysis.calibration import (
     measurements,
     packed_check,
     prompt_problem,
+    simulated_problem,
     solver,
     vllm_problem,
 )
@@ -171,6 +173,13 @@ def test_the_fit_reads_its_own_files_alone(monkeypatch):
 
     for module in READERS:
         monkeypatch.setattr(module, "read_table", noted)
+    runs = simulated_problem.decode_rows
+
+    def noted_runs():
+        seen.add(simulated_rows.TABLE)
+        return runs()
+
+    monkeypatch.setattr(simulated_problem, "decode_rows", noted_runs)
     fit.run()
     assert seen == {*fit.DATA, *fit.HELD_OUT}
 
