@@ -201,7 +201,13 @@ def _of_tables(
 
 
 def _simulated(own: FittedSet, fmt: WeightFormat, tables: bool) -> tuple[float, KernelRate]:
-    """This project's kernels in gem5, relative to dot products of four bits."""
+    """This project's kernels in gem5, relative to dot products of four bits.
+
+    Raises SailsimError where they do not multiply one of a format's types.
+    """
+    problem = without_kernels(fmt)
+    if problem is not None:
+        raise SailsimError(problem)
     anchor = own.value("kernel_rate_w4")
 
     def of(found: TensorFormat) -> KernelRate:

@@ -90,6 +90,8 @@ def test_what_it_does_not_know_is_refused_in_a_sentence() -> None:
     assert "decode alone; allowed for phase prefill" in prompts["cores-neon"]["reason"]
     with pytest.raises(SailsimError, match="cache is 'unified', allowed for NEON kernels"):
         cpu_tokens_per_s(MACHINE, MODEL, uniform_format(4, 128), 16, 8, software="neon", cache="unified")
+    with pytest.raises(SailsimError, match=r"weights are f16; allowed .* are codes of 1 to 8 bits"):
+        baseline("sail-n1", MODEL, weight_format("f16"), 16, software="neon")
     elsewhere = {run["runner"]: run for run in evaluate(Point(system="sail-v2", model="llama-2-7b"))}
     assert "was not measured on neoverse-v2" in elsewhere["cores-neon"]["reason"]
 
