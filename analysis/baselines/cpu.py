@@ -38,8 +38,6 @@ from sailsim.workloads import ModelSpec, WeightFormat, decode_step, prefill_step
 
 Cache = Literal["separate", "unified"]
 
-_SHARED = {"neon": "shared", "neon-lut": "lut_shared"}
-"""What is shared by the rows of a pass, by its constant."""
 CACHES: tuple[Cache, ...] = ("separate", "unified")
 PARTS = ("weights", "kernels", "attention", "kv_cache", "synchronisation")
 LARGE_BYTES = 12e9
@@ -183,7 +181,7 @@ def constants(
             product_s=0.0 if software == "ampere" or simulated else fitted.value("product_overhead") * 1e-9,
             row_s=row_s,
             core_share=fitted.value("core_share") if simulated else 1.0,
-            shared=fitted.value(_SHARED[software]) if simulated else 0.0,
+            shared=fitted.value("shared") if simulated else 0.0,
         ),
         rate,
     )
@@ -313,8 +311,9 @@ def _predict(
     # cache.
     simulated = software in SIMULATED
     slow, _ = step(_moved(c, rate.low / rate.relative, simulated), test == "decode" and not simulated)
-    fast, _ = step(_moved(c, rate.high / rate.relative, simulated), False)
     known = fitted_constants().software(software, core)
+    most = float(known.constants["shared"].high or c.shared) if simulated else c.shared
+    fast, _ = step(replace(_moved(c, rate.high / rate.relative, simulated), shared=most), False)
     band = known.band(test) if instances == 1 else joined(known.band(test), known.band("packed"))
     extrapolated = core not in FITTED_LARGE and float(work.weight_bytes) > LARGE_BYTES
     large = test == "decode" and extrapolated and not simulated

@@ -25,8 +25,8 @@ WIDTHS = (2, 4, 8)
 TABLE_BITS = 4
 """Most bits of a weight that tables multiply; wider codes run by dot products."""
 DOUBT = 0.2
-"""How far a kernel's rate on the core model may be off a real core's (log; assumed, 0.1..0.3): the model is
-calibrated on load latencies, not on kernels."""
+"""How far a kernel's rate on the core model, or the ratio of two, may be off a real core's (log; assumed,
+0.1..0.3): the model is calibrated on load latencies, not on kernels."""
 WHOLE_COLUMN = 4096
 """Weights of a scale where a column has one (assumed, 1024..16384: a column's weights)."""
 

@@ -33,6 +33,7 @@ _CORE_OPS = {
 }
 CACHE_BITS = {"fp16": 0, "int8": 8}
 """Bits of keys and values by the program's word for its cache; 0: what the model has."""
+_ASKED = ("blocks", "weights", "nbw", "batch", "threads", "context", "cache")
 _UNIT_PHASES = (*TILE_PHASES, "dram")
 
 
@@ -49,9 +50,6 @@ def predicted(row: Row, machine: str = "") -> Predicted:
     """The engine's step of a run with units: same machine, or the one named, weights, threads, batch, context
     and cache."""
     return _predicted(machine or row["system"], shape(row), *(row[name] for name in _ASKED))
-
-
-_ASKED = ("blocks", "weights", "nbw", "batch", "threads", "context", "cache")
 
 
 @cache

@@ -6,16 +6,13 @@ from __future__ import annotations
 from math import exp
 from typing import Any
 
+from sailsim.analysis.baselines.simulated_kernels import DOUBT
 from sailsim.analysis.calibration.errors import digits
 from sailsim.analysis.calibration.lut_problem import two_bit_ratio
 from sailsim.analysis.calibration.measurements import read_table
 
 GEM5_ANCHOR = "q4_1"
 """Of the kernels that ran in gem5 the one most like the measured q4_k_m: four bits, a scale and a minimum."""
-
-GEM5_DOUBT = 0.2
-"""How far a ratio of two kernels on the core model may be off a real core's (log; assumed, 0.1..0.3): the
-model is calibrated on load latencies, not on these kernels."""
 
 
 def gem5_ratios() -> dict[str, list[float]]:
@@ -43,8 +40,8 @@ def gem5_rates(anchor: float) -> dict[str, dict[str, Any]]:
         if not row["gem5"]:
             continue
         seen = ratios[row["gem5"]]
-        low = min(*seen, float(row["low"]) * exp(GEM5_DOUBT)) * exp(-GEM5_DOUBT)
-        high = max(*seen, float(row["high"]) * exp(-GEM5_DOUBT)) * exp(GEM5_DOUBT)
+        low = min(*seen, float(row["low"]) * exp(DOUBT)) * exp(-DOUBT)
+        high = max(*seen, float(row["high"]) * exp(-DOUBT)) * exp(DOUBT)
         how = f"kernel_rate_q4_k_m (measured) x {row['gem5']} / {GEM5_ANCHOR} of gem5_kernels.csv"
         rates[f"kernel_rate_{row['format']}"] = _rate(anchor, seen[0], low, high, how, row["note"])
     return rates

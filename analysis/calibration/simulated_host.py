@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from sailsim.analysis.baselines.prediction import Floats
-from sailsim.analysis.baselines.simulated_rows import bits_and_group, decode_rows, part_of_model
+from sailsim.analysis.baselines.simulated_rows import bits_and_group, decode_rows, part_of_model, shape
 from sailsim.analysis.baselines.simulated_steps import CORE_PARTS, core_seconds
 from sailsim.analysis.calibration.errors import digits
 from sailsim.analysis.calibration.solver import LOSS_SCALE
@@ -43,7 +43,7 @@ def host_constants() -> dict[str, dict[str, Any]]:
     for row in rows:
         spec, (bits, group) = part_of_model(row), bits_and_group(row)
         point = Point(
-            model="smollm2-135m", weights=f"{bits}g{group}", batch=row["batch"], threads=row["threads"],
+            model=shape(row), weights=f"{bits}g{group}", batch=row["batch"], threads=row["threads"],
             context=row["context"],
         )  # fmt: skip
         asked.append((spec, point))

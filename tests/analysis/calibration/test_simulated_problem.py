@@ -42,7 +42,7 @@ def test_tables_are_fitted_on_the_widths_that_they_multiply() -> None:
     neon = {p.name: {"value": p.start} for p in neon_problem().parameters}
     problem = tables_problem(neon)
     assert problem.rows.labels["bits"].astype(int).max() <= 4
-    slow, fast = (problem.predict(np.array([rate, 3.0, 0.1]), problem.rows) for rate in (10.0, 20.0))
+    slow, fast = (problem.predict(np.array([rate, 3.0]), problem.rows) for rate in (10.0, 20.0))
     attention = problem.rows.labels["part"] == "attention"
     assert (slow[attention] == fast[attention]).all()
     assert (slow[~attention] < fast[~attention]).all()

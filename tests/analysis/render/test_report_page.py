@@ -304,4 +304,4 @@ def test_whole_tokens_of_gem5_stand_beside_its_tiles(text):
     said = Reader(text).letters["gem5"]
     assert "Whole tokens: one program decodes" in said
     assert "These are the runs that ship" in said
-    assert text.count('id="gem5-tokens"') <= 1
+    assert text.count('id="figure-gem5-tokens"') == 1
