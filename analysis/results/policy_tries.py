@@ -107,7 +107,7 @@ def keep(
         measure: the loss of a policy as a whole; it is also told which try it is, from 0.
 
     Raises:
-        SailsimError: none does.
+        SailsimError: no policy keeps the budget, or rounding activations alone does not.
     """
     if rest.upper >= budget:
         raise SailsimError(
