@@ -140,6 +140,9 @@ __attribute__((noinline)) void multiply_panel(const Matrix &matrix, const std::u
     for (std::size_t k = 0, block = 0; k < shape.k; ++block) {
         const std::uint8_t *factors = panel;
         panel += 2 * kLutPanel * shape.factors();
+        // With those of the bits no line is left out.
+        for (const std::uint8_t *line = factors; line < panel; line += kLine)
+            __builtin_prefetch(line + kPrefetchBytes, 0, 0);
         const std::int32_t block_sum = sums == nullptr ? 0 : sums[block];
         int32x4_t acc[8];
         for (auto &part : acc)
