@@ -13,24 +13,36 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM came."""
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Within this Ctrl-C raises KeyboardInterrupt and SIGTERM `Terminated`, once: whoever presses twice does
-    not cut the putting away short. In threads beside the main one it changes nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+class _Stop:
+    """The handler of both signals: the first one raises, later ones are not heard."""
+
     told = False
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal told
-        if not told:
-            told = True
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if not self.told:
+            self.told = True
             raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+
+@contextmanager
+def stoppable(ends: bool = False) -> Iterator[None]:
+    """Within this Ctrl-C raises KeyboardInterrupt and SIGTERM `Terminated`, once: whoever presses twice does
+    not cut the putting away short. In threads beside the main one it changes nothing, nor within another.
+
+    ends: whether the process ends with this: once told, it hears neither signal any more, so that a second
+    one does not end it before it has said what it kept.
+    """
+    both = (signal.SIGINT, signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or any(
+        isinstance(signal.getsignal(number), _Stop) for number in both
+    ):
+        yield
+        return
+    stop = _Stop()
+    before = {number: signal.signal(number, stop) for number in both}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not (ends and stop.told):
+            for number, handler in before.items():
+                signal.signal(number, handler)

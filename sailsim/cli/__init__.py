@@ -14,7 +14,7 @@ import click
 from sailsim import __version__
 from sailsim.base.errors import SailsimError, one_line
 from sailsim.base.hints import program
-from sailsim.base.stop import Terminated
+from sailsim.base.stop import Terminated, stoppable
 
 # name -> module:attribute. Loaded only when called, so that small commands start at once.
 _COMMANDS = {
@@ -115,7 +115,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
-        with _one_sentence():
+        with stoppable(ends=True), _one_sentence():
             return super().invoke(ctx)
 
 
