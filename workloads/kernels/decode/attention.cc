@@ -62,7 +62,10 @@ void Attention::run(std::size_t layer, std::size_t position, Worker &worker)
     const Range mine = worker.part(batch_ * kv_heads_ * runs);
     for (std::size_t item = mine.first; item < mine.last; ++item) {
         const std::size_t at = item % runs, row = item / runs;
-        const Run run{row / kv_heads_, row % kv_heads_, at, std::min(kPositions, count - at * kPositions)};
+        const std::size_t then = std::min(item + 1, mine.last - 1);
+        const Run run{
+            row / kv_heads_, row % kv_heads_, at, std::min(kPositions, count - at * kPositions),
+            cache_.keys(layer, then / runs / kv_heads_, then / runs % kv_heads_, then % runs * kPositions)};
         std::size_t query = 0;
         for (; query + kMostQueries <= share_; query += kMostQueries)
             some_heads<kMostQueries>(layer, run, query);
@@ -89,25 +92,28 @@ void Attention::some_heads(std::size_t layer, const Run &run, std::size_t first_
     const std::size_t position = run.run * kPositions;
     alignas(16) float weights[Queries][kPositions];
     const void *keys = cache_.keys(layer, run.b, run.head, position);
+    const void *values = cache_.values(layer, run.b, run.head, position);
     if (cache_.int8())
         score_bytes<Queries>(query_bytes_.as<std::int8_t>() + row * padded_, query_scales_.as<float>() + row,
                              static_cast<const std::int8_t *>(keys),
-                             cache_.key_scales(layer, run.b, run.head, position), padded_, weights);
+                             cache_.key_scales(layer, run.b, run.head, position),
+                             static_cast<const std::int8_t *>(values), padded_, weights);
     else
         score_halves<Queries>(queries_.as<float>() + row * padded_, static_cast<const float16_t *>(keys),
-                              padded_, weights);
+                              static_cast<const float16_t *>(values), padded_, weights);
     float *sums[Queries];
     for (int i = 0; i < Queries; ++i) {
         const std::size_t at = partial(run.b, query + static_cast<std::size_t>(i), run.run);
         exponentials(weights[i], run.valid, maxima_.as<float>()[at], totals_.as<float>()[at]);
         sums[i] = sums_.as<float>() + at * padded_;
     }
-    const void *values = cache_.values(layer, run.b, run.head, position);
     if (cache_.int8())
         weigh_bytes<Queries>(weights, static_cast<const std::int8_t *>(values),
-                             cache_.value_scales(layer, run.b, run.head, position), run.valid, padded_, sums);
+                             cache_.value_scales(layer, run.b, run.head, position),
+                             static_cast<const std::int8_t *>(run.next), run.valid, padded_, sums);
     else
-        weigh_halves<Queries>(weights, static_cast<const float16_t *>(values), run.valid, padded_, sums);
+        weigh_halves<Queries>(weights, static_cast<const float16_t *>(values),
+                              static_cast<const float16_t *>(run.next), run.valid, padded_, sums);
 }
 
 void Attention::combine(std::size_t position, Worker &worker)

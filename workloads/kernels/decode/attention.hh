@@ -40,6 +40,7 @@ class Attention
   private:
     struct Run {
         std::size_t b, head, run, valid; // head of keys; positions that are there
+        const void *next;                // keys that this thread works on next
     };
     template <int Queries>
     void some_heads(std::size_t layer, const Run &run, std::size_t first_query);

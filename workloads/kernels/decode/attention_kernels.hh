@@ -2,6 +2,9 @@
 // Attention of some query heads that share keys and values, over one run of kPositions positions.
 //
 // Positions that are not there yet hold zeros; their scores are worked out and then left out.
+//
+// A cache of many sequences comes from memory, and a core's loads alone do not keep enough lines under way:
+// so values are asked for while their keys are multiplied, and the next run's keys while values are.
 #ifndef SAILSIM_KERNELS_DECODE_ATTENTION_KERNELS_HH
 #define SAILSIM_KERNELS_DECODE_ATTENTION_KERNELS_HH
 
@@ -16,19 +19,28 @@ namespace sailsim::kernels::decode
 
 constexpr std::size_t kTogether = 4; // positions whose scores grow side by side
 
+// Asks for the lines of `bytes` from `from` on; beside what is there it does nothing.
+inline void fetch(const void *from, std::size_t bytes)
+{
+    for (std::size_t i = 0; i < bytes; i += kLine)
+        __builtin_prefetch(static_cast<const char *>(from) + i, 0, 3);
+}
+
 // Scores of 4 positions from 4 vectors of partial sums.
 inline float32x4_t add_across(const float32x4_t *sums)
 {
     return vpaddq_f32(vpaddq_f32(sums[0], sums[1]), vpaddq_f32(sums[2], sums[3]));
 }
 
-// scores[i][position] = query i (rows of `padded`) . key of the position
+// scores[i][position] = query i (rows of `padded`) . key of the position; asks for the values meanwhile
 template <int Queries>
-__attribute__((noinline)) void score_halves(const float *queries, const float16_t *keys, std::size_t padded,
+__attribute__((noinline)) void score_halves(const float *queries, const float16_t *keys,
+                                            const float16_t *values, std::size_t padded,
                                             float (*scores)[kPositions])
 {
     for (std::size_t position = 0; position < kPositions; position += kTogether) {
         const float16_t *key = keys + position * padded;
+        fetch(values + position * padded, kTogether * padded * sizeof(float16_t));
         float32x4_t sums[Queries][kTogether] = {};
         for (std::size_t j = 0; j < padded; j += 8) {
             float32x4_t low[kTogether], high[kTogether];
@@ -53,10 +65,12 @@ __attribute__((noinline)) void score_halves(const float *queries, const float16_
 template <int Queries>
 __attribute__((noinline)) void score_bytes(const std::int8_t *queries, const float *query_scales,
                                            const std::int8_t *keys, const float *key_scales,
-                                           std::size_t padded, float (*scores)[kPositions])
+                                           const std::int8_t *values, std::size_t padded,
+                                           float (*scores)[kPositions])
 {
     for (std::size_t position = 0; position < kPositions; position += kTogether) {
         const std::int8_t *key = keys + position * padded;
+        fetch(values + position * padded, kTogether * padded);
         int32x4_t sums[Queries][kTogether] = {};
         for (std::size_t j = 0; j < padded; j += 16) {
             int8x16_t bytes[kTogether];
@@ -97,12 +111,15 @@ inline void exponentials(float *scores, std::size_t valid, float &largest, float
     total = vaddvq_f32(sum);
 }
 
-// sums[i] (padded) = sum over the `valid` positions of weights[i][position] * value of the position
+// sums[i] (padded) = sum over the `valid` positions of weights[i][position] * value of the position; asks for
+// the `next` run's keys meanwhile
 template <int Queries>
 __attribute__((noinline)) void weigh_halves(const float (*weights)[kPositions], const float16_t *values,
-                                            std::size_t valid, std::size_t padded, float *const *sums)
+                                            const float16_t *next, std::size_t valid, std::size_t padded,
+                                            float *const *sums)
 {
     for (std::size_t j = 0; j < padded; j += 16) {
+        fetch(next + j * kPositions, 16 * kPositions * sizeof(float16_t));
         Floats16 sum[Queries] = {};
         for (std::size_t position = 0; position < valid; ++position) {
             const float16_t *value = values + position * padded + j;
@@ -121,14 +138,15 @@ __attribute__((noinline)) void weigh_halves(const float (*weights)[kPositions], 
 // The same of int8 values, whose scales go into the weights first.
 template <int Queries>
 __attribute__((noinline)) void weigh_bytes(float (*weights)[kPositions], const std::int8_t *values,
-                                           const float *scales, std::size_t valid, std::size_t padded,
-                                           float *const *sums)
+                                           const float *scales, const std::int8_t *next, std::size_t valid,
+                                           std::size_t padded, float *const *sums)
 {
     for (int i = 0; i < Queries; ++i)
         for (std::size_t position = 0; position < kPositions; position += 4)
             vst1q_f32(weights[i] + position,
                       vmulq_f32(vld1q_f32(weights[i] + position), vld1q_f32(scales + position)));
     for (std::size_t j = 0; j < padded; j += 16) {
+        fetch(next + j * kPositions, 16 * kPositions);
         Floats16 sum[Queries] = {};
         for (std::size_t position = 0; position < valid; ++position) {
             const int8x16_t bytes = vld1q_s8(values + position * padded + j);
