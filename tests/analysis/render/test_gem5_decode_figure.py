@@ -19,7 +19,7 @@ def rows() -> list[dict[str, Any]]:
 def test_the_line_is_the_ratio_of_whole_steps() -> None:
     figure = decode_figure(rows())
     speedup, parts = figure.axes
-    line = next(line for line in speedup.lines if line.get_label() == "gem5, 1 thread")
+    line = next(line for line in speedup.lines if line.get_label() == "gem5, 1 thread, batch 1")
     steps = {(row["weights"], row["linears"]): sum(regions_together(row).values()) for row in rows()}
     expected = [steps[f"{bits}g128", "neon"] / steps[f"{bits}g128", "lutmm"] for bits in (2, 4, 8)]
     assert list(line.get_ydata()) == pytest.approx(expected)
@@ -46,6 +46,6 @@ def test_a_folder_draws_the_runs_with_most_widths_on_both_sides() -> None:
     assert figure is not None
     speedups, parts = figure.axes[:2]
     assert sorted(map(int, speedups.lines[0].get_xdata())) == [2, 4, 8]
-    assert parts.get_title("left").startswith("1 thread")
+    assert parts.get_title("left").startswith("1 thread, batch 1")
     assert figure_of([stopped, mixed]) is None
     assert figure_of([row for row in rows() if row["linears"] == "neon"]) is None
