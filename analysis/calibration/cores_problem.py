@@ -24,8 +24,9 @@ MEASURED: Mapping[str, tuple[str, str]] = {
 """Cores with rows of their own: system file and name of the chip."""
 UNMEASURED = "neoverse-n2"
 N2_OVER_N1 = 1.4
-"""Instructions a cycle of Neoverse N2 over N1 by Arm's announcement of both (April 2021, quoted from memory);
-it gave 1.5 for V1, whose kernels were then measured at 1.6 of N1's."""
+"""Instructions a cycle of Neoverse N2 over N1 by Arm's announcement of both, as WikiChip Fuse has it ("Arm
+Launches New Neoverse N2 and V1 Server CPUs: 1.4x-1.5x IPC, SVE, and ARMv9", April 2021): 1.5 is V1's, whose
+kernels were then measured at 1.6 of N1's."""
 TABLE_PIPES = 2.0**0.5
 """Rate of table look-ups of Neoverse V1 and V2 over N1's (assumed, 1..2): they have twice the vector pipes,
 of which as many as on N1 look up in tables."""
