@@ -155,10 +155,16 @@ class HeldOut:
         return HeldOut(self.ratio[keep], matter)
 
 
-def held_out(problem: Problem, label: str, among: NDArray[np.bool_] | None = None) -> HeldOut:
+def held_out(
+    problem: Problem,
+    label: str,
+    among: NDArray[np.bool_] | None = None,
+    without: Callable[[str], Problem] | None = None,
+) -> HeldOut:
     """Hold out the rows of each value of ``label`` in turn.
 
-    ``among`` limits what is held out; the other rows are always in the fit.
+    ``among`` limits what is held out; the other rows are always in the fit. ``without`` is the problem as it
+    would be had a value's rows never been seen, where more of it than its parameters comes from them.
     """
     rows = problem.rows
     count = len(rows.measured)
@@ -168,11 +174,12 @@ def held_out(problem: Problem, label: str, among: NDArray[np.bool_] | None = Non
     for group in np.unique(rows.labels[label][chosen]):
         out = (rows.labels[label] == group) & chosen
         aside = rows.where(out)
-        solution = solve(problem, rows.where(~out))
-        predicted = problem.predict(solution.values, aside)
+        fold = problem if without is None else without(str(group))
+        solution = solve(fold, rows.where(~out))
+        predicted = fold.predict(solution.values, aside)
         most = np.zeros(len(predicted))
         for name, ends in zip(solution.open, solution.ends, strict=True):
-            far = np.abs([np.log(problem.predict(end, aside) / predicted) for end in ends]).max(axis=0)
+            far = np.abs([np.log(fold.predict(end, aside) / predicted) for end in ends]).max(axis=0)
             moved.setdefault(name, np.zeros(count))[out] = far
             most = np.maximum(most, far)
         ratio[out] = np.where(most <= OPEN_PREDICTION, predicted / aside.measured, np.nan)

@@ -14,6 +14,7 @@ import numpy as np
 from sailsim.analysis.baselines import cpu, gpu
 from sailsim.analysis.baselines.fitted import fitted_constants, held_out_results
 from sailsim.analysis.baselines.prediction import Work, fitting_model
+from sailsim.analysis.calibration import core_forms
 from sailsim.analysis.calibration.calibrate import ATTENTION_RANGE
 from sailsim.analysis.calibration.errors import WEAK
 from sailsim.analysis.calibration.held_out_check import origin
@@ -111,6 +112,22 @@ def _scaling_table(lines: Sequence[Mapping[str, Any]]) -> str:
         for line in lines
     ]
     return table(("cloud, chip", "model", "measured", "predicted", "off"), rows, "llrrr")
+
+
+def _core_forms_table() -> str:
+    """Median and worst error of every form of the later cores' fits, by what was held out."""
+    forms = core_forms.stored()["forms"]
+    columns = [{(e["measurements"], e["held_out"]): e for e in form["errors"]} for form in forms]
+    rows = [
+        (
+            *key,
+            first["count"],
+            *(f"{c[key]['median_error']:.1%}, {c[key]['worst_error']:.0%}" for c in columns),
+        )
+        for key, first in columns[0].items()
+    ]
+    names = [f"loss a {form['loss']}, attention {form['attention']}" for form in forms]
+    return table(("rows", "held out", "count", *names), rows, "llr" + "r" * len(forms))
 
 
 def _constants_table(result: Mapping[str, Any]) -> str:
@@ -261,6 +278,7 @@ def baseline_parts() -> dict[str, str]:
         "noise": _noise_table(held["noise"] + result["noise"]),
         "scaling": _scaling_table(held["scaling"]),
         "packing": _packing_table(),
+        "core-forms": _core_forms_table(),
         "constants": _constants_table(result),
         "gem5": _gem5_table(result),
         "serving": _serving_table(),

@@ -107,3 +107,18 @@ def test_rows_that_were_not_held_out_have_no_ratio():
     assert np.isnan(found.ratio[~among]).all()
     assert found.ratio[among] == pytest.approx([1, 1], rel=1e-6)
     assert found.moved == {}
+
+
+def test_a_fold_is_the_problem_without_what_it_holds_out():
+    """Where more than the parameters comes from the rows: here a slope that all rows' mean decides."""
+
+    def with_slope(slope):
+        def predict(v, rows):
+            return v[0] + slope * rows.x
+
+        return problem(predict, [2], [1, 2, 3, 5], parameter("a", 1, 0, 9), labels=["x", "x", "y", "y"])
+
+    made = with_slope(1.0)
+    found = held_out(made, "group", without=lambda group: with_slope(1.0 if group == "x" else 2.0))
+    assert found.ratio[:2] == pytest.approx([1, 1], rel=1e-6)
+    assert (np.abs(found.ratio[2:] - 1) > 0.1).all()
