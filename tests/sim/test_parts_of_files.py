@@ -49,8 +49,7 @@ def test_types_of_which_no_data_sheet_was_read_are_assumed(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ddr5-4800", "ddr5-5600"])
 def test_what_gem5_does_not_say_of_ddr5_is_assumed(name: str) -> None:
-    """A grade's latencies are JEDEC's, but which one parts have is assumed: the range holds gem5's of two other
-    rates."""
+    """Which of JEDEC's grades parts have is assumed: the range holds gem5's latencies of two other rates."""
     table = dram_type(name)
     timing = table["memory"]["timing"]
     for field, gem5 in {"tcl": 14.375, "trcd": 14.375, "trp": 14.375, "tcwl": 13.637}.items():
