@@ -44,8 +44,8 @@ def pair_cycles(rows: MeasuredRows) -> dict[str, Floats]:
     seconds = rows.tokens / rows.measured
     usual = (labels["test"] == "tg") & (labels["instances"] == "usual")
     of_length: dict[str, dict[tuple[str, ...], int]] = {length: {} for length in LENGTHS}
-    for i in np.flatnonzero(usual & np.isin(labels["n"], LENGTHS)):
-        of_length[str(labels["n"][i])][tuple(str(labels[name][i]) for name in _SAME)] = int(i)
+    for at in np.flatnonzero(usual & np.isin(labels["n"], LENGTHS)):
+        of_length[str(labels["n"][at])][tuple(str(labels[name][at]) for name in _SAME)] = int(at)
     shorter, longer = of_length.values()
     found: dict[str, list[float]] = {}
     for key in sorted(shorter.keys() & longer.keys()):
