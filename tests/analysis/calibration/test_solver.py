@@ -121,4 +121,4 @@ def test_a_fold_is_the_problem_without_what_it_holds_out():
     made = with_slope(1.0)
     found = held_out(made, "group", without=lambda group: with_slope(1.0 if group == "x" else 2.0))
     assert found.ratio[:2] == pytest.approx([1, 1], rel=1e-6)
-    assert (np.abs(found.ratio[2:] - 1) > 0.1).all()
+    assert (found.ratio[2:] > 1.1).all()  # too steep, and told by the slope that it was fitted with
