@@ -9,6 +9,7 @@ import numpy.typing as npt
 from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
+from sailsim.analysis.render.group_checked import checked_groups
 from sailsim.analysis.render.markdown import table
 from sailsim.workloads import TENSOR_FORMATS, TensorFormat
 from sailsim.workloads.gguf_scales import FP16_AT
@@ -39,8 +40,13 @@ class Checked:
 
 
 def formats_parts() -> dict[str, str]:
-    """The table."""
-    return {"checked": _table([checked(fmt, random_blocks(fmt, SEED)) for fmt in coded_formats()])}
+    """The tables: GGUF's types, and layouts of safetensors."""
+    return {
+        "checked": _table(
+            [checked(fmt, random_blocks(fmt, SEED)) for fmt in coded_formats()], "equal to gguf"
+        ),
+        "groups": _table([Checked(*each) for each in checked_groups()], "as its layout says"),
+    }
 
 
 def coded_formats() -> list[TensorFormat]:
@@ -110,10 +116,10 @@ def _relative(rounded: npt.NDArray[np.float32] | None, exact: npt.NDArray[np.flo
     return float((np.abs(rounded - exact) / np.where(size > 0, size, 1)).max())
 
 
-def _table(rows: list[Checked]) -> str:
+def _table(rows: list[Checked], equal: str) -> str:
     lines = [
         (
-            row.format.name.upper(),
+            row.format.name.upper() if row.format.name in STORED else row.format.name,
             str(row.format.code),
             str(row.format.group_size),
             "yes" if row.format.minimum else "no",
@@ -124,8 +130,8 @@ def _table(rows: list[Checked]) -> str:
         for row in rows
     ]
     header = (
-        "format", "code of the unit", "weights a scale", "minimum", "equal to gguf, to the bit",
-        "error of a scale as fp16", "of a weight by it",
+        "format", "code of the unit", "weights a scale", "minimum", f"{equal}, to the bit",
+        "error of a scale or minimum as fp16", "of a weight by it",
     )  # fmt: skip
     return table(header, lines, "llrlrrr")
 
