@@ -7,7 +7,7 @@ from functools import cache
 
 from sailsim.analysis.baselines.simulated_rows import Row, shape
 from sailsim.lut_gemv import TILE_PHASES
-from sailsim.sim import Point, StepResult, System, load_system, simulate_step
+from sailsim.sim import Point, StepResult, System, load_system, simulate_step, vary
 from sailsim.sim.host import HostCores
 from sailsim.workloads import ModelSpec, decode_step, load_model
 
@@ -46,15 +46,20 @@ class Predicted:
     units: float
 
 
-def predicted(row: Row, machine: str = "") -> Predicted:
-    """The engine's step of a run with units: same machine, or the one named, weights, threads, batch, context
-    and cache."""
-    return _predicted(machine or row["system"], shape(row), *(row[name] for name in _ASKED))
+Changes = tuple[tuple[str, float], ...]
+"""Fields of a system and their values, as `vary` takes them."""
+
+
+def predicted(row: Row, machine: str = "", changes: Changes = ()) -> Predicted:
+    """The engine's step of a run with units: same machine, or the one named, perhaps with ``changes``,
+    weights, threads, batch, context and cache."""
+    return _predicted(machine or row["system"], changes, shape(row), *(row[name] for name in _ASKED))
 
 
 @cache
 def _predicted(
     machine: str,
+    changes: Changes,
     model: str,
     blocks: int,
     weights: str,
@@ -64,7 +69,7 @@ def _predicted(
     context: int,
     cached: str,
 ) -> Predicted:
-    system, spec = load_system(machine), load_model(model)
+    system, spec = vary(load_system(machine), dict(changes)), load_model(model)
     spec = replace(spec, n_layers=blocks or spec.n_layers, extra_params=0)
     point = Point(
         system=machine,
@@ -83,10 +88,13 @@ def _predicted(
 
     result = step(spec)
     parts = core_seconds(system, spec.cached(point.kv_bits), point)
-    # What a head of one output a slice does not need.
-    small = replace(spec, vocab=system.llc.slices.whole)
-    parts["head"] = result.step_s - step(small).step_s - parts["sampling"]
-    parts["products of the blocks, activation"] += result.step_s - sum(parts.values())
+    # A step of twice as many blocks says what the blocks take, tables and conversion of their products with
+    # them, and what is left for the head.
+    twice = replace(spec, n_layers=2 * spec.n_layers)
+    more = core_seconds(system, twice.cached(point.kv_bits), point)
+    of_cores = sum(more[name] - parts[name] for name in parts)
+    parts["products of the blocks, activation"] += step(twice).step_s - result.step_s - of_cores
+    parts["head"] = result.step_s - sum(parts.values())
     units = sum(result.breakdown[phase] for phase in _UNIT_PHASES)
     return Predicted(
         result.step_s * clock, {name: seconds * clock for name, seconds in parts.items()}, units * clock

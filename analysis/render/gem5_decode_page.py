@@ -9,6 +9,7 @@ from typing import Any
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.baselines.simulated_rows import TABLE, Row, decode_rows, shape
 from sailsim.analysis.baselines.simulated_steps import CORE_PARTS, at_work, predicted
+from sailsim.analysis.calibration.simulated_host import CONSTANTS, host_fits, host_rows
 from sailsim.analysis.render.gem5_decode_steps import put_together
 from sailsim.analysis.render.markdown import table
 from sailsim.base.records import read_records
@@ -30,7 +31,7 @@ def decode_parts() -> dict[str, str]:
         "regions": _regions(rows),
         "host": _host(rows),
         "engine": _engine(whole + _only_in_blocks(parts, whole)),
-        "judged": _judged(whole + parts),
+        "judged": _judged(),
         "blocks": _blocks(parts, whole),
         "same": _same(rows),
     }
@@ -166,15 +167,20 @@ def _engine(rows: Sequence[Row]) -> str:
     return table((*heads, "engine, `sail-n1`", "over gem5"), lines, "lrrrlrrrrr")
 
 
-def _judged(rows: Sequence[Row]) -> str:
+def _judged() -> str:
     """How far the engine is off, on whole steps and part by part, where both have the same software."""
-    of = [row for row in rows if row["linears"] == "lutmm" and row["cache"] == "fp16"]
+    of = host_rows()
     off = [predicted(row, LIKE).step / row["step_cycles"] - 1 for row in of]
     worst = max(range(len(of)), key=lambda i: abs(off[i]))
+    fits = [tuple(zip(CONSTANTS, map(float, values), strict=True)) for values in host_fits()[1]]
+    left_out = [
+        predicted(row, LIKE, fit).step / row["step_cycles"] - 1 for row, fit in zip(of, fits, strict=True)
+    ]
     said = (
         f"{len(of)} steps with units: the engine's `{LIKE}` is off by {median(map(abs, off)):.1%} in the "
         f"median and {off[worst]:+.1%} at worst ({_model(of[worst])}, batch {of[worst]['batch']}, "
-        f"{of[worst]['threads']} threads). In parts of the step:"
+        f"{of[worst]['threads']} threads). With each step left out of the fit of its cores: "
+        f"{median(map(abs, left_out)):.1%} and {max(left_out, key=abs):+.1%}. In parts of the step:"
     )
     lines = []
     for part, names in CORE_PARTS.items():

@@ -87,6 +87,12 @@ class Host(Frozen):
     """Share of the peak fp32 rate that norm, RoPE, softmax and quantization reach."""
     attention_rate: Annotated[Quantity, Is("MAC/cycle", above=0)]
     """Products of attention that a thread does in a cycle; a head of a sequence is on one thread."""
+    attention_ahead: Share | None = None
+    """Share of attention's computing that goes on while it reads the cache; None: they take turns."""
+    attention_simd_share: Share | None = None
+    """As `simd_share`, of attention's softmax and of turning numbers of its cache into floats; None: it."""
+    lines_share: Annotated[Quantity, Is("ratio", above=0, most=1)] | None = None
+    """Share of the lines that its L2 can have under way to DRAM which a core does have; None: all."""
     float_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None
     """Products of a thread in a cycle where the weights are floats, which no PIM unit takes; None: such
     weights are refused."""

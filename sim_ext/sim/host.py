@@ -24,8 +24,11 @@ class HostCores:
             )
         cores, host = system.cores, system.host
         self.threads = threads
-        self.flops = threads * cores.clock.si * cores.fp32_flops.value * host.simd_share.value
+        peak = threads * cores.clock.si * cores.fp32_flops.value
+        self.flops = peak * host.simd_share.value
+        self.attention_flops = peak * (host.attention_simd_share or host.simd_share).value
         self.attention = cores.clock.si * host.attention_rate.value
+        self.ahead = host.attention_ahead.value if host.attention_ahead is not None else 0.0
         self.llc = threads * cores.clock.si * system.llc.core_bandwidth.value
         # Little's law: the lines that a core has under way, over the time one takes.
         latency_bound = threads * window(system) / system.memory.latency.si
@@ -40,9 +43,9 @@ class HostCores:
         rates = {"float_rate": host.float_rate, "grid_rate": host.grid_rate}
         self.products = {name: cores.clock.si * q.value for name, q in rates.items() if q is not None}
 
-    def seconds(self, flops: float, llc_bytes: float) -> float:
-        """Work on cached data: arithmetic and loads overlap."""
-        return max(flops / self.flops, llc_bytes / self.llc)
+    def seconds(self, flops: float, llc_bytes: float, rate: float | None = None) -> float:
+        """Work on cached data, at ``rate`` FLOP/s if not the usual: arithmetic and loads overlap."""
+        return max(flops / (rate or self.flops), llc_bytes / self.llc)
 
     def work(self, op: Op, model: ModelSpec, needs: int, by_sequence: bool = False) -> list[CoreTask]:
         """An operation that is no GEMV, and the barrier at its end; attention perhaps sequence by sequence,
@@ -60,15 +63,17 @@ class HostCores:
     def _attend(self, op: Op, model: ModelSpec, needs: int) -> list[CoreTask]:
         """Attention as the CPU baseline's software does it on the same cores, at its fitted rate.
 
-        It reads the cache, then computes, on one thread a head at most.
+        It reads the cache, then computes, on one thread a head at most; a share of the computing goes on
+        while it reads.
         """
         written = model.cached_bytes * op.batch
         width = min(self.threads, model.n_heads * op.batch)
+        work = op.macs / (width * self.attention)
+        work += self.seconds(op.flops, op.act_bytes, self.attention_flops)
+        meanwhile = self.ahead * work
         return [
-            CoreTask(f"{op.name} cache", needs, 0.0, op.kv_bytes - written, written, self.dram),
-            CoreTask(
-                op.name, needs, op.macs / (width * self.attention) + self.seconds(op.flops, op.act_bytes)
-            ),
+            CoreTask(f"{op.name} cache", needs, meanwhile, op.kv_bytes - written, written, self.dram),
+            CoreTask(op.name, needs, work - meanwhile),
             self._meet(op.name, needs),
         ]
 

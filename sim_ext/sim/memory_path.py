@@ -43,7 +43,8 @@ def memory_paths(system: System) -> tuple[MemoryPath, MemoryPath]:
 
 def window(system: System) -> float:
     """Bytes that one core has under way to DRAM."""
-    return system.l2.mshrs.value * system.l2.line.value
+    share = system.host.lines_share
+    return system.l2.mshrs.value * system.l2.line.value * (share.value if share is not None else 1.0)
 
 
 def server_memory(system: System, threads: int, stream_limit: float = inf) -> MemorySystem:

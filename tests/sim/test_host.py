@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sailsim.base.quantity import Quantity
 from sailsim.sim import System, load_system, vary
 from sailsim.sim.engine import _around
 from sailsim.sim.host import HostCores
@@ -51,6 +52,43 @@ def test_the_cache_grows_by_what_attention_writes() -> None:
     narrow: ModelSpec = replace(MODEL, kv_bits=8)
     scales = 3 * 2 * MODEL.n_kv_heads * 2  # of fp16, a head's key and value each
     assert host(SAIL, 4).work(op, narrow, 0)[0].written == written / 2 + scales
+
+
+def of_host(**fields: float) -> System:
+    """SAIL with quantities of the host that its file does not have."""
+    own = {
+        name: Quantity(value=value, unit="ratio", source="a test", kind="derived")
+        for name, value in fields.items()
+    }
+    return SAIL.model_copy(update={"host": SAIL.host.model_copy(update=own)})
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_attention_that_fetches_ahead_computes_while_its_cache_comes(share: float) -> None:
+    op = Op("attention", "attention", 0, 3, kv_bytes=1e6, macs=10**9)
+    turns = host(SAIL, 4).work(op, MODEL, 0)
+    ahead = host(of_host(attention_ahead=share), 4).work(op, MODEL, 0)
+    assert [(task.read, task.written, task.rate) for task in ahead] == [
+        (task.read, task.written, task.rate) for task in turns
+    ]
+    assert ahead[0].seconds == pytest.approx(share * turns[1].seconds)
+    assert ahead[0].seconds + ahead[1].seconds == pytest.approx(turns[1].seconds)
+
+
+def test_attentions_softmax_may_be_quicker_than_norms() -> None:
+    attention = Op("attention", "attention", 0, 1, flops=10**9)
+    norm = Op("norm", "elementwise", 0, 1, flops=10**9)
+    own = of_host(attention_simd_share=3 * SAIL.host.simd_share.value)
+    usual = host(SAIL, 4).work(attention, MODEL, 0)[1].seconds
+    assert host(own, 4).work(attention, MODEL, 0)[1].seconds == pytest.approx(usual / 3)
+    assert host(own, 4).work(norm, MODEL, 0) == host(SAIL, 4).work(norm, MODEL, 0)
+
+
+def test_few_cores_read_as_many_lines_as_they_have_under_way() -> None:
+    under_way = SAIL.l2.mshrs.value * SAIL.l2.line.value / SAIL.memory.latency.si
+    assert host(SAIL, 2).dram == pytest.approx(2 * under_way)
+    assert host(of_host(lines_share=0.3), 2).dram == pytest.approx(0.6 * under_way)
+    assert host(of_host(lines_share=0.9), 64).dram == host(SAIL, 64).dram  # all that the chip's cores reach
 
 
 def test_converting_on_the_cores_reads_sums_and_writes_results() -> None:

@@ -39,6 +39,15 @@ def test_the_parts_are_the_engines_step(batch: int) -> None:
     assert found.units < found.step
 
 
+def test_a_head_is_what_it_is_behind_any_number_of_blocks() -> None:
+    """Where no weights run ahead: the tables of its products are its own, not the blocks'."""
+    machine = "sail-n1-neon-host"
+    one, three = (predicted(ROW | {"blocks": blocks}, machine).parts for blocks in (1, 3))
+    assert three["head"] == pytest.approx(one["head"])
+    products = "products of the blocks, activation"
+    assert three[products] == pytest.approx(3 * one[products])
+
+
 def test_blocks_of_the_engine_put_together_are_its_step() -> None:
     one, two = (predicted(ROW | {"blocks": blocks}).step for blocks in (1, 2))
     made = put_together(ROW | {"step_cycles": one}, {"step_cycles": two})

@@ -65,5 +65,5 @@ def test_what_is_said_of_tokens_on_gem5_is_what_was_recorded() -> None:
         if all(row[name] == value for name, value in wanted.items())
     }
     one, many = (large["neon", threads] / large["lutmm", threads] for threads in (1, 16))
-    said = f"Llama-2-7B {one:.1f}x and {many:.1f}x"
+    said = f"Llama-2-7B {one:.1f}x and {many:.2f}x"
     assert said in " ".join(README.read_text().split())
