@@ -171,7 +171,8 @@ ENTRIES: tuple[Generated, ...] = (
         "quality",
         "docs/quality.md",
         f"{_RENDER}.quality_page:quality_parts",
-        "analysis/data/quality/points.jsonl (tools/quality_points.py); runs of its choices of weights",
+        "analysis/data/quality: points.jsonl (tools/quality_points.py), policies.jsonl "
+        "(tools/policy_points.py); runs of their choices of weights",
         draw=f"{_RENDER}.quality_page:draw",
     ),
     Generated(

@@ -15,10 +15,12 @@ from matplotlib.lines import Line2D
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.render.markdown import table
+from sailsim.analysis.render.policy_table import how_found, policies_of, policy_table, stored_policies
 from sailsim.analysis.render.style import MARKERS, SERIES, canvas, caption, plain_numbers, save, style
 from sailsim.analysis.results.equal_quality import (
     ABITS,
     KV_BITS,
+    METHOD,
     at_equal_quality,
     choice_key,
     measured,
@@ -38,13 +40,19 @@ BESIDE = ("cores", "cores-lut", "cores-best")
 """Software on the same cores that SAIL is compared with at equal quality."""
 SIDES = (((-5, -2), "right"), ((0, 6), "center"), ((5, -2), "left"))
 """Where each runner's labels stand, so that marks that lie beside each other can be told apart."""
+NAMES_POLICIES = "cores-best"
+"""Whose marks of policies have labels: all runners have theirs at the same heights."""
+POLICY = "policy-loss-"
+"""How the name of a policy's file begins."""
+SEARCHED = "searched"
+"""The method of a mark that is a policy's."""
 MOST = 60.0
 """Perplexities above it are in the table alone."""
 
 
 def quality_parts() -> dict[str, str]:
     """The tables by their names."""
-    return {"points": _points(), "speeds": _speeds(), "equal": _equal()}
+    return {"points": _points(), "speeds": _speeds(), "equal": _equal(), "policies": _policies()}
 
 
 def _points() -> str:
@@ -65,6 +73,16 @@ def _points() -> str:
         "loss, nats a token", "agreement",
     )  # fmt: skip
     return table(header, rows, "lrrrrrr")
+
+
+def _policies() -> str:
+    """A row a policy of the first of `DRAWN` and a width, and how the policies were found."""
+    rates = speeds(*DRAWN[0])
+    ours = rates[rates.runner == "sail"]
+    of = dict(zip(ours.weights.astype(str), ours.tokens_per_s.astype(float), strict=True))
+    stored = stored_policies()
+    found = policy_table(stored.to_dict("records"), _nearest(), of)
+    return f"{found}\n\n{how_found(stored)}"
 
 
 def _number(value: float) -> str:
@@ -96,12 +114,26 @@ def _drawn() -> pd.DataFrame:
     return found[(found.abits == ABITS) & (found.kv_bits == KV_BITS)]
 
 
+def _nearest() -> pd.DataFrame:
+    """Those of them that were rounded to nearest."""
+    found = _drawn()
+    return found[found.method == METHOD]
+
+
+def _marked(model: str, batch: int) -> pd.DataFrame:
+    """What has a mark where a model's speed is drawn: ``weights``, ``perplexity``, ``method``."""
+    columns = ["weights", "perplexity", "method"]
+    policies = policies_of(model, batch).assign(method=SEARCHED)
+    found = pd.concat([_drawn()[columns], policies[columns]], ignore_index=True)
+    return found[found.perplexity <= MOST]
+
+
 @lru_cache(maxsize=len(DRAWN))
 def speeds(model: str, batch: int) -> pd.DataFrame:
     """Rates and dollars of every choice of weights (``weights``), for each of `RUNNERS` and `BESIDE`; one of
-    `DRAWN`."""
+    `DRAWN`. Policies are choices for the model and batch that they were searched for."""
     parts = []
-    for weights in dict.fromkeys(_drawn().weights):
+    for weights in dict.fromkeys([*_drawn().weights, *policies_of(model, batch).weights]):
         fmt = _choice(str(weights))
         ran = joined(as_frame(runs(Point(model=model, weights=fmt, batch=batch))), prices())
         parts.append(ran.assign(weights=weights, choice=choice_key(str(weights))))
@@ -178,7 +210,7 @@ def draw(folder: Path) -> list[Path]:
             for column, (field, label) in enumerate(
                 (("tokens_per_s", "tokens/s"), ("tokens_per_usd", "tokens per dollar"))
             ):
-                _panel(axes[line][column], rates, field)
+                _panel(axes[line][column], rates, field, _marked(model, batch))
                 axes[line][column].set_xlabel(label)
                 axes[line][column].set_title(f"{rates.model_title.iloc[0]}, batch {batch}", loc="left")
         axes[0][0].legend(handles=_legend(speeds(*DRAWN[0])), fontsize=8.5, loc="upper left")
@@ -186,23 +218,23 @@ def draw(folder: Path) -> list[Path]:
         return save(figure, folder / "quality.png")
 
 
-def _panel(axes: Axes, rates: pd.DataFrame, field: str) -> None:
-    drawn = _drawn()
+def _panel(axes: Axes, rates: pd.DataFrame, field: str, marked: pd.DataFrame) -> None:
     for i, runner in enumerate(RUNNERS):
         own = rates[rates.runner == runner].set_index("weights")[field].astype(float)
         places: list[tuple[float, float, str]] = []
-        for _, row in drawn[drawn.perplexity <= MOST].iterrows():
-            x = own[row.weights]
+        for _, row in marked.iterrows():
+            x, searched = own[row.weights], row.method == SEARCHED
             if math.isnan(x):
                 continue
             inside = "white" if row.method == "compensated" else SERIES[i]
-            axes.plot(x, row.perplexity, MARKERS[i], color=SERIES[i], markerfacecolor=inside)
-            places.append((x, row.perplexity, _short(str(row.weights))))
+            edge = "black" if searched else SERIES[i]
+            axes.plot(x, row.perplexity, MARKERS[i], markeredgecolor=edge, markerfacecolor=inside)
+            if not searched:
+                places.append((x, row.perplexity, _short(str(row.weights))))
+            elif runner == NAMES_POLICIES:
+                _label(axes, (x, row.perplexity), _short(str(row.weights)), (0, -11), "center", "black")
         for x, y, names in _gathered(places):
-            at, side = SIDES[i]
-            axes.annotate(
-                names, (x, y), xytext=at, textcoords="offset points", ha=side, fontsize=7.5, color=SERIES[i]
-            )
+            _label(axes, (x, y), names, *SIDES[i], SERIES[i])
     floats = measured().perplexity.iloc[0]
     axes.axhline(floats, color="#444444", linewidth=0.9, linestyle=":")
     axes.set_xscale("log")
@@ -211,6 +243,13 @@ def _panel(axes: Axes, rates: pd.DataFrame, field: str) -> None:
     plain_numbers(axes.yaxis)
     plain_numbers(axes.xaxis)
     axes.set_ylabel("perplexity of SmolLM2-135M")
+
+
+def _label(
+    axes: Axes, of: tuple[float, float], names: str, at: tuple[int, int], side: str, color: str
+) -> None:
+    """Small words beside a mark, so many points from it."""
+    axes.annotate(names, of, xytext=at, textcoords="offset points", ha=side, fontsize=7.5, color=color)
 
 
 def _gathered(places: list[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
@@ -231,7 +270,9 @@ def _gathered(places: list[tuple[float, float, str]]) -> list[tuple[float, float
 
 
 def _short(weights: str) -> str:
-    """`5` everywhere, `5b` in the blocks alone."""
+    """`5` everywhere, `5b` in the blocks alone, `P0.1` a policy for that loss."""
+    if weights.startswith(POLICY):
+        return f"P{weights.removeprefix(POLICY).removesuffix('.toml')}"
     return "Q4_1" if weights == "file" else f"{weights[1]}b" if weights.endswith(".toml") else weights
 
 
@@ -248,7 +289,8 @@ def _sentences() -> list[str]:
     said = ", ".join(dict.fromkeys(_short(str(weights)) for weights in left_out.weights))
     return [
         "Activations of 8 bits, 16 threads. 5: five bits everywhere; 5b: in the blocks, the table in Q8_0; "
-        "Q4_1: as stored. Hollow: errors compensated. Dotted: the file's values in fp32.",
+        "Q4_1: as stored. Hollow: errors compensated. Black edge: a searched policy, P and the loss "
+        "allowed; for all at the cores' height. Dotted: the file's values in fp32.",
         f"Perplexities above {MOST:g} are in the table alone ({said}). The loss is SmolLM2's also where the "
         "speed is of a larger model at the same choices: that model's own was not measured.",
         "The file is Q4_1 itself: other widths show what rounding its values again loses.",
