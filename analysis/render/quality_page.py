@@ -40,7 +40,7 @@ BESIDE = ("cores", "cores-lut", "cores-best")
 """Software on the same cores that SAIL is compared with at equal quality."""
 SIDES = (((-5, -2), "right"), ((0, 6), "center"), ((5, -2), "left"))
 """Where each runner's labels stand, so that marks that lie beside each other can be told apart."""
-NAMES_POLICIES = "cores-best"
+NAMES_POLICIES = "sail"
 """Whose marks of policies have labels: all runners have theirs at the same heights."""
 POLICY = "policy-loss-"
 """How the name of a policy's file begins."""
@@ -232,7 +232,7 @@ def _panel(axes: Axes, rates: pd.DataFrame, field: str, marked: pd.DataFrame) ->
             if not searched:
                 places.append((x, row.perplexity, _short(str(row.weights))))
             elif runner == NAMES_POLICIES:
-                _label(axes, (x, row.perplexity), _short(str(row.weights)), (0, -11), "center", "black")
+                _label(axes, (x, row.perplexity), _short(str(row.weights)), (6, -3), "left", "black")
         for x, y, names in _gathered(places):
             _label(axes, (x, y), names, *SIDES[i], SERIES[i])
     floats = measured().perplexity.iloc[0]
@@ -290,7 +290,7 @@ def _sentences() -> list[str]:
     return [
         "Activations of 8 bits, 16 threads. 5: five bits everywhere; 5b: in the blocks, the table in Q8_0; "
         "Q4_1: as stored. Hollow: errors compensated. Black edge: a searched policy, P and the loss "
-        "allowed; for all at the cores' height. Dotted: the file's values in fp32.",
+        "allowed; named beside SAIL's. Dotted: the file's values in fp32.",
         f"Perplexities above {MOST:g} are in the table alone ({said}). The loss is SmolLM2's also where the "
         "speed is of a larger model at the same choices: that model's own was not measured.",
         "The file is Q4_1 itself: other widths show what rounding its values again loses.",

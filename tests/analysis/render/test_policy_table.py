@@ -17,7 +17,8 @@ from sailsim.analysis.render.policy_table import (
     stored_policies,
 )
 from sailsim.analysis.results.equal_quality import measured
-from sailsim.sim import Point, simulate
+from sailsim.sim import Point
+from sailsim.sim.simulate import simulate
 from sailsim.workloads import chosen_format, load_model
 from sailsim.workloads.choice import uniform_choice
 
