@@ -102,7 +102,7 @@ def neon_problem() -> Problem:
         rates = np.array([values[f"kernel_rate_w{bits}"] for bits in of.labels["bits"]])
         return _predicted(1 / rates, values["group_cycles"], values, of)
 
-    return Problem(parameters, rows, predict, loss="soft_l1", starts=1)
+    return Problem(parameters, rows, predict, loss="soft_l1")
 
 
 def eight_bits(four: float) -> float:
@@ -125,7 +125,7 @@ def tables_problem(neon: Mapping[str, Any]) -> Problem:
         values = {name: float(entry["value"]) for name, entry in neon.items()}
         return _predicted(of.labels["bits"].astype(float) / x[0], float(x[1]), values, of)
 
-    return Problem(parameters, rows, predict, loss="soft_l1", starts=1)
+    return Problem(parameters, rows, predict, loss="soft_l1")
 
 
 def _group_cycles(name: str) -> Parameter:
