@@ -84,6 +84,21 @@ def test_a_download_that_fails_ends_with_its_reason(set_up: ModuleType, output: 
     assert "\n" not in str(ended.value)
 
 
+WITHOUT = """
+import importlib, sys
+class Missing:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in missing:
+            raise ModuleNotFoundError(f"No module named {name!r}")
+missing = {word.replace("-", "_") for word in sys.argv[1:]}
+sys.meta_path.insert(0, Missing())
+commands = ("cli.activations", "cli.sweep", "cli.plot", "cli.report")
+for name in (*commands, "analysis.render.figures", "analysis.render.report"):
+    importlib.import_module(f"sailsim.{name}")
+"""
+"""Imports what `make sim` runs where the packages of the arguments are missing."""
+
+
 def test_what_only_tests_need_comes_with_dev(set_up: ModuleType) -> None:
     command = [sys.executable, str(SCRIPT.with_name("requirements.py"))]
     names = []
@@ -92,6 +107,10 @@ def test_what_only_tests_need_comes_with_dev(set_up: ModuleType) -> None:
         asked = subprocess.run([*command, *groups], capture_output=True, text=True, check=True)
         names.append({line.partition(">=")[0] for line in asked.stdout.split()})
     run, developed, lowest = names
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT, *(developed - run)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
     assert not run & {"pytest", "mypy", "onnxruntime", "duckdb", "scipy", "optuna", "cmake", "playwright"}
     assert {"numpy", "pyarrow", "plotly", "scikit-build-core"} <= run
     assert run < developed

@@ -11,6 +11,8 @@ from sailsim.sim import Point, StepResult, System, load_system, simulate_step, v
 from sailsim.sim.host import HostCores
 from sailsim.workloads import ModelSpec, decode_step, load_model
 
+HOST = "sail-n1-neon-host"
+"""The machine of these runs whose cores work around the units as the program does that gem5 ran."""
 CORE_PARTS = {
     "embed": ("embed",),
     "norms and rounding": ("norm", "quantise"),

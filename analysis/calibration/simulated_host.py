@@ -19,12 +19,11 @@ from scipy.optimize import least_squares
 
 from sailsim.analysis.baselines.prediction import Floats
 from sailsim.analysis.baselines.simulated_rows import Row, bits_and_group, decode_rows, part_of_model, shape
-from sailsim.analysis.baselines.simulated_steps import CACHE_BITS, CORE_PARTS, core_seconds
+from sailsim.analysis.baselines.simulated_steps import CACHE_BITS, CORE_PARTS, HOST, core_seconds
 from sailsim.analysis.calibration.errors import digits
 from sailsim.analysis.calibration.solver import LOSS_SCALE
 from sailsim.sim import Point, load_system, vary
 
-HOST = "sail-n1-neon-host"
 FITTED = {"attention": ("attention",), "norms": ("norms and rounding", "rotation")}
 """Parts of `CORE_PARTS` that are fitted together."""
 CONSTANTS = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from sailsim.analysis.baselines.runners import named, packed, shipped_runners
 from sailsim.analysis.baselines.simulated_rows import decode_rows
+from sailsim.analysis.baselines.simulated_steps import HOST
 from sailsim.analysis.paper.unknowns import load_unknowns
 from sailsim.analysis.render.gem5_decode_steps import regions_together
 from sailsim.analysis.render.markdown import table, three_digits
@@ -21,7 +22,6 @@ ORDINARY = next(each for each in load_unknowns().workload if each.fixed).point(P
 FAST_HOST = "sail-n1-fast-host"
 BESIDE = ("cores", "cores-ampere", "cores-lut")
 """Software on the same threads."""
-OURS_HOST = "sail-n1-neon-host"
 OURS = "cores-neon"
 """This project's program, which only gem5 has run: the rest of a step beside the units, and all of it on the
 cores."""
@@ -68,7 +68,7 @@ def _other_hosts(point: Point) -> dict[str, dict[str, Any]]:
     """SAIL where the cores run attention as Ampere's fork does, and all of it as this project's program."""
     titles = {
         "fast": (FAST_HOST, "SAIL, attention as in the fork"),
-        "ours": (OURS_HOST, "SAIL, around it as gem5 NEON"),
+        "ours": (HOST, "SAIL, around it as gem5 NEON"),
     }
     return {
         name: compare(replace(point, system=host), runners=named("sail"))["runs"]["sail"] | {"title": title}

@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from sailsim.analysis.baselines.simulated_rows import Row, bits_and_group, decode_rows, shape
-from sailsim.analysis.baselines.simulated_steps import CORE_PARTS, predicted
+from sailsim.analysis.baselines.simulated_steps import CORE_PARTS, HOST, predicted
 from sailsim.analysis.paper.claims import load_paper
-from sailsim.analysis.render.gem5_decode_page import LIKE
 from sailsim.analysis.render.gem5_decode_steps import regions_together
 from sailsim.analysis.render.style import (
     DASHES,
@@ -104,7 +103,7 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
             f"A step is put together of the head and {spec.n_layers} blocks like the first, which was run."
             if first["blocks"]
             else "",
-            f"The engine's lines: gem5's step by NEON over the engine's step of {LIKE}. {told}",
+            f"The engine's lines: gem5's step by NEON over the engine's step of {HOST}. {told}",
         )
     return figure
 
@@ -128,7 +127,7 @@ def _cycles(row: Row) -> float:
 
 def _engine_cycles(row: Row) -> float:
     """The engine's whole step of a run with units."""
-    return predicted({**row, "blocks": 0}, LIKE).step
+    return predicted({**row, "blocks": 0}, HOST).step
 
 
 def _speedups(axes: Axes, steps: Steps, widths: Mapping[Side, Sequence[int]], claimed: bool) -> None:

@@ -8,16 +8,13 @@ from typing import Any
 
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.baselines.simulated_rows import TABLE, Row, decode_rows, shape
-from sailsim.analysis.baselines.simulated_steps import CORE_PARTS, at_work, predicted
+from sailsim.analysis.baselines.simulated_steps import CORE_PARTS, HOST, at_work, predicted
 from sailsim.analysis.calibration.simulated_host import CONSTANTS, host_fits, host_rows
 from sailsim.analysis.render.gem5_decode_steps import put_together
 from sailsim.analysis.render.markdown import table
 from sailsim.base.records import read_records
 from sailsim.sim import load_system
 from sailsim.sim.gem5.decode import LINEARS, REGIONS, differing
-
-LIKE = "sail-n1-neon-host"
-"""The same machine whose cores run the program that gem5 ran."""
 
 
 def decode_parts() -> dict[str, str]:
@@ -148,7 +145,7 @@ def _engine(rows: Sequence[Row]) -> str:
     for row in rows:
         if row["linears"] != "lutmm":
             continue
-        system, other, like = load_system(row["system"]), predicted(row), predicted(row, LIKE)
+        system, other, like = load_system(row["system"]), predicted(row), predicted(row, HOST)
         busy = at_work(row, system.cores.clock.si, system.llc.slices.whole)
         compared = [
             (part, sum(row[f"{name}_cycles"] for name in names), like.parts[part], other.parts[part])
@@ -163,21 +160,21 @@ def _engine(rows: Sequence[Row]) -> str:
             )
             for part, found, first, second in compared
         ]  # fmt: skip
-    heads = ("model", "batch", "context", "threads", "part", "gem5", f"engine, `{LIKE}`", "over gem5")
+    heads = ("model", "batch", "context", "threads", "part", "gem5", f"engine, `{HOST}`", "over gem5")
     return table((*heads, "engine, `sail-n1`", "over gem5"), lines, "lrrrlrrrrr")
 
 
 def _judged() -> str:
     """How far the engine is off, on whole steps and part by part, where both have the same software."""
     of = host_rows()
-    off = [predicted(row, LIKE).step / row["step_cycles"] - 1 for row in of]
+    off = [predicted(row, HOST).step / row["step_cycles"] - 1 for row in of]
     worst = max(range(len(of)), key=lambda i: abs(off[i]))
     fits = [tuple(zip(CONSTANTS, map(float, values), strict=True)) for values in host_fits()[1]]
     left_out = [
-        predicted(row, LIKE, fit).step / row["step_cycles"] - 1 for row, fit in zip(of, fits, strict=True)
+        predicted(row, HOST, fit).step / row["step_cycles"] - 1 for row, fit in zip(of, fits, strict=True)
     ]
     said = (
-        f"{len(of)} steps with units: the engine's `{LIKE}` is off by {median(map(abs, off)):.1%} in the "
+        f"{len(of)} steps with units: the engine's `{HOST}` is off by {median(map(abs, off)):.1%} in the "
         f"median and {off[worst]:+.1%} at worst ({_model(of[worst])}, batch {of[worst]['batch']}, "
         f"{of[worst]['threads']} threads). With each step left out of the fit of its cores: "
         f"{median(map(abs, left_out)):.1%} and {max(left_out, key=abs):+.1%}. In parts of the step:"
@@ -185,7 +182,7 @@ def _judged() -> str:
     lines = []
     for part, names in CORE_PARTS.items():
         gem5 = [sum(row[f"{name}_cycles"] for name in names) for row in of]
-        ratios = [predicted(row, LIKE).parts[part] / found for row, found in zip(of, gem5, strict=True)]
+        ratios = [predicted(row, HOST).parts[part] / found for row, found in zip(of, gem5, strict=True)]
         share = [found / row["step_cycles"] for row, found in zip(of, gem5, strict=True)]
         lines.append(
             (part, f"{median(share):.1%}", f"{median(ratios):.2f}", f"{min(ratios):.2f} .. {max(ratios):.2f}")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from sailsim.analysis.baselines.simulated_rows import bits_and_group, decode_rows, part_of_model, shape
-from sailsim.analysis.calibration.simulated_host import HOST, host_constants
+from sailsim.analysis.baselines.simulated_steps import HOST
+from sailsim.analysis.calibration.simulated_host import host_constants
 from sailsim.analysis.calibration.simulated_problem import PARTS, neon_problem, simulated_rows, tables_problem
 from sailsim.analysis.calibration.solver import Problem, solve
 from sailsim.base.errors import SailsimError
