@@ -16,7 +16,7 @@ from sailsim.workloads.choice import uniform_choice
 Row = Mapping[Any, Any]
 HEADER = (
     "weights", "loss allowed", "predicted", "on the search's text", "measured", "kept",
-    "stored bits a weight", "SAIL: tokens/s", "fastest width that loses no more",
+    "stored bits a weight", "SAIL: tokens/s", "over the fastest width within that loss",
 )  # fmt: skip
 
 

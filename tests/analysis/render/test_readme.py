@@ -67,3 +67,16 @@ def test_what_is_said_of_tokens_on_gem5_is_what_was_recorded() -> None:
     one, many = (large["neon", threads] / large["lutmm", threads] for threads in (1, 16))
     said = f"Llama-2-7B {one:.1f}x and {many:.2f}x"
     assert said in " ".join(README.read_text().split())
+
+
+def test_what_is_predicted_of_the_program_is_near_what_gem5_ran() -> None:
+    text = README.read_text()
+    ran = re.search(r"as fast with units \(([\d.]+) and ([\d.]+) tokens/s\)", text)
+    said = re.search(r"within (\d+) % of it here", text)
+    assert ran is not None
+    assert said is not None
+    rows = ("SAIL, around it as gem5 NEON", "gem5 NEON")
+    for name, in_gem5 in zip(rows, ran.groups(), strict=True):
+        found = re.search(rf"\| 16 cores, {name} \| ([\d.]+) \|", text)
+        assert found is not None
+        assert float(found[1]) == pytest.approx(float(in_gem5), rel=int(said[1]) / 100)
