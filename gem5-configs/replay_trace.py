@@ -44,6 +44,12 @@ def parse(arguments):
         "--stream", type=int, default=0, help="cores' worth of reading streams beside the replay"
     )
     parser.add_argument("--stream-gb-s", type=float, default=4.0, help="what each stream asks for")
+    parser.add_argument(
+        "--stream-times",
+        choices=("in-step", "random"),
+        default="in-step",
+        help="streams ask for a line each period, all at once; or after a time of 0 to 2 periods",
+    )
     parser.add_argument("--memory", default="2GiB", help="simulated memory")
     parser.add_argument("--capacity-mode", action="store_true", help="idle arrays extend their slice")
     parser.add_argument(
@@ -79,17 +85,18 @@ def add_streams(built, count, outstanding):
     return list(system.streams)
 
 
-def start_streams(streams, system, gb_s):
+def start_streams(streams, system, gb_s, times):
     """Each stream reads the lines of its own part of the upper half of memory, round and round."""
     size = system.mem_ranges[0].size()
     part = size // 2 // max(1, len(streams)) // 4096 * 4096
-    period = round(64 / gb_s * 1000)  # ps from line to line
+    period = round(64 / gb_s * 1000)  # ps from line to line, in the mean
+    least, most = (period, period) if times == "in-step" else (0, 2 * period)
     for i, stream in enumerate(streams):
         # Equal distances of a power of two would put all streams into one bank, which controllers of real
         # machines avoid by hashing: a DRAM row over all channels apart.
         first = size // 2 + i * part + i * (64 << 10)
         stream.start(
-            iter([stream.createLinear(m5.MaxTick, first, first + part // 2 - 1, 64, period, period, 100, 0)])
+            iter([stream.createLinear(m5.MaxTick, first, first + part // 2 - 1, 64, least, most, 100, 0)])
         )
 
 
@@ -116,7 +123,7 @@ def main(arguments):
     streams = add_streams(built, options.stream, spec["l2"]["mshrs"])
     Root(full_system=False, system=system)
     m5.instantiate(options.restore)
-    start_streams(streams, system, options.stream_gb_s)
+    start_streams(streams, system, options.stream_gb_s, options.stream_times)
     if options.checkpoint:
         event = m5.simulate(options.checkpoint_tick - m5.curTick())
         if event.getCause() != "simulate() limit reached":

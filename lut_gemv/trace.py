@@ -113,6 +113,7 @@ def write_trace(
     model: str = "",
     provenance: Mapping[str, Any] | None = None,
     expect: bool = True,
+    row: int = 0,
 ) -> None:
     """Write ``tiles`` as a trace file, which appears whole or not at all.
 
@@ -123,10 +124,14 @@ def write_trace(
         model: name of the model that the tiles come from.
         provenance: anything that JSON can hold: command, seed, commit.
         expect: whether to store every tile's output, by plain products, for whoever replays the trace.
+        row: bytes of a DRAM row over all channels. With it every tile's weights begin on a row, an odd
+            number of rows behind those of the tile before, never fewer than before that: of equally large
+            tiles, as many as there are banks (a power of two) begin in banks of their own. 0: operands
+            follow one another.
     """
     with atomic_file(path) as file:
         file.write(bytes(IMAGE_OFFSET))
-        image = _ImageWriter(file)
+        image = _ImageWriter(file, row)
         records: list[NDArray[np.void]] = []
         expected: list[int] = []
         names: list[str] = []
@@ -176,10 +181,22 @@ def write_trace(
 class _ImageWriter:
     """Appends operands to the image, each on a cache line, and each only once."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, row: int = 0) -> None:
         self._file = file
+        self._row = row
+        self._weights = 0
+        self._step = 1
         self._addresses: dict[bytes, int] = {}
         self.size = 0
+
+    def store_weights(self, codes: NDArray[np.uint8]) -> int:
+        """Append a tile's packed codes, on a row that is an odd number of rows behind the last ones."""
+        if self._row and self.size and blake2b(codes.tobytes()).digest() not in self._addresses:
+            # Never a shorter step than before: with operands that all share, the first tile is the longest.
+            self._step = max(self._step, -(-(self.size - self._weights) // self._row) | 1)
+            self._weights += self._step * self._row
+            self._pad(self._weights)
+        return self.store(codes)
 
     def store(self, array: NDArray[Any]) -> int:
         """Append an array's little-endian bytes; the address."""
@@ -195,9 +212,11 @@ class _ImageWriter:
         return self._addresses[key]
 
     def align(self) -> None:
-        padding = _aligned(self.size) - self.size
-        self._file.write(bytes(padding))
-        self.size += padding
+        self._pad(_aligned(self.size))
+
+    def _pad(self, size: int) -> None:
+        self._file.write(bytes(size - self.size))
+        self.size = size
 
 
 def _aligned(size: int) -> int:
@@ -207,7 +226,7 @@ def _aligned(size: int) -> int:
 def _describe(tile: Tile, image: _ImageWriter) -> NDArray[np.void]:
     """The descriptor of a tile whose operands go to ``image``; output and completion are left open."""
     record = np.zeros((), DESCRIPTOR)
-    record["weights"] = image.store(pack_codes(tile.codes, tile.code.wbits))
+    record["weights"] = image.store_weights(pack_codes(tile.codes, tile.code.wbits))
     record["activations"] = image.store(tile.x)
     record["k"], record["n"], record["batch"] = tile.k, tile.n, tile.batch
     record["wbits"], record["abits"], record["nbw"] = tile.code.wbits, tile.abits, tile.nbw

@@ -25,7 +25,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim import Store
 from sailsim.sim.gem5.decode import COMMAND as DECODE
-from sailsim.sim.gem5.tiles import COMMAND
+from sailsim.sim.gem5.tiles import COMMAND, LAYOUTS
 from sailsim.sim.gem5.timeline import TIMELINE, TileTimeline, read_timelines
 
 FOLDER = "gem5"
@@ -36,6 +36,7 @@ TITLES = {
     "timeline": "One tile through a slice",
     TOKENS: TOKENS_TITLE,
 }
+GREY = "#444444"
 SHOWN_GROUPS = (34, 6)
 """Groups of a timeline that a figure shows, at its beginning and at its end: more would be too fine."""
 
@@ -89,7 +90,8 @@ def tiles_figure(tiles: pd.DataFrame) -> Figure:
         off = tiles["error"].abs()
         whole = tiles[tiles["slices"] > 1]
         together = (
-            f" Stars: the whole matrix on {whole['slices'].iloc[0]:g} units at once, which compete for DRAM."
+            f" Stars: the whole matrix on {whole['slices'].iloc[0]:g} units at once, which compete for DRAM; "
+            "open where their shares begin an odd number of DRAM rows apart."
             if len(whole)
             else ""
         )
@@ -134,10 +136,19 @@ def _times(axes: Axes, rows: pd.DataFrame) -> None:
         axes.plot(
             own["place"], own["gem5_s"] * 1e6, MARKERS[i % 7], color=SERIES[i % 7], label=f"NBW {nbw:g}"
         )
-    whole = rows[rows["slices"] > 1].sort_values("place")
-    if len(whole):
-        axes.plot(whole["place"], whole["engine_s"] * 1e6, color="#444444", lw=1.4, ls=":")
-        axes.plot(whole["place"], whole["gem5_s"] * 1e6, "*", color="#444444", ms=10)
+    for i, (_, whole) in enumerate(_together(rows)):
+        face = GREY if i == 0 else "white"
+        axes.plot(whole["place"], whole["engine_s"] * 1e6, color=GREY, lw=1.4, ls=":")
+        axes.plot(whole["place"], whole["gem5_s"] * 1e6, "*", color=GREY, markerfacecolor=face, ms=10)
+
+
+def _together(tiles: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The tiles of whole matrices by layout, in the order of `LAYOUTS`; older results have packed ones."""
+    whole = tiles[tiles["slices"] > 1].sort_values("place")
+    if "layout" not in whole:
+        return [(LAYOUTS[0], whole)] if len(whole) else []
+    layouts = whole["layout"].fillna(LAYOUTS[0])
+    return [(layout, whole[layouts == layout]) for layout in LAYOUTS if (layouts == layout).any()]
 
 
 def _errors(axes: Axes, tiles: pd.DataFrame, batches: Sequence[Any]) -> None:
@@ -154,10 +165,17 @@ def _errors(axes: Axes, tiles: pd.DataFrame, batches: Sequence[Any]) -> None:
                 markerfacecolor=face,
                 label=f"NBW {nbw:g}, batch {batch:g}",
             )
-    whole = tiles[tiles["slices"] > 1]
-    if len(whole):
-        axes.plot(whole["place"], 100 * whole["error"], "*", color="#444444", ms=10, label="whole matrix")
-    axes.axhline(0, color="#444444", lw=0.8)
+    for i, (layout, whole) in enumerate(_together(tiles)):
+        axes.plot(
+            whole["place"],
+            100 * whole["error"],
+            "*",
+            color=GREY,
+            markerfacecolor=GREY if i == 0 else "white",
+            ms=10,
+            label=f"whole matrix, {layout}" + (" apart" if layout == "rows" else ""),
+        )
+    axes.axhline(0, color=GREY, lw=0.8)
     most = max(5.0, 110 * float(tiles["error"].abs().max()))
     axes.set_ylim(-most, most)
     axes.set_ylabel("fast engine against gem5, %")

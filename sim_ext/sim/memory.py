@@ -90,6 +90,11 @@ class Memory(Frozen):
         return 2 * self.clock.value * self.width.value
 
     @property
+    def row_of_channels(self) -> int:
+        """Bytes of a row over all channels, which take lines in turn: the next bytes are another bank's."""
+        return round(self.row.si * self.channels.value)
+
+    @property
     def peak(self) -> float:
         """Bytes/s of all channels, on the pins."""
         return self.channels.value * self._channel * UNITS["GB/s"]

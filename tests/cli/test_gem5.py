@@ -35,43 +35,45 @@ def test_a_sweep_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
     assert first.exit_code == 1  # the stand-in's phases are made up
     found = json.loads(first.stdout)
     said = [found[name] for name in ("points", "held_before", "correct", "phases_equal")]
-    assert said == [5, 0, True, False]
-    assert len(runs(log)) == 4  # three bits; four bits; the whole matrix; the timeline
+    assert said == [6, 0, True, False]
+    assert len(runs(log)) == 5  # three bits; four bits; the whole matrix, packed and rows apart; the timeline
     assert (out / "timeline.json").is_file()
     frame = Store(out).frame()
     alone, whole = frame[frame["slices"] == 1], frame[frame["slices"] == 32]
-    assert (len(alone), len(whole)) == (4, 1)
+    assert (len(alone), len(whole)) == (4, 2)
+    assert set(whole["layout"]) == {"packed", "rows"}
+    assert (frame["bare_cycles"] <= frame["engine_cycles"]).all()
     assert set(alone["gem5_cycles"]) == {70000, 70001}
-    assert list(whole["gem5_cycles"]) == [70031]
+    assert list(whole["gem5_cycles"]) == [70031] * 2
     assert set(frame["engine"]) == {"gem5"}
-    assert (list(alone["n"]), list(whole["n"])) == ([18] * 4, [576])
+    assert (list(alone["n"]), list(whole["n"])) == ([18] * 4, [576] * 2)
     assert (frame["engine_cycles"] >= frame["unhindered_cycles"]).all()
     assert set(frame["gem5_build"]) == {len("buildCycles")}
     assert not list(out.rglob("*.trace"))
     data = read_records(written)
     assert (data["run"]["gem5"], data["run"]["build"]) == ("24.0.0.1", "by hand")
     assert data["run"]["options"].startswith("sailsim gem5 sweep --system sail-n1 --model smollm2-135m")
-    assert (len(data["tiles"]), len(data["timelines"])) == (5, 2)
+    assert (len(data["tiles"]), len(data["timelines"])) == (6, 2)
 
     again = sailsim("sweep", *SMALL, "--out", out, "--json")
-    assert json.loads(again.stdout)["held_before"] == 5
-    assert len(runs(log)) == 4
+    assert json.loads(again.stdout)["held_before"] == 6
+    assert len(runs(log)) == 5
     grown = sailsim("sweep", *SMALL, "--nbw", "2,3,4", "--out", out, "--json")
-    assert json.loads(grown.stdout)["held_before"] == 5
-    assert len(runs(log)) == 6
+    assert json.loads(grown.stdout)["held_before"] == 6
+    assert len(runs(log)) == 7
 
 
 def test_a_sweep_over_substrates_keeps_them_apart(log: Path, tmp_path: Path) -> None:
     out = tmp_path / "gem5"
     words = ("sweep", *SMALL, "--substrate", "row_dfm,row_dfm:add=2n", "--out", out, "--json")
-    assert json.loads(sailsim(*words).stdout)["points"] == 10
+    assert json.loads(sailsim(*words).stdout)["points"] == 12
     frame = Store(out).frame()
-    assert frame.groupby("substrate").size().to_dict() == {"row_dfm": 5, "row_dfm:add=2n": 5}
+    assert frame.groupby("substrate").size().to_dict() == {"row_dfm": 6, "row_dfm:add=2n": 6}
     builds = frame.groupby("substrate")["core_build"].sum()
     assert builds["row_dfm:add=2n"] > builds["row_dfm"]
-    assert json.loads(sailsim(*words).stdout)["held_before"] == 10
+    assert json.loads(sailsim(*words).stdout)["held_before"] == 12
     plain = sailsim("sweep", *SMALL, "--out", out, "--json")
-    assert json.loads(plain.stdout)["held_before"] == 5
+    assert json.loads(plain.stdout)["held_before"] == 6
 
 
 def test_a_timeline_is_drawn_with_gem5_and_without(

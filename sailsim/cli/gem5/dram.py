@@ -67,7 +67,9 @@ def dram(
         print_json(found)
         return
     for row in rows:
-        beside = f"{row['streams']} readers of {row['stream_gb_s']:g} GB/s" if row["streams"] else "alone"
+        beside = "alone"
+        if row["streams"]:
+            beside = f"{row['streams']} readers of {row['stream_gb_s']:g} GB/s, {row['times']}"
         say(
             f"{row['units']:2d} units, {beside}: gem5 {row['gem5_gb_s']:.1f} GB/s, engine "
             f"{row['engine_gb_s']:.1f} ({row['error']:+.1%})"

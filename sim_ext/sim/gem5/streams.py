@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,51 +15,56 @@ from sailsim.sim.gem5.cases import random_tile
 from sailsim.sim.memory_path import memory, memory_paths
 from sailsim.sim.system import System
 
+Times = Literal["in-step", "random"]
+"""When readers ask: a line each period, all at once; or after a time of 0 to 2 periods, each for itself."""
+TIMES: tuple[Times, ...] = ("in-step", "random")
+Case = tuple[int, int, float, Times]
+
 
 def shared_bandwidth(
-    system: System, units: int, streams: int, stream_gb_s: float, reach: float | None = None
+    system: System,
+    units: int,
+    streams: int,
+    stream_gb_s: float,
+    reach: float | None = None,
+    times: Times = "in-step",
 ) -> tuple[float, float]:
     """What PIM units that stream weights get together beside readers, and what those get, bytes/s.
 
-    gem5's readers start at the same time with the same period, at addresses that differ by whole rows of all
-    channels: their lines come to a channel together, so a burst has `streams` lines.
+    gem5's readers that are in step start at the same time with the same period, at addresses that differ by
+    whole rows of all channels: their lines come to a channel together, so a burst has `streams` lines. Those
+    that ask at random times come in the bursts of a step, `memory.burst`.
 
     Args:
         system: the machine.
         units: how many stream.
         streams: readers, each asking for `stream_gb_s`.
         reach: share of the peak that long reads get; default: all but refreshes, as gem5's DRAM has it.
+        times: when the readers ask.
     """
     limits, dram = memory(system, max(1, streams)), Dram(system.memory, system.llc.line.whole)
     window = limits.stream.window * units / system.llc.slices.value
     weights = Reader(units * memory_paths(system)[1].rate, window, limits.stream.latency, units)
     work = Reader(streams * stream_gb_s * 1e9, limits.cores.window, limits.cores.latency)
     capacity = limits.peak * (dram.reads(dram.lines_of_row) if reach is None else reach)
-    queue = max(limits.queue, streams * dram.line_s)
+    queue = max(limits.queue, streams * dram.line_s) if times == "in-step" else limits.queue
     found = shares(capacity, queue, (weights, work) if streams else (weights,))
     return found[0], found[1] if streams else 0.0
 
 
-STREAMS: tuple[tuple[int, int, float], ...] = (
-    (1, 0, 0.0),
-    (4, 0, 0.0),
-    (8, 0, 0.0),
-    (16, 0, 0.0),
-    (32, 0, 0.0),
-    (1, 8, 4.0),
-    (1, 16, 4.0),
-    (1, 16, 8.0),
-    (32, 16, 4.0),
-    (32, 16, 8.0),
+ALONE: tuple[Case, ...] = tuple((units, 0, 0.0, "in-step") for units in (1, 4, 8, 16, 32))
+BESIDE = ((1, 8, 4.0), (1, 16, 4.0), (1, 16, 8.0), (32, 16, 4.0), (32, 16, 8.0))
+STREAMS: tuple[Case, ...] = ALONE + tuple(
+    (units, streams, each, times) for times in TIMES for units, streams, each in BESIDE
 )
-"""PIM units that stream weights, readers beside them, and GB/s that each reader asks for."""
+"""PIM units that stream weights, readers beside them, GB/s that each reader asks for, and when they ask."""
 
 
 def measure_streams(
     gem5: Gem5,
     system: System,
     folder: Path,
-    cases: Sequence[tuple[int, int, float]] = STREAMS,
+    cases: Sequence[Case] = STREAMS,
     timeout_s: float = 1800,
 ) -> Iterator[dict[str, Any]]:
     """Bandwidth of units that wait for nothing but weights, in gem5 and as the engine shares it.
@@ -68,9 +73,10 @@ def measure_streams(
     lines come. The units' bandwidth is all weights over the time of the slowest.
 
     Yields:
-        One row a case: `units`, `streams`, `stream_gb_s`; `gem5_gb_s` of the units and `gem5_beside_gb_s` of
-        the readers; `engine_gb_s` and `error` with the share of the peak that is measured on a real machine,
-        `closed_gb_s` and `closed_error` with all but refreshes, which is what gem5's DRAM can give.
+        One row a case: `units`, `streams`, `stream_gb_s`, `times`; `gem5_gb_s` of the units and
+        `gem5_beside_gb_s` of the readers; `engine_gb_s` and `error` with the share of the peak that is
+        measured on a real machine, `closed_gb_s` and `closed_error` with all but refreshes, which is what
+        gem5's DRAM can give.
 
     Raises:
         SailsimError: no PIM units, or gem5 did not get to the end.
@@ -78,7 +84,7 @@ def measure_streams(
     pim = system.require_pim()
     random = np.random.default_rng(3)
     folder.mkdir(parents=True, exist_ok=True)
-    for units, streams, each in cases:
+    for units, streams, each, times in cases:
         k = 1024 if units == 1 else 512
         work = [random_tile(random, k, 384, 1, 8, 8, 4, 0, False) for _ in range(units)]
         trace = folder / f"streams-{units}.trace"
@@ -86,21 +92,23 @@ def measure_streams(
         run = gem5.replay(
             system,
             trace,
-            folder / f"streams-{units}-{streams}-{each:g}",
+            folder / f"streams-{units}-{streams}-{each:g}-{times}",
             units=units,
             streams=streams,
             stream_gb_s=each or 1.0,
             timeout_s=timeout_s,
+            extra=("--stream-times", times),
         )
         slowest = max(row["cycles"] for row in run.tiles()) / pim.clock.si
         found = units * k * 384 / slowest
         beside = sum(v for name, v in run.stats.items() if "streams" in name and name.endswith("bytesRead"))
-        engine = shared_bandwidth(system, units, streams, each, system.memory.read_share.value)[0]
-        closed = shared_bandwidth(system, units, streams, each)[0]
+        engine = shared_bandwidth(system, units, streams, each, system.memory.read_share.value, times)[0]
+        closed = shared_bandwidth(system, units, streams, each, times=times)[0]
         yield {
             "units": units,
             "streams": streams,
             "stream_gb_s": each,
+            "times": times,
             "gem5_gb_s": round(found / 1e9, 2),
             "gem5_beside_gb_s": round(beside / run.ticks * 1e3, 2),
             "engine_gb_s": round(engine / 1e9, 2),

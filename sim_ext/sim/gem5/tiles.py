@@ -2,8 +2,11 @@
 
 A point is one GEMV of a model cut over the machine's LLC slices as in a decode step. With `slices` 1, one
 slice's share runs alone on one PIM unit; with all slices, the whole matrix on all units at once, so that they
-compete for DRAM. Points of the same width and number of slices share one run of gem5; each has weights of
-its own (another slice's), so that none finds another's in a cache.
+compete for DRAM: once with the shares one behind the other and once with each begun in a bank of its own, as
+gem5's controllers do not spread rows over banks by a hash, which controllers of real machines do.
+
+Points of the same width, number of slices and layout share one run of gem5; each has weights of its own
+(another slice's), so that none finds another's in a cache.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import pandas as pd
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Tile, write_trace
 from sailsim.sim import schedule
+from sailsim.sim.dram import Dram
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.outcome import Gem5Run
 from sailsim.sim.gem5.records import KIND, keys_of, of_gem5
@@ -42,6 +46,8 @@ MODEL, TENSOR = "llama-2-7b", "blk.0.attn_q"
 """The matrix of a sweep that does not say which."""
 WBITS = range(2, 9)
 """Widths of a sweep that does not say what the weights are."""
+LAYOUTS = ("packed", "rows")
+"""Where shares lie that run at once: one behind the other, or an odd number of DRAM rows apart."""
 COMMAND = "tile"
 """What the column `command` of these records says."""
 
@@ -50,6 +56,7 @@ COMMAND = "tile"
 class TilePoint:
     """One GEMV on gem5: widths, batch, and on how many of the machine's slices its shares run.
 
+    `layout`, of `LAYOUTS`, says where the shares' weights lie.
     `weights` is the choice that gave the matrix its format, empty for a uniform one; `type`, `wbits` and
     `group_size` are that format's. `nbw` may be `PER_TENSOR`: then the tile has the fastest that fits.
     """
@@ -60,6 +67,7 @@ class TilePoint:
     nbw: int = 4
     batch: int = 1
     slices: int = 1
+    layout: str = LAYOUTS[0]
     abits: int = 8
     group_size: int
     model: str
@@ -86,7 +94,7 @@ def tile_points(
     tensor: str = TENSOR,
 ) -> list[TilePoint]:
     """The points of a sweep: one slice's share for every format, NBW and batch, and for the widths of `whole`
-    the whole matrix on all slices, with the largest NBW and the smallest batch.
+    the whole matrix on all slices in both layouts, with the largest NBW and the smallest batch.
 
     Formats are those that `weights` give the matrix (docs/models.md), or uniform ones of the widths `wbits`
     and of `group_size` weights a scale. Where neither is said, a model's file has its own, and any other
@@ -123,7 +131,8 @@ def tile_points(
         )  # fmt: skip
         alone += [replace(one, nbw=q, batch=b) for q, b in itertools.product(nbw, batch)]
         if fmt.wbits in whole:
-            together.append(replace(one, nbw=max(nbw), batch=min(batch), slices=slices))
+            both = replace(one, nbw=max(nbw), batch=min(batch), slices=slices)
+            together += [replace(both, layout=layout) for layout in LAYOUTS]
     return list(dict.fromkeys(alone + together))
 
 
@@ -224,10 +233,10 @@ def _runs(points: Sequence[TilePoint], system: System) -> list[list[TilePoint]]:
     def share(point: TilePoint) -> tuple[Any, ...]:
         return (
             point.model, point.tensor, point.weights, point.type, point.wbits, point.abits, point.group_size,
-            point.slices,
+            point.slices, point.layout,
         )  # fmt: skip
 
-    for (*_, slices), group in itertools.groupby(sorted(points, key=share), key=share):
+    for (*_, slices, _), group in itertools.groupby(sorted(points, key=share), key=share):
         size = system.llc.slices.whole if slices == 1 else 1
         members = list(group)
         found += [members[i : i + size] for i in range(0, len(members), size)]
@@ -244,7 +253,7 @@ def _simulate(
 ) -> Mapping[TilePoint, dict[str, Any]]:
     """The records of one run of gem5."""
     first = run[0]
-    name = f"tiles-{Path(first.model).stem}-{first.tensor}-{first.type}-s{first.slices}"
+    name = f"tiles-{Path(first.model).stem}-{first.tensor}-{first.type}-s{first.slices}-{first.layout}"
     folder = (out / name).resolve()
     tiles = _shares(run, system, activations)
     for i, point in enumerate(run):
@@ -252,7 +261,8 @@ def _simulate(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trace = folder / "tiles.trace"
-        write_trace(trace, tiles, model=first.model)
+        row = system.memory.row_of_channels if first.layout == "rows" else 0
+        write_trace(trace, tiles, model=first.model, row=row)
     except OSError as error:
         raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
     # One tile at a time, each on a unit of its own; the shares of one matrix all at once.
@@ -314,7 +324,11 @@ def _units(system: System, tile: Tile, slices: int) -> PimUnits:
 
 
 def _engine(point: TilePoint, system: System, tile: Tile) -> dict[str, Any]:
-    """The fast engine's cycles of a point whose slices have tiles like `tile`, weights just in time."""
+    """The fast engine's cycles of a point whose slices have tiles like `tile`, weights just in time.
+
+    `bare_cycles` are those with gem5's DRAM, which loses nothing to long reads but refreshes; the engine's
+    own has the share of its peak that was measured on a real machine.
+    """
     pim, slices = system.pim, point.slices
     assert pim is not None
     timed = timed_tile(_units(system, tile, slices), tile, slices=slices)
@@ -323,13 +337,17 @@ def _engine(point: TilePoint, system: System, tile: Tile) -> dict[str, Any]:
     whole = memory(system)
     reader = replace(whole.stream, window=whole.stream.window * part, parts=slices)
     machine = replace(whole, depth=0, stream=reader, stream_limit=whole.stream_limit * part)
-    line = schedule.run(
-        machine, [], [schedule.Tensor(point.tensor, 0, timed.bytes, timed.seconds, timed.throttled)]
-    )
-    # gem5's cycles are those between the descriptor's arrival and the last result's.
-    seconds = line.end - timed.edges.descriptor - timed.edges.record
+    dram = Dram(system.memory, system.llc.line.whole)
+    tensor = schedule.Tensor(point.tensor, 0, timed.bytes, timed.seconds, timed.throttled)
+
+    def cycles(share: float) -> float:
+        """Those that gem5 counts: between the descriptor's arrival and the last result's."""
+        end = schedule.run(replace(machine, read_share=share), [], [tensor]).end
+        return (end - timed.edges.descriptor - timed.edges.record) * pim.clock.si
+
     return {
-        "engine_cycles": seconds * pim.clock.si,
+        "engine_cycles": cycles(machine.read_share),
+        "bare_cycles": cycles(dram.reads(dram.lines_of_row)),
         "unhindered_cycles": int(timed.timing.total),
         **{f"core_{phase}": int(getattr(timed.timing, phase)) for phase in PHASES},
     }
@@ -365,6 +383,7 @@ def _record(
         "gem5_s": cycles / system.pim.clock.si,
         "engine_s": engine["engine_cycles"] / system.pim.clock.si,
         "error": engine["engine_cycles"] / cycles - 1,
+        "bare_error": engine["bare_cycles"] / cycles - 1,
         **{f"gem5_{phase}": max(found) for phase, found in phases.items()},
         "phases_equal": all(found == {engine[f"core_{phase}"]} for phase, found in phases.items()),
         "weight_stall_cycles": max(int(done.unit_stat(u, "weightStallCycles")) for u in units),

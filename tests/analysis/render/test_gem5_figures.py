@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, fake_gem5: Path) -> Path:
     system = load_system("sail-n1")
     points = tile_points((2, 4), (2, 4), (1, 8), (4,), model="smollm2-135m", group_size=32)
     rows, before = run_tiles(points, Gem5(fake_gem5), "sail-n1", system, out, progress=False)
-    assert (len(rows), before) == (9, 0)
+    assert (len(rows), before) == (10, 0)
     timelines = [timeline(100), timeline(100, "fast engine")]
     content = {"key": "", "timelines": [each.as_dict() for each in timelines]}
     (out / TIMELINE).write_text(json.dumps(content))
@@ -72,11 +72,14 @@ def test_every_tile_is_in_the_figure_with_what_it_rests_on(folder: Path) -> None
         "bits of a weight",
         "gem5 24.0.0.1",
         "sail-n1",
-        "9 tiles",
+        "10 tiles",
         "PHASES DIFFER",
     ):
         assert word in said
     *times, errors = figure.axes
+    stars = [line for line in errors.get_lines() if line.get_marker() == "*"]
+    assert [line.get_label() for line in stars] == ["whole matrix, packed", "whole matrix, rows apart"]
+    assert stars[0].get_markerfacecolor() != stars[1].get_markerfacecolor()
     drawn = np.concatenate([line.get_ydata() for axes in times for line in axes.get_lines()])
     for column in ("gem5_s", "engine_s"):
         assert set(np.round(frame[column] * 1e6, 6)) <= set(np.round(drawn, 6))
