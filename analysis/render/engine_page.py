@@ -12,6 +12,8 @@ from sailsim.sim import Point, load_system, simulate_step
 from sailsim.sim.dram import Dram
 from sailsim.workloads import load_model
 
+TIMES = {"in-step": "in step", "random": "at random"}
+
 
 def engine_parts() -> dict[str, str]:
     """The tables by their names."""
@@ -65,6 +67,7 @@ def sharing(data: dict[str, Any]) -> str:
             (
                 r["units"],
                 f"{r['streams']} x {r['stream_gb_s']:g} GB/s" if r["streams"] else "none",
+                TIMES[r["times"]] if r["streams"] else "",
                 f"{r['gem5_gb_s']:.1f}",
                 f"{r['gem5_beside_gb_s']:.1f}" if r["streams"] else "",
                 f"{r['engine_gb_s']:.1f}",
@@ -73,9 +76,9 @@ def sharing(data: dict[str, Any]) -> str:
                 f"{r['closed_error']:+.1%}",
             )
         )
-    header = ("units", "readers", "gem5: units", "readers get", "engine", "error", "all but refreshes")
+    header = ("units", "readers", "they ask", "gem5: units", "readers get", "engine", "error")
     return (
         f"{run['build']}.\n"
         f"{run['system']}, {run['date']}, commit {run['commit']}. GB/s; the units together.\n\n"
-        + table((*header, "error"), lines, "rlrrrrrr")
+        + table((*header, "all but refreshes", "error"), lines, "rllrrrrrr")
     )

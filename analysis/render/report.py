@@ -104,7 +104,7 @@ def page(
         "shown": shown_first(results),
         "own": own_runners(results),
         "words": WORDS | MORE_WORDS,
-        "titles": titles(tables["runs"]) | {"slices": _slices(tables["tiles"])},
+        "titles": titles(tables["runs"]),
         "colours": SERIES,
         "sail": {"runner": SAIL, "colour": OKABE_ITO["vermillion"]},
         "doubling": DOUBLING,
@@ -168,11 +168,6 @@ def shown_first(results: Runs) -> list[str]:
     """The runners that figures draw before the reader asks for others."""
     own = own_runners(results)
     return [name for name in results.runners["runner"] if name in DRAWN_FIRST or name in own]
-
-
-def _slices(tiles: pd.DataFrame) -> dict[str, str]:
-    """What panels of so many slices are called."""
-    return {str(n): "one slice alone" if n == 1 else f"{n} slices at once" for n in tiles["slices"].unique()}
 
 
 def titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:

@@ -314,13 +314,14 @@ TILES = Chart(
     "tiles",
     (
         Measure("error", "engine over gem5, minus 1, %", times=100, line=0),
+        Measure("bare_error", "the same with gem5's DRAM, %", times=100, line=0),
         Measure("gem5_cycles", "cycles in gem5", log=True),
         Measure("engine_cycles", "cycles in the engine", log=True),
     ),
     x=("wbits", "batch"),
     line="nbw",
     choose=("batch", "wbits"),
-    facet="slices",
+    facet="place",
 )
 CLAIMED = Chart(
     "reproduction",

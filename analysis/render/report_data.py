@@ -103,8 +103,11 @@ def quality_table() -> pd.DataFrame:
 
 
 def tiles_table() -> pd.DataFrame:
-    """The tiles of docs/gem5-tiles.md."""
-    return pd.DataFrame(read_records(data_file("gem5/tiles.jsonl"))["tiles"])
+    """The tiles of docs/gem5-tiles.md, with where each runs in words, `place`."""
+    tiles = pd.DataFrame(read_records(data_file("gem5/tiles.jsonl"))["tiles"])
+    lying = tiles["layout"].map({"packed": "packed", "rows": "rows apart"})
+    together = tiles["slices"].astype(str) + " slices at once, " + lying
+    return tiles.assign(place=together.where(tiles["slices"] > 1, "one slice alone"))
 
 
 def reproduction_table(study: Mapping[str, Any]) -> pd.DataFrame:

@@ -19,7 +19,7 @@ namespace
 
 using namespace sailsim::kernels;
 
-constexpr std::size_t kChunk = 8; // doubles of a cache line
+constexpr std::size_t kChunk = 8;          // doubles of a cache line
 constexpr std::size_t kRound = 4 * kChunk; // doubles that reading takes in a round
 constexpr double kFactor = 3.0;
 
@@ -58,8 +58,8 @@ struct Pattern {
 double read(const double *from, std::size_t count)
 {
     float64x2_t sum[4] = {vdupq_n_f64(0), vdupq_n_f64(0), vdupq_n_f64(0), vdupq_n_f64(0)};
-    // Fetching ends at a taken branch, so a round of one line would measure how fast a core goes round: gem5's N1
-    // takes 4 cycles for it, wherever the line is.
+    // Fetching ends at a taken branch, so a round of one line would measure how fast a core goes round:
+    // gem5's N1 takes 4 cycles for it, wherever the line is.
     std::size_t i = 0;
     for (; i + kRound <= count; i += kRound)
         for (std::size_t j = 0; j < kRound / 2; ++j)
