@@ -42,10 +42,11 @@ from sailsim.lut_gemv.reference import block_sums, scale_blocks, tile_counts
 from sailsim.lut_gemv.replay import DescriptorError, Replayed, decode_tile, replay
 from sailsim.lut_gemv.scaled import ScaledWeights, prepare_scaled, scaled_product
 from sailsim.lut_gemv.tile import Scales, Tile, same_results
-from sailsim.lut_gemv.trace import Trace, read_trace, write_trace
+from sailsim.lut_gemv.trace import LAYOUTS, Trace, read_trace, write_trace
 
 __all__ = [
     "ABITS_MAX",
+    "LAYOUTS",
     "NBW_MAX",
     "PRT_POLICIES",
     "TILE_PHASES",

@@ -60,6 +60,9 @@ FILE_HEADER = np.dtype(
 )
 """The first 128 bytes of a trace file."""
 
+LAYOUTS = ("packed", "rows")
+"""Where the weights of a trace's tiles lie: one behind the other, or an odd number of DRAM rows apart."""
+
 _CODE_FLAG = {
     "twos": CODE_TWOS,
     "offset": Flag.CODE_OFFSET,
@@ -125,9 +128,8 @@ def write_trace(
         provenance: anything that JSON can hold: command, seed, commit.
         expect: whether to store every tile's output, by plain products, for whoever replays the trace.
         row: bytes of a DRAM row over all channels. With it every tile's weights begin on a row, an odd
-            number of rows behind those of the tile before, never fewer than before that: of equally large
-            tiles, as many as there are banks (a power of two) begin in banks of their own. 0: operands
-            follow one another.
+            number of rows behind those of the tile before: of equally large tiles, as many as there are
+            banks (a power of two) begin in banks of their own. 0: operands follow one another.
     """
     with atomic_file(path) as file:
         file.write(bytes(IMAGE_OFFSET))
@@ -183,18 +185,15 @@ class _ImageWriter:
 
     def __init__(self, file: BinaryIO, row: int = 0) -> None:
         self._file = file
-        self._row = row
+        self.row = row
         self._weights = 0
-        self._step = 1
         self._addresses: dict[bytes, int] = {}
         self.size = 0
 
     def store_weights(self, codes: NDArray[np.uint8]) -> int:
         """Append a tile's packed codes, on a row that is an odd number of rows behind the last ones."""
-        if self._row and self.size and blake2b(codes.tobytes()).digest() not in self._addresses:
-            # Never a shorter step than before: with operands that all share, the first tile is the longest.
-            self._step = max(self._step, -(-(self.size - self._weights) // self._row) | 1)
-            self._weights += self._step * self._row
+        if self.row and self.size and blake2b(codes.tobytes()).digest() not in self._addresses:
+            self._weights += (-(-(self.size - self._weights) // self.row) | 1) * self.row
             self._pad(self._weights)
         return self.store(codes)
 
@@ -226,6 +225,10 @@ def _aligned(size: int) -> int:
 def _describe(tile: Tile, image: _ImageWriter) -> NDArray[np.void]:
     """The descriptor of a tile whose operands go to ``image``; output and completion are left open."""
     record = np.zeros((), DESCRIPTOR)
+    if image.row:  # what tiles share comes before the first of them, so that all are equally far apart
+        image.store(tile.x)
+        if tile.code.kind == "book":
+            image.store(tile.code.values)
     record["weights"] = image.store_weights(pack_codes(tile.codes, tile.code.wbits))
     record["activations"] = image.store(tile.x)
     record["k"], record["n"], record["batch"] = tile.k, tile.n, tile.batch

@@ -126,14 +126,21 @@ class TracePlan:
                     tile = replace(tile, nbw=nbw)
                 yield tile
 
-    def write(self, path: str | Path, max_bytes: int = MAX_BYTES, progress: bool = False) -> None:
-        """Writes the trace. Raises SailsimError if it would be larger than ``max_bytes``."""
-        if self.bytes > max_bytes:
+    def write(
+        self, path: str | Path, max_bytes: int = MAX_BYTES, progress: bool = False, row: int = 0
+    ) -> None:
+        """Writes the trace; `row` as in `write_trace`.
+
+        Raises SailsimError if it would be larger than ``max_bytes``.
+        """
+        padding = 2 * row * sum(len(self._runs(linear)) for linear, _ in self.matrices)
+        if self.bytes + padding > max_bytes:
             raise SailsimError(
-                f"the trace would have {self.bytes} bytes; allowed is {max_bytes}: choose fewer layers or "
-                f"tensors, or raise the limit."
+                f"the trace would have {'up to ' if padding else ''}{self.bytes + padding} bytes; allowed is "
+                f"{max_bytes}: choose fewer layers or tensors, or raise the limit."
             )
-        write_trace(path, self.tiles(progress), model=self.spec.name, provenance=self.provenance)
+        tiles = self.tiles(progress)
+        write_trace(path, tiles, model=self.spec.name, provenance=self.provenance, row=row)
 
     def _runs(self, linear: Linear) -> list[tuple[int, int]]:
         """Outputs (first, one past the last) of each slice that has any."""

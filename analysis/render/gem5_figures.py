@@ -22,10 +22,10 @@ from sailsim.analysis.render.gem5_decode_figure import figure_of
 from sailsim.analysis.render.phases import PHASE_STYLE
 from sailsim.analysis.render.style import DASHES, MARKERS, SERIES, canvas, caption, style
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import TILE_PHASES
+from sailsim.lut_gemv import LAYOUTS, TILE_PHASES
 from sailsim.sim import Store
 from sailsim.sim.gem5.decode import COMMAND as DECODE
-from sailsim.sim.gem5.tiles import COMMAND, LAYOUTS
+from sailsim.sim.gem5.tiles import COMMAND
 from sailsim.sim.gem5.timeline import TIMELINE, TileTimeline, read_timelines
 
 FOLDER = "gem5"

@@ -11,7 +11,7 @@ from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import point_options
 from sailsim.cli._table import print_table, say
-from sailsim.lut_gemv import read_trace
+from sailsim.lut_gemv import LAYOUTS, read_trace
 from sailsim.sim import load_system
 from sailsim.sim.nbw import AUTO, PER_TENSOR
 from sailsim.sim.replay import fastest_nbw
@@ -26,6 +26,14 @@ from sailsim.workloads import Activations, ReplayedTile, plan_trace, replay_time
     default="sail-n1",
     show_default=True,
     help="The machine whose NBW is the default, and one of whose units decides `--nbw auto`.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    default=LAYOUTS[0],
+    show_default=True,
+    help="Where the tiles' weights lie: one behind the other, or begun an odd number of the system's DRAM "
+    "rows apart, so that units that work at once have banks of their own.",
 )
 @click.option("--layers", help="Blocks FIRST:END, without END; default: all, and the head.")
 @click.option("--tensors", default="*", show_default=True, help="Shell pattern of tensor names.")
@@ -44,6 +52,7 @@ from sailsim.workloads import Activations, ReplayedTile, plan_trace, replay_time
 def trace(
     model: str,
     system: str,
+    layout: str,
     layers: str | None,
     tensors: str,
     slices: int,
@@ -76,7 +85,8 @@ def trace(
         seed=seed,
         **given,
     )
-    plan.write(out, max_bytes, progress=True)
+    row = machine.memory.row_of_channels if layout == "rows" else 0
+    plan.write(out, max_bytes, progress=True, row=row)
     written = read_trace(out)
     found: dict[str, Any] = {
         "path": str(out),

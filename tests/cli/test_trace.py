@@ -1,11 +1,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from sailsim.cli import main
-from sailsim.lut_gemv import read_trace
+from sailsim.lut_gemv import LAYOUTS, read_trace
 from sailsim.sim import Point
 
 
@@ -36,6 +37,25 @@ def test_a_trace_is_replayed_with_results_and_cycles(small_trace):
 def test_synthetic_weights_have_the_blocks_of_a_point(small_trace):
     blocks = {int(record["group_size"]) for record in read_trace(small_trace).descriptors}
     assert blocks == {Point().group_size}
+
+
+def test_tiles_can_begin_in_banks_of_their_own(tmp_path: Path):
+    words = ("trace", "--model", "smollm2-135m", "--tensors", "blk.0.attn_[qo]*", "--slices", 32)
+    found = {}
+    for layout in LAYOUTS:
+        out = tmp_path / layout
+        result = run(*words, "--layout", layout, "--out", out)
+        assert result.exit_code == 0, result.output
+        trace = read_trace(out)
+        starts = (trace.descriptors["weights"].astype(np.int64) - trace.base).reshape(2, 32)
+        found[layout] = [len(set(own // (64 << 10) % 32)) for own in starts]
+    assert found["rows"] == [32, 32]
+    assert max(found["packed"]) < 8
+    limit = run(
+        *words, "--layout", "rows", "--max-bytes", out.stat().st_size // 2, "--out", tmp_path / "small"
+    )
+    assert limit.exit_code == 2
+    assert "the trace would have up to" in limit.output
 
 
 def test_another_substrate_takes_other_cycles(small_trace):

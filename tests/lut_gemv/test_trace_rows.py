@@ -33,7 +33,6 @@ def test_weights_begin_an_odd_number_of_rows_apart(shapes: list[tuple[int, int]]
     row = 1 << bits
     starts = weights_of([ones_by(RNG.integers(0, 16, shape, dtype=np.uint8)) for shape in shapes], row)
     distinct = np.unique(starts)  # equal weights are stored once
-    assert distinct[0] == 0
     assert not np.any(distinct % row)
     assert np.all(np.diff(distinct) // row % 2 == 1)
 

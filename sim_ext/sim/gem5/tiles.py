@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import Tile, write_trace
+from sailsim.lut_gemv import LAYOUTS, Tile, write_trace
 from sailsim.sim import schedule
 from sailsim.sim.dram import Dram
 from sailsim.sim.gem5.binary import Gem5
@@ -46,8 +46,6 @@ MODEL, TENSOR = "llama-2-7b", "blk.0.attn_q"
 """The matrix of a sweep that does not say which."""
 WBITS = range(2, 9)
 """Widths of a sweep that does not say what the weights are."""
-LAYOUTS = ("packed", "rows")
-"""Where shares lie that run at once: one behind the other, or an odd number of DRAM rows apart."""
 COMMAND = "tile"
 """What the column `command` of these records says."""
 
@@ -56,7 +54,7 @@ COMMAND = "tile"
 class TilePoint:
     """One GEMV on gem5: widths, batch, and on how many of the machine's slices its shares run.
 
-    `layout`, of `LAYOUTS`, says where the shares' weights lie.
+    `layout`, one of `LAYOUTS`, says where the shares' weights lie.
     `weights` is the choice that gave the matrix its format, empty for a uniform one; `type`, `wbits` and
     `group_size` are that format's. `nbw` may be `PER_TENSOR`: then the tile has the fastest that fits.
     """
