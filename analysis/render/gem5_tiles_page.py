@@ -38,9 +38,9 @@ it), and rows of 64 KiB over all channels come round after 32 banks: shares whos
 multiple of that crowd into few banks. Packed, shares of 4 bits are 4.13 rows apart: the last unit begins
 in the first one's bank (31 x 4.13 rows are four turns), a third runs into both, and 29 of 32 units are
 done after 83,900 cycles while these three take 94,900 to 102,400. An odd number of rows apart, 32 shares
-begin in 32 banks (`write_trace(..., row=...)`), and the engine is within 2 % of gem5. The worst distance
-is a power of two: 1 MiB apart, shares of 8 bits lie in two banks and take 510,678 cycles, three times as
-long. A machine with units should hash its banks, or its software lay shares out so."""
+begin in 32 banks (`write_trace(..., row=...)`), and the engine with bare DRAM is within 3 % of gem5. The
+worst distance is a power of two: 1 MiB apart, shares of 8 bits lie in two banks and take 510,678 cycles,
+three times as long. A machine with units should hash its banks, or its software lay shares out so."""
 
 WHERE = {"packed": "packed", "rows": "rows apart"}
 

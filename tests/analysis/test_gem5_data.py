@@ -17,6 +17,10 @@ def test_the_committed_tiles_hold_what_they_must() -> None:
     assert {tile["wbits"] for tile in tiles} == set(range(2, 9))
     assert all(tile["correct"] and tile["phases_equal"] for tile in tiles)
     assert max(abs(tile["error"]) for tile in tiles if tile["slices"] == 1) < 0.05
+    apart = [tile for tile in tiles if tile["layout"] == "rows"]
+    assert sorted(tile["wbits"] for tile in apart) == [2, 4, 8]
+    assert max(abs(tile["bare_error"]) for tile in apart) < 0.03
+    assert max(abs(tile["error"]) for tile in tiles) < 0.14
     assert [len(each["groups"]) for each in data["timelines"]] == [1024, 1024]
     assert set(data["run"]) >= {"gem5", "commit", "date", "build", "options"}
 
