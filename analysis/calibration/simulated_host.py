@@ -1,12 +1,12 @@
 """The cores beside the units as the program `decode` uses them in gem5: what `sail-n1-neon-host` says.
 
 The engine's own parts of a step (attention; norms, rounding and rotation) are held against the regions of
-gem5's runs with PIM units. Five constants come out: the rate of attention, the lines that one core has under
-way while it reads a cache and what share of memory's peak many reach, the share of its peak that a core
-reaches in the rest, and a barrier. Softmax, and turning an int8 cache into floats, are in attention's rate,
-as the runs do not tell them from its products. All else of that machine is `sail-n1`'s, but that attention
-asks for its cache ahead, nothing is lost around a product and no tensor's weights run ahead: so the program
-and gem5's units work.
+gem5's runs with PIM units. Seven constants come out: the lines that one core has under way while it reads a
+cache, which its fastest run shows; and fitted together, the rate of attention, what a number of its cache
+takes to become a float and what a head takes beside, what share of memory's peak many cores reach, the share
+of its peak that a core reaches in the rest, and a barrier. All else of that machine is `sail-n1`'s, but that
+attention asks for its cache ahead, nothing is lost around a product and no tensor's weights run ahead: so the
+program and gem5's units work.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ from sailsim.sim import Point, load_system, vary
 
 FITTED = {"attention": ("attention",), "norms": ("norms and rounding", "rotation")}
 """Parts of `CORE_PARTS` that are fitted together."""
-CONSTANTS = {
+LINES = "host.lines_share"
+FREE = {
     "host.attention_rate": (0.1, 3.0, 16.0),
-    "host.lines_share": (0.05, 0.4, 1.0),
+    "host.attention_widening": (0.001, 0.2, 4.0),
+    "host.attention_head": (0.1, 500.0, 20000.0),
     "memory.core_share": (0.05, 0.5, 1.0),
     "host.simd_share": (0.005, 0.05, 1.0),
     "host.barrier": (1.0, 60.0, 2000.0),
 }
 """Of a system file, in its units: the least, where the search begins, the most."""
+CONSTANTS = (LINES, *FREE)
 
 
 def host_rows() -> list[Row]:
@@ -45,7 +48,7 @@ def host_constants() -> dict[str, dict[str, float]]:
     """Of `CONSTANTS`, in their units, as a system file has them: the value, and the ends of what comes out
     when one run after another is left out."""
     values, without = host_fits()
-    return {
+    found = {
         name: {
             "value": digits(values[i]),
             "low": digits(min(values[i], without[:, i].min())),
@@ -53,11 +56,44 @@ def host_constants() -> dict[str, dict[str, float]]:
         }
         for i, name in enumerate(CONSTANTS)
     }
+    # A core may have more lines under way than it needs for a cache: as many as for the weights of a product.
+    found[LINES]["high"] = digits(max(found[LINES]["high"], _lines_of_weights()))
+    return found
+
+
+def _lines_of_cache(rows: list[Row]) -> float:
+    """Share of the lines that its L2 allows which one core has under way in attention: of its fastest run, as
+    the others wait for something else than memory."""
+    alone = [row for row in rows if row["threads"] == 1]
+    read = [
+        row["batch"] * part_of_model(row).cached(CACHE_BITS[row["cache"]]).kv_bytes(row["context"])
+        for row in alone
+    ]
+    return max(_under_way(size, row["attention_cycles"]) for size, row in zip(read, alone, strict=True))
+
+
+def _lines_of_weights() -> float:
+    """The same of the products with queries, keys and values in NEON, whose weights come from memory."""
+    shares = []
+    for row in decode_rows():
+        if row["linears"] == "neon" and row["threads"] == row["batch"] == 1:
+            spec, (bits, group) = part_of_model(row), bits_and_group(row)
+            first = spec.layer_linears(0)[:3]
+            size = spec.n_layers * sum(linear.k * linear.n for linear in first) * (bits / 8 + 2 / group)
+            shares.append(_under_way(size, row["qkv_cycles"]))
+    return max(shares)
+
+
+def _under_way(size: float, cycles: float) -> float:
+    """Bytes that came to one core in so many cycles, as a share of the lines that its L2 allows."""
+    machine = load_system(HOST)
+    seconds = cycles / machine.cores.clock.si
+    return size / seconds * machine.memory.latency.si / (machine.l2.mshrs.value * machine.l2.line.value)
 
 
 @cache
 def host_fits() -> tuple[Floats, Floats]:
-    """Of `CONSTANTS` (5,): fitted to all of `host_rows`, and (rows, 5) with each of them left out."""
+    """Of `CONSTANTS` (7,): fitted to all of `host_rows`, and (rows, 7) with each of them left out."""
     rows, machine = host_rows(), load_system(HOST)
     clock = machine.cores.clock.si
     regions = [[name for part in parts for name in CORE_PARTS[part]] for parts in FITTED.values()]
@@ -76,16 +112,19 @@ def host_fits() -> tuple[Floats, Floats]:
         seconds = [core_seconds(moved, spec, point) for spec, point in of]
         return clock * np.array([[sum(s[p] for p in parts) for parts in FITTED.values()] for s in seconds])
 
-    least, start, most = np.log(np.array(list(CONSTANTS.values()))).T
+    least, start, most = np.log(np.array(list(FREE.values()))).T
 
     def fit(kept: list[int]) -> Floats:
+        lines = _lines_of_cache([rows[i] for i in kept])
+
         def off(x: Floats) -> Floats:
-            return np.asarray(np.log(cycles(np.exp(x), [asked[i] for i in kept]) / found[kept])).ravel()
+            moved = cycles(np.array([lines, *np.exp(x)]), [asked[i] for i in kept])
+            return np.asarray(np.log(moved / found[kept])).ravel()
 
         answer = least_squares(
             off, start, bounds=(least, most), loss="soft_l1", f_scale=LOSS_SCALE, xtol=1e-10, ftol=1e-10
         )
-        return np.asarray(np.exp(answer.x))
+        return np.array([lines, *np.exp(answer.x)])
 
     every = list(range(len(rows)))
     return fit(every), np.array([fit([i for i in every if i != out]) for out in every])

@@ -30,8 +30,8 @@ Threads of `workloads/kernels/memory/bandwidth` on O3 cores; bytes that the prog
 the 64 cores with their share of slices and channels (8 and 2), and caches so small that a pass of 2 MiB
 misses (`sim_ext/sim/gem5/measure.py`). Published is what all 64 cores of a Graviton2 reach together
 (lmbench bw_mem), a quarter of it here, and the L2's rate. Nothing of the bandwidths was fitted: reading
-gem5 moves 92 % of the pins' bandwidth, the real machine 83 %; writing, gem5 reads every line first. One
-thread has some 14 lines under way (10.5 GB/s x 90 ns) of the 46 that its L2's MSHRs allow. The DRAM rows
+gem5 moves 89 % of the pins' bandwidth, the real machine 83 %; writing, gem5 reads every line first. One
+thread has some 15 lines under way (10.6 GB/s x 90 ns) of the 46 that its L2's MSHRs allow. The DRAM rows
 hold to about 7 %: that is how far they moved, by 3 % at 16 threads, when the program's stack and heap lay
 elsewhere, as they did before its arguments had one length for every path (`gem5-configs/run_program.py`).
 

@@ -91,6 +91,11 @@ class Host(Frozen):
     """Share of attention's computing that goes on while it reads the cache; None: they take turns."""
     attention_simd_share: Share | None = None
     """As `simd_share`, of attention's softmax and of turning numbers of its cache into floats; None: it."""
+    attention_widening: Annotated[Quantity, Is("cycles", above=0)] | None = None
+    """What a thread takes to turn a number of its cache into a float, once for all query heads that share it;
+    None: of floats it is in `attention_rate`, of integers arithmetic at `attention_simd_share`."""
+    attention_head: Annotated[Quantity, Is("ns", least=0)] | None = None
+    """What a query head of a row takes beside its products, however long the sequence; None: nothing."""
     lines_share: Annotated[Quantity, Is("ratio", above=0, most=1)] | None = None
     """Share of the lines that its L2 can have under way to DRAM which a core does have; None: all."""
     float_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None

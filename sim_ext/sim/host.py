@@ -29,6 +29,9 @@ class HostCores:
         self.attention_flops = peak * (host.attention_simd_share or host.simd_share).value
         self.attention = cores.clock.si * host.attention_rate.value
         self.ahead = host.attention_ahead.value if host.attention_ahead is not None else 0.0
+        widening, head = host.attention_widening, host.attention_head
+        self.widening = None if widening is None else widening.value / cores.clock.si
+        self.head = 0.0 if head is None else head.si
         self.llc = threads * cores.clock.si * system.llc.core_bandwidth.value
         # Little's law: the lines that a core has under way, over the time one takes.
         latency_bound = threads * window(system) / system.memory.latency.si
@@ -68,8 +71,12 @@ class HostCores:
         """
         written = model.cached_bytes * op.batch
         width = min(self.threads, model.n_heads * op.batch)
-        work = op.macs / (width * self.attention)
-        work += self.seconds(op.flops, op.act_bytes, self.attention_flops)
+        work = op.macs / (width * self.attention) + model.n_heads * op.batch * self.head / width
+        flops = op.flops
+        if self.widening is not None:
+            flops -= op.cache_flops
+            work += model.d_cached * (op.kv_bytes - written) / model.cached_bytes * self.widening / width
+        work += self.seconds(flops, op.act_bytes, self.attention_flops)
         meanwhile = self.ahead * work
         return [
             CoreTask(f"{op.name} cache", needs, meanwhile, op.kv_bytes - written, written, self.dram),

@@ -56,8 +56,9 @@ def test_the_cache_grows_by_what_attention_writes() -> None:
 
 def of_host(**fields: float) -> System:
     """SAIL with quantities of the host that its file does not have."""
+    units = {"attention_widening": "cycles", "attention_head": "ns"}
     own = {
-        name: Quantity(value=value, unit="ratio", source="a test", kind="derived")
+        name: Quantity(value=value, unit=units.get(name, "ratio"), source="a test", kind="derived")
         for name, value in fields.items()
     }
     return SAIL.model_copy(update={"host": SAIL.host.model_copy(update=own)})
@@ -82,6 +83,23 @@ def test_attentions_softmax_may_be_quicker_than_norms() -> None:
     usual = host(SAIL, 4).work(attention, MODEL, 0)[1].seconds
     assert host(own, 4).work(attention, MODEL, 0)[1].seconds == pytest.approx(usual / 3)
     assert host(own, 4).work(norm, MODEL, 0) == host(SAIL, 4).work(norm, MODEL, 0)
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+def test_numbers_of_the_cache_are_widened_once_for_all_heads_that_share_them(bits: int) -> None:
+    model = MODEL.cached(bits)
+    row = model.cached_bytes
+    op = Op("attention", "attention", 0, 2, kv_bytes=100 * row, act_bytes=1, macs=9, flops=600, cache_flops=500)
+    own = host(of_host(attention_widening=0.25, attention_simd_share=1.0), 4)
+    seconds = 98 * model.d_cached * 0.25 / CLOCK / 4  # a row of each sequence is written, not read
+    seconds += 9 / (4 * CLOCK * SAIL.host.attention_rate.value) + 100 / own.attention_flops
+    assert own.work(op, model, 0)[1].seconds == pytest.approx(seconds)
+
+
+def test_a_head_costs_something_however_short_the_sequence() -> None:
+    op = Op("attention", "attention", 0, 3, macs=10)
+    usual, slower = (host(of, 4).work(op, MODEL, 0)[1].seconds for of in (SAIL, of_host(attention_head=480)))
+    assert slower - usual == pytest.approx(3 * MODEL.n_heads * 480e-9 / 4)
 
 
 def test_few_cores_read_as_many_lines_as_they_have_under_way() -> None:
