@@ -89,7 +89,9 @@ def test_attentions_softmax_may_be_quicker_than_norms() -> None:
 def test_numbers_of_the_cache_are_widened_once_for_all_heads_that_share_them(bits: int) -> None:
     model = MODEL.cached(bits)
     row = model.cached_bytes
-    op = Op("attention", "attention", 0, 2, kv_bytes=100 * row, act_bytes=1, macs=9, flops=600, cache_flops=500)
+    op = Op(
+        "attention", "attention", 0, 2, kv_bytes=100 * row, act_bytes=1, macs=9, flops=600, cache_flops=500
+    )
     own = host(of_host(attention_widening=0.25, attention_simd_share=1.0), 4)
     seconds = 98 * model.d_cached * 0.25 / CLOCK / 4  # a row of each sequence is written, not read
     seconds += 9 / (4 * CLOCK * SAIL.host.attention_rate.value) + 100 / own.attention_flops
