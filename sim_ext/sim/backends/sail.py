@@ -12,7 +12,8 @@ from typing import Any
 from sailsim.base.stamp import Stamp, stamp
 from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY
-from sailsim.sim.backend import Backend, EnergyShape, Job, JobList, Jobs, Units
+from sailsim.sim.backend import Backend, EnergyShape, Job, Jobs, Units
+from sailsim.sim.fastest_tiles import FastestTiles
 from sailsim.sim.head_jobs import HeadJobs, Sharing
 from sailsim.sim.memory_path import memory
 from sailsim.sim.nbw import NBWS, PER_TENSOR
@@ -80,7 +81,7 @@ class SailJobs:
     def _on(self, units: PimUnits, request: TileRequest, inputs: Sequence[int]) -> Jobs:
         """The tiles of a request on some slices."""
         if request.shape.nbw == PER_TENSOR:
-            return JobList(units.fastest(request, partial(self._profiles_of, inputs)))
+            return FastestTiles(units.every_nbw(request, partial(self._profiles_of, inputs)))
         return units.table(request, self._profiles_of(inputs, request.shape))
 
     def _profiles_of(self, inputs: Sequence[int], shape: Shape) -> list[Profile]:
@@ -176,6 +177,14 @@ def _first_of_equal(units: SailUnits) -> SailUnits:
     return units
 
 
+@lru_cache(maxsize=256)
+def _alternatives(point: Point) -> tuple[Point, ...]:
+    """Machines of a study ask for the same few points."""
+    if point.nbw != PER_TENSOR:
+        return (point,)
+    return (point, *(replace(point, nbw=nbw) for nbw in NBWS))
+
+
 class SailBackend(Backend):
     """`[pim]`: a data feeding module and arrays beside each slice."""
 
@@ -193,9 +202,7 @@ class SailBackend(Backend):
 
         Tiles that are the fastest by themselves need not make the fastest step.
         """
-        if point.nbw != PER_TENSOR:
-            return (point,)
-        return (point, *(replace(point, nbw=nbw) for nbw in NBWS))
+        return _alternatives(point)
 
     def takes(self, op: Op) -> bool:
         """Whatever has scalar codes: tables are built of whole numbers."""
