@@ -1,17 +1,34 @@
-"""Memory that a process has freed, given back to the system."""
+"""What a long study does about memory: freed memory given back to the system, and no search for circles."""
 
 from __future__ import annotations
 
 import ctypes
-from contextlib import suppress
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+@contextmanager
+def no_search_for_circles() -> Iterator[None]:
+    """Python does not search for objects that only know each other meanwhile.
+
+    For work that leaves none behind: of a study of machines, whose steps make many objects and remember many,
+    the search takes 8 % of the time and finds nothing.
+    """
+    searches = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searches:
+            gc.enable()
 
 
 def give_back() -> None:
     """Give back what glibc keeps between arrays that remain.
 
     The worker of a long study would grow to several times what it holds, and joblib replaces workers that
-    grow. What a machine leaves behind is in no circle, so that Python has freed it by then: to search all
-    that a worker remembers for circles would take 7 % of its time.
+    grow. Machines leave no circles behind, so that nothing waits for a search.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

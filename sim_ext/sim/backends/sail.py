@@ -3,7 +3,7 @@
 Tiles are timed by the C++ core (`sailsim.sim.tiles`); the patterns of a step's activations decide how long.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from math import ceil
@@ -56,7 +56,7 @@ class SailJobs:
         units: PimUnits,
         point: Point,
         profiles: Mapping[tuple[int, int], Sequence[Profile]],
-        keys: Sequence[str],
+        keys: Sequence[Hashable],
         sharing: Callable[[int], PimUnits],
     ) -> None:
         """`sharing` gives units of which so many share a matrix."""
@@ -126,10 +126,11 @@ class SailUnits(Units):
             for size in block_sizes(parts)
             for nbw in (NBWS if point.nbw == PER_TENSOR else [point.nbw])
         }
+        keys: Sequence[Hashable]
         if len(profiles) == 1:
             keys = [profile.key for found in profiles.values() for profile in found]
         else:
-            keys = ["".join(found[i].key for found in profiles.values()) for i in range(len(inputs.it))]
+            keys = list(zip(*([profile.key for profile in found] for found in profiles.values()), strict=True))
         return SailJobs(self._pim, point, profiles, keys, self._of_slices)
 
     def _of_slices(self, slices: int) -> PimUnits:
