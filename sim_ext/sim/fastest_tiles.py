@@ -12,8 +12,8 @@ _N = TypeVar("_N", bound=np.generic)
 
 
 class FastestTiles:
-    """Of tables of the same tiles with different NBWs, for each tile the row that takes the fewest seconds with
-    its weights on chip; of equals that of the first table. Columns are those of `TileTable`."""
+    """Of tables of the same tiles with different NBWs, for each tile the row that takes the fewest seconds
+    with its weights on chip; of equals that of the first table. Columns are those of `TileTable`."""
 
     def __init__(self, tables: Sequence[TileTable]) -> None:
         self._tables = tables

@@ -35,7 +35,7 @@ COUNTS = (
 )
 
 KEPT_TILES = 1 << 11
-"""How many tiles the units of a machine remember; a model of 40 blocks with each of six NBWs has under 1000."""
+"""How many tiles units remember: those of 40 blocks with each of six NBWs, in batches of two sizes."""
 
 
 class Shape(NamedTuple):
@@ -321,8 +321,8 @@ class PimUnits:
         minimum: bool = False,
         codebook: int = 0,
     ) -> TimedTile:
-        """Time a tile; arguments as in `TileRequest`. Raises SailsimError for one that does not fit the arrays,
-        and for a width out of range."""
+        """Time a tile; arguments as in `TileRequest`. Raises SailsimError for one that does not fit, and for
+        a width out of range."""
         return self.table(TileRequest(shape, weight_bytes, scaled, minimum, codebook), [profile])[0]
 
     def table(self, request: TileRequest, profiles: Sequence[Profile]) -> TileTable:

@@ -130,7 +130,9 @@ class SailUnits(Units):
         if len(profiles) == 1:
             keys = [profile.key for found in profiles.values() for profile in found]
         else:
-            keys = list(zip(*([profile.key for profile in found] for found in profiles.values()), strict=True))
+            keys = list(
+                zip(*([profile.key for profile in found] for found in profiles.values()), strict=True)
+            )
         return SailJobs(self._pim, point, profiles, keys, self._of_slices)
 
     def _of_slices(self, slices: int) -> PimUnits:
