@@ -17,7 +17,7 @@ class FastestTiles:
 
     def __init__(self, tables: Sequence[TileTable]) -> None:
         self._tables = tables
-        self._fastest = np.argmin([table.seconds for table in tables], axis=0)
+        self._fastest: NDArray[np.intp] = np.argmin([table.seconds for table in tables], axis=0)
         self._used = np.unique(self._fastest).tolist()
         first = tables[self._fastest[0]]
         self.slices, self.blocks, self.shares = first.slices, first.blocks, first.shares
@@ -28,7 +28,7 @@ class FastestTiles:
         return len(self._fastest)
 
     def __getitem__(self, at: int) -> TimedTile:
-        return self._tables[self._fastest[at]][at]
+        return self._tables[int(self._fastest[at])][at]
 
     @property
     def cycles(self) -> NDArray[np.int64]:
