@@ -70,7 +70,8 @@ class Step:
 class Memo:
     """What has been computed already, within a block or a search."""
 
-    steps: dict[Any, Step] = field(default_factory=dict)
+    steps: dict[tuple[Any, ...], dict[Any, Step]] = field(default_factory=dict)
+    """By the values of the machine that a step's time depends on, then by what is asked of it."""
     cards: dict[Any, Rates] = field(default_factory=dict)
 
 
@@ -98,7 +99,8 @@ class SampleEvaluator:
         self._counted = (READS,) if reads else ()
         self._sheet = cpu.CpuSheet.of(self.system)
         self._constants: dict[int, cpu.Constants] = {}
-        self._values = tuple(leaf.value for path, leaf in leaves(self.system).items() if path not in untimed)
+        own = tuple(leaf.value for path, leaf in leaves(self.system).items() if path not in untimed)
+        self._steps = self.memo.steps.setdefault(own, {})
 
     def outcomes(self, workloads: tuple[Workload, ...]) -> dict[str, Rates]:
         """Every quantity by its name in a record, an array over some workloads; NaN where it cannot have
@@ -127,22 +129,26 @@ class SampleEvaluator:
 
     def step(self, workload: Workload, prt: bool = True) -> Step:
         """One simulated step."""
-        key = (workload.name, prt, self.machine.group_size, self._values)
-        if key not in self.memo.steps:
-            point = workload.point(self.system.name, self.machine.group_size, prt)
-            try:
-                result = time_step(self.system, load_model(workload.model), point, self._counted)
-            except SailsimError:
-                self.memo.steps[key] = Step()
-            else:
-                self.memo.steps[key] = Step(
-                    result.tokens_per_s,
-                    result.step_s,
-                    float(result.pim_cycles),
-                    float(result.counts.get(READS, math.nan)),
-                    result.dram_bytes,
-                )
-        return self.memo.steps[key]
+        key = (workload.name, prt, self.machine.group_size)
+        found = self._steps.get(key)
+        if found is None:
+            found = self._steps[key] = self._timed(workload, prt)
+        return found
+
+    def _timed(self, workload: Workload, prt: bool) -> Step:
+        """The step as the engine has it; without a number where a tile does not fit."""
+        point = workload.point(self.system.name, self.machine.group_size, prt)
+        try:
+            result = time_step(self.system, load_model(workload.model), point, self._counted)
+        except SailsimError:
+            return Step()
+        return Step(
+            result.tokens_per_s,
+            result.step_s,
+            float(result.pim_cycles),
+            float(result.counts.get(READS, math.nan)),
+            result.dram_bytes,
+        )
 
     def cores(self, runner: Runner, asked: _Asked) -> tuple[Rates, Rates]:
         """Tokens/s of the same server's cores at the machine's constants, without scatter, and the bytes of

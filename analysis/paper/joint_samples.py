@@ -24,7 +24,7 @@ from sailsim.analysis.paper.metrics import Numbers, values
 from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
-from sailsim.base.memory import give_back
+from sailsim.base.memory import give_back, no_search_for_circles
 from sailsim.sim import code_version
 from sailsim.sim.plan.sample import Sample
 from sailsim.sim.study import Task, Workers, run_study
@@ -75,7 +75,8 @@ def metrics_of(space: ParameterSpace) -> tuple[Metric, ...]:
 
 def judged(space: ParameterSpace, machines: Sequence[SampledMachine]) -> dict[Metric, Numbers]:
     """Every metric of some machines, (machines, workloads); NaN where there is no number."""
-    records = [evaluate_machine(space, machine, tuple(space.hosts), Memo()) for machine in machines]
+    with no_search_for_circles():
+        records = [evaluate_machine(space, machine, tuple(space.hosts), Memo()) for machine in machines]
     outcomes = SampleOutcomes.of(space, machines, records)
     shape = (len(machines), len(space.workloads))
     return {

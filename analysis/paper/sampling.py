@@ -22,7 +22,7 @@ from sailsim.analysis.paper.evaluator import OF_SAIL, Memo, evaluate_machine, na
 from sailsim.analysis.paper.parameters import Alternative
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
-from sailsim.base.memory import give_back
+from sailsim.base.memory import give_back, no_search_for_circles
 from sailsim.sim import code_version
 from sailsim.sim.study import Task, Workers, run_study
 
@@ -160,7 +160,8 @@ def _evaluated(
     space: ParameterSpace, untimed: frozenset[str], seed: int, what: tuple[int, Rows]
 ) -> list[dict[str, Any]]:
     block, rows = what
-    found = evaluate_block(space, block, rows, untimed, seed)
+    with no_search_for_circles():
+        found = evaluate_block(space, block, rows, untimed, seed)
     if len(rows) > 2:  # many machines, not A and B alone
         give_back()
     return found

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "pim/period_search.hh"
+#include "pim/turn_lookups.hh"
 #include "pim/unhindered.hh"
 
 namespace sailsim::pim
@@ -50,8 +51,7 @@ class Batch
     Batch(const TilePasses &tile, const std::vector<PassCosts> &costs_of,
           const std::vector<PatternProfile> &of_tiles, const Supply &supply_, const BatchLoops &loops_)
         : passes(tile), kinds(costs_of), profiles(of_tiles), tiles(of_tiles.size()), supply(supply_),
-          loops(loops_), of_group(static_cast<std::size_t>(tile.plan().groups)),
-          lookups(static_cast<std::size_t>(tile.plan().turns))
+          loops(loops_), turns(tile, loops_.lookups), lookups(static_cast<std::size_t>(tile.plan().turns))
     {
         state.now.fill(-supply.lead);
     }
@@ -100,29 +100,16 @@ class Batch
         std::vector<Lanes> leaving;
     };
 
-    /* What a tile's look-ups take in each turn of a pass on some rows: of the slowest DFM. */
+    /* What a tile's look-ups take in each turn of a pass on some rows. */
     void look_up(std::size_t tile, const BatchRows &rows)
     {
-        const TilePlan &plan = passes.plan();
-        loops.lookups.cycles(profiles[tile], passes.costs(), rows, passes.batch(), of_group.data());
+        const std::vector<double> &cycles = turns.cycles(profiles[tile], rows);
         double sum = 0;
-        if (plan.groups_per_turn == 1) {
-            for (std::size_t turn = 0; turn < lookups.size(); ++turn) {
-                lookups[turn][tile] = of_group[turn];
-                sum += of_group[turn];
-            }
-        } else {
-            std::size_t turn = 0;
-            for (std::int64_t group = 0; group < plan.groups; ++turn) {
-                const std::int64_t end = passes.turn_end(group);
-                double most = 0;
-                for (; group < end; ++group)
-                    most = std::max(most, of_group[static_cast<std::size_t>(group)]);
-                lookups[turn][tile] = most;
-                sum += most;
-            }
+        for (std::size_t turn = 0; turn < lookups.size(); ++turn) {
+            lookups[turn][tile] = cycles[turn];
+            sum += cycles[turn];
         }
-        looked_up[tile] += sum * static_cast<double>(plan.passes);
+        looked_up[tile] += sum * static_cast<double>(passes.plan().passes);
     }
 
     void run_pass()
@@ -220,7 +207,7 @@ class Batch
     std::size_t tiles;
     const Supply &supply;
     const BatchLoops &loops;
-    std::vector<double> of_group;
+    TurnLookups turns;
     std::vector<Lanes> lookups; /* of the chunk of the batch */
     Lanes looked_up;            /* cycles of look-ups in all passes */
     const PassCosts *costs = nullptr;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "pim/tile_batch.hh"
+#include "pim/turn_lookups.hh"
 
 namespace sailsim::pim
 {
@@ -19,18 +20,15 @@ namespace sailsim::pim
 /* Cycles that a tile may take and that are counted here. */
 inline constexpr double most_cycles = 1e15;
 
-/* Tiles whose arrays wait for weights before the first group alone: when things happen need not be reckoned
+/* Tiles whose arrays wait for weights before the first turn alone: when things happen need not be reckoned
  * then, as their phases follow each other. */
 class Unhindered
 {
   public:
     Unhindered(const TilePasses &tile, const Supply &supply_, const BatchLoops &loops_)
         : passes(tile), supply(supply_), loops(loops_), fewest{0, fewest_rows(tile.plan(), tile.batch())},
-          of_group(static_cast<std::size_t>(tile.plan().groups))
+          turns(tile, loops_.lookups)
     {
-        /* DFMs that share out groups wait for the slowest of them. */
-        if (tile.plan().groups_per_turn > 1)
-            return;
         const PassKind &first_kind = tile.kinds()[tile.runs(0).front().kind];
         const GroupStep &first =
             (first_kind.block.empty() ? first_kind.last_block : first_kind.block).front();
@@ -39,7 +37,7 @@ class Unhindered
             bound(kind.block);
             bound(kind.last_block);
         }
-        /* Loads of the other groups, where nothing computes beside them. */
+        /* Loads of the other turns, where nothing computes beside them. */
         behind_first = tile.double_buffer() ? 0 : tile.timing({}).load - first.load_cycles;
     }
 
@@ -54,7 +52,9 @@ class Unhindered
         FedPatterns fed;
         fed.add(patterns.all(), passes.plan().passes);
         const PhaseCosts &costs = passes.costs();
-        fed.lookup_cycles = fed.zero * costs.zero + fed.hits * costs.hit + fed.misses * costs.miss;
+        fed.lookup_cycles = passes.plan().groups_per_turn > 1
+                                ? turn_by_turn(patterns.counts())
+                                : fed.zero * costs.zero + fed.hits * costs.hit + fed.misses * costs.miss;
         TileTiming found = passes.timing(fed);
         found.load = first_wait + behind_first;
         found.total = found.load + found.build + found.lookup + found.convert + found.write_back;
@@ -78,17 +78,26 @@ class Unhindered
                static_cast<double>(all.misses) * static_cast<double>(costs.miss);
     }
 
-    /* Cycles that the patterns of a group and chunk take. Chunks of the batch share a group's patterns out
-     * exactly. Each has at least what the chunk of the fewest rows would have if it were the first, whose
-     * share is rounded down. */
-    std::int64_t least(const PatternProfile &patterns)
+    /* Cycles of the look-ups of all passes, where DFMs wait for the slowest of them. */
+    std::int64_t turn_by_turn(const PatternProfile &patterns)
     {
-        loops.lookups.cycles(patterns, passes.costs(), fewest, passes.batch(), of_group.data());
-        return static_cast<std::int64_t>(loops.lookups.least(of_group));
+        double sum = 0; /* of whole numbers, no more than `most_lookups` */
+        for (std::int64_t chunk = 0; chunk < passes.plan().batch_chunks; ++chunk)
+            for (const double cycles : turns.cycles(patterns, passes.rows(chunk)))
+                sum += cycles;
+        return static_cast<std::int64_t>(sum) * passes.plan().passes;
     }
 
-    /* No more than `least`, without looking at each group. Of three shares each may be rounded down; a cycle
-     * more is for the rounding here. */
+    /* Cycles that the patterns of a turn and chunk take at least. Chunks of the batch share a group's
+     * patterns out exactly. Each has at least what the chunk of the fewest rows would have if it were the
+     * first, whose share is rounded down. */
+    std::int64_t least(const PatternProfile &patterns)
+    {
+        return static_cast<std::int64_t>(loops.lookups.least(turns.cycles(patterns, fewest)));
+    }
+
+    /* No more than `least`, without looking at each group. A turn takes no less than any of its groups. Of
+     * three shares each may be rounded down; a cycle more is for the rounding here. */
     std::int64_t at_least(const PackedProfile &patterns) const
     {
         const PhaseCosts &costs = passes.costs();
@@ -100,7 +109,7 @@ class Unhindered
         return static_cast<std::int64_t>(std::max(0.0, part - lost));
     }
 
-    /* Cycles until the first group can be worked on. */
+    /* Cycles until the first turn can be worked on. */
     void wait_for_first(const GroupStep &step)
     {
         PassCosts costs;
@@ -120,23 +129,31 @@ class Unhindered
         for (const GroupStep &step : block) {
             most_bytes = std::max(most_bytes, step.load_bytes);
             most_load_cycles = std::max(most_load_cycles, step.load_cycles);
+            least_load_cycles = std::min(least_load_cycles, step.load_cycles);
             least_other = std::min(least_other, step.compute_cycles());
         }
     }
 
-    /* Whether weights come in time if every group computes for at least so many cycles.
+    /* Whether weights come in time if every turn computes for at least so many cycles.
      *
-     * Let c be these cycles, b the bytes of the largest group and m the groups of that size that fit into
-     * `ahead`, the one in turn among them. A group's bytes are asked for at the supply's rate from the tile's
-     * start on, but not before the group m places ahead of it has left the buffer, or (m = 0) before the one
-     * ahead of it is here. The arrays have then m groups (m = 0: one) to compute, each for c cycles, before
+     * Let c be these cycles, b the bytes of the largest turn and m the turns of that size that fit into
+     * `ahead`, the one at work among them. A turn's bytes are asked for at the supply's rate from the tile's
+     * start on, but not before the turn m places ahead of it has left the buffer, or (m = 0) before the one
+     * ahead of it is here. The arrays have then m turns (m = 0: one) to compute, each for c cycles, before
      * they want it: they wait neither for the rate if c >= b / rate nor for the latency if m c >= latency. A
-     * cycle is left for rounding. Nor do they wait for the port, which is free from the start of each group
-     * on. */
+     * cycle is left for rounding.
+     *
+     * With double buffering they do not wait for the port if c covers a load: it is free from the start of
+     * each turn on. Without, every turn is loaded when the arrays are through with the one before, and has to
+     * be here when that load ends, as the one before had when its own did: c has the shortest load more. */
     bool on_time(std::int64_t least_cycles) const
     {
-        const auto cycles = static_cast<double>(least_cycles), bytes = static_cast<double>(most_bytes);
-        return least_cycles >= most_load_cycles && cycles >= bytes / supply.bytes_per_cycle + 1 &&
+        const bool buffered = passes.double_buffer();
+        if (buffered && least_cycles < most_load_cycles)
+            return false;
+        const auto cycles = static_cast<double>(buffered ? least_cycles : least_cycles + least_load_cycles),
+                   bytes = static_cast<double>(most_bytes);
+        return cycles >= bytes / supply.bytes_per_cycle + 1 &&
                std::max(1.0, std::floor(supply.ahead / bytes)) * cycles >= supply.latency + 1;
     }
 
@@ -147,10 +164,11 @@ class Unhindered
     bool usable = false;
     std::int64_t first_wait = 0;
     std::int64_t behind_first = 0;
-    std::int64_t most_bytes = 0; /* of a group */
+    std::int64_t most_bytes = 0; /* of a turn */
     std::int64_t most_load_cycles = 0;
+    std::int64_t least_load_cycles = std::numeric_limits<std::int64_t>::max();
     std::int64_t least_other = std::numeric_limits<std::int64_t>::max(); /* of computing beside look-ups */
-    std::vector<double> of_group;
+    TurnLookups turns;
 };
 
 } // namespace sailsim::pim

@@ -7,7 +7,7 @@ docs/backends.md has the interface and how to add one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -162,7 +162,7 @@ class StepJobs(Protocol):
     """The jobs of one step."""
 
     @property
-    def keys(self) -> Sequence[str]:
+    def keys(self) -> Sequence[Hashable]:
         """Of each input of the step: equal where jobs that differ in their input alone are equal."""
 
     def request(self, op: Op) -> Any:

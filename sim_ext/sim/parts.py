@@ -4,7 +4,7 @@ The blocks of a model are alike, so that a step has hundreds of parts of a few k
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from itertools import chain, groupby
@@ -104,15 +104,16 @@ class Layout(NamedTuple):
 
 
 @lru_cache(maxsize=512)  # machines of a prior with several NBWs, each tensor's own among them
-def layout(parts: Same[tuple[Part, ...]], patterns: tuple[str, ...]) -> Layout:
+def layout(parts: Same[tuple[Part, ...]], patterns: tuple[Hashable, ...]) -> Layout:
     """Where a step repeats itself; `patterns` are keys of the profiles of its inputs (`inputs_of`)."""
-    keys: list[tuple[int, str]] = []
-    different: dict[int, dict[tuple[int, str], tuple[int, int]]] = {}
+    keys: list[tuple[int, tuple[Hashable, ...]]] = []
+    different: dict[int, dict[tuple[int, tuple[Hashable, ...]], tuple[int, int]]] = {}
     inputs = 0
     for at, (kind, ops) in enumerate(parts.it):
         own = len(ops[0].products) if ops[0].kind == "gemv" else 0
-        keys.append((kind, "".join(patterns[inputs : inputs + own])))
-        different.setdefault(kind, {}).setdefault(keys[-1], (at, inputs))
+        key = (kind, patterns[inputs : inputs + own])
+        keys.append(key)
+        different.setdefault(kind, {}).setdefault(key, (at, inputs))
         inputs += own
     counted = Counter(keys)
     number = {key: i for i, key in enumerate(chain.from_iterable(different.values()))}

@@ -37,9 +37,15 @@ class Scan(NamedTuple):
 
     @property
     def alike(self) -> "Scan":
-        """The one scan that stands for all that give the same: blocks of whole groups end no group, so that
-        their size makes no difference."""
-        return self if self.group_size % self.nbw else self._replace(group_size=0)
+        """The one scan that stands for all that give the same. Blocks of whole groups end no group, so that
+        their size makes no difference; nor does the policy where no pattern ever has to leave the PRT."""
+        same = self if self.group_size % self.nbw else self._replace(group_size=0)
+        return same if self.evicts else same._replace(prt_policy="lru")
+
+    @property
+    def evicts(self) -> bool:
+        """Whether there is a PRT and more patterns but 0 than it has entries."""
+        return 0 < self.prt_entries < (1 << self.nbw) - 1
 
 
 class InputRows(NamedTuple):
@@ -83,7 +89,7 @@ class ProfileCache:
         scan = scan.alike
         name = (activations.id, inputs, scan)
         keys, different = self._steps.get(name, ([], ()))
-        if keys and all(key in self._profiles for key in different):
+        if keys and all(map(self._profiles.__contains__, different)):
             for key in different:
                 self._profiles.move_to_end(key)
             return [self._profiles[key] for key in keys]
@@ -145,8 +151,8 @@ class ProfileCache:
 
     def _pool(self, activations: Activations, role: Role, scan: Scan) -> _core.PatternPool | None:
         """The captured rows of a role, where they and blocks are whole groups and nothing is evicted."""
-        columns, most = activations.codes[role].shape[-1], (1 << scan.nbw) - 1
-        if columns % scan.nbw or scan.group_size % scan.nbw or 0 < scan.prt_entries < most:
+        columns = activations.codes[role].shape[-1]
+        if columns % scan.nbw or scan.group_size % scan.nbw or scan.evicts:
             return None
         name = (activations.id, role, scan.abits, scan.signed, scan.nbw)
         if name not in self._pools:

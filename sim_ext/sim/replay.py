@@ -6,6 +6,7 @@ from functools import partial
 
 from sailsim.lut_gemv import TILE_PHASES, Tile, Trace, decode_tile
 from sailsim.sim.engine import PHASES
+from sailsim.sim.fastest_tiles import FastestTiles
 from sailsim.sim.host import HostCores
 from sailsim.sim.memory_path import memory
 from sailsim.sim.patterns import PROFILES, Profile
@@ -107,7 +108,7 @@ def timed_tile(unit: PimUnits, tile: Tile, *, slices: int = 1, fastest: bool = F
         unit: units whose outputs are cut over `slices`.
         tile: one slice's part of the matrix.
         slices: that have a part like it each.
-        fastest: with the NBW of `PimUnits.fastest` in the place of the tile's.
+        fastest: with the NBW that is the fastest in the place of the tile's.
 
     Raises:
         SailsimError: the tile does not fit the arrays.
@@ -122,7 +123,7 @@ def timed_tile(unit: PimUnits, tile: Tile, *, slices: int = 1, fastest: bool = F
     stored = tile.stored_bytes(shape.n)
     request = TileRequest(shape, stored, tile.scales is not None, tile.has_minimum, codebook)
     if fastest:
-        return unit.fastest(request, profiles)[0]
+        return FastestTiles(unit.every_nbw(request, profiles))[0]
     return unit.table(request, profiles(shape))[0]
 
 

@@ -34,8 +34,8 @@ COUNTS = (
     "merges",
 )
 
-KEPT_TILES = 1 << 10
-"""How many tiles the units of a machine remember."""
+KEPT_TILES = 1 << 11
+"""How many tiles units remember: those of 40 blocks with each of six NBWs, in batches of two sizes."""
 
 
 class Shape(NamedTuple):
@@ -304,11 +304,9 @@ class PimUnits:
         self.port = pim.port.value * pim.clock.si
         self.window = pim.mshrs.value * self.line
         self.ahead = pim.fetch_ahead.value * self.window
-        self._kinds: dict[TileRequest, TileKind] = {}
         ways = (self.chip, self.dram, self.operands, self.line, self.port, self.window, self.ahead)
         self.key: Hashable = (text, self.clock, *ways)
         """Equal for units that time every tile alike."""
-        self._tables = _tables_of(self.key)
 
     def scan(self, abits: int, signed: bool, nbw: int, group_size: int) -> Scan:
         """How these units scan activations of the given widths."""
@@ -323,28 +321,24 @@ class PimUnits:
         minimum: bool = False,
         codebook: int = 0,
     ) -> TimedTile:
-        """Time a tile; arguments as in `TileRequest`.
-
-        Raises:
-            SailsimError: the tile does not fit the arrays, or a width is out of range.
-        """
+        """Time a tile; arguments as in `TileRequest`. Raises SailsimError for one that does not fit, and for
+        a width out of range."""
         return self.table(TileRequest(shape, weight_bytes, scaled, minimum, codebook), [profile])[0]
 
     def table(self, request: TileRequest, profiles: Sequence[Profile]) -> TileTable:
         """Time tiles of some patterns side by side, once for equal ones. Raises as `tile`."""
-        return self._tables.table(self, request, profiles)
+        return self.timed.table(self, request, profiles)
 
-    def kind(self, request: TileRequest) -> TileKind:
-        """Of tiles that differ in their patterns. Raises ValueError for what does not fit the arrays."""
-        found = self._kinds.get(request)
-        if found is None:
-            found = self._kinds[request] = TileKind(self, request)
-        return found
+    @property
+    def timed(self) -> "TimedTables":
+        """What equal units have timed. It knows the units and they do not know it, so that Python frees both
+        as soon as nothing asks for them."""
+        return _tables_of(self.key)
 
-    def fastest(
+    def every_nbw(
         self, request: TileRequest, profiles_of: Callable[[Shape], Sequence[Profile]]
-    ) -> list[TimedTile]:
-        """Tiles with the NBW that takes the fewest seconds with their weights on chip; of equals the least.
+    ) -> list[TileTable]:
+        """Tiles with each NBW that fits the arrays, the least first.
 
         Args:
             request: whose shape's `nbw` does not count.
@@ -354,23 +348,23 @@ class PimUnits:
             SailsimError: the tiles fit the arrays with no NBW.
         """
         found: list[TileTable] = []
-        refused: list[SailsimError] = []
+        refused: list[str] = []  # of an error itself, its traceback would know this list
         for nbw in NBWS:
             shape = request.shape._replace(nbw=nbw)
             try:
                 found.append(self.table(request._replace(shape=shape), profiles_of(shape)))
             except SailsimError as error:
-                refused.append(error)
+                refused.append(str(error))
         if not found:
-            raise refused[0]
-        best = np.argmin([table.seconds for table in found], axis=0)
-        return [found[which][at] for at, which in enumerate(best.tolist())]
+            raise SailsimError(refused[0])
+        return found
 
 
-class _TimedTables:
+class TimedTables:
     """The tiles that equal units have timed: machines that differ in their cores share them."""
 
     def __init__(self) -> None:
+        self._kinds: dict[TileRequest, TileKind] = {}
         self._tables: OrderedDict[tuple[TileRequest, tuple[str, ...]], TileTable] = OrderedDict()
         self._tiles = 0
 
@@ -382,7 +376,7 @@ class _TimedTables:
             self._tables.move_to_end(key)
             return found
         try:
-            found = TileTable(units.kind(request), profiles)
+            found = TileTable(self._kind(units, request), profiles)
         except ValueError as error:
             shape = request.shape
             raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
@@ -392,8 +386,15 @@ class _TimedTables:
             self._tiles -= len(self._tables.popitem(last=False)[1])
         return found
 
+    def _kind(self, units: PimUnits, request: TileRequest) -> TileKind:
+        """Of tiles that differ in their patterns. Raises ValueError for what does not fit the arrays."""
+        found = self._kinds.get(request)
+        if found is None:
+            found = self._kinds[request] = TileKind(units, request)
+        return found
+
 
 @lru_cache(maxsize=8)
-def _tables_of(units: Hashable) -> _TimedTables:
+def _tables_of(units: Hashable) -> TimedTables:
     """Of units that are equal."""
-    return _TimedTables()
+    return TimedTables()

@@ -19,7 +19,7 @@ CACHE = ProfileCache()
     st.integers(1, 6),
     st.sampled_from([0, 8, 30, 32, 60, 128]),
     st.sampled_from([0, 4, 15, 63]),
-    st.sampled_from(["lru", "direct"]),
+    st.sampled_from(["lru", "fifo", "direct"]),
     st.sampled_from([(4, True), (8, True), (8, False), (12, True)]),
 )
 def test_profiles_are_those_of_the_rows(role, k, batch, nbw, group_size, entries, policy, width):
@@ -51,6 +51,17 @@ def test_the_size_of_blocks_of_whole_groups_makes_no_other_profile(nbw: int, gro
     of_one_block = CACHE.captured(CAPTURED, rows, Scan(8, True, nbw, 0, 32, "lru"))
     found = CACHE.captured(CAPTURED, rows, Scan(8, True, nbw, group_size, 32, "lru"))
     assert (found is of_one_block) == (group_size % nbw == 0)
+
+
+@given(st.integers(1, 6), st.sampled_from([0, 1, 3, 30, 31, 32, 63]), st.sampled_from(["fifo", "direct"]))
+def test_the_policy_makes_another_profile_where_patterns_have_to_leave(
+    nbw: int, entries: int, policy: str
+) -> None:
+    """A table of 5 weights has 31 patterns but 0, for which 31 entries suffice."""
+    rows = InputRows("attn_in", 7, 32, 1920, 3, 3)
+    of_lru = CACHE.captured(CAPTURED, rows, Scan(8, True, nbw, 32, entries, "lru"))
+    found = CACHE.captured(CAPTURED, rows, Scan(8, True, nbw, 32, entries, policy))
+    assert (found is of_lru) == (entries == 0 or entries >= 2**nbw - 1)
 
 
 def test_profiles_are_kept_up_to_a_limit_in_bytes() -> None:

@@ -1,12 +1,17 @@
 """GEMVs as the PIM units see them."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
 from sailsim import _core
-from sailsim.sim import load_system, vary
+from sailsim.sim import System, load_system, vary
 from sailsim.sim.activity import activity
-from sailsim.sim.patterns import InputRows, ProfileCache
+from sailsim.sim.fastest_tiles import FastestTiles
+from sailsim.sim.nbw import NBWS
+from sailsim.sim.patterns import InputRows, Profile, ProfileCache
 from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TileTable, _tables_of
 from sailsim.workloads import Activations
 
@@ -75,3 +80,49 @@ def test_a_table_has_what_each_of_its_tiles_has_alone(captured: Activations) -> 
             units.config, table.kind.plan, alone.timing, n=3000, k=2048, batch=2, value_bits=4, abits=8
         )
         assert table[at].numbers == (*alone.phases, *events.values())
+
+
+def every_nbw(machine: System, captured: Activations) -> tuple[PimUnits, list[TileTable]]:
+    """The same tiles of four layers with each NBW, and the units that timed them."""
+    units, cache = PimUnits(machine, substrate=None, convert=None, prt=True), ProfileCache()
+
+    def profiles(shape: Shape) -> list[Profile]:
+        scan = units.scan(8, True, shape.nbw, shape.group_size)
+        rows = [InputRows("ffn_out", layer, 32, shape.k, shape.batch, 0) for layer in (0, 11, 21, 31)]
+        return [cache.captured(captured, each, scan) for each in rows]
+
+    request = TileRequest(Shape(2048, 4096, 6, 4, 4, 8, 0, 128), 4.5e6)
+    return units, units.every_nbw(request, profiles)
+
+
+def test_each_tile_has_the_nbw_that_is_the_fastest_for_it(captured: Activations) -> None:
+    machine = vary(SAIL, {"pim.t_zero": 0, "pim.t_prt": 1})  # where patterns cost different times
+    tables = every_nbw(machine, captured)[1]
+    assert [table.kind.shape.nbw for table in tables] == list(NBWS)
+    found = FastestTiles(tables)
+    best = [min((table[at] for table in tables), key=lambda tile: tile.seconds) for at in range(len(found))]
+    assert len({tile.nbw for tile in best}) > 1
+    assert [found[at].nbw for at in range(len(found))] == [tile.nbw for tile in best]
+    for name in ("seconds", "bytes", "cycles", "counts", "numbers"):
+        own = [getattr(tile, name) for tile in best]
+        assert getattr(found, name).tolist() == np.array(own).tolist(), name
+    for rate in (1e10, 1e15):
+        assert found.throttled(rate).tolist() == [tile.throttled(rate) for tile in best]
+    assert (found.slices, found.blocks, found.shares) == (best[0].slices, best[0].blocks, best[0].slices)
+
+
+def test_what_units_leave_behind_is_in_no_circle(captured: Activations) -> None:
+    """Nobody searches for circles between the machines of a study (`give_back`)."""
+    machine = vary(SAIL, {"pim.rows": 64, "pim.t_zero": 0})
+    gc.collect()
+    gc.disable()
+    try:
+        units, tables = every_nbw(machine, captured)
+        assert 0 < len(tables) < len(NBWS)  # some do not fit, which is an error on the way
+        found = FastestTiles(tables)
+        left = [weakref.ref(each) for each in (units, found, *tables)]
+        del units, tables, found
+        _tables_of.cache_clear()
+        assert not any(each() for each in left)
+    finally:
+        gc.enable()

@@ -46,6 +46,34 @@ TEST(tile_batch, tiles_side_by_side_are_each_alone_on_every_instruction_set)
     }
 }
 
+/* Weights come in time mostly: then no group is played, and the slowest DFM of each turn still decides. */
+TEST(tile_batch, dfms_that_share_groups_out_wait_for_the_slowest)
+{
+    Numbers numbers(11);
+    for (int trial = 0; trial < 150; ++trial) {
+        SliceConfig config = plain_slice("row_dfm");
+        config.double_buffer = numbers.in(0, 1) != 0;
+        config.prt_entries = numbers.in(0, 3) ? 32 : 0;
+        config.t_zero = static_cast<int>(numbers.in(0, 1));
+        config.t_prt = static_cast<int>(numbers.in(0, 1));
+        config.dfms = 2 * numbers.in(1, 2);
+        config.dfm_split = DfmSplit::k;
+        /* Blocks of one turn, of several, and with a short one at their end; batches in chunks of a part. */
+        const std::int64_t batch = numbers.in(0, 2) ? numbers.in(1, 9) : numbers.in(200, 400);
+        const auto block = static_cast<std::int64_t>(one_of(numbers, {0, 4, 20, 32}));
+        const TileShape shape{numbers.in(1, 400), numbers.in(1, 3000), batch, 4, 4, 8, 4, block};
+        const Scaling scaling{numbers.in(0, 1) != 0, false};
+        Supply supply = drawn_supply(numbers);
+        supply.bytes_per_cycle *= 100;
+        const TilePlan plan = plan_tile(config, shape, scaling);
+        CHECK_EQ(plan.groups_per_turn, config.dfms);
+        const PatternProfile profile = drawn_profile(numbers, plan.groups, batch * 8);
+        for (const BatchLoops &loops : usable_batch_loops())
+            check_equal(time_tiles(config, shape, {&profile}, scaling, supply, loops).front(),
+                        time_tile(config, shape, profile, scaling, supply));
+    }
+}
+
 TEST(tile_batch, what_one_tile_refuses_is_refused)
 {
     const SliceConfig config = plain_slice();

@@ -3,7 +3,7 @@
 Tiles are timed by the C++ core (`sailsim.sim.tiles`); the patterns of a step's activations decide how long.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from math import ceil
@@ -12,7 +12,8 @@ from typing import Any
 from sailsim.base.stamp import Stamp, stamp
 from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY
-from sailsim.sim.backend import Backend, EnergyShape, Job, JobList, Jobs, Units
+from sailsim.sim.backend import Backend, EnergyShape, Job, Jobs, Units
+from sailsim.sim.fastest_tiles import FastestTiles
 from sailsim.sim.head_jobs import HeadJobs, Sharing
 from sailsim.sim.memory_path import memory
 from sailsim.sim.nbw import NBWS, PER_TENSOR
@@ -55,7 +56,7 @@ class SailJobs:
         units: PimUnits,
         point: Point,
         profiles: Mapping[tuple[int, int], Sequence[Profile]],
-        keys: Sequence[str],
+        keys: Sequence[Hashable],
         sharing: Callable[[int], PimUnits],
     ) -> None:
         """`sharing` gives units of which so many share a matrix."""
@@ -80,7 +81,7 @@ class SailJobs:
     def _on(self, units: PimUnits, request: TileRequest, inputs: Sequence[int]) -> Jobs:
         """The tiles of a request on some slices."""
         if request.shape.nbw == PER_TENSOR:
-            return JobList(units.fastest(request, partial(self._profiles_of, inputs)))
+            return FastestTiles(units.every_nbw(request, partial(self._profiles_of, inputs)))
         return units.table(request, self._profiles_of(inputs, request.shape))
 
     def _profiles_of(self, inputs: Sequence[int], shape: Shape) -> list[Profile]:
@@ -125,10 +126,13 @@ class SailUnits(Units):
             for size in block_sizes(parts)
             for nbw in (NBWS if point.nbw == PER_TENSOR else [point.nbw])
         }
+        keys: Sequence[Hashable]
         if len(profiles) == 1:
             keys = [profile.key for found in profiles.values() for profile in found]
         else:
-            keys = ["".join(found[i].key for found in profiles.values()) for i in range(len(inputs.it))]
+            keys = list(
+                zip(*([profile.key for profile in found] for found in profiles.values()), strict=True)
+            )
         return SailJobs(self._pim, point, profiles, keys, self._of_slices)
 
     def _of_slices(self, slices: int) -> PimUnits:
@@ -176,6 +180,14 @@ def _first_of_equal(units: SailUnits) -> SailUnits:
     return units
 
 
+@lru_cache(maxsize=256)
+def _alternatives(point: Point) -> tuple[Point, ...]:
+    """Machines of a study ask for the same few points."""
+    if point.nbw != PER_TENSOR:
+        return (point,)
+    return (point, *(replace(point, nbw=nbw) for nbw in NBWS))
+
+
 class SailBackend(Backend):
     """`[pim]`: a data feeding module and arrays beside each slice."""
 
@@ -193,9 +205,7 @@ class SailBackend(Backend):
 
         Tiles that are the fastest by themselves need not make the fastest step.
         """
-        if point.nbw != PER_TENSOR:
-            return (point,)
-        return (point, *(replace(point, nbw=nbw) for nbw in NBWS))
+        return _alternatives(point)
 
     def takes(self, op: Op) -> bool:
         """Whatever has scalar codes: tables are built of whole numbers."""

@@ -1,5 +1,6 @@
 """All claims at once: declared combinations, machines with known answers, resumed studies, and the page."""
 
+import gc
 import itertools
 import json
 from collections.abc import Mapping
@@ -62,6 +63,24 @@ def some_values(machines: int, workloads: int, seed: int) -> dict[Metric, np.nda
                 each = np.broadcast_to(each[:, :1], each.shape)
             found[claim.name, at] = each
     return found
+
+
+@pytest.mark.parametrize("nbw", [4, "auto"])
+def test_judging_machines_leaves_no_circles(nbw: int | str) -> None:
+    """While it goes on nobody searches for them: what is in one would stay."""
+    within = replace(space("sail", "sail-wide"), workloads=WORKLOADS)
+    rows = np.random.default_rng(3).random((2, len(within.factors)))
+    machines = [within.draw(row).with_values({"pim.nbw": nbw}) for row in rows]
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        judged(within, machines)
+        gc.collect()
+        left = {type(each).__name__ for each in gc.garbage if type(each).__module__.startswith("sailsim")}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert left == set()
 
 
 def test_the_number_of_combinations_is_that_of_the_file() -> None:
