@@ -3,7 +3,9 @@
 A sum of single losses is no prediction to rest on: it leaves out what rounding activations loses, what
 matrices lose together, and each of its terms has the error of a small text. So the loss that the search may
 spend is corrected by what the policy that came of it loses as a whole, in the units' arithmetic, and of all
-policies that were tried the fastest is taken whose measured loss keeps the budget by `SURE` standard errors.
+that were tried the fastest is known whose measured loss keeps the budget by `SURE` standard errors. The
+policy is that of the least loss of all that are about as fast: a step that is shorter by less than a
+simulation can tell is no gain.
 All that is measured on the text of the search; another judges (`policy_judged`). docs/quality.md explains.
 """
 
@@ -17,9 +19,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from sailsim.analysis.results.policy_search import (
+    ROUNDING,
+    SLOWER,
     Found,
     StepTimes,
+    check_slower,
     least_loss,
+    least_lossy,
     policy_text,
     search,
     step_times,
@@ -46,7 +52,7 @@ from sailsim.workloads.quality import LENGTH as TEXT_LENGTH
 SURE = 2.0
 """Standard errors by which a measured loss must stay below its budget: one in forty is beyond by chance."""
 TRIES = 6
-"""Policies that are measured for a budget."""
+"""Policies that are measured for a budget to find the fastest; one more is that of the least loss."""
 
 
 class Measured(NamedTuple):
@@ -71,6 +77,8 @@ class Tried:
         rest: what rounding activations alone loses, on the text of the search.
         loss: of the whole, measured on that text.
         loss_error: its standard error.
+        fastest: what would have been the policy if the loss within the budget were of no interest.
+        fastest_loss, fastest_error: of it, measured likewise.
         tries: how many policies were measured.
     """
 
@@ -79,6 +87,9 @@ class Tried:
     rest: float
     loss: float
     loss_error: float
+    fastest: Found
+    fastest_loss: float
+    fastest_error: float
     tries: int
 
     @property
@@ -97,18 +108,23 @@ def keep(
     budget: float,
     rest: Measured,
     measure: Callable[[Found, int], Measured],
+    slower: float = SLOWER,
 ) -> Tried:
-    """The fastest policy of a few whose measured loss keeps a budget.
+    """The policy for a budget: of a few whose measured loss keeps it, that of the least loss among those
+    which are about as fast as the fastest.
 
     Args:
         losses, times: as `search`.
         budget: nats a token.
         rest: what is lost beside the groups' losses.
         measure: the loss of a policy as a whole; it is also told which try it is, from 0.
+        slower: fraction by which its step may be longer than that of the fastest.
 
     Raises:
-        SailsimError: no policy keeps the budget, or rounding activations alone does not.
+        SailsimError: no policy keeps the budget, or rounding activations alone does not, or ``slower`` is out
+            of range.
     """
+    check_slower(slower)
     if rest.upper >= budget:
         raise SailsimError(
             f"loss is {budget:g}; allowed is more than {rest.upper:.3g} nats a token: rounding activations "
@@ -133,8 +149,17 @@ def keep(
             f"loss is {budget:g}; allowed is more than {tried.upper:.3g} nats a token, which the best of "
             f"{len(seen)} policies may lose: what was measured, and {SURE:g} standard errors."
         )
-    found, whole = min(good, key=lambda each: (each[0].step_s, each[1].loss))
-    return Tried(budget, found, rest.loss, whole.loss, whole.error, len(seen))
+    fastest, lost = min(good, key=lambda each: (each[0].step_s, each[1].loss))
+    better = least_lossy(losses, times, fastest, slower)
+    if better.formats not in seen:
+        whole = measure(better, len(seen))
+        seen.append(better.formats)
+        if whole.upper <= budget:
+            good.append((better, whole))
+    # By what was measured: the sums said which to measure.
+    near = [each for each in good if each[0].step_s <= (1 + slower + ROUNDING) * fastest.step_s]
+    found, whole = min(near, key=lambda each: (each[1].loss, each[0].step_s))
+    return Tried(budget, found, rest.loss, *whole, fastest, *lost, len(seen))
 
 
 class _Line:
@@ -180,14 +205,16 @@ def search_all(
     together: int = TOGETHER,
     chunks: int = CHUNKS,
     length: int = LENGTH,
+    slower: float = SLOWER,
     text: str = "",
     jobs: int | Workers = 1,
 ) -> Searched:
     """A policy for every allowed loss, for the model and machine of a point, each a file of the folder.
 
     ``chunks`` of ``length`` tokens are what single losses are measured on; policies are measured on all of
-    the text, in chunks as `quality` has them. Raises SailsimError.
+    the text, in chunks as `quality` has them. ``slower`` as `keep`. Raises SailsimError.
     """
+    check_slower(slower)
     of = groups(open_gguf(point.model).spec, together)
     wanted = sensitivity_points(point.model, choices, together, chunks, length, text)
     times = step_times(point, of, choices)
@@ -201,11 +228,16 @@ def search_all(
 
         def measure(found: Found, at: int, name: str = name) -> Measured:
             path = folder / "tries" / f"{name}-{at}.toml"
-            write_whole(path, _policy(point, path.stem, found, of, choices[0]))
+            source = f"sailsim policy: a try for {point.system}, at a sum of {found.budget:.4g} nats a token"
+            write_whole(path, _policy(path.stem, found, of, choices[0], source))
             return whole.loss(str(path))
 
-        tried = keep(losses, times, budget, rest, measure)
-        write_whole(folder / f"{name}.toml", _policy(point, name, tried.found, of, choices[0], budget))
+        tried = keep(losses, times, budget, rest, measure, slower)
+        source = (
+            f"sailsim policy: the least loss of all whose step on {point.system} is longer by {slower:.3g} "
+            f"of it at most than the fastest at a loss of {budget:.4g} nats a token"
+        )
+        write_whole(folder / f"{name}.toml", _policy(name, tried.found, of, choices[0], source))
         policies[f"{name}.toml"] = tried
     return policies
 
@@ -231,16 +263,7 @@ class _Whole:
         return Measured(float(row["loss"]), float(row["loss_error"]))
 
 
-def _policy(
-    point: Point,
-    name: str,
-    found: Found,
-    of: Mapping[str, tuple[str, ...]],
-    default: str,
-    budget: float | None = None,
-) -> bytes:
+def _policy(name: str, found: Found, of: Mapping[str, tuple[str, ...]], default: str, source: str) -> bytes:
     """A policy file."""
-    allowed = found.budget if budget is None else budget
-    source = f"sailsim policy: the fastest step of {point.system} at a loss of {allowed:.4g} nats a token"
     tensors = {tensor: found.formats[group] for group in of for tensor in of[group]}
     return policy_text(name, default, tensors, source).encode()
