@@ -26,7 +26,7 @@ DATA = Path(__file__).resolve().parents[1] / "analysis" / "data" / "quality"
 CHOICES = "8g128,6g128,5g128,4g128,4g32,3g32"
 KEPT = (
     "budget", "weights", "bits_per_weight", "tries", "predicted_loss", "verified_loss", "verified_error",
-    "fastest_loss", "fastest_error", "loss", "loss_error", "predicted_ms", "fastest_ms", "ms", "perplexity",
+    "fastest_loss", "loss", "loss_error", "predicted_ms", "fastest_ms", "ms", "perplexity",
     "perplexity_error", "agreement",
 )  # fmt: skip
 POINT = Point(system="sail-n1", batch=1, threads=16, context=512, abits=8)

@@ -118,7 +118,13 @@ def search(losses: pd.DataFrame, times: StepTimes, budget: float) -> Found:
     return _found(losses, times, budget, picked)
 
 
-def least_lossy(losses: pd.DataFrame, times: StepTimes, fastest: Found, slower: float = SLOWER) -> Found:
+def least_lossy(
+    losses: pd.DataFrame,
+    times: StepTimes,
+    fastest: Found,
+    slower: float = SLOWER,
+    doubt: pd.DataFrame | None = None,
+) -> Found:
     """The least predicted loss of all whose step is longer than that of the fastest by ``slower`` at most.
 
     It is the program of `search` with its sums exchanged. Since a loss below 0 counts as 0, many may lose the
@@ -128,16 +134,19 @@ def least_lossy(losses: pd.DataFrame, times: StepTimes, fastest: Found, slower: 
         losses, times: as `search`.
         fastest: what `search` found.
         slower: a fraction of its step.
+        doubt: what each loss may be more by chance, which counts here: of many formats some are lucky.
 
     Raises:
         SailsimError: ``slower`` is out of range.
     """
     check_slower(slower)
     lost, took = _numbers(losses, times)
-    picked = _best(lost, took, (1 + slower) * fastest.step_s)
+    least = lost if doubt is None else lost + doubt.loc[losses.index, losses.columns].to_numpy()
+    picked = _best(least, took, (1 + slower) * fastest.step_s)
     assert picked is not None  # the fastest itself is within the bound
-    found = _found(losses, times, fastest.budget, picked)
-    return found if found.loss < fastest.loss else fastest
+    own = [list(losses.columns).index(fastest.formats[group]) for group in losses.index]
+    gained = least[range(len(own)), own].sum() - least[picked].sum()
+    return _found(losses, times, fastest.budget, picked) if gained > 0 else fastest
 
 
 def check_slower(slower: float) -> None:

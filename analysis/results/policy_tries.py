@@ -3,9 +3,9 @@
 A sum of single losses is no prediction to rest on: it leaves out what rounding activations loses, what
 matrices lose together, and each of its terms has the error of a small text. So the loss that the search may
 spend is corrected by what the policy that came of it loses as a whole, in the units' arithmetic, and of all
-that were tried the fastest is known whose measured loss keeps the budget by `SURE` standard errors. The
-policy is that of the least loss of all that are about as fast: a step that is shorter by less than a
-simulation can tell is no gain.
+that were tried the fastest is taken whose measured loss keeps the budget by `SURE` standard errors. What is
+tried is not the fastest of all that may be, but that of the least loss among those which are about as fast: a
+step that is shorter by less than a simulation can tell is no gain.
 All that is measured on the text of the search; another judges (`policy_judged`). docs/quality.md explains.
 """
 
@@ -19,7 +19,6 @@ from typing import NamedTuple
 import pandas as pd
 
 from sailsim.analysis.results.policy_search import (
-    ROUNDING,
     SLOWER,
     Found,
     StepTimes,
@@ -52,7 +51,7 @@ from sailsim.workloads.quality import LENGTH as TEXT_LENGTH
 SURE = 2.0
 """Standard errors by which a measured loss must stay below its budget: one in forty is beyond by chance."""
 TRIES = 6
-"""Policies that are measured for a budget to find the fastest; one more is that of the least loss."""
+"""Policies that are measured for a budget."""
 
 
 class Measured(NamedTuple):
@@ -78,7 +77,6 @@ class Tried:
         loss: of the whole, measured on that text.
         loss_error: its standard error.
         fastest: what would have been the policy if the loss within the budget were of no interest.
-        fastest_loss, fastest_error: of it, measured likewise.
         tries: how many policies were measured.
     """
 
@@ -88,8 +86,6 @@ class Tried:
     loss: float
     loss_error: float
     fastest: Found
-    fastest_loss: float
-    fastest_error: float
     tries: int
 
     @property
@@ -109,8 +105,9 @@ def keep(
     rest: Measured,
     measure: Callable[[Found, int], Measured],
     slower: float = SLOWER,
+    doubt: pd.DataFrame | None = None,
 ) -> Tried:
-    """The policy for a budget: of a few whose measured loss keeps it, that of the least loss among those
+    """The fastest policy of a few whose measured loss keeps a budget, each of the least loss among those
     which are about as fast as the fastest.
 
     Args:
@@ -118,7 +115,7 @@ def keep(
         budget: nats a token.
         rest: what is lost beside the groups' losses.
         measure: the loss of a policy as a whole; it is also told which try it is, from 0.
-        slower: fraction by which its step may be longer than that of the fastest.
+        slower, doubt: as `least_lossy`.
 
     Raises:
         SailsimError: no policy keeps the budget, or rounding activations alone does not, or ``slower`` is out
@@ -130,36 +127,31 @@ def keep(
             f"loss is {budget:g}; allowed is more than {rest.upper:.3g} nats a token: rounding activations "
             f"alone loses {rest.loss:.3g}, with a standard error of {rest.error:.2g}."
         )
-    good: list[tuple[Found, Measured]] = []
+    good: list[tuple[Found, Measured, Found]] = []
     seen: list[dict[str, str]] = []
     tried = _Line(rest.upper)
-    spent = budget - rest.loss
+    spent, enough = budget - rest.loss, 0.0
     for at in range(TRIES):
-        found = search(losses, times, max(spent, least_loss(losses)))
+        fastest = search(losses, times, max(spent, least_loss(losses)))
+        found = least_lossy(losses, times, fastest, slower, doubt)
         if found.formats in seen:
             break
         seen.append(found.formats)
         whole = measure(found, at)
         tried.add(found.loss, whole.upper, budget)
         if whole.upper <= budget:
-            good.append((found, whole))
+            good.append((found, whole, fastest))
+            enough = max(enough, spent)
         spent = tried.at(budget)
+        if spent <= enough:  # slower ones alone
+            break
     if not good:
         raise SailsimError(
             f"loss is {budget:g}; allowed is more than {tried.upper:.3g} nats a token, which the best of "
             f"{len(seen)} policies may lose: what was measured, and {SURE:g} standard errors."
         )
-    fastest, lost = min(good, key=lambda each: (each[0].step_s, each[1].loss))
-    better = least_lossy(losses, times, fastest, slower)
-    if better.formats not in seen:
-        whole = measure(better, len(seen))
-        seen.append(better.formats)
-        if whole.upper <= budget:
-            good.append((better, whole))
-    # By what was measured: the sums said which to measure.
-    near = [each for each in good if each[0].step_s <= (1 + slower + ROUNDING) * fastest.step_s]
-    found, whole = min(near, key=lambda each: (each[1].loss, each[0].step_s))
-    return Tried(budget, found, rest.loss, *whole, fastest, *lost, len(seen))
+    found, whole, fastest = min(good, key=lambda each: (each[2].step_s, each[1].loss))
+    return Tried(budget, found, rest.loss, whole.loss, whole.error, fastest, len(seen))
 
 
 class _Line:
@@ -219,7 +211,10 @@ def search_all(
     wanted = sensitivity_points(point.model, choices, together, chunks, length, text)
     times = step_times(point, of, choices)
     frame = measure_sensitivities(wanted, folder / "sensitivities", jobs=jobs, progress=True)
-    losses = frame.pivot(index="group", columns="weights", values="loss").loc[list(of), list(choices)]
+    losses, errors = (
+        frame.pivot(index="group", columns="weights", values=name).loc[list(of), list(choices)]
+        for name in ("loss", "loss_error")
+    )
     whole = _Whole(point, folder, text, jobs)
     rest = whole.loss(FILE)
     policies = {}
@@ -232,7 +227,7 @@ def search_all(
             write_whole(path, _policy(path.stem, found, of, choices[0], source))
             return whole.loss(str(path))
 
-        tried = keep(losses, times, budget, rest, measure, slower)
+        tried = keep(losses, times, budget, rest, measure, slower, SURE * errors)
         source = (
             f"sailsim policy: the least loss of all whose step on {point.system} is longer by {slower:.3g} "
             f"of it at most than the fastest at a loss of {budget:.4g} nats a token"

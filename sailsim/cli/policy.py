@@ -140,10 +140,9 @@ def policy(
 def _beside_the_fastest(row: Mapping[str, Any]) -> str:
     """What was taken, and what the fastest would have been."""
     return (
-        f"{row['weights']}: a step of {row['predicted_ms']:.6g} ms and {row['verified_loss']:.4f} ± "
-        f"{row['verified_error']:.4f} nats a token, on the text of the search; the fastest found for "
-        f"{row['budget']:g} would have been {row['fastest_ms']:.6g} ms and {row['fastest_loss']:.4f} ± "
-        f"{row['fastest_error']:.4f}."
+        f"{row['weights']}: a step of {row['predicted_ms']:.6g} ms at {row['predicted_loss']:.4f} nats a "
+        f"token; the fastest would have been {row['fastest_ms']:.6g} ms at {row['fastest_loss']:.4f}, both "
+        "as predicted."
     )
 
 

@@ -131,6 +131,18 @@ def test_a_step_that_is_hardly_slower_is_taken_where_it_loses_less() -> None:
     assert least_lossy(losses, times, fastest, 1.0).formats == {"a": "8g128", "b": "8g128"}
 
 
+def test_luck_with_a_few_tokens_is_no_reason() -> None:
+    """Eight bits lose little for sure, four lost nothing, but may lose much."""
+    losses = pd.DataFrame([[0.001, -0.01, 0.05]], ["a"], CHOICES)
+    doubt = pd.DataFrame([[0.0005, 0.03, 0.02]], ["a"], CHOICES)
+    times = StepTimes(1.0, pd.DataFrame([[0.0, -0.0002, -0.0004]], ["a"], CHOICES))
+    fastest = search(losses, times, 0.1)
+    assert fastest.formats == {"a": "3g32"}
+    assert least_lossy(losses, times, fastest).formats == {"a": "4g32"}
+    found = least_lossy(losses, times, fastest, doubt=doubt)
+    assert (found.formats, found.loss) == ({"a": "8g128"}, 0.001)
+
+
 def test_what_may_be_given_up_is_a_fraction() -> None:
     losses, times = tables(1, 2)
     for slower in (-0.01, 1.01, float("nan")):

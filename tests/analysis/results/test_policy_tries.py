@@ -49,13 +49,12 @@ def test_what_is_kept_was_measured_within_the_budget(
     kept = keep(losses, times, 0.15, Measured(rest, error), measure)
     assert kept.loss + SURE * kept.loss_error <= 0.15
     assert kept.predicted_loss == pytest.approx(rest + kept.found.loss)
-    assert kept.tries == len(asked) <= TRIES + 1
+    assert kept.tries == len(asked) <= TRIES
     fine = [found.step_s for found, whole in asked if whole.upper <= 0.15]
-    assert kept.fastest.step_s == pytest.approx(min(fine), rel=1e-6)
-    bound = (1 + SLOWER) * kept.fastest.step_s
-    assert kept.found.step_s <= bound
-    near = [whole.loss for found, whole in asked if found.step_s <= bound and whole.upper <= 0.15]
-    assert kept.loss == min(near) <= kept.fastest_loss
+    assert kept.found.step_s <= (1 + SLOWER) * min(fine)
+    assert kept.fastest.step_s <= kept.found.step_s * (1 + 1e-6)
+    assert kept.found.step_s <= (1 + SLOWER + 1e-6) * kept.fastest.step_s
+    assert kept.found.loss <= kept.fastest.loss
     assert len({tuple(found.formats.values()) for found, _ in asked}) == len(asked)
 
 
@@ -67,31 +66,29 @@ def nearly_alike() -> tuple[pd.DataFrame, StepTimes]:
     return losses, StepTimes(1.0, took)
 
 
-def test_a_little_speed_is_given_up_for_less_loss_as_measured() -> None:
-    losses, times = nearly_alike()
-    kept = keep(
-        losses, times, 0.15, Measured(0.01, 0.0), lambda found, at: Measured(0.01 + found.loss, 0.002)
-    )
-    assert kept.fastest.formats == {"a": "3g32", "b": "3g32"}
-    assert (kept.fastest_loss, kept.fastest_error) == (pytest.approx(0.09), 0.002)
-    assert kept.found.formats == {"a": "4g32", "b": "4g32"}
-    assert (kept.loss, kept.tries) == (pytest.approx(0.05), 2)
-    alone = keep(losses, times, 0.15, Measured(0.01, 0.0), lambda found, at: Measured(0.05, 0.0), slower=0)
-    assert alone.found == alone.fastest == kept.fastest
-
-
-@pytest.mark.parametrize("whole", [Measured(0.2, 0.0), Measured(0.12, 0.001)])
-def test_what_loses_more_as_measured_is_not_taken(whole: Measured) -> None:
-    """The sum says less, the whole says beyond the budget, or more than the fastest loses."""
+def test_a_little_speed_is_given_up_for_less_loss() -> None:
     losses, times = nearly_alike()
 
     def measure(found: Found, at: int) -> Measured:
-        return whole if "4g32" in found.formats.values() else Measured(0.1, 0.001)
+        return Measured(0.01 + found.loss, 0.002)
 
     kept = keep(losses, times, 0.15, Measured(0.01, 0.0), measure)
-    assert kept.found == kept.fastest
-    assert kept.loss == kept.fastest_loss == 0.1
-    assert kept.tries == 2
+    assert kept.fastest.formats == {"a": "3g32", "b": "3g32"}
+    assert kept.found.formats == {"a": "4g32", "b": "4g32"}
+    assert (kept.loss, kept.tries) == (pytest.approx(0.05), 1)
+    alone = keep(losses, times, 0.15, Measured(0.01, 0.0), measure, slower=0)
+    assert alone.found == alone.fastest
+    assert alone.found.formats == kept.fastest.formats
+
+
+def test_what_is_measured_is_what_is_taken() -> None:
+    """The fastest of the sums would be beyond the budget as a whole; what is taken for it is not."""
+    losses, times = nearly_alike()
+
+    def measure(found: Found, at: int) -> Measured:
+        return Measured(0.2 if "3g32" in found.formats.values() else 0.1, 0.001)
+
+    assert keep(losses, times, 0.15, Measured(0.01, 0.0), measure).found.formats == {"a": "4g32", "b": "4g32"}
 
 
 @pytest.mark.parametrize("steep", [0.5, 1.0, 1.9, 3.0])
@@ -138,8 +135,6 @@ def test_a_search_is_measured_on_its_text_and_judged_on_another(tiny: Path, tmp_
         assert (tmp_path / "tries" / f"{name.removesuffix('.toml')}-0.toml").exists()
         assert row["ms"] > 0
         assert row["fastest_ms"] <= row["predicted_ms"] <= (1 + SLOWER) * row["fastest_ms"]
-        assert row["verified_loss"] <= row["fastest_loss"]
-        assert row["fastest_loss"] + SURE * row["fastest_error"] <= budget
         # The texts differ, and so do the losses on them.
         assert row["loss"] != row["verified_loss"]
     assert rows["8g32"]["budget"] is rows["8g32"]["fastest_ms"] is None
@@ -161,7 +156,9 @@ def test_the_command_says_what_the_fastest_would_have_been(tiny: Path, tmp_path:
         "--out", str(tmp_path),
     ]  # fmt: skip
     said = CliRunner().invoke(main, asked).stdout.splitlines()[-1]
-    (step, lost), (quickest, most) = (map(float, each) for each in re.findall(r"(\S+) ms and (\S+) ± ", said))
+    (step, lost), (quickest, most) = (
+        map(float, each) for each in re.findall(r"(\S+) ms at ([\d.]+\d)", said)
+    )
     # With all of the step's time to give up what loses least is taken, and the fastest is another.
     assert said.startswith("loss-2.toml: ")
     assert quickest < step
