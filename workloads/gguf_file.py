@@ -2,12 +2,14 @@
 
 The header is parsed here, each count and length checked against the file's size before it is used, so
 that a damaged file ends in one sentence and never in a large allocation. Tensor data stay memory-mapped
-until asked for; the package ``gguf`` dequantizes them. The layout is ggml's ``docs/gguf.md``, version 2
+until asked for, when their scales are looked at too, so that what needs the structure alone reads the header
+alone; the package ``gguf`` dequantizes them. The layout is ggml's ``docs/gguf.md``, version 2
 and 3, little endian.
 """
 
 import hashlib
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -160,6 +162,15 @@ class _Cursor:
         return array
 
 
+_SOUND: dict[Path, tuple[tuple[int, int], set[str]]] = {}
+"""Of files whose tensors were looked at: their size and when they were changed, and which tensors' scales are
+numbers. A process opens a file for each of many points."""
+
+
+def _unreadable(path: Path, error: OSError) -> SailsimError:
+    return SailsimError(f"GGUF file {path} cannot be read ({error}); allowed is a readable file.")
+
+
 class GgufFile:
     """The header of one GGUF file and access to its tensors.
 
@@ -177,9 +188,7 @@ class GgufFile:
             self._data: npt.NDArray[np.uint8] = np.memmap(self.path, dtype=np.uint8, mode="r")
             self._view: memoryview = self._data.data
         except OSError as error:
-            raise SailsimError(
-                f"GGUF file {self.path} cannot be read ({error}); allowed is a readable file."
-            ) from error
+            raise _unreadable(self.path, error) from error
         self._values: dict[str, Any] = {}
         self.tensors: dict[str, TensorInfo] = {}
         self._parse(_Cursor(self.path, self._view))
@@ -303,34 +312,52 @@ class GgufFile:
             raise SailsimError(f"GGUF file {self.path}: {key} is {shown}; allowed is an array of texts.")
         return self._decode(value)
 
-    def require_numbers(self) -> None:
+    def require_numbers(self, names: Iterable[str] | None = None) -> None:
         """Raises SailsimError if a scale of a tensor (of floats: a value) is a NaN or an infinity.
 
-        It reads the whole file once, a piece at a time: some seconds for one of many GB. Nothing of it stays
-        in memory, as it would if the mapped file were gone through.
+        Those named or all are looked at, once as long as the file stays the same. All of a tensor is read, a
+        piece at a time: some seconds for a file of many GB. Nothing of it stays in memory, as it would if the
+        mapped file were gone through.
         """
-        piece = np.empty(_PIECE, np.uint8)
+        try:
+            status = self.path.stat()
+            path, state = self.path.resolve(), (status.st_size, status.st_mtime_ns)
+            if _SOUND.get(path, (None,))[0] != state:
+                _SOUND[path] = (state, set())
+            sound = _SOUND[path][1]
+            for name in self.tensors if names is None else names:
+                if name not in sound:
+                    self._require_numbers(self.tensors[name])
+                    sound.add(name)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
+    def _require_numbers(self, info: TensorInfo) -> None:
+        block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[info.type.upper()]][1]
+        step = _PIECE // block_bytes * block_bytes
+        piece = np.empty(min(step, info.n_bytes), np.uint8)
         with self.path.open("rb", buffering=0) as file:
-            for info in self.tensors.values():
-                block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[info.type.upper()]][1]
-                step = _PIECE // block_bytes * block_bytes
-                for start in range(0, info.n_bytes, step):
-                    part = piece[: min(step, info.n_bytes - start)]
-                    file.seek(info.offset + start)
-                    if file.readinto(part.data) != len(part):
-                        raise self._unsound(f"the data of {info.name}", "cut short", "as long as before")
-                    bad = first_bad_block(info.type, part.reshape(-1, block_bytes))
-                    if bad is not None:
-                        bad += start // block_bytes
-                        value = f"no number in block {bad} of {info.type}"
-                        raise self._unsound(f"a scale of {info.name}", value, "finite ones")
+            for start in range(0, info.n_bytes, step):
+                part = piece[: min(step, info.n_bytes - start)]
+                file.seek(info.offset + start)
+                if file.readinto(part.data) != len(part):
+                    raise self._unsound(f"the data of {info.name}", "cut short", "as long as before")
+                bad = first_bad_block(info.type, part.reshape(-1, block_bytes))
+                if bad is not None:
+                    bad += start // block_bytes
+                    value = f"no number in block {bad} of {info.type}"
+                    raise self._unsound(f"a scale of {info.name}", value, "finite ones")
 
     def _unsound(self, field: str, value: object, allowed: str) -> SailsimError:
         return _Cursor(self.path, self._view).fail(field, value, allowed)
 
     def raw(self, name: str) -> npt.NDArray[np.uint8]:
-        """Stored bytes of a matrix as rows: (n, bytes of K weights), a view of the file."""
+        """Stored bytes of a matrix as rows: (n, bytes of K weights), a view of the file.
+
+        Raises SailsimError if the tensor is absent, and as `require_numbers` of it.
+        """
         info = self._info(name)
+        self.require_numbers([name])
         rows = info.n_elements // info.shape[0]
         return self._data[info.offset : info.offset + info.n_bytes].reshape(rows, -1)
 

@@ -30,26 +30,12 @@ class GgufModel:
 def open_gguf(path: str | Path) -> GgufModel:
     """Reads the header of a GGUF file of a decoder, whatever its architecture is called (`shapes`).
 
-    Raises SailsimError for a damaged file, and for tensors that are not those of such a decoder.
+    No weight is read, and no scale: those of a tensor are looked at by what reads it (`GgufFile.raw`).
+    Raises SailsimError for a damaged header, and for tensors that are not those of such a decoder.
     """
     file = GgufFile(path)
     spec = _spec(file)
-    formats = _format(file, spec)
-    _require_numbers(file)
-    return GgufModel(file, spec, formats)
-
-
-_SOUND: dict[Path, tuple[int, int]] = {}
-"""Files whose numbers have been looked at: their size, and when they were changed."""
-
-
-def _require_numbers(file: GgufFile) -> None:
-    """Looks at the numbers of a file once as long as it stays the same."""
-    path, status = file.path.resolve(), file.path.stat()
-    state = (status.st_size, status.st_mtime_ns)
-    if _SOUND.get(path) != state:
-        file.require_numbers()
-        _SOUND[path] = state
+    return GgufModel(file, spec, _format(file, spec))
 
 
 def stored_model(name_or_path: str | Path) -> GgufModel | None:

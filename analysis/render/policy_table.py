@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -16,7 +17,8 @@ from sailsim.workloads.choice import uniform_choice
 Row = Mapping[Any, Any]
 HEADER = (
     "weights", "loss allowed", "predicted", "on the search's text", "measured", "kept",
-    "stored bits a weight", "SAIL: tokens/s", "over the fastest width within that loss",
+    "stored bits a weight", "SAIL: a step", "tokens/s", "over the fastest width within that loss",
+    "the fastest as predicted: a step", "loss",
 )  # fmt: skip
 
 
@@ -34,30 +36,34 @@ def policies_of(model: str, batch: int, stored: pd.DataFrame | None = None) -> p
     return known[(known.model == model) & (known.batch == batch) & known.refused.isna()]
 
 
-def policy_table(policies: Sequence[Row], points: pd.DataFrame, rates: Mapping[str, float]) -> str:
+def policy_table(
+    policies: Sequence[Row], points: pd.DataFrame, rates: Mapping[str, float], batch: int = 1
+) -> str:
     """A row a policy and a width of all matrices.
 
     Args:
         policies: as `stored_policies` has them.
         points: of `measured`, those that differ in their weights alone.
         rates: SAIL's tokens/s by ``weights``, for both.
+        batch: tokens that a step of it gives.
     """
     widths = [row for row in points.to_dict("records") if uniform_choice(str(row["weights"]))]
     rows: list[tuple[str, ...]] = [
         (
             f"{row['weights']} bits everywhere", "-", "-", "-", _loss(row, "loss"), "-",
-            f"{row['bits_per_weight']:.2f}", f"{rates[row['weights']]:.1f}", "-",
+            f"{row['bits_per_weight']:.2f}", _step(1e3 * batch / rates[row["weights"]]),
+            f"{rates[row['weights']]:.1f}", *["-"] * 3,
         )
         for row in widths
     ]  # fmt: skip
     rows += [_policy(row, widths, rates) for row in policies]
-    return table(HEADER, rows, "lrrrrlrrl")
+    return table(HEADER, rows, "lrrrrlrrrlrr")
 
 
 def _policy(row: Row, widths: Sequence[Row], rates: Mapping[str, float]) -> tuple[str, ...]:
     budget = float(row["budget"])
     if isinstance(row["refused"], str):
-        return ("none", f"{budget:g}", *["-"] * 3, "refused", *["-"] * 3)
+        return ("none", f"{budget:g}", *["-"] * 3, "refused", *["-"] * 6)
     rate = rates[row["weights"]]
     return (
         f"a policy for {budget:g}",
@@ -67,9 +73,21 @@ def _policy(row: Row, widths: Sequence[Row], rates: Mapping[str, float]) -> tupl
         _loss(row, "loss"),
         kept(budget, float(row["loss"]), float(row["loss_error"])),
         f"{row['bits_per_weight']:.2f}",
+        _step(row["ms"]),
         f"{rate:.1f}",
         _beside(rate, budget, widths, rates),
+        *_fastest(row),
     )
+
+
+def _fastest(row: Row) -> tuple[str, str]:
+    """What the fastest would have been; nothing of a policy that was searched as the fastest itself."""
+    ms = float(row.get("fastest_ms", math.nan))
+    return ("-", "-") if math.isnan(ms) else (_step(ms), f"{row['fastest_loss']:+.4f}")
+
+
+def _step(ms: float) -> str:
+    return f"{ms:.4f} ms"
 
 
 def _loss(row: Row, name: str, error: str = "loss_error") -> str:

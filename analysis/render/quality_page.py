@@ -81,7 +81,7 @@ def _policies() -> str:
     ours = rates[rates.runner == "sail"]
     of = dict(zip(ours.weights.astype(str), ours.tokens_per_s.astype(float), strict=True))
     stored = stored_policies()
-    found = policy_table(stored.to_dict("records"), _nearest(), of)
+    found = policy_table(stored.to_dict("records"), _nearest(), of, DRAWN[0][1])
     return f"{found}\n\n{how_found(stored)}"
 
 

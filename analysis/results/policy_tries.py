@@ -3,7 +3,9 @@
 A sum of single losses is no prediction to rest on: it leaves out what rounding activations loses, what
 matrices lose together, and each of its terms has the error of a small text. So the loss that the search may
 spend is corrected by what the policy that came of it loses as a whole, in the units' arithmetic, and of all
-policies that were tried the fastest is taken whose measured loss keeps the budget by `SURE` standard errors.
+that were tried the fastest is taken whose measured loss keeps the budget by `SURE` standard errors. What is
+tried is not the fastest of all that may be, but that of the least loss among those which are about as fast: a
+step that is shorter by less than a simulation can tell is no gain.
 All that is measured on the text of the search; another judges (`policy_judged`). docs/quality.md explains.
 """
 
@@ -17,9 +19,12 @@ from typing import NamedTuple
 import pandas as pd
 
 from sailsim.analysis.results.policy_search import (
+    SLOWER,
     Found,
     StepTimes,
+    check_slower,
     least_loss,
+    least_lossy,
     policy_text,
     search,
     step_times,
@@ -71,6 +76,7 @@ class Tried:
         rest: what rounding activations alone loses, on the text of the search.
         loss: of the whole, measured on that text.
         loss_error: its standard error.
+        fastest: what would have been the policy if the loss within the budget were of no interest.
         tries: how many policies were measured.
     """
 
@@ -79,6 +85,7 @@ class Tried:
     rest: float
     loss: float
     loss_error: float
+    fastest: Found
     tries: int
 
     @property
@@ -97,44 +104,54 @@ def keep(
     budget: float,
     rest: Measured,
     measure: Callable[[Found, int], Measured],
+    slower: float = SLOWER,
+    doubt: pd.DataFrame | None = None,
 ) -> Tried:
-    """The fastest policy of a few whose measured loss keeps a budget.
+    """The fastest policy of a few whose measured loss keeps a budget, each of the least loss among those
+    which are about as fast as the fastest.
 
     Args:
         losses, times: as `search`.
         budget: nats a token.
         rest: what is lost beside the groups' losses.
         measure: the loss of a policy as a whole; it is also told which try it is, from 0.
+        slower, doubt: as `least_lossy`.
 
     Raises:
-        SailsimError: no policy keeps the budget, or rounding activations alone does not.
+        SailsimError: no policy keeps the budget, or rounding activations alone does not, or ``slower`` is out
+            of range.
     """
+    check_slower(slower)
     if rest.upper >= budget:
         raise SailsimError(
             f"loss is {budget:g}; allowed is more than {rest.upper:.3g} nats a token: rounding activations "
             f"alone loses {rest.loss:.3g}, with a standard error of {rest.error:.2g}."
         )
-    good: list[tuple[Found, Measured]] = []
+    good: list[tuple[Found, Measured, Found]] = []
     seen: list[dict[str, str]] = []
     tried = _Line(rest.upper)
-    spent = budget - rest.loss
+    spent, enough = budget - rest.loss, 0.0
     for at in range(TRIES):
-        found = search(losses, times, max(spent, least_loss(losses)))
+        fastest = search(losses, times, max(spent, least_loss(losses)))
+        found = least_lossy(losses, times, fastest, slower, doubt)
         if found.formats in seen:
             break
         seen.append(found.formats)
         whole = measure(found, at)
         tried.add(found.loss, whole.upper, budget)
         if whole.upper <= budget:
-            good.append((found, whole))
+            good.append((found, whole, fastest))
+            enough = max(enough, spent)
         spent = tried.at(budget)
+        if spent <= enough:  # slower ones alone
+            break
     if not good:
         raise SailsimError(
             f"loss is {budget:g}; allowed is more than {tried.upper:.3g} nats a token, which the best of "
             f"{len(seen)} policies may lose: what was measured, and {SURE:g} standard errors."
         )
-    found, whole = min(good, key=lambda each: (each[0].step_s, each[1].loss))
-    return Tried(budget, found, rest.loss, whole.loss, whole.error, len(seen))
+    found, whole, fastest = min(good, key=lambda each: (each[2].step_s, each[1].loss))
+    return Tried(budget, found, rest.loss, whole.loss, whole.error, fastest, len(seen))
 
 
 class _Line:
@@ -180,19 +197,24 @@ def search_all(
     together: int = TOGETHER,
     chunks: int = CHUNKS,
     length: int = LENGTH,
+    slower: float = SLOWER,
     text: str = "",
     jobs: int | Workers = 1,
 ) -> Searched:
     """A policy for every allowed loss, for the model and machine of a point, each a file of the folder.
 
     ``chunks`` of ``length`` tokens are what single losses are measured on; policies are measured on all of
-    the text, in chunks as `quality` has them. Raises SailsimError.
+    the text, in chunks as `quality` has them. ``slower`` as `keep`. Raises SailsimError.
     """
+    check_slower(slower)
     of = groups(open_gguf(point.model).spec, together)
     wanted = sensitivity_points(point.model, choices, together, chunks, length, text)
     times = step_times(point, of, choices)
     frame = measure_sensitivities(wanted, folder / "sensitivities", jobs=jobs, progress=True)
-    losses = frame.pivot(index="group", columns="weights", values="loss").loc[list(of), list(choices)]
+    losses, errors = (
+        frame.pivot(index="group", columns="weights", values=name).loc[list(of), list(choices)]
+        for name in ("loss", "loss_error")
+    )
     whole = _Whole(point, folder, text, jobs)
     rest = whole.loss(FILE)
     policies = {}
@@ -201,11 +223,16 @@ def search_all(
 
         def measure(found: Found, at: int, name: str = name) -> Measured:
             path = folder / "tries" / f"{name}-{at}.toml"
-            write_whole(path, _policy(point, path.stem, found, of, choices[0]))
+            source = f"sailsim policy: a try for {point.system}, at a sum of {found.budget:.4g} nats a token"
+            write_whole(path, _policy(path.stem, found, of, choices[0], source))
             return whole.loss(str(path))
 
-        tried = keep(losses, times, budget, rest, measure)
-        write_whole(folder / f"{name}.toml", _policy(point, name, tried.found, of, choices[0], budget))
+        tried = keep(losses, times, budget, rest, measure, slower, SURE * errors)
+        source = (
+            f"sailsim policy: the least loss of all whose step on {point.system} is longer by {slower:.3g} "
+            f"of it at most than the fastest at a loss of {budget:.4g} nats a token"
+        )
+        write_whole(folder / f"{name}.toml", _policy(name, tried.found, of, choices[0], source))
         policies[f"{name}.toml"] = tried
     return policies
 
@@ -231,16 +258,7 @@ class _Whole:
         return Measured(float(row["loss"]), float(row["loss_error"]))
 
 
-def _policy(
-    point: Point,
-    name: str,
-    found: Found,
-    of: Mapping[str, tuple[str, ...]],
-    default: str,
-    budget: float | None = None,
-) -> bytes:
+def _policy(name: str, found: Found, of: Mapping[str, tuple[str, ...]], default: str, source: str) -> bytes:
     """A policy file."""
-    allowed = found.budget if budget is None else budget
-    source = f"sailsim policy: the fastest step of {point.system} at a loss of {allowed:.4g} nats a token"
     tensors = {tensor: found.formats[group] for group in of for tensor in of[group]}
     return policy_text(name, default, tensors, source).encode()

@@ -1,8 +1,10 @@
-"""`sailsim policy`: the fastest assignment of formats to a model's matrices at a given loss."""
+"""`sailsim policy`: an assignment of formats to a model's matrices that is fast at a given loss."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +13,7 @@ from sailsim.base.hints import needing
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._study import study_options
-from sailsim.cli._table import print_wide, wide_option
+from sailsim.cli._table import print_wide, say, wide_option
 from sailsim.sim import Point
 from sailsim.sim.study import Workers
 from sailsim.workloads import default_gguf
@@ -28,6 +30,8 @@ SHOWN = (
     "verified_error",
     "tries",
     "predicted_ms",
+    "fastest_ms",
+    "fastest_loss",
 )
 
 
@@ -43,6 +47,14 @@ SHOWN = (
     default=5,
     show_default=True,
     help="Neighbouring blocks whose matrices of a kind share one.",
+)
+@click.option(
+    "--slower",
+    type=float,
+    default=0.001,
+    show_default=True,
+    help="Fraction of the fastest step that is given up for less loss: by default less than a simulation can "
+    "tell.",
 )
 @click.option("--system", default="sail-n1", show_default=True, help="The machine whose step is to be short.")
 @click.option("--batch", type=int, default=1, show_default=True, help="Sequences decoded side by side.")
@@ -72,6 +84,7 @@ def policy(
     budgets: str,
     choices: str,
     together: int,
+    slower: float,
     system: str,
     batch: int,
     threads: int,
@@ -86,13 +99,14 @@ def policy(
     wide: bool,
     as_json: bool,
 ) -> None:
-    """Find the fastest assignment of formats to a model's matrices, for each allowed loss.
+    """Find a fast assignment of formats to a model's matrices, for each allowed loss.
 
     What each group of matrices loses in each format is measured on one text, what it adds to a step of SAIL
-    is simulated, and an integer program chooses. What it found is measured as a whole on that text, and the
-    choice made again with what that says, until a policy keeps its loss by two standard errors. Each is a
-    file for --weights; it is then measured on another text, and simulated, beside each choice everywhere.
-    docs/quality.md explains. MODEL is the installed SmolLM2 by default.
+    is simulated, and an integer program chooses the fastest. What it found is measured as a whole on that
+    text, and the choice made again with what that says, until a policy keeps its loss by two standard errors.
+    Of all that are slower than it by a fraction of --slower at most the one that loses least is taken. Each
+    is a file for --weights; it is then measured on another text, and simulated, beside each choice
+    everywhere. docs/quality.md explains. MODEL is the installed SmolLM2 by default.
     """
     with needing("study", "policy"):
         from sailsim.analysis.results.policy_judged import judged
@@ -109,6 +123,7 @@ def policy(
         together=together,
         chunks=chunks,
         length=length,
+        slower=slower,
         text=str(calibration or ""),
         jobs=jobs,
     )
@@ -117,6 +132,18 @@ def policy(
         print_json({"records": rows})
         return
     print_wide(rows, SHOWN, wide)
+    for row in rows:
+        if row["budget"] is not None:
+            say(_beside_the_fastest(row))
+
+
+def _beside_the_fastest(row: Mapping[str, Any]) -> str:
+    """What was taken, and what the fastest would have been."""
+    return (
+        f"{row['weights']}: a step of {row['predicted_ms']:.6g} ms at {row['predicted_loss']:.4f} nats a "
+        f"token; the fastest would have been {row['fastest_ms']:.6g} ms at {row['fastest_loss']:.4f}, both "
+        "as predicted."
+    )
 
 
 def _budget(word: str) -> float:

@@ -72,6 +72,7 @@ def opened(path: Path) -> str:
         model = open_gguf(path)
         assert model.format.census(model.spec)
         assert model.spec.n_params > 0
+        model.file.require_numbers()
     except SailsimError as error:
         return str(error)
     return "read"

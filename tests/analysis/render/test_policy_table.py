@@ -36,6 +36,7 @@ RATES = {"8": 100.0, "6": 120.0, "4": 200.0, "p.toml": 150.0}
 def policy(**changes: Any) -> dict[str, Any]:
     row = {
         "budget": 0.1, "weights": "p.toml", "refused": None, "model": "m", "batch": 1, "bits_per_weight": 5.5,
+        "ms": 6.6667, "fastest_ms": 6.6622, "fastest_loss": 0.095,
         "predicted_loss": 0.08, "verified_loss": 0.07, "verified_error": 0.01, "loss": 0.09,
         "loss_error": 0.008, "command": "c", "date": "2026-11-27", "version": "v", "perplexity": 24.0,
     }  # fmt: skip
@@ -52,9 +53,20 @@ def test_a_policy_stands_beside_the_fastest_width_that_keeps_its_budget() -> Non
     *widths, ours = cells(policy())
     assert [row[0] for row in widths] == ["8 bits everywhere", "6 bits everywhere", "4 bits everywhere"]
     assert ours[1:6] == ["0.1", "+0.0800", "+0.0700 ± 0.0100", "+0.0900 ± 0.0080", "yes"]
-    assert ours[7:] == ["150.0", "1.250x of 6 bits"]
-    assert cells(policy(budget=0.05))[-1][-1] == "1.500x of 8 bits"
-    assert cells(policy(budget=0.01))[-1][-1] == "none"
+    assert ours[8:10] == ["150.0", "1.250x of 6 bits"]
+    assert cells(policy(budget=0.05))[-1][9] == "1.500x of 8 bits"
+    assert cells(policy(budget=0.01))[-1][9] == "none"
+
+
+def test_a_policy_stands_beside_the_fastest_that_was_found() -> None:
+    *widths, ours = cells(policy())
+    assert [row[7] for row in widths] == ["10.0000 ms", "8.3333 ms", "5.0000 ms"]
+    assert ours[7] == "6.6667 ms"
+    assert ours[10:] == ["6.6622 ms", "+0.0950"]
+    before = {name: value for name, value in policy().items() if not name.startswith("fastest")}
+    assert cells(before)[-1][10:] == ["-", "-"]
+    eight = policy_table([], WIDTHS, RATES, 8).splitlines()[2]
+    assert "80.0000 ms" in eight
 
 
 def test_a_budget_that_is_missed_says_by_how_much() -> None:
@@ -69,7 +81,7 @@ def test_a_refused_budget_has_a_row_and_its_sentence() -> None:
         "date": "2026-11-27", "version": "v", "model": "m", "batch": 1,
     }  # fmt: skip
     stored = pd.DataFrame([policy(), refused])
-    assert cells(*stored.to_dict("records"))[-1] == ["none", "0.02", *["-"] * 3, "refused", *["-"] * 3]
+    assert cells(*stored.to_dict("records"))[-1] == ["none", "0.02", *["-"] * 3, "refused", *["-"] * 6]
     text = how_found(stored)
     assert text == "`c`, 2026-11-27, code v.\n\nRefused for 0.02: loss is 0.02; allowed is more than 0.04."
     assert list(policies_of("m", 1, stored).weights) == ["p.toml"]
@@ -107,6 +119,11 @@ def test_what_is_stored_holds_together() -> None:
         assert None not in allowed
         # It was kept on the search's text by two standard errors, and nowhere is it better than floats.
         assert row["verified_loss"] + 2 * row["verified_error"] <= row["budget"]
+        if "--slower" in row["command"].split():  # it is about as fast as the fastest, which is stored too
+            most = (1 + float(_after(row["command"], "--slower"))) * row["fastest_ms"]
+            assert row["fastest_ms"] * (1 - 1e-9) <= row["predicted_ms"] <= most * (1 + 1e-9)
+        else:
+            assert math.isnan(row.get("fastest_ms", math.nan))
         assert math.log(row["perplexity"] / floats) == pytest.approx(row["loss"], abs=1e-6)
         best = float(points.loss["8", row["abits"], 16, "nearest"])
         assert row["loss"] > best - 3 * row["loss_error"]
@@ -119,5 +136,9 @@ def test_what_is_stored_holds_together() -> None:
 
 
 def _choices(command: str) -> list[str]:
+    return _after(command, "--choices").split(",")
+
+
+def _after(command: str, option: str) -> str:
     words = command.split()
-    return words[words.index("--choices") + 1].split(",")
+    return words[words.index(option) + 1]
