@@ -222,6 +222,7 @@ def _panel(axes: Axes, rates: pd.DataFrame, field: str, marked: pd.DataFrame) ->
     for i, runner in enumerate(RUNNERS):
         own = rates[rates.runner == runner].set_index("weights")[field].astype(float)
         places: list[tuple[float, float, str]] = []
+        policies: list[tuple[float, float, str]] = []
         for _, row in marked.iterrows():
             x, searched = own[row.weights], row.method == SEARCHED
             if math.isnan(x):
@@ -232,7 +233,9 @@ def _panel(axes: Axes, rates: pd.DataFrame, field: str, marked: pd.DataFrame) ->
             if not searched:
                 places.append((x, row.perplexity, _short(str(row.weights))))
             elif runner == NAMES_POLICIES:
-                _label(axes, (x, row.perplexity), _short(str(row.weights)), (6, -3), "left", "black")
+                policies.append((x, row.perplexity, _short(str(row.weights))))
+        for x, y, names in _gathered(policies):
+            _label(axes, (x, y), names, (6, -3), "left", "black")
         for x, y, names in _gathered(places):
             _label(axes, (x, y), names, *SIDES[i], SERIES[i])
     floats = measured().perplexity.iloc[0]

@@ -28,7 +28,7 @@ def test_tiles_of_a_files_own_format_are_exact_and_take_the_engines_phases(
         nbw=(2, 3), batch=(1, 3), whole=(own.wbits,), slices=machine.llc.slices.whole, model=str(model)
     )
     frame, before = run_tiles(points, gem5, "sail-n1", machine, tmp_path / "out", progress=False)
-    assert (len(frame), before) == (5, 0)
+    assert (len(frame), before) == (6, 0)
     assert set(frame["type"]) == {own.name}
     assert set(zip(frame["wbits"], frame["group_size"], strict=True)) == {(own.wbits, own.group_size)}
     assert frame["correct"].all()
