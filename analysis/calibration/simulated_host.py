@@ -37,6 +37,10 @@ FREE = {
 }
 """Of a system file, in its units: the least, where the search begins, the most."""
 CONSTANTS = (LINES, *FREE)
+HELD = 0.02
+"""How much less than an error of a run a constant's way from where the search begins counts, in logarithms.
+Assumed: little enough to move no constant that the runs tell by more than a percent, and enough that without
+the one run of shared keys, or of an int8 cache, there is one answer and not a valley."""
 
 
 def host_rows() -> list[Row]:
@@ -119,7 +123,7 @@ def host_fits() -> tuple[Floats, Floats]:
 
         def off(x: Floats) -> Floats:
             moved = cycles(np.array([lines, *np.exp(x)]), [asked[i] for i in kept])
-            return np.asarray(np.log(moved / found[kept])).ravel()
+            return np.concatenate([np.log(moved / found[kept]).ravel(), HELD * (x - start)])
 
         answer = least_squares(
             off, start, bounds=(least, most), loss="soft_l1", f_scale=LOSS_SCALE, xtol=1e-10, ftol=1e-10

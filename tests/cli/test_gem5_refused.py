@@ -23,7 +23,7 @@ def test_points_that_fail_leave_the_others(
     sailsim("sweep", *MODEL, "--wbits", "4", "--nbw", "4", "--batch", "1", "--whole", "0", "--out", out)
     monkeypatch.setenv("FAKE_GEM5", "panic")
     sentence = one_sentence(sailsim("sweep", *SMALL, "--out", out))
-    assert "3 of 4 runs of tiles on gem5 were refused (the first: gem5 stopped" in sentence
+    assert "4 of 5 runs of tiles on gem5 were refused (the first: gem5 stopped" in sentence
     assert "it went wrong" in sentence
     monkeypatch.setenv("FAKE_GEM5", "good")
     assert json.loads(sailsim("sweep", *SMALL, "--out", out, "--json").stdout)["held_before"] == 1
