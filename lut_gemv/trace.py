@@ -60,8 +60,9 @@ FILE_HEADER = np.dtype(
 )
 """The first 128 bytes of a trace file."""
 
-LAYOUTS = ("packed", "rows")
-"""Where the weights of a trace's tiles lie: one behind the other, or an odd number of DRAM rows apart."""
+LAYOUTS = {"packed": "packed", "rows": "rows apart"}
+"""Where the weights of a trace's tiles lie, and the words of tables for it: one behind the other, or an odd
+number of DRAM rows apart."""
 
 _CODE_FLAG = {
     "twos": CODE_TWOS,
@@ -192,10 +193,11 @@ class _ImageWriter:
 
     def store_weights(self, codes: NDArray[np.uint8]) -> int:
         """Append a tile's packed codes, on a row that is an odd number of rows behind the last ones."""
-        if self.row and self.size and blake2b(codes.tobytes()).digest() not in self._addresses:
+        data = codes.tobytes()
+        if self.row and blake2b(data).digest() not in self._addresses:
             self._weights += (-(-(self.size - self._weights) // self.row) | 1) * self.row
             self._pad(self._weights)
-        return self.store(codes)
+        return self.store_bytes(data)
 
     def store(self, array: NDArray[Any]) -> int:
         """Append an array's little-endian bytes; the address."""

@@ -113,9 +113,10 @@ def tiles_figure(tiles: pd.DataFrame) -> Figure:
 
 def _bare(whole: pd.DataFrame) -> str:
     """How far off the engine is with a DRAM like gem5's, for whole matrices in banks of their own."""
-    if "bare_error" not in whole or not (whole["layout"] == LAYOUTS[-1]).any():
+    apart = whole[whole["layout"] == "rows"] if "layout" in whole else whole[:0]
+    if apart.empty:
         return ""
-    off = whole[whole["layout"] == LAYOUTS[-1]]["bare_error"]
+    off = apart["bare_error"]
     return (
         " With a DRAM that loses nothing to long reads but refreshes, as gem5's, open stars are "
         f"{off.min():+.1%} to {off.max():+.1%}: the engine's own reaches what was measured on a real machine."
@@ -157,8 +158,8 @@ def _together(tiles: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The tiles of whole matrices by layout, in the order of `LAYOUTS`; older results have packed ones."""
     whole = tiles[tiles["slices"] > 1].sort_values("place")
     if "layout" not in whole:
-        return [(LAYOUTS[0], whole)] if len(whole) else []
-    layouts = whole["layout"].fillna(LAYOUTS[0])
+        return [("packed", whole)] if len(whole) else []
+    layouts = whole["layout"].fillna("packed")
     return [(layout, whole[layouts == layout]) for layout in LAYOUTS if (layouts == layout).any()]
 
 
@@ -184,7 +185,7 @@ def _errors(axes: Axes, tiles: pd.DataFrame, batches: Sequence[Any]) -> None:
             color=GREY,
             markerfacecolor=GREY if i == 0 else "white",
             ms=10,
-            label=f"whole matrix, {layout}" + (" apart" if layout == "rows" else ""),
+            label=f"whole matrix, {LAYOUTS[layout]}",
         )
     axes.axhline(0, color=GREY, lw=0.8)
     most = max(5.0, 110 * float(tiles["error"].abs().max()))

@@ -12,6 +12,7 @@ from sailsim.analysis.render.gem5_figures import tiles_figure, timeline_figure
 from sailsim.analysis.render.markdown import table
 from sailsim.analysis.render.style import save
 from sailsim.base.records import read_records
+from sailsim.lut_gemv import LAYOUTS
 from sailsim.sim.gem5.timeline import TileTimeline
 
 HEAD = """# Tiles of a sweep on gem5
@@ -39,10 +40,9 @@ multiple of that crowd into few banks. Packed, shares of 4 bits are 4.13 rows ap
 in the first one's bank (31 x 4.13 rows are four turns), a third runs into both, and 29 of 32 units are
 done after 83,900 cycles while these three take 94,900 to 102,400. An odd number of rows apart, 32 shares
 begin in 32 banks (`write_trace(..., row=...)`), and the engine with bare DRAM is within 3 % of gem5. The
-worst distance is a power of two: 1 MiB apart, shares of 8 bits lie in two banks and take 510,678 cycles,
-three times as long. A machine with units should hash its banks, or its software lay shares out so."""
-
-WHERE = {"packed": "packed", "rows": "rows apart"}
+worst distance is a power of two: 1 MiB apart (`row=1 << 20`), shares of 8 bits lie in two banks and take
+490,281 cycles, three times as long. A machine with units should hash its banks, or its software lay
+shares out so."""
 
 TIMELINE = """## One tile, group by group
 
@@ -72,7 +72,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
     lines = [
         (
             r["slices"],
-            WHERE[r["layout"]] if r["slices"] > 1 else "",
+            LAYOUTS[r["layout"]] if r["slices"] > 1 else "",
             r.get("type", f"w{r['wbits']}g{r['group_size']}"),
             r["nbw"],
             r["batch"],

@@ -20,6 +20,7 @@ from sailsim.analysis.results.equal_quality import at_equal_quality, measured
 from sailsim.analysis.results.joins import POINT, is_missing
 from sailsim.analysis.results.results import MissingPointsError, Runs, prt_pairs
 from sailsim.base.records import read_records
+from sailsim.lut_gemv import LAYOUTS
 from sailsim.sim import load_system
 
 SPREAD = ("phases", "energy")
@@ -105,8 +106,7 @@ def quality_table() -> pd.DataFrame:
 def tiles_table() -> pd.DataFrame:
     """The tiles of docs/gem5-tiles.md, with where each runs in words, `place`."""
     tiles = pd.DataFrame(read_records(data_file("gem5/tiles.jsonl"))["tiles"])
-    lying = tiles["layout"].map({"packed": "packed", "rows": "rows apart"})
-    together = tiles["slices"].astype(str) + " slices at once, " + lying
+    together = tiles["slices"].astype(str) + " slices at once, " + tiles["layout"].map(LAYOUTS)
     return tiles.assign(place=together.where(tiles["slices"] > 1, "one slice alone"))
 
 

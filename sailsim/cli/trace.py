@@ -29,8 +29,8 @@ from sailsim.workloads import Activations, ReplayedTile, plan_trace, replay_time
 )
 @click.option(
     "--layout",
-    type=click.Choice(LAYOUTS),
-    default=LAYOUTS[0],
+    type=click.Choice(list(LAYOUTS)),
+    default="packed",
     show_default=True,
     help="Where the tiles' weights lie: one behind the other, or begun an odd number of the system's DRAM "
     "rows apart, so that units that work at once have banks of their own.",

@@ -65,7 +65,7 @@ class TilePoint:
     nbw: int = 4
     batch: int = 1
     slices: int = 1
-    layout: str = LAYOUTS[0]
+    layout: str = "packed"
     abits: int = 8
     group_size: int
     model: str

@@ -14,8 +14,10 @@ from numpy.random import default_rng
 from sailsim.analysis.results.policy_judged import judged
 from sailsim.analysis.results.policy_search import SLOWER, Found, StepTimes, search
 from sailsim.analysis.results.policy_tries import SURE, TRIES, Measured, keep, search_all
+from sailsim.analysis.results.sensitivities import CHUNKS, LENGTH, TOGETHER
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
+from sailsim.cli.policy import policy
 from sailsim.sim import Point
 
 from ...workloads.conftest import write_tiny_gguf
@@ -163,6 +165,11 @@ def test_the_command_says_what_the_fastest_would_have_been(tiny: Path, tmp_path:
     assert said.startswith("loss-2.toml: ")
     assert quickest < step
     assert lost < most
+
+
+def test_the_command_has_the_searchs_own_defaults() -> None:
+    own = {"slower": SLOWER, "together": TOGETHER, "chunks": CHUNKS, "length": LENGTH}
+    assert {param.name: param.default for param in policy.params if param.name in own} == own
 
 
 def test_a_loss_that_is_no_number_is_refused() -> None:
