@@ -100,7 +100,7 @@ reproduce: setup
 	$(SAILSIM) reproduce --out $(OUT)/reproduction --jobs $(JOBS) --docs docs
 
 test: setup build/cpp/built
-	$(BIN)/ctest --test-dir build/cpp --output-on-failure --no-tests=error
+	$(BIN)/ctest --test-dir build/cpp --parallel $(JOBS) --output-on-failure --no-tests=error
 	$(PYTEST) $(SIDE_BY_SIDE) $(ARGS)
 
 check: setup
@@ -114,7 +114,7 @@ build/cpp/built: $(VENV)/.dev $(CORE) $(wildcard sim_ext/pim/tests/*)
 sanitize: $(VENV)/.dev
 	$(BIN)/cmake -S . -B build/sanitize -DSAILSIM_TESTS=ON -DSAILSIM_BINDINGS=OFF -DSAILSIM_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug > /dev/null
 	$(BIN)/cmake --build build/sanitize --parallel $(JOBS)
-	$(BIN)/ctest --test-dir build/sanitize --output-on-failure --no-tests=error
+	$(BIN)/ctest --test-dir build/sanitize --parallel $(JOBS) --output-on-failure --no-tests=error
 	$(BIN)/cmake -S . -B build/sanitize-threads -DSAILSIM_TESTS=ON -DSAILSIM_BINDINGS=OFF -DSAILSIM_SANITIZE_THREADS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo > /dev/null
 	$(BIN)/cmake --build build/sanitize-threads --parallel $(JOBS)
 	TSAN_OPTIONS=halt_on_error=1 $(BIN)/ctest --test-dir build/sanitize-threads --output-on-failure --no-tests=error -R 'pim\.(threads|gemv|patterns)'
