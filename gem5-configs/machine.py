@@ -20,8 +20,8 @@ MEMORY_CONTROLLER_NS = 11.5  # each way
 class DDR4_3200_8x8(DDR4_2400_8x8):
     """One channel of DDR4-3200 with x8 parts: what the system file's table of times does not have.
 
-    JEDEC JESD79-4 (quoted from memory): openings in one group of banks 4.9 ns, two clocks between reads and
-    writes and between ranks.
+    Openings in one group of banks 4.9 ns (gem5's DDR4_2400_8x8; Ramulator 2 has 8 clocks, 5.0), and two
+    clocks between reads and writes and between ranks, as in gem5's DDR4.
     """
 
     tRRD_L = "4.9ns"
