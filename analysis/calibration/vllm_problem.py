@@ -29,7 +29,7 @@ from sailsim.workloads import decode_step, prefill_step, weight_format
 
 TABLE = "vllm.csv"
 LARGER_A100 = 2039e9
-"""Bytes/s of the 80 GB card, which is as the 40 GB one in all else (NVIDIA's data sheet, from memory)."""
+"""Bytes/s of the 80 GB card, as the 40 GB one in all else (IANUS, ASPLOS 2024, table 2: A100-SXM)."""
 FEWER_STARTS = 2
 """Points that a search begins at: more of them end where the first does, and each takes a second."""
 WAITING_MS, WAITING_TIMES = 500.0, 3.0
