@@ -70,7 +70,7 @@ class System(_Described):
             # The widths of an ordinary tile; a run's own widths are checked when it is timed.
             try:
                 _core.plan_tile(
-                    self.slice_config(), k=4096, n=4096, batch=1, wbits=4, value_bits=4, abits=8,
+                    _core.SliceConfig(self.unit_text()), k=4096, n=4096, batch=1, wbits=4, value_bits=4, abits=8,
                     nbw=self.pim.default_nbw or NBWS[0], group_size=0, scaled=False,
                 )  # fmt: skip
             except ValueError as error:
@@ -151,9 +151,21 @@ class System(_Described):
         """The C++ core's view of one PIM unit; `overrides` as in `unit_text`.
 
         Raises:
-            ValueError: as `unit_text`, and for a field that is out of range.
+            ValueError: as `unit_text`.
+            SailsimError: as `unit_text`, and for choices that no unit has together.
         """
-        return _core.SliceConfig(self.unit_text(**overrides))
+        return self.config_of(self.unit_text(**overrides))
+
+    def config_of(self, unit: str) -> _core.SliceConfig:
+        """The C++ core's view of one of its units in text form.
+
+        Raises:
+            SailsimError: choices that no unit has together, such as a substrate and a place of conversion.
+        """
+        try:
+            return _core.SliceConfig(unit)
+        except ValueError as error:
+            raise SailsimError(f"system {self.name}: {str(error).rstrip('.')}.") from None
 
 
 class Gpu(_Described):

@@ -296,7 +296,7 @@ class PimUnits:
         if sharing is not None:
             overrides["weights_kib_cycles"] = pim.kib_cycles(sharing, system.weights_rate)
         text = system.unit_text(**overrides)
-        self.config = _core.SliceConfig(text)
+        self.config = system.config_of(text)
         self.clock = pim.clock.si
         self.chip, self.dram = memory_paths(system)
         self.operands = self.chip if operands == "llc" else self.dram

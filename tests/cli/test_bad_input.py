@@ -127,3 +127,24 @@ def does_not_fit(command: list[object], small_disk: Path, monkeypatch: pytest.Mo
     assert f"{old}: " in refused(*command, "--out", old)
     assert list(small_disk.iterdir()) == [old]
     assert old.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--model", "smollm2-135m", "--substrate", "bit_serial", "--convert", "unit"],
+        ["run", "--system", "sail-n1:pim.convert=unit", "--model", "smollm2-135m", "--substrate", "bit_serial"],
+        ["cost", "--model", "smollm2-135m", "--substrate", "bit_parallel", "--convert", "unit"],
+    ],
+    ids=" ".join,
+)
+def test_choices_that_no_unit_has_together_are_refused(arguments: list[str]) -> None:
+    assert "convert is unit: allowed with sums in the array" in refused(*arguments)
+
+
+def test_a_study_goes_on_where_choices_do_not_go_together(tmp_path: Path) -> None:
+    arguments = ["sweep", "--model", "smollm2-135m", "--substrate", "row_dfm,bit_serial", "--convert", "unit"]
+    found = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "out")])
+    assert found.exit_code == 2
+    assert "1 of 2 points were refused (the first: system sail-n1: convert is unit: allowed" in found.stderr
+    assert "ValueError" not in found.stderr
