@@ -117,9 +117,10 @@ class Runner(Frozen):
 def runners(beside: Iterable[str | Path] = ()) -> tuple[Runner, ...]:
     """The runners that ship, and those of some files or machines behind them.
 
-    Each of ``beside`` is a file of `[[runner]]` tables, the file of a system or a card, or the name of one
-    that ships; a machine runs its kind's first software, a server on all of its cores or, with PIM units, as
-    an accelerator. Raises SailsimError for a file that is none of these, and for two runners of one name.
+    Each of ``beside`` is a file of `[[runner]]` tables, or a machine: the file of a system or a card, or the
+    name of one that ships, with other values of its fields behind it, as in "l4:sms=60". A machine runs its
+    kind's first software, a server on all of its cores or, with PIM units, as an accelerator. Raises
+    SailsimError for a file that is none of these, and for two runners of one name.
     """
     found = [*shipped_runners()]
     names = {runner.name for runner in found}
@@ -157,14 +158,23 @@ def packed(found: Iterable[Runner]) -> tuple[Runner, ...]:
 def read_runners(path: str | Path) -> tuple[Runner, ...]:
     """The runners of a file, or the one that a system or card file or name stands for."""
     text = str(path)
-    if SystemChoice.parse(text).file in (*system_names(), *card_names()):
+    try:
+        choice = SystemChoice.parse(text)
+    except ValueError as error:
+        raise SailsimError(f"beside is {error}.") from None
+    if choice.file in (*system_names(), *card_names()):
         return (_of_machine(text, None),)
-    table = read_toml(Path(path), "runner", "a TOML file or a machine of `sailsim systems list`")
+    table = read_toml(Path(choice.file), "runner", "a TOML file or a machine of `sailsim systems list`")
     if "runner" not in table:
         if "kind" in table or "extends" in table:
-            return (_of_machine(text, Path(path)),)
+            return (_of_machine(text, Path(choice.file)),)
         raise SailsimError(
             f"{path} has no [[runner]] and no kind; allowed is a file of runners, of a system or of a card."
+        )
+    if choice.changes:
+        raise SailsimError(
+            f"beside is {text!r}, which sets {next(iter(choice.changes))} of a file of runners; allowed is "
+            "another value of a machine's field."
         )
     other = next((key for key in table if key != "runner"), None)
     entries = table["runner"]
@@ -216,7 +226,7 @@ def _expanded(entry: Any, origin: str, folder: Path | None) -> list[Runner]:
         return found
     if not isinstance(hardware, str) or hardware == OF_THE_POINT:
         return [_validated(entry, origin)]
-    if hardware.endswith(".toml") and folder is not None:
+    if SystemChoice.parse(hardware).file.endswith(".toml") and folder is not None:
         hardware = str(folder / hardware)
     return [_validated(entry | {"hardware": hardware, "machine": load_machine(hardware)}, origin)]
 

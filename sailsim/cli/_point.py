@@ -157,8 +157,8 @@ beside_option = click.option(
     "--beside",
     type=PathOption(),
     multiple=True,
-    help="What else runs the point: a file of runners, or of a system or a card, or a machine by its name. "
-    "Repeatable.",
+    help="What else runs the point: a file of runners, or of a system or a card, or a machine by its name; "
+    "other values of a machine's fields behind it, as in l4:memory_bandwidth=600. Repeatable.",
 )
 
 

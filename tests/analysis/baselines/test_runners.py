@@ -167,3 +167,34 @@ def test_two_files_with_one_name_are_refused(tmp_path: Path) -> None:
     one, two = written(tmp_path / "a.toml"), written(tmp_path / "b.toml")
     with pytest.raises(SailsimError, match=r"b\.toml: two runners have the name 'mine'"):
         runners([one, two])
+
+
+def test_a_machine_beside_has_other_values_behind_its_name_or_file(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text(CARD)
+    path = tmp_path / "card.toml"
+    (mine,), (shipped,) = read_runners(f"{path}:sms=7"), read_runners("l4:sms=7")
+    assert isinstance(mine.machine, Gpu)
+    assert isinstance(shipped.machine, Gpu)
+    assert mine.machine.sms.value == shipped.machine.sms.value == 7
+    assert mine.machine.extends[0] == "mine"  # whose price it has
+    file = written(tmp_path / "r.toml", kind='"card"', hardware='"card.toml:sms=9"', software='"serving"')
+    (listed,) = read_runners(file)
+    assert isinstance(listed.machine, Gpu)
+    assert listed.machine.sms.value == 9
+
+
+@pytest.mark.parametrize(
+    ("behind", "words"),
+    [
+        ("card.toml:sms=", "where sms has no value; allowed is one"),
+        ("card.toml:sm=3", "sm is not a value of system mine"),
+        ("card.toml:sms=-3", "sms is -3; allowed is a whole number at least 1"),
+        ("r.toml:sms=3", "which sets sms of a file of runners; allowed is another value of a machine's field."),
+    ],
+)
+def test_what_stands_behind_a_machine_beside_is_checked(tmp_path: Path, behind: str, words: str) -> None:
+    (tmp_path / "card.toml").write_text(CARD)
+    written(tmp_path / "r.toml")
+    with pytest.raises(SailsimError) as error:
+        read_runners(tmp_path / behind)
+    assert words in str(error.value)
