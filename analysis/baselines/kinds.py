@@ -28,7 +28,7 @@ from sailsim.analysis.baselines.kernel_rates import Software, without_kernels, w
 from sailsim.analysis.baselines.packing import packed_tokens_per_s
 from sailsim.analysis.baselines.prediction import Prediction, Work
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu, Point, System, backend_of, simulate_step, software_stacks
+from sailsim.sim import Gpu, Point, System, SystemChoice, backend_of, simulate_step, software_stacks
 from sailsim.sim.backend import CHOICES
 from sailsim.sim.nbw import nbw_in_words
 from sailsim.sim.room import Room, room_of
@@ -206,10 +206,11 @@ class Accelerator(Kind):
         return rest if own.fits and not rest.fits else own
 
     def priced_as(self, machine: Machine) -> tuple[str, ...]:
-        """Nothing has a price that is bought beside the server."""
+        """What is bought beside the server has no price but its own: that of the server does not pay for it."""
         assert isinstance(machine, System)
         if machine.backend is not None and not backend_of(machine).priced:
-            return ()
+            varied = machine.extends[:1] if SystemChoice.parse(machine.name).changes else ()
+            return (machine.name, *varied)
         return super().priced_as(machine)
 
 

@@ -86,10 +86,21 @@ class PriceList:
         """Whether the file prices a machine."""
         return any(machine in row.machines for row in self.rows)
 
-    def all_of(self, machines: Iterable[str]) -> tuple[Price, ...]:
-        """Every instance of the first of some machines that has a price, in the file's order."""
+    def all_of(
+        self, machines: Iterable[str], kind: Literal["cpu", "gpu"] | None = None
+    ) -> tuple[Price, ...]:
+        """Every instance of the first of some machines that has a price, in the file's order.
+
+        Raises SailsimError for one that is not of the machine's ``kind``: vCPUs are no cards.
+        """
         machine = next((name for name in machines if self.has(name)), None)
-        return tuple(row for row in self.rows if machine in row.machines)
+        found = tuple(row for row in self.rows if machine in row.machines)
+        other = next((row for row in found if kind not in (None, row.kind)), None)
+        if other is not None:
+            raise SailsimError(
+                f"{self.origin}, {other.instance}: kind is {other.kind!r}, allowed for {machine} is {kind}"
+            )
+        return found
 
     def first(self, machines: Iterable[str]) -> Price | None:
         """The price of the first of some machines that has one: a system, then those that its file

@@ -130,7 +130,7 @@ def tokens_per_usd(
     for record in records[list(_DOLLARS_NEED)].to_dict("records"):
         chain = tuple(record["priced_as"])
         if chain not in known:
-            known[chain] = price_list.all_of(chain)
+            known[chain] = price_list.all_of(chain, "gpu" if record["kind"] == "card" else "cpu")
         found = dollars({str(name): value for name, value in record.items()}, known[chain], span)
         rows.append(Dollars().as_dict() if found is None else found.as_dict())
     return pd.DataFrame(rows, records.index, columns=list(Dollars().as_dict()))

@@ -91,7 +91,10 @@ class Shelf:
             )
         inherited = self._merged(parent, (*seen, name_or_path), folder)
         merged = self._merge(table, inherited)
-        merged["extends"] = (parent, *inherited.get("extends", ()))
+        name = inherited.get("name")
+        # A file's name as well as its path: results and prices know a machine by it.
+        named = (name,) if isinstance(name, str) and parent not in self.names else ()
+        merged["extends"] = (parent, *named, *inherited.get("extends", ()))
         return merged
 
     def _locate(

@@ -139,6 +139,34 @@ def test_a_variant_of_a_machine_costs_what_the_machine_costs(tmp_path: Path) -> 
     assert one(found, "mine")["instance"] == "aws/g6.xlarge"
 
 
+def test_a_variant_of_a_file_costs_what_its_file_does_and_not_what_that_extends(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('extends = "sail-n1"\nname = "mine"\n')
+    (tmp_path / "wider.toml").write_text('extends = "mine.toml"\nname = "wider"\n')
+    rows = ("x/n1,sail-n1,chip,cpu,64,512,2,here,2026", "x/mine,mine,chip,cpu,64,512,1,here,2026")
+    (tmp_path / "prices.csv").write_text(HEADER + "\n".join(rows) + "\n")
+    point = Point(model="smollm2-135m", system=str(tmp_path / "wider.toml"))
+    found = compare(point, price_list=prices(tmp_path / "prices.csv"))["runs"]["sail"]
+    assert found["instance"] == "x/mine"
+
+
+def test_a_device_beside_a_server_costs_what_a_row_says_of_itself_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('extends = "aim-n1"\nname = "mine"\n')
+    rows = ("x/n1,graviton2 sail-n1,chip,cpu,64,512,2,here,2026", "x/aim,mine,chip,cpu,64,512,3,here,2026")
+    (tmp_path / "prices.csv").write_text(HEADER + "\n".join(rows) + "\n")
+    mine = f"{tmp_path / 'mine.toml'}"
+    beside = runners([mine, f"{mine}:accelerator.channels=64", "aim-n1"])
+    found = compare(Point(), runners=beside, price_list=prices(tmp_path / "prices.csv"))["runs"]
+    instances = [run["instance"] for run in found.values()][-3:]
+    assert instances == ["x/aim", "x/aim", None]
+
+
+def test_a_row_of_the_other_kind_prices_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    path.write_text(f"{HEADER}x/n1,sail-n1,chip,gpu,64,512,2,here,2026\n")
+    with pytest.raises(SailsimError, match=r"prices.csv, x/n1: kind is 'gpu', allowed for sail-n1 is cpu"):
+        compare(Point(model="smollm2-135m"), price_list=prices(path))
+
+
 def test_a_run_without_a_rate_costs_nothing_that_is_known() -> None:
     found = tokens_per_usd(as_frame(runs(Point(model="llama-2-70b", threads=64))), prices())
     assert found["tokens_per_usd"].isna().any()
