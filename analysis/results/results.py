@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.dollars import PriceList
+from sailsim.analysis.results.columns import no_column
 from sailsim.analysis.results.joins import POINT, is_missing, joined
 from sailsim.analysis.results.runs import COLUMNS, Run
 from sailsim.base.errors import SailsimError
@@ -143,7 +144,13 @@ class Runs:
         self, vary: Sequence[str], runner: str = SAIL, *, unable: bool = False, **fixed: Any
     ) -> pd.DataFrame:
         """A runner's rows where every column but ``vary`` has its reference value or the given one: those
-        with a rate, with ``unable`` also those that have a reason instead."""
+        with a rate, with ``unable`` also those that have a reason instead; none of a runner that did not run.
+
+        Raises SailsimError for a name that is no column.
+        """
+        for name in (*vary, *fixed):
+            if name not in self.frame:
+                raise no_column(name, self.frame.columns)
         wanted = {**self.reference, **fixed}
         keep = np.array(self.frame["runner"] == runner)
         if not unable:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from pathlib import Path
+from numbers import Integral
+from pathlib import Path, PurePath
 from typing import Any, Literal, cast, get_args
 
 from sailsim.base.errors import SailsimError
@@ -45,6 +46,9 @@ ADDED: Mapping[str, Any] = {
     **{"kv_bits": 0, "attention": "cores", "overlap": False},
 }
 """Fields that came after the first studies were stored, and what the points of those had there."""
+
+_SHOWN = 60
+"""Letters of a refused value that a message has room for."""
 
 SEEDS = 1 << 63
 """How many seeds there are."""
@@ -111,9 +115,7 @@ class Point:
     activations: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("system", "model", "activations", "weights"):
-            if not isinstance(getattr(self, name), str):
-                raise SailsimError(f"{name} is {getattr(self, name)!r}; allowed is a name or a path.")
+        self._settle_types()
         try:
             object.__setattr__(self, "system", settled_system(self.system))
         except ValueError as error:
@@ -138,6 +140,24 @@ class Point:
                 f"overlap is asked for beside a batch of {self.batch} in phase {self.phase}; allowed there "
                 "is a batch of 2 or more in phase decode, which has two halves."
             )
+
+    def _settle_types(self) -> None:
+        """Have names as text, also of a `Path`, and whole numbers of any library as Python's.
+
+        Raises SailsimError for a name that is something else, a machine that was read, say.
+        """
+        for name in ("system", "model", "activations", "weights"):
+            value = getattr(self, name)
+            if isinstance(value, PurePath):
+                object.__setattr__(self, name, str(value))
+            elif not isinstance(value, str):
+                shown = repr(value)
+                shown = shown if len(shown) <= _SHOWN else f"of the type {type(value).__name__}"
+                raise SailsimError(f"{name} is {shown}; allowed is a name or a path.")
+        for name in (*_RANGES, "kv_bits", "nbw"):
+            value = getattr(self, name)
+            if isinstance(value, Integral) and not isinstance(value, int):
+                object.__setattr__(self, name, int(value))
 
     def _check_numbers(self) -> None:
         """Raise SailsimError for a number out of its range, and for a cache that units cannot attend to."""
