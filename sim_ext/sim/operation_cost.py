@@ -4,9 +4,9 @@ The words are one notation: what a user gives for another cost (`row_dfm:add=8n-
 """
 
 import re
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from sailsim.base.quantity import Sourced
 
@@ -27,6 +27,21 @@ class Cost(Sourced):
     """Least plausible cost."""
     high: Polynomial | None = None
     """Largest plausible cost."""
+
+    @field_validator("value", "low", "high", mode="before")
+    @classmethod
+    def _of_words(cls, given: Any) -> Any:
+        """A file may say a cost in words too; a coefficient that is no whole number is refused."""
+        if isinstance(given, str):
+            found = parse_cost(given)
+            return found[:2] if isinstance(found, list) and not found[2] else found
+        terms = given if isinstance(given, list) else [given]
+        if given is not None and any(type(term) is not int for term in terms):
+            raise ValueError(
+                f"is {given!r}; allowed are whole cycles, the whole coefficients of 1, n and n^2 as a list, or "
+                "a polynomial in words, such as '8n-2'"
+            )
+        return given
 
     @property
     def coefficients(self) -> tuple[int, int, int]:

@@ -268,6 +268,11 @@ class SubstrateChoice(NamedTuple):
         found = re.fullmatch(r"(.*?)((?::[^:=/]*=[^:=/]*)*)", text, re.DOTALL)
         assert found is not None  # the first group takes anything
         file, settings = found.groups()
+        name, _, rest = file.partition(":")
+        known = name in SUBSTRATES.names or name.endswith(".toml")
+        if known and "=" in rest and not rest.endswith(".toml"):
+            # A slash, which no cost has, makes the rest look like a path.
+            settings, file = file[len(name) :] + settings, name
         if why := SUBSTRATES.problem(file):
             raise ValueError(why)
         costs: dict[str, Polynomial] = {}

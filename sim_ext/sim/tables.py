@@ -142,18 +142,43 @@ def sentence(
 
     `unknown` says what a field that the model does not have is not.
     """
-    more = error.error_count() - 1
+    more = len({field_of(problem) for problem in error.errors(include_url=False)}) - 1
     return f"{name}: {first_problem(error, unknown)}{f' (and {more} more)' if more else ''}."
+
+
+_NO_FIELDS = ("function-after", "int", "float", "str", "bool")
+"""What pydantic says of its own ways in the place of an error."""
+_TYPES = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+}
+"""What each of pydantic's complaints about a type asks for."""
+_TABLES = {
+    "Quantity": "a table with value, unit, source and kind, such as { value = 2.5, unit = \"GHz\", "
+    'source = "...", kind = "measured" }',
+    "Choice": "a table with value, source and kind",
+}
+"""What a sourced value is, where a file has something else."""
 
 
 def field_of(problem: ErrorDetails) -> str:
     """The dotted path of what one of pydantic's errors is about; empty for the whole."""
-    return ".".join(str(part) for part in problem["loc"] if part not in ("function-after", "int", "float"))
+    return ".".join(str(part) for part in problem["loc"] if part not in _NO_FIELDS)
 
 
 def first_problem(error: ValidationError, unknown: str) -> str:
-    """The first of pydantic's errors: the field, what it is and what is allowed."""
-    first = error.errors(include_url=False)[0]
+    """The first of pydantic's errors: the field, what it is and what is allowed.
+
+    A field that there is not comes before one that its table lacks: it may be the same, misspelt.
+    """
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    if first["type"] == "missing":
+        beside = (each for each in problems if each["loc"][:-1] == first["loc"][:-1])
+        first = next((each for each in beside if each["type"] == "extra_forbidden"), first)
     field = field_of(first)
     given = first["input"]
     shown = repr(given) if not isinstance(given, dict) else "a table"
@@ -166,8 +191,20 @@ def first_problem(error: ValidationError, unknown: str) -> str:
             reason = str(first["ctx"]["error"])
             return f"{field} {reason}" if field else reason
         case "model_type" if not isinstance(given, dict):
-            return f"{field} is {shown}; allowed is a table"
+            return f"{field} is {shown}; allowed is {_TABLES.get(first['ctx']['class_name'], 'a table')}"
+        case "literal_error":
+            return f"{field} is {shown}; allowed is {first['ctx']['expected']}"
+        case kind if kind in _TYPES:
+            return f"{field} is {shown}; allowed is {_types_of(field, problems)}"
         case "section_problem":  # a section's own model has refused it (`accelerator`)
             return f"{field}.{first['msg']}"
         case _:
             return f"{field} is {shown}; {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _types_of(field: str, problems: list[ErrorDetails]) -> str:
+    """All that a field of several types may be."""
+    words = [_TYPES[each["type"]] for each in problems if field_of(each) == field and each["type"] in _TYPES]
+    if {"a whole number", "a number"} <= set(words):
+        words.remove("a whole number")
+    return " or ".join(dict.fromkeys(words))

@@ -78,6 +78,32 @@ def test_a_file_may_be_named_with_costs(tmp_path: Path) -> None:
     assert (found.name, found.cycles("add")) == ("mine:add=4", 4)
 
 
+def test_a_file_says_a_cost_in_words_too(tmp_path: Path) -> None:
+    line = 'costs.add = {{ value = {}, unit = "cycles", source = "a test", kind = "measured" }}\n'
+    found = []
+    for i, value in enumerate(('"8n-2"', "[-2, 8]")):
+        path = tmp_path / f"{i}.toml"
+        path.write_text(f'extends = "row_dfm"\nname = "mine"\ntitle = "mine"\n{line.format(value)}')
+        found.append(load_substrate(path))
+    assert found[0].cycles("add", 4) == 30
+    assert found[0].digest == found[1].digest
+
+
+@pytest.mark.parametrize("value", ["[0, 1.5]", "1.5", '"n/2"', '"1.5n"', "true", "{ n = 1 }"])
+def test_a_cost_of_no_whole_cycles_is_refused_in_words(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    cost = f'costs.add = {{ value = {value}, unit = "cycles", source = "a test", kind = "measured" }}\n'
+    path.write_text(f'extends = "row_dfm"\nname = "mine"\ntitle = "mine"\n{cost}')
+    with pytest.raises(SailsimError, match=r"costs.add.value is .*; allowed are whole cycles.*polynomial"):
+        load_substrate(path)
+
+
+@pytest.mark.parametrize("text", ["row_dfm:add=n/2", "row_dfm:add=n/2:read=2", "row_dfm:read=2:add=1/2n"])
+def test_a_cost_with_a_slash_is_no_path(text: str) -> None:
+    with pytest.raises(SailsimError, match=f"'{text}', where add is '.*/.*'; allowed are whole cycles"):
+        load_substrate(text)
+
+
 def test_a_machine_is_varied_saved_and_read_with_them(tmp_path: Path) -> None:
     path = tmp_path / "parts" / "mine.toml"
     path.parent.mkdir()

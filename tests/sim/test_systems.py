@@ -251,3 +251,37 @@ def test_the_schema_names_units_and_bounds() -> None:
     schema = json.dumps(json_schema())
     for word in ("GB/s", "a number above 0 in GHz", "arrays", "row_dfm", "additionalProperties"):
         assert word in schema
+
+
+PAPER = 'source = "a test", kind = "paper"'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"pim.arrays = {quantity(value='3')}", "pim.arrays.value is '3'; allowed is a number."),
+        ("pim.arrays = 3", "pim.arrays is 3; allowed is a table with value, unit, source and kind, such as {"),
+        (f"pim.arrays = {quantity(kind='guess')}", "is 'guess'; allowed is 'measured', 'paper', 'derived',"),
+        (f"pim.arrays = {quantity(source=3)}", "pim.arrays.source is 3; allowed is a text."),
+        (f"cores.isa = {{ value = 3, {PAPER} }}", "cores.isa.value is 3; allowed is a text or true or false."),
+        ("pim.enabled = 1", "pim.enabled is 1; allowed is true or false."),
+        ("name = 3", "name is 3; allowed is a text."),
+    ],
+)
+def test_a_value_of_another_type_is_told_what_is_allowed(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    head = "" if text.startswith("name") else 'name = "mine"\n'
+    path.write_text(f'extends = "sail-n1"\n{head}{text}\n')
+    with pytest.raises(SailsimError) as error:
+        load_system(path)
+    assert words in str(error.value)
+    assert "more)" not in str(error.value)
+
+
+def test_a_misspelt_field_comes_before_the_one_that_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    for shipped, field, wrong in (("l4", "sms = ", "smss = "), ("aim-n1", "row = ", "rwo = ")):
+        text = (resources.files("sailsim.sim") / "systems" / f"{shipped}.toml").read_text("utf-8")
+        path.write_text(text.replace(f"\n{field}", f"\n{wrong}").replace(f'"{shipped}"', '"mine"'))
+        with pytest.raises(SailsimError, match=rf"\b{wrong[:-3]} is not a field of"):
+            load_machine(path)
