@@ -131,6 +131,7 @@ def save(
         base,
         changes,
         name=called,
+        read_from=name,
         title=f"{base.title} with {', '.join(f'{field} {value}' for field, value in changes.items())}",
         source="sailsim systems save",
         note=reason or "a variation",

@@ -100,7 +100,9 @@ def _varied(base: System | Gpu, choice: SystemChoice) -> System | Gpu:
     """A machine with the values that stand behind its name, which its name and title tell."""
     said = ", ".join(f"{field} {in_words(value)}" for field, value in choice.changes.items())
     title = f"{base.title} with {said}"
-    return vary(base, choice.changes, name=str(choice), title=title, source="set by the user")
+    return vary(
+        base, choice.changes, name=str(choice), title=title, source="set by the user", read_from=choice.file
+    )
 
 
 def json_schema() -> dict[str, Any]:

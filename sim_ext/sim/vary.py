@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.quantity import Choice, Frozen, Quantity
 from sailsim.sim.nbw import AUTO
+from sailsim.sim.parts_of_files import dram_type, dram_types
 from sailsim.sim.same import Same
 from sailsim.sim.substrate import SubstrateChoice
 from sailsim.sim.system import Gpu, System
@@ -67,13 +68,16 @@ def vary(
     title: str | None = None,
     source: str = "varied by the caller",
     note: str = "a variation",
+    read_from: str = "",
 ) -> _M:
     """The machine with the values of `changes`, dotted path -> value in the field's unit.
 
     An operation of the arrays is one too: `pim.substrate.add`, cycles as a number or in words ("8n-2").
+    Another `memory.type` brings what its type says, as in a file.
 
     A changed value is `assumed`, with `source` and `note`; its range is the old one, widened to hold the old
-    and the new value. The machine extends the one it varies, whose price it has.
+    and the new value. The machine extends the one it varies, whose price it has. `read_from` is the file
+    that it was read from, for errors.
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
@@ -81,13 +85,13 @@ def vary(
     """
     known = known_leaves(machine)
     changes = _with_operations(machine, changes)
-    table = _opened(machine)
+    table = _opened(machine) | _of_new_memory(machine, changes.get("memory.type"))
     for path, value in changes.items():
         if path not in known:
             near = difflib.get_close_matches(path, known, n=3, cutoff=0.4) or list(known)[:3]
             raise SailsimError(
-                f"{path} is not a value of system {machine.name}; allowed are the fields that "
-                f"`sailsim systems show {machine.name}` lists, such as {', '.join(near)}."
+                f"{path} is not a value of system {machine.name}; allowed are the fields with a source that "
+                f"`sailsim systems show {read_from or machine.name}` lists, such as {', '.join(near)}."
             )
         *sections, field = path.split(".")
         inner = table
@@ -114,6 +118,18 @@ def vary(
 def _opened(section: Frozen) -> dict[str, Any]:
     """The fields of a section, those in it as they are: what does not change is not checked again."""
     return {name: getattr(section, name) for name in type(section).model_fields}
+
+
+def _of_new_memory(machine: System | Gpu, named: Value | None) -> dict[str, Any]:
+    """Memory and citations of a machine that gets another type of DRAM: as in a file that names one, what the
+    type says, and of the old one neither clock, width, banks, row and times nor a stated peak."""
+    if not isinstance(machine, System) or named == machine.memory.type.value or named not in dram_types():
+        return {}
+    table = dram_type(str(named))
+    return {
+        "memory": _opened(machine.memory) | {"stated_peak": None} | table["memory"],
+        "sources": machine.sources | table["sources"],
+    }
 
 
 _SUBSTRATE = "pim.substrate"

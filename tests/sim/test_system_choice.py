@@ -140,3 +140,11 @@ def test_a_cost_that_is_a_polynomial_somewhere_is_text_everywhere() -> None:
 def test_a_study_that_sets_nothing_has_no_columns() -> None:
     assert set_fields([Point(), Point(substrate="bit_serial")]) == ()
     assert set_values((), Point(), load_system("sail-n1")) == {}
+
+
+def test_a_wrong_field_names_the_file_to_look_into(tmp_path: Path) -> None:
+    path = tmp_path / "file.toml"
+    path.write_text('extends = "sail-n1"\nname = "mine"\n')
+    for field in ("llc.slice", "pim.enabled"):
+        with pytest.raises(SailsimError, match=rf"with a source that `sailsim systems show {path}` lists"):
+            load_system(f"{path}:{field}=1")

@@ -178,3 +178,20 @@ def test_an_nbw_that_is_each_tensors_own_is_a_value_like_others(tmp_path: Path) 
     assert saved.pim.nbw == "auto"
     back = changed_values(SAIL, auto)["pim.nbw"]
     assert value_of(back) == 4
+
+
+def test_another_type_of_memory_brings_what_it_is_as_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    choice = '{ value = "ddr5-4800", source = "a test", kind = "assumed", note = "why" }'
+    path.write_text(f'extends = "sail-v2"\nname = "mine"\nmemory.type = {choice}\n')
+    varied, read = vary(load_system("sail-v2"), {"memory.type": "ddr5-4800"}), load_system(path)
+    assert varied.memory.clock.value == read.memory.clock.value == 2.4
+    assert varied.memory.timing == read.memory.timing
+    assert varied.memory.peak == read.memory.peak < load_system("sail-v2").memory.peak
+    assert "4800" in varied.sources[varied.memory.clock.source]
+    saved = save_system(vary(varied, {}, name="saved"), tmp_path / "saved.toml", base="sail-v2")
+    assert load_system(saved).memory.peak == varied.memory.peak
+    # Of DDR4 no type ships, and of other DDR5 than the tables there is none.
+    for other in ("ddr4-3200", "ddr5-6400"):
+        with pytest.raises(SailsimError, match=f"memory.type is '{other}'|allowed is what type says, {other}"):
+            vary(load_system("sail-v2"), {"memory.type": other})
