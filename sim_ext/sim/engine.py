@@ -32,6 +32,7 @@ from sailsim.sim.step_notes import (
     experts_note,
     overlap_note,
     prompt_note,
+    unread_note,
 )
 from sailsim.sim.step_parts import prompt_chunk, step_parts
 from sailsim.sim.step_work import Asked, Products, Work, step_work
@@ -251,6 +252,7 @@ def _played(worked: _Worked, several: bool) -> _Played:
             *cores_note(parts, backend, host, line.end),
             *experts_note(parts, backend, units),
             *units.notes(model, captured),
+            *unread_note(point.system),
             *step_notes(model, point.tokens),
         ]
 

@@ -7,7 +7,28 @@ from sailsim.sim.backend import Backend, Units
 from sailsim.sim.host import HostCores
 from sailsim.sim.parts import Part, on_cores
 from sailsim.sim.same import Same
+from sailsim.sim.system_choice import chosen_system
 from sailsim.workloads import ModelSpec
+
+_CACHE = ("size", "ways", "line", "latency", "mshrs")
+NOT_READ = (
+    *(f"cores.{name}" for name in ("fetch_width", "issue_width", "rob", "iq", "lq", "sq", "mispredict")),
+    *(f"cores.{name}_registers" for name in ("int", "vector")),
+    *(f"cores.{name}_latency" for name in ("load", "vector_load", "fma", "table")),
+    *("cores.simd_width", "cores.int8_macs"),
+    *(f"{cache}.{name}" for cache in ("l1i", "l1d") for name in _CACHE),
+    *("l2.ways", "llc.ways", "llc.clock", "llc.mshrs", "pim.queue"),
+)
+"""Fields of a system that neither a step nor a baseline depends on: gem5's cores, caches and units have them,
+and what is beside is there for the reader."""
+
+
+def unread_note(system: str) -> list[str]:
+    """Which values were asked for, behind a machine's name, that no number here depends on."""
+    found = [field for field in chosen_system(system).changes if field in NOT_READ]
+    if not found:
+        return []
+    return [f"not modelled: what another {', '.join(found)} would change; only `sailsim gem5` can tell"]
 
 
 def cache_note(model: ModelSpec) -> list[str]:
