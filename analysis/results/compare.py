@@ -12,7 +12,7 @@ from sailsim.analysis.baselines.runners import Runner
 from sailsim.analysis.costs.constants import Span, files_by_kind
 from sailsim.analysis.costs.dollars import CostConstants, PriceList, prices, quoted
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
-from sailsim.analysis.results.joins import POINT, as_frame, is_missing, joined
+from sailsim.analysis.results.joins import POINT, as_frame, is_missing, joined, price_notes
 from sailsim.analysis.results.runs import runs
 from sailsim.sim import Point, System
 
@@ -45,6 +45,7 @@ def compare(
         **{name: found[0][name] for name in _SAME},
         "runs": {row["runner"]: _entry(row) for row in found},
         "prices": quoted(price for price in listed.rows if price.instance in used),
+        "price_notes": said_of((name, [said]) for name, said in price_notes(found, listed)),
         "notes": said_of((row["runner"], row["notes"]) for row in found),
     }
 

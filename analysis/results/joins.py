@@ -7,7 +7,7 @@ agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -134,6 +134,21 @@ def tokens_per_usd(
         found = dollars({str(name): value for name, value in record.items()}, known[chain], span)
         rows.append(Dollars().as_dict() if found is None else found.as_dict())
     return pd.DataFrame(rows, records.index, columns=list(Dollars().as_dict()))
+
+
+def price_notes(rows: Iterable[Mapping[str, Any]], price_list: PriceList) -> Iterator[tuple[str, str]]:
+    """What is to be said of prices, by runner: whose price another machine has, and why there is none."""
+    for row in rows:
+        if is_missing(row["tokens_per_s"]):
+            continue
+        names = list(row["priced_as"])
+        named = next((name for name in names if price_list.has(name)), None)
+        if named is None:
+            yield row["runner"], f"no price: no row of {price_list.origin} names {' or '.join(names[:1])}"
+        elif is_missing(row["instance"]):
+            yield row["runner"], f"no price: no instance of {named} has the vCPUs or the memory of the run"
+        elif named != names[0]:
+            yield row["runner"], f"has the price of {named}, which {names[0]} is a variant of"
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,8 @@ def print_notes(found: dict[str, Any], everything: bool) -> None:
     told = {note: names for note, names in notes.items() if everything or note.startswith(NOT_MODELLED)}
     if everything:
         say(f"Prices: {found['prices'] or 'none of these machines'}.")
+        for note, names in found["price_notes"].items():
+            say(f"- {', '.join(names)}: {note}")
         say(f"- {found['patterns']}")
     for note, names in told.items():
         say(f"- {', '.join(names)}: {note}")

@@ -83,6 +83,8 @@ def cost(
         table.add_row(*_cells(entry))
     screen().print(table)
     say(f"Prices: {found['prices'] or 'none of these machines'}.")
+    for note, names in found["price_notes"].items():
+        say(f"- {', '.join(names)}: {note}")
     for line in reasons(found["runs"]):
         say(line)
 

@@ -160,6 +160,22 @@ def test_a_device_beside_a_server_costs_what_a_row_says_of_itself_alone(tmp_path
     assert instances == ["x/aim", "x/aim", None]
 
 
+def test_whose_price_a_machine_has_and_why_it_has_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('extends = "sail-n1"\nname = "mine"\n')
+    beside = runners(["aim-n1"])
+    point = Point(model="smollm2-135m", system=str(tmp_path / "mine.toml"))
+    said = compare(point, runners=beside)["price_notes"]
+    variant = said["has the price of sail-n1, which mine is a variant of"]
+    assert variant[:2] == ["sail", "cores"]
+    assert "h100" in said["no price: no row of the shipped price file names h100"]
+    assert said["no price: no row of the shipped price file names aim-n1"] == ["aim-n1"]
+    row = "x/small,sail-n1,chip,cpu,8,16,2,here,2026"
+    (tmp_path / "prices.csv").write_text(f"{HEADER}{row}\n")
+    small = compare(Point(model="smollm2-135m"), price_list=prices(tmp_path / "prices.csv"))["price_notes"]
+    assert "sail" in small["no price: no instance of sail-n1 has the vCPUs or the memory of the run"]
+    assert not [note for note in compare(Point(model="smollm2-135m"))["price_notes"] if "sail" in note]
+
+
 def test_a_row_of_the_other_kind_prices_nothing(tmp_path: Path) -> None:
     path = tmp_path / "prices.csv"
     path.write_text(f"{HEADER}x/n1,sail-n1,chip,gpu,64,512,2,here,2026\n")
