@@ -206,7 +206,7 @@ class Accelerator(Kind):
         return rest if own.fits and not rest.fits else own
 
     def priced_as(self, machine: Machine) -> tuple[str, ...]:
-        """What is bought beside the server has no price but its own: that of the server does not pay for it."""
+        """What is bought beside the server has no price but its own: the server's does not pay for it."""
         assert isinstance(machine, System)
         if machine.backend is not None and not backend_of(machine).priced:
             varied = machine.extends[:1] if SystemChoice.parse(machine.name).changes else ()

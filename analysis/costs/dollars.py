@@ -86,9 +86,7 @@ class PriceList:
         """Whether the file prices a machine."""
         return any(machine in row.machines for row in self.rows)
 
-    def all_of(
-        self, machines: Iterable[str], kind: Literal["cpu", "gpu"] | None = None
-    ) -> tuple[Price, ...]:
+    def all_of(self, machines: Iterable[str], kind: Literal["cpu", "gpu"] | None = None) -> tuple[Price, ...]:
         """Every instance of the first of some machines that has a price, in the file's order.
 
         Raises SailsimError for one that is not of the machine's ``kind``: vCPUs are no cards.

@@ -69,8 +69,9 @@ class System(_Described):
         if self.pim is not None:
             # The widths of an ordinary tile; a run's own widths are checked when it is timed.
             try:
+                unit = _core.SliceConfig(self.unit_text())
                 _core.plan_tile(
-                    _core.SliceConfig(self.unit_text()), k=4096, n=4096, batch=1, wbits=4, value_bits=4, abits=8,
+                    unit, k=4096, n=4096, batch=1, wbits=4, value_bits=4, abits=8,
                     nbw=self.pim.default_nbw or NBWS[0], group_size=0, scaled=False,
                 )  # fmt: skip
             except ValueError as error:

@@ -157,7 +157,7 @@ _TYPES = {
 }
 """What each of pydantic's complaints about a type asks for."""
 _TABLES = {
-    "Quantity": "a table with value, unit, source and kind, such as { value = 2.5, unit = \"GHz\", "
+    "Quantity": 'a table with value, unit, source and kind, such as { value = 2.5, unit = "GHz", '
     'source = "...", kind = "measured" }',
     "Choice": "a table with value, source and kind",
 }

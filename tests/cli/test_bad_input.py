@@ -133,7 +133,15 @@ def does_not_fit(command: list[object], small_disk: Path, monkeypatch: pytest.Mo
     "arguments",
     [
         ["run", "--model", "smollm2-135m", "--substrate", "bit_serial", "--convert", "unit"],
-        ["run", "--system", "sail-n1:pim.convert=unit", "--model", "smollm2-135m", "--substrate", "bit_serial"],
+        [
+            "run",
+            "--system",
+            "sail-n1:pim.convert=unit",
+            "--model",
+            "smollm2-135m",
+            "--substrate",
+            "bit_serial",
+        ],
         ["cost", "--model", "smollm2-135m", "--substrate", "bit_parallel", "--convert", "unit"],
     ],
     ids=" ".join,

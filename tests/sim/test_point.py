@@ -29,7 +29,7 @@ def test_a_whole_number_of_numpy_is_one(batch: int, kind: Any) -> None:
 
 @pytest.mark.parametrize("value", [np.float64(4.0), 4.0, True, "4", np.array([1, 2])])
 def test_what_is_no_whole_number_is_refused(value: Any) -> None:
-    with pytest.raises(SailsimError, match="batch is .*; allowed is a whole number 1..65535"):
+    with pytest.raises(SailsimError, match=r"batch is .*; allowed is a whole number 1..65535"):
         Point(batch=value)
 
 

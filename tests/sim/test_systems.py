@@ -260,10 +260,16 @@ PAPER = 'source = "a test", kind = "paper"'
     ("text", "words"),
     [
         (f"pim.arrays = {quantity(value='3')}", "pim.arrays.value is '3'; allowed is a number."),
-        ("pim.arrays = 3", "pim.arrays is 3; allowed is a table with value, unit, source and kind, such as {"),
+        (
+            "pim.arrays = 3",
+            "pim.arrays is 3; allowed is a table with value, unit, source and kind, such as {",
+        ),
         (f"pim.arrays = {quantity(kind='guess')}", "is 'guess'; allowed is 'measured', 'paper', 'derived',"),
         (f"pim.arrays = {quantity(source=3)}", "pim.arrays.source is 3; allowed is a text."),
-        (f"cores.isa = {{ value = 3, {PAPER} }}", "cores.isa.value is 3; allowed is a text or true or false."),
+        (
+            f"cores.isa = {{ value = 3, {PAPER} }}",
+            "cores.isa.value is 3; allowed is a text or true or false.",
+        ),
         ("pim.enabled = 1", "pim.enabled is 1; allowed is true or false."),
         ("name = 3", "name is 3; allowed is a text."),
     ],

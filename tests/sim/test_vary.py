@@ -193,5 +193,7 @@ def test_another_type_of_memory_brings_what_it_is_as_in_a_file(tmp_path: Path) -
     assert load_system(saved).memory.peak == varied.memory.peak
     # Of DDR4 no type ships, and of other DDR5 than the tables there is none.
     for other in ("ddr4-3200", "ddr5-6400"):
-        with pytest.raises(SailsimError, match=f"memory.type is '{other}'|allowed is what type says, {other}"):
+        with pytest.raises(
+            SailsimError, match=f"memory.type is '{other}'|allowed is what type says, {other}"
+        ):
             vary(load_system("sail-v2"), {"memory.type": other})

@@ -189,7 +189,10 @@ def test_a_machine_beside_has_other_values_behind_its_name_or_file(tmp_path: Pat
         ("card.toml:sms=", "where sms has no value; allowed is one"),
         ("card.toml:sm=3", "sm is not a value of system mine"),
         ("card.toml:sms=-3", "sms is -3; allowed is a whole number at least 1"),
-        ("r.toml:sms=3", "which sets sms of a file of runners; allowed is another value of a machine's field."),
+        (
+            "r.toml:sms=3",
+            "which sets sms of a file of runners; allowed is another value of a machine's field.",
+        ),
     ],
 )
 def test_what_stands_behind_a_machine_beside_is_checked(tmp_path: Path, behind: str, words: str) -> None:
