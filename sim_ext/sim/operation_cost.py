@@ -38,7 +38,7 @@ class Cost(Sourced):
         terms = given if isinstance(given, list) else [given]
         if given is not None and any(type(term) is not int for term in terms):
             raise ValueError(
-                f"is {given!r}; allowed are whole cycles, a list of the whole coefficients of 1, n and n^2, or "
+                f"is {given!r}; allowed are whole cycles, whole coefficients of 1, n and n^2, or "
                 "a polynomial in words, such as '8n-2'"
             )
         return given
