@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from numbers import Integral
 from pathlib import Path, PurePath
 from typing import Any, Literal, cast, get_args
+
+import numpy as np
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import ABITS_MAX, WBITS_MAX
@@ -142,7 +143,7 @@ class Point:
             )
 
     def _settle_types(self) -> None:
-        """Have names as text, also of a `Path`, and whole numbers of any library as Python's.
+        """Have names as text, also of a `Path`, and NumPy's whole numbers as Python's.
 
         Raises SailsimError for a name that is something else, a machine that was read, say.
         """
@@ -156,7 +157,7 @@ class Point:
                 raise SailsimError(f"{name} is {shown}; allowed is a name or a path.")
         for name in (*_RANGES, "kv_bits", "nbw"):
             value = getattr(self, name)
-            if isinstance(value, Integral) and not isinstance(value, int):
+            if isinstance(value, np.integer):
                 object.__setattr__(self, name, int(value))
 
     def _check_numbers(self) -> None:
