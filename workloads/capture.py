@@ -13,9 +13,8 @@ import numpy.typing as npt
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.activations import CODE_MAX, Activations
 from sailsim.workloads.capture_file import SCHEMA
-from sailsim.workloads.decoder import Floats
+from sailsim.workloads.decoder import Floats, open_llama
 from sailsim.workloads.forward import forward
-from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.model import ROLES, Role
 from sailsim.workloads.tokenizer import Tokenizer
 
@@ -58,7 +57,7 @@ def capture(
     which has no context and which a decode step never works on. Without ``keep`` all positions are kept.
     ``progress`` is told on standard error.
     """
-    model = open_gguf(gguf_path or default_gguf())
+    model = open_llama(gguf_path or default_gguf())
     if text is not None and tokens is not None:
         raise SailsimError("text and tokens are both given; allowed is one of them.")
     if tokens is None:

@@ -8,13 +8,14 @@ layers are `Products`: floats, or the arithmetic of a unit (`products.py`).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.gguf_model import GgufModel
+from sailsim.workloads.gguf_model import GgufModel, open_gguf
 from sailsim.workloads.model import Linear, Role
 
 Floats = npt.NDArray[np.float32]
@@ -84,7 +85,7 @@ class Decoder:
     _norms: dict[str, Floats] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._eps, self._base = llama_constants(self.model, "a forward pass")
+        self._eps, self._base = llama_constants(self.model, A_PASS)
 
     def embed(self, tokens: Sequence[int] | npt.NDArray[np.int64]) -> Floats:
         """The residual stream (tokens, d_model) before the first block. Raises SailsimError for a number
@@ -165,10 +166,21 @@ class Decoder:
 NORM_EPS, ROPE_BASE = 1e-5, 10000.0
 """Llama 2's, where a file or shape does not say."""
 
+A_PASS = "a forward pass"
+
+
+def open_llama(path: str | Path) -> GgufModel:
+    """A GGUF file of a model that a `Decoder` can run. Raises SailsimError for one that it cannot, before
+    anything else about the file is asked."""
+    model = open_gguf(path)
+    llama_constants(model, A_PASS)
+    return model
+
 
 def llama_constants(model: GgufModel, what: str) -> tuple[float, float]:
     """The constant of a file's norms and the base of its rotation. Raises SailsimError, saying ``what`` needs
-    it, for another architecture than llama, and for tensors that plain blocks do not have."""
+    it, for another architecture than llama, for tensors that plain blocks do not have, and for positions that
+    are scaled before they are turned by."""
     file, spec = model.file, model.spec
     arch = file.get("general.architecture")
     if arch != "llama" or spec.fused_projections:
@@ -180,8 +192,25 @@ def llama_constants(model: GgufModel, what: str) -> tuple[float, float]:
             f"GGUF file {file.path}: it rotates {rotated} of {spec.head_dim} elements and has "
             f"{spec.extra_params} elements beyond the plain blocks; {what} needs all and 0."
         )
+    _require_unscaled(model, what)
     eps = file.number("llama.attention.layer_norm_rms_epsilon", NORM_EPS)
     return eps, file.number("llama.rope.freq_base", ROPE_BASE)
+
+
+def _require_unscaled(model: GgufModel, what: str) -> None:
+    """Raise for a file that stretches its positions, as longer contexts want them.
+
+    As llama.cpp reads a file: a factor of 0 or 1, or the type ``none``, is none.
+    """
+    file = model.file
+    if file.get("llama.rope.scaling.type") == "none":
+        return
+    for key in ("llama.rope.scaling.factor", "llama.rope.scale_linear"):
+        factor = file.get(key, 1.0)
+        if factor not in (0, 1):
+            raise SailsimError(
+                f"GGUF file {file.path}: {key} is {factor!r}; {what} needs 1, positions that are not scaled."
+            )
 
 
 def rounded_cache(bits: int) -> Rounding:

@@ -9,7 +9,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.workloads.formats import GGML_SOURCE, TENSOR_FORMATS, TensorFormat, WeightFormat
 from sailsim.workloads.gguf_file import GgufFile, TensorInfo
 from sailsim.workloads.model import ModelSpec
-from sailsim.workloads.shape_file import has_own_formats
+from sailsim.workloads.shape_file import has_own_formats, model_names
 from sailsim.workloads.shapes import PERIODS, Facts, Header, decoder
 
 
@@ -31,8 +31,15 @@ def open_gguf(path: str | Path) -> GgufModel:
     """Reads the header of a GGUF file of a decoder, whatever its architecture is called (`shapes`).
 
     No weight is read, and no scale: those of a tensor are looked at by what reads it (`GgufFile.raw`).
-    Raises SailsimError for a damaged header, and for tensors that are not those of such a decoder.
+    Raises SailsimError for a damaged header, for tensors that are not those of such a decoder, and for a
+    folder or a shape that ships, neither of whose weights anybody reads.
     """
+    if Path(path).is_dir():
+        raise _unread_folder(path)
+    if str(path) in model_names() and not Path(path).is_file():
+        raise SailsimError(
+            f"model {path}: it ships as shapes, without weights; allowed here is the path of a GGUF file."
+        )
     file = GgufFile(path)
     spec = _spec(file)
     return GgufModel(file, spec, _format(file, spec))
@@ -47,14 +54,30 @@ def stored_model(name_or_path: str | Path) -> GgufModel | None:
     if not has_own_formats(name_or_path):
         return None
     if path.is_dir():
-        raise SailsimError(
-            f"model folder {path}: only its headers are read, not its weights; allowed here is a GGUF "
-            "file, or a model without weights."
-        )
+        raise _unread_folder(path)
     return open_gguf(path) if path.is_file() else None
 
 
+def _unread_folder(path: str | Path) -> SailsimError:
+    return SailsimError(
+        f"model folder {path}: only its headers are read, not its weights; allowed here is a GGUF file, or "
+        "a model without weights."
+    )
+
+
+def _require_whole(file: GgufFile) -> None:
+    """Raise for one part of a model that was split into several files."""
+    count, part = (file.get(f"split.{key}") for key in ("count", "no"))
+    if type(count) is int and count > 1:
+        number = part + 1 if type(part) is int else "one"
+        raise SailsimError(
+            f"GGUF file {file.path}: it is part {number} of {count} of a split model (split.count); allowed "
+            "is a whole one, which llama.cpp's llama-gguf-split --merge makes of the parts."
+        )
+
+
 def _spec(file: GgufFile) -> ModelSpec:
+    _require_whole(file)
     arch = file.get("general.architecture")
     if not isinstance(arch, str) or not re.fullmatch(r"[\w.-]{1,64}", arch):
         raise SailsimError(

@@ -45,16 +45,22 @@ class Predicted:
 
 
 def text_chunks(model: GgufModel, text: str, chunks: int, length: int) -> npt.NDArray[np.int64]:
-    """The first tokens of a text (chunks, length). Raises SailsimError if it is too short."""
+    """The first tokens of a text (chunks, length), each chunk's first one replaced by the special token that
+    the model has seen before every text, if it has. Raises SailsimError if the text is too short."""
     for name, value, least, most in (("chunks", chunks, 2, 4096), ("length", length, 2, MAX_LENGTH)):
         if not least <= value <= most:
             raise SailsimError(f"{name} is {value!r}; allowed is {least}..{most}.")
-    tokens = Tokenizer(model.file).encode(text)
+    tokenizer = Tokenizer(model.file)
+    tokens = tokenizer.encode(text)
     if len(tokens) < chunks * length:
         raise SailsimError(
             f"the text has {len(tokens)} tokens; allowed is at least {chunks} chunks of {length}."
         )
-    return np.asarray(tokens[: chunks * length], np.int64).reshape(chunks, length)
+    found = np.asarray(tokens[: chunks * length], np.int64).reshape(chunks, length)
+    first = tokenizer.first
+    if first is not None:
+        found[:, 0] = first
+    return found
 
 
 def in_floats(model: GgufModel, tokens: npt.NDArray[np.int64]) -> Predicted:

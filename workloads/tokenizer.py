@@ -1,7 +1,7 @@
 """Byte-pair encoding with the vocabulary and merges of a GGUF file: as much as the captures need.
 
 GPT-2's scheme (bytes as printable characters, ranked merges) with llama.cpp's ``smollm`` pre-tokenizer
-(every digit by itself). No special tokens, no chat template.
+(every digit by itself). No special tokens but the one that a text may begin with, no chat template.
 """
 
 import re
@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.gguf_file import GgufFile
+from sailsim.workloads.safetensors_file import shown
 
 # Contractions, then a word, a digit or a run of signs with at most one space before it, then spaces.
 _PIECES = re.compile(r"'(?:[stmd]|re|ve|ll)| ?[^\W\d_]+| ?\d| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
@@ -26,8 +27,19 @@ _TO_CHARACTER = _byte_characters()
 _TO_BYTE = {character: byte for byte, character in _TO_CHARACTER.items()}
 
 
+SPLIT = "smollm"
+"""The pre-tokenizer that `_PIECES` is."""
+
+_BEGINS = ("llama3", "llama-v3", "llama-bpe")
+"""Pre-tokenizers of models whose texts begin with a special token where a file does not say whether they do
+(llama.cpp, src/llama-vocab.cpp)."""
+
+
 class Tokenizer:
-    """Text to token numbers and back, for files whose ``tokenizer.ggml.model`` is ``gpt2``."""
+    """Text to token numbers and back, for files whose ``tokenizer.ggml.model`` is ``gpt2``.
+
+    ``unlike`` is the pre-tokenizer that a file names where it is another than `SPLIT`, else empty.
+    """
 
     def __init__(self, file: GgufFile) -> None:
         kind = file.get("tokenizer.ggml.model")
@@ -38,6 +50,27 @@ class Tokenizer:
             )
         self._file = file
         self.vocabulary = file.strings("tokenizer.ggml.tokens")
+        pre = file.get("tokenizer.ggml.pre", SPLIT)
+        self.unlike = "" if pre == SPLIT else shown(str(pre))
+
+    @property
+    def first(self) -> int | None:
+        """The special token that the model has seen before every text; None: it has seen none.
+
+        Raises SailsimError for a number outside the vocabulary.
+        """
+        begins = self._file.get("tokenizer.ggml.add_bos_token")
+        if begins is None:
+            begins = self._file.get("tokenizer.ggml.pre") in _BEGINS
+        if not begins or "tokenizer.ggml.bos_token_id" not in self._file:
+            return None
+        number = self._file.integer("tokenizer.ggml.bos_token_id")
+        if not 0 <= number < len(self.vocabulary):
+            raise SailsimError(
+                f"GGUF file {self._file.path}: tokenizer.ggml.bos_token_id is {number}; allowed is "
+                f"0..{len(self.vocabulary) - 1}."
+            )
+        return number
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

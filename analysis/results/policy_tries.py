@@ -45,6 +45,7 @@ from sailsim.sim import Point
 from sailsim.sim.study import Workers
 from sailsim.workloads import Tokenizer, open_gguf
 from sailsim.workloads.choice import FILE
+from sailsim.workloads.decoder import open_llama
 from sailsim.workloads.quality import CHUNKS as TEXT_CHUNKS
 from sailsim.workloads.quality import LENGTH as TEXT_LENGTH
 
@@ -207,7 +208,7 @@ def search_all(
     the text, in chunks as `quality` has them. ``slower`` as `keep`. Raises SailsimError.
     """
     check_slower(slower)
-    of = groups(open_gguf(point.model).spec, together)
+    of = groups(open_llama(point.model).spec, together)
     wanted = sensitivity_points(point.model, choices, together, chunks, length, text)
     times = step_times(point, of, choices)
     frame = measure_sensitivities(wanted, folder / "sensitivities", jobs=jobs, progress=True)

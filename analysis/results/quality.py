@@ -26,6 +26,7 @@ from sailsim.sim import code_version
 from sailsim.sim.keys import Stamps
 from sailsim.sim.study import Task, Workers, run_study
 from sailsim.workloads import chosen_format, open_gguf
+from sailsim.workloads.decoder import open_llama
 from sailsim.workloads.quality import (
     ATTENTION,
     CALIBRATION_CHUNKS,
@@ -38,6 +39,7 @@ from sailsim.workloads.quality import (
     text_chunks,
 )
 from sailsim.workloads.texts import CALIBRATION, QUALITY, shipped_text
+from sailsim.workloads.tokenizer import Tokenizer
 
 SCHEMA = 1
 IN_FLOATS = "float"
@@ -211,15 +213,23 @@ def compared(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caution(model: str) -> str:
-    """What must be said beside a file's numbers where its own weights are codes already; else nothing."""
+    """What must be said beside a file's numbers, where its own weights are codes already and where its text
+    is not split as it says; else nothing."""
     of = open_gguf(model)
-    coded = [found.name for found, _, _ in of.format.census(of.spec) if found.code is not None]
-    if not coded:
-        return ""
-    return (
-        f"The file itself has {of.format.census_in_words(of.spec)}: other widths show what rounding those "
-        "values again loses, not what the model's first weights would."
-    )
+    said = []
+    if any(found.code is not None for found, _, _ in of.format.census(of.spec)):
+        said.append(
+            f"The file itself has {of.format.census_in_words(of.spec)}: other widths show what rounding "
+            "those values again loses, not what the model's first weights would."
+        )
+    unlike = Tokenizer(of.file).unlike
+    if unlike:
+        said.append(
+            f"Text is split into words as smollm's is, where the file says {unlike!r}: some tokens may be "
+            "others than the model's own, so that perplexities are not those of other programs. All widths "
+            "have the same tokens."
+        )
+    return " ".join(said)
 
 
 def standard_error(of_chunks: Any) -> float:
@@ -251,7 +261,7 @@ def _record(point: QualityPoint, name: str, bits: float, found: Predicted) -> di
 
 
 def _check(point: QualityPoint) -> None:
-    model = open_gguf(point.model)
+    model = open_llama(point.model)
     text_chunks(model, point.read_text(), point.chunks, point.length)
     if point.weights == IN_FLOATS:
         return

@@ -36,7 +36,7 @@ SHOWN = (
 
 
 @click.command()
-@click.argument("model", type=PathOption(dir_okay=False), required=False)
+@click.argument("model", type=PathOption(), required=False)
 @click.option(
     "--loss", "budgets", default="0.05,0.1,0.2,0.4", show_default=True, help="Allowed: nats a token."
 )

@@ -20,7 +20,7 @@ ALL = (*SETTINGS, *MEASURED, "model", "file", "text", "tokens", "perplexity_erro
 
 
 @click.command()
-@click.argument("model", type=PathOption(dir_okay=False), required=False)
+@click.argument("model", type=PathOption(), required=False)
 @click.option("--weights", default="file", show_default=True, help="Formats, policies or bits, as of sweep.")
 @click.option("--abits", default="8", show_default=True, help="Bits of an activation, 2..16: 4,8 or 4:8.")
 @click.option(

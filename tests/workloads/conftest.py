@@ -1,7 +1,9 @@
 """A tiny GGUF model written with the reference writer."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -49,10 +51,15 @@ def _q2_k_blocks(rng: np.random.Generator, n: int, k: int) -> np.ndarray:
 
 
 def write_tiny_gguf(
-    path: Path, arch: str = "llama", kind: str = "Q4_0", experts: int = 0, times: int = 1
+    path: Path,
+    arch: str = "llama",
+    kind: str = "Q4_0",
+    experts: int = 0,
+    times: int = 1,
+    said: Mapping[str, Any] | None = None,
 ) -> None:
     """A llama of a few thousand seeded weights whose matrices are stored as ``kind``, ``times`` as wide as
-    `TINY`."""
+    `TINY`, with more that its header says."""
     rng = np.random.default_rng(7)
     d, f = times * TINY["d_model"], times * TINY["d_ffn"]
     kv = times * TINY["n_kv_heads"] * TINY["head_dim"]
@@ -70,6 +77,9 @@ def write_tiny_gguf(
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list([*CHARACTERS])
     writer.add_token_merges(["a b"])
+    for key, value in (said or {}).items():
+        add = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
+        add[type(value)](key, value)
 
     def matrix(name: str, n: int, k: int) -> None:
         quant = gguf.GGMLQuantizationType[kind]

@@ -22,10 +22,11 @@ def write_gguf(
     kinds: Mapping[str, str] | None = None,
 ) -> Path:
     """A file of tensors, shapes with K first; vectors are f32, matrices ``kind`` or what ``kinds`` says of
-    theirs by the end of their name. ``facts`` are keys behind the architecture's name."""
+    theirs by the end of their name. ``facts`` are keys behind the architecture's name, or by themselves
+    where they begin with a slash."""
     writer = gguf.GGUFWriter(path, arch)
     for key, value in facts.items():
-        key = f"{arch}.{key}"
+        key = key[1:] if key.startswith("/") else f"{arch}.{key}"
         if isinstance(value, bool):
             writer.add_bool(key, value)
         elif isinstance(value, list):

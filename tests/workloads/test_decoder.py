@@ -5,10 +5,12 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads import Tokenizer, chosen_format, forward, open_gguf, uniform_format
-from sailsim.workloads.decoder import Decoder, rounded_cache
+from sailsim.workloads.decoder import Decoder, open_llama, rounded_cache
 from sailsim.workloads.products import FloatProducts, UnitProducts
+from sailsim.workloads.quality import text_chunks
 
 from .conftest import write_tiny_gguf
+from .decoder_files import attention, blocks, dense, ends, experts, facts, write_gguf
 
 TOKENS = [5, 9, 2, 40, 7, 7, 1]
 
@@ -109,3 +111,84 @@ def test_the_real_model_on_units_knows_the_capital_of_france(smollm2_path, look_
     found = int(decoder.step(tokens, cache).argmax())
     assert tokenizer.decode([found]) == " Paris"
     assert tokenizer.decode([int(decoder.step([found], cache).argmax())]) in (".", ",")
+
+
+def said(tmp_path, **values):
+    """The tiny model with other values of its header, ``__`` for a dot."""
+    path = tmp_path / "said.gguf"
+    write_tiny_gguf(path, said={key.replace("__", "."): value for key, value in values.items()})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"llama__rope__scaling__type": "linear", "llama__rope__scaling__factor": 4.0}, "factor is 4.0"),
+        ({"llama__rope__scaling__factor": 0.5}, "factor is 0.5; a forward pass needs 1"),
+        ({"llama__rope__scale_linear": 2.0}, "scale_linear is 2.0"),
+    ],
+)
+def test_positions_that_a_file_scales_are_refused(tmp_path, values, words):
+    with pytest.raises(SailsimError, match=words):
+        open_llama(said(tmp_path, **values))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"llama__rope__scaling__factor": 1.0},
+        {"llama__rope__scaling__factor": 0.0},
+        {"llama__rope__scaling__type": "none", "llama__rope__scaling__factor": 8.0},
+    ],
+)
+def test_positions_that_are_not_scaled_are_read(tmp_path, values, model):
+    assert open_llama(said(tmp_path, **values)).spec.n_params == model.spec.n_params
+
+
+@pytest.mark.parametrize(
+    ("values", "first"),
+    [
+        ({}, None),
+        ({"tokenizer__ggml__bos_token_id": 5}, None),
+        ({"tokenizer__ggml__bos_token_id": 5, "tokenizer__ggml__add_bos_token": True}, 5),
+        ({"tokenizer__ggml__bos_token_id": 5, "tokenizer__ggml__pre": "llama-bpe"}, 5),
+        (
+            {
+                "tokenizer__ggml__bos_token_id": 5,
+                "tokenizer__ggml__pre": "llama-bpe",
+                "tokenizer__ggml__add_bos_token": False,
+            },
+            None,
+        ),
+    ],
+)
+def test_a_chunk_begins_with_the_special_token_that_a_file_asks_for(tmp_path, values, first):
+    model, text = open_gguf(said(tmp_path, **values)), "the cat sat on a mat. " * 4
+    chunks = text_chunks(model, text, 3, 8)
+    plain = np.asarray(Tokenizer(model.file).encode(text)[:24]).reshape(3, 8)
+    np.testing.assert_array_equal(chunks[:, 1:], plain[:, 1:])
+    assert chunks[:, 0].tolist() == (plain[:, 0].tolist() if first is None else [first] * 3)
+
+
+def test_a_special_token_outside_the_vocabulary_is_refused(tmp_path):
+    values = {"tokenizer__ggml__bos_token_id": 1 << 20, "tokenizer__ggml__add_bos_token": True}
+    with pytest.raises(SailsimError, match=r"bos_token_id is 1048576; allowed is 0\.\."):
+        text_chunks(open_gguf(said(tmp_path, **values)), "the cat " * 9, 2, 4)
+
+
+def test_what_has_no_weights_to_read_is_called_what_it_is(tmp_path):
+    with pytest.raises(SailsimError, match="model llama-2-7b: it ships as shapes, without weights"):
+        open_llama("llama-2-7b")
+    with pytest.raises(SailsimError, match="only its headers are read, not its weights"):
+        open_llama(tmp_path)
+
+
+def test_a_model_that_cannot_run_is_told_before_its_tokenizer(tmp_path):
+    tensors = blocks(2, attention(64, 4, 2, 16), experts(64, 80, 4)) | ends(64, 96)
+    path = write_gguf(tmp_path / "moe.gguf", "llama", tensors, facts(4, 2, expert_used_count=2))
+    with pytest.raises(SailsimError, match="experts is 4; allowed is none in a forward pass"):
+        open_llama(path)
+    path = write_gguf(tmp_path / "q.gguf", "qwen3", blocks(2, attention(64, 4, 2, 16), dense(64, 80)) | ends(64, 96), facts(4, 2))  # fmt: skip
+    with pytest.raises(SailsimError, match="architecture is 'qwen3'; a forward pass needs 'llama'"):
+        open_llama(path)

@@ -283,6 +283,8 @@ MIXED = blocks(2, attention(D, 4, 2, 16), experts(D, 24, 6)) | ends(D, V)
             "of 1 blocks whether attention has a window; allowed is 3",
         ),
         (MIXED, {}, "does not say how many a token uses"),
+        (changed(), {"block_count": 9, "/split.count": 3, "/split.no": 0}, r"part 1 of 3 of a split model"),
+        (ends(D, V), {"/split.count": 3, "/split.no": 2}, r"part 3 of 3 .* --merge"),
         (MIXED, {"expert_used_count": 7}, r"experts\.used is 7; allowed is a whole number 1\.\.6"),
         (
             MIXED | {"blk.1.ffn_up.weight": (D, 24)},
