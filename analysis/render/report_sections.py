@@ -21,7 +21,7 @@ from sailsim.analysis.render.figure_axes import WORDS
 from sailsim.analysis.render.gem5_decode_figure import shipped_figure
 from sailsim.analysis.render.gem5_figures import TITLES, TOKENS
 from sailsim.analysis.render.html import Cell, Table, shown
-from sailsim.analysis.render.quality_page import BESIDE, choice_in_words
+from sailsim.analysis.render.quality_page import choice_in_words
 from sailsim.analysis.render.report_constants import constants_parts
 from sailsim.analysis.render.report_parts import Part, Section, drawn
 from sailsim.analysis.render.reproduction_page import STORED
@@ -89,6 +89,7 @@ def stored_study() -> Mapping[str, Any]:
 def _runners(results: Runs) -> Part:
     """Who runs the points: each runner with its rate, SAIL's speedup and its dollars at the reference."""
     lines = []
+    equal = by_width(results)["speedup_equal_quality"]
     for name in results.runners["runner"]:
         rows = results.at((), name, unable=True)
         if rows.empty:
@@ -106,17 +107,22 @@ def _runners(results: Runs) -> Part:
                 if pd.isna(row["low"])
                 else Cell(f"{row['low']:.3g} .. {row['high']:.3g}", number=row["low"]),
                 float(row["speedup"]) if rated else None,
+                None if name == SAIL or pd.isna(equal.get(row.name)) else float(equal[row.name]),
                 row["tokens_per_usd"],
                 row["paid"] if isinstance(row["paid"], str) else ("no price" if rated else row["reason"]),
             ]
         )
     header = (
-        *("runner", "what", "weights", "cores", "tokens/s", "band", "SAIL over it", "tokens/USD"),
-        "pays for, or why it cannot",
+        *("runner", "what", "weights", "cores", "tokens/s", "band", "SAIL over it", "at equal quality"),
+        *("tokens/USD", "pays for, or why it cannot"),
     )
     return Part(
         heading="What runs the points",
-        paragraphs=[results.setting((), results.at((), unable=True))],
+        paragraphs=[
+            results.setting((), results.at((), unable=True)),
+            "At equal quality: over the same runner at whichever of this sweep's widths is fastest and loses "
+            "no more, by the losses of the table of quality; empty where a width's loss was not measured.",
+        ],
         table=Table(header, lines, wide=(1, 2, 3)),
         folded=f"All runners at this setting ({len(lines)})",
         printed=True,
@@ -199,11 +205,16 @@ def _quality(results: Runs, tables: Mapping[str, pd.DataFrame]) -> list[Part]:
     ]
 
 
+def by_width(results: Runs) -> pd.DataFrame:
+    """Every runner's rows at each width of the sweep, the reference otherwise, with what equal quality adds."""
+    rows = pd.concat([results.at(WEIGHTS, name) for name in results.runners["runner"]])
+    return pd.concat([rows, at_equal_quality(rows)], axis=1)
+
+
 def _equal_quality(results: Runs) -> Part:
-    """SAIL at each width beside the cores at the same one, and at the fastest that loses no more."""
+    """SAIL at each width beside others at the same one, and at the fastest that loses no more."""
     heading = "Speedups at equal quality"
-    rows = pd.concat([results.at(WEIGHTS, name) for name in (SAIL, *BESIDE)]).reset_index(drop=True)
-    rows = pd.concat([rows, at_equal_quality(rows)], axis=1)
+    rows = by_width(results)
     rows = rows[rows["loss"].notna() & (rows["runner"] != SAIL)].sort_values("loss", kind="stable")
     if rows.empty:
         return Part(heading=heading, paragraphs=["This sweep holds no width whose loss was measured."])

@@ -11,9 +11,10 @@ import pytest
 from sailsim.analysis import joined, prices
 from sailsim.analysis.render import report_data
 from sailsim.analysis.render.answer_page import answer
-from sailsim.analysis.render.html import page_file
+from sailsim.analysis.render.html import page_file, shown
 from sailsim.analysis.render.report import SCRIPTS, STYLES, page, start, tables_of, titles
 from sailsim.analysis.render.report_charts import FRONT, Chart
+from sailsim.analysis.render.report_sections import by_width
 from sailsim.analysis.results.joins import JOINED, POINT
 from sailsim.analysis.results.results import Runs
 from sailsim.sim import Point
@@ -118,6 +119,21 @@ def test_every_section_has_a_place_in_the_menu_and_something_to_read(text):
     assert re.findall(r'<li><a href="#([\w-]+)">', text) == list(SECTIONS)
     for name, letters in reader.letters.items():
         assert len(letters.split()) > 20, name
+
+
+def test_every_runner_that_has_a_speedup_at_the_reference_has_one_at_equal_quality(results, text):
+    rows = by_width(results)
+    chosen = rows[(rows["wbits"] == results.reference["wbits"]) & (rows["runner"] != "sail")]
+    assert {*chosen["runner"]} == {
+        name for name in results.runners["runner"] if name != "sail" and len(results.at((), name))
+    }
+    assert chosen["speedup_equal_quality"].notna().all()
+    assert (chosen["speedup_equal_quality"] <= chosen["speedup"] * (1 + 1e-12)).all()
+    table = text[text.index("What runs the points") :]
+    table = table[: table.index("</table>")]
+    for _, row in chosen.iterrows():
+        line = table[table.index(f">{row['title']}<") :]
+        assert f">{shown(float(row['speedup_equal_quality']))}<" in line[: line.index("</tr>")]
 
 
 def test_the_first_page_has_the_answer_of_readme_three_figures_and_a_row_a_claim(text):
