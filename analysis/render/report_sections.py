@@ -206,7 +206,7 @@ def _quality(results: Runs, tables: Mapping[str, pd.DataFrame]) -> list[Part]:
 
 
 def by_width(results: Runs) -> pd.DataFrame:
-    """Every runner's rows at each width of the sweep, the reference otherwise, with what equal quality adds."""
+    """Every runner's rows at each width of the sweep, else at the reference, with what equal quality adds."""
     rows = pd.concat([results.at(WEIGHTS, name) for name in results.runners["runner"]])
     return pd.concat([rows, at_equal_quality(rows)], axis=1)
 

@@ -25,7 +25,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim import code_version
 from sailsim.sim.keys import Stamps
 from sailsim.sim.study import Task, Workers, run_study
-from sailsim.workloads import chosen_format, open_gguf
+from sailsim.workloads import Tokenizer, chosen_format, open_gguf
 from sailsim.workloads.decoder import open_llama
 from sailsim.workloads.quality import (
     ATTENTION,
@@ -39,7 +39,6 @@ from sailsim.workloads.quality import (
     text_chunks,
 )
 from sailsim.workloads.texts import CALIBRATION, QUALITY, shipped_text
-from sailsim.workloads.tokenizer import Tokenizer
 
 SCHEMA = 1
 IN_FLOATS = "float"

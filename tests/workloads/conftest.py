@@ -78,8 +78,8 @@ def write_tiny_gguf(
     writer.add_token_list([*CHARACTERS])
     writer.add_token_merges(["a b"])
     for key, value in (said or {}).items():
-        add = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
-        add[type(value)](key, value)
+        adds = {bool: "bool", int: "uint32", float: "float32", str: "string"}
+        getattr(writer, f"add_{adds[type(value)]}")(key, value)
 
     def matrix(name: str, n: int, k: int) -> None:
         quant = gguf.GGMLQuantizationType[kind]

@@ -189,6 +189,7 @@ def test_a_model_that_cannot_run_is_told_before_its_tokenizer(tmp_path):
     path = write_gguf(tmp_path / "moe.gguf", "llama", tensors, facts(4, 2, expert_used_count=2))
     with pytest.raises(SailsimError, match="experts is 4; allowed is none in a forward pass"):
         open_llama(path)
-    path = write_gguf(tmp_path / "q.gguf", "qwen3", blocks(2, attention(64, 4, 2, 16), dense(64, 80)) | ends(64, 96), facts(4, 2))  # fmt: skip
+    tensors = blocks(2, attention(64, 4, 2, 16), dense(64, 80)) | ends(64, 96)
+    path = write_gguf(tmp_path / "q.gguf", "qwen3", tensors, facts(4, 2))
     with pytest.raises(SailsimError, match="architecture is 'qwen3'; a forward pass needs 'llama'"):
         open_llama(path)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import escape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from sailsim.analysis import joined, prices
 from sailsim.analysis.render import report_data
 from sailsim.analysis.render.answer_page import answer
-from sailsim.analysis.render.html import page_file, shown
+from sailsim.analysis.render.html import page_file
 from sailsim.analysis.render.report import SCRIPTS, STYLES, page, start, tables_of, titles
 from sailsim.analysis.render.report_charts import FRONT, Chart
 from sailsim.analysis.render.report_sections import by_width
@@ -123,17 +124,16 @@ def test_every_section_has_a_place_in_the_menu_and_something_to_read(text):
 
 def test_every_runner_that_has_a_speedup_at_the_reference_has_one_at_equal_quality(results, text):
     rows = by_width(results)
-    chosen = rows[(rows["wbits"] == results.reference["wbits"]) & (rows["runner"] != "sail")]
-    assert {*chosen["runner"]} == {
-        name for name in results.runners["runner"] if name != "sail" and len(results.at((), name))
-    }
+    others = [name for name in results.runners["runner"] if name != "sail"]
+    chosen = rows.loc[[i for name in others for i in results.at((), name).index]]
+    assert len(chosen) > 10
     assert chosen["speedup_equal_quality"].notna().all()
     assert (chosen["speedup_equal_quality"] <= chosen["speedup"] * (1 + 1e-12)).all()
     table = text[text.index("What runs the points") :]
     table = table[: table.index("</table>")]
     for _, row in chosen.iterrows():
-        line = table[table.index(f">{row['title']}<") :]
-        assert f">{shown(float(row['speedup_equal_quality']))}<" in line[: line.index("</tr>")]
+        line = table[table.index(f">{escape(row['title'])}<") :]
+        assert f'data-number="{row["speedup_equal_quality"]}"' in line[: line.index("</tr>")]
 
 
 def test_the_first_page_has_the_answer_of_readme_three_figures_and_a_row_a_claim(text):
