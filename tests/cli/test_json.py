@@ -13,7 +13,7 @@ from sailsim.analysis.results.runs import MAPS
 from sailsim.cli import _json, main
 from sailsim.sim.gem5 import VARIABLE
 
-BY_NAME = {*MAPS, "runs", "notes", "phases"}
+BY_NAME = {*MAPS, "runs", "notes", "price_notes", "phases"}
 """What holds values by names that are no columns: of runners, phases, sentences."""
 SMALL = ["--model", "smollm2-135m", "--context", "64"]
 
