@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 from sailsim.analysis.baselines.prediction import data_file
@@ -16,6 +17,12 @@ Row = Mapping[str, Any]
 TABLE = "gem5/decode.jsonl"
 SHAPES = {"SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m"}
 """The shape that ships of a file whose tokens were measured: pages are made without the file."""
+PIECE = 64
+"""Numbers that the program rounds at a time (`kPiece` of workloads/kernels/decode/rounding.hh)."""
+COMPARISON = 4.15
+"""Cycles of one of `comparisons`, the mean of two runs of a program without them, one thread and units, which
+round in 43,000 and not 200,000 cycles (Llama-2-7B, 31,396 comparisons: 5.0) and in 214,000 and not 275,000
+(SmolLM2, 18,720: 3.3); gem5 24.0.0.1, 2026-11-27."""
 
 
 def decode_rows() -> list[Row]:
@@ -45,3 +52,22 @@ def bits_and_group(row: Row) -> tuple[int, int]:
     if uniform is None:
         raise SailsimError(f"weights is {row['weights']!r}; allowed here are bits, as 4g128.")
     return uniform[0], uniform[1]
+
+
+def comparisons(row: Row) -> float:
+    """Numbers that a thread compares in a step beside what rounding needs.
+
+    Before every piece of an attention's or an activation's output the program looks for the largest number of
+    the whole row again, among one of each head, or of each piece. That grows with the square of a row's
+    length: three quarters of the rounding of Llama-2-7B. Products on cores and on units pay it alike.
+    """
+    spec = part_of_model(row)
+    mixed, hidden = ceil(spec.n_heads * spec.head_dim / PIECE), ceil(spec.d_ffn / PIECE)
+    a_row = spec.n_layers * (mixed * (spec.n_heads - 1) + hidden * (hidden - 1))
+    return float(row["batch"] * a_row / row["threads"])
+
+
+def needless_cycles(row: Row) -> float:
+    """What of a run's step goes into `comparisons`, cycles: no other software has to have them, so that fits
+    of what cores can do are made without."""
+    return COMPARISON * comparisons(row)

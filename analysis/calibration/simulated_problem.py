@@ -16,7 +16,13 @@ import numpy as np
 from sailsim.analysis.baselines import cpu
 from sailsim.analysis.baselines.prediction import Floats, Work
 from sailsim.analysis.baselines.simulated_kernels import GROUP, TABLE_BITS
-from sailsim.analysis.baselines.simulated_rows import TABLE, bits_and_group, decode_rows, part_of_model
+from sailsim.analysis.baselines.simulated_rows import (
+    TABLE,
+    bits_and_group,
+    decode_rows,
+    needless_cycles,
+    part_of_model,
+)
 from sailsim.analysis.calibration.errors import band_of, constants_of, digits, error_row, held_row
 from sailsim.analysis.calibration.kernel_ratios import gem5_ratios
 from sailsim.analysis.calibration.measurements import MeasuredRows
@@ -36,7 +42,8 @@ SOURCE = f"fit of {TABLE}, steps on gem5's O3 cores of sail-n1"
 
 
 def simulated_rows(linears: str) -> MeasuredRows:
-    """Steps on cores, with an fp16 cache, three entries a run (`PARTS`); rates in tokens/s.
+    """Steps on cores, with an fp16 cache, three entries a run (`PARTS`); rates in tokens/s, of steps without
+    `needless_cycles`.
 
     Args:
         linears: kind of products, `neon` or `lut`.
@@ -50,7 +57,8 @@ def simulated_rows(linears: str) -> MeasuredRows:
             spec, decode_step(spec, uniform_format(bits, group), row["batch"], row["context"]), row["batch"]
         )
         products = sum(row[f"{name}_cycles"] for name in PRODUCTS)
-        for part, cycles in zip(PARTS, (products, row["attention_cycles"], row["step_cycles"]), strict=True):
+        step = row["step_cycles"] - needless_cycles(row)
+        for part, cycles in zip(PARTS, (products, row["attention_cycles"], step), strict=True):
             works.append(work)
             sheets.append(cpu.CpuSheet.of(system))
             measured.append(row["batch"] * system.cores.clock.si / cycles)

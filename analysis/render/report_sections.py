@@ -89,7 +89,7 @@ def stored_study() -> Mapping[str, Any]:
 def _runners(results: Runs) -> Part:
     """Who runs the points: each runner with its rate, SAIL's speedup and its dollars at the reference."""
     lines = []
-    equal = by_width(results)["speedup_equal_quality"]
+    equal = by_width(results)["speedup_equal_quality"].to_dict()
     for name in results.runners["runner"]:
         rows = results.at((), name, unable=True)
         if rows.empty:

@@ -1,12 +1,22 @@
 """The fit of this project's kernels in gem5: its rows are the runs, and it finds what rows were made with."""
 
+import re
 from dataclasses import replace
 from operator import attrgetter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sailsim.analysis.baselines.simulated_rows import bits_and_group, decode_rows, part_of_model, shape
+from sailsim.analysis.baselines.simulated_rows import (
+    PIECE,
+    bits_and_group,
+    comparisons,
+    decode_rows,
+    needless_cycles,
+    part_of_model,
+    shape,
+)
 from sailsim.analysis.baselines.simulated_steps import HOST
 from sailsim.analysis.calibration.simulated_host import host_constants
 from sailsim.analysis.calibration.simulated_problem import PARTS, neon_problem, simulated_rows, tables_problem
@@ -21,7 +31,7 @@ def test_every_run_is_three_rows_of_its_cycles(kind: str) -> None:
     assert len(rows.measured) == 3 * len(runs)
     cycles = (rows.tokens / rows.measured * 2.5e9).reshape(-1, 3)
     for run, (products, attention, step) in zip(runs, cycles, strict=True):
-        assert step == pytest.approx(run["step_cycles"])
+        assert step == pytest.approx(run["step_cycles"] - needless_cycles(run))
         assert attention == pytest.approx(run["attention_cycles"])
         assert products == pytest.approx(sum(run[f"{name}_cycles"] for name in ("qkv", "o", "ffn", "head")))
         assert products + attention < step
@@ -67,6 +77,19 @@ def test_the_machine_of_these_cores_has_the_fitted_constants() -> None:
         assert quantity.value == pytest.approx(found["value"], rel=2e-3)
         assert (quantity.low, quantity.high) == pytest.approx((found["low"], found["high"]), rel=2e-3)
         assert quantity.kind == "fitted"
+
+
+def test_comparisons_grow_with_the_square_of_a_row() -> None:
+    """A block of Llama-2-7B: 64 pieces of 32 heads, 172 pieces of as many; the first comparison of each piece
+    is between two."""
+    rows = {(row["model"], row["batch"], row["threads"]): row for row in decode_rows() if row["blocks"] == 1}
+    assert comparisons(rows["llama-2-7b", 1, 1]) == 64 * 31 + 172 * 171
+    assert comparisons(rows["llama-2-7b", 8, 16]) == (64 * 31 + 172 * 171) / 2
+
+
+def test_pieces_are_those_of_the_program() -> None:
+    header = Path(__file__).parents[3] / "workloads" / "kernels" / "decode" / "rounding.hh"
+    assert re.findall(r"kPiece = (\d+);", header.read_text()) == [str(PIECE)]
 
 
 def test_the_fit_is_the_lowest_valley_with_a_batch_left_out() -> None:
