@@ -16,6 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from plotly.offline import get_plotlyjs
 
+from sailsim.analysis.baselines.core_kinds import N1, core_of
 from sailsim.analysis.baselines.runners import SAIL, shipped_runners
 from sailsim.analysis.costs.dollars import PriceList, prices
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
@@ -35,7 +36,7 @@ from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import Runs, short_name, stored_runs, substrate_in_words
 from sailsim.base.atomic import write_whole
 from sailsim.base.progress import followed
-from sailsim.sim import Store
+from sailsim.sim import Store, load_system
 from sailsim.sim.nbw import nbw_in_words
 
 SCRIPTS = ("records.js", "tables.js", "charts.js", "traces.js", "page.js")
@@ -286,7 +287,18 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
         ),
         "readings": Table(header, readings, verdict=5, wide=(6, 7)),
         "folded": f"Every reading that the words allow ({len(readings)})",
+        "cores": _other_cores(results),
     }
+
+
+def _other_cores(results: Runs) -> str:
+    """Whose cores a speedup is over where they are not the paper's; empty where all are."""
+    machines = map(load_system, sorted(set(results.frame["system"])))
+    others = {system.title: core_of(system) for system in machines if core_of(system) != N1}
+    if not others:
+        return ""
+    which = "; ".join(f"{title}: {core}" for title, core in others.items())
+    return f"The paper's CPU has Neoverse N1 cores. Here each machine's own cores stand for them: {which}."
 
 
 def _sorted_by(value: object, unit: str) -> Cell | str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sailsim.analysis import joined, prices
+from sailsim.analysis import evaluate, joined, prices
 from sailsim.analysis.render import report_data
 from sailsim.analysis.render.answer_page import answer
 from sailsim.analysis.render.html import page_file
@@ -18,7 +18,7 @@ from sailsim.analysis.render.report_charts import FRONT, Chart
 from sailsim.analysis.render.report_sections import by_width
 from sailsim.analysis.results.joins import JOINED, POINT
 from sailsim.analysis.results.results import Runs
-from sailsim.sim import Point
+from sailsim.sim import Point, run_sweep
 
 SECTIONS = (
     *("answer", "speed", "dollars", "energy", "area", "quality", "time", "reuse", "gem5", "reproduction"),
@@ -135,6 +135,15 @@ def test_every_runner_that_has_a_speedup_at_the_reference_has_one_at_equal_quali
         title = escape(row["title"]).replace("&#x27;", "&#39;")
         line = table[table.index(f">{title}<") :]
         assert f'data-number="{row["speedup_equal_quality"]}"' in line[: line.index("</tr>")]
+
+
+def test_cores_that_are_not_the_papers_are_named_beside_its_claims(text, tmp_path):
+    said = "own cores stand for them: SAIL on a Neoverse-V2 server (Graviton4): neoverse-v2."
+    store = run_sweep(
+        [Point(system="sail-v2", model="smollm2-135m", context=64)], evaluate, tmp_path, progress=False
+    )
+    assert said in page(store.frame(), store.manifest, prices())
+    assert "stand for them" not in text
 
 
 def test_the_first_page_has_the_answer_of_readme_three_figures_and_a_row_a_claim(text):
