@@ -31,6 +31,8 @@ from sailsim.analysis.paper.claims import (
     load_paper,
 )
 from sailsim.analysis.paper.metrics import Numbers, reaches, values
+from sailsim.analysis.results.equal_quality import WEIGHTS, at_equal_quality
+from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import (
     FREE,
     MissingPointsError,
@@ -42,7 +44,10 @@ from sailsim.analysis.results.results import (
 from sailsim.sim import Store, System, load_system
 from sailsim.sim.nbw import nbw_in_words
 
-COLUMNS = ("claim", "reading", "paper", "here", "unit", "ratio", "verdict", "configuration", "remark")
+COLUMNS = (
+    *("claim", "reading", "paper", "here", "unit", "ratio", "verdict"),
+    *("configuration", "equal_quality", "remark"),
+)
 NEAR = 0.25
 """How far from the paper's a value may be that is no goal to reach, and still agree with it."""
 
@@ -51,6 +56,9 @@ def claims(
     store: Store | str | Path, price_file: str | Path | None = None, paper: str = SHIPPED
 ) -> pd.DataFrame:
     """The table of a store: one row a claim and metric, columns `COLUMNS`.
+
+    ``equal_quality`` is what a speedup becomes where the other side may choose its weights too, among those
+    of the store that lose no more (`results.equal_quality`); missing where that was not measured.
 
     ``paper`` is one by name or a file of claims. Raises SailsimError for a store without results, a bad price
     file or a bad file of claims.
@@ -182,6 +190,8 @@ def _line(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes) -> dict[str
         where, said = _machine(stored.system), []
     said += [_REMARKS[metric.metric](claim, metric, stored, at), metric.remark]
     line = _row(claim, words, float(found[at]), where, "; ".join(text for text in said if text))
+    if metric.metric == "speedup":
+        line["equal_quality"] = float(found[at]) * _slower_at_equal_quality(metric, stored, at)
     return line if metric.claimed else line | {"verdict": ""}
 
 
@@ -193,15 +203,28 @@ def _row(claim: Claim, words: str, here: float | None, where: str, remark: str) 
         verdict = "consistent" if abs(ratio - 1) <= NEAR else "differs"
     else:
         verdict = "reached" if bool(reaches(claim, np.asarray(here))) else "missed"
-    line = (claim.title, words, claim.value, here, claim.unit, ratio, verdict, where, remark)
+    line = (claim.title, words, claim.value, here, claim.unit, ratio, verdict, where, None, remark)
     return dict(zip(COLUMNS, line, strict=True))
+
+
+def _slower_at_equal_quality(metric: ClaimMetric, stored: StoredOutcomes, at: int) -> float:
+    """A runner's rate at a point over its highest with any weights of the store that lose no more."""
+    assert metric.runner is not None
+    same = [name for name in POINT if name not in WEIGHTS]
+    points = stored.points[same].astype(str)
+    ours = stored.points[(points == points.iloc[at]).all(axis=1)]
+    theirs = stored.results.beside(ours, metric.runner)
+    both = pd.concat([ours, theirs], ignore_index=True)
+    own = len(ours) + list(ours.index).index(at)
+    equal = at_equal_quality(both)["speedup_equal_quality"].iloc[own]
+    return float(equal * theirs["tokens_per_s"].loc[at] / ours["tokens_per_s"].loc[at])
 
 
 def _fact(fact: Fact, frame: pd.DataFrame) -> dict[str, Any]:
     """The row of what is no number: what the store has of it, or what stands here."""
     here = ", ".join(sorted(set(frame[fact.column]))) if fact.column else fact.here
     remark = "in this store" if fact.column else ""
-    line = (fact.title, "", fact.paper, here, "", None, "", "", remark)
+    line = (fact.title, "", fact.paper, here, "", None, "", "", None, remark)
     return dict(zip(COLUMNS, line, strict=True))
 
 

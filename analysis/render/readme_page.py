@@ -23,10 +23,10 @@ def results_parts(out: Path) -> dict[str, str]:
 
     Raises SailsimError for a folder without results.
     """
-    header = ("claim", "paper", "here", "", "at", "in other words")
+    header = ("claim", "paper", "here", "", "at equal quality", "at", "in other words")
     rows = [_row(each) for each in claim_rows(claims(out), SHIPPED)]
     points = len(set(Store(out).frame()["point_key"]))
-    return {"claims": f"{table(header, rows, 'lrrllr')}\n\nThe highest values of {points} points."}
+    return {"claims": f"{table(header, rows, 'lrrlrlr')}\n\nThe highest values of {points} points."}
 
 
 def draw_results(figures: Path, out: Path) -> list[Path]:
@@ -36,13 +36,14 @@ def draw_results(figures: Path, out: Path) -> list[Path]:
 
 
 def _row(claim: ClaimRows) -> list[object]:
-    """A claim: what its primary reading gives and where, and the span of the others."""
+    """A claim: what its primary reading gives, where, and at equal quality, and the span of the others."""
     main = claim.main
     return [
         f"{main['claim']}: {main['reading']}",
         claim.number(main["paper"]),
         claim.number(main["here"]),
         main["verdict"],
+        claim.number(main["equal_quality"]),
         main["configuration"],
         claim.span,
     ]

@@ -248,12 +248,13 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
             each.number(each.main["paper"]),
             each.number(each.main["here"]),
             each.main["verdict"],
+            each.number(each.main["equal_quality"]),
             each.span,
             each.main["configuration"] or each.main["remark"],
         ]
         for each in claim_rows(found, paper)
     ]
-    rows += [[fact["claim"], shown(fact["paper"]), fact["here"], "", "", fact["remark"]] for fact in facts]
+    rows += [[fact["claim"], shown(fact["paper"]), fact["here"], *3 * [""], fact["remark"]] for fact in facts]
     readings = [
         [
             row["claim"],
@@ -262,6 +263,7 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
             _sorted_by(row["here"], row["unit"]),
             row["ratio"],
             row["verdict"],
+            _sorted_by(row["equal_quality"], row["unit"]),
             row["configuration"],
             row["remark"],
         ]
@@ -274,18 +276,19 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
         "here",
         "here / paper",
         "",
+        "at equal quality",
         "configuration that gives it",
         "remark",
     )
     return {
         "table": Table(
-            ("claim", "paper", "here", "", "other readings", "at"),
+            ("claim", "paper", "here", "", "at equal quality", "other readings", "at"),
             rows,
             verdict=3,
             sortable=False,
-            wide=(4, 5),
+            wide=(5, 6),
         ),
-        "readings": Table(header, readings, verdict=5, wide=(6, 7)),
+        "readings": Table(header, readings, verdict=5, wide=(7, 8)),
         "folded": f"Every reading that the words allow ({len(readings)})",
         "cores": _other_cores(results),
     }

@@ -155,7 +155,7 @@ def test_a_bad_file_of_claims_is_one_sentence(tmp_path: Path, was: str, becomes:
     [
         ("fixed = true", "", "0 entries with fixed = true; allowed is one"),
         ("wbits = 4", "wbits = 4.5", "wbits"),
-        ("[hosts]", "[guests]", "hosts is missing"),
+        ("[hosts]", "[guests]", "guests is not a field"),
         ('ampere = "sail-n1-fast-host"', "", "hosts is empty"),
         ('machines = ["graviton2"]', 'machines = ["toaster"]', "no price of toaster"),
         ("[[workload]]", '[levels."pim.colour"]\nvalues = [1]\nreason = "x"\n[[workload]]', "pim.colour"),

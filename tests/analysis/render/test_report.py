@@ -22,6 +22,7 @@ from sailsim.analysis import (
 )
 from sailsim.analysis.paper.claims import load_paper
 from sailsim.analysis.paper.stored_claims import COLUMNS
+from sailsim.analysis.results.equal_quality import losses
 from sailsim.analysis.results.results import Runs, stored_runs
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
@@ -57,6 +58,20 @@ def test_ratio_and_verdict_follow_from_the_numbers(table):
             assert row["ratio"] == pytest.approx(row["here"] / row["paper"])
             assert (row["verdict"] == "reached") == (row["here"] >= row["paper"])
             assert row["configuration"]
+
+
+def test_a_speedup_at_equal_quality_leaves_the_other_side_its_width(tmp_path):
+    """Three bits lose most, so that cores may take any of the three, which are faster on them."""
+    points = [Point(model="llama-2-7b", wbits=bits, batch=32, threads=16, context=64) for bits in (3, 4, 8)]
+    store = run_sweep(points, evaluate, tmp_path, progress=False)
+    found = claims(store).set_index("reading")["equal_quality"].dropna()
+    here = claims(store).set_index("reading")["here"][found.index].astype(float)
+    assert (found <= here * (1 + 1e-12)).all()
+    rates = store.frame().query("runner == 'cores-all'").set_index("wbits")["tokens_per_s"]
+    assert losses()["3g128"] > losses()["4g128"] > losses()["8g128"]
+    name = "llama.cpp on all cores, however few SAIL uses"
+    assert max(rates) > rates[3]
+    assert found[name] == pytest.approx(here[name] * rates[3] / max(rates))
 
 
 def test_highest_value_of_the_store_is_the_one_shown(table, frame):
