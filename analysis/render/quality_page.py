@@ -42,6 +42,10 @@ SIDES = (((-5, -2), "right"), ((0, 6), "center"), ((5, -2), "left"))
 """Where each runner's labels stand, so that marks that lie beside each other can be told apart."""
 NAMES_POLICIES = "sail"
 """Whose marks of policies have labels: all runners have theirs at the same heights."""
+NAMED_IN = "tokens_per_s"
+"""The panels where they have them: beside it the same marks stand at the same heights again."""
+CLOSE = 0.08
+"""Share of a panel's width within which marks have a label together."""
 POLICY = "policy-loss-"
 """How the name of a policy's file begins."""
 SEARCHED = "searched"
@@ -219,6 +223,8 @@ def draw(folder: Path) -> list[Path]:
 
 
 def _panel(axes: Axes, rates: pd.DataFrame, field: str, marked: pd.DataFrame) -> None:
+    drawn = rates[rates.weights.isin(marked.weights)][field].astype(float)
+    close = CLOSE * math.log(drawn.max() / drawn.min())
     for i, runner in enumerate(RUNNERS):
         own = rates[rates.runner == runner].set_index("weights")[field].astype(float)
         places: list[tuple[float, float, str]] = []
@@ -232,11 +238,11 @@ def _panel(axes: Axes, rates: pd.DataFrame, field: str, marked: pd.DataFrame) ->
             axes.plot(x, row.perplexity, MARKERS[i], markeredgecolor=edge, markerfacecolor=inside)
             if not searched:
                 places.append((x, row.perplexity, _short(str(row.weights))))
-            elif runner == NAMES_POLICIES:
+            elif runner == NAMES_POLICIES and field == NAMED_IN:
                 policies.append((x, row.perplexity, _short(str(row.weights))))
-        for x, y, names in _gathered(policies):
+        for x, y, names in _gathered(policies, close, "left"):
             _label(axes, (x, y), names, (6, -3), "left", "black")
-        for x, y, names in _gathered(places):
+        for x, y, names in _gathered(places, close, SIDES[i][1]):
             _label(axes, (x, y), names, *SIDES[i], SERIES[i])
     floats = measured().perplexity.iloc[0]
     axes.axhline(floats, color="#444444", linewidth=0.9, linestyle=":")
@@ -255,18 +261,24 @@ def _label(
     axes.annotate(names, of, xytext=at, textcoords="offset points", ha=side, fontsize=7.5, color=color)
 
 
-def _gathered(places: list[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
-    """Marks that lie on each other share a label."""
+def _gathered(
+    places: list[tuple[float, float, str]], close: float, side: str
+) -> list[tuple[float, float, str]]:
+    """Marks that lie on each other share a label: whose rates' logarithms are no more than ``close`` apart.
+
+    It stands at the mark that is farthest on the label's own side (as `_label` has ``side``).
+    """
     found: list[tuple[float, float, str]] = []
     for x, y, name in sorted(places):
         near = [
             i
             for i, (a, b, _) in enumerate(found)
-            if abs(math.log(x / a)) < 0.06 and abs(math.log(y / b)) < 0.04
+            if abs(math.log(x / a)) < close and abs(math.log(y / b)) < 0.04
         ]
         if near:
             a, b, names = found[near[0]]
-            found[near[0]] = (a, b, names if name in names.split(", ") else f"{names}, {name}")
+            at = (x, y) if side == "left" else (a, b)
+            found[near[0]] = (*at, names if name in names.split(", ") else f"{names}, {name}")
         else:
             found.append((x, y, name))
     return found
@@ -293,7 +305,7 @@ def _sentences() -> list[str]:
     return [
         "Activations of 8 bits, 16 threads. 5: five bits everywhere; 5b: in the blocks, the table in Q8_0; "
         "Q4_1: as stored. Hollow: errors compensated. Black edge: a searched policy, P and the loss "
-        "allowed; named beside SAIL's. Dotted: the file's values in fp32.",
+        "allowed; named beside SAIL's, on the left. Dotted: the file's values in fp32.",
         f"Perplexities above {MOST:g} are in the table alone ({said}). The loss is SmolLM2's also where the "
         "speed is of a larger model at the same choices: that model's own was not measured.",
         "The file is Q4_1 itself: other widths show what rounding its values again loses.",
