@@ -17,7 +17,7 @@ from sailsim.workloads.formats import TensorFormat
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-WEIGHTS_AT_ONCE = 1 << 16
+WEIGHTS_AT_ONCE = 1 << 15
 """What is made of so many weights stays in a cache while it is turned round."""
 
 
@@ -167,19 +167,20 @@ def _iq4_xs(blocks: Bytes) -> _Parts:
 _THIRDS = np.array([1, 3, 9, 27, 81], np.uint8)
 
 
-def _trits(packed: Bytes, run: int, count: int) -> Bytes:
-    """Of every run of bytes `count` digits of base 3 a byte: all first ones first.
-
-    A byte is a fraction of 256: three times what is left of it has the next digit before the point.
-    """
-    runs = packed.reshape(*packed.shape[:-1], -1, 1, run)
-    left = (runs * _THIRDS[:count, None]).astype(np.uint16)
-    return (left * 3 >> 8).astype(np.uint8).reshape(*packed.shape[:-1], -1)
-
-
 def _tq1_0(blocks: Bytes) -> _Parts:
-    parts = [_trits(blocks[..., :32], 32, 5), _trits(blocks[..., 32:48], 16, 5)]
-    return np.concatenate([*parts, _trits(blocks[..., 48:52], 4, 4)], axis=-1), _fp16(blocks, 52), None
+    """Digits of base 3, five a byte, four in a block's last four bytes: of each run of bytes all first ones
+    first.
+
+    A byte is a fraction of 256: three times what is left of it has the next digit before the point, which is
+    how many of a third and two thirds are no more than what is left.
+    """
+    left = np.ascontiguousarray(blocks[..., :52]) * _THIRDS.reshape(-1, *blocks.ndim * (1,))
+    digits = np.moveaxis((left > 85).view(np.uint8) + (left > 170).view(np.uint8), 0, -2)
+    codes = np.empty((*blocks.shape[:-1], 256), np.uint8)
+    for first, run, at, count in ((0, 32, 0, 5), (32, 16, 160, 5), (48, 4, 240, 4)):
+        part = codes[..., at : at + run * count].reshape(*blocks.shape[:-1], count, run)
+        part[...] = digits[..., :count, first : first + run]
+    return codes, _fp16(blocks, 52), None
 
 
 def _tq2_0(blocks: Bytes) -> _Parts:
