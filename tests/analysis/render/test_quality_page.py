@@ -44,4 +44,11 @@ def test_every_choice_gives_the_drawn_models_a_format() -> None:
 def test_marks_that_lie_on_each_other_share_a_label(
     places: list[tuple[float, float, str]], labels: list[str]
 ) -> None:
-    assert [names for *_, names in quality_page._gathered(places)] == labels
+    assert [names for *_, names in quality_page._gathered(places, 0.05, "left")] == labels
+
+
+@pytest.mark.parametrize(("side", "at"), [("left", 10.1), ("right", 10), ("center", 10)])
+def test_a_shared_label_stands_at_the_mark_on_its_own_side(side: str, at: float) -> None:
+    places = [(10.1, 20.2, "8b"), (10, 20, "8")]
+    assert [x for x, *_ in quality_page._gathered(places, 0.05, side)] == [at]
+    assert len(quality_page._gathered(places, 0.001, side)) == 2
