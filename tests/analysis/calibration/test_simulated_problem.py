@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from sailsim.analysis.baselines.simulated_rows import (
+    COMPARISON,
     PIECE,
+    SEARCHED_ONCE,
     bits_and_group,
     comparisons,
     decode_rows,
@@ -85,6 +87,18 @@ def test_comparisons_grow_with_the_square_of_a_row() -> None:
     rows = {(row["model"], row["batch"], row["threads"]): row for row in decode_rows() if row["blocks"] == 1}
     assert comparisons(rows["llama-2-7b", 1, 1]) == 64 * 31 + 172 * 171
     assert comparisons(rows["llama-2-7b", 8, 16]) == (64 * 31 + 172 * 171) / 2
+
+
+def test_a_comparison_costs_what_runs_without_them_spare() -> None:
+    same = ("model", "weights", "blocks", "linears", "threads", "batch", "context", "cache", "warm")
+    rows = {tuple(row[name] for name in same): row for row in decode_rows()}
+    costs = []
+    for mended in decode_rows(SEARCHED_ONCE):
+        row = rows[tuple(mended[name] for name in same)]
+        assert (row["tokens"], row["logits"]) == (mended["tokens"], mended["logits"])
+        costs.append((row["quantise_cycles"] - mended["quantise_cycles"]) / comparisons(row))
+    assert len(costs) == 2
+    assert sum(costs) / 2 == pytest.approx(COMPARISON, rel=0.01)
 
 
 def test_pieces_are_those_of_the_program() -> None:
