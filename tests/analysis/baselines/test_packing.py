@@ -111,7 +111,7 @@ def test_runners_of_the_whole_server_have_the_best_packing_and_pay_for_its_readi
 
 def test_the_measurements_are_held_to_what_the_page_says() -> None:
     several = ROWS.processes > 1
-    for system, median, worst in (("altra", 0.15, 0.65), ("graviton4", 0.10, 0.30)):
+    for system, median, worst in (("altra", 0.15, 0.65), ("graviton4", 0.10, 0.36)):
         error = np.abs(ROWS.ratio[several & (ROWS.system == system)] - 1)
         assert np.median(error) < median
         assert error.max() < worst
