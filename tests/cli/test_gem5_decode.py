@@ -143,7 +143,11 @@ def test_a_run_that_fails_leaves_the_others(
         sentence = one_sentence(decode(log, "--linears", "lutmm"))
         assert "1 of 2 runs of decode on gem5 failed (the first: tiny 4g32, lutmm, 2 threads" in sentence
         assert words in sentence
+        assert f"; the others are stored in {tmp_path / 'out'}." in sentence
     assert len(Store(tmp_path / "out").frame()) == 1
+    alone = one_sentence(decode(log, "--threads", "2", "--linears", "lutmm"))
+    assert "1 of 1 runs of decode on gem5 failed" in alone
+    assert "the others" not in alone
 
 
 def test_kinds_that_decode_other_tokens_are_status_1(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:

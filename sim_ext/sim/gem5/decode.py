@@ -184,9 +184,10 @@ def run_decodes(
         except SailsimError as error:
             failures.append(f"{point.words}: {error}")
     if failures:
+        others = f"; the others are stored in {out}" if rows else ""
         raise SailsimError(
             f"{len(failures)} of {len(points)} runs of decode on gem5 failed (the first: "
-            f"{failures[0].rstrip('.')}); the others are stored in {out}."
+            f"{failures[0].rstrip('.')}){others}."
         )
     return rows, before
 

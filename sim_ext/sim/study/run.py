@@ -211,9 +211,10 @@ class OpenStudy:
                     f"{len(tasks)} of {self.report.total} {self.what} {how} (the first: {first.rstrip('.')})"
                 )
         if parts:
+            others = len(self.refused) + len(self.failed) < self.report.total
+            stored = "the others are stored, and " if others else ""
             raise SailsimError(
-                f"{' and '.join(parts)}; the others are stored, and the manifest in {self.store.path} names "
-                "all."
+                f"{' and '.join(parts)}; {stored}the manifest in {self.store.path} names all."
             )
 
 

@@ -139,6 +139,18 @@ def test_refused_points_are_named_after_the_others_are_stored(tmp_path: Path) ->
     assert set(store.manifest["refused"]) == {point_key(p) for p in POINTS if p.wbits == 8}
 
 
+def test_where_all_are_refused_there_are_no_others_to_speak_of(tmp_path: Path) -> None:
+    wide = [point for point in POINTS if point.wbits == 8]
+    with pytest.raises(SailsimError) as refused:
+        run_sweep(wide, refuse_wide, tmp_path, progress=False)
+    assert str(refused.value) == (
+        "2 of 2 points were refused (the first: wbits is 8; allowed is less); the manifest in "
+        f"{tmp_path} names all."
+    )
+    with pytest.raises(SailsimError, match=r"2 of 3 points were refused .*; the others are stored, and the "):
+        run_sweep([*wide, POINTS[0]], refuse_wide, tmp_path, progress=False)
+
+
 def test_a_bug_is_tried_three_times_recorded_and_does_not_stop_the_others(tmp_path: Path) -> None:
     with pytest.raises(SailsimError, match=r"1 of 6 points failed \(the first: ZeroDivisionError: a bug\)"):
         run_sweep(POINTS, crash_at_four, tmp_path, progress=False)
