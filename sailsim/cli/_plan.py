@@ -38,6 +38,14 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Values of any field of a point, of a system file, or of an operation of a substrate, as in "
             "llc.slices=16,32 or row_dfm:add=2:4. Repeatable.",
         ),
+        click.option(
+            "--constraint",
+            "constraints",
+            multiple=True,
+            metavar="CONDITION",
+            help="Leave out what does not keep to it, as in 'wbits <= abits' or \"attention == 'cores' or "
+            'kv_bits < 16". Repeatable.',
+        ),
         click.option("--preset", help=f"A plan that ships instead: {', '.join(preset_names())}."),
         beside_option,
     ]
@@ -60,17 +68,20 @@ def asked(
     preset: str | None,
     prt: str | None,
     axes: Sequence[str],
+    constraints: Sequence[str],
     beside: Sequence[Path],
     fields: Mapping[str, Sequence[str]],
 ) -> Asked:
     """What the options of `plan_options` ask for. Raises SailsimError where they are wrong."""
     given = {name: ",".join(texts) for name, texts in fields.items() if texts}
     config: dict[str, Any] = {"preset": preset, "prt": prt, **given, "axis": list(axes)}
+    if constraints:
+        config["constraint"] = list(constraints)
     config["beside"] = [str(path) for path in beside]
     if file is None and preset is None:
-        plan = plan_of(_grid(given, prt, axes))
+        plan = plan_of(_grid(given, prt, axes), constraints=constraints)
         return Asked(plan, tuple(beside), config)
-    _check_alone(file, preset, given, prt, axes)
+    _check_alone(file, preset, given, prt, axes, constraints)
     if file is None:
         assert preset is not None
         plan = preset_plan(preset)
@@ -83,12 +94,18 @@ def asked(
 
 
 def _check_alone(
-    file: Path | None, preset: str | None, given: Mapping[str, str], prt: str | None, axes: Sequence[str]
+    file: Path | None,
+    preset: str | None,
+    given: Mapping[str, str],
+    prt: str | None,
+    axes: Sequence[str],
+    constraints: Sequence[str],
 ) -> None:
     """Raise SailsimError for what cannot stand beside a plan."""
     plan = f"--preset {preset}" if file is None else f"--plan {file}"
     others = [f"--{name.replace('_', '-')}" for name in given if name != "activations"]
     others += ["--prt"] * (prt is not None) + ["--axis"] * bool(axes)
+    others += ["--constraint"] * bool(constraints)
     others += ["--preset"] * (file is not None and preset is not None)
     if others:
         raise SailsimError(f"{others[0]} is given beside {plan}; allowed beside it is --activations.")

@@ -43,6 +43,7 @@ def check(
     preset: str | None,
     prt: str | None,
     axes: tuple[str, ...],
+    constraints: tuple[str, ...],
     beside: tuple[Path, ...],
     out: Path | None,
     jobs: int,
@@ -54,7 +55,7 @@ def check(
     Predicts the time from the folder's points, and from a few that it runs where there are none; nothing is
     stored.
     """
-    given = asked(file, preset, prt, axes, beside, fields)
+    given = asked(file, preset, prt, axes, constraints, beside, fields)
     found = check_plan(given.plan, given.plan.points, runners(given.beside), out, jobs)
     if as_json:
         print_json(_record(given.plan, found))
@@ -74,6 +75,7 @@ def show(
     preset: str | None,
     prt: str | None,
     axes: tuple[str, ...],
+    constraints: tuple[str, ...],
     beside: tuple[Path, ...],
     rows: int,
     wide: bool,
@@ -81,7 +83,8 @@ def show(
     **fields: tuple[str, ...],
 ) -> None:
     """Print the points of plan FILE, or of the options of a sweep, each with what the plan says of it."""
-    combinations = list(asked(file, preset, prt, axes, beside, fields).plan.drawn.combinations.values())
+    given = asked(file, preset, prt, axes, constraints, beside, fields)
+    combinations = list(given.plan.drawn.combinations.values())
     if as_json:
         print_json({"points": combinations})
         return

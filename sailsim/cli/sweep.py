@@ -31,6 +31,7 @@ def sweep(
     preset: str | None,
     prt: str | None,
     axes: tuple[str, ...],
+    constraints: tuple[str, ...],
     beside: tuple[Path, ...],
     out: Path,
     jobs: int | Workers,
@@ -43,13 +44,15 @@ def sweep(
     cores, every card and what --beside adds run every point. Results are stored as they are found: the same
     command again goes on where a stopped one ended. `sailsim plan check` says beforehand what it will take.
     """
-    given = asked(file, preset, prt, axes, beside, fields)
+    given = asked(file, preset, prt, axes, constraints, beside, fields)
     points = given.plan.points
     store = sweep_into(points, out, runners(given.beside), jobs, given.config)
     manifest = store.manifest
     summary = {
         "out": str(out),
         "points": len(points),
+        "combinations": given.plan.drawn.tried,
+        "left_out": given.plan.drawn.left_out,
         "held_before": manifest["held_before"],
         "state": manifest["state"],
         "wall_s": manifest["wall_s"],
@@ -59,6 +62,8 @@ def sweep(
     else:
         for line in types_of_all(points):
             say(line)
+        for constraint, count in given.plan.drawn.left_out.items():
+            say(f"{constraint}: leaves out {count} of {given.plan.drawn.tried} combinations.")
         say(
             f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
             f"{manifest['wall_s']:.1f} s."

@@ -82,6 +82,27 @@ def test_options_are_a_plan_too() -> None:
     assert "6 to run." in lines
 
 
+def test_a_constraint_among_the_options_leaves_out_what_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    grid = ("--model", "smollm2-135m", "--context", "64", "--kv-bits", "16,4", "--attention", "cores,units")
+    refused = sailsim("sweep", *grid, "--out", "out")
+    assert refused.exit_code == 2
+    constraint = "not (kv_bits == 16 and attention == 'units')"
+    assert f'A constraint leaves that out: --constraint "{constraint}".' in refused.stderr
+    assert not Path("out").exists()
+    checked = sailsim("plan", "check", *grid, "--constraint", constraint).stdout.splitlines()
+    assert checked[0] == "The options: 3 points of 4 combinations"
+    assert f"  {constraint}: leaves out 1" in checked
+    ran = sailsim("sweep", *grid, "--constraint", constraint, "--out", "out")
+    assert ran.exit_code == 0, ran.output
+    assert f"{constraint}: leaves out 1 of 4 combinations." in ran.stdout.splitlines()
+    assert json.loads(Path("out/manifest.json").read_text())["config"]["constraint"] == [constraint]
+    told = json.loads(sailsim("sweep", *grid, "--constraint", constraint, "--out", "out", "--json").stdout)
+    assert (told["points"], told["combinations"], told["left_out"]) == (3, 4, {constraint: 1})
+
+
 def test_show_lists_what_each_point_is(plan: str) -> None:
     lines = sailsim("plan", "show", plan, "--rows", "2").stdout.splitlines()
     assert lines[0].split() == ["model", "context", "wbits", "abits", "pim.unit_cache", "seed"]
@@ -105,6 +126,9 @@ def test_the_plans_that_ship_can_be_shown(name: str) -> None:
         (["plan.toml", "--preset", "paper"], ("--preset", "plan.toml")),
         (["bad.toml"], ("bad.toml", "'axis'", "axes")),
         (["--axis", "nothing=1"], ("nothing", "nearest")),
+        (["plan.toml", "--constraint", "wbits < 4"], ("--constraint", "--plan plan.toml", "--activations")),
+        (["--wbits", "2,4", "--constraint", "wbits <"], ("constraint 'wbits <'", "comparisons")),
+        (["--wbits", "2,4", "--constraint", "abits < 4"], ("abits, which is no field of the plan", "wbits")),
     ],
 )
 @pytest.mark.parametrize("command", ["check", "show"])

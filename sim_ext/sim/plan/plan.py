@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from sailsim.base.errors import SailsimError
+from sailsim.sim.plan.apart import way_out
 from sailsim.sim.plan.axis import Axis, axis_of, listed
 from sailsim.sim.plan.combination import check_fields, check_value, point_of
 from sailsim.sim.plan.constraint import Constraint
@@ -105,8 +106,9 @@ class Drawn:
         """In the plan's order."""
         return list(self.combinations)
 
-    def take(self, part: Part) -> None:
-        """Add a part's points."""
+    def take(self, part: Part, in_file: bool) -> None:
+        """Add a part's points; ``in_file``: where constraints stand, for who reads of a combination that no
+        point can have. Raises SailsimError for such a one."""
         for constraint in part.constraints:
             self.left_out.setdefault(constraint.text, 0)
         before, tried = len(self.combinations), 0
@@ -116,15 +118,18 @@ class Drawn:
             if broken is not None:
                 self.left_out[broken.text] += 1
                 continue
-            self._add(combination)
+            try:
+                point = point_of(combination)
+            except SailsimError as error:
+                raise SailsimError(f"{error}{way_out(part.axes, combination, in_file)}") from None
+            self._add(point, combination)
             if part.sample is not None and len(self.combinations) - before == part.sample.points:
                 break
         self.tried += tried
         if part.sample is not None:
             self.short += part.sample.points - (len(self.combinations) - before)
 
-    def _add(self, combination: Combination) -> None:
-        point = point_of(combination)
+    def _add(self, point: Point, combination: Combination) -> None:
         self.repeated += point in self.combinations
         self.combinations.setdefault(point, combination)
         if len(self.combinations) > LARGEST_PLAN:
@@ -160,7 +165,7 @@ class Plan:
             tried = sum(part.size for part in self.parts if part.sample is None)
             self._check_size(tried)
             for part in self.parts:
-                found.take(part)
+                found.take(part, bool(self.file))
             if not found.combinations:
                 raise SailsimError(
                     f"none of {found.tried} combinations keeps to the constraints; allowed is at least one."
@@ -194,11 +199,13 @@ class Plan:
         return [axis for part in self.parts for axis in part.axes]
 
 
-def plan_of(values: Mapping[str, Iterable[Value]], beside: Iterable[str] = ()) -> Plan:
-    """The grid of some fields' values, as a plan.
+def plan_of(
+    values: Mapping[str, Iterable[Value]], beside: Iterable[str] = (), constraints: Iterable[str] = ()
+) -> Plan:
+    """The grid of some fields' values, as a plan, without what does not keep to the constraints.
 
     Raises:
-        SailsimError: a field without a value.
+        SailsimError: a field without a value, or a constraint that is no condition.
     """
     axes = tuple(axis_of(name, list(each)) for name, each in values.items())
-    return Plan((Part({}, axes),), tuple(beside))
+    return Plan((Part({}, axes, tuple(map(Constraint.parse, constraints))),), tuple(beside))

@@ -213,9 +213,7 @@ class OpenStudy:
         if parts:
             others = len(self.refused) + len(self.failed) < self.report.total
             stored = "the others are stored, and " if others else ""
-            raise SailsimError(
-                f"{' and '.join(parts)}; {stored}the manifest in {self.store.path} names all."
-            )
+            raise SailsimError(f"{' and '.join(parts)}; {stored}the manifest in {self.store.path} names all.")
 
 
 class _Run:

@@ -130,6 +130,45 @@ def test_what_a_constraint_refuses_is_drawn_on(method: str) -> None:
     assert Plan((part,)).points == drawn.points
 
 
+@pytest.mark.parametrize("file", ["", "mine.toml"])
+def test_values_that_do_not_go_together_come_with_the_constraint_that_leaves_them_out(file: str) -> None:
+    axes = (axis_of("batch", [1, 8]), axis_of("kv_bits", [16, 4]), axis_of("attention", ["cores", "units"]))
+    with pytest.raises(SailsimError) as error:
+        _ = Plan((Part({}, axes),), file=file).points
+    constraint = "not (kv_bits == 16 and attention == 'units')"
+    if file:
+        assert str(error.value).startswith("mine.toml: kv_bits is 16 beside attention on the units; allowed ")
+        assert str(error.value).endswith(f'A constraint leaves that out: constraints = ["{constraint}"].')
+    else:
+        assert str(error.value).startswith("kv_bits is 16 beside attention on the units; allowed there is ")
+        assert str(error.value).endswith(f'A constraint leaves that out: --constraint "{constraint}".')
+    drawn = Plan((Part({}, axes, (Constraint.parse(constraint),)),), file=file).drawn
+    assert (len(drawn.points), drawn.left_out) == (6, {constraint: 2})
+
+
+def test_fields_that_move_together_are_left_out_together() -> None:
+    group = Axis(("attention", "abits"), (("cores", 8), ("units", 4)))
+    with pytest.raises(SailsimError) as error:
+        _ = Plan((Part({}, (group, axis_of("kv_bits", [4, 16]))),)).points
+    constraint = "not (attention == 'units' and abits == 4 and kv_bits == 16)"
+    assert f'--constraint "{constraint}"' in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"wbits": [4, 9], "batch": [1, 8]},  # a value that goes with nothing
+        {"kv_bits": [4, 16], "attention": ["units"]},  # one list has a value too many
+        {"kv_bits": [16], "attention": ["units"]},  # nothing is left without it
+        {"overlap": [True], "row_dfm:add": [1, 2]},
+    ],
+)
+def test_a_value_that_goes_with_nothing_is_no_matter_of_constraints(fields: dict[str, list[object]]) -> None:
+    with pytest.raises(SailsimError) as error:
+        _ = plan_of(fields).points
+    assert "onstraint" not in str(error.value)
+
+
 def test_drawing_ends_at_its_limit_and_says_how_many_are_missing() -> None:
     part = Part({}, (axis_of("batch", [1, 2, 3]),), (), Sample("lhs", 10, 0))
     drawn = Plan((part,)).drawn
