@@ -36,6 +36,8 @@ OPERATION = "pim.substrate."
 """What the name of a factor on the cycles of an operation of the arrays begins with."""
 ATTENTION = "host.attention_software"
 """The factor that says whose attention SAIL's cores run: `OWN`, or a software by its name."""
+SAMPLED = "sampled"
+"""What a machine of the space is called where nothing else is said."""
 OWN = "as the baseline"
 """The software that the baseline runs."""
 
@@ -65,7 +67,7 @@ class SampledMachine:
         return uniform_format(wbits, self.group_size)
 
     def system(
-        self, software: Software = "llama.cpp", source: str = "a sample", name: str = "sampled"
+        self, software: Software = "llama.cpp", source: str = "a sample", name: str = SAMPLED
     ) -> System:
         """The machine, its cores running a software at these constants.
 

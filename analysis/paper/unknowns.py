@@ -6,7 +6,7 @@ servers all of it is about.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -16,6 +16,7 @@ from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.dollars import CostConstants, Price, prices
 from sailsim.analysis.paper.claims import SHIPPED, load_paper, with_tuples
 from sailsim.analysis.paper.factors import (
+    GROUP_SIZE,
     Levels,
     Span,
     card_factors,
@@ -28,11 +29,12 @@ from sailsim.analysis.paper.factors import (
     table_factors,
     weight_factors,
 )
+from sailsim.analysis.paper.machine import SAMPLED
 from sailsim.analysis.paper.parameters import Alternative, FixedParameter, Value, Workload
 from sailsim.analysis.paper.space import ParameterSpace
-from sailsim.base.errors import SailsimError
+from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.quantity import Frozen
-from sailsim.sim import load_system
+from sailsim.sim import Point, load_system
 from sailsim.sim.tables import Shelf, sentence
 
 UNKNOWNS = Shelf("unknowns", "data/unknowns", package="sailsim.analysis")
@@ -142,7 +144,7 @@ def space(paper: str = SHIPPED, prior: str | None = None) -> ParameterSpace:
                 f"alternative {design!r} draws {name!r}, allowed is a value of the machine that has a range "
                 "or levels and is not held"
             )
-    return ParameterSpace(
+    found = ParameterSpace(
         factors=tuple(f for f in factors if f.name not in held and f.name not in drawn),
         apart=apart,
         workloads=file.workload,
@@ -155,3 +157,25 @@ def space(paper: str = SHIPPED, prior: str | None = None) -> ParameterSpace:
         servers=servers,
         paper=claims,
     )
+    _check_asked(found, file, named)
+    return found
+
+
+def _check_asked(found: ParameterSpace, file: Unknowns, named: str) -> None:
+    """Raise SailsimError where a range or a level of a file is one that no machine can have, whatever else it
+    has; which values go together is seen when a machine is drawn."""
+    asked: list[tuple[str, str, Value]] = [
+        ("ranges", path, end) for path, span in file.ranges.items() for end in (span.low, span.high)
+    ]
+    asked += [("levels", path, level) for path, each in file.levels.items() for level in each.values]
+    for what, path, value in asked:
+        machine = found.nominal.with_values({path: value})
+        try:
+            machine.system(found.software)
+            if path == GROUP_SIZE:
+                Point(group_size=cast(int, value))
+        except ImpossibleMachineError:
+            continue
+        except SailsimError as error:
+            words = str(error).removeprefix(f"{SAMPLED}: ")
+            raise SailsimError(f"unknowns {named}: {what} of {path} has {value!r}: {words}") from None

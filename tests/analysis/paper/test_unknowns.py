@@ -17,7 +17,7 @@ from sailsim.analysis.paper.parameters import Factor
 from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
 from sailsim.analysis.paper.screening import screen
 from sailsim.analysis.paper.unknowns import Levels, machine_factors, space
-from sailsim.base.errors import SailsimError
+from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.sim import Quantity, leaves, load_card, load_system, simulate_step
 from sailsim.workloads import load_model
 
@@ -300,7 +300,37 @@ BAD_PRIORS = {
     '[ranges."pim.clock"]\nlow = 2\nhigh = 3\nreason = "x"': "ranges of pim.clock is 2 .. 3",
     '[levels."host.attention_software"]\nvalues = ["ampere"]\nreason = "x"': "nominal is None",
     '[levels."pim.nbw"]\nvalues = [4, "most"]\nreason = "x"': "include 'most'",
+    # What no machine can have is seen when the file is read, not once a machine is drawn that has it.
+    '[ranges."pim.clock"]\nlow = -1\nhigh = 2\nreason = "x"': (
+        "mine.toml: ranges of pim.clock has -1: pim.clock is -1; allowed is a number above 0 in GHz."
+    ),
+    '[ranges."memory.read_share"]\nlow = 0.5\nhigh = 1.5\nreason = "x"': (
+        "mine.toml: ranges of memory.read_share has 1.5: memory.read_share is 1.5; allowed is a number above "
+    ),
+    '[ranges."pim.mshrs"]\nlow = 0.5\nhigh = 64\nreason = "x"': "mine.toml: ranges of pim.mshrs has 0.5: ",
+    '[levels."pim.convert"]\nvalues = ["memory", "magic"]\nreason = "x"': (
+        "levels of pim.convert has 'magic'"
+    ),
+    '[levels."pim.substrate.read"]\nvalues = [1, "n+"]\nnominal = 1\nreason = "x"': (
+        "levels of pim.substrate.read has 'n+'"
+    ),
+    '[levels."host.attention_software"]\nvalues = ["as the baseline", "vim"]\nnominal = "as the baseline"\n'
+    'reason = "x"': "levels of host.attention_software has 'vim'",
+    '[levels."weights.group_size"]\nvalues = [-32, 128]\nnominal = 128\nreason = "x"': (
+        "levels of weights.group_size has -32: group_size is -32; allowed is a whole number 0..65535."
+    ),
 }
+
+
+def test_what_a_machine_may_have_beside_other_values_is_no_error_of_a_prior(tmp_path: Path) -> None:
+    """A sum of 32 bits needs four bytes; whether a drawn machine's are so wide, no file says."""
+    path = tmp_path / "mine.toml"
+    text = 'extends = "sail"\n[ranges."pim.accumulator_buffer"]\nlow = 0.001\nhigh = 84\nreason = "x"\n'
+    path.write_text(text, "utf-8")
+    mine = space(prior=str(path))
+    assert mine.factor("pim.accumulator_buffer").low == 0.001
+    with pytest.raises(ImpossibleMachineError, match="accumulator_buffer_bits is 8"):
+        mine.nominal.with_values({"pim.accumulator_buffer": 0.001}).system()
 
 
 @pytest.mark.parametrize(("text", "words"), BAD_PRIORS.items())

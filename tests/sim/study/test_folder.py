@@ -131,7 +131,7 @@ def test_results_of_other_code_are_kept_apart(tmp_path: Path, monkeypatch: pytes
 
 
 def test_refused_points_are_named_after_the_others_are_stored(tmp_path: Path) -> None:
-    with pytest.raises(SailsimError, match=r"2 of 6 points were refused.*wbits is 8; allowed is less\)"):
+    with pytest.raises(SailsimError, match=r"2 of 6 points .*wbits is 8; allowed is less\); the others are"):
         run_sweep(POINTS, refuse_wide, tmp_path, progress=False)
     store = Store(tmp_path)
     assert len(store.frame()) == 4
@@ -147,8 +147,6 @@ def test_where_all_are_refused_there_are_no_others_to_speak_of(tmp_path: Path) -
         "2 of 2 points were refused (the first: wbits is 8; allowed is less); the manifest in "
         f"{tmp_path} names all."
     )
-    with pytest.raises(SailsimError, match=r"2 of 3 points were refused .*; the others are stored, and the "):
-        run_sweep([*wide, POINTS[0]], refuse_wide, tmp_path, progress=False)
 
 
 def test_a_bug_is_tried_three_times_recorded_and_does_not_stop_the_others(tmp_path: Path) -> None:
