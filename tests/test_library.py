@@ -4,6 +4,7 @@ import ast
 import doctest
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,3 +94,83 @@ def test_a_point_that_does_not_fit_the_memory_has_no_number_and_a_reason() -> No
     assert sailsim.simulate(fits).tokens_per_s > 0
     with pytest.raises(SailsimError, match=r"^system sail-n1: llama-2-13b .* needs .* GB, allowed is .* GB$"):
         sailsim.simulate(replace(fits, batch=512, context=4096))
+
+
+POINT = sailsim.Point(model="smollm2-135m", context=64)
+WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
+    "simulate": (lambda folder: sailsim.simulate("sail-n1"), "point is 'sail-n1'; allowed is a Point."),
+    "simulate nothing": (lambda folder: sailsim.simulate(None), "point is None; allowed is a Point."),
+    "compare": (lambda folder: sailsim.compare({"wbits": 4}), "point is {'wbits': 4}; allowed is a Point."),
+    "compare beside": (
+        lambda folder: sailsim.compare(POINT, runners=["l4"]),
+        "runners has 'l4'; allowed are Runners, as sailsim.analysis.runners makes them of names and files.",
+    ),
+    "compare at prices": (
+        lambda folder: sailsim.compare(POINT, price_list="mine.csv"),
+        "price_list is 'mine.csv'; allowed is a PriceList, as sailsim.analysis.prices reads it from a file.",
+    ),
+    "sweep": (
+        lambda folder: sailsim.sweep([POINT, {"wbits": 4}], folder),
+        "points has {'wbits': 4}; allowed are Points, as sailsim.sim.expand makes them of lists of values.",
+    ),
+    "sweep a point": (
+        lambda folder: sailsim.sweep(POINT, folder),
+        "points is of the type Point; allowed are Points, as sailsim.sim.expand makes them of lists of "
+        "values.",
+    ),
+    "sweep nowhere": (
+        lambda folder: sailsim.sweep([POINT], None),
+        "out is None; allowed is the path of a folder.",
+    ),
+    "sweep beside": (
+        lambda folder: sailsim.sweep([POINT], folder, runners="l4"),
+        "runners is 'l4'; allowed are Runners, as sailsim.analysis.runners makes them of names and files.",
+    ),
+    "sweep by": (
+        lambda folder: sailsim.sweep([POINT], folder, jobs="2"),
+        "jobs is '2'; allowed is a whole number of processes, or workers.",
+    ),
+    "results": (lambda folder: sailsim.Results(None), "folder is None; allowed is the path of a folder."),
+    "results at prices": (
+        lambda folder: sailsim.Results(folder, {}),
+        "price_list is {}; allowed is a PriceList, as sailsim.analysis.prices reads it from a file.",
+    ),
+    "frame": (
+        lambda folder: sailsim.Results(folder).frame(None),
+        "where is None; allowed is an SQL condition as a text, empty for all records.",
+    ),
+    "frame of letters": (
+        lambda folder: sailsim.Results(folder).frame("", "wbits"),
+        "columns is 'wbits'; allowed is a list of names.",
+    ),
+    "table": (
+        lambda folder: sailsim.Results(folder).table(columns=["wbits", 3]),
+        "columns has 3; allowed is a list of names.",
+    ),
+    "query": (
+        lambda folder: sailsim.Results(folder).query(None),
+        "sql is None; allowed is a SELECT as a text.",
+    ),
+    "load_model": (
+        lambda folder: sailsim.load_model(None),
+        "name_or_path is None; allowed is a name or a path.",
+    ),
+    "load_system": (
+        lambda folder: sailsim.load_system(POINT),
+        "name_or_path is of the type Point; allowed is a name or a path.",
+    ),
+    "time_tile": (
+        lambda folder: sailsim.time_tile("sail-n1", None),
+        "system is 'sail-n1'; allowed is a System, as load_system reads it.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_argument_of_another_type_is_one_sentence_that_names_it(name: str, tmp_path: Path) -> None:
+    call, words = WRONG[name]
+    with pytest.raises(TypeError) as refused:
+        call(tmp_path)
+    assert str(refused.value) == words
+    assert isinstance(refused.value, SailsimError)
+    assert not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@ safetensors."""
 
 from pathlib import Path
 
+from sailsim.base.arguments import A_PATH, check_type
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.folder_model import FolderModel, open_folder
 from sailsim.workloads.gguf_model import GgufModel, open_gguf
@@ -25,6 +26,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
 
     Raises SailsimError for an unknown name and for a file that is damaged or of an unsupported kind.
     """
+    check_type("name_or_path", name_or_path, A_PATH, "is a name or a path")
     name = str(name_or_path)
     if name in model_names():
         return shipped_model(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from sailsim.analysis.baselines.runners import Runner
 from sailsim.analysis.costs.constants import Span, files_by_kind
 from sailsim.analysis.costs.dollars import CostConstants, PriceList, prices, quoted
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
+from sailsim.analysis.results.folder import PRICES
 from sailsim.analysis.results.joins import POINT, as_frame, is_missing, joined, price_notes
 from sailsim.analysis.results.runs import runs
+from sailsim.analysis.results.sweep import RUNNERS
+from sailsim.base.arguments import check_type, items_of
 from sailsim.sim import Point, System
 
 _SAME = ("model_title", "system_title", "patterns")
@@ -32,8 +36,12 @@ def compare(
     ``system``, a machine or its name or path, takes the place of the point's; ``price_list`` that of the
     shipped prices; ``runners`` that of those that ship; ``constants`` are files of the energy or the cost
     instead of the shipped ones. None stands for what is not known; a runner that
-    cannot run the point has a `reason`. Raises SailsimError for a point that its own system cannot run.
+    cannot run the point has a `reason`. Raises SailsimError for a point that its own system cannot run, and
+    ArgumentTypeError for what is no point, no runners or no prices.
     """
+    check_type("point", point, Point, "is a Point")
+    runners = None if runners is None else items_of("runners", runners, Runner, RUNNERS)
+    check_type("price_list", price_list, (PriceList, NoneType), PRICES)
     listed = prices() if price_list is None else price_list
     files = files_by_kind(constants, (CostConstants, EnergyConstants))
     joules, dollars = Span.of(EnergyConstants, files.get("energy")), Span.of(CostConstants, files.get("cost"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType
 
 import pandas as pd
 import pyarrow as pa
@@ -14,9 +15,13 @@ from sailsim.analysis.results.columns import in_order, no_column
 from sailsim.analysis.results.joins import JOINED, joined
 from sailsim.analysis.results.query import matching, query
 from sailsim.analysis.results.results import Runs, stored_runs
+from sailsim.base.arguments import A_PATH, check_type, items_of
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Store
 from sailsim.sim.study import as_frame
+
+PRICES = "is a PriceList, as sailsim.analysis.prices reads it from a file"
+"""What stands for the prices that ship, in a sentence."""
 
 
 class Results:
@@ -27,7 +32,12 @@ class Results:
     """
 
     def __init__(self, folder: str | Path, price_list: PriceList | None = None) -> None:
-        """``price_list`` takes the place of the prices that ship."""
+        """``price_list`` takes the place of the prices that ship.
+
+        Raises ArgumentTypeError for what is no path, and for what are no prices.
+        """
+        check_type("folder", folder, A_PATH, "is the path of a folder")
+        check_type("price_list", price_list, (PriceList, NoneType), PRICES)
         self.store = Store(folder)
         self._price_list = price_list
 
@@ -50,6 +60,8 @@ class Results:
 
     def table(self, where: str = "", columns: Sequence[str] = ()) -> pa.Table:
         """As `frame`, as an Arrow table: mappings are maps, and what is empty is null."""
+        check_type("where", where, str, "is an SQL condition as a text, empty for all records")
+        columns = items_of("columns", columns, str, "is a list of names")
         stored = self.store.table()
         whole = self._all(stored, [*columns, *re.findall(r"\w+", where)])
         for name in columns:
@@ -69,6 +81,7 @@ class Results:
         It is duckdb's SQL, and can neither write nor read anything else. Mappings are dictionaries. Raises
         SailsimError for SQL that is wrong or is more than one SELECT.
         """
+        check_type("sql", sql, str, "is a SELECT as a text")
         return as_frame(query(self.store, sql))
 
     def runs(self) -> Runs:

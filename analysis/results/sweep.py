@@ -12,8 +12,13 @@ from sailsim.analysis.baselines.runners import Runner, identity
 from sailsim.analysis.baselines.runners import runners as shipped
 from sailsim.analysis.results.folder import Results
 from sailsim.analysis.results.runs import evaluate
+from sailsim.base.arguments import A_PATH, check_type, items_of
 from sailsim.sim import Point, Store, run_sweep, set_fields
 from sailsim.sim.study import Workers
+
+POINTS = "are Points, as sailsim.sim.expand makes them of lists of values"
+RUNNERS = "are Runners, as sailsim.analysis.runners makes them of names and files"
+"""What points and runners are, in a sentence."""
 
 
 def sweep(
@@ -27,8 +32,13 @@ def sweep(
         runners: those that ship where it is None; `sailsim.analysis.runners` reads files of others.
         jobs: processes of this machine, or workers (`sailsim.sim.study.cluster`).
 
-    Raises SailsimError as `run_sweep`.
+    Raises SailsimError as `run_sweep`, and ArgumentTypeError for an argument of another type.
     """
+    points = items_of("points", points, Point, POINTS)
+    check_type("out", out, A_PATH, "is the path of a folder")
+    runners = None if runners is None else items_of("runners", runners, Runner, RUNNERS)
+    if not hasattr(jobs, "submit"):
+        check_type("jobs", jobs, int, "is a whole number of processes, or workers")
     return Results(sweep_into(points, out, runners, jobs).path)
 
 

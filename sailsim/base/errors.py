@@ -15,6 +15,10 @@ class ImpossibleMachineError(SailsimError):
     """
 
 
+class ArgumentTypeError(SailsimError, TypeError):
+    """An argument of a function that is of another type than it takes; also Python's `TypeError`."""
+
+
 def one_line(text: str) -> str:
     """A text of anybody's as one line: what moves the cursor, or has no place on a terminal, becomes "?"."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))

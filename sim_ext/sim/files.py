@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from sailsim.base.arguments import A_PATH, check_type
 from sailsim.base.errors import SailsimError
 from sailsim.sim.parts_of_files import completed, over_machine
 from sailsim.sim.substrate import substrate_path
@@ -50,6 +51,7 @@ def load_system(name_or_path: str | Path) -> System:
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
     """
+    check_type("name_or_path", name_or_path, A_PATH, "is a name or a path")
     machine = load_machine(name_or_path)
     if not isinstance(machine, System):
         raise SailsimError(f"system {name_or_path!s} is a GPU card; allowed are {', '.join(system_names())}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sailsim.base.arguments import check_type
 from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import StepResult, simulate_step
 from sailsim.sim.files import load_system
@@ -15,7 +16,9 @@ def simulate(point: Point) -> StepResult:
 
     Raises:
         SailsimError: as `simulate_step`; also where weights and KV cache do not fit the server's memory.
+        ArgumentTypeError: what is no point.
     """
+    check_type("point", point, Point, "is a Point")
     system, model = load_system(point.system), load_model(point.model).cached(point.kv_bits)
     check_context(model, point)
     room = room_of(system, model, point.formats(model), point.batch, point.context)

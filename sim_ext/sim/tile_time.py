@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sailsim import _core
+from sailsim.base.arguments import check_type
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Tile, cycles_by_phase
 from sailsim.sim.patterns import PROFILES
@@ -69,6 +70,8 @@ def time_tile(system: System, tile: Tile, memory: Memory = "dram") -> TileTime:
     Raises:
         SailsimError: the machine has no PIM units, or the tile does not fit its arrays.
     """
+    check_type("system", system, System, "is a System, as load_system reads it")
+    check_type("tile", tile, Tile, "is a Tile")
     if memory not in get_args(Memory):
         raise SailsimError(f"memory is {memory!r}; allowed is one of {', '.join(get_args(Memory))}.")
     units = PimUnits(
