@@ -172,6 +172,13 @@ def constants_option(kinds: str) -> Decorator:
     )
 
 
+prices_option = click.option(
+    "--prices",
+    type=PathOption(dir_okay=False),
+    help="A price file in the place of the shipped one, whole: what it does not name has no price.",
+)
+
+
 paper_option = click.option(
     "--paper", default="sail", show_default=True, help="A paper by name, or a file of claims (data/claims)."
 )

@@ -11,13 +11,13 @@ from rich.table import Table
 
 from sailsim.base.screen import screen
 from sailsim.cli._json import print_json
-from sailsim.cli._path import PathOption
 from sailsim.cli._point import (
     beside_option,
     beyond_option,
     constants_option,
     overlap_option,
     point_options,
+    prices_option,
     prt_option,
     reasons,
     thousands,
@@ -41,7 +41,7 @@ _KEPT = (
 @beyond_option
 @overlap_option
 @beside_option
-@click.option("--prices", type=PathOption(dir_okay=False), help="A price file to use instead.")
+@prices_option
 @constants_option("cost")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def cost(

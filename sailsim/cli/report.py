@@ -11,18 +11,17 @@ import click
 
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import paper_option
+from sailsim.cli._point import paper_option, prices_option
 from sailsim.cli._table import say
 from sailsim.sim import Store
 
-_prices = click.option("--prices", type=PathOption(dir_okay=False), help="A price file to use instead.")
 _folder = click.argument("folder", type=PathOption())
 
 
 @click.command()
 @_folder
 @click.option("--out", type=PathOption(file_okay=False), help="Write here [default: FOLDER/figures].")
-@_prices
+@prices_option
 @click.option("--json", "as_json", is_flag=True, help="Print the paths as JSON.")
 def figures(folder: Path, out: Path | None, prices: Path | None, as_json: bool) -> None:
     """Draw the figures of the sweep in FOLDER as SVG and PNG, from its results alone.
@@ -43,7 +42,7 @@ def figures(folder: Path, out: Path | None, prices: Path | None, as_json: bool) 
 @click.command()
 @_folder
 @click.option("--out", type=PathOption(dir_okay=False), help="Write here [default: FOLDER/report.html].")
-@_prices
+@prices_option
 @paper_option
 @click.option("--json", "as_json", is_flag=True, help="Print the path and the table of claims as JSON.")
 def report(folder: Path, out: Path | None, prices: Path | None, paper: str, as_json: bool) -> None:

@@ -13,13 +13,13 @@ from sailsim.analysis import prices as read_prices
 from sailsim.analysis.costs.energy import tokens_of
 from sailsim.base.screen import screen
 from sailsim.cli._json import print_json
-from sailsim.cli._path import PathOption
 from sailsim.cli._point import (
     beside_option,
     beyond_option,
     constants_option,
     overlap_option,
     point_options,
+    prices_option,
     prt_option,
 )
 from sailsim.cli._run_tables import print_notes, print_runs
@@ -40,7 +40,7 @@ from sailsim.sim import Point, parse_changes, system_with
     help="Another value of a field of the system, as in llc.slices=16; repeat.",
 )
 @beside_option
-@click.option("--prices", type=PathOption(dir_okay=False), help="A price file to use instead.")
+@prices_option
 @constants_option("energy or the cost")
 @click.option("--wide", is_flag=True, help="Every runner, who pays for what, and energy by cause.")
 @click.option("--notes", is_flag=True, help="What was assumed, with the prices and their dates.")

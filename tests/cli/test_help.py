@@ -43,6 +43,17 @@ def test_every_command_takes_json(name: str) -> None:
     assert any("--json" in parameter.opts for parameter in COMMANDS[name].params)
 
 
+def test_a_price_file_says_that_it_stands_alone_wherever_it_is_taken() -> None:
+    told = {
+        name: " ".join(CliRunner().invoke(main, [*name.split(), "--help"]).output.split())
+        for name, command in COMMANDS.items()
+        if any("--prices" in parameter.opts for parameter in command.params)
+    }
+    assert {"run", "cost", "figures", "report"} <= set(told)
+    for name, text in told.items():
+        assert "in the place of the shipped one, whole: what it does not name has no price." in text, name
+
+
 def test_an_unknown_command_ends_with_status_2() -> None:
     result = CliRunner().invoke(main, ["sail"])
     assert result.exit_code == 2
