@@ -106,6 +106,13 @@ class ClaimMetric(Frozen):
         return self
 
     @property
+    def field(self) -> str:
+        """Where an answer of `sailsim run --json` has it, dot by dot; empty where no one run has it."""
+        if self.metric == "speedup":
+            return f"runs.{self.runner}.speedup"
+        return f"runs.{self.runner}.usd_ratio_{self.payment}" if self.metric == "usd_ratio" else ""
+
+    @property
     def opponent(self) -> Runner:
         """The runner that SAIL is compared with. Raises ValueError for a metric that has none."""
         if self.runner is None:

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sailsim.analysis.paper.claims import SHIPPED
+from sailsim.analysis.paper.claims import SHIPPED, ClaimMetric, load_paper
 from sailsim.analysis.paper.joint import CANDIDATES, PRIORS, PSEUDO_SPREAD
 from sailsim.analysis.paper.joint_nearest import commands
 from sailsim.analysis.paper.unknowns import space
@@ -69,6 +69,7 @@ def markdown(results: Joint) -> str:
         named=[_named(results, one) for one in (*results["beside"], near["reading"])],
         near=near,
         commands=commands(near, space(results["paper"], list(priors)[-1]), sorted(places)),
+        stands=_stands(results),
         candidate=CANDIDATES[0],
     )
 
@@ -193,6 +194,30 @@ def _named(results: Joint, one: Joint) -> dict[str, Any]:
         "count": one["combinations_within"],
         "table": table(head, rows, "lrrlrll"),
     }
+
+
+def _stands(results: Joint) -> str:
+    """Of every number of the nearest machine, where its commands' answers have it."""
+    paper, reading = load_paper(results["paper"]), results["nearest"]["reading"]
+    shorts = {claim["name"]: (claim["short"], claim["unit"]) for claim in results["claims"]}
+    rows: dict[tuple[str, ...], None] = {}
+    for row in (*reading["primary"]["rows"], *reading["best"]["rows"]):
+        claim = next(each for each in paper.claim if each.name == row["claim"])
+        metric = next(each for each in claim.metric if each.words == row["words"])
+        short, unit = shorts[row["claim"]]
+        value = number(row["value"], unit)
+        rows[short, row["words"], row["at"] or "-", value, stands_at(metric)] = None
+    return table(("claim", "reading", "at", "is", "where"), list(rows), "lllrl")
+
+
+def stands_at(metric: ClaimMetric) -> str:
+    """Where `sailsim` says a number of a machine: a field of an answer, two of them, or another command."""
+    if metric.field:
+        return f"`{metric.field}`"
+    if metric.metric == "saving":
+        field = "step_s" if metric.saved == "step_s" else f"counts.{metric.saved}"
+        return f"1 - `runs.sail.{field}` over that with `--no-{metric.without}`"
+    return "`sailsim systems show`, its last line" if metric.primary else "[areas](energy-area.md#area)"
 
 
 def _percent(part: int, whole: int) -> str:

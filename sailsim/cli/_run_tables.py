@@ -80,6 +80,7 @@ def _table(runs: Runs, prefill: bool) -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
         caption=f"{'TTFT: time to the first token; ' if prefill else ''}band: nine of ten measurements;\n"
+        "ktok/USD: for the vCPUs of threads, memory or bandwidth, whichever are most;\n"
         "speedup, value: SAIL's tokens/s, and tokens/USD so paid, over the runner's",
     )
     table.add_column("runner", no_wrap=True, max_width=22)

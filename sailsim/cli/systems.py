@@ -81,9 +81,29 @@ def show(name: str, as_json: bool, sources: bool) -> None:
             dict(zip(("field", "value", "range", "kind", "source", "note"), cells + said, strict=True))
         )
     print_table(rows, ("field", "value", "range", "kind", *["source"] * sources), whole=("field", "value"))
+    if isinstance(machine, System) and machine.has_pim:
+        say(_area(machine))
     if sources:
         notes = ((row["field"], row["note"]) for row in rows)
         print_sources((row["source"] for row in rows), machine.citation, notes)
+
+
+def _area(machine: System) -> str:
+    """What the units of a machine take, in a sentence."""
+    from sailsim.analysis.costs.area import AreaNotModelledError, area
+
+    try:
+        found = area(machine)
+    except AreaNotModelledError as error:
+        return f"The units' area is not modelled: {error}"
+    whole, arrays = (
+        100 * found.share(counted, "LLC and cores") for counted in ("all of the unit", "C-SRAM arrays")
+    )
+    return (
+        f"{found.slices} units of {found.parts.total:.3g} mm2, for weights of 4 bits, are "
+        f"{found.added_mm2:.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} % "
+        "(docs/energy-area.md)."
+    )
 
 
 @systems.command()

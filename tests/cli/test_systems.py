@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from sailsim.analysis.costs.area import area
 from sailsim.cli import main
 from sailsim.sim import card_names, load_system, system_names
+
+ROOT = Path(__file__).parents[2]
 
 
 def sailsim(*arguments: str) -> Result:
@@ -31,6 +34,34 @@ def test_show_prints_every_value_and_its_source(name: str) -> None:
         if isinstance(fields, dict) and section != "sources":
             names = [f"{section}.{field}" for field in fields] if "value" not in fields else [section]
             assert all(path in result.output for path in names)
+
+
+def test_show_says_what_the_units_take() -> None:
+    found = area(load_system("sail-n1"))
+    whole, arrays = (
+        found.share(counted, "LLC and cores") for counted in ("all of the unit", "C-SRAM arrays")
+    )
+    said = sailsim("show", "sail-n1").stdout.splitlines()[-1]
+    assert said == (
+        f"32 units of {found.parts.total:.3g} mm2, for weights of 4 bits, are "
+        f"{32 * found.parts.total:.3g} mm2: {100 * whole:.3g} % of LLC and cores, their arrays alone "
+        f"{100 * arrays:.3g} % (docs/energy-area.md)."
+    )
+    assert "units of" not in sailsim("show", "graviton2").stdout
+
+
+def test_show_says_where_areas_are_not_modelled(tmp_path: Path) -> None:
+    text = (ROOT / "sim_ext" / "sim" / "substrates" / "row_dfm.toml").read_text("utf-8")
+    whole = text.index("[area]")
+    (tmp_path / "bare.toml").write_text(text[:whole].replace('"row_dfm"', '"bare"'))
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'extends = "sail-n1"\nname = "mine"\n'
+        'pim.substrate = { value = "./bare.toml", source = "a test", kind = "derived" }\n'
+    )
+    said = sailsim("show", str(path))
+    assert said.exit_code == 0, said.output
+    assert said.stdout.splitlines()[-1].startswith("The units' area is not modelled: ")
 
 
 def test_json_is_the_system() -> None:

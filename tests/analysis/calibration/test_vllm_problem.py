@@ -1,6 +1,8 @@
 """The fit of 16-bit serving: a card that is left out, others' prompts, and what the step is made of."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,6 +118,14 @@ def test_prompts_of_others_are_a_term_of_their_own() -> None:
     assert shorter.parts["prompts"] == pytest.approx(2 * served.parts["prompts"])
     assert served.low < served.tokens_per_s < served.high
     assert served == baseline("l4", EIGHT, HALF, None, 8, requests=(1024, 256))
+
+
+def test_the_share_of_prompts_that_the_page_tells_is_that_of_its_command() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "baselines.md").read_text("utf-8")
+    said = re.search(r"--weights f16 --batch 32 --requests 1024\+256` adds it \((\d+) % of the time", page)
+    assert said is not None
+    served = baseline("l4", EIGHT, HALF, None, 32, requests=(1024, 256))
+    assert round(100 * served.parts["prompts"] / served.step_s) == int(said[1])
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def test_every_paper_that_ships_uses_every_metric_and_says_where_its_numbers_are
         for claim in paper.claim:
             assert claim.source
             assert claim.primary.find or claim.primary.how
+            assert all(metric.find in ("", metric.field) for metric in claim.metric)
 
 
 def test_another_papers_claims_of_a_store(swept, frame) -> None:

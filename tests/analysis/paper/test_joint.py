@@ -3,15 +3,21 @@
 import gc
 import itertools
 import json
+import operator
+import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sailsim.analysis import compare
 from sailsim.analysis.paper import joint as together
 from sailsim.analysis.paper import joint_nearest
 from sailsim.analysis.paper.claims import load_paper
@@ -28,9 +34,10 @@ from sailsim.analysis.paper.joint_samples import BLOCK, Draw, judged, metrics_of
 from sailsim.analysis.paper.parameters import Workload
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.render.joint_page import STORED, markdown, stored_page, write_page
+from sailsim.analysis.render.joint_page import STORED, markdown, stands_at, stored_page, write_page
 from sailsim.base.errors import SailsimError
 from sailsim.base.records import read_records
+from sailsim.cli import main
 from sailsim.sim import Store, load_system
 
 from ...examples import examples
@@ -238,6 +245,35 @@ def test_the_page_is_made_of_the_results_that_ship() -> None:
     stored = read_records(ROOT / "analysis" / "data" / STORED)
     assert stored["combinations"] == DECLARED.count
     assert stored["machines"] >= 20_000
+
+
+@pytest.mark.slow
+def test_the_committed_nearest_of_all_gives_its_numbers_where_the_page_says() -> None:
+    """Each by its file alone, at the page's points, in the field of the answer that the page names."""
+    near = read_records(ROOT / "analysis" / "data" / STORED)["nearest"]
+    system = str(ROOT / "docs" / "systems" / near["file"])
+    page = (ROOT / "docs" / "joint.md").read_text("utf-8")
+    workloads = {workload.name: workload for workload in space().workloads}
+    for row in (*near["reading"]["primary"]["rows"], *near["reading"]["best"]["rows"]):
+        claim = next(each for each in PAPER.claim if each.name == row["claim"])
+        metric = next(each for each in claim.metric if each.words == row["words"])
+        assert f"| {metric.words} | {row['at'] or '-'} | " in page
+        assert f"| {stands_at(metric)} |" in page
+        if metric.metric == "area_share":
+            told = CliRunner().invoke(main, ["systems", "show", system]).stdout.splitlines()[-1]
+            found = float(re.findall(r"([\d.]+) % of LLC and cores", told)[0])
+        else:
+            answers: list[Any] = [
+                compare(workloads[row["at"]].point(system, near["group_size"], prt)) for prt in (True, False)
+            ]
+            if metric.field:
+                found = reduce(operator.getitem, metric.field.split("."), answers[0])
+            else:
+                spent = [answer["runs"]["sail"]["counts"][metric.saved] for answer in answers]
+                found = 100 * (1 - spent[0] / spent[1])
+        assert found == pytest.approx(row["value"], rel=0.02), (
+            f"{row['words']}: docs/joint.md is older than the models: run sailsim joint --docs docs"
+        )
 
 
 def test_a_combination_is_a_row_of_every_group() -> None:

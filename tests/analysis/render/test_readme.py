@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from sailsim.analysis import compare
-from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.baselines.prediction import UNMEASURED, data_file
 from sailsim.analysis.paper.claims import load_paper
+from sailsim.analysis.render.answer_page import BESIDE, ORDINARY, OURS
 from sailsim.analysis.render.gem5_decode_steps import regions_together
 from sailsim.base.records import read_records
 from sailsim.sim import Point
@@ -80,3 +81,18 @@ def test_what_is_predicted_of_the_program_is_near_what_gem5_ran() -> None:
         found = re.search(rf"\| 16 cores, {name} \| ([\d.]+) \|", text)
         assert found is not None
         assert float(found[1]) == pytest.approx(float(in_gem5), rel=int(said[1]) / 100)
+
+
+def test_what_is_said_of_kernels_and_payments_is_so_of_the_answer() -> None:
+    """Whose kernel was not measured at the workload, and what pays more than its threads beside them."""
+    text = " ".join(README.read_text().split())
+    runs = compare(ORDINARY)["runs"]
+    unmeasured = {name for name in BESIDE if any(note.startswith(UNMEASURED) for note in runs[name]["notes"])}
+    assert unmeasured == {"cores", "cores-ampere"}
+    assert "For these weights neither llama.cpp's nor the fork's kernel was measured" in text
+    assert "pays the vCPUs of the threads (`sailsim run` also those whose share of memory bandwidth" in text
+    told = re.search(r"\| 16 cores, gem5 NEON \|[^|]*\|[^|]*\|[^|]*\| ([\d.,]+) \|", text)
+    assert told is not None
+    neon = runs[OURS]
+    assert float(told[1]) == pytest.approx(neon["tokens_per_usd_used"] / 1e3, rel=0.01)
+    assert neon["tokens_per_usd"] == neon["tokens_per_usd_bandwidth"] < neon["tokens_per_usd_used"]
