@@ -96,3 +96,21 @@ def test_what_is_said_of_kernels_and_payments_is_so_of_the_answer() -> None:
     neon = runs[OURS]
     assert float(told[1]) == pytest.approx(neon["tokens_per_usd_used"] / 1e3, rel=0.01)
     assert neon["tokens_per_usd"] == neon["tokens_per_usd_bandwidth"] < neon["tokens_per_usd_used"]
+
+
+def test_maxima_elsewhere_are_named_where_the_table_has_lower_ones() -> None:
+    """The same machine and readings on the workloads of the reproduction."""
+    claims = read_records(data_file("reproduction.jsonl"))["claims"]
+    first = [
+        next(reading for reading in claims[name]["readings"] if reading["primary"])
+        for name in ("speedup", "usd_cpu", "usd_v100")
+    ]
+    assert all(reading["nominal_at"].endswith("t8 c128") for reading in first)
+    numbers = [f"{reading['nominal']:.3g}x" for reading in first]
+    text = " ".join(README.read_text().split())
+    assert (
+        f"[8 threads, context 128](docs/reproduction.md) give {numbers[0]}, {numbers[1]} and {numbers[2]}."
+        in text
+    )
+    for name, reading in zip(("speedup", "usd_cpu", "usd_v100"), first, strict=True):
+        assert reading["nominal"] > float(rows()[name]["here"])
