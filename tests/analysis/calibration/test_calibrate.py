@@ -23,7 +23,6 @@ from sailsim.analysis.calibration import (
     packed_check,
     prompt_problem,
     simulated_problem,
-    solver,
     vllm_problem,
 )
 from sailsim.analysis.calibration import (
@@ -162,40 +161,27 @@ READERS = (
 """Modules that read tables of measurements."""
 
 
-def test_the_fit_reads_its_own_files_alone(monkeypatch):
-    monkeypatch.setattr(solver, "STARTS", 1)
-    assert not set(fit.DATA) & set(fit.HELD_OUT)
-    read, seen = measurements.read_table, set()
-
-    def noted(name):
-        seen.add(name)
-        return read(name)
-
-    for module in READERS:
-        monkeypatch.setattr(module, "read_table", noted)
-    runs = simulated_problem.decode_rows
-
-    def noted_runs():
-        seen.add(simulated_rows.TABLE)
-        return runs()
-
-    monkeypatch.setattr(simulated_problem, "decode_rows", noted_runs)
-    fit.run()
-    assert seen == {*fit.DATA, *fit.HELD_OUT}
-
-
 def test_no_fit_reads_what_is_held_out(result, monkeypatch):
-    read = measurements.read_table
+    """With absurd rows in the files that are held out: constants stay, and no other file is read."""
+    assert not set(fit.DATA) & set(fit.HELD_OUT)
+    read, runs, seen = measurements.read_table, simulated_problem.decode_rows, set()
 
     def absurd(name):
+        seen.add(name)
         rows = [dict(row) for row in read(name)]
         for row in rows if name in fit.HELD_OUT else []:
             row["tok_s"] = str(float(row["tok_s"]) * 3)
         return rows
 
+    def noted_runs():
+        seen.add(simulated_rows.TABLE)
+        return runs()
+
     for module in READERS:
         monkeypatch.setattr(module, "read_table", absurd)
+    monkeypatch.setattr(simulated_problem, "decode_rows", noted_runs)
     again = fit.run()
+    assert seen == {*fit.DATA, *fit.HELD_OUT}
     for part in ("cpu_covariance", "gpu_covariance"):
         assert fit_errors.differences(result[part], again[part]) == []
     for old, new in zip(sets_of(result), sets_of(again), strict=True):

@@ -301,7 +301,7 @@ def test_commands_print_what_they_wrote(swept, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_baseline_and_fit_commands():
+def test_baseline_command():
     from click.testing import CliRunner
 
     runner = CliRunner()
@@ -323,4 +323,3 @@ def test_baseline_and_fit_commands():
     assert "tokens/s" in runner.invoke(main, command).output
     assert "tokens/s" in runner.invoke(main, [*command, "--batch", "2", "--prompt", "8"]).output
     assert runner.invoke(main, ["baseline", "--machine", "none", "--model", "llama-7b"]).exit_code == 2
-    assert "Equal" in runner.invoke(main, ["fit", "--check"]).output
