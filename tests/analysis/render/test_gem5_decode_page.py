@@ -4,8 +4,12 @@ from typing import Any
 
 import pytest
 
+from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.baselines.simulated_rows import TABLE, decode_rows
 from sailsim.analysis.baselines.simulated_steps import CORE_PARTS, at_work, predicted
+from sailsim.analysis.render.gem5_decode_page import decode_parts
 from sailsim.analysis.render.gem5_decode_steps import put_together, regions_together
+from sailsim.base.records import read_records
 from sailsim.sim import Point, load_system, simulate_step
 from sailsim.sim.gem5.decode import REGIONS
 from sailsim.workloads import load_model
@@ -70,3 +74,13 @@ def test_a_units_time_is_an_average_over_units_and_steps() -> None:
     stages = ("descriptor", "operands", "groups", "results", "completion")
     row = {f"unit_{stage}Ticks": 32e6 for stage in stages} | {"steps": 2}
     assert at_work(row, 2.5e9, 32) == pytest.approx(5 * 1e6 / 2 / 400)
+
+
+def test_every_row_is_of_a_build_that_the_page_names() -> None:
+    run = read_records(data_file(TABLE))["run"]
+    compiled = [row["gem5_compiled"] for row in decode_rows()]
+    assert set(compiled) == {run["compiled"], run["second_compiled"]}
+    lines = decode_parts()["host"].splitlines()[2:]
+    of_second = [line for line in lines if line.split("|")[5].strip() == "2"]
+    assert len(lines) == len(compiled)
+    assert len(of_second) == compiled.count(run["second_compiled"])
