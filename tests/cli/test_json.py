@@ -13,8 +13,8 @@ from sailsim.analysis.results.runs import MAPS
 from sailsim.cli import _json, main
 from sailsim.sim.gem5 import VARIABLE
 
-BY_NAME = {*MAPS, "runs", "notes", "price_notes", "phases"}
-"""What holds values by names that are no columns: of runners, phases, sentences."""
+BY_NAME = {*MAPS, "runs", "notes", "price_notes", "phases", "left_out"}
+"""What holds values by names that are no columns: of runners, phases, sentences, constraints."""
 SMALL = ["--model", "smollm2-135m", "--context", "64"]
 
 
@@ -45,7 +45,10 @@ def unknown(found: dict[str, Any]) -> set[str]:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    assert unknown(answer("sweep", *SMALL, "--wbits", "2,4", "--out", folder)) == set()
+    asked = (*SMALL, "--wbits", "2,3,4", "--constraint", "wbits != 3")
+    found = answer("sweep", *asked, "--out", folder)
+    assert unknown(found) == set()
+    assert (found["points"], found["combinations"], found["left_out"]) == (2, 3, {"wbits != 3": 1})
     return folder
 
 
