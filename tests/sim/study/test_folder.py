@@ -131,10 +131,10 @@ def test_results_of_other_code_are_kept_apart(tmp_path: Path, monkeypatch: pytes
 
 
 def test_refused_points_are_named_after_the_others_are_stored(tmp_path: Path) -> None:
-    with pytest.raises(SailsimError, match=r"2 of 6 points .*wbits is 8; allowed is less\); the others are"):
+    words = r"2 of 6 points were refused.*wbits is 8; allowed is less\); the others are stored"
+    with pytest.raises(SailsimError, match=words):
         run_sweep(POINTS, refuse_wide, tmp_path, progress=False)
-    store = Store(tmp_path)
-    assert len(store.frame()) == 4
+    assert len((store := Store(tmp_path)).frame()) == 4
     assert store.manifest["state"] == "points without a result"
     assert set(store.manifest["refused"]) == {point_key(p) for p in POINTS if p.wbits == 8}
 
