@@ -1,8 +1,9 @@
 """The cores beside the units as the program `decode` uses them in gem5: what `sail-n1-neon-host` says.
 
 The engine's own parts of a step (attention; norms, rounding and rotation) are held against the regions of
-gem5's runs with PIM units. Seven constants come out: the lines that one core has under way while it reads a
-cache, which its fastest run shows; and fitted together, the rate of attention, what a number of its cache
+gem5's runs with PIM units. Eight constants come out: the lines that one core has under way while it reads a
+cache, which its fastest run shows; what copying a result takes, as one thread's head is longer than many's;
+and fitted together, the rate of attention, what a number of its cache
 takes to become a float and what a head takes beside, what share of memory's peak many cores reach, the share
 of its peak that a core reaches in the rest, and a barrier. All else of that machine is `sail-n1`'s, but that
 attention asks for its cache ahead, nothing is lost around a product and no tensor's weights run ahead: so the
@@ -12,6 +13,7 @@ program and gem5's units work.
 from __future__ import annotations
 
 from functools import cache
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,7 @@ from sailsim.sim import Point, load_system, vary
 FITTED = {"attention": ("attention",), "norms": ("norms and rounding", "rotation")}
 """Parts of `CORE_PARTS` that are fitted together."""
 LINES = "host.lines_share"
+COPY = "host.result_copy"
 FREE = {
     "host.attention_rate": (0.1, 3.0, 16.0),
     "host.attention_widening": (0.001, 0.2, 4.0),
@@ -43,7 +46,7 @@ FREE = {
     "host.barrier": (1.0, 60.0, 2000.0),
 }
 """Of a system file, in its units: the least, where the search begins, the most."""
-CONSTANTS = (LINES, *FREE)
+CONSTANTS = (LINES, COPY, *FREE)
 HELD = 0.02
 """How much less than an error of a run a constant's way from where the search begins counts, in logarithms.
 Assumed: little enough to move no constant that the runs tell by more than a percent, and enough that without
@@ -95,6 +98,27 @@ def _lines_of_weights() -> float:
     return max(shares)
 
 
+def _copying(rows: list[Row]) -> float:
+    """Cycles in which one thread copies a result: by how much its head takes longer than that of the most
+    threads which ran the same step, without handing over, looking at records and meeting."""
+    machine = load_system(HOST)
+    clock, host, slices = machine.cores.clock.si, machine.host, machine.llc.slices.whole
+    same = ("model", "weights", "blocks", "batch", "context", "cache", "warm")
+    steps: dict[tuple[Any, ...], dict[int, Row]] = {}
+    for row in rows:
+        steps.setdefault(tuple(row[name] for name in same), {})[row["threads"]] = row
+    longer, results = [], []
+    for of in steps.values():
+        most = max(of)
+        if 1 in of and most > 1:
+            one, many = of[1], of[most]
+            fewer = slices - ceil(slices / most)  # tiles that one thread hands over more than each of many
+            around = fewer * (host.submit.si + host.poll.si) - (most - 1) * host.barrier.si
+            longer.append(one["head_cycles"] - many["head_cycles"] - clock * around)
+            results.append(fewer / slices * one["batch"] * part_of_model(one).vocab)
+    return float(np.dot(longer, results) / np.dot(results, results))
+
+
 def _under_way(size: float, cycles: float) -> float:
     """Bytes that came to one core in so many cycles, as a share of the lines that its L2 allows."""
     machine = load_system(HOST)
@@ -104,7 +128,7 @@ def _under_way(size: float, cycles: float) -> float:
 
 @cache
 def host_fits() -> tuple[Floats, Floats]:
-    """Of `CONSTANTS` (7,): fitted to all of `host_rows`, and (rows, 7) with each of them left out."""
+    """Of `CONSTANTS` (8,): fitted to all of `host_rows`, and (rows, 8) with each of them left out."""
     rows, machine = host_rows(), load_system(HOST)
     clock = machine.cores.clock.si
     regions = [[name for part in parts for name in CORE_PARTS[part]] for parts in FITTED.values()]
@@ -128,16 +152,16 @@ def host_fits() -> tuple[Floats, Floats]:
     least, start, most = np.log(np.array(list(FREE.values()))).T
 
     def fit(kept: list[int]) -> Floats:
-        lines = _lines_of_cache([rows[i] for i in kept])
+        read = [_lines_of_cache([rows[i] for i in kept]), _copying([rows[i] for i in kept])]
 
         def off(x: Floats) -> Floats:
-            moved = cycles(np.array([lines, *np.exp(x)]), [asked[i] for i in kept])
+            moved = cycles(np.array([*read, *np.exp(x)]), [asked[i] for i in kept])
             return np.concatenate([np.log(moved / found[kept]).ravel(), HELD * (x - start)])
 
         answer = least_squares(
             off, start, bounds=(least, most), loss="soft_l1", f_scale=LOSS_SCALE, xtol=1e-10, ftol=1e-10
         )
-        return np.array([lines, *np.exp(answer.x)])
+        return np.array([*read, *np.exp(answer.x)])
 
     every = list(range(len(rows)))
     return fit(every), np.array([fit([i for i in every if i != out]) for out in every])

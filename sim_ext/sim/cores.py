@@ -114,5 +114,9 @@ class Host(Frozen):
     """Preparing one descriptor and handing it to a unit with LUTMM; a thread does one after the other."""
     poll: Latency
     """From a unit's completion record to the core that waits for it, and the time to read one record."""
+    result_copy: Annotated[Quantity, Is("cycles", above=0)] | None = None
+    """What a thread takes to copy a scaled result of the units to where the next operation reads it; of
+    products that share an input the last one's count, the others' are copied meanwhile. None: units leave
+    them there."""
     convert_flops: Annotated[Quantity, Is("FLOP/element", above=0)]
     """Converting and scaling one integer accumulator on the cores."""

@@ -317,7 +317,9 @@ def _around(host: HostCores, ops: Sequence[Op], products: Products, convert: boo
             tasks += host.product(op, 0)
     if not convert:
         if handed:
-            tasks.append(host.completion(ops[0].name, handed[-1][1].slices, len(handed)))
+            op, jobs = handed[-1]
+            tasks.append(host.completion(ops[0].name, jobs.slices, len(handed)))
+            tasks += host.copying(op, jobs.slices, len(handed))
         return tasks
     for done, (op, jobs) in enumerate(handed, 1):
         tasks += [host.completion(op.name, jobs.slices, done), *host.conversion(op, jobs.blocks, done)]

@@ -41,6 +41,7 @@ class HostCores:
         self.product_overhead = host.product_overhead.si
         self.hand_over = host.hand_over_share.value * self.product_overhead
         self.poll = host.poll.si
+        self.copy = 0.0 if host.result_copy is None else host.result_copy.value / cores.clock.si
         self.convert_flops = host.convert_flops.value
         self.system = system.name
         rates = {"float_rate": host.float_rate, "grid_rate": host.grid_rate}
@@ -121,6 +122,13 @@ class HostCores:
         """Seeing the completion records of all slices, and the barrier after it."""
         seconds = ceil(slices / self.threads) * self.poll + self.barrier
         return CoreTask(f"{name} poll", needs, seconds, sync=True)
+
+    def copying(self, op: Op, slices: int, needs: int) -> list[CoreTask]:
+        """Scaled results of a product to where the next operation reads them; a thread copies whole tiles."""
+        if not self.copy:
+            return []
+        results = ceil(slices / self.threads) / slices * (op.macs / op.k)
+        return [CoreTask(f"{op.name} copy", needs, results * self.copy)]
 
     def conversion(self, op: Op, blocks: int, needs: int) -> list[CoreTask]:
         """Integer sums of every block to scaled fp32 on the cores, and the barrier after it."""

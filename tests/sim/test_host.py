@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sailsim.base.quantity import Quantity
-from sailsim.sim import System, load_system, vary
+from sailsim.sim import Point, System, load_system, simulate_step, vary
 from sailsim.sim.engine import _around
 from sailsim.sim.host import HostCores
 from sailsim.sim.step_work import Products
@@ -56,7 +56,7 @@ def test_the_cache_grows_by_what_attention_writes() -> None:
 
 def of_host(**fields: float) -> System:
     """SAIL with quantities of the host that its file does not have."""
-    units = {"attention_widening": "cycles", "attention_head": "ns"}
+    units = {"attention_widening": "cycles", "attention_head": "ns", "result_copy": "cycles"}
     own = {
         name: Quantity(value=value, unit=units.get(name, "ratio"), source="a test", kind="derived")
         for name, value in fields.items()
@@ -109,6 +109,28 @@ def test_few_cores_read_as_many_lines_as_they_have_under_way() -> None:
     assert host(SAIL, 2).dram == pytest.approx(2 * under_way)
     assert host(of_host(lines_share=0.3), 2).dram == pytest.approx(0.6 * under_way)
     assert host(of_host(lines_share=0.9), 64).dram == host(SAIL, 64).dram  # all that the chip's cores reach
+
+
+@pytest.mark.parametrize(("slices", "threads", "share"), [(32, 1, 1), (32, 16, 1 / 16), (32, 5, 7 / 32)])
+def test_results_are_copied_tile_by_tile_where_a_machine_says_so(
+    slices: int, threads: int, share: float
+) -> None:
+    op = Op("head", "gemv", 0, batch=3, k=256, n=1000, macs=3 * 256 * 1000)
+    assert host(SAIL, threads).copying(op, slices, 1) == []  # the units leave them in place
+    (task,) = host(of_host(result_copy=1.5), threads).copying(op, slices, 1)
+    assert task.needs == 1
+    assert not task.sync
+    assert task.seconds == pytest.approx(share * 3000 * 1.5 / CLOCK)
+
+
+def test_only_the_last_of_products_that_share_an_input_is_copied_behind_them() -> None:
+    machines = [vary(of, {"pim.prefetch_depth": 0}) for of in (of_host(result_copy=1.5), SAIL)]
+    point = Point(model="smollm2-135m", wbits=4, threads=4)
+    with_copies, without = (simulate_step(of, MODEL, point).step_s for of in machines)
+    values = MODEL.d_attn // MODEL.n_heads * MODEL.n_kv_heads
+    of_block = values + 2 * MODEL.d_model + MODEL.d_ffn  # v, o, down, up
+    copied = (MODEL.n_layers * of_block + MODEL.vocab) / 4 * 1.5 / CLOCK
+    assert with_copies - without == pytest.approx(copied)
 
 
 def test_converting_on_the_cores_reads_sums_and_writes_results() -> None:
