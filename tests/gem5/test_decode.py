@@ -68,3 +68,28 @@ def test_an_image_without_room_is_one_sentence(
             tmp_path / "out",
             extra=["--preload", str(tmp_path / "large")],
         )
+
+
+def test_rounding_a_long_row_takes_as_long_a_number_as_a_short_one(
+    gem5: Gem5, machine: System, kernels: Path, tmp_path: Path
+) -> None:
+    """The largest number was looked for again before every piece of a row: 12 cycles a number here, not 1."""
+    took = []
+    for width in (1024, 8192):
+        shape = tmp_path / f"wide-{width}.toml"
+        shape.write_text(
+            SHAPE.replace("d_ffn = 96", f"d_ffn = {width}").replace("n_layers = 2", "n_layers = 1")
+        )
+        points = decode_points(
+            str(shape),
+            ("neon",),
+            threads=(1,),
+            batch=(1,),
+            context=(1,),
+            system=machine,
+            weights="4g32",
+            warm=1,
+        )
+        rows, _ = run_decodes(points, gem5, "four slices", machine, kernels / "decode", tmp_path / "out")
+        took.append(rows[0]["quantise_cycles"])
+    assert (took[1] - took[0]) / (8192 - 1024) < 4

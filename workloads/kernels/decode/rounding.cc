@@ -99,9 +99,14 @@ void Rounded::round_plain(const float *x, std::size_t stride, const float *large
                           Worker &worker)
 {
     const Range mine = worker.part(batch_ * pieces());
+    std::size_t row = batch_; // of `most`: looked for once a row, as it takes every piece's largest
+    float most = 0.0f;
     for (std::size_t item = mine.first; item < mine.last; ++item) {
         const std::size_t b = item / pieces(), piece = item % pieces();
-        const float most = *std::max_element(largest + b * count, largest + (b + 1) * count);
+        if (b != row) {
+            row = b;
+            most = *std::max_element(largest + b * count, largest + (b + 1) * count);
+        }
         set_scale(b, piece, most);
         round_piece(b, piece, reciprocal_scale(most),
                     [&](std::size_t column) { return load16(x + b * stride + column); });
