@@ -24,9 +24,7 @@ SIMULATION = (
     "Simulated, not measured: steps of 1 to 16 threads and 1 to 8 rows on gem5's model of a Neoverse N1, "
     "which is calibrated on load latencies alone; the band moves its kernels and attention by a fifth."
 )
-ONE_ROW = (
-    "Tables were run with one row alone: what several have in common is not known, and taken for nothing."
-)
+ONE_MODEL = "What several rows of a table kernel have in common is known from SmolLM2's steps alone."
 
 
 def software_notes(
@@ -34,7 +32,7 @@ def software_notes(
 ) -> list[str]:
     """What the notes say of a software, its kernels and the threads of a process."""
     if software in SIMULATED:
-        notes = [SIMULATION, *([ONE_ROW] if software == "neon-lut" else [])]
+        notes = [SIMULATION, *([ONE_MODEL] if software == "neon-lut" else [])]
     else:
         notes = list(_of_core(core, software))
     if rate.kind == "assumed":

@@ -121,16 +121,19 @@ def eight_bits(four: float) -> float:
 
 
 def tables_problem(neon: Mapping[str, Any]) -> Problem:
-    """Look-ups, of up to four bits and one row; all else is as with dot products: ``neon``, by name."""
+    """Look-ups, of up to four bits; all but their kernel is as with dot products: ``neon``, by name."""
     parameters = (
         Parameter("lut_rate", 20.0, 1.0, 400.0, "bit MAC/cycle", "bits times products of a thread, one row"),
         _group_cycles("lut_group_cycles"),
+        Parameter(
+            "shared", 0.1, 0.0, 1.0, "ratio", "of a table kernel's time, what rows of a pass have in common"
+        ),
     )  # fmt: skip
     rows = simulated_rows("lut")
     rows = rows.where(rows.labels["bits"].astype(int) <= TABLE_BITS)
 
     def predict(x: Floats, of: MeasuredRows) -> Floats:
-        values = {name: float(entry["value"]) for name, entry in neon.items()}
+        values = {name: float(entry["value"]) for name, entry in neon.items()} | {"shared": float(x[2])}
         return _predicted(of.labels["bits"].astype(float) / x[0], float(x[1]), values, of)
 
     return Problem(parameters, rows, predict, loss="soft_l1")
@@ -194,16 +197,6 @@ def run_simulated() -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
     sets = {"neon": {"constants": constants, "bands": {"decode": band}}}
     tables = tables_problem(constants)
     own = constants_of(tables, solve(tables), SOURCE)
-    own["shared"] = {
-        "value": 0.0,
-        "unit": "ratio",
-        "source": f"{TABLE}: tables were run with one row alone",
-        "kind": "assumed",
-        "low": 0.0,
-        "high": constants["shared"]["value"],
-        "note": "of a table kernel's time, what rows of a pass have in common; high: as with dot products",
-        "standard_error": None,
-    }
     joined = _judged("table look-ups", tables, errors)
     sets["neon-lut"] = {"constants": constants | own, "bands": {"decode": joined}}
     return sets, errors

@@ -7,7 +7,14 @@ from statistics import median
 from typing import Any
 
 from sailsim.analysis.baselines.prediction import data_file
-from sailsim.analysis.baselines.simulated_rows import TABLE, Row, decode_rows, shape
+from sailsim.analysis.baselines.simulated_rows import (
+    SEARCHING,
+    TABLE,
+    Row,
+    decode_rows,
+    needless_cycles,
+    shape,
+)
 from sailsim.analysis.baselines.simulated_steps import CORE_PARTS, HOST, at_work, predicted
 from sailsim.analysis.calibration.simulated_host import CONSTANTS, host_fits, host_rows
 from sailsim.analysis.render.gem5_decode_steps import put_together
@@ -32,6 +39,7 @@ def decode_parts() -> dict[str, str]:
         "judged": _judged(),
         "blocks": _blocks(parts, whole),
         "same": _same(rows),
+        "programs": _programs(rows),
     }
 
 
@@ -137,6 +145,24 @@ def _same(rows: Sequence[Row]) -> str:
     wrong = differing(rows)
     said = " ".join(wrong) or "In each all kinds and threads chose the same tokens with the same logits."
     return f"{len(rows)} runs, {len(groups)} different steps of a model among them. {said}"
+
+
+def _programs(rows: Sequence[Row]) -> str:
+    """Which runs are of the program that compared needlessly, and what it lost there."""
+    before = [row for row in rows if row["content"] == SEARCHING]
+    if not before:
+        return f"All {len(rows)} runs are of the program that ships."
+    grouped = _grouped([{**row, "model": shape(row)} for row in before], ("model", "batch"))
+    steps = "; ".join(
+        f"{model}, batch {batch}, threads {', '.join(map(str, sorted({row['threads'] for row in found})))}"
+        for (model, batch), found in grouped
+    )
+    lost = [needless_cycles(row) / row["step_cycles"] for row in before]
+    return (
+        f"{len(rows) - len(before)} of {len(rows)} runs are of the program that ships, {len(before)} of the "
+        f"one before it: {steps}. Its needless comparisons are {min(lost):.1%} to {max(lost):.1%} of their "
+        "steps."
+    )
 
 
 def _grouped(rows: Iterable[Row], names: Sequence[str]) -> list[tuple[tuple[Any, ...], list[Row]]]:

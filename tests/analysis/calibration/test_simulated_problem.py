@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from sailsim.analysis.baselines.simulated_rows import (
-    COMPARISON,
     PIECE,
-    SEARCHED_ONCE,
+    REPLACED,
+    SAME_STEP,
+    SEARCHING,
     bits_and_group,
+    comparison_cycles,
     comparisons,
     decode_rows,
     needless_cycles,
@@ -56,10 +58,26 @@ def test_tables_are_fitted_on_the_widths_that_they_multiply() -> None:
     neon = {p.name: {"value": p.start} for p in neon_problem().parameters}
     problem = tables_problem(neon)
     assert problem.rows.labels["bits"].astype(int).max() <= 4
-    slow, fast = (problem.predict(np.array([rate, 3.0]), problem.rows) for rate in (10.0, 20.0))
+    slow, fast = (problem.predict(np.array([rate, 3.0, 0.0]), problem.rows) for rate in (10.0, 20.0))
     attention = problem.rows.labels["part"] == "attention"
     assert (slow[attention] == fast[attention]).all()
     assert (slow[~attention] < fast[~attention]).all()
+
+
+def test_what_rows_of_a_pass_share_is_the_tables_own() -> None:
+    """It was that of dot products, while the constants that came out said that tables share nothing."""
+    neon = {p.name: {"value": p.start} for p in neon_problem().parameters}
+    problem = tables_problem(neon)
+    many = problem.rows.labels["batch"].astype(int) > 1
+    assert many.any()
+    nothing = np.array([18.0, 3.0, 0.0])
+    at = problem.predict(nothing, problem.rows)
+    other = tables_problem(neon | {"shared": {"value": 0.9}}).predict(nothing, problem.rows)
+    assert (at == other).all()
+    shared = problem.predict(np.array([18.0, 3.0, 0.5]), problem.rows)
+    products = problem.rows.labels["part"] == "products"
+    assert (shared[many & products] > at[many & products]).all()
+    assert (shared[~many] == at[~many]).all()
 
 
 def test_a_run_is_of_a_shape_that_ships() -> None:
@@ -90,15 +108,36 @@ def test_comparisons_grow_with_the_square_of_a_row() -> None:
 
 
 def test_a_comparison_costs_what_runs_without_them_spare() -> None:
-    same = ("model", "weights", "blocks", "linears", "threads", "batch", "context", "cache", "warm")
-    rows = {tuple(row[name] for name in same): row for row in decode_rows()}
-    costs = []
-    for mended in decode_rows(SEARCHED_ONCE):
-        row = rows[tuple(mended[name] for name in same)]
+    names = (*SAME_STEP, "linears")
+    rows = {tuple(row[name] for name in names): row for row in decode_rows()}
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in decode_rows(REPLACED):
+        mended = rows[tuple(row[name] for name in names)]
+        assert row["content"] == SEARCHING != mended["content"]
         assert (row["tokens"], row["logits"]) == (mended["tokens"], mended["logits"])
-        costs.append((row["quantise_cycles"] - mended["quantise_cycles"]) / comparisons(row))
-    assert len(costs) == 2
-    assert sum(costs) / 2 == pytest.approx(COMPARISON, rel=0.01)
+        spared = row["quantise_cycles"] - mended["quantise_cycles"]
+        assert spared > 0
+        found.setdefault(shape(row), []).append((spared, comparisons(row)))
+    for model, pairs in found.items():
+        spared, compared = map(sum, zip(*pairs, strict=True))
+        assert comparison_cycles(model) == pytest.approx(spared / compared)
+        # A load, a comparison that waits for it, and a branch, on a core that does several at once.
+        assert 3 < comparison_cycles(model) < 6
+    with pytest.raises(SailsimError, match="no step of it was run with both programs"):
+        comparison_cycles("llama-2-13b")
+
+
+def test_a_program_without_them_spends_nothing_on_them() -> None:
+    for row in decode_rows():
+        assert (needless_cycles(row) > 0) == (row["content"] == SEARCHING)
+
+
+def test_all_kinds_of_a_step_are_of_one_program() -> None:
+    programs: dict[tuple[object, ...], set[bool]] = {}
+    for row in decode_rows():
+        step = tuple(row[name] for name in SAME_STEP if name != "blocks")
+        programs.setdefault(step, set()).add(row["content"] == SEARCHING)
+    assert {len(of) for of in programs.values()} == {1}
 
 
 def test_pieces_are_those_of_the_program() -> None:

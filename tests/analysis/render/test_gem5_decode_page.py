@@ -6,7 +6,7 @@ import pytest
 
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.baselines.simulated_rows import TABLE, decode_rows
-from sailsim.analysis.baselines.simulated_steps import CORE_PARTS, at_work, predicted
+from sailsim.analysis.baselines.simulated_steps import CORE_PARTS, Predicted, at_work, predicted
 from sailsim.analysis.render.gem5_decode_page import decode_parts
 from sailsim.analysis.render.gem5_decode_steps import put_together, regions_together
 from sailsim.base.records import read_records
@@ -26,6 +26,13 @@ ROW: dict[str, Any] = {
     "context": 64,
     "steps": 1,
 }
+
+
+def as_run(found: Predicted) -> dict[str, Any]:
+    """The engine's step as a run of gem5 has it, each part in its first region."""
+    regions = dict.fromkeys((f"{region}_cycles" for region in REGIONS), 0.0)
+    regions |= {f"{CORE_PARTS[part][0]}_cycles": cycles for part, cycles in found.parts.items()}
+    return ROW | regions | {"step_cycles": found.step}
 
 
 def test_every_region_of_the_program_is_in_one_part() -> None:
@@ -53,9 +60,14 @@ def test_a_head_is_what_it_is_behind_any_number_of_blocks() -> None:
 
 
 def test_blocks_of_the_engine_put_together_are_its_step() -> None:
-    one, two = (predicted(ROW | {"blocks": blocks}).step for blocks in (1, 2))
-    made = put_together(ROW | {"step_cycles": one}, {"step_cycles": two})
-    assert made == pytest.approx(predicted(ROW).step, rel=0.01)
+    one, two = (as_run(predicted(ROW | {"blocks": blocks})) for blocks in (1, 2))
+    assert put_together(one, two) == pytest.approx(predicted(ROW).step, rel=0.01)
+
+
+def test_a_head_that_differs_between_two_runs_is_no_blocks() -> None:
+    one, two = (as_run(predicted(ROW | {"blocks": blocks})) for blocks in (1, 2))
+    slower = {"head_cycles": two["head_cycles"] + 1e6, "step_cycles": two["step_cycles"] + 1e6}
+    assert put_together(one, two | slower) == put_together(one, two)
 
 
 def test_a_block_is_what_its_regions_say_where_two_were_not_run() -> None:
