@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from sailsim.analysis.baselines.prediction import Floats, data_file
+from sailsim.analysis.baselines.simulated_rows import REPLACED as SIMULATED_BEFORE
 from sailsim.analysis.baselines.simulated_rows import TABLE as SIMULATED_TABLE
 from sailsim.analysis.calibration.core_rows import TABLE as CORES_TABLE
 from sailsim.analysis.calibration.cores_problem import run_cores
@@ -82,6 +83,7 @@ DATA = (
     CORES_TABLE,
     VLLM_TABLE,
     SIMULATED_TABLE,
+    SIMULATED_BEFORE,
 )
 
 HELD_OUT = ("lmdeploy_held_out.csv", PACKED_TABLE)
