@@ -77,7 +77,11 @@ def test_rows_of_tables_have_less_in_common_than_those_of_dot_products() -> None
     one, eight = (
         cpu_tokens_per_s(MACHINE, MODEL, fmt, 16, rows, 512, software="neon-lut") for rows in (1, 8)
     )
-    assert eight.high / eight.tokens_per_s > one.high / one.tokens_per_s
+    shared = fitted_constants().software("neon-lut").constants["shared"]
+    least, most = (8 * (1 - share) + 2 * share for share in (shared.high, shared.value))  # two passes of four
+    wider = eight.high / eight.tokens_per_s / (one.high / one.tokens_per_s)
+    # Kernels are most of the step, and the rest of it gains nothing.
+    assert 1 + 0.8 * (most / least - 1) < wider < most / least
     assert eight.low / eight.tokens_per_s == pytest.approx(one.low / one.tokens_per_s, rel=0.05)
 
 

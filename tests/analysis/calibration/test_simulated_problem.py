@@ -22,7 +22,7 @@ from sailsim.analysis.baselines.simulated_rows import (
     shape,
 )
 from sailsim.analysis.baselines.simulated_steps import HOST
-from sailsim.analysis.calibration.simulated_host import host_constants
+from sailsim.analysis.calibration.simulated_host import _copying, host_constants, host_rows
 from sailsim.analysis.calibration.simulated_problem import PARTS, neon_problem, simulated_rows, tables_problem
 from sailsim.analysis.calibration.solver import Problem, solve
 from sailsim.base.errors import SailsimError
@@ -97,6 +97,19 @@ def test_the_machine_of_these_cores_has_the_fitted_constants() -> None:
         assert quantity.value == pytest.approx(found["value"], rel=2e-3)
         assert (quantity.low, quantity.high) == pytest.approx((found["low"], found["high"]), rel=2e-3)
         assert quantity.kind == "fitted"
+
+
+def test_copying_is_found_in_heads_that_were_made_with_it() -> None:
+    """Of 32 tiles a thread of 16 has two; what it hands over, looks at and waits for is none of it."""
+    host = load_system(HOST).host
+    made = []
+    for row in host_rows():
+        if row["model"].startswith("SmolLM2") and not row["blocks"]:
+            tiles = 32 / row["threads"]
+            around = tiles * (host.submit.si + host.poll.si) + row["threads"] * host.barrier.si
+            copied = 3.0 * row["batch"] * part_of_model(row).vocab / row["threads"]
+            made.append({**row, "head_cycles": 200_000 + copied + around * 2.5e9})
+    assert _copying(made) == pytest.approx(3.0)
 
 
 def test_comparisons_grow_with_the_square_of_a_row() -> None:
