@@ -198,8 +198,8 @@ def test_positions_before_the_measured_token_are_the_context() -> None:
         (("--steps", "0"), "steps is 0; allowed are 1.."),
         (("--nbw", "7"), "nbw is 7; allowed are 1..6"),
         (("--blocks", "3"), "blocks is 3; allowed is 1..2"),
-        (("--weights", "9g32"), "9"),
-        (("--model", "/no/such.gguf"), "/no/such.gguf"),
+        (("--weights", "9g32"), "wbits is 9; allowed is 1..8"),
+        (("--model", "/no/such.gguf"), "model is '/no/such.gguf'; allowed is a path"),
         (("--program", "/no/such/decode"), "make kernels"),
         (("--system", "aim-n1"), "its accelerator has backend dram_pim"),
         (("--system", "graviton2"), "no enabled [pim] section"),
@@ -207,7 +207,9 @@ def test_positions_before_the_measured_token_are_the_context() -> None:
     ],
 )
 def test_bad_words_are_one_sentence(log: Path, words: tuple[str, ...], sentence: str) -> None:
-    assert sentence in one_sentence(decode(log, *words))
+    said = one_sentence(decode(log, *words))
+    assert sentence in said
+    assert "runs of decode" not in said  # no run was begun
     assert runs(log) == 0
 
 

@@ -23,7 +23,7 @@ from sailsim.sim.gem5.places import machine_json
 from sailsim.sim.gem5.records import keys_of, run_or_load
 from sailsim.sim.study import Store, code_version
 from sailsim.sim.system import System
-from sailsim.workloads import plan_image, stored_model
+from sailsim.workloads import ImagePlan, plan_image, stored_model
 
 COMMAND = "decode"
 """What the column `command` of these records says."""
@@ -173,6 +173,8 @@ def run_decodes(
     """
     machine_json(system)  # refuses a machine that gem5 does not have, before an image is made
     require_program(program)
+    for asked in {(point.model, point.weights, point.blocks): point for point in points}.values():
+        _plan(asked, system)  # what no image can hold is refused once, before a folder or a run is begun
     content = sha256(program.read_bytes()).hexdigest()
     store, rows, failures = Store(out), [], []
     questions = [_question(point, machine, content) for point in points]
@@ -216,12 +218,7 @@ def image_for(point: DecodePoint, system: System, out: Path) -> Path:
     Raises:
         SailsimError: the model or its weights are none that an image can hold, or the disk is full.
     """
-    plan = plan_image(
-        point.model,
-        weights=point.weights,
-        blocks=point.blocks or None,
-        slices=system.llc.slices.whole,
-    )
+    plan = _plan(point, system)
     what = [plan.about, plan.spec.n_layers, plan.slices, point.weights, code_version()]
     name = f"{Path(point.model).stem}-{point.weights or 'own'}-{plan.spec.n_layers}"
     path = out / "images" / f"{name}.image"
@@ -237,6 +234,12 @@ def image_for(point: DecodePoint, system: System, out: Path) -> Path:
     except OSError as error:
         raise SailsimError(f"folder {path.parent} cannot be written: {error.strerror}.") from None
     return path
+
+
+def _plan(point: DecodePoint, system: System) -> ImagePlan:
+    return plan_image(
+        point.model, weights=point.weights, blocks=point.blocks or None, slices=system.llc.slices.whole
+    )
 
 
 def _question(point: DecodePoint, machine: str, content: str) -> dict[str, Any]:
