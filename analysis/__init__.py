@@ -46,7 +46,6 @@ __all__ = [
     "CACHES",
     "FIGURES",
     "MEASURED_CARDS",
-    "OVERHEAD",
     "SOFTWARE",
     "Area",
     "AreaConstants",

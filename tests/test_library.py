@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -41,10 +42,26 @@ def test_importing_it_loads_no_library() -> None:
 
 
 @pytest.mark.slow
-def test_matplotlib_waits_until_something_is_drawn() -> None:
+def test_matplotlib_and_pandas_wait_until_something_is_drawn_or_tabulated() -> None:
     used = loaded("sailsim.Point; sailsim.simulate; sailsim.time_tile; sailsim.load_model")
     assert {"numpy", "pydantic"} <= used
-    assert "matplotlib" not in used
+    assert not used & {"matplotlib", "pandas"}
+
+
+@pytest.mark.slow
+def test_pandas_waits_until_a_frame_is_asked_for() -> None:
+    """It takes longer to load than the rest of a command that shows a machine or runs gem5."""
+    used = loaded("import sailsim.cli.gem5, sailsim.cli.systems, sailsim.cli.trace, sailsim.cli.reproduce")
+    assert {"numpy", "click"} <= used
+    assert not used & {"matplotlib", "pandas"}
+
+
+@pytest.mark.parametrize(
+    "name", ["analysis", "cli.gem5", "lut_gemv", "sim", "sim.gem5", "sim.study", "workloads"]
+)
+def test_a_package_has_what_its_list_of_names_says(name: str) -> None:
+    package = importlib.import_module(f"sailsim.{name}")
+    assert not [offered for offered in package.__all__ if not hasattr(package, offered)]
 
 
 @pytest.mark.parametrize("name", sailsim.__all__)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import needing
 from sailsim.sim import Store
-from sailsim.sim.study import scanned
+from sailsim.sim.study.scan import scanned
 
 RUNS, EVERYTHING = "runs", "everything"
 """The tables: the records that are the folder's answer, and all that it holds."""

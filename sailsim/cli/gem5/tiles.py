@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pandas as pd
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
@@ -96,6 +95,8 @@ def sweep(
         model=model,
         tensor=tensor,
     )
+    import pandas as pd  # only when needed: it takes long to load
+
     captured = str(activations) if activations else ""
     found = [
         run_tiles(points, simulator, machine, varied, out, activations=captured, timeout_s=timeout)

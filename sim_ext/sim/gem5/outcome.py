@@ -162,7 +162,7 @@ def read_dumps(path: Path) -> list[dict[str, float]]:
 
 def _numbers(dump: str) -> Iterator[tuple[str, float]]:
     for line in dump.splitlines():
-        fields = line.split()
+        fields = line.split(maxsplit=2)
         if len(fields) >= 2 and not line.startswith("-"):
             with suppress(ValueError):
                 yield fields[0], float(fields[1])

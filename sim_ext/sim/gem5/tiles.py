@@ -15,9 +15,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import LAYOUTS, Tile, write_trace
@@ -41,6 +39,9 @@ from sailsim.workloads import (
     settled_choice,
     stored_model,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MODEL, TENSOR = "llama-2-7b", "blk.0.attn_q"
 """The matrix of a sweep that does not say which."""

@@ -1,7 +1,8 @@
 """Many tasks, kept in a folder: one way to run, stop and go on, from a laptop to a cluster (docs/studies.md).
 
 Reading order: `chunks` and `folder` (what is on disk), `tasks` (what is evaluated), `workers` (by whom),
-`run` (all of it together), `origin` (by which code), `scan` and `collect` (reading much of it, tidying up).
+`run` (all of it together), `origin` (by which code), `collect` (tidying up). `scan` (reading much of it) is
+not loaded with the rest: Arrow's data sets load pandas, which takes as long as everything else here.
 """
 
 from sailsim.base.progress import Report, logged_as_json, reporter
@@ -10,7 +11,6 @@ from sailsim.sim.study.collect import Dropped, collect, unasked_records
 from sailsim.sim.study.folder import Store, command_of, now
 from sailsim.sim.study.origin import code_version, commit, versions
 from sailsim.sim.study.run import TRIES, OpenStudy, opened, run_study
-from sailsim.sim.study.scan import scanned
 from sailsim.sim.study.tables import as_frame, parquet_bytes
 from sailsim.sim.study.tasks import MEMBER, Task
 from sailsim.sim.study.workers import WorkerLostError, Workers, in_parallel, workers_of
@@ -38,7 +38,6 @@ __all__ = [
     "parquet_bytes",
     "reporter",
     "run_study",
-    "scanned",
     "unasked_records",
     "versions",
     "workers_of",

@@ -25,9 +25,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,6 +35,9 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.study import chunks
 from sailsim.sim.study.chunks import RESERVED
 from sailsim.sim.study.tables import as_frame, ordered, parquet_bytes, table_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = 2
 SMALL_FILES = 200

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sailsim.base.errors import SailsimError
+
+if TYPE_CHECKING:  # a run needs no frames, and their library takes as long to load as all else together
+    import pandas as pd
 
 
 def table_of(records: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -8,7 +8,8 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Store
-from sailsim.sim.study import Task, collect, run_study, scanned, unasked_records
+from sailsim.sim.study import Task, collect, run_study, unasked_records
+from sailsim.sim.study.scan import scanned
 
 
 def two(what: int) -> list[dict[str, Any]]:
