@@ -9,6 +9,7 @@ atomic core, which counts exactly.
 
 from pathlib import Path
 
+import checkpoints
 import m5
 
 REACHED = "instructions for a checkpoint"
@@ -55,8 +56,8 @@ def schedule(built, options):
         core.scheduleInstStop(0, options.stop_after - early, STOPPED)
 
 
-def checkpoint(name):
-    """A checkpoint beside the run's other files; then the simulation goes on."""
+def checkpoint(name, of):
+    """A checkpoint beside the run's other files, of what `of` says; then the simulation goes on."""
     folder = Path(m5.options.outdir) / "checkpoints" / name
-    m5.checkpoint(str(folder))
+    checkpoints.write(folder, of)
     print(f"checkpoint at {m5.curTick()} ps in {folder}", flush=True)

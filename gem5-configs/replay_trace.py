@@ -10,11 +10,13 @@ trace's, or a descriptor was refused.
 import argparse
 import sys
 
+import checkpoints
 import chi
 import hierarchy
 import m5
 import machine
 from m5.objects import PyTrafficGen, Root, SailReplayer, SrcClockDomain
+from m5.util.convert import toMemorySize
 from preload import give_up
 
 # The trace's image in physical memory.
@@ -100,6 +102,29 @@ def start_streams(streams, system, gb_s, times):
         )
 
 
+def replaying(built, options):
+    """What a checkpoint of this replay is of: units may be in the middle of tiles, so the whole machine."""
+    return {
+        "command": "replay",
+        "trace": checkpoints.digest(options.trace),
+        "machine": checkpoints.digest(options.system),
+        "units": len(built.units),
+        "order": options.phase_ends,
+        "streams": options.stream,
+        "memory": toMemorySize(options.memory),
+    }
+
+
+def take_checkpoint(options, of):
+    """Simulate up to --checkpoint-tick and write the checkpoint."""
+    if options.checkpoint_tick <= m5.curTick():
+        give_up(f"--checkpoint-tick is {options.checkpoint_tick}, and {m5.curTick()} ps are over")
+    event = m5.simulate(options.checkpoint_tick - m5.curTick())
+    if event.getCause() != "simulate() limit reached":
+        give_up(f"the replay ended at {m5.curTick()} ps, before --checkpoint-tick {options.checkpoint_tick}")
+    checkpoints.write(options.checkpoint, of)
+
+
 def main(arguments):
     """Build, run and say how it ended."""
     options = parse(arguments)
@@ -122,13 +147,15 @@ def main(arguments):
     system.replayer.port = built.requestor()
     streams = add_streams(built, options.stream, spec["l2"]["mshrs"])
     Root(full_system=False, system=system)
+    of = replaying(built, options)
+    if options.restore:
+        checkpoints.require(options.restore, of)
     m5.instantiate(options.restore)
+    if options.max_ticks <= m5.curTick():
+        give_up(f"--max-ticks is {options.max_ticks}, and the checkpoint is of {m5.curTick()} ps")
     start_streams(streams, system, options.stream_gb_s, options.stream_times)
     if options.checkpoint:
-        event = m5.simulate(options.checkpoint_tick - m5.curTick())
-        if event.getCause() != "simulate() limit reached":
-            sys.exit("sailsim-gem5: the replay ended before --checkpoint-tick")
-        m5.checkpoint(options.checkpoint)
+        take_checkpoint(options, of)
     event = m5.simulate(options.max_ticks - m5.curTick())
     print(f"sailsim-gem5: {event.getCause()} at {m5.curTick()} ps, exit status {event.getCode()}")
     if not event.getCause().startswith("replay done"):

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import checkpoints
 import chi
 import hierarchy
 import intervals
@@ -17,6 +18,7 @@ import machine
 import preload
 from core import CPU_MODELS
 from m5.objects import ArmEmuLinux, Process, RedirectPath, Root, SailEmuLinux, SEWorkload
+from m5.util.convert import toMemorySize
 
 
 def parse(arguments):
@@ -54,9 +56,23 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def simulate(built, options):
-    """Run to the end, changing the cores' model on the way if asked to; the last exit event."""
+def running(built, options, memory):
+    """What a checkpoint of this run is of."""
+    path, *words = options.program
+    return {
+        "command": "run",
+        "program": checkpoints.digest(path),
+        "words": [Path(path).name, *words],
+        "cores": options.cores,
+        "units": len(built.units),
+        "memory": toMemorySize(memory),
+    }
 
+
+def simulate(built, options, of):
+    """Run to the end, changing the cores' model on the way if asked to; the last exit event."""
+    if options.max_ticks <= m5.curTick():
+        preload.give_up(f"--max-ticks is {options.max_ticks}, and the checkpoint is of {m5.curTick()} ps")
     places = intervals.places_of(options)
 
     def run(until):
@@ -65,9 +81,9 @@ def simulate(built, options):
             if event.getCause() == "workend":
                 tell("ends")
             elif event.getCause() == "checkpoint":
-                intervals.checkpoint(str(m5.curTick()))
+                intervals.checkpoint(str(m5.curTick()), of)
             else:
-                intervals.checkpoint(f"instruction-{places.pop(0)}")
+                intervals.checkpoint(f"instruction-{places.pop(0)}", of)
             event = m5.simulate(until - m5.curTick())
         return event
 
@@ -75,12 +91,19 @@ def simulate(built, options):
     if event.getCause() == "workbegin":
         tell("begins")
         event = run(m5.curTick() + options.switch_after) if options.switch_after else event
+        if event.getCause() in intervals.ENDS:
+            preload.give_up(f"the program ended before --switch-after: no {options.cpu} core ran any of it")
         if event.getCause() not in ("workbegin", "simulate() limit reached"):
             return event
         m5.stats.dump()  # of the part up to here
         m5.stats.reset()
         change_cores(built)
         event = run(options.max_ticks)
+    elif built.later_cpus and event.getCause() in intervals.ENDS:
+        preload.give_up(
+            f"the program ended without a work item, which --start-with waits for: no {options.cpu} core ran "
+            "any of it"
+        )
     while event.getCause() == "workbegin":
         event = run(options.max_ticks)
     if places:
@@ -159,13 +182,16 @@ def main(arguments):
     Root(full_system=False, system=built.system)
     built.system.exit_on_work_items = bool(built.later_cpus)
     intervals.watch(built, options)
+    of = running(built, options, file.memory if file else options.memory)
+    if options.restore:
+        checkpoints.require(options.restore, of)
     m5.instantiate(options.restore)
     intervals.schedule(built, options)
     if built.units and not options.restore:
         hierarchy.map_doorbells(process)
     if file:
         preload.place(file, process)
-    event = simulate(built, options)
+    event = simulate(built, options, of)
     print(f"sailsim-gem5: {event.getCause()} at {m5.curTick()} ps, exit status {event.getCode()}")
     m5.stats.dump()
     if event.getCause() not in intervals.ENDS:

@@ -3,7 +3,7 @@
 FAKE_GEM5 says how it behaves: good (default), chi (good, with Ruby's protocol), no_module, silent, panic,
 hang, killed, truncated, full, refused, wrong; for the decode program also unmarked, other_clock and no_units.
 FAKE_GEM5_LOG names a file that gets a line for every run, FAKE_GEM5_GROUPS one with what a unit prints of its
-groups.
+groups, FAKE_GEM5_SEGMENTS the folder in which a hanging one leaves its shared memory.
 """
 
 import json
@@ -37,6 +37,8 @@ if behaviour == "panic":
 if behaviour == "full":
     sys.exit("cannot write stats.txt: No space left on device")
 if behaviour == "hang":
+    if "FAKE_GEM5_SEGMENTS" in os.environ:  # as of a run that is stopped before preload.place
+        Path(os.environ["FAKE_GEM5_SEGMENTS"], f"sailsim-gem5-{os.getpid()}").touch()
     (folder / "pid").write_text(str(os.getpid()))
     while True:
         signal.pause()
@@ -117,12 +119,18 @@ else:
     if "--simpoint-interval" in words:
         (folder / "simpoint.bb").write_text("T:1:7 :2:3\nT:1:10\n")
     for place in words[words.index("--checkpoint-at") + 1].split(",") if "--checkpoint-at" in words else ():
-        print(f"checkpoint at 5 ps in {folder}/checkpoints/instruction-{place}")
+        there = folder / "checkpoints" / f"instruction-{place}"
+        there.mkdir(parents=True, exist_ok=True)
+        for name in ("m5.cpt", "sailsim.json"):
+            (there / name).write_text(place)
+        print(f"checkpoint at 5 ps in {there}")
     print(
         json.dumps({"kind": "read", "array_bytes": 4096, "bytes": 4000, "last_ns": 200, "ns_per_load": 5.0})
     )
 if behaviour != "truncated":
     stats.append(END)
 (folder / "stats.txt").write_text("\n".join(stats) + "\n")
+if "--checkpoint" in words:
+    Path(words[words.index("--checkpoint") + 1]).mkdir(exist_ok=True)
 print(f"sailsim-gem5: replay done at 40000000 ps, exit status {int(behaviour == 'wrong')}")
 sys.exit(int(behaviour == "wrong"))

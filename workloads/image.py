@@ -212,6 +212,8 @@ def plan_image(
     Raises:
         SailsimError: values out of range, weights that an image cannot hold, or another architecture.
     """
+    if seed < 0:
+        raise SailsimError(f"seed is {seed}; allowed is 0 or more.")
     choice = settled_choice(str(model), weights)
     file = stored_model(model)
     spec = load_model(model) if file is None else file.spec

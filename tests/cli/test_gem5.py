@@ -255,6 +255,33 @@ def test_parts_of_a_program_are_part_of_the_question_and_told(log: Path, tmp_pat
     assert list(frame.loc["--stop-after 9"]["checkpoints"]) == []
 
 
+def test_checkpoints_that_are_gone_are_written_again_and_are_part_of_the_question(
+    log: Path, trace: Path, tmp_path: Path
+) -> None:
+    out, there = ("--out", tmp_path / "out"), tmp_path / "there"
+    program = elf(tmp_path / "program")
+    takes = ("replay", trace, "--checkpoint", there, "--checkpoint-tick", 5, *out)
+    stops = ("run", "--cpu", "atomic", "--checkpoint-at", 5, *out, "--", program)
+    for words in (takes, takes, stops, stops):
+        assert sailsim(*words).exit_code == 0
+    assert len(runs(log)) == 2
+    (folder,) = (tmp_path / "out").glob("run-*")
+    for gone, words in ((there, takes), (folder / "checkpoints", stops)):
+        shutil.rmtree(gone)
+        before = len(runs(log))
+        for _ in range(2):
+            assert sailsim(*words).exit_code == 0
+        assert len(runs(log)) == before + 1
+        assert gone.is_dir()
+    checkpoint = folder / "checkpoints" / "instruction-5"
+    goes_on = ("run", "--restore", checkpoint, *out, "--", program)
+    before = len(runs(log))
+    for content in ("5", "5", "other"):
+        (checkpoint / "m5.cpt").write_text(content)
+        assert sailsim(*goes_on).exit_code == 0
+    assert len(runs(log)) == before + 2
+
+
 def test_a_chi_machine_is_part_of_the_question(
     log: Path, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,7 @@ def test_a_run_that_ends_badly_is_one_sentence_and_stores_nothing(
     words: tuple[str, ...],
 ) -> None:
     monkeypatch.setenv("FAKE_GEM5", behaviour)
+    monkeypatch.setenv("FAKE_GEM5_SEGMENTS", "/dev/shm")
     out = tmp_path / "gem5"
     # The one that hangs never ends by itself; the others have all the time that they need.
     limit = ("--timeout", 0.5) if behaviour == "hang" else ()
@@ -58,6 +59,7 @@ def test_a_run_that_ends_badly_is_one_sentence_and_stores_nothing(
     for pid in out.rglob("pid"):  # what took too long is ended
         with pytest.raises(ProcessLookupError):
             os.kill(int(pid.read_text()), 0)
+        assert not Path(f"/dev/shm/sailsim-gem5-{pid.read_text()}").exists()
     monkeypatch.setenv("FAKE_GEM5", "good")
     assert sailsim("replay", trace, "--units", 1, "--out", out).exit_code == 0
 
@@ -163,6 +165,22 @@ SIMPOINT = ("--simpoint-interval", "5")
         (("replay", __file__, "--coherence", "chi"), "has no Ruby with CHI"),
         (("replay", __file__, "--checkpoint", "there"), "one without the other; allowed are both"),
         (("replay", __file__, "--window", "-1"), "'--window': -1 is not in the range"),
+        (
+            ("replay", __file__, "--max-ticks", 2**63),
+            "'--max-ticks': 9223372036854775808 is not in the range",
+        ),
+        (
+            ("replay", __file__, "--checkpoint", "a", "--checkpoint-tick", "5", "--max-ticks", "5"),
+            "checkpoint-tick is 5 and max-ticks 5; allowed is a checkpoint before the end",
+        ),
+        (("replay", __file__, "--restore", "."), "no checkpoint of sailsim gem5: it has no m5.cpt"),
+        (("run", "--restore", ".", "p"), "no checkpoint of sailsim gem5: it has no m5.cpt"),
+        (("replay", __file__, "--stream-gb-s", "3"), "stream-gb-s is given without stream; allowed"),
+        (("replay", __file__, "--stream", "1", "--stream-gb-s", "nan"), "is nan; allowed are 0.001 to 1000"),
+        (("replay", __file__, "--stream", "1", "--stream-gb-s", "1e-30"), "is 1e-30; allowed are 0.001"),
+        (("run", "--no-pim", "--units", "2", "p"), "units is given beside no-pim; allowed is one of them"),
+        (("run", "--no-pim", "--capacity-mode", "p"), "capacity-mode is given beside no-pim; allowed"),
+        (("decode", "--seed", "-1"), "'--seed': -1 is not in the range"),
     ],
 )
 def test_bad_words_are_one_sentence(log: Path, tmp_path: Path, words: tuple[str, ...], sentence: str) -> None:

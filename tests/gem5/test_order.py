@@ -69,3 +69,27 @@ def test_an_order_outlives_a_checkpoint(gem5: Gem5, machine: System, layers: Pat
     replayed(gem5, machine, layers, tmp_path / "first", "tensor", *taken)
     rest = replayed(gem5, machine, layers, tmp_path / "rest", "tensor", "--restore", str(tmp_path / "there"))
     assert overlaps(rest, "tensor") == 0
+
+
+def test_another_replay_does_not_go_on_from_a_checkpoint(
+    gem5: Gem5, machine: System, layers: Path, tmp_path: Path
+) -> None:
+    taken = ("--checkpoint", str(tmp_path / "there"), "--checkpoint-tick", "1000000")
+    replayed(gem5, machine, layers, tmp_path / "first", None, *taken)
+    given = ("--restore", str(tmp_path / "there"))
+    with pytest.raises(SailsimError, match=r"is of order \[\]; what is to go on has \["):
+        replayed(gem5, machine, layers, tmp_path / "order", "tensor", *given)
+    other = tmp_path / "other.trace"
+    content = bytearray(layers.read_bytes())
+    content[-1] ^= 1
+    other.write_bytes(content)
+    with pytest.raises(SailsimError, match="is of trace '"):
+        replayed(gem5, machine, other, tmp_path / "other", None, *given)
+    early = ("--checkpoint", str(tmp_path / "again"), "--checkpoint-tick", "1000")
+    with pytest.raises(SailsimError, match=r"is 1000, and 10\d+ ps are over"):
+        replayed(gem5, machine, layers, tmp_path / "early", None, *given, *early)
+    with pytest.raises(SailsimError, match=r"--max-ticks is 1000, and the checkpoint is of 10\d+ ps"):
+        replayed(gem5, machine, layers, tmp_path / "less", None, *given, "--max-ticks", "1000")
+    late = ("--checkpoint", str(tmp_path / "late"), "--checkpoint-tick", "9000000000000")
+    with pytest.raises(SailsimError, match=r"ended at [0-9]+ ps, before --checkpoint-tick 9000000000000"):
+        replayed(gem5, machine, layers, tmp_path / "late-run", None, *late)

@@ -1,11 +1,13 @@
 """A program that asks for a checkpoint of itself goes on behind it, and again from it."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from sailsim.base.errors import SailsimError
 from sailsim.sim.gem5 import Gem5
 
 pytestmark = pytest.mark.gem5
@@ -37,10 +39,14 @@ after: .ascii "after\\n"
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(SOURCE, tmp_path_factory.mktemp("program"))
+
+
+def built(source: str, folder: Path) -> Path:
     if COMPILER is None:
         pytest.skip("there is no aarch64-linux-gnu-gcc")
-    folder = tmp_path_factory.mktemp("program")
-    (folder / "checkpoint.s").write_text(SOURCE)
+    folder.mkdir(exist_ok=True)
+    (folder / "checkpoint.s").write_text(source)
     words = [COMPILER, "-static", "-nostdlib", "-o", "checkpoint", "checkpoint.s"]
     subprocess.run(words, cwd=folder, check=True)
     return folder / "checkpoint"
@@ -61,3 +67,90 @@ def test_a_program_goes_on_behind_its_checkpoint_and_from_it(
     rest = gem5.run(machine, [str(program)], tmp_path / "rest", cpu=cpu, extra=extra)
     assert (rest.status, said(rest.output)) == (0, ["after"])
     assert rest.ticks > int(checkpoint.name)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(gem5: Gem5, machine, program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("taken")
+    gem5.run(machine, [str(program), "word"], folder, cpu="timing")
+    (found,) = (folder / "checkpoints").iterdir()
+    return found
+
+
+def cut(folder: Path) -> None:
+    state = folder / "m5.cpt"
+    state.write_bytes(state.read_bytes()[:-100])
+
+
+def other_state(folder: Path) -> None:
+    state = folder / "m5.cpt"
+    state.write_bytes(b"junk".ljust(state.stat().st_size))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words", "cores", "why"),
+    [
+        (
+            None,
+            ["other"],
+            1,
+            "is of words ['checkpoint', 'word']; what is to go on has ['checkpoint', 'other']",
+        ),
+        (None, ["word"], 2, "is of cores 1; what is to go on has 2"),
+        (cut, ["word"], 1, "is damaged: its files are not what sailsim.json says"),
+        (other_state, ["word"], 1, "is damaged: its files are not what sailsim.json says"),
+        (lambda folder: (folder / "sailsim.json").unlink(), ["word"], 1, "it has no sailsim.json"),
+        (
+            lambda folder: (folder / "sailsim.json").write_text("{"),
+            ["word"],
+            1,
+            "sailsim.json cannot be read",
+        ),
+    ],
+)
+def test_nothing_else_goes_on_from_a_checkpoint(
+    gem5: Gem5, machine, program: Path, checkpoint: Path, tmp_path: Path, spoil, words, cores: int, why: str
+) -> None:
+    """gem5 itself waits for ever on most of these, and takes another program's memory for this one's."""
+    there = shutil.copytree(checkpoint, tmp_path / "there")
+    if spoil:
+        spoil(there)
+    with pytest.raises(SailsimError, match=re.escape(why)):
+        gem5.run(
+            machine,
+            [str(program), *words],
+            tmp_path / "run",
+            cpu="timing",
+            cores=cores,
+            extra=["--restore", str(there)],
+            timeout_s=60,
+        )
+
+
+def test_another_program_does_not_go_on_from_a_checkpoint(
+    gem5: Gem5, machine, program: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "checkpoint"
+    other.write_bytes(program.read_bytes() + b"more")
+    extra = ["--restore", str(checkpoint)]
+    with pytest.raises(SailsimError, match="is of program '"):
+        gem5.run(machine, [str(other), "word"], tmp_path / "run", cpu="timing", extra=extra, timeout_s=60)
+
+
+@pytest.mark.parametrize("later", [(), ("--switch-after", "5")])
+def test_a_model_that_never_takes_over_is_told(
+    gem5: Gem5, machine, program: Path, tmp_path: Path, later: tuple[str, ...]
+) -> None:
+    extra = ["--start-with", "atomic", *later]
+    with pytest.raises(
+        SailsimError, match="ended without a work item, which --start-with waits for: no o3 core"
+    ):
+        gem5.run(machine, [str(program)], tmp_path, extra=extra)
+
+
+def test_a_program_that_ends_in_the_middle_of_a_line_has_ended(
+    gem5: Gem5, machine, tmp_path: Path, program: Path
+) -> None:
+    source = SOURCE.replace('"after\\n"', '"after!"').replace(".inst 0xff430110", "nop")
+    done = gem5.run(machine, [str(built(source, tmp_path / "made"))], tmp_path / "run", cpu="atomic")
+    assert (done.status, "after!" in done.output.splitlines()) == (0, True)

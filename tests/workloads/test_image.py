@@ -206,6 +206,7 @@ def test_a_file_keeps_its_own_codes(tiny_gguf: Path, tmp_path: Path) -> None:
         ({"layouts": ["rows", "rows"]}, "layouts is 'rows,rows'"),
         ({"weights": "4g10"}, "group_size is 10; allowed in an image is 0 or a multiple of 16."),
         ({"weights": "9"}, "wbits is 9"),
+        ({"seed": -1}, "seed is -1; allowed is 0 or more."),
     ],
 )
 def test_what_an_image_cannot_hold(

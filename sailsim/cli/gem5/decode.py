@@ -46,7 +46,9 @@ from sailsim.sim.gem5.decode import CACHES, COMMAND, LINEARS, decode_points, dif
     "--warm", type=int, default=1, show_default=True, help="Tokens of the context decoded on atomic cores."
 )
 @click.option("--nbw", type=int, default=4, show_default=True, help="Weights of a unit's look-up table.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the filled cache.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**64 - 1), default=1, show_default=True, help="Of the filled cache."
+)
 @click.option(
     "--program",
     type=PathOption(dir_okay=False),

@@ -42,6 +42,10 @@ with_write = click.option(
 )
 
 
+TICKS = click.IntRange(1, 2**63 - 1)
+"""Simulated picoseconds, as many as gem5 counts."""
+
+
 def _memory(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
     """Simulated memory, in gem5's words."""
     if text is not None and not re.fullmatch(r"[1-9]\d{0,5}(MiB|GiB)", text):
@@ -58,9 +62,7 @@ def with_machine_options(command: F) -> F:
         click.option("--units", type=click.IntRange(1, 64), help="PIM units; default: one a slice."),
         click.option("--memory", callback=_memory, help="Simulated memory, as 512MiB; default: 2GiB."),
         click.option("--capacity-mode", is_flag=True, help="Idle arrays extend their slice of the LLC."),
-        click.option(
-            "--max-ticks", type=click.IntRange(min=1), help="Give up after so much simulated time: ps."
-        ),
+        click.option("--max-ticks", type=TICKS, help="Give up after so much simulated time: ps."),
     )
     for option in reversed(options):
         command = option(command)

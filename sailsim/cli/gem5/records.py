@@ -18,6 +18,9 @@ from sailsim.base.screen import screen
 from sailsim.sim import commit
 from sailsim.sim.gem5 import Gem5, Gem5Run
 
+CHECKPOINT_FILES = ("m5.cpt", "sailsim.json")
+"""Of gem5-configs/checkpoints.py: gem5's state of all objects, and the note of what they are of."""
+
 
 def provenance_of(simulator: Gem5, build: str, options: str) -> dict[str, str]:
     """What a committed measurement says about its origin."""
@@ -60,6 +63,21 @@ def digest_of(path: str) -> str:
         return sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:
         raise SailsimError(f"file {path} cannot be read: {error.strerror}.") from None
+
+
+def restored(checkpoint: Path | None) -> dict[str, list[str]]:
+    """What a result says of the checkpoint that it went on from: what is in it, not where it lies.
+
+    Raises SailsimError where the folder holds none of `sailsim gem5`.
+    """
+    if checkpoint is None:
+        return {}
+    for name in CHECKPOINT_FILES:
+        if not (checkpoint / name).is_file():
+            raise SailsimError(
+                f"restore is {checkpoint}, which is no checkpoint of sailsim gem5: it has no {name}."
+            )
+    return {"restored": [digest_of(str(checkpoint / name)) for name in CHECKPOINT_FILES]}
 
 
 def folder_of(out: Path, point: dict[str, Any]) -> Path:

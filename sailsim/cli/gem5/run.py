@@ -17,6 +17,7 @@ from sailsim.cli.gem5.coherence import require_coherence, with_coherence
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.intervals import require_exact, with_intervals
 from sailsim.cli.gem5.options import (
+    TICKS,
     as_json_option,
     with_gem5,
     with_machine_options,
@@ -25,7 +26,7 @@ from sailsim.cli.gem5.options import (
     with_timeout,
     words_of,
 )
-from sailsim.cli.gem5.records import digest_of, folder_of, record_of
+from sailsim.cli.gem5.records import digest_of, folder_of, record_of, restored
 from sailsim.lut_gemv import read_trace
 from sailsim.sim import Store, load_system
 from sailsim.sim.gem5 import BASIC_BLOCK_VECTORS, CPU_MODELS, Gem5, extras_path, run_or_load
@@ -67,7 +68,9 @@ def check(binary: str | None, as_json: bool) -> None:
     "--start-with", type=click.Choice(CPU_MODELS), help="Core model up to the program's first work item."
 )
 @click.option(
-    "--switch-after", type=click.IntRange(min=0), help="Change to --cpu only so much later: simulated ps."
+    "--switch-after",
+    type=click.IntRange(0, 2**63 - 1),
+    help="Change to --cpu only so much later: simulated ps.",
 )
 @with_machine_options
 @with_coherence
@@ -101,6 +104,12 @@ def run(
         raise SailsimError(
             "switch-after is given without start-with; allowed beside it is a model to start with."
         )
+    for name in ("units", "capacity_mode"):
+        if no_pim and others[name]:
+            raise SailsimError(
+                f"{name.replace('_', '-')} is given beside no-pim; allowed is one of them: that machine has "
+                "no PIM units."
+            )
     require_exact(others, cpu, cores)
     simulator, system, extra = Gem5(binary), load_system(machine), words_of(others)
     require_coherence(simulator, others, cpu)
@@ -113,6 +122,7 @@ def run(
         "program": list(program),
         "files": [digest_of(word) for word in program if Path(word).is_file()],
         "options": shlex.join(extra),
+        **restored(others["restore"]),
     }
     folder = folder_of(out, point)
 
@@ -128,7 +138,12 @@ def run(
             "basic_block_vectors": done.basic_block_vectors,
         }
 
-    record = run_or_load(Store(out), point, system, simulator, simulate)
+    def whole(record: dict[str, Any]) -> bool:
+        """Whether the files that the run wrote for other runs are still there."""
+        vectors = [folder / BASIC_BLOCK_VECTORS] if record["basic_block_vectors"] else []
+        return all(path.exists() for path in [*vectors, *map(Path, record["checkpoints"])])
+
+    record = run_or_load(Store(out), point, system, simulator, simulate, whole=whole)
     if as_json:
         print_json(record)
     else:
@@ -141,6 +156,13 @@ def run(
         say(f"exit status {record['status']} after {record['ticks'] / 1e6:.3f} us simulated, {folder}")
     if record["status"] != 0:
         raise click.exceptions.Exit(1)
+
+
+def _speed(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    """What a stream asks for, in GB/s: gem5 counts whole picoseconds from line to line."""
+    if value is not None and not 0.001 <= value <= 1000:
+        raise SailsimError(f"stream-gb-s is {value:g}; allowed are 0.001 to 1000.")
+    return value
 
 
 @gem5.command()
@@ -157,11 +179,11 @@ def run(
 @click.option(
     "--stream", type=click.IntRange(0, 64), help="Cores' worth of reading streams beside the replay."
 )
-@click.option("--stream-gb-s", type=click.FloatRange(min=0, min_open=True), help="What each stream asks for.")
+@click.option("--stream-gb-s", type=float, callback=_speed, help="What each stream asks for; default: 4.")
 @click.option(
     "--checkpoint", type=PathOption(), help="Write a checkpoint here at --checkpoint-tick, and go on."
 )
-@click.option("--checkpoint-tick", type=click.IntRange(min=1), help="When: simulated ps.")
+@click.option("--checkpoint-tick", type=TICKS, help="When: simulated ps.")
 @click.option("--restore", type=PathOption(exists=True, file_okay=False), help="Go on from this checkpoint.")
 @click.option(
     "--order",
@@ -188,6 +210,13 @@ def replay(
         raise SailsimError(
             "checkpoint and checkpoint-tick are given one without the other; allowed are both."
         )
+    if others["stream_gb_s"] and not others["stream"]:
+        raise SailsimError("stream-gb-s is given without stream; allowed beside it is a number of streams.")
+    if others["checkpoint"] and (others["max_ticks"] or 2**63) <= others["checkpoint_tick"]:
+        raise SailsimError(
+            f"checkpoint-tick is {others['checkpoint_tick']} and max-ticks {others['max_ticks']}; allowed is "
+            "a checkpoint before the end."
+        )
     simulator, system = Gem5(binary), load_system(machine)
     require_coherence(simulator, others)
     order = others["order"]
@@ -202,6 +231,7 @@ def replay(
         "units": others["units"] or system.llc.slices.whole,
         "window": window,
         "options": shlex.join(words_of(others)),
+        **restored(others["restore"]),
     }
     folder = folder_of(out, point)
 
@@ -216,7 +246,10 @@ def replay(
             "phases": [json.dumps(row) for row in phase_times(phases, tiles)],
         }
 
-    record = run_or_load(Store(out), point, system, simulator, simulate)
+    taken = others["checkpoint"]
+    record = run_or_load(
+        Store(out), point, system, simulator, simulate, whole=lambda _: taken is None or taken.is_dir()
+    )
     if as_json:
         print_json(record)
     else:

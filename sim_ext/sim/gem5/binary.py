@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.gem5.outcome import Gem5Run, complete, last_tick, read_stats, reason_of
+from sailsim.sim.gem5.outcome import Gem5Run, complete, in_lines, last_tick, read_stats, reason_of
 from sailsim.sim.gem5.places import configs_path, machine_json
 from sailsim.sim.system import System
 
@@ -32,6 +32,9 @@ CPU_MODELS = ("atomic", "timing", "minor", "o3")
 
 EM_AARCH64 = 183
 """Of an ELF file's header: the number of the architecture."""
+
+_SEGMENTS = Path("/dev/shm")
+"""Where Linux shows POSIX shared memory."""
 
 _FULL_DISK = 1 << 20
 """Bytes of free disk below which a failed run is put down to the disk."""
@@ -201,7 +204,7 @@ class Gem5:
         except OSError as error:
             raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
         host_s = time.monotonic() - started
-        output = log.read_text(errors="replace")
+        output = in_lines(log.read_text(errors="replace"))
         ticks = last_tick(output)
         why = ""
         if ticks is None or (good is not None and status not in good):
@@ -271,3 +274,6 @@ def _execute(command: Sequence[str], sink: Any, lock: Any, timeout_s: float, log
         with suppress(ProcessLookupError):
             os.killpg(gem5.pid, signal.SIGKILL)
         gem5.wait()
+        # Memory that our script shares with gem5 (preload.py) loses its name only when it is filled.
+        with suppress(OSError):
+            (_SEGMENTS / f"sailsim-gem5-{gem5.pid}").unlink()

@@ -24,6 +24,11 @@ _GOOD_ENDS = (
 BASIC_BLOCK_VECTORS = "simpoint.bb"
 """Of a run with `--simpoint-interval`: a line an interval, of ``:block:instructions`` for every block."""
 
+_OURS = re.compile(
+    r"(?<=[^\n])(?=sailsim-gem5: \w|measured part (?:begins|ends) after [\d.]+ s|checkpoint at \d+ ps in )"
+)
+"""Where a line that our scripts print begins behind something else: a program ended without a new line."""
+
 _SPENT = re.compile(r"^measured part (begins|ends) after ([\d.]+) s of processor time$", re.MULTILINE)
 _CHECKPOINT = re.compile(r"^checkpoint at \d+ ps in (.+)$", re.MULTILINE)
 """What run_program.py prints, as `_SPENT`."""
@@ -122,6 +127,11 @@ def complete(stats: Path) -> bool:
     except OSError:
         return False
     return "End Simulation Statistics" in last
+
+
+def in_lines(output: str) -> str:
+    """What gem5 and the program in it printed, each line of our scripts in a line of its own."""
+    return _OURS.sub("\n", output)
 
 
 def last_tick(output: str) -> int | None:

@@ -51,6 +51,7 @@ def run_or_load(
     gem5: Gem5,
     simulate: Callable[[], Mapping[str, Any]],
     group: str = "",
+    whole: Callable[[Record], bool] = lambda _: True,
 ) -> Record:
     """A result from the store, or a new one that is stored at once.
 
@@ -61,6 +62,8 @@ def run_or_load(
         gem5: the simulator.
         simulate: gives the record's columns.
         group: of results of which the folder's answer has the last; default: the point's own.
+        whole: whether files that a stored result names are still there; where not, it is simulated again,
+            which gives the same result and the files.
 
     Raises:
         SailsimError: the folder cannot be used; and whatever `simulate` raises.
@@ -91,4 +94,4 @@ def run_or_load(
         raise
     found = store.record(key)
     assert found is not None
-    return found
+    return found if whole(found) else {**point, **simulate(), **of_gem5(gem5)}
