@@ -220,3 +220,6 @@ def test_lines_for_people(log: Path, tmp_path: Path) -> None:
     lines = CliRunner().invoke(main, words).stdout.splitlines()
     assert lines[0].startswith("lutmm threads 2, batch 1, context 64: 40,000 cycles a step, 62500.0 tokens/s")
     assert lines[1].endswith("0 of them from before.")
+    part = CliRunner().invoke(main, [*words, "--blocks", "1"]).stdout
+    assert "context 64: 40,000 cycles a step of 1 block and the head, " in part  # no tokens/s of such a model
+    assert "tokens/s" not in part

@@ -125,8 +125,11 @@ def _line(row: dict[str, Any]) -> str:
     what = f"{row['linears']:<5} threads {row['threads']}, batch {row['batch']}, context {row['context']}: "
     if row.get("step_cycles") is None:
         return what + str(row["reason"])
+    # Tokens a second of a model that was cut off are nobody's.
+    whole = f", {row['tokens_per_s']:.1f} tokens/s"
+    part = f" of {row['blocks']} blocks and the head".replace("1 blocks", "1 block")
     return what + (
-        f"{row['step_cycles']:,.0f} cycles a step, {row['tokens_per_s']:.1f} tokens/s, "
+        f"{row['step_cycles']:,.0f} cycles a step{part if row['blocks'] else whole}, "
         f"{row['dram_gb_s']:.1f} GB/s; {row['host_s']:.0f} s, {row['instructions_per_s'] / 1000:,.0f} "
         "thousand instructions/CPU-s"
     )
