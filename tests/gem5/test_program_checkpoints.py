@@ -10,29 +10,7 @@ from sailsim.sim.gem5 import Gem5
 
 pytestmark = pytest.mark.gem5
 COMPILER = shutil.which("aarch64-linux-gnu-gcc")
-
-# m5_checkpoint with no delay and no period is the word 0xff430110 (gem5's include/gem5/asm/generic/m5ops.h).
-SOURCE = """
-    .macro say text, bytes
-    mov x0, 1
-    adr x1, \\text
-    mov x2, \\bytes
-    mov x8, 64
-    svc 0
-    .endm
-    .global _start
-_start:
-    say before, 7
-    mov x0, 0
-    mov x1, 0
-    .inst 0xff430110
-    say after, 6
-    mov x0, 0
-    mov x8, 94
-    svc 0
-before: .ascii "before\\n"
-after: .ascii "after\\n"
-"""
+SOURCE = Path(__file__).parents[2] / "workloads" / "kernels" / "example" / "checkpoint.S"
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +18,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if COMPILER is None:
         pytest.skip("there is no aarch64-linux-gnu-gcc")
     folder = tmp_path_factory.mktemp("program")
-    (folder / "checkpoint.s").write_text(SOURCE)
-    words = [COMPILER, "-static", "-nostdlib", "-o", "checkpoint", "checkpoint.s"]
+    words = [COMPILER, "-static", "-nostdlib", "-o", "checkpoint", str(SOURCE)]
     subprocess.run(words, cwd=folder, check=True)
     return folder / "checkpoint"
 
