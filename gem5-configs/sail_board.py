@@ -4,7 +4,7 @@
 Put this folder on Python's path in your script, and give a board a `SailCacheHierarchy` and the cores of
 `sail_processor`; memory and the board are yours:
 
-    spec = hierarchy.load("machine.json")    # written by `sailsim gem5 machine sail-n1 machine.json`
+    spec = hierarchy.load("machine.json")    # written by `sailsim gem5 machine sail-n1 --out machine.json`
     board = SimpleBoard(
         clk_freq="2.5GHz",
         processor=sail_processor(spec, cores=2, model="o3"),

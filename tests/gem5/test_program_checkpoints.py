@@ -12,42 +12,20 @@ from sailsim.sim.gem5 import Gem5
 
 pytestmark = pytest.mark.gem5
 COMPILER = shutil.which("aarch64-linux-gnu-gcc")
-
-# m5_checkpoint with no delay and no period is the word 0xff430110 (gem5's include/gem5/asm/generic/m5ops.h).
-SOURCE = """
-    .macro say text, bytes
-    mov x0, 1
-    adr x1, \\text
-    mov x2, \\bytes
-    mov x8, 64
-    svc 0
-    .endm
-    .global _start
-_start:
-    say before, 7
-    mov x0, 0
-    mov x1, 0
-    .inst 0xff430110
-    say after, 6
-    mov x0, 0
-    mov x8, 94
-    svc 0
-before: .ascii "before\\n"
-after: .ascii "after\\n"
-"""
+SOURCE = Path(__file__).parents[2] / "workloads" / "kernels" / "example" / "checkpoint.S"
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built(SOURCE, tmp_path_factory.mktemp("program"))
+    return built(SOURCE.read_text(), tmp_path_factory.mktemp("program"))
 
 
 def built(source: str, folder: Path) -> Path:
     if COMPILER is None:
         pytest.skip("there is no aarch64-linux-gnu-gcc")
     folder.mkdir(exist_ok=True)
-    (folder / "checkpoint.s").write_text(source)
-    words = [COMPILER, "-static", "-nostdlib", "-o", "checkpoint", "checkpoint.s"]
+    (folder / "checkpoint.S").write_text(source)
+    words = [COMPILER, "-static", "-nostdlib", "-o", "checkpoint", "checkpoint.S"]
     subprocess.run(words, cwd=folder, check=True)
     return folder / "checkpoint"
 
@@ -151,6 +129,6 @@ def test_a_model_that_never_takes_over_is_told(
 def test_a_program_that_ends_in_the_middle_of_a_line_has_ended(
     gem5: Gem5, machine, tmp_path: Path, program: Path
 ) -> None:
-    source = SOURCE.replace('"after\\n"', '"after!"').replace(".inst 0xff430110", "nop")
+    source = SOURCE.read_text().replace('"after\\n"', '"after!"').replace(".inst 0xff430110", "nop")
     done = gem5.run(machine, [str(built(source, tmp_path / "made"))], tmp_path / "run", cpu="atomic")
     assert (done.status, "after!" in done.output.splitlines()) == (0, True)

@@ -1,0 +1,94 @@
+"""Transcripts of pages that have gem5's numbers: their commands, given again, print what the pages show."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sailsim.sim.gem5 import Gem5
+
+from .pages import ROOT, Command, assert_as_shown, commands, place_for
+
+pytestmark = pytest.mark.gem5
+PROGRAMS = "your-program.md"
+MACHINES = "gem5.md"
+DECODE = "decode.md"
+COMPILER = "aarch64-linux-gnu-gcc"
+
+
+@pytest.fixture
+def place(gem5: Gem5, kernels: Path, tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """Skips where programs or gem5 are others than the pages': their cycles are others too."""
+    text = (ROOT / "docs" / PROGRAMS).read_text("utf-8")
+    named = re.search(r"gem5 v([\d.]+\d), with programs by GCC ([\d.]+\d)", text)
+    assert named is not None
+    if shutil.which(COMPILER) is None:
+        pytest.skip(f"there is no {COMPILER}")
+    found = subprocess.run([COMPILER, "-dumpfullversion"], capture_output=True, text=True, check=True)
+    here = (gem5.version, found.stdout.strip())
+    if here != named.groups():
+        pytest.skip(f"gem5 and GCC are {here}, the pages' are {named.groups()}")
+    return tmp_path, place_for(tmp_path, gem5.path)
+
+
+def between(page: str, first: str, last: str) -> list[Command]:
+    """The commands from the one that has `first` to the next that has `last`."""
+    all_of_it = commands(page)
+    start = next(i for i, each in enumerate(all_of_it) if first in each.words)
+    end = next(i for i, each in enumerate(all_of_it) if i >= start and last in each.words)
+    return all_of_it[start : end + 1]
+
+
+@pytest.mark.parametrize(
+    ("page", "first", "last"),
+    [
+        (PROGRAMS, "qemu-aarch64 build/kernels/example_gemv", "grep outputs"),
+        (PROGRAMS, "g++ -std=c++17", "grep sum"),
+        (PROGRAMS, "example/checkpoint.S", "grep -E '^(before|after)$' out/rest"),
+        (PROGRAMS, "machine sail-n1", "--model o3 -- build/kernels/example_gemv"),
+        (PROGRAMS, "example/bare_metal.c", "bare_metal.py"),
+        pytest.param(MACHINES, "--simpoint-interval", "--restore", marks=pytest.mark.slow),
+        (MACHINES, "trace --model smollm2-135m", "--order step"),
+        pytest.param(DECODE, "cat out/tiny.toml", "linears,attention_cycles", marks=pytest.mark.slow),
+    ],
+)
+def test_commands_print_what_the_page_shows(
+    place: tuple[Path, dict[str, str]], page: str, first: str, last: str
+) -> None:
+    if first.endswith("bare_metal.c"):
+        assert_as_shown(between(page, "machine sail-n1", "machine sail-n1")[0], *place)
+    if page == DECODE:
+        write_shape(place[0])
+    for each in between(page, first, last):
+        if "qemu-aarch64" in each.words and shutil.which("qemu-aarch64") is None:
+            continue
+        assert_as_shown(each, *place)
+
+
+def write_shape(place: Path) -> None:
+    """The file that the page prints by `cat` is the one that its next command reads."""
+    (shape,) = between(DECODE, "cat out/tiny.toml", "cat out/tiny.toml")
+    (place / "out" / "tiny.toml").write_text("\n".join(shape.shown) + "\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cpu", ["o3", "timing", "minor"])
+def test_a_machine_with_chi_takes_the_time_that_the_page_says(
+    gem5: Gem5, place: tuple[Path, dict[str, str]], cpu: str
+) -> None:
+    """Building the machine of 32 slices is most of each run's half a minute."""
+    if not gem5.chi:
+        pytest.skip("this gem5 was built without Ruby's CHI protocol")
+    run, outputs = between(MACHINES, "--coherence chi --units 4", "grep outputs")
+    if cpu == "o3":
+        assert_as_shown(run, *place)
+        assert_as_shown(outputs, *place)
+        return
+    text = (ROOT / "docs" / MACHINES).read_text("utf-8")
+    sentence = re.search(r"on `timing` and `minor` cores ends after ([\d.]+) and ([\d.]+) us", text)
+    assert sentence is not None
+    us = sentence[1] if cpu == "timing" else sentence[2]
+    shown = (f"exit status 0 after {us} us simulated, ...",)
+    assert_as_shown(Command(run.words.replace("--cpu o3", f"--cpu {cpu}"), shown), *place)
