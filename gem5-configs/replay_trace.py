@@ -111,6 +111,7 @@ def replaying(built, options):
         "units": len(built.units),
         "order": options.phase_ends,
         "streams": options.stream,
+        "capacity_mode": options.capacity_mode,
         "memory": toMemorySize(options.memory),
     }
 
