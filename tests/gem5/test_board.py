@@ -16,12 +16,12 @@ Board = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def board(gem5: Gem5, machine: System, tmp_path: Path) -> Board:
-    """Runs the example's board with options and a program; returns the finished process."""
+    """Runs an example's board with options and a program; returns the finished process."""
     (tmp_path / "machine.json").write_text(machine_json(machine))
 
-    def run(*words: object) -> subprocess.CompletedProcess[str]:
-        script = configs_path() / "example_board.py"
-        command = [gem5.path, "-d", tmp_path / "out", script, tmp_path / "machine.json", *words]
+    def run(*words: object, script: str = "example_board.py") -> subprocess.CompletedProcess[str]:
+        path = configs_path() / script
+        command = [gem5.path, "-d", tmp_path / "out", path, tmp_path / "machine.json", *words]
         result = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
         if "cannot import name" in result.stderr:
             pytest.skip("this gem5 was built without parts that its own standard library imports")
@@ -43,6 +43,23 @@ def test_two_cores_and_the_driver(board: Board, kernels: Path, small_trace: Path
     assert result.returncode == 0, result.stderr
     assert '"emulated": 0' in result.stdout
     assert "exiting with last active thread context" in result.stdout
+
+
+def test_memories_change_the_time_of_a_part_and_no_result(
+    board: Board, kernels: Path, small_trace: Path, tmp_path: Path
+) -> None:
+    program = (kernels / "lutmm_driver", "--trace", small_trace, "--threads", 2, "--units", 4, "--m5")
+    took = set()
+    for memory in ("ddr4", "ddr5", "hbm2"):
+        words = ("--memory", memory, "--cores", 2, "--", *program)
+        result = board(*words, script="example_region.py")
+        assert result.returncode == 0, result.stderr
+        assert '"wrong_words": 0' in result.stdout
+        assert '"emulated": 0' in result.stdout
+        took |= set(re.findall(r"^a part of ([\d.]+) us$", result.stdout, re.M))
+        # One section is the part's, which the program dumps, and one is gem5's own at the end.
+        assert (tmp_path / "out" / "stats.txt").read_text().count("Begin Simulation Statistics") == 2
+    assert len(took) == 3
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ every_model = pytest.mark.parametrize("cpu", CPU_MODELS)
 
 FUZZED = {"atomic": 1000, "timing": 1000, "minor": 200, "o3": 200}
 """Random descriptors on each core model, unless SAILSIM_FUZZ says how many."""
-LARGE = bool(os.environ.get("SAILSIM_LARGE"))
+large = pytest.mark.skipif(not os.environ.get("SAILSIM_LARGE"), reason="SAILSIM_LARGE is not set")
 CHASE = ("--min", "655360", "--max", "655360", "--loads", "60000")
 STAGES = ("idle", "flush", "descriptor", "operands", "groups", "results", "completion")
 
@@ -168,8 +168,9 @@ def test_four_cores_share_units(gem5: Gem5, machine, kernels, small_trace, tmp_p
     [
         (16, 16, 4),
         # 16 GB, most of it gem5's names of statistics: of every command of every requestor in every cache.
-        # Few threads, since gem5 loads the whole program again for each, through every cache.
-        pytest.param(64, 4, 32, marks=pytest.mark.skipif(not LARGE, reason="SAILSIM_LARGE is not set")),
+        pytest.param(64, 4, 32, marks=large),
+        # A quarter of an hour: gem5 loads the whole program again for each thread, through every cache.
+        pytest.param(64, 64, 32, marks=[large, pytest.mark.slow]),
     ],
 )
 def test_many_cores_and_units(

@@ -48,6 +48,7 @@ def between(page: str, first: str, last: str) -> list[Command]:
         (PROGRAMS, "g++ -std=c++17", "grep sum"),
         (PROGRAMS, "example/checkpoint.S", "grep -E '^(before|after)$' out/rest"),
         (PROGRAMS, "machine sail-n1", "--model o3 -- build/kernels/example_gemv"),
+        pytest.param(PROGRAMS, "--tensors 'blk.0.ffn_*'", "--memory hbm2", marks=pytest.mark.slow),
         (PROGRAMS, "example/bare_metal.c", "bare_metal.py"),
         pytest.param(MACHINES, "--simpoint-interval", "--restore", marks=pytest.mark.slow),
         (MACHINES, "trace --model smollm2-135m", "--order step"),
@@ -57,7 +58,7 @@ def between(page: str, first: str, last: str) -> list[Command]:
 def test_commands_print_what_the_page_shows(
     place: tuple[Path, dict[str, str]], page: str, first: str, last: str
 ) -> None:
-    if first.endswith("bare_metal.c"):
+    if last in ("bare_metal.py", "--memory hbm2"):
         assert_as_shown(between(page, "machine sail-n1", "machine sail-n1")[0], *place)
     if page == DECODE:
         write_shape(place[0])

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The measured part of a program of several threads on boards that differ in their memory.
+
+gem5.opt example_region.py machine.json --memory hbm2 --cores 4 -- \\
+    build/kernels/lutmm_driver --trace layer.trace --threads 4 --units 32 --m5
+"""
+
+import argparse
+import sys
+
+import hierarchy
+import m5
+from gem5.components.boards.simple_board import SimpleBoard
+from gem5.components.memory.hbm import HBM2Stack
+from gem5.components.memory.multi_channel import DualChannelDDR4_2400
+from gem5.components.memory.single_channel import DIMM_DDR5_6400
+from gem5.resources.resource import BinaryResource
+from gem5.simulate.exit_event import ExitEvent
+from gem5.simulate.simulator import Simulator
+from sail_board import SailCacheHierarchy, sail_processor
+
+MEMORIES = {"ddr4": DualChannelDDR4_2400, "ddr5": DIMM_DDR5_6400, "hbm2": HBM2Stack}
+
+
+def parts():
+    """Told of each beginning and end of a part; the program itself resets and dumps statistics there."""
+    while True:
+        began = m5.curTick()
+        yield False  # the simulation goes on
+        print(f"a part of {(m5.curTick() - began) / 1e6:.2f} us", flush=True)
+        yield False
+
+
+def main(arguments):
+    """Build the board, run the program to its end and say how long its parts took."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("machine", help="plain JSON of a system file, from `sailsim gem5 machine`")
+    parser.add_argument("--memory", choices=sorted(MEMORIES), default="ddr4")
+    parser.add_argument("--model", default="timing", help="of the cores: atomic, timing, minor, o3")
+    parser.add_argument("--cores", type=int, default=4, help="a program's threads take one each")
+    parser.add_argument("program", nargs="+", help="the program and its arguments; it begins work items")
+    options = parser.parse_args(arguments)
+    spec = hierarchy.load(options.machine)
+    board = SimpleBoard(
+        clk_freq=f"{spec['cores']['clock']}GHz",
+        processor=sail_processor(spec, options.cores, options.model),
+        memory=MEMORIES[options.memory](size="1GiB"),
+        cache_hierarchy=SailCacheHierarchy(spec),
+    )
+    board.set_se_binary_workload(BinaryResource(options.program[0]), arguments=options.program[1:])
+    told = parts()
+    simulator = Simulator(board=board, on_exit_event={ExitEvent.WORKBEGIN: told, ExitEvent.WORKEND: told})
+    simulator.run()
+    print(f"{simulator.get_last_exit_event_cause()} at {simulator.get_current_tick()} ps", flush=True)
+
+
+if __name__ == "__m5_main__":
+    main(sys.argv[1:])
