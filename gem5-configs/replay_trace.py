@@ -52,6 +52,9 @@ def parse(arguments):
         default="in-step",
         help="streams ask for a line each period, all at once; or after a time of 0 to 2 periods",
     )
+    parser.add_argument(
+        "--stream-offset", type=int, default=0, help="bytes by which streams begin later: other banks"
+    )
     parser.add_argument("--memory", default="2GiB", help="simulated memory")
     parser.add_argument("--capacity-mode", action="store_true", help="idle arrays extend their slice")
     parser.add_argument(
@@ -87,7 +90,7 @@ def add_streams(built, count, outstanding):
     return list(system.streams)
 
 
-def start_streams(streams, system, gb_s, times):
+def start_streams(streams, system, gb_s, times, offset):
     """Each stream reads the lines of its own part of the upper half of memory, round and round."""
     size = system.mem_ranges[0].size()
     part = size // 2 // max(1, len(streams)) // 4096 * 4096
@@ -96,7 +99,7 @@ def start_streams(streams, system, gb_s, times):
     for i, stream in enumerate(streams):
         # Equal distances of a power of two would put all streams into one bank, which controllers of real
         # machines avoid by hashing: a DRAM row over all channels apart.
-        first = size // 2 + i * part + i * (64 << 10)
+        first = size // 2 + i * part + i * (64 << 10) + offset
         stream.start(
             iter([stream.createLinear(m5.MaxTick, first, first + part // 2 - 1, 64, least, most, 100, 0)])
         )
@@ -111,6 +114,7 @@ def replaying(built, options):
         "units": len(built.units),
         "order": options.phase_ends,
         "streams": options.stream,
+        "stream_offset": options.stream_offset,
         "capacity_mode": options.capacity_mode,
         "memory": toMemorySize(options.memory),
     }
@@ -154,7 +158,7 @@ def main(arguments):
     m5.instantiate(options.restore)
     if options.max_ticks <= m5.curTick():
         give_up(f"--max-ticks is {options.max_ticks}, and the checkpoint is of {m5.curTick()} ps")
-    start_streams(streams, system, options.stream_gb_s, options.stream_times)
+    start_streams(streams, system, options.stream_gb_s, options.stream_times, options.stream_offset)
     if options.checkpoint:
         take_checkpoint(options, of)
     event = m5.simulate(options.max_ticks - m5.curTick())

@@ -25,6 +25,15 @@ using TaskTuple = std::tuple<std::int64_t, double, double, double, double, bool>
 using KindTuple = std::tuple<std::vector<TaskTuple>, std::vector<std::int64_t>, Array, Array>;
 using Column = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
+/* Window, latency, parts, queue. */
+using ReaderTuple = std::tuple<double, double, std::int64_t, double>;
+
+pim::Reader reader(const ReaderTuple &given)
+{
+    const auto &[window, latency, parts, queue] = given;
+    return {0, window, latency, parts, queue};
+}
+
 /* The segments of all kinds, and where the tensor of each tile number stands. */
 class SegmentTables
 {
@@ -105,32 +114,23 @@ void bind_schedule(nb::module_ &m)
         "run_schedule",
         [](const std::vector<KindTuple> &kinds, const std::vector<std::int64_t> &order,
            const nb::callable &throttled, double peak, double read_share, double write_share,
-           double stream_limit, std::int64_t depth, bool background, double buffer,
-           std::tuple<double, double, std::int64_t> stream, std::pair<double, double> cores, double queue) {
-            const auto [window, latency, parts] = stream;
-            const pim::ScheduleMachine machine{peak,
-                                               read_share,
-                                               write_share,
-                                               stream_limit,
-                                               depth,
-                                               background,
-                                               buffer,
-                                               pim::Reader{0, window, latency, parts},
-                                               pim::Reader{0, cores.first, cores.second},
-                                               queue};
+           double stream_limit, std::int64_t depth, bool background, double buffer, const ReaderTuple &stream,
+           const ReaderTuple &cores) {
+            const pim::ScheduleMachine machine{peak,       read_share, write_share,    stream_limit, depth,
+                                               background, buffer,     reader(stream), reader(cores)};
             SegmentTables tables(kinds);
             return run_schedule(machine, tables.segments, order, [&](std::int64_t tile, double rate) {
                 return tables.throttled(throttled, tile, rate);
             });
         },
         "kinds"_a, "order"_a, "throttled"_a, nb::kw_only(), "peak"_a, "read_share"_a, "write_share"_a,
-        "stream_limit"_a, "depth"_a, "background"_a, "buffer"_a, "stream"_a, "cores"_a, "queue"_a,
+        "stream_limit"_a, "depth"_a, "background"_a, "buffer"_a, "stream"_a, "cores"_a,
         "Plays segments, one behind the other as ``order`` names them (docs/engine.md).\n\n"
         "kinds: segments with the same tasks: tasks (needs, seconds, read, written, rate, sync), what each "
         "tensor needs, and float64 arrays of bytes and seconds (segments, tensors); needs count from the "
         "segment's start, ``order`` counts the segments of all kinds. throttled: from a kind, one of its "
-        "tensors and bytes/s to a float64 array of its seconds in every segment. stream: bytes under way, "
-        "latency and number of units; cores: bytes under way and latency.\n\n"
+        "tensors and bytes/s to a float64 array of its seconds in every segment. stream, cores: bytes "
+        "under way, latency, number of readers and seconds of a burst.\n\n"
         "Raises ``ValueError`` for a number that cannot be, ``RuntimeError`` when needs can never be met.");
 }
 

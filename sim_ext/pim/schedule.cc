@@ -131,20 +131,26 @@ class Play
         }
     }
 
+    /* A reader that asks for so much of the peak. */
+    Reader asking(Reader reader, double demand) const
+    {
+        reader.demand = demand;
+        reader.window /= machine.read_share;
+        return reader;
+    }
+
     /* What cores and weight stream get; the same few demands come again in every block. */
     std::pair<double, double> divide(double work, double weights, bool give_way)
     {
         const auto [found, is_new] = divided.try_emplace({work, weights, give_way});
         if (is_new) {
-            const Reader stream_reader{weights, machine.stream.window / machine.read_share,
-                                       machine.stream.latency, machine.stream.parts};
-            const Reader core_reader{work, machine.cores.window / machine.read_share, machine.cores.latency};
+            const Reader stream_reader = asking(machine.stream, weights);
+            const Reader core_reader = asking(machine.cores, work);
             if (!give_way) {
-                found->second = shares(machine.peak, machine.queue, core_reader, stream_reader);
+                found->second = shares(machine.peak, core_reader, stream_reader);
             } else {
                 const double part = std::min(work, machine.peak);
-                found->second = {part,
-                                 weights > 0 ? alone(machine.peak, machine.queue, stream_reader, part) : 0};
+                found->second = {part, weights > 0 ? alone(machine.peak, stream_reader, part) : 0};
             }
         }
         return found->second;
@@ -276,7 +282,8 @@ void validate(const ScheduleMachine &machine, const std::vector<Segment> &segmen
     require_positive("stream window", machine.stream.window);
     require_positive("cores window", machine.cores.window);
     require_not_negative("buffer", machine.buffer);
-    require_not_negative("queue", machine.queue);
+    require_not_negative("stream queue", machine.stream.queue);
+    require_not_negative("cores queue", machine.cores.queue);
     for (const Segment &segment : segments) {
         for (const CoreTask &task : segment.tasks) {
             require_not_negative("needs of a task", static_cast<double>(task.needs));

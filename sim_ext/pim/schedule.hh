@@ -53,9 +53,8 @@ struct ScheduleMachine {
     std::int64_t depth = 0;  /* tensors that the stream may be ahead of the one at work */
     bool background = false; /* weights that no slice works on yet give way to the cores */
     double buffer = 0;       /* room for weights that wait */
-    Reader stream;           /* its window, latency and parts; the demand comes from the schedule */
+    Reader stream;           /* all of it but the demand, which comes from the schedule */
     Reader cores;
-    double queue = 0; /* seconds of work that come to DRAM at once */
 };
 
 /* Seconds by cause, which add up to `end`, and bytes over DRAM. */

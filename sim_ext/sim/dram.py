@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
+from sailsim.base.quantity import Quantity
 from sailsim.sim.memory import Memory
 
 
@@ -89,6 +90,10 @@ class Reader:
     """Of one line while nobody else reads."""
     parts: int = 1
     """How many it is that read, each alike; they wait for one another too."""
+    queue: float = 0.0
+    """Seconds of a channel's pins that lines of it which come together take (`Dram.queue`)."""
+    even: bool = False
+    """Whether these bursts come evenly, so that none waits for another; else at random times."""
 
     def rate(self, wait: float) -> float:
         """Bytes/s when every line waits for `wait` seconds (Little's law)."""
@@ -104,52 +109,83 @@ def waiting(queue: float, load: float) -> float:
     return queue * load / (2 * (1 - min(load, 0.999)))
 
 
-def alone(capacity: float, queue: float, reader: Reader, load: float = 0.0) -> float:
-    """What a reader gets, bytes/s, beside `load` bytes/s that give way to nobody."""
+def alone(capacity: float, reader: Reader, load: float = 0.0) -> float:
+    """What a reader gets, bytes/s, beside `load` bytes/s that give way to nobody, in bursts as its own."""
     most = max(0.0, min(reader.rate(0.0), capacity - load))
     others = 1 - 1 / reader.parts
-    if queue == 0 or (load == 0 and others == 0):
+    if reader.queue == 0 or (load == 0 and others == 0):
         return most
     low, high = 0.0, most  # its rate falls as what it takes grows, so there is one that fits
     for _ in range(50):
         rate = (low + high) / 2
-        fits = reader.rate(waiting(queue, (load + others * rate) / capacity)) >= rate
+        fits = reader.rate(waiting(reader.queue, (load + others * rate) / capacity)) >= rate
         low, high = (rate, high) if fits else (low, rate)
     return high if high == most else low
 
 
-def shares(capacity: float, queue: float, readers: Sequence[Reader]) -> list[float]:
+OPEN_LOAD = Quantity(
+    value=0.9,
+    unit="",
+    low=0.85,
+    high=0.95,
+    source="gem5 24.0.0.1, analysis/data/gem5/dram.jsonl; tests/sim/gem5/test_validation.py fits it again",
+    kind="fitted",
+)
+"""Load from which on a line waits no longer behind others' bursts. `waiting` is of a queue that anybody may
+join at any time; readers with a bound on what is under way cannot make one so long."""
+
+
+def shares(capacity: float, readers: Sequence[Reader]) -> list[float]:
     """What each of `readers` gets of `capacity`, both in bytes/s, served in the order of arrival.
 
-    Below the capacity a reader's lines wait behind the others' bursts. Where they want more than the
-    capacity, all lines wait equally long, so everybody gets in proportion to what they have under way.
-    Readers without a bound on that share the rest max-min fair.
+    A line waits behind bursts of other readers, and of its own reader's other parts. Where readers that wait
+    so want more than the capacity, all wait equally long at least: everybody gets in proportion to what is
+    under way. Readers without a bound on that share max-min fair.
     """
-    if any(reader.window == inf for reader in readers):
-        return max_min(capacity, [reader.rate(0.0) for reader in readers])
     rates = [reader.rate(0.0) for reader in readers]
+    if any(reader.window == inf for reader in readers):
+        return max_min(capacity, rates)
     if sum(rate > 0 for rate in rates) == 1:
-        return [alone(capacity, queue, reader) if reader.demand > 0 else 0.0 for reader in readers]
-    if sum(rates) > capacity:
-        low, high = 0.0, sum(reader.window for reader in readers) / capacity
-        for _ in range(60):
-            wait = (low + high) / 2
-            more = sum(reader.rate(wait) for reader in readers) > capacity
-            low, high = (wait, high) if more else (low, wait)
-        return [reader.rate(high) for reader in readers]
-    if queue > 0:
-        for _ in range(60):
-            total = sum(rates)
-            waits = [
-                waiting(queue, (total - rate / reader.parts) / capacity)
-                for reader, rate in zip(readers, rates, strict=True)
-            ]
-            slower = [reader.rate(wait) for reader, wait in zip(readers, waits, strict=True)]
-            step = max(abs(a - b) for a, b in zip(slower, rates, strict=True))
-            rates = [(a + b) / 2 for a, b in zip(slower, rates, strict=True)]
-            if step <= 1e-9 * capacity:
-                break
+        return [alone(capacity, reader) if reader.demand > 0 else 0.0 for reader in readers]
+    rates = _crowded(capacity, readers, [0.0] * len(readers))
+    part, last = 0.5, inf
+    for _ in range(100):
+        waits = [_behind_bursts(capacity, readers, rates, place) for place in range(len(readers))]
+        found = _crowded(capacity, readers, waits)
+        step = max(abs(a - b) for a, b in zip(found, rates, strict=True))
+        if step <= 1e-9 * capacity:
+            break
+        part, last = (part, step) if step < last else (part / 2, step)  # not to and fro for ever
+        rates = [rate + part * (new - rate) for new, rate in zip(found, rates, strict=True)]
     return rates
+
+
+def _behind_bursts(capacity: float, readers: Sequence[Reader], rates: Sequence[float], place: int) -> float:
+    """Seconds that a line of one reader waits behind bursts, of others and of the reader's other parts."""
+    own = rates[place] * (1 - 1 / readers[place].parts) / capacity
+    load = work = 0.0
+    for other, (reader, rate) in enumerate(zip(readers, rates, strict=True)):
+        takes = own if other == place else rate / capacity
+        load += 0.0 if reader.even else takes
+        work += takes * reader.queue
+    most = max(OPEN_LOAD.value, own)  # by itself a reader waits for its parts as `alone` has it
+    return work / (2 * (1 - min(load, most, 0.999)))
+
+
+def _crowded(capacity: float, readers: Sequence[Reader], waits: Sequence[float]) -> list[float]:
+    """What readers get whose lines wait so long, or all as long as it takes for the capacity to suffice."""
+
+    def rates(least: float) -> list[float]:
+        return [reader.rate(max(wait, least)) for reader, wait in zip(readers, waits, strict=True)]
+
+    found = rates(0.0)
+    if sum(found) <= capacity:
+        return found
+    low, high = 0.0, sum(reader.window for reader in readers) / capacity
+    for _ in range(60):
+        least = (low + high) / 2
+        low, high = (least, high) if sum(rates(least)) > capacity else (low, least)
+    return rates(high)
 
 
 def max_min(capacity: float, demands: Sequence[float]) -> list[float]:

@@ -61,8 +61,7 @@ def server_memory(system: System, threads: int, stream_limit: float = inf) -> Me
         depth=0,
         background=False,
         buffer=0.0,
-        cores=Reader(inf, threads * window(system), system.memory.latency.si),
-        queue=dram.queue,
+        cores=Reader(inf, threads * window(system), system.memory.latency.si, queue=dram.queue),
     )
 
 
@@ -72,10 +71,12 @@ def memory(system: System, threads: int = 1) -> MemorySystem:
     assert pim is not None
     way, slices = memory_paths(system)[1], llc.slices
     room = pim.prefetch_share.value * llc.size
+    server = server_memory(system, threads, stream_limit=slices.value * way.rate)
+    under_way = slices.value * pim.mshrs.value * llc.line.value
     return replace(
-        server_memory(system, threads, stream_limit=slices.value * way.rate),
+        server,
         depth=pim.prefetch_depth.whole,
         background=pim.prefetch_priority.value == "background",
         buffer=room if room >= llc.line.value else 0.0,  # what holds no line holds nothing
-        stream=Reader(inf, slices.value * pim.mshrs.value * llc.line.value, way.latency, slices.whole),
+        stream=Reader(inf, under_way, way.latency, slices.whole, server.cores.queue),
     )

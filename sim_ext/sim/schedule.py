@@ -7,7 +7,7 @@ DRAM in the order of the tensors. Between two events all rates are constant; `ru
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from math import inf
 from typing import NamedTuple
@@ -71,21 +71,19 @@ class MemorySystem:
     """What the weight stream has under way, and a line's latency; without bounds both share max-min fair."""
     cores: Reader = UNBOUNDED
     """The same of the cores."""
-    queue: float = 0.0
-    """Seconds of work that come to DRAM at once (`Dram.queue`)."""
 
     def divide(self, cores: float, stream: float, give_way: bool) -> tuple[float, float]:
         """What cores and weight stream get when they ask for so much of the peak, bytes/s.
 
         give_way: the stream gets what the cores leave.
         """
-        own = self.stream
-        weights = Reader(stream, own.window / self.read_share, own.latency, own.parts)
+        own, host = self.stream, self.cores
+        weights = replace(own, demand=stream, window=own.window / self.read_share)
         if give_way:
             part = min(cores, self.peak)
-            return part, alone(self.peak, self.queue, weights, part) if stream else 0.0
-        work = Reader(cores, self.cores.window / self.read_share, self.cores.latency)
-        part, rest = shares(self.peak, self.queue, (work, weights))
+            return part, alone(self.peak, weights, part) if stream else 0.0
+        work = replace(host, demand=cores, window=host.window / self.read_share)
+        part, rest = shares(self.peak, (work, weights))
         return part, rest
 
 

@@ -6,7 +6,7 @@ equal.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Self
 
@@ -100,9 +100,8 @@ def play(machine: MemorySystem, kinds: Sequence[Segments], order: Sequence[int] 
         depth=machine.depth,
         background=machine.background,
         buffer=machine.buffer,
-        stream=(machine.stream.window, machine.stream.latency, machine.stream.parts),
-        cores=(machine.cores.window, machine.cores.latency),
-        queue=machine.queue,
+        stream=astuple(machine.stream)[1:5],
+        cores=astuple(machine.cores)[1:5],
     )
     return StepTimeline(
         line.end,

@@ -140,7 +140,7 @@ def few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first of each list of tiles instead of all."""
     every = validation.tiles
     monkeypatch.setattr(validation, "tiles", lambda seed=1, shapes=cases.TILES: every(seed, shapes[:1]))
-    monkeypatch.setattr(validation, "coded_tiles", lambda: cases.coded_tiles()[:1])
+    monkeypatch.setattr(validation, "coded_tiles", lambda seed=4: cases.coded_tiles(seed)[:1])
 
 
 def test_validate_resumes_and_writes_its_origin(
@@ -152,17 +152,21 @@ def test_validate_resumes_and_writes_its_origin(
     first = sailsim(*words)
     assert first.exit_code == 1  # the stand-in's phases are made up
     assert "DIFFER" in first.stdout
-    assert len(runs(log)) == 4  # three substrates, and one beside streams
+    # Three substrates; one and five units beside readers at two places, and five alone.
+    assert len(runs(log)) == 8
     data = read_records(written)
     assert data["gem5_version"] == "24.0.0.1"
-    assert {row["substrate"] for row in data["tiles"] if row["streams"] == 0} == set(validation.SUBSTRATES)
-    assert {row["substrate"] for row in data["tiles"] if row["streams"] == 4} == {"row_dfm"}
+    assert {row["substrate"] for row in data["tiles"]} == set(validation.SUBSTRATES)
+    loaded = [row for row in data["tiles"] if row["units"] > 1 or row["streams"]]
+    loads = {(row["units"], row["streams"], row["stream_offset"]) for row in loaded}
+    assert loads == {(1, 4, 0), (1, 4, 1 << 20), (5, 4, 0), (5, 4, 1 << 20), (5, 0, 0)}
+    assert {row["substrate"] for row in loaded} == {"row_dfm"}
     assert (data["latencies"], data["bandwidths"]) == ([], [])
     assert data["run"]["build"] == "by hand"
-    assert data["run"]["options"] == "sailsim gem5 validate --system sail-n1 --streams 4"
+    assert data["run"]["options"] == "sailsim gem5 validate --system sail-n1 --streams 4 --together 5"
     assert set(data["run"]) == {"commit", "date", "gem5_sha256", "build", "options"}
     assert json.loads(sailsim(*words, "--json").stdout)["tiles"] == data["tiles"]
-    assert len(runs(log)) == 4
+    assert len(runs(log)) == 8
 
 
 def test_validate_with_programs_adds_latencies_and_bandwidths(

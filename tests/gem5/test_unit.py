@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sailsim.base.errors import SailsimError
 from sailsim.sim import load_system
 from sailsim.sim.gem5 import gem5_unit, read_stats
-from sailsim.sim.gem5.validation import compare, summarise
+from sailsim.sim.gem5.validation import Load, compare, summarise
 from sailsim.sim.unit import VERSION
 
 pytestmark = pytest.mark.gem5
@@ -47,6 +48,21 @@ def test_phases_equal_the_core_s_and_times_agree(gem5, tmp_path):
     assert found.median_error < 0.05
     assert summarise([row for row in rows if row.gem5_cycles >= 1000]).worst_error < 0.15
     assert found.worst_error < 0.25  # of the smallest, where what surrounds the groups is a third
+
+
+def test_units_that_work_together_have_tiles_alike_and_results_of_their_own(gem5, tmp_path):
+    """Five beside readers: each shape once, the slowest of five; all five results are looked at."""
+    load = Load(units=5, streams=16)
+    rows = compare(gem5, load_system("sail-n1"), tmp_path, substrates=("row_dfm",), load=load)
+    assert len(rows) == len({row.tile for row in rows}) == 69
+    assert summarise(rows).all_correct
+    assert summarise(rows).all_phases_equal
+    assert summarise(rows).median_error < 0.06
+    alone = compare(gem5, load_system("sail-n1"), tmp_path, substrates=("row_dfm",))
+    slower = [both.gem5_cycles > one.gem5_cycles for both, one in zip(rows, alone, strict=True)]
+    assert sum(slower) > 0.9 * len(slower)
+    with pytest.raises(SailsimError, match=r"units is 49; allowed: 1\.\.48"):
+        compare(gem5, load_system("sail-n1"), tmp_path, load=Load(units=49))
 
 
 def test_a_substrate_of_ones_own_reaches_the_unit(gem5, tmp_path):

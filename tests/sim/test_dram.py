@@ -1,5 +1,7 @@
 """DRAM against closed forms: patterns of accesses, one reader, two readers."""
 
+from dataclasses import replace
+from itertools import pairwise
 from math import inf
 
 import pytest
@@ -73,53 +75,104 @@ def test_more_of_anything_is_never_less(run: float, banks: int, ranks: int, chan
 
 def test_one_reader_is_bound_by_littles_law_or_the_capacity() -> None:
     core = Reader(inf, window=46 * 64, latency=90e-9)
-    assert shares(1e12, 0.0, [core]) == [pytest.approx(46 * 64 / 90e-9)]
-    assert shares(20e9, 10e-9, [core]) == [20e9]
-    assert shares(1e12, 10e-9, [Reader(5e9, 46 * 64, 90e-9)]) == [5e9]
+    assert shares(1e12, [core]) == [pytest.approx(46 * 64 / 90e-9)]
+    assert shares(20e9, [replace(core, queue=10e-9)]) == [20e9]
+    assert shares(1e12, [Reader(5e9, 46 * 64, 90e-9, queue=10e-9)]) == [5e9]
 
 
 def test_two_readers_share_by_what_they_have_under_way() -> None:
     """Beyond the capacity every line waits equally long: two windows of 3 to 1 get 3 to 1."""
     big, small = Reader(inf, 3e4, 0.0), Reader(inf, 1e4, 0.0)
-    assert shares(100e9, 0.0, [big, small]) == pytest.approx([75e9, 25e9])
+    assert shares(100e9, [big, small]) == pytest.approx([75e9, 25e9])
     # With latencies: one wait w for which 3e4 / (90 ns + w) + 1e4 / (70 ns + w) is the capacity.
-    found = shares(100e9, 0.0, [Reader(inf, 3e4, 90e-9), Reader(inf, 1e4, 70e-9)])
+    found = shares(100e9, [Reader(inf, 3e4, 90e-9), Reader(inf, 1e4, 70e-9)])
     waits = [3e4 / found[0] - 90e-9, 1e4 / found[1] - 70e-9]
     assert sum(found) == pytest.approx(100e9)
     assert waits[0] == pytest.approx(waits[1])
 
 
 def test_who_asks_for_little_gets_it() -> None:
-    assert shares(100e9, 0.0, [Reader(10e9, 3e4), Reader(inf, 1e4, 1e-9)]) == pytest.approx([10e9, 90e9])
+    readers = [Reader(10e9, 3e4), Reader(inf, 1e4, 1e-9)]
+    assert shares(100e9, readers) == pytest.approx([10e9, 90e9])
 
 
 def test_without_windows_readers_share_max_min_fair() -> None:
-    assert shares(100.0, 0.0, [Reader(30.0), Reader(90.0), Reader(90.0)]) == [30.0, 35.0, 35.0]
+    assert shares(100.0, [Reader(30.0), Reader(90.0), Reader(90.0)]) == [30.0, 35.0, 35.0]
 
 
 def test_bursts_of_others_delay_before_the_capacity_is_used_up() -> None:
-    # 32 of 100 GB/s that come in bursts of 40 ns: a line waits 40 x 0.32 / (2 x 0.68) ns.
-    assert waiting(40e-9, 0.32) == pytest.approx(40e-9 * 0.32 / 1.36)
-    beside = Reader(32e9, inf)
+    # 32 of 128 GB/s of the pins that come in bursts of 40 ns: a line waits 40 x 0.25 / (2 x 0.75) ns.
+    assert waiting(40e-9, 0.25) == pytest.approx(40e-9 * 0.25 / 1.5)
+    unit = Reader(inf, 1024, 70e-9, queue=10e-9)
+    bounded = Reader(32e9, 1e9, 90e-9, queue=40e-9)
+    delayed = pytest.approx(1024 / (70e-9 + waiting(40e-9, 0.25)))
+    assert shares(128e9, [bounded, unit])[1] == delayed
+    assert shares(128e9, [Reader(32e9, inf), unit])[1] == pytest.approx(1024 / 70e-9)
+
+
+def test_bursts_that_come_evenly_never_wait_for_one_another() -> None:
     unit = Reader(inf, 1024, 70e-9)
-    bounded = Reader(32e9, 1e9, 90e-9)
-    assert shares(100e9, 40e-9, [bounded, unit])[1] == pytest.approx(1024 / (70e-9 + waiting(40e-9, 0.32)))
-    assert shares(100e9, 0.0, [beside, unit])[1] == pytest.approx(1024 / 70e-9)
+    even = Reader(60e9, 1e9, 90e-9, queue=40e-9, even=True)
+    assert shares(100e9, [even, unit])[1] == pytest.approx(1024 / (70e-9 + 40e-9 * 0.6 / 2))
 
 
-readers = st.builds(Reader, st.floats(1e6, 1e12), st.floats(64, 1e6), st.floats(1e-9, 1e-6))
+def test_lines_wait_no_longer_than_a_queue_can_be() -> None:
+    unit, window = Reader(inf, 64, 70e-9), 1e9
+    nearly = [shares(100e9, [Reader(each, window, 90e-9, queue=40e-9), unit])[1] for each in (90e9, 97e9)]
+    assert nearly[0] == pytest.approx(64 / (70e-9 + waiting(40e-9, 0.9)))
+    assert nearly[1] == pytest.approx(64 / (70e-9 + 40e-9 * 0.97 / 0.2))
 
 
-@given(st.floats(1e9, 1e12), st.floats(0, 1e-7), st.lists(readers, min_size=1, max_size=4))
-def test_shares_are_possible(capacity: float, queue: float, asking: list[Reader]) -> None:
-    found = shares(capacity, queue, asking)
+def test_parts_of_a_reader_wait_for_one_another() -> None:
+    units = Reader(inf, 8 * 1024, 70e-9, parts=8, queue=10e-9)
+    cores = Reader(20e9, 1e9, 90e-9, queue=30e-9)
+    rate = shares(400e9, [units, cores])[0]
+    own, others = rate * 7 / 8 / 400e9, 20e9 / 400e9
+    wait = (10e-9 * own + 30e-9 * others) / (2 * (1 - own - others))
+    assert rate == pytest.approx(8 * 1024 / (70e-9 + wait))
+
+
+def readers(queue: float = 1e-7) -> st.SearchStrategy[Reader]:
+    return st.builds(
+        Reader,
+        st.floats(1e6, 1e12),
+        st.floats(64, 1e6),
+        st.floats(1e-9, 1e-6),
+        st.sampled_from([1, 8, 32]),
+        st.floats(0, queue),
+        st.booleans(),
+    )
+
+
+@given(st.floats(1e9, 1e12), st.lists(readers(), min_size=1, max_size=4))
+def test_shares_are_possible(capacity: float, asking: list[Reader]) -> None:
+    found = shares(capacity, asking)
     assert sum(found) <= capacity * (1 + 1e-6)
     for rate, reader in zip(found, asking, strict=True):
         assert 0 < rate <= reader.rate(0.0) * (1 + 1e-12)
     # All that can be given is given: without queues, readers that want more leave nothing.
-    free = shares(capacity, 0.0, asking)
+    free = shares(capacity, [replace(reader, queue=0.0) for reader in asking])
     wanted = sum(reader.rate(0.0) for reader in asking)
     assert sum(free) == pytest.approx(min(wanted, capacity), rel=1e-6)
+
+
+@given(readers(2e-8), readers(2e-8), st.floats(1, 3))
+def test_who_asks_for_more_leaves_no_more_to_the_other(one: Reader, other: Reader, more: float) -> None:
+    """A step in the demand at which the capacity is reached once gave the other a quarter more."""
+    before = shares(2e11, [one, other])
+    after = shares(2e11, [replace(one, demand=more * one.demand), other])
+    assert after[1] <= before[1] * (1 + 1e-3)
+    assert after[0] >= before[0] * (1 - 1e-3)
+
+
+def test_units_beside_readers_get_less_with_every_gb_s_that_these_ask_for() -> None:
+    units = Reader(72e9, 5 * 1024, 71e-9, 5, 10e-9)
+    found = [
+        shares(170.5e9, [units, Reader(each * 1e9, 47e3, 90e-9, queue=10e-9)])[0] for each in range(1, 200)
+    ]
+    assert sorted(found, reverse=True) == found
+    # And without a step: what one more GB/s of theirs takes is not more than twice that, beside 70 GB/s.
+    assert all(before - after < 2.2e9 for before, after in pairwise(found))
 
 
 @given(st.floats(1e-3, 1e12), st.lists(st.floats(0, 1e12), max_size=6))

@@ -378,6 +378,7 @@ def test_rates_follow_from_the_system_file() -> None:
     assert machine.stream.latency == pytest.approx(far * 1e-9)
     assert machine.stream_limit == pytest.approx(32 * 16 * 64 / (far * 1e-9))
     assert machine.stream.window == pytest.approx(32 * 16 * 64)
-    assert memory(SAIL, 16).cores == Reader(inf, 16 * 46 * 64, SAIL.memory.latency.si)
-    assert machine.queue == pytest.approx(4 * 2.5e-9)
+    assert machine.stream.queue == pytest.approx(4 * 2.5e-9)
+    bursts = machine.stream.queue
+    assert memory(SAIL, 16).cores == Reader(inf, 16 * 46 * 64, SAIL.memory.latency.si, queue=bursts)
     assert machine.buffer == pytest.approx(0.5 * 32 * 2**20)

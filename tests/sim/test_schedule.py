@@ -102,7 +102,8 @@ def test_cores_and_units_share_by_their_lines_under_way() -> None:
 def test_the_cores_bursts_slow_the_stream_down() -> None:
     # 50 of 100 MB/s in bursts of 1 ms: a wait of 0.5 ms on 1 ms of latency; 20 KB under way are 13.3 MB/s.
     work = [CoreTask("kv", 0, 1.0, read=50 * MB)]
-    slow = replace(machine(), queue=1e-3, cores=Reader(inf, 1e9, 0.0), stream=Reader(inf, 2e4, 1e-3))
+    cores, stream = Reader(inf, 1e9, 0.0, queue=1e-3), Reader(inf, 2e4, 1e-3, queue=1e-3)
+    slow = replace(machine(), cores=cores, stream=stream)
     after = tensor(40, 1e-6)
     line = run(slow, work, [after])
     beside = 2e4 / 1.5e-3 * 1.0
@@ -227,9 +228,8 @@ def test_what_holds_of_any_schedule(
 ) -> None:
     tasks, tensors = work
     bounds: dict[str, Any] = {
-        "queue": queue,
-        "stream": Reader(inf, window, 1e-3, 8),
-        "cores": Reader(inf, 2e5, 1e-3),
+        "stream": Reader(inf, window, 1e-3, 8, queue),
+        "cores": Reader(inf, 2e5, 1e-3, queue=queue),
     }
 
     def machine(**choices: Any) -> MemorySystem:
@@ -261,6 +261,12 @@ def drawn(seed: int) -> tuple[MemorySystem, list[CoreTask], list[Tensor]]:
     def one_of(*values: float) -> float:
         return values[int(pick() * len(values))]
 
+    def readers() -> dict[str, Reader]:
+        stream = (inf, one_of(2e4, 2e5, inf), 1e-3, int(one_of(1, 8)))
+        cores = (inf, one_of(2e4, 2e5, inf), one_of(1e-3, 2e-3))
+        queue = one_of(0.0, 1e-4, 1e-3)
+        return {"stream": Reader(*stream, queue), "cores": Reader(*cores, queue=queue)}
+
     machine = MemorySystem(
         peak=100 * MB,
         read_share=one_of(1.0, 0.83),
@@ -269,9 +275,7 @@ def drawn(seed: int) -> tuple[MemorySystem, list[CoreTask], list[Tensor]]:
         depth=int(one_of(0, 1, 1, 2, 3)),
         background=pick() < 0.5,
         buffer=one_of(0.0, 3 * MB, 30 * MB, 1e12),
-        stream=Reader(inf, one_of(2e4, 2e5, inf), 1e-3, int(one_of(1, 8))),
-        cores=Reader(inf, one_of(2e4, 2e5, inf), one_of(1e-3, 2e-3)),
-        queue=one_of(0.0, 1e-4, 1e-3),
+        **readers(),
     )
     tasks: list[CoreTask] = []
     tensors: list[Tensor] = []
@@ -318,6 +322,7 @@ def test_schedules_come_out_as_they_did(seed: int) -> None:
 @st.composite
 def machines(draw: st.DrawFn) -> MemorySystem:
     share, reach = st.floats(0.1, 1.0), st.sampled_from([2e4, 2e5, inf])
+    latency, queue = st.sampled_from([0.0, 1e-3]), st.sampled_from([0.0, 1e-4, 1e-3])
     return MemorySystem(
         draw(st.floats(1, 200)) * MB,
         draw(share),
@@ -326,9 +331,8 @@ def machines(draw: st.DrawFn) -> MemorySystem:
         draw(st.integers(0, 3)),
         draw(st.booleans()),
         draw(st.sampled_from([0.0, 5 * MB, 1e12])),
-        Reader(inf, draw(reach), draw(st.sampled_from([0.0, 1e-3])), draw(st.sampled_from([1, 8]))),
-        Reader(inf, draw(reach), draw(st.sampled_from([0.0, 1e-3]))),
-        draw(st.sampled_from([0.0, 1e-4, 1e-3])),
+        Reader(inf, draw(reach), draw(latency), draw(st.sampled_from([1, 8])), draw(queue)),
+        Reader(inf, draw(reach), draw(latency), 1, draw(queue)),
     )
 
 

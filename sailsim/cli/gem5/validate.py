@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,23 @@ from sailsim.sim import Store, System, load_system
 from sailsim.sim.gem5 import Gem5, run_or_load
 from sailsim.sim.gem5.measure import measure_bandwidth
 from sailsim.sim.gem5.streams import measure_latencies
-from sailsim.sim.gem5.validation import SUBSTRATES, Comparison, compare, summarise
+from sailsim.sim.gem5.validation import ALONE, SUBSTRATES, UNITS, Comparison, Load, compare, summarise
+
+OFFSETS = (0, 1 << 20)
+"""Where readers begin, in bytes: their rows lie in one half of gem5's banks and in the other."""
 
 
 @gem5.command()
 @with_gem5
 @with_system
-@click.option("--streams", type=int, default=16, show_default=True, help="Readers in the second comparison.")
+@click.option("--streams", type=int, default=16, show_default=True, help="Readers in the later comparisons.")
+@click.option(
+    "--together",
+    type=click.IntRange(1, UNITS),
+    default=5,
+    show_default=True,
+    help="Units that work at the same time in the last comparisons, beside the same readers.",
+)
 @click.option(
     "--kernels",
     type=PathOption(file_okay=False),
@@ -50,6 +61,7 @@ def validate(
     binary: str | None,
     machine: str,
     streams: int,
+    together: int,
     kernels: Path | None,
     build: str,
     write: Path | None,
@@ -63,33 +75,36 @@ def validate(
 
     Parts that the folder holds are not run again. Exit status 1: a result or a phase differs.
     """
-    simulator, system = Gem5(binary), load_system(machine)
-    store, folder = Store(out), out / "validate"
+    system = load_system(machine)
+    runs = _Runs(Gem5(binary), machine, system, out, timeout)
     own = str(system.require_pim().substrate.value)
+    alone = [(substrate, ALONE) for substrate in dict.fromkeys((own, *SUBSTRATES))]
+    beside = [(own, Load(units, streams, stream_offset=at)) for units in (1, together) for at in OFFSETS]
+    beside.append((own, Load(together)))
+    compared: list[Comparison] = []
+    latencies: list[dict[str, Any]] = []
+    bandwidths: list[dict[str, Any]] = []
     with telling() as tell:
-        alone = []
-        for substrate in dict.fromkeys((own, *SUBSTRATES)):
-            tell(f"tiles on {substrate}")
-            alone += _compared(store, simulator, machine, system, folder, substrate, 0, timeout)
-        tell(f"tiles beside {streams} streams")
-        beside = _compared(store, simulator, machine, system, folder, own, streams, timeout)
-        latencies: list[dict[str, Any]] = []
-        bandwidths: list[dict[str, Any]] = []
+        for substrate, load in dict.fromkeys([*alone, *beside]):
+            tell(f"tiles on {substrate}, {load}")
+            compared += runs.compared(substrate, load)
         if kernels:
             tell("load latencies")
-            latencies = _latencies(store, simulator, machine, system, kernels, folder, timeout)
+            latencies = runs.latencies(kernels)
             tell("bandwidths")
-            bandwidths = measure_bandwidth(simulator, system, kernels, out, timeout, ran=seen_by(tell))
-    options = f"sailsim gem5 validate --system {machine} --streams {streams}"
+            bandwidths = measure_bandwidth(runs.simulator, system, kernels, out, timeout, ran=seen_by(tell))
+    options = f"sailsim gem5 validate --system {machine} --streams {streams} --together {together}"
     options += " --kernels build/kernels" if kernels else ""
     found = {
-        "run": provenance_of(simulator, build, options),
-        "gem5_version": simulator.version,
-        "gem5_compiled": simulator.compiled,
+        "run": provenance_of(runs.simulator, build, options),
+        "gem5_version": runs.simulator.version,
+        "gem5_compiled": runs.simulator.compiled,
         "system": machine,
-        "alone": asdict(summarise(alone)),
-        "shared_bandwidth": asdict(summarise(beside)),
-        "tiles": [comparison.as_dict() for comparison in alone + beside],
+        "summaries": [
+            {"load": str(load), **asdict(summarise([each for each in compared if each.load == load]))}
+            for load in dict.fromkeys(each.load for each in compared)
+        ],
+        "tiles": [comparison.as_dict() for comparison in compared],
         "latencies": latencies,
         "bandwidths": bandwidths,
     }
@@ -98,77 +113,81 @@ def validate(
     if as_json:
         print_json(found)
     else:
+        _print_tiles(compared)
         _print_validation(found)
-    if not all(c.correct and c.phases_equal for c in alone + beside):
+    if not all(each.correct and each.phases_equal for each in compared):
         raise click.exceptions.Exit(1)
 
 
-def _compared(
-    store: Store,
-    simulator: Gem5,
-    machine: str,
-    system: System,
-    folder: Path,
-    substrate: str,
-    streams: int,
-    timeout: float,
-) -> list[Comparison]:
-    """The tiles of `validation` on one substrate, from the store if they were compared before."""
-    point = {"command": "validate", "system": machine, "substrate": substrate, "streams": streams}
+@dataclass(frozen=True)
+class _Runs:
+    """What is compared on one machine, from the store of a folder where it was before."""
 
-    def simulate() -> dict[str, Any]:
-        found = compare(
-            simulator, system, folder, substrates=(substrate,), streams=streams, timeout_s=timeout
-        )
-        return {"comparisons": [json.dumps(asdict(comparison)) for comparison in found]}
+    simulator: Gem5
+    machine: str
+    system: System
+    out: Path
+    timeout: float
 
-    record = run_or_load(store, point, system, simulator, simulate)
-    return [Comparison(**json.loads(text)) for text in record["comparisons"]]
+    def compared(self, substrate: str, load: Load) -> list[Comparison]:
+        """The tiles of `validation` on one substrate."""
+        point = {"command": "validate", "system": self.machine, "substrate": substrate, **asdict(load)}
+
+        def simulate() -> dict[str, Any]:
+            found = compare(
+                self.simulator,
+                self.system,
+                self.out / "validate",
+                substrates=(substrate,),
+                load=load,
+                timeout_s=self.timeout,
+            )
+            return {"comparisons": [json.dumps(asdict(comparison)) for comparison in found]}
+
+        record = run_or_load(Store(self.out), point, self.system, self.simulator, simulate)
+        rows = [json.loads(text) for text in record["comparisons"]]
+        return [Comparison(**row | {"load": load}) for row in rows]
+
+    def latencies(self, kernels: Path) -> list[dict[str, Any]]:
+        """The rows of `measure_latencies`."""
+        point = {
+            "command": "latencies",
+            "system": self.machine,
+            "content": digest_of(str(kernels / "pointer_chase")),
+        }
+
+        def simulate() -> dict[str, Any]:
+            folder = self.out / "validate"
+            rows = measure_latencies(self.simulator, self.system, kernels, folder, self.timeout)
+            return {"latencies": [json.dumps(row) for row in rows]}
+
+        record = run_or_load(Store(self.out), point, self.system, self.simulator, simulate)
+        return [json.loads(text) for text in record["latencies"]]
 
 
-def _latencies(
-    store: Store,
-    simulator: Gem5,
-    machine: str,
-    system: System,
-    kernels: Path,
-    folder: Path,
-    timeout: float,
-) -> list[dict[str, Any]]:
-    point = {
-        "command": "latencies",
-        "system": machine,
-        "content": digest_of(str(kernels / "pointer_chase")),
-    }
-
-    def simulate() -> dict[str, Any]:
-        rows = measure_latencies(simulator, system, kernels, folder, timeout)
-        return {"latencies": [json.dumps(row) for row in rows]}
-
-    record = run_or_load(store, point, system, simulator, simulate)
-    return [json.loads(text) for text in record["latencies"]]
+def _print_tiles(compared: Sequence[Comparison]) -> None:
+    """A table for each substrate and load."""
+    for substrate, load in dict.fromkeys((each.substrate, each.load) for each in compared):
+        tiles = [
+            {
+                "tile": each.tile,
+                "phases": "equal" if each.phases_equal else "DIFFER",
+                "gem5": f"{each.gem5_cycles:,}",
+                "engine": f"{each.engine_cycles:,.0f}",
+                "error": f"{each.error:.1%}",
+            }
+            for each in compared
+            if (each.substrate, each.load) == (substrate, load)
+        ]
+        click.echo(f"{substrate}, {load}, cycles")
+        print_table(tiles, list(tiles[0]), whole=("tile",), numbers=("gem5", "engine", "error"))
 
 
 def _print_validation(found: dict[str, Any]) -> None:
     click.echo(f"gem5 {found['gem5_version']}, {found['system']}")
-    for substrate, streams in dict.fromkeys((row["substrate"], row["streams"]) for row in found["tiles"]):
-        tiles = [
-            {
-                "tile": row["tile"],
-                "phases": "equal" if row["phases_equal"] else "DIFFER",
-                "gem5": f"{row['gem5_cycles']:,}",
-                "engine": f"{row['engine_cycles']:,.0f}",
-                "error": f"{row['error']:.1%}",
-            }
-            for row in found["tiles"]
-            if (row["substrate"], row["streams"]) == (substrate, streams)
-        ]
-        beside = f"beside {streams} streams" if streams else "alone"
-        click.echo(f"{substrate}, {beside}, cycles")
-        print_table(tiles, list(tiles[0]), whole=("tile",), numbers=("gem5", "engine", "error"))
-    for title, part in (("alone", found["alone"]), ("beside streams", found["shared_bandwidth"])):
+    for part in found["summaries"]:
         say(
-            f"{title}: {part['tiles']} tiles, median error {part['median_error']:.1%}, worst "
+            f"{part['load']}: {part['tiles']} tiles, median error {part['median_error']:.1%}, worst "
             f"{part['worst_error']:.1%} ({part['worst_tile']})"
         )
     for row in found["latencies"]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from sailsim.lut_gemv import write_trace
-from sailsim.sim.dram import Dram, Reader, shares
+from sailsim.sim.dram import Dram, shares
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.cases import random_tile
 from sailsim.sim.memory_path import memory, memory_paths
@@ -32,8 +33,8 @@ def shared_bandwidth(
     """What PIM units that stream weights get together beside readers, and what those get, bytes/s.
 
     gem5's readers that are in step start at the same time with the same period, at addresses that differ by
-    whole rows of all channels: their lines come to a channel together, so a burst has `streams` lines. Those
-    that ask at random times come in the bursts of a step, `memory.burst`.
+    whole rows of all channels: their lines come to a channel together, so a burst has `streams` lines, and
+    bursts come evenly. Those that ask at random times come in the bursts of a step, `memory.burst`.
 
     Args:
         system: the machine.
@@ -44,18 +45,22 @@ def shared_bandwidth(
     """
     limits, dram = memory(system, max(1, streams)), Dram(system.memory, system.llc.line.whole)
     window = limits.stream.window * units / system.llc.slices.value
-    weights = Reader(units * memory_paths(system)[1].rate, window, limits.stream.latency, units)
-    work = Reader(streams * stream_gb_s * 1e9, limits.cores.window, limits.cores.latency)
+    weights = replace(limits.stream, demand=units * memory_paths(system)[1].rate, window=window, parts=units)
+    queue = max(dram.queue, streams * dram.line_s) if times == "in-step" else dram.queue
+    work = replace(limits.cores, demand=streams * stream_gb_s * 1e9, queue=queue, even=times == "in-step")
     capacity = limits.peak * (dram.reads(dram.lines_of_row) if reach is None else reach)
-    queue = max(limits.queue, streams * dram.line_s) if times == "in-step" else limits.queue
-    found = shares(capacity, queue, (weights, work) if streams else (weights,))
+    found = shares(capacity, (weights, work) if streams else (weights,))
     return found[0], found[1] if streams else 0.0
 
 
-ALONE: tuple[Case, ...] = tuple((units, 0, 0.0, "in-step") for units in (1, 4, 8, 16, 32))
-BESIDE = ((1, 8, 4.0), (1, 16, 4.0), (1, 16, 8.0), (32, 16, 4.0), (32, 16, 8.0))
+ALONE: tuple[Case, ...] = tuple((units, 0, 0.0, "in-step") for units in (1, 4, 5, 8, 16, 32))
+BESIDE: Mapping[Times, Sequence[float]] = {"in-step": (4.0, 8.0), "random": (2.0, 4.0, 6.0, 8.0, 10.0)}
+"""What each of 16 readers asks for: most cases of those that are as a step's cores."""
 STREAMS: tuple[Case, ...] = ALONE + tuple(
-    (units, streams, each, times) for times in TIMES for units, streams, each in BESIDE
+    (units, 16, each, times)
+    for times, speeds in BESIDE.items()
+    for units in (1, 5, 16, 32)
+    for each in speeds
 )
 """PIM units that stream weights, readers beside them, GB/s that each reader asks for, and when they ask."""
 

@@ -15,7 +15,7 @@ The engine gives a mean over refreshes; a short tile meets one or none, which `r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from statistics import median
@@ -26,6 +26,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Tile, write_trace
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.cases import HELD_OUT, TUNED_TILES, coded_tiles, fits, tiles
+from sailsim.sim.gem5.outcome import Gem5Run
 from sailsim.sim.gem5.streams import shared_bandwidth
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.substrate import load_substrate, substrate_names
@@ -45,11 +46,35 @@ PHASES = {
 
 
 @dataclass(frozen=True)
+class Load:
+    """What a tile has beside it.
+
+    `units` begin together, each with a tile of the same shape and other numbers; the next begin when all have
+    ended. `streams` readers beside them ask for `stream_gb_s` each, from `stream_offset` bytes beyond where
+    replays have them on: with other rows they come to other banks.
+    """
+
+    units: int = 1
+    streams: int = 0
+    stream_gb_s: float = 4.0
+    stream_offset: int = 0
+
+    def __str__(self) -> str:
+        words = [f"{self.units} at a time" if self.units > 1 else "", f"beside {self.streams} streams"]
+        words[1:] = words[1:] if self.streams else ["alone"]
+        words += [f"from {self.stream_offset >> 10} KiB on" if self.stream_offset else ""]
+        return " ".join(word for word in words if word)
+
+
+ALONE = Load()
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """One tile on one substrate; times in C-SRAM cycles."""
+    """One tile on one substrate; times in C-SRAM cycles, of `load.units` alike the slowest one's."""
 
     substrate: str
-    streams: int
+    load: Load
     tile: str
     core_phases: dict[str, int]
     gem5_phases: dict[str, int]
@@ -73,7 +98,9 @@ class Comparison:
         """Flat, for a table."""
         return {
             "substrate": self.substrate,
-            "streams": self.streams,
+            "streams": self.load.streams,
+            "units": self.load.units,
+            "stream_offset": self.load.stream_offset,
             "tile": self.tile,
             **{f"core_{phase}": cycles for phase, cycles in self.core_phases.items()},
             **{f"gem5_{phase}": cycles for phase, cycles in self.gem5_phases.items()},
@@ -100,7 +127,7 @@ class Summary:
 
 
 UNITS = 48
-"""Of a run; a tile each, which all come one after the other."""
+"""Of a run at most; a tile each, of which so many are under way at a time as are compared together."""
 
 
 def summarise(comparisons: Sequence[Comparison]) -> Summary:
@@ -112,7 +139,7 @@ def summarise(comparisons: Sequence[Comparison]) -> Summary:
         all_phases_equal=all(c.phases_equal for c in comparisons),
         median_error=median(abs(c.error) for c in comparisons),
         worst_error=abs(worst.error),
-        worst_tile=f"{worst.tile} on {worst.substrate}, {worst.streams} streams",
+        worst_tile=f"{worst.tile} on {worst.substrate}, {worst.load}",
     )
 
 
@@ -122,80 +149,125 @@ def compare(
     folder: Path,
     *,
     substrates: Sequence[str] = SUBSTRATES,
-    streams: int = 0,
-    stream_gb_s: float = 4.0,
+    load: Load = ALONE,
     timeout_s: float = 1800,
 ) -> list[Comparison]:
-    """Every tile on every substrate, one tile at a time, each on a unit of its own.
+    """Every tile on every substrate, each on a unit of its own, those alike that `load` wants at a time.
 
     Args:
         gem5: with the module.
         system: a machine with PIM units.
         folder: for traces and gem5's output.
         substrates: which tables of costs.
-        streams: readers beside the tiles, each asking for `stream_gb_s`.
+        load: units, 1..48, and readers.
 
     Raises:
-        SailsimError: no PIM units, gem5 did not get to the end, or a tile was refused by it.
+        SailsimError: no PIM units, a number of units that is not allowed, gem5 did not get to the end, or a
+            tile was refused by it.
     """
+    if not 1 <= load.units <= UNITS:
+        raise SailsimError(f"units is {load.units}; allowed: 1..{UNITS}.")
     pim = system.require_pim()
     folder.mkdir(parents=True, exist_ok=True)
     found: list[Comparison] = []
     for substrate in substrates:
         choice = pim.substrate.model_copy(update={"value": substrate})
         machine = system.model_copy(update={"pim": pim.model_copy(update={"substrate": choice})})
-        known = [*tiles(), *tiles(2, TUNED_TILES), *coded_tiles()]
-        seen = [tile for tile in known if fits(machine, tile)]
-        work = seen + [tile for tile in tiles(3, HELD_OUT) if fits(machine, tile)]
+        work = _work(machine, load.units)
         called = load_substrate(substrate).name  # a word for files: `substrate` may be a path
-        for first in range(0, len(work), UNITS):
-            part = work[first : first + UNITS]
-            trace = folder / f"{called}-{first}.trace"
-            write_trace(trace, part)
+        at_once = UNITS // load.units
+        for first in range(0, len(work), at_once):
+            part = work[first : first + at_once]
+            trace = folder / f"{called}-{load.units}-{first}.trace"
+            write_trace(trace, [tile for each in part for tile in each.tiles])
+            ends = ",".join(str(load.units * end) for end in range(1, len(part) + 1))
             run = gem5.replay(
                 machine,
                 trace,
-                folder / f"{called}-{streams}-{first}",
-                units=len(part),
-                window=1,
-                streams=streams,
-                stream_gb_s=stream_gb_s,
+                folder / f"{called}-{load.units}-{first}-{load.streams}-{load.stream_offset}",
+                units=len(part) * load.units,
+                streams=load.streams,
+                stream_gb_s=load.stream_gb_s,
                 timeout_s=timeout_s,
+                extra=("--phase-ends", ends, "--stream-offset", str(load.stream_offset)),
             )
-            for unit, (tile, row) in enumerate(zip(part, run.tiles(), strict=True)):
-                if row["status"] != 1:
-                    raise SailsimError(
-                        f"tile {tile.name} on {substrate} was refused with status {row['status']}."
-                    )
-                phases = {phase: int(run.unit_stat(unit, name)) for phase, name in PHASES.items()}
-                engine = _engine_seconds(machine, tile, streams, stream_gb_s)
-                found.append(
-                    Comparison(
-                        substrate=substrate,
-                        streams=streams,
-                        tile=tile.name,
-                        core_phases={phase: int(getattr(engine[1], phase)) for phase in PHASES},
-                        gem5_phases=phases,
-                        engine_cycles=engine[0] * pim.clock.si,
-                        gem5_cycles=row["cycles"],
-                        correct=bool(row["good"]),
-                        held_out=first + unit >= len(seen),
-                        refreshes=_refreshes(system, row),
-                    )
-                )
+            rows = run.tiles()
+            for place, each in enumerate(part):
+                units = range(place * load.units, (place + 1) * load.units)
+                compared = [
+                    _compared(machine, tile, run, unit, rows[unit], load)
+                    for unit, tile in zip(units, each.tiles, strict=True)
+                ]
+                found.append(replace(_together(compared), held_out=each.held_out))
     return found
 
 
-def _engine_seconds(
-    system: System, tile: Tile, streams: int, stream_gb_s: float
-) -> tuple[float, _core.TileTiming]:
-    """The engine's time of a tile alone on a unit, its data in memory, from descriptor to results."""
-    units = PimUnits(
+@dataclass(frozen=True)
+class _Work:
+    """Tiles of one shape that run at the same time."""
+
+    tiles: tuple[Tile, ...]
+    held_out: bool
+
+
+def _work(system: System, units: int) -> list[_Work]:
+    """Every shape that fits the machine's arrays, with other numbers for each unit."""
+    known, held_out = [], []
+    for unit in range(units):
+        other = 10 * unit  # seeds of the first are those that have been compared from the beginning
+        known.append([*tiles(1 + other), *tiles(2 + other, TUNED_TILES), *coded_tiles(4 + other)])
+        held_out.append(tiles(3 + other, HELD_OUT))
+    return [
+        _Work(alike, held)
+        for of_all, held in ((known, False), (held_out, True))
+        for alike in zip(*of_all, strict=True)
+        if fits(system, alike[0])
+    ]
+
+
+def _compared(
+    machine: System, tile: Tile, run: Gem5Run, unit: int, row: dict[str, int], load: Load
+) -> Comparison:
+    """One tile of a run, by its unit and its row."""
+    pim = machine.require_pim()
+    if row["status"] != 1:
+        raise SailsimError(
+            f"tile {tile.name} on {pim.substrate.value} was refused with status {row['status']}."
+        )
+    seconds, timing = _engine_seconds(machine, tile, load)
+    return Comparison(
+        substrate=str(pim.substrate.value),
+        load=load,
+        tile=tile.name,
+        core_phases={phase: int(getattr(timing, phase)) for phase in PHASES},
+        gem5_phases={phase: int(run.unit_stat(unit, name)) for phase, name in PHASES.items()},
+        engine_cycles=seconds * pim.clock.si,
+        gem5_cycles=row["cycles"],
+        correct=bool(row["good"]),
+        refreshes=_refreshes(machine, row),
+    )
+
+
+def _together(compared: Sequence[Comparison]) -> Comparison:
+    """Tiles that ran at the same time as one: the slowest in gem5 and in the engine, unless phases differ."""
+    shown = next(
+        (each for each in compared if not each.phases_equal), max(compared, key=lambda each: each.gem5_cycles)
+    )
+    return replace(
+        shown,
+        engine_cycles=max(each.engine_cycles for each in compared),
+        correct=all(each.correct for each in compared),
+    )
+
+
+def _engine_seconds(system: System, tile: Tile, load: Load) -> tuple[float, _core.TileTiming]:
+    """The engine's time of a tile on each of the units, its data in memory, from descriptor to results."""
+    unit = PimUnits(
         system, substrate=None, convert=system.unit_convert, prt=tile.prt, slices=1, operands="dram"
     )
-    timed = timed_tile(units, tile)
-    rate, _ = shared_bandwidth(system, 1, streams, stream_gb_s)
-    seconds = timed.throttled(inf, max(units.dram.latency, units.window / rate))
+    timed = timed_tile(unit, tile)
+    rate = shared_bandwidth(system, load.units, load.streams, load.stream_gb_s)[0] / load.units
+    seconds = timed.throttled(inf, max(unit.dram.latency, unit.window / rate))
     return seconds - timed.edges.descriptor - timed.edges.record, timed.timing
 
 

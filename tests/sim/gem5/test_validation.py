@@ -1,5 +1,6 @@
 """The committed comparison with gem5, and the engine's side of it."""
 
+from math import log
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import pytest
 
 from sailsim.base.records import read_records
-from sailsim.sim import load_system
+from sailsim.sim import dram, load_system
+from sailsim.sim.dram import OPEN_LOAD
 from sailsim.sim.gem5.cases import CODED, HELD_OUT, TILES, TUNED_TILES, coded_tiles, tiles
 from sailsim.sim.gem5.streams import shared_bandwidth
-from sailsim.sim.gem5.validation import Comparison, summarise
+from sailsim.sim.gem5.validation import ALONE, Comparison, Load, summarise
 from sailsim.sim.memory_path import memory_paths
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.tiles import PimUnits
@@ -28,14 +30,21 @@ def test_held_out_tiles_are_others() -> None:
     assert len(tiles(2, HELD_OUT)) == len(HELD_OUT) >= 12
 
 
+def committed_tiles(load: Load) -> list[dict[str, Any]]:
+    """Tiles on the machine's own substrate that had so much beside them."""
+    return [
+        row
+        for row in committed("validation.jsonl")["tiles"]
+        if row["substrate"] == "row_dfm"
+        and (row["units"], row["streams"], row["stream_offset"])
+        == (load.units, load.streams, load.stream_offset)
+    ]
+
+
 @pytest.mark.parametrize("streams", [0, 16])
 @pytest.mark.parametrize("held_out", [False, True])
 def test_the_committed_tiles_agree(streams: int, held_out: bool) -> None:
-    rows = [
-        row
-        for row in committed("validation.jsonl")["tiles"]
-        if row["substrate"] == "row_dfm" and row["streams"] == streams and row["held_out"] == held_out
-    ]
+    rows = [row for row in committed_tiles(Load(streams=streams)) if row["held_out"] == held_out]
     errors = [abs(row["error"]) for row in rows]
     assert len(rows) == (len(HELD_OUT) if held_out else len(TILES) + len(TUNED_TILES) + len(CODED))
     assert median(errors) < 0.05
@@ -43,13 +52,23 @@ def test_the_committed_tiles_agree(streams: int, held_out: bool) -> None:
     assert max(errors) < 0.25  # of the smallest, where what surrounds the groups is a third
 
 
+@pytest.mark.parametrize(("units", "offset"), [(1, 1 << 20), (5, 0), (5, 1 << 20)])
+def test_tiles_beside_readers_in_their_banks_agree_in_the_median(units: int, offset: int) -> None:
+    """What a unit and a reader lose by closing each other's rows is not modelled: the worst is far off."""
+    rows = committed_tiles(Load(units, 16, stream_offset=offset))
+    errors = [row["error"] for row in rows]
+    assert len(rows) == len(HELD_OUT) + len(TILES) + len(TUNED_TILES) + len(CODED)
+    assert all(row["correct"] and row["phases_equal"] for row in rows)
+    assert median(map(abs, errors)) < 0.07
+    assert max(map(abs, errors)) < 0.45
+    assert (
+        max(errors) < 0.15
+    )  # the engine is seldom too slow: conflicts that it does not know make gem5 slower
+
+
 def test_the_committed_data_are_of_this_engine() -> None:
     """Tiles of the engine as it is now take the cycles that were compared."""
-    rows = [
-        row
-        for row in committed("validation.jsonl")["tiles"]
-        if row["substrate"] == "row_dfm" and row["streams"] == 0 and not row["held_out"]
-    ]
+    rows = [row for row in committed_tiles(ALONE) if not row["held_out"]]
     units = PimUnits(SAIL, substrate=None, convert="memory", prt=True, slices=1, operands="dram")
     work = [*tiles(), *tiles(2, TUNED_TILES), *coded_tiles()]
     for row, tile in list(zip(rows, work, strict=True))[::5]:
@@ -67,11 +86,30 @@ def test_the_committed_bandwidths_are_of_this_engine() -> None:
         assert found == pytest.approx(row["closed_gb_s"], abs=0.01)
     alone = [row for row in rows if not row["streams"]]
     assert max(abs(row["closed_error"]) for row in alone) < 0.1
-    assert max(abs(row["closed_error"]) for row in rows) < 0.25
+    # Even bursts that meet five units which ask in step as well: both wait longer than the engine knows.
+    beyond = [row for row in rows if abs(row["closed_error"]) >= 0.25]
+    assert [(row["units"], row["stream_gb_s"], row["times"]) for row in beyond] == [(5, 8.0, "in-step")]
     # Readers that ask at random times, each for itself, are what the engine takes a step's cores to be.
-    one = [row for row in rows if row["units"] == 1 and row["streams"] and row["times"] == "random"]
-    assert len(one) == 3
+    random = [row for row in rows if row["streams"] and row["times"] == "random"]
+    one = [row for row in random if row["units"] == 1]
+    assert len(one) == 5
     assert max(abs(row["error"]) for row in one) < 0.05
+    assert median(abs(row["error"]) for row in random) < 0.08
+
+
+def test_the_load_at_which_waits_end_is_where_one_unit_waits_as_in_gem5(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The fit of `OPEN_LOAD`: one unit, whose wait is nothing but that behind readers at random times."""
+    rows = [row for row in committed("dram.jsonl")["rows"] if row["units"] == 1 and row["times"] == "random"]
+
+    def off(load: float) -> float:
+        monkeypatch.setattr(dram, "OPEN_LOAD", OPEN_LOAD.model_copy(update={"value": load}))
+        share = SAIL.memory.read_share.value
+        found = [shared_bandwidth(SAIL, 1, 16, row["stream_gb_s"], share, "random")[0] for row in rows]
+        return sum(log(rate / 1e9 / row["gem5_gb_s"]) ** 2 for rate, row in zip(found, rows, strict=True))
+
+    assert min((0.8, 0.85, 0.9, 0.95, 0.98), key=off) == OPEN_LOAD.value == 0.9
 
 
 def test_units_beside_streams() -> None:
@@ -88,10 +126,12 @@ def test_units_beside_streams() -> None:
 
 def test_a_summary_names_the_worst() -> None:
     def compared(cycles: int, tile: str) -> Comparison:
-        return Comparison("row_dfm", 0, tile, {"build": 1}, {"build": 1}, 100.0, cycles, True)
+        load = Load(units=5, streams=16, stream_offset=1 << 20)
+        return Comparison("row_dfm", load, tile, {"build": 1}, {"build": 1}, 100.0, cycles, True)
 
     found = summarise([compared(100, "a"), compared(80, "b"), compared(101, "c")])
     assert found.worst_error == pytest.approx(0.25)
-    assert found.worst_tile == "b on row_dfm, 0 streams"
+    assert found.worst_tile == "b on row_dfm, 5 at a time beside 16 streams from 1024 KiB on"
     assert found.median_error == pytest.approx(1 / 101)
     assert found.all_phases_equal
+    assert (str(ALONE), str(Load(streams=8))) == ("alone", "beside 8 streams")
