@@ -185,6 +185,28 @@ def test_validate_with_programs_adds_latencies_and_bandwidths(
     assert {row["gem5_gb_s"] for row in found["bandwidths"]} == {20.0}
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [("--streams", 0, "1<=x<=64"), ("--streams", 65, "1<=x<=64"), ("--together", 49, "1<=x<=48")],
+)
+def test_validate_says_what_is_allowed(log: Path, option: str, value: int, allowed: str) -> None:
+    result = sailsim("validate", option, value)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}': {value} is not in the range {allowed}" in result.output
+    assert runs(log) == []
+
+
+def test_one_unit_together_is_what_is_compared_anyway(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_tiles(monkeypatch)
+    data = json.loads(sailsim("validate", "--together", 1, "--out", tmp_path / "out", "--json").stdout)
+    assert len(runs(log)) == 5
+    assert [row["load"] for row in data["summaries"]] == [
+        "alone", "beside 16 streams", "beside 16 streams from 1024 KiB on",
+    ]  # fmt: skip
+
+
 def make_sim(*words: str) -> str:
     """What `make sim` would run."""
     environment = {name: value for name, value in os.environ.items() if name != VARIABLE}

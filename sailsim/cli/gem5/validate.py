@@ -39,7 +39,13 @@ OFFSETS = (0, 1 << 20)
 @gem5.command()
 @with_gem5
 @with_system
-@click.option("--streams", type=int, default=16, show_default=True, help="Readers in the later comparisons.")
+@click.option(
+    "--streams",
+    type=click.IntRange(1, 64),
+    default=16,
+    show_default=True,
+    help="Readers in the later comparisons.",
+)
 @click.option(
     "--together",
     type=click.IntRange(1, UNITS),
