@@ -114,6 +114,20 @@ def test_the_cores_bursts_slow_the_stream_down() -> None:
     assert ahead.end == pytest.approx(line.end, rel=1e-3)
 
 
+@pytest.mark.parametrize("units", [1, 8])
+def test_both_players_share_alike_at_every_load(units: int) -> None:
+    """From little to more than there is, through the load from which on waits grow no more."""
+    stream, cores = Reader(inf, 2e4, 1e-3, units, 2e-4), Reader(inf, 2e5, 1e-3, queue=4e-4)
+    shared = replace(machine(), read_share=0.83, stream=stream, cores=cores)
+    rates = []
+    for asked in range(2, 120, 2):
+        work = [CoreTask("kv", 0, 1.0, read=asked * MB)]
+        line = run(shared, work, [tensor(40, 1e-6)])
+        assert fingerprint(play(shared, [Segments.one(work, [tensor(40, 1e-6)])])) == fingerprint(line)
+        rates.append(line.end)
+    assert sorted(rates) == rates
+
+
 def test_a_capped_stream_leaves_the_rest() -> None:
     # The cores ask for 20 of 100 MB/s only, so the stream gets 80.
     line = run(machine(), [CoreTask("kv", 0, 1.0, read=20 * MB)], [tensor(80, 1e-6)])
