@@ -23,6 +23,10 @@ from sailsim.base.records import read_records
 from sailsim.sim import load_system
 from sailsim.sim.gem5.decode import LINEARS, REGIONS, differing
 
+RELINKED = {"lutmm": 9_146_195, "neon": 16_527_660}
+"""Cycles of SmolLM2's step, one sequence and thread, by the program as it is linked since 2026-11-28; gem5
+and its build as of the rows beside it."""
+
 
 def decode_parts() -> dict[str, str]:
     """The tables by their names."""
@@ -39,7 +43,7 @@ def decode_parts() -> dict[str, str]:
         "judged": _judged(),
         "blocks": _blocks(parts, whole),
         "same": _same(rows),
-        "programs": _programs(rows),
+        "programs": f"{_programs(rows)} {_relinked(whole)}",
     }
 
 
@@ -145,6 +149,23 @@ def _same(rows: Sequence[Row]) -> str:
     wrong = differing(rows)
     said = " ".join(wrong) or "In each all kinds and threads chose the same tokens with the same logits."
     return f"{len(rows)} runs, {len(groups)} different steps of a model among them. {said}"
+
+
+def _relinked(rows: Sequence[Row]) -> str:
+    """What another order of the same code changes: the two steps that were run again."""
+    said = []
+    for linears, cycles in RELINKED.items():
+        (row,) = (
+            row
+            for row in rows
+            if shape(row) == "smollm2-135m"
+            and (row["linears"], row["threads"], row["batch"]) == (linears, 1, 1)
+        )
+        said.append(f"{cycles:,} cycles with `{linears}` ({cycles / row['step_cycles'] - 1:+.1%})")
+    return (
+        "All of them were linked with the whole C++ core, as programs were until 2026-11-28. Linked with "
+        f"what it calls, SmolLM2's step with one sequence and thread takes {' and '.join(said)}."
+    )
 
 
 def _programs(rows: Sequence[Row]) -> str:
