@@ -60,10 +60,10 @@ class Load:
     stream_offset: int = 0
 
     def __str__(self) -> str:
-        words = [f"{self.units} at a time" if self.units > 1 else "", f"beside {self.streams} streams"]
-        words[1:] = words[1:] if self.streams else ["alone"]
-        words += [f"from {self.stream_offset >> 10} KiB on" if self.stream_offset else ""]
-        return " ".join(word for word in words if word)
+        units = f"{self.units} at a time" if self.units > 1 else ""
+        beside = f"beside {self.streams} streams" if self.streams else "alone"
+        place = f"from {self.stream_offset >> 10} KiB on" if self.stream_offset else ""
+        return " ".join(word for word in (units, beside, place) if word)
 
 
 ALONE = Load()
