@@ -1,9 +1,9 @@
 """A program that answers as gem5 does, for tests of what surrounds it: no simulation, made-up numbers.
 
 FAKE_GEM5 says how it behaves: good (default), chi (good, with Ruby's protocol), no_module, silent, panic,
-hang, killed, truncated, full, refused, wrong; for the decode program also unmarked, other_clock and no_units.
-FAKE_GEM5_LOG names a file that gets a line for every run, FAKE_GEM5_GROUPS one with what a unit prints of its
-groups, FAKE_GEM5_SEGMENTS the folder in which a hanging one leaves its shared memory.
+hang, killed, untraced, truncated, full, refused, wrong; for the decode program also unmarked, other_clock and
+no_units. FAKE_GEM5_LOG names a file that gets a line for every run, FAKE_GEM5_GROUPS one with what a unit
+prints of its groups, FAKE_GEM5_SEGMENTS the folder in which a hanging one leaves its shared memory.
 """
 
 import json
@@ -31,6 +31,8 @@ if script.name == "check_module.py":
 if "FAKE_GEM5_LOG" in os.environ:
     with Path(os.environ["FAKE_GEM5_LOG"]).open("a") as log:
         log.write(script.name + " " + folder.name + "\n")
+if behaviour == "untraced" and any(word.startswith("--debug-flags=") for word in words):
+    sys.exit("fatal: Tracing is not enabled.  Compile with TRACING_ON")
 if behaviour == "panic":
     print("src/sail.cc:1: panic: it went wrong", flush=True)  # abort() flushes nothing
     os.abort()

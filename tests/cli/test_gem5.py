@@ -63,6 +63,24 @@ def test_a_sweep_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
     assert len(runs(log)) == 7
 
 
+def test_a_gem5_without_tracing_sweeps_without_a_timeline(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As gem5.fast is; what is to be committed needs one."""
+    monkeypatch.setenv("FAKE_GEM5", "untraced")
+    out = tmp_path / "gem5"
+    result = sailsim("sweep", *SMALL, "--out", out, "--json")
+    assert json.loads(result.stdout)["points"] == 6
+    assert "No timeline: gem5 is" in result.stderr
+    assert "allowed for a timeline is one with it, such as gem5.opt." in result.stderr
+    assert not list(out.rglob("timeline.json"))
+    assert not list(out.rglob("*.trace"))
+    written = tmp_path / "tiles.json"
+    said = one_sentence(sailsim("sweep", *SMALL, "--out", out, "--write", written))
+    assert "compiled without tracing" in said
+    assert not written.exists()
+
+
 def test_a_sweep_over_substrates_keeps_them_apart(log: Path, tmp_path: Path) -> None:
     out = tmp_path / "gem5"
     words = ("sweep", *SMALL, "--substrate", "row_dfm,row_dfm:add=2n", "--out", out, "--json")

@@ -30,7 +30,7 @@ from sailsim.lut_gemv import decode_tile, read_trace
 from sailsim.sim import System, load_system, on_substrate, parse_numbers
 from sailsim.sim.gem5 import Gem5
 from sailsim.sim.gem5.tiles import MODEL, TENSOR, example_tile, run_tiles, tile_points
-from sailsim.sim.gem5.timeline import both_timelines, core_timeline
+from sailsim.sim.gem5.timeline import TileTimeline, UntracedError, both_timelines, core_timeline
 
 
 @gem5.command()
@@ -104,7 +104,13 @@ def sweep(
     ]
     rows, before = pd.concat([own for own, _ in found]), sum(held for _, held in found)
     example = example_tile(points, machines[0], captured)
-    timelines = both_timelines(simulator, machine, machines[0], example, out, timeout)
+    timelines: list[TileTimeline] = []
+    try:
+        timelines = both_timelines(simulator, machine, machines[0], example, out, timeout)
+    except UntracedError as error:
+        if write:
+            raise
+        click.echo(f"No timeline: {error}", err=True)  # all else of the sweep is there
     worst = rows.iloc[int(rows["error"].abs().to_numpy().argmax())]
     types = list(dict.fromkeys(point.type for point in points))
     summary = {

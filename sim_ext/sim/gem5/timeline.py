@@ -32,10 +32,16 @@ COLUMNS = ("pass", "group", "load_start", "load_end", "start", "build", "lookup"
 TIMELINE = "timeline.json"
 """The file of a tile's timelines in a folder of gem5's results."""
 DEBUG_FLAG = "SailPimGroups"
+_UNTRACED = "Tracing is not enabled"
+"""What gem5 says to a debug flag where it was compiled without them."""
 _LINE = re.compile(
     r"pass (\d+) group (\d+): load (\d+)\.\.(\d+) start (\d+) build (\d+) lookup (\d+) convert (\d+) "
     r"write-back (\d+)"
 )
+
+
+class UntracedError(SailsimError):
+    """A gem5 that was compiled without tracing, as gem5.fast is: its units print no groups."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,7 @@ def gem5_timeline(
     """A tile on one PIM unit of gem5, alone on the machine.
 
     Raises:
+        UntracedError: this gem5 can print no groups.
         SailsimError: gem5 did not get to the end, refused the tile, or its unit printed no groups.
     """
     pim = system.require_pim()
@@ -162,8 +169,17 @@ def gem5_timeline(
         write_trace(trace, [tile])
     except OSError as error:
         raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
-    run = gem5.replay(system, trace, folder, units=1, timeout_s=timeout_s, debug=DEBUG_FLAG)
-    trace.unlink()
+    try:
+        run = gem5.replay(system, trace, folder, units=1, timeout_s=timeout_s, debug=DEBUG_FLAG)
+    except SailsimError as error:
+        if _UNTRACED not in str(error):
+            raise
+        raise UntracedError(
+            f"gem5 is {gem5.path}, which was compiled without tracing and prints no groups of a tile; "
+            "allowed for a timeline is one with it, such as gem5.opt."
+        ) from None
+    finally:
+        trace.unlink(missing_ok=True)
     (row,) = run.tiles()
     if row["status"] != 1:
         raise SailsimError(f"tile {tile.name} was refused by gem5's unit with status {row['status']}.")
@@ -195,6 +211,7 @@ def both_timelines(
         out: the folder; gem5's own output goes below it.
 
     Raises:
+        UntracedError: this gem5 can print no groups; nothing is stored.
         SailsimError: as `gem5_timeline` and `core_timeline`; or the folder cannot be written.
     """
     path = out / TIMELINE
