@@ -6,7 +6,7 @@ equal.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim import _core
+from sailsim.sim.dram import Reader
 from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline, Tensor
 
 _NOTHING = np.empty((1, 0))
@@ -81,13 +82,20 @@ def unrolled(kinds: Iterable[Segments], order: Iterable[int] = (0,)) -> tuple[li
     return tasks, tensors
 
 
+def _bounds(reader: Reader) -> tuple[float, float, int, float]:
+    """What the core takes of a reader: all but the demand, which is the schedule's."""
+    if reader.even:
+        raise ValueError("a reader's bursts come evenly; allowed in a schedule are those at random times")
+    return reader.window, reader.latency, reader.parts, reader.queue
+
+
 def play(machine: MemorySystem, kinds: Sequence[Segments], order: Sequence[int] = (0,)) -> StepTimeline:
     """Play the segments that `order` names, one behind the other; it counts them over all `kinds`.
 
     Raises:
         RuntimeError: the needs of tasks and tensors can never be met.
-        ValueError: a time, a size or a bandwidth is negative, or 0 where nothing would ever end; or a place
-            in `order` has no segment.
+        ValueError: a time, a size or a bandwidth is negative, or 0 where nothing would ever end; a reader's
+            bursts come evenly; or a place in `order` has no segment.
     """
     line = _core.run_schedule(
         [([task[1:] for task in kind.tasks], kind.needs, kind.bytes, kind.seconds) for kind in kinds],
@@ -100,8 +108,8 @@ def play(machine: MemorySystem, kinds: Sequence[Segments], order: Sequence[int] 
         depth=machine.depth,
         background=machine.background,
         buffer=machine.buffer,
-        stream=astuple(machine.stream)[1:5],
-        cores=astuple(machine.cores)[1:5],
+        stream=_bounds(machine.stream),
+        cores=_bounds(machine.cores),
     )
     return StepTimeline(
         line.end,

@@ -18,7 +18,6 @@ from sailsim.sim.system import System
 
 Times = Literal["in-step", "random"]
 """When readers ask: a line each period, all at once; or after a time of 0 to 2 periods, each for itself."""
-TIMES: tuple[Times, ...] = ("in-step", "random")
 Case = tuple[int, int, float, Times]
 
 
@@ -55,12 +54,14 @@ def shared_bandwidth(
 
 ALONE: tuple[Case, ...] = tuple((units, 0, 0.0, "in-step") for units in (1, 4, 5, 8, 16, 32))
 BESIDE: Mapping[Times, Sequence[float]] = {"in-step": (4.0, 8.0), "random": (2.0, 4.0, 6.0, 8.0, 10.0)}
-"""What each of 16 readers asks for: most cases of those that are as a step's cores."""
+"""What each of 16 readers asks for; most cases are of those that are as a step's cores."""
 STREAMS: tuple[Case, ...] = ALONE + tuple(
-    (units, 16, each, times)
+    case
     for times, speeds in BESIDE.items()
-    for units in (1, 5, 16, 32)
-    for each in speeds
+    for case in (
+        (1, 8, 4.0, times),
+        *((units, 16, each, times) for units in (1, 5, 16, 32) for each in speeds),
+    )
 )
 """PIM units that stream weights, readers beside them, GB/s that each reader asks for, and when they ask."""
 
