@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from sailsim.sim import System, load_system, vary
 from sailsim.sim.dram import Dram, Reader, max_min, shares, waiting
+from sailsim.sim.memory_path import memory
+from sailsim.sim.schedule import CoreTask
+from sailsim.sim.segments import Segments, play
 
 SAIL = load_system("sail-n1")
 
@@ -114,6 +117,14 @@ def test_bursts_that_come_evenly_never_wait_for_one_another() -> None:
     unit = Reader(inf, 1024, 70e-9)
     even = Reader(60e9, 1e9, 90e-9, queue=40e-9, even=True)
     assert shares(100e9, [even, unit])[1] == pytest.approx(1024 / (70e-9 + 40e-9 * 0.6 / 2))
+
+
+def test_a_schedule_has_no_bursts_that_come_evenly() -> None:
+    """The core that plays it does not know them: they are of gem5's readers in step."""
+    server = memory(SAIL)
+    even = replace(server, cores=replace(server.cores, even=True))
+    with pytest.raises(ValueError, match="bursts come evenly; allowed in a schedule are those at random"):
+        play(even, [Segments.one([CoreTask("kv", 0, 1.0)], [])])
 
 
 def test_lines_wait_no_longer_than_a_queue_can_be() -> None:

@@ -128,12 +128,6 @@ def test_both_players_share_alike_at_every_load(units: int) -> None:
     assert sorted(rates) == rates
 
 
-def test_the_core_plays_no_bursts_that_come_evenly() -> None:
-    even = replace(machine(), cores=Reader(inf, 2e5, 1e-3, queue=4e-4, even=True))
-    with pytest.raises(ValueError, match="bursts come evenly; allowed in a schedule are those at random"):
-        play(even, [Segments.one([], [tensor(40, 1e-6)])])
-
-
 def test_a_capped_stream_leaves_the_rest() -> None:
     # The cores ask for 20 of 100 MB/s only, so the stream gets 80.
     line = run(machine(), [CoreTask("kv", 0, 1.0, read=20 * MB)], [tensor(80, 1e-6)])
