@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -123,15 +124,17 @@ class LazyGroup(click.Group):
 def _one_sentence() -> Iterator[None]:
     """Turn bad input, full disks and the like into one sentence and exit status 2.
 
-    Ctrl-C and SIGTERM become one too, and exit status 130 or 143.
+    Ctrl-C, SIGTERM and SIGHUP become one too, and exit status 130, 143 or 129.
     """
     try:
         yield
     except KeyboardInterrupt as stop:
         kept = "".join(f" {note};" for note in getattr(stop, "__notes__", ()))
         again = f"`{program()} {shlex.join(sys.argv[1:])}` goes on from there." if kept else ""
-        click.echo(f"Stopped.{kept} {again}".rstrip(), err=True)
-        raise click.exceptions.Exit(143 if isinstance(stop, Terminated) else 130) from None
+        with suppress(OSError):  # the terminal may be gone
+            click.echo(f"Stopped.{kept} {again}".rstrip(), err=True)
+        number = stop.number if isinstance(stop, Terminated) else signal.SIGINT
+        raise click.exceptions.Exit(128 + number) from None
     except SailsimError as error:
         raise BadInput(one_line(str(error))) from error
     except click.UsageError as error:
