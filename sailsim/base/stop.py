@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
+import termios
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 
@@ -25,7 +29,20 @@ class _Stop:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if not self.told:
             self.told = True
+            if number == signal.SIGHUP:
+                _let_go_of_terminal()
             raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+
+def _let_go_of_terminal() -> None:
+    """Words for a terminal that is gone go nowhere: they would fail and cut the putting away short."""
+    for descriptor in (1, 2):
+        try:
+            termios.tcgetattr(descriptor)
+        except termios.error as error:
+            if error.args[0] == errno.EIO:
+                with Path(os.devnull).open("wb") as nowhere:
+                    os.dup2(nowhere.fileno(), descriptor)
 
 
 @contextmanager

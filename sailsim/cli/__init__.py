@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -131,8 +131,7 @@ def _one_sentence() -> Iterator[None]:
     except KeyboardInterrupt as stop:
         kept = "".join(f" {note};" for note in getattr(stop, "__notes__", ()))
         again = f"`{program()} {shlex.join(sys.argv[1:])}` goes on from there." if kept else ""
-        with suppress(OSError):  # the terminal may be gone
-            click.echo(f"Stopped.{kept} {again}".rstrip(), err=True)
+        click.echo(f"Stopped.{kept} {again}".rstrip(), err=True)
         number = stop.number if isinstance(stop, Terminated) else signal.SIGINT
         raise click.exceptions.Exit(128 + number) from None
     except SailsimError as error:

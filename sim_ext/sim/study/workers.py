@@ -99,7 +99,7 @@ class Processes:
         self._pool = self._started()
 
     def _started(self) -> ProcessPoolExecutor:
-        SemLock._make_name = staticmethod(_semaphore)
+        SemLock._make_name = staticmethod(_semaphore)  # not loky's, which others' semaphores have too
         with _deaf_children():
             return ProcessPoolExecutor(
                 max_workers=self.size, initializer=_in_worker, initargs=(os.getpid(),), env=ENVIRONMENT
@@ -140,12 +140,14 @@ class Processes:
 
 @contextmanager
 def _deaf_children() -> Iterator[None]:
-    """Processes that start within this never hear Ctrl-C, which a terminal sends to all: the parent does."""
-    with environment(ENVIRONMENT):  # loky starts both too, and that would unblock the signal again
-        resource_tracker.ensure_running()
-        own_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Processes that start within this never hear Ctrl-C, which a terminal sends to all, nor that it is gone:
+    the parent does."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
+        with environment(ENVIRONMENT):  # loky starts both too, and that would unblock Ctrl-C again
+            resource_tracker.ensure_running()
+            own_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
