@@ -1,6 +1,7 @@
 """The set-up says in one sentence what a machine lacks."""
 
 import importlib.util
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from .by_path import tool
 
-SCRIPT = Path(__file__).parents[1] / "tools" / "set_up.py"
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "tools" / "set_up.py"
 
 
 @pytest.fixture
@@ -136,3 +138,18 @@ def test_an_environment_that_a_stopped_set_up_left_is_made_again(set_up: ModuleT
     assert not set_up.has_pip(str(python))
     set_up.run([sys.executable, "-m", "venv", str(tmp_path)])
     assert set_up.has_pip(str(python))
+
+
+def test_the_quick_tests_compile_no_program_for_aarch64() -> None:
+    printed = subprocess.run(
+        ["make", "--dry-run", "check"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    words = shlex.split(printed.stdout.splitlines()[-1])
+    chosen = words[words.index("-m", 2) :][:2]
+    # What the fixture `programs` is set up for, it compiles.
+    command = [sys.executable, "-m", "pytest", "--setup-plan", "-q", *chosen, "tests/kernels"]
+    planned = subprocess.run(
+        [*command, "-p", "no:cacheprovider"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "test_unit_header.py" in planned.stdout
+    assert "SETUP    S programs" not in planned.stdout

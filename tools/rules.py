@@ -1,4 +1,4 @@
-"""Rules of the house that no other checker has: short files, private names, and the doors of the floors.
+"""Rules of the house that no other checker has: lengths of files, private names, and the doors of the floors.
 
 Usage: rules.py [FILE]...   (default: every file that git tracks; run in the root of the checkout)
 
