@@ -40,14 +40,18 @@ def sections(
     manifest: Mapping[str, Any],
     simulated: Mapping[str, Figure],
     tables: Mapping[str, pd.DataFrame],
-    paper: str,
+    paper: str | None,
 ) -> list[Section]:
     """All but the first page.
 
     ``tables`` are those of the figures: one that is empty has no figure. The stored study stands in the
-    report of the ``paper`` whose claims it asked about alone.
+    report of the ``paper`` whose claims it asked about alone. None: no paper is compared with.
     """
-    study = stored_study()
+    reproduction = Section(
+        "reproduction", "Reproduction", "The paper's claims, over all that is not published"
+    )
+    if paper is not None:
+        reproduction.parts.extend(_reproduction(stored_study(), paper))
     return [
         Section(
             "speed", "Speed", "How fast", [*(Part(chart=each) for each in charts.SPEED), _runners(results)]
@@ -59,12 +63,7 @@ def sections(
         Section("time", "Where time goes", "Where the time of a token goes", _time(results)),
         Section("reuse", "Reuse", "What pattern reuse and conversion in memory give", _reuse(tables)),
         Section("gem5", "gem5", "Against gem5", _gem5(simulated, tables, paper)),
-        Section(
-            "reproduction",
-            "Reproduction",
-            "The paper's claims, over all that is not published",
-            _reproduction(study, paper),
-        ),
+        *([reproduction] if reproduction.parts else []),
         Section("rests", "What it rests on", "What the numbers rest on", _rests(results.frame, manifest)),
         Section(
             "constants",
@@ -276,7 +275,9 @@ def _reuse(tables: Mapping[str, pd.DataFrame]) -> list[Part]:
     return parts
 
 
-def _gem5(simulated: Mapping[str, Figure], tables: Mapping[str, pd.DataFrame], paper: str) -> list[Part]:
+def _gem5(
+    simulated: Mapping[str, Figure], tables: Mapping[str, pd.DataFrame], paper: str | None
+) -> list[Part]:
     """Figures of the store's own tiles and tokens if it has them, else those that ship."""
     own = {name: figure for name, figure in simulated.items() if name != TOKENS}
     tokens = simulated.get(TOKENS)
