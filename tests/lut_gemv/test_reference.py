@@ -47,6 +47,9 @@ def test_a_product_is_its_blocks_and_its_planes(dfms: int) -> None:
         "lookups": 12, "zero_patterns": 5, "prt_hits": 3, "prt_misses": 4, "table_builds": 2, "table_adds": 2,
         "row_reads": 8, "row_writes": 6, "conversions": 0, "merges": 0,
     }  # fmt: skip
+    # A group of four weights where nothing is said, all in one block: 11 sums in a table of 16.
+    _, counts, profile = reference.lut_gemv(X, CODE.encode(W), abits=3, code=CODE)
+    assert (counts.table_builds, counts.table_adds, len(profile.zero)) == (1, 11, 1)
     # Unsigned, the top plane adds: 3, 6, 1 and 0, 3, 4.
     plain, _, _ = reference.lut_gemv(X % 8, CODE.encode(W), code=CODE, signed=False, **WIDTHS)
     assert rows(plain) == [[3 + 18 - 5, -6 + 24 + 7], [9 - 20, 12 + 28]]
