@@ -50,6 +50,10 @@ def test_a_product_is_its_blocks_and_its_planes(dfms: int) -> None:
     # A group of four weights where nothing is said, all in one block: 11 sums in a table of 16.
     _, counts, profile = reference.lut_gemv(X, CODE.encode(W), abits=3, code=CODE)
     assert (counts.table_builds, counts.table_adds, len(profile.zero)) == (1, 11, 1)
+    assert rows(reference.lut_gemv_blocks(X, CODE.encode(W), abits=3, code=CODE)) == [rows(y)]
+    # One block and one tile where nothing is said: three groups of one weight; 2 rows of 3 bits and a group.
+    assert len(reference.pattern_profile(X, abits=3, nbw=1).zero) == 3
+    assert rows(reference.bit_profile(X, abits=3, nbw=3).sum(axis=(1, 2))) == [6]
     # Unsigned, the top plane adds: 3, 6, 1 and 0, 3, 4.
     plain, _, _ = reference.lut_gemv(X % 8, CODE.encode(W), code=CODE, signed=False, **WIDTHS)
     assert rows(plain) == [[3 + 18 - 5, -6 + 24 + 7], [9 - 20, 12 + 28]]
