@@ -1,5 +1,7 @@
 """What a folder's configuration and its words say, at the ends of what is allowed and worked by hand."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,14 @@ import pytest
 from sailsim.base.errors import SailsimError
 from sailsim.workloads import Activations, open_folder, plan_trace
 from sailsim.workloads.folder_config import FolderConfig
-from sailsim.workloads.folder_tensors import Grouped
+from sailsim.workloads.folder_names import named
+from sailsim.workloads.folder_tensors import Grouped, Matrices, matrices
+from sailsim.workloads.safetensors_file import SafeTensor
 from sailsim.workloads.shapes import Facts
 
+from .folder_cases import CONFIG, PLAIN
 from .folder_data import fill, write_grouped
+from .folder_files import write_folder
 
 MOST = (1 << 31) - 1
 
@@ -133,3 +139,66 @@ def test_a_word_of_codes_by_hand(
     values = tile.code.decode(tile.codes)[:32] * 0.5 + tile.scales.minimum[0].astype(np.float32)
     line = values[:8, 5] if method == "gptq" else values[5, :8]
     assert (line * 2).tolist() == meant
+
+
+def tensor(name: str, dtype: str = "BF16", shape: tuple[int, ...] = (4,)) -> SafeTensor:
+    """A tensor whose data nobody reads."""
+    return SafeTensor(name=name, dtype=dtype, shape=shape, n_bytes=0, path=Path(), offset=0)
+
+
+def test_names_by_what_else_a_block_has() -> None:
+    def layers(*names: str) -> list[str]:
+        return [one.layer for one in named([tensor(name) for name in names])]
+
+    # What is no part of the decoder, with the model's own beginning and without.
+    assert layers("vision_tower.a.weight", "model.vision_tower.b.weight", "model.visual.c.weight") == []
+    assert layers("model.norm.weight", "lm_head.weight") == ["output_norm", "output"]
+    behind = "model.layers.3.post_attention_layernorm.weight"
+    # Behind attention, but before the network: where the block begins with a norm and has no other.
+    assert layers(behind, "model.layers.3.input_layernorm.weight") == ["blk.3.ffn_norm", "blk.3.attn_norm"]
+    assert layers(behind) == ["blk.3.post_attention_norm"]
+    other = "model.layers.3.pre_feedforward_layernorm.weight"
+    assert layers(behind, "model.layers.3.input_layernorm.weight", other) == [
+        "blk.3.post_attention_norm", "blk.3.attn_norm", "blk.3.ffn_norm",
+    ]  # fmt: skip
+    (expert,) = named([tensor("model.layers.2.mlp.experts.7.up_proj.weight")])
+    assert (expert.layer, expert.expert, expert.part) == ("blk.2.ffn_up_exps", 7, "weight")
+
+
+def test_codes_of_mxfp4_are_of_four_axes_and_sixteen_bytes() -> None:
+    """Of 5 experts of 6 outputs: 3 blocks of 32 inputs, so that K is 96."""
+    at = "model.layers.0.mlp.experts.down_proj"
+    scales = tensor(f"{at}_scales", "U8", (5, 6, 3))
+
+    def found(shape: tuple[int, ...], dtype: str = "U8") -> Matrices:
+        return matrices("m", named([tensor(f"{at}_blocks", dtype, shape), scales]), None)
+
+    whole = found((5, 6, 3, 16))
+    assert whole.shapes == {"blk.0.ffn_down_exps.weight": (96, 6, 5)}
+    assert (whole.elements, whole.formats["blk.0.ffn_down_exps"].name) == (96 * 6 * 5, "mxfp4")
+    for shape, dtype in (
+        ((6, 3, 16), "U8"),
+        ((1, 5, 6, 3, 16), "U8"),
+        ((5, 6, 3, 15), "U8"),
+        ((5, 6, 3, 16), "I8"),
+    ):
+        with pytest.raises(
+            SailsimError, match=r"the shape of .*down_proj_blocks is .*; allowed is \(experts, N"
+        ):
+            found(shape, dtype)
+
+
+def test_a_folder_may_have_4096_files(tmp_path: Path) -> None:
+    """Of 14 all are read; of one too many none is looked for."""
+    of_many, of_one = (open_folder(write_folder(tmp_path / str(n), PLAIN, CONFIG, n)) for n in (14, 1))
+    assert replace(of_many.spec, name="", title="", source="") == replace(
+        of_one.spec, name="", title="", source=""
+    )
+    index = tmp_path / "14" / "model.safetensors.index.json"
+    for count, words in (
+        (4096, "0.safetensors cannot be read"),
+        (4097, "names 4097 files; allowed are 4096"),
+    ):
+        index.write_text(json.dumps({"weight_map": {str(i): f"{i}.safetensors" for i in range(count)}}))
+        with pytest.raises(SailsimError, match=words):
+            open_folder(tmp_path / "14")
