@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sailsim.analysis.baselines.cpu import CACHES, cpu_tokens_per_s, prompt_tokens_per_s
 from sailsim.analysis.baselines.cpu_software import SOFTWARE
 from sailsim.analysis.baselines.fitted import fitted_constants
-from sailsim.analysis.baselines.gpu import MEASURED_CARDS, gpu_tokens_per_s
+from sailsim.analysis.baselines.gpu import gpu_tokens_per_s
 from sailsim.analysis.baselines.predict import baseline
 from sailsim.analysis.baselines.prediction import Prediction
 from sailsim.analysis.baselines.runners import Runner, runners
@@ -45,7 +45,6 @@ _DRAWN = {"FIGURES": "figures", "figures": "figures", "report": "report"}
 __all__ = [
     "CACHES",
     "FIGURES",
-    "MEASURED_CARDS",
     "SOFTWARE",
     "Area",
     "AreaConstants",

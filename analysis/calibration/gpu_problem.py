@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import exp, log
 from typing import Any
 
@@ -20,6 +20,16 @@ from sailsim.analysis.calibration.solver import (
     Parameter,
     Problem,
 )
+
+CARDS = ("v100", "t4", "a10g", "l4", "a100")
+"""Cards with measurements of the build that the fit is of."""
+BATCHED_CARD = "v100"
+"""The one whose batches were measured with it."""
+NEAREST = {
+    "read_share": {"l40s": ("l4", "a10g"), "h100": ("h100",)},
+    "prompt_share": {"l40s": ("l4", "a10g"), "h100": ("a100",)},
+}
+"""Whose shares a card without such measurements takes (geometric mean), as its file says."""
 
 COMPUTE_SHARE_F16: Mapping[str, Any] = {
     "value": 0.5,
@@ -39,7 +49,7 @@ def gpu_problem() -> Problem:
     Under a Cauchy loss too: 2B on V100 reaches a third of the bandwidth where it and 7B reach half to two
     thirds on every other card, and V100 is not to be judged by it.
     """
-    cards = gpu.MEASURED_CARDS
+    cards = CARDS
     parameters = (
         *(
             Parameter(f"read_share_{c}", 0.65, 0.2, 0.92, "ratio", f"share of {c}'s memory bandwidth, q4_k_m")
@@ -79,17 +89,16 @@ def gpu_problem() -> Problem:
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
         test, card = rows.labels["test"], rows.labels["card"].tolist()
 
-        def of_card(kind: str, like: Callable[[str], tuple[str, ...]]) -> Floats:
-            share = {
-                c: exp(sum(log(x[index[f"{kind}_{near}"]]) for near in like(c)) / len(like(c)))
-                for c in set(card)
-            }
+        def of_card(kind: str) -> Floats:
+            share = {}
+            for c in set(card):
+                like = NEAREST[kind].get(c, (c,))
+                share[c] = exp(sum(log(x[index[f"{kind}_{near}"]]) for near in like) / len(like))
             return np.array([share[c] for c in card])
 
         c = gpu.GpuConstants(
-            read_share=of_card("read_share", gpu.reads_like)
-            * np.where(test == "batched", x[index["other_formats"]], 1.0),
-            compute_share=of_card("prompt_share", gpu.computes_like),
+            read_share=of_card("read_share") * np.where(test == "batched", x[index["other_formats"]], 1.0),
+            compute_share=of_card("prompt_share"),
             vector_share=np.asarray(x[index["vector_share"]]),
             batch_rate=np.where(test == "pp", np.inf, x[index["batch_rate_v100"]]),
             tile_rows=np.asarray(np.inf),

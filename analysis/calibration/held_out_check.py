@@ -24,6 +24,7 @@ from sailsim.analysis.baselines.prediction import data_file, read_csv
 from sailsim.analysis.calibration.calibrate import Outcome
 from sailsim.analysis.calibration.cpu_problem import TOGETHER
 from sailsim.analysis.calibration.errors import differences, digits, error_row, noise_row
+from sailsim.analysis.calibration.gpu_problem import BATCHED_CARD, CARDS
 from sailsim.analysis.calibration.held_out import COLUMNS
 from sailsim.analysis.calibration.measurements import (
     SMALL_PROMPT,
@@ -204,8 +205,8 @@ def card_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]]:
     """The lines of the GPU's error table: name, what is new, and which rows."""
     labels = rows.labels
     own = np.char.endswith(labels["machine"], OWN_CARDS)
-    known = np.isin(labels["card"], gpu.MEASURED_CARDS)
-    v100 = labels["card"] == gpu.BATCHED_CARD
+    known = np.isin(labels["card"], CARDS)
+    v100 = labels["card"] == BATCHED_CARD
     groups = []
     for title, kind in (
         ("decode", "tg"),
@@ -236,8 +237,8 @@ def card_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]]:
 def _card_coverage(found: Compared, bands: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
     """Share of the held-out rows of known cards inside the band that says nine tenths."""
     labels, factor = found.rows.labels, 1 / found.ratio
-    known = np.isin(labels["card"], gpu.MEASURED_CARDS)
-    v100 = labels["card"] == gpu.BATCHED_CARD
+    known = np.isin(labels["card"], CARDS)
+    v100 = labels["card"] == BATCHED_CARD
     batched = labels["test"] == "batched q4_k_m"
     band, wide = bands["batched"], gpu.BATCHED_DOUBT
     wider = {"low": digits(band["low"] / wide), "high": digits(band["high"] * wide)}

@@ -20,6 +20,8 @@ from sailsim.analysis.calibration.solver import Parameter, Problem, held_out, so
 from sailsim.sim import load_card, load_system
 from sailsim.workloads import prefill_step
 
+SIXTEEN_BIT_CARDS = ("a10g", "l4", "a100")
+"""Cards with measured prompts of 16-bit weights."""
 FORMATS = ("q4_k_4", "q8r16")
 """Of the fork's rows."""
 LAYER_WEIGHTS = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
@@ -146,7 +148,7 @@ def card_problem(ours: Mapping[str, Any]) -> Problem:
     ``ours``: the cards' constants as `fits.json` holds them: reading and launches are those of
     LMDeploy's decoding (`gpu_batched.csv`).
     """
-    cards = gpu_prompts.SIXTEEN_BIT_CARDS
+    cards = SIXTEEN_BIT_CARDS
     parameters = (
         *(
             Parameter(
@@ -206,7 +208,7 @@ def run_cards(ours: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]
 
 def _layer_ratios(values: Floats, ours: Mapping[str, Any]) -> Floats:
     """Predicted over measured rates of a layer's matrices alone, which no fit saw."""
-    share = values[gpu_prompts.SIXTEEN_BIT_CARDS.index("a100")]
+    share = values[SIXTEEN_BIT_CARDS.index("a100")]
     sheet = gpu.GpuSheet.of(load_card("a100"))
     c = gpu_prompts.sixteen_bit_constants(
         np.asarray(share), ours["read_share_f16"]["value"], ours["layer_overhead_f16"]["value"], values[-1]

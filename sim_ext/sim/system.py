@@ -16,7 +16,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen, Is, Quantity
 from sailsim.sim.accelerator import AcceleratorSection, ByBackend
 from sailsim.sim.cores import L2, Cache, Cores, Host, LastLevel
-from sailsim.sim.fields import Bandwidth, Clock
+from sailsim.sim.fields import Bandwidth, Clock, Latency, Share
 from sailsim.sim.memory import Memory
 from sailsim.sim.nbw import NBWS
 from sailsim.sim.pim import Pim
@@ -169,6 +169,30 @@ class System(_Described):
             raise SailsimError(f"system {self.name}: {str(error).rstrip('.')}.") from None
 
 
+class CardKernels(Frozen):
+    """What the baselines' software reaches on a card.
+
+    Where a file has nothing, those cards stand for it that the constant was measured on.
+    """
+
+    read_share: Share | None = None
+    """Of `memory_bandwidth`: weights of four bits, llama.cpp."""
+    prompt_share: Share | None = None
+    """Of `fp16_flops`: whole prompts, llama.cpp."""
+    batch_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None
+    """Of an SM: llama.cpp's matrix kernel for 9 to 64 rows."""
+    prompt_share_f16: Share | None = None
+    """Of `fp16_flops`: whole prompts in 16 bits, vLLM."""
+    read_share_w4: Share | None = None
+    """Of `memory_bandwidth`: LMDeploy's four-bit kernels."""
+    compute_share_w4: Share | None = None
+    """Of `fp16_flops`: the same."""
+    layer_overhead_w4: Latency | None = None
+    """Launches and small kernels of a layer: the same."""
+    row_overhead_w4: Latency | None = None
+    """Work of a sequence and step: the same."""
+
+
 class Gpu(_Described):
     """A GPU as a baseline needs it."""
 
@@ -183,3 +207,4 @@ class Gpu(_Described):
     """Boost."""
     l2: Annotated[Quantity, Is("MiB", above=0)]
     tdp: Annotated[Quantity, Is("W", above=0)]
+    kernels: CardKernels = CardKernels()

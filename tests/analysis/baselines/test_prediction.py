@@ -173,7 +173,7 @@ def test_unmeasured_cards_have_wider_bands():
         ({"machine": "v100", "threads": None, "cache": "unified"}, ["cache", "unified", "v100"]),
         ({"software": "serving"}, ["software", "serving", "graviton2", "ampere"]),
         ({"machine": "v100", "threads": 4}, ["threads", "4", "v100"]),
-        ({"machine": "h100", "prompt": 4, "threads": None}, ["prompt", "h100", "v100, t4"]),
+        ({"machine": "h100", "prompt": 4, "threads": None}, ["prompt", "h100", "a100, a10g, l4, t4, v100"]),
         ({"machine": "nothing"}, ["nothing", "graviton2"]),
         ({"software": "other"}, ["software", "other", "llama.cpp"]),
         ({"cache": "other"}, ["cache", "other", "unified"]),
