@@ -53,10 +53,9 @@ def answer() -> Answer:
     return Answer(_sentence(some, whole), _header(), _rows(some, whole))
 
 
-def answer_parts() -> dict[str, str]:
-    """The sentence and the table, by their names in README."""
-    found = answer()
-    return {"sentence": found.sentence, "table": table(found.header, found.rows, "lrrrrrr")}
+def as_markdown(found: Answer) -> str:
+    """The table of an answer."""
+    return table(found.header, found.rows, "lrrrrrr")
 
 
 def _cores() -> int:

@@ -24,12 +24,10 @@ _COMMANDS = {
     "sweep": "sailsim.cli.sweep:sweep",
     "plan": "sailsim.cli.plan:plan",
     "baseline": "sailsim.cli.baseline:baseline",
-    "fit": "sailsim.cli.baseline:fit",
     "results": "sailsim.cli.results:results",
     "plot": "sailsim.cli.plot:plot",
     "figures": "sailsim.cli.report:figures",
     "report": "sailsim.cli.report:report",
-    "reuse": "sailsim.cli.reuse:reuse",
     "quality": "sailsim.cli.quality:quality",
     "policy": "sailsim.cli.policy:policy",
     "reproduce": "sailsim.cli.reproduce:reproduce",
@@ -44,7 +42,6 @@ _COMMANDS = {
     "models": "sailsim.cli.models:models",
     "activations": "sailsim.cli.activations:activations",
     "artifact": "sailsim.cli.artifact:artifact",
-    "docs": "sailsim.cli.docs:docs",
     "completion": "sailsim.cli.completion:completion",
 }
 _IN_A_LINE = {
@@ -54,12 +51,10 @@ _IN_A_LINE = {
     "sweep": "Many points by every runner, kept in a folder.",
     "plan": "Count and check the points of a plan.",
     "baseline": "Predict a server or a card without PIM units.",
-    "fit": "Fit the baselines' constants on measurements once more.",
     "results": "List, show, query, export and compare folders.",
     "plot": "A figure of your own from a folder.",
     "figures": "The figures of a sweep, as SVG and PNG.",
     "report": "The report of a sweep, one HTML file.",
-    "reuse": "Where patterns repeat in real activations.",
     "quality": "What a model loses by the widths of its numbers.",
     "policy": "The fastest formats of a model's matrices at a loss.",
     "reproduce": "The paper's claims under all that is not published.",
@@ -74,7 +69,6 @@ _IN_A_LINE = {
     "models": "The models that ship, their shapes and sizes.",
     "activations": "Capture real activations.",
     "artifact": "Run and compare what is claimed.",
-    "docs": "The generated pieces of a checkout.",
     "completion": "Print the completion script of a shell.",
 }
 """What each command does, for the list of them: the commands' modules are not imported for it."""

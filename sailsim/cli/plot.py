@@ -41,8 +41,8 @@ from sailsim.cli._path import PathOption
 def plot(folder: Path, out: Path, log_x: bool, log_y: bool, as_json: bool, **asked: Any) -> None:
     """Draw the records of FOLDER: --y over --x, coloured and in panels by other columns.
 
-    The labels are those of docs/columns.md. Below the title stands what was filtered and put together, and
-    which fields vary that the picture does not show.
+    The labels are those of analysis/data/columns.toml. Below the title stands what was filtered and put
+    together, and which fields vary that the picture does not show.
     """
     from sailsim.analysis.render.plot import check_ending  # matplotlib: only when needed
     from sailsim.analysis.render.plot import plot as draw

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from calibration.measurements import read_table
+from calibration.packed_check import choices, packed_rows
 from sailsim.analysis import evaluate
 from sailsim.analysis.baselines.cpu import Constants, CpuSheet, cpu_tokens_per_s, packed_parts
 from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.packing import packed_tokens_per_s, packings
 from sailsim.analysis.baselines.predict import baseline
 from sailsim.analysis.baselines.prediction import Work
-from sailsim.analysis.calibration.measurements import read_table
-from sailsim.analysis.calibration.packed_check import choices, packed_rows
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, load_system
 from sailsim.workloads import load_model, uniform_format
