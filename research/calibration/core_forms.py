@@ -160,7 +160,7 @@ def main() -> None:
     with as_file(data_file(TABLE)) as shipped:
         path = Path(shipped)
     write_whole(path, (json.dumps(run(), indent=1) + "\n").encode())
-    print(f"Written to {path}; sailsim docs --write baselines shows it")
+    print(f"Written to {path}")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def test_completion_offers_commands_and_choices() -> None:
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ | asked, check=False)
         return {line.partition(",")[2] for line in done.stdout.split()}
 
-    assert offered("sailsim re", 1) == {"results", "report", "reuse", "reproduce", "replay"}
+    assert offered("sailsim re", 1) == {"results", "report", "reproduce", "replay"}
     assert offered("sailsim completion ", 2) == {"bash", "zsh", "fish"}
     assert offered("sailsim run --phase ", 3) == {"decode", "prefill"}
     assert offered("sailsim cost --convert u", 3) == {"unit"}
