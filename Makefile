@@ -6,7 +6,7 @@
 #   make check    those of them that are quick and compile no AArch64 program, with a fifth of Hypothesis' examples: a minute
 #   make artifact every claim with the command that shows it, run and compared: docs/artifact.md, minutes
 #   make figures  redraw the figures of out/ from its results
-#   make reproduce  the paper's claims under all that is not published: docs/reproduction.md, minutes
+#   make reproduce  the paper's claims under all that is not published, minutes
 #   make bench    speed, as ratios within one run
 #   make lint     ruff, lengths of files and private names, mypy, the import floors, clang-format
 #   make docs     the documentation as a site, build/site, which is read without a network
@@ -97,7 +97,7 @@ figures: $(VENV)/.installed
 	$(SAILSIM) figures $(OUT)
 
 reproduce: setup
-	$(SAILSIM) reproduce --out $(OUT)/reproduction --jobs $(JOBS) --docs docs
+	$(SAILSIM) reproduce --out $(OUT)/reproduction --jobs $(JOBS)
 
 test: setup build/cpp/built
 	$(BIN)/ctest --test-dir build/cpp --parallel $(JOBS) --output-on-failure --no-tests=error
@@ -126,6 +126,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python tools/rules.py
+	$(BIN)/python tools/tables.py --check
 	$(BIN)/python tools/staged.py mypy
 	$(BIN)/python tools/staged.py imports
 	$(BIN)/clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.hh' '*.h' '*.c')

@@ -1,8 +1,8 @@
 """Baselines, cost, figures, claims and the report, all over results and system files.
 
-Rooms, each using only those below it: `render` (figures, pages, the report), `reuse` (where patterns repeat),
-`paper` (claims, and all that is not published), `results` (runs, and what compares them), `calibration`
-(fits), `costs` (dollars, joules, square millimetres), `baselines` (CPU, cards, and who runs).
+Rooms, each using only those below it: `render` (figures, the report), `paper` (claims, and all that is not
+published), `results` (runs, and what compares them), `costs` (dollars, joules, square millimetres),
+`baselines` (CPU, cards, and who runs).
 docs/baselines.md, docs/cost.md, docs/energy-area.md, docs/reuse.md and docs/reproduction.md explain.
 """
 

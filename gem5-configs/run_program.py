@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import checkpoints
-import chi
 import hierarchy
 import intervals
 import m5
@@ -37,7 +36,6 @@ def parse(arguments):
     parser.add_argument(
         "--switch-after", type=int, default=0, help="change to --cpu only this much later (simulated ps)"
     )
-    chi.add_option(parser)
     parser.add_argument("--no-pim", action="store_true", help="the same machine without PIM units")
     parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
     parser.add_argument("--memory", default="2GiB", help="simulated memory")
@@ -146,22 +144,16 @@ def make_process(system, program):
 
 def build(spec, options, file):
     """The machine that the options ask for; `file` is what is to be preloaded."""
-    common = {
-        "cores": options.cores,
-        "pim": not options.no_pim,
-        "units": options.units,
-        "memory": file.memory if file else options.memory,
-        "shared_memory": file.segment if file else "",
-    }
-    if options.coherence == "chi":
-        chi.require(options)
-        return chi.build(spec, cpu=options.cpu, **common)
     return machine.build(
         spec,
         cpu=options.start_with or options.cpu,
         later_cpu=options.cpu if options.start_with else None,
         capacity_mode=options.capacity_mode,
-        **common,
+        cores=options.cores,
+        pim=not options.no_pim,
+        units=options.units,
+        memory=file.memory if file else options.memory,
+        shared_memory=file.segment if file else "",
     )
 
 

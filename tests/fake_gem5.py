@@ -1,6 +1,6 @@
 """A program that answers as gem5 does, for tests of what surrounds it: no simulation, made-up numbers.
 
-FAKE_GEM5 says how it behaves: good (default), chi (good, with Ruby's protocol), no_module, silent, panic,
+FAKE_GEM5 says how it behaves: good (default), no_module, silent, panic,
 hang, killed, untraced, truncated, full, refused, wrong; for the decode program also unmarked, other_clock and
 no_units. FAKE_GEM5_LOG names a file that gets a line for every run, FAKE_GEM5_GROUPS one with what a unit
 prints of its groups, FAKE_GEM5_SEGMENTS the folder in which a hanging one leaves its shared memory.
@@ -25,7 +25,7 @@ if script.name == "check_module.py":
     if behaviour != "silent":
         module = behaviour != "no_module"
         found = {"sailsim_module": module, "version": "24.0.0.1", "compiled": "Nov 24 2026"}
-        print(json.dumps(found | {"chi": behaviour == "chi"}))
+        print(json.dumps(found))
     sys.exit(0)
 
 if "FAKE_GEM5_LOG" in os.environ:

@@ -69,10 +69,9 @@ def study_answer(
     return Answer(_study_sentence(prompts, able), (what, *COLUMNS), rows)
 
 
-def answer_parts() -> dict[str, str]:
-    """The sentence and the table, by their names in README."""
-    found = answer()
-    return {"sentence": found.sentence, "table": table(found.header, found.rows, "lrrrrrr")}
+def as_markdown(found: Answer) -> str:
+    """The table of an answer."""
+    return table(found.header, found.rows, "lrrrrrr")
 
 
 def _cores() -> int:

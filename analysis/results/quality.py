@@ -184,7 +184,7 @@ def measured(threads: int, point: QualityPoint) -> dict[str, Any]:
 
 
 def compared(frame: pd.DataFrame) -> pd.DataFrame:
-    """Records with what each loses against floats: columns are those of docs/columns.md.
+    """Records with what each loses against floats: columns are those of analysis/data/columns.toml.
 
     ``loss`` is the mean of the differences of ``nll``, in nats a token, and ``loss_error`` its standard error
     by chunks; ``agreement`` the share of places in which the most probable token is the same.

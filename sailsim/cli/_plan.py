@@ -1,4 +1,4 @@
-"""Options that say which points a study has, for `sailsim sweep` and `sailsim plan`."""
+"""Options that say which points a sweep has."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from sailsim.base.errors import SailsimError
 from sailsim.base.hints import needing
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
@@ -41,7 +40,6 @@ from sailsim.sim.study import Workers
     help="Which readings go together: a file by name or path.",
 )
 @study_options()
-@click.option("--docs", type=PathOption(file_okay=False), help="Write joint.md and its figure there too.")
 @paper_option
 @click.option("--json", "as_json", is_flag=True, help="Print all results as JSON.")
 def joint(
@@ -51,7 +49,6 @@ def joint(
     priors: tuple[str, ...],
     combinations: str,
     jobs: int | Workers,
-    docs: Path | None,
     paper: str,
     as_json: bool,
 ) -> None:
@@ -66,12 +63,10 @@ def joint(
         from sailsim.analysis.paper.joint import joint as study
         from sailsim.analysis.render.joint_page import summary, write_page
 
-    if docs is not None and not docs.is_dir():
-        raise SailsimError(f"docs is {docs}, allowed is a folder that exists.")
     results = study(
         out, machines, jobs, seed, paper=paper, priors=priors or PRIORS, combinations=combinations
     )
-    written = write_page(results, out, docs)
+    written = write_page(results, out)
     if as_json:
         print_json(results)
         return

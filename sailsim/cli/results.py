@@ -25,7 +25,7 @@ _folder = click.argument("folder", type=PathOption())
 _where = click.option(
     "--where", default="", help="An SQL condition on columns, as in \"wbits=4 and runner='sail'\"."
 )
-_columns = click.option("--columns", default="", help="Columns, as in runner,tokens_per_s (docs/columns.md).")
+_columns = click.option("--columns", default="", help="Columns, as in runner,tokens_per_s.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -33,7 +33,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def results() -> None:
     """List, show, query, export, compare and tidy up the folders of studies.
 
-    Of `sailsim sweep`, `explore`, `reproduce`, `reuse` and `gem5`. Columns are those of docs/columns.md.
+    Of `sailsim sweep`, `explore`, `reproduce` and `gem5`. analysis/data/columns.toml explains the columns.
     """
 
 
@@ -171,7 +171,7 @@ def query(folder: Path, sql: str, wide: bool, as_json: bool) -> None:
 def export(
     folder: Path, form: Format, out: Path, force: bool, where: str, columns: str, as_json: bool
 ) -> None:
-    """Write the records of FOLDER as one file, whole or not at all, columns in the order of docs/columns.md.
+    """Write the records of FOLDER as one file, whole or not at all.
 
     In CSV, columns that hold numbers by name are JSON.
     """

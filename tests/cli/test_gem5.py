@@ -23,9 +23,8 @@ from .gem5_stand_in import SMALL, elf, one_sentence, runs, sailsim
 def test_check_says_which_gem5_it_is(log: Path, fake_gem5: Path) -> None:
     found = json.loads(sailsim("check", "--json").stdout)
     which = {"path": str(fake_gem5), "version": "24.0.0.1", "compiled": "Nov 24 2026"}
-    assert found == {"schema": 1, **which, "chi": False}
+    assert found == {"schema": 1, **which}
     assert "24.0.0.1 with sailsim's module" in sailsim("check").stdout
-    assert "without Ruby's CHI protocol" in sailsim("check").stdout
 
 
 def test_a_sweep_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
@@ -324,17 +323,6 @@ def test_checkpoints_that_are_gone_are_written_again_and_are_part_of_the_questio
         (checkpoint / "m5.cpt").write_text(content)
         assert sailsim(*goes_on).exit_code == 0
     assert len(runs(log)) == before + 2
-
-
-def test_a_chi_machine_is_part_of_the_question(
-    log: Path, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FAKE_GEM5", "chi")
-    chi, out = ("--coherence", "chi"), ("--out", tmp_path / "out")
-    assert "with Ruby's CHI protocol" in sailsim("check").stdout
-    assert sailsim("replay", trace, *chi, *out).exit_code == 0
-    assert sailsim("run", *chi, *out, "--", elf(tmp_path / "program")).exit_code == 0
-    assert list(Store(tmp_path / "out").frame()["options"]) == ["--coherence chi"] * 2
 
 
 def test_an_order_is_part_of_the_question_and_phases_are_told(log: Path, tmp_path: Path) -> None:

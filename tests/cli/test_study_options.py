@@ -11,7 +11,7 @@ from sailsim.cli import main
 GRID = ["--model", "smollm2-135m", "--wbits", "2,4", "--batch", "1:4"]
 
 
-@pytest.mark.parametrize("command", ["sweep", "reproduce", "explore", "reuse"])
+@pytest.mark.parametrize("command", ["sweep", "reproduce", "explore"])
 def test_every_study_has_them(command: str) -> None:
     said = CliRunner().invoke(main, [command, "--help"]).stdout
     assert all(name in said for name in ("--jobs", "--dask", "--slurm", "--log-json"))
