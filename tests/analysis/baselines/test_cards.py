@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from calibration.gpu_problem import CARDS, NEAREST
+from calibration.prompt_problem import SIXTEEN_BIT_CARDS
 from sailsim.analysis import baseline, fitted_constants, runners
 from sailsim.analysis.baselines import gpu
 from sailsim.analysis.baselines.card_kernels import OF_THE_FIT, taken_over
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s
-from sailsim.analysis.calibration.gpu_problem import CARDS, NEAREST
-from sailsim.analysis.calibration.prompt_problem import SIXTEEN_BIT_CARDS
 from sailsim.base.errors import SailsimError
 from sailsim.sim import card_names, load_card, load_machine, system_names, vary
 from sailsim.workloads import load_model, uniform_format, weight_format
