@@ -1,4 +1,4 @@
-"""The page of a paper's claims together (docs/reproduction.md) and its figure, from what `sailsim joint` found."""
+"""The page of a paper's claims together and its figure, from what `sailsim joint` found."""
 
 from __future__ import annotations
 
