@@ -167,7 +167,7 @@ def _agreeing(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
             f"The prompt is {asked[0]['prompt_tokens']}. The running model in NumPy chooses the same tokens "
             f"as {same} of {len(asked)} runs ({first}). Its logits, up to "
             f"{max(row['logit_largest'] for row in asked):.4g}, differ by at most "
-            f"{max(row['logit_difference'] for row in asked):.3g}."
+            f"{max(row['logit_difference'] for row in asked):.3g}: each side rounds activations of its own."
         )
 
 
