@@ -18,8 +18,9 @@ from typing import Any
 
 import pandas as pd
 
-from sailsim.analysis.results.quality import read_text, standard_error
+from sailsim.analysis.results.quality import standard_error
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import MAX_TEXT, read_text
 from sailsim.sim import code_version
 from sailsim.sim.keys import Stamps
 from sailsim.sim.study import Task, Workers, run_study
@@ -148,4 +149,4 @@ def _base(model: str, content: str, text: str, chunks: int, length: int) -> Sens
 
 def calibration_text(path: str) -> str:
     """That of a file, or of nothing the one that ships. Raises SailsimError if it cannot be read."""
-    return read_text(Path(path)) if path else shipped_text(CALIBRATION)
+    return read_text(Path(path), "text", MAX_TEXT) if path else shipped_text(CALIBRATION)

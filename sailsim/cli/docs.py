@@ -9,8 +9,10 @@ import click
 from sailsim.analysis.render import docs as generated
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
+from sailsim.cli._table import echo
 
 ENTRIES = (
     *generated.ENTRIES,
@@ -25,7 +27,7 @@ ENTRIES = (
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--write", "action", flag_value="write", help="Write what is not as it should be, and figures.")
 @click.option("--check", "action", flag_value="check", help="Write nothing; exit status 1 if a piece is old.")
@@ -62,7 +64,7 @@ def docs(
     else:
         for name, paths in found.items():
             for path in paths:
-                click.echo(path if action == "write" else f"{path} is old: sailsim docs --write {name}")
+                echo(path if action == "write" else f"{path} is old: sailsim docs --write {name}")
     if action == "check" and any(found.values()):
         raise click.exceptions.Exit(1)
 
@@ -81,4 +83,4 @@ def _list(as_json: bool) -> None:
         print_json({"pieces": rows})
         return
     for row in rows:
-        click.echo(f"{row['name']:<16} {row['takes']:<8} {row['path']}\n    from {row['inputs']}")
+        echo(f"{row['name']:<16} {row['takes']:<8} {row['path']}\n    from {row['inputs']}")

@@ -11,10 +11,11 @@ import click
 
 from sailsim.analysis import runners
 from sailsim.analysis.results.plan_check import PlanCheck, Reasons, check_plan
+from sailsim.cli._command import Group
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._plan import asked, plan_options
-from sailsim.cli._table import print_wide, say, wide_option
+from sailsim.cli._table import echo, print_wide, say, wide_option
 from sailsim.sim import Plan
 from sailsim.sim.plan.axis import Axis
 from sailsim.sim.vary import Value
@@ -25,7 +26,7 @@ ROWS = 20
 """Points that `show` prints, where nothing else is said."""
 
 
-@click.group()
+@click.group(cls=Group)
 def plan() -> None:
     """Count and show the points of a plan, and say what they will take."""
 
@@ -93,7 +94,7 @@ def show(
     numbers = [name for name in names if all(_is_number(each.get(name)) for each in combinations[:rows])]
     print_wide(shown, names, wide, numbers)
     if len(combinations) > rows:
-        click.echo(f"{len(combinations)} points; {rows} are shown (--rows).")
+        echo(f"{len(combinations)} points; {rows} are shown (--rows).")
 
 
 def _counted(plan: Plan) -> Iterator[str]:

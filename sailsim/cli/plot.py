@@ -9,11 +9,13 @@ import click
 
 from sailsim.analysis.results.chart import Agg, Ask, Kind, chart
 from sailsim.analysis.results.folder import Results
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
-from sailsim.cli._path import PathOption
+from sailsim.cli._path import OUT_FILE, PathOption
+from sailsim.cli._table import echo
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("folder", type=PathOption())
 @click.option("--x", required=True, help="The column along the axis.")
 @click.option("--y", required=True, help="The column of the heights; of a mapping as in phases.dram.")
@@ -36,7 +38,7 @@ from sailsim.cli._path import PathOption
     show_default=True,
     help="Of several records on one mark; none: they are an error.",
 )
-@click.option("--out", type=PathOption(dir_okay=False), required=True, help="A .png, .svg or .pdf file.")
+@click.option("--out", type=OUT_FILE, required=True, help="A .png, .svg or .pdf file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plot(folder: Path, out: Path, log_x: bool, log_y: bool, as_json: bool, **asked: Any) -> None:
     """Draw the records of FOLDER: --y over --x, coloured and in panels by other columns.
@@ -56,6 +58,6 @@ def plot(folder: Path, out: Path, log_x: bool, log_y: bool, as_json: bool, **ask
             {"path": str(out), "kind": found.kind, "records": found.records, "notes": list(found.said)}
         )
         return
-    click.echo(f"{out}: {found.title}, {found.records} marks")
+    echo(f"{out}: {found.title}, {found.records} marks")
     for sentence in found.said:
-        click.echo(f"- {sentence}")
+        echo(f"- {sentence}")

@@ -10,6 +10,7 @@ import click
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import needing
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._study import study_options
@@ -35,7 +36,7 @@ SHOWN = (
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("model", type=PathOption(), required=False)
 @click.option(
     "--loss", "budgets", default="0.05,0.1,0.2,0.4", show_default=True, help="Allowed: nats a token."

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._study import study_options
-from sailsim.cli._table import say
+from sailsim.cli._table import echo, say
 from sailsim.sim.study import Workers
 from sailsim.workloads import Activations
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--activations", type=PathOption(), help="A capture [default: the compact one that ships].")
 @click.option(
     "--out",
@@ -59,4 +60,4 @@ def reuse(
     for line in reuse_page.summary(measured).splitlines():
         say(line)
     for path in written:
-        click.echo(str(path))
+        echo(str(path))

@@ -9,16 +9,17 @@ import click
 from sailsim.analysis import runners
 from sailsim.analysis.results.sweep import sweep_into
 from sailsim.base.hints import program
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._plan import asked, plan_options
 from sailsim.cli._point import types_of_all
 from sailsim.cli._study import study_options
-from sailsim.cli._table import say
+from sailsim.cli._table import echo, say
 from sailsim.sim.study import Workers
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--plan", "file", type=PathOption(dir_okay=False), help="A plan instead of all that, a TOML file."
 )
@@ -68,4 +69,4 @@ def sweep(
             f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
             f"{manifest['wall_s']:.1f} s."
         )
-        click.echo(f"Next: {program()} figures {out}")
+        echo(f"Next: {program()} figures {out}")

@@ -9,7 +9,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
@@ -33,6 +33,13 @@ class _Described(Frozen):
     """The files that this one was built on, nearest first (filled when the file is read)."""
     sources: dict[str, str]
     """Citations that quantities refer to by key."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_named(cls, name: str) -> str:
+        if not name.strip():
+            raise ValueError(f"is {name!r}; allowed is a text that is not empty")
+        return name
 
     @property
     def digest(self) -> str:

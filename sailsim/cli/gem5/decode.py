@@ -13,7 +13,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.records import to_lines
 from sailsim.cli._json import print_json
-from sailsim.cli._path import PathOption
+from sailsim.cli._path import TEXT, PathOption
 from sailsim.cli._table import say
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
@@ -43,7 +43,7 @@ from sailsim.workloads import Tokenizer, stored_model
 @with_gem5
 @with_system
 @click.option("--model", required=True, help="A GGUF file of the llama architecture, or a shape.")
-@click.option("--weights", default="", help="As in `sailsim image`; default: a file's own, else 4g128.")
+@click.option("--weights", type=TEXT, help="As in `sailsim image`; default: a file's own, else 4g128.")
 @click.option("--blocks", type=int, default=0, show_default=True, help="The model's first blocks; 0: all.")
 @click.option("--linears", default=",".join(LINEARS), show_default=True, help="Kinds of products.")
 @click.option("--threads", default="1,4,16", show_default=True, help="Threads, on as many cores.")
@@ -125,7 +125,7 @@ def decode(
         parse_numbers("context", context),
         system,
         units=units or 0,
-        **fixed,
+        **fixed | {"weights": fixed["weights"] or ""},
     )
     with telling() as tell:
         rows, before = run_decodes(

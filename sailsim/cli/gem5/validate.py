@@ -14,7 +14,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.records import to_lines
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._table import print_table, say
+from sailsim.cli._table import echo, print_table, say
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
     as_json_option,
@@ -185,12 +185,12 @@ def _print_tiles(compared: Sequence[Comparison]) -> None:
             for each in compared
             if (each.substrate, each.load) == (substrate, load)
         ]
-        click.echo(f"{substrate}, {load}, cycles")
+        echo(f"{substrate}, {load}, cycles")
         print_table(tiles, list(tiles[0]), whole=("tile",), numbers=("gem5", "engine", "error"))
 
 
 def _print_validation(found: dict[str, Any]) -> None:
-    click.echo(f"gem5 {found['gem5_version']}, {found['system']}")
+    echo(f"gem5 {found['gem5_version']}, {found['system']}")
     for part in found["summaries"]:
         say(
             f"{part['load']}: {part['tiles']} tiles, median error {part['median_error']:.1%}, worst "

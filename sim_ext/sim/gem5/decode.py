@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy.typing as npt
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import sha256_of
 from sailsim.sim.gem5.binary import Gem5, Gem5TimeoutError, require_program
 from sailsim.sim.gem5.outcome import Gem5Run, read_dumps
 from sailsim.sim.gem5.places import machine_json
@@ -251,7 +251,7 @@ def run_decodes(
     require_program(program)
     for asked in {(point.model, point.weights, point.blocks): point for point in points}.values():
         _plan(asked, system)  # what no image can hold is refused once, before a folder or a run is begun
-    content = sha256(program.read_bytes()).hexdigest()
+    content = sha256_of(program, "program")
     store, rows, failures = Store(out), [], []
     questions = [_question(point, machine, content) for point in points]
     before = _held(store, questions, system, gem5, timeout_s)
