@@ -1,12 +1,16 @@
 """A unit's ways to the last-level cache and to DRAM, and what a schedule has to know of memory."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from math import ceil, inf
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from sailsim.sim.dram import Dram, Reader
+from sailsim.sim.dram import Dram, Reader, alone
 from sailsim.sim.schedule import MemorySystem
-from sailsim.sim.system import System
+
+if TYPE_CHECKING:  # a system asks how fast weights come to its units
+    from sailsim.sim.system import System
 
 
 class MemoryPath(NamedTuple):
@@ -41,6 +45,15 @@ def memory_paths(system: System) -> tuple[MemoryPath, MemoryPath]:
     )
 
 
+def weights_rate(system: System, slices: int) -> float:
+    """Bytes/s of weights that memory brings each of `slices` that read by themselves: its share of DRAM, or
+    what its port and its lines under way let it have."""
+    share, stream = _streamed_share(system), _stream(system, slices)
+    asked = slices * memory_paths(system)[1].rate
+    reader = replace(stream, demand=asked / share, window=stream.window / share)
+    return alone(system.memory.peak, reader) * share / slices
+
+
 def window(system: System) -> float:
     """Bytes that one core has under way to DRAM."""
     share = system.host.lines_share
@@ -55,7 +68,7 @@ def server_memory(system: System, threads: int, stream_limit: float = inf) -> Me
     dram = Dram(system.memory, system.llc.line.whole)
     return MemorySystem(
         peak=system.memory.peak,
-        read_share=min(system.memory.read_share.value, dram.reads(dram.lines_of_row)),
+        read_share=_streamed_share(system),
         write_share=system.memory.write_share.value,
         stream_limit=stream_limit,
         depth=0,
@@ -65,6 +78,12 @@ def server_memory(system: System, threads: int, stream_limit: float = inf) -> Me
     )
 
 
+def _streamed_share(system: System) -> float:
+    """Share of the DRAM peak that streams of reads get: as measured, or what the device's times allow."""
+    dram = Dram(system.memory, system.llc.line.whole)
+    return min(system.memory.read_share.value, dram.reads(dram.lines_of_row))
+
+
 def memory(system: System, threads: int = 1) -> MemorySystem:
     """DRAM, what `threads` cores and the units have under way to it and the room for waiting weights."""
     pim, llc = system.pim, system.llc
@@ -72,11 +91,19 @@ def memory(system: System, threads: int = 1) -> MemorySystem:
     way, slices = memory_paths(system)[1], llc.slices
     room = pim.prefetch_share.value * llc.size
     server = server_memory(system, threads, stream_limit=slices.value * way.rate)
-    under_way = slices.value * pim.mshrs.value * llc.line.value
     return replace(
         server,
         depth=pim.prefetch_depth.whole,
         background=pim.prefetch_priority.value == "background",
         buffer=room if room >= llc.line.value else 0.0,  # what holds no line holds nothing
-        stream=Reader(inf, under_way, way.latency, slices.whole, server.cores.queue),
+        stream=_stream(system, slices.whole),
     )
+
+
+def _stream(system: System, slices: int) -> Reader:
+    """The weight stream to some slices."""
+    pim, line = system.pim, system.llc.line
+    assert pim is not None
+    under_way = slices * pim.mshrs.value * line.value
+    queue = Dram(system.memory, line.whole).queue
+    return Reader(inf, under_way, memory_paths(system)[1].latency, slices, queue)
