@@ -14,15 +14,30 @@ if TYPE_CHECKING:  # a system asks how fast weights come to its units
 
 
 class MemoryPath(NamedTuple):
-    """A unit's way to memory: `latency` seconds for a line, `rate` bytes/s with all its MSHRs in use."""
+    """A unit's way to memory: `latency` seconds for a line, `port` bytes/s, `mshrs` lines under way."""
 
     latency: float
-    rate: float
+    port: float
+    mshrs: int
     line: int
 
+    @property
+    def rate(self) -> float:
+        """Bytes/s of many lines: what the port allows, or all MSHRs."""
+        return min(self.port, self.mshrs * self.line / self.latency)
+
+    def asking(self, size: float) -> float:
+        """Seconds until the last of `size` bytes is asked for: as many lines as there are MSHRs one behind
+        the other through the port, the next when those before have come."""
+        behind, each = max(0, ceil(size / self.line) - 1), self.line / self.port
+        if self.mshrs * each >= self.latency:
+            return behind * each
+        rounds, rest = divmod(behind, self.mshrs)
+        return rounds * self.latency + rest * each
+
     def seconds(self, size: float) -> float:
-        """To move `size` bytes, whole lines: the first takes the latency, the others follow at the rate."""
-        return self.latency + max(0, ceil(size / self.line) - 1) * self.line / self.rate
+        """To move `size` bytes, whole lines."""
+        return self.asking(size) + self.latency
 
 
 def memory_paths(system: System) -> tuple[MemoryPath, MemoryPath]:
@@ -34,14 +49,14 @@ def memory_paths(system: System) -> tuple[MemoryPath, MemoryPath]:
     """
     pim, llc, dram = system.pim, system.llc, Dram(system.memory, system.llc.line.whole)
     assert pim is not None
-    port, window = pim.port.value * pim.clock.si, pim.mshrs.value * llc.line.value
+    port, line = pim.port.value * pim.clock.si, llc.line.whole
     private = system.l2.latency.value / system.cores.clock.si
-    chip = max(llc.latency.si - private, llc.line.value / port)
+    chip = max(llc.latency.si - private, line / port)
     saved = private + system.memory.timing.trcd.si
     far = max(system.memory.latency.si - saved / (1 - dram.refreshing), chip)
     return (
-        MemoryPath(chip, min(port, window / chip), llc.line.whole),
-        MemoryPath(far, min(port, window / far), llc.line.whole),
+        MemoryPath(chip, port, pim.mshrs.whole, line),
+        MemoryPath(far, port, pim.mshrs.whole, line),
     )
 
 

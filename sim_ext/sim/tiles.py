@@ -93,7 +93,7 @@ class TileKind:
         self.edges = TileOverheads(
             units.chip.latency,
             units.operands.seconds(operands),
-            units.chip.seconds(4 * shape.batch * plan.owned),
+            units.results(4 * shape.batch * plan.owned),
             units.chip.latency,
         )
         self.around = sum(self.edges)
@@ -326,6 +326,12 @@ class PimUnits:
         ways = (self.chip, self.dram, self.operands, self.line, self.port, self.window, self.ahead)
         self.key: Hashable = (text, self.clock, self.weights_rate, *ways)
         """Equal for units that time every tile alike."""
+
+    def results(self, size: int) -> float:
+        """Seconds in which results of so many bytes come to the LLC. The last line, where they fill a part of
+        it, has to be read first from where the operands are."""
+        last = self.operands if size % self.line else self.chip
+        return self.chip.asking(size) + last.latency
 
     def scan(self, abits: int, signed: bool, nbw: int, group_size: int) -> Scan:
         """How these units scan activations of the given widths."""
