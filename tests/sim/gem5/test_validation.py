@@ -1,6 +1,6 @@
 """The committed comparison with gem5, and the engine's side of it."""
 
-from math import inf, log
+from math import log
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -60,14 +60,16 @@ def test_the_committed_tiles_alone_agree() -> None:
     rows = committed_tiles(ALONE)
     assert len(rows) >= 204
     assert all(row["correct"] and row["phases_equal"] for row in rows)
-    for least, most, middle, worst in BOUNDS:
-        errors = [abs(row["error"]) for row in rows if least <= row["gem5_cycles"] < most]
-        assert median(errors) < middle, least
-        assert max(errors) < worst, least
-
-
-BOUNDS = ((0, 5000, 0.02, 0.15), (5000, inf, 0.02, 0.12))
-"""gem5's cycles of a tile, from and below; the median error and the worst, which has met a refresh."""
+    small = [row for row in rows if row["gem5_cycles"] < 5000]
+    assert len(small) >= 100
+    for some in (rows, small):
+        errors = [row["error"] for row in some]
+        assert median(map(abs, errors)) < 0.02
+        assert abs(median(errors)) < 0.005  # not too fast and not too slow
+    refresh = SAIL.memory.timing.trfc.si * SAIL.pim.clock.si
+    for row in rows:  # the engine has the mean of refreshes; a tile meets whole ones
+        off = abs(row["engine_cycles"] - row["gem5_cycles"])
+        assert off < 0.16 * row["gem5_cycles"] + row["refreshes"] * refresh
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_tiles_beside_others_agree_in_the_median(units: int, streams: int, offse
     assert len(rows) >= 60
     assert all(row["correct"] and row["phases_equal"] for row in rows)
     assert median(map(abs, errors)) < 0.1
-    assert max(map(abs, errors)) < 0.5
+    assert max(map(abs, errors)) < 0.65
 
 
 def test_the_committed_data_are_of_this_engine() -> None:
