@@ -267,10 +267,10 @@ def gpu_tokens_per_s(
         raise SailsimError(
             f"format is {fmt.name}, allowed with software 'serving' is one of 4-bit integers or of 16 bits"
         )
+    work = Work.of(model, decode_step(model, fmt, batch, context), batch)  # refuses what no step has
     room = room_of(card, model, fmt, batch, context)
     if not room.fits:
         raise SailsimError(room.problem(model, fmt, batch, context))
-    work = Work.of(model, decode_step(model, fmt, batch, context), batch)
     parts = {
         k: float(v)
         for k, v in step_parts(work, GpuSheet.of(card), constants(card, fmt, software=software)).items()

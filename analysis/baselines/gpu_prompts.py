@@ -100,10 +100,11 @@ def gpu_prompt_tokens_per_s(
     problem = unmeasured(card, fmt, software)
     if problem is not None:
         raise SailsimError(problem)
+    fitted, rows = fitted_constants().gpu, batch * prompt
+    work = prompt_work(model, fmt, prompt, batch, weight_reads(fmt, rows))  # refuses what no step has
     room = room_of(card, model, fmt, batch, prompt)
     if not room.fits:
         raise SailsimError(room.problem(model, fmt, batch, prompt))
-    fitted, rows = fitted_constants().gpu, batch * prompt
     slower = faster = 1.0
     notes = taken_over(card)
     if is_sixteen_bit(fmt):
@@ -136,7 +137,6 @@ def gpu_prompt_tokens_per_s(
             )
     if batch > 1:
         notes.append(SEVERAL_PROMPTS)
-    work = prompt_work(model, fmt, prompt, batch, weight_reads(fmt, rows))
     found = step_parts(work, GpuSheet.of(card), c)
     parts = {name: float(seconds) for name, seconds in found.items()}
     seconds = sum(parts.values())

@@ -7,7 +7,6 @@ constants that were looked at, and shown by the report and `docs/baselines.md`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from sailsim.analysis.baselines import gpu
 from sailsim.analysis.baselines.prediction import data_file, read_csv
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import MAX_TEXT, read_text, sha256_of
 
 OTHER_ROWS = ("gem5", "tmac.csv", "prompts.csv", "vllm.csv", "LMDeploy")
 """In the sources of constants that predict none of the held-out rows."""
@@ -50,7 +50,7 @@ OWN_CARDS = " of the fit"
 
 def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a held-out file; raises SailsimError where a column is missing or there is no row."""
-    rows = read_csv(path.read_text("utf-8"))
+    rows = read_csv(read_text(path, "file", MAX_TEXT))
     missing = [name for name in COLUMNS if not rows or name not in rows[0]]
     if missing:
         raise SailsimError(f"{path} has no {missing[0]}, allowed is a file that calibration.held_out wrote")
@@ -92,7 +92,7 @@ def check(path: Path, outcome: Outcome) -> dict[str, Any]:
         "schema": 1,
         "script": "calibration.held_out_check",
         "made": datetime.now(UTC).date().isoformat(),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256_of(path, "file"),
         "rows": len(table),
         "sources": sorted({row["source"] for row in table}),
         "constants": constants_looked_at(outcome.table),

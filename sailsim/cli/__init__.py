@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
+import select
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -73,6 +76,13 @@ class BadInput(click.ClickException):
 
     exit_code = 2
 
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the sentence, if anybody reads it."""
+        try:
+            super().show(file)
+        except BrokenPipeError:
+            _leave_closed()
+
 
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is used."""
@@ -111,7 +121,8 @@ class LazyGroup(click.Group):
 def _one_sentence() -> Iterator[None]:
     """Turn bad input, full disks and the like into one sentence and exit status 2.
 
-    Ctrl-C and SIGTERM become one too, and exit status 130 or 143.
+    Ctrl-C and SIGTERM become one too, and exit status 130 or 143. A closed pipe, as of `| head`, is silent:
+    141, as of a program that SIGPIPE ends.
     """
     try:
         yield
@@ -127,14 +138,27 @@ def _one_sentence() -> Iterator[None]:
             raise
         # Click would print how the command is used above its sentence; `--help` says that.
         raise BadInput(one_line(error.format_message())) from error
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _leave_closed():
+            raise click.exceptions.Exit(128 + signal.SIGPIPE) from None
         where = f"{error.filename}: " if error.filename else ""
         raise BadInput(
             one_line(f"{where}{error.strerror or error}") + "; allowed is a file that can be read or a place "
             "with room to write, and what stood there before is kept."
         ) from error
+
+
+def _leave_closed() -> bool:
+    """Whether nobody reads standard output or error any more. What is written there later is lost."""
+    streams = select.poll()
+    for stream in (1, 2):
+        streams.register(stream, 0)
+    closed = [stream for stream, events in streams.poll(0) if events & (select.POLLERR | select.POLLHUP)]
+    for stream in closed:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream)
+        os.close(nowhere)
+    return bool(closed)
 
 
 @click.group(

@@ -11,8 +11,10 @@ from sailsim.analysis import CACHES, SOFTWARE
 from sailsim.analysis import baseline as predict
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware
 from sailsim.analysis.baselines.kernel_rates import Software
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
-from sailsim.cli._table import say
+from sailsim.cli._path import TEXT
+from sailsim.cli._table import echo, say
 from sailsim.workloads import chosen_format, has_own_formats, load_model
 
 
@@ -64,7 +66,7 @@ class Requests(click.ParamType):  # type: ignore[type-arg]  # generic only from 
         return int(found[1]), int(found[2])
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--machine",
     required=True,
@@ -73,6 +75,7 @@ class Requests(click.ParamType):  # type: ignore[type-arg]  # generic only from 
 @click.option("--model", required=True, help="A name of `sailsim models list`, a TOML or a GGUF file.")
 @click.option(
     "--weights",
+    type=TEXT,
     help="Formats: file, 4, 4g32, q4_k_m, or a policy .toml [default: a file's own, else q4_k_m].",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Cores that work [default: all; not for a GPU].")
@@ -161,8 +164,8 @@ def baseline(
         print_json(asked | result.as_dict())
         return
     say(f"{model}, weights {weights}: {fmt.census_in_words(spec)}")
-    click.echo(f"{result.tokens_per_s:.2f} tokens/s ({result.low:.2f} .. {result.high:.2f})")
+    echo(f"{result.tokens_per_s:.2f} tokens/s ({result.low:.2f} .. {result.high:.2f})")
     for part, seconds in result.parts.items():
-        click.echo(f"  {part:<16} {seconds * 1e3:10.3f} ms  {seconds / result.step_s:6.1%}")
+        echo(f"  {part:<16} {seconds * 1e3:10.3f} ms  {seconds / result.step_s:6.1%}")
     for note in result.notes:
         say(f"- {note}")

@@ -9,16 +9,17 @@ from typing import Any
 
 import click
 
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
-from sailsim.cli._path import PathOption
+from sailsim.cli._path import OUT_FILE, PathOption
 from sailsim.cli._point import prices_option
-from sailsim.cli._table import say
+from sailsim.cli._table import echo, say
 from sailsim.sim import Store
 
 _folder = click.argument("folder", type=PathOption())
 
 
-@click.command()
+@click.command(cls=Command)
 @_folder
 @click.option("--out", type=PathOption(file_okay=False), help="Write here [default: FOLDER/figures].")
 @prices_option
@@ -36,12 +37,12 @@ def figures(folder: Path, out: Path | None, prices: Path | None, as_json: bool) 
         print_json({"written": [str(path) for path in paths]})
         return
     for path in paths:
-        click.echo(str(path))
+        echo(str(path))
 
 
-@click.command()
+@click.command(cls=Command)
 @_folder
-@click.option("--out", type=PathOption(dir_okay=False), help="Write here [default: FOLDER/report.html].")
+@click.option("--out", type=OUT_FILE, help="Write here [default: FOLDER/report.html].")
 @prices_option
 @click.option(
     "--paper",
@@ -65,7 +66,7 @@ def report(folder: Path, out: Path | None, prices: Path | None, paper: str | Non
         print_json({"report": str(path), "claims": rows})
         return
     _print_claims(found.to_dict("records"))
-    click.echo(str(path))
+    echo(str(path))
 
 
 def _print_claims(rows: Sequence[Mapping[Any, Any]]) -> None:

@@ -7,15 +7,16 @@ from pathlib import Path
 import click
 
 from sailsim.base.hints import needing
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import paper_option
 from sailsim.cli._study import study_options
-from sailsim.cli._table import say
+from sailsim.cli._table import echo, say
 from sailsim.sim.study import Workers
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--out",
     type=PathOption(file_okay=False),
@@ -73,4 +74,4 @@ def reproduce(
         )
     for path in written:
         if path.suffix in (".html", ".md"):
-            click.echo(str(path))
+            echo(str(path))

@@ -10,17 +10,18 @@ from sailsim.analysis import runners
 from sailsim.analysis.results.sweep import sweep_into
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import program
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._plan import asked, plan_options
 from sailsim.cli._point import types_of_all
 from sailsim.cli._study import study_options
-from sailsim.cli._table import print_wide, say
+from sailsim.cli._table import echo, print_wide, say
 from sailsim.sim import Plan
 from sailsim.sim.study import Workers
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--plan", "file", type=PathOption(dir_okay=False), help="A plan instead of all that, a TOML file."
 )
@@ -77,7 +78,7 @@ def sweep(
             f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
             f"{manifest['wall_s']:.1f} s."
         )
-        click.echo(f"Next: {program()} figures {out}")
+        echo(f"Next: {program()} figures {out}")
 
 
 def _show(plan: Plan, as_json: bool) -> None:
@@ -90,4 +91,4 @@ def _show(plan: Plan, as_json: bool) -> None:
         say(f"{text}: leaves out {count} of {plan.drawn.tried} combinations.")
     names = list(dict.fromkeys(name for each in combinations for name in each))
     print_wide([{name: each.get(name) for name in names} for each in combinations], names, wide=True)
-    click.echo(f"{len(combinations)} points.")
+    echo(f"{len(combinations)} points.")

@@ -9,7 +9,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
@@ -18,6 +18,7 @@ from sailsim.sim.accelerator import AcceleratorSection, ByBackend
 from sailsim.sim.cores import L2, Cache, Cores, Host, LastLevel
 from sailsim.sim.fields import Bandwidth, Clock, Latency, Share
 from sailsim.sim.memory import Memory
+from sailsim.sim.memory_path import weights_rate
 from sailsim.sim.nbw import NBWS
 from sailsim.sim.pim import Pim
 
@@ -33,6 +34,13 @@ class _Described(Frozen):
     """The files that this one was built on, nearest first (filled when the file is read)."""
     sources: dict[str, str]
     """Citations that quantities refer to by key."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_named(cls, name: str) -> str:
+        if not name.strip():
+            raise ValueError(f"is {name!r}; allowed is a text that is not empty")
+        return name
 
     @property
     def digest(self) -> str:
@@ -127,11 +135,6 @@ class System(_Described):
             content["pim"]["substrate"]["value"] = self.pim.load_substrate().digest
         return content
 
-    @property
-    def weights_rate(self) -> float:
-        """Bytes/s of weights that memory brings all slices together."""
-        return self.memory.peak * self.memory.read_share.value
-
     def unit_text(self, **overrides: Any) -> str:
         """One of its PIM units in the text form that the C++ core, gem5 and the emulator read.
 
@@ -143,10 +146,9 @@ class System(_Described):
         """
         if self.pim is None:
             raise self._without_pim()
-        return self.pim.unit_text(
-            weights_rate=self.weights_rate,
-            **{"slices": self.llc.slices.whole, **overrides},
-        )
+        slices = overrides.pop("slices", self.llc.slices.whole)
+        rate = weights_rate(self, max(1, slices))  # none at all the core refuses
+        return self.pim.unit_text(slices, rate, **overrides)
 
     def slice_config(self, **overrides: Any) -> _core.SliceConfig:
         """The C++ core's view of one PIM unit; `overrides` as in `unit_text`.

@@ -14,8 +14,8 @@ import pytest
 from sailsim.base.records import read_records
 from sailsim.lut_gemv import write_trace
 from sailsim.sim import Store
-from sailsim.sim.gem5 import VARIABLE, Gem5Run, cases, records, validation
-from sailsim.sim.gem5.cases import random_tile
+from sailsim.sim.gem5 import VARIABLE, Gem5Run, records, validation
+from sailsim.sim.gem5.cases import drawn, drawn_tiles, random_tile
 
 from .gem5_stand_in import SMALL, elf, one_sentence, runs, sailsim
 
@@ -153,19 +153,10 @@ def test_the_key_has_the_scripts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert records.scripts_digest() != before
 
 
-def few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first of each list of tiles instead of all."""
-    every = validation.tiles
-    monkeypatch.setattr(validation, "tiles", lambda seed=1, shapes=cases.TILES: every(seed, shapes[:1]))
-    monkeypatch.setattr(validation, "coded_tiles", lambda seed=4: cases.coded_tiles(seed)[:1])
-
-
-def test_validate_resumes_and_writes_its_origin(
-    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few_tiles(monkeypatch)
+def test_validate_resumes_and_writes_its_origin(log: Path, tmp_path: Path) -> None:
     written = tmp_path / "validation.json"
-    words = ("validate", "--build", "by hand", "--streams", 4, "--out", tmp_path / "out", "--write", written)
+    words = ("validate", "--build", "by hand", "--seed", 7, "--tiles", 4, "--streams", 4)
+    words += ("--out", tmp_path / "out", "--write", written)
     first = sailsim(*words)
     assert first.exit_code == 1  # the stand-in's phases are made up
     assert "DIFFER" in first.stdout
@@ -180,19 +171,25 @@ def test_validate_resumes_and_writes_its_origin(
     assert {row["substrate"] for row in loaded} == {"row_dfm"}
     assert (data["latencies"], data["bandwidths"]) == ([], [])
     assert data["run"]["build"] == "by hand"
-    assert data["run"]["options"] == "sailsim gem5 validate --system sail-n1 --streams 4 --together 5"
+    options = "sailsim gem5 validate --system sail-n1 --seed 7 --tiles 4 --streams 4 --together 5"
+    assert data["run"]["options"] == options
+    assert data["seed"] == 7
+    shapes = [tile.name for tile in drawn_tiles(drawn(7, 4), 0)]
+    alone = [row["tile"] for row in data["tiles"] if row not in loaded and row["substrate"] == "row_dfm"]
+    assert alone == shapes
+    assert {row["tile"] for row in loaded} == set(shapes[:2])
     assert set(data["run"]) == {"commit", "date", "gem5_sha256", "build", "options"}
     assert json.loads(sailsim(*words, "--json").stdout)["tiles"] == data["tiles"]
     assert len(runs(log)) == 8
+    assert "tiles drawn with seed 8" in sailsim(*words, "--seed", 8).stdout
+    assert len(runs(log)) == 16
 
 
-def test_validate_with_programs_adds_latencies_and_bandwidths(
-    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few_tiles(monkeypatch)
+def test_validate_with_programs_adds_latencies_and_bandwidths(log: Path, tmp_path: Path) -> None:
     for program in ("pointer_chase", "bandwidth"):
         elf(tmp_path / program)
-    found = json.loads(sailsim("validate", "--kernels", tmp_path, "--out", tmp_path / "out", "--json").stdout)
+    words = ("validate", "--tiles", 2, "--kernels", tmp_path, "--out", tmp_path / "out", "--json")
+    found = json.loads(sailsim(*words).stdout)
     assert [row["level"] for row in found["latencies"]] == ["L1", "L2", "LLC", "DRAM"]
     rows = {(row["level"], row["threads"]): row for row in found["bandwidths"]}
     assert rows.keys() == {("L2", 1), ("DRAM", 1), ("DRAM", 4), ("DRAM", 16)}
@@ -213,11 +210,9 @@ def test_validate_says_what_is_allowed(log: Path, option: str, value: int, allow
     assert runs(log) == []
 
 
-def test_one_unit_together_is_what_is_compared_anyway(
-    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few_tiles(monkeypatch)
-    data = json.loads(sailsim("validate", "--together", 1, "--out", tmp_path / "out", "--json").stdout)
+def test_one_unit_together_is_what_is_compared_anyway(log: Path, tmp_path: Path) -> None:
+    words = ("validate", "--tiles", 2, "--together", 1, "--out", tmp_path / "out", "--json")
+    data = json.loads(sailsim(*words).stdout)
     assert len(runs(log)) == 5
     assert [row["load"] for row in data["summaries"]] == [
         "alone", "beside 16 streams", "beside 16 streams from 1024 KiB on",

@@ -31,7 +31,7 @@ def test_a_scheduler_that_is_not_there(tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = CliRunner().invoke(main, ["sweep", *GRID, "--dask", "nonsense", "--out", str(out)])
     assert result.exit_code == 2
-    assert "no scheduler answers" in result.output
+    assert "dask is 'nonsense'; allowed is an address such as tcp:" in result.output
     assert not out.exists()
 
 

@@ -273,7 +273,7 @@ def test_bad_json(path: Path) -> None:
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(SailsimError, match="cannot be read: No such file"):
         read_trace(tmp_path / "absent")
-    with pytest.raises(SailsimError, match="is not a file"):
+    with pytest.raises(SailsimError, match="it is a folder; allowed is a regular file"):
         read_trace(tmp_path)
 
 

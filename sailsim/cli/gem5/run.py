@@ -12,7 +12,7 @@ import click
 from sailsim.base.errors import SailsimError
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._table import say
+from sailsim.cli._table import echo, say
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.intervals import require_exact, with_intervals
 from sailsim.cli.gem5.options import (
@@ -35,7 +35,7 @@ from sailsim.sim.gem5.order import ORDERS, phase_times, phases_of
 @gem5.command("extras-path")
 def extras_path_() -> None:
     """Print the folder that gem5's build takes as EXTRAS."""
-    click.echo(extras_path())
+    echo(str(extras_path()))
 
 
 @gem5.command()
@@ -143,7 +143,7 @@ def run(
         print_json(record)
     else:
         for line in record["program_output"]:
-            click.echo(line)
+            echo(line)
         for checkpoint in record["checkpoints"]:
             say(f"checkpoint in {checkpoint}")
         if record["basic_block_vectors"]:
