@@ -71,7 +71,9 @@ def test_a_substrate_of_ones_own_reaches_the_unit(gem5, tmp_path):
         'extends = "row_dfm"\nname = "mine"\n'
         'costs.add = { value = [0, 2], unit = "cycles", source = "a test", kind = "paper" }\n'
     )
-    found = compare(gem5, load_system("sail-n1"), tmp_path / "runs", **DRAW, substrates=(str(path), "row_dfm"))
+    found = compare(
+        gem5, load_system("sail-n1"), tmp_path / "runs", **DRAW, substrates=(str(path), "row_dfm")
+    )
     assert summarise(found).all_correct
     assert summarise(found).all_phases_equal
     builds = {row.tile: {} for row in found}
