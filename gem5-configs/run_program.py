@@ -16,7 +16,7 @@ import m5
 import machine
 import preload
 from core import CPU_MODELS
-from m5.objects import ArmEmuLinux, Process, RedirectPath, Root, SailEmuLinux, SEWorkload
+from m5.objects import Process, RedirectPath, Root, SEWorkload
 from m5.util.convert import toMemorySize
 
 
@@ -163,10 +163,9 @@ def main(arguments):
     spec = hierarchy.load(options.system)
     file = preload.plan(options.preload, options.memory) if options.preload else None
     built = build(spec, options, file)
-    workload = SEWorkload.init_compatible(options.program[0])
-    if (built.units or built.later_cpus) and type(workload) is ArmEmuLinux:
-        workload = SailEmuLinux()
-    built.system.workload = workload
+    built.system.workload = SEWorkload.init_compatible(options.program[0])
+    if built.units or built.later_cpus:
+        hierarchy.emulate_linux(built.system)
     process = make_process(built.system, options.program)
     for cpu in built.cpus + built.later_cpus:
         cpu.workload = process

@@ -16,6 +16,7 @@ PROGRAMS = [
     "lutmm_abandon",
     "lutmm_driver",
     "lutmm_fuzz",
+    "lutmm_process",
     "neon_gemv",
     "pointer_chase",
     "quantize_check",

@@ -142,7 +142,11 @@ def test_a_prompt_of_sixteen_bits_reads_once_and_hides_in_part():
     card, value = load_card("l4"), BANDS.value
     found = gpu_prompt_tokens_per_s(card, MODEL, F16, 1024, 2)
     work = prompt_work(MODEL, F16, 1024, 2)
-    # Of L4: 300 GB/s, 121 TFLOP/s; 2048 rows at once.
+    # Two prompts are 2048 rows at once.
+    assert (float(work.rows), float(work.attention_width)) == (2048, MODEL.n_heads * 2048)
+    again = prompt_work(MODEL, F16, 1024, 2, 3)
+    assert float(again.weight_bytes) == 3 * float(work.weight_bytes)
+    # Of L4: 300 GB/s, 121 TFLOP/s.
     reading = float(work.weight_bytes) / (value("read_share_f16") * 300e9)
     macs = float(work.gemv_macs + work.attention_macs) / (value("prompt_share_f16_l4") * 60.5e12)
     hidden = value("prompt_overlap_f16") * min(reading, macs)
