@@ -4,7 +4,7 @@
 #                 with GEM5=/path/to/gem5.opt (or SAILSIM_GEM5) some tiles and tokens on gem5 too
 #   make test     every test that this machine can run
 #   make check    those of them that are quick and compile no AArch64 program, with a fifth of Hypothesis' examples: a minute
-#   make artifact every claim with the command that shows it, run and compared: docs/artifact.md, minutes
+#   make artifact every claim with the command that shows it, run and compared: docs/reproduction.md, minutes
 #   make figures  redraw the figures of out/ from its results
 #   make reproduce  the paper's claims under all that is not published, minutes
 #   make bench    speed, as ratios within one run

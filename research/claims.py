@@ -13,6 +13,8 @@ from pathlib import Path
 from sailsim.base.records import to_lines
 
 ROOT = Path(__file__).resolve().parents[1]
+SHOWN = {"joint.png", "reproduction_claims.png"}
+"""Figures of docs/reproduction.md; the others are in the studies' own pages."""
 
 
 def main(reproduction: str = "out/reproduction", joint: str = "out/joint") -> None:
@@ -24,7 +26,8 @@ def main(reproduction: str = "out/reproduction", joint: str = "out/joint") -> No
             shutil.copy(system, ROOT / "docs" / "systems")
         for figure in (folder / "figures").glob("*.png"):
             target = figure.name if name == "joint" else f"reproduction_{figure.name}"
-            shutil.copy(figure, ROOT / "docs" / "figures" / target)
+            if target in SHOWN:
+                shutil.copy(figure, ROOT / "docs" / "figures" / target)
 
 
 if __name__ == "__main__":

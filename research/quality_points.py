@@ -1,5 +1,5 @@
 """Measures the points of docs/quality.md and writes them to analysis/data/quality/points.jsonl, and those of
-docs/attention.md to attention.jsonl.
+docs/decode.md to attention.jsonl.
 
     python research/quality_points.py FOLDER [JOBS]
 

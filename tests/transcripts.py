@@ -15,7 +15,6 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from sailsim.cli import main
-from sailsim.workloads import default_gguf
 
 from .workloads import decoder_files as gguf_files
 from .workloads import folder_files
@@ -67,10 +66,9 @@ def no_files(folder: Path) -> None:
 
 
 def shaped_files(folder: Path) -> None:
-    """Three models of one shape in three formats, and the real file of SmolLM2 as `smollm2.gguf`."""
-    for name in ("q8_0", "q2_k", "mxfp4"):
+    """Two models of one shape in two formats."""
+    for name in ("q8_0", "q2_k"):
         write_shaped_gguf(folder / f"{name}.gguf", name)
-    (folder / "smollm2.gguf").symlink_to(default_gguf())
 
 
 def model_files(folder: Path) -> None:
@@ -119,7 +117,7 @@ def model_files(folder: Path) -> None:
 
 
 PAGES: dict[str, Callable[[Path], None]] = {
-    "docs/widths.md": shaped_files,
+    "docs/quality.md": shaped_files,
     "docs/extending.md": no_files,
     "docs/models.md": model_files,
     "docs/studies.md": no_files,

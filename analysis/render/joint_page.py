@@ -1,4 +1,4 @@
-"""The page of a paper's claims together (docs/joint.md) and its figure, from what `sailsim joint` found."""
+"""The page of a paper's claims together and its figure, from what `sailsim joint` found."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sailsim.base.atomic import write_whole
 
 Joint = Mapping[str, Any]
 STORED = "joint.jsonl"
-"""The results behind docs/joint.md, in `analysis/data`."""
+"""The results behind docs/reproduction.md, in `analysis/data`."""
 PAGE = "joint.md"
 WHERE = {"highest": "each at its own highest", "one workload": "all at one workload"}
 MOST_PINNED = 12

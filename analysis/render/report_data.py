@@ -103,7 +103,7 @@ def quality_table() -> pd.DataFrame:
 
 
 def tiles_table() -> pd.DataFrame:
-    """The tiles of docs/gem5-tiles.md, with where each runs in words, `place`."""
+    """The tiles of docs/gem5-results.md, with where each runs in words, `place`."""
     tiles = pd.DataFrame(read_records(data_file("gem5/tiles.jsonl"))["tiles"])
     together = tiles["slices"].astype(str) + " slices at once, " + tiles["layout"].map(LAYOUTS)
     return tiles.assign(place=together.where(tiles["slices"] > 1, "one slice alone"))

@@ -282,7 +282,7 @@ def _gem5(
     tokens = simulated.get(TOKENS)
     said = (
         "Whole tokens: one program decodes on simulated cores, with its products on the cores or on PIM "
-        "units (docs/gem5-decode.md)."
+        "units (docs/gem5-results.md)."
     )
     if tokens is None:
         said += " These are the runs that ship; make sim GEM5=PATH makes some of its own."
@@ -297,7 +297,7 @@ def _gem5(
     worst = tiles["error"].abs()
     said = (
         f"No tile of this sweep ran on gem5 (make sim GEM5=PATH does so). These are the {len(tiles)} that "
-        f"ship (docs/gem5-tiles.md): {exact} with exact results, {equal} with equal phases; the engine's "
+        f"ship (docs/gem5-results.md): {exact} with exact results, {equal} with equal phases; the engine's "
         f"time is off by {worst.median():.1%} in the median and {worst.max():.1%} at worst."
     )
     return [together, Part(paragraphs=[said], chart=charts.TILES)]

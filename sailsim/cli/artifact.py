@@ -29,7 +29,7 @@ from sailsim.cli._table import cell, say
 def artifact(names: tuple[str, ...], out: Path, only_list: bool, write: Path | None, as_json: bool) -> None:
     """Run the commands behind what sailsim claims, and compare numbers with what is expected.
 
-    Every STEP, or those named. Exit status 1: a number is missed. docs/artifact.md lists them.
+    Every STEP, or those named. Exit status 1: a number is missed. docs/reproduction.md lists them.
     """
     from sailsim.analysis.results.artifact import chosen, expected_text, run_steps
 

@@ -86,7 +86,7 @@ class Point:
     of an answer, and its `context` is the prompt. More tokens than the model was made for need
     `beyond_limit`. `kv_bits` is the width of keys and values in the cache (`ModelSpec.cached`); 0 is the
     model's own. With `attention` "units" the PIM units multiply queries and keys, probabilities and values
-    (docs/attention.md). With `overlap` the batch is two halves: while the cores work for one, the units work
+    (docs/decode.md). With `overlap` the batch is two halves: while the cores work for one, the units work
     for the other (docs/engine.md).
 
     Raises:

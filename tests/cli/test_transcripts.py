@@ -12,5 +12,5 @@ ELSEWHERE = {"docs/extending.md"}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", sorted(PAGES.keys() - ELSEWHERE))
-def test_a_page_has_what_its_commands_print(page: str, tmp_path: Path, smollm2_path: Path) -> None:
+def test_a_page_has_what_its_commands_print(page: str, tmp_path: Path) -> None:
     assert_as_printed(page, tmp_path)

@@ -52,7 +52,7 @@ def between(page: str, first: str, last: str) -> list[Command]:
         (PROGRAMS, "example/bare_metal.c", "bare_metal.py"),
         pytest.param(MACHINES, "--simpoint-interval", "--restore", marks=pytest.mark.slow),
         (MACHINES, "trace --model smollm2-135m", "--order step"),
-        pytest.param(DECODE, "cat out/tiny.toml", "linears,attention_cycles", marks=pytest.mark.slow),
+        pytest.param(DECODE, "cat out/tiny.toml", "--out out/tiny", marks=pytest.mark.slow),
     ],
 )
 def test_commands_print_what_the_page_shows(

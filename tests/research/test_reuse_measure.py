@@ -34,8 +34,6 @@ from sailsim.lut_gemv import PrtConfig, PrtKey, reference
 from sailsim.sim import Point, Store, load_system, simulate_step
 from sailsim.workloads import ROLES, Activations, load_model
 
-DOCS = Path(__file__).parents[3] / "docs"
-
 
 def capture(codes: dict[str, list[list[int]]]) -> Activations:
     """A capture of one block whose 8-bit integers are the given rows; scale 1."""
