@@ -71,7 +71,7 @@ def shaped_files(folder: Path) -> None:
 
 
 def model_files(folder: Path) -> None:
-    """A file of experts as gpt-oss has them, one of mixed types and an unusual architecture, and one of a state
+    """A file of experts as gpt-oss has them, one of mixed types and an unusual architecture, one of a state
     space: four blocks each, weights of 0."""
     d, vocab = 2880, 32000
     gguf_files.write_gguf(
