@@ -3,7 +3,7 @@
 Rooms, each using only those below it: `render` (figures, the report), `paper` (claims, and all that is not
 published), `results` (runs, and what compares them), `costs` (dollars, joules, square millimetres),
 `baselines` (CPU, cards, and who runs).
-docs/baselines.md, docs/cost.md, docs/energy-area.md, docs/reuse.md and docs/reproduction.md explain.
+docs/baselines.md, docs/cost.md, docs/reuse.md and docs/reproduction.md explain.
 """
 
 import importlib

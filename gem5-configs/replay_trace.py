@@ -31,7 +31,7 @@ def parse(arguments):
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--system", required=True, help="plain JSON of a system file")
-    parser.add_argument("--trace", required=True, help="trace file (docs/trace-format.md)")
+    parser.add_argument("--trace", required=True, help="trace file (docs/contract.md)")
     parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
     parser.add_argument("--window", type=int, default=0, help="descriptors under way at most; 0: no limit")
     parser.add_argument(

@@ -1,6 +1,6 @@
 """Traces: descriptors and their operands in one file, laid out as the memory that a unit would see.
 
-docs/trace-format.md gives the bytes. The same file drives the Python replay and the AArch64 program.
+docs/contract.md gives the bytes. The same file drives the Python replay and the AArch64 program.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def _area(machine: System) -> str:
     return (
         f"{found.slices} units of {found.parts.total:.3g} mm2, for weights of 4 bits, are "
         f"{found.added_mm2:.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} % "
-        "(docs/energy-area.md)."
+        "(docs/cost.md)."
     )
 
 

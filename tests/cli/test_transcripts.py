@@ -6,7 +6,7 @@ import pytest
 
 from ..transcripts import PAGES, assert_as_printed
 
-ELSEWHERE = {"docs/extending.md"}
+ELSEWHERE = {"docs/backends.md"}
 """Pages of which a test looks at what the commands made, too."""
 
 

@@ -350,7 +350,7 @@ def test_attention_of_a_software_that_nobody_has() -> None:
 
 
 def test_the_prior_of_the_page_can_be_read(tmp_path: Path) -> None:
-    page = (DATA.parents[1] / "docs" / "extending.md").read_text("utf-8")
+    page = (DATA.parents[1] / "docs" / "backends.md").read_text("utf-8")
     path = tmp_path / "mine.toml"
     path.write_text(re.findall(r"```toml\n(extends = \"sail\".*?)```", page, re.DOTALL)[-1], "utf-8")
     mine = space(prior=str(path))
