@@ -28,6 +28,8 @@ ARGS   ?=
 SIDE_BY_SIDE = -n $(JOBS) --maxprocesses 8 --dist worksteal
 # What was compiled is kept, also where the environment says not to: every process would compile all anew.
 export PYTHONDONTWRITEBYTECODE =
+# `python -m` takes no module from the folder that make runs in.
+export PYTHONSAFEPATH = 1
 PYTEST = $(BIN)/python -m pytest
 # LOWEST=1 VENV=build/venv-lowest: an environment of the oldest packages that pyproject.toml allows.
 LOWEST ?=

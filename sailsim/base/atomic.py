@@ -49,11 +49,12 @@ def _remove_halves(path: Path) -> None:
     with suppress(PermissionError):  # a folder may be writable and not be readable
         for beside in path.parent.iterdir():
             found = name.fullmatch(beside.name)
-            if found and not _is_alive(int(found[1])):
+            if found and not is_alive(int(found[1])):
                 beside.unlink(missing_ok=True)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether there is a process of this number on this machine."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -1,45 +1,69 @@
-"""A command that is told to stop: Ctrl-C and SIGTERM end it alike, with what is finished kept."""
+"""A command that is told to stop: Ctrl-C, SIGTERM and SIGHUP end it alike, with what is finished kept."""
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
+import termios
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
+    """SIGTERM came, or SIGHUP: its terminal is gone."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 class _Stop:
-    """The handler of both signals: the first one raises, later ones are not heard."""
+    """The handler of the signals: the first one raises, later ones are not heard."""
 
     told = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if not self.told:
             self.told = True
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+            if number == signal.SIGHUP:
+                _let_go_of_terminal()
+            raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+
+def _let_go_of_terminal() -> None:
+    """Words for a terminal that is gone go nowhere: they would fail and cut the putting away short."""
+    for descriptor in (1, 2):
+        try:
+            termios.tcgetattr(descriptor)
+        except termios.error as error:
+            if error.args[0] == errno.EIO:
+                with Path(os.devnull).open("wb") as nowhere:
+                    os.dup2(nowhere.fileno(), descriptor)
 
 
 @contextmanager
 def stoppable(ends: bool = False) -> Iterator[None]:
-    """Within this Ctrl-C raises KeyboardInterrupt and SIGTERM `Terminated`, once: whoever presses twice does
-    not cut the putting away short. In threads beside the main one it changes nothing, nor within another.
+    """Within this Ctrl-C raises KeyboardInterrupt, SIGTERM and SIGHUP raise `Terminated`, once: whoever
+    presses twice does not cut the putting away short. In threads beside the main one it changes nothing, nor
+    within another. SIGHUP stays ignored where it is, as nohup has it.
 
-    ends: whether the process ends with this: once told, it hears neither signal any more, so that a second
-    one does not end it before it has said what it kept.
+    ends: whether the process ends with this: once told, it hears none of the signals any more, so that a
+    second one does not end it before it has said what it kept.
     """
-    both = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     if threading.current_thread() is not threading.main_thread() or any(
-        isinstance(signal.getsignal(number), _Stop) for number in both
+        isinstance(signal.getsignal(number), _Stop) for number in numbers
     ):
         yield
         return
     stop = _Stop()
-    before = {number: signal.signal(number, stop) for number in both}
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

@@ -121,8 +121,8 @@ class LazyGroup(click.Group):
 def _one_sentence() -> Iterator[None]:
     """Turn bad input, full disks and the like into one sentence and exit status 2.
 
-    Ctrl-C and SIGTERM become one too, and exit status 130 or 143. A closed pipe, as of `| head`, is silent:
-    141, as of a program that SIGPIPE ends.
+    Ctrl-C, SIGTERM and SIGHUP become one too, and exit status 130, 143 or 129. A closed pipe, as of `| head`,
+    is silent: 141, as of a program that SIGPIPE ends.
     """
     try:
         yield
@@ -130,7 +130,8 @@ def _one_sentence() -> Iterator[None]:
         kept = "".join(f" {note};" for note in getattr(stop, "__notes__", ()))
         again = f"`{program()} {shlex.join(sys.argv[1:])}` goes on from there." if kept else ""
         click.echo(f"Stopped.{kept} {again}".rstrip(), err=True)
-        raise click.exceptions.Exit(143 if isinstance(stop, Terminated) else 130) from None
+        number = stop.number if isinstance(stop, Terminated) else signal.SIGINT
+        raise click.exceptions.Exit(128 + number) from None
     except SailsimError as error:
         raise BadInput(one_line(str(error))) from error
     except click.UsageError as error:

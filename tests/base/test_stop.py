@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end what runs once; a second one neither cuts the words short nor is heard later."""
+"""Ctrl-C, SIGTERM and SIGHUP end what runs once; a second one is neither heard nor cuts the words short."""
 
 import signal
 import subprocess
@@ -12,15 +12,16 @@ from sailsim.base.stop import Terminated, stoppable
 
 @pytest.fixture
 def as_before() -> Iterator[None]:
-    """Both handlers, put back after a test that leaves its own."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """All handlers, put back after a test that leaves its own."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
-    ("number", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+    ("number", "kind"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated), (signal.SIGHUP, Terminated)],
 )
 def test_the_first_one_raises_and_the_second_is_not_heard(
     number: signal.Signals, kind: type[KeyboardInterrupt]
@@ -45,6 +46,12 @@ def test_afterwards_the_signals_mean_what_they_meant() -> None:
     with pytest.raises(Terminated), stoppable():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_command_of_nohup_outlives_its_terminal(as_before: None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with stoppable():
+        signal.raise_signal(signal.SIGHUP)
 
 
 def test_a_part_that_can_be_stopped_leaves_the_whole_deaf_to_a_second_one(as_before: None) -> None:

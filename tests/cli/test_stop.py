@@ -1,11 +1,14 @@
-"""Ctrl-C and SIGTERM: one sentence, the finished points are kept, and the command that goes on is said."""
+"""Ctrl-C, SIGTERM, SIGHUP: one sentence, finished points are kept, and the command that goes on is said."""
 
+import fcntl
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,9 @@ from sailsim.sim import Store
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_stopped_sweep_says_how_to_go_on(
     tmp_path: Path, wait_until: Callable[..., None], number: int, status: int
 ) -> None:
@@ -39,3 +44,22 @@ def test_a_stopped_sweep_says_how_to_go_on(
     assert "Traceback" not in said
     assert Store(out).manifest["state"] == "stopped"
     assert 0 < len(Store(out).frame()["point_key"].unique()) < 4000
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_terminal_is_gone_stops_too(tmp_path: Path, wait_until: Callable[..., None]) -> None:
+    out = tmp_path / "out"
+    words = ["sweep", "--model", "smollm2-135m", "--batch", "1:4000", "--jobs", "1", "--out", str(out)]
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [str(Path(sys.executable).parent / "sailsim"), *words],
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(theirs)
+    with suppress(OSError):  # it has ended
+        wait_until(process, lambda: bool(os.read(ours, 1 << 16)) and bool(list(out.glob("chunks/*.parquet"))))
+    os.close(ours)
+    assert process.wait() == 129
+    assert Store(out).manifest["state"] == "stopped"
+    assert not list(out.rglob("*.partial"))

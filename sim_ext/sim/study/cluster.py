@@ -21,11 +21,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+from sailsim.base.atomic import is_alive
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import needing
 from sailsim.base.toml_file import read_toml
 from sailsim.sim.study.origin import code_version
-from sailsim.sim.study.workers import ONE_THREAD, WorkerLostError, ended
+from sailsim.sim.study.workers import ENVIRONMENT, WorkerLostError, ended, environment
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -202,13 +203,14 @@ class Slurm(Dask):
         try:
             self._executor = submitit.AutoExecutor(folder=self._logs, cluster=self._file.cluster)
             self._executor.update_parameters(**{"timeout_min": 24 * 60} | dict(self._file.parameters))
-            where = (
-                {"interface": self._file.interface}
-                if self._file.interface
-                else {"host": _own_host(self._file)}
-            )
+            host = _own_host(self._file)
             self._cluster = distributed.LocalCluster(
-                n_workers=0, dashboard_address=":0", silence_logs=50, **where
+                n_workers=0,
+                host=host,
+                dashboard_address=None,
+                # Without a dashboard a scheduler still tells by HTTP how it is.
+                scheduler_kwargs={"dashboard_address": f"{host}:0"},
+                silence_logs=50,
             )
             super().__init__(self._cluster.scheduler_address)
             self._submit(self._file.jobs)
@@ -220,7 +222,7 @@ class Slurm(Dask):
             ) from None
 
     def _submit(self, count: int) -> None:
-        with _environment(ONE_THREAD):
+        with environment(ENVIRONMENT):
             self._jobs += [self._executor.submit(_serve, self.address) for _ in range(count)]
 
     @property
@@ -262,9 +264,12 @@ class Slurm(Dask):
 def _serve(address: str) -> None:
     """What a job does: work for a scheduler until that is gone."""
     dask, worker_of = _imported("dask"), _distributed().Worker
+    get_ip = _imported("distributed.utils").get_ip
+    get_address_host = _imported("distributed.comm").get_address_host
+    host = get_ip(get_address_host(address))  # the one address at which the scheduler is reached
 
     async def work() -> None:
-        async with worker_of(address, nthreads=1, death_timeout=JOIN_S, dashboard=False) as worker:
+        async with worker_of(address, host=host, nthreads=1, death_timeout=JOIN_S, dashboard=False) as worker:
             await worker.finished()
 
     with (
@@ -281,7 +286,8 @@ def _logs() -> Path:
     """
     parent, host = Path.cwd() / ".sailsim-slurm", socket.gethostname()
     for other in parent.glob(f"{host}-*"):
-        if not Path(f"/proc/{other.name.rpartition('-')[2]}").exists():
+        process = other.name.removeprefix(f"{host}-")  # of host `vm-01` it is none
+        if process.isdecimal() and not is_alive(int(process)):
             _removed(other)
     own = parent / f"{host}-{os.getpid()}"
     own.mkdir(parents=True, exist_ok=True)
@@ -295,19 +301,10 @@ def _removed(folder: Path) -> None:
 
 
 def _own_host(file: SlurmFile) -> str:
+    """The one address at which jobs reach this process."""
+    if file.interface:
+        return str(_imported("distributed.utils").get_ip_interface(file.interface))
     return "127.0.0.1" if file.cluster == "local" else socket.gethostname()
-
-
-@contextmanager
-def _environment(more: Mapping[str, str]) -> Iterator[None]:
-    """Variables that a job inherits."""
-    before = dict(os.environ)
-    os.environ.update(more)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def _whole(value: Any) -> bool:

@@ -130,12 +130,16 @@ class Store:
         rows = kept + [{"key": key, "group": group} for key in dict.fromkeys(keys)]
         schema = pa.schema([("key", pa.string()), ("group", pa.string())])
         content = parquet_bytes(pa.Table.from_pylist(rows, schema=schema))
-        self._asked_now = f"asked-{chunks.digest(content)}.parquet"
-        if not (self.path / self._asked_now).exists():
-            self._replace(self.path / self._asked_now, content)
+        name = f"asked-{chunks.digest(content)}.parquet"
+        if not (self.path / name).exists():
+            self._replace(self.path / name, content)
+        self._asked_now = name  # only now: a manifest names no file that is not there
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Replace the manifest. The caller holds the lock."""
+        """Replace the manifest; one that belongs to an earlier answer stays until `ask` has given another.
+        The caller holds the lock."""
+        if self._asked_now is None:
+            return
         whole = {"schema": SCHEMA, "asked": self._asked_now, **manifest}
         whole["checksum"] = _checksum(whole)
         self._replace(self.path / "manifest.json", (json.dumps(whole, indent=1) + "\n").encode())

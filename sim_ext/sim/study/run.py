@@ -19,7 +19,7 @@ from sailsim.sim.study.chunks import RESERVED
 from sailsim.sim.study.folder import Store, now
 from sailsim.sim.study.origin import code_version, commit, versions
 from sailsim.sim.study.tasks import Chunk, Evaluate, Outcome, Task, evaluated
-from sailsim.sim.study.workers import WorkerLostError, Workers, first_done, workers_of
+from sailsim.sim.study.workers import WorkerLostError, Workers, first_done, remove_semaphores, workers_of
 
 TRIES = 3
 """How often a task is tried whose worker goes or whose evaluation fails."""
@@ -73,7 +73,7 @@ def run_study(
     Raises:
         SailsimError: no task, another study in the folder, a full disk; tasks that were refused or failed
             (after all others are stored).
-        KeyboardInterrupt: Ctrl-C or SIGTERM; what was finished is stored, and a note says where.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; what was finished is stored, and a note says where.
     """
     wanted = list({task.key: task for task in tasks}.values())
     if not wanted:
@@ -117,6 +117,7 @@ def opened(
     if isinstance(jobs, int) and jobs < 1:
         raise SailsimError(f"jobs is {jobs!r}; allowed is a whole number from 1 on.")
     store = Store(out_dir)
+    remove_semaphores()
     with stoppable(), store.locked(kind), ExitStack() as stack:
         stored = store.keys()
         earlier = store.manifest

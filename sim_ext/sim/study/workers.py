@@ -13,23 +13,36 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_for
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker as own_tracker
+from pathlib import Path
+from secrets import token_hex
 from typing import Any, Protocol, TypeVar
 
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker
+from joblib.externals.loky.backend.synchronize import SemLock
 from joblib.externals.loky.process_executor import BrokenProcessPool, ShutdownExecutorError
 
+from sailsim.base.atomic import is_alive
 from sailsim.base.errors import SailsimError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
-"""Of linear algebra in a worker: the workers are the parallelism."""
+ENVIRONMENT = {
+    **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")},
+    "PYTHONSAFEPATH": "1",
+}
+"""Of a worker. The workers are the parallelism, so linear algebra has one thread. `python -m` and `python -c`
+import no module from the current folder, where anybody's files may lie."""
 
 LOOKS_S = 0.5
 """Between two looks: of a worker whether its parent is still there, of a study at its workers."""
+
+_SHARED_MEMORY = Path("/dev/shm")
+_SEMAPHORE = "sailsim-"
+"""What names of semaphores begin with; then comes the process that made it."""
 
 
 class WorkerLostError(Exception):
@@ -86,9 +99,11 @@ class Processes:
         self._pool = self._started()
 
     def _started(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            max_workers=self.size, initializer=_in_worker, initargs=(os.getpid(),), env=ONE_THREAD
-        )
+        SemLock._make_name = staticmethod(_semaphore)  # not loky's, which others' semaphores have too
+        with _deaf_children():
+            return ProcessPoolExecutor(
+                max_workers=self.size, initializer=_in_worker, initargs=(os.getpid(),), env=ENVIRONMENT
+            )
 
     def submit(self, function: Callable[[T], R], argument: T) -> Future[R]:
         """As `Workers.submit`."""
@@ -125,13 +140,46 @@ class Processes:
 
 @contextmanager
 def _deaf_children() -> Iterator[None]:
-    """Processes that start within this never hear Ctrl-C, which a terminal sends to all: the parent does."""
-    resource_tracker.ensure_running()  # its start would unblock the signal again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Processes that start within this never hear Ctrl-C, which a terminal sends to all, nor that it is gone:
+    the parent does."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
+        with environment(ENVIRONMENT):  # loky starts both too, and that would unblock Ctrl-C again
+            resource_tracker.ensure_running()
+            own_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def environment(more: Mapping[str, str]) -> Iterator[None]:
+    """Variables that what starts within this inherits."""
+    before = {name: os.environ.get(name) for name in more}
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _semaphore() -> str:
+    """A name that says whose a semaphore is, for `remove_semaphores`."""
+    return f"/{_SEMAPHORE}{os.getpid()}-{token_hex(4)}"
+
+
+def remove_semaphores() -> None:
+    """Remove the semaphores of studies that were killed with all of their processes: nobody else does."""
+    for path in _SHARED_MEMORY.glob(f"sem.{_SEMAPHORE}*-*"):
+        process = path.name.removeprefix(f"sem.{_SEMAPHORE}").partition("-")[0]
+        if process.isdecimal() and not is_alive(int(process)):
+            with suppress(OSError):  # another user's, or another study has removed it
+                path.unlink()
 
 
 def _in_worker(parent: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -22,6 +25,8 @@ from sailsim.sim.sweep import run_sweep
 
 pytest.importorskip("distributed", reason="a cluster needs the extra `cluster`")
 pytest.importorskip("submitit", reason="a cluster needs the extra `cluster`")
+import psutil
+
 from sailsim.sim.study import cluster
 
 pytestmark = pytest.mark.slow
@@ -262,6 +267,40 @@ def test_jobs_of_slurm_work_and_end(tmp_path: Path, slurm: Path) -> None:
     assert len(jobs) == 2
     assert [job._process.returncode is None for job in jobs] == [False, False]
     assert not (tmp_path / ".sailsim-slurm").exists()
+
+
+def listening(process: int) -> set[str]:
+    """The addresses, without their ports, on which a process and all below it listen by TCP."""
+    top = psutil.Process(process)
+    found = [c for each in (top, *top.children(recursive=True)) for c in each.net_connections("tcp")]
+    return {c.laddr.ip for c in found if c.status == psutil.CONN_LISTEN}
+
+
+@pytest.mark.parametrize("interface", ["", 'interface = "lo"\n'])
+def test_scheduler_and_jobs_listen_on_one_address_and_show_no_dashboard(slurm: Path, interface: str) -> None:
+    slurm.write_text(interface + slurm.read_text())
+    with cluster.hired(slurm=slurm) as workers:
+        assert isinstance(workers, cluster.Slurm)
+        workers._client.wait_for_workers(2)
+        assert listening(os.getpid()) == {"127.0.0.1"}
+        port = workers._cluster.scheduler.http_server.port
+        with pytest.raises(HTTPError, match="404"):
+            urlopen(f"http://127.0.0.1:{port}/status")
+
+
+def test_only_folders_of_this_machines_dead_processes_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(socket, "gethostname", lambda: "vm")
+    dead = 1 << 22  # more than a process's number can be
+    for name in ("vm-01", "vm", "vm-01-07", "other"):
+        (tmp_path / ".sailsim-slurm" / f"{name}-{dead}").mkdir(parents=True)
+    (tmp_path / ".sailsim-slurm" / f"vm-{os.getppid()}").mkdir()
+    own = cluster._logs()
+    left = {path.name for path in own.parent.iterdir()}
+    expected = {f"vm-01-{dead}", f"vm-01-07-{dead}", f"other-{dead}", f"vm-{os.getppid()}", own.name}
+    assert left == expected
 
 
 def test_a_job_of_slurm_that_ends_is_replaced(tmp_path: Path, slurm: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import threading
+from collections.abc import Iterator
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from sailsim.base import progress
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Point, Store, point_key, result_key, run_sweep
-from sailsim.sim.study import RESERVED, TRIES, Task, run_study, unasked_records
+from sailsim.sim.study import RESERVED, TRIES, Task, folder, run_study, unasked_records
 
 from ...examples import examples
 
@@ -189,6 +190,39 @@ def test_a_full_disk_ends_in_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
     assert set(Store(tmp_path).keys()) == set(before["key"])
     run_sweep(POINTS, double, tmp_path, progress=False)
     assert len(Store(tmp_path).frame()) == len(POINTS)
+
+
+@pytest.mark.parametrize("at", ["before", "after"])
+@pytest.mark.parametrize("holds", [0, 2])
+def test_a_stop_while_the_question_is_written_loses_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holds: int, at: str
+) -> None:
+    """Ctrl-C at each side of each file that is written before the first point."""
+    write_whole = folder.write_whole
+    for stop in range(2):
+        out = tmp_path / f"{stop}"
+        if holds:
+            run_sweep(POINTS[:holds], double, out, progress=False)
+        written = iter(range(100))
+
+        def write(path: Path, content: bytes, stop: int = stop, written: Iterator[int] = written) -> None:
+            now = next(written) == stop
+            if now and at == "before":
+                raise KeyboardInterrupt
+            write_whole(path, content)
+            if now:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(folder, "write_whole", write)
+            with pytest.raises(KeyboardInterrupt):
+                run_sweep(POINTS, double, out, progress=False)
+        assert (Store(out).asked() is None) == (not holds and stop == 0)
+        assert len(Store(out).keys()) == holds
+        if holds:
+            assert len(Store(out).frame()) == holds
+        run_sweep(POINTS, double, out, progress=False)
+        assert len(Store(out).frame()) == len(POINTS)
 
 
 def test_a_full_file_system_ends_in_one_sentence(tmp_path: Path) -> None:

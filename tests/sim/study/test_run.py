@@ -85,7 +85,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_stopped_study_loses_doubles_and_leaves_nothing(
     tmp_path: Path, wait_until: Callable[..., None], undisturbed: pd.DataFrame, number: int, jobs: int
