@@ -97,7 +97,7 @@ class Missing:
             raise ModuleNotFoundError(f"No module named {name!r}")
 missing = {word.replace("-", "_") for word in sys.argv[1:]}
 sys.meta_path.insert(0, Missing())
-commands = ("cli.activations", "cli.sweep", "cli.plot", "cli.report")
+commands = ("cli.activations", "cli.sweep", "cli.report")
 for name in (*commands, "analysis.render.figures", "analysis.render.report"):
     importlib.import_module(f"sailsim.{name}")
 """

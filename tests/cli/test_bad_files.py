@@ -66,8 +66,7 @@ def test_what_is_no_file_of_any_kind(reader: str) -> None:
 
 
 OTHER_READERS = {
-    "plan": ["plan", "check"],
-    "sweep of a plan": ["sweep", "--out", "out", "--plan"],
+    "plan": ["sweep", "--dry-run", "--plan"],
     "trace": ["replay"],
     "capture": ["activations", "show"],
     "weights": ["gemv", "--activations", "x.npy", "--wbits", "2", "--abits", "2", "--weights"],
@@ -75,7 +74,6 @@ OTHER_READERS = {
     "GGUF": ["models", "show"],
     "image of a GGUF": ["image", "--out", "out"],
     "text": ["quality", "--text"],
-    "calibration": ["policy", "--out", "out", "--calibration"],
     "machine of a command": ["systems", "show"],
     "substrate of a command": ["substrates", "show"],
 }

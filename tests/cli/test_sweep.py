@@ -134,19 +134,6 @@ def test_phase_and_prompt_are_axes(tmp_path: Path) -> None:
     assert (found["points"], found["held_before"]) == (2, 1)
     frame = Store(tmp_path).frame()
     assert sorted(set(frame["prompt"])) == [16, 32]
-    plot = [
-        "plot",
-        out,
-        "--x",
-        "prompt",
-        "--y",
-        "ttft_s",
-        "--color",
-        "runner",
-        "--where",
-        "kind = 'accelerator'",
-    ]
-    assert "2 marks" in sailsim(*plot, "--out", str(tmp_path / "ttft.png")).output
     refused = sailsim(
         "sweep", "--model", "smollm2-135m", "--phase", "decode,prefill", "--prompt", "8", "--out", out
     )
