@@ -3,12 +3,12 @@
 #   make sim      the main job: capture real activations, sweep bit widths, figures, report  -> out/
 #                 with GEM5=/path/to/gem5.opt (or SAILSIM_GEM5) some tiles and tokens on gem5 too
 #   make test     every test that this machine can run
-#   make check    those of them that are quick, with a fifth of Hypothesis' examples: a minute
-#   make artifact every claim with the command that shows it, run and compared: docs/artifact.md, minutes
+#   make check    those of them that are quick and compile no AArch64 program, with a fifth of Hypothesis' examples: a minute
+#   make artifact every claim with the command that shows it, run and compared: docs/reproduction.md, minutes
 #   make figures  redraw the figures of out/ from its results
-#   make reproduce  the paper's claims under all that is not published: docs/reproduction.md, minutes
+#   make reproduce  the paper's claims under all that is not published, minutes
 #   make bench    speed, as ratios within one run
-#   make lint     ruff, short files and private names, mypy, the import floors, clang-format
+#   make lint     ruff, lengths of files and private names, mypy, the import floors, clang-format
 #   make docs     the documentation as a site, build/site, which is read without a network
 #   make kernels  the AArch64 programs (needs Debian's g++-aarch64-linux-gnu)
 #   make sanitize the C++ unit tests under ASan and UBSan, those that use threads under TSan
@@ -99,14 +99,14 @@ figures: $(VENV)/.installed
 	$(SAILSIM) figures $(OUT)
 
 reproduce: setup
-	$(SAILSIM) reproduce --out $(OUT)/reproduction --jobs $(JOBS) --docs docs
+	$(SAILSIM) reproduce --out $(OUT)/reproduction --jobs $(JOBS)
 
 test: setup build/cpp/built
 	$(BIN)/ctest --test-dir build/cpp --parallel $(JOBS) --output-on-failure --no-tests=error
 	$(PYTEST) $(SIDE_BY_SIDE) $(ARGS)
 
 check: setup
-	$(PYTEST) -q -m "not slow" --hypothesis-profile=quick $(SIDE_BY_SIDE) $(ARGS)
+	$(PYTEST) -q -m "not slow and not aarch64" --hypothesis-profile=quick $(SIDE_BY_SIDE) $(ARGS)
 
 build/cpp/built: $(VENV)/.dev $(CORE) $(wildcard sim_ext/pim/tests/*)
 	$(BIN)/cmake -S . -B build/cpp -DSAILSIM_TESTS=ON -DSAILSIM_BINDINGS=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo > /dev/null
@@ -128,6 +128,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python tools/rules.py
+	$(BIN)/python tools/tables.py --check
 	$(BIN)/python tools/staged.py mypy
 	$(BIN)/python tools/staged.py imports
 	$(BIN)/clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.hh' '*.h' '*.c')

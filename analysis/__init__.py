@@ -1,9 +1,9 @@
 """Baselines, cost, figures, claims and the report, all over results and system files.
 
-Rooms, each using only those below it: `render` (figures, pages, the report), `reuse` (where patterns repeat),
-`paper` (claims, and all that is not published), `results` (runs, and what compares them), `calibration`
-(fits), `costs` (dollars, joules, square millimetres), `baselines` (CPU, cards, and who runs).
-docs/baselines.md, docs/cost.md, docs/energy-area.md, docs/reuse.md and docs/reproduction.md explain.
+Rooms, each using only those below it: `render` (figures, the report), `paper` (claims, and all that is not
+published), `results` (runs, and what compares them), `costs` (dollars, joules, square millimetres),
+`baselines` (CPU, cards, and who runs).
+docs/baselines.md, docs/cost.md, docs/reuse.md and docs/reproduction.md explain.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sailsim.analysis.baselines.cpu import CACHES, cpu_tokens_per_s, prompt_tokens_per_s
 from sailsim.analysis.baselines.cpu_software import SOFTWARE
 from sailsim.analysis.baselines.fitted import fitted_constants
-from sailsim.analysis.baselines.gpu import MEASURED_CARDS, gpu_tokens_per_s
+from sailsim.analysis.baselines.gpu import gpu_tokens_per_s
 from sailsim.analysis.baselines.predict import baseline
 from sailsim.analysis.baselines.prediction import Prediction
 from sailsim.analysis.baselines.runners import Runner, runners
@@ -45,7 +45,6 @@ _DRAWN = {"FIGURES": "figures", "figures": "figures", "report": "report"}
 __all__ = [
     "CACHES",
     "FIGURES",
-    "MEASURED_CARDS",
     "SOFTWARE",
     "Area",
     "AreaConstants",

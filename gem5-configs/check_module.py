@@ -5,14 +5,12 @@ import json
 
 import _m5.core
 import m5.objects
-from m5.defines import buildEnv
 
 print(
     json.dumps(
         {
             "sailsim_module": hasattr(m5.objects, "SailPimUnit"),
             "version": _m5.core.gem5Version,
-            "chi": buildEnv.get("PROTOCOL") == "CHI",
             "compiled": _m5.core.compileDate,
         }
     )

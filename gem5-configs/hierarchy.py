@@ -12,10 +12,12 @@ import m5
 from core import LOAD_OVERHEAD
 from m5.objects import (
     AddrRange,
+    ArmEmuLinux,
     BaseSetAssoc,
     Cache,
     CoherentXBar,
     L2XBar,
+    SailEmuLinux,
     SailPimUnit,
     SailSliceIndexing,
     SnoopFilter,
@@ -238,6 +240,12 @@ def add_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBEL
         unit.mem_side = cache.cpu_side
         cache.mem_side = owner.mesh.cpu_side_ports
     return found
+
+
+def emulate_linux(system):
+    """Give a system the Linux emulation that units need, in place of gem5's own for AArch64."""
+    if type(system.workload) is ArmEmuLinux:
+        system.workload = SailEmuLinux()
 
 
 def map_doorbells(process):

@@ -11,7 +11,6 @@ import argparse
 import sys
 
 import checkpoints
-import chi
 import hierarchy
 import m5
 import machine
@@ -32,8 +31,7 @@ def parse(arguments):
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--system", required=True, help="plain JSON of a system file")
-    parser.add_argument("--trace", required=True, help="trace file (docs/trace-format.md)")
-    chi.add_option(parser)
+    parser.add_argument("--trace", required=True, help="trace file (docs/contract.md)")
     parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
     parser.add_argument("--window", type=int, default=0, help="descriptors under way at most; 0: no limit")
     parser.add_argument(
@@ -70,10 +68,6 @@ def parse(arguments):
 
 def build(spec, options):
     """The machine that the options ask for."""
-    if options.coherence == "chi":
-        chi.require(options)
-        beside = 1 + options.stream
-        return chi.build(spec, cpu=None, units=options.units, memory=options.memory, outside=beside)
     return machine.build(
         spec, cpu=None, units=options.units, memory=options.memory, capacity_mode=options.capacity_mode
     )

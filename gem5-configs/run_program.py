@@ -10,14 +10,13 @@ import time
 from pathlib import Path
 
 import checkpoints
-import chi
 import hierarchy
 import intervals
 import m5
 import machine
 import preload
 from core import CPU_MODELS
-from m5.objects import ArmEmuLinux, Process, RedirectPath, Root, SailEmuLinux, SEWorkload
+from m5.objects import Process, RedirectPath, Root, SEWorkload
 from m5.util.convert import toMemorySize
 
 
@@ -37,7 +36,6 @@ def parse(arguments):
     parser.add_argument(
         "--switch-after", type=int, default=0, help="change to --cpu only this much later (simulated ps)"
     )
-    chi.add_option(parser)
     parser.add_argument("--no-pim", action="store_true", help="the same machine without PIM units")
     parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
     parser.add_argument("--memory", default="2GiB", help="simulated memory")
@@ -146,22 +144,16 @@ def make_process(system, program):
 
 def build(spec, options, file):
     """The machine that the options ask for; `file` is what is to be preloaded."""
-    common = {
-        "cores": options.cores,
-        "pim": not options.no_pim,
-        "units": options.units,
-        "memory": file.memory if file else options.memory,
-        "shared_memory": file.segment if file else "",
-    }
-    if options.coherence == "chi":
-        chi.require(options)
-        return chi.build(spec, cpu=options.cpu, **common)
     return machine.build(
         spec,
         cpu=options.start_with or options.cpu,
         later_cpu=options.cpu if options.start_with else None,
         capacity_mode=options.capacity_mode,
-        **common,
+        cores=options.cores,
+        pim=not options.no_pim,
+        units=options.units,
+        memory=file.memory if file else options.memory,
+        shared_memory=file.segment if file else "",
     )
 
 
@@ -171,10 +163,9 @@ def main(arguments):
     spec = hierarchy.load(options.system)
     file = preload.plan(options.preload, options.memory) if options.preload else None
     built = build(spec, options, file)
-    workload = SEWorkload.init_compatible(options.program[0])
-    if (built.units or built.later_cpus) and type(workload) is ArmEmuLinux:
-        workload = SailEmuLinux()
-    built.system.workload = workload
+    built.system.workload = SEWorkload.init_compatible(options.program[0])
+    if built.units or built.later_cpus:
+        hierarchy.emulate_linux(built.system)
     process = make_process(built.system, options.program)
     for cpu in built.cpus + built.later_cpus:
         cpu.workload = process

@@ -91,6 +91,7 @@ class SailCacheHierarchy(AbstractClassicCacheHierarchy):
         cpus = [core.get_simobject() for core in board.get_processor().get_cores()]
         hierarchy.add_private_caches(self, spec, cpus)
         hierarchy.add_units(self, spec, self._count, voltage, self._capacity_mode)
+        hierarchy.emulate_linux(board)
 
     @overrides(AbstractCacheHierarchy)
     def _post_instantiate(self):

@@ -1,6 +1,6 @@
 """LUT-GEMV: the arithmetic, the patterns, the counts and the type conversion of the simulated machine.
 
-``sailsim.lut_gemv.reference`` is the specification in NumPy; docs/lut-gemv.md explains it. The functions
+``sailsim.lut_gemv.reference`` is the specification in NumPy; docs/start.md explains it. The functions
 here give the same results through the C++ core.
 """
 

@@ -1,8 +1,4 @@
-"""LUT-GEMV and pattern counts by the C++ core: equal to :mod:`sailsim.lut_gemv.reference`, and quick.
-
-Products and counts are apart: the first are exact by whatever way is quickest on this processor, multiplying
-bytes or reading tables; the second depend on activations alone.
-"""
+"""LUT-GEMV and pattern counts by the C++ core: equal to :mod:`sailsim.lut_gemv.reference`, and quick."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
 """Traces: descriptors and their operands in one file, laid out as the memory that a unit would see.
 
-docs/trace-format.md gives the bytes. The same file drives the Python replay and the AArch64 program.
+docs/contract.md gives the bytes. The same file drives the Python replay and the AArch64 program.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from sailsim import __version__
 from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import check_regular, unreadable
 from sailsim.lut_gemv.descriptor import (
     ABI_VERSION,
     BUFFER_ALIGN,
@@ -267,20 +267,13 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
         SailsimError: for a file that is no trace, is cut short, or says so of itself in any other way.
     """
     path = Path(path)
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise SailsimError(f"trace {path} cannot be read: {error.strerror}.") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise SailsimError(f"trace {path} is not a file.")
-    if status.st_size < FILE_HEADER.itemsize:
-        raise SailsimError(
-            f"trace {path} has {status.st_size} bytes; its header alone takes {FILE_HEADER.itemsize}."
-        )
+    size = check_regular(path, "trace")
+    if size < FILE_HEADER.itemsize:
+        raise SailsimError(f"trace {path} has {size} bytes; its header alone takes {FILE_HEADER.itemsize}.")
     try:
         data = np.memmap(path, np.uint8, mode="r")
     except OSError as error:
-        raise SailsimError(f"trace {path} cannot be read: {error.strerror}.") from None
+        raise unreadable(path, "trace", error) from None
     header = data[: FILE_HEADER.itemsize].view(FILE_HEADER)[0]
     _check_file_header(path, header)
 

@@ -23,6 +23,8 @@ from .by_path import module_at
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 # Of `make check`; `make test` has five times as many.
 settings.register_profile("quick", settings.get_profile("repeatable"), max_examples=20)
+# Ten times as many, for a test that says so.
+settings.register_profile("thorough", settings.get_profile("repeatable"), max_examples=1000)
 settings.load_profile("repeatable")
 
 

@@ -1,9 +1,10 @@
 """A program that answers as gem5 does, for tests of what surrounds it: no simulation, made-up numbers.
 
-FAKE_GEM5 says how it behaves: good (default), chi (good, with Ruby's protocol), no_module, silent, panic,
+FAKE_GEM5 says how it behaves: good (default), no_module, silent, panic,
 hang, killed, untraced, truncated, full, refused, wrong; for the decode program also unmarked, other_clock and
 no_units. FAKE_GEM5_LOG names a file that gets a line for every run, FAKE_GEM5_GROUPS one with what a unit
-prints of its groups, FAKE_GEM5_SEGMENTS the folder in which a hanging one leaves its shared memory.
+prints of its groups, FAKE_GEM5_SEGMENTS the folder in which a hanging one leaves its shared memory,
+FAKE_GEM5_LOGITS one with the logits that decode gives and FAKE_GEM5_TOKENS the tokens of a row.
 """
 
 import json
@@ -25,7 +26,7 @@ if script.name == "check_module.py":
     if behaviour != "silent":
         module = behaviour != "no_module"
         found = {"sailsim_module": module, "version": "24.0.0.1", "compiled": "Nov 24 2026"}
-        print(json.dumps(found | {"chi": behaviour == "chi"}))
+        print(json.dumps(found))
     sys.exit(0)
 
 if "FAKE_GEM5_LOG" in os.environ:
@@ -51,14 +52,19 @@ BEGIN = "---------- Begin Simulation Statistics ----------"
 END = "---------- End Simulation Statistics   ----------"
 
 
-def decode(options: dict[str, str], pim: bool) -> list[str]:
+def decode(options: dict[str, str], pim: int) -> list[str]:
     """What the decode program prints, and the statistics of its three dumps: until the measured part, of it,
     and at the end."""
     linears, threads = options["linears"], int(options["threads"])
     if behaviour == "refused":
         print("error: a unit did not answer within --timeout-ms")
         return [BEGIN, END]
-    tokens = ";".join([options["context"]] * int(options["batch"]))
+    tokens = ";".join([os.environ.get("FAKE_GEM5_TOKENS", options["context"])] * int(options["batch"]))
+    if "logits" in options:
+        assert options["logits"].startswith("/proc/self/")  # which gem5 redirects into the run's folder
+        there = folder / "proc-self" / Path(options["logits"]).name
+        there.parent.mkdir(exist_ok=True)
+        there.write_bytes(Path(os.environ["FAKE_GEM5_LOGITS"]).read_bytes())
     other = linears if behaviour == "wrong" else ""
     cycles = {"neon": 160, "lut": 320, "lutmm": 80}[linears] * 1000 // threads * int(options["batch"])
     print(json.dumps({"thread": 0}))
@@ -82,7 +88,7 @@ def decode(options: dict[str, str], pim: bool) -> list[str]:
             f"hostSeconds {seconds} # (Second)",
             f"system.memory0.dram.bytesRead::total {ticks} # (Byte)",
         ]
-        stats += [f"system.units{unit:02d}.buildCycles 5 # (Cycle)" for unit in range(32 if pim else 0)]
+        stats += [f"system.units{unit:02d}.buildCycles 5 # (Cycle)" for unit in range(pim)]
         stats.append(END)
     return stats[: len(stats) // 3] if behaviour == "unmarked" else stats
 
@@ -110,10 +116,10 @@ elif Path(words[words.index("--") + 1]).name == "decode":
     given = words[words.index("--") + 2 :]
     assert given[:2] == ["--image", "model.image"], given
     assert Path(words[words.index("--preload") + 1]).stat().st_size > 0
-    pairs = pairwise(given)
-    stats = decode(
-        {name[2:]: value for name, value in pairs if name.startswith("--")}, "--no-pim" not in words
-    )
+    options = {name[2:]: value for name, value in pairwise(given) if name.startswith("--")}
+    units = int(words[words.index("--units") + 1]) if "--units" in words[: words.index("--")] else 32
+    assert int(options.get("units", 32)) == units
+    stats = decode(options, 0 if "--no-pim" in words else units)
     (folder / "stats.txt").write_text("\n".join(stats) + "\n")
     print("sailsim-gem5: exiting with last active thread context at 40000000 ps, exit status 0")
     sys.exit(int(behaviour == "refused"))

@@ -1,16 +1,21 @@
-"""The set-up says in one sentence what a machine lacks."""
+"""The set-up says in one sentence what a machine lacks, and leaves nothing half done."""
 
 import importlib.util
+import re
+import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from .by_path import tool
 
-SCRIPT = Path(__file__).parents[1] / "tools" / "set_up.py"
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "tools" / "set_up.py"
 
 
 @pytest.fixture
@@ -92,7 +97,7 @@ class Missing:
             raise ModuleNotFoundError(f"No module named {name!r}")
 missing = {word.replace("-", "_") for word in sys.argv[1:]}
 sys.meta_path.insert(0, Missing())
-commands = ("cli.activations", "cli.sweep", "cli.plot", "cli.report")
+commands = ("cli.activations", "cli.sweep", "cli.report")
 for name in (*commands, "analysis.render.figures", "analysis.render.report"):
     importlib.import_module(f"sailsim.{name}")
 """
@@ -136,3 +141,104 @@ def test_an_environment_that_a_stopped_set_up_left_is_made_again(set_up: ModuleT
     assert not set_up.has_pip(str(python))
     set_up.run([sys.executable, "-m", "venv", str(tmp_path)])
     assert set_up.has_pip(str(python))
+
+
+def test_a_disk_that_is_too_small_is_told_with_what_is_needed(
+    set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    venv = tmp_path / "not yet" / "venv"
+    free = 500 * 10**6
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    why = set_up.no_room(str(venv), [])
+    assert re.search(r"needs about 7\d\d MB of disk in .*, and 500 MB are free", why)
+    assert set_up.no_room(str(venv), ["--dev"]) != ""
+    free = 900 * 10**6
+    assert set_up.no_room(str(venv), []) == ""
+    assert set_up.no_room(str(venv), ["--dev"]) != ""
+    # What is there needs no room again.
+    venv.mkdir(parents=True)
+    with (venv / "packages").open("wb") as file:
+        file.truncate(1190 * 10**6)
+    free = 0
+    assert set_up.no_room(str(venv), ["--dev"]) == ""
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_what_a_set_up_began_is_taken_away_where_the_disk_becomes_full(
+    set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, existing: bool
+) -> None:
+    """An environment that was there keeps what it had."""
+    venv = tmp_path / "venv"
+    packages = venv / "lib" / "python3.11" / "site-packages"
+    if existing:
+        (packages / "pip").mkdir(parents=True)
+        (venv / ".deps").touch()
+
+    def fails(command: list[str]) -> None:
+        if "install" in command:
+            (packages / "half").mkdir(parents=True)
+            (packages / "half" / "there.py").touch()
+            print_it = "print('ERROR: [Errno 28] No space left on device'); raise SystemExit(1)"
+            run([sys.executable, "-c", print_it])
+
+    run = set_up.run
+    monkeypatch.setattr(set_up, "run", fails)
+    monkeypatch.setattr(set_up, "has_pip", lambda _: existing)
+    monkeypatch.setattr(sys, "argv", ["set_up.py", str(venv)])
+    with pytest.raises(SystemExit) as ended:
+        set_up.main()
+    assert f"disk is full, and what was begun is removed: {venv} takes about 540 MB" in str(ended.value.code)
+    assert len(str(ended.value.code).splitlines()) == 1
+    assert venv.exists() == existing
+    if existing:
+        assert [path.name for path in packages.iterdir()] == ["pip"]
+        assert (venv / ".deps").exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MB: less than pip takes."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this user cannot mount a small file system")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.root
+def test_a_small_disk_is_left_as_it_was(
+    set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, small_disk: Path
+) -> None:
+    """Whether its room is known beforehand or only seen when it is used up."""
+    ended = subprocess.run(
+        [sys.executable, str(SCRIPT), str(small_disk / "venv")], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert "and 12 MB are free" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert list(small_disk.iterdir()) == []
+    monkeypatch.setattr(set_up, "no_room", lambda *_: "")
+    monkeypatch.setattr(sys, "argv", ["set_up.py", str(small_disk / "venv")])
+    with pytest.raises(SystemExit) as stopped:
+        set_up.main()
+    assert "full" in str(stopped.value.code)
+    assert list(small_disk.iterdir()) == []
+
+
+def test_the_quick_tests_compile_no_program_for_aarch64() -> None:
+    printed = subprocess.run(
+        ["make", "--dry-run", "check"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    words = shlex.split(printed.stdout.splitlines()[-1])
+    chosen = words[words.index("-m", 2) :][:2]
+    # What the fixture `programs` is set up for, it compiles.
+    command = [sys.executable, "-m", "pytest", "--setup-plan", "-q", *chosen, "tests/kernels"]
+    planned = subprocess.run(
+        [*command, "-p", "no:cacheprovider"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "test_unit_header.py" in planned.stdout
+    assert "SETUP    S programs" not in planned.stdout

@@ -15,10 +15,8 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from sailsim.cli import main
-from sailsim.workloads import default_gguf
 
 from .workloads import decoder_files as gguf_files
-from .workloads import folder_files
 from .workloads.conftest import write_shaped_gguf
 
 ROOT = Path(__file__).parents[1]
@@ -67,15 +65,14 @@ def no_files(folder: Path) -> None:
 
 
 def shaped_files(folder: Path) -> None:
-    """Three models of one shape in three formats, and the real file of SmolLM2 as `smollm2.gguf`."""
-    for name in ("q8_0", "q2_k", "mxfp4"):
+    """Two models of one shape in two formats."""
+    for name in ("q8_0", "q2_k"):
         write_shaped_gguf(folder / f"{name}.gguf", name)
-    (folder / "smollm2.gguf").symlink_to(default_gguf())
 
 
 def model_files(folder: Path) -> None:
     """A file of experts as gpt-oss has them, one of mixed types and an unusual architecture, one of a state
-    space, and a folder with GPTQ's weights: four blocks each, weights of 0."""
+    space: four blocks each, weights of 0."""
     d, vocab = 2880, 32000
     gguf_files.write_gguf(
         folder / "moe.gguf",
@@ -98,29 +95,11 @@ def model_files(folder: Path) -> None:
     gguf_files.write_gguf(folder / "mixed.gguf", "newest", plain, facts, "q4_k", kinds)
     other = plain | {"blk.3.ssm_in.weight": (d, 4096)}
     gguf_files.write_gguf(folder / "hybrid.gguf", "jamba", other, facts, "q4_k")
-    d = 4096
-    projections = folder_files.layers(
-        4,
-        folder_files.attention(d, 32, 8, 128),
-        {folder_files.AFTER: (d,)},
-        folder_files.network(d, 14336),
-        dtype="F16",
-    )
-    folder_files.write_folder(
-        folder / "llama-gptq",
-        folder_files.grouped("gptq", 4, 128, projections) | folder_files.ends(d, vocab, dtype="F16"),
-        {
-            "num_attention_heads": 32,
-            "num_key_value_heads": 8,
-            "quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": True},
-        },
-        shards=2,
-    )
 
 
 PAGES: dict[str, Callable[[Path], None]] = {
-    "docs/widths.md": shaped_files,
-    "docs/extending.md": no_files,
+    "docs/quality.md": shaped_files,
+    "docs/backends.md": no_files,
     "docs/models.md": model_files,
     "docs/studies.md": no_files,
 }

@@ -1,5 +1,5 @@
 """What faults do to studies: they are stopped, their folders and files are harmed, and what they give is
-compared with undisturbed ones. The table of docs/studies.md is made from what this finds.
+compared with undisturbed ones. The table of docs/studies.md has what this finds.
 
 Usage: faults.py FAULT [TIMES] [OUT]   (run in the root of the checkout, with its environment's Python)
 

@@ -35,7 +35,7 @@ from sailsim.workloads.graph import Op, decode_step, prefill_step, step_notes
 from sailsim.workloads.image import ImagePlan, plan_image
 from sailsim.workloads.image_decode import ImageDecoder
 from sailsim.workloads.image_file import Image, read_image
-from sailsim.workloads.load import load_model, opened
+from sailsim.workloads.load import load_model, opened, require_model
 from sailsim.workloads.model import KV_BITS, KV_WORDS, ROLES, Linear, ModelSpec, Role
 from sailsim.workloads.shape_file import has_own_formats, model_names
 from sailsim.workloads.tokenizer import Tokenizer
@@ -96,6 +96,7 @@ __all__ = [
     "prefill_step",
     "read_image",
     "replay_timed",
+    "require_model",
     "sampled_spread",
     "settled_choice",
     "step_notes",

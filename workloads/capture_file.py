@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import check_regular
 from sailsim.workloads.model import ROLES, Role
 
 SCHEMA = 1
@@ -86,6 +87,7 @@ def read_capture(path: Path) -> Parts:
 
     Raises SailsimError for a file that is no sound capture.
     """
+    check_regular(path, "activations file", "a saved capture")
     try:
         with zipfile.ZipFile(path) as archive:
             members = {name: _member(path, archive, name) for name in archive.namelist()}

@@ -90,13 +90,10 @@ class Decoder:
     def embed(self, tokens: Sequence[int] | npt.NDArray[np.int64]) -> Floats:
         """The residual stream (tokens, d_model) before the first block. Raises SailsimError for a number
         outside the vocabulary."""
-        numbers = np.asarray(tokens, np.int64)
-        outside = (numbers < 0) | (numbers >= self.model.spec.vocab)
-        if outside.any():
-            raise SailsimError(
-                f"tokens has {numbers[outside][0]}; allowed is 0..{self.model.spec.vocab - 1}."
-            )
-        return self.products.embedding(numbers)
+        outside = next((token for token in tokens if not 0 <= token < self.model.spec.vocab), None)
+        if outside is not None:
+            raise SailsimError(f"tokens has {outside}; allowed is 0..{self.model.spec.vocab - 1}.")
+        return self.products.embedding(np.asarray(tokens, np.int64))
 
     def block(
         self, layer: int, x: Floats, length: int, observe: Observer | None = None, cache: Cache | None = None

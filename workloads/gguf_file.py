@@ -7,7 +7,6 @@ alone; the package ``gguf`` dequantizes them. The layout is ggml's ``docs/gguf.m
 and 3, little endian.
 """
 
-import hashlib
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,8 +22,10 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import check_regular, sha256_of, unreadable
 from sailsim.workloads.gguf_scales import first_bad_block
 
+_KIND = "GGUF file"
 MAGIC = b"GGUF"
 
 VERSIONS = (2, 3)
@@ -167,10 +168,6 @@ _SOUND: dict[Path, tuple[tuple[int, int], set[str]]] = {}
 numbers. A process opens a file for each of many points."""
 
 
-def _unreadable(path: Path, error: OSError) -> SailsimError:
-    return SailsimError(f"GGUF file {path} cannot be read ({error}); allowed is a readable file.")
-
-
 class GgufFile:
     """The header of one GGUF file and access to its tensors.
 
@@ -179,16 +176,16 @@ class GgufFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        size = check_regular(self.path, _KIND)
+        if size < 24:
+            raise SailsimError(
+                f"GGUF file {self.path}: its size is {size} bytes; allowed is at least 24 (a header)."
+            )
         try:
-            size = self.path.stat().st_size
-            if size < 24:
-                raise SailsimError(
-                    f"GGUF file {self.path}: its size is {size} bytes; allowed is at least 24 (a header)."
-                )
             self._data: npt.NDArray[np.uint8] = np.memmap(self.path, dtype=np.uint8, mode="r")
             self._view: memoryview = self._data.data
         except OSError as error:
-            raise _unreadable(self.path, error) from error
+            raise unreadable(self.path, _KIND, error) from error
         self._values: dict[str, Any] = {}
         self.tensors: dict[str, TensorInfo] = {}
         self._parse(_Cursor(self.path, self._view))
@@ -330,7 +327,7 @@ class GgufFile:
                     self._require_numbers(self.tensors[name])
                     sound.add(name)
         except OSError as error:
-            raise _unreadable(self.path, error) from error
+            raise unreadable(self.path, _KIND, error) from error
 
     def _require_numbers(self, info: TensorInfo) -> None:
         block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[info.type.upper()]][1]
@@ -384,5 +381,4 @@ class GgufFile:
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the whole file, hexadecimal."""
-        with self.path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(self.path, _KIND)

@@ -36,7 +36,7 @@ def open_gguf(path: str | Path) -> GgufModel:
     """
     if Path(path).is_dir():
         raise _unread_folder(path)
-    if str(path) in model_names() and not Path(path).is_file():
+    if str(path) in model_names() and not Path(path).exists():
         raise SailsimError(
             f"model {path}: it ships as shapes, without weights; allowed here is the path of a GGUF file."
         )
@@ -55,7 +55,7 @@ def stored_model(name_or_path: str | Path) -> GgufModel | None:
         return None
     if path.is_dir():
         raise _unread_folder(path)
-    return open_gguf(path) if path.is_file() else None
+    return open_gguf(path) if path.exists() else None
 
 
 def _unread_folder(path: str | Path) -> SailsimError:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import check_regular, unreadable
 from sailsim.lut_gemv import WeightCode
 from sailsim.workloads.image_layout import (
     ALIGN,
@@ -219,15 +220,15 @@ def read_image(path: str | os.PathLike[str], check: bool = True) -> Image:
     Raises SailsimError for a file that is no whole image of this version.
     """
     path = Path(path)
+    size = check_regular(path, "image")
+    if size < HEADER.itemsize:
+        raise SailsimError(
+            f"image {path}: its size is {size} bytes; allowed is at least {HEADER.itemsize} (a header)."
+        )
     try:
-        size = path.stat().st_size
-        if size < HEADER.itemsize:
-            raise SailsimError(
-                f"image {path}: its size is {size} bytes; allowed is at least {HEADER.itemsize} (a header)."
-            )
         data: npt.NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r")
     except OSError as error:
-        raise SailsimError(f"image {path} cannot be read ({error}); allowed is a readable file.") from error
+        raise unreadable(path, "image", error) from error
     image = Image(path, data)
     _check_tensors(image)
     if check:

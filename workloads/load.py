@@ -18,7 +18,7 @@ def opened(name_or_path: str | Path) -> GgufModel | FolderModel | None:
         return None
     if path.is_dir():
         return open_folder(path)
-    return open_gguf(path) if path.is_file() else None
+    return open_gguf(path) if path.exists() else None
 
 
 def load_model(name_or_path: str | Path) -> ModelSpec:
@@ -31,12 +31,18 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     if name in model_names():
         return shipped_model(name)
     path = Path(name_or_path)
-    if path.suffix == ".toml" and path.is_file():
+    require_model(name)
+    if path.suffix == ".toml":
         return read_shape(path)
     found = opened(path)
-    if found is not None:
-        return found.spec
-    raise SailsimError(
-        f"model is {name!r}; allowed is a path of a GGUF or TOML file, of a folder with config.json and "
-        f"safetensors files, or one of {', '.join(model_names())}."
-    )
+    assert found is not None
+    return found.spec
+
+
+def require_model(name: str) -> None:
+    """Raise SailsimError where a model argument is neither a model that ships nor a path that there is."""
+    if name not in model_names() and not (name and Path(name).exists()):
+        raise SailsimError(
+            f"model is {name!r}; allowed is a path of a GGUF or TOML file, of a folder with config.json and "
+            f"safetensors files, or one of {', '.join(model_names())}."
+        )

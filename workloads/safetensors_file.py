@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import check_regular, read_bytes, unreadable
 
 MAX_HEADER = 16 << 20
 """Bytes of a header: several times the largest that is published; unfolded it takes some times that."""
@@ -29,6 +30,7 @@ DTYPES = {
 """Bytes of an element by the name of its type."""
 
 _LENGTH = 8
+_KIND = "safetensors file"
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,10 @@ class SafeTensor:
         try:
             found = np.fromfile(self.path, np.uint8, self.n_bytes, offset=self.offset)
         except OSError as error:
-            raise SailsimError(
-                f"safetensors file {self.path} cannot be read ({error}); allowed is a readable file."
-            ) from error
+            raise unreadable(self.path, _KIND, error) from error
         if found.size != self.n_bytes:
             raise SailsimError(
-                f"safetensors file {self.path}: {shown(self.name)} has {found.size} bytes; allowed are "
+                f"{_KIND} {self.path}: {shown(self.name)} has {found.size} bytes; allowed are "
                 f"{self.n_bytes}, as its header says."
             )
         return found
@@ -65,26 +65,19 @@ class SafeTensor:
 
 def read_json(path: Path, most: int = MAX_HEADER) -> dict[str, Any]:
     """The table of a JSON file. Raises SailsimError for what is none, is too large or says a key twice."""
-    try:
-        size = path.stat().st_size
-        if size > most:
-            raise SailsimError(f"file {path}: its size is {size} bytes; allowed are {most}.")
-        content = path.read_bytes()
-    except OSError as error:
-        raise SailsimError(f"file {path} cannot be read ({error}); allowed is a readable file.") from error
-    return _table(f"file {path}", content)
+    return _table(f"file {path}", read_bytes(path, "file", most))
 
 
 def safe_tensors(path: Path) -> dict[str, SafeTensor]:
     """The tensors of a safetensors file by name. Raises SailsimError for a damaged header."""
-    where = f"safetensors file {path}"
+    where = f"{_KIND} {path}"
+    size = check_regular(path, _KIND)
+    if size < _LENGTH:
+        raise SailsimError(
+            f"{where}: its size is {size} bytes; allowed are {_LENGTH} or more, the length of its header "
+            "first."
+        )
     try:
-        size = path.stat().st_size
-        if size < _LENGTH:
-            raise SailsimError(
-                f"{where}: its size is {size} bytes; allowed are {_LENGTH} or more, the length of its header "
-                "first."
-            )
         with path.open("rb") as stream:
             length = int.from_bytes(stream.read(_LENGTH), "little")
             most = min(MAX_HEADER, size - _LENGTH)
@@ -95,7 +88,7 @@ def safe_tensors(path: Path) -> dict[str, SafeTensor]:
                 )
             content = stream.read(length)
     except OSError as error:
-        raise SailsimError(f"{where} cannot be read ({error}); allowed is a readable file.") from error
+        raise unreadable(path, _KIND, error) from error
     entries = _table(where, content)
     entries.pop("__metadata__", None)
     if len(entries) > MAX_TENSORS:

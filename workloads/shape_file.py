@@ -56,8 +56,14 @@ def read_shape(path: Traversable) -> ModelSpec:
     for field, kind in known.items():
         if field in table:
             table[field] = _value(f"model file {path}: {field}", table[field], kind)
-    if not table["source"].strip():
-        raise SailsimError(f"model file {path}: source is empty; allowed is the origin of the shapes.")
+    for field, allowed in (("name", "a text that is not empty"), ("source", "the origin of the shapes")):
+        if not table[field].strip():
+            raise SailsimError(f"model file {path}: {field} is {table[field]!r}; allowed is {allowed}.")
+    if table.get("max_context") == 0:
+        raise SailsimError(
+            f"model file {path}: max_context is 0; allowed is a number from 1 on, or no such field where "
+            "nobody says how many tokens the model was made for."
+        )
     spec = ModelSpec(
         **table,
         published_params=published.get("params", 0),

@@ -2,7 +2,7 @@
 
 Where the bits of a block lie is ggml's (``ggml-common.h``). Nothing is rounded: a code is what is stored,
 and a scale or minimum is a product of an fp16 number and a whole number of at most 8 bits, which fp32 holds
-exactly. A test compares with what the package gguf makes of the same bytes, bit for bit (docs/formats.md).
+exactly. A test compares with what the package gguf makes of the same bytes, bit for bit (docs/models.md).
 """
 
 from collections.abc import Callable

@@ -11,7 +11,7 @@ two matrices with an input of its own, which the queries of its group share:
 Around them the cores round what is new and write it into the tiles, take the softmax, and round the result.
 A tile has a row of codes for each input, so that a new key has a code in each of ``head_dim`` rows and
 touches a line of each, while a new value is a row of its own. A line that is not filled is read before it is
-written. docs/attention.md explains.
+written. docs/decode.md explains.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 Where a GGUF tensor has the format that is asked for, its codes are taken as they are stored, bit for bit, and
 its scales and minima as fp16, which for the formats with scales of their own inside a block rounds them to
-nearest (docs/formats.md). Else the tensor's values are quantized to the codes, blocks and minima of the
+nearest (docs/models.md). Else the tensor's values are quantized to the codes, blocks and minima of the
 format; models without weights get seeded Gaussian ones. ``origin`` says which, and goes into the header of a
 trace.
 """

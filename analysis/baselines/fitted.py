@@ -1,4 +1,4 @@
-"""The fitted constants as data: `data/fits.json`, written by `sailsim.analysis.calibration` and read here."""
+"""The fitted constants as data: `data/fits.json`, written by `research/calibration` and read here."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def fitted_constants() -> Fitted:
 def held_out_results() -> dict[str, Any]:
     """How far the shipped constants are off on measurements outside the repository, when last looked at.
 
-    Written by ``python -m sailsim.analysis.calibration --held-out FILE`` (its `held_out_check`).
+    Written by ``python research/fit.py --held-out FILE`` (its `held_out_check`).
     """
     found = json.loads(data_file("held_out_errors.json").read_text("utf-8"))
     return dict(found)

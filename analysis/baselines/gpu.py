@@ -26,10 +26,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp, log
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
 
+from sailsim.analysis.baselines.card_kernels import (
+    cards_in_words,
+    is_measured,
+    of_card,
+    taken_over,
+    whose,
+)
 from sailsim.analysis.baselines.cpu import overlapped, widen
 from sailsim.analysis.baselines.fitted import Fitted, fitted_constants
 from sailsim.analysis.baselines.prediction import UNMEASURED, Floats, Prediction, Work, model_notes
@@ -38,34 +46,18 @@ from sailsim.sim import Gpu
 from sailsim.sim.room import room_of
 from sailsim.workloads import ModelSpec, WeightFormat, decode_step
 
-MEASURED_CARDS = ("v100", "t4", "a10g", "l4", "a100")
-"""Cards with measurements of the software that the quantized baseline follows."""
-BATCHED_CARD = "v100"
-"""The one card whose batches with that software were measured."""
 BATCHED_DOUBT = 1.5
 """How much slower or faster a batch may be than predicted besides its band (assumed, 1.2..2): batches were
 measured with two-bit and codebook weights on V100 alone, and later cards have tensor cores for 8-bit
 integers. V100 is here too because the held-out rows showed its own band to be too narrow for q4_k_m."""
-NEAREST = {"l40s": ("l4", "a10g"), "h100": ("h100",)}
-"""Whose read share a card without such measurements takes (geometric mean)."""
-SERVING_CARDS = ("a100",)
-"""Cards whose four-bit serving kernels were measured."""
 SERVING_ELSEWHERE = 2.0
 """How much slower they may be on a card where they were not measured (assumed, 1.3..3): V100 has no
 asynchronous copies, which hide the unpacking on A100."""
-_SERVING_NOTE = (
-    "Four-bit serving kernels were measured on A100 alone: the shares are taken over, the band reaches from "
-    "half of that to the card's roofline."
-)
-SIXTEEN_BIT_MEASURED = ("a10g", "l4", "a100")
-"""Cards whose serving of 16-bit weights was measured."""
 OF_SERVING = (
     "read_share", "compute_share", "cache_again", "cache_chain", "vocabulary",
     "host_step", "host_rows", "host_power", "host_overlap",
 )  # fmt: skip
 """Constants of 16-bit serving in `fits.json`, each with _vllm behind its name."""
-COMPUTES_LIKE = {"l40s": ("l4", "a10g"), "h100": ("a100",)}
-"""Whose kernels' speeds a card without such measurements takes."""
 PARTS = ("weights", "kv_cache", "kernels", "launches")
 
 
@@ -185,16 +177,6 @@ def _geometric_mean(values: list[float]) -> float:
     return exp(sum(map(log, values)) / len(values))
 
 
-def reads_like(card: str) -> tuple[str, ...]:
-    """The cards whose read shares a card takes (geometric mean): its own where measured."""
-    return (card,) if card in MEASURED_CARDS else NEAREST.get(card, MEASURED_CARDS)
-
-
-def computes_like(card: str) -> tuple[str, ...]:
-    """The cards whose kernels a card takes (geometric mean): its own where measured."""
-    return (card,) if card in MEASURED_CARDS else COMPUTES_LIKE.get(card, MEASURED_CARDS)
-
-
 def is_sixteen_bit(fmt: WeightFormat) -> bool:
     """Whether a format's weights are 16-bit floats."""
     return fmt.base.name in ("f16", "bf16")
@@ -228,9 +210,9 @@ def serving_constants(value: Mapping[str, float]) -> GpuConstants:
 
 
 def constants(
-    card: str, fmt: WeightFormat, fitted_by: Fitted | None = None, software: GpuSoftware = "llama.cpp"
+    card: Gpu, fmt: WeightFormat, fitted_by: Fitted | None = None, software: GpuSoftware = "llama.cpp"
 ) -> GpuConstants:
-    """The constants of one card for a format, its own where measured.
+    """The constants of one card for a format, by its file (`CardKernels`) and by the fits.
 
     ``fitted_by`` takes the place of the shipped fits.
     """
@@ -239,24 +221,23 @@ def constants(
         return serving_constants({name: g.value(f"{name}_vllm") for name in OF_SERVING})
     if software == "serving":
         return GpuConstants(
-            read_share=np.asarray(g.value("read_share_w4")),
-            compute_share=np.asarray(g.value("compute_share_w4")),
+            read_share=np.asarray(fmean(of_card(card, "read_share_w4", fitted_by))),
+            compute_share=np.asarray(fmean(of_card(card, "compute_share_w4", fitted_by))),
             vector_share=np.asarray(np.inf),
             batch_rate=np.asarray(np.inf),
             tile_rows=np.asarray(np.inf),
-            layer_s=np.asarray(g.value("layer_overhead_w4") * 1e-9),
-            row_s=np.asarray(g.value("row_overhead_w4") * 1e-9),
+            layer_s=np.asarray(fmean(of_card(card, "layer_overhead_w4", fitted_by)) * 1e-9),
+            row_s=np.asarray(fmean(of_card(card, "row_overhead_w4", fitted_by)) * 1e-9),
             overlap=np.asarray(1.0),
         )
-    share = _geometric_mean([g.value(f"read_share_{c}") for c in reads_like(card)])
+    share = _geometric_mean(of_card(card, "read_share", fitted_by))
     if not is_four_bit(fmt):
         share *= g.value("other_formats")
-    similar = computes_like(card)
     return GpuConstants(
         read_share=np.asarray(share),
-        compute_share=np.asarray(_geometric_mean([g.value(f"prompt_share_{c}") for c in similar])),
+        compute_share=np.asarray(_geometric_mean(of_card(card, "prompt_share", fitted_by))),
         vector_share=np.asarray(g.value("vector_share")),
-        batch_rate=np.asarray(g.value("batch_rate_v100" if card == BATCHED_CARD else "batch_rate_elsewhere")),
+        batch_rate=np.asarray(fmean(of_card(card, "batch_rate", fitted_by))),
         tile_rows=np.asarray(TILE_ROWS if is_four_bit(fmt) else np.inf),
         layer_s=np.asarray(g.value("layer_overhead") * 1e-9),
         row_s=np.asarray(0.0),
@@ -286,30 +267,35 @@ def gpu_tokens_per_s(
         raise SailsimError(
             f"format is {fmt.name}, allowed with software 'serving' is one of 4-bit integers or of 16 bits"
         )
+    work = Work.of(model, decode_step(model, fmt, batch, context), batch)  # refuses what no step has
     room = room_of(card, model, fmt, batch, context)
     if not room.fits:
         raise SailsimError(room.problem(model, fmt, batch, context))
-    work = Work.of(model, decode_step(model, fmt, batch, context), batch)
     parts = {
         k: float(v)
-        for k, v in step_parts(work, GpuSheet.of(card), constants(card.name, fmt, software=software)).items()
+        for k, v in step_parts(work, GpuSheet.of(card), constants(card, fmt, software=software)).items()
     }
     seconds = sum(parts.values())
     rate = batch / seconds
     if software == "serving" and not sixteen_bit:
-        slower, notes = (1.0, []) if card.name in SERVING_CARDS else (SERVING_ELSEWHERE, [_SERVING_NOTE])
+        known = is_measured(card, "read_share_w4", "compute_share_w4")
+        notes = taken_over(card)
+        if not known:
+            notes.append(
+                f"Four-bit serving kernels were measured on {cards_in_words('read_share_w4')} alone: the "
+                "shares are taken over, the band reaches from half of that to the card's roofline."
+            )
         others = ", ".join(f"{found.name} {share:.0%}" for found, share in fmt.shares[1:])
         if others:
-            notes = [
-                *notes,
-                f"A serving stack has no kernels for mixed types: {others} taken as {fmt.base.name}.",
-            ]
-        low, high = widen(fitted_constants().gpu.band("w4"), slower, 1.0)
+            notes.append(
+                f"A serving stack has no kernels for mixed types: {others} taken as {fmt.base.name}."
+            )
+        low, high = widen(fitted_constants().gpu.band("w4"), 1.0 if known else SERVING_ELSEWHERE, 1.0)
         ceiling = gpu_roofline(card, model, fmt, batch, context)
-        high = high if card.name in SERVING_CARDS else max(ceiling / rate, high)
+        high = high if known else max(ceiling / rate, high)
         return Prediction(rate, rate * low, rate * high, seconds, parts, (*notes, *model_notes(model, batch)))
     test = "f16" if sixteen_bit else "decode" if batch == 1 else "batched"
-    slower, faster, notes = _unknown(card.name, fmt, sixteen_bit, batch)
+    slower, faster, notes = _unknown(card, fmt, sixteen_bit, batch)
     low, high = widen(fitted_constants().gpu.band(test), slower, faster)
     if not sixteen_bit and batch > 1:
         notes.append(_weak(card, model, fmt, batch, context))
@@ -343,34 +329,35 @@ def gpu_roofline(card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int = 1,
     return batch / max(reading, float(work.gemv_macs + work.attention_macs) / float(sheet.peak_macs))
 
 
-def _unknown(card: str, fmt: WeightFormat, sixteen_bit: bool, batch: int) -> tuple[float, float, list[str]]:
+def _unknown(card: Gpu, fmt: WeightFormat, sixteen_bit: bool, batch: int) -> tuple[float, float, list[str]]:
     """How much slower and faster it may be for want of data, and why."""
-    slower, faster, notes = 1.0, 1.0, []
+    slower, faster, notes = 1.0, 1.0, taken_over(card)
     if sixteen_bit:
-        if card not in SIXTEEN_BIT_MEASURED:
+        if not is_measured(card, "prompt_share_f16"):
             slower, faster = 1.3, 1.1
             notes.append(
-                f"16-bit serving was measured on A10G, L4 and A100; {card} is taken to reach the same shares."
+                f"16-bit serving was measured on {cards_in_words('prompt_share_f16')}; {card.name} is "
+                "taken to reach the same shares."
             )
     else:
         if batch > 1:
             slower = faster = BATCHED_DOUBT
             notes.append(
-                "llama.cpp's batch kernels are known from q2_k and iq4_xs on V100 alone, and other cards are "
-                f"taken to do as many MACs a cycle: the band is {BATCHED_DOUBT} times wider either way."
+                f"llama.cpp's batch kernels are known from q2_k and iq4_xs on {cards_in_words('batch_rate')} "
+                "alone, and other cards are taken to do as many MACs a cycle: the band is "
+                f"{BATCHED_DOUBT} times wider either way."
             )
-        if card not in MEASURED_CARDS:
+        if not is_measured(card, "read_share", "prompt_share"):
             slower, faster = max(slower, 1.2), max(faster, 1.2)
-            near = " and ".join(NEAREST.get(card, MEASURED_CARDS))
             notes.append(
-                f"{UNMEASURED} {card} with llama.cpp build 4753: its read share is that of "
-                f"{'an older build on it' if near == card else near}, its compute share the others' mean."
+                f"{UNMEASURED} {card.name} with llama.cpp build 4753: its read share is "
+                f"{whose(card, 'read_share')}, its compute share {whose(card, 'prompt_share')}."
             )
         if not is_four_bit(fmt):
             slower, faster = max(slower, 1.2), max(faster, 1.4)
             notes.append(
                 "Only q4_k_m was measured on every card: other widths are taken to reach "
                 f"{fitted_constants().gpu.value('other_formats'):.2f} of that share of bandwidth, as others "
-                "do on V100."
+                f"do on {cards_in_words('batch_rate')}."
             )
     return slower, faster, notes

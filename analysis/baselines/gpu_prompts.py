@@ -9,14 +9,15 @@ measured prompt has no number.
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 
+from sailsim.analysis.baselines.card_kernels import is_measured, measured_on, of_card, taken_over
 from sailsim.analysis.baselines.cpu import SEVERAL_PROMPTS, UBATCH, ubatches, widen
 from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.gpu import (
     GPU_SOFTWARE,
-    MEASURED_CARDS,
     GpuConstants,
     GpuSheet,
     GpuSoftware,
@@ -31,8 +32,6 @@ from sailsim.sim import Gpu
 from sailsim.sim.room import room_of
 from sailsim.workloads import ModelSpec, WeightFormat, prefill_step
 
-SIXTEEN_BIT_CARDS = ("a10g", "l4", "a100")
-"""Cards with measured prompts of 16-bit weights."""
 SHORT_PROMPT_DOUBT = 1.8
 """How much slower a prompt of fewer than 512 tokens may be than predicted: prompts of 128 tokens are no full
 tiles, and on V100 2B takes 1.82 times as long as predicted (docs/baselines.md, the table of errors)."""
@@ -66,19 +65,19 @@ def sixteen_bit_constants(share: Floats, read_share: float, layer_ns: float, ove
     )
 
 
-def unmeasured(card: str, fmt: WeightFormat, software: GpuSoftware) -> str | None:
+def unmeasured(card: Gpu, fmt: WeightFormat, software: GpuSoftware) -> str | None:
     """Why no prompt of a card, a format and a software is predicted; None where some were measured."""
     if software == "serving" and not is_sixteen_bit(fmt):
         return (
             "No prompt of the serving stack's four-bit kernels was measured; allowed for phase prefill is "
             "a card with software llama.cpp."
         )
-    cards = SIXTEEN_BIT_CARDS if is_sixteen_bit(fmt) else MEASURED_CARDS
-    if card in cards:
+    share = "prompt_share_f16" if is_sixteen_bit(fmt) else "prompt_share"
+    if is_measured(card, share):
         return None
     return (
-        f"No prompt in {fmt.name} was measured on card {card}; allowed for phase prefill is one of "
-        f"{', '.join(cards)}."
+        f"No prompt in {fmt.name} was measured on card {card.name}; allowed for phase prefill is one of "
+        f"{', '.join(measured_on(share))}."
     )
 
 
@@ -98,18 +97,19 @@ def gpu_prompt_tokens_per_s(
     """
     if software not in GPU_SOFTWARE:
         raise SailsimError(f"software is {software!r}, allowed is one of {', '.join(GPU_SOFTWARE)}")
-    problem = unmeasured(card.name, fmt, software)
+    problem = unmeasured(card, fmt, software)
     if problem is not None:
         raise SailsimError(problem)
+    fitted, rows = fitted_constants().gpu, batch * prompt
+    work = prompt_work(model, fmt, prompt, batch, weight_reads(fmt, rows))  # refuses what no step has
     room = room_of(card, model, fmt, batch, prompt)
     if not room.fits:
         raise SailsimError(room.problem(model, fmt, batch, prompt))
-    fitted, rows = fitted_constants().gpu, batch * prompt
     slower = faster = 1.0
-    notes = []
+    notes = taken_over(card)
     if is_sixteen_bit(fmt):
         c = sixteen_bit_constants(
-            np.asarray(fitted.value(f"prompt_share_f16_{card.name}")),
+            np.asarray(fmean(of_card(card, "prompt_share_f16"))),
             fitted.value("read_share_f16"),
             fitted.value("layer_overhead_f16"),
             fitted.value("prompt_overlap_f16"),
@@ -121,7 +121,7 @@ def gpu_prompt_tokens_per_s(
         )
     else:
         # Full tiles: neither the kernels of few rows nor their rates.
-        c = replace(constants(card.name, fmt), vector_share=np.asarray(np.inf), batch_rate=np.asarray(np.inf))
+        c = replace(constants(card, fmt), vector_share=np.asarray(np.inf), batch_rate=np.asarray(np.inf))
         band = fitted.band("prompt")
         if rows < UBATCH:
             slower = SHORT_PROMPT_DOUBT
@@ -137,7 +137,6 @@ def gpu_prompt_tokens_per_s(
             )
     if batch > 1:
         notes.append(SEVERAL_PROMPTS)
-    work = prompt_work(model, fmt, prompt, batch, weight_reads(fmt, rows))
     found = step_parts(work, GpuSheet.of(card), c)
     parts = {name: float(seconds) for name, seconds in found.items()}
     seconds = sum(parts.values())

@@ -138,7 +138,7 @@ def data_file(name: str) -> Traversable:
 def read_csv(text: str) -> list[dict[str, str]]:
     """Rows of a comma-separated table whose comment lines start with ``#``."""
     lines = (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
-    return list(csv.DictReader(lines))
+    return list(csv.DictReader(lines, restval=""))
 
 
 @lru_cache(maxsize=16)

@@ -109,7 +109,7 @@ class Runner(Frozen):
     def digest(self) -> str:
         """SHA-256 of all that the runner is, its hardware included, for keys of results."""
         content = self.model_dump(exclude={"machine", "hardware", "source"})
-        # A machine's name decides a card's constants, and what it extends its price.
+        # A machine's name and what it extends decide its price.
         content["machine"] = self.machine and [self.machine.digest, self.machine.name, *self.machine.extends]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

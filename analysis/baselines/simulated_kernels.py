@@ -4,7 +4,7 @@ A kernel takes cycles for a product and cycles to scale and add the sum of a gro
 
     cycles a MAC = 1 / rate(bits) + group cycles * (1 / group - 1 / 128)
 
-Rates were fitted at three widths (`sailsim.analysis.calibration.simulated_problem`). Codes of other widths
+Rates were fitted at three widths (`research/calibration/simulated_problem.py`). Codes of other widths
 are widened to bytes by the same instructions: their cycles lie between those of the widths beside them, which
 is assumed. Tables take as many steps as a weight has bits.
 """

@@ -114,10 +114,3 @@ def core_seconds(system: System, spec: ModelSpec, point: Point) -> dict[str, flo
             alone = sum(max(task.seconds, (task.read + task.written) / task.rate) for task in tasks)
             parts[_CORE_OPS[op.name.rpartition(".")[2]]] += alone
     return parts
-
-
-def at_work(row: Row, core_clock: float, units: int) -> float:
-    """Cycles of the cores in which a unit of gem5 had a descriptor: of a step, averaged over the units."""
-    stages = ("descriptor", "operands", "groups", "results", "completion")
-    ticks = sum(row[f"unit_{stage}Ticks"] for stage in stages)
-    return float(ticks / units / row["steps"] * 1e-12 * core_clock)

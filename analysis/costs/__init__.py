@@ -1,5 +1,5 @@
 """Dollars, joules and square millimetres of a machine, from sourced constants.
 
-Reading order: `constants` (values with sources as one object), `dollars`, `energy`, `area`, `cacti` (a
-cross-check). docs/cost.md and docs/energy-area.md explain.
+Reading order: `constants` (values with sources as one object), `dollars`, `energy`, `area`. docs/cost.md
+explains.
 """

@@ -9,16 +9,18 @@ is refused. What is not known is a range: `cost_range`.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil, isfinite
+from math import ceil
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from sailsim.analysis.baselines.prediction import data_file, read_csv
 from sailsim.analysis.costs.constants import Constants, Span
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Is
+from sailsim.base.input_file import read_text
+from sailsim.base.quantity import LEAST, MOST, Is
 
 Sizing = Literal["share", "bandwidth", "whole"]
 
@@ -40,6 +42,8 @@ class CostConstants(Constants):
 
 HOUR_S = 3600.0
 """Seconds of an hour, for which prices are."""
+MAX_FILE = 1 << 20
+"""Bytes of a price file."""
 _COLUMNS = ("instance", "machines", "chip", "kind", "units", "memory_gib", "usd_per_hour", "source", "date")
 
 
@@ -113,41 +117,49 @@ def prices(path: str | Path | None = None) -> PriceList:
     """
     if path is None:
         return _parsed(data_file("prices.csv").read_text("utf-8"), "the shipped price file")
-    try:
-        text = Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SailsimError(f"price file {path} cannot be read ({error}), allowed is a CSV text") from error
+    text = read_text(Path(path), "price file", MAX_FILE, "a CSV text")
     return _parsed(text, f"price file {path}")
 
 
 def _parsed(text: str, origin: str) -> PriceList:
-    table = read_csv(text)
+    try:
+        table = read_csv(text)
+    except csv.Error as error:
+        raise SailsimError(f"{origin} cannot be read: {error}, allowed is a CSV text") from None
     if not table:
         raise SailsimError(f"{origin} has no rows, allowed is at least one instance")
     missing = [column for column in _COLUMNS if column not in table[0]]
     if missing:
         raise SailsimError(f"{origin} lacks the column {missing[0]!r}, allowed are {', '.join(_COLUMNS)}")
-    return PriceList(tuple(_row(row, origin) for row in table), origin)
+    rows = tuple(_row(row, origin) for row in table)
+    names = [row.instance for row in rows]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SailsimError(f"{origin} has {twice!r} twice, allowed is one row an instance")
+    return PriceList(rows, origin)
 
 
 def _row(row: dict[str, str], origin: str) -> Price:
     name = row["instance"] or "(unnamed)"
 
     def positive(field: str) -> float:
-        text = row[field] or ""
+        text = row[field]
         try:
             value = float(text)
         except ValueError:
             value = float("nan")
-        if not isfinite(value) or value <= 0:
-            raise SailsimError(f"{origin}, {name}: {field} is {text!r}, allowed is a number above 0")
+        if not LEAST <= value <= MOST:
+            raise SailsimError(
+                f"{origin}, {name}: {field} is {text!r}, allowed is a number above 0, of {LEAST:g} to "
+                f"{MOST:g}"
+            )
         return value
 
     kind = row["kind"]
     if kind != "cpu" and kind != "gpu":
         raise SailsimError(f"{origin}, {name}: kind is {kind!r}, allowed is cpu or gpu")
-    for field in ("source", "date"):
-        if not (row[field] or "").strip():
+    for field in ("instance", "source", "date"):
+        if not row[field].strip():
             raise SailsimError(f"{origin}, {name}: {field} is empty, a price needs one")
     units = positive("units")
     if units != int(units):

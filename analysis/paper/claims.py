@@ -188,13 +188,15 @@ class Paper(Frozen):
     source: str
     unknowns: str | None = None
     """A file of `data/unknowns` by name, or one by its path from this file; None: nothing to sample."""
+    models: tuple[str, ...] = ()
+    """The models that the claims are about, by name."""
     claim: tuple[Claim, ...]
     fact: tuple[Fact, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
     def _lists_are_tuples(cls, table: Any) -> Any:
-        return with_tuples(table, "claim", "fact")
+        return with_tuples(table, "claim", "fact", "models")
 
     @model_validator(mode="after")
     def _names_are_different(self) -> Self:

@@ -197,7 +197,7 @@ class SampleEvaluator:
         card = runner.machine
         assert isinstance(card, Gpu)
         constants = {
-            fmt: gpu.constants(card.name, fmt, self.machine.fitted, software)
+            fmt: gpu.constants(card, fmt, self.machine.fitted, software)
             for fmt in dict.fromkeys(asked.formats)
         }
         of_each = gpu.GpuConstants.stack([constants[fmt] for fmt in asked.formats])

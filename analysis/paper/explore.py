@@ -286,7 +286,8 @@ def _write(search: Search, frame: pd.DataFrame, folder: Path) -> None:
     points = folder / FRONT
     points.mkdir(exist_ok=True)
     for old in points.glob("point-*.toml"):
-        if old.read_text("utf-8").startswith(_WRITTEN):  # of an earlier search in this folder
+        # Of an earlier search in this folder.
+        if old.is_file() and old.read_bytes().startswith(_WRITTEN.encode()):
             old.unlink()
     for row in front.head(MOST_POINTS).to_dict("records"):
         values = {f.name: _typed(f, row[f.name]) for f in search.factors}

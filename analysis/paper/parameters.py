@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from math import exp, log
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
 from sailsim.analysis.paper.claims import with_tuples
+from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 from sailsim.sim import Point
 
@@ -99,6 +100,14 @@ class Workload(Frozen):
     """Whether sensitivity is of the highest over these alone, which is where claims are highest."""
     prt: bool = False
     """Whether a step without the PRT is simulated beside it."""
+
+    @model_validator(mode="after")
+    def _is_a_point(self) -> Self:
+        try:
+            self.point(Point.system, 0)
+        except SailsimError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+        return self
 
     def point(self, system: str, group_size: int, prt: bool = True) -> Point:
         """The engine's question."""

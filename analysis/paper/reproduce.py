@@ -36,6 +36,7 @@ from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.analysis.paper.unknowns import space
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import MAX_TEXT, read_text
 from sailsim.sim import simulate_step
 from sailsim.sim.study import Workers
 from sailsim.workloads import load_model
@@ -132,7 +133,7 @@ def _screened(everything: ParameterSpace, folder: Path) -> tuple[frozenset[str],
     study = Study(everything, 4, 0)
     path = folder / "screen.json"
     try:
-        kept = json.loads(path.read_text("utf-8"))
+        kept = json.loads(read_text(path, "file", MAX_TEXT))
         if kept["study"] == study.id:
             return frozenset(kept["untimed"]), frozenset(kept["inert"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -53,18 +53,29 @@ NEAR = 0.25
 
 
 def claims(
-    store: Store | str | Path, price_file: str | Path | None = None, paper: str = SHIPPED
+    store: Store | str | Path, price_file: str | Path | None = None, paper: str | None = SHIPPED
 ) -> pd.DataFrame:
     """The table of a store: one row a claim and metric, columns `COLUMNS`.
 
     ``equal_quality`` is what a speedup becomes where the other side may choose its weights too, among those
     of the store that lose no more (`results.equal_quality`); missing where that was not measured.
 
-    ``paper`` is one by name or a file of claims. Raises SailsimError for a store without results, a bad price
-    file or a bad file of claims.
+    ``paper`` is one by name or a file of claims; None: `compared_with` says which, and without one the table
+    is empty. Raises SailsimError for a store without results, a bad price file or a bad file of claims.
     """
     opened = store if isinstance(store, Store) else Store(store)
-    return table(Runs.of(stored_runs(opened), prices(price_file)), paper)
+    results = Runs.of(stored_runs(opened), prices(price_file))
+    paper = compared_with(results, paper)
+    return pd.DataFrame(columns=list(COLUMNS)) if paper is None else table(results, paper)
+
+
+def compared_with(results: Runs, paper: str | None) -> str | None:
+    """The paper whose claims stand beside a study's results: the given one, or else the shipped one where the
+    study decodes a model that its claims are about; None where it does not."""
+    if paper is not None:
+        return paper
+    models = results.frame["model"][results.frame["phase"] == "decode"]
+    return SHIPPED if models.isin(load_paper().models).any() else None
 
 
 def table(results: Runs, paper: str = SHIPPED) -> pd.DataFrame:

@@ -1,9 +1,11 @@
-"""README's first screen: what SAIL gives at an ordinary workload, beside the strongest that it could be
-compared with."""
+"""The answer: what SAIL gives at one workload, compared with the strongest alternatives.
+
+README's is of an ordinary workload and is computed anew; a report's is of a point of its study.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,11 +29,12 @@ OURS = "cores-neon"
 cores."""
 CARDS = ("v100", "v100-serving", "a10g-serving")
 """The paper's card with llama.cpp and with a serving stack, and the one that gives most tokens per dollar."""
+COLUMNS = ("tokens/s", "nine of ten", "SAIL is", "ktokens/USD", "SAIL gives", "J a token")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What SAIL gives at the ordinary workload.
+    """What SAIL gives at a workload.
 
     Attributes:
         sentence: the answer with its range; Markdown whose only marks are those of bold words.
@@ -45,7 +48,7 @@ class Answer:
 
 
 def answer() -> Answer:
-    """The answer that README and the report give."""
+    """README's answer."""
     every = replace(ORDINARY, threads=_cores())
     # The whole server runs as many processes of a software as are the fastest.
     asked = ((ORDINARY, shipped_runners()), (every, packed(shipped_runners())))
@@ -53,10 +56,22 @@ def answer() -> Answer:
     return Answer(_sentence(some, whole), _header(), _rows(some, whole))
 
 
-def answer_parts() -> dict[str, str]:
-    """The sentence and the table, by their names in README."""
-    found = answer()
-    return {"sentence": found.sentence, "table": table(found.header, found.rows, "lrrrrrr")}
+def study_answer(
+    what: str, prompts: bool, runs: Mapping[str, Mapping[str, Any]], shown: Sequence[str]
+) -> Answer:
+    """The answer of a study's point, which ``what`` names in a few words.
+
+    With ``prompts`` the rates are of tokens that are read. ``runs`` are what ran there (`compare.entries`),
+    SAIL among them with a rate. The table has those of ``shown`` that have a rate.
+    """
+    able = {name: run for name, run in runs.items() if run["tokens_per_s"] is not None}
+    rows = tuple(_row(able[name]["title"], able[name]) for name in shown if name in able)
+    return Answer(_study_sentence(prompts, able), (what, *COLUMNS), rows)
+
+
+def as_markdown(found: Answer) -> str:
+    """The table of an answer."""
+    return table(found.header, found.rows, "lrrrrrr")
 
 
 def _cores() -> int:
@@ -92,6 +107,39 @@ def _sentence(some: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
     )
 
 
+def _study_sentence(prompts: bool, runs: Mapping[str, Any]) -> str:
+    """SAIL's rate, and its ratios over those that ran the point too."""
+    sail = runs["sail"]
+    does = "reads prompts at" if prompts else "decodes"
+    said = f"With {sail['cores']} threads on the cores, SAIL {does} {_rate(sail)} tokens/s."
+    beside = [runs[name] for name in BESIDE if name in runs]
+    best = max(beside, key=lambda run: float(run["tokens_per_s"]), default=None)
+    over = []
+    if "cores" in runs and runs["cores"] is not best:
+        over.append(f"{_speedup(runs['cores'])} what llama.cpp reaches on as many threads")
+    if best is not None:
+        over.append(f"{_speedup(best)} what the fastest software does ({_title(best)})")
+    if "cores-all-best" in runs:
+        every = runs["cores-all-best"]
+        over.append(f"{_speedup(every)} what the fastest software reaches on all {every['cores']} cores")
+    if over:
+        said += f" That is {'; '.join(over)}."
+    if "v100" in runs:
+        card = runs["v100"]
+        said += f" It is **{card['speedup']:.2f}x** of a V100's tokens/s"
+        if card["usd_ratio_used"] is not None:
+            said += f" and **{card['usd_ratio_used']:.2f}x** of its tokens per dollar"
+            said += ", where SAIL pays for its threads' vCPUs"
+        said += "."
+    return said
+
+
+def _speedup(run: Mapping[str, Any]) -> str:
+    """SAIL's rate over a run's, with the range that the run's own gives it."""
+    band = "" if run["low"] is None else f" ({run['speedup_low']:.2f} .. {run['speedup_high']:.2f}x)"
+    return f"**{run['speedup']:.2f}x**{band}"
+
+
 def _in_gem5() -> str:
     """What gem5 itself says of the workload: this project's program with and without units."""
     wanted = {
@@ -119,7 +167,7 @@ def _in_gem5() -> str:
 def _header() -> tuple[str, ...]:
     title = load_model(ORDINARY.model).title
     what = f"{title}, {ORDINARY.wbits} bits, batch {ORDINARY.batch}, context {ORDINARY.context}"
-    return (what, "tokens/s", "nine of ten", "SAIL is", "ktokens/USD", "SAIL gives", "J a token")
+    return (what, *COLUMNS)
 
 
 def _rows(some: Mapping[str, Any], whole: Mapping[str, Any]) -> tuple[tuple[object, ...], ...]:
@@ -144,15 +192,17 @@ def _title(run: Mapping[str, Any]) -> str:
 
 def _row(name: str, run: Mapping[str, Any]) -> tuple[object, ...]:
     own = run["kind"] == "accelerator"
-    joules = run["j_per_token"]
+    joules, most = run["j_per_token"], run["j_per_token_high"]
+    dollars, over = run["tokens_per_usd_used"], run["usd_ratio_used"]
+    at_most = "" if most is None else f"at most {most:.2g}"
     return (
         name,
         _rate(run),
         "" if run["low"] is None else f"{run['low']:.0f} .. {run['high']:.0f}",
         "" if own else f"{run['speedup']:.2f}x",
-        three_digits(run["tokens_per_usd_used"] / 1e3),
-        "" if own else f"{run['usd_ratio_used']:.2f}x",
-        f"at most {run['j_per_token_high']:.2g}" if joules is None else f"{joules:.2g}",
+        "" if dollars is None else three_digits(dollars / 1e3),
+        "" if own or over is None else f"{over:.2f}x",
+        at_most if joules is None else f"{joules:.2g}",
     )
 
 

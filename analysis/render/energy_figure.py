@@ -85,7 +85,7 @@ def energy(results: Runs) -> Figure:
     caption(
         figure,
         results.setting(vary, rows),
-        "Lines: every constant at the same end of its range (docs/energy-area.md). Cores: the same step on "
+        "Lines: every constant at the same end of its range (docs/cost.md). Cores: the same step on "
         "the same server without SAIL, llama.cpp. All the time: idle cores, mesh and controllers, DRAM "
         "standing open, leaking C-SRAM; the whole server is counted for either. Not modelled: regulators, "
         "supply, cooling, network. " + patterns_of(rows),

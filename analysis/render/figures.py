@@ -30,6 +30,7 @@ from sailsim.analysis.results.results import (
     stored_runs,
 )
 from sailsim.base.progress import followed
+from sailsim.base.screen import escaped
 from sailsim.sim import Store
 
 FIGURES: Mapping[str, Callable[..., Figure]] = {
@@ -86,7 +87,7 @@ def figures(
     drawn, lacking = suited(results, progress)
     if progress:
         for sentence in lacking:
-            print(f"left out: {sentence}", file=sys.stderr)
+            print(escaped(f"left out: {sentence}"), file=sys.stderr)
     for name in set(FIGURES) - set(drawn):
         for kind in ("svg", "png"):
             (folder / f"{name}.{kind}").unlink(missing_ok=True)

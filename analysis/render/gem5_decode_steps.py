@@ -28,17 +28,3 @@ def regions_together(one: Row) -> dict[str, float]:
     more = load_model(shape(one)).n_layers - 1
     regions = {name for names in CORE_PARTS.values() for name in names}
     return {name: one[f"{name}_cycles"] * (1 + more * of_block.get(name, 0.0)) for name in regions}
-
-
-def put_together(one: Row, two: Row | None) -> float:
-    """Cycles of a step of the whole model from those of its first block and the head.
-
-    A block takes what its regions take longer with two blocks than with one; the head, which differs a little
-    from run to run, is in neither. Without a run of two it is what the regions of one say.
-    """
-    more = load_model(shape(one)).n_layers - 1
-    if two is not None:
-        block = sum(two[f"{name}_cycles"] - one[f"{name}_cycles"] for name in block_share(one))
-    else:
-        block = sum(one[f"{name}_cycles"] * share for name, share in block_share(one).items())
-    return float(one["step_cycles"] + more * block)

@@ -1,9 +1,8 @@
-"""The page of a paper's claims together (docs/joint.md) and its figure, from what `sailsim joint` found."""
+"""The page of a paper's claims together and its figure, from what `sailsim joint` found."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,14 @@ from sailsim.analysis.render.markdown import table, written
 from sailsim.analysis.render.reproduction_words import number, shown
 from sailsim.analysis.render.style import save
 from sailsim.base.atomic import write_whole
-from sailsim.base.records import read_records, to_lines
 
 Joint = Mapping[str, Any]
 STORED = "joint.jsonl"
-"""The results behind docs/joint.md, in `analysis/data`."""
+"""The results behind docs/reproduction.md, in `analysis/data`."""
 PAGE = "joint.md"
 WHERE = {"highest": "each at its own highest", "one workload": "all at one workload"}
 MOST_PINNED = 12
 """Unknowns of a table, the most uneven ones."""
-
-
-def stored_page() -> str:
-    """docs/joint.md from the results that ship."""
-    return markdown(read_records(files("sailsim.analysis") / "data" / STORED))
 
 
 def summary(results: Joint) -> list[str]:
@@ -217,31 +210,17 @@ def stands_at(metric: ClaimMetric) -> str:
     if metric.metric == "saving":
         field = "step_s" if metric.saved == "step_s" else f"counts.{metric.saved}"
         return f"1 - `runs.sail.{field}` over that with `--no-{metric.without}`"
-    return "`sailsim systems show`, its last line" if metric.primary else "[areas](energy-area.md#area)"
+    return "`sailsim systems show`, its last line" if metric.primary else "[areas](cost.md#area)"
 
 
 def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.2g} %" if part else "0"
 
 
-def write_page(results: Joint, folder: Path, docs: Path | None = None) -> list[Path]:
-    """Write page and figure to a folder, and with ``docs`` there too, with the results that they ship from.
-
-    Returns the paths. Raises OSError where one cannot be written.
-    """
-    figure = joint_figure(results)
-    targets = [folder / "figures" / FILE, folder / "figures" / FILE.replace("png", "svg")]
-    texts: dict[Path, bytes] = {folder / PAGE: markdown(results).encode()}
-    if docs is not None:
-        targets.append(docs / "figures" / FILE)
-        near = results["nearest"]["file"]
-        texts |= {
-            docs / PAGE: markdown(results).encode(),
-            docs / "systems" / near: (folder / near).read_bytes(),
-            docs.parent / "analysis" / "data" / STORED: to_lines(results).encode(),
-        }
-    written_to: list[Path] = save(figure, *targets)
-    for path, content in texts.items():
-        write_whole(path, content)
-        written_to.append(path)
-    return written_to
+def write_page(results: Joint, folder: Path) -> list[Path]:
+    """Write page and figure to a folder; returns the paths. Raises OSError where one cannot be written."""
+    written: list[Path] = save(
+        joint_figure(results), folder / "figures" / FILE, folder / "figures" / FILE.replace("png", "svg")
+    )
+    write_whole(folder / PAGE, markdown(results).encode())
+    return [*written, folder / PAGE]

@@ -44,11 +44,6 @@ def three_digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def one_decimal(value: float) -> str:
-    """A number to one decimal; no minus before a zero."""
-    return f"{value:.1f}".replace("-0.0", "0.0") if abs(value) < 0.05 else f"{value:.1f}"
-
-
 def table(
     header: Sequence[str],
     rows: Iterable[Sequence[object]],

@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from plotly.offline import get_plotlyjs
 
 from sailsim.analysis.baselines.core_kinds import N1, core_of
 from sailsim.analysis.baselines.runners import SAIL, shipped_runners
 from sailsim.analysis.costs.dollars import PriceList, prices
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
-from sailsim.analysis.paper.stored_claims import table
+from sailsim.analysis.paper.stored_claims import compared_with, table
 from sailsim.analysis.render import report_data as data
-from sailsim.analysis.render.answer_page import BESIDE, CARDS, ORDINARY, answer
+from sailsim.analysis.render.answer_page import BESIDE, CARDS, ORDINARY, study_answer
 from sailsim.analysis.render.claim_rows import claim_rows, fact_rows
 from sailsim.analysis.render.figure_axes import DOUBLING, WORDS
 from sailsim.analysis.render.gem5_figures import FOLDER, gem5_figures
@@ -32,12 +31,16 @@ from sailsim.analysis.render.report_parts import bold_pieces
 from sailsim.analysis.render.report_sections import sections, stored_study
 from sailsim.analysis.render.reproduction_words import number
 from sailsim.analysis.render.style import OKABE_ITO, SERIES
+from sailsim.analysis.results.compare import entries
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import Runs, short_name, stored_runs, substrate_in_words
 from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
 from sailsim.sim import Store, load_system
 from sailsim.sim.nbw import nbw_in_words
+from sailsim.workloads import load_model
+from sailsim.workloads.choice import FILE
 
 SCRIPTS = ("records.js", "tables.js", "charts.js", "traces.js", "page.js")
 """Parts of the page's one script, in the order in which they need each other."""
@@ -64,17 +67,19 @@ def report(
     store: Store | str | Path,
     out: str | Path | None = None,
     price_file: str | Path | None = None,
-    paper: str = SHIPPED,
+    paper: str | None = None,
     progress: bool = False,
 ) -> Path:
     """Write the report of a store to ``out`` (default: `report.html` in its folder) and return its path.
 
-    ``paper``, one by name or a file of claims, is what results are compared with. ``progress`` is told on
-    standard error. Raises SailsimError for a store without results, a bad price file or a bad file of claims.
+    ``paper``, one by name or a file of claims, is what results are compared with; None: `compared_with` says
+    which, if any. ``progress`` is told on standard error. Raises SailsimError for a store without results or
+    without a point that SAIL can run, a bad price file or a bad file of claims.
     """
+    load_paper(SHIPPED if paper is None else paper)  # a bad one is refused before the work
     opened = store if isinstance(store, Store) else Store(store)
-    simulated = gem5_figures(opened.path / FOLDER, paper == SHIPPED)
-    text = page(stored_runs(opened), opened.manifest, prices(price_file), simulated, paper, progress)
+    gem5 = opened.path / FOLDER
+    text = page(stored_runs(opened), opened.manifest, prices(price_file), gem5, paper, progress)
     path = Path(out) if out is not None else opened.path / "report.html"
     write_whole(path, text.encode())
     return path
@@ -84,21 +89,23 @@ def page(
     frame: pd.DataFrame,
     manifest: Mapping[str, Any],
     price_list: PriceList,
-    simulated: Mapping[str, Figure] | None = None,
-    paper: str = SHIPPED,
+    gem5: Path | None = None,
+    paper: str | None = None,
     progress: bool = False,
 ) -> str:
-    """The whole document for the records and the manifest of a store, with figures of gem5's results if
-    any, beside a paper's claims."""
+    """The whole document for the records and the manifest of a store, with figures of a folder of gem5's
+    results if there is one, compared with a paper's claims as `report` says."""
     results = Runs.of(frame, price_list)
+    first = start(results)
+    paper = compared_with(results, paper)
     tables = tables_of(results, progress)
-    below = sections(results, manifest, simulated or {}, tables, paper)
+    simulated = {} if gem5 is None else gem5_figures(gem5, paper == SHIPPED)
+    below = sections(results, manifest, simulated, tables, paper)
     charts = [*FRONT, *(chart for section in below for chart in section.charts)]
     marks = {
         claim.name: (claim.value, f"paper: {number(claim.value, claim.unit, 6)}")
-        for claim in load_paper(paper).claim
+        for claim in (load_paper(paper).claim if paper is not None else ())
     }
-    first = start(results)
     about = {
         "charts": [chart.marked(marks).as_dict() for chart in charts],
         "start": first,
@@ -110,6 +117,7 @@ def page(
         "sail": {"runner": SAIL, "colour": OKABE_ITO["vermillion"]},
         "doubling": DOUBLING,
     }
+    points = frame["point_key"].nunique()
     return rendered(
         "report.html.jinja",
         css="\n".join(map(page_file, STYLES)),
@@ -117,11 +125,11 @@ def page(
         library=data.packed(get_plotlyjs()),
         records=data.packed(data.as_json(tables)),
         page=about,
-        answer=_answer(),
-        at=_at(first, results),
-        sweep=_sweep(frame["point_key"].nunique(), results, manifest),
+        answer=_answer(first, results, points),
+        sweep=_sweep(points, results, manifest),
         front=FRONT,
-        claims=_claims(results, paper),
+        about=" and ".join(load_model(name).title for name in load_paper().models),
+        claims=None if paper is None else _claims(results, paper),
         sections=below,
     )
 
@@ -142,9 +150,12 @@ def tables_of(results: Runs, progress: bool = False) -> dict[str, pd.DataFrame]:
 
 def start(results: Runs) -> dict[str, Any]:
     """The point that figures show first: the ordinary workload where the store has it, as far as it has it,
-    else the store's reference."""
-    rows = results.frame
-    rows = rows[(rows["runner"] == SAIL) & rows["tokens_per_s"].notna()]
+    else the store's reference. Raises SailsimError for a store without a point that SAIL can run."""
+    rows = results.frame[results.frame["runner"] == SAIL]
+    if rows["tokens_per_s"].isna().all():
+        why = f" ({rows['reason'].iloc[0]})" if len(rows) else ""
+        raise SailsimError(f"the study has no point that SAIL can run{why}; allowed is one with some.")
+    rows = rows[rows["tokens_per_s"].notna()]
     chosen: dict[str, Any] = {}
     ordinary = ORDINARY.as_dict()
     for column in POINT:
@@ -197,28 +208,31 @@ def _told_apart(named: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _answer() -> dict[str, Any]:
-    found = answer()
-    workload = found.header[0]
+def _answer(first: Mapping[str, Any], results: Runs, points: int) -> dict[str, Any]:
+    """What SAIL gives at the first point, and which of so many points that is."""
+    rows = results.frame
+    for name, value in first.items():
+        rows = rows[rows[name] == value]
+    model, system = rows["model_title"].iloc[0], rows["system_title"].iloc[0]
+    weights = f"weights {first['weights']}" if first["weights"] else f"{first['wbits']}-bit weights"
+    weights = "the file's weights" if first["weights"] == FILE else weights
+    length = "context" if first["phase"] == "decode" else "prompt"
+    what = f"{model}, {weights}, batch {first['batch']}, {first['context']} tokens of {length}"
+    found = study_answer(what, length == "prompt", entries(rows), shown_first(results))
+    at = f"{what}, {first['threads']} threads, on {system}"
+    if points == 1:
+        said = f"This study has one point: {at}."
+    else:
+        said = (
+            f"This study has {points} points. The answer and the first figures are of the one that is "
+            f"nearest to {ORDINARY.wbits} bits, batch {ORDINARY.batch}, {ORDINARY.threads} threads and "
+            f"{ORDINARY.context} tokens: {at}."
+        )
     return {
-        "workload": f"For an ordinary workload: {workload}.",
+        "workload": said,
         "pieces": bold_pieces(found.sentence),
         "table": Table(found.header, found.rows, sortable=False, wide=(2, 4, 5)),
     }
-
-
-def _at(first: Mapping[str, Any], results: Runs) -> str:
-    """The point that the first page's figures show, in words."""
-    rows = results.frame
-    models = dict(zip(rows["model"], rows["model_title"], strict=True))
-    systems = dict(zip(rows["system"], rows["system_title"], strict=True))
-    weights = f"weights {first['weights']}" if first["weights"] else f"{first['wbits']}-bit weights"
-    length = "context" if first["phase"] == "decode" else "prompt"
-    return (
-        f"The figures show what this sweep has nearest to it: {models[first['model']]}, {weights}, batch "
-        f"{first['batch']}, {first['threads']} threads, {first['context']} tokens of {length}, on "
-        f"{systems[first['system']]}."
-    )
 
 
 def _sweep(points: int, results: Runs, manifest: Mapping[str, Any]) -> str:

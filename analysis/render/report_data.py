@@ -14,9 +14,8 @@ from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.area import AreaNotModelledError, overhead_bases
 from sailsim.analysis.render.figure_axes import tokens_in
-from sailsim.analysis.render.quality_page import weights_in_words
 from sailsim.analysis.render.reproduction_words import claims_of, primary
-from sailsim.analysis.results.equal_quality import at_equal_quality, measured
+from sailsim.analysis.results.equal_quality import at_equal_quality, measured, weights_in_words
 from sailsim.analysis.results.joins import POINT, is_missing
 from sailsim.analysis.results.results import MissingPointsError, Runs, prt_pairs
 from sailsim.base.records import read_records
@@ -104,7 +103,7 @@ def quality_table() -> pd.DataFrame:
 
 
 def tiles_table() -> pd.DataFrame:
-    """The tiles of docs/gem5-tiles.md, with where each runs in words, `place`."""
+    """The tiles of docs/gem5-results.md, with where each runs in words, `place`."""
     tiles = pd.DataFrame(read_records(data_file("gem5/tiles.jsonl"))["tiles"])
     together = tiles["slices"].astype(str) + " slices at once, " + tiles["layout"].map(LAYOUTS)
     return tiles.assign(place=together.where(tiles["slices"] > 1, "one slice alone"))

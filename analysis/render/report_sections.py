@@ -21,13 +21,12 @@ from sailsim.analysis.render.figure_axes import WORDS
 from sailsim.analysis.render.gem5_decode_figure import shipped_figure
 from sailsim.analysis.render.gem5_figures import TITLES, TOKENS
 from sailsim.analysis.render.html import Cell, Table, shown
-from sailsim.analysis.render.quality_page import choice_in_words
 from sailsim.analysis.render.report_constants import constants_parts
 from sailsim.analysis.render.report_parts import Part, Section, drawn
 from sailsim.analysis.render.reproduction_page import STORED
 from sailsim.analysis.render.reproduction_words import claims_of, number, primary, share, verdict
 from sailsim.analysis.results.compare import said_of
-from sailsim.analysis.results.equal_quality import WEIGHTS, at_equal_quality
+from sailsim.analysis.results.equal_quality import WEIGHTS, at_equal_quality, choice_in_words
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import Runs, numbers, short_name
 from sailsim.base.records import read_records
@@ -40,14 +39,18 @@ def sections(
     manifest: Mapping[str, Any],
     simulated: Mapping[str, Figure],
     tables: Mapping[str, pd.DataFrame],
-    paper: str,
+    paper: str | None,
 ) -> list[Section]:
     """All but the first page.
 
     ``tables`` are those of the figures: one that is empty has no figure. The stored study stands in the
-    report of the ``paper`` whose claims it asked about alone.
+    report of the ``paper`` whose claims it asked about alone. None: no paper is compared with.
     """
-    study = stored_study()
+    reproduction = Section(
+        "reproduction", "Reproduction", "The paper's claims, over all that is not published"
+    )
+    if paper is not None:
+        reproduction.parts.extend(_reproduction(stored_study(), paper))
     return [
         Section(
             "speed", "Speed", "How fast", [*(Part(chart=each) for each in charts.SPEED), _runners(results)]
@@ -59,12 +62,7 @@ def sections(
         Section("time", "Where time goes", "Where the time of a token goes", _time(results)),
         Section("reuse", "Reuse", "What pattern reuse and conversion in memory give", _reuse(tables)),
         Section("gem5", "gem5", "Against gem5", _gem5(simulated, tables, paper)),
-        Section(
-            "reproduction",
-            "Reproduction",
-            "The paper's claims, over all that is not published",
-            _reproduction(study, paper),
-        ),
+        *([reproduction] if reproduction.parts else []),
         Section("rests", "What it rests on", "What the numbers rest on", _rests(results.frame, manifest)),
         Section(
             "constants",
@@ -276,13 +274,15 @@ def _reuse(tables: Mapping[str, pd.DataFrame]) -> list[Part]:
     return parts
 
 
-def _gem5(simulated: Mapping[str, Figure], tables: Mapping[str, pd.DataFrame], paper: str) -> list[Part]:
+def _gem5(
+    simulated: Mapping[str, Figure], tables: Mapping[str, pd.DataFrame], paper: str | None
+) -> list[Part]:
     """Figures of the store's own tiles and tokens if it has them, else those that ship."""
     own = {name: figure for name, figure in simulated.items() if name != TOKENS}
     tokens = simulated.get(TOKENS)
     said = (
         "Whole tokens: one program decodes on simulated cores, with its products on the cores or on PIM "
-        "units (docs/gem5-decode.md)."
+        "units (docs/gem5-results.md)."
     )
     if tokens is None:
         said += " These are the runs that ship; make sim GEM5=PATH makes some of its own."
@@ -297,7 +297,7 @@ def _gem5(simulated: Mapping[str, Figure], tables: Mapping[str, pd.DataFrame], p
     worst = tiles["error"].abs()
     said = (
         f"No tile of this sweep ran on gem5 (make sim GEM5=PATH does so). These are the {len(tiles)} that "
-        f"ship (docs/gem5-tiles.md): {exact} with exact results, {equal} with equal phases; the engine's "
+        f"ship (docs/gem5-results.md): {exact} with exact results, {equal} with equal phases; the engine's "
         f"time is off by {worst.median():.1%} in the median and {worst.max():.1%} at worst."
     )
     return [together, Part(paragraphs=[said], chart=charts.TILES)]

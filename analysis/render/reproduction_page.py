@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.paper.claims import Claim
 from sailsim.analysis.render.html import Cell, Table, inline_svg, page_file, rendered
 from sailsim.analysis.render.markdown import table, words_of
@@ -27,14 +26,13 @@ from sailsim.analysis.render.reproduction_words import (
 )
 from sailsim.analysis.render.style import save
 from sailsim.base.atomic import write_whole
-from sailsim.base.records import read_records, to_lines
 
 STORED = "reproduction.jsonl"
 """The results behind docs/reproduction.md, in `analysis/data`."""
 WORDS = "reproduction_words.jinja"
 """The template of the page's paragraphs."""
 BASELINE_FIGURES = ("baseline_cpu.png", "baseline_gpu.png")
-"""Predicted against measured, drawn by `sailsim fit` beside docs/baselines.md."""
+"""Predicted against measured, drawn by `research/fit.py` beside docs/baselines.md."""
 
 
 @dataclass(frozen=True)
@@ -259,11 +257,6 @@ def markdown(study: Reproduction) -> str:
     return "\n".join(lines)
 
 
-def stored_page() -> str:
-    """The page of the results that ship, `analysis/data/reproduction.jsonl`."""
-    return markdown(read_records(data_file(STORED)))
-
-
 class _Words(str):
     """A text with the little Markdown of paragraphs, which a template writes as HTML."""
 
@@ -292,30 +285,16 @@ def html_page(study: Reproduction) -> str:
     )
 
 
-def write_page(study: Reproduction, folder: Path, docs: Path | None = None) -> list[Path]:
-    """Write `reproduction.html` and the figures to a folder, and with ``docs`` the Markdown page there too.
+def write_page(study: Reproduction, folder: Path) -> list[Path]:
+    """Write `reproduction.html` and the figures to a folder; returns the paths.
 
-    The nearest systems go with it, and the page's results, from which `sailsim docs` makes it again, into
-    `analysis/data` beside that folder.
-
-    Returns the paths. Raises OSError where one cannot be written.
+    Raises OSError where one cannot be written.
     """
     written = []
     for name in FIGURES:
-        targets = [folder / "figures" / f"{name}.{kind}" for kind in ("svg", "png")]
-        if docs is not None:
-            targets.append(docs / "figures" / f"reproduction_{name}.png")
-        written += save(draw(name, study), *targets)
+        written += save(
+            draw(name, study), *(folder / "figures" / f"{name}.{kind}" for kind in ("svg", "png"))
+        )
     path = folder / "reproduction.html"
     write_whole(path, html_page(study).encode())
-    written.append(path)
-    if docs is not None:
-        files = {docs.parent / "analysis" / "data" / STORED: to_lines(study).encode()}
-        for results in study["claims"].values():
-            name = results["nearest"]["file"]
-            files[docs / "systems" / name] = (folder / name).read_bytes()
-        files[docs / "reproduction.md"] = markdown(study).encode()
-        for path, content in files.items():
-            write_whole(path, content)
-            written.append(path)
-    return written
+    return [*written, path]

@@ -1,7 +1,7 @@
 """What sailsim claims, each with the command that shows it: run, and compared with what is expected.
 
 Steps are data (`analysis/data/artifact.toml`), and so is what is expected of them (`artifact_expected.json`).
-docs/artifact.md is the page.
+docs/reproduction.md is the page.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the columns of every study mean: one dictionary, `data/columns.toml` (docs/columns.md shows it)."""
+"""What the columns of every study mean: one dictionary, `data/columns.toml`."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from types import NoneType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sailsim.analysis.baselines.runners import Runner
 from sailsim.analysis.costs.constants import Span, files_by_kind
@@ -45,17 +46,22 @@ def compare(
     listed = prices() if price_list is None else price_list
     files = files_by_kind(constants, (CostConstants, EnergyConstants))
     joules, dollars = Span.of(EnergyConstants, files.get("energy")), Span.of(CostConstants, files.get("cost"))
-    records = as_frame(runs(point, system, runners, joules))
-    found = [_plain(row) for row in joined(records, listed, dollars).to_dict("records")]
+    table = joined(as_frame(runs(point, system, runners, joules)), listed, dollars)
+    found = [_plain(row) for row in table.to_dict("records")]
     used = {row["instance"] for row in found}
     return {
         "point": {name: found[0][name] for name in POINT},
         **{name: found[0][name] for name in _SAME},
-        "runs": {row["runner"]: _entry(row) for row in found},
+        "runs": entries(table),
         "prices": quoted(price for price in listed.rows if price.instance in used),
         "price_notes": said_of((name, [said]) for name, said in price_notes(found, listed)),
         "notes": said_of((row["runner"], row["notes"]) for row in found),
     }
+
+
+def entries(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The runs of one point (`joined`) by their runners' names: what `compare` says of each."""
+    return {row["runner"]: _entry(row) for row in map(_plain, table.to_dict("records"))}
 
 
 def said_of(notes: Iterable[tuple[str, Iterable[str]]]) -> dict[str, list[str]]:

@@ -27,8 +27,8 @@ PRICES = "is a PriceList, as sailsim.analysis.prices reads it from a file"
 class Results:
     """What a folder holds: of `sailsim sweep`, `explore`, `reproduce`, `reuse` or `gem5`.
 
-    Columns are those of docs/columns.md, in its order. Of a sweep, columns that are reckoned from several
-    runners or at prices (`JOINED`) are there where they are asked for by name.
+    Columns are those of analysis/data/columns.toml, in its order. Of a sweep, columns that are reckoned
+    from several runners or at prices (`JOINED`) are there where they are asked for by name.
     """
 
     def __init__(self, folder: str | Path, price_list: PriceList | None = None) -> None:

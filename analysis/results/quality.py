@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import MAX_TEXT, read_text
 from sailsim.sim import code_version
 from sailsim.sim.keys import Stamps
 from sailsim.sim.study import Task, Workers, run_study
@@ -86,12 +87,12 @@ class QualityPoint:
         parts: list[Any] = [SCHEMA, code_version(), asdict(self), open_gguf(self.model).file.sha256]
         parts += [_digest(self.read_text()), _digest(shipped_text(CALIBRATION))]
         if self.weights.endswith(".toml"):
-            parts.append(_digest(read_text(Path(self.weights), "policy")))
+            parts.append(_digest(read_text(Path(self.weights), "policy", MAX_TEXT)))
         return _digest(json.dumps(parts))
 
     def read_text(self) -> str:
         """The text. Raises SailsimError if it cannot be read."""
-        return read_text(Path(self.text)) if self.text else shipped_text(QUALITY)
+        return read_text(Path(self.text), "text", MAX_TEXT) if self.text else shipped_text(QUALITY)
 
 
 def points(
@@ -184,7 +185,7 @@ def measured(threads: int, point: QualityPoint) -> dict[str, Any]:
 
 
 def compared(frame: pd.DataFrame) -> pd.DataFrame:
-    """Records with what each loses against floats: columns are those of docs/columns.md.
+    """Records with what each loses against floats: columns are those of analysis/data/columns.toml.
 
     ``loss`` is the mean of the differences of ``nll``, in nats a token, and ``loss_error`` its standard error
     by chunks; ``agreement`` the share of places in which the most probable token is the same.
@@ -275,16 +276,6 @@ def _check(point: QualityPoint) -> None:
         raise SailsimError(f"kv_bits is {point.kv_bits} beside attention on the units; allowed is 2..8.")
     if point.method not in METHODS:
         raise SailsimError(f"method is {point.method!r}; allowed is {' or '.join(METHODS)}.")
-
-
-def read_text(path: Path, what: str = "text") -> str:
-    """What a file holds. Raises SailsimError if it cannot be read."""
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SailsimError(
-            f"{what} {path} cannot be read ({error}); allowed is a file of UTF-8 text."
-        ) from None
 
 
 def _digest(text: str) -> str:

@@ -64,6 +64,10 @@ def _duckdb() -> Any:
 
 def _read_only(tables: Mapping[str, Any], sql: str) -> pa.Table:
     duckdb = _duckdb()
+    try:
+        sql.encode()
+    except UnicodeEncodeError:  # of an argument with bytes that are not UTF-8
+        raise SailsimError(f"SQL is {sql!r}; allowed is a text that UTF-8 has.") from None
     with duckdb.connect(":memory:") as database:
         for name, table in tables.items():
             database.register(name, table)

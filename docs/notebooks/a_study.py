@@ -43,7 +43,7 @@ assert slower["times"].round(3).is_monotonic_decreasing
 
 # %% [markdown]
 # At batch 1 the step waits for weights, so that each bit counts; from batch 8 on conversion and attention
-# take the time, which no width changes. A figure of one's own is one line more, here and as `sailsim plot`.
+# take the time, which no width changes. A figure of one's own is one line more.
 
 # %%
 axes = table.plot(marker="o", logx=True, ylabel="tokens/s", title="SAIL by batch, for 2, 4 and 8 bits")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TextIO, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from rich.progress import (
     BarColumn,
@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from sailsim.base.screen import screen
+from sailsim.base.screen import escaped, screen
 
 QUIET_SECONDS = 5.0
 """Between two lines of progress where there is no terminal."""
@@ -28,11 +28,22 @@ PATIENT_SECONDS = 2.0
 
 T = TypeVar("T")
 
-_LOG: ContextVar[TextIO | None] = ContextVar("log_json", default=None)
+
+class Log(Protocol):
+    """What lines of JSON are written to: a stream."""
+
+    def write(self, text: str, /) -> object:
+        """Add a line."""
+
+    def flush(self) -> object:
+        """Let others see it."""
+
+
+_LOG: ContextVar[Log | None] = ContextVar("log_json", default=None)
 
 
 @contextmanager
-def logged_as_json(stream: TextIO) -> Iterator[None]:
+def logged_as_json(stream: Log) -> Iterator[None]:
     """Within this, progress is a JSON object a line on a stream instead of words: `event` and what belongs to
     it (docs/studies.md)."""
     token = _LOG.set(stream)
@@ -112,7 +123,7 @@ class _Lines(Report):
 
     @staticmethod
     def _print(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print(escaped(line), file=sys.stderr, flush=True)
 
 
 class _Later(_Lines):
@@ -122,7 +133,7 @@ class _Later(_Lines):
 
 
 class _Json(Report):
-    def __init__(self, stream: TextIO, total: int, what: str = "points") -> None:
+    def __init__(self, stream: Log, total: int, what: str = "points") -> None:
         super().__init__(total, what)
         self._stream = stream
         self._write("started")

@@ -1,11 +1,12 @@
 """A number that knows its unit and where it comes from."""
 
-import math
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
+
+from sailsim.base.numbers import is_number
 
 Kind = Literal["measured", "paper", "derived", "fitted", "assumed"]
 
@@ -107,8 +108,8 @@ class Quantity(Sourced):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         numbers = [x for x in (self.low, self.value, self.high) if x is not None]
-        if not all(math.isfinite(x) for x in numbers):
-            raise ValueError("needs finite numbers")
+        if not all(map(is_number, numbers)):
+            raise ValueError("needs finite numbers, of at most 64 bits")
         if numbers != sorted(numbers):
             raise ValueError(f"needs low <= value <= high, not {' <= '.join(f'{x:g}' for x in numbers)}")
         if self.kind == "assumed" and (self.low is None or self.high is None):

@@ -8,6 +8,8 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import read_bytes
+from sailsim.base.numbers import within_64_bits
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
@@ -25,21 +27,8 @@ def read_toml(path: Traversable, kind: str, allowed: str = "a TOML file") -> dic
     Raises:
         SailsimError: one sentence that names the file.
     """
-    return parse_toml(read_bytes(path, kind, allowed), f"{kind} file {path}", allowed)
-
-
-def read_bytes(path: Traversable, kind: str, allowed: str = "a TOML file") -> bytes:
-    """A file's content, for `parse_toml`. Arguments and errors are those of `read_toml`."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise SailsimError(
-            f"{kind} file {path} cannot be read: {error.strerror}; allowed is {allowed}."
-        ) from None
-    if len(data) > MAX_BYTES:
-        raise SailsimError(f"{kind} file {path} is larger than {MAX_BYTES} bytes, which none may be.")
-    return data
+    data = read_bytes(path, f"{kind} file", MAX_BYTES, allowed)
+    return parse_toml(data, f"{kind} file {path}", allowed)
 
 
 def parse_toml(data: bytes, named: str, allowed: str = "a TOML file") -> dict[str, Any]:
@@ -53,15 +42,24 @@ def parse_toml(data: bytes, named: str, allowed: str = "a TOML file") -> dict[st
         raise SailsimError(f"{named} is not TOML: {error}; allowed is {allowed}.") from None
     except RecursionError:
         raise too_deep from None
-    level: list[Any] = [table]
+    level: list[tuple[str, Any]] = [("", table)]
     for _ in range(MAX_DEPTH):
-        level = [each for outer in level for each in _inner(outer)]
+        inside = [each for name, outer in level for each in _inner(name, outer)]
+        large = next(
+            (name for name, value in inside if type(value) is int and not within_64_bits(value)), None
+        )
+        if large is not None:
+            raise SailsimError(
+                f"{named} has {large!r} as a whole number of more than 64 bits; allowed are those of TOML."
+            )
+        level = [(name, value) for name, value in inside if isinstance(value, dict | list)]
     if level:
         raise too_deep
     return table
 
 
-def _inner(value: Any) -> list[Any]:
-    """The tables and arrays directly inside a value."""
-    values = value.values() if isinstance(value, dict) else value
-    return [each for each in values if isinstance(each, dict | list)]
+def _inner(name: str, value: Any) -> list[tuple[str, Any]]:
+    """What is directly inside a table or an array, each with its dotted name."""
+    if isinstance(value, dict):
+        return [(f"{name}.{key}" if name else key, each) for key, each in value.items()]
+    return [(name, each) for each in value]

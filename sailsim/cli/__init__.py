@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
+import select
 import shlex
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -23,16 +25,11 @@ _COMMANDS = {
     "run": "sailsim.cli.run:run",
     "cost": "sailsim.cli.cost:cost",
     "sweep": "sailsim.cli.sweep:sweep",
-    "plan": "sailsim.cli.plan:plan",
     "baseline": "sailsim.cli.baseline:baseline",
-    "fit": "sailsim.cli.baseline:fit",
     "results": "sailsim.cli.results:results",
-    "plot": "sailsim.cli.plot:plot",
     "figures": "sailsim.cli.report:figures",
     "report": "sailsim.cli.report:report",
-    "reuse": "sailsim.cli.reuse:reuse",
     "quality": "sailsim.cli.quality:quality",
-    "policy": "sailsim.cli.policy:policy",
     "reproduce": "sailsim.cli.reproduce:reproduce",
     "joint": "sailsim.cli.joint:joint",
     "explore": "sailsim.cli.explore:explore",
@@ -45,7 +42,6 @@ _COMMANDS = {
     "models": "sailsim.cli.models:models",
     "activations": "sailsim.cli.activations:activations",
     "artifact": "sailsim.cli.artifact:artifact",
-    "docs": "sailsim.cli.docs:docs",
     "completion": "sailsim.cli.completion:completion",
 }
 _IN_A_LINE = {
@@ -53,16 +49,11 @@ _IN_A_LINE = {
     "run": "One step of a model: SAIL beside cores and cards.",
     "cost": "Tokens per dollar of everything that runs a point.",
     "sweep": "Many points by every runner, kept in a folder.",
-    "plan": "Count and check the points of a plan.",
     "baseline": "Predict a server or a card without PIM units.",
-    "fit": "Fit the baselines' constants on measurements once more.",
     "results": "List, show, query, export and compare folders.",
-    "plot": "A figure of your own from a folder.",
     "figures": "The figures of a sweep, as SVG and PNG.",
     "report": "The report of a sweep, one HTML file.",
-    "reuse": "Where patterns repeat in real activations.",
     "quality": "What a model loses by the widths of its numbers.",
-    "policy": "The fastest formats of a model's matrices at a loss.",
     "reproduce": "The paper's claims under all that is not published.",
     "joint": "All of the claims at once, and what that proves.",
     "explore": "Search for good machines.",
@@ -75,7 +66,6 @@ _IN_A_LINE = {
     "models": "The models that ship, their shapes and sizes.",
     "activations": "Capture real activations.",
     "artifact": "Run and compare what is claimed.",
-    "docs": "The generated pieces of a checkout.",
     "completion": "Print the completion script of a shell.",
 }
 """What each command does, for the list of them: the commands' modules are not imported for it."""
@@ -85,6 +75,13 @@ class BadInput(click.ClickException):
     """One sentence on standard error, exit status 2."""
 
     exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the sentence, if anybody reads it."""
+        try:
+            super().show(file)
+        except BrokenPipeError:
+            _leave_closed()
 
 
 class LazyGroup(click.Group):
@@ -124,7 +121,8 @@ class LazyGroup(click.Group):
 def _one_sentence() -> Iterator[None]:
     """Turn bad input, full disks and the like into one sentence and exit status 2.
 
-    Ctrl-C, SIGTERM and SIGHUP become one too, and exit status 130, 143 or 129.
+    Ctrl-C, SIGTERM and SIGHUP become one too, and exit status 130, 143 or 129. A closed pipe, as of `| head`,
+    is silent: 141, as of a program that SIGPIPE ends.
     """
     try:
         yield
@@ -141,14 +139,27 @@ def _one_sentence() -> Iterator[None]:
             raise
         # Click would print how the command is used above its sentence; `--help` says that.
         raise BadInput(one_line(error.format_message())) from error
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _leave_closed():
+            raise click.exceptions.Exit(128 + signal.SIGPIPE) from None
         where = f"{error.filename}: " if error.filename else ""
         raise BadInput(
             one_line(f"{where}{error.strerror or error}") + "; allowed is a file that can be read or a place "
             "with room to write, and what stood there before is kept."
         ) from error
+
+
+def _leave_closed() -> bool:
+    """Whether nobody reads standard output or error any more. What is written there later is lost."""
+    streams = select.poll()
+    for stream in (1, 2):
+        streams.register(stream, 0)
+    closed = [stream for stream, events in streams.poll(0) if events & (select.POLLERR | select.POLLHUP)]
+    for stream in closed:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream)
+        os.close(nowhere)
+    return bool(closed)
 
 
 @click.group(

@@ -14,7 +14,7 @@ SCHEMA = 1
 
 
 def print_json(answer: Mapping[str, Any]) -> None:
-    """Print an answer. What is named as a column of a study's is that (docs/columns.md)."""
+    """Print an answer. What is named as a column of a study's is that (analysis/data/columns.toml)."""
     click.echo(json.dumps({"schema": SCHEMA, **plain(answer)}, indent=2, allow_nan=False))
 
 

@@ -1,4 +1,4 @@
-"""The type of every option and argument that is a path."""
+"""The types of options and arguments that are paths, and of texts that mean something."""
 
 from __future__ import annotations
 
@@ -11,11 +11,29 @@ import click
 class PathOption(click.Path):
     """A path that is not empty: pathlib would take the empty text for the current folder."""
 
-    def __init__(self, **limits: bool) -> None:
+    def __init__(self, *, written: bool = False, **limits: bool) -> None:
+        """`written`: whether the command writes a file there, which must be none that it reads."""
         super().__init__(path_type=Path, **limits)
+        self.written = written
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse the empty text, then do as click does."""
         if value == "":
             self.fail("'' is empty; allowed is a path.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class TextOption(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
+    """A text that is not empty: the empty one is not the same as none."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text as it is."""
+        if value == "":
+            self.fail("'' is empty; allowed is a text.", param, ctx)
+        return str(value)
+
+
+TEXT = TextOption()
+OUT_FILE = PathOption(written=True, dir_okay=False)

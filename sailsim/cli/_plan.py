@@ -1,4 +1,4 @@
-"""Options that say which points a study has, for `sailsim sweep` and `sailsim plan`."""
+"""Options that say which points a sweep has."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from sailsim.base.errors import SailsimError
+from sailsim.cli._path import TEXT
 from sailsim.cli._point import NAMES, NUMBERS, beside_option, numbers_of, point_options
 from sailsim.sim import Plan, parse_values, plan_of, preset_names, preset_plan
 from sailsim.sim.plan.file import read_plan
@@ -26,7 +27,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     The command has an option or an argument of its own for a plan's `file`.
     """
     decorators = [
-        point_options(type=str, multiple=True),
+        point_options(type=TEXT, multiple=True),
         click.option(
             "--prt", type=click.Choice(list(PRT)), help="With the pattern reuse table, without, or each."
         ),

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from sailsim.cli._path import PathOption
+from sailsim.cli._path import TEXT, PathOption
 from sailsim.sim import Point, parse_numbers, substrate_names, system_names
 from sailsim.sim.nbw import AUTO, PER_TENSOR
 from sailsim.sim.point import ATTENTION, CONVERT, DEFAULT_CONTEXT, PHASES_OF_A_TEXT
@@ -138,7 +138,7 @@ def _type(name: str) -> Any:
     """Of a single value."""
     if name in CHOICES:
         return Offered(CHOICES[name])
-    return NbwType() if name == "nbw" else int if name in NUMBERS else str
+    return NbwType() if name == "nbw" else int if name in NUMBERS else TEXT
 
 
 def types_of(point: Point) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +12,7 @@ from rich.table import Table
 from sailsim.analysis.baselines.kinds import FASTEST
 from sailsim.analysis.costs.energy import CAUSES
 from sailsim.cli._point import reasons, thousands
-from sailsim.cli._table import print_table, say
+from sailsim.cli._table import echo, print_table, say
 
 Runs = Mapping[str, dict[str, Any]]
 COLUMNS = ("tokens/s", "band", "speedup", "ktok/USD", "value", "mJ/tok")
@@ -28,7 +27,7 @@ def print_runs(console: Console, runs: Runs, *, prefill: bool, tokens: float, wi
     shown = runs if wide else _strongest(runs)
     console.print(_table(shown, prefill))
     if len(shown) < len(runs):
-        click.echo(f"Of each card the fastest software; {len(runs) - len(shown)} more with --wide.")
+        echo(f"Of each card the fastest software; {len(runs) - len(shown)} more with --wide.")
     if wide:
         console.print(_payments(shown))
     for name, entry in runs.items():
@@ -55,7 +54,7 @@ def print_notes(found: dict[str, Any], everything: bool) -> None:
     for line in reasons(found["runs"] if everything else _strongest(found["runs"])):
         say(line)
     if not everything:
-        click.echo(f"{len(notes) - len(told)} notes on what was assumed, and the prices: --notes.")
+        echo(f"{len(notes) - len(told)} notes on what was assumed, and the prices: --notes.")
 
 
 def _strongest(runs: Runs) -> Runs:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 
 from sailsim.base.errors import SailsimError
-from sailsim.cli._path import PathOption
+from sailsim.cli._path import OUT_FILE, TEXT, PathOption
 from sailsim.sim.study import Workers, logged_as_json
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,7 +30,10 @@ def study_options(default: int | None = None) -> Callable[[F], F]:
             "--jobs", type=click.IntRange(1, 1024), help=f"Processes of this machine [default: {by_default}]."
         ),
         click.option(
-            "--dask", metavar="ADDRESS", help="Evaluate on a Dask scheduler's workers: tcp://HOST:8786."
+            "--dask",
+            type=TEXT,
+            metavar="ADDRESS",
+            help="Evaluate on a Dask scheduler's workers: tcp://HOST:8786.",
         ),
         click.option(
             "--slurm",
@@ -39,7 +42,7 @@ def study_options(default: int | None = None) -> Callable[[F], F]:
         ),
         click.option(
             "--log-json",
-            type=PathOption(dir_okay=False),
+            type=OUT_FILE,
             help="Tell progress as a JSON object a line, into this file; - is standard error.",
         ),
     )
@@ -92,5 +95,43 @@ def _told(path: Path | None) -> Iterator[None]:
         with logged_as_json(sys.stderr):
             yield
     else:
-        with path.open("a", encoding="utf-8") as stream, logged_as_json(stream):
-            yield
+        if not path.parent.is_dir():
+            raise SailsimError(f"--log-json is {path}; allowed is a file in a folder that exists.")
+        stream = _Late(path)
+        try:
+            with logged_as_json(stream):
+                yield
+        finally:
+            stream.close()
+
+
+class _Late:
+    """A file to add to. One that there is not yet is made for its first line: not by a command that is
+    refused."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stream = self._opened() if path.exists() else None
+
+    def _opened(self) -> TextIO:
+        return open(self._path, "a", encoding="utf-8", opener=_without_waiting)
+
+    def write(self, text: str) -> None:
+        if self._stream is None:
+            self._stream = self._opened()
+        self._stream.write(text)
+
+    def flush(self) -> None:
+        if self._stream is not None:
+            self._stream.flush()
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody reads is an error, where it would wait for a reader."""
+    opened = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    os.set_blocking(opened, True)
+    return opened

@@ -13,6 +13,8 @@ import click
 from rich.cells import cell_len
 from rich.console import Console
 
+from sailsim.base.screen import escaped
+
 LONGEST = 32
 """Of a text's cell; a number is never cut."""
 _BETWEEN = "  "
@@ -30,7 +32,7 @@ def cell(value: Any) -> str:
         return ", ".join(f"{name} {cell(each)}" for name, each in value.items()) or "-"
     if isinstance(value, Iterable) and not isinstance(value, str):
         return ", ".join(map(cell, value)) or "-"
-    return str(value)
+    return escaped(str(value)).replace("\n", "\\n")
 
 
 def fitting(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
@@ -70,10 +72,10 @@ def print_table(
         return " " + _BETWEEN.join(padded).rstrip()
 
     for i, block in enumerate(_blocks(names, widths, key)):
-        click.echo("\n" * (i > 0) + line((name, name) for name in block))
-        click.echo(" " + "─" * (sum(widths[name] for name in block) + len(_BETWEEN) * (len(block) - 1)))
+        echo("\n" * (i > 0) + line((name, name) for name in block))
+        echo(" " + "─" * (sum(widths[name] for name in block) + len(_BETWEEN) * (len(block) - 1)))
         for j in range(len(rows)):
-            click.echo(line((name, texts[name][j]) for name in block))
+            echo(line((name, texts[name][j]) for name in block))
 
 
 wide_option = click.option("--wide", is_flag=True, help="All columns, in several tables if one has no room.")
@@ -101,13 +103,18 @@ def print_sources(
     names: Iterable[str], citation: Callable[[str], str], notes: Iterable[tuple[str, str]]
 ) -> None:
     """Print what is behind the name of each source, once each, and what is noted of fields."""
-    click.echo("\nsources")
+    echo("\nsources")
     for name in dict.fromkeys(filter(None, names)):
         say(f" {name}: {citation(name)}", "   ")
-    click.echo("\nnotes")
+    echo("\nnotes")
     for field, note in notes:
         if note:
             say(f" {field}: {note}", "   ")
+
+
+def echo(text: str = "", err: bool = False) -> None:
+    """Print lines. Names come from anybody's files: what would move the cursor is shown as an escape."""
+    click.echo(escaped(text), err=err)
 
 
 def say(text: str, indent: str = "  ") -> None:
@@ -115,7 +122,7 @@ def say(text: str, indent: str = "  ") -> None:
 
     Elsewhere it is one line: what searches the output for a word finds the whole sentence. No word is broken.
     """
-    click.echo(filled(text, indent))
+    echo(filled(text, indent))
 
 
 def filled(text: str, indent: str = "  ") -> str:
@@ -162,7 +169,7 @@ def _width(name: str, texts: Sequence[str]) -> int:
 
 
 def _cut(value: Any) -> str:
-    text = "".join(c if c.isprintable() else " " for c in cell(value))
+    text = cell(value)
     if isinstance(value, int | float) or len(text) <= LONGEST:
         return text
     items = text[: LONGEST - 3].rpartition(", ")[0] if isinstance(value, Mapping | list | tuple) else ""

@@ -6,14 +6,15 @@ import click
 import numpy as np
 
 from sailsim.base.errors import SailsimError
+from sailsim.cli._command import Group
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._table import say
+from sailsim.cli._table import echo, say
 from sailsim.workloads import ROLES, Activations
 from sailsim.workloads import capture as capture_activations
 
 
-@click.group()
+@click.group(cls=Group)
 def activations() -> None:
     """Capture real activations, and show what a capture holds."""
 
@@ -30,7 +31,7 @@ def activations() -> None:
     help="Blocks to keep.",
 )
 @click.option("--keep", type=int, help="Keep this many token positions, evenly spread; default: all.")
-@click.option("--out", type=PathOption(), required=True, help="The npz file to write.")
+@click.option("--out", type=PathOption(written=True), required=True, help="The npz file to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def capture(
     model: Path | None,
@@ -98,7 +99,7 @@ def _print(found: Activations, as_json: bool, path: Path | None) -> None:
     blocks = ", ".join(map(str, found.layers))
     say(f"tokens   {len(meta['tokens'])}, kept {len(meta['positions'])}; blocks {blocks}", indent)
     for role, shape in roles.items():
-        click.echo(
+        echo(
             f"{role:<8} {shape['layers']} layers x {shape['tokens']} tokens x {shape['width']}, "
             f"largest / root mean square {shape['peak_over_rms']:.1f}"
         )

@@ -9,12 +9,13 @@ import click
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
-from sailsim.cli._path import PathOption
-from sailsim.cli._table import cell, say
+from sailsim.cli._path import OUT_FILE, PathOption
+from sailsim.cli._table import cell, echo, say
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("names", nargs=-1, metavar="[STEP]...")
 @click.option(
     "--out",
@@ -24,12 +25,12 @@ from sailsim.cli._table import cell, say
     help="Folder of what the commands keep; what it holds is not simulated again.",
 )
 @click.option("--list", "only_list", is_flag=True, help="Say what each step runs, and run nothing.")
-@click.option("--write", type=PathOption(dir_okay=False), help="Write what was found as what is expected.")
+@click.option("--write", type=OUT_FILE, help="Write what was found as what is expected.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def artifact(names: tuple[str, ...], out: Path, only_list: bool, write: Path | None, as_json: bool) -> None:
     """Run the commands behind what sailsim claims, and compare numbers with what is expected.
 
-    Every STEP, or those named. Exit status 1: a number is missed. docs/artifact.md lists them.
+    Every STEP, or those named. Exit status 1: a number is missed. docs/reproduction.md lists them.
     """
     from sailsim.analysis.results.artifact import chosen, expected_text, run_steps
 
@@ -41,11 +42,11 @@ def artifact(names: tuple[str, ...], out: Path, only_list: bool, write: Path | N
         for step in wanted:
             say(f"{step.name} (about {step.minutes:g} min): {step.title}")
             for command in step.commands:
-                click.echo(f"    sailsim {command}")
+                echo(f"    sailsim {command}")
         return
     found = []
     for each in run_steps(wanted, out):
-        click.echo(f"{each.step.name}: {each.seconds:.0f} s", err=True)
+        echo(f"{each.step.name}: {each.seconds:.0f} s", err=True)
         found.append(each)
     outcomes = [outcome for each in found for outcome in each.outcomes]
     if write:
@@ -53,7 +54,7 @@ def artifact(names: tuple[str, ...], out: Path, only_list: bool, write: Path | N
         if failed:
             raise SailsimError(f"step {failed[0].step} gave no values ({failed[0].why}); nothing is written.")
         write_whole(write, expected_text(found).encode())
-        click.echo(f"{write} has {len(outcomes)} values of {len(found)} steps.")
+        echo(f"{write} has {len(outcomes)} values of {len(found)} steps.")
         return
     if as_json:
         rows = [asdict(outcome) | {"met": outcome.met} for outcome in outcomes]
@@ -80,6 +81,6 @@ def artifact(names: tuple[str, ...], out: Path, only_list: bool, write: Path | N
             )
             say(f"{each.step.name}: {each.hash}, {same}")
         missed = sum(not one.met for one in outcomes)
-        click.echo(f"{len(outcomes) - missed} of {len(outcomes)} met.")
+        echo(f"{len(outcomes) - missed} of {len(outcomes)} met.")
     if not all(one.met for one in outcomes):
         raise SystemExit(1)

@@ -1,22 +1,20 @@
-"""`sailsim baseline` and `sailsim fit`: what CPUs and GPUs reach, and where the constants come from."""
+"""`sailsim baseline`: what CPUs and GPUs reach without PIM units."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import cast
 
 import click
 
-from sailsim.analysis import CACHES, SOFTWARE, fitted_constants
+from sailsim.analysis import CACHES, SOFTWARE
 from sailsim.analysis import baseline as predict
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware
 from sailsim.analysis.baselines.kernel_rates import Software
-from sailsim.base.errors import SailsimError
-from sailsim.base.hints import needing
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
-from sailsim.cli._path import PathOption
-from sailsim.cli._table import say
+from sailsim.cli._path import TEXT
+from sailsim.cli._table import echo, say
 from sailsim.workloads import chosen_format, has_own_formats, load_model
 
 
@@ -68,7 +66,7 @@ class Requests(click.ParamType):  # type: ignore[type-arg]  # generic only from 
         return int(found[1]), int(found[2])
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--machine",
     required=True,
@@ -77,6 +75,7 @@ class Requests(click.ParamType):  # type: ignore[type-arg]  # generic only from 
 @click.option("--model", required=True, help="A name of `sailsim models list`, a TOML or a GGUF file.")
 @click.option(
     "--weights",
+    type=TEXT,
     help="Formats: file, 4, 4g32, q4_k_m, or a policy .toml [default: a file's own, else q4_k_m].",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Cores that work [default: all; not for a GPU].")
@@ -165,38 +164,8 @@ def baseline(
         print_json(asked | result.as_dict())
         return
     say(f"{model}, weights {weights}: {fmt.census_in_words(spec)}")
-    click.echo(f"{result.tokens_per_s:.2f} tokens/s ({result.low:.2f} .. {result.high:.2f})")
+    echo(f"{result.tokens_per_s:.2f} tokens/s ({result.low:.2f} .. {result.high:.2f})")
     for part, seconds in result.parts.items():
-        click.echo(f"  {part:<16} {seconds * 1e3:10.3f} ms  {seconds / result.step_s:6.1%}")
+        echo(f"  {part:<16} {seconds * 1e3:10.3f} ms  {seconds / result.step_s:6.1%}")
     for note in result.notes:
         say(f"- {note}")
-
-
-@click.command()
-@click.option("--out", type=PathOption(dir_okay=False), help="Write here [default: the shipped file].")
-@click.option(
-    "--check", is_flag=True, help="Write nothing; fail if the result differs from the shipped constants."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
-def fit(out: Path | None, check: bool, as_json: bool) -> None:
-    """Fit the baselines' constants on the shipped measurements again and print the error table."""
-    with needing("study", "fit"):
-        from sailsim.analysis.calibration.calibrate import run, write
-    from sailsim.analysis.calibration.errors import differences
-    from sailsim.analysis.render.baseline_page import error_table
-
-    if check:
-        result = run()
-        different = differences(fitted_constants().table, result)
-        if different:
-            raise SailsimError(
-                f"the fit differs from the shipped results in {different[0]}, allowed is 0.1 %"
-            )
-        where = "Equal to the shipped constants."
-    else:
-        path, result = write(out)
-        where = f"Written to {path}"
-    if as_json:
-        print_json(result)
-    else:
-        click.echo(f"{error_table(result['errors'])}\n\n{where}")

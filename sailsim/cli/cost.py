@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from sailsim.base.screen import screen
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._point import (
     beside_option,
@@ -35,7 +36,7 @@ _KEPT = (
 """What `--json` says of a runner."""
 
 
-@click.command()
+@click.command(cls=Command)
 @point_options()
 @prt_option
 @beyond_option

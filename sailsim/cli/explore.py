@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from sailsim.base.hints import needing, program
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import DEFAULTS, point_options, types_of
 from sailsim.cli._study import study_options
-from sailsim.cli._table import print_wide, say, wide_option
+from sailsim.cli._table import echo, print_wide, say, wide_option
 from sailsim.sim import Point, parse_numbers
 from sailsim.sim.study import Workers
 
@@ -21,7 +22,7 @@ REASONS = 3
 """How many of the reasons why machines cannot run the point are printed, the most frequent first."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--out", type=PathOption(file_okay=False), required=True, help="Folder of the search.")
 @click.option(
     "--trials", type=int, default=200, show_default=True, help="Machines to try, earlier ones included."
@@ -99,4 +100,4 @@ def explore(
     if len(front):
         best = int(front["threads"].iloc[0])
         next_run = f"{program()} run --system {out}/front/point-01.toml {options(point, best)}"
-        click.echo(f"Next: {next_run}")
+        echo(f"Next: {next_run}")

@@ -11,10 +11,12 @@ from rich.text import Text
 from sailsim import _core
 from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
-from sailsim.base.screen import screen
+from sailsim.base.input_file import check_regular
+from sailsim.base.screen import escaped, screen
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._table import print_table, say
+from sailsim.cli._table import echo, print_table, say
 from sailsim.lut_gemv import (
     Counts,
     PrtConfig,
@@ -29,7 +31,7 @@ from sailsim.sim import load_system
 FILE = PathOption()
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--weights", type=FILE, required=True, help="W.npy: integers (K, N), values; codes if --codebook."
 )
@@ -51,7 +53,7 @@ FILE = PathOption()
 @click.option("--system", default="sail-n1", show_default=True, help="A machine that ships, or a TOML file.")
 @click.option("--substrate", help="Another than the machine's: as in `sailsim run`, row_dfm:add=3 say.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of this computer.")
-@click.option("--out", type=FILE, help="Save the product as .npy: int64 (B, N).")
+@click.option("--out", type=PathOption(written=True), help="Save the product as .npy: int64 (B, N).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def gemv(
@@ -194,11 +196,10 @@ def load_npy(option: str, path: Path) -> NDArray[Any]:
     Raises:
         SailsimError: one sentence that names the option.
     """
+    check_regular(path, f"{option} file", "an .npy file")
     try:
         with np.errstate(over="raise"):  # a declared size beyond 64 bits
             return np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError:
-        raise SailsimError(f"{option}: {path} does not exist.") from None
     except Exception as error:  # NumPy raises many kinds on damaged files; all mean the same here.
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise SailsimError(f"{option}: {path} is not a whole .npy file ({reason}).") from None
@@ -215,7 +216,7 @@ def _print(found: dict[str, Any]) -> None:
     equal = found["equal_to_int64_product"]
     verdict = ("equal", "green") if equal else ("NOT equal", "red")
     saved = f", saved in {found['out']}" if "out" in found else ""
-    console.print(Text.assemble("result ", verdict, f" to the int64 product{saved}"), soft_wrap=True)
+    console.print(Text.assemble("result ", verdict, escaped(f" to the int64 product{saved}")), soft_wrap=True)
     say(
         f"{found['system']}, substrate {found['substrate']}: {found['slices_used']} slices of "
         f"{found['outputs_per_slice']} outputs, passes: {found['passes']}"
@@ -229,7 +230,7 @@ def _print(found: dict[str, Any]) -> None:
         for key, value in found["counts"].items()
     ]
     print_table(counts, list(counts[0]), numbers=("one slice", "all slices"))
-    click.echo()
+    echo()
     cycles = [
         {
             "cycles": phase.replace("_", " "),

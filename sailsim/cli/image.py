@@ -5,15 +5,16 @@ from typing import Any
 
 import click
 
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
-from sailsim.cli._path import PathOption
+from sailsim.cli._path import TEXT, PathOption
 from sailsim.cli._table import say
 from sailsim.workloads import plan_image, read_image
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("model")
-@click.option("--weights", default="", help="As in `sailsim run`; default: a file's own, else 4g128.")
+@click.option("--weights", type=TEXT, help="As in `sailsim run`; default: a file's own, else 4g128.")
 @click.option("--blocks", type=int, help="Only the first of the model's blocks, and the head; default: all.")
 @click.option(
     "--slices", type=int, default=32, show_default=True, help="Tiles that a matrix is cut into, 1..64."
@@ -28,11 +29,11 @@ from sailsim.workloads import plan_image, read_image
 @click.option(
     "--max-bytes", type=int, default=16 << 30, show_default=True, help="Refuse to write a larger image."
 )
-@click.option("--out", type=PathOption(), required=True, help="The image file to write.")
+@click.option("--out", type=PathOption(written=True), required=True, help="The image file to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def image(
     model: str,
-    weights: str,
+    weights: str | None,
     blocks: int | None,
     slices: int,
     layouts: str,
@@ -48,7 +49,7 @@ def image(
     another format than the file's are rounded, and what is printed says so.
     """
     plan = plan_image(
-        model, weights=weights, blocks=blocks, slices=slices, layouts=layouts.split(","), seed=seed
+        model, weights=weights or "", blocks=blocks, slices=slices, layouts=layouts.split(","), seed=seed
     )
     plan.write(out, max_bytes, progress=True)
     written = read_image(out, check=False)

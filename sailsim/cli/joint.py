@@ -6,17 +6,17 @@ from pathlib import Path
 
 import click
 
-from sailsim.base.errors import SailsimError
 from sailsim.base.hints import needing
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import paper_option
 from sailsim.cli._study import study_options
-from sailsim.cli._table import say
+from sailsim.cli._table import echo, say
 from sailsim.sim.study import Workers
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--out",
     type=PathOption(file_okay=False),
@@ -41,7 +41,6 @@ from sailsim.sim.study import Workers
     help="Which readings go together: a file by name or path.",
 )
 @study_options()
-@click.option("--docs", type=PathOption(file_okay=False), help="Write joint.md and its figure there too.")
 @paper_option
 @click.option("--json", "as_json", is_flag=True, help="Print all results as JSON.")
 def joint(
@@ -51,7 +50,6 @@ def joint(
     priors: tuple[str, ...],
     combinations: str,
     jobs: int | Workers,
-    docs: Path | None,
     paper: str,
     as_json: bool,
 ) -> None:
@@ -66,12 +64,10 @@ def joint(
         from sailsim.analysis.paper.joint import joint as study
         from sailsim.analysis.render.joint_page import summary, write_page
 
-    if docs is not None and not docs.is_dir():
-        raise SailsimError(f"docs is {docs}, allowed is a folder that exists.")
     results = study(
         out, machines, jobs, seed, paper=paper, priors=priors or PRIORS, combinations=combinations
     )
-    written = write_page(results, out, docs)
+    written = write_page(results, out)
     if as_json:
         print_json(results)
         return
@@ -79,4 +75,4 @@ def joint(
         say(line)
     for path in written:
         if path.suffix == ".md":
-            click.echo(str(path))
+            echo(str(path))

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from sailsim.base.errors import SailsimError
+from sailsim.cli._command import Group
 from sailsim.cli._json import print_json
-from sailsim.cli._table import say
+from sailsim.cli._table import echo, say
 from sailsim.workloads import (
     FolderModel,
     GgufModel,
@@ -22,7 +23,7 @@ from sailsim.workloads import (
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def models() -> None:
     """List the models, and show the shapes and sizes of one."""
 
@@ -36,12 +37,10 @@ def list_models(as_json: bool) -> None:
     if as_json:
         print_json({"models": [_summary(spec) for spec in specs]})
         return
-    click.echo(
-        f"{'name':<14} {'parameters':>11} {'layers':>6} {'width':>6} {'heads':>6} {'ffn':>6} {'vocab':>7}"
-    )
+    echo(f"{'name':<14} {'parameters':>11} {'layers':>6} {'width':>6} {'heads':>6} {'ffn':>6} {'vocab':>7}")
     for spec in specs:
         heads = f"{spec.n_heads}/{spec.n_kv_heads}"
-        click.echo(
+        echo(
             f"{spec.name:<14} {spec.n_params / 1e9:>9.3f} B {spec.n_layers:>6} {spec.d_model:>6} {heads:>6} "
             f"{spec.d_ffn:>6} {spec.vocab:>7}"
         )
@@ -108,11 +107,9 @@ def formats(model_name: str, as_json: bool) -> None:
         ]
         print_json({"formats": rows})
         return
-    click.echo(
-        f"{'format':<8} {'code bits':>9} {'group':>6} {'bits/weight':>12} {'size of ' + spec.name:>22}"
-    )
+    echo(f"{'format':<8} {'code bits':>9} {'group':>6} {'bits/weight':>12} {'size of ' + spec.name:>22}")
     for fmt in listed:
-        click.echo(
+        echo(
             f"{fmt.name:<8} {fmt.wbits or 'none':>9} {fmt.group_size:>6} "
             f"{fmt.model_bits_per_weight(spec):>12.3f} {fmt.model_bytes(spec) / 1e9:>19.3f} GB"
         )

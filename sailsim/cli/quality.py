@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._study import study_options
@@ -19,7 +20,7 @@ MEASURED = ("perplexity", "loss", "loss_error", "agreement", "bits_per_weight")
 ALL = (*SETTINGS, *MEASURED, "model", "file", "text", "tokens", "perplexity_error", "agreement_error")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("model", type=PathOption(), required=False)
 @click.option("--weights", default="file", show_default=True, help="Formats, policies or bits, as of sweep.")
 @click.option("--abits", default="8", show_default=True, help="Bits of an activation, 2..16: 4,8 or 4:8.")

@@ -9,16 +9,17 @@ from typing import Any
 
 import click
 
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
-from sailsim.cli._path import PathOption
-from sailsim.cli._point import paper_option, prices_option
-from sailsim.cli._table import say
+from sailsim.cli._path import OUT_FILE, PathOption
+from sailsim.cli._point import prices_option
+from sailsim.cli._table import echo, say
 from sailsim.sim import Store
 
 _folder = click.argument("folder", type=PathOption())
 
 
-@click.command()
+@click.command(cls=Command)
 @_folder
 @click.option("--out", type=PathOption(file_okay=False), help="Write here [default: FOLDER/figures].")
 @prices_option
@@ -36,20 +37,24 @@ def figures(folder: Path, out: Path | None, prices: Path | None, as_json: bool) 
         print_json({"written": [str(path) for path in paths]})
         return
     for path in paths:
-        click.echo(str(path))
+        echo(str(path))
 
 
-@click.command()
+@click.command(cls=Command)
 @_folder
-@click.option("--out", type=PathOption(dir_okay=False), help="Write here [default: FOLDER/report.html].")
+@click.option("--out", type=OUT_FILE, help="Write here [default: FOLDER/report.html].")
 @prices_option
-@paper_option
+@click.option(
+    "--paper",
+    help="A paper by name, or a file of claims (data/claims), to compare with. [default: sail for a study "
+    "that decodes a model that its claims are about, else none]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the path and the table of claims as JSON.")
-def report(folder: Path, out: Path | None, prices: Path | None, paper: str, as_json: bool) -> None:
+def report(folder: Path, out: Path | None, prices: Path | None, paper: str | None, as_json: bool) -> None:
     """Write the report of the sweep in FOLDER: one HTML file for any browser that loads nothing, with the
     answer, figures that respond, claims and sources.
 
-    Results stand beside what the paper claims, or another one (--paper).
+    The answer is that of the study's own workload.
     """
     from sailsim.analysis import claims  # matplotlib: only when needed
     from sailsim.analysis import report as write
@@ -61,7 +66,7 @@ def report(folder: Path, out: Path | None, prices: Path | None, paper: str, as_j
         print_json({"report": str(path), "claims": rows})
         return
     _print_claims(found.to_dict("records"))
-    click.echo(str(path))
+    echo(str(path))
 
 
 def _print_claims(rows: Sequence[Mapping[Any, Any]]) -> None:

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import click
 
-from sailsim.base.errors import SailsimError
 from sailsim.base.hints import needing
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import paper_option
 from sailsim.cli._study import study_options
-from sailsim.cli._table import say
+from sailsim.cli._table import echo, say
 from sailsim.sim.study import Workers
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--out",
     type=PathOption(file_okay=False),
@@ -36,7 +36,6 @@ from sailsim.sim.study import Workers
     "--prior", help="A file of unknowns by name or path, instead of the paper's own: sail-wide, say."
 )
 @study_options()
-@click.option("--docs", type=PathOption(file_okay=False), help="Write reproduction.md and figures there too.")
 @paper_option
 @click.option("--json", "as_json", is_flag=True, help="Print all results as JSON.")
 def reproduce(
@@ -45,7 +44,6 @@ def reproduce(
     seed: int,
     prior: str | None,
     jobs: int | Workers,
-    docs: Path | None,
     paper: str,
     as_json: bool,
 ) -> None:
@@ -60,10 +58,8 @@ def reproduce(
         from sailsim.analysis.render.reproduction_page import write_page
         from sailsim.analysis.render.reproduction_words import claims_of, number, primary, share, verdict
 
-    if docs is not None and not docs.is_dir():
-        raise SailsimError(f"docs is {docs}, allowed is a folder that exists.")
     results = study(out, samples, jobs, seed, paper=paper, prior=prior)
-    written = write_page(results, out, docs)
+    written = write_page(results, out)
     if as_json:
         print_json(results)
         return
@@ -78,4 +74,4 @@ def reproduce(
         )
     for path in written:
         if path.suffix in (".html", ".md"):
-            click.echo(str(path))
+            echo(str(path))

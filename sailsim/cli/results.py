@@ -14,9 +14,10 @@ from sailsim.analysis.results.export import Format
 from sailsim.analysis.results.export import export as write
 from sailsim.analysis.results.folder import Results
 from sailsim.base.errors import SailsimError
+from sailsim.cli._command import Group
 from sailsim.cli._json import plain, print_json
-from sailsim.cli._path import PathOption
-from sailsim.cli._table import cell, fitting, print_table, print_wide, say, wide_option
+from sailsim.cli._path import OUT_FILE, PathOption
+from sailsim.cli._table import cell, echo, fitting, print_table, print_wide, say, wide_option
 
 ROWS = 40
 """How many are shown where nobody says."""
@@ -25,15 +26,15 @@ _folder = click.argument("folder", type=PathOption())
 _where = click.option(
     "--where", default="", help="An SQL condition on columns, as in \"wbits=4 and runner='sail'\"."
 )
-_columns = click.option("--columns", default="", help="Columns, as in runner,tokens_per_s (docs/columns.md).")
+_columns = click.option("--columns", default="", help="Columns, as in runner,tokens_per_s.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+@click.group(cls=Group)
 def results() -> None:
     """List, show, query, export, compare and tidy up the folders of studies.
 
-    Of `sailsim sweep`, `explore`, `reproduce`, `reuse` and `gem5`. Columns are those of docs/columns.md.
+    Of `sailsim sweep`, `explore`, `reproduce` and `gem5`. analysis/data/columns.toml explains the columns.
     """
 
 
@@ -83,7 +84,7 @@ def show(folder: Path, where: str, columns: str, rows: int, wide: bool, as_json:
         print_json({"folder": str(folder), "records": found, "total": table.num_rows})
         return
     if not found:
-        click.echo(f"0 records of {folder} are so.")
+        echo(f"0 records of {folder} are so.")
         return
     shown = _chosen(opened.kind, found, rows, named, wide)
     for words, equal in () if named else _said(opened.kind, found, rows):
@@ -163,7 +164,7 @@ def query(folder: Path, sql: str, wide: bool, as_json: bool) -> None:
 @results.command()
 @_folder
 @click.option("--format", "form", type=click.Choice(get_args(Format)), required=True, help="Of the file.")
-@click.option("--out", type=PathOption(dir_okay=False), required=True, help="The file.")
+@click.option("--out", type=OUT_FILE, required=True, help="The file.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @_where
 @_columns
@@ -171,7 +172,7 @@ def query(folder: Path, sql: str, wide: bool, as_json: bool) -> None:
 def export(
     folder: Path, form: Format, out: Path, force: bool, where: str, columns: str, as_json: bool
 ) -> None:
-    """Write the records of FOLDER as one file, whole or not at all, columns in the order of docs/columns.md.
+    """Write the records of FOLDER as one file, whole or not at all.
 
     In CSV, columns that hold numbers by name are JSON.
     """
@@ -182,7 +183,7 @@ def export(
             {"path": str(out), "records": table.num_rows, "columns": table.column_names, "bytes": size}
         )
     else:
-        click.echo(f"{out}: {table.num_rows} records, {table.num_columns} columns, {size:,} bytes")
+        echo(f"{out}: {table.num_rows} records, {table.num_columns} columns, {size:,} bytes")
 
 
 @results.command()
@@ -203,11 +204,11 @@ def diff(a: Path, b: Path, rel: float, as_json: bool) -> None:
     else:
         for folder, only in ((a, found.only_a), (b, found.only_b)):
             if only:
-                click.echo(f"Only in {folder}: {len(only)} points, as {', '.join(k[:12] for k in only[:3])}")
+                echo(f"Only in {folder}: {len(only)} points, as {', '.join(k[:12] for k in only[:3])}")
         if found.columns:
             rows = [asdict(each) | {"question": each.question[:12]} for each in found.columns]
             print_table(rows, list(rows[0]))
-        click.echo(f"{found.matched} records compared: {'equal' if found.equal else 'different'}.")
+        echo(f"{found.matched} records compared: {'equal' if found.equal else 'different'}.")
     if not found.equal:
         raise click.exceptions.Exit(1)
 
@@ -237,9 +238,9 @@ def gc(folder: Path, dry_run: bool, as_json: bool) -> None:
         )
         return
     would = "would go" if dry_run else "are gone"
-    click.echo(f"{found.records} records and {len(found.files)} leftovers {would}, {found.bytes:,} bytes.")
+    echo(f"{found.records} records and {len(found.files)} leftovers {would}, {found.bytes:,} bytes.")
     for name in found.files:
-        click.echo(f"- {name}")
+        echo(f"- {name}")
 
 
 def records(table: Any) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from sailsim.analysis import compare, runners
 from sailsim.analysis import prices as read_prices
 from sailsim.analysis.costs.energy import tokens_of
 from sailsim.base.screen import screen
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._point import (
     beside_option,
@@ -27,7 +28,7 @@ from sailsim.cli._table import say
 from sailsim.sim import Point, parse_changes, system_with
 
 
-@click.command()
+@click.command(cls=Command)
 @point_options()
 @prt_option
 @beyond_option

@@ -2,12 +2,13 @@
 
 import click
 
+from sailsim.cli._command import Group
 from sailsim.cli._json import print_json
-from sailsim.cli._table import print_sources, print_table, say
+from sailsim.cli._table import echo, print_sources, print_table, say
 from sailsim.sim import Substrate, load_substrate, substrate_names
 
 
-@click.group()
+@click.group(cls=Group)
 def substrates() -> None:
     """List kinds of compute-capable SRAM and show what their operations cost."""
 
@@ -36,7 +37,7 @@ def show(name: str, as_json: bool, sources: bool) -> None:
         return
     say(f"{found.name}: {found.title}")
     helps = "can help" if found.prt_helps else "cannot help"
-    click.echo(f"layout {found.layout}, accumulates {found.accumulate}, a PRT {helps}\n")
+    echo(f"layout {found.layout}, accumulates {found.accumulate}, a PRT {helps}\n")
     names = ("operation", "cycles of n bits", "range", "kind", *["source"] * sources)
     costs = []
     for operation, cost in found.costs.items():
@@ -44,10 +45,10 @@ def show(name: str, as_json: bool, sources: bool) -> None:
         span = f"{low} .. {high}" if cost.low is not None else ""
         costs.append(dict(zip(names, (operation, str(cost), span, cost.kind, cost.source), strict=False)))
     print_table(costs, names, numbers=("cycles of n bits",))
-    click.echo()
+    echo()
     for phase in type(found.phases).model_fields:
         say(f" {phase:<11}  {', '.join(getattr(found.phases, phase)) or 'nothing'}", " " * 14)
-    click.echo()
+    echo()
     _print_charges(found, sources)
     if sources:
         charges = {path: each for path, each in found.charges().items() if not isinstance(each, str)}

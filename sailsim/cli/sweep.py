@@ -8,22 +8,26 @@ import click
 
 from sailsim.analysis import runners
 from sailsim.analysis.results.sweep import sweep_into
+from sailsim.base.errors import SailsimError
 from sailsim.base.hints import program
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._plan import asked, plan_options
 from sailsim.cli._point import types_of_all
 from sailsim.cli._study import study_options
-from sailsim.cli._table import say
+from sailsim.cli._table import echo, print_wide, say
+from sailsim.sim import Plan
 from sailsim.sim.study import Workers
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--plan", "file", type=PathOption(dir_okay=False), help="A plan instead of all that, a TOML file."
 )
 @plan_options
-@click.option("--out", type=PathOption(file_okay=False), required=True, help="Folder of the results.")
+@click.option("--out", type=PathOption(file_okay=False), help="Folder of the results.")
+@click.option("--dry-run", is_flag=True, help="Count the points and print them; run and store nothing.")
 @study_options(1)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest's summary as JSON.")
 def sweep(
@@ -33,7 +37,8 @@ def sweep(
     axes: tuple[str, ...],
     constraints: tuple[str, ...],
     beside: tuple[Path, ...],
-    out: Path,
+    out: Path | None,
+    dry_run: bool,
     jobs: int | Workers,
     as_json: bool,
     **fields: tuple[str, ...],
@@ -42,10 +47,15 @@ def sweep(
 
     Every option is a list, as in 1,8,32 or 2:8 or 2:8:2, and can be given again. SAIL, the same server's
     cores, every card and what --beside adds run every point. Results are stored as they are found: the same
-    command again goes on where a stopped one ended. `sailsim plan check` says beforehand what it will take.
+    command again goes on where a stopped one ended.
     """
     given = asked(file, preset, prt, axes, constraints, beside, fields)
     points = given.plan.points
+    if dry_run:
+        _show(given.plan, as_json)
+        return
+    if out is None:
+        raise SailsimError("out is not given; allowed is a folder, or --dry-run.")
     store = sweep_into(points, out, runners(given.beside), jobs, given.config)
     manifest = store.manifest
     summary = {
@@ -68,4 +78,17 @@ def sweep(
             f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
             f"{manifest['wall_s']:.1f} s."
         )
-        click.echo(f"Next: {program()} figures {out}")
+        echo(f"Next: {program()} figures {out}")
+
+
+def _show(plan: Plan, as_json: bool) -> None:
+    """Print what the points are made of, and the points."""
+    combinations = list(plan.drawn.combinations.values())
+    if as_json:
+        print_json({"points": combinations, "left_out": plan.drawn.left_out})
+        return
+    for text, count in plan.drawn.left_out.items():
+        say(f"{text}: leaves out {count} of {plan.drawn.tried} combinations.")
+    names = list(dict.fromkeys(name for each in combinations for name in each))
+    print_wide([{name: each.get(name) for name in names} for each in combinations], names, wide=True)
+    echo(f"{len(combinations)} points.")

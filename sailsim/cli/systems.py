@@ -7,9 +7,10 @@ import click
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.hints import program
+from sailsim.cli._command import Group
 from sailsim.cli._json import print_json
-from sailsim.cli._path import PathOption
-from sailsim.cli._table import print_sources, print_table, say
+from sailsim.cli._path import OUT_FILE, TEXT
+from sailsim.cli._table import echo, print_sources, print_table, say
 from sailsim.sim import (
     Choice,
     Gpu,
@@ -28,7 +29,7 @@ from sailsim.sim import (
 from sailsim.sim.gem5 import gem5_unit
 
 
-@click.group()
+@click.group(cls=Group)
 def systems() -> None:
     """List machines and show where each of their numbers comes from."""
 
@@ -102,7 +103,7 @@ def _area(machine: System) -> str:
     return (
         f"{found.slices} units of {found.parts.total:.3g} mm2, for weights of 4 bits, are "
         f"{found.added_mm2:.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} % "
-        "(docs/energy-area.md)."
+        "(docs/cost.md)."
     )
 
 
@@ -115,7 +116,7 @@ def schema() -> None:
 @systems.command()
 @click.argument("name")
 @click.option("--substrate", help="Another than the machine's: as in `sailsim run`, row_dfm:add=3 say.")
-@click.option("--out", type=PathOption(dir_okay=False), help="Write it to this file.")
+@click.option("--out", type=OUT_FILE, help="Write it to this file.")
 def unit(name: str, substrate: str | None, out: Path | None) -> None:
     """Print one PIM unit of machine NAME in the text form that gem5's SailPimUnit reads (`unit_file`)."""
     machine = load_system(name)
@@ -136,8 +137,8 @@ def unit(name: str, substrate: str | None, out: Path | None) -> None:
     metavar="FIELD=VALUE",
     help="Another value, as in pim.t_prt=0 or pim.substrate.add=3; repeat.",
 )
-@click.option("--out", type=PathOption(dir_okay=False), required=True, help="The file to write, *.toml.")
-@click.option("--as", "new_name", help="Name of the new machine [default: the file's].")
+@click.option("--out", type=OUT_FILE, required=True, help="The file to write, *.toml.")
+@click.option("--as", "new_name", type=TEXT, help="Name of the new machine [default: the file's].")
 @click.option("--reason", default="", help="Why these values; each carries it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def save(
@@ -160,8 +161,8 @@ def save(
     if as_json:
         print_json({"path": str(path), "name": called, "changes": changes})
     else:
-        click.echo(f"{path}: {base.name} with {len(changes)} other values.")
-        click.echo(f"Next: {program()} run --system {path}")
+        echo(f"{path}: {base.name} with {len(changes)} other values.")
+        echo(f"Next: {program()} run --system {path}")
         _tell_cache(base, varied)
 
 

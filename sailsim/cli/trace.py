@@ -7,10 +7,11 @@ import click
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import point_options
-from sailsim.cli._table import print_table, say
+from sailsim.cli._table import echo, print_table, say
 from sailsim.lut_gemv import LAYOUTS, read_trace
 from sailsim.sim import load_system
 from sailsim.sim.nbw import AUTO, PER_TENSOR
@@ -18,7 +19,7 @@ from sailsim.sim.replay import fastest_nbw
 from sailsim.workloads import Activations, ReplayedTile, plan_trace, replay_timed
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--model", required=True, help="A model that ships, or the path of a GGUF file or a folder.")
 @point_options("weights", "wbits", "group_size", "abits", "nbw", "batch")
 @click.option(
@@ -47,7 +48,7 @@ from sailsim.workloads import Activations, ReplayedTile, plan_trace, replay_time
 @click.option(
     "--max-bytes", type=int, default=4 << 30, show_default=True, help="Refuse to write a larger trace."
 )
-@click.option("--out", type=PathOption(), required=True, help="The trace file to write.")
+@click.option("--out", type=PathOption(written=True), required=True, help="The trace file to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def trace(
     model: str,
@@ -107,7 +108,7 @@ def trace(
         say(f"note         {note}", indent)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("path", type=PathOption())
 @click.option("--system", default="sail-n1", show_default=True, help="The machine whose PIM unit works.")
 @click.option("--substrate", help="Another than the machine's: as in `sailsim run`, row_dfm:add=3 say.")
@@ -193,4 +194,4 @@ def _print(found: dict[str, Any]) -> None:
     for row in found["tiles"]:
         if row["status"] != "OK":
             say(f"{row['name']}: {row['problem']}")
-    click.echo(f"{len(found['tiles'])} tiles on one unit of {found['system']}: {found['cycles']:,} cycles")
+    echo(f"{len(found['tiles'])} tiles on one unit of {found['system']}: {found['cycles']:,} cycles")

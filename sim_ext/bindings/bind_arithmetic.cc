@@ -16,7 +16,6 @@
 #include "bind.hh"
 #include "pim/check.hh"
 #include "pim/convert.hh"
-#include "pim/dots.hh"
 #include "pim/gemv.hh"
 #include "pim/scaling.hh"
 
@@ -42,54 +41,10 @@ void pack(PackedWeights *self, const Array &codes, int wbits, const Array &value
                              static_cast<std::int64_t>(codes.shape(1)), wbits, value);
 }
 
-/* How a product is made: by one of the dots, by tables with one of their kernels, or as is quickest. */
-struct Way {
-    const pim::DotKernels *dots = nullptr;
-    const pim::KernelSet *tables = nullptr;
-
-    template <class T>
-    void multiply(const pim::Activations<T> &x, const pim::Grouping &grouping, const PackedWeights &weights,
-                  pim::Sums sums, int threads, const pim::TileSink &sink) const
-    {
-        if (dots != nullptr)
-            pim::dot_gemv(x, grouping, weights, sums, threads, sink, *dots);
-        else if (tables != nullptr)
-            pim::lut_gemv(pim::Patterns(x, grouping), grouping, weights, x.is_signed, sums, threads, sink,
-                          *tables);
-        else
-            pim::gemv(x, grouping, weights, sums, threads, sink);
-    }
-};
-
-/* By name, the quickest first. */
-std::vector<std::pair<std::string, Way>> ways()
-{
-    std::vector<std::pair<std::string, Way>> named;
-    for (const pim::DotKernels *dots : pim::usable_dots())
-        named.push_back({std::string("dots ") + dots->name, {dots, nullptr}});
-    for (const pim::KernelSet *tables : pim::usable_kernels())
-        named.push_back({std::string("tables ") + pim::kernel_name(*tables), {nullptr, tables}});
-    return named;
-}
-
-Way way_of(const std::string &name)
-{
-    if (name.empty())
-        return {};
-    std::string allowed;
-    for (const auto &[each, way] : ways()) {
-        if (each == name)
-            return way;
-        allowed += (allowed.empty() ? "" : ", ") + each;
-    }
-    throw std::invalid_argument("way is '" + name + "': allowed are " + allowed);
-}
-
 nb::object gemv(const Array &x, const PackedWeights &weights, int abits, bool is_signed, int nbw,
-                std::int64_t group_size, int threads, bool blocks, const std::string &way_name)
+                std::int64_t group_size, int threads, bool blocks)
 {
     pim::require_range("threads", threads, 1, max_threads);
-    const Way way = way_of(way_name);
     return with_activations(x, abits, is_signed, [&](const auto &activations) {
         const std::int64_t batch = activations.batch;
         const std::int64_t n = weights.n();
@@ -101,12 +56,13 @@ nb::object gemv(const Array &x, const PackedWeights &weights, int abits, bool is
             if (blocks)
                 block_count = grouping.blocks();
             y.resize(static_cast<std::size_t>(block_count * batch * n));
-            way.multiply(activations, grouping, weights, blocks ? pim::Sums::per_block : pim::Sums::total,
-                         threads, [&](const pim::TileSums &tile) {
-                             for (std::int64_t b = 0; b < batch; ++b)
-                                 std::copy_n(tile.sums + b * pim::tile_outputs, tile.outputs,
-                                             y.data() + (tile.block * batch + b) * n + tile.first_output);
-                         });
+            pim::lut_gemv(pim::Patterns(activations, grouping), grouping, weights, activations.is_signed,
+                          blocks ? pim::Sums::per_block : pim::Sums::total, threads,
+                          [&](const pim::TileSums &tile) {
+                              for (std::int64_t b = 0; b < batch; ++b)
+                                  std::copy_n(tile.sums + b * pim::tile_outputs, tile.outputs,
+                                              y.data() + (tile.block * batch + b) * n + tile.first_output);
+                          });
         }
         const auto extent = [](std::int64_t value) { return static_cast<std::size_t>(value); };
         if (blocks)
@@ -198,13 +154,12 @@ void bind_arithmetic(nb::module_ &m)
         .def_prop_ro("nbytes", &PackedWeights::bytes, "Memory of the layout in bytes.");
 
     m.def("lut_gemv", &gemv, "x"_a, "packed"_a, "abits"_a, "signed"_a, "nbw"_a, "group_size"_a,
-          "threads"_a = 1, "blocks"_a = false, "way"_a = "",
+          "threads"_a = 1, "blocks"_a = false,
           nb::sig("def lut_gemv(x: numpy.typing.NDArray[numpy.integer], packed: PackedWeights, abits: int, "
-                  "signed: bool, nbw: int, group_size: int, threads: int = 1, blocks: bool = False, "
-                  "way: str = '') -> numpy.typing.NDArray[numpy.int64]"),
+                  "signed: bool, nbw: int, group_size: int, threads: int = 1, blocks: bool = False) "
+                  "-> numpy.typing.NDArray[numpy.int64]"),
           "y = x W, exact: (B, N) int64, or (blocks, B, N) with ``blocks``.\n\n"
-          "x: (B, K) int8, uint8, int16, uint16 or int32, each value inside ``abits`` bits; way: one of\n"
-          "``gemv_ways``, else the quickest that has such weights.");
+          "x: (B, K) int8, uint8, int16, uint16 or int32, each value inside ``abits`` bits.");
 
     m.def("scale_blocks", &scale_blocks, "sums"_a, "scale"_a, "act_scale"_a, "minimum"_a = nb::none(),
           "sums_of_x"_a = nb::none(),
@@ -219,18 +174,6 @@ void bind_arithmetic(nb::module_ &m)
         "fp32_to_int", &fp32_to_int, "values"_a, "bits"_a,
         "The in-memory conversion of float32 values to integers of ``bits`` bits (1..24), with its tally.\n\n"
         "Nearest, ties to even, saturating; NaN is 0.");
-
-    m.def(
-        "gemv_ways",
-        [] {
-            std::vector<std::string> names;
-            for (const auto &[name, way] : ways())
-                names.push_back(name);
-            return names;
-        },
-        "How lut_gemv may multiply on this machine, the quickest first: by dots of bytes, of which some "
-        "have\n"
-        "weights of 4 bits alone, or by tables.");
 }
 
 } // namespace sailsim::bindings

@@ -30,7 +30,7 @@ class SailReplayer(ClockedObject):
     system = Param.System(Parent.any, "System whose memory takes the trace")
     port = RequestPort("Rings doorbells and polls completion records; connect it to the LLC's crossbar")
 
-    trace = Param.String("Trace file (docs/trace-format.md)")
+    trace = Param.String("Trace file (docs/contract.md)")
     image_addr = Param.Addr("Physical address that the trace's image is put at, a multiple of 64")
     doorbell_addr = Param.Addr("Physical address of unit 0's doorbell")
     units = Param.Unsigned("Units: descriptor i goes to unit i modulo units")

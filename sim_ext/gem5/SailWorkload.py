@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""gem5's AArch64 Linux emulation with pages that PIM units may not write."""
+"""gem5's AArch64 Linux emulation with protections of pages that PIM units obey."""
 
 from m5.objects.ArmSeWorkload import ArmEmuLinux
 from m5.SimObject import cxxMethod

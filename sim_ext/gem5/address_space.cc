@@ -5,7 +5,7 @@
 
 #include "base/logging.hh"
 #include "cpu/thread_context.hh"
-#include "mem/page_table.hh"
+#include "gem5/workload.hh"
 #include "sim/process.hh"
 #include "sim/system.hh"
 
@@ -25,29 +25,30 @@ void append(std::vector<Piece> &pieces, Addr offset, Addr physical, Addr bytes)
         pieces.push_back({offset, physical, bytes});
 }
 
-/* Pages that a program made read-only (workload.hh). */
-bool read_only(Process *process, Addr address)
+/* Whether the program itself may do so, by its operating system's protections. */
+bool allowed(Process *process, Addr address, Addr bytes, BaseMMU::Mode mode)
 {
-    const EmulationPageTable::Entry *entry = process->pTable->lookup(address);
-    return entry && (entry->flags & EmulationPageTable::ReadOnly) != 0;
+    auto *workload = process ? dynamic_cast<EmuLinux *>(process->seWorkload) : nullptr;
+    const Access wanted = mode == BaseMMU::Write ? Access::write : Access::read;
+    return !workload || workload->protections_of(*process).of(address, address + bytes) >= wanted;
 }
 
 } // namespace
 
-std::uint64_t process_in(const System &system, ContextID context)
+std::uint64_t space_in(const System &system, ContextID context)
 {
     if (context == InvalidContextID)
         return 0;
     Process *process = system.threads[context]->getProcessPtr();
-    return process ? process->pid() : 0;
+    return process ? space_of(*process) : 0;
 }
 
-ThreadContext *AddressSpace::thread_of_process() const
+ThreadContext *AddressSpace::thread_in_space() const
 {
-    if (process_in(system, ring.context) == ring.process)
+    if (space_in(system, ring.context) == ring.space)
         return system.threads[ring.context];
     for (ThreadContext *thread : system.threads)
-        if (process_in(system, thread->contextId()) == ring.process)
+        if (space_in(system, thread->contextId()) == ring.space)
             return thread;
     return nullptr;
 }
@@ -67,10 +68,12 @@ std::optional<std::vector<Piece>> AddressSpace::pieces(Addr address, Addr bytes,
     if (ring.context == InvalidContextID)
         return physical_pieces(address, bytes);
 
-    ThreadContext *thread = thread_of_process();
+    ThreadContext *thread = thread_in_space();
     if (!thread)
         return std::nullopt;
     Process *process = thread->getProcessPtr();
+    if (!allowed(process, address, bytes, mode))
+        return std::nullopt;
     std::vector<Piece> found;
     const TranslationGenPtr ranges =
         thread->getMMUPtr()->translateFunctional(address, bytes, thread, mode, 0);
@@ -82,8 +85,6 @@ std::optional<std::vector<Piece>> AddressSpace::pieces(Addr address, Addr bytes,
             return std::nullopt;
         }
         if (!system.isMemAddr(range->paddr))
-            return std::nullopt;
-        if (mode == BaseMMU::Write && process && read_only(process, range->vaddr))
             return std::nullopt;
         append(found, range->vaddr - address, range->paddr, range->size);
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Where a program's buffers lie in physical memory. The unit translates with the page table of the process
+ * Where a program's buffers lie in physical memory. The unit translates with the page table of the thread
  * that rang, without taking time for it; a ring without a thread (a replayed trace) names physical addresses.
  */
 #ifndef SAILSIM_GEM5_ADDRESS_SPACE_HH
@@ -22,8 +22,8 @@ class ThreadContext;
 namespace sail
 {
 
-/* The process that runs in a context; 0 where there is none. */
-std::uint64_t process_in(const System &system, ContextID context);
+/* The address space of the thread in a context; 0 where there is none. */
+std::uint64_t space_in(const System &system, ContextID context);
 
 /* A physically contiguous part of a buffer. */
 struct Piece {
@@ -51,8 +51,8 @@ class AddressSpace : public ::sailsim::pim::Memory
 
   private:
     std::optional<std::vector<Piece>> physical_pieces(Addr address, Addr bytes) const;
-    /* A thread of the process that rang: the one that did, unless its context is another process's by now. */
-    ThreadContext *thread_of_process() const;
+    /* A thread in the address space of the one that rang, which may have ended: itself, or another. */
+    ThreadContext *thread_in_space() const;
 
     System &system;
     const Ring ring;

@@ -17,7 +17,8 @@ Doorbell::Doorbell(const std::string &name, ClockedObject &port_owner, Addr firs
 
 bool Doorbell::rings(PacketPtr packet)
 {
-    return packet->isWrite() && packet->getSize() == sizeof(std::uint64_t);
+    /* Not a swap, or another store of what memory holds and an operand: a doorbell holds nothing. */
+    return packet->isWrite() && !packet->isRead() && packet->getSize() == sizeof(std::uint64_t);
 }
 
 Ring Doorbell::ring_of(PacketPtr packet) const

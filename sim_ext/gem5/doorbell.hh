@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The port on which a PIM unit takes descriptors' addresses, for itself and maybe in place of units that are
- * not there. An 8-byte store rings it; reads give 0 and other stores do nothing. The owner may keep a store
- * unanswered, which is how a full queue holds back the cores: refusing the packet would block the very
+ * not there. An 8-byte store rings it; reads give 0, and nothing else does anything. The owner may keep a
+ * store unanswered, which is how a full queue holds back the cores: refusing the packet would block the very
  * crossbar layer that the unit needs to make progress.
  */
 #ifndef SAILSIM_GEM5_DOORBELL_HH
@@ -28,7 +28,7 @@ struct Ring {
     std::uint64_t descriptor = 0;
     unsigned unit = 0;                    /* whose doorbell it was */
     ContextID context = InvalidContextID; /* none: the address is physical */
-    std::uint64_t process = 0;            /* the context's at that time; it may go and another may come */
+    std::uint64_t space = 0;              /* the thread's: it may end, and another take its context */
     bool secure = false; /* of the store: secure memory is another memory at the same addresses */
 };
 

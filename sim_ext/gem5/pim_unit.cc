@@ -95,7 +95,7 @@ Port &PimUnit::getPort(const std::string &port, PortID index)
 
 void PimUnit::on_ring(Ring ring, PacketPtr packet)
 {
-    ring.process = process_in(system, ring.context);
+    ring.space = space_in(system, ring.context);
     ++stats.rings;
     stats.queueAtRing.sample(queue.size());
     DPRINTF(SailPim, "rung: descriptor %#x, context %d, %d queued\n", ring.descriptor, ring.context,

@@ -26,7 +26,7 @@ struct FileHeader {
     std::uint64_t json_bytes;
     std::uint64_t reserved[5];
 };
-static_assert(sizeof(FileHeader) == 128, "docs/trace-format.md fixes the header's size");
+static_assert(sizeof(FileHeader) == 128, "docs/contract.md fixes the header's size");
 
 class Reader
 {

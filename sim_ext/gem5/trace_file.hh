@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * A trace file (docs/trace-format.md), read and relocated.
+ * A trace file (docs/contract.md), read and relocated.
  */
 #ifndef SAILSIM_GEM5_TRACE_FILE_HH
 #define SAILSIM_GEM5_TRACE_FILE_HH

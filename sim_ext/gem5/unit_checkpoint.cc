@@ -18,7 +18,7 @@ constexpr std::size_t ring_words = 5;
 void append(std::vector<std::uint64_t> &words, const Ring &ring)
 {
     words.insert(words.end(), {ring.descriptor, ring.unit, static_cast<std::uint64_t>(ring.context),
-                               ring.process, ring.secure});
+                               ring.space, ring.secure});
 }
 
 Ring ring_at(const std::vector<std::uint64_t> &words, std::size_t at)

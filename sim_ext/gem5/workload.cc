@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "gem5/workload.hh"
 
+#include <algorithm>
 #include <cerrno>
+#include <utility>
+#include <vector>
 
 #include "arch/arm/linux/process.hh"
 #include "arch/arm/regs/int.hh"
+#include "base/cprintf.hh"
 #include "base/intmath.hh"
 #include "cpu/thread_context.hh"
 #include "mem/page_table.hh"
+#include "sim/mem_state.hh"
+#include "sim/process.hh"
 #include "sim/sim_exit.hh"
 #include "sim/system.hh"
 
@@ -17,28 +23,52 @@ namespace gem5::sail
 namespace
 {
 
-constexpr RegVal exit_group_number = 94;
-constexpr RegVal mprotect_number = 226;
-constexpr RegVal may_write = 2; /* PROT_WRITE */
+constexpr const char *section_name = "protections"; /* of a checkpoint */
 
-/* What mprotect returns. A page that may not be read either counts as read-only. */
-int protect(Process *process, Addr start, Addr bytes, bool writable)
+enum Number : RegVal {
+    exit_group_number = 94,
+    brk_number = 214,
+    munmap_number = 215,
+    mremap_number = 216,
+    clone_number = 220,
+    mmap_number = 222,
+    mprotect_number = 226,
+};
+
+bool failed(RegVal result)
 {
-    EmulationPageTable &table = *process->pTable;
+    constexpr RegVal most_errors = 4095;
+    return result >= -most_errors;
+}
+
+/* Whether the program has the page, be it that nothing has touched it yet. */
+bool has_page(Process &process, Addr page)
+{
+    return process.pTable->lookup(page) || !process.memState->isUnmapped(page, process.pTable->pageSize());
+}
+
+/* What mprotect returns. */
+int protect(Process &process, Protections &protections, Addr start, Addr bytes, Access access)
+{
+    EmulationPageTable &table = *process.pTable;
     if (table.pageOffset(start) != 0)
         return -EINVAL;
-    if (start + bytes < start)
-        return -ENOMEM;
     const Addr end = roundUp(start + bytes, table.pageSize());
-    for (Addr page = start; page < end; page += table.pageSize()) {
-        if (!table.lookup(page) && !process->fixupFault(page)) /* gives memory to an untouched page */
-            return -ENOMEM;
-        const EmulationPageTable::Entry entry = *table.lookup(page);
-        constexpr std::uint64_t mark = EmulationPageTable::ReadOnly;
-        const std::uint64_t flags = writable ? entry.flags & ~mark : entry.flags | mark;
-        table.map(page, entry.paddr, table.pageSize(), flags | EmulationPageTable::Clobber);
-    }
-    return 0;
+    if (end < start)
+        return -ENOMEM;
+    Addr page = start;
+    while (page < end && has_page(process, page))
+        page += table.pageSize();
+    protections.set(start, page, access);
+    return page < end ? -ENOMEM : 0;
+}
+
+/* What a call that moves or resizes a mapping leaves at its two places. */
+void carry_over(Protections &protections, Addr from, Addr old_bytes, Addr to, Addr new_bytes)
+{
+    const Access access = protections.of(from, from + 1);
+    protections.set(from, from + old_bytes, Access::write);
+    protections.set(to, to + new_bytes, access);
 }
 
 /* Whether other threads of the caller's program run, and no other program does. */
@@ -61,6 +91,31 @@ bool ends_others_only_of_its_own(ThreadContext *caller)
 
 } // namespace
 
+std::uint64_t space_of(const Process &process)
+{
+    return process.pTable->pid();
+}
+
+Protections &EmuLinux::protections_of(const Process &process)
+{
+    const auto found = spaces.find(space_of(process));
+    return found != spaces.end() ? found->second
+                                 : spaces.emplace(space_of(process), Protections(process)).first->second;
+}
+
+void EmuLinux::inherit(Process &parent, Process &child)
+{
+    spaces[space_of(child)] = protections_of(parent);
+    std::vector<std::pair<Addr, Addr>> pages;
+    parent.pTable->getMappings(&pages);
+    for (const auto &[address, physical] : pages) {
+        const std::uint64_t flags = parent.pTable->lookup(address)->flags;
+        if (flags & EmulationPageTable::Uncacheable)
+            child.pTable->map(address, physical, child.pTable->pageSize(),
+                              flags | EmulationPageTable::Clobber);
+    }
+}
+
 void EmuLinux::syscall(ThreadContext *tc)
 {
     auto *process = dynamic_cast<ArmLinuxProcess64 *>(tc->getProcessPtr());
@@ -76,10 +131,46 @@ void EmuLinux::syscall(ThreadContext *tc)
         exitSimLoop("exiting with last active thread context", static_cast<int>(first & 0xff));
         return;
     }
+    const Addr old_break = process->memState->getBrkPoint();
     ArmISA::EmuLinux::syscall(tc);
-    if (number == mprotect_number) {
-        const int result = protect(process, first, second, (third & may_write) != 0);
-        tc->setReg(ArmISA::int_reg::X0, static_cast<RegVal>(result));
+
+    if (tc->getProcessPtr() != process) { /* execve: another program in a new address space */
+        spaces.erase(space_of(*tc->getProcessPtr()));
+        return;
+    }
+    const RegVal result = tc->getReg(ArmISA::int_reg::X0);
+    if (failed(result))
+        return;
+    const auto pages = [process](Addr bytes) { return roundUp(bytes, process->pTable->pageSize()); };
+    Protections &protections = protections_of(*process);
+    switch (number) {
+    case mmap_number:
+        protections.set(result, result + pages(second), access_of(static_cast<int>(third)));
+        break;
+    case munmap_number:
+        protections.set(first, first + pages(second), Access::write);
+        break;
+    case mremap_number:
+        carry_over(protections, first, pages(second), result, pages(third));
+        break;
+    case brk_number:
+        protections.set(pages(std::min(old_break, result)), pages(std::max(old_break, result)),
+                        Access::write);
+        break;
+    case mprotect_number: {
+        const int status = protect(*process, protections, first, second, access_of(static_cast<int>(third)));
+        tc->setReg(ArmISA::int_reg::X0, static_cast<RegVal>(status));
+        break;
+    }
+    case clone_number:
+        for (ThreadContext *thread : tc->getSystemPtr()->threads) {
+            Process *child = thread->getProcessPtr();
+            if (child && child->pid() == result && child->pTable != process->pTable)
+                inherit(*process, *child);
+        }
+        break;
+    default:
+        break;
     }
 }
 
@@ -87,6 +178,30 @@ void EmuLinux::hand_over(BaseCPU *old_cpu, BaseCPU *new_cpu)
 {
     for (unsigned thread = 0; thread < old_cpu->numContexts(); ++thread)
         new_cpu->getContext(thread)->setProcessPtr(old_cpu->getContext(thread)->getProcessPtr());
+}
+
+void EmuLinux::serialize(CheckpointOut &cp) const
+{
+    ArmISA::EmuLinux::serialize(cp);
+    const ScopedCheckpointSection section(cp, section_name);
+    std::vector<std::uint64_t> numbers;
+    for (const auto &[number, protections] : spaces)
+        numbers.push_back(number);
+    arrayParamOut(cp, "spaces", numbers);
+    for (const auto &[number, protections] : spaces)
+        protections.serializeSection(cp, csprintf("space%d", number));
+}
+
+void EmuLinux::unserialize(CheckpointIn &cp)
+{
+    ArmISA::EmuLinux::unserialize(cp);
+    const ScopedCheckpointSection section(cp, section_name);
+    if (!cp.sectionExists(currentSection()))
+        return; /* of stock gem5's emulation, which keeps none */
+    std::vector<std::uint64_t> numbers;
+    arrayParamIn(cp, "spaces", numbers);
+    for (const std::uint64_t number : numbers)
+        spaces[number].unserializeSection(cp, csprintf("space%d", number));
 }
 
 } // namespace gem5::sail

@@ -2,9 +2,10 @@
  *
  * gem5's AArch64 Linux emulation with what PIM units need of it:
  *
- * - mprotect marks pages. Stock gem5 ignores the call. Its page tables have a mark for read-only pages that
- *   nothing sets and that its cores do not look at; the units do (address_space.cc), so that a unit refuses
- *   what a program protected from writing.
+ * - Protections. Stock gem5 ignores mprotect and the protections that mmap and a program's file name. Here
+ * they are kept for the units, which refuse what the program may not do itself; cores check none.
+ * - Doorbells of a forked child. Stock gem5 copies every page of the parent's, devices too, into ordinary
+ *   memory: the child's LUTMM would be a store that nobody sees.
  * - exit_group of the only program ends the simulation at once. Stock gem5 halts the other threads' cores
  *   first, and TimingSimpleCPU cannot be halted while an access is under way: it would stop the simulator
  *   where a thread is held at a full queue.
@@ -15,12 +16,19 @@
 #ifndef SAILSIM_GEM5_WORKLOAD_HH
 #define SAILSIM_GEM5_WORKLOAD_HH
 
+#include <cstdint>
+#include <map>
+
 #include "arch/arm/linux/se_workload.hh"
 #include "cpu/base.hh"
+#include "gem5/protections.hh"
 #include "params/SailEmuLinux.hh"
 
 namespace gem5::sail
 {
+
+/* The number of a process's address space, which its threads share. gem5 gives none twice. */
+std::uint64_t space_of(const Process &process);
 
 class EmuLinux : public ArmISA::EmuLinux
 {
@@ -29,8 +37,19 @@ class EmuLinux : public ArmISA::EmuLinux
 
     void syscall(ThreadContext *tc) override;
 
+    Protections &protections_of(const Process &process);
+
     /* Gives `new_cpu` the processes of the threads that `old_cpu` runs; before it takes over. */
     void hand_over(BaseCPU *old_cpu, BaseCPU *new_cpu);
+
+    void serialize(CheckpointOut &cp) const override;
+    void unserialize(CheckpointIn &cp) override;
+
+  private:
+    /* `child` has a copy of the parent's memory: its devices and protections are those of the parent. */
+    void inherit(Process &parent, Process &child);
+
+    std::map<std::uint64_t, Protections> spaces;
 };
 
 } // namespace gem5::sail

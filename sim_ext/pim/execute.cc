@@ -5,7 +5,7 @@
 
 #include "pim/descriptor.hh"
 #include "pim/descriptor_fields.hh"
-#include "pim/dots.hh"
+#include "pim/gemv.hh"
 #include "pim/scaling.hh"
 
 namespace sailsim::pim
@@ -91,6 +91,7 @@ void work_out(const lutmm_descriptor &d, const Operands &operands, const std::ve
     }
 
     const Grouping grouping(d.k, d.nbw, d.group_size);
+    const Patterns patterns(activations, grouping);
     const PackedWeights weights(codes.data(), d.k, d.n, d.wbits, values.data());
     const std::int64_t n = d.n;
     result.output.resize(static_cast<std::size_t>(d.batch) * d.n * 4);
@@ -105,23 +106,23 @@ void work_out(const lutmm_descriptor &d, const Operands &operands, const std::ve
                             d.batch,
                             n};
         std::vector<float> y(static_cast<std::size_t>(d.batch) * d.n);
-        gemv(activations, grouping, weights, Sums::per_block, threads,
-             [&](const TileSums &tile) { add_scaled_block(tile, scales, y.data()); });
+        lut_gemv(patterns, grouping, weights, activations.is_signed, Sums::per_block, threads,
+                 [&](const TileSums &tile) { add_scaled_block(tile, scales, y.data()); });
         scale_rows(scales, y.data());
         std::memcpy(result.output.data(), y.data(), result.output.size());
     } else {
         std::vector<std::int32_t> y(static_cast<std::size_t>(d.batch) * d.n);
-        gemv(activations, grouping, weights, Sums::total, threads, [&](const TileSums &tile) {
-            for (std::int64_t b = 0; b < d.batch; ++b)
-                for (std::int64_t i = 0; i < tile.outputs; ++i)
-                    y[static_cast<std::size_t>(b * n + tile.first_output + i)] =
-                        static_cast<std::int32_t>(tile.sums[b * tile_outputs + i]);
-        });
+        lut_gemv(patterns, grouping, weights, activations.is_signed, Sums::total, threads,
+                 [&](const TileSums &tile) {
+                     for (std::int64_t b = 0; b < d.batch; ++b)
+                         for (std::int64_t i = 0; i < tile.outputs; ++i)
+                             y[static_cast<std::size_t>(b * n + tile.first_output + i)] =
+                                 static_cast<std::int32_t>(tile.sums[b * tile_outputs + i]);
+                 });
         std::memcpy(result.output.data(), y.data(), result.output.size());
     }
 
-    result.profile =
-        profile(Patterns(activations, grouping), result.config.prt_entries, result.config.policy, threads);
+    result.profile = profile(patterns, result.config.prt_entries, result.config.policy, threads);
     const TileTiming timing = time_tile(result.config, result.shape, result.profile, result.scaling);
     completion.status = LUTMM_OK;
     completion.cycles = static_cast<std::uint64_t>(timing.total);

@@ -2,15 +2,13 @@
 #include "pim/gemv.hh"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <string>
 
 #include "pim/check.hh"
-#include "pim/gemv_kernel.hh"
-#include "pim/instruction_sets.hh"
 #include "pim/threads.hh"
+#include "pim/vector_clones.hh"
 
 namespace sailsim::pim
 {
@@ -18,77 +16,138 @@ namespace sailsim::pim
 namespace
 {
 
-static_assert(tile_outputs == kernel_outputs, "the layout is the kernel's");
+/* Groups whose entries are added before they are doubled: their tables stay in a second-level cache. */
+constexpr std::int64_t chunk_groups = 12;
 
-/* Tables of a chunk should stay in a first-level cache beside the weights and sums. */
-constexpr std::int64_t table_budget_bytes = 32 * 1024;
-constexpr std::int64_t max_chunk_groups = 32;
+/* A weight, an entry of a table, and the shifted sum of a chunk: wide enough for the largest of each. */
+struct Narrow {
+    using Weight = std::int8_t;
+    using Entry = std::int16_t;
+    using Chunk = std::int32_t;
+};
+struct Wide {
+    using Weight = std::int16_t;
+    using Entry = std::int32_t;
+    using Chunk = std::int64_t;
+};
+template <class Types>
+constexpr bool holds_the_largest()
+{
+    constexpr std::int64_t weight = -std::int64_t{std::numeric_limits<typename Types::Weight>::min()};
+    constexpr std::int64_t plane = chunk_groups * max_nbw * weight;
+    return plane <= std::numeric_limits<typename Types::Entry>::max() &&
+           plane * ((std::int64_t{1} << max_abits) - 1) <= std::numeric_limits<typename Types::Chunk>::max();
+}
+static_assert(holds_the_largest<Narrow>() && holds_the_largest<Wide>());
 
-/* Which kernel, and how it splits the work so that no sum overflows its type. */
-struct KernelChoice {
-    Kernel kernel;
-    std::int64_t entry_bytes;
-    std::int64_t sum_bytes;
-    std::int64_t chunk_groups;
-    std::int64_t byte_groups;
-    int run_planes;
+/* One tile of 128 outputs. */
+struct Job {
+    const void *weights; /* k rows */
+    const Patterns *patterns;
+    const Grouping *grouping;
+    bool is_signed;
+    void *tables;       /* of a chunk */
+    std::int64_t *sums; /* (batch, 128) */
 };
 
-const KernelPair &kernels_for(const KernelSet &set, WeightStorage storage, std::int64_t entry_bytes)
+template <class T>
+using Vector __attribute__((vector_size(64), may_alias)) = T;
+
+/* T[p] = sum of the weights whose bit is set in p, for p in [0, 2^nbw): each weight doubles the table. */
+template <class Types>
+SAILSIM_INLINED void build_table(const typename Types::Weight *weights, int length, int nbw,
+                                 typename Types::Entry *table)
 {
-    if (storage == WeightStorage::nibbles)
-        return set.nibbles_int8;
-    if (storage == WeightStorage::bytes)
-        return entry_bytes == 1 ? set.bytes_int8 : set.bytes_int16;
-    return entry_bytes == 2 ? set.words_int16 : set.words_int32;
+    std::fill_n(table, tile_outputs, typename Types::Entry{0});
+    for (int j = 0; j < nbw; ++j) {
+        typename Types::Entry *upper = table + (tile_outputs << j);
+        if (j >= length) { /* a short last group is padded with zero weights */
+            std::copy_n(table, tile_outputs << j, upper);
+            continue;
+        }
+        typename Types::Entry weight[tile_outputs];
+        std::copy_n(weights + j * tile_outputs, tile_outputs, weight);
+        for (std::int64_t p = 0; p < tile_outputs << j; p += tile_outputs)
+            for (std::int64_t i = 0; i < tile_outputs; ++i)
+                upper[p + i] = static_cast<typename Types::Entry>(table[p + i] + weight[i]);
+    }
 }
 
-KernelChoice choose(const KernelSet &set, const Patterns &patterns, const Grouping &grouping,
-                    const PackedWeights &weights)
+/* Adds what one batch row looks up in the tables of a chunk to its sums. From the highest bit position down,
+ * the sum so far is doubled and the position's entries are added, those of the sign's position taken away. */
+template <class Types>
+SAILSIM_INLINED void look_up(const Job &job, std::int64_t row, std::int64_t first, std::int64_t groups)
 {
-    constexpr std::int64_t max16 = std::numeric_limits<std::int16_t>::max();
-    constexpr std::int64_t max32 = std::numeric_limits<std::int32_t>::max();
-    const int nbw = grouping.nbw();
-    const std::int64_t entry = std::max<std::int64_t>(nbw * std::int64_t{weights.magnitude()}, 1);
-    const std::int64_t activation = std::int64_t{1} << patterns.abits(); /* above any |x| */
-    const bool word_entries = entry <= max16;
-
-    KernelChoice choice{};
-    choice.entry_bytes = word_entries ? 2 : 4;
-    if (weights.storage() != WeightStorage::words && nbw * weights.lowest() >= -128 &&
-        nbw * weights.highest() <= 127)
-        choice.entry_bytes = 1;
-    const KernelPair &pair = kernels_for(set, weights.storage(), choice.entry_bytes);
-    const bool narrow_sums =
-        pair.sum32 != nullptr && weights.magnitude() <= max32 / activation / grouping.k();
-    choice.kernel = narrow_sums ? pair.sum32 : pair.sum64;
-    choice.sum_bytes = narrow_sums ? 4 : 8;
-
-    const std::int64_t limit = word_entries ? max16 : max32; /* of a plane's sums */
-    const std::int64_t table_bytes = (tile_outputs << nbw) * choice.entry_bytes;
-    const std::int64_t most = std::min(
-        {limit / entry, std::max<std::int64_t>(table_budget_bytes / table_bytes, 1), max_chunk_groups});
-    /* The chunks of a block as even as they can be. */
-    const std::int64_t per_block = grouping.groups_per_block();
-    choice.chunk_groups = ceil_div(per_block, ceil_div(per_block, most));
-    choice.byte_groups = choice.chunk_groups; /* of use only where entries are bytes */
-    if (weights.lowest() < 0)
-        choice.byte_groups = std::min<std::int64_t>(choice.byte_groups, 128 / (nbw * -weights.lowest()));
-    if (weights.highest() > 0)
-        choice.byte_groups = std::min<std::int64_t>(choice.byte_groups, 127 / (nbw * weights.highest()));
-    const std::int64_t plane = choice.chunk_groups * entry;
-    choice.run_planes = 1;
-    while (choice.run_planes < patterns.abits() &&
-           plane * ((std::int64_t{2} << choice.run_planes) - 1) <= limit)
-        ++choice.run_planes;
-    return choice;
+    using Entries = Vector<typename Types::Entry>;
+    constexpr int count = tile_outputs * sizeof(typename Types::Entry) / sizeof(Entries);
+    const Patterns &patterns = *job.patterns;
+    const std::int64_t table_size = count << patterns.nbw();
+    alignas(64) typename Types::Chunk chunk[tile_outputs] = {};
+    for (int bit = patterns.abits() - 1; bit >= 0; --bit) {
+        const std::uint64_t *words = (bit < 8 ? patterns.low(row) : patterns.high(row)) + first;
+        const auto *table = static_cast<const Entries *>(job.tables);
+        Entries plane[count] = {};
+        for (std::int64_t g = 0; g < groups; ++g, table += table_size) {
+            const Entries *entry = table + count * (words[g] >> bit % 8 * 8 & 0xff);
+            for (int v = 0; v < count; ++v)
+                plane[v] += entry[v];
+        }
+        alignas(64) typename Types::Entry sums[tile_outputs];
+        __builtin_memcpy(sums, plane, sizeof sums);
+        if (job.is_signed && bit == patterns.abits() - 1)
+            for (std::int64_t i = 0; i < tile_outputs; ++i)
+                chunk[i] = -sums[i];
+        else
+            for (std::int64_t i = 0; i < tile_outputs; ++i)
+                chunk[i] += chunk[i] + sums[i];
+    }
+    for (std::int64_t i = 0; i < tile_outputs; ++i)
+        job.sums[row * tile_outputs + i] += chunk[i];
 }
 
-/* Where a row of 64 bytes holds output 0..63: in the even bytes, then in the odd ones. The kernel splits
- * bytes into words that way. */
-constexpr std::int64_t byte_position(std::int64_t output)
+/* Groups [first, last). */
+template <class Types>
+SAILSIM_INLINED void add_groups(const Job &job, std::int64_t first, std::int64_t last)
 {
-    return output < 32 ? 2 * output : 2 * (output - 32) + 1;
+    const auto *weights = static_cast<const typename Types::Weight *>(job.weights);
+    const int nbw = job.patterns->nbw();
+    for (; first < last; first += chunk_groups) {
+        const std::int64_t groups = std::min(chunk_groups, last - first);
+        for (std::int64_t g = 0; g < groups; ++g)
+            build_table<Types>(weights + job.grouping->start(first + g) * tile_outputs,
+                               job.grouping->length(first + g), nbw,
+                               static_cast<typename Types::Entry *>(job.tables) + g * (tile_outputs << nbw));
+        for (std::int64_t row = 0; row < job.patterns->batch(); ++row)
+            look_up<Types>(job, row, first, groups);
+    }
+}
+
+SAILSIM_VECTOR_CLONES void add_narrow(const Job &job, std::int64_t first, std::int64_t last)
+{
+    add_groups<Narrow>(job, first, last);
+}
+
+SAILSIM_VECTOR_CLONES void add_wide(const Job &job, std::int64_t first, std::int64_t last)
+{
+    add_groups<Wide>(job, first, last);
+}
+
+/* Decodes codes (K, N) into tiles of 128 outputs. */
+template <class T>
+void fill(const std::uint8_t *codes, const std::int16_t *values, const PackedWeights &weights,
+          LineVector<T> &tiles)
+{
+    const std::int64_t rows = weights.k(), outputs = weights.n();
+    tiles.assign(static_cast<std::size_t>(weights.tiles() * rows * tile_outputs), 0);
+    for (std::int64_t t = 0; t < weights.tiles(); ++t) {
+        const std::int64_t first = t * tile_outputs, here = std::min(tile_outputs, outputs - first);
+        for (std::int64_t k = 0; k < rows; ++k) {
+            T *to = tiles.data() + (t * rows + k) * tile_outputs;
+            const std::uint8_t *code = codes + k * outputs + first;
+            for (std::int64_t i = 0; i < here; ++i)
+                to[i] = static_cast<T>(values[code[i]]);
+        }
+    }
 }
 
 } // namespace
@@ -110,134 +169,40 @@ PackedWeights::PackedWeights(const std::uint8_t *codes, std::int64_t k, std::int
                                     std::to_string(code_count - 1) + " (wbits " + std::to_string(wbits) +
                                     ")");
     }
-    low = *std::min_element(values, values + code_count);
-    high = *std::max_element(values, values + code_count);
-    if (high - low <= 15 && max_nbw * low >= -128 && max_nbw * high <= 127)
-        kind = WeightStorage::nibbles;
-    else if (low >= -128 && high <= 127)
-        kind = WeightStorage::bytes;
+    if (*std::min_element(values, values + code_count) >= -128 &&
+        *std::max_element(values, values + code_count) <= 127)
+        fill(codes, values, *this, narrow);
     else
-        kind = WeightStorage::words;
-    memory.resize(static_cast<std::size_t>(tiles() * rows * row_bytes()));
-    fill(codes, values);
+        fill(codes, values, *this, wide);
 }
 
-std::int64_t PackedWeights::row_bytes() const
-{
-    switch (kind) {
-    case WeightStorage::nibbles:
-        return tile_outputs / 2;
-    case WeightStorage::bytes:
-        return tile_outputs;
-    case WeightStorage::words:
-        return tile_outputs * 2;
-    }
-    throw std::logic_error("weight storage of no kind");
-}
-
-void PackedWeights::fill(const std::uint8_t *codes, const std::int16_t *values)
-{
-    std::int16_t decoded[1 << max_wbits] = {};
-    for (int code = 0; code < 1 << bits; ++code)
-        decoded[code] =
-            static_cast<std::int16_t>(kind == WeightStorage::nibbles ? values[code] - low : values[code]);
-    for (std::int64_t t = 0; t < tiles(); ++t) {
-        const std::int64_t first = t * tile_outputs;
-        const std::int64_t here = std::min(tile_outputs, outputs - first);
-        for (std::int64_t k = 0; k < rows; ++k) {
-            std::uint8_t *row = memory.data() + (t * rows + k) * row_bytes();
-            const std::uint8_t *code = codes + k * outputs + first;
-            for (std::int64_t n = 0; n < here; ++n) {
-                const std::int16_t value = decoded[code[n]];
-                if (kind == WeightStorage::nibbles) /* outputs 64..127 in the high nibbles */
-                    row[byte_position(n % 64)] |= static_cast<std::uint8_t>(value << (n < 64 ? 0 : 4));
-                else if (kind == WeightStorage::bytes)
-                    row[n / 64 * 64 + byte_position(n % 64)] = static_cast<std::uint8_t>(value);
-                else
-                    std::memcpy(row + 2 * n, &value, sizeof value);
-            }
-        }
-    }
-}
-
-void require_rows(const Grouping &grouping, const PackedWeights &weights)
+void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights,
+              bool is_signed, Sums sums, int threads, const TileSink &sink)
 {
     if (grouping.k() != weights.k())
         throw std::invalid_argument("x has " + std::to_string(grouping.k()) +
                                     " columns: the weights have k = " + std::to_string(weights.k()));
-}
-
-void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights,
-              bool is_signed, Sums sums, int threads, const TileSink &sink, const KernelSet &kernels)
-{
-    require_rows(grouping, weights);
-    const KernelChoice choice = choose(kernels, patterns, grouping, weights);
-    const std::int64_t batch = patterns.batch();
-    const auto work = [&](std::int64_t begin, std::int64_t end) {
-        std::vector<std::uint8_t, LineAllocator<std::uint8_t>> tables(static_cast<std::size_t>(
-            choice.chunk_groups * (tile_outputs << grouping.nbw()) * choice.entry_bytes));
-        std::vector<std::uint8_t, LineAllocator<std::uint8_t>> narrow_or_wide(
-            static_cast<std::size_t>(batch * tile_outputs * choice.sum_bytes));
-        std::vector<std::int64_t> wide(static_cast<std::size_t>(batch * tile_outputs));
-
-        struct Context {
-            const TileSink *sink;
-            const void *sums;
-            std::int64_t sum_bytes;
-            std::vector<std::int64_t> *wide;
-            std::int64_t first_output;
-            std::int64_t outputs;
-        } context{&sink, narrow_or_wide.data(), choice.sum_bytes, &wide, 0, 0};
-
-        KernelJob job{};
-        job.k = grouping.k();
-        job.nbw = grouping.nbw();
-        job.blocks = grouping.blocks();
-        job.block_size = grouping.block_size();
-        job.groups = grouping.groups();
-        job.groups_per_block = grouping.groups_per_block();
-        job.patterns = patterns.low(0);
-        job.pattern_stride = patterns.row_stride();
-        job.high_offset = patterns.group_count();
-        job.batch = batch;
-        job.abits = patterns.abits();
-        job.is_signed = is_signed;
-        job.chunk_groups = choice.chunk_groups;
-        job.byte_groups = choice.byte_groups;
-        job.nibble_base =
-            static_cast<signed char>(weights.storage() == WeightStorage::nibbles ? weights.lowest() : 0);
-        job.run_planes = choice.run_planes;
-        job.tables = tables.data();
-        job.sums = narrow_or_wide.data();
-        job.per_block = sums == Sums::per_block;
-        job.context = &context;
-        job.done = [](void *opaque, std::int64_t block) {
-            Context &c = *static_cast<Context *>(opaque);
-            if (c.sum_bytes == 4)
-                std::copy_n(static_cast<const std::int32_t *>(c.sums), c.wide->size(), c.wide->begin());
-            else
-                std::copy_n(static_cast<const std::int64_t *>(c.sums), c.wide->size(), c.wide->begin());
-            (*c.sink)({block, c.first_output, c.outputs, c.wide->data()});
-        };
+    const bool bytes = weights.fit_bytes();
+    const std::size_t entry_bytes = bytes ? sizeof(Narrow::Entry) : sizeof(Wide::Entry);
+    for_ranges(weights.tiles(), threads, [&](std::int64_t begin, std::int64_t end) {
+        LineVector<std::uint8_t> tables((chunk_groups * tile_outputs << grouping.nbw()) * entry_bytes);
+        std::vector<std::int64_t> acc(static_cast<std::size_t>(patterns.batch() * tile_outputs));
         for (std::int64_t t = begin; t < end; ++t) {
-            job.weights = weights.tile(t);
-            context.first_output = t * tile_outputs;
-            context.outputs = std::min(tile_outputs, weights.n() - context.first_output);
-            choice.kernel(job);
+            const Job job{bytes ? static_cast<const void *>(weights.bytes_of(t)) : weights.words_of(t),
+                          &patterns,
+                          &grouping,
+                          is_signed,
+                          tables.data(),
+                          acc.data()};
+            const std::int64_t first_output = t * tile_outputs;
+            const std::int64_t step = sums == Sums::total ? grouping.groups() : grouping.groups_per_block();
+            for (std::int64_t first = 0, block = 0; first < grouping.groups(); first += step, ++block) {
+                (bytes ? add_narrow : add_wide)(job, first, std::min(first + step, grouping.groups()));
+                sink({block, first_output, std::min(tile_outputs, weights.n() - first_output), acc.data()});
+                std::fill(acc.begin(), acc.end(), 0);
+            }
         }
-    };
-    for_ranges(weights.tiles(), threads, work);
-}
-
-const std::vector<const KernelSet *> &usable_kernels()
-{
-    static const std::vector<const KernelSet *> usable = SAILSIM_USABLE(kernels);
-    return usable;
-}
-
-const char *kernel_name(const KernelSet &kernels)
-{
-    return kernels.name;
+    });
 }
 
 } // namespace sailsim::pim

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The functional model: LUT-GEMV as the slice unit does it - tables of subset sums from NBW weights, looked
- * up with activation bits - written for the host's wide vectors. Exact for every width of docs/contract.md,
- * section 1. Who needs the numbers alone asks dots.hh, which has the quickest way to them.
+ * The functional model: LUT-GEMV as the slice unit does it, tables of subset sums from NBW weights, looked up
+ * with activation bits. Exact for every width of docs/contract.md, section 1.
  */
 #ifndef SAILSIM_PIM_GEMV_HH
 #define SAILSIM_PIM_GEMV_HH
@@ -19,10 +18,10 @@
 namespace sailsim::pim
 {
 
-/* Outputs that the kernel works on at a time. */
+/* Outputs that are worked on at a time. */
 constexpr std::int64_t tile_outputs = 128;
 
-/* Memory on cache lines, for the kernel's aligned vector loads. */
+/* Memory on cache lines, for vector loads. */
 template <class T>
 struct LineAllocator {
     using value_type = T;
@@ -39,17 +38,11 @@ struct LineAllocator {
     bool operator==(const LineAllocator &) const { return true; }
     bool operator!=(const LineAllocator &) const { return false; }
 };
+template <class T>
+using LineVector = std::vector<T, LineAllocator<T>>;
 
-/* How weights are stored: 4, 8 or 16 bits each. */
-enum class WeightStorage {
-    nibbles, /* value - lowest, where values span 15 at most and are so small that any sum of NBW fits a byte
-              */
-    bytes,
-    words,
-};
-
-/* Weights of a tensor (K, N), decoded to integers and laid out for the kernel: for every 128 outputs, K rows.
- */
+/* Weights of a tensor (K, N), decoded to integers: for every 128 outputs K rows, as bytes where all values
+ * are bytes. */
 class PackedWeights
 {
   public:
@@ -62,27 +55,22 @@ class PackedWeights
     std::int64_t n() const { return outputs; }
     int wbits() const { return bits; }
     std::int64_t tiles() const { return ceil_div(outputs, tile_outputs); }
-    std::size_t bytes() const { return memory.size(); }
+    std::size_t bytes() const { return narrow.size() + wide.size() * sizeof(std::int16_t); }
 
-    /* The range of the values. */
-    std::int32_t lowest() const { return low; }
-    std::int32_t highest() const { return high; }
-    std::int32_t magnitude() const { return high > -low ? high : -low; }
-
-    WeightStorage storage() const { return kind; }
-    const void *tile(std::int64_t index) const { return memory.data() + index * rows * row_bytes(); }
+    bool fit_bytes() const { return wide.empty(); }
+    /* The rows of a tile; those of the storage that the values have. */
+    const std::int8_t *bytes_of(std::int64_t tile) const
+    {
+        return narrow.data() + tile * rows * tile_outputs;
+    }
+    const std::int16_t *words_of(std::int64_t tile) const { return wide.data() + tile * rows * tile_outputs; }
 
   private:
-    std::int64_t row_bytes() const;
-    void fill(const std::uint8_t *codes, const std::int16_t *values);
-
     std::int64_t rows;
     std::int64_t outputs;
     int bits;
-    std::int32_t low;
-    std::int32_t high;
-    WeightStorage kind;
-    std::vector<std::uint8_t, LineAllocator<std::uint8_t>> memory;
+    LineVector<std::int8_t> narrow;
+    LineVector<std::int16_t> wide;
 };
 
 /* Sums over 128 outputs: (batch, 128), of which `outputs` are real, starting at `first_output`. */
@@ -99,19 +87,11 @@ enum class Sums {
     per_block, /* blocks in ascending order */
 };
 
-/* Throws std::invalid_argument where activations have another number of columns than weights have rows. */
-void require_rows(const Grouping &grouping, const PackedWeights &weights);
-
-/* Kernels are compiled for several instruction sets. These run on this machine, the fastest first. */
-struct KernelSet;
-const std::vector<const KernelSet *> &usable_kernels();
-const char *kernel_name(const KernelSet &kernels);
-
 /* y = x W, handed to `sink` 128 outputs at a time. Threads share the outputs: the sink is called from several
- * threads at once, never twice for the same outputs and block. */
+ * threads at once, never twice for the same outputs and block. Throws std::invalid_argument where activations
+ * have another number of columns than weights have rows. */
 void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights,
-              bool is_signed, Sums sums, int threads, const TileSink &sink,
-              const KernelSet &kernels = *usable_kernels().front());
+              bool is_signed, Sums sums, int threads, const TileSink &sink);
 
 } // namespace sailsim::pim
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pim/pattern_loops.hh"
 
-#include "pim/instruction_sets.hh"
-
 #include <array>
 #include <cstring>
+
+#include "pim/vector_clones.hh"
 
 namespace sailsim::pim
 {
@@ -13,7 +13,7 @@ namespace
 {
 
 /* How many bytes of a word are not 0; every byte is at most 127. */
-int nonzero_bytes(std::uint64_t word)
+SAILSIM_INLINED int nonzero_bytes(std::uint64_t word)
 {
     std::uint64_t flags = ((word + 0x7f7f7f7f7f7f7f7f) >> 7) & 0x0101010101010101;
     flags += flags >> 32;
@@ -23,7 +23,7 @@ int nonzero_bytes(std::uint64_t word)
 }
 
 /* The set of patterns in a word as a bit mask. */
-std::uint64_t pattern_set(std::uint64_t word)
+SAILSIM_INLINED std::uint64_t pattern_set(std::uint64_t word)
 {
     std::uint64_t set = 0;
     for (int i = 0; i < 8; ++i)
@@ -41,15 +41,17 @@ constexpr std::array<std::uint32_t, 256> sets_of_two()
 }
 
 /* `pattern_set` of a word whose patterns have at most 4 bits. */
-std::uint64_t narrow_pattern_set(std::uint64_t word)
+SAILSIM_INLINED std::uint64_t narrow_pattern_set(std::uint64_t word)
 {
     static constexpr std::array<std::uint32_t, 256> sets = sets_of_two();
     const std::uint64_t pairs = word | word >> 4; /* in the bytes 0, 2, 4, 6 */
     return sets[pairs & 255] | sets[pairs >> 16 & 255] | sets[pairs >> 32 & 255] | sets[pairs >> 48 & 255];
 }
 
-SAILSIM_INLINED void transpose_fours(const std::uint8_t *bytes, std::int64_t groups, std::uint64_t keep,
-                                     std::uint64_t *out)
+} // namespace
+
+SAILSIM_VECTOR_CLONES void transpose_fours(const std::uint8_t *bytes, std::int64_t groups, std::uint64_t keep,
+                                           std::uint64_t *out)
 {
     for (std::int64_t g = 0; g < groups; ++g) {
         std::uint32_t word;
@@ -58,8 +60,8 @@ SAILSIM_INLINED void transpose_fours(const std::uint8_t *bytes, std::int64_t gro
     }
 }
 
-SAILSIM_INLINED void tally(const std::uint64_t *words, std::int64_t groups, bool narrow, std::uint64_t *seen,
-                           std::int32_t *nonzero)
+SAILSIM_VECTOR_CLONES void tally_patterns(const std::uint64_t *words, std::int64_t groups, bool narrow,
+                                          std::uint64_t *seen, std::int32_t *nonzero)
 {
     if (narrow)
         for (std::int64_t g = 0; g < groups; ++g)
@@ -69,29 +71,6 @@ SAILSIM_INLINED void tally(const std::uint64_t *words, std::int64_t groups, bool
             seen[g] |= pattern_set(words[g]);
     for (std::int64_t g = 0; g < groups; ++g) /* by itself it fills vectors */
         nonzero[g] += nonzero_bytes(words[g]);
-}
-
-#define SAILSIM_ROW_LOOPS(set, target)                                                                       \
-    target void transpose_fours_##set(const std::uint8_t *bytes, std::int64_t groups, std::uint64_t keep,    \
-                                      std::uint64_t *out)                                                    \
-    {                                                                                                        \
-        transpose_fours(bytes, groups, keep, out);                                                           \
-    }                                                                                                        \
-    target void tally_##set(const std::uint64_t *words, std::int64_t groups, bool narrow,                    \
-                            std::uint64_t *seen, std::int32_t *nonzero)                                      \
-    {                                                                                                        \
-        tally(words, groups, narrow, seen, nonzero);                                                         \
-    }                                                                                                        \
-    constexpr RowLoops set##_loops{#set, transpose_fours_##set, tally_##set};
-
-SAILSIM_EACH_SET(SAILSIM_ROW_LOOPS)
-
-} // namespace
-
-const std::vector<const RowLoops *> &usable_row_loops()
-{
-    static const std::vector<const RowLoops *> usable = SAILSIM_USABLE(loops);
-    return usable;
 }
 
 } // namespace sailsim::pim

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The loops over the words of an activation row, which are nearly all the time of a scan (patterns.hh has
- * what a word is). They are compiled for several instruction sets and give the same in all.
+ * what a word is).
  */
 #ifndef SAILSIM_PIM_PATTERN_LOOPS_HH
 #define SAILSIM_PIM_PATTERN_LOOPS_HH
 
 #include <cstdint>
-#include <vector>
 
 namespace sailsim::pim
 {
@@ -23,19 +22,13 @@ inline std::uint64_t transpose(std::uint64_t x)
     return x ^ swap ^ (swap << 28);
 }
 
-struct RowLoops {
-    const char *name;
-    /* The words of groups of four bytes, which lie one behind the other: transposed, masked with `keep`. */
-    void (*transpose_fours)(const std::uint8_t *bytes, std::int64_t groups, std::uint64_t keep,
-                            std::uint64_t *out);
-    /* Adds a word of every group to the set of patterns that it has seen, as a bit mask, and to the number of
-     * those that were not 0. `narrow`: patterns have at most 4 bits. */
-    void (*tally)(const std::uint64_t *words, std::int64_t groups, bool narrow, std::uint64_t *seen,
-                  std::int32_t *nonzero);
-};
+/* The words of groups of four bytes, which lie one behind the other: transposed, masked with `keep`. */
+void transpose_fours(const std::uint8_t *bytes, std::int64_t groups, std::uint64_t keep, std::uint64_t *out);
 
-/* Those that this processor can run, the quickest first. */
-const std::vector<const RowLoops *> &usable_row_loops();
+/* Adds a word of every group to the set of patterns that it has seen, as a bit mask, and to the number of
+ * those that were not 0. `narrow`: patterns have at most 4 bits. */
+void tally_patterns(const std::uint64_t *words, std::int64_t groups, bool narrow, std::uint64_t *seen,
+                    std::int32_t *nonzero);
 
 } // namespace sailsim::pim
 

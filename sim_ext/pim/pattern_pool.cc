@@ -39,10 +39,9 @@ void PatternPool::form(std::int64_t row)
     const auto count = static_cast<std::size_t>(groups);
     std::vector<std::uint64_t> sets(count);
     std::vector<std::int32_t> counts(count);
-    const RowLoops &loops = *usable_row_loops().front();
-    loops.tally(patterns.low(0), groups, width <= 4, sets.data(), counts.data());
+    tally_patterns(patterns.low(0), groups, width <= 4, sets.data(), counts.data());
     if (bits > 8)
-        loops.tally(patterns.high(0), groups, width <= 4, sets.data(), counts.data());
+        tally_patterns(patterns.high(0), groups, width <= 4, sets.data(), counts.data());
     std::copy(sets.begin(), sets.end(), seen.get() + row * groups);
     std::transform(counts.begin(), counts.end(), nonzero.get() + row * groups,
                    [](std::int32_t n) { return static_cast<std::uint8_t>(n); });

@@ -35,8 +35,7 @@ class Tally
     /* A word of every group. */
     void add(const std::uint64_t *words)
     {
-        usable_row_loops().front()->tally(words, static_cast<std::int64_t>(seen.size()), narrow, seen.data(),
-                                          nonzero.data());
+        tally_patterns(words, static_cast<std::int64_t>(seen.size()), narrow, seen.data(), nonzero.data());
     }
 
     std::int32_t accesses(std::size_t group) const { return nonzero[group]; }
@@ -102,7 +101,7 @@ void transpose_row(const std::uint8_t *bytes, std::int64_t groups, int nbw, int 
 {
     const std::uint64_t keep_planes = low_bytes(planes);
     if (nbw == 4)
-        return usable_row_loops().front()->transpose_fours(bytes, groups, keep_planes, out);
+        return transpose_fours(bytes, groups, keep_planes, out);
     const std::uint64_t keep_weights = low_bytes(nbw);
     for (std::int64_t g = 0; g < groups; ++g) {
         std::uint64_t word;

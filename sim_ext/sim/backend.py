@@ -77,6 +77,10 @@ class Jobs(Protocol):
         """As `Job`; the same for all."""
 
     @property
+    def crowded(self) -> bool:
+        """Whether any takes chunks of rows, or fewer outputs at a time, for want of room for their sums."""
+
+    @property
     def bytes(self) -> NDArray[np.float64]:
         """As `Job`, (jobs,)."""
 
@@ -110,6 +114,7 @@ class JobList:
         self._jobs = jobs
         self.slices, self.blocks = jobs[0].slices, jobs[0].blocks
         self.shares = self.slices
+        self.crowded = False
         self.bytes = np.array([job.bytes for job in jobs], dtype=np.float64)
         self.seconds = np.array([job.seconds for job in jobs], dtype=np.float64)
         cycles = [job.cycles for job in jobs]

@@ -32,6 +32,8 @@ from sailsim.sim.step_notes import (
     experts_note,
     overlap_note,
     prompt_note,
+    rows_note,
+    slices_note,
     unread_note,
 )
 from sailsim.sim.step_parts import prompt_chunk, step_parts
@@ -243,10 +245,14 @@ def _played(worked: _Worked, several: bool) -> _Played:
     chunk = prompt_chunk(worked.system, model, point)
 
     def notes() -> list[str]:
-        cache = sum(work.cache_bytes for work in works)
-        prompts = prompt_note(parts, backend, line.streamed - cache) if point.phase == "prefill" else []
+        streamed = line.streamed - sum(work.cache_bytes for work in works)
         return [
-            *prompts,
+            *(
+                prompt_note(parts, backend, streamed)
+                if point.phase == "prefill"
+                else rows_note(works, parts, backend, streamed)
+            ),
+            *slices_note(works, host, line.end),
             *(overlap_note() if point.overlap else []),
             *(cache_note(model) if point.attention == "cores" else attention_note(chunk)),
             *cores_note(parts, backend, host, line.end),

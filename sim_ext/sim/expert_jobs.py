@@ -80,6 +80,11 @@ class ExpertJobs:
         return self._common[at]
 
     @property
+    def crowded(self) -> bool:
+        """Of any number of tokens."""
+        return any(jobs.crowded for jobs, _ in self._parts)
+
+    @property
     def cycles(self) -> NDArray[np.int64]:
         """Of each."""
         return _whole([self._idle * times * jobs.cycles for jobs, times in self._parts])

@@ -12,12 +12,16 @@ _N = TypeVar("_N", bound=np.generic)
 
 
 class FastestTiles:
-    """Of tables of the same tiles with different NBWs, for each tile the row that takes the fewest seconds
-    with its weights on chip; of equals that of the first table. Columns are those of `TileTable`."""
+    """Of tables of the same tiles with different NBWs, for each tile the row that takes the fewest seconds,
+    on the units or for memory to bring its weights; of equals the one with fewer bytes, then with fewer
+    seconds on the units, then that of the first table. Columns are those of `TileTable`."""
 
     def __init__(self, tables: Sequence[TileTable]) -> None:
         self._tables = tables
-        self._fastest: NDArray[np.intp] = np.argmin([table.seconds for table in tables], axis=0)
+        working = np.array([table.seconds for table in tables])
+        reading = np.array([table.bytes / table.kind.units.weights_rate for table in tables])
+        order = np.lexsort((working, reading, np.maximum(working, reading)), axis=0)
+        self._fastest: NDArray[np.intp] = order[0]
         self._used = np.unique(self._fastest).tolist()
         first = tables[self._fastest[0]]
         self.slices, self.blocks, self.shares = first.slices, first.blocks, first.shares
@@ -29,6 +33,11 @@ class FastestTiles:
 
     def __getitem__(self, at: int) -> TimedTile:
         return self._tables[int(self._fastest[at])][at]
+
+    @property
+    def crowded(self) -> bool:
+        """Of any."""
+        return any(self._tables[which].crowded for which in self._used)
 
     @property
     def cycles(self) -> NDArray[np.int64]:

@@ -5,8 +5,10 @@ from typing import Annotated
 from sailsim.base.quantity import Choice, Is, OneOf, Quantity
 
 Cycles = Annotated[Quantity, Is("cycles", least=0, whole=True)]
-Latency = Annotated[Quantity, Is("ns", above=0)]
-Clock = Annotated[Quantity, Is("GHz", above=0)]
+Latency = Annotated[Quantity, Is("ns", above=0, most=1e6)]
+"""Up to a millisecond, a hundred times what the slowest DRAM has."""
+Clock = Annotated[Quantity, Is("GHz", least=1e-3, most=1e3)]
+"""From 1 MHz to 1 THz."""
 Entries = Annotated[Quantity, Is("entries", least=1, whole=True)]
 Bandwidth = Annotated[Quantity, Is("GB/s", above=0)]
 BytesPerCycle = Annotated[Quantity, Is("B/cycle", above=0)]

@@ -51,6 +51,11 @@ class HeadJobs:
         return self._one[at]
 
     @property
+    def crowded(self) -> bool:
+        """Of a single matrix."""
+        return self._one.crowded
+
+    @property
     def cycles(self) -> NDArray[np.int64]:
         """Of the busiest slice."""
         return np.asarray(self._sharing.rounds * self._one.cycles, dtype=np.int64)

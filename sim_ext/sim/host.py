@@ -118,6 +118,10 @@ class HostCores:
         seconds = self.hand_over + products * ceil(slices / self.threads) * self.submit
         return CoreTask(f"{name} submit", 0, seconds, sync=True)
 
+    def per_slice(self, slices: int) -> float:
+        """Seconds of a product's descriptors and records, of which every slice has its own."""
+        return ceil(slices / self.threads) * (self.submit + self.poll)
+
     def completion(self, name: str, slices: int, needs: int) -> CoreTask:
         """Seeing the completion records of all slices, and the barrier after it."""
         seconds = ceil(slices / self.threads) * self.poll + self.barrier

@@ -108,16 +108,16 @@ class Pim(Frozen):
         """
         return load_substrate(str(self.substrate.value))
 
-    def kib_cycles(self, slices: int, weights_rate: float) -> int:
-        """Cycles in which memory brings each of some slices a KiB, at `weights_rate` bytes/s for all."""
-        return min(ceil(1024 * self.clock.si * slices / weights_rate), SLOWEST_KIB)
+    def kib_cycles(self, weights_rate: float) -> int:
+        """Cycles in which memory brings a slice a KiB at `weights_rate` bytes/s."""
+        return min(ceil(1024 * self.clock.si / weights_rate), SLOWEST_KIB)
 
     def unit_text(self, slices: int, weights_rate: float, **overrides: Any) -> str:
         """A unit in the text form that the C++ core, gem5 and the emulator read.
 
         Args:
             slices: that share the outputs of a tensor.
-            weights_rate: bytes/s of weights that memory brings all slices together; layouts reckon with it.
+            weights_rate: bytes/s of weights that memory brings each of them; layouts reckon with it.
             **overrides: replace single fields (`unit.FIELDS`); `substrate` is a name, a path or a
                 `Substrate`.
 
@@ -131,7 +131,7 @@ class Pim(Frozen):
             "arrays": self.arrays.whole,
             "slices": slices,
             "port_bytes": self.port.whole,
-            "weights_kib_cycles": self.kib_cycles(slices, weights_rate),
+            "weights_kib_cycles": self.kib_cycles(weights_rate),
             "accumulator_bits": self.accumulator.whole,
             "prt_entries": self.prt_entries.whole,
             "prt_policy": self.prt_policy.value,

@@ -21,6 +21,7 @@ from sailsim.workloads import (
     WeightFormat,
     chosen_format,
     header_files,
+    require_model,
     settled_choice,
     uniform_format,
 )
@@ -37,9 +38,9 @@ Attention = Literal["cores", "units"]
 ATTENTION: tuple[Attention, ...] = get_args(Attention)
 """Who does the products of attention where there are units."""
 
-NOT_SAID = -1
-"""When a point is made: of `wbits` and `group_size` what `weights` says, or the default; of `prompt` and
-`context` what the other one says in prefill, or the default."""
+NOT_SAID: Any = None
+"""While a point is made, and in none that is made: of `wbits` and `group_size` what `weights` says, or the
+default; of `prompt` and `context` what the other one says in prefill, or the default."""
 DEFAULT_CONTEXT = 512
 
 ADDED: Mapping[str, Any] = {
@@ -67,6 +68,13 @@ _RANGES = {
 }
 
 
+def _check_range(name: str, value: object) -> None:
+    """Raise SailsimError where a number is not one that a point's field can be."""
+    least, most = _RANGES[name]
+    if type(value) is not int or not least <= value <= most:
+        raise SailsimError(f"{name} is {value!r}; allowed is a whole number {least}..{most}.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Point:
     """Inputs of one simulated step; hashable, and JSON-able by `as_dict`.
@@ -86,7 +94,7 @@ class Point:
     of an answer, and its `context` is the prompt. More tokens than the model was made for need
     `beyond_limit`. `kv_bits` is the width of keys and values in the cache (`ModelSpec.cached`); 0 is the
     model's own. With `attention` "units" the PIM units multiply queries and keys, probabilities and values
-    (docs/attention.md). With `overlap` the batch is two halves: while the cores work for one, the units work
+    (docs/decode.md). With `overlap` the batch is two halves: while the cores work for one, the units work
     for the other (docs/engine.md).
 
     Raises:
@@ -117,6 +125,7 @@ class Point:
 
     def __post_init__(self) -> None:
         self._settle_types()
+        require_model(self.model)
         try:
             object.__setattr__(self, "system", settled_system(self.system))
         except ValueError as error:
@@ -167,14 +176,12 @@ class Point:
                 f"kv_bits is {self.kv_bits!r}; allowed are {KV_WORDS}, and 0 for what the model has."
             )
         self._check_attention()
-        for name, (least, most) in _RANGES.items():
-            value = getattr(self, name)
+        for name in _RANGES:
             if self.weights and name in ("wbits", "group_size"):
                 continue
             if self.phase == "decode" and name == "prompt":
                 continue
-            if type(value) is not int or not least <= value <= most:
-                raise SailsimError(f"{name} is {value!r}; allowed is a whole number {least}..{most}.")
+            _check_range(name, getattr(self, name))
 
     def _check_attention(self) -> None:
         """Raise SailsimError for an unknown place of attention, and where the units lack whole numbers."""
@@ -190,9 +197,7 @@ class Point:
 
     def _settle_weights(self) -> None:
         """Have one of the two ways to say what the weights are, and nothing left unsaid."""
-        said = (getattr(self, name) for name in ("wbits", "group_size"))
-        numbers = (None if value == NOT_SAID else value for value in said)
-        settled = settled_choice(self.model, self.weights, *numbers)._asdict()
+        settled = settled_choice(self.model, self.weights, self.wbits, self.group_size)._asdict()
         for name, value in settled.items():
             object.__setattr__(self, name, value)
 
@@ -202,16 +207,19 @@ class Point:
             raise SailsimError(f"phase is {self.phase!r}; allowed are {', '.join(PHASES_OF_A_TEXT)}.")
         prompt, context = self.prompt, self.context
         if self.phase == "decode":
-            if prompt not in (NOT_SAID, 0):
+            if prompt is not NOT_SAID and prompt != 0:
                 raise SailsimError(
                     f"prompt is {prompt!r} beside phase decode; allowed there is none: `context` says how "
                     "many tokens a sequence has, and phase prefill works on a prompt."
                 )
-            prompt, context = 0, DEFAULT_CONTEXT if context == NOT_SAID else context
+            prompt, context = 0, DEFAULT_CONTEXT if context is NOT_SAID else context
         else:
-            if prompt == NOT_SAID:
-                prompt = DEFAULT_CONTEXT if context == NOT_SAID else context
-            context = prompt if context == NOT_SAID else context
+            for name, value in (("prompt", prompt), ("context", context)):
+                if value is not NOT_SAID:
+                    _check_range(name, value)
+            if prompt is NOT_SAID:
+                prompt = DEFAULT_CONTEXT if context is NOT_SAID else context
+            context = prompt if context is NOT_SAID else context
             if prompt != context:
                 raise SailsimError(
                     f"context is {context!r} beside a prompt of {prompt!r}; allowed in phase prefill is one "
@@ -293,7 +301,7 @@ def _changed_at(path: str) -> int:
         if path and Path(path).is_dir():
             return max((file.stat().st_mtime_ns for file in header_files(path)), default=0)
         return Path(path).stat().st_mtime_ns
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a path with a character 0
         return 0
 
 

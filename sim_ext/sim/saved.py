@@ -74,7 +74,13 @@ def save_system(
     path = Path(path)
     if path.suffix != ".toml":
         raise SailsimError(f"system file {path} has no name that ends in .toml, which is what is allowed.")
-    write_whole(path, system_toml(machine, base, comment, path.parent).encode())
+    text = system_toml(machine, base, comment, path.parent)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:  # of an argument with bytes that are not UTF-8
+        wrong = text[error.start : error.end]
+        raise SailsimError(f"system file {path} would have {wrong!r}; allowed is what UTF-8 has.") from None
+    write_whole(path, content)
     return path
 
 

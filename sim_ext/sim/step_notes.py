@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sailsim.sim.backend import Backend, Units
+from sailsim.sim.expert_jobs import ExpertJobs
 from sailsim.sim.host import HostCores
 from sailsim.sim.parts import Part, on_cores
 from sailsim.sim.same import Same
+from sailsim.sim.step_work import Work
 from sailsim.sim.system_choice import chosen_system
 from sailsim.workloads import ModelSpec
 
@@ -87,18 +89,55 @@ def experts_note(parts: Sequence[Part], backend: Backend, units: Units) -> list[
         return []
     return [
         "Experts share the slices, as many at a time as are the fastest: in a last round some slices are "
-        "idle, in every other all are taken to have as much to do"
+        "idle, in every other all are taken to have as much to do, and one more row can cost a round more"
+    ]
+
+
+def rows_note(works: Sequence[Work], parts: Sequence[Part], backend: Backend, streamed: float) -> list[str]:
+    """How many products have no room for the sums of all rows, and what that costs."""
+    jobs = [(jobs.crowded, int(times.sum())) for work in works for jobs, times in work.jobs]
+    crowded, every = sum(times for short, times in jobs if short), sum(times for _, times in jobs)
+    weights = _weights(parts, backend)
+    if not crowded or not weights:
+        return []
+    return [
+        f"The sums of all rows have no room in the units in {crowded} of {every} products, which take more "
+        f"passes, and weights are read {streamed / weights:.2f} times in the mean: one more row can "
+        "cost more than it brings, and more bandwidth too, as a layout is chosen before patterns are known"
+    ]
+
+
+NOTED_SHARE = 0.01
+"""Of a step, from which on it says what handing products to slices takes."""
+
+
+def slices_note(works: Sequence[Work], host: HostCores, step_s: float) -> list[str]:
+    """What handing products to every slice takes, where more slices could cost more than they save."""
+    every = ((jobs, float(times.sum())) for work in works for jobs, times in work.jobs)
+    seconds = sum(
+        times * (jobs.rounds if isinstance(jobs, ExpertJobs) else 1.0) * host.per_slice(jobs.slices)
+        for jobs, times in every
+    )
+    if seconds < NOTED_SHARE * step_s:
+        return []
+    return [
+        f"Up to {min(1.0, seconds / step_s):.0%} of the step are descriptors and completion records, one for "
+        f"every slice, which {host.threads} threads write and poll: more slices can take longer"
     ]
 
 
 def prompt_note(parts: Sequence[Part], backend: Backend, streamed: float) -> list[str]:
     """How often the accelerator reads its weights: as often as its buffers make passes over the rows."""
-    every = (op for part in parts for op in part.ops if op.kind == "gemv" and not op.side_by_side)
-    own = [op for op in every if backend.takes(op)]
-    weights = sum(op.weight_bytes for op in own)
+    weights = _weights(parts, backend)
     if not streamed or not weights:
         return []
     return [
         "All rows of the prompts go through a matrix before the next one: the units hold the sums of some of "
         f"them at a time, and read {weights / 1e9:.3g} GB of weights {streamed / weights:.1f} times"
     ]
+
+
+def _weights(parts: Sequence[Part], backend: Backend) -> float:
+    """Bytes of all weights that the accelerator multiplies, each once."""
+    every = (op for part in parts for op in part.ops if op.kind == "gemv" and not op.side_by_side)
+    return sum(op.weight_bytes for op in every if backend.takes(op))

@@ -23,7 +23,7 @@ MAX_ROWS = 65535
 
 PROMPT_CHUNK = 128
 """Tokens of each prompt whose queries look at the keys together where units attend, at most: of the powers of
-two the fastest, of Llama 2 7B as of SmolLM2 (docs/attention.md has a table)."""
+two the fastest, of Llama 2 7B as of SmolLM2 (docs/decode.md)."""
 
 
 def step_parts(

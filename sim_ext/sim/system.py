@@ -9,15 +9,16 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen, Is, Quantity
 from sailsim.sim.accelerator import AcceleratorSection, ByBackend
 from sailsim.sim.cores import L2, Cache, Cores, Host, LastLevel
-from sailsim.sim.fields import Bandwidth, Clock
+from sailsim.sim.fields import Bandwidth, Clock, Latency, Share
 from sailsim.sim.memory import Memory
+from sailsim.sim.memory_path import weights_rate
 from sailsim.sim.nbw import NBWS
 from sailsim.sim.pim import Pim
 
@@ -33,6 +34,13 @@ class _Described(Frozen):
     """The files that this one was built on, nearest first (filled when the file is read)."""
     sources: dict[str, str]
     """Citations that quantities refer to by key."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_named(cls, name: str) -> str:
+        if not name.strip():
+            raise ValueError(f"is {name!r}; allowed is a text that is not empty")
+        return name
 
     @property
     def digest(self) -> str:
@@ -127,11 +135,6 @@ class System(_Described):
             content["pim"]["substrate"]["value"] = self.pim.load_substrate().digest
         return content
 
-    @property
-    def weights_rate(self) -> float:
-        """Bytes/s of weights that memory brings all slices together."""
-        return self.memory.peak * self.memory.read_share.value
-
     def unit_text(self, **overrides: Any) -> str:
         """One of its PIM units in the text form that the C++ core, gem5 and the emulator read.
 
@@ -143,10 +146,9 @@ class System(_Described):
         """
         if self.pim is None:
             raise self._without_pim()
-        return self.pim.unit_text(
-            weights_rate=self.weights_rate,
-            **{"slices": self.llc.slices.whole, **overrides},
-        )
+        slices = overrides.pop("slices", self.llc.slices.whole)
+        rate = weights_rate(self, max(1, slices))  # none at all the core refuses
+        return self.pim.unit_text(slices, rate, **overrides)
 
     def slice_config(self, **overrides: Any) -> _core.SliceConfig:
         """The C++ core's view of one PIM unit; `overrides` as in `unit_text`.
@@ -169,6 +171,30 @@ class System(_Described):
             raise SailsimError(f"system {self.name}: {str(error).rstrip('.')}.") from None
 
 
+class CardKernels(Frozen):
+    """What the baselines' software reaches on a card.
+
+    Where a file has nothing, those cards stand for it that the constant was measured on.
+    """
+
+    read_share: Share | None = None
+    """Of `memory_bandwidth`: weights of four bits, llama.cpp."""
+    prompt_share: Share | None = None
+    """Of `fp16_flops`: whole prompts, llama.cpp."""
+    batch_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None
+    """Of an SM: llama.cpp's matrix kernel for 9 to 64 rows."""
+    prompt_share_f16: Share | None = None
+    """Of `fp16_flops`: whole prompts in 16 bits, vLLM."""
+    read_share_w4: Share | None = None
+    """Of `memory_bandwidth`: LMDeploy's four-bit kernels."""
+    compute_share_w4: Share | None = None
+    """Of `fp16_flops`: the same."""
+    layer_overhead_w4: Latency | None = None
+    """Launches and small kernels of a layer: the same."""
+    row_overhead_w4: Latency | None = None
+    """Work of a sequence and step: the same."""
+
+
 class Gpu(_Described):
     """A GPU as a baseline needs it."""
 
@@ -183,3 +209,4 @@ class Gpu(_Described):
     """Boost."""
     l2: Annotated[Quantity, Is("MiB", above=0)]
     tdp: Annotated[Quantity, Is("W", above=0)]
+    kernels: CardKernels = CardKernels()

@@ -16,7 +16,7 @@ from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY, activity
-from sailsim.sim.memory_path import memory_paths
+from sailsim.sim.memory_path import memory_paths, weights_rate
 from sailsim.sim.nbw import NBWS
 from sailsim.sim.patterns import Profile, Scan
 from sailsim.sim.system import System
@@ -87,18 +87,29 @@ class TileKind:
         self._codes = shape.k * ceil(shape.n * shape.wbits / 8) / request.weight_bytes
         self._again = refetch_ratio(shape.k, plan.owned, plan.lanes, shape.wbits, units.line)
         self._after_operands = request.codebook > 0
+        self._scaled = request.scaled
         words = 1 if shape.abits <= 8 else 2
         operands = shape.batch * (shape.k * words + (4 if request.scaled else 0)) + request.codebook
         self.edges = TileOverheads(
             units.chip.latency,
             units.operands.seconds(operands),
-            units.chip.seconds(4 * shape.batch * plan.owned),
+            units.results(4 * shape.batch * plan.owned),
             units.chip.latency,
         )
         self.around = sum(self.edges)
         # A batch that is worked in chunks reads its weights once for each.
         self.bytes = request.weight_bytes * plan.batch_chunks
         self.slices = ceil(shape.n / plan.owned)
+
+    @cached_property
+    def crowded(self) -> bool:
+        """Whether the batch has no room: its rows come in chunks, or a pass has fewer outputs than of one."""
+        config, plan, shape = self.units.config, self.plan, self.shape
+        if plan.batch_chunks > 1:
+            return True
+        one = _core.plan_tile(config, *shape._replace(batch=1), self._scaled)
+        held = config.accumulator_buffer_bits // (plan.groups_per_turn * config.accumulator_bits)
+        return plan.passes > one.passes and shape.batch * one.outputs_per_pass > held
 
     def timings(
         self, profiles: Sequence[Profile], rate: float = inf, latency: float | None = None
@@ -167,6 +178,11 @@ class TileTable:
             found = np.maximum(self.seconds, cycles / units.clock + self.kind.around)
             self._slowed[asked] = found
         return found
+
+    @property
+    def crowded(self) -> bool:
+        """As `TileKind`."""
+        return self.kind.crowded
 
     @cached_property
     def phases(self) -> NDArray[np.float64]:
@@ -293,20 +309,29 @@ class PimUnits:
             overrides["prt_entries"] = 0
         if slices is not None:
             overrides["slices"] = slices
+        each = weights_rate(system, sharing or slices or system.llc.slices.whole)
         if sharing is not None:
-            overrides["weights_kib_cycles"] = pim.kib_cycles(sharing, system.weights_rate)
+            overrides["weights_kib_cycles"] = pim.kib_cycles(each)
         text = system.unit_text(**overrides)
         self.config = system.config_of(text)
         self.clock = pim.clock.si
         self.chip, self.dram = memory_paths(system)
         self.operands = self.chip if operands == "llc" else self.dram
+        self.weights_rate = self.config.slices * each
+        """Bytes/s of weights that memory brings all of them."""
         self.line = system.llc.line.whole
         self.port = pim.port.value * pim.clock.si
         self.window = pim.mshrs.value * self.line
         self.ahead = pim.fetch_ahead.value * self.window
         ways = (self.chip, self.dram, self.operands, self.line, self.port, self.window, self.ahead)
-        self.key: Hashable = (text, self.clock, *ways)
+        self.key: Hashable = (text, self.clock, self.weights_rate, *ways)
         """Equal for units that time every tile alike."""
+
+    def results(self, size: int) -> float:
+        """Seconds in which results of so many bytes come to the LLC. The last line, where they fill a part of
+        it, has to be read first from where the operands are."""
+        last = self.operands if size % self.line else self.chip
+        return self.chip.asking(size) + last.latency
 
     def scan(self, abits: int, signed: bool, nbw: int, group_size: int) -> Scan:
         """How these units scan activations of the given widths."""

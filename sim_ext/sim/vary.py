@@ -1,15 +1,17 @@
 """A machine with other values, which are checked like a file's; `saved` writes it as a file."""
 
 import difflib
-import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from sailsim.base.arguments import shown
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
+from sailsim.base.numbers import is_number, within_64_bits
 from sailsim.base.quantity import Choice, Frozen, Quantity
 from sailsim.sim.nbw import AUTO
 from sailsim.sim.parts_of_files import dram_type, dram_types
@@ -172,8 +174,8 @@ def _changed(path: str, old: Leaf, value: Value, source: str, note: str) -> dict
         return {"value": value, "source": source, "kind": "assumed", "note": note}
     if path == "pim.nbw" and value == AUTO:
         return AUTO
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise SailsimError(f"{path} is {value!r}; allowed is a finite number in {old.unit}.")
+    if not is_number(value):
+        raise SailsimError(f"{path} is {shown(value)}; allowed is a finite number in {old.unit}.")
     span = [x for x in (old.low, old.value, old.high, value) if x is not None]
     return {
         "value": value,
@@ -222,13 +224,12 @@ def parse_changes(settings: list[str] | tuple[str, ...]) -> dict[str, Value]:
 
 
 def parse_value(text: str) -> Value:
-    """A number, true, false, or the text itself."""
+    """A number, true, false, or the text itself; a whole number of more than 64 bits is a float."""
     if text in ("true", "false"):
         return text == "true"
-    kinds: tuple[type[int] | type[float], ...] = (int, float)
-    for kind in kinds:
-        try:
-            return kind(text)
-        except ValueError:
-            continue
+    with suppress(ValueError):
+        if within_64_bits(number := int(text)):
+            return number
+    with suppress(ValueError):
+        return float(text)
     return text

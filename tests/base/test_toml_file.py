@@ -34,6 +34,15 @@ def test_what_cannot_be_followed_is_one_sentence(tmp_path: Path) -> None:
         read_toml(tmp_path, "model")
 
 
+def test_a_whole_number_has_64_bits(tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    for number in (1 << 63, -(1 << 63) - 1, 10**400):
+        assert "has 'a.b' as a whole number of more" in refused(path, f"[a]\nb = {number}\n".encode())
+        assert "has 'c' as" in refused(path, f"c = [[1], [[{number}]]]\n".encode())
+    path.write_text(f"least = {-(1 << 63)}\nmost = {(1 << 63) - 1}\n")
+    assert read_toml(path, "model") == {"least": -(1 << 63), "most": (1 << 63) - 1}
+
+
 def test_as_deep_as_allowed_and_no_deeper(tmp_path: Path) -> None:
     path = tmp_path / "m.toml"
     key = ["a"] * MAX_DEPTH

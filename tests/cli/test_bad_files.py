@@ -1,7 +1,9 @@
 """Every kind of file that a command reads: what is wrong is one sentence, exit status 2, nothing written."""
 
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -23,6 +25,10 @@ READERS = {
     "sweep of a system": ["sweep", "--out", "out", "--system"],
     "sweep of a policy": ["sweep", "--out", "out", "--weights"],
     "cost beside": ["cost", "--beside"],
+    "prior": ["reproduce", "--out", "out", "--prior"],
+    "priors": ["joint", "--out", "out", "--prior"],
+    "combinations": ["joint", "--out", "out", "--combinations"],
+    "slurm": ["sweep", "--out", "out", "--slurm"],
     "trace of a policy": ["trace", "--model", "smollm2-135m", "--out", "out", "--weights"],
 }
 """A command for each kind of file, and for some kinds several; the file's path comes last."""
@@ -57,6 +63,52 @@ def test_what_is_no_file_of_any_kind(reader: str) -> None:
     nested = b"x = " + b"[" * 2000 + b"]" * 2000
     for text in (b"", b'name = "\xe9"\n', b"\xff\xfe\x00", b"name = [", b"\x00" * 100, nested):
         assert "mine.toml" in refused(*command, written(text))
+
+
+OTHER_READERS = {
+    "plan": ["sweep", "--dry-run", "--plan"],
+    "trace": ["replay"],
+    "capture": ["activations", "show"],
+    "weights": ["gemv", "--activations", "x.npy", "--wbits", "2", "--abits", "2", "--weights"],
+    "activations of gemv": ["gemv", "--weights", "x.npy", "--wbits", "2", "--abits", "2", "--activations"],
+    "GGUF": ["models", "show"],
+    "image of a GGUF": ["image", "--out", "out"],
+    "text": ["quality", "--text"],
+    "machine of a command": ["systems", "show"],
+    "substrate of a command": ["substrates", "show"],
+}
+"""Readers of files that are no TOML or may be empty, and of more commands."""
+EVERY_READER = READERS | OTHER_READERS
+
+
+@pytest.mark.parametrize("reader", EVERY_READER)
+def test_a_pipe_or_a_device_is_refused_at_once(reader: str) -> None:
+    """A pipe waited for ever for somebody who writes, and a device has no end."""
+    np.save("x.npy", np.ones((2, 2), int))
+    os.mkfifo("pipe.toml")
+    Path("zero.toml").symlink_to("/dev/zero")
+    for name in ("pipe.toml", "zero.toml"):
+        assert name in refused(*EVERY_READER[reader], name)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "manifest.json"])
+def test_a_folder_s_files_are_regular_ones(name: str) -> None:
+    folder = Path("folder")
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    command = ["results", "show"] if name == "manifest.json" else ["models", "show"]
+    assert f"{name} cannot be read: it is a pipe" in refused(*command, "folder")
+
+
+LARGE = "9" * 400
+
+
+@pytest.mark.parametrize("reader", ["system", "substrate", "runner", "constants", "model", "prior", "plan"])
+def test_a_whole_number_without_end(reader: str) -> None:
+    for line in (f"value = {LARGE}", f'pim.clock = {{ value = {LARGE}, unit = "GHz" }}', f"x = [{LARGE}]"):
+        assert "whole number of more than 64 bits" in refused(*EVERY_READER[reader], written(f"{line}\n"))
 
 
 OTHER_KINDS = {
@@ -137,10 +189,15 @@ BASES = {
         ("system", f"pim.arrays = {sourced('inf', 'arrays')}", "finite"),
         ("runner", f"tdp = {sourced(70, 'GB')}", "has the unit 'GB'; allowed is 'W'"),
         ("runner", "tdp = 70", "tdp is 70; allowed is a table"),
+        ("system", 'name = ""', "name is ''; allowed is a text that is not empty"),
+        ("runner", 'name = " "', "name is ' '; allowed is a text that is not empty"),
+        ("system", f"memory.latency = {sourced(1e15, 'ns')}", "memory.latency is 1e+15; allowed is a number"),
+        ("system", f"pim.clock = {sourced(1e-12, 'GHz')}", "pim.clock is 1e-12; allowed is a number"),
     ],
 )
 def test_a_wrong_value_names_file_and_field(reader: str, line: str, words: str) -> None:
-    sentence = refused(*READERS[reader], written(f"{BASES[reader]}{line}\n"))
+    base = BASES[reader].replace('name = "mine"\n', "") if line.startswith("name") else BASES[reader]
+    sentence = refused(*READERS[reader], written(f"{base}{line}\n"))
     assert "mine.toml" in sentence
     assert words in sentence
 
@@ -173,6 +230,59 @@ def test_what_a_model_says_is_published(command: list[str], line: str, words: st
     sentence = refused(*command, written(f"{model_text()}[published]\n{line}\n"))
     assert "mine.toml" in sentence
     assert words in sentence
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("max_context", "0", "max_context is 0; allowed is a number from 1 on"),
+        ("name", '""', "name is ''; allowed is a text that is not empty"),
+        ("vocab", LARGE, "more than 64 bits"),
+    ],
+)
+def test_a_bad_shape(field: str, value: str, words: str) -> None:
+    lines = [line for line in model_text().splitlines() if not line.startswith(f"{field} =")]
+    for command in (["run", "--model"], ["models", "show"]):
+        assert words in refused(*command, written("\n".join([*lines, f"{field} = {value}\n"])))
+
+
+@pytest.mark.parametrize("reader", ["prior", "priors"])
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("batch", "-1", "batch is -1; allowed is a whole number 1..65535"),
+        ("wbits", "-1", "wbits is -1; allowed"),
+        ("context", "-1", "context is -1; allowed"),
+        ("threads", "0", "threads is 0; allowed"),
+        ("model", '"llama2"', "model is 'llama2'; allowed"),
+    ],
+)
+def test_a_bad_workload(reader: str, field: str, value: str, words: str) -> None:
+    point = {"model": '"llama-2-7b"', "wbits": 4, "batch": 8, "threads": 16, "context": 512} | {field: value}
+    said = "\n".join(f"{name} = {each}" for name, each in point.items())
+    text = f'extends = "sail"\n[[workload]]\nname = "x"\nreason = "x"\nfixed = true\n{said}\n'
+    assert words in refused(*READERS[reader], written(text))
+
+
+PRICES = "instance,machines,chip,kind,units,memory_gib,usd_per_hour,source,date\n"
+ROW = "a,graviton3,G3,cpu,64,128,2.3,s,2026-01-01\n"
+
+
+@pytest.mark.parametrize("command", [["run"], ["cost"]])
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (ROW.replace("2.3", "1e308"), "usd_per_hour is '1e308', allowed is a number above 0"),
+        (ROW.replace("2.3", "1e-320"), "usd_per_hour is '1e-320', allowed is a number above 0"),
+        (ROW.replace("64", "9" * 400), "units is '999"),
+        (ROW + ROW.replace("2.3", "4"), "'a' twice"),
+        ("a,graviton3\n", "kind is ''"),
+        (ROW.replace("a,", ",", 1), "instance is empty"),
+        (ROW.replace("G3", "x" * 200_000), "field larger than"),
+    ],
+)
+def test_bad_prices(command: list[str], rows: str, words: str) -> None:
+    assert words in refused(*command, "--prices", written(PRICES + rows))
 
 
 POLICY = 'name = "p"\nsource = "a test"\ndefault = "4g32"\n[tensors]\n'

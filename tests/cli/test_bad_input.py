@@ -52,7 +52,6 @@ EMPTY_PATHS = [
     ["trace", "--model", "smollm2-135m", "--out", ""],
     ["activations", "show", ""],
     ["activations", "capture", "--out", ""],
-    ["fit", "--out", ""],
 ]
 
 

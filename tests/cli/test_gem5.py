@@ -14,8 +14,8 @@ import pytest
 from sailsim.base.records import read_records
 from sailsim.lut_gemv import write_trace
 from sailsim.sim import Store
-from sailsim.sim.gem5 import VARIABLE, Gem5Run, cases, records, validation
-from sailsim.sim.gem5.cases import random_tile
+from sailsim.sim.gem5 import VARIABLE, Gem5Run, records, validation
+from sailsim.sim.gem5.cases import drawn, drawn_tiles, random_tile
 
 from .gem5_stand_in import SMALL, elf, one_sentence, runs, sailsim
 
@@ -23,9 +23,8 @@ from .gem5_stand_in import SMALL, elf, one_sentence, runs, sailsim
 def test_check_says_which_gem5_it_is(log: Path, fake_gem5: Path) -> None:
     found = json.loads(sailsim("check", "--json").stdout)
     which = {"path": str(fake_gem5), "version": "24.0.0.1", "compiled": "Nov 24 2026"}
-    assert found == {"schema": 1, **which, "chi": False}
+    assert found == {"schema": 1, **which}
     assert "24.0.0.1 with sailsim's module" in sailsim("check").stdout
-    assert "without Ruby's CHI protocol" in sailsim("check").stdout
 
 
 def test_a_sweep_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
@@ -154,19 +153,10 @@ def test_the_key_has_the_scripts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert records.scripts_digest() != before
 
 
-def few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first of each list of tiles instead of all."""
-    every = validation.tiles
-    monkeypatch.setattr(validation, "tiles", lambda seed=1, shapes=cases.TILES: every(seed, shapes[:1]))
-    monkeypatch.setattr(validation, "coded_tiles", lambda seed=4: cases.coded_tiles(seed)[:1])
-
-
-def test_validate_resumes_and_writes_its_origin(
-    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few_tiles(monkeypatch)
+def test_validate_resumes_and_writes_its_origin(log: Path, tmp_path: Path) -> None:
     written = tmp_path / "validation.json"
-    words = ("validate", "--build", "by hand", "--streams", 4, "--out", tmp_path / "out", "--write", written)
+    words = ("validate", "--build", "by hand", "--seed", 7, "--tiles", 4, "--streams", 4)
+    words += ("--out", tmp_path / "out", "--write", written)
     first = sailsim(*words)
     assert first.exit_code == 1  # the stand-in's phases are made up
     assert "DIFFER" in first.stdout
@@ -181,19 +171,25 @@ def test_validate_resumes_and_writes_its_origin(
     assert {row["substrate"] for row in loaded} == {"row_dfm"}
     assert (data["latencies"], data["bandwidths"]) == ([], [])
     assert data["run"]["build"] == "by hand"
-    assert data["run"]["options"] == "sailsim gem5 validate --system sail-n1 --streams 4 --together 5"
+    options = "sailsim gem5 validate --system sail-n1 --seed 7 --tiles 4 --streams 4 --together 5"
+    assert data["run"]["options"] == options
+    assert data["seed"] == 7
+    shapes = [tile.name for tile in drawn_tiles(drawn(7, 4), 0)]
+    alone = [row["tile"] for row in data["tiles"] if row not in loaded and row["substrate"] == "row_dfm"]
+    assert alone == shapes
+    assert {row["tile"] for row in loaded} == set(shapes[:2])
     assert set(data["run"]) == {"commit", "date", "gem5_sha256", "build", "options"}
     assert json.loads(sailsim(*words, "--json").stdout)["tiles"] == data["tiles"]
     assert len(runs(log)) == 8
+    assert "tiles drawn with seed 8" in sailsim(*words, "--seed", 8).stdout
+    assert len(runs(log)) == 16
 
 
-def test_validate_with_programs_adds_latencies_and_bandwidths(
-    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few_tiles(monkeypatch)
+def test_validate_with_programs_adds_latencies_and_bandwidths(log: Path, tmp_path: Path) -> None:
     for program in ("pointer_chase", "bandwidth"):
         elf(tmp_path / program)
-    found = json.loads(sailsim("validate", "--kernels", tmp_path, "--out", tmp_path / "out", "--json").stdout)
+    words = ("validate", "--tiles", 2, "--kernels", tmp_path, "--out", tmp_path / "out", "--json")
+    found = json.loads(sailsim(*words).stdout)
     assert [row["level"] for row in found["latencies"]] == ["L1", "L2", "LLC", "DRAM"]
     rows = {(row["level"], row["threads"]): row for row in found["bandwidths"]}
     assert rows.keys() == {("L2", 1), ("DRAM", 1), ("DRAM", 4), ("DRAM", 16)}
@@ -214,11 +210,9 @@ def test_validate_says_what_is_allowed(log: Path, option: str, value: int, allow
     assert runs(log) == []
 
 
-def test_one_unit_together_is_what_is_compared_anyway(
-    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few_tiles(monkeypatch)
-    data = json.loads(sailsim("validate", "--together", 1, "--out", tmp_path / "out", "--json").stdout)
+def test_one_unit_together_is_what_is_compared_anyway(log: Path, tmp_path: Path) -> None:
+    words = ("validate", "--tiles", 2, "--together", 1, "--out", tmp_path / "out", "--json")
+    data = json.loads(sailsim(*words).stdout)
     assert len(runs(log)) == 5
     assert [row["load"] for row in data["summaries"]] == [
         "alone", "beside 16 streams", "beside 16 streams from 1024 KiB on",
@@ -324,17 +318,6 @@ def test_checkpoints_that_are_gone_are_written_again_and_are_part_of_the_questio
         (checkpoint / "m5.cpt").write_text(content)
         assert sailsim(*goes_on).exit_code == 0
     assert len(runs(log)) == before + 2
-
-
-def test_a_chi_machine_is_part_of_the_question(
-    log: Path, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FAKE_GEM5", "chi")
-    chi, out = ("--coherence", "chi"), ("--out", tmp_path / "out")
-    assert "with Ruby's CHI protocol" in sailsim("check").stdout
-    assert sailsim("replay", trace, *chi, *out).exit_code == 0
-    assert sailsim("run", *chi, *out, "--", elf(tmp_path / "program")).exit_code == 0
-    assert list(Store(tmp_path / "out").frame()["options"]) == ["--coherence chi"] * 2
 
 
 def test_an_order_is_part_of_the_question_and_phases_are_told(log: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -11,7 +12,8 @@ from sailsim.base.records import read_records
 from sailsim.cli import main
 from sailsim.sim import Store
 from sailsim.sim.gem5 import VARIABLE
-from sailsim.sim.gem5.decode import REGIONS, DecodePoint, differing
+from sailsim.sim.gem5.decode import REGIONS, DecodePoint, differing, prompt_tokens
+from sailsim.workloads import ImageDecoder, Tokenizer, open_gguf, plan_image, read_image
 
 from .gem5_stand_in import elf
 
@@ -185,9 +187,120 @@ def test_positions_before_the_measured_token_are_the_context() -> None:
     assert (given["--context"], given["--prompt"]) == ("61", "1,1,1,1")
 
 
+def answer_as_numpy(log: Path, monkeypatch: pytest.MonkeyPatch, batch: int, other: float = 0) -> list[int]:
+    """Have the stand-in answer the prompt 5,6,7 with two steps of the running model, whose last logit is
+    larger by `other`; the tokens."""
+    here = log.parent
+    plan_image(here / "tiny.toml", weights="4g32", slices=32).write(here / "own.image")
+    decoder = ImageDecoder(read_image(here / "own.image"))
+    for token in (5, 6):
+        decoder.step([token])
+    first = decoder.logits([7])[0]
+    second = decoder.logits([int(first.argmax())])[0]
+    tokens = [int(first.argmax()), int(second.argmax())]
+    logits = np.stack([[first] * batch, [second] * batch])
+    logits[1, batch - 1, 0] += other
+    (here / "logits").write_bytes(logits.astype(np.float32).tobytes())
+    monkeypatch.setenv("FAKE_GEM5_LOGITS", str(here / "logits"))
+    monkeypatch.setenv("FAKE_GEM5_TOKENS", ",".join(map(str, tokens)))
+    return tokens
+
+
+PROMPTED = ("--prompt", " 5, 6,7", "--steps", "2", "--threads", "1")
+
+
+def test_a_prompt_is_decoded_and_compared_with_the_running_model(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = ",".join(map(str, answer_as_numpy(log, monkeypatch, 2, other=0.25)))
+    result = decode(log, *PROMPTED, "--batch", "2")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert [found["linears"] for found in answer["rows"]] == ["neon", "lut", "lutmm"]
+    assert answer["differing"] == []
+    for found in answer["rows"]:
+        assert (found["prompt_tokens"], found["context"], found["warm"]) == ("5,6,7", 2, 2)
+        assert found["model_tokens"] == found["tokens"] == f"{row};{row}"
+        assert found["logit_difference"] == pytest.approx(0.25)
+        assert found["logit_largest"] > 0.25
+    # What is stored is not simulated or compared again, and other prompts are other questions.
+    assert json.loads(decode(log, *PROMPTED, "--batch", "2").stdout)["rows"] == answer["rows"]
+    assert runs(log) == 3
+    assert json.loads(decode(log, "--threads", "1").stdout)["held_before"] == 0
+
+
+def test_lines_say_how_far_the_logits_are_apart(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = ",".join(map(str, answer_as_numpy(log, monkeypatch, 1, other=0.25)))
+    here = log.parent
+    given = ["--model", here / "tiny.toml", "--weights", "4g32", "--program", here / "decode", *PROMPTED]
+    given += ["--linears", "lutmm", "--out", here / "out"]
+    told = CliRunner().invoke(main, ["gem5", "decode", *map(str, given)])
+    assert told.exit_code == 0
+    assert (
+        f"The prompt is 5,6,7. The running model in NumPy chooses the same tokens as 1 of 1 runs ({row}). "
+        "Its logits, up to "
+    ) in told.stdout
+    assert "differ by at most 0.25: each side rounds activations of its own." in told.stdout
+
+
+def test_tokens_that_the_running_model_does_not_choose_are_status_1(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = answer_as_numpy(log, monkeypatch, 1)
+    other = [tokens[0], (tokens[1] + 1) % 40]
+    monkeypatch.setenv("FAKE_GEM5_TOKENS", ",".join(map(str, other)))
+    result = decode(log, *PROMPTED, "--linears", "neon")
+    assert result.exit_code == 1
+    (found,) = json.loads(result.stdout)["differing"]
+    assert found == (
+        f"tokens of neon with --threads 1 are {other[0]},{other[1]}; the running model chooses "
+        f"{tokens[0]},{tokens[1]} after the same tokens (logits differ by up to 0; batch 1)."
+    )
+
+
+def test_logits_that_the_program_did_not_write_whole(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_as_numpy(log, monkeypatch, 1)
+    (log.parent / "logits").write_bytes(b"1234")
+    assert "the program did not write its logits to " in one_sentence(decode(log, *PROMPTED))
+
+
+def test_units_are_those_of_the_machine_and_of_the_program(log: Path) -> None:
+    found = json.loads(decode(log, "--threads", "1", "--units", "4", "--linears", "neon,lutmm").stdout)[
+        "rows"
+    ]
+    assert [(row["units"], row.get("unit_buildCycles")) for row in found] == [(0, None), (4, 4 * 5)]
+    # Cores multiply alike beside any number of units.
+    found = json.loads(decode(log, "--threads", "1", "--units", "8", "--linears", "neon,lutmm").stdout)
+    assert (found["held_before"], runs(log)) == (1, 3)
+
+
+def test_a_prompt_as_text_is_its_tokens(smollm2_path: Path) -> None:
+    model = str(smollm2_path)
+    assert prompt_tokens(model, "The capital of France is") == [504, 3575, 282, 4649, 314]
+    assert prompt_tokens(model, "504, 3575") == [504, 3575]
+    assert prompt_tokens(model, "504, 3575,") == Tokenizer(open_gguf(model).file).encode("504, 3575,")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (
+            ("--prompt", "Paris is"),
+            "tiny.toml has no tokenizer; allowed are token numbers such as 1,2,3.",
+        ),
+        (("--prompt", ""), "tiny.toml has no tokenizer; allowed are token numbers such as 1,2,3."),
+        (("--prompt", "1,-2"), "prompt is '1,-2', and model "),
+        (("--prompt", "3,40"), "prompt has token 40; allowed are 0..39."),
+        (("--prompt", "9" * 5000), "prompt has token 99999999999999999999; allowed are 0..39."),
+        (("--prompt", ",".join(["1"] * 1025)), "prompt has 1025 tokens; allowed are 1..1024."),
+        (("--prompt", "1,2", "--context", "64"), "context is given beside prompt; allowed is one of them"),
+        (("--prompt", "1,2", "--warm", "1"), "warm is given beside prompt; allowed is one of them"),
+        (("--prompt", "1,2", "--seed", "1"), "seed is given beside prompt; allowed is one of them"),
+        (("--units", "33"), "units is 33; allowed are 1..32: a matrix has a tile a slice."),
+        (
+            ("--units", "4", "--linears", "neon,lut"),
+            "units is 4 and linears is neon,lut; allowed beside units is lutmm.",
+        ),
         (("--linears", "neon,gpu"), "linears is 'gpu'; allowed are neon, lut, lutmm"),
         (("--linears", ","), "linears is an empty list"),
         (("--threads", "65"), "threads is 65; allowed are 1..64"),

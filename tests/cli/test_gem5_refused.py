@@ -155,14 +155,6 @@ SIMPOINT = ("--simpoint-interval", "5")
             ("run", "--stop-after", "5", "--start-with", "atomic", "p"),
             "stop-after is given beside start-with",
         ),
-        (("run", "--coherence", "chi", "program"), "has no Ruby with CHI; build it with RUBY=y and"),
-        (("run", *ATOMIC, "--coherence", "chi", "p"), "coherence is chi on atomic cores; allowed are timing"),
-        (("run", "--coherence", "chi", "--restore", ".", "p"), "coherence is chi beside restore; allowed is"),
-        (
-            ("replay", __file__, "--coherence", "chi", "--capacity-mode"),
-            "chi beside capacity-mode; allowed is",
-        ),
-        (("replay", __file__, "--coherence", "chi"), "has no Ruby with CHI"),
         (("replay", __file__, "--checkpoint", "there"), "one without the other; allowed are both"),
         (("replay", __file__, "--window", "-1"), "'--window': -1 is not in the range"),
         (

@@ -203,9 +203,9 @@ def test_files_that_are_no_arrays(folder: Path, name: str) -> None:
 
 
 def test_other_things_than_files(folder: Path) -> None:
-    assert_refused(run(folder, w="absent.npy"), "--weights", "absent.npy does not exist.")
+    assert_refused(run(folder, w="absent.npy"), "--weights", "absent.npy cannot be read: No such file")
     (folder / "folder.npy").mkdir()
-    assert_refused(run(folder, w="folder.npy"), "--weights", "Is a directory")
+    assert_refused(run(folder, w="folder.npy"), "--weights", "it is a folder")
     np.savez(folder / "z.npz", a=np.ones(3))
     assert_refused(run(folder, w="z.npz"), "is not a whole .npy file")
 

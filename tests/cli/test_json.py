@@ -111,7 +111,6 @@ def test_a_search(tmp_path: Path) -> None:
         ["models", "show", "llama-2-7b"],
         ["models", "formats"],
         ["activations", "show"],
-        ["docs"],
     ],
     ids=" ".join,
 )

@@ -41,7 +41,6 @@ def test_explore_prints_a_front_that_runs(tmp_path: Path) -> None:
         (["reproduce", "--samples", "0"], ("samples", "0")),
         (["reproduce", "--seed", "-1"], ("seed", "-1")),
         (["reproduce", "--jobs", "0"], ("jobs", "0")),
-        (["reproduce", "--docs", "no/such/folder"], ("docs", "no/such/folder")),
         (["reproduce", "--out", ""], ("empty",)),
         (["explore", "--out", "{}", "--trials", "0"], ("trials", "0")),
         (["explore", "--out", "{}", "--field", "pim.speed"], ("pim.speed", "pim.clock")),

@@ -51,6 +51,21 @@ def test_prt_on_and_off(tmp_path: Path) -> None:
     assert sorted(frame["prt"][frame["runner"] == "sail"]) == [False, True]
 
 
+def test_a_dry_run_shows_the_points_and_stores_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = sailsim("sweep", *GRID, "--constraint", "wbits > 2", "--out", str(out), "--dry-run")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "wbits > 2: leaves out 4 of 12 combinations."
+    assert lines[1].split() == ["model", "wbits", "batch", "threads", "group_size"]
+    assert lines[-1] == "8 points."
+    assert len(lines) == 3 + 8 + 1
+    assert not out.exists()
+    told = json.loads(sailsim("sweep", *GRID, "--dry-run", "--json").stdout)
+    assert len(told["points"]) == 12
+    assert sailsim("sweep", *GRID).stderr == "Error: out is not given; allowed is a folder, or --dry-run.\n"
+
+
 @pytest.mark.slow
 def test_a_card_of_the_users_is_stored_drawn_and_reported(tmp_path: Path) -> None:
     card, out = tmp_path / "card.toml", str(tmp_path / "out")
@@ -119,19 +134,6 @@ def test_phase_and_prompt_are_axes(tmp_path: Path) -> None:
     assert (found["points"], found["held_before"]) == (2, 1)
     frame = Store(tmp_path).frame()
     assert sorted(set(frame["prompt"])) == [16, 32]
-    plot = [
-        "plot",
-        out,
-        "--x",
-        "prompt",
-        "--y",
-        "ttft_s",
-        "--color",
-        "runner",
-        "--where",
-        "kind = 'accelerator'",
-    ]
-    assert "2 marks" in sailsim(*plot, "--out", str(tmp_path / "ttft.png")).output
     refused = sailsim(
         "sweep", "--model", "smollm2-135m", "--phase", "decode,prefill", "--prompt", "8", "--out", out
     )

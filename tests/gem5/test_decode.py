@@ -55,6 +55,24 @@ def test_cores_and_units_decode_the_same(gem5: Gem5, machine: System, kernels: P
     assert (report["tokens"], report["logits"]) == (neon["tokens"], neon["logits"])
 
 
+def test_a_prompt_gives_the_tokens_of_the_running_model(
+    gem5: Gem5, machine: System, kernels: Path, tmp_path: Path
+) -> None:
+    """Cores, and two units for the tiles of four slices; the program's logits come out of the simulation."""
+    shape = tmp_path / "tiny.toml"
+    shape.write_text(SHAPE)
+    fixed = {"weights": "4g32", "warm": 2, "steps": 2, "prompt_tokens": "3,5,60", "units": 2}
+    points = decode_points(str(shape), ("neon", "lutmm"), (1,), (2,), (2,), machine, **fixed)
+    rows, _ = run_decodes(points, gem5, "four slices", machine, kernels / "decode", tmp_path / "out")
+    assert differing(rows) == []
+    for row in rows:
+        assert row["model_tokens"] == row["tokens"]
+        assert row["logit_difference"] < 0.05 * row["logit_largest"]
+    neon, lutmm = rows
+    assert (neon["units"], lutmm["units"]) == (0, 2)
+    assert lutmm["unit_tiles"] == 2 * 4 * 15
+
+
 def test_an_image_without_room_is_one_sentence(
     gem5: Gem5, machine: System, kernels: Path, tmp_path: Path
 ) -> None:

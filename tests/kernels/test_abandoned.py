@@ -19,7 +19,7 @@ def cases(oracles: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
-@pytest.mark.parametrize(("gone", "rounds"), [("thread", 1), ("memory", 2)])
+@pytest.mark.parametrize(("gone", "rounds"), [("thread", 1), ("place", 1), ("memory", 2)])
 def test_what_remains_is_right(report: Callable[..., Any], cases: Path, gone: str, rounds: int) -> None:
     (answer,) = report("lutmm_abandon", "--trace", cases, "--gone", gone, "--units", 3)
     assert answer["ok"] == answer["descriptors"]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from sailsim.sim.gem5.decode import DecodePoint, against_model
 from sailsim.workloads import ImageDecoder, plan_image, read_image
 
 pytestmark = pytest.mark.aarch64
@@ -151,6 +153,28 @@ def test_a_prompt_is_the_same_as_its_tokens_one_by_one(report: Report, image: Pa
     tokens = ["9", *first["tokens"].split(",")]
     (last,) = report("decode", "--image", image, "--prompt", ",".join(tokens[:4]))
     assert (last["tokens"], last["logits"]) == (tokens[4], first["logits"])
+
+
+def test_the_running_model_chooses_the_tokens_of_a_prompt(
+    report: Report, image: Path, tmp_path: Path
+) -> None:
+    """As `sailsim gem5 decode --prompt` compares; the model rounds its own activations."""
+    point = DecodePoint(model="tiny", batch=2, context=2, warm=2, steps=3, units=2, prompt_tokens="3,5,60")
+    words = point.options()
+    there = {"--image": image, "--image-at": 0, "--logits": tmp_path / "logits"}
+    for name, value in there.items():
+        words[words.index(name) + 1] = str(value)
+    words.remove("--m5")
+    for kind in ("neon", "lut", "lutmm"):
+        words[words.index("--linears") + 1] = kind
+        *_, record = report("decode", *words)
+        found = against_model(point, record["tokens"], tmp_path / "logits", image)
+        assert found["model_tokens"] == record["tokens"]
+        assert found["logit_difference"] < 0.05 * found["logit_largest"]
+    # Another prompt's logits are far from these.
+    other = replace(point, prompt_tokens="3,6,60")
+    found = against_model(other, record["tokens"], tmp_path / "logits", image)
+    assert found["logit_difference"] > 0.05 * found["logit_largest"]
 
 
 def test_a_line_for_each_thread(report: Report, image: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sailsim.sim.gem5.decode import DecodePoint, against_model
 from sailsim.workloads import ImageDecoder, Tokenizer, forward, open_gguf, plan_image, read_image
 
 pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
@@ -50,6 +51,11 @@ def test_paris_and_sixteen_more_tokens_are_those_of_numpy(
         np.testing.assert_array_equal(row, expected)
         assert token == expected.argmax()
     assert decoder.off < WELL_ROUNDED
+    # Without the program's rounding NumPy's logits differ where a number lies between two integers.
+    point = DecodePoint(model=str(smollm2_path), prompt_tokens=",".join(map(str, prompt)))
+    own = against_model(point, record["tokens"], tmp_path / "logits", image)
+    assert own["model_tokens"] == record["tokens"]
+    assert own["logit_difference"] < 0.2 * own["logit_largest"]
     # In fp32, with the same words before it, NumPy chooses the same token but where int8 decides.
     seen: dict[str, Any] = {}
     model = open_gguf(smollm2_path)

@@ -16,7 +16,7 @@ Run = Callable[..., Any]
 
 BLOCK = {"q8_0": 32, "q4_0": 32, "q4_1": 32, "q2": 256}
 LOOP = {"Q8_0Code": 49, "Q4_0Code": 58, "Q4_1Code": 62, "Q2": 92}
-"""Instructions of the innermost loop at batch 1: 256 multiply-accumulates, g++ 14 (docs/kernels.md)."""
+"""Instructions of the innermost loop at batch 1: 256 multiply-accumulates, g++ 14 (docs/baselines.md)."""
 BITS = {"q8_0": 8.5, "q4_0": 4.5, "q4_1": 5.0, "q2": 2.625}
 
 

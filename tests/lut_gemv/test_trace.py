@@ -273,7 +273,7 @@ def test_bad_json(path: Path) -> None:
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(SailsimError, match="cannot be read: No such file"):
         read_trace(tmp_path / "absent")
-    with pytest.raises(SailsimError, match="is not a file"):
+    with pytest.raises(SailsimError, match="it is a folder; allowed is a regular file"):
         read_trace(tmp_path)
 
 
@@ -352,7 +352,7 @@ def test_an_address_below_or_behind_the_image_is_not_writable(path: Path) -> Non
 
 
 def test_a_reader_without_numpy(path: Path) -> None:
-    """docs/trace-format.md by hand: fixed offsets, little endian, nothing but reads and seeks."""
+    """docs/contract.md by hand: fixed offsets, little endian, nothing but reads and seeks."""
 
     def u64(file: BinaryIO, at: int) -> int:
         file.seek(at)

@@ -1,7 +1,6 @@
 """The kernel and the pattern counts against NumPy: int64 products and the reference's simulation."""
 
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,38 +45,15 @@ def widths(case: dict[str, Any]) -> tuple[int, bool, int, int]:
     return case["abits"], case["signed"], case["nbw"], case["group_size"]
 
 
-WAYS = ["", *_core.gemv_ways()]
-"""How a product may be made here; "" is the quickest."""
-WITHOUT = "have no weights that are stored so"
-
-
-def test_every_machine_has_tables_and_this_one_what_it_says() -> None:
-    assert WAYS[-1] == "tables generic"
-    assert len(set(WAYS)) == len(WAYS)
-    flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
-    for way, flag in {
-        "dots avx2": "avx2", "tables avx2": "avx2", "dots avx512_vnni": "avx512_vnni"
-    }.items():  # fmt: skip
-        assert (way in WAYS) == (flag in flags)
-
-
 @examples(200)
-@given(case=products(), threads=st.integers(1, 3), way=st.sampled_from(WAYS))
-def test_product_equals_int64_matmul(case: dict[str, Any], threads: int, way: str) -> None:
+@given(case=products(), threads=st.integers(1, 3))
+def test_product_equals_int64_matmul(case: dict[str, Any], threads: int) -> None:
     x, weights = case["x"].astype(np.int64), case["values"][case["codes"]].astype(np.int64)
     packed = _core.PackedWeights(case["codes"], case["wbits"], case["values"])
-    try:
-        y = _core.lut_gemv(case["x"], packed, *widths(case), threads, way=way)
-    except ValueError as error:
-        assert WITHOUT in str(error)  # noqa: PT017
-        assert way.startswith("dots")
-        low, high = int(case["values"].min()), int(case["values"].max())
-        assert high - low > 15 or 6 * low < -128 or 6 * high > 127  # else they are stored as nibbles
-        assert way != "dots avx512_vnni" or low < -128 or high > 127
-        return
+    y = _core.lut_gemv(case["x"], packed, *widths(case), threads)
     assert y.dtype == np.int64
     assert np.array_equal(y, x @ weights)
-    blocks = _core.lut_gemv(case["x"], packed, *widths(case), threads, blocks=True, way=way)
+    blocks = _core.lut_gemv(case["x"], packed, *widths(case), threads, blocks=True)
     parts = [x[:, block] @ weights[block] for block in block_slices(x.shape[1], case["group_size"])]
     assert np.array_equal(blocks, np.stack(parts))
 
@@ -177,7 +153,5 @@ def test_bad_operands_are_named() -> None:
         _core.pattern_profile(x, 8, True, 4, 0, 32, "random")
     with pytest.raises(ValueError, match="prt_entries is -1"):
         _core.pattern_profile(x, 8, True, 4, 0, -1, "lru")
-    with pytest.raises(ValueError, match=r"way is 'abacus': allowed are .*tables generic"):
-        _core.lut_gemv(x, packed, 8, True, 4, 0, way="abacus")
     with pytest.raises(TypeError):
         _core.lut_gemv([[1, 2]], packed, 8, True, 4, 0)  # type: ignore[arg-type]

@@ -284,15 +284,21 @@ def shaped(captured: Activations, units: PimUnits, shape: Shape, scaled: bool = 
 def test_a_tile_pays_for_its_operands_and_results(captured: Activations) -> None:
     units = PimUnits(SAIL, substrate=None, convert=None, prt=True)
     near = 35e-9 - 11 / 2.5e9  # of a unit: the LLC's latency without the private caches of a core
-    each = near / 16  # 16 lines under way
+    port = 64 / (32 * 1.8e9)
     tile = shaped(captured, units, Shape(4096, 4096, 3, 4, 4, 8, 4, 128))
     # 3 x (4096 + 4) bytes of activations and their scales, 3 x 128 results of 4 bytes.
-    assert tile.edges.operands == pytest.approx(near + (193 - 1) * each)
-    assert tile.edges.results == pytest.approx(near + (24 - 1) * each)
+    # 16 lines under way: each 16 wait for those before, the last 7 of 24 for the port too.
+    assert tile.edges.operands == pytest.approx(near * (1 + 192 / 16))
+    assert tile.edges.results == pytest.approx(near * 2 + 7 * port)
     assert tile.edges.descriptor == tile.edges.record == pytest.approx(near)
     assert tile.seconds == pytest.approx(tile.timing.total / 1.8e9 + sum(tile.edges))
     # In a trace the activations lie in memory.
     far = PimUnits(SAIL, substrate=None, convert=None, prt=True, operands="dram")
+    # Results of whole lines are only written; what fills a part of a line waits until it has been read.
+    asked = near + 7 * port
+    assert far.results(24 * 64) == units.results(24 * 64) == pytest.approx(asked + near)
+    assert far.results(24 * 64 - 4) == pytest.approx(asked + far.dram.latency)
+    assert units.results(24 * 64 - 4) == pytest.approx(asked + near)
     assert shaped(captured, far, Shape(4096, 4096, 3, 4, 4, 8, 4, 128)).edges.operands == pytest.approx(
         far.dram.latency * (1 + 192 / 16)
     )

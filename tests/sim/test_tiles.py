@@ -82,7 +82,7 @@ def test_a_table_has_what_each_of_its_tiles_has_alone(captured: Activations) -> 
         assert table[at].numbers == (*alone.phases, *events.values())
 
 
-def every_nbw(machine: System, captured: Activations) -> tuple[PimUnits, list[TileTable]]:
+def every_nbw(machine: System, captured: Activations, batch: int = 6) -> tuple[PimUnits, list[TileTable]]:
     """The same tiles of four layers with each NBW, and the units that timed them."""
     units, cache = PimUnits(machine, substrate=None, convert=None, prt=True), ProfileCache()
 
@@ -91,7 +91,7 @@ def every_nbw(machine: System, captured: Activations) -> tuple[PimUnits, list[Ti
         rows = [InputRows("ffn_out", layer, 32, shape.k, shape.batch, 0) for layer in (0, 11, 21, 31)]
         return [cache.captured(captured, each, scan) for each in rows]
 
-    request = TileRequest(Shape(2048, 4096, 6, 4, 4, 8, 0, 128), 4.5e6)
+    request = TileRequest(Shape(2048, 4096, batch, 4, 4, 8, 0, 128), 4.5e6)
     return units, units.every_nbw(request, profiles)
 
 
@@ -109,6 +109,16 @@ def test_each_tile_has_the_nbw_that_is_the_fastest_for_it(captured: Activations)
     for rate in (1e10, 1e15):
         assert found.throttled(rate).tolist() == [tile.throttled(rate) for tile in best]
     assert (found.slices, found.blocks, found.shares) == (best[0].slices, best[0].blocks, best[0].slices)
+
+
+def test_the_fastest_nbw_counts_the_time_to_read_weights_again(captured: Activations) -> None:
+    """From NBW 4 on the activations of 32 rows have no room: two chunks, each of which reads all weights."""
+    fields = {"pim.activation_buffer": 0.22, "pim.accumulator_buffer": 84, "pim.convert": "cores"}
+    tables = every_nbw(vary(SAIL, fields | {"memory.channels": 1}), captured, 32)[1]
+    assert [table.kind.plan.batch_chunks for table in tables] == [1, 1, 1, 2, 2, 2]
+    on_chip = [float(table.seconds[0]) for table in tables]
+    assert on_chip.index(min(on_chip)) == 3
+    assert FastestTiles(tables)[0].nbw == 3
 
 
 def test_what_units_leave_behind_is_in_no_circle(captured: Activations) -> None:

@@ -122,7 +122,7 @@ def test_a_choice_and_a_card_vary_too() -> None:
     [
         ({"pim.clok": 2.0}, ("pim.clok", "pim.clock")),
         ({"pim": 2.0}, ("pim",)),
-        ({"pim.clock": 0}, ("pim.clock", "0", "above 0")),
+        ({"pim.clock": 0}, ("pim.clock", "0", "at least 0.001")),
         ({"pim.clock": math.nan}, ("pim.clock", "nan", "finite")),
         ({"pim.clock": math.inf}, ("pim.clock", "finite")),
         ({"pim.clock": True}, ("pim.clock", "True")),

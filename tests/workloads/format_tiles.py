@@ -9,13 +9,13 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.analysis.render.formats_page import random_blocks
 from sailsim.lut_gemv import Scales, Tile
 from sailsim.workloads import TENSOR_FORMATS, Activations, GgufModel, open_gguf, plan_trace
 from sailsim.workloads.stored import STORED
 from sailsim.workloads.weights import _stored
 
 from .folder_data import write_grouped
+from .stored_checks import random_blocks
 
 K, N, BATCH, ABITS = 512, 24, 2, 8
 WRITABLE = ("q4_0", "q5_0", "q5_1", "mxfp4", "tq1_0", "tq2_0")

@@ -71,7 +71,7 @@ def test_tied_head_reads_the_embedding():
         ("n_kv_heads = 5", ["n_kv_heads", "5", "divisor"]),
         ("kv_bits = 9", ["kv_bits", "9", "16"]),
         ("flavour = 3", ["flavour", "unknown"]),
-        ('source = "  "', ["source", "empty"]),
+        ('source = "  "', ["source", "the origin of the shapes"]),
         ("published = 3", ["published", "table"]),
     ],
 )

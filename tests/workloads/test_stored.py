@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sailsim.analysis.render.formats_page import checked, coded_formats, random_blocks, weights
 from sailsim.base.errors import SailsimError
 from sailsim.workloads import TENSOR_FORMATS, TensorFormat, open_gguf
 from sailsim.workloads.stored import read_blocks
 from sailsim.workloads.weights import ROUNDED, _stored
+
+from .stored_checks import checked, coded_formats, random_blocks, weights
 
 EACH = pytest.mark.parametrize("fmt", coded_formats(), ids=lambda fmt: fmt.name)
 HALF_STEP = 2.0**-11

@@ -60,6 +60,16 @@ const watcher = new IntersectionObserver(
 );
 places.forEach((place) => watcher.observe(place));
 
+/** Builds the figures above a section, so that a jump to it is not followed by their growing; gives the section. */
+function builtAbove(hash) {
+  const section = document.getElementById(hash.slice(1));
+  const above = (place) => place.compareDocumentPosition(section) & Node.DOCUMENT_POSITION_FOLLOWING;
+  if (section) places.filter(above).forEach(built);
+  return section;
+}
+document.querySelectorAll(".menu a").forEach((link) => link.addEventListener("click", () => builtAbove(link.hash)));
+builtAbove(window.location.hash)?.scrollIntoView();
+
 // Colours follow the reader's system, and panels the window: both are drawn anew.
 const redraw = () => charts.forEach((chart) => chart.draw());
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

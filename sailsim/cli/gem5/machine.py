@@ -8,6 +8,7 @@ import click
 
 from sailsim.base.atomic import write_whole
 from sailsim.cli._path import PathOption
+from sailsim.cli._table import echo
 from sailsim.cli.gem5.group import gem5
 from sailsim.sim import load_system
 from sailsim.sim.gem5 import machine_json
@@ -20,6 +21,6 @@ def machine(name: str, out: Path | None) -> None:
     """Print machine NAME as the JSON that gem5's scripts take, sailsim's and yours (docs/your-program.md)."""
     text = machine_json(load_system(name))
     if out is None:
-        click.echo(text)
+        echo(text)
     else:
         write_whole(out, text.encode())

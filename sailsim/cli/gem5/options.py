@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 import click
 
 from sailsim.base.errors import SailsimError
-from sailsim.cli._path import PathOption
+from sailsim.cli._path import OUT_FILE, TEXT, PathOption
 from sailsim.sim.gem5 import VARIABLE
 
-with_gem5 = click.option("--gem5", "binary", help=f"The gem5 binary; default: the variable {VARIABLE}.")
+with_gem5 = click.option(
+    "--gem5", "binary", type=TEXT, help=f"The gem5 binary; default: the variable {VARIABLE}."
+)
 
 with_system = click.option("--system", "machine", default="sail-n1", show_default=True, help="A system file.")
 
@@ -37,7 +39,7 @@ with_build = click.option("--build", default="", help="How gem5 was built, in wo
 
 with_write = click.option(
     "--write",
-    type=PathOption(dir_okay=False),
+    type=OUT_FILE,
     help="Also write all of it, with its origin, into this file, one record a line.",
 )
 

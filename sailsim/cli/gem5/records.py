@@ -14,7 +14,8 @@ from typing import Any
 from rich.text import Text
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.screen import screen
+from sailsim.base.input_file import sha256_of
+from sailsim.base.screen import escaped, screen
 from sailsim.sim import commit
 from sailsim.sim.gem5 import Gem5, Gem5Run
 
@@ -41,9 +42,9 @@ def telling() -> Iterator[Callable[[str], None]]:
     console = screen(stderr=True)
     if console.is_terminal:
         with console.status("gem5") as status:
-            yield lambda text: status.update(Text(f"gem5: {text}"))
+            yield lambda text: status.update(Text(escaped(f"gem5: {text}")))
     else:
-        yield lambda text: print(f"gem5: {text}", file=sys.stderr, flush=True)
+        yield lambda text: print(escaped(f"gem5: {text}"), file=sys.stderr, flush=True)
 
 
 def seen_by(tell: Callable[[str], None]) -> Callable[[Any], None]:
@@ -59,10 +60,7 @@ def record_of(done: Gem5Run) -> dict[str, Any]:
 
 def digest_of(path: str) -> str:
     """SHA-256 of a file. Raises SailsimError where it cannot be read."""
-    try:
-        return sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as error:
-        raise SailsimError(f"file {path} cannot be read: {error.strerror}.") from None
+    return sha256_of(Path(path), "file")
 
 
 def restored(checkpoint: Path | None) -> dict[str, list[str]]:

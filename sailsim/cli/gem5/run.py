@@ -12,8 +12,7 @@ import click
 from sailsim.base.errors import SailsimError
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._table import say
-from sailsim.cli.gem5.coherence import require_coherence, with_coherence
+from sailsim.cli._table import echo, say
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.intervals import require_exact, with_intervals
 from sailsim.cli.gem5.options import (
@@ -36,7 +35,7 @@ from sailsim.sim.gem5.order import ORDERS, phase_times, phases_of
 @gem5.command("extras-path")
 def extras_path_() -> None:
     """Print the folder that gem5's build takes as EXTRAS."""
-    click.echo(extras_path())
+    echo(str(extras_path()))
 
 
 @gem5.command()
@@ -49,13 +48,11 @@ def check(binary: str | None, as_json: bool) -> None:
         "path": str(found.path),
         "version": found.version,
         "compiled": found.compiled,
-        "chi": found.chi,
     }
     if as_json:
         print_json(answer)
     else:
         say(f"gem5 {found.version} with sailsim's module, compiled {found.compiled}: {found.path}")
-        say(f"{'with' if found.chi else 'without'} Ruby's CHI protocol")
 
 
 @gem5.command(context_settings={"ignore_unknown_options": True})
@@ -73,7 +70,6 @@ def check(binary: str | None, as_json: bool) -> None:
     help="Change to --cpu only so much later: simulated ps.",
 )
 @with_machine_options
-@with_coherence
 @with_intervals
 @click.option(
     "--restore",
@@ -112,7 +108,6 @@ def run(
             )
     require_exact(others, cpu, cores)
     simulator, system, extra = Gem5(binary), load_system(machine), words_of(others)
-    require_coherence(simulator, others, cpu)
     point = {
         "command": "run",
         "system": machine,
@@ -148,7 +143,7 @@ def run(
         print_json(record)
     else:
         for line in record["program_output"]:
-            click.echo(line)
+            echo(line)
         for checkpoint in record["checkpoints"]:
             say(f"checkpoint in {checkpoint}")
         if record["basic_block_vectors"]:
@@ -191,7 +186,6 @@ def _speed(_: click.Context, __: click.Parameter, value: float | None) -> float 
     help="What waits for what before it: every tensor, or as in a decode step; default: nothing.",
 )
 @with_machine_options
-@with_coherence
 @with_out
 @with_timeout
 @as_json_option
@@ -218,7 +212,6 @@ def replay(
             "a checkpoint before the end."
         )
     simulator, system = Gem5(binary), load_system(machine)
-    require_coherence(simulator, others)
     order = others["order"]
     phases = phases_of(read_trace(trace).header["tiles"], order) if order else []
     extra = words_of(

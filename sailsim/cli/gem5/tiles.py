@@ -12,9 +12,9 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.records import to_lines
 from sailsim.cli._json import print_json
-from sailsim.cli._path import PathOption
+from sailsim.cli._path import TEXT, PathOption
 from sailsim.cli._point import DEFAULTS, NUMBERS, numbers_of, point_options
-from sailsim.cli._table import say
+from sailsim.cli._table import echo, say
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
     as_json_option,
@@ -41,7 +41,7 @@ from sailsim.sim.gem5.timeline import TileTimeline, UntracedError, both_timeline
 @point_options(
     *("weights", "wbits", "group_size", "nbw", "batch", "substrate"),
     defaults=DEFAULTS | {"wbits": "2:8", "nbw": "2,3,4", "batch": "1,8"},
-    type=str,
+    type=TEXT,
 )
 @click.option(
     "--whole", default="2,4,8", show_default=True, help="Widths of the whole matrix on all slices; 0: none."
@@ -110,7 +110,7 @@ def sweep(
     except UntracedError as error:
         if write:
             raise
-        click.echo(f"No timeline: {error}", err=True)  # all else of the sweep is there
+        echo(f"No timeline: {error}", err=True)  # all else of the sweep is there
     worst = rows.iloc[int(rows["error"].abs().to_numpy().argmax())]
     types = list(dict.fromkeys(point.type for point in points))
     summary = {
@@ -200,7 +200,7 @@ def timeline(
         return
     for each in found:
         say(f"{each.source}: {each.end:,} cycles, {len(each.groups):,} groups")
-    click.echo(str(path))
+    echo(str(path))
 
 
 def _on_substrates(system: System, substrates: str | None) -> list[System]:

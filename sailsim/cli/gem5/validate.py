@@ -14,7 +14,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.records import to_lines
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._table import print_table, say
+from sailsim.cli._table import echo, print_table, say
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import (
     as_json_option,
@@ -39,6 +39,20 @@ OFFSETS = (0, 1 << 20)
 @gem5.command()
 @with_gem5
 @with_system
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=1,
+    show_default=True,
+    help="Of the tiles, which are drawn at random.",
+)
+@click.option(
+    "--tiles",
+    type=click.IntRange(1, 10_000),
+    default=204,
+    show_default=True,
+    help="That are drawn; a third of them for other substrates and for units that are not alone.",
+)
 @click.option(
     "--streams",
     type=click.IntRange(1, 64),
@@ -66,6 +80,8 @@ OFFSETS = (0, 1 << 20)
 def validate(
     binary: str | None,
     machine: str,
+    seed: int,
+    tiles: int,
     streams: int,
     together: int,
     kernels: Path | None,
@@ -93,19 +109,22 @@ def validate(
     with telling() as tell:
         for substrate, load in dict.fromkeys([*alone, *beside]):
             tell(f"tiles on {substrate}, {load}")
-            compared += runs.compared(substrate, load)
+            most = (substrate, load) == (own, ALONE)
+            compared += runs.compared(substrate, load, seed, tiles if most else -(-tiles // 3))
         if kernels:
             tell("load latencies")
             latencies = runs.latencies(kernels)
             tell("bandwidths")
             bandwidths = measure_bandwidth(runs.simulator, system, kernels, out, timeout, ran=seen_by(tell))
-    options = f"sailsim gem5 validate --system {machine} --streams {streams} --together {together}"
+    options = f"sailsim gem5 validate --system {machine} --seed {seed} --tiles {tiles} --streams {streams}"
+    options += f" --together {together}"
     options += " --kernels build/kernels" if kernels else ""
     found = {
         "run": provenance_of(runs.simulator, build, options),
         "gem5_version": runs.simulator.version,
         "gem5_compiled": runs.simulator.compiled,
         "system": machine,
+        "seed": seed,
         "summaries": [
             {"load": str(load), **asdict(summarise([each for each in compared if each.load == load]))}
             for load in dict.fromkeys(each.load for each in compared)
@@ -135,15 +154,24 @@ class _Runs:
     out: Path
     timeout: float
 
-    def compared(self, substrate: str, load: Load) -> list[Comparison]:
-        """The tiles of `validation` on one substrate."""
-        point = {"command": "validate", "system": self.machine, "substrate": substrate, **asdict(load)}
+    def compared(self, substrate: str, load: Load, seed: int, count: int) -> list[Comparison]:
+        """The tiles of a draw on one substrate."""
+        drawn = {"seed": seed, "tiles": count}
+        point = {
+            "command": "validate",
+            "system": self.machine,
+            "substrate": substrate,
+            **drawn,
+            **asdict(load),
+        }
 
         def simulate() -> dict[str, Any]:
             found = compare(
                 self.simulator,
                 self.system,
                 self.out / "validate",
+                seed=seed,
+                count=count,
                 substrates=(substrate,),
                 load=load,
                 timeout_s=self.timeout,
@@ -185,12 +213,12 @@ def _print_tiles(compared: Sequence[Comparison]) -> None:
             for each in compared
             if (each.substrate, each.load) == (substrate, load)
         ]
-        click.echo(f"{substrate}, {load}, cycles")
+        echo(f"{substrate}, {load}, cycles")
         print_table(tiles, list(tiles[0]), whole=("tile",), numbers=("gem5", "engine", "error"))
 
 
 def _print_validation(found: dict[str, Any]) -> None:
-    click.echo(f"gem5 {found['gem5_version']}, {found['system']}")
+    echo(f"gem5 {found['gem5_version']}, {found['system']}, tiles drawn with seed {found['seed']}")
     for part in found["summaries"]:
         say(
             f"{part['load']}: {part['tiles']} tiles, median error {part['median_error']:.1%}, worst "

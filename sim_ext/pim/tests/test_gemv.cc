@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <vector>
 
 #include "check.hh"
-#include "pim/dots.hh"
 #include "pim/gemv.hh"
 #include "pim/scaling.hh"
 #include "support.hh"
@@ -29,13 +27,7 @@ struct Case {
     bool extreme = false; /* all weights and activations as large as they can be */
 };
 
-using View = Activations<std::int32_t>;
-
-/* What makes a product, and hands it over as lut_gemv does; false where it has no such weights. */
-using Multiply =
-    std::function<bool(const View &, const Grouping &, const PackedWeights &, Sums, const TileSink &)>;
-
-void check_product(const Case &c, const Multiply &multiply)
+void check_product(const Case &c)
 {
     Numbers numbers(static_cast<std::uint32_t>(c.k * 31 + c.n * 7 + c.wbits * 3 + c.abits));
     std::vector<std::int16_t> values(std::size_t{1} << c.wbits);
@@ -52,20 +44,19 @@ void check_product(const Case &c, const Multiply &multiply)
         value = static_cast<std::int32_t>(c.extreme ? (c.is_signed ? low : high) : numbers.in(low, high));
 
     const Grouping grouping(c.k, c.nbw, c.group_size);
-    const View view{x.data(), c.batch, c.k, c.abits, c.is_signed};
+    const Patterns patterns(Activations<std::int32_t>{x.data(), c.batch, c.k, c.abits, c.is_signed},
+                            grouping);
     const PackedWeights weights(codes.data(), c.k, c.n, c.wbits, values.data());
     for (Sums sums : {Sums::total, Sums::per_block}) {
         const std::int64_t blocks = sums == Sums::total ? 1 : grouping.blocks();
         const std::int64_t length = sums == Sums::total ? c.k : grouping.block_size();
         std::vector<std::int64_t> y(static_cast<std::size_t>(blocks * c.batch * c.n));
-        const bool made = multiply(view, grouping, weights, sums, [&](const TileSums &tile) {
+        lut_gemv(patterns, grouping, weights, c.is_signed, sums, 2, [&](const TileSums &tile) {
             for (std::int64_t b = 0; b < c.batch; ++b)
                 for (std::int64_t i = 0; i < tile.outputs; ++i)
                     y[static_cast<std::size_t>((tile.block * c.batch + b) * c.n + tile.first_output + i)] =
                         tile.sums[b * tile_outputs + i];
         });
-        if (!made)
-            return;
         for (std::int64_t block = 0; block < blocks; ++block) {
             for (std::int64_t b = 0; b < c.batch; ++b) {
                 for (std::int64_t n = 0; n < c.n; ++n) {
@@ -78,31 +69,6 @@ void check_product(const Case &c, const Multiply &multiply)
             }
         }
     }
-}
-
-/* With every kernel that this machine can run, and with the one that it would choose. */
-void check_product(const Case &c)
-{
-    constexpr int threads = 2;
-    for (const KernelSet *kernels : usable_kernels())
-        check_product(c, [&](const View &x, const Grouping &grouping, const PackedWeights &weights, Sums sums,
-                             const TileSink &sink) {
-            lut_gemv(Patterns(x, grouping), grouping, weights, x.is_signed, sums, threads, sink, *kernels);
-            return true;
-        });
-    for (const DotKernels *kernels : usable_dots())
-        check_product(c, [&](const View &x, const Grouping &grouping, const PackedWeights &weights, Sums sums,
-                             const TileSink &sink) {
-            if (!has_dots(*kernels, weights.storage()))
-                return false;
-            dot_gemv(x, grouping, weights, sums, threads, sink, *kernels);
-            return true;
-        });
-    check_product(c, [&](const View &x, const Grouping &grouping, const PackedWeights &weights, Sums sums,
-                         const TileSink &sink) {
-        gemv(x, grouping, weights, sums, threads, sink);
-        return true;
-    });
 }
 
 } // namespace
@@ -120,8 +86,7 @@ TEST(gemv, ragged_shapes)
     for (std::int64_t n : {1, 63, 64, 65, 130})
         check_product({19, n, 1, 4, 8, true, 4, 0, -8, 7});
     for (std::int64_t batch = 1; batch <= 9; ++batch)
-        for (std::int64_t high : {7, 127}) /* as nibbles and as bytes */
-            check_product({131, 129, batch, 4, 8, true, 4, 0, -8, high});
+        check_product({131, 129, batch, 4, 8, true, 4, 0, -8, 7});
     for (std::int64_t k : {1, 3, 4, 5, 64, 129})
         for (std::int64_t group_size : {0, 1, 3, 32, 200})
             check_product({k, 3, 3, 4, 8, true, 4, group_size, -8, 7});
@@ -138,18 +103,13 @@ TEST(gemv, storage)
                 check_product({70, 130, 2, 4, 8, true, nbw, 33, range[0], range[1], extreme});
 
     const std::vector<std::uint8_t> codes = {0, 1};
-    const auto storage = [&](std::int16_t low, std::int16_t high) {
+    const auto fit_bytes = [&](std::int16_t low, std::int16_t high) {
         const std::int16_t values[] = {low, high};
-        return PackedWeights(codes.data(), 1, 2, 1, values).storage();
+        return PackedWeights(codes.data(), 1, 2, 1, values).fit_bytes();
     };
-    CHECK(storage(6, 21) == WeightStorage::nibbles);
-    CHECK(storage(5, 21) == WeightStorage::bytes);
-    CHECK(storage(7, 22) == WeightStorage::bytes);
-    CHECK(storage(-21, -6) == WeightStorage::nibbles);
-    CHECK(storage(-22, -7) == WeightStorage::bytes);
-    CHECK(storage(-128, 127) == WeightStorage::bytes);
-    CHECK(storage(-128, 128) == WeightStorage::words);
-    CHECK(storage(-129, 127) == WeightStorage::words);
+    CHECK(fit_bytes(-128, 127));
+    CHECK(!fit_bytes(-128, 128));
+    CHECK(!fit_bytes(-129, 127));
 }
 
 /* Nothing may overflow when everything is as large as it can be: each type of table entry and of sum. */
@@ -171,34 +131,16 @@ TEST(gemv, sums_beyond_32_bits)
     check_product({40000, 1, 1, 8, 16, true, 6, 0, -32768, 32767, true});
 }
 
-/* The most that a product of bytes can be, 127 + 128 times -128, in more rows than 32 bits hold, and odd ones
- * too. */
-TEST(gemv, more_rows_than_a_sum_of_bytes_holds)
-{
-    for (std::int64_t k : {most_dot_rows, most_dot_rows + 1, 2 * most_dot_rows + 3})
-        for (std::int64_t group_size : {std::int64_t{0}, most_dot_rows + 6})
-            check_product({k, 1, 1, 8, 8, true, 6, group_size, 0, 127, true});
-}
-
-TEST(gemv, dots_refuse_what_they_cannot_multiply)
+TEST(gemv, weights_of_other_rows_are_refused)
 {
     const std::vector<std::uint8_t> codes = {0, 1};
     const std::int16_t values[] = {-129, 127};
-    const PackedWeights words(codes.data(), 2, 1, 1, values);
     const std::int8_t x[] = {7, -8, 9};
-    const Grouping two(2, 1, 0);
-    const auto sink = [](const TileSums &) {};
-    for (const DotKernels *kernels : usable_dots()) {
-        CHECK_THROWS(
-            "have no weights that are stored so",
-            dot_gemv(Activations<std::int8_t>{x, 1, 2, 8, true}, two, words, Sums::total, 1, sink, *kernels));
-        CHECK_THROWS("x[0, 2] is 9: allowed are -8..7",
-                     dot_gemv(Activations<std::int8_t>{x, 1, 3, 4, true}, Grouping(3, 1, 0), words,
-                              Sums::total, 1, sink, *kernels));
-        CHECK_THROWS("x has 3 columns: the weights have k = 2",
-                     dot_gemv(Activations<std::int8_t>{x, 1, 3, 8, true}, Grouping(3, 1, 0), words,
-                              Sums::total, 1, sink, *kernels));
-    }
+    const Grouping three(3, 1, 0);
+    CHECK_THROWS("x has 3 columns: the weights have k = 2",
+                 lut_gemv(Patterns(Activations<std::int8_t>{x, 1, 3, 8, true}, three), three,
+                          PackedWeights(codes.data(), 2, 1, 1, values), true, Sums::total, 1,
+                          [](const TileSums &) {}));
 }
 
 TEST(gemv, codes_out_of_range_are_refused)

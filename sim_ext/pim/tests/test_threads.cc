@@ -74,19 +74,15 @@ struct Product {
 
     Activations<std::int8_t> activations() const { return {x.data(), batch, k, 8, true}; }
 
-    std::vector<std::int64_t> sums(const Patterns &patterns, const PackedWeights &weights, int threads,
-                                   const KernelSet &kernels) const
+    std::vector<std::int64_t> sums(const Patterns &patterns, const PackedWeights &weights, int threads) const
     {
         std::vector<std::int64_t> y(static_cast<std::size_t>(grouping.blocks() * batch * n));
-        lut_gemv(
-            patterns, grouping, weights, true, Sums::per_block, threads,
-            [&](const TileSums &tile) {
-                for (std::int64_t b = 0; b < batch; ++b)
-                    for (std::int64_t i = 0; i < tile.outputs; ++i)
-                        y[static_cast<std::size_t>((tile.block * batch + b) * n + tile.first_output + i)] =
-                            tile.sums[b * tile_outputs + i];
-            },
-            kernels);
+        lut_gemv(patterns, grouping, weights, true, Sums::per_block, threads, [&](const TileSums &tile) {
+            for (std::int64_t b = 0; b < batch; ++b)
+                for (std::int64_t i = 0; i < tile.outputs; ++i)
+                    y[static_cast<std::size_t>((tile.block * batch + b) * n + tile.first_output + i)] =
+                        tile.sums[b * tile_outputs + i];
+        });
         return y;
     }
 };
@@ -103,11 +99,9 @@ TEST(threads, a_product_and_its_profile_are_those_of_one_thread)
     const Product product;
     const Patterns patterns(product.activations(), product.grouping);
     const PackedWeights weights(product.codes.data(), Product::k, Product::n, 4, product.values.data());
-    for (const KernelSet *kernels : usable_kernels()) {
-        const std::vector<std::int64_t> one = product.sums(patterns, weights, 1, *kernels);
-        for (const int threads : {2, 3, 8, 64})
-            CHECK(product.sums(patterns, weights, threads, *kernels) == one);
-    }
+    const std::vector<std::int64_t> sums = product.sums(patterns, weights, 1);
+    for (const int threads : {2, 3, 8, 64})
+        CHECK(product.sums(patterns, weights, threads) == sums);
     for (const int entries : {0, 4, 32}) {
         const PatternProfile one = profile(patterns, entries, PrtPolicy::lru, 1);
         for (const int threads : {2, 3, 64}) {
@@ -133,8 +127,8 @@ TEST(threads, callers_share_weights_and_patterns)
     const Product product;
     const Patterns patterns(product.activations(), product.grouping);
     const PackedWeights weights(product.codes.data(), Product::k, Product::n, 4, product.values.data());
-    const std::vector<std::int64_t> one = product.sums(patterns, weights, 1, *usable_kernels().front());
-    CHECK(all_say([&] { return product.sums(patterns, weights, 2, *usable_kernels().front()) == one; }));
+    const std::vector<std::int64_t> one = product.sums(patterns, weights, 1);
+    CHECK(all_say([&] { return product.sums(patterns, weights, 2) == one; }));
     const PatternProfile expected = profile(patterns, 4, PrtPolicy::fifo, 1);
     CHECK(all_say([&] { return equal(profile(patterns, 4, PrtPolicy::fifo, 2), expected); }));
     PrtRule rule;

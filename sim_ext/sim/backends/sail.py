@@ -32,6 +32,15 @@ NOT_MODELLED = (
     "to waiting weights"
 )
 
+SHARED_K = [
+    "DFMs that share out K leave each other fewer lanes and less room for sums, and add their sums up at the "
+    "end of every block: more DFMs can take longer"
+]
+FAIR = [
+    "Weights ahead of need take their share of DRAM from the cores (pim.prefetch_priority = fair): more "
+    "lines under way, more slices or more room for weights can take longer"
+]
+
 
 def request_of(op: Op, point: Point) -> TileRequest:
     """A GEMV in the units' format: codes, their scales and minima, and a codebook."""
@@ -158,9 +167,14 @@ class SailUnits(Units):
         return memory(self._system, threads)
 
     def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
-        """Whose patterns they are, and what is left out."""
-        borrowed = activations.note(model)
-        return [*([borrowed] if borrowed else []), NOT_MODELLED]
+        """Whose patterns they are, what can make a larger machine slower, and what is left out."""
+        borrowed, config, machine = activations.note(model), self._pim.config, memory(self._system)
+        return [
+            *([borrowed] if borrowed else []),
+            *(SHARED_K if config.dfms > 1 and config.dfm_split == "k" else []),
+            *(FAIR if machine.depth and machine.buffer and not machine.background else []),
+            NOT_MODELLED,
+        ]
 
 
 @lru_cache(maxsize=8)

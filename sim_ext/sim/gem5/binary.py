@@ -72,7 +72,6 @@ class Gem5:
             raise SailsimError(f"gem5 at {named} has no sailsim module; {_HOW_TO_BUILD}.")
         self.version = str(found["version"])
         self.compiled = str(found["compiled"])
-        self.chi = bool(found.get("chi"))
 
     @cached_property
     def digest(self) -> str:

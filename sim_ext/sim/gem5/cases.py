@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,42 +44,6 @@ TILES: tuple[Fields, ...] = (
     (96, 700, 1, 8, 8, 4, 0, False),
 )
 
-TUNED_TILES: tuple[Fields, ...] = (
-    (768, 160, 1, 4, 8, 4, 0, False),
-    (640, 200, 2, 3, 8, 3, 0, False),
-    (1000, 50, 1, 6, 8, 2, 0, False),
-    (384, 384, 1, 4, 8, 4, 128, True),
-    (200, 300, 6, 2, 8, 5, 0, False),
-    (480, 120, 24, 4, 8, 4, 0, False),
-    (350, 90, 1, 8, 8, 3, 0, False),
-    (1200, 32, 3, 5, 8, 4, 0, False),
-    (144, 420, 1, 7, 8, 4, 0, False),
-    (520, 256, 1, 4, 4, 4, 0, False),
-    (260, 180, 12, 3, 6, 4, 0, False),
-    (900, 72, 1, 4, 8, 4, 64, True),
-    (128, 650, 2, 4, 8, 4, 0, False),
-    (160, 560, 1, 6, 8, 4, 0, False),
-    (700, 110, 1, 2, 8, 4, 0, False),
-)
-"""Held out at first; one of them (384 x 384) then showed what a pause in fetching does."""
-
-HELD_OUT: tuple[Fields, ...] = (
-    (320, 310, 1, 4, 8, 4, 64, True),
-    (448, 150, 4, 6, 8, 4, 0, False),
-    (900, 80, 1, 8, 8, 2, 0, False),
-    (250, 230, 16, 4, 8, 5, 0, False),
-    (512, 336, 1, 3, 8, 3, 0, False),
-    (760, 100, 2, 8, 8, 4, 0, False),
-    (380, 200, 8, 2, 8, 4, 0, False),
-    (600, 600, 1, 4, 8, 4, 0, False),
-    (128, 500, 1, 7, 8, 4, 0, False),
-    (1100, 60, 1, 5, 8, 3, 0, False),
-    (420, 260, 3, 4, 8, 4, 60, True),
-    (333, 410, 1, 6, 8, 4, 0, False),
-)
-"""More of the same kind, which nothing was fitted, chosen or changed on."""
-
-
 CODES: Mapping[str, Callable[[int], WeightCode]] = {
     "twos": WeightCode.twos,
     "offset": lambda wbits: WeightCode.offset(wbits, 1 << wbits - 1),
@@ -89,37 +54,46 @@ CODES: Mapping[str, Callable[[int], WeightCode]] = {
 }
 """Codes by name, of so many bits where they have them to choose."""
 
-CODED: tuple[tuple[str, Fields], ...] = (
-    ("twos", (16, 8, 1, 2, 8, 4, 0, False)),
-    ("twos", (48, 16, 1, 4, 8, 4, 0, False)),
-    ("twos", (96, 40, 2, 3, 8, 3, 0, False)),
-    ("offset", (64, 16, 1, 4, 8, 4, 0, False)),
-    ("offset", (512, 128, 1, 4, 8, 4, 32, True)),
-    ("offset", (320, 200, 2, 3, 8, 4, 0, False)),
-    ("ternary", (64, 24, 1, 2, 8, 4, 0, False)),
-    ("ternary", (512, 160, 2, 2, 8, 4, 64, True)),
-    ("iq4_nl", (16, 8, 1, 4, 8, 4, 0, False)),
-    ("iq4_nl", (64, 16, 1, 4, 8, 4, 0, False)),
-    ("iq4_nl", (256, 128, 1, 4, 8, 4, 0, False)),
-    ("iq4_nl", (512, 120, 4, 4, 8, 4, 32, True)),
-    ("mxfp4", (64, 32, 1, 4, 8, 4, 0, False)),
-    ("mxfp4", (384, 96, 2, 4, 8, 3, 32, True)),
-    ("nf4", (48, 12, 1, 4, 8, 3, 0, False)),
-    ("nf4", (256, 100, 1, 4, 8, 4, 64, True)),
-)
-"""Small tiles, and every code that a descriptor can tell: a codebook is fetched before the weights."""
+WIDTHS: Mapping[str, Sequence[int]] = {
+    **dict.fromkeys(("twos", "offset"), range(2, 9)),
+    "ternary": (2,),
+    **dict.fromkeys(("iq4_nl", "mxfp4", "nf4"), (4,)),
+}
+"""Bits of a code that a descriptor can tell, by its name."""
 
 
-def coded_tiles(seed: int = 4) -> list[Tile]:
-    """The tiles of `CODED`."""
+class Drawn(NamedTuple):
+    """A tile's code and its fields, as `TILES` has them."""
+
+    code: str
+    fields: Fields
+
+
+def drawn(seed: int, count: int) -> list[Drawn]:
+    """Small tiles of all kinds, drawn at random: K 8..700, N 4..360, batch 1..11, each as likely in every
+    octave; half of them with scales."""
     random = np.random.default_rng(seed)
-    return [random_tile(random, *fields, code=name) for name, fields in CODED]
+    octaves = ((3.0, 9.45), (2.0, 8.5), (0.0, 3.5))
+    found = []
+    for _ in range(count):
+        k, n, batch = (int(2 ** random.uniform(*ends)) for ends in octaves)
+        code = str(random.choice(list(CODES)))
+        widths = (int(random.choice(WIDTHS[code])), int(random.integers(4, 9)), int(random.integers(2, 6)))
+        scaled = bool(random.integers(2))
+        group_size = int(random.integers(16, 129)) if scaled else 0
+        found.append(Drawn(code, (k, n, batch, *widths, group_size, scaled)))
+    return found
 
 
-def tiles(seed: int = 1, shapes: Sequence[Fields] = TILES) -> list[Tile]:
-    """The tiles of `shapes` with normally distributed operands, quantized to their widths."""
+def drawn_tiles(shapes: Sequence[Drawn], seed: int) -> list[Tile]:
+    """Tiles of some shapes with operands of a seed."""
     random = np.random.default_rng(seed)
-    return [random_tile(random, *fields) for fields in shapes]
+    return [random_tile(random, *each.fields, code=each.code) for each in shapes]
+
+
+def tiles(seed: int = 1) -> list[Tile]:
+    """The tiles of `TILES` with normally distributed operands, quantized to their widths."""
+    return drawn_tiles([Drawn("twos", fields) for fields in TILES], seed)
 
 
 def random_tile(

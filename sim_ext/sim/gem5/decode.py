@@ -9,21 +9,34 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import sha256_of
 from sailsim.sim.gem5.binary import Gem5, Gem5TimeoutError, require_program
 from sailsim.sim.gem5.outcome import Gem5Run, read_dumps
 from sailsim.sim.gem5.places import machine_json
 from sailsim.sim.gem5.records import keys_of, run_or_load
 from sailsim.sim.study import Store, code_version
 from sailsim.sim.system import System
-from sailsim.workloads import ImagePlan, plan_image, stored_model
+from sailsim.workloads import (
+    ImageDecoder,
+    ImagePlan,
+    Tokenizer,
+    load_model,
+    plan_image,
+    read_image,
+    stored_model,
+)
 
 COMMAND = "decode"
 """What the column `command` of these records says."""
@@ -38,6 +51,11 @@ CACHES = ("fp16", "int8")
 ADDRESS = 0x6000000000
 """Where gem5-configs/preload.py puts the image."""
 BATCH_MAX = 64
+PROMPT_MAX = 1024
+"""Most tokens of a prompt: atomic cores decode all but one of them."""
+LOGITS = Path("/proc/self/logits")
+"""Where the program writes its logits. `run_program.py` redirects this folder into the run's own. A path of
+another length would move the program's stack, and with it the cycles."""
 _RANGES = {"batch": (1, BATCH_MAX), "steps": (1, 1 << 20), "nbw": (1, 6), "warm": (0, 1 << 10)}
 _SAME = (
     "system",
@@ -51,6 +69,7 @@ _SAME = (
     "warm",
     "steps",
     "seed",
+    "prompt_tokens",
 )
 """Points that agree in these decode the same tokens, whatever multiplies and on however many threads."""
 
@@ -63,7 +82,11 @@ class DecodePoint:
 
     `context` positions of the cache are filled before the first measured step: all but the last `warm` by
     the program's table, those by tokens decoded on atomic cores. `steps` tokens are measured. `blocks` is how
-    many of the model's blocks the image has; 0: all.
+    many of the model's blocks the image has; 0: all. `units` PIM units multiply; 0: one a slice.
+
+    `prompt_tokens`, token numbers with commas between them, are what every row of the batch decodes. Their
+    last is the input of the first measured step; the others are the `warm` tokens, and the whole `context`.
+    Empty: the table fills the cache, and every token is token 1.
     """
 
     model: str
@@ -78,6 +101,8 @@ class DecodePoint:
     steps: int = 1
     seed: int = 1
     nbw: int = 4
+    units: int = 0
+    prompt_tokens: str = ""
 
     @property
     def pim(self) -> bool:
@@ -95,14 +120,47 @@ class DecodePoint:
 
     def options(self) -> list[str]:
         """The program's, which names the image the same wherever it lies: arguments move the stack."""
-        prompt = ",".join(["1"] * (self.warm + 1))
-        named = {
+        prompt = self.prompt_tokens or ",".join(["1"] * (self.warm + 1))
+        named: dict[str, Any] = {
             "image": "model.image", "image-at": ADDRESS, "linears": self.linears, "threads": self.threads,
             "batch": self.batch, "context": self.context - self.warm, "prompt": prompt, "steps": self.steps,
             "cache": self.cache, "seed": self.seed, "nbw": self.nbw,
         }  # fmt: skip
+        if self.units:
+            named["units"] = self.units
+        if self.prompt_tokens:
+            named["logits"] = LOGITS
         words = [word for name, value in named.items() for word in (f"--{name}", str(value))]
         return [*words, "--trusted", "--list", "--m5"]
+
+
+def prompt_tokens(model: str, prompt: str) -> list[int]:
+    """The tokens of a prompt: whole numbers with commas between them, else a text for the model's tokenizer.
+
+    A text begins with the special token that the model has seen before every text, if it has seen one.
+
+    Raises:
+        SailsimError: a text for a model without a tokenizer, tokens outside its vocabulary, or too many.
+    """
+    file = stored_model(model)
+    spec = file.spec if file else load_model(model)
+    if re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", prompt, re.ASCII):
+        # More digits than any token has: Python refuses to read thousands.
+        tokens = [int(number[:20]) for number in re.sub(r"\s", "", prompt).split(",")]
+    elif file is None:
+        raise SailsimError(
+            f"prompt is {prompt!r}, and model {model} has no tokenizer; allowed are token numbers such as "
+            "1,2,3."
+        )
+    else:
+        tokenizer = Tokenizer(file.file)
+        first = tokenizer.first
+        tokens = [*([] if first is None else [first]), *tokenizer.encode(prompt)]
+    if not 1 <= len(tokens) <= PROMPT_MAX:
+        raise SailsimError(f"prompt has {len(tokens)} tokens; allowed are 1..{PROMPT_MAX}.")
+    if max(tokens) >= spec.vocab:
+        raise SailsimError(f"prompt has token {max(tokens)}; allowed are 0..{spec.vocab - 1}.")
+    return tokens
 
 
 def decode_points(
@@ -116,9 +174,12 @@ def decode_points(
 ) -> list[DecodePoint]:
     """Every combination, kinds of products innermost: an interruption leaves whole comparisons.
 
+    Points of other kinds than `lutmm` have no `units`: they are the same for any number of them.
+
     Raises:
         SailsimError: a value that the program or the machine does not have, or an empty list.
     """
+    units = fixed.pop("units", 0)
     cores = min(system.cores.count.whole, 64)
     for name, values in (("linears", linears), ("threads", threads), ("batch", batch), ("context", context)):
         if not values:
@@ -138,8 +199,23 @@ def decode_points(
                 raise SailsimError(f"{name} is {value}; allowed are {least}..{most}{why}.")
     if "lutmm" in linears:
         system.require_pim()
+        slices = system.llc.slices.whole
+        if not 0 <= units <= slices:
+            raise SailsimError(f"units is {units}; allowed are 1..{slices}: a matrix has a tile a slice.")
+    elif units:
+        raise SailsimError(
+            f"units is {units} and linears is {','.join(linears)}; allowed beside units is lutmm."
+        )
     return [
-        DecodePoint(model=model, linears=kind, threads=t, batch=b, context=c, **fixed)
+        DecodePoint(
+            model=model,
+            linears=kind,
+            threads=t,
+            batch=b,
+            context=c,
+            units=units if kind == "lutmm" else 0,
+            **fixed,
+        )
         for b, c, t, kind in itertools.product(batch, context, threads, linears)
     ]
 
@@ -175,7 +251,7 @@ def run_decodes(
     require_program(program)
     for asked in {(point.model, point.weights, point.blocks): point for point in points}.values():
         _plan(asked, system)  # what no image can hold is refused once, before a folder or a run is begun
-    content = sha256(program.read_bytes()).hexdigest()
+    content = sha256_of(program, "program")
     store, rows, failures = Store(out), [], []
     questions = [_question(point, machine, content) for point in points]
     before = _held(store, questions, system, gem5, timeout_s)
@@ -209,7 +285,58 @@ def differing(rows: Iterable[Mapping[str, Any]]) -> list[str]:
                     f"{first['linears']} with --threads {first['threads']} {first[name]} (batch "
                     f"{row['batch']}, context {row['context']})."
                 )
+        expected = row.get("model_tokens")
+        if expected and row["tokens"] != expected:
+            sentences.append(
+                f"tokens of {row['linears']} with --threads {row['threads']} are {row['tokens']}; the "
+                f"running model chooses {expected} after the same tokens (logits differ by up to "
+                f"{row['logit_difference']:.3g}; batch {row['batch']})."
+            )
     return sentences
+
+
+def against_model(point: DecodePoint, tokens: str, logits: Path, image: Path) -> dict[str, str | float]:
+    """What the running model says of the measured steps: `ImageDecoder`, NumPy's pass over the same image.
+
+    It rounds its own activations, so that logits differ where a number lies between two integers. Before
+    each step it takes the token that the program chose.
+
+    Args:
+        tokens: those that the program chose, as it reports them.
+        logits: the file that it wrote, fp32 (steps, batch, vocab).
+
+    Returns:
+        `model_tokens`, those that the model chooses, as the program reports its own; `logit_difference`, the
+        largest magnitude of a difference; `logit_largest`, the largest magnitude of the model's logits.
+
+    Raises:
+        SailsimError: a file of another size.
+    """
+    rows = tuple(tuple(map(int, row.split(","))) for row in tokens.split(";"))
+    prompt = tuple(map(int, point.prompt_tokens.split(",")))
+    expected = _model_logits(image, image.stat().st_mtime_ns, point.cache, prompt, rows)
+    try:
+        found = np.fromfile(logits, np.float32).reshape(expected.shape)
+    except (OSError, ValueError):
+        raise SailsimError(f"the program did not write its logits to {logits}.") from None
+    chosen = expected.argmax(axis=2).T.tolist()
+    return {
+        "model_tokens": ";".join(",".join(map(str, row)) for row in chosen),
+        "logit_difference": float(np.abs(found - expected).max()),
+        "logit_largest": float(np.abs(expected).max()),
+    }
+
+
+@lru_cache(maxsize=1)
+def _model_logits(
+    image: Path, _written: int, cache: str, prompt: tuple[int, ...], rows: tuple[tuple[int, ...], ...]
+) -> npt.NDArray[np.float32]:
+    """Logits (steps, batch, vocab); kinds of products and numbers of threads share them."""
+    decoder = ImageDecoder(read_image(image, check=False), len(rows), cache)
+    for token in prompt[:-1]:
+        decoder.step([token] * len(rows))
+    inputs = [(prompt[-1],) * len(rows), *list(zip(*rows, strict=True))[:-1]]
+    return np.stack([decoder.logits(step) for step in inputs])
 
 
 def image_for(point: DecodePoint, system: System, out: Path) -> Path:
@@ -287,6 +414,9 @@ def _run(
         name = f"{COMMAND}-{Path(point.model).stem}-{group[:12]}"
         folder = (store.path / name).resolve()
         extra = ["--start-with", "atomic", "--preload", str(image.resolve())]
+        extra += ["--units", str(point.units)] if point.units else []
+        logits = folder / "proc-self" / LOGITS.name  # where run_program.py redirects LOGITS to
+        logits.unlink(missing_ok=True)
         done = gem5.run(
             system,
             [str(program), *point.options()],
@@ -296,7 +426,10 @@ def _run(
             timeout_s=timeout_s,
             extra=extra,
         )
-        return _measured(done, point, system)
+        found = _measured(done, point, system)
+        if point.prompt_tokens:
+            found |= against_model(point, found["tokens"], logits, image)
+        return found
 
     def give_up(error: Gem5TimeoutError) -> dict[str, Any]:
         return {"reason": str(error), "host_s": timeout_s}

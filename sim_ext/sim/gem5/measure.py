@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import sha256_of
 from sailsim.base.quantity import Quantity
 from sailsim.sim.gem5.binary import Gem5, require_program
 from sailsim.sim.gem5.places import machine_json
@@ -205,7 +206,7 @@ def run_program(
     machine_json(system)  # refuses a machine that gem5 does not have, before anything is asked of the user
     program = kernels / name
     require_program(program)
-    content = sha256(program.read_bytes()).hexdigest()
+    content = sha256_of(program, "program")
     point = {"command": "measure", "program": [name, *options], "content": content, "cores": cores}
     identity = sha256(json.dumps([point, system.digest]).encode()).hexdigest()[:12]
     folder = (out / f"measure-{name}-{identity}").resolve()

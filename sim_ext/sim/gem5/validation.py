@@ -7,9 +7,8 @@ What is compared, per tile of one slice and per substrate:
 - *end to end*: cycles from the descriptor's arrival to the last result (the completion record's `cycles`)
   against the fast engine's time of the tile without fetching descriptor and writing record.
 
-Tiles of `HELD_OUT` were added when the engine's memory model was done, and nothing was changed after them;
-those of `TUNED_TILES` were the first of that kind, until one of them did show something.
-The engine gives a mean over refreshes; a short tile meets one or none, which `refreshes` counts.
+Tiles are drawn at random, by a seed. The engine gives a mean over refreshes; a short tile meets one or none,
+which `refreshes` counts.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import Tile, write_trace
 from sailsim.sim.gem5.binary import Gem5
-from sailsim.sim.gem5.cases import HELD_OUT, TUNED_TILES, coded_tiles, fits, tiles
+from sailsim.sim.gem5.cases import drawn, drawn_tiles, fits
 from sailsim.sim.gem5.outcome import Gem5Run
 from sailsim.sim.gem5.streams import shared_bandwidth
 from sailsim.sim.replay import timed_tile
@@ -81,7 +80,6 @@ class Comparison:
     engine_cycles: float
     gem5_cycles: int
     correct: bool
-    held_out: bool = False
     refreshes: int = 0
 
     @property
@@ -109,7 +107,6 @@ class Comparison:
             "engine_cycles": round(self.engine_cycles, 1),
             "gem5_cycles": self.gem5_cycles,
             "error": round(self.error, 4),
-            "held_out": self.held_out,
             "refreshes": self.refreshes,
         }
 
@@ -148,16 +145,21 @@ def compare(
     system: System,
     folder: Path,
     *,
+    seed: int,
+    count: int,
     substrates: Sequence[str] = SUBSTRATES,
     load: Load = ALONE,
     timeout_s: float = 1800,
 ) -> list[Comparison]:
-    """Every tile on every substrate, each on a unit of its own, those alike that `load` wants at a time.
+    """Every tile of a draw that fits on every substrate, each on a unit of its own, those alike that `load`
+    wants at a time.
 
     Args:
         gem5: with the module.
         system: a machine with PIM units.
         folder: for traces and gem5's output.
+        seed: of the tiles' shapes and operands.
+        count: tiles that are drawn, at least one.
         substrates: which tables of costs.
         load: units, 1..48, and readers.
 
@@ -173,13 +175,13 @@ def compare(
     for substrate in substrates:
         choice = pim.substrate.model_copy(update={"value": substrate})
         machine = system.model_copy(update={"pim": pim.model_copy(update={"substrate": choice})})
-        work = _work(machine, load.units)
+        work = _work(machine, load.units, seed, count)
         called = load_substrate(substrate).name  # a word for files: `substrate` may be a path
         at_once = UNITS // load.units
         for first in range(0, len(work), at_once):
             part = work[first : first + at_once]
             trace = folder / f"{called}-{load.units}-{first}.trace"
-            write_trace(trace, [tile for each in part for tile in each.tiles])
+            write_trace(trace, [tile for alike in part for tile in alike])
             ends = ",".join(str(load.units * end) for end in range(1, len(part) + 1))
             run = gem5.replay(
                 machine,
@@ -192,37 +194,21 @@ def compare(
                 extra=("--phase-ends", ends, "--stream-offset", str(load.stream_offset)),
             )
             rows = run.tiles()
-            for place, each in enumerate(part):
+            for place, alike in enumerate(part):
                 units = range(place * load.units, (place + 1) * load.units)
                 compared = [
                     _compared(machine, tile, run, unit, rows[unit], load)
-                    for unit, tile in zip(units, each.tiles, strict=True)
+                    for unit, tile in zip(units, alike, strict=True)
                 ]
-                found.append(replace(_together(compared), held_out=each.held_out))
+                found.append(_together(compared))
     return found
 
 
-@dataclass(frozen=True)
-class _Work:
-    """Tiles of one shape that run at the same time."""
-
-    tiles: tuple[Tile, ...]
-    held_out: bool
-
-
-def _work(system: System, units: int) -> list[_Work]:
-    """Every shape that fits the machine's arrays, with other numbers for each unit."""
-    known, held_out = [], []
-    for unit in range(units):
-        other = 10 * unit  # seeds of the first are those that have been compared from the beginning
-        known.append([*tiles(1 + other), *tiles(2 + other, TUNED_TILES), *coded_tiles(4 + other)])
-        held_out.append(tiles(3 + other, HELD_OUT))
-    return [
-        _Work(alike, held)
-        for of_all, held in ((known, False), (held_out, True))
-        for alike in zip(*of_all, strict=True)
-        if fits(system, alike[0])
-    ]
+def _work(system: System, units: int, seed: int, count: int) -> list[tuple[Tile, ...]]:
+    """Every shape of a draw that fits the machine's arrays, with other numbers for each unit."""
+    shapes = drawn(seed, count)
+    of_all = [drawn_tiles(shapes, seed + 1000 * (unit + 1)) for unit in range(units)]
+    return [alike for alike in zip(*of_all, strict=True) if fits(system, alike[0])]
 
 
 def _compared(

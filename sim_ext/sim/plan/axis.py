@@ -6,6 +6,7 @@ from math import floor
 from typing import Any
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.numbers import is_number
 from sailsim.sim.ranges import LONGEST, between, check_span, spread, stepped
 from sailsim.sim.vary import Value
 
@@ -135,13 +136,6 @@ def ends(axis: Axis) -> list[Row]:
     if axis.span is not None:
         return [(axis.span.low,), (axis.span.high,)]
     return list(dict.fromkeys((axis.rows[0], axis.rows[-1])))
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a number that can be reckoned with: finite, and within 64 bits if whole."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) < 1 << 63 if isinstance(value, int) else abs(value) < float("inf")
 
 
 def shown(value: Any) -> str:

@@ -85,7 +85,9 @@ def check_fields(names: Iterable[str], systems: Iterable[str]) -> None:
 
 
 def check_value(name: str, value: Value) -> None:
-    """Raise SailsimError for a cost of an operation that is none."""
+    """Raise SailsimError for an empty text, and for a cost of an operation that is none."""
+    if value == "":
+        raise SailsimError(f"{name} is ''; allowed is a text that is not empty.")
     if ":" not in name and not _is_cost(name):
         return
     try:

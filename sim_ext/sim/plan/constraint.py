@@ -7,13 +7,13 @@ min, max, abs.
 
 import ast
 import difflib
-import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.numbers import is_number
 
 LONGEST = 500
 """Characters of a constraint, at most."""
@@ -114,7 +114,7 @@ def _check(node: ast.AST) -> None:
     match node:
         case ast.Constant(value=value) if isinstance(value, bool | str):
             return
-        case ast.Constant(value=int() | float() as number) if _is_small(number):
+        case ast.Constant(value=int() | float() as number) if is_number(number):
             return
         case ast.Name() | ast.Load() | ast.BoolOp() | ast.And() | ast.Or() | ast.Tuple() | ast.List():
             return
@@ -131,10 +131,6 @@ def _check(node: ast.AST) -> None:
         case ast.Call(func=ast.Name(id=name), args=[_, *_], keywords=[]) if name in _FUNCTIONS:
             return
     raise _RefusedError(f"has {type(node).__name__}")
-
-
-def _is_small(value: float) -> bool:
-    return math.isfinite(value) and abs(value) < 1 << 63
 
 
 def _names(node: ast.AST) -> Iterator[str]:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.toml_file import parse_toml, read_bytes
-from sailsim.sim.plan.axis import RANGE, Axis, axis_of, is_number, ranged, shown
+from sailsim.base.input_file import read_bytes
+from sailsim.base.numbers import is_number
+from sailsim.base.toml_file import MAX_BYTES, parse_toml
+from sailsim.sim.plan.axis import RANGE, Axis, axis_of, ranged, shown
 from sailsim.sim.plan.combination import POINT_FIELDS, is_whole
 from sailsim.sim.plan.constraint import Constraint
 from sailsim.sim.plan.plan import LARGEST_PLAN, Part, Plan
@@ -47,7 +49,7 @@ def load_plan(path: str | Path) -> Plan:
 def read_plan(path: str | Path) -> tuple[Plan, str]:
     """A plan and its text, read once: the file may change meanwhile. Raises SailsimError as `load_plan`."""
     path = Path(path)
-    data = read_bytes(path, "plan")
+    data = read_bytes(path, "plan file", MAX_BYTES, "a TOML file")
     plan = _plan_of(parse_toml(data, f"plan file {path}"), str(path), path.parent)
     return plan, data.decode()
 
@@ -168,8 +170,7 @@ class _Reader:
 
     def _value(self, where: str, name: str, value: Any) -> Value:
         if isinstance(value, bool) or is_number(value):
-            found: Value = value
-            return found
+            return value
         if isinstance(value, str) and len(value) <= _LONGEST_TEXT and value.isprintable():
             return self._moved(name, value)
         raise SailsimError(

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import check_regular, read_bytes
 
 RESERVED = ("key", "point_key", "code_version", "finished_at", "evaluation_s")
 """Columns that a study adds to every record."""
@@ -20,6 +21,10 @@ ASKED = re.compile(rf"asked-{NAME}\.parquet")
 """Names of lists of what was asked for; all other files have records."""
 
 
+MOST_BYTES = 1 << 30
+"""Of a file; a study of 100,000 points has some tens of MB in all."""
+
+
 def digest(content: bytes) -> str:
     """The name of a content."""
     return hashlib.sha256(content).hexdigest()[:32]
@@ -27,10 +32,7 @@ def digest(content: bytes) -> str:
 
 def checked(path: Path) -> pa.Buffer:
     """The bytes of a file. Raises SailsimError where they are not what was written, or not a study's."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _damaged(path, error.strerror or str(error)) from None
+    content = read_bytes(path, "results file", MOST_BYTES)
     if path.stem.removeprefix("asked-") != digest(content):
         raise _damaged(path, "its content is not what its name says")
     buffer = pa.py_buffer(content)
@@ -50,6 +52,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 def rows(path: Path) -> int:
     """How many rows a file says that it has. Raises SailsimError where it cannot be read."""
+    check_regular(path, "results file")
     try:
         return int(pq.read_metadata(path).num_rows)
     except (OSError, pa.ArrowException) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import re
 import shutil
 import socket
 import time
@@ -30,6 +31,7 @@ from sailsim.sim.study.workers import ENVIRONMENT, WorkerLostError, ended, envir
 T = TypeVar("T")
 R = TypeVar("R")
 
+_ADDRESS = r"(?:[a-z]+://)?[\w.:%\[\]-]+:\d{1,5}/?"
 CONNECT_S = 10.0
 """How long to wait for a scheduler's answer."""
 COUNTED_S = 1.0
@@ -42,7 +44,9 @@ class Dask:
     """The workers of a scheduler of `dask.distributed`, which the user started; they stay when this ends."""
 
     def __init__(self, address: str) -> None:
-        """Raises SailsimError where nothing answers."""
+        """Raises SailsimError where nothing answers, and at once for what is no address."""
+        if re.fullmatch(_ADDRESS, address) is None:
+            raise SailsimError(f"dask is {address!r}; allowed is an address such as tcp://HOST:8786.")
         distributed = _distributed()
         self.address = address
         try:

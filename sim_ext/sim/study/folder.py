@@ -32,6 +32,7 @@ import pyarrow.compute as pc
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import MAX_TEXT, read_bytes
 from sailsim.sim.study import chunks
 from sailsim.sim.study.chunks import RESERVED
 from sailsim.sim.study.tables import as_frame, ordered, parquet_bytes, table_of
@@ -155,11 +156,12 @@ class Store:
             SailsimError: the file is damaged or of another version.
         """
         path = self.path / "manifest.json"
-        try:
-            manifest = json.loads(path.read_bytes())
-        except FileNotFoundError:
+        if not path.exists():
             return {}
-        except (OSError, ValueError, RecursionError) as error:
+        content = read_bytes(path, "manifest", MAX_TEXT)
+        try:
+            manifest = json.loads(content)
+        except (ValueError, RecursionError) as error:
             raise SailsimError(f"manifest {path} cannot be read: {error}.") from None
         if not isinstance(manifest, dict) or "schema" not in manifest:
             raise SailsimError(f"manifest {path} is not one of a study; allowed is a folder of sailsim's.")

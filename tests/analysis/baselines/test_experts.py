@@ -43,7 +43,7 @@ def test_a_dense_model_has_no_work_of_experts() -> None:
 def test_a_card_multiplies_an_expert_with_the_rows_that_chose_it(card: str, batch: int) -> None:
     """As if the step's experts were matrices of a dense model with so many rows."""
     work = Work.of(QWEN, decode_step(QWEN, Q4, batch, 512), batch)
-    sheet, c = GpuSheet.of(load_card(card)), constants(card, Q4)
+    sheet, c = GpuSheet.of(load_card(card)), constants(load_card(card), Q4)
     whole = step_parts(work, sheet, c)["kernels"]
     nothing = replace(work, expert_macs=work.expert_macs * 0)
     rest = replace(nothing, gemv_macs=work.gemv_macs - work.expert_macs)

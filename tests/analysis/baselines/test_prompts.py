@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from calibration import prompt_problem
+from calibration.measurements import read_table
 from sailsim.analysis import baseline, cpu_tokens_per_s, fitted_constants, prompt_tokens_per_s
-from sailsim.analysis.baselines import gpu, gpu_prompts
+from sailsim.analysis.baselines import gpu_prompts
+from sailsim.analysis.baselines.card_kernels import measured_on
 from sailsim.analysis.baselines.cpu import UBATCH, constants, prompt_work
 from sailsim.analysis.baselines.cpu_software import SOFTWARE
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, unmeasured
-from sailsim.analysis.calibration import prompt_problem
-from sailsim.analysis.calibration.measurements import read_table
 from sailsim.base.errors import SailsimError
 from sailsim.sim import card_names, load_card, load_system
 from sailsim.workloads import load_model, uniform_format, weight_format
@@ -74,7 +75,7 @@ def test_tables_on_the_cores_have_no_prompt_and_say_so() -> None:
     assert set(SOFTWARE) == {"llama.cpp", "ampere", "t-mac", "neon", "neon-lut"}
 
 
-@pytest.mark.parametrize("card", gpu.MEASURED_CARDS)
+@pytest.mark.parametrize("card", measured_on("prompt_share"))
 def test_a_cards_prompt_is_its_share_of_the_peak(card: str) -> None:
     sheet, fitted = load_card(card), fitted_constants().gpu
     found = gpu_prompt_tokens_per_s(sheet, LLAMA, Q4, 1024)
@@ -91,7 +92,7 @@ def test_a_cards_prompt_is_its_share_of_the_peak(card: str) -> None:
     assert found.low < found.tokens_per_s < found.high
 
 
-@pytest.mark.parametrize("card", gpu_prompts.SIXTEEN_BIT_CARDS)
+@pytest.mark.parametrize("card", measured_on("prompt_share_f16"))
 def test_sixteen_bit_prompts_are_without_what_a_request_takes(card: str) -> None:
     """Measured times are longer than predicted by that, within the band."""
     fitted = fitted_constants().gpu
@@ -107,10 +108,9 @@ def test_sixteen_bit_prompts_are_without_what_a_request_takes(card: str) -> None
 
 
 def test_a_prompt_that_nobody_measured_has_no_number() -> None:
-    for card in card_names():
-        four = unmeasured(card, Q4, "llama.cpp")
-        assert (four is None) == (card in gpu.MEASURED_CARDS)
-        assert (unmeasured(card, F16, "llama.cpp") is None) == (card in gpu_prompts.SIXTEEN_BIT_CARDS)
+    for name, card in ((name, load_card(name)) for name in card_names()):
+        assert (unmeasured(card, Q4, "llama.cpp") is None) == (name in ("v100", "t4", "a10g", "l4", "a100"))
+        assert (unmeasured(card, F16, "llama.cpp") is None) == (name in ("a10g", "l4", "a100"))
         assert "four-bit kernels was measured" in str(unmeasured(card, Q4, "serving"))
     with pytest.raises(SailsimError, match="No prompt in q4_k_m was measured on card h100; allowed"):
         gpu_prompt_tokens_per_s(load_card("h100"), LLAMA, Q4, 512)

@@ -34,7 +34,7 @@ from sailsim.analysis.paper.joint_samples import BLOCK, Draw, judged, metrics_of
 from sailsim.analysis.paper.parameters import Workload
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.render.joint_page import STORED, markdown, stands_at, stored_page, write_page
+from sailsim.analysis.render.joint_page import STORED, write_page
 from sailsim.base.errors import SailsimError
 from sailsim.base.records import read_records
 from sailsim.cli import main
@@ -225,40 +225,32 @@ def test_the_whole_of_it_twice_is_the_same_to_the_byte(
         assert [row["gap"] for row in prior["posterior"]] == sorted(
             (row["gap"] for row in prior["posterior"]), reverse=True
         )
-    docs = tmp_path / "docs"
-    docs.mkdir()
     monkeypatch.setattr("sailsim.analysis.render.joint_page.space", small)
-    written = write_page(found, tmp_path / "a", docs)
+    written = write_page(found, tmp_path / "a")
     assert all(path.is_file() for path in written)
-    read = read_records(tmp_path / "analysis" / "data" / STORED)
-    assert json.loads(json.dumps(read)) == json.loads((tmp_path / "a" / "joint.json").read_text("utf-8"))
-    assert markdown(read) == (docs / "joint.md").read_text("utf-8")
+    assert json.loads(json.dumps(found)) == json.loads((tmp_path / "a" / "joint.json").read_text("utf-8"))
     # The file of the nearest machine is the machine that was found.
-    machine = load_system(str(docs / "systems" / "nearest-all.toml"))
+    machine = load_system(str(tmp_path / "a" / "nearest-all.toml"))
     for path, change in found["nearest"]["changes"].items():
         section, field = path.split(".")
         assert getattr(getattr(machine, section), field).value == change["value"]
 
 
-def test_the_page_is_made_of_the_results_that_ship() -> None:
-    assert (ROOT / "docs" / "joint.md").read_text("utf-8") == stored_page()
+def test_the_results_that_ship_are_of_the_declared_combinations() -> None:
     stored = read_records(ROOT / "analysis" / "data" / STORED)
     assert stored["combinations"] == DECLARED.count
     assert stored["machines"] >= 20_000
 
 
 @pytest.mark.slow
-def test_the_committed_nearest_of_all_gives_its_numbers_where_the_page_says() -> None:
-    """Each by its file alone, at the page's points, in the field of the answer that the page names."""
+def test_the_committed_nearest_of_all_gives_its_numbers_by_its_file() -> None:
+    """Each at its points, in the field of the answer that its metric names."""
     near = read_records(ROOT / "analysis" / "data" / STORED)["nearest"]
     system = str(ROOT / "docs" / "systems" / near["file"])
-    page = (ROOT / "docs" / "joint.md").read_text("utf-8")
     workloads = {workload.name: workload for workload in space().workloads}
     for row in (*near["reading"]["primary"]["rows"], *near["reading"]["best"]["rows"]):
         claim = next(each for each in PAPER.claim if each.name == row["claim"])
         metric = next(each for each in claim.metric if each.words == row["words"])
-        assert f"| {metric.words} | {row['at'] or '-'} | " in page
-        assert f"| {stands_at(metric)} |" in page
         if metric.metric == "area_share":
             told = CliRunner().invoke(main, ["systems", "show", system]).stdout.splitlines()[-1]
             found = float(re.findall(r"([\d.]+) % of LLC and cores", told)[0])
@@ -272,7 +264,7 @@ def test_the_committed_nearest_of_all_gives_its_numbers_where_the_page_says() ->
                 spent = [answer["runs"]["sail"]["counts"][metric.saved] for answer in answers]
                 found = 100 * (1 - spent[0] / spent[1])
         assert found == pytest.approx(row["value"], rel=0.02), (
-            f"{row['words']}: docs/joint.md is older than the models: run sailsim joint --docs docs"
+            f"{row['words']}: analysis/data/joint.jsonl is older than the models: run research/claims.py"
         )
 
 
@@ -295,18 +287,6 @@ def test_a_machine_that_was_found_is_saved_with_all_that_it_changes(tmp_path: Pa
     }
     machine = load_system(str(path)).require_pim()
     assert (machine.nbw, machine.clock.value, machine.substrate.value) == ("auto", 2.0, "row_dfm:read=2")
-
-
-def test_a_page_of_other_priors_says_nothing_of_the_shipped_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    stored = read_records(ROOT / "analysis" / "data" / STORED)
-    (narrow, *_), page = stored["priors"], markdown(stored)
-    mine = {"priors": {"mine": stored["priors"][narrow]}, "declared": "theirs"}
-    monkeypatch.setattr("sailsim.analysis.render.joint_page.space", lambda paper, prior: space(paper))
-    other = markdown(stored | mine)
-    for words in ("silicon's 0.4 GHz", "analysis/data/combinations/sail.toml", "that one would guess"):
-        assert words in page
-        assert words not in other
-    assert "--prior mine --combinations theirs --docs docs`" in other
 
 
 def test_changes_that_go_cost_little_all_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from sailsim.analysis.paper.reproduce import reproduce
 from sailsim.analysis.paper.sampling import LAST, Study, run_samples
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.render.reproduction_page import STORED, markdown, write_page
+from sailsim.analysis.render.reproduction_page import STORED, write_page
 from sailsim.analysis.render.reproduction_words import verdict
 from sailsim.base.errors import SailsimError
 from sailsim.base.records import read_records
@@ -134,12 +134,9 @@ def test_the_whole_of_it_twice_is_the_same_to_the_byte(tmp_path: Path) -> None:
     reproduce(tmp_path / "b", 4, progress=False)
     for name in ("reproduction.json", *(f"nearest-{claim.replace('_', '-')}.toml" for claim in NUMERIC)):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    docs = tmp_path / "docs"
-    docs.mkdir()
-    written = write_page(found, tmp_path / "a", docs)
+    written = write_page(found, tmp_path / "a")
     assert all(path.is_file() for path in written)
-    read = read_records(tmp_path / "analysis" / "data" / STORED)
-    assert (docs / "reproduction.md").read_text("utf-8") == markdown(read)
+    read = json.loads((tmp_path / "a" / "reproduction.json").read_text("utf-8"))
     assert (tmp_path / "a" / "reproduction.html").read_text("utf-8").count("<svg") == 3
     for claim in read["claims"].values():
         assert len(claim["values"]) == 8
@@ -172,11 +169,6 @@ def committed() -> dict[str, Any]:
     return read_records(ROOT / "analysis" / "data" / STORED)
 
 
-def test_the_page_has_its_figures() -> None:
-    for name in ("claims", "decides", "breakdown"):
-        assert (DOCS / "figures" / f"reproduction_{name}.png").is_file()
-
-
 def test_every_claim_is_there_with_all_its_readings_and_a_reason(committed: dict[str, Any]) -> None:
     assert list(committed["claims"]) == list(NUMERIC)
     for claim in PAPER.claim:
@@ -200,5 +192,5 @@ def test_the_committed_nearest_machines_give_their_numbers(committed: dict[str, 
         for key in near["find"].split("."):
             answer = answer[key]
         assert answer == pytest.approx(near["value"], rel=0.02), (
-            f"{name}: docs/reproduction.md is older than the models: run sailsim reproduce --docs docs"
+            f"{name}: analysis/data/reproduction.jsonl is older than the models: run research/claims.py"
         )

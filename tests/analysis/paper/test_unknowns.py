@@ -302,7 +302,7 @@ BAD_PRIORS = {
     '[levels."pim.nbw"]\nvalues = [4, "most"]\nreason = "x"': "include 'most'",
     # What no machine can have is seen when the file is read, not once a machine is drawn that has it.
     '[ranges."pim.clock"]\nlow = -1\nhigh = 2\nreason = "x"': (
-        "mine.toml: ranges of pim.clock has -1: pim.clock is -1; allowed is a number above 0 in GHz."
+        "mine.toml: ranges of pim.clock has -1: pim.clock is -1; allowed is a number at least 0.001 and"
     ),
     '[ranges."memory.read_share"]\nlow = 0.5\nhigh = 1.5\nreason = "x"': (
         "mine.toml: ranges of memory.read_share has 1.5: memory.read_share is 1.5; allowed is a number above "
@@ -350,7 +350,7 @@ def test_attention_of_a_software_that_nobody_has() -> None:
 
 
 def test_the_prior_of_the_page_can_be_read(tmp_path: Path) -> None:
-    page = (DATA.parents[1] / "docs" / "extending.md").read_text("utf-8")
+    page = (DATA.parents[1] / "docs" / "backends.md").read_text("utf-8")
     path = tmp_path / "mine.toml"
     path.write_text(re.findall(r"```toml\n(extends = \"sail\".*?)```", page, re.DOTALL)[-1], "utf-8")
     mine = space(prior=str(path))

@@ -31,7 +31,7 @@ def browser():
 @pytest.fixture(scope="module")
 def file(swept, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page(swept.frame(), swept.manifest, prices()), "utf-8")
+    path.write_text(page(swept.frame(), swept.manifest, prices(), paper="sail"), "utf-8")
     return path
 
 

@@ -4,9 +4,12 @@ SIZES = {"wide": (1280, 900), "narrow": (400, 800)}
 
 
 class Opened:
-    """A report in a window, with everything that the browser complained of or asked for."""
+    """A report in a window, with everything that the browser complained of or asked for.
 
-    def __init__(self, browser, path, size="wide", **options):
+    ``at`` is the place in it that its address names, as ``#speed``.
+    """
+
+    def __init__(self, browser, path, size="wide", at="", **options):
         width, height = SIZES[size]
         self.context = browser.new_context(viewport={"width": width, "height": height}, **options)
         self.page = self.context.new_page()
@@ -15,7 +18,7 @@ class Opened:
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
-        self.page.goto(path.as_uri())
+        self.page.goto(path.as_uri() + at)
         self.page.wait_for_selector("html[data-ready]", state="attached")
 
     def __enter__(self):

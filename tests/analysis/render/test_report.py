@@ -42,7 +42,7 @@ def rows_of(frame):
 
 @pytest.fixture(scope="module")
 def page(swept, tmp_path_factory):
-    path = report(swept, tmp_path_factory.mktemp("report") / "report.html")
+    path = report(swept, tmp_path_factory.mktemp("report") / "report.html", paper="sail")
     return path.read_text("utf-8")
 
 
@@ -264,9 +264,15 @@ def test_another_papers_claims_take_the_place_of_the_shipped_ones(swept, page, t
     assert "paper: 10.7x" in page
 
 
-def test_a_bad_file_of_claims_is_one_sentence(swept, tmp_path):
+def test_a_bad_file_of_claims_is_one_sentence_before_any_work(swept, tmp_path, monkeypatch):
     from click.testing import CliRunner
 
+    def begun(*_, **__):
+        raise AssertionError("the report was begun")
+
+    # Work of seconds tells how far it is, in lines of its own.
+    monkeypatch.setattr("sailsim.analysis.render.report.tables_of", begun)
+    monkeypatch.setattr("sailsim.analysis.render.report.stored_runs", begun)
     bad = tmp_path / "bad.toml"
     bad.write_text("colour = 3\n")
     for name in (str(bad), "nobody"):
@@ -285,12 +291,16 @@ def test_commands_print_what_they_wrote(swept, tmp_path, capsys):
 
     runner = CliRunner()
     out = tmp_path / "r.html"
-    shown = runner.invoke(main, ["report", str(swept.path), "--out", str(out), "--json"])
+    command = ["report", str(swept.path), "--out", str(out)]
+    shown = runner.invoke(main, [*command, "--paper", "sail", "--json"])
     assert shown.exit_code == 0, shown.output
     answer = json.loads(shown.stdout)
     assert answer["report"] == str(out)
     assert len(answer["claims"]) > 10
-    plain = runner.invoke(main, ["report", str(swept.path), "--out", str(out)])
+    ungraded = runner.invoke(main, command)
+    assert ungraded.stdout == f"{out}\n"
+    assert json.loads(runner.invoke(main, [*command, "--json"]).stdout)["claims"] == []
+    plain = runner.invoke(main, [*command, "--paper", "sail"])
     assert "missed" in plain.output or "reached" in plain.output
     drawn = runner.invoke(main, ["figures", str(swept.path), "--out", str(tmp_path / "f"), "--json"])
     assert drawn.exit_code == 0, drawn.output

@@ -86,6 +86,41 @@ def test_the_menu_of_a_narrow_window_opens_and_closes(browser, file):
         page.wait_for_function("document.querySelector('#energy').getBoundingClientRect().top < 200")
 
 
+def from_its_place(opened, section):
+    """How far a section's heading is from where a jump has to put it, in pixels, with all in sight drawn."""
+    opened.page.wait_for_function(
+        """[...document.querySelectorAll("figure[data-chart]")].every((figure) => {
+          const { top, bottom } = figure.getBoundingClientRect();
+          return bottom < -600 || top > innerHeight + 600 || figure.querySelector(".main-svg, .plot.none");
+        })"""
+    )
+    return opened.page.evaluate(
+        """(section) => {
+          const found = document.querySelector(section);
+          const place = parseFloat(getComputedStyle(found).scrollMarginTop);
+          return Math.abs(found.querySelector("h2").getBoundingClientRect().top - place);
+        }""",
+        section,
+    )
+
+
+@pytest.mark.parametrize(("size", "way"), [("wide", "menu"), ("narrow", "menu"), ("wide", "link")])
+def test_a_jump_to_a_section_ends_at_its_heading(browser, file, size, way):
+    """Each in a window of its own, where nothing above has been in sight and so drawn before."""
+    with Opened(browser, file) as opened:
+        names = [link.get_attribute("href") for link in opened.page.locator(".menu a").all()]
+    missed = {}
+    for name in names[1:]:  # the first one is the page's top
+        with Opened(browser, file, size, at=name if way == "link" else "") as opened:
+            if size == "narrow":
+                opened.page.locator(".menu button").click()
+            if way == "menu":
+                opened.page.locator(f".menu a[href='{name}']").click()
+            missed[name] = from_its_place(opened, name)
+    assert len(missed) == 11
+    assert {name: by for name, by in missed.items() if by > 4} == {}
+
+
 def number_of(text):
     """The number that a cell shows, with a unit or without; None for words."""
     found = re.fullmatch(r"(-?[\d.,]+(?:e[+-]\d+)?)(?:x| %)?", text)

@@ -29,8 +29,9 @@ def problems(text):
 
 
 @pytest.mark.slow
-def test_the_report_is_valid(swept):
-    assert problems(page(swept.frame(), swept.manifest, prices())) == []
+@pytest.mark.parametrize("paper", [None, "sail"])
+def test_the_report_is_valid(swept, paper):
+    assert problems(page(swept.frame(), swept.manifest, prices(), paper=paper)) == []
 
 
 @pytest.mark.slow

@@ -10,13 +10,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reuse import settings
+from reuse.cycles import partial_tables, steps
+from reuse.patterns import patterns, structure
 from sailsim.analysis.results.columns import column_of, columns_of, groups, in_order, no_column
 from sailsim.analysis.results.folder import Results
 from sailsim.analysis.results.joins import JOINED
 from sailsim.analysis.results.runs import COLUMNS
-from sailsim.analysis.reuse import settings
-from sailsim.analysis.reuse.cycles import partial_tables, steps
-from sailsim.analysis.reuse.patterns import patterns, structure
 from sailsim.base.records import read_records
 from sailsim.cli import main
 from sailsim.lut_gemv import Tile, WeightCode, write_trace

@@ -89,7 +89,7 @@ def test_the_format_of_a_point_is_made_in_one_place() -> None:
 
 def test_every_runner_has_the_formats_that_the_point_says() -> None:
     """In rate, memory and words; a runner with a format of its own has that."""
-    mixed = replace(POINT, weights="q4_k_m", wbits=-1, group_size=-1)
+    mixed = replace(POINT, weights="q4_k_m", wbits=None, group_size=None)
     found, fmt = by_name(mixed), mixed.formats(MODEL)
     assert found["cores"].format == found["l4"].format == fmt.name
     assert (found["l4-f16"].format, found["l4-f16"].types) == (

@@ -10,7 +10,7 @@ import pytest
 from sailsim.base.records import read_records
 from sailsim.sim import dram, load_system
 from sailsim.sim.dram import OPEN_LOAD
-from sailsim.sim.gem5.cases import CODED, HELD_OUT, TILES, TUNED_TILES, coded_tiles, tiles
+from sailsim.sim.gem5.cases import CODES, drawn, drawn_tiles
 from sailsim.sim.gem5.streams import shared_bandwidth
 from sailsim.sim.gem5.validation import ALONE, Comparison, Load, summarise
 from sailsim.sim.memory_path import memory_paths
@@ -25,9 +25,24 @@ def committed(name: str) -> Any:
     return read_records(ROOT / "analysis" / "data" / "gem5" / name)
 
 
-def test_held_out_tiles_are_others() -> None:
-    assert not set(HELD_OUT) & {*TILES, *TUNED_TILES}
-    assert len(tiles(2, HELD_OUT)) == len(HELD_OUT) >= 12
+def test_tiles_are_drawn_by_their_seed_and_of_all_kinds() -> None:
+    shapes = drawn(5, 204)
+    assert shapes == drawn(5, 204)
+    assert shapes[:20] == drawn(5, 20)
+    assert len(set(shapes) - set(drawn(6, 204))) == 204
+    assert {each.code for each in shapes} == set(CODES)
+    ks, ns, batches, wbits, abits, nbws, groups, scaled = zip(*(each.fields for each in shapes), strict=True)
+    assert set(wbits) == set(range(2, 9))
+    assert set(abits) == set(range(4, 9))
+    assert set(nbws) == {2, 3, 4, 5}
+    assert (min(ks) >= 8, max(ks) < 724, min(ns) >= 4, max(ns) < 363, {*batches} == {*range(1, 12)}) == (
+        True,
+    ) * 5
+    assert all((size > 0) == scales for size, scales in zip(groups, scaled, strict=True))
+    assert 80 < sum(scaled) < 124
+    one, other = (drawn_tiles(shapes[:3], seed) for seed in (1, 2))
+    assert [tile.name for tile in one] == [tile.name for tile in other]
+    assert not (one[0].x == other[0].x).all()
 
 
 def committed_tiles(load: Load) -> list[dict[str, Any]]:
@@ -41,41 +56,44 @@ def committed_tiles(load: Load) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("streams", [0, 16])
-@pytest.mark.parametrize("held_out", [False, True])
-def test_the_committed_tiles_agree(streams: int, held_out: bool) -> None:
-    rows = [row for row in committed_tiles(Load(streams=streams)) if row["held_out"] == held_out]
-    errors = [abs(row["error"]) for row in rows]
-    assert len(rows) == (len(HELD_OUT) if held_out else len(TILES) + len(TUNED_TILES) + len(CODED))
-    assert median(errors) < 0.05
-    assert max(abs(row["error"]) for row in rows if row["gem5_cycles"] >= 1000) < 0.15
-    assert max(errors) < 0.25  # of the smallest, where what surrounds the groups is a third
-
-
-@pytest.mark.parametrize(("units", "offset"), [(1, 1 << 20), (5, 0), (5, 1 << 20)])
-def test_tiles_beside_readers_in_their_banks_agree_in_the_median(units: int, offset: int) -> None:
-    """What a unit and a reader lose by closing each other's rows is not modelled: the worst is far off."""
-    rows = committed_tiles(Load(units, 16, stream_offset=offset))
-    errors = [row["error"] for row in rows]
-    assert len(rows) == len(HELD_OUT) + len(TILES) + len(TUNED_TILES) + len(CODED)
+def test_the_committed_tiles_alone_agree() -> None:
+    rows = committed_tiles(ALONE)
+    assert len(rows) >= 204
     assert all(row["correct"] and row["phases_equal"] for row in rows)
-    assert median(map(abs, errors)) < 0.07
-    assert max(map(abs, errors)) < 0.45
-    assert (
-        max(errors) < 0.15
-    )  # the engine is seldom too slow: conflicts that it does not know make gem5 slower
+    small = [row for row in rows if row["gem5_cycles"] < 5000]
+    assert len(small) >= 100
+    for some in (rows, small):
+        errors = [row["error"] for row in some]
+        assert median(map(abs, errors)) < 0.02
+        assert abs(median(errors)) < 0.005  # not too fast and not too slow
+    refresh = SAIL.memory.timing.trfc.si * SAIL.pim.clock.si
+    for row in rows:  # the engine has the mean of refreshes; a tile meets whole ones
+        off = abs(row["engine_cycles"] - row["gem5_cycles"])
+        assert off < 0.16 * row["gem5_cycles"] + row["refreshes"] * refresh
+
+
+@pytest.mark.parametrize(
+    ("units", "streams", "offset"), [(1, 16, 0), (1, 16, 1 << 20), (5, 16, 0), (5, 16, 1 << 20), (5, 0, 0)]
+)
+def test_tiles_beside_others_agree_in_the_median(units: int, streams: int, offset: int) -> None:
+    """What a unit and a reader lose by closing each other's rows is not modelled: the worst is far off."""
+    rows = committed_tiles(Load(units, streams, stream_offset=offset))
+    errors = [row["error"] for row in rows]
+    assert len(rows) >= 60
+    assert all(row["correct"] and row["phases_equal"] for row in rows)
+    assert median(map(abs, errors)) < 0.1
+    assert max(map(abs, errors)) < 0.65
 
 
 def test_the_committed_data_are_of_this_engine() -> None:
     """Tiles of the engine as it is now take the cycles that were compared."""
-    rows = [row for row in committed_tiles(ALONE) if not row["held_out"]]
+    rows = {row["tile"]: row for row in committed_tiles(ALONE)}
+    seed = committed("validation.jsonl")["seed"]
     units = PimUnits(SAIL, substrate=None, convert="memory", prt=True, slices=1, operands="dram")
-    work = [*tiles(), *tiles(2, TUNED_TILES), *coded_tiles()]
-    for row, tile in list(zip(rows, work, strict=True))[::5]:
+    for tile in drawn_tiles(drawn(seed, len(rows)), seed + 1000)[::5]:
         timed = timed_tile(units, tile)
         seconds = timed.throttled(units.dram.rate) - timed.edges.descriptor - timed.edges.record
-        assert row["tile"] == tile.name
-        assert row["engine_cycles"] == pytest.approx(seconds * units.clock, abs=1.1)
+        assert rows[tile.name]["engine_cycles"] == pytest.approx(seconds * units.clock, abs=1.1)
 
 
 def test_the_committed_bandwidths_are_of_this_engine() -> None:

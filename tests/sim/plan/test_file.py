@@ -130,7 +130,7 @@ def test_the_preset_is_a_plan_of_the_points_that_it_always_had() -> None:
         ("fixed.wbits = [1]", ("wbits is a list",)),
         ("fixed.wbits = 2020-01-01", ("wbits is 2020-01-01",)),
         ("fixed.wbits = inf", ("wbits is inf", "finite")),
-        ("fixed.wbits = 0x" + "f" * 5000, ("beyond 64 bits",)),
+        ("fixed.wbits = 0x" + "f" * 5000, ("more than 64 bits",)),
         ("fixed.wbits = 9", ("wbits is 9", "1..8")),
         ('fixed.model = "a\\u0000b"', ("model is", "texts")),
         ("axes.wbits = []", ("wbits is an empty list",)),

@@ -265,7 +265,7 @@ def test_another_programs_results_are_named(tmp_path: Path) -> None:
 
 
 def test_a_point_that_cannot_be_read_leaves_the_folder_alone(tmp_path: Path) -> None:
-    for bad in (Point(model="nope"), Point(system="nope"), Point(activations="nope")):
+    for bad in (Point(system="nope"), Point(activations="nope")):
         with pytest.raises(SailsimError, match="nope"):
             run_sweep([*POINTS, bad], double, tmp_path / "out", progress=False)
     assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // Abandons descriptors that PIM units have taken: the program ends, also with a thread held at a full queue,
-// the thread that submitted them ends, or the memory that they name goes away. Where there is somebody left
-// to look, results must be right and units alive.
+// the thread that submitted them ends, maybe with another on its core, or the memory that they name goes
+// away. Where there is somebody left to look, results must be right and units alive.
 #include "common/fail.hh"
 #include "common/json_line.hh"
 #include "common/options.hh"
@@ -59,7 +59,7 @@ int main(int argc, char **argv)
 {
     Options options(argc, argv, "Abandons descriptors that PIM units have taken.");
     const std::string path = options.text("trace", "", "the trace file of what is submitted");
-    const std::string gone = options.word("gone", "thread", {"program", "core", "thread", "memory"},
+    const std::string gone = options.word("gone", "thread", {"program", "core", "thread", "place", "memory"},
                                           "what ends while the units work on the trace");
     const auto units =
         static_cast<unsigned>(options.number("units", 1, 1, LUTMM_UNITS_MAX, "PIM units, in turn"));
@@ -81,7 +81,7 @@ int main(int argc, char **argv)
             end_program();
         });
     }
-    if (gone == "thread") {
+    if (gone == "thread" || gone == "place") {
         Team team(2);
         team.run([&](unsigned rank) {
             if (rank == 1)
@@ -96,6 +96,8 @@ int main(int argc, char **argv)
         trace.reset();
         submit_all(probe, units);
     }
+    // The core that is free is the one of the thread that ended.
+    const auto successor = gone == "place" ? std::make_unique<Team>(2) : nullptr;
     Trace &rest = trace ? *trace : probe;
     const Answers answers = collect(rest, timeout_ns);
     JsonLine()

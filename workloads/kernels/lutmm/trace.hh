@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-// A trace file (docs/trace-format.md) in memory: its image where it fits, its descriptors pointing into it.
+// A trace file (docs/contract.md) in memory: its image where it fits, its descriptors pointing into it.
 #ifndef SAILSIM_KERNELS_LUTMM_TRACE_HH
 #define SAILSIM_KERNELS_LUTMM_TRACE_HH
 

@@ -1,0 +1,46 @@
+"""Measurements of llama.cpp on Neoverse V1 and V2: medians over the instances of a size, and single ones."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from calibration.measurements import MeasuredRows, labelled_rows, read_table
+
+TABLE = "neoverse_v.csv"
+FEWEST_THREADS = 8
+"""Of the instances that the fit uses, as on Neoverse N1."""
+MOST_THREADS: Mapping[str, int] = {"graviton3": 64, "graviton4": 96}
+"""Cores of one socket: more are two, whose threads read each other's memory, which is not modelled."""
+
+
+def instance_rows(system: str, disturbed: bool = False) -> MeasuredRows:
+    """Every single measurement on a chip of a system file; `instances` of `labels` says what ran it:
+    "usual", "bare metal", "two sockets" or "few" (threads)."""
+    chosen = [
+        row for row in read_table(TABLE) if row["system"] == system and (row["disturbed"] == "1") == disturbed
+    ]
+    return labelled_rows(chosen, {"instances": [_sort(row) for row in chosen]})
+
+
+def size_rows(system: str) -> MeasuredRows:
+    """Medians over the undisturbed, usual instances of each number of threads: what is fitted on."""
+    groups: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
+    for row in read_table(TABLE):
+        if row["system"] == system and row["disturbed"] == "0" and _sort(row) == "usual":
+            groups[row["threads"], row["model"], row["test"], row["n"]].append(row)
+    rows = [_middle(found) for _, found in sorted(groups.items())]
+    return labelled_rows(rows, {"instances": ["usual"] * len(rows)})
+
+
+def _middle(found: Sequence[dict[str, str]]) -> dict[str, str]:
+    return {**found[0], "tok_s": repr(median(float(row["tok_s"]) for row in found))}
+
+
+def _sort(row: Mapping[str, str]) -> str:
+    if int(row["threads"]) > MOST_THREADS[row["system"]]:
+        return "two sockets"
+    if "metal" in row["machine"]:
+        return "bare metal"
+    return "few" if int(row["threads"]) < FEWEST_THREADS else "usual"

@@ -1,0 +1,181 @@
+"""The fits of cores that came after Neoverse N1: llama.cpp's constants for each, and what is assumed of one
+that was not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from calibration.core_rows import instance_rows, size_rows
+from calibration.cpu_problem import BARRIER, software_parameters
+from calibration.errors import band_of, constants_of, digits, error_row, held_row
+from calibration.measurements import MeasuredRows
+from calibration.solver import Problem, held_out, solve
+from sailsim.analysis.baselines import cpu
+from sailsim.analysis.baselines.core_kinds import N1
+from sailsim.analysis.baselines.prediction import Floats
+
+MEASURED: Mapping[str, tuple[str, str]] = {
+    "neoverse-v1": ("graviton3", "Graviton3"),
+    "neoverse-v2": ("graviton4", "Graviton4"),
+}
+"""Cores with rows of their own: system file and name of the chip."""
+UNMEASURED = "neoverse-n2"
+N2_OVER_N1 = 1.4
+"""Instructions a cycle of Neoverse N2 over N1 by Arm's announcement of both, as WikiChip Fuse has it ("Arm
+Launches New Neoverse N2 and V1 Server CPUs: 1.4x-1.5x IPC, SVE, and ARMv9", April 2021): 1.5 is V1's, whose
+kernels were then measured at 1.6 of N1's."""
+TABLE_PIPES = 2.0**0.5
+"""Rate of table look-ups of Neoverse V1 and V2 over N1's (assumed, 1..2): they have twice the vector pipes,
+of which as many as on N1 look up in tables."""
+
+
+def core_problem(core: str) -> Problem:
+    """llama.cpp on one core, by the equation of `sailsim.analysis.baselines.cpu`."""
+    parameters = (BARRIER, *software_parameters("llama.cpp"))
+    index = {p.name: i for i, p in enumerate(parameters)}
+
+    def predict(x: Floats, rows: MeasuredRows) -> Floats:
+        c = cpu.Constants(
+            read_share=np.asarray(x[index["read_share"]]),
+            kernel_rate=np.asarray(x[index["kernel_rate_q4_k_m"]]),
+            attention_rate=np.asarray(x[index["attention_rate"]]),
+            barrier_s=float(x[index["barrier"]]) * 1e-9,
+            overlap=np.asarray(x[index["overlap"]]),
+            product_s=float(x[index["product_overhead"]]) * 1e-9,
+        )
+        parts = cpu.step_parts(rows.work, rows.machine, rows.threads, c, np.asarray(1.0))
+        return np.asarray(rows.tokens / sum(parts.values()))
+
+    return Problem(parameters, size_rows(MEASURED[core][0]), predict)
+
+
+def run_cores(n1: Mapping[str, Any], errors: list[dict[str, Any]]) -> dict[str, Any]:
+    """The sets of constants of every later core, by core and software; adds the rows of the error table.
+
+    ``n1``: the sets of Neoverse N1 by software, as `fits.json` holds them.
+    """
+    found = {core: {"llama.cpp": _run_core(core, errors)} for core in MEASURED}
+    found[UNMEASURED] = {"llama.cpp": _between(n1["llama.cpp"], found)}
+    for core, sets in found.items():
+        sets["t-mac"] = _tables(core, n1["t-mac"], sets["llama.cpp"])
+    return found
+
+
+def _run_core(core: str, errors: list[dict[str, Any]]) -> dict[str, Any]:
+    system, chip = MEASURED[core]
+    problem = core_problem(core)
+    solution = solve(problem)
+    rows = problem.rows
+    ratio = problem.predict(solution.values, rows) / rows.measured
+    by_size, by_model = held_out(problem, "threads"), held_out(problem, "model")
+    test, short = rows.labels["test"], rows.labels["n"] == "16"
+    tests = {
+        "decode": test == "tg",
+        "prompt": (test == "pp") & ~short,
+        "16 rows at once": (test == "pp") & short,
+    }
+    for kind, keep in tests.items():
+        name = f"{chip} {kind}, llama.cpp, medians by size"
+        errors.append(error_row(name, "nothing", ratio[keep]))
+        errors.append(held_row(name, "all instances of that size", by_size.where(keep)))
+        errors.append(held_row(name, "model", by_model.where(keep)))
+    _single_rows(problem, solution.values, chip, system, by_size.ratio, errors)
+    bands = {
+        kind: band_of(by_size.ratio[tests[kind]], by_model.ratio[tests[kind]])
+        for kind in ("decode", "prompt")
+    }
+    source = f"fit of neoverse_v.csv, {chip} (SpareCores)"
+    return {"constants": constants_of(problem, solution, source), "bands": bands}
+
+
+def _single_rows(
+    problem: Problem, values: Floats, chip: str, system: str, by_size: Floats, errors: list[dict[str, Any]]
+) -> None:
+    """Error rows of single instances: usual ones by the fit without their size, others by the whole fit."""
+
+    def key(rows: MeasuredRows, i: int) -> tuple[str, ...]:
+        return tuple(str(rows.labels[name][i]) for name in ("threads", "model", "test", "n"))
+
+    rows = instance_rows(system)
+    correction = {key(problem.rows, i): by_size[i] * problem.rows.measured[i] for i in range(len(by_size))}
+    single = np.array([correction.get(key(rows, i), np.nan) for i in range(len(rows.measured))])
+    whole = problem.predict(values, rows)
+    decode = rows.labels["test"] == "tg"
+    kind = rows.labels["instances"]
+    usual = decode & (kind == "usual") & np.isfinite(single)
+    errors.append(
+        error_row(
+            f"{chip} decode, llama.cpp, single instances", "all instances of that size",
+            single[usual] / rows.measured[usual],
+        )
+    )  # fmt: skip
+    names = {"bare metal": "bare metal", "few": "2 and 4 vCPUs", "two sockets": "two sockets, 192 threads"}
+    for sort, name in names.items():
+        keep = decode & (kind == sort)
+        if keep.any():
+            ratio = whole[keep] / rows.measured[keep]
+            errors.append(error_row(f"{chip} decode, llama.cpp, {name}", "these rows", ratio))
+    noisy = instance_rows(system, disturbed=True)
+    noisy = noisy.where((noisy.labels["test"] == "tg") & (noisy.labels["instances"] == "usual"))
+    ratio = problem.predict(values, noisy) / noisy.measured
+    name = f"{chip} decode, llama.cpp, while files were downloaded"
+    errors.append(error_row(name, "these rows", ratio))
+
+
+def _between(n1: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a core that was not measured: between the three that were, its kernels by what Arm said of both."""
+    three = {N1: n1["constants"]} | {core: sets["llama.cpp"]["constants"] for core, sets in later.items()}
+    found = {}
+    for name, first in n1["constants"].items():
+        if not all(name in constants for constants in three.values()):
+            continue  # formats by a ratio of kernels: taken from Neoverse N1 wherever they are asked for
+        values = [float(constants[name]["value"]) for constants in three.values()]
+        value, note = (
+            float(np.mean(values)),
+            "mean of Neoverse N1, V1 and V2; low and high are their extremes",
+        )
+        if name == "attention_rate":
+            value, note = float(np.exp(np.mean(np.log(values)))), f"geometric {note}"
+        if name == "kernel_rate_q4_k_m":
+            value = N2_OVER_N1 * float(first["value"])
+            note = (
+                f"{N2_OVER_N1} times Neoverse N1's, which is N2's over N1's speed a cycle in Arm's "
+                "announcement; low is N1's, high the faster of V1 and V2"
+            )
+        found[name] = {
+            "value": digits(value),
+            "unit": first["unit"],
+            "source": "fits of Neoverse N1, V1 and V2",
+            "kind": "assumed",
+            "low": digits(min(*values, value)),
+            "high": digits(max(*values, value)),
+            "note": note,
+            "standard_error": None,
+        }
+    bands = [n1["bands"], *(sets["llama.cpp"]["bands"] for sets in later.values())]
+    widest = {
+        kind: {"low": min(b[kind]["low"] for b in bands), "high": max(b[kind]["high"] for b in bands)}
+        for kind in ("decode", "prompt")
+    }
+    return {"constants": found, "bands": widest}
+
+
+def _tables(core: str, n1: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """T-MAC on a later core: nowhere measured, its look-ups scaled, the rest as llama.cpp's there."""
+    factor, most = (TABLE_PIPES, 2.0) if core in MEASURED else (1.0, 1.0)
+    lut = dict(n1["constants"]["lut_rate"])
+    lut |= {
+        "value": digits(factor * lut["value"]),
+        "high": digits(most * lut["high"]),
+        "kind": "assumed",
+        "source": "T-MAC on Cortex-A76 (tmac.csv), scaled by vector pipes",
+        "note": f"{factor:.2f} times Neoverse N1's, 1 to {most:g}: T-MAC was not measured on this core",
+        "standard_error": None,
+    }
+    same = ("read_share", "attention_rate", "barrier", "product_overhead")
+    kept = {name: ours["constants"][name] | {"note": "as in llama.cpp on this core"} for name in same}
+    overlap = n1["constants"]["overlap"] | {"note": "as on Cortex-A76", "kind": "assumed", "low": 0.0}
+    return {"constants": {"lut_rate": lut, "overlap": overlap, **kept}, "bands": ours["bands"]}

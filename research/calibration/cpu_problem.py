@@ -1,0 +1,122 @@
+"""The CPU baseline's fit: its constants, and the steps that rows give by them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from calibration.measurements import (
+    MeasuredRows,
+    altra_rows,
+    join,
+    llama_bench_rows,
+)
+from calibration.solver import (
+    Parameter,
+    Problem,
+)
+from sailsim.analysis.baselines import cpu
+from sailsim.analysis.baselines.kernel_rates import Software
+from sailsim.analysis.baselines.prediction import Floats
+
+BARRIER = Parameter(
+    "barrier", 100.0, 0.0, 1000.0, "ns", "synchronisation and small work of an operation, a thread"
+)
+"""Common to both stacks: the fork keeps llama.cpp's threads, and only both together tell it from what
+a product loses."""
+
+
+TOGETHER: tuple[Software, ...] = ("llama.cpp", "ampere")
+"""The stacks that are fitted together."""
+
+
+def hides_parameter() -> Parameter:
+    """How far reading and arithmetic hide each other, which each software does in its own way."""
+    meaning = "0: reading and arithmetic take turns, 1: the longer hides the shorter"
+    return Parameter("overlap", 0.2, 0.0, 1.0, "ratio", meaning)
+
+
+def software_parameters(software: Software) -> tuple[Parameter, ...]:
+    """The parameters that a software has of its own."""
+    kernels, attention = {
+        "llama.cpp": ({"q4_k_m": 2.6}, 0.5),
+        "ampere": ({"q4_k_4": 5.0, "q8r16": 8.0}, 2.0),
+    }[software]
+    loss = Parameter(
+        "product_overhead",
+        2e4,
+        0.0,
+        3e5,
+        "ns",
+        "what a matrix product loses, whatever its size and the threads: uneven last pieces, first misses",
+    )
+    return (
+        Parameter(
+            "read_share",
+            0.7,
+            0.2,
+            1.0,
+            "ratio",
+            "share of the measured read bandwidth that weights stream at",
+        ),
+        *(
+            Parameter(
+                f"kernel_rate_{name}", start, 0.2, 32.0, "MAC/cycle", f"matrix products of a thread, {name}"
+            )
+            for name, start in kernels.items()
+        ),
+        Parameter(
+            "attention_rate", attention, 0.05, 16.0, "MAC/cycle", "attention of one thread, fp16 cache"
+        ),
+        hides_parameter(),
+        # The fork's rows have one thread count: there the barrier holds this too.
+        *((loss,) if software == "llama.cpp" else ()),
+    )
+
+
+def cpu_problem() -> Problem:
+    """The constants of both software stacks on Neoverse-N1, fitted together: they share the barrier."""
+    own = {software: software_parameters(software) for software in TOGETHER}
+    parameters = (BARRIER, *(p for group in own.values() for p in group))
+    first = dict(zip(own, np.cumsum([1, *(len(group) for group in own.values())]).tolist(), strict=False))
+
+    def predict(x: Floats, rows: MeasuredRows) -> Floats:
+        fork = rows.labels["software"] == "ampere"
+        ours, theirs = (
+            {p.name: float(x[first[name] + i]) for i, p in enumerate(group)} for name, group in own.items()
+        )
+
+        def of_software(name: str) -> Floats:
+            return np.asarray(np.where(fork, theirs[name], ours[name]))
+
+        fork_rate = np.where(
+            rows.labels["format"] == "q8r16", theirs["kernel_rate_q8r16"], theirs["kernel_rate_q4_k_4"]
+        )
+        c = cpu.Constants(
+            read_share=of_software("read_share"),
+            kernel_rate=np.asarray(np.where(fork, fork_rate, ours["kernel_rate_q4_k_m"])),
+            attention_rate=of_software("attention_rate"),
+            barrier_s=float(x[0]) * 1e-9,
+            overlap=of_software("overlap"),
+            product_s=np.asarray(np.where(fork, 0.0, ours["product_overhead"] * 1e-9)),
+        )
+        # Only the fork's rows have a batch, and its sequences share one cache.
+        shared_by = np.where(fork, rows.tokens, 1.0)
+        parts = cpu.step_parts(rows.work, rows.machine, rows.threads, c, shared_by)
+        return np.asarray(rows.tokens / sum(parts.values()))
+
+    return Problem(parameters, join(llama_bench_rows(), altra_rows()), predict)
+
+
+def textbook_problem() -> Problem:
+    """llama.cpp's constants alone, on its own rows, if the longer of reading and arithmetic hid the other."""
+    both = cpu_problem()
+    count = 1 + len(software_parameters("llama.cpp"))
+    fork = np.array([p.start for p in both.parameters[count:]])
+    names = [p.name for p in both.parameters[:count]]
+    overlap = names.index("overlap")
+
+    def predict(x: Floats, rows: MeasuredRows) -> Floats:
+        return both.predict(np.concatenate([np.insert(x, overlap, 1.0), fork]), rows)
+
+    kept = tuple(p for p in both.parameters[:count] if p.name != "overlap")
+    return Problem(kept, both.rows.where(both.rows.labels["software"] == "llama.cpp"), predict)

@@ -1,0 +1,175 @@
+"""The cards' fits: llama.cpp on all of them together, a serving stack on A100."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import exp, log
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.measurements import (
+    MeasuredRows,
+    gpu_rows,
+    sheets_of,
+)
+from calibration.solver import (
+    Parameter,
+    Problem,
+)
+from sailsim.analysis.baselines import cpu, gpu
+from sailsim.analysis.baselines.prediction import Floats
+
+CARDS = ("v100", "t4", "a10g", "l4", "a100")
+"""Cards with measurements of the build that the fit is of."""
+BATCHED_CARD = "v100"
+"""The one whose batches were measured with it."""
+NEAREST = {
+    "read_share": {"l40s": ("l4", "a10g"), "h100": ("h100",)},
+    "prompt_share": {"l40s": ("l4", "a10g"), "h100": ("a100",)},
+}
+"""Whose shares a card without such measurements takes (geometric mean), as its file says."""
+
+COMPUTE_SHARE_F16: Mapping[str, Any] = {
+    "value": 0.5,
+    "unit": "ratio",
+    "source": "here",
+    "kind": "assumed",
+    "low": 0.3,
+    "high": 0.8,
+    "note": "share of fp16 peak of 16-bit products; the measured batches, up to 64 rows, are bound by "
+    "reading and cannot tell",
+}
+
+
+def gpu_problem() -> Problem:
+    """llama.cpp on the cards: shares and rates of each, fitted together for the overheads in common.
+
+    Under a Cauchy loss too: 2B on V100 reaches a third of the bandwidth where it and 7B reach half to two
+    thirds on every other card, and V100 is not to be judged by it.
+    """
+    cards = CARDS
+    parameters = (
+        *(
+            Parameter(f"read_share_{c}", 0.65, 0.2, 0.92, "ratio", f"share of {c}'s memory bandwidth, q4_k_m")
+            for c in (*cards, "h100")
+        ),
+        *(
+            Parameter(
+                f"prompt_share_{c}", 0.3, 0.02, 1.0, "ratio", f"share of {c}'s fp16 peak in prompt processing"
+            )
+            for c in cards
+        ),
+        Parameter(
+            "layer_overhead", 5e4, 0.0, 5e5, "ns", "launches and small kernels of one layer, llama.cpp"
+        ),
+        Parameter(
+            "batch_rate_v100",
+            100.0,
+            5.0,
+            300.0,
+            "MAC/cycle",
+            "matrix kernel of V100 for 9 to 64 rows, a multiprocessor",
+        ),
+        Parameter(
+            "other_formats", 0.8, 0.3, 1.2, "ratio", "read share of other quantized formats, of q4_k's; V100"
+        ),
+        Parameter(
+            "vector_share",
+            0.1,
+            0.01,
+            1.0,
+            "ratio",
+            "share of 8-bit dot products that up to eight rows reach, each a product of its own; V100",
+        ),
+    )
+    index = {p.name: i for i, p in enumerate(parameters)}
+
+    def predict(x: Floats, rows: MeasuredRows) -> Floats:
+        test, card = rows.labels["test"], rows.labels["card"].tolist()
+
+        def of_card(kind: str) -> Floats:
+            share = {}
+            for c in set(card):
+                like = NEAREST[kind].get(c, (c,))
+                share[c] = exp(sum(log(x[index[f"{kind}_{near}"]]) for near in like) / len(like))
+            return np.array([share[c] for c in card])
+
+        c = gpu.GpuConstants(
+            read_share=of_card("read_share") * np.where(test == "batched", x[index["other_formats"]], 1.0),
+            compute_share=of_card("prompt_share"),
+            vector_share=np.asarray(x[index["vector_share"]]),
+            batch_rate=np.where(test == "pp", np.inf, x[index["batch_rate_v100"]]),
+            tile_rows=np.asarray(np.inf),
+            layer_s=np.asarray(1e-9 * x[index["layer_overhead"]]),
+            row_s=np.asarray(0.0),
+            overlap=np.asarray(0.0),
+        )
+        parts = gpu.step_parts(rows.work, sheets_of(rows), c)
+        return np.asarray(rows.tokens / sum(parts.values()))
+
+    rows = gpu_rows()
+    return Problem(parameters, rows.where(~serving_rows(rows)), predict)
+
+
+def serving_rows(rows: MeasuredRows) -> NDArray[np.bool_]:
+    """Which GPU rows the constants of the serving software predict."""
+    return np.isin(rows.labels["test"], ("f16", "older f16", "w4"))
+
+
+def serving_problem() -> Problem:
+    """LMDeploy on A100, 16 bits and four: each has its kernels, launches and work of a sequence."""
+    parameters = (
+        Parameter("read_share_f16", 0.7, 0.2, 0.95, "ratio", "share of memory bandwidth, LMDeploy on A100"),
+        Parameter(
+            "layer_overhead_f16", 2e4, 0.0, 5e5, "ns", "launches and small kernels of one layer, LMDeploy"
+        ),
+        Parameter("row_overhead_f16", 5e4, 0.0, 1e6, "ns", "work of one sequence a step, LMDeploy"),
+        Parameter(
+            "read_share_w4", 0.7, 0.2, 0.95, "ratio", "share of memory bandwidth, LMDeploy's four-bit kernels"
+        ),
+        Parameter(
+            "compute_share_w4", 0.4, 0.05, 1.0, "ratio", "share of fp16 peak, LMDeploy's four-bit kernels"
+        ),
+        Parameter(
+            "layer_overhead_w4", 4e4, 0.0, 5e5, "ns", "launches and small kernels of one layer, four bits"
+        ),
+        Parameter("row_overhead_w4", 1e4, 0.0, 1e6, "ns", "work of one sequence a step, four bits"),
+    )
+    index = {p.name: i for i, p in enumerate(parameters)}
+
+    def predict(x: Floats, rows: MeasuredRows) -> Floats:
+        w4 = rows.labels["test"] == "w4"
+
+        def of_width(kind: str) -> Floats:
+            return np.asarray(np.where(w4, x[index[f"{kind}_w4"]], x[index[f"{kind}_f16"]]))
+
+        c = gpu.GpuConstants(
+            read_share=of_width("read_share"),
+            compute_share=np.where(w4, x[index["compute_share_w4"]], COMPUTE_SHARE_F16["value"]),
+            vector_share=np.asarray(np.inf),
+            batch_rate=np.asarray(np.inf),
+            tile_rows=np.asarray(np.inf),
+            layer_s=1e-9 * of_width("layer_overhead"),
+            row_s=1e-9 * of_width("row_overhead"),
+            overlap=np.asarray(1.0),
+        )
+        parts = gpu.step_parts(rows.work, sheets_of(rows), c)
+        return np.asarray(rows.tokens / sum(parts.values()))
+
+    rows = gpu_rows()
+    rows = rows.where(serving_rows(rows) & (rows.labels["test"] != "older f16"))
+    return Problem(parameters, rows, predict, loss="soft_l1")
+
+
+def gpu_fit_rows(rows: MeasuredRows) -> NDArray[np.bool_]:
+    """Rows of llama.cpp that the fit uses.
+
+    Not the figures of older builds, of which only H100's has no twin, and not prompts of 128 tokens, which
+    are neither a batch nor full tiles.
+    """
+    test = rows.labels["test"]
+    older = (test == "older") & (rows.labels["card"] != "h100")
+    short_prompt = (test == "pp") & (rows.tokens < cpu.UBATCH)
+    return np.asarray(~(older | short_prompt))

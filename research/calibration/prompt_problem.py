@@ -1,0 +1,224 @@
+"""Prompts whose measurements the other fits do not hold: Ampere's fork, and 16 bits on cards (`prompts.csv`).
+
+llama.cpp's prompts, on cores and on cards, are rows of `llama_bench.csv` and fitted with its decoding
+(`cpu_problem`, `gpu_problem`). What these two fits find is for prompts alone: decoding keeps its constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from calibration.errors import band_of, constants_of, error_row, held_row
+from calibration.measurements import FORK_BYTES, MeasuredRows, file_format, read_table
+from calibration.solver import Parameter, Problem, held_out, solve
+from sailsim.analysis.baselines import cpu, gpu, gpu_prompts
+from sailsim.analysis.baselines.prediction import Floats, Work, fitting_model
+from sailsim.sim import load_card, load_system
+from sailsim.workloads import prefill_step
+
+SIXTEEN_BIT_CARDS = ("a10g", "l4", "a100")
+"""Cards with measured prompts of 16-bit weights."""
+FORMATS = ("q4_k_4", "q8r16")
+"""Of the fork's rows."""
+LAYER_WEIGHTS = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+
+
+def _table(software: str) -> list[dict[str, str]]:
+    return [row for row in read_table("prompts.csv") if row["software"] == software]
+
+
+def _labels(table: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    return {name: np.array([row[name] for row in table]) for name in table[0]}
+
+
+def fork_rows() -> MeasuredRows:
+    """Prompts of Ampere's fork on an Altra, one at a time."""
+    table = _table("ampere")
+    works = [
+        cpu.prompt_work(
+            fitting_model(row["model"]), file_format(FORK_BYTES[row["format"]]), int(row["prompt"])
+        )
+        for row in table
+    ]
+    ones = np.ones(len(table))
+    sheet = cpu.CpuSheet.of(load_system("altra"))
+    return MeasuredRows(
+        work=Work.stack(works),
+        machine=cpu.CpuSheet(sheet.clock * ones, sheet.read_bandwidth * ones, sheet.core_bandwidth * ones),
+        threads=np.array([float(row["threads"]) for row in table]),
+        tokens=np.array([float(row["prompt"]) for row in table]),
+        measured=np.array([float(row["value"]) for row in table]),
+        labels=_labels(table),
+    )
+
+
+def fork_problem(ours: Mapping[str, Any]) -> Problem:
+    """The fork's kernels with whole prompts, and what a row loses whatever the threads.
+
+    ``ours``: the fork's constants of decoding as `fits.json` holds them, from which all else is.
+    """
+    parameters = (
+        *(
+            Parameter(
+                f"prompt_rate_{name}", 10.0, 0.2, 32.0, "MAC/cycle", f"a thread's products in prompts, {name}"
+            )
+            for name in FORMATS
+        ),
+        Parameter(
+            "prompt_row_overhead",
+            1e4,
+            0.0,
+            1e5,
+            "ns",
+            "what a row of a prompt loses a layer, whatever the threads: 80 of them are 1.1 to 1.4 times as "
+            "fast as 48",
+        ),
+    )
+
+    def predict(x: Floats, rows: MeasuredRows) -> Floats:
+        c = cpu.Constants(
+            read_share=np.asarray(ours["read_share"]["value"]),
+            kernel_rate=np.where(rows.labels["format"] == FORMATS[1], x[1], x[0]),
+            attention_rate=np.asarray(ours["attention_rate"]["value"]),
+            barrier_s=ours["barrier"]["value"] * 1e-9,
+            overlap=np.asarray(ours["overlap"]["value"]),
+            row_s=np.asarray(x[2] * 1e-9),
+        )
+        parts = cpu.step_parts(rows.work, rows.machine, rows.threads, c, np.asarray(1.0))
+        return np.asarray(rows.tokens / sum(parts.values()))
+
+    return Problem(parameters, fork_rows(), predict, loss="soft_l1")
+
+
+def run_fork(ours: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float], list[dict[str, Any]]]:
+    """The fork's constants of prompts, their band, and their rows of the error table."""
+    problem = fork_problem(ours)
+    solution = solve(problem)
+    name = "Altra prompts, Ampere's fork"
+    without = {label: held_out(problem, label) for label in ("model", "threads")}
+    inside = problem.predict(solution.values, problem.rows) / problem.rows.measured
+    errors = [
+        error_row(name, "nothing", inside),
+        *(held_row(name, label, found) for label, found in without.items()),
+    ]
+    band = band_of(*(found.ratio for found in without.values()))
+    return constants_of(problem, solution, "fit of prompts.csv, Ampere's fork on Altra"), band, errors
+
+
+def _sheets(table: Sequence[Mapping[str, str]]) -> list[gpu.GpuSheet]:
+    """The rows' cards; the 80 GB A100 reads at 2039 GB/s (its data sheet)."""
+    found = [gpu.GpuSheet.of(load_card(row["system"])) for row in table]
+    return [
+        replace(sheet, bandwidth=np.asarray(2039e9)) if row["machine"] == "a100-80" else sheet
+        for row, sheet in zip(table, found, strict=True)
+    ]
+
+
+def card_rows() -> tuple[MeasuredRows, gpu.GpuSheet]:
+    """Times to the first token of vLLM in 16 bits, as tokens of the prompt a second, and the rows' cards."""
+    table = _table("vllm")
+    tokens = np.array([float(row["prompt"]) for row in table])
+    works = [
+        gpu_prompts.prompt_work(fitting_model(row["model"]), file_format(row["format"]), int(row["prompt"]))
+        for row in table
+    ]
+    sheets = _sheets(table)
+    columns = {
+        name: np.array([float(getattr(sheet, name)) for sheet in sheets])
+        for name in gpu.GpuSheet.__dataclass_fields__
+    }
+    rows = MeasuredRows(
+        work=Work.stack(works),
+        machine=cpu.CpuSheet(columns["peak_macs"], columns["bandwidth"], columns["vector_macs"]),
+        threads=columns["sm_clock"],
+        tokens=tokens,
+        measured=tokens / np.array([float(row["value"]) * 1e-3 for row in table]),
+        labels=_labels(table),
+    )
+    return rows, gpu.GpuSheet(**columns)
+
+
+def card_problem(ours: Mapping[str, Any]) -> Problem:
+    """16-bit products of whole prompts on each card that was measured, and what a request takes beside them.
+
+    ``ours``: the cards' constants as `fits.json` holds them: reading and launches are those of
+    LMDeploy's decoding (`gpu_batched.csv`).
+    """
+    cards = SIXTEEN_BIT_CARDS
+    parameters = (
+        *(
+            Parameter(
+                f"prompt_share_f16_{card}", 0.5, 0.05, 1.0, "ratio",
+                f"share of {card}'s fp16 peak in prompts of 16-bit weights, vLLM",
+            )
+            for card in cards
+        ),
+        Parameter("request", 1e4, 0.0, 1e5, "us", "what a request to vLLM takes beside its prompt"),
+        Parameter("request_token", 10.0, 0.0, 100.0, "us", "the same for each token: text, transport"),
+        Parameter(
+            "prompt_overlap_f16", 0.5, 0.0, 1.0, "ratio",
+            "prompts of 16 bits, 0: reading and arithmetic take turns, 1: the longer hides the shorter",
+        ),
+    )  # fmt: skip
+
+    def predict(x: Floats, rows: MeasuredRows) -> Floats:
+        share = dict(zip(cards, x, strict=False))
+        c = gpu_prompts.sixteen_bit_constants(
+            np.array([share[card] for card in rows.labels["system"].tolist()]),
+            ours["read_share_f16"]["value"],
+            ours["layer_overhead_f16"]["value"],
+            x[-1],
+        )
+        sheet = gpu.GpuSheet(
+            rows.machine.read_bandwidth, rows.machine.clock, rows.machine.core_bandwidth, rows.threads
+        )
+        seconds = sum(gpu.step_parts(rows.work, sheet, c).values())
+        beside = (x[len(cards)] + x[len(cards) + 1] * rows.tokens) * 1e-6
+        return np.asarray(rows.tokens / (seconds + beside))
+
+    return Problem(parameters, card_rows()[0], predict, loss="soft_l1")
+
+
+def run_cards(ours: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float], list[dict[str, Any]]]:
+    """The cards' constants of 16-bit prompts, their band, and their rows of the error table."""
+    problem = card_problem(ours)
+    solution = solve(problem)
+    twins = problem.rows.labels["machine"] == "a100-80"
+    without = {label: held_out(problem, label) for label in ("model", "prompt")}
+    again = held_out(problem, "machine", twins).where(twins)
+    inside = problem.predict(solution.values, problem.rows) / problem.rows.measured
+    name = "GPU time to first token, 16 bits, vLLM"
+    errors = [
+        error_row(name, "nothing", inside),
+        *(held_row(name, label, found) for label, found in without.items()),
+        held_row("A100-80 GB time to first token, 16 bits, vLLM", "that card", again),
+        error_row(
+            "A100 matrices of a layer, 128 to 512 rows, 16 bits, vidur",
+            "these rows",
+            _layer_ratios(solution.values, ours),
+        ),
+    ]
+    band = band_of(*(found.ratio for found in without.values()))
+    return constants_of(problem, solution, "fit of prompts.csv, vLLM's rows"), band, errors
+
+
+def _layer_ratios(values: Floats, ours: Mapping[str, Any]) -> Floats:
+    """Predicted over measured rates of a layer's matrices alone, which no fit saw."""
+    share = values[SIXTEEN_BIT_CARDS.index("a100")]
+    sheet = gpu.GpuSheet.of(load_card("a100"))
+    c = gpu_prompts.sixteen_bit_constants(
+        np.asarray(share), ours["read_share_f16"]["value"], ours["layer_overhead_f16"]["value"], values[-1]
+    )
+    found = []
+    for row in _table("vidur"):
+        model = replace(fitting_model(row["model"]), n_layers=1)
+        ops = prefill_step(model, file_format(row["format"]), int(row["prompt"]))
+        kept = [op for op in ops if op.name.rpartition(".")[2] in LAYER_WEIGHTS]
+        parts = gpu.step_parts(Work.of(model, kept, int(row["prompt"])), sheet, c)
+        seconds = float(parts["weights"] + parts["kernels"])
+        found.append(float(row["value"]) * 1e-3 / seconds)
+    return np.array(found)

@@ -1,0 +1,218 @@
+"""The fit of this project's own kernels on cores, as gem5 runs them: what good software could reach.
+
+The program `decode` (docs/decode.md) ran whole steps and first blocks of models on gem5's O3 cores of
+`sail-n1` without PIM units, its products by dot products or by table look-ups in NEON. Nothing of it was
+measured on a Neoverse N1: the core model is calibrated on load latencies alone, so these are rates of that
+model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from calibration.errors import band_of, constants_of, digits, error_row, held_row
+from calibration.kernel_ratios import gem5_ratios
+from calibration.measurements import MeasuredRows
+from calibration.solver import Parameter, Problem, held_out, solve
+from sailsim.analysis.baselines import cpu
+from sailsim.analysis.baselines.prediction import Floats, Work
+from sailsim.analysis.baselines.simulated_kernels import GROUP, TABLE_BITS
+from sailsim.analysis.baselines.simulated_rows import (
+    TABLE,
+    bits_and_group,
+    decode_rows,
+    needless_cycles,
+    part_of_model,
+)
+from sailsim.sim import load_system
+from sailsim.workloads import decode_step, uniform_format
+
+FITTED_WIDTHS = (2, 4)
+"""Of `WIDTHS`, those whose whole steps are not all waiting for memory."""
+OVERLAP = 1.0
+"""All of the shorter of reading and multiplying is hidden (assumed; `neon_problem`)."""
+PRODUCTS = ("qkv", "o", "ffn", "head")
+"""Regions of the program that are products; the activation is in one of them."""
+PARTS = ("products", "attention", "step")
+"""What is fitted of every run: two regions that have constants of their own, and all of it."""
+SOURCE = f"fit of {TABLE}, steps on gem5's O3 cores of sail-n1"
+
+
+def simulated_rows(linears: str) -> MeasuredRows:
+    """Steps on cores, with an fp16 cache, three entries a run (`PARTS`); rates in tokens/s, of steps without
+    `needless_cycles`.
+
+    Args:
+        linears: kind of products, `neon` or `lut`.
+    """
+    works, sheets, labels, measured = [], [], [], []
+    chosen = [row for row in decode_rows() if row["linears"] == linears and row["cache"] == "fp16"]
+    for run, row in enumerate(chosen):
+        spec, (bits, group) = part_of_model(row), bits_and_group(row)
+        system = load_system(row["system"])
+        work = Work.of(
+            spec, decode_step(spec, uniform_format(bits, group), row["batch"], row["context"]), row["batch"]
+        )
+        products = sum(row[f"{name}_cycles"] for name in PRODUCTS)
+        step = row["step_cycles"] - needless_cycles(row)
+        for part, cycles in zip(PARTS, (products, row["attention_cycles"], step), strict=True):
+            works.append(work)
+            sheets.append(cpu.CpuSheet.of(system))
+            measured.append(row["batch"] * system.cores.clock.si / cycles)
+            numbers = (run, row["threads"], row["batch"], bits, group)
+            labels.append((part, row["model"], *(str(number) for number in numbers)))
+    names = ("part", "model", "run", "threads", "batch", "bits", "group")
+    columns = {name: np.array(column) for name, column in zip(names, zip(*labels, strict=True), strict=True)}
+    fields = cpu.CpuSheet.__dataclass_fields__
+    return MeasuredRows(
+        work=Work.stack(works),
+        machine=cpu.CpuSheet(**{f: np.array([float(getattr(s, f)) for s in sheets]) for f in fields}),
+        threads=columns["threads"].astype(float),
+        tokens=columns["batch"].astype(float),
+        measured=np.array(measured),
+        labels=columns,
+    )
+
+
+def neon_problem() -> Problem:
+    """Dot products: what a thread multiplies and reads, what attention takes, and an operation's barrier.
+
+    The longer of reading and multiplying hides the shorter, as the program fetches ahead. That both take
+    turns would meet the rows as well, but with rates three times those of the kernels alone in L2.
+    """
+    parameters = (
+        Parameter(
+            "read_share", 0.9, 0.2, 1.0, "ratio", "share of the read bandwidth that weights stream at"
+        ),
+        Parameter("core_share", 0.5, 0.1, 1.0, "ratio", "of the lines that a core can have under way"),
+        *(
+            Parameter(
+                f"kernel_rate_w{bits}", 10.0, 1.0, 32.0, "MAC/cycle",
+                f"products of a thread with one row, {bits} bits in groups of {GROUP}",
+            )
+            for bits in FITTED_WIDTHS
+        ),
+        _group_cycles("group_cycles"),
+        Parameter(
+            "shared", 0.35, 0.0, 1.0, "ratio", "of a kernel's time, what the rows of a pass have in common"
+        ),
+        Parameter("attention_rate", 1.5, 0.1, 16.0, "MAC/cycle", "attention of one thread, fp16 cache"),
+        Parameter("barrier", 30.0, 0.0, 2000.0, "ns", "small work and waits of an operation, a thread"),
+    )  # fmt: skip
+    rows = simulated_rows("neon")
+
+    def predict(x: Floats, of: MeasuredRows) -> Floats:
+        values = {p.name: float(value) for p, value in zip(parameters, x, strict=True)}
+        values["kernel_rate_w8"] = eight_bits(values["kernel_rate_w4"])
+        rates = np.array([values[f"kernel_rate_w{bits}"] for bits in of.labels["bits"]])
+        return _predicted(1 / rates, values["group_cycles"], values, of)
+
+    return Problem(parameters, rows, predict, loss="soft_l1")
+
+
+def eight_bits(four: float) -> float:
+    """MAC/cycle of eight bits from that of four. Whole steps of eight bits wait for memory and do not say it:
+    the ratio is that of the kernels alone, with weights in L2 (`kernel_ratios.gem5_ratios`)."""
+    ratios = gem5_ratios()
+    return four * ratios["q8_0"][0] / ratios["q4_0"][0]
+
+
+def tables_problem(neon: Mapping[str, Any]) -> Problem:
+    """Look-ups, of up to four bits; all but their kernel is as with dot products: ``neon``, by name."""
+    parameters = (
+        Parameter("lut_rate", 20.0, 1.0, 400.0, "bit MAC/cycle", "bits times products of a thread, one row"),
+        _group_cycles("lut_group_cycles"),
+        Parameter(
+            "shared", 0.1, 0.0, 1.0, "ratio", "of a table kernel's time, what rows of a pass have in common"
+        ),
+    )  # fmt: skip
+    rows = simulated_rows("lut")
+    rows = rows.where(rows.labels["bits"].astype(int) <= TABLE_BITS)
+
+    def predict(x: Floats, of: MeasuredRows) -> Floats:
+        values = {name: float(entry["value"]) for name, entry in neon.items()} | {"shared": float(x[2])}
+        return _predicted(of.labels["bits"].astype(float) / x[0], float(x[1]), values, of)
+
+    return Problem(parameters, rows, predict, loss="soft_l1")
+
+
+def _group_cycles(name: str) -> Parameter:
+    return Parameter(name, 3.0, 0.0, 16.0, "cycle", "to scale and add the sum of a group of one output")
+
+
+def _predicted(
+    cycles: Floats, group_cycles: float, values: Mapping[str, float], rows: MeasuredRows
+) -> Floats:
+    """Tokens/s of each entry's part, with kernels that take ``cycles`` a MAC in groups of 128."""
+    groups = rows.labels["group"].astype(float)
+    constants = cpu.Constants(
+        read_share=np.asarray(values["read_share"]),
+        kernel_rate=1 / (cycles + group_cycles * (1 / groups - 1 / GROUP)),
+        attention_rate=np.asarray(values["attention_rate"]),
+        barrier_s=values["barrier"] * 1e-9,
+        overlap=np.asarray(OVERLAP),
+        core_share=values["core_share"],
+        shared=values["shared"],
+    )
+    parts = cpu.step_parts(rows.work, rows.machine, rows.threads, constants, np.asarray(1.0))
+    # A region lasts until all threads have met behind it.
+    meeting = parts["synchronisation"] / rows.work.operations
+    seconds = {
+        "products": parts["weights"] + parts["kernels"] + meeting * rows.work.products,
+        "attention": parts["attention"] + parts["kv_cache"] + meeting * rows.work.layers,
+        "step": np.asarray(sum(parts.values())),
+    }
+    part = rows.labels["part"]
+    return np.asarray(rows.tokens / np.select([part == name for name in PARTS], [seconds[n] for n in PARTS]))
+
+
+def run_simulated() -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """The constants and bands of both kinds as `fits.json` holds them, and their rows of the error table."""
+    neon = neon_problem()
+    errors: list[dict[str, Any]] = []
+    constants = constants_of(neon, solve(neon), SOURCE)
+    four = constants["kernel_rate_w4"]
+    constants["kernel_rate_w8"] = four | {
+        name: digits(eight_bits(float(four[name]))) for name in ("value", "low", "high")
+    }
+    constants["kernel_rate_w8"] |= {
+        "source": f"{SOURCE}, and the ratio of q8_0 to q4_0 in gem5_kernels.csv",
+        "note": "as of four bits; whole steps of eight bits wait for memory and do not say it",
+        "standard_error": None,
+    }
+    constants["overlap"] = {
+        "value": OVERLAP,
+        "unit": "ratio",
+        "source": "workloads/kernels/decode: both products fetch ahead of what they multiply",
+        "kind": "assumed",
+        "low": OVERLAP,
+        "high": OVERLAP,
+        "note": "the longer of reading and arithmetic hides the shorter; the kernels alone agree",
+        "standard_error": None,
+    }
+    band = _judged("dot products", neon, errors)
+    sets = {"neon": {"constants": constants, "bands": {"decode": band}}}
+    tables = tables_problem(constants)
+    own = constants_of(tables, solve(tables), SOURCE)
+    joined = _judged("table look-ups", tables, errors)
+    sets["neon-lut"] = {"constants": constants | own, "bands": {"decode": joined}}
+    return sets, errors
+
+
+def _judged(name: str, problem: Problem, errors: list[dict[str, Any]]) -> dict[str, float]:
+    """The band of whole steps, each run left out in turn; appends to the errors.
+
+    A run that is alone with its width is not left out: the others say nothing of it.
+    """
+    bits, rows_of = np.unique(problem.rows.labels["bits"], return_counts=True)
+    others = np.isin(problem.rows.labels["bits"], bits[rows_of > len(PARTS)])
+    step = problem.rows.labels["part"] == "step"
+    inside = problem.predict(solve(problem).values, problem.rows) / problem.rows.measured
+    title = f"steps on gem5's cores, {name}"
+    found = held_out(problem, "run", others).where(step & others)
+    errors.append(error_row(title, "nothing", inside[step]))
+    errors.append(held_row(title, "run, of widths with several", found))
+    return band_of(inside[step], found.ratio)

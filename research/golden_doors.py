@@ -1,0 +1,274 @@
+"""The product's doors: all that golden.py knows of the product. A renamed door is one line here.
+
+`NOW_CALLED` and `GONE` say what has changed in the answers on purpose.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sailsim import (
+    Point,
+    SailsimError,
+    Tile,
+    WeightCode,
+    compare,
+    load_model,
+    load_system,
+    lut_gemv,
+    time_tile,
+)
+from sailsim.analysis import area, baseline, runners
+from sailsim.analysis.paper.explore import Search, try_machine
+from sailsim.analysis.paper.joint_samples import judged
+from sailsim.analysis.paper.unknowns import space
+from sailsim.lut_gemv import PrtConfig, Scales, activation_range, convert, reference
+from sailsim.sim import simulate_trace
+from sailsim.sim.gem5.binary import Gem5
+from sailsim.workloads import Activations, Tokenizer, chosen_format, default_gguf, plan_trace
+from sailsim.workloads.decoder import Decoder, open_llama
+from sailsim.workloads.products import UnitProducts
+from sailsim.workloads.quality import on_units, text_chunks
+from sailsim.workloads.texts import QUALITY, shipped_text
+
+NOW_CALLED: dict[str, str] = {}
+"""Names that the product has changed in its answers: name now -> recorded name, each a part between dots."""
+GONE: dict[str, str] = {}
+"""Shell patterns of recorded values, "item name", that are gone on purpose -> why."""
+
+HELD = tempfile.TemporaryDirectory(prefix="golden-")
+FILES = Path(HELD.name)
+GGUF = str(default_gguf())
+POLICY = 'name = "mixed"\nsource = "golden"\ndefault = "4g64"\n[tensors]\n"blk.*.attn_v*" = "q6_k"\n'
+Answer = Mapping[str, Any]
+
+
+def files() -> dict[str, str]:
+    """The files that words of golden.toml stand for; two are written here."""
+    made = {"@gguf": GGUF, "@policy": str(FILES / "mixed.toml"), "@synthetic": str(FILES / "synthetic.npz")}
+    if not Path(made["@policy"]).exists():
+        Path(made["@policy"]).write_text(POLICY)
+        shipped, draw = Activations.load(), Draw("capture")
+        shapes = {role: (1 if role == "head" else 2, 12, c.shape[-1]) for role, c in shipped.codes.items()}
+        codes = {role: draw.bell(shape, 32767).astype(np.int16) for role, shape in shapes.items()}
+        scales = {role: np.ones(shape[:2], np.float32) for role, shape in shapes.items()}
+        meta = {**shipped.meta, "model": "synthetic", "model_key": "synthetic"}
+        replace(shipped, meta=meta, layers=(0, 15), codes=codes, scales=scales).save(made["@synthetic"])
+    return made
+
+
+def run_all(fields: Answer, beside: str | None) -> Answer:
+    """Every runner at a point, and one machine more, with ratios, joules and dollars."""
+    named = files()
+    point = Point(**{name: named.get(str(value), value) for name, value in fields.items()})
+    who = runners([beside] if beside else [])
+    if load_system(point.system).backend is None:  # no units, so that nobody is SAIL there
+        who = tuple(each for each in who if (each.kind, each.hardware) != ("accelerator", "point"))
+    return compare(point, runners=who)["runs"]
+
+
+def predict(machine: str, model: str, weights: str, **choices: Any) -> Answer:
+    """The rate of cores or a card by themselves."""
+    spec = load_model(model)
+    return baseline(machine, spec, chosen_format(weights, model, spec), **choices).as_dict()
+
+
+def area_of(machine: str) -> Answer:
+    """Square millimetres of a machine's units, and of what they may be a share."""
+    found = area(load_system(machine))
+    return {"added": found.added_mm2, "parts": found.parts.as_dict(), "bases": found.bases}
+
+
+def make_tile(
+    draw: Draw, code: Sequence[Any], k: int, n: int, batch: int, scaled: str, **widths: Any
+) -> Tile:
+    """A tile of seeded operands; `code` is its kind and bits, `scaled` no, scale or minimum."""
+    kind, bits = code
+    arguments = {
+        "twos": (bits,),
+        "offset": (bits, draw.whole(0, 1 << bits)),
+        "book": (draw.array(1 << bits, -300, 300),),
+    }
+    made = getattr(WeightCode, kind)(*arguments.get(kind, ()))
+    low, high = activation_range(widths["abits"], widths["signed"])
+    x = np.clip(draw.bell((batch, k), (high - low) // 2) + (high + low + 1) // 2, low, high)
+    x = x.astype(("" if widths["signed"] else "u") + ("int8" if widths["abits"] <= 8 else "int16"))
+    shape = (2, -(-k // (widths["group_size"] or k)), n)
+    halves = draw.array(shape, 1, 4096).astype(np.float16) / np.float16(8192)
+    each = draw.array(batch, 1, 4096).astype(np.float32) / np.float32(10007)
+    scales = None if scaled == "no" else Scales(halves[0], each, halves[1] if scaled == "minimum" else None)
+    codes = draw.array((k, n), 0, made.legal_codes).astype(np.uint8)
+    return Tile(x=x, codes=codes, code=made, scales=scales, **widths)
+
+
+def products(by: str, tile: Tile, policy: str, entries: int) -> Answer:
+    """A tile's integers and patterns, `by` the core or the reference."""
+    of: Any = {"core": lut_gemv, "reference": reference}[by]
+    prt = PrtConfig(entries, policy, tile.prt)
+    widths = {"abits": tile.abits, "signed": tile.signed, "nbw": tile.nbw, "group_size": tile.group_size}
+    acc = of.lut_gemv_blocks(tile.x, tile.codes, code=tile.code, **widths)
+    patterns = of.pattern_profile(tile.x, prt=prt, **widths)
+    return {
+        "blocks": sha(acc),
+        "result": sha(tile.finish(acc)),
+        "patterns": sha(patterns.zero, patterns.hits, patterns.misses),
+        "bits": sha(of.bit_profile(tile.x, prt=prt, **widths)),
+        "counts": lut_gemv.tile_counts(patterns, nbw=tile.nbw).as_dict(),
+    }
+
+
+def cycles(machine: str, tile: Tile, memory: str) -> Answer:
+    """How long a tile takes on one unit."""
+    found = time_tile(load_system(machine), tile, memory)
+    return {"phases": found.phases, "waiting": found.waiting, "around": found.around, "cycles": found.cycles}
+
+
+def written(tiles: Sequence[Tile]) -> Path:
+    """A trace of tiles."""
+    lut_gemv.write_trace(FILES / "tiles.trace", tiles)
+    return FILES / "tiles.trace"
+
+
+def model_trace(**choices: Any) -> Path:
+    """A trace of matrices of the installed model."""
+    plan_trace(GGUF, Activations.load(), **choices).write(FILES / "model.trace")
+    return FILES / "model.trace"
+
+
+def replayed(trace: Path, machine: str) -> Answer:
+    """What a trace stores, what it gives, and how long a whole machine takes for it."""
+    opened = lut_gemv.read_trace(trace)
+    done = list(lut_gemv.replay(opened))
+    return {
+        **vars(simulate_trace(load_system(machine), opened)),
+        "stored": sha(opened.image, opened.descriptors.view(np.uint8)),
+        "outputs": sha(*(each.output for each in done if each.output is not None)),
+        "as_expected": sum(bool(each.matches) for each in done),
+        "lookups": sum(each.lookups for each in done),
+        "hits": sum(each.prt_hits for each in done),
+    }
+
+
+def to_floats(draw: Draw, bits: int) -> Answer:
+    """Whole numbers of every size in so many bits as fp32, and the steps of that program."""
+    ints = np.frombuffer(draw.randbytes(8 * 1613), "<i8") >> draw.array(1613, 64 - bits, 64)
+    steps = sorted(convert.int_to_fp32_program(bits).tally().items())
+    return {"floats": sha(convert.int_to_fp32(ints, bits)), "steps": str(steps)}
+
+
+def to_ints(draw: Draw, bits: int) -> Answer:
+    """fp32 of any bits, and some that fit, as whole numbers, and the steps of that program."""
+    near = draw.array(2167, -(3 << bits), 3 << bits).astype(np.float32) / np.float32(4)
+    floats = np.concatenate([np.frombuffer(draw.randbytes(4 * 2000), "<f4"), near])
+    steps = sorted(convert.fp32_to_int_program(bits).tally().items())
+    return {"ints": sha(convert.fp32_to_int(floats, bits)), "steps": str(steps)}
+
+
+def quantized(draw: Draw, bits: int) -> Answer:
+    """What quantizers make of a matrix, and codes packed and unpacked."""
+    x = draw.bell((96, 70), 1 << 20).astype(np.float32) / np.float32(12345)
+    codes = draw.array((33, 29), 0, 1 << bits).astype(np.uint8)
+    packed, code = lut_gemv.pack_codes(codes, bits), WeightCode.offset(bits, (1 << bits) // 3)
+    return {
+        "rows": sha(*lut_gemv.quantize_rows(x, 2 * bits)),
+        "columns": sha(*lut_gemv.quantize_columns(x, 2 * bits)),
+        "unsigned": sha(*lut_gemv.quantize_rows_unsigned(x, 2 * bits)),
+        "weights": [sha(*lut_gemv.quantize_weights(x, bits, size)[:2]) for size in (0, 32)],
+        "minimum": [sha(*lut_gemv.quantize_weights_minimum(x, bits, size)[:3]) for size in (0, 32)],
+        "code": [sha(*lut_gemv.quantize_weights_code(x, of, 32)) for of in (code, WeightCode.nf4())],
+        "packed": sha(packed, lut_gemv.unpack_codes(packed, 29, bits)),
+    }
+
+
+def prior(name: str, count: int) -> tuple[Any, dict[str, Any]]:
+    """A space of unknowns; the nominal machine, drawn ones and other designs of the first, by name."""
+    within, draw = space("sail", name), Draw(name)
+    found = {"nominal": within.nominal}
+    found |= {f"{at:02d}": within.draw([draw.random() for _ in within.factors]) for at in range(count)}
+    other = {f"design-{at}": each for at, each in enumerate(within.alternatives)}
+    return within, found | {at: within.design(each, found["00"], (0, 0, 0)) for at, each in other.items()}
+
+
+def claims_of(within: Any, machine: Any) -> Answer:
+    """Every reading of every claim, on each workload."""
+    return {f"{claim} {at}": of.ravel().tolist() for (claim, at), of in judged(within, [machine]).items()}
+
+
+def searched(batch: int, **values: Any) -> Answer:
+    """What a search of machines finds of one: rate, tokens per dollar, area."""
+    return try_machine(Search(Point(batch=batch)), values)
+
+
+def decoded(weights: str, text: str, count: int) -> Answer:
+    """What the installed model says next, as the units compute it."""
+    model = open_llama(GGUF)
+    decoder = Decoder(
+        model, UnitProducts(model, chosen_format(weights, GGUF, model.spec), abits=8, keep=True)
+    )
+    cache, new = decoder.empty_cache(), list(Tokenizer(model.file).encode(text))
+    said: list[int] = []
+    while len(said) < count:
+        new = [int(decoder.step(new, cache).argmax())]
+        said += new
+    return {"tokens": said}
+
+
+def quality(weights: str, **choices: Any) -> Answer:
+    """The most probable tokens in two short chunks of the shipped text, and the perplexity."""
+    model = open_llama(GGUF)
+    chunks = text_chunks(model, shipped_text(QUALITY), 2, 32)
+    found = on_units(model, chunks, chosen_format(weights, GGUF, model.spec), **choices)
+    return {"tokens": found.top.ravel().tolist(), "perplexity": found.perplexity}
+
+
+def gem5_rows(tiles: Sequence[Tile]) -> list[dict[str, int]]:
+    """What gem5 says of tiles, each on a unit of its own, one after the other."""
+    ends, gem5 = ",".join(str(at + 1) for at in range(len(tiles))), Gem5(os.environ["SAILSIM_GEM5"])
+    run = gem5.replay(
+        load_system("sail-n1"), written(tiles), FILES / "gem5", units=len(tiles), extra=("--phase-ends", ends)
+    )
+    return run.tiles()
+
+
+class Draw(random.Random):
+    """Numbers from words, the same in every version of Python and NumPy."""
+
+    def whole(self, low: int, high: int) -> int:
+        """low..high - 1."""
+        return low + int(self.random() * (high - low))
+
+    def array(self, shape: int | tuple[int, ...], low: int, high: int) -> Any:
+        """int64, each low..high - 1."""
+        bits = np.frombuffer(self.randbytes(4 * int(np.prod(shape))), "<u4").astype(np.int64)
+        return (low + (bits * (high - low) >> 32)).reshape(shape)
+
+    def bell(self, shape: tuple[int, ...], most: int) -> Any:
+        """int64 around 0, most of them small."""
+        return self.array((3, *shape), -most, most + 1).sum(axis=0) // 3
+
+
+def sha(*arrays: Any) -> str:
+    """SHA-256 of arrays' shapes and numbers: whole ones as int64, others as they are."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        plain = array.astype("<i8") if array.dtype.kind in "iub" else np.ascontiguousarray(array)
+        digest.update(f"{plain.dtype.str}{plain.shape}".encode() + plain.tobytes())
+    return digest.hexdigest()
+
+
+def attempt(answer: Callable[[], Answer]) -> Answer:
+    """An answer, or the sentence that refuses it."""
+    try:
+        return answer()
+    except Exception as error:
+        kind = "refused" if isinstance(error, SailsimError) else f"crashed, {type(error).__name__}"
+        return {kind: str(error).replace(str(FILES), "@").replace(GGUF, "@gguf")}

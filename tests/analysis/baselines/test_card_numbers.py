@@ -1,0 +1,201 @@
+"""A card's step, its band and its prompts in numbers that were worked by hand."""
+
+from dataclasses import replace
+from math import exp, hypot, log
+
+import numpy as np
+import pytest
+
+from sailsim.analysis import fitted_constants, gpu_tokens_per_s
+from sailsim.analysis.baselines.gpu import (
+    OF_SERVING,
+    GpuConstants,
+    GpuSheet,
+    gpu_roofline,
+    serving_constants,
+    step_parts,
+)
+from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, prompt_work
+from sailsim.analysis.baselines.gpu_requests import prompts_seconds, requests_tokens_per_s
+from sailsim.analysis.baselines.prediction import Work
+from sailsim.base.errors import SailsimError
+from sailsim.sim import load_card
+from sailsim.workloads import decode_step, load_model, prefill_step, uniform_format, weight_format
+
+MODEL = load_model("gemma-2b")
+Q4, Q2, F16 = (weight_format(name) for name in ("q4_k_m", "q2_k", "f16"))
+BANDS = fitted_constants().gpu
+
+
+def at(value):
+    return np.asarray(float(value))
+
+
+WORK = Work(
+    rows=at(4), weight_bytes=at(8e9), kv_bytes=at(4e8), gemv_macs=at(1e12), attention_macs=at(6.4e9),
+    attention_width=at(128), operations=at(99), layers=at(10), products=at(77), expert_macs=at(2e11),
+    expert_rows=at(1), key_heads=at(8), vocabulary=at(1000),
+)  # fmt: skip
+SHEET = GpuSheet(bandwidth=at(1e12), peak_macs=at(1e14), vector_macs=at(4e13), sm_clock=at(1e11))
+SERVING = GpuConstants(
+    read_share=at(0.5), compute_share=at(0.25), vector_share=at(np.inf), batch_rate=at(np.inf),
+    tile_rows=at(np.inf), layer_s=at(1e-4), row_s=at(2e-4), overlap=at(0.5), cache_again=at(0.3),
+    cache_chain_s=at(1e-10), entry_s=at(1e-6), host_s=at(3e-3), host_row_s=at(4e-3), host_power=at(0.5),
+    host_overlap=at(0.75),
+)  # fmt: skip
+
+
+def test_a_step_of_a_serving_stack_by_hand():
+    found = step_parts(WORK, SHEET, SERVING)
+    # Weights: 8e9 B at 0.5e12 B/s, 16 ms. MACs: 1e12 + 6.4e9 at 0.25e14, 40.256 ms. Half of the shorter
+    # hides.
+    assert float(found["weights"]) == pytest.approx(8e-3)
+    assert float(found["kernels"]) == pytest.approx(40.256e-3)
+    # 128 heads of 4 rows share 8 key heads by 4: three of them read 0.3 of 4e8 B again, 7.6e8 B in all, 1.52
+    # ms; and 6.4e9 / (2 * 128 * 8) = 3,125,000 links of 0.1 ns, 0.3125 ms.
+    assert float(found["kv_cache"]) == pytest.approx(1.8325e-3)
+    # 10 layers of 0.1 ms, 4 rows of 0.2 + 1000 * 0.001 ms: 5.8 ms; the card works for 55.8885 ms. The
+    # processor works for 3 + 4 * sqrt(4) = 11 ms, of which a quarter shows: 2.75 ms.
+    assert float(found["launches"]) == pytest.approx(8.55e-3)
+    # A processor that is the longer, 100 + 8 ms, hides three quarters of the card: 108 + 13.972125 ms in all.
+    slow = step_parts(WORK, SHEET, replace(SERVING, host_s=at(0.1)))
+    assert sum(map(float, slow.values())) == pytest.approx(121.972125e-3)
+    # Heads that share nothing read nothing again: 32 of 4 rows, 4e8 B; four times as long a chain.
+    plain = step_parts(replace(WORK, attention_width=at(32)), SHEET, SERVING)
+    assert float(plain["kv_cache"]) == pytest.approx(0.8e-3 + 1.25e-3)
+
+
+def test_few_rows_of_experts_and_of_all_else_by_hand():
+    c = replace(SERVING, vector_share=at(0.1), batch_rate=at(20), overlap=at(0), compute_share=at(0.5))
+    # Rows behind the first: 3 of 4 of 806.4e9 MACs at 0.1 * 4e13, 151.2 ms; an expert's one row is free.
+    assert float(step_parts(WORK, SHEET, c)["kernels"]) == pytest.approx(151.2e-3)
+    # Eight rows are few, nine are many: 20 * 1e11 MACs/s is less than half of the peak.
+    for rows, seconds in ((8, 7 / 8 * 806.4e9 / 4e12), (9, 806.4e9 / 2e12)):
+        work = replace(WORK, rows=at(rows))
+        assert float(step_parts(work, SHEET, c)["kernels"]) == pytest.approx(seconds)
+    # Four rows may take what 16 do in the matrix kernel, 4 * 806.4e9 MACs: at 20 a cycle (2e12/s) that is
+    # longer than 151.2 ms, at 400 (4e13/s) shorter, 80.64 ms.
+    tiled = replace(c, tile_rows=at(16))
+    assert float(step_parts(WORK, SHEET, tiled)["kernels"]) == pytest.approx(151.2e-3)
+    fast = replace(tiled, batch_rate=at(400))
+    assert float(step_parts(WORK, SHEET, fast)["kernels"]) == pytest.approx(80.64e-3)
+
+
+def test_a_sheet_is_in_macs_and_cycles_a_second():
+    # A100: 312 and 19.5 TFLOP/s of two a MAC, four 8-bit MACs for a fp32 one; 108 SMs at 1.41 GHz.
+    sheet = GpuSheet.of(load_card("a100"))
+    found = [float(v) for v in (sheet.bandwidth, sheet.peak_macs, sheet.vector_macs, sheet.sm_clock)]
+    assert found == pytest.approx([1555e9, 156e12, 39e12, 152.28e9])
+
+
+def test_constants_of_serving_are_in_seconds():
+    c = serving_constants({name: float(i) for i, name in enumerate(OF_SERVING, 1)})
+    shares = (c.read_share, c.compute_share, c.cache_again, c.host_power, c.host_overlap)
+    assert [float(v) for v in shares] == [1, 2, 3, 8, 9]
+    times = (c.cache_chain_s, c.entry_s, c.host_s, c.host_row_s, c.layer_s, c.row_s)
+    assert [float(v) for v in times] == pytest.approx([4e-9, 5e-9, 6e-9, 7e-9, 0, 0])
+    assert (float(c.overlap), *map(float, (c.vector_share, c.batch_rate, c.tile_rows))) == (1, *(np.inf,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("card", "fmt", "asked", "test", "slower", "faster"),
+    [
+        ("l4", Q4, {}, "decode", 1, 1),
+        ("h100", Q4, {}, "decode", 1.2, 1.2),
+        ("l4", Q2, {}, "decode", 1.2, 1.4),
+        ("h100", Q2, {"batch": 4}, "batched", 1.5, 1.5),
+        ("v100", Q4, {"batch": 2}, "batched", 1.5, 1.5),
+        ("l4", F16, {"batch": 4}, "f16", 1, 1),
+        ("l40s", F16, {}, "f16", 1.3, 1.1),
+        ("a100", Q4, {"software": "serving"}, "w4", 1, 1),
+        ("l4", Q4, {"prompt": 512}, "prompt", 1, 1),
+        ("l4", Q4, {"prompt": 256, "batch": 2}, "prompt", 1, 1),
+        ("l4", Q4, {"prompt": 511}, "prompt", 1.8, 1),
+        ("l4", Q2, {"prompt": 512}, "prompt", 1.4, 1.4),
+        ("l4", Q2, {"prompt": 128}, "prompt", 1.8, 1.4),
+        ("l4", F16, {"prompt": 128}, "prompt f16", 1, 1),
+    ],
+)  # fmt: skip
+def test_a_band_is_wider_by_what_nobody_measured(card, fmt, asked, test, slower, faster):
+    """Both are independent: their logarithms add up as the sides of a right angle do."""
+    predict = gpu_prompt_tokens_per_s if "prompt" in asked else gpu_tokens_per_s
+    found, band = predict(load_card(card), MODEL, fmt, **asked), BANDS.band(test)
+    low, high = exp(-hypot(log(band.low), log(slower))), exp(hypot(log(band.high), log(faster)))
+    ends = (found.low / found.tokens_per_s, found.high / found.tokens_per_s)
+    assert ends == pytest.approx((low, high), rel=1e-12)
+
+
+def test_a_serving_stack_elsewhere_may_be_half_as_fast_or_reach_the_roofline():
+    card = load_card("v100")
+    found, band = gpu_tokens_per_s(card, MODEL, Q4, 4, software="serving"), BANDS.band("w4")
+    assert found.low == pytest.approx(found.tokens_per_s * exp(-hypot(log(band.low), log(2))), rel=1e-12)
+    assert found.high == pytest.approx(gpu_roofline(card, MODEL, Q4, 4), rel=1e-12)
+    # Where the roofline lies within the band, the band's end stays.
+    slow = card.model_copy(
+        update={"fp16_flops": load_card("l4").fp16_flops.model_copy(update={"value": 0.5})}
+    )
+    found = gpu_tokens_per_s(slow, MODEL, Q4, 64, software="serving")
+    assert found.high == pytest.approx(max(found.tokens_per_s * band.high, gpu_roofline(slow, MODEL, Q4, 64)))
+
+
+def test_a_prompt_of_sixteen_bits_reads_once_and_hides_in_part():
+    card, value = load_card("l4"), BANDS.value
+    found = gpu_prompt_tokens_per_s(card, MODEL, F16, 1024, 2)
+    work = prompt_work(MODEL, F16, 1024, 2)
+    # Two prompts are 2048 rows at once.
+    assert (float(work.rows), float(work.attention_width)) == (2048, MODEL.n_heads * 2048)
+    again = prompt_work(MODEL, F16, 1024, 2, 3)
+    assert float(again.weight_bytes) == 3 * float(work.weight_bytes)
+    # Of L4: 300 GB/s, 121 TFLOP/s.
+    reading = float(work.weight_bytes) / (value("read_share_f16") * 300e9)
+    macs = float(work.gemv_macs + work.attention_macs) / (value("prompt_share_f16_l4") * 60.5e12)
+    hidden = value("prompt_overlap_f16") * min(reading, macs)
+    kept = float(work.kv_bytes) / (value("read_share_f16") * 300e9)
+    launches = MODEL.n_layers * value("layer_overhead_f16") * 1e-9
+    assert found.step_s == pytest.approx(reading + macs - hidden + kept + launches, rel=1e-9)
+    assert found.tokens_per_s == pytest.approx(2048 / found.step_s)
+    (said,) = (note for note in found.notes if "times to the first token" in note)
+    assert "(12 ms and 11 us a token)" in said
+
+
+def test_requests_wait_for_each_others_prompts():
+    # 8 requests of 100 tokens: 0.08 prompts a token, each 1e12 MACs at half of 1e14 a second, 20 ms.
+    assert float(prompts_seconds(at(8), at(100), at(1e12), 0.5, SHEET)) == pytest.approx(1.6e-3)
+    card = load_card("l4")
+    for generated, half in ((100, 50), (1, 1), (3, 1)):
+        found = requests_tokens_per_s(card, MODEL, F16, 8, 512, generated)
+        step = gpu_tokens_per_s(card, MODEL, F16, 8, 512 + half)
+        prompt = Work.of(MODEL, prefill_step(MODEL, F16, 512), 512)
+        macs = float(prompt.gemv_macs + prompt.attention_macs)
+        waits = 8 / generated * macs / (BANDS.value("prompt_share_vllm") * 60.5e12)
+        assert found.parts == pytest.approx({**step.parts, "prompts": waits})
+        assert found.step_s == pytest.approx(step.step_s + waits)
+        assert found.tokens_per_s == pytest.approx(8 / found.step_s)
+        ends = (found.low / found.tokens_per_s, found.high / found.tokens_per_s)
+        assert ends == pytest.approx((step.low / step.tokens_per_s, step.high / step.tokens_per_s))
+        assert f"take {waits / found.step_s:.0%} of the time" in found.notes[-1]
+    for prompt, generated, words in ((0, 1, "prompt tokens of requests are 0"), (1, 0, "generated tokens")):
+        with pytest.raises(SailsimError, match=words):
+            requests_tokens_per_s(card, MODEL, F16, 1, prompt, generated)
+    with pytest.raises(SailsimError, match="format is q4_k_m, allowed for requests is one of 16 bits"):
+        requests_tokens_per_s(card, MODEL, Q4, 1, 1, 1)
+
+
+def test_what_a_card_does_with_formats_by_their_kind():
+    """Of four bits: read at the card's share, few rows no slower than 16; others at less and row by row."""
+    card = load_card("l4")
+    kernels = {fmt.name: gpu_tokens_per_s(card, MODEL, fmt, 8).parts["kernels"] for fmt in (Q4, Q2)}
+    step = Work.of(MODEL, decode_step(MODEL, Q4, 8, 64), 8)
+    macs = float(step.gemv_macs + step.attention_macs)
+    # L4: 30.3 / 2 * 4 TMAC/s of dot products; 102.309 MACs a cycle of 58 SMs at 2.04 GHz.
+    by_row = macs * 7 / 8 / (BANDS.value("vector_share") * 60.6e12)
+    tile = macs / 8 * 16 / (102.309 * 58 * 2.04e9)
+    assert kernels["q4_k_m"] == pytest.approx(min(by_row, tile))
+    assert kernels["q2_k"] == pytest.approx(by_row)
+    for fmt, share in ((Q4, 0.898789), (Q2, 0.898789 * BANDS.value("other_formats"))):
+        found = gpu_tokens_per_s(card, MODEL, fmt)
+        read = float(Work.of(MODEL, decode_step(MODEL, fmt, 1, 64), 1).weight_bytes)
+        assert found.parts["weights"] == pytest.approx(read / (share * 300e9))
+        assert found.tokens_per_s == pytest.approx(1 / found.step_s)
+    uniform = gpu_tokens_per_s(card, MODEL, uniform_format(4, 128), 8)
+    assert uniform.parts["kernels"] == pytest.approx(kernels["q4_k_m"], rel=0.01)

@@ -1,0 +1,102 @@
+"""What an operating system makes of a process holds for units: protections, forked children, doorbells."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sailsim.sim.gem5 import CPU_MODELS, Gem5
+from sailsim.sim.vary import vary
+
+pytestmark = [pytest.mark.gem5, pytest.mark.aarch64]
+ROOT = Path(__file__).parents[2]
+COMPILER = shutil.which("aarch64-linux-gnu-g++")
+CHECKPOINT = r"""
+#include "lutmm_runtime.h"
+#include <stdio.h>
+#include <sys/mman.h>
+static unsigned char weights[64] alignas(64), activations[64] alignas(64);
+static lutmm_completion record alignas(64);
+static lutmm_descriptor d alignas(64);
+int main()
+{
+    void *output = mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    d.weights = (uintptr_t)weights;
+    d.activations = (uintptr_t)activations;
+    d.output = (uintptr_t)output;
+    d.completion = (uintptr_t)&record;
+    d.k = d.n = d.abits = 8;
+    d.batch = 1;
+    d.wbits = d.nbw = 4;
+    register unsigned long delay __asm__("x0") = 0, period __asm__("x1") = 0;
+    __asm__ volatile(".inst 0xff430110" : : "r"(delay), "r"(period) : "memory"); // m5 checkpoint
+    lutmm_submit(0, &d);
+    puts(lutmm_status_name(lutmm_wait(&record, 1000000)));
+}
+"""
+every_model = pytest.mark.parametrize("cpu", CPU_MODELS)
+
+
+@pytest.fixture
+def program(kernels: Path) -> list[str]:
+    if not (kernels / "lutmm_process").exists():
+        pytest.skip("the AArch64 programs are older than their sources (make kernels)")
+    return [str(kernels / "lutmm_process"), "--timeout-ms", "1"]
+
+
+@pytest.mark.parametrize("cpu", ["atomic", "o3"])
+def test_units_obey_the_protections_of_pages(gem5: Gem5, machine, program, tmp_path, cpu: str) -> None:
+    """Segments of its file, mmap, mprotect, munmap, mremap and brk; more is reserved than there is memory."""
+    run = gem5.run(machine, [*program, "--case", "pages"], tmp_path, cpu=cpu)
+    assert [line["failure"] for line in run.json_lines if "failure" in line] == []
+    answer = run.json_lines[-1]
+    assert (run.status, answer["checks"], answer["emulated"]) == (0, 26, 0)
+
+
+def test_protections_are_in_a_checkpoint(gem5: Gem5, machine, kernels: Path, tmp_path: Path) -> None:
+    if COMPILER is None:
+        pytest.skip("there is no aarch64-linux-gnu-g++")
+    (tmp_path / "asks.cc").write_text(CHECKPOINT)
+    words = [COMPILER, "-static", "-o", "asks", "asks.cc", f"-I{ROOT / 'sim_ext' / 'abi'}"]
+    subprocess.run([*words, f"-L{kernels}", "-llutmm"], cwd=tmp_path, check=True)
+    asks = [str(tmp_path / "asks")]
+    small = ["--memory", "64MiB"]  # a checkpoint writes all of it
+    whole = gem5.run(machine, asks, tmp_path / "whole", cpu="atomic", extra=small)
+    (checkpoint,) = (tmp_path / "whole" / "checkpoints").iterdir()
+    small += ["--restore", str(checkpoint)]
+    rest = gem5.run(machine, asks, tmp_path / "rest", cpu="atomic", extra=small)
+    assert ["ERR_FAULT" in run.output.splitlines() for run in (whole, rest)] == [True, True]
+
+
+@every_model
+def test_a_forked_child_has_units_and_memory_of_its_own(
+    gem5: Gem5, machine, program, tmp_path, cpu: str
+) -> None:
+    run = gem5.run(machine, [*program, "--case", "fork"], tmp_path, cpu=cpu, cores=2)
+    assert [line["failure"] for line in run.json_lines if "failure" in line] == []
+    found = {line["process"]: (line["checks"], line["emulated"]) for line in run.json_lines}
+    assert found == {"parent": (4, 0), "child": (4, 0)}
+    assert [run.unit_stat(0, name) for name in ("rings", "tiles", "unreported")] == [8, 3, 0]
+
+
+@every_model
+def test_only_a_store_rings_a_doorbell(gem5: Gem5, machine, program, tmp_path, cpu: str) -> None:
+    """A swap, an addition, a comparison and a store of 4 bytes ring neither with a descriptor nor with 0."""
+    run = gem5.run(machine, [*program, "--case", "doorbell"], tmp_path, cpu=cpu)
+    assert [line["failure"] for line in run.json_lines if "failure" in line] == []
+    assert (run.status, run.json_lines[-1]["checks"]) == (0, 4)
+    assert [run.unit_stat(0, name) for name in ("rings", "tiles", "unreported")] == [2, 2, 0]
+
+
+@every_model
+def test_tiles_outlive_their_thread_when_another_takes_its_core(
+    gem5: Gem5, machine, kernels, small_trace, tmp_path, cpu: str
+) -> None:
+    """Units are so slow that most tiles wait when the second thread begins."""
+    slow = vary(machine, {"pim.clock": 0.1})
+    program = [str(kernels / "lutmm_abandon"), "--trace", str(small_trace), "--gone", "place"]
+    run = gem5.run(slow, [*program, "--units", "2", "--timeout-ms", "5"], tmp_path, cpu=cpu, cores=2)
+    (answer,) = run.json_lines
+    assert (answer["ok"], answer["wrong_words"], answer["emulated"]) == (8, 0, 0)
+    assert [sum(run.unit_stat(unit, name) for unit in range(2)) for name in ("tiles", "unreported")] == [8, 0]

@@ -1,0 +1,138 @@
+"""The specification on one small tile, worked by hand: tables, patterns, the PRT, counts and scales."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv import PrtConfig, PrtKey, WeightCode, reference
+
+X = np.array([[3, -2, 1], [0, 3, -4]])
+"""Of three bits, bit 0 first: 110, 011, 100 and 000, 110, 001."""
+W = np.array([[1, -2], [3, 4], [-5, 7]])
+CODE = WeightCode.twos(4)
+WIDTHS: dict[str, Any] = {"abits": 3, "nbw": 2}
+
+
+def rows(array: Any) -> Any:
+    """As lists."""
+    return np.asarray(array).tolist()
+
+
+def test_tables_and_patterns_of_a_full_and_a_short_group() -> None:
+    # Entry 3 is the sum of both weights; a weight that is missing counts nothing.
+    assert rows(reference.build_table(W[:2], 2)) == [[0, 0], [1, -2], [3, 4], [4, 2]]
+    assert rows(reference.build_table(W[2:], 2)) == [[0, 0], [-5, 7], [0, 0], [-5, 7]]
+    # Entry 5 of three weights is the first and the third.
+    assert rows(reference.build_table(W, 3)[5]) == [-4, 5]
+    # Row 0: bit 0 is 1 and 0, bit 1 is 1 and 1, bit 2 is 0 and 1.
+    assert rows(reference.form_patterns(X[:, :2], 3)) == [[1, 3, 2], [2, 2, 0]]
+    assert rows(reference.form_patterns(X[:, 2:], 3)) == [[1, 0, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("dfms", [1, 2, 3])
+def test_a_product_is_its_blocks_and_its_planes(dfms: int) -> None:
+    # Row 0 of the first two weights: T[1] + 2 T[3] - 4 T[2] = (1 + 8 - 12, -2 + 4 - 16) = (-3, -14); row 1:
+    # T[2] + 2 T[2] = (9, 12). The third weight: 1 and -4 of (-5, 7).
+    blocks = [[[-3, -14], [9, 12]], [[-5, 7], [20, -28]]]
+    found = reference.lut_gemv_blocks(X, CODE.encode(W), code=CODE, group_size=2, dfms=dfms, **WIDTHS)
+    assert rows(found) == blocks
+    y, counts, profile = reference.lut_gemv(X, CODE.encode(W), code=CODE, **WIDTHS)
+    assert rows(y) == [[-8, -7], [29, -16]]
+    # Patterns 1, 3, 2, 2, 2, 0, then 1, 0, 0, 0, 0, 1 of another table.
+    assert [rows(part) for part in (profile.zero, profile.hits, profile.misses)] == [[1, 4], [2, 1], [3, 1]]
+    # Two tables with one sum each (2 rows read, 1 written) beside two weights; 4 entries read for misses.
+    assert counts.as_dict() == {
+        "lookups": 12, "zero_patterns": 5, "prt_hits": 3, "prt_misses": 4, "table_builds": 2, "table_adds": 2,
+        "row_reads": 8, "row_writes": 6, "conversions": 0, "merges": 0,
+    }  # fmt: skip
+    # A group of four weights where nothing is said, all in one block: 11 sums in a table of 16.
+    _, counts, profile = reference.lut_gemv(X, CODE.encode(W), abits=3, code=CODE)
+    assert (counts.table_builds, counts.table_adds, len(profile.zero)) == (1, 11, 1)
+    assert rows(reference.lut_gemv_blocks(X, CODE.encode(W), abits=3, code=CODE)) == [rows(y)]
+    # One block and one tile where nothing is said: three groups of one weight; 2 rows of 3 bits and a group.
+    assert len(reference.pattern_profile(X, abits=3, nbw=1).zero) == 3
+    assert rows(reference.bit_profile(X, abits=3, nbw=3).sum(axis=(1, 2))) == [6]
+    # Unsigned, the top plane adds: 3, 6, 1 and 0, 3, 4.
+    plain, _, _ = reference.lut_gemv(X % 8, CODE.encode(W), code=CODE, signed=False, **WIDTHS)
+    assert rows(plain) == [[3 + 18 - 5, -6 + 24 + 7], [9 - 20, 12 + 28]]
+
+
+@pytest.mark.parametrize(
+    ("prt", "hits"),
+    [
+        # Patterns 1, 3, 1, 2, 1. Of two entries 2 takes the place of 3, used longest ago, or of 1, the first.
+        (PrtConfig(entries=2, policy="lru"), 2),
+        (PrtConfig(entries=2, policy="fifo"), 1),
+        # 1 and 3 have the place 1 of two: they take it from each other, until 2 has its own.
+        (PrtConfig(entries=2, policy="direct"), 1),
+        # Of three places they have 1 and 0.
+        (PrtConfig(entries=3, policy="direct"), 2),
+        (PrtConfig(entries=1), 0),
+        (PrtConfig(enabled=False), 0),
+    ],
+)
+def test_a_prt_keeps_what_its_policy_says(prt: PrtConfig, hits: int) -> None:
+    # The first of each pair has the bits 1, 1, 1, 0, 1 (23), the second 0, 1, 0, 1, 0 (10).
+    found = reference.pattern_profile(np.array([[23, 10]]), abits=5, signed=False, nbw=2, prt=prt)
+    assert [rows(part) for part in (found.zero, found.hits, found.misses)] == [[0], [hits], [5 - hits]]
+
+
+def test_patterns_by_bit_in_tiles_and_under_other_keys() -> None:
+    # Zero, hit, miss, wrong a bit. Each row a tile: 1, 3, 2 and 1, 0, 0; then 2, 2, 0 and 0, 0, 1.
+    assert rows(reference.bit_profile(X, tile_rows=1, **WIDTHS)) == [
+        [[0, 0, 2, 0], [1, 0, 1, 0], [1, 0, 1, 0]],
+        [[1, 0, 1, 0], [1, 1, 0, 0], [1, 0, 1, 0]],
+    ]
+    # One tile, whose entries stay when the table changes: both 1 of the second table find the first's.
+    stale = reference.bit_profile(X, key=PrtKey(flushed=False), **WIDTHS)
+    assert rows(stale) == [[[1, 2, 1, 1], [2, 1, 1, 0], [2, 1, 1, 1]]]
+    # But not those of the tile before.
+    assert reference.bit_profile(X, tile_rows=1, key=PrtKey(flushed=False), **WIDTHS)[1, 2, 3] == 0
+    # Without its pattern the entry of 1 is taken for 3, whose place it has: 1, 3, 1 of -1 and 2.
+    untagged = PrtKey(hash="modulo", tagged=False)
+    found = reference.bit_profile(np.array([[-1, 2]]), prt=PrtConfig(entries=2), key=untagged, **WIDTHS)
+    assert rows(found) == [[[0, 0, 1, 0], [0, 1, 0, 1], [0, 1, 0, 0]]]
+
+
+def test_groups_are_dealt_to_dfms_block_by_block() -> None:
+    # Five weights in blocks of four and groups of two: groups 0 and 1, then 0 again.
+    profile = reference.PatternProfile(*(np.array([i, i + 1, i + 2]) for i in (0, 10, 20)))
+    first, second = reference.dfm_profiles(profile, 5, nbw=2, group_size=4, dfms=2)
+    assert [rows(part) for part in (first.zero, first.hits, first.misses)] == [[0, 2], [10, 12], [20, 22]]
+    assert [rows(part) for part in (second.zero, second.hits, second.misses)] == [[1], [11], [21]]
+    # Ten weights in blocks of six: 3 groups and 2. Of four DFMs 3 and 2 have sums: 2 + 1 times 5 rows are
+    # added at the ends of blocks with scales, at the end of the pass 2 times 5; of two DFMs 1 + 1, and 1.
+    widths: dict[str, Any] = {"nbw": 2, "group_size": 6}
+    merged = [
+        reference.merged_rows(10, 5, dfms=dfms, scaled=scaled, **widths)
+        for dfms in (1, 2, 4)
+        for scaled in (True, False)
+    ]
+    assert merged == [0, 0, 10, 5, 15, 10]
+
+
+def test_scales_and_minima_by_hand() -> None:
+    acc = np.array([[[3, -4]], [[5, 6]]])
+    scale = np.array([[0.5, 2], [0.25, 1]], np.float16)
+    act = np.array([2], np.float32)
+    # (1.5 + 1.25, -8 + 6) times 2.
+    assert rows(reference.scale_blocks(acc, scale, act)) == [[5.5, -4]]
+    minimum = np.array([[1, 0], [0.5, -1]], np.float16)
+    sums = np.array([[10], [4]])
+    # And 10 * 1 + 4 * 0.5 = 12, 10 * 0 - 4 * 1 = -4: (14.75, -6) times 2.
+    assert rows(reference.scale_blocks(acc, scale, act, minimum=minimum, x_sums=sums)) == [[29.5, -12]]
+    for alone in ({"minimum": minimum}, {"x_sums": sums}):
+        with pytest.raises(SailsimError, match="one without the other; allowed is both or neither"):
+            reference.scale_blocks(acc, scale, act, **alone)
+    with pytest.raises(SailsimError, match="minimum"):
+        reference.scale_blocks(acc, scale, act, minimum=minimum[:1], x_sums=sums)
+    # An infinite scale of a file: infinity, and of a sum of 0 no number; no warning.
+    endless = reference.scale_blocks(np.array([[[1, 0]]]), np.full((1, 2), np.inf, np.float16), act)
+    assert endless[0, 0] == np.inf
+    assert np.isnan(endless[0, 1])
+    assert rows(reference.block_sums(X, 2)) == [[1, 3], [1, -4]]
+    assert rows(reference.block_sums(X, 0)) == [[2, -1]]
+    # Of bytes, whose sums are longer than they.
+    assert rows(reference.block_sums(np.full((1, 300), 127, np.int8), 0)) == [[38100]]

@@ -1,0 +1,131 @@
+"""More of what a machine has never makes a step slower, or the answer says why it can.
+
+`make test` has 100 random machines and points; `--hypothesis-profile=thorough` has 1,000.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import event, example, given
+from hypothesis import strategies as st
+
+from sailsim.base.errors import SailsimError
+from sailsim.sim import Point, StepResult, load_system, simulate_step, vary
+from sailsim.workloads import load_model
+
+SAIL = load_system("sail-n1")
+
+MACHINES = st.fixed_dictionaries(
+    {},
+    optional={
+        "pim.mshrs": st.sampled_from([8, 16, 32, 64]),
+        "pim.fetch_ahead": st.sampled_from([2, 4, 16]),
+        "pim.prefetch_share": st.sampled_from([0, 0.1, 0.5, 0.9]),
+        "pim.prefetch_depth": st.sampled_from([0, 1, 3]),
+        "pim.prefetch_priority": st.sampled_from(["background", "fair"]),
+        "pim.dfms": st.sampled_from([1, 2, 4]),
+        "pim.dfm_split": st.sampled_from(["n", "k"]),
+        "pim.accumulator_buffer": st.sampled_from([2.625, 8, 21, 84]),
+        "pim.activation_buffer": st.sampled_from([0.25, 4, 96]),
+        "pim.arrays": st.sampled_from([4, 8, 16, 32]),
+        "pim.cols": st.sampled_from([128, 256, 512]),
+        "pim.port": st.sampled_from([16, 32, 64]),
+        "pim.clock": st.sampled_from([1.0, 1.8, 2.5]),
+        "pim.double_buffer": st.booleans(),
+        "pim.convert": st.sampled_from(["memory", "unit", "cores"]),
+        "pim.t_zero": st.sampled_from([0, 1]),
+        "pim.t_prt": st.sampled_from([0, 1]),
+        "llc.slices": st.sampled_from([8, 16, 32]),
+        "memory.channels": st.sampled_from([2, 4, 8, 12]),
+        "memory.latency": st.sampled_from([70, 90, 150]),
+    },
+)
+POINTS = st.fixed_dictionaries(
+    {
+        "model": st.sampled_from(["smollm2-135m", "llama-2-7b", "llama-3-8b", "qwen3-30b-a3b"]),
+        "wbits": st.sampled_from([1, 2, 3, 4, 5, 6, 8]),
+        "group_size": st.sampled_from([0, 32, 64, 128]),
+        "batch": st.sampled_from([1, 2, 3, 4, 8, 9, 16, 17, 32, 64]),
+        "threads": st.sampled_from([1, 4, 16, 32, 64]),
+        "context": st.sampled_from([16, 128, 512, 2048]),
+        "nbw": st.sampled_from([1, 2, 3, 4, 5, "auto"]),
+    }
+)
+WHY = {
+    "memory.channels": ("a layout is chosen before",),
+    "pim.mshrs": ("prefetch_priority = fair", "a layout is chosen before"),
+    "pim.dfms": ("more DFMs can take longer",),
+    "llc.slices": ("more slices can take longer", "prefetch_priority = fair", "a layout is chosen before"),
+    "batch": ("one more row can cost more", "one more row can cost a round more"),
+}
+"""What a slower answer of a larger machine says, by what it has twice as much of, or of a larger batch."""
+NOTED = 0.01
+"""By how much a step may be slower without a word."""
+
+
+def value(field: str) -> Any:
+    section, _, name = field.partition(".")
+    return getattr(getattr(SAIL, section), name).value
+
+
+@pytest.mark.slow
+@given(machine=MACHINES, asked=POINTS)
+@example(  # weights that units of few MSHRs cannot have were reckoned with
+    machine={
+        "pim.mshrs": 8, "pim.prefetch_share": 0.9, "pim.dfm_split": "k", "pim.accumulator_buffer": 2.625,
+        "pim.convert": "cores", "memory.channels": 12,
+    },
+    asked={
+        "model": "llama-3-8b", "wbits": 3, "group_size": 128, "batch": 32, "threads": 32, "context": 128,
+        "nbw": 3,
+    },
+)  # fmt: skip
+def test_more_is_not_slower_or_the_answer_says_why(machine: dict[str, Any], asked: dict[str, Any]) -> None:
+    point = Point(**asked)
+    model = load_model(point.model)
+
+    def step(more: dict[str, Any], point: Point) -> StepResult | None:
+        try:
+            return simulate_step(vary(SAIL, machine | more), model, point)
+        except SailsimError:  # what does not fit
+            return None
+
+    base = step({}, point)
+    if base is None:
+        return
+    doubled = {field: 2 * machine.get(field, value(field)) for field in WHY if "." in field}
+    larger = {field: step({field: number}, point) for field, number in doubled.items()}
+    larger["batch"] = step({}, replace(point, batch=point.batch + 1))
+    for field, other in larger.items():
+        if other is None or other.tokens_per_s * (1 + NOTED) >= base.tokens_per_s:
+            continue
+        said = " ".join(other.notes)
+        assert any(words in said for words in WHY[field]), (field, base.step_s, other.step_s, other.notes)
+        event(f"{field}: slower, and said")
+
+
+@pytest.mark.parametrize("channels", [8, 24])
+def test_layouts_reckon_with_what_a_unit_can_have_under_way(channels: int) -> None:
+    """8 lines over 71 ns are 7.2 GB/s: 256 cycles a KiB, however fast memory is."""
+    system = vary(SAIL, {"memory.channels": channels, "pim.mshrs": 8})
+    cycles = system.slice_config().weights_kib_cycles
+    bound = 1024 * 1.8 / (8 * 64 / 71.0)
+    assert bound <= cycles
+    if channels == 24:
+        assert cycles == pytest.approx(bound, rel=0.15)  # and a little for what waits in the queues
+
+
+def test_twice_the_channels_are_not_slower_where_units_cannot_use_them() -> None:
+    fields = {
+        "pim.mshrs": 8, "pim.prefetch_share": 0.9, "pim.dfm_split": "k", "pim.accumulator_buffer": 2.625,
+    }  # fmt: skip
+    point = Point(
+        model="llama-3-8b", wbits=3, batch=32, threads=32, context=128, nbw=3, convert="cores", group_size=128
+    )
+    steps = [
+        simulate_step(vary(SAIL, fields | {"memory.channels": n}), load_model(point.model), point)
+        for n in (12, 24)
+    ]
+    assert steps[1].step_s <= steps[0].step_s
+    assert steps[1].bytes_by_kind["weights"] == pytest.approx(steps[0].bytes_by_kind["weights"])

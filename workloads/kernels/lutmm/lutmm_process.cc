@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+// What an operating system makes of a process must hold for PIM units as well: protections of pages, a
+// forked child's own memory, a doorbell that only a store rings. Asks the units about each and checks every
+// answer.
+#include "common/fail.hh"
+#include "common/json_line.hh"
+#include "common/options.hh"
+#include "common/random.hh"
+#include "lutmm/emulator.hh"
+#include "lutmm/guarded.hh"
+#include "lutmm/layout.hh"
+#include "lutmm/probe.hh"
+#include "lutmm/reference.hh"
+#include "lutmm/unit.hh"
+#include "pim/descriptor.hh"
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <vector>
+
+// A page of instructions that nobody executes, and one of constants whose values the compiler does not know.
+__asm__(R"(
+    .text
+    .balign 4096
+    .globl sailsim_code
+sailsim_code:
+    .fill 1024, 4, 0xd503201f
+    .section .rodata
+    .balign 4096
+    .globl sailsim_constants
+sailsim_constants:
+    .fill 1024, 4, 0xd503201f
+    .text
+)");
+extern "C" const unsigned char sailsim_code[], sailsim_constants[];
+
+namespace
+{
+
+using namespace sailsim::kernels;
+
+constexpr unsigned kUnit = 0;
+constexpr std::uint32_t kWeightField = offsetof(lutmm_descriptor, weights);
+constexpr std::uint32_t kOutputField = offsetof(lutmm_descriptor, output);
+constexpr int kAnyone = PROT_READ | PROT_WRITE;
+
+alignas(kPageBytes) unsigned char variables[kPageBytes] = {1, 2, 3};
+
+std::uint64_t address_of(const void *memory)
+{
+    return reinterpret_cast<std::uintptr_t>(memory);
+}
+
+// A small tile, whose output or weights may be sent to lie anywhere. Nothing allocates after its making.
+class Tile
+{
+  public:
+    Tile(std::uint64_t seed, std::uint64_t timeout_ns) : timeout_ns_(timeout_ns)
+    {
+        d_.k = 64;
+        d_.n = 16;
+        d_.batch = 1;
+        d_.wbits = 4;
+        d_.abits = 8;
+        d_.nbw = 4;
+        d_.flags = LUTMM_F_CODE_TWOS;
+        d_.weights = address_of(weights_);
+        d_.activations = address_of(activations_);
+        d_.output = address_of(output_);
+        d_.completion = address_of(&record_);
+        fill(seed);
+    }
+
+    // Other operands; the words that they give are worked out here.
+    void fill(std::uint64_t seed)
+    {
+        Random random(seed);
+        random.fill(weights_, sizeof weights_);
+        random.fill(activations_, sizeof activations_);
+        expected_ = reference_output(d_);
+    }
+
+    const lutmm_descriptor *descriptor() const { return &d_; }
+    const lutmm_completion &record() const { return record_; }
+    bool right() const { return wrong_words(d_, expected_.data()) == 0; }
+
+    void output_at(std::uint64_t address) { d_.output = address; }
+    void weights_at(std::uint64_t address) { d_.weights = address; }
+    void at_home()
+    {
+        output_at(address_of(output_));
+        weights_at(address_of(weights_));
+    }
+    const unsigned char *weights() const { return weights_; }
+
+    void forget()
+    {
+        record_ = {};
+        std::memset(output_, 0, sizeof output_);
+    }
+    void ask()
+    {
+        forget();
+        submit(kUnit, &d_);
+        wait();
+    }
+    void wait() { wait_for(d_.completion, timeout_ns_); }
+
+  private:
+    std::uint64_t timeout_ns_;
+    std::vector<std::uint32_t> expected_;
+    alignas(64) unsigned char weights_[512];
+    alignas(64) unsigned char activations_[64];
+    alignas(64) unsigned char output_[64];
+    alignas(64) lutmm_completion record_{};
+    alignas(64) lutmm_descriptor d_{};
+};
+
+class Checks
+{
+  public:
+    explicit Checks(Tile &tile) : tile_(tile) {}
+
+    std::size_t failures() const { return failures_; }
+    std::size_t count() const { return count_; }
+
+    void that(const char *what, bool right)
+    {
+        ++count_;
+        if (right)
+            return;
+        ++failures_;
+        JsonLine()
+            .add("failure", what)
+            .add("status", sailsim::pim::status_name(tile_.record().status))
+            .add("detail", std::uint64_t{tile_.record().detail})
+            .print();
+    }
+
+    // What comes of a tile whose output lies here: right words, or a refusal that leaves what was there.
+    void output(const char *what, const void *memory, bool writable)
+    {
+        std::array<unsigned char, 64> before{};
+        const bool readable = can_read(address_of(memory), before.size());
+        if (readable)
+            std::memcpy(before.data(), memory, before.size());
+        const bool answered = output_answered(memory, writable);
+        const bool kept = !readable || std::memcmp(before.data(), memory, before.size()) == 0;
+        that(what, answered && (writable || kept));
+    }
+
+    // The same where nothing is mapped: in gem5 a touch would end the simulation.
+    void nowhere(const char *what, const void *memory) { that(what, output_answered(memory, false)); }
+
+    // What comes of a tile whose weights lie here; they are put there where it may be written.
+    void weights(const char *what, void *memory, bool readable)
+    {
+        if (can_write(address_of(memory), 512))
+            std::memcpy(memory, tile_.weights(), 512);
+        tile_.weights_at(address_of(memory));
+        tile_.ask();
+        that(what, readable ? tile_.record().status == LUTMM_OK : refused(kWeightField));
+        tile_.at_home();
+    }
+
+  private:
+    bool output_answered(const void *memory, bool writable)
+    {
+        tile_.output_at(address_of(memory));
+        tile_.ask();
+        const bool right =
+            writable ? tile_.record().status == LUTMM_OK && tile_.right() : refused(kOutputField);
+        tile_.at_home();
+        return right;
+    }
+
+    bool refused(std::uint32_t field) const
+    {
+        return tile_.record().status == LUTMM_ERR_FAULT && tile_.record().detail == field;
+    }
+
+    Tile &tile_;
+    std::size_t failures_ = 0, count_ = 0;
+};
+
+unsigned char *map(std::size_t bytes, int protection, void *at = nullptr)
+{
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at != nullptr ? MAP_FIXED : 0);
+    void *memory = mmap(at, bytes, protection, flags, -1, 0);
+    if (memory == MAP_FAILED)
+        fail("cannot map %zu bytes", bytes);
+    return static_cast<unsigned char *>(memory);
+}
+
+void protect(void *memory, std::size_t bytes, int protection)
+{
+    if (mprotect(memory, bytes, protection) != 0)
+        fail("cannot protect %zu bytes", bytes);
+}
+
+// Segments of the program's file.
+void check_segments(Checks &checks)
+{
+    checks.output("output among constants", sailsim_constants, false);
+    checks.output("output in code", sailsim_code, false);
+    checks.output("output among variables", variables, true);
+}
+
+// More than the machine has memory: only what is touched takes any.
+void check_reservation(Checks &checks)
+{
+    constexpr std::size_t reserved = std::size_t{3} << 30, part = 16 * kPageBytes;
+    unsigned char *memory = map(reserved, PROT_NONE);
+    unsigned char *middle = memory + reserved / 2;
+    checks.output("output in a reservation", middle, false);
+    checks.weights("weights in a reservation", middle, false);
+    protect(memory, reserved, PROT_READ);
+    checks.output("output in a read-only reservation", middle, false);
+    checks.weights("weights in a read-only reservation", middle, true);
+    protect(middle, part, kAnyone);
+    checks.output("output in the part opened", middle, true);
+    checks.output("output before it", middle - kPageBytes, false);
+    checks.output("output at its end", middle + part - kPageBytes, true);
+    checks.output("output behind it", middle + part, false);
+    protect(middle, part, PROT_NONE);
+    checks.output("output in the part closed again", middle, false);
+    munmap(memory, reserved);
+    checks.nowhere("output where nothing is mapped any more", middle);
+}
+
+// Calls that make, move and take away mappings.
+void check_mappings(Checks &checks)
+{
+    unsigned char *memory = map(4 * kPageBytes, PROT_READ);
+    checks.output("output in memory mapped read-only", memory, false);
+    protect(memory + kPageBytes, kPageBytes, kAnyone);
+    checks.output("output in a page made writable", memory + kPageBytes, true);
+    map(kPageBytes, PROT_READ, memory + kPageBytes);
+    checks.output("output in a page mapped over it", memory + kPageBytes, false);
+    map(2 * kPageBytes, kAnyone, memory);
+    checks.output("output in writable pages mapped over them", memory + kPageBytes, true);
+    checks.output("output in the page behind them", memory + 2 * kPageBytes, false);
+
+    unsigned char *closed = map(2 * kPageBytes, kAnyone);
+    closed[0] = closed[kPageBytes] = 1;
+    protect(closed, 2 * kPageBytes, PROT_READ);
+    void *moved = mremap(closed, 2 * kPageBytes, 8 * kPageBytes, MREMAP_MAYMOVE);
+    if (moved == MAP_FAILED)
+        fail("cannot move a mapping");
+    checks.output("output in read-only memory that moved", moved, false);
+    checks.output("output in what it grew by", static_cast<unsigned char *>(moved) + 6 * kPageBytes, false);
+    protect(moved, 2 * kPageBytes, kAnyone);
+    checks.output("output in moved memory made writable", moved, true);
+}
+
+void check_heap(Checks &checks)
+{
+    constexpr std::intptr_t bytes = 8 * kPageBytes;
+    const auto end = reinterpret_cast<std::uintptr_t>(sbrk(bytes)) + bytes;
+    auto *page = reinterpret_cast<unsigned char *>((end - 2 * kPageBytes) / kPageBytes * kPageBytes);
+    checks.output("output on the heap", page, true);
+    protect(page, kPageBytes, PROT_READ);
+    checks.output("output on a page of the heap made read-only", page, false);
+    sbrk(-bytes);
+    sbrk(bytes);
+    checks.output("output on a page of a heap that shrank and grew", page, true);
+    sbrk(-bytes);
+}
+
+void check_answers_of_mprotect(Checks &checks)
+{
+    unsigned char *memory = map(4 * kPageBytes, kAnyone);
+    munmap(memory + 2 * kPageBytes, kPageBytes);
+    errno = 0;
+    checks.that("mprotect over a hole", mprotect(memory, 4 * kPageBytes, PROT_READ) == -1 && errno == ENOMEM);
+    errno = 0;
+    checks.that("mprotect off a page", mprotect(memory + 1, kPageBytes, PROT_READ) == -1 && errno == EINVAL);
+}
+
+int report(const char *chosen, const char *process, const Checks &checks)
+{
+    JsonLine()
+        .add("program", "lutmm_process")
+        .add("case", chosen)
+        .add("process", process)
+        .add("emulated", emulated_descriptors())
+        .add("checks", checks.count())
+        .add("failures", checks.failures())
+        .print();
+    return checks.failures() == 0 ? 0 : kExitWrong;
+}
+
+int check_pages(Tile &tile)
+{
+    Checks checks(tile);
+    check_segments(checks);
+    check_reservation(checks);
+    check_mappings(checks);
+    check_heap(checks);
+    check_answers_of_mprotect(checks);
+    return report("pages", "only", checks);
+}
+
+// Parent and child have operands of their own at the same addresses. Neither waits for the other to end: gem5
+// has no call for that.
+int check_fork(Tile &tile)
+{
+    unsigned char *memory = map(kPageBytes, PROT_READ);
+    const pid_t child = fork();
+    if (child < 0)
+        fail("cannot make a process: allowed are as many as the machine has cores");
+    if (child == 0)
+        tile.fill(2);
+    Checks checks(tile);
+    checks.output("output among variables", variables, true);
+    checks.output("output among constants", sailsim_constants, false);
+    checks.output("output in memory mapped read-only before", memory, false);
+    if (child == 0)
+        protect(memory, kPageBytes, kAnyone);
+    checks.output("output in memory that the child made writable", memory, child == 0);
+    return report("fork", child == 0 ? "child" : "parent", checks);
+}
+
+// Where LUTMM stores in gem5 (SailCPU.py), unit 0.
+constexpr std::uint64_t kDoorbell = 0x7000000000;
+
+// `later` is handed over when `tile` must have been, if anything rang for it.
+int check_doorbell(Tile &tile, Tile &later)
+{
+    Checks checks(tile);
+    if (!can_read(kDoorbell, 8))
+        return report("doorbell", "without a doorbell", checks);
+    auto *bell = reinterpret_cast<std::uint64_t *>(kDoorbell);
+    const std::uint64_t descriptor = address_of(tile.descriptor());
+    std::uint64_t swapped = 1, added = 1, compared = 0;
+    tile.forget();
+    __asm__ volatile("swpal %1, %0, [%2]" : "=r"(swapped) : "r"(descriptor), "r"(bell) : "memory");
+    __asm__ volatile("ldaddal %1, %0, [%2]" : "=r"(added) : "r"(descriptor), "r"(bell) : "memory");
+    __asm__ volatile("casal %0, %1, [%2]" : "+r"(compared) : "r"(descriptor), "r"(bell) : "memory");
+    __asm__ volatile("str %w0, [%1]" : : "r"(descriptor), "r"(bell) : "memory");
+    later.ask();
+    checks.that("a descriptor behind what rings no doorbell",
+                later.record().status == LUTMM_OK && later.right());
+    checks.that("what rings no doorbell", tile.record().status == LUTMM_PENDING);
+    checks.that("what a doorbell holds", swapped == 0 && added == 0 && compared == 0);
+    __asm__ volatile("dmb ish\n\tstr %0, [%1]" : : "r"(descriptor), "r"(bell) : "memory");
+    tile.wait();
+    checks.that("a store of 8 bytes", tile.record().status == LUTMM_OK && tile.right());
+    return report("doorbell", "only", checks);
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    Options options(argc, argv, "Asks PIM units about what an operating system makes of a process.");
+    const std::string chosen =
+        options.word("case", "pages", {"pages", "fork", "doorbell"},
+                     "protections of pages, a child with memory of its own, or what rings a doorbell");
+    const std::uint64_t timeout_ns =
+        1'000'000 * options.number("timeout-ms", 10'000, 1, 1 << 30, "how long to wait for one answer");
+    options.finish();
+
+    install_emulator();
+    static Tile tile(1, timeout_ns), later(3, timeout_ns);
+    if (chosen == "fork")
+        return check_fork(tile);
+    return chosen == "doorbell" ? check_doorbell(tile, later) : check_pages(tile);
+}
