@@ -1,10 +1,11 @@
 """What faults do to studies: they are stopped, their folders and files are harmed, and what they give is
-compared with undisturbed ones. The table of docs/studies.md is made from what this finds.
+compared with undisturbed ones. The table of docs/studies.md has what this finds.
 
 Usage: faults.py FAULT [TIMES] [OUT]   (run in the root of the checkout, with its environment's Python)
 
-FAULT is `kill:KIND` with the command of a study, or another name of `FAULTS`; OUT gets a line of JSON more
-(default: standard output). A full disk and a read-only folder need root: they mount some hundred KiB.
+FAULT is `kill:KIND` with the command of a study, `files:KIND` where it happens at an operation on a file, or
+another name of `FAULTS`; OUT gets a line of JSON more (default: standard output). A full disk and a read-only
+folder need root: they mount some hundred KiB.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,8 +33,9 @@ from sailsim.sim.study import RESERVED
 SAILSIM = str(Path(sys.executable).parent / "sailsim")
 GONE_S = 10.0
 """How long a process may live after the one that started it was stopped."""
-KILLED = (-signal.SIGKILL, 130, 143, -signal.SIGINT, -signal.SIGTERM)
-"""Exit statuses of a command that was stopped: by SIGKILL, Ctrl-C, SIGTERM; the last two while it starts."""
+STOPS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+KILLED = {status for number in STOPS for status in (-number, 128 + number)}
+"""Exit statuses of a command that was stopped: negative ones by SIGKILL, or while it starts."""
 FAKE_GEM5 = Path(__file__).parent.parent / "tests" / "fake_gem5.py"
 
 
@@ -53,7 +55,6 @@ STUDIES = {
     "explore": Study(
         "explore --model smollm2-135m --trials 60", ("trials.csv", "pareto.csv", "front/point-01.toml")
     ),
-    "reuse": Study("reuse", ("nearest.json",)),
     "quality": Study("quality --chunks 2 --length 16 --weights 4g32,3g32 --abits 6,8"),
     "gem5": Study(
         "gem5 sweep --gem5 GEM5 --wbits 2:5 --nbw 2,3 --batch 1,8 --whole 0", in_parallel=False, status=1
@@ -109,6 +110,12 @@ def halves(folder: Path, counts: Counts) -> None:
     counts["left behind"] += sum(1 for path in folder.rglob("*.partial"))
 
 
+def semaphores(processes: Iterable[int], counts: Counts) -> None:
+    """Semaphores in shared memory that have the numbers of processes in their names."""
+    for process in processes:
+        counts["left behind"] += sum(1 for _ in Path("/dev/shm").glob(f"sem.*-{process}-*"))
+
+
 def _of_session(session: int) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -161,26 +168,28 @@ def undisturbed(kind: str, folder: Path, jobs: int = 2) -> float:
 
 
 def kill(kind: str, times: int, work: Path, draw: random.Random) -> Counts:
-    """SIGKILL, SIGTERM or Ctrl-C at any moment, again and again until the study is through."""
+    """SIGKILL, SIGTERM, SIGHUP or Ctrl-C at any moment, again and again until the study is through."""
     seconds = undisturbed(kind, work / "right")
     right, counts, at = rows(work / "right"), Counts(), 0
     while counts["tries"] < times:
         at += 1
-        folder, through = work / f"out-{at}", False
+        folder, through, stopped = work / f"out-{at}", False, []
         while not through:
             process = start(kind, folder, draw.choice((1, 2)))
+            stopped.append(process.pid)
             try:
                 process.wait(draw.uniform(0.3, max(2.0, 0.8 * seconds)))
                 through = process.returncode == STUDIES[kind].status
             except subprocess.TimeoutExpired:
                 counts["tries"] += 1
-                number = draw.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
+                number = draw.choice((signal.SIGKILL, *STOPS))
                 os.kill(process.pid, number) if draw.random() < 0.5 else os.killpg(process.pid, number)
             _, said = process.communicate()
             if process.returncode not in (STUDIES[kind].status, *KILLED):
                 raise SystemExit(f"{kind} ended with {process.returncode}: {said}")
             leftovers(folder, process.pid, counts)
         halves(folder, counts)
+        semaphores(stopped, counts)
         compare(rows(folder), right, counts)
         for name in STUDIES[kind].files:
             counts["different"] += (folder / name).read_bytes() != (work / "right" / name).read_bytes()
@@ -244,7 +253,7 @@ def cluster(times: int, work: Path, draw: random.Random) -> Counts:
 @contextmanager
 def _dask(part: str, *words: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A scheduler or worker of a cluster, which ends with the context."""
-    module = [sys.executable, "-W", "ignore", "-m", f"distributed.cli.dask_{part}"]
+    module = [sys.executable, "-P", "-W", "ignore", "-m", f"distributed.cli.dask_{part}"]
     common = ["--host", "127.0.0.1", "--no-dashboard"]
     process = subprocess.Popen([*module, *words, *common], cwd=folder, stderr=subprocess.DEVNULL)
     try:
@@ -384,6 +393,10 @@ def main(fault: str, times: int = 200, out: str = "-") -> None:
     with TemporaryDirectory() as work:
         if fault.startswith("kill:"):
             counts = kill(fault.removeprefix("kill:"), times, Path(work), draw)
+        elif fault.startswith("files:"):
+            from file_faults import operations  # which takes what is here
+
+            counts = operations(fault.removeprefix("files:"), times, Path(work), draw)
         else:
             counts = FAULTS[fault](times, Path(work), draw)
     line: dict[str, Any] = {"fault": fault} | {name: counts[name] for name in Counts.COLUMNS}

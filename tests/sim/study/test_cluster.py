@@ -232,8 +232,8 @@ def test_a_scheduler_that_goes_ends_the_study_with_one_sentence(
     assert store.manifest["held_before"] > 0
 
 
-def test_nothing_answers() -> None:
-    with pytest.raises(SailsimError, match="dask is 'nonsense', where no scheduler answers"):
+def test_an_address_that_is_none() -> None:
+    with pytest.raises(SailsimError, match="dask is 'nonsense'; allowed is an address such as tcp"):
         cluster.Dask("nonsense")
 
 

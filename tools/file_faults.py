@@ -1,0 +1,259 @@
+"""What happens to a study at its n-th file operation: it is stopped there, or the disk is full from there on.
+
+`file_faults.c` counts and interferes, preloaded into one process which has loaded all commands of sailsim and
+keeps what tasks give. Each command runs in a child of that process, so that hundreds take minutes: what they
+evaluate is no matter here, what they do to files is. `faults.py` has the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, NamedTuple, NoReturn, TextIO
+
+from faults import Counts, compare, halves, leftovers, rows, semaphores
+
+from sailsim.cli import main
+from sailsim.sim.study import run as running
+from sailsim.sim.study.tasks import Chunk, Outcome, evaluated
+
+HERE = Path(__file__).parent
+FULL = 0
+"""Instead of a signal: the disk is full."""
+STOPS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, FULL)
+ENDS = {signal.SIGKILL: -signal.SIGKILL, FULL: 2}
+"""Exit statuses; of the other signals 128 and the number."""
+
+
+class Study(NamedTuple):
+    """A command, another one that its folder may hold, and files that are the same each time."""
+
+    command: str
+    earlier: str = ""
+    files: tuple[str, ...] = ()
+
+
+STUDIES = {
+    "sweep": Study(
+        "sweep --model smollm2-135m --wbits 2:4 --batch 1:8", "sweep --model smollm2-135m --wbits 2,8"
+    ),
+    "explore": Study(
+        "explore --model smollm2-135m --trials 12",
+        "explore --model smollm2-135m --trials 6 --seed 1",
+        ("trials.csv", "pareto.csv"),
+    ),
+    "reproduce": Study("reproduce --samples 4", files=("reproduction.json",)),
+    "joint": Study("joint --machines 64 --prior sail", files=("joint.json",)),
+    "quality": Study("quality --chunks 2 --length 16 --weights 4g32,3g32 --abits 8"),
+}
+
+
+class Ended(NamedTuple):
+    """A command that has ended."""
+
+    process: int
+    status: int
+    out: str
+    err: str
+    operations: list[str]
+    """Operations on files, and "fault" where it happened."""
+
+
+class Commands:
+    """A process that runs commands of sailsim in children of its own."""
+
+    def __init__(self, kind: str, work: Path) -> None:
+        self.work = work
+        library = work / "file_faults.so"
+        subprocess.run(
+            ["cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(HERE / "file_faults.c"), "-ldl"],
+            check=True,
+        )
+        self.server = subprocess.Popen(
+            [sys.executable, __file__, kind, str(work)],
+            env=os.environ | {"LD_PRELOAD": str(library)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *words: str, below: Path | None = None, at: int = 0, do: int = 0, to: str = "") -> Ended:
+        """Run a command to its end; at an operation below a folder something happens."""
+        (self.work / "log").write_text("")
+        fault = {"BELOW": str(below or ""), "AT": str(at), "DO": str(int(do)), "TO": to}
+        fault["LOG"] = str(self.work / "log")
+        request = {"words": words, "environment": {f"FAULT_{name}": value for name, value in fault.items()}}
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        self.server.stdin.write(json.dumps(request) + "\n")
+        self.server.stdin.flush()
+        process, status = json.loads(self.server.stdout.readline())
+        out, err, log = ((self.work / name).read_text() for name in ("out", "err", "log"))
+        return Ended(process, status, out, err, log.splitlines())
+
+
+@contextmanager
+def commands(kind: str, work: Path) -> Iterator[Commands]:
+    """For a study, which has run undisturbed into `work`; ends with the context."""
+    started = Commands(kind, work)
+    try:
+        started.run("--version")  # it answers when the undisturbed studies are there
+        yield started
+    finally:
+        started.server.kill()
+        started.server.wait()
+
+
+def serve(study: Study, work: Path, answers: TextIO) -> None:
+    """Run a study undisturbed, then what is asked for, and tell number and exit status."""
+    running.evaluated = Kept()
+    for name, command in (("right", study.command), ("earlier", study.earlier)):
+        if command:
+            main([*command.split(), "--jobs", "1", "--out", str(work / name)], standalone_mode=False)
+    import_module("duckdb")  # nothing asks it here: its threads would not come along into the children
+    for line in sys.stdin:
+        request = json.loads(line)
+        process = os.fork()
+        if process == 0:
+            _command(work, **request)
+        status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        print(json.dumps([process, status]), file=answers, flush=True)
+
+
+class Kept:
+    """`evaluated`, but each task is evaluated once; for another process it is no more than that."""
+
+    def __init__(self) -> None:
+        self.found: dict[bytes, bytes] = {}
+
+    def __call__(self, chunk: Chunk) -> list[Outcome]:
+        """As `evaluated`."""
+        return [self._outcome(Chunk(chunk.evaluate, (task,))) for task in chunk.tasks]
+
+    def _outcome(self, chunk: Chunk) -> Outcome:
+        ((at, what),) = chunk.tasks
+        key = pickle.dumps((chunk.evaluate, what))
+        if key not in self.found:
+            self.found[key] = pickle.dumps(evaluated(chunk)[0])
+        outcome: Outcome = pickle.loads(self.found[key])
+        return replace(outcome, at=at)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return resolve_name, (f"{evaluated.__module__}:{evaluated.__name__}",)
+
+
+def _command(work: Path, words: list[str], environment: dict[str, str]) -> NoReturn:
+    """Become a command in a session of its own, which hears signals that a background command ignores."""
+    os.setsid()
+    for name, descriptor in (("out", 1), ("err", 2)):
+        file = os.open(work / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(file, descriptor)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.update(environment)
+    sys.argv = ["sailsim", *words]
+    main(words)
+    sys.exit()
+
+
+def kinds_of_files(folder: Path) -> set[str]:
+    """Names of files, without what makes one different from the next."""
+    names = (str(path.relative_to(folder)) for path in folder.rglob("*"))
+    return {re.sub(r"[0-9a-f]{32}", "HASH", name) for name in names}
+
+
+def asked_of(folder: Path) -> tuple[list[str], list[str]]:
+    """Commands that tell the answer of a folder, and how many records it holds, asked for or not."""
+    count = "SELECT count(*) AS n FROM everything"
+    return ["results", "show", str(folder)], ["results", "query", str(folder), count, "--json"]
+
+
+def stored(run: Commands, folder: Path) -> int:
+    """How many records a folder holds."""
+    said = run.run(*asked_of(folder)[1])
+    return int(json.loads(said.out)["records"][0]["n"]) if said.status == 0 else 0
+
+
+class Start(NamedTuple):
+    """A folder as a study finds it, what it holds, and how many operations the study takes there."""
+
+    folder: Path | None
+    records: int
+    operations: int
+
+
+def operations(kind: str, times: int, work: Path, draw: random.Random) -> Counts:
+    """Stop a study, or fill the disk, at any operation on its files; the same command then goes on."""
+    study, counts, out = STUDIES[kind], Counts(), work / "below" / "out"
+    words = [*study.command.split(), "--out", str(out)]
+    with commands(kind, work) as run:
+        starts = []
+        for folder in (None, *(work / name for name in ("right", "earlier") if (work / name).exists())):
+            _prepare(out, folder)
+            records = stored(run, out) if folder else 0
+            ended = run.run(*words, "--jobs", "1", below=out.parent)
+            starts.append(Start(folder, records, len(ended.operations)))
+        right, names = rows(work / "right"), kinds_of_files(work / "right")
+        while counts["tries"] < times:
+            start = draw.choice(starts)
+            at, do = draw.randint(1, start.operations), draw.choice(STOPS)
+            to = draw.choice(("process", "group"))
+            jobs = draw.choice((*[1] * 9, 2)) if kind == "sweep" else 1  # new processes take their time
+            _prepare(out, start.folder)
+            ended = run.run(*words, "--jobs", str(jobs), below=out.parent, at=at, do=do, to=to)
+            if not any(line.startswith("fault ") for line in ended.operations):
+                continue  # it had fewer operations this time: chunks depend on the speed
+            found = Counts({"tries": 1, signal.Signals(do).name if do else "full disk": 1})
+            _judge(run, out, ended, do, start.records, found)
+            again = run.run(*words, "--jobs", "1")
+            leftovers(out, ended.process, found)
+            halves(out, found)
+            semaphores((ended.process,), found)
+            if again.status:
+                found["different"] += 1
+            else:
+                compare(rows(out), right, found)
+                found["left behind"] += len(kinds_of_files(out) ^ names)
+                for name in study.files:
+                    found["different"] += (out / name).read_bytes() != (work / "right" / name).read_bytes()
+            if sum(found[name] for name in Counts.COLUMNS) > 1:
+                what = (start, jobs, at, do, to, dict(found), ended.status, ended.err, ended.operations[-5:])
+                print(*what, again.status, again.err, sep="\n", file=sys.stderr)
+            counts.update(found)
+    return counts
+
+
+def _prepare(out: Path, folder: Path | None) -> None:
+    shutil.rmtree(out, ignore_errors=True)
+    out.parent.mkdir(exist_ok=True)
+    if folder is not None:
+        shutil.copytree(folder, out)
+
+
+def _judge(run: Commands, folder: Path, ended: Ended, do: int, before: int, counts: Counts) -> None:
+    """How the study ended, and whether the folder still tells what it holds."""
+    counts["different"] += ended.status != ENDS.get(do, 128 + do) or "Traceback" in ended.err
+    shown = run.run(*asked_of(folder)[0])
+    told = shown.status == 0 or (before == 0 and "holds no results" in shown.err) or not folder.exists()
+    counts["lost"] += not told
+    if before:
+        counts["lost"] += max(0, before - stored(run, folder))
+
+
+if __name__ == "__main__":
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what the undisturbed studies print
+    serve(STUDIES[sys.argv[1]], Path(sys.argv[2]), answers)
