@@ -6,7 +6,7 @@ here give the same results through the C++ core.
 
 from sailsim._core import PatternProfile
 from sailsim.lut_gemv import convert, descriptor, reference
-from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.codes import WeightCode, pack_codes, row_bytes, unpack_codes
 from sailsim.lut_gemv.counts import (
     PRT_POLICIES,
     TILE_PHASES,
@@ -20,15 +20,16 @@ from sailsim.lut_gemv.counts import (
 from sailsim.lut_gemv.descriptor import ABITS_MAX, NBW_MAX, WBITS_MAX
 from sailsim.lut_gemv.fast import (
     PreparedWeights,
+    ScaledWeights,
     bit_profile,
     lut_gemv,
     lut_gemv_blocks,
     pattern_profile,
+    prepare_scaled,
     prepare_weights,
+    scaled_product,
 )
 from sailsim.lut_gemv.operands import activation_range, block_slices
-from sailsim.lut_gemv.packing import pack_codes, row_bytes, unpack_codes
-from sailsim.lut_gemv.product import int_product
 from sailsim.lut_gemv.quantize import (
     quantize_columns,
     quantize_rows,
@@ -40,8 +41,7 @@ from sailsim.lut_gemv.quantize import (
 )
 from sailsim.lut_gemv.reference import block_sums, scale_blocks, tile_counts
 from sailsim.lut_gemv.replay import DescriptorError, Replayed, decode_tile, replay
-from sailsim.lut_gemv.scaled import ScaledWeights, prepare_scaled, scaled_product
-from sailsim.lut_gemv.tile import Scales, Tile, same_results
+from sailsim.lut_gemv.tile import Scales, Tile, int_product, same_results
 from sailsim.lut_gemv.trace import LAYOUTS, Trace, read_trace, write_trace
 
 __all__ = [

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import descriptor as abi
-from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.codes import WeightCode, row_bytes, unpack_codes
 from sailsim.lut_gemv.counts import PrtConfig
 from sailsim.lut_gemv.descriptor import DESCRIPTOR, Flag, Status
 from sailsim.lut_gemv.fast import lut_gemv_blocks, pattern_profile
@@ -20,7 +20,6 @@ from sailsim.lut_gemv.operands import (
     activation_dtype,
     activation_range,
 )
-from sailsim.lut_gemv.packing import row_bytes, unpack_codes
 from sailsim.lut_gemv.tile import UNIT_ACCUMULATOR_BITS, Scales, Tile, same_results
 from sailsim.lut_gemv.trace import Trace
 

@@ -19,10 +19,10 @@ from sailsim.lut_gemv.operands import (
     checked_activations,
     checked_weights,
 )
-from sailsim.lut_gemv.product import int_product
 from sailsim.lut_gemv.reference import block_sums, scale_blocks
 
 UNIT_ACCUMULATOR_BITS = 32
+_FP64_EXACT = 1 << 53
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,3 +162,18 @@ def same_results(found: NDArray[Any], expected: NDArray[Any]) -> bool:
     if found.dtype == np.float32:
         equal |= np.isnan(found) & np.isnan(expected)
     return bool(equal.all())
+
+
+def int_product(x: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.int64]:
+    """``x @ weights`` of integers ``(B, K)`` and ``(K, N)``, exact in int64, ``(B, N)``.
+
+    The bound must fit int64. Where every partial sum is exact in float64 the product goes through BLAS.
+    """
+    bound = _magnitude(x) * _magnitude(weights) * x.shape[1]
+    if bound < _FP64_EXACT:
+        return (x.astype(np.float64) @ weights.astype(np.float64)).astype(np.int64)
+    return x.astype(np.int64) @ weights.astype(np.int64)
+
+
+def _magnitude(array: NDArray[Any]) -> int:
+    return max(int(array.max()), -int(array.min()))

@@ -20,6 +20,7 @@ from sailsim import __version__
 from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular, unreadable
+from sailsim.lut_gemv.codes import pack_codes
 from sailsim.lut_gemv.descriptor import (
     ABI_VERSION,
     BUFFER_ALIGN,
@@ -28,7 +29,6 @@ from sailsim.lut_gemv.descriptor import (
     DESCRIPTOR,
     Flag,
 )
-from sailsim.lut_gemv.packing import pack_codes
 from sailsim.lut_gemv.tile import Scales, Tile
 
 MAGIC = b"SAILTRCE"

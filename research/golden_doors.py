@@ -37,8 +37,7 @@ from sailsim.sim.gem5.binary import Gem5
 from sailsim.workloads import Activations, Tokenizer, chosen_format, default_gguf, plan_trace
 from sailsim.workloads.decoder import Decoder, open_llama
 from sailsim.workloads.products import UnitProducts
-from sailsim.workloads.quality import on_units, text_chunks
-from sailsim.workloads.texts import QUALITY, shipped_text
+from sailsim.workloads.quality import QUALITY, on_units, shipped_text, text_chunks
 
 NOW_CALLED: dict[str, str] = {}
 """Names that the product has changed in its answers: name now -> recorded name, each a part between dots."""

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.activations import CODE_MAX, Activations
-from sailsim.workloads.capture_file import SCHEMA
+from sailsim.workloads.activations import CODE_MAX, SCHEMA, Activations
 from sailsim.workloads.decoder import Floats, open_llama
 from sailsim.workloads.forward import forward
 from sailsim.workloads.model import ROLES, Role

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.folder_model import FolderModel
 from sailsim.workloads.folder_tensors import FLOATS
-from sailsim.workloads.formats import TensorFormat
-from sailsim.workloads.group_formats import WORD_BITS, GroupFormat
+from sailsim.workloads.formats import WORD_BITS, GroupFormat, TensorFormat
 from sailsim.workloads.model import Linear
 from sailsim.workloads.safetensors_file import SafeTensor, shown
 from sailsim.workloads.weights import Weights, WeightSource, quantized, tile_fp16

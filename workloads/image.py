@@ -28,24 +28,22 @@ from sailsim.workloads.decoder import NORM_EPS, ROPE_BASE, llama_constants
 from sailsim.workloads.formats import TENSOR_FORMATS, TensorFormat
 from sailsim.workloads.gguf_model import GgufModel, stored_model
 from sailsim.workloads.image_file import (
+    CHUNK,
     CODES,
     HEAD_DIM_MAX,
     HEADER,
     KINDS,
     LAYOUTS,
+    LUT_WBITS_MAX,
     MAGIC,
+    MAX_BATCH,
     SLICES_MAX,
     TENSOR,
     VERSION,
-    matrix_order,
-)
-from sailsim.workloads.image_layout import (
-    CHUNK,
-    LUT_WBITS_MAX,
-    MAX_BATCH,
     Shape,
     aligned,
     lut_layout,
+    matrix_order,
     reading,
     rows_layout,
     tiles_layout,

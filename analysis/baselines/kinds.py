@@ -16,6 +16,7 @@ from typing import Literal, cast
 from sailsim.analysis.baselines.core_kinds import core_of
 from sailsim.analysis.baselines.cpu import (
     cpu_tokens_per_s,
+    packed_tokens_per_s,
     prompt_tokens_per_s,
     ubatches,
     without_prompts,
@@ -25,7 +26,6 @@ from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, prompt_work, weight_reads
 from sailsim.analysis.baselines.kernel_rates import Software, without_kernels, without_tables
-from sailsim.analysis.baselines.packing import packed_tokens_per_s
 from sailsim.analysis.baselines.prediction import Prediction, Work
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, Point, System, SystemChoice, backend_of, simulate_step, software_stacks

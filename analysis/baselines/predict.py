@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sailsim.analysis.baselines.cpu import Cache, cpu_tokens_per_s, prompt_tokens_per_s
+from sailsim.analysis.baselines.cpu import Cache, cpu_tokens_per_s, packed_tokens_per_s, prompt_tokens_per_s
 from sailsim.analysis.baselines.cpu_software import SOFTWARE
-from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s
+from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware, gpu_tokens_per_s, requests_tokens_per_s
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s
-from sailsim.analysis.baselines.gpu_requests import requests_tokens_per_s
 from sailsim.analysis.baselines.kernel_rates import Software
-from sailsim.analysis.baselines.packing import packed_tokens_per_s
 from sailsim.analysis.baselines.prediction import Prediction
 from sailsim.base.errors import SailsimError
 from sailsim.sim import Gpu, load_machine

@@ -3,16 +3,124 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil
 from typing import Any
 
 from sailsim.analysis.baselines.prediction import data_file
+from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
-from sailsim.base.records import read_records
-from sailsim.workloads import ModelSpec, load_model
+from sailsim.lut_gemv import TILE_PHASES
+from sailsim.sim import Point, StepResult, System, load_system, simulate_step, vary
+from sailsim.sim.host import HostCores
+from sailsim.workloads import ModelSpec, decode_step, load_model
 from sailsim.workloads.choice import uniform_choice
+
+HOST = "sail-n1-neon-host"
+"""The machine of these runs whose cores work around the units as the program does that gem5 ran."""
+CORE_PARTS = {
+    "embed": ("embed",),
+    "norms and rounding": ("norm", "quantise"),
+    "rotation": ("rope",),
+    "attention": ("attention",),
+    "products of the blocks, activation": ("qkv", "o", "ffn"),
+    "head": ("head",),
+    "sampling": ("sample",),
+}
+"""Parts of a step that gem5 and the engine both have, and the program's regions in each."""
+_CORE_OPS = {
+    "token_embd": "embed",
+    "attn_norm": "norms and rounding",
+    "ffn_norm": "norms and rounding",
+    "output_norm": "norms and rounding",
+    "rope": "rotation",
+    "attention": "attention",
+    "ffn_act": "products of the blocks, activation",
+    "sample": "sampling",
+}
+CACHE_BITS = {"fp16": 0, "int8": 8}
+"""Bits of keys and values by the program's word for its cache; 0: what the model has."""
+_ASKED = ("blocks", "weights", "nbw", "batch", "threads", "context", "cache")
+_UNIT_PHASES = (*TILE_PHASES, "dram")
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The engine's step in cycles of the cores: whole, by `CORE_PARTS`, and what the units are at work."""
+
+    step: float
+    parts: dict[str, float]
+    units: float
+
+
+Changes = tuple[tuple[str, float], ...]
+"""Fields of a system and their values, as `vary` takes them."""
+
+
+def predicted(row: Row, machine: str = "", changes: Changes = ()) -> Predicted:
+    """The engine's step of a run with units: same machine, or the one named, perhaps with ``changes``,
+    weights, threads, batch, context and cache."""
+    return _predicted(machine or row["system"], changes, shape(row), *(row[name] for name in _ASKED))
+
+
+@cache
+def _predicted(
+    machine: str,
+    changes: Changes,
+    model: str,
+    blocks: int,
+    weights: str,
+    nbw: int,
+    batch: int,
+    threads: int,
+    context: int,
+    cached: str,
+) -> Predicted:
+    system, spec = vary(load_system(machine), dict(changes)), load_model(model)
+    spec = replace(spec, n_layers=blocks or spec.n_layers, extra_params=0)
+    point = Point(
+        system=machine,
+        model=model,
+        weights=weights,
+        nbw=nbw,
+        batch=batch,
+        threads=threads,
+        context=context,
+        kv_bits=CACHE_BITS[cached],
+    )
+    clock = system.cores.clock.si
+
+    def step(of: ModelSpec) -> StepResult:
+        return simulate_step(system, of, point)
+
+    result = step(spec)
+    parts = core_seconds(system, spec.cached(point.kv_bits), point)
+    # A step of twice as many blocks says what the blocks take, tables and conversion of their products with
+    # them, and what is left for the head.
+    twice = replace(spec, n_layers=2 * spec.n_layers)
+    more = core_seconds(system, twice.cached(point.kv_bits), point)
+    of_cores = sum(more[name] - parts[name] for name in parts)
+    parts["products of the blocks, activation"] += step(twice).step_s - result.step_s - of_cores
+    parts["head"] = result.step_s - sum(parts.values())
+    units = sum(result.breakdown[phase] for phase in _UNIT_PHASES)
+    return Predicted(
+        result.step_s * clock, {name: seconds * clock for name, seconds in parts.items()}, units * clock
+    )
+
+
+def core_seconds(system: System, spec: ModelSpec, point: Point) -> dict[str, float]:
+    """Seconds that the cores of a machine work alone in each of `CORE_PARTS`, their reading at its longest;
+    nothing of products."""
+    parts = dict.fromkeys(CORE_PARTS, 0.0)
+    host = HostCores(system, point.threads)
+    for op in decode_step(spec, point.formats(spec), point.batch, point.context):
+        if op.kind != "gemv":
+            tasks = host.work(op, spec, 0)
+            alone = sum(max(task.seconds, (task.read + task.written) / task.rate) for task in tasks)
+            parts[_CORE_OPS[op.name.rpartition(".")[2]]] += alone
+    return parts
+
 
 Row = Mapping[str, Any]
 TABLE = "gem5/decode.jsonl"

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim.analysis.baselines import cpu, gpu
+from sailsim.analysis.baselines.cpu import packings
 from sailsim.analysis.baselines.kernel_rates import Software
-from sailsim.analysis.baselines.packing import packings
 from sailsim.analysis.baselines.prediction import Work
 from sailsim.analysis.baselines.runners import OF_THE_POINT, SAIL, Runner
 from sailsim.analysis.costs.area import AreaConstants, AreaNotModelledError, area

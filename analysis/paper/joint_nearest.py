@@ -14,8 +14,8 @@ import numpy as np
 
 from sailsim.analysis.paper.combinations import Combinations
 from sailsim.analysis.paper.distributions import digits
-from sailsim.analysis.paper.found_machine import run_command, save_found
 from sailsim.analysis.paper.joint_samples import KIND, judged
+from sailsim.analysis.paper.nearest import run_command, save_found
 from sailsim.analysis.paper.parameters import Factor, Value
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.sim import code_version

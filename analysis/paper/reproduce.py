@@ -29,8 +29,7 @@ from sailsim.analysis.paper.evaluator import OF_SAIL, of_sail
 from sailsim.analysis.paper.nearest import nearest_of_all
 from sailsim.analysis.paper.parameters import Factor
 from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
-from sailsim.analysis.paper.sampling import LAST, Study, run_samples, with_design
-from sailsim.analysis.paper.screening import screen
+from sailsim.analysis.paper.sampling import LAST, Study, run_samples, screen, with_design
 from sailsim.analysis.paper.sensitivity import decides
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.analysis.paper.unknowns import space

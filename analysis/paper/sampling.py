@@ -18,13 +18,54 @@ import numpy as np
 import pandas as pd
 from SALib.sample import sobol as saltelli
 
-from sailsim.analysis.paper.evaluator import OF_SAIL, Memo, evaluate_machine, names
+from sailsim.analysis.paper.evaluator import OF_SAIL, Memo, SampleEvaluator, areas, evaluate_machine, names
+from sailsim.analysis.paper.machine import SampledMachine
 from sailsim.analysis.paper.parameters import Alternative
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
 from sailsim.base.memory import give_back, no_search_for_circles
 from sailsim.sim import code_version
 from sailsim.sim.study import Task, Workers, run_study
+
+DRAWN = 6
+"""Machines that are tried beside the nominal one."""
+
+
+def screen(space: ParameterSpace, seed: int = 0) -> tuple[frozenset[str], frozenset[str]]:
+    """Machine factors that no step's time depends on, and those of them that no area depends on either.
+
+    Each is moved over its levels on the nominal machine and on `DRAWN` others, with the first two workloads:
+    so many because what some decide hangs on others (how DFMs split work, on whether there are several).
+    """
+    rng = np.random.default_rng(seed)
+    memo = Memo()
+    tried = [space.nominal, *(space.draw(row) for row in rng.random((DRAWN, len(space.factors))))]
+
+    def outcome(machine: SampledMachine) -> tuple[tuple[Any, ...], tuple[float, ...]]:
+        evaluator = SampleEvaluator(machine, space.paper, space.software, memo)
+        timed = evaluator.outcomes(space.workloads[:2])
+        return tuple((name, *values.tolist()) for name, values in timed.items()), tuple(
+            areas(space.paper, evaluator.system, machine)
+        )
+
+    untimed, inert = set(), set()
+    for factor in space.factors:
+        if factor.group != "machine":
+            continue
+        timed = sized = False
+        for base in tried:
+            levels = dict.fromkeys(factor.values or (factor.at(0.0), factor.at(1.0)))
+            seen = [outcome(base.with_values({factor.name: v})) for v in levels]
+            timed |= len({str(times) for times, _ in seen}) > 1
+            sized |= len({sizes for _, sizes in seen}) > 1
+            if timed:
+                break
+        if not timed:
+            untimed.add(factor.name)
+            if not sized:
+                inert.add(factor.name)
+    return frozenset(untimed), frozenset(inert)
+
 
 KIND = "reproduce"
 """Of the folder: the command that fills it."""

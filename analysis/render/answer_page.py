@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sailsim.analysis.baselines.runners import named, packed, shipped_runners
-from sailsim.analysis.baselines.simulated_rows import decode_rows
-from sailsim.analysis.baselines.simulated_steps import HOST
+from sailsim.analysis.baselines.simulated_rows import HOST, decode_rows
 from sailsim.analysis.paper.unknowns import load_unknowns
 from sailsim.analysis.render.gem5_decode_steps import regions_together
 from sailsim.analysis.render.markdown import table, three_digits

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from sailsim.analysis.baselines.cpu_software import SIMULATED
 from sailsim.analysis.baselines.kinds import FASTEST
 from sailsim.analysis.costs.dollars import CostConstants, quoted
-from sailsim.analysis.render.figure_words import patterns_of
+from sailsim.analysis.render.figure_axes import patterns_of
 from sailsim.analysis.render.style import (
     MARKERS,
     SERIES,

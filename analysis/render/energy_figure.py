@@ -16,11 +16,11 @@ from sailsim.analysis.render.figure_axes import (
     axis_of,
     free_with,
     lines_of,
+    patterns_of,
     some_of,
     tokens_in,
     value_in_words,
 )
-from sailsim.analysis.render.figure_words import patterns_of
 from sailsim.analysis.render.style import (
     OKABE_ITO,
     canvas,

@@ -11,8 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from sailsim.analysis.baselines.simulated_rows import Row, bits_and_group, decode_rows, shape
-from sailsim.analysis.baselines.simulated_steps import CORE_PARTS, HOST, predicted
+from sailsim.analysis.baselines.simulated_rows import (
+    CORE_PARTS,
+    HOST,
+    Row,
+    bits_and_group,
+    decode_rows,
+    predicted,
+    shape,
+)
 from sailsim.analysis.paper.claims import load_paper
 from sailsim.analysis.render.gem5_decode_steps import regions_together
 from sailsim.analysis.render.style import (

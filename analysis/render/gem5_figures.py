@@ -19,8 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sailsim.analysis.render.gem5_decode_figure import TITLE as TOKENS_TITLE
 from sailsim.analysis.render.gem5_decode_figure import figure_of
-from sailsim.analysis.render.phases import PHASE_STYLE
-from sailsim.analysis.render.style import DASHES, MARKERS, SERIES, canvas, caption, style
+from sailsim.analysis.render.style import DASHES, MARKERS, PHASE_STYLE, SERIES, canvas, caption, style
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import LAYOUTS, TILE_PHASES
 from sailsim.sim import Store

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sailsim.analysis.baselines.runners import CORES, SAIL
 from sailsim.analysis.render.answer_page import CARDS
 from sailsim.analysis.render.energy_figure import ENERGY_STYLE
-from sailsim.analysis.render.phases import PHASE_STYLE
+from sailsim.analysis.render.style import PHASE_STYLE
 
 MOST = 60.0
 """Perplexities above it are in the table alone."""

@@ -18,7 +18,7 @@ from sailsim.analysis.render.reproduction_words import claims_of, primary
 from sailsim.analysis.results.equal_quality import at_equal_quality, measured, weights_in_words
 from sailsim.analysis.results.joins import POINT, is_missing
 from sailsim.analysis.results.results import MissingPointsError, Runs, prt_pairs
-from sailsim.base.records import read_records
+from sailsim.base.atomic import read_records
 from sailsim.lut_gemv import LAYOUTS
 from sailsim.sim import load_system
 

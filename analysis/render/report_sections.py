@@ -21,15 +21,14 @@ from sailsim.analysis.render.figure_axes import WORDS
 from sailsim.analysis.render.gem5_decode_figure import shipped_figure
 from sailsim.analysis.render.gem5_figures import TITLES, TOKENS
 from sailsim.analysis.render.html import Cell, Table, shown
-from sailsim.analysis.render.report_constants import constants_parts
-from sailsim.analysis.render.report_parts import Part, Section, drawn
+from sailsim.analysis.render.report_parts import Part, Section, constants_parts, drawn
 from sailsim.analysis.render.reproduction_page import STORED
 from sailsim.analysis.render.reproduction_words import claims_of, number, primary, share, verdict
 from sailsim.analysis.results.compare import said_of
 from sailsim.analysis.results.equal_quality import WEIGHTS, at_equal_quality, choice_in_words
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import Runs, numbers, short_name
-from sailsim.base.records import read_records
+from sailsim.base.atomic import read_records
 from sailsim.sim import load_system
 from sailsim.sim.nbw import AUTO, PER_TENSOR
 

@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from sailsim.analysis.paper.claims import Claim
-from sailsim.analysis.render.phases import PHASE_STYLE
 from sailsim.analysis.render.reproduction_words import Reproduction, claims_of, number, primary
-from sailsim.analysis.render.style import OKABE_ITO, canvas, caption, style
+from sailsim.analysis.render.style import OKABE_ITO, PHASE_STYLE, canvas, caption, style
 
 TITLES: Mapping[str, str] = {
     "claims": "What machines within the declared ranges give, claim by claim",

@@ -19,13 +19,14 @@ from sailsim.analysis.render.figure_axes import (
     axis_of,
     free_with,
     lines_of,
+    marks_of,
+    patterns_of,
     some_of,
     tokens_in,
     value_in_words,
 )
-from sailsim.analysis.render.figure_words import marks_of, patterns_of
-from sailsim.analysis.render.phases import PHASE_STYLE
 from sailsim.analysis.render.style import (
+    PHASE_STYLE,
     SERIES,
     canvas,
     caption,

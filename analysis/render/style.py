@@ -6,7 +6,7 @@ Colours are those of Okabe and Ito; markers, dashes and hatches repeat what they
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -130,3 +130,15 @@ def save(figure: Figure, *paths: Path) -> list[Path]:
             figure.savefig(buffer, format=kind, metadata=metadata)
         write_whole(path, buffer.getvalue())
     return list(paths)
+
+
+PHASE_STYLE: Mapping[str, tuple[str, str, str]] = {
+    "dram": ("DRAM: units wait for weights", OKABE_ITO["blue"], ""),
+    "load": ("load: activations, weights on chip", OKABE_ITO["sky"], "//"),
+    "build": ("table build", OKABE_ITO["orange"], ""),
+    "lookup": ("look-up", OKABE_ITO["vermillion"], "\\\\"),
+    "convert": ("convert and scale", OKABE_ITO["yellow"], ".."),
+    "write_back": ("write back", OKABE_ITO["purple"], "xx"),
+    "cores": ("cores: attention and the rest", OKABE_ITO["green"], ""),
+    "sync": ("hand-over", OKABE_ITO["black"], ""),
+}

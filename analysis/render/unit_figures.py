@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sailsim.analysis.paper.claims import SHIPPED
-from sailsim.analysis.render.figure_words import marks_of, patterns_of
+from sailsim.analysis.render.figure_axes import marks_of, patterns_of
 from sailsim.analysis.render.style import (
     canvas,
     caption,

@@ -30,16 +30,18 @@ from sailsim.workloads import Tokenizer, chosen_format, open_gguf
 from sailsim.workloads.decoder import open_llama
 from sailsim.workloads.quality import (
     ATTENTION,
+    CALIBRATION,
     CALIBRATION_CHUNKS,
     CHUNKS,
     LENGTH,
     METHODS,
+    QUALITY,
     Predicted,
     in_floats,
     on_units,
+    shipped_text,
     text_chunks,
 )
-from sailsim.workloads.texts import CALIBRATION, QUALITY, shipped_text
 
 SCHEMA = 1
 IN_FLOATS = "float"

@@ -23,14 +23,17 @@ from calibration.errors import digits
 from calibration.solver import LOSS_SCALE
 from sailsim.analysis.baselines.prediction import Floats
 from sailsim.analysis.baselines.simulated_rows import (
+    CACHE_BITS,
+    CORE_PARTS,
+    HOST,
     Row,
     bits_and_group,
+    core_seconds,
     decode_rows,
     needless_cycles,
     part_of_model,
     shape,
 )
-from sailsim.analysis.baselines.simulated_steps import CACHE_BITS, CORE_PARTS, HOST, core_seconds
 from sailsim.sim import Point, load_system, vary
 
 FITTED = {"attention": ("attention",), "norms": ("norms and rounding", "rotation")}

@@ -22,7 +22,7 @@ from calibration.errors import (
 from calibration.measurements import MeasuredRows, card_rows, read_table, sheets_of
 from calibration.solver import Parameter, Problem, Solution, held_out, solve
 from sailsim.analysis.baselines import gpu
-from sailsim.analysis.baselines.gpu_requests import prompts_seconds
+from sailsim.analysis.baselines.gpu import prompts_seconds
 from sailsim.analysis.baselines.prediction import Floats, Work, fitting_model
 from sailsim.sim import load_card
 from sailsim.workloads import decode_step, prefill_step, weight_format

@@ -1,12 +1,25 @@
 """A number that knows its unit and where it comes from."""
 
-from typing import Any, Literal, Self
+from __future__ import annotations
+
+from typing import Any, Literal, Self, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from sailsim.base.numbers import is_number
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a finite number, of 64 bits with a sign if it is whole; true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return within_64_bits(value) if isinstance(value, int) else abs(value) < float("inf")
+
+
+def within_64_bits(number: int) -> bool:
+    """Whether a whole number is one of 64 bits with a sign."""
+    return -(1 << 63) <= number < 1 << 63
+
 
 Kind = Literal["measured", "paper", "derived", "fitted", "assumed"]
 

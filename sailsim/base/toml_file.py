@@ -9,7 +9,7 @@ from typing import Any
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import read_bytes
-from sailsim.base.numbers import within_64_bits
+from sailsim.base.quantity import within_64_bits
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20

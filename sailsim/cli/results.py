@@ -10,9 +10,8 @@ from typing import Any, get_args
 import click
 
 from sailsim.analysis.results.columns import columns_of
-from sailsim.analysis.results.export import Format
-from sailsim.analysis.results.export import export as write
-from sailsim.analysis.results.folder import Results
+from sailsim.analysis.results.folder import Format, Results
+from sailsim.analysis.results.folder import export as write
 from sailsim.base.errors import SailsimError
 from sailsim.cli._command import Group
 from sailsim.cli._json import plain, print_json
@@ -149,7 +148,7 @@ def query(folder: Path, sql: str, wide: bool, as_json: bool) -> None:
     questions, inputs or code. Columns that hold numbers by name are maps: phases['dram']. Nothing is written
     and no other file is read.
     """
-    from sailsim.analysis.results.query import query as ask
+    from sailsim.analysis.results.folder import query as ask
 
     table = ask(Results(folder).store, sql)
     found = records(table)

@@ -19,9 +19,9 @@ from sailsim.sim.files import (
     load_system,
     system_names,
 )
-from sailsim.sim.grid import expand
 from sailsim.sim.keys import point_key, result_key
-from sailsim.sim.plan.file import load_plan, load_preset, parse_plan, preset_names, preset_plan
+from sailsim.sim.pim import unit_text
+from sailsim.sim.plan.file import expand, load_plan, load_preset, parse_plan, preset_names, preset_plan
 from sailsim.sim.plan.plan import Drawn, Plan, plan_of
 from sailsim.sim.point import Point
 from sailsim.sim.ranges import parse_numbers, parse_values
@@ -34,7 +34,6 @@ from sailsim.sim.sweep import run_sweep, sweep_keys
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.system_choice import SystemChoice, system_with
 from sailsim.sim.tiles import COUNTS
-from sailsim.sim.unit import unit_text
 from sailsim.sim.vary import (
     changed_values,
     leaves,

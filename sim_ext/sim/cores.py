@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity
-from sailsim.sim.fields import BytesPerCycle, Clock, Cycles, Entries, Latency, Line, Share, Ways
+from sailsim.sim.tables import BytesPerCycle, Clock, Cycles, Entries, Latency, Line, Share, Ways
 
 
 class Cores(Frozen):

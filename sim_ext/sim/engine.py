@@ -23,8 +23,7 @@ from sailsim.sim.host import HostCores
 from sailsim.sim.parts import Part, inputs_of
 from sailsim.sim.point import Point
 from sailsim.sim.same import Same
-from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline
-from sailsim.sim.segments import Segments, play, unrolled
+from sailsim.sim.schedule import CoreTask, MemorySystem, Segments, StepTimeline, play, unrolled
 from sailsim.sim.step_notes import (
     attention_note,
     cache_note,

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from sailsim.base.quantity import UNITS, Choice, Frozen, Is, OneOf, Quantity
-from sailsim.sim.fields import Bandwidth, Clock, Latency, Share
+from sailsim.sim.tables import Bandwidth, Clock, Latency, Share
 
 
 class DramTiming(Frozen):

@@ -6,14 +6,12 @@ from functools import partial
 
 from sailsim.lut_gemv import TILE_PHASES, Tile, Trace, decode_tile
 from sailsim.sim.engine import PHASES
-from sailsim.sim.fastest_tiles import FastestTiles
 from sailsim.sim.host import HostCores
 from sailsim.sim.memory_path import memory
 from sailsim.sim.patterns import PROFILES, Profile
-from sailsim.sim.schedule import CoreTask, Tensor
-from sailsim.sim.segments import Segments, play
+from sailsim.sim.schedule import CoreTask, Segments, Tensor, play
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TimedTile
+from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest, TimedTile
 
 
 @dataclass(frozen=True)

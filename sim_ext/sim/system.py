@@ -16,11 +16,11 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen, Is, Quantity
 from sailsim.sim.accelerator import AcceleratorSection, ByBackend
 from sailsim.sim.cores import L2, Cache, Cores, Host, LastLevel
-from sailsim.sim.fields import Bandwidth, Clock, Latency, Share
 from sailsim.sim.memory import Memory
 from sailsim.sim.memory_path import weights_rate
 from sailsim.sim.nbw import NBWS
 from sailsim.sim.pim import Pim
+from sailsim.sim.tables import Bandwidth, Clock, Latency, Share
 
 
 class _Described(Frozen):

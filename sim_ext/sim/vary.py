@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from sailsim.base.arguments import shown
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
-from sailsim.base.numbers import is_number, within_64_bits
-from sailsim.base.quantity import Choice, Frozen, Quantity
+from sailsim.base.quantity import Choice, Frozen, Quantity, is_number, within_64_bits
 from sailsim.sim.nbw import AUTO
 from sailsim.sim.parts_of_files import dram_type, dram_types
 from sailsim.sim.same import Same

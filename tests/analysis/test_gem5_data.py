@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.base.records import read_records
+from sailsim.base.atomic import read_records
 from sailsim.sim.gem5.measure import FORMATS
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sailsim.base.atomic import from_lines, to_lines
 from sailsim.base.errors import SailsimError
-from sailsim.base.records import from_lines, to_lines
 
 NAMES = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
 JSON = st.recursive(

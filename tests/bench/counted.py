@@ -19,7 +19,7 @@ from tests.bench.counted import CountedProducts
 from sailsim.workloads import open_gguf
 from sailsim.workloads.decoder import Decoder, rounded_cache
 from sailsim.workloads.quality import text_chunks
-from sailsim.workloads.texts import QUALITY, shipped_text
+from sailsim.workloads.quality import QUALITY, shipped_text
 model = open_gguf(sys.argv[1])
 tokens = text_chunks(model, shipped_text(QUALITY), 2, int(sys.argv[2]))[0].tolist()
 began = time.process_time()

@@ -16,8 +16,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from sailsim.workloads import open_gguf
 from sailsim.workloads.decoder import Decoder, rounded_cache
 from sailsim.workloads.products import UnitProducts
-from sailsim.workloads.quality import text_chunks
-from sailsim.workloads.texts import QUALITY, shipped_text
+from sailsim.workloads.quality import QUALITY, shipped_text, text_chunks
 
 from ..llama_cpp import MISSING, completed
 from .counted import CountedProducts

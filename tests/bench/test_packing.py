@@ -12,8 +12,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from sailsim.workloads.formats import TENSOR_FORMATS
-from sailsim.workloads.stored import STORED, read_blocks
-from sailsim.workloads.weights import tile_fp16
+from sailsim.workloads.weights import STORED, read_blocks, tile_fp16
 
 N, K = 2048, 2048
 LIMIT = 100e6

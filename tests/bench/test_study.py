@@ -9,7 +9,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from sailsim.analysis import runners
-from sailsim.analysis.results.query import query
+from sailsim.analysis.results.folder import query
 from sailsim.analysis.results.runs import evaluate
 from sailsim.sim import Point
 from sailsim.sim.study import Store, Task, run_study

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sailsim.base.records import read_records
+from sailsim.base.atomic import read_records
 from sailsim.lut_gemv import write_trace
 from sailsim.sim import Store
 from sailsim.sim.gem5 import VARIABLE, Gem5Run, records, validation

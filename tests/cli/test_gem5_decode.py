@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from sailsim.base.records import read_records
+from sailsim.base.atomic import read_records
 from sailsim.cli import main
 from sailsim.sim import Store
 from sailsim.sim.gem5 import VARIABLE

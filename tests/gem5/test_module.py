@@ -9,7 +9,7 @@ from statistics import median
 import pytest
 from click.testing import CliRunner
 
-from sailsim.base.records import read_records
+from sailsim.base.atomic import read_records
 from sailsim.cli import main
 from sailsim.sim.gem5 import VARIABLE, configs_path, extras_path, read_stats
 from sailsim.sim.gem5.cases import TILES, tiles

@@ -10,7 +10,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim import load_system
 from sailsim.sim.gem5 import gem5_unit, read_stats
 from sailsim.sim.gem5.validation import Load, compare, summarise
-from sailsim.sim.unit import VERSION
+from sailsim.sim.pim import VERSION
 
 pytestmark = pytest.mark.gem5
 GOLDEN = Path(__file__).with_name("golden_stats.json")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sailsim.sim import load_system
-from sailsim.sim.unit import VERSION
+from sailsim.sim.pim import VERSION
 
 pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
 

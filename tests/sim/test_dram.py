@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from sailsim.sim import System, load_system, vary
 from sailsim.sim.dram import Dram, Reader, max_min, shares, waiting
 from sailsim.sim.memory_path import memory
-from sailsim.sim.schedule import CoreTask
-from sailsim.sim.segments import Segments, play
+from sailsim.sim.schedule import CoreTask, Segments, play
 
 SAIL = load_system("sail-n1")
 

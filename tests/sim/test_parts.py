@@ -20,7 +20,7 @@ from sailsim.sim import (
 from sailsim.sim.backends import sail
 from sailsim.sim.parts import inputs_of, layout, parts_of
 from sailsim.sim.same import Same
-from sailsim.sim.segments import unrolled
+from sailsim.sim.schedule import unrolled
 from sailsim.workloads import Activations, decode_step, load_model, uniform_format
 
 SAIL = load_system("sail-n1")

@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.sim.dram import Reader
-from sailsim.sim.schedule import CoreTask, MemorySystem, StepTimeline, Tensor, run
-from sailsim.sim.segments import Segments, play, unrolled
+from sailsim.sim.schedule import CoreTask, MemorySystem, Segments, StepTimeline, Tensor, play, run, unrolled
 
 MB = 1e6
 

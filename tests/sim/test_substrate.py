@@ -20,8 +20,8 @@ from sailsim.sim import (
     unit_text,
     vary,
 )
+from sailsim.sim.pim import FIELDS, VERSION
 from sailsim.sim.substrate import OPERATIONS
-from sailsim.sim.unit import FIELDS, VERSION
 from sailsim.workloads import load_model
 
 ROOT = Path(__file__).parents[2]

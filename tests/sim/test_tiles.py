@@ -9,10 +9,9 @@ import pytest
 from sailsim import _core
 from sailsim.sim import System, load_system, vary
 from sailsim.sim.activity import activity
-from sailsim.sim.fastest_tiles import FastestTiles
 from sailsim.sim.nbw import NBWS
 from sailsim.sim.patterns import InputRows, Profile, ProfileCache
-from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TileTable, _tables_of
+from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest, TileTable, _tables_of
 from sailsim.workloads import Activations
 
 SAIL = load_system("sail-n1")

@@ -13,7 +13,7 @@ from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.results.runs import runs
 from sailsim.base.errors import SailsimError
 from sailsim.sim import COUNTS, Point, load_system, point_key, simulate_step
-from sailsim.sim.head_jobs import HeadJobs, Sharing
+from sailsim.sim.expert_jobs import HeadJobs, Sharing
 from sailsim.sim.patterns import PROFILES, InputRows
 from sailsim.sim.tiles import PimUnits, Shape, TileRequest
 from sailsim.workloads import Activations, attention_on_units, decode_step, load_model, uniform_format

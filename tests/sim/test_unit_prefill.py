@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.results.runs import runs
 from sailsim.sim import COUNTS, Point, load_system, simulate_step, step_parts, vary
-from sailsim.sim.head_jobs import Sharing
+from sailsim.sim.expert_jobs import Sharing
 from sailsim.sim.patterns import PROFILES, InputRows
 from sailsim.sim.step_parts import PROMPT_CHUNK, prompt_chunk
 from sailsim.sim.tiles import PimUnits, Shape, TileRequest

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from sailsim.lut_gemv import Scales, Tile
 from sailsim.workloads import TENSOR_FORMATS, Activations, GgufModel, open_gguf, plan_trace
-from sailsim.workloads.stored import STORED
-from sailsim.workloads.weights import _stored
+from sailsim.workloads.weights import STORED, _stored
 
 from .folder_data import write_grouped
 from .stored_checks import random_blocks

@@ -10,8 +10,8 @@ from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
 from sailsim.workloads import TENSOR_FORMATS, TensorFormat
-from sailsim.workloads.gguf_scales import FP16_AT
-from sailsim.workloads.stored import STORED, StoredBlocks, read_blocks
+from sailsim.workloads.gguf_file import FP16_AT
+from sailsim.workloads.weights import STORED, StoredBlocks, read_blocks
 
 COLUMNS, K = 64, 2048
 """Weights of a format that the table is made from; K is whole blocks of every type."""

@@ -10,9 +10,8 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads import Activations, open_folder, plan_trace
-from sailsim.workloads.folder_config import FolderConfig
-from sailsim.workloads.folder_names import named
-from sailsim.workloads.folder_tensors import Grouped, Matrices, matrices
+from sailsim.workloads.folder_model import FolderConfig
+from sailsim.workloads.folder_tensors import Grouped, Matrices, matrices, named
 from sailsim.workloads.safetensors_file import SafeTensor
 from sailsim.workloads.shapes import Facts
 

@@ -10,7 +10,7 @@ from sailsim import _core
 from sailsim.lut_gemv import decode_tile, lut_gemv_blocks, read_trace, reference, replay
 from sailsim.lut_gemv.descriptor import Status
 from sailsim.sim import load_system
-from sailsim.workloads.stored import STORED
+from sailsim.workloads.weights import STORED
 
 from .format_tiles import GROUPED, FormatTile, format_tiles
 

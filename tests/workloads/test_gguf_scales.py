@@ -19,8 +19,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.workloads import open_gguf
 from sailsim.workloads.formats import TENSOR_FORMATS
-from sailsim.workloads.gguf_file import MAX_TEXTS, GgufFile
-from sailsim.workloads.gguf_scales import first_bad_block
+from sailsim.workloads.gguf_file import MAX_TEXTS, GgufFile, first_bad_block
 
 from ..examples import examples
 from .conftest import write_tiny_gguf

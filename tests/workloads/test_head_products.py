@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import WeightCode, lut_gemv_blocks, quantize_rows, scale_blocks
 from sailsim.workloads import open_gguf
-from sailsim.workloads.decoder import Decoder, attention, cache_codes, rounded_cache
-from sailsim.workloads.head_products import UnitAttention
+from sailsim.workloads.decoder import Decoder, UnitAttention, attention, cache_codes, rounded_cache
 from sailsim.workloads.products import FloatProducts
 
 WIDTHS = st.integers(2, 8)

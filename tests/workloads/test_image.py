@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import WeightCode
 from sailsim.workloads import ModelSpec, Weights, open_gguf, plan_image, read_image
-from sailsim.workloads.image_file import HEADER, LAYOUTS, TENSOR
-from sailsim.workloads.image_layout import (
+from sailsim.workloads.image_file import (
+    HEADER,
+    LAYOUTS,
     LUT_PANEL,
     ROWS_PANEL,
     SEGMENT,
+    TENSOR,
     Shape,
     lut_layout,
     reading,

@@ -10,8 +10,7 @@ import pytest
 from sailsim.workloads import open_gguf
 from sailsim.workloads.decoder import Decoder, Products, rounded_cache
 from sailsim.workloads.products import FloatProducts, UnitProducts
-from sailsim.workloads.quality import text_chunks
-from sailsim.workloads.texts import QUALITY, shipped_text
+from sailsim.workloads.quality import QUALITY, shipped_text, text_chunks
 
 from ..llama_cpp import MISSING, completed
 

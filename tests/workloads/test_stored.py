@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads import TENSOR_FORMATS, TensorFormat, open_gguf
-from sailsim.workloads.stored import read_blocks
-from sailsim.workloads.weights import ROUNDED, _stored
+from sailsim.workloads.weights import ROUNDED, _stored, read_blocks
 
 from .stored_checks import checked, coded_formats, random_blocks, weights
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from sailsim.base.atomic import write_whole
-from sailsim.base.records import to_lines
+from sailsim.base.atomic import to_lines, write_whole
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._table import say

@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from sailsim.base.atomic import write_whole
+from sailsim.base.atomic import to_lines, write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.base.records import to_lines
 from sailsim.cli._json import print_json
 from sailsim.cli._path import TEXT, PathOption
 from sailsim.cli._point import DEFAULTS, NUMBERS, numbers_of, point_options

@@ -14,7 +14,6 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is, Quantity
 from sailsim.sim.accelerator import AcceleratorSection
 from sailsim.sim.backend import AlikeJobs, Backend, Product, Units
-from sailsim.sim.fields import Bandwidth, BytesPerCycle, Clock, Cycles
 from sailsim.sim.memory_path import server_memory
 from sailsim.sim.parts import Part, has_codes
 from sailsim.sim.patterns import InputRows
@@ -22,6 +21,7 @@ from sailsim.sim.point import Point
 from sailsim.sim.same import Same
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.system import System
+from sailsim.sim.tables import Bandwidth, BytesPerCycle, Clock, Cycles
 from sailsim.workloads import Activations, ModelSpec, Op
 
 PHASES = ("load", "inputs", "multiply", "reduce", "write_back")

@@ -18,7 +18,6 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Is, OneOf, Quantity
 from sailsim.sim.accelerator import AcceleratorSection
 from sailsim.sim.backend import AlikeJobs, Backend, Product, Stored, Units
-from sailsim.sim.fields import Bandwidth
 from sailsim.sim.memory_path import server_memory
 from sailsim.sim.parts import Part
 from sailsim.sim.patterns import InputRows
@@ -26,6 +25,7 @@ from sailsim.sim.point import Point
 from sailsim.sim.same import Same
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.system import System
+from sailsim.sim.tables import Bandwidth
 from sailsim.workloads import Activations, ModelSpec, Op, WeightFormat, decode_step
 
 Wait = Annotated[Quantity, Is("ns", least=0)]

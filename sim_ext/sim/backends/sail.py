@@ -13,8 +13,7 @@ from sailsim.base.stamp import Stamp, stamp
 from sailsim.lut_gemv import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY
 from sailsim.sim.backend import Backend, EnergyShape, Job, Jobs, Units
-from sailsim.sim.fastest_tiles import FastestTiles
-from sailsim.sim.head_jobs import HeadJobs, Sharing
+from sailsim.sim.expert_jobs import HeadJobs, Sharing
 from sailsim.sim.memory_path import memory
 from sailsim.sim.nbw import NBWS, PER_TENSOR
 from sailsim.sim.parts import Part, block_sizes, has_codes
@@ -24,7 +23,7 @@ from sailsim.sim.same import Same
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.substrate import load_substrate, substrate_path
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TimedTile
+from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest, TimedTile
 from sailsim.workloads import Activations, ModelSpec, Op
 
 NOT_MODELLED = (

@@ -6,9 +6,17 @@ by group), `measure` (kernels and bandwidth), `cases`, `validation` and `streams
 agree?).
 """
 
-from sailsim.sim.gem5.binary import CPU_MODELS, VARIABLE, Gem5, Gem5TimeoutError
+from sailsim.sim.gem5.binary import (
+    CPU_MODELS,
+    VARIABLE,
+    Gem5,
+    Gem5TimeoutError,
+    configs_path,
+    extras_path,
+    gem5_unit,
+    machine_json,
+)
 from sailsim.sim.gem5.outcome import BASIC_BLOCK_VECTORS, Gem5Run, read_dumps, read_stats
-from sailsim.sim.gem5.places import configs_path, extras_path, gem5_unit, machine_json
 from sailsim.sim.gem5.records import keys_of, run_or_load
 
 __all__ = [

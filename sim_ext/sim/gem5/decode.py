@@ -22,9 +22,8 @@ import numpy.typing as npt
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
-from sailsim.sim.gem5.binary import Gem5, Gem5TimeoutError, require_program
+from sailsim.sim.gem5.binary import Gem5, Gem5TimeoutError, machine_json, require_program
 from sailsim.sim.gem5.outcome import Gem5Run, read_dumps
-from sailsim.sim.gem5.places import machine_json
 from sailsim.sim.gem5.records import keys_of, run_or_load
 from sailsim.sim.study import Store, code_version
 from sailsim.sim.system import System

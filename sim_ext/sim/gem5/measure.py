@@ -16,8 +16,7 @@ from typing import Any
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
 from sailsim.base.quantity import Quantity
-from sailsim.sim.gem5.binary import Gem5, require_program
-from sailsim.sim.gem5.places import machine_json
+from sailsim.sim.gem5.binary import Gem5, machine_json, require_program
 from sailsim.sim.gem5.records import run_or_load
 from sailsim.sim.study import Store
 from sailsim.sim.system import System

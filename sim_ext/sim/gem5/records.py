@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.gem5.binary import Gem5
-from sailsim.sim.gem5.places import configs_path
+from sailsim.sim.gem5.binary import Gem5, configs_path
 from sailsim.sim.study import Store, Task, code_version, run_study
 from sailsim.sim.system import System
 

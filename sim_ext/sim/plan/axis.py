@@ -6,7 +6,7 @@ from math import floor
 from typing import Any
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.numbers import is_number
+from sailsim.base.quantity import is_number
 from sailsim.sim.ranges import LONGEST, between, check_span, spread, stepped
 from sailsim.sim.vary import Value
 

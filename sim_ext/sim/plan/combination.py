@@ -4,20 +4,64 @@ A field is named as in a point (`wbits`), as in a system file (`llc.slices`), or
 operations (`row_dfm:add`).
 """
 
+from __future__ import annotations
+
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from itertools import islice
 from typing import Any
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen, Is
 from sailsim.sim.files import load_system
 from sailsim.sim.operation_cost import parse_cost
+from sailsim.sim.plan.axis import Axis, ends
 from sailsim.sim.point import Point
 from sailsim.sim.set_fields import OPERATION, SUBSTRATE
 from sailsim.sim.substrate import OPERATIONS, SUBSTRATES
 from sailsim.sim.system_choice import in_words, system_with
 from sailsim.sim.vary import Value, leaves
+
+MOST_TRIED = 64
+"""Values of an axis that are tried in the place of one, at most: each is a point to make."""
+
+
+def way_out(axes: Sequence[Axis], combination: Mapping[str, Value], in_file: bool) -> str:
+    """How to leave out a combination that no point can have, after a space; empty where it is no matter of
+    values that do not go together.
+
+    Two axes or more are at fault if another value of either would do. Where only one is, its list has a
+    value that goes with nothing else of the study, and the error before has said which. ``in_file``: whether
+    constraints stand in a plan's file, or among a command's options.
+    """
+    at_fault = [axis for axis in axes if _another_would_do(axis, combination)]
+    names = [name for axis in at_fault for name in axis.names]
+    if len(at_fault) < 2 or any(":" in name for name in names):
+        return ""
+    together = " and ".join(f"{name} == {combination[name]!r}" for name in names)
+    constraint = f"not ({together})"
+    where = f'constraints = ["{constraint}"]' if in_file else f'--constraint "{constraint}"'
+    return f" A constraint leaves that out: {where}."
+
+
+def _another_would_do(axis: Axis, combination: Mapping[str, Value]) -> bool:
+    """Whether there is a point with other values of an axis."""
+    for row in islice(_rows(axis), MOST_TRIED):
+        changed = {**combination, **dict(zip(axis.names, row, strict=True))}
+        if changed == combination:
+            continue
+        try:
+            point_of(changed)
+        except SailsimError:
+            continue
+        return True
+    return False
+
+
+def _rows(axis: Axis) -> Iterator[tuple[Value, ...]]:
+    yield from axis.rows or ends(axis)
+
 
 POINT_FIELDS = tuple(f.name for f in fields(Point))
 WHOLE_FIELDS = (

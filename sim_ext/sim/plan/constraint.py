@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.numbers import is_number
+from sailsim.base.quantity import is_number
 
 LONGEST = 500
 """Characters of a constraint, at most."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.plan.apart import way_out
 from sailsim.sim.plan.axis import Axis, axis_of, listed
-from sailsim.sim.plan.combination import check_fields, check_value, point_of
+from sailsim.sim.plan.combination import check_fields, check_value, point_of, way_out
 from sailsim.sim.plan.constraint import Constraint
 from sailsim.sim.plan.sample import Sample
 from sailsim.sim.point import Point

@@ -12,11 +12,12 @@ from sailsim.analysis.baselines.gpu import (
     GpuConstants,
     GpuSheet,
     gpu_roofline,
+    prompts_seconds,
+    requests_tokens_per_s,
     serving_constants,
     step_parts,
 )
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, prompt_work
-from sailsim.analysis.baselines.gpu_requests import prompts_seconds, requests_tokens_per_s
 from sailsim.analysis.baselines.prediction import Work
 from sailsim.base.errors import SailsimError
 from sailsim.sim import load_card

@@ -6,9 +6,15 @@ import pytest
 from calibration.measurements import read_table
 from calibration.packed_check import choices, packed_rows
 from sailsim.analysis import evaluate
-from sailsim.analysis.baselines.cpu import Constants, CpuSheet, cpu_tokens_per_s, packed_parts
+from sailsim.analysis.baselines.cpu import (
+    Constants,
+    CpuSheet,
+    cpu_tokens_per_s,
+    packed_parts,
+    packed_tokens_per_s,
+    packings,
+)
 from sailsim.analysis.baselines.fitted import fitted_constants
-from sailsim.analysis.baselines.packing import packed_tokens_per_s, packings
 from sailsim.analysis.baselines.predict import baseline
 from sailsim.analysis.baselines.prediction import Work
 from sailsim.base.errors import SailsimError

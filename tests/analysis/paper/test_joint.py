@@ -28,15 +28,15 @@ from sailsim.analysis.paper.combinations import (
     load_combinations,
     off,
 )
-from sailsim.analysis.paper.found_machine import save_found
 from sailsim.analysis.paper.joint import joint
 from sailsim.analysis.paper.joint_samples import BLOCK, Draw, judged, metrics_of, run_draw
+from sailsim.analysis.paper.nearest import save_found
 from sailsim.analysis.paper.parameters import Workload
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.render.joint_page import STORED, write_page
+from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
-from sailsim.base.records import read_records
 from sailsim.cli import main
 from sailsim.sim import Store, load_system
 

@@ -21,8 +21,8 @@ from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.render.reproduction_page import STORED, write_page
 from sailsim.analysis.render.reproduction_words import verdict
+from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
-from sailsim.base.records import read_records
 from sailsim.sim import Point, Store
 
 pytest.importorskip("SALib")

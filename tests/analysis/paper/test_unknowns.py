@@ -15,7 +15,7 @@ from sailsim.analysis.paper.evaluator import SampleEvaluator, evaluate_machine
 from sailsim.analysis.paper.metrics import values
 from sailsim.analysis.paper.parameters import Factor
 from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
-from sailsim.analysis.paper.screening import screen
+from sailsim.analysis.paper.sampling import screen
 from sailsim.analysis.paper.unknowns import Levels, machine_factors, space
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.sim import Quantity, leaves, load_card, load_system, simulate_step

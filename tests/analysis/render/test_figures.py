@@ -9,8 +9,7 @@ import pytest
 from sailsim.analysis import FIGURES, evaluate, figures, prices
 from sailsim.analysis.baselines.cpu_software import MEASURED, SIMULATED, SOFTWARE
 from sailsim.analysis.render.figures import draw
-from sailsim.analysis.render.phases import PHASE_STYLE
-from sailsim.analysis.render.style import DASHES, MARKERS, OKABE_ITO, SERIES
+from sailsim.analysis.render.style import DASHES, MARKERS, OKABE_ITO, PHASE_STYLE, SERIES
 from sailsim.analysis.results.results import MissingPointsError, Runs, prt_pairs
 from sailsim.base.errors import SailsimError
 from sailsim.sim import PHASES, Point, load_system, run_sweep

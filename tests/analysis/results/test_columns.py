@@ -17,7 +17,7 @@ from sailsim.analysis.results.columns import column_of, columns_of, groups, in_o
 from sailsim.analysis.results.folder import Results
 from sailsim.analysis.results.joins import JOINED
 from sailsim.analysis.results.runs import COLUMNS
-from sailsim.base.records import read_records
+from sailsim.base.atomic import read_records
 from sailsim.cli import main
 from sailsim.lut_gemv import Tile, WeightCode, write_trace
 from sailsim.sim import Point, Store, leaves, load_system, run_sweep

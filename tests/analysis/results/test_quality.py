@@ -15,8 +15,7 @@ from sailsim.cli import main
 from sailsim.sim import Store
 from sailsim.sim.study import RESERVED
 from sailsim.workloads import default_gguf, open_gguf
-from sailsim.workloads.quality import in_floats, on_units, text_chunks
-from sailsim.workloads.texts import CALIBRATION, QUALITY, shipped_text
+from sailsim.workloads.quality import CALIBRATION, QUALITY, in_floats, on_units, shipped_text, text_chunks
 
 from ...workloads.conftest import write_tiny_gguf
 

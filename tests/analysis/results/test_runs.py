@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sailsim.analysis import cpu_tokens_per_s, gpu_tokens_per_s
-from sailsim.analysis.baselines.packing import packed_tokens_per_s
+from sailsim.analysis.baselines.cpu import packed_tokens_per_s
 from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.results.runs import COLUMNS, Run, evaluate, runs
 from sailsim.base.errors import SailsimError

@@ -12,6 +12,7 @@ from calibration.simulated_host import _copying, host_constants, host_rows
 from calibration.simulated_problem import PARTS, neon_problem, simulated_rows, tables_problem
 from calibration.solver import Problem, solve
 from sailsim.analysis.baselines.simulated_rows import (
+    HOST,
     PIECE,
     REPLACED,
     SAME_STEP,
@@ -24,7 +25,6 @@ from sailsim.analysis.baselines.simulated_rows import (
     part_of_model,
     shape,
 )
-from sailsim.analysis.baselines.simulated_steps import HOST
 from sailsim.base.errors import SailsimError
 from sailsim.sim import load_system
 

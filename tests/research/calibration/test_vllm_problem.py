@@ -8,8 +8,13 @@ import pytest
 from calibration.solver import held_out, solve
 from calibration.vllm_problem import vllm_problem, vllm_rows, with_power_given
 from sailsim.analysis.baselines.fitted import fitted_constants
-from sailsim.analysis.baselines.gpu import GpuConstants, GpuSheet, gpu_tokens_per_s, step_parts
-from sailsim.analysis.baselines.gpu_requests import requests_tokens_per_s
+from sailsim.analysis.baselines.gpu import (
+    GpuConstants,
+    GpuSheet,
+    gpu_tokens_per_s,
+    requests_tokens_per_s,
+    step_parts,
+)
 from sailsim.analysis.baselines.predict import baseline
 from sailsim.analysis.baselines.prediction import Work
 from sailsim.base.errors import SailsimError

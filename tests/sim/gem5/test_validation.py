@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sailsim.base.records import read_records
+from sailsim.base.atomic import read_records
 from sailsim.sim import dram, load_system
 from sailsim.sim.dram import OPEN_LOAD
 from sailsim.sim.gem5.cases import CODES, drawn, drawn_tiles
