@@ -92,7 +92,7 @@ def gpu_problem() -> Problem:
         def of_card(kind: str) -> Floats:
             share = {}
             for c in set(card):
-                like = NEAREST[kind].get(c, (c,))
+                like = (c,) if c in CARDS else NEAREST[kind].get(c, CARDS)
                 share[c] = exp(sum(log(x[index[f"{kind}_{near}"]]) for near in like) / len(like))
             return np.array([share[c] for c in card])
 

@@ -118,6 +118,8 @@ def test_of_gem5(fake_gem5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shipped = read_records(ROOT / "analysis/data/gem5/tiles.jsonl")["tiles"]
     # Of real runs alone: gem5's own statistics; and of runs that were stopped.
     real = {"core_cycles", "dram_bytesWritten", "timeout_s", "reason"}
+    # Of prompts alone.
+    real |= {"model_tokens", "logit_difference", "logit_largest"}
     same("gem5", names | set(shipped[0]) | real)
 
 
