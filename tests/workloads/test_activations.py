@@ -13,8 +13,8 @@ from sailsim.workloads import (
     ROLES,
     Activations,
     Tokenizer,
+    activations,
     capture,
-    capture_file,
     forward,
     load_model,
     open_gguf,
@@ -273,8 +273,8 @@ def test_an_array_that_claims_more_than_it_has(tiny_gguf, tmp_path: Path):
 def save_unchecked(monkeypatch: pytest.MonkeyPatch, bad: Activations, path: Path) -> None:
     """As another program may have written it."""
     with monkeypatch.context() as patch:
-        patch.setattr(capture_file, "_checked_meta", lambda meta: meta)
-        patch.setattr(capture_file, "_check", lambda *parts: None)
+        patch.setattr(activations, "_checked_meta", lambda meta: meta)
+        patch.setattr(activations, "_check", lambda *parts: None)
         bad.save(path)
 
 
