@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from .by_path import tool
+from .small_disk import small_disk_of
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "tools" / "set_up.py"
@@ -198,15 +199,8 @@ def test_what_a_set_up_began_is_taken_away_where_the_disk_becomes_full(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 12 MB: less than pip takes."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("this user cannot mount a small file system")
-    try:
+    with small_disk_of("12m", tmp_path) as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 @pytest.mark.root

@@ -1,7 +1,6 @@
 """What every command does alike with bad input: one sentence, exit status 2, nothing written."""
 
 import math
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from sailsim.cli import main
+
+from ..small_disk import small_disk_of
 
 
 def refused(*arguments: object) -> str:
@@ -90,15 +91,8 @@ def test_a_place_that_cannot_be_written_is_named(product: list[object], tmp_path
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("this user cannot mount a small file system")
-    try:
+    with small_disk_of("64k", tmp_path) as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 @pytest.mark.root
