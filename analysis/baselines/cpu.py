@@ -27,7 +27,6 @@ from typing import Literal
 
 import numpy as np
 
-from sailsim.analysis.baselines import cpu
 from sailsim.analysis.baselines.core_kinds import N1, core_of
 from sailsim.analysis.baselines.cpu_software import SIMULATED, SOFTWARE, software_notes
 from sailsim.analysis.baselines.fitted import Band, Fitted, fitted_constants
@@ -55,24 +54,24 @@ def packed_tokens_per_s(
     context: int = 64,
     *,
     software: Software = "llama.cpp",
-    cache: cpu.Cache = "separate",
+    cache: Cache = "separate",
 ) -> Prediction:
-    """As `cpu.cpu_tokens_per_s` with as many instances as are the fastest; of equals, the fewest.
+    """As `cpu_tokens_per_s` with as many instances as are the fastest; of equals, the fewest.
 
     The point's sequences are shared out over them: a server with more to do has a larger batch. Raises
     SailsimError as that does.
     """
-    rates, _ = cpu.constants(software, fmt, core=core_of(system))
-    machine = cpu.CpuSheet.of(system)
+    rates, _ = constants(software, fmt, core=core_of(system))
+    machine = CpuSheet.of(system)
 
     def seconds(instances: int) -> float:
-        work = cpu.decode_work(model, fmt, -(-batch // instances), context)
+        work = decode_work(model, fmt, -(-batch // instances), context)
         shared_by = work.rows if cache == "unified" else np.asarray(1.0)
         each, together = np.asarray(float(threads // instances)), np.asarray(float(instances))
-        return float(sum(cpu.packed_parts(work, machine, each, rates, shared_by, together).values()))
+        return float(sum(packed_parts(work, machine, each, rates, shared_by, together).values()))
 
     best = min(packings(threads, batch), key=seconds)
-    return cpu.cpu_tokens_per_s(
+    return cpu_tokens_per_s(
         system, model, fmt, threads, batch, context, software=software, cache=cache, instances=best
     )
 

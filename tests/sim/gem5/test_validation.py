@@ -81,8 +81,12 @@ def test_tiles_beside_others_agree_in_the_median(units: int, streams: int, offse
     errors = [row["error"] for row in rows]
     assert len(rows) >= 60
     assert all(row["correct"] and row["phases_equal"] for row in rows)
-    assert median(map(abs, errors)) < 0.1
-    assert max(map(abs, errors)) < 0.65
+    assert median(map(abs, errors)) < 0.07
+    assert max(errors) < 0.15  # seldom too slow: conflicts that the engine does not know make gem5 slower
+    refresh = SAIL.memory.timing.trfc.si * SAIL.pim.clock.si
+    for row in rows:
+        off = abs(row["engine_cycles"] - row["gem5_cycles"])
+        assert off < 0.45 * row["gem5_cycles"] + row["refreshes"] * refresh
 
 
 def test_the_committed_data_are_of_this_engine() -> None:
