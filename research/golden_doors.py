@@ -27,17 +27,26 @@ from sailsim import (
     lut_gemv,
     time_tile,
 )
-from sailsim.analysis import area, baseline, runners
+from sailsim.analysis.baselines.predict import baseline
+from sailsim.analysis.baselines.runners import runners
+from sailsim.analysis.costs.area import area
 from sailsim.analysis.paper.explore import Search, try_machine
 from sailsim.analysis.paper.joint_samples import judged
 from sailsim.analysis.paper.unknowns import space
-from sailsim.lut_gemv import PrtConfig, Scales, activation_range, convert, reference
-from sailsim.sim import simulate_trace
+from sailsim.lut_gemv import convert, reference
+from sailsim.lut_gemv.counts import PrtConfig
+from sailsim.lut_gemv.operands import activation_range
+from sailsim.lut_gemv.tile import Scales
 from sailsim.sim.gem5.binary import Gem5
-from sailsim.workloads import Activations, Tokenizer, chosen_format, default_gguf, plan_trace
+from sailsim.sim.replay import simulate_trace
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.capture import default_gguf
+from sailsim.workloads.choice import chosen_format
 from sailsim.workloads.decoder import Decoder, open_llama
 from sailsim.workloads.products import UnitProducts
 from sailsim.workloads.quality import QUALITY, on_units, shipped_text, text_chunks
+from sailsim.workloads.tokenizer import Tokenizer
+from sailsim.workloads.traces import plan_trace
 
 NOW_CALLED: dict[str, str] = {}
 """Names that the product has changed in its answers: name now -> recorded name, each a part between dots."""

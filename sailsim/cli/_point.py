@@ -10,10 +10,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from sailsim.cli._path import TEXT, PathOption
-from sailsim.sim import Point, parse_numbers, substrate_names, system_names
+from sailsim.sim.files import system_names
 from sailsim.sim.nbw import AUTO, PER_TENSOR
-from sailsim.sim.point import ATTENTION, CONVERT, DEFAULT_CONTEXT, PHASES_OF_A_TEXT
-from sailsim.workloads import format_names, load_model, model_names
+from sailsim.sim.point import ATTENTION, CONVERT, DEFAULT_CONTEXT, PHASES_OF_A_TEXT, Point
+from sailsim.sim.ranges import parse_numbers
+from sailsim.sim.substrate import substrate_names
+from sailsim.workloads.formats import format_names
+from sailsim.workloads.load import load_model
+from sailsim.workloads.shape_file import model_names
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -9,22 +9,16 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import ABITS_MAX, WBITS_MAX
+from sailsim.lut_gemv.descriptor import ABITS_MAX, WBITS_MAX
 from sailsim.sim.nbw import nbw_of
 from sailsim.sim.substrate import settled_substrate
 from sailsim.sim.system import System
 from sailsim.sim.system_choice import settled_system
-from sailsim.workloads import (
-    KV_BITS,
-    KV_WORDS,
-    ModelSpec,
-    WeightFormat,
-    chosen_format,
-    header_files,
-    require_model,
-    settled_choice,
-    uniform_format,
-)
+from sailsim.workloads.choice import chosen_format, settled_choice
+from sailsim.workloads.folder_model import header_files
+from sailsim.workloads.formats import WeightFormat, uniform_format
+from sailsim.workloads.load import require_model
+from sailsim.workloads.model import KV_BITS, KV_WORDS, ModelSpec
 
 Convert = Literal["memory", "unit", "cores"]
 CONVERT: tuple[Convert, ...] = get_args(Convert)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from sailsim.lut_gemv import pattern_profile, quantize_rows
+from sailsim.lut_gemv.fast import pattern_profile
+from sailsim.lut_gemv.quantize import quantize_rows
 from sailsim.workloads.decoder import Floats
 from sailsim.workloads.model import Linear
 from sailsim.workloads.products import UnitProducts
@@ -16,7 +17,7 @@ NBW, BLOCK = 4, 32
 SCRIPT = """
 import sys, time
 from tests.bench.counted import CountedProducts
-from sailsim.workloads import open_gguf
+from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.decoder import Decoder, rounded_cache
 from sailsim.workloads.quality import text_chunks
 from sailsim.workloads.quality import QUALITY, shipped_text

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sailsim.workloads import open_gguf
 from sailsim.workloads.decoder import Decoder, rounded_cache
+from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.products import UnitProducts
 from sailsim.workloads.quality import QUALITY, shipped_text, text_chunks
 

@@ -17,9 +17,9 @@ import gguf
 import numpy as np
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sailsim.workloads import load_model, open_gguf
 from sailsim.workloads.gguf_file import GgufFile
-from sailsim.workloads.gguf_model import GgufModel
+from sailsim.workloads.gguf_model import GgufModel, open_gguf
+from sailsim.workloads.load import load_model
 
 from .counted import prompted
 

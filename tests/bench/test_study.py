@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sailsim.analysis import runners
+from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.results.folder import query
 from sailsim.analysis.results.runs import evaluate
-from sailsim.sim import Point
-from sailsim.sim.study import Store, Task, run_study
+from sailsim.sim.point import Point
+from sailsim.sim.study.folder import Store
+from sailsim.sim.study.run import run_study
+from sailsim.sim.study.tasks import Task
 
 POINTS = 2000
 EVALUATED, KEPT = "evaluated by 10 runners, a point", "kept, its 10 records"

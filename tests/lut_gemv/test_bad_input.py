@@ -7,7 +7,9 @@ import pytest
 
 from sailsim import lut_gemv
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import PrtConfig, WeightCode, reference
+from sailsim.lut_gemv import reference
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.counts import PrtConfig
 
 SPOILED: list[tuple[dict[str, Any], str]] = [
     ({"x": np.array([[8, 0]])}, "activations hold 8; allowed is -8..7, signed abits = 4."),

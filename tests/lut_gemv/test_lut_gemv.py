@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from sailsim import _core, lut_gemv
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import Counts, PrtConfig, WeightCode, reference
-from sailsim.sim import load_system, substrate_names
+from sailsim.lut_gemv import reference
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.counts import Counts, PrtConfig
+from sailsim.sim.files import load_system
+from sailsim.sim.substrate import substrate_names
 
 from ..examples import examples
 

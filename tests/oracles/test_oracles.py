@@ -10,10 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from sailsim import _core, lut_gemv
-from sailsim.lut_gemv import Trace, decode_tile, read_trace, reference, replay, same_results, write_trace
+from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Status
-from sailsim.lut_gemv.replay import DescriptorError
-from sailsim.sim import load_system
+from sailsim.lut_gemv.replay import DescriptorError, decode_tile, replay
+from sailsim.lut_gemv.tile import same_results
+from sailsim.lut_gemv.trace import Trace, read_trace, write_trace
+from sailsim.sim.files import load_system
 
 
 def test_the_file_is_what_the_script_writes(oracles: ModuleType, make_cases: ModuleType) -> None:

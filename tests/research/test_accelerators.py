@@ -16,8 +16,10 @@ from accelerators import (
 from pydantic import ValidationError
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import load_system
-from sailsim.workloads import decode_step, load_model, uniform_format
+from sailsim.sim.files import load_system
+from sailsim.workloads.formats import uniform_format
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
 
 LAYERS = accelerators._rows(accelerators.NETWORK)
 BY_NAME = {figure.what: figure for figure in figures()}

@@ -30,9 +30,15 @@ from reuse import (
 )
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import PrtConfig, PrtKey, reference
-from sailsim.sim import Point, Store, load_system, simulate_step
-from sailsim.workloads import ROLES, Activations, load_model
+from sailsim.lut_gemv import reference
+from sailsim.lut_gemv.counts import PrtConfig, PrtKey
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.sim.study.folder import Store
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ROLES
 
 
 def capture(codes: dict[str, list[list[int]]]) -> Activations:

@@ -7,9 +7,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, load_substrate, load_system, result_key, save_system, vary
+from sailsim.sim.files import load_system
+from sailsim.sim.keys import result_key
 from sailsim.sim.operation_cost import Cost, in_words, parse_cost
-from sailsim.sim.substrate import settled_substrate
+from sailsim.sim.point import Point
+from sailsim.sim.saved import save_system
+from sailsim.sim.substrate import load_substrate, settled_substrate
+from sailsim.sim.vary import vary
 
 SAIL = load_system("sail-n1")
 

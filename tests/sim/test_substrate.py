@@ -9,20 +9,15 @@ from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.sim import (
-    Point,
-    load_substrate,
-    load_system,
-    result_key,
-    save_system,
-    simulate_step,
-    substrate_names,
-    unit_text,
-    vary,
-)
-from sailsim.sim.pim import FIELDS, VERSION
-from sailsim.sim.substrate import OPERATIONS
-from sailsim.workloads import load_model
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
+from sailsim.sim.keys import result_key
+from sailsim.sim.pim import FIELDS, VERSION, unit_text
+from sailsim.sim.point import Point
+from sailsim.sim.saved import save_system
+from sailsim.sim.substrate import OPERATIONS, load_substrate, substrate_names
+from sailsim.sim.vary import vary
+from sailsim.workloads.load import load_model
 
 ROOT = Path(__file__).parents[2]
 SLOW_READ = 'read = { value = 5, unit = "cycles", source = "a test", kind = "paper" }\n'

@@ -12,18 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Frozen
-from sailsim.sim import (
-    Choice,
-    Quantity,
-    System,
-    card_names,
-    json_schema,
-    load_card,
-    load_machine,
-    load_system,
-    system_names,
-)
+from sailsim.base.quantity import Choice, Frozen, Quantity
+from sailsim.sim.files import card_names, json_schema, load_card, load_machine, load_system, system_names
+from sailsim.sim.system import System
 from sailsim.sim.tables import sentence as sentence_of
 
 SHIPPED = [*system_names(), *card_names()]

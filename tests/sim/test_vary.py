@@ -10,19 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import (
-    Choice,
-    Quantity,
-    changed_values,
-    leaves,
-    load_card,
-    load_system,
-    parse_changes,
-    save_system,
-    system_toml,
-    value_of,
-    vary,
-)
+from sailsim.base.quantity import Choice, Quantity
+from sailsim.sim.files import load_card, load_system
+from sailsim.sim.saved import save_system, system_toml
+from sailsim.sim.vary import changed_values, leaves, parse_changes, value_of, vary
 
 SAIL = load_system("sail-n1")
 RANGED = {

@@ -5,11 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.analysis import compare, evaluate
+from sailsim.analysis.results.compare import compare
+from sailsim.analysis.results.runs import evaluate
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, load_system, result_key, simulate_step, vary
 from sailsim.sim.backends.sail import request_of
-from sailsim.workloads import Activations, decode_step, load_model, plan_trace, uniform_format
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
+from sailsim.sim.keys import result_key
+from sailsim.sim.point import Point
+from sailsim.sim.vary import vary
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.formats import uniform_format
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
+from sailsim.workloads.traces import plan_trace
 
 from ..workloads.conftest import write_tiny_gguf
 

@@ -28,7 +28,9 @@ from calibration import (
 from sailsim.analysis.baselines import simulated_rows
 from sailsim.analysis.baselines.fitted import fitted_constants, held_out_results
 from sailsim.analysis.baselines.prediction import Work, data_file
-from sailsim.workloads import decode_step, load_model, weight_format
+from sailsim.workloads.formats import weight_format
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
 
 pytestmark = pytest.mark.slow
 

@@ -26,7 +26,7 @@ from sailsim.analysis.baselines.simulated_rows import (
     shape,
 )
 from sailsim.base.errors import SailsimError
-from sailsim.sim import load_system
+from sailsim.sim.files import load_system
 
 
 @pytest.mark.parametrize("kind", ["neon", "lut"])

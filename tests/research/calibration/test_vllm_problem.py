@@ -18,8 +18,10 @@ from sailsim.analysis.baselines.gpu import (
 from sailsim.analysis.baselines.predict import baseline
 from sailsim.analysis.baselines.prediction import Work
 from sailsim.base.errors import SailsimError
-from sailsim.sim import load_card
-from sailsim.workloads import decode_step, load_model, uniform_format, weight_format
+from sailsim.sim.files import load_card
+from sailsim.workloads.formats import uniform_format, weight_format
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
 
 EIGHT = load_model("llama-3-8b")
 HALF = weight_format("f16")
