@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from sailsim.analysis.baselines.runners import named
 from sailsim.analysis.costs.area import area
@@ -48,6 +48,8 @@ from sailsim.workloads.load import load_model
 CHOSEN = ("pim.nbw", "pim.arrays", "pim.rows", "pim.cols", "llc.slices", "pim.port", "pim.clock")
 """What is searched unless told otherwise, in the ranges of `unknowns.space`; `threads` beside it."""
 OBJECTIVES = ("tokens_per_s", "tokens_per_usd", "area_mm2")
+FAILED = dict.fromkeys((*OBJECTIVES, "speedup_cpu"), math.nan) | {"reason": "its evaluation failed"}
+"""A trial without an answer; every trial has these columns."""
 GENERATION = 16
 """Trials that are proposed together; the same for every number of jobs, so that jobs change no result."""
 MOST_TRIALS = 100_000
@@ -177,9 +179,9 @@ def explore(
     """
     if not 1 <= samples <= MOST_TRIALS:
         raise SailsimError(f"samples is {samples}, allowed is 1..{MOST_TRIALS}")
-    folder = Path(out)
-    known = _known(folder)
-    study = _new(search)
+    folder, rows = Path(out), []
+    store, study = Store(folder), _new(search)
+    known = {row["key"]: row for row in store.everything().to_pylist()} if store.keys() else {}
     keys = Keys("explore")
     keys.result(search.point)  # reads every file that a trial will read
     tried = partial(_tried, search)
@@ -200,20 +202,26 @@ def explore(
                 seed = (search.seed * 1_000_003 + number) % (1 << 32)
                 study.sampler = optuna.samplers.NSGAIISampler(seed=seed, population_size=2 * GENERATION)
                 proposed.append(study.ask(search.distributions))
-            tasks = [_task(search, trial) for trial in proposed]
-            known |= {key: rows[0] for key, rows in kept.run(tasks, evaluate, keep=True).items()}
+            questions = [json.dumps([search.id, trial.params], sort_keys=True) for trial in proposed]
+            tasks = [
+                Task(
+                    hashlib.sha256(question.encode()).hexdigest(), question, dict(trial.params), trial.number
+                )
+                for question, trial in zip(questions, proposed, strict=True)
+            ]
+            known |= {key: found[0] for key, found in kept.run(tasks, evaluate, keep=True).items()}
             for trial, task in zip(proposed, tasks, strict=True):
-                _tell(study, trial, known.get(task.key))
-        frame = _frame(search, study.trials)
+                result = known.get(task.key, FAILED)
+                if result["reason"]:
+                    study.tell(trial, state=TrialState.FAIL)
+                else:
+                    study.tell(trial, [result[name] for name in OBJECTIVES])
+                rows.append({"trial": trial.number, **trial.params} | {name: result[name] for name in FAILED})
     kept.complain()
+    frame = pd.DataFrame(rows)
+    frame["pareto"] = on_front(frame[list(OBJECTIVES)].to_numpy(dtype=float))
     _write(search, frame, folder)
     return frame
-
-
-def _known(folder: Path) -> dict[str, dict[str, Any]]:
-    """Trials that a folder holds, by their keys."""
-    store = Store(folder)
-    return {row["key"]: row for row in store.everything().to_pylist()} if store.keys() else {}
 
 
 def _new(search: Search) -> optuna.Study:
@@ -226,38 +234,9 @@ def _new(search: Search) -> optuna.Study:
     return study
 
 
-def _task(search: Search, trial: optuna.Trial) -> Task:
-    content = json.dumps([search.id, trial.params], sort_keys=True)
-    return Task(hashlib.sha256(content.encode()).hexdigest(), content, dict(trial.params), trial.number)
-
-
 def _tried(search: Search, values: Mapping[str, Value]) -> dict[str, Any]:
     """`try_machine` as a record: what was tried, and what came of it."""
-    return dict(values) | dict.fromkeys((*OBJECTIVES, "speedup_cpu"), math.nan) | try_machine(search, values)
-
-
-def _tell(study: optuna.Study, trial: optuna.Trial, result: Mapping[str, Any] | None) -> None:
-    """Say what came of a trial; None: its evaluation failed."""
-    for name in (*OBJECTIVES, "speedup_cpu", "reason"):
-        if result is not None:
-            trial.set_user_attr(name, result[name])
-    if result is None or result["reason"]:
-        study.tell(trial, state=TrialState.FAIL)
-    else:
-        study.tell(trial, [result[name] for name in OBJECTIVES])
-
-
-def _frame(search: Search, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
-    """One row a trial: number, values, objectives, whether it is on the front, and why it is infeasible."""
-    rows = []
-    for trial in trials:
-        row: dict[str, Any] = {"trial": trial.number, **trial.params}
-        row |= {name: trial.user_attrs.get(name, math.nan) for name in (*OBJECTIVES, "speedup_cpu")}
-        row["reason"] = trial.user_attrs.get("reason", "its evaluation failed")
-        rows.append(row)
-    frame = pd.DataFrame(rows)
-    frame["pareto"] = on_front(frame[list(OBJECTIVES)].to_numpy(dtype=float))
-    return frame
+    return dict(values) | FAILED | try_machine(search, values)
 
 
 def on_front(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -288,7 +267,13 @@ def _write(search: Search, frame: pd.DataFrame, folder: Path) -> None:
         if old.is_file() and old.read_bytes().startswith(_WRITTEN.encode()):
             old.unlink()
     for row in front.head(MOST_POINTS).to_dict("records"):
-        values = {f.name: _typed(f, row[f.name]) for f in search.factors}
+        # A value of a table as the field takes it.
+        values = {
+            f.name: next(v for v in f.values if v == row[f.name])
+            if f.values
+            else (int if f.whole else float)(row[f.name])
+            for f in search.factors
+        }
         machine = search.system(values, str(row["point"]))
         comment = (
             f"{_WRITTEN.lstrip('# ')} {row['trial']} of sailsim claims explore: "
@@ -299,13 +284,6 @@ def _write(search: Search, frame: pd.DataFrame, folder: Path) -> None:
         save_system(machine, points / f"{row['point']}.toml", search.point.system, comment)
     for name, table in (("trials", frame), ("pareto", front)):
         write_whole(folder / f"{name}.csv", table.to_csv(index=False).encode())
-
-
-def _typed(factor: Factor, value: Any) -> Value:
-    """A value of a table as the field takes it."""
-    if factor.values:
-        return next(v for v in factor.values if v == value)
-    return int(value) if factor.whole else float(value)
 
 
 def options(point: Point, threads: int) -> str:

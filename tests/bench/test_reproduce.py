@@ -6,18 +6,16 @@ two cores are 17 a second and core. What a worker has once its caches are full i
 is two to three times slower.
 """
 
-from itertools import count
 from typing import Any
 
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-pytest.importorskip("SALib")
+pytest.importorskip("SALib")  # of the extra `study`
 
 from sailsim.analysis.paper.evaluator import Memo, judged
 from sailsim.analysis.paper.joint import BLOCK, PRIORS, Draw
-from sailsim.analysis.paper.reproduce import Study, evaluate_block
 from sailsim.analysis.paper.unknowns import space
 
 SAME_PATTERNS = {"pim.nbw": 4, "weights.group_size": 128}
@@ -34,26 +32,6 @@ def test_a_new_machine_with_known_patterns(benchmark: BenchmarkFixture) -> None:
         judged(every, next(machines))
 
     benchmark.pedantic(sample, rounds=20, warmup_rounds=3)
-
-
-@pytest.mark.parametrize("what", ["two free machines", "a row that decides"])
-def test_samples(benchmark: BenchmarkFixture, what: str) -> None:
-    """As a study asks for them, with new patterns for new NBWs and blocks: free machines run all workloads,
-    every software and other designs; the rows between those workloads that decide."""
-    study = Study(space(), 8, 0)
-    blocks = study.rows()
-    turn = count()
-    shape = slice(0, 2) if what.startswith("two") else slice(1, 6)
-
-    def block() -> Any:
-        rows = blocks[next(turn) % study.full]
-        chosen = rows[[0, -1]] if what.startswith("two") else rows[shape]
-        return evaluate_block(study.space, 0, chosen)
-
-    result = benchmark.pedantic(block, rounds=3, warmup_rounds=1)
-    rate = len(result) / benchmark.stats.stats.mean
-    benchmark.extra_info["samples per second"] = rate
-    print(f"\n{what}: {rate:.2f} samples/s on one core")
 
 
 @pytest.mark.parametrize("prior", PRIORS)

@@ -108,17 +108,15 @@ def test_bad_searches_are_one_sentence(bad: dict[str, object], words: str) -> No
         replace(SEARCH, **bad)
 
 
-def test_bad_trials_and_folders(tmp_path: Path) -> None:
-    for samples in (0, -1, 10**9):
-        with pytest.raises(SailsimError, match="samples is"):
-            explore(SEARCH, tmp_path, samples)
-    with pytest.raises(SailsimError, match="jobs is 0"):
-        explore(SEARCH, tmp_path, 1, 0)
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(SailsimError, match="cannot be written"):
-        explore(SEARCH, tmp_path / "file", 1)
+def test_bad_samples_jobs_and_folders(tmp_path: Path) -> None:
     run_sweep([Point()], Point.as_dict, tmp_path / "sweep", progress=False)
-    with pytest.raises(
-        SailsimError, match=r"holds results of `sailsim sweep`; allowed for `sailsim claims explore`"
+    (tmp_path / "file").write_text("x")
+    other = r"holds results of `sailsim sweep`; allowed for `sailsim claims explore`"
+    for folder, samples, jobs, words in (
+        *(("new", n, 1, "samples is") for n in (0, -1, 10**9)),
+        ("new", 1, 0, "jobs is 0"),
+        ("file", 1, 1, "cannot be written"),
+        ("sweep", 1, 1, other),
     ):
-        explore(SEARCH, tmp_path / "sweep", 1)
+        with pytest.raises(SailsimError, match=words):
+            explore(SEARCH, tmp_path / folder, samples, jobs)

@@ -41,7 +41,8 @@ def test_every_ranged_value_of_the_machine_is_a_factor_or_follows_the_software()
     of_other_weights = {"host.float_rate", "host.grid_rate"}
     held = {*SPACE.held, *(each.name for each in SPACE.apart)}
     assert ranged - follow - of_other_weights - held <= set(SPACE.names)
-    assert not (follow | of_other_weights) & set(SPACE.names)
+    assert not (follow | of_other_weights | held) & set(SPACE.names)
+    assert not [name for name in SPACE.names if "neoverse" in name]  # a core that no host has
 
 
 def test_every_factor_and_every_workload_has_a_reason_and_a_nominal_value_inside() -> None:
@@ -57,24 +58,17 @@ def test_every_factor_and_every_workload_has_a_reason_and_a_nominal_value_inside
     assert min(w.threads for w in SPACE.workloads) >= fitted_constants().fewest_threads
 
 
-@given(u=st.floats(0, 1), low=st.floats(0.01, 10), width=st.floats(1.01, 100))
-def test_a_factor_stays_in_its_range_and_grows(u: float, low: float, width: float) -> None:
-    high = low * width
-    for log in (False, True):
-        factor = Factor("x", "machine", "why", low=low, high=high, log=log)
-        value = float(factor.at(u))
-        assert low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
-        assert float(factor.at(0.0)) <= value * (1 + 1e-9)
-        assert value <= float(factor.at(1.0)) * (1 + 1e-9)
-
-
-@given(u=st.floats(0, 1), low=st.integers(1, 9), more=st.integers(0, 60), log=st.booleans())
-def test_a_whole_factor_is_whole_and_reaches_both_ends(u: float, low: int, more: int, log: bool) -> None:
-    factor = Factor("x", "machine", "why", low=low, high=low + more, whole=True, log=log)
+@given(
+    u=st.floats(0, 1), low=st.integers(1, 9), more=st.integers(1, 60), log=st.booleans(), whole=st.booleans()
+)
+def test_a_factor_stays_in_its_range_and_reaches_both_ends(
+    u: float, low: int, more: int, log: bool, whole: bool
+) -> None:
+    factor = Factor("x", "machine", "why", low=low, high=low + more, whole=whole, log=log)
     value = factor.at(u)
-    assert isinstance(value, int)
-    assert low <= value <= low + more
-    assert (factor.at(0.0), factor.at(1.0)) == (low, low + more)
+    assert isinstance(value, int) == whole
+    assert low * (1 - 1e-9) <= value <= (low + more) * (1 + 1e-9)
+    assert (factor.at(0.0), factor.at(1.0)) == pytest.approx((low, low + more))
 
 
 @given(u=st.floats(0, 1), low=st.floats(0.1, 0.9), high=st.floats(1.1, 5))
@@ -83,7 +77,6 @@ def test_a_centred_factor_is_as_often_below_the_nominal_value_as_above(
 ) -> None:
     factor = Factor("x", "software", "why", low=low, high=high, centred=True, nominal=1.0)
     value = float(factor.at(u))
-    assert low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
     assert (value < 1) == (u < 0.5) or value == pytest.approx(1)
     assert [factor.at(e) for e in (0.0, 0.5, 1.0)] == pytest.approx([low, 1.0, high])
 
@@ -197,11 +190,6 @@ def test_every_metric_has_a_number_on_the_nominal_machine() -> None:
         assert np.isfinite(values[SPACE.fixed]) or words.startswith("16 bits"), words
 
 
-def test_what_is_held_is_no_factor() -> None:
-    assert "area.fp_unit_um2" in SPACE.held
-    assert set(SPACE.held).isdisjoint(SPACE.names)
-
-
 def test_dfms_are_the_most_that_share_the_arrays_evenly() -> None:
     for arrays, asked, found in ((16, 4, 4), (6, 4, 3), (7, 4, 1), (2, 4, 2)):
         machine = SPACE.nominal.with_values({"pim.arrays": arrays, "pim.dfms": asked}).system()
@@ -216,33 +204,16 @@ def test_what_one_design_alone_depends_on_is_drawn_for_it_from_the_seed() -> Non
     assert names.isdisjoint(SPACE.names)
     one, same, other = (SPACE.design(design, SPACE.nominal, (0, 3, at)) for at in (1, 1, 2))
     assert one == same != other
-    seen = set()
-    for at in range(200):
-        values = SPACE.design(design, SPACE.nominal, (5, at)).values
-        assert values["pim.convert"] == "unit"
-        assert all(f.low <= float(values[f.name]) <= f.high for f in SPACE.apart)
-        seen.add(values["pim.convert_units"])
-    assert len(seen) > 20
+    drawn = [SPACE.design(design, SPACE.nominal, (5, at)).values for at in range(200)]
+    for factor in SPACE.apart:
+        values = [float(each[factor.name]) for each in drawn]
+        assert factor.low <= min(values) < max(values) <= factor.high
     slow = {"pim.convert": "unit", "pim.convert_latency": 5, "pim.convert_interval": 12}
     machine = SPACE.nominal.with_values(slow).system()
     assert machine.pim is not None
     assert machine.pim.convert_interval.whole == 5
     others = [a for a in SPACE.alternatives if not a.drawn]
     assert all(set(SPACE.design(a, SPACE.nominal, (0,)).values) == set(a.values) for a in others)
-
-
-def test_a_design_may_draw_only_what_has_a_range_and_is_not_held(tmp_path: Path) -> None:
-    shipped = (DATA / "unknowns" / "sail.toml").read_text()
-    claims = (DATA / "claims" / "sail.toml").read_text()
-    for name in ("pim.convert", "pim.colour", "area.fp_unit_um2"):
-        unknowns = tmp_path / f"{name}.toml"
-        unknowns.write_text(shipped.replace('drawn = ["pim.convert_units"', f'drawn = ["{name}"'))
-        paper = tmp_path / f"claims-{name}.toml"  # a name of its own: what was read is kept
-        paper.write_text(claims.replace('unknowns = "sail"', f'unknowns = "{unknowns.name}"'))
-        with pytest.raises(
-            SailsimError, match=rf"draws '{re.escape(name)}', allowed is a value of the machine"
-        ):
-            space(str(paper))
 
 
 @pytest.mark.slow
@@ -265,10 +236,6 @@ def test_a_prior_extends_another_and_draws_what_that_holds() -> None:
     assert all(factor.reason.strip() for factor in WIDE.factors)
 
 
-def test_no_constant_of_a_core_that_no_host_has_is_a_factor() -> None:
-    assert not [name for name in (*SPACE.names, *WIDE.names) if "neoverse" in name]
-
-
 @examples(15)
 @given(st.lists(st.floats(0, 1), min_size=len(WIDE.factors), max_size=len(WIDE.factors)))
 def test_a_machine_of_the_wide_prior_has_what_was_drawn(row: list[float]) -> None:
@@ -286,7 +253,12 @@ def test_a_machine_of_the_wide_prior_has_what_was_drawn(row: list[float]) -> Non
         assert machine.host.attention_rate.value == fitted.value("attention_rate")
 
 
+DESIGN = '[[alternative]]\nname = "a"\nvalues = {{}}\nreason = "x"\ndrawn = ["{}"]'
 BAD_PRIORS = {
+    **{
+        DESIGN.format(name): f"draws {name!r}, allowed is a value of the machine"
+        for name in ("pim.convert", "pim.colour", "area.fp_unit_um2")
+    },
     'drawn = ["area.nothing"]': "drawn has 'area.nothing'",
     '[ranges."pim.colour"]\nlow = 1\nhigh = 2\nreason = "x"': "ranges has 'pim.colour'",
     '[ranges."pim.clock"]\nlow = 2\nhigh = 3\nreason = "x"': "ranges of pim.clock is 2 .. 3",
