@@ -32,9 +32,8 @@ from sailsim.workloads.forward import forward
 from sailsim.workloads.gguf_file import GgufFile
 from sailsim.workloads.gguf_model import GgufModel, open_gguf, stored_model, tensor_bytes
 from sailsim.workloads.graph import Op, decode_step, prefill_step, step_notes
-from sailsim.workloads.image import ImagePlan, plan_image
+from sailsim.workloads.image import Image, ImagePlan, plan_image, read_image
 from sailsim.workloads.image_decode import ImageDecoder
-from sailsim.workloads.image_file import Image, read_image
 from sailsim.workloads.load import load_model, opened, require_model
 from sailsim.workloads.model import KV_BITS, KV_WORDS, ROLES, Linear, ModelSpec, Role
 from sailsim.workloads.shape_file import has_own_formats, model_names

@@ -28,7 +28,7 @@ inline pim::SliceConfig emulated_unit()
 } // namespace sailsim::kernels
 """
 MAIN = """
-#include "lutmm/emulator.hh"
+#include "lutmm/unit.hh"
 int main()
 {
     sailsim::kernels::install_emulator();
@@ -42,9 +42,8 @@ def installer(programs: Path, compiler: str, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("emulator")
     (folder / "emulated_unit.hh").write_text(HEADER)
     (folder / "main.cc").write_text(MAIN)
-    sources = [folder / "main.cc", "workloads/kernels/lutmm/emulator.cc"]
-    objects = [*programs.glob("objects/pim/*.o"), *programs.glob("objects/common/*.o")]
-    objects.append(programs / "objects" / "lutmm" / "probe.o")
+    sources = [folder / "main.cc", "workloads/kernels/lutmm/unit.cc"]
+    objects = [programs / "objects" / name for name in ("common/program.o", "common/team.o", "libpim.a")]
     folders = [folder, "workloads/kernels", "sim_ext", "sim_ext/abi"]
     command = [compiler, "-std=c++17", "-static", *(f"-I{name}" for name in folders)]
     command += [*map(str, sources), *map(str, objects), "-o", str(folder / "installer")]

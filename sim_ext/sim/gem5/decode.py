@@ -345,7 +345,7 @@ def image_for(point: DecodePoint, system: System, out: Path) -> Path:
         SailsimError: the model or its weights are none that an image can hold, or the disk is full.
     """
     plan = _plan(point, system)
-    what = [plan.about, plan.spec.n_layers, plan.slices, point.weights, code_version()]
+    what = [plan.about, plan.spec.n_layers, plan.dimensions.slices, point.weights, code_version()]
     name = f"{Path(point.model).stem}-{point.weights or 'own'}-{plan.spec.n_layers}"
     path = out / "images" / f"{name}.image"
     told = path.with_suffix(".json")

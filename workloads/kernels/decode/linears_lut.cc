@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "decode/linears_lut.hh"
+#include "decode/linears.hh"
 
-#include "decode/lut_table.hh"
 #include "gemv/format.hh"
 
 #include <algorithm>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "decode/linears_lutmm.hh"
+#include "decode/linears.hh"
 
-#include "common/fail.hh"
-#include "lutmm/emulator.hh"
+#include "common/program.hh"
 #include "lutmm/unit.hh"
 #include "pim/descriptor.hh"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 namespace sailsim::kernels::decode
@@ -14,11 +14,6 @@ namespace sailsim::kernels::decode
 
 namespace
 {
-
-std::uint64_t address_of(const void *pointer)
-{
-    return reinterpret_cast<std::uintptr_t>(pointer);
-}
 
 std::size_t most_tile_outputs(const Image &image)
 {
@@ -28,7 +23,34 @@ std::size_t most_tile_outputs(const Image &image)
     return most;
 }
 
-} // namespace
+class LutmmLinears : public Linears
+{
+  public:
+    LutmmLinears(const Image &image, const LinearsSettings &settings);
+
+    Wanted wanted() const override { return {false, true}; }
+    void multiply(const Product *products, std::size_t count, const Rounded &x, Worker &worker) override;
+    std::string problem() const override;
+
+  private:
+    // On a line of its own, so that a poll does not meet another unit's answer.
+    struct alignas(64) Record {
+        lutmm_completion completion;
+    };
+    lutmm_descriptor *descriptors(const Matrix &matrix);
+    void describe(const Matrix &matrix, lutmm_descriptor *descriptors, const LinearsSettings &settings);
+    void hand_over(const Product &product, std::size_t slot, const Rounded &x, std::size_t tile);
+    bool collect(const Product &product, std::size_t slot, std::size_t tile, std::size_t batch,
+                 Worker &worker);
+
+    const Image &image_;
+    unsigned units_;
+    std::uint64_t timeout_ns_;
+    std::size_t tiles_of_matrix_; // room in the array of descriptors
+    std::size_t tile_floats_;     // room for the results of one tile
+    Buffer descriptors_, records_, outputs_;
+    std::atomic<std::uint32_t> wrong_status_{LUTMM_OK};
+};
 
 LutmmLinears::LutmmLinears(const Image &image, const LinearsSettings &settings)
     : image_(image),
@@ -133,16 +155,21 @@ bool LutmmLinears::collect(const Product &product, std::size_t slot, std::size_t
     return true;
 }
 
-const char *LutmmLinears::problem() const
+std::string LutmmLinears::problem() const
 {
     const std::uint32_t status = wrong_status_.load(std::memory_order_relaxed);
     if (status == LUTMM_OK)
-        problem_.clear();
-    else if (status == LUTMM_PENDING)
-        problem_ = "a unit did not answer within --timeout-ms";
-    else
-        problem_ = std::string("a unit refused a tile: ") + pim::status_name(status);
-    return problem_.c_str();
+        return "";
+    if (status == LUTMM_PENDING)
+        return "a unit did not answer within --timeout-ms";
+    return std::string("a unit refused a tile: ") + pim::status_name(status);
+}
+
+} // namespace
+
+std::unique_ptr<Linears> lutmm_linears(const Image &image, const LinearsSettings &settings)
+{
+    return std::make_unique<LutmmLinears>(image, settings);
 }
 
 } // namespace sailsim::kernels::decode
