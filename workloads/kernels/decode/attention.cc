@@ -17,7 +17,6 @@ namespace
 {
 
 constexpr std::size_t kFillEntries = 4096, kFillStride = 37;
-constexpr float kTiny = 0x1p-100f, kLargest = 127.0f;
 
 void to_halves(const float *x, std::size_t count, float16_t *out)
 {
@@ -32,16 +31,10 @@ float round_head(const float *x, std::size_t count, std::int8_t *out)
     for (std::size_t i = 0; i < count; i += 4)
         largest = vmaxq_f32(largest, vabsq_f32(vld1q_f32(x + i)));
     const float most = vmaxvq_f32(largest);
-    const float32x4_t factor = vdupq_n_f32(most < kTiny ? 0.0f : kLargest / most);
-    for (std::size_t i = 0; i < count; i += 16) {
-        const Floats16 values = load16(x + i);
-        int16x4_t narrow[4];
-        for (int j = 0; j < 4; ++j)
-            narrow[j] = vqmovn_s32(vcvtnq_s32_f32(vmulq_f32(values.of[j], factor)));
-        vst1q_s8(out + i, vcombine_s8(vqmovn_s16(vcombine_s16(narrow[0], narrow[1])),
-                                      vqmovn_s16(vcombine_s16(narrow[2], narrow[3]))));
-    }
-    return most < kTiny ? 0.0f : most / kLargest;
+    const float32x4_t factor = vdupq_n_f32(steps_per_unit(most));
+    for (std::size_t i = 0; i < count; i += 16)
+        vst1q_s8(out + i, round16(load16(x + i), factor));
+    return step_of(most);
 }
 
 // What follows is attention of some query heads that share keys and values, over one run of kPositions
@@ -146,49 +139,32 @@ inline void exponentials(float *scores, std::size_t valid, float &largest, float
     total = vaddvq_f32(sum);
 }
 
-// sums[i] (padded) = sum over the `valid` positions of weights[i][position] * value of the position; asks for
-// the `next` run's keys meanwhile
-template <int Queries>
-__attribute__((noinline)) void weigh_halves(const float (*weights)[kPositions], const float16_t *values,
-                                            const float16_t *next, std::size_t valid, std::size_t padded,
-                                            float *const *sums)
+inline Floats16 widen16(const float16_t *x)
 {
-    for (std::size_t j = 0; j < padded; j += 16) {
-        fetch(next + j * kPositions, 16 * kPositions * sizeof(float16_t));
-        Floats16 sum[Queries] = {};
-        for (std::size_t position = 0; position < valid; ++position) {
-            const float16_t *value = values + position * padded + j;
-            const float16x8_t first = vld1q_f16(value), second = vld1q_f16(value + 8);
-            const Floats16 wide = {{vcvt_f32_f16(vget_low_f16(first)), vcvt_high_f32_f16(first),
-                                    vcvt_f32_f16(vget_low_f16(second)), vcvt_high_f32_f16(second)}};
-            for (int i = 0; i < Queries; ++i)
-                for (int part = 0; part < 4; ++part)
-                    sum[i].of[part] = vfmaq_n_f32(sum[i].of[part], wide.of[part], weights[i][position]);
-        }
-        for (int i = 0; i < Queries; ++i)
-            store16(sums[i] + j, sum[i]);
-    }
+    const float16x8_t first = vld1q_f16(x), second = vld1q_f16(x + 8);
+    return {{vcvt_f32_f16(vget_low_f16(first)), vcvt_high_f32_f16(first), vcvt_f32_f16(vget_low_f16(second)),
+             vcvt_high_f32_f16(second)}};
+}
+inline Floats16 widen16(const std::int8_t *x)
+{
+    const int8x16_t bytes = vld1q_s8(x);
+    const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);
+    return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_high_s16(low)),
+             vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_high_s16(high))}};
 }
 
-// The same of int8 values, whose scales go into the weights first.
-template <int Queries>
-__attribute__((noinline)) void weigh_bytes(float (*weights)[kPositions], const std::int8_t *values,
-                                           const float *scales, const std::int8_t *next, std::size_t valid,
-                                           std::size_t padded, float *const *sums)
+// sums[i] (padded) = sum over the `valid` positions of weights[i][position] * value of the position; asks for
+// the `next` run's keys meanwhile
+template <int Queries, class Element>
+__attribute__((noinline)) void weigh(const float (*weights)[kPositions], const Element *values,
+                                     const Element *next, std::size_t valid, std::size_t padded,
+                                     float *const *sums)
 {
-    for (int i = 0; i < Queries; ++i)
-        for (std::size_t position = 0; position < kPositions; position += 4)
-            vst1q_f32(weights[i] + position,
-                      vmulq_f32(vld1q_f32(weights[i] + position), vld1q_f32(scales + position)));
     for (std::size_t j = 0; j < padded; j += 16) {
-        fetch(next + j * kPositions, 16 * kPositions);
+        fetch(next + j * kPositions, 16 * kPositions * sizeof(Element));
         Floats16 sum[Queries] = {};
         for (std::size_t position = 0; position < valid; ++position) {
-            const int8x16_t bytes = vld1q_s8(values + position * padded + j);
-            const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);
-            const Floats16 wide = {
-                {vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_high_s16(low)),
-                 vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_high_s16(high))}};
+            const Floats16 wide = widen16(values + position * padded + j);
             for (int i = 0; i < Queries; ++i)
                 for (int part = 0; part < 4; ++part)
                     sum[i].of[part] = vfmaq_n_f32(sum[i].of[part], wide.of[part], weights[i][position]);
@@ -342,54 +318,48 @@ void Attention::run(std::size_t layer, std::size_t position, Worker &worker)
         const Run run{
             row / kv_heads_, row % kv_heads_, at, std::min(kPositions, count - at * kPositions),
             cache_.keys(layer, then / runs / kv_heads_, then / runs % kv_heads_, then % runs * kPositions)};
-        std::size_t query = 0;
-        for (; query + kMostQueries <= share_; query += kMostQueries)
-            some_heads<kMostQueries>(layer, run, query);
-        switch (share_ - query) {
-        case 3:
-            some_heads<3>(layer, run, query);
-            break;
-        case 2:
-            some_heads<2>(layer, run, query);
-            break;
-        case 1:
-            some_heads<1>(layer, run, query);
-            break;
-        default:
-            break;
-        }
+        if (cache_.int8())
+            heads_from<kMostQueries, std::int8_t>(layer, run, 0);
+        else
+            heads_from<kMostQueries, float16_t>(layer, run, 0);
     }
 }
 
-template <int Queries>
+// As many heads at a time as there are, up to Queries.
+template <int Queries, class Element>
+void Attention::heads_from(std::size_t layer, const Run &run, std::size_t query)
+{
+    for (; query + Queries <= share_; query += Queries)
+        some_heads<Queries, Element>(layer, run, query);
+    if constexpr (Queries > 1)
+        heads_from<Queries - 1, Element>(layer, run, query);
+}
+
+template <int Queries, class Element>
 void Attention::some_heads(std::size_t layer, const Run &run, std::size_t first_query)
 {
+    constexpr bool int8 = sizeof(Element) == 1;
     const std::size_t query = run.head * share_ + first_query, row = run.b * heads_ + query;
     const std::size_t position = run.run * kPositions;
     alignas(16) float weights[Queries][kPositions];
-    const void *keys = cache_.keys(layer, run.b, run.head, position);
-    const void *values = cache_.values(layer, run.b, run.head, position);
-    if (cache_.int8())
+    const auto *keys = static_cast<const Element *>(cache_.keys(layer, run.b, run.head, position));
+    const auto *values = static_cast<const Element *>(cache_.values(layer, run.b, run.head, position));
+    if constexpr (int8)
         score_bytes<Queries>(query_bytes_.as<std::int8_t>() + row * padded_, query_scales_.as<float>() + row,
-                             static_cast<const std::int8_t *>(keys),
-                             cache_.key_scales(layer, run.b, run.head, position),
-                             static_cast<const std::int8_t *>(values), padded_, weights);
+                             keys, cache_.key_scales(layer, run.b, run.head, position), values, padded_,
+                             weights);
     else
-        score_halves<Queries>(queries_.as<float>() + row * padded_, static_cast<const float16_t *>(keys),
-                              static_cast<const float16_t *>(values), padded_, weights);
+        score_halves<Queries>(queries_.as<float>() + row * padded_, keys, values, padded_, weights);
     float *sums[Queries];
     for (int i = 0; i < Queries; ++i) {
         const std::size_t at = partial(run.b, query + static_cast<std::size_t>(i), run.run);
         exponentials(weights[i], run.valid, maxima_.as<float>()[at], totals_.as<float>()[at]);
         sums[i] = sums_.as<float>() + at * padded_;
+        const float *scales = cache_.value_scales(layer, run.b, run.head, position);
+        for (std::size_t p = 0; int8 && p < kPositions; p += 4) // into the weights
+            vst1q_f32(weights[i] + p, vmulq_f32(vld1q_f32(weights[i] + p), vld1q_f32(scales + p)));
     }
-    if (cache_.int8())
-        weigh_bytes<Queries>(weights, static_cast<const std::int8_t *>(values),
-                             cache_.value_scales(layer, run.b, run.head, position),
-                             static_cast<const std::int8_t *>(run.next), run.valid, padded_, sums);
-    else
-        weigh_halves<Queries>(weights, static_cast<const float16_t *>(values),
-                              static_cast<const float16_t *>(run.next), run.valid, padded_, sums);
+    weigh<Queries>(weights, values, static_cast<const Element *>(run.next), run.valid, padded_, sums);
 }
 
 void Attention::combine(std::size_t position, Worker &worker)

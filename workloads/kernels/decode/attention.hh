@@ -109,7 +109,9 @@ class Attention
         std::size_t b, head, run, valid; // head of keys; positions that are there
         const void *next;                // keys that this thread works on next
     };
-    template <int Queries>
+    template <int Queries, class Element>
+    void heads_from(std::size_t layer, const Run &run, std::size_t query);
+    template <int Queries, class Element>
     void some_heads(std::size_t layer, const Run &run, std::size_t first_query);
     std::size_t partial(std::size_t b, std::size_t query, std::size_t run) const
     {

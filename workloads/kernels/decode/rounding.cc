@@ -13,14 +13,6 @@ namespace sailsim::kernels::decode
 namespace
 {
 
-constexpr float kTiny = 0x1p-100f;
-constexpr float kLargest = 127.0f;
-
-float reciprocal_scale(float largest)
-{
-    return largest < kTiny ? 0.0f : kLargest / largest;
-}
-
 void make_table(const std::int8_t *four, std::uint8_t *table)
 {
     static constexpr std::int16_t bit_0[8] = {0, -1, 0, -1, 0, -1, 0, -1};
@@ -100,7 +92,7 @@ void Rounded::round_norm(const float *x, std::size_t stride, const float *weight
             largest *= root; // rounding keeps order: this is the largest of the rounded products
         }
         set_scale(b, piece, largest);
-        round_piece(b, piece, reciprocal_scale(largest), [&](std::size_t column) {
+        round_piece(b, piece, steps_per_unit(largest), [&](std::size_t column) {
             Floats16 values = load16(x + b * stride + column);
             const Floats16 weights = load16(weight + column);
             for (int j = 0; j < 4; ++j)
@@ -123,7 +115,7 @@ void Rounded::round_plain(const float *x, std::size_t stride, const float *large
             most = *std::max_element(largest + b * count, largest + (b + 1) * count);
         }
         set_scale(b, piece, most);
-        round_piece(b, piece, reciprocal_scale(most),
+        round_piece(b, piece, steps_per_unit(most),
                     [&](std::size_t column) { return load16(x + b * stride + column); });
     }
 }
@@ -131,7 +123,7 @@ void Rounded::round_plain(const float *x, std::size_t stride, const float *large
 void Rounded::set_scale(std::size_t b, std::size_t piece, float largest)
 {
     if (piece == 0)
-        scales_.as<float>()[b] = largest < kTiny ? 0.0f : largest / kLargest;
+        scales_.as<float>()[b] = step_of(largest);
 }
 
 template <class Load>
@@ -140,13 +132,7 @@ void Rounded::round_piece(std::size_t b, std::size_t piece, float factor, Load &
     const float32x4_t factors = vdupq_n_f32(factor);
     for (std::size_t i = 0; i < piece_columns(piece); i += kChunk) {
         const std::size_t column = piece * kPiece + i, chunk = column / kChunk;
-        const Floats16 values = load(column);
-        int16x8_t narrow[2];
-        for (int half = 0; half < 2; ++half)
-            narrow[half] =
-                vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(vmulq_f32(values.of[2 * half], factors))),
-                             vqmovn_s32(vcvtnq_s32_f32(vmulq_f32(values.of[2 * half + 1], factors))));
-        const int8x16_t rounded = vcombine_s8(vqmovn_s16(narrow[0]), vqmovn_s16(narrow[1]));
+        const int8x16_t rounded = round16(load(column), factors);
         alignas(16) std::int8_t sixteen[kChunk];
         vst1q_s8(sixteen, rounded);
         store(b, column, sixteen);
