@@ -16,12 +16,10 @@ from sailsim.workloads import ModelSpec, Weights, open_gguf, plan_image, read_im
 from sailsim.workloads.image_layout import (
     LAYOUTS,
     LUT_PANEL,
-    ROWS_PANEL,
     SEGMENT,
     Shape,
     lut_layout,
     reading,
-    rows_layout,
 )
 from sailsim.workloads.safetensors_file import safe_tensors
 
@@ -76,55 +74,6 @@ def meaning(code: WeightCode, stored: int) -> int:
     if code.wbits == 8:
         return stored - 256 if stored > 127 else stored
     return step * stored - zero if step else int(code.values[stored])
-
-
-@given(
-    code=st.sampled_from(CODES),
-    k=st.integers(1, 90),
-    n=st.integers(1, 40),
-    group=st.sampled_from([0, 16, 32, 48]),
-    minimum=st.booleans(),
-)
-@examples(60)
-def test_rows_hold_every_weight_where_the_page_says(
-    code: WeightCode, k: int, n: int, group: int, minimum: bool
-) -> None:
-    weights, shape = made(code, k, n, group, minimum), Shape(k, n, code.wbits, group, minimum, 4)
-    data = rows_layout(weights, shape)
-    assert len(data) == shape.bytes("rows")
-    at = 0
-    for panel in range(0, n, ROWS_PANEL):
-        for block in range(shape.blocks):
-            numbers = data[at : at + 16 * shape.factors].view(np.float16).reshape(-1, ROWS_PANEL)
-            at += 16 * shape.factors
-            owned = min(ROWS_PANEL, n - panel)
-            np.testing.assert_array_equal(
-                numbers[0, :owned], weights.scales[block, panel : panel + ROWS_PANEL]
-            )
-            if weights.minima is not None:
-                np.testing.assert_array_equal(
-                    numbers[1, :owned], weights.minima[block, panel : panel + ROWS_PANEL]
-                )
-            start, stop = block * shape.block, min((block + 1) * shape.block, k)
-            for chunk in range(start, stop, 16):
-                for row in range(owned):
-                    for i in range(min(16, stop - chunk)):
-                        register, lane = i // 4 * 2 + row // 4, 4 * (row % 4) + i % 4
-                        stored = _code(data[at : at + 16 * code.wbits], code.wbits, register, lane)
-                        expected = code.values[weights.codes[chunk + i, panel + row]]
-                        assert meaning(code, stored) == expected
-                at += 16 * code.wbits
-    assert at == len(data)
-
-
-def _code(chunk: np.ndarray, wbits: int, register: int, lane: int) -> int:
-    code = at = 0
-    for width in (8, 4, 2, 1):
-        if wbits - at >= width:
-            byte = int(chunk[16 * (at + register * width // 8) + lane])
-            code |= (byte >> (register * width % 8) & ((1 << width) - 1)) << at
-            at += width
-    return code
 
 
 @given(
