@@ -26,7 +26,7 @@ from sailsim import __version__
 from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
-from sailsim.lut_gemv import WeightCode
+from sailsim.lut_gemv.codes import WeightCode
 from sailsim.workloads.choice import settled_choice
 from sailsim.workloads.decoder import NORM_EPS, ROPE_BASE, llama_constants
 from sailsim.workloads.formats import TENSOR_FORMATS, TensorFormat

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import WeightCode, pack_codes, row_bytes, unpack_codes
+from sailsim.lut_gemv.codes import WeightCode, pack_codes, row_bytes, unpack_codes
 from sailsim.workloads.weights import Weights
 
 ALIGN = 64

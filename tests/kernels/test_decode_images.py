@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sailsim.workloads import read_image
+from sailsim.workloads.image import read_image
 
 from ..workloads.conftest import changed_image, sealed_image, small_image
 

@@ -28,9 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim import _core
-from sailsim.lut_gemv import Scales, Tile, WeightCode, read_trace, write_trace
+from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import COMPLETION_ALIGN, DESCRIPTOR, Status
-from sailsim.lut_gemv.trace import FILE_HEADER
+from sailsim.lut_gemv.tile import Scales, Tile
+from sailsim.lut_gemv.trace import FILE_HEADER, read_trace, write_trace
 
 FOLDER = Path(__file__).parent
 

@@ -11,17 +11,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import WeightCode
-from sailsim.workloads import ModelSpec, Weights, open_gguf, plan_image, read_image
-from sailsim.workloads.image_layout import (
-    LAYOUTS,
-    LUT_PANEL,
-    SEGMENT,
-    Shape,
-    lut_layout,
-    reading,
-)
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.workloads.gguf_model import open_gguf
+from sailsim.workloads.image import plan_image, read_image
+from sailsim.workloads.image_layout import LAYOUTS, LUT_PANEL, SEGMENT, Shape, lut_layout, reading
+from sailsim.workloads.model import ModelSpec
 from sailsim.workloads.safetensors_file import safe_tensors
+from sailsim.workloads.weights import Weights
 
 from ..examples import examples
 from .conftest import changed_image, sealed_image, small_image
