@@ -134,10 +134,13 @@ def _layouts(record: np.void) -> list[str]:
     return [layout for layout in LAYOUTS if layout == "rows" or record[layout]]
 
 
-def _shapes(dimensions: Dimensions, records: Records) -> dict[str, Shape]:
-    """The sizes of the matrices of an image by name."""
+def _matrices(dimensions: Dimensions, records: Records) -> dict[str, tuple[Shape, np.void]]:
+    """The matrices of an image by name: their sizes and their rows of numbers."""
     return {
-        name: Shape(k, n, int(one["wbits"]), int(one["group_size"]), bool(one["minimum"]), dimensions.slices)
+        name: (
+            Shape(k, n, int(one["wbits"]), int(one["group_size"]), bool(one["minimum"]), dimensions.slices),
+            one,
+        )
         for (name, (k, n)), one in zip(dimensions.matrices().items(), records, strict=True)
     }
 
@@ -149,7 +152,7 @@ def _entries(dimensions: Dimensions, records: Records) -> dict[str, dict[str, An
         "matrices": ("U32", [len(records), MATRIX.itemsize // 4]),
         "norms": ("F32", [2 * dimensions.n_layers + 1, aligned(dimensions.d_model, ALIGN // 4)]),
     }
-    for (name, shape), record in zip(_shapes(dimensions, records).items(), records, strict=True):
+    for name, (shape, record) in _matrices(dimensions, records).items():
         for layout in _layouts(record):
             tensors[f"{name}.{layout}"] = ("U8", [aligned(shape.bytes(layout))])
     entries, at = {}, 0
@@ -168,8 +171,8 @@ def _finite(weights: Weights) -> bool:
 class Image:
     """An open image; arrays are views of the mapped file. Make one with `read_image`.
 
-    ``tensors`` are those of the file by name, ``records`` the rows of ``matrices``, ``shapes`` the sizes of
-    each matrix by name; ``about`` says where the weights come from: model, origin, notes.
+    ``tensors`` are those of the file by name, ``matrices`` the sizes and numbers of each matrix; ``about``
+    says where the weights come from: model, origin, notes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -185,14 +188,14 @@ class Image:
             raise self.wrong("its version", repr(version)[:80], repr(VERSION))
         head = self._rows("image", HEAD)[0]
         self.dimensions = Dimensions(*(head[name].item() for name in Dimensions._fields))
-        self.records = self._rows("matrices", MATRIX)
-        self._check_numbers()
+        records = self._rows("matrices", MATRIX)
+        self._check_numbers(records)
         self.norms_crc = int(head["norms_crc"])
-        first = bytearray(self.data[: self.start + HEAD.itemsize + self.records.nbytes].tobytes())
+        first = bytearray(self.data[: self.start + HEAD.itemsize + records.nbytes].tobytes())
         first[self.start : self.start + 4] = bytes(4)
         self._require_checksum("the header", int(head["crc"]), crc32(first))
-        self.shapes = _shapes(self.dimensions, self.records)
-        self._check_places()
+        self.matrices = _matrices(self.dimensions, records)
+        self._check_places(_entries(self.dimensions, records))
 
     def wrong(self, field: str, value: object, allowed: str) -> SailsimError:
         """What to raise for a field of the file."""
@@ -213,7 +216,7 @@ class Image:
 
     def weights(self, name: str, layout: Literal["rows", "tiles"] = "rows") -> Weights:
         """A matrix by name. Raises SailsimError for tiles that it does not have."""
-        shape, record = self.shapes[name], self.records[list(self.shapes).index(name)]
+        shape, record = self.matrices[name]
         kind, wbits = CODES[int(record["code"]) // 2], shape.wbits
         if kind == "book":
             code = WeightCode.book(record["book"][: 1 << wbits])
@@ -232,14 +235,13 @@ class Image:
         self._require_checksum("the norms", self.norms_crc, crc32(self.bytes_of("norms").data))
         if not np.isfinite(self.norms).all():
             raise self.wrong("a weight of a norm", "no number", "finite ones")
-        for name, record in zip(self.shapes, self.records, strict=True):
+        for name, (_, record) in self.matrices.items():
             crc = 0
             for layout in _layouts(record):
                 crc = crc32(self.bytes_of(f"{name}.{layout}").data, crc)
             self._require_checksum(name, int(record["crc"]), crc)
-            if not _finite(self.weights(name)) or (
-                record["tiles"] and not _finite(self.weights(name, "tiles"))
-            ):
+            stored = [self.weights(name), *([self.weights(name, "tiles")] if record["tiles"] else [])]
+            if not all(map(_finite, stored)):
                 raise self.wrong(f"a scale of {name}", "no number", "finite ones")
 
     def _rows(self, tensor: str, dtype: np.dtype[np.void]) -> Records:
@@ -259,7 +261,7 @@ class Image:
         if stored != actual:
             raise self.wrong(f"the checksum of {what}", f"{stored:#010x}", f"{actual:#010x}")
 
-    def _check_numbers(self) -> None:
+    def _check_numbers(self, records: Records) -> None:
         sizes = self.dimensions
         for field, allowed in LIMITS.items():
             self._require(field, getattr(sizes, field), allowed)
@@ -269,14 +271,13 @@ class Image:
             if not (isfinite(value) and value > 0):
                 raise self.wrong(field, value, "a positive number")
         count = 7 * sizes.n_layers + 2 - sizes.tied
-        self._require("the number of matrices", len(self.records), range(count, count + 1))
-        for name, record in zip(sizes.matrices(), self.records, strict=True):
+        self._require("the number of matrices", len(records), range(count, count + 1))
+        for name, record in zip(sizes.matrices(), records, strict=True):
             for field, allowed in MATRIX_LIMITS.items():
                 self._require(f"{field} of {name}", int(record[field]), allowed)
 
-    def _check_places(self) -> None:
+    def _check_places(self, expected: dict[str, dict[str, Any]]) -> None:
         """Every tensor lies where the program looks for it."""
-        expected = _entries(self.dimensions, self.records)
         if list(self.tensors) != list(expected):
             raise self.wrong(
                 "its list of tensors", "another", f"the {len(expected)} that its numbers tell of"
@@ -286,11 +287,9 @@ class Image:
             actual = tensor.dtype, list(tensor.shape), tensor.offset - self.start
             if actual != (entry["dtype"], entry["shape"], start):
                 raise self.wrong(f"tensor {name}", actual, f"{(entry['dtype'], entry['shape'], start)}")
-        size = aligned(self.start) + end
-        self._require("its size", len(self.data), range(size, size + 1))
-        self._require(
-            "the size of its header", self.start, range(aligned(self.start), aligned(self.start) + 1)
-        )
+        start = aligned(self.start)
+        self._require("the size of its header", self.start, range(start, start + 1))
+        self._require("its size", len(self.data), range(start + end, start + end + 1))
 
 
 def read_image(path: str | os.PathLike[str], check: bool = True) -> Image:
@@ -379,10 +378,8 @@ class ImagePlan:
         text = text.ljust(aligned(8 + len(text)) - 8)
         text = len(text).to_bytes(8, "little") + text
         file.write(text + bytes(HEAD.itemsize + records.nbytes) + norms)
-        of_matrices = list(
-            zip(records, self.matrices, _shapes(self.dimensions, records).values(), strict=True)
-        )
-        for record, name, shape in followed(of_matrices, "matrices", progress):
+        of_matrices = list(_matrices(self.dimensions, records).items())
+        for name, (shape, record) in followed(of_matrices, "matrices", progress):
             weights, crc = self.matrices[name][1].load(), 0
             if not _finite(weights):
                 linear = self.matrices[name][0]

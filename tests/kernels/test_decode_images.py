@@ -111,7 +111,7 @@ def test_a_scale_that_is_no_number(run: Run, good: bytes, tmp_path: Path, layout
     path = tmp_path / "image"
     path.write_bytes(good)
     image, name = read_image(path), "blk.0.attn_v"
-    shape, tensors = image.shapes[name], image.tensors
+    shape, tensors = image.matrices[name][0], image.tensors
     # The last number of the last tile, the first of the others.
     last = shape.bytes("tiles") - shape.tile_stride + shape.tile_codes
     at = tensors[f"{name}.{layout}"].offset + (last if layout == "tiles" else 0)

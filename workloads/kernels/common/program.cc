@@ -24,6 +24,17 @@ void fail(const char *format, ...)
     std::exit(kExitUsage);
 }
 
+void write_rows(const char *option, const std::string &path, const unsigned char *row, std::size_t rows,
+                std::size_t bytes, std::size_t stride)
+{
+    std::FILE *file = std::fopen(path.c_str(), "wb");
+    bool good = file != nullptr;
+    for (; good && rows > 0; --rows, row += stride)
+        good = std::fwrite(row, 1, bytes, file) == bytes;
+    if (file == nullptr || std::fclose(file) != 0 || !good)
+        fail("--%s %s cannot be written", option, path.c_str());
+}
+
 Options::Options(int argc, char **argv, const char *summary)
     : help_("usage: " + std::string(argv[0]) + " [options]\n" + summary + "\n")
 {

@@ -4,6 +4,7 @@
 #ifndef SAILSIM_KERNELS_COMMON_PROGRAM_HH
 #define SAILSIM_KERNELS_COMMON_PROGRAM_HH
 
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
@@ -17,6 +18,11 @@ constexpr int kExitUsage = 2; // the input or the machine does not allow the run
 
 // Prints "error: <sentence>" and exits with kExitUsage.
 [[noreturn]] void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+// Writes rows of so many bytes, each so far behind the one before, to the file that an option names; ends the
+// program with one sentence where it cannot.
+void write_rows(const char *option, const std::string &path, const unsigned char *row, std::size_t rows,
+                std::size_t bytes, std::size_t stride);
 
 // Options are declared where they are read.
 class Options

@@ -134,18 +134,6 @@ std::unique_ptr<Linears> make_linears(const std::string &kind, const Image &imag
     return std::make_unique<NeonLinears>(image, settings);
 }
 
-// Rows of so many bytes, each so far behind the one before.
-void write_rows(const char *option, const std::string &path, const unsigned char *row, std::size_t rows,
-                std::size_t bytes, std::size_t stride)
-{
-    std::FILE *file = std::fopen(path.c_str(), "wb");
-    bool good = file != nullptr;
-    for (; good && rows > 0; --rows, row += stride)
-        good = std::fwrite(row, 1, bytes, file) == bytes;
-    if (file == nullptr || std::fclose(file) != 0 || !good)
-        fail("--%s %s cannot be written", option, path.c_str());
-}
-
 // Cycles of the cores in a time: those of the machine that the program was made for (the header that `make`
 // writes).
 std::uint64_t core_cycles(std::uint64_t ns)

@@ -9,7 +9,6 @@
 #include "pim/descriptor.hh"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <limits>
 
@@ -140,14 +139,6 @@ void account(Trace &trace, std::size_t i, const Answer &answer, bool list, Total
             .print();
 }
 
-void write_image(const std::string &path, Trace &trace)
-{
-    std::FILE *file = std::fopen(path.c_str(), "wb");
-    const bool good = file != nullptr && std::fwrite(trace.image(), trace.image_bytes(), 1, file) == 1;
-    if (file == nullptr || std::fclose(file) != 0 || !good)
-        fail("--memory %s cannot be written", path.c_str());
-}
-
 } // namespace
 
 int main(int argc, char **argv)
@@ -192,7 +183,7 @@ int main(int argc, char **argv)
         account(trace, i, answers[i], list, totals);
     const bool inputs_kept = !check_inputs || checksum(trace.image(), trace.stored_bytes()) == inputs;
     if (!memory.empty())
-        write_image(memory, trace);
+        write_rows("memory", memory, trace.image(), 1, trace.image_bytes(), 0);
     JsonLine()
         .add("program", "lutmm_driver")
         .add("descriptors", trace.size())
