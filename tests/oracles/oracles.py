@@ -185,8 +185,14 @@ def _spoil(record: np.void, first: int, last: int, rng: np.random.Generator) -> 
     record[field] = values[rng.integers(len(values))] % (1 << bits)
 
 
-def replayed(path: Path, config: _core.SliceConfig) -> tuple[Counter[str], NDArray[np.uint8]]:
-    """What the core makes of a trace, as `lutmm_driver` runs it: how often each status, and the image."""
+def replayed(
+    path: Path, config: _core.SliceConfig, measured: NDArray[np.uint8] | None = None
+) -> tuple[Counter[str], NDArray[np.uint8]]:
+    """What the core makes of a trace, as `lutmm_driver` runs it: how often each status, and the image.
+
+    With ``measured``, an image that others left, completion records have its cycles: a spoiled descriptor may
+    read them.
+    """
     trace, statuses = read_trace(path), Counter[str]()
     memory = np.full(trace.image_bytes, 0xA5, np.uint8)
     memory[: len(trace.image)] = trace.image
@@ -197,6 +203,9 @@ def replayed(path: Path, config: _core.SliceConfig) -> tuple[Counter[str], NDArr
     for record in trace.descriptors:
         done = _core.execute_descriptor(config, record.tobytes(), memory, trace.base)
         statuses[Status(done.status).name] += 1
+        start = int(record["completion"]) - trace.base
+        if measured is not None and 0 <= start <= len(memory) - 32:
+            memory[start + 8 : start + 16] = measured[start + 8 : start + 16]
     return statuses, memory
 
 
