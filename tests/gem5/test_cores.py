@@ -72,8 +72,8 @@ def test_units_that_the_machine_does_not_have(gem5: Gem5, machine, kernels, smal
     """Tiles 4..7 go to units 4..7 of a machine with four: the first unit answers, and works on."""
     program = [str(kernels / "lutmm_driver"), "--trace", str(small_trace), "--units", "8", "--list"]
     *lines, _ = gem5.run(machine, program, tmp_path, cpu=cpu).json_lines
-    found = [(line["status"], line["detail"]) for line in lines]
-    assert found == [("OK", 0)] * 4 + [("ERR_UNIT", unit) for unit in range(4, 8)]
+    answers = [(line["status"], line["detail"]) for line in lines]
+    assert answers == [("OK", 0)] * 4 + [("ERR_UNIT", unit) for unit in range(4, 8)]
     stats = read_stats(tmp_path / "stats.txt")
     assert stats["system.units0.errors::unit"] == 4
     assert stats["system.units0.tiles"] == 1

@@ -72,8 +72,8 @@ def test_units_that_the_machine_does_not_have(run: Callable[..., Any], cases: Pa
     for index, line in enumerate(lines):
         unit = index % 64
         absent = ("ERR_UNIT", unit, 0)
-        found = (line["status"], line["detail"], line["cycles"])
-        assert found == absent if unit >= 32 else found[0] == "OK", unit
+        answer = (line["status"], line["detail"], line["cycles"])
+        assert answer == absent if unit >= 32 else answer[0] == "OK", unit
     assert summary["errors"] == sum(index % 64 >= 32 for index in range(len(lines))) > 0
     assert summary["changed_bytes"] == 0
 

@@ -48,15 +48,15 @@ def test_the_innermost_loops_are_as_short_as_documented(programs: Path) -> None:
         pytest.skip("no objdump for AArch64")
     command = [objdump, "-dC", "--no-show-raw-insn", str(programs / "neon_gemv")]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = {}
+    loops = {}
     for function in re.split(r"\n(?=[0-9a-f]+ <)", text):
         head, _, body = function.partition("\n")
         kernel = re.search(r"multiply_panel<.*?(\w+)>?, 1>", head)
         if kernel:
             code = [line.split(":\t") for line in body.splitlines() if ":\t" in line]
-            found[kernel[1]] = _innermost([(int(at, 16), text) for at, text in code])
-    assert found.keys() == LOOP.keys()
-    for name, loop in found.items():
+            loops[kernel[1]] = _innermost([(int(at, 16), text) for at, text in code])
+    assert loops.keys() == LOOP.keys()
+    for name, loop in loops.items():
         assert sum(line.startswith("sdot") for line in loop) == 16
         assert len(loop) <= 1.1 * LOOP[name], name
 

@@ -209,10 +209,10 @@ def replayed(
     return statuses, memory
 
 
-def differing_words(found: NDArray[np.uint8], expected: NDArray[np.uint8]) -> NDArray[np.intp]:
+def differing_words(image: NDArray[np.uint8], expected: NDArray[np.uint8]) -> NDArray[np.intp]:
     """Which words of two images differ; which NaN an operation returns is not part of the contract."""
-    a, b = found.view(np.float32), expected.view(np.float32)
-    return np.flatnonzero((found.view(np.uint32) != expected.view(np.uint32)) & ~(np.isnan(a) & np.isnan(b)))
+    a, b = image.view(np.float32), expected.view(np.float32)
+    return np.flatnonzero((image.view(np.uint32) != expected.view(np.uint32)) & ~(np.isnan(a) & np.isnan(b)))
 
 
 def code_from_json(code: dict[str, Any]) -> WeightCode:
