@@ -9,10 +9,7 @@ import pytest
 from sailsim.sim import (
     Point,
     StepResult,
-    engine,
     load_system,
-    schedule,
-    simulate_prefill,
     simulate_step,
     tiles,
     vary,
@@ -20,7 +17,6 @@ from sailsim.sim import (
 from sailsim.sim.backends import sail
 from sailsim.sim.parts import inputs_of, layout, parts_of
 from sailsim.sim.same import Same
-from sailsim.sim.schedule import unrolled
 from sailsim.workloads import Activations, decode_step, load_model, uniform_format
 
 SAIL = load_system("sail-n1")
@@ -80,20 +76,6 @@ def numbers(result: StepResult) -> list[Any]:
     return [
         result.step_s, result.events, result.breakdown, result.bytes_by_kind, result.counts, result.activity,
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("depth", [0, 1])
-@pytest.mark.parametrize(
-    "choices", [{}, {"batch": 8, "convert": "cores"}, {"substrate": "bit_serial", "batch": 40, "wbits": 3}]
-)
-def test_a_step_is_that_of_the_readable_schedule(
-    monkeypatch: pytest.MonkeyPatch, choices: dict[str, Any], depth: int
-) -> None:
-    system, point = vary(SAIL, {"pim.prefetch_depth": depth}), Point(**choices)
-    fast = [simulate_step(system, MODEL, point), simulate_prefill(system, MODEL, replace(point, context=3))]
-    monkeypatch.setattr(engine, "play", lambda machine, *program: schedule.run(machine, *unrolled(*program)))
-    slow = [simulate_step(system, MODEL, point), simulate_prefill(system, MODEL, replace(point, context=3))]
-    assert [numbers(result) for result in fast] == [numbers(result) for result in slow]
 
 
 def test_a_step_of_another_machine_of_the_same_name_is_its_own() -> None:
