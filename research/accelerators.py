@@ -21,9 +21,12 @@ from pydantic import Field, TypeAdapter, model_validator
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import UNITS, Frozen, Is, Quantity
-from sailsim.sim import Point, System, backend_of, load_system
-from sailsim.sim.backend import Job, Product, TimesProducts, Units
-from sailsim.workloads import decode_step, load_model
+from sailsim.sim.backend import Job, Product, TimesProducts, Units, backend_of
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.sim.system import System
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
 
 FOLDER = "validation"
 NETWORK = "inception-v3.csv"

@@ -27,8 +27,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Store
-from sailsim.sim.study import RESERVED
+from sailsim.sim.study.chunks import RESERVED
+from sailsim.sim.study.folder import Store
 
 SAILSIM = str(Path(sys.executable).parent / "sailsim")
 GONE_S = 10.0

@@ -14,7 +14,7 @@ from reuse.figures import FIGURES
 from reuse.measure import Reuse, measure
 from reuse.patterns import UNIT, shares
 from sailsim.analysis.render.style import save, style
-from sailsim.workloads import Activations
+from sailsim.workloads.activations import Activations
 
 
 @click.command(help=__doc__)

@@ -16,17 +16,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sailsim.analysis.baselines.runners import runners
+    from sailsim.analysis.costs.dollars import prices
     from sailsim.analysis.results.compare import compare
     from sailsim.analysis.results.folder import Results
     from sailsim.analysis.results.sweep import sweep
     from sailsim.base.errors import SailsimError
-    from sailsim.lut_gemv import Tile, WeightCode
-    from sailsim.lut_gemv import lut_gemv as gemv
+    from sailsim.lut_gemv.codes import WeightCode
+    from sailsim.lut_gemv.fast import lut_gemv as gemv
+    from sailsim.lut_gemv.tile import Tile
     from sailsim.sim.files import load_system
+    from sailsim.sim.plan.file import expand
     from sailsim.sim.point import Point
     from sailsim.sim.simulate import simulate
     from sailsim.sim.tile_time import TileTime, time_tile
-    from sailsim.workloads import load_model
+    from sailsim.workloads.load import load_model
 
     __version__: str
 
@@ -34,13 +38,16 @@ _HOMES = {
     "Point": "sailsim.sim.point",
     "Results": "sailsim.analysis.results.folder",
     "SailsimError": "sailsim.base.errors",
-    "Tile": "sailsim.lut_gemv",
+    "Tile": "sailsim.lut_gemv.tile",
     "TileTime": "sailsim.sim.tile_time",
-    "WeightCode": "sailsim.lut_gemv",
+    "WeightCode": "sailsim.lut_gemv.codes",
     "compare": "sailsim.analysis.results.compare",
-    "gemv": "sailsim.lut_gemv:lut_gemv",
-    "load_model": "sailsim.workloads",
+    "expand": "sailsim.sim.plan.file",
+    "gemv": "sailsim.lut_gemv.fast:lut_gemv",
+    "load_model": "sailsim.workloads.load",
     "load_system": "sailsim.sim.files",
+    "prices": "sailsim.analysis.costs.dollars",
+    "runners": "sailsim.analysis.baselines.runners",
     "simulate": "sailsim.sim.simulate",
     "sweep": "sailsim.analysis.results.sweep",
     "time_tile": "sailsim.sim.tile_time",
@@ -56,9 +63,12 @@ __all__ = [
     "TileTime",
     "WeightCode",
     "compare",
+    "expand",
     "gemv",
     "load_model",
     "load_system",
+    "prices",
+    "runners",
     "simulate",
     "sweep",
     "time_tile",

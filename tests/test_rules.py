@@ -55,48 +55,6 @@ def test_what_is_one_s_own_or_public_is_not(rules: ModuleType, code: str) -> Non
     assert list(rules.private_names("a.py", code)) == []
 
 
-OFFERED = {
-    "sailsim.sim": {"Store": "sailsim.sim.store"},
-    "sailsim.analysis": {"runs": "sailsim.analysis.results.runs"},
-    "sailsim.cli": {},
-}
-
-
-@pytest.mark.parametrize(
-    ("path", "code", "said"),
-    [
-        ("sim_ext/sim/a.py", "from sailsim.sim import Store", "import it from sailsim.sim.store"),
-        ("analysis/a.py", "from sailsim.sim.store import Store", "offered by sailsim.sim"),
-        ("analysis/render/a.py", "def f():\n    from sailsim.analysis import runs", "is of this floor"),
-    ],
-)
-def test_a_name_through_the_wrong_door_is_named(rules: ModuleType, path: str, code: str, said: str) -> None:
-    (found,) = rules.wrong_doors(path, code, OFFERED)
-    assert said in found
-
-
-@pytest.mark.parametrize(
-    ("path", "code"),
-    [
-        ("sim_ext/sim/a.py", "from sailsim.sim.store import Store"),
-        ("analysis/a.py", "from sailsim.sim import Store"),
-        ("analysis/a.py", "from sailsim.sim.store import other"),
-        ("sailsim/cli/a.py", "from sailsim.analysis.results.runs import runs"),
-        ("sailsim/__init__.py", "from sailsim.sim.store import Store"),
-        ("sim_ext/sim/__init__.py", "from sailsim.sim.store import Store"),
-    ],
-)
-def test_the_right_door_is_open(rules: ModuleType, path: str, code: str) -> None:
-    assert list(rules.wrong_doors(path, code, OFFERED)) == []
-
-
-def test_a_floor_offers_what_its_list_imports_from_inside(rules: ModuleType) -> None:
-    found = rules.offers(ROOT)
-    assert found["sailsim.sim"]["Point"] == "sailsim.sim.point"
-    assert found["sailsim.lut_gemv"]["Tile"] == "sailsim.lut_gemv.tile"
-    assert not found["sailsim.cli"].keys() & {"click", "main"}
-
-
 def test_the_checker_ends_with_1_where_a_rule_is_broken(
     rules: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,16 +14,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from sailsim.analysis import AreaConstants, CostConstants, EnergyConstants, fitted_constants
-from sailsim.sim import (
-    Quantity,
-    card_names,
-    load_card,
-    load_substrate,
-    load_system,
-    substrate_names,
-    system_names,
-)
+from sailsim.analysis.baselines.fitted import fitted_constants
+from sailsim.analysis.costs.area import AreaConstants
+from sailsim.analysis.costs.dollars import CostConstants
+from sailsim.analysis.costs.energy import EnergyConstants
+from sailsim.base.quantity import Quantity
+from sailsim.sim.files import card_names, load_card, load_system, system_names
+from sailsim.sim.substrate import load_substrate, substrate_names
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("analysis", "sim_ext/sim", "workloads", "lut_gemv", "sailsim")

@@ -32,7 +32,7 @@ import numpy.typing as npt
 from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular
-from sailsim.lut_gemv import ABITS_MAX
+from sailsim.lut_gemv.descriptor import ABITS_MAX
 from sailsim.workloads.model import ROLES, ModelSpec, Role
 
 SCHEMA = 1

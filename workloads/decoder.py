@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import quantize_rows
+from sailsim.lut_gemv.quantize import quantize_rows
 from sailsim.workloads.gguf_model import GgufModel, open_gguf
 from sailsim.workloads.model import Linear, Role
 

@@ -18,7 +18,8 @@ from typing import Literal
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import WBITS_MAX, WeightCode
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.descriptor import WBITS_MAX
 from sailsim.workloads.model import Linear, ModelSpec
 from sailsim.workloads.shape_file import shipped_model
 

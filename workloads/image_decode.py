@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import block_slices, int_product, reference
+from sailsim.lut_gemv import reference
+from sailsim.lut_gemv.operands import block_slices
+from sailsim.lut_gemv.tile import int_product
 from sailsim.workloads.decoder import Floats, rotate, rotation
 from sailsim.workloads.image_file import Image, matrix_order
 from sailsim.workloads.weights import Weights

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular, unreadable
-from sailsim.lut_gemv import WeightCode, pack_codes, row_bytes, unpack_codes
+from sailsim.lut_gemv.codes import WeightCode, pack_codes, row_bytes, unpack_codes
 from sailsim.workloads.model import MAX_DIMENSION
 from sailsim.workloads.weights import Weights
 

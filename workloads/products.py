@@ -12,15 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import (
-    ScaledWeights,
-    block_sums,
-    lut_gemv_blocks,
-    prepare_scaled,
-    quantize_rows,
-    scale_blocks,
-    scaled_product,
-)
+from sailsim.lut_gemv.fast import ScaledWeights, lut_gemv_blocks, prepare_scaled, scaled_product
+from sailsim.lut_gemv.quantize import quantize_rows
+from sailsim.lut_gemv.reference import block_sums, scale_blocks
 from sailsim.workloads.decoder import Floats
 from sailsim.workloads.formats import FLOATS, TensorFormat, WeightFormat
 from sailsim.workloads.gguf_model import GgufModel

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import WeightCode, block_slices
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.operands import block_slices
 from sailsim.workloads.decoder import Decoder, Floats, UnitAttention, rounded_cache
 from sailsim.workloads.decoder import attention as by_cores
 from sailsim.workloads.formats import TensorFormat, WeightFormat

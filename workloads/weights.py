@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import WeightCode, quantize_weights, quantize_weights_code, quantize_weights_minimum
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.quantize import quantize_weights, quantize_weights_code, quantize_weights_minimum
 from sailsim.workloads.formats import TensorFormat
 from sailsim.workloads.gguf_model import GgufModel
 from sailsim.workloads.model import Linear

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from sailsim.analysis.baselines.fitted import Fitted
-from sailsim.sim import Gpu, Quantity, card_names, load_card
+from sailsim.base.quantity import Quantity
+from sailsim.sim.files import card_names, load_card
+from sailsim.sim.system import Gpu
 
 OF_THE_FIT = "fit"
 """The source of a card's constants that are those of `fits.json`, where they bear the card's name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sailsim.sim import System
+from sailsim.sim.system import System
 
 N1 = "neoverse-n1"
 """The core of Graviton2 and Altra, which three software stacks were measured on."""

@@ -33,8 +33,10 @@ from sailsim.analysis.baselines.fitted import Band, Fitted, fitted_constants
 from sailsim.analysis.baselines.kernel_rates import KernelRate, Software, rate_of
 from sailsim.analysis.baselines.prediction import Floats, Prediction, Work, model_notes
 from sailsim.base.errors import SailsimError
-from sailsim.sim import System
-from sailsim.workloads import ModelSpec, WeightFormat, decode_step, prefill_step
+from sailsim.sim.system import System
+from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.graph import decode_step, prefill_step
+from sailsim.workloads.model import ModelSpec
 
 FEWEST_THREADS = 8
 """Threads of an instance: as few as were measured, side by side and alone."""

@@ -8,7 +8,7 @@ from sailsim.analysis.baselines.core_kinds import N1
 from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.kernel_rates import KernelRate, Software
 from sailsim.analysis.baselines.prediction import UNMEASURED
-from sailsim.workloads import WeightFormat
+from sailsim.workloads.formats import WeightFormat
 
 SOFTWARE: Mapping[Software, str] = {
     "llama.cpp": "llama.cpp build 4753, April 2025",

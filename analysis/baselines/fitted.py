@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sailsim.analysis.baselines.core_kinds import N1
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Quantity
+from sailsim.base.quantity import Quantity
 
 
 @dataclass(frozen=True)

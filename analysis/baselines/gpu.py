@@ -42,9 +42,11 @@ from sailsim.analysis.baselines.cpu import overlapped, widen
 from sailsim.analysis.baselines.fitted import Fitted, fitted_constants
 from sailsim.analysis.baselines.prediction import UNMEASURED, Floats, Prediction, Work, model_notes
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu
 from sailsim.sim.room import room_of
-from sailsim.workloads import ModelSpec, WeightFormat, decode_step, prefill_step
+from sailsim.sim.system import Gpu
+from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.graph import decode_step, prefill_step
+from sailsim.workloads.model import ModelSpec
 
 
 def prompts_seconds(

@@ -28,9 +28,11 @@ from sailsim.analysis.baselines.gpu import (
 )
 from sailsim.analysis.baselines.prediction import Floats, Prediction, Work, model_notes
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu
 from sailsim.sim.room import room_of
-from sailsim.workloads import ModelSpec, WeightFormat, prefill_step
+from sailsim.sim.system import Gpu
+from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.graph import prefill_step
+from sailsim.workloads.model import ModelSpec
 
 SHORT_PROMPT_DOUBT = 1.8
 """How much slower a prompt of fewer than 512 tokens may be than predicted: prompts of 128 tokens are no full

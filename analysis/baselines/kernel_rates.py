@@ -13,9 +13,9 @@ from sailsim.analysis.baselines.prediction import data_file, read_csv
 from sailsim.analysis.baselines.simulated_kernels import simulated_rate
 from sailsim.analysis.baselines.simulated_rows import TABLE
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Quantity
+from sailsim.base.quantity import Quantity
 from sailsim.sim.same import Same
-from sailsim.workloads import TensorFormat, WeightFormat
+from sailsim.workloads.formats import TensorFormat, WeightFormat
 
 Software = Literal["llama.cpp", "ampere", "t-mac", "neon", "neon-lut"]
 

@@ -1,7 +1,7 @@
 """What runs a point, behind one interface: accelerators, cores and cards.
 
 A `Kind` answers what a runner of it does at a point: seconds, bytes, events and phases of a step.
-Accelerators are the engine's (`sailsim.sim.simulate_step`, whose backends are modules of their own), cores
+Accelerators are the engine's (`sailsim.sim.engine`, whose backends are modules of their own), cores
 and cards are this package's fitted predictions. `runners` and `results.runs` know kinds by name only.
 """
 
@@ -28,11 +28,16 @@ from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, prom
 from sailsim.analysis.baselines.kernel_rates import Software, without_kernels, without_tables
 from sailsim.analysis.baselines.prediction import Prediction, Work
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu, Point, System, SystemChoice, backend_of, simulate_step, software_stacks
-from sailsim.sim.backend import CHOICES
+from sailsim.sim.backend import CHOICES, backend_of, software_stacks
+from sailsim.sim.engine import simulate_step
 from sailsim.sim.nbw import nbw_in_words
+from sailsim.sim.point import Point
 from sailsim.sim.room import Room, room_of
-from sailsim.workloads import ModelSpec, WeightFormat, decode_step
+from sailsim.sim.system import Gpu, System
+from sailsim.sim.system_choice import SystemChoice
+from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.model import ModelSpec
 
 KindName = Literal["accelerator", "cores", "card"]
 Machine = System | Gpu

@@ -11,9 +11,11 @@ from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s
 from sailsim.analysis.baselines.kernel_rates import Software
 from sailsim.analysis.baselines.prediction import Prediction
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu, load_machine
+from sailsim.sim.files import load_machine
 from sailsim.sim.room import room_of
-from sailsim.workloads import ModelSpec, WeightFormat
+from sailsim.sim.system import Gpu
+from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.model import ModelSpec
 
 
 def baseline(

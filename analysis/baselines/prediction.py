@@ -12,7 +12,10 @@ from importlib.resources.abc import Traversable
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.workloads import ModelSpec, Op, load_model, step_notes, touched
+from sailsim.workloads.experts import touched
+from sailsim.workloads.graph import Op, step_notes
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ModelSpec
 
 Floats = NDArray[np.float64]
 

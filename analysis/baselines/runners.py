@@ -21,9 +21,12 @@ from pydantic import ValidationError, model_validator
 from sailsim.analysis.baselines.kinds import KINDS, KindName, kind_of
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Frozen
 from sailsim.base.toml_file import read_toml
-from sailsim.sim import Frozen, Gpu, System, SystemChoice, card_names, load_card, load_machine, system_names
-from sailsim.workloads import weight_format
+from sailsim.sim.files import card_names, load_card, load_machine, system_names
+from sailsim.sim.system import Gpu, System
+from sailsim.sim.system_choice import SystemChoice
+from sailsim.workloads.formats import weight_format
 
 SAIL = "sail"
 """The runner that the others are compared with."""

@@ -16,7 +16,7 @@ from math import exp
 import numpy as np
 
 from sailsim.analysis.baselines.fitted import FittedSet
-from sailsim.workloads import TensorFormat
+from sailsim.workloads.formats import TensorFormat
 
 GROUP = 128
 """Weights of a scale at which rates are given."""

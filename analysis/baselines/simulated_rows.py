@@ -11,11 +11,17 @@ from typing import Any
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import TILE_PHASES
-from sailsim.sim import Point, StepResult, System, load_system, simulate_step, vary
+from sailsim.lut_gemv.counts import TILE_PHASES
+from sailsim.sim.engine import StepResult, simulate_step
+from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
-from sailsim.workloads import ModelSpec, decode_step, load_model
+from sailsim.sim.point import Point
+from sailsim.sim.system import System
+from sailsim.sim.vary import vary
 from sailsim.workloads.choice import uniform_choice
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ModelSpec
 
 HOST = "sail-n1-neon-host"
 """The machine of these runs whose cores work around the units as the program does that gem5 ran."""

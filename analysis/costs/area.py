@@ -17,9 +17,9 @@ from typing import Annotated, ClassVar, Literal, Self
 from sailsim.analysis.costs.constants import Constants, End, charged
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is
-from sailsim.lut_gemv import WBITS_MAX
-from sailsim.sim import System
+from sailsim.lut_gemv.descriptor import WBITS_MAX
 from sailsim.sim.pim import Pim
+from sailsim.sim.system import System
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ from typing import Annotated, Any, ClassVar
 from sailsim.analysis.costs.constants import Constants, End, charged
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is
-from sailsim.sim import Gpu, System, backend_of
 from sailsim.sim.activity import ACTIVITY, COMPUTE, CONVERT
+from sailsim.sim.backend import backend_of
 from sailsim.sim.charges import Charge
+from sailsim.sim.system import Gpu, System
 
 CAUSES = ("arrays", "convert", "dfm", "prt", "llc", "mesh", "dram", "cores", "static")
 """What a step's joules go to, in the order of the figures."""

@@ -23,10 +23,14 @@ from sailsim.analysis.paper.machine import SampledMachine
 from sailsim.analysis.paper.parameters import Workload
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu, System, leaves, time_step
+from sailsim.sim.engine import time_step
 from sailsim.sim.room import RESERVED_SHARE, memory_needed
 from sailsim.sim.same import Same
-from sailsim.workloads import WeightFormat, decode_step, load_model, uniform_format, weight_format
+from sailsim.sim.system import Gpu, System
+from sailsim.sim.vary import leaves
+from sailsim.workloads.formats import WeightFormat, uniform_format, weight_format
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
 
 Rates = NDArray[np.float64]
 """Numbers of one machine, an entry a workload."""

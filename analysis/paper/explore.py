@@ -39,10 +39,17 @@ from sailsim.analysis.results.joins import as_frame, is_missing, joined
 from sailsim.analysis.results.runs import runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, Store, System, load_system, on_substrate, result_key, save_system, vary
-from sailsim.sim.keys import Keys
-from sailsim.sim.study import Task, Workers, opened
-from sailsim.workloads import load_model
+from sailsim.sim.files import load_system
+from sailsim.sim.keys import Keys, result_key
+from sailsim.sim.point import Point
+from sailsim.sim.saved import save_system
+from sailsim.sim.study.folder import Store
+from sailsim.sim.study.run import opened
+from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.workers import Workers
+from sailsim.sim.system import System
+from sailsim.sim.vary import on_substrate, vary
+from sailsim.workloads.load import load_model
 
 Sampler = Literal["nsga2", "tpe"]
 SAMPLERS: tuple[Sampler, ...] = ("nsga2", "tpe")

@@ -19,10 +19,12 @@ from sailsim.analysis.paper.machine import ATTENTION, FEW_BITS, FEW_BITS_RATE, O
 from sailsim.analysis.paper.parameters import Factor, Group, Value
 from sailsim.analysis.paper.space import scatters_as
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Frozen
-from sailsim.sim import Choice, Quantity, System, card_names, leaves
+from sailsim.base.quantity import Choice, Frozen, Quantity
+from sailsim.sim.files import card_names
 from sailsim.sim.nbw import AUTO
-from sailsim.workloads import uniform_format
+from sailsim.sim.system import System
+from sailsim.sim.vary import leaves
+from sailsim.workloads.formats import uniform_format
 
 GROUP_SIZE = "weights.group_size"
 """The one factor of the weights."""

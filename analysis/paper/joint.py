@@ -28,8 +28,10 @@ from sailsim.analysis.paper.parameters import Value
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.analysis.paper.unknowns import space
 from sailsim.base.atomic import write_whole
-from sailsim.sim import System, changed_values, load_system, value_of
-from sailsim.sim.study import Workers
+from sailsim.sim.files import load_system
+from sailsim.sim.study.workers import Workers
+from sailsim.sim.system import System
+from sailsim.sim.vary import changed_values, value_of
 
 PRIORS = ("sail", "sail-wide")
 """Files of unknowns: what reviews describe, and what anything built or proposed allows."""

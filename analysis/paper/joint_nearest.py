@@ -18,8 +18,10 @@ from sailsim.analysis.paper.joint_samples import KIND, judged
 from sailsim.analysis.paper.nearest import run_command, save_found
 from sailsim.analysis.paper.parameters import Factor, Value
 from sailsim.analysis.paper.space import ParameterSpace
-from sailsim.sim import code_version
-from sailsim.sim.study import Task, Workers, run_study
+from sailsim.sim.study.origin import code_version
+from sailsim.sim.study.run import run_study
+from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.workers import Workers
 
 NAME = "nearest-all"
 ROUNDS = 8

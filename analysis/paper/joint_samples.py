@@ -25,9 +25,11 @@ from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
 from sailsim.base.memory import give_back, no_search_for_circles
-from sailsim.sim import code_version
 from sailsim.sim.plan.sample import Sample
-from sailsim.sim.study import Task, Workers, run_study
+from sailsim.sim.study.origin import code_version
+from sailsim.sim.study.run import run_study
+from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.workers import Workers
 
 KIND = "joint"
 """Of the folder: the command that fills it."""

@@ -20,10 +20,12 @@ from sailsim.analysis.baselines.kernel_rates import KernelRate, Software
 from sailsim.analysis.costs.constants import Constants
 from sailsim.analysis.paper.parameters import Value
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, System, load_system, vary
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
 from sailsim.sim.same import Same
-from sailsim.sim.vary import known_leaves
-from sailsim.workloads import WeightFormat, uniform_format
+from sailsim.sim.system import System
+from sailsim.sim.vary import known_leaves, vary
+from sailsim.workloads.formats import WeightFormat, uniform_format
 
 _C = TypeVar("_C", bound=Constants)
 FEW_BITS = (2, 3)

@@ -21,8 +21,13 @@ from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
 from sailsim.analysis.paper.sampling import KIND
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
-from sailsim.sim import changed_values, code_version, leaves_and_words, load_system, save_system, value_of
-from sailsim.sim.study import Task, Workers, run_study
+from sailsim.sim.files import load_system
+from sailsim.sim.saved import save_system
+from sailsim.sim.study.origin import code_version
+from sailsim.sim.study.run import run_study
+from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.workers import Workers
+from sailsim.sim.vary import changed_values, leaves_and_words, value_of
 
 
 def run_command(file: str, workload: Workload, group_size: int) -> str:

@@ -16,7 +16,7 @@ from pydantic import model_validator
 from sailsim.analysis.paper.claims import with_tuples
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
-from sailsim.sim import Point
+from sailsim.sim.point import Point
 
 Group = Literal["machine", "software", "card", "weights", "cost", "area"]
 Value = int | float | str | bool

@@ -36,9 +36,9 @@ from sailsim.analysis.paper.unknowns import space
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text
-from sailsim.sim import simulate_step
-from sailsim.sim.study import Workers
-from sailsim.workloads import load_model
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.study.workers import Workers
+from sailsim.workloads.load import load_model
 
 
 def reproduce(

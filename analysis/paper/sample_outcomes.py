@@ -20,7 +20,7 @@ from sailsim.analysis.paper.machine import SampledMachine
 from sailsim.analysis.paper.metrics import Numbers
 from sailsim.analysis.paper.space import ParameterSpace, scatters_as
 from sailsim.base.errors import SailsimError
-from sailsim.sim import load_system
+from sailsim.sim.files import load_system
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,10 @@ from sailsim.analysis.paper.parameters import Alternative
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import SailsimError
 from sailsim.base.memory import give_back, no_search_for_circles
-from sailsim.sim import code_version
-from sailsim.sim.study import Task, Workers, run_study
+from sailsim.sim.study.origin import code_version
+from sailsim.sim.study.run import run_study
+from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.workers import Workers
 
 DRAWN = 6
 """Machines that are tried beside the nominal one."""

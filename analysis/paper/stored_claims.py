@@ -41,8 +41,10 @@ from sailsim.analysis.results.results import (
     prt_twins,
     stored_runs,
 )
-from sailsim.sim import Store, System, load_system
+from sailsim.sim.files import load_system
 from sailsim.sim.nbw import nbw_in_words
+from sailsim.sim.study.folder import Store
+from sailsim.sim.system import System
 
 COLUMNS = (
     *("claim", "reading", "paper", "here", "unit", "ratio", "verdict"),

@@ -34,7 +34,8 @@ from sailsim.analysis.paper.parameters import Alternative, FixedParameter, Value
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.quantity import Frozen
-from sailsim.sim import Point, load_system
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
 from sailsim.sim.tables import Shelf, sentence
 
 UNKNOWNS = Shelf("unknowns", "data/unknowns", package="sailsim.analysis")

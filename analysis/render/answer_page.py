@@ -15,8 +15,9 @@ from sailsim.analysis.paper.unknowns import load_unknowns
 from sailsim.analysis.render.gem5_decode_steps import regions_together
 from sailsim.analysis.render.markdown import table, three_digits
 from sailsim.analysis.results.compare import compare
-from sailsim.sim import Point, load_system
-from sailsim.workloads import load_model
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.workloads.load import load_model
 
 ORDINARY = next(each for each in load_unknowns().workload if each.fixed).point(Point().system, 128, True)
 """The workload that the reproduction holds fixed: the middle of everything, with a scale for 128 weights."""

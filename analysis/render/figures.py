@@ -31,7 +31,7 @@ from sailsim.analysis.results.results import (
 )
 from sailsim.base.progress import followed
 from sailsim.base.screen import escaped
-from sailsim.sim import Store
+from sailsim.sim.study.folder import Store
 
 FIGURES: Mapping[str, Callable[..., Figure]] = {
     "speedup": speedup,

@@ -21,11 +21,12 @@ from sailsim.analysis.render.gem5_decode_figure import TITLE as TOKENS_TITLE
 from sailsim.analysis.render.gem5_decode_figure import figure_of
 from sailsim.analysis.render.style import DASHES, MARKERS, PHASE_STYLE, SERIES, canvas, caption, style
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import LAYOUTS, TILE_PHASES
-from sailsim.sim import Store
+from sailsim.lut_gemv.counts import TILE_PHASES
+from sailsim.lut_gemv.trace import LAYOUTS
 from sailsim.sim.gem5.decode import COMMAND as DECODE
 from sailsim.sim.gem5.tiles import COMMAND
 from sailsim.sim.gem5.timeline import TIMELINE, TileTimeline, read_timelines
+from sailsim.sim.study.folder import Store
 
 FOLDER = "gem5"
 """Of gem5's results in a sweep's folder."""

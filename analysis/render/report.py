@@ -36,10 +36,11 @@ from sailsim.analysis.results.results import Runs, short_name, stored_runs, subs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
-from sailsim.sim import Store, load_system
+from sailsim.sim.files import load_system
 from sailsim.sim.nbw import nbw_in_words
-from sailsim.workloads import load_model
+from sailsim.sim.study.folder import Store
 from sailsim.workloads.choice import FILE
+from sailsim.workloads.load import load_model
 
 SCRIPTS = ("records.js", "tables.js", "charts.js", "traces.js", "page.js")
 """Parts of the page's one script, in the order in which they need each other."""

@@ -19,8 +19,8 @@ from sailsim.analysis.results.equal_quality import at_equal_quality, measured, w
 from sailsim.analysis.results.joins import POINT, is_missing
 from sailsim.analysis.results.results import MissingPointsError, Runs, prt_pairs
 from sailsim.base.atomic import read_records
-from sailsim.lut_gemv import LAYOUTS
-from sailsim.sim import load_system
+from sailsim.lut_gemv.trace import LAYOUTS
+from sailsim.sim.files import load_system
 
 SPREAD = ("phases", "energy")
 """Maps of a record whose names become columns, as `phases.dram`."""

@@ -17,7 +17,9 @@ from sailsim.analysis.costs.energy import EnergyConstants
 from sailsim.analysis.render.html import Table, inline_svg
 from sailsim.analysis.render.report_charts import Chart
 from sailsim.analysis.results.results import short_name
-from sailsim.sim import Choice, Quantity, leaves, load_card, load_system
+from sailsim.base.quantity import Choice, Quantity
+from sailsim.sim.files import load_card, load_system
+from sailsim.sim.vary import leaves
 
 
 def constants_parts(frame: pd.DataFrame, price_list: PriceList) -> list[Part]:

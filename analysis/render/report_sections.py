@@ -29,7 +29,7 @@ from sailsim.analysis.results.equal_quality import WEIGHTS, at_equal_quality, ch
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import Runs, numbers, short_name
 from sailsim.base.atomic import read_records
-from sailsim.sim import load_system
+from sailsim.sim.files import load_system
 from sailsim.sim.nbw import AUTO, PER_TENSOR
 
 

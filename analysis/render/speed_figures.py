@@ -38,7 +38,7 @@ from sailsim.analysis.results.results import (
     need,
     numbers,
 )
-from sailsim.sim import Point
+from sailsim.sim.point import Point
 
 
 def _predicted_for(results: Runs) -> str:

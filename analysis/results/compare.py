@@ -19,7 +19,8 @@ from sailsim.analysis.results.joins import POINT, as_frame, is_missing, joined, 
 from sailsim.analysis.results.runs import runs
 from sailsim.analysis.results.sweep import RUNNERS
 from sailsim.base.arguments import check_type, items_of
-from sailsim.sim import Point, System
+from sailsim.sim.point import Point
+from sailsim.sim.system import System
 
 _SAME = ("model_title", "system_title", "patterns")
 """Columns of a record that are the point's."""

@@ -20,9 +20,9 @@ from sailsim.base.arguments import A_PATH, check_type, items_of
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import needing
-from sailsim.sim import Store
-from sailsim.sim.study import as_frame, parquet_bytes
+from sailsim.sim.study.folder import Store
 from sailsim.sim.study.scan import scanned
+from sailsim.sim.study.tables import as_frame, parquet_bytes
 
 Format = Literal["csv", "parquet"]
 
@@ -129,7 +129,7 @@ def _sentence(error: Exception) -> str:
     return text if text.endswith("?") else f"{text}."
 
 
-PRICES = "is a PriceList, as sailsim.analysis.prices reads it from a file"
+PRICES = "is a PriceList, as sailsim.prices reads it from a file"
 """What stands for the prices that ship, in a sentence."""
 
 

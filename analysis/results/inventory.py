@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Store
-from sailsim.sim.study import unasked_records
+from sailsim.sim.study.collect import unasked_records
+from sailsim.sim.study.folder import Store
 
 
 def inventory(folders: Iterable[Path]) -> list[dict[str, Any]]:

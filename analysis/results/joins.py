@@ -30,7 +30,8 @@ from sailsim.analysis.costs.dollars import (
 )
 from sailsim.analysis.costs.energy import Energy, EnergyConstants, energy, use_of
 from sailsim.analysis.results.runs import COLUMNS, Run
-from sailsim.sim import Point, System
+from sailsim.sim.point import Point
+from sailsim.sim.system import System
 
 POINT = [f.name for f in fields(Point)]
 """Columns that say which point a record is of."""

@@ -23,11 +23,14 @@ import pandas as pd
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text
-from sailsim.sim import code_version
 from sailsim.sim.keys import Stamps
-from sailsim.sim.study import Task, Workers, run_study
-from sailsim.workloads import Tokenizer, chosen_format, open_gguf
+from sailsim.sim.study.origin import code_version
+from sailsim.sim.study.run import run_study
+from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.workers import Workers
+from sailsim.workloads.choice import chosen_format
 from sailsim.workloads.decoder import open_llama
+from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.quality import (
     ATTENTION,
     CALIBRATION,
@@ -42,6 +45,7 @@ from sailsim.workloads.quality import (
     shipped_text,
     text_chunks,
 )
+from sailsim.workloads.tokenizer import Tokenizer
 
 SCHEMA = 1
 IN_FLOATS = "float"

@@ -19,10 +19,11 @@ from sailsim.analysis.results.columns import no_column
 from sailsim.analysis.results.joins import POINT, is_missing, joined
 from sailsim.analysis.results.runs import COLUMNS, Run
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, Store, load_substrate, substrate_names
 from sailsim.sim.nbw import nbw_in_words
-from sailsim.sim.point import ADDED
-from sailsim.sim.study import as_frame, command_of
+from sailsim.sim.point import ADDED, Point
+from sailsim.sim.study.folder import Store, command_of
+from sailsim.sim.study.tables import as_frame
+from sailsim.sim.substrate import load_substrate, substrate_names
 
 FREE = (
     "system",

@@ -25,15 +25,15 @@ from sailsim.analysis.costs.energy import (
     use_of,
 )
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu, Point, SetField, System, as_system, load_system, set_values
+from sailsim.sim.files import as_system, load_system
+from sailsim.sim.point import Point
 from sailsim.sim.room import Room, check_context
-from sailsim.workloads import (
-    Activations,
-    ModelSpec,
-    WeightFormat,
-    load_model,
-    weight_format,
-)
+from sailsim.sim.set_fields import SetField, set_values
+from sailsim.sim.system import Gpu, System
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.formats import WeightFormat, weight_format
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ModelSpec
 
 MAPS = ("phases", "counts", "events", "traffic", "chosen", "energy")
 """Columns that hold numbers by name: which names, the runner's kind decides."""

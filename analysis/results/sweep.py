@@ -13,11 +13,14 @@ from sailsim.analysis.baselines.runners import runners as shipped
 from sailsim.analysis.results.folder import Results
 from sailsim.analysis.results.runs import evaluate
 from sailsim.base.arguments import A_PATH, check_type, items_of
-from sailsim.sim import Point, Store, run_sweep, set_fields
-from sailsim.sim.study import Workers
+from sailsim.sim.point import Point
+from sailsim.sim.set_fields import set_fields
+from sailsim.sim.study.folder import Store
+from sailsim.sim.study.workers import Workers
+from sailsim.sim.sweep import run_sweep
 
-POINTS = "are Points, as sailsim.sim.expand makes them of lists of values"
-RUNNERS = "are Runners, as sailsim.analysis.runners makes them of names and files"
+POINTS = "are Points, as sailsim.expand makes them of lists of values"
+RUNNERS = "are Runners, as sailsim.runners makes them of names and files"
 """What points and runners are, in a sentence."""
 
 
@@ -27,9 +30,9 @@ def sweep(
     """Run every point that the folder does not hold yet, by every runner, and give the folder's results.
 
     Args:
-        points: what to run; `sailsim.sim.expand` makes them from lists of values.
+        points: what to run; `sailsim.expand` makes them from lists of values.
         out: the folder; the same call again goes on where a stopped one ended.
-        runners: those that ship where it is None; `sailsim.analysis.runners` reads files of others.
+        runners: those that ship where it is None; `sailsim.runners` reads files of others.
         jobs: processes of this machine, or workers (`sailsim.sim.study.cluster`).
 
     Raises SailsimError as `run_sweep`, and ArgumentTypeError for an argument of another type.

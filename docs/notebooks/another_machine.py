@@ -7,8 +7,9 @@
 
 # %%
 from sailsim import Point, load_system
-from sailsim.sim import simulate_step, vary
-from sailsim.workloads import load_model
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.vary import vary
+from sailsim.workloads.load import load_model
 
 nominal, model = load_system("sail-n1"), load_model("llama-2-7b")
 point = Point(model="llama-2-7b", wbits=4, batch=8, threads=16, context=512)

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from sailsim.analysis.baselines import cpu, gpu
 from sailsim.analysis.baselines.prediction import Floats, Work, data_file, fitting_model, read_csv
-from sailsim.sim import load_card, load_system
-from sailsim.workloads import WeightFormat, decode_step, uniform_format, weight_format
+from sailsim.sim.files import load_card, load_system
+from sailsim.workloads.formats import WeightFormat, uniform_format, weight_format
+from sailsim.workloads.graph import decode_step
 
 FILE_BYTES: Mapping[str, int] = {"gemma-2b": 1_489_055_744}
 """Bytes of a measured file where its maker quantized otherwise than `workloads.formats` does: this one keeps

@@ -20,7 +20,7 @@ from sailsim.analysis.baselines.core_kinds import core_of
 from sailsim.analysis.baselines.fitted import Fitted
 from sailsim.analysis.baselines.kernel_rates import Software
 from sailsim.analysis.baselines.prediction import Floats, fitting_model
-from sailsim.sim import load_system
+from sailsim.sim.files import load_system
 
 TABLE, FITTED_TABLE = "packed.csv", "a1_batched.csv"
 _SAME = ("system", "model", "format", "threads", "prompt", "generated", "batch")

@@ -17,8 +17,8 @@ from calibration.measurements import FORK_BYTES, MeasuredRows, file_format, read
 from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.analysis.baselines import cpu, gpu, gpu_prompts
 from sailsim.analysis.baselines.prediction import Floats, Work, fitting_model
-from sailsim.sim import load_card, load_system
-from sailsim.workloads import prefill_step
+from sailsim.sim.files import load_card, load_system
+from sailsim.workloads.graph import prefill_step
 
 SIXTEEN_BIT_CARDS = ("a10g", "l4", "a100")
 """Cards with measured prompts of 16-bit weights."""

@@ -34,7 +34,9 @@ from sailsim.analysis.baselines.simulated_rows import (
     part_of_model,
     shape,
 )
-from sailsim.sim import Point, load_system, vary
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.sim.vary import vary
 
 FITTED = {"attention": ("attention",), "norms": ("norms and rounding", "rotation")}
 """Parts of `CORE_PARTS` that are fitted together."""

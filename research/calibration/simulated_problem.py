@@ -27,8 +27,9 @@ from sailsim.analysis.baselines.simulated_rows import (
     needless_cycles,
     part_of_model,
 )
-from sailsim.sim import load_system
-from sailsim.workloads import decode_step, uniform_format
+from sailsim.sim.files import load_system
+from sailsim.workloads.formats import uniform_format
+from sailsim.workloads.graph import decode_step
 
 FITTED_WIDTHS = (2, 4)
 """Of `WIDTHS`, those whose whole steps are not all waiting for memory."""

@@ -24,8 +24,9 @@ from calibration.solver import Parameter, Problem, Solution, held_out, solve
 from sailsim.analysis.baselines import gpu
 from sailsim.analysis.baselines.gpu import prompts_seconds
 from sailsim.analysis.baselines.prediction import Floats, Work, fitting_model
-from sailsim.sim import load_card
-from sailsim.workloads import decode_step, prefill_step, weight_format
+from sailsim.sim.files import load_card
+from sailsim.workloads.formats import weight_format
+from sailsim.workloads.graph import decode_step, prefill_step
 
 TABLE = "vllm.csv"
 LARGER_A100 = 2039e9

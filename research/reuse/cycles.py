@@ -12,8 +12,14 @@ from reuse.patterns import entries_needed
 from reuse.settings import ABITS, GROUP_SIZE, OWN, SYSTEM
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, System, load_substrate, load_system, simulate_step
-from sailsim.workloads import Activations, Linear, ModelSpec, Role, load_model
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.sim.substrate import load_substrate
+from sailsim.sim.system import System
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import Linear, ModelSpec, Role
 
 SUBSTRATES = ("row_dfm", "bit_serial", "bit_parallel")
 """What the page compares, the machine's own first."""

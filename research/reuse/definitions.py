@@ -13,8 +13,10 @@ from reuse.cycles import SUBSTRATES, Design, plain_cycles, step
 from reuse.settings import SYSTEM
 from sailsim.analysis.paper.claims import load_paper
 from sailsim.base.errors import SailsimError
-from sailsim.sim import System, load_substrate, load_system
-from sailsim.workloads import Activations
+from sailsim.sim.files import load_system
+from sailsim.sim.substrate import load_substrate
+from sailsim.sim.system import System
+from sailsim.workloads.activations import Activations
 
 CYCLES: Mapping[str, tuple[str, ...]] = {
     "look-up": ("lookup",),

@@ -37,9 +37,11 @@ from reuse.patterns import UNIT, patterns, rules, structure
 from reuse.quantizers import QUANTIZERS
 from reuse.settings import SCHEMA
 from sailsim.base.atomic import write_whole
-from sailsim.sim import code_version
-from sailsim.sim.study import Task, Workers, run_study
-from sailsim.workloads import Activations
+from sailsim.sim.study.origin import code_version
+from sailsim.sim.study.run import run_study
+from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.workers import Workers
+from sailsim.workloads.activations import Activations
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,11 @@ from reuse.settings import (
     Ints,
     layer_types,
 )
-from sailsim.lut_gemv import (
-    PRT_POLICIES,
-    PrtConfig,
-    PrtKey,
-    bit_profile,
-    block_slices,
-)
-from sailsim.workloads import ROLES, Activations, Role
+from sailsim.lut_gemv.counts import PRT_POLICIES, PrtConfig, PrtKey
+from sailsim.lut_gemv.fast import bit_profile
+from sailsim.lut_gemv.operands import block_slices
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.model import ROLES, Role
 
 
 class Rule(NamedTuple):

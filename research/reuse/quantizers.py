@@ -10,14 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reuse.settings import ABITS
-from sailsim.lut_gemv import (
-    block_slices,
-    quantize_columns,
-    quantize_rows,
-    quantize_rows_unsigned,
-    split_signs,
-)
-from sailsim.workloads import Activations, Role
+from sailsim.lut_gemv.operands import block_slices
+from sailsim.lut_gemv.quantize import quantize_columns, quantize_rows, quantize_rows_unsigned, split_signs
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.model import Role
 
 
 class Rounded(NamedTuple):

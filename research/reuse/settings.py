@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.lut_gemv import (
-    PrtHash,
-)
-from sailsim.sim import Point
-from sailsim.workloads import ROLES, Role, load_model
+from sailsim.lut_gemv.counts import PrtHash
+from sailsim.sim.point import Point
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ROLES, Role
 
 Ints = NDArray[np.int64]
 SCHEMA = 1

@@ -13,8 +13,9 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.progress import logged_as_json
 from sailsim.cli._path import OUT_FILE, TEXT, PathOption
-from sailsim.sim.study import Workers, logged_as_json
+from sailsim.sim.study.workers import Workers
 
 F = TypeVar("F", bound=Callable[..., Any])
 

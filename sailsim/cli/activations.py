@@ -10,8 +10,9 @@ from sailsim.cli._command import Group
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._table import echo, say
-from sailsim.workloads import ROLES, Activations
-from sailsim.workloads import capture as capture_activations
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.capture import capture as capture_activations
+from sailsim.workloads.model import ROLES
 
 
 @click.group(cls=Group)

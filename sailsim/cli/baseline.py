@@ -7,15 +7,18 @@ from typing import cast
 
 import click
 
-from sailsim.analysis import CACHES, SOFTWARE
-from sailsim.analysis import baseline as predict
+from sailsim.analysis.baselines.cpu import CACHES
+from sailsim.analysis.baselines.cpu_software import SOFTWARE
 from sailsim.analysis.baselines.gpu import GPU_SOFTWARE, GpuSoftware
 from sailsim.analysis.baselines.kernel_rates import Software
+from sailsim.analysis.baselines.predict import baseline as predict
 from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import TEXT
 from sailsim.cli._table import echo, say
-from sailsim.workloads import chosen_format, has_own_formats, load_model
+from sailsim.workloads.choice import chosen_format
+from sailsim.workloads.load import load_model
+from sailsim.workloads.shape_file import has_own_formats
 
 
 class ChoiceOrCount(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on

@@ -25,7 +25,7 @@ from sailsim.cli._point import (
     types_of,
 )
 from sailsim.cli._table import say
-from sailsim.sim import Point
+from sailsim.sim.point import Point
 
 _KEPT = (
     *("title", "tokens_per_s", "instance", "paid", "usd_per_hour", "usd_per_million_tokens"),
@@ -61,9 +61,11 @@ def cost(
     whichever are most; the range is over what a run may pay for, SAIL's overhead, how much of the paid time
     it works, the instances of the price file and the baselines' bands. `sailsim run` prints the same nominal.
     """
-    from sailsim.analysis import CostConstants, compare, runners
-    from sailsim.analysis import prices as read_prices
+    from sailsim.analysis.baselines.runners import runners
     from sailsim.analysis.costs.constants import files_by_kind
+    from sailsim.analysis.costs.dollars import CostConstants
+    from sailsim.analysis.costs.dollars import prices as read_prices
+    from sailsim.analysis.results.compare import compare
 
     given = {name: value for name, value in fields.items() if value is not None}
     files = files_by_kind(constants, [CostConstants]).values()

@@ -15,8 +15,9 @@ from sailsim.cli._path import PathOption
 from sailsim.cli._point import DEFAULTS, point_options, types_of
 from sailsim.cli._study import study_options
 from sailsim.cli._table import echo, print_wide, say, wide_option
-from sailsim.sim import Point, parse_numbers
-from sailsim.sim.study import Workers
+from sailsim.sim.point import Point
+from sailsim.sim.ranges import parse_numbers
+from sailsim.sim.study.workers import Workers
 
 REASONS = 3
 """How many of the reasons why machines cannot run the point are printed, the most frequent first."""

@@ -17,16 +17,11 @@ from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._table import echo, print_table, say
-from sailsim.lut_gemv import (
-    Counts,
-    PrtConfig,
-    WeightCode,
-    cycles_by_phase,
-    int_product,
-    lut_gemv,
-    pattern_profile,
-)
-from sailsim.sim import load_system
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.counts import Counts, PrtConfig, cycles_by_phase
+from sailsim.lut_gemv.fast import lut_gemv, pattern_profile
+from sailsim.lut_gemv.tile import int_product
+from sailsim.sim.files import load_system
 
 FILE = PathOption()
 

@@ -9,7 +9,8 @@ from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import TEXT, PathOption
 from sailsim.cli._table import say
-from sailsim.workloads import plan_image, read_image
+from sailsim.workloads.image import plan_image
+from sailsim.workloads.image_file import read_image
 
 
 @click.command(cls=Command)

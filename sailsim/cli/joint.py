@@ -13,7 +13,7 @@ from sailsim.cli._path import PathOption
 from sailsim.cli._point import paper_option
 from sailsim.cli._study import study_options
 from sailsim.cli._table import echo, say
-from sailsim.sim.study import Workers
+from sailsim.sim.study.workers import Workers
 
 
 @click.command(cls=Command)

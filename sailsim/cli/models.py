@@ -10,17 +10,13 @@ from sailsim.base.errors import SailsimError
 from sailsim.cli._command import Group
 from sailsim.cli._json import print_json
 from sailsim.cli._table import echo, say
-from sailsim.workloads import (
-    FolderModel,
-    GgufModel,
-    ModelSpec,
-    distinct_experts,
-    format_names,
-    load_model,
-    model_names,
-    opened,
-    weight_format,
-)
+from sailsim.workloads.experts import distinct_experts
+from sailsim.workloads.folder_model import FolderModel
+from sailsim.workloads.formats import format_names, weight_format
+from sailsim.workloads.gguf_model import GgufModel
+from sailsim.workloads.load import load_model, opened
+from sailsim.workloads.model import ModelSpec
+from sailsim.workloads.shape_file import model_names
 
 
 @click.group(cls=Group)

@@ -11,9 +11,9 @@ from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._study import study_options
 from sailsim.cli._table import print_varying, say
-from sailsim.sim import parse_numbers
-from sailsim.sim.study import Workers
-from sailsim.workloads import default_gguf
+from sailsim.sim.ranges import parse_numbers
+from sailsim.sim.study.workers import Workers
+from sailsim.workloads.capture import default_gguf
 
 SETTINGS = ("weights", "abits", "kv_bits", "attention", "method")
 MEASURED = ("perplexity", "loss", "loss_error", "agreement", "bits_per_weight")

@@ -14,7 +14,7 @@ from sailsim.cli._json import print_json
 from sailsim.cli._path import OUT_FILE, PathOption
 from sailsim.cli._point import prices_option
 from sailsim.cli._table import echo, say
-from sailsim.sim import Store
+from sailsim.sim.study.folder import Store
 
 _folder = click.argument("folder", type=PathOption())
 
@@ -30,7 +30,7 @@ def figures(folder: Path, out: Path | None, prices: Path | None, as_json: bool) 
     A figure runs along what the sweep varied. One that its points do not suit is left out, and a line says
     what it lacks.
     """
-    from sailsim.analysis import figures as draw  # matplotlib: only when needed
+    from sailsim.analysis.render.figures import figures as draw
 
     paths = draw(Store(folder), out, prices, progress=True)
     if as_json:
@@ -56,8 +56,8 @@ def report(folder: Path, out: Path | None, prices: Path | None, paper: str | Non
 
     The answer is that of the study's own workload.
     """
-    from sailsim.analysis import claims  # matplotlib: only when needed
-    from sailsim.analysis import report as write
+    from sailsim.analysis.paper.stored_claims import claims
+    from sailsim.analysis.render.report import report as write
 
     path = write(Store(folder), out, prices, paper, progress=True)
     found = claims(Store(folder), prices, paper)

@@ -222,7 +222,7 @@ def gc(folder: Path, dry_run: bool, as_json: bool) -> None:
     These are records of other questions, inputs or code, and leftovers of studies that were killed. Files of
     others stay.
     """
-    from sailsim.sim.study import collect
+    from sailsim.sim.study.collect import collect
 
     found = collect(Results(folder).store, dry_run)
     if as_json:

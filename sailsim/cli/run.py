@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from sailsim.analysis import compare, runners
-from sailsim.analysis import prices as read_prices
+from sailsim.analysis.baselines.runners import runners
+from sailsim.analysis.costs.dollars import prices as read_prices
 from sailsim.analysis.costs.energy import tokens_of
+from sailsim.analysis.results.compare import compare
 from sailsim.base.screen import screen
 from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
@@ -25,7 +26,9 @@ from sailsim.cli._point import (
 )
 from sailsim.cli._run_tables import print_notes, print_runs
 from sailsim.cli._table import say
-from sailsim.sim import Point, parse_changes, system_with
+from sailsim.sim.point import Point
+from sailsim.sim.system_choice import system_with
+from sailsim.sim.vary import parse_changes
 
 
 @click.command(cls=Command)

@@ -5,7 +5,7 @@ import click
 from sailsim.cli._command import Group
 from sailsim.cli._json import print_json
 from sailsim.cli._table import echo, print_sources, print_table, say
-from sailsim.sim import Substrate, load_substrate, substrate_names
+from sailsim.sim.substrate import Substrate, load_substrate, substrate_names
 
 
 @click.group(cls=Group)

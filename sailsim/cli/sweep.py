@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sailsim.analysis import runners
+from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.results.sweep import sweep_into
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import program
@@ -17,8 +17,8 @@ from sailsim.cli._plan import asked, plan_options
 from sailsim.cli._point import types_of_all
 from sailsim.cli._study import study_options
 from sailsim.cli._table import echo, print_wide, say
-from sailsim.sim import Plan
-from sailsim.sim.study import Workers
+from sailsim.sim.plan.plan import Plan
+from sailsim.sim.study.workers import Workers
 
 
 @click.command(cls=Command)

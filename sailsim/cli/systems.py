@@ -7,26 +7,16 @@ import click
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.hints import program
+from sailsim.base.quantity import Choice, Quantity
 from sailsim.cli._command import Group
 from sailsim.cli._json import print_json
 from sailsim.cli._path import OUT_FILE, TEXT
 from sailsim.cli._table import echo, print_sources, print_table, say
-from sailsim.sim import (
-    Choice,
-    Gpu,
-    Quantity,
-    System,
-    card_names,
-    json_schema,
-    load_machine,
-    load_system,
-    parse_changes,
-    save_system,
-    system_names,
-    values,
-    vary,
-)
-from sailsim.sim.gem5 import gem5_unit
+from sailsim.sim.files import card_names, json_schema, load_machine, load_system, system_names
+from sailsim.sim.gem5.binary import gem5_unit
+from sailsim.sim.saved import save_system
+from sailsim.sim.system import Gpu, System
+from sailsim.sim.vary import parse_changes, values, vary
 
 
 @click.group(cls=Group)

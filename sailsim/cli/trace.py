@@ -12,11 +12,12 @@ from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import point_options
 from sailsim.cli._table import echo, print_table, say
-from sailsim.lut_gemv import LAYOUTS, read_trace
-from sailsim.sim import load_system
+from sailsim.lut_gemv.trace import LAYOUTS, read_trace
+from sailsim.sim.files import load_system
 from sailsim.sim.nbw import AUTO, PER_TENSOR
 from sailsim.sim.replay import fastest_nbw
-from sailsim.workloads import Activations, ReplayedTile, plan_trace, replay_timed
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.traces import ReplayedTile, plan_trace, replay_timed
 
 
 @click.command(cls=Command)

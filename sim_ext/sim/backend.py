@@ -23,7 +23,10 @@ from sailsim.sim.point import Point
 from sailsim.sim.same import Same
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.system import System
-from sailsim.workloads import Activations, ModelSpec, Op, WeightFormat
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.graph import Op
+from sailsim.workloads.model import ModelSpec
 
 
 class Job(Protocol):

@@ -15,7 +15,7 @@ from itertools import chain
 import numpy as np
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import TILE_PHASES
+from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.backend import Backend, Units, backend_of
 from sailsim.sim.expert_jobs import ExpertJobs
 from sailsim.sim.halves import rows_of, taking_turns
@@ -38,14 +38,10 @@ from sailsim.sim.step_notes import (
 from sailsim.sim.step_parts import prompt_chunk, step_parts
 from sailsim.sim.step_work import Asked, Products, Work, step_work
 from sailsim.sim.system import System
-from sailsim.workloads import (
-    EXPECTED,
-    Activations,
-    ModelSpec,
-    Op,
-    Routing,
-    step_notes,
-)
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.experts import EXPECTED, Routing
+from sailsim.workloads.graph import Op, step_notes
+from sailsim.workloads.model import ModelSpec
 
 PHASES = ("dram", *TILE_PHASES, "cores", "sync")
 """Where the time of a step with SAIL's units goes; exclusive, in the order of the figures.

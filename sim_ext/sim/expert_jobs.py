@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import Job, Jobs, SideBySide, StepJobs, Units
-from sailsim.workloads import Op, expected_rounds, touched
+from sailsim.workloads.experts import expected_rounds, touched
+from sailsim.workloads.graph import Op
 
 
 class Sharing(NamedTuple):

@@ -7,11 +7,9 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.memory_path import window
 from sailsim.sim.schedule import CoreTask
 from sailsim.sim.system import System
-from sailsim.workloads import (
-    FLOATS,
-    ModelSpec,
-    Op,
-)
+from sailsim.workloads.formats import FLOATS
+from sailsim.workloads.graph import Op
+from sailsim.workloads.model import ModelSpec
 
 
 class HostCores:

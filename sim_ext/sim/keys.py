@@ -12,10 +12,14 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.stamp import Stamp, stamp
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.study import code_version
+from sailsim.sim.study.origin import code_version
 from sailsim.sim.substrate import load_substrate, substrate_path
 from sailsim.sim.system_choice import chosen_system
-from sailsim.workloads import Activations, TensorFormat, header_files, load_model, model_names
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.folder_model import header_files
+from sailsim.workloads.formats import TensorFormat
+from sailsim.workloads.load import load_model
+from sailsim.workloads.shape_file import model_names
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is, Quantity
-from sailsim.lut_gemv import NBW_MAX
+from sailsim.lut_gemv.descriptor import NBW_MAX
 
 AUTO = "auto"
 """What a user says for it."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sailsim.sim.patterns import InputRows
 from sailsim.sim.same import Same
-from sailsim.workloads import Op
+from sailsim.workloads.graph import Op
 
 _ALIKE = attrgetter(*(f.name for f in fields(Op) if f.name not in ("name", "layer", "weights_key")))
 """All of an operation but which one it is."""

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from sailsim import _core
 from sailsim.sim.same import Same
-from sailsim.workloads import Activations, Role
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.model import Role
 
 KEPT_BYTES = 160 << 20
 """What the profiles of one process may take; the least recently used go first. Machines of the wide prior

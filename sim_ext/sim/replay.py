@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from sailsim.lut_gemv import TILE_PHASES, Tile, Trace, decode_tile
+from sailsim.lut_gemv.counts import TILE_PHASES
+from sailsim.lut_gemv.replay import decode_tile
+from sailsim.lut_gemv.tile import Tile
+from sailsim.lut_gemv.trace import Trace
 from sailsim.sim.engine import PHASES
 from sailsim.sim.host import HostCores
 from sailsim.sim.memory_path import memory

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
 from sailsim.sim.system import Gpu, System
-from sailsim.workloads import ModelSpec, WeightFormat
+from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.model import ModelSpec
 
 RESERVED_SHARE = 0.05
 """Share of a card's memory that the driver, the context and the working buffers take (assumed, 0.03..0.1)."""

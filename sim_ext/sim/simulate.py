@@ -8,7 +8,7 @@ from sailsim.sim.engine import StepResult, simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.room import check_context, room_of
-from sailsim.workloads import load_model
+from sailsim.workloads.load import load_model
 
 
 def simulate(point: Point) -> StepResult:

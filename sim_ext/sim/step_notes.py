@@ -10,7 +10,7 @@ from sailsim.sim.parts import Part, on_cores
 from sailsim.sim.same import Same
 from sailsim.sim.step_work import Work
 from sailsim.sim.system_choice import chosen_system
-from sailsim.workloads import ModelSpec
+from sailsim.workloads.model import ModelSpec
 
 _CACHE = ("size", "ways", "line", "latency", "mshrs")
 NOT_READ = (

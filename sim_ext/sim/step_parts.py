@@ -7,16 +7,11 @@ from sailsim.sim.parts import Part, parts_of
 from sailsim.sim.point import Attention, Phase, Point
 from sailsim.sim.same import Same
 from sailsim.sim.system import System
-from sailsim.workloads import (
-    EXPECTED,
-    ModelSpec,
-    Routing,
-    WeightFormat,
-    attention_on_units,
-    decode_step,
-    prefill_step,
-)
-from sailsim.workloads.graph import ACT_BYTES
+from sailsim.workloads.experts import EXPECTED, Routing
+from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.graph import ACT_BYTES, decode_step, prefill_step
+from sailsim.workloads.model import ModelSpec
+from sailsim.workloads.unit_attention import attention_on_units
 
 MAX_ROWS = 65535
 """What a descriptor can carry."""

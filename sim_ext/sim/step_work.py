@@ -14,7 +14,7 @@ from sailsim.sim.parts import Layout, Part, layout
 from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Point
 from sailsim.sim.same import Same
-from sailsim.workloads import Activations
+from sailsim.workloads.activations import Activations
 
 
 class Products:

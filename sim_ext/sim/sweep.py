@@ -9,7 +9,10 @@ from typing import Any
 from sailsim.base.errors import ImpossibleMachineError
 from sailsim.sim.keys import Keys
 from sailsim.sim.point import Point
-from sailsim.sim.study import Store, Task, Workers, run_study
+from sailsim.sim.study.folder import Store
+from sailsim.sim.study.run import run_study
+from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.workers import Workers
 
 Record = Mapping[str, Any]
 Evaluate = Callable[[Point], Record | Sequence[Record]]

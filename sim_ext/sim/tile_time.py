@@ -9,7 +9,8 @@ from typing import Literal, get_args
 from sailsim import _core
 from sailsim.base.arguments import check_type
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import Tile, cycles_by_phase
+from sailsim.lut_gemv.counts import cycles_by_phase
+from sailsim.lut_gemv.tile import Tile
 from sailsim.sim.patterns import PROFILES
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.system import System

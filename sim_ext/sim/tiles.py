@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import TILE_PHASES
+from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY, activity
 from sailsim.sim.memory_path import memory_paths, weights_rate
 from sailsim.sim.nbw import NBWS

@@ -4,9 +4,10 @@ from functools import partial
 
 import pytest
 
-from sailsim.analysis import evaluate, runners
-from sailsim.analysis.baselines.runners import identity
-from sailsim.sim import expand, run_sweep
+from sailsim.analysis.baselines.runners import identity, runners
+from sailsim.analysis.results.runs import evaluate
+from sailsim.sim.plan.file import expand
+from sailsim.sim.sweep import run_sweep
 
 MODEL = {"model": ["smollm2-135m"], "context": 64, "batch": [1, 8]}
 GRIDS = [

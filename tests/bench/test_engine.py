@@ -13,9 +13,15 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sailsim.analysis import evaluate as evaluate_point
-from sailsim.sim import Point, load_preset, load_system, run_sweep, simulate_step, vary
-from sailsim.workloads import Activations, load_model
+from sailsim.analysis.results.runs import evaluate as evaluate_point
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
+from sailsim.sim.plan.file import load_preset
+from sailsim.sim.point import Point
+from sailsim.sim.sweep import run_sweep
+from sailsim.sim.vary import vary
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.load import load_model
 
 
 @pytest.mark.parametrize("batch", [1, 8, 32])

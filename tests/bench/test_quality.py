@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sailsim.lut_gemv import WeightCode, prepare_scaled, scaled_product
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.fast import prepare_scaled, scaled_product
 
 FLOATS, UNITS, POINT = "NumPy float32 @, 512 x 576 x 1536", "units' W4 A8 g32, the same", "a quality point"
 SCRIPT = """

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.lut_gemv import Tile, WeightCode, write_trace
-from sailsim.sim.gem5 import VARIABLE
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.tile import Tile
+from sailsim.lut_gemv.trace import write_trace
+from sailsim.sim.gem5.binary import VARIABLE
 
 
 @pytest.fixture

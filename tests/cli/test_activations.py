@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from sailsim.cli import main
-from sailsim.workloads import Activations
+from sailsim.workloads.activations import Activations
 
 
 def run(*arguments):

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from sailsim.cli import main
-from sailsim.sim.gem5 import VARIABLE
+from sailsim.sim.gem5.binary import VARIABLE
 
 SMALL = ["--model", "smollm2-135m"]
 ARGUMENTS: dict[str, list[str]] = {

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from sailsim.analysis import runners
+from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.results.runs import COLUMNS
 from sailsim.cli import main
-from sailsim.sim import Store
-from sailsim.sim.study import RESERVED, command_of
+from sailsim.sim.study.chunks import RESERVED
+from sailsim.sim.study.folder import Store, command_of
 
 SMALL = ["--model", "smollm2-135m", "--context", "64"]
 

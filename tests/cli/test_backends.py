@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sailsim.cli import main
-from sailsim.sim import Store
+from sailsim.sim.study.folder import Store
 
 BESIDE = ("neural-cache-n1", "aim-n1", "hbm-pim-n1")
 POINT = ("--model", "smollm2-135m", "--context", "64", "--threads", "4")

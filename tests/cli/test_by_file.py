@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim import Store
+from sailsim.sim.study.folder import Store
 
 from ..transcripts import assert_as_printed
 

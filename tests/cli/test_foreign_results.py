@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sailsim.cli import main
-from sailsim.sim import Store
+from sailsim.sim.study.folder import Store
 
 SWEEP = ["sweep", "--model", "smollm2-135m", "--wbits", "2,4", "--out"]
 

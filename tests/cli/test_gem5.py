@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from sailsim.base.atomic import read_records
-from sailsim.lut_gemv import write_trace
-from sailsim.sim import Store
-from sailsim.sim.gem5 import VARIABLE, Gem5Run, records, validation
+from sailsim.lut_gemv.trace import write_trace
+from sailsim.sim.gem5 import records, validation
+from sailsim.sim.gem5.binary import VARIABLE
 from sailsim.sim.gem5.cases import drawn, drawn_tiles, random_tile
+from sailsim.sim.gem5.outcome import Gem5Run
+from sailsim.sim.study.folder import Store
 
 from .gem5_stand_in import SMALL, elf, one_sentence, runs, sailsim
 

@@ -10,10 +10,14 @@ from click.testing import CliRunner, Result
 
 from sailsim.base.atomic import read_records
 from sailsim.cli import main
-from sailsim.sim import Store
-from sailsim.sim.gem5 import VARIABLE
+from sailsim.sim.gem5.binary import VARIABLE
 from sailsim.sim.gem5.decode import REGIONS, DecodePoint, differing, prompt_tokens
-from sailsim.workloads import ImageDecoder, Tokenizer, open_gguf, plan_image, read_image
+from sailsim.sim.study.folder import Store
+from sailsim.workloads.gguf_model import open_gguf
+from sailsim.workloads.image import plan_image
+from sailsim.workloads.image_decode import ImageDecoder
+from sailsim.workloads.image_file import read_image
+from sailsim.workloads.tokenizer import Tokenizer
 
 from .gem5_stand_in import elf
 

@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sailsim.cli import main
-from sailsim.sim import Store
-from sailsim.sim.gem5 import VARIABLE
-from sailsim.workloads import TENSOR_FORMATS
+from sailsim.sim.gem5.binary import VARIABLE
+from sailsim.sim.study.folder import Store
+from sailsim.workloads.formats import TENSOR_FORMATS
 
 from ..workloads.conftest import write_tiny_gguf
 

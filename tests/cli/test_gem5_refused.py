@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.gem5 import Gem5Run
+from sailsim.sim.gem5.outcome import Gem5Run
 
 from .gem5_stand_in import MODEL, SMALL, elf, one_sentence, runs, sailsim
 

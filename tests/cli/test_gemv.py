@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.cli import main
-from sailsim.lut_gemv import WeightCode, reference
-from sailsim.sim import load_substrate, load_system, substrate_names
+from sailsim.lut_gemv import reference
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.sim.files import load_system
+from sailsim.sim.substrate import load_substrate, substrate_names
 
 RNG = np.random.default_rng(6)
 COUNTS = ["lookups", "zero_patterns", "prt_hits", "prt_misses", "table_builds", "table_adds"]

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from sailsim.analysis.results.columns import groups
 from sailsim.analysis.results.runs import MAPS
 from sailsim.cli import _json, main
-from sailsim.sim.gem5 import VARIABLE
+from sailsim.sim.gem5.binary import VARIABLE
 
 BY_NAME = {*MAPS, "runs", "notes", "price_notes", "phases", "left_out"}
 """What holds values by names that are no columns: of runners, phases, sentences, constraints."""

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from sailsim.cli import main
-from sailsim.sim import Store
+from sailsim.sim.study.folder import Store
 
 TOO_LARGE = ["--model", "llama-2-70b", "--batch", "512", "--context", "4096"]
 NEEDS = "llama-2-70b in w4g128 with batch 512 and context 4096 needs 722.8 GB"

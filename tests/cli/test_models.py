@@ -4,7 +4,8 @@ import pytest
 from click.testing import CliRunner
 
 from sailsim.cli import main
-from sailsim.workloads import load_model, model_names
+from sailsim.workloads.load import load_model
+from sailsim.workloads.shape_file import model_names
 
 
 def run(*arguments):

@@ -14,8 +14,9 @@ from click.testing import CliRunner
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.cli._command import Command
-from sailsim.sim import Point, expand, plan_of
-from sailsim.sim.plan.file import parse_plan
+from sailsim.sim.plan.file import expand, parse_plan
+from sailsim.sim.plan.plan import plan_of
+from sailsim.sim.point import Point
 
 from ..workloads.conftest import model_text
 

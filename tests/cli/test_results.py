@@ -12,8 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sailsim.cli import main
-from sailsim.sim import Store
-from sailsim.sim.study import Task, run_study
+from sailsim.sim.study.folder import Store
+from sailsim.sim.study.run import run_study
+from sailsim.sim.study.tasks import Task
 
 from ..examples import examples
 

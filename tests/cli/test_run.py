@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from sailsim.analysis import runners
 from sailsim.analysis.baselines.cpu_software import SIMULATED
+from sailsim.analysis.baselines.runners import runners
 from sailsim.cli import main
-from sailsim.sim import Point, load_system, simulate_step
-from sailsim.workloads import load_model
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.workloads.load import load_model
 
 
 def run(*arguments: str) -> Result:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim import Store
+from sailsim.sim.study.folder import Store
 
 
 @pytest.mark.slow

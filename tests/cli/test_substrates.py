@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sailsim.cli import main
-from sailsim.sim import Store, substrate_names
+from sailsim.sim.study.folder import Store
+from sailsim.sim.substrate import substrate_names
 
 SMALL = ["--model", "smollm2-135m", "--group-size", "32"]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from sailsim.analysis import runners
+from sailsim.analysis.baselines.runners import runners
 from sailsim.cli import main
-from sailsim.sim import Store
+from sailsim.sim.study.folder import Store
 
 
 def sailsim(*arguments: str) -> Result:

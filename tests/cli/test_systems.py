@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from sailsim.analysis.costs.area import area
 from sailsim.cli import main
-from sailsim.sim import card_names, load_system, system_names
+from sailsim.sim.files import card_names, load_system, system_names
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,9 @@ from click.testing import CliRunner, Result
 
 from sailsim.cli import main
 from sailsim.cli._table import print_table, say
-from sailsim.lut_gemv import Tile, WeightCode, write_trace
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.tile import Tile
+from sailsim.lut_gemv.trace import write_trace
 
 CUT_NUMBER = re.compile(r"(?<!\S)[-+<]?[\d.,]+…")
 COMMAND = re.compile(r"^(    |Next: )(\S*/)?sailsim ")

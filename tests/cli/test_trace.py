@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from sailsim.cli import main
-from sailsim.lut_gemv import LAYOUTS, read_trace
-from sailsim.sim import Point
+from sailsim.lut_gemv.trace import LAYOUTS, read_trace
+from sailsim.sim.point import Point
 
 
 def run(*arguments):

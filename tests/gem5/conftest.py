@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sailsim.lut_gemv import Tile, write_trace
-from sailsim.sim import System, load_system
-from sailsim.sim.gem5 import VARIABLE, Gem5
+from sailsim.lut_gemv.tile import Tile
+from sailsim.lut_gemv.trace import write_trace
+from sailsim.sim.files import load_system
+from sailsim.sim.gem5.binary import VARIABLE, Gem5
 from sailsim.sim.gem5.cases import random_tile
+from sailsim.sim.system import System
 from sailsim.sim.vary import vary
 
 ROOT = Path(__file__).parents[2]

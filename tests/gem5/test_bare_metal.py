@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim import System
-from sailsim.sim.gem5 import Gem5, configs_path, machine_json
+from sailsim.sim.gem5.binary import Gem5, configs_path, machine_json
+from sailsim.sim.system import System
 
 from .pages import ROOT, the_command
 

@@ -8,8 +8,9 @@ from types import ModuleType
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import System
-from sailsim.sim.gem5 import CPU_MODELS, Gem5, read_stats
+from sailsim.sim.gem5.binary import CPU_MODELS, Gem5
+from sailsim.sim.gem5.outcome import read_stats
+from sailsim.sim.system import System
 from sailsim.sim.vary import vary
 
 pytestmark = [pytest.mark.gem5, pytest.mark.aarch64]

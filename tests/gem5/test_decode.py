@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim import System
-from sailsim.sim.gem5 import Gem5
+from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.decode import REGIONS, decode_points, differing, image_for, run_decodes
+from sailsim.sim.system import System
 
 pytestmark = [pytest.mark.gem5, pytest.mark.aarch64]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim import System
-from sailsim.sim.gem5 import Gem5
+from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.system import System
 
 pytestmark = pytest.mark.gem5
 COMPILER = shutil.which("aarch64-linux-gnu-gcc")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sailsim.lut_gemv import write_trace
-from sailsim.sim import load_system
+from sailsim.lut_gemv.trace import write_trace
+from sailsim.sim.files import load_system
 from sailsim.sim.gem5.cases import tiles
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.tiles import PimUnits

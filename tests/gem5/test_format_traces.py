@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.lut_gemv import read_trace
-from sailsim.sim import System
-from sailsim.sim.gem5 import Gem5
+from sailsim.lut_gemv.trace import read_trace
+from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.system import System
 
 pytestmark = pytest.mark.gem5
 

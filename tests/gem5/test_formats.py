@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sailsim.lut_gemv import Tile, WeightCode, write_trace
-from sailsim.sim import System
-from sailsim.sim.gem5 import Gem5
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.tile import Tile
+from sailsim.lut_gemv.trace import write_trace
+from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.tiles import run_tiles, tile_points
+from sailsim.sim.system import System
 from sailsim.sim.tile_time import time_tile
-from sailsim.workloads import TENSOR_FORMATS
+from sailsim.workloads.formats import TENSOR_FORMATS
 
 from ..workloads.conftest import write_tiny_gguf
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import System
-from sailsim.sim.gem5 import BASIC_BLOCK_VECTORS, Gem5, Gem5Run
+from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.gem5.outcome import BASIC_BLOCK_VECTORS, Gem5Run
+from sailsim.sim.system import System
 
 pytestmark = pytest.mark.gem5
 INTERVAL = 20_000

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 from sailsim.base.atomic import read_records
 from sailsim.cli import main
-from sailsim.sim.gem5 import VARIABLE, configs_path, extras_path, read_stats
+from sailsim.sim.gem5.binary import VARIABLE, configs_path, extras_path
 from sailsim.sim.gem5.cases import TILES, tiles
+from sailsim.sim.gem5.outcome import read_stats
 from sailsim.sim.gem5.validation import SUBSTRATES
 
 ROOT = Path(__file__).parents[2]

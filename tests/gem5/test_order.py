@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import write_trace
-from sailsim.sim import System
-from sailsim.sim.gem5 import Gem5, Gem5Run
+from sailsim.lut_gemv.trace import write_trace
+from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.cases import random_tile
 from sailsim.sim.gem5.order import phase_times, phases_of
+from sailsim.sim.gem5.outcome import Gem5Run
+from sailsim.sim.system import System
 
 pytestmark = pytest.mark.gem5
 TILES = 6  # of a tensor: on four units one and a half rounds

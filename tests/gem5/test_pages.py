@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.gem5 import Gem5
+from sailsim.sim.gem5.binary import Gem5
 
 from .pages import ROOT, Command, assert_as_shown, commands, place_for
 

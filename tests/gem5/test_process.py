@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.gem5 import CPU_MODELS, Gem5
+from sailsim.sim.gem5.binary import CPU_MODELS, Gem5
 from sailsim.sim.vary import vary
 
 pytestmark = [pytest.mark.gem5, pytest.mark.aarch64]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.gem5 import Gem5
+from sailsim.sim.gem5.binary import Gem5
 
 pytestmark = pytest.mark.gem5
 COMPILER = shutil.which("aarch64-linux-gnu-gcc")

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import load_system
-from sailsim.sim.gem5 import gem5_unit, read_stats
+from sailsim.sim.files import load_system
+from sailsim.sim.gem5.binary import gem5_unit
+from sailsim.sim.gem5.outcome import read_stats
 from sailsim.sim.gem5.validation import Load, compare, summarise
 from sailsim.sim.pim import VERSION
 

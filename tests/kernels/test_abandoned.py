@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sailsim.lut_gemv import write_trace
+from sailsim.lut_gemv.trace import write_trace
 
 pytestmark = pytest.mark.aarch64
 

@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sailsim.sim.gem5.decode import DecodePoint, against_model
-from sailsim.workloads import ImageDecoder, plan_image, read_image
+from sailsim.workloads.image import plan_image
+from sailsim.workloads.image_decode import ImageDecoder
+from sailsim.workloads.image_file import read_image
 
 pytestmark = pytest.mark.aarch64
 

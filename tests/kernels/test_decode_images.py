@@ -10,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sailsim.workloads import read_image
-from sailsim.workloads.image_file import HEADER, TENSOR
+from sailsim.workloads.image_file import HEADER, TENSOR, read_image
 
 from ..workloads.conftest import small_image
 

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from sailsim.sim.gem5.decode import DecodePoint, against_model
-from sailsim.workloads import ImageDecoder, Tokenizer, forward, open_gguf, plan_image, read_image
+from sailsim.workloads.forward import forward
+from sailsim.workloads.gguf_model import open_gguf
+from sailsim.workloads.image import plan_image
+from sailsim.workloads.image_decode import ImageDecoder
+from sailsim.workloads.image_file import read_image
+from sailsim.workloads.tokenizer import Tokenizer
 
 pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
 

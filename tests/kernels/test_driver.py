@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from sailsim import _core
-from sailsim.lut_gemv import Tile, WeightCode, read_trace, write_trace
-from sailsim.sim import load_system
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.tile import Tile
+from sailsim.lut_gemv.trace import read_trace, write_trace
+from sailsim.sim.files import load_system
 
 pytestmark = pytest.mark.aarch64
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sailsim.lut_gemv import read_trace, replay
+from sailsim.lut_gemv.replay import replay
+from sailsim.lut_gemv.trace import read_trace
 
 pytestmark = pytest.mark.aarch64
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim import load_system
+from sailsim.sim.files import load_system
 
 pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import WeightCode
+from sailsim.lut_gemv.codes import WeightCode
 
 codes = st.one_of(
     st.integers(1, 8).map(WeightCode.twos),

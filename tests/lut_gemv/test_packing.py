@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import pack_codes, row_bytes, unpack_codes
+from sailsim.lut_gemv.codes import pack_codes, row_bytes, unpack_codes
 
 
 def test_least_significant_bit_first() -> None:

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import (
-    WeightCode,
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.quantize import (
     quantize_columns,
     quantize_rows,
     quantize_rows_unsigned,

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import PrtConfig, PrtKey, WeightCode, reference
+from sailsim.lut_gemv import reference
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.counts import PrtConfig, PrtKey
 
 X = np.array([[3, -2, 1], [0, 3, -4]])
 """Of three bits, bit 0 first: 110, 011, 100 and 000, 110, 001."""

@@ -8,15 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import (
-    WeightCode,
-    block_sums,
-    lut_gemv_blocks,
-    prepare_scaled,
-    reference,
-    scale_blocks,
-    scaled_product,
-)
+from sailsim.lut_gemv import reference
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.fast import lut_gemv_blocks, prepare_scaled, scaled_product
+from sailsim.lut_gemv.reference import block_sums, scale_blocks
 
 CODES = (
     *(WeightCode.twos(wbits) for wbits in range(1, 9)),

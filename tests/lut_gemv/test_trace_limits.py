@@ -11,18 +11,13 @@ from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import (
-    Scales,
-    Tile,
-    WeightCode,
-    quantize_rows,
-    quantize_weights_minimum,
-    read_trace,
-    replay,
-    write_trace,
-)
+from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import Status
-from sailsim.sim import load_system
+from sailsim.lut_gemv.quantize import quantize_rows, quantize_weights_minimum
+from sailsim.lut_gemv.replay import replay
+from sailsim.lut_gemv.tile import Scales, Tile
+from sailsim.lut_gemv.trace import read_trace, write_trace
+from sailsim.sim.files import load_system
 
 RNG = np.random.default_rng(21)
 

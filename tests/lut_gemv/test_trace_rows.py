@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sailsim.lut_gemv import Tile, WeightCode, read_trace, replay, write_trace
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.replay import replay
+from sailsim.lut_gemv.tile import Tile
+from sailsim.lut_gemv.trace import read_trace, write_trace
 
 RNG = np.random.default_rng(21)
 

@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.lut_gemv import Scales, Tile, WeightCode, activation_range, reference, write_trace
+from sailsim.lut_gemv import reference
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.operands import activation_range
+from sailsim.lut_gemv.tile import Scales, Tile
+from sailsim.lut_gemv.trace import write_trace
 
 RNG = np.random.default_rng(20250930)
 

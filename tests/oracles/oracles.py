@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.lut_gemv import Scales, Tile, WeightCode, write_trace
+from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import DESCRIPTOR
-from sailsim.lut_gemv.trace import FILE_HEADER
+from sailsim.lut_gemv.tile import Scales, Tile
+from sailsim.lut_gemv.trace import FILE_HEADER, write_trace
 
 FOLDER = Path(__file__).parent
 

@@ -17,13 +17,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sailsim import _core
+from sailsim._core import PatternProfile
 from sailsim.cli import main
-from sailsim.lut_gemv import PatternProfile, reference
+from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.convert import int_to_fp32_program
-from sailsim.sim import load_substrate, load_system
 from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
-from sailsim.workloads import load_model
+from sailsim.sim.substrate import load_substrate
+from sailsim.workloads.load import load_model
 
 from ..examples import examples
 from .draws import TILE

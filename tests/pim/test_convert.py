@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sailsim import _core
-from sailsim.lut_gemv import convert, scale_blocks
-from sailsim.sim import load_system
+from sailsim.lut_gemv import convert
+from sailsim.lut_gemv.reference import scale_blocks
+from sailsim.sim.files import load_system
 
 from ..examples import examples
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sailsim import _core
-from sailsim.lut_gemv import Trace, read_trace, write_trace
 from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Status
+from sailsim.lut_gemv.trace import Trace, read_trace, write_trace
 
 from ..examples import examples
 

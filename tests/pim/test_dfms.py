@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim import _core
-from sailsim.lut_gemv import WeightCode, reference
-from sailsim.sim import load_substrate, load_system
-from sailsim.sim.substrate import Substrate
+from sailsim.lut_gemv import reference
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.sim.files import load_system
+from sailsim.sim.substrate import Substrate, load_substrate
 
 from ..examples import examples
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sailsim import _core
-from sailsim.lut_gemv import PrtConfig, block_slices, reference
+from sailsim.lut_gemv import reference
+from sailsim.lut_gemv.counts import PrtConfig
+from sailsim.lut_gemv.operands import block_slices
 
 from ..examples import examples
 

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import PrtConfig, PrtKey, bit_profile, reference
+from sailsim.lut_gemv import reference
+from sailsim.lut_gemv.counts import PrtConfig, PrtKey
+from sailsim.lut_gemv.fast import bit_profile
 
 keys = st.builds(
     lambda hashed, tagged, flushed: PrtKey(hashed, tagged or hashed is None, flushed),

@@ -5,7 +5,8 @@
 
 from pathlib import Path
 
-from sailsim.sim import load_system, substrate_names
+from sailsim.sim.files import load_system
+from sailsim.sim.substrate import substrate_names
 
 UNITS = Path(__file__).parents[2] / "sim_ext" / "pim" / "tests" / "units"
 

@@ -14,7 +14,7 @@ from reuse import measure as of_measure
 from reuse import patterns as of_patterns
 from reuse import quantizers as of_quantizers
 from reuse import settings as of_settings
-from sailsim.workloads import Activations
+from sailsim.workloads.activations import Activations
 
 
 def run(*arguments):

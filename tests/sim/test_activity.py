@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim import _core
-from sailsim.sim import Point, load_system, simulate_step
 from sailsim.sim.activity import ACTIVITY, COMPUTE, CONVERT, activity
-from sailsim.workloads import load_model
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.workloads.load import load_model
 
 from ..examples import examples
 

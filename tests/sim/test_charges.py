@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import load_substrate
 from sailsim.sim.charges import Shared
+from sailsim.sim.substrate import load_substrate
 
 BAD = {
     "energy of no operation": (

@@ -7,16 +7,15 @@ from sailsim.analysis.baselines.runners import named
 from sailsim.analysis.results.runs import problems, runs
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.sim import Point, Store, load_system, point_key, simulate_step
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
+from sailsim.sim.keys import point_key
+from sailsim.sim.point import Point
 from sailsim.sim.simulate import simulate
-from sailsim.workloads import load_model, model_names
+from sailsim.sim.study.folder import Store
+from sailsim.workloads.load import load_model
 
 SMALL = load_model("smollm2-135m")
-
-
-def test_every_model_that_ships_says_what_it_was_made_for() -> None:
-    for name in model_names():
-        assert 2048 <= load_model(name).max_context <= 131072
 
 
 @pytest.mark.parametrize("ask", [simulate, runs, problems])

@@ -11,22 +11,21 @@ import pytest
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.sim import (
-    COUNTS,
-    PHASES,
-    Point,
-    System,
-    load_system,
-    simulate_prefill,
-    simulate_step,
-    substrate_names,
-)
 from sailsim.sim.dram import Reader
+from sailsim.sim.engine import PHASES, simulate_prefill, simulate_step
+from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
 from sailsim.sim.memory_path import memory
 from sailsim.sim.patterns import InputRows, ProfileCache, Scan
-from sailsim.sim.tiles import PimUnits, Shape, TimedTile, refetch_ratio
-from sailsim.workloads import Activations, ModelSpec, decode_step, load_model, uniform_format
+from sailsim.sim.point import Point
+from sailsim.sim.substrate import substrate_names
+from sailsim.sim.system import System
+from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TimedTile, refetch_ratio
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.formats import uniform_format
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ModelSpec
 
 SAIL = load_system("sail-n1")
 MODEL = load_model("llama-2-7b")

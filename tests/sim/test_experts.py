@@ -6,25 +6,23 @@ from math import ceil, sqrt
 import pytest
 
 from sailsim import _core
-from sailsim.sim import COUNTS, PHASES, Point, load_system, simulate_prefill, simulate_step
 from sailsim.sim.backend import backend_of
 from sailsim.sim.backends.sail import SailUnits
+from sailsim.sim.engine import PHASES, simulate_prefill, simulate_step
 from sailsim.sim.expert_jobs import ExpertJobs, jobs_of
+from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
 from sailsim.sim.parts import inputs_of, parts_of
+from sailsim.sim.point import Point
 from sailsim.sim.room import memory_needed
 from sailsim.sim.same import Same
 from sailsim.sim.step_work import step_work
-from sailsim.workloads import (
-    Activations,
-    Experts,
-    ModelSpec,
-    Routing,
-    decode_step,
-    distinct_experts,
-    expected_spread,
-    uniform_format,
-)
+from sailsim.sim.tiles import COUNTS
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.experts import Experts, Routing, distinct_experts, expected_spread
+from sailsim.workloads.formats import uniform_format
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.model import ModelSpec
 
 SAIL = load_system("sail-n1")
 MODEL = ModelSpec(

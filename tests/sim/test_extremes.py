@@ -8,19 +8,13 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import LEAST, MOST, Quantity
-from sailsim.sim import (
-    Gpu,
-    Point,
-    System,
-    card_names,
-    load_card,
-    load_system,
-    simulate_step,
-    system_names,
-    vary,
-)
-from sailsim.sim.vary import leaves
-from sailsim.workloads import Activations, load_model
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import card_names, load_card, load_system, system_names
+from sailsim.sim.point import Point
+from sailsim.sim.system import Gpu, System
+from sailsim.sim.vary import leaves, vary
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.load import load_model
 
 from ..examples import examples
 

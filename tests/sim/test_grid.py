@@ -5,8 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, expand, load_preset, load_system, parse_numbers, preset_names
-from sailsim.workloads import load_model
+from sailsim.sim.files import load_system
+from sailsim.sim.plan.file import expand, load_preset, preset_names
+from sailsim.sim.point import Point
+from sailsim.sim.ranges import parse_numbers
+from sailsim.workloads.load import load_model
 
 
 def test_every_combination_once_in_order() -> None:

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, load_system, simulate_step
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
 from sailsim.sim.halves import Schedule, rows_of, taking_turns
-from sailsim.sim.point import SEEDS
+from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.schedule import CoreTask, MemorySystem, Segments, StepTimeline, Tensor, play
-from sailsim.workloads import load_model
+from sailsim.workloads.load import load_model
 
 from ..examples import examples
 

@@ -7,12 +7,17 @@ from typing import Any
 import pytest
 
 from sailsim.base.quantity import Quantity
-from sailsim.sim import Point, System, load_system, simulate_step, vary
-from sailsim.sim.engine import _around
+from sailsim.sim.engine import _around, simulate_step
+from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
+from sailsim.sim.point import Point
 from sailsim.sim.step_work import Products
+from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
-from sailsim.workloads import ModelSpec, Op, load_model
+from sailsim.sim.vary import vary
+from sailsim.workloads.graph import Op
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ModelSpec
 
 SAIL = load_system("sail-n1")
 MODEL = load_model("smollm2-135m")

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, point_key, result_key
-from sailsim.sim.keys import Keys
+from sailsim.sim.keys import Keys, point_key, result_key
+from sailsim.sim.point import Point
 
 
 def test_a_key_depends_on_every_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

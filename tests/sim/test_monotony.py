@@ -11,8 +11,11 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, StepResult, load_system, simulate_step, vary
-from sailsim.workloads import load_model
+from sailsim.sim.engine import StepResult, simulate_step
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.sim.vary import vary
+from sailsim.workloads.load import load_model
 
 SAIL = load_system("sail-n1")
 

@@ -6,14 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis import evaluate
 from sailsim.analysis.costs.area import area
+from sailsim.analysis.results.runs import evaluate
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import read_trace
-from sailsim.sim import Point, load_system, simulate_step, vary
+from sailsim.lut_gemv.trace import read_trace
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
 from sailsim.sim.nbw import NBWS, PER_TENSOR, nbw_in_words, nbw_of
+from sailsim.sim.point import Point
 from sailsim.sim.replay import fastest_nbw
-from sailsim.workloads import Activations, load_model, plan_trace
+from sailsim.sim.vary import vary
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.load import load_model
+from sailsim.workloads.traces import plan_trace
 
 from ..examples import examples
 

@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from sailsim.sim import (
-    Point,
-    StepResult,
-    load_system,
-    simulate_step,
-    tiles,
-    vary,
-)
+from sailsim.sim import tiles
 from sailsim.sim.backends import sail
+from sailsim.sim.engine import StepResult, simulate_step
+from sailsim.sim.files import load_system
 from sailsim.sim.parts import inputs_of, layout, parts_of
+from sailsim.sim.point import Point
 from sailsim.sim.same import Same
-from sailsim.workloads import Activations, decode_step, load_model, uniform_format
+from sailsim.sim.vary import vary
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.formats import uniform_format
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
 
 SAIL = load_system("sail-n1")
 MODEL = replace(load_model("llama-2-7b"), name="seven-layers", n_layers=7)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim.sim.patterns import InputRows, ProfileCache, Scan
-from sailsim.workloads import Activations
+from sailsim.workloads.activations import Activations
 
 CAPTURED = Activations.load()
 CACHE = ProfileCache()

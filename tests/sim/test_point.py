@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, load_system
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
 
 
 def test_a_path_is_a_name_of_a_file(tmp_path: Path) -> None:

@@ -8,11 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, load_system, point_key, simulate_prefill, simulate_step, vary
-from sailsim.sim.engine import time_step
+from sailsim.sim.engine import simulate_prefill, simulate_step, time_step
+from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
+from sailsim.sim.keys import point_key
+from sailsim.sim.point import Point
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
-from sailsim.workloads import Activations, load_model, prefill_step
+from sailsim.sim.vary import vary
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.graph import prefill_step
+from sailsim.workloads.load import load_model
 
 from ..examples import examples
 

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import parse_numbers, parse_values
-from sailsim.sim.ranges import between, parts_of_list, spread, stepped
+from sailsim.sim.ranges import between, parse_numbers, parse_values, parts_of_list, spread, stepped
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,11 @@ import pytest
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import Scales, Tile, Trace, WeightCode, read_trace, write_trace
-from sailsim.sim import load_system, simulate_trace
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.tile import Scales, Tile
+from sailsim.lut_gemv.trace import Trace, read_trace, write_trace
+from sailsim.sim.files import load_system
+from sailsim.sim.replay import simulate_trace
 
 SAIL = load_system("sail-n1")
 K, N, BATCH = 256, 128, 2

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, Store, load_system, run_sweep
+from sailsim.sim.files import load_system
 from sailsim.sim.keys import Keys
-from sailsim.sim.study import collect
+from sailsim.sim.point import Point
+from sailsim.sim.study.collect import collect
+from sailsim.sim.study.folder import Store
+from sailsim.sim.sweep import run_sweep
 
 
 def test_what_was_asked_is_what_is_answered(tmp_path: Path) -> None:

@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import Scales, Tile, WeightCode, read_trace, write_trace
-from sailsim.sim import load_system, simulate_trace
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.tile import Scales, Tile
+from sailsim.lut_gemv.trace import read_trace, write_trace
+from sailsim.sim.files import load_system
 from sailsim.sim.gem5 import validation
+from sailsim.sim.replay import simulate_trace
 from sailsim.sim.tile_time import TileTime, time_tile
-from sailsim.workloads import replay_timed
+from sailsim.workloads.traces import replay_timed
 
 SAIL = load_system("sail-n1")
 

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from sailsim import _core
-from sailsim.sim import System, load_system, vary
 from sailsim.sim.activity import activity
+from sailsim.sim.files import load_system
 from sailsim.sim.nbw import NBWS
 from sailsim.sim.patterns import InputRows, Profile, ProfileCache
+from sailsim.sim.system import System
 from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest, TileTable, _tables_of
-from sailsim.workloads import Activations
+from sailsim.sim.vary import vary
+from sailsim.workloads.activations import Activations
 
 SAIL = load_system("sail-n1")
 

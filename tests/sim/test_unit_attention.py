@@ -12,12 +12,18 @@ from hypothesis import strategies as st
 from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.results.runs import runs
 from sailsim.base.errors import SailsimError
-from sailsim.sim import COUNTS, Point, load_system, point_key, simulate_step
+from sailsim.sim.engine import simulate_step
 from sailsim.sim.expert_jobs import HeadJobs, Sharing
+from sailsim.sim.files import load_system
+from sailsim.sim.keys import point_key
 from sailsim.sim.patterns import PROFILES, InputRows
-from sailsim.sim.tiles import PimUnits, Shape, TileRequest
-from sailsim.workloads import Activations, attention_on_units, decode_step, load_model, uniform_format
-from sailsim.workloads.graph import ROUND_FLOPS, SOFTMAX_FLOPS
+from sailsim.sim.point import Point
+from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.formats import uniform_format
+from sailsim.workloads.graph import ROUND_FLOPS, SOFTMAX_FLOPS, decode_step
+from sailsim.workloads.load import load_model
+from sailsim.workloads.unit_attention import attention_on_units
 
 from ..examples import examples
 

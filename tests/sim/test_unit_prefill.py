@@ -10,19 +10,20 @@ from hypothesis import strategies as st
 
 from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.results.runs import runs
-from sailsim.sim import COUNTS, Point, load_system, simulate_step, step_parts, vary
+from sailsim.sim import step_parts
+from sailsim.sim.engine import simulate_step
 from sailsim.sim.expert_jobs import Sharing
+from sailsim.sim.files import load_system
 from sailsim.sim.patterns import PROFILES, InputRows
+from sailsim.sim.point import Point
 from sailsim.sim.step_parts import PROMPT_CHUNK, prompt_chunk
-from sailsim.sim.tiles import PimUnits, Shape, TileRequest
-from sailsim.workloads import (
-    Activations,
-    attention_on_units,
-    decode_step,
-    load_model,
-    prefill_step,
-    uniform_format,
-)
+from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest
+from sailsim.sim.vary import vary
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.formats import uniform_format
+from sailsim.workloads.graph import decode_step, prefill_step
+from sailsim.workloads.load import load_model
+from sailsim.workloads.unit_attention import attention_on_units
 
 from ..examples import examples
 

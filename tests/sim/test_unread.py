@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from sailsim import compare, simulate
-from sailsim.sim import Point, Quantity, load_system
+from sailsim.base.quantity import Quantity
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
 from sailsim.sim.step_notes import NOT_READ
 from sailsim.sim.vary import leaves
 

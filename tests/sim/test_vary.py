@@ -10,19 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import (
-    Choice,
-    Quantity,
-    changed_values,
-    leaves,
-    load_card,
-    load_system,
-    parse_changes,
-    save_system,
-    system_toml,
-    value_of,
-    vary,
-)
+from sailsim.base.quantity import Choice, Quantity
+from sailsim.sim.files import load_card, load_system
+from sailsim.sim.saved import save_system, system_toml
+from sailsim.sim.vary import changed_values, leaves, parse_changes, value_of, vary
 
 SAIL = load_system("sail-n1")
 RANGED = {
@@ -49,12 +40,6 @@ def changes(draw: st.DrawFn) -> dict[str, Any]:
         else:
             found[path] = draw(st.floats(float(leaf.low), float(leaf.high), allow_nan=False))
     return found
-
-
-def test_a_section_around_another_is_opened_once() -> None:
-    wanted = {"memory.burst": 1, "memory.timing.trfc": 260, "memory.ranks": 1}
-    table = tomllib.loads(system_toml(vary(SAIL, wanted, name="mine", source="a study"), "sail-n1"))
-    assert table["memory"].keys() == {"burst", "timing", "ranks"}
 
 
 @given(changes())
@@ -99,12 +84,6 @@ def test_a_file_may_extend_a_file(tmp_path: Path) -> None:
     assert read.pim is not None
     assert (read.pim.clock.value, read.pim.t_prt.value, read.pim.double_buffer.value) == (2.0, 0, False)
     assert "graviton2" in read.extends
-
-
-def test_sources_of_another_file_are_written_out() -> None:
-    hits = load_system("sail-n1-free-hits")
-    text = system_toml(hits, "sail-n1")
-    assert tomllib.loads(text)["pim"]["t_prt"]["source"] == hits.sources["here"]
 
 
 def test_a_choice_and_a_card_vary_too() -> None:

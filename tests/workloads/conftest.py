@@ -9,7 +9,9 @@ import gguf
 import numpy as np
 import pytest
 
-from sailsim.workloads import ModelSpec, chosen_format, plan_image
+from sailsim.workloads.choice import chosen_format
+from sailsim.workloads.image import plan_image
+from sailsim.workloads.model import ModelSpec
 
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzĠĊ.,'!?-ABCDEFGHIJKLMN"
 """The vocabulary of tiny models: small letters, a space, a line break, and some more."""

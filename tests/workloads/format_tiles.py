@@ -9,8 +9,11 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.lut_gemv import Scales, Tile
-from sailsim.workloads import TENSOR_FORMATS, Activations, GgufModel, open_gguf, plan_trace
+from sailsim.lut_gemv.tile import Scales, Tile
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.formats import TENSOR_FORMATS
+from sailsim.workloads.gguf_model import GgufModel, open_gguf
+from sailsim.workloads.traces import plan_trace
 from sailsim.workloads.weights import STORED, _stored
 
 from .folder_data import write_grouped

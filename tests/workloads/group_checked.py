@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sailsim.workloads import TensorFormat, open_folder
+from sailsim.workloads.folder_model import open_folder
 from sailsim.workloads.folder_weights import folder_source
+from sailsim.workloads.formats import TensorFormat
 
 CASES = (
     *(("gptq", bits, symmetric) for bits in (2, 3, 4, 8) for symmetric in (True, False)),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
-from sailsim.workloads import TENSOR_FORMATS, TensorFormat
+from sailsim.workloads.formats import TENSOR_FORMATS, TensorFormat
 from sailsim.workloads.gguf_file import FP16_AT
 from sailsim.workloads.weights import STORED, StoredBlocks, read_blocks
 

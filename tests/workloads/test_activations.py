@@ -9,17 +9,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import (
-    ROLES,
-    Activations,
-    Tokenizer,
-    activations,
-    capture,
-    forward,
-    load_model,
-    open_gguf,
-)
-from sailsim.workloads.activations import CODE_MAX, ROTATION
+from sailsim.workloads import activations
+from sailsim.workloads.activations import CODE_MAX, ROTATION, Activations
+from sailsim.workloads.capture import capture
+from sailsim.workloads.forward import forward
+from sailsim.workloads.gguf_model import open_gguf
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ROLES
+from sailsim.workloads.tokenizer import Tokenizer
 
 from ..examples import examples
 

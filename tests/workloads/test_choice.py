@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import chosen_format, load_model, uniform_format, weight_format
-from sailsim.workloads.choice import uniform_choice
+from sailsim.workloads.choice import chosen_format, uniform_choice
+from sailsim.workloads.formats import uniform_format, weight_format
+from sailsim.workloads.load import load_model
 
 MODEL = load_model("llama-2-7b")
 POLICY = """

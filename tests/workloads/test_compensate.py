@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sailsim.workloads import TENSOR_FORMATS, uniform_format
+from sailsim.workloads.formats import TENSOR_FORMATS, uniform_format
 from sailsim.workloads.quality import compensated
 from sailsim.workloads.weights import quantized
 

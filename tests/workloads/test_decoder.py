@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import Tokenizer, chosen_format, forward, open_gguf, uniform_format
+from sailsim.workloads.choice import chosen_format
 from sailsim.workloads.decoder import Decoder, open_llama, rounded_cache
+from sailsim.workloads.formats import uniform_format
+from sailsim.workloads.forward import forward
+from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.products import FloatProducts, UnitProducts
 from sailsim.workloads.quality import text_chunks
+from sailsim.workloads.tokenizer import Tokenizer
 
 from .conftest import write_tiny_gguf
 from .decoder_files import attention, blocks, dense, ends, experts, facts, write_gguf

@@ -8,22 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import (
+from sailsim.workloads.experts import (
+    MAX_CLASSES,
     Experts,
-    ModelSpec,
     Routing,
-    decode_step,
     distinct_experts,
     expected_rounds,
     expected_spread,
-    load_model,
     sampled_spread,
-    step_notes,
     touched,
-    uniform_format,
-    weight_format,
+    touched_deviation,
 )
-from sailsim.workloads.experts import MAX_CLASSES, touched_deviation
+from sailsim.workloads.formats import uniform_format, weight_format
+from sailsim.workloads.graph import decode_step, step_notes
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ModelSpec
 
 from ..examples import examples
 

@@ -9,21 +9,18 @@ from typing import Any
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, load_system, simulate_step
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
 from sailsim.sim.keys import Keys
-from sailsim.workloads import (
-    ModelSpec,
-    chosen_format,
-    has_own_formats,
-    load_model,
-    open_folder,
-    plan_trace,
-    settled_choice,
-    step_notes,
-    stored_model,
-)
-from sailsim.workloads.folder_model import FolderModel
-from sailsim.workloads.load import opened
+from sailsim.sim.point import Point
+from sailsim.workloads.choice import chosen_format, settled_choice
+from sailsim.workloads.folder_model import FolderModel, open_folder
+from sailsim.workloads.gguf_model import stored_model
+from sailsim.workloads.graph import step_notes
+from sailsim.workloads.load import load_model, opened
+from sailsim.workloads.model import ModelSpec
+from sailsim.workloads.shape_file import has_own_formats
+from sailsim.workloads.traces import plan_trace
 
 from .folder_cases import CONFIG, FOLDERS, PLAIN, SIZES, D, V
 from .folder_files import (

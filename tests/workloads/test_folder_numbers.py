@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import Activations, open_folder, plan_trace
-from sailsim.workloads.folder_model import FolderConfig
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.folder_model import FolderConfig, open_folder
 from sailsim.workloads.folder_tensors import Grouped, Matrices, matrices, named
 from sailsim.workloads.safetensors_file import SafeTensor
 from sailsim.workloads.shapes import Facts
+from sailsim.workloads.traces import plan_trace
 
 from .folder_cases import CONFIG, PLAIN
 from .folder_data import fill, write_grouped

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from sailsim import _core
-from sailsim.lut_gemv import decode_tile, lut_gemv_blocks, read_trace, reference, replay
+from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.descriptor import Status
-from sailsim.sim import load_system
+from sailsim.lut_gemv.fast import lut_gemv_blocks
+from sailsim.lut_gemv.replay import decode_tile, replay
+from sailsim.lut_gemv.trace import read_trace
+from sailsim.sim.files import load_system
 from sailsim.workloads.weights import STORED
 
 from .format_tiles import GROUPED, FormatTile, format_tiles

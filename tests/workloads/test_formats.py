@@ -3,16 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import (
-    TENSOR_FORMATS,
-    Linear,
-    format_names,
-    load_model,
-    open_gguf,
-    tensor_bytes,
-    uniform_format,
-    weight_format,
-)
+from sailsim.workloads.formats import TENSOR_FORMATS, format_names, uniform_format, weight_format
+from sailsim.workloads.gguf_model import open_gguf, tensor_bytes
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import Linear
 
 # Bits per weight that llama.cpp publishes: tools/quantize/README.md at 311c2c9 (Llama-3.1-8B, whose shapes
 # are those of Llama-3-8B) and examples/quantize at 66d575c (Llama 2, two decimals; its Q2_K predates a

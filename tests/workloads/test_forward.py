@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import Tokenizer, forward, open_gguf
+from sailsim.workloads.forward import forward
+from sailsim.workloads.gguf_model import open_gguf
+from sailsim.workloads.tokenizer import Tokenizer
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 from numpy.random import Generator, default_rng
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import open_gguf
+from sailsim.workloads.gguf_model import open_gguf
 
 from .conftest import write_tiny_gguf
 

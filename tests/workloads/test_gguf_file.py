@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import GgufFile, load_model, open_gguf, tensor_bytes
+from sailsim.workloads.gguf_file import GgufFile
+from sailsim.workloads.gguf_model import open_gguf, tensor_bytes
+from sailsim.workloads.load import load_model
 
 from ..examples import examples
 from .conftest import TINY, write_tiny_gguf

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.workloads import open_gguf
 from sailsim.workloads.formats import TENSOR_FORMATS
 from sailsim.workloads.gguf_file import MAX_TEXTS, GgufFile, first_bad_block
+from sailsim.workloads.gguf_model import open_gguf
 
 from ..examples import examples
 from .conftest import write_tiny_gguf

@@ -6,14 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import (
-    decode_step,
-    load_model,
-    model_names,
-    prefill_step,
-    uniform_format,
-    weight_format,
-)
+from sailsim.workloads.formats import uniform_format, weight_format
+from sailsim.workloads.graph import decode_step, prefill_step
+from sailsim.workloads.load import load_model
+from sailsim.workloads.shape_file import model_names
 
 from ..examples import examples
 

@@ -6,9 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import WeightCode, lut_gemv_blocks, quantize_rows, scale_blocks
-from sailsim.workloads import open_gguf
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.fast import lut_gemv_blocks
+from sailsim.lut_gemv.quantize import quantize_rows
+from sailsim.lut_gemv.reference import scale_blocks
 from sailsim.workloads.decoder import Decoder, UnitAttention, attention, cache_codes, rounded_cache
+from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.products import FloatProducts
 
 WIDTHS = st.integers(2, 8)

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import WeightCode
-from sailsim.workloads import ModelSpec, Weights, open_gguf, plan_image, read_image
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.workloads.gguf_model import open_gguf
+from sailsim.workloads.image import plan_image
 from sailsim.workloads.image_file import (
     HEADER,
     LAYOUTS,
@@ -23,9 +24,12 @@ from sailsim.workloads.image_file import (
     TENSOR,
     Shape,
     lut_layout,
+    read_image,
     reading,
     rows_layout,
 )
+from sailsim.workloads.model import ModelSpec
+from sailsim.workloads.weights import Weights
 
 from ..examples import examples
 from .conftest import small_image

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import load_model, model_names
+from sailsim.workloads.load import load_model
+from sailsim.workloads.shape_file import model_names
 
 EXPECTED = [
     "gemma-2b",

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import Activations, Experts, forward, load_model, open_gguf, plan_image, plan_trace
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.experts import Experts
+from sailsim.workloads.forward import forward
+from sailsim.workloads.gguf_model import open_gguf
+from sailsim.workloads.image import plan_image
+from sailsim.workloads.load import load_model
+from sailsim.workloads.traces import plan_trace
 
 from .decoder_files import attention, blocks, dense, ends, experts, facts, write_gguf
 

@@ -8,7 +8,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import Experts, ModelSpec, decode_step, load_model, open_gguf, step_notes
+from sailsim.workloads.experts import Experts
+from sailsim.workloads.gguf_model import open_gguf
+from sailsim.workloads.graph import decode_step, step_notes
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ModelSpec
 from sailsim.workloads.shapes import PERIODS
 
 from ..examples import examples

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import TENSOR_FORMATS, TensorFormat, open_gguf
+from sailsim.workloads.formats import TENSOR_FORMATS, TensorFormat
+from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.weights import ROUNDED, _stored, read_blocks
 
 from .stored_checks import checked, coded_formats, random_blocks, weights

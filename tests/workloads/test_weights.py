@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import WeightCode
-from sailsim.workloads import TENSOR_FORMATS, GgufModel, Linear, open_gguf, uniform_format
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.workloads.formats import TENSOR_FORMATS, uniform_format
+from sailsim.workloads.gguf_model import GgufModel, open_gguf
+from sailsim.workloads.model import Linear
 from sailsim.workloads.weights import _stored, file_source, quantized, synthetic_source
 
 from .conftest import write_tiny_gguf

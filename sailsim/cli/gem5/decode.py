@@ -24,8 +24,8 @@ from sailsim.cli.gem5.options import (
     with_write,
 )
 from sailsim.cli.gem5.records import provenance_of, telling
-from sailsim.sim import Store, load_system, parse_numbers
-from sailsim.sim.gem5 import Gem5
+from sailsim.sim.files import load_system
+from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.decode import (
     CACHES,
     COMMAND,
@@ -35,7 +35,10 @@ from sailsim.sim.gem5.decode import (
     prompt_tokens,
     run_decodes,
 )
-from sailsim.workloads import Tokenizer, stored_model
+from sailsim.sim.ranges import parse_numbers
+from sailsim.sim.study.folder import Store
+from sailsim.workloads.gguf_model import stored_model
+from sailsim.workloads.tokenizer import Tokenizer
 
 
 @gem5.command()

@@ -20,8 +20,8 @@ from sailsim.cli.gem5.options import (
     with_write,
 )
 from sailsim.cli.gem5.records import provenance_of, seen_by, telling
-from sailsim.sim import load_system
-from sailsim.sim.gem5 import Gem5
+from sailsim.sim.files import load_system
+from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.streams import measure_streams
 
 

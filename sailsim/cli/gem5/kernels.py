@@ -14,8 +14,8 @@ from sailsim.cli._table import print_table
 from sailsim.cli.gem5.group import gem5
 from sailsim.cli.gem5.options import as_json_option, with_gem5, with_out, with_system, with_timeout
 from sailsim.cli.gem5.records import provenance_of, seen_by, telling
-from sailsim.sim import load_system
-from sailsim.sim.gem5 import Gem5
+from sailsim.sim.files import load_system
+from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.measure import measure_kernels
 
 

@@ -10,8 +10,8 @@ from sailsim.base.atomic import write_whole
 from sailsim.cli._path import PathOption
 from sailsim.cli._table import echo
 from sailsim.cli.gem5.group import gem5
-from sailsim.sim import load_system
-from sailsim.sim.gem5 import machine_json
+from sailsim.sim.files import load_system
+from sailsim.sim.gem5.binary import machine_json
 
 
 @gem5.command()

@@ -11,7 +11,7 @@ import click
 
 from sailsim.base.errors import SailsimError
 from sailsim.cli._path import OUT_FILE, TEXT, PathOption
-from sailsim.sim.gem5 import VARIABLE
+from sailsim.sim.gem5.binary import VARIABLE
 
 with_gem5 = click.option(
     "--gem5", "binary", type=TEXT, help=f"The gem5 binary; default: the variable {VARIABLE}."

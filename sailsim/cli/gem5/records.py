@@ -16,8 +16,9 @@ from rich.text import Text
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
 from sailsim.base.screen import escaped, screen
-from sailsim.sim import commit
-from sailsim.sim.gem5 import Gem5, Gem5Run
+from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.gem5.outcome import Gem5Run
+from sailsim.sim.study.origin import commit
 
 CHECKPOINT_FILES = ("m5.cpt", "sailsim.json")
 """Of gem5-configs/checkpoints.py: gem5's state of all objects, and the note of what they are of."""

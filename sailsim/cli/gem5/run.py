@@ -26,10 +26,13 @@ from sailsim.cli.gem5.options import (
     words_of,
 )
 from sailsim.cli.gem5.records import digest_of, folder_of, record_of, restored
-from sailsim.lut_gemv import read_trace
-from sailsim.sim import Store, load_system
-from sailsim.sim.gem5 import BASIC_BLOCK_VECTORS, CPU_MODELS, Gem5, extras_path, run_or_load
+from sailsim.lut_gemv.trace import read_trace
+from sailsim.sim.files import load_system
+from sailsim.sim.gem5.binary import CPU_MODELS, Gem5, extras_path
 from sailsim.sim.gem5.order import ORDERS, phase_times, phases_of
+from sailsim.sim.gem5.outcome import BASIC_BLOCK_VECTORS
+from sailsim.sim.gem5.records import run_or_load
+from sailsim.sim.study.folder import Store
 
 
 @gem5.command("extras-path")

@@ -25,11 +25,15 @@ from sailsim.cli.gem5.options import (
     with_write,
 )
 from sailsim.cli.gem5.records import provenance_of
-from sailsim.lut_gemv import decode_tile, read_trace
-from sailsim.sim import System, load_system, on_substrate, parse_numbers
-from sailsim.sim.gem5 import Gem5
+from sailsim.lut_gemv.replay import decode_tile
+from sailsim.lut_gemv.trace import read_trace
+from sailsim.sim.files import load_system
+from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.tiles import MODEL, TENSOR, example_tile, run_tiles, tile_points
 from sailsim.sim.gem5.timeline import TileTimeline, UntracedError, both_timelines, core_timeline
+from sailsim.sim.ranges import parse_numbers
+from sailsim.sim.system import System
+from sailsim.sim.vary import on_substrate
 
 
 @gem5.command()

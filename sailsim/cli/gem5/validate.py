@@ -25,11 +25,14 @@ from sailsim.cli.gem5.options import (
     with_write,
 )
 from sailsim.cli.gem5.records import digest_of, provenance_of, seen_by, telling
-from sailsim.sim import Store, System, load_system
-from sailsim.sim.gem5 import Gem5, run_or_load
+from sailsim.sim.files import load_system
+from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.measure import measure_bandwidth
+from sailsim.sim.gem5.records import run_or_load
 from sailsim.sim.gem5.streams import measure_latencies
 from sailsim.sim.gem5.validation import ALONE, SUBSTRATES, UNITS, Comparison, Load, compare, summarise
+from sailsim.sim.study.folder import Store
+from sailsim.sim.system import System
 
 OFFSETS = (0, 1 << 20)
 """Where readers begin, in bytes: their rows lie in one half of gem5's banks and in the other."""

@@ -22,7 +22,9 @@ from sailsim.sim.same import Same
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.system import System
 from sailsim.sim.tables import Bandwidth, BytesPerCycle, Clock, Cycles
-from sailsim.workloads import Activations, ModelSpec, Op
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.graph import Op
+from sailsim.workloads.model import ModelSpec
 
 PHASES = ("load", "inputs", "multiply", "reduce", "write_back")
 COUNTS = ("loads", "rounds", "multiplications", "reductions")

@@ -26,7 +26,10 @@ from sailsim.sim.same import Same
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.system import System
 from sailsim.sim.tables import Bandwidth
-from sailsim.workloads import Activations, ModelSpec, Op, WeightFormat, decode_step
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.graph import Op, decode_step
+from sailsim.workloads.model import ModelSpec
 
 Wait = Annotated[Quantity, Is("ns", least=0)]
 

@@ -10,7 +10,7 @@ from math import ceil
 from typing import Any
 
 from sailsim.base.stamp import Stamp, stamp
-from sailsim.lut_gemv import TILE_PHASES
+from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY
 from sailsim.sim.backend import Backend, EnergyShape, Job, Jobs, Units
 from sailsim.sim.expert_jobs import HeadJobs, Sharing
@@ -24,7 +24,9 @@ from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.substrate import load_substrate, substrate_path
 from sailsim.sim.system import System
 from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest, TimedTile
-from sailsim.workloads import Activations, ModelSpec, Op
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.graph import Op
+from sailsim.workloads.model import ModelSpec
 
 NOT_MODELLED = (
     "not modelled: switching C-SRAM between storage and computing, and what the cores' data in the LLC loses "

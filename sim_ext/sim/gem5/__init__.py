@@ -5,33 +5,3 @@ Reading order: `places` (what gem5 is handed), `binary` (running it), `outcome` 
 by group), `measure` (kernels and bandwidth), `cases`, `validation` and `streams` (does the core's time
 agree?).
 """
-
-from sailsim.sim.gem5.binary import (
-    CPU_MODELS,
-    VARIABLE,
-    Gem5,
-    Gem5TimeoutError,
-    configs_path,
-    extras_path,
-    gem5_unit,
-    machine_json,
-)
-from sailsim.sim.gem5.outcome import BASIC_BLOCK_VECTORS, Gem5Run, read_dumps, read_stats
-from sailsim.sim.gem5.records import keys_of, run_or_load
-
-__all__ = [
-    "BASIC_BLOCK_VECTORS",
-    "CPU_MODELS",
-    "VARIABLE",
-    "Gem5",
-    "Gem5Run",
-    "Gem5TimeoutError",
-    "configs_path",
-    "extras_path",
-    "gem5_unit",
-    "keys_of",
-    "machine_json",
-    "read_dumps",
-    "read_stats",
-    "run_or_load",
-]

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from sailsim import _core
-from sailsim.lut_gemv import Scales, Tile, WeightCode
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.sim.system import System
 
 Fields = tuple[int, int, int, int, int, int, int, bool]

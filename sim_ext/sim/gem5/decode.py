@@ -25,17 +25,15 @@ from sailsim.base.input_file import sha256_of
 from sailsim.sim.gem5.binary import Gem5, Gem5TimeoutError, machine_json, require_program
 from sailsim.sim.gem5.outcome import Gem5Run, read_dumps
 from sailsim.sim.gem5.records import keys_of, run_or_load
-from sailsim.sim.study import Store, code_version
+from sailsim.sim.study.folder import Store
+from sailsim.sim.study.origin import code_version
 from sailsim.sim.system import System
-from sailsim.workloads import (
-    ImageDecoder,
-    ImagePlan,
-    Tokenizer,
-    load_model,
-    plan_image,
-    read_image,
-    stored_model,
-)
+from sailsim.workloads.gguf_model import stored_model
+from sailsim.workloads.image import ImagePlan, plan_image
+from sailsim.workloads.image_decode import ImageDecoder
+from sailsim.workloads.image_file import read_image
+from sailsim.workloads.load import load_model
+from sailsim.workloads.tokenizer import Tokenizer
 
 COMMAND = "decode"
 """What the column `command` of these records says."""

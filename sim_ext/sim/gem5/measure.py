@@ -18,7 +18,7 @@ from sailsim.base.input_file import sha256_of
 from sailsim.base.quantity import Quantity
 from sailsim.sim.gem5.binary import Gem5, machine_json, require_program
 from sailsim.sim.gem5.records import run_or_load
-from sailsim.sim.study import Store
+from sailsim.sim.study.folder import Store
 from sailsim.sim.system import System
 
 CORES = 16

@@ -9,7 +9,10 @@ from typing import Any
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.gem5.binary import Gem5, configs_path
-from sailsim.sim.study import Store, Task, code_version, run_study
+from sailsim.sim.study.folder import Store
+from sailsim.sim.study.origin import code_version
+from sailsim.sim.study.run import run_study
+from sailsim.sim.study.tasks import Task
 from sailsim.sim.system import System
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sailsim.lut_gemv import write_trace
+from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.dram import Dram, shares
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.cases import random_tile

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import LAYOUTS, Tile, write_trace
+from sailsim.lut_gemv.tile import Tile
+from sailsim.lut_gemv.trace import LAYOUTS, write_trace
 from sailsim.sim.dram import Dram
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.outcome import Gem5Run
@@ -28,17 +29,17 @@ from sailsim.sim.memory_path import memory
 from sailsim.sim.nbw import PER_TENSOR, nbw_in_words
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.schedule import Segments, Tensor, play
-from sailsim.sim.study import MEMBER, Store, Task, run_study
+from sailsim.sim.study.folder import Store
+from sailsim.sim.study.run import run_study
+from sailsim.sim.study.tasks import MEMBER, Task
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits
-from sailsim.workloads import (
-    Activations,
-    has_own_formats,
-    load_model,
-    plan_trace,
-    settled_choice,
-    stored_model,
-)
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.choice import settled_choice
+from sailsim.workloads.gguf_model import stored_model
+from sailsim.workloads.load import load_model
+from sailsim.workloads.shape_file import has_own_formats
+from sailsim.workloads.traces import plan_trace
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from sailsim import _core
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import TILE_PHASES, Tile, write_trace
+from sailsim.lut_gemv.counts import TILE_PHASES
+from sailsim.lut_gemv.tile import Tile
+from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.records import keys_of
 from sailsim.sim.patterns import PROFILES

@@ -22,7 +22,8 @@ from typing import Any
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import Tile, write_trace
+from sailsim.lut_gemv.tile import Tile
+from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.cases import drawn, drawn_tiles, fits
 from sailsim.sim.gem5.outcome import Gem5Run

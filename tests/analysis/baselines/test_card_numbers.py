@@ -6,12 +6,13 @@ from math import exp, hypot, log
 import numpy as np
 import pytest
 
-from sailsim.analysis import fitted_constants, gpu_tokens_per_s
+from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.gpu import (
     OF_SERVING,
     GpuConstants,
     GpuSheet,
     gpu_roofline,
+    gpu_tokens_per_s,
     prompts_seconds,
     requests_tokens_per_s,
     serving_constants,
@@ -20,8 +21,10 @@ from sailsim.analysis.baselines.gpu import (
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, prompt_work
 from sailsim.analysis.baselines.prediction import Work
 from sailsim.base.errors import SailsimError
-from sailsim.sim import load_card
-from sailsim.workloads import decode_step, load_model, prefill_step, uniform_format, weight_format
+from sailsim.sim.files import load_card
+from sailsim.workloads.formats import uniform_format, weight_format
+from sailsim.workloads.graph import decode_step, prefill_step
+from sailsim.workloads.load import load_model
 
 MODEL = load_model("gemma-2b")
 Q4, Q2, F16 = (weight_format(name) for name in ("q4_k_m", "q2_k", "f16"))

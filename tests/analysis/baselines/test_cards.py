@@ -9,13 +9,17 @@ import pytest
 
 from calibration.gpu_problem import CARDS, NEAREST
 from calibration.prompt_problem import SIXTEEN_BIT_CARDS
-from sailsim.analysis import baseline, fitted_constants, runners
 from sailsim.analysis.baselines import gpu
 from sailsim.analysis.baselines.card_kernels import OF_THE_FIT, taken_over
+from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s
+from sailsim.analysis.baselines.predict import baseline
+from sailsim.analysis.baselines.runners import runners
 from sailsim.base.errors import SailsimError
-from sailsim.sim import card_names, load_card, load_machine, system_names, vary
-from sailsim.workloads import load_model, uniform_format, weight_format
+from sailsim.sim.files import card_names, load_card, load_machine, system_names
+from sailsim.sim.vary import vary
+from sailsim.workloads.formats import uniform_format, weight_format
+from sailsim.workloads.load import load_model
 
 MODEL = load_model("gemma-2b")
 F16 = weight_format("f16")

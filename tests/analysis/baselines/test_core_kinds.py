@@ -2,14 +2,17 @@
 
 import pytest
 
-from sailsim.analysis import evaluate
 from sailsim.analysis.baselines.core_kinds import CORES, N1, core_of
 from sailsim.analysis.baselines.cpu import constants, cpu_tokens_per_s
 from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.predict import baseline
+from sailsim.analysis.results.runs import evaluate
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, load_system, system_names, vary
-from sailsim.workloads import load_model, uniform_format, weight_format
+from sailsim.sim.files import load_system, system_names
+from sailsim.sim.point import Point
+from sailsim.sim.vary import vary
+from sailsim.workloads.formats import uniform_format, weight_format
+from sailsim.workloads.load import load_model
 
 LLAMA = load_model("llama-7b")
 Q4 = weight_format("q4_k_m")

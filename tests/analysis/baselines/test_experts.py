@@ -8,8 +8,12 @@ from sailsim.analysis.baselines.cpu import cpu_tokens_per_s
 from sailsim.analysis.baselines.gpu import GpuSheet, constants, gpu_tokens_per_s, step_parts
 from sailsim.analysis.baselines.prediction import Work
 from sailsim.analysis.results.runs import runs
-from sailsim.sim import Point, load_card, load_system
-from sailsim.workloads import decode_step, distinct_experts, load_model, uniform_format, weight_format
+from sailsim.sim.files import load_card, load_system
+from sailsim.sim.point import Point
+from sailsim.workloads.experts import distinct_experts
+from sailsim.workloads.formats import uniform_format, weight_format
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
 
 QWEN = load_model("qwen3-30b-a3b")
 MIXTRAL = load_model("mixtral-8x7b")

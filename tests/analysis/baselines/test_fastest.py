@@ -2,8 +2,8 @@
 
 import pytest
 
-from sailsim.analysis import evaluate
-from sailsim.sim import Point
+from sailsim.analysis.results.runs import evaluate
+from sailsim.sim.point import Point
 
 STACKS = ("cores", "cores-ampere", "cores-lut")
 

@@ -5,7 +5,6 @@ import pytest
 
 from calibration.measurements import read_table
 from calibration.packed_check import choices, packed_rows
-from sailsim.analysis import evaluate
 from sailsim.analysis.baselines.cpu import (
     Constants,
     CpuSheet,
@@ -17,9 +16,12 @@ from sailsim.analysis.baselines.cpu import (
 from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.predict import baseline
 from sailsim.analysis.baselines.prediction import Work
+from sailsim.analysis.results.runs import evaluate
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, load_system
-from sailsim.workloads import load_model, uniform_format
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.workloads.formats import uniform_format
+from sailsim.workloads.load import load_model
 
 LLAMA = load_model("llama-2-7b")
 FOUR = uniform_format(4, 128)

@@ -7,27 +7,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis import (
-    baseline,
-    cpu_tokens_per_s,
-    fitted_constants,
-    gpu_tokens_per_s,
-    prompt_tokens_per_s,
-)
 from sailsim.analysis.baselines.cpu import (
     Constants,
     CpuSheet,
     constants,
+    cpu_tokens_per_s,
     overlapped,
+    prompt_tokens_per_s,
     step_parts,
 )
-from sailsim.analysis.baselines.gpu import GpuConstants, GpuSheet, gpu_roofline
+from sailsim.analysis.baselines.fitted import fitted_constants
+from sailsim.analysis.baselines.gpu import GpuConstants, GpuSheet, gpu_roofline, gpu_tokens_per_s
 from sailsim.analysis.baselines.gpu import step_parts as gpu_step_parts
 from sailsim.analysis.baselines.kernel_rates import format_key, kernel_rates, lut_bits
+from sailsim.analysis.baselines.predict import baseline
 from sailsim.analysis.baselines.prediction import Work
 from sailsim.base.errors import SailsimError
-from sailsim.sim import card_names, load_card, load_system
-from sailsim.workloads import decode_step, format_names, load_model, uniform_format, weight_format
+from sailsim.sim.files import card_names, load_card, load_system
+from sailsim.workloads.formats import format_names, uniform_format, weight_format
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
 
 from ...examples import examples
 

@@ -7,15 +7,23 @@ import pytest
 
 from calibration import prompt_problem
 from calibration.measurements import read_table
-from sailsim.analysis import baseline, cpu_tokens_per_s, fitted_constants, prompt_tokens_per_s
 from sailsim.analysis.baselines import gpu_prompts
 from sailsim.analysis.baselines.card_kernels import measured_on
-from sailsim.analysis.baselines.cpu import UBATCH, constants, prompt_work
+from sailsim.analysis.baselines.cpu import (
+    UBATCH,
+    constants,
+    cpu_tokens_per_s,
+    prompt_tokens_per_s,
+    prompt_work,
+)
 from sailsim.analysis.baselines.cpu_software import SOFTWARE
+from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, unmeasured
+from sailsim.analysis.baselines.predict import baseline
 from sailsim.base.errors import SailsimError
-from sailsim.sim import card_names, load_card, load_system
-from sailsim.workloads import load_model, uniform_format, weight_format
+from sailsim.sim.files import card_names, load_card, load_system
+from sailsim.workloads.formats import uniform_format, weight_format
+from sailsim.workloads.load import load_model
 
 ALTRA = load_system("altra")
 LLAMA = load_model("llama-7b")

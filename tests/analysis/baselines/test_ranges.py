@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from sailsim.analysis import cpu_tokens_per_s, fitted_constants, gpu_tokens_per_s, prompt_tokens_per_s
-from sailsim.analysis.baselines.cpu import constants, prompt_work
+from sailsim.analysis.baselines.cpu import constants, cpu_tokens_per_s, prompt_tokens_per_s, prompt_work
+from sailsim.analysis.baselines.fitted import fitted_constants
+from sailsim.analysis.baselines.gpu import gpu_tokens_per_s
 from sailsim.analysis.baselines.kernel_rates import kernel_rates
-from sailsim.sim import load_card, load_system
-from sailsim.workloads import TENSOR_FORMATS, load_model, uniform_format, weight_format
+from sailsim.sim.files import load_card, load_system
+from sailsim.workloads.formats import TENSOR_FORMATS, uniform_format, weight_format
+from sailsim.workloads.load import load_model
 
 GRAVITON2 = load_system("graviton2")
 LLAMA = load_model("llama-7b")

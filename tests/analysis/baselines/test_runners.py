@@ -9,7 +9,8 @@ from sailsim.analysis.baselines.gpu import GPU_SOFTWARE
 from sailsim.analysis.baselines.kinds import FASTEST
 from sailsim.analysis.baselines.runners import Runner, identity, read_runners, runners, shipped_runners
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Gpu, System, card_names
+from sailsim.sim.files import card_names
+from sailsim.sim.system import Gpu, System
 
 ENTRY = {
     "name": '"mine"',

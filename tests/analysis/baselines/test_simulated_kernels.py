@@ -5,14 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sailsim.analysis import SOFTWARE, baseline, cpu_tokens_per_s, evaluate, fitted_constants
-from sailsim.analysis.baselines.cpu import CpuSheet, constants, step_parts
-from sailsim.analysis.baselines.cpu_software import MEASURED, SIMULATED, SIMULATION
+from sailsim.analysis.baselines.cpu import CpuSheet, constants, cpu_tokens_per_s, step_parts
+from sailsim.analysis.baselines.cpu_software import MEASURED, SIMULATED, SIMULATION, SOFTWARE
+from sailsim.analysis.baselines.fitted import fitted_constants
+from sailsim.analysis.baselines.predict import baseline
 from sailsim.analysis.baselines.prediction import Work
 from sailsim.analysis.baselines.simulated_kernels import DOUBT, simulated_rate
+from sailsim.analysis.results.runs import evaluate
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, load_system
-from sailsim.workloads import TENSOR_FORMATS, decode_step, load_model, uniform_format, weight_format
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.workloads.formats import TENSOR_FORMATS, uniform_format, weight_format
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
 
 MACHINE = load_system("sail-n1")
 MODEL = load_model("llama-2-7b")

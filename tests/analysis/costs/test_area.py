@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from sailsim.analysis.costs.area import COUNTED, PART_TITLES, AreaConstants, UnitParts, area, overhead_bases
 from sailsim.base.errors import SailsimError
-from sailsim.sim import UNITS, load_system, vary
+from sailsim.base.quantity import UNITS
 from sailsim.sim.charges import LOGIC_CONSTANTS
+from sailsim.sim.files import load_system
+from sailsim.sim.vary import vary
 
 C = AreaConstants.default()
 SYSTEM = load_system("sail-n1")

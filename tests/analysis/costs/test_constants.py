@@ -6,11 +6,14 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from sailsim.analysis import AreaConstants, CostConstants, EnergyConstants, compare
+from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.constants import CONSTANTS, Span, files_by_kind
+from sailsim.analysis.costs.dollars import CostConstants
+from sailsim.analysis.costs.energy import EnergyConstants
+from sailsim.analysis.results.compare import compare
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.sim import Point
+from sailsim.sim.point import Point
 
 KINDS = (EnergyConstants, AreaConstants, CostConstants)
 POINT = Point(model="smollm2-135m", context=64)

@@ -6,12 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis import prices, tokens_per_dollar, usd_per_hour, usd_per_million_tokens, vcpus_paid
 from sailsim.analysis.costs.constants import Span
-from sailsim.analysis.costs.dollars import SIZINGS, CostConstants, Price, Usage, cost_range, quoted
+from sailsim.analysis.costs.dollars import (
+    SIZINGS,
+    CostConstants,
+    Price,
+    Usage,
+    cost_range,
+    prices,
+    quoted,
+    tokens_per_dollar,
+    usd_per_hour,
+    usd_per_million_tokens,
+    vcpus_paid,
+)
 from sailsim.analysis.results.joins import dollars
 from sailsim.base.errors import SailsimError
-from sailsim.sim import card_names, load_system, system_names
+from sailsim.sim.files import card_names, load_system, system_names
 
 HEADER = "instance,machines,chip,kind,units,memory_gib,usd_per_hour,source,date\n"
 

@@ -20,9 +20,12 @@ from sailsim.analysis.costs.energy import (
 )
 from sailsim.analysis.results.runs import runs
 from sailsim.base.errors import SailsimError
-from sailsim.sim import UNITS, Point, Quantity, load_card, load_substrate, load_system, substrate_names
+from sailsim.base.quantity import UNITS, Quantity
 from sailsim.sim.activity import ACTIVITY, COMPUTE, CONVERT
 from sailsim.sim.charges import ENERGY_CONSTANTS
+from sailsim.sim.files import load_card, load_system
+from sailsim.sim.point import Point
+from sailsim.sim.substrate import load_substrate, substrate_names
 
 C = EnergyConstants.default()
 NAMES = [field.name for field in fields(EnergyConstants)]

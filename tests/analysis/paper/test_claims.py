@@ -10,20 +10,22 @@ from click.testing import CliRunner
 
 pytest.importorskip("SALib")
 
-from sailsim.analysis import claims, compare, joined, prices
 from sailsim.analysis.costs.area import area
+from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.claims import CLAIMS, load_paper
 from sailsim.analysis.paper.evaluator import evaluate_machine
 from sailsim.analysis.paper.metrics import METRICS, highest, reaches, values
 from sailsim.analysis.paper.reproduce import reproduce
 from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
-from sailsim.analysis.paper.stored_claims import StoredOutcomes, table
+from sailsim.analysis.paper.stored_claims import StoredOutcomes, claims, table
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.render.reproduction_page import markdown
+from sailsim.analysis.results.compare import compare
+from sailsim.analysis.results.joins import joined
 from sailsim.analysis.results.results import Runs
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.sim import load_system
+from sailsim.sim.files import load_system
 
 FOLDER = Path(__file__).parent
 TINY = str(FOLDER / "tiny_claims.toml")

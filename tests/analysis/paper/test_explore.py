@@ -12,10 +12,13 @@ from hypothesis.extra.numpy import arrays
 
 pytest.importorskip("optuna")
 
-from sailsim.analysis import area, compare
+from sailsim.analysis.costs.area import area
 from sailsim.analysis.paper.explore import Search, explore, on_front, try_machine
+from sailsim.analysis.results.compare import compare
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, load_system, run_sweep
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.sim.sweep import run_sweep
 
 POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
 SEARCH = Search(POINT, threads=(8, 16), seed=3)

@@ -17,7 +17,6 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis import compare
 from sailsim.analysis.paper import joint as together
 from sailsim.analysis.paper import joint_nearest
 from sailsim.analysis.paper.claims import load_paper
@@ -35,10 +34,12 @@ from sailsim.analysis.paper.parameters import Workload
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.render.joint_page import STORED, write_page
+from sailsim.analysis.results.compare import compare
 from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.sim import Store, load_system
+from sailsim.sim.files import load_system
+from sailsim.sim.study.folder import Store
 
 from ...examples import examples
 

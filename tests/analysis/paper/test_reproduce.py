@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sailsim.analysis import compare
 from sailsim.analysis.paper.claims import load_paper
 from sailsim.analysis.paper.parameters import Workload
 from sailsim.analysis.paper.reproduce import reproduce
@@ -21,9 +20,11 @@ from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.render.reproduction_page import STORED, write_page
 from sailsim.analysis.render.reproduction_words import verdict
+from sailsim.analysis.results.compare import compare
 from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, Store
+from sailsim.sim.point import Point
+from sailsim.sim.study.folder import Store
 
 pytest.importorskip("SALib")
 ROOT = Path(__file__).parents[3]

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis import cpu_tokens_per_s, fitted_constants, gpu_tokens_per_s
+from sailsim.analysis.baselines.cpu import cpu_tokens_per_s
+from sailsim.analysis.baselines.fitted import fitted_constants
+from sailsim.analysis.baselines.gpu import gpu_tokens_per_s
 from sailsim.analysis.baselines.kernel_rates import kernel_rates
 from sailsim.analysis.costs.dollars import CostConstants, vcpus_paid
 from sailsim.analysis.paper.evaluator import SampleEvaluator, evaluate_machine
@@ -18,8 +20,11 @@ from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
 from sailsim.analysis.paper.sampling import screen
 from sailsim.analysis.paper.unknowns import Levels, machine_factors, space
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
-from sailsim.sim import Quantity, leaves, load_card, load_system, simulate_step
-from sailsim.workloads import load_model
+from sailsim.base.quantity import Quantity
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_card, load_system
+from sailsim.sim.vary import leaves
+from sailsim.workloads.load import load_model
 
 from ...examples import examples
 

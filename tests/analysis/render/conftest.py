@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from sailsim.analysis import joined, prices
+from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.render.report import page
-from sailsim.analysis.results.joins import POINT
+from sailsim.analysis.results.joins import POINT, joined
 
 from .opened import Opened
 

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sailsim.analysis import figures, report
+from sailsim.analysis.render.figures import figures
 from sailsim.analysis.render.gem5_figures import FOLDER, gem5_figures, tiles_figure, timeline_figure
+from sailsim.analysis.render.report import report
 from sailsim.analysis.render.style import save
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Store, load_system
-from sailsim.sim.gem5 import Gem5
+from sailsim.sim.files import load_system
+from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.tiles import run_tiles, tile_points
 from sailsim.sim.gem5.timeline import TIMELINE, TileTimeline
+from sailsim.sim.study.folder import Store
 
 
 def timeline(groups: int, source: str = "gem5 24.0.0.1") -> TileTimeline:

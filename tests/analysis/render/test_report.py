@@ -8,25 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.analysis import (
-    FIGURES,
-    area,
-    claims,
-    evaluate,
-    figures,
-    fitted_constants,
-    joined,
-    prices,
-    report,
-    runners,
-)
+from sailsim.analysis.baselines.fitted import fitted_constants
+from sailsim.analysis.baselines.runners import runners
+from sailsim.analysis.costs.area import area
+from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.claims import load_paper
-from sailsim.analysis.paper.stored_claims import COLUMNS
+from sailsim.analysis.paper.stored_claims import COLUMNS, claims
+from sailsim.analysis.render.figures import FIGURES, figures
+from sailsim.analysis.render.report import report
 from sailsim.analysis.results.equal_quality import losses
+from sailsim.analysis.results.joins import joined
 from sailsim.analysis.results.results import Runs, stored_runs
+from sailsim.analysis.results.runs import evaluate
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.sim import Point, Store, load_system, run_sweep
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.sim.study.folder import Store
+from sailsim.sim.sweep import run_sweep
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sailsim.analysis import prices
+from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.render.report import page as report_page
 
 from .opened import SIZES, Opened

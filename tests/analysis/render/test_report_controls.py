@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from sailsim.analysis import prices
+from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.render.report import page as report_page
 from sailsim.analysis.render.style import OKABE_ITO
 

@@ -9,16 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sailsim.analysis import evaluate, joined, prices
+from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.render import report_data
 from sailsim.analysis.render.html import page_file
 from sailsim.analysis.render.report import SCRIPTS, STYLES, page, start, tables_of, titles
 from sailsim.analysis.render.report_charts import FRONT, Chart
 from sailsim.analysis.render.report_sections import by_width
-from sailsim.analysis.results.joins import JOINED, POINT
+from sailsim.analysis.results.joins import JOINED, POINT, joined
 from sailsim.analysis.results.results import Runs
+from sailsim.analysis.results.runs import evaluate
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, run_sweep
+from sailsim.sim.point import Point
+from sailsim.sim.sweep import run_sweep
 
 SECTIONS = (
     *("answer", "speed", "dollars", "energy", "area", "quality", "time", "reuse", "gem5", "reproduction"),

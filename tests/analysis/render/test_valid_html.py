@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from sailsim.analysis import prices
+from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.render.report import page
 from sailsim.analysis.render.report_sections import stored_study
 from sailsim.analysis.render.reproduction_page import html_page

@@ -19,11 +19,17 @@ from sailsim.analysis.results.joins import JOINED
 from sailsim.analysis.results.runs import COLUMNS
 from sailsim.base.atomic import read_records
 from sailsim.cli import main
-from sailsim.lut_gemv import Tile, WeightCode, write_trace
-from sailsim.sim import Point, Store, leaves, load_system, run_sweep
-from sailsim.sim.gem5 import VARIABLE
-from sailsim.sim.study import RESERVED
-from sailsim.workloads import Activations
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.tile import Tile
+from sailsim.lut_gemv.trace import write_trace
+from sailsim.sim.files import load_system
+from sailsim.sim.gem5.binary import VARIABLE
+from sailsim.sim.point import Point
+from sailsim.sim.study.chunks import RESERVED
+from sailsim.sim.study.folder import Store
+from sailsim.sim.sweep import run_sweep
+from sailsim.sim.vary import leaves
+from sailsim.workloads.activations import Activations
 
 from ...cli.gem5_stand_in import elf
 
@@ -73,7 +79,7 @@ def test_of_a_sweep(tmp_path: Path) -> None:
 
 
 def evaluated(point: Point) -> list[dict[str, object]]:
-    from sailsim.analysis import evaluate
+    from sailsim.analysis.results.runs import evaluate
 
     return evaluate(point)
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from sailsim.analysis.results.equal_quality import at_equal_quality, choice_key, losses, measured
-from sailsim.sim import Point
+from sailsim.sim.point import Point
 
 LOSSES = {"8g128": 0.04, "4g128": 0.8, "q4_0": 0.3}
 RATES = {

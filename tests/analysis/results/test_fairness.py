@@ -2,9 +2,14 @@
 
 import pytest
 
-from sailsim.analysis import cpu_tokens_per_s, fitted_constants
-from sailsim.sim import Point, load_system, simulate_step, vary
-from sailsim.workloads import load_model, weight_format
+from sailsim.analysis.baselines.cpu import cpu_tokens_per_s
+from sailsim.analysis.baselines.fitted import fitted_constants
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.sim.vary import vary
+from sailsim.workloads.formats import weight_format
+from sailsim.workloads.load import load_model
 
 
 @pytest.mark.parametrize(("system", "software"), [("sail-n1", "llama.cpp"), ("sail-n1-fast-host", "ampere")])

@@ -2,12 +2,12 @@
 
 from dataclasses import fields, replace
 
-from sailsim.analysis import prices
 from sailsim.analysis.baselines.runners import SAIL
+from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.results.joins import as_frame
 from sailsim.analysis.results.results import FREE, Runs
 from sailsim.analysis.results.runs import runs
-from sailsim.sim import Point
+from sailsim.sim.point import Point
 
 OTHERS = {"prt", "seed", "activations"}
 """Which are fixed by their own names."""

@@ -6,9 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sailsim.analysis import CostConstants, EnergyConstants, compare, prices
 from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.costs.constants import Span
+from sailsim.analysis.costs.dollars import CostConstants, prices
+from sailsim.analysis.costs.energy import EnergyConstants
+from sailsim.analysis.results.compare import compare
 from sailsim.analysis.results.joins import (
     JOINED,
     PAYMENTS,
@@ -20,7 +22,8 @@ from sailsim.analysis.results.joins import (
 )
 from sailsim.analysis.results.runs import COLUMNS, runs
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, load_system
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
 
 POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
 HEADER = "instance,machines,chip,kind,units,memory_gib,usd_per_hour,source,date\n"

@@ -5,18 +5,23 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sailsim.analysis import compare
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, prompt_work
 from sailsim.analysis.baselines.kinds import FASTEST
 from sailsim.analysis.baselines.runners import named
 from sailsim.analysis.costs.dollars import prices
+from sailsim.analysis.results.compare import compare
 from sailsim.analysis.results.folder import Results
 from sailsim.analysis.results.joins import as_frame, joined
 from sailsim.analysis.results.results import Runs, stored_runs
 from sailsim.analysis.results.runs import evaluate, problems, runs
 from sailsim.analysis.results.sweep import sweep
-from sailsim.sim import Point, Store, load_card, load_system, run_sweep, simulate_prefill
-from sailsim.workloads import load_model, uniform_format
+from sailsim.sim.engine import simulate_prefill
+from sailsim.sim.files import load_card, load_system
+from sailsim.sim.point import Point
+from sailsim.sim.study.folder import Store
+from sailsim.sim.sweep import run_sweep
+from sailsim.workloads.formats import uniform_format
+from sailsim.workloads.load import load_model
 
 POINT = Point(model="smollm2-135m", phase="prefill", prompt=96, batch=2, threads=8)
 MODEL = load_model("smollm2-135m")

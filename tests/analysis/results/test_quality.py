@@ -12,9 +12,10 @@ from sailsim.analysis.results.columns import columns_of
 from sailsim.analysis.results.quality import QualityPoint, compared, measure_quality, measured, points
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.sim import Store
-from sailsim.sim.study import RESERVED
-from sailsim.workloads import default_gguf, open_gguf
+from sailsim.sim.study.chunks import RESERVED
+from sailsim.sim.study.folder import Store
+from sailsim.workloads.capture import default_gguf
+from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.quality import CALIBRATION, QUALITY, in_floats, on_units, shipped_text, text_chunks
 
 from ...workloads.conftest import write_tiny_gguf
@@ -66,7 +67,7 @@ def test_perplexity_and_its_error_are_those_of_the_chunks(folder: Path) -> None:
 
 
 def test_the_loss_of_a_token_is_that_of_its_own_logits(folder: Path) -> None:
-    from sailsim.workloads import forward
+    from sailsim.workloads.forward import forward
 
     model = open_gguf(folder / "m.gguf")
     tokens = text_chunks(model, WORDS, 2, 6)
@@ -101,7 +102,7 @@ def test_a_policys_content_is_part_of_what_a_record_rests_on(folder: Path) -> No
 
 def test_compensated_codes_are_made_for_the_inputs_of_another_text(folder: Path) -> None:
     model = open_gguf(folder / "m.gguf")
-    from sailsim.workloads import uniform_format
+    from sailsim.workloads.formats import uniform_format
 
     tokens, other = text_chunks(model, WORDS, 2, 20), text_chunks(model, WORDS[::-1], 6, 20)
     ways = [

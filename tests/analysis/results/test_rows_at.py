@@ -2,12 +2,12 @@
 
 import pytest
 
-from sailsim.analysis import prices
+from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.results.joins import as_frame
 from sailsim.analysis.results.results import Runs
 from sailsim.analysis.results.runs import runs
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point
+from sailsim.sim.point import Point
 
 
 @pytest.fixture(scope="module")

@@ -6,22 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.analysis import cpu_tokens_per_s, gpu_tokens_per_s
-from sailsim.analysis.baselines.cpu import packed_tokens_per_s
+from sailsim.analysis.baselines.cpu import cpu_tokens_per_s, packed_tokens_per_s
+from sailsim.analysis.baselines.gpu import gpu_tokens_per_s
 from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.results.runs import COLUMNS, Run, evaluate, runs
 from sailsim.base.errors import SailsimError
-from sailsim.sim import (
-    COUNTS,
-    Point,
-    card_names,
-    load_card,
-    load_system,
-    save_system,
-    simulate_step,
-    vary,
-)
-from sailsim.workloads import load_model, uniform_format, weight_format
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import card_names, load_card, load_system
+from sailsim.sim.point import Point
+from sailsim.sim.saved import save_system
+from sailsim.sim.tiles import COUNTS
+from sailsim.sim.vary import vary
+from sailsim.workloads.formats import uniform_format, weight_format
+from sailsim.workloads.load import load_model
 
 POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
 MODEL = load_model("smollm2-135m")

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, backend_of, load_system, simulate_step
-from sailsim.sim.backend import Product
+from sailsim.sim.backend import Product, backend_of
 from sailsim.sim.backends.bit_serial_cache import (
     PHASES,
     CacheJob,
@@ -18,7 +17,10 @@ from sailsim.sim.backends.bit_serial_cache import (
     Section,
     multiply_cycles,
 )
-from sailsim.workloads import load_model
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.workloads.load import load_model
 
 SYSTEM = load_system("neural-cache-n1")
 SECTION = SYSTEM.accelerator

@@ -10,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, backend_of, load_system, simulate_step
-from sailsim.sim.backend import Product
+from sailsim.sim.backend import Product, backend_of
 from sailsim.sim.backends.dram_pim import PHASES, BankJob, Request, Section
-from sailsim.workloads import load_model, uniform_format
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
+from sailsim.sim.point import Point
+from sailsim.workloads.formats import uniform_format
+from sailsim.workloads.load import load_model
 
 SYSTEM = load_system("aim-n1")
 SECTION = SYSTEM.accelerator

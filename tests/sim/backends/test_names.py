@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim import backend_names, system_names
-from sailsim.sim.backend import load_backend
-from sailsim.sim.files import load_system
+from sailsim.sim.backend import backend_names, load_backend
+from sailsim.sim.files import load_system, system_names
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = ("sailsim", "analysis", "sim_ext", "workloads", "lut_gemv", "gem5-configs", "tools")

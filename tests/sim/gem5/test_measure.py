@@ -3,7 +3,7 @@
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import load_system
+from sailsim.sim.files import load_system
 from sailsim.sim.gem5.measure import BANDWIDTH_RUNS, CORES, STREAMED_OUTPUTS, scaled
 
 

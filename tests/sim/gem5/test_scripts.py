@@ -10,8 +10,8 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from sailsim.sim import load_system
-from sailsim.sim.gem5 import configs_path, machine_json
+from sailsim.sim.files import load_system
+from sailsim.sim.gem5.binary import configs_path, machine_json
 
 SCRIPTS = ("core", "hierarchy", "machine", "bare_metal")
 

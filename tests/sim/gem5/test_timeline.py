@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import Scales, Tile, WeightCode
-from sailsim.sim import System, load_system
-from sailsim.sim.gem5 import VARIABLE, Gem5
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.tile import Scales, Tile
+from sailsim.sim.files import load_system
+from sailsim.sim.gem5.binary import VARIABLE, Gem5
 from sailsim.sim.gem5.timeline import (
     TIMELINE,
     TileTimeline,
@@ -21,6 +22,7 @@ from sailsim.sim.gem5.timeline import (
     read_groups,
     read_timelines,
 )
+from sailsim.sim.system import System
 
 ROOT = Path(__file__).parents[3]
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from sailsim.base.atomic import read_records
-from sailsim.sim import dram, load_system
+from sailsim.sim import dram
 from sailsim.sim.dram import OPEN_LOAD
+from sailsim.sim.files import load_system
 from sailsim.sim.gem5.cases import CODES, drawn, drawn_tiles
 from sailsim.sim.gem5.streams import shared_bandwidth
 from sailsim.sim.gem5.validation import ALONE, Comparison, Load, summarise

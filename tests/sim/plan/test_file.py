@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, load_plan, load_preset, parse_plan, preset_plan
 from sailsim.sim.plan.axis import Span
+from sailsim.sim.plan.file import load_plan, load_preset, parse_plan, preset_plan
+from sailsim.sim.point import Point
 
 WHOLE = """
 title = "All that a plan may say"

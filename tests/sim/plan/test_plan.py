@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, expand, plan_of
 from sailsim.sim.plan.axis import Axis, Span, axis_of
 from sailsim.sim.plan.combination import is_whole
 from sailsim.sim.plan.constraint import Constraint
-from sailsim.sim.plan.plan import LARGEST_PLAN, Part, Plan
+from sailsim.sim.plan.file import expand
+from sailsim.sim.plan.plan import LARGEST_PLAN, Part, Plan, plan_of
 from sailsim.sim.plan.sample import Sample
+from sailsim.sim.point import Point
 
 from ...examples import examples
 

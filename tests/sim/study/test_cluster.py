@@ -19,8 +19,10 @@ from urllib.request import urlopen
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point
-from sailsim.sim.study import Store, Task, run_study
+from sailsim.sim.point import Point
+from sailsim.sim.study.folder import Store
+from sailsim.sim.study.run import run_study
+from sailsim.sim.study.tasks import Task
 from sailsim.sim.sweep import run_sweep
 
 pytest.importorskip("distributed", reason="a cluster needs the extra `cluster`")

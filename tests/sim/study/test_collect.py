@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Store
-from sailsim.sim.study import Task, collect, run_study, unasked_records
+from sailsim.sim.study.collect import collect, unasked_records
+from sailsim.sim.study.folder import Store
+from sailsim.sim.study.run import run_study
 from sailsim.sim.study.scan import scanned
+from sailsim.sim.study.tasks import Task
 
 
 def two(what: int) -> list[dict[str, Any]]:

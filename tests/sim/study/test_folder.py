@@ -22,8 +22,15 @@ from hypothesis import strategies as st
 
 from sailsim.base import progress
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Point, Store, point_key, result_key, run_sweep
-from sailsim.sim.study import RESERVED, TRIES, Task, folder, run_study, unasked_records
+from sailsim.sim.keys import point_key, result_key
+from sailsim.sim.point import Point
+from sailsim.sim.study import folder
+from sailsim.sim.study.chunks import RESERVED
+from sailsim.sim.study.collect import unasked_records
+from sailsim.sim.study.folder import Store
+from sailsim.sim.study.run import TRIES, run_study
+from sailsim.sim.study.tasks import Task
+from sailsim.sim.sweep import run_sweep
 
 from ...examples import examples
 

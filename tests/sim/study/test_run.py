@@ -17,13 +17,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim import Store
-from sailsim.sim.study import TRIES, Task, logged_as_json, run_study, workers
+from sailsim.base.progress import logged_as_json
+from sailsim.sim.study import workers
+from sailsim.sim.study.folder import Store
+from sailsim.sim.study.run import TRIES, run_study
+from sailsim.sim.study.tasks import Task
 
 STUDY = """
     import os, sys, time
     from pathlib import Path
-    from sailsim.sim.study import Task, run, run_study
+    from sailsim.sim.study import run
+    from sailsim.sim.study.run import run_study
+    from sailsim.sim.study.tasks import Task
 
     FOLDER, LOG, JOBS, TASKS = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.study import Task, run_study, workers
+from sailsim.sim.study import workers
+from sailsim.sim.study.run import run_study
+from sailsim.sim.study.tasks import Task
 
 SHARED_MEMORY = Path("/dev/shm")
 KILLED = """

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 try:
-    from sailsim.sim import System, load_system
+    from sailsim.sim.files import load_system
+    from sailsim.sim.system import System
 except ImportError:
     sys.exit(
         f"unit_header.py: {sys.executable} has no sailsim; allowed is a Python that has it: make setup makes "
