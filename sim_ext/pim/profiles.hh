@@ -1,21 +1,52 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * A pool of activation rows from which batches are put together, as batches of captured rows are. Where no
- * entry of a PRT is evicted a profile only asks which patterns a group has seen, so each row's answer is
- * formed once, whichever batches the row is part of.
+ * Profiles of patterns that are kept for many tiles, and rows that they are put together from.
  */
-#ifndef SAILSIM_PIM_PATTERN_POOL_HH
-#define SAILSIM_PIM_PATTERN_POOL_HH
+#ifndef SAILSIM_PIM_PROFILES_HH
+#define SAILSIM_PIM_PROFILES_HH
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
 
 #include "pim/patterns.hh"
+#include "pim/sequencer.hh"
 
 namespace sailsim::pim
 {
+
+class PackedProfile
+{
+  public:
+    explicit PackedProfile(PatternProfile counts);
+
+    std::int64_t groups() const { return count; }
+
+    /* Bytes of the counts of all groups. */
+    std::int64_t bytes() const;
+
+    /* The profile itself. */
+    PatternProfile counts() const;
+
+    /* The patterns of all groups; their cycles are left at 0. */
+    const FedPatterns &all() const { return sum; }
+
+    /* Cycles that the patterns of every group take at least; 0 where the groups have not the same number of
+     * patterns. */
+    double least_cycles(const PhaseCosts &costs) const;
+
+  private:
+    std::int64_t count;
+    /* Groups of the same number of patterns, as they all have that were scanned: what is neither a hit nor a
+     * miss is zero. Others stay as they are. */
+    std::vector<std::uint16_t> hits, misses;
+    PatternProfile whole;
+    std::int64_t patterns = 0;
+    FedPatterns sum;
+    std::array<std::int64_t, 3> fewest{}, most{}; /* zero, hits and misses of a group */
+};
 
 class PatternPool
 {

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "check.hh"
 #include "support.hh"
-
-using namespace sailsim::pim;
 
 namespace
 {
@@ -17,7 +14,7 @@ std::string with(std::string text, const std::string &key, const std::string &li
 
 } // namespace
 
-TEST(unit_text, every_key_sets_its_field)
+TEST(units, every_key_sets_its_field)
 {
     std::string text = shipped_text("row_dfm");
     for (const char *line : {"rows 128",
@@ -85,7 +82,7 @@ TEST(unit_text, every_key_sets_its_field)
     CHECK_EQ(unit.substrate.times(Phase::lookup, Op::logic, widths), 0);
 }
 
-TEST(unit_text, the_order_of_the_keys_does_not_matter)
+TEST(units, the_order_of_the_keys_does_not_matter)
 {
     const std::string text = shipped_text("bit_serial");
     const std::string moved = with(text, "rows", "") + "rows 256\n";
@@ -93,7 +90,7 @@ TEST(unit_text, the_order_of_the_keys_does_not_matter)
     CHECK_EQ(read_unit(moved).rows, read_unit(text).rows);
 }
 
-TEST(unit_text, bad_input_names_the_key)
+TEST(units, bad_input_names_the_key)
 {
     const std::string text = shipped_text("row_dfm");
     CHECK_THROWS("the first line is '': allowed is 'sailsim-unit 2'", read_unit(""));
@@ -133,7 +130,7 @@ TEST(unit_text, bad_input_names_the_key)
                  read_unit(with(text, "cost.add", "cost.add 1 0 0 0")));
 }
 
-TEST(unit_text, what_was_read_is_validated)
+TEST(units, what_was_read_is_validated)
 {
     const std::string text = shipped_text("row_dfm");
     CHECK_THROWS("rows is 0: allowed are 1..", read_unit(with(text, "rows", "rows 0")));
@@ -152,4 +149,27 @@ TEST(unit_text, what_was_read_is_validated)
                  read_unit(with(text, "convert_interval", "convert_interval 13")));
     CHECK_THROWS("convert is unit: allowed with sums in the array",
                  read_unit(with(shipped_text("bit_serial"), "convert", "convert unit")));
+}
+
+TEST(units, a_substrate_s_validation_names_the_field)
+{
+    Substrate s = shipped("row_dfm");
+    s.name = "two words";
+    CHECK_THROWS("substrate.name is 'two words'", s.validate());
+
+    s = shipped("row_dfm");
+    s.costs[5].c0 = -1;
+    CHECK_THROWS("substrate.costs.add is -1 cycles", s.validate());
+
+    s = shipped("row_dfm");
+    s.costs[2].c1 = 2'000'000;
+    CHECK_THROWS("substrate.costs.logic has the coefficient 2000000", s.validate());
+
+    s = shipped("bit_serial");
+    s.accumulate = Accumulate::behind;
+    CHECK_THROWS("substrate.accumulate", s.validate());
+
+    s = shipped("bit_parallel");
+    s.prt_helps = true;
+    CHECK_THROWS("substrate.prt_helps", s.validate());
 }
