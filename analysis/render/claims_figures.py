@@ -1,18 +1,32 @@
-"""Figures of the reproduction page."""
+"""Figures of the studies of claims: distributions, what decides, where time goes; all at once; a search's
+front."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatter, LogLocator, NullFormatter
 
 from sailsim.analysis.paper.claims import Claim
-from sailsim.analysis.render.reproduction_words import Reproduction, claims_of, number, primary
-from sailsim.analysis.render.style import OKABE_ITO, PHASE_STYLE, canvas, caption, style
+from sailsim.analysis.render.claims_words import Study, claims_of, number, primary
+from sailsim.analysis.render.style import (
+    DASHES,
+    MARKERS,
+    OKABE_ITO,
+    PHASE_STYLE,
+    SERIES,
+    canvas,
+    caption,
+    style,
+)
+
+if TYPE_CHECKING:
+    from sailsim.analysis.paper.explore import Search  # loads Optuna
 
 TITLES: Mapping[str, str] = {
     "claims": "What machines within the declared ranges give, claim by claim",
@@ -31,7 +45,7 @@ def _axis(axes: Axes, claim: Claim, wide: bool = False) -> None:
     axes.set_xlabel("%" if claim.unit == "%" else "times")
 
 
-def claims_figure(study: Reproduction) -> Figure:
+def claims_figure(study: Study) -> Figure:
     """Distributions of every claim with the paper's value, the nominal and the nearest machine."""
     figure, grid = canvas(TITLES["claims"], 2, 3, width=9.6, height=8.4)
     panels = [axes for row in grid for axes in row]
@@ -92,7 +106,7 @@ def claims_figure(study: Reproduction) -> Figure:
     return figure
 
 
-def decides_figure(study: Reproduction) -> Figure:
+def decides_figure(study: Study) -> Figure:
     """A tornado a claim: medians at the ends of the factors that decide most."""
     figure, grid = canvas(TITLES["decides"], 2, 3, width=11.0, height=9.4)
     panels = [axes for row in grid for axes in row]
@@ -155,7 +169,7 @@ _CPU_STYLE: Mapping[str, tuple[str, str, str]] = {
 }
 
 
-def breakdown_figure(study: Reproduction) -> Figure:
+def breakdown_figure(study: Study) -> Figure:
     """A step on SAIL and on the cores alone, nominal and nearest, as stacked bars."""
     rows = study["breakdown"]
     figure, panels = canvas(TITLES["breakdown"], 2, width=11.5, height=2.6 + 0.5 * len(rows), sharey=True)
@@ -207,14 +221,147 @@ def breakdown_figure(study: Reproduction) -> Figure:
     return figure
 
 
-FIGURES: Mapping[str, Callable[[Reproduction], Figure]] = {
-    "claims": claims_figure,
-    "decides": decides_figure,
-    "breakdown": breakdown_figure,
-}
-
-
-def draw(name: str, study: Reproduction) -> Figure:
-    """One figure by name."""
+def draw(name: str, study: Study) -> Figure:
+    """One figure of `reproduce` by name, of `TITLES`."""
+    drawn = {"claims": claims_figure, "decides": decides_figure, "breakdown": breakdown_figure}
     with style():
-        return FIGURES[name](study)
+        return drawn[name](study)
+
+
+# --- All claims at once ---
+
+PINNED_SHOWN = 14
+"""Unknowns of the figure of all claims at once, the most uneven first."""
+TICKS = (1, 1.25, 1.5, 2, 3, 5, 10)
+MOST = 10.0
+"""The largest factor that is drawn."""
+
+
+def joint_figure(results: Study) -> Figure:
+    """Left: the share of machines within a factor of all claims, beside invented papers; right: unknowns."""
+    priors = results["priors"]
+    with style():
+        figure, panels = canvas(
+            "One machine with all of the paper's numbers: how near, and what is pinned there",
+            2,
+            width=11.5,
+            height=5.6,
+            width_ratios=(1, 1.1),
+        )
+        for i, (prior, of_prior) in enumerate(priors.items()):
+            _shares(panels[0], i, prior, of_prior, results["machines"])
+        axes = panels[0]
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlim(1, MOST)
+        axes.set_ylim(0.9 / results["machines"], 1.2)
+        axes.xaxis.set_major_locator(FixedLocator(TICKS))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
+        axes.set_xlabel(f"within so many times all {len(results['claims'])} numbers")
+        axes.set_ylabel("of the machines, or of the invented papers")
+        axes.set_title("How near")
+        axes.legend(loc="lower right", fontsize=8)
+        _unknowns(panels[1], {name: of_prior["posterior"] for name, of_prior in priors.items()})
+        caption(
+            figure,
+            f"{results['machines']} machines of each prior; a machine is judged by the best of "
+            f"{results['combinations']} declared combinations of readings. Thin: papers with other numbers, "
+            "the share of them that have any machine so near. Right: where the nearest machines have an "
+            "unknown, as its place in the range that it was drawn from (bar: nine of ten of them, mark: the "
+            "median); an unknown that the numbers do not pin fills the range.",
+        )
+    return figure
+
+
+def _shares(axes: Axes, i: int, prior: str, of_prior: Study, machines: int) -> None:
+    quantiles = [q if q is not None else np.inf for q in of_prior["quantiles"]]
+    counted = [(float(factor), n / machines) for factor, n in of_prior["within"].items() if n]
+    if of_prior["best"]["factor"] is not None:
+        counted.append((of_prior["best"]["factor"], 1 / machines))
+    steps = zip(quantiles[1:], np.linspace(0, 1, len(quantiles))[1:], strict=True)
+    known = sorted([*counted, *steps])
+    axes.plot(*zip(*known, strict=True), color=SERIES[i], ls=DASHES[i], label=f"machines of {prior}")
+    others = np.sort([q if q is not None else np.inf for q in of_prior["pseudo"]])
+    axes.plot(
+        others,
+        np.arange(1, len(others) + 1) / len(others),
+        color=SERIES[i],
+        ls=DASHES[i],
+        lw=0.9,
+        label=f"invented papers, by {prior}",
+    )
+
+
+def _unknowns(axes: Axes, posterior: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    by_prior = {prior: {row["factor"]: row for row in rows} for prior, rows in posterior.items()}
+    gaps: dict[str, float] = {}
+    for row in (row for rows in posterior.values() for row in rows if row["pinned"]):
+        gaps[row["factor"]] = max(gaps.get(row["factor"], 0.0), float(row["gap"]))
+    names = sorted(gaps, key=lambda name: -gaps[name])[:PINNED_SHOWN]
+    count = len(by_prior)
+    for at, name in enumerate(names):
+        axes.axhspan(at - 0.42, at + 0.42, color="#f4f4f4", lw=0)
+        for i, rows in enumerate(by_prior.values()):
+            if name not in rows:
+                continue
+            row = rows[name]
+            y = at + 0.34 * ((i + 0.5) / count * 2 - 1)
+            low, middle, high = row["shares"]
+            axes.plot([low, high], [y, y], color=SERIES[i], lw=4, solid_capstyle="butt", alpha=0.6)
+            axes.plot(middle, y, "|", color=SERIES[i], ms=9, mew=2)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    axes.set_xlim(0, 1)
+    axes.set_xticks([0, 0.5, 1], ["low end", "middle", "high end"])
+    axes.set_title("What is pinned (place in its range)")
+    axes.grid(visible=False, axis="y")
+
+
+# --- A search of machines ---
+
+
+def pareto_figure(search: Search, frame: pd.DataFrame) -> Figure:
+    """Tokens/s and tokens per dollar against area; the front in colour, by threads."""
+    with style():
+        return _pareto(search, frame)
+
+
+def _pareto(search: Search, frame: pd.DataFrame) -> Figure:
+    figure, panels = canvas("Machines that no other trial beats", 2, width=10.5, height=4.6)
+    titles = (("tokens_per_s", "tokens/s of the whole batch"), ("tokens_per_usd", "tokens per USD"))
+    feasible = frame[frame["tokens_per_s"].notna()]
+    for axes, (column, title) in zip(panels, titles, strict=True):
+        axes.plot(feasible["area_mm2"], feasible[column], ".", color="#bbbbbb", ms=4, label="beaten")
+        for i, threads in enumerate(search.threads):
+            own = feasible[feasible["pareto"] & (feasible["threads"] == threads)].sort_values("area_mm2")
+            if len(own):
+                axes.plot(
+                    own["area_mm2"], own[column], MARKERS[i % 7], color=SERIES[i % 7], ms=6,
+                    label=f"front, {threads} threads",
+                )  # fmt: skip
+        nominal = feasible[feasible["trial"] == 0]
+        if len(nominal):
+            axes.plot(
+                nominal["area_mm2"], nominal[column], "*", color="black", ms=13, label=search.point.system
+            )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(LogFormatter())
+        axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
+        axes.set_xlabel("area that SAIL adds to the server, mm2 (7 nm)")
+        axes.set_ylabel(title)
+        axes.set_ylim(bottom=0)
+    panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5)
+    point = search.point
+    refused = int((frame["reason"] != "").sum())
+    caption(
+        figure,
+        f"{len(frame)} trials of NSGA-II, seed {search.seed}; {refused} of them are machines on which a tile "
+        f"does not fit. {point.model}, {point.weights_in_words()}, batch {point.batch}, context "
+        f"{point.context}. Searched: {', '.join(search.fields)} in the ranges of docs/reproduction.md, "
+        "and threads. "
+        "A point on the front is beaten by no other in all of tokens/s, tokens per dollar and area.",
+        "Dollars: the used vCPUs of the priced server and SAIL's overhead. Dollars and area: docs/cost.md.",
+    )
+    return figure
