@@ -184,6 +184,7 @@ def explore(
     known = {row["key"]: row for row in store.everything().to_pylist()} if store.keys() else {}
     keys = Keys("explore")
     keys.result(search.point)  # reads every file that a trial will read
+    assert search.widest  # weights that no unit takes are refused before the first trial
     tried = partial(_tried, search)
     evaluate = tried if isinstance(jobs, int) else keys.guard(tried)
     with opened(
