@@ -210,7 +210,7 @@ def explore(
                 )
                 for question, trial in zip(questions, proposed, strict=True)
             ]
-            known |= {key: found[0] for key, found in kept.run(tasks, evaluate, keep=True).items()}
+            known |= {key: new[0] for key, new in kept.run(tasks, evaluate, keep=True).items()}
             for trial, task in zip(proposed, tasks, strict=True):
                 result = known.get(task.key, FAILED)
                 if result["reason"]:

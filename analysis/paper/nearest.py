@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,16 +57,14 @@ class Search:
     kept: int
     """Factors that the search goes on with after its first round: those that came nearest."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_known", {})
+    _known: dict[str, float] = field(default_factory=dict)
 
     def signed(self, changes: Changes) -> float:
         """`off`, reckoned once."""
-        known: dict[str, float] = self._known  # type: ignore[attr-defined]
         key = json.dumps(sorted(changes.items()))
-        if key not in known:
-            known[key] = self.off(changes)
-        return known[key]
+        if key not in self._known:
+            self._known[key] = self.off(changes)
+        return self._known[key]
 
     def distance(self, changes: Changes) -> float:
         """From what is looked for; infinite where there is no number."""
@@ -110,11 +108,11 @@ class Search:
         """The nearest try, and the best between: of a range whose end lies across what is looked for, or near
         the best level."""
         factor, level = tried[0]
-        found = [{**here, factor.name: level}]
+        ends = [{**here, factor.name: level}]
         for each, end in tried:
             if not each.values and self.signed(here) * self.signed({**here, each.name: end}) < 0:
-                return [*found, self._bisected(here, each, end)]
-        return [*found, self._narrowed(here, factor, level)]
+                return [*ends, self._bisected(here, each, end)]
+        return [*ends, self._narrowed(here, factor, level)]
 
     def _bisected(self, here: Changes, factor: Factor, end: Value) -> dict[str, Value]:
         """Between a factor's value and an end across what is looked for: where the machine is nearest."""
