@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 
-from sailsim.analysis.render.report_sections import stored_study
+from sailsim.analysis.render.figures import stored_study
 from sailsim.analysis.render.reproduction_figures import FIGURES, draw
 from sailsim.analysis.render.reproduction_page import blocks, html_page
 
