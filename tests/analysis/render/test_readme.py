@@ -71,8 +71,8 @@ def test_readme_has_the_answer() -> None:
         f"fastest ({title(least)}) reaches. "
         "In gem5, where a program of this project runs on both sides, with kernels faster than any of these, "
         f"the same step is **{units / cores:.1f}x** as fast with units ({units:.1f} and {cores:.1f} "
-        f"tokens/s). A card gives more: SAIL has {card['speedup']:.2f}x of a V100's tokens/s and, where it pays for "
-        f"{ORDINARY.threads} vCPUs alone, {card['usd_ratio_used']:.2f}x of its tokens per dollar."
+        f"tokens/s). A card gives more: SAIL has {card['speedup']:.2f}x of a V100's tokens/s and, where it "
+        f"pays for {ORDINARY.threads} vCPUs alone, {card['usd_ratio_used']:.2f}x of its tokens per dollar."
     )
     rows = []
     for of, count in ((some, ORDINARY.threads), (whole, CORES)):
