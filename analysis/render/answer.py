@@ -78,7 +78,7 @@ def sentence(prompts: bool, runs: Mapping[str, Mapping[str, Any]]) -> str:
     return text
 
 
-def rows(runs: Mapping[str, Mapping[str, Any]], shown: Sequence[str]) -> list[tuple[object, ...]]:
+def table_rows(runs: Mapping[str, Mapping[str, Any]], shown: Sequence[str]) -> list[tuple[object, ...]]:
     """The table of a point: those of ``shown`` that ran it, `COLUMNS` behind their titles."""
     return [row(str(runs[name]["title"]), runs[name]) for name in shown if name in runs]
 

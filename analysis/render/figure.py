@@ -121,13 +121,13 @@ class Panel:
         return self.x if self.kind in ("ranks", "spans") else self.y
 
     def named(self) -> pd.DataFrame:
-        """The rows that have a value, as `where`, `line`, `place`, `value` and the ends that there are."""
+        """The rows that have a value, as `line`, `place`, `value` and the ends that there are."""
         columns = {"place": self.place.column, "value": self.value.column, "low": self.low, "high": self.high}
         columns |= {"least": self.least, "most": self.most}
         taken = {name: self.rows[column].astype(float) for name, column in columns.items() if column}
         words = self.rows[self.line] if self.line else ""
-        found = pd.DataFrame(taken).assign(line=words)
-        return found[found["value"].notna()]
+        marks = pd.DataFrame(taken).assign(line=words)
+        return marks[marks["value"].notna()]
 
 
 @dataclass(frozen=True)
@@ -148,11 +148,11 @@ class Figure:
 
     def styled(self) -> dict[str, Look]:
         """The look of every line."""
-        found = dict(self.looks)
+        looks = dict(self.looks)
         drawn = {words: None for panel in self.panels for words in panel.named()["line"].unique()}
         for words in drawn:
-            found.setdefault(words, look(len(found)))
-        return {words: own for words, own in found.items() if words in drawn}
+            looks.setdefault(words, look(len(looks)))
+        return {words: own for words, own in looks.items() if words in drawn}
 
 
 def values(figure: Figure) -> tuple[list[str], list[list[object]]]:
@@ -255,20 +255,20 @@ def _telling(panel: Panel, prefix: str, words: dict[str, list[str]]) -> Telling:
 
     def tell(rows: pd.DataFrame) -> str:
         name = f"{prefix}-{len(words)}"
-        words[name] = [_said(panel, row) for row in rows.to_dict("records")]
+        words[name] = [_words_of(panel, row) for row in rows.to_dict("records")]
         return name
 
     return tell
 
 
-def _said(panel: Panel, row: Mapping[Any, Any]) -> str:
+def _words_of(panel: Panel, row: Mapping[Any, Any]) -> str:
     """A mark in words."""
     place, value = panel.place, panel.value
     at = place.words(row["place"])
-    said = f"{value.label}: {row['value']:,.4g}"
+    text = f"{value.label}: {row['value']:,.4g}"
     if row.get("low") is not None and row["low"] == row["low"]:
-        said += f" ({row['low']:,.4g} .. {row['high']:,.4g})"
-    return "\n".join(filter(None, [row["line"], f"{place.label}: {at}" if place.label else at, said]))
+        text += f" ({row['low']:,.4g} .. {row['high']:,.4g})"
+    return "\n".join(filter(None, [row["line"], f"{place.label}: {at}" if place.label else at, text]))
 
 
 def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -> None:

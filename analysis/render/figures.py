@@ -82,13 +82,13 @@ class Study:
     def claimed(self, name: str) -> list[Rule]:
         """What the paper claims by a name: one dotted line, or none where it claims nothing of that name."""
         claims = load_paper(self.paper).claim if self.paper is not None else ()
-        found = []
+        rules = []
         for claim in claims:
             if claim.name == name:
                 most = "up to " if claim.aggregation == "highest" and claim.unit == "x" else ""
                 unit = " %" if claim.unit == "%" else claim.unit
-                found.append(Rule(claim.value, f"paper: {most}{claim.value:g}{unit}", dotted=True))
-        return found
+                rules.append(Rule(claim.value, f"paper: {most}{claim.value:g}{unit}", dotted=True))
+        return rules
 
 
 # What a figure has along its x axis and what tells its lines apart: as it was meant, or what a store has.
@@ -162,12 +162,12 @@ def _some(results: Runs, column: str, values: Iterable[Any], most: int = 3) -> l
 
 def _in_words(column: str, value: Any) -> str:
     """A value of one of the columns `FREE`, as a legend says it."""
-    said = {
+    words = {
         "wbits": f"{value} bits",
         "threads": f"{value} threads",
         "context": f"context {value}",
     }
-    return said.get(column, f"{column} {value}")
+    return words.get(column, f"{column} {value}")
 
 
 def _tokens(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
@@ -582,21 +582,23 @@ def area(study: Study) -> Figure:
     """What the hardware overhead may mean: every reading of it."""
     system = load_system(str(study.results.reference["system"]))
     try:
-        found = list(overhead_bases(system))
+        readings = list(overhead_bases(system))
     except AreaNotModelledError as why:
         raise MissingPointsError(str(why)) from None
-    rows = pd.DataFrame({"share": [100 * reading.share for reading in found]}).assign(at=range(len(found)))
+    rows = pd.DataFrame({"share": [100 * reading.share for reading in readings]}).assign(
+        at=range(len(readings))
+    )
     places = Axis(
         "at",
-        ticks={i: f"{r.counted}, of {r.base}" for i, r in enumerate(found)},
-        limits=(len(found) - 0.4, -0.6),
+        ticks={i: f"{r.counted}, of {r.base}" for i, r in enumerate(readings)},
+        limits=(len(readings) - 0.4, -0.6),
     )
     share = Axis("share", "added area, %", limits=(0, None))
     return Figure(
         "What the hardware overhead may mean",
         [Panel(rows, share, places, kind="ranks", rules=study.claimed("overhead"))],
         [f"Added area of {system.title}, for everything that may count and all that it may be a share of."],
-        height=0.8 + 0.26 * len(found),
+        height=0.8 + 0.26 * len(readings),
     )  # fmt: skip
 
 
@@ -606,21 +608,21 @@ MOST_PERPLEXITY = 60.0
 
 def quality(_: Study) -> Figure:
     """What widths lose: perplexity by stored bits, with activations of eight bits."""
-    found = measured()
-    found = found[(found["kv_bits"] == 16) & (found["perplexity"] <= MOST_PERPLEXITY)]
-    activations = found["abits"].map(
+    points = measured()
+    points = points[(points["kv_bits"] == 16) & (points["perplexity"] <= MOST_PERPLEXITY)]
+    activations = points["abits"].map(
         lambda bits: f"{bits}-bit activations" if bits else "activations in floats"
     )
-    found = found.assign(line=found["method"] + ", " + activations)
+    points = points.assign(line=points["method"] + ", " + activations)
     x, y = Axis("bits_per_weight", "stored bits a weight"), Axis("perplexity", "perplexity", log=True)
     return Figure(
         "What widths lose",
-        [Panel(found, x, y, "line")],
+        [Panel(points, x, y, "line")],
         [
             "Perplexity of SmolLM2-135M-Instruct on a text, computed as the units compute it, with a cache "
             f"of 16 bits. Perplexities above {MOST_PERPLEXITY:g} are in the table alone (docs/quality.md)."
         ],
-        {name: look(i, dash="") for i, name in enumerate(found["line"].unique())},
+        {name: look(i, dash="") for i, name in enumerate(points["line"].unique())},
     )  # fmt: skip
 
 
@@ -647,8 +649,8 @@ STORED = "reproduction.jsonl"
 
 def stored_study() -> Mapping[str, Any]:
     """The study of the claims that ships."""
-    found: Mapping[str, Any] = read_records(data_file(STORED))
-    return found
+    study: Mapping[str, Any] = read_records(data_file(STORED))
+    return study
 
 
 def reproduction(study: Study) -> Figure:

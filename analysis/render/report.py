@@ -21,7 +21,7 @@ from sailsim.analysis.baselines.core_kinds import N1, core_of
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
 from sailsim.analysis.paper.stored_claims import table
-from sailsim.analysis.render.answer import COLUMNS, ORDINARY, rows, sentence
+from sailsim.analysis.render.answer import COLUMNS, ORDINARY, sentence, table_rows
 from sailsim.analysis.render.figure import captioned, draw, values
 from sailsim.analysis.render.figures import FIGURES, WORDS, Study
 from sailsim.analysis.render.gem5_figures import FOLDER
@@ -165,20 +165,20 @@ def page(
 def runs_table(results: Runs) -> pd.DataFrame:
     """Every run that has a rate, with its ratios, dollars and joules: all columns that hold one value a row,
     and the numbers of its phases and its energy's causes."""
-    found = results.frame[results.frame["tokens_per_s"].notna()].reset_index(drop=True)
-    found = found.assign(speedup_equal_quality=at_equal_quality(found)["speedup_equal_quality"])
+    rows = results.frame[results.frame["tokens_per_s"].notna()].reset_index(drop=True)
+    rows = rows.assign(speedup_equal_quality=at_equal_quality(rows)["speedup_equal_quality"])
     one = [
         name
-        for name in found.columns
+        for name in rows.columns
         if name not in ("key", "point_key", "code_version", "finished_at", "evaluation_s", "reason", "fits")
-        and not found[name].map(lambda v: hasattr(v, "__len__") and not isinstance(v, str)).any()
+        and not rows[name].map(lambda v: hasattr(v, "__len__") and not isinstance(v, str)).any()
     ]
     maps = [
-        pd.DataFrame([{} if is_missing(each) else dict(each) for each in found[name]]).add_prefix(f"{name}.")
+        pd.DataFrame([{} if is_missing(each) else dict(each) for each in rows[name]]).add_prefix(f"{name}.")
         for name in ("phases", "energy")
-        if name in found
+        if name in rows
     ]
-    return pd.concat([found[one], *maps], axis=1)
+    return pd.concat([rows[one], *maps], axis=1)
 
 
 def _plain(column: pd.Series[Any]) -> list[Any]:
@@ -194,30 +194,30 @@ def packed(text: str) -> str:
 def _titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
     """What values of columns are called, by column and value as text; of a title that several have, each has
     its own name too."""
-    found: dict[str, dict[str, str]] = {}
+    titles: dict[str, dict[str, str]] = {}
     for column, title in (("system", "system_title"), ("model", "model_title")):
         named = dict(zip(runs[column], runs[title], strict=True))
         often = Counter(named.values())
-        found[column] = {
+        titles[column] = {
             name: words if often[words] == 1 else f"{words} ({short_name(str(name))})"
             for name, words in named.items()
         }
-    found["substrate"] = {value: substrate_in_words(str(value)) for value in runs["substrate"].unique()}
-    return found
+    titles["substrate"] = {value: substrate_in_words(str(value)) for value in runs["substrate"].unique()}
+    return titles
 
 
 def _answer(study: Study) -> dict[str, Any]:
     """What SAIL gives at the study's first point, and which of its points that is."""
-    found, first = study.results.frame, study.start
+    at_point, first = study.results.frame, study.start
     for name, value in first.items():
-        found = found[found[name] == value]
-    model, system = found["model_title"].iloc[0], found["system_title"].iloc[0]
+        at_point = at_point[at_point[name] == value]
+    model, system = at_point["model_title"].iloc[0], at_point["system_title"].iloc[0]
     weights = f"weights {first['weights']}" if first["weights"] else f"{first['wbits']}-bit weights"
     weights = "the file's weights" if first["weights"] == FILE else weights
     length = "context" if first["phase"] == "decode" else "prompt"
     what = f"{model}, {weights}, batch {first['batch']}, {first['context']} tokens of {length}"
     at = f"{what}, {first['threads']} threads, on {system}"
-    runs = {name: run for name, run in entries(found).items() if run["tokens_per_s"] is not None}
+    runs = {name: run for name, run in entries(at_point).items() if run["tokens_per_s"] is not None}
     pieces = sentence(length == "prompt", runs).split("**")
     if study.points == 1:
         workload = f"This study has one point: {at}."
@@ -230,7 +230,7 @@ def _answer(study: Study) -> dict[str, Any]:
     return {
         "workload": workload,
         "pieces": [{"text": text, "strong": i % 2 == 1} for i, text in enumerate(pieces)],
-        "table": Table((what, *COLUMNS), rows(runs, study.shown), sortable=False, wide=(2, 4, 5)),
+        "table": Table((what, *COLUMNS), table_rows(runs, study.shown), sortable=False, wide=(2, 4, 5)),
     }
 
 
@@ -253,7 +253,7 @@ def _sweep(study: Study, manifest: Mapping[str, Any]) -> str:
 
 def _claims(results: Runs, paper: str) -> dict[str, Any]:
     """The claims in a row each, and every reading behind them."""
-    found = table(results, paper)
+    claimed = table(results, paper)
     lines = [
         [
             each.main["claim"],
@@ -264,11 +264,11 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
             each.span,
             each.main["configuration"] or each.main["remark"],
         ]
-        for each in claim_rows(found, paper)
+        for each in claim_rows(claimed, paper)
     ]
     lines += [
         [fact["claim"], shown(fact["paper"]), fact["here"], "", "", "", fact["remark"]]
-        for fact in fact_rows(found, paper)
+        for fact in fact_rows(claimed, paper)
     ]
     readings = [
         [
@@ -282,7 +282,7 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
             row["configuration"],
             row["remark"],
         ]
-        for row in found.to_dict("records")
+        for row in claimed.to_dict("records")
     ]
     short = ("claim", "paper", "here", "", "at equal quality", "other readings", "at")
     long = (

@@ -199,8 +199,8 @@ def _reproduction(paper: str) -> Section:
         section.parts.append(Part(paragraphs=[text]))
         return section
     lines = []
-    for claim, found in claims_of(study):
-        main = primary(found)
+    for claim, results in claims_of(study):
+        main = primary(results)
         spread = main["quantiles"]
         lines.append(
             [
@@ -209,7 +209,7 @@ def _reproduction(paper: str) -> Section:
                 number(main["nominal"], claim.unit),
                 "-" if spread is None else " .. ".join(number(end) for end in (spread[0], spread[2])),
                 share(main["reach"], main["machines"]),
-                verdict(claim, found),
+                verdict(claim, results),
             ]
         )
     header = ("claim", "paper", "nominal machine", "5 .. 95 % of machines", "reach the paper's", "verdict")

@@ -42,12 +42,12 @@ def report(folder: Path, out: Path | None, prices: Path | None, paper: str | Non
     from sailsim.analysis.render.report import report as write
 
     path, *figures = write(Store(folder), out, prices, paper, progress=True)
-    found = claims(Store(folder), prices, paper)
+    table = claims(Store(folder), prices, paper)
     if as_json:
-        rows = json.loads(found.to_json(orient="records"))
+        rows = json.loads(table.to_json(orient="records"))
         print_json({"report": str(path), "figures": [str(each) for each in figures], "claims": rows})
         return
-    _print_claims(found.to_dict("records"))
+    _print_claims(table.to_dict("records"))
     echo(str(path))
     say(f"{len(figures)} files of figures in {path.parent / 'figures'}")
 
