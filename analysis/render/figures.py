@@ -31,6 +31,7 @@ from sailsim.analysis.paper.claims import SHIPPED, load_paper
 from sailsim.analysis.paper.stored_claims import compared_with
 from sailsim.analysis.render import gem5_figures as gem5
 from sailsim.analysis.render.answer import DRAWN_FIRST, nearest_to_ordinary
+from sailsim.analysis.render.claims_words import STORED, claims_of, primary
 from sailsim.analysis.render.figure import Axis, Figure, Look, Panel, Rule, look
 from sailsim.analysis.render.style import ENERGY_STYLE, OKABE_ITO, PHASE_STYLE, UNIT_STYLE
 from sailsim.analysis.results.equal_quality import measured
@@ -643,10 +644,6 @@ def timeline(study: Study) -> Figure:
     return gem5.timeline_figure(gem5.stored_timelines(study.gem5) or gem5.shipped_timelines())
 
 
-STORED = "reproduction.jsonl"
-"""The results behind docs/reproduction.md, in `analysis/data`."""
-
-
 def stored_study() -> Mapping[str, Any]:
     """The study of the claims that ships."""
     study: Mapping[str, Any] = read_records(data_file(STORED))
@@ -659,13 +656,11 @@ def reproduction(study: Study) -> Figure:
     need(
         stored["paper"] == study.paper,
         "What all machines give",
-        "a study of these claims (sailsim reproduce --paper)",
+        "a study of these claims (sailsim claims reproduce --paper)",
     )
-    paper = load_paper(stored["paper"])
     rows = []
-    for name, results in stored["claims"].items():
-        claim = paper.by_name(name)
-        main = next(reading for reading in results["readings"] if reading["primary"])
+    for claim, results in claims_of(stored):
+        main = primary(results)
         if main["quantiles"] is not None:
             rows.append([claim.title, *(value / claim.value for value in main["quantiles"])])
     table = pd.DataFrame(rows[::-1], columns=["claim", "low", "median", "high"]).reset_index(names="at")

@@ -15,10 +15,10 @@ from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.dollars import CostConstants, PriceList
 from sailsim.analysis.costs.energy import NOT_MODELLED, EnergyConstants
+from sailsim.analysis.render.claims_words import claims_of, number, primary, share, verdict
 from sailsim.analysis.render.figures import WORDS, Study, stored_study
 from sailsim.analysis.render.gem5_figures import shipped_tiles, stored_tiles, stored_tokens
 from sailsim.analysis.render.html import Cell, Table, shown
-from sailsim.analysis.render.reproduction_words import claims_of, number, primary, share, verdict
 from sailsim.analysis.results.compare import said_of
 from sailsim.analysis.results.equal_quality import (
     WEIGHTS,
@@ -194,7 +194,7 @@ def _reproduction(paper: str) -> Section:
         text = (
             "The study that ships (docs/reproduction.md) draws machines from the ranges of all that is not "
             "published, and asks them about another paper's claims than those of this report. sailsim "
-            "reproduce --paper asks about these."
+            "claims reproduce --paper asks about these."
         )
         section.parts.append(Part(paragraphs=[text]))
         return section
