@@ -5,7 +5,6 @@
 #   make test     every test that this machine can run
 #   make check    those of them that are quick and compile no AArch64 program, with a fifth of Hypothesis' examples: a minute
 #   make artifact every claim with the command that shows it, run and compared: docs/reproduction.md, minutes
-#   make figures  redraw the figures of out/ from its results
 #   make reproduce  the paper's claims under all that is not published, minutes
 #   make bench    speed, as ratios within one run
 #   make lint     ruff, lengths of files and private names, mypy, the import floors, clang-format
@@ -42,7 +41,7 @@ CORE    := $(wildcard CMakeLists.txt sim_ext/pim/*.cc sim_ext/pim/*.hh sim_ext/p
 # New Python files must be known to the editable install, edited ones are live: the list of names is the dependency.
 PYFILES := $(sort $(shell find sailsim lut_gemv workloads sim_ext/sim analysis -name '*.py' -o -name '*.toml' -o -name '*.csv' -o -name '*.jsonl'))
 
-.PHONY: sim test check artifact figures reproduce bench lint docs kernels sanitize clean setup
+.PHONY: sim test check artifact reproduce bench lint docs kernels sanitize clean setup
 .DELETE_ON_ERROR:
 
 # All that tests and development need beside what the main job needs: `make sim` asks for the latter alone.
@@ -78,7 +77,7 @@ sim: $(VENV)/.installed
 	if test -e $(OUT)/report.html && test -e $(OUT)/figures/speedup.png && test -e $(OUT)/.shown \
 	  && test -z "$$(find $(SHOWN_FROM) -type f -newer $(OUT)/.shown -not -name '*.pyc' -print -quit 2> /dev/null)"; \
 	then echo $(OUT)/report.html; \
-	else $(SAILSIM) figures $(OUT) && $(SAILSIM) report $(OUT) && touch $(OUT)/.shown; fi && exit $$failed
+	else $(SAILSIM) report $(OUT) && touch $(OUT)/.shown; fi && exit $$failed
 
 # Where a file that is newer makes figures and report old: what is installed, the code and its data, the results.
 SHOWN_FROM = $(VENV)/.installed sailsim lut_gemv workloads sim_ext/sim analysis $(OUT)/chunks $(OUT)/asked-* $(OUT)/gem5
@@ -94,9 +93,6 @@ AARCH64 ?= aarch64-linux-gnu-g++
 
 artifact: setup
 	$(SAILSIM) claims check --out $(OUT)/checks
-
-figures: $(VENV)/.installed
-	$(SAILSIM) figures $(OUT)
 
 reproduce: setup
 	$(SAILSIM) claims reproduce --out $(OUT)/reproduction --jobs $(JOBS)

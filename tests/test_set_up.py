@@ -101,7 +101,7 @@ def test_what_only_tests_need_comes_with_dev(set_up: ModuleType) -> None:
     )
     assert ended.returncode == 0, ended.stderr
     assert not run & {"pytest", "mypy", "duckdb", "scipy", "optuna", "cmake", "playwright"}
-    assert {"numpy", "pyarrow", "plotly", "scikit-build-core"} <= run
+    assert {"numpy", "pyarrow", "scikit-build-core"} <= run
     assert run < developed
     assert {"pytest", "duckdb", "scipy"} <= developed & lowest
 

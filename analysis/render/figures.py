@@ -1,97 +1,695 @@
-"""Figures of a sweep, drawn from its store alone.
+"""The figures of a sweep, each declared once: `sailsim report` writes them as files and shows them in its
+page.
 
-Each figure holds all but a few columns at a reference (the point's defaults where the store has them, else
-the most frequent value) and says so under the plot, with the system, the model, the source of the pattern
-counts and, where dollars are shown, the prices and their date. Colours are those of Okabe and Ito; markers,
-dashes and hatches repeat what they say. A figure runs along what the store has more than one value of, where
-it lacks what the figure was meant for; one that nothing suits is left out, with a sentence that names the
-points.
-"""
+A figure is a function of a `Study` in `FIGURES`, beside the section of the report that it stands in; nothing
+else has to know of it. One holds all but a few columns at a reference (the point's defaults where the store
+has them, else the most frequent value) and says so, with the system, the model, the source of the pattern
+counts and, where dollars are shown, the prices and their date. It runs along what the store has more than one
+value of, where it lacks what it was meant for; one that nothing suits raises MissingPointsError, whose
+sentence stands in its place."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
-from matplotlib.figure import Figure
+import numpy as np
+import pandas as pd
 
-from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.paper.claims import SHIPPED
-from sailsim.analysis.render.dollar_figure import dollars
-from sailsim.analysis.render.energy_figure import energy, energy_units
-from sailsim.analysis.render.gem5_figures import FOLDER, gem5_figures
-from sailsim.analysis.render.speed_figures import speedup, step_time, threads
-from sailsim.analysis.render.style import save, style
-from sailsim.analysis.render.unit_figures import conversion, prt
+from sailsim.analysis.baselines.cpu_software import SIMULATED, SOFTWARE
+from sailsim.analysis.baselines.kinds import FASTEST
+from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.baselines.runners import CORES, SAIL, shipped_runners
+from sailsim.analysis.costs.area import AreaNotModelledError, overhead_bases
+from sailsim.analysis.costs.dollars import CostConstants, PriceList, quoted
+from sailsim.analysis.costs.energy import tokens_of
+from sailsim.analysis.paper.claims import SHIPPED, load_paper
+from sailsim.analysis.paper.stored_claims import compared_with
+from sailsim.analysis.render import gem5_figures as gem5
+from sailsim.analysis.render.answer import DRAWN_FIRST, nearest_to_ordinary
+from sailsim.analysis.render.claims_words import STORED, claims_of, primary
+from sailsim.analysis.render.figure import Axis, Figure, Look, Panel, Rule, look
+from sailsim.analysis.render.style import ENERGY_STYLE, OKABE_ITO, PHASE_STYLE, UNIT_STYLE
+from sailsim.analysis.results.equal_quality import measured
 from sailsim.analysis.results.results import (
+    FREE,
     MissingPointsError,
     Runs,
-    stored_runs,
+    need,
+    numbers,
+    prt_pairs,
+    short_name,
+    substrate_in_words,
 )
-from sailsim.base.progress import followed
-from sailsim.base.screen import escaped
-from sailsim.sim.study.folder import Store
+from sailsim.base.atomic import read_records
+from sailsim.sim.files import load_system
+from sailsim.sim.nbw import nbw_in_words
+from sailsim.sim.point import Point
 
-FIGURES: Mapping[str, Callable[..., Figure]] = {
-    "speedup": speedup,
-    "threads": threads,
-    "dollars": dollars,
-    "step_time": step_time,
-    "energy": energy,
-    "energy_units": energy_units,
-    "prt": prt,
-    "conversion": conversion,
+
+@dataclass(frozen=True)
+class Study:
+    """What figures and the report are of: a sweep's runs, the paper that they are compared with if any, the
+    folder of gem5's results, and how many points the sweep asked for, equal ones counted each."""
+
+    results: Runs
+    paper: str | None = None
+    gem5: Path | None = None
+    points: int = 1
+
+    @classmethod
+    def of(
+        cls, records: pd.DataFrame, price_list: PriceList, paper: str | None = None, gem5: Path | None = None
+    ) -> Study:
+        """The study of a store's records; ``paper`` None: `compared_with` says which."""
+        results = Runs.of(records, price_list)
+        return cls(results, compared_with(results, paper), gem5, records["point_key"].nunique())
+
+    @cached_property
+    def start(self) -> dict[str, Any]:
+        """The point of the answer: the ordinary workload, as far as the store has it."""
+        return nearest_to_ordinary(self.results)
+
+    @property
+    def shown(self) -> list[str]:
+        """The runners of the answer: the usual ones, and those of a user's."""
+        shipped = {runner.name for runner in shipped_runners()}
+        return [name for name in self.results.runners["runner"] if name in DRAWN_FIRST or name not in shipped]
+
+    def claimed(self, name: str) -> list[Rule]:
+        """What the paper claims by a name: one dotted line, or none where it claims nothing of that name."""
+        claims = load_paper(self.paper).claim if self.paper is not None else ()
+        rules = []
+        for claim in claims:
+            if claim.name == name:
+                most = "up to " if claim.aggregation == "highest" and claim.unit == "x" else ""
+                unit = " %" if claim.unit == "%" else claim.unit
+                rules.append(Rule(claim.value, f"paper: {most}{claim.value:g}{unit}", dotted=True))
+        return rules
+
+
+# What a figure has along its x axis and what tells its lines apart: as it was meant, or what a store has.
+
+WORDS = {
+    "wbits": "bits of a weight",
+    "abits": "bits of an activation",
+    "batch": "batch",
+    "threads": "threads (cores that work)",
+    "context": "tokens of context",
+    "phase": "phase",
+    "prompt": "tokens of a prompt",
+    "group_size": "weights that share a scale (0: all of a column)",
+    "nbw": "weights of a group (NBW)",
+    "model": "model",
+    "weights": "weights",
+    "system": "machine",
+    "substrate": "substrate",
+    "convert": "where sums are converted",
 }
-"""Name of the file and what draws it from `Runs`, in the order of the report."""
-MARKED = ("speedup", "prt")
-"""Those that mark what a paper claims, and take it too."""
+"""The columns `FREE` as an axis or a table names them."""
+_DOUBLING = ("batch", "threads", "context", "prompt")
+"""Columns that grow by factors: their axis is logarithmic."""
+_NUMBERS = ("wbits", "threads", "prompt", "context", "batch", "abits", "group_size")
+"""What a line may run along, in the order of preference."""
 
 
-def draw(name: str, results: Runs, paper: str = SHIPPED) -> Figure:
-    """One figure by name with a paper's claims.
+@dataclass(frozen=True)
+class _Along:
+    """What a figure runs along, ``x``; what tells its lines or panels apart, ``by``; and what varies,
+    ``vary``."""
 
-    Raises MissingPointsError where the store has nothing that suits it; the sentence says what it lacks.
-    """
-    with style():
-        return FIGURES[name](results, paper) if name in MARKED else FIGURES[name](results)
+    x: str
+    by: str
+    vary: tuple[str, ...]
+
+    @classmethod
+    def of(cls, results: Runs, *preferred: str, more: tuple[str, ...] = ()) -> _Along:
+        """Along the first of ``preferred`` that varies at the reference; if none does, the first other number
+        that does; in a store of one point the first of ``preferred``. By the batch, unless that is along."""
+        numbers = (*preferred, *(name for name in _NUMBERS if name not in preferred))
+        x = _first_that_varies(results, [(name, _free(name)) for name in numbers])
+        others = [name for name in ("batch", "wbits", "threads", "context") if name not in _free(x)]
+        by = _first_that_varies(results, [(name, (*_free(x), name)) for name in others])
+        return cls(x, by, (*_free(x), by, *more))
+
+    def axis(self, rows: pd.DataFrame) -> Axis:
+        """Ticks at the values along x, on the kind of axis that the column has."""
+        ordered = sorted({float(value) for value in rows[self.x]})
+        log = self.x in _DOUBLING and min(ordered) > 0
+        alone = (ordered[0] / 2 - (ordered[0] == 0), 1.5 * ordered[0] + (ordered[0] == 0))
+        limits = alone if len(ordered) == 1 else (None, None)
+        return Axis(self.x, WORDS[self.x], log, {value: f"{value:g}" for value in ordered}, limits=limits)
 
 
-def suited(results: Runs, progress: bool = False) -> tuple[dict[str, Figure], list[str]]:
-    """The figures that a store's points suit, by name, and a sentence for each of the others."""
-    drawn, lacking = {}, []
-    for name in followed(FIGURES, "figures", progress):
-        try:
-            drawn[name] = draw(name, results)
-        except MissingPointsError as missing:
-            lacking.append(str(missing))
-    return drawn, lacking
+def _free(column: str) -> tuple[str, ...]:
+    """What is not held where a column lies along x: of a prompt its tokens are the context too."""
+    return ("prompt", "context") if column in ("prompt", "context") else (column,)
 
 
-def figures(
-    store: Store | str | Path,
-    out: str | Path | None = None,
-    price_file: str | Path | None = None,
-    progress: bool = False,
-) -> list[Path]:
-    """Draw every figure that a store's points suit as SVG and PNG into ``out`` (default: `figures` in its
-    folder), and those of gem5's results below it where there are any.
+def _first_that_varies(results: Runs, columns: Sequence[tuple[str, tuple[str, ...]]]) -> str:
+    return next((name for name, vary in columns if results.at(vary)[name].nunique() > 1), columns[0][0])
 
-    ``progress`` is told on standard error, and so is what a figure that is left out lacks; a file that an
-    earlier call has left of it goes. Returns the paths in the order of `FIGURES`, SVG before PNG. Raises
-    SailsimError for a store without results.
-    """
-    opened = store if isinstance(store, Store) else Store(store)
-    results = Runs.of(stored_runs(opened), prices(price_file))
-    folder = Path(out) if out is not None else opened.path / "figures"
-    drawn, lacking = suited(results, progress)
-    if progress:
-        for sentence in lacking:
-            print(escaped(f"left out: {sentence}"), file=sys.stderr)
-    for name in set(FIGURES) - set(drawn):
-        for kind in ("svg", "png"):
-            (folder / f"{name}.{kind}").unlink(missing_ok=True)
-    written = []
-    for name, figure in (drawn | gem5_figures(opened.path / FOLDER)).items():
-        written += save(figure, folder / f"{name}.svg", folder / f"{name}.png")
-    return written
+
+def _some(results: Runs, column: str, values: Iterable[Any], most: int = 3) -> list[Any]:
+    """At most so many values in order: the first, the last and the reference's, then the next ones."""
+    ordered = sorted(set(values))
+    wanted = dict.fromkeys([*ordered[:1], *ordered[-1:], results.reference.get(column), *ordered])
+    return sorted([value for value in wanted if value in ordered][:most])
+
+
+def _in_words(column: str, value: Any) -> str:
+    """A value of one of the columns `FREE`, as a legend says it."""
+    words = {
+        "wbits": f"{value} bits",
+        "threads": f"{value} threads",
+        "context": f"context {value}",
+    }
+    return words.get(column, f"{column} {value}")
+
+
+def _tokens(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
+    """Tokens that each row's step works on."""
+    return np.array([tokens_of(row) for row in rows.to_dict("records")])
+
+
+def _patterns(rows: pd.DataFrame) -> str:
+    """Where the pattern counts of some rows come from, in a sentence."""
+    return str(rows["patterns"].iloc[0])
+
+
+def answer(study: Study) -> Figure:
+    """Tokens a second and a dollar of the runners at the answer's workload."""
+    rows = study.results.frame
+    for name, value in study.start.items():
+        rows = rows[rows[name] == value]
+    rows = rows[rows["runner"].isin(study.shown) & rows["tokens_per_s"].notna()]
+    rows = rows.sort_values("tokens_per_s").drop_duplicates("runner").reset_index(drop=True)
+    rows = rows.assign(at=rows.index, whose=np.where(rows["runner"] == SAIL, "SAIL", "beside it"))
+    places = Axis("at", ticks=dict(enumerate(rows["title"])), limits=(-0.6, len(rows) - 0.4))
+    rate = Axis("tokens_per_s", "tokens/s of the whole batch", log=True)
+    dollars = Axis("tokens_per_usd_used", "tokens per USD of vCPUs used", log=True)
+    panels = [Panel(rows, rate, places, "whose", "ranks", low="low", high="high")]
+    if rows["tokens_per_usd_used"].notna().any():
+        ends = ("tokens_per_usd_low", "tokens_per_usd_high")
+        panels.append(Panel(rows, dollars, places, "whose", "ranks", low=ends[0], high=ends[1]))
+    return Figure(
+        "Tokens a second, and a dollar",
+        panels,
+        [
+            "Lines of the rate: nine of ten measurements of a kind lie in them. Dollars pay the vCPUs that "
+            "are used; a card and all cores are paid whole. Their lines: all that is not known."
+        ],
+        {"SAIL": Look(OKABE_ITO["vermillion"], "D"), "beside it": Look(OKABE_ITO["blue"])},
+        equal=True,
+        height=0.6 + 0.3 * len(rows),
+    )  # fmt: skip
+
+
+def speedup(study: Study) -> Figure:
+    """SAIL over what stands beside it; a line per batch, rows of models, columns of runners, the last of them
+    all cores with the fastest software."""
+    results = study.results
+    along = _Along.of(results, "wbits", more=("model",))
+    rows = results.at(along.vary)
+    often = {str(name): int(count) for name, count in rows["model"].value_counts().items()}
+    models = sorted(often, key=lambda name: (name != Point().model, -often[name], name))[:2]
+    runners = results.runners
+    every = runners[
+        (runners["kind"] == "cores") & (runners["pays"] == "whole") & (runners["software"] == FASTEST)
+    ]
+    titles = results.curves | dict(zip(every["runner"], every["title"], strict=True))
+    beside = {name: results.at(along.vary, name) for name in titles}
+    beside = {name: own for name, own in beside.items() if own["speedup"].notna().any()}
+    need(len(beside) > 0, "The speedup", "runs of something beside SAIL")
+    lines = _some(results, along.by, rows[along.by])
+    panels = []
+    for model in models:
+        for name, own in beside.items():
+            own = own[(own["model"] == model) & own[along.by].isin(lines)].sort_values(along.by)
+            own = own.assign(line=[_in_words(along.by, value) for value in own[along.by]])
+            title = rows[rows["model"] == model]["model_title"].iloc[0]
+            y = Axis("speedup", "SAIL is so many times as fast", log=True)
+            claimed = study.claimed("speedup")
+            if (model, name) != (models[0], [*beside][-1]):
+                claimed = [rule._replace(words="") for rule in claimed]
+            panels.append(
+                Panel(
+                    own, along.axis(rows), y, "line", title=f"{title}, over {titles[name]}",
+                    low="speedup_low", high="speedup_high", rules=[*claimed, Rule(1)],
+                )
+            )  # fmt: skip
+    of = runners.set_index("runner").loc[list(beside)]
+    same = bool((of["kind"] == "cores").all()) and set(of["hardware"]) <= set(results.frame["system"])
+    with_threads = "" if along.x == "threads" else f" with {results.reference['threads']} threads"
+    return Figure(
+        f"SAIL{with_threads} against the same server's cores{'' if same else ' and others'}",
+        panels,
+        [
+            results.setting(along.vary, rows),
+            _patterns(rows),
+            "Above 1 SAIL is faster; equal scales. Cores: the same server's without SAIL, predicted "
+            "(docs/baselines.md). Shaded: what is left where the other runs at the ends of its band, which "
+            "holds nine of ten measurements. Only four bits are measured on these cores; two bits and T-MAC "
+            "(up to four bits) on a sibling core, and other widths are assumed: the ranges are in the band. "
+            "What SAIL leaves to the cores runs at the system file's rates in every column.",
+        ],
+        columns=len(beside),
+        equal=True,
+        height=2.7,
+    )
+
+
+def threads(study: Study) -> Figure:
+    """Tokens/s by threads: SAIL and what stands beside it; a panel per batch."""
+    results = study.results
+    along = _Along.of(results, "threads")
+    rows = results.at(along.vary)
+    titles = {SAIL: "SAIL", **results.curves}
+    runs = pd.concat([results.at(along.vary, name).assign(line=title) for name, title in titles.items()])
+    rate = Axis("tokens_per_s", "tokens/s of the whole batch", log=True)
+    panels = [
+        Panel(
+            runs[runs[along.by] == value], along.axis(rows), rate, "line",
+            title=_in_words(along.by, value), low="low", high="high",
+        )
+        for value in _some(results, along.by, rows[along.by])
+    ]  # fmt: skip
+    own = runs[(runs["kind"] == "cores") & runs["software"].isin(list(SOFTWARE))]
+    software = [SOFTWARE[name] for name in own["software"].unique()]
+    predicted = (
+        f"Cores: the same server's without SAIL, predicted for {' and '.join(software)}. " if software else ""
+    )
+    return Figure(
+        f"Tokens per second by {WORDS[along.x]}",
+        panels,
+        [
+            results.setting(along.vary, rows),
+            _patterns(rows),
+            f"{predicted}Shaded: the band that holds nine of ten measurements (docs/baselines.md).",
+        ],
+        equal=True,
+    )  # fmt: skip
+
+
+def dollars(study: Study) -> Figure:
+    """Tokens per dollar of what has a price, paid in one way; a mark per batch."""
+    results = study.results
+    ours = results.at(("batch",))
+    need(len(ours) > 0, "Tokens per dollar", "points at the store's reference setting")
+    if results.price_list.first(ours["priced_as"].iloc[0]) is None:
+        raise MissingPointsError(
+            f"Tokens per dollar needs a price of {ours['system'].iloc[0]} in the price file."
+        )
+    runners = results.runners
+    rows = pd.concat([results.at(("batch",), name) for name in runners["runner"]])
+    drawn = _paid(rows, runners)
+    cards = set(runners[runners["kind"] == "card"]["runner"])
+    titles = dict(zip(runners["runner"], runners["title"], strict=True))
+    value = rows["tokens_per_usd_used"]
+    # What a band leaves of the rate it leaves of the dollars.
+    ends = {end: value * rows[end].astype(float) / rows["tokens_per_s"] for end in ("low", "high")}
+    marks = rows.assign(**{f"{end}_usd": own for end, own in ends.items()}, line=_batches(rows))
+    marks = marks[marks["runner"].isin(drawn) & marks["tokens_per_usd"].notna()].sort_values("batch")
+    places = Axis(
+        "at", ticks=dict(enumerate(titles[name] for name in drawn)), limits=(len(drawn) - 0.5, -0.5)
+    )
+    panel = Panel(
+        marks.assign(at=marks["runner"].map(drawn.index)),
+        Axis("tokens_per_usd_used", "tokens per USD", log=True),
+        places,
+        "line",
+        "ranks",
+        low="low_usd",
+        high="high_usd",
+        least="tokens_per_usd_low",
+        most="tokens_per_usd_high",
+        split=[y - 0.5 for y in range(1, len(drawn)) if (drawn[y] in cards) != (drawn[y - 1] in cards)],
+    )
+    instances = set(rows["instance"].dropna())
+    used = [price for price in results.price_list.rows if price.instance in instances]
+    rated = rows[rows["tokens_per_s"].notna() & rows["tokens_per_usd"].isna()]
+    unpriced = sorted({short_name(str(name)) for name in rated["hardware"]})
+    lacking = f" No price in the file: {', '.join(unpriced)}." if unpriced else ""
+    return Figure(
+        "Tokens per dollar",
+        [panel],
+        [
+            results.setting(("batch",), ours)
+            + f" GPUs and cores: {results.reference['wbits']}-bit weights unless f16.",
+            "SAIL and the cores pay for the vCPUs whose threads and memory they use, all cores and cards "
+            "for all of them; of each card the software that gives most, and the fastest on all cores. "
+            "Other ways to pay and all machines are in the report's table of every run.",
+            f"Prices, on demand: {quoted(used)}. SAIL's server costs {CostConstants.default().overhead:.0%} "
+            f"more.{lacking}",
+            "A batch that does not fit a runner's memory has no mark. " + _patterns(ours),
+            "Bars: the band of the baselines (docs/baselines.md). Pale: what else is not known, from the "
+            "least to the most: what a run pays for, SAIL's overhead, how much of the paid time works "
+            "(docs/cost.md).",
+        ],
+        height=1.2 + 0.36 * len(drawn),
+    )  # fmt: skip
+
+
+def _batches(rows: pd.DataFrame) -> list[str]:
+    return [f"batch {batch}" for batch in rows["batch"]]
+
+
+def _paid(rows: pd.DataFrame, runners: pd.DataFrame) -> list[str]:
+    """The runners of the dollars, in their order: those that pay a part of a server, all cores with the
+    fastest software, and of each card the one that gives most tokens per dollar at any of some rows."""
+    priced = rows[rows["tokens_per_usd"].notna()]
+    best = priced.groupby("runner")["tokens_per_usd"].max().to_dict()
+    known = [runner for runner in runners.to_dict("records") if runner["runner"] in best]
+    servers = [
+        runner["runner"]
+        for runner in known
+        # The fastest on as many threads is one that has a line of its own, llama.cpp on all cores is beaten.
+        if runner["kind"] != "card"
+        and runner["software"] not in SIMULATED
+        and (runner["software"] == FASTEST) == (runner["pays"] == "whole")
+    ]
+    cards: dict[str, str] = {}
+    for runner in known:
+        name, hardware = runner["runner"], runner["hardware"]
+        if runner["kind"] == "card" and best[name] > best.get(cards.get(hardware, ""), 0.0):
+            cards[hardware] = name
+    return servers + sorted(cards.values(), key=lambda name: best[name])
+
+
+def _stacks(
+    study: Study,
+    along: _Along,
+    rows: pd.DataFrame,
+    y: str,
+    parts: Callable[[pd.DataFrame], Mapping[str, Any]],
+    title: str = "",
+    most: int = 3,
+    **marks: Any,
+) -> list[Panel]:
+    """A panel of stacked bars for each batch, or what else is not along x: parts over the tokens of a step,
+    whose whole has the range of its joules where the panel shows one."""
+    panels = []
+    for value in _some(study.results, along.by, rows[along.by], most):
+        own = rows[rows[along.by] == value].sort_values(along.x)
+        ordered = sorted(own[along.x].unique())
+        x = Axis("at", WORDS[along.x], ticks={i: f"{each:g}" for i, each in enumerate(ordered)})
+        tokens = _tokens(own)
+        same = {"at": own[along.x].map(ordered.index)}
+        same |= {end: own[f"energy_{end}_j"] / tokens for end in ("low", "high")}
+        bars = pd.concat(
+            [
+                pd.DataFrame({"value": amounts / tokens, "line": name, **same})
+                for name, amounts in parts(own).items()
+            ]
+        )
+        words = title + _in_words(along.by, value)
+        panels.append(Panel(bars, x, Axis("value", y), "line", "bars", words, **marks))
+    return panels
+
+
+def step_time(study: Study) -> Figure:
+    """Where a step's time goes: stacked phases over the step's tokens; a panel per batch."""
+    results = study.results
+    along = _Along.of(results, "wbits")
+    rows = results.at(along.vary)
+
+    def phases(own: pd.DataFrame) -> dict[str, Any]:
+        return {label: numbers(own, "phases", name) * 1e3 for name, (label, *_) in PHASE_STYLE.items()}
+
+    return Figure(
+        "Where the time of a token goes",
+        _stacks(study, along, rows, "time of a step over its tokens, ms", phases, totals=True),
+        [results.setting(along.vary, rows), "The parts exclude each other and add up. " + _patterns(rows)],
+        {label: Look(colour, hatch=hatch) for label, colour, hatch in PHASE_STYLE.values()},
+        equal=True,
+        height=3.4,
+    )
+
+
+def energy(study: Study) -> Figure:
+    """Energy of a token by cause, SAIL beside the cores alone; two panels per batch."""
+    results = study.results
+    along = _Along.of(results, "wbits")
+    rows, cores = (results.at(along.vary, name) for name in (SAIL, CORES))
+    rows, cores = rows[rows["energy_j"].notna()], cores[cores["energy_j"].notna()]
+    need(len(rows) > 0, "Energy by cause", "runs of SAIL with an energy")
+
+    def causes(own: pd.DataFrame) -> dict[str, Any]:
+        return {
+            label: sum(numbers(own, "energy", cause) for cause in causes)
+            for label, (causes, *_) in ENERGY_STYLE.items()
+        }
+
+    panels = [
+        _stacks(study, along, own, "J a token", causes, title, most=2, low="low", high="high")
+        for title, own in (("SAIL, ", rows), ("cores alone, ", cores))
+    ]
+    return Figure(
+        "Energy of a token, beside the same server's cores",
+        [panel for pair in zip_longest(*panels) for panel in pair if panel is not None],
+        [
+            results.setting(along.vary, rows),
+            "Lines: every constant at the same end of its range (docs/cost.md). Cores: the same step on the "
+            "same server without SAIL, llama.cpp. All the time: idle cores, mesh and controllers, DRAM "
+            "standing open, leaking C-SRAM; the whole server is counted for either. Not modelled: "
+            "regulators, "
+            "supply, cooling, network. " + _patterns(rows),
+        ],
+        {label: Look(colour, hatch=hatch) for label, (_, colour, hatch) in ENERGY_STYLE.items()},
+        equal=True,
+        height=3.4,
+    )
+
+
+def energy_units(study: Study) -> Figure:
+    """Energy of a token in the PIM units alone by part; a panel per batch."""
+    results = study.results
+    along = _Along.of(results, "wbits")
+    rows = results.at(along.vary)
+    rows = rows[rows["energy_j"].notna()]
+    need(len(rows) > 0, "Energy of the PIM units", "runs of SAIL with an energy")
+
+    def causes(own: pd.DataFrame) -> dict[str, Any]:
+        return {label: numbers(own, "energy", cause) * 1e3 for cause, (label, *_) in UNIT_STYLE.items()}
+
+    return Figure(
+        "Energy of a token in the PIM units alone",
+        _stacks(study, along, rows, "mJ a token", causes),
+        [
+            results.setting(along.vary, rows),
+            "What the figure of a token's energy shows as PIM units. " + _patterns(rows),
+        ],
+        {label: Look(colour, hatch=hatch) for label, colour, hatch in UNIT_STYLE.values()},
+        equal=True,
+    )
+
+
+def prt(study: Study) -> Figure:
+    """What the PRT saves, in cycles and in array reads, by batch; a line per NBW. The nominal machine stands
+    beside one where it saves cycles, on equal scales."""
+    results = study.results
+    pairs = prt_pairs(results)
+    vary = ("nbw", "batch", "substrate", "system", "prt")
+    keep = np.ones(len(pairs), dtype=bool)
+    for column in FREE:
+        if column not in vary:
+            value = results.reference[column]
+            value = value if (pairs[column] == value).any() else pairs[column].mode().iloc[0]
+            keep &= (pairs[column] == value).to_numpy()
+    rows = pairs[keep].sort_values("nbw")
+    rows = rows.assign(
+        line=rows["nbw"].map(nbw_in_words), cycles=100 * rows["saved"], avoided=100 * rows["reads"]
+    )
+    machines = {
+        (str(system), str(substrate)): own
+        for (system, substrate), own in rows.groupby(["system", "substrate"])
+    }
+    useful = [name for name, own in machines.items() if bool((own["saved"].abs() > 1e-9).any())]
+    useless = [name for name in machines if name not in useful]
+    nominal = (str(results.reference["system"]), str(results.reference["substrate"]))
+    # The nominal machine stands first whether its table saves a cycle or not, then one where it does.
+    first = [name for name in (nominal, *machines) if name in machines][:1]
+    shown = first + [name for name in useful if name not in first][:1]
+    counted = next((name for name in (*shown, *machines) if machines[name]["reads"].max() > 0), shown[0])
+    titles = {name: machines[name]["system_title"].iloc[0] for name in machines}
+    saved = pd.concat([machines[name]["cycles"] for name in shown])
+    scale = (min(-1.0, 1.1 * saved.min()), max(18.0, 1.12 * saved.max()))
+    x = _Along("batch", "nbw", vary).axis(rows)
+    panels = [
+        Panel(
+            machines[name], x, Axis("cycles", "saved, %", limits=scale), "line",
+            title=f"cycles: {titles[name]}",
+            rules=[rule if name == shown[0] else rule._replace(words="") for rule in study.claimed("prt")],
+        )
+        for name in shown
+    ]  # fmt: skip
+    reads = Axis("avoided", "array reads spared, %", limits=(0, 100))
+    panels.append(Panel(machines[counted], x, reads, "line", title=f"array reads: {titles[counted]}"))
+    none = "; ".join(f"{short_name(system)} with {substrate_in_words(on)}" for system, on in useless)
+    return Figure(
+        "What the pattern reuse table (PRT) saves",
+        panels,
+        [
+            results.setting(vary, rows),
+            "Cycles: of the PIM units over one step, with the PRT against without: a hit saves them only "
+            "where it takes less time than the read that it spares. Array reads avoided: hits of the PRT "
+            "over all "
+            "patterns that are not zero. " + _patterns(rows),
+            f"No cycle saved: {none}." if none else "",
+        ],
+    )
+
+
+def conversion(study: Study) -> Figure:
+    """In-memory type conversion against conversion on the cores, by group size; a line per batch."""
+    results = study.results
+    vary = ("convert", "group_size", "batch")
+    rows = results.at(vary)
+    times = rows.pivot_table(index=["group_size", "batch"], columns="convert", values="step_s")
+    have = {"memory", "cores"} <= set(times.columns) and len(times.dropna()) > 0
+    need(have, "The effect of in-memory conversion", "points with conversion in memory and on the cores")
+    times = times.dropna().reset_index().sort_values("batch")
+    # 0 is one scale for a whole column: the largest group.
+    sizes = sorted(times["group_size"].unique(), key=lambda size: (size == 0, size))
+    ticks = {i: str(size) if size else "all" for i, size in enumerate(sizes)}
+    x = Axis("at", "weights that share a scale (group size)", ticks=ticks)
+    times = times.assign(
+        at=times["group_size"].map(sizes.index),
+        line=_batches(times),
+        speedup=times["cores"] / times["memory"],
+    )
+    looks = {name: look(i) for i, name in enumerate(times["line"].unique())}
+    looks |= {f"{name}, on the cores": own._replace(dash=":", filled=False) for name, own in looks.items()}
+    on_cores = times.assign(ms=times["cores"] * 1e3, line=times["line"] + ", on the cores")
+    both = pd.concat([times.assign(ms=times["memory"] * 1e3), on_cores])
+    speedup = Axis("speedup", "speedup of the whole step", limits=(0, None))
+    panels = [
+        Panel(times, x, speedup, "line", title="below 1: converting on the cores is faster", rules=[Rule(1)]),
+        Panel(both, x, Axis("ms", "time of one step, ms", log=True), "line", title="full: in memory"),
+    ]  # fmt: skip
+    return Figure(
+        "Converting in memory instead of on the cores",
+        panels,
+        [results.setting(vary, rows), _patterns(rows)],
+        looks,
+    )
+
+
+def area(study: Study) -> Figure:
+    """What the hardware overhead may mean: every reading of it."""
+    system = load_system(str(study.results.reference["system"]))
+    try:
+        readings = list(overhead_bases(system))
+    except AreaNotModelledError as why:
+        raise MissingPointsError(str(why)) from None
+    rows = pd.DataFrame({"share": [100 * reading.share for reading in readings]}).assign(
+        at=range(len(readings))
+    )
+    places = Axis(
+        "at",
+        ticks={i: f"{r.counted}, of {r.base}" for i, r in enumerate(readings)},
+        limits=(len(readings) - 0.4, -0.6),
+    )
+    share = Axis("share", "added area, %", limits=(0, None))
+    return Figure(
+        "What the hardware overhead may mean",
+        [Panel(rows, share, places, kind="ranks", rules=study.claimed("overhead"))],
+        [f"Added area of {system.title}, for everything that may count and all that it may be a share of."],
+        height=0.8 + 0.26 * len(readings),
+    )  # fmt: skip
+
+
+MOST_PERPLEXITY = 60.0
+"""Perplexities above it are in the table alone."""
+
+
+def quality(_: Study) -> Figure:
+    """What widths lose: perplexity by stored bits, with activations of eight bits."""
+    points = measured()
+    points = points[(points["kv_bits"] == 16) & (points["perplexity"] <= MOST_PERPLEXITY)]
+    activations = points["abits"].map(
+        lambda bits: f"{bits}-bit activations" if bits else "activations in floats"
+    )
+    points = points.assign(line=points["method"] + ", " + activations)
+    x, y = Axis("bits_per_weight", "stored bits a weight"), Axis("perplexity", "perplexity", log=True)
+    return Figure(
+        "What widths lose",
+        [Panel(points, x, y, "line")],
+        [
+            "Perplexity of SmolLM2-135M-Instruct on a text, computed as the units compute it, with a cache "
+            f"of 16 bits. Perplexities above {MOST_PERPLEXITY:g} are in the table alone (docs/quality.md)."
+        ],
+        {name: look(i, dash="") for i, name in enumerate(points["line"].unique())},
+    )  # fmt: skip
+
+
+def gem5_tiles(study: Study) -> Figure:
+    """The tiles of the sweep that ran on gem5 beside the fast engine, else those that ship."""
+    own = gem5.stored_tiles(study.gem5)
+    return gem5.tiles_figure(gem5.shipped_tiles() if own is None else own)
+
+
+def gem5_tokens(study: Study) -> Figure:
+    """Whole tokens on gem5: those of the sweep's folder, else those that ship."""
+    own = gem5.stored_tokens(study.gem5)
+    return gem5.decode_figure(gem5.shipped_tokens() if own is None else own, study.paper == SHIPPED)
+
+
+def timeline(study: Study) -> Figure:
+    """One tile through a slice: that of the sweep's folder, else the one that ships."""
+    return gem5.timeline_figure(gem5.stored_timelines(study.gem5) or gem5.shipped_timelines())
+
+
+def stored_study() -> Mapping[str, Any]:
+    """The study of the claims that ships."""
+    study: Mapping[str, Any] = read_records(data_file(STORED))
+    return study
+
+
+def reproduction(study: Study) -> Figure:
+    """What machines within the stated ranges give, over the paper's values."""
+    stored = stored_study()
+    need(
+        stored["paper"] == study.paper,
+        "What all machines give",
+        "a study of these claims (sailsim claims reproduce --paper)",
+    )
+    rows = []
+    for claim, results in claims_of(stored):
+        main = primary(results)
+        if main["quantiles"] is not None:
+            rows.append([claim.title, *(value / claim.value for value in main["quantiles"])])
+    table = pd.DataFrame(rows[::-1], columns=["claim", "low", "median", "high"]).reset_index(names="at")
+    places = Axis("at", ticks=dict(enumerate(table["claim"])), limits=(-0.6, len(table) - 0.4))
+    over = Axis("median", "value over the paper's", log=True)
+    return Figure(
+        "What machines within the stated ranges give",
+        [Panel(table, over, places, kind="ranks", low="low", high="high", rules=[Rule(1)])],
+        ["Value over the paper's: mark at the median machine, line from the 5th to the 95th of a hundred."],
+        height=0.8 + 0.3 * len(table),
+    )  # fmt: skip
+
+
+FIGURES: Mapping[str, tuple[str, Callable[[Study], Figure]]] = {
+    "answer": ("answer", answer),
+    "speedup": ("speed", speedup),
+    "threads": ("speed", threads),
+    "dollars": ("dollars", dollars),
+    "energy": ("energy", energy),
+    "energy_units": ("energy", energy_units),
+    "area": ("area", area),
+    "quality": ("quality", quality),
+    "step_time": ("time", step_time),
+    "prt": ("reuse", prt),
+    "conversion": ("reuse", conversion),
+    "gem5_tokens": ("gem5", gem5_tokens),
+    "gem5": ("gem5", gem5_tiles),
+    "timeline": ("gem5", timeline),
+    "reproduction": ("reproduction", reproduction),
+}
+"""Name of the files, section of the report, and what declares it, in the order of the page. A section that
+the report does not know stands at its end under its own name."""

@@ -1,9 +1,7 @@
-"""Figures of what gem5 simulated: tiles of a sweep beside the fast engine, the timeline of one tile, and
-whole tokens.
+"""Figures of what gem5 simulated: tiles beside the fast engine, the timeline of one tile, and whole tokens.
 
-They are drawn from the folder of gem5's results (`sailsim gem5 sweep` and `decode`): `gem5` in a sweep's
-folder.
-"""
+They are of the folder of gem5's results (`sailsim gem5 sweep` and `decode`), `gem5` in a sweep's folder, or
+of the runs that ship."""
 
 from __future__ import annotations
 
@@ -13,185 +11,162 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from sailsim.analysis.render.gem5_decode_figure import TITLE as TOKENS_TITLE
-from sailsim.analysis.render.gem5_decode_figure import figure_of
-from sailsim.analysis.render.style import DASHES, MARKERS, PHASE_STYLE, SERIES, canvas, caption, style
+from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.baselines.simulated_rows import (
+    CORE_PARTS,
+    HOST,
+    Row,
+    bits_and_group,
+    decode_rows,
+    predicted,
+    shape,
+)
+from sailsim.analysis.paper.claims import load_paper
+from sailsim.analysis.render.figure import GREY, Axis, Figure, Look, Panel, Rule, look
+from sailsim.analysis.render.style import OKABE_ITO, PHASE_STYLE
+from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.lut_gemv.trace import LAYOUTS
+from sailsim.sim.files import load_system
 from sailsim.sim.gem5.decode import COMMAND as DECODE
 from sailsim.sim.gem5.tiles import COMMAND
 from sailsim.sim.gem5.timeline import TIMELINE, TileTimeline, read_timelines
 from sailsim.sim.study.folder import Store
+from sailsim.workloads.choice import uniform_choice
+from sailsim.workloads.load import load_model
 
 FOLDER = "gem5"
 """Of gem5's results in a sweep's folder."""
-TOKENS = "gem5-tokens"
-TITLES = {
-    "gem5": "Fast engine against gem5, tile by tile",
-    "timeline": "One tile through a slice",
-    TOKENS: TOKENS_TITLE,
-}
-GREY = "#444444"
-SHOWN_GROUPS = (34, 6)
-"""Groups of a timeline that a figure shows, at its beginning and at its end: more would be too fine."""
 
 
-def gem5_figures(folder: Path, claimed: bool = True) -> dict[str, Figure]:
-    """The figures that a folder of gem5's results has data for, by name; none if there is no such folder.
+def _stored(folder: Path | None) -> pd.DataFrame:
+    """The records of a folder of gem5's results; empty without one. Raises SailsimError where they are
+    damaged."""
+    if folder is None or not list((folder / "chunks").glob("*.parquet")):
+        return pd.DataFrame({"command": []})
+    return Store(folder).frame()
 
-    ``claimed``: with a line at what SAIL's paper claims.
 
-    Raises:
-        SailsimError: its results or its timeline are damaged.
-    """
-    found: dict[str, Figure] = {}
-    if list((folder / "chunks").glob("*.parquet")):
-        store = Store(folder)
-        frame = store.frame()
-        tiles = frame[frame["command"] == COMMAND]
-        if len(tiles):
-            found["gem5"] = tiles_figure(tiles)
-        tokens = figure_of([row for row in store.table().to_pylist() if row["command"] == DECODE], claimed)
-        if tokens is not None:
-            found[TOKENS] = tokens
-    path = folder / TIMELINE
-    if path.is_file():
-        found["timeline"] = timeline_figure(read_timelines(path))
-    return found
+def stored_tiles(folder: Path | None) -> pd.DataFrame | None:
+    """The tiles of a folder; None where it has none."""
+    frame = _stored(folder)
+    tiles = frame[frame["command"] == COMMAND]
+    return tiles if len(tiles) else None
+
+
+def shipped_tiles() -> pd.DataFrame:
+    """The tiles of docs/gem5-results.md."""
+    return pd.DataFrame(read_records(data_file("gem5/tiles.jsonl"))["tiles"])
+
+
+def stored_timelines(folder: Path | None) -> list[TileTimeline] | None:
+    """The timelines of a folder's tile; None where it has none."""
+    path = None if folder is None else folder / TIMELINE
+    return list(read_timelines(path)) if path is not None and path.is_file() else None
+
+
+def shipped_timelines() -> list[TileTimeline]:
+    """The timelines of docs/gem5-results.md."""
+    return [TileTimeline.from_dict(each) for each in read_records(data_file("gem5/tiles.jsonl"))["timelines"]]
+
+
+def stored_tokens(folder: Path | None) -> list[Row] | None:
+    """Those runs of whole tokens in a folder that agree in all but kind, batch, threads and bits, and have
+    most widths on both sides; None if no run on cores has one on units beside it."""
+    rows = Store(folder).table().to_pylist() if len(_stored(folder)) and folder else []
+    return most_widths([row for row in rows if row["command"] == DECODE])
+
+
+def shipped_tokens() -> list[Row]:
+    """The committed runs of Llama 2 7B's first block and head."""
+    wanted = {"model": "llama-2-7b", "blocks": 1, "context": 512, "cache": "fp16"}
+    return [row for row in decode_rows() if all(row[name] == value for name, value in wanted.items())]
 
 
 def tiles_figure(tiles: pd.DataFrame) -> Figure:
     """Time of each tile in gem5 and in the fast engine by the weights' format, a panel per batch; and how far
     the engine is off."""
-    with style():
-        batches = sorted(tiles["batch"].unique())[:3]
-        columns = len(batches) + 1
-        figure, panels = canvas(TITLES["gem5"], columns, width=3.4 * columns + 1.6, height=4.2)
-        uniform = _of_bits_alone(tiles)
-        tiles, places = _placed(tiles, uniform)
-        for axes, batch in zip(panels, batches, strict=False):
-            _times(axes, tiles[tiles["batch"] == batch])
-            axes.set_title(f"batch {batch:g}", loc="left")
-            axes.set_ylim(
-                0, 1.1 * float(tiles.loc[tiles["batch"] == batch, ["gem5_s", "engine_s"]].max().max()) * 1e6
-            )
-        panels[0].set_ylabel("time of the tile, us")
-        _errors(panels[-1], tiles, batches)
-        for axes in panels:
-            axes.set_xticks(list(places), list(places.values()), rotation=0 if uniform else 30)
-            axes.set_xlabel("bits of a weight" if uniform else "format of the weights")
-        panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5)
-        first = tiles.iloc[0]
-        off = tiles["error"].abs()
-        whole = tiles[tiles["slices"] > 1]
+    batches = sorted(tiles["batch"].unique())[:3]
+    # Formats that differ in their bits alone lie along these; older results have no others.
+    chosen = "weights" in tiles and (tiles["weights"] != "").any()
+    uniform = not chosen and tiles["group_size"].nunique() == 1
+    if uniform:
+        ticks = {int(width): str(width) for width in sorted(tiles["wbits"].unique())}
+        tiles = tiles.assign(place=tiles["wbits"])
+    else:
+        types = list(dict.fromkeys(tiles.sort_values(["wbits", "type"])["type"]))
+        ticks = dict(enumerate(types))
+        tiles = tiles.assign(place=tiles["type"].map(types.index))
+    layouts = tiles["layout"].fillna("packed") if "layout" in tiles else pd.Series("packed", tiles.index)
+    tiles = tiles.assign(layout=layouts)[tiles["batch"].isin(batches)].sort_values(["nbw", "batch"])
+    whole = tiles["slices"] > 1
+    by_nbw = "NBW " + tiles["nbw"].map("{:g}".format)
+    one = by_nbw + ", batch " + tiles["batch"].map("{:g}".format)
+    together = "whole matrix, " + tiles["layout"].map(LAYOUTS)
+    nbws = list(by_nbw[~whole].unique())
+    looks = {}
+    for name, nbw, batch in zip(one[~whole], by_nbw[~whole], tiles["batch"][~whole], strict=True):
+        looks[name] = look(nbws.index(nbw), dash="", filled=batch == batches[0])
+    for layout, words in LAYOUTS.items():
+        if (tiles["layout"][whole] == layout).any():
+            looks[f"whole matrix, {words}"] = Look(GREY, "*", "", filled=layout == "packed", size=10)
+    looks |= {f"engine, {nbw}": look(i, marker="_", size=12) for i, nbw in enumerate(nbws)}
+    looks["engine, whole matrix"] = Look(GREY, "_", ":", size=12)
+    x = Axis("place", "bits of a weight" if uniform else "format of the weights", ticks=ticks)
+    gem5 = tiles.assign(us=tiles["gem5_s"] * 1e6, line=one.where(~whole, together))
+    engine = tiles.assign(us=tiles["engine_s"] * 1e6, line="engine, " + by_nbw.where(~whole, "whole matrix"))
+    both = pd.concat([gem5, engine])
+    panels = [
+        Panel(both[both["batch"] == batch], x, Axis("us", "time of the tile, us", limits=(0, None)), "line",
+              title=f"batch {batch:g}")
+        for batch in batches
+    ]  # fmt: skip
+    beside = {batch: 0.12 * (i - (len(batches) - 1) / 2) for i, batch in enumerate(batches)}
+    errors = gem5.assign(percent=100 * gem5["error"])
+    errors["place"] += errors["batch"].map(beside).where(~whole, 0.0)
+    most = max(5.0, 110 * float(tiles["error"].abs().max()))
+    percent = Axis("percent", "fast engine against gem5, %", limits=(-most, most))
+    panels.append(
+        Panel(errors, x, percent, "line", title="above 0: the engine takes longer", rules=[Rule(0)])
+    )
+    return Figure("Fast engine against gem5, tile by tile", panels, _about_tiles(tiles, uniform), looks)
+
+
+def _about_tiles(tiles: pd.DataFrame, uniform: bool) -> list[str]:
+    """What the tiles are, and how well both agree."""
+    first, off = tiles.iloc[0], tiles["error"].abs()
+    whole = tiles[tiles["slices"] > 1]
+    together = bare = ""
+    if len(whole):
         together = (
             f" Stars: the whole matrix on {whole['slices'].iloc[0]:g} units at once, which compete for DRAM; "
             "open where their shares begin an odd number of DRAM rows apart."
-            if len(whole)
-            else ""
         )
-        blocks = f" one scale for {first['group_size']:g} weights," if uniform else ""
-        exact = "every result is exact" if tiles["correct"].all() else "RESULTS ARE WRONG"
-        equal = "every phase equals the core's" if tiles["phases_equal"].all() else "PHASES DIFFER"
-        caption(
-            figure,
-            f"Lines: fast engine. Markers: gem5 {first['gem5_version']}, one slice's share "
-            f"({first['k']:g} x {tiles[tiles['slices'] == tiles['slices'].min()]['n'].iloc[0]:g}) of "
-            f"{first['tensor']} of {first['model']} alone on one PIM unit.{together}",
-            f"System: {Path(str(first['system'])).stem}. Held fixed: {first['abits']:g}-bit activations,"
-            f"{blocks} substrate {first['substrate']}, conversion in memory. Weights come from DRAM.",
-            f"{len(tiles)} tiles: {exact}, {equal}; the engine's time is off by {off.median():.1%} in the "
-            f"median and {off.max():.1%} at worst.{_bare(whole)}",
+    apart = whole[whole["layout"] == "rows"]
+    if len(apart):
+        bare = (
+            " With a DRAM that loses nothing to long reads but refreshes, as gem5's, open stars are "
+            f"{apart['bare_error'].min():+.1%} to {apart['bare_error'].max():+.1%}: the engine's own reaches "
+            "what was measured on a real machine."
         )
-    return figure
+    blocks = f" one scale for {first['group_size']:g} weights," if uniform else ""
+    exact = "every result is exact" if tiles["correct"].all() else "RESULTS ARE WRONG"
+    equal = "every phase equals the core's" if tiles["phases_equal"].all() else "PHASES DIFFER"
+    return [
+        f"Lines: fast engine. Marks: gem5 {first['gem5_version']}, one slice's share "
+        f"({first['k']:g} x {tiles[tiles['slices'] == tiles['slices'].min()]['n'].iloc[0]:g}) of "
+        f"{first['tensor']} of {first['model']} alone on one PIM unit.{together}",
+        f"System: {Path(str(first['system'])).stem}. Held fixed: {first['abits']:g}-bit activations,"
+        f"{blocks} substrate {first['substrate']}, conversion in memory. Weights come from DRAM.",
+        f"{len(tiles)} tiles: {exact}, {equal}; the engine's time is off by {off.median():.1%} in the "
+        f"median and {off.max():.1%} at worst.{bare}",
+    ]
 
 
-def _bare(whole: pd.DataFrame) -> str:
-    """How far off the engine is with a DRAM like gem5's, for whole matrices in banks of their own."""
-    apart = whole[whole["layout"] == "rows"] if "layout" in whole else whole[:0]
-    if apart.empty:
-        return ""
-    off = apart["bare_error"]
-    return (
-        " With a DRAM that loses nothing to long reads but refreshes, as gem5's, open stars are "
-        f"{off.min():+.1%} to {off.max():+.1%}: the engine's own reaches what was measured on a real machine."
-    )
-
-
-def _of_bits_alone(tiles: pd.DataFrame) -> bool:
-    """Whether the formats are uniform ones that differ in their bits alone (so are all of older results)."""
-    chosen = "weights" in tiles and (tiles["weights"] != "").any()
-    return not chosen and tiles["group_size"].nunique() == 1
-
-
-def _placed(tiles: pd.DataFrame, uniform: bool) -> tuple[pd.DataFrame, dict[int, str]]:
-    """The tiles with their place along the axis of formats, `place`, and what each place is called."""
-    if uniform:
-        widths = sorted(int(width) for width in tiles["wbits"].unique())
-        return tiles.assign(place=tiles["wbits"]), {width: str(width) for width in widths}
-    types = list(dict.fromkeys(tiles.sort_values(["wbits", "type"])["type"]))
-    return tiles.assign(place=tiles["type"].map(types.index)), dict(enumerate(types))
-
-
-def _times(axes: Axes, rows: pd.DataFrame) -> None:
-    for i, (nbw, own) in enumerate(rows[rows["slices"] == 1].groupby("nbw")):
-        own = own.sort_values("place")
-        predicted = axes.plot(
-            own["place"], own["engine_s"] * 1e6, color=SERIES[i % 7], ls=DASHES[i % 7], lw=1.4
-        )
-        predicted[0].set(marker="_", markersize=14)  # seen where there is a single width, too
-        axes.plot(
-            own["place"], own["gem5_s"] * 1e6, MARKERS[i % 7], color=SERIES[i % 7], label=f"NBW {nbw:g}"
-        )
-    for i, (_, whole) in enumerate(_together(rows)):
-        face = GREY if i == 0 else "white"
-        axes.plot(whole["place"], whole["engine_s"] * 1e6, color=GREY, lw=1.4, ls=":")
-        axes.plot(whole["place"], whole["gem5_s"] * 1e6, "*", color=GREY, markerfacecolor=face, ms=10)
-
-
-def _together(tiles: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The tiles of whole matrices by layout, in the order of `LAYOUTS`; older results have packed ones."""
-    whole = tiles[tiles["slices"] > 1].sort_values("place")
-    if "layout" not in whole:
-        return [("packed", whole)] if len(whole) else []
-    layouts = whole["layout"].fillna("packed")
-    return [(layout, whole[layouts == layout]) for layout in LAYOUTS if (layouts == layout).any()]
-
-
-def _errors(axes: Axes, tiles: pd.DataFrame, batches: Sequence[Any]) -> None:
-    alone = tiles[tiles["slices"] == 1]
-    for i, nbw in enumerate(sorted(alone["nbw"].unique())):
-        for j, batch in enumerate(batches):
-            own = alone[(alone["nbw"] == nbw) & (alone["batch"] == batch)].sort_values("place")
-            face = SERIES[i % 7] if j == 0 else "white"
-            axes.plot(
-                own["place"] + 0.12 * (j - (len(batches) - 1) / 2),
-                100 * own["error"],
-                MARKERS[i % 7],
-                color=SERIES[i % 7],
-                markerfacecolor=face,
-                label=f"NBW {nbw:g}, batch {batch:g}",
-            )
-    for i, (layout, whole) in enumerate(_together(tiles)):
-        axes.plot(
-            whole["place"],
-            100 * whole["error"],
-            "*",
-            color=GREY,
-            markerfacecolor=GREY if i == 0 else "white",
-            ms=10,
-            label=f"whole matrix, {LAYOUTS[layout]}",
-        )
-    axes.axhline(0, color=GREY, lw=0.8)
-    most = max(5.0, 110 * float(tiles["error"].abs().max()))
-    axes.set_ylim(-most, most)
-    axes.set_ylabel("fast engine against gem5, %")
-    axes.set_title("above 0: the engine takes longer", loc="left")
+SHOWN_GROUPS = (34, 6)
+"""Groups of a timeline that a figure shows, at its beginning and at its end: more would be too fine."""
 
 
 def timeline_figure(timelines: Sequence[TileTimeline], shown: tuple[int, int] = SHOWN_GROUPS) -> Figure:
@@ -212,73 +187,55 @@ def timeline_figure(timelines: Sequence[TileTimeline], shown: tuple[int, int] = 
         ranges.append((count - shown[1], count))
     elif count > shown[0]:
         ranges = [(0, count)]
-    with style():
-        figure, grid = canvas(
-            f"{TITLES['timeline']}: {timelines[0].tile}",
-            len(ranges),
-            len(timelines),
-            width=11.0,
-            height=1.0 + 2.1 * len(timelines),
-            sharey=True,
-            width_ratios=[last - first + 4 for first, last in ranges],
-        )
-        for line, timeline in zip(grid, timelines, strict=True):
-            for axes, (first, last) in zip(line, ranges, strict=True):
-                _bars(axes, timeline, first, last)
-            line[0].set_title(
-                f"{timeline.source}: {timeline.end:,} cycles; small numbers: groups", loc="left"
+    labels = {name: PHASE_STYLE[name][0].partition(" and ")[0].partition(":")[0] for name in TILE_PHASES}
+    clock = f"cycles of the C-SRAM clock ({timelines[0].clock_ghz:g} GHz) from the tile's start"
+    panels = []
+    for timeline in timelines:
+        for first, last in ranges:
+            begin = timeline.groups[first][2]
+            end = timeline.groups[last][4] if last < len(timeline.groups) else timeline.end
+            rows = pd.DataFrame(
+                [
+                    {"at": y, "line": labels[name], "start": at, "end": at + length}
+                    for y, name in enumerate(TILE_PHASES)
+                    for at, length in timeline.bars()[name]
+                    if at + length > begin and at < end
+                ]
             )
-            if len(ranges) > 1:
-                line[1].set_title("the last groups", loc="left")
-        clock = timelines[0].clock_ghz
-        grid[-1, 0].set_xlabel(f"cycles of the C-SRAM clock ({clock:g} GHz) from the tile's start")
-        caption(figure, *(_sentence(timeline) for timeline in timelines), _MEANING)
-    return figure
+            step = max(1, (last - first) // 12) if last - first > 12 else last - first
+            notes = [
+                (timeline.groups[i][4], -0.55, str(timeline.groups[i][1])) for i in range(first, last, step)
+            ]
+            title = f"{timeline.source}: {timeline.end:,} cycles; small numbers: groups"
+            panels.append(
+                Panel(
+                    rows, Axis("start", clock if first == 0 else "cycles", limits=(begin, end)),
+                    Axis("at", ticks=dict(enumerate(labels.values())), limits=(len(TILE_PHASES) - 0.5, -1.2)),
+                    "line", "spans", title if first == 0 else "the last groups", low="start", high="end",
+                    notes=notes, width=last - first + 4,
+                )
+            )  # fmt: skip
+    return Figure(
+        "One tile through a slice",
+        panels,
+        [
+            f"Tile: {timelines[0].tile}.",
+            *map(_sums, timelines),
+            "Load: from when the port is free for a group's weights to when they are here and staged. With "
+            "double buffering a group loads while the one before it computes; a gap between a look-up and "
+            "the next build is a wait for weights.",
+        ],
+        {labels[name]: Look(PHASE_STYLE[name][1], hatch=PHASE_STYLE[name][2]) for name in TILE_PHASES},
+        columns=len(ranges),
+        height=2.1,
+    )
 
 
-_MEANING = (
-    "Load: from when the port is free for a group's weights to when they are here and staged. With double "
-    "buffering a group loads while the one before it computes; a gap between a look-up and the next build is "
-    "a wait for weights."
-)
-
-
-def _label(row: str) -> str:
-    return "load" if row == "load" else PHASE_STYLE[row][0].partition(" and ")[0]
-
-
-def _bars(axes: Axes, timeline: TileTimeline, first: int, last: int) -> None:
-    """The bars of the groups from `first` on, up to but not with `last`."""
-    begin = timeline.groups[first][2]
-    end = timeline.groups[last][4] if last < len(timeline.groups) else timeline.end
-    for y, row in enumerate(TILE_PHASES):
-        bars = [(at, length) for at, length in timeline.bars()[row] if at + length > begin and at < end]
-        _, colour, hatch = PHASE_STYLE[row]
-        axes.broken_barh(
-            bars, (y - 0.4, 0.8), facecolors=colour, edgecolors="white", linewidth=0.5, hatch=hatch
-        )
-    step = max(1, (last - first) // 12) if last - first > 12 else last - first
-    for i in range(first, last, step):
-        _, group, _, _, start, *_ = timeline.groups[i]
-        axes.annotate(f"{group}", (start, -0.62), ha="left", va="bottom", fontsize=7.5)
-    axes.set_xlim(begin, end)
-    axes.set_ylim(len(TILE_PHASES) - 0.5, -1.05)
-    axes.set_yticks(range(len(TILE_PHASES)), [_label(row) for row in TILE_PHASES])
-    axes.xaxis.set_major_locator(MaxNLocator(2 + (last - first) // 5))
-    axes.grid(axis="y", visible=False)
-
-
-def _sentence(timeline: TileTimeline) -> str:
+def _sums(timeline: TileTimeline) -> str:
     """The whole tile in words: what each phase takes and how long the arrays wait."""
-    table = np.array(timeline.groups)
-    sums: Mapping[str, int] = {
-        "build": int(table[:, 5].sum()),
-        "look-up": int(table[:, 6].sum()),
-        "conversion": int(table[:, 7].sum()),
-        "write-back": int(table[:, 8].sum()),
-    }
-    waits = timeline.end - sum(sums.values())
-    parts = ", ".join(f"{name} {cycles:,}" for name, cycles in sums.items())
+    sums = np.array(timeline.groups)[:, 5:9].sum(axis=0).tolist()
+    names = ("build", "look-up", "conversion", "write-back")
+    parts = ", ".join(f"{name} {cycles:,}" for name, cycles in zip(names, sums, strict=True))
     edges = ""
     if timeline.before is not None and timeline.after is not None:
         edges = (
@@ -286,6 +243,149 @@ def _sentence(timeline: TileTimeline) -> str:
             "the results are acknowledged"
         )
     return (
-        f"{timeline.source}, all {len(table):,} groups: {parts}, waiting for weights {waits:,} of "
-        f"{timeline.end:,} cycles{edges}."
+        f"{timeline.source}, all {len(timeline.groups):,} groups: {parts}, waiting for weights "
+        f"{timeline.end - sum(sums):,} of {timeline.end:,} cycles{edges}."
     )
+
+
+Side = tuple[int, int]
+"""Batch and threads: what a panel of whole tokens agrees in."""
+_SAME = ("system", "model", "blocks", "context", "cache", "warm")
+"""What the runs of a figure agree in."""
+_OF_A_BLOCK = ("qkv", "rope", "attention", "o", "ffn")
+_PARTS = {
+    "embed": Look(OKABE_ITO["black"]),
+    "norms and rounding": Look(OKABE_ITO["sky"]),
+    "rotation": Look(OKABE_ITO["yellow"]),
+    "attention": Look(OKABE_ITO["green"]),
+    "products of the blocks, activation": Look(OKABE_ITO["blue"]),
+    "head": Look(OKABE_ITO["orange"], hatch="//"),
+    "sampling": Look(OKABE_ITO["purple"]),
+}
+
+
+def regions_together(one: Row) -> dict[str, float]:
+    """Cycles of a whole model's step by region, from a run of its first block and the head: every block takes
+    what the first one does, two of its three norms and its part of what is rounded. A run of all blocks is
+    what it is."""
+    spec = load_model(shape(one))
+    rounded = 2 * spec.d_model + spec.d_attn + spec.d_ffn
+    of_block = dict.fromkeys(_OF_A_BLOCK, 1.0) | {
+        "norm": 2 / 3,
+        "quantise": rounded / (rounded + spec.d_model),
+    }
+    more = spec.n_layers - 1 if one["blocks"] else 0
+    regions = {name for names in CORE_PARTS.values() for name in names}
+    return {name: one[f"{name}_cycles"] * (1 + more * of_block.get(name, 0.0)) for name in regions}
+
+
+def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
+    """Speedups by width and, for every batch and number of threads, a panel with the steps' parts.
+
+    Args:
+        rows: runs of one model and context, in formats that differ by their bits alone; of a model's first
+            block and head, or whole.
+        claimed: whether SAIL's own claim has a line.
+
+    Raises:
+        SailsimError: there is no width of which both the cores and the units were run.
+    """
+    steps = {(_side(row), bits_and_group(row)[0], row["linears"]): row for row in rows}
+    widths = _on_both(steps)
+    if not widths:
+        raise SailsimError("no width has runs on cores and on units; allowed are rows of both at one point.")
+    first, spec = rows[0], load_model(shape(rows[0]))
+    lines: list[dict[str, Any]] = []
+    looks: dict[str, Look] = {}
+    for i, (side, own) in enumerate(widths.items()):
+        batch, count = side
+        name = f"{count} thread{'s' if count > 1 else ''}, batch {batch}"
+        looks |= {f"gem5, {name}": look(i, dash="-"), f"engine, {name}": look(i, dash="--", filled=False)}
+        for bits in own:
+            units, neon = (
+                steps[side, bits, "lutmm"],
+                sum(regions_together(steps[side, bits, "neon"]).values()),
+            )
+            engine = predicted({**units, "blocks": 0}, HOST).step
+            for source, cycles in (("gem5", sum(regions_together(units).values())), ("engine", engine)):
+                lines.append({"bits": bits, "speedup": neon / cycles, "line": f"{source}, {name}"})
+    paper = load_paper().by_name("speedup").value
+    bits_axis = Axis(
+        "bits", "bits of a weight", ticks={bits: str(bits) for own in widths.values() for bits in own}
+    )
+    rules = [Rule(1), *([Rule(paper, f"paper: {paper:g}x", dotted=True)] if claimed else [])]
+    times = Axis("speedup", "units over NEON, times faster", limits=(0, 1.15 * paper))
+    panels = [Panel(pd.DataFrame(lines), bits_axis, times, "line", title="speedup", rules=rules)]
+    panels += [_step_parts(steps, side, own) for side, own in widths.items()]
+    together = f"A step is put together of the head and {spec.n_layers} blocks like the first, which was run."
+    told = " The paper's value is its maximum against llama.cpp, for a point that it does not name."
+    return Figure(
+        "Whole tokens in gem5: one program, its products on cores or on PIM units",
+        panels,
+        [
+            f"{spec.title}, context {first['context']}, 8-bit activations, machine {first['system']}, O3 "
+            "cores; a step is a token of every sequence of the batch. Both sides run one program, whose "
+            "attention, norms and rounding are the same; NEON: SDOT kernels of ours; LUT: table look-ups of "
+            "ours on the cores.",
+            together if first["blocks"] else "",
+            f"The engine's lines: gem5's step by NEON over the engine's step of {HOST}. "
+            f"{told if claimed else ''}",
+        ],
+        looks | _PARTS,
+        columns=2,
+        height=3.2,
+    )  # fmt: skip
+
+
+def _side(row: Row) -> Side:
+    return row["batch"], row["threads"]
+
+
+def _on_both(steps: Mapping[tuple[Side, int, str], Any]) -> dict[Side, list[int]]:
+    """The widths that ran on cores and on units, by side."""
+    sides = sorted({side for side, _, _ in steps})
+    both = {
+        side: sorted(b for of, b, kind in steps if (of, kind) == (side, "lutmm") and (of, b, "neon") in steps)
+        for side in sides
+    }
+    return {side: widths for side, widths in both.items() if widths}
+
+
+def _step_parts(steps: Mapping[tuple[Side, int, str], Row], side: Side, widths: Sequence[int]) -> Panel:
+    """The steps of a side by where their time goes, bars of one width together."""
+    words = {"neon": "NEON", "lut": "LUT", "lutmm": "units"}
+    rows, ticks, groups, at = [], {}, {}, 0.0
+    for bits in widths:
+        kinds = [kind for kind in words if (side, bits, kind) in steps]
+        groups[at + (len(kinds) - 1) / 2 + 1e-3] = f"{bits} bits"  # beside a tick, which would hide it
+        for kind in kinds:
+            step = steps[side, bits, kind]
+            regions, clock = regions_together(step), load_system(step["system"]).cores.clock.si
+            ticks[at] = words[kind]
+            for part, names in CORE_PARTS.items():
+                rows.append(
+                    {"at": at, "line": part, "ms": sum(regions[name] for name in names) / clock * 1e3}
+                )
+            at += 1
+        at += 0.6
+    batch, count = side
+    title = f"{count} thread{'s' if count > 1 else ''}, batch {batch}"
+    x = Axis("at", " ", ticks=ticks, groups=groups)
+    return Panel(
+        pd.DataFrame(rows), x, Axis("ms", "ms a step, by where it goes"), "line", "bars", title
+    )  # fmt: skip
+
+
+def most_widths(rows: Sequence[Row]) -> list[Row] | None:
+    """Those of some runs that `stored_tokens` takes."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row.get("step_cycles") is not None and uniform_choice(str(row["weights"])) is not None:
+            groups.setdefault(tuple(row[name] for name in _SAME), []).append(row)
+
+    def widths(group: Sequence[Row]) -> int:
+        steps = {(_side(row), bits_and_group(row)[0], row["linears"]): row for row in group}
+        return len({bits for own in _on_both(steps).values() for bits in own})
+
+    best = max(groups.values(), key=widths, default=[])
+    return best if best and widths(best) else None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from io import StringIO
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import jinja2
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -102,11 +104,45 @@ class Table:
         return Cell(text, " ".join(classes), float(value) if known else None)  # type: ignore[arg-type]
 
 
-def inline_svg(figure: Figure) -> str:
-    """A figure as an SVG element to stand inside HTML: no prolog, no metadata."""
+INKS = {"#000000": "ink", "#ffffff": "paper", "#444444": "quiet", "#888888": "quiet", "#dddddd": "rule"}
+"""Colours of a drawing that follow the page's, light or dark (`page/base.css`)."""
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def inline_svg(figure: Figure, name: str = "figure", words: Mapping[str, Sequence[str]] | None = None) -> str:
+    """A figure as an SVG element to stand inside HTML, in the page's colours.
+
+    ``name`` begins every id in it. ``words`` are those of marks by their group (a mark's own group ends with
+    ~ and its number), one after another: each becomes its mark's title, which a browser shows at the pointer.
+    """
     buffer = StringIO()
-    with style():
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    with style(), mpl.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    root = ElementTree.fromstring(buffer.getvalue())
+    for unread in root.findall(f"{SVG}metadata"):
+        root.remove(unread)
+    for group in root.iter(f"{SVG}g"):
+        name_of_group, _, one = group.get("id", "").partition("~")
+        texts = (words or {}).get(name_of_group, ())
+        marks = list(group.iter(f"{SVG}use")) or group.findall(f"{SVG}path")
+        for mark, text in zip(marks, texts[int(one) :] if one else texts, strict=False):
+            mark.set("class", "mark")
+            ElementTree.SubElement(mark, f"{SVG}title").text = text
+    wanted = {
+        target for each in root.iter() for target in re.findall("#([\\w-]+)", " ".join(each.attrib.values()))
+    }
+    for each in root.iter():
+        if each.get("id") is not None:
+            own = each.attrib.pop("id")
+            if own in wanted:
+                each.set("id", f"{name}-{own}")
+        for key, value in list(each.attrib.items()):
+            value = re.sub(r"url\(#", f"url(#{name}-", value)
+            if key == "{http://www.w3.org/1999/xlink}href":
+                del each.attrib[key]
+                key, value = "href", value.replace("#", f"#{name}-", 1)
+            for colour, ink in INKS.items():
+                value = value.replace(colour, f"var(--{ink}, {colour})")
+            each.set(key, value)
+    ElementTree.register_namespace("", SVG[1:-1])
+    return ElementTree.tostring(root, encoding="unicode")

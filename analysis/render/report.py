@@ -1,66 +1,71 @@
-"""One HTML file of a store: the answer, figures that respond, a paper's claims, and every number's source.
+"""`sailsim report`: the figures of a sweep as files, and one HTML page with the answer, the same figures, a
+paper's claims, every run, and every number's source.
 
-It loads nothing from anywhere: styles, scripts, data and the library that draws (plotly.js, of the package
-plotly) are inside.
+The page loads nothing from anywhere: styles, script, figures and records are inside.
 """
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
+import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from plotly.offline import get_plotlyjs
 
 from sailsim.analysis.baselines.core_kinds import N1, core_of
-from sailsim.analysis.baselines.runners import SAIL, shipped_runners
-from sailsim.analysis.costs.dollars import PriceList, prices
+from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
-from sailsim.analysis.paper.stored_claims import compared_with, table
-from sailsim.analysis.render import report_data as data
-from sailsim.analysis.render.answer_page import BESIDE, CARDS, ORDINARY, study_answer
+from sailsim.analysis.paper.stored_claims import table
+from sailsim.analysis.render.answer import COLUMNS, ORDINARY, sentence, table_rows
 from sailsim.analysis.render.claims_words import claim_rows, fact_rows, number
-from sailsim.analysis.render.figure_axes import DOUBLING, WORDS
-from sailsim.analysis.render.gem5_figures import FOLDER, gem5_figures
-from sailsim.analysis.render.html import Cell, Table, page_file, rendered, shown
-from sailsim.analysis.render.report_charts import FRONT
-from sailsim.analysis.render.report_parts import bold_pieces
-from sailsim.analysis.render.report_sections import sections, stored_study
-from sailsim.analysis.render.style import OKABE_ITO, SERIES
+from sailsim.analysis.render.figure import captioned, draw, values
+from sailsim.analysis.render.figures import FIGURES, WORDS, Study
+from sailsim.analysis.render.gem5_figures import FOLDER
+from sailsim.analysis.render.html import Cell, Table, inline_svg, page_file, rendered, shown
+from sailsim.analysis.render.sections import Section, sections
+from sailsim.analysis.render.style import save
 from sailsim.analysis.results.compare import entries
-from sailsim.analysis.results.joins import POINT
-from sailsim.analysis.results.results import Runs, short_name, stored_runs, substrate_in_words
+from sailsim.analysis.results.equal_quality import at_equal_quality
+from sailsim.analysis.results.joins import POINT, is_missing
+from sailsim.analysis.results.results import (
+    MissingPointsError,
+    Runs,
+    short_name,
+    stored_runs,
+    substrate_in_words,
+)
 from sailsim.base.atomic import write_whole
-from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
+from sailsim.base.screen import escaped
 from sailsim.sim.files import load_system
-from sailsim.sim.nbw import nbw_in_words
 from sailsim.sim.study.folder import Store
 from sailsim.workloads.choice import FILE
 from sailsim.workloads.load import load_model
 
-SCRIPTS = ("records.js", "tables.js", "charts.js", "traces.js", "page.js")
-"""Parts of the page's one script, in the order in which they need each other."""
-STYLES = ("base.css", "report.css")
-DRAWN_FIRST = (SAIL, *BESIDE, "cores-all-best", *CARDS)
-"""Runners that figures show before the reader asks for others; those of a user's too."""
-
-
-MORE_WORDS = {
-    "seed": "seed",
-    "prt": "pattern reuse table",
-    "bits_per_weight": "stored bits a weight",
-    "kv_bits": "bits of the cache",
-    "attention": "products of attention",
-    "overlap": "two half-batches",
+RUN_COLUMNS = {
+    "title": "runner",
+    "software": "software",
+    "hardware": "hardware",
+    "format": "weights",
+    "cores": "cores",
     "tokens_per_s": "tokens/s",
-    "runner": "runner",
-    "group_size": "weights that share a scale",
+    "low": "low",
+    "high": "high",
+    "speedup": "SAIL over it",
+    "speedup_equal_quality": "at equal quality",
+    "tokens_per_usd_used": "tokens/USD, vCPUs used",
+    "tokens_per_usd_bandwidth": "with the bandwidth",
+    "tokens_per_usd_whole": "whole server",
+    "paid": "pays for",
+    "energy_j": "J a step",
+    "step_s": "s a step",
 }
-"""What more columns are called in the page."""
+"""What the page's table of every run shows of one, beside the point that it is of."""
 
 
 def report(
@@ -69,175 +74,169 @@ def report(
     price_file: str | Path | None = None,
     paper: str | None = None,
     progress: bool = False,
-) -> Path:
-    """Write the report of a store to ``out`` (default: `report.html` in its folder) and return its path.
+) -> list[Path]:
+    """Write the report of a store to ``out`` (default: `report.html` in its folder) and every figure of it as
+    SVG and PNG into the folder `figures` beside that; a file that an earlier call left of a figure which the
+    store's points do not suit goes. Returns the paths, the page first.
 
     ``paper``, one by name or a file of claims, is what results are compared with; None: `compared_with` says
-    which, if any. ``progress`` is told on standard error. Raises SailsimError for a store without results or
-    without a point that SAIL can run, a bad price file or a bad file of claims.
-    """
+    which, if any. ``progress`` is told on standard error, and so is what a figure that is left out lacks.
+    Raises SailsimError for a store without results or without a point that SAIL can run, a bad price file or
+    a bad file of claims."""
     load_paper(SHIPPED if paper is None else paper)  # a bad one is refused before the work
     opened = store if isinstance(store, Store) else Store(store)
-    gem5 = opened.path / FOLDER
-    text = page(stored_runs(opened), opened.manifest, prices(price_file), gem5, paper, progress)
+    study = Study.of(stored_runs(opened), prices(price_file), paper, opened.path / FOLDER)
     path = Path(out) if out is not None else opened.path / "report.html"
-    write_whole(path, text.encode())
-    return path
+    folder, written = path.parent / "figures", []
+    figures = show(study, folder, progress)
+    for name, figure in figures.items():
+        paths = [folder / f"{name}.{kind}" for kind in ("svg", "png")]
+        if "lacking" not in figure:
+            written += paths
+            continue
+        for old in paths:
+            old.unlink(missing_ok=True)
+        if progress:
+            print(escaped(f"left out: {figure['lacking']}"), file=sys.stderr)
+    write_whole(path, page(study, opened.manifest, figures).encode())
+    return [path, *written]
+
+
+def show(study: Study, folder: Path | None = None, progress: bool = False) -> dict[str, dict[str, Any]]:
+    """Every figure by name as the page has it: a drawing for a wide window and for a narrow one, and a table
+    of its values; or, as ``lacking``, the sentence that says what the study lacks for it. Written into a
+    folder, too, if there is one."""
+    shown: dict[str, dict[str, Any]] = {}
+    for name, (_, declare) in followed(FIGURES.items(), "figures", progress):
+        try:
+            figure = declare(study)
+        except MissingPointsError as missing:
+            shown[name] = {"name": name, "lacking": str(missing)}
+            continue
+        wide, narrow = draw(figure), draw(figure, "narrow")
+        drawings = {
+            layout: inline_svg(drawn.drawing, f"{name}-{layout}", drawn.words)
+            for layout, drawn in (("wide", wide), ("narrow", narrow))
+        }
+        if folder is not None:
+            save(captioned(wide, figure), folder / f"{name}.svg", folder / f"{name}.png")
+        shown[name] = {"name": name, "figure": figure, "drawings": drawings, "table": Table(*values(figure))}
+    return shown
 
 
 def page(
-    frame: pd.DataFrame,
-    manifest: Mapping[str, Any],
-    price_list: PriceList,
-    gem5: Path | None = None,
-    paper: str | None = None,
-    progress: bool = False,
+    study: Study, manifest: Mapping[str, Any], figures: Mapping[str, dict[str, Any]] | None = None
 ) -> str:
-    """The whole document for the records and the manifest of a store, with figures of a folder of gem5's
-    results if there is one, compared with a paper's claims as `report` says."""
-    results = Runs.of(frame, price_list)
-    first = start(results)
-    paper = compared_with(results, paper)
-    tables = tables_of(results, progress)
-    simulated = {} if gem5 is None else gem5_figures(gem5, paper == SHIPPED)
-    below = sections(results, manifest, simulated, tables, paper)
-    charts = [*FRONT, *(chart for section in below for chart in section.charts)]
-    marks = {
-        claim.name: (claim.value, f"paper: {number(claim.value, claim.unit, 6)}")
-        for claim in (load_paper(paper).claim if paper is not None else ())
-    }
+    """The whole document for a study and its store's manifest; ``figures`` are what `show` gives, where the
+    caller has them."""
+    figures = show(study) if figures is None else figures
+    first = study.start
+    below = sections(study, manifest)
+    known = {"answer", *(section.name for section in below)}
+    drawn: dict[str, list[dict[str, Any]]] = {}
+    for name, figure in figures.items():
+        drawn.setdefault(FIGURES[name][0], []).append(figure)
+    of_ones_own = [name for name, own in drawn.items() if name not in known and "figure" in own[0]]
+    below += [Section(name, name.capitalize(), name.capitalize()) for name in of_ones_own]
+    runs = runs_table(study.results)
+    varied = [name for name in POINT if runs[name].nunique() > 1]
     about = {
-        "charts": [chart.marked(marks).as_dict() for chart in charts],
-        "start": first,
-        "shown": shown_first(results),
-        "own": own_runners(results),
-        "words": WORDS | MORE_WORDS,
-        "titles": titles(tables["runs"]),
-        "colours": SERIES,
-        "sail": {"runner": SAIL, "colour": OKABE_ITO["vermillion"]},
-        "doubling": DOUBLING,
+        "choose": varied,
+        "start": {name: first[name] for name in varied if name in first},
+        "show": [pair for pair in RUN_COLUMNS.items() if pair[0] in runs],
+        "words": WORDS,
+        "titles": _titles(runs),
     }
-    points = frame["point_key"].nunique()
     return rendered(
         "report.html.jinja",
-        css="\n".join(map(page_file, STYLES)),
-        script="\n".join(map(page_file, SCRIPTS)),
-        library=data.packed(get_plotlyjs()),
-        records=data.packed(data.as_json(tables)),
+        css="\n".join(map(page_file, ("base.css", "report.css"))),
+        script=page_file("report.js"),
+        records=packed(json.dumps({str(name): _plain(runs[name]) for name in runs}, allow_nan=False)),
         page=about,
-        answer=_answer(first, results, points),
-        sweep=_sweep(points, results, manifest),
-        front=FRONT,
+        answer=_answer(study),
+        sweep=_sweep(study, manifest),
         about=" and ".join(load_model(name).title for name in load_paper().models),
-        claims=None if paper is None else _claims(results, paper),
-        sections=below,
+        claims=None if study.paper is None else _claims(study.results, study.paper),
+        sections=[section for section in below if section.parts or section.name in drawn],
+        figures=drawn,
     )
 
 
-def tables_of(results: Runs, progress: bool = False) -> dict[str, pd.DataFrame]:
-    """What the figures draw, by name."""
-    makers: dict[str, Callable[[], pd.DataFrame]] = {
-        "runs": lambda: data.runs_table(results),
-        "reuse": lambda: data.reuse_table(results),
-        "conversion": lambda: data.conversion_table(results),
-        "area": lambda: data.area_table(results),
-        "quality": data.quality_table,
-        "tiles": data.tiles_table,
-        "reproduction": lambda: data.reproduction_table(stored_study()),
-    }
-    return {name: makers[name]() for name in followed(makers, "tables of the report", progress)}
+def runs_table(results: Runs) -> pd.DataFrame:
+    """Every run that has a rate, with its ratios, dollars and joules: all columns that hold one value a row,
+    and the numbers of its phases and its energy's causes."""
+    rows = results.frame[results.frame["tokens_per_s"].notna()].reset_index(drop=True)
+    rows = rows.assign(speedup_equal_quality=at_equal_quality(rows)["speedup_equal_quality"])
+    one = [
+        name
+        for name in rows.columns
+        if name not in ("key", "point_key", "code_version", "finished_at", "evaluation_s", "reason", "fits")
+        and not rows[name].map(lambda v: hasattr(v, "__len__") and not isinstance(v, str)).any()
+    ]
+    maps = [
+        pd.DataFrame([{} if is_missing(each) else dict(each) for each in rows[name]]).add_prefix(f"{name}.")
+        for name in ("phases", "energy")
+        if name in rows
+    ]
+    return pd.concat([rows[one], *maps], axis=1)
 
 
-def start(results: Runs) -> dict[str, Any]:
-    """The point that figures show first: the ordinary workload where the store has it, as far as it has it,
-    else the store's reference. Raises SailsimError for a store without a point that SAIL can run."""
-    rows = results.frame[results.frame["runner"] == SAIL]
-    if rows["tokens_per_s"].isna().all():
-        why = f" ({rows['reason'].iloc[0]})" if len(rows) else ""
-        raise SailsimError(f"the study has no point that SAIL can run{why}; allowed is one with some.")
-    rows = rows[rows["tokens_per_s"].notna()]
-    chosen: dict[str, Any] = {}
-    ordinary = ORDINARY.as_dict()
-    for column in POINT:
-        wanted = [value for value in (ordinary[column], results.reference.get(column)) if value is not None]
-        found = next((value for value in wanted if (rows[column] == value).any()), None)
-        if found is None and rows[column].isna().all():
-            continue
-        if found is None:
-            found = rows[column].mode().iloc[0]
-        rows = rows[rows[column] == found]
-        chosen[column] = found.item() if isinstance(found, np.generic) else found
-    return chosen
+def _plain(column: pd.Series[Any]) -> list[Any]:
+    """A column as JSON has it, None for what is missing."""
+    return [None if is_missing(value) else value for value in column.tolist()]
 
 
-def own_runners(results: Runs) -> list[str]:
-    """The runners of a store that do not ship."""
-    shipped = {runner.name for runner in shipped_runners()}
-    return [name for name in results.runners["runner"] if name not in shipped]
+def packed(text: str) -> str:
+    """A text in few letters: gzip in base64, the same every time."""
+    return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
 
 
-def shown_first(results: Runs) -> list[str]:
-    """The runners that figures draw before the reader asks for others."""
-    own = own_runners(results)
-    return [name for name in results.runners["runner"] if name in DRAWN_FIRST or name in own]
+def _titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """What values of columns are called, by column and value as text; of a title that several have, each has
+    its own name too."""
+    titles: dict[str, dict[str, str]] = {}
+    for column, title in (("system", "system_title"), ("model", "model_title")):
+        named = dict(zip(runs[column], runs[title], strict=True))
+        often = Counter(named.values())
+        titles[column] = {
+            name: words if often[words] == 1 else f"{words} ({short_name(str(name))})"
+            for name, words in named.items()
+        }
+    titles["substrate"] = {value: substrate_in_words(str(value)) for value in runs["substrate"].unique()}
+    return titles
 
 
-def titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """What values of columns are called, by column and value as text."""
-    found = {name: dict(zip(runs[name], runs[f"{name}_title"], strict=True)) for name in ("system", "model")}
-    found |= {
-        "runner": dict(zip(runs["runner"], runs["title"], strict=True)),
-        "substrate": {value: substrate_in_words(str(value)) for value in runs["substrate"].unique()},
-        "nbw": {str(value): nbw_in_words(value) for value in range(9)},
-        "group_size": {"0": "all of a column"},
-        "convert": {"memory": "in memory", "cores": "on the cores", "unit": "in the unit"},
-        "prt": {"true": "with", "false": "without"},
-        "overlap": {"true": "with", "false": "without"},
-        "attention": {"cores": "on the cores", "units": "on the units"},
-        "weights": {"": "of one width"},
-    }
-    return found | {column: _told_apart(found[column]) for column in ("system", "model", "runner")}
-
-
-def _told_apart(named: Mapping[str, str]) -> dict[str, str]:
-    """Titles by name; of one that several have, each with its own name."""
-    often = Counter(named.values())
-    return {
-        name: title if often[title] == 1 else f"{title} ({short_name(str(name))})"
-        for name, title in named.items()
-    }
-
-
-def _answer(first: Mapping[str, Any], results: Runs, points: int) -> dict[str, Any]:
-    """What SAIL gives at the first point, and which of so many points that is."""
-    rows = results.frame
+def _answer(study: Study) -> dict[str, Any]:
+    """What SAIL gives at the study's first point, and which of its points that is."""
+    at_point, first = study.results.frame, study.start
     for name, value in first.items():
-        rows = rows[rows[name] == value]
-    model, system = rows["model_title"].iloc[0], rows["system_title"].iloc[0]
+        at_point = at_point[at_point[name] == value]
+    model, system = at_point["model_title"].iloc[0], at_point["system_title"].iloc[0]
     weights = f"weights {first['weights']}" if first["weights"] else f"{first['wbits']}-bit weights"
     weights = "the file's weights" if first["weights"] == FILE else weights
     length = "context" if first["phase"] == "decode" else "prompt"
     what = f"{model}, {weights}, batch {first['batch']}, {first['context']} tokens of {length}"
-    found = study_answer(what, length == "prompt", entries(rows), shown_first(results))
     at = f"{what}, {first['threads']} threads, on {system}"
-    if points == 1:
-        said = f"This study has one point: {at}."
+    runs = {name: run for name, run in entries(at_point).items() if run["tokens_per_s"] is not None}
+    pieces = sentence(length == "prompt", runs).split("**")
+    if study.points == 1:
+        workload = f"This study has one point: {at}."
     else:
-        said = (
-            f"This study has {points} points. The answer and the first figures are of the one that is "
+        workload = (
+            f"This study has {study.points} points. The answer and the first figure are of the one that is "
             f"nearest to {ORDINARY.wbits} bits, batch {ORDINARY.batch}, {ORDINARY.threads} threads and "
             f"{ORDINARY.context} tokens: {at}."
         )
     return {
-        "workload": said,
-        "pieces": bold_pieces(found.sentence),
-        "table": Table(found.header, found.rows, sortable=False, wide=(2, 4, 5)),
+        "workload": workload,
+        "pieces": [{"text": text, "strong": i % 2 == 1} for i, text in enumerate(pieces)],
+        "table": Table((what, *COLUMNS), table_rows(runs, study.shown), sortable=False, wide=(2, 4, 5)),
     }
 
 
-def _sweep(points: int, results: Runs, manifest: Mapping[str, Any]) -> str:
-    """What the store of so many points holds and which code made it."""
-    frame = results.frame
+def _sweep(study: Study, manifest: Mapping[str, Any]) -> str:
+    """What the store holds and which code made it."""
+    frame = study.results.frame
     systems = "; ".join(sorted(set(frame["system_title"])))
     models = ", ".join(sorted(set(frame["model_title"])))
     dates = ", ".join(sorted(set(frame["price_date"].dropna())))
@@ -248,15 +247,14 @@ def _sweep(points: int, results: Runs, manifest: Mapping[str, Any]) -> str:
     if manifest.get("finished_at"):
         parts.append(f"finished {manifest['finished_at'][:16].replace('T', ' ')} UTC")
     made = ", ".join(parts)
-    said = f"This sweep: {points} points. Machines: {systems}. Models: {models}. Made by {made}."
-    return said + (f" Prices of {dates}." if dates else "")
+    text = f"This sweep: {study.points} points. Machines: {systems}. Models: {models}. Made by {made}."
+    return text + (f" Prices of {dates}." if dates else "")
 
 
 def _claims(results: Runs, paper: str) -> dict[str, Any]:
     """The claims in a row each, and every reading behind them."""
-    found = table(results, paper)
-    facts = fact_rows(found, paper)
-    rows = [
+    claimed = table(results, paper)
+    lines = [
         [
             each.main["claim"],
             each.number(each.main["paper"]),
@@ -266,9 +264,12 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
             each.span,
             each.main["configuration"] or each.main["remark"],
         ]
-        for each in claim_rows(found, paper)
+        for each in claim_rows(claimed, paper)
     ]
-    rows += [[fact["claim"], shown(fact["paper"]), fact["here"], *3 * [""], fact["remark"]] for fact in facts]
+    lines += [
+        [fact["claim"], shown(fact["paper"]), fact["here"], "", "", "", fact["remark"]]
+        for fact in fact_rows(claimed, paper)
+    ]
     readings = [
         [
             row["claim"],
@@ -281,28 +282,16 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
             row["configuration"],
             row["remark"],
         ]
-        for row in found.to_dict("records")
+        for row in claimed.to_dict("records")
     ]
-    header = (
-        "claim",
-        "reading",
-        "paper",
-        "here",
-        "here / paper",
-        "",
-        "at equal quality",
-        "configuration that gives it",
-        "remark",
+    short = ("claim", "paper", "here", "", "at equal quality", "other readings", "at")
+    long = (
+        *("claim", "reading", "paper", "here", "here / paper", "", "at equal quality"),
+        *("configuration that gives it", "remark"),
     )
     return {
-        "table": Table(
-            ("claim", "paper", "here", "", "at equal quality", "other readings", "at"),
-            rows,
-            verdict=3,
-            sortable=False,
-            wide=(5, 6),
-        ),
-        "readings": Table(header, readings, verdict=5, wide=(7, 8)),
+        "table": Table(short, lines, verdict=3, sortable=False, wide=(5, 6)),
+        "readings": Table(long, readings, verdict=5, wide=(7, 8)),
         "folded": f"Every reading that the words allow ({len(readings)})",
         "cores": _other_cores(results),
     }

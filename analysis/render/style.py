@@ -6,17 +6,15 @@ Colours are those of Okabe and Ito; markers, dashes and hatches repeat what they
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from sailsim.base.atomic import write_whole
 
@@ -82,38 +80,23 @@ def canvas(
 
 def caption(figure: Figure, *sentences: str) -> None:
     """Small print under the axes; the figure grows by what it takes."""
-    columns = int(figure.get_figwidth() * 15.2)
-    lines = [line for sentence in sentences if sentence for line in textwrap.wrap(sentence, columns)]
-    added = 0.155 * len(lines) + 0.12
+    text, added = small_print(figure, sentences)
     height = float(figure.get_figheight()) + added
     figure.set_figheight(height)
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.set(rect=(0, added / height, 1, 1 - added / height))  # type: ignore[call-arg]
-    figure.text(
-        0.01, 0.06 / height, "\n".join(lines), fontsize=7.6, color="#444444", va="bottom", linespacing=1.35
-    )
+    figure.text(0.01, 0.06 / height, text, **SMALL)
 
 
-def plain_numbers(axis: Any, values: Sequence[float] | None = None) -> None:
-    """Plain numbers on a logarithmic axis, ticks at ``values`` if given."""
-    if values is not None:
-        axis.set_major_locator(FixedLocator([float(v) for v in values]))
-    else:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 10 else f"{v:g}"))
-    axis.set_minor_formatter(NullFormatter())
+SMALL: dict[str, Any] = {"fontsize": 7.6, "color": "#444444", "va": "bottom", "linespacing": 1.35}
 
 
-def draw_line(axes: Axes, i: int, x: Any, y: Any, label: str, **kw: Any) -> None:
-    """The ``i``-th line of some axes, in its colour, marker and dashes."""
-    style = {"color": SERIES[i % 7], "marker": MARKERS[i % 7], "linestyle": DASHES[i % 7]} | kw
-    axes.plot(x, y, label=label, **style)
-
-
-def mark_paper(axes: Axes, y: float, text: str) -> None:
-    """The label of the dotted line of a published value, above its right end."""
-    axes.annotate(text, (0.99, y), xycoords=("axes fraction", "data"), va="bottom", ha="right", fontsize=8.5)
+def small_print(figure: Figure, sentences: Iterable[str]) -> tuple[str, float]:
+    """Sentences in lines that are as long as a figure is wide, and the inches that they take."""
+    letters = int(figure.get_figwidth() * 15.2)
+    lines = [line for sentence in sentences if sentence for line in textwrap.wrap(sentence, letters)]
+    return "\n".join(lines), 0.155 * len(lines) + 0.12
 
 
 def save(figure: Figure, *paths: Path) -> list[Path]:
@@ -142,3 +125,20 @@ PHASE_STYLE: Mapping[str, tuple[str, str, str]] = {
     "cores": ("cores: attention and the rest", OKABE_ITO["green"], ""),
     "sync": ("hand-over", OKABE_ITO["black"], ""),
 }
+"""What each phase of a step is called, its colour and its hatch."""
+ENERGY_STYLE: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+    "PIM units": (("arrays", "convert", "dfm", "prt"), OKABE_ITO["vermillion"], "\\\\"),
+    "LLC and mesh": (("llc", "mesh"), OKABE_ITO["sky"], "//"),
+    "DRAM": (("dram",), OKABE_ITO["blue"], ""),
+    "cores at work and waiting": (("cores",), OKABE_ITO["green"], ""),
+    "what runs all the time": (("static",), "#bbbbbb", ".."),
+}
+"""Causes of energy that share a colour, by their name in the figure; the units' own parts have one of
+theirs."""
+UNIT_STYLE: Mapping[str, tuple[str, str, str]] = {
+    "arrays": ("arrays: tables and look-ups", OKABE_ITO["vermillion"], "\\\\"),
+    "convert": ("convert and scale", OKABE_ITO["yellow"], ".."),
+    "dfm": ("shift and add", OKABE_ITO["orange"], ""),
+    "prt": ("pattern reuse table", OKABE_ITO["purple"], "xx"),
+}
+"""The same of the units' parts."""

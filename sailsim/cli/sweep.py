@@ -78,7 +78,7 @@ def sweep(
             f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
             f"{manifest['wall_s']:.1f} s."
         )
-        echo(f"Next: {program()} figures {out}")
+        echo(f"Next: {program()} report {out}")
 
 
 def _show(plan: Plan, as_json: bool) -> None:

@@ -39,7 +39,6 @@ ARGUMENTS: dict[str, list[str]] = {
     "gem5 replay": ["w.npy"],
     "gem5 timeline": ["w.npy"],
     # What takes long is refused in the end.
-    "figures": ["none"],
     "report": ["none"],
     "image": ["none", "--out", "i"],
     "activations capture": ["--model", "none", "--out", "c"],

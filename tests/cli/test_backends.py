@@ -100,11 +100,6 @@ def test_a_report_has_them(swept: str, tmp_path: Path) -> None:
     has_them(sailsim("report", swept, "--out", str(tmp_path / "report.html")), tmp_path)
 
 
-@pytest.mark.slow
-def test_figures_are_drawn_with_them(swept: str, tmp_path: Path) -> None:
-    assert sailsim("figures", swept, "--out", str(tmp_path / "figures")).exit_code == 0
-
-
 def has_them(result: Result, folder: Path) -> None:
     """That a report was made and names every accelerator."""
     assert result.exit_code == 0, result.output

@@ -44,9 +44,7 @@ def test_no_command_prints_the_help() -> None:
 
 
 EMPTY_PATHS = [
-    ["figures", ""],
-    ["figures", ".", "--out", ""],
-    ["figures", ".", "--prices", ""],
+    ["report", ".", "--prices", ""],
     ["report", ".", "--out", ""],
     ["run", "--beside", ""],
     ["replay", ""],

@@ -75,7 +75,7 @@ def with_column(name: str, values: list[object]) -> Callable[[pa.Table], pa.Tabl
 def test_a_file_that_no_study_wrote(copied: Path, change: Callable[[pa.Table], pa.Table], words: str) -> None:
     put(copied, change(stored(copied)))
     before = sorted(copied.rglob("*"))
-    for command in (["figures"], ["report"], ["results", "show"], SWEEP):
+    for command in (["report"], ["results", "show"], SWEEP):
         sentence = refused(*command, str(copied))
         assert words in sentence
         assert "is damaged or another program's" in sentence
@@ -98,10 +98,9 @@ def test_a_file_that_no_study_wrote(copied: Path, change: Callable[[pa.Table], p
 )
 def test_records_that_no_run_has(copied: Path, change: Callable[[pa.Table], pa.Table], words: str) -> None:
     put(copied, change(stored(copied)))
-    for command in ("figures", "report"):
-        sentence = refused(command, str(copied))
-        assert words in sentence
-        assert "`sailsim sweep --model smollm2-135m --wbits 2,4 --out" in sentence
+    sentence = refused("report", str(copied))
+    assert words in sentence
+    assert "`sailsim sweep --model smollm2-135m --wbits 2,4 --out" in sentence
 
 
 def test_columns_of_ones_own_and_empty_ones_are_welcome(copied: Path) -> None:
@@ -122,8 +121,7 @@ def test_a_sweep_in_the_folder_of_another_command(tmp_path: Path, kind: str) -> 
     folder = str(store.path)
     said = f"holds results of `sailsim {kind}`"
     assert f"{said}; allowed for `sailsim sweep` is another folder" in refused(*SWEEP, folder)
-    for command in ("figures", "report"):
-        assert f"{said}; allowed is one of `sailsim sweep`" in refused(command, folder)
+    assert f"{said}; allowed is one of `sailsim sweep`" in refused("report", folder)
     after = {path: path.read_bytes() for path in before}
     assert {p for p in before if before[p] != after[p]} <= {store.path / ".lock"}
 

@@ -75,7 +75,6 @@ def test_names_and_paths_are_printed_as_they_are() -> None:
 def test_a_sweep_of_such_names_has_figures_and_a_report() -> None:
     out = "a[/bold]"
     assert out in told("sweep", *POINT, "--wbits", "2,4", "--batch", "1,8", "--out", out)
-    told("figures", out)
     told("report", out)
     report = Path(out, "report.html").read_text("utf-8")
     assert "&lt;i&gt;" in report or NAME not in report

@@ -81,7 +81,7 @@ def sweep(
     the weights in DRAM, which all units of the tile share (`time_tile`, memory "dram", for one unit), and
     leaves out descriptor and record. Results are stored as they are found: the same command again goes on
     where a stopped one ended.
-    `sailsim figures` and `sailsim report` show them for a folder that has them in gem5/.
+    `sailsim report` shows them for a folder that has them in gem5/.
     """
     simulator, system = Gem5(binary), load_system(machine)
     machines = _on_substrates(system, substrate)
@@ -184,7 +184,8 @@ def timeline(
     The engine's groups are those of `time_tile`, memory "dram". Writes timeline.png into the folder of the
     results, and the numbers beside it.
     """
-    from sailsim.analysis.render.gem5_figures import timeline_figure  # matplotlib: only when needed
+    from sailsim.analysis.render.figure import draw  # matplotlib: only when needed
+    from sailsim.analysis.render.gem5_figures import timeline_figure
     from sailsim.analysis.render.style import save
 
     shown = _two_numbers("groups", groups)
@@ -197,7 +198,7 @@ def timeline(
     else:
         found = both_timelines(Gem5(binary), machine, system, operands, out, timeout)
     path = out / "timeline.png"
-    save(timeline_figure(found, shown), path)
+    save(draw(timeline_figure(found, shown)).drawing, path)
     if as_json:
         print_json({"picture": str(path), "timelines": [each.as_dict() for each in found]})
         return

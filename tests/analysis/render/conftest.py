@@ -5,12 +5,18 @@ import shutil
 import pytest
 
 from sailsim.analysis.costs.dollars import prices
+from sailsim.analysis.render.figures import Study
 from sailsim.analysis.render.report import page
-from sailsim.analysis.results.joins import POINT, joined
 
 from .opened import Opened
 
 BROWSERS = ("chromium", "chromium-browser")
+HOSTILE = 'a[/bold]b</script><script>alert("x")</script><img src=x onerror=alert(1)> <i> & $x$'
+
+
+def page_of(frame, manifest, paper=None):
+    """The report's page for some records."""
+    return page(Study.of(frame, prices(), paper), manifest)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def browser():
 @pytest.fixture(scope="module")
 def file(swept, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page(swept.frame(), swept.manifest, prices(), paper="sail"), "utf-8")
+    path.write_text(page_of(swept.frame(), swept.manifest, "sail"), "utf-8")
     return path
 
 
@@ -40,9 +46,3 @@ def opened(browser, file):
     with Opened(browser, file) as found:
         yield found
         assert found.said == []
-
-
-@pytest.fixture(scope="module")
-def rows(frame):
-    """The runs of the store; a choice that is spelt out and the system file's own are one point."""
-    return joined(frame, prices()).drop_duplicates([*POINT, "runner"])

@@ -27,26 +27,11 @@ class Opened:
     def __exit__(self, *_):
         self.context.close()
 
-    def figure(self, name):
-        """A figure, drawn."""
-        found = self.page.locator(f"#figure-{name}")
-        found.scroll_into_view_if_needed()
-        found.locator(".plot svg.main-svg").first.wait_for()
-        return found
-
-    def every_figure(self):
-        """All figures, drawn."""
-        names = self.page.eval_on_selector_all(
-            "figure[data-chart]", "found => found.map(each => each.dataset.chart)"
-        )
-        return {name: self.figure(name) for name in names}
-
-    def drawn(self, name):
-        """The lines of a figure by their name: what lies along x, and the values."""
-        script = (
-            """plot => plot.data.filter(t => t.name).map(t => [t.name, Array.from(t.x), Array.from(t.y)])"""
-        )
-        return {title: (x, y) for title, x, y in self.figure(name).locator(".plot").evaluate(script)}
+    def saved(self, button):
+        """The name and the text of the file that a button gives."""
+        with self.page.expect_download() as event:
+            button.click()
+        return event.value.suggested_filename, event.value.path().read_bytes().decode()
 
     def overflow(self):
         """How much wider than the window the page is."""

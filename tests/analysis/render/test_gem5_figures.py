@@ -1,14 +1,26 @@
 """Figures of gem5's results: drawn where there are any, from their folder alone."""
 
 import json
-from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from sailsim.analysis.render.figures import figures
-from sailsim.analysis.render.gem5_figures import FOLDER, gem5_figures, tiles_figure, timeline_figure
+from sailsim.analysis.baselines.simulated_rows import decode_rows
+from sailsim.analysis.render.figure import captioned, draw
+from sailsim.analysis.render.figures import FIGURES
+from sailsim.analysis.render.gem5_figures import (
+    FOLDER,
+    decode_figure,
+    most_widths,
+    regions_together,
+    stored_tiles,
+    stored_timelines,
+    stored_tokens,
+    tiles_figure,
+    timeline_figure,
+)
 from sailsim.analysis.render.report import report
 from sailsim.analysis.render.style import save
 from sailsim.base.errors import SailsimError
@@ -39,10 +51,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, fake_gem5: Path) -> Path:
 
 
 def texts(figure) -> str:
-    words = [text.get_text() for text in figure.texts]
-    for axes in figure.axes:
-        words += [axes.get_title("left"), axes.get_xlabel(), axes.get_ylabel()]
-    return " ".join(words)
+    axes = [f"{panel.title} {panel.x.label} {panel.y.label}" for panel in figure.panels]
+    return " ".join([figure.title, *axes, *figure.caption])
 
 
 def test_formats_of_one_width_have_places_of_their_own(tmp_path: Path, fake_gem5: Path) -> None:
@@ -54,14 +64,17 @@ def test_formats_of_one_width_have_places_of_their_own(tmp_path: Path, fake_gem5
     said = texts(figure)
     assert "format of the weights" in said
     assert "one scale for" not in said
-    ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    assert ticks == ["mxfp4", "w4g32", "w4g64", "q8_0"]
-    (line,) = (each for each in figure.axes[0].lines if each.get_label() == "NBW 2")
-    assert list(line.get_xdata()) == [0, 1, 2, 3]
+    panel = figure.panels[0]
+    assert list(panel.x.ticks.values()) == ["mxfp4", "w4g32", "w4g64", "q8_0"]
+    marks = panel.named()
+    assert sorted(marks["place"][marks["line"] == "NBW 2, batch 1"]) == [0, 1, 2, 3]
 
 
-def test_no_results_no_figure(tmp_path: Path) -> None:
-    assert gem5_figures(tmp_path / "absent") == {}
+def test_a_folder_without_results_has_none(tmp_path: Path) -> None:
+    for folder in (None, tmp_path / "absent"):
+        assert stored_tiles(folder) is None
+        assert stored_tokens(folder) is None
+        assert stored_timelines(folder) is None
 
 
 def test_every_tile_is_in_the_figure_with_what_it_rests_on(folder: Path) -> None:
@@ -78,53 +91,90 @@ def test_every_tile_is_in_the_figure_with_what_it_rests_on(folder: Path) -> None
         "PHASES DIFFER",
     ):
         assert word in said
-    *times, errors = figure.axes
-    stars = [line for line in errors.get_lines() if line.get_marker() == "*"]
-    assert [line.get_label() for line in stars] == ["whole matrix, packed", "whole matrix, rows apart"]
-    assert stars[0].get_markerfacecolor() != stars[1].get_markerfacecolor()
-    drawn = np.concatenate([line.get_ydata() for axes in times for line in axes.get_lines()])
+    *times, errors = figure.panels
+    stars = [name for name, look in figure.styled().items() if look.marker == "*"]
+    assert stars == ["whole matrix, packed", "whole matrix, rows apart"]
+    assert [figure.styled()[name].filled for name in stars] == [True, False]
+    drawn = np.concatenate([panel.named()["value"] for panel in times])
     for column in ("gem5_s", "engine_s"):
         assert set(np.round(frame[column] * 1e6, 6)) <= set(np.round(drawn, 6))
-    low, high = errors.get_ylim()
+    low, high = errors.y.limits
     assert low < 100 * frame["error"].min()
     assert high > 100 * frame["error"].max()
 
 
 def test_a_timeline_shows_its_beginning_and_its_end() -> None:
     figure = timeline_figure([timeline(100), timeline(100, "fast engine")])
-    assert len(figure.axes) == 4
-    said = texts(figure)
+    assert len(figure.panels) == 4
+    text = texts(figure)
     for word in ("gem5 24.0.0.1: 5,252 cycles", "fast engine", "1.8 GHz", "waiting for weights 52 of 5,252"):
-        assert word in said
-    (left, right) = figure.axes[0].get_xlim(), figure.axes[1].get_xlim()
-    assert left == (0, 52 * 35)
-    assert right == (52 * 94, 5252)
-    assert len(timeline_figure([timeline(36)]).axes) == 1  # short ones whole
+        assert word in text
+    assert [panel.x.limits for panel in figure.panels[:2]] == [(0, 52 * 35), (52 * 94, 5252)]
+    assert len(timeline_figure([timeline(36)]).panels) == 1  # short ones whole
     with pytest.raises(SailsimError, match="at least 1"):
         timeline_figure([timeline(9)], (0, 1))
 
 
-@pytest.mark.slow
-def test_figures_and_report_of_a_sweep_show_them(
+def test_the_report_of_a_sweep_shows_its_own(
     swept: Store, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The sweep's own have their tests, and take long.
-    monkeypatch.setattr(import_module("sailsim.analysis.render.figures"), "FIGURES", {})
+    own = {name: FIGURES[name] for name in ("gem5", "timeline", "gem5_tokens")}
+    monkeypatch.setattr("sailsim.analysis.render.report.FIGURES", own)
     out = tmp_path / "out"
     out.mkdir()
     for path in swept.path.iterdir():
         (out / path.name).symlink_to(path)
     (out / FOLDER).symlink_to(folder)
-    names = [path.name for path in figures(Store(out))]
-    assert names == ["gem5.svg", "gem5.png", "timeline.svg", "timeline.png"]
-    text = report(Store(out)).read_text()
-    assert 'id="figure-gem5"' in text
-    assert 'id="figure-timeline"' in text
-    assert "Against gem5" in text
-    assert figures(swept, tmp_path / "without") == []
+    page, *files = report(Store(out))
+    assert {path.stem for path in files} == set(own)
+    text = page.read_text("utf-8")
+    assert "Tiles: those of this sweep, run on gem5." in text
+    assert "10 tiles: every result is exact" in text
+    assert "Tile: a tile." in text
 
 
 def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
-        save(timeline_figure([timeline(20)]), tmp_path / name)
+        figure = timeline_figure([timeline(20)])
+        save(captioned(draw(figure), figure), tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def runs() -> list[dict[str, Any]]:
+    """One thread of Llama 2 7B."""
+    wanted = {"model": "llama-2-7b", "threads": 1, "batch": 1, "cache": "fp16"}
+    return [dict(row) for row in decode_rows() if all(row[name] == value for name, value in wanted.items())]
+
+
+def test_the_line_of_tokens_is_the_ratio_of_whole_steps() -> None:
+    speedup, parts = decode_figure(runs()).panels
+    steps = {(row["weights"], row["linears"]): sum(regions_together(row).values()) for row in runs()}
+    marks = speedup.named()
+    marks = marks[marks["line"] == "gem5, 1 thread, batch 1"]
+    expected = [steps[f"{bits}g128", "neon"] / steps[f"{bits}g128", "lutmm"] for bits in (2, 4, 8)]
+    assert list(marks["place"]) == [2, 4, 8]
+    assert list(marks["value"]) == pytest.approx(expected)
+    # The highest bar is NEON's step at 8 bits, in milliseconds of a core of 2.5 GHz.
+    assert max(parts.named().groupby("place")["value"].sum()) == pytest.approx(steps["8g128", "neon"] / 2.5e6)
+
+
+def test_runs_without_both_sides_or_bits_are_refused() -> None:
+    units = [row for row in runs() if row["linears"] == "lutmm"]
+    with pytest.raises(SailsimError, match="no width has runs on cores and on units"):
+        decode_figure(units)
+    with pytest.raises(SailsimError, match="weights is 'q4_0'; allowed here are bits"):
+        decode_figure([row | {"weights": "q4_0"} for row in runs()])
+
+
+def test_of_a_folder_the_runs_with_most_widths_on_both_sides_are_drawn() -> None:
+    """Runs without numbers, of mixed formats, and those of another step do not count."""
+    every = [dict(row) for row in decode_rows()]
+    other = [row for row in every if row["blocks"] != 1]
+    stopped = {**every[0], "step_cycles": None, "reason": "took longer"}
+    mixed = {**every[0], "weights": "q4_k_m"}
+    chosen = most_widths([stopped, mixed, *other, *runs()])
+    assert chosen is not None
+    assert {row["weights"] for row in chosen} == {"2g128", "4g128", "8g128"}
+    assert all(row["blocks"] == 1 for row in chosen)
+    assert most_widths([stopped, mixed]) is None
+    assert most_widths([row for row in runs() if row["linears"] == "neon"]) is None

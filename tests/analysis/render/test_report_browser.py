@@ -1,15 +1,18 @@
-"""The report in a browser: every figure, the menu, tables, paper, the dark, and anybody's names."""
+"""The report in a browser: figures, the menu, tables, files to save, paper, the dark, and anybody's names."""
 
+import csv
+import io
 import re
+from xml.etree import ElementTree
 
 import pytest
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.render.report import page as report_page
+from sailsim.analysis.render.figure import values
+from sailsim.analysis.render.figures import FIGURES, Study
 
+from .conftest import HOSTILE, page_of
 from .opened import SIZES, Opened
-
-HOSTILE = 'a[/bold]b</script><script>alert("x")</script><img src=x onerror=alert(1)> <i> & $x$'
 
 pytestmark = pytest.mark.slow
 
@@ -18,21 +21,18 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_figure_is_drawn_and_nothing_is_asked_for_or_complained_of(browser, file, size, scheme):
     with Opened(browser, file, size, color_scheme=scheme) as opened:
-        figures = opened.every_figure()
-        assert len(figures) == 14
+        drawings = opened.page.locator("figure.chart [role=img]:visible").all()
+        assert len(drawings) == len(FIGURES)
         assert opened.said == []
         assert opened.asked == [file.as_uri()]
         assert opened.overflow() <= 0
-        for name, figure in figures.items():
-            box = figure.bounding_box()
-            marks = figure.locator(".plot .points path, .plot .point path, .plot .js-line")
-            assert marks.count() > 0, name
-            for text in figure.locator(".plot text").all():
-                own = text.bounding_box()
-                if own is None or own["width"] == 0:
-                    continue
-                assert own["x"] >= box["x"] - 2, (name, text.text_content())
-                assert own["x"] + own["width"] <= box["x"] + box["width"] + 2, (name, text.text_content())
+        for drawing in drawings:
+            box = drawing.bounding_box()
+            boxes = "each => each.map(e => e.getBoundingClientRect().toJSON())"
+            for own in drawing.locator("text").evaluate_all(boxes):
+                assert own["x"] >= box["x"] - 2
+                assert own["x"] + own["width"] <= box["x"] + box["width"] + 2
+                assert own["width"] == 0 or own["height"] > 7  # can be read
 
 
 def test_dark_mode_is_dark_and_follows_the_system(browser, file):
@@ -41,30 +41,98 @@ def test_dark_mode_is_dark_and_follows_the_system(browser, file):
         return (red + green + blue) / 3
 
     ground = "getComputedStyle(document.body).backgroundColor"
-    ink = "getComputedStyle(document.querySelector('#figure-front-speed .xtick text')).fill"
+    ink = "getComputedStyle(document.querySelector('#figure-answer text')).fill"
     with Opened(browser, file, color_scheme="dark") as opened:
-        opened.figure("front-speed")
         assert light_of(opened, ground) < 60
         assert light_of(opened, ink) > 180
         opened.page.emulate_media(color_scheme="light")
-        opened.page.wait_for_function(f"!({ink}).includes('230')")
         assert light_of(opened, ground) > 200
         assert light_of(opened, ink) < 80
+
+
+def test_a_pointer_over_a_mark_shows_its_value_and_its_range(opened, study):
+    mark = opened.page.locator("#figure-threads .wide-drawing .mark").first
+    mark.scroll_into_view_if_needed()
+    mark.hover(force=True)
+    text = opened.page.locator(".tip").inner_text()
+    assert "tokens/s of the whole batch: " in text
+    shown = float(re.search(r"batch: ([\d.,]+)", text)[1].replace(",", ""))
+    _, rows = values(FIGURES["threads"][1](study))
+    assert min(abs(row[3] / shown - 1) for row in rows) < 1e-3
+    opened.page.mouse.move(2, 2)
+    assert not opened.page.locator(".tip").is_visible()
+
+
+def test_what_is_saved_of_a_figure_is_what_is_drawn(opened, study):
+    figure = opened.page.locator("#figure-threads")
+    figure.locator("summary", has_text="Values").press("Enter")
+    name, text = opened.saved(figure.locator("[data-save=csv]"))
+    assert name == "threads.csv"
+    header, rows = values(FIGURES["threads"][1](study))
+    lines = list(csv.reader(io.StringIO(text)))
+    assert [float(line[3]) for line in lines[1:]] == [row[3] for row in rows]
+    assert len(lines[0]) == len(header)
+    assert "My card" in text
+    name, text = opened.saved(figure.locator("[data-save=svg]"))
+    assert name == "threads.svg"
+    root = ElementTree.fromstring(text)
+    assert "var(" not in text
+    assert "cores, llama.cpp" in "".join(root.itertext())
+
+
+def test_every_run_is_shown_by_choice_and_saved(opened, study):
+    place = opened.page.locator("#every-run")
+    rows = study.results.frame
+    rows = rows[rows["tokens_per_s"].notna()]
+    for name, value in (study.start | {"batch": 1}).items():
+        rows = rows[rows[name] == value]
+    place.locator("select[data-column=batch]").select_option(label="1")
+    assert f"{len(rows)} of " in place.locator("p[role=status]").inner_text()
+    found = place.locator("td:first-child").all_inner_texts()
+    assert sorted(found) == sorted(rows["title"])
+    cells = "rows => rows.map(r => [...r.cells].map(c => c.dataset.number))"
+    shown = place.locator("tbody tr").evaluate_all(cells)
+    assert {float(cell) for line in shown for cell in line if cell} >= set(rows["tokens_per_s"])
+    place.locator("select[data-column=batch]").select_option(label="any")
+    assert place.locator("th", has_text="batch").count() == 1
+    name, text = opened.saved(opened.page.locator("#all-records"))
+    saved = list(csv.DictReader(io.StringIO(text)))
+    assert name == "records.csv"
+    every = study.results.frame
+    assert [line["runner"] for line in saved] == list(every[every["tokens_per_s"].notna()]["runner"])
+
+
+def test_a_text_that_is_saved_is_no_formula_to_a_spreadsheet(browser, swept, tmp_path, monkeypatch):
+    monkeypatch.setattr("sailsim.analysis.render.report.FIGURES", {})
+    frame = swept.frame()
+    frame = frame[frame["point_key"] == frame["point_key"].iloc[0]]
+    saved = {"=1+1": "'=1+1", "+a": "'+a", "-a": "'-a", "@a": "'@a", "-1.5": "-1.5", "a=1": "a=1"}
+    saved |= {"\t=1": "'\t=1", "\r=1": "'\r=1", '="a,b"': '\'="a,b"'}
+    given = [*saved] * len(frame)
+    frame = frame.assign(software=given[: len(frame)], **{"=column": 1.0})
+    path = tmp_path / "formulas.html"
+    path.write_text(page_of(frame, {}), "utf-8")
+    with Opened(browser, path) as opened:
+        _, text = opened.saved(opened.page.locator("#all-records"))
+        found = list(csv.DictReader(io.StringIO(text, newline="")))
+        stored = zip(frame["software"], frame["tokens_per_s"].notna(), strict=True)
+        assert [line["software"] for line in found] == [saved[text] for text, rated in stored if rated]
+        assert {line["software"] for line in found} == set(saved.values())
+        assert {line["'=column"] for line in found} == {"1"}
 
 
 def test_the_menu_leads_to_every_section_by_mouse_and_by_keyboard(opened):
     page = opened.page
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
-    links = page.locator(".menu a").all()
-    for link in links:
+    for link in page.locator(".menu a").all():
         link.focus()
         page.keyboard.press("Enter")
         name = link.get_attribute("href")
-        page.wait_for_function(f"document.querySelector('{name}').getBoundingClientRect().top < innerHeight")
-        page.wait_for_function(
-            f"document.querySelector('.menu a[aria-current]')?.getAttribute('href') === '{name}'"
-        )
+        current = "document.querySelector('.menu a[aria-current]')?.getAttribute('href')"
+        page.wait_for_function(f"{current} === '{name}'")
+        place = f"document.querySelector('{name}').getBoundingClientRect().top"
+        assert name == "#answer" or abs(page.evaluate(place) - 16) < 4
     page.locator(".menu a", has_text="Dollars").click()
     page.wait_for_function("document.querySelector('.menu a[aria-current]').textContent === 'Dollars'")
 
@@ -84,41 +152,6 @@ def test_the_menu_of_a_narrow_window_opens_and_closes(browser, file):
         link.click()
         assert not link.is_visible()
         page.wait_for_function("document.querySelector('#energy').getBoundingClientRect().top < 200")
-
-
-def from_its_place(opened, section):
-    """How far a section's heading is from where a jump has to put it, in pixels, with all in sight drawn."""
-    opened.page.wait_for_function(
-        """[...document.querySelectorAll("figure[data-chart]")].every((figure) => {
-          const { top, bottom } = figure.getBoundingClientRect();
-          return bottom < -600 || top > innerHeight + 600 || figure.querySelector(".main-svg, .plot.none");
-        })"""
-    )
-    return opened.page.evaluate(
-        """(section) => {
-          const found = document.querySelector(section);
-          const place = parseFloat(getComputedStyle(found).scrollMarginTop);
-          return Math.abs(found.querySelector("h2").getBoundingClientRect().top - place);
-        }""",
-        section,
-    )
-
-
-@pytest.mark.parametrize(("size", "way"), [("wide", "menu"), ("narrow", "menu"), ("wide", "link")])
-def test_a_jump_to_a_section_ends_at_its_heading(browser, file, size, way):
-    """Each in a window of its own, where nothing above has been in sight and so drawn before."""
-    with Opened(browser, file) as opened:
-        names = [link.get_attribute("href") for link in opened.page.locator(".menu a").all()]
-    missed = {}
-    for name in names[1:]:  # the first one is the page's top
-        with Opened(browser, file, size, at=name if way == "link" else "") as opened:
-            if size == "narrow":
-                opened.page.locator(".menu button").click()
-            if way == "menu":
-                opened.page.locator(f".menu a[href='{name}']").click()
-            missed[name] = from_its_place(opened, name)
-    assert len(missed) == 11
-    assert {name: by for name, by in missed.items() if by > 4} == {}
 
 
 def number_of(text):
@@ -165,18 +198,13 @@ def test_on_paper_every_figure_is_there_and_the_menu_is_not(opened):
     page = opened.page
     page.emulate_media(media="print")
     assert not page.locator(".menu").is_visible()
-    assert not page.locator("#figure-rates .controls").first.is_visible()
+    assert page.locator(".wide-drawing:visible").count() == len(FIGURES)
     page.emulate_media(media="screen")
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    assert (
-        page.locator("figure[data-chart]").count()
-        == page.locator("figure[data-chart] .plot.js-plotly-plot").count()
-    )
     assert page.locator("#readings").evaluate("each => each.open")
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert not page.locator("#readings").evaluate("each => each.open")
     printed = page.pdf(format="A4")
-    assert printed.startswith(b"%PDF")
     assert 5 < len(re.findall(rb"/Type\s*/Page\b", printed)) < 60
 
 
@@ -188,14 +216,18 @@ def test_names_that_look_like_markup_are_shown_letter_by_letter(browser, swept, 
         model_title=HOSTILE,
     )
     path = tmp_path / "hostile.html"
-    path.write_text(report_page(frame, {}, prices()), "utf-8")
+    path.write_text(page_of(frame, {}), "utf-8")
     with Opened(browser, path) as opened:
-        figure = opened.figure("dollars")
-        assert opened.said == []
         assert opened.asked == [path.as_uri()]
-        assert HOSTILE in opened.page.locator("#speed .legend").first.inner_text()
-        shown = figure.locator(".ytick text").all_text_contents()
-        assert any("<script>" in text and "<i>" in text for text in shown)
-        opened.every_figure()
+        for name in ("dollars", "threads"):
+            words = opened.page.locator(f"#figure-{name} .wide-drawing").text_content()
+            assert "<script>alert" in words
+            assert "<i>" in words
+        assert HOSTILE in opened.page.locator("#every-run").inner_text()
         assert opened.page.locator("img").count() == 0
         assert opened.said == []
+
+
+@pytest.fixture(scope="module")
+def study(frame):
+    return Study.of(frame, prices(), "sail")

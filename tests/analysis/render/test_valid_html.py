@@ -4,8 +4,7 @@ from collections import Counter
 
 import pytest
 
-from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.render.report import page
+from .conftest import page_of
 
 html5lib = pytest.importorskip("html5lib", reason="html5lib is not installed")
 
@@ -28,7 +27,7 @@ def problems(text):
 @pytest.mark.slow
 @pytest.mark.parametrize("paper", [None, "sail"])
 def test_the_report_is_valid(swept, paper):
-    assert problems(page(swept.frame(), swept.manifest, prices(), paper=paper)) == []
+    assert problems(page_of(swept.frame(), swept.manifest, paper)) == []
 
 
 @pytest.mark.parametrize(

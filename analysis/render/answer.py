@@ -1,0 +1,109 @@
+"""The answer of a study: what SAIL gives at one of its points, compared with the strongest alternatives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sailsim.analysis.baselines.runners import SAIL
+from sailsim.analysis.paper.unknowns import load_unknowns
+from sailsim.analysis.results.joins import POINT
+from sailsim.analysis.results.results import Runs
+from sailsim.base.errors import SailsimError
+from sailsim.sim.point import Point
+
+ORDINARY = next(each for each in load_unknowns().workload if each.fixed).point(Point().system, 128, True)
+"""The workload that the reproduction holds fixed: the middle of everything, with a scale for 128 weights."""
+BESIDE = ("cores", "cores-ampere", "cores-lut")
+"""Software on the same threads."""
+CARDS = ("v100", "v100-serving", "a10g-serving")
+"""The paper's card with llama.cpp and with a serving stack, and the one that gives most tokens per dollar."""
+DRAWN_FIRST = (SAIL, *BESIDE, "cores-all-best", *CARDS)
+"""Runners of the answer's table and figure; a user's own stand there too."""
+COLUMNS = ("tokens/s", "nine of ten", "SAIL is", "ktokens/USD", "SAIL gives", "J a token")
+
+
+def nearest_to_ordinary(results: Runs) -> dict[str, Any]:
+    """The point of a study's answer: the ordinary workload, as far as the store has it, else the store's
+    reference. Raises SailsimError for a store without a point that SAIL can run."""
+    rows = results.frame[results.frame["runner"] == SAIL]
+    if rows["tokens_per_s"].isna().all():
+        why = f" ({rows['reason'].iloc[0]})" if len(rows) else ""
+        raise SailsimError(f"the study has no point that SAIL can run{why}; allowed is one with some.")
+    rows = rows[rows["tokens_per_s"].notna()]
+    chosen: dict[str, Any] = {}
+    ordinary = ORDINARY.as_dict()
+    for column in POINT:
+        wanted = [value for value in (ordinary[column], results.reference.get(column)) if value is not None]
+        value = next((value for value in wanted if (rows[column] == value).any()), None)
+        if value is None and rows[column].isna().all():
+            continue
+        if value is None:
+            value = rows[column].mode().iloc[0]
+        rows = rows[rows[column] == value]
+        chosen[column] = value.item() if isinstance(value, np.generic) else value
+    return chosen
+
+
+def sentence(prompts: bool, runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """SAIL's rate at a point, and its ratios over those that ran the point too; bold words are between stars.
+
+    With ``prompts`` the rates are of tokens that are read. ``runs`` are those with a rate
+    (`compare.entries`), SAIL among them."""
+    sail = runs[SAIL]
+    does = "reads prompts at" if prompts else "decodes"
+    text = f"With {sail['cores']} threads on the cores, SAIL {does} {sail['tokens_per_s']:.1f} tokens/s."
+    beside = [runs[name] for name in BESIDE if name in runs]
+    best = max(beside, key=lambda run: float(run["tokens_per_s"]), default=None)
+    over = []
+    if "cores" in runs and runs["cores"] is not best:
+        over.append(f"{_speedup(runs['cores'])} what llama.cpp reaches on as many threads")
+    if best is not None:
+        title = str(best["title"]).removeprefix("cores, ")
+        over.append(f"{_speedup(best)} what the fastest software does ({title})")
+    if "cores-all-best" in runs:
+        every = runs["cores-all-best"]
+        over.append(f"{_speedup(every)} what the fastest software reaches on all {every['cores']} cores")
+    if over:
+        text += f" That is {'; '.join(over)}."
+    if "v100" in runs:
+        card = runs["v100"]
+        text += f" It is **{card['speedup']:.2f}x** of a V100's tokens/s"
+        if card["usd_ratio_used"] is not None:
+            text += f" and **{card['usd_ratio_used']:.2f}x** of its tokens per dollar"
+            text += ", where SAIL pays for its threads' vCPUs"
+        text += "."
+    return text
+
+
+def table_rows(runs: Mapping[str, Mapping[str, Any]], shown: Sequence[str]) -> list[tuple[object, ...]]:
+    """The table of a point: those of ``shown`` that ran it, `COLUMNS` behind their titles."""
+    return [row(str(runs[name]["title"]), runs[name]) for name in shown if name in runs]
+
+
+def row(name: str, run: Mapping[str, Any]) -> tuple[object, ...]:
+    """One runner by a name."""
+    own = run["kind"] == "accelerator"
+    joules, most = run["j_per_token"], run["j_per_token_high"]
+    dollars, over = run["tokens_per_usd_used"], run["usd_ratio_used"]
+    at_most = "" if most is None else f"at most {most:.2g}"
+    thousands = (
+        "" if dollars is None else f"{dollars / 1e3:,.0f}" if dollars >= 1e6 else f"{dollars / 1e3:.3g}"
+    )
+    return (
+        name,
+        f"{run['tokens_per_s']:.1f}",
+        "" if run["low"] is None else f"{run['low']:.0f} .. {run['high']:.0f}",
+        "" if own else f"{run['speedup']:.2f}x",
+        thousands,
+        "" if own or over is None else f"{over:.2f}x",
+        at_most if joules is None else f"{joules:.2g}",
+    )
+
+
+def _speedup(run: Mapping[str, Any]) -> str:
+    """SAIL's rate over a run's, with the range that the run's own gives it."""
+    band = "" if run["low"] is None else f" ({run['speedup_low']:.2f} .. {run['speedup_high']:.2f}x)"
+    return f"**{run['speedup']:.2f}x**{band}"

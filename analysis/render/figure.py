@@ -1,0 +1,441 @@
+"""What a figure is, declared once, and its drawing: for a file, and for a wide and a narrow window.
+
+A `Figure` is panels of marks over a data frame each. `draw` makes matplotlib's figure of it, `values` the
+table of what it shows; a figure says nothing of either."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import (
+    FixedFormatter,
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    NullLocator,
+)
+
+from sailsim.analysis.render.style import DASHES, MARKERS, SERIES, SMALL, canvas, small_print, style
+
+GREY = "#444444"
+Kind = Literal["lines", "bars", "ranks", "spans"]
+Layout = Literal["wide", "narrow"]
+NARROW = 4.4
+"""Inches across of a drawing for a narrow window."""
+_LETTERS, _TALLER = 28, 1.9
+"""Of a place's words on a line of a narrow drawing, and how much taller it is where some have more."""
+
+
+class Look(NamedTuple):
+    """How a line, or a part of a stack, is drawn; without ``dash`` it is marks alone."""
+
+    colour: str
+    marker: str = "o"
+    dash: Any = "-"
+    hatch: str = ""
+    filled: bool = True
+    size: float = 6
+
+
+def look(i: int, **changed: Any) -> Look:
+    """The ``i``-th of a figure's lines: colour, mark and dashes all say which it is."""
+    return Look(SERIES[i % 7], MARKERS[i % 7], DASHES[i % 7])._replace(**changed)
+
+
+class Rule(NamedTuple):
+    """A line across a panel at a value, with what it says if anything; a paper's is dotted."""
+
+    value: float
+    words: str = ""
+    dotted: bool = False
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis: the column along it, its label with the unit, its ticks with their words, its ends."""
+
+    column: str
+    label: str = ""
+    log: bool = False
+    ticks: Mapping[Any, str] | None = None
+    groups: Mapping[Any, str] | None = None
+    """Words below those of the ticks."""
+    limits: tuple[float | None, float | None] = (None, None)
+
+    def words(self, value: Any) -> str:
+        """A place along the axis."""
+        near = [words for tick, words in (self.ticks or {}).items() if abs(tick - value) < 0.3]
+        return near[0] if near else f"{value:,.4g}"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Marks over rows.
+
+    Attributes:
+        rows: a row a mark; one without a value is not drawn.
+        line: the column whose words tell lines, parts of a stack, or marks of one place apart.
+        kind: ``lines`` along x; ``bars`` that stack up; ``ranks``, values along x at places of y; ``spans``
+            along x, from ``low`` to ``high``.
+        low, high: columns with the ends of a value's range, of stacked bars that of the whole.
+        least, most: columns with the ends of a wider one.
+        totals: whether the sums of bars are written above them.
+        rules: lines across at values; of ranks, ``split`` are places between which a line parts them.
+        notes: small words at points.
+        width: its share of a wide drawing's width, 1 as a rule.
+    """
+
+    rows: pd.DataFrame
+    x: Axis
+    y: Axis
+    line: str = ""
+    kind: Kind = "lines"
+    title: str = ""
+    low: str = ""
+    high: str = ""
+    least: str = ""
+    most: str = ""
+    totals: bool = False
+    rules: Sequence[Rule] = ()
+    split: Sequence[float] = ()
+    notes: Sequence[tuple[float, float, str]] = ()
+    width: float = 1.0
+
+    @property
+    def place(self) -> Axis:
+        """The axis that says where a mark is, not how much."""
+        return self.y if self.kind in ("ranks", "spans") else self.x
+
+    @property
+    def value(self) -> Axis:
+        """The other one."""
+        return self.x if self.kind in ("ranks", "spans") else self.y
+
+    def named(self) -> pd.DataFrame:
+        """The rows that have a value, as `line`, `place`, `value` and the ends that there are."""
+        columns = {"place": self.place.column, "value": self.value.column, "low": self.low, "high": self.high}
+        columns |= {"least": self.least, "most": self.most}
+        taken = {name: self.rows[column].astype(float) for name, column in columns.items() if column}
+        words = self.rows[self.line] if self.line else ""
+        marks = pd.DataFrame(taken).assign(line=words)
+        return marks[marks["value"].notna()]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure: its title, its panels, ``columns`` of them in a wide drawing, and what one has to know.
+
+    ``looks`` are those of lines and parts by their words, in the legend's order: where it is empty they take
+    turns. With ``equal`` all panels have one scale. ``height`` is a panel's, in inches.
+    """
+
+    title: str
+    panels: Sequence[Panel]
+    caption: Sequence[str] = ()
+    looks: Mapping[str, Look] = field(default_factory=dict)
+    columns: int = 0
+    equal: bool = False
+    height: float = 3.0
+
+    def styled(self) -> dict[str, Look]:
+        """The look of every line."""
+        looks = dict(self.looks)
+        drawn = {words: None for panel in self.panels for words in panel.named()["line"].unique()}
+        for words in drawn:
+            looks.setdefault(words, look(len(looks)))
+        return {words: own for words, own in looks.items() if words in drawn}
+
+
+def values(figure: Figure) -> tuple[list[str], list[list[object]]]:
+    """The header and the rows of the table of what a figure shows."""
+    ends = ("low", "high", "least", "most")
+    lines: list[list[object]] = []
+    for panel in figure.panels:
+        for row in panel.named().to_dict("records"):
+            place = panel.place.words(row["place"])
+            known = [row.get(end) for end in ends]
+            lines.append([panel.title, row["line"], place, row["value"], *known])
+    places = {panel.place.label for panel in figure.panels}
+    titles = {panel.value.label for panel in figure.panels}
+    place, title = (of.pop() if len(of) == 1 else "" for of in (places, titles))
+    header = ["panel", "what", place or "at", title or "value", *ends]
+    kept = [i for i in range(len(header)) if any(line[i] is not None and line[i] != "" for line in lines)]
+    return [header[i] for i in kept], [[line[i] for i in kept] for line in lines]
+
+
+class Drawn(NamedTuple):
+    """A drawing, and the words of every mark by the group that it is in."""
+
+    drawing: Drawing
+    words: dict[str, list[str]]
+
+
+def draw(figure: Figure, layout: Layout = "wide") -> Drawn:
+    """A figure as matplotlib draws it, without its title and its caption, which a page has beside it."""
+    count = len(figure.panels)
+    columns = figure.columns or count
+    if layout == "narrow":
+        columns = min(columns, 2 if count > 4 else 1)
+    grid = -(-count // columns)
+    wordy = layout == "narrow" and any(len(words) > _LETTERS for words in _ranked(figure.panels[0]))
+    looks = figure.styled()
+    labels = [words for words in looks if words]
+    with style():
+        shares = [1.0] * columns if layout == "narrow" else [panel.width for panel in figure.panels[:columns]]
+        inches = NARROW - 0.9 if layout == "narrow" else min(9.2, max(6.0, 4.0 * columns))
+        beside = 0.9 if layout == "narrow" else 2.2 if len(labels) > 1 else 1.4
+        drawing, axes = canvas(
+            "",
+            columns,
+            grid,
+            width=inches + beside,
+            height=0.5 + figure.height * grid * (_TALLER if wordy else 1),
+            sharex="all" if all(panel.x == figure.panels[0].x for panel in figure.panels) else False,
+            sharey="all" if figure.equal else False,
+            width_ratios=shares,
+        )
+        words: dict[str, list[str]] = {}
+        pairs = list(zip(axes.flat, figure.panels, strict=False))
+        for i, (place, panel) in enumerate(pairs):
+            _MARKS[panel.kind](place, panel, looks, _telling(panel, f"mark{i}", words))
+        tops = [_top(panel) for panel in figure.panels]
+        for i, (place, panel) in enumerate(pairs):  # scales that are equal are so once all is drawn
+            letters = int(12.5 * inches * shares[i % columns] / sum(shares))
+            _furnish(place, panel, layout, letters, max(tops) if figure.equal else tops[i])
+            if i + columns < count and figure.panels[i + columns].x == panel.x:
+                place.set_xlabel("")
+            if i % columns and figure.panels[i - 1].y.label == panel.y.label:
+                place.set_ylabel("")
+        for place in axes.flat[count:]:
+            place.set_visible(False)
+        if len(labels) > 1:
+            _legend(drawing, figure, {name: looks[name] for name in labels}, layout)
+        engine = drawing.get_layout_engine()
+        assert engine is not None
+        engine.execute(drawing)
+        drawing.set_layout_engine("none")  # laid out once, however often it is saved
+    return Drawn(drawing, words)
+
+
+def captioned(drawn: Drawn, figure: Figure) -> Drawing:
+    """The drawing of a figure with its title and caption, as a file needs it."""
+    drawing = drawn.drawing
+    width, height = drawing.get_size_inches()
+    with style():
+        text, below = small_print(drawing, figure.caption)
+        whole = height + 0.35 + below
+        for axes in drawing.axes:
+            box = axes.get_position()
+            axes.set_position(
+                (box.x0, (box.y0 * height + below) / whole, box.width, box.height * height / whole)
+            )
+        drawing.set_size_inches(width, whole)
+        drawing.text(0.01, 0.06 / whole, text, **SMALL)
+        drawing.suptitle(
+            figure.title, x=0.01, y=1 - 0.08 / whole, ha="left", va="top", fontweight="bold", fontsize=12
+        )
+    return drawing
+
+
+Telling = Callable[[pd.DataFrame], str]
+"""Takes rows whose marks are one group, in their order, and gives the group's name."""
+
+
+def _telling(panel: Panel, prefix: str, words: dict[str, list[str]]) -> Telling:
+    """What keeps the words of a panel's marks."""
+
+    def tell(rows: pd.DataFrame) -> str:
+        name = f"{prefix}-{len(words)}"
+        words[name] = [_words_of(panel, row) for row in rows.to_dict("records")]
+        return name
+
+    return tell
+
+
+def _words_of(panel: Panel, row: Mapping[Any, Any]) -> str:
+    """A mark in words."""
+    place, value = panel.place, panel.value
+    at = place.words(row["place"])
+    text = f"{value.label}: {row['value']:,.4g}"
+    if row.get("low") is not None and row["low"] == row["low"]:
+        text += f" ({row['low']:,.4g} .. {row['high']:,.4g})"
+    return "\n".join(filter(None, [row["line"], f"{place.label}: {at}" if place.label else at, text]))
+
+
+def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -> None:
+    for name, own in _by_look(panel, looks):
+        own = own.sort_values("place", kind="stable")
+        colour, marker, dash, _, filled, size = looks[name]
+        face = colour if filled else "white"
+        if panel.low and len(own) > 1:
+            axes.fill_between(own["place"], own["low"], own["high"], color=colour, alpha=0.13, lw=0)
+        elif panel.low:
+            axes.vlines(own["place"], own["low"], own["high"], color=colour, alpha=0.4, lw=3)
+        axes.plot(
+            own["place"], own["value"], marker, color=colour, ls=dash, ms=size, mfc=face, gid=tell(own)
+        )  # fmt: skip
+    for value, words, dotted in panel.rules:
+        axes.axhline(value, color=GREY, lw=1, ls=(0, (2, 2)) if dotted else "-")
+        if words:
+            where: Any = {"xycoords": ("axes fraction", "data"), "va": "bottom", "ha": "right"}
+            axes.annotate(words, (0.99, value), fontsize=8.5, **where)
+
+
+def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -> None:
+    every = panel.named()
+    tops = pd.Series(0.0, every["place"].unique())
+    for name, own in _by_look(panel, looks):
+        bars = axes.bar(
+            own["place"], own["value"], 0.74, tops[own["place"]], color=looks[name].colour,
+            hatch=looks[name].hatch, edgecolor="white", linewidth=0.4,
+        )  # fmt: skip
+        tops[own["place"]] += own["value"].to_numpy()
+        group = tell(own)
+        for i, bar in enumerate(bars):
+            bar.set_gid(f"{group}~{i}")
+    if panel.low:
+        ends = every.drop_duplicates("place")
+        axes.vlines(ends["place"], ends["low"], ends["high"], color=GREY, lw=0.9)
+    for place, top in tops.items() if panel.totals else ():
+        axes.annotate(f"{top:.3g}", (place, top), ha="center", va="bottom", fontsize=8)
+    axes.grid(axis="x", visible=False)
+
+
+def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -> None:
+    lines = _by_look(panel, looks)
+    apart = 0.16 if panel.named()["place"].duplicated().any() else 0.0
+    for i, (name, own) in enumerate(lines):
+        y, colour = own["place"] + apart * (i - (len(lines) - 1) / 2), looks[name].colour
+        if panel.least:
+            axes.hlines(y, own["least"], own["most"], color=colour, lw=5, alpha=0.22)
+        if panel.low:
+            known = own[own["low"].notna()]
+            span = [known["value"] - known["low"], known["high"] - known["value"]]
+            axes.errorbar(
+                known["value"], y[known.index], xerr=span, color=colour, lw=1, capsize=2, fmt="none"
+            )
+        axes.plot(own["value"], y, looks[name].marker, color=colour, ls="", ms=7, gid=tell(own))
+    for value, words, dotted in panel.rules:
+        axes.axvline(value, color=GREY, lw=1, ls=(0, (2, 2)) if dotted else "-")
+        if words:
+            where: Any = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            axes.annotate(words, (value, 1), (3, 2), fontsize=8.5, **where)
+    for place in panel.split:
+        axes.axhline(place, color="#888888", lw=0.8)
+
+
+def _spans(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -> None:
+    for name, own in _by_look(panel, looks):
+        colour, hatch = looks[name].colour, looks[name].hatch
+        for place in own["place"].unique():
+            some = own[own["place"] == place]
+            bars = list(zip(some["low"], some["high"] - some["low"], strict=True))
+            axes.broken_barh(
+                bars, (place - 0.4, 0.8), facecolors=colour, edgecolors="white", linewidth=0.5, hatch=hatch,
+                gid=tell(some),
+            )  # fmt: skip
+    axes.grid(axis="y", visible=False)
+
+
+_MARKS: Mapping[Kind, Callable[[Axes, Panel, Mapping[str, Look], Telling], None]] = {
+    "lines": _lines, "bars": _bars, "ranks": _ranks, "spans": _spans
+}  # fmt: skip
+
+
+def _by_look(panel: Panel, looks: Mapping[str, Look]) -> list[tuple[str, pd.DataFrame]]:
+    """A panel's rows by their line, in the order of the legend."""
+    rows = panel.named()
+    return [(name, own) for name in looks if len(own := rows[rows["line"] == name])]
+
+
+def _furnish(axes: Axes, panel: Panel, layout: Layout, letters: int, top: float) -> None:
+    """Title and labels of so many letters a line, scales, ticks; values that begin at an end without another
+    reach up to ``top``."""
+    for axis, scale, ends, own in (
+        (axes.xaxis, axes.set_xscale, axes.set_xlim, panel.x),
+        (axes.yaxis, axes.set_yscale, axes.set_ylim, panel.y),
+    ):
+        low, high = own.limits
+        if own is panel.value and (low is not None or panel.kind == "bars") and high is None:
+            low, high = low or 0.0, 1.08 * top
+        if (low, high) != (None, None):
+            ends(low, high)
+        if own.log:
+            scale("log")
+            first, last = axis.get_view_interval()
+            wide = axis is axes.xaxis and last > 300 * first
+            axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+            axis.set_minor_locator(NullLocator())
+        if own.ticks is not None:
+            words = own.ticks
+            if layout == "narrow" and panel.kind == "ranks":
+                words = {value: textwrap.fill(each, _LETTERS) for value, each in words.items()}
+                axis.set_tick_params(labelsize=8.5)
+            axis.set_major_locator(FixedLocator(list(words)))
+            axis.set_major_formatter(FixedFormatter(list(words.values())))
+            axis.set_minor_locator(NullLocator())
+        if own.groups is not None:
+            axis.set_tick_params(labelsize=8)
+            axis.set_minor_locator(FixedLocator(list(own.groups)))
+            axis.set_minor_formatter(FixedFormatter(list(own.groups.values())))
+            axis.set_tick_params(which="minor", length=0, pad=18)
+    if panel.x.ticks and any(len(words) > 5 for words in panel.x.ticks.values()):
+        axes.tick_params(axis="x", rotation=30)
+    axes.set_title(textwrap.fill(panel.title, letters), loc="left")
+    axes.set_xlabel(textwrap.fill(panel.x.label, letters) or panel.x.label)
+    axes.set_ylabel(panel.y.label)
+    for x, y, text in panel.notes:
+        axes.annotate(text, (x, y), ha="left", va="bottom", fontsize=7.5)
+
+
+def _top(panel: Panel) -> float:
+    """The highest value of a panel, of a stack its whole, ranges and rules included."""
+    rows = panel.named()
+    whole = rows.groupby("place")["value"].sum() if panel.kind == "bars" else rows["value"]
+    ends = [rows["high"].max()] if panel.high else []
+    return float(np.nanmax([whole.max(), *ends, *(rule.value for rule in panel.rules)]))
+
+
+def _ranked(panel: Panel) -> list[str]:
+    """The words at the places of ranks."""
+    return list((panel.y.ticks or {}).values()) if panel.kind == "ranks" else []
+
+
+def _short(value: float) -> str:
+    """A tick in few letters."""
+    for limit, end in ((1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:g}{end}"
+    return f"{value:g}"
+
+
+def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, Look], layout: Layout) -> None:
+    """What is which: at the right, or below where the window is narrow."""
+    kinds = {name: panel.kind for panel in figure.panels for name in panel.named()["line"].unique()}
+    handles: list[Any] = []
+    for name, own in looks.items():
+        if kinds[name] in ("bars", "spans"):
+            handles.append(Patch(facecolor=own.colour, hatch=own.hatch, edgecolor="white", label=name))
+            continue
+        face, dash = own.colour if own.filled else "white", "" if kinds[name] == "ranks" else own.dash
+        handles.append(
+            Line2D([], [], color=own.colour, marker=own.marker, ls=dash, mfc=face, ms=own.size, label=name)
+        )
+    if all(isinstance(each, Patch) for each in handles):
+        handles.reverse()  # as they stand on each other
+    if layout == "narrow":
+        longest = max(map(len, looks))
+        columns = 1 if longest > 26 else 2 if longest > 12 else 3
+        drawing.legend(handles=handles, loc="outside lower left", ncols=columns, fontsize=8.5)
+    else:
+        drawing.legend(handles=handles, loc="outside right center", fontsize=8.5 if len(handles) > 6 else 9.5)

@@ -1,0 +1,229 @@
+// The page's one script: the menu, tables that sort and filter, words at the pointer, files to save, every run.
+
+const about = JSON.parse(document.getElementById("page").textContent);
+document.documentElement.classList.add("scripted");
+
+/** An element with attributes and children; text is never read as HTML. */
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value !== false && value !== null) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/** Gives the reader a text as a file. */
+function download(name, text, type) {
+  const link = make("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+/** Rows of values as comma-separated ones; a text that a spreadsheet would take for a formula begins with an
+ * apostrophe. */
+function asCsv(rows) {
+  const cell = (value) => {
+    const words = value === null || value === undefined ? "" : String(value);
+    const text = /^[=+@\t\r-]/.test(words) && Number.isNaN(Number(words)) ? `'${words}` : words;
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+}
+
+/** A number in four digits. */
+function shortNumber(value) {
+  if (Math.abs(value) >= 1e5) return Math.round(value).toLocaleString("en");
+  if (value !== 0 && Math.abs(value) < 1e-3) return value.toExponential(2);
+  return value.toLocaleString("en", { maximumSignificantDigits: 4 });
+}
+
+// Tables
+
+/** What a cell is sorted by: its number, or its text, which may be one. */
+function sortKey(row, column) {
+  const cell = row.cells[column];
+  const text = cell.dataset.number ?? cell.textContent.trim();
+  return text === "" || Number.isNaN(Number(text)) ? text : Number(text);
+}
+
+/** Orders the rows of a table by a column: numbers, then words; cells without anything come last. */
+function sortTable(table, column, sign) {
+  const compare = (a, b) => {
+    if (a === "" || b === "") return (a === "") - (b === "");
+    if (typeof a === "number" && typeof b === "number") return sign * (a - b);
+    if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
+    return sign * String(a).localeCompare(String(b), "en", { numeric: true });
+  };
+  const keyed = [...table.tBodies[0].rows].map((row) => [sortKey(row, column), row]);
+  keyed.sort(([a], [b]) => compare(a, b));
+  table.tBodies[0].append(...keyed.map(([, row]) => row));
+}
+
+/** Puts a button in every head of a column. */
+function sortable(table) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const button = make("button", { type: "button" }, head.textContent || "verdict");
+    button.addEventListener("click", () => {
+      const direction = head.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", direction);
+      sortTable(table, column, direction === "ascending" ? 1 : -1);
+    });
+    head.replaceChildren(button);
+  });
+}
+
+/** Puts a field above a long table that shows the rows which hold every word. */
+function filtered(table) {
+  const rows = [...table.tBodies[0].rows];
+  if (rows.length < 8) return;
+  const told = make("span", { role: "status" }, `${rows.length} rows`);
+  const field = make("input", { type: "search", "aria-label": "Filter the table", placeholder: "Filter" });
+  field.addEventListener("input", () => {
+    const wanted = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const row of rows) row.hidden = !wanted.every((word) => row.textContent.toLowerCase().includes(word));
+    told.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
+  });
+  table.parentElement.before(make("div", { class: "tools" }, field, told));
+}
+
+document.querySelectorAll("table.sortable").forEach((table) => {
+  sortable(table);
+  filtered(table);
+});
+
+// Figures
+
+const tip = document.body.appendChild(make("div", { class: "tip", role: "status", hidden: true }));
+document.querySelectorAll("figure.chart svg").forEach((drawing) => {
+  for (const title of drawing.querySelectorAll(".mark title")) {
+    title.parentElement.dataset.words = title.textContent;
+    title.remove(); // else shown twice
+  }
+  drawing.addEventListener("pointermove", (event) => {
+    const mark = event.target.closest(".mark");
+    tip.hidden = mark === null;
+    if (tip.hidden) return;
+    tip.textContent = mark.dataset.words;
+    tip.style.left = `${Math.min(event.clientX + 14, window.innerWidth - tip.offsetWidth - 8)}px`;
+    tip.style.top = `${Math.min(event.clientY + 14, window.innerHeight - tip.offsetHeight - 8)}px`;
+  });
+  drawing.addEventListener("pointerleave", () => (tip.hidden = true));
+});
+
+document.querySelectorAll("figure.chart").forEach((figure) => {
+  const name = figure.id.replace("figure-", "");
+  const saveSvg = () => {
+    const text = new XMLSerializer().serializeToString(figure.querySelector(".wide-drawing svg"));
+    download(`${name}.svg`, text.replace(/var\(--\w+, (#\w+)\)/g, "$1"), "image/svg+xml");
+  };
+  const saveCsv = () => {
+    const rows = [...figure.querySelector("table").rows].map((row) => [...row.cells]);
+    download(`${name}.csv`, asCsv(rows.map((cells) => cells.map((cell) => cell.dataset.number ?? cell.textContent))), "text/csv");
+  };
+  figure.querySelector("details").append(
+    make("div", { class: "tools" },
+      make("button", { type: "button", "data-save": "svg", onclick: saveSvg }, "Save SVG"),
+      make("button", { type: "button", "data-save": "csv", onclick: saveCsv }, "Save CSV")),
+  );
+});
+
+// Every run: a table of those at a chosen point
+
+const MOST_ROWS = 300;
+
+/** The text of an element that holds it as gzip in base64. */
+async function unpacked(id) {
+  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent.trim()), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+}
+
+const records = JSON.parse(await unpacked("records"));
+const every = [...records.runner.keys()];
+const words = (name, value) => about.titles[name]?.[String(value)] ?? (value === "" ? "none" : String(value));
+
+function startRuns() {
+  const place = document.getElementById("every-run");
+  const choice = { ...about.start };
+  const told = make("p", { class: "quiet", role: "status" });
+  const shown = make("div", { class: "scroll" });
+  const heads = { ...about.words, ...Object.fromEntries(about.show) };
+  const columns = [...about.show.map(([name]) => name), ...about.choose];
+  const draw = () => {
+    const found = every.filter((row) => Object.entries(choice).every(([name, value]) => records[name][row] === value));
+    told.textContent = `${found.length} of ${every.length} runs` + (found.length > MOST_ROWS ? `; the first ${MOST_ROWS} are shown` : "");
+    const varied = columns.filter((name) => !(name in choice));
+    const head = varied.map((name) => make("th", { scope: "col" }, heads[name] ?? name));
+    const lines = found.slice(0, MOST_ROWS).map((row) => make("tr", {}, ...varied.map((name) => {
+      const value = records[name][row];
+      return typeof value === "number"
+        ? make("td", { class: "number", "data-number": value }, shortNumber(value))
+        : make("td", {}, value === null ? "" : words(name, value));
+    })));
+    const table = make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines));
+    sortable(table);
+    shown.replaceChildren(table);
+  };
+  const selects = about.choose.map((name) => {
+    const known = [...new Set(records[name])].sort((a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b))));
+    const options = known.map((value, i) => make("option", { value: i, selected: choice[name] === value }, words(name, value)));
+    const field = make("select", { "data-column": name }, make("option", { value: "" }, "any"), ...options);
+    field.addEventListener("change", () => {
+      if (field.value === "") delete choice[name];
+      else choice[name] = known[Number(field.value)];
+      draw();
+    });
+    return make("label", {}, about.words[name] ?? name, field);
+  });
+  const save = () => download("records.csv", asCsv([Object.keys(records), ...every.map((row) => Object.keys(records).map((name) => records[name][row]))]), "text/csv");
+  const button = make("button", { type: "button", id: "all-records", onclick: save }, "Save every record as CSV");
+  place.append(make("div", { class: "controls" }, ...selects), told, shown, make("p", { class: "tools" }, button));
+  draw();
+}
+startRuns();
+
+// The menu: a button on narrow windows, and a mark at the section that is read
+
+function startMenu() {
+  const menu = document.querySelector(".menu");
+  const button = menu.querySelector("button");
+  const toggle = (open) => {
+    menu.classList.toggle("open", open);
+    button.setAttribute("aria-expanded", String(open));
+  };
+  button.addEventListener("click", () => toggle(!menu.classList.contains("open")));
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    toggle(false);
+    button.focus();
+  });
+  const links = [...menu.querySelectorAll("a")];
+  links.forEach((link) => link.addEventListener("click", () => toggle(false)));
+  const parts = links.map((link) => document.querySelector(link.getAttribute("href")));
+  const mark = () => {
+    const read = parts.findLastIndex((part) => part.getBoundingClientRect().top < window.innerHeight / 3);
+    const ended = window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 2;
+    links.forEach((link, i) => {
+      if (i === (ended ? links.length - 1 : Math.max(read, 0))) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    });
+  };
+  window.addEventListener("scroll", mark, { passive: true });
+  mark();
+}
+startMenu();
+
+// On paper what is folded away and short is open.
+const folded = [...document.querySelectorAll("details.printed")];
+window.addEventListener("beforeprint", () => folded.filter((each) => !each.open).forEach((each) => {
+  each.open = true;
+  each.dataset.opened = "";
+}));
+window.addEventListener("afterprint", () => document.querySelectorAll("details[data-opened]").forEach((each) => {
+  each.open = false;
+  delete each.dataset.opened;
+}));
+document.documentElement.dataset.ready = "";
