@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The contract between software and a PIM slice unit: descriptor, completion record, status codes and
- * the one instruction, LUTMM. C99 and C++11, no dependency but <stdint.h>. The NumPy dtypes in
- * lut_gemv/descriptor.py are checked against this file; the arithmetic it names is in docs/contract.md.
+ * the one instruction, LUTMM. C99 and C++11, no dependency but <stdint.h>. The NumPy dtypes of
+ * lut_gemv/descriptor.py come from this file; the arithmetic it names is in docs/contract.md.
  */
 #ifndef SAILSIM_ABI_LUTMM_H
 #define SAILSIM_ABI_LUTMM_H

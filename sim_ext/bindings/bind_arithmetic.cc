@@ -189,15 +189,6 @@ std::pair<Result<float, 1>, TallyByName> int_to_fp32(const Array &values, int bi
     return {to_numpy<float, 1>(std::move(out), {values.size()}), by_name(tally)};
 }
 
-std::pair<Result<std::int32_t, 1>, TallyByName> fp32_to_int(const Array &values, int bits)
-{
-    require_ndim("values", values, 1);
-    const float *value = elements<float>("values", values, "float32");
-    std::vector<std::int32_t> out(values.size());
-    const pim::Tally tally = pim::fp32_to_int(value, out.size(), bits, out.data());
-    return {to_numpy<std::int32_t, 1>(std::move(out), {values.size()}), by_name(tally)};
-}
-
 } // namespace
 
 void bind_arithmetic(nb::module_ &m)
@@ -228,11 +219,6 @@ void bind_arithmetic(nb::module_ &m)
     m.def("int_to_fp32", &int_to_fp32, "values"_a, "bits"_a,
           "The in-memory conversion of int64 values of ``bits`` bits (2..63) to fp32, with its tally.\n\n"
           "The tally maps (operation, n) to how often it ran, whatever the number of lanes.");
-    m.def(
-        "fp32_to_int", &fp32_to_int, "values"_a, "bits"_a,
-        "The in-memory conversion of float32 values to integers of ``bits`` bits (1..24), with its tally.\n\n"
-        "Nearest, ties to even, saturating; NaN is 0.");
-
     nb::class_<ScaledWeights>(m, "ScaledWeights",
                               "Weights (K, N) with their blocks' scales, laid out for products of many rows.")
         .def("__init__", &prepare, "codes"_a, "wbits"_a, "values"_a, "group_size"_a, "scale"_a,

@@ -51,12 +51,6 @@ class LaneMachine
         return map([=](std::uint64_t v) { return v >> bit & 1 ? 0 : ones(n); }, from);
     }
 
-    /* One bit of every lane as an operand of a one-bit operation: an address, not an operation. */
-    Register bit(const Register &from, int position) const
-    {
-        return map([=](std::uint64_t v) { return v >> position & 1; }, from);
-    }
-
     template <class Function>
     Register logic(int n, const Register &x, const Register &y, Function function)
     {
@@ -66,10 +60,6 @@ class LaneMachine
     Register bit_and(int n, const Register &x, const Register &y)
     {
         return logic(n, x, y, [](std::uint64_t a, std::uint64_t b) { return a & b; });
-    }
-    Register bit_and_not(int n, const Register &x, const Register &y)
-    {
-        return logic(n, x, y, [](std::uint64_t a, std::uint64_t b) { return a & ~b; });
     }
     Register bit_or(int n, const Register &x, const Register &y)
     {
@@ -182,45 +172,6 @@ Register int_to_fp32_program(LaneMachine &m, const Register &v, int a)
     return m.bit_or(32, f, m.shift_left(32, s, 31));              /* 11, 12 */
 }
 
-/* The steps of fp32_to_int(b). */
-Register fp32_to_int_program(LaneMachine &m, const Register &f, int b)
-{
-    const Register e = m.bit_and(8, m.shift_right(f, 23), m.row(0xff)); /* 1 */
-    Register w = m.bit_and(32, f, m.row(ones(23)));                     /* 2 */
-    w = m.bit_or(32, w, m.row(std::uint64_t{1} << 23));
-    w = m.shift_left(26, w, 2);
-    const Register distance = m.subtract(9, m.row(150), e); /* 3 */
-    const Register margin = m.subtract(9, distance, m.row(static_cast<std::uint64_t>(25 - b)));
-    const Register big = m.broadcast(b, margin, 8); /* 4 */
-
-    for (int i = 0; i < 5; ++i) { /* 5 */
-        const int d = 1 << i;
-        const Register mask = m.broadcast(26, distance, i);
-        Register t = m.bit_and(26, w, m.row(ones(d)));
-        t = m.add(26, t, m.row(ones(d)), m.row(0));
-        t = m.bit_or(26, t, w);
-        w = m.select(26, mask, m.shift_right(t, d), w);
-    }
-    for (int i = 5; i < 8; ++i) /* 6 */
-        w = m.bit_and_not(26, w, m.broadcast(26, distance, i));
-
-    const Register unit = m.bit_and(26, m.shift_right(w, 2), m.row(1)); /* 7 */
-    w = m.add(26, w, unit, m.row(1));
-    w = m.shift_right(w, 2);
-
-    const Register s = m.broadcast(b + 1, f, 31); /* 8 */
-    w = m.add(b + 1, m.bit_xor(b + 1, w, s), m.row(0), s);
-
-    Register limited = m.bit_and_not(1, m.bit(w, b - 1), m.bit(w, b)); /* 9 */
-    limited = m.broadcast(b, m.bit_or(1, big, limited), 0);
-    const Register limit = m.bit_xor(b, m.row(ones(b - 1)), s); /* 10 */
-    w = m.select(b, limited, limit, w);
-
-    const Register size = m.bit_and(32, f, m.row(ones(31))); /* 11 */
-    const Register nan = m.broadcast(b, m.add(32, size, m.row(ones(23)), m.row(0)), 31);
-    return m.bit_and_not(b, w, nan);
-}
-
 } // namespace
 
 std::int64_t Tally::cycles(const Substrate &substrate) const
@@ -249,36 +200,11 @@ Tally int_to_fp32(const std::int64_t *values, std::size_t lanes, int bits, float
     return machine.tally();
 }
 
-Tally fp32_to_int(const float *values, std::size_t lanes, int bits, std::int32_t *out)
-{
-    require_range("bits", bits, 1, max_fp32_to_int_bits);
-    Register f(lanes);
-    for (std::size_t i = 0; i < lanes; ++i) {
-        std::uint32_t pattern;
-        std::memcpy(&pattern, &values[i], sizeof pattern);
-        f[i] = pattern;
-    }
-    LaneMachine machine(lanes);
-    const Register w = fp32_to_int_program(machine, f, bits);
-    for (std::size_t i = 0; i < lanes; ++i) {
-        const auto value = static_cast<std::int32_t>(w[i]);
-        out[i] = value >> (bits - 1) & 1 ? value - (1 << bits) : value;
-    }
-    return machine.tally();
-}
-
 Tally int_to_fp32_tally(int bits)
 {
     const std::int64_t value = 0;
     float out;
     return int_to_fp32(&value, 1, bits, &out);
-}
-
-Tally fp32_to_int_tally(int bits)
-{
-    const float value = 0;
-    std::int32_t out;
-    return fp32_to_int(&value, 1, bits, &out);
 }
 
 } // namespace sailsim::pim

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Type conversion in memory: int -> fp32 and fp32 -> int as programs of row operations (docs/contract.md,
- * section 5, has the same steps in tables), with a tally of what they used.
+ * Type conversion in memory: int -> fp32 as a program of row operations (docs/contract.md, section 5, has the
+ * same steps in a table), with a tally of what it used.
  */
 #ifndef SAILSIM_PIM_CONVERT_HH
 #define SAILSIM_PIM_CONVERT_HH
@@ -18,7 +18,6 @@ namespace sailsim::pim
 
 constexpr int min_convert_bits = 2;
 constexpr int max_convert_bits = 63;
-constexpr int max_fp32_to_int_bits = 24;
 constexpr int fp32_bits = 32;
 
 /* How often each operation of each size was used. The order of the lanes does not matter: all do the same. */
@@ -39,12 +38,8 @@ class Tally
  * std::invalid_argument for a value or a width outside. */
 Tally int_to_fp32(const std::int64_t *values, std::size_t lanes, int bits, float *out);
 
-/* To the nearest integer, ties to even, saturated to two's complement of `bits` bits, 1..24; NaN is 0. */
-Tally fp32_to_int(const float *values, std::size_t lanes, int bits, std::int32_t *out);
-
-/* The tallies alone: they do not depend on the values. */
+/* The tally alone: it does not depend on the values. */
 Tally int_to_fp32_tally(int bits);
-Tally fp32_to_int_tally(int bits);
 
 /* Cells that a lane needs while it converts an accumulator of `bits` bits. */
 constexpr int convert_lane_bits(int bits)

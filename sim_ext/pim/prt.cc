@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pim/prt.hh"
 
+#include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 namespace sailsim::pim
 {
@@ -15,57 +17,36 @@ Prt::Prt(int entries, PrtPolicy prt_policy) : capacity(entries), policy(prt_poli
 void Prt::flush()
 {
     resident = 0;
-    used = 0;
-    newer[0] = 0;
-    older[0] = 0;
-    if (policy == PrtPolicy::direct)
-        slots.fill(0);
-}
-
-void Prt::link_newest(int pattern)
-{
-    const auto p = static_cast<std::uint8_t>(pattern);
-    older[p] = older[0];
-    newer[p] = 0;
-    newer[older[0]] = p;
-    older[0] = p;
-}
-
-void Prt::unlink(int pattern)
-{
-    const auto p = static_cast<std::uint8_t>(pattern);
-    newer[older[p]] = newer[p];
-    older[newer[p]] = older[p];
+    order.clear();
+    slots.fill(0);
 }
 
 bool Prt::access(int pattern)
 {
-    const std::uint64_t bit = std::uint64_t{1} << pattern;
+    const auto p = static_cast<std::uint8_t>(pattern);
+    const std::uint64_t bit = std::uint64_t{1} << p;
     if (resident & bit) {
         if (policy == PrtPolicy::lru) {
-            unlink(pattern);
-            link_newest(pattern);
+            const auto place = std::find(order.begin(), order.end(), p);
+            std::rotate(place, place + 1, order.end());
         }
         return true;
     }
     if (capacity == 0)
         return false;
-    resident |= bit;
+    std::uint8_t evicted = 0; /* pattern 0 never enters */
     if (policy == PrtPolicy::direct) {
-        std::uint8_t &slot = slots[static_cast<std::size_t>(pattern % capacity)];
-        if (slot != 0)
-            resident &= ~(std::uint64_t{1} << slot);
-        slot = static_cast<std::uint8_t>(pattern);
-        return false;
-    }
-    if (used == capacity) {
-        const int oldest = newer[0];
-        unlink(oldest);
-        resident &= ~(std::uint64_t{1} << oldest);
+        evicted = std::exchange(slots[static_cast<std::size_t>(pattern % capacity)], p);
     } else {
-        ++used;
+        if (order.size() == static_cast<std::size_t>(capacity)) {
+            evicted = order.front();
+            order.erase(order.begin());
+        }
+        order.push_back(p);
     }
-    link_newest(pattern);
+    if (evicted != 0)
+        resident &= ~(std::uint64_t{1} << evicted);
+    resident |= bit;
     return false;
 }
 

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "pim/check.hh"
 
@@ -47,18 +48,10 @@ class Prt
     }
 
   private:
-    void link_newest(int pattern);
-    void unlink(int pattern);
-
     int capacity;
     PrtPolicy policy;
-    int used = 0;
-    std::uint64_t resident = 0; /* bit p: pattern p is in the table */
-
-    /* A list of the resident patterns from the oldest to the newest; element 0 is its anchor, as pattern 0
-     * never enters. */
-    std::array<std::uint8_t, max_patterns> newer{};
-    std::array<std::uint8_t, max_patterns> older{};
+    std::uint64_t resident = 0;      /* bit p: pattern p is in the table */
+    std::vector<std::uint8_t> order; /* of the resident patterns, from the oldest to the newest */
     /* direct: the pattern that lies in each entry; 0 is none. */
     std::array<std::uint8_t, max_patterns> slots{};
 };

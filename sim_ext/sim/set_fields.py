@@ -12,9 +12,8 @@ from typing import Any
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
-from sailsim.sim.operation_cost import Cost
 from sailsim.sim.point import Point
-from sailsim.sim.substrate import SubstrateChoice, load_substrate
+from sailsim.sim.substrate import Cost, SubstrateChoice, load_substrate
 from sailsim.sim.system import System
 from sailsim.sim.system_choice import SystemChoice
 from sailsim.sim.vary import leaves

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
-from sailsim.sim.operation_cost import Cost, in_words, parse_cost
 from sailsim.sim.point import Point
 from sailsim.sim.saved import save_system
-from sailsim.sim.substrate import load_substrate
+from sailsim.sim.substrate import Cost, in_words, load_substrate, parse_cost
 from sailsim.sim.vary import vary
 
 SAIL = load_system("sail-n1")

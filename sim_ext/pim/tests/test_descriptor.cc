@@ -195,14 +195,6 @@ TEST(descriptor, scales)
     CHECK_EQ(buffers_of(p.d).scales.bytes, 3 * 2 + 2 + 4U);
 }
 
-TEST(descriptor, names_of_statuses)
-{
-    CHECK_EQ(std::string(status_name(LUTMM_PENDING)), "PENDING");
-    CHECK_EQ(std::string(status_name(LUTMM_ERR_CODEBOOK)), "ERR_CODEBOOK");
-    CHECK_EQ(std::string(status_name(LUTMM_ERR_UNIT)), "ERR_UNIT");
-    CHECK_EQ(std::string(status_name(status_count)), "UNKNOWN");
-}
-
 TEST(descriptor, refusals)
 {
     REFUSED(LUTMM_ERR_WBITS, wbits, p.d.wbits = 0);

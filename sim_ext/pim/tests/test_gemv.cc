@@ -127,26 +127,6 @@ TEST(gemv, sums_beyond_32_bits)
     check_product({40000, 1, 1, 8, 16, true, 6, 0, -32768, 32767, true});
 }
 
-TEST(gemv, weights_of_other_rows_are_refused)
-{
-    const std::vector<std::uint8_t> codes = {0, 1};
-    const std::int16_t values[] = {-129, 127};
-    const std::int8_t x[] = {7, -8, 9};
-    const Grouping three(3, 1, 0);
-    CHECK_THROWS("x has 3 columns: the weights have k = 2",
-                 lut_gemv(Patterns(Activations<std::int8_t>{x, 1, 3, 8, true}, three), three,
-                          PackedWeights(codes.data(), 2, 1, 1, values), true, Sums::total, 1,
-                          [](const TileSums &) {}));
-}
-
-TEST(gemv, codes_out_of_range_are_refused)
-{
-    const std::vector<std::uint8_t> codes = {0, 3, 4, 1};
-    const std::vector<std::int16_t> values = {0, 1, 2, 3};
-    CHECK_THROWS("codes[1, 0] is 4: allowed are 0..3", PackedWeights(codes.data(), 2, 2, 2, values.data()));
-    CHECK_THROWS("wbits is 9", PackedWeights(codes.data(), 2, 2, 9, values.data()));
-}
-
 TEST(gemv, half_to_float_is_exact)
 {
     for (int half = 0; half < 0x10000; ++half) {

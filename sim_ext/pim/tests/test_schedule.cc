@@ -66,13 +66,6 @@ TEST(schedule, a_tensor_takes_its_bytes_over_the_bandwidth)
     }
 }
 
-TEST(schedule, prefetch_hides_what_fits_behind_the_cores)
-{
-    const std::vector<Segment> segments{{{work(0.3)}, {{1, 40 * MB, 0.1, 0}}}};
-    CHECK(near(play(machine(0), segments, {0}).end, 0.3 + 0.4));
-    CHECK(near(play(machine(1), segments, {0}).end, 0.3 + 0.1));
-}
-
 TEST(schedule, two_share_the_pool)
 {
     /* Halved until the cores' 25 MB have come; the rest of the tensor at full speed. */

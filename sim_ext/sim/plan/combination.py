@@ -15,11 +15,10 @@ from typing import Any
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen, Is
 from sailsim.sim.files import load_system
-from sailsim.sim.operation_cost import parse_cost
 from sailsim.sim.plan.axis import Axis, ends
 from sailsim.sim.point import Point
 from sailsim.sim.set_fields import OPERATION, SUBSTRATE
-from sailsim.sim.substrate import OPERATIONS, SUBSTRATES
+from sailsim.sim.substrate import OPERATIONS, SUBSTRATES, parse_cost
 from sailsim.sim.system_choice import in_words, system_with
 from sailsim.sim.vary import Value, leaves
 
