@@ -274,7 +274,7 @@ def _saved(
         if claim.primary.without is not None:
             commands.append(command.replace("--json", f"--no-{claim.primary.without} --json"))
     else:
-        commands = [f"sailsim systems show docs/systems/{path.name}"]
+        commands = [f"sailsim show system docs/systems/{path.name}"]
     comment = f"{source}.\n" + "\n".join(commands)
     changes = save_found(space, answer["changes"], path, title, source, comment)
     return {

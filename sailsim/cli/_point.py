@@ -35,16 +35,16 @@ NUMBERS = {
     "seed": "picks the captured activations that the batch is drawn from",
 }
 NAMES = {
-    "system": "a machine of `sailsim systems list`, or a TOML file; other values of fields behind it, as in "
+    "system": "a machine of `sailsim list system`, or a TOML file; other values of fields behind it, as in "
     "sail-n1:llc.slices=16",
-    "model": "a model of `sailsim models list`, a TOML or a GGUF file, or a folder of safetensors",
+    "model": "a model of `sailsim list model`, a TOML or a GGUF file, or a folder of safetensors",
     "weights": "formats: file, 4, 4g32, q4_k_m, or a policy .toml; instead of --wbits and --group-size",
     "phase": "decode, a token for each sequence, or prefill, their prompts up to the first token",
     "attention": "who does the products of attention: cores, or units, which need --kv-bits 2..8",
-    "substrate": "what the arrays are: one of `sailsim substrates list`, or a TOML file; other cycles of "
+    "substrate": "what the arrays are: one of `sailsim list substrate`, or a TOML file; other cycles of "
     "operations behind it, as in row_dfm:add=3 or row_dfm:add=8n-2:read=2",
     "convert": "where sums become floating point: memory, unit or cores",
-    "activations": "a capture of `sailsim activations capture`",
+    "activations": "a capture of `sailsim activations`",
 }
 
 

@@ -73,9 +73,9 @@ class Requests(click.ParamType):  # type: ignore[type-arg]  # generic only from 
 @click.option(
     "--machine",
     required=True,
-    help="CPU server or GPU card: a name of `sailsim systems list` or a TOML file.",
+    help="CPU server or GPU card: a name of `sailsim list system` or a TOML file.",
 )
-@click.option("--model", required=True, help="A name of `sailsim models list`, a TOML or a GGUF file.")
+@click.option("--model", required=True, help="A name of `sailsim list model`, a TOML or a GGUF file.")
 @click.option(
     "--weights",
     type=TEXT,

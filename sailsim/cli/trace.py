@@ -112,26 +112,17 @@ def trace(
 @click.command(cls=Command)
 @click.argument("path", type=PathOption())
 @click.option("--system", default="sail-n1", show_default=True, help="The machine whose PIM unit works.")
-@click.option("--substrate", help="Another than the machine's: as in `sailsim run`, row_dfm:add=3 say.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of this computer.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def replay(
-    ctx: click.Context, path: Path, system: str, substrate: str | None, threads: int, as_json: bool
-) -> None:
+def replay(ctx: click.Context, path: Path, system: str, threads: int, as_json: bool) -> None:
     """Work through the trace in PATH on one PIM unit: results, look-ups, and cycles by phase.
 
     Cycles are of the groups with weights as fast as the unit's port takes them (`time_tile`, memory "port").
 
     Exit status 1 if a descriptor is refused or a result differs from the expected one in the trace.
     """
-    overrides: dict[str, Any] = {"slices": 1} | ({} if substrate is None else {"substrate": substrate})
-    try:
-        config = load_system(system).slice_config(**overrides)
-    except SailsimError:
-        raise
-    except ValueError as error:
-        raise SailsimError(f"system is {system!r} with substrate {substrate!r}: {error}.") from error
+    config = load_system(system).slice_config(slices=1)
     opened = read_trace(path)
     rows = [
         _row(tile) for tile in followed(replay_timed(opened, config, threads), "tiles", total=len(opened))

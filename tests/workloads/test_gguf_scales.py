@@ -63,7 +63,7 @@ def test_every_reader_refuses_a_scale_that_is_no_number(
     for command in (
         ["trace", "--model", "m.gguf", "--out", "t.trace"],
         ["trace", "--model", "m.gguf", "--out", "t.trace", "--weights", "8g32"],
-        ["activations", "capture", "--model", "m.gguf", "--out", "a.npz", "--tokens", "1,2,3"],
+        ["activations", "--model", "m.gguf", "--out", "a.npz", "--tokens", "1,2,3"],
         ["quality", "m.gguf", "--chunks", "2", "--length", "8", "--text", "text.txt", "--out", "q"],
     ):
         result = CliRunner().invoke(main, command)
@@ -86,7 +86,7 @@ def test_what_needs_the_structure_alone_looks_at_no_scale(
     for command in (
         ["run", "--model", "?", "--context", "64"],
         ["cost", "--model", "?", "--context", "64"],
-        ["models", "show", "?"],
+        ["show", "model", "?"],
     ):
         said = []
         for name in ("good.gguf", "bad.gguf"):
@@ -163,7 +163,7 @@ def test_weights_too_large_for_the_model_are_never_saved(tmp_path: Path) -> None
     out = tmp_path / "a.npz"
     with np.errstate(all="ignore"):
         result = CliRunner().invoke(
-            main, ["activations", "capture", "--model", str(path), "--tokens", "1,2,3", "--out", str(out)]
+            main, ["activations", "--model", str(path), "--tokens", "1,2,3", "--out", str(out)]
         )
     assert result.exit_code == 2, result.output
     assert not out.exists()
