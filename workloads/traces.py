@@ -19,9 +19,8 @@ from sailsim.lut_gemv import descriptor
 from sailsim.lut_gemv.codes import row_bytes
 from sailsim.lut_gemv.counts import PrtConfig, cycles_by_phase
 from sailsim.lut_gemv.descriptor import ABITS_MAX, NBW_MAX
-from sailsim.lut_gemv.replay import Replayed, decode_tile, replay
 from sailsim.lut_gemv.tile import Scales, Tile
-from sailsim.lut_gemv.trace import Trace, write_trace
+from sailsim.lut_gemv.trace import Replayed, Trace, decode_tile, replay, write_trace
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.choice import settled_choice
 from sailsim.workloads.folder_model import FolderModel

@@ -280,7 +280,7 @@ def _charges(substrate: Substrate) -> list[dict[str, str]]:
 
 
 def _model(name: str) -> Row:
-    """The shapes of a model, and the size that it has in every format or, of a file, that its tensors have."""
+    """The shapes of a model, and its size in every format or, of a file, that of its tensors."""
     file = opened(name)
     if file is None:
         spec = load_model(name)

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from sailsim.lut_gemv.replay import replay
-from sailsim.lut_gemv.trace import read_trace
+from sailsim.lut_gemv.trace import read_trace, replay
 
 pytestmark = pytest.mark.aarch64
 

@@ -18,9 +18,8 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Flag, Status
 from sailsim.lut_gemv.quantize import quantize_rows, quantize_weights_minimum
-from sailsim.lut_gemv.replay import decode_tile, replay
 from sailsim.lut_gemv.tile import Scales, Tile, same_results
-from sailsim.lut_gemv.trace import FILE_HEADER, read_trace, write_trace
+from sailsim.lut_gemv.trace import FILE_HEADER, decode_tile, read_trace, replay, write_trace
 
 RNG = np.random.default_rng(20)
 

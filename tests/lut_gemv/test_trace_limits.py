@@ -14,9 +14,8 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import Status
 from sailsim.lut_gemv.quantize import quantize_rows, quantize_weights_minimum
-from sailsim.lut_gemv.replay import replay
 from sailsim.lut_gemv.tile import Scales, Tile
-from sailsim.lut_gemv.trace import read_trace, write_trace
+from sailsim.lut_gemv.trace import read_trace, replay, write_trace
 from sailsim.sim.files import load_system
 
 RNG = np.random.default_rng(21)
@@ -75,7 +74,7 @@ def test_accumulators_are_made_for_some_outputs_at_a_time(
     path = tmp_path / "blocks.trace"
     write_trace(path, [tile])
     taken = []
-    module = importlib.import_module("sailsim.lut_gemv.replay")
+    module = importlib.import_module("sailsim.lut_gemv.trace")
     made = module.lut_gemv_blocks
 
     def blocks(*operands: Any, **widths: Any) -> NDArray[np.int64]:

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.lut_gemv.replay import replay
 from sailsim.lut_gemv.tile import Tile
-from sailsim.lut_gemv.trace import read_trace, write_trace
+from sailsim.lut_gemv.trace import read_trace, replay, write_trace
 
 RNG = np.random.default_rng(21)
 

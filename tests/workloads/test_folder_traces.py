@@ -8,8 +8,7 @@ from click.testing import CliRunner
 
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.lut_gemv.replay import decode_tile, replay
-from sailsim.lut_gemv.trace import read_trace
+from sailsim.lut_gemv.trace import decode_tile, read_trace, replay
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.folder_model import open_folder
 from sailsim.workloads.traces import TracePlan, plan_trace

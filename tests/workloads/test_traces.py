@@ -4,9 +4,8 @@ import pytest
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import DESCRIPTOR, Flag, Status
-from sailsim.lut_gemv.replay import decode_tile
 from sailsim.lut_gemv.tile import Scales, Tile
-from sailsim.lut_gemv.trace import read_trace, write_trace
+from sailsim.lut_gemv.trace import decode_tile, read_trace, write_trace
 from sailsim.sim.files import load_system
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.gguf_model import open_gguf
