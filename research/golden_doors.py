@@ -51,9 +51,8 @@ from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.replay import simulate_trace
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.capture import default_gguf
-from sailsim.workloads.choice import chosen_format
-from sailsim.workloads.decoder import Decoder, open_llama
-from sailsim.workloads.products import UnitProducts
+from sailsim.workloads.decoder import Decoder, UnitProducts, open_llama
+from sailsim.workloads.load import chosen_format
 from sailsim.workloads.quality import QUALITY, on_units, shipped_text, text_chunks
 from sailsim.workloads.tokenizer import Tokenizer
 from sailsim.workloads.traces import plan_trace

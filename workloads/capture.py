@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.activations import CODE_MAX, SCHEMA, Activations
-from sailsim.workloads.decoder import Floats, open_llama
-from sailsim.workloads.forward import forward
+from sailsim.workloads.decoder import Floats, forward, open_llama
 from sailsim.workloads.model import ROLES, Role
 from sailsim.workloads.tokenizer import Tokenizer
 

@@ -20,8 +20,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import WBITS_MAX
-from sailsim.workloads.model import Linear, ModelSpec
-from sailsim.workloads.shape_file import shipped_model
+from sailsim.workloads.model import Linear, ModelSpec, shipped_model
 
 GGML_SOURCE = "ggml block layouts (ggml-common.h), sizes as in the package gguf, constants.GGML_QUANT_SIZES"
 MIX_SOURCE = "llama.cpp src/llama-quant.cpp, rules for models without importance matrix"

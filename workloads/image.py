@@ -23,7 +23,6 @@ from sailsim import __version__
 from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
-from sailsim.workloads.choice import settled_choice
 from sailsim.workloads.decoder import NORM_EPS, ROPE_BASE, llama_constants
 from sailsim.workloads.formats import TENSOR_FORMATS, TensorFormat
 from sailsim.workloads.gguf_model import GgufModel, stored_model
@@ -48,7 +47,7 @@ from sailsim.workloads.image_file import (
     rows_layout,
     tiles_layout,
 )
-from sailsim.workloads.load import load_model
+from sailsim.workloads.load import load_model, settled_choice
 from sailsim.workloads.model import Linear, ModelSpec
 from sailsim.workloads.weights import Weights, WeightSource, file_source, synthetic_source
 

@@ -14,12 +14,18 @@ import numpy.typing as npt
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.operands import block_slices
-from sailsim.workloads.decoder import Decoder, Floats, UnitAttention, rounded_cache
+from sailsim.workloads.decoder import (
+    Decoder,
+    FloatProducts,
+    Floats,
+    UnitAttention,
+    UnitProducts,
+    rounded_cache,
+)
 from sailsim.workloads.decoder import attention as by_cores
 from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.gguf_model import GgufModel
 from sailsim.workloads.model import Linear
-from sailsim.workloads.products import FloatProducts, UnitProducts
 from sailsim.workloads.tokenizer import Tokenizer
 from sailsim.workloads.weights import Weights, quantized_block
 

@@ -22,14 +22,12 @@ from sailsim.lut_gemv.descriptor import ABITS_MAX, NBW_MAX
 from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.lut_gemv.trace import Replayed, Trace, decode_tile, replay, write_trace
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.choice import settled_choice
 from sailsim.workloads.folder_model import FolderModel
-from sailsim.workloads.folder_weights import folder_source
 from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.gguf_model import GgufModel
-from sailsim.workloads.load import load_model, opened
+from sailsim.workloads.load import load_model, opened, settled_choice
 from sailsim.workloads.model import Linear, ModelSpec
-from sailsim.workloads.weights import WeightSource, file_source, synthetic_source
+from sailsim.workloads.weights import WeightSource, file_source, folder_source, synthetic_source
 
 MAX_BYTES = 4 << 30
 """Largest trace that is written without being asked for: a whole 7B model at 4 bits is about this size."""

@@ -34,8 +34,7 @@ from sailsim.analysis.render.style import (
 )
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
-from sailsim.workloads.choice import uniform_choice
-from sailsim.workloads.load import load_model
+from sailsim.workloads.load import load_model, uniform_choice
 
 TITLE = "Whole tokens in gem5: one program, its products on cores or on PIM units"
 _SAME = ("system", "model", "blocks", "context", "cache", "warm")

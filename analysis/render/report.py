@@ -39,8 +39,7 @@ from sailsim.base.progress import followed
 from sailsim.sim.files import load_system
 from sailsim.sim.nbw import nbw_in_words
 from sailsim.sim.study.folder import Store
-from sailsim.workloads.choice import FILE
-from sailsim.workloads.load import load_model
+from sailsim.workloads.load import FILE, load_model
 
 SCRIPTS = ("records.js", "tables.js", "charts.js", "traces.js", "page.js")
 """Parts of the page's one script, in the order in which they need each other."""

@@ -16,9 +16,8 @@ from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import TEXT
 from sailsim.cli._table import echo, say
-from sailsim.workloads.choice import chosen_format
-from sailsim.workloads.load import load_model
-from sailsim.workloads.shape_file import has_own_formats
+from sailsim.workloads.load import chosen_format, load_model
+from sailsim.workloads.model import has_own_formats
 
 
 class ChoiceOrCount(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on

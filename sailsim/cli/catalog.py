@@ -25,8 +25,7 @@ from sailsim.sim.vary import values, vary
 from sailsim.workloads.experts import distinct_experts
 from sailsim.workloads.formats import format_names, weight_format
 from sailsim.workloads.load import load_model, opened
-from sailsim.workloads.model import ModelSpec
-from sailsim.workloads.shape_file import model_names
+from sailsim.workloads.model import ModelSpec, model_names
 
 LISTED_FOR = "llama-2-7b"
 """The model whose size in each format is listed."""

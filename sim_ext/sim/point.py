@@ -14,10 +14,9 @@ from sailsim.sim.nbw import nbw_of
 from sailsim.sim.substrate import settled_substrate
 from sailsim.sim.system import System
 from sailsim.sim.system_choice import settled_system
-from sailsim.workloads.choice import chosen_format, settled_choice
 from sailsim.workloads.folder_model import header_files
 from sailsim.workloads.formats import WeightFormat, uniform_format
-from sailsim.workloads.load import require_model
+from sailsim.workloads.load import chosen_format, require_model, settled_choice
 from sailsim.workloads.model import KV_BITS, KV_WORDS, ModelSpec
 
 Convert = Literal["memory", "unit", "cores"]

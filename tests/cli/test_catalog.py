@@ -13,7 +13,7 @@ from sailsim.sim.files import card_names, load_system, system_names
 from sailsim.sim.substrate import substrate_names
 from sailsim.workloads.formats import format_names
 from sailsim.workloads.load import load_model
-from sailsim.workloads.shape_file import model_names
+from sailsim.workloads.model import model_names
 
 ROOT = Path(__file__).parents[2]
 NAMES = {

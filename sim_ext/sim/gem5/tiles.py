@@ -35,10 +35,9 @@ from sailsim.sim.study.tasks import MEMBER, Task
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.choice import settled_choice
 from sailsim.workloads.gguf_model import stored_model
-from sailsim.workloads.load import load_model
-from sailsim.workloads.shape_file import has_own_formats
+from sailsim.workloads.load import load_model, settled_choice
+from sailsim.workloads.model import has_own_formats
 from sailsim.workloads.traces import plan_trace
 
 if TYPE_CHECKING:
