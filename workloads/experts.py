@@ -8,7 +8,6 @@ all tokens that did. docs/models.md says what that assumption does to the result
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
 from math import ceil, exp, expm1, lgamma, log, log1p, sqrt
 
 import numpy as np
@@ -80,7 +79,6 @@ def touched_deviation(count: int, used: int, tokens: int) -> float:
     return sqrt(max(0.0, variance))
 
 
-@lru_cache(maxsize=4096)
 def expected_rounds(mean: float, deviation: float, together: int, least: int, most: int) -> float:
     """How often groups of ``together`` experts are begun for a number of experts, ``least``..``most``, with a
     mean and a deviation: the last group of a step need not be full. The number is taken to be normal between
@@ -93,7 +91,6 @@ def expected_rounds(mean: float, deviation: float, together: int, least: int, mo
     return max(begun / sum(weights.values()), mean / together)
 
 
-@lru_cache(maxsize=512)
 def expected_spread(count: int, used: int, tokens: int) -> Spread:
     """The expected spread of so many tokens: binomial, each number of tokens with its experts.
 
@@ -116,7 +113,6 @@ def expected_spread(count: int, used: int, tokens: int) -> Spread:
     return _settled(_joined(kept), distinct_experts(count, used, tokens), tokens * used)
 
 
-@lru_cache(maxsize=4096)
 def sampled_spread(count: int, used: int, tokens: int, seed: int, layer: int = 0) -> Spread:
     """One draw of the same: every token chooses ``used`` of ``count`` experts, none twice.
 

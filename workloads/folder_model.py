@@ -1,8 +1,10 @@
 """A Hugging Face folder of a decoder as a model: `config.json` and the headers of its safetensors files.
 
-Sizes in a header are checked against the file's before they are used; no weight is read here (`weights` does,
-for traces). Floats, MXFP4 of experts, and the group-quantized
-layouts of GPTQ and AWQ give the format of each matrix; everything else is refused by the name of its tensor.
+A safetensors file is 8 bytes with the header's length, the header as JSON, and the tensors' bytes. Each size
+is checked against the file's before it is used (the package safetensors says no tensor's place, and has no
+BF16 beside NumPy). No weight is read here: `weights` does, for traces. Floats, MXFP4 of experts, and the
+group-quantized layouts of GPTQ and AWQ give the format of each matrix; everything else is refused by the name
+of its tensor.
 """
 
 from __future__ import annotations
@@ -110,25 +112,17 @@ def safe_tensors(path: Path) -> dict[str, SafeTensor]:
     entries.pop("__metadata__", None)
     if len(entries) > MAX_TENSORS:
         raise SailsimError(f"{where}: it has {len(entries)} tensors; allowed are {MAX_TENSORS}.")
-    room = size - _LENGTH - length
-    placed = sorted(_placed(where, name, entry, room) for name, entry in entries.items())
-    for (_, end, before), (start, _, after) in pairwise(placed):
-        if end > start:
+    begin = _LENGTH + length
+    tensors = {name: _tensor(path, name, entry, begin, size - begin) for name, entry in entries.items()}
+    placed = sorted(tensors.values(), key=lambda tensor: (tensor.offset, tensor.offset + tensor.n_bytes))
+    for before, after in pairwise(placed):
+        end = before.offset + before.n_bytes
+        if end > after.offset:
             raise SailsimError(
-                f"{where}: the data of {shown(after)} start at {start}; allowed is behind those of "
-                f"{shown(before)}, which end at {end}."
+                f"{where}: the data of {shown(after.name)} start at {after.offset - begin}; allowed is "
+                f"behind those of {shown(before.name)}, which end at {end - begin}."
             )
-    return {
-        name: SafeTensor(
-            name,
-            entry["dtype"],
-            tuple(entry["shape"]),
-            _size(entry),
-            path,
-            _LENGTH + length + entry["data_offsets"][0],
-        )
-        for name, entry in entries.items()
-    }
+    return tensors
 
 
 def shown(name: str) -> str:
@@ -153,37 +147,32 @@ def _table(where: str, content: bytes) -> dict[str, Any]:
     return found
 
 
-def _placed(where: str, name: str, entry: Any, room: int) -> tuple[int, int, str]:
-    """Where a tensor's bytes begin and end, and its name. Raises where its entry is not sound."""
+def _tensor(path: Path, name: str, entry: Any, begin: int, room: int) -> SafeTensor:
+    """A header's entry as a tensor of the ``room`` bytes from ``begin`` on. Raises where it is not sound."""
 
     def refuse(field: str, value: object, allowed: str) -> SailsimError:
-        return SailsimError(
-            f"{where}: {field} of {shown(name)} is {shown(repr(value))}; allowed is {allowed}."
-        )
+        value = shown(repr(value))
+        return SailsimError(f"{_KIND} {path}: {field} of {shown(name)} is {value}; allowed is {allowed}.")
 
     if not isinstance(entry, dict):
         raise refuse("the entry", entry, "a table")
     dtype, shape, offsets = (entry.get(field) for field in ("dtype", "shape", "data_offsets"))
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise refuse("dtype", dtype, f"one of {', '.join(DTYPES)}")
-    if not isinstance(shape, list) or len(shape) > 8 or not all(_is_size(n) for n in shape):
+    if not isinstance(shape, list) or len(shape) > 8 or not all(map(_is_size, shape)):
         raise refuse("shape", shape, "up to 8 whole numbers from 0 on")
-    if not isinstance(offsets, list) or len(offsets) != 2 or not all(_is_size(n) for n in offsets):
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
         raise refuse("data_offsets", offsets, "two whole numbers")
     start, end = offsets
-    if end > room or end - start != _size(entry):
-        raise refuse(
-            "data_offsets", offsets, f"{_size(entry)} bytes by dtype and shape, inside the {room} of the data"
-        )
-    return start, end, name
+    n_bytes = prod(shape) * DTYPES[dtype]
+    if end > room or end - start != n_bytes:
+        allowed = f"{n_bytes} bytes by dtype and shape, inside the {room} of the data"
+        raise refuse("data_offsets", offsets, allowed)
+    return SafeTensor(name, dtype, tuple(shape), n_bytes, path, begin + start)
 
 
 def _is_size(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 62
-
-
-def _size(entry: dict[str, Any]) -> int:
-    return int(prod(entry["shape"])) * DTYPES[entry["dtype"]]
 
 
 LEFT_OUT = ("vision_tower.", "vision_model.", "visual.", "multi_modal_projector.", "audio_tower.")
@@ -339,6 +328,15 @@ class Matrices:
     called: dict[str, str] = field(default_factory=dict)
     elements: int = 0
 
+    def add(self, layer: str, read: _Layer) -> None:
+        """Take a layer's tensor."""
+        name = f"{layer}.weight"
+        self.shapes[name] = read.shape
+        self.called[name] = read.called
+        self.elements += prod(read.shape)
+        if read.format is not None:
+            self.formats[layer] = read.format
+
     def drop(self, layer: str) -> None:
         """Leave out a layer's matrix."""
         self.elements -= prod(self.shapes.pop(f"{layer}.weight"))
@@ -367,33 +365,24 @@ def matrices(where: str, tensors: Sequence[Named], grouped: Grouped | None) -> M
         own[one.part] = one.tensor
     embedding = parts.get(("token_embd", None), {}).get("weight")
     width = embedding.shape[-1] if embedding is not None and embedding.shape else 0
-    found = Matrices()
+    model = Matrices()
     experts: dict[str, dict[int, _Layer]] = {}
     for (layer, expert), own in parts.items():
         bias = own.pop("bias", None)
         if bias is not None:
             name = f"{layer}.bias" if expert is None else f"{layer}.{expert}.bias"
-            found.shapes[name] = (prod(bias.shape),)
-            found.elements += prod(bias.shape)
+            model.shapes[name] = (prod(bias.shape),)
+            model.elements += prod(bias.shape)
         if not own:
             continue
         read = _Reader(where, layer, width, grouped).layer(own)
-        if expert is not None:
+        if expert is None:
+            model.add(layer, read)
+        else:
             experts.setdefault(layer, {})[expert] = read
-            continue
-        _add(found, layer, read)
     for layer, of_experts in experts.items():
-        _add(found, layer, _together(where, layer, of_experts))
-    return found
-
-
-def _add(found: Matrices, layer: str, read: _Layer) -> None:
-    name = f"{layer}.weight"
-    found.shapes[name] = read.shape
-    found.called[name] = read.called
-    found.elements += prod(read.shape)
-    if read.format is not None:
-        found.formats[layer] = read.format
+        model.add(layer, _together(where, layer, of_experts))
+    return model
 
 
 def _together(where: str, layer: str, experts: Mapping[int, _Layer]) -> _Layer:
@@ -526,8 +515,38 @@ _WINDOWED = {"sliding_attention": True, "full_attention": False}
 
 
 @dataclass(frozen=True)
+class _Fields:
+    """A table of a folder's JSON, and where it stands, for errors. A field that is null is not there."""
+
+    where: str
+    place: str
+    table: Mapping[str, Any]
+
+    def refuse(self, key: str, value: object, allowed: str) -> SailsimError:
+        value = shown(repr(value))
+        return SailsimError(f"{self.where}: {key} {self.place} is {value}; allowed is {allowed}.")
+
+    def number(self, *keys: str, least: int = 1, most: int = (1 << 31) - 1) -> int | None:
+        """The first of some whole numbers that is there."""
+        for key in keys:
+            value = self.table.get(key)
+            if value is None:
+                continue
+            if type(value) is not int or not least <= value <= most:
+                raise self.refuse(key, value, f"a whole number {least}..{most}")
+            return value
+        return None
+
+    def truth(self, key: str, default: bool) -> bool:
+        value = self.table.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise self.refuse(key, value, "true or false")
+        return default if value is None else value
+
+
+@dataclass(frozen=True)
 class FolderConfig:
-    """The tables of a configuration: of the text model, and the whole one around it."""
+    """A configuration: the fields of the text model, and the whole table around it."""
 
     where: str
     text: dict[str, Any]
@@ -541,54 +560,37 @@ class FolderConfig:
             raise SailsimError(
                 f"{where}: text_config of config.json is {shown(repr(text))}; allowed is a table."
             )
-        found = cls(where, text, table)
-        if found.truth("is_encoder_decoder", False):
+        config = cls(where, text, table)
+        if config.truth("is_encoder_decoder", False):
             raise SailsimError(f"{where}: is_encoder_decoder is true; allowed is false, a decoder.")
-        return found
+        return config
+
+    @property
+    def _fields(self) -> _Fields:
+        return _Fields(self.where, "of config.json", self.text)
 
     def truth(self, key: str, default: bool) -> bool:
         """A truth value of the text model or of the whole."""
-        value = self.text.get(key, self.whole.get(key, default))
-        if value is not None and not isinstance(value, bool):
-            raise self._refuse(key, value, "true or false")
-        return default if value is None else value
-
-    def _number(self, *keys: str, least: int = 1) -> int | None:
-        """The first of some whole numbers that is there."""
-        for key in keys:
-            value = self.text.get(key)
-            if value is None:
-                continue
-            if type(value) is not int or not least <= value < 1 << 31:
-                raise self._refuse(key, value, f"a whole number {least}..{(1 << 31) - 1}")
-            return value
-        return None
-
-    def _refuse(self, key: str, value: object, allowed: str) -> SailsimError:
-        return self._refuse_in("config.json", key, value, allowed)
-
-    def _refuse_in(self, file: str, key: str, value: object, allowed: str) -> SailsimError:
-        return SailsimError(f"{self.where}: {key} of {file} is {shown(repr(value))}; allowed is {allowed}.")
+        return _Fields(self.where, "of config.json", self.whole | self.text).truth(key, default)
 
     def facts(self, notes: tuple[str, ...]) -> Facts:
         """Heads, experts, windows, and how many tokens it was made for."""
-        kv_heads = self._number("num_key_value_heads", "num_kv_heads")
+        number = self._fields.number
+        kv_heads = number("num_key_value_heads", "num_kv_heads")
         if "multi_query" in self.text and not self.truth("new_decoder_architecture", False):
-            kv_heads = (
-                1 if self.truth("multi_query", False) else self._number("n_head", "num_attention_heads")
-            )
-        window = self._number("sliding_window", least=0) or 0
+            kv_heads = 1 if self.truth("multi_query", False) else number("n_head", "num_attention_heads")
+        window = number("sliding_window", least=0) or 0
         if not self.truth("use_sliding_window", True):
             window = 0
         return Facts(
-            n_heads=self._number("num_attention_heads", "n_head"),
+            n_heads=number("num_attention_heads", "n_head"),
             n_kv_heads=kv_heads,
-            head_dim=self._number("head_dim"),
-            value_dim=self._number("v_head_dim"),
-            n_layers=self._number("num_hidden_layers", "n_layer"),
-            experts_used=self._number("num_experts_per_tok", "experts_per_token", "moe_k"),
+            head_dim=number("head_dim"),
+            value_dim=number("v_head_dim"),
+            n_layers=number("num_hidden_layers", "n_layer"),
+            experts_used=number("num_experts_per_tok", "experts_per_token", "moe_k"),
             window=window,
-            max_context=self._number("max_position_embeddings", "n_positions") or 0,
+            max_context=number("max_position_embeddings", "n_positions") or 0,
             windowed=self._windowed() if window else None,
             architecture=shown(self._kind),
             notes=notes,
@@ -602,61 +604,45 @@ class FolderConfig:
 
     def _windowed(self) -> int | list[bool] | None:
         """Which blocks have the window, as `Facts.windowed`."""
-        kinds = self.text.get("layer_types")
+        kinds, number = self.text.get("layer_types"), self._fields.number
         if kinds is not None:
             if not isinstance(kinds, list) or not all(isinstance(k, str) and k in _WINDOWED for k in kinds):
-                raise self._refuse("layer_types", kinds, f"a list of {' and '.join(_WINDOWED)}")
+                raise self._fields.refuse("layer_types", kinds, f"a list of {' and '.join(_WINDOWED)}")
             return [_WINDOWED[kind] for kind in kinds]
-        every = self._number("sliding_window_pattern", least=0)
+        every = number("sliding_window_pattern", least=0)
         if every is not None:
             return every
         # Qwen2: blocks below have no window.
-        first = self._number("max_window_layers", least=0)
-        layers = self._number("num_hidden_layers")
+        first, layers = number("max_window_layers", least=0), number("num_hidden_layers")
         if first is not None and layers is not None and layers < 1 << 16:
             return [layer >= first for layer in range(layers)]
         return PERIODS.get(self._kind)
-
-    def _quantization(self, beside: dict[str, Any] | None) -> tuple[object, str, str]:
-        """What says how weights are quantized, how errors call its fields, and the file that it is in."""
-        for table in (self.whole, self.text):
-            if table.get("quantization_config") is not None:
-                return table["quantization_config"], " in quantization_config", "config.json"
-        return (None if beside is None else {"quant_method": "gptq"} | beside), "", QUANTIZE
 
     def grouped(self, beside: dict[str, Any] | None) -> Grouped | None:
         """How weights are quantized in groups; None: not by a method that is known.
 
         ``beside``: the table of `QUANTIZE`, which older folders have instead.
         """
-        table, inside, file = self._quantization(beside)
-        if not isinstance(table, dict):
+        tables = (table.get("quantization_config") for table in (self.whole, self.text))
+        table = next((table for table in tables if table is not None), None)
+        place = "in quantization_config of config.json"
+        if table is None and beside is not None:
+            table, place = {"quant_method": "gptq"} | beside, f"of {QUANTIZE}"
+        method = table.get("quant_method") if isinstance(table, dict) else None
+        if not isinstance(table, dict) or not isinstance(method, str) or method not in BITS:
             return None
-        method = table.get("quant_method")
-        if not isinstance(method, str) or method not in BITS:
-            return None
-
-        def refuse(key: str, value: object, allowed: str) -> SailsimError:
-            return self._refuse_in(file, key + inside, value, allowed)
-
-        def number(value: object, key: str, least: int) -> int:
-            if type(value) is not int or not least <= value <= 65535:
-                raise refuse(key, value, f"a whole number {least}..65535")
-            return value
-
-        def truth(key: str, default: bool) -> bool:
-            value = table.get(key)
-            if value is not None and not isinstance(value, bool):
-                raise refuse(key, value, "true or false")
-            return default if value is None else value
-
-        bits = number(table.get("bits", table.get("w_bit")), "bits", 1)
-        size = number(table.get("group_size", table.get("q_group_size")), "group_size", -1)
+        fields = _Fields(self.where, place, table)
+        bits = fields.number("bits", "w_bit", most=65535)
+        size = fields.number("group_size", "q_group_size", least=-1, most=65535)
+        if bits is None or size is None:
+            name, least = ("bits", 1) if bits is None else ("group_size", -1)
+            raise fields.refuse(name, None, f"a whole number {least}..65535")
         if bits not in BITS[method]:
-            raise refuse("bits", bits, f"one of {', '.join(map(str, BITS[method]))} for {method}")
-        symmetric = truth("sym", True) if method == "gptq" else not truth("zero_point", True)
-        less = method == "gptq" and table.get("checkpoint_format") != "gptq_v2"
-        return Grouped(method, bits, max(size, 0), symmetric, truth("desc_act", False), less)
+            raise fields.refuse("bits", bits, f"one of {', '.join(map(str, BITS[method]))} for {method}")
+        is_gptq = method == "gptq"
+        symmetric = fields.truth("sym", True) if is_gptq else not fields.truth("zero_point", True)
+        less = is_gptq and table.get("checkpoint_format") != "gptq_v2"
+        return Grouped(method, bits, max(size, 0), symmetric, fields.truth("desc_act", False), less)
 
 
 CONFIG, INDEX, SINGLE = "config.json", "model.safetensors.index.json", "model.safetensors"
@@ -706,7 +692,7 @@ def open_folder(path: str | Path) -> FolderModel:
     return _opened(folder, tuple((name, state.st_size, state.st_mtime_ns) for name, state in states))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=8)  # a folder of many files takes 0.1 s, and a point asks several times
 def _opened(folder: Path, files: tuple[tuple[str, int, int], ...]) -> FolderModel:
     where, there = f"model folder {folder}", [name for name, _, _ in files]
     if CONFIG not in there:

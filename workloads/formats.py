@@ -235,7 +235,7 @@ class WeightFormat:
 
     def census(self, model: ModelSpec) -> tuple[tuple[TensorFormat, int, int], ...]:
         """The formats of the matrices that a step multiplies: format, tensors, weights; most first."""
-        return _census(self, model)
+        return _totals(self, model)[0]
 
     def census_in_words(self, model: ModelSpec) -> str:
         """Which types a model's matrices have, most weights first: "q4_1 210 tensors, q8_0 1"."""
@@ -244,7 +244,7 @@ class WeightFormat:
 
     def model_bytes(self, model: ModelSpec) -> int:
         """Stored bytes of all parameters; norms and extras are fp32, as llama.cpp keeps them."""
-        return _model_bytes(self, model)
+        return _totals(self, model)[1]
 
     def model_bits_per_weight(self, model: ModelSpec) -> float:
         """Mean stored bits of a parameter of ``model``."""
@@ -293,27 +293,20 @@ class WeightFormat:
         raise AssertionError("fp16 has blocks of one weight")
 
 
-@lru_cache(maxsize=256)
-def _census(fmt: WeightFormat, model: ModelSpec) -> tuple[tuple[TensorFormat, int, int], ...]:
-    """As `WeightFormat.census`."""
+@lru_cache(maxsize=256)  # a sum over all tensors, half of the time of a known point
+def _totals(fmt: WeightFormat, model: ModelSpec) -> tuple[tuple[tuple[TensorFormat, int, int], ...], int]:
+    """As `WeightFormat.census` and `WeightFormat.model_bytes`."""
     tensors: Counter[TensorFormat] = Counter()
     weights: Counter[TensorFormat] = Counter()
+    size = 4 * (model.norm_params + model.extra_params)
     for linear in model.linears():
-        found = fmt.tensor(linear, model)
-        tensors[found] += 1
-        weights[found] += linear.params
-    return tuple((found, tensors[found], count) for found, count in weights.most_common())
-
-
-@lru_cache(maxsize=256)
-def _model_bytes(fmt: WeightFormat, model: ModelSpec) -> int:
-    """A sum over all tensors, which every machine and card of a comparison asks for."""
-    total = sum(
-        fmt.tensor(linear, model).bytes(linear.k, linear.n) * linear.count for linear in model.linears()
-    )
+        own = fmt.tensor(linear, model)
+        tensors[own] += 1
+        weights[own] += linear.params
+        size += own.bytes(linear.k, linear.n) * linear.count
     if not model.tied_embeddings:
-        total += fmt.embedding(model).bytes(model.d_model, model.vocab)
-    return total + 4 * (model.norm_params + model.extra_params)
+        size += fmt.embedding(model).bytes(model.d_model, model.vocab)
+    return tuple((own, tensors[own], count) for own, count in weights.most_common()), size
 
 
 _MIX_RULES: dict[str, tuple[str, tuple[Rule, ...]]] = {
@@ -378,7 +371,7 @@ def weight_format(name: str) -> WeightFormat:
     raise SailsimError(f"format is {name!r}; allowed is one of {', '.join(format_names())}.")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256)  # the same object again, by which steps are known: 0.3 ms for a step instead of 2.7
 def uniform_format(wbits: int, group_size: int) -> WeightFormat:
     """Every matrix in ``wbits``-bit codes with one fp16 scale per ``group_size`` weights along K.
 

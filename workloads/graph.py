@@ -44,12 +44,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import ceil
 from typing import Literal
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.experts import EXPECTED, Routing, Spread, touched
+from sailsim.workloads.experts import EXPECTED, Experts, Routing, Spread, touched
 from sailsim.workloads.formats import TensorFormat, WeightFormat, uniform_format
 from sailsim.workloads.model import MAX_DIMENSION, NORMS, Linear, ModelSpec, Role
 
@@ -134,12 +134,10 @@ def decode_step(
     return list(_decoded(model, fmt, batch, context, routing))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # all runners of a point run the same step: half of a new point's time
 def _decoded(
     model: ModelSpec, fmt: WeightFormat, batch: int, context: int, routing: Routing
 ) -> tuple[Op, ...]:
-    """Every machine and every card of a comparison runs the same few steps."""
-
     def attended(window: int) -> tuple[int, int]:
         return batch * window, batch * window
 
@@ -190,6 +188,15 @@ class _Rows:
     context: int
     attended: Attended
     routing: Routing
+
+    def spread(self, experts: Experts, layer: int) -> Spread:
+        """How the tokens lie on a block's experts: in all blocks alike, unless they are drawn."""
+        return self._expected if self.routing.seed is None else self.routing.spread(experts, self.rows, layer)
+
+    @cached_property
+    def _expected(self) -> Spread:
+        assert self.model.experts is not None
+        return EXPECTED.spread(self.model.experts, self.rows, 0)
 
     def op(self, name: str, layer: int, operands: int, flops: int, weights: int = 0, key: str = "") -> Op:
         """Work of the cores on so many elements in and out, with so many fp32 weights."""
@@ -310,7 +317,7 @@ def _chosen(step: _Rows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
     experts = model.experts
     assert experts is not None
     router, *shared = by_role["ffn_in"]
-    spread = step.routing.spread(experts, rows, layer)
+    spread = step.spread(experts, layer)
     deviation = step.routing.deviation(experts, rows)
     products: dict[Role, list[Op]] = {}
     for linear in model.layer_linears(layer):

@@ -354,9 +354,8 @@ class ModelSpec:
         return tokens * self.cached_bytes
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # the same object again, by which steps are known
 def _cached(model: ModelSpec, kv_bits: int) -> ModelSpec:
-    """The same object again, by which steps are known."""
     return replace(model, kv_bits=kv_bits, kv_scale_bits=0)
 
 
@@ -364,15 +363,13 @@ _NOT_IN_FILES = ("published_params", "published_active", "published_source", "no
 """Fields that a file gives as the table ``published``, or that are a reader's own."""
 
 
-@lru_cache(maxsize=1)
+_SHIPPED = files(__package__).joinpath("models")
+_NAMES = tuple(sorted(entry.name.removesuffix(".toml") for entry in _SHIPPED.iterdir()))
+
+
 def model_names() -> tuple[str, ...]:
     """Names of the models that ship as data, sorted."""
-    names = (
-        entry.name.removesuffix(".toml")
-        for entry in files(__package__).joinpath("models").iterdir()
-        if entry.name.endswith(".toml")
-    )
-    return tuple(sorted(names))
+    return _NAMES
 
 
 def has_own_formats(model: str | Path) -> bool:
@@ -381,10 +378,10 @@ def has_own_formats(model: str | Path) -> bool:
     return str(model) not in model_names() and Path(model).suffix != ".toml"
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=32)  # the same object again, by which steps are known
 def shipped_model(name: str) -> ModelSpec:
     """One of the shapes that ship, `model_names`."""
-    return read_shape(files(__package__).joinpath("models", f"{name}.toml"))
+    return read_shape(_SHIPPED.joinpath(f"{name}.toml"))
 
 
 def read_shape(path: Traversable) -> ModelSpec:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -116,7 +115,6 @@ CALIBRATION = "alice-9.txt"
 """Chapter 9, about 3,300 tokens."""
 
 
-@cache
 def shipped_text(name: str) -> str:
     """A text by its name."""
     return files(__package__).joinpath("data", name).read_text("utf-8")
