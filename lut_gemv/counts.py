@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
@@ -40,6 +40,13 @@ class PrtConfig:
             raise SailsimError(f"prt entries is {self.entries}; allowed is 1 or more.")
         if self.policy not in PRT_POLICIES:
             raise SailsimError(f"prt policy is {self.policy!r}; allowed are {', '.join(PRT_POLICIES)}.")
+
+    @classmethod
+    def of(cls, unit: _core.SliceConfig) -> PrtConfig:
+        """That of a unit."""
+        if unit.prt_entries == 0:
+            return cls(enabled=False)
+        return cls(unit.prt_entries, cast(PrtPolicy, unit.prt_policy))
 
     @property
     def effective_entries(self) -> int:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim import __version__
+from sailsim import __version__, _core
 from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular, unreadable
@@ -344,8 +344,8 @@ def _parse_json(path: Path, text: NDArray[np.uint8]) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise SailsimError(f"trace {path}: its JSON part cannot be parsed.") from None
     if not isinstance(header, dict) or header.get("schema") != SCHEMA:
-        found = header.get("schema") if isinstance(header, dict) else header
-        raise SailsimError(f"trace {path} has JSON schema {str(found)[:40]}; allowed is {SCHEMA}.")
+        schema = header.get("schema") if isinstance(header, dict) else header
+        raise SailsimError(f"trace {path} has JSON schema {str(schema)[:40]}; allowed is {SCHEMA}.")
     return header
 
 
@@ -385,6 +385,7 @@ class Replayed:
         output: int32 or fp32 ``(B, N)``, or None after an error.
         matches: whether the output equals the trace's expected one, as :func:`same_results` has it; None
             without one.
+        profile: what became of its patterns, or None after an error.
         lookups, prt_hits: of one pass over the outputs; a unit that needs more passes multiplies them.
     """
 
@@ -396,6 +397,7 @@ class Replayed:
     tile: Tile | None = None
     output: NDArray[Any] | None = None
     matches: bool | None = None
+    profile: _core.PatternProfile | None = None
     lookups: int = 0
     prt_hits: int = 0
 
@@ -426,6 +428,7 @@ def replay(trace: Trace, *, prt: PrtConfig | None = None, threads: int = 1) -> I
             tile=tile,
             output=output,
             matches=_matches(trace, index, output),
+            profile=profile,
             lookups=tile.batch * tile.abits * len(profile.zero),
             prt_hits=int(profile.hits.sum()),
         )

@@ -71,15 +71,15 @@ class SafeTensor:
     def read(self) -> npt.NDArray[np.uint8]:
         """Its bytes, as stored. Raises SailsimError where the file cannot be read or has lost some."""
         try:
-            found = np.fromfile(self.path, np.uint8, self.n_bytes, offset=self.offset)
+            data = np.fromfile(self.path, np.uint8, self.n_bytes, offset=self.offset)
         except OSError as error:
             raise unreadable(self.path, _KIND, error) from error
-        if found.size != self.n_bytes:
+        if data.size != self.n_bytes:
             raise SailsimError(
-                f"{_KIND} {self.path}: {shown(self.name)} has {found.size} bytes; allowed are "
+                f"{_KIND} {self.path}: {shown(self.name)} has {data.size} bytes; allowed are "
                 f"{self.n_bytes}, as its header says."
             )
-        return found
+        return data
 
 
 def read_json(path: Path, most: int = MAX_HEADER) -> dict[str, Any]:
@@ -138,13 +138,13 @@ def _table(where: str, content: bytes) -> dict[str, Any]:
         return table
 
     try:
-        found = json.loads(content, object_pairs_hook=once)
+        table = json.loads(content, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else shown(str(error))
         raise SailsimError(f"{where}: its JSON cannot be read ({why}); allowed is a table.") from None
-    if not isinstance(found, dict):
-        raise SailsimError(f"{where}: its JSON is {repr(found)[:80]}; allowed is a table.")
-    return found
+    if not isinstance(table, dict):
+        raise SailsimError(f"{where}: its JSON is {repr(table)[:80]}; allowed is a table.")
+    return table
 
 
 def _tensor(path: Path, name: str, entry: Any, begin: int, room: int) -> SafeTensor:
@@ -255,18 +255,18 @@ class Named:
 
 def named(tensors: Iterable[SafeTensor]) -> list[Named]:
     """The tensors of the decoder under llama.cpp's names; what has none keeps its own."""
-    found = [_named(tensor) for tensor in tensors if not _is_left_out(tensor.name)]
+    of_decoder = [_named(tensor) for tensor in tensors if not _is_left_out(tensor.name)]
+    names = {one.tensor.name for one in of_decoder}
     # Where a block has a norm of its own before the network, the one behind attention is not that.
-    before = {one.tensor.name for one in found}
-    own = any("pre_feedforward_layernorm" in name for name in before)
-    if own or not any(name.endswith(("input_layernorm.weight", "ln_attn.weight")) for name in before):
-        found = [
-            replace(one, layer=one.layer.replace("ffn_norm", "post_attention_norm"))
-            if "post_attention_layernorm" in one.tensor.name
-            else one
-            for one in found
-        ]
-    return found
+    has_own = any("pre_feedforward_layernorm" in name for name in names)
+    if not has_own and any(name.endswith(("input_layernorm.weight", "ln_attn.weight")) for name in names):
+        return of_decoder
+    return [
+        replace(one, layer=one.layer.replace("ffn_norm", "post_attention_norm"))
+        if "post_attention_layernorm" in one.tensor.name
+        else one
+        for one in of_decoder
+    ]
 
 
 def _is_left_out(name: str) -> bool:
@@ -472,14 +472,14 @@ class _Reader:
         dtypes: Sequence[str],
     ) -> None:
         """Raise unless a part is there in its shape and one of some types."""
-        found = parts.get(part)
-        if found is None:
+        tensor = parts.get(part)
+        if tensor is None:
             raise SailsimError(
                 f"{self._where}: {shown(beside.name)} has no {part} beside it; allowed is one."
             )
-        if found.shape != shape or found.dtype not in dtypes:
+        if tensor.shape != shape or tensor.dtype not in dtypes:
             raise self._refuse(
-                found, "shape", f"{found.shape} of {found.dtype}", f"{shape} of {' or '.join(dtypes)}"
+                tensor, "shape", f"{tensor.shape} of {tensor.dtype}", f"{shape} of {' or '.join(dtypes)}"
             )
 
     def _quantized(self, parts: Mapping[str, SafeTensor]) -> _Layer:
@@ -665,8 +665,8 @@ class FolderModel:
 
     def parts(self, layer: str) -> dict[str, SafeTensor]:
         """The tensors of a layer that is not an expert's, by its name in `spec` and their parts of it."""
-        found = (each for each in named(self.stored) if each.layer == layer and each.expert is None)
-        return {each.part: each.tensor for each in found}
+        own = (each for each in named(self.stored) if each.layer == layer and each.expert is None)
+        return {each.part: each.tensor for each in own}
 
 
 def header_files(path: str | Path) -> list[Path]:
@@ -701,9 +701,9 @@ def _opened(folder: Path, files: tuple[tuple[str, int, int], ...]) -> FolderMode
     stored = _stored(folder, where, there)
     grouped = config.grouped(read_json(folder / QUANTIZE) if QUANTIZE in there else None)
     own = named(stored)
-    found = matrices(where, own, grouped)
-    if config.truth("tie_word_embeddings", False) and "output" in found.formats:
-        found.drop("output")
+    layers = matrices(where, own, grouped)
+    if config.truth("tie_word_embeddings", False) and "output" in layers.formats:
+        layers.drop("output")
     notes = []
     if len(own) < len(stored):
         ends = ", ".join(
@@ -722,15 +722,15 @@ def _opened(folder: Path, files: tuple[tuple[str, int, int], ...]) -> FolderMode
             name=name,
             title=name,
             source=f"model folder {name}, {CONFIG} and headers of safetensors",
-            tensors=found.shapes,
-            elements=found.elements,
+            tensors=layers.shapes,
+            elements=layers.elements,
             facts=config.facts(tuple(notes)),
-            called=found.called,
+            called=layers.called,
         )
     )
     linears = spec.linears()
-    formats = {linear.name: found.formats[linear.name] for linear in linears}
-    formats["token_embd"] = found.formats["token_embd"]
+    formats = {linear.name: layers.formats[linear.name] for linear in linears}
+    formats["token_embd"] = layers.formats["token_embd"]
     source = f"model folder {name}, headers of safetensors"
     return FolderModel(
         folder,

@@ -190,7 +190,7 @@ class WeightFormat:
         for linear in linears:
             weights[tensors[linear.name]] += linear.active
         total = sum(weights.values())
-        shares = tuple((found, count / total) for found, count in weights.most_common())
+        shares = tuple((fmt, count / total) for fmt, count in weights.most_common())
         return cls(name, shares[0][0], source, tensors=tensors, shares=shares)
 
     @property
@@ -239,7 +239,7 @@ class WeightFormat:
 
     def census_in_words(self, model: ModelSpec) -> str:
         """Which types a model's matrices have, most weights first: "q4_1 210 tensors, q8_0 1"."""
-        first, *others = [(found.name, tensors) for found, tensors, _ in self.census(model)]
+        first, *others = [(fmt.name, tensors) for fmt, tensors, _ in self.census(model)]
         return ", ".join([f"{first[0]} {first[1]} tensors", *(f"{name} {count}" for name, count in others)])
 
     def model_bytes(self, model: ModelSpec) -> int:
@@ -309,41 +309,44 @@ def _totals(fmt: WeightFormat, model: ModelSpec) -> tuple[tuple[tuple[TensorForm
     return tuple((own, tensors[own], count) for own, count in weights.most_common()), size
 
 
+def _rules(text: str) -> tuple[Rule, ...]:
+    """Rules in words: kind=type, and behind it the blocks and the least number of query heads for a key."""
+    rules = []
+    for word in text.split():
+        kind, _, rest = word.partition("=")
+        kind_type, _, gqa = rest.partition("/")
+        tensor_type, _, layers = kind_type.partition("@")
+        rules.append(Rule(kind, tensor_type, layers or "all", int(gqa or 1)))  # type: ignore[arg-type]
+    return tuple(rules)
+
+
+_V_AND_DOWN = "attn_v=q6_k@spread ffn_down=q6_k@spread"
 _MIX_RULES: dict[str, tuple[str, tuple[Rule, ...]]] = {
-    "q2_k": (
-        "q2_k",
+    name: (base, _rules(text))
+    for name, base, text in (
+        ("q2_k", "q2_k", "attn_v=q4_k/4 attn_v=q3_k attn_output=q3_k ffn_down=q3_k"),
+        ("q3_k_s", "q3_k", ""),
         (
-            Rule("attn_v", "q4_k", min_gqa=4),
-            Rule("attn_v", "q3_k"),
-            Rule("attn_output", "q3_k"),
-            Rule("ffn_down", "q3_k"),
+            "q3_k_m",
+            "q3_k",
+            "attn_v=q5_k@first2 attn_v=q4_k attn_output=q4_k ffn_down=q5_k@sixteenth ffn_down=q4_k",
         ),
-    ),
-    "q3_k_s": ("q3_k", ()),
-    "q3_k_m": (
-        "q3_k",
-        (
-            Rule("attn_v", "q5_k", "first2"),
-            Rule("attn_v", "q4_k"),
-            Rule("attn_output", "q4_k"),
-            Rule("ffn_down", "q5_k", "sixteenth"),
-            Rule("ffn_down", "q4_k"),
-        ),
-    ),
-    "q3_k_l": ("q3_k", (Rule("attn_v", "q5_k"), Rule("attn_output", "q5_k"), Rule("ffn_down", "q5_k"))),
-    "q4_0": ("q4_0", ()),
-    "q4_1": ("q4_1", ()),
-    "q4_k_s": ("q4_k", (Rule("attn_v", "q5_k", "first4"), Rule("ffn_down", "q5_k", "eighth"))),
-    "q4_k_m": ("q4_k", (Rule("attn_v", "q6_k", "spread"), Rule("ffn_down", "q6_k", "spread"))),
-    "q5_0": ("q5_0", ()),
-    "q5_1": ("q5_1", ()),
-    "q5_k_s": ("q5_k", ()),
-    "q5_k_m": ("q5_k", (Rule("attn_v", "q6_k", "spread"), Rule("ffn_down", "q6_k", "spread"))),
-    "q6_k": ("q6_k", ()),
-    "q8_0": ("q8_0", ()),
-    "iq4_nl": ("iq4_nl", (Rule("attn_v", "q5_k", min_gqa=4), Rule("ffn_down", "q5_k", "eighth"))),
-    "iq4_xs": ("iq4_xs", (Rule("attn_v", "q5_k", min_gqa=4), Rule("ffn_down", "q5_k", "eighth"))),
+        ("q3_k_l", "q3_k", "attn_v=q5_k attn_output=q5_k ffn_down=q5_k"),
+        ("q4_0", "q4_0", ""),
+        ("q4_1", "q4_1", ""),
+        ("q4_k_s", "q4_k", "attn_v=q5_k@first4 ffn_down=q5_k@eighth"),
+        ("q4_k_m", "q4_k", _V_AND_DOWN),
+        ("q5_0", "q5_0", ""),
+        ("q5_1", "q5_1", ""),
+        ("q5_k_s", "q5_k", ""),
+        ("q5_k_m", "q5_k", _V_AND_DOWN),
+        ("q6_k", "q6_k", ""),
+        ("q8_0", "q8_0", ""),
+        ("iq4_nl", "iq4_nl", "attn_v=q5_k/4 ffn_down=q5_k@eighth"),
+        ("iq4_xs", "iq4_xs", "attn_v=q5_k/4 ffn_down=q5_k@eighth"),
+    )
 }
+"""Mixes by name: the base type, and the rules of other types."""
 
 _EIGHT_OUTPUT = ("q2_k", "q3_k_s", "q3_k_m", "iq4_nl", "q4_k_s", "q4_k_m", "iq4_xs")
 """Mixes that give the output projection five bits where a block has eight experts."""

@@ -86,8 +86,8 @@ def _bad(kind: str, blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_] | No
         for i in range(4):
             scale |= _words(blocks, _IQ1_M_SCALES + 2 * i) >> 12 << (4 * i)
         return _no_number(scale, _EXPONENT["fp16"])
-    found = [_no_number(_words(blocks, at), _EXPONENT["fp16"]) for at in FP16_AT.get(kind, ())]
-    return np.asarray(np.logical_or.reduce(found)) if found else None
+    bad = [_no_number(_words(blocks, at), _EXPONENT["fp16"]) for at in FP16_AT.get(kind, ())]
+    return np.asarray(np.logical_or.reduce(bad)) if bad else None
 
 
 def _words(blocks: npt.NDArray[np.uint8], at: int, size: int = 2) -> npt.NDArray[Any]:
@@ -549,10 +549,10 @@ def _spec(file: GgufFile) -> ModelSpec:
     )
     spec = decoder(header)
     for key, value in (("embedding_length", spec.d_model), ("expert_count", _count(spec))):
-        said = _uniform(file, f"{arch}.{key}", value)
-        if said != value:
+        stated = _uniform(file, f"{arch}.{key}", value)
+        if stated != value:
             raise SailsimError(
-                f"GGUF file {file.path}: {arch}.{key} is {said}; allowed is {value}, as its tensors have."
+                f"GGUF file {file.path}: {arch}.{key} is {stated}; allowed is {value}, as its tensors have."
             )
     return spec
 
@@ -564,22 +564,22 @@ def _count(spec: ModelSpec) -> int:
 def _facts(file: GgufFile, arch: str) -> Facts:
     """What the header says that no shape does."""
 
-    def said(key: str) -> int | None:
+    def number(key: str) -> int | None:
         key = f"{arch}.{key}"
         return _uniform(file, key) if key in file else None
 
     heads = _uniform(file, f"{arch}.attention.head_count")
-    window = said("attention.sliding_window") or 0
+    window = number("attention.sliding_window") or 0
     windowed = _windowed(file, f"{arch}.attention.sliding_window_pattern", arch) if window else None
     return Facts(
         n_heads=heads,
-        n_kv_heads=said("attention.head_count_kv"),
-        head_dim=said("attention.key_length"),
-        value_dim=said("attention.value_length"),
-        n_layers=said("block_count"),
-        experts_used=said("expert_used_count"),
+        n_kv_heads=number("attention.head_count_kv"),
+        head_dim=number("attention.key_length"),
+        value_dim=number("attention.value_length"),
+        n_layers=number("block_count"),
+        experts_used=number("expert_used_count"),
         window=window,
-        max_context=said("context_length") or 0,
+        max_context=number("context_length") or 0,
         windowed=windowed,
         architecture=arch,
     )

@@ -435,13 +435,13 @@ def attention_on_units(
         queries: of each sequence the last so many tokens are new: one in decoding, in prefill all.
         chunk: how many of them look at the keys together.
     """
-    found: list[Op] = []
+    all_ops: list[Op] = []
     for op in ops:
         if op.kind == "attention":
-            found += _on_units(_Attention(op, model, context, line, queries), chunk)
+            all_ops += _on_units(_Attention(op, model, context, line, queries), chunk)
         else:
-            found.append(op)
-    return found
+            all_ops.append(op)
+    return all_ops
 
 
 def key_format(model: ModelSpec) -> TensorFormat:
@@ -512,11 +512,11 @@ def _on_units(of: _Attention, chunk: int) -> list[Op]:
     new = op.batch * (model.d_query + model.d_cached)
     touched, unfilled = _lines(model, of) if of.queries == 1 else (_filled_lines(model, of), 0)
     write = of.on_cores("attn_cache", 2 * new, ROUND_FLOPS * new, read=of.matrices * unfilled * of.line)
-    found = [replace(write, kind="cache", kv_bytes=of.matrices * touched * of.line)]
+    parts = [replace(write, kind="cache", kv_bytes=of.matrices * touched * of.line)]
     first = of.context - of.queries
     for begin in range(first, of.context, chunk):
-        found += _chunk(of, begin, min(begin + chunk, of.context))
-    return found
+        parts += _chunk(of, begin, min(begin + chunk, of.context))
+    return parts
 
 
 def _chunk(of: _Attention, begin: int, end: int) -> list[Op]:

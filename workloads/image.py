@@ -47,7 +47,7 @@ from sailsim.workloads.image_file import (
     rows_layout,
     tiles_layout,
 )
-from sailsim.workloads.load import load_model, settled_choice
+from sailsim.workloads.load import load_model, weight_choice
 from sailsim.workloads.model import Linear, ModelSpec
 from sailsim.workloads.weights import Weights, WeightSource, file_source, synthetic_source
 
@@ -211,7 +211,7 @@ def plan_image(
     """
     if seed < 0:
         raise SailsimError(f"seed is {seed}; allowed is 0 or more.")
-    choice = settled_choice(str(model), weights)
+    choice = weight_choice(str(model), weights)
     file = stored_model(model)
     spec = load_model(model) if file is None else file.spec
     fmt = choice.format(str(model), spec)

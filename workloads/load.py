@@ -56,9 +56,9 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     require_model(name)
     if path.suffix == ".toml":
         return read_shape(path)
-    found = opened(path)
-    assert found is not None
-    return found.spec
+    file = opened(path)
+    assert file is not None
+    return file.spec
 
 
 def require_model(name: str) -> None:
@@ -81,10 +81,10 @@ _POLICY_FIELDS = ("name", "source", "default", "tensors")
 
 def uniform_choice(choice: str) -> tuple[int, int] | None:
     """Bits and weights a scale of a choice such as ``4`` or ``4g32``; None for every other choice."""
-    found = re.fullmatch(r"(\d+)(?:g(\d+))?", choice)
-    if found is None:
+    match = re.fullmatch(r"(\d+)(?:g(\d+))?", choice)
+    if match is None:
         return None
-    return int(found[1]), GROUP_SIZE if found[2] is None else int(found[2])
+    return int(match[1]), GROUP_SIZE if match[2] is None else int(match[2])
 
 
 class WeightChoice(NamedTuple):
@@ -104,26 +104,26 @@ class WeightChoice(NamedTuple):
         return uniform_format(self.wbits, self.group_size)
 
 
-def settled_choice(
+def weight_choice(
     model: str, weights: str = "", wbits: int | None = None, group_size: int | None = None
 ) -> WeightChoice:
-    """What the weights are, said once, of what may be said in two ways or left out (None, or empty).
+    """What the weights are, given once, of what may be given in two ways or left out (None, or empty).
 
-    Where nothing is said, a model's file has its own formats, and any other model 4 bits and 128 weights a
+    Where nothing is given, a model's file has its own formats, and any other model 4 bits and 128 weights a
     scale.
 
     Raises:
-        SailsimError: both are said.
+        SailsimError: both are given.
     """
-    said = {"wbits": wbits, "group_size": group_size}
-    said = {name: value for name, value in said.items() if value is not None}
-    if not weights and not said and has_own_formats(model):
+    given = {"wbits": wbits, "group_size": group_size}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not weights and not given and has_own_formats(model):
         weights = FILE
     # 0 and 0 are those of a choice that was settled before.
-    other = next((name for name, value in said.items() if value), None)
+    other = next((name for name, value in given.items() if value), None)
     if weights and other:
         raise SailsimError(
-            f"weights is {weights!r} and {other} is {said[other]!r}; allowed is one of the two."
+            f"weights is {weights!r} and {other} is {given[other]!r}; allowed is one of the two."
         )
     uniform = uniform_choice(weights)
     if weights and uniform is None:
@@ -218,8 +218,8 @@ def _read_policy(path: Path) -> dict[str, Any]:
         )
     for name in ("name", "source", "default"):
         if not isinstance(table.get(name), str) or not table[name].strip():
-            found = f"is {table[name]!r}" if name in table else "is missing"
-            raise SailsimError(f"policy {path}: {name} {found}; allowed is a text that is not empty.")
+            fault = f"is {table[name]!r}" if name in table else "is missing"
+            raise SailsimError(f"policy {path}: {name} {fault}; allowed is a text that is not empty.")
     table.setdefault("tensors", {})
     if not isinstance(table["tensors"], dict) or not all(
         isinstance(choice, str) for choice in table["tensors"].values()

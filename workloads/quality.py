@@ -158,11 +158,11 @@ def text_chunks(model: GgufModel, text: str, chunks: int, length: int) -> npt.ND
         raise SailsimError(
             f"the text has {len(tokens)} tokens; allowed is at least {chunks} chunks of {length}."
         )
-    found = np.asarray(tokens[: chunks * length], np.int64).reshape(chunks, length)
+    rows = np.asarray(tokens[: chunks * length], np.int64).reshape(chunks, length)
     first = tokenizer.first
     if first is not None:
-        found[:, 0] = first
-    return found
+        rows[:, 0] = first
+    return rows
 
 
 def in_floats(model: GgufModel, tokens: npt.NDArray[np.int64]) -> Predicted:

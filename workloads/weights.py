@@ -62,7 +62,7 @@ def read_blocks(raw: Bytes, fmt: TensorFormat) -> StoredBlocks:
         raise SailsimError(f"format is {fmt.name!r}; allowed is one with codes: {', '.join(STORED)}.")
     n = len(raw)
     k = raw.shape[1] // fmt.block_bytes * fmt.block
-    found = StoredBlocks(
+    blocks = StoredBlocks(
         np.empty((k, n), np.uint8),
         np.empty((k // fmt.group_size, n), np.float32),
         np.empty((k // fmt.group_size, n), np.float32) if fmt.minimum else None,
@@ -71,10 +71,10 @@ def read_blocks(raw: Bytes, fmt: TensorFormat) -> StoredBlocks:
     for start in range(0, n, step):
         rows = raw[start : start + step]
         parts = _READERS[fmt.name](rows.reshape(len(rows), -1, fmt.block_bytes))
-        for whole, part in zip(found, parts, strict=True):
+        for whole, part in zip(blocks, parts, strict=True):
             if whole is not None and part is not None:
                 whole[:, start : start + step] = part.reshape(len(rows), -1).T
-    return found
+    return blocks
 
 
 def _fp16(blocks: Bytes, at: int) -> Floats:
@@ -423,9 +423,9 @@ def _values(model: FolderModel, linear: Linear, own: TensorFormat) -> npt.NDArra
         values = stored.values()
         if stored.order is None:
             return values
-        found = np.empty_like(values)
-        found[stored.order] = values
-        return found
+        restored = np.empty_like(values)
+        restored[stored.order] = values
+        return restored
     return _floats(model.parts(linear.name)["weight"]).T
 
 

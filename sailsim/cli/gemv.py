@@ -83,7 +83,7 @@ def gemv(
         "group_size": group_size,
     }
     y = lut_gemv(x, codes, code=code, threads=threads, **widths)
-    found: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "shape": {"batch": len(x), "k": x.shape[1], "n": codes.shape[1]},
         "wbits": wbits,
         "weight_code": str(code),
@@ -94,12 +94,12 @@ def gemv(
     if out is not None:
         with atomic_file(out) as file:
             np.save(file, y, allow_pickle=False)
-        found["out"] = str(out)
+        answer["out"] = str(out)
     if as_json:
-        print_json(found)
+        print_json(answer)
     else:
-        _print(found)
-    if not found["equal_to_int64_product"]:
+        _print(answer)
+    if not answer["equal_to_int64_product"]:
         ctx.exit(1)
 
 
@@ -132,7 +132,7 @@ def _timing(
 ) -> dict[str, Any]:
     """Counts and cycles of the product on a machine, all its slices working on it."""
     config = load_system(system).slice_config()
-    profile = pattern_profile(x, prt=_prt(config), threads=threads, **widths)
+    profile = pattern_profile(x, prt=PrtConfig.of(config), threads=threads, **widths)
     tile = {
         "k": len(codes),
         "n": codes.shape[1],
@@ -162,12 +162,6 @@ def _timing(
     }
 
 
-def _prt(config: _core.SliceConfig) -> PrtConfig:
-    if config.prt_entries == 0:
-        return PrtConfig(enabled=False)
-    return PrtConfig(entries=config.prt_entries, policy=config.prt_policy)  # type: ignore[arg-type]
-
-
 def load_npy(option: str, path: Path) -> NDArray[Any]:
     """Map an .npy file; its declared size is compared with the file's before anything is read.
 
@@ -183,29 +177,29 @@ def load_npy(option: str, path: Path) -> NDArray[Any]:
         raise SailsimError(f"{option}: {path} is not a whole .npy file ({reason}).") from None
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(answer: dict[str, Any]) -> None:
     console = screen()
-    shape = found["shape"]
-    sign = "signed" if found["signed"] else "unsigned"
+    shape = answer["shape"]
+    sign = "signed" if answer["signed"] else "unsigned"
     say(
-        f"({shape['batch']}, {shape['k']}) x ({shape['k']}, {shape['n']}): activations of {found['abits']} "
-        f"bits, {sign}; {found['weight_code']}; NBW {found['nbw']}"
+        f"({shape['batch']}, {shape['k']}) x ({shape['k']}, {shape['n']}): activations of {answer['abits']} "
+        f"bits, {sign}; {answer['weight_code']}; NBW {answer['nbw']}"
     )
-    equal = found["equal_to_int64_product"]
+    equal = answer["equal_to_int64_product"]
     verdict = ("equal", "green") if equal else ("NOT equal", "red")
-    saved = f", saved in {found['out']}" if "out" in found else ""
+    saved = f", saved in {answer['out']}" if "out" in answer else ""
     console.print(Text.assemble("result ", verdict, escaped(f" to the int64 product{saved}")), soft_wrap=True)
     say(
-        f"{found['system']}, substrate {found['substrate']}: {found['slices_used']} slices of "
-        f"{found['outputs_per_slice']} outputs, passes: {found['passes']}"
+        f"{answer['system']}, substrate {answer['substrate']}: {answer['slices_used']} slices of "
+        f"{answer['outputs_per_slice']} outputs, passes: {answer['passes']}"
     )
     counts = [
         {
             "counts": key.replace("_", " "),
             "one slice": f"{value:,}",
-            "all slices": f"{found['counts_total'][key]:,}",
+            "all slices": f"{answer['counts_total'][key]:,}",
         }
-        for key, value in found["counts"].items()
+        for key, value in answer["counts"].items()
     ]
     print_table(counts, list(counts[0]), numbers=("one slice", "all slices"))
     echo()
@@ -213,8 +207,8 @@ def _print(found: dict[str, Any]) -> None:
         {
             "cycles": phase.replace("_", " "),
             "busiest slice": f"{value:,}",
-            "share": f"{value / found['cycles']['total']:.1%}",
+            "share": f"{value / answer['cycles']['total']:.1%}",
         }
-        for phase, value in found["cycles"].items()
+        for phase, value in answer["cycles"].items()
     ]
     print_table(cycles, list(cycles[0]), numbers=("busiest slice", "share"))

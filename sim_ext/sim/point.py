@@ -16,7 +16,7 @@ from sailsim.sim.system import System
 from sailsim.sim.system_choice import settled_system
 from sailsim.workloads.folder_model import header_files
 from sailsim.workloads.formats import WeightFormat, uniform_format
-from sailsim.workloads.load import chosen_format, require_model, settled_choice
+from sailsim.workloads.load import chosen_format, require_model, weight_choice
 from sailsim.workloads.model import KV_BITS, KV_WORDS, ModelSpec
 
 Convert = Literal["memory", "unit", "cores"]
@@ -190,7 +190,7 @@ class Point:
 
     def _settle_weights(self) -> None:
         """Have one of the two ways to say what the weights are, and nothing left unsaid."""
-        settled = settled_choice(self.model, self.weights, self.wbits, self.group_size)._asdict()
+        settled = weight_choice(self.model, self.weights, self.wbits, self.group_size)._asdict()
         for name, value in settled.items():
             object.__setattr__(self, name, value)
 

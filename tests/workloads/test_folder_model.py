@@ -16,7 +16,7 @@ from sailsim.sim.point import Point
 from sailsim.workloads.folder_model import FolderModel, open_folder
 from sailsim.workloads.gguf_model import stored_model
 from sailsim.workloads.graph import step_notes
-from sailsim.workloads.load import chosen_format, load_model, opened, settled_choice
+from sailsim.workloads.load import chosen_format, load_model, opened, weight_choice
 from sailsim.workloads.model import ModelSpec, has_own_formats
 from sailsim.workloads.traces import plan_trace
 
@@ -153,7 +153,7 @@ def test_formats_of_experts(tmp_path: Path) -> None:
 
 def test_a_folder_is_a_model_of_a_point_like_any_other(tmp_path: Path) -> None:
     path = str(write_folder(tmp_path / "m", PLAIN, CONFIG))
-    assert settled_choice(path).weights == "file"
+    assert weight_choice(path).weights == "file"
     assert Point(model=path).formats(load_model(path)).base.name == "bf16"
     assert chosen_format("4g32", path, load_model(path)).wbits == 4
     keys = Keys("test")
