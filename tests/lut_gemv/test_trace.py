@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Status
+from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Flag, Status
 from sailsim.lut_gemv.quantize import quantize_rows, quantize_weights_minimum
 from sailsim.lut_gemv.tile import Scales, Tile, same_results
 from sailsim.lut_gemv.trace import FILE_HEADER, decode_tile, read_trace, replay, write_trace
@@ -158,6 +158,28 @@ def test_a_refused_descriptor_does_not_disturb_the_next(path: Path, oracles: Mod
     assert results[1].output is None
     assert results[1].problem == "descriptor 1: nbw is 9; allowed is 1..6 (ERR_NBW)."
     assert all(result.matches for result in results if result.index != 1)
+
+
+@pytest.mark.parametrize(
+    ("operands", "change", "status", "detail"),
+    [
+        ((1, 3), {"flags": Flag.CODE_TERNARY}, Status.ERR_CODE, 0),
+        ((100, 3), {"abits": 7}, Status.ERR_VALUE, 8),
+    ],
+)
+def test_operands_without_a_meaning_are_refused(
+    path: Path,
+    oracles: ModuleType,
+    operands: tuple[int, int],
+    change: dict[str, int],
+    status: Status,
+    detail: int,
+) -> None:
+    x, code = (np.array([[each]]) for each in operands)
+    write_trace(path, [Tile(x, code, WeightCode.twos(2), abits=8)])
+    oracles.change_descriptor(path, 0, change)
+    (result,) = replay(read_trace(path))
+    assert (result.status, result.detail) == (status, detail)
 
 
 # --- files that are no trace -------------------------------------------------------------------------------

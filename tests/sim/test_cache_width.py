@@ -8,16 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim import workloads
-from sailsim.analysis.baselines.cpu import cpu_tokens_per_s
-from sailsim.analysis.baselines.gpu import gpu_tokens_per_s
 from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_card, load_system
+from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
-from sailsim.sim.keys import point_key
 from sailsim.sim.point import Point
 from sailsim.sim.room import memory_needed
-from sailsim.sim.simulate import simulate
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import ROUND_FLOPS, UNPACK_FLOPS, decode_step, prefill_step
 from sailsim.workloads.load import load_model

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
-from math import ceil, inf
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,11 @@ import pytest
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.sim.dram import Reader
-from sailsim.sim.engine import PHASES, simulate_prefill, simulate_step
+from sailsim.sim.engine import PHASES, simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
-from sailsim.sim.memory_path import memory
 from sailsim.sim.patterns import InputRows, ProfileCache, Scan
 from sailsim.sim.point import Point
-from sailsim.sim.substrate import substrate_names
 from sailsim.sim.system import System
 from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TimedTile, refetch_ratio
 from sailsim.workloads.activations import Activations

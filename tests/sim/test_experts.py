@@ -8,7 +8,7 @@ import pytest
 from sailsim import _core
 from sailsim.sim.backend import backend_of
 from sailsim.sim.backends.sail import SailUnits
-from sailsim.sim.engine import PHASES, simulate_prefill, simulate_step
+from sailsim.sim.engine import PHASES, simulate_step
 from sailsim.sim.expert_jobs import ExpertJobs, jobs_of
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores

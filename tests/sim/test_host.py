@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from sailsim.base.quantity import Quantity
-from sailsim.sim.engine import _around, simulate_step
+from sailsim.sim.engine import _around
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
-from sailsim.sim.point import Point
 from sailsim.sim.step_work import Products
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
