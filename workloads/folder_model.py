@@ -1,29 +1,20 @@
 """A Hugging Face folder of a decoder as a model: `config.json` and the headers of its safetensors files.
 
-A safetensors file is 8 bytes with the header's length, the header as JSON, and the tensors' bytes. Each size
-is checked against the file's before it is used (the package safetensors says no tensor's place, and has no
-BF16 beside NumPy). No weight is read here: `weights` does, for traces. Floats, MXFP4 of experts, and the
-group-quantized layouts of GPTQ and AWQ give the format of each matrix; everything else is refused by the name
-of its tensor.
+No weight is read here: `weights` does, for traces. Floats, MXFP4 of experts, and the group-quantized layouts
+of GPTQ and AWQ give the format of each matrix; everything else is refused by the name of its tensor.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import pairwise
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from sailsim.base.errors import SailsimError
-from sailsim.base.input_file import check_regular, read_bytes, unreadable
 from sailsim.workloads.experts import MAX_EXPERTS
 from sailsim.workloads.formats import (
     BITS,
@@ -34,146 +25,8 @@ from sailsim.workloads.formats import (
     group_format,
 )
 from sailsim.workloads.model import ModelSpec
+from sailsim.workloads.safetensors_file import MAX_TENSORS, SafeTensor, read_json, safe_tensors, shown
 from sailsim.workloads.shapes import PERIODS, Facts, Header, Shape, decoder
-
-MAX_HEADER = 16 << 20
-"""Bytes of a header: several times the largest that is published; unfolded it takes some times that."""
-
-MAX_TENSORS = 1 << 18
-"""Of a file or an index; a model of 60 blocks with 256 experts in three matrices has 46,080 of those."""
-
-DTYPES = {
-    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
-    "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8,
-}  # fmt: skip
-"""Bytes of an element by the name of its type."""
-
-_LENGTH = 8
-_KIND = "safetensors file"
-
-
-@dataclass(frozen=True)
-class SafeTensor:
-    """A tensor of a file: shape as stored, output first for a matrix; its bytes begin at ``offset``."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    n_bytes: int
-    path: Path
-    offset: int
-
-    @property
-    def type(self) -> str:
-        """Its type in small letters, as those of a GGUF file are."""
-        return self.dtype.lower()
-
-    def read(self) -> npt.NDArray[np.uint8]:
-        """Its bytes, as stored. Raises SailsimError where the file cannot be read or has lost some."""
-        try:
-            data = np.fromfile(self.path, np.uint8, self.n_bytes, offset=self.offset)
-        except OSError as error:
-            raise unreadable(self.path, _KIND, error) from error
-        if data.size != self.n_bytes:
-            raise SailsimError(
-                f"{_KIND} {self.path}: {shown(self.name)} has {data.size} bytes; allowed are "
-                f"{self.n_bytes}, as its header says."
-            )
-        return data
-
-
-def read_json(path: Path, most: int = MAX_HEADER) -> dict[str, Any]:
-    """The table of a JSON file. Raises SailsimError for what is none, is too large or says a key twice."""
-    return _table(f"file {path}", read_bytes(path, "file", most))
-
-
-def safe_tensors(path: Path) -> dict[str, SafeTensor]:
-    """The tensors of a safetensors file by name. Raises SailsimError for a damaged header."""
-    where = f"{_KIND} {path}"
-    size = check_regular(path, _KIND)
-    if size < _LENGTH:
-        raise SailsimError(
-            f"{where}: its size is {size} bytes; allowed are {_LENGTH} or more, the length of its header "
-            "first."
-        )
-    try:
-        with path.open("rb") as stream:
-            length = int.from_bytes(stream.read(_LENGTH), "little")
-            most = min(MAX_HEADER, size - _LENGTH)
-            if length > most:
-                raise SailsimError(
-                    f"{where}: the length of its header is {length}; allowed is at most {most}, as it has "
-                    f"{size} bytes."
-                )
-            content = stream.read(length)
-    except OSError as error:
-        raise unreadable(path, _KIND, error) from error
-    entries = _table(where, content)
-    entries.pop("__metadata__", None)
-    if len(entries) > MAX_TENSORS:
-        raise SailsimError(f"{where}: it has {len(entries)} tensors; allowed are {MAX_TENSORS}.")
-    begin = _LENGTH + length
-    tensors = {name: _tensor(path, name, entry, begin, size - begin) for name, entry in entries.items()}
-    placed = sorted(tensors.values(), key=lambda tensor: (tensor.offset, tensor.offset + tensor.n_bytes))
-    for before, after in pairwise(placed):
-        end = before.offset + before.n_bytes
-        if end > after.offset:
-            raise SailsimError(
-                f"{where}: the data of {shown(after.name)} start at {after.offset - begin}; allowed is "
-                f"behind those of {shown(before.name)}, which end at {end - begin}."
-            )
-    return tensors
-
-
-def shown(name: str) -> str:
-    """A name of a file, which may hold anything, as a part of a sentence."""
-    return "".join(c if c.isprintable() else "?" for c in name[:80])
-
-
-def _table(where: str, content: bytes) -> dict[str, Any]:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        table = dict(pairs)
-        if len(table) < len(pairs):
-            raise ValueError("a key is there twice")
-        return table
-
-    try:
-        table = json.loads(content, object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else shown(str(error))
-        raise SailsimError(f"{where}: its JSON cannot be read ({why}); allowed is a table.") from None
-    if not isinstance(table, dict):
-        raise SailsimError(f"{where}: its JSON is {repr(table)[:80]}; allowed is a table.")
-    return table
-
-
-def _tensor(path: Path, name: str, entry: Any, begin: int, room: int) -> SafeTensor:
-    """A header's entry as a tensor of the ``room`` bytes from ``begin`` on. Raises where it is not sound."""
-
-    def refuse(field: str, value: object, allowed: str) -> SailsimError:
-        value = shown(repr(value))
-        return SailsimError(f"{_KIND} {path}: {field} of {shown(name)} is {value}; allowed is {allowed}.")
-
-    if not isinstance(entry, dict):
-        raise refuse("the entry", entry, "a table")
-    dtype, shape, offsets = (entry.get(field) for field in ("dtype", "shape", "data_offsets"))
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise refuse("dtype", dtype, f"one of {', '.join(DTYPES)}")
-    if not isinstance(shape, list) or len(shape) > 8 or not all(map(_is_size, shape)):
-        raise refuse("shape", shape, "up to 8 whole numbers from 0 on")
-    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
-        raise refuse("data_offsets", offsets, "two whole numbers")
-    start, end = offsets
-    n_bytes = prod(shape) * DTYPES[dtype]
-    if end > room or end - start != n_bytes:
-        allowed = f"{n_bytes} bytes by dtype and shape, inside the {room} of the data"
-        raise refuse("data_offsets", offsets, allowed)
-    return SafeTensor(name, dtype, tuple(shape), n_bytes, path, begin + start)
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 62
-
 
 LEFT_OUT = ("vision_tower.", "vision_model.", "visual.", "multi_modal_projector.", "audio_tower.")
 """Beginnings of names of what is no part of the decoder."""

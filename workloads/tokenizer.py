@@ -9,8 +9,8 @@ from functools import cached_property
 from itertools import pairwise
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.folder_model import shown
 from sailsim.workloads.gguf_model import GgufFile
+from sailsim.workloads.safetensors_file import shown
 
 # Contractions, then a word, a digit or a run of signs with at most one space before it, then spaces.
 _PIECES = re.compile(r"'(?:[stmd]|re|ve|ll)| ?[^\W\d_]+| ?\d| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")

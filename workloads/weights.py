@@ -26,10 +26,11 @@ import numpy.typing as npt
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.quantize import quantize_weights, quantize_weights_code, quantize_weights_minimum
-from sailsim.workloads.folder_model import FLOATS, FolderModel, SafeTensor, shown
+from sailsim.workloads.folder_model import FLOATS, FolderModel
 from sailsim.workloads.formats import WORD_BITS, GroupFormat, TensorFormat
 from sailsim.workloads.gguf_model import GgufModel
 from sailsim.workloads.model import Linear
+from sailsim.workloads.safetensors_file import SafeTensor, shown
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.folder_model import open_folder, safe_tensors
+from sailsim.workloads.folder_model import open_folder
 from sailsim.workloads.load import load_model
+from sailsim.workloads.safetensors_file import safe_tensors
 
 from ..examples import examples
 from .folder_cases import CONFIG, PLAIN
