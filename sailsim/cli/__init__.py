@@ -31,12 +31,7 @@ _GROUPS = {
         "results": ("results:results", "List, show, query, export and compare folders."),
         "figures": ("report:figures", "The figures of a sweep, as SVG and PNG."),
         "report": ("report:report", "The report of a sweep, one HTML file."),
-    },
-    "The paper's claims": {
-        "reproduce": ("reproduce:reproduce", "The claims under all that is not published."),
-        "joint": ("joint:joint", "All of the claims at once, and what that proves."),
-        "explore": ("explore:explore", "Search for good machines."),
-        "artifact": ("artifact:artifact", "Run and compare what is claimed."),
+        "claims": ("claims:claims", "A paper's claims under all that is not published."),
     },
     "What there is": {
         "list": ("catalog:list_", "Systems, substrates, models, formats and prices."),
