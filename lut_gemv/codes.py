@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.checks import check_integers, check_matrix, check_range
 from sailsim.lut_gemv.descriptor import WBITS_MAX
+from sailsim.lut_gemv.operands import check_between, check_integers, check_matrix, check_range
 
 CodeKind = Literal["twos", "offset", "ternary", "book"]
 
@@ -157,8 +157,7 @@ class WeightCode:
 
 
 def _checked_wbits(wbits: int) -> int:
-    if not 1 <= wbits <= WBITS_MAX:
-        raise SailsimError(f"wbits is {wbits}; allowed is 1..{WBITS_MAX}.")
+    check_between("wbits", wbits, 1, WBITS_MAX)
     return wbits
 
 
@@ -174,8 +173,7 @@ def row_bytes(n: int, wbits: int) -> int:
 def pack_codes(codes: NDArray[Any], wbits: int) -> NDArray[np.uint8]:
     """Pack codes ``(K, N)`` into rows of bytes ``(K, row_bytes(N, wbits))``; padding bits are zero."""
     codes = np.asarray(codes)
-    if not 1 <= wbits <= WBITS_MAX:
-        raise SailsimError(f"wbits is {wbits}; allowed is 1..{WBITS_MAX}.")
+    check_between("wbits", wbits, 1, WBITS_MAX)
     check_integers("weight codes", codes)
     check_matrix("weight codes", codes, "K, N")
     check_range("weight codes", codes, 0, (1 << wbits) - 1, f"wbits = {wbits}")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.checks import check_integers, check_range
+from sailsim.lut_gemv.operands import check_between, check_integers, check_range
 
 Op = Literal["copy", "logic", "shift", "add"]
 """The rows of a substrate's cost table that conversion uses."""
@@ -147,7 +147,7 @@ _SIMPLE: dict[Action, Callable[[Any, Any, Any], Any]] = {
 
 def int_to_fp32_program(bits: int) -> Program:
     """The program from two's complement of ``bits`` bits, 2..63, to the bits of the nearest fp32."""
-    _check_bits(bits, INT_BITS)
+    check_between("bits of the integer", bits, *INT_BITS)
     p = Program()
     # Sign and magnitude.
     p.do("sign", "broadcast", ("x", bits - 1), n=bits)
@@ -183,7 +183,7 @@ def int_to_fp32_program(bits: int) -> Program:
 
 def fp32_to_int_program(bits: int) -> Program:
     """The program from the bits of an fp32 to the nearest two's complement of ``bits`` bits, 1..24."""
-    _check_bits(bits, TARGET_BITS)
+    check_between("bits of the integer", bits, *TARGET_BITS)
     p = Program()
     # Unpack: the significand with a guard and a sticky bit below it, 26 bits. A subnormal takes the leading
     # one that it does not have, and rounds to zero all the same.
@@ -260,8 +260,3 @@ def fp32_to_int(floats: NDArray[np.float32], bits: int) -> NDArray[np.int32]:
 def _descending_powers(bits: int) -> list[int]:
     """The powers of two below ``bits``, the largest first."""
     return [1 << power for power in reversed(range((bits - 1).bit_length()))]
-
-
-def _check_bits(bits: int, allowed: tuple[int, int]) -> None:
-    if not allowed[0] <= bits <= allowed[1]:
-        raise SailsimError(f"bits of the integer is {bits}; allowed is {allowed[0]}..{allowed[1]}.")

@@ -1,27 +1,71 @@
-"""Checks of a tile's operands, shared by the reference and the fast path, and the tile's cut along K."""
+"""Checks of arrays and of a tile's operands, each with one sentence, and the tile's cut along K."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.checks import check_integers, check_matrix, check_range
-from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import ABITS_MAX, NBW_MAX
+
+if TYPE_CHECKING:
+    from sailsim.lut_gemv.codes import WeightCode
 
 GROUP_SIZE_MAX = 1 << 32
 """The library's limit; the descriptor's field has 16 bits."""
 THREADS_MAX = 1024
 ACCUMULATOR_BITS = 64
-"""The library's accumulator; the unit's and the ABI's has 32 bits."""
+"""The library's accumulator."""
+UNIT_ACCUMULATOR_BITS = 32
+"""The unit's and the ABI's."""
+
+
+def check_between(what: str, value: int, low: int, high: int) -> None:
+    """Refuse a number outside ``low..high``."""
+    if not low <= value <= high:
+        raise SailsimError(f"{what} is {value}; allowed is {low}..{high}.")
+
+
+def check_integers(what: str, array: NDArray[Any]) -> None:
+    """Refuse an array whose dtype is not an integer."""
+    if not np.issubdtype(array.dtype, np.integer):
+        raise SailsimError(f"{what} have dtype {array.dtype}; allowed is an integer dtype.")
+
+
+def check_range(what: str, array: NDArray[Any], low: int, high: int, why: str = "") -> None:
+    """Refuse an integer array with a value outside ``low..high``; ``why`` may say where those come from."""
+    if not array.size:
+        return
+    least, greatest = int(array.min()), int(array.max())
+    if least < low or greatest > high:
+        outlier = least if least < low else greatest
+        raise SailsimError(f"{what} hold {outlier}; allowed is {low}..{high}{', ' if why else ''}{why}.")
+
+
+def check_matrix(what: str, array: NDArray[Any], axes: str) -> None:
+    """Refuse an array that does not have two axes of length 1 or more, named for example ``B, K``."""
+    if array.ndim != 2 or 0 in array.shape:
+        raise SailsimError(f"{what} have shape {array.shape}; allowed is ({axes}), each at least 1.")
+
+
+def check_array(what: str, array: NDArray[Any], dtype: type, shape: tuple[int, ...]) -> None:
+    """Refuse an array of another dtype or shape than those given."""
+    if array.dtype != dtype or array.shape != shape:
+        raise SailsimError(f"{what} is {array.dtype} {array.shape}; allowed is {np.dtype(dtype)} {shape}.")
 
 
 def activation_range(abits: int, signed: bool) -> tuple[int, int]:
     """The least and the greatest activation of ``abits`` bits."""
     return (-(1 << (abits - 1)), (1 << (abits - 1)) - 1) if signed else (0, (1 << abits) - 1)
+
+
+def activation_dtype(abits: int, signed: bool) -> type[np.integer[Any]]:
+    """The type that activations of this width have in memory."""
+    if signed:
+        return np.int8 if abits <= 8 else np.int16
+    return np.uint8 if abits <= 8 else np.uint16
 
 
 def accumulator_bound(code: WeightCode, abits: int, signed: bool, length: int) -> int:
@@ -40,52 +84,20 @@ def check_accumulator(code: WeightCode, abits: int, signed: bool, length: int, b
         )
 
 
-def check_widths(abits: int, nbw: int, group_size: int) -> None:
-    """Refuse widths outside the contract."""
-    if not 1 <= abits <= ABITS_MAX:
-        raise SailsimError(f"abits is {abits}; allowed is 1..{ABITS_MAX}.")
-    if not 1 <= nbw <= NBW_MAX:
-        raise SailsimError(f"nbw is {nbw}; allowed is 1..{NBW_MAX}.")
-    check_group_size(group_size)
-
-
-def check_threads(threads: int) -> None:
-    """Refuse a number of threads that the core would."""
-    if not 1 <= threads <= THREADS_MAX:
-        raise SailsimError(f"threads is {threads}; allowed is 1..{THREADS_MAX}.")
-
-
-def check_group_size(group_size: int) -> None:
-    """Refuse a negative or absurd block length."""
-    if not 0 <= group_size <= GROUP_SIZE_MAX:
-        raise SailsimError(f"group_size is {group_size}; allowed is 0..{GROUP_SIZE_MAX}.")
-
-
-def check_tile_rows(tile_rows: int, rows: int) -> None:
-    """Refuse tiles that do not cut ``rows`` evenly; 0 is one tile."""
-    if tile_rows < 0 or rows % (tile_rows or rows) != 0:
-        raise SailsimError(f"tile_rows is {tile_rows}; allowed is 0 or a divisor of the {rows} rows.")
-
-
 def checked_activations(x: NDArray[Any], abits: int, signed: bool, nbw: int, group_size: int) -> NDArray[Any]:
     """``x`` as a C-contiguous array ``(B, K)`` of one of the integer types that the core reads.
 
     Refuses widths outside the contract first, then an activation outside its width.
     """
-    check_widths(abits, nbw, group_size)
+    check_between("abits", abits, 1, ABITS_MAX)
+    check_between("nbw", nbw, 1, NBW_MAX)
+    check_between("group_size", group_size, 0, GROUP_SIZE_MAX)
     x = np.asarray(x)
     check_integers("activations", x)
     check_matrix("activations", x, "B, K")
     low, high = activation_range(abits, signed)
     check_range("activations", x, low, high, f"{'signed' if signed else 'unsigned'} abits = {abits}")
     return np.ascontiguousarray(x, activation_dtype(abits, signed))
-
-
-def activation_dtype(abits: int, signed: bool) -> type[np.integer[Any]]:
-    """The type that activations of this width have in memory."""
-    if signed:
-        return np.int8 if abits <= 8 else np.int16
-    return np.uint8 if abits <= 8 else np.uint16
 
 
 def checked_weights(w: NDArray[Any], code: WeightCode) -> NDArray[np.uint8]:
@@ -106,7 +118,7 @@ def check_equal_k(of_activations: int, of_weights: int) -> None:
 
 def block_slices(k: int, group_size: int) -> list[slice]:
     """The quantization blocks of K weights: runs of ``group_size``, the last may be short; 0 is one block."""
-    check_group_size(group_size)
+    check_between("group_size", group_size, 0, GROUP_SIZE_MAX)
     step = group_size or k
     return [slice(start, min(start + step, k)) for start in range(0, k, step)]
 

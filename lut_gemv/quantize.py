@@ -9,98 +9,30 @@ from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.checks import check_integers, check_matrix, check_range
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import ABITS_MAX
-from sailsim.lut_gemv.operands import activation_dtype, block_slices
+from sailsim.lut_gemv.operands import activation_dtype, block_slices, check_matrix
 
 
 def quantize_rows(x: NDArray[Any], abits: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
     """Quantize every row of ``x`` symmetrically to signed integers of ``abits`` bits, 2..16.
 
     Args:
-        x: floats ``(B, K)``, finite.
+        x: floats ``(B, K)``, finite; rounded in fp32.
         abits: bits of an activation. The range is ``-m..m`` with ``m = 2**(abits - 1) - 1``.
 
     Returns:
         integers ``(B, K)``, int8 up to 8 bits and int16 above, and the scales fp32 ``(B,)``:
         ``x`` is about ``integer * scale``. A row of zeros has scale 0.
     """
-    limit = _symmetric_limit(abits)
-    if np.asarray(x).dtype == np.float32:  # the same in the core, as a running model needs many
-        _check_floats("activations", x, "B, K")
-        ints, scale = _core.round_rows(np.ascontiguousarray(x), limit)
-        return ints.astype(activation_dtype(abits, signed=True), copy=False), scale
-    x = _checked_floats("activations", x, "B, K")
-    scale = (np.abs(x).max(axis=1) / limit).astype(np.float32)
-    return _symmetric(x, scale[:, None], abits), scale
-
-
-def quantize_columns(x: NDArray[Any], abits: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Quantize every column (channel) of ``x`` symmetrically to signed integers of ``abits`` bits, 2..16.
-
-    A product can undo scales of columns only if they are multiplied into the rows of its weights before
-    those are quantized.
-
-    Args:
-        x: floats ``(B, K)``, finite.
-        abits: bits of an activation.
-
-    Returns:
-        integers ``(B, K)`` as :func:`quantize_rows` and the scales fp32 ``(K,)``.
-    """
-    limit = _symmetric_limit(abits)
-    x = _checked_floats("activations", x, "B, K")
-    scale = (np.abs(x).max(axis=0) / limit).astype(np.float32)
-    return _symmetric(x, scale, abits), scale
-
-
-def quantize_rows_unsigned(
-    x: NDArray[Any], abits: int
-) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.int64]]:
-    """Quantize every row of ``x`` to unsigned integers between its least and its greatest value.
-
-    Args:
-        x: floats ``(B, K)``, finite.
-        abits: bits of an activation, 1..16. The range always holds 0, exactly, at the zero point.
-
-    Returns:
-        integers ``(B, K)``, uint8 up to 8 bits and uint16 above, the scales fp32 ``(B,)`` and the zero points
-        ``(B,)``: ``x`` is about ``(integer - zero point) * scale``.
-    """
-    if not 1 <= abits <= ABITS_MAX:
-        raise SailsimError(f"abits is {abits}; allowed is 1..{ABITS_MAX}.")
-    x = _checked_floats("activations", x, "B, K")
-    limit = (1 << abits) - 1
-    least = np.minimum(x.min(axis=1), 0)
-    scale = ((np.maximum(x.max(axis=1), 0) - least) / limit).astype(np.float32)
-    step = scale.astype(np.float64)
-    zero = np.clip(_steps(-least, step), 0, limit)
-    ints = np.clip(_steps(x, step[:, None]) + zero[:, None], 0, limit)
-    return ints.astype(activation_dtype(abits, signed=False)), scale, zero.astype(np.int64)
-
-
-def split_signs(x: NDArray[Any], abits: int) -> NDArray[Any]:
-    """Sign and magnitude as a table look-up can use them: the positive and the negative part of every row.
-
-    One look-up adds entries of one sign, so a row of signs and magnitudes is two rows of magnitudes, whose
-    products are subtracted.
-
-    Args:
-        x: integers ``(B, K)`` within ``-m..m``, ``m = 2**(abits - 1) - 1``.
-        abits: bits of an activation, 2..16; a magnitude has one less.
-
-    Returns:
-        unsigned integers ``(2 B, K)``: row 2 b is ``max(x[b], 0)``, row 2 b + 1 is ``max(-x[b], 0)``.
-    """
-    limit = _symmetric_limit(abits)
-    x = np.asarray(x)
-    check_integers("activations", x)
-    check_matrix("activations", x, "B, K")
-    check_range("activations", x, -limit, limit, "sign and magnitude")
-    signed = x.astype(np.int64)
-    parts = np.stack([np.maximum(signed, 0), np.maximum(-signed, 0)], axis=1)
-    return parts.reshape(-1, x.shape[1]).astype(activation_dtype(abits - 1, signed=False))
+    if not 2 <= abits <= ABITS_MAX:
+        raise SailsimError(
+            f"abits is {abits}; allowed is 2..{ABITS_MAX}: one signed bit has no positive value."
+        )
+    ints, scale = _core.round_rows(
+        _checked_floats("activations", x, "B, K", np.float32), (1 << (abits - 1)) - 1
+    )
+    return ints.astype(activation_dtype(abits, signed=True), copy=False), scale
 
 
 def quantize_weights(
@@ -198,34 +130,17 @@ def quantize_weights_code(
     return code.encode(ints), scale
 
 
-def _symmetric_limit(abits: int) -> int:
-    """The largest magnitude of a symmetric range of ``abits`` bits."""
-    if not 2 <= abits <= ABITS_MAX:
-        raise SailsimError(
-            f"abits is {abits}; allowed is 2..{ABITS_MAX}: one signed bit has no positive value."
-        )
-    return (1 << (abits - 1)) - 1
-
-
-def _symmetric(x: NDArray[np.float64], scale: NDArray[np.float32], abits: int) -> NDArray[Any]:
-    """``x / scale`` rounded to signed integers of a symmetric range; the scale is of rows or columns."""
-    limit = _symmetric_limit(abits)
-    ints = _steps(x, np.broadcast_to(scale.astype(np.float64), x.shape))
-    return np.clip(ints, -limit, limit).astype(activation_dtype(abits, signed=True))
-
-
-def _checked_floats(what: str, array: NDArray[Any], axes: str) -> NDArray[np.float64]:
+def _checked_floats(what: str, array: NDArray[Any], axes: str, dtype: type = np.float64) -> NDArray[Any]:
+    """A matrix of floats as C-contiguous ``dtype``, all of them finite there."""
     array = np.asarray(array)
-    _check_floats(what, array, axes)
-    return array.astype(np.float64)
-
-
-def _check_floats(what: str, array: NDArray[Any], axes: str) -> None:
     if not np.issubdtype(array.dtype, np.floating):
         raise SailsimError(f"{what} have dtype {array.dtype}; allowed is a floating dtype.")
     check_matrix(what, array, axes)
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, dtype)
     if not np.isfinite(array).all():
         raise SailsimError(f"{what} hold {array[~np.isfinite(array)].flat[0]}; allowed are finite values.")
+    return array
 
 
 def _steps(values: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:

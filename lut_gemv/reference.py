@@ -7,30 +7,21 @@ same results and the same counts, to the bit; :mod:`sailsim.lut_gemv` offers the
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.checks import check_array
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.lut_gemv.counts import (
-    DEFAULT_KEY,
-    DEFAULT_PRT,
-    Counts,
-    PatternProfile,
-    Profile,
-    PrtConfig,
-    PrtKey,
-)
+from sailsim.lut_gemv.counts import DEFAULT_PRT, Counts, PrtConfig
 from sailsim.lut_gemv.operands import (
     ACCUMULATOR_BITS,
     block_slices,
     check_accumulator,
+    check_array,
     check_equal_k,
-    check_tile_rows,
     checked_activations,
     checked_weights,
     group_slices,
@@ -49,7 +40,7 @@ def lut_gemv(
     nbw: int = 4,
     group_size: int = 0,
     prt: PrtConfig = DEFAULT_PRT,
-) -> tuple[Ints, Counts, PatternProfile]:
+) -> tuple[Ints, Counts, _core.PatternProfile]:
     """``y[b, n] = sum_k x[b, k] * W[k, n]`` by tables of subset sums.
 
     Args:
@@ -144,121 +135,46 @@ def pattern_profile(
     nbw: int,
     group_size: int = 0,
     prt: PrtConfig = DEFAULT_PRT,
-) -> PatternProfile:
+) -> _core.PatternProfile:
     """What becomes of the patterns of ``x`` ``(B, K)``: zero, PRT hit or PRT miss, for each group.
 
     The PRT is flushed when the table changes, so groups are independent of each other. Within a group
     patterns come batch row by batch row, bit 0 first.
     """
     x = checked_activations(x, abits, signed, nbw, group_size)
-    table = _Prt(prt, DEFAULT_KEY, nbw)
     rows = []
-    for number, group in enumerate(_groups(x.shape[1], nbw, group_size)):
-        table.flush()
+    for group in all_groups(x.shape[1], nbw, group_size):
         sequence = form_patterns(x[:, group], abits).ravel().tolist()
-        outcomes = [table.access(p, number) for p in sequence if p != 0]
-        hits = outcomes.count("hit")
-        rows.append((len(sequence) - len(outcomes), hits, len(outcomes) - hits))
-    zero, hits_of_groups, misses = np.array(rows, np.int32).T.copy()
-    return PatternProfile(zero, hits_of_groups, misses)
+        patterns = [p for p in sequence if p != 0]
+        hits = _prt_hits(patterns, prt)
+        rows.append((len(sequence) - len(patterns), hits, len(patterns) - hits))
+    return _core.PatternProfile(*np.array(rows, np.int32).T.copy())
 
 
-def dfm_profiles(profile: Profile, k: int, *, nbw: int, group_size: int, dfms: int) -> list[PatternProfile]:
-    """What each of ``dfms`` that share out the groups sees of a profile: groups of a block go round."""
-    places = [
-        place for block in block_slices(k, group_size) for place in range(len(group_slices(block, nbw)))
-    ]
-    dealt = np.array(places) % dfms
-    return [
-        PatternProfile(*(part[dealt == dfm] for part in (profile.zero, profile.hits, profile.misses)))
-        for dfm in range(dfms)
-    ]
+def _prt_hits(patterns: list[int], prt: PrtConfig) -> int:
+    """How many of a group's patterns, none of them 0, an empty PRT serves."""
+    entries, hits = prt.effective_entries, 0
+    held: OrderedDict[int, int] = OrderedDict()  # place -> pattern, the next to be evicted first
+    for pattern in patterns if entries else ():
+        place = pattern % entries if prt.policy == "direct" else pattern
+        if held.get(place) == pattern:
+            hits += 1
+            if prt.policy == "lru":
+                held.move_to_end(place)
+            continue
+        if place not in held and len(held) == entries:
+            held.popitem(last=False)
+        held[place] = pattern
+    return hits
 
 
-def merged_rows(k: int, batch: int, *, nbw: int, group_size: int, dfms: int, scaled: bool) -> int:
-    """Batch rows of sums that one of ``dfms`` adds to another's in a pass: at the end of every block.
-
-    Where blocks have no scales, at the end of the pass. A DFM that had no group has no sums.
-    """
-    groups = [len(group_slices(block, nbw)) for block in block_slices(k, group_size)]
-    return batch * sum(min(dfms, count) - 1 for count in (groups if scaled else [max(groups)]))
-
-
-def bit_profile(
-    x: NDArray[Any],
-    *,
-    abits: int,
-    signed: bool = True,
-    nbw: int,
-    group_size: int = 0,
-    tile_rows: int = 0,
-    prt: PrtConfig = DEFAULT_PRT,
-    key: PrtKey = DEFAULT_KEY,
-) -> Ints:
-    """What becomes of the patterns of ``x`` ``(rows, K)`` by bit position, in tiles of ``tile_rows`` rows.
-
-    A tile starts with an empty PRT; 0 is one tile. Summed over the bits, a tile's zero patterns, hits and
-    misses are those of :func:`pattern_profile`, summed over the groups, if the key is the unit's.
-
-    Returns:
-        int64 ``(tiles, abits, 4)``: zero patterns, hits, misses, and the hits that are wrong because the
-        entry holds the result of another pattern or of another group's table.
-    """
-    x = checked_activations(x, abits, signed, nbw, group_size)
-    check_tile_rows(tile_rows, len(x))
-    columns = {"zero": 0, "hit": 1, "miss": 2, "wrong": 3}
-    counts = np.zeros((len(x) // (tile_rows or len(x)), abits, len(columns)), np.int64)
-    table = _Prt(prt, key, nbw)
-    for of_tile, rows in zip(counts, np.split(x, len(counts)), strict=True):
-        table.flush()
-        for number, group in enumerate(_groups(x.shape[1], nbw, group_size)):
-            if key.flushed:
-                table.flush()
-            for of_row in form_patterns(rows[:, group], abits).tolist():
-                for bit, p in enumerate(of_row):
-                    outcome = table.access(p, number) if p != 0 else "zero"
-                    of_tile[bit, columns[outcome]] += 1
-    counts[:, :, columns["hit"]] += counts[:, :, columns["wrong"]]
-    return counts
-
-
-def _groups(k: int, nbw: int, group_size: int) -> list[slice]:
+def all_groups(k: int, nbw: int, group_size: int) -> list[slice]:
+    """The groups of all blocks of K weights."""
     return [group for block in block_slices(k, group_size) for group in group_slices(block, nbw)]
 
 
-class _Prt:
-    """The pattern reuse table: entries ``place -> (pattern, group)``, the next to be evicted first."""
-
-    def __init__(self, prt: PrtConfig, key: PrtKey, nbw: int) -> None:
-        self._entries = prt.effective_entries
-        self._renewed = prt.policy == "lru"
-        if prt.policy == "direct" and key.hash is None:
-            key = replace(key, hash="modulo")
-        self._places = key.places(self._entries, nbw)
-        self._tagged = key.tagged
-        self._held: OrderedDict[int, tuple[int, int]] = OrderedDict()
-
-    def flush(self) -> None:
-        self._held.clear()
-
-    def access(self, pattern: int, group: int) -> Literal["hit", "miss", "wrong"]:
-        """Look for a pattern that is not 0 and enter it on a miss."""
-        if self._entries == 0:
-            return "miss"
-        place = self._places[pattern] if self._places else pattern
-        held = self._held.get(place)
-        if held is not None and (held[0] == pattern or not self._tagged):
-            if self._renewed:
-                self._held.move_to_end(place)
-            return "hit" if held == (pattern, group) else "wrong"
-        if held is None and len(self._held) == self._entries:
-            self._held.popitem(last=False)
-        self._held[place] = (pattern, group)
-        return "miss"
-
-
 def tile_counts(
-    profile: Profile,
+    profile: _core.PatternProfile,
     *,
     nbw: int,
     passes: int = 1,
@@ -274,7 +190,7 @@ def tile_counts(
         passes: passes over the outputs that the slice owns.
         chunks: parts that the batch is worked in, each with tables of its own; each feeds only its rows.
         conversions_per_pass: blocks times batch rows when the unit applies scales, else 0.
-        merges_per_pass: as :func:`merged_rows` has it.
+        merges_per_pass: rows of sums that one DFM adds to another's.
     """
     zero, hits, misses = (passes * int(part.sum()) for part in (profile.zero, profile.hits, profile.misses))
     builds = passes * chunks * len(profile.zero)

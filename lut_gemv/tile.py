@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.checks import check_array
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.operands import (
+    UNIT_ACCUMULATOR_BITS,
     block_slices,
     check_accumulator,
+    check_array,
     check_equal_k,
     checked_activations,
     checked_weights,
 )
 from sailsim.lut_gemv.reference import block_sums, scale_blocks
 
-UNIT_ACCUMULATOR_BITS = 32
 _FP64_EXACT = 1 << 53
 
 
@@ -116,6 +116,16 @@ class Tile:
         return (*sizes, code.wbits, code.value_bits, self.abits, self.nbw, self.group_size)
 
     @property
+    def widths(self) -> dict[str, Any]:
+        """``abits, signed, nbw, group_size``, as products and profiles take them."""
+        return {
+            "abits": self.abits,
+            "signed": self.signed,
+            "nbw": self.nbw,
+            "group_size": self.group_size,
+        }
+
+    @property
     def has_minimum(self) -> bool:
         """Whether every block's weights have an offset beside their scale."""
         return self.scales is not None and self.scales.minimum is not None
@@ -156,11 +166,11 @@ class Tile:
         )
 
 
-def same_results(found: NDArray[Any], expected: NDArray[Any]) -> bool:
+def same_results(output: NDArray[Any], expected: NDArray[Any]) -> bool:
     """Whether two outputs of one type are equal to the bit, any NaN being as good as any other."""
-    equal = found.view(np.uint32) == expected.view(np.uint32)
-    if found.dtype == np.float32:
-        equal |= np.isnan(found) & np.isnan(expected)
+    equal = output.view(np.uint32) == expected.view(np.uint32)
+    if output.dtype == np.float32:
+        equal |= np.isnan(output) & np.isnan(expected)
     return bool(equal.all())
 
 

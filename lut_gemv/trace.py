@@ -1,13 +1,14 @@
 """Traces: descriptors and their operands in one file, laid out as the memory that a unit would see.
 
-docs/contract.md gives the bytes. The same file drives the Python replay and the AArch64 program.
+docs/contract.md gives the bytes. The same file drives the AArch64 program and `replay`: what a unit does with
+the descriptors, its checks, results and statuses, without timing.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -16,11 +17,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim import __version__
+from sailsim import __version__, _core
 from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular, unreadable
-from sailsim.lut_gemv.codes import pack_codes
+from sailsim.lut_gemv import descriptor as abi
+from sailsim.lut_gemv.codes import WeightCode, pack_codes, row_bytes, unpack_codes
+from sailsim.lut_gemv.counts import PrtConfig
 from sailsim.lut_gemv.descriptor import (
     ABI_VERSION,
     BUFFER_ALIGN,
@@ -28,8 +31,16 @@ from sailsim.lut_gemv.descriptor import (
     COMPLETION,
     DESCRIPTOR,
     Flag,
+    Status,
 )
-from sailsim.lut_gemv.tile import Scales, Tile
+from sailsim.lut_gemv.fast import lut_gemv_blocks, pattern_profile
+from sailsim.lut_gemv.operands import (
+    UNIT_ACCUMULATOR_BITS,
+    accumulator_bound,
+    activation_dtype,
+    activation_range,
+)
+from sailsim.lut_gemv.tile import Scales, Tile, same_results
 
 MAGIC = b"SAILTRCE"
 FORMAT_VERSION = 1
@@ -333,6 +344,274 @@ def _parse_json(path: Path, text: NDArray[np.uint8]) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise SailsimError(f"trace {path}: its JSON part cannot be parsed.") from None
     if not isinstance(header, dict) or header.get("schema") != SCHEMA:
-        found = header.get("schema") if isinstance(header, dict) else header
-        raise SailsimError(f"trace {path} has JSON schema {str(found)[:40]}; allowed is {SCHEMA}.")
+        schema = header.get("schema") if isinstance(header, dict) else header
+        raise SailsimError(f"trace {path} has JSON schema {str(schema)[:40]}; allowed is {SCHEMA}.")
     return header
+
+
+OUTPUT_BYTES_MAX = 1 << 30
+"""What the results of one tile may take. A file does not hold them, so a small one could ask for any memory;
+all else that a replay takes is in proportion to the file."""
+ACCUMULATOR_BYTES = 1 << 26
+"""Accumulators at a time: of as many outputs as they have room for, one at least."""
+
+
+class DescriptorError(SailsimError):
+    """A descriptor that a unit refuses, with the status and the field of its completion record."""
+
+    def __init__(self, status: Status, field: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.field = field
+
+    @property
+    def detail(self) -> int:
+        """Byte offset of the offending field."""
+        fields = DESCRIPTOR.fields
+        assert fields is not None
+        return int(fields[self.field][1])
+
+
+@dataclass(frozen=True, eq=False)
+class Replayed:
+    """The outcome of one descriptor.
+
+    Attributes:
+        index: of the descriptor in the trace.
+        name: of the tile, as the trace's header has it.
+        status, detail: as a unit's completion record would have them.
+        problem: one sentence if ``status`` is not ``OK``.
+        tile: its operands, or None after an error.
+        output: int32 or fp32 ``(B, N)``, or None after an error.
+        matches: whether the output equals the trace's expected one, as :func:`same_results` has it; None
+            without one.
+        profile: what became of its patterns, or None after an error.
+        lookups, prt_hits: of one pass over the outputs; a unit that needs more passes multiplies them.
+    """
+
+    index: int
+    name: str
+    status: Status
+    detail: int = 0
+    problem: str = ""
+    tile: Tile | None = None
+    output: NDArray[Any] | None = None
+    matches: bool | None = None
+    profile: _core.PatternProfile | None = None
+    lookups: int = 0
+    prt_hits: int = 0
+
+
+def replay(trace: Trace, *, prt: PrtConfig | None = None, threads: int = 1) -> Iterator[Replayed]:
+    """Do what a unit does with a trace's descriptors, without timing; nothing is written to the trace.
+
+    Args:
+        trace: an open trace.
+        prt: the unit's PRT, where the descriptor uses it; the default one if None.
+        threads: of the products.
+    """
+    names = trace.header.get("tiles")
+    for index in range(len(trace)):
+        name = str(names[index]) if isinstance(names, list) and index < len(names) else ""
+        try:
+            tile = decode_tile(trace, index)
+        except DescriptorError as error:
+            yield Replayed(index, name, error.status, error.detail, str(error))
+            continue
+        output = _output(tile, threads)
+        used = (prt or PrtConfig()) if tile.prt else PrtConfig(enabled=False)
+        profile = pattern_profile(tile.x, prt=used, **tile.widths)
+        yield Replayed(
+            index,
+            name,
+            Status.OK,
+            tile=tile,
+            output=output,
+            matches=_matches(trace, index, output),
+            profile=profile,
+            lookups=tile.batch * tile.abits * len(profile.zero),
+            prt_hits=int(profile.hits.sum()),
+        )
+
+
+def _output(tile: Tile, threads: int) -> NDArray[Any]:
+    """What the unit writes, by some outputs at a time: their sums do not depend on each other."""
+    columns = max(1, ACCUMULATOR_BYTES // (8 * tile.blocks * tile.batch))
+    parts = []
+    for start in range(0, tile.n, columns):
+        part = tile.outputs(start, start + columns)
+        acc = lut_gemv_blocks(part.x, part.codes, code=part.code, threads=threads, **part.widths)
+        parts.append(part.finish(acc))
+    return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+
+
+def _matches(trace: Trace, index: int, output: NDArray[Any]) -> bool | None:
+    address = int(trace.expected[index])
+    if address == 0:
+        return None
+    expected = trace.stored(address, output.nbytes)
+    return expected is not None and same_results(output, expected.view(output.dtype).reshape(output.shape))
+
+
+def decode_tile(trace: Trace, index: int) -> Tile:
+    """The tile that a descriptor names.
+
+    Raises:
+        DescriptorError: for a descriptor that a unit refuses; the checks and their order are those of
+            docs/contract.md, section 6. That a table fits the arrays is up to the simulated unit.
+    """
+    return _Decoder(trace, index).tile()
+
+
+class _Decoder:
+    """Checks a descriptor field by field, then reads its operands."""
+
+    def __init__(self, trace: Trace, index: int) -> None:
+        self._trace = trace
+        self._index = index
+        assert DESCRIPTOR.names is not None
+        self._d = {field: int(trace.descriptors[index][field]) for field in DESCRIPTOR.names}
+        self._flags = self._d["flags"]
+        self._code_flag = self._flags & abi.CODE_MASK
+        self._signed = not self._flags & Flag.ACT_UNSIGNED
+
+    def tile(self) -> Tile:
+        self._check_widths()
+        self._check_flags()
+        sizes = self._sizes()
+        self._check_buffers(sizes)
+        self._check_sums()
+        return self._read(sizes)
+
+    def _refuse(self, status: Status, field: str, what: str, allowed: str) -> DescriptorError:
+        return DescriptorError(
+            status, field, f"descriptor {self._index}: {field} {what}; allowed is {allowed} ({status.name})."
+        )
+
+    def _check_widths(self) -> None:
+        ternary = self._code_flag == Flag.CODE_TERNARY
+        for field, status, low, high in (
+            ("wbits", Status.ERR_WBITS, 2 if ternary else 1, 2 if ternary else abi.WBITS_MAX),
+            ("abits", Status.ERR_ABITS, 1, abi.ABITS_MAX),
+            ("nbw", Status.ERR_NBW, 1, abi.NBW_MAX),
+            ("k", Status.ERR_SHAPE, 1, (1 << 32) - 1),
+            ("n", Status.ERR_SHAPE, 1, (1 << 32) - 1),
+            ("batch", Status.ERR_SHAPE, 1, (1 << 16) - 1),
+        ):
+            if not low <= self._d[field] <= high:
+                raise self._refuse(status, field, f"is {self._d[field]}", f"{low}..{high}")
+
+    def _check_flags(self) -> None:
+        converts = bool(self._flags & Flag.CONVERT)
+        for wrong, allowed in (
+            (self._flags & abi.RESERVED, "no reserved bit"),
+            (converts != (self._d["scales"] != 0), "CONVERT exactly with scales"),
+            (self._flags & Flag.MINIMUM and not converts, "MINIMUM only with CONVERT"),
+        ):
+            if wrong:
+                raise self._refuse(Status.ERR_FLAGS, "flags", f"is {self._flags:#x}", allowed)
+
+    def _sizes(self) -> dict[str, int]:
+        """The buffers in the order of their fields, and their sizes in bytes."""
+        d = self._d
+        sizes = {
+            "weights": d["k"] * row_bytes(d["n"], d["wbits"]),
+            "activations": d["batch"] * d["k"] * (1 if d["abits"] <= 8 else 2),
+            "output": 4 * d["batch"] * d["n"],
+        }
+        if d["scales"]:
+            halves = 2 * self._scale_halves()
+            sizes["scales"] = halves + -halves % 4 + 4 * d["batch"]
+        sizes["completion"] = COMPLETION.itemsize
+        if self._code_flag == Flag.CODE_BOOK:
+            sizes["codebook"] = 2 << d["wbits"]
+        return sizes
+
+    def _blocks(self) -> int:
+        return -(-self._d["k"] // (self._d["group_size"] or self._d["k"]))
+
+    def _scale_halves(self) -> int:
+        """How many fp16 values stand before the activation scales."""
+        return self._blocks() * self._d["n"] * (2 if self._flags & Flag.MINIMUM else 1)
+
+    def _check_buffers(self, sizes: dict[str, int]) -> None:
+        d = self._d
+        for field in sizes:
+            align = abi.COMPLETION_ALIGN if field == "completion" else BUFFER_ALIGN
+            if d[field] % align:
+                raise self._refuse(Status.ERR_ALIGN, field, f"is {d[field]:#x}", f"a multiple of {align}")
+        book, values = d["codebook"], 1 << d["wbits"] if self._code_flag == Flag.CODE_OFFSET else 1
+        has_book = self._code_flag == Flag.CODE_BOOK
+        if book == 0 if has_book else book >= values:
+            allowed = "an address" if has_book else f"0..{values - 1}"
+            raise self._refuse(Status.ERR_CODEBOOK, "codebook", f"is {book:#x}", allowed)
+        for field, size in sizes.items():
+            if field in ("output", "completion"):
+                reachable = self._trace.writable(d[field], size)
+            else:
+                reachable = self._trace.stored(d[field], size) is not None
+            if not reachable:
+                what = f"needs {size} bytes at {d[field]:#x}"
+                raise self._refuse(Status.ERR_FAULT, field, what, "an address range inside the image")
+        end = d["output"] + sizes["output"]
+        for field, size in sizes.items():
+            if field != "output" and d[field] < end and d["output"] < d[field] + size:
+                raise self._refuse(Status.ERR_OVERLAP, "output", f"overlaps {field}", "a buffer of its own")
+
+    def _check_sums(self) -> None:
+        d = self._d
+        length = min(d["group_size"] or d["k"], d["k"]) if d["scales"] else d["k"]
+        bound = accumulator_bound(self._code(), d["abits"], self._signed, length)
+        most = (1 << (UNIT_ACCUMULATOR_BITS - 1)) - 1
+        if bound > most:
+            what = f"is {d['k']}, which lets a sum reach {bound}"
+            raise self._refuse(Status.ERR_OVERFLOW, "k", what, f"a sum of at most {most}")
+
+    def _read(self, sizes: dict[str, int]) -> Tile:
+        d = self._d
+        if sizes["output"] > OUTPUT_BYTES_MAX:
+            raise SailsimError(
+                f"descriptor {self._index}: {d['batch']} x {d['n']} results take {sizes['output']} bytes to "
+                f"replay; allowed is {OUTPUT_BYTES_MAX}."
+            )
+        code = self._code()
+        packed = self._stored("weights", sizes["weights"]).reshape(d["k"], -1)
+        codes = unpack_codes(packed, d["n"], d["wbits"])
+        if (most := int(codes.max())) >= code.legal_codes:
+            raise self._refuse(Status.ERR_CODE, "weights", f"hold code {most}", f"0..{code.legal_codes - 1}")
+        dtype = np.dtype(activation_dtype(d["abits"], self._signed)).newbyteorder("<")
+        x = self._stored("activations", sizes["activations"]).view(dtype).reshape(d["batch"], d["k"])
+        low, high = activation_range(d["abits"], self._signed)
+        if x.min() < low or x.max() > high:
+            outlier = x.min() if x.min() < low else x.max()
+            raise self._refuse(Status.ERR_VALUE, "activations", f"hold {outlier}", f"{low}..{high}")
+        return Tile(
+            x=x,
+            codes=codes,
+            code=code,
+            abits=d["abits"],
+            signed=self._signed,
+            nbw=d["nbw"],
+            group_size=d["group_size"],
+            prt=bool(self._flags & Flag.PRT),
+            scales=self._scales(sizes["scales"]) if d["scales"] else None,
+        )
+
+    def _stored(self, field: str, size: int) -> NDArray[np.uint8]:
+        data = self._trace.stored(self._d[field], size)
+        assert data is not None
+        return data
+
+    def _code(self) -> WeightCode:
+        wbits = self._d["wbits"]
+        if self._code_flag == Flag.CODE_BOOK:
+            return WeightCode.book(self._stored("codebook", 2 << wbits).view("<i2"))
+        if self._code_flag == Flag.CODE_OFFSET:
+            return WeightCode.offset(wbits, self._d["codebook"])
+        return WeightCode.ternary() if self._code_flag == Flag.CODE_TERNARY else WeightCode.twos(wbits)
+
+    def _scales(self, size: int) -> Scales:
+        data = self._stored("scales", size)
+        halves = data[: 2 * self._scale_halves()].view("<f2").reshape(-1, self._blocks(), self._d["n"])
+        act_scale = data[size - 4 * self._d["batch"] :].view("<f4")
+        return Scales(halves[0], act_scale, halves[1] if len(halves) == 2 else None)

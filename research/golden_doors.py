@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from reuse import keys
+from reuse.quantizers import quantize_columns, quantize_rows_unsigned
 from sailsim import (
     Point,
     SailsimError,
@@ -37,24 +39,20 @@ from sailsim.lut_gemv.codes import pack_codes, unpack_codes
 from sailsim.lut_gemv.counts import PrtConfig
 from sailsim.lut_gemv.operands import activation_range
 from sailsim.lut_gemv.quantize import (
-    quantize_columns,
     quantize_rows,
-    quantize_rows_unsigned,
     quantize_weights,
     quantize_weights_code,
     quantize_weights_minimum,
 )
 from sailsim.lut_gemv.reference import tile_counts
-from sailsim.lut_gemv.replay import replay
 from sailsim.lut_gemv.tile import Scales
-from sailsim.lut_gemv.trace import read_trace, write_trace
+from sailsim.lut_gemv.trace import read_trace, replay, write_trace
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.replay import simulate_trace
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.capture import default_gguf
-from sailsim.workloads.choice import chosen_format
-from sailsim.workloads.decoder import Decoder, open_llama
-from sailsim.workloads.products import UnitProducts
+from sailsim.workloads.decoder import Decoder, UnitProducts, open_llama
+from sailsim.workloads.load import chosen_format
 from sailsim.workloads.quality import QUALITY, on_units, shipped_text, text_chunks
 from sailsim.workloads.tokenizer import Tokenizer
 from sailsim.workloads.traces import plan_trace
@@ -132,6 +130,7 @@ def make_tile(
 def products(by: str, tile: Tile, policy: str, entries: int) -> Answer:
     """A tile's integers and patterns, `by` the core or the reference."""
     of: Any = {"core": fast, "reference": reference}[by]
+    bits: Any = {"core": keys.bit_profile, "reference": keys.plain_bit_profile}[by]
     prt = PrtConfig(entries, policy, tile.prt)
     widths = {"abits": tile.abits, "signed": tile.signed, "nbw": tile.nbw, "group_size": tile.group_size}
     acc = of.lut_gemv_blocks(tile.x, tile.codes, code=tile.code, **widths)
@@ -140,7 +139,7 @@ def products(by: str, tile: Tile, policy: str, entries: int) -> Answer:
         "blocks": sha(acc),
         "result": sha(tile.finish(acc)),
         "patterns": sha(patterns.zero, patterns.hits, patterns.misses),
-        "bits": sha(of.bit_profile(tile.x, prt=prt, **widths)),
+        "bits": sha(bits(tile.x, prt=prt, **widths)),
         "counts": tile_counts(patterns, nbw=tile.nbw).as_dict(),
     }
 

@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from importlib.resources import as_file, files
 from io import BytesIO
 from math import ceil, prod
@@ -235,6 +235,12 @@ class Activations:
     _rounded: dict[tuple[Role, int, bool], npt.NDArray[Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _orders: dict[int, npt.NDArray[np.int64]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _places: dict[tuple[int, int], list[int]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @staticmethod
     def load(path: str | Path | None = None) -> Activations:
@@ -389,10 +395,20 @@ class Activations:
 
     def _pool(self, role: Role, layer: int, n_layers: int, seed: int, needed: int) -> npt.NDArray[np.int64]:
         """Indices over layers * tokens in the order of use, the first `needed` of them at most."""
+        if seed not in self._orders:  # a step asks for one seed's in every layer
+            self._orders[seed] = _permutation(seed, self.tokens)
+        order = self._orders[seed]
         if role == "head":
-            return _permutation(seed, self.tokens)[:needed]
-        nearest = _nearest(self.layers, int(self.meta["n_layers"]), layer, n_layers)
-        return _in_turn(nearest[: ceil(needed / self.tokens)], seed, self.tokens)[:needed]
+            return order[:needed]
+        if (layer, n_layers) not in self._places:
+            self._places[layer, n_layers] = self._nearest(layer, n_layers)
+        first = [place * self.tokens for place in self._places[layer, n_layers][: ceil(needed / self.tokens)]]
+        return np.add.outer(np.array(first, np.int64), order).reshape(-1)[:needed]
+
+    def _nearest(self, layer: int, n_layers: int) -> list[int]:
+        """Places of the captured layers, those nearest in relative depth to a layer of so many first."""
+        depth, blocks = layer / max(n_layers - 1, 1), max(int(self.meta["n_layers"]) - 1, 1)
+        return sorted(range(len(self.layers)), key=lambda place: abs(self.layers[place] / blocks - depth))
 
 
 def _check_sizes(role: Role, layer: int, n_layers: int, k: int, batch: int) -> None:
@@ -403,29 +419,13 @@ def _check_sizes(role: Role, layer: int, n_layers: int, k: int, batch: int) -> N
         raise SailsimError(f"layer is {layer!r}; allowed is 0..{n_layers - 1}.")
 
 
-@lru_cache(maxsize=4096)
-def _nearest(captured: tuple[int, ...], blocks: int, layer: int, n_layers: int) -> tuple[int, ...]:
-    """Places of the captured layers of a model of `blocks`, nearest in relative depth first."""
-    depths = np.asarray(captured) / max(blocks - 1, 1)
-    return tuple(np.argsort(np.abs(depths - layer / max(n_layers - 1, 1)), kind="stable").tolist())
-
-
-@lru_cache(maxsize=1024)
-def _in_turn(places: tuple[int, ...], seed: int, tokens: int) -> npt.NDArray[np.int64]:
-    """All tokens of the layers at `places`, layer after layer, as indices over layers * tokens."""
-    found = np.add.outer(np.asarray(places, dtype=np.int64) * tokens, _permutation(seed, tokens)).reshape(-1)
-    found.flags.writeable = False
-    return found
-
-
-@cache
 def _permutation(seed: int, count: int) -> npt.NDArray[np.int64]:
     if seed < 0:
         raise SailsimError(f"seed is {seed!r}; allowed is 0 or more.")
     return np.random.default_rng(seed).permutation(count)
 
 
-@cache
+@cache  # read and unpacked it takes 0.1 s, and every point without a capture of its own asks for it
 def _shipped() -> Activations:
     with as_file(files(__package__).joinpath("data", "smollm2-135m-activations.npz")) as path:
         return Activations(*read_capture(path))

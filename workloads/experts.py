@@ -8,7 +8,6 @@ all tokens that did. docs/models.md says what that assumption does to the result
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
 from math import ceil, exp, expm1, lgamma, log, log1p, sqrt
 
 import numpy as np
@@ -80,7 +79,6 @@ def touched_deviation(count: int, used: int, tokens: int) -> float:
     return sqrt(max(0.0, variance))
 
 
-@lru_cache(maxsize=4096)
 def expected_rounds(mean: float, deviation: float, together: int, least: int, most: int) -> float:
     """How often groups of ``together`` experts are begun for a number of experts, ``least``..``most``, with a
     mean and a deviation: the last group of a step need not be full. The number is taken to be normal between
@@ -93,7 +91,6 @@ def expected_rounds(mean: float, deviation: float, together: int, least: int, mo
     return max(begun / sum(weights.values()), mean / together)
 
 
-@lru_cache(maxsize=512)
 def expected_spread(count: int, used: int, tokens: int) -> Spread:
     """The expected spread of so many tokens: binomial, each number of tokens with its experts.
 
@@ -107,16 +104,15 @@ def expected_spread(count: int, used: int, tokens: int) -> Spread:
     whole = lgamma(tokens + 1)
     mean = tokens * p
     reach = 60 + 10 * sqrt(mean)  # beyond it a share is far below NEGLIGIBLE
-    found = []
+    classes = []
     for on in range(max(1, int(mean - reach)), min(tokens, int(mean + reach)) + 1):
         ways = whole - lgamma(on + 1) - lgamma(tokens - on + 1)
-        found.append((on, count * exp(ways + on * log(p) + (tokens - on) * log1p(-p))))
+        classes.append((on, count * exp(ways + on * log(p) + (tokens - on) * log1p(-p))))
     least = NEGLIGIBLE * distinct_experts(count, used, tokens)
-    kept = [(on, experts) for on, experts in found if experts > least]
-    return _settled(_joined(kept), distinct_experts(count, used, tokens), tokens * used)
+    kept = [(on, experts) for on, experts in classes if experts > least]
+    return _balanced(_joined(kept), distinct_experts(count, used, tokens), tokens * used)
 
 
-@lru_cache(maxsize=4096)
 def sampled_spread(count: int, used: int, tokens: int, seed: int, layer: int = 0) -> Spread:
     """One draw of the same: every token chooses ``used`` of ``count`` experts, none twice.
 
@@ -165,18 +161,18 @@ def touched(spread: Spread) -> float:
     return sum(experts for _, experts in spread)
 
 
-def _joined(found: list[tuple[int, float]]) -> list[tuple[int, float]]:
+def _joined(classes: list[tuple[int, float]]) -> list[tuple[int, float]]:
     """At most `MAX_CLASSES` numbers of tokens: runs of neighbours with about as many experts each."""
-    if len(found) <= MAX_CLASSES:
-        return found
-    share = sum(experts for _, experts in found) / (MAX_CLASSES // 2 - 1)
+    if len(classes) <= MAX_CLASSES:
+        return classes
+    share = sum(experts for _, experts in classes) / (MAX_CLASSES // 2 - 1)
     joined: dict[int, float] = {}
     run: list[tuple[int, float]] = []
     passed = 0.0
-    for at, (on, experts) in enumerate(found):
+    for at, (on, experts) in enumerate(classes):
         run.append((on, experts))
         passed += experts
-        if passed < share * (1 - 1e-9) and at + 1 < len(found):
+        if passed < share * (1 - 1e-9) and at + 1 < len(classes):
             continue
         passed -= share
         for near, many in _around_mean(run):
@@ -194,15 +190,15 @@ def _around_mean(run: list[tuple[int, float]]) -> list[tuple[int, float]]:
     return [(on, many) for on, many in ((below, experts - above), (below + 1, above)) if many > 0]
 
 
-def _settled(found: list[tuple[int, float]], experts: float, tokens: int) -> Spread:
+def _balanced(classes: list[tuple[int, float]], experts: float, tokens: int) -> Spread:
     """The spread with exactly so many experts and tokens: its largest class and the one beside it take what
     rounding and the left-out ends lack."""
-    if len(found) == 1:
-        return ((found[0][0], experts),)
-    at = max(range(len(found)), key=lambda i: found[i][1])
-    (low, _), (high, _) = found[at - 1 : at + 1] if at else found[:2]
-    missing = experts - sum(many for _, many in found)
-    rest = tokens - sum(on * many for on, many in found)
+    if len(classes) == 1:
+        return ((classes[0][0], experts),)
+    at = max(range(len(classes)), key=lambda i: classes[i][1])
+    (low, _), (high, _) = classes[at - 1 : at + 1] if at else classes[:2]
+    missing = experts - sum(many for _, many in classes)
+    rest = tokens - sum(on * many for on, many in classes)
     more = (rest - low * missing) / (high - low)
     change = {low: missing - more, high: more}
-    return tuple((on, many + change.get(on, 0.0)) for on, many in found)
+    return tuple((on, many + change.get(on, 0.0)) for on, many in classes)

@@ -1,16 +1,464 @@
-"""A GGUF file of a decoder as a model: its shapes, and the format of every tensor."""
+"""A GGUF file of a decoder as a model: its shapes, and the format, bytes and values of every tensor.
+
+The header is parsed here, each count and length checked against the file's size before it is used, so that a
+damaged file ends in one sentence and never in a large allocation; the package ``gguf`` reads without such
+checks and takes 160 times as long. Tensor data stay mapped until asked for, when their scales are looked at
+too; ``gguf`` dequantizes them. The layout is ggml's ``docs/gguf.md``, version 2 and 3, little endian.
+"""
+
+from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from math import prod
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+from gguf.quants import dequantize
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import check_regular, sha256_of, unreadable
 from sailsim.workloads.formats import GGML_SOURCE, TENSOR_FORMATS, TensorFormat, WeightFormat
-from sailsim.workloads.gguf_file import GgufFile, TensorInfo
-from sailsim.workloads.model import ModelSpec
-from sailsim.workloads.shape_file import has_own_formats, model_names
+from sailsim.workloads.model import ModelSpec, has_own_formats, model_names
 from sailsim.workloads.shapes import PERIODS, Facts, Header, decoder
+
+FP16_AT: dict[str, tuple[int, ...]] = {
+    "f16": (0,),
+    "q4_0": (0,),
+    "q4_1": (0, 2),
+    "q5_0": (0,),
+    "q5_1": (0, 2),
+    "q8_0": (0,),
+    "q2_k": (80, 82),
+    "q3_k": (108,),
+    "q4_k": (0, 2),
+    "q5_k": (0, 2),
+    "q6_k": (208,),
+    "iq4_nl": (0,),
+    "iq4_xs": (0,),
+    "tq1_0": (52,),
+    "tq2_0": (64,),
+    "iq1_s": (0,),
+    "iq2_xxs": (0,),
+    "iq2_xs": (0,),
+    "iq2_s": (0,),
+    "iq3_xxs": (0,),
+    "iq3_s": (0,),
+}
+"""Byte of a block at which its fp16 scale lies, and its minimum."""
+
+_IQ1_M_SCALES = 48
+"""Byte of an IQ1_M block where four words begin whose highest four bits are its scale, the lowest first."""
+
+_EXPONENT = {"fp16": 0x7C00, "bf16": 0x7F80, "f32": 0x7F800000}
+"""All ones: a NaN or an infinity."""
+
+_BLOCKS = 1 << 20
+"""Blocks at a time."""
+
+
+def first_bad_block(kind: str, blocks: npt.NDArray[np.uint8]) -> int | None:
+    """Which block of a tensor, bytes (blocks, bytes of one), is the first with a scale that is a NaN or an
+    infinity, or of floats a value; None if none is, and for a type whose scales are not known here."""
+    for start in range(0, len(blocks), _BLOCKS):
+        bad = _bad(kind, blocks[start : start + _BLOCKS])
+        if bad is not None and bad.any():
+            return start + int(bad.argmax())
+    return None
+
+
+def _bad(kind: str, blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_] | None:
+    if kind == "f32":
+        return _no_number(_words(blocks, 0, 4), _EXPONENT["f32"])
+    if kind == "bf16":
+        return _no_number(_words(blocks, 0), _EXPONENT["bf16"])
+    if kind == "mxfp4":  # a power of two; all ones mean NaN
+        return np.asarray(blocks[:, 0] == 255)
+    if kind == "iq1_m":
+        scale = np.zeros(len(blocks), np.uint16)
+        for i in range(4):
+            scale |= _words(blocks, _IQ1_M_SCALES + 2 * i) >> 12 << (4 * i)
+        return _no_number(scale, _EXPONENT["fp16"])
+    bad = [_no_number(_words(blocks, at), _EXPONENT["fp16"]) for at in FP16_AT.get(kind, ())]
+    return np.asarray(np.logical_or.reduce(bad)) if bad else None
+
+
+def _words(blocks: npt.NDArray[np.uint8], at: int, size: int = 2) -> npt.NDArray[Any]:
+    """A little-endian word of so many bytes of every block; ``at`` and a block are whole words.
+
+    A view: copying two bytes out of each block takes NumPy longer than all else that is done with them.
+    """
+    return np.ascontiguousarray(blocks).view(f"<u{size}")[:, at // size]
+
+
+def _no_number(words: npt.NDArray[Any], exponent: int) -> npt.NDArray[np.bool_]:
+    return np.asarray((words & exponent) == exponent)
+
+
+_KIND = "GGUF file"
+MAGIC = b"GGUF"
+
+VERSIONS = (2, 3)
+
+MAX_DIMS = 4
+
+DEFAULT_ALIGNMENT = 32
+
+_STRING, _ARRAY = 8, 9
+
+_LENGTH = struct.Struct("<Q")
+
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+
+MAX_KEYS = MAX_TENSORS = 1 << 16
+MAX_TEXTS = 1 << 21
+"""Texts in all arrays of a header: several times the largest vocabulary with its merges. A text may be empty,
+so a small file could hold any number."""
+
+_PIECE = 1 << 20
+"""Bytes of a file that are looked at together: as many as a second-level cache holds."""
+
+# The least bytes that a key-value pair (length, type, one byte) and a tensor entry can take.
+_MIN_PAIR_BYTES, _MIN_TENSOR_BYTES = 13, 32
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor of a file: ``shape`` as ggml writes it, K first; ``offset`` and ``n_bytes`` in the file."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    offset: int
+    n_bytes: int
+
+    @property
+    def n_elements(self) -> int:
+        """Number of weights."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class _LazyArray:
+    """An array of the header, decoded when asked for: vocabularies are large and rarely needed."""
+
+    item_type: int
+    count: int
+    offset: int
+
+
+class _Cursor:
+    """Reads little-endian values and refuses to step over the end of the file."""
+
+    def __init__(self, path: Path, data: memoryview) -> None:
+        self.path, self.data, self.at = path, data, 0
+        self.texts = 0
+
+    def fail(self, field: str, value: object, allowed: str) -> SailsimError:
+        # Names come from the file: they may be long or hold line breaks.
+        field = "".join(c if c.isprintable() else "?" for c in field[:80])
+        return SailsimError(f"GGUF file {self.path}: {field} is {repr(value)[:80]}; allowed is {allowed}.")
+
+    @property
+    def left(self) -> int:
+        return len(self.data) - self.at
+
+    def skip(self, count: int, field: str) -> int:
+        """Moves over ``count`` bytes and returns where they start."""
+        if count > self.left:
+            raise self.fail(
+                f"{field} at byte {self.at}", f"{count} bytes", f"at most the {self.left} bytes left"
+            )
+        start = self.at
+        self.at += count
+        return start
+
+    def scalar(self, code: str, field: str) -> Any:
+        start = self.skip(struct.calcsize("<" + code), field)
+        return struct.unpack_from("<" + code, self.data, start)[0]
+
+    def text(self, field: str) -> str:
+        length = self.scalar("Q", f"the length of {field}")
+        start = self.skip(length, field)
+        try:
+            return bytes(self.data[start : start + length]).decode("utf-8")
+        except UnicodeDecodeError:
+            raise self.fail(field, bytes(self.data[start : start + min(length, 16)]), "UTF-8 text") from None
+
+    def count(self, field: str, least_bytes: int) -> int:
+        """A count of entries that take at least ``least_bytes`` each."""
+        value: int = self.scalar("Q", field)
+        if value * least_bytes > self.left:
+            raise self.fail(field, value, f"at most {self.left // least_bytes} in the {self.left} bytes left")
+        return value
+
+    def value(self, kind: int, field: str) -> Any:
+        if kind == _STRING:
+            return self.text(field)
+        if kind == _ARRAY:
+            return self.array(field)
+        if kind not in _SCALARS:
+            raise self.fail(f"the type of {field}", kind, "a GGUF value type 0..12")
+        return self.scalar(_SCALARS[kind], field)
+
+    def _skip_texts(self, count: int, field: str) -> None:
+        # A vocabulary is most of a header's time: a sound text is stepped over without a call of `skip`.
+        data, at, last = self.data, self.at, len(self.data) - _LENGTH.size
+        for _ in range(count):
+            if at > last:
+                break
+            following = at + _LENGTH.size + _LENGTH.unpack_from(data, at)[0]
+            if following > len(data):
+                break
+            at = following
+            count -= 1
+        self.at = at
+        if count:  # the text that does not fit is refused by name
+            self.skip(self.scalar("Q", f"a string length in {field}"), f"a string in {field}")
+
+    def array(self, field: str) -> _LazyArray:
+        kind = self.scalar("I", f"the item type of {field}")
+        if kind != _STRING and kind not in _SCALARS:
+            raise self.fail(f"the item type of {field}", kind, "a scalar or string type")
+        size = 8 if kind == _STRING else struct.calcsize("<" + _SCALARS[kind])
+        count = self.count(f"the length of {field}", size)
+        array = _LazyArray(kind, count, self.at)
+        if kind == _STRING:
+            self.texts += count
+            if self.texts > MAX_TEXTS:
+                raise self.fail(f"the length of {field}", count, f"{MAX_TEXTS} texts in all arrays together")
+            self._skip_texts(count, field)
+        else:
+            self.skip(count * size, field)
+        return array
+
+
+_SOUND: dict[Path, tuple[tuple[int, int], set[str]]] = {}
+"""Of files whose tensors were looked at: their size and when they were changed, and which tensors' scales are
+numbers. A process opens a file for each of many points."""
+
+
+class GgufFile:
+    """The header of one GGUF file and access to its tensors.
+
+    ``path`` as given; ``tensors`` by name in file order. Raises SailsimError if the file is not a sound GGUF.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        size = check_regular(self.path, _KIND)
+        if size < 24:
+            raise SailsimError(
+                f"GGUF file {self.path}: its size is {size} bytes; allowed is at least 24 (a header)."
+            )
+        try:
+            self._data: npt.NDArray[np.uint8] = np.memmap(self.path, dtype=np.uint8, mode="r")
+            self._view: memoryview = self._data.data
+        except OSError as error:
+            raise unreadable(self.path, _KIND, error) from error
+        self._values: dict[str, Any] = {}
+        self.tensors: dict[str, TensorInfo] = {}
+        self._parse(_Cursor(self.path, self._view))
+
+    def _parse(self, cursor: _Cursor) -> None:
+        magic = bytes(cursor.data[:4])
+        cursor.skip(4, "the magic")
+        if magic != MAGIC:
+            raise cursor.fail("the magic", magic, f"{MAGIC!r}")
+        version = cursor.scalar("I", "the version")
+        if version not in VERSIONS:
+            raise cursor.fail("the version", version, "2 or 3, little endian")
+        n_tensors = cursor.count("the tensor count", _MIN_TENSOR_BYTES)
+        n_values = cursor.count("the key count", _MIN_PAIR_BYTES)
+        for field, count, most in (("tensor", n_tensors, MAX_TENSORS), ("key", n_values, MAX_KEYS)):
+            if count > most:
+                raise cursor.fail(f"the {field} count", count, f"at most {most}")
+        for index in range(n_values):
+            key = cursor.text(f"key {index}")
+            if key in self._values:
+                raise cursor.fail("a key", key, "each key once")
+            self._values[key] = cursor.value(cursor.scalar("I", f"the type of {key}"), key)
+        alignment = self._values.get("general.alignment", DEFAULT_ALIGNMENT)
+        if type(alignment) is not int or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
+            raise cursor.fail("general.alignment", alignment, "a power of two up to 2**20")
+        entries = [self._tensor_entry(cursor, index) for index in range(n_tensors)]
+        start = -(-cursor.at // alignment) * alignment
+        for name, shape, kind, offset in entries:
+            self._add_tensor(cursor, name, shape, kind, start, offset, alignment)
+        placed = sorted(self.tensors.values(), key=lambda tensor: tensor.offset)
+        for tensor, following in pairwise(placed):
+            if tensor.offset + tensor.n_bytes > following.offset:
+                raise cursor.fail(
+                    f"the data of {following.name}",
+                    f"{following.n_bytes} bytes at offset {following.offset - start}",
+                    f"bytes of its own, not those of {tensor.name}",
+                )
+
+    @staticmethod
+    def _tensor_entry(cursor: _Cursor, index: int) -> tuple[str, tuple[int, ...], int, int]:
+        name = cursor.text(f"the name of tensor {index}")
+        n_dims = cursor.scalar("I", f"the dimension count of {name}")
+        if not 1 <= n_dims <= MAX_DIMS:
+            raise cursor.fail(f"the dimension count of {name}", n_dims, f"1..{MAX_DIMS}")
+        shape = tuple(cursor.scalar("Q", f"a dimension of {name}") for _ in range(n_dims))
+        kind = cursor.scalar("I", f"the type of {name}")
+        offset = cursor.scalar("Q", f"the offset of {name}")
+        return name, shape, kind, offset
+
+    def _add_tensor(
+        self,
+        cursor: _Cursor,
+        name: str,
+        shape: tuple[int, ...],
+        kind: int,
+        start: int,
+        offset: int,
+        alignment: int,
+    ) -> None:
+        size = len(cursor.data)
+        if name in self.tensors:
+            raise cursor.fail("a tensor name", name, "each name once")
+        try:
+            ggml_type = GGMLQuantizationType(kind)
+            block, block_bytes = GGML_QUANT_SIZES[ggml_type]
+        except (ValueError, KeyError):
+            raise cursor.fail(f"the type of {name}", kind, "a tensor type of ggml") from None
+        if min(shape) < 1 or shape[0] % block:
+            raise cursor.fail(
+                f"the shape of {name}", shape, f"positive sizes, the first a multiple of {block}"
+            )
+        n_bytes = prod(shape) // block * block_bytes
+        if offset % alignment or start + offset + n_bytes > size:
+            raise cursor.fail(
+                f"the data of {name}",
+                f"{n_bytes} bytes at offset {offset}",
+                f"a multiple of {alignment} and inside the file's {size} bytes",
+            )
+        self.tensors[name] = TensorInfo(name, shape, ggml_type.name.lower(), start + offset, n_bytes)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Value of a header key; arrays are decoded to lists."""
+        value = self._values.get(key, default)
+        return self._decode(value) if isinstance(value, _LazyArray) else value
+
+    def _decode(self, array: _LazyArray) -> list[Any]:
+        cursor = _Cursor(self.path, self._view)
+        cursor.at = array.offset
+        if array.item_type == _STRING:
+            return [cursor.text("a string") for _ in range(array.count)]
+        code = _SCALARS[array.item_type]
+        return list(struct.unpack_from(f"<{array.count}{code}", self._view, array.offset))
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        """A whole number of the header. Raises SailsimError if it is absent or of another type."""
+        value = self._values.get(key, default)
+        if type(value) is not int:
+            shown = (
+                "an array" if isinstance(value, _LazyArray) else "absent" if value is None else repr(value)
+            )
+            raise SailsimError(f"GGUF file {self.path}: {key} is {shown}; allowed is a whole number.")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        """A floating-point number of the header. Raises SailsimError if it is of another type."""
+        value = self._values.get(key, default)
+        if type(value) is not float:
+            raise SailsimError(
+                f"GGUF file {self.path}: {key} is {value!r}; allowed is a floating-point number."
+            )
+        return value
+
+    def strings(self, key: str) -> list[str]:
+        """An array of texts of the header. Raises SailsimError if it is absent or of another type."""
+        value = self._values.get(key)
+        if not isinstance(value, _LazyArray) or value.item_type != _STRING:
+            shown = "absent" if value is None else "no array of texts"
+            raise SailsimError(f"GGUF file {self.path}: {key} is {shown}; allowed is an array of texts.")
+        return self._decode(value)
+
+    def require_numbers(self, names: Iterable[str] | None = None) -> None:
+        """Raises SailsimError if a scale of a tensor (of floats: a value) is a NaN or an infinity.
+
+        Those named or all are looked at, once as long as the file stays the same. All of a tensor is read, a
+        piece at a time: some seconds for a file of many GB. Nothing of it stays in memory, as it would if the
+        mapped file were gone through.
+        """
+        try:
+            status = self.path.stat()
+            path, state = self.path.resolve(), (status.st_size, status.st_mtime_ns)
+            if _SOUND.get(path, (None,))[0] != state:
+                _SOUND[path] = (state, set())
+            sound = _SOUND[path][1]
+            for name in self.tensors if names is None else names:
+                if name not in sound:
+                    self._require_numbers(self.tensors[name])
+                    sound.add(name)
+        except OSError as error:
+            raise unreadable(self.path, _KIND, error) from error
+
+    def _require_numbers(self, info: TensorInfo) -> None:
+        block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[info.type.upper()]][1]
+        step = _PIECE // block_bytes * block_bytes
+        piece = np.empty(min(step, info.n_bytes), np.uint8)
+        with self.path.open("rb", buffering=0) as file:
+            for start in range(0, info.n_bytes, step):
+                part = piece[: min(step, info.n_bytes - start)]
+                file.seek(info.offset + start)
+                if file.readinto(part.data) != len(part):
+                    raise self._unsound(f"the data of {info.name}", "cut short", "as long as before")
+                bad = first_bad_block(info.type, part.reshape(-1, block_bytes))
+                if bad is not None:
+                    bad += start // block_bytes
+                    value = f"no number in block {bad} of {info.type}"
+                    raise self._unsound(f"a scale of {info.name}", value, "finite ones")
+
+    def _unsound(self, field: str, value: object, allowed: str) -> SailsimError:
+        return _Cursor(self.path, self._view).fail(field, value, allowed)
+
+    def raw(self, name: str) -> npt.NDArray[np.uint8]:
+        """Stored bytes of a matrix as rows: (n, bytes of K weights), a view of the file.
+
+        Raises SailsimError if the tensor is absent, and as `require_numbers` of it.
+        """
+        info = self._info(name)
+        self.require_numbers([name])
+        rows = info.n_elements // info.shape[0]
+        return self._data[info.offset : info.offset + info.n_bytes].reshape(rows, -1)
+
+    def dequantize(self, name: str) -> npt.NDArray[np.float32]:
+        """A tensor as float32, ggml's dimensions reversed: a weight matrix is (n, k)."""
+        info = self._info(name)
+        kind = GGMLQuantizationType[info.type.upper()]
+        try:
+            values = dequantize(np.ascontiguousarray(self.raw(name)), kind)
+        except NotImplementedError:
+            raise SailsimError(
+                f"GGUF file {self.path}: the type of {name} is {info.type!r}; allowed is one that the "
+                f"package gguf dequantizes."
+            ) from None
+        return np.asarray(values, dtype=np.float32).reshape(info.shape[::-1])
+
+    def _info(self, name: str) -> TensorInfo:
+        if name not in self.tensors:
+            raise SailsimError(
+                f"GGUF file {self.path}: tensor {name!r} is absent; a model of this kind needs it."
+            )
+        return self.tensors[name]
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the whole file, hexadecimal."""
+        return sha256_of(self.path, _KIND)
 
 
 @dataclass(frozen=True)
@@ -101,10 +549,10 @@ def _spec(file: GgufFile) -> ModelSpec:
     )
     spec = decoder(header)
     for key, value in (("embedding_length", spec.d_model), ("expert_count", _count(spec))):
-        said = _uniform(file, f"{arch}.{key}", value)
-        if said != value:
+        stated = _uniform(file, f"{arch}.{key}", value)
+        if stated != value:
             raise SailsimError(
-                f"GGUF file {file.path}: {arch}.{key} is {said}; allowed is {value}, as its tensors have."
+                f"GGUF file {file.path}: {arch}.{key} is {stated}; allowed is {value}, as its tensors have."
             )
     return spec
 
@@ -116,22 +564,22 @@ def _count(spec: ModelSpec) -> int:
 def _facts(file: GgufFile, arch: str) -> Facts:
     """What the header says that no shape does."""
 
-    def said(key: str) -> int | None:
+    def number(key: str) -> int | None:
         key = f"{arch}.{key}"
         return _uniform(file, key) if key in file else None
 
     heads = _uniform(file, f"{arch}.attention.head_count")
-    window = said("attention.sliding_window") or 0
+    window = number("attention.sliding_window") or 0
     windowed = _windowed(file, f"{arch}.attention.sliding_window_pattern", arch) if window else None
     return Facts(
         n_heads=heads,
-        n_kv_heads=said("attention.head_count_kv"),
-        head_dim=said("attention.key_length"),
-        value_dim=said("attention.value_length"),
-        n_layers=said("block_count"),
-        experts_used=said("expert_used_count"),
+        n_kv_heads=number("attention.head_count_kv"),
+        head_dim=number("attention.key_length"),
+        value_dim=number("attention.value_length"),
+        n_layers=number("block_count"),
+        experts_used=number("expert_used_count"),
         window=window,
-        max_context=said("context_length") or 0,
+        max_context=number("context_length") or 0,
         windowed=windowed,
         architecture=arch,
     )
@@ -177,8 +625,3 @@ def _tensor_format(file: GgufFile, info: TensorInfo) -> TensorFormat:
             f"{', '.join(TENSOR_FORMATS)}."
         )
     return TENSOR_FORMATS[info.type]
-
-
-def tensor_bytes(model: GgufModel) -> Mapping[str, int]:
-    """Stored bytes of every tensor by its name in the file."""
-    return {name: info.n_bytes for name, info in model.file.tensors.items()}

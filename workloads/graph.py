@@ -24,18 +24,33 @@ Counting rules, for a batch of B sequences:
   a part of ``flops``.
 
 Kinds: ``gemv`` (goes to the PIM in SAIL), ``attention``, ``elementwise``, ``embedding``, ``sampling``, and
-where units do attention's products (`unit_attention`) ``cache``, which writes ``kv_bytes`` and reads
-``weight_bytes`` before.
+where units do attention's products ``cache``, which writes ``kv_bytes`` and reads ``weight_bytes`` before.
+
+`attention_on_units` makes two GEMVs with an input of their own, which the queries of a group share, of each
+head of a sequence. The cache is `ModelSpec.cached`: whole numbers with one fp16 scale a head and token.
+
+- **scores**: the queries (group, head_dim), rounded to ``abits``, times the keys (head_dim, tokens). The
+  key's scale is that of the one block of its output.
+- **values**: the probabilities (group, tokens) times the values (tokens, value_dim). A token's scale goes
+  with the inputs: the cores multiply the probabilities by it before they round them to ``abits``.
+
+Around them the cores round what is new and write it into the tiles, take the softmax, and round the result.
+A tile has a row of codes for each input, so that a new key has a code in each of ``head_dim`` rows and
+touches a line of each, while a new value is a row of its own. A line that is not filled is read before it is
+written. docs/decode.md explains.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from math import ceil
 from typing import Literal
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.experts import EXPECTED, Routing, Spread, touched
-from sailsim.workloads.formats import TensorFormat, WeightFormat
+from sailsim.workloads.experts import EXPECTED, Experts, Routing, Spread, touched
+from sailsim.workloads.formats import TensorFormat, WeightFormat, uniform_format
 from sailsim.workloads.model import MAX_DIMENSION, NORMS, Linear, ModelSpec, Role
 
 Kind = Literal["gemv", "attention", "elementwise", "embedding", "sampling", "cache"]
@@ -84,7 +99,7 @@ class Op:
     deviation: float = 0.0
 
     @property
-    def products(self) -> tuple[tuple["Op", float], ...]:
+    def products(self) -> tuple[tuple[Op, float], ...]:
         """The products that a gemv consists of, each of one matrix, and how often each occurs: itself once,
         or for experts one of every number of tokens that an expert may see."""
         if not self.spread:
@@ -92,7 +107,7 @@ class Op:
         assert self.format is not None
         return tuple((self._one(self.format, tokens), times) for tokens, times in self.spread)
 
-    def _one(self, fmt: TensorFormat, tokens: int) -> "Op":
+    def _one(self, fmt: TensorFormat, tokens: int) -> Op:
         """The product of so many tokens and one expert's matrix."""
         return replace(
             self,
@@ -119,12 +134,10 @@ def decode_step(
     return list(_decoded(model, fmt, batch, context, routing))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # all runners of a point run the same step: half of a new point's time
 def _decoded(
     model: ModelSpec, fmt: WeightFormat, batch: int, context: int, routing: Routing
 ) -> tuple[Op, ...]:
-    """Every machine and every card of a comparison runs the same few steps."""
-
     def attended(window: int) -> tuple[int, int]:
         return batch * window, batch * window
 
@@ -175,6 +188,15 @@ class _Rows:
     context: int
     attended: Attended
     routing: Routing
+
+    def spread(self, experts: Experts, layer: int) -> Spread:
+        """How the tokens lie on a block's experts: in all blocks alike, unless they are drawn."""
+        return self._expected if self.routing.seed is None else self.routing.spread(experts, self.rows, layer)
+
+    @cached_property
+    def _expected(self) -> Spread:
+        assert self.model.experts is not None
+        return EXPECTED.spread(self.model.experts, self.rows, 0)
 
     def op(self, name: str, layer: int, operands: int, flops: int, weights: int = 0, key: str = "") -> Op:
         """Work of the cores on so many elements in and out, with so many fp32 weights."""
@@ -295,7 +317,7 @@ def _chosen(step: _Rows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
     experts = model.experts
     assert experts is not None
     router, *shared = by_role["ffn_in"]
-    spread = step.routing.spread(experts, rows, layer)
+    spread = step.spread(experts, layer)
     deviation = step.routing.deviation(experts, rows)
     products: dict[Role, list[Op]] = {}
     for linear in model.layer_linears(layer):
@@ -392,3 +414,148 @@ def _gemv_of_experts(linear: Linear, fmt: TensorFormat, rows: int, spread: Sprea
         spread=spread,
         deviation=deviation,
     )
+
+
+SCALE_FLOPS = 1
+"""A probability times its value's scale."""
+SCALE_BYTES = 2
+"""Of an fp16 scale."""
+
+
+def attention_on_units(
+    ops: Sequence[Op], model: ModelSpec, context: int, line: int, queries: int = 1, chunk: int = 1
+) -> list[Op]:
+    """The operations of a step, ``ops``, with the products of attention as GEMVs of the units.
+
+    Args:
+        ops: of a decode step, or of a prefill.
+        model: with a cache of whole numbers.
+        context: tokens of each sequence.
+        line: bytes of a cache line, in which new keys and values are written.
+        queries: of each sequence the last so many tokens are new: one in decoding, in prefill all.
+        chunk: how many of them look at the keys together.
+    """
+    all_ops: list[Op] = []
+    for op in ops:
+        if op.kind == "attention":
+            all_ops += _on_units(_Attention(op, model, context, line, queries), chunk)
+        else:
+            all_ops.append(op)
+    return all_ops
+
+
+def key_format(model: ModelSpec) -> TensorFormat:
+    """Of the keys as the scores' matrix: the scale of a token is that of its output."""
+    return uniform_format(model.kv_bits, model.head_dim).base
+
+
+def value_format(model: ModelSpec) -> TensorFormat:
+    """Of the values as a matrix: one block, whose scale is 1."""
+    return uniform_format(model.kv_bits, 0).base
+
+
+@dataclass(frozen=True)
+class _Attention:
+    """Attention of a block of a step."""
+
+    op: Op
+    model: ModelSpec
+    context: int
+    line: int
+    queries: int
+
+    @property
+    def sequences(self) -> int:
+        """Each with keys of its own."""
+        return self.op.batch // self.queries
+
+    @property
+    def matrices(self) -> int:
+        """Heads of keys, of all sequences."""
+        return self.sequences * self.model.n_kv_heads
+
+    @property
+    def value_dim(self) -> int:
+        """Elements of a head's value."""
+        return self.model.d_value // self.model.n_kv_heads
+
+    def on_cores(self, what: str, elements: int, flops: int, read: float = 0.0) -> Op:
+        """Work on so many elements in and out."""
+        op, bytes_ = self.op, ACT_BYTES * elements
+        name = op.name.removesuffix("attention") + what
+        return Op(name, "elementwise", op.layer, op.batch, weight_bytes=read, act_bytes=bytes_, flops=flops)
+
+    def product(self, what: str, tokens: int, k: int, n: int, fmt: TensorFormat) -> Op:
+        """Of the queries of so many tokens of each sequence with a matrix a head."""
+        op, rows = self.op, self.sequences * tokens * self.model.n_heads
+        return Op(
+            op.name.removesuffix("attention") + what,
+            "gemv",
+            op.layer,
+            rows,
+            k=k,
+            n=n,
+            weight_bytes=self.matrices * fmt.bytes(k, n),
+            act_bytes=ACT_BYTES * rows * (k + n),
+            macs=rows * k * n,
+            role="attn_out",
+            format=fmt,
+            matrices=self.matrices,
+            spread=((tokens * self.model.gqa, float(self.matrices)),),
+            side_by_side=True,
+        )
+
+
+def _on_units(of: _Attention, chunk: int) -> list[Op]:
+    """What becomes of the attention of a block."""
+    model, op = of.model, of.op
+    new = op.batch * (model.d_query + model.d_cached)
+    touched, unfilled = _lines(model, of) if of.queries == 1 else (_filled_lines(model, of), 0)
+    write = of.on_cores("attn_cache", 2 * new, ROUND_FLOPS * new, read=of.matrices * unfilled * of.line)
+    parts = [replace(write, kind="cache", kv_bytes=of.matrices * touched * of.line)]
+    first = of.context - of.queries
+    for begin in range(first, of.context, chunk):
+        parts += _chunk(of, begin, min(begin + chunk, of.context))
+    return parts
+
+
+def _chunk(of: _Attention, begin: int, end: int) -> list[Op]:
+    """Queries of the tokens begin..end - 1 of each sequence: all at the keys that any of them sees."""
+    model, tokens = of.model, end - begin
+    window = model.attended(of.op.layer, of.context)
+    seen = end - max(0, begin + 1 - window)
+    rows = of.sequences * model.n_heads
+    pairs = rows * sum(min(at + 1, window) for at in range(begin, end))
+    mixed = of.sequences * tokens * model.d_attn
+    return [
+        of.product("attn_scores", tokens, model.head_dim, seen, key_format(model)),
+        of.on_cores(
+            "attn_softmax",
+            pairs + rows * tokens * seen,  # what a query does not see is written as 0
+            (SOFTMAX_FLOPS + SCALE_FLOPS + ROUND_FLOPS) * pairs,
+            read=SCALE_BYTES * of.matrices * seen,
+        ),
+        of.product("attn_values", tokens, seen, of.value_dim, value_format(model)),
+        of.on_cores("attn_mix", 2 * mixed, ROUND_FLOPS * mixed),
+    ]
+
+
+def _lines(model: ModelSpec, of: _Attention) -> tuple[int, int]:
+    """Cache lines that a new key and value of a head touch, and those among them that they do not fill.
+
+    A key's codes lie in ``head_dim`` rows of all tokens, a value's in one row, and the scale of each in a
+    line of scales.
+    """
+    line, tokens = of.line, model.attended(of.op.layer, of.context)
+    row, value = (ceil(elements * model.kv_bits / 8) for elements in (tokens, of.value_dim))
+    keys = model.head_dim if row >= line else ceil(model.head_dim * row / line)
+    return keys + ceil(value / line) + 2, keys + (value % line > 0) + 2
+
+
+def _filled_lines(model: ModelSpec, of: _Attention) -> int:
+    """Cache lines of all keys and values of a head, and of their scales: where all are new, none holds
+    anything that must be kept, and so none is read."""
+    line = of.line
+    row, value = (ceil(elements * model.kv_bits / 8) for elements in (of.context, of.value_dim))
+    keys = model.head_dim * ceil(row / line) if row >= line else ceil(model.head_dim * row / line)
+    return keys + ceil(of.context * value / line) + 2 * ceil(SCALE_BYTES * of.context / line)

@@ -27,7 +27,6 @@ from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.workloads.choice import settled_choice
 from sailsim.workloads.decoder import NORM_EPS, ROPE_BASE, llama_constants
 from sailsim.workloads.formats import TENSOR_FORMATS, TensorFormat
 from sailsim.workloads.gguf_model import GgufModel, stored_model
@@ -44,7 +43,7 @@ from sailsim.workloads.image_layout import (
     read_tiles,
     reading,
 )
-from sailsim.workloads.load import load_model
+from sailsim.workloads.load import load_model, weight_choice
 from sailsim.workloads.model import MAX_DIMENSION, Linear, ModelSpec
 from sailsim.workloads.safetensors_file import DTYPES, safe_tensors
 from sailsim.workloads.weights import Weights, WeightSource, file_source, synthetic_source
@@ -422,7 +421,7 @@ def plan_image(
     """
     if seed < 0:
         raise SailsimError(f"seed is {seed}; allowed is 0 or more.")
-    choice = settled_choice(str(model), weights)
+    choice = weight_choice(str(model), weights)
     file = stored_model(model)
     spec = load_model(model) if file is None else file.spec
     fmt = choice.format(str(model), spec)

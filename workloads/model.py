@@ -1,16 +1,22 @@
 """Decoder-only transformers as shapes: what a decode step multiplies, without the weights.
 
 Each model that ships is a TOML file beside this module (``models/``), named after the model, whose every
-shape comes from the ``config.json`` that its ``source`` names (`shape_file`). A GGUF file and a folder of
+shape comes from the ``config.json`` that its ``source`` names (`read_shape`). A GGUF file and a folder of
 safetensors give the same ``ModelSpec`` (`shapes`).
 """
 
-from collections.abc import Callable, Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Literal
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.toml_file import read_toml
 from sailsim.workloads.experts import Experts
 
 Role = Literal["attn_in", "attn_out", "ffn_in", "ffn_out", "head"]
@@ -39,7 +45,7 @@ FINAL_NORM = "output_norm"
 ROUTER = "ffn_gate_inp"
 """The matrix that scores a block's experts, by its tensor's name."""
 
-NORMS: Mapping[str, "Callable[[ModelSpec], tuple[int, int]]"] = {
+NORMS: Mapping[str, Callable[[ModelSpec], tuple[int, int]]] = {
     "attn_norm": lambda model: (model.d_model, model.d_model),
     "attn_norm_2": lambda model: (model.d_model, model.d_model),
     "attn_q_norm": lambda model: (model.head_dim, model.d_query),
@@ -249,7 +255,7 @@ class ModelSpec:
         """Bytes of a token in a block's KV cache: its key and its value, with their scales."""
         return self.d_cached * self.kv_bits / 8 + 2 * self.n_kv_heads * self.kv_scale_bits / 8
 
-    def cached(self, kv_bits: int) -> "ModelSpec":
+    def cached(self, kv_bits: int) -> ModelSpec:
         """The model with keys and values of another width: 2..8 bits are whole numbers of one fp16 scale a
         head and token, as `rounded_cache` makes them, 16 and 32 floats, whoever says so. 0, and the model's
         own, is itself."""
@@ -348,7 +354,118 @@ class ModelSpec:
         return tokens * self.cached_bytes
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # the same object again, by which steps are known
 def _cached(model: ModelSpec, kv_bits: int) -> ModelSpec:
-    """The same object again, by which steps are known."""
     return replace(model, kv_bits=kv_bits, kv_scale_bits=0)
+
+
+_NOT_IN_FILES = ("published_params", "published_active", "published_source", "notes")
+"""Fields that a file gives as the table ``published``, or that are a reader's own."""
+
+
+_SHIPPED = files(__package__).joinpath("models")
+_NAMES = tuple(sorted(entry.name.removesuffix(".toml") for entry in _SHIPPED.iterdir()))
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of the models that ship as data, sorted."""
+    return _NAMES
+
+
+def has_own_formats(model: str | Path) -> bool:
+    """Whether a model argument names a file or folder with formats of its own, by its name alone: neither a
+    model that ships nor a TOML file."""
+    return str(model) not in model_names() and Path(model).suffix != ".toml"
+
+
+@lru_cache(maxsize=32)  # the same object again, by which steps are known
+def shipped_model(name: str) -> ModelSpec:
+    """One of the shapes that ship, `model_names`."""
+    return read_shape(_SHIPPED.joinpath(f"{name}.toml"))
+
+
+def read_shape(path: Traversable) -> ModelSpec:
+    """ModelSpec of a TOML file. Raises SailsimError for a file that is none, or not of a model's shape."""
+    table = read_toml(path, "model", "a table of shapes")
+    published = _published(table.pop("published", {}), path)
+    known = get_type_hints(ModelSpec)
+    for field in _NOT_IN_FILES:
+        del known[field]
+    _require_known(f"model file {path}: field", table, [*known, "published"])
+    missing = [field for field in list(known)[:10] if field not in table]
+    if missing:
+        raise SailsimError(
+            f"model file {path}: field {missing[0]!r} is missing; a model needs a value for it."
+        )
+    for field, kind in known.items():
+        if field in table:
+            table[field] = _value(f"model file {path}: {field}", table[field], kind)
+    for field, allowed in (("name", "a text that is not empty"), ("source", "the origin of the shapes")):
+        if not table[field].strip():
+            raise SailsimError(f"model file {path}: {field} is {table[field]!r}; allowed is {allowed}.")
+    if table.get("max_context") == 0:
+        raise SailsimError(
+            f"model file {path}: max_context is 0; allowed is a number from 1 on, or no such field where "
+            "nobody says how many tokens the model was made for."
+        )
+    spec = ModelSpec(
+        **table,
+        published_params=published.get("params", 0),
+        published_active=published.get("active", 0),
+        published_source=published.get("source", ""),
+    )
+    if table.get("kv_scale_bits", spec.kv_scale_bits) != spec.kv_scale_bits:
+        raise SailsimError(
+            f"model file {path}: kv_scale_bits is {table['kv_scale_bits']}; allowed is {spec.kv_scale_bits} "
+            f"where kv_bits is {spec.kv_bits}."
+        )
+    return spec
+
+
+def _require_known(what: str, table: dict[str, Any], known: Iterable[str]) -> None:
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise SailsimError(f"{what} {unknown[0]!r} is unknown; allowed are {', '.join(known)}.")
+
+
+def _value(what: str, value: Any, kind: Any) -> Any:
+    """A field's value as its type has it: lists of a file become tuples, a table of experts `Experts`."""
+    if Experts in get_args(kind):
+        return _experts(what, value)
+    one = next((of for of in get_args(kind) if of is not type(None)), kind)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list) or any(type(item) is not one for item in value):
+            raise SailsimError(f"{what} is {value!r}; allowed is a list of values of type {one.__name__}.")
+        return tuple(value)
+    if type(value) is not one:
+        raise SailsimError(f"{what} is {value!r}; allowed is a value of type {one.__name__}.")
+    return value
+
+
+def _experts(what: str, table: Any) -> Experts:
+    if not isinstance(table, dict):
+        raise SailsimError(f"{what} is {table!r}; allowed is a table.")
+    known = get_type_hints(Experts)
+    _require_known(f"{what}: field", table, known)
+    missing = [field for field in ("count", "used", "d_ffn") if field not in table]
+    if missing:
+        raise SailsimError(f"{what}: field {missing[0]!r} is missing; experts need a value for it.")
+    return Experts(**{field: _value(f"{what}.{field}", table[field], known[field]) for field in table})
+
+
+def _published(table: Any, path: Traversable) -> dict[str, Any]:
+    """What a model's page states, with fields of the right kind."""
+    if not isinstance(table, dict):
+        raise SailsimError(f"model file {path}: published is {table!r}; allowed is a table.")
+    for field, value in table.items():
+        if field in ("params", "active"):
+            good, allowed = type(value) is int and 0 <= value <= MAX_PARAMS, f"a whole number 0..{MAX_PARAMS}"
+        elif field == "source":
+            good, allowed = isinstance(value, str), "a text"
+        else:
+            raise SailsimError(
+                f"model file {path}: published.{field} is unknown; allowed are params, active and source."
+            )
+        if not good:
+            raise SailsimError(f"model file {path}: published.{field} is {value!r}; allowed is {allowed}.")
+    return table

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -14,12 +13,18 @@ import numpy.typing as npt
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.operands import block_slices
-from sailsim.workloads.decoder import Decoder, Floats, UnitAttention, rounded_cache
+from sailsim.workloads.decoder import (
+    Decoder,
+    FloatProducts,
+    Floats,
+    UnitAttention,
+    UnitProducts,
+    rounded_cache,
+)
 from sailsim.workloads.decoder import attention as by_cores
 from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.gguf_model import GgufModel
 from sailsim.workloads.model import Linear
-from sailsim.workloads.products import FloatProducts, UnitProducts
 from sailsim.workloads.tokenizer import Tokenizer
 from sailsim.workloads.weights import Weights, quantized_block
 
@@ -110,7 +115,6 @@ CALIBRATION = "alice-9.txt"
 """Chapter 9, about 3,300 tokens."""
 
 
-@cache
 def shipped_text(name: str) -> str:
     """A text by its name."""
     return files(__package__).joinpath("data", name).read_text("utf-8")
@@ -154,11 +158,11 @@ def text_chunks(model: GgufModel, text: str, chunks: int, length: int) -> npt.ND
         raise SailsimError(
             f"the text has {len(tokens)} tokens; allowed is at least {chunks} chunks of {length}."
         )
-    found = np.asarray(tokens[: chunks * length], np.int64).reshape(chunks, length)
+    rows = np.asarray(tokens[: chunks * length], np.int64).reshape(chunks, length)
     first = tokenizer.first
     if first is not None:
-        found[:, 0] = first
-    return found
+        rows[:, 0] = first
+    return rows
 
 
 def in_floats(model: GgufModel, tokens: npt.NDArray[np.int64]) -> Predicted:

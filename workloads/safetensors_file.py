@@ -1,8 +1,11 @@
 """Headers of safetensors files: names, types, shapes and places of tensors, read without trusting any number.
 
-A file is 8 bytes with the header's length, little endian, the header as JSON, and the tensors' bytes. Each
-size in the header is checked against the file's; a tensor's bytes are read when somebody asks for them.
+A file is 8 bytes with the header's length, the header as JSON, and the tensors' bytes. Each size is checked
+against the file's before it is used; a tensor's bytes are read when somebody asks for them. The package
+safetensors says no tensor's place, and has no BF16 beside NumPy.
 """
+
+from __future__ import annotations
 
 import json
 from dataclasses import dataclass
@@ -52,15 +55,15 @@ class SafeTensor:
     def read(self) -> npt.NDArray[np.uint8]:
         """Its bytes, as stored. Raises SailsimError where the file cannot be read or has lost some."""
         try:
-            found = np.fromfile(self.path, np.uint8, self.n_bytes, offset=self.offset)
+            data = np.fromfile(self.path, np.uint8, self.n_bytes, offset=self.offset)
         except OSError as error:
             raise unreadable(self.path, _KIND, error) from error
-        if found.size != self.n_bytes:
+        if data.size != self.n_bytes:
             raise SailsimError(
-                f"{_KIND} {self.path}: {shown(self.name)} has {found.size} bytes; allowed are "
+                f"{_KIND} {self.path}: {shown(self.name)} has {data.size} bytes; allowed are "
                 f"{self.n_bytes}, as its header says."
             )
-        return found
+        return data
 
 
 def read_json(path: Path, most: int = MAX_HEADER) -> dict[str, Any]:
@@ -93,25 +96,17 @@ def safe_tensors(path: Path) -> dict[str, SafeTensor]:
     entries.pop("__metadata__", None)
     if len(entries) > MAX_TENSORS:
         raise SailsimError(f"{where}: it has {len(entries)} tensors; allowed are {MAX_TENSORS}.")
-    room = size - _LENGTH - length
-    placed = sorted(_placed(where, name, entry, room) for name, entry in entries.items())
-    for (_, end, before), (start, _, after) in pairwise(placed):
-        if end > start:
+    begin = _LENGTH + length
+    tensors = {name: _tensor(path, name, entry, begin, size - begin) for name, entry in entries.items()}
+    placed = sorted(tensors.values(), key=lambda tensor: (tensor.offset, tensor.offset + tensor.n_bytes))
+    for before, after in pairwise(placed):
+        end = before.offset + before.n_bytes
+        if end > after.offset:
             raise SailsimError(
-                f"{where}: the data of {shown(after)} start at {start}; allowed is behind those of "
-                f"{shown(before)}, which end at {end}."
+                f"{where}: the data of {shown(after.name)} start at {after.offset - begin}; allowed is "
+                f"behind those of {shown(before.name)}, which end at {end - begin}."
             )
-    return {
-        name: SafeTensor(
-            name,
-            entry["dtype"],
-            tuple(entry["shape"]),
-            _size(entry),
-            path,
-            _LENGTH + length + entry["data_offsets"][0],
-        )
-        for name, entry in entries.items()
-    }
+    return tensors
 
 
 def shown(name: str) -> str:
@@ -127,43 +122,38 @@ def _table(where: str, content: bytes) -> dict[str, Any]:
         return table
 
     try:
-        found = json.loads(content, object_pairs_hook=once)
+        table = json.loads(content, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else shown(str(error))
         raise SailsimError(f"{where}: its JSON cannot be read ({why}); allowed is a table.") from None
-    if not isinstance(found, dict):
-        raise SailsimError(f"{where}: its JSON is {repr(found)[:80]}; allowed is a table.")
-    return found
+    if not isinstance(table, dict):
+        raise SailsimError(f"{where}: its JSON is {repr(table)[:80]}; allowed is a table.")
+    return table
 
 
-def _placed(where: str, name: str, entry: Any, room: int) -> tuple[int, int, str]:
-    """Where a tensor's bytes begin and end, and its name. Raises where its entry is not sound."""
+def _tensor(path: Path, name: str, entry: Any, begin: int, room: int) -> SafeTensor:
+    """A header's entry as a tensor of the ``room`` bytes from ``begin`` on. Raises where it is not sound."""
 
     def refuse(field: str, value: object, allowed: str) -> SailsimError:
-        return SailsimError(
-            f"{where}: {field} of {shown(name)} is {shown(repr(value))}; allowed is {allowed}."
-        )
+        value = shown(repr(value))
+        return SailsimError(f"{_KIND} {path}: {field} of {shown(name)} is {value}; allowed is {allowed}.")
 
     if not isinstance(entry, dict):
         raise refuse("the entry", entry, "a table")
     dtype, shape, offsets = (entry.get(field) for field in ("dtype", "shape", "data_offsets"))
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise refuse("dtype", dtype, f"one of {', '.join(DTYPES)}")
-    if not isinstance(shape, list) or len(shape) > 8 or not all(_is_size(n) for n in shape):
+    if not isinstance(shape, list) or len(shape) > 8 or not all(map(_is_size, shape)):
         raise refuse("shape", shape, "up to 8 whole numbers from 0 on")
-    if not isinstance(offsets, list) or len(offsets) != 2 or not all(_is_size(n) for n in offsets):
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
         raise refuse("data_offsets", offsets, "two whole numbers")
     start, end = offsets
-    if end > room or end - start != _size(entry):
-        raise refuse(
-            "data_offsets", offsets, f"{_size(entry)} bytes by dtype and shape, inside the {room} of the data"
-        )
-    return start, end, name
+    n_bytes = prod(shape) * DTYPES[dtype]
+    if end > room or end - start != n_bytes:
+        allowed = f"{n_bytes} bytes by dtype and shape, inside the {room} of the data"
+        raise refuse("data_offsets", offsets, allowed)
+    return SafeTensor(name, dtype, tuple(shape), n_bytes, path, begin + start)
 
 
 def _is_size(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 62
-
-
-def _size(entry: dict[str, Any]) -> int:
-    return int(prod(entry["shape"])) * DTYPES[entry["dtype"]]

@@ -131,14 +131,14 @@ def decoder(header: Header) -> ModelSpec:
 
 def _blocks(header: Header) -> list[dict[str, Shape]]:
     """The matrices of each block. Raises for one that no such decoder has, and for a gap between blocks."""
-    found: dict[int, dict[str, Shape]] = {}
+    by_layer: dict[int, dict[str, Shape]] = {}
     for name, shape in header.tensors.items():
         inside = _BLOCK.fullmatch(name)
         if inside is None:
             if len(shape) > 1 and name not in _BESIDE:
                 raise _unknown(header, name)
             continue
-        block = found.setdefault(int(inside[1]), {})
+        block = by_layer.setdefault(int(inside[1]), {})
         kind = inside[2].removesuffix(".weight")
         if len(shape) > 1 and not kind.endswith(".bias"):
             if kind not in MATRICES or kind == inside[2]:
@@ -150,12 +150,13 @@ def _blocks(header: Header) -> list[dict[str, Shape]]:
                 )
             block[kind] = shape
     count = header.facts.n_layers
-    if not found or sorted(found) != list(range(len(found))) or count not in (None, len(found)):
-        said = "" if count is None else f"; its header says {count}"
+    if not by_layer or sorted(by_layer) != list(range(len(by_layer))) or count not in (None, len(by_layer)):
+        stated = "" if count is None else f"; its header says {count}"
         raise header.refuse(
-            f"its blocks are {_in_words(sorted(found))}{said}; allowed are all from 0 on, each with tensors"
+            f"its blocks are {_in_words(sorted(by_layer))}{stated}; allowed are all from 0 on, each with "
+            "tensors"
         )
-    return [found[layer] for layer in range(len(found))]
+    return [by_layer[layer] for layer in range(len(by_layer))]
 
 
 def _in_words(numbers: Sequence[int]) -> str:
@@ -174,11 +175,11 @@ def _unknown(header: Header, name: str) -> SailsimError:
 
 def _need(header: Header, block: Mapping[str, Shape], layer: int, *kinds: str) -> Shape:
     """The first of some matrices that a block has."""
-    found = next((block[kind] for kind in kinds if kind in block), None)
-    if found is None:
+    shape = next((block[kind] for kind in kinds if kind in block), None)
+    if shape is None:
         named = " or ".join(header.own(f"blk.{layer}.{kind}.weight") for kind in kinds)
         raise header.refuse(f"tensor {named} is absent; a model of this kind needs it")
-    return found
+    return shape
 
 
 def _heads(header: Header, block: Mapping[str, Shape]) -> tuple[int, int, int, int]:
@@ -261,8 +262,8 @@ def _experts(header: Header, blocks: Sequence[Mapping[str, Shape]]) -> Experts |
     down = _need(header, block, at, "ffn_down_exps")
     up = _need(header, block, at, "ffn_up_exps")
     shared = block.get("ffn_down_shexp", (0, 0))[0]
-    dense = tuple(layer for layer, found in enumerate(blocks) if ROUTER not in found)
-    found = Experts(
+    dense = tuple(layer for layer, own in enumerate(blocks) if ROUTER not in own)
+    experts = Experts(
         count=down[2],
         used=used,
         d_ffn=down[0],
@@ -270,22 +271,22 @@ def _experts(header: Header, blocks: Sequence[Mapping[str, Shape]]) -> Experts |
         fused="ffn_gate_exps" not in block and up[1] == 2 * down[0],
         dense_layers=dense,
     )
-    problem = found.problem(len(blocks), max(down[0], shared))
+    problem = experts.problem(len(blocks), max(down[0], shared))
     if problem is not None:
         raise header.refuse(problem)
-    return found
+    return experts
 
 
 def _norms(header: Header) -> tuple[str, ...]:
     """The norms with weights. One behind attention is the next network's where that has none of its own."""
-    found = [
+    norms = [
         name
         for name in NORMS
         if (f"{name}.weight" if name == FINAL_NORM else f"blk.0.{name}.weight") in header.tensors
     ]
-    if "ffn_norm" not in found and "post_attention_norm" in found and "post_ffw_norm" not in found:
-        found = ["ffn_norm" if name == "post_attention_norm" else name for name in found]
-    return PLAIN_NORMS if sorted(found) == sorted(PLAIN_NORMS) else tuple(found)
+    if "ffn_norm" not in norms and "post_attention_norm" in norms and "post_ffw_norm" not in norms:
+        norms = ["ffn_norm" if name == "post_attention_norm" else name for name in norms]
+    return PLAIN_NORMS if sorted(norms) == sorted(PLAIN_NORMS) else tuple(norms)
 
 
 def _require_all(header: Header, spec: ModelSpec, blocks: Sequence[Mapping[str, Shape]]) -> None:
@@ -295,10 +296,10 @@ def _require_all(header: Header, spec: ModelSpec, blocks: Sequence[Mapping[str, 
         of_one = (linear.k, linear.n)
         wanted[f"{linear.name}.weight"] = (*of_one, linear.count) if linear.of_experts else of_one
     for name, shape in wanted.items():
-        found = header.tensors.get(name)
-        if found != shape:
+        stored = header.tensors.get(name)
+        if stored != shape:
             raise header.refuse(
-                f"the shape of {header.own(name)} is {found or 'absent'}; allowed is {shape} by its header "
+                f"the shape of {header.own(name)} is {stored or 'absent'}; allowed is {shape} by its header "
                 "and its other tensors"
             )
     for layer, block in enumerate(blocks):

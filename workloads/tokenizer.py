@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.gguf_file import GgufFile
+from sailsim.workloads.gguf_model import GgufFile
 from sailsim.workloads.safetensors_file import shown
 
 # Contractions, then a word, a digit or a run of signs with at most one space before it, then spaces.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
@@ -19,18 +19,15 @@ from sailsim.lut_gemv import descriptor
 from sailsim.lut_gemv.codes import row_bytes
 from sailsim.lut_gemv.counts import PrtConfig, cycles_by_phase
 from sailsim.lut_gemv.descriptor import ABITS_MAX, NBW_MAX
-from sailsim.lut_gemv.replay import Replayed, decode_tile, replay
 from sailsim.lut_gemv.tile import Scales, Tile
-from sailsim.lut_gemv.trace import Trace, write_trace
+from sailsim.lut_gemv.trace import Replayed, Trace, replay, write_trace
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.choice import settled_choice
 from sailsim.workloads.folder_model import FolderModel
-from sailsim.workloads.folder_weights import folder_source
 from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.gguf_model import GgufModel
-from sailsim.workloads.load import load_model, opened
+from sailsim.workloads.load import load_model, opened, weight_choice
 from sailsim.workloads.model import Linear, ModelSpec
-from sailsim.workloads.weights import WeightSource, file_source, synthetic_source
+from sailsim.workloads.weights import WeightSource, file_source, folder_source, synthetic_source
 
 MAX_BYTES = 4 << 30
 """Largest trace that is written without being asked for: a whole 7B model at 4 bits is about this size."""
@@ -159,7 +156,7 @@ def plan_trace(
     """Chooses the tiles of a model for a trace.
 
     ``model`` is a shipped name, or the path of a GGUF file or of a folder of safetensors. ``weights``, or
-    ``wbits`` and ``group_size``, say what its weights are, as for a point (`settled_choice`): each matrix
+    ``wbits`` and ``group_size``, say what its weights are, as for a point (`weight_choice`): each matrix
     gets its own format's codes, blocks and minima. ``choose_nbw`` takes the place of ``nbw``: it is shown the
     first tile of each matrix and says the NBW of all of them (`sailsim.sim.replay.fastest_nbw`). ``layers``
     (first, one past the last) restricts the blocks, and leaves the head out; ``tensors`` is a shell pattern
@@ -175,7 +172,7 @@ def plan_trace(
     ):
         if not least <= value <= most:
             raise SailsimError(f"{name} is {value}; allowed is {least}..{most}.")
-    choice = settled_choice(str(model), weights, wbits, group_size)
+    choice = weight_choice(str(model), weights, wbits, group_size)
     file = opened(model)
     spec = load_model(model) if file is None else file.spec
     if layers is not None and not 0 <= layers[0] < layers[1] <= spec.n_layers:
@@ -204,13 +201,7 @@ def plan_trace(
             f"tensors is {tensors!r}, whose weights {why}; allowed are other matrices with codes, such as "
             "those of weights 4g32."
         )
-    matrices = tuple(
-        (
-            linear,
-            _source(file, linear, types[linear], seed),
-        )
-        for linear in coded
-    )
+    matrices = tuple((linear, _source(file, linear, types[linear], seed)) for linear in coded)
     left_out = tuple(linear for linear in chosen if linear not in set(coded))
     return TracePlan(
         spec, file, fmt, activations, matrices, left_out, abits, nbw, batch, slices, seed, choose_nbw
@@ -241,30 +232,16 @@ def replay_timed(trace: Trace, config: _core.SliceConfig, threads: int = 1) -> I
     ``config`` describes the unit; it holds whole tiles, so ``config.slices`` must be 1. A tile that does not
     fit the unit's arrays gets ``ERR_CAPACITY``.
     """
-    prt = PrtConfig(
-        entries=config.prt_entries,
-        policy=cast(Literal["lru", "fifo", "direct"], config.prt_policy),
-        enabled=config.prt_entries > 0,
-    )
-    for index, result in enumerate(replay(trace, prt=prt, threads=threads)):
-        if result.status != descriptor.Status.OK:
-            yield ReplayedTile(result, None)
-            continue
-        tile = decode_tile(trace, index)
-        try:
-            yield ReplayedTile(result, _cycles(tile, config, prt))
-        except ValueError as error:
-            yield ReplayedTile(
-                replace(result, status=descriptor.Status.ERR_CAPACITY, problem=str(error), output=None), None
-            )
-
-
-def _cycles(tile: Tile, config: _core.SliceConfig, prt: PrtConfig) -> dict[str, int]:
-    entries = prt.entries if tile.prt and prt.enabled else 0
-    profile = _core.pattern_profile(
-        tile.x, tile.abits, tile.signed, tile.nbw, tile.group_size, entries, config.prt_policy
-    )
-    timing = _core.time_tile(
-        config, *tile.shape, profile, scaled=tile.scales is not None, minimum=tile.has_minimum
-    )
-    return {**cycles_by_phase(timing), "total": int(timing.total)}
+    for result in replay(trace, prt=PrtConfig.of(config), threads=threads):
+        cycles = None
+        if result.tile is not None and result.profile is not None:
+            tile, scaled = result.tile, result.tile.scales is not None
+            try:
+                timing = _core.time_tile(
+                    config, *tile.shape, result.profile, scaled=scaled, minimum=tile.has_minimum
+                )
+                cycles = {**cycles_by_phase(timing), "total": int(timing.total)}
+            except ValueError as error:
+                status = descriptor.Status.ERR_CAPACITY
+                result = replace(result, status=status, problem=str(error), output=None)
+        yield ReplayedTile(result, cycles)

@@ -167,7 +167,7 @@ def read_runners(path: str | Path) -> tuple[Runner, ...]:
         raise SailsimError(f"beside is {error}.") from None
     if choice.file in (*system_names(), *card_names()):
         return (_of_machine(text, None),)
-    table = read_toml(Path(choice.file), "runner", "a TOML file or a machine of `sailsim systems list`")
+    table = read_toml(Path(choice.file), "runner", "a TOML file or a machine of `sailsim list system`")
     if "runner" not in table:
         if "kind" in table or "extends" in table:
             return (_of_machine(text, Path(choice.file)),)

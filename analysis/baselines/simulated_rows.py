@@ -18,9 +18,8 @@ from sailsim.sim.host import HostCores
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
 from sailsim.sim.vary import vary
-from sailsim.workloads.choice import uniform_choice
 from sailsim.workloads.graph import decode_step
-from sailsim.workloads.load import load_model
+from sailsim.workloads.load import load_model, uniform_choice
 from sailsim.workloads.model import ModelSpec
 
 HOST = "sail-n1-neon-host"

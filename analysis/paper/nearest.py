@@ -227,7 +227,7 @@ def _saved(
         if claim.primary.without is not None:
             commands.append(command.replace("--json", f"--no-{claim.primary.without} --json"))
     else:
-        commands = [f"sailsim systems show docs/systems/{path.name}"]
+        commands = [f"sailsim show system docs/systems/{path.name}"]
     source = f"sailsim claims reproduce, nearest to the claim {claim.name}, seed {seed}"
     title = f"Nearest to the paper's {claim.name}, within the declared ranges"
     return {

@@ -153,7 +153,7 @@ def decides_figure(study: Study) -> Figure:
         "of its "
         "range, or over its choices; the labels say where. In brackets: total Sobol index, the share of the "
         "variance that goes away if the factor were known. Names are those of the system files "
-        "(`sailsim systems show sail-n1 --sources`) and of the fits (docs/baselines.md).",
+        "(`sailsim show system sail-n1 --sources`) and of the fits (docs/baselines.md).",
         f"{study['machines']} machines, {study['samples'] // 2} base samples for the indices, seed "
         f"{study['seed']}.",
     )

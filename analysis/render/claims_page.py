@@ -328,7 +328,7 @@ def stands_at(metric: ClaimMetric) -> str:
     if metric.metric == "saving":
         field = "step_s" if metric.saved == "step_s" else f"counts.{metric.saved}"
         return f"1 - `runs.sail.{field}` over that with `--no-{metric.without}`"
-    return "`sailsim systems show`, its last line" if metric.primary else "[areas](cost.md#area)"
+    return "`sailsim show system`, its last line" if metric.primary else "[areas](cost.md#area)"
 
 
 def _percent(part: int, whole: int) -> str:

@@ -44,8 +44,7 @@ from sailsim.base.progress import followed
 from sailsim.base.screen import escaped
 from sailsim.sim.files import load_system
 from sailsim.sim.study.folder import Store
-from sailsim.workloads.choice import FILE
-from sailsim.workloads.load import load_model
+from sailsim.workloads.load import FILE, load_model
 
 RUN_COLUMNS = {
     "title": "runner",

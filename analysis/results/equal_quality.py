@@ -19,7 +19,7 @@ from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.quality import IN_FLOATS
-from sailsim.workloads.choice import FILE, GROUP_SIZE, uniform_choice
+from sailsim.workloads.load import FILE, GROUP_SIZE, uniform_choice
 
 ABITS, KV_BITS, METHOD = 8, 16, "nearest"
 """Of the points that are compared: they differ in their weights alone."""

@@ -28,9 +28,9 @@ from sailsim.sim.study.origin import code_version
 from sailsim.sim.study.run import run_study
 from sailsim.sim.study.tasks import Task
 from sailsim.sim.study.workers import Workers
-from sailsim.workloads.choice import chosen_format
 from sailsim.workloads.decoder import open_llama
 from sailsim.workloads.gguf_model import open_gguf
+from sailsim.workloads.load import chosen_format
 from sailsim.workloads.quality import (
     ATTENTION,
     CALIBRATION,
@@ -58,7 +58,7 @@ class QualityPoint:
 
     Attributes:
         model: a GGUF file.
-        weights: a choice of formats (`sailsim.workloads.choice`), or ``float``.
+        weights: a choice of formats (`sailsim.workloads.load`), or ``float``.
         abits: bits of an activation, 2..16; 0 with ``float``.
         kv_bits: of the cache's keys and values, 2..8 or 16; 0 with ``float``.
         attention: who multiplies them, cores or units.

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reuse import settings
+from reuse.keys import PrtKey, bit_profile
 from reuse.quantizers import QUANTIZERS, RoundedRows, rounded_rows
 from reuse.settings import (
     ABITS,
@@ -21,8 +22,7 @@ from reuse.settings import (
     Ints,
     layer_types,
 )
-from sailsim.lut_gemv.counts import PRT_POLICIES, PrtConfig, PrtKey
-from sailsim.lut_gemv.fast import bit_profile
+from sailsim.lut_gemv.counts import PRT_POLICIES, PrtConfig
 from sailsim.lut_gemv.operands import block_slices
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.model import ROLES, Role

@@ -10,10 +10,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reuse.settings import ABITS
-from sailsim.lut_gemv.operands import block_slices
-from sailsim.lut_gemv.quantize import quantize_columns, quantize_rows, quantize_rows_unsigned, split_signs
+from sailsim.lut_gemv.operands import activation_dtype, block_slices
+from sailsim.lut_gemv.quantize import quantize_rows
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.model import Role
+
+
+def quantize_columns(x: NDArray[Any], abits: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Round every column (channel) of ``x`` (B, K) symmetrically: as `quantize_rows`, with scales (K,)."""
+    ints, scale = quantize_rows(np.ascontiguousarray(x.T), abits)
+    return np.ascontiguousarray(ints.T), scale
+
+
+def quantize_rows_unsigned(
+    x: NDArray[Any], abits: int
+) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.int64]]:
+    """Round every row of ``x`` (B, K) to unsigned integers between its least and its greatest value.
+
+    The range always holds 0, exactly, at the zero point. Integers (B, K), scales fp32 (B,) and zero points
+    (B,): ``x`` is about ``(integer - zero point) * scale``.
+    """
+    x = x.astype(np.float64)
+    limit = (1 << abits) - 1
+    least = np.minimum(x.min(axis=1), 0)
+    scale = ((np.maximum(x.max(axis=1), 0) - least) / limit).astype(np.float32)
+    step = scale.astype(np.float64)
+
+    def steps(values: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.rint(np.divide(values, step, out=np.zeros_like(values), where=step > 0))
+
+    zero = np.clip(steps(-least, step), 0, limit)
+    ints = np.clip(steps(x, step[:, None]) + zero[:, None], 0, limit)
+    return ints.astype(activation_dtype(abits, signed=False)), scale, zero.astype(np.int64)
+
+
+def split_signs(x: NDArray[Any], abits: int) -> NDArray[Any]:
+    """Sign and magnitude as a table look-up can use them: the positive and the negative part of every row.
+
+    One look-up adds entries of one sign, so a row of ``x`` (B, K) is two rows of magnitudes, which have a bit
+    less and whose products are subtracted: row 2 b is ``max(x[b], 0)``, row 2 b + 1 is ``max(-x[b], 0)``.
+    """
+    signed = x.astype(np.int64)
+    parts = np.stack([np.maximum(signed, 0), np.maximum(-signed, 0)], axis=1)
+    return parts.reshape(-1, x.shape[1]).astype(activation_dtype(abits - 1, signed=False))
 
 
 class Rounded(NamedTuple):

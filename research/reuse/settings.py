@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.lut_gemv.counts import PrtHash
+from reuse.keys import PrtHash
 from sailsim.sim.point import Point
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ROLES, Role

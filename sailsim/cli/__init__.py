@@ -19,48 +19,35 @@ from sailsim.base.errors import SailsimError, one_line
 from sailsim.base.hints import program
 from sailsim.base.stop import Terminated, stoppable
 
-# name -> module:attribute. Loaded only when called, so that small commands start at once.
-_COMMANDS = {
-    "gemv": "sailsim.cli.gemv:gemv",
-    "run": "sailsim.cli.run:run",
-    "cost": "sailsim.cli.cost:cost",
-    "sweep": "sailsim.cli.sweep:sweep",
-    "baseline": "sailsim.cli.baseline:baseline",
-    "results": "sailsim.cli.results:results",
-    "report": "sailsim.cli.report:report",
-    "quality": "sailsim.cli.quality:quality",
-    "claims": "sailsim.cli.claims:claims",
-    "trace": "sailsim.cli.trace:trace",
-    "replay": "sailsim.cli.trace:replay",
-    "image": "sailsim.cli.image:image",
-    "gem5": "sailsim.cli.gem5:gem5",
-    "systems": "sailsim.cli.systems:systems",
-    "substrates": "sailsim.cli.substrates:substrates",
-    "models": "sailsim.cli.models:models",
-    "activations": "sailsim.cli.activations:activations",
-    "completion": "sailsim.cli.completion:completion",
+_GROUPS = {
+    "One answer": {
+        "run": ("run:run", "One step of a model: SAIL beside cores and cards."),
+        "cost": ("cost:cost", "Tokens per dollar of everything that runs a point."),
+        "baseline": ("baseline:baseline", "Predict a server or a card without PIM units."),
+        "quality": ("quality:quality", "What a model loses by the widths of its numbers."),
+    },
+    "Many answers": {
+        "sweep": ("sweep:sweep", "Many points by every runner, kept in a folder."),
+        "results": ("results:results", "List, show, query, export and compare folders."),
+        "report": ("report:report", "The report of a sweep, one page, and its figures."),
+        "claims": ("claims:claims", "A paper's claims under all that is not published."),
+    },
+    "What there is": {
+        "list": ("catalog:list_", "Systems, substrates, models, formats and prices."),
+        "show": ("catalog:show", "One of them, with the sources of its numbers."),
+    },
+    "Units and programs": {
+        "gemv": ("gemv:gemv", "Multiply two .npy files by look-up tables, exactly."),
+        "activations": ("activations:activations", "Capture real activations, or show a capture."),
+        "trace": ("trace:trace", "Write tiles of a model as a trace."),
+        "replay": ("trace:replay", "Work through a trace on one unit."),
+        "image": ("image:image", "Write a model for the AArch64 decode program."),
+        "gem5": ("gem5:gem5", "Programs, traces and whole tokens on gem5."),
+    },
 }
-_IN_A_LINE = {
-    "gemv": "Multiply two .npy files by look-up tables, exactly.",
-    "run": "One step of a model: SAIL beside cores and cards.",
-    "cost": "Tokens per dollar of everything that runs a point.",
-    "sweep": "Many points by every runner, kept in a folder.",
-    "baseline": "Predict a server or a card without PIM units.",
-    "results": "List, show, query, export and compare folders.",
-    "report": "The report of a sweep, one page, and its figures.",
-    "quality": "What a model loses by the widths of its numbers.",
-    "claims": "A paper's claims under all that is not published.",
-    "trace": "Write tiles of a model as a trace.",
-    "replay": "Work through a trace on one unit.",
-    "image": "Write a model for the AArch64 decode program.",
-    "gem5": "Programs, traces and whole tokens on gem5.",
-    "systems": "The machines that ship, and their sources.",
-    "substrates": "The kinds of compute-capable SRAM that ship.",
-    "models": "The models that ship, their shapes and sizes.",
-    "activations": "Capture real activations.",
-    "completion": "Print the completion script of a shell.",
-}
-"""What each command does, for the list of them: the commands' modules are not imported for it."""
+"""The commands by group, in the order a newcomer meets them: where each is, and what it does in a line. Their
+modules are imported when one is called, so that small commands start at once and the help imports none."""
+_COMMANDS = {name: row for group in _GROUPS.values() for name, row in group.items()}
 
 
 class BadInput(click.ClickException):
@@ -85,18 +72,18 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command."""
-        target = _COMMANDS.get(cmd_name)
-        if target is None:
+        if cmd_name not in _COMMANDS:
             return None
-        module, attribute = target.split(":")
-        command = getattr(importlib.import_module(module), attribute)
+        module, attribute = _COMMANDS[cmd_name][0].split(":")
+        command = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _IN_A_LINE[name]) for name in self.list_commands(ctx)])
+        """The commands in groups, without importing any."""
+        for title, group in _GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, line) for name, (_, line) in group.items()])
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Read the options that stand before the command's name."""

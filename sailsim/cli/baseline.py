@@ -16,9 +16,8 @@ from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import TEXT
 from sailsim.cli._table import echo, say
-from sailsim.workloads.choice import chosen_format
-from sailsim.workloads.load import load_model
-from sailsim.workloads.shape_file import has_own_formats
+from sailsim.workloads.load import chosen_format, load_model
+from sailsim.workloads.model import has_own_formats
 
 
 class ChoiceOrCount(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
@@ -73,9 +72,9 @@ class Requests(click.ParamType):  # type: ignore[type-arg]  # generic only from 
 @click.option(
     "--machine",
     required=True,
-    help="CPU server or GPU card: a name of `sailsim systems list` or a TOML file.",
+    help="CPU server or GPU card: a name of `sailsim list system` or a TOML file.",
 )
-@click.option("--model", required=True, help="A name of `sailsim models list`, a TOML or a GGUF file.")
+@click.option("--model", required=True, help="A name of `sailsim list model`, a TOML or a GGUF file.")
 @click.option(
     "--weights",
     type=TEXT,

@@ -28,25 +28,25 @@ FILE = PathOption()
 
 @click.command(cls=Command)
 @click.option(
-    "--weights", type=FILE, required=True, help="W.npy: integers (K, N), values; codes if --codebook."
+    "--weights", type=FILE, required=True, help="W.npy: integers (K, N), values; codes where --code is C.npy."
 )
 @click.option("--activations", type=FILE, required=True, help="X.npy: integers (B, K).")
 @click.option("--wbits", type=int, required=True, help="Bits of a stored weight, 1..8.")
 @click.option("--abits", type=int, required=True, help="Bits of an activation, 1..16.")
 @click.option("--nbw", type=int, default=4, show_default=True, help="Weights of a table, 1..6.")
-@click.option("--unsigned-activations", is_flag=True, help="Activations are unsigned, not two's complement.")
+@click.option("--unsigned", is_flag=True, help="Activations are unsigned, not two's complement.")
 @click.option(
-    "--weight-code",
-    type=click.Choice(["twos", "offset", "ternary"]),
-    help="How weights are stored: two's complement (default), unsigned minus --zero-point, or -1, 0, +1.",
+    "--code",
+    "code_name",
+    default="twos",
+    show_default=True,
+    help="How weights are stored: twos (complement), offset:ZERO (unsigned minus ZERO), ternary (-1, 0, 1), "
+    "or C.npy, the 2^wbits integers that the codes in W.npy mean.",
 )
-@click.option("--zero-point", type=int, help="Of --weight-code offset.")
-@click.option("--codebook", type=FILE, help="C.npy: the 2^wbits integers that the codes in W.npy mean.")
 @click.option(
     "--group-size", type=int, default=0, show_default=True, help="Weights of a block along K; 0: all."
 )
 @click.option("--system", default="sail-n1", show_default=True, help="A machine that ships, or a TOML file.")
-@click.option("--substrate", help="Another than the machine's: as in `sailsim run`, row_dfm:add=3 say.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of this computer.")
 @click.option("--out", type=PathOption(written=True), help="Save the product as .npy: int64 (B, N).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -58,13 +58,10 @@ def gemv(
     wbits: int,
     abits: int,
     nbw: int,
-    unsigned_activations: bool,
-    weight_code: str | None,
-    zero_point: int | None,
-    codebook: Path | None,
+    unsigned: bool,
+    code_name: str,
     group_size: int,
     system: str,
-    substrate: str | None,
     threads: int,
     out: Path | None,
     as_json: bool,
@@ -75,65 +72,54 @@ def gemv(
     Counts are of one slice's DFM and, times the slices in use, of all; cycles are of the busiest slice, its
     weights as fast as its port takes them (`time_tile`, memory "port").
     """
-    code = _weight_code(wbits, weight_code, zero_point, codebook)
+    code = _weight_code(wbits, code_name)
     w = load_npy("--weights", weights)
-    codes = code.encode(w) if codebook is None else code.checked(w)
+    codes = code.checked(w) if code.kind == "book" else code.encode(w)
     x = load_npy("--activations", activations)
     widths: dict[str, Any] = {
         "abits": abits,
-        "signed": not unsigned_activations,
+        "signed": not unsigned,
         "nbw": nbw,
         "group_size": group_size,
     }
     y = lut_gemv(x, codes, code=code, threads=threads, **widths)
-    found: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "shape": {"batch": len(x), "k": x.shape[1], "n": codes.shape[1]},
         "wbits": wbits,
         "weight_code": str(code),
         **widths,
         "equal_to_int64_product": bool(np.array_equal(y, int_product(x, code.decode(codes)))),
-        **_timing(x, codes, code, system, substrate, threads, widths),
+        **_timing(x, codes, code, system, threads, widths),
     }
     if out is not None:
         with atomic_file(out) as file:
             np.save(file, y, allow_pickle=False)
-        found["out"] = str(out)
+        answer["out"] = str(out)
     if as_json:
-        print_json(found)
+        print_json(answer)
     else:
-        _print(found)
-    if not found["equal_to_int64_product"]:
+        _print(answer)
+    if not answer["equal_to_int64_product"]:
         ctx.exit(1)
 
 
-def _weight_code(
-    wbits: int, weight_code: str | None, zero_point: int | None, codebook: Path | None
-) -> WeightCode:
-    if codebook is not None:
-        if weight_code is not None:
-            raise SailsimError(
-                f"--weight-code is {weight_code} beside --codebook; allowed is one of the two."
-            )
-        code = WeightCode.book(load_npy("--codebook", codebook))
-        if code.wbits != wbits:
-            raise SailsimError(
-                f"--codebook has {len(code.values)} values; allowed are 2^wbits = {1 << wbits}."
-                if 1 <= wbits <= 8
-                else f"wbits is {wbits}; allowed is 1..8."
-            )
-        return code
-    if (zero_point is None) == (weight_code == "offset"):
-        given = "missing" if zero_point is None else str(zero_point)
+def _weight_code(wbits: int, name: str) -> WeightCode:
+    kind, _, zero_point = name.partition(":")
+    if kind == "offset" and zero_point.isdecimal():
+        return WeightCode.offset(wbits, int(zero_point))
+    if name.endswith(".npy"):
+        code = WeightCode.book(load_npy("--code", Path(name)))
+    elif name == "ternary":
+        code = WeightCode.ternary()
+    elif name == "twos":
+        return WeightCode.twos(wbits)
+    else:
         raise SailsimError(
-            f"--zero-point is {given}; it goes with --weight-code offset and with nothing else."
+            f"code is {name!r}; allowed is twos, offset:ZERO with a whole number, ternary, or a C.npy."
         )
-    if zero_point is not None:
-        return WeightCode.offset(wbits, zero_point)
-    if weight_code == "ternary":
-        if wbits != 2:
-            raise SailsimError(f"wbits is {wbits}; allowed with --weight-code ternary is 2.")
-        return WeightCode.ternary()
-    return WeightCode.twos(wbits)
+    if code.wbits != wbits:
+        raise SailsimError(f"wbits is {wbits}; allowed with --code {name} is {code.wbits}.")
+    return code
 
 
 def _timing(
@@ -141,28 +127,25 @@ def _timing(
     codes: NDArray[np.uint8],
     code: WeightCode,
     system: str,
-    substrate: str | None,
     threads: int,
     widths: dict[str, Any],
 ) -> dict[str, Any]:
     """Counts and cycles of the product on a machine, all its slices working on it."""
+    config = load_system(system).slice_config()
+    profile = pattern_profile(x, prt=PrtConfig.of(config), threads=threads, **widths)
+    tile = {
+        "k": len(codes),
+        "n": codes.shape[1],
+        "batch": len(x),
+        "wbits": code.wbits,
+        "value_bits": code.value_bits,
+        "abits": widths["abits"],
+        "nbw": widths["nbw"],
+        "group_size": widths["group_size"],
+    }
     try:
-        config = load_system(system).slice_config(**({} if substrate is None else {"substrate": substrate}))
-        profile = pattern_profile(x, prt=_prt(config), threads=threads, **widths)
-        tile = {
-            "k": len(codes),
-            "n": codes.shape[1],
-            "batch": len(x),
-            "wbits": code.wbits,
-            "value_bits": code.value_bits,
-            "abits": widths["abits"],
-            "nbw": widths["nbw"],
-            "group_size": widths["group_size"],
-        }
         plan = _core.plan_tile(config, **tile, scaled=False)
         timing = _core.time_tile(config, **tile, profile=profile, scaled=False)
-    except SailsimError:
-        raise
     except ValueError as error:
         raise SailsimError(f"{error}.") from error
     counts = Counts(**timing.counts)
@@ -177,12 +160,6 @@ def _timing(
         "counts_total": counts.times(slices_used).as_dict(),
         "cycles": {**cycles_by_phase(timing), "total": timing.total},
     }
-
-
-def _prt(config: _core.SliceConfig) -> PrtConfig:
-    if config.prt_entries == 0:
-        return PrtConfig(enabled=False)
-    return PrtConfig(entries=config.prt_entries, policy=config.prt_policy)  # type: ignore[arg-type]
 
 
 def load_npy(option: str, path: Path) -> NDArray[Any]:
@@ -200,29 +177,29 @@ def load_npy(option: str, path: Path) -> NDArray[Any]:
         raise SailsimError(f"{option}: {path} is not a whole .npy file ({reason}).") from None
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(answer: dict[str, Any]) -> None:
     console = screen()
-    shape = found["shape"]
-    sign = "signed" if found["signed"] else "unsigned"
+    shape = answer["shape"]
+    sign = "signed" if answer["signed"] else "unsigned"
     say(
-        f"({shape['batch']}, {shape['k']}) x ({shape['k']}, {shape['n']}): activations of {found['abits']} "
-        f"bits, {sign}; {found['weight_code']}; NBW {found['nbw']}"
+        f"({shape['batch']}, {shape['k']}) x ({shape['k']}, {shape['n']}): activations of {answer['abits']} "
+        f"bits, {sign}; {answer['weight_code']}; NBW {answer['nbw']}"
     )
-    equal = found["equal_to_int64_product"]
+    equal = answer["equal_to_int64_product"]
     verdict = ("equal", "green") if equal else ("NOT equal", "red")
-    saved = f", saved in {found['out']}" if "out" in found else ""
+    saved = f", saved in {answer['out']}" if "out" in answer else ""
     console.print(Text.assemble("result ", verdict, escaped(f" to the int64 product{saved}")), soft_wrap=True)
     say(
-        f"{found['system']}, substrate {found['substrate']}: {found['slices_used']} slices of "
-        f"{found['outputs_per_slice']} outputs, passes: {found['passes']}"
+        f"{answer['system']}, substrate {answer['substrate']}: {answer['slices_used']} slices of "
+        f"{answer['outputs_per_slice']} outputs, passes: {answer['passes']}"
     )
     counts = [
         {
             "counts": key.replace("_", " "),
             "one slice": f"{value:,}",
-            "all slices": f"{found['counts_total'][key]:,}",
+            "all slices": f"{answer['counts_total'][key]:,}",
         }
-        for key, value in found["counts"].items()
+        for key, value in answer["counts"].items()
     ]
     print_table(counts, list(counts[0]), numbers=("one slice", "all slices"))
     echo()
@@ -230,8 +207,8 @@ def _print(found: dict[str, Any]) -> None:
         {
             "cycles": phase.replace("_", " "),
             "busiest slice": f"{value:,}",
-            "share": f"{value / found['cycles']['total']:.1%}",
+            "share": f"{value / answer['cycles']['total']:.1%}",
         }
-        for phase, value in found["cycles"].items()
+        for phase, value in answer["cycles"].items()
     ]
     print_table(cycles, list(cycles[0]), numbers=("busiest slice", "share"))

@@ -82,8 +82,8 @@ def quality(
         chunks,
         length,
     )
-    found = measure_quality(wanted, out, jobs=jobs, progress=True)
-    rows = [{str(name): value for name, value in row.items()} for row in found[list(ALL)].to_dict("records")]
+    frame = measure_quality(wanted, out, jobs=jobs, progress=True)
+    rows = [{str(name): value for name, value in row.items()} for row in frame[list(ALL)].to_dict("records")]
     note = caution(wanted[0].model)
     if as_json:
         print_json({"note": note, "records": rows})

@@ -90,54 +90,45 @@ def trace(
     row = machine.memory.row_of_channels if layout == "rows" else 0
     plan.write(out, max_bytes, progress=True, row=row)
     written = read_trace(out)
-    found: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "path": str(out),
         "tiles": len(written),
         "bytes": out.stat().st_size,
     } | plan.provenance
     if as_json:
-        print_json(found)
+        print_json(answer)
         return
     indent = " " * 13
-    say(f"{model}: {found['types']}", indent)
-    say(f"{out}: {found['tiles']} tiles, {found['bytes']:,} bytes", indent)
-    for origin in sorted(set(found["weights"].values())):
-        count = sum(value == origin for value in found["weights"].values())
+    say(f"{model}: {answer['types']}", indent)
+    say(f"{out}: {answer['tiles']} tiles, {answer['bytes']:,} bytes", indent)
+    for origin in sorted(set(answer["weights"].values())):
+        count = sum(value == origin for value in answer["weights"].values())
         say(f"weights      {count} matrices: {origin}", indent)
-    say(f"activations  {found['activations']}", indent)
-    for note in found["notes"]:
+    say(f"activations  {answer['activations']}", indent)
+    for note in answer["notes"]:
         say(f"note         {note}", indent)
 
 
 @click.command(cls=Command)
 @click.argument("path", type=PathOption())
 @click.option("--system", default="sail-n1", show_default=True, help="The machine whose PIM unit works.")
-@click.option("--substrate", help="Another than the machine's: as in `sailsim run`, row_dfm:add=3 say.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of this computer.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def replay(
-    ctx: click.Context, path: Path, system: str, substrate: str | None, threads: int, as_json: bool
-) -> None:
+def replay(ctx: click.Context, path: Path, system: str, threads: int, as_json: bool) -> None:
     """Work through the trace in PATH on one PIM unit: results, look-ups, and cycles by phase.
 
     Cycles are of the groups with weights as fast as the unit's port takes them (`time_tile`, memory "port").
 
     Exit status 1 if a descriptor is refused or a result differs from the expected one in the trace.
     """
-    overrides: dict[str, Any] = {"slices": 1} | ({} if substrate is None else {"substrate": substrate})
-    try:
-        config = load_system(system).slice_config(**overrides)
-    except SailsimError:
-        raise
-    except ValueError as error:
-        raise SailsimError(f"system is {system!r} with substrate {substrate!r}: {error}.") from error
+    config = load_system(system).slice_config(slices=1)
     opened = read_trace(path)
     rows = [
         _row(tile) for tile in followed(replay_timed(opened, config, threads), "tiles", total=len(opened))
     ]
     good = [row for row in rows if row["status"] == "OK" and row["matches"] is not False]
-    found = {
+    answer = {
         "path": str(path),
         "model": opened.header.get("model"),
         "system": system,
@@ -146,10 +137,10 @@ def replay(
         "tiles": rows,
     }
     if as_json:
-        print_json(found)
+        print_json(answer)
     else:
-        _print(found)
-    if not found["ok"]:
+        _print(answer)
+    if not answer["ok"]:
         ctx.exit(1)
 
 
@@ -177,7 +168,7 @@ def _row(tile: ReplayedTile) -> dict[str, Any]:
     }
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(answer: dict[str, Any]) -> None:
     verdicts = {True: "as expected", False: "DIFFERS", None: "unchecked"}
     done = [
         {
@@ -187,12 +178,12 @@ def _print(found: dict[str, Any]) -> None:
             "PRT hits": f"{row['prt_hits']:,}",
             "cycles": f"{row['cycles']['total']:,}",
         }
-        for row in found["tiles"]
+        for row in answer["tiles"]
         if row["status"] == "OK"
     ]
     if done:
         print_table(done, list(done[0]), numbers=("look-ups", "PRT hits", "cycles"))
-    for row in found["tiles"]:
+    for row in answer["tiles"]:
         if row["status"] != "OK":
             say(f"{row['name']}: {row['problem']}")
-    echo(f"{len(found['tiles'])} tiles on one unit of {found['system']}: {found['cycles']:,} cycles")
+    echo(f"{len(answer['tiles'])} tiles on one unit of {answer['system']}: {answer['cycles']:,} cycles")

@@ -19,7 +19,7 @@ from sailsim.workloads.activations import Activations
 from sailsim.workloads.folder_model import header_files
 from sailsim.workloads.formats import TensorFormat
 from sailsim.workloads.load import load_model
-from sailsim.workloads.shape_file import model_names
+from sailsim.workloads.model import model_names
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -19,10 +19,9 @@ from sailsim.sim.nbw import nbw_of
 from sailsim.sim.substrate import settled_substrate
 from sailsim.sim.system import System
 from sailsim.sim.system_choice import settled_system
-from sailsim.workloads.choice import chosen_format, settled_choice
 from sailsim.workloads.folder_model import header_files
 from sailsim.workloads.formats import WeightFormat, uniform_format
-from sailsim.workloads.load import require_model
+from sailsim.workloads.load import chosen_format, require_model, weight_choice
 from sailsim.workloads.model import KV_BITS, KV_WORDS, ModelSpec
 
 Convert = Literal["memory", "unit", "cores"]
@@ -131,14 +130,14 @@ class Point:
         Text,
         AfterValidator(settled_system),
         _help(
-            "a machine of `sailsim systems list`, or a TOML file; other values of fields behind it, as in "
+            "a machine of `sailsim list system`, or a TOML file; other values of fields behind it, as in "
             "sail-n1:llc.slices=16"
         ),
     ] = "sail-n1"
     model: Annotated[
         Text,
         AfterValidator(_loadable),
-        _help("a model of `sailsim models list`, a TOML or a GGUF file, or a folder of safetensors"),
+        _help("a model of `sailsim list model`, a TOML or a GGUF file, or a folder of safetensors"),
     ] = "llama-2-7b"
     weights: Annotated[
         Text,
@@ -171,7 +170,7 @@ class Point:
         str | None,
         BeforeValidator(_substrate),
         _help(
-            "what the arrays are: one of `sailsim substrates list`, or a TOML file; other cycles of "
+            "what the arrays are: one of `sailsim list substrate`, or a TOML file; other cycles of "
             "operations behind it, as in row_dfm:add=3 or row_dfm:add=8n-2:read=2"
         ),
     ] = None
@@ -180,10 +179,10 @@ class Point:
     )
     prt: bool = True
     seed: Annotated[Seed, _help("picks the captured activations that the batch is drawn from")] = 0
-    activations: Annotated[Text, _help("a capture of `sailsim activations capture`")] = ""
+    activations: Annotated[Text, _help("a capture of `sailsim activations`")] = ""
 
     def __post_init__(self) -> None:
-        self._settle(**settled_choice(self.model, self.weights, self.wbits, self.group_size)._asdict())
+        self._settle(**weight_choice(self.model, self.weights, self.wbits, self.group_size)._asdict())
         if not self.weights and self.wbits == 0:
             raise _out_of_range("wbits", 0)
         self._settle_tokens()

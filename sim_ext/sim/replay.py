@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from sailsim.lut_gemv.counts import TILE_PHASES
-from sailsim.lut_gemv.replay import decode_tile
 from sailsim.lut_gemv.tile import Tile
-from sailsim.lut_gemv.trace import Trace
+from sailsim.lut_gemv.trace import Trace, decode_tile
 from sailsim.sim.engine import PHASES
 from sailsim.sim.host import HostCores
 from sailsim.sim.memory_path import memory
@@ -39,7 +38,7 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
 
     Consecutive descriptors with the same activations and widths are parts of one tensor: up to one a unit,
     they run side by side, and the next round starts when all are done. Only time is simulated;
-    `sailsim.lut_gemv.replay` computes the results.
+    `sailsim.lut_gemv.trace` computes the results.
 
     Raises:
         SailsimError: a descriptor that a unit would refuse, or a tile that does not fit its arrays.

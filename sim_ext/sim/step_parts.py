@@ -9,9 +9,8 @@ from sailsim.sim.same import Same
 from sailsim.sim.system import System
 from sailsim.workloads.experts import EXPECTED, Routing
 from sailsim.workloads.formats import WeightFormat
-from sailsim.workloads.graph import ACT_BYTES, decode_step, prefill_step
+from sailsim.workloads.graph import ACT_BYTES, attention_on_units, decode_step, prefill_step
 from sailsim.workloads.model import ModelSpec
-from sailsim.workloads.unit_attention import attention_on_units
 
 MAX_ROWS = 65535
 """What a descriptor can carry."""

@@ -152,9 +152,10 @@ def over(upper: Table, lower: Table) -> Table:
 
 
 def sentence(
-    name: str, error: ValidationError, unknown: str = "a field of a system file; `sailsim systems schema` "
-    "lists what is"
-) -> str:  # fmt: skip
+    name: str,
+    error: ValidationError,
+    unknown: str = "a field of a system file; `sailsim show system NAME --schema` lists what is",
+) -> str:
     """The first of pydantic's errors as one sentence about the file `name`.
 
     `unknown` says what a field that the model does not have is not.

@@ -92,7 +92,7 @@ def vary(
             near = difflib.get_close_matches(path, known, n=3, cutoff=0.4) or list(known)[:3]
             raise SailsimError(
                 f"{path} is not a value of system {machine.name}; allowed are the fields with a source that "
-                f"`sailsim systems show {read_from or machine.name}` lists, such as {', '.join(near)}."
+                f"`sailsim show system {read_from or machine.name}` lists, such as {', '.join(near)}."
             )
         *sections, field = path.split(".")
         inner = table

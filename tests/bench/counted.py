@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 from sailsim.lut_gemv.fast import pattern_profile
 from sailsim.lut_gemv.quantize import quantize_rows
-from sailsim.workloads.decoder import Floats
+from sailsim.workloads.decoder import Floats, UnitProducts
 from sailsim.workloads.model import Linear
-from sailsim.workloads.products import UnitProducts
 
 NBW, BLOCK = 4, 32
 SCRIPT = """

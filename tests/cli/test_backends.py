@@ -177,5 +177,5 @@ def test_a_command_of_pim_units_refuses_a_machine_without_in_one_sentence(
     ):
         result = sailsim(*command, "--system", system)
         assert (result.exit_code, result.output) == (2, words), command
-    assert sailsim("systems", "unit", system).output == words
+    assert sailsim("show", "system", system, "--unit").output == words
     assert not (tmp_path / "other").exists()

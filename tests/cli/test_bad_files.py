@@ -68,14 +68,14 @@ def test_what_is_no_file_of_any_kind(reader: str) -> None:
 OTHER_READERS = {
     "plan": ["sweep", "--dry-run", "--plan"],
     "trace": ["replay"],
-    "capture": ["activations", "show"],
+    "capture": ["activations"],
     "weights": ["gemv", "--activations", "x.npy", "--wbits", "2", "--abits", "2", "--weights"],
     "activations of gemv": ["gemv", "--weights", "x.npy", "--wbits", "2", "--abits", "2", "--activations"],
-    "GGUF": ["models", "show"],
+    "GGUF": ["show", "model"],
     "image of a GGUF": ["image", "--out", "out"],
     "text": ["quality", "--text"],
-    "machine of a command": ["systems", "show"],
-    "substrate of a command": ["substrates", "show"],
+    "machine of a command": ["show", "system"],
+    "substrate of a command": ["show", "substrate"],
 }
 """Readers of files that are no TOML or may be empty, and of more commands."""
 EVERY_READER = READERS | OTHER_READERS
@@ -98,7 +98,7 @@ def test_a_folder_s_files_are_regular_ones(name: str) -> None:
     (folder / "config.json").write_text("{}")
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
-    command = ["results", "show"] if name == "manifest.json" else ["models", "show"]
+    command = ["results", "show"] if name == "manifest.json" else ["show", "model"]
     assert f"{name} cannot be read: it is a pipe" in refused(*command, "folder")
 
 
@@ -209,7 +209,7 @@ def test_what_a_file_extends_is_named_with_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["run", "--model"], ["models", "show"], ["sweep", "--out", "out", "--model"]]
+    "command", [["run", "--model"], ["show", "model"], ["sweep", "--out", "out", "--model"]]
 )
 @pytest.mark.parametrize(
     ("line", "words"),
@@ -242,7 +242,7 @@ def test_what_a_model_says_is_published(command: list[str], line: str, words: st
 )
 def test_a_bad_shape(field: str, value: str, words: str) -> None:
     lines = [line for line in model_text().splitlines() if not line.startswith(f"{field} =")]
-    for command in (["run", "--model"], ["models", "show"]):
+    for command in (["run", "--model"], ["show", "model"]):
         assert words in refused(*command, written("\n".join([*lines, f"{field} = {value}\n"])))
 
 

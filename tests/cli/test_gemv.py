@@ -83,9 +83,7 @@ def test_codebook_weights_are_codes(folder: Path) -> None:
     codes = RNG.integers(0, 4, (50, 9))
     np.save(folder / "w.npy", codes)
     np.save(folder / "c.npy", book)
-    out = found(
-        run(folder, "--wbits", 2, "--codebook", folder / "c.npy", "--out", folder / "y.npy", "--json")
-    )
+    out = found(run(folder, "--wbits", 2, "--code", folder / "c.npy", "--out", folder / "y.npy", "--json"))
     assert out["equal_to_int64_product"] is True
     assert np.array_equal(np.load(folder / "y.npy"), np.load(folder / "x.npy") @ book[codes].astype(int))
 
@@ -93,10 +91,10 @@ def test_codebook_weights_are_codes(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "low", "high"),
     [
-        (["--wbits", 2, "--weight-code", "ternary"], -1, 1),
-        (["--wbits", 4, "--weight-code", "offset", "--zero-point", 3], -3, 12),
+        (["--wbits", 2, "--code", "ternary"], -1, 1),
+        (["--wbits", 4, "--code", "offset:3"], -3, 12),
         (["--wbits", 1], -1, 0),
-        (["--wbits", 8, "--weight-code", "twos"], -128, 127),
+        (["--wbits", 8, "--code", "twos"], -128, 127),
     ],
 )
 def test_other_codes_take_values(folder: Path, options: list[object], low: int, high: int) -> None:
@@ -109,12 +107,12 @@ def test_other_codes_take_values(folder: Path, options: list[object], low: int, 
 
 def test_unsigned_activations_and_other_types(folder: Path) -> None:
     np.save(folder / "x.npy", np.asfortranarray(RNG.integers(0, 256, (3, 50), dtype=np.uint8)))
-    assert found(run(folder, "--unsigned-activations", "--json"))["equal_to_int64_product"] is True
+    assert found(run(folder, "--unsigned", "--json"))["equal_to_int64_product"] is True
 
 
 @pytest.mark.parametrize("substrate", substrate_names())
 def test_every_substrate(folder: Path, substrate: str) -> None:
-    out = found(run(folder, "--substrate", substrate, "--group-size", 16, "--json"))
+    out = found(run(folder, "--system", f"sail-n1:pim.substrate={substrate}", "--group-size", 16, "--json"))
     assert out["substrate"] == substrate
     counts = out["counts"]
     assert counts["lookups"] == counts["zero_patterns"] + counts["prt_hits"] + counts["prt_misses"]
@@ -141,17 +139,16 @@ def assert_refused(result: Result, *words: str) -> None:
         (["--abits", 17], ["abits is 17; allowed is 1..16."]),
         (["--nbw", 0], ["nbw is 0; allowed is 1..6."]),
         (["--nbw", 7], ["nbw is 7; allowed is 1..6."]),
-        (["--unsigned-activations"], ["activations hold", "allowed is 0..255"]),
+        (["--unsigned"], ["activations hold", "allowed is 0..255"]),
         (["--group-size", -1], ["group_size is -1"]),
         (["--threads", 0], ["threads is 0; allowed is 1..1024."]),
         (["--system", "sail-n2"], ["sail-n2", "sail-n1"]),
         (["--system", "graviton2"], ["graviton2", "[pim]"]),
-        (["--substrate", "memristor"], ["memristor", "row_dfm"]),
-        (["--zero-point", 3], ["--zero-point is 3; it goes with --weight-code offset"]),
-        (["--weight-code", "offset"], ["--zero-point is missing"]),
-        (["--weight-code", "offset", "--zero-point", 16], ["zero_point 16"]),
-        (["--weight-code", "ternary"], ["wbits is 4; allowed with --weight-code ternary is 2."]),
-        (["--codebook", "c.npy", "--weight-code", "twos"], ["--weight-code is twos beside --codebook"]),
+        (["--system", "sail-n1:pim.substrate=memristor"], ["memristor", "row_dfm"]),
+        (["--code", "offset"], ["code is 'offset'; allowed is twos, offset:ZERO with a whole number"]),
+        (["--code", "offset:16"], ["zero_point 16"]),
+        (["--code", "ternary"], ["wbits is 4; allowed with --code ternary is 2."]),
+        (["--code", ""], ["code is ''"]),
     ],
 )
 def test_bad_options(folder: Path, options: list[object], words: list[str]) -> None:
@@ -201,7 +198,7 @@ def test_files_that_are_no_arrays(folder: Path, name: str) -> None:
     (folder / "bad.npy").write_bytes(FILES[name])
     assert_refused(run(folder, w="bad.npy"), "--weights", "bad.npy", ".npy file")
     assert_refused(run(folder, x="bad.npy"), "--activations")
-    assert_refused(run(folder, "--codebook", folder / "bad.npy"), "--codebook")
+    assert_refused(run(folder, "--code", folder / "bad.npy"), "--code")
 
 
 def test_other_things_than_files(folder: Path) -> None:
@@ -214,9 +211,7 @@ def test_other_things_than_files(folder: Path) -> None:
 
 def test_a_codebook_of_another_width(folder: Path) -> None:
     np.save(folder / "c.npy", np.arange(8))
-    assert_refused(
-        run(folder, "--codebook", folder / "c.npy"), "--codebook has 8 values; allowed are 2^wbits = 16."
-    )
+    assert_refused(run(folder, "--code", folder / "c.npy"), "wbits is 4; allowed with --code", "c.npy is 3.")
 
 
 def test_an_output_that_cannot_be_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

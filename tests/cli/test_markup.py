@@ -55,9 +55,9 @@ POINT = ["--system", "a[/bold]s.toml", "--model", "a[/bold]m.toml"]
 
 
 def test_names_and_paths_are_printed_as_they_are() -> None:
-    assert f"{NAME}: {NAME}" in told("systems", "show", "a[/bold]s.toml", "--sources")
-    assert f"mine: {NAME}" in told("substrates", "show", "a[/bold]u.toml", "--sources")
-    assert NAME in told("models", "show", "a[/bold]m.toml")
+    assert f"{NAME}: {NAME}" in told("show", "system", "a[/bold]s.toml", "--sources")
+    assert f"mine: {NAME}" in told("show", "substrate", "a[/bold]u.toml", "--sources")
+    assert NAME in told("show", "model", "a[/bold]m.toml")
     ran = told("run", *POINT, "--substrate", "a[/bold]u.toml", "--beside", "a[/bold]r.toml")
     for path in ("a[/bold]m.toml", "a[/bold]s.toml", "a[/bold]u.toml"):
         assert path in ran
@@ -83,7 +83,7 @@ def test_a_sweep_of_such_names_has_figures_and_a_report() -> None:
 
 @pytest.mark.parametrize("word", ["[/bold]x", "[red]x", ":bug:x", "a\nb", "\x1b[31mx"])
 def test_an_error_about_such_a_name_is_one_line_that_has_it(word: str) -> None:
-    for command in (["run", "--system"], ["run", "--model"], ["run", "--weights"], ["systems", "show"]):
+    for command in (["run", "--system"], ["run", "--model"], ["run", "--weights"], ["show", "system"]):
         result = CliRunner().invoke(main, [*command, f"{word}/n.toml"])
         assert result.exit_code == 2
         (sentence,) = result.stderr.splitlines()

@@ -60,7 +60,9 @@ def test_tiles_can_begin_in_banks_of_their_own(tmp_path: Path):
 
 def test_another_substrate_takes_other_cycles(small_trace):
     cycles = {
-        name: json.loads(run("replay", small_trace, "--substrate", name, "--json").stdout)["cycles"]
+        name: json.loads(
+            run("replay", small_trace, "--system", f"sail-n1:pim.substrate={name}", "--json").stdout
+        )["cycles"]
         for name in ("row_dfm", "bit_serial")
     }
     assert cycles["row_dfm"] != cycles["bit_serial"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sailsim.sim.gem5.decode import DecodePoint, against_model
-from sailsim.workloads.forward import forward
+from sailsim.workloads.decoder import forward
 from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.image import plan_image, read_image
 from sailsim.workloads.image_decode import ImageDecoder

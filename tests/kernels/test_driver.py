@@ -12,8 +12,7 @@ import pytest
 
 from sailsim import _core
 from sailsim.lut_gemv.descriptor import Status
-from sailsim.lut_gemv.replay import replay
-from sailsim.lut_gemv.trace import read_trace, write_trace
+from sailsim.lut_gemv.trace import read_trace, replay, write_trace
 from sailsim.sim.files import load_system
 
 pytestmark = pytest.mark.aarch64

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.codes import WeightCode, pack_codes, row_bytes, unpack_codes
 
 codes = st.one_of(
     st.integers(1, 8).map(WeightCode.twos),
@@ -57,13 +57,6 @@ def test_value_bits_are_just_enough(code: WeightCode, bits: int) -> None:
     assert code.value_bits == bits
 
 
-@given(st.lists(st.integers(-(1 << 15), (1 << 15) - 1), min_size=2, max_size=2))
-def test_value_bits_hold_every_value_and_one_bit_less_does_not(values: list[int]) -> None:
-    bits = WeightCode.book(values).value_bits
-    assert all(-(1 << (bits - 1)) <= value < 1 << (bits - 1) for value in values)
-    assert bits == 1 or not all(-(1 << (bits - 2)) <= value < 1 << (bits - 2) for value in values)
-
-
 def test_nf4_follows_from_its_definition() -> None:
     # QLoRA: 8 quantiles of a normal above zero, 7 below, zero itself; the tail cut halfway between
     # 1 - 1/32 and 1 - 1/30; all divided by the greatest.
@@ -87,17 +80,6 @@ def test_every_value_survives_encoding(code: WeightCode) -> None:
     assert np.array_equal(code.decode(again), values)
     # The lowest code of a repeated value is taken.
     assert (again <= np.arange(code.legal_codes)).all()
-
-
-def test_equality_is_by_meaning() -> None:
-    assert WeightCode.twos(4) == WeightCode.twos(4)
-    assert len({WeightCode.twos(4), WeightCode.twos(4), WeightCode.offset(4, 8)}) == 2
-    assert WeightCode.twos(4) != 4
-
-
-def test_values_cannot_be_changed() -> None:
-    with pytest.raises(ValueError, match="read-only"):
-        WeightCode.twos(4).values[0] = 1
 
 
 @pytest.mark.parametrize(
@@ -132,3 +114,41 @@ def test_a_code_says_its_zero_point_where_it_has_one() -> None:
     assert str(WeightCode.offset(4, 8)) == "offset code of 4 bits, zero point 8"
     assert str(WeightCode.twos(1)) == "twos code of 1 bit"
     assert str(WeightCode.iq4_nl()) == "book code of 4 bits"
+
+
+def test_least_significant_bit_first() -> None:
+    # Codes 1, 2, 3 of three bits: 0b1_011_010_001 read from the low end, then a padding bit.
+    assert pack_codes(np.array([[1, 2, 3], [7, 0, 0]]), 3).tolist() == [[0b11_010_001, 0], [7, 0]]
+
+
+@given(st.integers(1, 8), st.integers(1, 5), st.integers(1, 20), st.integers(0, 2**32 - 1))
+def test_packing_round_trip(wbits: int, k: int, n: int, seed: int) -> None:
+    codes = np.random.default_rng(seed).integers(0, 1 << wbits, (k, n), dtype=np.uint8)
+    packed = pack_codes(codes, wbits)
+    assert packed.shape == (k, row_bytes(n, wbits))
+    assert np.array_equal(unpack_codes(packed, n, wbits), codes)
+    # The defining property, bit by bit.
+    as_integers = [int.from_bytes(row.tobytes(), "little") for row in packed]
+    for row, integer in zip(codes, as_integers, strict=True):
+        assert integer == sum(int(code) << (wbits * place) for place, code in enumerate(row))
+
+
+@pytest.mark.parametrize(
+    ("codes", "wbits", "sentence"),
+    [
+        (np.array([[4]]), 2, "weight codes hold 4; allowed is 0..3, wbits = 2."),
+        (np.array([[-1]]), 2, "weight codes hold -1; allowed is 0..3, wbits = 2."),
+        (np.array([[1.0]]), 2, "weight codes have dtype float64"),
+        (np.array([1]), 2, "weight codes have shape (1,)"),
+        (np.array([[1]]), 9, "wbits is 9; allowed is 1..8."),
+    ],
+)
+def test_bad_packing(codes: np.ndarray, wbits: int, sentence: str) -> None:  # type: ignore[type-arg]
+    with pytest.raises(SailsimError) as error:
+        pack_codes(codes, wbits)
+    assert sentence in str(error.value)
+
+
+def test_rows_of_another_length_are_refused() -> None:
+    with pytest.raises(SailsimError, match="packed weights have shape"):
+        unpack_codes(np.zeros((2, 3), np.uint8), 4, 4)

@@ -8,7 +8,7 @@ import pytest
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.lut_gemv.counts import PrtConfig, PrtKey
+from sailsim.lut_gemv.counts import PrtConfig
 
 X = np.array([[3, -2, 1], [0, 3, -4]])
 """Of three bits, bit 0 first: 110, 011, 100 and 000, 110, 001."""
@@ -53,9 +53,8 @@ def test_a_product_is_its_blocks_and_its_planes(dfms: int) -> None:
     _, counts, profile = reference.lut_gemv(X, CODE.encode(W), abits=3, code=CODE)
     assert (counts.table_builds, counts.table_adds, len(profile.zero)) == (1, 11, 1)
     assert rows(reference.lut_gemv_blocks(X, CODE.encode(W), abits=3, code=CODE)) == [rows(y)]
-    # One block and one tile where nothing is said: three groups of one weight; 2 rows of 3 bits and a group.
+    # One block where nothing is said: three groups of one weight.
     assert len(reference.pattern_profile(X, abits=3, nbw=1).zero) == 3
-    assert rows(reference.bit_profile(X, abits=3, nbw=3).sum(axis=(1, 2))) == [6]
     # Unsigned, the top plane adds: 3, 6, 1 and 0, 3, 4.
     plain, _, _ = reference.lut_gemv(X % 8, CODE.encode(W), code=CODE, signed=False, **WIDTHS)
     assert rows(plain) == [[3 + 18 - 5, -6 + 24 + 7], [9 - 20, 12 + 28]]
@@ -79,40 +78,6 @@ def test_a_prt_keeps_what_its_policy_says(prt: PrtConfig, hits: int) -> None:
     # The first of each pair has the bits 1, 1, 1, 0, 1 (23), the second 0, 1, 0, 1, 0 (10).
     found = reference.pattern_profile(np.array([[23, 10]]), abits=5, signed=False, nbw=2, prt=prt)
     assert [rows(part) for part in (found.zero, found.hits, found.misses)] == [[0], [hits], [5 - hits]]
-
-
-def test_patterns_by_bit_in_tiles_and_under_other_keys() -> None:
-    # Zero, hit, miss, wrong a bit. Each row a tile: 1, 3, 2 and 1, 0, 0; then 2, 2, 0 and 0, 0, 1.
-    assert rows(reference.bit_profile(X, tile_rows=1, **WIDTHS)) == [
-        [[0, 0, 2, 0], [1, 0, 1, 0], [1, 0, 1, 0]],
-        [[1, 0, 1, 0], [1, 1, 0, 0], [1, 0, 1, 0]],
-    ]
-    # One tile, whose entries stay when the table changes: both 1 of the second table find the first's.
-    stale = reference.bit_profile(X, key=PrtKey(flushed=False), **WIDTHS)
-    assert rows(stale) == [[[1, 2, 1, 1], [2, 1, 1, 0], [2, 1, 1, 1]]]
-    # But not those of the tile before.
-    assert reference.bit_profile(X, tile_rows=1, key=PrtKey(flushed=False), **WIDTHS)[1, 2, 3] == 0
-    # Without its pattern the entry of 1 is taken for 3, whose place it has: 1, 3, 1 of -1 and 2.
-    untagged = PrtKey(hash="modulo", tagged=False)
-    found = reference.bit_profile(np.array([[-1, 2]]), prt=PrtConfig(entries=2), key=untagged, **WIDTHS)
-    assert rows(found) == [[[0, 0, 1, 0], [0, 1, 0, 1], [0, 1, 0, 0]]]
-
-
-def test_groups_are_dealt_to_dfms_block_by_block() -> None:
-    # Five weights in blocks of four and groups of two: groups 0 and 1, then 0 again.
-    profile = reference.PatternProfile(*(np.array([i, i + 1, i + 2]) for i in (0, 10, 20)))
-    first, second = reference.dfm_profiles(profile, 5, nbw=2, group_size=4, dfms=2)
-    assert [rows(part) for part in (first.zero, first.hits, first.misses)] == [[0, 2], [10, 12], [20, 22]]
-    assert [rows(part) for part in (second.zero, second.hits, second.misses)] == [[1], [11], [21]]
-    # Ten weights in blocks of six: 3 groups and 2. Of four DFMs 3 and 2 have sums: 2 + 1 times 5 rows are
-    # added at the ends of blocks with scales, at the end of the pass 2 times 5; of two DFMs 1 + 1, and 1.
-    widths: dict[str, Any] = {"nbw": 2, "group_size": 6}
-    merged = [
-        reference.merged_rows(10, 5, dfms=dfms, scaled=scaled, **widths)
-        for dfms in (1, 2, 4)
-        for scaled in (True, False)
-    ]
-    assert merged == [0, 0, 10, 5, 15, 10]
 
 
 def test_scales_and_minima_by_hand() -> None:

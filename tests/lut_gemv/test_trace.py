@@ -1,10 +1,12 @@
 """Traces: what is written is read and replayed; what is broken is refused in one sentence."""
 
 import errno
+import importlib
 import json
 import os
 import struct
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -12,15 +14,18 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Flag, Status
 from sailsim.lut_gemv.quantize import quantize_rows, quantize_weights_minimum
-from sailsim.lut_gemv.replay import decode_tile, replay
 from sailsim.lut_gemv.tile import Scales, Tile, same_results
-from sailsim.lut_gemv.trace import FILE_HEADER, read_trace, write_trace
+from sailsim.lut_gemv.trace import FILE_HEADER, decode_tile, read_trace, replay, write_trace
+from sailsim.sim.files import load_system
 
 RNG = np.random.default_rng(20)
 
@@ -120,14 +125,6 @@ def test_replay_matches_the_expected_outputs(path: Path) -> None:
     assert scaled.dtype == np.float32
 
 
-def test_tiles_without_a_name_have_none(path: Path) -> None:
-    trace = read_trace(path)
-    for names in (["one"], [], "one", None):
-        trace.header["tiles"] = names
-        found = [result.name for result in replay(trace)]
-        assert found == [names[0] if names == ["one"] else "", "", "", "", ""]
-
-
 def test_replay_notices_a_wrong_expectation(path: Path) -> None:
     trace = read_trace(path)
     file_offset = int(trace.expected[2]) - trace.base + 4096
@@ -150,11 +147,6 @@ def test_a_trace_without_expectations(tmp_path: Path) -> None:
     assert [result.matches for result in replay(read_trace(tmp_path / "t"))] == [None] * 5
 
 
-def test_an_empty_trace(tmp_path: Path) -> None:
-    write_trace(tmp_path / "t", [])
-    assert list(replay(read_trace(tmp_path / "t"))) == []
-
-
 # --- descriptors that a unit refuses -----------------------------------------------------------------------
 
 
@@ -168,43 +160,26 @@ def test_a_refused_descriptor_does_not_disturb_the_next(path: Path, oracles: Mod
     assert all(result.matches for result in results if result.index != 1)
 
 
-@pytest.mark.parametrize("field", ["weights", "activations", "completion"])
-def test_an_output_over_another_buffer_is_refused(tmp_path: Path, oracles: ModuleType, field: str) -> None:
-    path = tmp_path / "t"
-    write_trace(path, tiles()[:1])
-    trace = read_trace(path)
-    oracles.change_descriptor(path, 0, {"output": int(trace.descriptors[0][field])})
+@pytest.mark.parametrize(
+    ("operands", "change", "status", "detail"),
+    [
+        ((1, 3), {"flags": Flag.CODE_TERNARY}, Status.ERR_CODE, 0),
+        ((100, 3), {"abits": 7}, Status.ERR_VALUE, 8),
+    ],
+)
+def test_operands_without_a_meaning_are_refused(
+    path: Path,
+    oracles: ModuleType,
+    operands: tuple[int, int],
+    change: dict[str, int],
+    status: Status,
+    detail: int,
+) -> None:
+    x, code = (np.array([[each]]) for each in operands)
+    write_trace(path, [Tile(x, code, WeightCode.twos(2), abits=8)])
+    oracles.change_descriptor(path, 0, change)
     (result,) = replay(read_trace(path))
-    assert result.status == Status.ERR_OVERLAP
-    assert (
-        result.problem
-        == f"descriptor 0: output overlaps {field}; allowed is a buffer of its own (ERR_OVERLAP)."
-    )
-
-
-def test_ternary_code_3_is_refused(tmp_path: Path, oracles: ModuleType) -> None:
-    write_trace(tmp_path / "t", [Tile(np.array([[1]]), np.array([[3]]), WeightCode.twos(2), abits=4)])
-    oracles.change_descriptor(tmp_path / "t", 0, {"flags": Flag.CODE_TERNARY})
-    (result,) = replay(read_trace(tmp_path / "t"))
-    assert (result.status, result.detail) == (Status.ERR_CODE, 0)
-
-
-def test_activations_outside_their_width_are_refused(tmp_path: Path, oracles: ModuleType) -> None:
-    write_trace(tmp_path / "t", [Tile(np.array([[100]]), np.array([[3]]), WeightCode.twos(2), abits=8)])
-    oracles.change_descriptor(tmp_path / "t", 0, {"abits": 7})
-    (result,) = replay(read_trace(tmp_path / "t"))
-    assert (result.status, result.detail) == (Status.ERR_VALUE, 8)
-
-
-def test_a_sum_that_could_wrap_is_refused(tmp_path: Path, oracles: ModuleType) -> None:
-    # 600 * 128 * 2^15 > 2^31.
-    x, w = np.ones((1, 600), np.int16), np.ones((600, 1), np.uint8)
-    with pytest.raises(SailsimError, match="wraps the 32-bit accumulator"):
-        Tile(x, w, WeightCode.twos(8), abits=16)
-    write_trace(tmp_path / "t", [Tile(x, w, WeightCode.twos(8), abits=9)])
-    oracles.change_descriptor(tmp_path / "t", 0, {"abits": 16})
-    (result,) = replay(read_trace(tmp_path / "t"))
-    assert (result.status, result.detail) == (Status.ERR_OVERFLOW, 40)
+    assert (result.status, result.detail) == (status, detail)
 
 
 # --- files that are no trace -------------------------------------------------------------------------------
@@ -289,19 +264,6 @@ def test_random_damage_never_escapes(path: Path) -> None:
 # --- writing -----------------------------------------------------------------------------------------------
 
 
-def test_a_failure_leaves_the_old_file(path: Path) -> None:
-    before = path.read_bytes()
-
-    def failing() -> Iterator[Tile]:
-        yield tiles()[0]
-        raise RuntimeError("no more")
-
-    with pytest.raises(RuntimeError, match="no more"):
-        write_trace(path, failing())
-    assert path.read_bytes() == before
-    assert list(path.parent.iterdir()) == [path]
-
-
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -336,13 +298,6 @@ def test_a_tile_beyond_a_descriptors_fields_is_refused(field: str) -> None:
     assert kept.group_size == 65535
 
 
-def test_an_address_below_or_behind_the_image_is_not_writable(path: Path) -> None:
-    trace = read_trace(path)
-    assert trace.writable(trace.base, trace.image_bytes)
-    assert not trace.writable(trace.base - 1, 1)
-    assert not trace.writable(trace.base + 1, trace.image_bytes)
-
-
 def test_a_reader_without_numpy(path: Path) -> None:
     """docs/contract.md by hand: fixed offsets, little endian, nothing but reads and seeks."""
 
@@ -368,3 +323,118 @@ def test_a_reader_without_numpy(path: Path) -> None:
         assert np.frombuffer(file.read(2 * 7 * 4), "<i4").reshape(2, 7).tolist() == product.tolist()
         file.seek(json_offset)
         assert json.loads(file.read(json_bytes))["schema"] == 1
+
+
+# --- what a trace may ask for -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("k", "fits"), [((1 << 17) - 1, True), (1 << 17, False)])
+def test_a_sum_may_reach_the_accumulators_end_and_not_a_step_more(
+    tmp_path: Path, oracles: ModuleType, k: int, fits: bool
+) -> None:
+    """2^14 k of -128 by -128: 2^31 - 2^14, and 2^31, one more than 32 bits hold."""
+    x, w = np.full((1, k), -128, np.int8), np.full((k, 1), 128, np.uint8)
+    if fits:
+        write_trace(tmp_path / "t", [Tile(x, w, WeightCode.twos(8), abits=8)])
+        (result,) = replay(read_trace(tmp_path / "t"))
+        assert result.output is not None
+        assert result.output.item() == k << 14
+        return
+    with pytest.raises(SailsimError, match=r"may reach 2147483648, which wraps the 32-bit accumulator"):
+        Tile(x, w, WeightCode.twos(8), abits=8)
+    narrow = Tile(x.clip(-64, 63), w, WeightCode.twos(8), abits=7)
+    write_trace(tmp_path / "t", [narrow])
+    oracles.change_descriptor(tmp_path / "t", 0, {"abits": 8})
+    (result,) = replay(read_trace(tmp_path / "t"))
+    assert (result.status, result.detail) == (Status.ERR_OVERFLOW, 40)
+
+
+def test_an_output_may_touch_a_buffer_on_either_side(tmp_path: Path) -> None:
+    """64 bytes of activations, 64 of output and the record, one directly behind the other."""
+    tile = Tile(RNG.integers(-8, 8, (1, 64)), RNG.integers(0, 16, (64, 16)), WeightCode.twos(4), abits=8)
+    write_trace(tmp_path / "t", [tile], expect=False)
+    trace = read_trace(tmp_path / "t")
+    record = trace.descriptors[0]
+    assert int(record["output"]) == int(record["activations"]) + 64
+    assert int(record["completion"]) == int(record["output"]) + 64
+    (result,) = replay(trace)
+    assert result.status == Status.OK
+    memory = np.zeros(trace.image_bytes, np.uint8)
+    memory[: len(trace.image)] = trace.image
+    unit = load_system("sail-n1").slice_config(arrays=64, slices=1)
+    done = _core.execute_descriptor(unit, record.tobytes(), memory, trace.base)
+    assert done.status == Status.OK
+    for by in (-64, 64):
+        moved = record.copy()
+        moved["output"] = int(record["output"]) + by
+        done = _core.execute_descriptor(unit, moved.tobytes(), memory, trace.base)
+        assert done.status == Status.ERR_OVERLAP
+
+
+def test_accumulators_are_made_for_some_outputs_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tile of 30 KiB whose accumulators would take 16 MiB, with the least memory that one may have."""
+    codes, scale, minimum, code = quantize_weights_minimum(RNG.normal(size=(64, 128)), 4, 1)
+    x, act_scale = quantize_rows(RNG.normal(size=(256, 64)), 8)
+    tile = Tile(x, codes, code, abits=8, group_size=1, scales=Scales(scale, act_scale, minimum))
+    path = tmp_path / "blocks.trace"
+    write_trace(path, [tile])
+    taken = []
+    module = importlib.import_module("sailsim.lut_gemv.trace")
+    made = module.lut_gemv_blocks
+
+    def blocks(*operands: Any, **widths: Any) -> NDArray[np.int64]:
+        acc: NDArray[np.int64] = made(*operands, **widths)
+        taken.append(acc.nbytes)
+        return acc
+
+    monkeypatch.setattr(module, "lut_gemv_blocks", blocks)
+    for most in (1, 1 << 20, 1 << 30):
+        monkeypatch.setattr(module, "ACCUMULATOR_BYTES", most)
+        taken.clear()
+        assert all(done.matches for done in replay(read_trace(path)))
+        assert max(taken) <= max(most, 8 * 64 * 256)
+
+
+def test_a_small_file_that_asks_for_much_memory(tmp_path: Path) -> None:
+    """128 KiB that name 65,000 x 65,000 results, 17 GB."""
+    x, codes = np.ones((65_000, 1), np.int8), np.ones((1, 65_000), np.uint8)
+    path = tmp_path / "wide.trace"
+    write_trace(path, [Tile(x, codes, WeightCode.twos(8), abits=8)], expect=False)
+    assert path.stat().st_size < 1 << 18
+    with pytest.raises(
+        SailsimError, match=r"65000 x 65000 results take 16900000000 bytes to replay; allowed"
+    ):
+        list(replay(read_trace(path)))
+
+
+def ones_by(codes: NDArray[np.uint8]) -> Tile:
+    return Tile(np.ones((1, len(codes)), np.int64), codes, WeightCode.twos(4), abits=8)
+
+
+def weights_of(work: list[Tile], row: int) -> NDArray[np.int64]:
+    """Where in the image each tile's weights begin, after a replay that finds every result right."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_trace(Path(folder) / "rows.trace", work, row=row)
+        trace = read_trace(Path(folder) / "rows.trace")
+        assert all(tile.matches for tile in replay(trace))
+        return trace.descriptors["weights"].astype(np.int64) - trace.base
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 400), st.integers(1, 40)), min_size=1, max_size=12), st.integers(6, 12)
+)
+def test_weights_begin_an_odd_number_of_rows_apart(shapes: list[tuple[int, int]], bits: int) -> None:
+    row = 1 << bits
+    starts = weights_of([ones_by(RNG.integers(0, 16, shape, dtype=np.uint8)) for shape in shapes], row)
+    distinct = np.unique(starts)  # equal weights are stored once
+    assert not np.any(distinct % row)
+    assert np.all(np.diff(distinct) // row % 2 == 1)
+
+
+@given(st.integers(30, 400), st.integers(9, 40), st.sampled_from([4, 8, 32]))
+def test_equally_large_tiles_begin_in_banks_of_their_own(k: int, n: int, banks: int) -> None:
+    row = 256
+    starts = weights_of([ones_by(RNG.integers(0, 16, (k, n), dtype=np.uint8)) for _ in range(banks)], row)
+    assert len(np.unique(starts // row % banks)) == banks

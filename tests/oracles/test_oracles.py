@@ -13,9 +13,8 @@ from sailsim import _core
 from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Status
 from sailsim.lut_gemv.fast import lut_gemv, lut_gemv_blocks, pattern_profile
-from sailsim.lut_gemv.replay import DescriptorError, decode_tile, replay
 from sailsim.lut_gemv.tile import same_results
-from sailsim.lut_gemv.trace import Trace, read_trace, write_trace
+from sailsim.lut_gemv.trace import DescriptorError, Trace, decode_tile, read_trace, replay, write_trace
 from sailsim.sim.files import load_system
 
 

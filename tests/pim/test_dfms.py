@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sailsim import _core
 from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.operands import block_slices, group_slices
 from sailsim.sim.files import load_system
 from sailsim.sim.substrate import Substrate, load_substrate
 
@@ -37,6 +38,34 @@ def random_profile(config: _core.SliceConfig, k: int, batch: int, nbw: int, grou
     return _core.pattern_profile(x, 8, True, nbw, group_size, entries, "lru")
 
 
+def dfm_profiles(
+    profile: _core.PatternProfile, k: int, nbw: int, group_size: int, dfms: int
+) -> list[_core.PatternProfile]:
+    """What each of ``dfms`` that share out the groups sees of a profile: groups of a block go round."""
+    places = [
+        place for block in block_slices(k, group_size) for place in range(len(group_slices(block, nbw)))
+    ]
+    dealt = np.array(places) % dfms
+    parts = (profile.zero, profile.hits, profile.misses)
+    return [_core.PatternProfile(*(part[dealt == dfm] for part in parts)) for dfm in range(dfms)]
+
+
+def merged_rows(k: int, batch: int, nbw: int, group_size: int, dfms: int, scaled: bool) -> int:
+    """Batch rows of sums that one of ``dfms`` adds to another's in a pass: at the end of every block.
+
+    Where blocks have no scales, at the end of the pass. A DFM that had no group has no sums.
+    """
+    groups = [len(group_slices(block, nbw)) for block in block_slices(k, group_size)]
+    return batch * sum(min(dfms, count) - 1 for count in (groups if scaled else [max(groups)]))
+
+
+def test_rows_are_merged_at_the_ends_of_blocks_or_of_the_pass() -> None:
+    # Ten weights in blocks of six and groups of two: 3 groups and 2. Of four DFMs 3 and 2 have sums: 2 + 1
+    # times 5 rows with scales, at the end of the pass 2 times 5; of two DFMs 1 + 1, and 1.
+    merged = [merged_rows(10, 5, 2, 6, dfms, scaled) for dfms in (1, 2, 4) for scaled in (True, False)]
+    assert merged == [0, 0, 10, 5, 15, 10]
+
+
 @examples(80)
 @given(**shapes)
 def test_dfms_that_share_out_k_count_and_take_what_the_reference_says(
@@ -57,14 +86,14 @@ def test_dfms_that_share_out_k_count_and_take_what_the_reference_says(
     shape = (k, n, batch, 4, 4, 8, nbw, group_size)
     plan = _core.plan_tile(config, *shape, scaled)
     timing = _core.time_tile(config, *shape, profile, scaled)
-    merges = reference.merged_rows(k, batch, nbw=nbw, group_size=group_size, dfms=dfms, scaled=scaled)
+    merges = merged_rows(k, batch, nbw=nbw, group_size=group_size, dfms=dfms, scaled=scaled)
     counts = reference.tile_counts(
         profile, nbw=nbw, passes=plan.passes, chunks=plan.batch_chunks, merges_per_pass=merges
     )
     assert timing.counts == counts.as_dict()
 
     # A turn takes as long as the slowest of the groups that the DFMs have in it.
-    of_dfms = reference.dfm_profiles(profile, k, nbw=nbw, group_size=group_size, dfms=dfms)
+    of_dfms = dfm_profiles(profile, k, nbw=nbw, group_size=group_size, dfms=dfms)
     assert sum(int(part.zero.sum()) for part in of_dfms) == int(profile.zero.sum())
     assert sum(int(part.hits.sum()) for part in of_dfms) == int(profile.hits.sum())
     if plan.batch_chunks > 1:

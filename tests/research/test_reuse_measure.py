@@ -23,10 +23,11 @@ from reuse import (
 from reuse import (
     settings as of_settings,
 )
+from reuse.keys import PrtKey
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import reference
-from sailsim.lut_gemv.counts import PrtConfig, PrtKey
+from sailsim.lut_gemv.counts import PrtConfig
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
@@ -93,7 +94,7 @@ def test_group_patterns_are_the_references(shipped: Activations):
     x = shipped.quantized("attn_in", 0, 30, 70, 3)
     for nbw in (1, 3, 6):
         planes = of_patterns.group_patterns(x, nbw, group_size=32)
-        groups = reference._groups(70, nbw, 32)
+        groups = reference.all_groups(70, nbw, 32)
         for g, group in enumerate(groups):
             assert (reference.form_patterns(x[:, group], 8) == planes[:, :, g].T).all()
 
@@ -102,7 +103,7 @@ def test_group_patterns_are_the_references(shipped: Activations):
 def test_partial_tables_hold_what_is_looked_up_and_what_that_is_made_of(row: list[int], nbw: int):
     x = np.array([row], np.int8)
     needed = 0
-    for group in reference._groups(len(row), nbw, 0):
+    for group in reference.all_groups(len(row), nbw, 0):
         built = set()
         for p in reference.form_patterns(x[:, group], 8)[0].tolist():
             while p.bit_count() > 1:

@@ -124,5 +124,5 @@ def test_a_wrong_field_names_the_file_to_look_into(tmp_path: Path) -> None:
     path = tmp_path / "file.toml"
     path.write_text('extends = "sail-n1"\nname = "mine"\n')
     for field in ("llc.slice", "pim.enabled"):
-        with pytest.raises(SailsimError, match=rf"with a source that `sailsim systems show {path}` lists"):
+        with pytest.raises(SailsimError, match=rf"with a source that `sailsim show system {path}` lists"):
             load_system(f"{path}:{field}=1")

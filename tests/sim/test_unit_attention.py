@@ -21,9 +21,8 @@ from sailsim.sim.point import Point
 from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.graph import ROUND_FLOPS, SOFTMAX_FLOPS, decode_step
+from sailsim.workloads.graph import ROUND_FLOPS, SOFTMAX_FLOPS, attention_on_units, decode_step
 from sailsim.workloads.load import load_model
-from sailsim.workloads.unit_attention import attention_on_units
 
 from ..examples import examples
 

@@ -21,9 +21,8 @@ from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest
 from sailsim.sim.vary import vary
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.graph import decode_step, prefill_step
+from sailsim.workloads.graph import attention_on_units, decode_step, prefill_step
 from sailsim.workloads.load import load_model
-from sailsim.workloads.unit_attention import attention_on_units
 
 from ..examples import examples
 

@@ -10,8 +10,8 @@ import gguf
 import numpy as np
 import pytest
 
-from sailsim.workloads.choice import chosen_format
 from sailsim.workloads.image import HEAD, MATRIX, plan_image
+from sailsim.workloads.load import chosen_format
 from sailsim.workloads.model import ModelSpec
 
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzĠĊ.,'!?-ABCDEFGHIJKLMN"

@@ -10,7 +10,7 @@ from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
 from sailsim.workloads.formats import TENSOR_FORMATS, TensorFormat
-from sailsim.workloads.gguf_file import FP16_AT
+from sailsim.workloads.gguf_model import FP16_AT
 from sailsim.workloads.weights import STORED, StoredBlocks, read_blocks
 
 COLUMNS, K = 64, 2048

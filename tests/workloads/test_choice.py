@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.choice import chosen_format, uniform_choice
 from sailsim.workloads.formats import uniform_format, weight_format
-from sailsim.workloads.load import load_model
+from sailsim.workloads.load import chosen_format, load_model
 
 MODEL = load_model("llama-2-7b")
 POLICY = """
@@ -23,14 +22,6 @@ default = "4g32"
 
 def chosen(choice: str, model: str = "llama-2-7b"):
     return chosen_format(choice, model, load_model(model))
-
-
-@pytest.mark.parametrize(
-    ("choice", "expected"),
-    [("4", (4, 128)), ("4g32", (4, 32)), ("3g0", (3, 0)), ("q4_k_m", None), ("", None)],
-)
-def test_bits_and_block_of_a_uniform_choice(choice: str, expected) -> None:
-    assert uniform_choice(choice) == expected
 
 
 def test_a_word_is_a_uniform_format_a_mix_or_a_single_type() -> None:

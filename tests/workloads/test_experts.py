@@ -70,12 +70,6 @@ def test_joined_classes_stand_for_the_binomial_distribution():
     assert joined == pytest.approx(exact, rel=5e-4)
 
 
-def test_one_token_touches_what_it_uses_and_all_used_are_all():
-    assert expected_spread(128, 8, 1) == ((1, 8.0),)
-    assert expected_spread(6, 6, 9) == ((9, 6.0),)
-    assert distinct_experts(8, 2, 1) == pytest.approx(2)
-
-
 @pytest.mark.parametrize(("count", "used", "tokens"), [(8, 2, 5), (32, 4, 8), (128, 8, 20), (5, 5, 3)])
 def test_draws_have_the_closed_form_as_their_mean(count, used, tokens):
     draws = [touched(sampled_spread(count, used, tokens, seed)) for seed in range(600)]
@@ -111,11 +105,6 @@ def test_rounds_are_those_of_numbers_that_can_be(count, used, together):
     mean, deviation = distinct_experts(count, used, 2), touched_deviation(count, used, 2)
     own = expected_rounds(mean, deviation, together, used, 2 * used)
     assert own == pytest.approx(exact, rel=0.008)
-
-
-def test_rounds_have_both_bounds():
-    """Numbers as likely on both sides of the mean: the two that can be."""
-    assert expected_rounds(2.5, 1.0, 2, 2, 3) == pytest.approx(1.5)
 
 
 def test_rounds_of_a_known_number_are_whole():

@@ -10,8 +10,7 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.folder_model import FolderConfig, open_folder
-from sailsim.workloads.folder_tensors import Grouped, Matrices, matrices, named
+from sailsim.workloads.folder_model import FolderConfig, Grouped, Matrices, matrices, named, open_folder
 from sailsim.workloads.safetensors_file import SafeTensor
 from sailsim.workloads.shapes import Facts
 from sailsim.workloads.traces import plan_trace

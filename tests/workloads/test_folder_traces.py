@@ -4,12 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from sailsim.base.errors import SailsimError
-from sailsim.cli import main
-from sailsim.lut_gemv.replay import decode_tile, replay
-from sailsim.lut_gemv.trace import read_trace
+from sailsim.lut_gemv.trace import decode_tile, read_trace, replay
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.folder_model import open_folder
 from sailsim.workloads.traces import TracePlan, plan_trace
@@ -121,14 +118,3 @@ def test_a_file_that_lost_its_end_after_it_was_opened_is_refused(tmp_path: Path)
         file.truncate(tensor.offset + 3)
     with pytest.raises(SailsimError, match=f"has 3 bytes; allowed are {tensor.n_bytes}"):
         tensor.read()
-
-
-def test_the_command_takes_a_folder(tmp_path: Path) -> None:
-    path, _ = write_grouped(tmp_path / "m", "awq", 4, 32, symmetric=False)
-    words = ["trace", "--model", str(path), "--out", str(tmp_path / "t"), "--layers", "0:1"]
-    result = CliRunner().invoke(main, words)
-    assert result.exit_code == 0, result.output
-    assert "7 matrices: stored awq4g32m codes" in " ".join(result.output.split())
-    replayed = CliRunner().invoke(main, ["replay", str(tmp_path / "t")])
-    assert replayed.exit_code == 0, replayed.output
-    assert replayed.output.count("as expected") == 7

@@ -10,8 +10,7 @@ from sailsim import _core
 from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.descriptor import Status
 from sailsim.lut_gemv.fast import lut_gemv_blocks
-from sailsim.lut_gemv.replay import decode_tile, replay
-from sailsim.lut_gemv.trace import read_trace
+from sailsim.lut_gemv.trace import decode_tile, read_trace, replay
 from sailsim.sim.files import load_system
 from sailsim.workloads.weights import STORED
 

@@ -9,8 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.gguf_file import GgufFile
-from sailsim.workloads.gguf_model import open_gguf, tensor_bytes
+from sailsim.workloads.gguf_model import GgufFile, open_gguf
 from sailsim.workloads.load import load_model
 
 from ..examples import examples
@@ -25,7 +24,7 @@ def test_shapes_formats_and_bytes_of_a_written_file(tiny_gguf: Path):
     assert model.spec.extra_params == 0
     assert load_model(tiny_gguf) == model.spec
     assert {fmt.name for fmt in model.format.tensors.values()} == {"q4_0"}
-    assert model.format.model_bytes(model.spec) == sum(tensor_bytes(model).values())
+    assert model.format.model_bytes(model.spec) == sum(tensor.n_bytes for tensor in model.stored)
 
 
 def test_the_header_agrees_with_the_reference_reader(tiny_gguf: Path):

@@ -9,7 +9,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.workloads.formats import uniform_format, weight_format
 from sailsim.workloads.graph import decode_step, prefill_step
 from sailsim.workloads.load import load_model
-from sailsim.workloads.shape_file import model_names
+from sailsim.workloads.model import model_names
 
 from ..examples import examples
 
@@ -123,24 +123,6 @@ def test_flops_of_a_block_by_hand():
     assert ops["blk.0.ffn_act"].flops == 2 * 8 * 11008
     assert ops["blk.0.attn_norm"].flops == 2 * 8 * 4096
     assert ops["sample"].flops == 2 * 32000
-
-
-def test_grouped_heads_shrink_the_cache_not_the_work():
-    wide, grouped = load_model("llama-7b"), load_model("llama-3-8b")
-    fmt = uniform_format(4, 32)
-    attention = [
-        next(op for op in decode_step(m, fmt, 1, 256) if op.kind == "attention") for m in (wide, grouped)
-    ]
-    assert attention[0].kv_bytes == 4 * attention[1].kv_bytes
-    assert attention[0].macs == attention[1].macs
-
-
-def test_a_mix_carries_each_tensors_width():
-    ops = {op.name: op for op in decode_step(load_model("llama-2-7b"), weight_format("q4_k_m"), 1, 1)}
-    v, q = ops["blk.0.attn_v"].format, ops["blk.0.attn_q"].format
-    assert (v.wbits, v.group_size) == (6, 16)
-    assert (q.wbits, q.group_size) == (4, 32)
-    assert ops["output"].weights_key == "output.weight"
 
 
 @pytest.mark.parametrize(("batch", "context"), [(0, 1), (1, 0), (-3, 5), (1 << 25, 1)])

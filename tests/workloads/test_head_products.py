@@ -10,9 +10,15 @@ from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.fast import lut_gemv_blocks
 from sailsim.lut_gemv.quantize import quantize_rows
 from sailsim.lut_gemv.reference import scale_blocks
-from sailsim.workloads.decoder import Decoder, UnitAttention, attention, cache_codes, rounded_cache
+from sailsim.workloads.decoder import (
+    Decoder,
+    FloatProducts,
+    UnitAttention,
+    attention,
+    cache_codes,
+    rounded_cache,
+)
 from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.products import FloatProducts
 
 WIDTHS = st.integers(2, 8)
 TOKENS = [5, 9, 2, 40, 7, 7, 1]

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sailsim.workloads.decoder import Decoder, Products, rounded_cache
+from sailsim.workloads.decoder import Decoder, FloatProducts, Products, UnitProducts, rounded_cache
 from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.products import FloatProducts, UnitProducts
 from sailsim.workloads.quality import QUALITY, shipped_text, text_chunks
 
 from ..llama_cpp import MISSING, completed

@@ -7,8 +7,8 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.activations import Activations
+from sailsim.workloads.decoder import forward
 from sailsim.workloads.experts import Experts
-from sailsim.workloads.forward import forward
 from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.image import plan_image
 from sailsim.workloads.load import load_model

@@ -7,48 +7,11 @@ from sailsim.lut_gemv.codes import WeightCode
 from sailsim.workloads.formats import TENSOR_FORMATS, uniform_format
 from sailsim.workloads.gguf_model import GgufModel, open_gguf
 from sailsim.workloads.model import Linear
-from sailsim.workloads.weights import _stored, file_source, quantized, synthetic_source
+from sailsim.workloads.weights import _stored, file_source, synthetic_source
 
 from .conftest import write_tiny_gguf
 
 FOUR = uniform_format(4, 32).base
-
-
-@pytest.mark.parametrize(
-    ("kind", "code"),
-    [
-        ("Q4_0", WeightCode.offset(4, 8)),
-        ("Q4_1", WeightCode.offset(4, 0)),
-        ("Q5_0", WeightCode.offset(5, 16)),
-        ("Q5_1", WeightCode.offset(5, 0)),
-        ("Q8_0", WeightCode.twos(8)),
-        ("MXFP4", WeightCode.mxfp4()),
-    ],
-)
-def test_stored_codes_mean_what_the_reference_dequantizes(tmp_path, kind, code):
-    path = tmp_path / "m.gguf"
-    write_tiny_gguf(path, kind=kind)
-    model = open_gguf(path)
-    for linear in model.spec.linears():
-        weights = file_source(model, linear).load()
-        assert weights.code == code
-        assert weights.origin == f"stored {kind.lower()} codes"
-        assert weights.codes.shape == (linear.k, linear.n)
-        assert weights.scales.shape == (linear.k // 32, linear.n)
-        assert (weights.minima is None) == (kind not in ("Q4_1", "Q5_1"))
-        assert file_source(model, linear).format == TENSOR_FORMATS[kind.lower()]
-        truth = model.file.dequantize(f"{linear.name}.weight").T
-        np.testing.assert_allclose(weights.values(), truth, rtol=1e-6, atol=1e-7)
-
-
-def test_blocks_of_iq4_nl_are_read_as_the_reference_reads_them():
-    """The package has no quantizer for this type: any bytes are codes, beside a scale that is finite."""
-    raw = np.random.default_rng(3).integers(0, 256, (5, 4, 18), dtype=np.uint8)
-    raw[..., :2] = np.float16(0.01).view(np.uint16).reshape(1).view(np.uint8)
-    raw = raw.reshape(5, -1)
-    weights = _stored(raw, TENSOR_FORMATS["iq4_nl"], "here")
-    truth = gguf.quants.dequantize(raw, gguf.GGMLQuantizationType.IQ4_NL).T
-    np.testing.assert_allclose(weights.values(), truth, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -95,17 +58,6 @@ def test_values_become_the_codes_blocks_and_minima_of_any_format(float_model, na
     assert (np.abs(weights.values() - truth) <= (reach + 0.1) * step + 1e-4).all()
 
 
-@pytest.mark.parametrize("kind", ["Q4_0", "Q8_0"])
-def test_a_files_values_quantized_to_its_own_format_are_its_own_codes(tmp_path, kind):
-    """Where the file's quantizer put the largest weight of a block on the outermost level."""
-    write_tiny_gguf(tmp_path / "m.gguf", kind=kind)
-    model = open_gguf(tmp_path / "m.gguf")
-    linear = model.spec.head
-    stored = file_source(model, linear).load()
-    again = quantized(model.file.dequantize("token_embd.weight").T, TENSOR_FORMATS[kind.lower()], "")
-    np.testing.assert_allclose(again.values(), stored.values(), rtol=1e-3, atol=1e-6)
-
-
 @pytest.fixture
 def float_model(tmp_path) -> GgufModel:
     write_tiny_gguf(tmp_path / "m.gguf", kind="F16")
@@ -126,11 +78,3 @@ def test_synthetic_weights_depend_on_name_and_seed_only():
     assert weights.values().std() == pytest.approx(0.02, rel=0.1)
     part = weights.columns(8, 12)
     np.testing.assert_array_equal(part.values(), weights.values()[:, 8:12])
-
-
-def test_the_real_file_reads_as_its_own_codes(smollm2_path):
-    model = open_gguf(smollm2_path)
-    linear = model.spec.layer_linears(7)[0]
-    weights = file_source(model, linear).load()
-    truth = gguf.quants.dequantize(model.file.raw(f"{linear.name}.weight"), gguf.GGMLQuantizationType.Q4_1).T
-    np.testing.assert_allclose(weights.values(), truth, rtol=1e-6, atol=1e-7)

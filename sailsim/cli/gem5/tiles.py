@@ -25,8 +25,7 @@ from sailsim.cli.gem5.options import (
     with_write,
 )
 from sailsim.cli.gem5.records import provenance_of
-from sailsim.lut_gemv.replay import decode_tile
-from sailsim.lut_gemv.trace import read_trace
+from sailsim.lut_gemv.trace import decode_tile, read_trace
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.tiles import MODEL, TENSOR, example_tile, run_tiles, tile_points

@@ -35,10 +35,9 @@ from sailsim.sim.study.tasks import MEMBER, Task
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.choice import settled_choice
 from sailsim.workloads.gguf_model import stored_model
-from sailsim.workloads.load import load_model
-from sailsim.workloads.shape_file import has_own_formats
+from sailsim.workloads.load import load_model, weight_choice
+from sailsim.workloads.model import has_own_formats
 from sailsim.workloads.traces import plan_trace
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ def tile_points(
         if values is not None and not values:
             raise SailsimError(f"{name} is an empty list; allowed is at least one value.")
     choices = [
-        settled_choice(model, word, width, group_size)
+        weight_choice(model, word, width, group_size)
         for word, width in itertools.product(weights or ("",), (None,) if wbits is None else wbits)
     ]
     alone, together = [], []

@@ -27,7 +27,7 @@ from sailsim.sim.point import Point
 from sailsim.sim.substrate import SubstrateChoice
 from sailsim.sim.system_choice import chosen_system
 from sailsim.sim.vary import Value
-from sailsim.workloads.shape_file import model_names
+from sailsim.workloads.model import model_names
 
 _FIELDS = tuple(f.name for f in fields(Point))
 

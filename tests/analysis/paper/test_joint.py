@@ -235,7 +235,7 @@ def test_the_committed_nearest_of_all_gives_its_numbers_by_its_file() -> None:
         claim = next(each for each in PAPER.claim if each.name == row["claim"])
         metric = next(each for each in claim.metric if each.words == row["words"])
         if metric.metric == "area_share":
-            told = CliRunner().invoke(main, ["systems", "show", system]).stdout.splitlines()[-1]
+            told = CliRunner().invoke(main, ["show", "system", system]).stdout.splitlines()[-1]
             found = float(re.findall(r"([\d.]+) % of LLC and cores", told)[0])
         else:
             answers: list[Any] = [

@@ -67,7 +67,7 @@ def test_perplexity_and_its_error_are_those_of_the_chunks(folder: Path) -> None:
 
 
 def test_the_loss_of_a_token_is_that_of_its_own_logits(folder: Path) -> None:
-    from sailsim.workloads.forward import forward
+    from sailsim.workloads.decoder import forward
 
     model = open_gguf(folder / "m.gguf")
     tokens = text_chunks(model, WORDS, 2, 6)

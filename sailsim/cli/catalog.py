@@ -1,0 +1,349 @@
+"""`sailsim list` and `sailsim show`: what ships, what a file holds, and where each number comes from."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Choice, Quantity
+from sailsim.cli._command import Command
+from sailsim.cli._json import print_json
+from sailsim.cli._table import echo, print_sources, print_table, say
+from sailsim.sim.files import card_names, json_schema, load_machine, load_system, system_names
+from sailsim.sim.gem5.binary import gem5_unit
+from sailsim.sim.saved import system_toml
+from sailsim.sim.substrate import Substrate, load_substrate, substrate_names
+from sailsim.sim.system import Gpu, System
+from sailsim.sim.vary import values, vary
+from sailsim.workloads.experts import distinct_experts
+from sailsim.workloads.formats import format_names, weight_format
+from sailsim.workloads.load import load_model, opened
+from sailsim.workloads.model import ModelSpec, model_names
+
+LISTED_FOR = "llama-2-7b"
+"""The model whose size in each format is listed."""
+
+QUIET = (
+    "fused_ffn", "value_dim", "sliding_window", "full_layers", "experts", "published_active", "notes",
+)  # fmt: skip
+"""Fields of a shape that a line is spent on where they say something."""
+
+TOUCHED = (1, 2, 8, 32)
+"""Batches of which it is said how many experts they touch."""
+
+Row = dict[str, Any]
+
+
+def _systems() -> list[Row]:
+    return [
+        {
+            "name": name,
+            "kind": machine.kind,
+            "pim": isinstance(machine, System) and machine.has_pim,
+            "accelerator": machine.backend if isinstance(machine, System) else None,
+            "title": machine.title,
+        }
+        for name in (*system_names(), *card_names())
+        for machine in [load_machine(name)]
+    ]
+
+
+def _substrates() -> list[Row]:
+    return [{"name": name, "title": load_substrate(name).title} for name in substrate_names()]
+
+
+def _models() -> list[Row]:
+    return [_summary(load_model(name)) for name in model_names()]
+
+
+def _formats() -> list[Row]:
+    return [_format(name) for name in format_names()]
+
+
+def _prices() -> list[Row]:
+    from sailsim.analysis.costs.dollars import prices
+
+    return [asdict(row) for row in prices().rows]
+
+
+_LISTS: dict[str, tuple[Callable[[], list[Row]], Sequence[str]]] = {
+    "system": (_systems, ("name", "kind", "accelerator", "title")),
+    "substrate": (_substrates, ("name", "title")),
+    "model": (_models, ("name", "n_params", "n_layers", "d_model", "n_heads", "n_kv_heads", "d_ffn")),
+    "format": (_formats, ("name", "wbits", "group_size", "bits_per_weight", "bytes")),
+    "price": (_prices, ("instance", "machines", "units", "memory_gib", "usd_per_hour")),
+}
+"""Of each kind, its rows and the columns of them that a terminal shows."""
+
+
+@click.command("list", cls=Command)
+@click.argument("kind", type=click.Choice(list(_LISTS)), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(kind: str | None, as_json: bool) -> None:
+    """List what ships of a KIND, or of all: machines and cards, substrates, models, weight formats with the
+    size that Llama-2-7B has in each, prices.
+
+    Where a name of a system, a substrate or a model is asked for, the path of a file works too.
+    """
+    rows = {f"{each}s": _LISTS[each][0]() for each in ([kind] if kind else _LISTS)}
+    if as_json:
+        print_json(rows)
+        return
+    for each in [kind] if kind else _LISTS:
+        if kind is None:
+            echo(f"{each}s")
+        _print_list(rows[f"{each}s"], _LISTS[each][1])
+        if kind is None:
+            echo()
+
+
+def _print_list(rows: Sequence[Row], names: Sequence[str]) -> None:
+    """A table; or where the last column is a sentence, a line a row."""
+    if names[-1] != "title":
+        print_table(rows, names, whole=names[:1])
+        return
+    widths = {name: max(len(str(row[name] or "")) for row in rows) for name in names[:-1]}
+    for row in rows:
+        begin = "".join(f"{row[name] or '':<{width}} " for name, width in widths.items())
+        say(f"{begin}{row['title']}", " " * len(begin))
+
+
+@click.command(cls=Command)
+@click.argument("kind", type=click.Choice(list(_LISTS)))
+@click.argument("name")
+@click.option("--sources", is_flag=True, help="Add the citation and note of every value (system, substrate).")
+@click.option(
+    "--toml", is_flag=True, help="Print a system file that extends NAME, with the values behind it."
+)
+@click.option("--unit", is_flag=True, help="Print a PIM unit of a system as gem5 reads it (`unit_file`).")
+@click.option("--schema", is_flag=True, help="Print the JSON schema of a system file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(kind: str, name: str, sources: bool, as_json: bool, **documents: bool) -> None:
+    """Show the NAME of a KIND: one that ships, or the path of a file of one.
+
+    A system or substrate is a TOML file, a model a TOML or GGUF file or a folder with config.json and
+    safetensors files. Behind the name of a system other values may stand, as in `sail-n1:pim.t_prt=0`, so
+    `sailsim show system sail-n1:pim.t_prt=0 --toml > mine.toml` makes a file for `--system`.
+    """
+    asked = [document for document, is_asked in documents.items() if is_asked]
+    if asked and kind != "system":
+        raise SailsimError(f"--{asked[0]} is given with a {kind}; allowed is it with a system.")
+    if len(asked) + as_json > 1:
+        raise SailsimError(
+            f"--{asked[0]} is given beside another; allowed is one of toml, unit, schema, json."
+        )
+    if sources and kind not in ("system", "substrate"):
+        raise SailsimError(f"--sources is given with a {kind}; allowed is it with a system or a substrate.")
+    if asked:
+        click.echo(_DOCUMENTS[asked[0]](name), nl=False)
+    elif kind == "system":
+        _show_system(name, sources, as_json)
+    elif kind == "substrate":
+        _show_substrate(name, sources, as_json)
+    else:
+        _show_fields({"model": _model, "format": _shown_format, "price": _price}[kind](name), as_json)
+
+
+def _toml(name: str) -> str:
+    """A file that extends a machine by the values that stand behind its name."""
+    machine = load_machine(name)
+    file = name.split(":")[0]
+    base = load_machine(file)
+    if machine.name == base.name:
+        machine = vary(base, {}, name=f"my-{base.name}")
+    return system_toml(machine, file, _other_cache(base, machine), Path())
+
+
+def _other_cache(base: System | Gpu, varied: System | Gpu) -> str:
+    """What to know where other slices alone have made another cache."""
+    if isinstance(base, Gpu) or isinstance(varied, Gpu) or varied.llc.size == base.llc.size:
+        return ""
+    kept = base.llc.slice_size_in(varied.llc.slices.whole)
+    return (
+        f"The LLC has {varied.llc.size / 2**20:g} MiB instead of {base.llc.size / 2**20:g}; "
+        f"{varied.llc.slices} of llc.slice_size={kept:g} would keep its size."
+    )
+
+
+def _unit(name: str) -> str:
+    machine = load_system(name)
+    machine.require_pim()
+    return gem5_unit(machine)
+
+
+def _schema(_: str) -> str:
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
+_DOCUMENTS: dict[str, Callable[[str], str]] = {"toml": _toml, "unit": _unit, "schema": _schema}
+
+
+def _show_system(name: str, sources: bool, as_json: bool) -> None:
+    machine = load_machine(name)
+    if as_json:
+        print_json(machine.model_dump(mode="json", exclude_none=True))
+        return
+    say(f"{machine.name}: {machine.title}")
+    rows: list[dict[str, str]] = []
+    for path, value in values(machine):
+        row = {"field": path, "value": str(value), "range": "", "kind": "switch", "source": "", "note": ""}
+        if isinstance(value, Quantity | Choice):
+            row |= {"kind": value.kind, "source": value.source, "note": value.note}
+        elif not (isinstance(value, bool) or ("." in path and isinstance(value, str))):
+            continue
+        if isinstance(value, Choice):
+            row["value"] = str(value.value)
+        elif isinstance(value, Quantity) and value.low is not None and value.high is not None:
+            row["range"] = f"{value.low:g} .. {value.high:g}"
+        rows.append(row)
+    print_table(rows, ("field", "value", "range", "kind", *["source"] * sources), whole=("field", "value"))
+    if isinstance(machine, System) and machine.has_pim:
+        say(_area(machine))
+    if sources:
+        notes = ((row["field"], row["note"]) for row in rows)
+        print_sources((row["source"] for row in rows), machine.citation, notes)
+
+
+def _area(machine: System) -> str:
+    """What the units of a machine take, in a sentence."""
+    from sailsim.analysis.costs.area import AreaNotModelledError, area
+
+    try:
+        units = area(machine)
+    except AreaNotModelledError as error:
+        return f"The units' area is not modelled: {error}"
+    whole, arrays = (
+        100 * units.share(counted, "LLC and cores") for counted in ("all of the unit", "C-SRAM arrays")
+    )
+    return (
+        f"{units.slices} units of {units.parts.total:.3g} mm2, for weights of 4 bits, are "
+        f"{units.added_mm2:.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} % "
+        "(docs/cost.md)."
+    )
+
+
+def _show_substrate(name: str, sources: bool, as_json: bool) -> None:
+    substrate = load_substrate(name)
+    if as_json:
+        print_json(substrate.model_dump(mode="json", exclude_none=True))
+        return
+    say(f"{substrate.name}: {substrate.title}")
+    helps = "can help" if substrate.prt_helps else "cannot help"
+    echo(f"layout {substrate.layout}, accumulates {substrate.accumulate}, a PRT {helps}\n")
+    costs = [
+        {
+            "operation": operation,
+            "cycles of n bits": str(cost),
+            "range": f"{cost.ends[0]} .. {cost.ends[1]}" if cost.low is not None else "",
+            "kind": cost.kind,
+            "source": cost.source,
+        }
+        for operation, cost in substrate.costs.items()
+    ]
+    names = ("operation", "cycles of n bits", "range", "kind", *["source"] * sources)
+    print_table(costs, names, numbers=("cycles of n bits",))
+    echo()
+    for phase in type(substrate.phases).model_fields:
+        say(f" {phase:<11}  {', '.join(getattr(substrate.phases, phase)) or 'nothing'}", " " * 14)
+    echo()
+    print_table(_charges(substrate), ("energy, area", "of a column, of a bit", "kind", *["source"] * sources))
+    if sources:
+        charges = {path: each for path, each in substrate.charges().items() if not isinstance(each, str)}
+        sourced = dict(substrate.costs) | charges
+        print_sources(
+            (each.source for each in sourced.values()),
+            lambda name: substrate.sources.get(name, name),
+            ((path, each.note) for path, each in sourced.items()),
+        )
+
+
+def _charges(substrate: Substrate) -> list[dict[str, str]]:
+    """Energy of operations and area, or that they are not modelled."""
+
+    def row(what: str, value: object, kind: str = "", source: str = "") -> dict[str, str]:
+        return {"energy, area": what, "of a column, of a bit": str(value), "kind": kind, "source": source}
+
+    rows = [
+        row(path, charge) if isinstance(charge, str) else row(path, charge, charge.kind, charge.source)
+        for path, charge in substrate.charges().items()
+    ]
+    parts = (("energy", substrate.energy), ("area", substrate.area))
+    return rows + [row(part, "not modelled") for part, charged in parts if charged is None]
+
+
+def _model(name: str) -> Row:
+    """The shapes of a model, and its size in every format or, of a file, that of its tensors."""
+    file = opened(name)
+    if file is None:
+        spec = load_model(name)
+        sizes = {each: weight_format(each).model_bytes(spec) for each in format_names()}
+        return _summary(spec) | {"formats": sizes}
+    size = sum(tensor.n_bytes for tensor in file.stored)
+    tensors = [
+        {"name": tensor.name, "shape": list(tensor.shape), "type": tensor.type, "bytes": tensor.n_bytes}
+        for tensor in file.stored
+    ]
+    stored = {"bytes": size, "bits_per_weight": 8 * size / file.spec.n_params, "tensors": tensors}
+    return _summary(file.spec) | stored
+
+
+def _summary(spec: ModelSpec) -> Row:
+    row = asdict(spec) | {"n_params": spec.n_params, "kv_bytes_per_token": spec.kv_bytes_per_token()}
+    if spec.experts is not None:
+        count, used = spec.experts.count, spec.experts.used
+        touched = {f"at batch {batch}:": round(distinct_experts(count, used, batch), 2) for batch in TOUCHED}
+        row |= {"active_params": spec.active_params, "experts_touched": touched}
+    return row
+
+
+def _format(name: str) -> Row:
+    fmt, model = weight_format(name), load_model(LISTED_FOR)
+    return {
+        "name": fmt.name,
+        "wbits": fmt.wbits,
+        "group_size": fmt.group_size,
+        "bits_per_weight": fmt.model_bits_per_weight(model),
+        "bytes": fmt.model_bytes(model),
+        "source": fmt.source,
+    }
+
+
+def _shown_format(name: str) -> Row:
+    """The row of a format, and the types of tensors that make it."""
+    model = load_model(LISTED_FOR)
+    return _format(name) | {"model": model.name, "types": weight_format(name).census_in_words(model)}
+
+
+def _price(name: str) -> Row:
+    from sailsim.analysis.costs.dollars import prices
+
+    return asdict(prices().of("", name))
+
+
+def _show_fields(row: Row, as_json: bool) -> None:
+    if as_json:
+        print_json(row)
+        return
+    for key, value in row.items():
+        if value or key not in QUIET:
+            say(f"{key:<20} {_in_words(key, value)}", " " * 21)
+
+
+def _in_words(key: str, value: Any) -> str:
+    if key == "tensors":
+        kinds = Counter(tensor["type"] for tensor in value)
+        return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    if key == "formats":
+        return ", ".join(f"{name} {size / 1e9:.3f} GB" for name, size in value.items())
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_in_words(name, inside)}" for name, inside in value.items() if inside)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if type(value) is int else f"{value}"
