@@ -27,8 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.study.chunks import RESERVED
-from sailsim.sim.study.folder import Store
+from sailsim.sim.study.folder import FILE, RESERVED, Store
 
 SAILSIM = str(Path(sys.executable).parent / "sailsim")
 GONE_S = 10.0
@@ -73,12 +72,10 @@ class Counts(Counter[str]):
 
 def rows(folder: Path) -> list[tuple[str, str]]:
     """Key and content of every record of the answer, without what tells when it was found."""
-    found = []
-    for row in Store(folder).table().to_pylist():
-        found.append(
-            (str(row["key"]), repr({name: value for name, value in row.items() if name not in TOLD}))
-        )
-    return found
+    return [
+        (str(row["key"]), repr({name: value for name, value in row.items() if name not in TOLD}))
+        for row in Store(folder).records()
+    ]
 
 
 def compare(found: list[tuple[str, str]], right: list[tuple[str, str]], counts: Counts) -> None:
@@ -102,12 +99,13 @@ def leftovers(folder: Path, session: int, counts: Counts) -> None:
 def _runs(folder: Path) -> bool:
     """Whether the manifest says that a study runs. A child of the one that was killed may hold its lock for
     an instant longer: until it has become the program that it was made for."""
-    return (folder / "manifest.json").exists() and Store(folder).manifest["state"] == "running"
+    return Store(folder).manifest.get("state") == "running"
 
 
 def halves(folder: Path, counts: Counts) -> None:
-    """Files half written in a folder whose study has ended."""
-    counts["left behind"] += sum(1 for path in folder.rglob("*.partial"))
+    """Files half written in a folder whose study has ended, and logs of its database."""
+    for pattern in ("*.partial", f"{FILE}-*"):
+        counts["left behind"] += sum(1 for path in folder.rglob(pattern))
 
 
 def semaphores(processes: Iterable[int], counts: Counts) -> None:
@@ -287,12 +285,11 @@ def edits(times: int, work: Path, draw: random.Random) -> Counts:
 
 
 def flips(times: int, work: Path, draw: random.Random) -> Counts:
-    """A bit of a file of the folder is turned: reading has to refuse it or give the right answer."""
+    """A bit of the folder's file is turned: reading has to refuse it or give the right answer."""
     undisturbed("sweep", work / "right")
     right, counts = rows(work / "right"), Counts()
-    files = [path for path in (work / "right").rglob("*") if path.suffix in (".parquet", ".json")]
+    path = work / "right" / FILE
     for _ in range(times):
-        path = draw.choice(files)
         content = bytearray(path.read_bytes())
         at = draw.randrange(8 * len(content))
         content[at // 8] ^= 1 << at % 8

@@ -151,7 +151,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         "columns is 'wbits'; allowed is a list of names.",
     ),
     "table": (
-        lambda folder: sailsim.Results(folder).table(columns=["wbits", 3]),
+        lambda folder: sailsim.Results(folder).frame(columns=["wbits", 3]),
         "columns has 3; allowed is a list of names.",
     ),
     "query": (

@@ -14,7 +14,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -172,7 +171,7 @@ def explore(
 
     Every search starts from the beginning: what it proposes follows from its seed and the trials before, so
     one that goes on after a stop proposes what an undisturbed one would, and finds the answers in the folder.
-    The folder gets `trials.csv`, `.parquet`, `pareto.csv` and a system file a point of the front, in
+    The folder gets `trials.csv`, `pareto.csv` and a system file a point of the front, in
     `front/`; the figure is `render.explore_page`'s. Returns the trials.
 
     Raises SailsimError for trials or jobs out of range, a folder of another command, or one that cannot be
@@ -214,7 +213,7 @@ def explore(
 def _known(folder: Path) -> dict[str, dict[str, Any]]:
     """Trials that a folder holds, by their keys."""
     store = Store(folder)
-    return {row["key"]: row for row in store.everything().to_pylist()} if store.keys() else {}
+    return {row["key"]: row for row in store.everything()} if store.keys() else {}
 
 
 def _new(search: Search) -> optuna.Study:
@@ -307,9 +306,6 @@ def _write(search: Search, frame: pd.DataFrame, folder: Path) -> None:
         save_system(machine, points / f"{row['point']}.toml", search.point.system, comment)
     for name, table in (("trials", frame), ("pareto", front)):
         write_whole(folder / f"{name}.csv", table.to_csv(index=False).encode())
-    sink = BytesIO()
-    frame.to_parquet(sink)
-    write_whole(folder / "trials.parquet", sink.getvalue())
 
 
 def _typed(factor: Factor, value: Any) -> Value:

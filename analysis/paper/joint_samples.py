@@ -59,8 +59,7 @@ class Draw:
 
     def rows(self) -> Numbers:
         """(machines, factors), each between 0 and 1."""
-        sample = Sample("sobol", self.machines, self.seed)
-        return np.asarray(next(sample.rows(len(self.space.factors)))[: self.machines])
+        return Sample("sobol", self.machines, self.seed).rows(len(self.space.factors))
 
     @property
     def id(self) -> str:

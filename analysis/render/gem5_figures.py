@@ -50,13 +50,13 @@ def gem5_figures(folder: Path, claimed: bool = True) -> dict[str, Figure]:
         SailsimError: its results or its timeline are damaged.
     """
     found: dict[str, Figure] = {}
-    if list((folder / "chunks").glob("*.parquet")):
-        store = Store(folder)
+    store = Store(folder)
+    if store.keys():
         frame = store.frame()
         tiles = frame[frame["command"] == COMMAND]
         if len(tiles):
             found["gem5"] = tiles_figure(tiles)
-        tokens = figure_of([row for row in store.table().to_pylist() if row["command"] == DECODE], claimed)
+        tokens = figure_of([row for row in store.records() if row["command"] == DECODE], claimed)
         if tokens is not None:
             found[TOKENS] = tokens
     path = folder / TIMELINE

@@ -12,7 +12,7 @@ from functools import lru_cache
 from sailsim.analysis.baselines.prediction import data_file
 from sailsim.analysis.results.runs import MAPS
 from sailsim.base.errors import SailsimError
-from sailsim.sim.study.chunks import RESERVED
+from sailsim.sim.study.folder import RESERVED
 
 NEAREST = 3
 """How many names a sentence about an unknown one offers."""

@@ -13,7 +13,7 @@ import pandas as pd
 from sailsim.analysis.results.columns import in_order
 from sailsim.analysis.results.folder import Results
 from sailsim.base.errors import SailsimError
-from sailsim.sim.study.chunks import RESERVED
+from sailsim.sim.study.folder import RESERVED
 
 NOT_COMPARED = (*RESERVED, "host_s", "folder")
 """When, where and how long something ran is no result."""

@@ -33,7 +33,7 @@ def sweep(
         points: what to run; `sailsim.expand` makes them from lists of values.
         out: the folder; the same call again goes on where a stopped one ended.
         runners: those that ship where it is None; `sailsim.runners` reads files of others.
-        jobs: processes of this machine, or workers (`sailsim.sim.study.cluster`).
+        jobs: processes of this machine, or workers (`sailsim.sim.study.workers.Dask`).
 
     Raises SailsimError as `run_sweep`, and ArgumentTypeError for an argument of another type.
     """

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
 from sailsim.analysis.results.columns import columns_of
-from sailsim.analysis.results.folder import Format, Results
-from sailsim.analysis.results.folder import export as write
+from sailsim.analysis.results.folder import Results, flat
+from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.cli._command import Group
 from sailsim.cli._json import plain, print_json
@@ -56,7 +58,7 @@ def ls(folders: tuple[Path, ...], wide: bool, as_json: bool) -> None:
     hidden = () if wide else ("code_version",)
     for row in rows:
         row["finished_at"] = row["finished_at"] and str(row["finished_at"])[:16].replace("T", " ")
-    names = [name for name in rows[0] if name not in ("folder", "reason", *hidden)]
+    names = [name for name in rows[0] if name not in ("folder", "refused", "reason", *hidden)]
     print_table(rows, [*names, "folder"], whole=["folder"])
     for row in rows:
         if row["reason"]:
@@ -77,10 +79,9 @@ def show(folder: Path, where: str, columns: str, rows: int, wide: bool, as_json:
     is equal is said above.
     """
     opened, named = Results(folder), _names(columns)
-    table = opened.table(where, named)
-    found = records(table.slice(0, rows) if as_json or named else table)
+    names, found = opened.records(where, named)
     if as_json:
-        print_json({"folder": str(folder), "records": found, "total": table.num_rows})
+        print_json({"folder": str(folder), "records": found[:rows], "total": len(found)})
         return
     if not found:
         echo(f"0 records of {folder} are so.")
@@ -90,11 +91,11 @@ def show(folder: Path, where: str, columns: str, rows: int, wide: bool, as_json:
         said = ", ".join(f"{name} {cell(found[0][name])}" for name in equal)
         say(f" {words}: {said}", " ")
     print_table(found[:rows], shown, key=1 + (shown.index("runner") if "runner" in shown else 0))
-    more = f"; {rows} are shown (--rows)" if table.num_rows > rows else ""
-    hidden = table.num_columns - len(shown)
+    more = f"; {rows} are shown (--rows)" if len(found) > rows else ""
+    hidden = len(names) - len(shown)
     how = "--wide shows them" if named else "--columns names others" if wide else "--wide, or --columns"
-    left = f"; {hidden} of {table.num_columns} columns are not shown ({how})" if hidden else ""
-    say(f"{table.num_rows} records{more}{left}.", "")
+    left = f"; {hidden} of {len(names)} columns are not shown ({how})" if hidden else ""
+    say(f"{len(found)} records{more}{left}.", "")
 
 
 def _chosen(
@@ -142,47 +143,48 @@ def _equal(found: Sequence[dict[str, Any]]) -> set[str]:
 @wide_option
 @_json
 def query(folder: Path, sql: str, wide: bool, as_json: bool) -> None:
-    """Answer an SQL SELECT (duckdb's) over FOLDER's tables `runs` and `everything`.
+    """Answer an SQL SELECT (SQLite's) over FOLDER's tables `runs` and `everything`.
 
-    `runs` has the records of the answer, for a sweep one a point and runner; `everything` also those of other
-    questions, inputs or code. Columns that hold numbers by name are maps: phases['dram']. Nothing is written
-    and no other file is read.
+    `runs` has the records of the answer, for a sweep one a point and runner; `everything` also those of
+    other questions, inputs or code. Columns that hold numbers by name are JSON: phases ->> 'dram'. Nothing is
+    written and no other file is read.
     """
-    from sailsim.analysis.results.folder import query as ask
-
-    table = ask(Results(folder).store, sql)
-    found = records(table)
+    table = Results(folder).query(sql)
+    names = [str(name) for name in table]
+    found = [dict(zip(names, row, strict=True)) for row in plain(table.values.tolist())]
     if as_json:
         print_json({"folder": str(folder), "records": found, "total": len(found)})
     elif found:
-        print_wide(found, table.column_names, wide)
+        print_wide(found, names, wide)
     else:
-        say(f"No records; columns {', '.join(table.column_names)}.")
+        say(f"No records; columns {', '.join(names)}.")
 
 
 @results.command()
 @_folder
-@click.option("--format", "form", type=click.Choice(get_args(Format)), required=True, help="Of the file.")
 @click.option("--out", type=OUT_FILE, required=True, help="The file.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @_where
 @_columns
 @_json
-def export(
-    folder: Path, form: Format, out: Path, force: bool, where: str, columns: str, as_json: bool
-) -> None:
-    """Write the records of FOLDER as one file, whole or not at all.
+def export(folder: Path, out: Path, force: bool, where: str, columns: str, as_json: bool) -> None:
+    """Write the records of FOLDER as one CSV file, whole or not at all.
 
-    In CSV, columns that hold numbers by name are JSON.
+    Columns that hold numbers by name are JSON.
     """
-    table = Results(folder).table(where, _names(columns))
-    size = write(table, out, form, force)
+    names, found = Results(folder).records(where, _names(columns))
+    if out.exists() and not force:
+        raise SailsimError(f"{out} is there already; allowed is another file, or --force to replace it.")
+    text = StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(names)
+    table.writerows([flat(value) for value in record.values()] for record in found)
+    content = text.getvalue().encode()
+    write_whole(out, content)
     if as_json:
-        print_json(
-            {"path": str(out), "records": table.num_rows, "columns": table.column_names, "bytes": size}
-        )
+        print_json({"path": str(out), "records": len(found), "columns": names, "bytes": len(content)})
     else:
-        echo(f"{out}: {table.num_rows} records, {table.num_columns} columns, {size:,} bytes")
+        echo(f"{out}: {len(found)} records, {len(names)} columns, {len(content):,} bytes")
 
 
 @results.command()
@@ -217,38 +219,12 @@ def diff(a: Path, b: Path, rel: float, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would go, and write nothing.")
 @_json
 def gc(folder: Path, dry_run: bool, as_json: bool) -> None:
-    """Drop what FOLDER's answer does not need.
-
-    These are records of other questions, inputs or code, and leftovers of studies that were killed. Files of
-    others stay.
-    """
-    from sailsim.sim.study.collect import collect
-
-    found = collect(Results(folder).store, dry_run)
+    """Drop the records of FOLDER that are no part of its answer: of other questions, inputs or code."""
+    records, size = Results(folder).store.drop_unasked(dry_run)
     if as_json:
-        print_json(
-            {
-                "folder": str(folder),
-                "dry_run": dry_run,
-                "records": found.records,
-                "files": list(found.files),
-                "bytes": found.bytes,
-            }
-        )
-        return
-    would = "would go" if dry_run else "are gone"
-    echo(f"{found.records} records and {len(found.files)} leftovers {would}, {found.bytes:,} bytes.")
-    for name in found.files:
-        echo(f"- {name}")
-
-
-def records(table: Any) -> list[dict[str, Any]]:
-    """The rows of an Arrow table as JSON has them: nothing is None, mappings are objects."""
-    maps = {field.name for field in table.schema if str(field.type).startswith("map<")}
-    return [
-        {name: plain(dict(value or ()) if name in maps else value) for name, value in row.items()}
-        for row in table.to_pylist()
-    ]
+        print_json({"folder": str(folder), "dry_run": dry_run, "records": records, "bytes": size})
+    else:
+        echo(f"{records} records {'would go' if dry_run else 'are gone'}, {size:,} bytes.")
 
 
 def _names(text: str) -> list[str]:

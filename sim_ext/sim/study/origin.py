@@ -17,7 +17,7 @@ _PACKAGES = ("sailsim.base", "sailsim.lut_gemv", "sailsim.workloads", "sailsim.s
 _SHOWS = {"sailsim.analysis": ("render/", "data/columns.toml")}
 # Not .jsonl: those files are results, which pages are made from and nothing is computed from.
 _SUFFIXES = (".py", ".toml", ".csv", ".json")
-_LIBRARIES = ("numpy", "scipy", "pandas", "pyarrow", "pydantic", "joblib", "gguf")
+_LIBRARIES = ("numpy", "scipy", "pandas", "pydantic", "joblib", "gguf")
 
 
 @lru_cache(maxsize=1)

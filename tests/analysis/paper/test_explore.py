@@ -46,7 +46,7 @@ def test_points_of_the_front_give_their_numbers_by_their_files(tmp_path: Path) -
     frame = explore(SEARCH, tmp_path, trials=8, progress=False)
     front = pd.read_csv(tmp_path / "pareto.csv")
     assert len(front) == frame["pareto"].sum() == len(list(tmp_path.glob("front/point-*.toml")))
-    assert {"trials.csv", "trials.parquet"} <= {p.name for p in tmp_path.iterdir()}
+    assert {"trials.csv", "pareto.csv"} <= {p.name for p in tmp_path.iterdir()}
     for row in front.to_dict("records"):
         path = tmp_path / "front" / f"{row['point']}.toml"
         answer = compare(replace(POINT, system=str(path), threads=int(row["threads"])))

@@ -25,8 +25,7 @@ from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import VARIABLE
 from sailsim.sim.point import Point
-from sailsim.sim.study.chunks import RESERVED
-from sailsim.sim.study.folder import Store
+from sailsim.sim.study.folder import RESERVED, Store
 from sailsim.sim.sweep import run_sweep
 from sailsim.sim.vary import leaves
 from sailsim.workloads.activations import Activations
@@ -117,7 +116,7 @@ def test_of_gem5(fake_gem5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         at = words.index("--") if "--" in words else len(words)
         CliRunner().invoke(main, ["gem5", *words[:at], "--out", str(tmp_path / "out"), *words[at:]])
     store = Store(tmp_path / "out")
-    names = set(store.everything().column_names)
+    names = set(store.everything()[0])
     assert {"tile", "validate", "latencies", "measure", "run", "replay", "decode"} == set(
         store.frame()["command"]
     )
