@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -56,8 +55,10 @@ def stored_runs(store: Store) -> pd.DataFrame:
     Raises SailsimError for a store without results, and for one whose records lack a column, as those of an
     older layout do, or have something else in it: it says which command makes it anew.
     """
-    records = store.records()
-    problem = next(filter(None, (_problem(name, records) for name in COLUMNS)), None)
+    records, hints = store.records(), get_type_hints(Point) | get_type_hints(Run)
+    problem = next(
+        filter(None, (_problem(name, str(hints.get(name, bool)), records) for name in COLUMNS)), None
+    )
     if problem is None:
         return as_frame(records)
     kind = str(store.manifest.get("kind", "sweep"))
@@ -69,29 +70,27 @@ def stored_runs(store: Store) -> pd.DataFrame:
     raise SailsimError(f"folder {store.path} {problem}; `{command}` makes it anew.")
 
 
-def _problem(name: str, records: Sequence[Mapping[str, Any]]) -> str:
-    """What is wrong with a column of some records, empty where they have what a run has there."""
+def _problem(name: str, hint: str, records: Sequence[Mapping[str, Any]]) -> str:
+    """What is wrong with a column of some records, empty where they have what a run has there; ``hint`` is
+    its type in words."""
     if name not in records[0]:
         return f"is of an older version, whose records have no {name!r}"
-    allowed = _kinds(name)
+    allowed = _kinds(hint)
     wrong = next(
         (value for value in (record[name] for record in records) if type(value) not in allowed), None
     )
     return "" if wrong is None else f"has {shown(wrong)} in the column {name!r}, which no run has there"
 
 
-@lru_cache(maxsize=len(COLUMNS))  # reading the types' own words takes some ms a column
-def _kinds(name: str) -> frozenset[type]:
-    """The types of the values that a column of a run holds in a store; empty ones have None."""
-    hint = str((get_type_hints(Point) | get_type_hints(Run)).get(name, "bool"))  # `fits` is no field
+def _kinds(hint: str) -> set[type]:
+    """The types of the values that a store has for a type of a run, in words; what is empty is None."""
     if "Mapping" in hint:
-        return frozenset({dict})
+        return {dict}
     if "tuple" in hint:
-        return frozenset({list})
+        return {list}
     if "int" in hint or "float" in hint:
-        words = {str} if "Literal" in hint else set()  # an NBW is a number or a word
-        return frozenset({int, float, type(None), *words})
-    return frozenset({bool if "bool" in hint else str, type(None)})
+        return {int, float, type(None)} | ({str} if "Literal" in hint else set())  # an NBW may be a word
+    return {bool if "bool" in hint else str, type(None)}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
-from sailsim.sim.plan.file import expand, load_preset, preset_names
+from sailsim.sim.plan.file import expand, preset_names, preset_plan
 from sailsim.sim.point import Point
 from sailsim.sim.ranges import parse_numbers
 from sailsim.workloads.load import load_model
@@ -52,7 +52,7 @@ def test_a_sweep_too_large_for_one_folder_is_refused_at_once() -> None:
 
 @pytest.mark.parametrize("name", preset_names())
 def test_presets_name_what_ships(name: str) -> None:
-    points = load_preset(name)
+    points = preset_plan(name).points
     assert points
     for system in {p.system for p in points}:
         assert load_system(system).has_pim

@@ -66,17 +66,12 @@ _DEEPEST = 8
 _PATHS = ("model", "weights", "activations")
 
 
-def load_plan(path: str | Path) -> Plan:
-    """Read a plan.
+def read_plan(path: str | Path) -> tuple[Plan, str]:
+    """A plan and its text, read once: the file may change meanwhile.
 
     Raises:
         SailsimError: one sentence that names the file, the key and what is allowed.
     """
-    return read_plan(path)[0]
-
-
-def read_plan(path: str | Path) -> tuple[Plan, str]:
-    """A plan and its text, read once: the file may change meanwhile. Raises SailsimError as `load_plan`."""
     path = Path(path)
     data = read_bytes(path, "plan file", MAX_BYTES, "a TOML file")
     plan = _plan_of(parse_toml(data, f"plan file {path}"), str(path), path.parent)
@@ -84,7 +79,7 @@ def read_plan(path: str | Path) -> tuple[Plan, str]:
 
 
 def parse_plan(text: str, file: str, folder: Path | None = None) -> Plan:
-    """The plan of a text; `folder` is what its paths are relative to. Raises SailsimError as `load_plan`."""
+    """The plan of a text; `folder` is what its paths are relative to. Raises SailsimError as `read_plan`."""
     return _plan_of(parse_toml(text.encode(errors="surrogatepass"), f"plan {file}"), file, folder)
 
 
@@ -99,15 +94,6 @@ def preset_names() -> list[str]:
     """Plans that ship, in alphabetical order."""
     folder = files("sailsim.sim") / "presets"
     return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
-
-
-def load_preset(name: str) -> list[Point]:
-    """The points of a plan that ships.
-
-    Raises:
-        SailsimError: no such plan.
-    """
-    return preset_plan(name).points
 
 
 def preset_plan(name: str) -> Plan:

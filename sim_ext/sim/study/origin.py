@@ -67,12 +67,6 @@ def commit() -> dict[str, Any] | None:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that results rest on."""
-    return dict(_versions())
-
-
-@lru_cache(maxsize=1)
-def _versions() -> dict[str, str]:
-    # Each is looked up in the files of what is installed, some milliseconds a package.
     return {
         "python": platform.python_version(),
         "sailsim": version("sailsim"),

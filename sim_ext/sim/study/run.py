@@ -34,6 +34,11 @@ CHUNK_S = 1.0
 """What a chunk should take: about what each worker loses when everything is killed."""
 LARGEST_CHUNK = 1000
 Changed = Callable[[], Path | None]
+KEPT = (
+    *("state", "started_at", "finished_at", "wall_s", "commit", "code_version", "config"),
+    *("held_before", "points"),
+)
+"""What a manifest tells of earlier runs of the folder."""
 GROWTH = 4
 """How much longer than the one before a chunk may be: what a task takes is known from those alone."""
 
@@ -43,15 +48,9 @@ def run_study(
     evaluate: Evaluate,
     out_dir: str | Path,
     *,
-    kind: str = "sweep",
-    jobs: int | Workers = 1,
-    progress: bool = True,
-    config: Mapping[str, Any] | None = None,
-    what: str = "points",
-    group: str = "",
-    tries: int = TRIES,
-    changed: Changed = lambda: None,
     refused: Mapping[str, str] = MappingProxyType({}),
+    what: str = "points",
+    **how: Any,
 ) -> Store:
     """Evaluate every task whose key the folder does not hold; what the folder answers is these tasks.
 
@@ -64,18 +63,10 @@ def run_study(
         tasks: each key once; a second task of a key is left out.
         evaluate: from a task's `what` to its records; picklable.
         out_dir: the folder.
-        kind: the command that this is, for the manifest; a folder has results of one.
-        jobs: who evaluates: so many processes of this machine, or workers (`workers.Dask`), which whoever
-            made them ends.
-        progress: whether to show it on standard error.
-        config: goes into the manifest as it is.
-        what: what tasks are called.
-        group: of questions, where a folder answers several; what other groups asked for stays.
-        tries: how often a task is tried.
-        changed: an input that is not what it was when the keys were made, if any: nothing that was found
-            since is stored then.
         refused: questions that were asked too but are no tasks, and why: they are listed with those that
             `evaluate` refuses.
+        what: what tasks are called.
+        how: as `opened` takes it.
 
     Raises:
         SailsimError: no task, another study in the folder, a full disk; tasks that were refused or failed
@@ -85,18 +76,7 @@ def run_study(
     wanted = list({task.key: task for task in tasks}.values())
     if not wanted:
         raise SailsimError(f"{what} is empty; allowed is at least one.")
-    with opened(
-        out_dir,
-        len(wanted) + len(refused),
-        kind=kind,
-        jobs=jobs,
-        progress=progress,
-        config=config,
-        what=what,
-        group=group,
-        tries=tries,
-        changed=changed,
-    ) as study:
+    with opened(out_dir, len(wanted) + len(refused), what=what, **how) as study:
         study.refuse(refused)
         study.run(wanted, evaluate)
     study.complain()
@@ -119,17 +99,41 @@ def opened(
 ) -> Iterator[OpenStudy]:
     """A study whose tasks are not all known when it starts: `total`, given to `OpenStudy.run` in parts.
 
-    Arguments as in `run_study`. Raises as `run_study`, but leaves it to the caller to `complain`.
+    Args:
+        out_dir: the folder.
+        total: how many tasks there will be.
+        kind: the command that this is, for the manifest; a folder has results of one.
+        jobs: who evaluates: so many processes of this machine, or workers (`workers.Dask`), which whoever
+            made them ends.
+        progress: whether to show it on standard error.
+        config: goes into the manifest as it is.
+        what: what tasks are called.
+        group: of questions, where a folder answers several; what other groups asked for stays.
+        tries: how often a task is tried.
+        changed: an input that is not what it was when the keys were made, if any: nothing that was found
+            since is stored then.
+
+    Raises as `run_study`, but leaves it to the caller to `complain`.
     """
     if isinstance(jobs, int) and jobs < 1:
         raise SailsimError(f"jobs is {jobs!r}; allowed is a whole number from 1 on.")
     store = Store(out_dir)
     remove_semaphores()
     with stoppable(), store.locked(kind), ExitStack() as stack:
-        stored = store.keys()
         earlier = store.manifest
-        manifest = _manifest(kind, total, config)
-        manifest["runs"] = [*earlier.get("runs", []), _run_of(earlier)] if earlier else []
+        before = {name: earlier[name] for name in KEPT if name in earlier}
+        manifest: dict[str, Any] = {
+            "kind": kind,
+            "state": "running",
+            "started_at": now(),
+            "commit": commit(),
+            "code_version": code_version(),
+            "versions": versions(),
+            "config": dict(config or {}),
+            "points": total,
+            "held_before": 0,
+            "runs": [*earlier.get("runs", []), before] if earlier else [],
+        }
 
         def hire(tasks: int) -> Workers:
             """Workers start with the first task that nobody has evaluated yet."""
@@ -140,7 +144,7 @@ def opened(
 
         began = time.monotonic()
         report = stack.enter_context(reporter(total, progress, what))
-        study = OpenStudy(store, report, hire, stored, group, what, tries, changed, manifest)
+        study = OpenStudy(store, report, hire, store.keys(), group, what, tries, changed, manifest)
         state = "stopped"
         try:
             yield study
@@ -340,26 +344,3 @@ def _cancel(under_way: dict[Future[list[Outcome]], Chunk]) -> None:
     for future in under_way:
         future.cancel()
     under_way.clear()
-
-
-def _manifest(kind: str, total: int, config: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "state": "running",
-        "started_at": now(),
-        "commit": commit(),
-        "code_version": code_version(),
-        "versions": versions(),
-        "config": dict(config or {}),
-        "points": total,
-        "held_before": 0,
-    }
-
-
-def _run_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of an earlier run of the folder."""
-    kept = (
-        "state", "started_at", "finished_at", "wall_s", "commit", "code_version", "config", "held_before",
-        "points",
-    )  # fmt: skip
-    return {name: manifest[name] for name in kept if name in manifest}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.plan.file import load_plan, load_preset, parse_plan, preset_plan
+from sailsim.sim.plan.file import parse_plan, preset_plan, read_plan
 from sailsim.sim.plan.plan import Span
 from sailsim.sim.point import Point
 
@@ -97,7 +97,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     llc.slices = [16]
     """)
     monkeypatch.chdir(tmp_path)
-    first = load_plan("plans/plan.toml").points[0]
+    first = read_plan("plans/plan.toml")[0].points[0]
     assert (first.system, first.substrate) == ("mine.toml:llc.slices=16", "sub.toml:add=2")
     assert (first.activations, first.weights, first.model) == (
         "plans/a.npz",
@@ -105,12 +105,11 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         "llama-2-7b",
     )
     monkeypatch.chdir(tmp_path / "plans")
-    assert load_plan("plan.toml").points[0].system == "../mine.toml:llc.slices=16"
+    assert read_plan("plan.toml")[0].points[0].system == "../mine.toml:llc.slices=16"
 
 
 def test_the_preset_is_a_plan_of_the_points_that_it_always_had() -> None:
-    points = load_preset("paper")
-    assert points == preset_plan("paper").points
+    points = preset_plan("paper").points
     text = json.dumps([point.question() for point in points])
     assert len(points) == 297
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == "8eb3dea7bd4455d6"
@@ -190,7 +189,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         if content is not None:
             (tmp_path / path).write_bytes(content)
         with pytest.raises(SailsimError, match=path):
-            load_plan(tmp_path / path)
+            read_plan(tmp_path / path)
 
 
 KEYS = st.sampled_from(
