@@ -41,7 +41,7 @@ def query(store: Store, sql: str) -> pd.DataFrame:
     tables = {RUNS: store.records()}
     if EVERYTHING in sql.lower():
         tables[EVERYTHING] = store.everything()
-    with _database(tables) as database:
+    with _database(tables, sql) as database:
         try:
             rows = database.execute(sql)
             names = [name for name, *_ in rows.description or ()]
@@ -52,9 +52,8 @@ def query(store: Store, sql: str) -> pd.DataFrame:
             frame = pd.DataFrame(rows.fetchall(), columns=names)
         except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
             raise SailsimError(f"SQL {sql!r} is refused: {error}; allowed is one SELECT.") from None
-    stored = (pair for record in tables[RUNS] for pair in record.items())
-    for name in {name for name, value in stored if isinstance(value, dict | list)}:
-        if name in frame:
+    for name in names:
+        if any(isinstance(record.get(name), dict | list) for record in tables[RUNS]):
             frame[name] = frame[name].map(_nested)
     return frame
 
@@ -64,7 +63,7 @@ def matching(records: Sequence[Record], where: str) -> list[Record]:
 
     Raises SailsimError for what is no condition over their columns.
     """
-    with _database({RUNS: records}) as database:
+    with _database({RUNS: records}, where) as database:
         try:
             rows = database.execute(f"SELECT rowid FROM {RUNS} WHERE ({where}\n) ORDER BY rowid").fetchall()
         except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
@@ -75,15 +74,18 @@ def matching(records: Sequence[Record], where: str) -> list[Record]:
 
 
 @contextmanager
-def _database(tables: Mapping[str, Sequence[Record]]) -> Iterator[sqlite3.Connection]:
-    """A database in memory with some records, which can only be read, and nothing else with it."""
+def _database(tables: Mapping[str, Sequence[Record]], sql: str) -> Iterator[sqlite3.Connection]:
+    """A database in memory, which can only be read, with some records and nothing else: the columns that
+    occur in a text, or all of them where it has a star."""
     with closing(sqlite3.connect(":memory:")) as database:
-        for name, records in tables.items():
-            columns = ", ".join('"' + column.replace('"', '""') + '"' for column in records[0])
-            database.execute(f"CREATE TABLE {name} ({columns})")
-            marks = ", ".join("?" * len(records[0]))
-            rows = (tuple(map(flat, record.values())) for record in records)
-            database.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)
+        for table, records in tables.items():
+            names = [name for name in records[0] if "*" in sql or name.lower() in sql.lower()] or [
+                *records[0]
+            ]
+            columns = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+            database.execute(f"CREATE TABLE {table} ({columns})")
+            rows = ([flat(record[name]) for name in names] for record in records)
+            database.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(names))})", rows)
         database.set_authorizer(
             lambda action, *_: sqlite3.SQLITE_OK if action in _READS else sqlite3.SQLITE_DENY
         )
