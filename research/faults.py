@@ -344,30 +344,40 @@ def full_disk(times: int, work: Path, draw: random.Random) -> Counts:
             _, said = process.communicate()
             counts["different"] += "Traceback" in said or process.returncode not in (0, 2)
             counts["refused"] += process.returncode == 2
-            halves(disk, counts)
             subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
             start("sweep", disk / "out", 2).communicate()
+            halves(disk, counts)
             compare(rows(disk / "out"), right, counts)
         counts["tries"] += 1
     return counts
 
 
 def read_only(times: int, work: Path, draw: random.Random) -> Counts:
-    """The folder becomes read-only at some moment; later it is not any more."""
+    """A study is stopped and its folder becomes read-only: it can be read, and not gone on with; later it is
+    read-only no more."""
     undisturbed("sweep", work / "right")
     right, counts, disk = rows(work / "right"), Counts(), work / "disk"
     for _ in range(times):
         with _mounted(disk, 1 << 26):
             process = start("sweep", disk / "out", 2)
-            time.sleep(draw.uniform(0.5, 4.0))
-            blocked = ["mount", "-o", "remount,ro", str(disk)]
-            while process.poll() is None and subprocess.run(blocked, stderr=subprocess.DEVNULL).returncode:
-                time.sleep(0.002)  # while a file is open for writing it cannot become read-only
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(draw.uniform(0.5, 4.0))
+            if process.returncode is None:
+                os.killpg(process.pid, draw.choice(STOPS))
+            process.communicate()
+            leftovers(disk / "out", process.pid, counts)
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+            process = start("sweep", disk / "out", 2)
             _, said = process.communicate()
-            counts["different"] += "Traceback" in said or process.returncode not in (0, 2)
+            counts["different"] += "Traceback" in said or process.returncode != 2
             counts["refused"] += process.returncode == 2
+            try:
+                counts["different"] += len(Counter(rows(disk / "out")) - Counter(right))
+            except SailsimError as error:
+                counts["lost"] += "holds no results" not in str(error)
             subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
             start("sweep", disk / "out", 2).communicate()
+            halves(disk, counts)
             compare(rows(disk / "out"), right, counts)
         counts["tries"] += 1
     return counts

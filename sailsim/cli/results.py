@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -19,6 +17,7 @@ from sailsim.cli._command import Group
 from sailsim.cli._json import plain, print_json
 from sailsim.cli._path import OUT_FILE, PathOption
 from sailsim.cli._table import cell, echo, fitting, print_table, print_wide, say, wide_option
+from sailsim.sim.study.folder import Record
 
 ROWS = 40
 """How many are shown where nobody says."""
@@ -78,63 +77,42 @@ def show(folder: Path, where: str, columns: str, rows: int, wide: bool, as_json:
     Without --columns those that differ between the rows shown, as many as fit, with --wide all of them; what
     is equal is said above.
     """
-    opened, named = Results(folder), _names(columns)
-    names, found = opened.records(where, named)
+    opened, asked = Results(folder), _names(columns)
+    names, records = opened.records(where, asked)
     if as_json:
-        print_json({"folder": str(folder), "records": found[:rows], "total": len(found)})
+        print_json({"folder": str(folder), "records": records[:rows], "total": len(records)})
         return
-    if not found:
+    if not records:
         echo(f"0 records of {folder} are so.")
         return
-    shown = _chosen(opened.kind, found, rows, named, wide)
-    for words, equal in () if named else _said(opened.kind, found, rows):
-        said = ", ".join(f"{name} {cell(found[0][name])}" for name in equal)
-        say(f" {words}: {said}", " ")
-    print_table(found[:rows], shown, key=1 + (shown.index("runner") if "runner" in shown else 0))
-    more = f"; {rows} are shown (--rows)" if len(found) > rows else ""
-    hidden = len(names) - len(shown)
-    how = "--wide shows them" if named else "--columns names others" if wide else "--wide, or --columns"
+    shown = records[:rows]
+    if asked:
+        chosen = asked if wide else fitting(shown, asked)
+    else:
+        chosen = _differing(opened.kind, records, shown, wide)
+    print_table(shown, chosen, key=1 + (chosen.index("runner") if "runner" in chosen else 0))
+    more = f"; {rows} are shown (--rows)" if len(records) > rows else ""
+    hidden = len(names) - len(chosen)
+    how = "--wide shows them" if asked else "--columns names others" if wide else "--wide, or --columns"
     left = f"; {hidden} of {len(names)} columns are not shown ({how})" if hidden else ""
-    say(f"{len(found)} records{more}{left}.", "")
+    say(f"{len(records)} records{more}{left}.", "")
 
 
-def _chosen(
-    kind: str, found: Sequence[dict[str, Any]], rows: int, named: Sequence[str], wide: bool
-) -> list[str]:
-    """The columns that are named, or differ between the rows that are shown: as many as fit, or all."""
-    if named:
-        return list(named) if wide else fitting(found, named)
-    first = _first(kind)
-    same = _equal(found[:rows])
-    varying = [name for name in _plain(found) if name not in same]
-    if wide:
-        return varying or _plain(found)[:1]
-    chosen = fitting(found[:rows], sorted(varying, key=lambda name: name not in first))
-    return [name for name in _plain(found) if name in chosen] or _plain(found)[:1]
-
-
-def _said(kind: str, found: Sequence[dict[str, Any]], rows: int) -> list[tuple[str, list[str]]]:
-    """What is said above the table instead of in each row: where it is so, and the columns."""
-    wanted = [name for name in _plain(found) if name in _first(kind) and found[0][name] != ""]
-    always, here = _equal(found), _equal(found[:rows])
-    said = [
-        ("In all", [name for name in wanted if name in always]),
-        ("In those shown", [name for name in wanted if name in here and name not in always]),
-    ]
-    return [(words, names) for words, names in said if names]
-
-
-def _first(kind: str) -> set[str]:
-    return {column.name for column in columns_of(kind) if column.first}
-
-
-def _plain(found: Sequence[dict[str, Any]]) -> list[str]:
-    return [name for name, value in found[0].items() if not isinstance(value, dict | list)]
-
-
-def _equal(found: Sequence[dict[str, Any]]) -> set[str]:
-    """Columns whose value is equal in all rows."""
-    return {name for name in _plain(found) if all(row[name] == found[0][name] for row in found)}
+def _differing(kind: str, records: list[Record], shown: list[Record], wide: bool) -> list[str]:
+    """The columns that differ between the rows shown, as many as fit or all. Prints what is equal."""
+    first = {column.name for column in columns_of(kind) if column.first}
+    names = [name for name, value in shown[0].items() if not isinstance(value, dict | list)]
+    same, always = (
+        {name for name in names if all(record[name] == rows[0][name] for record in rows)}
+        for rows in (shown, records)
+    )
+    for words, equal in (("In all", always), ("In those shown", same - always)):
+        values = [f"{n} {cell(shown[0][n])}" for n in names if n in equal & first and shown[0][n] != ""]
+        if values:
+            say(f" {words}: {', '.join(values)}", " ")
+    varying = [name for name in names if name not in same]
+    chosen = varying if wide else fitting(shown, sorted(varying, key=lambda name: name not in first))
+    return [name for name in names if name in chosen] or names[:1]
 
 
 @results.command()
@@ -151,11 +129,11 @@ def query(folder: Path, sql: str, wide: bool, as_json: bool) -> None:
     """
     table = Results(folder).query(sql)
     names = [str(name) for name in table]
-    found = [dict(zip(names, row, strict=True)) for row in plain(table.values.tolist())]
+    records = [dict(zip(names, row, strict=True)) for row in plain(table.values.tolist())]
     if as_json:
-        print_json({"folder": str(folder), "records": found, "total": len(found)})
-    elif found:
-        print_wide(found, names, wide)
+        print_json({"folder": str(folder), "records": records, "total": len(records)})
+    elif records:
+        print_wide(records, names, wide)
     else:
         say(f"No records; columns {', '.join(names)}.")
 
@@ -172,19 +150,19 @@ def export(folder: Path, out: Path, force: bool, where: str, columns: str, as_js
 
     Columns that hold numbers by name are JSON.
     """
-    names, found = Results(folder).records(where, _names(columns))
+    names, records = Results(folder).records(where, _names(columns))
     if out.exists() and not force:
         raise SailsimError(f"{out} is there already; allowed is another file, or --force to replace it.")
     text = StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(names)
-    table.writerows([flat(value) for value in record.values()] for record in found)
+    table.writerows([flat(value) for value in record.values()] for record in records)
     content = text.getvalue().encode()
     write_whole(out, content)
     if as_json:
-        print_json({"path": str(out), "records": len(found), "columns": names, "bytes": len(content)})
+        print_json({"path": str(out), "records": len(records), "columns": names, "bytes": len(content)})
     else:
-        echo(f"{out}: {len(found)} records, {len(names)} columns, {len(content):,} bytes")
+        echo(f"{out}: {len(records)} records, {len(names)} columns, {len(content):,} bytes")
 
 
 @results.command()

@@ -192,6 +192,8 @@ def test_a_machine_that_cannot_be_does_not_stop_the_others(tmp_path: Path) -> No
     store = Store(tmp_path)
     assert set(store.frame()["pim.rows"]) == {512}
     assert (store.manifest["points"], len(store.manifest["refused"])) == (2, 1)
+    (row,) = json.loads(sailsim("results", "ls", str(tmp_path), "--json").stdout)["folders"]
+    assert row["refused"] == store.manifest["refused"]
     alone = sailsim("sweep", *SMALL, "--set", "pim.rows=8", "--out", str(tmp_path / "alone"))
     assert alone.exit_code == 2
     assert alone.stderr.startswith("Error: sail-n1:pim.rows=8: pim does not fit")
