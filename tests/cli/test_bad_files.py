@@ -20,14 +20,14 @@ READERS = {
     "prices": ["run", "--prices"],
     "model": ["run", "--model"],
     "activations": ["run", "--activations"],
-    "claims": ["reproduce", "--out", "out", "--paper"],
+    "claims": ["claims", "reproduce", "--out", "out", "--paper"],
     "machine": ["baseline", "--model", "llama-2-7b", "--machine"],
     "sweep of a system": ["sweep", "--out", "out", "--system"],
     "sweep of a policy": ["sweep", "--out", "out", "--weights"],
     "cost beside": ["cost", "--beside"],
-    "prior": ["reproduce", "--out", "out", "--prior"],
-    "priors": ["joint", "--out", "out", "--prior"],
-    "combinations": ["joint", "--out", "out", "--combinations"],
+    "prior": ["claims", "reproduce", "--out", "out", "--prior"],
+    "priors": ["claims", "joint", "--out", "out", "--prior"],
+    "combinations": ["claims", "joint", "--out", "out", "--combinations"],
     "trace of a policy": ["trace", "--model", "smollm2-135m", "--out", "out", "--weights"],
 }
 """A command for each kind of file, and for some kinds several; the file's path comes last."""

@@ -133,10 +133,3 @@ def test_a_sample_is_even_on_every_axis_and_the_same_from_the_same_seed(
         assert combination["batch"] in (1, 2, 3, 4)
     rates = [combination["llc.latency"] for combination in plan.combinations.values()]
     assert points < 8 or abs(np.median(rates) - np.sqrt(20 * 60)) < 8
-
-
-def test_the_points_of_a_seed_of_sobols_are_these() -> None:
-    axes = (Axis(("pim.clock",), span=Span(0.5, 4.0, True)), Axis(("batch",), span=Span(1, 64, True, True)))
-    combinations = Plan((Part({}, axes, Sample("sobol", 4, 2)),)).combinations.values()
-    told = [(0.861448468, 3), (2.43654421, 28), (1.44877786, 1), (0.512220324, 9)]
-    assert [(c["pim.clock"], c["batch"]) for c in combinations] == told
