@@ -74,13 +74,16 @@ sim: $(VENV)/.installed
 	@test -e $(OUT)/activations.npz || { mkdir -p $(OUT) && $(SAILSIM) activations --out $(OUT)/activations.npz; }
 	$(SAILSIM) sweep --preset paper --activations $(OUT)/activations.npz --out $(OUT) --jobs $(JOBS)
 	@failed=0; $(if $(GEM5),$(GEM5_TILES) || failed=$$?; $(GEM5_TOKENS) || failed=$$?;) \
-	if test -e $(OUT)/report.html && test -e $(OUT)/figures/speedup.png && test -e $(OUT)/.shown \
+	$(ANSWERS) > $(OUT)/.answers; \
+	if test -e $(OUT)/report.html && test -e $(OUT)/figures/speedup.png && cmp -s $(OUT)/.answers $(OUT)/.shown \
 	  && test -z "$$(find $(SHOWN_FROM) -type f -newer $(OUT)/.shown -not -name '*.pyc' -print -quit 2> /dev/null)"; \
 	then echo $(OUT)/report.html; \
-	else $(SAILSIM) report $(OUT) && touch $(OUT)/.shown; fi && exit $$failed
+	else $(SAILSIM) report $(OUT) && cp $(OUT)/.answers $(OUT)/.shown; fi && exit $$failed
 
-# Where a file that is newer makes figures and report old: what is installed, the code and its data, the results.
-SHOWN_FROM = $(VENV)/.installed sailsim lut_gemv workloads sim_ext/sim analysis $(OUT)/chunks $(OUT)/asked-* $(OUT)/gem5
+# Other results make figures and report old, and so does a file that is newer: what is installed, the code, its data.
+ANSWERS = $(BIN)/python -c "from sailsim.sim.study.folder import Store; \
+  print(*(Store('$(OUT)' + part).asked() for part in ('', '/gem5')))"
+SHOWN_FROM = $(VENV)/.installed sailsim lut_gemv workloads sim_ext/sim analysis
 
 # What fails or takes too long on gem5 is missing in the figures, and the same command tries it again.
 GEM5_TILES = $(SAILSIM) gem5 sweep --gem5 '$(GEM5)' --activations $(OUT)/activations.npz --out $(OUT)/gem5 --timeout 300

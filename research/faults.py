@@ -27,8 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.study.chunks import RESERVED
-from sailsim.sim.study.folder import Store
+from sailsim.sim.study.folder import FILE, RESERVED, Store
 
 SAILSIM = str(Path(sys.executable).parent / "sailsim")
 GONE_S = 10.0
@@ -74,12 +73,10 @@ class Counts(Counter[str]):
 
 def rows(folder: Path) -> list[tuple[str, str]]:
     """Key and content of every record of the answer, without what tells when it was found."""
-    found = []
-    for row in Store(folder).table().to_pylist():
-        found.append(
-            (str(row["key"]), repr({name: value for name, value in row.items() if name not in TOLD}))
-        )
-    return found
+    return [
+        (str(row["key"]), repr({name: value for name, value in row.items() if name not in TOLD}))
+        for row in Store(folder).records()
+    ]
 
 
 def compare(found: list[tuple[str, str]], right: list[tuple[str, str]], counts: Counts) -> None:
@@ -103,12 +100,13 @@ def leftovers(folder: Path, session: int, counts: Counts) -> None:
 def _runs(folder: Path) -> bool:
     """Whether the manifest says that a study runs. A child of the one that was killed may hold its lock for
     an instant longer: until it has become the program that it was made for."""
-    return (folder / "manifest.json").exists() and Store(folder).manifest["state"] == "running"
+    return Store(folder).manifest.get("state") == "running"
 
 
 def halves(folder: Path, counts: Counts) -> None:
-    """Files half written in a folder whose study has ended."""
-    counts["left behind"] += sum(1 for path in folder.rglob("*.partial"))
+    """Files half written in a folder whose study has ended, and logs of its database."""
+    for pattern in ("*.partial", f"{FILE}-*"):
+        counts["left behind"] += sum(1 for path in folder.rglob(pattern))
 
 
 def semaphores(processes: Iterable[int], counts: Counts) -> None:
@@ -288,12 +286,11 @@ def edits(times: int, work: Path, draw: random.Random) -> Counts:
 
 
 def flips(times: int, work: Path, draw: random.Random) -> Counts:
-    """A bit of a file of the folder is turned: reading has to refuse it or give the right answer."""
+    """A bit of the folder's file is turned: reading has to refuse it or give the right answer."""
     undisturbed("sweep", work / "right")
     right, counts = rows(work / "right"), Counts()
-    files = [path for path in (work / "right").rglob("*") if path.suffix in (".parquet", ".json")]
+    path = work / "right" / FILE
     for _ in range(times):
-        path = draw.choice(files)
         content = bytearray(path.read_bytes())
         at = draw.randrange(8 * len(content))
         content[at // 8] ^= 1 << at % 8
@@ -348,30 +345,40 @@ def full_disk(times: int, work: Path, draw: random.Random) -> Counts:
             _, said = process.communicate()
             counts["different"] += "Traceback" in said or process.returncode not in (0, 2)
             counts["refused"] += process.returncode == 2
-            halves(disk, counts)
             subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
             start("sweep", disk / "out", 2).communicate()
+            halves(disk, counts)
             compare(rows(disk / "out"), right, counts)
         counts["tries"] += 1
     return counts
 
 
 def read_only(times: int, work: Path, draw: random.Random) -> Counts:
-    """The folder becomes read-only at some moment; later it is not any more."""
+    """A study is stopped and its folder becomes read-only: it can be read, and not gone on with; later it is
+    read-only no more."""
     undisturbed("sweep", work / "right")
     right, counts, disk = rows(work / "right"), Counts(), work / "disk"
     for _ in range(times):
         with _mounted(disk, 1 << 26):
             process = start("sweep", disk / "out", 2)
-            time.sleep(draw.uniform(0.5, 4.0))
-            blocked = ["mount", "-o", "remount,ro", str(disk)]
-            while process.poll() is None and subprocess.run(blocked, stderr=subprocess.DEVNULL).returncode:
-                time.sleep(0.002)  # while a file is open for writing it cannot become read-only
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(draw.uniform(0.5, 4.0))
+            if process.returncode is None:
+                os.killpg(process.pid, draw.choice(STOPS))
+            process.communicate()
+            leftovers(disk / "out", process.pid, counts)
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+            process = start("sweep", disk / "out", 2)
             _, said = process.communicate()
-            counts["different"] += "Traceback" in said or process.returncode not in (0, 2)
+            counts["different"] += "Traceback" in said or process.returncode != 2
             counts["refused"] += process.returncode == 2
+            try:
+                counts["different"] += len(Counter(rows(disk / "out")) - Counter(right))
+            except SailsimError as error:
+                counts["lost"] += "holds no results" not in str(error)
             subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
             start("sweep", disk / "out", 2).communicate()
+            halves(disk, counts)
             compare(rows(disk / "out"), right, counts)
         counts["tries"] += 1
     return counts

@@ -11,7 +11,6 @@ import json
 import os
 import pickle
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +18,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple, NoReturn, TextIO
@@ -123,7 +121,6 @@ def serve(study: Study, work: Path, answers: TextIO) -> None:
     for name, command in (("right", study.command), ("earlier", study.earlier)):
         if command:
             main([*command.split(), "--jobs", "1", "--out", str(work / name)], standalone_mode=False)
-    import_module("duckdb")  # nothing asks it here: its threads would not come along into the children
     for line in sys.stdin:
         request = json.loads(line)
         process = os.fork()
@@ -170,9 +167,8 @@ def _command(work: Path, words: list[str], environment: dict[str, str]) -> NoRet
 
 
 def kinds_of_files(folder: Path) -> set[str]:
-    """Names of files, without what makes one different from the next."""
-    names = (str(path.relative_to(folder)) for path in folder.rglob("*"))
-    return {re.sub(r"[0-9a-f]{32}", "HASH", name) for name in names}
+    """Names of files."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
 def asked_of(folder: Path) -> tuple[list[str], list[str]]:
@@ -215,7 +211,7 @@ def operations(kind: str, times: int, work: Path, draw: random.Random) -> Counts
             _prepare(out, start.folder)
             ended = run.run(*words, "--jobs", str(jobs), below=out.parent, at=at, do=do, to=to)
             if not any(line.startswith("fault ") for line in ended.operations):
-                continue  # it had fewer operations this time: chunks depend on the speed
+                continue  # it had fewer operations this time: transactions depend on the speed
             found = Counts({"tries": 1, signal.Signals(do).name if do else "full disk": 1})
             _judge(run, out, ended, do, start.records, found)
             again = run.run(*words, "--jobs", "1")

@@ -59,6 +59,8 @@ from sailsim.workloads.traces import plan_trace
 
 NOW_CALLED: dict[str, str] = {}
 """Names that the product has changed in its answers: name now -> recorded name, each a part between dots."""
+NOW_SAID = {"of a sweep --set beyond_limit": "of a sweep --axis beyond_limit"}
+"""Words of refusals that the product has changed: words now -> recorded ones."""
 GONE: dict[str, str] = {}
 """Shell patterns of recorded values, "item name", that are gone on purpose -> why."""
 
@@ -289,4 +291,7 @@ def attempt(answer: Callable[[], Answer]) -> Answer:
         return answer()
     except Exception as error:
         kind = "refused" if isinstance(error, SailsimError) else f"crashed, {type(error).__name__}"
-        return {kind: str(error).replace(str(FILES), "@").replace(GGUF, "@gguf")}
+        sentence = str(error).replace(str(FILES), "@").replace(GGUF, "@gguf")
+        for now, recorded in NOW_SAID.items():
+            sentence = sentence.replace(now, recorded)
+        return {kind: sentence}

@@ -32,7 +32,6 @@ VERSIONS = (
     "numpy",
     "scipy",
     "pandas",
-    "pyarrow",
     "matplotlib",
     "pydantic",
     "gguf",

@@ -31,7 +31,6 @@ def test_importing_it_loads_no_library() -> None:
         "pandas",
         "matplotlib",
         "pydantic",
-        "pyarrow",
         "click",
         "rich",
         "joblib",
@@ -151,7 +150,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         "columns is 'wbits'; allowed is a list of names.",
     ),
     "table": (
-        lambda folder: sailsim.Results(folder).table(columns=["wbits", 3]),
+        lambda folder: sailsim.Results(folder).frame(columns=["wbits", 3]),
         "columns has 3; allowed is a list of names.",
     ),
     "query": (

@@ -181,7 +181,7 @@ def explore(
         raise SailsimError(f"samples is {samples}, allowed is 1..{MOST_TRIALS}")
     folder, rows = Path(out), []
     store, study = Store(folder), _new(search)
-    known = {row["key"]: row for row in store.everything().to_pylist()} if store.keys() else {}
+    known = {row["key"]: row for row in store.everything()} if store.keys() else {}
     keys = Keys("explore")
     keys.result(search.point)  # reads every file that a trial will read
     assert search.widest  # weights that no unit takes are refused before the first trial

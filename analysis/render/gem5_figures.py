@@ -34,8 +34,7 @@ from sailsim.sim.gem5.decode import COMMAND as DECODE
 from sailsim.sim.gem5.tiles import COMMAND
 from sailsim.sim.gem5.timeline import TIMELINE, TileTimeline, read_timelines
 from sailsim.sim.study.folder import Store
-from sailsim.workloads.choice import uniform_choice
-from sailsim.workloads.load import load_model
+from sailsim.workloads.load import load_model, uniform_choice
 
 FOLDER = "gem5"
 """Of gem5's results in a sweep's folder."""
@@ -44,9 +43,8 @@ FOLDER = "gem5"
 def _stored(folder: Path | None) -> pd.DataFrame:
     """The records of a folder of gem5's results; empty without one. Raises SailsimError where they are
     damaged."""
-    if folder is None or not list((folder / "chunks").glob("*.parquet")):
-        return pd.DataFrame({"command": []})
-    return Store(folder).frame()
+    store = None if folder is None else Store(folder)
+    return store.frame() if store is not None and store.keys() else pd.DataFrame({"command": []})
 
 
 def stored_tiles(folder: Path | None) -> pd.DataFrame | None:
@@ -75,7 +73,7 @@ def shipped_timelines() -> list[TileTimeline]:
 def stored_tokens(folder: Path | None) -> list[Row] | None:
     """Those runs of whole tokens in a folder that agree in all but kind, batch, threads and bits, and have
     most widths on both sides; None if no run on cores has one on units beside it."""
-    rows = Store(folder).table().to_pylist() if len(_stored(folder)) and folder else []
+    rows = Store(folder).records() if folder else []
     return most_widths([row for row in rows if row["command"] == DECODE])
 
 

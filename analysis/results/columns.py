@@ -7,12 +7,10 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
 
 from sailsim.analysis.baselines.prediction import data_file
-from sailsim.analysis.results.runs import MAPS
 from sailsim.base.errors import SailsimError
-from sailsim.sim.study.chunks import RESERVED
+from sailsim.sim.study.folder import RESERVED
 
 NEAREST = 3
 """How many names a sentence about an unknown one offers."""
@@ -40,11 +38,6 @@ class Column:
             return re.fullmatch(self.name.strip("/"), column) is not None
         return self.name == column
 
-    @property
-    def label(self) -> str:
-        """The words with the unit."""
-        return f"{self.words} ({self.unit})" if self.unit else self.words
-
 
 @dataclass(frozen=True)
 class Group:
@@ -58,7 +51,6 @@ class Group:
     columns: tuple[Column, ...]
 
 
-@lru_cache(maxsize=1)
 def groups() -> tuple[Group, ...]:
     """The whole dictionary, in its order."""
     found = []
@@ -71,30 +63,12 @@ def groups() -> tuple[Group, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=16)
-def columns_of(kind: str) -> tuple[Column, ...]:
+def columns_of(kind: str) -> list[Column]:
     """The columns that a study of a kind may have, in order; of all kinds where none is called so."""
-    known = any(kind in group.studies for group in groups())
-    chosen = [group for group in groups() if not known or not group.studies or kind in group.studies]
-    return tuple(column for group in chosen for column in group.columns)
-
-
-def column_of(name: str, kind: str = "") -> Column:
-    """What a column means, also one name of a mapping (`phases.dram`).
-
-    One that the dictionary lacks, as a study of one's own has it, is called by its name.
-    """
-    whole, _, key = name.partition(".")
-    if key and whole in MAPS:
-        mapping = column_of(whole, kind)
-        return Column(name, f"{mapping.words}, {key}", mapping.unit, mapping.meaning)
-    found = next((column for column in columns_of(kind) if column.names(name)), None)
-    return found or Column(name, name, "", "")
-
-
-def is_input(name: str, kind: str = "") -> bool:
-    """Whether a column says what a record is of; of one that the dictionary lacks nobody knows."""
-    return column_of(name, kind).input
+    every = groups()
+    known = any(kind in group.studies for group in every)
+    chosen = [group for group in every if not known or not group.studies or kind in group.studies]
+    return [column for group in chosen for column in group.columns]
 
 
 def in_order(names: Iterable[str], kind: str = "") -> list[str]:
@@ -114,5 +88,5 @@ def no_column(name: str, allowed: Iterable[str]) -> SailsimError:
     """That there is no such column, with the nearest that there are."""
     names = list(allowed)
     near = get_close_matches(name, names, NEAREST, 0.5) or [each for each in names if name in each][:NEAREST]
-    said = f"near are {', '.join(near)}" if near else f"allowed are {', '.join(names)}"
-    return SailsimError(f"column {name!r} is not in the results; {said}.")
+    offer = f"near are {', '.join(near)}" if near else f"allowed are {', '.join(names)}"
+    return SailsimError(f"column {name!r} is not in the results; {offer}.")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from sailsim.analysis.results.columns import in_order
 from sailsim.analysis.results.folder import Results
+from sailsim.analysis.results.joins import is_missing
 from sailsim.base.errors import SailsimError
-from sailsim.sim.study.chunks import RESERVED
+from sailsim.base.quantity import is_number
+from sailsim.sim.study.folder import RESERVED
 
 NOT_COMPARED = (*RESERVED, "host_s", "folder")
 """When, where and how long something ran is no result."""
@@ -69,77 +69,58 @@ def differences(a: Results, b: Results, rel: float = 1e-9) -> Differences:
             f"{a.store.path} is of `sailsim {a.kind}` and {b.store.path} of `sailsim {b.kind}`; allowed "
             "are two of one command."
         )
-    one, other = _by_question(a.frame()), _by_question(b.frame())
-    both = one.index.intersection(other.index, sort=False)
-    names = in_order(dict.fromkeys([*one, *other]), a.kind)
-    left, right = one.loc[both], other.loc[both]
-    empty = pd.Series(None, index=both, dtype=object)
-    found: list[Differing] = []
-    for name in names:
-        if name not in NOT_COMPARED:
-            found += _differing(name, left.get(name, empty), right.get(name, empty), rel)
+    one, other = _by_question(a.store.records()), _by_question(b.store.records())
+    both = [question for question in one if question in other]
+    stored = dict.fromkeys(name for side in (one, other) for record in side.values() for name in record)
+    whole = {name: name.partition("\0")[0] for name in stored}
+    order = in_order(dict.fromkeys(whole.values()), a.kind)
+    columns = []
+    for name in sorted(stored, key=lambda name: order.index(whole[name])):
+        pairs = [(question[0], one[question].get(name), other[question].get(name)) for question in both]
+        columns.append(_differing(name, pairs, rel))
     return Differences(
         len(both),
-        tuple(dict.fromkeys(key for key, _, _ in one.index.difference(both, sort=False))),
-        tuple(dict.fromkeys(key for key, _, _ in other.index.difference(both, sort=False))),
-        tuple(found),
+        tuple(dict.fromkeys(question[0] for question in one if question not in other)),
+        tuple(dict.fromkeys(question[0] for question in other if question not in one)),
+        tuple(filter(None, columns)),
     )
 
 
-def _by_question(frame: pd.DataFrame) -> pd.DataFrame:
-    runner = frame["runner"] if "runner" in frame else pd.Series("", index=frame.index)
-    nth = frame.groupby([frame["point_key"], runner], sort=False).cumcount()
-    index: list[Question] = list(zip(frame["point_key"], runner, nth, strict=True))
-    return frame.set_axis(pd.MultiIndex.from_tuples(index))
+def _by_question(records: Iterable[Mapping[str, Any]]) -> dict[Question, dict[str, Any]]:
+    """The values that are compared; those of a mapping each by the column's name, a zero byte and its own."""
+    times: Counter[tuple[str, str]] = Counter()
+    found = {}
+    for record in records:
+        point = (str(record["point_key"]), str(record.get("runner", "")))
+        found[(*point, times[point])] = dict(_values(record))
+        times[point] += 1
+    return found
 
 
-def _differing(name: str, a: pd.Series[Any], b: pd.Series[Any], rel: float) -> Iterator[Differing]:
-    if pd.api.types.is_numeric_dtype(a) and pd.api.types.is_numeric_dtype(b):
-        yield from _numbers(name, a.astype(float), b.astype(float), rel)
-        return
-    if any(isinstance(value, Mapping) for value in (*a, *b)):
-        for each in dict.fromkeys(key for value in (*a, *b) for key in value or ()):
-            ours, theirs = (_named(side, each) for side in (a, b))
-            yield from _numbers(f"{name}.{each}", ours, theirs, rel)
-        return
-    unequal = [i for i, (x, y) in enumerate(zip(a, b, strict=True)) if not _equal(x, y)]
-    if unequal:
-        i = unequal[0]
-        yield Differing(name, len(unequal), None, _plain(a.iloc[i]), _plain(b.iloc[i]), a.index[i][0])
+def _values(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}\0{each}", inner) for each, inner in value.items())
+        elif name not in NOT_COMPARED:
+            yield name, value
 
 
-def _named(side: pd.Series[Any], name: str) -> pd.Series[Any]:
-    found = [value.get(name, math.nan) if isinstance(value, Mapping) else math.nan for value in side]
-    return pd.Series(found, index=side.index, dtype=float)
+def _differing(name: str, pairs: Iterable[tuple[str, Any, Any]], rel: float) -> Differing | None:
+    """How a column's values differ, given the question and both of each."""
+    differing = [(_deviation(a, b), question, a, b) for question, a, b in pairs]
+    differing = [each for each in differing if each[0] > rel]
+    if not differing:
+        return None
+    largest, question, a, b = max(differing, key=lambda each: each[0])
+    numbers = all(is_missing(value) or is_number(value) for _, _, *both in differing for value in both)
+    a, b = (None if is_missing(value) else value for value in (a, b))
+    return Differing(name.replace("\0", "."), len(differing), largest if numbers else None, a, b, question)
 
 
-def _numbers(name: str, a: pd.Series[Any], b: pd.Series[Any], rel: float) -> Iterator[Differing]:
-    x, y = a.to_numpy(), b.to_numpy()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        deviation = np.abs(x - y) / np.maximum(np.abs(x), np.abs(y))
-    deviation[(x == y) | (np.isnan(x) & np.isnan(y))] = 0.0
-    deviation[np.isnan(deviation)] = math.inf  # a number beside nothing, or beside no end
-    differ = deviation > rel
-    if differ.any():
-        i = int(deviation.argmax())
-        yield Differing(
-            name, int(differ.sum()), float(deviation[i]), _plain(x[i]), _plain(y[i]), a.index[i][0]
-        )
-
-
-def _equal(x: Any, y: Any) -> bool:
-    if isinstance(x, np.ndarray | list) and isinstance(y, np.ndarray | list):
-        return list(x) == list(y)
-    if _missing(x) or _missing(y):
-        return _missing(x) and _missing(y)
-    return bool(x == y)
-
-
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _plain(value: Any) -> Any:
-    """Python's own value, nothing as None."""
-    found = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
-    return None if _missing(found) else found
+def _deviation(a: Any, b: Any) -> float:
+    """Of numbers relative to the larger one; of others 0 where they are equal, else without end."""
+    if (is_missing(a) and is_missing(b)) or a == b:
+        return 0.0
+    if is_number(a) and is_number(b):
+        return float(abs(a - b) / max(abs(a), abs(b)))
+    return math.inf

@@ -4,133 +4,106 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from sailsim.analysis.costs.dollars import PriceList, prices
 from sailsim.analysis.results.columns import in_order, no_column
 from sailsim.analysis.results.joins import JOINED, joined
 from sailsim.analysis.results.results import Runs, stored_runs
 from sailsim.base.arguments import A_PATH, check_type, items_of
-from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.base.hints import needing
-from sailsim.sim.study.folder import Store
-from sailsim.sim.study.scan import scanned
-from sailsim.sim.study.tables import as_frame, parquet_bytes
-
-Format = Literal["csv", "parquet"]
-
-
-def export(table: pa.Table, path: Path, form: Format, force: bool = False) -> int:
-    """Write a table as a file, whole or not at all; returns its bytes.
-
-    In CSV mappings and lists are JSON, and what is empty is nothing. ``force`` replaces a file that is there.
-    Raises SailsimError for one that is there otherwise, and OSError where it cannot be written.
-    """
-    if path.exists() and not force:
-        raise SailsimError(f"{path} is there already; allowed is another file, or --force to replace it.")
-    content = parquet_bytes(table) if form == "parquet" else csv_text(table).encode()
-    write_whole(path, content)
-    return len(content)
-
-
-def csv_text(table: pa.Table) -> str:
-    """A table as CSV, the first line its columns."""
-    frame = as_frame(table)
-    for field in table.schema:
-        if pa.types.is_nested(field.type):
-            frame[field.name] = frame[field.name].map(_json)
-        elif pa.types.is_integer(field.type):  # a column with empty cells has become floating point
-            frame[field.name] = frame[field.name].astype("Int64")
-    text: str = frame.to_csv(index=False, lineterminator="\n")
-    return text
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value if isinstance(value, dict) else [] if value is None else list(value))
-
+from sailsim.sim.study.folder import Record, Store, as_frame
 
 RUNS, EVERYTHING = "runs", "everything"
 """The tables: the records that are the folder's answer, and all that it holds."""
 
-_LOCKED = {"enable_external_access": False, "python_enable_replacements": False, "lock_configuration": True}
-"""No file, no network, no extension, no variable of this program; and no way to change that."""
-
-_ROW = "_row"
-
-
-def query(store: Store, sql: str) -> pa.Table:
-    """What a SELECT finds in the tables `RUNS` and `EVERYTHING`; mappings are duckdb's MAP.
-
-    Raises:
-        SailsimError: as `scanned`; an SQL that is wrong, several, or not one that only reads.
-    """
-    runs, everything = scanned(store)
-    return selected({RUNS: runs, EVERYTHING: everything}, sql)
-
-
-def selected(tables: Mapping[str, Any], sql: str) -> pa.Table:
-    """As `query`, over tables, datasets or frames by name."""
-    try:
-        return _read_only(tables, sql)
-    except _duckdb().Error as error:
-        raise SailsimError(f"SQL {sql!r} is refused: {_sentence(error)}") from None
-
-
-def matching(table: pa.Table, where: str) -> pa.Table:
-    """The rows of a table for which an SQL condition holds, in their order.
-
-    Raises SailsimError for what is no condition over the table's columns.
-    """
-    numbered = table.append_column(_ROW, pa.array(range(table.num_rows), pa.int64()))
-    try:
-        rows = _read_only({RUNS: numbered}, f"SELECT {_ROW} FROM {RUNS} WHERE ({where}\n) ORDER BY {_ROW}")
-    except _duckdb().Error as error:
-        raise SailsimError(
-            f"where is {where!r}; allowed is a condition on columns, as in wbits = 4: {_sentence(error)}"
-        ) from None
-    return table.take(rows[_ROW])
-
-
-def _duckdb() -> Any:
-    """Of the extra `query`: 70 MB that a sweep and its report do without."""
-    with needing("query", "SQL"):
-        import duckdb
-
-        return duckdb
-
-
-def _read_only(tables: Mapping[str, Any], sql: str) -> pa.Table:
-    duckdb = _duckdb()
-    try:
-        sql.encode()
-    except UnicodeEncodeError:  # of an argument with bytes that are not UTF-8
-        raise SailsimError(f"SQL is {sql!r}; allowed is a text that UTF-8 has.") from None
-    with duckdb.connect(":memory:") as database:
-        for name, table in tables.items():
-            database.register(name, table)
-        for name, value in _LOCKED.items():
-            database.execute(f"SET {name} = {str(value).lower()}")
-        statements = database.extract_statements(sql)
-        if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-            raise SailsimError(f"SQL is {sql!r}; allowed is one SELECT, which reads {' and '.join(tables)}.")
-        return database.sql(sql).to_arrow_table()
-
-
-def _sentence(error: Exception) -> str:
-    """What duckdb says, without the picture of the place."""
-    text = " ".join(str(error).split("\n\nLINE ")[0].split()).rstrip(".")
-    return text if text.endswith("?") else f"{text}."
-
+_READS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+"""What SQL may do."""
 
 PRICES = "is a PriceList, as sailsim.prices reads it from a file"
 """What stands for the prices that ship, in a sentence."""
+
+
+def query(store: Store, sql: str) -> pd.DataFrame:
+    """What a SELECT of SQLite finds in the tables `RUNS` and `EVERYTHING`; mappings and lists are JSON
+    to SQL.
+
+    Raises:
+        SailsimError: as `Store.records`; an SQL that is wrong, several, or not one that only reads.
+    """
+    tables = {RUNS: store.records()}
+    if EVERYTHING in sql.lower():
+        tables[EVERYTHING] = store.everything()
+    with _database(tables, sql) as database:
+        try:
+            rows = database.execute(sql)
+            names = [name for name, *_ in rows.description or ()]
+            if not names:
+                raise SailsimError(
+                    f"SQL is {sql!r}; allowed is one SELECT, which reads {RUNS} and {EVERYTHING}."
+                )
+            frame = pd.DataFrame(rows.fetchall(), columns=names)
+        except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
+            raise SailsimError(f"SQL {sql!r} is refused: {error}; allowed is one SELECT.") from None
+    for name in names:
+        if any(isinstance(record.get(name), dict | list) for record in tables[RUNS]):
+            frame[name] = frame[name].map(_nested)
+    return frame
+
+
+def matching(records: Sequence[Record], where: str) -> list[Record]:
+    """The records for which an SQL condition holds, in their order.
+
+    Raises SailsimError for what is no condition over their columns.
+    """
+    with _database({RUNS: records}, where) as database:
+        try:
+            rows = database.execute(f"SELECT rowid FROM {RUNS} WHERE ({where}\n) ORDER BY rowid").fetchall()
+        except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
+            raise SailsimError(
+                f"where is {where!r}; allowed is a condition on columns, as in wbits = 4: {error}."
+            ) from None
+    return [records[number - 1] for (number,) in rows]
+
+
+@contextmanager
+def _database(tables: Mapping[str, Sequence[Record]], sql: str) -> Iterator[sqlite3.Connection]:
+    """A database in memory, which can only be read, with some records and nothing else: the columns that
+    occur in a text, or all of them where it has a star."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        for table, records in tables.items():
+            names = [name for name in records[0] if "*" in sql or name.lower() in sql.lower()] or [
+                *records[0]
+            ]
+            columns = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+            database.execute(f"CREATE TABLE {table} ({columns})")
+            rows = ([flat(record[name]) for name in names] for record in records)
+            database.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(names))})", rows)
+        database.set_authorizer(
+            lambda action, *_: sqlite3.SQLITE_OK if action in _READS else sqlite3.SQLITE_DENY
+        )
+        database.set_progress_handler(lambda: 0, 100_000)  # Python hears Ctrl-C there, and the query ends
+        yield database
+
+
+def flat(value: Any) -> Any:
+    """A value as a cell has it: mappings and lists as JSON."""
+    return json.dumps(value) if isinstance(value, dict | list) else value
+
+
+def _nested(cell: Any) -> Any:
+    """What `flat` made a cell of; what is no JSON stays as it is."""
+    try:
+        return json.loads(cell) if isinstance(cell, str) and cell[:1] in "{[" else cell
+    except ValueError:
+        return cell
 
 
 class Results:
@@ -165,33 +138,35 @@ class Results:
         Mappings (`phases`) are dictionaries. Raises SailsimError for a folder without results, a condition
         that is none, and a column that is not there, with the nearest names.
         """
-        return as_frame(self.table(where, columns))
+        names, records = self.records(where, columns)
+        return as_frame(records) if records else pd.DataFrame(columns=names)
 
-    def table(self, where: str = "", columns: Sequence[str] = ()) -> pa.Table:
-        """As `frame`, as an Arrow table: mappings are maps, and what is empty is null."""
+    def records(self, where: str = "", columns: Sequence[str] = ()) -> tuple[list[str], list[Record]]:
+        """As `frame`, the names of the columns and the records themselves."""
         check_type("where", where, str, "is an SQL condition as a text, empty for all records")
         columns = items_of("columns", columns, str, "is a list of names")
-        stored = self.store.table()
+        stored = self.store.records()
         whole = self._all(stored, [*columns, *re.findall(r"\w+", where)])
         for name in columns:
-            if name not in whole.column_names:
-                raise no_column(name, whole.column_names)
-        found = matching(whole, where) if where else whole
-        return found.select(list(columns) or in_order(stored.column_names, self.kind))
+            if name not in whole[0]:
+                raise no_column(name, whole[0])
+        names = list(columns) or in_order(stored[0], self.kind)
+        chosen = matching(whole, where) if where else whole
+        return names, [{name: record[name] for name in names} for record in chosen]
 
     def everything(self) -> pd.DataFrame:
         """All records, also those of other questions, inputs or code. Raises SailsimError as `frame`."""
-        whole = self.store.everything()
-        return as_frame(whole.select(in_order(whole.column_names, self.kind)))
+        whole = as_frame(self.store.everything())
+        return whole[in_order(map(str, whole), self.kind)]
 
     def query(self, sql: str) -> pd.DataFrame:
         """What a SELECT finds in the tables ``runs`` (the records of `frame`) and ``everything``.
 
-        It is duckdb's SQL, and can neither write nor read anything else. Mappings are dictionaries. Raises
-        SailsimError for SQL that is wrong or is more than one SELECT.
+        It is SQLite's SQL, and can neither write nor read anything else. Mappings are JSON: one of their
+        values is ``phases ->> 'dram'``. Raises SailsimError for SQL that is wrong or is more than one SELECT.
         """
         check_type("sql", sql, str, "is a SELECT as a text")
-        return as_frame(query(self.store, sql))
+        return query(self.store, sql)
 
     def runs(self) -> Runs:
         """A sweep's runs as figures and claims read them. Raises SailsimError for another folder."""
@@ -200,16 +175,17 @@ class Results:
     def _prices(self) -> PriceList:
         return prices() if self._price_list is None else self._price_list
 
-    def _all(self, table: pa.Table, names: Sequence[str]) -> pa.Table:
-        """The table with the columns of `JOINED` if one of them is named."""
-        if not set(names) & set(JOINED):
-            return table
+    def _all(self, records: list[Record], names: Sequence[str]) -> list[Record]:
+        """The records with the columns of `JOINED` if one of them is named."""
+        joins = [name for name in names if name in JOINED]
+        if not joins:
+            return records
         if self.kind != "sweep":
-            name = next(name for name in names if name in JOINED)
-            if name in table.column_names:
-                return table
-            raise SailsimError(f"column {name!r} is reckoned for folders of `sailsim sweep` alone.")
-        added = joined(stored_runs(self.store), self._prices())[list(JOINED)]
-        for name in JOINED:
-            table = table.append_column(name, pa.Array.from_pandas(added[name]))
-        return table
+            if joins[0] in records[0]:
+                return records
+            raise SailsimError(f"column {joins[0]!r} is reckoned for folders of `sailsim sweep` alone.")
+        added = joined(stored_runs(self.store), self._prices())[list(JOINED)].astype(object)
+        rows = added.where(added.notna(), None).itertuples(index=False, name=None)
+        return [
+            record | dict(zip(JOINED, row, strict=True)) for record, row in zip(records, rows, strict=True)
+        ]

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.study.collect import unasked_records
-from sailsim.sim.study.folder import Store
+from sailsim.sim.study.folder import FILE, Store
 
 
 def inventory(folders: Iterable[Path]) -> list[dict[str, Any]]:
     """A row for each study in some folders and below: folder, kind, state, points, finished_at, code_version,
     bytes (of all files in the folder that are the study's), unasked (records that are not part of the
-    answer), reason (of a damaged one a sentence, else empty).
+    answer), refused (questions without a result, and why), reason (of a damaged one a sentence, else empty).
 
     What cannot be known of a damaged one is None. Raises
     SailsimError for a folder that is none, and where there is no study at all.
@@ -35,21 +34,28 @@ def _studies(top: Path) -> Iterator[Path]:
     """The folders of studies, in the order of their names; what lies in a study's folder is looked at too."""
     for name, below, files in os.walk(top):
         below.sort()
-        if "manifest.json" in files and "chunks" in below:
-            below.remove("chunks")
+        if FILE in files:
             yield Path(name)
 
 
 def _row(folder: Path) -> dict[str, Any]:
     store = Store(folder)
-    size = sum(
-        path.stat().st_size for path in [*store.chunks(), *folder.glob("asked-*"), folder / "manifest.json"]
-    )
-    row = dict.fromkeys(("kind", "state", "points", "finished_at", "code_version"))
+    row: dict[str, Any] = dict.fromkeys(("kind", "state", "points", "finished_at", "code_version"))
+    refused: dict[str, str] = {}
     unasked, reason = None, ""
     try:
-        row |= {name: store.manifest.get(name) for name in row}
-        unasked = unasked_records(store)
+        manifest = store.manifest
+        row |= {name: manifest.get(name) for name in row}
+        refused = manifest.get("refused", {}) | manifest.get("failed", {})
+        unasked, _ = store.drop_unasked(dry_run=True) if manifest else (0, 0)
     except SailsimError as error:
         row["state"], reason = "damaged", str(error)
-    return {"folder": str(folder), **row, "bytes": size, "unasked": unasked, "reason": reason}
+    size = sum(path.stat().st_size for path in folder.glob(f"{FILE}*"))
+    return {
+        "folder": str(folder),
+        **row,
+        "bytes": size,
+        "unasked": unasked,
+        "refused": refused,
+        "reason": reason,
+    }

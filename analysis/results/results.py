@@ -5,24 +5,22 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.dollars import PriceList
 from sailsim.analysis.results.columns import no_column
 from sailsim.analysis.results.joins import POINT, is_missing, joined
 from sailsim.analysis.results.runs import COLUMNS, Run
+from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
 from sailsim.sim.nbw import nbw_in_words
-from sailsim.sim.point import ADDED, Point
-from sailsim.sim.study.folder import Store, command_of
-from sailsim.sim.study.tables import as_frame
+from sailsim.sim.point import Point
+from sailsim.sim.study.folder import Store, as_frame, command_of
 from sailsim.sim.substrate import load_substrate, substrate_names
 
 FREE = (
@@ -57,59 +55,42 @@ def stored_runs(store: Store) -> pd.DataFrame:
     Raises SailsimError for a store without results, and for one whose records lack a column, as those of an
     older layout do, or have something else in it: it says which command makes it anew.
     """
-    table = of_today(store.table())
-    missing = [name for name in COLUMNS if name not in table.column_names]
-    wrong = [name for name in COLUMNS if name not in missing and not _holds(table.schema.field(name))]
-    if not missing and not wrong:
-        return as_frame(table)
-    command = f"{command_of(store.manifest)} --out {shlex.quote(str(store.path))}"
+    records, hints = store.records(), get_type_hints(Point) | get_type_hints(Run)
+    problem = next(
+        filter(None, (_problem(name, str(hints.get(name, bool)), records) for name in COLUMNS)), None
+    )
+    if problem is None:
+        return as_frame(records)
     kind = str(store.manifest.get("kind", "sweep"))
-    if missing and kind != "sweep":
+    if kind != "sweep":
         raise SailsimError(
             f"folder {store.path} holds results of `sailsim {kind}`; allowed is one of `sailsim sweep`."
         )
-    if missing:
-        said = f"folder {store.path} is of an older version, whose records have no {missing[0]!r}"
-    else:
-        said = f"folder {store.path} has {table.schema.field(wrong[0]).type} in the column {wrong[0]!r}"
-        said += ", which no run has there"
-    raise SailsimError(f"{said}; `{command}` makes it anew.")
+    command = f"{command_of(store.manifest)} --out {shlex.quote(str(store.path))}"
+    raise SailsimError(f"folder {store.path} {problem}; `{command}` makes it anew.")
 
 
-def of_today(table: pa.Table) -> pa.Table:
-    """The records of a run with what is said of points since; those of before say as much by having none."""
-    if "tokens_per_s" not in table.column_names:  # another kind of study
-        return table
-    for name, value in {**ADDED, "ttft_s": None}.items():
-        if name not in table.column_names:
-            table = table.append_column(name, pa.array([value] * len(table)))
-    return table
+def _problem(name: str, hint: str, records: Sequence[Mapping[str, Any]]) -> str:
+    """What is wrong with a column of some records, empty where they have what a run has there; ``hint`` is
+    its type in words."""
+    if name not in records[0]:
+        return f"is of an older version, whose records have no {name!r}"
+    allowed = _kinds(hint)
+    wrong = next(
+        (value for value in (record[name] for record in records) if type(value) not in allowed), None
+    )
+    return "" if wrong is None else f"has {shown(wrong)} in the column {name!r}, which no run has there"
 
 
-@lru_cache(maxsize=1)
-def _hints() -> dict[str, str]:
-    """What the columns of a run hold, in words."""
-    return {name: str(kind) for name, kind in (get_type_hints(Point) | get_type_hints(Run)).items()}
-
-
-def _holds(column: pa.Field) -> bool:
-    """Whether a column of a store has the type that a run has there; empty ones have none."""
-    hint = _hints().get(column.name, "bool")  # `fits` is no field of its own
-    kind = column.type
-    if pa.types.is_null(kind):
-        return True
+def _kinds(hint: str) -> set[type]:
+    """The types of the values that a store has for a type of a run, in words; what is empty is None."""
     if "Mapping" in hint:
-        return bool(pa.types.is_map(kind))
+        return {dict}
     if "tuple" in hint:
-        return bool(pa.types.is_list(kind))
+        return {list}
     if "int" in hint or "float" in hint:
-        # An NBW is a number or a word.
-        return bool(_is_number(kind) or ("Literal" in hint and pa.types.is_string(kind)))
-    return bool(pa.types.is_boolean(kind) if "bool" in hint else pa.types.is_string(kind))
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+        return {int, float, type(None)} | ({str} if "Literal" in hint else set())  # an NBW may be a word
+    return {bool if "bool" in hint else str, type(None)}
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ def sweep(
         points: what to run; `sailsim.expand` makes them from lists of values.
         out: the folder; the same call again goes on where a stopped one ended.
         runners: those that ship where it is None; `sailsim.runners` reads files of others.
-        jobs: processes of this machine, or workers (`sailsim.sim.study.cluster`).
+        jobs: processes of this machine, or workers (`sailsim.sim.study.workers.Dask`).
 
     Raises SailsimError as `run_sweep`, and ArgumentTypeError for an argument of another type.
     """
@@ -52,25 +51,19 @@ def sweep_into(
     jobs: int | Workers = 1,
     config: Mapping[str, Any] | None = None,
 ) -> Store:
-    """As `sweep`, with ``config`` for the folder's manifest; returns the store."""
-    asked = Asked.of(points, runners)
-    return run_sweep(asked.points, asked.evaluate, out, jobs=jobs, config=config, inputs=asked.inputs)
+    """As `sweep`, with ``config`` for the folder's manifest; returns the store.
 
-
-@dataclass(frozen=True)
-class Asked:
-    """Points and who runs them, as `run_sweep` takes them."""
-
-    points: tuple[Point, ...]
-    evaluate: Callable[[Point], list[dict[str, Any]]]
-    inputs: str
-
-    @classmethod
-    def of(cls, points: Iterable[Point], runners: Sequence[Runner] | None = None) -> Asked:
-        """Fields that the points set in their machines become columns."""
-        points = tuple(points)
-        who = shipped() if runners is None else runners
-        fields = set_fields(points)
-        columns = ",".join(f"{field.name}{' in words' if field.words else ''}" for field in fields)
-        inputs = ";".join(filter(None, (identity(who), columns and f"columns={columns}")))
-        return cls(points, partial(evaluate, runners=who, fields=fields), inputs)
+    Fields that the points set in their machines become columns.
+    """
+    points = tuple(points)
+    who = shipped() if runners is None else runners
+    fields = set_fields(points)
+    columns = ",".join(f"{field.name}{' in words' if field.words else ''}" for field in fields)
+    return run_sweep(
+        points,
+        partial(evaluate, runners=who, fields=fields),
+        out,
+        jobs=jobs,
+        config=config,
+        inputs=";".join(filter(None, (identity(who), columns and f"columns={columns}"))),
+    )

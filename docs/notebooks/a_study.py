@@ -30,8 +30,7 @@ table = frame.pivot(index="batch", columns="wbits", values="tokens_per_s")
 print(table.round(1).to_string())
 
 # %% [markdown]
-# The same with SQL, which duckdb answers without reading more than it needs: by how much eight bits are
-# slower than two.
+# The same with SQL, which SQLite answers: by how much eight bits are slower than two.
 
 # %%
 slower = results.query(

@@ -22,7 +22,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -37,6 +36,7 @@ from reuse.patterns import UNIT, patterns, rules, structure
 from reuse.quantizers import QUANTIZERS
 from reuse.settings import SCHEMA
 from sailsim.base.atomic import write_whole
+from sailsim.sim.study.folder import RESERVED, as_frame
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.study.run import run_study
 from sailsim.sim.study.tasks import Task
@@ -95,14 +95,12 @@ def tables(
     tasks = [Task(part.key, str(part), part, i) for i, part in enumerate(parts)]
     evaluate = partial(_measured, captures)
     store = run_study(tasks, evaluate, out, kind="reuse", jobs=jobs, progress=progress, what="parts")
-    return {part: store.of_key(part.key) for part in parts}
+    return {part: _table(store.of_key(part.key)) for part in parts}
 
 
-def write_parquet(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table, whole or not at all."""
-    sink = BytesIO()
-    frame.to_parquet(sink, index=False)
-    write_whole(path, sink.getvalue())
+def _table(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Records without the study's own columns."""
+    return as_frame(records).drop(columns=list(RESERVED))
 
 
 @dataclass(frozen=True)
@@ -169,7 +167,7 @@ def measure(
     )
     if out is not None:
         for name in Reuse.FRAMES:
-            write_parquet(Path(out) / f"{name}.parquet", getattr(found, name))
+            write_whole(Path(out) / f"{name}.csv", getattr(found, name).to_csv(index=False).encode())
         text = json.dumps(found.nearest.as_dict(), indent=1) + "\n"
         write_whole(Path(out) / "nearest.json", text.encode())
     return found

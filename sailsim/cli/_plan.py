@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ SWITCH = {"on": True, "off": False}
 
 
 def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """One option per field of a point, a list and repeatable, `--axis`, `--preset` and what else plans have.
+    """One option per field of a point, a list and repeatable, `--set`, `--preset` and what else plans have.
 
     The command has an option or an argument of its own for a plan's `file`.
     """
@@ -32,20 +31,12 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--prt", type=click.Choice(list(PRT)), help="With the pattern reuse table, without, or each."
         ),
         click.option(
-            "--axis",
-            "axes",
+            "--set",
+            "settings",
             multiple=True,
-            metavar="NAME=VALUES",
+            metavar="FIELD=VALUES",
             help="Values of any field of a point, of a system file, or of an operation of a substrate, as in "
             "llc.slices=16,32 or row_dfm:add=2:4. Repeatable.",
-        ),
-        click.option(
-            "--constraint",
-            "constraints",
-            multiple=True,
-            metavar="CONDITION",
-            help="Leave out what does not keep to it, as in 'wbits <= abits' or \"attention == 'cores' or "
-            'kv_bits < 16". Repeatable.',
         ),
         click.option("--preset", help=f"A plan that ships instead: {', '.join(preset_names())}."),
         beside_option,
@@ -55,72 +46,46 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A plan, what else runs its points, and the options that say it, for a manifest."""
-
-    plan: Plan
-    beside: tuple[Path, ...]
-    config: dict[str, Any]
-
-
 def asked(
     file: Path | None,
     preset: str | None,
     prt: str | None,
-    axes: Sequence[str],
-    constraints: Sequence[str],
+    settings: Sequence[str],
     beside: Sequence[Path],
     fields: Mapping[str, Sequence[str]],
-) -> Asked:
-    """What the options of `plan_options` ask for. Raises SailsimError where they are wrong."""
+) -> tuple[Plan, list[Path], dict[str, Any]]:
+    """What the options of `plan_options` ask for: a plan, what else runs its points, and the options that say
+    it, for a manifest. Raises SailsimError where they are wrong."""
     given = {name: ",".join(texts) for name, texts in fields.items() if texts}
-    config: dict[str, Any] = {"preset": preset, "prt": prt, **given, "axis": list(axes)}
-    if constraints:
-        config["constraint"] = list(constraints)
+    config: dict[str, Any] = {"preset": preset, "prt": prt, **given, "set": list(settings)}
     config["beside"] = [str(path) for path in beside]
     if file is None and preset is None:
-        plan = plan_of(_grid(given, prt, axes), constraints=constraints)
-        return Asked(plan, tuple(beside), config)
-    _check_alone(file, preset, given, prt, axes, constraints)
-    if file is None:
-        assert preset is not None
-        plan = preset_plan(preset)
-    else:
-        plan, text = read_plan(file)
-        config = {"plan": {"file": str(file), "text": text}, **config}
-    if "activations" in given:
-        plan = plan.fixing({"activations": given["activations"]})
-    return Asked(plan, (*map(Path, plan.beside), *beside), config)
-
-
-def _check_alone(
-    file: Path | None,
-    preset: str | None,
-    given: Mapping[str, str],
-    prt: str | None,
-    axes: Sequence[str],
-    constraints: Sequence[str],
-) -> None:
-    """Raise SailsimError for what cannot stand beside a plan."""
-    plan = f"--preset {preset}" if file is None else f"--plan {file}"
+        return plan_of(_grid(given, prt, settings)), list(beside), config
+    name = f"--preset {preset}" if file is None else f"--plan {file}"
     others = [f"--{name.replace('_', '-')}" for name in given if name != "activations"]
-    others += ["--prt"] * (prt is not None) + ["--axis"] * bool(axes)
-    others += ["--constraint"] * bool(constraints)
+    others += ["--prt"] * (prt is not None) + ["--set"] * bool(settings)
     others += ["--preset"] * (file is not None and preset is not None)
     if others:
-        raise SailsimError(f"{others[0]} is given beside {plan}; allowed beside it is --activations.")
+        raise SailsimError(f"{others[0]} is given beside {name}; allowed beside it is --activations.")
+    if file is not None:
+        plan, text = read_plan(file)
+        config = {"plan": {"file": str(file), "text": text}, **config}
+    else:
+        plan = preset_plan(str(preset))
+    if "activations" in given:
+        plan = plan.fixing({"activations": given["activations"]})
+    return plan, [*map(Path, plan.beside), *beside], config
 
 
-def _grid(given: Mapping[str, str], prt: str | None, axes: Sequence[str]) -> dict[str, list[Value]]:
-    """Every field with its values: options, then axes."""
+def _grid(given: Mapping[str, str], prt: str | None, settings: Sequence[str]) -> dict[str, list[Value]]:
+    """Every field with its values: options, then `--set`."""
     grid = {name: _values(name, text) for name, text in given.items()}
     if prt is not None:
         grid["prt"] = list(PRT[prt])
-    for axis in axes:
-        name, equals, text = (part.strip() for part in axis.partition("="))
+    for setting in settings:
+        name, equals, text = (part.strip() for part in setting.partition("="))
         if not equals or not name:
-            raise SailsimError(f"axis is {axis!r}; allowed is NAME=VALUES, such as llc.slices=16,32.")
+            raise SailsimError(f"set is {setting!r}; allowed is FIELD=VALUES, such as llc.slices=16,32.")
         if name in grid:
             raise SailsimError(f"{name} is given twice; allowed is once.")
         grid[name] = _values(name, text)

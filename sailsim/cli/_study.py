@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -14,14 +14,14 @@ import click
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import logged_as_json
-from sailsim.cli._path import OUT_FILE, TEXT, PathOption
-from sailsim.sim.study.workers import Workers
+from sailsim.cli._path import OUT_FILE, TEXT
+from sailsim.sim.study.workers import Dask, ended
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def study_options(default: int | None = None) -> Callable[[F], F]:
-    """`--jobs`, `--dask`, `--slurm` and `--log-json`; the command is given `jobs`, processes or workers.
+    """`--jobs`, `--dask` and `--log-json`; the command is given `jobs`, processes or workers.
 
     ``default`` is how many processes there are where none of them is given; None: as many as cores.
     """
@@ -37,11 +37,6 @@ def study_options(default: int | None = None) -> Callable[[F], F]:
             help="Evaluate on a Dask scheduler's workers: tcp://HOST:8786.",
         ),
         click.option(
-            "--slurm",
-            type=PathOption(dir_okay=False),
-            help="Evaluate in jobs of Slurm: a TOML file that says how many, and with which parameters.",
-        ),
-        click.option(
             "--log-json",
             type=OUT_FILE,
             help="Tell progress as a JSON object a line, into this file; - is standard error.",
@@ -51,21 +46,13 @@ def study_options(default: int | None = None) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         @wraps(function)
         def command(
-            *args: Any,
-            jobs: int | None,
-            dask: str | None,
-            slurm: Path | None,
-            log_json: Path | None,
-            **kwargs: Any,
+            *args: Any, jobs: int | None, dask: str | None, log_json: Path | None, **kwargs: Any
         ) -> Any:
-            given = [
-                name
-                for name, value in (("jobs", jobs), ("dask", dask), ("slurm", slurm))
-                if value is not None
-            ]
-            if len(given) > 1:
-                raise SailsimError(f"--{given[1]} is given beside --{given[0]}; allowed is one of them.")
-            with _told(log_json), _hired(jobs or default or os.cpu_count() or 1, dask, slurm) as who:
+            if jobs is not None and dask is not None:
+                raise SailsimError("--dask is given beside --jobs; allowed is one of them.")
+            with _told(log_json), ExitStack() as stack:
+                own = jobs or default or os.cpu_count() or 1
+                who = own if dask is None else stack.enter_context(ended(Dask(dask)))
                 return function(*args, jobs=who, **kwargs)
 
         for option in reversed(options):
@@ -73,18 +60,6 @@ def study_options(default: int | None = None) -> Callable[[F], F]:
         return command  # type: ignore[return-value]
 
     return decorate
-
-
-@contextmanager
-def _hired(jobs: int, dask: str | None, slurm: Path | None) -> Iterator[int | Workers]:
-    """Workers of a cluster where one is named, else how many processes."""
-    if dask is None and slurm is None:
-        yield jobs
-        return
-    from sailsim.sim.study.cluster import hired  # loads Dask
-
-    with hired(dask or "", slurm or "") as workers:
-        yield workers
 
 
 @contextmanager

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
 from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
-from typing import Any, get_args
 
 import click
 
 from sailsim.analysis.results.columns import columns_of
-from sailsim.analysis.results.folder import Format, Results
-from sailsim.analysis.results.folder import export as write
+from sailsim.analysis.results.folder import Results, flat
+from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.cli._command import Group
 from sailsim.cli._json import plain, print_json
 from sailsim.cli._path import OUT_FILE, PathOption
 from sailsim.cli._table import cell, echo, fitting, print_table, print_wide, say, wide_option
+from sailsim.sim.study.folder import Record
 
 ROWS = 40
 """How many are shown where nobody says."""
@@ -56,7 +57,7 @@ def ls(folders: tuple[Path, ...], wide: bool, as_json: bool) -> None:
     hidden = () if wide else ("code_version",)
     for row in rows:
         row["finished_at"] = row["finished_at"] and str(row["finished_at"])[:16].replace("T", " ")
-    names = [name for name in rows[0] if name not in ("folder", "reason", *hidden)]
+    names = [name for name in rows[0] if name not in ("folder", "refused", "reason", *hidden)]
     print_table(rows, [*names, "folder"], whole=["folder"])
     for row in rows:
         if row["reason"]:
@@ -76,64 +77,42 @@ def show(folder: Path, where: str, columns: str, rows: int, wide: bool, as_json:
     Without --columns those that differ between the rows shown, as many as fit, with --wide all of them; what
     is equal is said above.
     """
-    opened, named = Results(folder), _names(columns)
-    table = opened.table(where, named)
-    found = records(table.slice(0, rows) if as_json or named else table)
+    opened, asked = Results(folder), _names(columns)
+    names, records = opened.records(where, asked)
     if as_json:
-        print_json({"folder": str(folder), "records": found, "total": table.num_rows})
+        print_json({"folder": str(folder), "records": records[:rows], "total": len(records)})
         return
-    if not found:
+    if not records:
         echo(f"0 records of {folder} are so.")
         return
-    shown = _chosen(opened.kind, found, rows, named, wide)
-    for words, equal in () if named else _said(opened.kind, found, rows):
-        said = ", ".join(f"{name} {cell(found[0][name])}" for name in equal)
-        say(f" {words}: {said}", " ")
-    print_table(found[:rows], shown, key=1 + (shown.index("runner") if "runner" in shown else 0))
-    more = f"; {rows} are shown (--rows)" if table.num_rows > rows else ""
-    hidden = table.num_columns - len(shown)
-    how = "--wide shows them" if named else "--columns names others" if wide else "--wide, or --columns"
-    left = f"; {hidden} of {table.num_columns} columns are not shown ({how})" if hidden else ""
-    say(f"{table.num_rows} records{more}{left}.", "")
+    shown = records[:rows]
+    if asked:
+        chosen = asked if wide else fitting(shown, asked)
+    else:
+        chosen = _differing(opened.kind, records, shown, wide)
+    print_table(shown, chosen, key=1 + (chosen.index("runner") if "runner" in chosen else 0))
+    more = f"; {rows} are shown (--rows)" if len(records) > rows else ""
+    hidden = len(names) - len(chosen)
+    how = "--wide shows them" if asked else "--columns names others" if wide else "--wide, or --columns"
+    left = f"; {hidden} of {len(names)} columns are not shown ({how})" if hidden else ""
+    say(f"{len(records)} records{more}{left}.", "")
 
 
-def _chosen(
-    kind: str, found: Sequence[dict[str, Any]], rows: int, named: Sequence[str], wide: bool
-) -> list[str]:
-    """The columns that are named, or differ between the rows that are shown: as many as fit, or all."""
-    if named:
-        return list(named) if wide else fitting(found, named)
-    first = _first(kind)
-    same = _equal(found[:rows])
-    varying = [name for name in _plain(found) if name not in same]
-    if wide:
-        return varying or _plain(found)[:1]
-    chosen = fitting(found[:rows], sorted(varying, key=lambda name: name not in first))
-    return [name for name in _plain(found) if name in chosen] or _plain(found)[:1]
-
-
-def _said(kind: str, found: Sequence[dict[str, Any]], rows: int) -> list[tuple[str, list[str]]]:
-    """What is said above the table instead of in each row: where it is so, and the columns."""
-    wanted = [name for name in _plain(found) if name in _first(kind) and found[0][name] != ""]
-    always, here = _equal(found), _equal(found[:rows])
-    said = [
-        ("In all", [name for name in wanted if name in always]),
-        ("In those shown", [name for name in wanted if name in here and name not in always]),
-    ]
-    return [(words, names) for words, names in said if names]
-
-
-def _first(kind: str) -> set[str]:
-    return {column.name for column in columns_of(kind) if column.first}
-
-
-def _plain(found: Sequence[dict[str, Any]]) -> list[str]:
-    return [name for name, value in found[0].items() if not isinstance(value, dict | list)]
-
-
-def _equal(found: Sequence[dict[str, Any]]) -> set[str]:
-    """Columns whose value is equal in all rows."""
-    return {name for name in _plain(found) if all(row[name] == found[0][name] for row in found)}
+def _differing(kind: str, records: list[Record], shown: list[Record], wide: bool) -> list[str]:
+    """The columns that differ between the rows shown, as many as fit or all. Prints what is equal."""
+    first = {column.name for column in columns_of(kind) if column.first}
+    names = [name for name, value in shown[0].items() if not isinstance(value, dict | list)]
+    same, always = (
+        {name for name in names if all(record[name] == rows[0][name] for record in rows)}
+        for rows in (shown, records)
+    )
+    for words, equal in (("In all", always), ("In those shown", same - always)):
+        values = [f"{n} {cell(shown[0][n])}" for n in names if n in equal & first and shown[0][n] != ""]
+        if values:
+            say(f" {words}: {', '.join(values)}", " ")
+    varying = [name for name in names if name not in same]
+    chosen = varying if wide else fitting(shown, sorted(varying, key=lambda name: name not in first))
+    return [name for name in names if name in chosen] or names[:1]
 
 
 @results.command()
@@ -142,47 +121,48 @@ def _equal(found: Sequence[dict[str, Any]]) -> set[str]:
 @wide_option
 @_json
 def query(folder: Path, sql: str, wide: bool, as_json: bool) -> None:
-    """Answer an SQL SELECT (duckdb's) over FOLDER's tables `runs` and `everything`.
+    """Answer an SQL SELECT (SQLite's) over FOLDER's tables `runs` and `everything`.
 
-    `runs` has the records of the answer, for a sweep one a point and runner; `everything` also those of other
-    questions, inputs or code. Columns that hold numbers by name are maps: phases['dram']. Nothing is written
-    and no other file is read.
+    `runs` has the records of the answer, for a sweep one a point and runner; `everything` also those of
+    other questions, inputs or code. Columns that hold numbers by name are JSON: phases ->> 'dram'. Nothing is
+    written and no other file is read.
     """
-    from sailsim.analysis.results.folder import query as ask
-
-    table = ask(Results(folder).store, sql)
-    found = records(table)
+    table = Results(folder).query(sql)
+    names = [str(name) for name in table]
+    records = [dict(zip(names, row, strict=True)) for row in plain(table.values.tolist())]
     if as_json:
-        print_json({"folder": str(folder), "records": found, "total": len(found)})
-    elif found:
-        print_wide(found, table.column_names, wide)
+        print_json({"folder": str(folder), "records": records, "total": len(records)})
+    elif records:
+        print_wide(records, names, wide)
     else:
-        say(f"No records; columns {', '.join(table.column_names)}.")
+        say(f"No records; columns {', '.join(names)}.")
 
 
 @results.command()
 @_folder
-@click.option("--format", "form", type=click.Choice(get_args(Format)), required=True, help="Of the file.")
 @click.option("--out", type=OUT_FILE, required=True, help="The file.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @_where
 @_columns
 @_json
-def export(
-    folder: Path, form: Format, out: Path, force: bool, where: str, columns: str, as_json: bool
-) -> None:
-    """Write the records of FOLDER as one file, whole or not at all.
+def export(folder: Path, out: Path, force: bool, where: str, columns: str, as_json: bool) -> None:
+    """Write the records of FOLDER as one CSV file, whole or not at all.
 
-    In CSV, columns that hold numbers by name are JSON.
+    Columns that hold numbers by name are JSON.
     """
-    table = Results(folder).table(where, _names(columns))
-    size = write(table, out, form, force)
+    names, records = Results(folder).records(where, _names(columns))
+    if out.exists() and not force:
+        raise SailsimError(f"{out} is there already; allowed is another file, or --force to replace it.")
+    text = StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(names)
+    table.writerows([flat(value) for value in record.values()] for record in records)
+    content = text.getvalue().encode()
+    write_whole(out, content)
     if as_json:
-        print_json(
-            {"path": str(out), "records": table.num_rows, "columns": table.column_names, "bytes": size}
-        )
+        print_json({"path": str(out), "records": len(records), "columns": names, "bytes": len(content)})
     else:
-        echo(f"{out}: {table.num_rows} records, {table.num_columns} columns, {size:,} bytes")
+        echo(f"{out}: {len(records)} records, {len(names)} columns, {len(content):,} bytes")
 
 
 @results.command()
@@ -217,38 +197,12 @@ def diff(a: Path, b: Path, rel: float, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would go, and write nothing.")
 @_json
 def gc(folder: Path, dry_run: bool, as_json: bool) -> None:
-    """Drop what FOLDER's answer does not need.
-
-    These are records of other questions, inputs or code, and leftovers of studies that were killed. Files of
-    others stay.
-    """
-    from sailsim.sim.study.collect import collect
-
-    found = collect(Results(folder).store, dry_run)
+    """Drop the records of FOLDER that are no part of its answer: of other questions, inputs or code."""
+    records, size = Results(folder).store.drop_unasked(dry_run)
     if as_json:
-        print_json(
-            {
-                "folder": str(folder),
-                "dry_run": dry_run,
-                "records": found.records,
-                "files": list(found.files),
-                "bytes": found.bytes,
-            }
-        )
-        return
-    would = "would go" if dry_run else "are gone"
-    echo(f"{found.records} records and {len(found.files)} leftovers {would}, {found.bytes:,} bytes.")
-    for name in found.files:
-        echo(f"- {name}")
-
-
-def records(table: Any) -> list[dict[str, Any]]:
-    """The rows of an Arrow table as JSON has them: nothing is None, mappings are objects."""
-    maps = {field.name for field in table.schema if str(field.type).startswith("map<")}
-    return [
-        {name: plain(dict(value or ()) if name in maps else value) for name, value in row.items()}
-        for row in table.to_pylist()
-    ]
+        print_json({"folder": str(folder), "dry_run": dry_run, "records": records, "bytes": size})
+    else:
+        echo(f"{records} records {'would go' if dry_run else 'are gone'}, {size:,} bytes.")
 
 
 def _names(text: str) -> list[str]:

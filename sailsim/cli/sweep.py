@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -17,8 +18,8 @@ from sailsim.cli._plan import asked, plan_options
 from sailsim.cli._point import types_of_all
 from sailsim.cli._study import study_options
 from sailsim.cli._table import echo, print_wide, say
-from sailsim.sim.plan.plan import Plan
 from sailsim.sim.study.workers import Workers
+from sailsim.sim.vary import Value
 
 
 @click.command(cls=Command)
@@ -34,8 +35,7 @@ def sweep(
     file: Path | None,
     preset: str | None,
     prt: str | None,
-    axes: tuple[str, ...],
-    constraints: tuple[str, ...],
+    settings: tuple[str, ...],
     beside: tuple[Path, ...],
     out: Path | None,
     dry_run: bool,
@@ -49,46 +49,32 @@ def sweep(
     cores, every card and what --beside adds run every point. Results are stored as they are found: the same
     command again goes on where a stopped one ended.
     """
-    given = asked(file, preset, prt, axes, constraints, beside, fields)
-    points = given.plan.points
+    plan, also, config = asked(file, preset, prt, settings, beside, fields)
+    points = plan.points
     if dry_run:
-        _show(given.plan, as_json)
+        _show(list(plan.combinations.values()), as_json)
         return
     if out is None:
         raise SailsimError("out is not given; allowed is a folder, or --dry-run.")
-    store = sweep_into(points, out, runners(given.beside), jobs, given.config)
-    manifest = store.manifest
-    summary = {
-        "out": str(out),
-        "points": len(points),
-        "combinations": given.plan.drawn.tried,
-        "left_out": given.plan.drawn.left_out,
-        "held_before": manifest["held_before"],
-        "state": manifest["state"],
-        "wall_s": manifest["wall_s"],
-    }
+    manifest = sweep_into(points, out, runners(also), jobs, config).manifest
     if as_json:
-        print_json(summary)
-    else:
-        for line in types_of_all(points):
-            say(line)
-        for constraint, count in given.plan.drawn.left_out.items():
-            say(f"{constraint}: leaves out {count} of {given.plan.drawn.tried} combinations.")
-        say(
-            f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
-            f"{manifest['wall_s']:.1f} s."
-        )
-        echo(f"Next: {program()} report {out}")
-
-
-def _show(plan: Plan, as_json: bool) -> None:
-    """Print what the points are made of, and the points."""
-    combinations = list(plan.drawn.combinations.values())
-    if as_json:
-        print_json({"points": combinations, "left_out": plan.drawn.left_out})
+        told = {name: manifest[name] for name in ("held_before", "state", "wall_s")}
+        print_json({"out": str(out), "points": len(points), **told})
         return
-    for text, count in plan.drawn.left_out.items():
-        say(f"{text}: leaves out {count} of {plan.drawn.tried} combinations.")
+    for line in types_of_all(points):
+        say(line)
+    say(
+        f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
+        f"{manifest['wall_s']:.1f} s."
+    )
+    echo(f"Next: {program()} report {out}")
+
+
+def _show(combinations: Sequence[Mapping[str, Value]], as_json: bool) -> None:
+    """Print what the points are made of."""
+    if as_json:
+        print_json({"points": combinations})
+        return
     names = list(dict.fromkeys(name for each in combinations for name in each))
     print_wide([{name: each.get(name) for name in names} for each in combinations], names, wide=True)
     echo(f"{len(combinations)} points.")

@@ -83,10 +83,6 @@ class Keys:
             | self._own
         )
 
-    def question(self, point: Point) -> str:
-        """As `point_key`."""
-        return point_key(point)
-
     def guard(self, evaluate: Callable[[T], R]) -> Callable[[T], R]:
         """The same function for a worker on another machine: it is refused where an input has other content
         there than what was read here."""

@@ -44,7 +44,7 @@ def check_context(model: ModelSpec, point: Point) -> None:
     name = "context" if point.phase == "decode" else "prompt"
     raise SailsimError(
         f"{name} is {point.context}; allowed for {model.name} is at most {model.max_context}, which it was "
-        "made for, unless beyond_limit asks for more (--beyond-limit; of a sweep --axis beyond_limit=on)."
+        "made for, unless beyond_limit asks for more (--beyond-limit; of a sweep --set beyond_limit=on)."
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sailsim.base.errors import ImpossibleMachineError
-from sailsim.sim.keys import Keys
+from sailsim.sim.keys import Keys, point_key
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.run import run_study
@@ -39,8 +39,16 @@ def run_sweep(
             is not touched then), or changes meanwhile. A point whose machine there cannot be is listed as
             refused, unless there is no other.
     """
-    keys = sweep_keys(evaluate, inputs)
-    tasks, impossible = _tasks(points, keys)
+    function = getattr(evaluate, "func", evaluate)
+    keys = Keys(f"{function.__module__}.{function.__qualname__}", inputs)
+    tasks, impossible = [], {}
+    for point in points:
+        try:
+            tasks.append(Task(keys.result(point), point_key(point), point, _near(point)))
+        except ImpossibleMachineError as error:
+            impossible[point_key(point)] = str(error)
+    if impossible and not tasks:
+        raise ImpossibleMachineError(next(iter(impossible.values())))
     return run_study(
         tasks,
         evaluate if isinstance(jobs, int) else keys.guard(evaluate),
@@ -51,25 +59,6 @@ def run_sweep(
         config=config,
         changed=keys.changed,
     )
-
-
-def _tasks(points: Iterable[Point], keys: Keys) -> tuple[list[Task], dict[str, str]]:
-    """The points as tasks, and by question why the others are none: their machine cannot be."""
-    tasks, impossible = [], {}
-    for point in points:
-        try:
-            tasks.append(Task(keys.result(point), keys.question(point), point, _near(point)))
-        except ImpossibleMachineError as error:
-            impossible[keys.question(point)] = str(error)
-    if impossible and not tasks:
-        raise ImpossibleMachineError(next(iter(impossible.values())))
-    return tasks, impossible
-
-
-def sweep_keys(evaluate: Evaluate, inputs: str = "") -> Keys:
-    """Of the records that `run_sweep` stores."""
-    function = getattr(evaluate, "func", evaluate)
-    return Keys(f"{function.__module__}.{function.__qualname__}", inputs)
 
 
 def _near(point: Point) -> tuple[Any, ...]:

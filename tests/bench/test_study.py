@@ -60,4 +60,4 @@ def test_asking_by_sql(benchmark: BenchmarkFixture, table: Any, tmp_path: Path) 
     sql = "SELECT of, max(x) AS most FROM runs GROUP BY of"
     found = benchmark.pedantic(lambda: query(store, sql), rounds=5)
     table.add("asked by SQL, all points", benchmark.stats.stats.min)
-    assert found.num_rows == 7
+    assert len(found) == 7

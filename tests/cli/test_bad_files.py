@@ -28,7 +28,6 @@ READERS = {
     "prior": ["claims", "reproduce", "--out", "out", "--prior"],
     "priors": ["claims", "joint", "--out", "out", "--prior"],
     "combinations": ["claims", "joint", "--out", "out", "--combinations"],
-    "slurm": ["sweep", "--out", "out", "--slurm"],
     "trace of a policy": ["trace", "--model", "smollm2-135m", "--out", "out", "--weights"],
 }
 """A command for each kind of file, and for some kinds several; the file's path comes last."""
@@ -91,14 +90,14 @@ def test_a_pipe_or_a_device_is_refused_at_once(reader: str) -> None:
         assert name in refused(*EVERY_READER[reader], name)
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "manifest.json"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "study.sqlite"])
 def test_a_folder_s_files_are_regular_ones(name: str) -> None:
     folder = Path("folder")
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
-    command = ["results", "show"] if name == "manifest.json" else ["show", "model"]
+    command = ["results", "show"] if name == "study.sqlite" else ["show", "model"]
     assert f"{name} cannot be read: it is a pipe" in refused(*command, "folder")
 
 

@@ -1,17 +1,19 @@
-"""Folders with another program's Parquet files, or another command's results: one sentence each."""
+"""Folders with another program's records, or another command's results: one sentence each."""
 
-import hashlib
+import json
 import shutil
+import sqlite3
+import zlib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
 from sailsim.cli import main
-from sailsim.sim.study.folder import Store
+from sailsim.sim.study.folder import FILE, Store
 
 SWEEP = ["sweep", "--model", "smollm2-135m", "--wbits", "2,4", "--out"]
 
@@ -39,41 +41,36 @@ def copied(swept: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(swept, tmp_path / "sw"))
 
 
-def put(folder: Path, table: pa.Table) -> None:
-    """`table` in the place of all that the folder holds, under the name that such content has."""
-    for path in (folder / "chunks").iterdir():
-        path.unlink()
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    content = sink.getvalue().to_pybytes()
-    name = hashlib.sha256(content).hexdigest()[:32]
-    (folder / "chunks" / f"{name}.parquet").write_bytes(content)
+Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def stored(folder: Path) -> pa.Table:
-    return Store(folder).everything()
+def put(folder: Path, change: Change) -> None:
+    """Every record of the folder changed, as another program would write it."""
+    with closing(sqlite3.connect(folder / FILE)) as database, database:
+        for key, content in database.execute("SELECT * FROM records").fetchall():
+            records = [change(record) for record in json.loads(zlib.decompress(content))]
+            changed = (zlib.compress(json.dumps(records).encode()), key)
+            database.execute("UPDATE records SET content = ? WHERE name = ?", changed)
 
 
-def with_column(name: str, values: list[object]) -> Callable[[pa.Table], pa.Table]:
-    def change(table: pa.Table) -> pa.Table:
-        column = pa.array((values * len(table))[: len(table)])
-        return table.set_column(table.schema.get_field_index(name), name, column)
+def with_column(name: str, value: object) -> Change:
+    return lambda record: record | {name: value}
 
-    return change
+
+def without(name: str) -> Change:
+    return lambda record: {each: value for each, value in record.items() if each != name}
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda _: pa.table({"a": [1, 2], "b": ["x", "y"]}), "it has no column 'key'"),
-        (lambda t: t.drop_columns(["code_version"]), "it has no column 'code_version'"),
-        (with_column("key", [1]), "it has int64 in the column 'key'"),
-        (with_column("finished_at", [1.5]), "it has double in the column 'finished_at'"),
-        (with_column("evaluation_s", [[1]]), "it has list<element: int64> in the column 'evaluation_s'"),
+        (lambda _: {"a": 1, "b": "x"}, "a record has no 'key'"),
+        (without("code_version"), "a record has no 'code_version'"),
+        (with_column("key", 1), "a record has another's key"),
     ],
 )
-def test_a_file_that_no_study_wrote(copied: Path, change: Callable[[pa.Table], pa.Table], words: str) -> None:
-    put(copied, change(stored(copied)))
+def test_a_file_that_no_study_wrote(copied: Path, change: Change, words: str) -> None:
+    put(copied, change)
     before = sorted(copied.rglob("*"))
     for command in (["report"], ["results", "show"], SWEEP):
         sentence = refused(*command, str(copied))
@@ -85,27 +82,26 @@ def test_a_file_that_no_study_wrote(copied: Path, change: Callable[[pa.Table], p
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t: t.drop_columns(["tokens_per_s"]), "have no 'tokens_per_s'"),
-        (with_column("tokens_per_s", ["x"]), "has string in the column 'tokens_per_s', which no run has"),
-        (with_column("model", [["x"]]), "has list<element: string> in the column 'model'"),
-        (with_column("wbits", ["four"]), "has string in the column 'wbits'"),
-        (with_column("prt", [1]), "has int64 in the column 'prt'"),
-        (with_column("fits", ["yes"]), "has string in the column 'fits'"),
-        (with_column("phases", [3.0]), "has double in the column 'phases'"),
-        (with_column("notes", ["x"]), "has string in the column 'notes'"),
-        (with_column("nbw", [[4]]), "has list<element: int64> in the column 'nbw'"),
+        (without("tokens_per_s"), "have no 'tokens_per_s'"),
+        (with_column("tokens_per_s", "x"), "has 'x' in the column 'tokens_per_s', which no run has there"),
+        (with_column("model", ["x"]), "has ['x'] in the column 'model'"),
+        (with_column("wbits", "four"), "has 'four' in the column 'wbits'"),
+        (with_column("prt", 1), "has 1 in the column 'prt'"),
+        (with_column("fits", "yes"), "has 'yes' in the column 'fits'"),
+        (with_column("phases", 3.0), "has 3.0 in the column 'phases'"),
+        (with_column("notes", "x"), "has 'x' in the column 'notes'"),
+        (with_column("nbw", [4]), "has [4] in the column 'nbw'"),
     ],
 )
-def test_records_that_no_run_has(copied: Path, change: Callable[[pa.Table], pa.Table], words: str) -> None:
-    put(copied, change(stored(copied)))
+def test_records_that_no_run_has(copied: Path, change: Change, words: str) -> None:
+    put(copied, change)
     sentence = refused("report", str(copied))
     assert words in sentence
     assert "`sailsim sweep --model smollm2-135m --wbits 2,4 --out" in sentence
 
 
 def test_columns_of_ones_own_and_empty_ones_are_welcome(copied: Path) -> None:
-    table = stored(copied).append_column("mine [/bold]", pa.array([None] * len(stored(copied))))
-    put(copied, with_column("low", [None])(table))
+    put(copied, lambda record: record | {"mine [/bold]": None, "low": None})
     assert call("results", "show", str(copied)).exit_code == 0
 
 
@@ -115,8 +111,7 @@ def test_a_sweep_in_the_folder_of_another_command(tmp_path: Path, kind: str) -> 
     with store.locked(kind):
         record = dict.fromkeys(("key", "point_key", "code_version", "finished_at"), "k")
         store.append([record | {"evaluation_s": 1.0, "cycles": 3}])
-        store.ask(["k"])
-        store.write_manifest({"kind": kind, "state": "finished", "config": {}})
+        store.ask(["k"], {"kind": kind, "state": "finished", "config": {}})
     before = {path: path.read_bytes() for path in sorted(store.path.rglob("*")) if path.is_file()}
     folder = str(store.path)
     said = f"holds results of `sailsim {kind}`"

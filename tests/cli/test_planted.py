@@ -17,7 +17,6 @@ PLANTED = {
     "joblib",
     "numpy",
     "pandas",
-    "pyarrow",
     "sailsim",
     "distributed",
 }
@@ -58,13 +57,6 @@ def executed(folder: Path) -> list[str]:
 @pytest.mark.parametrize("command", STUDIES.values(), ids=list(STUDIES))
 def test_workers_run_no_file_of_the_current_folder(planted: Path, command: str) -> None:
     study(planted, command, "--jobs", "2")
-
-
-def test_jobs_of_slurm_run_no_file_of_the_current_folder(planted: Path) -> None:
-    pytest.importorskip("distributed", reason="a cluster needs the extra `cluster`")
-    pytest.importorskip("submitit", reason="a cluster needs the extra `cluster`")
-    (planted / "slurm.toml").write_text('jobs = 2\ncluster = "local"\n')
-    study(planted, STUDIES["sweep"], "--slurm", "slurm.toml")
 
 
 def test_a_cluster_started_as_the_page_says_runs_no_file_of_the_current_folder(

@@ -48,7 +48,7 @@ def test_minus_one_is_a_number_and_none_that_is_allowed(name: str) -> None:
         assert "-1" in refused(*command, *SMALL, option, "-1")
     for command in (["sweep", "--out", "out"], ["sweep", "--dry-run"]):
         assert "-1" in refused(*command, *SMALL, option, "-1")
-        assert f"{name} is '-1'" in refused(*command, "--axis", f"{name}=-1")
+        assert f"{name} is '-1'" in refused(*command, "--set", f"{name}=-1")
     assert "-1" in refused("run", *SMALL, "--phase", "prefill", option, "-1")
     for phase in ("decode", "prefill"):
         with pytest.raises(SailsimError, match=f"{name} is -1"):
@@ -57,9 +57,9 @@ def test_minus_one_is_a_number_and_none_that_is_allowed(name: str) -> None:
         expand([{name: [-1]}])
     for part in ("fixed", "axes"):
         with pytest.raises(SailsimError, match=f"{name} is -1"):
-            parse_plan(f"[{part}]\n{name} = -1\n", "p").drawn  # noqa: B018
+            parse_plan(f"[{part}]\n{name} = -1\n", "p").points  # noqa: B018
     with pytest.raises(SailsimError, match=f"{name} is -1"):
-        plan_of({name: [-1]}).drawn  # noqa: B018
+        plan_of({name: [-1]}).points  # noqa: B018
 
 
 def test_other_commands_take_no_minus_one_either() -> None:
@@ -82,7 +82,7 @@ def test_other_commands_take_no_minus_one_either() -> None:
         ["cost", "--weights", ""],
         ["sweep", "--out", "out", "--weights", ""],
         ["sweep", "--out", "out", "--activations", ""],
-        ["sweep", "--out", "out", "--axis", "weights="],
+        ["sweep", "--out", "out", "--set", "weights="],
         ["sweep", "--dry-run", "--weights", "4,,8"],
         ["baseline", *SMALL, "--machine", "l4", "--weights", ""],
         ["trace", *SMALL, "--out", "t", "--weights", ""],
@@ -133,9 +133,8 @@ HUGE = "9" * 400
         ["baseline", *SMALL, "--machine", "l4", "--context", HUGE],
         ["baseline", *SMALL, "--machine", "graviton3", "--batch", HUGE],
         ["baseline", *SMALL, "--machine", "graviton3", "--prompt", HUGE],
-        ["sweep", *SMALL, "--out", "o", "--axis", f"llc.slices={HUGE}"],
-        ["sweep", *SMALL, "--out", "o", "--axis", f"wbits={HUGE}"],
-        ["sweep", *SMALL, "--out", "o", "--constraint", f"batch < {HUGE}"],
+        ["sweep", *SMALL, "--out", "o", "--set", f"llc.slices={HUGE}"],
+        ["sweep", *SMALL, "--out", "o", "--set", f"wbits={HUGE}"],
         ["show", "system", f"sail-n1:memory.latency={HUGE}", "--toml"],
         ["activations", "--tokens", HUGE, "--out", "c.npz"],
     ],

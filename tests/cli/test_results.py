@@ -5,14 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sailsim.cli import main
-from sailsim.sim.study.folder import Store
+from sailsim.sim.study.folder import FILE, Store
 from sailsim.sim.study.run import run_study
 from sailsim.sim.study.tasks import Task
 
@@ -64,20 +63,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_studies_are_listed_below_a_folder_too(folder: Path, tmp_path: Path) -> None:
     made(tmp_path / "b" / "c", (2, 1))
     made(tmp_path / "b", (2, 1))
-    (tmp_path / "b" / "manifest.json").write_text("{}")
-    (tmp_path / "d" / "chunks").mkdir(parents=True)  # of no study
+    (tmp_path / "b" / FILE).write_text("{}")
+    (tmp_path / "d").mkdir()  # of no study
     rows = found("ls", tmp_path, folder)["folders"]
     assert [row["folder"] for row in rows] == [str(tmp_path / "b"), str(tmp_path / "b" / "c"), str(folder)]
     assert [row["state"] for row in rows] == ["damaged", "complete", "complete"]
-    assert "not one of a study" in rows[0]["reason"]
+    assert "is not a database" in rows[0]["reason"]
     assert (rows[2]["kind"], rows[2]["points"], rows[2]["unasked"]) == ("sweep", 2, 4)
-    assert rows[2]["bytes"] == sum(
-        p.stat().st_size for p in folder.rglob("*") if p.is_file() and p.name != ".lock"
-    )
+    assert rows[2]["bytes"] == (folder / FILE).stat().st_size
     shown = results("ls", tmp_path, folder)
     assert "complete" in shown.stdout
     assert str(folder) in shown.stdout
-    assert "not one of a study" in shown.stdout
+    assert "is not a database" in shown.stdout
     assert results("ls", tmp_path / "d").exit_code == 2
     assert "is no folder" in results("ls", tmp_path / "none").stderr
 
@@ -117,7 +114,7 @@ def test_conditions_columns_and_rows(folder: Path) -> None:
         (("--columns", "a,,b"), "columns is 'a,,b'; allowed are names"),
         (("--where", "wbits ="), "where is 'wbits ='"),
         (("--where", "wbits = 2) or (true"), ""),
-        (("--where", "nope = 2"), 'Referenced column "nope" not found'),
+        (("--where", "nope = 2"), "no such column: nope"),
     ]:
         done = results("show", folder, *words)
         if said:
@@ -127,14 +124,12 @@ def test_conditions_columns_and_rows(folder: Path) -> None:
 
 
 def test_sql_reads_the_answer_and_everything(folder: Path) -> None:
-    sql = "SELECT count(*) AS n, max(phases['dram'] * 3) AS m FROM {} WHERE runner = 'sail'"
+    sql = "SELECT count(*) AS n, max(phases ->> 'dram' * 3) AS m FROM {} WHERE runner = 'sail'"
     assert found("query", folder, sql.format("runs"))["records"] == [{"n": 2, "m": 11_420_600.25 / 2}]
     assert found("query", folder, sql.format("everything"))["records"][0]["n"] == 4
-    types = found(
-        "query", folder, "SELECT typeof(phases) AS t, phases AS p FROM runs WHERE phases['load'] = 1"
-    )
-    assert types["records"][0]["t"] == "MAP(VARCHAR, DOUBLE)"
-    assert types["records"][0]["p"]["load"] == 1.0
+    nested = "SELECT phases, notes FROM runs WHERE phases ->> 'load' = 1"
+    row = found("query", folder, nested)["records"][0]
+    assert (row["phases"]["load"], row["notes"]) == (1.0, ["x", "y"])
     assert "5,710,300" in results("query", folder, "SELECT max(tokens_per_s) AS best FROM runs").stdout
     assert results("query", folder, "SELECT * FROM runs WHERE false").stdout.startswith(
         "No records; columns "
@@ -143,29 +138,21 @@ def test_sql_reads_the_answer_and_everything(folder: Path) -> None:
 
 
 BAD_SQL = [
-    "COPY runs TO 'x.csv'",
-    "COPY (SELECT 1) TO 'x.parquet'",
-    "EXPORT DATABASE 'x'",
     "CREATE TABLE t AS SELECT 1",
+    "CREATE TEMP TABLE t AS SELECT 1",
     "INSERT INTO runs VALUES (1)",
     "DELETE FROM runs",
-    "DROP VIEW runs",
-    "ATTACH 'x.db'",
-    "INSTALL httpfs",
-    "LOAD httpfs",
-    "SET enable_external_access = true",
-    "PRAGMA enable_external_access = true",
-    "RESET lock_configuration",
+    "DROP TABLE runs",
+    "ATTACH 'x.db' AS x",
+    "VACUUM INTO 'x.db'",
+    "BEGIN",
+    "PRAGMA query_only = 0",
+    "PRAGMA database_list",
+    "SELECT load_extension('x')",
+    "SELECT readfile('secret.csv')",
+    "SELECT writefile('x.csv', 'x')",
     "SELECT 1; SELECT 2",
     "SELECT * FROM 'secret.csv'",
-    "SELECT * FROM read_csv('secret.csv')",
-    "SELECT * FROM read_text('secret.csv')",
-    "SELECT * FROM read_blob('secret.csv')",
-    "SELECT * FROM read_parquet('*.parquet')",
-    "SELECT * FROM glob('*')",
-    "SELECT * FROM sniff_csv('secret.csv')",
-    "SELECT * FROM tables",  # a variable of the program
-    "SELECT * FROM read_csv('https://example.org/x.csv')",
     "SELEC",
     "SELECT nope FROM runs",
     "",
@@ -198,7 +185,7 @@ def test_any_sql_is_answered_or_refused_in_a_sentence(folder: Path, sql: str) ->
 
 def test_an_export_is_whole_in_order_and_replaces_nothing(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs.csv"
-    answer = found("export", folder, "--format", "csv", "--out", out)
+    answer = found("export", folder, "--out", out)
     frame = Store(folder).frame()
     rows = list(csv.DictReader(out.read_text("utf-8").splitlines()))
     assert len(rows) == len(frame) == answer["records"]
@@ -209,19 +196,16 @@ def test_an_export_is_whole_in_order_and_replaces_nothing(folder: Path, tmp_path
     assert [float(row["tokens_per_s"] or "nan") for row in rows[::2]] == list(frame["tokens_per_s"][::2])
     assert rows[1]["tokens_per_s"] == ""
     before = out.read_bytes()
-    again = results("export", folder, "--format", "parquet", "--out", out)
+    again = results("export", folder, "--out", out)
     assert again.exit_code == 2
     assert "is there already; allowed is another file, or --force" in again.stderr
     assert out.read_bytes() == before
-    assert results("export", folder, "--format", "parquet", "--out", out, "--force").exit_code == 0
-    table = pq.read_table(out)
-    assert table.column_names == list(rows[0])
-    assert [dict(value or ()) for value in table["phases"].to_pylist()] == list(frame["phases"])
+    assert results("export", folder, "--out", out, "--force").exit_code == 0
     few = tmp_path / "few.csv"
-    words = ("--format", "csv", "--where", "runner='sail'", "--columns", "batch,wbits", "--out", few)
+    words = ("--where", "runner='sail'", "--columns", "batch,wbits", "--out", few)
     assert results("export", folder, *words).exit_code == 0
     assert few.read_text() == "batch,wbits\n1,2\n8,4\n"
-    bad = results("export", folder, "--format", "csv", "--out", few / "x.csv")
+    bad = results("export", folder, "--out", few / "x.csv")
     assert bad.exit_code == 2
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
@@ -261,7 +245,7 @@ def test_what_is_not_asked_for_goes(tmp_path: Path) -> None:
     said = found("gc", tmp_path, "--dry-run")
     assert (said["records"], said["dry_run"]) == (2, True)
     assert sorted(tmp_path.rglob("*")) == before
-    assert results("gc", tmp_path).stdout.startswith("2 records and 0 leftovers are gone")
+    assert results("gc", tmp_path).stdout.startswith("2 records are gone, ")
     assert len(store.everything()) == len(store.frame()) == 2
     assert "holds no results" in results("gc", tmp_path / "none").stderr
     assert not (tmp_path / "none").exists()

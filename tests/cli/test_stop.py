@@ -31,7 +31,7 @@ def test_a_stopped_sweep_says_how_to_go_on(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=elsewhere
     )
     try:
-        wait_until(process, lambda: len(list(out.glob("chunks/*.parquet"))) >= 1)
+        wait_until(process, lambda: bool(Store(out).keys()))
         os.killpg(process.pid, number)  # as a terminal does: to the workers too
         os.killpg(process.pid, number)  # and once more
         _, said = process.communicate()
@@ -58,7 +58,7 @@ def test_a_sweep_whose_terminal_is_gone_stops_too(tmp_path: Path, wait_until: Ca
     )  # fmt: skip
     os.close(theirs)
     with suppress(OSError):  # it has ended
-        wait_until(process, lambda: bool(os.read(ours, 1 << 16)) and bool(list(out.glob("chunks/*.parquet"))))
+        wait_until(process, lambda: bool(os.read(ours, 1 << 16)) and bool(Store(out).keys()))
     os.close(ours)
     assert process.wait() == 129
     assert Store(out).manifest["state"] == "stopped"

@@ -14,7 +14,7 @@ GRID = ["--model", "smollm2-135m", "--wbits", "2,4", "--batch", "1:4"]
 @pytest.mark.parametrize("command", ["sweep", "claims reproduce", "claims explore"])
 def test_every_study_has_them(command: str) -> None:
     said = CliRunner().invoke(main, [*command.split(), "--help"]).stdout
-    assert all(name in said for name in ("--jobs", "--dask", "--slurm", "--log-json"))
+    assert all(name in said for name in ("--jobs", "--dask", "--log-json"))
 
 
 def test_one_of_them(tmp_path: Path) -> None:

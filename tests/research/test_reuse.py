@@ -47,7 +47,7 @@ def test_a_run_keeps_tables_and_figures_and_goes_on_from_them(tiny: Path, tmp_pa
     assert result.stdout.startswith(Activations.load(tiny).id)
     assert json.loads((out / "nearest.json").read_text())["claim"] == 13.8
     for name in of_measure.Reuse.FRAMES:
-        assert len(pd.read_parquet(out / f"{name}.parquet"))
+        assert len(pd.read_csv(out / f"{name}.csv"))
     monkeypatch.setattr(of_measure, "patterns", None)  # would fail if anything were measured again
     monkeypatch.setattr(of_measure, "steps", None)
     monkeypatch.setattr(reuse_study, "write_figures", lambda *_: [])

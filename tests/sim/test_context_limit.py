@@ -56,6 +56,6 @@ def test_commands_say_how_to_ask(tmp_path) -> None:  # type: ignore[no-untyped-d
     sweep = ["sweep", *command[1:3], "--context", "64,9000", "--out", str(tmp_path / "out")]
     CliRunner().invoke(main, sweep)
     assert set(Store(tmp_path / "out").frame()["context"]) == {64}
-    asked = CliRunner().invoke(main, [*sweep, "--axis", "beyond_limit=on"])
+    asked = CliRunner().invoke(main, [*sweep, "--set", "beyond_limit=on"])
     assert asked.exit_code == 0, asked.stderr
     assert set(Store(tmp_path / "out").frame()["context"]) == {64, 9000}

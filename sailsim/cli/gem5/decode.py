@@ -201,7 +201,7 @@ def _line(row: dict[str, Any]) -> str:
 
 def _written(store: Store) -> Iterator[dict[str, Any]]:
     """All records of the folder as they are committed: each with its own options, without where it lay."""
-    for row in store.table().to_pylist():
+    for row in store.records():
         if row["command"] == COMMAND:
             found = {name: value for name, value in row.items() if value is not None and name != "folder"}
             yield found | {"model": Path(row["model"]).name}

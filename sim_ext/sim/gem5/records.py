@@ -94,6 +94,5 @@ def run_or_load(
         if failures:
             raise failures[0] from None
         raise
-    found = store.record(key)
-    assert found is not None
+    (found,) = store.of_key(key)
     return found if whole(found) else {**point, **simulate(), **of_gem5(gem5)}

@@ -5,11 +5,8 @@ Paths in a file are relative to it.
 
 from __future__ import annotations
 
-import itertools
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,10 +15,18 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import read_bytes
 from sailsim.base.quantity import is_number
 from sailsim.base.toml_file import MAX_BYTES, parse_toml
-from sailsim.sim.plan.axis import RANGE, Axis, axis_of, ranged, shown
-from sailsim.sim.plan.combination import POINT_FIELDS, is_whole
-from sailsim.sim.plan.constraint import Constraint
-from sailsim.sim.plan.plan import LARGEST_PLAN, Part, Plan
+from sailsim.sim.plan.plan import (
+    LARGEST_PLAN,
+    POINT_FIELDS,
+    RANGE,
+    Axis,
+    Part,
+    Plan,
+    axis_of,
+    is_whole,
+    ranged,
+    shown,
+)
 from sailsim.sim.plan.sample import METHODS, Sample
 from sailsim.sim.point import Point
 from sailsim.sim.substrate import SubstrateChoice
@@ -29,41 +34,28 @@ from sailsim.sim.system_choice import chosen_system
 from sailsim.sim.vary import Value
 from sailsim.workloads.model import model_names
 
-_FIELDS = tuple(f.name for f in fields(Point))
-
 
 def expand(grids: Sequence[Mapping[str, Any]]) -> list[Point]:
     """The points of some grids, each once, in order.
 
-    A grid maps fields of `Point` to a value or to a list of values; it stands for every combination of them,
-    the last field varying fastest.
+    A grid maps fields to a value or to a list of values, as the axes of a plan have them; it stands for every
+    combination of them, the last field varying fastest.
 
     Raises:
         SailsimError: a field that a point does not have, an empty list, a value that a point refuses, or
             more than 100,000 combinations.
     """
-    points: dict[Point, None] = {}
-    combinations = 0
-    for grid in grids:
-        for name, values in grid.items():
-            if name not in _FIELDS:
-                raise SailsimError(f"{name} is not a field of a point; allowed are {', '.join(_FIELDS)}.")
-            if isinstance(values, list | tuple) and not values:
-                raise SailsimError(f"{name} is an empty list; allowed is at least one value.")
-        axes = [values if isinstance(values, list | tuple) else [values] for values in grid.values()]
-        combinations += math.prod(len(axis) for axis in axes)
-        if combinations > LARGEST_PLAN:
-            raise SailsimError(
-                f"the sweep has {combinations} points; allowed are {LARGEST_PLAN} at most in one folder."
-            )
-        for combination in itertools.product(*axes):
-            points[Point(**dict(zip(grid, combination, strict=True)))] = None
-    return list(points)
+    return Plan(tuple(_grid(grid) for grid in grids)).points
+
+
+def _grid(grid: Mapping[str, Any]) -> Part:
+    lists = {name: each if isinstance(each, list | tuple) else [each] for name, each in grid.items()}
+    return Part({}, tuple(axis_of(name, values) for name, values in lists.items()))
 
 
 LISTS = ("system", "model", "substrate")
 """Axes that may stand at the top of a plan."""
-PART = (*LISTS, "fixed", "axes", "zip", "constraints", "sample")
+PART = (*LISTS, "fixed", "axes", "zip", "sample")
 """Keys of a plan with one part, and of each `[[part]]`."""
 AROUND = ("title", "beside")
 BESIDE_PARTS = (*AROUND, "fixed", "part")
@@ -74,17 +66,12 @@ _DEEPEST = 8
 _PATHS = ("model", "weights", "activations")
 
 
-def load_plan(path: str | Path) -> Plan:
-    """Read a plan.
+def read_plan(path: str | Path) -> tuple[Plan, str]:
+    """A plan and its text, read once: the file may change meanwhile.
 
     Raises:
         SailsimError: one sentence that names the file, the key and what is allowed.
     """
-    return read_plan(path)[0]
-
-
-def read_plan(path: str | Path) -> tuple[Plan, str]:
-    """A plan and its text, read once: the file may change meanwhile. Raises SailsimError as `load_plan`."""
     path = Path(path)
     data = read_bytes(path, "plan file", MAX_BYTES, "a TOML file")
     plan = _plan_of(parse_toml(data, f"plan file {path}"), str(path), path.parent)
@@ -92,7 +79,7 @@ def read_plan(path: str | Path) -> tuple[Plan, str]:
 
 
 def parse_plan(text: str, file: str, folder: Path | None = None) -> Plan:
-    """The plan of a text; `folder` is what its paths are relative to. Raises SailsimError as `load_plan`."""
+    """The plan of a text; `folder` is what its paths are relative to. Raises SailsimError as `read_plan`."""
     return _plan_of(parse_toml(text.encode(errors="surrogatepass"), f"plan {file}"), file, folder)
 
 
@@ -107,15 +94,6 @@ def preset_names() -> list[str]:
     """Plans that ship, in alphabetical order."""
     folder = files("sailsim.sim") / "presets"
     return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
-
-
-def load_preset(name: str) -> list[Point]:
-    """The points of a plan that ships.
-
-    Raises:
-        SailsimError: no such plan.
-    """
-    return preset_plan(name).points
 
 
 def preset_plan(name: str) -> Plan:
@@ -175,9 +153,8 @@ class _Reader:
             else:
                 each = value if isinstance(value, list) else [value]
                 axes.append(axis_of(name, [self._value(f"{where}axes", name, one) for one in each]))
-        constraints = _texts(f"{where}constraints", table.get("constraints", []))
         sample = _sample(f"{where}sample", table.get("sample", {}))
-        return Part(fixed, tuple(axes), tuple(map(Constraint.parse, constraints)), sample)
+        return Part(fixed, tuple(axes), sample)
 
     def _together(self, where: str, group: Mapping[str, Any]) -> Axis:
         """The axis of a `[[zip]]` table: lists of one length."""

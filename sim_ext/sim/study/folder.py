@@ -1,16 +1,11 @@
 """The folder of a study: what was asked for, what was found, and one process at a time that writes.
 
-A folder holds
-
-- `chunks/NAME.parquet`: records, complete files only. NAME is the start of the SHA-256 of the content, so a
-  file in which a single bit has changed is noticed when it is read;
-- `asked-NAME.parquet`: the keys of what was asked for last, in order; what is not among them is kept, and not
-  part of the answer;
-- `manifest.json`: what was run, by which code, when, with a checksum; replaced in one step;
-- `.lock`: held by the one study that may write.
-
-Every file is written beside its name and moved there in one step. So whatever ends a study - an error, a full
-disk, `kill -9` - each is there whole or not at all. Other files in the folder are nobody's business here.
+A folder holds `study.sqlite`, a SQLite database, and `.lock`, which the one study that may write holds. Of
+the database's two tables `records` has the records of each key, and `study` three rows: the manifest (what
+was run, by which code, when), the keys that were asked for last, in order, and how many keys are stored.
+Contents are JSON, compressed by zlib, whose checksum tells of a changed bit. Whatever ends a study - an
+error, a full disk, `kill -9` - each transaction is there whole or not at all. Other files in the folder are
+nobody's business here.
 """
 
 from __future__ import annotations
@@ -18,38 +13,37 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import shlex
+import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.base.input_file import MAX_TEXT, read_bytes
-from sailsim.sim.study import chunks
-from sailsim.sim.study.chunks import RESERVED
-from sailsim.sim.study.tables import as_frame, ordered, parquet_bytes, table_of
+from sailsim.base.input_file import check_regular
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a run needs no frames, and their library takes as long to load as all else together
     import pandas as pd
 
-SCHEMA = 2
-SMALL_FILES = 200
-"""With more chunks than these some are put together."""
+RESERVED = ("key", "point_key", "code_version", "finished_at", "evaluation_s")
+"""Columns that a study adds to every record."""
+FILE = "study.sqlite"
+TABLES = tuple(
+    f"CREATE TABLE {name} (name TEXT PRIMARY KEY, content BLOB) WITHOUT ROWID"
+    for name in ("records", "study")
+)
 PATIENCE_S = 0.5
 """How long a study waits for a folder: whoever reads a manifest holds its lock for an instant, and so does a
 child of a study that was killed, until it has become the program that it was made for."""
-WHOLE_ROWS = 50_000
-"""So many rows are a whole chunk: what is held in memory when chunks are put together."""
+BUSY_S = 60.0
+"""How long to wait for another process that has the database to itself: at a study's end, for an instant."""
 
-_OURS = re.compile(rf"\.(manifest\.json|asked-{chunks.NAME}\.parquet|{chunks.NAME}\.parquet)\.\d+\.partial")
+Record = dict[str, Any]
 
 
 class Store:
@@ -57,19 +51,23 @@ class Store:
 
     def __init__(self, out_dir: str | Path) -> None:
         self.path = Path(out_dir)
-        self._chunks = self.path / "chunks"
-        self._asked_now: str | None = None
+        self.file = self.path / FILE
+        self._database: sqlite3.Connection | None = None
+        self._stored = 0
+        self._asked = False
+
+    # --- Writing ---
 
     @contextmanager
     def locked(self, kind: str) -> Iterator[None]:
         """Hold the folder for writing; it is created if needed. `kind` is the command that writes.
 
         Raises:
-            SailsimError: another process holds it, it cannot be written, or it is of an older version or of
-                another command.
+            SailsimError: another process holds it, it cannot be written, it is damaged, or it is of another
+                command.
         """
         try:
-            self._chunks.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / ".lock").open("a+")
         except OSError as error:
             raise self._unwritable(error) from None
@@ -85,7 +83,6 @@ class Store:
                 lock.truncate(0)
                 lock.write(f"{os.getpid()}\n")
                 lock.flush()
-                self._remove_halves()
             except OSError as error:
                 raise self._unwritable(error) from None
             other = self.manifest.get("kind", kind)
@@ -94,88 +91,121 @@ class Store:
                     f"folder {self.path} holds results of `sailsim {other}`; allowed for `sailsim {kind}` is "
                     "another folder."
                 )
-            yield
+            with self._opened():
+                yield
 
-    def _remove_halves(self) -> None:
-        """What a killed study of this folder left half written was never part of the results."""
-        for folder in (self.path, self._chunks):
-            for path in folder.iterdir():
-                if _OURS.fullmatch(path.name):
-                    path.unlink(missing_ok=True)
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        """The database, made if needed. While a study runs others can read it, as it keeps what is new in a
+        log beside it; behind a study it is one file again, which also a folder that is read-only may hold."""
+        self._asked = False
+        try:
+            with closing(self._connected("rwc")) as self._database:
+                with self._writing() as database:
+                    database.execute("PRAGMA journal_mode = WAL")
+                    database.execute("PRAGMA synchronous = FULL")
+                    with database:
+                        database.execute("BEGIN IMMEDIATE")
+                        if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                            for table in TABLES:
+                                database.execute(table)
+                    (self._stored,) = database.execute("SELECT count(*) FROM records").fetchone()
+                try:
+                    yield
+                finally:
+                    with suppress(sqlite3.Error):  # somebody reads it, or the disk is full: another time
+                        self._database.execute("PRAGMA busy_timeout = 0")
+                        self._database.execute("PRAGMA journal_mode = DELETE")
+        finally:
+            self._database = None
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """The database of a folder that is `locked`, in a transaction once a statement writes."""
+        assert self._database is not None, "the folder is not locked"
+        try:
+            with self._database:
+                yield self._database
+        except sqlite3.Error as error:
+            raise self._unwritable(error) from None
 
     def append(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Add records as one chunk: after the call all of them are on disk, or none.
+        """Add records: after the call all of them are on disk, or none. The caller holds the lock.
 
-        Records carry the columns `RESERVED`; a value may be a number, a text, a truth value, a list of one of
-        these, or a mapping from names to numbers. A key may have several. The caller holds the lock.
+        Records carry the columns `RESERVED`; other values are what JSON has. A key may have several records,
+        all given at once: one that is stored keeps those that it has.
 
         Raises:
             SailsimError: the disk is full or the folder cannot be written; nothing that was stored is lost.
         """
-        if not records:
-            return
+        by_key: dict[str, list[Mapping[str, Any]]] = {}
         for record in records:
             missing = [name for name in RESERVED if name not in record]
             if missing:
                 raise SailsimError(
                     f"record has no {missing[0]!r}; allowed is a record with {', '.join(RESERVED)}."
                 )
-        self._add_chunk(table_of(records))
+            by_key.setdefault(record["key"], []).append(record)
+        rows = [(key, _packed(own)) for key, own in by_key.items()]
+        if not rows:
+            return
+        with self._writing() as database:
+            found = database.executemany("INSERT INTO records VALUES (?, ?) ON CONFLICT DO NOTHING", rows)
+            self._write(database, stored=self._stored + found.rowcount)
+        self._stored += found.rowcount
 
-    def ask(self, keys: Sequence[str], group: str = "") -> None:
+    def ask(self, keys: Sequence[str], manifest: Mapping[str, Any], group: str = "") -> None:
         """Say what the folder's answer is: the records of these keys, in this order, behind those that were
-        asked for in other groups. The caller holds the lock and writes the manifest next."""
-        table = self._asked_table()
-        kept = [] if table is None else [r for r in table.to_pylist() if r["group"] != group]
-        rows = kept + [{"key": key, "group": group} for key in dict.fromkeys(keys)]
-        schema = pa.schema([("key", pa.string()), ("group", pa.string())])
-        content = parquet_bytes(pa.Table.from_pylist(rows, schema=schema))
-        name = f"asked-{chunks.digest(content)}.parquet"
-        if not (self.path / name).exists():
-            self._replace(self.path / name, content)
-        self._asked_now = name  # only now: a manifest names no file that is not there
+        asked for in other groups. The caller holds the lock."""
+        groups = self._load()[0].get("asked", {})
+        groups.pop(group, None)
+        groups[group] = list(dict.fromkeys(keys))
+        with self._writing() as database:
+            self._write(database, asked=groups, manifest=manifest)
+        self._asked = True
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest; one that belongs to an earlier answer stays until `ask` has given another.
         The caller holds the lock."""
-        if self._asked_now is None:
-            return
-        whole = {"schema": SCHEMA, "asked": self._asked_now, **manifest}
-        whole["checksum"] = _checksum(whole)
-        self._replace(self.path / "manifest.json", (json.dumps(whole, indent=1) + "\n").encode())
-        for path in self.path.glob("asked-*.parquet"):
-            if chunks.ASKED.fullmatch(path.name) and path.name != whole["asked"]:
-                with suppress(OSError):
-                    path.unlink()
+        if self._asked:
+            with self._writing() as database:
+                self._write(database, manifest=manifest)
+
+    def _write(self, database: sqlite3.Connection, **rows: Any) -> None:
+        packed = [(name, _packed(content)) for name, content in rows.items()]
+        database.executemany("INSERT OR REPLACE INTO study VALUES (?, ?)", packed)
+
+    def drop_unasked(self, dry_run: bool = False) -> tuple[int, int]:
+        """Drop the records that are no part of the answer: how many these are, and their bytes on the disk.
+
+        ``dry_run`` reckons and writes nothing; without it the folder is held meanwhile. Raises SailsimError
+        for a folder of no study, one in use, a damaged file, a full disk.
+        """
+        kind = self.manifest.get("kind")
+        if kind is None:
+            raise self.holds_nothing()
+        with nullcontext() if dry_run else self.locked(kind):
+            asked, rows = set(self.asked() or ()), self._rows()
+            unasked = {key: content for key, content in rows.items() if key not in asked}
+            records = sum(len(self._unpacked(key, content)) for key, content in unasked.items())
+            if unasked and not dry_run:
+                with self._writing() as database:
+                    database.executemany("DELETE FROM records WHERE name = ?", [(key,) for key in unasked])
+                    self._write(database, stored=self._stored - len(unasked))
+                with self._writing() as database:
+                    database.execute("VACUUM")
+        return records, sum(map(len, unasked.values()))
+
+    # --- Reading ---
 
     @property
     def manifest(self) -> dict[str, Any]:
         """What was run; empty if nothing was. Of a study that was killed the state is "stopped".
 
         Raises:
-            SailsimError: the file is damaged or of another version.
+            SailsimError: the file is damaged, or no study's.
         """
-        path = self.path / "manifest.json"
-        if not path.exists():
-            return {}
-        content = read_bytes(path, "manifest", MAX_TEXT)
-        try:
-            manifest = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise SailsimError(f"manifest {path} cannot be read: {error}.") from None
-        if not isinstance(manifest, dict) or "schema" not in manifest:
-            raise SailsimError(f"manifest {path} is not one of a study; allowed is a folder of sailsim's.")
-        if manifest["schema"] != SCHEMA:
-            raise SailsimError(
-                f"folder {self.path} is of an older version; `{command_of(manifest)} --out NEW` makes it "
-                "anew."
-            )
-        said = manifest.pop("checksum", None)
-        if said != _checksum(manifest):
-            raise SailsimError(
-                f"manifest {path} is damaged: its checksum is not that of its content; remove it, and the "
-                "same command as before makes it anew from the results that are stored."
-            )
+        manifest: dict[str, Any] = self._load()[0].get("manifest", {})
         if manifest.get("state") == "running" and not self._in_use():
             manifest["state"] = "stopped"
         return manifest
@@ -191,167 +221,177 @@ class Store:
         return False
 
     def keys(self) -> set[str]:
-        """Keys of all stored records, asked for or not."""
-        found: set[str] = set()
-        for path in self.chunks():
-            found.update(pc.unique(chunks.read(path, ["key"])["key"]).to_pylist())
-        return found
-
-    def of_key(self, key: str) -> pd.DataFrame:
-        """The records of one key as a frame, in their order; without columns that none of them has, and the
-        study's own.
-
-        Raises:
-            SailsimError: there are none.
-        """
-        for path in self.chunks():
-            table = chunks.read(path).filter(pc.field("key") == key)
-            if table.num_rows:
-                own = [name for name in table.column_names if name not in RESERVED]
-                return as_frame(table.select([name for name in own if table[name].null_count < len(table)]))
-        raise SailsimError(f"folder {self.path} holds no results of key {key}.")
-
-    def record(self, key: str) -> dict[str, Any] | None:
-        """The last record of a key, asked for or not; None if there is none."""
-        for path in self.chunks():
-            rows = chunks.read(path).filter(pc.field("key") == key).to_pylist()
-            if rows:
-                return dict(rows[-1])
-        return None
-
-    def frame(self, group: str | None = None) -> pd.DataFrame:
-        """The records of what was asked for last, in the order in which it was asked for; of one group, or of
-        all.
-
-        Records of a key keep their order; mappings come back as dictionaries. Columns are in the order of the
-        first record that has them. Raises SailsimError if there is nothing to read.
-        """
-        return as_frame(self.table(group))
-
-    def table(self, group: str | None = None) -> pa.Table:
-        """As `frame`, as an Arrow table."""
-        keys = self.asked(group)
-        if keys is None:
-            raise self.holds_nothing()
-        place = {key: i for i, key in enumerate(keys)}
-        wanted = pa.array(keys, pa.string())
-        tables = []
-        for path in self.chunks():
-            table = chunks.read(path)
-            table = table.filter(pc.is_in(table["key"], value_set=wanted))
-            if table.num_rows:
-                tables.append(table)
-        if not tables:
-            raise self.holds_no_answer()
-        return ordered(tables, place)
-
-    def everything(self) -> pa.Table:
-        """All records, asked for or not, as an Arrow table. Raises SailsimError where there are none."""
-        tables = [chunks.read(path) for path in self.chunks()]
-        if not tables:
-            raise self.holds_nothing()
-        return pa.concat_tables(tables, promote_options="permissive")
+        """All keys that have records, asked for or not."""
+        return {key for (key,) in self._load("SELECT name FROM records")[1]}
 
     def asked(self, group: str | None = None) -> list[str] | None:
         """Keys of what was asked for last, in order; None if nothing was."""
-        table = self._asked_table()
-        if table is None:
+        groups: dict[str, list[str]] | None = self._load()[0].get("asked")
+        if groups is None:
             return None
-        if group is not None:
-            table = table.filter(pc.field("group") == group)
-        keys: list[str] = table.column("key").to_pylist()
-        return keys
+        return list(dict.fromkeys(key for name in groups if group in (None, name) for key in groups[name]))
 
-    def _asked_table(self) -> pa.Table | None:
-        name = self.manifest.get("asked")
-        if name is None:
-            return None
-        if not chunks.ASKED.fullmatch(str(name)):
-            raise SailsimError(
-                f"manifest of {self.path} names {name!r} as what was asked for, which is none."
-            )
-        return chunks.read(self.path / name, ["key", "group"])
+    def of_key(self, key: str) -> list[Record]:
+        """The records of one key, asked for or not, in their order; none where it is not stored."""
+        found = self._load("SELECT content FROM records WHERE name = ?", key)[1]
+        return aligned(self._unpacked(key, found[0][0])) if found else []
 
-    def compact(self, small: int = SMALL_FILES, rows: int = WHOLE_ROWS) -> None:
-        """Put chunks together where there are more than so many, up to so many rows in each. The caller holds
-        the lock."""
-        files = self.chunks()
-        if len(files) <= small:
-            return
-        group: list[Path] = []
-        held = 0
-        for path in files:
-            count = chunks.rows(path)
-            if held + count > rows:
-                self._merge(group)
-                group, held = [], 0
-            group.append(path)
-            held += count
-        self._merge(group)
+    def records(self, group: str | None = None) -> list[Record]:
+        """The records of what was asked for last, in the order in which it was asked for; of one group, or of
+        all. Those of a key keep their order.
 
-    def _merge(self, files: Sequence[Path]) -> None:
-        if len(files) < 2:
-            return
-        tables = [chunks.read(path) for path in files]
-        place: dict[str, int] = {}
-        for table in tables:
-            for key in table.column("key").to_pylist():
-                place.setdefault(key, len(place))
-        whole = self._add_chunk(ordered(tables, place))
-        for path in files:
-            if path != whole:
-                path.unlink()
-
-    def replace_chunk(self, path: Path, table: pa.Table | None) -> None:
-        """Have a chunk hold these records instead; None or no row: it goes. The caller holds the lock."""
-        whole = self._add_chunk(table) if table is not None and table.num_rows else None
-        if path != whole:
-            path.unlink()
-
-    def leftovers(self) -> list[Path]:
-        """Files of ours that nothing needs: half written ones, and lists of what was asked for before.
-
-        They may be another study's that runs; of a folder that the caller holds they are not.
+        Each has all columns (`aligned`). Raises SailsimError if there is nothing to read.
         """
-        asked = self.manifest.get("asked")
-        halves = [p for f in (self.path, self._chunks) if f.is_dir() for p in sorted(f.iterdir())]
-        old = [
-            p for p in halves if p.parent == self.path and chunks.ASKED.fullmatch(p.name) and p.name != asked
-        ]
-        return [p for p in halves if _OURS.fullmatch(p.name)] + old
+        asked = self.asked(group)
+        if asked is None:
+            raise self.holds_nothing()
+        rows = self._rows()
+        if not rows.keys() >= set(asked):
+            self._unpacked_all(rows)  # a key may be damaged; its records tell
+        found = [each for key in asked if key in rows for each in self._unpacked(key, rows[key])]
+        if not found:
+            raise SailsimError(
+                f"folder {self.path} holds no results of what was asked for; the same command as before goes "
+                "on from there."
+            )
+        return aligned(found)
 
-    def chunks(self) -> list[Path]:
-        """The files of records, complete ones only; in no order that means anything."""
-        return sorted(self._chunks.glob("*.parquet"))
+    def frame(self, group: str | None = None) -> pd.DataFrame:
+        """As `records`, as a frame."""
+        return as_frame(self.records(group))
 
-    def _add_chunk(self, table: pa.Table) -> Path:
-        content = parquet_bytes(table)
-        path = self._chunks / f"{chunks.digest(content)}.parquet"
-        self._replace(path, content)
-        return path
+    def everything(self) -> list[Record]:
+        """All records, asked for or not, as `records`; by their keys."""
+        rows = self._rows()
+        if not rows:
+            raise self.holds_nothing()
+        return aligned(self._unpacked_all(rows))
 
-    def _replace(self, path: Path, content: bytes) -> None:
+    def _rows(self) -> dict[str, bytes]:
+        """What the table `records` has. Raises SailsimError where a damaged file has lost some."""
+        study, rows = self._load("SELECT name, content FROM records")
+        if len(rows) != study.get("stored", 0):
+            raise self._damaged(f"it has {len(rows)} keys of {study.get('stored', 0)}")
+        return dict(rows)
+
+    def _load(self, select: str = "", *values: str) -> tuple[dict[str, Any], list[Any]]:
+        """What the table `study` has, and the rows of a SELECT, of one moment; nothing where no study is."""
+        if not self.file.exists():
+            return {}, []
+        check_regular(self.file, "results file")
         try:
-            write_whole(path, content)
-        except OSError as error:
-            raise self._unwritable(error) from None
+            with closing(self._connected("rw")) as database:
+                database.execute("PRAGMA query_only = 1")
+                database.execute("BEGIN")
+                tables = tuple(sql for (sql,) in database.execute("SELECT sql FROM sqlite_master"))
+                if not tables:
+                    return {}, []
+                if tables != TABLES:
+                    raise self._damaged("its tables are not a study's")
+                study = {
+                    name: _unpacked(content) for name, content in database.execute("SELECT * FROM study")
+                }
+                if not all(isinstance(study.get(name, {}), dict) for name in ("manifest", "asked")):
+                    raise self._damaged("its manifest is not a study's")
+                return study, database.execute(select, values).fetchall() if select else []
+        except (sqlite3.Error, zlib.error, ValueError, TypeError, RecursionError) as error:
+            raise self._damaged(error) from None
+
+    def _unpacked_all(self, rows: Mapping[str, bytes]) -> list[Record]:
+        return [record for key, content in rows.items() for record in self._unpacked(key, content)]
+
+    def _unpacked(self, key: str, content: bytes) -> list[Record]:
+        """The records of a key. Raises SailsimError where they are not what was written, or not a study's."""
+        try:
+            found: list[Record] = _unpacked(content)
+            lacking = next((name for record in found for name in RESERVED if name not in record), None)
+            other = lacking is None and any(record["key"] != key for record in found)
+        except (zlib.error, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise self._damaged(error) from None
+        if lacking is not None or other:
+            raise self._damaged(f"a record has no {lacking!r}" if lacking else "a record has another's key")
+        return found
+
+    def _connected(self, mode: str) -> sqlite3.Connection:
+        """A connection whose transactions begin with a statement that writes, unless one begins them."""
+        where = f"file:{quote(os.fsencode(self.file.absolute()))}?mode={mode}"
+        try:
+            return sqlite3.connect(where, uri=True, timeout=BUSY_S)
+        except sqlite3.Error as error:
+            raise (self._unwritable(error) if mode == "rwc" else self._damaged(error)) from None
+
+    # --- What is wrong ---
 
     def holds_nothing(self) -> SailsimError:
         """What is wrong with a folder that no study wrote."""
         return SailsimError(f"folder {self.path} holds no results; allowed is the folder of a study.")
 
-    def holds_no_answer(self) -> SailsimError:
-        """What is wrong with a folder whose study was stopped before it found anything."""
+    def _damaged(self, reason: object) -> SailsimError:
         return SailsimError(
-            f"folder {self.path} holds no results of what was asked for; the same command as before goes on "
-            "from there."
+            f"results file {self.file} is damaged or another program's ({str(reason).rstrip('.')}); remove "
+            "it to run its points again."
         )
 
-    def _unwritable(self, error: OSError) -> SailsimError:
+    def _unwritable(self, error: Exception) -> SailsimError:
+        reason = getattr(error, "strerror", None) or error
         return SailsimError(
-            f"folder {self.path} cannot be written: {error.strerror}; what was stored before is kept, and "
-            "the same command goes on from there."
+            f"folder {self.path} cannot be written: {reason}; what was stored before is kept, and the same "
+            "command goes on from there."
         )
+
+
+def _packed(content: Any) -> bytes:
+    return zlib.compress(json.dumps(content, default=_plain).encode(), 1)
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON does not know: a number of NumPy's, a mapping of another kind."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise SailsimError(
+        f"record has {value!r}; allowed are numbers, texts, truth values, lists of them, and mappings."
+    )
+
+
+def _unpacked(content: bytes) -> Any:
+    return json.loads(zlib.decompress(content))
+
+
+def aligned(records: Iterable[Mapping[str, Any]]) -> list[Record]:
+    """The records with the columns of all of them, in the order of the first that has each.
+
+    What a record has not is None, of a column of mappings an empty one. Of a column of numbers, and in
+    mappings, whole ones are floating point if one of the column is.
+    """
+    given = list(records)
+    names = list(dict.fromkeys(name for record in given for name in record))
+    columns = {name: _one_kind([record.get(name) for record in given]) for name in names}
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _one_kind(values: list[Any]) -> list[Any]:
+    kinds = set(map(type, values))
+    if dict in kinds:
+        return [
+            {name: float(each) if type(each) is int else each for name, each in (value or {}).items()}
+            if value is None or isinstance(value, dict)
+            else value
+            for value in values
+        ]
+    if float in kinds and int in kinds:
+        return [float(value) if type(value) is int else value for value in values]
+    return values
+
+
+def as_frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Records that all have the same columns as a frame."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {name: [record[name] for record in records] for name in records[0]} if records else {}
+    )
 
 
 def command_of(manifest: Mapping[str, Any]) -> str:
@@ -369,10 +409,6 @@ def command_of(manifest: Mapping[str, Any]) -> str:
 def now() -> str:
     """The time in UTC, sortable, to the microsecond."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-def _checksum(manifest: Mapping[str, Any]) -> str:
-    return chunks.digest(json.dumps(manifest, sort_keys=True).encode())
 
 
 def _held_alone(lock: IO[str]) -> bool:

@@ -17,7 +17,7 @@ _PACKAGES = ("sailsim.base", "sailsim.lut_gemv", "sailsim.workloads", "sailsim.s
 _SHOWS = {"sailsim.analysis": ("render/", "data/columns.toml")}
 # Not .jsonl: those files are results, which pages are made from and nothing is computed from.
 _SUFFIXES = (".py", ".toml", ".csv", ".json")
-_LIBRARIES = ("numpy", "scipy", "pandas", "pyarrow", "pydantic", "joblib", "gguf")
+_LIBRARIES = ("numpy", "scipy", "pandas", "pydantic", "joblib", "gguf")
 
 
 @lru_cache(maxsize=1)
@@ -67,12 +67,6 @@ def commit() -> dict[str, Any] | None:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that results rest on."""
-    return dict(_versions())
-
-
-@lru_cache(maxsize=1)
-def _versions() -> dict[str, str]:
-    # Each is looked up in the files of what is installed, some milliseconds a package.
     return {
         "python": platform.python_version(),
         "sailsim": version("sailsim"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -15,11 +15,18 @@ from typing import Any
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import Report, reporter
 from sailsim.base.stop import stoppable
-from sailsim.sim.study.chunks import RESERVED
-from sailsim.sim.study.folder import Store, now
+from sailsim.sim.study.folder import RESERVED, Store, now
 from sailsim.sim.study.origin import code_version, commit, versions
 from sailsim.sim.study.tasks import Chunk, Evaluate, Outcome, Task, evaluated
-from sailsim.sim.study.workers import WorkerLostError, Workers, first_done, remove_semaphores, workers_of
+from sailsim.sim.study.workers import (
+    Here,
+    Processes,
+    WorkerLostError,
+    Workers,
+    ended,
+    first_done,
+    remove_semaphores,
+)
 
 TRIES = 3
 """How often a task is tried whose worker goes or whose evaluation fails."""
@@ -27,6 +34,11 @@ CHUNK_S = 1.0
 """What a chunk should take: about what each worker loses when everything is killed."""
 LARGEST_CHUNK = 1000
 Changed = Callable[[], Path | None]
+KEPT = (
+    *("state", "started_at", "finished_at", "wall_s", "commit", "code_version", "config"),
+    *("held_before", "points"),
+)
+"""What a manifest tells of earlier runs of the folder."""
 GROWTH = 4
 """How much longer than the one before a chunk may be: what a task takes is known from those alone."""
 
@@ -36,15 +48,9 @@ def run_study(
     evaluate: Evaluate,
     out_dir: str | Path,
     *,
-    kind: str = "sweep",
-    jobs: int | Workers = 1,
-    progress: bool = True,
-    config: Mapping[str, Any] | None = None,
-    what: str = "points",
-    group: str = "",
-    tries: int = TRIES,
-    changed: Changed = lambda: None,
     refused: Mapping[str, str] = MappingProxyType({}),
+    what: str = "points",
+    **how: Any,
 ) -> Store:
     """Evaluate every task whose key the folder does not hold; what the folder answers is these tasks.
 
@@ -57,18 +63,10 @@ def run_study(
         tasks: each key once; a second task of a key is left out.
         evaluate: from a task's `what` to its records; picklable.
         out_dir: the folder.
-        kind: the command that this is, for the manifest; a folder has results of one.
-        jobs: who evaluates: so many processes of this machine, or workers (`cluster`), which whoever made
-            them ends.
-        progress: whether to show it on standard error.
-        config: goes into the manifest as it is.
-        what: what tasks are called.
-        group: of questions, where a folder answers several; what other groups asked for stays.
-        tries: how often a task is tried.
-        changed: an input that is not what it was when the keys were made, if any: nothing that was found
-            since is stored then.
         refused: questions that were asked too but are no tasks, and why: they are listed with those that
             `evaluate` refuses.
+        what: what tasks are called.
+        how: as `opened` takes it.
 
     Raises:
         SailsimError: no task, another study in the folder, a full disk; tasks that were refused or failed
@@ -78,18 +76,7 @@ def run_study(
     wanted = list({task.key: task for task in tasks}.values())
     if not wanted:
         raise SailsimError(f"{what} is empty; allowed is at least one.")
-    with opened(
-        out_dir,
-        len(wanted) + len(refused),
-        kind=kind,
-        jobs=jobs,
-        progress=progress,
-        config=config,
-        what=what,
-        group=group,
-        tries=tries,
-        changed=changed,
-    ) as study:
+    with opened(out_dir, len(wanted) + len(refused), what=what, **how) as study:
         study.refuse(refused)
         study.run(wanted, evaluate)
     study.complain()
@@ -112,29 +99,55 @@ def opened(
 ) -> Iterator[OpenStudy]:
     """A study whose tasks are not all known when it starts: `total`, given to `OpenStudy.run` in parts.
 
-    Arguments as in `run_study`. Raises as `run_study`, but leaves it to the caller to `complain`.
+    Args:
+        out_dir: the folder.
+        total: how many tasks there will be.
+        kind: the command that this is, for the manifest; a folder has results of one.
+        jobs: who evaluates: so many processes of this machine, or workers (`workers.Dask`), which whoever
+            made them ends.
+        progress: whether to show it on standard error.
+        config: goes into the manifest as it is.
+        what: what tasks are called.
+        group: of questions, where a folder answers several; what other groups asked for stays.
+        tries: how often a task is tried.
+        changed: an input that is not what it was when the keys were made, if any: nothing that was found
+            since is stored then.
+
+    Raises as `run_study`, but leaves it to the caller to `complain`.
     """
     if isinstance(jobs, int) and jobs < 1:
         raise SailsimError(f"jobs is {jobs!r}; allowed is a whole number from 1 on.")
     store = Store(out_dir)
     remove_semaphores()
     with stoppable(), store.locked(kind), ExitStack() as stack:
-        stored = store.keys()
         earlier = store.manifest
-        manifest = _manifest(kind, total, config)
-        manifest["runs"] = [*earlier.get("runs", []), _run_of(earlier)] if earlier else []
+        before = {name: earlier[name] for name in KEPT if name in earlier}
+        manifest: dict[str, Any] = {
+            "kind": kind,
+            "state": "running",
+            "started_at": now(),
+            "commit": commit(),
+            "code_version": code_version(),
+            "versions": versions(),
+            "config": dict(config or {}),
+            "points": total,
+            "held_before": 0,
+            "runs": [*earlier.get("runs", []), before] if earlier else [],
+        }
 
         def hire(tasks: int) -> Workers:
             """Workers start with the first task that nobody has evaluated yet."""
-            return stack.enter_context(workers_of(min(jobs, tasks))) if isinstance(jobs, int) else jobs
+            if not isinstance(jobs, int):
+                return jobs
+            size = min(jobs, tasks)
+            return stack.enter_context(ended(Here() if size == 1 else Processes(size)))
 
         began = time.monotonic()
         report = stack.enter_context(reporter(total, progress, what))
-        study = OpenStudy(store, report, hire, stored, group, what, tries, changed, manifest)
+        study = OpenStudy(store, report, hire, store.keys(), group, what, tries, changed, manifest)
         state = "stopped"
         try:
             yield study
-            store.compact()
             state = f"{what} without a result" if study.refused or study.failed else "complete"
         except KeyboardInterrupt as error:
             error.add_note(f"{study.at} of {total} {what} are stored in {store.path}")
@@ -184,8 +197,7 @@ class OpenStudy:
         missing.sort(key=lambda i: (tasks[i].near, tasks[i].key))
         held = len(tasks) - len(missing)
         self.manifest["held_before"] += held
-        self.store.ask(self._asked, self.group)
-        self.store.write_manifest(self.manifest)
+        self.store.ask(self._asked, self.manifest, self.group)
         self.at += held
         self.report.hold(held)
         if not missing:
@@ -194,7 +206,7 @@ class OpenStudy:
             self._workers = self.hire(len(missing))
         run = _Run(tasks, evaluate, self, keep)
         run.all(missing, self._workers)
-        return run.found
+        return run.kept
 
     def refuse(self, reasons: Mapping[str, str]) -> None:
         """List questions that are no tasks, with the reason of each."""
@@ -214,7 +226,9 @@ class OpenStudy:
         if parts:
             others = len(self.refused) + len(self.failed) < self.report.total
             stored = "the others are stored, and " if others else ""
-            raise SailsimError(f"{' and '.join(parts)}; {stored}the manifest in {self.store.path} names all.")
+            raise SailsimError(
+                f"{' and '.join(parts)}; {stored}`sailsim results ls {self.store.path} --json` names all."
+            )
 
 
 class _Run:
@@ -222,87 +236,58 @@ class _Run:
 
     def __init__(self, tasks: Sequence[Task], evaluate: Evaluate, study: OpenStudy, keep: bool) -> None:
         self.tasks, self.evaluate, self.study, self.keep = tasks, evaluate, study, keep
-        self.found: dict[str, list[dict[str, Any]]] = {}
-        self._tries: dict[int, int] = {}
-        self._size, self._again, self._suspects = 1, deque[Chunk](), deque[Chunk]()
+        self.kept: dict[str, list[dict[str, Any]]] = {}
+        self._tries: Counter[int] = Counter()
+        self._size = 1
+        self._left: deque[int] = deque()
+        self._alone: deque[int] = deque()
+        """Tasks that were under way when a worker went: they are tried one at a time, until each is done. If
+        a worker goes again, it is known whose fault it is."""
 
     def all(self, missing: Sequence[int], workers: Workers) -> None:
-        """Evaluate tasks and store what is found."""
-        left = deque(missing)
+        """Evaluate tasks and store what comes of them."""
+        self._left.extend(missing)
         under_way: dict[Future[list[Outcome]], Chunk] = {}
-        alone = False
-        while left or self._again or self._suspects or under_way:
-            size = self.study.report.workers = workers.size
-            if not under_way:
-                # A chunk whose worker went is tried alone, until it is done however often we look: if a
-                # worker goes again, it is known whose fault it is.
-                alone = bool(self._suspects)
-                if alone:
-                    chunk = self._suspects.popleft()
+        try:
+            while self._left or self._alone or under_way:
+                size = self.study.report.workers = workers.size
+                while self._may_begin(len(under_way), size):
+                    chunk = self._next(size)
                     under_way[workers.submit(evaluated, chunk)] = chunk
-            while not alone and (left or self._again) and len(under_way) < 2 * size:
-                chunk = self._again.popleft() if self._again else self._next(left, size)
-                under_way[workers.submit(evaluated, chunk)] = chunk
-            done = first_done(under_way)
-            for future in done:
-                if future.exception() is None:
-                    self._take(future.result(), under_way.pop(future))
-            lost = next((future for future in done if future in under_way), None)
-            if lost is not None:
-                self._lose(lost, list(under_way.values()), workers, alone)
-                under_way.clear()
+                lost: BaseException | None = None
+                for future in first_done(under_way):
+                    try:
+                        outcomes = future.result()
+                    except Exception as error:
+                        lost = workers.problem(error)
+                        if not isinstance(lost, WorkerLostError):
+                            raise lost from None
+                    else:
+                        self._take(outcomes, under_way.pop(future))
+                if lost is not None:
+                    self._lose([at for chunk in under_way.values() for at, _ in chunk.tasks], str(lost))
+                    _cancel(under_way)
+                    workers.revive()
+        except BaseException:
+            _cancel(under_way)
+            raise
+
+    def _may_begin(self, under_way: int, workers: int) -> bool:
+        if self._alone:
+            return not under_way
+        return bool(self._left) and under_way < 2 * workers
+
+    def _next(self, workers: int) -> Chunk:
+        """The next tasks that go together; towards the end the workers share what is left."""
+        if self._alone:
+            taken = [self._alone.popleft()]
+        else:
+            size = max(1, min(self._size, len(self._left) // (2 * workers)))
+            taken = [self._left.popleft() for _ in range(min(size, len(self._left)))]
+        return Chunk(self.evaluate, tuple((at, self.tasks[at].what) for at in taken))
 
     def _take(self, outcomes: Sequence[Outcome], chunk: Chunk) -> None:
-        self._again.extend(self._stored(outcomes))
-        each = sum(outcome.seconds for outcome in outcomes) / len(chunk)
-        fitting = int(CHUNK_S / each) if each > 0 else LARGEST_CHUNK
-        self._size = max(1, min(LARGEST_CHUNK, GROWTH * len(chunk), fitting))
-
-    def _lose(self, future: Future[Any], lost: Sequence[Chunk], workers: Workers, alone: bool) -> None:
-        error = future.exception()
-        if not isinstance(error, WorkerLostError):
-            assert error is not None
-            raise error
-        self.study.report.note("a worker was lost", reason=str(error), tried_again=sum(map(len, lost)))
-        workers.revive()
-        self._suspects.extend(self._suspected(lost, alone, str(error)))
-
-    def _next(self, left: deque[int], workers: int) -> Chunk:
-        """The next chunk; towards the end the workers share what is left."""
-        size = max(1, min(self._size, len(left) // (2 * workers)))
-        taken = [left.popleft() for _ in range(min(size, len(left)))]
-        return Chunk(self.evaluate, tuple((i, self.tasks[i].what) for i in taken))
-
-    def _suspected(self, lost: Sequence[Chunk], alone: bool, reason: str) -> Iterator[Chunk]:
-        """What has to be tried again, alone, of chunks whose workers went."""
-        if not alone:
-            yield from lost
-            return
-        (chunk,) = lost
-        if len(chunk) > 1:
-            yield from chunk.parts()
-            return
-        ((at, _),) = chunk.tasks
-        if self._tried(at):
-            yield chunk
-        else:
-            self._give_up(at, f"its worker was lost {self.study.tries} times ({reason})")
-
-    def _tried(self, at: int) -> bool:
-        """Whether a task that was tried once more may be tried again."""
-        self._tries[at] = self._tries.get(at, 0) + 1
-        return self._tries[at] < self.study.tries
-
-    def _give_up(self, at: int, why: str) -> None:
-        self.study.failed[self.tasks[at].question] = why
-        self._over(failed=1)
-
-    def _over(self, failed: int) -> None:
-        self.study.at += 1
-        self.study.report.advance(1, failed)
-
-    def _stored(self, outcomes: Sequence[Outcome]) -> Iterator[Chunk]:
-        """Store what was found; gives what has to be tried again."""
+        """Store what came of a chunk; what failed is tried again."""
         records = [record for outcome in outcomes for record in self._records(outcome)]
         if (path := self.study.changed()) is not None:
             raise SailsimError(
@@ -310,48 +295,52 @@ class _Run:
                 "asks again with the file as it is."
             )
         self.study.store.append(records)
+        self.study.stored.update(record["key"] for record in records)
         for record in records if self.keep else ():
-            self.found.setdefault(record["key"], []).append(record)
+            self.kept.setdefault(record["key"], []).append(record)
         for outcome in outcomes:
-            task = self.tasks[outcome.at]
+            if outcome.refused:
+                self.study.refused[self.tasks[outcome.at].question] = outcome.refused
             if not outcome.broken:
-                if outcome.refused:
-                    self.study.refused[task.question] = outcome.refused
                 self._over(failed=bool(outcome.refused))
-            elif self._tried(outcome.at):
-                yield Chunk(self.evaluate, ((outcome.at, task.what),))
-            else:
-                self._give_up(outcome.at, outcome.broken)
+            elif self._may_try_again(outcome.at, outcome.broken):
+                self._left.append(outcome.at)
+        each = sum(outcome.seconds for outcome in outcomes) / len(chunk.tasks)
+        fitting = int(CHUNK_S / each) if each > 0 else LARGEST_CHUNK
+        self._size = max(1, min(LARGEST_CHUNK, GROWTH * len(chunk.tasks), fitting))
+
+    def _lose(self, tasks: Sequence[int], reason: str) -> None:
+        """A worker went: of one task alone it is a try."""
+        self.study.report.note("a worker was lost", reason=reason, tried_again=len(tasks))
+        lost = f"its worker was lost {self.study.tries} times ({reason})"
+        if len(tasks) > 1 or self._may_try_again(tasks[0], lost):
+            self._alone.extend(tasks)
+
+    def _may_try_again(self, at: int, why: str) -> bool:
+        """Whether a task that was tried once more may be tried again; if not it has failed."""
+        self._tries[at] += 1
+        if self._tries[at] < self.study.tries:
+            return True
+        self.study.failed[self.tasks[at].question] = why
+        self._over(failed=True)
+        return False
+
+    def _over(self, failed: bool) -> None:
+        self.study.at += 1
+        self.study.report.advance(1, int(failed))
 
     def _records(self, outcome: Outcome) -> list[dict[str, Any]]:
         """The records with the study's columns; keys and code are those that this process asked for."""
         task = self.tasks[outcome.at]
-        found = list(outcome.records)
         seconds = outcome.seconds / len(task.keys)
-        for record in found:
+        for record in outcome.records:
             own = (*task.owner(record), code_version(), outcome.finished_at, seconds)
             record.update(zip(RESERVED, own, strict=True))
-        return found
+        return list(outcome.records)
 
 
-def _manifest(kind: str, total: int, config: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "state": "running",
-        "started_at": now(),
-        "commit": commit(),
-        "code_version": code_version(),
-        "versions": versions(),
-        "config": dict(config or {}),
-        "points": total,
-        "held_before": 0,
-    }
-
-
-def _run_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of an earlier run of the folder."""
-    kept = (
-        "state", "started_at", "finished_at", "wall_s", "commit", "code_version", "config", "held_before",
-        "points",
-    )  # fmt: skip
-    return {name: manifest[name] for name in kept if name in manifest}
+def _cancel(under_way: dict[Future[list[Outcome]], Chunk]) -> None:
+    """Forget what is under way; a scheduler is told so."""
+    for future in under_way:
+        future.cancel()
+    under_way.clear()

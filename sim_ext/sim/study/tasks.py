@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.study.chunks import RESERVED
-from sailsim.sim.study.folder import now
+from sailsim.sim.study.folder import RESERVED, now
 
 Record = Mapping[str, Any]
 Evaluate = Callable[[Any], Record | Sequence[Record]]
@@ -66,15 +65,6 @@ class Chunk:
     evaluate: Evaluate
     tasks: tuple[tuple[int, Any], ...]
 
-    def __len__(self) -> int:
-        return len(self.tasks)
-
-    def parts(self) -> Iterator[Chunk]:
-        """Two halves."""
-        middle = len(self.tasks) // 2
-        for part in (self.tasks[:middle], self.tasks[middle:]):
-            yield Chunk(self.evaluate, part)
-
 
 def evaluated(chunk: Chunk) -> list[Outcome]:
     """What came of each task of a chunk; runs in the worker."""
@@ -84,8 +74,8 @@ def evaluated(chunk: Chunk) -> list[Outcome]:
 def _evaluated(evaluate: Evaluate, at: int, what: Any) -> Outcome:
     began = time.perf_counter()
     try:
-        found = evaluate(what)
-        records = tuple(dict(record) for record in ([found] if isinstance(found, Mapping) else found))
+        answer = evaluate(what)
+        records = tuple(dict(record) for record in ([answer] if isinstance(answer, Mapping) else answer))
         taken = [name for name in RESERVED if any(name in record for record in records)]
         if taken:
             raise ValueError(f"the record has a column {taken[0]!r}, which the study writes itself")

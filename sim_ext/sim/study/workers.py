@@ -1,4 +1,4 @@
-"""Who evaluates the tasks of a study: this process, processes of this machine, or a cluster (`cluster`).
+"""Who evaluates the tasks of a study: this process, processes of this machine, or those of a Dask scheduler.
 
 All are one kind of thing, `Workers`: they take a function and its argument and give a future. What is
 evaluated does not know where it runs.
@@ -6,14 +6,18 @@ evaluated does not know where it runs.
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing import resource_tracker as own_tracker
 from pathlib import Path
 from secrets import token_hex
@@ -26,6 +30,8 @@ from joblib.externals.loky.process_executor import BrokenProcessPool, ShutdownEx
 
 from sailsim.base.atomic import is_alive
 from sailsim.base.errors import SailsimError
+from sailsim.base.hints import needing
+from sailsim.sim.study.origin import code_version
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,7 +45,12 @@ import no module from the current folder, where anybody's files may lie."""
 
 LOOKS_S = 0.5
 """Between two looks: of a worker whether its parent is still there, of a study at its workers."""
+CONNECT_S = 10.0
+"""How long to wait for a scheduler's answer."""
+COUNTED_S = 1.0
+"""Between two counts of a scheduler's workers."""
 
+_ADDRESS = r"(?:[a-z]+://)?[\w.:%\[\]-]+:\d{1,5}/?"
 _SHARED_MEMORY = Path("/dev/shm")
 _SEMAPHORE = "sailsim-"
 """What names of semaphores begin with; then comes the process that made it."""
@@ -54,14 +65,14 @@ class Workers(Protocol):
 
     @property
     def size(self) -> int:
-        """How many tasks are worked on at a time; it may change, and is asked for all the while.
-
-        Raises SailsimError where nobody is left to work.
-        """
+        """How many tasks are worked on at a time; it may change, and is asked for all the while."""
         ...
 
     def submit(self, function: Callable[[T], R], argument: T) -> Future[R]:
-        """Begin; the future's exception is a `WorkerLostError` where the worker went."""
+        """Begin."""
+
+    def problem(self, error: BaseException) -> BaseException:
+        """What to raise for the exception of a future: a `WorkerLostError` where the worker went."""
 
     def revive(self) -> None:
         """Replace workers that went; what was under way is forgotten."""
@@ -83,6 +94,10 @@ class Here:
         except Exception as error:
             future.set_exception(error)
         return future
+
+    def problem(self, error: BaseException) -> BaseException:
+        """As `Workers.problem`."""
+        return error
 
     def revive(self) -> None:
         """As `Workers.revive`."""
@@ -107,26 +122,19 @@ class Processes:
 
     def submit(self, function: Callable[[T], R], argument: T) -> Future[R]:
         """As `Workers.submit`."""
-        outer: Future[R] = Future()
         try:
             with _deaf_children():
-                inner = self._pool.submit(function, argument)  # starts the processes, the first time
+                future: Future[R] = self._pool.submit(function, argument)  # starts them, the first time
         except (BrokenProcessPool, ShutdownExecutorError) as error:
-            outer.set_exception(WorkerLostError(str(error)))
-            return outer
+            future = Future()
+            future.set_exception(error)
+        return future
 
-        def over(done: Future[R]) -> None:
-            if done.cancelled():
-                outer.set_exception(WorkerLostError("it was cancelled"))
-            elif (error := done.exception()) is None:
-                outer.set_result(done.result())
-            elif isinstance(error, BrokenProcessPool | ShutdownExecutorError):
-                outer.set_exception(WorkerLostError(str(error).splitlines()[0]))
-            else:
-                outer.set_exception(error)
-
-        inner.add_done_callback(over)
-        return outer
+    def problem(self, error: BaseException) -> BaseException:
+        """As `Workers.problem`."""
+        if isinstance(error, BrokenProcessPool | ShutdownExecutorError | CancelledError):
+            return WorkerLostError(_first_line(error))
+        return error
 
     def revive(self) -> None:
         """As `Workers.revive`."""
@@ -138,13 +146,105 @@ class Processes:
         self._pool.shutdown(wait=not now, kill_workers=now)
 
 
+class Dask:
+    """The workers of a scheduler of `dask.distributed`, which the user started; they stay when this ends.
+
+    A worker needs this version of sailsim, and sees the folder in which the study was started, with the files
+    that its points name, under the same path. Its tasks end in one sentence where that is not so.
+    """
+
+    def __init__(self, address: str) -> None:
+        """Raises SailsimError where nothing answers, and at once for what is no address."""
+        if re.fullmatch(_ADDRESS, address) is None:
+            raise SailsimError(f"dask is {address!r}; allowed is an address such as tcp://HOST:8786.")
+        with needing("cluster", "a cluster"):
+            distributed: Any = importlib.import_module("distributed")  # takes most of a second
+        self.address = address
+        try:
+            self._client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise SailsimError(
+                f"dask is {address!r}, where no scheduler answers ({_first_line(error)}); allowed is the "
+                "address of one that runs, such as tcp://HOST:8786."
+            ) from None
+        self._pool = self._client.get_executor(pure=False)
+        self._lost: type[Exception] = distributed.KilledWorker
+        self._size, self._counted = 1, -COUNTED_S
+
+    @property
+    def size(self) -> int:
+        """How many tasks are worked on at a time: the workers' threads; 1 while there is none."""
+        present = time.monotonic()
+        if present - self._counted >= COUNTED_S:
+            self._counted = present
+            with suppress(OSError):  # of a scheduler that is gone: what is under way says so
+                self._size = max(1, sum(self._client.nthreads().values()))
+        return self._size
+
+    def submit(self, function: Callable[[T], R], argument: T) -> Future[R]:
+        """As `Workers.submit`."""
+        future: Future[R] = self._pool.submit(_Call(function, code_version(), str(Path.cwd())), argument)
+        return future
+
+    def problem(self, error: BaseException) -> BaseException:
+        """As `Workers.problem`."""
+        if isinstance(error, CancelledError):
+            return SailsimError(
+                f"the scheduler at {self.address} is gone; what was found is stored, and with a new one "
+                "the same command goes on from there."
+            )
+        if isinstance(error, ModuleNotFoundError):
+            return SailsimError(
+                f"a worker of {self.address} has no {error.name}; allowed is a worker with this version of "
+                "sailsim."
+            )
+        return WorkerLostError(_first_line(error)) if isinstance(error, self._lost) else error
+
+    def revive(self) -> None:
+        """As `Workers.revive`; the scheduler itself replaces nothing."""
+
+    def close(self, now: bool) -> None:
+        """Let go of the scheduler; its workers stay."""
+        with suppress(OSError, TimeoutError):
+            self._client.close(timeout=CONNECT_S)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A function that runs only where the code and the folder are those of the study."""
+
+    function: Callable[[Any], Any]
+    code: str
+    folder: str
+
+    def __call__(self, argument: Any) -> Any:
+        if code_version() != self.code:
+            raise SailsimError(
+                f"a worker on {socket.gethostname()} has another version of sailsim than this; allowed is "
+                "the same everywhere."
+            )
+        try:
+            if str(Path.cwd()) != self.folder:
+                os.chdir(self.folder)  # names of files are relative to it
+        except OSError as error:
+            raise SailsimError(
+                f"a worker on {socket.gethostname()} has no folder {self.folder} ({error.strerror}); allowed "
+                "is a folder that all machines share."
+            ) from None
+        return self.function(argument)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 @contextmanager
 def _deaf_children() -> Iterator[None]:
     """Processes that start within this never hear Ctrl-C, which a terminal sends to all, nor that it is gone:
     the parent does."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
-        with environment(ENVIRONMENT):  # loky starts both too, and that would unblock Ctrl-C again
+        with _environment(ENVIRONMENT):  # loky starts both too, and that would unblock Ctrl-C again
             resource_tracker.ensure_running()
             own_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -154,7 +254,7 @@ def _deaf_children() -> Iterator[None]:
 
 
 @contextmanager
-def environment(more: Mapping[str, str]) -> Iterator[None]:
+def _environment(more: Mapping[str, str]) -> Iterator[None]:
     """Variables that what starts within this inherits."""
     before = {name: os.environ.get(name) for name in more}
     os.environ.update(more)
@@ -194,18 +294,6 @@ def _in_worker(parent: int) -> None:
 
 
 @contextmanager
-def workers_of(jobs: int) -> Iterator[Workers]:
-    """This process for one job, else so many processes; ended at once if the block ends in an exception.
-
-    Raises SailsimError for fewer than one job.
-    """
-    if jobs < 1:
-        raise SailsimError(f"jobs is {jobs!r}; allowed is a whole number from 1 on.")
-    with ended(Here() if jobs == 1 else Processes(jobs)) as workers:
-        yield workers
-
-
-@contextmanager
 def ended(workers: Workers) -> Iterator[Workers]:
     """Workers that are ended behind the block, at once if it ends in an exception."""
     try:
@@ -216,24 +304,9 @@ def ended(workers: Workers) -> Iterator[Workers]:
     workers.close(now=False)
 
 
-def first_done(futures: Mapping[Future[R], Any] | Iterable[Future[R]]) -> Sequence[Future[R]]:
+def first_done(futures: Iterable[Future[R]]) -> Sequence[Future[R]]:
     """Those that are done, in the order in which they were given; none if nothing was done for a while, so
     that the caller can see to its workers."""
     given = list(futures)
     done = wait_for(given, timeout=LOOKS_S, return_when=FIRST_COMPLETED).done
     return [future for future in given if future in done]
-
-
-def in_parallel(function: Callable[[T], R], arguments: Sequence[T], jobs: int) -> list[R]:
-    """`function` of each argument, in order, by as many processes as jobs.
-
-    Raises SailsimError where a process was killed, and whatever the function raises.
-    """
-    with workers_of(min(jobs, max(1, len(arguments)))) as workers:
-        futures = [workers.submit(function, argument) for argument in arguments]
-        try:
-            return [future.result() for future in futures]
-        except WorkerLostError:
-            raise SailsimError(
-                "a worker process was killed, perhaps for want of memory; allowed are fewer jobs."
-            ) from None

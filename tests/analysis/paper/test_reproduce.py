@@ -90,10 +90,10 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, wait_until) -> None:
     wait_until(process, lambda: folder.is_dir() and len(Store(folder).keys()) >= 2)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    held = Store(folder).everything().to_pylist()
+    held = Store(folder).everything()
     assert len(Store(folder).keys()) == 2
     assert numbers(folder) == numbers(tmp_path / "whole")
-    kept = {row["finished_at"] for row in Store(folder).everything().to_pylist()}
+    kept = {row["finished_at"] for row in Store(folder).everything()}
     assert {row["finished_at"] for row in held} <= kept
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reuse import settings
 from reuse.cycles import partial_tables, steps
 from reuse.patterns import patterns, structure
-from sailsim.analysis.results.columns import column_of, columns_of, groups, in_order, no_column
+from sailsim.analysis.results.columns import columns_of, groups, in_order, no_column
 from sailsim.analysis.results.folder import Results
 from sailsim.analysis.results.joins import JOINED
 from sailsim.analysis.results.runs import COLUMNS
@@ -25,8 +25,7 @@ from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import VARIABLE
 from sailsim.sim.point import Point
-from sailsim.sim.study.chunks import RESERVED
-from sailsim.sim.study.folder import Store
+from sailsim.sim.study.folder import RESERVED, Store
 from sailsim.sim.sweep import run_sweep
 from sailsim.sim.vary import leaves
 from sailsim.workloads.activations import Activations
@@ -72,10 +71,8 @@ def test_of_a_sweep(tmp_path: Path) -> None:
     assert set(store.frame()) == set(frame)
     # A swept field of the machine is a column under its name.
     same("sweep", [*frame, *JOINED, "pim.slices"])
-    assert {column_of(path, "sweep").words for path in leaves(load_system("sail-n1"))} == {
-        "a field of the machine"
-    }
-    assert column_of("wbits", "sweep").label == "bits of a weight (bits)"
+    pattern = next(column for column in columns_of("sweep") if column.words == "a field of the machine")
+    assert all(map(pattern.names, leaves(load_system("sail-n1"))))
 
 
 def evaluated(point: Point) -> list[dict[str, object]]:
@@ -117,7 +114,7 @@ def test_of_gem5(fake_gem5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         at = words.index("--") if "--" in words else len(words)
         CliRunner().invoke(main, ["gem5", *words[:at], "--out", str(tmp_path / "out"), *words[at:]])
     store = Store(tmp_path / "out")
-    names = set(store.everything().column_names)
+    names = set(store.everything()[0])
     assert {"tile", "validate", "latencies", "measure", "run", "replay", "decode"} == set(
         store.frame()["command"]
     )

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, prompt_work
@@ -12,14 +11,11 @@ from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.results.compare import compare
 from sailsim.analysis.results.folder import Results
 from sailsim.analysis.results.joins import as_frame, joined
-from sailsim.analysis.results.results import Runs, stored_runs
-from sailsim.analysis.results.runs import evaluate, problems, runs
+from sailsim.analysis.results.runs import problems, runs
 from sailsim.analysis.results.sweep import sweep
 from sailsim.sim.engine import simulate_prefill
 from sailsim.sim.files import load_card, load_system
 from sailsim.sim.point import Point
-from sailsim.sim.study.folder import Store
-from sailsim.sim.sweep import run_sweep
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.load import load_model
 
@@ -83,20 +79,3 @@ def test_figures_hold_the_phase_fixed(tmp_path: Path) -> None:
     prefill = found.at(["wbits"], phase="prefill", prompt=16)
     assert list(prefill["ttft_s"]) == list(prefill["step_s"])
     assert Results(tmp_path).frame("phase = 'prefill' and ttft_s > 0")["prompt"].eq(16).all()
-
-
-def before(point: Point) -> list[dict[str, object]]:
-    """A record as versions without phases wrote it."""
-    new = ("phase", "prompt", "ttft_s")
-    return [{k: v for k, v in record.items() if k not in new} for record in evaluate(point, named("sail"))]
-
-
-def test_a_folder_of_before_there_were_phases_is_read_as_decoding(tmp_path: Path) -> None:
-    run_sweep([Point(model="smollm2-135m", context=8)], before, tmp_path / "old")
-    found = stored_runs(Store(tmp_path / "old"))
-    assert (found["phase"] == "decode").all()
-    assert (found["prompt"] == 0).all()
-    assert found["ttft_s"].isna().all()
-    new = as_frame(runs(POINT, runners=named("sail")))
-    frame = pd.DataFrame([*found.to_dict("records"), *new.to_dict("records")])
-    assert len(Runs.of(frame, prices()).at([])) == 1

@@ -12,8 +12,7 @@ from sailsim.analysis.results.columns import columns_of
 from sailsim.analysis.results.quality import QualityPoint, compared, measure_quality, measured, points
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.sim.study.chunks import RESERVED
-from sailsim.sim.study.folder import Store
+from sailsim.sim.study.folder import RESERVED, Store
 from sailsim.workloads.capture import default_gguf
 from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.quality import CALIBRATION, QUALITY, in_floats, on_units, shipped_text, text_chunks
@@ -176,7 +175,7 @@ def test_a_text_that_changes_meanwhile_ends_the_study_and_stores_nothing_of_it(
     monkeypatch.setattr(quality, "measured", edited)
     with pytest.raises(SailsimError, match=r"text\.txt changed while the study ran"):
         measure_quality(asked, tmp_path / "out")
-    assert not list((tmp_path / "out").glob("chunks/*.parquet"))
+    assert not Store(tmp_path / "out").keys()
 
 
 def test_two_files_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
-"""A real cluster on this machine: a scheduler and workers as processes over TCP, and jobs by submitit."""
+"""A real cluster on this machine: a scheduler and workers as processes over TCP."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,8 +12,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
 
@@ -23,14 +20,10 @@ from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.run import run_study
 from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.workers import Dask, ended
 from sailsim.sim.sweep import run_sweep
 
 pytest.importorskip("distributed", reason="a cluster needs the extra `cluster`")
-pytest.importorskip("submitit", reason="a cluster needs the extra `cluster`")
-import psutil
-
-from sailsim.sim.study import cluster
-
 pytestmark = pytest.mark.slow
 
 TASKS = 40
@@ -119,7 +112,7 @@ def test_a_cluster_that_loses_a_worker_gives_what_one_process_gives(
     first, _ = start_workers(scheduler, processes, tmp_path)
     killed = []
 
-    class Killing(cluster.Dask):
+    class Killing(Dask):
         """The same, but a worker is killed while tasks are under way."""
 
         def submit(self, function: Any, argument: Any) -> Any:
@@ -153,7 +146,7 @@ def test_a_task_that_fails_three_times_is_recorded_and_the_study_goes_on(
     counted = tmp_path / "tries"
     counted.mkdir()
     with (
-        cluster.hired(dask=scheduler) as workers,
+        ended(Dask(scheduler)) as workers,
         pytest.raises(SailsimError, match=r"1 of 12 points failed .*no luck with 7"),
     ):
         run_study(tasks(12), partial(fails_once, counted), tmp_path / "out", jobs=workers, progress=False)
@@ -170,7 +163,7 @@ def test_a_task_that_takes_its_workers_along_is_recorded_and_the_others_are_done
     nannies = [word for word in worker(scheduler) if word != "--no-nanny"]
     processes += [subprocess.Popen(nannies, cwd=tmp_path, stderr=subprocess.DEVNULL) for _ in range(2)]
     with (
-        cluster.hired(dask=scheduler) as workers,
+        ended(Dask(scheduler)) as workers,
         pytest.raises(SailsimError, match=r"1 of 8 points failed .*its worker was lost 3 times"),
     ):
         run_study(tasks(8), takes_its_worker_along, tmp_path / "out", jobs=workers, progress=False)
@@ -188,11 +181,11 @@ def test_what_a_worker_sees_must_be_what_was_asked(
     machine.write_text(ordinary)
     points = [Point(system="my.toml", batch=batch) for batch in range(1, 5)]
     monkeypatch.chdir(tmp_path)
-    with cluster.hired(dask=scheduler) as workers:
+    with ended(Dask(scheduler)) as workers:
         store = run_sweep(points, of_point, "out", jobs=workers, progress=False)
         assert list(store.frame()["batch"]) == [1, 2, 3, 4]
 
-    class Late(cluster.Dask):
+    class Late(Dask):
         """The file is another one when the workers look at it."""
 
         def submit(self, function: Any, argument: Any) -> Any:
@@ -213,12 +206,12 @@ def test_a_scheduler_that_goes_ends_the_study_with_one_sentence(
 ) -> None:
     start_workers(scheduler, processes, tmp_path, 1)
 
-    class Doomed(cluster.Dask):
+    class Doomed(Dask):
         """A scheduler that is killed once something is stored."""
 
         def submit(self, function: Any, argument: Any) -> Any:
             future = super().submit(function, argument)
-            if list((tmp_path / "out" / "chunks").glob("*.parquet")):
+            if Store(tmp_path / "out").keys():
                 processes[0].kill()
             return future
 
@@ -236,114 +229,4 @@ def test_a_scheduler_that_goes_ends_the_study_with_one_sentence(
 
 def test_an_address_that_is_none() -> None:
     with pytest.raises(SailsimError, match="dask is 'nonsense'; allowed is an address such as tcp"):
-        cluster.Dask("nonsense")
-
-
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    file = tmp_path / "slurm.toml"
-    file.write_text('jobs = 2\ncluster = "local"\n[parameters]\ntimeout_min = 60\n')
-    return file
-
-
-@pytest.fixture(params=[signal.SIG_DFL, signal.SIG_IGN], ids=["interrupts", "in the background"])
-def interrupted(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Ctrl-C as a terminal has it, and as a shell's background commands do: they ignore it, their children
-    too."""
-    before = signal.signal(signal.SIGINT, request.param)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interrupted")
-def test_jobs_of_slurm_work_and_end(tmp_path: Path, slurm: Path) -> None:
-    with cluster.hired(slurm=slurm) as workers:
-        evaluate = partial(slow_square, 0.05)
-        store = run_study(tasks(), evaluate, tmp_path / "out", jobs=workers, progress=False)
-        assert isinstance(workers, cluster.Slurm)
-        jobs = list(workers._jobs)
-    assert list(store.frame()["square"]) == [i * i for i in range(TASKS)]
-    assert len(jobs) == 2
-    assert [job._process.returncode is None for job in jobs] == [False, False]
-    assert not (tmp_path / ".sailsim-slurm").exists()
-
-
-def listening(process: int) -> set[str]:
-    """The addresses, without their ports, on which a process and all below it listen by TCP."""
-    top = psutil.Process(process)
-    found = [c for each in (top, *top.children(recursive=True)) for c in each.net_connections("tcp")]
-    return {c.laddr.ip for c in found if c.status == psutil.CONN_LISTEN}
-
-
-@pytest.mark.parametrize("interface", ["", 'interface = "lo"\n'])
-def test_scheduler_and_jobs_listen_on_one_address_and_show_no_dashboard(slurm: Path, interface: str) -> None:
-    slurm.write_text(interface + slurm.read_text())
-    with cluster.hired(slurm=slurm) as workers:
-        assert isinstance(workers, cluster.Slurm)
-        workers._client.wait_for_workers(2)
-        assert listening(os.getpid()) == {"127.0.0.1"}
-        port = workers._cluster.scheduler.http_server.port
-        with pytest.raises(HTTPError, match="404"):
-            urlopen(f"http://127.0.0.1:{port}/status")
-
-
-def test_only_folders_of_this_machines_dead_processes_are_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(socket, "gethostname", lambda: "vm")
-    dead = 1 << 22  # more than a process's number can be
-    for name in ("vm-01", "vm", "vm-01-07", "other"):
-        (tmp_path / ".sailsim-slurm" / f"{name}-{dead}").mkdir(parents=True)
-    (tmp_path / ".sailsim-slurm" / f"vm-{os.getppid()}").mkdir()
-    own = cluster._logs()
-    left = {path.name for path in own.parent.iterdir()}
-    expected = {f"vm-01-{dead}", f"vm-01-07-{dead}", f"other-{dead}", f"vm-{os.getppid()}", own.name}
-    assert left == expected
-
-
-def test_a_job_of_slurm_that_ends_is_replaced(tmp_path: Path, slurm: Path) -> None:
-    slurm.write_text('jobs = 1\ncluster = "local"\n[parameters]\ntimeout_min = 60\n')
-    with cluster.hired(slurm=slurm) as workers:
-        assert isinstance(workers, cluster.Slurm)
-        whole = workers._submit
-        submitted: list[int] = []
-
-        def submit(count: int) -> None:
-            submitted.append(count)
-            whole(count)
-
-        workers._submit = submit  # type: ignore[method-assign]
-        first = workers._jobs[0]
-        os.killpg(os.getpgid(first._process.pid), 0)  # it is there
-        first._process.terminate()
-        first._process.wait()
-        store = run_study(
-            tasks(6), partial(slow_square, 0.05), tmp_path / "out", jobs=workers, progress=False
-        )
-    assert sum(submitted) >= 1
-    assert list(store.frame()["x"]) == list(range(6))
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "has no `jobs`"),
-        ("jobs = 0", "jobs is 0"),
-        ("jobs = true", "jobs is True"),
-        ("jobs = 1\nwhat = 2", "'what' is unknown"),
-        ("jobs = 1\ncluster = 'pbs'", "cluster is 'pbs'"),
-        ("jobs = [", "is not TOML"),
-        ("jobs = 1\ncluster = 'local'\n[parameters]\nnonsense = 3", "cannot be submitted"),
-    ],
-)
-def test_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    file = tmp_path / "slurm.toml"
-    file.write_text(text)
-    with pytest.raises(SailsimError, match=said):
-        cluster.Slurm(file)
-    assert not (tmp_path / ".sailsim-slurm").exists()
+        Dask("nonsense")

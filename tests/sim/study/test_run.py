@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from sailsim.base.errors import SailsimError
@@ -61,8 +60,8 @@ class Script:
     def start(self, **how: Any) -> "subprocess.Popen[str]":
         return subprocess.Popen(self.command, start_new_session=True, text=True, **how)
 
-    def chunks(self) -> int:
-        return len(list(self.out.glob("chunks/*.parquet")))
+    def stored(self) -> set[str]:
+        return Store(self.out).keys()
 
     def go(self) -> None:
         Path(f"{self.log}.go").touch()
@@ -98,7 +97,7 @@ def test_a_stopped_study_loses_doubles_and_leaves_nothing(
     script = Script(tmp_path, jobs)
     process = script.start(stderr=subprocess.PIPE)
     try:
-        wait_until(process, lambda: script.chunks() >= 2)
+        wait_until(process, lambda: len(script.stored()) >= 2)
         process.send_signal(number)  # to the parent alone: its workers have to see to themselves
         _, said = process.communicate()
     finally:
@@ -110,15 +109,15 @@ def test_a_stopped_study_loses_doubles_and_leaves_nothing(
     assert state == "stopped"
     if number != signal.SIGKILL:
         assert re.search(r"\d+ of 40 points are stored in ", said)
-    kept = [row for path in script.out.glob("chunks/*.parquet") for row in pq.read_table(path).to_pylist()]
-    assert 0 < len(kept) < 40
+    kept = Store(script.out).records()
+    assert 0 < len(kept) == len(script.stored()) < 40
 
     at_stop = len(script.log.read_text().splitlines())
     script.go()
     subprocess.run(script.command, check=True)
     pd.testing.assert_frame_equal(script.frame(), undisturbed)
-    stored = pq.ParquetDataset(script.out / "chunks").read(columns=["key"]).column("key").to_pylist()
-    assert len(stored) == len(set(stored)) == 40
+    assert len(script.stored()) == 40
+    assert sorted(path.name for path in script.out.iterdir()) == [".lock", "study.sqlite"]
     # What was on disk was not run again.
     again = {line.split()[0] for line in script.log.read_text().splitlines()[at_stop:]}
     assert not again & {str(row["seed"]) for row in kept}
@@ -133,7 +132,7 @@ def test_a_second_study_gets_one_sentence_and_the_first_goes_on(
     script = Script(tmp_path, jobs=1)
     process = script.start()
     try:
-        wait_until(process, lambda: script.chunks() >= 1)
+        wait_until(process, lambda: bool(script.stored()))
         assert Store(script.out).manifest["state"] == "running"
         second = subprocess.run(script.command, capture_output=True, text=True)
         assert f"in use by another study (process {process.pid}); allowed is one" in second.stderr
@@ -218,3 +217,48 @@ def test_progress_for_programs_is_a_json_object_a_line(tmp_path: Path) -> None:
     assert [events[0]["event"], events[-1]["event"]] == ["started", "done"]
     assert (events[-1]["done"], events[-1]["total"], events[-1]["failed"]) == (5, 5, 0)
     assert events[-1]["rate_per_s"] > 0
+
+
+# --- What processes leave in shared memory ---
+
+SHARED_MEMORY = Path("/dev/shm")
+KILLED = """
+import os, signal, time
+from sailsim.sim.study.workers import Processes
+kept = Processes(2)
+print(os.getpid(), flush=True)
+os.killpg(0, signal.SIGKILL)
+"""
+
+
+def semaphores(process: int) -> list[Path]:
+    return list(SHARED_MEMORY.glob(f"sem.*-{process}-*"))
+
+
+def test_the_next_study_removes_the_semaphores_of_a_killed_group_and_no_others(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", KILLED]
+    killed = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    said, _ = killed.communicate()
+    assert (killed.returncode, killed.pid) == (-signal.SIGKILL, int(said))
+    foreign = SHARED_MEMORY / f"sem.loky-{killed.pid}-test"
+    foreign.write_bytes(b"")
+    living = workers.Processes(2)
+    try:
+        assert len(semaphores(killed.pid)) > 1
+        run_study([Task("k", "q", 1)], lambda what: {"x": what}, tmp_path, progress=False)
+        assert semaphores(killed.pid) == [foreign]
+        assert semaphores(os.getpid())
+    finally:
+        living.close(now=True)
+        foreign.unlink()
+
+
+def test_a_worker_and_the_trackers_have_a_safe_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    store = run_study(tasks(2), flag, tmp_path, jobs=2, progress=False)
+    assert [record["safe_path"] for record in store.records()] == [True, True]
+    assert "PYTHONSAFEPATH" not in os.environ
+
+
+def flag(_: int) -> dict[str, Any]:
+    return {"safe_path": bool(sys.flags.safe_path)}
