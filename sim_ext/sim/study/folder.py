@@ -279,8 +279,10 @@ class Store:
         if not self.file.exists():
             return {}, []
         check_regular(self.file, "results file")
+        # Where a folder cannot be written SQLite can make no log to read by; without one none is needed.
+        still = not os.access(self.path, os.W_OK) and not Path(f"{self.file}-wal").exists()
         try:
-            with closing(self._connected("rw")) as database:
+            with closing(self._connected("ro&immutable=1" if still else "rw")) as database:
                 database.execute("PRAGMA query_only = 1")
                 database.execute("BEGIN")
                 tables = tuple(sql for (sql,) in database.execute("SELECT sql FROM sqlite_master"))

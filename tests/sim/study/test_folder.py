@@ -264,6 +264,22 @@ def test_a_full_disk_ends_in_one_sentence_and_the_same_call_goes_on(tmp_path: Pa
         assert sorted(path.name for path in out.iterdir()) == [".lock", "study.sqlite"]
 
 
+def test_a_folder_that_is_read_only_is_read(tmp_path: Path) -> None:
+    """Also where a study was killed, and who read it last has put its log into the database."""
+    with small_disk_of("1m", tmp_path) as disk:
+        store = Store(disk / "out")
+        frame = run_sweep(POINTS, double, store.path, progress=False).frame()
+        for killed in (False, True):
+            if killed:
+                with closing(store._connected("rw")) as database:
+                    database.execute("PRAGMA journal_mode = WAL")
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+            pd.testing.assert_frame_equal(store.frame(), frame)
+            with pytest.raises(SailsimError, match="cannot be written: Read-only file system"):
+                run_sweep(POINTS, double, store.path, progress=False)
+            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+
+
 def put(store: Store, table: str, name: str, content: Any) -> None:
     """A row of a table, as another program writes it."""
     packed = content if isinstance(content, bytes) else zlib.compress(json.dumps(content).encode())
