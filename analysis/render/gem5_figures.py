@@ -33,25 +33,22 @@ from sailsim.sim.files import load_system
 from sailsim.sim.gem5.decode import COMMAND as DECODE
 from sailsim.sim.gem5.tiles import COMMAND
 from sailsim.sim.gem5.timeline import TIMELINE, TileTimeline, read_timelines
-from sailsim.sim.study.folder import Store
+from sailsim.sim.study.folder import FILE, Store, as_frame
 from sailsim.workloads.load import load_model, uniform_choice
 
 FOLDER = "gem5"
 """Of gem5's results in a sweep's folder."""
 
 
-def _stored(folder: Path | None) -> pd.DataFrame:
-    """The records of a folder of gem5's results; empty without one. Raises SailsimError where they are
-    damaged."""
-    store = None if folder is None else Store(folder)
-    return store.frame() if store is not None and store.keys() else pd.DataFrame({"command": []})
+def _records(folder: Path | None) -> list[Row]:
+    """The records of a folder of gem5's results; none without one. Raises SailsimError for damaged ones."""
+    return Store(folder).records() if folder is not None and (folder / FILE).is_file() else []
 
 
 def stored_tiles(folder: Path | None) -> pd.DataFrame | None:
     """The tiles of a folder; None where it has none."""
-    frame = _stored(folder)
-    tiles = frame[frame["command"] == COMMAND]
-    return tiles if len(tiles) else None
+    tiles = [row for row in _records(folder) if row["command"] == COMMAND]
+    return as_frame(tiles) if tiles else None
 
 
 def shipped_tiles() -> pd.DataFrame:
@@ -73,8 +70,7 @@ def shipped_timelines() -> list[TileTimeline]:
 def stored_tokens(folder: Path | None) -> list[Row] | None:
     """Those runs of whole tokens in a folder that agree in all but kind, batch, threads and bits, and have
     most widths on both sides; None if no run on cores has one on units beside it."""
-    rows = Store(folder).records() if folder else []
-    return most_widths([row for row in rows if row["command"] == DECODE])
+    return most_widths([row for row in _records(folder) if row["command"] == DECODE])
 
 
 def shipped_tokens() -> list[Row]:

@@ -237,7 +237,6 @@ def test_make_sim_asks_gem5_first_and_shows_its_tiles_with_the_others() -> None:
         "gem5 check --gem5 '/some/gem5.opt'",
         "sweep --preset",
         "gem5 sweep --gem5",
-        "figures out",
         "report out",
     )
     places = [text.index(step) for step in steps]
