@@ -35,7 +35,7 @@ def test_a_command_outside_the_path_is_named_as_it_was_typed(
     assert hints.program() == "sailsim"
 
 
-@pytest.mark.parametrize("extra", ["study", "cluster", "query"])
+@pytest.mark.parametrize("extra", ["study", "cluster"])
 def test_an_extra_is_installed_by_the_packages_that_it_names(extra: str) -> None:
     python, *words = shlex.split(hints.installing(extra))
     assert (python, words[:3]) == (sys.executable, ["-m", "pip", "install"])
@@ -46,12 +46,12 @@ def test_an_extra_is_installed_by_the_packages_that_it_names(extra: str) -> None
 
 
 def test_a_package_that_is_missing_is_named_with_how_to_get_it() -> None:
-    with pytest.raises(SailsimError) as refused, needing("query", "SQL"):
-        raise ModuleNotFoundError(name="duckdb.typing")
-    assert str(refused.value).startswith("duckdb is not installed, which SQL needs: ")
-    assert str(refused.value).endswith(f"{hints.installing('query')}.")
+    with pytest.raises(SailsimError) as refused, needing("cluster", "a cluster"):
+        raise ModuleNotFoundError(name="distributed.client")
+    assert str(refused.value).startswith("distributed is not installed, which a cluster needs: ")
+    assert str(refused.value).endswith(f"{hints.installing('cluster')}.")
 
 
 def test_a_module_of_our_own_that_is_missing_is_no_advice() -> None:
-    with pytest.raises(ModuleNotFoundError), needing("query", "SQL"):
+    with pytest.raises(ModuleNotFoundError), needing("cluster", "a cluster"):
         raise ModuleNotFoundError(name="sailsim.nothing")
