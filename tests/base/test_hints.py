@@ -46,12 +46,12 @@ def test_an_extra_is_installed_by_the_packages_that_it_names(extra: str) -> None
 
 
 def test_a_package_that_is_missing_is_named_with_how_to_get_it() -> None:
-    with pytest.raises(SailsimError) as refused, needing("cluster", "SQL"):
-        raise ModuleNotFoundError(name="duckdb.typing")
-    assert str(refused.value).startswith("duckdb is not installed, which SQL needs: ")
+    with pytest.raises(SailsimError) as refused, needing("cluster", "a cluster"):
+        raise ModuleNotFoundError(name="distributed.client")
+    assert str(refused.value).startswith("distributed is not installed, which a cluster needs: ")
     assert str(refused.value).endswith(f"{hints.installing('cluster')}.")
 
 
 def test_a_module_of_our_own_that_is_missing_is_no_advice() -> None:
-    with pytest.raises(ModuleNotFoundError), needing("cluster", "SQL"):
+    with pytest.raises(ModuleNotFoundError), needing("cluster", "a cluster"):
         raise ModuleNotFoundError(name="sailsim.nothing")
