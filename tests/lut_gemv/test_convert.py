@@ -131,13 +131,6 @@ def test_the_core_runs_the_same_program_to_fp32(bits: int) -> None:
     assert tally == int_to_fp32_program(bits).tally()
 
 
-@pytest.mark.parametrize("bits", range(1, 25))
-def test_the_core_runs_the_same_program_to_int(bits: int) -> None:
-    ints, tally = _core.fp32_to_int(hard_floats(), bits)
-    assert np.array_equal(ints, fp32_to_int(hard_floats(), bits))
-    assert tally == fp32_to_int_program(bits).tally()
-
-
 @pytest.mark.parametrize(
     ("convert", "sentence"),
     [
