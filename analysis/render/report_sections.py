@@ -289,7 +289,7 @@ def _gem5(
     together = Part(paragraphs=[said], drawn=drawn([(TOKENS, TITLES[TOKENS], tokens)]))
     if own:
         found = drawn((name, TITLES[name], figure) for name, figure in own.items())
-        return [Part(paragraphs=["Tiles of this sweep, run on gem5."], drawn=found), together]
+        return [Part(paragraphs=["Tiles run on gem5, beside the fast engine."], drawn=found), together]
     tiles = tables["tiles"]
     exact = int(tiles["correct"].sum())
     equal = int(tiles["phases_equal"].sum())

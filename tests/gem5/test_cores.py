@@ -8,8 +8,7 @@ from types import ModuleType
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.gem5.binary import CPU_MODELS, Gem5
-from sailsim.sim.gem5.outcome import read_stats
+from sailsim.sim.gem5.binary import CPU_MODELS, Gem5, read_dumps
 from sailsim.sim.system import System
 from sailsim.sim.vary import vary
 
@@ -73,7 +72,7 @@ def test_units_that_the_machine_does_not_have(gem5: Gem5, machine, kernels, smal
     *lines, _ = gem5.run(machine, program, tmp_path, cpu=cpu).json_lines
     found = [(line["status"], line["detail"]) for line in lines]
     assert found == [("OK", 0)] * 4 + [("ERR_UNIT", unit) for unit in range(4, 8)]
-    stats = read_stats(tmp_path / "stats.txt")
+    stats = read_dumps(tmp_path / "stats.txt")[-1]
     assert stats["system.units0.errors::unit"] == 4
     assert stats["system.units0.tiles"] == 1
 
@@ -109,7 +108,7 @@ def test_a_unit_that_never_ends_holds_its_cores_and_nothing_else(
     program = [str(kernels / "lutmm_driver"), "--trace", str(small_trace)]
     with pytest.raises(SailsimError, match=rf"stopped before the end \(simulate\(\) limit reached at {end}"):
         gem5.run(slow, program, tmp_path, cpu=cpu, extra=["--max-ticks", str(end)])
-    stats = read_stats(tmp_path / "stats.txt")
+    stats = read_dumps(tmp_path / "stats.txt")[-1]
     spent = stages(stats)
     assert sum(spent.values()) == end
     busy = end - spent["idle"]
