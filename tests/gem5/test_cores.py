@@ -19,6 +19,8 @@ FUZZED = {"atomic": 1000, "timing": 1000, "minor": 200, "o3": 200}
 """Random descriptors on each core model, unless SAILSIM_FUZZ says how many."""
 large = pytest.mark.skipif(not os.environ.get("SAILSIM_LARGE"), reason="SAILSIM_LARGE is not set")
 CHASE = ("--min", "655360", "--max", "655360", "--loads", "60000")
+SLOWEST = {"pim.clock": 1e-3, "pim.queue": 1, "pim.substrate.add": 16}
+"""A unit whose first tile outlasts a millisecond."""
 STAGES = ("idle", "flush", "descriptor", "operands", "groups", "results", "completion")
 
 
@@ -104,7 +106,7 @@ def test_a_unit_that_never_ends_holds_its_cores_and_nothing_else(
 ):
     """A tile that outlasts the run and one place in the queue: the third LUTMM waits to the end."""
     end = 1_000_000_000
-    slow = vary(machine, {"pim.clock": 1e-4, "pim.queue": 1})
+    slow = vary(machine, SLOWEST)
     program = [str(kernels / "lutmm_driver"), "--trace", str(small_trace)]
     with pytest.raises(SailsimError, match=rf"stopped before the end \(simulate\(\) limit reached at {end}"):
         gem5.run(slow, program, tmp_path, cpu=cpu, extra=["--max-ticks", str(end)])
@@ -124,7 +126,7 @@ def test_a_unit_that_never_ends_holds_its_cores_and_nothing_else(
 
 
 def test_a_run_that_takes_too_long_is_stopped(gem5: Gem5, machine, kernels, small_trace, tmp_path):
-    slow = vary(machine, {"pim.clock": 1e-6, "pim.queue": 1})
+    slow = vary(machine, SLOWEST)
     program = [str(kernels / "lutmm_driver"), "--trace", str(small_trace)]
     with pytest.raises(SailsimError, match="took longer than 4 s"):
         gem5.run(slow, program, tmp_path, cpu="timing", timeout_s=4)
