@@ -14,7 +14,7 @@ from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.schedule import CoreTask, Tensor
 
 Schedule = tuple[Sequence[CoreTask], Sequence[Tensor]]
-"""As `schedule.run` takes it."""
+"""What the cores and what the units have to do, in order."""
 Place = tuple[int, int]
 """A half, and which of its tasks or tensors."""
 

@@ -11,7 +11,7 @@ from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.halves import Schedule, rows_of, taking_turns
 from sailsim.sim.point import SEEDS, Point
-from sailsim.sim.schedule import CoreTask, MemorySystem, Tensor, run
+from sailsim.sim.schedule import CoreTask, MemorySystem, Segments, StepTimeline, Tensor, play
 from sailsim.workloads.load import load_model
 
 from ..examples import examples
@@ -19,6 +19,10 @@ from ..examples import examples
 MACHINE = MemorySystem(100.0, 0.8, 0.4, 50.0, 1, True, 1e9)
 STREAM = MACHINE.stream_limit
 SAIL, LLAMA = load_system("sail-n1"), load_model("llama-2-7b")
+
+
+def run(machine: MemorySystem, tasks: list[CoreTask], tensors: list[Tensor]) -> StepTimeline:
+    return play(machine, [Segments.one(tasks, tensors)])
 
 
 def chain(*works: tuple[float, float], layer_bytes: float = 0.0) -> Schedule:
