@@ -70,7 +70,7 @@ $(VENV)/.installed: $(VENV)/.deps $(VENV)/.names $(CORE)
 	@touch $@
 
 sim: $(VENV)/.installed
-	$(if $(GEM5),@$(SAILSIM) gem5 check --gem5 '$(GEM5)')
+	$(if $(GEM5),@$(SAILSIM) gem5 machine --check --gem5 '$(GEM5)')
 	@test -e $(OUT)/activations.npz || { mkdir -p $(OUT) && $(SAILSIM) activations --out $(OUT)/activations.npz; }
 	$(SAILSIM) sweep --preset paper --activations $(OUT)/activations.npz --out $(OUT) --jobs $(JOBS)
 	@failed=0; $(if $(GEM5),$(GEM5_TILES) || failed=$$?; $(GEM5_TOKENS) || failed=$$?;) \
@@ -86,7 +86,11 @@ ANSWERS = $(BIN)/python -c "from sailsim.sim.study.folder import Store; \
 SHOWN_FROM = $(VENV)/.installed sailsim lut_gemv workloads sim_ext/sim analysis
 
 # What fails or takes too long on gem5 is missing in the figures, and the same command tries it again.
-GEM5_TILES = $(SAILSIM) gem5 sweep --gem5 '$(GEM5)' --activations $(OUT)/activations.npz --out $(OUT)/gem5 --timeout 300
+# A slice's share of a matrix is drawn group by group, which a gem5 without tracing cannot print.
+GEM5_TILES = $(SAILSIM) gem5 validate --gem5 '$(GEM5)' --tiles 60 --out $(OUT)/gem5 --timeout 300 && \
+  $(SAILSIM) trace --model llama-2-7b --layers 0:1 --tensors blk.0.attn_q --slices 32 --activations $(OUT)/activations.npz \
+  --out $(OUT)/gem5/attn_q.trace && \
+  { $(SAILSIM) gem5 replay $(OUT)/gem5/attn_q.trace --timeline 0 --gem5 '$(GEM5)' --out $(OUT)/gem5 --timeout 300 || true; }
 # A step of a small model's first block and head, on cores and on units, by bits: the programs need a compiler.
 GEM5_TOKENS = if command -v $(AARCH64) > /dev/null; then $(MAKE) --no-print-directory kernels > $(OUT)/kernels.log 2>&1 && \
   ( for bits in 2 4 8; do $(SAILSIM) gem5 decode --gem5 '$(GEM5)' --model smollm2-135m --weights $${bits}g32 --blocks 1 \

@@ -35,20 +35,31 @@ def write(folder, of):
     (folder / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
 
 
-def require(folder, of):
-    """End gem5 with a sentence where a folder holds no whole checkpoint of what is to go on."""
-    folder = Path(folder)
+def instantiate(folder, of, max_ticks):
+    """`m5.instantiate`, from the checkpoint in a folder where one is named.
+
+    Ends gem5 with a sentence where the folder holds no whole checkpoint of what is to go on, or one behind
+    `max_ticks`.
+    """
+    if folder:
+        _require(Path(folder), of)
+    m5.instantiate(folder)
+    if max_ticks <= m5.curTick():
+        give_up(f"--max-ticks is {max_ticks}, and the checkpoint is of {m5.curTick()} ps")
+
+
+def _require(folder, of):
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
         whole = _files(folder) == note["files"] and digest(folder / STATE) == note[STATE]
-        found = dict(note["of"])
+        noted = dict(note["of"])
     except FileNotFoundError as error:
         give_up(f"{folder} is no checkpoint of sailsim gem5: it has no {Path(error.filename).name}")
     except (OSError, ValueError, KeyError, TypeError):
         give_up(f"the checkpoint in {folder} is damaged: {NOTE} cannot be read")
     if not whole:
         give_up(f"the checkpoint in {folder} is damaged: its files are not what {NOTE} says")
-    for name in sorted(of | found):
-        if of.get(name) != found.get(name):
+    for name in sorted(of | noted):
+        if of.get(name) != noted.get(name):
             asked = f"what is to go on has {of.get(name)!r}"
-            give_up(f"the checkpoint in {folder} is of {name} {found.get(name)!r}; {asked}")
+            give_up(f"the checkpoint in {folder} is of {name} {noted.get(name)!r}; {asked}")

@@ -31,10 +31,32 @@ CPU_MODELS = {
 }
 
 
-def _unit(count, **latencies):
-    """`count` execution units for operation classes with their latencies; negative: not pipelined."""
+VECTOR = {
+    1: "SimdPredAlu",
+    2: "SimdAdd SimdAlu SimdCmp SimdShift SimdFloatAdd SimdFloatAlu SimdFloatCmp SimdAes SimdAesMix "
+    "SimdSha1Hash SimdShaSigma2 SimdShaSigma3 FloatAdd FloatCmp",
+    3: "SimdCvt SimdFloatCvt SimdFloatMisc SimdFloatMult FloatCvt FloatMult FloatMisc",
+    4: "SimdAddAcc SimdMult SimdShiftAcc SimdReduceAdd SimdReduceAlu SimdReduceCmp SimdFloatReduceAdd "
+    "SimdFloatReduceCmp SimdSha1Hash2 SimdSha256Hash SimdSha256Hash2",
+    -10: "SimdDiv SimdSqrt SimdFloatDiv FloatDiv",
+    -12: "SimdFloatSqrt FloatSqrt",
+}
+"""Operation classes of the vector units by their latency; negative: not pipelined. No system file has these:
+they are assumed after LLVM's AArch64SchedNeoverseN1.td.
+
+gem5 gives SDOT the class of vector logic (SimdAlu), so both have one latency: 2 cycles, that of vector logic
+on the N1; accumulating chains of SDOT are forwarded after 1 there.
+"""
+FMA = "SimdMultAcc SimdFloatMultAcc FloatMultAcc"
+TABLE = "SimdMisc"  # among them TBL
+
+
+def _unit(count, latencies):
+    """`count` execution units for operation classes by their latencies."""
     operations = [
-        OpDesc(opClass=name, opLat=abs(latency), pipelined=latency > 0) for name, latency in latencies.items()
+        OpDesc(opClass=name, opLat=abs(latency), pipelined=latency > 0)
+        for latency, names in latencies
+        for name in names.split()
     ]
     return FUDesc(count=count, opList=operations)
 
@@ -42,65 +64,15 @@ def _unit(count, **latencies):
 def _execution_units(cores):
     """Ports of the N1 (LLVM, AArch64SchedNeoverseN1.td): one branch and two simple integer units (one kind
     here, since gem5 sends branches to IntAlu), one multi-cycle integer unit, two load/store units and
-    `simd_pipes` vector units. Latencies that no system file has are assumed after the same file.
-
-    gem5 gives SDOT the class of vector logic (SimdAlu), so both have one latency: 2 cycles, that of vector
-    logic on the N1; accumulating chains of SDOT are forwarded after 1 there.
-    """
-    fma = cores["fma_latency"]
-    table = cores["table_latency"]
-    vector = {
-        "SimdAdd": 2,
-        "SimdAddAcc": 4,
-        "SimdAlu": 2,
-        "SimdCmp": 2,
-        "SimdCvt": 3,
-        "SimdMisc": table,
-        "SimdMult": 4,
-        "SimdMultAcc": fma,
-        "SimdShift": 2,
-        "SimdShiftAcc": 4,
-        "SimdDiv": -10,
-        "SimdSqrt": -10,
-        "SimdReduceAdd": 4,
-        "SimdReduceAlu": 4,
-        "SimdReduceCmp": 4,
-        "SimdFloatAdd": 2,
-        "SimdFloatAlu": 2,
-        "SimdFloatCmp": 2,
-        "SimdFloatCvt": 3,
-        "SimdFloatDiv": -10,
-        "SimdFloatMisc": 3,
-        "SimdFloatMult": 3,
-        "SimdFloatMultAcc": fma,
-        "SimdFloatSqrt": -12,
-        "SimdFloatReduceAdd": 4,
-        "SimdFloatReduceCmp": 4,
-        "SimdAes": 2,
-        "SimdAesMix": 2,
-        "SimdSha1Hash": 2,
-        "SimdSha1Hash2": 4,
-        "SimdSha256Hash": 4,
-        "SimdSha256Hash2": 4,
-        "SimdShaSigma2": 2,
-        "SimdShaSigma3": 2,
-        "SimdPredAlu": 1,
-        "FloatAdd": 2,
-        "FloatCmp": 2,
-        "FloatCvt": 3,
-        "FloatMult": 3,
-        "FloatMultAcc": fma,
-        "FloatDiv": -10,
-        "FloatMisc": 3,
-        "FloatSqrt": -12,
-    }
+    `simd_pipes` vector units."""
+    vector = [*VECTOR.items(), (cores["fma_latency"], FMA), (cores["table_latency"], TABLE)]
     pool = FUPool()
     pool.FUList = [
-        _unit(3, IntAlu=1),
-        _unit(1, IntMult=2, IntDiv=-12),
-        _unit(2, MemRead=1, MemWrite=1, FloatMemRead=1, FloatMemWrite=1, InstPrefetch=1),
-        _unit(1, IprAccess=3),
-        _unit(cores["simd_pipes"], **vector),
+        _unit(3, [(1, "IntAlu")]),
+        _unit(1, [(2, "IntMult"), (-12, "IntDiv")]),
+        _unit(2, [(1, "MemRead MemWrite FloatMemRead FloatMemWrite InstPrefetch")]),
+        _unit(1, [(3, "IprAccess")]),
+        _unit(cores["simd_pipes"], vector),
     ]
     return pool
 

@@ -52,8 +52,10 @@ def load(path):
 
 
 def interleaved(whole, parts, part, line):
-    """Lines `part`, `part + parts`, ... of an address range; `parts` is a power of two."""
+    """Lines `part`, `part + parts`, ... of an address range."""
     bits = (parts - 1).bit_length()
+    if parts != 1 << bits:
+        raise ValueError(f"memory in turn over {parts} slices or channels; gem5 allows a power of two")
     low = (line - 1).bit_length()
     return AddrRange(
         whole.start, size=whole.size(), intlvHighBit=low + bits - 1, intlvBits=bits, intlvMatch=part
@@ -93,17 +95,13 @@ def add_crossbars(owner, spec, voltage):
     owner.memory_bus.response_latency = 1
 
 
-def slice_lookup_cycles(llc, l2):
-    """What remains of the LLC's load-to-use latency for the slice itself."""
-    private = (l2["latency"] + L2_OVERHEAD_CYCLES) / l2["clock"]
-    return _llc_cycles(llc, max(0.0, llc["latency"] - private - LLC_PATH_NS))
-
-
 def add_slices(owner, spec, memory, capacity_mode=False):
     """LLC slices that take the lines of an address range in turn."""
     llc = spec["llc"]
     slices, line = llc["slices"], int(llc["line"])
-    lookup = slice_lookup_cycles(llc, {**spec["l2"], "clock": spec["cores"]["clock"]})
+    # What remains of the LLC's load-to-use latency for the slice itself.
+    private = (spec["l2"]["latency"] + L2_OVERHEAD_CYCLES) / spec["cores"]["clock"]
+    lookup = _llc_cycles(llc, max(0.0, llc["latency"] - private - LLC_PATH_NS))
     kibibytes, ways = llc["slice_size"] * 1024, llc["ways"]
     if capacity_mode:
         # The arrays add whole ways, as many as fit their bytes.
@@ -171,23 +169,6 @@ def add_private_caches(owner, spec, cpus):
         core.createInterruptController()
 
 
-def unit_parameters(pim, line, doorbell=DOORBELL_PHYSICAL):
-    """SailPimUnit's parameters from a machine's `pim` section, but for the text form of the unit."""
-    return {
-        "queue_depth": pim["queue"],
-        "max_outstanding": pim["mshrs"],
-        "fetch_ahead": f"{round(pim['fetch_ahead'] * pim['mshrs'] * line)}B",
-        "doorbell_addr": doorbell,
-    }
-
-
-def _write_unit(text):
-    """Put the text form of a unit beside gem5's output, where every unit reads it; return its path."""
-    path = Path(m5.options.outdir) / "unit.txt"
-    path.write_text(text, encoding="utf-8")
-    return str(path)
-
-
 def unit_count(spec, units):
     """How many PIM units a machine has: `units`, or one a slice where that is None."""
     count = spec["llc"]["slices"] if units is None else units
@@ -196,30 +177,29 @@ def unit_count(spec, units):
     return count
 
 
-def make_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBELL_PHYSICAL):
-    """PIM units, as many as `unit_count` says, that are connected to nothing yet; `doorbell` is a physical
-    address."""
+def add_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBELL_PHYSICAL):
+    """PIM units, as many as `unit_count` says, each with a small cache at the LLC's crossbar; `doorbell` is a
+    physical address."""
     count = unit_count(spec, units)
     if "unit" not in spec:
         raise ValueError("the machine has no unit: `sailsim gem5` writes it, from a system file with [pim]")
-    pim = spec["pim"]
-    owner.pim_clock = SrcClockDomain(clock=f"{pim['clock']}GHz", voltage_domain=voltage)
-    parameters = unit_parameters(pim, int(spec["llc"]["line"]), doorbell) | {
-        "unit_file": _write_unit(spec["unit"])
+    pim, line = spec["pim"], int(spec["llc"]["line"])
+    text = Path(m5.options.outdir) / "unit.txt"  # the text form of a unit, which every unit reads
+    text.write_text(spec["unit"], encoding="utf-8")
+    parameters = {
+        "queue_depth": pim["queue"],
+        "max_outstanding": pim["mshrs"],
+        "fetch_ahead": f"{round(pim['fetch_ahead'] * pim['mshrs'] * line)}B",
+        "doorbell_addr": doorbell,
+        "unit_file": str(text),
     }
     if capacity_mode:
         # Half of the lines are taken for dirty; a line leaves the arrays over the port.
         lines = pim["arrays"] * pim["rows"] * pim["cols"] // 8 // 64
         parameters.update(stores_when_idle=True, flush_time=lines // 2 * max(1, 64 // int(pim["port"])))
+    owner.pim_clock = SrcClockDomain(clock=f"{pim['clock']}GHz", voltage_domain=voltage)
     owner.units = [SailPimUnit(unit=i, clk_domain=owner.pim_clock, **parameters) for i in range(count)]
     owner.units[0].absent_from = count
-    return list(owner.units)
-
-
-def add_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBELL_PHYSICAL):
-    """The units of `make_units`, each with a small cache at the LLC's crossbar."""
-    found = make_units(owner, spec, units, voltage, capacity_mode, doorbell)
-    pim = spec["pim"]
     # Keeps a unit's accesses coherent with the cores' caches; its MSHRs bound what the unit has under way.
     owner.unit_caches = [
         Cache(
@@ -233,13 +213,13 @@ def add_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBEL
             tgts_per_mshr=4,
             write_buffers=pim["mshrs"],
         )
-        for _ in found
+        for _ in range(count)
     ]
-    for unit, cache in zip(found, owner.unit_caches, strict=True):
+    for unit, cache in zip(owner.units, owner.unit_caches, strict=True):
         unit.doorbell = owner.mesh.mem_side_ports
         unit.mem_side = cache.cpu_side
         cache.mem_side = owner.mesh.cpu_side_ports
-    return found
+    return list(owner.units)
 
 
 def emulate_linux(system):

@@ -66,34 +66,15 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def build(spec, options):
-    """The machine that the options ask for."""
-    return machine.build(
-        spec, cpu=None, units=options.units, memory=options.memory, capacity_mode=options.capacity_mode
-    )
-
-
-def add_streams(built, count, outstanding):
-    """Generators that read as cores do which stream through memory, each on the LLC's crossbar."""
-    if not count:
-        return []
-    system = built.system
-    system.streams = [PyTrafficGen(max_outstanding_reqs=outstanding) for _ in range(count)]
-    for stream in system.streams:
-        stream.port = built.requestor()
-    return list(system.streams)
-
-
-def start_streams(streams, system, gb_s, times, offset):
+def start_streams(streams, size, options):
     """Each stream reads the lines of its own part of the upper half of memory, round and round."""
-    size = system.mem_ranges[0].size()
     part = size // 2 // max(1, len(streams)) // 4096 * 4096
-    period = round(64 / gb_s * 1000)  # ps from line to line, in the mean
-    least, most = (period, period) if times == "in-step" else (0, 2 * period)
+    period = round(64 / options.stream_gb_s * 1000)  # ps from line to line, in the mean
+    least, most = (period, period) if options.stream_times == "in-step" else (0, 2 * period)
     for i, stream in enumerate(streams):
         # Equal distances of a power of two would put all streams into one bank, which controllers of real
         # machines avoid by hashing: a DRAM row over all channels apart.
-        first = size // 2 + i * part + i * (64 << 10) + offset
+        first = size // 2 + i * part + i * (64 << 10) + options.stream_offset
         stream.start(
             iter([stream.createLinear(m5.MaxTick, first, first + part // 2 - 1, 64, least, most, 100, 0)])
         )
@@ -128,10 +109,10 @@ def main(arguments):
     """Build, run and say how it ended."""
     options = parse(arguments)
     spec = hierarchy.load(options.system)
-    built = build(spec, options)
+    built = machine.build(
+        spec, cpu=None, units=options.units, memory=options.memory, capacity_mode=options.capacity_mode
+    )
     system = built.system
-    if options.phase_ends and "phase_ends" not in SailReplayer._params:
-        give_up("this gem5 was built with an older module; build it again with this one")
     # A period of whole picoseconds, so that ticks of the report are easy to read.
     system.replay_clock = SrcClockDomain(clock="2GHz", voltage_domain=system.voltage)
     system.replayer = SailReplayer(
@@ -141,18 +122,19 @@ def main(arguments):
         doorbell_addr=hierarchy.DOORBELL_PHYSICAL,
         units=len(built.units),
         window=options.window,
-        **({"phase_ends": options.phase_ends} if options.phase_ends else {}),
+        phase_ends=options.phase_ends,
+        port=system.mesh.cpu_side_ports,
     )
-    system.replayer.port = built.requestor()
-    streams = add_streams(built, options.stream, spec["l2"]["mshrs"])
+    streams = []
+    if options.stream:  # generators that read as cores do which stream through memory
+        streams = [PyTrafficGen(max_outstanding_reqs=spec["l2"]["mshrs"]) for _ in range(options.stream)]
+        system.streams = streams
+        for stream in streams:
+            stream.port = system.mesh.cpu_side_ports
     Root(full_system=False, system=system)
     of = replaying(built, options)
-    if options.restore:
-        checkpoints.require(options.restore, of)
-    m5.instantiate(options.restore)
-    if options.max_ticks <= m5.curTick():
-        give_up(f"--max-ticks is {options.max_ticks}, and the checkpoint is of {m5.curTick()} ps")
-    start_streams(streams, system, options.stream_gb_s, options.stream_times, options.stream_offset)
+    checkpoints.instantiate(options.restore, of, options.max_ticks)
+    start_streams(streams, system.mem_ranges[0].size(), options)
     if options.checkpoint:
         take_checkpoint(options, of)
     event = m5.simulate(options.max_ticks - m5.curTick())

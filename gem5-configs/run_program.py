@@ -2,6 +2,11 @@
 """Runs an AArch64 program on a machine of a system file, in gem5's syscall emulation.
 
 gem5.opt run_program.py --system machine.json --cores 4 -- build/kernels/lutmm_driver --trace t.trace
+
+Parts of a long program, as for SimPoint, are three kinds of runs: with --simpoint-interval for its
+basic-block vectors, which the SimPoint tool groups; with --checkpoint-at where the chosen intervals begin;
+and from each of these with --restore and --stop-after on the cores that are of interest. The first two need
+one atomic core, which counts exactly.
 """
 
 import argparse
@@ -11,13 +16,17 @@ from pathlib import Path
 
 import checkpoints
 import hierarchy
-import intervals
 import m5
 import machine
 import preload
 from core import CPU_MODELS
 from m5.objects import Process, RedirectPath, Root, SEWorkload
 from m5.util.convert import toMemorySize
+
+REACHED = "instructions for a checkpoint"
+STOPPED = "instructions of --stop-after"
+ENDS = ("exiting with last active thread context", STOPPED)
+"""Causes of an end that was asked for."""
 
 
 def parse(arguments):
@@ -48,7 +57,18 @@ def parse(arguments):
         metavar="FILE",
         help=f"put a file's bytes at address {preload.ADDRESS:#x} of the program before it starts",
     )
-    intervals.add_options(parser)
+    parser.add_argument(
+        "--simpoint-interval",
+        type=int,
+        help="write a basic-block vector of every so many instructions into simpoint.bb",
+    )
+    parser.add_argument(
+        "--checkpoint-at",
+        type=lambda text: [int(word) for word in text.split(",")],
+        default=[],
+        help="write checkpoints after these numbers of instructions, ascending with commas, and go on",
+    )
+    parser.add_argument("--stop-after", type=int, help="end after so many instructions of the first core")
     parser.add_argument("--restore", help="go on from a checkpoint that this program took on this machine")
     parser.add_argument("program", nargs="+", help="the program and its arguments")
     return parser.parse_args(arguments)
@@ -69,19 +89,19 @@ def running(built, options, memory):
 
 def simulate(built, options, of):
     """Run to the end, changing the cores' model on the way if asked to; the last exit event."""
-    if options.max_ticks <= m5.curTick():
-        preload.give_up(f"--max-ticks is {options.max_ticks}, and the checkpoint is of {m5.curTick()} ps")
-    places = intervals.places_of(options)
+    places = list(options.checkpoint_at)
 
     def run(until):
         event = m5.simulate(until - m5.curTick())
-        while event.getCause() in ("workend", "checkpoint", intervals.REACHED):
+        while event.getCause() in ("workend", "checkpoint", REACHED):
             if event.getCause() == "workend":
                 tell("ends")
-            elif event.getCause() == "checkpoint":
-                intervals.checkpoint(str(m5.curTick()), of)
             else:
-                intervals.checkpoint(f"instruction-{places.pop(0)}", of)
+                reached = event.getCause() == REACHED
+                name = f"instruction-{places.pop(0)}" if reached else str(m5.curTick())
+                folder = Path(m5.options.outdir) / "checkpoints" / name
+                checkpoints.write(folder, of)
+                print(f"checkpoint at {m5.curTick()} ps in {folder}", flush=True)
             event = m5.simulate(until - m5.curTick())
         return event
 
@@ -89,7 +109,7 @@ def simulate(built, options, of):
     if event.getCause() == "workbegin":
         tell("begins")
         event = run(m5.curTick() + options.switch_after) if options.switch_after else event
-        if event.getCause() in intervals.ENDS:
+        if event.getCause() in ENDS:
             preload.give_up(f"the program ended before --switch-after: no {options.cpu} core ran any of it")
         if event.getCause() not in ("workbegin", "simulate() limit reached"):
             return event
@@ -97,7 +117,7 @@ def simulate(built, options, of):
         m5.stats.reset()
         change_cores(built)
         event = run(options.max_ticks)
-    elif built.later_cpus and event.getCause() in intervals.ENDS:
+    elif built.later_cpus and event.getCause() in ENDS:
         preload.give_up(
             f"the program ended without a work item, which --start-with waits for: no {options.cpu} core ran "
             "any of it"
@@ -118,11 +138,8 @@ def tell(what):
 def change_cores(built):
     """The cores of the later model take over, each with the thread that its predecessor runs."""
     pairs = list(zip(built.cpus, built.later_cpus, strict=True))
-    workload = built.system.workload
-    if not hasattr(workload, "hand_over"):
-        preload.give_up("this gem5 was built with an older module; build it again with this one")
     for old, new in pairs:
-        workload.hand_over(old.getCCObject(), new.getCCObject())
+        built.system.workload.hand_over(old.getCCObject(), new.getCCObject())
     m5.switchCpus(built.system, pairs)
 
 
@@ -142,9 +159,13 @@ def make_process(system, program):
     return Process(executable=path, cmd=[name, *words])
 
 
-def build(spec, options, file):
-    """The machine that the options ask for; `file` is what is to be preloaded."""
-    return machine.build(
+def main(arguments):
+    """Build, run and say how it ended."""
+    options = parse(arguments)
+    spec = hierarchy.load(options.system)
+    file = preload.plan(options.preload, options.memory) if options.preload else None
+    memory = file.memory if file else options.memory
+    built = machine.build(
         spec,
         cpu=options.start_with or options.cpu,
         later_cpu=options.cpu if options.start_with else None,
@@ -152,17 +173,9 @@ def build(spec, options, file):
         cores=options.cores,
         pim=not options.no_pim,
         units=options.units,
-        memory=file.memory if file else options.memory,
+        memory=memory,
         shared_memory=file.segment if file else "",
     )
-
-
-def main(arguments):
-    """Build, run and say how it ended."""
-    options = parse(arguments)
-    spec = hierarchy.load(options.system)
-    file = preload.plan(options.preload, options.memory) if options.preload else None
-    built = build(spec, options, file)
     built.system.workload = SEWorkload.init_compatible(options.program[0])
     if built.units or built.later_cpus:
         hierarchy.emulate_linux(built.system)
@@ -172,12 +185,17 @@ def main(arguments):
         cpu.createThreads()
     Root(full_system=False, system=built.system)
     built.system.exit_on_work_items = bool(built.later_cpus)
-    intervals.watch(built, options)
-    of = running(built, options, file.memory if file else options.memory)
-    if options.restore:
-        checkpoints.require(options.restore, of)
-    m5.instantiate(options.restore)
-    intervals.schedule(built, options)
+    if options.simpoint_interval:
+        built.cpus[0].addSimPointProbe(options.simpoint_interval)
+        built.cpus[0].probeListener.profile_file = "simpoint.bb"
+    of = running(built, options, memory)
+    checkpoints.instantiate(options.restore, of, options.max_ticks)
+    # An atomic core looks before an instruction and stops behind it; the others look where they commit.
+    early = 1 if options.cpu == "atomic" else 0
+    for place in options.checkpoint_at:
+        built.cpus[0].scheduleInstStop(0, place - early, REACHED)
+    if options.stop_after:
+        built.cpus[0].scheduleInstStop(0, options.stop_after - early, STOPPED)
     if built.units and not options.restore:
         hierarchy.map_doorbells(process)
     if file:
@@ -185,7 +203,7 @@ def main(arguments):
     event = simulate(built, options, of)
     print(f"sailsim-gem5: {event.getCause()} at {m5.curTick()} ps, exit status {event.getCode()}")
     m5.stats.dump()
-    if event.getCause() not in intervals.ENDS:
+    if event.getCause() not in ENDS:
         sys.exit(3)
     sys.exit(event.getCode())
 

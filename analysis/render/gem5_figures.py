@@ -1,10 +1,12 @@
 """Figures of what gem5 simulated: tiles beside the fast engine, the timeline of one tile, and whole tokens.
 
-They are of the folder of gem5's results (`sailsim gem5 sweep` and `decode`), `gem5` in a sweep's folder, or
+They are of the folder of gem5's results (`sailsim gem5 validate`, `replay
+--timeline` and `decode`), `gem5` in a sweep's folder, or
 of the runs that ship."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,54 +25,62 @@ from sailsim.analysis.baselines.simulated_rows import (
     shape,
 )
 from sailsim.analysis.paper.claims import load_paper
-from sailsim.analysis.render.figure import GREY, Axis, Figure, Look, Panel, Rule, look
+from sailsim.analysis.render.figure import Axis, Figure, Look, Panel, Rule, look
 from sailsim.analysis.render.style import OKABE_ITO, PHASE_STYLE
 from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
-from sailsim.lut_gemv.trace import LAYOUTS
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.decode import COMMAND as DECODE
-from sailsim.sim.gem5.tiles import COMMAND
-from sailsim.sim.gem5.timeline import TIMELINE, TileTimeline, read_timelines
-from sailsim.sim.study.folder import FILE, Store, as_frame
+from sailsim.sim.gem5.replay import TIMELINE, TileTimeline, timelines_of
+from sailsim.sim.gem5.validation import COMMAND as VALIDATE
+from sailsim.sim.gem5.validation import Load, comparisons_of
+from sailsim.sim.study.folder import FILE, Store
 from sailsim.workloads.load import load_model, uniform_choice
 
 FOLDER = "gem5"
 """Of gem5's results in a sweep's folder."""
 
 
-def _records(folder: Path | None) -> list[Row]:
-    """The records of a folder of gem5's results; none without one. Raises SailsimError for damaged ones."""
-    return Store(folder).records() if folder is not None and (folder / FILE).is_file() else []
+def _records(folder: Path | None, command: str) -> list[Row]:
+    """What a command stored in a folder of gem5's results, if there is one. Raises SailsimError for damaged
+    results."""
+    rows = Store(folder).records() if folder is not None and (folder / FILE).is_file() else []
+    return [row for row in rows if row["command"] == command]
 
 
 def stored_tiles(folder: Path | None) -> pd.DataFrame | None:
-    """The tiles of a folder; None where it has none."""
-    tiles = [row for row in _records(folder) if row["command"] == COMMAND]
-    return as_frame(tiles) if tiles else None
+    """The tiles that a folder's validations compared, a row each; None where it has none."""
+    tiles = [
+        compared.as_dict() | {name: record[name] for name in ("system", "gem5_version")}
+        for record in _records(folder, VALIDATE)
+        for compared in comparisons_of(record)
+    ]
+    return pd.DataFrame(tiles) if tiles else None
 
 
 def shipped_tiles() -> pd.DataFrame:
     """The tiles of docs/gem5-results.md."""
-    return pd.DataFrame(read_records(data_file("gem5/tiles.jsonl"))["tiles"])
+    data = read_records(data_file("gem5/validation.jsonl"))
+    return pd.DataFrame(data["tiles"]).assign(system=data["system"], gem5_version=data["gem5_version"])
 
 
 def stored_timelines(folder: Path | None) -> list[TileTimeline] | None:
-    """The timelines of a folder's tile; None where it has none."""
-    path = None if folder is None else folder / TIMELINE
-    return list(read_timelines(path)) if path is not None and path.is_file() else None
+    """The timelines of the tile that a folder drew last; None where it has none."""
+    records = _records(folder, TIMELINE)
+    return timelines_of(records[-1]) if records else None
 
 
 def shipped_timelines() -> list[TileTimeline]:
     """The timelines of docs/gem5-results.md."""
-    return [TileTimeline.from_dict(each) for each in read_records(data_file("gem5/tiles.jsonl"))["timelines"]]
+    rows = read_records(data_file("gem5/tiles.jsonl"))["timelines"]
+    return timelines_of({"timelines": [json.dumps(row) for row in rows]})
 
 
 def stored_tokens(folder: Path | None) -> list[Row] | None:
     """Those runs of whole tokens in a folder that agree in all but kind, batch, threads and bits, and have
     most widths on both sides; None if no run on cores has one on units beside it."""
-    return most_widths([row for row in _records(folder) if row["command"] == DECODE])
+    return most_widths(_records(folder, DECODE))
 
 
 def shipped_tokens() -> list[Row]:
@@ -80,90 +90,34 @@ def shipped_tokens() -> list[Row]:
 
 
 def tiles_figure(tiles: pd.DataFrame) -> Figure:
-    """Time of each tile in gem5 and in the fast engine by the weights' format, a panel per batch; and how far
-    the engine is off."""
-    batches = sorted(tiles["batch"].unique())[:3]
-    # Formats that differ in their bits alone lie along these; older results have no others.
-    chosen = "weights" in tiles and (tiles["weights"] != "").any()
-    uniform = not chosen and tiles["group_size"].nunique() == 1
-    if uniform:
-        ticks = {int(width): str(width) for width in sorted(tiles["wbits"].unique())}
-        tiles = tiles.assign(place=tiles["wbits"])
-    else:
-        types = list(dict.fromkeys(tiles.sort_values(["wbits", "type"])["type"]))
-        ticks = dict(enumerate(types))
-        tiles = tiles.assign(place=tiles["type"].map(types.index))
-    layouts = tiles["layout"].fillna("packed") if "layout" in tiles else pd.Series("packed", tiles.index)
-    tiles = tiles.assign(layout=layouts)[tiles["batch"].isin(batches)].sort_values(["nbw", "batch"])
-    whole = tiles["slices"] > 1
-    by_nbw = "NBW " + tiles["nbw"].map("{:g}".format)
-    one = by_nbw + ", batch " + tiles["batch"].map("{:g}".format)
-    together = "whole matrix, " + tiles["layout"].map(LAYOUTS)
-    nbws = list(by_nbw[~whole].unique())
-    looks = {}
-    for name, nbw, batch in zip(one[~whole], by_nbw[~whole], tiles["batch"][~whole], strict=True):
-        looks[name] = look(nbws.index(nbw), dash="", filled=batch == batches[0])
-    for layout, words in LAYOUTS.items():
-        if (tiles["layout"][whole] == layout).any():
-            looks[f"whole matrix, {words}"] = Look(GREY, "*", "", filled=layout == "packed", size=10)
-    looks |= {f"engine, {nbw}": look(i, marker="_", size=12) for i, nbw in enumerate(nbws)}
-    looks["engine, whole matrix"] = Look(GREY, "_", ":", size=12)
-    x = Axis("place", "bits of a weight" if uniform else "format of the weights", ticks=ticks)
-    gem5 = tiles.assign(us=tiles["gem5_s"] * 1e6, line=one.where(~whole, together))
-    engine = tiles.assign(us=tiles["engine_s"] * 1e6, line="engine, " + by_nbw.where(~whole, "whole matrix"))
-    both = pd.concat([gem5, engine])
-    panels = [
-        Panel(both[both["batch"] == batch], x, Axis("us", "time of the tile, us", limits=(0, None)), "line",
-              title=f"batch {batch:g}")
-        for batch in batches
-    ]  # fmt: skip
-    beside = {batch: 0.12 * (i - (len(batches) - 1) / 2) for i, batch in enumerate(batches)}
-    errors = gem5.assign(percent=100 * gem5["error"])
-    errors["place"] += errors["batch"].map(beside).where(~whole, 0.0)
-    most = max(5.0, 110 * float(tiles["error"].abs().max()))
-    percent = Axis("percent", "fast engine against gem5, %", limits=(-most, most))
-    panels.append(
-        Panel(errors, x, percent, "line", title="above 0: the engine takes longer", rules=[Rule(0)])
+    """How far the fast engine is off gem5, tile by tile, against the tile's cycles."""
+    loads = tiles[["units", "streams", "stream_offset"]].itertuples(index=False, name=None)
+    names = [f"{on}, {Load(*load)}" for on, load in zip(tiles["substrate"], loads, strict=True)]
+    looks = {name: look(i, dash="") for i, name in enumerate(dict.fromkeys(names))}
+    panel = Panel(
+        tiles.assign(line=names, percent=100 * tiles["error"]),
+        Axis("gem5_cycles", "cycles of the tile in gem5", log=True),
+        Axis("percent", "fast engine against gem5, %"),
+        "line",
+        title="above 0: the engine takes longer",
+        rules=[Rule(0)],
     )
-    return Figure("Fast engine against gem5, tile by tile", panels, _about_tiles(tiles, uniform), looks)
-
-
-def _about_tiles(tiles: pd.DataFrame, uniform: bool) -> list[str]:
-    """What the tiles are, and how well both agree."""
     first, off = tiles.iloc[0], tiles["error"].abs()
-    whole = tiles[tiles["slices"] > 1]
-    together = bare = ""
-    if len(whole):
-        together = (
-            f" Stars: the whole matrix on {whole['slices'].iloc[0]:g} units at once, which compete for DRAM; "
-            "open where their shares begin an odd number of DRAM rows apart."
-        )
-    apart = whole[whole["layout"] == "rows"]
-    if len(apart):
-        bare = (
-            " With a DRAM that loses nothing to long reads but refreshes, as gem5's, open stars are "
-            f"{apart['bare_error'].min():+.1%} to {apart['bare_error'].max():+.1%}: the engine's own reaches "
-            "what was measured on a real machine."
-        )
-    blocks = f" one scale for {first['group_size']:g} weights," if uniform else ""
     exact = "every result is exact" if tiles["correct"].all() else "RESULTS ARE WRONG"
     equal = "every phase equals the core's" if tiles["phases_equal"].all() else "PHASES DIFFER"
-    return [
-        f"Lines: fast engine. Marks: gem5 {first['gem5_version']}, one slice's share "
-        f"({first['k']:g} x {tiles[tiles['slices'] == tiles['slices'].min()]['n'].iloc[0]:g}) of "
-        f"{first['tensor']} of {first['model']} alone on one PIM unit.{together}",
-        f"System: {Path(str(first['system'])).stem}. Held fixed: {first['abits']:g}-bit activations,"
-        f"{blocks} substrate {first['substrate']}, conversion in memory. Weights come from DRAM.",
+    caption = [
+        f"gem5 {first['gem5_version']}, system {Path(str(first['system'])).stem}. Weights come from DRAM.",
         f"{len(tiles)} tiles: {exact}, {equal}; the engine's time is off by {off.median():.1%} in the "
-        f"median and {off.max():.1%} at worst.{bare}",
+        f"median and {off.max():.1%} at worst.",
     ]
+    return Figure("Fast engine against gem5, tile by tile", [panel], caption, looks)
 
 
 SHOWN_GROUPS = (34, 6)
 """Groups of a timeline that a figure shows, at its beginning and at its end: more would be too fine."""
 
 
-def timeline_figure(timelines: Sequence[TileTimeline], shown: tuple[int, int] = SHOWN_GROUPS) -> Figure:
+def timeline_figure(timelines: Sequence[TileTimeline]) -> Figure:
     """Load, build, look-up, conversion and write-back of a tile's first and last groups against cycles.
 
     Args:
@@ -174,12 +128,10 @@ def timeline_figure(timelines: Sequence[TileTimeline], shown: tuple[int, int] = 
         SailsimError: no group is to be shown.
     """
     count = min(len(timeline.groups) for timeline in timelines)
-    if min(shown) < 1:
-        raise SailsimError(f"groups is {shown[0]}:{shown[1]}; allowed are at least 1 at each end.")
-    ranges = [(0, min(shown[0], count))]
-    if count > sum(shown):
-        ranges.append((count - shown[1], count))
-    elif count > shown[0]:
+    ranges = [(0, min(SHOWN_GROUPS[0], count))]
+    if count > sum(SHOWN_GROUPS):
+        ranges.append((count - SHOWN_GROUPS[1], count))
+    elif count > SHOWN_GROUPS[0]:
         ranges = [(0, count)]
     labels = {name: PHASE_STYLE[name][0].partition(" and ")[0].partition(":")[0] for name in TILE_PHASES}
     clock = f"cycles of the C-SRAM clock ({timelines[0].clock_ghz:g} GHz) from the tile's start"

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The PIM unit of an LLC slice, and a device that replays descriptors without a core."""
+"""The PIM unit of an LLC slice, a slice's index, and a device that replays descriptors without a core."""
 
 from m5.objects.ClockedObject import ClockedObject
-from m5.params import Param, RequestPort, ResponsePort
+from m5.params import Param, RequestPort, ResponsePort, VectorParam
 from m5.proxy import Parent
+
+try:  # gem5 after 24.0: a cache's own kind of policy
+    from m5.objects.Tags import TaggedIndexingPolicy as IndexingPolicy
+except ImportError:
+    from m5.objects.IndexingPolicies import BaseIndexingPolicy as IndexingPolicy
 
 
 class SailPimUnit(ClockedObject):
@@ -44,3 +49,37 @@ class SailPimUnit(ClockedObject):
     stores_when_idle = Param.Bool(False, "Idle arrays hold cache lines")
     flush_time = Param.Cycles(0, "To empty the arrays before they compute")
     settle_time = Param.Cycles(100000, "Idle time after which the arrays hold lines again")
+
+
+class SailSliceIndexing(IndexingPolicy):
+    type = "SailSliceIndexing"
+    cxx_class = "gem5::sail::SliceIndexing"
+    cxx_header = "gem5/slice_indexing.hh"
+
+    slices = Param.Unsigned("Slices that take lines in turn")
+    if "size" not in IndexingPolicy._params:  # gem5 after 24.0: each policy says by itself what it needs
+        size = Param.MemorySize(Parent.size, "Capacity of the slice in bytes")
+        entry_size = Param.Int(Parent.entry_size, "Bytes of a line")
+
+
+class SailReplayer(ClockedObject):
+    type = "SailReplayer"
+    cxx_class = "gem5::sail::Replayer"
+    cxx_header = "gem5/replayer.hh"
+
+    system = Param.System(Parent.any, "System whose memory takes the trace")
+    port = RequestPort("Rings doorbells and polls completion records; connect it to the LLC's crossbar")
+
+    trace = Param.String("Trace file (docs/contract.md)")
+    image_addr = Param.Addr("Physical address that the trace's image is put at, a multiple of 64")
+    doorbell_addr = Param.Addr("Physical address of unit 0's doorbell")
+    units = Param.Unsigned("Units: descriptor i goes to unit i modulo units")
+    window = Param.Unsigned(
+        0, "Descriptors under way at most, in the trace's order; 0: as many as the units take"
+    )
+    phase_ends = VectorParam.UInt64(
+        [],
+        "Ascending numbers of descriptors: those from one number on are handed over when all before it have "
+        "been answered; empty: one phase",
+    )
+    poll_period = Param.Cycles(100, "Between two looks at a completion record")

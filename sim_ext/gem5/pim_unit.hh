@@ -3,7 +3,7 @@
  * The PIM unit of one LLC slice: takes descriptors at its doorbell, one after another fetches the tile's
  * operands by its own port, works through the groups in the time that the core (sim_ext/pim) says, writes
  * the results and at last the completion record. Read `advance` first, then the functions in its order;
- * unit_results.cc has the end of a tile, unit_checkpoint.cc draining and checkpoints.
+ * unit_checkpoint.cc has draining and checkpoints.
  */
 #ifndef SAILSIM_GEM5_PIM_UNIT_HH
 #define SAILSIM_GEM5_PIM_UNIT_HH

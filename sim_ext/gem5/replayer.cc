@@ -3,13 +3,13 @@
 
 #include <algorithm>
 #include <cstring>
-#include <stdexcept>
+#include <fstream>
 
 #include "base/intmath.hh"
 #include "base/output.hh"
 #include "debug/SailPim.hh"
-#include "gem5/backing.hh"
 #include "gem5/doorbell.hh"
+#include "mem/physical.hh"
 #include "mem/port_proxy.hh"
 #include "sim/sim_exit.hh"
 #include "sim/system.hh"
@@ -20,24 +20,114 @@ namespace gem5::sail
 namespace
 {
 
-TraceFile read_or_stop(const SailReplayerParams &p)
+struct FileHeader {
+    char magic[8];
+    std::uint32_t version;
+    std::uint32_t abi_version;
+    std::uint64_t base;
+    std::uint64_t image_bytes;
+    std::uint64_t image_offset;
+    std::uint64_t stored_bytes;
+    std::uint64_t descriptor_offset;
+    std::uint64_t descriptor_count;
+    std::uint64_t expected_offset;
+    std::uint64_t json_offset;
+    std::uint64_t json_bytes;
+    std::uint64_t reserved[5];
+};
+static_assert(sizeof(FileHeader) == 128, "docs/contract.md fixes the header's size");
+
+/* Items of a trace file, as many as there are asked for. */
+class Reader
+{
+  public:
+    explicit Reader(const std::string &path) : path(path), file(path, std::ios::binary | std::ios::ate)
+    {
+        fatal_if(!file, "trace %s cannot be opened", path);
+        size = static_cast<std::uint64_t>(file.tellg());
+    }
+
+    template <class Item>
+    std::vector<Item> read(std::uint64_t offset, std::uint64_t count)
+    {
+        fatal_if(offset > size || count > (size - offset) / sizeof(Item), "trace %s is cut short", path);
+        std::vector<Item> items(count);
+        file.seekg(static_cast<std::streamoff>(offset));
+        file.read(reinterpret_cast<char *>(items.data()), static_cast<std::streamsize>(count * sizeof(Item)));
+        fatal_if(!file, "trace %s cannot be read", path);
+        return items;
+    }
+
+  private:
+    const std::string path;
+    std::ifstream file;
+    std::uint64_t size = 0;
+};
+
+/* Ends gem5 with a sentence for what is no whole trace of this version. */
+TraceFile read_trace(const SailReplayerParams &p)
 {
     fatal_if(p.units == 0, "%s: units is 0: allowed is at least 1", p.name);
     fatal_if(p.image_addr % LUTMM_BUFFER_ALIGN != 0, "%s: image_addr is %#x: allowed are multiples of %d",
              p.name, p.image_addr, LUTMM_BUFFER_ALIGN);
-    try {
-        return read_trace(p.trace, p.image_addr);
-    } catch (const std::runtime_error &error) {
-        fatal("%s", error.what());
+    Reader reader(p.trace);
+    const FileHeader header = reader.read<FileHeader>(0, 1).front();
+    fatal_if(std::memcmp(header.magic, "SAILTRCE", sizeof header.magic) != 0, "trace %s is no trace file",
+             p.trace);
+    fatal_if(header.version != 1 || header.abi_version != LUTMM_ABI_VERSION,
+             "trace %s is of another version of the format", p.trace);
+    fatal_if(header.stored_bytes > header.image_bytes, "trace %s stores more than its image holds", p.trace);
+
+    TraceFile trace;
+    trace.image_bytes = header.image_bytes;
+    trace.stored = reader.read<std::uint8_t>(header.image_offset, header.stored_bytes);
+    trace.tiles = reader.read<lutmm_descriptor>(header.descriptor_offset, header.descriptor_count);
+    trace.expected = reader.read<std::uint64_t>(header.expected_offset, header.descriptor_count);
+
+    const std::uint64_t shift = p.image_addr - header.base; /* modulo 2^64 */
+    for (lutmm_descriptor &d : trace.tiles) {
+        d.weights += shift;
+        d.activations += shift;
+        d.output += shift;
+        d.completion += shift;
+        if (d.scales != 0)
+            d.scales += shift;
+        if ((d.flags & LUTMM_F_CODE_MASK) == LUTMM_F_CODE_BOOK)
+            d.codebook += shift;
+    }
+    for (std::uint64_t &address : trace.expected)
+        if (address != 0)
+            address += shift;
+    return trace;
+}
+
+/* Puts bytes into memory before the simulation begins, while no cache holds any: where gem5 keeps memory's
+ * content. A functional access for each line would ask every cache whether it has it. */
+void preload(System &system, Addr address, const void *from, std::uint64_t bytes)
+{
+    const auto *source = static_cast<const std::uint8_t *>(from);
+    const auto stores = system.getPhysMem().getBackingStore();
+    while (bytes > 0) {
+        const auto store = std::find_if(stores.begin(), stores.end(), [address](const auto &each) {
+            return each.inAddrMap && each.pmem && each.range.contains(address);
+        });
+        if (store == stores.end()) { /* a memory that keeps no bytes here */
+            system.physProxy.writeBlob(address, source, bytes);
+            return;
+        }
+        const std::uint64_t part = std::min<std::uint64_t>(bytes, store->range.end() - address);
+        std::memcpy(store->pmem + (address - store->range.start()), source, part);
+        address += part;
+        source += part;
+        bytes -= part;
     }
 }
 
 } // namespace
 
 Replayer::Replayer(const SailReplayerParams &p)
-    : ClockedObject(p), system(*p.system), trace_path(p.trace), image(p.image_addr),
-      doorbells(p.doorbell_addr), units(p.units), window(p.window), phase_ends(p.phase_ends),
-      poll_period(p.poll_period), report(p.report), trace(read_or_stop(p)),
+    : ClockedObject(p), system(*p.system), image(p.image_addr), doorbells(p.doorbell_addr), units(p.units),
+      window(p.window), phase_ends(p.phase_ends), poll_period(p.poll_period), trace(read_trace(p)),
       descriptors(roundUp(image + trace.image_bytes, Addr{LUTMM_BUFFER_ALIGN})), outcomes(trace.tiles.size()),
       lanes(p.units), port(name() + ".port", *this, *p.system, 2 * p.units,
                            [this](const Transfer &transfer, bool ok) { on_transfer(transfer, ok); }),
@@ -185,15 +275,14 @@ void Replayer::finish()
         stats.wrong += ok && !good[i];
     }
     stats.ticks = curTick();
-    if (!report.empty())
-        write_report(good);
+    write_report(good);
     const bool all_good = stats.failed.value() + stats.wrong.value() == 0;
     exitSimLoop(all_good ? "replay done" : "replay done with errors", all_good ? 0 : 1);
 }
 
 void Replayer::write_report(const std::vector<bool> &good) const
 {
-    OutputStream *file = simout.create(report);
+    OutputStream *file = simout.create("tiles.csv");
     std::ostream &out = *file->stream();
     out << "tile,unit,k,n,batch,wbits,abits,nbw,flags,status,detail,cycles,lookups,prt_hits,good,rung_ps,"
            "answered_ps\n";

@@ -9,14 +9,22 @@
 #include <cstdint>
 #include <vector>
 
+#include "abi/lutmm.h"
 #include "base/statistics.hh"
 #include "gem5/memory_port.hh"
-#include "gem5/trace_file.hh"
 #include "params/SailReplayer.hh"
 #include "sim/clocked_object.hh"
 
 namespace gem5::sail
 {
+
+/* A trace file (docs/contract.md), read and relocated. */
+struct TraceFile {
+    std::uint64_t image_bytes = 0;       /* of memory that the trace takes */
+    std::vector<std::uint8_t> stored;    /* the image's first bytes; the rest is zero */
+    std::vector<lutmm_descriptor> tiles; /* addresses as they are with the image at its place */
+    std::vector<std::uint64_t> expected; /* address of a tile's expected output, or 0 */
+};
 
 class Replayer : public ClockedObject
 {
@@ -62,6 +70,7 @@ class Replayer : public ClockedObject
     void on_transfer(const Transfer &transfer, bool ok);
     void finish();
     bool as_expected(std::size_t tile) const;
+    /* One line a tile: tiles.csv in gem5's output directory. */
     void write_report(const std::vector<bool> &good) const;
     Addr descriptor_address(std::size_t tile) const;
 
@@ -72,14 +81,12 @@ class Replayer : public ClockedObject
     };
 
     System &system;
-    const std::string trace_path;
     const Addr image;
     const Addr doorbells;
     const std::size_t units;
     const std::uint64_t window; /* 0: no limit */
     const std::vector<std::uint64_t> phase_ends;
     const Cycles poll_period;
-    const std::string report;
 
     TraceFile trace;
     Addr descriptors; /* physical address of the descriptor array, behind the image */

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/intmath.hh"
+#include "base/logging.hh"
 #include "mem/cache/tags/indexing_policies/base.hh"
 #include "mem/cache/tags/tagged_entry.hh"
 #include "params/BaseTags.hh"
@@ -67,13 +68,22 @@ class SizedPolicy<Policy, false> : public Policy
 class SliceIndexing : public SizedPolicy<IndexingPolicy, std::is_same_v<IndexKey, Addr>>
 {
   public:
-    explicit SliceIndexing(const SailSliceIndexingParams &params);
+    explicit SliceIndexing(const SailSliceIndexingParams &p) : SizedPolicy(p), slices(p.slices)
+    {
+        fatal_if(slices == 0, "%s: slices is 0: allowed is at least 1", name());
+    }
 
-    std::vector<ReplaceableEntry *> getPossibleEntries(IndexKey key) const override;
+    std::vector<ReplaceableEntry *> getPossibleEntries(IndexKey key) const override
+    {
+        return sets[extractTag(address_of(key)) / slices & setMask];
+    }
 
     /* The tag is the line's whole number: simple, and an address follows from it alone. */
-    Addr extractTag(const Addr addr) const override;
-    Addr regenerateAddr(IndexKey tag, const ReplaceableEntry *entry) const override;
+    Addr extractTag(const Addr addr) const override { return addr >> setShift; }
+    Addr regenerateAddr(IndexKey tag, const ReplaceableEntry *) const override
+    {
+        return address_of(tag) << setShift;
+    }
 
   private:
     const unsigned slices;

@@ -21,11 +21,41 @@
 
 #include "arch/arm/linux/se_workload.hh"
 #include "cpu/base.hh"
-#include "gem5/protections.hh"
 #include "params/SailEmuLinux.hh"
+#include "sim/serialize.hh"
 
 namespace gem5::sail
 {
+
+/* Each allows what those before it do. */
+enum class Access { none, read, write };
+
+/* What a program may do with the pages of an address space, by range: a reservation of any size takes no
+ * memory. */
+class Protections : public Serializable
+{
+  public:
+    /* Everything may be written. */
+    Protections() = default;
+    /* As a program begins: segments of its file, and of its interpreter's, that are not writable are
+     * read-only. */
+    explicit Protections(const Process &process);
+
+    /* Of whole pages: [first, end). */
+    void set(Addr first, Addr end, Access access);
+
+    /* The access that all bytes of [first, end) have. */
+    Access of(Addr first, Addr end) const;
+
+    void serialize(CheckpointOut &cp) const override;
+    void unserialize(CheckpointIn &cp) override;
+
+  private:
+    Access at(Addr address) const;
+
+    /* From this address on, up to the next entry; below the first entry everything may be written. */
+    std::map<Addr, Access> from;
+};
 
 /* The number of a process's address space, which its threads share. gem5 gives none twice. */
 std::uint64_t space_of(const Process &process);

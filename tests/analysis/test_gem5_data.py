@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from sailsim.base.atomic import read_records
-from sailsim.sim.gem5.measure import FORMATS
 
 ROOT = Path(__file__).parents[2]
+FORMATS = ("q8_0", "q4_0", "q4_1", "q2")
 
 
 def test_the_committed_tiles_hold_what_they_must() -> None:

@@ -23,10 +23,6 @@ def runs(log: Path) -> list[str]:
 
 def one_sentence(result: Result) -> str:
     assert result.exit_code == 2, result.output
-    lines = [line for line in result.stderr.splitlines() if not line.startswith("runs of tiles on gem5 ")]
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("gem5: ")]
     assert len(lines) == 1, result.stderr
     return lines[0]
-
-
-MODEL = ("--model", "smollm2-135m", "--group-size", "32")
-SMALL = (*MODEL, "--wbits", "3,4", "--nbw", "2,4", "--batch", "1", "--whole", "4")

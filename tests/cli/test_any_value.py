@@ -32,7 +32,6 @@ ARGUMENTS: dict[str, list[str]] = {
     "gem5 decode": SMALL,
     "gem5 run": ["w.npy"],
     "gem5 replay": ["w.npy"],
-    "gem5 timeline": ["w.npy"],
     # What takes long is refused in the end.
     "report": ["none"],
     "image": ["none", "--out", "i"],

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from sailsim.base.atomic import read_records
 from sailsim.cli import main
 from sailsim.sim.gem5.binary import VARIABLE
 from sailsim.sim.gem5.decode import REGIONS, DecodePoint, differing, prompt_tokens
@@ -68,7 +67,7 @@ def one_sentence(result: Result) -> str:
 
 
 def test_a_study_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
-    first = json.loads(decode(log, "--write", tmp_path / "data.jsonl", "--build", "by hand").stdout)
+    first = json.loads(decode(log).stdout)
     assert (len(first["rows"]), first["held_before"], first["differing"], runs(log)) == (6, 0, [], 6)
     order = [(row["threads"], row["linears"]) for row in first["rows"]]
     assert order == [(t, kind) for t in (1, 2) for kind in ("neon", "lut", "lutmm")]
@@ -84,19 +83,11 @@ def test_a_study_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
     assert (row["pim"], first["rows"][0]["pim"]) == (True, False)
     assert first["rows"][0].get("unit_buildCycles") is None
     assert len(list((tmp_path / "out" / "images").glob("*.image"))) == 1
-    data = read_records(tmp_path / "data.jsonl")
-    assert (data["run"]["gem5"], data["run"]["build"], len(data["rows"])) == ("24.0.0.1", "by hand", 6)
-    assert data["rows"][0]["model"] == "tiny.toml"
-    assert "folder" not in data["rows"][0]
-
     again = json.loads(decode(log).stdout)
     assert (again["held_before"], again["rows"]) == (6, first["rows"])
     grown = json.loads(decode(log, "--batch", "1,2", "--linears", "neon").stdout)
     assert (len(grown["rows"]), grown["held_before"], runs(log)) == (4, 2, 8)
     assert len(Store(tmp_path / "out").frame()) == 8
-    # All that the folder holds is written, whatever the last command asked for.
-    decode(log, "--linears", "neon", "--threads", "1", "--write", tmp_path / "data.jsonl")
-    assert len(read_records(tmp_path / "data.jsonl")["rows"]) == 8
 
 
 def test_the_image_is_made_once_and_again_for_other_code(

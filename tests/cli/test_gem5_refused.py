@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -11,23 +10,31 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.gem5.outcome import Gem5Run
-from sailsim.sim.study.folder import Store
-
-from .gem5_stand_in import MODEL, SMALL, elf, one_sentence, runs, sailsim
+from .gem5_stand_in import elf, one_sentence, runs, sailsim
 
 
-def test_points_that_fail_leave_the_others(
+def test_a_part_that_fails_leaves_the_others(
     log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "gem5"
-    sailsim("sweep", *MODEL, "--wbits", "4", "--nbw", "4", "--batch", "1", "--whole", "0", "--out", out)
+    words = ("validate", "--tiles", 2, "--together", 1, "--out", tmp_path / "gem5")
+    sailsim(*words, "--streams", 1)
+    assert len(runs(log)) == 5
     monkeypatch.setenv("FAKE_GEM5", "panic")
-    sentence = one_sentence(sailsim("sweep", *SMALL, "--out", out))
-    assert "4 of 5 runs of tiles on gem5 were refused (the first: gem5 stopped" in sentence
-    assert "it went wrong" in sentence
+    assert "gem5 stopped before the end (it went wrong)" in one_sentence(sailsim(*words, "--streams", 2))
+    monkeypatch.setenv("FAKE_GEM5", "refused")
+    assert "was refused with status 4" in one_sentence(sailsim(*words, "--streams", 2))
     monkeypatch.setenv("FAKE_GEM5", "good")
-    assert json.loads(sailsim("sweep", *SMALL, "--out", out, "--json").stdout)["held_before"] == 1
+    sailsim(*words, "--streams", 2)
+    assert len(runs(log)) == 5 + 2 + 2
+
+
+def test_a_gem5_without_tracing_draws_no_timeline(
+    log: Path, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_GEM5", "untraced")
+    why = one_sentence(sailsim("replay", trace, "--timeline", 0, "--out", tmp_path / "out"))
+    assert "allowed for a timeline is one with it, such as gem5.opt." in why
+    assert not list(tmp_path.rglob("*.trace"))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +63,7 @@ def test_a_run_that_ends_badly_is_one_sentence_and_stores_nothing(
     sentence = one_sentence(sailsim("replay", trace, "--units", 1, "--out", out, *limit))
     for word in words:
         assert word in sentence
-    assert not Store(out).keys()
+    assert not list(out.glob("chunks/*"))
     for pid in out.rglob("pid"):  # what took too long is ended
         with pytest.raises(ProcessLookupError):
             os.kill(int(pid.read_text()), 0)
@@ -95,7 +102,7 @@ def test_another_binary_is_another_result(log: Path, trace: Path, tmp_path: Path
 def test_what_cannot_be_run_is_one_sentence(tmp_path: Path, make, why: str) -> None:
     path = tmp_path / "gem5.opt"
     make(path)
-    sentence = one_sentence(sailsim("check", "--gem5", path))
+    sentence = one_sentence(sailsim("machine", "--check", "--gem5", path))
     assert why in sentence
     assert "EXTRAS" in sentence
 
@@ -103,13 +110,13 @@ def test_what_cannot_be_run_is_one_sentence(tmp_path: Path, make, why: str) -> N
 @pytest.mark.parametrize(
     ("behaviour", "words"), [("no_module", "has no sailsim module"), ("silent", "does not answer as gem5")]
 )
-@pytest.mark.parametrize("command", ["check", "sweep", "validate", "kernels"])
+@pytest.mark.parametrize("command", ["machine", "validate"])
 def test_a_gem5_without_the_module_is_one_sentence_before_any_work(
     log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str, words: str, command: str
 ) -> None:
     monkeypatch.setenv("FAKE_GEM5", behaviour)
-    out = ["--out", tmp_path / "out"] if command != "check" else []
-    sentence = one_sentence(sailsim(command, *out))
+    options = ["--check"] if command == "machine" else []
+    sentence = one_sentence(sailsim(command, *options, "--out", tmp_path / "out"))
     assert words in sentence
     assert "EXTRAS" in sentence
     assert not (tmp_path / "out").exists()
@@ -122,17 +129,11 @@ SIMPOINT = ("--simpoint-interval", "5")
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("sweep", "--wbits", "9"), "wbits"),
-        (("sweep", "--wbits", "x"), "wbits is 'x'"),
-        (("sweep", "--tensor", "blk.0.nothing"), "tensor is 'blk.0.nothing'"),
-        (("sweep", "--system", "graviton2"), "graviton2 has no enabled [pim] section; allowed is"),
-        (("sweep", "--system", "aim-n1"), "section, its accelerator has backend dram_pim; allowed is"),
         (("validate", "--system", "graviton2"), "no enabled [pim] section"),
         (("validate", "--system", "aim-n1"), "its accelerator has backend dram_pim"),
-        (("dram", "--system", "aim-n1"), "its accelerator has backend dram_pim"),
-        (("kernels", "--system", "aim-n1"), "backend dram_pim, which gem5 does not have"),
-        (("sweep", "--timeout", "0"), "--timeout"),
-        (("kernels", "--programs", "/no/such/folder"), "make kernels"),
+        (("validate", "--timeout", "0"), "--timeout"),
+        (("machine", "aim-n1"), "backend dram_pim, which gem5 does not have"),
+        (("replay", __file__, "--timeline", "0", "--order", "step"), "order is given beside timeline"),
         (("run", "/no/such/program"), "make kernels"),
         (("run", "--memory", "2 GB", "program"), "memory is '2 GB'; allowed is a whole number of MiB or GiB"),
         (("run", "--switch-after", "5", "program"), "switch-after is given without start-with"),
@@ -182,6 +183,12 @@ def test_bad_words_are_one_sentence(log: Path, tmp_path: Path, words: tuple[str,
     assert not runs(log)
 
 
+def test_a_tile_that_the_trace_does_not_have(log: Path, trace: Path, tmp_path: Path) -> None:
+    for tile in (1, -1):
+        why = one_sentence(sailsim("replay", trace, "--timeline", tile, "--out", tmp_path / "out"))
+        assert f"timeline is {tile}; allowed are 0..0" in why
+
+
 def test_a_program_of_another_machine_is_one_sentence(log: Path, tmp_path: Path) -> None:
     out = ("--out", tmp_path / "out", "--")
     for program, why in (
@@ -192,11 +199,6 @@ def test_a_program_of_another_machine_is_one_sentence(log: Path, tmp_path: Path)
         said = one_sentence(sailsim("run", *out, program))
         assert said == f"Error: program is {program}, {why}; allowed is one for AArch64."
     assert not runs(log)
-
-
-def test_lines_that_only_look_like_json_are_left_out() -> None:
-    output = 'a line\n{not json\n{"x": 1}\n{\n' + '{"y":' * 100_000 + "\n"
-    assert Gem5Run(0, output, 0, 0.0, {}, Path()).json_lines == [{"x": 1}]
 
 
 def test_a_full_disk_is_one_sentence(

@@ -91,7 +91,7 @@ def test_other_commands_take_no_minus_one_either() -> None:
         ["claims", "explore", *SMALL, "--out", "o", "--weights", ""],
         ["quality", "--weights", ""],
         ["gem5", "decode", *SMALL, "--weights", ""],
-        ["gem5", "check", "--gem5", ""],
+        ["gem5", "machine", "--check", "--gem5", ""],
     ],
     ids=" ".join,
 )

@@ -55,7 +55,6 @@ COMMANDS = (
     "trace --model smollm2-135m --layers 0:1 --out two.trace",
     "replay one.trace",
     "image smollm2-135m --blocks 1 --out one.image",
-    "gem5 timeline one.trace --engine --out timeline",
 )
 
 

@@ -11,7 +11,7 @@ from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import VARIABLE, Gem5
-from sailsim.sim.gem5.cases import random_tile
+from sailsim.sim.gem5.validation import random_tile
 from sailsim.sim.system import System
 from sailsim.sim.vary import vary
 

@@ -19,8 +19,8 @@ def board(gem5: Gem5, machine: System, tmp_path: Path) -> Board:
     """Runs an example's board with options and a program; returns the finished process."""
     (tmp_path / "machine.json").write_text(machine_json(machine))
 
-    def run(*words: object, script: str = "example_board.py") -> subprocess.CompletedProcess[str]:
-        path = configs_path() / script
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        path = configs_path() / "example_board.py"
         command = [gem5.path, "-d", tmp_path / "out", path, tmp_path / "machine.json", *words]
         result = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
         if "cannot import name" in result.stderr:
@@ -57,8 +57,7 @@ def test_memories_change_the_time_of_a_part_and_no_result(
     program = (kernels / "lutmm_driver", "--trace", small_trace, "--threads", 2, "--units", 4, "--m5")
     took = set()
     for memory in ("ddr4", "ddr5", "hbm2"):
-        words = ("--memory", memory, "--cores", 2, "--", *program)
-        result = board(*words, script="example_region.py")
+        result = board("--memory", memory, "--model", "timing", "--cores", 2, "--", *program)
         assert result.returncode == 0, result.stderr
         assert '"wrong_words": 0' in result.stdout
         assert '"emulated": 0' in result.stdout

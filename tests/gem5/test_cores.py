@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.gem5.binary import CPU_MODELS, Gem5
-from sailsim.sim.gem5.outcome import read_stats
+from sailsim.sim.gem5.binary import CPU_MODELS, Gem5, read_dumps
 from sailsim.sim.system import System
 from sailsim.sim.vary import vary
 
@@ -21,6 +20,8 @@ FUZZED = {"atomic": 1000, "timing": 1000, "minor": 200, "o3": 200}
 """Random descriptors on each core model, unless SAILSIM_FUZZ says how many."""
 large = pytest.mark.skipif(not os.environ.get("SAILSIM_LARGE"), reason="SAILSIM_LARGE is not set")
 CHASE = ("--min", "655360", "--max", "655360", "--loads", "60000")
+SLOWEST = {"pim.clock": 1e-3, "pim.queue": 1, "pim.substrate.add": 16}
+"""A unit whose first tile outlasts a millisecond."""
 STAGES = ("idle", "flush", "descriptor", "operands", "groups", "results", "completion")
 
 
@@ -74,7 +75,7 @@ def test_units_that_the_machine_does_not_have(gem5: Gem5, machine, kernels, smal
     *lines, _ = gem5.run(machine, program, tmp_path, cpu=cpu).json_lines
     answers = [(line["status"], line["detail"]) for line in lines]
     assert answers == [("OK", 0)] * 4 + [("ERR_UNIT", unit) for unit in range(4, 8)]
-    stats = read_stats(tmp_path / "stats.txt")
+    stats = read_dumps(tmp_path / "stats.txt")[-1]
     assert stats["system.units0.errors::unit"] == 4
     assert stats["system.units0.tiles"] == 1
 
@@ -108,11 +109,11 @@ def test_a_unit_that_never_ends_holds_its_cores_and_nothing_else(
 ):
     """A tile that outlasts the run and one place in the queue: the third LUTMM waits to the end."""
     end = 1_000_000_000
-    slow = vary(machine, {"pim.clock": 1e-4, "pim.queue": 1})
+    slow = vary(machine, SLOWEST)
     program = [str(kernels / "lutmm_driver"), "--trace", str(small_trace)]
     with pytest.raises(SailsimError, match=rf"stopped before the end \(simulate\(\) limit reached at {end}"):
         gem5.run(slow, program, tmp_path, cpu=cpu, extra=["--max-ticks", str(end)])
-    stats = read_stats(tmp_path / "stats.txt")
+    stats = read_dumps(tmp_path / "stats.txt")[-1]
     spent = stages(stats)
     assert sum(spent.values()) == end
     busy = end - spent["idle"]
@@ -128,7 +129,7 @@ def test_a_unit_that_never_ends_holds_its_cores_and_nothing_else(
 
 
 def test_a_run_that_takes_too_long_is_stopped(gem5: Gem5, machine, kernels, small_trace, tmp_path):
-    slow = vary(machine, {"pim.clock": 1e-6, "pim.queue": 1})
+    slow = vary(machine, SLOWEST)
     program = [str(kernels / "lutmm_driver"), "--trace", str(small_trace)]
     with pytest.raises(SailsimError, match="took longer than 4 s"):
         gem5.run(slow, program, tmp_path, cpu="timing", timeout_s=4)

@@ -1,4 +1,4 @@
-"""Tiles of a file's own formats on gem5's unit: the codes, blocks and minima of the types that files have."""
+"""Tiles of all formats on gem5's unit, those of files among them; and when its weights come."""
 
 from pathlib import Path
 
@@ -7,12 +7,14 @@ import pytest
 
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Tile
-from sailsim.lut_gemv.trace import write_trace
+from sailsim.lut_gemv.trace import read_trace, write_trace
+from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import Gem5
-from sailsim.sim.gem5.tiles import run_tiles, tile_points
+from sailsim.sim.gem5.validation import ALONE, Validation, engine_seconds, random_tile
 from sailsim.sim.system import System
 from sailsim.sim.tile_time import time_tile
-from sailsim.workloads.formats import TENSOR_FORMATS
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.traces import plan_trace
 
 from ..workloads.conftest import write_tiny_gguf
 
@@ -23,20 +25,17 @@ pytestmark = pytest.mark.gem5
 def test_tiles_of_a_files_own_format_are_exact_and_take_the_engines_phases(
     gem5: Gem5, machine: System, tmp_path: Path, kind: str
 ) -> None:
-    model = tmp_path / f"{kind}.gguf"
+    """A trace's tiles, alone and the whole matrix at once."""
+    model, trace = tmp_path / f"{kind}.gguf", tmp_path / "own.trace"
     write_tiny_gguf(model, kind=kind, times=8)  # 512 inputs: two of the blocks of a K-quant
-    own = TENSOR_FORMATS[kind.lower()]
-    points = tile_points(
-        nbw=(2, 3), batch=(1, 3), whole=(own.wbits,), slices=machine.llc.slices.whole, model=str(model)
-    )
-    frame, before = run_tiles(points, gem5, "sail-n1", machine, tmp_path / "out", progress=False)
-    assert (len(frame), before) == (6, 0)
-    assert set(frame["type"]) == {own.name}
-    assert set(zip(frame["wbits"], frame["group_size"], strict=True)) == {(own.wbits, own.group_size)}
-    assert frame["correct"].all()
-    assert frame["phases_equal"].all()
-    assert (frame["core_convert"] > 0).all()
-    assert np.isfinite(frame["error"]).all()
+    slices = machine.llc.slices.whole
+    plan = plan_trace(str(model), Activations.load(), layers=(0, 1), tensors="blk.0.attn_q", slices=slices)
+    write_trace(trace, list(plan.tiles()))
+    compared = Validation("sail-n1", machine, together=slices, trace=trace).run(gem5, tmp_path / "out")
+    assert [str(each.load) for each in compared] == ["alone"] * slices + [f"{slices} at a time alone"]
+    assert all(each.correct and each.phases_equal for each in compared)
+    assert all(each.core_phases["convert"] > 0 for each in compared)
+    assert all(abs(each.error) < 0.2 for each in compared if not each.refreshes)
 
 
 def test_a_codebook_delays_the_weights_as_the_engine_says(
@@ -59,3 +58,24 @@ def test_a_codebook_delays_the_weights_as_the_engine_says(
     ours = [each.cycles - each.around["descriptor"] - each.around["record"] for each in engine]
     assert cycles[1] - cycles[0] == pytest.approx(ours[1] - ours[0], abs=25)
     assert cycles[1] - cycles[0] > 90
+
+
+def test_every_format_is_exact(gem5: Gem5, machine: System, format_trace: Path, tmp_path: Path) -> None:
+    trace = read_trace(format_trace)
+    rows = gem5.replay(machine, format_trace, tmp_path / "out").tiles()
+    assert len(rows) == len(trace)
+    wrong = [name for name, row in zip(trace.header["tiles"], rows, strict=True) if not row["good"]]
+    assert wrong == []
+
+
+def test_a_group_that_left_the_buffer_makes_room_at_once(gem5: Gem5, tmp_path: Path) -> None:
+    """Groups of 2.8 KB in a buffer of 4 KiB: it took 8 % more when only the next group made room."""
+    system = load_system("sail-n1")
+    wide = random_tile(np.random.default_rng(1), 96, 700, 1, 8, 8, 4, 0, scaled=False)
+    write_trace(tmp_path / "wide.trace", [wide])
+    (row,) = gem5.replay(system, tmp_path / "wide.trace", tmp_path / "out", units=1).tiles()
+    expected = engine_seconds(system, wide, ALONE)[0] * system.require_pim().clock.si
+    assert row["good"] == 1
+    # The engine's time has its share of refreshes; this tile ends before the first.
+    assert row["answered_ps"] < system.memory.timing.trefi.si * 1e12
+    assert 0.93 < row["cycles"] / expected < 1.02

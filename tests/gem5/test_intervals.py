@@ -1,12 +1,11 @@
-"""Parts of a long program (gem5-configs/intervals.py): block vectors, checkpoints on the way, short runs."""
+"""Parts of a long program: block vectors, checkpoints on the way, short runs."""
 
 from pathlib import Path
 
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.gem5.binary import Gem5
-from sailsim.sim.gem5.outcome import BASIC_BLOCK_VECTORS, Gem5Run
+from sailsim.sim.gem5.binary import BASIC_BLOCK_VECTORS, Gem5, Gem5Run
 from sailsim.sim.system import System
 
 pytestmark = pytest.mark.gem5

@@ -35,6 +35,18 @@ int main()
     puts(lutmm_status_name(lutmm_wait(&record, 1000000)));
 }
 """
+ENDINGS = """
+#include <assert.h>
+#include <stdlib.h>
+int main(int argc, char **argv)
+{
+    (void)argv;
+    if (argc == 3)
+        exit(1);
+    assert(argc == 1);
+    abort();
+}
+"""
 every_model = pytest.mark.parametrize("cpu", CPU_MODELS)
 
 
@@ -100,3 +112,20 @@ def test_tiles_outlive_their_thread_when_another_takes_its_core(
     (answer,) = run.json_lines
     assert (answer["ok"], answer["wrong_words"], answer["emulated"]) == (8, 0, 0)
     assert [sum(run.unit_stat(unit, name) for unit in range(2)) for name in ("tiles", "unreported")] == [8, 0]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [((), 0, ""), (("x",), 0, "Assertion `argc == 1' failed."), (("x", "y"), 1, "")],
+)
+def test_abort_ends_with_status_0_and_exit_with_its_own(
+    gem5: Gem5, machine, tmp_path: Path, words: tuple[str, ...], status: int, says: str
+) -> None:
+    """docs/gem5.md says that gem5's emulation differs from Linux here."""
+    if COMPILER is None:
+        pytest.skip("there is no aarch64-linux-gnu-g++")
+    (tmp_path / "ends.cc").write_text(ENDINGS)
+    subprocess.run([COMPILER, "-static", "-o", "ends", "ends.cc"], cwd=tmp_path, check=True)
+    run = gem5.run(machine, [str(tmp_path / "ends"), *words], tmp_path / "out", cpu="atomic", pim=False)
+    assert (run.status, "Assertion" in run.output) == (status, bool(says))
+    assert says in run.output

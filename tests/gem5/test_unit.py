@@ -8,14 +8,13 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
-from sailsim.sim.gem5.binary import gem5_unit
-from sailsim.sim.gem5.outcome import read_stats
-from sailsim.sim.gem5.validation import Load, compare, summarise
+from sailsim.sim.gem5.binary import gem5_unit, read_dumps
+from sailsim.sim.gem5.validation import Load, compare, drawn_groups, summarise
 from sailsim.sim.pim import VERSION
+from sailsim.sim.vary import vary
 
 pytestmark = pytest.mark.gem5
 GOLDEN = Path(__file__).with_name("golden_stats.json")
-DRAW = {"seed": 4, "count": 48}
 
 
 def bare(gem5, folder, *arguments):
@@ -42,28 +41,35 @@ def test_replayed_results_are_exact_and_statistics_as_recorded(gem5, small_trace
     assert found == golden
 
 
+def drawn(machine, units=1):
+    return drawn_groups(machine, units, seed=4, count=48)
+
+
 def test_phases_equal_the_core_s_and_times_agree(gem5, tmp_path):
-    rows = compare(gem5, load_system("sail-n1"), tmp_path, **DRAW, substrates=("row_dfm", "bit_serial"))
-    found = summarise(rows)
-    assert found.all_correct
-    assert found.all_phases_equal
-    assert found.median_error < 0.05
+    machine = load_system("sail-n1")
+    bit_serial = vary(machine, {"pim.substrate": "bit_serial"})
+    rows = [each for m in (machine, bit_serial) for each in compare(gem5, m, tmp_path, drawn(m))]
+    assert len({(row.substrate, row.tile) for row in rows}) > 80
+    summary = summarise(rows)
+    assert summary.all_correct
+    assert summary.all_phases_equal
+    assert summary.median_error < 0.05
     assert summarise([row for row in rows if not row.refreshes]).worst_error < 0.2
 
 
-def test_units_that_work_together_have_tiles_alike_and_results_of_their_own(gem5, tmp_path):
+def test_units_that_work_together_have_results_of_their_own(gem5, tmp_path):
     """Five beside readers: each shape once, the slowest of five; all five results are looked at."""
-    load = Load(units=5, streams=16)
-    rows = compare(gem5, load_system("sail-n1"), tmp_path, **DRAW, substrates=("row_dfm",), load=load)
-    assert len(rows) == len({row.tile for row in rows}) == DRAW["count"]
+    machine, load = load_system("sail-n1"), Load(units=5, streams=16)
+    rows = compare(gem5, machine, tmp_path, drawn(machine, 5), load)
+    assert len(rows) == len({row.tile for row in rows}) == 48
     assert summarise(rows).all_correct
     assert summarise(rows).all_phases_equal
     assert summarise(rows).median_error < 0.06
-    alone = compare(gem5, load_system("sail-n1"), tmp_path, **DRAW, substrates=("row_dfm",))
+    alone = compare(gem5, machine, tmp_path, drawn(machine))
     slower = [both.gem5_cycles > one.gem5_cycles for both, one in zip(rows, alone, strict=True)]
     assert sum(slower) > 0.9 * len(slower)
     with pytest.raises(SailsimError, match=r"units is 49; allowed: 1\.\.48"):
-        compare(gem5, load_system("sail-n1"), tmp_path, **DRAW, load=Load(units=49))
+        compare(gem5, machine, tmp_path, drawn(machine), Load(units=49))
 
 
 def test_a_substrate_of_ones_own_reaches_the_unit(gem5, tmp_path):
@@ -72,15 +78,12 @@ def test_a_substrate_of_ones_own_reaches_the_unit(gem5, tmp_path):
         'extends = "row_dfm"\nname = "mine"\n'
         'costs.add = { value = [0, 2], unit = "cycles", source = "a test", kind = "paper" }\n'
     )
-    found = compare(
-        gem5, load_system("sail-n1"), tmp_path / "runs", **DRAW, substrates=(str(path), "row_dfm")
-    )
-    assert summarise(found).all_correct
-    assert summarise(found).all_phases_equal
-    builds = {row.tile: {} for row in found}
-    for row in found:
-        builds[row.tile][row.substrate] = row.gem5_phases["build"]
-    assert all(both[str(path)] > both["row_dfm"] for both in builds.values())
+    plain = load_system("sail-n1")
+    mine = vary(plain, {"pim.substrate": str(path)})
+    rows = [compare(gem5, machine, tmp_path / "runs", drawn(plain)) for machine in (mine, plain)]
+    assert summarise([*rows[0], *rows[1]]).all_correct
+    assert summarise([*rows[0], *rows[1]]).all_phases_equal
+    assert all(a.gem5_phases["build"] > b.gem5_phases["build"] for a, b in zip(*rows, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,7 @@ def test_atomic_mode_gives_the_same_results(gem5, small_trace, tmp_path):
 
 def unit_stats(folder: Path, name: str) -> list[float]:
     """A statistic of both units of bare_replay.py."""
-    stats = read_stats(folder / "stats.txt")
+    stats = read_dumps(folder / "stats.txt")[-1]
     return [stats[f"system.units{unit}.{name}"] for unit in range(2)]
 
 

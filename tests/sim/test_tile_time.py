@@ -86,7 +86,7 @@ def test_a_trace_of_one_tile_takes_its_time_beside_what_the_cores_do(tmp_path: P
 
 def test_dram_is_what_gem5_is_compared_with() -> None:
     one = tile()
-    seconds, _ = validation._engine_seconds(SAIL, one, validation.ALONE)
+    seconds, _ = validation.engine_seconds(SAIL, one, validation.ALONE)
     dram: TileTime = time_tile(SAIL, one, "dram")
     compared = dram.cycles - dram.around["descriptor"] - dram.around["record"]
     assert compared == pytest.approx(seconds * 1.8e9, abs=1.1)

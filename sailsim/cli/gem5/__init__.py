@@ -1,14 +1,6 @@
-"""`sailsim gem5`: programs, traces and tiles on a gem5 that has the module (docs/gem5.md)."""
+"""`sailsim gem5`: programs, traces, tokens and tiles on a gem5 that has the module (docs/gem5.md)."""
 
-from sailsim.cli.gem5 import (
-    decode,
-    dram,
-    kernels,
-    machine,
-    run,
-    tiles,
-    validate,
-)  # each puts its commands into the group
-from sailsim.cli.gem5.group import gem5
+from sailsim.cli.gem5 import decode, run, validate  # each puts its commands into the group
+from sailsim.cli.gem5.options import gem5
 
-__all__ = ["decode", "dram", "gem5", "kernels", "machine", "run", "tiles", "validate"]
+__all__ = ["decode", "gem5", "run", "validate"]

@@ -9,41 +9,21 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from sailsim.base.atomic import to_lines, write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.cli._json import print_json
 from sailsim.cli._path import TEXT, PathOption
 from sailsim.cli._table import say
-from sailsim.cli.gem5.group import gem5
-from sailsim.cli.gem5.options import (
-    as_json_option,
-    with_build,
-    with_gem5,
-    with_system,
-    with_timeout,
-    with_write,
-)
-from sailsim.cli.gem5.records import provenance_of, telling
+from sailsim.cli.gem5.options import gem5, telling, with_run
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import Gem5
-from sailsim.sim.gem5.decode import (
-    CACHES,
-    COMMAND,
-    LINEARS,
-    decode_points,
-    differing,
-    prompt_tokens,
-    run_decodes,
-)
+from sailsim.sim.gem5.decode import CACHES, LINEARS, decode_points, differing, prompt_tokens, run_decodes
 from sailsim.sim.ranges import parse_numbers
-from sailsim.sim.study.folder import Store
 from sailsim.workloads.gguf_model import stored_model
 from sailsim.workloads.tokenizer import Tokenizer
 
 
 @gem5.command()
-@with_gem5
-@with_system
+@with_run("out/gem5-decode")
 @click.option("--model", required=True, help="A GGUF file of the llama architecture, or a shape.")
 @click.option("--weights", type=TEXT, help="As in `sailsim image`; default: a file's own, else 4g128.")
 @click.option("--blocks", type=int, default=0, show_default=True, help="The model's first blocks; 0: all.")
@@ -73,17 +53,6 @@ from sailsim.workloads.tokenizer import Tokenizer
     show_default=True,
     help="The AArch64 program.",
 )
-@with_build
-@with_write
-@click.option(
-    "--out",
-    type=PathOption(file_okay=False),
-    default=Path("out/gem5-decode"),
-    show_default=True,
-    help="Folder of the results and images; what it holds is not simulated again.",
-)
-@with_timeout
-@as_json_option
 def decode(
     binary: str | None,
     machine: str,
@@ -95,8 +64,6 @@ def decode(
     context: str,
     units: int | None,
     program: Path,
-    build: str,
-    write: Path | None,
     out: Path,
     timeout: float,
     as_json: bool,
@@ -107,7 +74,7 @@ def decode(
     One run of gem5 for every combination of --linears, --threads, --batch and --context (lists). Atomic cores
     fill the cache and decode the --warm tokens, O3 cores the --steps that are measured. A run that takes
     longer than --timeout is stored without numbers and with the reason. All kinds and threads have to choose
-    the same tokens with the same logits. --write takes all runs of the folder.
+    the same tokens with the same logits.
 
     With --prompt every row decodes that prompt, and no filled cache precedes it: atomic cores decode all its
     tokens but the last. The running model in NumPy then decodes the same image, and the command tells how far
@@ -134,9 +101,6 @@ def decode(
             points, simulator, machine, system, program, out, timeout_s=timeout, tell=tell
         )
     wrong = differing(rows)
-    if write:
-        run = {"gem5": simulator.version, **provenance_of(simulator, build, f"sailsim gem5 {COMMAND}")}
-        write_whole(write, to_lines({"run": run, "rows": list(_written(Store(out)))}).encode())
     if as_json:
         print_json({"out": str(out), "held_before": before, "differing": wrong, "rows": rows})
     else:
@@ -160,7 +124,7 @@ def _require_no_filled_cache() -> None:
 
 
 def _agreeing(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """What is to be said of runs that the running model was asked about, if there are any."""
+    """A sentence on runs that are compared with the running model, if there are any."""
     asked = [row for row in rows if row.get("model_tokens")]
     if asked:
         same = sum(row["model_tokens"] == row["tokens"] for row in asked)
@@ -197,11 +161,3 @@ def _line(row: dict[str, Any]) -> str:
         f"{row['dram_gb_s']:.1f} GB/s; {row['host_s']:.0f} s, {row['instructions_per_s'] / 1000:,.0f} "
         "thousand instructions/CPU-s"
     )
-
-
-def _written(store: Store) -> Iterator[dict[str, Any]]:
-    """All records of the folder as they are committed: each with its own options, without where it lay."""
-    for row in store.records():
-        if row["command"] == COMMAND:
-            found = {name: value for name, value in row.items() if value is not None and name != "folder"}
-            yield found | {"model": Path(row["model"]).name}

@@ -1,4 +1,4 @@
-"""A gem5 binary with sailsim's module: finding it, running programs and traces on it.
+"""A gem5 binary with sailsim's module: finding it, running programs and traces on it, their results.
 
 gem5 itself is no part of sailsim. The user builds stock gem5 with EXTRAS set to `extras_path()` and names the
 binary by ``--gem5`` or the variable SAILSIM_GEM5.
@@ -6,25 +6,60 @@ binary by ``--gem5`` or the variable SAILSIM_GEM5.
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import sailsim
 from sailsim.base.errors import SailsimError
-from sailsim.sim.gem5.outcome import Gem5Run, complete, in_lines, last_tick, read_stats, reason_of
 from sailsim.sim.system import System
+
+VARIABLE = "SAILSIM_GEM5"
+CPU_MODELS = ("atomic", "timing", "minor", "o3")
+BASIC_BLOCK_VECTORS = "simpoint.bb"
+"""Of a run with `--simpoint-interval`: a line an interval, of ``:block:instructions`` for every block."""
+
+_HOW_TO_BUILD = "build gem5 v24.0 for ARM with EXTRAS=$(sailsim gem5 machine --extras-path), see docs/gem5.md"
+_EM_AARCH64 = 183  # of an ELF file's header: the number of the architecture
+_SEGMENTS = Path("/dev/shm")  # where Linux shows POSIX shared memory
+_FULL_DISK = 1 << 20  # bytes of free disk below which a failed run is put down to the disk
+
+# What the scripts in gem5-configs print.
+_GOOD_ENDS = (
+    "sailsim-gem5: exiting with last active thread context",
+    "sailsim-gem5: instructions of --stop-after",
+    "sailsim-gem5: replay done",
+)
+_SPENT = re.compile(r"^measured part (begins|ends) after ([\d.]+) s of processor time$", re.MULTILINE)
+_CHECKPOINT = re.compile(r"^checkpoint at \d+ ps in (.+)$", re.MULTILINE)
+_OURS = re.compile(
+    r"(?<=[^\n])(?=sailsim-gem5: \w|measured part (?:begins|ends) after [\d.]+ s|checkpoint at \d+ ps in )"
+)
+"""Where one of these begins behind something else: a program ended without a new line."""
+
+_TOTALS: tuple[tuple[re.Pattern[str], str, Callable[[Iterable[float]], float]], ...] = (
+    (re.compile(r"simInsts"), "instructions", sum),
+    (re.compile(r"system\.cpus\d*\.numCycles"), "core_cycles", max),
+    (re.compile(r"system\.memory\d*\.dram\.bytes(Read|Written)::total"), "dram_bytes{}", sum),
+    (re.compile(r"system\.units\d*\.(?!queueLength|heldStores|prtHitRate)(\w+)"), "unit_{}", sum),
+    (re.compile(r"system\.units\d*\.stageTicks::(\w+)"), "unit_{}Ticks", sum),
+)
+"""Statistics that `Gem5Run.totals` keeps: names in gem5, the name of the total, how they are put together."""
 
 
 def _part(installed: str, checkout: str, proof: str) -> Path:
@@ -70,24 +105,88 @@ def machine_json(system: System) -> str:
     return json.dumps(content)
 
 
-VARIABLE = "SAILSIM_GEM5"
-
-CPU_MODELS = ("atomic", "timing", "minor", "o3")
-
-EM_AARCH64 = 183
-"""Of an ELF file's header: the number of the architecture."""
-
-_SEGMENTS = Path("/dev/shm")
-"""Where Linux shows POSIX shared memory."""
-
-_FULL_DISK = 1 << 20
-"""Bytes of free disk below which a failed run is put down to the disk."""
-
-_HOW_TO_BUILD = "build gem5 v24.0 for ARM with EXTRAS=$(sailsim gem5 extras-path), see docs/gem5.md"
-
-
 class Gem5TimeoutError(SailsimError):
     """A run of gem5 took longer than it was given, and was stopped."""
+
+
+@dataclass(frozen=True)
+class Gem5Run:
+    """What came of one run of gem5.
+
+    Attributes:
+        status: gem5's exit status; 0 is good.
+        output: standard output and error of gem5 and of the program in it.
+        ticks: simulated picoseconds at the end.
+        host_s: wall seconds of the run.
+        dumps: of the statistics, by their full name, for example ``system.units00.buildCycles``.
+        folder: gem5's output directory.
+    """
+
+    status: int
+    output: str
+    ticks: int
+    host_s: float
+    dumps: Sequence[dict[str, float]]
+    folder: Path
+
+    @property
+    def stats(self) -> dict[str, float]:
+        """The statistics at the end."""
+        return self.dumps[-1]
+
+    @property
+    def json_lines(self) -> list[dict[str, Any]]:
+        """What the program printed as JSON, one object a line; other lines may begin with a brace too."""
+        objects = []
+        for line in self.output.splitlines():
+            if line.startswith("{"):
+                with suppress(ValueError, RecursionError):
+                    objects.append(json.loads(line))
+        return objects
+
+    @property
+    def spent_s(self) -> dict[str, float]:
+        """Processor seconds of gem5 when the program's measured part begins and ends, by these words."""
+        return {word: float(seconds) for word, seconds in _SPENT.findall(self.output)}
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """Folders of the checkpoints that the run wrote, by their time."""
+        return [Path(folder) for folder in _CHECKPOINT.findall(self.output)]
+
+    @property
+    def basic_block_vectors(self) -> int:
+        """How many intervals a run with `--simpoint-interval` has profiled; 0 without one."""
+        path = self.folder / BASIC_BLOCK_VECTORS
+        return path.read_text().count("\n") if path.is_file() else 0
+
+    def unit_stat(self, unit: int, name: str) -> float:
+        """A PIM unit's statistic. gem5 pads a unit's number with zeros, and a single unit has none."""
+        alone = (f"system.units.{name}",) if unit == 0 else ()
+        for full in (f"system.units{unit}.{name}", f"system.units{unit:02d}.{name}", *alone):
+            if full in self.stats:
+                return self.stats[full]
+        raise SailsimError(f"statistic {name!r} of unit {unit} is not in {self.folder / 'stats.txt'}.")
+
+    def tiles(self) -> list[dict[str, int]]:
+        """One row a descriptor of a replayed trace, in the trace's order; times in ps and unit cycles."""
+        with (self.folder / "tiles.csv").open(newline="") as file:
+            return [{key: int(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+    def totals(self, dump: int = -1) -> dict[str, float]:
+        """What a stored result keeps of a dump of the statistics.
+
+        Instructions; cycles of the core that took most; bytes over DRAM; and of the PIM units every count,
+        time and byte, summed over the units: ``unit_buildCycles`` and so on.
+        """
+        totals: dict[str, float] = {}
+        for full, value in self.dumps[dump].items():
+            for pattern, name, combine in _TOTALS:
+                match = pattern.fullmatch(full)
+                if match and not math.isnan(value):
+                    key = name.format(*match.groups())
+                    totals[key] = combine((totals[key], value)) if key in totals else value
+        return totals
 
 
 class Gem5:
@@ -106,16 +205,17 @@ class Gem5:
         if not named:
             raise SailsimError(f"no gem5 is named: set {VARIABLE} or --gem5; {_HOW_TO_BUILD}.")
         self.path = Path(named).resolve()
-        why = _not_runnable(self.path)
-        if why:
-            raise SailsimError(
-                f"gem5 is {named}, which is no program that can be run ({why}); {_HOW_TO_BUILD}."
-            )
-        found = self._ask()
-        if not found.get("sailsim_module"):
+        if not self.path.exists():
+            raise self._not_runnable("there is no such file")
+        if not self.path.is_file():
+            raise self._not_runnable("it is no file")
+        if not os.access(self.path, os.X_OK):
+            raise self._not_runnable("it is not executable")
+        answer = self._ask()
+        if not answer.get("sailsim_module"):
             raise SailsimError(f"gem5 at {named} has no sailsim module; {_HOW_TO_BUILD}.")
-        self.version = str(found["version"])
-        self.compiled = str(found["compiled"])
+        self.version = str(answer["version"])
+        self.compiled = str(answer["compiled"])
 
     @cached_property
     def digest(self) -> str:
@@ -123,30 +223,31 @@ class Gem5:
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    def _not_runnable(self, why: str) -> SailsimError:
+        return SailsimError(
+            f"gem5 is {self.path}, which is no program that can be run ({why}); {_HOW_TO_BUILD}."
+        )
+
     def _ask(self) -> dict[str, Any]:
+        """What check_module.py prints."""
+        script = configs_path() / "check_module.py"
         try:
             with tempfile.TemporaryDirectory() as folder:
-                script = configs_path() / "check_module.py"
-                answer = subprocess.run(
+                done = subprocess.run(
                     [str(self.path), "-q", "-d", folder, str(script)],
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
                     text=True,
                     timeout=120,
                 )
-            lines = [line for line in answer.stdout.splitlines() if line.startswith("{")]
-            found = json.loads(lines[-1])
-            assert isinstance(found, dict)
+            lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+            return dict(json.loads(lines[-1]))
         except OSError as error:
-            raise SailsimError(
-                f"gem5 is {self.path}, which is no program that can be run ({error.strerror}); "
-                f"{_HOW_TO_BUILD}."
-            ) from None
+            raise self._not_runnable(str(error.strerror)) from None
         except (subprocess.TimeoutExpired, IndexError, ValueError):
             raise SailsimError(
                 f"gem5 is {self.path}, which does not answer as gem5 does; {_HOW_TO_BUILD}."
             ) from None
-        return found
 
     def replay(
         self,
@@ -155,9 +256,6 @@ class Gem5:
         folder: Path,
         *,
         units: int | None = None,
-        window: int = 0,
-        streams: int = 0,
-        stream_gb_s: float = 4.0,
         timeout_s: float = 3600,
         extra: Sequence[str] = (),
         debug: str | None = None,
@@ -169,8 +267,6 @@ class Gem5:
             trace: file of descriptors.
             folder: gem5's output directory; created.
             units: PIM units; default one a slice.
-            window: descriptors under way at most, over all units; 0 is no limit.
-            streams: readers beside the replay, each asking for `stream_gb_s` of memory.
             timeout_s: wall seconds after which gem5 is stopped.
             extra: further arguments of replay_trace.py.
             debug: debug flags of gem5 whose output goes to ``debug.txt`` in the folder.
@@ -179,11 +275,7 @@ class Gem5:
             SailsimError: no PIM units; gem5 stopped before the end, or took longer than `timeout_s`.
         """
         system.require_pim()
-        arguments = ["--trace", str(trace), "--window", str(window), *extra]
-        if units is not None:
-            arguments += ["--units", str(units)]
-        if streams:
-            arguments += ["--stream", str(streams), "--stream-gb-s", str(stream_gb_s)]
+        arguments = ["--trace", str(trace), *extra, *([] if units is None else ["--units", str(units)])]
         return self._run("replay_trace.py", system, arguments, folder, timeout_s, good=(0, 1), debug=debug)
 
     def run(
@@ -248,27 +340,17 @@ class Gem5:
             raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
         host_s = time.monotonic() - started
         output = in_lines(log.read_text(errors="replace"))
-        ticks = last_tick(output)
-        why = ""
+        ticks, dumps, why = last_tick(output), read_dumps(stats), ""
         if ticks is None or (good is not None and status not in good):
-            why = reason_of(output, status)
-        elif not complete(stats):
+            why = _reason_of(output, status)
+        elif not dumps:
             why = "its statistics are not complete"
         if why:
             if shutil.disk_usage(folder).free < _FULL_DISK or "No space left on device" in output:
                 why = "no space left on the disk"
             raise SailsimError(f"gem5 stopped before the end ({why}); its output is in {log}.")
         assert ticks is not None
-        return Gem5Run(status, output, ticks, host_s, read_stats(stats), folder)
-
-
-def _not_runnable(path: Path) -> str:
-    """Why a path cannot be run, in a few words; empty if it can."""
-    if not path.exists():
-        return "there is no such file"
-    if not path.is_file():
-        return "it is no file"
-    return "" if os.access(path, os.X_OK) else "it is not executable"
+        return Gem5Run(status, output, ticks, host_s, dumps, folder)
 
 
 def require_program(path: Path) -> None:
@@ -282,8 +364,8 @@ def require_program(path: Path) -> None:
     little, machine = head[5:6] == b"\1", int.from_bytes(head[18:20], "little")
     if len(head) < 20 or head[:4] != b"\x7fELF":
         why = "which is no ELF file"
-    elif head[4] != 2 or not little or machine != EM_AARCH64:
-        why = f"whose ELF machine is {machine} and not {EM_AARCH64}"
+    elif head[4] != 2 or not little or machine != _EM_AARCH64:
+        why = f"whose ELF machine is {machine} and not {_EM_AARCH64}"
     else:
         return
     raise SailsimError(f"program is {path}, {why}; allowed is one for AArch64.")
@@ -320,3 +402,51 @@ def _execute(command: Sequence[str], sink: Any, lock: Any, timeout_s: float, log
         # Memory that our script shares with gem5 (preload.py) loses its name only when it is filled.
         with suppress(OSError):
             (_SEGMENTS / f"sailsim-gem5-{gem5.pid}").unlink()
+
+
+def in_lines(output: str) -> str:
+    """What gem5 and the program in it printed, each line of our scripts in a line of its own."""
+    return _OURS.sub("\n", output)
+
+
+def last_tick(output: str) -> int | None:
+    """From the line that our scripts print at the end; None where what was to be run did not end."""
+    for line in reversed(output.splitlines()):
+        if line.startswith(_GOOD_ENDS) and " at " in line:
+            return int(line.split(" at ")[1].split()[0])
+    return None
+
+
+def _reason_of(output: str, status: int) -> str:
+    """Why gem5 stopped, in a few words, from what it printed and its exit status."""
+    marks = ("fatal: ", "panic: ", "error: ", "Error: ", "sailsim-gem5: ")
+    for line in output.splitlines():
+        for mark in marks:
+            if mark in line:
+                return line.split(mark, 1)[1].strip()[:200]
+    if status < 0:
+        name = signal.Signals(-status).name
+        return f"ended by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+    return f"exit status {status}"
+
+
+def read_dumps(path: Path) -> list[dict[str, float]]:
+    """All dumps of a statistics file, plain numbers by name; distributions and text are left out.
+
+    Empty where there is no such file or its last dump was cut off.
+    """
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return []
+    _, *parts = text.split("Begin Simulation Statistics")
+    if not parts or "End Simulation Statistics" not in parts[-1]:
+        return []
+    dumps: list[dict[str, float]] = [{} for _ in parts]
+    for dump, part in zip(dumps, parts, strict=True):
+        for line in part.splitlines():
+            fields = line.split(maxsplit=2)
+            if len(fields) >= 2 and not line.startswith("-"):
+                with suppress(ValueError):
+                    dump[fields[0]] = float(fields[1])
+    return dumps

@@ -11,8 +11,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,8 @@ import numpy.typing as npt
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
-from sailsim.sim.gem5.binary import Gem5, Gem5TimeoutError, machine_json, require_program
-from sailsim.sim.gem5.outcome import Gem5Run, read_dumps
-from sailsim.sim.gem5.records import keys_of, run_or_load
-from sailsim.sim.study.folder import Store
+from sailsim.sim.gem5.binary import Gem5, Gem5Run, Gem5TimeoutError, machine_json, require_program
+from sailsim.sim.gem5.records import keys_of, run_or_load, stored_keys
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.system import System
 from sailsim.workloads.gguf_model import stored_model
@@ -53,7 +50,7 @@ LOGITS = Path("/proc/self/logits")
 """Where the program writes its logits. `run_program.py` redirects this folder into the run's own. A path of
 another length would move the program's stack, and with it the cycles."""
 _RANGES = {"batch": (1, BATCH_MAX), "steps": (1, 1 << 20), "nbw": (1, 6), "warm": (0, 1 << 10)}
-_SAME = (
+_SAME_TOKENS = (
     "system",
     "model_sha256",
     "model",
@@ -70,6 +67,8 @@ _SAME = (
 """Points that agree in these decode the same tokens, whatever multiplies and on however many threads."""
 
 Tell = Callable[[str], None]
+Logits = dict[tuple[Any, ...], npt.NDArray[np.float32]]
+"""Of the running model, (steps, batch, vocab), by image, cache, prompt and the tokens chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,16 +246,38 @@ def run_decodes(
     require_program(program)
     for asked in {(point.model, point.weights, point.blocks): point for point in points}.values():
         _plan(asked, system)  # what no image can hold is refused once, before a folder or a run is begun
-    content = sha256_of(program, "program")
-    store, rows, failures = Store(out), [], []
-    questions = [_question(point, machine, content) for point in points]
-    before = _held(store, questions, system, gem5, timeout_s)
-    for at, (point, question) in enumerate(zip(points, questions, strict=True)):
+    content, stored = sha256_of(program, "program"), stored_keys(out)
+    logits: Logits = {}
+    rows, failures, before = [], [], 0
+    for at, point in enumerate(points):
         tell(f"{at + 1} of {len(points)}: {point.words}")
-        try:
-            rows.append(_run(point, question, gem5, system, program, store, timeout_s))
-        except SailsimError as error:
-            failures.append(f"{point.words}: {error}")
+        file = stored_model(point.model)
+        question = {
+            "command": COMMAND,
+            "system": machine,
+            **asdict(point),
+            "pim": point.pim,
+            "model_sha256": file.file.sha256 if file else "",
+            "content": content,
+        }
+        limited = {**question, "timeout_s": timeout_s}  # of a run that was stopped: it holds for this limit
+        (key, group), (stopped, _) = (keys_of(each, system, gem5) for each in (question, limited))
+        before += not stored.isdisjoint((key, stopped))
+
+        def simulate(point: DecodePoint = point, group: str = group) -> dict[str, Any]:
+            return _simulated(point, gem5, system, program, out, group[:12], timeout_s, logits)
+
+        reason: dict[str, Any] = {}
+        if stopped not in stored:
+            try:
+                rows.append(run_or_load(out, question, system, gem5, simulate, group))
+                continue
+            except Gem5TimeoutError as error:
+                reason = {"reason": str(error), "host_s": timeout_s}
+            except SailsimError as error:
+                failures.append(f"{point.words}: {error}")
+                continue
+        rows.append(run_or_load(out, limited, system, gem5, reason.copy, group))
     if failures:
         others = f"; the others are stored in {out}" if rows else ""
         raise SailsimError(
@@ -266,14 +287,46 @@ def run_decodes(
     return rows, before
 
 
+def _simulated(
+    point: DecodePoint,
+    gem5: Gem5,
+    system: System,
+    program: Path,
+    out: Path,
+    name: str,
+    timeout_s: float,
+    known: Logits,
+) -> dict[str, Any]:
+    """The columns of a point's run."""
+    image = image_for(point, system, out)
+    folder = (out / f"{COMMAND}-{Path(point.model).stem}-{name}").resolve()
+    extra = ["--start-with", "atomic", "--preload", str(image.resolve())]
+    extra += ["--units", str(point.units)] if point.units else []
+    logits = folder / "proc-self" / LOGITS.name  # where run_program.py redirects LOGITS to
+    logits.unlink(missing_ok=True)
+    done = gem5.run(
+        system,
+        [str(program), *point.options()],
+        folder,
+        cores=point.threads,
+        pim=point.pim,
+        timeout_s=timeout_s,
+        extra=extra,
+    )
+    columns = _measured(done, point, system)
+    if point.prompt_tokens:
+        columns |= against_model(point, columns["tokens"], logits, image, known)
+    return columns
+
+
 def differing(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Sentences on runs that should have decoded the same and have not; empty if all is well."""
-    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    firsts: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     sentences = []
     for row in rows:
         if row.get("step_cycles") is None:
             continue
-        first = found.setdefault(tuple(row.get(name) for name in _SAME), row)
+        first = firsts.setdefault(tuple(row.get(name) for name in _SAME_TOKENS), row)
         for name in ("tokens", "logits"):
             if row[name] != first[name]:
                 sentences.append(
@@ -291,7 +344,9 @@ def differing(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return sentences
 
 
-def against_model(point: DecodePoint, tokens: str, logits: Path, image: Path) -> dict[str, str | float]:
+def against_model(
+    point: DecodePoint, tokens: str, logits: Path, image: Path, known: Logits | None = None
+) -> dict[str, str | float]:
     """What the running model says of the measured steps: `ImageDecoder`, NumPy's pass over the same image.
 
     It rounds its own activations, so that logits differ where a number lies between two integers. Before
@@ -300,6 +355,7 @@ def against_model(point: DecodePoint, tokens: str, logits: Path, image: Path) ->
     Args:
         tokens: those that the program chose, as it reports them.
         logits: the file that it wrote, fp32 (steps, batch, vocab).
+        known: the model's logits of runs before, which kinds of products and numbers of threads share.
 
     Returns:
         `model_tokens`, those that the model chooses, as the program reports its own; `logit_difference`, the
@@ -310,29 +366,24 @@ def against_model(point: DecodePoint, tokens: str, logits: Path, image: Path) ->
     """
     rows = tuple(tuple(map(int, row.split(","))) for row in tokens.split(";"))
     prompt = tuple(map(int, point.prompt_tokens.split(",")))
-    expected = _model_logits(image, image.stat().st_mtime_ns, point.cache, prompt, rows)
+    asked, known = (image, point.cache, prompt, rows), {} if known is None else known
+    if asked not in known:
+        decoder = ImageDecoder(read_image(image, check=False), len(rows), point.cache)
+        for token in prompt[:-1]:
+            decoder.step([token] * len(rows))
+        inputs = [(prompt[-1],) * len(rows), *list(zip(*rows, strict=True))[:-1]]
+        known[asked] = np.stack([decoder.logits(step) for step in inputs])
+    expected = known[asked]
     try:
-        found = np.fromfile(logits, np.float32).reshape(expected.shape)
+        written = np.fromfile(logits, np.float32).reshape(expected.shape)
     except (OSError, ValueError):
         raise SailsimError(f"the program did not write its logits to {logits}.") from None
     chosen = expected.argmax(axis=2).T.tolist()
     return {
         "model_tokens": ";".join(",".join(map(str, row)) for row in chosen),
-        "logit_difference": float(np.abs(found - expected).max()),
+        "logit_difference": float(np.abs(written - expected).max()),
         "logit_largest": float(np.abs(expected).max()),
     }
-
-
-@lru_cache(maxsize=1)
-def _model_logits(
-    image: Path, _written: int, cache: str, prompt: tuple[int, ...], rows: tuple[tuple[int, ...], ...]
-) -> npt.NDArray[np.float32]:
-    """Logits (steps, batch, vocab); kinds of products and numbers of threads share them."""
-    decoder = ImageDecoder(read_image(image, check=False), len(rows), cache)
-    for token in prompt[:-1]:
-        decoder.step([token] * len(rows))
-    inputs = [(prompt[-1],) * len(rows), *list(zip(*rows, strict=True))[:-1]]
-    return np.stack([decoder.logits(step) for step in inputs])
 
 
 def image_for(point: DecodePoint, system: System, out: Path) -> Path:
@@ -365,88 +416,14 @@ def _plan(point: DecodePoint, system: System) -> ImagePlan:
     )
 
 
-def _question(point: DecodePoint, machine: str, content: str) -> dict[str, Any]:
-    file = stored_model(point.model)
-    return {
-        "command": COMMAND,
-        "system": machine,
-        **asdict(point),
-        "pim": point.pim,
-        "model_sha256": file.file.sha256 if file else "",
-        "content": content,
-    }
-
-
-def _limited(question: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-    """The question of a run that was stopped: it holds for this limit alone."""
-    return {**question, "timeout_s": timeout_s}
-
-
-def _held(
-    store: Store, questions: Iterable[Mapping[str, Any]], system: System, gem5: Gem5, timeout_s: float
-) -> int:
-    stored = store.keys()
-    return sum(
-        bool(stored.intersection(keys_of(q, system, gem5)[0] for q in (own, _limited(own, timeout_s))))
-        for own in questions
-    )
-
-
-def _run(
-    point: DecodePoint,
-    question: Mapping[str, Any],
-    gem5: Gem5,
-    system: System,
-    program: Path,
-    store: Store,
-    timeout_s: float,
-) -> dict[str, Any]:
-    limited = _limited(question, timeout_s)
-    group = keys_of(question, system, gem5)[1]
-    stopped = bool(store.keys() & {keys_of(limited, system, gem5)[0]})
-
-    def simulate() -> dict[str, Any]:
-        image = image_for(point, system, store.path)
-        name = f"{COMMAND}-{Path(point.model).stem}-{group[:12]}"
-        folder = (store.path / name).resolve()
-        extra = ["--start-with", "atomic", "--preload", str(image.resolve())]
-        extra += ["--units", str(point.units)] if point.units else []
-        logits = folder / "proc-self" / LOGITS.name  # where run_program.py redirects LOGITS to
-        logits.unlink(missing_ok=True)
-        done = gem5.run(
-            system,
-            [str(program), *point.options()],
-            folder,
-            cores=point.threads,
-            pim=point.pim,
-            timeout_s=timeout_s,
-            extra=extra,
-        )
-        found = _measured(done, point, system)
-        if point.prompt_tokens:
-            found |= against_model(point, found["tokens"], logits, image)
-        return found
-
-    def give_up(error: Gem5TimeoutError) -> dict[str, Any]:
-        return {"reason": str(error), "host_s": timeout_s}
-
-    if not stopped:
-        try:
-            return run_or_load(store, question, system, gem5, simulate, group)
-        except Gem5TimeoutError as error:
-            found = give_up(error)
-            return run_or_load(store, limited, system, gem5, lambda: found, group)
-    return run_or_load(store, limited, system, gem5, dict, group)
-
-
 def _measured(done: Gem5Run, point: DecodePoint, system: System) -> dict[str, Any]:
     """The columns of a run that came to its end."""
     log = done.folder / "gem5.log"
     lines = done.json_lines
     if done.status != 0 or not lines:
         error = next((line for line in done.output.splitlines() if line.startswith("error: ")), "")
-        said = error.removeprefix("error: ") or f"status {done.status}"
-        raise SailsimError(f"the program ended without a result ({said}); its output is in {log}.")
+        why = error.removeprefix("error: ") or f"status {done.status}"
+        raise SailsimError(f"the program ended without a result ({why}); its output is in {log}.")
     report = lines[-1]
     if report["emulated"]:
         raise SailsimError(f"the program found no PIM units and emulated them; its output is in {log}.")
@@ -456,12 +433,12 @@ def _measured(done: Gem5Run, point: DecodePoint, system: System) -> dict[str, An
             f"cores.clock is {system.cores.clock.value:g}; allowed is {clock:g}, that of the machine which "
             "the program was built for (make kernels SYSTEM=..., in a checkout)."
         )
-    dumps, spent = read_dumps(done.folder / "stats.txt"), done.spent_s
-    if len(dumps) < 3 or len(spent) < 2:
+    spent = done.spent_s
+    if len(done.dumps) < 3 or len(spent) < 2:
         raise SailsimError(f"gem5's statistics have no measured part; its output is in {log}.")
-    before, measured = dumps[-3], dumps[-2]
+    *_, before, measured, _ = done.dumps
     # gem5 counts instructions from its start, whatever a program resets.
-    totals = replace(done, stats=measured).totals()
+    totals = done.totals(-2)
     instructions = measured["simInsts"] - before["simInsts"]
     seconds = measured["simTicks"] / 1e12
     moved = totals.get("dram_bytesRead", 0) + totals.get("dram_bytesWritten", 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sailsim.base.errors import SailsimError
@@ -15,6 +16,8 @@ from sailsim.sim.study.run import run_study
 from sailsim.sim.study.tasks import Task
 from sailsim.sim.system import System
 
+Record = dict[str, Any]
+
 
 def scripts_digest() -> str:
     """SHA-256 of the scripts that gem5 runs: they are part of what a result rests on."""
@@ -22,9 +25,6 @@ def scripts_digest() -> str:
     for path in sorted(configs_path().glob("*.py")):
         digest.update(f"{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-Record = dict[str, Any]
 
 
 def keys_of(point: Mapping[str, Any], system: System, gem5: Gem5) -> tuple[str, str]:
@@ -37,17 +37,8 @@ def keys_of(point: Mapping[str, Any], system: System, gem5: Gem5) -> tuple[str, 
     return hashlib.sha256("\n".join(parts).encode()).hexdigest(), question
 
 
-KIND = "gem5"
-"""Of a folder with results on gem5."""
-
-
-def of_gem5(gem5: Gem5) -> Record:
-    """What every record on gem5 says of the simulator."""
-    return {"engine": "gem5", "gem5_version": gem5.version, "gem5_compiled": gem5.compiled}
-
-
 def run_or_load(
-    store: Store,
+    out: Path,
     point: Mapping[str, Any],
     system: System,
     gem5: Gem5,
@@ -58,7 +49,7 @@ def run_or_load(
     """A result from the store, or a new one that is stored at once.
 
     Args:
-        store: its folder holds results on gem5 of any kind.
+        out: the store's folder; it holds results on gem5 of any kind.
         point: what is run, JSON-able.
         system: the machine that is simulated.
         gem5: the simulator.
@@ -75,7 +66,8 @@ def run_or_load(
 
     def evaluate(_: None) -> Record:
         try:
-            return {**point, **simulate(), **of_gem5(gem5)}
+            version = {"engine": "gem5", "gem5_version": gem5.version, "gem5_compiled": gem5.compiled}
+            return {**point, **simulate(), **version}
         except SailsimError as error:
             failures.append(error)
             raise
@@ -84,8 +76,8 @@ def run_or_load(
         run_study(
             [Task(key, question, None)],
             evaluate,
-            store.path,
-            kind=KIND,
+            out,
+            kind="gem5",
             progress=False,
             group=group or question,
             tries=1,
@@ -94,5 +86,17 @@ def run_or_load(
         if failures:
             raise failures[0] from None
         raise
-    (found,) = store.of_key(key)
-    return found if whole(found) else {**point, **simulate(), **of_gem5(gem5)}
+    (record,) = Store(out).of_key(key)
+    return record if whole(record) else evaluate(None)
+
+
+def stored_keys(out: Path) -> set[str]:
+    """Keys of all results that a folder holds."""
+    return Store(out).keys()
+
+
+def records_of(out: Path) -> list[Record]:
+    """What a folder answers, record by record: the columns that have a value; none if it holds nothing."""
+    store = Store(out)
+    rows = store.records() if store.keys() else []
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]

@@ -1,6 +1,5 @@
 """Figures of gem5's results: drawn where there are any, from their folder alone."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,8 @@ from sailsim.analysis.render.style import save
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import Gem5
-from sailsim.sim.gem5.tiles import run_tiles, tile_points
-from sailsim.sim.gem5.timeline import TIMELINE, TileTimeline
+from sailsim.sim.gem5.replay import TileTimeline, both_timelines
+from sailsim.sim.gem5.validation import Comparison, Validation, random_tile
 from sailsim.sim.study.folder import Store
 
 
@@ -36,38 +35,23 @@ def timeline(groups: int, source: str = "gem5 24.0.0.1") -> TileTimeline:
     return TileTimeline(source, "a tile", 1.8, rows, True, 600, 55)
 
 
+SYSTEM = load_system("sail-n1")
+Results = tuple[Path, list[Comparison]]
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, fake_gem5: Path) -> Path:
-    """A folder of gem5's results as `sailsim gem5 sweep` leaves it."""
+def results(tmp_path_factory: pytest.TempPathFactory, fake_gem5: Path) -> Results:
+    """A folder of gem5's results as `sailsim gem5 validate` and `replay --timeline` leave it."""
     out = tmp_path_factory.mktemp("sweep") / FOLDER
-    system = load_system("sail-n1")
-    points = tile_points((2, 4), (2, 4), (1, 8), (4,), model="smollm2-135m", group_size=32)
-    rows, before = run_tiles(points, Gem5(fake_gem5), "sail-n1", system, out, progress=False)
-    assert (len(rows), before) == (10, 0)
-    timelines = [timeline(100), timeline(100, "fast engine")]
-    content = {"key": "", "timelines": [each.as_dict() for each in timelines]}
-    (out / TIMELINE).write_text(json.dumps(content))
-    return out
+    compared = Validation("sail-n1", SYSTEM, tiles=9).run(Gem5(fake_gem5), out)
+    tile = random_tile(np.random.default_rng(1), 64, 40, 1, 4, 8, 4, 0, scaled=False)
+    both_timelines(Gem5(fake_gem5), "sail-n1", SYSTEM, tile, out)
+    return out, compared
 
 
 def texts(figure) -> str:
     axes = [f"{panel.title} {panel.x.label} {panel.y.label}" for panel in figure.panels]
     return " ".join([figure.title, *axes, *figure.caption])
-
-
-def test_formats_of_one_width_have_places_of_their_own(tmp_path: Path, fake_gem5: Path) -> None:
-    points = tile_points(
-        None, (2,), (1,), (), model="smollm2-135m", weights=("mxfp4", "4g64", "q8_0", "4g32")
-    )
-    rows, _ = run_tiles(points, Gem5(fake_gem5), "sail-n1", load_system("sail-n1"), tmp_path, progress=False)
-    figure = tiles_figure(rows)
-    said = texts(figure)
-    assert "format of the weights" in said
-    assert "one scale for" not in said
-    panel = figure.panels[0]
-    assert list(panel.x.ticks.values()) == ["mxfp4", "w4g32", "w4g64", "q8_0"]
-    marks = panel.named()
-    assert sorted(marks["place"][marks["line"] == "NBW 2, batch 1"]) == [0, 1, 2, 3]
 
 
 def test_a_folder_without_results_has_none(tmp_path: Path) -> None:
@@ -77,30 +61,22 @@ def test_a_folder_without_results_has_none(tmp_path: Path) -> None:
         assert stored_timelines(folder) is None
 
 
-def test_every_tile_is_in_the_figure_with_what_it_rests_on(folder: Path) -> None:
-    frame = Store(folder).frame()
-    figure = tiles_figure(frame)
+def test_every_tile_is_in_the_figure_with_what_it_rests_on(results: Results) -> None:
+    folder, compared = results
+    tiles = stored_tiles(folder)
+    assert tiles is not None
+    figure = tiles_figure(tiles)
     said = texts(figure)
-    for word in (
-        "batch 1",
-        "batch 8",
-        "bits of a weight",
-        "gem5 24.0.0.1",
-        "sail-n1",
-        "10 tiles",
-        "PHASES DIFFER",
-    ):
+    for word in ("cycles of the tile in gem5", "gem5 24.0.0.1", "sail-n1", "PHASES DIFFER"):
         assert word in said
-    *times, errors = figure.panels
-    stars = [name for name, look in figure.styled().items() if look.marker == "*"]
-    assert stars == ["whole matrix, packed", "whole matrix, rows apart"]
-    assert [figure.styled()[name].filled for name in stars] == [True, False]
-    drawn = np.concatenate([panel.named()["value"] for panel in times])
-    for column in ("gem5_s", "engine_s"):
-        assert set(np.round(frame[column] * 1e6, 6)) <= set(np.round(drawn, 6))
-    low, high = errors.y.limits
-    assert low < 100 * frame["error"].min()
-    assert high > 100 * frame["error"].max()
+    assert f"{len(compared)} tiles: every result is exact" in said
+    (panel,) = figure.panels
+    assert sorted(panel.named()["value"]) == pytest.approx(
+        sorted(100 * round(each.error, 4) for each in compared)
+    )
+    names = list(figure.styled())
+    assert names[:2] == ["row_dfm, alone", "bit_parallel, alone"]
+    assert len(names) == 8
 
 
 def test_a_timeline_shows_its_beginning_and_its_end() -> None:
@@ -111,12 +87,10 @@ def test_a_timeline_shows_its_beginning_and_its_end() -> None:
         assert word in text
     assert [panel.x.limits for panel in figure.panels[:2]] == [(0, 52 * 35), (52 * 94, 5252)]
     assert len(timeline_figure([timeline(36)]).panels) == 1  # short ones whole
-    with pytest.raises(SailsimError, match="at least 1"):
-        timeline_figure([timeline(9)], (0, 1))
 
 
 def test_the_report_of_a_sweep_shows_its_own(
-    swept: Store, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    swept: Store, results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = {name: FIGURES[name] for name in ("gem5", "timeline", "gem5_tokens")}
     monkeypatch.setattr("sailsim.analysis.render.report.FIGURES", own)
@@ -124,13 +98,12 @@ def test_the_report_of_a_sweep_shows_its_own(
     out.mkdir()
     for path in swept.path.iterdir():
         (out / path.name).symlink_to(path)
-    (out / FOLDER).symlink_to(folder)
+    (out / FOLDER).symlink_to(results[0])
     page, *files = report(Store(out))
     assert {path.stem for path in files} == set(own)
     text = page.read_text("utf-8")
     assert "Tiles: those of this sweep, run on gem5." in text
-    assert "10 tiles: every result is exact" in text
-    assert "Tile: a tile." in text
+    assert f"{len(results[1])} tiles: every result is exact" in text
 
 
 def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:

@@ -98,15 +98,15 @@ def test_of_gem5(fake_gem5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("FAKE_GEM5", raising=False)
     kernels = tmp_path / "kernels"
     kernels.mkdir()
-    for name in ("pointer_chase", "bandwidth", "decode"):
+    for name in ("bandwidth", "decode"):
         elf(kernels / name)
     trace = tmp_path / "one.trace"
     x, codes = np.ones((1, 8), np.int8), np.ones((8, 4), np.uint8)
     write_trace(trace, [Tile(x=x, codes=codes, code=WeightCode.twos(4), abits=8, nbw=4)])
-    small = ["--model", "smollm2-135m", "--group-size", "32", "--wbits", "4", "--nbw", "4", "--batch", "1"]
     for words in (
-        ["sweep", *small, "--whole", "8"],
-        ["validate", "--kernels", str(kernels)],
+        ["validate", "--tiles", "2"],
+        ["validate", str(trace), "--together", "1"],
+        ["replay", str(trace), "--timeline", "0"],
         ["run", "--", str(kernels / "bandwidth")],
         ["replay", str(trace), "--units", "1"],
         ["decode", "--model", "smollm2-135m", "--blocks", "1", "--program", str(kernels / "decode")],
@@ -115,9 +115,7 @@ def test_of_gem5(fake_gem5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         CliRunner().invoke(main, ["gem5", *words[:at], "--out", str(tmp_path / "out"), *words[at:]])
     store = Store(tmp_path / "out")
     names = set(store.everything()[0])
-    assert {"tile", "validate", "latencies", "measure", "run", "replay", "decode"} == set(
-        store.frame()["command"]
-    )
+    assert {"validate", "timeline", "run", "replay", "decode"} == set(store.frame()["command"])
     shipped = read_records(ROOT / "analysis/data/gem5/tiles.jsonl")["tiles"]
     # Of real runs alone: gem5's own statistics; and of runs that were stopped.
     real = {"core_cycles", "dram_bytesWritten", "timeout_s", "reason"}

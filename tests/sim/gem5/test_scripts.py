@@ -63,3 +63,32 @@ def test_units_are_as_many_as_asked_for_or_one_a_slice(
         unit.reset_mock()
         build()
         assert [call.kwargs["unit"] for call in unit.call_args_list] == list(range(count))
+
+
+@pytest.mark.parametrize(
+    ("machine", "channels", "burst", "between", "groups"),
+    [("sail-n1", 8, 2.5, 5.0, 4), ("graviton3", 16, 64 / 4.8 / 4, 5.0, 4)],
+)
+def test_dram_is_the_system_files(
+    script: Any, tmp_path: Path, machine: str, channels: int, burst: float, between: float, groups: int
+) -> None:
+    """A channel of DDR5 is two sub-channels in gem5, whose accesses the file has as taking turns."""
+    (tmp_path / "machine.json").write_text(machine_json(load_system(machine)))
+    spec = script("hierarchy").load(tmp_path / "machine.json")
+    made = script("m5.objects").MemCtrl
+    made.reset_mock()
+    script("machine").build(spec, cpu=None, pim=False)
+    assert len(made.call_args_list) == channels
+    parts = channels // 8
+    found = script("machine").dram_parameters(spec["memory"], 64, parts)
+    assert float(found["tBURST"].removesuffix("ns")) == pytest.approx(burst)
+    assert float(found["tCCD_L"].removesuffix("ns")) == between
+    assert found["tCL"] == f"{spec['memory']['timing']['tcl']}ns"
+    assert found["banks_per_rank"] * parts == spec["memory"]["banks"]
+    assert (found["burst_length"] * found["devices_per_rank"], found["bank_groups_per_rank"]) == (64, groups)
+
+
+def test_channels_that_cannot_take_turns_are_refused(script: Any, spec: Any) -> None:
+    spec["memory"]["channels"] = 12
+    with pytest.raises(ValueError, match="over 12 slices or channels; gem5 allows a power of two"):
+        script("machine").build(spec, cpu=None)

@@ -11,9 +11,16 @@ from sailsim.base.atomic import read_records
 from sailsim.sim import dram
 from sailsim.sim.dram import OPEN_LOAD
 from sailsim.sim.files import load_system
-from sailsim.sim.gem5.cases import CODES, drawn, drawn_tiles
-from sailsim.sim.gem5.streams import shared_bandwidth
-from sailsim.sim.gem5.validation import ALONE, Comparison, Load, summarise
+from sailsim.sim.gem5.validation import (
+    ALONE,
+    CODES,
+    Comparison,
+    Load,
+    drawn,
+    drawn_tiles,
+    shared_bandwidth,
+    summarise,
+)
 from sailsim.sim.memory_path import memory_paths
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.tiles import PimUnits

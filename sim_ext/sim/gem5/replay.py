@@ -1,7 +1,8 @@
-"""Where the cycles of one tile lie: load, build, look-up, conversion and write-back of every group.
+"""What a replay of a trace has beside its results: an order between tensors, and one tile's timeline.
 
-Two sources give the same picture where weights arrive at the same cycles: the core's `TileSequencer` with the
-fast engine's rate, and gem5's unit, which prints a line for each group (debug flag SailPimGroups).
+A timeline has load, build, look-up, conversion and write-back of every group of a tile. Two sources give the
+same one where weights arrive at the same cycles: the core's `TileSequencer` with the fast engine's rate, and
+gem5's unit, which prints a line for each group (debug flag SailPimGroups).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +20,106 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim import _core
-from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.gem5.binary import Gem5
-from sailsim.sim.gem5.records import keys_of
+from sailsim.sim.gem5.records import run_or_load
 from sailsim.sim.patterns import PROFILES
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits
 
+ORDERS = ("tensor", "step")
+"""`tensor`: each tensor waits for the one before. `step`: those of a block that multiply the same vector go
+together, as in a decode step."""
+_TILE = re.compile(r"^(?P<tensor>.+?)(\[\d+\])?$")
+_BLOCK = re.compile(r"^(?P<block>blk\.\d+)\.(?P<kind>\w+?)(\.weight)?$")
+_SAME_INPUT = (
+    (re.compile(r"^attn_[qkv]$"), "attn_q, attn_k, attn_v"),
+    (re.compile(r"^ffn_(gate|up)(_\w+)?$"), "ffn_gate, ffn_up"),
+)
+"""Tensors of a block that multiply one vector, and what they are called together."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Tiles that go together, one after another in the trace.
+
+    Attributes:
+        name: of the tensors.
+        end: number of tiles up to the last of the phase.
+    """
+
+    name: str
+    end: int
+
+
+def phases_of(names: Sequence[str], order: str) -> list[Phase]:
+    """The phases of a trace's tiles, in the trace's order.
+
+    Args:
+        names: of the tiles: a tensor, with ``[i]`` where it is cut into tiles.
+        order: one of `ORDERS`.
+
+    Raises:
+        SailsimError: an unknown order, or tiles without names.
+    """
+    if order not in ORDERS:
+        raise SailsimError(f"order is {order!r}; allowed are {', '.join(ORDERS)}.")
+    if not all(names) or not names:
+        raise SailsimError(
+            f"order is {order}, and the trace has tiles without a name; allowed are traces whose tiles name "
+            "their tensors, as `sailsim trace` writes them."
+        )
+    phases: list[Phase] = []
+    for name, together in groupby(names, key=lambda tile: _phase_name(tile, order)):
+        before = phases[-1].end if phases else 0
+        phases.append(Phase(name, before + len(list(together))))
+    return phases
+
+
+def _phase_name(tile: str, order: str) -> str:
+    match = _TILE.match(tile)
+    tensor = match["tensor"] if match else tile
+    block = _BLOCK.match(tensor)
+    if order == "tensor" or not block:
+        return tensor
+    for pattern, together in _SAME_INPUT:
+        if pattern.match(block["kind"]):
+            return f"{block['block']}.{together}"
+    return f"{block['block']}.{block['kind']}"
+
+
+def phase_times(phases: Sequence[Phase], tiles: Sequence[Mapping[str, int]]) -> list[dict[str, Any]]:
+    """When each phase began and ended: ``name``, ``tiles``, ``start_ps``, ``end_ps``.
+
+    Args:
+        phases: of the trace.
+        tiles: rows of `Gem5Run.tiles`.
+
+    Returns:
+        A row a phase: from the first doorbell's acknowledgement to the last answer.
+    """
+    rows = []
+    for before, phase in zip([0, *(phase.end for phase in phases)], phases, strict=False):
+        part = tiles[before : phase.end]
+        start, end = min(tile["rung_ps"] for tile in part), max(tile["answered_ps"] for tile in part)
+        rows.append({"name": phase.name, "tiles": len(part), "start_ps": start, "end_ps": end})
+    return rows
+
+
 COLUMNS = ("pass", "group", "load_start", "load_end", "start", "build", "lookup", "convert", "write_back")
-"""Of a row; the first five are numbers or cycles from the tile's start, the others lengths in cycles."""
-TIMELINE = "timeline.json"
-"""The file of a tile's timelines in a folder of gem5's results."""
-DEBUG_FLAG = "SailPimGroups"
+"""Of a group; the first five are numbers or cycles from the tile's start, the others lengths in cycles."""
+TIMELINE = "timeline"
+"""What the column `command` of stored timelines says."""
+_DEBUG_FLAG = "SailPimGroups"
 _UNTRACED = "Tracing is not enabled"
 """What gem5 says to a debug flag where it was compiled without them."""
 _LINE = re.compile(
     r"pass (\d+) group (\d+): load (\d+)\.\.(\d+) start (\d+) build (\d+) lookup (\d+) convert (\d+) "
     r"write-back (\d+)"
 )
-
-
-class UntracedError(SailsimError):
-    """A gem5 that was compiled without tracing, as gem5.fast is: its units print no groups."""
 
 
 @dataclass(frozen=True)
@@ -70,45 +146,24 @@ class TileTimeline:
 
     def bars(self) -> dict[str, list[tuple[int, int]]]:
         """Start and length, cycles from the tile's start, of every bar by phase; none of length 0."""
-        found: dict[str, list[tuple[int, int]]] = {name: [] for name in TILE_PHASES}
+        bars: dict[str, list[tuple[int, int]]] = {name: [] for name in TILE_PHASES}
         for i, row in enumerate(self.groups):
             _, _, load_start, load_end, start, build, lookup, convert, write_back = row
-            found["load"].append((load_start, load_end - load_start))
+            bars["load"].append((load_start, load_end - load_start))
             at = start
             for name, cycles in (("build", build), ("lookup", lookup), ("convert", convert)):
-                found[name].append((at, cycles))
+                bars[name].append((at, cycles))
                 at += cycles
             # With double buffering it has the port to itself just before the next group computes.
             if self.double_buffer and i + 1 < len(self.groups):
                 at = self.groups[i + 1][4] - write_back
-            found["write_back"].append((at, write_back))
-        return {name: [bar for bar in bars if bar[1] > 0] for name, bars in found.items()}
+            bars["write_back"].append((at, write_back))
+        return {name: [bar for bar in own if bar[1] > 0] for name, own in bars.items()}
 
     @property
     def end(self) -> int:
         """Cycles of the tile."""
         return max(start + cycles for bars in self.bars().values() for start, cycles in bars)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; `from_dict` reads it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> TileTimeline:
-        """The timeline of `as_dict`.
-
-        Raises:
-            SailsimError: it is something else.
-        """
-        try:
-            groups = tuple(tuple(int(value) for value in row) for row in data["groups"])
-            if not groups or any(len(row) != len(COLUMNS) for row in groups):
-                raise ValueError
-            return cls(**{**data, "groups": groups})
-        except (KeyError, TypeError, ValueError):
-            raise SailsimError(
-                f"the timeline is not one; allowed are rows of {', '.join(COLUMNS)} and what they belong to."
-            ) from None
 
 
 def core_timeline(
@@ -161,22 +216,21 @@ def gem5_timeline(
     """A tile on one PIM unit of gem5, alone on the machine.
 
     Raises:
-        UntracedError: this gem5 can print no groups.
-        SailsimError: gem5 did not get to the end, refused the tile, or its unit printed no groups.
+        SailsimError: this gem5 can print no groups, did not get to the end or refused the tile.
     """
     pim = system.require_pim()
+    trace = folder / "tile.trace"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        trace = folder / "tile.trace"
         write_trace(trace, [tile])
     except OSError as error:
         raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
     try:
-        run = gem5.replay(system, trace, folder, units=1, timeout_s=timeout_s, debug=DEBUG_FLAG)
+        run = gem5.replay(system, trace, folder, units=1, timeout_s=timeout_s, debug=_DEBUG_FLAG)
     except SailsimError as error:
         if _UNTRACED not in str(error):
             raise
-        raise UntracedError(
+        raise SailsimError(
             f"gem5 is {gem5.path}, which was compiled without tracing and prints no groups of a tile; "
             "allowed for a timeline is one with it, such as gem5.opt."
         ) from None
@@ -185,7 +239,6 @@ def gem5_timeline(
     (row,) = run.tiles()
     if row["status"] != 1:
         raise SailsimError(f"tile {tile.name} was refused by gem5's unit with status {row['status']}.")
-    groups = read_groups(folder / "debug.txt")
 
     def cycles(stage: str) -> int:
         return round(run.unit_stat(0, f"stageTicks::{stage}") * 1e-12 * pim.clock.si)
@@ -194,7 +247,7 @@ def gem5_timeline(
         f"gem5 {gem5.version}",
         tile.name,
         pim.clock.value,
-        groups,
+        read_groups(folder / "debug.txt"),
         bool(pim.double_buffer.value),
         before=cycles("operands"),
         after=cycles("results"),
@@ -204,55 +257,30 @@ def gem5_timeline(
 def both_timelines(
     gem5: Gem5, machine: str, system: System, tile: Tile, out: Path, timeout_s: float = 600
 ) -> list[TileTimeline]:
-    """A tile's timelines in gem5 and in the fast engine, stored as `TIMELINE` in a folder.
-
-    What the folder has of the same tile, machine, gem5 and code is not simulated again.
+    """A tile's timelines in gem5 and in the fast engine, stored in a folder.
 
     Args:
         machine: the system as the user named it.
         out: the folder; gem5's own output goes below it.
 
     Raises:
-        UntracedError: this gem5 can print no groups; nothing is stored.
-        SailsimError: as `gem5_timeline` and `core_timeline`; or the folder cannot be written.
+        SailsimError: as `gem5_timeline` and `core_timeline`; or the folder cannot be used.
     """
-    path = out / TIMELINE
-    operands = sha256(tile.codes.tobytes() + tile.x.tobytes()).hexdigest()
-    question = {"command": "timeline", "system": machine, "tile": tile.name, "operands": operands}
-    key, _ = keys_of({**question, "shape": list(tile.shape)}, system, gem5)
-    if path.is_file() and _key(path) == key:
-        return read_timelines(path)
-    expected = core_timeline(system, tile)
-    found = [gem5_timeline(gem5, system, tile, (out / "timeline").resolve(), timeout_s), expected]
-    content = {"key": key, "timelines": [timeline.as_dict() for timeline in found]}
-    try:
-        write_whole(path, (json.dumps(content) + "\n").encode())
-    except OSError as error:
-        raise SailsimError(f"folder {out} cannot be written: {error.strerror}.") from None
-    return found
+    operands = sha256(tile.codes.tobytes() + tile.x.tobytes() + repr((tile.name, tile.shape)).encode())
+    point = {"command": TIMELINE, "system": machine, "content": operands.hexdigest()}
+
+    def simulate() -> dict[str, Any]:
+        expected = core_timeline(system, tile)
+        simulated = gem5_timeline(gem5, system, tile, (out / TIMELINE).resolve(), timeout_s)
+        return {"timelines": [json.dumps(asdict(each)) for each in (simulated, expected)]}
+
+    return timelines_of(run_or_load(out, point, system, gem5, simulate))
 
 
-def _key(path: Path) -> str:
-    """Of the timelines in a file; empty for one that is damaged, which will be replaced."""
-    try:
-        return str(json.loads(path.read_bytes())["key"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-
-
-def read_timelines(path: Path) -> list[TileTimeline]:
-    """The timelines of a file that `both_timelines` wrote.
-
-    Raises:
-        SailsimError: it cannot be read or holds something else.
-    """
-    try:
-        data = json.loads(path.read_bytes())["timelines"]
-        if not data:
-            raise ValueError("it is empty")
-        return [TileTimeline.from_dict(item) for item in data]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SailsimError(f"timeline {path} cannot be read: {error}; remove it to make it again.") from None
+def timelines_of(record: Mapping[str, Any]) -> list[TileTimeline]:
+    """What a stored record of `both_timelines` holds."""
+    rows = [json.loads(text) for text in record["timelines"]]
+    return [TileTimeline(**row | {"groups": tuple(map(tuple, row["groups"]))}) for row in rows]
 
 
 def read_groups(path: Path) -> tuple[tuple[int, ...], ...]:
@@ -265,15 +293,15 @@ def read_groups(path: Path) -> tuple[tuple[int, ...], ...]:
         text = path.read_text(errors="replace")
     except OSError as error:
         raise SailsimError(f"gem5's debug output {path} cannot be read: {error.strerror}.") from None
-    found = tuple(tuple(int(value) for value in match) for match in _LINE.findall(text))
-    if not found:
+    groups = tuple(tuple(int(value) for value in match) for match in _LINE.findall(text))
+    if not groups:
         raise SailsimError(
             f"gem5's debug output {path} has no groups; build gem5 with this sailsim's module."
         )
-    last = max(group for _, group, *_ in found)
-    if [row[:2] for row in found] != [(i // (last + 1), i % (last + 1)) for i in range(len(found))]:
+    last = max(group for _, group, *_ in groups)
+    if [row[:2] for row in groups] != [(i // (last + 1), i % (last + 1)) for i in range(len(groups))]:
         raise SailsimError(f"gem5's debug output {path} lacks groups; allowed is one tile from start to end.")
-    return found
+    return groups
 
 
 def _rows(groups: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
