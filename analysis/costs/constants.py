@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +27,11 @@ CONSTANTS = Shelf("constants", "data/constants", package="sailsim.analysis")
 """The files."""
 
 End = Literal["low", "value", "high"]
+
+
+def data_file(name: str) -> Traversable:
+    """A file of the ``data`` folder of this floor."""
+    return files("sailsim.analysis") / "data" / name
 
 
 @dataclass(frozen=True)

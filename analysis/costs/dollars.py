@@ -16,11 +16,11 @@ from math import ceil
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from sailsim.analysis.baselines.prediction import data_file, read_csv
-from sailsim.analysis.costs.constants import Constants, Span
+from sailsim.analysis.costs.constants import Constants, Span, data_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import read_text
 from sailsim.base.quantity import LEAST, MOST, Is
+from sailsim.sim.fitted import read_csv
 
 Sizing = Literal["share", "bandwidth", "whole"]
 
@@ -44,6 +44,8 @@ HOUR_S = 3600.0
 """Seconds of an hour, for which prices are."""
 MAX_FILE = 1 << 20
 """Bytes of a price file."""
+PRICES = "is a PriceList, as sailsim.prices reads it from a file"
+"""What stands for the prices that ship, in a sentence."""
 _COLUMNS = ("instance", "machines", "chip", "kind", "units", "memory_gib", "usd_per_hour", "source", "date")
 
 

@@ -25,8 +25,8 @@ from sailsim.analysis.costs.constants import Constants, End, charged
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is
 from sailsim.sim.activity import ACTIVITY, COMPUTE, CONVERT
-from sailsim.sim.backend import backend_of
 from sailsim.sim.charges import Charge
+from sailsim.sim.engine import accelerator_of
 from sailsim.sim.system import Gpu, System
 
 CAUSES = ("arrays", "convert", "dfm", "prt", "llc", "mesh", "dram", "cores", "static")
@@ -201,7 +201,7 @@ def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
     Raises EnergyNotModelledError for an accelerator or a substrate that does not declare its energy,
     SailsimError for a record without events or a machine without an accelerator.
     """
-    backend = backend_of(system)
+    backend = accelerator_of(system)
     shape = backend.energy(system, record)
     if shape is None:
         raise EnergyNotModelledError(

@@ -14,8 +14,8 @@ from typing import Any, Literal, Self
 
 from pydantic import ValidationError, model_validator
 
-from sailsim.analysis.baselines.runners import Runner, shipped_runners
 from sailsim.analysis.costs.area import BASES, COUNTED
+from sailsim.analysis.results.runs import Runner, shipped_runners
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 from sailsim.base.stamp import Stamp, stamp

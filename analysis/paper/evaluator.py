@@ -12,19 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.analysis.baselines import cpu, gpu
-from sailsim.analysis.baselines.cpu import packings
-from sailsim.analysis.baselines.kernel_rates import Software
-from sailsim.analysis.baselines.prediction import Work
-from sailsim.analysis.baselines.runners import OF_THE_POINT, SAIL, Runner
 from sailsim.analysis.costs.area import AreaConstants, AreaNotModelledError, area
 from sailsim.analysis.paper.claims import Paper
 from sailsim.analysis.paper.machine import SampledMachine
 from sailsim.analysis.paper.parameters import Workload
 from sailsim.analysis.paper.space import ParameterSpace
+from sailsim.analysis.results.runs import OF_THE_POINT, SAIL, Runner
 from sailsim.base.errors import SailsimError
+from sailsim.sim.backend import RESERVED_SHARE, memory_needed
+from sailsim.sim.backends import cores as cpu
+from sailsim.sim.backends import roofline as gpu
+from sailsim.sim.backends.cores import Software, packings
 from sailsim.sim.engine import time_step
-from sailsim.sim.room import RESERVED_SHARE, memory_needed
+from sailsim.sim.fitted import Work, decode_work
+from sailsim.sim.host import CpuSheet
 from sailsim.sim.same import Same
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.vary import leaves
@@ -101,7 +102,7 @@ class SampleEvaluator:
         ]
         reads = any(metric.saved == "array_reads" for metric in paper.metrics("samples"))
         self._counted = (READS,) if reads else ()
-        self._sheet = cpu.CpuSheet.of(self.system)
+        self._sheet = CpuSheet.of(self.system)
         self._constants: dict[int, cpu.Constants] = {}
         own = tuple(leaf.value for path, leaf in leaves(self.system).items() if path not in untimed)
         self._steps = self.memo.steps.setdefault(own, {})
@@ -235,7 +236,7 @@ class _Asked:
         of one of them."""
         if threads not in self._packings:
             tried = [
-                (i, count, cpu.decode_work(m, fmt, -(-w.batch // count), w.context))
+                (i, count, decode_work(m, fmt, -(-w.batch // count), w.context))
                 for i, ((m, fmt, w), cores) in enumerate(zip(self._every, threads, strict=True))
                 for count in packings(cores, w.batch)
             ]

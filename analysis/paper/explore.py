@@ -29,14 +29,13 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from sailsim.analysis.baselines.runners import named
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.machine import machine_changes
 from sailsim.analysis.paper.parameters import Factor, Value
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.results.joins import as_frame, is_missing, joined
-from sailsim.analysis.results.runs import runs
+from sailsim.analysis.results.runs import named, runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system

@@ -8,19 +8,18 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from sailsim.analysis.baselines.core_kinds import CORES
-from sailsim.analysis.baselines.fitted import fitted_constants
-from sailsim.analysis.baselines.kernel_rates import format_key, kernel_rates
-from sailsim.analysis.baselines.runners import Runner
 from sailsim.analysis.costs.constants import Constants
 from sailsim.analysis.costs.dollars import Price
 from sailsim.analysis.paper.claims import with_tuples
 from sailsim.analysis.paper.machine import ATTENTION, FEW_BITS, FEW_BITS_RATE, OPERATION, TABLE_RATE
 from sailsim.analysis.paper.parameters import Factor, Group, Value
 from sailsim.analysis.paper.space import scatters_as
+from sailsim.analysis.results.runs import Runner
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Frozen, Quantity
+from sailsim.sim.backends.cores import format_key, kernel_rates
 from sailsim.sim.files import card_names
+from sailsim.sim.fitted import CORES, fitted_constants
 from sailsim.sim.nbw import AUTO
 from sailsim.sim.system import System
 from sailsim.sim.vary import leaves

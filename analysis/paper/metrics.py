@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.paper.claims import Choice, Claim, ClaimMetric, MetricName, Payment, Saved
+from sailsim.analysis.results.runs import SAIL
 
 Numbers = NDArray[np.float64]
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from sailsim.analysis.baselines.cpu import cpu_tokens_per_s
 from sailsim.analysis.paper.claims import SHIPPED
 from sailsim.analysis.paper.distributions import (
     Sampled,
@@ -36,6 +35,7 @@ from sailsim.analysis.paper.unknowns import space
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text
+from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.study.workers import Workers
 from sailsim.workloads.load import load_model
@@ -173,7 +173,7 @@ def _breakdown(within: ParameterSpace, claims: Mapping[str, Any]) -> list[dict[s
         model = load_model(workload.model)
         step = simulate_step(system, model, workload.point(system.name, machine.group_size))
         fmt = machine.format(workload.wbits)
-        cores = cpu_tokens_per_s(system, model, fmt, workload.threads, workload.batch, workload.context)
+        cores = predict_cores(system, model, fmt, workload.threads, workload.batch, workload.context)
         rows.append(
             {
                 "name": f"{title}: {workload.name}",

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from sailsim.analysis.baselines.kernel_rates import Software
-from sailsim.analysis.baselines.runners import SAIL, Runner
 from sailsim.analysis.costs.dollars import HOUR_S, CostConstants, Price, prices
 from sailsim.analysis.paper.claims import Choice, Payment, Saved
 from sailsim.analysis.paper.evaluator import MEMORY, READ_BANDWIDTH, bases, of_runner, of_sail
 from sailsim.analysis.paper.machine import SampledMachine
 from sailsim.analysis.paper.metrics import Numbers
 from sailsim.analysis.paper.space import ParameterSpace, scatters_as
+from sailsim.analysis.results.runs import SAIL, Runner
 from sailsim.base.errors import SailsimError
+from sailsim.sim.backends.cores import Software
 from sailsim.sim.files import load_system
 
 

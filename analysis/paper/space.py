@@ -12,13 +12,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.analysis.baselines.kernel_rates import Software
-from sailsim.analysis.baselines.runners import Runner
 from sailsim.analysis.costs.dollars import Price
 from sailsim.analysis.paper.claims import Paper
 from sailsim.analysis.paper.machine import SampledMachine
 from sailsim.analysis.paper.parameters import Alternative, Factor, FixedParameter, Workload
+from sailsim.analysis.results.runs import Runner
 from sailsim.base.errors import SailsimError
+from sailsim.sim.backends.cores import Software
 
 Row = NDArray[np.float64]
 

@@ -10,8 +10,6 @@ from typing import Any, cast
 
 from pydantic import Field, ValidationError, model_validator
 
-from sailsim.analysis.baselines.core_kinds import core_of
-from sailsim.analysis.baselines.kernel_rates import Software
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.dollars import CostConstants, Price, prices
 from sailsim.analysis.paper.claims import SHIPPED, load_paper, with_tuples
@@ -34,7 +32,9 @@ from sailsim.analysis.paper.parameters import Alternative, FixedParameter, Value
 from sailsim.analysis.paper.space import ParameterSpace
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.quantity import Frozen
+from sailsim.sim.backends.cores import Software
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import core_of
 from sailsim.sim.point import Point
 from sailsim.sim.tables import Shelf, sentence
 

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sailsim.analysis.baselines.runners import named, packed, shipped_runners
-from sailsim.analysis.baselines.simulated_rows import HOST, decode_rows
 from sailsim.analysis.paper.unknowns import load_unknowns
 from sailsim.analysis.render.gem5_decode_steps import regions_together
 from sailsim.analysis.render.markdown import table, three_digits
 from sailsim.analysis.results.compare import compare
+from sailsim.analysis.results.gem5_steps import HOST, decode_rows
+from sailsim.analysis.results.runs import named, packed, shipped_runners
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
 from sailsim.workloads.load import load_model

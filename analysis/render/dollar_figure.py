@@ -9,8 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from sailsim.analysis.baselines.cpu_software import SIMULATED
-from sailsim.analysis.baselines.kinds import FASTEST
 from sailsim.analysis.costs.dollars import CostConstants, quoted
 from sailsim.analysis.render.figure_axes import patterns_of
 from sailsim.analysis.render.style import (
@@ -25,6 +23,7 @@ from sailsim.analysis.results.results import (
     need,
     short_name,
 )
+from sailsim.sim.backends.cores import FASTEST, SIMULATED
 
 SIZING = "used"
 """What is drawn of `joins.PAYMENTS`: a server's vCPUs whose threads and memory a run takes, as in README's

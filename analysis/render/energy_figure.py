@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sailsim.analysis.baselines.runners import CORES
 from sailsim.analysis.render.figure_axes import (
     WORDS,
     axis_of,
@@ -31,6 +30,7 @@ from sailsim.analysis.results.results import (
     need,
     numbers,
 )
+from sailsim.analysis.results.runs import CORES
 
 ENERGY_STYLE: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "PIM units": (("arrays", "convert", "dfm", "prt"), OKABE_ITO["vermillion"], "\\\\"),

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.paper.claims import Claim, load_paper
 from sailsim.analysis.render.style import mark_paper, plain_numbers
 from sailsim.analysis.results.results import FREE, Runs, short_name
+from sailsim.analysis.results.runs import SAIL
 from sailsim.sim.nbw import nbw_in_words
 
 

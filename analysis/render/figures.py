@@ -29,8 +29,8 @@ from sailsim.analysis.results.results import (
     Runs,
     stored_runs,
 )
+from sailsim.base.errors import escaped
 from sailsim.base.progress import followed
-from sailsim.base.screen import escaped
 from sailsim.sim.study.folder import Store
 
 FIGURES: Mapping[str, Callable[..., Figure]] = {

@@ -11,15 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from sailsim.analysis.baselines.simulated_rows import (
-    CORE_PARTS,
-    HOST,
-    Row,
-    bits_and_group,
-    decode_rows,
-    predicted,
-    shape,
-)
 from sailsim.analysis.paper.claims import load_paper
 from sailsim.analysis.render.gem5_decode_steps import regions_together
 from sailsim.analysis.render.style import (
@@ -31,6 +22,15 @@ from sailsim.analysis.render.style import (
     caption,
     save,
     style,
+)
+from sailsim.analysis.results.gem5_steps import (
+    CORE_PARTS,
+    HOST,
+    Row,
+    bits_and_group,
+    decode_rows,
+    predicted,
+    shape,
 )
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system

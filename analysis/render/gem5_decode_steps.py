@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sailsim.analysis.baselines.simulated_rows import CORE_PARTS, Row, shape
+from sailsim.analysis.results.gem5_steps import CORE_PARTS, Row, shape
 from sailsim.workloads.load import load_model
 
 _OF_A_BLOCK = ("qkv", "rope", "attention", "o", "ffn")

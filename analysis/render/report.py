@@ -15,8 +15,6 @@ import numpy as np
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from sailsim.analysis.baselines.core_kinds import N1, core_of
-from sailsim.analysis.baselines.runners import SAIL, shipped_runners
 from sailsim.analysis.costs.dollars import PriceList, prices
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
 from sailsim.analysis.paper.stored_claims import compared_with, table
@@ -33,10 +31,12 @@ from sailsim.analysis.render.style import OKABE_ITO, SERIES
 from sailsim.analysis.results.compare import entries
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import Runs, short_name, stored_runs, substrate_in_words
+from sailsim.analysis.results.runs import SAIL, shipped_runners
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import N1, core_of
 from sailsim.sim.nbw import nbw_in_words
 from sailsim.sim.study.folder import Store
 from sailsim.workloads.choice import FILE

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from sailsim.analysis.baselines.runners import CORES, SAIL
 from sailsim.analysis.render.answer_page import CARDS
 from sailsim.analysis.render.energy_figure import ENERGY_STYLE
 from sailsim.analysis.render.style import PHASE_STYLE
+from sailsim.analysis.results.runs import CORES, SAIL
 
 MOST = 60.0
 """Perplexities above it are in the table alone."""

@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sailsim.analysis.baselines.fitted import fitted_constants
-from sailsim.analysis.baselines.kernel_rates import kernel_rates
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.dollars import CostConstants, PriceList
 from sailsim.analysis.costs.energy import EnergyConstants
@@ -18,7 +16,9 @@ from sailsim.analysis.render.html import Table, inline_svg
 from sailsim.analysis.render.report_charts import Chart
 from sailsim.analysis.results.results import short_name
 from sailsim.base.quantity import Choice, Quantity
+from sailsim.sim.backends.cores import kernel_rates
 from sailsim.sim.files import load_card, load_system
+from sailsim.sim.fitted import fitted_constants
 from sailsim.sim.vary import leaves
 
 

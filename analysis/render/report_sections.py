@@ -9,10 +9,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sailsim.analysis.baselines.fitted import fitted_constants, held_out_results
-from sailsim.analysis.baselines.prediction import data_file
-from sailsim.analysis.baselines.runners import CORES, SAIL
 from sailsim.analysis.costs.area import AreaNotModelledError, overhead_bases
+from sailsim.analysis.costs.constants import data_file
 from sailsim.analysis.costs.dollars import quoted
 from sailsim.analysis.costs.energy import CAUSES, NOT_MODELLED, tokens_of
 from sailsim.analysis.paper.claims import SHIPPED
@@ -28,8 +26,10 @@ from sailsim.analysis.results.compare import said_of
 from sailsim.analysis.results.equal_quality import WEIGHTS, at_equal_quality, choice_in_words
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import Runs, numbers, short_name
+from sailsim.analysis.results.runs import CORES, SAIL
 from sailsim.base.atomic import read_records
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import fitted_constants, held_out_results
 from sailsim.sim.nbw import AUTO, PER_TENSOR
 
 

@@ -9,9 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sailsim.analysis.baselines.cpu_software import SOFTWARE
-from sailsim.analysis.baselines.kinds import FASTEST
-from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.paper.claims import SHIPPED
 from sailsim.analysis.render.figure_axes import (
     WORDS,
@@ -38,6 +35,8 @@ from sailsim.analysis.results.results import (
     need,
     numbers,
 )
+from sailsim.analysis.results.runs import SAIL
+from sailsim.sim.backends.cores import FASTEST, SOFTWARE
 from sailsim.sim.point import Point
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 
-from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.costs.constants import data_file
 from sailsim.analysis.results.runs import MAPS
 from sailsim.base.errors import SailsimError
 from sailsim.sim.study.chunks import RESERVED

@@ -15,10 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from sailsim.analysis.baselines.prediction import data_file
-from sailsim.analysis.baselines.runners import SAIL
+from sailsim.analysis.costs.constants import data_file
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.quality import IN_FLOATS
+from sailsim.analysis.results.runs import SAIL
 from sailsim.workloads.choice import FILE, GROUP_SIZE, uniform_choice
 
 ABITS, KV_BITS, METHOD = 8, 16, "nearest"

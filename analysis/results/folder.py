@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 import pyarrow as pa
 
-from sailsim.analysis.costs.dollars import PriceList, prices
+from sailsim.analysis.costs.dollars import PRICES, PriceList, prices
 from sailsim.analysis.results.columns import in_order, no_column
 from sailsim.analysis.results.joins import JOINED, joined
 from sailsim.analysis.results.results import Runs, stored_runs
@@ -127,10 +127,6 @@ def _sentence(error: Exception) -> str:
     """What duckdb says, without the picture of the place."""
     text = " ".join(str(error).split("\n\nLINE ")[0].split()).rstrip(".")
     return text if text.endswith("?") else f"{text}."
-
-
-PRICES = "is a PriceList, as sailsim.prices reads it from a file"
-"""What stands for the prices that ship, in a sentence."""
 
 
 class Results:

@@ -1,7 +1,7 @@
 """What compares runs: ratios of rates, dollars and joules, reckoned from the records of a point's runners.
 
 Functions take a frame of records (`runs.COLUMNS`, of one point or of many) and give one with the same index:
-a row's runner at its point. `sailsim run`, `cost`, figures, claims and the report all ask here, so that they
+a row's runner at its point. `sailsim run`, figures, claims and the report all ask here, so that they
 agree.
 """
 
@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from math import isnan
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-
-from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.constants import Span
 from sailsim.analysis.costs.dollars import (
     CostConstants,
@@ -29,9 +26,12 @@ from sailsim.analysis.costs.dollars import (
     vcpus_paid,
 )
 from sailsim.analysis.costs.energy import Energy, EnergyConstants, energy, use_of
-from sailsim.analysis.results.runs import COLUMNS, Run
+from sailsim.analysis.results.runs import COLUMNS, SAIL, Run
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
+
+if TYPE_CHECKING:  # what asks for no frame, as `run`, does not load it
+    import pandas as pd
 
 POINT = [f.name for f in fields(Point)]
 """Columns that say which point a record is of."""
@@ -57,6 +57,8 @@ _DOLLARS_NEED = (
 
 def as_frame(runs: Iterable[Run]) -> pd.DataFrame:
     """The records of some runs."""
+    import pandas as pd
+
     return pd.DataFrame([run.as_record() for run in runs], columns=list(COLUMNS))
 
 
@@ -72,6 +74,8 @@ def joined(
     band; ``usd_ratio_<payment>`` likewise of tokens per dollar where both pay in one way; ``paid`` says in
     words what ``usd_per_hour`` is for. None or NaN where a row has no rate or no price.
     """
+    import pandas as pd
+
     dollars = tokens_per_usd(records, price_list, constants)
     keys = point_keys(records)
     columns: dict[str, Any] = {
@@ -93,6 +97,8 @@ def joined(
 
 def point_keys(records: pd.DataFrame) -> pd.Series[Any]:
     """What tells the points of some records apart: equal for the runners of one."""
+    import pandas as pd
+
     point = records[POINT].astype(object)
     rows = point.where(point.notna(), "").itertuples(index=False, name=None)
     return pd.Series(list(rows), records.index, dtype=object)
@@ -125,6 +131,8 @@ def tokens_per_usd(
     records: pd.DataFrame, price_list: PriceList, constants: Span[CostConstants] | None = None
 ) -> pd.DataFrame:
     """Tokens per dollar of every row and what it pays: the columns of `JOINED` that say dollars."""
+    import pandas as pd
+
     span = Span.of(CostConstants) if constants is None else constants
     known: dict[tuple[str, ...], tuple[Price, ...]] = {}
     rows = []
@@ -241,4 +249,4 @@ def energy_of(record: Mapping[str, Any], system: System, constants: EnergyConsta
 
 def is_missing(value: Any) -> bool:
     """Whether a cell holds nothing."""
-    return value is None or (isinstance(value, float) and bool(np.isnan(value)))
+    return value is None or (isinstance(value, float) and isnan(value))

@@ -21,8 +21,7 @@ from scipy.optimize import least_squares
 
 from calibration.errors import digits
 from calibration.solver import LOSS_SCALE
-from sailsim.analysis.baselines.prediction import Floats
-from sailsim.analysis.baselines.simulated_rows import (
+from sailsim.analysis.results.gem5_steps import (
     CACHE_BITS,
     CORE_PARTS,
     HOST,
@@ -35,6 +34,7 @@ from sailsim.analysis.baselines.simulated_rows import (
     shape,
 )
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import Floats
 from sailsim.sim.point import Point
 from sailsim.sim.vary import vary
 

@@ -23,9 +23,7 @@ from sailsim.base.stop import Terminated, stoppable
 _COMMANDS = {
     "gemv": "sailsim.cli.gemv:gemv",
     "run": "sailsim.cli.run:run",
-    "cost": "sailsim.cli.cost:cost",
     "sweep": "sailsim.cli.sweep:sweep",
-    "baseline": "sailsim.cli.baseline:baseline",
     "results": "sailsim.cli.results:results",
     "figures": "sailsim.cli.report:figures",
     "report": "sailsim.cli.report:report",
@@ -47,9 +45,7 @@ _COMMANDS = {
 _IN_A_LINE = {
     "gemv": "Multiply two .npy files by look-up tables, exactly.",
     "run": "One step of a model: SAIL beside cores and cards.",
-    "cost": "Tokens per dollar of everything that runs a point.",
     "sweep": "Many points by every runner, kept in a folder.",
-    "baseline": "Predict a server or a card without PIM units.",
     "results": "List, show, query, export and compare folders.",
     "figures": "The figures of a sweep, as SVG and PNG.",
     "report": "The report of a sweep, one HTML file.",

@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.costs.dollars import prices as read_prices
 from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.results.compare import compare
-from sailsim.base.screen import screen
+from sailsim.analysis.results.runs import runners
 from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._point import (
@@ -24,8 +23,8 @@ from sailsim.cli._point import (
     prices_option,
     prt_option,
 )
-from sailsim.cli._run_tables import print_notes, print_runs
-from sailsim.cli._table import say
+from sailsim.cli._run_tables import print_dollars, print_notes, print_runs
+from sailsim.cli._table import echo, say
 from sailsim.sim.point import Point
 from sailsim.sim.system_choice import system_with
 from sailsim.sim.vary import parse_changes
@@ -46,11 +45,13 @@ from sailsim.sim.vary import parse_changes
 @beside_option
 @prices_option
 @constants_option("energy or the cost")
+@click.option("--cost", is_flag=True, help="What each runner costs, with its range and what it pays for.")
 @click.option("--wide", is_flag=True, help="Every runner, who pays for what, and energy by cause.")
 @click.option("--notes", is_flag=True, help="What was assumed, with the prices and their dates.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def run(
     as_json: bool,
+    cost: bool,
     wide: bool,
     notes: bool,
     prt: bool,
@@ -65,7 +66,12 @@ def run(
     """Simulate one step of a model with PIM units in the last-level cache: a token for each sequence, or with
     --phase prefill their prompts, up to the first token.
 
-    What is not given is Llama-2-7B in 4 bits at batch 1 on sail-n1, beside 16 threads.
+    What is not given is Llama-2-7B in 4 bits at batch 1 on sail-n1, beside 16 threads. On a machine without
+    units the cores and the cards stand alone.
+
+    Nominal dollars pay for the vCPUs whose threads, memory or share of the memory's bandwidth the run takes,
+    whichever are most. Their range (--cost) is over what a run may pay for, SAIL's overhead, how much of the
+    paid time it works, the instances of the price file and the baselines' bands.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     price_list = None if prices is None else read_prices(prices)
@@ -76,10 +82,10 @@ def run(
     if as_json:
         print_json(found)
     else:
-        _print(found, wide, notes)
+        _print(found, cost, wide, notes)
 
 
-def _print(found: dict[str, Any], wide: bool, notes: bool) -> None:
+def _print(found: dict[str, Any], cost: bool, wide: bool, notes: bool) -> None:
     point, runs = found["point"], found["runs"]
     types = next(iter(runs.values()))["types"]
     asked = point["substrate"]
@@ -90,7 +96,11 @@ def _print(found: dict[str, Any], wide: bool, notes: bool) -> None:
         f"{f', substrate {asked}' if asked else ''}",
         "",
     )
-    print_runs(screen(), runs, prefill=point["phase"] == "prefill", tokens=tokens_of(point), wide=wide)
+    echo()
+    if cost:
+        print_dollars(found)
+        return
+    print_runs(runs, prefill=point["phase"] == "prefill", tokens=tokens_of(point), wide=wide)
     print_notes(found, notes)
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.results.folder import query
-from sailsim.analysis.results.runs import evaluate
+from sailsim.analysis.results.runs import evaluate, runners
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.run import run_study

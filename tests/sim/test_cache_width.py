@@ -8,17 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim import workloads
-from sailsim.analysis.baselines.cpu import cpu_tokens_per_s
-from sailsim.analysis.baselines.gpu import gpu_tokens_per_s
 from sailsim.analysis.results.runs import runs
 from sailsim.base.errors import SailsimError
-from sailsim.sim.engine import simulate_step
+from sailsim.sim.backend import memory_needed
+from sailsim.sim.backends.cores import predict_cores
+from sailsim.sim.backends.roofline import predict_card
+from sailsim.sim.engine import simulate, simulate_step
 from sailsim.sim.files import load_card, load_system
 from sailsim.sim.host import HostCores
 from sailsim.sim.keys import point_key
 from sailsim.sim.point import Point
-from sailsim.sim.room import memory_needed
-from sailsim.sim.simulate import simulate
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import ROUND_FLOPS, UNPACK_FLOPS, decode_step, prefill_step
 from sailsim.workloads.load import load_model
@@ -129,13 +128,13 @@ def test_the_cores_unpack_what_attention_reads(bits: int, batch: int, context: i
 
 def test_baselines_read_fewer_bytes_and_say_what_they_do_not_know() -> None:
     full, narrow = MODEL, MODEL.cached(4)
-    cores = [cpu_tokens_per_s(SAIL, model, FMT, 16, 4, 2048) for model in (full, narrow)]
+    cores = [predict_cores(SAIL, model, FMT, 16, 4, 2048) for model in (full, narrow)]
     ratio = narrow.kv_bytes_per_token() / full.kv_bytes_per_token()
     assert cores[1].parts["kv_cache"] == pytest.approx(cores[0].parts["kv_cache"] * ratio)
     flops = sum(op.cache_flops for op in decode_step(narrow, FMT, 4, 2048))
     vectors = 16 * SAIL.cores.clock.si * SAIL.cores.fp32_flops.value * SAIL.host.simd_share.value
     assert cores[1].parts["attention"] - cores[0].parts["attention"] == pytest.approx(flops / vectors)
-    cards = [gpu_tokens_per_s(load_card("a10g"), model, FMT, 4, 2048) for model in (full, narrow)]
+    cards = [predict_card(load_card("a10g"), model, FMT, 4, 2048) for model in (full, narrow)]
     assert cards[1].parts["kv_cache"] == pytest.approx(cards[0].parts["kv_cache"] * ratio)
     assert cards[1].parts["kernels"] == cards[0].parts["kernels"]
     for found in (cores, cards):

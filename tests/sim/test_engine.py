@@ -12,7 +12,7 @@ import pytest
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.sim.dram import Reader
-from sailsim.sim.engine import PHASES, simulate_prefill, simulate_step
+from sailsim.sim.engine import PHASES, simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
 from sailsim.sim.memory_path import memory
@@ -238,12 +238,12 @@ def test_a_step_is_deterministic_and_seeds_differ(captured: Activations) -> None
 
 def test_prefill_is_many_rows(captured: Activations) -> None:
     model = replace(MODEL, n_layers=1)
-    result = simulate_prefill(SAIL, model, Point(context=64, batch=2), captured)
+    result = simulate_step(SAIL, model, Point(context=64, batch=2).prefilling(), captured)
     assert result.tokens == 128
     step = simulate_step(SAIL, model, Point(context=64, batch=2), captured)
     assert step.tokens_per_s < result.tokens_per_s
     with pytest.raises(SailsimError, match="batch x prompt is 131072"):
-        simulate_prefill(SAIL, model, Point(context=65536, batch=2), captured)
+        simulate_step(SAIL, model, Point(context=65536, batch=2).prefilling(), captured)
 
 
 def test_bad_points_end_in_one_sentence(captured: Activations, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from sailsim.sim import engine, schedule, tiles
+from sailsim.sim.backend import StepResult
 from sailsim.sim.backends import sail
-from sailsim.sim.engine import StepResult, simulate_prefill, simulate_step
+from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.parts import inputs_of, layout, parts_of
 from sailsim.sim.point import Point
@@ -87,9 +88,15 @@ def test_a_step_is_that_of_the_readable_schedule(
     monkeypatch: pytest.MonkeyPatch, choices: dict[str, Any], depth: int
 ) -> None:
     system, point = vary(SAIL, {"pim.prefetch_depth": depth}), Point(**choices)
-    fast = [simulate_step(system, MODEL, point), simulate_prefill(system, MODEL, replace(point, context=3))]
+    fast = [
+        simulate_step(system, MODEL, point),
+        simulate_step(system, MODEL, replace(point, context=3).prefilling()),
+    ]
     monkeypatch.setattr(engine, "play", lambda machine, *program: schedule.run(machine, *unrolled(*program)))
-    slow = [simulate_step(system, MODEL, point), simulate_prefill(system, MODEL, replace(point, context=3))]
+    slow = [
+        simulate_step(system, MODEL, point),
+        simulate_step(system, MODEL, replace(point, context=3).prefilling()),
+    ]
     assert [numbers(result) for result in fast] == [numbers(result) for result in slow]
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from rich.text import Text
 
-from sailsim.base.errors import SailsimError
+from sailsim.base.errors import SailsimError, escaped
 from sailsim.base.input_file import sha256_of
-from sailsim.base.screen import escaped, screen
+from sailsim.base.screen import screen
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.outcome import Gem5Run
 from sailsim.sim.study.origin import commit

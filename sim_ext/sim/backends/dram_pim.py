@@ -17,7 +17,8 @@ from pydantic import model_validator
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Is, OneOf, Quantity
 from sailsim.sim.accelerator import AcceleratorSection
-from sailsim.sim.backend import AlikeJobs, Backend, Product, Stored, Units
+from sailsim.sim.engine import Accelerator, Stored
+from sailsim.sim.jobs import AlikeJobs, Job, Product, Units
 from sailsim.sim.memory_path import server_memory
 from sailsim.sim.parts import Part
 from sailsim.sim.patterns import InputRows
@@ -169,42 +170,37 @@ def _in_rows(section: Section, found: Sequence[Block]) -> tuple[float, float]:
     return opened, multiplied
 
 
-class BankJob:
-    """One product: outputs are dealt to the banks, pieces of the input take turns in the buffer."""
+def bank_job(section: Section, request: Request) -> Job:
+    """One product: outputs are dealt to the banks, pieces of the input take turns in the buffer.
 
-    bytes = 0.0  # of the server's memory: the weights lie in the banks
-    slices = 1  # the device is handed a product as a whole
-
-    def __init__(self, section: Section, request: Request) -> None:
-        k, n, batch = request
-        owned, turns = ceil(n / section.outputs), ceil(k / section.piece)
-        stay = section.registers.whole > 0
-        found = blocks(section, k, n)
-        pieces = found if stay else blocks(section, k, 1)
-        opened, multiplied = _in_rows(section, found)
-        results = owned if stay else turns * owned
-        given = 1 if section.sums.value == "device" else section.lanes.whole * (1 if stay else turns)
-        carried = k * section.element.whole / 8 + n * given * section.result.whole / 8
-        linked = section.link_latency.si + batch * carried / section.link.si
-        slower = batch / (1 - section.refresh.si / section.refresh_interval.si)
-        written = sum(block.times * block.accesses for block in pieces) * section.write.si
-        banks = tuple(slower * part for part in (written, opened, multiplied, results * section.read.si))
-        self.numbers = (linked, *banks)
-        self.seconds = sum(self.numbers)
-        self.cycles = ceil(sum(banks) / section.tccd.si)
-        self.blocks = given
-        rows = sum(block.times * block.rows(section) for block in found)
-        accesses = sum(block.times * block.outputs * block.accesses for block in found)
-        self.counts = (batch * rows, batch * accesses, batch * results)
-
-    def throttled(self, rate: float) -> float:
-        """Nothing comes from the server's DRAM."""
-        return self.seconds
-
-
-def request_of(op: Op) -> Request:
-    """What decides the job of an operation: its shape; its format is that of the multipliers."""
-    return Request(op.k, op.n, op.batch)
+    Nothing of it comes from the server's memory: the weights lie in the banks.
+    """
+    k, n, batch = request
+    owned, turns = ceil(n / section.outputs), ceil(k / section.piece)
+    stay = section.registers.whole > 0
+    found = blocks(section, k, n)
+    pieces = found if stay else blocks(section, k, 1)
+    opened, multiplied = _in_rows(section, found)
+    results = owned if stay else turns * owned
+    given = 1 if section.sums.value == "device" else section.lanes.whole * (1 if stay else turns)
+    carried = k * section.element.whole / 8 + n * given * section.result.whole / 8
+    linked = section.link_latency.si + batch * carried / section.link.si
+    slower = batch / (1 - section.refresh.si / section.refresh_interval.si)
+    written = sum(block.times * block.accesses for block in pieces) * section.write.si
+    banks = tuple(slower * part for part in (written, opened, multiplied, results * section.read.si))
+    seconds = sum((linked, *banks))
+    rows = sum(block.times * block.rows(section) for block in found)
+    accesses = sum(block.times * block.outputs * block.accesses for block in found)
+    return Job(
+        bytes=0.0,
+        seconds=seconds,
+        throttled=lambda rate: seconds,
+        slices=1,  # the device is handed a product as a whole
+        blocks=given,
+        cycles=ceil(sum(banks) / section.tccd.si),
+        counts=(batch * rows, batch * accesses, batch * results),
+        numbers=(linked, *banks),
+    )
 
 
 class BankUnits(Units):
@@ -212,15 +208,14 @@ class BankUnits(Units):
 
     phases = PHASES
     counts = COUNTS
-    events = ()
 
     def __init__(self, system: System, section: Section) -> None:
         self._system, self._section = system, section
-        self.job = cache(partial(BankJob, section))
+        self.job = cache(partial(bank_job, section))
         """Of a `Request`; timed once for equal ones."""
         self.cores_convert = section.sums.value == "cores"
 
-    def product(self, product: Product) -> BankJob:
+    def product(self, product: Product) -> Job:
         """A product of the multipliers' numbers by itself."""
         element = self._section.element.whole
         if (product.wbits, product.abits, product.group_size) != (element, element, 0):
@@ -238,7 +233,7 @@ class BankUnits(Units):
         activations: Activations,
     ) -> AlikeJobs:
         """The products of a step."""
-        return AlikeJobs(request_of, self.job, len(inputs.it))
+        return AlikeJobs(lambda op: self.job(Request(op.k, op.n, op.batch)), len(inputs.it))
 
     def memory(self, threads: int) -> MemorySystem:
         """The server's DRAM is the cores' alone."""
@@ -262,10 +257,10 @@ def _section(system: System) -> Section:
     return system.accelerator
 
 
-class DramPim(Backend):
+class DramPim(Accelerator):
     """`[accelerator] backend = "dram_pim"`."""
 
-    software = "bank-macs"
+    software = ("bank-macs",)
     priced = False
 
     def units(self, system: System, point: Point) -> BankUnits:

@@ -12,8 +12,8 @@ from typing import Any
 from sailsim.base.stamp import Stamp, stamp
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY
-from sailsim.sim.backend import Backend, EnergyShape, Job, Jobs, Units
-from sailsim.sim.expert_jobs import HeadJobs, Sharing
+from sailsim.sim.engine import Accelerator, EnergyShape
+from sailsim.sim.jobs import HeadJobs, Jobs, Sharing, StepJobs, Units
 from sailsim.sim.memory_path import memory
 from sailsim.sim.nbw import NBWS, PER_TENSOR
 from sailsim.sim.parts import Part, block_sizes, has_codes
@@ -58,7 +58,7 @@ def request_of(op: Op, point: Point) -> TileRequest:
     return TileRequest(shape, stored, minimum=fmt.minimum, codebook=codebook)
 
 
-class SailJobs:
+class SailJobs(StepJobs):
     """The tiles of one step."""
 
     def __init__(
@@ -73,23 +73,20 @@ class SailJobs:
         self._units, self._point, self._profiles = units, point, profiles
         self.keys, self._units_of = keys, sharing
 
-    def request(self, op: Op) -> TileRequest:
-        """As `request_of`."""
-        return request_of(op, self._point)
-
-    def jobs(self, request: TileRequest, inputs: Sequence[int]) -> Jobs:
+    def jobs(self, op: Op, inputs: Sequence[int]) -> Jobs:
         """The tiles, timed once for equal patterns; the fastest of all NBWs where that is asked."""
-        return self._on(self._units, request, inputs)
+        return self._on(self._units, op, inputs)
 
     def side_by_side(self, op: Op, inputs: Sequence[int]) -> Jobs:
         """Matrices of their own inputs, dealt to the slices."""
         ((one, matrices),) = op.products
         sharing = Sharing.of(int(matrices), self._units.config.slices)
-        jobs = self._on(self._units_of(sharing.cut), self.request(one), inputs)
+        jobs = self._on(self._units_of(sharing.cut), one, inputs)
         return HeadJobs(jobs, sharing, len(TILE_PHASES))
 
-    def _on(self, units: PimUnits, request: TileRequest, inputs: Sequence[int]) -> Jobs:
-        """The tiles of a request on some slices."""
+    def _on(self, units: PimUnits, op: Op, inputs: Sequence[int]) -> Jobs:
+        """The tiles of an operation on some slices."""
+        request = request_of(op, self._point)
         if request.shape.nbw == PER_TENSOR:
             return FastestTiles(units.every_nbw(request, partial(self._profiles_of, inputs)))
         return units.table(request, self._profiles_of(inputs, request.shape))
@@ -112,6 +109,7 @@ class SailUnits(Units):
         self._pim = PimUnits(system, substrate=substrate, convert=convert, prt=prt)
         self._substrate, self._convert, self._prt = substrate, convert, prt
         self._sharing: dict[int, PimUnits] = {}
+        self._memory: dict[int, MemorySystem] = {}
         self.cores_convert = self._pim.config.convert == "cores"
         self._key = (self._pim.key, memory(system))
 
@@ -158,14 +156,15 @@ class SailUnits(Units):
             )
         return self._sharing[slices]
 
-    def chosen(self, job: Job) -> int:
+    def chosen(self, job: TimedTile) -> int:
         """The NBW of a tile."""
-        assert isinstance(job, TimedTile)
         return job.nbw
 
     def memory(self, threads: int) -> MemorySystem:
         """DRAM beside the units' own misses and the room in the LLC."""
-        return memory(self._system, threads)
+        if threads not in self._memory:
+            self._memory[threads] = memory(self._system, threads)
+        return self._memory[threads]
 
     def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
         """Whose patterns they are, what can make a larger machine slower, and what is left out."""
@@ -203,10 +202,10 @@ def _alternatives(point: Point) -> tuple[Point, ...]:
     return (point, *(replace(point, nbw=nbw) for nbw in NBWS))
 
 
-class SailBackend(Backend):
+class SailBackend(Accelerator):
     """`[pim]`: a data feeding module and arrays beside each slice."""
 
-    software = "lut-gemv"
+    software = ("lut-gemv",)
     choices = ("nbw", "substrate", "convert", "prt", "attention", "overlap")
 
     def units(self, system: System, point: Point) -> SailUnits:

@@ -113,8 +113,8 @@ def test_files_of_other_kinds_are_refused(tmp_path, dear):
     with pytest.raises(SailsimError, match=r"own\.toml: kind is 'cost', as that of .*one file of each"):
         files_by_kind([dear, dear], [CostConstants])
     area = written(tmp_path, 'extends = "area"\n', "area.toml")
-    result = CliRunner().invoke(main, ["cost", "--model", POINT.model, "--constants", str(area)])
+    result = CliRunner().invoke(main, ["run", "--model", POINT.model, "--constants", str(area)])
     assert result.exit_code == 2
-    assert "area.toml: kind is 'area'; allowed here is cost." in result.output
+    assert "area.toml: kind is 'area'; allowed here is cost or energy." in result.output
     with pytest.raises(SailsimError, match=r"constants 'gone' is unknown; allowed are area, cost, energy"):
         compare(POINT, constants=["gone"])

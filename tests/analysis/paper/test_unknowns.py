@@ -8,10 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis.baselines.cpu import cpu_tokens_per_s
-from sailsim.analysis.baselines.fitted import fitted_constants
-from sailsim.analysis.baselines.gpu import gpu_tokens_per_s
-from sailsim.analysis.baselines.kernel_rates import kernel_rates
 from sailsim.analysis.costs.dollars import CostConstants, vcpus_paid
 from sailsim.analysis.paper.evaluator import SampleEvaluator, evaluate_machine
 from sailsim.analysis.paper.metrics import values
@@ -21,8 +17,11 @@ from sailsim.analysis.paper.sampling import screen
 from sailsim.analysis.paper.unknowns import Levels, machine_factors, space
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.quantity import Quantity
+from sailsim.sim.backends.cores import kernel_rates, predict_cores
+from sailsim.sim.backends.roofline import predict_card
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_card, load_system
+from sailsim.sim.fitted import fitted_constants
 from sailsim.sim.vary import leaves
 from sailsim.workloads.load import load_model
 
@@ -162,8 +161,8 @@ def test_the_nominal_machine_is_what_the_commands_give(index: int) -> None:
     system, model = load_system("sail-n1"), load_model(workload.model)
     point, fmt = workload.point("sail-n1", 128), machine.format(workload.wbits)
     assert outcomes["sail.tokens_per_s"] == simulate_step(system, model, point).tokens_per_s
-    cpu = cpu_tokens_per_s(system, model, fmt, workload.threads, workload.batch, workload.context)
-    card = gpu_tokens_per_s(load_card("v100"), model, fmt, workload.batch, workload.context)
+    cpu = predict_cores(system, model, fmt, workload.threads, workload.batch, workload.context)
+    card = predict_card(load_card("v100"), model, fmt, workload.batch, workload.context)
     assert outcomes["cores.tokens_per_s"] == pytest.approx(cpu.tokens_per_s)
     assert outcomes["v100.tokens_per_s"] == pytest.approx(card.tokens_per_s)
     sampled = SampleOutcomes.of(SPACE, [machine], [evaluate_machine(SPACE, machine, only=(index,))])

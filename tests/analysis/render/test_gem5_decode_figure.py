@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from sailsim.analysis.baselines.simulated_rows import decode_rows
 from sailsim.analysis.render.gem5_decode_figure import decode_figure, figure_of
 from sailsim.analysis.render.gem5_decode_steps import regions_together
+from sailsim.analysis.results.gem5_steps import decode_rows
 from sailsim.base.errors import SailsimError
 
 

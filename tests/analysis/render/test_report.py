@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.analysis.baselines.fitted import fitted_constants
-from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.claims import load_paper
@@ -19,10 +17,11 @@ from sailsim.analysis.render.report import report
 from sailsim.analysis.results.equal_quality import losses
 from sailsim.analysis.results.joins import joined
 from sailsim.analysis.results.results import Runs, stored_runs
-from sailsim.analysis.results.runs import evaluate
+from sailsim.analysis.results.runs import evaluate, runners
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import fitted_constants
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
 from sailsim.sim.sweep import run_sweep
@@ -307,28 +306,3 @@ def test_commands_print_what_they_wrote(swept, tmp_path, capsys):
     nothing = runner.invoke(main, ["report", str(tmp_path / "nothing")])
     assert nothing.exit_code == 2
     assert "no results" in nothing.output
-
-
-@pytest.mark.slow
-def test_baseline_command():
-    from click.testing import CliRunner
-
-    runner = CliRunner()
-    command = [
-        "baseline",
-        "--machine",
-        "graviton2",
-        "--model",
-        "llama-7b",
-        "--weights",
-        "q4_k_m",
-        "--threads",
-        "48",
-    ]
-    shown = runner.invoke(main, [*command, "--json"])
-    assert shown.exit_code == 0, shown.output
-    # Measured: 19.7 tokens/s (c6g.12xlarge).
-    assert json.loads(shown.stdout)["tokens_per_s"] == pytest.approx(19.7, rel=0.15)
-    assert "tokens/s" in runner.invoke(main, command).output
-    assert "tokens/s" in runner.invoke(main, [*command, "--batch", "2", "--prompt", "8"]).output
-    assert runner.invoke(main, ["baseline", "--machine", "none", "--model", "llama-7b"]).exit_code == 2

@@ -25,9 +25,9 @@ from calibration import (
 from calibration import (
     errors as fit_errors,
 )
-from sailsim.analysis.baselines import simulated_rows
-from sailsim.analysis.baselines.fitted import fitted_constants, held_out_results
-from sailsim.analysis.baselines.prediction import Work, data_file
+from sailsim.analysis.costs.constants import data_file
+from sailsim.analysis.results import gem5_steps
+from sailsim.sim.fitted import Work, fitted_constants, held_out_results
 from sailsim.workloads.formats import weight_format
 from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model
@@ -167,15 +167,15 @@ def test_no_fit_reads_what_is_held_out(result, monkeypatch):
             row["tok_s"] = str(float(row["tok_s"]) * 3)
         return rows
 
-    def noted_runs(table=simulated_rows.TABLE):
+    def noted_runs(table=gem5_steps.TABLE):
         seen.add(table)
         return runs(table)
 
     for module in READERS:
         monkeypatch.setattr(module, "read_table", absurd)
-    for module in (simulated_rows, simulated_problem):
+    for module in (gem5_steps, simulated_problem):
         monkeypatch.setattr(module, "decode_rows", noted_runs)
-    simulated_rows.comparison_cycles.cache_clear()
+    gem5_steps.comparison_cycles.cache_clear()
     again = fit.run()
     assert seen == {*fit.DATA, *fit.HELD_OUT}
     for part in ("cpu_covariance", "gpu_covariance"):

@@ -11,8 +11,8 @@ from calibration.core_forms import FORMS, Form, form_problem
 from calibration.core_rows import instance_rows
 from calibration.cores_problem import MEASURED, core_problem
 from calibration.errors import differences
-from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.base.errors import SailsimError
+from sailsim.sim.fitted import fitted_constants
 
 STORED = {f"{form['loss']}, {form['attention']}": form for form in core_forms.stored()["forms"]}
 ERRORS = {

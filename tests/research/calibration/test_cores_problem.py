@@ -8,9 +8,8 @@ import pytest
 from calibration.core_rows import instance_rows, size_rows
 from calibration.cores_problem import core_problem
 from calibration.solver import solve
-from sailsim.analysis.baselines.core_kinds import core_of
-from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import core_of, fitted_constants
 
 ERRORS = {(e["measurements"], e["held_out"]): e for e in fitted_constants().errors}
 OUT = "all instances of that size"

@@ -11,7 +11,7 @@ import pytest
 from calibration.simulated_host import _copying, host_constants, host_rows
 from calibration.simulated_problem import PARTS, neon_problem, simulated_rows, tables_problem
 from calibration.solver import Problem, solve
-from sailsim.analysis.baselines.simulated_rows import (
+from sailsim.analysis.results.gem5_steps import (
     HOST,
     PIECE,
     REPLACED,

@@ -8,11 +8,12 @@ from functools import cache
 from math import ceil
 from typing import Any
 
-from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.costs.constants import data_file
 from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
-from sailsim.sim.engine import StepResult, simulate_step
+from sailsim.sim.backend import StepResult
+from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
 from sailsim.sim.point import Point

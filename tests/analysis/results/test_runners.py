@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.analysis.baselines.cpu_software import SOFTWARE
-from sailsim.analysis.baselines.gpu import GPU_SOFTWARE
-from sailsim.analysis.baselines.kinds import FASTEST
-from sailsim.analysis.baselines.runners import Runner, identity, read_runners, runners, shipped_runners
+from sailsim.analysis.results.runs import Runner, identity, read_runners, runners, shipped_runners
 from sailsim.base.errors import SailsimError
+from sailsim.sim.backends.cores import FASTEST, SOFTWARE
+from sailsim.sim.backends.roofline import GPU_SOFTWARE
 from sailsim.sim.files import card_names
 from sailsim.sim.system import Gpu, System
 
