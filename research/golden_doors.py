@@ -24,7 +24,6 @@ from sailsim import (
     compare,
     load_model,
     load_system,
-    lut_gemv,
     time_tile,
 )
 from sailsim.analysis.costs.area import area
@@ -32,10 +31,22 @@ from sailsim.analysis.paper.explore import Search, try_machine
 from sailsim.analysis.paper.joint_samples import judged
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.results.runs import runners
-from sailsim.lut_gemv import convert, reference
+from sailsim.lut_gemv import convert, fast, reference
+from sailsim.lut_gemv.codes import pack_codes, unpack_codes
 from sailsim.lut_gemv.counts import PrtConfig
 from sailsim.lut_gemv.operands import activation_range
+from sailsim.lut_gemv.quantize import (
+    quantize_columns,
+    quantize_rows,
+    quantize_rows_unsigned,
+    quantize_weights,
+    quantize_weights_code,
+    quantize_weights_minimum,
+)
+from sailsim.lut_gemv.reference import tile_counts
+from sailsim.lut_gemv.replay import replay
 from sailsim.lut_gemv.tile import Scales
+from sailsim.lut_gemv.trace import read_trace, write_trace
 from sailsim.sim.backend import room_of
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.backends.roofline import predict_card, predict_requests
@@ -139,7 +150,7 @@ def make_tile(
 
 def products(by: str, tile: Tile, policy: str, entries: int) -> Answer:
     """A tile's integers and patterns, `by` the core or the reference."""
-    of: Any = {"core": lut_gemv, "reference": reference}[by]
+    of: Any = {"core": fast, "reference": reference}[by]
     prt = PrtConfig(entries, policy, tile.prt)
     widths = {"abits": tile.abits, "signed": tile.signed, "nbw": tile.nbw, "group_size": tile.group_size}
     acc = of.lut_gemv_blocks(tile.x, tile.codes, code=tile.code, **widths)
@@ -149,7 +160,7 @@ def products(by: str, tile: Tile, policy: str, entries: int) -> Answer:
         "result": sha(tile.finish(acc)),
         "patterns": sha(patterns.zero, patterns.hits, patterns.misses),
         "bits": sha(of.bit_profile(tile.x, prt=prt, **widths)),
-        "counts": lut_gemv.tile_counts(patterns, nbw=tile.nbw).as_dict(),
+        "counts": tile_counts(patterns, nbw=tile.nbw).as_dict(),
     }
 
 
@@ -161,7 +172,7 @@ def cycles(machine: str, tile: Tile, memory: str) -> Answer:
 
 def written(tiles: Sequence[Tile]) -> Path:
     """A trace of tiles."""
-    lut_gemv.write_trace(FILES / "tiles.trace", tiles)
+    write_trace(FILES / "tiles.trace", tiles)
     return FILES / "tiles.trace"
 
 
@@ -173,8 +184,8 @@ def model_trace(**choices: Any) -> Path:
 
 def replayed(trace: Path, machine: str) -> Answer:
     """What a trace stores, what it gives, and how long a whole machine takes for it."""
-    opened = lut_gemv.read_trace(trace)
-    done = list(lut_gemv.replay(opened))
+    opened = read_trace(trace)
+    done = list(replay(opened))
     return {
         **vars(simulate_trace(load_system(machine), opened)),
         "stored": sha(opened.image, opened.descriptors.view(np.uint8)),
@@ -204,15 +215,15 @@ def quantized(draw: Draw, bits: int) -> Answer:
     """What quantizers make of a matrix, and codes packed and unpacked."""
     x = draw.bell((96, 70), 1 << 20).astype(np.float32) / np.float32(12345)
     codes = draw.array((33, 29), 0, 1 << bits).astype(np.uint8)
-    packed, code = lut_gemv.pack_codes(codes, bits), WeightCode.offset(bits, (1 << bits) // 3)
+    packed, code = pack_codes(codes, bits), WeightCode.offset(bits, (1 << bits) // 3)
     return {
-        "rows": sha(*lut_gemv.quantize_rows(x, 2 * bits)),
-        "columns": sha(*lut_gemv.quantize_columns(x, 2 * bits)),
-        "unsigned": sha(*lut_gemv.quantize_rows_unsigned(x, 2 * bits)),
-        "weights": [sha(*lut_gemv.quantize_weights(x, bits, size)[:2]) for size in (0, 32)],
-        "minimum": [sha(*lut_gemv.quantize_weights_minimum(x, bits, size)[:3]) for size in (0, 32)],
-        "code": [sha(*lut_gemv.quantize_weights_code(x, of, 32)) for of in (code, WeightCode.nf4())],
-        "packed": sha(packed, lut_gemv.unpack_codes(packed, 29, bits)),
+        "rows": sha(*quantize_rows(x, 2 * bits)),
+        "columns": sha(*quantize_columns(x, 2 * bits)),
+        "unsigned": sha(*quantize_rows_unsigned(x, 2 * bits)),
+        "weights": [sha(*quantize_weights(x, bits, size)[:2]) for size in (0, 32)],
+        "minimum": [sha(*quantize_weights_minimum(x, bits, size)[:3]) for size in (0, 32)],
+        "code": [sha(*quantize_weights_code(x, of, 32)) for of in (code, WeightCode.nf4())],
+        "packed": sha(packed, unpack_codes(packed, 29, bits)),
     }
 
 

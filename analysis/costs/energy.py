@@ -267,7 +267,7 @@ def use_of(system: System, record: Mapping[str, Any]) -> Use:
 def cpu_use(system: System, threads: int, tokens: float, step_s: float, dram_bytes: float) -> Use:
     """What a step asks of the same server's cores alone: all its traffic is reads, and no thread waits.
 
-    ``dram_bytes`` are the weights and the KV cache (`sailsim.analysis.baselines.prediction.Work`).
+    ``dram_bytes`` are the weights and the KV cache (`sailsim.sim.fitted.Work`).
     """
     return Use(
         tokens=tokens,

@@ -32,7 +32,7 @@ of which as many as on N1 look up in tables."""
 
 
 def core_problem(core: str) -> Problem:
-    """llama.cpp on one core, by the equation of `sailsim.analysis.baselines.cpu`."""
+    """llama.cpp on one core, by the equation of `sailsim.sim.backends.cores`."""
     parameters = (BARRIER, *software_parameters("llama.cpp"))
     index = {p.name: i for i, p in enumerate(parameters)}
 

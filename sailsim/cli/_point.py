@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_type_hints
 
 import click
 from click.shell_completion import CompletionItem
@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 from sailsim.cli._path import TEXT, PathOption
 from sailsim.sim.files import system_names
 from sailsim.sim.nbw import AUTO, PER_TENSOR
-from sailsim.sim.point import ATTENTION, CONVERT, DEFAULT_CONTEXT, PHASES_OF_A_TEXT, Point
+from sailsim.sim.point import ATTENTION, CONVERT, DECLARED, DEFAULT_CONTEXT, PHASES_OF_A_TEXT, Point
 from sailsim.sim.ranges import parse_numbers
 from sailsim.sim.substrate import substrate_names
 from sailsim.workloads.formats import format_names
@@ -21,33 +21,12 @@ from sailsim.workloads.shape_file import model_names
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-# field of a point -> what the help says; single values in `run`, lists in `sweep`.
+_HELP = {name: field.description for name, field in DECLARED.items() if field.description}
+"""Field of a point -> what its option says; single values in `run`, lists in `sweep`."""
 NUMBERS = {
-    "wbits": "bits of a weight, 1..8",
-    "abits": "bits of an activation, 1..16",
-    "nbw": "weights of a look-up table, 1..6, or auto: for each tensor the fastest",
-    "group_size": "weights along K that share a scale; 0: all",
-    "prompt": "tokens of each prompt in phase prefill",
-    "batch": "sequences decoded together, or prompts at once",
-    "threads": "cores that work beside the PIM units, and in the CPU baseline",
-    "context": "tokens in the cache of each sequence",
-    "kv_bits": "bits of a key or value in the cache, 2..8 or 16",
-    "seed": "picks the captured activations that the batch is drawn from",
+    name: words for name, words in _HELP.items() if name == "nbw" or get_type_hints(Point)[name] is int
 }
-NAMES = {
-    "system": "a machine of `sailsim systems list`, or a TOML file; other values of fields behind it, as in "
-    "sail-n1:llc.slices=16",
-    "model": "a model of `sailsim models list`, a TOML or a GGUF file, or a folder of safetensors",
-    "weights": "formats: file, 4, 4g32, q4_k_m, or a policy .toml; instead of --wbits and --group-size",
-    "phase": "decode, a token for each sequence, or prefill, their prompts up to the first token",
-    "attention": "who does the products of attention: cores, or units, which need --kv-bits 2..8",
-    "substrate": "what the arrays are: one of `sailsim substrates list`, or a TOML file; other cycles of "
-    "operations behind it, as in row_dfm:add=3 or row_dfm:add=8n-2:read=2",
-    "convert": "where sums become floating point: memory, unit or cores",
-    "activations": "a capture of `sailsim activations capture`",
-}
-
-
+NAMES = {name: words for name, words in _HELP.items() if name not in NUMBERS}
 CHOICES = {"phase": PHASES_OF_A_TEXT, "attention": ATTENTION, "convert": CONVERT}
 SHIPPED: dict[str, Callable[[], Sequence[str]]] = {
     "system": system_names,

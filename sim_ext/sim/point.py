@@ -1,13 +1,18 @@
 """One run: which machine does what."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path, PurePath
-from typing import Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 import numpy as np
+from annotated_types import Interval
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
 
+from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import ABITS_MAX, WBITS_MAX
 from sailsim.sim.nbw import nbw_of
@@ -32,9 +37,6 @@ Attention = Literal["cores", "units"]
 ATTENTION: tuple[Attention, ...] = get_args(Attention)
 """Who does the products of attention where there are units."""
 
-NOT_SAID: Any = None
-"""While a point is made, and in none that is made: of `wbits` and `group_size` what `weights` says, or the
-default; of `prompt` and `context` what the other one says in prefill, or the default."""
 DEFAULT_CONTEXT = 512
 
 ADDED: Mapping[str, Any] = {
@@ -43,33 +45,60 @@ ADDED: Mapping[str, Any] = {
 }
 """Fields that came after the first studies were stored, and what the points of those had there."""
 
-_SHOWN = 60
-"""Letters of a refused value that a message has room for."""
-
 SEEDS = 1 << 63
 """How many seeds there are."""
 
-# field -> (least, most); what the descriptor can carry and what stays computable.
-_RANGES = {
-    "wbits": (1, WBITS_MAX),
-    "abits": (1, ABITS_MAX),
-    "group_size": (0, 65535),
-    "batch": (1, 65535),
-    "threads": (1, 4096),
-    "prompt": (1, 1 << 24),
-    "context": (1, 1 << 24),
-    "seed": (0, SEEDS - 1),
-}
+
+def _plain(value: Any) -> Any:
+    """NumPy's whole numbers as Python's, and paths as text."""
+    if isinstance(value, np.integer):
+        return int(value)
+    return str(value) if isinstance(value, PurePath) else value
 
 
-def _check_range(name: str, value: object) -> None:
-    """Raise SailsimError where a number is not one that a point's field can be."""
-    least, most = _RANGES[name]
-    if type(value) is not int or not least <= value <= most:
-        raise SailsimError(f"{name} is {value!r}; allowed is a whole number {least}..{most}.")
+def _loadable(model: str) -> str:
+    require_model(model)
+    return model
 
 
-@dataclass(frozen=True, kw_only=True)
+def _nbw(said: Any) -> int | None:
+    return None if said is None else nbw_of(_plain(said))
+
+
+def _kv_bits(said: Any) -> int:
+    if type(bits := _plain(said)) is not int or bits not in (0, *KV_BITS):
+        raise ValueError(f"{bits!r}; allowed are {KV_WORDS}, and 0 for what the model has")
+    return bits
+
+
+def _substrate(said: Any) -> str | None:
+    return None if said is None else settled_substrate(str(said))
+
+
+def _or_left_out(value: Any, check: Any) -> Any:
+    """None, or the 0 of a point that was made, or what the field allows."""
+    return value if value is None or (type(value) is int and value == 0) else check(value)
+
+
+_LEFT_OUT: Any = None
+_PLAIN = BeforeValidator(_plain)
+_OR_LEFT_OUT = WrapValidator(_or_left_out)
+Text = Annotated[str, _PLAIN]
+# Ranges: what the descriptor can carry, and what stays computable.
+Wbits = Annotated[int, _PLAIN, Interval(ge=1, le=WBITS_MAX), _OR_LEFT_OUT]
+Abits = Annotated[int, _PLAIN, Interval(ge=1, le=ABITS_MAX)]
+GroupSize = Annotated[int, _PLAIN, Interval(ge=0, le=65535), _OR_LEFT_OUT]
+Tokens = Annotated[int, _PLAIN, Interval(ge=1, le=1 << 24), _OR_LEFT_OUT]
+Batch = Annotated[int, _PLAIN, Interval(ge=1, le=65535)]
+Threads = Annotated[int, _PLAIN, Interval(ge=1, le=4096)]
+Seed = Annotated[int, _PLAIN, Interval(ge=0, le=SEEDS - 1)]
+
+
+def _help(words: str) -> Any:
+    return Field(description=words)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid"))
 class Point:
     """Inputs of one simulated step; hashable, and JSON-able by `as_dict`.
 
@@ -91,136 +120,108 @@ class Point:
     (docs/decode.md). With `overlap` the batch is two halves: while the cores work for one, the units work
     for the other (docs/engine.md).
 
+    A field's description is the help of its option. Until the point is made, `wbits`, `group_size`, `prompt`
+    and `context` may be None, which leaves them to `weights`, to each other in prefill, or to the default.
+
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
     """
 
-    system: str = "sail-n1"
-    model: str = "llama-2-7b"
-    weights: str = ""
-    wbits: int = NOT_SAID
-    abits: int = 8
-    nbw: int | Literal["auto"] | None = None
-    group_size: int = NOT_SAID
-    phase: Phase = "decode"
-    prompt: int = NOT_SAID
-    batch: int = 1
-    threads: int = 16
-    context: int = NOT_SAID
+    system: Annotated[
+        Text,
+        AfterValidator(settled_system),
+        _help(
+            "a machine of `sailsim systems list`, or a TOML file; other values of fields behind it, as in "
+            "sail-n1:llc.slices=16"
+        ),
+    ] = "sail-n1"
+    model: Annotated[
+        Text,
+        AfterValidator(_loadable),
+        _help("a model of `sailsim models list`, a TOML or a GGUF file, or a folder of safetensors"),
+    ] = "llama-2-7b"
+    weights: Annotated[
+        Text,
+        _help("formats: file, 4, 4g32, q4_k_m, or a policy .toml; instead of --wbits and --group-size"),
+    ] = ""
+    wbits: Annotated[Wbits, _help("bits of a weight, 1..8")] = _LEFT_OUT
+    abits: Annotated[Abits, _help("bits of an activation, 1..16")] = 8
+    nbw: Annotated[
+        int | None,
+        BeforeValidator(_nbw),
+        _help("weights of a look-up table, 1..6, or auto: for each tensor the fastest"),
+    ] = None
+    group_size: Annotated[GroupSize, _help("weights along K that share a scale; 0: all")] = _LEFT_OUT
+    phase: Annotated[
+        Phase, _help("decode, a token for each sequence, or prefill, their prompts up to the first token")
+    ] = "decode"
+    prompt: Annotated[Tokens, _help("tokens of each prompt in phase prefill")] = _LEFT_OUT
+    batch: Annotated[Batch, _help("sequences decoded together, or prompts at once")] = 1
+    threads: Annotated[Threads, _help("cores that work beside the PIM units, and in the CPU baseline")] = 16
+    context: Annotated[Tokens, _help("tokens in the cache of each sequence")] = _LEFT_OUT
     beyond_limit: bool = False
-    kv_bits: int = 0
-    attention: Attention = "cores"
+    kv_bits: Annotated[
+        int, BeforeValidator(_kv_bits), _help("bits of a key or value in the cache, 2..8 or 16")
+    ] = 0
+    attention: Annotated[
+        Attention, _help("who does the products of attention: cores, or units, which need --kv-bits 2..8")
+    ] = "cores"
     overlap: bool = False
-    substrate: str | None = None
-    convert: Convert | None = None
+    substrate: Annotated[
+        str | None,
+        BeforeValidator(_substrate),
+        _help(
+            "what the arrays are: one of `sailsim substrates list`, or a TOML file; other cycles of "
+            "operations behind it, as in row_dfm:add=3 or row_dfm:add=8n-2:read=2"
+        ),
+    ] = None
+    convert: Annotated[Convert | None, _help("where sums become floating point: memory, unit or cores")] = (
+        None
+    )
     prt: bool = True
-    seed: int = 0
-    activations: str = ""
+    seed: Annotated[Seed, _help("picks the captured activations that the batch is drawn from")] = 0
+    activations: Annotated[Text, _help("a capture of `sailsim activations capture`")] = ""
 
     def __post_init__(self) -> None:
-        self._settle_types()
-        require_model(self.model)
-        try:
-            object.__setattr__(self, "system", settled_system(self.system))
-        except ValueError as error:
-            raise SailsimError(f"system is {error}.") from None
-        self._settle_weights()
+        self._settle(**settled_choice(self.model, self.weights, self.wbits, self.group_size)._asdict())
+        if not self.weights and self.wbits == 0:
+            raise _out_of_range("wbits", 0)
         self._settle_tokens()
-        if self.nbw is not None:
-            object.__setattr__(self, "nbw", nbw_of(self.nbw))
-        self._check_numbers()
-        if self.substrate is not None:
-            try:
-                object.__setattr__(self, "substrate", settled_substrate(str(self.substrate)))
-            except ValueError as error:
-                raise SailsimError(f"substrate is {error}.") from None
-        if self.convert is not None and self.convert not in CONVERT:
-            raise SailsimError(f"convert is {self.convert!r}; allowed are {', '.join(CONVERT)}.")
-        for name in ("prt", "beyond_limit", "overlap"):
-            if not isinstance(getattr(self, name), bool):
-                raise SailsimError(f"{name} is {getattr(self, name)!r}; allowed are true and false.")
+        if self.attention == "units" and not 2 <= self.kv_bits <= WBITS_MAX:
+            raise SailsimError(
+                f"kv_bits is {self.kv_bits or 'not said'} beside attention on the units; allowed there is "
+                f"2..{WBITS_MAX}: they multiply whole numbers."
+            )
         if self.overlap and (self.batch < 2 or self.phase == "prefill"):
             raise SailsimError(
                 f"overlap is asked for beside a batch of {self.batch} in phase {self.phase}; allowed there "
                 "is a batch of 2 or more in phase decode, which has two halves."
             )
 
-    def _settle_types(self) -> None:
-        """Have names as text, also of a `Path`, and NumPy's whole numbers as Python's.
-
-        Raises SailsimError for a name that is something else, a machine that was read, say.
-        """
-        for name in ("system", "model", "activations", "weights"):
-            value = getattr(self, name)
-            if isinstance(value, PurePath):
-                object.__setattr__(self, name, str(value))
-            elif not isinstance(value, str):
-                shown = repr(value)
-                shown = shown if len(shown) <= _SHOWN else f"of the type {type(value).__name__}"
-                raise SailsimError(f"{name} is {shown}; allowed is a name or a path.")
-        for name in (*_RANGES, "kv_bits", "nbw"):
-            value = getattr(self, name)
-            if isinstance(value, np.integer):
-                object.__setattr__(self, name, int(value))
-
-    def _check_numbers(self) -> None:
-        """Raise SailsimError for a number out of its range, and for a cache that units cannot attend to."""
-        if type(self.kv_bits) is not int or self.kv_bits not in (0, *KV_BITS):
-            raise SailsimError(
-                f"kv_bits is {self.kv_bits!r}; allowed are {KV_WORDS}, and 0 for what the model has."
-            )
-        self._check_attention()
-        for name in _RANGES:
-            if self.weights and name in ("wbits", "group_size"):
-                continue
-            if self.phase == "decode" and name == "prompt":
-                continue
-            _check_range(name, getattr(self, name))
-
-    def _check_attention(self) -> None:
-        """Raise SailsimError for an unknown place of attention, and where the units lack whole numbers."""
-        if self.attention not in ATTENTION:
-            raise SailsimError(f"attention is {self.attention!r}; allowed are {', '.join(ATTENTION)}.")
-        if self.attention == "cores":
-            return
-        if not 2 <= self.kv_bits <= WBITS_MAX:
-            raise SailsimError(
-                f"kv_bits is {self.kv_bits or 'not said'} beside attention on the units; allowed there is "
-                f"2..{WBITS_MAX}: they multiply whole numbers."
-            )
-
-    def _settle_weights(self) -> None:
-        """Have one of the two ways to say what the weights are, and nothing left unsaid."""
-        settled = settled_choice(self.model, self.weights, self.wbits, self.group_size)._asdict()
-        for name, value in settled.items():
+    def _settle(self, **values: Any) -> None:
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def _settle_tokens(self) -> None:
         """Have prompt and context say the same in prefill, and no prompt in decoding."""
-        if self.phase not in PHASES_OF_A_TEXT:
-            raise SailsimError(f"phase is {self.phase!r}; allowed are {', '.join(PHASES_OF_A_TEXT)}.")
         prompt, context = self.prompt, self.context
+        if context == 0 or (prompt == 0 and self.phase == "prefill"):
+            raise _out_of_range("context" if context == 0 else "prompt", 0)
         if self.phase == "decode":
-            if prompt is not NOT_SAID and prompt != 0:
+            if prompt:
                 raise SailsimError(
                     f"prompt is {prompt!r} beside phase decode; allowed there is none: `context` says how "
                     "many tokens a sequence has, and phase prefill works on a prompt."
                 )
-            prompt, context = 0, DEFAULT_CONTEXT if context is NOT_SAID else context
-        else:
-            for name, value in (("prompt", prompt), ("context", context)):
-                if value is not NOT_SAID:
-                    _check_range(name, value)
-            if prompt is NOT_SAID:
-                prompt = DEFAULT_CONTEXT if context is NOT_SAID else context
-            context = prompt if context is NOT_SAID else context
-            if prompt != context:
-                raise SailsimError(
-                    f"context is {context!r} beside a prompt of {prompt!r}; allowed in phase prefill is one "
-                    "of them, or one number for both: the cache has the prompt and nothing before it."
-                )
-        object.__setattr__(self, "prompt", prompt)
-        object.__setattr__(self, "context", context)
+            self._settle(prompt=0, context=context or DEFAULT_CONTEXT)
+            return
+        prompt = prompt or context or DEFAULT_CONTEXT
+        if context not in (None, prompt):
+            raise SailsimError(
+                f"context is {context!r} beside a prompt of {prompt!r}; allowed in phase prefill is one "
+                "of them, or one number for both: the cache has the prompt and nothing before it."
+            )
+        self._settle(prompt=prompt, context=prompt)
 
     @property
     def tokens(self) -> int:
@@ -287,6 +288,46 @@ def _filled(
 
 
 _FIELDS = tuple(field.name for field in fields(Point))
+DECLARED: Mapping[str, FieldInfo] = Point.__pydantic_fields__  # type: ignore[attr-defined]
+"""What each field allows, and what is said of it."""
+_VALIDATED: Any = Point.__init__
+
+
+def _init(self: Point, **values: Any) -> None:
+    """As pydantic makes a point, with what is wrong as one sentence."""
+    try:
+        _VALIDATED(self, **values)
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+Point.__init__ = _init  # type: ignore[method-assign]
+
+
+def _refusal(error: ValidationError) -> SailsimError:
+    """The first of pydantic's errors as a sentence of ours."""
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    match first["type"], first.get("ctx", {}).get("error"):
+        case "value_error", SailsimError() as ours:
+            return ours
+        case "value_error", reason:
+            return SailsimError(f"{name} is {reason}.")
+        case "unexpected_keyword_argument", _:
+            return SailsimError(f"{name} is no field of a point; allowed are {', '.join(_FIELDS)}.")
+        case (("int_type" | "greater_than_equal" | "less_than_equal"), _):
+            return _out_of_range(name, first["input"])
+        case "literal_error", _:
+            allowed = {"phase": PHASES_OF_A_TEXT, "attention": ATTENTION, "convert": CONVERT}[name]
+            return SailsimError(f"{name} is {shown(first['input'])}; allowed are {', '.join(allowed)}.")
+        case "bool_type", _:
+            return SailsimError(f"{name} is {shown(first['input'])}; allowed are true and false.")
+    return SailsimError(f"{name} is {shown(first['input'])}; allowed is a name or a path.")
+
+
+def _out_of_range(name: str, value: object) -> SailsimError:
+    limits = next(each for each in DECLARED[name].metadata if isinstance(each, Interval))
+    return SailsimError(f"{name} is {value!r}; allowed is a whole number {limits.ge}..{limits.le}.")
 
 
 def _changed_at(path: str) -> int:

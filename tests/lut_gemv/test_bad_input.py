@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sailsim import lut_gemv
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.counts import PrtConfig
+from sailsim.lut_gemv.fast import lut_gemv, lut_gemv_blocks, pattern_profile
 
 SPOILED: list[tuple[dict[str, Any], str]] = [
     ({"x": np.array([[8, 0]])}, "activations hold 8; allowed is -8..7, signed abits = 4."),
@@ -42,14 +42,14 @@ def test_bad_input(spoil: dict[str, Any], sentence: str) -> None:
         "abits": 4,
         "code": WeightCode.twos(4),
     }
-    for multiply in (reference.lut_gemv, lut_gemv.lut_gemv, lut_gemv.lut_gemv_blocks):
+    for multiply in (reference.lut_gemv, lut_gemv, lut_gemv_blocks):
         multiply(**good)
         with pytest.raises(SailsimError) as error:
             multiply(**(good | spoil))
         assert sentence in str(error.value)
 
 
-@pytest.mark.parametrize("profile", [reference.pattern_profile, lut_gemv.pattern_profile])
+@pytest.mark.parametrize("profile", [reference.pattern_profile, pattern_profile])
 def test_bad_input_of_profiles(profile: Any) -> None:
     for spoil, sentence in SPOILED:
         if set(spoil) <= {"x", "abits", "signed", "nbw", "group_size"} and "K = 3" not in sentence:
@@ -61,9 +61,7 @@ def test_bad_input_of_profiles(profile: Any) -> None:
 def test_bad_threads() -> None:
     for threads in (0, -1, 10**6):
         with pytest.raises(SailsimError, match=f"threads is {threads}; allowed is 1..1024."):
-            lut_gemv.lut_gemv(
-                np.array([[1]]), np.array([[1]]), abits=4, code=WeightCode.twos(4), threads=threads
-            )
+            lut_gemv(np.array([[1]]), np.array([[1]]), abits=4, code=WeightCode.twos(4), threads=threads)
 
 
 @pytest.mark.parametrize(

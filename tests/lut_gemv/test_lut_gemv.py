@@ -9,11 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sailsim import _core, lut_gemv
+from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.counts import Counts, PrtConfig
+from sailsim.lut_gemv.fast import lut_gemv, lut_gemv_blocks, pattern_profile, prepare_weights
+from sailsim.lut_gemv.operands import activation_range
+from sailsim.lut_gemv.reference import tile_counts
+from sailsim.lut_gemv.tile import int_product
 from sailsim.sim.files import load_system
 from sailsim.sim.substrate import substrate_names
 
@@ -63,7 +67,7 @@ def cases(draw: st.DrawFn) -> Case:
     )
     batch, k, n = draw(st.integers(1, 4)), draw(st.integers(1, 30)), draw(st.integers(1, 70))
     abits, signed = draw(st.integers(1, 16)), draw(st.booleans())
-    low, high = lut_gemv.activation_range(abits, signed)
+    low, high = activation_range(abits, signed)
     # Real activations are mostly small: small ones give the zero patterns and the repeats that count.
     spread = draw(st.integers(0, abits))
     x = np.clip(rng.integers(-(1 << spread), (1 << spread) + 1, (batch, k)), low, high)
@@ -97,14 +101,14 @@ def test_reference_equals_the_plain_product(case: Case) -> None:
 
 @given(cases(), st.integers(1, 4))
 def test_core_equals_the_plain_product(case: Case, threads: int) -> None:
-    y = lut_gemv.lut_gemv(case.x, case.codes, code=case.code, threads=threads, **case.widths)
+    y = lut_gemv(case.x, case.codes, code=case.code, threads=threads, **case.widths)
     assert y.dtype == np.int64
     assert np.array_equal(y, case.product)
 
 
 @given(cases(), st.integers(1, 4))
 def test_core_equals_the_reference_block_by_block(case: Case, threads: int) -> None:
-    acc = lut_gemv.lut_gemv_blocks(case.x, case.codes, code=case.code, threads=threads, **case.widths)
+    acc = lut_gemv_blocks(case.x, case.codes, code=case.code, threads=threads, **case.widths)
     expected = reference.lut_gemv_blocks(case.x, case.codes, code=case.code, **case.widths)
     assert acc.shape == expected.shape
     assert np.array_equal(acc, expected)
@@ -112,7 +116,7 @@ def test_core_equals_the_reference_block_by_block(case: Case, threads: int) -> N
 
 @given(cases(), st.integers(1, 4))
 def test_core_counts_as_the_reference_does(case: Case, threads: int) -> None:
-    profile = lut_gemv.pattern_profile(case.x, prt=case.prt, threads=threads, **case.widths)
+    profile = pattern_profile(case.x, prt=case.prt, threads=threads, **case.widths)
     expected = reference.pattern_profile(case.x, prt=case.prt, **case.widths)
     for part in ("zero", "hits", "misses"):
         assert np.array_equal(getattr(profile, part), getattr(expected, part)), part
@@ -124,13 +128,11 @@ def test_core_counts_as_the_reference_does(case: Case, threads: int) -> None:
 @pytest.mark.parametrize(("abits", "signed"), [(8, True), (8, False), (16, True), (16, False), (3, True)])
 def test_core_on_shapes_that_fill_vectors(code: WeightCode, abits: int, signed: bool) -> None:
     rng = np.random.default_rng(abits)
-    x = rng.integers(*lut_gemv.activation_range(abits, signed), (9, 517), endpoint=True)
+    x = rng.integers(*activation_range(abits, signed), (9, 517), endpoint=True)
     codes = rng.integers(0, code.legal_codes, (517, 1003), dtype=np.uint8)
     expected = x @ code.decode(codes).astype(np.int64)
     for nbw in range(1, 7):
-        y = lut_gemv.lut_gemv(
-            x, codes, abits=abits, signed=signed, code=code, nbw=nbw, group_size=64, threads=2
-        )
+        y = lut_gemv(x, codes, abits=abits, signed=signed, code=code, nbw=nbw, group_size=64, threads=2)
         assert np.array_equal(y, expected), nbw
 
 
@@ -138,19 +140,19 @@ def test_prepared_weights_serve_any_product() -> None:
     rng = np.random.default_rng(2)
     code = WeightCode.iq4_nl()
     codes = rng.integers(0, 16, (40, 33), dtype=np.uint8)
-    prepared = lut_gemv.prepare_weights(codes, code)
+    prepared = prepare_weights(codes, code)
     for abits, nbw, group_size in ((8, 4, 0), (3, 6, 16), (16, 1, 7)):
-        x = rng.integers(*lut_gemv.activation_range(abits, True), (3, 40), endpoint=True)
+        x = rng.integers(*activation_range(abits, True), (3, 40), endpoint=True)
         widths: dict[str, Any] = {"abits": abits, "nbw": nbw, "group_size": group_size}
-        assert np.array_equal(lut_gemv.lut_gemv(x, prepared, **widths), x @ code.decode(codes).astype(int))
-        acc = lut_gemv.lut_gemv_blocks(x, prepared, **widths)
+        assert np.array_equal(lut_gemv(x, prepared, **widths), x @ code.decode(codes).astype(int))
+        acc = lut_gemv_blocks(x, prepared, **widths)
         assert np.array_equal(acc, reference.lut_gemv_blocks(x, codes, code=code, **widths))
     with pytest.raises(SailsimError, match="weights have K = 40, but the activations have K = 39"):
-        lut_gemv.lut_gemv(x[:, 1:], prepared, abits=16)
+        lut_gemv(x[:, 1:], prepared, abits=16)
     with pytest.raises(SailsimError, match="code is twos code of 4 bits; allowed is that of the prepared"):
-        lut_gemv.lut_gemv(x, prepared, abits=16, code=WeightCode.twos(4))
+        lut_gemv(x, prepared, abits=16, code=WeightCode.twos(4))
     with pytest.raises(SailsimError, match="code is missing"):
-        lut_gemv.lut_gemv(x, codes, abits=16)
+        lut_gemv(x, codes, abits=16)
 
 
 @pytest.mark.parametrize("value", [-128, 127])
@@ -158,7 +160,7 @@ def test_prepared_weights_serve_any_product() -> None:
 def test_core_at_the_ends_of_the_ranges(value: int, weight: int) -> None:
     x = np.full((3, 2048), value)
     codes = WeightCode.twos(8).encode(np.full((2048, 70), weight))
-    y = lut_gemv.lut_gemv(x, codes, abits=8, code=WeightCode.twos(8), nbw=6)
+    y = lut_gemv(x, codes, abits=8, code=WeightCode.twos(8), nbw=6)
     assert (y == 2048 * value * weight).all()
 
 
@@ -167,19 +169,19 @@ def test_core_at_the_ends_of_the_ranges(value: int, weight: int) -> None:
 def test_any_integer_type_and_order_goes_in(dtype: type, order: Any) -> None:
     x = np.array([[1, 2, 3], [4, 5, 7]], dtype, order=order)
     codes = np.array([[1, 15], [2, 14], [3, 0]], dtype, order=order)
-    for multiply in (lut_gemv.lut_gemv, lambda *a, **k: reference.lut_gemv(*a, **k)[0]):
+    for multiply in (lut_gemv, lambda *a, **k: reference.lut_gemv(*a, **k)[0]):
         y = multiply(x, codes, abits=8, code=WeightCode.twos(4))
         assert y.tolist() == [[14, -5], [35, -14]]
 
 
 @given(cases())
 def test_int_product_is_the_plain_product(case: Case) -> None:
-    assert np.array_equal(lut_gemv.int_product(case.x, case.code.decode(case.codes)), case.product)
+    assert np.array_equal(int_product(case.x, case.code.decode(case.codes)), case.product)
 
 
 def test_int_product_where_fp64_would_round() -> None:
     x, w = np.full((1, 3), (1 << 30) + 1), np.full((3, 1), (1 << 30) + 1)
-    assert lut_gemv.int_product(x, w).tolist() == [[3 * ((1 << 30) + 1) ** 2]]
+    assert int_product(x, w).tolist() == [[3 * ((1 << 30) + 1) ** 2]]
 
 
 @given(cases())
@@ -282,7 +284,7 @@ def test_a_prt_that_holds_every_pattern_misses_each_once(case: Case) -> None:
 def test_passes_chunks_and_conversions_multiply_as_the_contract_says() -> None:
     x = np.array([[1, 2, 3, 0, 5]])
     profile = reference.pattern_profile(x, abits=4, nbw=2)
-    one = lut_gemv.tile_counts(profile, nbw=2)
+    one = tile_counts(profile, nbw=2)
     assert one.as_dict() == {
         "lookups": 12,
         "zero_patterns": 6,
@@ -295,7 +297,7 @@ def test_passes_chunks_and_conversions_multiply_as_the_contract_says() -> None:
         "conversions": 0,
         "merges": 0,
     }
-    more = lut_gemv.tile_counts(profile, nbw=2, passes=4, chunks=2, conversions_per_pass=5, merges_per_pass=3)
+    more = tile_counts(profile, nbw=2, passes=4, chunks=2, conversions_per_pass=5, merges_per_pass=3)
     assert more.as_dict() == {
         "lookups": 48,
         "zero_patterns": 24,
@@ -332,9 +334,9 @@ def test_the_core_counts_passes_and_chunks_alike(substrate: str, scaled: bool) -
     plan = _core.plan_tile(config, **tile, scaled=scaled)
     assert plan.passes > 1
     assert plan.batch_chunks > 1 or config.substrate.layout == "rows"
-    profile = lut_gemv.pattern_profile(x, abits=6, nbw=3, group_size=7, prt=prt)
+    profile = pattern_profile(x, abits=6, nbw=3, group_size=7, prt=prt)
     timing = _core.time_tile(config, **tile, profile=profile, scaled=scaled)
-    counts = lut_gemv.tile_counts(
+    counts = tile_counts(
         profile,
         nbw=3,
         passes=plan.passes,

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sailsim import _core, lut_gemv
+from sailsim import _core
 from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Status
+from sailsim.lut_gemv.fast import lut_gemv, lut_gemv_blocks, pattern_profile
 from sailsim.lut_gemv.replay import DescriptorError, decode_tile, replay
 from sailsim.lut_gemv.tile import same_results
 from sailsim.lut_gemv.trace import Trace, read_trace, write_trace
@@ -38,11 +39,11 @@ def test_reference(oracles: ModuleType) -> None:
 def test_core(oracles: ModuleType, threads: int) -> None:
     for oracle in oracles.load_oracles():
         tile = oracle.tile
-        y = lut_gemv.lut_gemv(tile.x, tile.codes, code=tile.code, threads=threads, **oracle.widths)
+        y = lut_gemv(tile.x, tile.codes, code=tile.code, threads=threads, **oracle.widths)
         assert np.array_equal(y, oracle.y), tile.name
-        acc = lut_gemv.lut_gemv_blocks(tile.x, tile.codes, code=tile.code, threads=threads, **oracle.widths)
+        acc = lut_gemv_blocks(tile.x, tile.codes, code=tile.code, threads=threads, **oracle.widths)
         assert tile.finish(acc).tobytes() == oracle.result.tobytes(), tile.name
-        profile = lut_gemv.pattern_profile(tile.x, threads=threads, **oracle.widths)
+        profile = pattern_profile(tile.x, threads=threads, **oracle.widths)
         assert {key: getattr(profile, key).tolist() for key in oracle.profile} == oracle.profile, tile.name
 
 

@@ -1,8 +1,6 @@
 """Pattern reuse: breakdowns that can be counted by hand, and sums that must be the engine's."""
 
-import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,9 +13,6 @@ from reuse import (
 )
 from reuse import (
     definitions as of_definitions,
-)
-from reuse import (
-    measure as of_measure,
 )
 from reuse import (
     patterns as of_patterns,
@@ -35,7 +30,6 @@ from sailsim.lut_gemv.counts import PrtConfig, PrtKey
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.study.folder import Store
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ROLES
@@ -95,16 +89,6 @@ def test_batch_rows_share_the_prt_and_tiles_do_not():
     assert (two["zero"], two["misses"]) == (1 / 8, 1 / 16)
 
 
-def test_structure_of_known_patterns():
-    captured = capture({role: [[127, 127], [127, 0]] for role in ROLES})
-    found = of_patterns.structure(captured)
-    own = found[(found["role"] == "head") & (found["nbw"] == 2)].set_index("bit")
-    assert own["entropy"].tolist() == [1.0] * 7 + [0.0]  # 11 or 01, equally often; the sign plane is 00
-    assert own["below"].tolist() == [0.0] + [1.0] * 6 + [0.0]
-    assert own["top"].tolist() == [0.0] * 8
-    assert own["independent"].tolist()[:3] == [0.0, 0.5, 0.75]
-
-
 def test_group_patterns_are_the_references(shipped: Activations):
     x = shipped.quantized("attn_in", 0, 30, 70, 3)
     for nbw in (1, 3, 6):
@@ -143,14 +127,6 @@ def test_a_rule_with_a_place_for_each_pattern_is_the_unlimited_table():
         assert rule.simplest(4) == rule
 
 
-@pytest.mark.parametrize("nbw", [2, 5, 6])
-def test_simplest_rules_count_alike(small: Activations, nbw: int):
-    rows = of_quantizers.rounded_rows(small, "token", "attn_out", 8)
-    for rule in of_patterns.rules():
-        exact = of_patterns.count(rows, "token", 8, nbw, rule)
-        assert (exact == of_patterns.count(rows, "token", 8, nbw, rule.simplest(nbw))).all()
-
-
 @pytest.mark.parametrize("batch", [1, 8])
 def test_first_batches_add_up_to_the_counts_of_a_simulated_step(shipped: Activations, batch: int):
     model = load_model("smollm2-135m")
@@ -167,17 +143,6 @@ def test_first_batches_add_up_to_the_counts_of_a_simulated_step(shipped: Activat
         plan = _core.plan_tile(config, linear.k, linear.n, batch, 4, 4, 8, nbw, of_settings.GROUP_SIZE, True)
         total += plan.passes * counts
     assert total[:3].tolist() == [expected[key] for key in ("zero_patterns", "prt_hits", "prt_misses")]
-
-
-def test_rounded_rows_start_with_the_engines_batch(shipped: Activations):
-    for role in ("attn_in", "head"):
-        rows = of_quantizers.rounded_rows(shipped, "token", role, 8)
-        first = shipped.quantized(role, 0, 30, shipped.codes[role].shape[-1], 8)
-        assert (rows.ints[:8] == first).all()
-        again = of_quantizers.QUANTIZERS["token"].round(
-            shipped.rows(role, 0, 30, shipped.codes[role].shape[-1], 32)
-        )
-        assert (again.ints == rows.ints[:32]).all()
 
 
 @pytest.mark.parametrize("name", list(of_quantizers.QUANTIZERS))
@@ -197,76 +162,6 @@ def test_quantizers_keep_their_widths_and_their_error_small(small: Activations, 
     lookups = found[["zero", "hits", "misses"]].sum(axis=1)
     assert (lookups == found["groups"] * made.parts).all()
     assert (found["wrong"] == 0).all()
-
-
-def test_sign_and_magnitude_gives_the_same_values_with_more_zero_patterns(small: Activations):
-    token = of_quantizers.rounded_rows(small, "token", "attn_in", 1)
-    split = of_quantizers.rounded_rows(small, "sign_magnitude", "attn_in", 1).ints.astype(int)
-    assert (split[0::2] - split[1::2] == token.ints).all()
-    zero = [
-        of_patterns.shares(of_patterns.patterns(small, q, 1)).iloc[0]["zero"]
-        for q in ("token", "sign_magnitude")
-    ]
-    assert zero[1] > 2 * zero[0]
-
-
-@pytest.fixture(scope="module")
-def frames(shipped: Activations) -> tuple[pd.DataFrame, pd.DataFrame]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(of_settings, "CLAIM_NBWS", (3,))
-        patch.setattr(of_settings, "BATCHES", (8,))
-        return of_cycles.steps(shipped, "smollm2-135m", 8), of_cycles.partial_tables(shipped)
-
-
-def test_phases_are_what_the_counts_say(frames: tuple[pd.DataFrame, pd.DataFrame]):
-    rows = frames[0][frames[0]["substrate"] == "row_dfm"]
-    hit = rows["hit"].fillna(1).astype(int)
-    lookup = rows["zero"] * rows["zero_patterns"] + hit * rows["prt_hits"] + rows["prt_misses"]
-    assert (lookup == rows["lookup"]).all()
-    assert (4 * rows["table_adds"] == rows["build"]).all()
-    moving = rows["pim"] - rows[list(of_cycles.PHASES)].sum(axis=1)
-    assert (moving > 0).all()
-    assert (frames[1]["needed"] < frames[1]["table_adds"]).all()
-
-
-def test_readings_by_hand(frames: tuple[pd.DataFrame, pd.DataFrame]):
-    read = of_definitions.readings(*frames)
-    step = frames[0]
-    at = step[(step["substrate"] == "row_dfm") & (step["nbw"] == 3)]
-    counts = at[at["hit"] == 0].iloc[0]
-    zero, hits, misses = (int(counts[c]) for c in ("zero_patterns", "prt_hits", "prt_misses"))
-
-    def value(change: str, of: str, machine: str) -> float:
-        own = read[(read["change"] == change) & (read["of"] == of) & (read["machine"] == machine)]
-        return float(own[own["nbw"] == 3]["value"].iloc[0])
-
-    every = zero + hits + misses
-    assert value(of_definitions.ALONE, "look-up", "row_dfm, hit 0") == pytest.approx(100 * hits / every)
-    assert value(of_definitions.BOTH, "look-up", "row_dfm, zero 0, hit 0") == pytest.approx(
-        100 * (1 - misses / every)
-    )
-    assert value(of_definitions.SKIP, "table reads of look-ups", "row_dfm") == pytest.approx(
-        100 * zero / every
-    )
-    assert value(of_definitions.ON_TOP, "look-up", "row_dfm, zero 0, hit 1") == 0
-    slow = value(of_definitions.ON_TOP, "look-up", "row_dfm, read 2, zero 1, hit 1")
-    assert slow == pytest.approx(100 * hits / (zero + 2 * (hits + misses)))
-    serial = step[step["substrate"] == "bit_serial"].iloc[0]  # another number of passes over the outputs
-    skipped = 100 * serial["zero_patterns"] / serial["lookups"]
-    assert value(of_definitions.SKIP, "look-up", "bit_serial, zero 0") == pytest.approx(skipped)
-    assert read.groupby(["change", "of", "machine", "model", "batch", "nbw"]).size().max() == 1
-
-
-def test_in_array_sums_gain_nothing_by_a_prt(shipped: Activations):
-    system, model = load_system("sail-n1"), load_model("smollm2-135m")
-    for substrate in ("bit_serial", "bit_parallel"):
-        cycles = {
-            prt: simulate_step(
-                system, model, Point(model=model.name, substrate=substrate, prt=prt), shipped
-            ).pim_cycles
-            for prt in (True, False)
-        }
-        assert cycles[True] == cycles[False]
 
 
 def test_the_nearest_is_the_nearest_and_says_how_many_were_tried():
@@ -291,28 +186,6 @@ def test_the_nearest_is_the_nearest_and_says_how_many_were_tried():
     json.dumps(found.as_dict())
     with pytest.raises(SailsimError, match="no value other than 0"):
         of_definitions.nearest_of(pd.DataFrame(rows)[3:4], "x")
-
-
-def test_a_part_is_kept_for_its_activations_and_comes_back_as_it_was(shipped: Activations, tmp_path: Path):
-    part = of_measure.Part(shipped.id, "steps", "smollm2-135m", 1)
-    made = part.measured(shipped)
-    for _ in range(2):
-        found = of_measure.tables({shipped.id: shipped}, [part], tmp_path, jobs=1, progress=False)
-        pd.testing.assert_frame_equal(found[part], made, check_dtype=False)
-    assert Store(tmp_path).manifest["held_before"] == 1
-    other = dataclasses.replace(shipped, scales={**shipped.scales, "head": shipped.scales["head"] * 2})
-    assert of_measure.Part(other.id, "steps", "smollm2-135m", 1).key != part.key
-
-
-def test_rows_by_themselves_average_to_the_whole(small: Activations):
-    found = of_patterns.patterns(small, "token", 1)
-    for role in ("attn_in", "ffn_out"):
-        own = of_patterns.shares(found[(found["role"] == role) & (found["nbw"] == 3)]).iloc[0]
-        assert of_patterns.tile_hits(small, role, 3).mean() == pytest.approx(own["hits"])
-
-
-def test_peak_over_rms_by_hand():
-    assert of_patterns.peak_over_rms(capture({"head": [[3, 127]]}), "head") == pytest.approx(1.4138, rel=1e-4)
 
 
 def test_the_plain_sense_is_the_reading_of_that_definition(shipped: Activations):

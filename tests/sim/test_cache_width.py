@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim import workloads
-from sailsim.analysis.results.runs import runs
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import memory_needed
 from sailsim.sim.backends.cores import predict_cores
@@ -50,17 +49,6 @@ def test_the_cache_has_codes_and_a_scale_a_head_and_token(bits: int, batch: int,
         if plain is not None:
             assert op.flops - op.cache_flops == attention(plain).flops
             assert op.macs == attention(plain).macs
-
-
-def test_a_width_is_one_object_and_the_models_own_is_itself() -> None:
-    assert MODEL.cached(0) is MODEL.cached(16) is MODEL
-    assert MODEL.cached(4) is MODEL.cached(4).cached(4)
-    assert MODEL.cached(4) == MODEL.cached(8).cached(4)
-    assert MODEL.cached(4).cached(16) == MODEL
-    own = replace(MODEL, kv_bits=8)  # eight bits are the same whoever says so
-    assert own.cached(8) is own.cached(0) is own
-    assert own == MODEL.cached(8)
-    assert own.cached(16) == MODEL
 
 
 def test_a_files_own_few_bits_are_those_that_a_point_asks_for(tmp_path: Path) -> None:
@@ -140,15 +128,6 @@ def test_baselines_read_fewer_bytes_and_say_what_they_do_not_know() -> None:
     for found in (cores, cards):
         assert not any("keys and values of" in note for note in found[0].notes)
         assert any("No measurement has keys and values of 4 bits" in note for note in found[1].notes)
-
-
-def test_every_runner_has_the_width() -> None:
-    found = {bits: runs(Point(model=MODEL.name, batch=8, context=512, kv_bits=bits)) for bits in (16, 4)}
-    for full, narrow in zip(*found.values(), strict=True):
-        assert (full.point.kv_bits, narrow.point.kv_bits) == (16, 4)
-        assert narrow.memory_bytes < full.memory_bytes
-        if full.dram_bytes:
-            assert narrow.dram_bytes < full.dram_bytes
 
 
 @pytest.mark.parametrize("bits", [1, 9, 15, 64, -1, 4.0, "4"])

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
-from sailsim.sim.keys import result_key
 from sailsim.sim.operation_cost import Cost, in_words, parse_cost
 from sailsim.sim.point import Point
 from sailsim.sim.saved import save_system
-from sailsim.sim.substrate import load_substrate, settled_substrate
+from sailsim.sim.substrate import load_substrate
 from sailsim.sim.vary import vary
 
 SAIL = load_system("sail-n1")
@@ -67,21 +66,6 @@ def test_a_name_with_costs_is_a_substrate_of_its_own() -> None:
     assert plain.cycles("add", 6) == 1
 
 
-def test_equal_choices_are_one_point_and_others_are_not() -> None:
-    one, same = (Point(substrate=text) for text in ("row_dfm:read=2:add=n", "row_dfm:add=0+1n:read = 2"))
-    assert one == same
-    assert one.substrate == settled_substrate("row_dfm:add=n:read=2") == "row_dfm:read=2:add=n"
-    keys = {result_key(Point(substrate=s), "x") for s in ("row_dfm", "row_dfm:add=2", "row_dfm:add=3")}
-    assert len(keys) == 3
-
-
-def test_a_file_may_be_named_with_costs(tmp_path: Path) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text('extends = "row_dfm"\nname = "mine"\n')
-    found = load_substrate(f"{path}:add=4")
-    assert (found.name, found.cycles("add")) == ("mine:add=4", 4)
-
-
 def test_a_file_says_a_cost_in_words_too(tmp_path: Path) -> None:
     line = 'costs.add = {{ value = {}, unit = "cycles", source = "a test", kind = "measured" }}\n'
     found = []
@@ -100,12 +84,6 @@ def test_a_cost_of_no_whole_cycles_is_refused_in_words(value: str, tmp_path: Pat
     path.write_text(f'extends = "row_dfm"\nname = "mine"\ntitle = "mine"\n{cost}')
     with pytest.raises(SailsimError, match=r"costs.add.value is .*; allowed are whole cycles.*polynomial"):
         load_substrate(path)
-
-
-@pytest.mark.parametrize("text", ["row_dfm:add=n/2", "row_dfm:add=n/2:read=2", "row_dfm:read=2:add=1/2n"])
-def test_a_cost_with_a_slash_is_no_path(text: str) -> None:
-    with pytest.raises(SailsimError, match=f"'{text}', where add is '.*/.*'; allowed are whole cycles"):
-        load_substrate(text)
 
 
 def test_a_machine_is_varied_saved_and_read_with_them(tmp_path: Path) -> None:

@@ -17,10 +17,6 @@ def written(folder: Path, text: str, extends: str = "graviton4") -> Path:
     return path
 
 
-def test_types_of_memory_that_ship() -> None:
-    assert set(dram_types()) == {"ddr5-4800", "ddr5-5600", "lpddr5x-8533", "hbm3-6400"}
-
-
 @pytest.mark.parametrize("name", dram_types())
 def test_a_type_gives_all_that_its_channels_have_in_common(name: str, tmp_path: Path) -> None:
     memory = load_system(written(tmp_path, TYPE.format(name))).memory
@@ -36,37 +32,6 @@ def test_a_type_gives_all_that_its_channels_have_in_common(name: str, tmp_path: 
     timing = memory.timing
     assert timing.tras.value > timing.trcd.value > timing.tccd_l.value
     assert timing.tfaw.value >= 4 * timing.trrd.value * 0.99
-
-
-@pytest.mark.parametrize("name", ["lpddr5x-8533", "hbm3-6400"])
-def test_types_of_which_no_data_sheet_was_read_are_assumed(name: str) -> None:
-    """But for what follows from the rate that a type is named after."""
-    memory = dict(dram_type(name)["memory"])
-    quantities = memory.pop("timing") | memory
-    assert {key for key, value in quantities.items() if value["kind"] != "assumed"} <= {"clock", "width"}
-    assert all(value["source"] in dram_type(name)["sources"] for value in quantities.values())
-
-
-@pytest.mark.parametrize("name", ["ddr5-4800", "ddr5-5600"])
-def test_what_gem5_does_not_say_of_ddr5_is_assumed(name: str) -> None:
-    """Which of JEDEC's grades parts have is assumed: the range holds gem5's latencies of two other rates."""
-    table = dram_type(name)
-    timing = table["memory"]["timing"]
-    for field, gem5 in {"tcl": 14.375, "trcd": 14.375, "trp": 14.375, "tcwl": 13.637}.items():
-        assert timing[field]["kind"] == "assumed"
-        assert timing[field]["low"] <= gem5 <= timing[field]["value"] < timing[field]["high"], field
-    for quantity in (timing | {"row": table["memory"]["row"]}).values():
-        assert quantity["kind"] == "assumed" or "gem5" in table["sources"][quantity["source"]]
-
-
-@pytest.mark.parametrize("name", dram_types())
-@pytest.mark.parametrize("machine", ["sail-n1", "graviton3", "cobalt100"])
-def test_a_machine_cites_for_a_type_what_the_type_does(name: str, machine: str, tmp_path: Path) -> None:
-    """A machine's own sources stand over a type's: none of these may have the name of another."""
-    found = load_system(written(tmp_path, TYPE.format(name), machine))
-    table = dram_type(name)
-    for key, text in table["sources"].items():
-        assert found.sources[key] == text, key
 
 
 @pytest.mark.parametrize("name", dram_types())
@@ -96,30 +61,11 @@ def test_what_a_file_says_beside_its_type_stays_for_those_that_extend_it(tmp_pat
     assert (back.timing.trfc.value, back.clock.value) == (295, 2.4)
 
 
-def test_a_type_without_a_table_needs_its_own_times(tmp_path: Path) -> None:
-    with pytest.raises(SailsimError, match=r"memory\.clock is missing"):
-        load_system(written(tmp_path, TYPE.format("ddr4-2933"), "graviton4"))
-
-
 def test_a_file_says_what_is_different_from_the_type(tmp_path: Path) -> None:
     slow = 'memory.timing.trfc = { value = 410, unit = "ns", source = "what if", kind = "paper" }'
     mine = load_system(written(tmp_path, slow)).memory
     assert mine.timing.trfc.value == 410
     assert mine.timing.trefi == load_system("graviton4").memory.timing.trefi
-
-
-def test_the_older_files_say_everything_themselves() -> None:
-    assert load_system("graviton2").memory.timing.trfc.value == 350
-    assert "gem5-ddr5" not in load_system("graviton2").sources
-
-
-def test_a_machine_has_the_core_that_it_names() -> None:
-    three, four = load_system("graviton3"), load_system("graviton4")
-    axion, cobalt = load_system("axion"), load_system("cobalt100")
-    assert axion.cores.simd_pipes == four.cores.simd_pipes
-    assert (axion.l2, axion.cores.count.value) == (four.l2, 72)
-    assert four.cores.simd_width.value < three.cores.simd_width.value
-    assert cobalt.cores.fp32_flops.value * 2 == four.cores.fp32_flops.value
 
 
 def test_sail_on_todays_server_has_the_units_of_the_paper_and_the_server_of_graviton4() -> None:

@@ -118,13 +118,6 @@ def test_phases_in_words() -> None:
     assert load_substrate("bit_serial").phase_cycles("stage", weight=5) == 5
 
 
-def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
-    path = own(tmp_path)
-    before = load_substrate(path).cycles("read")
-    path.write_text(path.read_text().replace("value = 5", "value = 77"))
-    assert (before, load_substrate(path).cycles("read")) == (5, 77)
-
-
 def test_a_system_names_it_relative_to_its_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "parts").mkdir()
     own(tmp_path / "parts")
@@ -266,19 +259,6 @@ def test_a_missing_operation_or_phase_is_named(tmp_path: Path) -> None:
         path.write_text("\n".join(kept))
         with pytest.raises(SailsimError, match=why):
             load_substrate(path)
-
-
-@pytest.mark.parametrize("name", ["two words", "", "a\tb"])
-def test_a_name_is_one_word(tmp_path: Path, name: str) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text(f'extends = "row_dfm"\nname = "{name}"\n')
-    with pytest.raises(SailsimError, match="allowed is one word"):
-        load_substrate(path)
-
-
-def test_a_shipped_name_is_not_free(tmp_path: Path) -> None:
-    with pytest.raises(SailsimError, match="name is 'bit_serial', the name of a substrate that ships"):
-        load_substrate(own(tmp_path, name="bit_serial"))
 
 
 def test_unknown_names_are_told_what_there_is(tmp_path: Path) -> None:

@@ -88,16 +88,6 @@ def test_a_machine_that_there_is_not(text: str, words: tuple[str, ...]) -> None:
     assert all(word in str(error.value) for word in words)
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [("sail-n1:a.b=1:a.b=2", ("a.b", "twice")), ("sail-n1:a.b=", ("a.b", "no value"))],
-)
-def test_a_text_that_is_no_choice(text: str, words: tuple[str, ...]) -> None:
-    with pytest.raises(SailsimError) as error:
-        Point(system=text)
-    assert all(word in str(error.value) for word in ("system is", *words))
-
-
 def test_a_substrate_with_costs_is_taken_apart() -> None:
     assert system_with("sail-n1", {"pim.substrate": "row_dfm:add=8n-2"}) == (
         "sail-n1:pim.substrate=row_dfm:pim.substrate.add=8n-2"
@@ -128,11 +118,6 @@ def test_a_cost_that_is_a_polynomial_somewhere_is_text_everywhere() -> None:
     assert [(field.name, field.words) for field in fields] == [("pim.substrate.add", True)]
     found = [set_values(fields, point, load_system(point.system)) for point in points]
     assert found == [{"pim.substrate.add": "3"}, {"pim.substrate.add": "8n-2"}]
-
-
-def test_a_study_that_sets_nothing_has_no_columns() -> None:
-    assert set_fields([Point(), Point(substrate="bit_serial")]) == ()
-    assert set_values((), Point(), load_system("sail-n1")) == {}
 
 
 def test_a_wrong_field_names_the_file_to_look_into(tmp_path: Path) -> None:

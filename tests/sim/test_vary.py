@@ -42,12 +42,6 @@ def changes(draw: st.DrawFn) -> dict[str, Any]:
     return found
 
 
-def test_a_section_around_another_is_opened_once() -> None:
-    wanted = {"memory.burst": 1, "memory.timing.trfc": 260, "memory.ranks": 1}
-    table = tomllib.loads(system_toml(vary(SAIL, wanted, name="mine", source="a study"), "sail-n1"))
-    assert table["memory"].keys() == {"burst", "timing", "ranks"}
-
-
 @given(changes())
 def test_what_is_varied_has_the_values_and_nothing_else_changes(wanted: dict[str, Any]) -> None:
     varied = vary(SAIL, wanted, name="mine", source="a study, sample 3, seed 1", note="why")
@@ -90,12 +84,6 @@ def test_a_file_may_extend_a_file(tmp_path: Path) -> None:
     assert read.pim is not None
     assert (read.pim.clock.value, read.pim.t_prt.value, read.pim.double_buffer.value) == (2.0, 0, False)
     assert "graviton2" in read.extends
-
-
-def test_sources_of_another_file_are_written_out() -> None:
-    hits = load_system("sail-n1-free-hits")
-    text = system_toml(hits, "sail-n1")
-    assert tomllib.loads(text)["pim"]["t_prt"]["source"] == hits.sources["here"]
 
 
 def test_a_choice_and_a_card_vary_too() -> None:

@@ -6,14 +6,12 @@ from pathlib import Path
 import pytest
 
 from sailsim.analysis.results.compare import compare
-from sailsim.analysis.results.runs import evaluate
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.sail import request_of
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.keys import result_key
 from sailsim.sim.point import Point
-from sailsim.sim.vary import vary
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import decode_step
@@ -58,12 +56,6 @@ def test_files_of_one_shape_have_their_own_answers(files: dict[str, str]) -> Non
     assert len(set(uniform.values())) == 1
 
 
-def test_a_policy_that_says_what_is_the_default_is_the_default(tmp_path: Path) -> None:
-    plain = step(model="smollm2-135m")
-    said = step(model="smollm2-135m", weights=policy(tmp_path, "4g128", **{"blk.0.*": "4g128"}))
-    assert (said.step_s, said.breakdown, said.counts) == (plain.step_s, plain.breakdown, plain.counts)
-
-
 def test_every_tensor_counts(tmp_path: Path) -> None:
     plain = step(model="llama-2-7b")
     one = {
@@ -95,17 +87,6 @@ def test_a_machine_that_does_not_say_how_fast_its_cores_are_refuses_floats(files
     silent = SAIL.model_copy(update={"host": SAIL.host.model_copy(update={"float_rate": None})})
     with pytest.raises(SailsimError, match=r"is f16, which has no scalar codes.*host\.float_rate"):
         simulate_step(silent, load_model(files["F16"]), Point(model=files["F16"]))
-
-
-def test_cores_that_multiply_faster_are_faster(tmp_path: Path) -> None:
-    weights = policy(tmp_path, "4g128", **{"blk.*.ffn_down": "iq2_xxs"})
-    point = Point(model="smollm2-135m", batch=8, weights=weights)
-    rates = [
-        simulate_step(vary(SAIL, {"host.grid_rate": rate}), load_model(point.model), point).tokens_per_s
-        for rate in (0.7, 1.4, 2.6)
-    ]
-    assert rates == sorted(rates)
-    assert rates[0] < rates[-1]
 
 
 def test_cores_and_cards_get_the_same_formats(files: dict[str, str]) -> None:
@@ -163,9 +144,3 @@ def test_a_point_says_its_weights_once(files: dict[str, str]) -> None:
     assert Point(model=files["Q8_0"], wbits=4).weights == ""
     assert Point.from_dict(own.as_dict()) == own
     assert (own.weights_in_words(), Point().weights_in_words()) == ("weights file", "4-bit weights")
-
-
-def test_a_record_says_which_types(files: dict[str, str]) -> None:
-    first = evaluate(Point(model=files["MXFP4"], context=64))[0]
-    assert first["types"] == "mxfp4 15 tensors"
-    assert first["weights"] == "file"

@@ -7,18 +7,10 @@ import pytest
 
 from calibration import core_forms
 from calibration.core_attention import attention_seen, pair_cycles
-from calibration.core_forms import FORMS, Form, form_problem
+from calibration.core_forms import FORMS
 from calibration.core_rows import instance_rows
-from calibration.cores_problem import MEASURED, core_problem
 from calibration.errors import differences
 from sailsim.base.errors import SailsimError
-from sailsim.sim.fitted import fitted_constants
-
-STORED = {f"{form['loss']}, {form['attention']}": form for form in core_forms.stored()["forms"]}
-ERRORS = {
-    name: {(e["measurements"], e["held_out"]): e for e in form["errors"]} for name, form in STORED.items()
-}
-SHIPPED, LAYER = "product, fitted", "layer, fitted"
 
 
 @pytest.fixture(scope="module")
@@ -55,54 +47,6 @@ def test_a_pair_that_came_out_backwards_counts_as_its_opposite_does(every):
 def test_rows_without_a_pair_are_refused(every):
     with pytest.raises(SailsimError, match=r"no pair of runs of 128 and 512 tokens.*allowed are rows"):
         attention_seen(every.where(every.labels["n"] == "128"))
-
-
-@pytest.mark.parametrize("core", MEASURED)
-def test_a_loss_a_layer_differs_in_models_whose_layers_have_not_seven_products(core):
-    product, layer = (form_problem(core, Form(loss, "fitted")) for loss in ("product", "layer"))
-    start = product.column("start")
-    same = product.predict(start, product.rows) == layer.predict(start, layer.rows)
-    joined = product.rows.labels["model"] == "phi-4"
-    assert np.array_equal(same, ~joined)
-    work = layer.rows.work
-    assert ((work.products - 1)[joined] * 4 == (product.rows.work.products - 1)[joined] * 7).all()
-
-
-def test_attention_from_pairs_is_a_parameter_less(every):
-    whole, pairs = core_problem("neoverse-v1"), form_problem("neoverse-v1", Form("product", "pairs"))
-    names = [p.name for p in whole.parameters]
-    at = names.index("attention_rate")
-    assert [p.name for p in pairs.parameters] == names[:at] + names[at + 1 :]
-    start = np.insert(pairs.column("start"), at, attention_seen(every).rate)
-    assert np.array_equal(pairs.predict(pairs.column("start"), pairs.rows), whole.predict(start, whole.rows))
-
-
-def test_the_first_form_is_the_one_that_ships():
-    fitted = fitted_constants()
-    for core, constants in STORED[SHIPPED]["constants"].items():
-        for name, value in constants.items():
-            shipped = fitted.software("llama.cpp", core).value(name)
-            assert value == pytest.approx(shipped, rel=1e-3, abs=1e-9)
-    shown = {(e["measurements"], e["held_out"]): e for e in fitted.errors}
-    for _, chip in MEASURED.values():
-        name = f"{chip} decode, llama.cpp, medians by size"
-        for held, title in (("size", "all instances of that size"), ("model", "model")):
-            ours = ERRORS[SHIPPED][f"{chip}, decoding", held]
-            assert ours["median_error"] == pytest.approx(shown[name, title]["median_error"], abs=1e-3)
-            assert ours["worst_error"] == pytest.approx(shown[name, title]["worst_error"], abs=1e-3)
-
-
-def test_what_the_page_says_of_a_loss_a_layer():
-    """Better where a model or a size is left out, and worse where nothing was fitted: it is not taken. When
-    either ends, docs/baselines.md is to say so."""
-    for held in ("size", "model"):
-        ours, theirs = (ERRORS[name]["both, decoding", held] for name in (LAYER, SHIPPED))
-        assert ours["median_error"] < theirs["median_error"]
-        assert ours["worst_error"] < theirs["worst_error"]
-    for name in ("layer, fitted", "layer, pairs", "product, pairs"):
-        packed = "Graviton4, several processes", "never fitted"
-        ours, theirs = ERRORS[name][packed], ERRORS[SHIPPED][packed]
-        assert ours["median_error"] > 2 * theirs["median_error"]
 
 
 @pytest.mark.slow

@@ -5,52 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calibration.core_rows import instance_rows, size_rows
 from calibration.cores_problem import core_problem
 from calibration.solver import solve
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import core_of, fitted_constants
-
-ERRORS = {(e["measurements"], e["held_out"]): e for e in fitted_constants().errors}
-OUT = "all instances of that size"
-
-
-@pytest.mark.parametrize("chip", ["Graviton3", "Graviton4"])
-def test_sizes_that_the_fit_did_not_see_are_within_the_aims(chip: str) -> None:
-    error = ERRORS[f"{chip} decode, llama.cpp, medians by size", OUT]
-    assert error["median_error"] < 0.12
-    assert error["worst_error"] < 0.30
-    assert ERRORS[f"{chip} prompt, llama.cpp, medians by size", OUT]["worst_error"] < 0.12
-
-
-def test_single_instances_scatter_more_and_are_reported() -> None:
-    for chip in ("Graviton3", "Graviton4"):
-        single = ERRORS[f"{chip} decode, llama.cpp, single instances", OUT]
-        medians = ERRORS[f"{chip} decode, llama.cpp, medians by size", OUT]
-        assert single["count"] > 5 * medians["count"]
-        assert medians["worst_error"] < single["worst_error"] < 0.5
-
-
-def test_what_is_another_machine_is_not_fitted_on() -> None:
-    for system, most in (("graviton3", 64), ("graviton4", 96)):
-        threads = size_rows(system).threads
-        assert threads.min() == 8
-        assert threads.max() == most
-    every = instance_rows("graviton4")
-    assert {"usual", "few", "bare metal", "two sockets"} == set(every.labels["instances"])
-    assert (every.threads[every.labels["instances"] == "two sockets"] == 192).all()
-    assert not np.intersect1d(
-        instance_rows("graviton3").measured, instance_rows("graviton3", disturbed=True).measured
-    ).size
-
-
-def test_a_median_is_that_of_its_instances() -> None:
-    rows, every = size_rows("graviton3"), instance_rows("graviton3")
-    for i in range(len(rows.measured)):
-        same = every.labels["instances"] == "usual"
-        for label in ("threads", "model", "test", "n"):
-            same &= every.labels[label] == rows.labels[label][i]
-        assert rows.measured[i] == pytest.approx(np.median(every.measured[same]))
 
 
 @pytest.mark.slow
