@@ -8,13 +8,13 @@ model takes its constants as an argument, so that a study of uncertainty can put
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError, create_model
 
@@ -40,20 +40,22 @@ class Constants:
 
     FILE: ClassVar[str] = ""
     """The file that ships, and the `kind` of all files of this model."""
+    RULES: ClassVar[Mapping[str, Is]] = {}
+    """What each field allows, in the order of the fields."""
+    SHIPPED: ClassVar[Mapping[str, Quantity]] = {}
+    """The quantities of the file that ships, once they were asked for."""
+
+    def __init_subclass__(cls) -> None:
+        hints = get_type_hints(cls, include_extras=True)
+        cls.RULES = {
+            name: hint.__metadata__[0] for name, hint in hints.items() if get_origin(hint) is Annotated
+        }
 
     def __post_init__(self) -> None:
-        for name, rule in self.rules().items():
+        for name, rule in self.RULES.items():
             value = getattr(self, name)
             if not (isinstance(value, int | float) and isfinite(value) and rule.holds(value)):
                 raise SailsimError(f"{type(self).__name__}.{name} is {value!r}, allowed is {rule.allowed}")
-
-    @classmethod
-    def rules(cls) -> Mapping[str, Is]:
-        """What each field allows, in the order of the fields."""
-        if cls not in _RULES:
-            hints = get_type_hints(cls, include_extras=True)
-            _RULES[cls] = {field.name: hints[field.name].__metadata__[0] for field in fields(cls)}
-        return _RULES[cls]
 
     @classmethod
     def quantities(cls, file: str | Path | None = None) -> Mapping[str, Quantity]:
@@ -63,9 +65,9 @@ class Constants:
         """
         if file is not None:
             return _read(cls, str(file))
-        if cls not in _SHIPPED:
-            _SHIPPED[cls] = _read(cls, cls.FILE)
-        return _SHIPPED[cls]
+        if not cls.SHIPPED:
+            cls.SHIPPED = _read(cls, cls.FILE)
+        return cls.SHIPPED
 
     @classmethod
     def default(cls) -> Self:
@@ -93,11 +95,6 @@ def charged(charge: Charge, constants: Constants, end: End = "value") -> float:
     edge = getattr(charge, end)
     return float(charge.value if edge is None else edge)
 
-
-# Of each model: what its fields allow, and the file that ships, read once.
-_RULES: dict[type[Constants], Mapping[str, Is]] = {}
-_SHIPPED: dict[type[Constants], Mapping[str, Quantity]] = {}
-_LAYOUTS: dict[type[Constants], type[BaseModel]] = {}
 
 C = TypeVar("C", bound=Constants)
 
@@ -137,28 +134,26 @@ def files_by_kind(files: Iterable[str | Path], kinds: Iterable[type[Constants]])
 
 def _layout(cls: type[Constants]) -> type[BaseModel]:
     """What a file of these constants looks like."""
-    if cls not in _LAYOUTS:
-        rules: dict[str, Any] = {name: (Annotated[Quantity, rule], ...) for name, rule in cls.rules().items()}
-        values = create_model(f"{cls.__name__}Values", __base__=Frozen, **rules)
-        layout: dict[str, Any] = {
-            "format": (Literal[1], ...),
-            "kind": (Literal[cls.FILE], ...),
-            "extends": (tuple[str, ...], ()),
-            "sources": (dict[str, str], {}),
-            "constants": (values, ...),
-        }
-        _LAYOUTS[cls] = create_model(f"{cls.__name__}File", __base__=Frozen, **layout)
-    return _LAYOUTS[cls]
+    rules: dict[str, Any] = {name: (Annotated[Quantity, rule], ...) for name, rule in cls.RULES.items()}
+    values = create_model(f"{cls.__name__}Values", __base__=Frozen, **rules)
+    layout: dict[str, Any] = {
+        "format": (Literal[1], ...),
+        "kind": (Literal[cls.FILE], ...),
+        "extends": (tuple[str, ...], ()),
+        "sources": (dict[str, str], {}),
+        "constants": (values, ...),
+    }
+    return create_model(f"{cls.__name__}File", __base__=Frozen, **layout)
 
 
 def _read(cls: type[Constants], name: str) -> Mapping[str, Quantity]:
     try:
         found: Any = _layout(cls).model_validate(CONSTANTS.read(name))
     except ValidationError as error:
-        allowed = f"a field of a file of {cls.FILE} constants; allowed are {', '.join(cls.rules())}"
+        allowed = f"a field of a file of {cls.FILE} constants; allowed are {', '.join(cls.RULES)}"
         raise SailsimError(sentence(name, error, allowed)) from None
     quantities = {}
-    for field in cls.rules():
+    for field in cls.RULES:
         quantity: Quantity = getattr(found.constants, field)
         cited = found.sources.get(quantity.source, quantity.source)
         quantities[field] = quantity.model_copy(update={"source": cited})

@@ -71,22 +71,13 @@ class PriceList:
     rows: tuple[Price, ...]
     origin: str
 
-    def of(self, machine: str, instance: str | None = None) -> Price:
-        """The price of a machine: the first row that names it, or the named instance.
-
-        Raises SailsimError where the file has none.
-        """
-        if instance is not None:
-            named = [row for row in self.rows if row.instance == instance]
-            if not named:
-                known = ", ".join(row.instance for row in self.rows)
-                raise SailsimError(f"instance is {instance!r}, allowed is one of {known}")
-            return named[0]
-        for row in self.rows:
-            if machine in row.machines:
-                return row
-        priced = sorted({m for row in self.rows for m in row.machines})
-        raise SailsimError(f"{self.origin} has no price of {machine}, allowed is one of {', '.join(priced)}")
+    def of(self, machine: str) -> Price:
+        """The price of a machine: the first row that names it. Raises SailsimError where there is none."""
+        found = self.first([machine])
+        if found is None:
+            priced = ", ".join(sorted({m for row in self.rows for m in row.machines}))
+            raise SailsimError(f"{self.origin} has no price of {machine}, allowed is one of {priced}")
+        return found
 
     def has(self, machine: str) -> bool:
         """Whether the file prices a machine."""
@@ -109,7 +100,7 @@ class PriceList:
     def first(self, machines: Iterable[str]) -> Price | None:
         """The price of the first of some machines that has one: a system, then those that its file
         extends."""
-        return next((self.of(machine) for machine in machines if self.has(machine)), None)
+        return next(iter(self.all_of(machines)), None)
 
 
 def prices(path: str | Path | None = None) -> PriceList:
@@ -227,11 +218,6 @@ def usd_per_hour(
 def tokens_per_dollar(tokens_per_s: float, usd_an_hour: float) -> float:
     """Tokens that a dollar buys."""
     return tokens_per_s * HOUR_S / usd_an_hour
-
-
-def usd_per_million_tokens(tokens_per_s: float, usd_an_hour: float) -> float:
-    """Dollars that a million tokens cost."""
-    return 1e6 / tokens_per_dollar(tokens_per_s, usd_an_hour)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def compare(
     check_type("price_list", price_list, (PriceList, NoneType), PRICES)
     who = shipped_runners() if runners is None else items_of("runners", runners, Runner, RUNNERS)
     if as_system(system or point.system).backend is None:
-        who = [each for each in who if (each.kind, each.hardware) != ("accelerator", OF_THE_POINT)]
+        who = tuple(each for each in who if (each.kind, each.hardware) != ("accelerator", OF_THE_POINT))
     listed = prices() if price_list is None else price_list
     files = files_by_kind(constants, (CostConstants, EnergyConstants))
     joules, usd = Span.of(EnergyConstants, files.get("energy")), Span.of(CostConstants, files.get("cost"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from math import ceil
 from typing import Any
 
 from sailsim.analysis.costs.constants import data_file
@@ -133,14 +132,6 @@ Row = Mapping[str, Any]
 TABLE = "gem5/decode.jsonl"
 SHAPES = {"SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m"}
 """The shape that ships of a file whose tokens were measured: pages are made without the file."""
-PIECE = 64
-"""Numbers that the program rounds at a time (`kPiece` of workloads/kernels/decode/rounding.hh)."""
-SEARCHING = "1a644c001e99330c40ee25843c66f48670f34c3a84b4c4bad580fe7b469578f4"
-"""SHA-256 of the program of commit 04012f5, which makes `comparisons`; else it is the program that ships."""
-REPLACED = "gem5/decode_searching.jsonl"
-"""Its runs of steps that the program which ships has run since, in `TABLE`."""
-SAME_STEP = ("model", "weights", "blocks", "batch", "context", "cache", "warm", "threads")
-"""What runs have in common that differ in their products at most."""
 
 
 def decode_rows(table: str = TABLE) -> list[Row]:
@@ -154,12 +145,6 @@ def shape(row: Row) -> str:
     return SHAPES.get(row["model"], str(row["model"]))
 
 
-def part_of_model(row: Row) -> ModelSpec:
-    """The blocks of the model that a run had, and its head."""
-    spec = load_model(shape(row))
-    return replace(spec, n_layers=row["blocks"] or spec.n_layers, extra_params=0)
-
-
 def bits_and_group(row: Row) -> tuple[int, int]:
     """Bits of a run's weights and weights of a scale.
 
@@ -170,42 +155,3 @@ def bits_and_group(row: Row) -> tuple[int, int]:
     if uniform is None:
         raise SailsimError(f"weights is {row['weights']!r}; allowed here are bits, as 4g128.")
     return uniform[0], uniform[1]
-
-
-def comparisons(row: Row) -> float:
-    """Numbers that a thread compares in a step beside what rounding needs.
-
-    Before every piece of an attention's or an activation's output the program `SEARCHING` looks for the
-    largest number of the whole row again, among one of each head, or of each piece. That grows with the
-    square of a row's length: three quarters of the rounding of Llama-2-7B. Products on cores and on units
-    pay it alike.
-    """
-    spec = part_of_model(row)
-    mixed, hidden = ceil(spec.n_heads * spec.head_dim / PIECE), ceil(spec.d_ffn / PIECE)
-    a_row = spec.n_layers * (mixed * (spec.n_heads - 1) + hidden * (hidden - 1))
-    return float(row["batch"] * a_row / row["threads"])
-
-
-@cache
-def comparison_cycles(model: str) -> float:
-    """Cycles of one of a model's `comparisons`: what all its runs of both programs spare in rounding.
-
-    Raises:
-        SailsimError: no run of `REPLACED` is of that model.
-    """
-    names = (*SAME_STEP, "linears")
-    after = {tuple(row[name] for name in names): row for row in decode_rows()}
-    before = [row for row in decode_rows(REPLACED) if shape(row) == model]
-    if not before:
-        raise SailsimError(f"model is {model!r}; no step of it was run with both programs.")
-    spared = [
-        row["quantise_cycles"] - after[tuple(row[name] for name in names)]["quantise_cycles"]
-        for row in before
-    ]
-    return float(sum(spared) / sum(map(comparisons, before)))
-
-
-def needless_cycles(row: Row) -> float:
-    """What of a run's step goes into `comparisons`, cycles: no other software has to have them, so that fits
-    of what cores can do are made without."""
-    return comparison_cycles(shape(row)) * comparisons(row) if row["content"] == SEARCHING else 0.0

@@ -53,6 +53,7 @@ from calibration.measurements import (
     llama_bench_rows,
     read_table,
 )
+from calibration.needless import REPLACED as SIMULATED_BEFORE
 from calibration.packed_check import TABLE as PACKED_TABLE
 from calibration.packed_check import run_packed
 from calibration.prompt_problem import run_cards, run_fork
@@ -66,7 +67,6 @@ from calibration.solver import (
 )
 from calibration.vllm_problem import TABLE as VLLM_TABLE
 from calibration.vllm_problem import run_vllm
-from sailsim.analysis.results.gem5_steps import REPLACED as SIMULATED_BEFORE
 from sailsim.analysis.results.gem5_steps import TABLE as SIMULATED_TABLE
 from sailsim.base.atomic import write_whole
 from sailsim.sim.fitted import Floats, fits_file

@@ -20,6 +20,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from calibration.errors import digits
+from calibration.needless import needless_cycles, part_of_model
 from calibration.solver import LOSS_SCALE
 from sailsim.analysis.results.gem5_steps import (
     CACHE_BITS,
@@ -29,8 +30,6 @@ from sailsim.analysis.results.gem5_steps import (
     bits_and_group,
     core_seconds,
     decode_rows,
-    needless_cycles,
-    part_of_model,
     shape,
 )
 from sailsim.sim.files import load_system

@@ -16,14 +16,9 @@ import numpy as np
 from calibration.errors import band_of, constants_of, digits, error_row, held_row
 from calibration.kernel_ratios import gem5_ratios
 from calibration.measurements import MeasuredRows
+from calibration.needless import needless_cycles, part_of_model
 from calibration.solver import Parameter, Problem, held_out, solve
-from sailsim.analysis.results.gem5_steps import (
-    TABLE,
-    bits_and_group,
-    decode_rows,
-    needless_cycles,
-    part_of_model,
-)
+from sailsim.analysis.results.gem5_steps import TABLE, bits_and_group, decode_rows
 from sailsim.sim.backends import cores
 from sailsim.sim.backends.cores import GROUP, TABLE_BITS
 from sailsim.sim.files import load_system

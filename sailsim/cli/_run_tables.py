@@ -35,8 +35,8 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
         echo(f"Of each card the fastest software; {len(runs) - len(shown)} more with --wide.")
     if wide:
         paid = [entry for entry in shown.values() if entry["tokens_per_usd"] is not None]
-        rows = [(_title(entry), f"{entry['usd_per_hour']:.3f}", entry["paid"]) for entry in paid]
-        _print(("runner", "USD/h", "pays for"), rows, words=1)
+        payments = ((_title(entry), f"{entry['usd_per_hour']:.3f}", entry["paid"]) for entry in paid)
+        _print(("runner", "USD/h", "pays for"), payments, words=1)
     ran = {name: entry for name, entry in runs.items() if entry["step_s"] is not None}
     accelerators = [name for name, entry in ran.items() if entry["kind"] == "accelerator"]
     for name in accelerators or list(ran)[:1]:

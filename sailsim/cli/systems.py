@@ -91,7 +91,7 @@ def _area(machine: System) -> str:
         100 * found.share(counted, "LLC and cores") for counted in ("all of the unit", "C-SRAM arrays")
     )
     return (
-        f"{found.slices} units of {found.parts.total:.3g} mm2, for weights of 4 bits, are "
+        f"{found.slices} units of {found.added_mm2 / found.slices:.3g} mm2, for weights of 4 bits, are "
         f"{found.added_mm2:.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} % "
         "(docs/cost.md)."
     )

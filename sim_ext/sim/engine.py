@@ -9,10 +9,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate, chain
 from typing import Any, ClassVar, NamedTuple
 
@@ -64,6 +64,8 @@ CHOICES: Mapping[str, Any] = {
     **{"attention": "cores", "overlap": False},
 }
 """Fields of a point that choose something of an accelerator, and what they are where nothing is chosen."""
+KEPT_UNITS = 8
+"""How many units an accelerator keeps, with all that they have timed."""
 NOTED_SHARE = 0.01
 """Of a step, from which on it says what handing products to slices takes."""
 _CACHE = ("size", "ways", "line", "latency", "mshrs")
@@ -110,13 +112,37 @@ class Accelerator(Backend):
     priced: ClassVar[bool] = True
     """Whether the server's price and an overhead pay for it; what is bought beside it has no price."""
 
-    @abstractmethod
+    def __init__(self) -> None:
+        self._units = lru_cache(maxsize=KEPT_UNITS)(self._make_units)
+        # Equal ones of another machine have timed the same: of one that differs in its cores, say.
+        self._first_of_equal = lru_cache(maxsize=KEPT_UNITS)(lambda units: units)
+        self._hosts = lru_cache(maxsize=8 * KEPT_UNITS)(lambda system, threads: HostCores(system.it, threads))
+
     def units(self, system: System, point: Point) -> Units:
-        """The units of a machine. Equal questions should find the same ones, with what they have timed.
+        """The units of a machine; of those that were asked for last the same ones, with what they have timed.
 
         Raises:
             SailsimError: the machine has none, or cannot do what the point asks.
         """
+        units: Units = self._units(Same(system), *self.unit_choices(system, point))
+        return units
+
+    def host(self, system: System, threads: int) -> HostCores:
+        """The cores around the units. Raises SailsimError for more threads than there are cores."""
+        host: HostCores = self._hosts(Same(system), threads)
+        return host
+
+    def _make_units(self, system: Same[System], *choices: Any) -> Units:
+        units: Units = self._first_of_equal(self.make_units(system.it, *choices))
+        return units
+
+    def unit_choices(self, system: System, point: Point) -> tuple[Hashable, ...]:
+        """What of a point its units depend on."""
+        return ()
+
+    @abstractmethod
+    def make_units(self, system: System, *choices: Any) -> Units:
+        """The units of a machine under some `unit_choices`."""
 
     def alternatives(self, point: Point) -> tuple[Point, ...]:
         """The points of which a step takes the fastest: the point itself, and what else is as good an answer.
@@ -336,7 +362,7 @@ class _Step:
     @cached_property
     def host(self) -> HostCores:
         """The cores around the units."""
-        return HostCores(self.system, self.point.threads)
+        return self.accelerator.host(self.system, self.point.threads)
 
     @cached_property
     def line(self) -> StepTimeline:

@@ -162,6 +162,8 @@ class Fitted:
     table: Mapping[str, Any]
     sets: Mapping[str, FittedSet]
     """What was fitted together: "cpu.<software>" on Neoverse N1, "cpu.<software>.<core>" and "gpu"."""
+    rates: dict[str, Any] = field(default_factory=dict, compare=False)
+    """Of llama.cpp's kernels by format, once `backends.cores.kernel_rates` was asked for them."""
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Fitted:
@@ -226,6 +228,7 @@ class Fitted:
         return replace(
             self,
             sets={name: replace(each, constants=sets[name]) for name, each in self.sets.items()},
+            rates={},
         )
 
     def covariance(self, group: str) -> tuple[list[str], NDArray[np.float64]]:

@@ -43,8 +43,8 @@ def test_show_says_what_the_units_take() -> None:
     )
     said = sailsim("show", "sail-n1").stdout.splitlines()[-1]
     assert said == (
-        f"32 units of {found.parts.total:.3g} mm2, for weights of 4 bits, are "
-        f"{32 * found.parts.total:.3g} mm2: {100 * whole:.3g} % of LLC and cores, their arrays alone "
+        f"32 units of {found.added_mm2 / 32:.3g} mm2, for weights of 4 bits, are "
+        f"{found.added_mm2:.3g} mm2: {100 * whole:.3g} % of LLC and cores, their arrays alone "
         f"{100 * arrays:.3g} % (docs/cost.md)."
     )
     assert "units of" not in sailsim("show", "graviton2").stdout

@@ -6,9 +6,9 @@ arrays work in lockstep. Cycles are the paper's formulas and figures (Eckert et 
 matrix of a language model lies on the bit lines is derived from its rules for filters: docs/backends.md.
 """
 
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from math import ceil
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is, Quantity
@@ -284,22 +284,16 @@ class CacheUnits(Units):
         return [NOT_MODELLED]
 
 
-@lru_cache(maxsize=8)
-def _units(system: Same[System], section: Same[Section]) -> CacheUnits:
-    """Units of machines that were asked for last, with the products that they have timed."""
-    return CacheUnits(system.it, section.it)
-
-
 class BitSerialCache(Accelerator):
     """`[accelerator] backend = "bit_serial_cache"`."""
 
     software = ("bit-serial-macs",)
 
-    def units(self, system: System, point: Point) -> CacheUnits:
+    def make_units(self, system: System, *choices: Any) -> CacheUnits:
         """The arrays of the machine's slices."""
         section = system.accelerator
         assert isinstance(section, Section)
-        return _units(Same(system), Same(section))
+        return CacheUnits(system, section)
 
     def takes(self, op: Op) -> bool:
         """Whole numbers alone: what has scalar codes."""

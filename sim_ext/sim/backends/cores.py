@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache
 from math import exp
 from typing import Literal, cast
 
@@ -53,7 +53,6 @@ from sailsim.sim.fitted import (
     read_csv,
 )
 from sailsim.sim.host import CpuSheet
-from sailsim.sim.same import Same
 from sailsim.sim.system import System
 from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.model import ModelSpec
@@ -74,7 +73,6 @@ FASTEST = "best"
 Cache = Literal["separate", "unified"]
 CACHES: tuple[Cache, ...] = ("separate", "unified")
 """Whether a sequence of a batch scans its own cache only or, as llama.cpp does, one shared by all."""
-PARTS = ("weights", "kernels", "attention", "kv_cache", "synchronisation")
 
 FEWEST_THREADS = 8
 """Threads of an instance: as few as were measured, side by side and alone."""
@@ -480,17 +478,11 @@ class KernelRate:
         return replace(self, relative=self.relative * factor, low=self.low * factor, high=self.high * factor)
 
 
-def kernel_rates() -> Mapping[str, KernelRate]:
-    """The table `kernel_rates.csv` for llama.cpp, by format; fitted rates as the shipped fit has them."""
-    return _kernel_rates(Same(fitted_constants()))
-
-
-@cache
+@cache  # a file that every rate asks for
 def _rate_rows() -> list[dict[str, str]]:
     return read_csv(fits_file("kernel_rates.csv").read_text("utf-8"))
 
 
-@cache
 def lut_bits() -> Mapping[str, int]:
     """Look-ups that a weight of a format takes where tables multiply it; formats without tables are not in
     it."""
@@ -512,9 +504,17 @@ def without_kernels(fmt: WeightFormat) -> str | None:
     return f"weights are {without[0]}; allowed for this project's kernels are codes of 1 to 8 bits."
 
 
-@lru_cache(maxsize=8)  # samples of the claims have fits of their own, and ask for every width of each
-def _kernel_rates(fitted_by: Same[Fitted]) -> Mapping[str, KernelRate]:
-    llama = fitted_by.it.software("llama.cpp").constants
+def kernel_rates(fitted_by: Fitted | None = None) -> Mapping[str, KernelRate]:
+    """The table `kernel_rates.csv` for llama.cpp, by format; fitted rates as the shipped fits have them, or
+    others."""
+    fitted = fitted_by or fitted_constants()
+    if not fitted.rates:
+        fitted.rates.update(_kernel_rates(fitted))
+    return fitted.rates
+
+
+def _kernel_rates(fitted: Fitted) -> Mapping[str, KernelRate]:
+    llama = fitted.software("llama.cpp").constants
     anchor = float(llama["kernel_rate_q4_k_m"].value)
     rates = {}
     for row in _rate_rows():
@@ -557,7 +557,7 @@ def rate_of(
     known of on that core.
     """
     fitted = fitted_by or fitted_constants()
-    rates = kernel_rates() if fitted_by is None else _kernel_rates(Same(fitted_by))
+    rates = kernel_rates(fitted)
     own = fitted.software("llama.cpp", core).constants["kernel_rate_q4_k_m"]
     match software:
         case "ampere":

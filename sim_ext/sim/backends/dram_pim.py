@@ -8,9 +8,9 @@ stored. Accesses follow the commands of AiM (Lee et al., ISSCC 2022) in closed f
 """
 
 from collections.abc import Sequence
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from math import ceil
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import model_validator
 
@@ -246,12 +246,6 @@ class BankUnits(Units):
         return [own, NOT_MODELLED]
 
 
-@lru_cache(maxsize=8)
-def _units(system: Same[System], section: Same[Section]) -> BankUnits:
-    """Units of machines that were asked for last, with the products that they have timed."""
-    return BankUnits(system.it, section.it)
-
-
 def _section(system: System) -> Section:
     assert isinstance(system.accelerator, Section)
     return system.accelerator
@@ -263,9 +257,9 @@ class DramPim(Accelerator):
     software = ("bank-macs",)
     priced = False
 
-    def units(self, system: System, point: Point) -> BankUnits:
+    def make_units(self, system: System, *choices: Any) -> BankUnits:
         """The channels of the machine's device."""
-        return _units(Same(system), Same(_section(system)))
+        return BankUnits(system, _section(system))
 
     def takes(self, op: Op) -> bool:
         """Every product: weights of any type are stored in the multipliers' format."""

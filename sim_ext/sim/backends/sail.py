@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from math import ceil
 from typing import Any
 
-from sailsim.base.stamp import Stamp, stamp
+from sailsim.base.stamp import stamp
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY
 from sailsim.sim.engine import Accelerator, EnergyShape
@@ -177,26 +177,10 @@ class SailUnits(Units):
         ]
 
 
-@lru_cache(maxsize=8)
-def _units(
-    system: Same[System], substrate: str | None, convert: str | None, prt: bool, _substrate: Stamp
-) -> SailUnits:
-    """Units of machines that were asked for last, with the tiles that they have timed.
-
-    A substrate may be a file, which may be another one by now.
-    """
-    return _first_of_equal(SailUnits(system.it, substrate, convert, prt))
-
-
-@lru_cache(maxsize=8)
-def _first_of_equal(units: SailUnits) -> SailUnits:
-    """The units themselves, or equal ones that came before, with the work that is known of them."""
-    return units
-
-
-@lru_cache(maxsize=256)
+@lru_cache(
+    maxsize=256
+)  # making a point takes longer than a step that is known, and machines ask for the same
 def _alternatives(point: Point) -> tuple[Point, ...]:
-    """Machines of a study ask for the same few points."""
     if point.nbw != PER_TENSOR:
         return (point,)
     return (point, *(replace(point, nbw=nbw) for nbw in NBWS))
@@ -208,11 +192,15 @@ class SailBackend(Accelerator):
     software = ("lut-gemv",)
     choices = ("nbw", "substrate", "convert", "prt", "attention", "overlap")
 
-    def units(self, system: System, point: Point) -> SailUnits:
-        """The units under a point's choices, kept from step to step."""
+    def make_units(self, system: System, *choices: Any) -> SailUnits:
+        """The units under a point's choices."""
+        substrate, convert, prt, _ = choices
+        return SailUnits(system, substrate, convert, prt)
+
+    def unit_choices(self, system: System, point: Point) -> tuple[Hashable, ...]:
+        """Those, and of the substrate's file that it is the same: it may be another one by now."""
         own = None if system.pim is None else str(system.pim.substrate.value)
-        file = substrate_path(point.substrate or own or "")
-        return _units(Same(system), point.substrate, point.convert, point.prt, stamp(file))
+        return point.substrate, point.convert, point.prt, stamp(substrate_path(point.substrate or own or ""))
 
     def alternatives(self, point: Point) -> tuple[Point, ...]:
         """Where the NBW is each tensor's own: that, and every NBW for all of them.

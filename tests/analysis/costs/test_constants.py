@@ -44,7 +44,7 @@ def test_a_kind_is_a_file_that_ships():
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_ships_is_its_own_default(kind):
     found = kind.quantities()
-    assert list(found) == list(kind.rules())
+    assert list(found) == list(kind.RULES)
     assert kind.default() == kind(**{name: float(q.value) for name, q in found.items()})
     # Citations stand in the file once and in full wherever a constant is shown.
     assert all(" " in q.source or q.source == "here" for q in found.values())

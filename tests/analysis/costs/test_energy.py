@@ -11,10 +11,8 @@ from sailsim.analysis.costs.energy import (
     EnergyConstants,
     Use,
     borrowed,
-    cpu_use,
     energy,
     gpu_bound_j_per_token,
-    recorded_use,
     tokens_of,
     use_of,
 )
@@ -75,7 +73,7 @@ STEP = Point(model="smollm2-135m", batch=4, context=64)
 def sail_use(point=STEP):
     """What SAIL's run of a point asks of its machine."""
     sail = next(run for run in runs(point) if run.runner == "sail")
-    return recorded_use(load_system(point.system), sail.as_record())
+    return use_of(load_system(point.system), sail.as_record())
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +243,7 @@ def test_the_parts_of_a_step_are_all_there(step):
     assert tuple(found.by_cause) == CAUSES
     assert all(joules > 0 for joules in found.by_cause.values())
     assert found.tokens == 4
-    alone = energy(cpu_use(system.baseline(), 16, 4, 0.1, 1e8))
+    alone = energy(use_of(system, record(kind="cores", batch=4, step_s=0.1, dram_bytes=1e8)))
     assert {cause for cause in CAUSES if alone.by_cause[cause] == 0} == {"arrays", "convert", "dfm", "prt"}
     # The same server: what runs whether there is work or not differs by the C-SRAM's leakage alone.
     leak = C.csram_leakage_mw_mib * 1e-3 * 4
@@ -261,7 +259,7 @@ def test_bad_input_names_the_field(step):
     with pytest.raises(SailsimError, match="allowed is at most all"):
         energy(replace(NOTHING, threads=65))
     with pytest.raises(SailsimError, match=r"event array_reads.*allowed is a run"):
-        recorded_use(system, {"batch": 1})
+        use_of(system, record(events={}))
 
 
 def test_a_card_is_bound_by_its_board_power():
@@ -272,7 +270,7 @@ def test_a_record_follows_from_its_events():
     system = load_system("sail-n1")
     found = {run.runner: run for run in runs(Point(model="smollm2-135m", batch=2, context=64))}
     sail, cores = found["sail"], found["cores"]
-    again = energy(recorded_use(system, sail.as_record()))
+    again = energy(use_of(system, sail.as_record()))
     assert sail.energy == again.by_cause
     assert sail.energy_j == pytest.approx(again.joules)
     # More than what runs all the time, less than the design's.
@@ -285,7 +283,9 @@ def test_a_processor_at_full_load_stays_within_its_design_power():
     """64 cores and all of the bandwidth, DRAM devices and their pins left out: Arm's reference has 105 W."""
     system = load_system("sail-n1")
     bandwidth = system.memory.read_bandwidth.si
-    full = energy(cpu_use(system, 64, 1, 1.0, bandwidth)).by_cause
+    full = energy(
+        use_of(system, record(kind="cores", batch=1, cores=64, step_s=1.0, dram_bytes=bandwidth))
+    ).by_cause
     devices = C.dram_read_pj_bit + C.dram_activate_pj_bit + C.dram_pins_pj_bit
     outside = bandwidth * 8 * devices * 1e-12 + C.dram_idle_w * system.memory.channels.whole
     assert 85 < sum(full.values()) - outside <= 105
@@ -356,7 +356,7 @@ def test_a_use_is_read_from_its_record():
     assert (use.columns, use.accumulator_bits, use.csram_mib) == (256, 32, 4.0)
     assert use.activity == {name: i for i, name in enumerate(ACTIVITY)}
     cached = record(traffic={"weights": 7000.0, "read": 200.0, "written": 30.0, "cache": 4.0})
-    assert recorded_use(system, cached).dram_read_bytes == 7204
+    assert use_of(system, cached).dram_read_bytes == 7204
     alone = use_of(system, record(kind="cores"))
     assert (alone.tokens, alone.step_s, alone.threads, alone.cores, alone.busy_s) == (3, 2.0, 16, 64, 2.0)
     assert (alone.dram_read_bytes, alone.dram_written_bytes, alone.channels) == (1e6, 0, 8)

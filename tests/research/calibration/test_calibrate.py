@@ -17,6 +17,7 @@ from calibration import (
     kernel_ratios,
     lut_problem,
     measurements,
+    needless,
     packed_check,
     prompt_problem,
     simulated_problem,
@@ -26,7 +27,6 @@ from calibration import (
     errors as fit_errors,
 )
 from sailsim.analysis.costs.constants import data_file
-from sailsim.analysis.results import gem5_steps
 from sailsim.sim.fitted import fitted_constants, held_out_results
 
 pytestmark = pytest.mark.slow
@@ -119,15 +119,15 @@ def test_no_fit_reads_what_is_held_out(result, monkeypatch):
             row["tok_s"] = str(float(row["tok_s"]) * 3)
         return rows
 
-    def noted_runs(table=gem5_steps.TABLE):
+    def noted_runs(table=needless.TABLE):
         seen.add(table)
         return runs(table)
 
     for module in READERS:
         monkeypatch.setattr(module, "read_table", absurd)
-    for module in (gem5_steps, simulated_problem):
+    for module in (needless, simulated_problem):
         monkeypatch.setattr(module, "decode_rows", noted_runs)
-    gem5_steps.comparison_cycles.cache_clear()
+    needless.comparison_cycles.cache_clear()
     again = fit.run()
     assert seen == {*fit.DATA, *fit.HELD_OUT}
     for part in ("cpu_covariance", "gpu_covariance"):
