@@ -69,15 +69,6 @@ def test_what_the_server_keeps_beside_the_accelerator_must_fit_the_server() -> N
     assert "needs 644.3 GB, allowed is 549.8 GB" in entry["reason"]
 
 
-def test_cost_prices_what_is_part_of_the_server_and_not_what_is_bought_beside_it() -> None:
-    result = sailsim("run", *POINT, *beside(*BESIDE), "--json")
-    assert result.exit_code == 0, result.output
-    runs = json.loads(result.stdout)["runs"]
-    assert runs["neural-cache-n1"]["tokens_per_usd"] > 0
-    assert not runs["aim-n1"]["tokens_per_usd"]
-    assert not runs["hbm-pim-n1"]["tokens_per_usd"]
-
-
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a small sweep with all of them."""
@@ -98,11 +89,6 @@ def test_a_sweep_has_them(swept: str) -> None:
 
 def test_a_report_has_them(swept: str, tmp_path: Path) -> None:
     has_them(sailsim("report", swept, "--out", str(tmp_path / "report.html")), tmp_path)
-
-
-@pytest.mark.slow
-def test_figures_are_drawn_with_them(swept: str, tmp_path: Path) -> None:
-    assert sailsim("figures", swept, "--out", str(tmp_path / "figures")).exit_code == 0
 
 
 def has_them(result: Result, folder: Path) -> None:

@@ -80,16 +80,6 @@ def test_json_has_a_run_for_every_runner() -> None:
         r.name for r in runners() if r.kind == "cores" and r.software not in SIMULATED]  # fmt: skip
 
 
-def test_the_table_shows_every_runner_and_what_it_pays_for() -> None:
-    result = CliRunner(env={"COLUMNS": "140"}).invoke(main, ["run", *ISSUE, "--wide", "--notes"])
-    assert result.exit_code == 0
-    for runner in runners():
-        assert runner.title in result.output
-    assert "16 vCPUs (threads) +2%" in result.output
-    assert "no room" in result.output
-    assert "- v100-f16: card v100" in result.output
-
-
 @pytest.mark.parametrize(("more", "said"), [("--wide", "no room"), ("--cost", "does not fit")])
 def test_a_point_that_fits_nothing_says_so(more: str, said: str) -> None:
     big = ["run", "--model", "llama-2-70b", "--batch", "1024", "--context", "4096"]
@@ -225,19 +215,6 @@ def test_bad_phases_are_one_sentence(options: list[str], said: str) -> None:
     assert refused.exit_code == 2
     assert said in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
-
-
-@pytest.mark.parametrize("more", [(), ("--phase", "prefill", "--prompt", "48")])
-def test_a_terminal_of_80_columns_shows_whole_numbers(more: tuple[str, ...]) -> None:
-    result = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["run", "--batch", "64", *more])
-    assert result.exit_code == 0
-    table = [line for line in result.output.splitlines() if not line.startswith("- ")]
-    assert "\N{HORIZONTAL ELLIPSIS}" not in result.output
-    assert max(map(len, table)) <= 80
-    assert "SAIL" in result.output
-    assert "with --wide" in result.output
-    assert "not modelled: switching C-SRAM" in result.output
-    assert "notes on what was assumed, and the prices: --notes" in result.output
 
 
 def test_of_each_card_the_fastest_software_is_shown() -> None:

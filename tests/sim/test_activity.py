@@ -99,14 +99,6 @@ def test_where_the_array_accumulates_its_cycles_count(substrate):
     assert done["read"] == pytest.approx(reads * used / plan.passes)
 
 
-def test_without_a_prt_nothing_is_looked_for_and_every_pattern_reads():
-    _, _, _, without = timed(prt_entries=0)
-    _, _, timing, with_prt = timed()
-    assert without["prt_searches"] == without["prt_reads"] == without["prt_writes"] == 0
-    assert without["array_reads"] == pytest.approx(with_prt["array_reads"] + with_prt["prt_reads"])
-    assert timing.prt_hits > 0
-
-
 def test_conversion_uses_the_lanes_it_needs():
     config, plan, timing, events = timed(n=32 * 128, k=64)  # 128 outputs a slice, 8 lanes an array: 16 arrays
     assert plan.passes == plan.convert_rounds == 1
@@ -158,13 +150,6 @@ def test_dfms_that_share_out_k_do_the_same_in_fewer_arrays_and_add_sums_up(subst
         merging = 2 * 3 * config.substrate.phase_cycles("merge", **widths)
         more = sum(four[event] - one[event] for event in COMPUTE.values())
         assert more == pytest.approx(merging * 32)
-
-
-def test_floating_point_units_scale_every_sum_and_result():
-    _, _, timing, events = timed(n=300, convert="unit")
-    assert converting(events) == 0
-    assert events["unit_converts"] == 2 * 2 * 300  # one block: each sum, and each result by its row's scale
-    assert timing.convert > 0
 
 
 def test_a_step_has_the_events_of_all_its_tiles():

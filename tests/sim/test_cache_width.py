@@ -10,12 +10,9 @@ from hypothesis import strategies as st
 from sailsim import workloads
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import memory_needed
-from sailsim.sim.backends.cores import predict_cores
-from sailsim.sim.backends.roofline import predict_card
-from sailsim.sim.engine import simulate, simulate_step
-from sailsim.sim.files import load_card, load_system
+from sailsim.sim.engine import simulate_step
+from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
-from sailsim.sim.keys import point_key
 from sailsim.sim.point import Point
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import ROUND_FLOPS, UNPACK_FLOPS, decode_step, prefill_step
@@ -84,15 +81,6 @@ def test_scales_that_the_width_does_not_have_are_one_sentence(
         load_model(path)
 
 
-def test_what_is_not_said_changes_nothing() -> None:
-    point = Point(model=MODEL.name, context=64)
-    assert point_key(point) != point_key(replace(point, kv_bits=16)) != point_key(replace(point, kv_bits=4))
-    unsaid, said = (simulate(replace(point, kv_bits=bits)) for bits in (0, 16))
-    assert unsaid == said
-    assert unsaid.point.kv_bits == 16
-    assert not any("vector units" in note for note in unsaid.notes)
-
-
 @examples(10)
 @given(st.sampled_from(KV_BITS[:-2]), st.integers(1, 4), st.integers(64, 2048))
 def test_the_cores_unpack_what_attention_reads(bits: int, batch: int, context: int) -> None:
@@ -112,22 +100,6 @@ def test_the_cores_unpack_what_attention_reads(bits: int, batch: int, context: i
     result = simulate_step(SAIL, model, point)
     assert result == simulate_step(SAIL, model.cached(bits), point)
     assert any(f"to {bits} bits" in note for note in result.notes)
-
-
-def test_baselines_read_fewer_bytes_and_say_what_they_do_not_know() -> None:
-    full, narrow = MODEL, MODEL.cached(4)
-    cores = [predict_cores(SAIL, model, FMT, 16, 4, 2048) for model in (full, narrow)]
-    ratio = narrow.kv_bytes_per_token() / full.kv_bytes_per_token()
-    assert cores[1].parts["kv_cache"] == pytest.approx(cores[0].parts["kv_cache"] * ratio)
-    flops = sum(op.cache_flops for op in decode_step(narrow, FMT, 4, 2048))
-    vectors = 16 * SAIL.cores.clock.si * SAIL.cores.fp32_flops.value * SAIL.host.simd_share.value
-    assert cores[1].parts["attention"] - cores[0].parts["attention"] == pytest.approx(flops / vectors)
-    cards = [predict_card(load_card("a10g"), model, FMT, 4, 2048) for model in (full, narrow)]
-    assert cards[1].parts["kv_cache"] == pytest.approx(cards[0].parts["kv_cache"] * ratio)
-    assert cards[1].parts["kernels"] == cards[0].parts["kernels"]
-    for found in (cores, cards):
-        assert not any("keys and values of" in note for note in found[0].notes)
-        assert any("No measurement has keys and values of 4 bits" in note for note in found[1].notes)
 
 
 @pytest.mark.parametrize("bits", [1, 9, 15, 64, -1, 4.0, "4"])

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
-from math import ceil, inf
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,11 @@ import pytest
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.sim.dram import Reader
 from sailsim.sim.engine import PHASES, simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
-from sailsim.sim.memory_path import memory
 from sailsim.sim.patterns import InputRows, ProfileCache, Scan
 from sailsim.sim.point import Point
-from sailsim.sim.substrate import substrate_names
 from sailsim.sim.system import System
 from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TimedTile, refetch_ratio
 from sailsim.workloads.activations import Activations
@@ -177,41 +174,6 @@ def test_what_must_never_be_slower(captured: Activations) -> None:
         assert step_s(captured, changed(SAIL, **{path: value}), batch=4) <= base * (1 + 1e-5), path
 
 
-def test_threads_help_until_memory_binds(captured: Activations) -> None:
-    times = [step_s(captured, threads=t, batch=4) for t in (1, 2, 4, 16, 64)]
-    assert times[0] > times[1] > times[2]
-    # Submitting to 32 units is over sooner with more threads, while barriers grow: within 2 % from there on.
-    assert all(b <= a * 1.02 for a, b in pairwise(times[2:]))
-
-
-def test_prefetch_hides_weights_behind_attention(captured: Activations) -> None:
-    systems = [changed(SAIL, pim__prefetch_depth=depth) for depth in (0, 1)]
-    results = [simulate_step(system, SMALL, Point(context=4096), captured) for system in systems]
-    assert results[1].breakdown["dram"] < 0.8 * results[0].breakdown["dram"]
-    assert results[1].step_s < results[0].step_s
-    assert results[1].dram_bytes == pytest.approx(results[0].dram_bytes)
-
-
-def test_conversion_moves_between_memory_and_cores(captured: Activations) -> None:
-    memory_side = simulate_step(SAIL, SMALL, Point(batch=8, convert="memory"), captured)
-    cores_side = simulate_step(SAIL, SMALL, Point(batch=8, convert="cores", threads=1), captured)
-    assert memory_side.breakdown["convert"] > 0
-    assert cores_side.breakdown["convert"] == 0
-    assert cores_side.breakdown["write_back"] > memory_side.breakdown["write_back"]
-    assert cores_side.breakdown["cores"] > memory_side.breakdown["cores"]
-
-
-def test_the_step_scales_with_the_layers(captured: Activations) -> None:
-    two, four, eight = (step_s(captured, model=replace(MODEL, n_layers=n)) for n in (2, 4, 8))
-    assert (eight - four) == pytest.approx(2 * (four - two), rel=0.03)
-
-
-def test_every_substrate_runs(captured: Activations) -> None:
-    times = {name: step_s(captured, substrate=name) for name in substrate_names()}
-    assert set(times) == {"row_dfm", "bit_serial", "bit_parallel"}
-    assert len(set(times.values())) == 3
-
-
 def test_a_batch_in_chunks_reads_its_weights_again(captured: Activations) -> None:
     """The transposed layout holds the sums of few rows only."""
     result = simulate_step(SAIL, SMALL, Point(batch=32, substrate="bit_serial", wbits=8), captured)
@@ -223,27 +185,11 @@ def test_a_batch_in_chunks_reads_its_weights_again(captured: Activations) -> Non
     assert result.bytes_by_kind["weights"] == pytest.approx(chunks * once)
 
 
-def test_results_say_where_patterns_come_from(captured: Activations) -> None:
-    result = simulate_step(SAIL, SMALL, Point(), captured)
-    assert any("pattern statistics from SmolLM2" in note for note in result.notes)
-    assert any("not modelled" in note for note in result.notes)
-
-
 def test_a_step_is_deterministic_and_seeds_differ(captured: Activations) -> None:
     first = simulate_step(SAIL, SMALL, Point(batch=2), captured)
     assert simulate_step(SAIL, SMALL, Point(batch=2), captured) == first
     other = simulate_step(SAIL, SMALL, Point(batch=2, seed=1), captured)
     assert other.counts["prt_hits"] != first.counts["prt_hits"]
-
-
-def test_prefill_is_many_rows(captured: Activations) -> None:
-    model = replace(MODEL, n_layers=1)
-    result = simulate_step(SAIL, model, Point(context=64, batch=2).prefilling(), captured)
-    assert result.tokens == 128
-    step = simulate_step(SAIL, model, Point(context=64, batch=2), captured)
-    assert step.tokens_per_s < result.tokens_per_s
-    with pytest.raises(SailsimError, match="batch x prompt is 131072"):
-        simulate_step(SAIL, model, Point(context=65536, batch=2).prefilling(), captured)
 
 
 def test_bad_points_end_in_one_sentence(captured: Activations, tmp_path: Path) -> None:
@@ -263,15 +209,6 @@ def test_bad_points_end_in_one_sentence(captured: Activations, tmp_path: Path) -
         SailsimError, match="substrate is 'magic'; allowed are bit_parallel, bit_serial, row_dfm"
     ):
         Point(substrate="magic")
-
-
-def test_a_point_is_hashable_and_survives_json() -> None:
-    point = Point(wbits=3, nbw=2)
-    assert Point.from_dict(point.as_dict() | {"tokens_per_s": 3.0}) == point
-    assert len({point, Point(wbits=3, nbw=2)}) == 1
-    full = point.resolved(SAIL)
-    assert (full.nbw, full.substrate, full.convert) == (2, "row_dfm", "memory")
-    assert full.resolved(SAIL) == full
 
 
 def shaped(captured: Activations, units: PimUnits, shape: Shape, scaled: bool = True) -> TimedTile:
@@ -369,21 +306,3 @@ def test_the_profile_cache_is_bounded_and_exact() -> None:
     fresh = _core.pattern_profile(inputs[0], 8, True, 4, 0, 32, "lru")
     assert again.key in keys
     assert np.array_equal(again.counts.hits, fresh.hits)
-
-
-def test_rates_follow_from_the_system_file() -> None:
-    host, machine = HostCores(SAIL, 16), memory(SAIL)
-    assert host.flops == pytest.approx(16 * 2.5e9 * 16 * 0.25)
-    assert host.attention == pytest.approx(2.5e9 * SAIL.host.attention_rate.value)
-    assert host.dram == pytest.approx(SAIL.memory.core_share.value * 204.8e9)
-    assert HostCores(SAIL, 2).dram == pytest.approx(2 * 46 * 64 / 90e-9)
-    assert host.barrier == pytest.approx(16 * SAIL.host.barrier.si)
-    private, refreshing = 11 / 2.5, 350 / 7800
-    far = 90 - (private + 13.75) / (1 - refreshing)
-    assert machine.stream.latency == pytest.approx(far * 1e-9)
-    assert machine.stream_limit == pytest.approx(32 * 16 * 64 / (far * 1e-9))
-    assert machine.stream.window == pytest.approx(32 * 16 * 64)
-    assert machine.stream.queue == pytest.approx(4 * 2.5e-9)
-    bursts = machine.stream.queue
-    assert memory(SAIL, 16).cores == Reader(inf, 16 * 46 * 64, SAIL.memory.latency.si, queue=bursts)
-    assert machine.buffer == pytest.approx(0.5 * 32 * 2**20)

@@ -108,27 +108,6 @@ def test_bytes_are_those_of_the_touched_experts(captured: Activations, batch: in
     assert any("f32 4 tensors" in note for note in result.notes)
 
 
-def test_more_experts_for_the_same_tokens_take_longer(captured: Activations) -> None:
-    """The same products with the weights of few experts, of some, and of many."""
-    wide = replace(MODEL, d_model=1024, d_ffn=4096, experts=Experts(1, 1, 4096))
-    times = [
-        simulate_step(SAIL, replace(wide, experts=Experts(count, 1, 4096)), Point(batch=8), captured).step_s
-        for count in (4, 16, 64)
-    ]
-    assert times == sorted(times)
-    assert times[-1] > 1.05 * times[0]
-
-
-def test_one_expert_that_all_use_is_an_ordinary_network(captured: Activations) -> None:
-    """Its products are the same; a router, a choice and a sum come on top."""
-    one = replace(MODEL, experts=Experts(1, 1, 384))
-    plain = replace(MODEL, experts=None)
-    found, expected = (simulate_step(SAIL, model, Point(batch=3), captured) for model in (one, plain))
-    assert found.counts == expected.counts
-    assert found.bytes_by_kind["weights"] == expected.bytes_by_kind["weights"]
-    assert found.step_s > expected.step_s
-
-
 @pytest.mark.parametrize("system", ["sail-n1", "neural-cache-n1", "aim-n1"])
 def test_drawn_choices_have_the_expected_step_as_their_mean(captured: Activations, system: str) -> None:
     machine = load_system(system)
@@ -145,19 +124,6 @@ def test_drawn_choices_have_the_expected_step_as_their_mean(captured: Activation
     assert len({one.step_s for one in drawn}) > 10
 
 
-def test_a_prefill_touches_more_experts_than_a_step(captured: Activations) -> None:
-    point = Point(batch=1, context=64)
-    step, prompt = (
-        simulate_step(SAIL, MODEL, point, captured),
-        simulate_step(SAIL, MODEL, point.prefilling(), captured),
-    )
-    ratio = distinct_experts(16, 2, 64) / 2
-    assert ratio > 7
-    expert = 4 * 2 * sum(FORMAT.base.bytes(k, n) for k, n in ((512, 384), (512, 384), (384, 512)))
-    more = prompt.bytes_by_kind["weights"] - step.bytes_by_kind["weights"]
-    assert more == pytest.approx((ratio - 1) * expert, rel=1e-9)
-
-
 def test_every_group_of_experts_is_handed_over(captured: Activations) -> None:
     host = HostCores(SAIL, 16)
     once, more = host.submission("one", 32), host.submission("some", 32, 3.5)
@@ -170,11 +136,6 @@ def test_every_group_of_experts_is_handed_over(captured: Activations) -> None:
     products = 4 * 4 + 1
     each = 2 * (slow.si - SAIL.host.submit.si)
     assert steps[1] - steps[0] == pytest.approx((rounds + products) * each, rel=0.05)
-
-
-def test_experts_that_are_all_side_by_side_are_one_group(captured: Activations) -> None:
-    """Two tokens touch at most four of sixteen."""
-    assert {jobs.rounds for jobs in _experts(captured, Point(batch=2))} == {1.0}
 
 
 def _experts(captured: Activations, point: Point) -> list[ExpertJobs]:
@@ -202,13 +163,6 @@ def test_experts_share_slices_where_units_multiply_them(
     point = Point(batch=4, weights=weights, system=system)
     notes = simulate_step(load_system(system), MODEL, point, captured).notes
     assert any("Experts share the slices" in note for note in notes) == said
-
-
-def test_a_window_needs_less_memory() -> None:
-    windowed = replace(MODEL, sliding_window=100, full_layers=(3,))
-    for context, tokens in ((50, 4 * 50), (1000, 3 * 100 + 1000)):
-        needed = memory_needed(windowed, FORMAT, 2, context) - FORMAT.model_bytes(windowed)
-        assert needed == 2 * tokens * 2 * 2 * 64 * 2
 
 
 def test_all_experts_lie_in_memory() -> None:

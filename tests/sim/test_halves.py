@@ -114,13 +114,6 @@ def test_a_step_of_halves_adds_up_and_reads_its_weights_twice() -> None:
     assert halves.step_s < whole.step_s
 
 
-def test_a_step_of_halves_where_each_tensor_has_its_own_nbw() -> None:
-    point = Point(batch=4, context=64, model="smollm2-135m", nbw="auto", overlap=True)
-    step = simulate_step(SAIL, load_model("smollm2-135m"), point)
-    assert step.chosen
-    assert sum(step.breakdown.values()) == pytest.approx(step.step_s)
-
-
 @pytest.mark.parametrize(
     "asked", [{"batch": 1}, {"batch": 4, "phase": "prefill"}, {"batch": 4, "overlap": "yes"}]
 )

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from sailsim.base.quantity import Quantity
-from sailsim.sim.engine import _around, simulate_step
+from sailsim.sim.engine import _around
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
-from sailsim.sim.point import Point
 from sailsim.sim.step_work import Products
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
@@ -81,15 +80,6 @@ def test_attention_that_fetches_ahead_computes_while_its_cache_comes(share: floa
     assert ahead[0].seconds + ahead[1].seconds == pytest.approx(turns[1].seconds)
 
 
-def test_attentions_softmax_may_be_quicker_than_norms() -> None:
-    attention = Op("attention", "attention", 0, 1, flops=10**9)
-    norm = Op("norm", "elementwise", 0, 1, flops=10**9)
-    own = of_host(attention_simd_share=3 * SAIL.host.simd_share.value)
-    usual = host(SAIL, 4).work(attention, MODEL, 0)[1].seconds
-    assert host(own, 4).work(attention, MODEL, 0)[1].seconds == pytest.approx(usual / 3)
-    assert host(own, 4).work(norm, MODEL, 0) == host(SAIL, 4).work(norm, MODEL, 0)
-
-
 @pytest.mark.parametrize("bits", [16, 8])
 def test_numbers_of_the_cache_are_widened_once_for_all_heads_that_share_them(bits: int) -> None:
     model = MODEL.cached(bits)
@@ -101,12 +91,6 @@ def test_numbers_of_the_cache_are_widened_once_for_all_heads_that_share_them(bit
     seconds = 98 * model.d_cached * 0.25 / CLOCK / 4  # a row of each sequence is written, not read
     seconds += 9 / (4 * CLOCK * SAIL.host.attention_rate.value) + 100 / own.attention_flops
     assert own.work(op, model, 0)[1].seconds == pytest.approx(seconds)
-
-
-def test_a_head_costs_something_however_short_the_sequence() -> None:
-    op = Op("attention", "attention", 0, 3, macs=10)
-    usual, slower = (host(of, 4).work(op, MODEL, 0)[1].seconds for of in (SAIL, of_host(attention_head=480)))
-    assert slower - usual == pytest.approx(3 * MODEL.n_heads * 480e-9 / 4)
 
 
 def test_few_cores_read_as_many_lines_as_they_have_under_way() -> None:
@@ -126,16 +110,6 @@ def test_results_are_copied_tile_by_tile_where_a_machine_says_so(
     assert task.needs == 1
     assert not task.sync
     assert task.seconds == pytest.approx(share * 3000 * 1.5 / CLOCK)
-
-
-def test_only_the_last_of_products_that_share_an_input_is_copied_behind_them() -> None:
-    machines = [vary(of, {"pim.prefetch_depth": 0}) for of in (of_host(result_copy=1.5), SAIL)]
-    point = Point(model="smollm2-135m", wbits=4, threads=4)
-    with_copies, without = (simulate_step(of, MODEL, point).step_s for of in machines)
-    values = MODEL.d_attn // MODEL.n_heads * MODEL.n_kv_heads
-    of_block = values + 2 * MODEL.d_model + MODEL.d_ffn  # v, o, down, up
-    copied = (MODEL.n_layers * of_block + MODEL.vocab) / 4 * 1.5 / CLOCK
-    assert with_copies - without == pytest.approx(copied)
 
 
 def test_converting_on_the_cores_reads_sums_and_writes_results() -> None:

@@ -31,22 +31,6 @@ def captured() -> Activations:
     return Activations.load()
 
 
-@given(st.integers(1, 1 << 24), st.integers(1, 65535))
-def test_a_prompt_is_all_the_context_of_a_prefill(tokens: int, batch: int) -> None:
-    named = Point(phase="prefill", prompt=tokens, batch=batch)
-    assert named == Point(phase="prefill", context=tokens, batch=batch)
-    assert named == Point(phase="prefill", context=tokens, prompt=tokens, batch=batch)
-    assert named == Point(context=tokens, batch=batch).prefilling()
-    assert named == Point.from_dict(named.as_dict()) == replace(named)
-    assert (named.context, named.prompt, named.tokens) == (tokens, tokens, tokens * batch)
-    decoding = Point(context=tokens, batch=batch)
-    assert (decoding.phase, decoding.prompt, decoding.tokens) == ("decode", 0, batch)
-
-
-def test_what_is_not_said_is_the_same_in_both_phases() -> None:
-    assert Point().context == Point(phase="prefill").prompt == 512
-
-
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -117,22 +101,6 @@ def test_attention_on_the_cores_is_that_of_all_pairs(captured: Activations) -> N
     macs = 2 * MODEL.d_attn * prompt * (prompt + 1) / 2
     one_rate = macs / (threads * HostCores(SAIL, threads).attention)
     assert longer - simulate_step(SAIL, MODEL, point, captured).step_s == pytest.approx(one_rate)
-
-
-def test_larger_prompts_are_faster_a_token_until_attention_counts(captured: Activations) -> None:
-    rates = [simulate_step(SAIL, SMALL, Point(phase="prefill", prompt=n)).tokens_per_s for n in (1, 4, 16)]
-    assert rates == sorted(rates)
-    long = [simulate_step(SAIL, SMALL, Point(phase="prefill", prompt=n)).tokens_per_s for n in (512, 4096)]
-    assert long[0] > long[1]
-
-
-def test_the_step_says_how_often_its_weights_are_read(captured: Activations) -> None:
-    said = [
-        [note for note in simulate_step(SAIL, MODEL, point).notes if "rows of the prompts" in note]
-        for point in (Point(context=64), Point(phase="prefill", prompt=64))
-    ]
-    assert said[0] == []
-    assert "GB of weights" in said[1][0]
 
 
 def test_more_rows_than_a_descriptor_carries_are_refused() -> None:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from sailsim.analysis.costs.area import COUNTED, PARTS, AreaConstants, area, overhead_bases
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import UNITS
-from sailsim.sim.charges import LOGIC_CONSTANTS
 from sailsim.sim.files import load_system
 from sailsim.sim.vary import vary
 
@@ -156,20 +155,6 @@ def test_a_substrate_may_have_areas_of_its_own(tmp_path):
     assert parts["arrays"] == pytest.approx(16 * 65536 * 0.1 / 0.1 * 1e-6)
     assert parts["lanes"] == pytest.approx(16 * 42 * 32 * (0.1 + 0.1 + 4 * 0.13122) / 0.7 * 1e-6)
     assert (parts["cache"], parts["accumulators"]) == (nominal["cache"], nominal["accumulators"])
-
-
-def test_what_files_may_share_are_constants_of_their_unit():
-    for name in (*LOGIC_CONSTANTS, "cell_um2"):
-        assert AreaConstants.quantities()[name].unit == "um2"
-    assert AreaConstants.quantities()["array_efficiency"].unit == "ratio"
-
-
-def test_readings_are_every_counting_over_every_base():
-    found = list(overhead_bases(SYSTEM))
-    assert len({(r.counted, r.base) for r in found}) == len(found) == len(COUNTED) * 3
-    for counted in COUNTED:
-        shares = [r.share for r in found if r.counted == counted]
-        assert shares == sorted(shares, reverse=True)
 
 
 def test_bad_input_is_named():

@@ -76,13 +76,6 @@ def test_baselines_are_what_they_say_alone() -> None:
         assert run.energy_high_j == pytest.approx(72 * card.step_s)
 
 
-def test_the_format_of_a_point_is_made_in_one_place() -> None:
-    assert replace(POINT, wbits=3, group_size=64).formats(MODEL) == uniform_format(3, 64)
-    source = Path(__file__).parents[3] / "analysis" / "results"
-    made = [path.name for path in source.glob("*.py") if "uniform_format(" in path.read_text("utf-8")]
-    assert made == []
-
-
 def test_every_runner_has_the_formats_that_the_point_says() -> None:
     """In rate, memory and words; a runner with a format of its own has that."""
     mixed = replace(POINT, weights="q4_k_m", wbits=None, group_size=None)
@@ -180,9 +173,3 @@ def test_a_machine_may_come_by_itself_or_by_its_file(tmp_path: Path) -> None:
         assert again["sail"].point.system == str(path)
         assert again["sail"].step_s == mine["sail"].step_s
         assert again["cores"].tokens_per_s == mine["cores"].tokens_per_s
-
-
-def test_machines_of_one_name_have_their_own_baselines() -> None:
-    fast = vary(load_system("sail-n1"), {"memory.read_share": 0.95})
-    own, ours = by_name(POINT, system=fast)["cores"], by_name(POINT)["cores"]
-    assert (own.tokens_per_s or 0) > (ours.tokens_per_s or 0) > 0

@@ -30,7 +30,6 @@ from sailsim.sim.files import load_system, system_names
 from sailsim.sim.fitted import CORES, N1, Work, core_of, fitted_constants, overlapped, prompt_work
 from sailsim.sim.host import CpuSheet
 from sailsim.sim.point import Point
-from sailsim.sim.vary import vary
 from sailsim.workloads.formats import TENSOR_FORMATS, format_names, uniform_format, weight_format
 from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model
@@ -108,12 +107,6 @@ def test_shared_cache_is_slower_with_a_batch_only_and_inside_the_band():
         assert own.low <= shared.tokens_per_s
 
 
-def test_prompt_is_bound_by_the_kernel_rate():
-    result = predict_cores(GRAVITON2, LLAMA, Q4, 32, prompt=512)
-    assert result.parts["kernels"] > 0.9 * result.step_s
-    assert predict_cores(GRAVITON2, LLAMA, Q4, 64, prompt=512).tokens_per_s > 1.8 * result.tokens_per_s
-
-
 @pytest.mark.parametrize("name", format_names())
 def test_every_format_has_a_kernel_rate_with_its_range_and_a_note_where_it_is_assumed(name):
     result = predict_cores(GRAVITON2, LLAMA, weight_format(name), 16)
@@ -121,14 +114,6 @@ def test_every_format_has_a_kernel_rate_with_its_range_and_a_note_where_it_is_as
     assert rate.low <= rate.relative <= rate.high
     assert (rate.kind == "assumed") == any("assumed" in note for note in result.notes)
     assert bool(rate.how) == any("of the measured four-bit rate, the ratio" in note for note in result.notes)
-
-
-def test_rates_from_gem5_follow_varied_fits():
-    _, shipped = constants("llama.cpp", weight_format("q8_0"))
-    varied = fitted_constants().varied({"cpu.llama.cpp.kernel_rate_q8_0": 5.0})
-    changed, rate = constants("llama.cpp", weight_format("q8_0"), varied)
-    assert float(changed.kernel_rate) == pytest.approx(5.0)
-    assert rate.relative != shipped.relative
 
 
 def test_models_larger_than_any_fitted_have_a_higher_end_and_say_so():
@@ -222,10 +207,6 @@ def test_every_machine_has_a_core_that_something_is_known_of(name: str) -> None:
     assert "llama.cpp" in fitted_constants().known_on(core)
 
 
-def test_half_of_the_vector_pipes_make_another_core() -> None:
-    assert core_of(vary(load_system("graviton4"), {"cores.simd_pipes": 2})) == "neoverse-n2"
-
-
 def test_constants_are_those_of_the_core() -> None:
     kernels = {core: float(constants("llama.cpp", Q4, core=core)[0].kernel_rate) for core in CORES}
     known = fitted_constants()
@@ -243,23 +224,6 @@ def test_a_format_keeps_its_ratio_and_says_where_it_was_measured() -> None:
     assert ratio[0] == ratio[1]
     notes = predict_cores(load_system("graviton3"), LLAMA, q8, 16).notes
     assert any("that on neoverse-n1" in note for note in notes)
-
-
-def test_a_core_that_was_not_measured_says_so_and_has_a_wider_band() -> None:
-    cobalt = predict_cores(load_system("cobalt100"), LLAMA, Q4, 16)
-    graviton = predict_cores(load_system("graviton4"), LLAMA, Q4, 16)
-    assert any("not measured on neoverse-n2" in note for note in cobalt.notes)
-    assert not any("not measured" in note for note in graviton.notes)
-    assert cobalt.high / cobalt.low > graviton.high / graviton.low
-
-
-def test_tables_on_a_later_core_are_assumed() -> None:
-    four = uniform_format(4, 128)
-    notes = predict_cores(load_system("graviton4"), LLAMA, four, 16, software="t-mac").notes
-    assert any("T-MAC was not measured on neoverse-v2" in note for note in notes)
-    assert any("is assumed" in note for note in notes)
-    rate = fitted_constants().software("t-mac", "neoverse-v2").constants["lut_rate"]
-    assert rate.kind == "assumed"
 
 
 @pytest.mark.parametrize("machine", ["graviton3", "graviton4", "axion", "cobalt100"])
@@ -306,14 +270,6 @@ def test_the_choice_is_the_fastest_of_those_that_are_tried() -> None:
     assert best.instances > 1
     assert any(f"{best.instances} instances side by side" in note for note in best.notes)
     assert sum(best.parts.values()) == pytest.approx(best.step_s)
-
-
-def test_the_slowest_instance_sets_the_pace() -> None:
-    system = load_system("graviton2")
-    three = predict_cores(system, MODEL, FOUR, 63, 8, 512, instances=3)
-    nine = predict_cores(system, MODEL, FOUR, 63, 9, 512, instances=3)
-    assert nine.step_s == three.step_s
-    assert nine.tokens_per_s == pytest.approx(9 / 8 * three.tokens_per_s)
 
 
 def test_runners_of_the_whole_server_have_the_best_packing_and_pay_for_its_reading() -> None:

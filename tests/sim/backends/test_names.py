@@ -51,8 +51,3 @@ def test_an_accelerator_is_named_in_its_module_and_its_data_alone(name: str) -> 
     own = ROOT / "sim_ext" / "sim" / "backends" / f"{name}.py"
     assert own.is_file()
     assert not named(words_of(name), own)
-
-
-def test_the_search_finds_a_name() -> None:
-    assert "sim_ext/sim/system.py" in named(["sail"], ROOT / "none")
-    assert len(OTHERS) >= 2
