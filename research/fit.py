@@ -52,7 +52,6 @@ def main(check: bool, out: Path | None, held_out: Path | None, folder: Path | No
     rows = held_out_path(held_out)
     if rows is not None:
         held_out_check.write(held_out_check.check(rows, outcome))
-        held_out_results.cache_clear()
     click.echo(held_out_check.origin(held_out_results(), result))
     click.echo(f"Written to {path}")
 

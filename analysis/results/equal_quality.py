@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from math import isnan, nan
 from typing import Any
 
@@ -29,7 +28,6 @@ COLUMNS = ("choice", "loss", "equal_choice", "equal_loss", "speedup_equal_qualit
 """What `at_equal_quality` adds."""
 
 
-@lru_cache(maxsize=1)
 def measured() -> pd.DataFrame:
     """The points of analysis/data/quality/points.jsonl, in their order."""
     text = data_file("quality").joinpath("points.jsonl").read_text("utf-8")

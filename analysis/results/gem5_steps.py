@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 from sailsim.analysis.costs.constants import data_file
@@ -47,7 +46,6 @@ _CORE_OPS = {
 }
 CACHE_BITS = {"fp16": 0, "int8": 8}
 """Bits of keys and values by the program's word for its cache; 0: what the model has."""
-_ASKED = ("blocks", "weights", "nbw", "batch", "threads", "context", "cache")
 _UNIT_PHASES = (*TILE_PHASES, "dram")
 
 
@@ -67,33 +65,18 @@ Changes = tuple[tuple[str, float], ...]
 def predicted(row: Row, machine: str = "", changes: Changes = ()) -> Predicted:
     """The engine's step of a run with units: same machine, or the one named, perhaps with ``changes``,
     weights, threads, batch, context and cache."""
-    return _predicted(machine or row["system"], changes, shape(row), *(row[name] for name in _ASKED))
-
-
-@cache
-def _predicted(
-    machine: str,
-    changes: Changes,
-    model: str,
-    blocks: int,
-    weights: str,
-    nbw: int,
-    batch: int,
-    threads: int,
-    context: int,
-    cached: str,
-) -> Predicted:
-    system, spec = vary(load_system(machine), dict(changes)), load_model(model)
-    spec = replace(spec, n_layers=blocks or spec.n_layers, extra_params=0)
+    machine = machine or row["system"]
+    system, spec = vary(load_system(machine), dict(changes)), load_model(shape(row))
+    spec = replace(spec, n_layers=row["blocks"] or spec.n_layers, extra_params=0)
     point = Point(
         system=machine,
-        model=model,
-        weights=weights,
-        nbw=nbw,
-        batch=batch,
-        threads=threads,
-        context=context,
-        kv_bits=CACHE_BITS[cached],
+        model=shape(row),
+        weights=row["weights"],
+        nbw=row["nbw"],
+        batch=row["batch"],
+        threads=row["threads"],
+        context=row["context"],
+        kv_bits=CACHE_BITS[row["cache"]],
     )
     clock = system.cores.clock.si
 

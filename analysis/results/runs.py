@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import ValidationError, model_validator
 
@@ -37,13 +37,15 @@ from sailsim.base.toml_file import read_toml
 from sailsim.sim.backend import Backend, Kind, Request, Room, backend_of, check_context, software_of
 from sailsim.sim.files import as_system, card_names, load_card, load_machine, load_system, system_names
 from sailsim.sim.point import Point
-from sailsim.sim.set_fields import SetField, set_values
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.system_choice import SystemChoice
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import WeightFormat, weight_format
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
+
+if TYPE_CHECKING:
+    from sailsim.sim.set_fields import SetField
 
 SAIL = "sail"
 """The runner that the others are compared with."""
@@ -392,6 +394,8 @@ def evaluate(
 
     ``fields``: values of the point's own machine that are columns too, behind the others.
     """
+    from sailsim.sim.set_fields import set_values  # of sweeps
+
     records = [run.as_record() for run in runs(point, runners=runners)]
     columns = set_values(fields, point, load_system(point.system))
     return [record | columns for record in records]

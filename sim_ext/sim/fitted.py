@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import StepResult
-from sailsim.sim.point import Point
+from sailsim.sim.point import Phase, Point
 from sailsim.sim.system import System
 from sailsim.workloads.experts import touched
 from sailsim.workloads.formats import WeightFormat
@@ -339,17 +339,22 @@ class Work:
         return cls(**{name: np.array([float(getattr(step, name)) for step in steps]) for name in names})
 
 
-@lru_cache(maxsize=4096)  # a sweep asks for the same works again for every software, card and thread count
 def decode_work(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Work:
     """The work of a step of one process with ``batch`` sequences."""
-    return Work.of(model, decode_step(model, fmt, batch, context), batch)
+    return _work(model, fmt, "decode", batch, context)
 
 
-@lru_cache(maxsize=1024)  # as `decode_work`
 def prompt_work(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1, reads: int = 1) -> Work:
     """The work of some prompts at once, which reads the weights ``reads`` times."""
-    work = Work.of(model, prefill_step(model, fmt, prompt, batch), prompt * batch)
+    work = _work(model, fmt, "prefill", batch, prompt)
     return replace(work, weight_bytes=work.weight_bytes * reads)
+
+
+@lru_cache(maxsize=4096)  # a sweep asks for the same works again for every software, card and thread count
+def _work(model: ModelSpec, fmt: WeightFormat, phase: Phase, batch: int, tokens: int) -> Work:
+    if phase == "decode":
+        return Work.of(model, decode_step(model, fmt, batch, tokens), batch)
+    return Work.of(model, prefill_step(model, fmt, tokens, batch), tokens * batch)
 
 
 def model_notes(model: ModelSpec, rows: int) -> list[str]:

@@ -212,7 +212,7 @@ def test_what_the_store_lacks_is_no_data(swept, frame):
 def test_area_of_the_arrays():
     found = area(load_system("sail-n1"))
     bits = 32 * 16 * 256 * 256
-    assert found.slices * found.parts.arrays == pytest.approx(bits * 0.027e-6 / 0.4)
+    assert found.slices * found.parts["arrays"] == pytest.approx(bits * 0.027e-6 / 0.4)
     assert found.slices * found.parts["arrays"] / found.bases["LLC"] == pytest.approx(16 * 8 / 1024)
     with pytest.raises(SailsimError, match="graviton2"):
         area(load_system("graviton2"))

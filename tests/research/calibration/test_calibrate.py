@@ -27,6 +27,7 @@ from calibration import (
     errors as fit_errors,
 )
 from sailsim.analysis.costs.constants import data_file
+from sailsim.analysis.results.gem5_steps import TABLE
 from sailsim.sim.fitted import fitted_constants, held_out_results
 
 pytestmark = pytest.mark.slow
@@ -119,7 +120,7 @@ def test_no_fit_reads_what_is_held_out(result, monkeypatch):
             row["tok_s"] = str(float(row["tok_s"]) * 3)
         return rows
 
-    def noted_runs(table=needless.TABLE):
+    def noted_runs(table=TABLE):
         seen.add(table)
         return runs(table)
 
