@@ -77,11 +77,11 @@ class Constants:
     @classmethod
     def at(cls, end: End, file: str | Path | None = None) -> Self:
         """Every constant at the same end of its range; at its value where it has no range."""
-        found = {}
+        values = {}
         for name, quantity in cls.quantities(file).items():
             edge = getattr(quantity, end)
-            found[name] = float(quantity.value if edge is None else edge)
-        return cls(**found)
+            values[name] = float(quantity.value if edge is None else edge)
+        return cls(**values)
 
 
 def charged(charge: Charge, constants: Constants, end: End = "value") -> float:
@@ -119,17 +119,17 @@ def files_by_kind(files: Iterable[str | Path], kinds: Iterable[type[Constants]])
     Raises SailsimError for a file of a kind that is not among ``kinds``, and for two files of one.
     """
     known = [kind.FILE for kind in kinds]
-    found: dict[str, str | Path] = {}
+    by_kind: dict[str, str | Path] = {}
     for file in files:
         kind = CONSTANTS.read(str(file)).get("kind")
         if kind not in known:
             raise SailsimError(f"{file}: kind is {kind!r}; allowed here is {' or '.join(known)}.")
-        if kind in found:
+        if kind in by_kind:
             raise SailsimError(
-                f"{file}: kind is {kind!r}, as that of {found[kind]}; allowed is one file of each."
+                f"{file}: kind is {kind!r}, as that of {by_kind[kind]}; allowed is one file of each."
             )
-        found[kind] = file
-    return found
+        by_kind[kind] = file
+    return by_kind
 
 
 def _layout(cls: type[Constants]) -> type[BaseModel]:
@@ -148,13 +148,13 @@ def _layout(cls: type[Constants]) -> type[BaseModel]:
 
 def _read(cls: type[Constants], name: str) -> Mapping[str, Quantity]:
     try:
-        found: Any = _layout(cls).model_validate(CONSTANTS.read(name))
+        content: Any = _layout(cls).model_validate(CONSTANTS.read(name))
     except ValidationError as error:
         allowed = f"a field of a file of {cls.FILE} constants; allowed are {', '.join(cls.RULES)}"
         raise SailsimError(sentence(name, error, allowed)) from None
     quantities = {}
     for field in cls.RULES:
-        quantity: Quantity = getattr(found.constants, field)
-        cited = found.sources.get(quantity.source, quantity.source)
+        quantity: Quantity = getattr(content.constants, field)
+        cited = content.sources.get(quantity.source, quantity.source)
         quantities[field] = quantity.model_copy(update={"source": cited})
     return MappingProxyType(quantities)

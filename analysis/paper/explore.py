@@ -30,11 +30,11 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 
 from sailsim.analysis.costs.area import area
-from sailsim.analysis.costs.dollars import prices
+from sailsim.analysis.costs.dollars import is_missing, prices
 from sailsim.analysis.paper.machine import machine_changes
 from sailsim.analysis.paper.parameters import Factor, Value
 from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.results.joins import as_frame, is_missing, joined
+from sailsim.analysis.results.joins import as_frame, joined
 from sailsim.analysis.results.runs import named, runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError

@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sailsim.analysis.costs.constants import Span, files_by_kind
-from sailsim.analysis.costs.dollars import PRICES, CostConstants, PriceList, prices, quoted
+from sailsim.analysis.costs.dollars import (
+    PAYMENTS,
+    PRICES,
+    CostConstants,
+    PriceList,
+    dollars,
+    is_missing,
+    price_notes,
+    prices,
+    quoted,
+)
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
-from sailsim.analysis.results.joins import PAYMENTS, POINT, Dollars, dollars, is_missing, price_notes
+from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.runs import OF_THE_POINT, RUNNERS, SAIL, Runner, runs, shipped_runners
 from sailsim.base.arguments import check_type, items_of
 from sailsim.sim.files import as_system
@@ -66,8 +76,7 @@ def _join(rows: Sequence[dict[str, Any]], listed: PriceList, usd: Span[CostConst
     """Add to the records of one point's runners what `joins.joined` adds to a frame's."""
     sail: Mapping[str, Any] = next((row for row in rows if row["runner"] == SAIL), {})
     for row in rows:
-        instances = listed.all_of(row["priced_as"], "gpu" if row["kind"] == "card" else "cpu")
-        row |= (dollars(row, instances, usd) or Dollars()).as_dict()
+        row |= dollars(row, listed, usd)
     for row in rows:
         rate, low, high = row["tokens_per_s"], row["low"], row["high"]
         row["speedup"] = _over(sail.get("tokens_per_s"), rate)
@@ -86,13 +95,13 @@ def entries(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def said_of(notes: Iterable[tuple[str, Iterable[str]]]) -> dict[str, list[str]]:
     """Every sentence once, with the names of the runners that say it."""
-    found: dict[str, list[str]] = {}
+    by_sentence: dict[str, list[str]] = {}
     for name, sentences in notes:
         for sentence in sentences:
-            names = found.setdefault(str(sentence), [])
+            names = by_sentence.setdefault(str(sentence), [])
             if name not in names:
                 names.append(name)
-    return found
+    return by_sentence
 
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -177,10 +177,10 @@ def named(*names: str) -> tuple[Runner, ...]:
     return tuple(by_name[name] for name in names)
 
 
-def packed(found: Iterable[Runner]) -> tuple[Runner, ...]:
+def packed(who: Iterable[Runner]) -> tuple[Runner, ...]:
     """The same, those on cores with as many processes side by side as are the fastest."""
     return tuple(
-        each.model_copy(update={"instances": "best"}) if each.kind == "cores" else each for each in found
+        each.model_copy(update={"instances": "best"}) if each.kind == "cores" else each for each in who
     )
 
 
@@ -556,12 +556,12 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstant
     notes = (*run.notes, *borrowed(machine))
     if run.kind == "accelerator":
         notes = (*notes, NOT_MODELLED)
-    found = energy(use, constants.nominal)
+    nominal = energy(use, constants.nominal)
     return replace(
         run,
         notes=notes,
-        energy=dict(found.by_cause),
-        energy_j=found.joules,
+        energy=dict(nominal.by_cause),
+        energy_j=nominal.joules,
         energy_low_j=energy(use, constants.low, "low").joules,
         energy_high_j=energy(use, constants.high, "high").joules,
     )
@@ -571,7 +571,7 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstant
 def _patterns(activations: str, model: ModelSpec) -> str:
     """What the pattern counts come from, in one sentence."""
     captured = Activations.load(activations or None)
-    said = f"Pattern statistics from {captured.meta['model']} activations"
+    sentence = f"Pattern statistics from {captured.meta['model']} activations"
     note = captured.note(model)
     # For another model's activations the note is this sentence; for the model's own it adds to it.
-    return f"{said}." if note is None or note.lower() == said.lower() else f"{said}; {note}."
+    return f"{sentence}." if note is None or note.lower() == sentence.lower() else f"{sentence}; {note}."

@@ -56,10 +56,10 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
         _print_energy(tokens, runs)
 
 
-def print_dollars(found: dict[str, Any]) -> None:
+def print_dollars(answer: dict[str, Any]) -> None:
     """What each runner costs: nominal dollars with their range, what is paid for, and the prices."""
     rows = []
-    for entry in found["runs"].values():
+    for entry in answer["runs"].values():
         if entry["tokens_per_s"] is None:
             cells = ["-" if entry["fits"] else "does not fit", "", "", "", ""]
         elif entry["tokens_per_usd"] is None:
@@ -70,29 +70,29 @@ def print_dollars(found: dict[str, Any]) -> None:
             cells = [f"{entry['tokens_per_s']:.1f}", *dollars, entry["paid"]]
         rows.append((_title(entry), *cells))
     _print(("runner", "tokens/s", "USD/h", "ktok/USD", "range", "pays for"), rows, words=1)
-    _print_prices(found)
-    for line in reasons(found["runs"]):
+    _print_prices(answer)
+    for line in reasons(answer["runs"]):
         say(line)
 
 
-def print_notes(found: dict[str, Any], everything: bool) -> None:
+def print_notes(answer: dict[str, Any], everything: bool) -> None:
     """What is not modelled and who cannot run it; what was assumed too, or how to see that."""
-    notes = found["notes"]
+    notes = answer["notes"]
     told = {note: names for note, names in notes.items() if everything or note.startswith(NOT_MODELLED)}
     if everything:
-        _print_prices(found)
-        say(f"- {found['patterns']}")
+        _print_prices(answer)
+        say(f"- {answer['patterns']}")
     for note, names in told.items():
         say(f"- {', '.join(names)}: {note}")
-    for line in reasons(found["runs"] if everything else _strongest(found["runs"])):
+    for line in reasons(answer["runs"] if everything else _strongest(answer["runs"])):
         say(line)
     if not everything:
         echo(f"{len(notes) - len(told)} notes on what was assumed, and the prices: --notes.")
 
 
-def _print_prices(found: dict[str, Any]) -> None:
-    say(f"Prices: {found['prices'] or 'none of these machines'}.")
-    for note, names in found["price_notes"].items():
+def _print_prices(answer: dict[str, Any]) -> None:
+    say(f"Prices: {answer['prices'] or 'none of these machines'}.")
+    for note, names in answer["price_notes"].items():
         say(f"- {', '.join(names)}: {note}")
 
 

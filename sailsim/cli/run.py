@@ -78,15 +78,15 @@ def run(
     point = Point(prt=prt, beyond_limit=beyond_limit, overlap=overlap, **given)
     if settings:
         point = replace(point, system=system_with(point.system, parse_changes(settings)))
-    found = compare(point, price_list=price_list, runners=runners(beside), constants=constants)
+    answer = compare(point, price_list=price_list, runners=runners(beside), constants=constants)
     if as_json:
-        print_json(found)
+        print_json(answer)
     else:
-        _print(found, cost, wide, notes)
+        _print(answer, cost, wide, notes)
 
 
-def _print(found: dict[str, Any], cost: bool, wide: bool, notes: bool) -> None:
-    point, runs = found["point"], found["runs"]
+def _print(answer: dict[str, Any], cost: bool, wide: bool, notes: bool) -> None:
+    point, runs = answer["point"], answer["runs"]
     types = next(iter(runs.values()))["types"]
     asked = point["substrate"]
     weights = (point["weights"] and f"weights {point['weights']}") or f"{point['wbits']}-bit weights"
@@ -98,10 +98,10 @@ def _print(found: dict[str, Any], cost: bool, wide: bool, notes: bool) -> None:
     )
     echo()
     if cost:
-        print_dollars(found)
+        print_dollars(answer)
         return
     print_runs(runs, prefill=point["phase"] == "prefill", tokens=tokens_of(point), wide=wide)
-    print_notes(found, notes)
+    print_notes(answer, notes)
 
 
 def _tokens(point: dict[str, Any]) -> str:
@@ -113,6 +113,6 @@ def _tokens(point: dict[str, Any]) -> str:
 
 def _cache(point: dict[str, Any]) -> str:
     """Keys and values, where they are not fp16."""
-    said = "" if point["kv_bits"] in (0, 16) else f"{point['kv_bits']}-bit cache, "
-    said += "attention on the units, " if point["attention"] == "units" else ""
-    return said + ("two half-batches, " if point["overlap"] else "")
+    words = "" if point["kv_bits"] in (0, 16) else f"{point['kv_bits']}-bit cache, "
+    words += "attention on the units, " if point["attention"] == "units" else ""
+    return words + ("two half-batches, " if point["overlap"] else "")

@@ -297,12 +297,12 @@ def shares(capacity: float, readers: Sequence[Reader]) -> list[float]:
     part, last = 0.5, inf
     for _ in range(100):
         waits = [_behind_bursts(capacity, readers, rates, place) for place in range(len(readers))]
-        found = _crowded(capacity, readers, waits)
-        step = max(abs(a - b) for a, b in zip(found, rates, strict=True))
+        crowded = _crowded(capacity, readers, waits)
+        step = max(abs(a - b) for a, b in zip(crowded, rates, strict=True))
         if step <= 1e-9 * capacity:
             break
         part, last = (part, step) if step < last else (part / 2, step)  # not to and fro for ever
-        rates = [rate + part * (new - rate) for new, rate in zip(found, rates, strict=True)]
+        rates = [rate + part * (new - rate) for new, rate in zip(crowded, rates, strict=True)]
     return rates
 
 
@@ -324,9 +324,9 @@ def _crowded(capacity: float, readers: Sequence[Reader], waits: Sequence[float])
     def rates(least: float) -> list[float]:
         return [reader.rate(max(wait, least)) for reader, wait in zip(readers, waits, strict=True)]
 
-    found = rates(0.0)
-    if sum(found) <= capacity:
-        return found
+    alone_rates = rates(0.0)
+    if sum(alone_rates) <= capacity:
+        return alone_rates
     low, high = 0.0, sum(reader.window for reader in readers) / capacity
     for _ in range(60):
         least = (low + high) / 2

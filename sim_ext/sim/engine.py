@@ -168,7 +168,7 @@ class Accelerator(Backend):
 
     def check_choices(self, point: Point, name: str) -> None:
         """Raise SailsimError for a point that asks for what this accelerator does not know."""
-        wrong = next((field for field in self._unknown(point)), None)
+        wrong = next(iter(self._unknown(point)), None)
         if wrong is not None:
             raise SailsimError(
                 f"{wrong} is {getattr(point, wrong)!r}, which the accelerator of system {name} does not "
@@ -238,9 +238,9 @@ def accelerator_of(system: System) -> Accelerator:
     Raises:
         SailsimError: the machine has none.
     """
-    found = backend_of(system, "accelerator")
-    assert isinstance(found, Accelerator)
-    return found
+    accelerator = backend_of(system, "accelerator")
+    assert isinstance(accelerator, Accelerator)
+    return accelerator
 
 
 def simulate(point: Point) -> StepResult:
@@ -383,8 +383,8 @@ class _Step:
     def moved(self) -> dict[str, float]:
         """Bytes over DRAM by kind."""
         line, cache = self.line, sum(work.cache_bytes for work in self.works)
-        found = {"weights": line.streamed - cache, "read": line.read, "written": line.written}
-        return found | ({"cache": cache} if cache else {})
+        moved = {"weights": line.streamed - cache, "read": line.read, "written": line.written}
+        return moved | ({"cache": cache} if cache else {})
 
     def result(self) -> StepResult:
         """All that is known of it."""
@@ -428,7 +428,7 @@ class _Step:
 
     def _chosen(self) -> dict[str, int]:
         """How many tensors of a kind have which choice: "attn_q 4"."""
-        found: Counter[str] = Counter()
+        counted: Counter[str] = Counter()
         parts, work = self.parts[0], self.works[0]
         for alike, products in zip(work.layout.kinds, work.products, strict=True):
             if products is None:
@@ -436,8 +436,8 @@ class _Step:
             for at, (place, times) in enumerate(zip(alike.places, alike.times.tolist(), strict=True)):
                 for i, jobs in zip(products.ops, products.jobs, strict=True):
                     name = parts[place].ops[i].name.rpartition(".")[2]
-                    found[f"{name} {self.units.chosen(jobs[at])}"] += times
-        return dict(sorted(found.items()))
+                    counted[f"{name} {self.units.chosen(jobs[at])}"] += times
+        return dict(sorted(counted.items()))
 
     def _notes(self) -> Iterator[str]:
         """What must be said beside the step, in sentences."""

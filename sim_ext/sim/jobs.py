@@ -265,10 +265,10 @@ class HeadJobs:
     @property
     def numbers(self) -> NDArray[np.float64]:
         """Seconds of the busiest slice by phase, then the events of all matrices."""
-        found = np.array(self._one.numbers, dtype=np.float64)
-        found[:, : self._phases] *= self._sharing.rounds
-        found[:, self._phases :] *= self._sharing.matrices
-        return found
+        numbers = np.array(self._one.numbers, dtype=np.float64)
+        numbers[:, : self._phases] *= self._sharing.rounds
+        numbers[:, self._phases :] *= self._sharing.matrices
+        return numbers
 
     def throttled(self, rate: float) -> NDArray[np.float64]:
         """Of all, when all slices together get `rate` bytes/s: full rounds, then what is left."""
@@ -304,19 +304,19 @@ def _ways(
     slices, together = alone[0][0].slices, 2
     while shares_slices and together < 2 * touched(op.spread) and slices % together == 0:
         with suppress(SailsimError):  # what does not fit the arrays
-            found = _side_by_side(jobs, op, inputs, together)
-            if all(job.slices == slices for job, _ in found):
-                yield ExpertJobs(found, op, together, phases)
+            groups = _side_by_side(jobs, op, inputs, together)
+            if all(job.slices == slices for job, _ in groups):
+                yield ExpertJobs(groups, op, together, phases)
         together *= 2
 
 
 def _side_by_side(jobs: StepJobs, op: Op, inputs: Sequence[int], together: int) -> list[tuple[Jobs, float]]:
     """The jobs of so many experts at a time for every number of tokens, and how often each occurs."""
-    found = []
+    groups = []
     for behind, (one, times) in enumerate(op.products):
         wide = replace(one, n=together * one.n, weight_bytes=together * one.weight_bytes)
-        found.append((jobs.jobs(wide, [at + behind for at in inputs]), times / together))
-    return found
+        groups.append((jobs.jobs(wide, [at + behind for at in inputs]), times / together))
+    return groups
 
 
 class ExpertJobs:
@@ -363,9 +363,9 @@ class ExpertJobs:
     @property
     def numbers(self) -> NDArray[np.float64]:
         """Of each."""
-        found = _sum([times * jobs.numbers for jobs, times in self._parts])
-        found[:, : self._phases] *= self._idle
-        return found
+        numbers = _sum([times * jobs.numbers for jobs, times in self._parts])
+        numbers[:, : self._phases] *= self._idle
+        return numbers
 
     def throttled(self, rate: float) -> NDArray[np.float64]:
         """Of each: all of them at that rate, or the time that they need anyway."""

@@ -150,7 +150,7 @@ def best_mapping(section: Section, slices: int, request: Request) -> tuple[Mappi
         )
     return min(
         ((m, _cycles(section, slices, request, m)) for m in mappings),
-        key=lambda found: (found[0].blocks, sum(found[1])),
+        key=lambda each: (each[0].blocks, sum(each[1])),
     )
 
 
@@ -171,14 +171,14 @@ def _mappings(section: Section, slices: int, request: Request) -> list[Mapping]:
 
     A sum may not have more bits than its rows.
     """
-    found, lanes = [], 1
+    mappings, lanes = [], 1
     bits = section.accumulator.whole - request.wbits - request.abits
     while lanes <= min(section.span.whole, section.arrays.whole * section.cols.whole):
         mapping = _mapping(section, slices, request, lanes)
         if bits >= 0 and mapping.length <= 1 << bits:
-            found.append(mapping)
+            mappings.append(mapping)
         lanes *= 2
-    return found
+    return mappings
 
 
 def _mapping(section: Section, slices: int, request: Request, lanes: int) -> Mapping:

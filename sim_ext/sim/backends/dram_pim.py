@@ -144,11 +144,11 @@ def blocks(section: Section, k: int, n: int) -> list[Block]:
     """What a bank holds of a (k, n) matrix: outputs are dealt to the banks, inputs cut into pieces."""
     together = max(1, section.registers.whole)
     owned = ceil(n / section.outputs)
-    found = []
+    held = []
     for pieces, length in _cut(k, section.piece):
         each = ceil(length * section.element.whole / 8 / section.access.whole)
-        found += [Block(pieces * times, outputs, each) for times, outputs in _cut(owned, together)]
-    return found
+        held += [Block(pieces * times, outputs, each) for times, outputs in _cut(owned, together)]
+    return held
 
 
 def _cut(whole: int, size: int) -> list[tuple[int, int]]:
@@ -157,11 +157,11 @@ def _cut(whole: int, size: int) -> list[tuple[int, int]]:
     return [(times, part) for times, part in ((full, size), (1, rest)) if times and part]
 
 
-def _in_rows(section: Section, found: Sequence[Block]) -> tuple[float, float]:
+def _in_rows(section: Section, held: Sequence[Block]) -> tuple[float, float]:
     """Seconds in which a bank opens and closes rows, and in which it passes from access to access."""
     interval = max(section.tccd.si, section.compute.si)
     opened = multiplied = 0.0
-    for block in found:
+    for block in held:
         for often, inside in _cut(block.outputs * block.accesses, section.accesses):
             passing = (inside - 1) * interval
             whole = max(section.open.si + passing + section.close.si, section.cycle.si)
@@ -178,9 +178,9 @@ def bank_job(section: Section, request: Request) -> Job:
     k, n, batch = request
     owned, turns = ceil(n / section.outputs), ceil(k / section.piece)
     stay = section.registers.whole > 0
-    found = blocks(section, k, n)
-    pieces = found if stay else blocks(section, k, 1)
-    opened, multiplied = _in_rows(section, found)
+    held = blocks(section, k, n)
+    pieces = held if stay else blocks(section, k, 1)
+    opened, multiplied = _in_rows(section, held)
     results = owned if stay else turns * owned
     given = 1 if section.sums.value == "device" else section.lanes.whole * (1 if stay else turns)
     carried = k * section.element.whole / 8 + n * given * section.result.whole / 8
@@ -189,8 +189,8 @@ def bank_job(section: Section, request: Request) -> Job:
     written = sum(block.times * block.accesses for block in pieces) * section.write.si
     banks = tuple(slower * part for part in (written, opened, multiplied, results * section.read.si))
     seconds = sum((linked, *banks))
-    rows = sum(block.times * block.rows(section) for block in found)
-    accesses = sum(block.times * block.outputs * block.accesses for block in found)
+    rows = sum(block.times * block.rows(section) for block in held)
+    accesses = sum(block.times * block.outputs * block.accesses for block in held)
     return Job(
         bytes=0.0,
         seconds=seconds,

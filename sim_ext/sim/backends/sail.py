@@ -136,11 +136,9 @@ class SailUnits(Units):
         }
         keys: Sequence[Hashable]
         if len(profiles) == 1:
-            keys = [profile.key for found in profiles.values() for profile in found]
+            keys = [profile.key for each in profiles.values() for profile in each]
         else:
-            keys = list(
-                zip(*([profile.key for profile in found] for found in profiles.values()), strict=True)
-            )
+            keys = list(zip(*([profile.key for profile in each] for each in profiles.values()), strict=True))
         return SailJobs(self._pim, point, profiles, keys, self._of_slices)
 
     def _of_slices(self, slices: int) -> PimUnits:

@@ -17,7 +17,6 @@ from sailsim.analysis.costs.dollars import (
     usd_per_hour,
     vcpus_paid,
 )
-from sailsim.analysis.results.joins import dollars
 from sailsim.base.errors import SailsimError
 
 HEADER = "instance,machines,chip,kind,units,memory_gib,usd_per_hour,source,date\n"
@@ -114,10 +113,10 @@ def test_bandwidth_is_paid_where_it_is_the_larger_need():
 def test_a_range_in_closed_form():
     only = (prices().of("graviton2"),)
     found = cost_range(BAND, only)
-    assert found.instance == "aws/c6g.16xlarge"
+    assert found.price.instance == "aws/c6g.16xlarge"
     assert found.usd_per_hour == pytest.approx(2.176 / 2)
     assert found.nominal == pytest.approx(10 * 3600 / (2.176 / 2))
-    assert found.usd_per_million_tokens * found.nominal == pytest.approx(1e6)
+    assert found.as_dict()["usd_per_million_tokens"] * found.nominal == pytest.approx(1e6)
     # Least: slow end of the band, 30 % used, the whole server. Most: fast end, the vCPUs of 16 threads.
     assert found.low == pytest.approx(8 * 0.3 * 3600 / 2.176)
     assert found.high == pytest.approx(12 * 3600 / (2.176 / 4))
@@ -136,7 +135,7 @@ def test_more_instances_widen_a_range_and_none_is_none():
     assert cost_range(replace(BAND, threads=65), both) is None
     # The first instance lacks the memory: the next one that has it is nominal.
     large = replace(BAND, memory_bytes=200 * 2**30)
-    assert cost_range(large, both).instance == "aws/m6g.16xlarge"
+    assert cost_range(large, both).price.instance == "aws/m6g.16xlarge"
 
 
 @given(st.integers(1, 4096), st.integers(1, 512), st.integers(0, 511))
@@ -162,7 +161,7 @@ def test_nominal_dollars_pay_for_what_does_not_work():
         "tokens_per_s": 10.0, "low": 8.0, "high": 12.0, "kind": "cores", "cores": 16, "memory_bytes": 0.0,
         "pays": "used", "bandwidth_share": 0.5, "overhead": False,
     }  # fmt: skip
-    before, after = dollars(record, only, span), dollars(record, only, idle)
+    before, after = (cost_range(Usage.of(record), only, each) for each in (span, idle))
     assert before.by_payment.keys() == after.by_payment.keys() > set()
     for payment, tokens in before.by_payment.items():
         assert after.by_payment[payment] == pytest.approx(0.7 * tokens)
