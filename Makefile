@@ -93,13 +93,13 @@ GEM5_TOKENS = if command -v $(AARCH64) > /dev/null; then $(MAKE) --no-print-dire
 AARCH64 ?= aarch64-linux-gnu-g++
 
 artifact: setup
-	$(SAILSIM) artifact --out $(OUT)/artifact
+	$(SAILSIM) claims check --out $(OUT)/checks
 
 figures: $(VENV)/.installed
 	$(SAILSIM) figures $(OUT)
 
 reproduce: setup
-	$(SAILSIM) reproduce --out $(OUT)/reproduction --jobs $(JOBS)
+	$(SAILSIM) claims reproduce --out $(OUT)/reproduction --jobs $(JOBS)
 
 test: setup build/cpp/built
 	$(BIN)/ctest --test-dir build/cpp --parallel $(JOBS) --output-on-failure --no-tests=error

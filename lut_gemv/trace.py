@@ -64,7 +64,7 @@ LAYOUTS = {"packed": "packed", "rows": "rows apart"}
 """Where the weights of a trace's tiles lie, and the words of tables for it: one behind the other, or an odd
 number of DRAM rows apart."""
 
-_CODE_FLAG = {
+_CODE_FLAG: dict[str, int] = {
     "twos": CODE_TWOS,
     "offset": Flag.CODE_OFFSET,
     "ternary": Flag.CODE_TERNARY,
@@ -236,7 +236,7 @@ def _describe(tile: Tile, image: _ImageWriter) -> NDArray[np.void]:
     record["k"], record["n"], record["batch"] = tile.k, tile.n, tile.batch
     record["wbits"], record["abits"], record["nbw"] = tile.code.wbits, tile.abits, tile.nbw
     record["group_size"] = tile.group_size
-    flags = Flag(_CODE_FLAG[tile.code.kind])
+    flags = _CODE_FLAG[tile.code.kind]
     if not tile.signed:
         flags |= Flag.ACT_UNSIGNED
     if tile.prt:

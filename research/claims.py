@@ -1,6 +1,6 @@
 """Make the committed results of the claims anew: analysis/data, docs/systems, docs/figures.
 
-python research/claims.py [REPRODUCTION JOINT]   folders of `sailsim reproduce` and `sailsim joint`
+python research/claims.py [REPRODUCTION JOINT]   folders of `sailsim claims reproduce` and `claims joint`
 """
 
 from __future__ import annotations

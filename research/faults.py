@@ -50,10 +50,11 @@ class Study(NamedTuple):
 
 STUDIES = {
     "sweep": Study("sweep --model smollm2-135m --wbits 2:4 --batch 1:16"),
-    "reproduce": Study("reproduce --samples 4", ("reproduction.json",)),
-    "joint": Study("joint --machines 64 --prior sail", ("joint.json",)),
+    "reproduce": Study("claims reproduce --samples 4", ("reproduction.json",)),
+    "joint": Study("claims joint --samples 64 --prior sail", ("joint.json",)),
     "explore": Study(
-        "explore --model smollm2-135m --trials 60", ("trials.csv", "pareto.csv", "front/point-01.toml")
+        "claims explore --model smollm2-135m --samples 60",
+        ("trials.csv", "pareto.csv", "front/point-01.toml"),
     ),
     "quality": Study("quality --chunks 2 --length 16 --weights 4g32,3g32 --abits 6,8"),
     "gem5": Study(

@@ -51,12 +51,12 @@ STUDIES = {
         "sweep --model smollm2-135m --wbits 2:4 --batch 1:8", "sweep --model smollm2-135m --wbits 2,8"
     ),
     "explore": Study(
-        "explore --model smollm2-135m --trials 12",
-        "explore --model smollm2-135m --trials 6 --seed 1",
+        "claims explore --model smollm2-135m --samples 12",
+        "claims explore --model smollm2-135m --samples 6 --seed 1",
         ("trials.csv", "pareto.csv"),
     ),
-    "reproduce": Study("reproduce --samples 4", files=("reproduction.json",)),
-    "joint": Study("joint --machines 64 --prior sail", files=("joint.json",)),
+    "reproduce": Study("claims reproduce --samples 4", files=("reproduction.json",)),
+    "joint": Study("claims joint --samples 64 --prior sail", files=("joint.json",)),
     "quality": Study("quality --chunks 2 --length 16 --weights 4g32,3g32 --abits 8"),
 }
 

@@ -27,8 +27,8 @@ from sailsim import (
     time_tile,
 )
 from sailsim.analysis.costs.area import area
+from sailsim.analysis.paper.evaluator import judged
 from sailsim.analysis.paper.explore import Search, try_machine
-from sailsim.analysis.paper.joint_samples import judged
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.results.runs import runners
 from sailsim.lut_gemv import convert, fast, reference
@@ -238,7 +238,7 @@ def prior(name: str, count: int) -> tuple[Any, dict[str, Any]]:
 
 def claims_of(within: Any, machine: Any) -> Answer:
     """Every reading of every claim, on each workload."""
-    return {f"{claim} {at}": of.ravel().tolist() for (claim, at), of in judged(within, [machine]).items()}
+    return {f"{claim} {at}": of.ravel().tolist() for (claim, at), of in judged(within, machine).items()}
 
 
 def searched(batch: int, **values: Any) -> Answer:

@@ -1,7 +1,10 @@
 """Images of models: all that the decode program reads, laid out so that it can be mapped and used in place.
 
-`plan_image` settles what goes in; `ImagePlan.write` makes the matrices one by one, so an image needs the
-memory of one matrix.
+An image is a safetensors file (docs/decode.md) whose tensors come in one order, each a whole number of lines
+of 64 bytes. The first two, ``image`` and ``matrices``, hold the numbers from which the program knows where
+all others lie. `plan_image` chooses what goes in; `ImagePlan.write` makes the matrices one by one, so an
+image needs the memory of one matrix. `read_image` checks all that the program checks and gives the weights
+back.
 """
 
 from __future__ import annotations
@@ -9,11 +12,11 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -23,99 +26,324 @@ from sailsim import __version__
 from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
+from sailsim.lut_gemv.codes import WeightCode
 from sailsim.workloads.choice import settled_choice
 from sailsim.workloads.decoder import NORM_EPS, ROPE_BASE, llama_constants
 from sailsim.workloads.formats import TENSOR_FORMATS, TensorFormat
 from sailsim.workloads.gguf_model import GgufModel, stored_model
-from sailsim.workloads.image_file import (
+from sailsim.workloads.image_layout import (
+    ALIGN,
     CHUNK,
-    CODES,
-    HEAD_DIM_MAX,
-    HEADER,
-    KINDS,
     LAYOUTS,
     LUT_WBITS_MAX,
-    MAGIC,
     MAX_BATCH,
-    SLICES_MAX,
-    TENSOR,
-    VERSION,
+    Bytes,
     Shape,
     aligned,
-    lut_layout,
-    matrix_order,
+    read_rows,
+    read_tiles,
     reading,
-    rows_layout,
-    tiles_layout,
 )
 from sailsim.workloads.load import load_model
-from sailsim.workloads.model import Linear, ModelSpec
+from sailsim.workloads.model import MAX_DIMENSION, Linear, ModelSpec
+from sailsim.workloads.safetensors_file import DTYPES, safe_tensors
 from sailsim.workloads.weights import Weights, WeightSource, file_source, synthetic_source
 
+VERSION = "2"
+HEAD_DIM_MAX = 512
+SLICES_MAX = 64
 MAX_BYTES = 16 << 30
 """Largest image that is written without being asked for: a 7B model at 4 bits in all layouts has 12 GB."""
 FLOAT_FORMAT = "q8_0"
 """What tensors of types without codes become."""
+OF_BLOCK = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+CODES = ("twos", "offset", "ternary", "book")
+"""Weight codes; the number in the file is twice the place here, as in a descriptor's flags."""
 
-_LAYOUT: dict[str, Callable[[Weights, Shape], npt.NDArray[np.uint8]]] = {
-    "rows": rows_layout,
-    "lut": lut_layout,
-    "tiles": tiles_layout,
+
+class Dimensions(NamedTuple):
+    """The numbers of an image: its model's shape, of whose ``model_layers`` blocks it has ``n_layers``."""
+
+    n_layers: int
+    model_layers: int
+    d_model: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    d_ffn: int
+    vocab: int
+    slices: int
+    max_batch: int
+    tied: int
+    norm_eps: float
+    rope_base: float
+
+    def matrices(self) -> dict[str, tuple[int, int]]:
+        """K and N of its matrices by name, in their order. A tied head gives the embeddings too."""
+        d, attn, kv = self.d_model, self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim
+        sizes = ((d, attn), (d, kv), (d, kv), (attn, d), (d, self.d_ffn), (d, self.d_ffn), (self.d_ffn, d))
+        of_block = dict(zip(OF_BLOCK, sizes, strict=True))
+        others = ("head",) if self.tied else ("head", "embedding")
+        return {
+            **{f"blk.{i}.{kind}": size for i in range(self.n_layers) for kind, size in of_block.items()},
+            **dict.fromkeys(others, (d, self.vocab)),
+        }
+
+
+_ELEMENTS = range(1, MAX_DIMENSION + 1)
+LIMITS = {
+    **dict.fromkeys(("n_layers", "model_layers"), range(1, (1 << 16) + 1)),
+    **dict.fromkeys(("d_model", "n_heads", "n_kv_heads", "d_ffn", "vocab"), _ELEMENTS),
+    "head_dim": range(2, HEAD_DIM_MAX + 1, 2),
+    "slices": range(1, SLICES_MAX + 1),
+    "max_batch": range(MAX_BATCH, MAX_BATCH + 1),
+    "tied": range(2),
 }
+HEAD = np.dtype(
+    [
+        ("crc", "<u4"),
+        ("norms_crc", "<u4"),
+        *[(name, "<u4" if name in LIMITS else "<f4") for name in Dimensions._fields],
+        ("reserved", "<u4"),
+    ]
+)
+"""The tensor ``image``, 64 bytes. ``crc`` is CRC-32 of the file up to the norms, with 0 in its place."""
+MATRIX_LIMITS = {
+    "wbits": range(1, 9),
+    "code": range(0, 7, 2),
+    "minimum": range(2),
+    "group_size": range(0, 1 << 16, CHUNK),
+    "zero_point": range(1 << 8),
+    "lut": range(2),
+    "tiles": range(2),
+}
+MATRIX = np.dtype(
+    [
+        *[(name, "<u4") for name in MATRIX_LIMITS],
+        *[("crc", "<u4"), ("step", "<i4"), ("zero", "<i4"), ("reserved_1", "V24")],
+        *[("book", "<i2", (16,)), ("reserved_2", "V32")],
+    ]
+)
+"""A row of the tensor ``matrices``, 128 bytes; its codebook on a line of its own. ``lut`` and ``tiles`` are 1
+where the matrix has that layout; ``crc`` is CRC-32 of all its layouts."""
+
+Records = npt.NDArray[np.void]
 
 
-@dataclass(frozen=True)
-class Matrix:
-    """One matrix of an image: its kind and block, and where its weights come from."""
+def _layouts(record: np.void) -> list[str]:
+    return [layout for layout in LAYOUTS if layout == "rows" or record[layout]]
 
-    kind: str
-    layer: int
-    linear: Linear
-    source: WeightSource
+
+def _matrices(dimensions: Dimensions, records: Records) -> dict[str, tuple[Shape, np.void]]:
+    """The matrices of an image by name: their sizes and their rows of numbers."""
+    return {
+        name: (
+            Shape(k, n, int(one["wbits"]), int(one["group_size"]), bool(one["minimum"]), dimensions.slices),
+            one,
+        )
+        for (name, (k, n)), one in zip(dimensions.matrices().items(), records, strict=True)
+    }
+
+
+def _entries(dimensions: Dimensions, records: Records) -> dict[str, dict[str, Any]]:
+    """What the file's JSON says of its tensors, by name, in their order."""
+    tensors: dict[str, tuple[str, list[int]]] = {
+        "image": ("U32", [HEAD.itemsize // 4]),
+        "matrices": ("U32", [len(records), MATRIX.itemsize // 4]),
+        "norms": ("F32", [2 * dimensions.n_layers + 1, aligned(dimensions.d_model, ALIGN // 4)]),
+    }
+    for name, (shape, record) in _matrices(dimensions, records).items():
+        for layout in _layouts(record):
+            tensors[f"{name}.{layout}"] = ("U8", [aligned(shape.bytes(layout))])
+    entries, at = {}, 0
+    for name, (dtype, sizes) in tensors.items():
+        end = at + prod(sizes) * DTYPES[dtype]
+        entries[name] = {"dtype": dtype, "shape": sizes, "data_offsets": [at, end]}
+        at = end
+    return entries
+
+
+def _finite(weights: Weights) -> bool:
+    numbers = [weights.scales] if weights.minima is None else [weights.scales, weights.minima]
+    return all(bool(np.isfinite(each).all()) for each in numbers)
+
+
+class Image:
+    """An open image; arrays are views of the mapped file. Make one with `read_image`.
+
+    ``tensors`` are those of the file by name, ``matrices`` the sizes and numbers of each matrix; ``about``
+    says where the weights come from: model, origin, notes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.tensors = path, safe_tensors(path)
+        self.data: Bytes = np.memmap(path, np.uint8, mode="r")
+        self.start = 8 + int.from_bytes(self.data[:8].tobytes(), "little")
+        metadata = json.loads(self.data[8 : self.start].tobytes()).get("__metadata__")
+        try:
+            version, self.about = metadata["sailsim_image"], dict(json.loads(metadata["about"]))
+        except (KeyError, TypeError, ValueError, RecursionError):
+            raise self.wrong("its metadata", "another file's", "sailsim_image and about") from None
+        if version != VERSION:
+            raise self.wrong("its version", repr(version)[:80], repr(VERSION))
+        head = self._rows("image", HEAD)[0]
+        self.dimensions = Dimensions(*(head[name].item() for name in Dimensions._fields))
+        records = self._rows("matrices", MATRIX)
+        self._check_numbers(records)
+        self.norms_crc = int(head["norms_crc"])
+        first = bytearray(self.data[: self.start + HEAD.itemsize + records.nbytes].tobytes())
+        first[self.start : self.start + 4] = bytes(4)
+        self._require_checksum("the header", int(head["crc"]), crc32(first))
+        self.matrices = _matrices(self.dimensions, records)
+        self._check_places(_entries(self.dimensions, records))
+
+    def wrong(self, field: str, value: object, allowed: str) -> SailsimError:
+        """What to raise for a field of the file."""
+        return SailsimError(f"image {self.path}: {field} is {value}; allowed is {allowed}.")
+
+    def bytes_of(self, tensor: str) -> Bytes:
+        """The bytes of a tensor. Raises SailsimError where the file has none of that name."""
+        if tensor not in self.tensors:
+            raise self.wrong(f"tensor {tensor}", "absent", "an image written with it")
+        offset = self.tensors[tensor].offset
+        return self.data[offset : offset + self.tensors[tensor].n_bytes]
+
+    @property
+    def norms(self) -> npt.NDArray[np.float32]:
+        """Weights of the norms (2 n_layers + 1, d_model): of attention, feed-forward by block, the last."""
+        table = self.bytes_of("norms").view(np.float32).reshape(2 * self.dimensions.n_layers + 1, -1)
+        return table[:, : self.dimensions.d_model]
+
+    def weights(self, name: str, layout: Literal["rows", "tiles"] = "rows") -> Weights:
+        """A matrix by name. Raises SailsimError for tiles that it does not have."""
+        shape, record = self.matrices[name]
+        kind, wbits = CODES[int(record["code"]) // 2], shape.wbits
+        if kind == "book":
+            code = WeightCode.book(record["book"][: 1 << wbits])
+        elif kind == "offset":
+            code = WeightCode.offset(wbits, int(record["zero_point"]))
+        else:
+            code = WeightCode.twos(wbits) if kind == "twos" else WeightCode.ternary()
+        data = self.bytes_of(f"{name}.{layout}")[: shape.bytes(layout)]
+        rows = layout == "rows"
+        codes, factors = read_rows(data, shape, reading(code).flip) if rows else read_tiles(data, shape)
+        minima = factors[1] if shape.minimum else None
+        return Weights(codes, code, shape.group_size, factors[0], minima, "image")
+
+    def check_contents(self) -> None:
+        """Looks at all checksums and scales."""
+        self._require_checksum("the norms", self.norms_crc, crc32(self.bytes_of("norms").data))
+        if not np.isfinite(self.norms).all():
+            raise self.wrong("a weight of a norm", "no number", "finite ones")
+        for name, (_, record) in self.matrices.items():
+            crc = 0
+            for layout in _layouts(record):
+                crc = crc32(self.bytes_of(f"{name}.{layout}").data, crc)
+            self._require_checksum(name, int(record["crc"]), crc)
+            stored = [self.weights(name), *([self.weights(name, "tiles")] if record["tiles"] else [])]
+            if not all(map(_finite, stored)):
+                raise self.wrong(f"a scale of {name}", "no number", "finite ones")
+
+    def _rows(self, tensor: str, dtype: np.dtype[np.void]) -> Records:
+        data = self.bytes_of(tensor)
+        if not len(data) or len(data) % dtype.itemsize:
+            raise self.wrong(f"the size of tensor {tensor}", len(data), f"a multiple of {dtype.itemsize}")
+        return np.frombuffer(data.tobytes(), dtype)
+
+    def _require(self, field: str, value: int, allowed: range) -> None:
+        if value not in allowed:
+            ends = f"{allowed[0]}..{allowed[-1]}" if len(allowed) > 1 else f"{allowed[0]}"
+            raise self.wrong(
+                field, value, ends + (f" in steps of {allowed.step}" if allowed.step > 1 else "")
+            )
+
+    def _require_checksum(self, what: str, stored: int, actual: int) -> None:
+        if stored != actual:
+            raise self.wrong(f"the checksum of {what}", f"{stored:#010x}", f"{actual:#010x}")
+
+    def _check_numbers(self, records: Records) -> None:
+        sizes = self.dimensions
+        for field, allowed in LIMITS.items():
+            self._require(field, getattr(sizes, field), allowed)
+        self._require("n_heads modulo n_kv_heads", sizes.n_heads % sizes.n_kv_heads, range(1))
+        self._require("n_heads * head_dim", sizes.n_heads * sizes.head_dim, _ELEMENTS)
+        for field, value in (("norm_eps", sizes.norm_eps), ("rope_base", sizes.rope_base)):
+            if not (isfinite(value) and value > 0):
+                raise self.wrong(field, value, "a positive number")
+        count = 7 * sizes.n_layers + 2 - sizes.tied
+        self._require("the number of matrices", len(records), range(count, count + 1))
+        for name, record in zip(sizes.matrices(), records, strict=True):
+            for field, allowed in MATRIX_LIMITS.items():
+                self._require(f"{field} of {name}", int(record[field]), allowed)
+
+    def _check_places(self, expected: dict[str, dict[str, Any]]) -> None:
+        """Every tensor lies where the program looks for it."""
+        if list(self.tensors) != list(expected):
+            raise self.wrong(
+                "its list of tensors", "another", f"the {len(expected)} that its numbers tell of"
+            )
+        for name, entry in expected.items():
+            tensor, (start, end) = self.tensors[name], entry["data_offsets"]
+            actual = tensor.dtype, list(tensor.shape), tensor.offset - self.start
+            if actual != (entry["dtype"], entry["shape"], start):
+                raise self.wrong(f"tensor {name}", actual, f"{(entry['dtype'], entry['shape'], start)}")
+        start = aligned(self.start)
+        self._require("the size of its header", self.start, range(start, start + 1))
+        self._require("its size", len(self.data), range(start + end, start + end + 1))
+
+
+def read_image(path: str | os.PathLike[str], check: bool = True) -> Image:
+    """Opens an image. With ``check`` all checksums and scales are looked at too.
+
+    Raises SailsimError for a file that is no whole image of this version.
+    """
+    image = Image(Path(path))
+    if check:
+        image.check_contents()
+    return image
 
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """What an image will hold; ``model_layers`` are the model's blocks, ``spec.n_layers`` the image's."""
+    """What an image will hold: ``matrices`` by name with where their weights come from.
+
+    ``spec.n_layers`` are the blocks of the image, ``dimensions.model_layers`` those of the model.
+    """
 
     spec: ModelSpec
-    model_layers: int
+    dimensions: Dimensions
     file: GgufModel | None
-    matrices: tuple[Matrix, ...]
-    norm_eps: float
-    rope_base: float
-    slices: int
+    matrices: dict[str, tuple[Linear, WeightSource]]
     layouts: tuple[str, ...]
     seed: int
     notes: tuple[str, ...]
 
-    def shape(self, matrix: Matrix) -> Shape:
-        """Sizes of the layouts of a matrix."""
-        fmt = matrix.source.format
-        linear = matrix.linear
-        return Shape(linear.k, linear.n, matrix.source.code.wbits, fmt.group_size, fmt.minimum, self.slices)
-
-    def layouts_of(self, matrix: Matrix) -> tuple[str, ...]:
-        """The layouts that a matrix gets: an embedding is only read by row, wide codes have no lut."""
-        if matrix.kind == "embedding":
-            return ("rows",)
-        code = matrix.source.code
-        has_lut = code.wbits <= LUT_WBITS_MAX and reading(code).step != 0
-        return tuple(layout for layout in self.layouts if layout != "lut" or has_lut)
+    @property
+    def records(self) -> Records:
+        """Rows without checksums. An embedding is only read by row, wide codes have no lut."""
+        records = np.zeros(len(self.matrices), MATRIX)
+        for record, (name, (_, source)) in zip(records, self.matrices.items(), strict=True):
+            code, step = source.code, reading(source.code).step
+            record["wbits"], record["code"] = code.wbits, 2 * CODES.index(code.kind)
+            record["minimum"], record["group_size"] = source.format.minimum, source.format.group_size
+            record["zero_point"], record["step"], record["zero"] = code.zero_point, step, reading(code).zero
+            if code.kind == "book":
+                record["book"][: len(code.values)] = code.values
+            layouts = self.layouts if name != "embedding" else ()
+            record["lut"] = "lut" in layouts and code.wbits <= LUT_WBITS_MAX and step != 0
+            record["tiles"] = "tiles" in layouts
+        return records
 
     @property
     def bytes(self) -> int:
-        """About how large the image will be."""
-        total = HEADER.itemsize + len(self.matrices) * TENSOR.itemsize
-        for matrix in self.matrices:
-            shape = self.shape(matrix)
-            total += sum(getattr(shape, f"{layout}_bytes") for layout in self.layouts_of(matrix))
-        return total + aligned(4 * self.spec.d_model) * (2 * self.spec.n_layers + 1)
+        """How large the image will be, its header aside."""
+        *_, last = _entries(self.dimensions, self.records).values()
+        return int(last["data_offsets"][1])
 
     @property
     def about(self) -> dict[str, object]:
         """What the image says of its origin."""
-        origins = Counter(matrix.source.origin for matrix in self.matrices)
+        origins = Counter(source.origin for _, source in self.matrices.values())
         return {
             "written_by": f"sailsim {__version__}",
             "model": self.spec.name,
@@ -143,48 +371,30 @@ class ImagePlan:
             raise SailsimError(f"image {error.filename} cannot be written ({error.strerror}).") from error
 
     def _write(self, file: BinaryIO, progress: bool) -> None:
-        table = np.zeros(len(self.matrices), TENSOR)
-        header = np.zeros((), HEADER)
-        tensor_offset = HEADER.itemsize
-        file.write(bytes(aligned(tensor_offset + table.nbytes)))
-        norms = _norms(self)
-        header["norms_offset"], header["norms_bytes"], header["norms_crc"] = _append(file, norms)
-        for record, matrix in zip(table, followed(self.matrices, "matrices", progress), strict=True):
-            self._describe(record, matrix)
-            weights, shape = matrix.source.load(), self.shape(matrix)
-            _require_numbers(matrix, weights)
-            for layout in self.layouts_of(matrix):
-                placed = _append(file, _LAYOUT[layout](weights, shape))
-                for field, value in zip(("offset", "bytes", "crc"), placed, strict=True):
-                    record[f"{layout}_{field}"] = value
-        text = np.frombuffer(json.dumps(self.about).encode(), np.uint8)
-        header["json_offset"], header["json_bytes"], _ = _append(file, text)
-        header["magic"], header["version"], header["file_bytes"] = MAGIC, VERSION, file.tell()
-        spec = self.spec
-        for name in ("n_layers", "d_model", "n_heads", "n_kv_heads", "head_dim", "d_ffn", "vocab"):
-            header[name] = getattr(spec, name)
-        header["model_layers"] = self.model_layers
-        header["norm_eps"], header["rope_base"] = self.norm_eps, self.rope_base
-        header["slices"], header["max_batch"], header["tied"] = self.slices, MAX_BATCH, spec.tied_embeddings
-        header["tensor_count"], header["tensor_offset"] = len(table), tensor_offset
-        header["crc"] = crc32(table.tobytes(), crc32(header.tobytes()))
-        file.seek(0)
-        file.write(header.tobytes() + table.tobytes())
-
-    def _describe(self, record: np.void, matrix: Matrix) -> None:
-        code, fmt, linear = matrix.source.code, matrix.source.format, matrix.linear
-        record["kind"], record["layer"] = KINDS.index(matrix.kind), matrix.layer
-        record["k"], record["n"] = linear.k, linear.n
-        record["wbits"], record["code"], record["minimum"] = (
-            code.wbits,
-            2 * CODES.index(code.kind),
-            fmt.minimum,
-        )
-        record["group_size"], record["zero_point"] = fmt.group_size, code.zero_point
-        found = reading(code)
-        record["step"], record["zero"] = found.step, found.zero
-        if code.kind == "book":
-            record["book"][: len(code.values)] = code.values
+        records, norms = self.records, _norms(self)
+        metadata = {"sailsim_image": VERSION, "about": json.dumps(self.about)}
+        table = {"__metadata__": metadata, **_entries(self.dimensions, records)}
+        text = json.dumps(table, separators=(",", ":")).encode()
+        text = text.ljust(aligned(8 + len(text)) - 8)
+        text = len(text).to_bytes(8, "little") + text
+        file.write(text + bytes(HEAD.itemsize + records.nbytes) + norms)
+        of_matrices = list(_matrices(self.dimensions, records).items())
+        for name, (shape, record) in followed(of_matrices, "matrices", progress):
+            weights, crc = self.matrices[name][1].load(), 0
+            if not _finite(weights):
+                linear = self.matrices[name][0]
+                raise SailsimError(f"a scale of {linear.name} is no number; allowed are finite ones.")
+            for layout in _layouts(record):
+                data = LAYOUTS[layout](weights, shape)
+                padding = bytes(-len(data) % ALIGN)
+                crc = crc32(padding, crc32(data.data, crc))
+                file.write(data.data)
+                file.write(padding)
+            record["crc"] = crc
+        head = np.array((0, crc32(norms), *self.dimensions, 0), HEAD)
+        head["crc"] = crc32(text + head.tobytes() + records.tobytes())
+        file.seek(len(text))
+        file.write(head.tobytes() + records.tobytes())
 
 
 def plan_image(
@@ -193,7 +403,7 @@ def plan_image(
     weights: str = "",
     blocks: int | None = None,
     slices: int = 32,
-    layouts: Sequence[str] = LAYOUTS,
+    layouts: Sequence[str] = tuple(LAYOUTS),
     seed: int = 0,
 ) -> ImagePlan:
     """Chooses what an image of a model holds.
@@ -221,30 +431,36 @@ def plan_image(
     notes: Counter[str] = Counter()
     full = replace(spec, fused_projections=False)
     image = replace(full, n_layers=blocks or spec.n_layers, extra_params=0)
-    linears = {(linear.layer, linear.name.split(".")[-1]): linear for linear in image.linears()}
-    embedding = Linear("token_embd", "head", spec.d_model, spec.vocab, -1)
-    matrices = []
-    for kind, layer in matrix_order(image.n_layers, spec.tied_embeddings):
-        if kind == "embedding":
-            linear, found = embedding, fmt.embedding(full)
-        elif kind == "head":
-            linear = image.head
-            # The mixes choose by the block of a tensor of how many: those of the whole model.
-            found = fmt.tensor(full.head, full)
-        else:
-            linear = linears[layer, kind]
-            found = fmt.tensor(_stored_as(linear, spec), full)
-        if found.code is None:
-            notes[f"{found.name} tensors, which have no codes, are rounded to {FLOAT_FORMAT}"] += 1
-            found = TENSOR_FORMATS[FLOAT_FORMAT]
-        matrices.append(Matrix(kind, layer, linear, _source(file, linear, found, seed)))
+    shape = ("n_layers", "d_model", "n_heads", "n_kv_heads", "head_dim", "d_ffn", "vocab")
+    dimensions = Dimensions(
+        **{name: getattr(image, name) for name in shape},
+        model_layers=spec.n_layers,
+        slices=slices,
+        max_batch=MAX_BATCH,
+        tied=int(spec.tied_embeddings),
+        norm_eps=eps,
+        rope_base=base,
+    )
+    # The mixes choose by the block of a tensor of how many: those of the whole model.
+    sources = {
+        linear.name: (linear, fmt.tensor(_stored_as(linear, spec), full)) for linear in image.linears()
+    }
+    sources["head"] = image.head, fmt.tensor(full.head, full)
+    if not spec.tied_embeddings:
+        embedding = Linear("token_embd", "head", spec.d_model, spec.vocab, -1)
+        sources["embedding"] = embedding, fmt.embedding(full)
+    matrices = {}
+    for name in dimensions.matrices():
+        linear, own = sources[name]
+        if own.code is None:
+            notes[f"{own.name} tensors, which have no codes, are rounded to {FLOAT_FORMAT}"] += 1
+            own = TENSOR_FORMATS[FLOAT_FORMAT]
+        matrices[name] = linear, _source(file, linear, own, seed)
     if image.n_layers < spec.n_layers:
         notes[f"the first {image.n_layers} of {spec.n_layers} blocks"] += 1
     if file is None:
         notes["random weights: its tokens mean nothing"] += 1
-    return ImagePlan(
-        image, spec.n_layers, file, tuple(matrices), eps, base, slices, tuple(layouts), seed, tuple(notes)
-    )
+    return ImagePlan(image, dimensions, file, matrices, tuple(layouts), seed, tuple(notes))
 
 
 def _stored_as(linear: Linear, spec: ModelSpec) -> Linear:
@@ -286,7 +502,7 @@ def _check(spec: ModelSpec, slices: int, layouts: Sequence[str], blocks: int | N
         raise SailsimError(f"model {spec.name}: gated_ffn is false; allowed in an image is a gated one.")
 
 
-def _norms(plan: ImagePlan) -> npt.NDArray[np.uint8]:
+def _norms(plan: ImagePlan) -> bytes:
     """Weights of the norms, each row padded to whole lines."""
     spec = plan.spec
     names = [f"blk.{i}.{name}" for i in range(spec.n_layers) for name in ("attn_norm", "ffn_norm")]
@@ -304,18 +520,4 @@ def _norms(plan: ImagePlan) -> npt.NDArray[np.uint8]:
                 f"is {spec.d_model}."
             )
         row[: spec.d_model] = stored.reshape(-1)
-    return table.view(np.uint8).reshape(-1)
-
-
-def _require_numbers(matrix: Matrix, weights: Weights) -> None:
-    for numbers in (weights.scales, weights.minima):
-        if numbers is not None and not np.isfinite(numbers).all():
-            raise SailsimError(f"a scale of {matrix.linear.name} is no number; allowed are finite ones.")
-
-
-def _append(file: BinaryIO, data: npt.NDArray[np.uint8]) -> tuple[int, int, int]:
-    """Writes bytes at the next line of the file: where they begin, how many they are, their checksum."""
-    start = aligned(file.tell())
-    file.write(bytes(start - file.tell()))
-    file.write(data.data)
-    return start, data.nbytes, crc32(data.data)
+    return table.tobytes()

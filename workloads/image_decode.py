@@ -18,7 +18,7 @@ from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.operands import block_slices
 from sailsim.lut_gemv.tile import int_product
 from sailsim.workloads.decoder import Floats, rotate, rotation
-from sailsim.workloads.image_file import Image, matrix_order
+from sailsim.workloads.image import Image
 from sailsim.workloads.weights import Weights
 
 Operand = tuple[npt.NDArray[np.int8], Floats]
@@ -32,7 +32,7 @@ SPLITMIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
 def fill_table(seed: int) -> Floats:
-    """The numbers in [-1, 1) that the program fills a cache with (common/random.hh, `symmetric`)."""
+    """The numbers in [-1, 1) that the program fills a cache with (common/measure.hh, `symmetric`)."""
     gamma, first, second = (np.uint64(word) for word in SPLITMIX)
     with np.errstate(over="ignore"):
         z = np.uint64(seed) + gamma * np.arange(1, FILL_ENTRIES + 1, dtype=np.uint64)
@@ -88,8 +88,7 @@ class ImageDecoder:
         self.position = context
         self.off = 0.0
         self._followed, self._at = followed, 0
-        self._index = {key: i for i, key in enumerate(matrix_order(sizes.n_layers, image.tied))}
-        self._weights: dict[tuple[str, int], Weights] = {}
+        self._weights: dict[str, Weights] = {}
         shape = (2, sizes.n_layers, batch, sizes.n_kv_heads, context, sizes.head_dim)
         table, row = fill_table(seed), np.arange(int(np.prod(shape[1:-1]))).reshape(shape[1:-1])
         rows = np.stack([2 * row, 2 * row + 1])[..., None]
@@ -101,33 +100,32 @@ class ImageDecoder:
         self._keys = [list(np.moveaxis(layer, 2, 0)) for layer in filled[0]]
         self._values = [list(np.moveaxis(layer, 2, 0)) for layer in filled[1]]
 
-    def weights(self, kind: str, layer: int) -> Weights:
+    def weights(self, name: str) -> Weights:
         """A matrix of the image, kept once it has been read."""
-        key = (kind, layer)
-        if key not in self._weights:
-            self._weights[key] = self.image.weights(self._index[key])
-        return self._weights[key]
+        if name not in self._weights:
+            self._weights[name] = self.image.weights(name)
+        return self._weights[name]
 
     def logits(self, tokens: Sequence[int]) -> Floats:
         """Takes one token of each sequence; logits of the next ones, (batch, vocab)."""
         x = self.step(tokens)
         head = self._rounded(self._norm(x, self.image.norms[-1]))
-        return multiply(head, self.weights("head", self.sizes.n_layers))
+        return multiply(head, self.weights("head"))
 
     def step(self, tokens: Sequence[int]) -> Floats:
         """Takes one token of each sequence into the cache; what the last block gives, (batch, d_model)."""
         sizes, norms = self.sizes, self.image.norms
         x = np.stack([self._embedding(token) for token in tokens])
         for layer in range(sizes.n_layers):
+            block = f"blk.{layer}"
             a = self._rounded(self._norm(x, norms[2 * layer]))
-            q, k, v = (multiply(a, self.weights(kind, layer)) for kind in ("attn_q", "attn_k", "attn_v"))
+            q, k, v = (multiply(a, self.weights(f"{block}.attn_{kind}")) for kind in "qkv")
             mixed = self._rounded(self._attention(layer, q, k, v))
-            x = x + multiply(mixed, self.weights("attn_output", layer))
+            x = x + multiply(mixed, self.weights(f"{block}.attn_output"))
             f = self._rounded(self._norm(x, norms[2 * layer + 1]))
-            gate = multiply(f, self.weights("ffn_gate", layer))
-            up = multiply(f, self.weights("ffn_up", layer))
+            gate, up = (multiply(f, self.weights(f"{block}.ffn_{kind}")) for kind in ("gate", "up"))
             hidden = gate / (1 + np.exp(-gate)) * up
-            x = x + multiply(self._rounded(hidden), self.weights("ffn_down", layer))
+            x = x + multiply(self._rounded(hidden), self.weights(f"{block}.ffn_down"))
         self.position += 1
         return x
 
@@ -143,8 +141,7 @@ class ImageDecoder:
         return ints, scale
 
     def _embedding(self, token: int) -> Floats:
-        kind = "head" if self.image.tied else "embedding"
-        weights = self.weights(kind, self.sizes.n_layers)
+        weights = self.weights("head" if self.sizes.tied else "embedding")
         return weights.columns(token, token + 1).values()[:, 0]
 
     def _norm(self, x: Floats, weight: Floats) -> Floats:
@@ -153,7 +150,7 @@ class ImageDecoder:
         return np.asarray(x * weight * factor, dtype=np.float32)
 
     def _rotated(self, x: Floats) -> Floats:
-        turns = rotation(self.position, 1, self.sizes.head_dim, float(self.sizes.rope_base))
+        turns = rotation(self.position, 1, self.sizes.head_dim, self.sizes.rope_base)
         return rotate(x[:, None], turns)[:, 0]
 
     def _cached(self, x: Floats) -> Floats:

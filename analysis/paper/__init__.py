@@ -1,8 +1,7 @@
 """A paper's claims against what is simulated, nominally and under all that is not published.
 
-Reading order: `claims` (what is claimed, as data), `metrics` (the numbers that claims are about),
-`stored_claims` (a sweep against the claims); `parameters`, `machine`, `space`, `unknowns` (what is not
-published), `evaluator` and `sampling` (machines drawn from it), `sample_outcomes` (what they did, for
-`metrics`), `distributions`, `sensitivity`, `nearest`, `reproduce`; `explore` (a search for good machines).
+Reading order: `claims` (what is claimed, as data), `stored_claims` (a sweep against it); `machine` and
+`unknowns` (machines drawn from what is not published), `evaluator` (what claims are on one), `nearest`,
+`reproduce`, `joint`; `explore` (a search for good machines); `check` (what this project claims).
 docs/reproduction.md explains.
 """

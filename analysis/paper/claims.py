@@ -1,37 +1,40 @@
-"""What a paper claims, as data: numbers, and every metric that the words of each allow.
+"""What a paper claims, as data: numbers, every metric that the words of each allow, and how it is reckoned.
 
-Those that ship are `data/claims/<paper>.toml`; another paper's are a file like it, by its path. What a metric
-computes is in `metrics`, from what runners did: the points of a store (`stored_claims`) or sampled machines
-(`sample_outcomes`). No other module names a claim, or a runner that one is about.
+Those that ship are `data/claims/<paper>.toml`; another paper's are a file like it, by its path. A metric is
+reckoned from `Outcomes`: the points of a store (`stored_claims`) or a sampled machine on some workloads
+(`evaluator`). No other module names a claim, or a runner that one is about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Literal, Protocol, Self, TypeVar
 
-from pydantic import ValidationError, model_validator
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError, model_validator
 
 from sailsim.analysis.costs.area import BASES, COUNTED
-from sailsim.analysis.results.runs import Runner, shipped_runners
+from sailsim.analysis.results.runs import SAIL, Runner, shipped_runners
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
-from sailsim.base.stamp import Stamp, stamp
-from sailsim.sim.same import Same
 from sailsim.sim.tables import Shelf, sentence
 
 CLAIMS = Shelf("claims", "data/claims", package="sailsim.analysis")
-"""The files."""
 SHIPPED = "sail"
 """The paper that is asked about unless another one is named."""
 
 MetricName = Literal["speedup", "usd_ratio", "saving", "area_share"]
 Payment = Literal["used", "bandwidth", "whole"]
-Saved = Literal["pim_cycles", "step_s", "array_reads"]
 Choice = Literal["prt"]
 Source = Literal["store", "samples"]
+Numbers = NDArray[np.float64]
+
+T = TypeVar("T")
+Listed = Annotated[tuple[T, ...], Field(strict=False)]
+"""A list of a file, as the tuple that a frozen model wants."""
 
 _FIELDS_OF: dict[MetricName, tuple[str, ...]] = {
     "speedup": ("runner",),
@@ -54,7 +57,7 @@ class ClaimMetric(Frozen):
     """Whom SAIL is compared with, by its name in `data/runners.toml`."""
     payment: Payment | None = None
     """What both pay: the vCPUs that they use, or those of the bandwidth that they use too, or the server."""
-    saved: Saved | None = None
+    saved: Literal["pim_cycles", "step_s", "array_reads"] | None = None
     """What is saved: cycles of the PIM units, the step's time, or reads of the arrays by look-ups."""
     without: Choice | None = None
     """The choice whose lack SAIL is compared with at the same point."""
@@ -69,7 +72,7 @@ class ClaimMetric(Frozen):
     """Whether it is the one that is searched and explained: one a claim."""
     claimed: bool = True
     """False: it stands beside the claim for comparison, without a verdict."""
-    of: tuple[Source, ...] = ("store", "samples")
+    of: Listed[Source] = ("store", "samples")
     """Where it is shown: for the points of a store, for sampled machines."""
     find: str = ""
     """Where `sailsim run --json` has it, dot by dot; empty where no one run has it."""
@@ -77,11 +80,6 @@ class ClaimMetric(Frozen):
     """A sentence that says how it follows from the commands, where `find` is empty."""
     remark: str = ""
     """What must be said beside it."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists_are_tuples(cls, table: Any) -> Any:
-        return with_tuples(table, "of")
 
     @model_validator(mode="after")
     def _has_what_it_takes(self) -> Self:
@@ -112,13 +110,6 @@ class ClaimMetric(Frozen):
             return f"runs.{self.runner}.speedup"
         return f"runs.{self.runner}.usd_ratio_{self.payment}" if self.metric == "usd_ratio" else ""
 
-    @property
-    def opponent(self) -> Runner:
-        """The runner that SAIL is compared with. Raises ValueError for a metric that has none."""
-        if self.runner is None:
-            raise ValueError(f"metric {self.metric} has no runner")
-        return next(runner for runner in shipped_runners() if runner.name == self.runner)
-
 
 class Claim(Frozen):
     """One published number: a `[[claim]]` table."""
@@ -138,14 +129,9 @@ class Claim(Frozen):
     confidence: Literal["high", "medium", "low"]
     """Of the quotation: high, where it is the paper's own abstract."""
     source: str
-    why: tuple[str, ...] = ()
+    why: Listed[str] = ()
     """Why what comes out disagrees."""
-    metric: tuple[ClaimMetric, ...]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists_are_tuples(cls, table: Any) -> Any:
-        return with_tuples(table, "why", "metric")
+    metric: Listed[ClaimMetric]
 
     @model_validator(mode="after")
     def _has_one_primary(self) -> Self:
@@ -158,7 +144,7 @@ class Claim(Frozen):
             return self
         raise ValueError(f"value of {self.name} is {self.value:g}; allowed on a log scale is one above 0")
 
-    @property
+    @cached_property
     def primary(self) -> ClaimMetric:
         """The metric that is searched and explained."""
         return next(metric for metric in self.metric if metric.primary)
@@ -166,6 +152,12 @@ class Claim(Frozen):
     def metrics(self, source: Source) -> tuple[ClaimMetric, ...]:
         """Its metrics for one source of numbers."""
         return tuple(metric for metric in self.metric if source in metric.of)
+
+    def reaches(self, values: Numbers) -> NDArray[np.bool_]:
+        """Whether values are as good as the paper's."""
+        if self.better == "lower":
+            return np.asarray(np.isfinite(values) & (values <= self.value))
+        return np.asarray(values >= self.value)
 
 
 class Fact(Frozen):
@@ -182,21 +174,20 @@ class Fact(Frozen):
     source: str
 
 
+Metric = tuple[str, int]
+"""A claim by its name, and which of its metrics of sampled machines."""
+
+
 class Paper(Frozen):
     """Everything that one paper says, and the file of what it does not."""
 
     source: str
     unknowns: str | None = None
     """A file of `data/unknowns` by name, or one by its path from this file; None: nothing to sample."""
-    models: tuple[str, ...] = ()
+    models: Listed[str] = ()
     """The models that the claims are about, by name."""
-    claim: tuple[Claim, ...]
-    fact: tuple[Fact, ...] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists_are_tuples(cls, table: Any) -> Any:
-        return with_tuples(table, "claim", "fact", "models")
+    claim: Listed[Claim]
+    fact: Listed[Fact] = ()
 
     @model_validator(mode="after")
     def _names_are_different(self) -> Self:
@@ -210,31 +201,31 @@ class Paper(Frozen):
 
     def by_name(self, name: str) -> Claim:
         """A claim. Raises SailsimError for an unknown one."""
-        found = next((claim for claim in self.claim if claim.name == name), None)
-        if found is None:
-            raise SailsimError(
-                f"claim is {name!r}, allowed is one of {', '.join(claim.name for claim in self.claim)}"
-            )
-        return found
+        for claim in self.claim:
+            if claim.name == name:
+                return claim
+        names = ", ".join(claim.name for claim in self.claim)
+        raise SailsimError(f"claim is {name!r}, allowed is one of {names}")
 
-    def metrics(self, source: Source) -> tuple[ClaimMetric, ...]:
-        """All metrics for one source of numbers, claim by claim."""
-        return _metrics(Same(self), source)
+    @cached_property
+    def sampled(self) -> dict[Metric, ClaimMetric]:
+        """All metrics of sampled machines, claim by claim."""
+        return {
+            (claim.name, at): metric
+            for claim in self.claim
+            for at, metric in enumerate(claim.metrics("samples"))
+        }
 
-    def opponents(self, source: Source) -> tuple[Runner, ...]:
-        """The runners that SAIL is compared with, each once."""
-        return _opponents(Same(self), source)
+    @cached_property
+    def primary(self) -> dict[str, Metric]:
+        """Of every claim by its name the metric that is searched and explained."""
+        return {metric[0]: metric for metric, each in self.sampled.items() if each.primary}
 
-
-@lru_cache(maxsize=16)
-def _metrics(paper: Same[Paper], source: Source) -> tuple[ClaimMetric, ...]:
-    return tuple(metric for claim in paper.it.claim for metric in claim.metrics(source))
-
-
-@lru_cache(maxsize=16)
-def _opponents(paper: Same[Paper], source: Source) -> tuple[Runner, ...]:
-    found = (metric.opponent for metric in paper.it.metrics(source) if metric.runner is not None)
-    return tuple({runner.name: runner for runner in found}.values())
+    @cached_property
+    def opponents(self) -> dict[str, Runner]:
+        """The runners that sampled machines are compared with, by name."""
+        named = {runner.name: runner for runner in shipped_runners()}
+        return {m.runner: named[m.runner] for m in self.sampled.values() if m.runner is not None}
 
 
 def load_paper(name_or_path: str = SHIPPED) -> Paper:
@@ -242,26 +233,48 @@ def load_paper(name_or_path: str = SHIPPED) -> Paper:
 
     Raises SailsimError that names the file, the field and what is allowed.
     """
-    return _loaded(name_or_path, stamp(CLAIMS.path(name_or_path)))
-
-
-@lru_cache(maxsize=8)
-def _loaded(name_or_path: str, _stamp: Stamp) -> Paper:
-    """A file is read again only when it has changed."""
-    table = CLAIMS.read(name_or_path)
     try:
-        found = Paper.model_validate(table)
+        paper = Paper.model_validate(CLAIMS.read(name_or_path))
     except ValidationError as error:
         raise SailsimError(sentence(f"claims {name_or_path}", error, "a field of a claims file")) from None
     path = CLAIMS.path(name_or_path)
-    if path is None or found.unknowns is None or not found.unknowns.endswith(".toml"):
-        return found
-    return found.model_copy(update={"unknowns": str(Path(path.parent, found.unknowns))})
+    if path is None or paper.unknowns is None or not paper.unknowns.endswith(".toml"):
+        return paper
+    return paper.model_copy(update={"unknowns": str(Path(path.parent, paper.unknowns))})
 
 
-def with_tuples(table: Any, *names: str) -> Any:
-    """A table whose lists of some names, as TOML has them, are tuples, as frozen models want them."""
-    if not isinstance(table, dict):
-        return table
-    lists = {name: tuple(table[name]) for name in names if isinstance(table.get(name), list)}
-    return table | lists
+class Outcomes(Protocol):
+    """What runners did at some points. Arrays have one shape; NaN where a run has no number."""
+
+    def of(
+        self, runner: str, quantity: str, beside: str | None = None, without: Choice | None = None
+    ) -> Numbers:
+        """A runner's `tokens_per_s`, `tokens_per_usd_<payment>`, `pim_cycles`, `step_s` or `array_reads`.
+
+        SAIL's are those of the machine whose cores run the software of the runner ``beside``, and with
+        ``without`` those at the same points without a choice.
+        """
+
+    def area_share(self, counted: str, base: str) -> Numbers:
+        """Added area over what there is, by `costs.area.COUNTED` and `BASES`."""
+
+
+def values(metric: ClaimMetric, outcomes: Outcomes) -> Numbers:
+    """A metric at every point, as a ratio or in percent."""
+    if metric.metric == "area_share":
+        assert metric.counted is not None
+        assert metric.base is not None
+        return 100 * outcomes.area_share(metric.counted, metric.base)
+    if metric.metric == "saving":
+        assert metric.saved is not None
+        whole = outcomes.of(SAIL, metric.saved, without=metric.without)
+        return 100 * (1 - outcomes.of(SAIL, metric.saved) / whole)
+    assert metric.runner is not None
+    rate = "tokens_per_s" if metric.metric == "speedup" else f"tokens_per_usd_{metric.payment}"
+    return outcomes.of(SAIL, rate, beside=metric.runner) / outcomes.of(metric.runner, rate)
+
+
+def highest(values: Numbers) -> Numbers:
+    """The highest along the last axis; NaN where there is no number at all."""
+    empty = np.isnan(values).all(axis=-1)
+    return np.where(empty, np.nan, np.where(np.isnan(values), -np.inf, values).max(axis=-1))

@@ -1,68 +1,54 @@
-"""A sampled machine on a workload, beside the runners that a paper's claims are about."""
+"""What claims are on a sampled machine, workload by workload; and of many machines, kept in a folder.
+
+`SampledOutcomes` asks the simulator and the baselines for what a metric needs and no more: SAIL's step on a
+machine whose cores run one software, the same server's cores, cards. Tokens per dollar follow
+`costs.dollars`: SAIL pays (1 + overhead) times what its part of a server costs.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
 from sailsim.analysis.costs.area import AreaConstants, AreaNotModelledError, area
-from sailsim.analysis.paper.claims import Paper
-from sailsim.analysis.paper.machine import SampledMachine
-from sailsim.analysis.paper.parameters import Workload
-from sailsim.analysis.paper.space import ParameterSpace
+from sailsim.analysis.costs.dollars import HOUR_S, CostConstants, prices
+from sailsim.analysis.paper.claims import Choice, ClaimMetric, Metric, Numbers, values
+from sailsim.analysis.paper.machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE, SampledMachine
+from sailsim.analysis.paper.unknowns import ParameterSpace, Workload, scatter_of
 from sailsim.analysis.results.runs import OF_THE_POINT, SAIL, Runner
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import RESERVED_SHARE, memory_needed
 from sailsim.sim.backends import cores as cpu
 from sailsim.sim.backends import roofline as gpu
-from sailsim.sim.backends.cores import Software, packings
+from sailsim.sim.backends.cores import Software
 from sailsim.sim.engine import time_step
 from sailsim.sim.fitted import Work, decode_work
 from sailsim.sim.host import CpuSheet
-from sailsim.sim.same import Same
+from sailsim.sim.study.run import run_study
+from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.workers import Workers
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.vary import leaves
-from sailsim.workloads.formats import WeightFormat, uniform_format, weight_format
-from sailsim.workloads.graph import decode_step
+from sailsim.workloads.formats import uniform_format, weight_format
 from sailsim.workloads.load import load_model
 
-Rates = NDArray[np.float64]
-"""Numbers of one machine, an entry a workload."""
-
-STEP = ("tokens_per_s", "step_s", "pim_cycles", "array_reads", "dram_bytes")
-"""What is kept of a simulated step; reads of the arrays by look-ups where a claim is about them."""
 READS = "prt_misses"
-"""What counts them: every look-up that no PRT serves."""
-WITHOUT_PRT = ("step_s", "pim_cycles", "array_reads")
-"""What is kept of the same without the PRT."""
-
-
-def of_sail(name: str, without: str | None = None) -> str:
-    """The name of a quantity of SAIL in a record."""
-    return f"{SAIL}.{name}" + ("" if without is None else f".without_{without}")
-
-
-def of_runner(runner: str, name: str) -> str:
-    """The name of a quantity of another runner in a record."""
-    return f"{runner}.{name}"
-
-
-MEMORY, READ_BANDWIDTH = of_sail("memory_bytes"), of_sail("read_bandwidth")
-"""Bytes of weights and KV cache; bytes/s of DRAM that reading cores reach."""
-OF_SAIL = (*(of_sail(name) for name in STEP), *(of_sail(name, "prt") for name in WITHOUT_PRT))
-"""What another design changes."""
+"""What counts reads of the arrays by look-ups: every one that no PRT serves."""
+Values = Mapping[Metric, Numbers]
+"""Of every metric of sampled machines, (machines, workloads) or (workloads,)."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is kept of a simulated step, as `STEP`; NaN where a tile does not fit."""
+    """What is kept of a simulated step; NaN where a tile does not fit."""
 
     tokens_per_s: float = math.nan
     step_s: float = math.nan
@@ -71,259 +57,336 @@ class Step:
     dram_bytes: float = math.nan
 
 
-@dataclass
 class Memo:
-    """What has been computed already, within a block or a search."""
+    """What is known within a block of machines or a search."""
 
-    steps: dict[tuple[Any, ...], dict[Any, Step]] = field(default_factory=dict)
-    """By the values of the machine that a step's time depends on, then by what is asked of it."""
-    cards: dict[Any, Rates] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.steps: dict[tuple[Any, ...], dict[Any, Step]] = {}
+        """By the values of the machine that a step's time depends on, then by what is asked of it."""
+        self.work: dict[tuple[Any, ...], _Work] = {}
+        """By the choice of weights and the workloads."""
 
 
-class SampleEvaluator:
-    """A machine, its cores with one software, beside other runners, on some workloads together.
+@dataclass
+class SampledOutcomes:
+    """A machine on some workloads of its space, as `claims.Outcomes`: numbers have an entry a workload."""
 
-    What was computed is kept in `memo`.
-    """
+    space: ParameterSpace
+    machine: SampledMachine
+    workloads: Sequence[Workload]
+    memo: Memo = field(default_factory=Memo)
+    untimed: frozenset[str] = frozenset()
+    """Fields of the machine that no step's time depends on (`reproduce.screen`)."""
+    _hosts: dict[Software, _Host | None] = field(default_factory=dict)
+    _rates: dict[str, tuple[Numbers, Numbers]] = field(default_factory=dict)
 
-    def __init__(
-        self,
-        machine: SampledMachine,
-        paper: Paper,
-        software: Software,
-        memo: Memo | None = None,
-        untimed: frozenset[str] = frozenset(),
-    ) -> None:
-        """``untimed``: fields of the machine that no step's time depends on, as `screen` finds them."""
-        self.machine, self.software, self.memo = machine, software, memo if memo is not None else Memo()
-        self.system: System = machine.system(software)
-        self._opponents = [
-            r for r in paper.opponents("samples") if r.kind == "card" or r.software == software
-        ]
-        reads = any(metric.saved == "array_reads" for metric in paper.metrics("samples"))
-        self._counted = (READS,) if reads else ()
-        self._sheet = CpuSheet.of(self.system)
-        self._constants: dict[int, cpu.Constants] = {}
-        own = tuple(leaf.value for path, leaf in leaves(self.system).items() if path not in untimed)
-        self._steps = self.memo.steps.setdefault(own, {})
+    def of(
+        self, runner: str, quantity: str, beside: str | None = None, without: Choice | None = None
+    ) -> Numbers:
+        """As `Outcomes.of`; rates of others than SAIL are those of one measured machine, with its scatter."""
+        opponent = None if runner == SAIL else self.space.paper.opponents[runner]
+        near = opponent if beside is None else self.space.paper.opponents[beside]
+        software = self.space.software if near is None else self.space.host_of(near)
+        host = self.host(software)
+        if host is None:
+            return np.full(len(self.workloads), math.nan)
+        if quantity.startswith("tokens_per_usd_"):
+            hour = self.usd_per_hour(host, opponent, quantity.removeprefix("tokens_per_usd_"))
+            return self._rate(host, opponent) * HOUR_S / hour
+        if quantity == "tokens_per_s":
+            return self._rate(host, opponent)
+        return host.steps(quantity, without)
 
-    def outcomes(self, workloads: tuple[Workload, ...]) -> dict[str, Rates]:
-        """Every quantity by its name in a record, an array over some workloads; NaN where it cannot have
-        one."""
-        steps, without = zip(*(self.steps(workload) for workload in workloads), strict=True)
-        found = {of_sail(name): np.array([getattr(step, name) for step in steps]) for name in STEP}
-        own = _asked(workloads, self.machine.group_size)
-        found[MEMORY] = own.memory
-        found[READ_BANDWIDTH] = np.full(len(workloads), self.system.memory.read_bandwidth.si)
-        for name in WITHOUT_PRT:
-            found[of_sail(name, "prt")] = np.array([getattr(step, name) for step in without])
-        for runner in self._opponents:
-            asked = own if runner.format == OF_THE_POINT else _asked(workloads, runner.format)
-            if runner.kind == "card":
-                rates, weights = self.card(runner, asked), asked.work.weight_bytes
+    def _rate(self, host: _Host, opponent: Runner | None) -> Numbers:
+        if opponent is None:
+            return host.steps("tokens_per_s")
+        return self.predicted(host, opponent)[0] * self.machine.factor(scatter_of(opponent))
+
+    def host(self, software: Software) -> _Host | None:
+        """The machine with a software on its cores; None where there is no such machine."""
+        if software not in self._hosts:
+            try:
+                system = self.machine.system(software)
+            except SailsimError:
+                self._hosts[software] = None
             else:
-                rates, weights = self.cores(runner, asked)
-            found[of_runner(runner.name, "tokens_per_s")] = rates
-            moved = weights + asked.work.kv_bytes
-            found[of_runner(runner.name, "dram_bytes")] = np.where(np.isnan(rates), np.nan, moved)
-        return found
+                own = tuple(v.value for path, v in leaves(system).items() if path not in self.untimed)
+                known = self.memo.steps.setdefault(own, {})
+                self._hosts[software] = _Host(
+                    self.machine, system, software, self.workloads, self._reads, known
+                )
+        return self._hosts[software]
 
-    def steps(self, workload: Workload) -> tuple[Step, Step]:
-        """One simulated step, and the same without the PRT where that is asked."""
-        return self.step(workload), self.step(workload, prt=False) if workload.prt else Step()
+    @property
+    def _reads(self) -> tuple[str, ...]:
+        """What is counted of a step beside its time, as far as a claim is about it."""
+        metrics = self.space.paper.sampled.values()
+        return (READS,) if any(metric.saved == "array_reads" for metric in metrics) else ()
+
+    def area_share(self, counted: str, base: str) -> Numbers:
+        """Added area over what there is, the same on every workload; NaN where it is not modelled."""
+        host = self.host(self.space.software)
+        share = math.nan if host is None else host.area_share(counted, base)
+        return np.full(len(self.workloads), share)
+
+    # --- Dollars ---
+
+    def usd_per_hour(self, host: _Host, opponent: Runner | None, payment: str) -> Numbers:
+        """What an hour costs, SAIL's with its overhead; as `dollars.usd_per_hour`, on a server of as many
+        vCPUs as the machine has cores."""
+        if opponent is not None and opponent.kind == "card":
+            return np.asarray(prices().of(opponent.hardware).usd_per_hour)
+        named = self.machine.values.get("cost.instance")
+        servers = {price.instance: price for price in self.space.servers}
+        price = self.space.servers[0] if named is None else servers[str(named)]
+        cores = float(host.system.cores.count.whole)
+        if payment == "whole" or (opponent is not None and opponent.paid == "whole"):
+            paid = np.full(len(self.workloads), cores)
+        else:
+            every = opponent is not None and opponent.threads == "all"
+            threads = np.array([cores if every else float(w.threads) for w in self.workloads])
+            memory = (price.memory_gib or np.inf) * 2**30 / price.units
+            paid = np.maximum(threads, np.ceil(self.work(OF_THE_POINT).memory / memory))
+            if payment == "bandwidth":
+                share = self._bandwidth_share(host, opponent)
+                paid = np.maximum(paid, np.ceil(share * cores * (1 - 1e-12)))
+            paid = np.minimum(paid, cores)
+        hour = price.usd_per_hour / price.units * paid
+        overhead = self.machine.constants("cost", CostConstants).overhead
+        return hour * (1 + overhead) if opponent is None or opponent.overhead else hour
+
+    def _bandwidth_share(self, host: _Host, opponent: Runner | None) -> Numbers:
+        """Of what reading cores reach, the part that a run takes, by its predicted rate."""
+        sail = host.steps("tokens_per_s")
+        rate, moved = (sail, host.steps("dram_bytes")) if opponent is None else self.predicted(host, opponent)
+        tokens = sail * host.steps("step_s")
+        return np.minimum(1.0, moved / tokens * rate / host.system.memory.read_bandwidth.si)
+
+    # --- Baselines: every call of a model of cores or cards is here ---
+
+    def work(self, weights: str) -> _Work:
+        """What decoding asks of a machine, with weights of the point or of a format by its name."""
+        choice = self.machine.group_size if weights == OF_THE_POINT else weights
+        key = (choice, *(w.name for w in self.workloads))
+        if key not in self.memo.work:
+            self.memo.work[key] = _Work(self.workloads, choice)
+        return self.memo.work[key]
+
+    def predicted(self, host: _Host, opponent: Runner) -> tuple[Numbers, Numbers]:
+        """Tokens/s of another runner without scatter, and the bytes that a step moves; NaN where it cannot
+        run."""
+        if opponent.name not in self._rates:
+            work = self.work(opponent.format)
+            if opponent.kind == "card":
+                rate, weights = self._card(opponent, work), work.of_a_step.weight_bytes
+            else:
+                rate, weights = self._cores(host, opponent, work)
+            moved = np.where(np.isnan(rate), math.nan, weights + work.of_a_step.kv_bytes)
+            self._rates[opponent.name] = rate, moved
+        return self._rates[opponent.name]
+
+    def _cores(self, host: _Host, opponent: Runner, work: _Work) -> tuple[Numbers, Numbers]:
+        """Tokens/s of the server's cores at the machine's constants, and the bytes of weights of a step; with
+        as many instances as are the fastest for each workload, of equals the fewest, where it is packed."""
+        of_each = [host.constants(w.wbits) for w in self.workloads]
+        # A software's constants differ in the rates of its kernels alone.
+        constants = replace(of_each[0], kernel_rate=np.array([float(c.kernel_rate) for c in of_each]))
+        every = float(host.system.cores.count.whole)
+        threads = np.array([every if opponent.threads == "all" else float(w.threads) for w in self.workloads])
+        one, sheet = np.asarray(1.0), CpuSheet.of(host.system)
+        if opponent.instances == "one":
+            parts = cpu.step_parts(work.of_a_step, sheet, threads, constants, one)
+            return np.asarray(work.of_a_step.rows / sum(parts.values())), work.of_a_step.weight_bytes
+        of, instances, packed = work.packed(tuple(threads.astype(int).tolist()))
+        own = replace(constants, kernel_rate=np.asarray(constants.kernel_rate)[of])
+        each = np.floor(threads[of] / instances)
+        seconds = np.asarray(sum(cpu.packed_parts(packed, sheet, each, own, one, instances).values()))
+        best = np.array([np.flatnonzero(of == i)[np.argmin(seconds[of == i])] for i in range(len(threads))])
+        rate = np.asarray(work.of_a_step.rows / seconds[best])
+        return rate, (instances * packed.weight_bytes)[best]
+
+    def _card(self, opponent: Runner, work: _Work) -> Numbers:
+        """Tokens/s of a card; NaN where its memory is too small or the software has no such kernel."""
+        software: gpu.GpuSoftware = "serving" if opponent.software == "serving" else "llama.cpp"
+        card = opponent.machine
+        assert isinstance(card, Gpu)
+        formats = [fmt for _, fmt, _ in work.every]
+        known = {fmt: gpu.constants(card, fmt, self.machine.fitted, software) for fmt in set(formats)}
+        constants = gpu.GpuConstants.stack([known[fmt] for fmt in formats])
+        parts = gpu.step_parts(work.of_a_step, gpu.GpuSheet.of(card), constants)
+        kernels = [software != "serving" or gpu.is_four_bit(f) or gpu.is_sixteen_bit(f) for f in formats]
+        fits = work.memory <= card.memory_size.si * (1 - RESERVED_SHARE)
+        return np.where(fits & kernels, work.of_a_step.rows / sum(parts.values()), math.nan)
+
+
+@dataclass
+class _Host:
+    """A machine whose cores run one software, on some workloads."""
+
+    machine: SampledMachine
+    system: System
+    software: Software
+    workloads: Sequence[Workload]
+    counted: tuple[str, ...]
+    known: dict[Any, Step]
+    _constants: dict[int, cpu.Constants] = field(default_factory=dict)
+
+    def steps(self, quantity: str, without: Choice | None = None) -> Numbers:
+        """A quantity of SAIL's steps; without the PRT on the workloads where that is asked."""
+        if without is None:
+            steps = [self.step(w) for w in self.workloads]
+        else:
+            steps = [self.step(w, prt=False) if w.prt else Step() for w in self.workloads]
+        return np.array([getattr(step, quantity) for step in steps])
 
     def step(self, workload: Workload, prt: bool = True) -> Step:
         """One simulated step."""
         key = (workload.name, prt, self.machine.group_size)
-        found = self._steps.get(key)
-        if found is None:
-            found = self._steps[key] = self._timed(workload, prt)
-        return found
+        if key not in self.known:
+            self.known[key] = self._timed(workload, prt)
+        return self.known[key]
 
     def _timed(self, workload: Workload, prt: bool) -> Step:
-        """The step as the engine has it; without a number where a tile does not fit."""
         point = workload.point(self.system.name, self.machine.group_size, prt)
         try:
-            result = time_step(self.system, load_model(workload.model), point, self._counted)
+            timed = time_step(self.system, load_model(workload.model), point, self.counted)
         except SailsimError:
             return Step()
-        return Step(
-            result.tokens_per_s,
-            result.step_s,
-            float(result.pim_cycles),
-            float(result.counts.get(READS, math.nan)),
-            result.dram_bytes,
-        )
+        reads = float(timed.counts.get(READS, math.nan))
+        return Step(timed.tokens_per_s, timed.step_s, float(timed.pim_cycles), reads, timed.dram_bytes)
 
-    def cores(self, runner: Runner, asked: _Asked) -> tuple[Rates, Rates]:
-        """Tokens/s of the same server's cores at the machine's constants, without scatter, and the bytes of
-        weights that they read in a step."""
-        of_each = [self._constants_of(workload.wbits) for workload in asked.workloads]
-        # A software's constants differ in the rates of its kernels alone.
-        constants = replace(of_each[0], kernel_rate=np.array([float(c.kernel_rate) for c in of_each]))
-        all_of_them = float(self.system.cores.count.whole)
-        threads = np.full(len(of_each), all_of_them) if runner.threads == "all" else asked.threads
-        if runner.instances == "one":
-            parts = cpu.step_parts(asked.work, self._sheet, threads, constants, np.asarray(1.0))
-            return np.asarray(asked.work.rows / sum(parts.values())), asked.work.weight_bytes
-        return self._packed(asked, threads, constants)
-
-    def _packed(self, asked: _Asked, threads: Rates, constants: cpu.Constants) -> tuple[Rates, Rates]:
-        """As `cores` with as many instances as are the fastest for each workload; of equals, the fewest."""
-        of, instances, work = asked.packed(tuple(threads.astype(int).tolist()))
-        own = replace(constants, kernel_rate=np.asarray(constants.kernel_rate)[of])
-        each = np.floor(threads[of] / instances)
-        parts = cpu.packed_parts(work, self._sheet, each, own, np.asarray(1.0), instances)
-        seconds = np.asarray(sum(parts.values()))
-        best = np.array([np.flatnonzero(of == i)[np.argmin(seconds[of == i])] for i in range(len(threads))])
-        return np.asarray(asked.work.rows / seconds[best]), (instances * work.weight_bytes)[best]
-
-    def _constants_of(self, wbits: int) -> cpu.Constants:
+    def constants(self, wbits: int) -> cpu.Constants:
+        """Of the software with weights of a width, its kernels as fast as the machine's factors say."""
         if wbits not in self._constants:
-            constants, rate = cpu.constants(self.software, self.machine.format(wbits), self.machine.fitted)
-            if self.software == "llama.cpp":  # whose kernels the factors `rate.w*` are about
-                moved = self.machine.relative_rate(rate, wbits) / rate.relative
-                constants = replace(constants, kernel_rate=constants.kernel_rate * moved)
-            elif self.software == "t-mac":
-                moved = self.machine.table_rate
-                constants = replace(constants, kernel_rate=constants.kernel_rate * moved)
-            self._constants[wbits] = constants
+            machine = self.machine
+            fmt = uniform_format(wbits, machine.group_size)
+            constants, rate = cpu.constants(self.software, fmt, machine.fitted)
+            moved = 1.0
+            if self.software == "t-mac":
+                moved = machine.factor(TABLE_RATE)
+            elif self.software == "llama.cpp" and wbits in FEW_BITS:
+                moved = rate.relative * machine.factor(FEW_BITS_RATE) / rate.relative
+            elif self.software == "llama.cpp" and rate.low != rate.high:
+                moved = float(machine.values.get(f"rate.w{wbits}", rate.relative)) / rate.relative
+            self._constants[wbits] = replace(constants, kernel_rate=constants.kernel_rate * moved)
         return self._constants[wbits]
 
-    def card(self, runner: Runner, asked: _Asked) -> Rates:
-        """Tokens/s of a card; NaN where its memory is too small or the software has no such kernel."""
-        key = (runner.name, asked, *self.machine.card_values)
-        if key not in self.memo.cards:
-            self.memo.cards[key] = self._card(runner, asked)
-        return self.memo.cards[key]
+    @cached_property
+    def _area(self) -> Any:
+        return area(self.system, self.machine.constants("area", AreaConstants))
 
-    def _card(self, runner: Runner, asked: _Asked) -> Rates:
-        software: gpu.GpuSoftware = "serving" if runner.software == "serving" else "llama.cpp"
-        card = runner.machine
-        assert isinstance(card, Gpu)
-        constants = {
-            fmt: gpu.constants(card, fmt, self.machine.fitted, software)
-            for fmt in dict.fromkeys(asked.formats)
-        }
-        of_each = gpu.GpuConstants.stack([constants[fmt] for fmt in asked.formats])
-        parts = gpu.step_parts(asked.work, gpu.GpuSheet.of(card), of_each)
-        kernels = [
-            software != "serving" or gpu.is_four_bit(fmt) or gpu.is_sixteen_bit(fmt) for fmt in asked.formats
+    def area_share(self, counted: str, base: str) -> float:
+        """Added area over what there is; NaN where it is not modelled."""
+        try:
+            return float(self._area.share(counted, base))
+        except AreaNotModelledError:
+            return math.nan
+
+
+class _Work:
+    """Workloads with weights of one choice: what their steps ask of a machine, an entry each."""
+
+    def __init__(self, workloads: Sequence[Workload], weights: str | int) -> None:
+        """``weights``: a format by its name, or the workloads' widths with so many to a scale."""
+        formats = [
+            weight_format(weights) if isinstance(weights, str) else uniform_format(w.wbits, weights)
+            for w in workloads
         ]
-        fits = asked.memory <= card.memory_size.si * (1 - RESERVED_SHARE)
-        return np.where(fits & kernels, asked.work.rows / sum(parts.values()), np.nan)
+        self.every = [(load_model(w.model), fmt, w) for w, fmt in zip(workloads, formats, strict=True)]
+        works = [decode_work(model, fmt, w.batch, w.context) for model, fmt, w in self.every]
+        self.of_a_step = Work.stack(works)
+        self.memory: Numbers = np.array(
+            [memory_needed(m, fmt, w.batch, w.context) for m, fmt, w in self.every]
+        )
+        """Bytes of weights and KV caches."""
+        self._packed: dict[tuple[int, ...], tuple[Any, Numbers, Work]] = {}
 
-
-class _Asked:
-    """Workloads, each with the format of a runner's weights; equal to itself alone."""
-
-    def __init__(self, workloads: tuple[Workload, ...], formats: tuple[WeightFormat, ...]) -> None:
-        self.workloads, self.formats = workloads, formats
-        models = [load_model(workload.model) for workload in workloads]
-        every = list(zip(models, formats, workloads, strict=True))
-        steps = [Work.of(m, decode_step(m, fmt, w.batch, w.context), w.batch) for m, fmt, w in every]
-        self.work = Work.stack(steps)
-        """What their steps ask of a machine, an entry each."""
-        self.memory: Rates = np.array([memory_needed(m, fmt, w.batch, w.context) for m, fmt, w in every])
-        """Bytes of their weights and KV caches."""
-        self.threads: Rates = np.array([float(workload.threads) for workload in workloads])
-        """As the point has them."""
-        self._every = every
-        self._packings: dict[tuple[int, ...], tuple[NDArray[np.int_], Rates, Work]] = {}
-
-    def packed(self, threads: tuple[int, ...]) -> tuple[NDArray[np.int_], Rates, Work]:
+    def packed(self, threads: tuple[int, ...]) -> tuple[Any, Numbers, Work]:
         """Every packing of every workload on so many threads: the workload's place, instances, and the work
         of one of them."""
-        if threads not in self._packings:
+        if threads not in self._packed:
             tried = [
                 (i, count, decode_work(m, fmt, -(-w.batch // count), w.context))
-                for i, ((m, fmt, w), cores) in enumerate(zip(self._every, threads, strict=True))
-                for count in packings(cores, w.batch)
+                for i, ((m, fmt, w), cores) in enumerate(zip(self.every, threads, strict=True))
+                for count in cpu.packings(cores, w.batch)
             ]
             places, counts, works = zip(*tried, strict=True)
-            self._packings[threads] = (
-                np.array(places),
-                np.array(counts, dtype=float),
-                Work.stack(list(works)),
-            )
-        return self._packings[threads]
+            self._packed[threads] = np.array(places), np.array(counts, dtype=float), Work.stack(list(works))
+        return self._packed[threads]
 
 
-def _asked(workloads: tuple[Workload, ...], weights: int | str) -> _Asked:
-    """Workloads with weights of their own widths, so many to a scale, or of a format by its name."""
-    return _asked_by(tuple(map(Same, workloads)), weights)
-
-
-@lru_cache(maxsize=64)
-def _asked_by(workloads: tuple[Same[Workload], ...], weights: int | str) -> _Asked:
-    found = tuple(workload.it for workload in workloads)
-    if isinstance(weights, str):
-        return _Asked(found, (weight_format(weights),) * len(found))
-    return _Asked(found, tuple(uniform_format(workload.wbits, weights) for workload in found))
-
-
-def evaluate_machine(
+def judged(
     space: ParameterSpace,
     machine: SampledMachine,
-    stacks: Sequence[Software] | None = None,
+    metrics: Iterable[Metric] | None = None,
+    on: Sequence[int] | None = None,
     memo: Memo | None = None,
     untimed: frozenset[str] = frozenset(),
-    only: Sequence[int] | None = None,
-) -> dict[str, list[float]]:
-    """The record of a machine: every quantity, a list over the workloads, with values on those of ``only``.
-
-    Names are those of `SampleEvaluator.outcomes` behind `<software>/`, for each of ``stacks`` (None: the
-    nominal one's) on the machine's cores; `areas` has the shares of area that claims are about (`bases`). NaN
-    where a machine cannot run it or nobody asked.
-    """
-    chosen = (space.software,) if stacks is None else stacks
-    count = len(space.workloads)
-    opponents = space.paper.opponents("samples")
-    known = memo if memo is not None else Memo()
-    asked = range(count) if only is None else only
-    workloads = tuple(space.workloads[i] for i in asked)
-    found: dict[str, list[float]] = {"areas": [math.nan] * len(bases(space.paper))}
-    evaluators: dict[Software, SampleEvaluator] = {}
-    for software in chosen:
-        for name in names(opponents, software):
-            found[f"{software}/{name}"] = [math.nan] * count
-        with suppress(SailsimError):  # no such machine
-            evaluators[software] = SampleEvaluator(machine, space.paper, software, known, untimed)
+) -> dict[Metric, Numbers]:
+    """Metrics (None: all) of a machine, (workloads,); NaN where there is no number and on workloads other
+    than ``on``."""
+    asked = range(len(space.workloads)) if on is None else on
+    outcomes = SampledOutcomes(space, machine, [space.workloads[i] for i in asked], memo or Memo(), untimed)
+    chosen = {metric: space.paper.sampled[metric] for metric in metrics or space.paper.sampled}
     # The units do the same beside every software: workload by workload the engine remembers what they do.
-    for workload in workloads:
-        for evaluator in evaluators.values():
-            evaluator.steps(workload)
-    for software, evaluator in evaluators.items():
-        for name, values in evaluator.outcomes(workloads).items():
-            of_each = found[f"{software}/{name}"]
-            for i, value in zip(asked, values.tolist(), strict=True):
-                of_each[i] = value
-        if software == space.software:
-            found["areas"] = areas(space.paper, evaluator.system, machine)
-    return found
+    hosts = [host for host in map(outcomes.host, _softwares(space, chosen.values())) if host is not None]
+    for workload in outcomes.workloads:
+        for host in hosts:
+            host.step(workload)
+    answers = {}
+    for key, metric in chosen.items():
+        answers[key] = np.full(len(space.workloads), math.nan)
+        answers[key][list(asked)] = values(metric, outcomes)
+    return answers
 
 
-def names(opponents: Sequence[Runner], software: Software) -> tuple[str, ...]:
-    """Every name of `SampleEvaluator.outcomes` of a machine whose cores run a software."""
-    own = [r.name for r in opponents if r.kind == "card" or r.software == software]
-    others = [of_runner(name, quantity) for name in own for quantity in ("tokens_per_s", "dram_bytes")]
-    return (*OF_SAIL, MEMORY, READ_BANDWIDTH, *others)
+def _softwares(space: ParameterSpace, metrics: Iterable[ClaimMetric]) -> list[Software]:
+    """What SAIL's cores run beside the runners of some metrics."""
+    opponents = (space.paper.opponents[m.runner] for m in metrics if m.runner is not None)
+    return list(dict.fromkeys([space.software, *map(space.host_of, opponents)]))
 
 
-def bases(paper: Paper) -> tuple[tuple[str, str], ...]:
-    """What a paper's claims about area count, and of what it is a share."""
-    return tuple(
-        (metric.counted, metric.base)
-        for metric in paper.metrics("samples")
-        if metric.counted is not None and metric.base is not None
-    )
+# --- Many machines, kept in a folder ---
 
 
-def areas(paper: Paper, system: System, machine: SampledMachine) -> list[float]:
-    """Shares of area that a machine adds, by `bases`; NaN where they are not modelled."""
-    wanted = bases(paper)
-    try:
-        found = area(system, machine.constants("area", AreaConstants))
-    except AreaNotModelledError:
-        return [math.nan] * len(wanted)
-    return [found.share(counted, base) for counted, base in wanted]
+def column(metric: Metric) -> str:
+    """The name of a metric in a record, which has a list over the workloads of it."""
+    return f"{metric[0]}/{metric[1]}"
+
+
+def of_frame(frame: pd.DataFrame, metrics: Iterable[Metric], prefix: str = "") -> dict[Metric, Numbers]:
+    """Metrics of records, (machines, workloads)."""
+    return {
+        metric: np.array([list(row) for row in frame[prefix + column(metric)]], dtype=np.float64)
+        for metric in metrics
+    }
+
+
+def answers(
+    folder: str | Path,
+    asked: Mapping[str, Any],
+    evaluate: Callable[[Any], Any],
+    *,
+    kind: str,
+    group: str,
+    within: str,
+    jobs: int | Workers = 1,
+    progress: bool = True,
+    what: str,
+    config: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """The records of some questions, evaluated or read from the folder of a study.
+
+    ``asked`` has what ``evaluate`` is given by a name that says all that it rests on beside ``within``, the
+    digest of what all questions share. Raises SailsimError for fewer than one job, a folder that another run
+    holds, a full disk, or questions that failed; what was finished is stored and the same call goes on.
+    """
+    tasks = [
+        Task(hashlib.sha256(f"{within}/{name}".encode()).hexdigest()[:32], f"{group}: {name}", each, at)
+        for at, (name, each) in enumerate(asked.items())
+    ]
+    store = run_study(
+        tasks, evaluate, folder,
+        kind=kind, jobs=jobs, progress=progress, config=config, what=what, group=group,
+    )  # fmt: skip
+    return store.frame(group)

@@ -4,39 +4,57 @@ For each prior many machines are drawn and judged by every declared combination 
 each claim by itself, how the claims go together, how near the nearest machines are to all of them, which
 unknowns are pinned there, and how often five numbers that nobody published would have been met as well. The
 nearest machine of few changes is a system file. Equal machines, seed and code give an equal file.
+
+Which readings may hold together is declared before any machine is drawn: `data/combinations/<paper>.toml` has
+groups of claims with the readings that go together, and a combination takes one row of every group.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kstest
+from pydantic import Field, ValidationError
+from scipy.stats import kstest, qmc
 
-from sailsim.analysis.paper.claims import SHIPPED
-from sailsim.analysis.paper.combinations import Combination, Combinations, Values, load_combinations
-from sailsim.analysis.paper.distributions import digits, finite, quantiles
-from sailsim.analysis.paper.joint_nearest import OWN_GROUPS, nearest_to_all
-from sailsim.analysis.paper.joint_samples import Draw, judged, run_draw
-from sailsim.analysis.paper.machine import SampledMachine
-from sailsim.analysis.paper.metrics import Numbers, highest, reaches
-from sailsim.analysis.paper.parameters import Value
-from sailsim.analysis.paper.space import ParameterSpace
-from sailsim.analysis.paper.unknowns import space
+from sailsim.analysis.paper.claims import SHIPPED, Listed, Metric, Numbers, Paper, highest, load_paper
+from sailsim.analysis.paper.evaluator import Memo, Values, answers, column, judged, of_frame
+from sailsim.analysis.paper.machine import Value
+from sailsim.analysis.paper.nearest import OWN_GROUPS, Changes, Search, save_machine
+from sailsim.analysis.paper.reproduce import check_seed, digits, quantiles
+from sailsim.analysis.paper.unknowns import ParameterSpace, Row, space
 from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
+from sailsim.base.memory import give_back, no_search_for_circles
+from sailsim.base.quantity import Frozen
 from sailsim.sim.files import load_system
 from sailsim.sim.study.workers import Workers
 from sailsim.sim.system import System
+from sailsim.sim.tables import Shelf, sentence
 from sailsim.sim.vary import changed_values, value_of
 
+COMBINATIONS = Shelf("combinations", "data/combinations", package="sailsim.analysis")
+Where = Literal["highest", "one workload"]
+WHERE: tuple[Where, ...] = get_args(Where)
+"""Each claim at the workload where it is highest, or all at one and the same."""
 PRIORS = ("sail", "sail-wide")
 """Files of unknowns: what reviews describe, and what anything built or proposed allows."""
 CANDIDATES = ("sail-n1-nbw5",)
 """System files that stand beside the nominal machine."""
+BLOCK = 32
+"""Machines of a task."""
+MACHINES = (64, 1 << 18)
+"""The fewest and the most that a study may have."""
+BITS = 30
+"""Of the numbers of a Sobol sequence."""
 WITHIN = (1.1, 1.15, 1.25, 1.5, 2.0)
 """Factors: how far from the paper's numbers all of a machine's are at most."""
 ACCEPTED = 200
@@ -47,13 +65,225 @@ PSEUDO_SPREAD = 3.0
 """How far, as a factor, their numbers are from the paper's at most."""
 PINNED = 0.001
 """Where an even draw is as uneven with less than this chance, after Bonferroni, an unknown is pinned."""
-RESULTS = "joint.json"
-"""The file in the folder of a study that has what came out."""
+NAME = "nearest-all"
+
+
+# --- Combinations of readings ---
+
+
+class Together(Frozen):
+    """Readings of some claims that go together: a `[[together]]` table."""
+
+    claims: Listed[str]
+    readings: Listed[Listed[str]]
+    """Rows, each with a reading of every claim, by its words."""
+    reason: str = Field(min_length=1)
+
+
+class _File(Frozen):
+    extends: tuple[str, ...] = ()
+    where: Listed[Where]
+    together: Listed[Together]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One reading of every claim, and where they are read off."""
+
+    where: Where
+    metrics: tuple[Metric, ...]
+
+
+@dataclass(frozen=True)
+class Combinations:
+    """All that a file declares for a paper.
+
+    What all come to for many machines at once is the product's work, not that of each combination: the
+    largest of several distances is least where each of them is.
+    """
+
+    paper: Paper
+    where: tuple[Where, ...]
+    groups: tuple[tuple[tuple[Metric, ...], ...], ...]
+    """Of every group its rows; a row has a metric of each of the group's claims."""
+    reasons: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """How many combinations there are."""
+        return len(self.where) * math.prod(len(rows) for rows in self.groups)
+
+    def all(self) -> Iterator[Combination]:
+        """Every combination."""
+        for where, rows in product(self.where, product(*self.groups)):
+            yield Combination(where, tuple(metric for row in rows for metric in row))
+
+    @property
+    def primary(self) -> Combination:
+        """Every claim's primary reading, each at its highest."""
+        return Combination("highest", tuple(self.paper.primary.values()))
+
+    @property
+    def targets(self) -> dict[str, float]:
+        """The paper's numbers."""
+        return {claim.name: claim.value for claim in self.paper.claim}
+
+    def nearest(self, values: Values, targets: Mapping[str, float] | None = None) -> Numbers:
+        """How far each machine is from all claims at once, by the combination that suits it best.
+
+        ``targets`` are numbers in the place of the paper's. The distance is the largest |log(value / number)|
+        of the claims; infinite where one has no value, or 0.
+        """
+        wanted = targets or self.targets
+        nearest = []
+        for where in self.where:
+            groups = [
+                np.min([_worst(values, row, wanted, where) for row in rows], axis=0) for rows in self.groups
+            ]
+            worst = np.max(groups, axis=0)
+            nearest.append(worst if where == "highest" else worst.min(axis=-1))
+        return np.asarray(np.min(nearest, axis=0))
+
+    def distance(self, values: Values, combination: Combination) -> Numbers:
+        """As `nearest`, of one combination."""
+        worst = _worst(values, combination.metrics, self.targets, combination.where)
+        return np.asarray(worst if combination.where == "highest" else worst.min(axis=-1))
+
+    def at(self, values: Values, combination: Combination, machine: int) -> dict[str, tuple[float, int]]:
+        """Of one machine: each claim's value and the place of the workload where it is read off."""
+        shown = {m: values[m][machine] for m in combination.metrics}
+        if combination.where == "highest":
+            places = {m: int(np.nanargmax(v)) if np.isfinite(v).any() else 0 for m, v in shown.items()}
+        else:
+            worst = _worst(shown, combination.metrics, self.targets, "one workload")
+            places = dict.fromkeys(shown, int(np.argmin(worst)))
+        return {m[0]: (float(v[places[m]]), places[m]) for m, v in shown.items()}
+
+
+def _worst(values: Values, metrics: Sequence[Metric], wanted: Mapping[str, float], where: Where) -> Numbers:
+    """The largest |log(value / wanted)| of some metrics: of the highest over the last axis, or workload by
+    workload; infinite for what is no number above 0."""
+    offs = []
+    for metric in metrics:
+        value = highest(values[metric]) if where == "highest" else values[metric]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            off = np.abs(np.log(value / wanted[metric[0]]))
+        offs.append(np.where(np.isfinite(off), off, np.inf))
+    return np.asarray(np.max(offs, axis=0))
+
+
+def load_combinations(name_or_path: str, paper: Paper) -> Combinations:
+    """A file of combinations by name or path, for a paper.
+
+    Raises SailsimError that names the file and the field: a claim that is missing or in two groups, a reading
+    that a claim does not have.
+    """
+    what = f"combinations {name_or_path}"
+    try:
+        file = _File.model_validate(COMBINATIONS.read(name_or_path))
+    except ValidationError as error:
+        raise SailsimError(sentence(what, error, "a field of such a file")) from None
+    named = [name for group in file.together for name in group.claims]
+    if sorted(named) != sorted(claim.name for claim in paper.claim):
+        raise SailsimError(
+            f"{what}: claims of its groups are {', '.join(named)}, allowed is each of "
+            f"{', '.join(claim.name for claim in paper.claim)} once"
+        )
+    if not file.where:
+        raise SailsimError(f"{what}: where is empty, allowed are {' and '.join(WHERE)}")
+    groups = tuple(tuple(_row(what, paper, group, row) for row in group.readings) for group in file.together)
+    if not all(groups):
+        raise SailsimError(f"{what}: readings of a group is empty, allowed is at least one row")
+    return Combinations(paper, file.where, groups, tuple(group.reason for group in file.together))
+
+
+def _row(what: str, paper: Paper, group: Together, row: Sequence[str]) -> tuple[Metric, ...]:
+    if len(row) != len(group.claims):
+        raise SailsimError(
+            f"{what}: readings has a row of {len(row)}, allowed is one of {len(group.claims)}, for "
+            f"{', '.join(group.claims)}"
+        )
+    metrics = []
+    for name, words in zip(group.claims, row, strict=True):
+        known = [metric.words for metric in paper.by_name(name).metrics("samples")]
+        if words not in known:
+            raise SailsimError(f"{what}: a reading of {name} is {words!r}, allowed are {'; '.join(known)}")
+        metrics.append((name, known.index(words)))
+    return tuple(metrics)
+
+
+# --- Machines of a prior ---
+
+
+@dataclass(frozen=True)
+class Draw:
+    """So many machines (`samples`) of a prior, from a seed: machine i is row i of a Sobol sequence, whoever
+    evaluates it."""
+
+    space: ParameterSpace
+    prior: str
+    samples: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        low, high = MACHINES
+        if not low <= self.samples <= high or self.samples % BLOCK:
+            raise SailsimError(
+                f"samples is {self.samples}, allowed is a multiple of {BLOCK} from {low} to {high}"
+            )
+        check_seed(self.seed)
+
+    def rows(self) -> Numbers:
+        """(machines, factors), each from 0 to below 1.
+
+        Sobol's sequence (Joe and Kuo's direction numbers) with a digital shift: one word of PCG64 a factor,
+        a stream that NumPy promises to keep, is XORed to its bits. A larger draw begins with a smaller one.
+        """
+        axes = len(self.space.factors)
+        shifts = np.random.PCG64(self.seed).random_raw(axes) >> np.uint64(64 - BITS)
+        sequence = qmc.Sobol(axes, scramble=False, bits=BITS).random_base2(math.ceil(math.log2(self.samples)))
+        shifted = (sequence[: self.samples] * 2**BITS).astype(np.uint64) ^ shifts
+        return np.asarray(shifted.astype(np.float64) / 2**BITS)
+
+    def run(self, folder: str | Path, jobs: int | Workers = 1, progress: bool = True) -> Values:
+        """Judge every machine that the folder does not hold yet; every metric of all, (machines, workloads).
+
+        Raises SailsimError as `answers`.
+        """
+        rows = self.rows()
+        blocks = range(0, self.samples, BLOCK)
+        frame = answers(
+            folder,
+            {f"{self.seed}/{first}": (first, rows[first : first + BLOCK]) for first in blocks},
+            partial(_block, self.space),
+            kind="claims joint", group=f"machines of {self.prior}", within=self.space.digest, jobs=jobs,
+            progress=progress, config={"machines": self.samples, "seed": self.seed},
+            what=f"blocks of {BLOCK} machines, prior {self.prior}",
+        )  # fmt: skip
+        frame = frame.sort_values("machine", kind="stable")
+        if frame["machine"].tolist() != list(range(self.samples)):
+            raise SailsimError(f"the folder has {len(frame)} machines, allowed is {self.samples}, each once")
+        return of_frame(frame, self.space.paper.sampled)
+
+
+def _block(space: ParameterSpace, what: tuple[int, Numbers]) -> list[dict[str, Any]]:
+    """The records of a block of machines."""
+    (first, rows), memo, records = what, Memo(), []
+    with no_search_for_circles():
+        for i, row in enumerate(rows):
+            values = judged(space, space.draw(row), memo=memo)
+            lists = {column(metric): each.tolist() for metric, each in values.items()}
+            records.append({"machine": first + i} | lists)
+    give_back()
+    return records
+
+
+# --- The study ---
 
 
 def joint(
     out: str | Path,
-    machines: int = 20480,
+    samples: int = 20480,
     jobs: int | Workers = 1,
     seed: int = 0,
     progress: bool = True,
@@ -66,7 +296,7 @@ def joint(
 
     Args:
         out: the folder.
-        machines: of each prior.
+        samples: machines of each prior.
         jobs: processes, or workers of a cluster.
         seed: of the sequence and of the pseudo-papers.
         progress: whether to show it.
@@ -79,33 +309,28 @@ def joint(
     Raises:
         SailsimError: a bad file, number or folder.
     """
-    folder = Path(out)
+    folder, claims = Path(out), load_paper(paper)
     spaces = {prior: space(paper, prior) for prior in priors}
-    first = next(iter(spaces.values()))
-    declared = load_combinations(combinations, first.paper)
-    draws = {prior: Draw(of_prior, prior, machines, seed) for prior, of_prior in spaces.items()}
-    found = {}
-    for prior, draw in draws.items():
-        judgement = run_draw(draw, folder, jobs, progress)
-        found[prior] = _of_prior(declared, spaces[prior], draw.rows(), judgement, seed)
-    widest = spaces[list(spaces)[-1]]
-    base = load_system(widest.hosts[widest.software])
-    named: dict[str, Mapping[str, Value]] = {base.name: {}}
-    shipped = CANDIDATES if paper == SHIPPED else ()
-    beside_it = shipped if candidates is None else candidates
-    named |= {name: _changes(load_system(name), base) for name in beside_it}
-    beside = [_named(declared, widest, name, changes) for name, changes in named.items()]
-    drawn = {
-        f"machine {found[prior]['best']['machine']} of {prior}": _own_values(
-            spaces[prior], found[prior], draws[prior].rows()
-        )
-        for prior in priors
+    declared = load_combinations(combinations, claims)
+    draws = {prior: Draw(of_prior, prior, samples, seed) for prior, of_prior in spaces.items()}
+    of_priors = {
+        prior: _of_prior(declared, draw, draw.run(folder, jobs, progress)) for prior, draw in draws.items()
     }
-    near = nearest_to_all(widest, declared, {**named, **drawn}, folder, jobs, seed, progress)
+    widest = list(spaces.values())[-1]
+    base = load_system(widest.hosts[widest.software])
+    if candidates is None:
+        candidates = CANDIDATES if paper == SHIPPED else ()
+    named: dict[str, Changes] = {base.name: {}}
+    named |= {name: _changes(load_system(name), base) for name in candidates}
+    beside = [_named(declared, widest, name, changes) for name, changes in named.items()]
+    for prior, draw in draws.items():
+        best = of_priors[prior]["best"]["machine"]
+        named[f"machine {best} of {prior}"] = _own_values(draw.space, draw.rows()[best])
+    near = nearest_to_all(widest, declared, named, folder, jobs, seed, progress)
     near["reading"] = _named(declared, widest, near["name"], near["draw"])
     results = {
         "paper": paper,
-        "machines": machines,
+        "machines": samples,
         "seed": seed,
         "declared": combinations,
         "combinations": declared.count,
@@ -115,90 +340,115 @@ def joint(
         ],
         "where": list(declared.where),
         "claims": [
-            {"name": c.name, "short": c.short, "unit": c.unit, "paper": c.value} for c in first.paper.claim
+            {"name": c.name, "short": c.short, "unit": c.unit, "paper": c.value} for c in claims.claim
         ],
-        "priors": found,
+        "priors": of_priors,
         "beside": beside,
         "nearest": near,
     }
-    write_whole(folder / RESULTS, (json.dumps(results, indent=1) + "\n").encode())
+    write_whole(folder / "joint.json", (json.dumps(results, indent=1) + "\n").encode())
     return results
 
 
 def _changes(system: System, base: System) -> dict[str, Value]:
     """A machine as what it changes of another. Raises SailsimError where no list of values can say it."""
-    return {path: value_of(said) for path, said in changed_values(system, base).items()}
+    return {path: value_of(leaf) for path, leaf in changed_values(system, base).items()}
 
 
-def _own_values(within: ParameterSpace, found: Mapping[str, Any], rows: Numbers) -> dict[str, Value]:
-    """What the nearest machine of a prior has of its own; its software, costs and area are drawn too, but no
-    file of a machine says them."""
-    machine = within.draw(rows[found["best"]["machine"]])
+def _own_values(within: ParameterSpace, row: Row) -> dict[str, Value]:
+    """What a drawn machine has of its own; its software, costs and area are drawn too, but no file of a
+    machine says them."""
     own = {factor.name for factor in within.factors if factor.group in OWN_GROUPS}
-    return {name: value for name, value in machine.values.items() if name in own}
+    return {name: value for name, value in within.draw(row).values.items() if name in own}
 
 
-def _of_prior(
-    declared: Combinations, within: ParameterSpace, rows: Numbers, values: Values, seed: int
+def nearest_to_all(
+    space: ParameterSpace,
+    declared: Combinations,
+    starts: Mapping[str, Changes],
+    folder: Path,
+    jobs: int | Workers,
+    seed: int,
+    progress: bool = False,
 ) -> dict[str, Any]:
+    """The nearest machine that the search finds from some machines, and its file, saved in the folder."""
+    frame = answers(
+        folder,
+        {f"{name} {json.dumps(sorted(start.items()))}": (name, start) for name, start in starts.items()},
+        partial(_nearest, space, declared),
+        kind="claims joint", group="nearest", within=f"{space.digest} {declared.groups} {declared.where}",
+        jobs=jobs, progress=progress, what="searches for the nearest machine",
+    )  # fmt: skip
+    rows = frame.set_index("start")
+    tried = [(float(rows["distance"][name]), json.loads(rows["changes"][name]), name) for name in starts]
+    distance, changes, start = min(tried, key=lambda each: each[0])
+    source = f"sailsim claims joint, nearest to all claims at once, seed {seed}"
+    path, title = folder / f"{NAME}.toml", "Nearest to all of the paper's claims at once"
+    return {
+        "name": NAME,
+        "from": start,
+        "factor": _factor(distance),
+        "draw": changes,
+        "file": path.name,
+        "changes": save_machine(space, changes, path, title, source),
+        "group_size": space.nominal.with_values(changes).group_size,
+    }
+
+
+def _nearest(space: ParameterSpace, declared: Combinations, what: tuple[str, Changes]) -> dict[str, Any]:
+    """The machine that a search from one start ends with."""
+    (name, start), memo = what, Memo()
+
+    def off(changes: Changes) -> float:
+        values = judged(space, space.nominal.with_values(changes), memo=memo)
+        return float(declared.nearest(_alone(values))[0])
+
+    search = Search(space, off, enough=0.0, rounds=8, helps=0.99, kept=24)
+    changes = search.run(start)
+    return {"start": name, "distance": search.distance(changes), "changes": json.dumps(changes)}
+
+
+def _alone(values: Values) -> Values:
+    """A machine's numbers as those of machines of which there is one."""
+    return {metric: each[None, :] for metric, each in values.items()}
+
+
+# --- What came out ---
+
+
+def _of_prior(declared: Combinations, draw: Draw, values: Values) -> dict[str, Any]:
     """What the machines of one prior give."""
-    distance = declared.nearest(values)
+    distance, rows = declared.nearest(values), draw.rows()
     order = np.argsort(distance, kind="stable")
     accepted = order[: min(ACCEPTED, len(rows) // 20)]
     best = int(order[0])
-    combination = _best(declared, values, best)
+    claims = declared.paper.claim
+    most = {claim.name: highest(values[declared.paper.primary[claim.name]]) for claim in claims}
+    reach = {claim.name: claim.reaches(np.nan_to_num(most[claim.name], nan=-np.inf)) for claim in claims}
+    count = np.sum(list(reach.values()), axis=0)
+    together = np.column_stack(list(most.values()))
+    known = together[np.isfinite(together).all(axis=1)]
+    ranks = known.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable").astype(float)
     return {
-        "claims": _alone(declared, values),
-        "reached": _reached(declared, values),
-        "correlation": _correlation(declared, values),
+        "claims": [
+            {"claim": name, "quantiles": quantiles(each), "reach": int(reach[name].sum())}
+            for name, each in most.items()
+        ],
+        "reached": [int((count == n).sum()) for n in range(len(claims) + 1)],
+        "correlation": [[digits(float(r), 3) for r in row] for row in np.corrcoef(ranks, rowvar=False)],
         "within": _within(distance),
         "primary_within": _within(declared.distance(values, declared.primary)),
         "quantiles": [_factor(q) for q in np.quantile(distance, np.linspace(0, 1, 201), method="lower")],
-        "pseudo": _pseudo(declared, values, seed),
-        "posterior": _posterior(within, rows[accepted]),
+        "pseudo": _pseudo(declared, values, draw.seed),
+        "posterior": _posterior(draw.space, rows[accepted]),
         "accepted": len(accepted),
         "accepted_within": _factor(float(distance[accepted[-1]])),
         "best": {
             "machine": best,
             "factor": _factor(distance[best]),
-            "reading": _shown(declared, within, values, best, combination),
+            "reading": _shown(declared, draw.space, values, best, _best(declared, values, best)),
         },
     }
-
-
-def _alone(declared: Combinations, values: Values) -> list[dict[str, Any]]:
-    """Each claim's primary reading by itself."""
-    found = []
-    for claim, metric in zip(declared.paper.claim, declared.primary.metrics, strict=True):
-        most = highest(values[metric])
-        known = np.where(np.isnan(most), -np.inf, most)
-        found.append(
-            {
-                "claim": claim.name,
-                "quantiles": quantiles(finite(most)),
-                "reach": int(reaches(claim, known).sum()),
-            }
-        )
-    return found
-
-
-def _reached(declared: Combinations, values: Values) -> list[int]:
-    """How many machines reach 0, 1, .. all of the claims, by their primary readings."""
-    claims = declared.paper.claim
-    reach = [
-        reaches(claim, np.nan_to_num(highest(values[metric]), nan=-np.inf))
-        for claim, metric in zip(claims, declared.primary.metrics, strict=True)
-    ]
-    count = np.sum(reach, axis=0)
-    return [int((count == n).sum()) for n in range(len(claims) + 1)]
-
-
-def _correlation(declared: Combinations, values: Values) -> list[list[float | None]]:
-    """Rank correlation of the claims over machines, by their primary readings."""
-    most = np.column_stack([highest(values[metric]) for metric in declared.primary.metrics])
-    known = most[np.isfinite(most).all(axis=1)]
-    ranks = known.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable").astype(float)
-    return [[digits(float(r), 3) for r in row] for row in np.corrcoef(ranks, rowvar=False)]
 
 
 def _within(distance: Numbers) -> dict[str, int]:
@@ -219,12 +469,12 @@ def _pseudo(declared: Combinations, values: Values, seed: int) -> list[float | N
     """
     rng = np.random.default_rng(seed)
     low, high = -np.log(PSEUDO_SPREAD), np.log(PSEUDO_SPREAD)
-    found = []
+    nearest = []
     for moved in rng.uniform(low, high, (PSEUDO, len(declared.paper.claim))):
         claims = zip(declared.paper.claim, moved, strict=True)
         targets = {claim.name: claim.value * float(np.exp(by)) for claim, by in claims}
-        found.append(_factor(float(declared.nearest(values, targets).min())))
-    return found
+        nearest.append(_factor(float(declared.nearest(values, targets).min())))
+    return nearest
 
 
 def _posterior(within: ParameterSpace, accepted: NDArray[np.float64]) -> list[dict[str, Any]]:
@@ -234,27 +484,24 @@ def _posterior(within: ParameterSpace, accepted: NDArray[np.float64]) -> list[di
     distribution from that (Kolmogorov and Smirnov), and an unknown is pinned where an even draw would hardly
     have it.
     """
-    found = []
+    rows = []
     for at, factor in enumerate(within.factors):
         shares = accepted[:, at]
         test = kstest(shares, "uniform")
-        low, middle, high = (float(q) for q in np.quantile(shares, (0.05, 0.5, 0.95)))
-        found.append(
+        ends = [float(q) for q in np.quantile(shares, (0.05, 0.5, 0.95))]
+        drawn = [factor.at(x) for x in ends]
+        rows.append(
             {
                 "factor": factor.name,
                 "span": factor.span,
                 "nominal": factor.nominal,
                 "gap": digits(float(test.statistic), 3),
                 "pinned": bool(test.pvalue * len(within.factors) < PINNED),
-                "shares": [digits(x, 3) for x in (low, middle, high)],
-                "values": [_value(factor.at(x)) for x in (low, middle, high)],
+                "shares": [digits(x, 3) for x in ends],
+                "values": [digits(v, 3) if isinstance(v, float) else v for v in drawn],
             }
         )
-    return sorted(found, key=lambda row: -float(row["gap"] or 0))
-
-
-def _value(value: Any) -> Any:
-    return digits(value, 3) if isinstance(value, float) else value
+    return sorted(rows, key=lambda row: -float(row["gap"] or 0))
 
 
 def _best(declared: Combinations, values: Values, machine: int) -> Combination:
@@ -271,29 +518,24 @@ def _shown(
     """A machine's claims by one combination, in words."""
     read = declared.at(values, combination, machine)
     rows = []
-    for name, at in combination.metrics:
-        claim = declared.paper.by_name(name)
-        value, place = read[name]
-        once = claim.aggregation != "highest"
+    for metric in combination.metrics:
+        name, (value, place) = metric[0], read[metric[0]]
+        per_point = declared.paper.by_name(name).aggregation == "highest"
         rows.append(
             {
                 "claim": name,
-                "words": claim.metrics("samples")[at].words,
+                "words": declared.paper.sampled[metric].words,
                 "value": digits(value),
-                "at": "" if once else within.workloads[place].name,
+                "at": within.workloads[place].name if per_point else "",
             }
         )
     return {"where": combination.where, "rows": rows}
 
 
-def _named(
-    declared: Combinations, within: ParameterSpace, name: str, changes: Mapping[str, Value]
-) -> dict[str, Any]:
+def _named(declared: Combinations, within: ParameterSpace, name: str, changes: Changes) -> dict[str, Any]:
     """A named machine: by the primary reading, and by the combination that suits it best."""
-    machine = SampledMachine(dict(changes), within.hosts)
-    values = judged(within, [machine])
+    values = _alone(judged(within, within.nominal.with_values(changes)))
     distances = np.array([float(declared.distance(values, each)[0]) for each in declared.all()])
-    best = _best(declared, values, 0)
     return {
         "name": name,
         "changes": dict(changes),
@@ -301,5 +543,5 @@ def _named(
         "primary_factor": _factor(float(declared.distance(values, declared.primary)[0])),
         "combinations_within": int((distances <= np.log(1.25)).sum()),
         "primary": _shown(declared, within, values, 0, declared.primary),
-        "best": _shown(declared, within, values, 0, best),
+        "best": _shown(declared, within, values, 0, _best(declared, values, 0)),
     }

@@ -1,33 +1,249 @@
-"""A plausible machine near a claim: the nominal one with few values changed within their ranges."""
+"""The nearest plausible machine, to one claim or to all at once: the nominal one with few values changed.
+
+One search serves both: from a machine it makes one change after another within the declared ranges, each the
+one that comes nearest. Only values of the machine and the weights change, which a system file and a command
+can say; constants of software, cost and area stay nominal.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sailsim.analysis.paper.claims import Claim
-from sailsim.analysis.paper.distributions import digits
-from sailsim.analysis.paper.evaluator import Memo, evaluate_machine
-from sailsim.analysis.paper.factors import GROUP_SIZE
-from sailsim.analysis.paper.metrics import values
-from sailsim.analysis.paper.parameters import Factor, Value, Workload
-from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
-from sailsim.analysis.paper.sampling import KIND
-from sailsim.analysis.paper.space import ParameterSpace
+from sailsim.analysis.paper.evaluator import Memo, answers, judged
+from sailsim.analysis.paper.machine import GROUP_SIZE, Value
+from sailsim.analysis.paper.unknowns import Factor, ParameterSpace, Workload
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
 from sailsim.sim.saved import save_system
-from sailsim.sim.study.origin import code_version
-from sailsim.sim.study.run import run_study
-from sailsim.sim.study.tasks import Task
 from sailsim.sim.study.workers import Workers
 from sailsim.sim.vary import changed_values, leaves_and_words, value_of
+
+Changes = Mapping[str, Value]
+OWN_GROUPS = ("machine", "weights")
+"""Groups of factors that a search changes."""
+NEAR = 0.02
+"""A configuration is at the paper's value when it is this near."""
+STARTS = 2
+"""Workloads that are tried for a claim."""
+BISECTIONS = 8
+NARROWINGS = 3
+"""How often the neighbourhood of the best value of a range is searched again, four times as finely."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How far a machine of some changes is off, and how long better ones are looked for.
+
+    ``off`` has a sign where a machine may be off either way, and 0 is what is looked for.
+    """
+
+    space: ParameterSpace
+    off: Callable[[Changes], float]
+    enough: float
+    """A machine so near ends the search."""
+    rounds: int
+    """Values that are changed at most."""
+    helps: float
+    """A round ends the search unless it brings the distance down to less than this part of it."""
+    kept: int
+    """Factors that the search goes on with after its first round: those that came nearest."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_known", {})
+
+    def signed(self, changes: Changes) -> float:
+        """`off`, reckoned once."""
+        known: dict[str, float] = self._known  # type: ignore[attr-defined]
+        key = json.dumps(sorted(changes.items()))
+        if key not in known:
+            known[key] = self.off(changes)
+        return known[key]
+
+    def distance(self, changes: Changes) -> float:
+        """From what is looked for; infinite where there is no number."""
+        off = abs(self.signed(changes))
+        return math.inf if math.isnan(off) else off
+
+    def run(self, start: Changes) -> dict[str, Value]:
+        """The nearest machine that changes of one value after another lead to, without those it does not
+        need."""
+        here = self.without_idle({name: _short(value) for name, value in start.items()})
+        factors = [f for f in self.space.factors if f.group in OWN_GROUPS]
+        for _ in range(self.rounds):
+            if self.distance(here) <= self.enough:
+                break
+            tried = [
+                (self.distance({**here, factor.name: level}), i, level)
+                for i, factor in enumerate(factors)
+                for level in map(_short, factor.levels())
+                if level != here.get(factor.name, factor.nominal)
+            ]
+            tried.sort(key=lambda each: each[:2])
+            named = [(factors[i], level) for _, i, level in tried]
+            best = min(self._refined(here, named), key=self.distance)
+            if not self.distance(best) < self.helps * self.distance(here):
+                break
+            here = best
+            if len(factors) > self.kept and len({distance for distance, *_ in tried}) > self.kept:
+                factors = [factors[i] for i in list(dict.fromkeys(i for _, i, _ in tried))[: self.kept]]
+        return self.without_idle(here)
+
+    def without_idle(self, changes: Changes) -> dict[str, Value]:
+        """The changes without those that it loses little by, all together at most what `helps` says."""
+        here, most = dict(changes), max(self.distance(changes) / self.helps, self.enough)
+        for name in list(here):
+            fewer = {n: value for n, value in here.items() if n != name}
+            if self.distance(fewer) <= most:
+                here = fewer
+        return here
+
+    def _refined(self, here: Changes, tried: Sequence[tuple[Factor, Value]]) -> list[dict[str, Value]]:
+        """The nearest try, and the best between: of a range whose end lies across what is looked for, or near
+        the best level."""
+        factor, level = tried[0]
+        found = [{**here, factor.name: level}]
+        for each, end in tried:
+            if not each.values and self.signed(here) * self.signed({**here, each.name: end}) < 0:
+                return [*found, self._bisected(here, each, end)]
+        return [*found, self._narrowed(here, factor, level)]
+
+    def _bisected(self, here: Changes, factor: Factor, end: Value) -> dict[str, Value]:
+        """Between a factor's value and an end across what is looked for: where the machine is nearest."""
+        low, high = float(here.get(factor.name, factor.nominal)), float(end)
+        best: dict[str, Value] = {**here, factor.name: end}
+        above = self.signed(best) > 0
+        for _ in range(BISECTIONS):
+            middle: Value = round((low + high) / 2) if factor.whole else float(f"{(low + high) / 2:.4g}")
+            if middle in (low, high):
+                break
+            there = {**here, factor.name: middle}
+            best = min(best, there, key=self.distance)
+            if self.distance(there) < self.enough / 4:
+                break
+            if (self.signed(there) > 0) == above:
+                high = float(middle)
+            else:
+                low = float(middle)
+        return best
+
+    def _narrowed(self, here: Changes, factor: Factor, level: Value) -> dict[str, Value]:
+        """The best value near one of a factor's levels."""
+        best: dict[str, Value] = {**here, factor.name: level}
+        if factor.values:
+            return best
+        middle = min(np.linspace(0, 1, 5), key=lambda u: abs(float(factor.at(u)) - float(level)))
+        step = 0.25
+        for _ in range(NARROWINGS):
+            step /= 4
+            around = [u for u in (middle + step * i for i in range(-4, 5)) if 0 <= u <= 1]
+            tried = [(u, {**here, factor.name: _short(factor.at(u))}) for u in around]
+            middle, there = min(tried, key=lambda each: self.distance(each[1]))
+            best = min(best, there, key=self.distance)
+        return best
+
+
+def _short(value: Value) -> Value:
+    """A value that a file can be read with."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+# --- To one claim ---
+
+
+def nearest(space: ParameterSpace, claim: Claim) -> dict[str, Any]:
+    """A machine near the nominal one whose claim is nearest to the paper's: its changes, value and workload.
+
+    Starts are the workloads where the nominal machine comes nearest. Of what they lead to the nearest result
+    counts, of equally near ones that with fewest changes. Raises SailsimError where the claim has no value on
+    any workload.
+    """
+    metric, memo = space.paper.primary[claim.name], Memo()
+
+    def off(at: int, changes: Changes) -> float:
+        machine = space.nominal.with_values(changes)
+        return float(judged(space, machine, [metric], [at], memo)[metric][at]) / claim.value - 1
+
+    nominal = judged(space, space.nominal, [metric])[metric]
+    order = [i for i in range(len(nominal)) if math.isfinite(nominal[i])]
+    if claim.aggregation != "highest":
+        order = order[:1]  # the same on every workload
+    order.sort(key=lambda i: (abs(float(nominal[i]) / claim.value - 1), i))
+    ends = []
+    for at in order[:STARTS]:
+        search = Search(space, partial(off, at), enough=NEAR, rounds=6, helps=0.98, kept=12)
+        changes = search.run({})
+        distance = search.distance(changes)
+        ends.append((0.0 if distance <= NEAR else distance, len(changes), at, changes))
+        if ends[-1][:2] == (0.0, 0):
+            break
+    if not ends:
+        raise SailsimError(
+            f"claim {claim.name} has no value on any workload, allowed is one that can be simulated"
+        )
+    _, _, at, changes = min(ends, key=lambda end: end[:2])
+    machine = space.nominal.with_values(changes)
+    value = float(judged(space, machine, [metric], [at], memo)[metric][at])
+    return {"value": float(f"{value:.5g}"), "workload": at, "changes": dict(sorted(changes.items()))}
+
+
+def nearest_of_all(
+    space: ParameterSpace,
+    claims: Sequence[Claim],
+    folder: Path,
+    jobs: int | Workers,
+    seed: int,
+    progress: bool,
+) -> dict[str, dict[str, Any]]:
+    """`nearest` for every claim, in parallel, and its system file in the folder, which keeps the answers."""
+    frame = answers(
+        folder, {claim.name: claim for claim in claims}, partial(_nearest, space), kind="claims reproduce",
+        group="nearest", within=space.digest, jobs=jobs, progress=progress,
+        what="searches for the nearest machine",
+    )  # fmt: skip
+    rows = frame.set_index("claim")["answer"]
+    return {claim.name: _saved(space, claim, json.loads(rows[claim.name]), folder, seed) for claim in claims}
+
+
+def _nearest(space: ParameterSpace, claim: Claim) -> dict[str, Any]:
+    return {"claim": claim.name, "answer": json.dumps(nearest(space, claim))}
+
+
+def _saved(
+    space: ParameterSpace, claim: Claim, answer: Mapping[str, Any], folder: Path, seed: int
+) -> dict[str, Any]:
+    """The answer with the system file of its machine, and the commands that run it."""
+    workload, draw = space.workloads[answer["workload"]], dict(answer["changes"])
+    path = folder / f"nearest-{claim.name.replace('_', '-')}.toml"
+    if claim.aggregation == "highest":
+        command = run_command(path.name, workload, space.nominal.with_values(draw).group_size)
+        commands = [command]
+        if claim.primary.without is not None:
+            commands.append(command.replace("--json", f"--no-{claim.primary.without} --json"))
+    else:
+        commands = [f"sailsim systems show docs/systems/{path.name}"]
+    source = f"sailsim claims reproduce, nearest to the claim {claim.name}, seed {seed}"
+    title = f"Nearest to the paper's {claim.name}, within the declared ranges"
+    return {
+        "value": answer["value"],
+        "workload": workload.name,
+        "changes": save_machine(space, draw, path, title, source, commands),
+        "file": path.name,
+        "commands": commands,
+        "find": claim.primary.find,
+        "draw": draw,
+    }
+
+
+# --- Its file ---
 
 
 def run_command(file: str, workload: Workload, group_size: int) -> str:
@@ -39,8 +255,8 @@ def run_command(file: str, workload: Workload, group_size: int) -> str:
     )
 
 
-def save_found(
-    space: ParameterSpace, changes: Mapping[str, Value], path: Path, title: str, source: str, comment: str
+def save_machine(
+    space: ParameterSpace, changes: Changes, path: Path, title: str, source: str, commands: Sequence[str] = ()
 ) -> dict[str, dict[str, Value]]:
     """Write the nominal machine with some changes as a file of its name; returns what it changes by field,
     `value` and what it `was`, with the weights of a scale, which no system file says.
@@ -48,240 +264,14 @@ def save_found(
     Raises SailsimError for a machine that cannot be, and OSError.
     """
     machine, base = space.nominal.with_values(changes), space.hosts[space.software]
-    system = machine.system(space.software, source=source, name=path.stem)
-    system = system.model_copy(update={"title": title})
-    save_system(system, path, base, comment)
+    system = machine.system(source=source, name=path.stem).model_copy(update={"title": title})
+    save_system(system, path, base, "\n".join([f"{source}.", *commands]))
     nominal = load_system(base)
-    was = {field: value_of(said) for field, said in leaves_and_words(nominal).items()}
-    now = {field: value_of(said) for field, said in changed_values(system, nominal).items()}
+    was = {field: value_of(leaf) for field, leaf in leaves_and_words(nominal).items()}
+    now = {field: value_of(leaf) for field, leaf in changed_values(system, nominal).items()}
     changed = {
         field: {"value": value, "was": was[field]} for field, value in now.items() if value != was[field]
     }
     if GROUP_SIZE in changes:
         changed[GROUP_SIZE] = {"value": machine.group_size, "was": space.nominal.group_size}
     return changed
-
-
-NEAR = 0.02
-"""A configuration is at the paper's value when it is this near."""
-TRIED = 12
-"""Factors that the search goes on with after its first round."""
-ROUNDS = 6
-"""Values that the search changes at most."""
-STARTS = 2
-"""Workloads that are tried."""
-HELPS = 0.98
-"""A round ends the search unless it brings the claim's distance down to less than this part of it."""
-BISECTIONS = 8
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Where a search is: the changed values and what the claim is there."""
-
-    at: int
-    changes: Mapping[str, Value]
-    value: float
-
-
-class _Search:
-    """One claim on the workloads of a space."""
-
-    def __init__(self, space: ParameterSpace, claim: Claim) -> None:
-        self.space, self.claim, self._memo = space, claim, Memo()
-        self.factors = [f for f in space.factors if f.group in ("machine", "weights")]
-
-    def value(self, at: int, changes: Mapping[str, Value]) -> float:
-        """The claim of a machine on one workload."""
-        machine = self.space.nominal.with_values(changes)
-        record = evaluate_machine(self.space, machine, None, self._memo, only=(at,))
-        outcomes = SampleOutcomes.of(self.space, [machine], [record])
-        return float(values(self.claim.primary, outcomes)[0, at])
-
-    def distance(self, value: float) -> float:
-        """How far from the paper's value, as a ratio."""
-        return abs(value / self.claim.value - 1) if math.isfinite(value) else math.inf
-
-    def starts(self) -> list[_Found]:
-        """The nominal machine on the workloads where it comes nearest."""
-        record = evaluate_machine(self.space, self.space.nominal)
-        nominal = values(self.claim.primary, SampleOutcomes.of(self.space, [self.space.nominal], [record]))[0]
-        order = [i for i in range(len(nominal)) if math.isfinite(nominal[i])]
-        if self.claim.aggregation != "highest":
-            order = order[:1]  # the same on every workload
-        order.sort(key=lambda i: (self.distance(float(nominal[i])), i))
-        return [_Found(i, {}, float(nominal[i])) for i in order[:STARTS]]
-
-    def run(self, start: _Found) -> _Found:
-        """The nearest machine that changes of one value after another lead to."""
-        here, factors = start, self.factors
-        while self.distance(here.value) > NEAR and len(here.changes) < ROUNDS:
-            tried = self._tried(here, factors)
-            if factors is self.factors and len({t.value for t in tried}) > TRIED:
-                factors = _nearest_factors(here, tried, self.factors)
-            best = min(tried, key=lambda t: self.distance(t.value))
-            between = self._between(here, tried)
-            if between is not None and self.distance(between.value) < self.distance(best.value):
-                best = between
-            if self.distance(best.value) >= self.distance(here.value) * HELPS:
-                break
-            here = best
-        return here
-
-    def _tried(self, here: _Found, factors: Sequence[Factor]) -> list[_Found]:
-        """Every change of one value, the nearest first."""
-        changes = [
-            {**here.changes, factor.name: level}
-            for factor in factors
-            for level in factor.levels()
-            if level != here.changes.get(factor.name, factor.nominal)
-        ]
-        tried = [_Found(here.at, change, self.value(here.at, change)) for change in changes]
-        return sorted(tried, key=lambda t: self.distance(t.value))
-
-    def _between(self, here: _Found, tried: Sequence[_Found]) -> _Found | None:
-        """The nearest between where the search is and the nearest end of a range across the paper's value."""
-        paper = self.claim.value
-        ranges = {factor.name: factor for factor in self.factors if not factor.values}
-        for end in tried:
-            name = _changed(here, end)
-            if name in ranges and (here.value - paper) * (end.value - paper) < 0:
-                claim = partial(self.value, here.at)
-                moved, value = _bisected(here.changes, ranges[name], end.changes[name], paper, claim)
-                return _Found(here.at, {**here.changes, name: moved}, value)
-        return None
-
-
-def _changed(here: _Found, tried: _Found) -> str:
-    """The factor that a try has changed."""
-    return next(n for n, v in tried.changes.items() if n not in here.changes or here.changes[n] != v)
-
-
-def _nearest_factors(here: _Found, tried: Sequence[_Found], factors: Sequence[Factor]) -> list[Factor]:
-    """The factors of the nearest tries, the nearest of them last."""
-    by_name = {factor.name: factor for factor in factors}
-    order = dict.fromkeys(_changed(here, t) for t in reversed(tried[: 3 * TRIED]))
-    return [by_name[name] for name in order][-TRIED:]
-
-
-def nearest(space: ParameterSpace, claim: Claim) -> dict[str, Any]:
-    """A machine near the nominal one whose claim is nearest to the paper's: values changed one after another.
-
-    From the nominal machine and the workload where it comes nearest, each round makes the one change within
-    the declared ranges that brings the claim nearest, bisecting a range whose end lies across the paper's
-    value; it ends within `NEAR` of that, after `ROUNDS` changes, or when none helps. Constants of software,
-    cost and area stay nominal. After the first round only the `TRIED` factors that came nearest are tried
-    again. Of the workloads that are tried the nearest result counts, of equally near ones that with fewest
-    changes.
-
-    Raises SailsimError where the claim has no value on any workload.
-    """
-    search = _Search(space, claim)
-    best: tuple[tuple[float, int], _Found] | None = None
-    for start in search.starts():
-        end = search.run(start)
-        distance = search.distance(end.value)
-        rank = (0.0 if distance <= NEAR else distance, len(end.changes))
-        if best is None or rank < best[0]:
-            best = rank, end
-        if best[0] == (0.0, 0):
-            break
-    if best is None:
-        raise SailsimError(
-            f"claim {claim.name} has no value on any workload, allowed is one that can be simulated"
-        )
-    end = best[1]
-    return {"value": digits(end.value), "workload": end.at, "changes": dict(sorted(end.changes.items()))}
-
-
-def _bisected(
-    changes: Mapping[str, Value],
-    factor: Factor,
-    end: Value,
-    paper: float,
-    claim: Callable[[Mapping[str, Value]], float],
-) -> tuple[Value, float]:
-    """Between a factor's value and an end across the paper's: where the claim is nearest, and what it is."""
-    low, high = float(changes.get(factor.name, factor.nominal)), float(end)
-    best, value = end, claim({**changes, factor.name: end})
-    above = value > paper
-    for _ in range(BISECTIONS):
-        middle: Value = round((low + high) / 2) if factor.whole else float(f"{(low + high) / 2:.4g}")
-        if middle in (low, high):
-            break
-        there = claim({**changes, factor.name: middle})
-        if abs(there - paper) < abs(value - paper):
-            best, value = middle, there
-        if abs(there / paper - 1) < NEAR / 4:
-            break
-        if (there > paper) == above:
-            high = float(middle)
-        else:
-            low = float(middle)
-    return best, value
-
-
-# --- Its system file ---
-
-
-def nearest_of_all(
-    space: ParameterSpace,
-    claims: Sequence[Claim],
-    jobs: int | Workers,
-    folder: Path,
-    seed: int,
-    progress: bool = False,
-) -> dict[str, dict[str, Any]]:
-    """`nearest` for every claim, in parallel, and its system file in the folder, which keeps the answers."""
-    content = json.dumps([asdict(space), code_version()], sort_keys=True, default=str)
-    within = hashlib.sha256(content.encode()).hexdigest()
-    tasks = [Task(f"{within[:24]}-{claim.name}", claim.name, claim, claim.name) for claim in claims]
-    store = run_study(
-        tasks,
-        partial(_answered, space),
-        folder,
-        kind=KIND,
-        jobs=jobs,
-        progress=progress,
-        what="searches for the nearest machine",
-        group="nearest",
-    )
-    rows = store.frame("nearest").set_index("claim")["answer"]
-    answers = {claim.name: json.loads(rows[claim.name]) for claim in claims}
-    return {
-        claim.name: answers[claim.name] | _saved(space, claim, answers[claim.name], folder, seed)
-        for claim in claims
-    }
-
-
-def _answered(space: ParameterSpace, claim: Claim) -> dict[str, Any]:
-    return {"claim": claim.name, "answer": json.dumps(nearest(space, claim))}
-
-
-def _saved(
-    space: ParameterSpace, claim: Claim, answer: Mapping[str, Any], folder: Path, seed: int
-) -> dict[str, Any]:
-    """The system file of a nearest configuration, and the commands that run it."""
-    workload = space.workloads[answer["workload"]]
-    name = f"nearest-{claim.name.replace('_', '-')}"
-    path = folder / f"{name}.toml"
-    source = f"sailsim reproduce, nearest to the claim {claim.name}, seed {seed}"
-    title = f"Nearest to the paper's {claim.name}, within the declared ranges"
-    if claim.aggregation == "highest":
-        group_size = space.nominal.with_values(answer["changes"]).group_size
-        command = run_command(path.name, workload, group_size)
-        commands = [command]
-        if claim.primary.without is not None:
-            commands.append(command.replace("--json", f"--no-{claim.primary.without} --json"))
-    else:
-        commands = [f"sailsim systems show docs/systems/{path.name}"]
-    comment = f"{source}.\n" + "\n".join(commands)
-    changes = save_found(space, answer["changes"], path, title, source, comment)
-    return {
-        "file": path.name,
-        "commands": commands,
-        "find": claim.primary.find,
-        "workload": workload.name,
-        "draw": dict(answer["changes"]),
-        "changes": changes,
-    }

@@ -6,7 +6,7 @@ allow. A value below the paper's is a miss and stays one; what is not modelled o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.costs.area import AreaNotModelledError, OverheadBasis, area, overhead_bases
+from sailsim.analysis.costs.area import AreaNotModelledError, area, overhead_bases
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.claims import (
     SHIPPED,
@@ -22,12 +22,10 @@ from sailsim.analysis.paper.claims import (
     Claim,
     ClaimMetric,
     Fact,
-    MetricName,
-    Payment,
-    Saved,
+    Numbers,
     load_paper,
+    values,
 )
-from sailsim.analysis.paper.metrics import Numbers, reaches, values
 from sailsim.analysis.results.equal_quality import WEIGHTS, at_equal_quality
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import (
@@ -82,7 +80,7 @@ def compared_with(results: Runs, paper: str | None) -> str | None:
 def table(results: Runs, paper: str = SHIPPED) -> pd.DataFrame:
     """The table of the runs of a store."""
     known = load_paper(paper)
-    stored = StoredOutcomes.of(results)
+    stored = StoredOutcomes.of_runs(results)
     lines = [
         _line(claim, metric, stored.within(metric))
         for claim in known.claim
@@ -93,44 +91,17 @@ def table(results: Runs, paper: str = SHIPPED) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class StoredRuns:
-    """One runner's rows of a store, with those of the points that they are of."""
-
-    rows: pd.DataFrame
-
-    def column(self, name: str) -> Numbers:
-        """A column as numbers."""
-        return np.asarray(self.rows[name], dtype=np.float64)
-
-    @property
-    def tokens_per_s(self) -> Numbers:
-        """Tokens of the whole batch a second."""
-        return self.column("tokens_per_s")
-
-    def tokens_per_usd(self, payment: Payment) -> Numbers:
-        """Tokens that a dollar buys where it pays so."""
-        return self.column(f"tokens_per_usd_{payment}")
-
-    def spent(self, what: Saved) -> Numbers:
-        """Cycles, seconds or reads of one step."""
-        if what == "step_s":
-            return self.column(what)
-        counted = {"pim_cycles": "pim_cycles", "array_reads": "prt_misses"}[what]
-        return np.asarray(numbers(self.rows, "counts", counted), dtype=np.float64)
-
-
-@dataclass(frozen=True)
 class StoredOutcomes:
-    """The points of a store, by SAIL's rows."""
+    """The points of a store, by SAIL's rows, as `claims.Outcomes`."""
 
     results: Runs
     points: pd.DataFrame
     _within: dict[tuple[object, ...], StoredOutcomes] = field(default_factory=dict, repr=False)
-    _runs: dict[str, StoredRuns] = field(default_factory=dict, repr=False)
+    _rows: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
     # Both hold what has been asked for: dozens of metrics are of the same few runners and points.
 
     @classmethod
-    def of(cls, results: Runs) -> StoredOutcomes:
+    def of_runs(cls, results: Runs) -> StoredOutcomes:
         """Every point, in an order of their own, so that of equal values always the same is shown."""
         frame = results.frame
         points = frame[frame["runner"] == SAIL].sort_values([*FREE, "prt", "seed"], kind="stable")
@@ -159,23 +130,29 @@ class StoredOutcomes:
             keep &= self.points["prt"].astype(bool)
         return self.points[keep].reset_index(drop=True)
 
-    def runs(self, runner: str, beside: str | None = None) -> StoredRuns:
+    def rows(self, runner: str) -> pd.DataFrame:
         """A runner's rows, one a point."""
         if runner == SAIL:
-            return StoredRuns(self.points)
-        if runner not in self._runs:
-            self._runs[runner] = StoredRuns(self.results.beside(self.points, runner))
-        return self._runs[runner]
+            return self.points
+        if runner not in self._rows:
+            self._rows[runner] = self.results.beside(self.points, runner)
+        return self._rows[runner]
 
-    def without(self, choice: Choice) -> StoredRuns:
-        """SAIL's rows at the same points without a choice, where its table is of use at all.
+    def of(
+        self, runner: str, quantity: str, beside: str | None = None, without: Choice | None = None
+    ) -> Numbers:
+        """As `Outcomes.of`; without a choice only where its table is of use at all.
 
         Raises MissingPointsError where the store has no such point.
         """
-        assert choice == "prt"
-        twins = prt_twins(self.results, self.points)
-        hits = numbers(self.points, "counts", "prt_hits").to_numpy(dtype=float)
-        return StoredRuns(twins[hits > 0].reindex(twins.index))
+        rows = self.rows(runner)
+        if without is not None:
+            twins = prt_twins(self.results, self.points)
+            hits = numbers(self.points, "counts", "prt_hits").to_numpy(dtype=float)
+            rows = twins[hits > 0].reindex(twins.index)
+        counted = {"pim_cycles": "pim_cycles", "array_reads": "prt_misses"}.get(quantity)
+        column = rows[quantity] if counted is None else numbers(rows, "counts", counted)
+        return np.asarray(column, dtype=np.float64)
 
     def area_share(self, counted: str, base: str) -> Numbers:
         """Added area of the reference machine. Raises AreaNotModelledError where it is not modelled."""
@@ -188,22 +165,22 @@ def _line(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes) -> dict[str
     if metric.threads == "fitted":
         words += f" ({fitted_constants().fewest_threads} threads or more)"
     try:
-        found = values(metric, stored)
+        here = values(metric, stored)
     except (MissingPointsError, AreaNotModelledError) as why:
         return _row(claim, words, None, "", str(why))
-    if not np.isfinite(found).any():
+    if not np.isfinite(here).any():
         return _row(claim, words, None, "", f"no such point in this store{_named(metric)}")
-    at = int(np.nanargmax(found))
+    at = int(np.nanargmax(here))
     if claim.aggregation == "highest":
         where = configuration(stored.points.iloc[at]) + _unmeasured(metric, stored, at)
-        nearest = int(np.nanargmin(np.abs(found / claim.value - 1)))
-        said = [f"nearest: {found[nearest]:.3g} at {configuration(stored.points.iloc[nearest])}"]
+        nearest = int(np.nanargmin(np.abs(here / claim.value - 1)))
+        remarks = [f"nearest: {here[nearest]:.3g} at {configuration(stored.points.iloc[nearest])}"]
     else:
-        where, said = _machine(stored.system), []
-    said += [_REMARKS[metric.metric](claim, metric, stored, at), metric.remark]
-    line = _row(claim, words, float(found[at]), where, "; ".join(text for text in said if text))
+        where, remarks = _machine(stored.system), []
+    remarks += [_remark(claim, metric, stored, at), metric.remark]
+    line = _row(claim, words, float(here[at]), where, "; ".join(text for text in remarks if text))
     if metric.metric == "speedup":
-        line["equal_quality"] = float(found[at]) * _slower_at_equal_quality(metric, stored, at)
+        line["equal_quality"] = float(here[at]) * _slower_at_equal_quality(metric, stored, at)
     return line if metric.claimed else line | {"verdict": ""}
 
 
@@ -214,7 +191,7 @@ def _row(claim: Claim, words: str, here: float | None, where: str, remark: str) 
     elif claim.better == "lower":  # no goal to reach: it is near the paper's or not
         verdict = "consistent" if abs(ratio - 1) <= NEAR else "differs"
     else:
-        verdict = "reached" if bool(reaches(claim, np.asarray(here))) else "missed"
+        verdict = "reached" if bool(claim.reaches(np.asarray(here))) else "missed"
     line = (claim.title, words, claim.value, here, claim.unit, ratio, verdict, where, None, remark)
     return dict(zip(COLUMNS, line, strict=True))
 
@@ -249,44 +226,24 @@ def _unmeasured(metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
     """That the runner's prediction there rests on a kernel, a card or a model that nobody has measured."""
     if metric.runner is None:
         return ""
-    notes = stored.runs(metric.runner).rows.iloc[at]["notes"]
+    notes = stored.rows(metric.runner).iloc[at]["notes"]
     return ", kernel not measured" if any(note.startswith(UNMEASURED) for note in notes) else ""
 
 
-def _band(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
-    """A speedup at the ends of the runner's band."""
-    assert metric.runner is not None
-    row = stored.runs(metric.runner).rows.iloc[at]
+def _remark(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
+    """A speedup at the ends of the runner's band, when prices were read, how many arrays give the paper's
+    area."""
+    if metric.metric == "area_share":
+        bases = overhead_bases(stored.system, target=claim.value / 100)
+        own = next(each for each in bases if (each.counted, each.base) == (metric.counted, metric.base))
+        gives = "none" if own.arrays is None else f"{own.arrays:.1f} arrays"
+        return f"{gives} a slice would give {claim.value:g} %"
+    if metric.runner is None:
+        return ""
+    row = stored.rows(metric.runner).iloc[at]
+    if metric.metric == "usd_ratio":
+        return f"prices of {row['price_date']}"
     return f"{row['speedup_low']:.3g} .. {row['speedup_high']:.3g} over the baseline's band"
-
-
-def _price_date(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
-    """When the prices were read."""
-    assert metric.runner is not None
-    return f"prices of {stored.runs(metric.runner).rows.iloc[at]['price_date']}"
-
-
-def _arrays(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
-    """How many arrays would give the paper's area."""
-    found: OverheadBasis = next(
-        basis
-        for basis in overhead_bases(stored.system, target=claim.value / 100)
-        if (basis.counted, basis.base) == (metric.counted, metric.base)
-    )
-    gives = "none" if found.arrays is None else f"{found.arrays:.1f} arrays"
-    return f"{gives} a slice would give {claim.value:g} %"
-
-
-def _nothing(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
-    return ""
-
-
-_REMARKS: Mapping[MetricName, Callable[[Claim, ClaimMetric, StoredOutcomes, int], str]] = {
-    "speedup": _band,
-    "usd_ratio": _price_date,
-    "saving": _nothing,
-    "area_share": _arrays,
-}
 
 
 def configuration(row: Mapping[str, Any] | pd.Series[Any]) -> str:

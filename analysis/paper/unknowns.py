@@ -1,45 +1,176 @@
-"""The space of unknowns of a paper, from data: ranges of the system files and of the fits, and a file.
+"""What is not published, one by one: factors with a range or choices and the reason, and what is held equal.
 
-`data/unknowns/<paper>.toml` adds levels, choices, workloads, what is held equal, and which machines and
-servers all of it is about.
+`space` puts the space of a paper's unknowns together: the ranges of the system file, of the fits, of costs
+and area, and a file of `data/unknowns`, which adds levels, other ranges, workloads, other designs, what is
+held equal, and which machines and servers all of it is about. A row of numbers u in [0, 1], one a factor, is
+a `SampledMachine`.
 """
 
 from __future__ import annotations
 
-from typing import Any, cast
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from math import exp, log
+from typing import Literal, Self, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from sailsim.analysis.costs.area import AreaConstants
+from sailsim.analysis.costs.constants import Constants
 from sailsim.analysis.costs.dollars import CostConstants, Price, prices
-from sailsim.analysis.paper.claims import SHIPPED, load_paper, with_tuples
-from sailsim.analysis.paper.factors import (
+from sailsim.analysis.paper.claims import SHIPPED, Listed, Paper, load_paper
+from sailsim.analysis.paper.machine import (
+    ATTENTION,
+    FEW_BITS,
+    FEW_BITS_RATE,
     GROUP_SIZE,
-    Levels,
-    Span,
-    card_factors,
-    constant_factors,
-    machine_factors,
-    rate_factors,
-    scatter_factors,
-    server_factor,
-    software_factors,
-    table_factors,
-    weight_factors,
+    OPERATION,
+    SAMPLED,
+    TABLE_RATE,
+    Covariance,
+    SampledMachine,
+    Value,
 )
-from sailsim.analysis.paper.machine import SAMPLED
-from sailsim.analysis.paper.parameters import Alternative, FixedParameter, Value, Workload
-from sailsim.analysis.paper.space import ParameterSpace
+from sailsim.analysis.results.runs import Runner
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
-from sailsim.base.quantity import Frozen
-from sailsim.sim.backends.cores import Software
-from sailsim.sim.files import load_system
-from sailsim.sim.fitted import core_of
+from sailsim.base.quantity import Choice, Frozen, Quantity
+from sailsim.sim.backends.cores import Software, format_key, kernel_rates
+from sailsim.sim.files import card_names, load_system
+from sailsim.sim.fitted import CORES, core_of, fitted_constants
+from sailsim.sim.nbw import AUTO
 from sailsim.sim.point import Point
+from sailsim.sim.study.origin import code_version
+from sailsim.sim.system import System
 from sailsim.sim.tables import Shelf, sentence
+from sailsim.sim.vary import leaves
+from sailsim.workloads.formats import uniform_format
 
 UNKNOWNS = Shelf("unknowns", "data/unknowns", package="sailsim.analysis")
-"""The files."""
+Group = Literal["machine", "software", "card", "weights", "cost", "area"]
+Row = NDArray[np.float64]
+
+TAIL = 0.01
+"""Share of a normal distribution's ends that is not drawn."""
+DECADE = 4.0
+"""From this ratio of its ends on, a range is drawn evenly in its logarithm."""
+_FOLLOW_SOFTWARE = ("host.attention_rate", "host.barrier", "host.product_overhead", "memory.core_share")
+_OF_OTHER_WEIGHTS = ("host.float_rate", "host.grid_rate")
+"""What only weights without scalar codes ask for, which no claim has."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One unknown: a map from a number u in [0, 1] to a value.
+
+    Discrete ones have `values`; others a range `low` .. `high`, drawn evenly or, if `log`, evenly in the
+    logarithm; `centred` ones as often below `nominal` as above, each side evenly in the logarithm; `normal`
+    ones are standard normal numbers that a group's covariance turns into values.
+    """
+
+    name: str
+    group: Group
+    reason: str
+    unit: str = ""
+    values: tuple[Value, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    whole: bool = False
+    log: bool = False
+    normal: bool = False
+    centred: bool = False
+    nominal: Value = 0.0
+
+    def at(self, u: float) -> Value:
+        """The value at u in [0, 1]."""
+        if self.values:
+            return self.values[min(int(u * len(self.values)), len(self.values) - 1)]
+        if self.normal:
+            from scipy.special import ndtri  # of the extra `study`
+
+            return float(ndtri(min(max(u, TAIL), 1 - TAIL)))
+        if self.whole:
+            if self.log:
+                value = exp(log(self.low - 0.5) + u * (log(self.high + 0.5) - log(self.low - 0.5)))
+                return int(min(max(round(value), self.low), self.high))
+            return int(min(self.low + int(u * (self.high - self.low + 1)), self.high))
+        low, high = self.low, self.high
+        if self.centred:
+            middle = float(self.nominal)
+            low, high, u = (low, middle, 2 * u) if u < 0.5 else (middle, high, 2 * u - 1)
+        if self.log or self.centred:
+            return float(exp(log(low) + u * (log(high) - log(low))))
+        return float(low + u * (high - low))
+
+    @property
+    def span(self) -> str:
+        """Range or choices in words."""
+        if self.values:
+            return ", ".join(str(v) for v in self.values)
+        if self.normal:
+            return f"{self.low:.3g} .. {self.high:.3g} (normal)"
+        how = " (half of all below the nominal value)" if self.centred else " (log)" if self.log else ""
+        return f"{self.low:g} .. {self.high:g}{how}"
+
+    def levels(self) -> tuple[Value, ...]:
+        """What a search tries: every choice, or the ends and the quarters between them."""
+        return self.values or tuple(dict.fromkeys(self.at(u) for u in (0.0, 0.25, 0.5, 0.75, 1.0)))
+
+
+# --- The file ---
+
+
+class Workload(Frozen):
+    """One point of the declared set: a `[[workload]]` table."""
+
+    name: str
+    model: str
+    wbits: int
+    batch: int
+    threads: int
+    context: int
+    reason: str
+    fixed: bool = False
+    decides: bool = False
+    """Whether sensitivity is of the highest over these alone, which is where claims are highest."""
+    prt: bool = False
+    """Whether a step without the PRT is simulated beside it."""
+
+    @model_validator(mode="after")
+    def _is_a_point(self) -> Self:
+        try:
+            self.point(Point.system, 0)
+        except SailsimError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+        return self
+
+    def point(self, system: str, group_size: int, prt: bool = True) -> Point:
+        """The engine's question."""
+        names = ("model", "wbits", "batch", "threads", "context")
+        own = {name: getattr(self, name) for name in names}
+        return Point(system=system, group_size=group_size, prt=prt, **own)
+
+
+class Levels(Frozen):
+    """What a value may be that does not come in every size: a `[levels."..."]` table."""
+
+    values: Listed[Value]
+    nominal: Value | None = None
+    """Where no system file has the value."""
+    reason: str
+
+
+class Span(Frozen):
+    """A range that takes the place of the system file's: a `[ranges."..."]` table."""
+
+    low: int | float
+    high: int | float
+    reason: str
 
 
 class Held(Frozen):
@@ -49,17 +180,22 @@ class Held(Frozen):
     reason: str
 
 
+class Alternative(Frozen):
+    """Another design, an `[[alternative]]` table: values of the system file that replace a machine's."""
+
+    name: str
+    values: dict[str, Value]
+    drawn: Listed[str] = ()
+    """Values that only this design depends on: they are drawn for it alone, and are no factors."""
+    reason: str
+
+
 class Rented(Frozen):
     """Which servers may be rented: the `[rented]` table."""
 
-    machines: tuple[str, ...]
+    machines: Listed[str]
     """As the price list names them; the first prices the nominal machine."""
     reason: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists_are_tuples(cls, table: Any) -> Any:
-        return with_tuples(table, "machines")
 
     def servers(self, threads: int) -> tuple[Price, ...]:
         """Every instance of theirs that has the threads; first what prices the nominal machine."""
@@ -72,25 +208,19 @@ class Unknowns(Frozen):
     """A file of unknowns: a prior over what is not published."""
 
     extends: tuple[str, ...] = ()
-    """The files that it extends."""
     hosts: dict[Software, str]
     """The system whose cores run a software; the first is the nominal machine, whose values are drawn."""
     rented: Rented
     levels: dict[str, Levels] = Field(default={})
     ranges: dict[str, Span] = Field(default={})
-    alternative: tuple[Alternative, ...] = ()
-    workload: tuple[Workload, ...]
+    alternative: Listed[Alternative] = ()
+    workload: Listed[Workload]
     held: dict[str, Held] = Field(default={})
-    drawn: tuple[str, ...] = ()
+    drawn: Listed[str] = ()
     """What the file that this one extends holds, and this one does not."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _lists_are_tuples(cls, table: Any) -> Any:
-        return with_tuples(table, "alternative", "workload", "drawn")
-
     @model_validator(mode="after")
-    def _has_one_fixed_workload(self) -> Unknowns:
+    def _has_one_fixed_workload(self) -> Self:
         unheld = next((name for name in self.drawn if name not in self.held), None)
         if unheld is not None:
             raise ValueError(f"drawn has {unheld!r}; allowed is what the file that it extends holds")
@@ -110,6 +240,92 @@ def load_unknowns(name_or_path: str = SHIPPED) -> Unknowns:
         raise SailsimError(sentence(f"unknowns {name_or_path}", error, "a field of such a file")) from None
 
 
+# --- The space ---
+
+
+@dataclass(frozen=True)
+class ParameterSpace:
+    """All factors, the workloads, what is held, other designs, and the claims that all of it is about."""
+
+    factors: tuple[Factor, ...]
+    workloads: tuple[Workload, ...]
+    held: Mapping[str, Held]
+    alternatives: tuple[Alternative, ...]
+    apart: tuple[Factor, ...]
+    """What is drawn for an alternative alone (`Alternative.drawn`): nothing else depends on it."""
+    hosts: Mapping[Software, str]
+    """The system whose cores run a software; the first is the nominal one."""
+    servers: tuple[Price, ...]
+    """Instances of which one is rented; first the nominal one."""
+    paper: Paper
+
+    @cached_property
+    def digest(self) -> str:
+        """What results rest on: a hash of the space and of the code."""
+        content = json.dumps([asdict(self), code_version()], sort_keys=True, default=str)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the factors in order."""
+        return tuple(factor.name for factor in self.factors)
+
+    def factor(self, name: str) -> Factor:
+        """A factor by name. Raises SailsimError for an unknown one."""
+        if name not in self.names:
+            raise SailsimError(f"factor is {name!r}, allowed are {', '.join(self.names)}")
+        return self.factors[self.names.index(name)]
+
+    @property
+    def deciding(self) -> tuple[int, ...]:
+        """Indices of the workloads that sensitivity is of."""
+        return tuple(i for i, w in enumerate(self.workloads) if w.decides)
+
+    @property
+    def fixed(self) -> int:
+        """Index of the fixed workload."""
+        return next(i for i, w in enumerate(self.workloads) if w.fixed)
+
+    def only(self, names: Collection[str]) -> ParameterSpace:
+        """The space of some factors; the others are held at their nominal values."""
+        return replace(self, factors=tuple(f for f in self.factors if f.name in names))
+
+    def draw(self, row: Sequence[float] | Row) -> SampledMachine:
+        """The machine of a row of u's, one a factor.
+
+        Raises SailsimError for a row of another length or outside [0, 1].
+        """
+        if len(row) != len(self.factors) or not all(0 <= u <= 1 for u in row):
+            raise SailsimError(
+                f"row has {len(row)} numbers, allowed are {len(self.factors)} between 0 and 1, one a factor"
+            )
+        return self.nominal.with_values(
+            {f.name: f.at(float(u)) for f, u in zip(self.factors, row, strict=True)}
+        )
+
+    def design(
+        self, alternative: Alternative, machine: SampledMachine, seed: Sequence[int]
+    ) -> SampledMachine:
+        """A machine with another design, and with what only that depends on drawn from a seed."""
+        rng = np.random.default_rng(seed)
+        drawn = {f.name: f.at(float(rng.random())) for f in self.apart if f.name in alternative.drawn}
+        return machine.with_values(alternative.values | drawn)
+
+    @property
+    def software(self) -> Software:
+        """What the nominal machine's cores run."""
+        return next(iter(self.hosts))
+
+    @cached_property
+    def nominal(self) -> SampledMachine:
+        """The machine with every factor at its nominal value."""
+        return SampledMachine({}, self.hosts, {"cpu.": Covariance("cpu"), "gpu.": Covariance("gpu")})
+
+    def host_of(self, runner: Runner) -> Software:
+        """The software of SAIL's cores beside a runner: its own on cores, the nominal one beside a card."""
+        return next((s for s in self.hosts if runner.kind == "cores" and s == runner.software), self.software)
+
+
 def space(paper: str = SHIPPED, prior: str | None = None) -> ParameterSpace:
     """Every unknown of a paper's machine, software, cards, cost and area.
 
@@ -122,20 +338,21 @@ def space(paper: str = SHIPPED, prior: str | None = None) -> ParameterSpace:
         raise SailsimError(f"claims {paper}: unknowns is missing, allowed is a file of what is not published")
     file = load_unknowns(named)
     held = {name: each for name, each in file.held.items() if name not in file.drawn}
-    opponents = claims.opponents("samples")
     servers = file.rented.servers(max(w.threads for w in file.workload))
-    system = load_system(next(iter(file.hosts.values())))
+    instances = tuple(price.instance for price in servers)
     factors = [
-        *machine_factors(system, file.levels, file.ranges),
-        *software_factors({core_of(load_system(name)) for name in file.hosts.values()}),
-        *rate_factors([w.wbits for w in file.workload]),
-        *table_factors(opponents),
-        *card_factors(opponents),
-        *scatter_factors(opponents),
-        *weight_factors(file.levels),
-        *constant_factors("cost", CostConstants),
-        server_factor(servers, file.rented.reason),
-        *constant_factors("area", AreaConstants),
+        *machine_factors(load_system(next(iter(file.hosts.values()))), file.levels, file.ranges),
+        *_software_factors({core_of(load_system(name)) for name in file.hosts.values()}),
+        *_rate_factors([w.wbits for w in file.workload]),
+        *_opponent_factors(claims.opponents.values()),
+        *(
+            _named(GROUP_SIZE, each, "weights", "weights")
+            for n, each in file.levels.items()
+            if n == GROUP_SIZE
+        ),
+        *_constant_factors("cost", CostConstants),
+        Factor("cost.instance", "cost", file.rented.reason, values=instances, nominal=instances[0]),
+        *_constant_factors("area", AreaConstants),
     ]
     drawn = {name: other.name for other in file.alternative for name in other.drawn}
     apart = tuple(factor for factor in factors if factor.name in drawn and factor.group == "machine")
@@ -145,24 +362,21 @@ def space(paper: str = SHIPPED, prior: str | None = None) -> ParameterSpace:
                 f"alternative {design!r} draws {name!r}, allowed is a value of the machine that has a range "
                 "or levels and is not held"
             )
-    found = ParameterSpace(
+    whole = ParameterSpace(
         factors=tuple(f for f in factors if f.name not in held and f.name not in drawn),
         apart=apart,
         workloads=file.workload,
-        held=tuple(
-            FixedParameter(name=name, value=str(each.value), reason=each.reason)
-            for name, each in held.items()
-        ),
+        held=held,
         alternatives=file.alternative,
         hosts=file.hosts,
         servers=servers,
         paper=claims,
     )
-    _check_asked(found, file, named)
-    return found
+    _check_asked(whole, file, named)
+    return whole
 
 
-def _check_asked(found: ParameterSpace, file: Unknowns, named: str) -> None:
+def _check_asked(whole: ParameterSpace, file: Unknowns, named: str) -> None:
     """Raise SailsimError where a range or a level of a file is one that no machine can have, whatever else it
     has; which values go together is seen when a machine is drawn."""
     asked: list[tuple[str, str, Value]] = [
@@ -170,9 +384,8 @@ def _check_asked(found: ParameterSpace, file: Unknowns, named: str) -> None:
     ]
     asked += [("levels", path, level) for path, each in file.levels.items() for level in each.values]
     for what, path, value in asked:
-        machine = found.nominal.with_values({path: value})
         try:
-            machine.system(found.software)
+            whole.nominal.with_values({path: value}).system()
             if path == GROUP_SIZE:
                 Point(group_size=cast(int, value))
         except ImpossibleMachineError:
@@ -180,3 +393,184 @@ def _check_asked(found: ParameterSpace, file: Unknowns, named: str) -> None:
         except SailsimError as error:
             words = str(error).removeprefix(f"{SAMPLED}: ")
             raise SailsimError(f"unknowns {named}: {what} of {path} has {value!r}: {words}") from None
+
+
+# --- Where factors come from ---
+
+
+def machine_factors(
+    system: System, levels: Mapping[str, Levels], ranges: Mapping[str, Span] | None = None
+) -> list[Factor]:
+    """Values of a system file that are not published or not known exactly: those with a range or levels.
+
+    Levels may also be of an operation of the arrays (`pim.substrate.read`) and of `machine.ATTENTION`. Raises
+    SailsimError for levels outside a value's range, for a range without its value, and for either of what is
+    no value.
+    """
+    known, spans = leaves(system), ranges or {}
+    beside = {path: each for path, each in levels.items() if path == ATTENTION or path.startswith(OPERATION)}
+    for what, named, allowed in (
+        ("levels", levels, {*known, *beside, GROUP_SIZE}),
+        ("ranges", spans, {*known}),
+    ):
+        unknown = next((path for path in named if path not in allowed), None)
+        if unknown is not None:
+            raise SailsimError(
+                f"{what} has {unknown!r}, allowed is {GROUP_SIZE} or a field of system {system.name}"
+            )
+    factors = []
+    for path, leaf in known.items():
+        if path in _FOLLOW_SOFTWARE or path in _OF_OTHER_WEIGHTS:
+            continue
+        if path in levels:
+            factors.append(_levelled(path, leaf, levels[path]))
+        elif path in spans:
+            span = spans[path]
+            if not isinstance(leaf, Quantity) or not span.low <= float(leaf.value) <= span.high:
+                raise SailsimError(
+                    f"ranges of {path} is {span.low:g} .. {span.high:g}, allowed is a range of a number that "
+                    f"has its value, {leaf.value!r}"
+                )
+            factors.append(_ranged(path, leaf, span.low, span.high, span.reason))
+        elif isinstance(leaf, Quantity) and (ends := _ends(leaf)):
+            factors.append(_ranged(path, leaf, *ends, leaf.note or system.citation(leaf.source)))
+    return factors + [_named(path, listed, "machine", "cycles") for path, listed in beside.items()]
+
+
+def _ends(q: Quantity) -> tuple[float | int, float | int] | None:
+    """The ends of what has a range."""
+    return None if q.low is None or q.high is None or q.low == q.high else (q.low, q.high)
+
+
+def _ranged(path: str, leaf: Quantity, low: float | int, high: float | int, reason: str) -> Factor:
+    whole = all(isinstance(x, int) for x in (low, leaf.value, high))
+    return Factor(
+        path, "machine", reason, leaf.unit, low=float(low), high=float(high), whole=whole,
+        log=low > 0 and high / low >= DECADE, nominal=leaf.value,
+    )  # fmt: skip
+
+
+def _levelled(path: str, leaf: Quantity | Choice, listed: Levels) -> Factor:
+    values, unit = listed.values, ""
+    if isinstance(leaf, Quantity):
+        unit = leaf.unit
+        low, high = (float(leaf.value if x is None else x) for x in (leaf.low, leaf.high))
+        numbers = [v for v in values if (path, v) != ("pim.nbw", AUTO)]
+        outside = [v for v in numbers if not isinstance(v, int | float) or not low <= v <= high]
+        if outside:
+            raise SailsimError(
+                f"levels of {path} include {outside[0]!r}, allowed is its range {low:g} .. {high:g}"
+            )
+    if not values or leaf.value not in values:
+        raise SailsimError(f"levels of {path} are {values!r}, allowed is a list that has {leaf.value!r}")
+    return Factor(path, "machine", listed.reason, unit, values=values, nominal=leaf.value)
+
+
+def _named(path: str, listed: Levels, group: Group, unit: str) -> Factor:
+    """A factor of levels that no system file has as they are."""
+    if listed.nominal is None or listed.nominal not in listed.values:
+        raise SailsimError(
+            f"levels of {path}: nominal is {listed.nominal!r}, allowed is one of {listed.values}"
+        )
+    return Factor(path, group, listed.reason, unit, values=listed.values, nominal=listed.nominal)
+
+
+def _software_factors(cores: Collection[str]) -> list[Factor]:
+    """Constants of softwares on some kinds of cores that were fitted together, as standard normal numbers;
+    assumed ones by their range."""
+    others = set(CORES) - set(cores)
+    names = [name for name in fitted_constants().quantities() if name.startswith("cpu.")]
+    return _fitted_factors("cpu", [name for name in names if not others & set(name.split("."))], "software")
+
+
+def _fitted_factors(group: Literal["cpu", "gpu"], kept: Sequence[str], whose: Group) -> list[Factor]:
+    names, matrix = fitted_constants().covariance(group)
+    known, factors = fitted_constants().quantities(), []
+    for name in kept:
+        q = known[name]
+        reason = f"{q.note}; {q.source}"
+        low, high = (float(q.value if x is None else x) for x in (q.low, q.high))
+        if name in names and matrix[names.index(name), names.index(name)] > 0:
+            factors.append(Factor(name, whose, reason, q.unit, low=low, high=high, normal=True, nominal=0.0))
+        elif q.kind == "assumed" and low < high:
+            factors.append(Factor(name, whose, reason, q.unit, low=low, high=high, nominal=float(q.value)))
+    return factors
+
+
+def _ratio(name: str, group: Group, reason: str, low: float, high: float) -> Factor:
+    """A factor on what is known, nominally 1."""
+    return Factor(name, group, reason, "ratio", low=low, high=high, centred=True, nominal=1.0)
+
+
+def _rate_factors(widths: Iterable[int]) -> list[Factor]:
+    """Kernels of uniform codes: of two and three bits together, since the same unpacking slows both down."""
+    rates = {w: kernel_rates()[format_key(uniform_format(w, 128).base)] for w in sorted(set(widths))}
+    few = {wbits: rate for wbits, rate in rates.items() if wbits in FEW_BITS}
+    factors = []
+    if few:
+        low = max(rate.low / rate.relative for rate in few.values())
+        high = min(rate.high / rate.relative for rate in few.values())
+        notes = "; ".join(f"{wbits} bits: {rate.note}" for wbits, rate in few.items())
+        reason = f"llama.cpp's kernels for few bits, over what they are taken to be: {notes}"
+        factors.append(_ratio(FEW_BITS_RATE, "software", reason, low, high))
+    for wbits, rate in rates.items():
+        if wbits not in few and rate.low < rate.high:
+            reason = f"llama.cpp's kernel for {wbits}-bit weights: {rate.note}"
+            name, (low, high), nominal = f"rate.w{wbits}", (rate.low, rate.high), rate.relative
+            factors.append(Factor(name, "software", reason, "of q4_k", low=low, high=high, nominal=nominal))
+    return factors
+
+
+def _opponent_factors(opponents: Collection[Runner]) -> list[Factor]:
+    """How far tables on the cores carry over from the machine that they were measured on; the cards'
+    constants, but those of cards that no claim is about; and scatter: nine of ten measurements lie inside a
+    fit's band, and one measured baseline may be anywhere in it."""
+    factors = []
+    if any(runner.software == "t-mac" for runner in opponents):
+        rate = fitted_constants().software("t-mac").constants["lut_rate"]
+        low, high = (float(rate.value if x is None else x) / float(rate.value) for x in (rate.low, rate.high))
+        reason = f"T-MAC's rate on this chip, with many threads and a batch, over the fitted one: {rate.note}"
+        factors.append(_ratio(TABLE_RATE, "software", reason, low, high))
+    others = set(card_names()) - {runner.hardware for runner in opponents}
+    names = [name for name in fitted_constants().quantities() if name.startswith("gpu.")]
+    # Those of 16 bits are of prompts alone, which no claim is about.
+    kept = [n for n in names if n.rpartition("_")[2] not in others and not re.search("_f16(_|$)", n)]
+    factors += _fitted_factors("gpu", kept, "card")
+    scatters: dict[str, Factor] = {}
+    for runner in opponents:
+        group: Group = "software" if runner.kind == "cores" else "card"
+        if runner.kind == "cores":
+            band = fitted_constants().software(runner.software).band("decode")
+            title = f"CPU decoding, {runner.software}"
+        else:
+            band, title = fitted_constants().gpu.band("decode"), f"{runner.hardware.upper()} decoding"
+        name, reason = scatter_of(runner), f"{title}: measured over predicted, cross-validated band"
+        scatters[name] = _ratio(name, group, reason, band.low, band.high)
+    return factors + list(scatters.values())
+
+
+def scatter_of(runner: Runner) -> str:
+    """The factor that a runner's measurements scatter by: of its software on cores, else of its card."""
+    return f"scatter.{runner.software if runner.kind == 'cores' else runner.hardware}"
+
+
+def _constant_factors(group: Literal["cost", "area"], constants: type[Constants]) -> list[Factor]:
+    """The constants of a model that have a range."""
+    factors = []
+    for name, q in constants.quantities().items():
+        if (ends := _ends(q)) is None:
+            continue
+        low, high = map(float, ends)
+        factors.append(
+            Factor(
+                f"{group}.{name}",
+                group,
+                q.note or q.source,
+                q.unit,
+                low=low,
+                high=high,
+                log=low > 0 and high / low >= DECADE,
+                nominal=float(q.value),
+            )
+        )
+    return factors

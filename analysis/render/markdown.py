@@ -22,11 +22,6 @@ def written(template: str, **values: Any) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def words_of(template: str) -> Any:
-    """The paragraphs that a template of the folder `page` defines, each a function of its macro's name."""
-    return _templates().get_template(template).module
-
-
 @cache
 def _templates() -> jinja2.Environment:
     """Templates of Markdown, in which nothing is escaped."""

@@ -20,13 +20,13 @@ from sailsim.analysis.paper.claims import SHIPPED, load_paper
 from sailsim.analysis.paper.stored_claims import compared_with, table
 from sailsim.analysis.render import report_data as data
 from sailsim.analysis.render.answer_page import BESIDE, CARDS, ORDINARY, study_answer
+from sailsim.analysis.render.claims_words import claim_rows, fact_rows, number
 from sailsim.analysis.render.figure_axes import DOUBLING, WORDS
 from sailsim.analysis.render.gem5_figures import FOLDER, gem5_figures
 from sailsim.analysis.render.html import Cell, Table, page_file, rendered, shown
 from sailsim.analysis.render.report_charts import FRONT
 from sailsim.analysis.render.report_parts import bold_pieces
 from sailsim.analysis.render.report_sections import sections, stored_study
-from sailsim.analysis.render.reproduction_words import claim_rows, fact_rows, number
 from sailsim.analysis.render.style import OKABE_ITO, SERIES
 from sailsim.analysis.results.compare import entries
 from sailsim.analysis.results.joins import POINT

@@ -13,8 +13,8 @@ import pandas as pd
 from sailsim.analysis.costs.area import AreaNotModelledError, overhead_bases
 from sailsim.analysis.costs.constants import data_file
 from sailsim.analysis.costs.dollars import is_missing
+from sailsim.analysis.render.claims_words import claims_of, primary
 from sailsim.analysis.render.figure_axes import tokens_in
-from sailsim.analysis.render.reproduction_words import claims_of, primary
 from sailsim.analysis.results.equal_quality import at_equal_quality, measured, weights_in_words
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import MissingPointsError, Runs, prt_pairs

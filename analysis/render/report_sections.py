@@ -15,13 +15,12 @@ from sailsim.analysis.costs.dollars import quoted
 from sailsim.analysis.costs.energy import CAUSES, NOT_MODELLED, tokens_of
 from sailsim.analysis.paper.claims import SHIPPED
 from sailsim.analysis.render import report_charts as charts
+from sailsim.analysis.render.claims_words import STORED, claims_of, number, primary, share, verdict
 from sailsim.analysis.render.figure_axes import WORDS
 from sailsim.analysis.render.gem5_decode_figure import shipped_figure
 from sailsim.analysis.render.gem5_figures import TITLES, TOKENS
 from sailsim.analysis.render.html import Cell, Table, shown
 from sailsim.analysis.render.report_parts import Part, Section, constants_parts, drawn
-from sailsim.analysis.render.reproduction_page import STORED
-from sailsim.analysis.render.reproduction_words import claims_of, number, primary, share, verdict
 from sailsim.analysis.results.compare import said_of
 from sailsim.analysis.results.equal_quality import WEIGHTS, at_equal_quality, choice_in_words
 from sailsim.analysis.results.joins import POINT
@@ -307,7 +306,7 @@ def _reproduction(study: Mapping[str, Any], paper: str) -> list[Part]:
         said = (
             "The study that ships (docs/reproduction.md) draws machines from the ranges of all that is not "
             "published, and asks them about another paper's claims than those of this report. sailsim "
-            "reproduce --paper asks about these."
+            "claims reproduce --paper asks about these."
         )
         return [Part(paragraphs=[said])]
     rows = []

@@ -28,9 +28,7 @@ _COMMANDS = {
     "figures": "sailsim.cli.report:figures",
     "report": "sailsim.cli.report:report",
     "quality": "sailsim.cli.quality:quality",
-    "reproduce": "sailsim.cli.reproduce:reproduce",
-    "joint": "sailsim.cli.joint:joint",
-    "explore": "sailsim.cli.explore:explore",
+    "claims": "sailsim.cli.claims:claims",
     "trace": "sailsim.cli.trace:trace",
     "replay": "sailsim.cli.trace:replay",
     "image": "sailsim.cli.image:image",
@@ -39,7 +37,6 @@ _COMMANDS = {
     "substrates": "sailsim.cli.substrates:substrates",
     "models": "sailsim.cli.models:models",
     "activations": "sailsim.cli.activations:activations",
-    "artifact": "sailsim.cli.artifact:artifact",
     "completion": "sailsim.cli.completion:completion",
 }
 _IN_A_LINE = {
@@ -50,9 +47,7 @@ _IN_A_LINE = {
     "figures": "The figures of a sweep, as SVG and PNG.",
     "report": "The report of a sweep, one HTML file.",
     "quality": "What a model loses by the widths of its numbers.",
-    "reproduce": "The paper's claims under all that is not published.",
-    "joint": "All of the claims at once, and what that proves.",
-    "explore": "Search for good machines.",
+    "claims": "A paper's claims under all that is not published.",
     "trace": "Write tiles of a model as a trace.",
     "replay": "Work through a trace on one unit.",
     "image": "Write a model for the AArch64 decode program.",
@@ -61,7 +56,6 @@ _IN_A_LINE = {
     "substrates": "The kinds of compute-capable SRAM that ship.",
     "models": "The models that ship, their shapes and sizes.",
     "activations": "Capture real activations.",
-    "artifact": "Run and compare what is claimed.",
     "completion": "Print the completion script of a shell.",
 }
 """What each command does, for the list of them: the commands' modules are not imported for it."""

@@ -10,7 +10,6 @@ from sailsim.cli._json import print_json
 from sailsim.cli._path import TEXT, PathOption
 from sailsim.cli._table import say
 from sailsim.workloads.image import plan_image
-from sailsim.workloads.image_file import read_image
 
 
 @click.command(cls=Command)
@@ -53,15 +52,14 @@ def image(
         model, weights=weights or "", blocks=blocks, slices=slices, layouts=layouts.split(","), seed=seed
     )
     plan.write(out, max_bytes, progress=True)
-    written = read_image(out, check=False)
-    found: dict[str, Any] = {"path": str(out), "bytes": out.stat().st_size, "blocks": plan.spec.n_layers}
-    found |= {"matrices": len(written.tensors), **written.about}
+    written: dict[str, Any] = {"path": str(out), "bytes": out.stat().st_size, "blocks": plan.spec.n_layers}
+    written |= {"matrices": len(plan.matrices), **plan.about}
     if as_json:
-        print_json(found)
+        print_json(written)
         return
     indent = " " * 13
-    say(f"{out}: {found['model']}, {found['blocks']} blocks, {found['bytes']:,} bytes", indent)
-    for origin, count in found["weights"].items():
+    say(f"{out}: {written['model']}, {written['blocks']} blocks, {written['bytes']:,} bytes", indent)
+    for origin, count in written["weights"].items():
         say(f"weights      {count} matrices: {origin}", indent)
-    for note in found["notes"]:
+    for note in written["notes"]:
         say(f"note         {note}", indent)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * NumPy arrays in and out of the core: arguments are checked here, with messages that name them, so that
- * nothing Python passes can make the core read past an array.
+ * nothing Python passes can make the core read past an array; and the parts of the module.
  */
 #ifndef SAILSIM_BINDINGS_ARRAYS_HH
 #define SAILSIM_BINDINGS_ARRAYS_HH
@@ -24,8 +24,18 @@ namespace sailsim::bindings
 {
 
 namespace nb = nanobind;
+using namespace nb::literals;
 
-constexpr int max_threads = 1024;
+void bind_timing(nb::module_ &m);
+void bind_patterns(nb::module_ &m);
+void bind_arithmetic(nb::module_ &m);
+void bind_descriptor(nb::module_ &m);
+void bind_schedule(nb::module_ &m);
+
+inline void require_threads(int threads)
+{
+    pim::require_range("threads", threads, 1, 1024);
+}
 
 /* Any C-contiguous array in memory; others are copied on the way in. */
 using Array = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;

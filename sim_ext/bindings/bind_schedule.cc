@@ -8,13 +8,11 @@
 #include <utility>
 
 #include "arrays.hh"
-#include "bind.hh"
 #include "pim/schedule.hh"
 
 namespace sailsim::bindings
 {
 
-using namespace nb::literals;
 using pim::ScheduleTimeline;
 
 namespace
@@ -25,13 +23,13 @@ using TaskTuple = std::tuple<std::int64_t, double, double, double, double, bool>
 using KindTuple = std::tuple<std::vector<TaskTuple>, std::vector<std::int64_t>, Array, Array>;
 using Column = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-/* Window, latency, parts, queue. */
-using ReaderTuple = std::tuple<double, double, std::int64_t, double>;
+/* The fields of a `Reader`. */
+using ReaderTuple = std::tuple<double, double, double, std::int64_t, double, bool>;
 
 pim::Reader reader(const ReaderTuple &given)
 {
-    const auto &[window, latency, parts, queue] = given;
-    return {0, window, latency, parts, queue};
+    const auto &[demand, window, latency, parts, queue, even] = given;
+    return {demand, window, latency, parts, queue, even};
 }
 
 /* The segments of all kinds, and where the tensor of each tile number stands. */
@@ -48,13 +46,13 @@ class SegmentTables
     double throttled(const nb::callable &ask, std::int64_t tile, double rate)
     {
         const Place &place = places[static_cast<std::size_t>(tile)];
-        const auto [found, is_new] = columns.try_emplace({place.kind, place.column, rate});
+        const auto [known, is_new] = columns.try_emplace({place.kind, place.column, rate});
         if (is_new)
-            found->second = nb::cast<Column>(ask(place.kind, place.column, rate));
-        if (found->second.shape(0) <= place.row)
-            throw std::invalid_argument("throttled gives " + std::to_string(found->second.shape(0)) +
+            known->second = nb::cast<Column>(ask(place.kind, place.column, rate));
+        if (known->second.shape(0) <= place.row)
+            throw std::invalid_argument("throttled gives " + std::to_string(known->second.shape(0)) +
                                         " numbers: allowed is one for each segment");
-        return found->second.data()[place.row];
+        return known->second.data()[place.row];
     }
 
     std::vector<pim::Segment> segments;
@@ -111,26 +109,46 @@ void bind_schedule(nb::module_ &m)
         .def_ro("events", &ScheduleTimeline::events);
 
     m.def(
+        "alone",
+        [](double capacity, const ReaderTuple &given, double load) {
+            return pim::alone(capacity, reader(given), load);
+        },
+        "capacity"_a, "reader"_a, "load"_a = 0.0,
+        "What a reader gets, bytes/s, beside ``load`` bytes/s that give way to nobody, in bursts as its "
+        "own.");
+    m.def(
+        "shares",
+        [](double capacity, const std::vector<ReaderTuple> &given, double open_load) {
+            std::vector<pim::Reader> readers;
+            for (const ReaderTuple &each : given)
+                readers.push_back(reader(each));
+            return pim::shares(capacity, readers, open_load);
+        },
+        "capacity"_a, "readers"_a, "open_load"_a, "What each of some readers gets of a capacity, bytes/s.");
+
+    m.def(
         "run_schedule",
         [](const std::vector<KindTuple> &kinds, const std::vector<std::int64_t> &order,
            const nb::callable &throttled, double peak, double read_share, double write_share,
-           double stream_limit, std::int64_t depth, bool background, double buffer, const ReaderTuple &stream,
-           const ReaderTuple &cores) {
-            const pim::ScheduleMachine machine{peak,       read_share, write_share,    stream_limit, depth,
-                                               background, buffer,     reader(stream), reader(cores)};
+           double stream_limit, std::int64_t depth, bool background, double buffer, double open_load,
+           const ReaderTuple &stream, const ReaderTuple &cores) {
+            const pim::ScheduleMachine machine{peak,           read_share,   write_share, stream_limit,
+                                               depth,          background,   buffer,      open_load,
+                                               reader(stream), reader(cores)};
             SegmentTables tables(kinds);
             return run_schedule(machine, tables.segments, order, [&](std::int64_t tile, double rate) {
                 return tables.throttled(throttled, tile, rate);
             });
         },
         "kinds"_a, "order"_a, "throttled"_a, nb::kw_only(), "peak"_a, "read_share"_a, "write_share"_a,
-        "stream_limit"_a, "depth"_a, "background"_a, "buffer"_a, "stream"_a, "cores"_a,
+        "stream_limit"_a, "depth"_a, "background"_a, "buffer"_a, "open_load"_a, "stream"_a, "cores"_a,
         "Plays segments, one behind the other as ``order`` names them (docs/engine.md).\n\n"
         "kinds: segments with the same tasks: tasks (needs, seconds, read, written, rate, sync), what each "
         "tensor needs, and float64 arrays of bytes and seconds (segments, tensors); needs count from the "
         "segment's start, ``order`` counts the segments of all kinds. throttled: from a kind, one of its "
-        "tensors and bytes/s to a float64 array of its seconds in every segment. stream, cores: bytes "
-        "under way, latency, number of readers and seconds of a burst.\n\n"
+        "tensors and bytes/s to a float64 array of its seconds in every segment. stream, cores: the fields "
+        "of "
+        "a `Reader`, whose demand is the schedule's.\n\n"
         "Raises ``ValueError`` for a number that cannot be, ``RuntimeError`` when needs can never be met.");
 }
 

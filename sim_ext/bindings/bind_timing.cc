@@ -1,48 +1,104 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
+#include <array>
 #include <limits>
+#include <map>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "arrays.hh"
-#include "bind.hh"
-#include "bind_tile_timings.hh"
-#include "pim/check.hh"
-#include "pim/tile_batch.hh"
 #include "pim/timing.hh"
-#include "pim/unit_text.hh"
 
 namespace sailsim::bindings
 {
 
-using namespace nb::literals;
 using pim::PatternProfile;
 using pim::SliceConfig;
+using pim::TileCounts;
 using pim::TilePlan;
 using pim::TileTiming;
 
 namespace
 {
 
-std::vector<std::int32_t> counts_argument(const char *name, const Array &array, std::int64_t groups)
+/* Of many tiles: Python sees every field of a `TileTiming` as an array. */
+struct TileTimings {
+    std::vector<TileTiming> tiles;
+};
+
+/* A field of `TileTiming`, or of its counts where `count` is set. */
+struct Field {
+    const char *name;
+    const char *doc;
+    std::int64_t TileTiming::*own;
+    std::int64_t TileCounts::*count = nullptr;
+
+    const std::int64_t &of(const TileTiming &timing) const
+    {
+        return count ? timing.counts.*count : timing.*own;
+    }
+};
+
+constexpr std::array own_fields{
+    Field{"load", "Cycles in which nothing but loading happened.", &TileTiming::load},
+    Field{"build", "", &TileTiming::build},
+    Field{"lookup", "", &TileTiming::lookup},
+    Field{"convert", "", &TileTiming::convert},
+    Field{"write_back", "", &TileTiming::write_back},
+    Field{"total", "", &TileTiming::total},
+    Field{"weight_bytes", "Bytes of weights loaded by the slice.", &TileTiming::weight_bytes},
+    Field{"result_bytes", "Bytes of results written by the slice.", &TileTiming::result_bytes},
+    Field{"activation_bytes", "Bytes of activations that the slice read again.",
+          &TileTiming::activation_bytes},
+    Field{"unit_converts", "Sums and results that the floating-point units of the slice scaled.",
+          &TileTiming::unit_converts},
+};
+
+constexpr std::array count_fields{
+    Field{"lookups", "", nullptr, &TileCounts::lookups},
+    Field{"zero_patterns", "", nullptr, &TileCounts::zero_patterns},
+    Field{"prt_hits", "", nullptr, &TileCounts::prt_hits},
+    Field{"prt_misses", "", nullptr, &TileCounts::prt_misses},
+    Field{"table_builds", "", nullptr, &TileCounts::table_builds},
+    Field{"table_adds", "", nullptr, &TileCounts::table_adds},
+    Field{"row_reads", "", nullptr, &TileCounts::row_reads},
+    Field{"row_writes", "", nullptr, &TileCounts::row_writes},
+    Field{"conversions", "", nullptr, &TileCounts::conversions},
+    Field{"merges", "", nullptr, &TileCounts::merges},
+};
+
+std::map<std::string, std::int64_t> counts_of(const TileTiming &timing)
 {
-    require_shape(name, array, {groups});
-    const std::int32_t *values = elements<std::int32_t>(name, array, "int32");
-    for (std::int64_t g = 0; g < groups; ++g)
-        pim::require_range(name, values[g], 0, std::numeric_limits<std::int32_t>::max());
-    return {values, values + groups};
+    std::map<std::string, std::int64_t> found;
+    for (const Field &field : count_fields)
+        found[field.name] = field.of(timing);
+    return found;
 }
 
-/* A read-only view of one array of a profile. */
-template <std::vector<std::int32_t> PatternProfile::*Member>
-auto profile_array(nb::handle self)
+/* A field of all tiles: a read-only view, which keeps them alive. */
+auto column(nb::handle self, const Field &field)
 {
-    const std::vector<std::int32_t> &values = nb::cast<const PatternProfile &>(self).*Member;
-    return nb::ndarray<nb::numpy, const std::int32_t, nb::ndim<1>>(values.data(), {values.size()}, self);
+    using View = nb::ndarray<nb::numpy, const std::int64_t, nb::ndim<1>>;
+    static_assert(sizeof(TileTiming) % sizeof(std::int64_t) == 0);
+    const std::vector<TileTiming> &tiles = nb::cast<const TileTimings &>(self).tiles;
+    if (tiles.empty())
+        return View(nullptr, {0}, self);
+    return View(&field.of(tiles.front()), {tiles.size()}, self,
+                {static_cast<std::int64_t>(sizeof(TileTiming) / sizeof(std::int64_t))});
 }
+
+const TileTiming &tile_at(const TileTimings &timings, std::size_t at)
+{
+    if (at >= timings.tiles.size())
+        throw nb::index_error();
+    return timings.tiles[at];
+}
+
+constexpr double unlimited = std::numeric_limits<double>::infinity();
 
 Result<std::int64_t, 2> timeline_array(const std::vector<pim::GroupTimes> &groups)
 {
@@ -63,40 +119,6 @@ pim::TileShape tile_shape(std::int64_t k, std::int64_t n, std::int64_t batch, in
 
 void bind_timing(nb::module_ &m)
 {
-    nb::class_<SliceConfig>(m, "SliceConfig", "Everything that describes one PIM slice unit.")
-        .def(
-            "__init__",
-            [](SliceConfig *self, const std::string &text) { new (self) SliceConfig(pim::read_unit(text)); },
-            "text"_a,
-            "``text`` is a unit's text form, as ``sailsim.sim.unit_text`` writes it.\n\n"
-            "Raises ``ValueError`` naming the key that is unknown, missing, or not what is allowed.")
-        .def_ro("rows", &SliceConfig::rows, "Rows of a C-SRAM array.")
-        .def_ro("cols", &SliceConfig::cols, "Columns (cells of a row) of an array.")
-        .def_ro("arrays", &SliceConfig::arrays, "Arrays of a slice, in lockstep.")
-        .def_ro("slices", &SliceConfig::slices, "Slices that share the outputs of a tensor.")
-        .def_ro("port_bytes", &SliceConfig::port_bytes, "Bytes a cycle between the slice and its arrays.")
-        .def_ro("weights_kib_cycles", &SliceConfig::weights_kib_cycles,
-                "Cycles in which memory brings each slice a KiB of weights, as layouts reckon.")
-        .def_ro("accumulator_bits", &SliceConfig::accumulator_bits, "Bits of an integer accumulator.")
-        .def_ro("prt_entries", &SliceConfig::prt_entries, "Entries of the pattern reuse table; 0: none.")
-        .def_prop_ro("prt_policy",
-                     [](const SliceConfig &c) { return std::string(pim::prt_policy_name(c.policy)); })
-        .def_ro("t_zero", &SliceConfig::t_zero, "Cycles of a zero pattern.")
-        .def_ro("t_prt", &SliceConfig::t_prt, "Cycles of a PRT hit.")
-        .def_ro("double_buffer", &SliceConfig::double_buffer, "Load a group while the one before computes.")
-        .def_ro("substrate", &SliceConfig::substrate)
-        .def_ro("activation_buffer_bits", &SliceConfig::activation_buffer_bits, "Of a DFM.")
-        .def_ro("accumulator_buffer_bits", &SliceConfig::accumulator_buffer_bits,
-                "Of all DFMs of a slice, where sums are behind the arrays.")
-        .def_ro("dfms", &SliceConfig::dfms, "Data feeding modules of a slice.")
-        .def_prop_ro("dfm_split",
-                     [](const SliceConfig &c) { return std::string(pim::dfm_split_name(c.dfm_split)); })
-        .def_prop_ro("convert",
-                     [](const SliceConfig &c) { return std::string(pim::convert_name(c.convert)); })
-        .def_ro("convert_units", &SliceConfig::convert_units, "Floating-point units at the DFMs of a slice.")
-        .def_ro("convert_latency", &SliceConfig::convert_latency, "Cycles of one conversion in such a unit.")
-        .def_ro("convert_interval", &SliceConfig::convert_interval, "Cycles between those that it takes.");
-
     nb::class_<TilePlan>(m, "TilePlan", "How a tile lies in the arrays of the busiest slice.")
         .def_ro("owned", &TilePlan::owned, "Outputs of the slice.")
         .def_ro("entry_bits", &TilePlan::entry_bits, "Bits of a table entry.")
@@ -129,107 +151,70 @@ void bind_timing(nb::module_ &m)
         "The layout of a tensor (K, N) over the slices; n counts the outputs of the whole tensor.\n\n"
         "Raises ``ValueError`` when table and staging do not fit.");
 
-    nb::class_<PatternProfile>(m, "PatternProfile",
-                               "Patterns of each group in one pass: int32 arrays (G,), G over all blocks.")
-        .def(
-            "__init__",
-            [](PatternProfile *self, const Array &zero, const Array &hits, const Array &misses) {
-                require_ndim("zero", zero, 1);
-                const auto groups = static_cast<std::int64_t>(zero.shape(0));
-                new (self) PatternProfile{counts_argument("zero", zero, groups),
-                                          counts_argument("hits", hits, groups),
-                                          counts_argument("misses", misses, groups)};
-            },
-            "zero"_a, "hits"_a, "misses"_a)
-        .def_prop_ro("zero", &profile_array<&PatternProfile::zero>, "Patterns that are 0, (G,).")
-        .def_prop_ro("hits", &profile_array<&PatternProfile::hits>, "Others that the PRT serves, (G,).")
-        .def_prop_ro("misses", &profile_array<&PatternProfile::misses>, "Others that it does not, (G,).")
-        .def("__len__", &PatternProfile::groups);
-
-    nb::class_<pim::PackedProfile>(m, "PackedProfile",
-                                   "A profile that is kept for many tiles, in a third of the memory.")
-        .def(nb::init<PatternProfile>(), "counts"_a)
-        .def_prop_ro("counts", &pim::PackedProfile::counts, "The profile itself.")
-        .def_prop_ro("bytes", &pim::PackedProfile::bytes, "Of the counts of all groups.")
-        .def("__len__", &pim::PackedProfile::groups);
-
-    m.def(
-        "pattern_profile",
-        [](const Array &x, int abits, bool is_signed, int nbw, std::int64_t group_size, int prt_entries,
-           const std::string &prt_policy, int threads) {
-            pim::require_range("threads", threads, 1, max_threads);
-            pim::require_range("prt_entries", prt_entries, 0, 1 << 20);
-            const pim::PrtPolicy policy = pim::prt_policy(prt_policy);
-            return with_activations(x, abits, is_signed, [&](const auto &activations) {
-                const nb::gil_scoped_release release;
-                const pim::Grouping grouping(activations.k, nbw, group_size);
-                return profile(activations, grouping, prt_entries, policy, threads);
-            });
-        },
-        "x"_a, "abits"_a, "signed"_a, "nbw"_a, "group_size"_a, "prt_entries"_a, "prt_policy"_a,
-        "threads"_a = 1,
-        "Exact counts of zero patterns, PRT hits and misses of each group.\n\n"
-        "x: (B, K) int8, uint8, int16, uint16 or int32, each value inside ``abits`` bits.");
-
-    bind_tile_timings(m);
+    nb::class_<TileTiming> one(
+        m, "TileTiming",
+        "Cycles of a tile in the busiest slice by phase, and the counts of one DFM.\n\n"
+        "load + build + lookup + convert + write_back = total.");
+    nb::class_<TileTimings> many(m, "TileTimings",
+                                 "Of many tiles: the same fields, each an int64 array (tiles,).");
+    const auto bind = [&](const Field &field) {
+        one.def_prop_ro(field.name, [&field](const TileTiming &t) { return field.of(t); }, field.doc);
+        many.def_prop_ro(field.name, [&field](nb::handle self) { return column(self, field); }, field.doc);
+    };
+    for (const Field &field : own_fields)
+        bind(field);
+    for (const Field &field : count_fields)
+        bind(field);
+    one.def_prop_ro("counts", &counts_of, "All counts by name.");
+    many.def("__len__", [](const TileTimings &t) { return t.tiles.size(); });
+    many.def("__getitem__", &tile_at, nb::rv_policy::copy);
 
     m.def(
         "time_tile",
         [](const SliceConfig &config, std::int64_t k, std::int64_t n, std::int64_t batch, int wbits,
            int value_bits, int abits, int nbw, std::int64_t group_size, const PatternProfile &profile,
-           bool scaled, double bytes_per_cycle, bool minimum) {
-            const nb::gil_scoped_release release;
-            return time_tile(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size),
-                             profile, {scaled, minimum}, bytes_per_cycle);
-        },
-        "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a, "group_size"_a,
-        "profile"_a, "scaled"_a, "bytes_per_cycle"_a = std::numeric_limits<double>::infinity(),
-        "minimum"_a = false,
-        "Cycles and counts of a tensor's tile in the busiest slice (docs/contract.md, sections 2 and 4).\n\n"
-        "bytes_per_cycle: the slice's share of the DRAM bandwidth; scaled, minimum: what the blocks have.");
-
-    m.def(
-        "time_supplied_tile",
-        [](const SliceConfig &config, std::int64_t k, std::int64_t n, std::int64_t batch, int wbits,
-           int value_bits, int abits, int nbw, std::int64_t group_size, const PatternProfile &profile,
            bool scaled, bool minimum, double bytes_per_cycle, double latency, double lead, double ahead) {
             const nb::gil_scoped_release release;
             return time_tile(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size),
-                             profile, {scaled, minimum}, pim::Supply{bytes_per_cycle, latency, lead, ahead});
+                             profile, {scaled, minimum}, {bytes_per_cycle, latency, lead, ahead});
         },
         "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a, "group_size"_a,
-        "profile"_a, "scaled"_a, "minimum"_a, "bytes_per_cycle"_a, "latency"_a, "lead"_a, "ahead"_a,
-        "`time_tile` with weights that a slice asks for ahead of need.\n\n"
-        "bytes_per_cycle: the slice's rate; latency: cycles from asking for a byte to having it; lead: how "
-        "many cycles before the tile's start the first is asked for; ahead: bytes that may be under way or "
-        "wait beyond the group in turn.");
+        "profile"_a, "scaled"_a, "minimum"_a = false, "bytes_per_cycle"_a = unlimited, "latency"_a = 0.0,
+        "lead"_a = 0.0, "ahead"_a = unlimited,
+        "Cycles and counts of a tensor's tile in the busiest slice (docs/contract.md, sections 2 and 4).\n\n"
+        "scaled, minimum: what the blocks have. bytes_per_cycle: the slice's rate; latency: cycles from "
+        "asking for a byte to having it; lead: how many cycles before the tile's start the first is asked "
+        "for; ahead: bytes that may be under way or wait beyond the group in turn.");
 
-    nb::class_<pim::TileBatch>(m, "TileBatch",
+    nb::class_<pim::TileTimer>(m, "TileTimer",
                                "Tiles that differ in their patterns alone; what they share is reckoned once.")
         .def(
             "__init__",
-            [](pim::TileBatch *self, const SliceConfig &config, std::int64_t k, std::int64_t n,
+            [](pim::TileTimer *self, const SliceConfig &config, std::int64_t k, std::int64_t n,
                std::int64_t batch, int wbits, int value_bits, int abits, int nbw, std::int64_t group_size,
                bool scaled, bool minimum) {
                 new (self)
-                    pim::TileBatch(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size),
+                    pim::TileTimer(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size),
                                    {scaled, minimum});
             },
             "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a,
             "group_size"_a, "scaled"_a, "minimum"_a, "As `plan_tile`.\n\nRaises ``ValueError`` as that.")
-        .def_prop_ro("plan", &pim::TileBatch::plan, "The layout of all of them.")
+        .def_prop_ro("plan", &pim::TileTimer::plan, "The layout of all of them.")
         .def(
             "time",
-            [](const pim::TileBatch &tiles, const std::vector<const pim::PackedProfile *> &profiles,
+            [](const pim::TileTimer &tiles, const std::vector<const pim::PackedProfile *> &profiles,
                double bytes_per_cycle, double latency, double lead, double ahead) {
                 for (const pim::PackedProfile *profile : profiles)
                     if (!profile)
                         throw std::invalid_argument("profiles has None: allowed are profiles");
                 const nb::gil_scoped_release release;
-                return TileTimings{tiles.time(profiles, pim::Supply{bytes_per_cycle, latency, lead, ahead})};
+                TileTimings timings;
+                for (const pim::PackedProfile *profile : profiles)
+                    timings.tiles.push_back(tiles.time(*profile, {bytes_per_cycle, latency, lead, ahead}));
+                return timings;
             },
             "profiles"_a, "bytes_per_cycle"_a, "latency"_a, "lead"_a, "ahead"_a,
-            "`time_supplied_tile` of each of the profiles, side by side.");
+            "`time_tile` of each of the profiles.");
 
     m.def(
         "tile_timeline",
@@ -248,10 +233,9 @@ void bind_timing(nb::module_ &m)
                 pim::tile_timeline(config, shape, profile, scaling, {cycles, cycles + arrivals->size()}));
         },
         "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a, "group_size"_a,
-        "profile"_a, "scaled"_a, "minimum"_a = false,
-        "bytes_per_cycle"_a = std::numeric_limits<double>::infinity(), "latency"_a = 0.0, "lead"_a = 0.0,
-        "ahead"_a = std::numeric_limits<double>::infinity(), "arrivals"_a = nb::none(),
-        "Where the cycles of `time_supplied_tile` lie: int64 (S, 9), a row for each turn of each pass.\n\n"
+        "profile"_a, "scaled"_a, "minimum"_a = false, "bytes_per_cycle"_a = unlimited, "latency"_a = 0.0,
+        "lead"_a = 0.0, "ahead"_a = unlimited, "arrivals"_a = nb::none(),
+        "Where the cycles of `time_tile` lie: int64 (S, 9), a row for each turn of each pass.\n\n"
         "Columns: pass, first group, start and end of its load, start of its computing, then the cycles of "
         "build, "
         "look-up, conversion and write-back. arrivals, int64 (S,): the cycles at which the groups' weights "

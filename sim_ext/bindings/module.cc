@@ -1,5 +1,112 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
-#include "bind.hh"
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The module, and what describes a unit: its substrate and its configuration.
+ */
+#include <nanobind/stl/vector.h>
+
+#include "arrays.hh"
+#include "pim/config.hh"
+
+namespace sailsim::bindings
+{
+
+using pim::SliceConfig;
+using pim::Substrate;
+
+namespace
+{
+
+pim::Widths widths(int weight, int entry, int accumulator)
+{
+    return {weight, entry, accumulator};
+}
+
+void bind_unit(nb::module_ &m)
+{
+    m.attr("OPERATIONS") = nb::cast(std::vector<std::string>(pim::ops.words.begin(), pim::ops.words.end()));
+    nb::dict widest;
+    widest["weight"] = pim::widest.weight;
+    widest["entry"] = pim::widest.entry;
+    widest["accumulator"] = pim::widest.accumulator;
+    m.attr("WIDEST") = widest;
+    m.attr("MOST_PHASE_CYCLES") = pim::most_phase_cycles;
+    m.attr("MOST_OF_STEP") = pim::most_of_step;
+    m.attr("LARGEST_COEFFICIENT") = pim::largest_coefficient;
+    m.attr("UNIT_TEXT_VERSION") = pim::unit_text_version;
+
+    nb::class_<Substrate>(m, "Substrate",
+                          "What one operation inside the compute-capable SRAM costs, as a part of a "
+                          "``SliceConfig``. Where the numbers come from is in the substrate's file.")
+        .def_ro("name", &Substrate::name)
+        .def_prop_ro("layout", [](const Substrate &s) { return pim::layouts.of(s.layout); })
+        .def_prop_ro("accumulate", [](const Substrate &s) { return pim::accumulates.of(s.accumulate); })
+        .def_ro("prt_helps", &Substrate::prt_helps)
+        .def(
+            "cycles",
+            [](const Substrate &s, const std::string &op, int n) { return s.cycles(pim::ops.value(op), n); },
+            "op"_a, "n"_a = 1, "Cycles of one operation on n bits.")
+        .def(
+            "times",
+            [](const Substrate &s, const std::string &phase, const std::string &op, int weight, int entry,
+               int accumulator) {
+                return s.times(pim::phase_words.value(phase), pim::ops.value(op),
+                               widths(weight, entry, accumulator));
+            },
+            "phase"_a, "op"_a, nb::kw_only(), "weight"_a, "entry"_a, "accumulator"_a,
+            "How often a phase does an operation; ``weight``, ``entry``, ``accumulator``: bits of a tile's.")
+        .def(
+            "phase_cycles",
+            [](const Substrate &s, const std::string &phase, int weight, int entry, int accumulator) {
+                return s.cycles(pim::phase_words.value(phase), widths(weight, entry, accumulator));
+            },
+            "phase"_a, nb::kw_only(), "weight"_a, "entry"_a, "accumulator"_a,
+            "Cycles of a phase done once; the widths as in ``times``.")
+        .def(
+            "operation_cycles",
+            [](const Substrate &s, const std::string &phase, const std::string &op, int weight, int entry,
+               int accumulator) {
+                return s.cycles(pim::phase_words.value(phase), pim::ops.value(op),
+                                widths(weight, entry, accumulator));
+            },
+            "phase"_a, "op"_a, nb::kw_only(), "weight"_a, "entry"_a, "accumulator"_a,
+            "What of ``phase_cycles`` one operation takes.")
+        .def("__repr__", [](const Substrate &s) { return "Substrate('" + s.name + "')"; });
+
+    nb::class_<SliceConfig>(m, "SliceConfig", "Everything that describes one PIM slice unit.")
+        .def(
+            "__init__",
+            [](SliceConfig *self, const std::string &text) { new (self) SliceConfig(pim::read_unit(text)); },
+            "text"_a,
+            "``text`` is a unit's text form, as ``sailsim.sim.unit_text`` writes it.\n\n"
+            "Raises ``ValueError`` naming the key that is unknown, missing, or not what is allowed.")
+        .def_ro("rows", &SliceConfig::rows, "Rows of a C-SRAM array.")
+        .def_ro("cols", &SliceConfig::cols, "Columns (cells of a row) of an array.")
+        .def_ro("arrays", &SliceConfig::arrays, "Arrays of a slice, in lockstep.")
+        .def_ro("slices", &SliceConfig::slices, "Slices that share the outputs of a tensor.")
+        .def_ro("port_bytes", &SliceConfig::port_bytes, "Bytes a cycle between the slice and its arrays.")
+        .def_ro("weights_kib_cycles", &SliceConfig::weights_kib_cycles,
+                "Cycles in which memory brings each slice a KiB of weights, as layouts reckon.")
+        .def_ro("accumulator_bits", &SliceConfig::accumulator_bits, "Bits of an integer accumulator.")
+        .def_ro("prt_entries", &SliceConfig::prt_entries, "Entries of the pattern reuse table; 0: none.")
+        .def_prop_ro("prt_policy", [](const SliceConfig &c) { return pim::prt_policies.of(c.policy); })
+        .def_ro("t_zero", &SliceConfig::t_zero, "Cycles of a zero pattern.")
+        .def_ro("t_prt", &SliceConfig::t_prt, "Cycles of a PRT hit.")
+        .def_ro("double_buffer", &SliceConfig::double_buffer, "Load a group while the one before computes.")
+        .def_ro("substrate", &SliceConfig::substrate)
+        .def_ro("activation_buffer_bits", &SliceConfig::activation_buffer_bits, "Of a DFM.")
+        .def_ro("accumulator_buffer_bits", &SliceConfig::accumulator_buffer_bits,
+                "Of all DFMs of a slice, where sums are behind the arrays.")
+        .def_ro("dfms", &SliceConfig::dfms, "Data feeding modules of a slice.")
+        .def_prop_ro("dfm_split", [](const SliceConfig &c) { return pim::dfm_splits.of(c.dfm_split); })
+        .def_prop_ro("convert", [](const SliceConfig &c) { return pim::converts.of(c.convert); })
+        .def_ro("convert_units", &SliceConfig::convert_units, "Floating-point units at the DFMs of a slice.")
+        .def_ro("convert_latency", &SliceConfig::convert_latency, "Cycles of one conversion in such a unit.")
+        .def_ro("convert_interval", &SliceConfig::convert_interval, "Cycles between those that it takes.");
+}
+
+} // namespace
+
+} // namespace sailsim::bindings
 
 NB_MODULE(_core, m)
 {
@@ -9,12 +116,10 @@ NB_MODULE(_core, m)
         "argument.";
     /* Profiles and timings that Python keeps for the next step live as long as the process: no leak. */
     nanobind::set_leak_warnings(false);
-    sailsim::bindings::bind_substrate(m);
+    sailsim::bindings::bind_unit(m);
+    sailsim::bindings::bind_patterns(m);
     sailsim::bindings::bind_timing(m);
     sailsim::bindings::bind_arithmetic(m);
     sailsim::bindings::bind_descriptor(m);
-    sailsim::bindings::bind_pattern_pool(m);
-    sailsim::bindings::bind_product(m);
-    sailsim::bindings::bind_reuse(m);
     sailsim::bindings::bind_schedule(m);
 }

@@ -12,7 +12,7 @@
 #include "debug/SailPim.hh"
 #include "debug/SailPimGroups.hh"
 #include "debug/SailPimMemory.hh"
-#include "pim/unit_text.hh"
+#include "pim/config.hh"
 #include "sim/system.hh"
 
 namespace gem5::sail

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Everything that describes one PIM slice unit.
+ * Everything that describes one PIM slice unit, and the text form that it comes in.
  */
 #ifndef SAILSIM_PIM_CONFIG_HH
 #define SAILSIM_PIM_CONFIG_HH
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "pim/prt.hh"
 #include "pim/substrate.hh"
@@ -20,6 +21,7 @@ enum class DfmSplit {
     k, /* groups of a block, dealt in turn: each has patterns and sums of its own, which are added at the end
         */
 };
+inline constexpr Words<DfmSplit, 2> dfm_splits{"dfm_split", {"n", "k"}};
 
 /* Where integer sums become scaled fp32. */
 enum class Convert {
@@ -27,13 +29,7 @@ enum class Convert {
     unit,   /* in pipelined floating-point units at the DFM */
     cores,  /* on the host's cores: the sums are written back */
 };
-
-const char *dfm_split_name(DfmSplit split);
-const char *convert_name(Convert convert);
-
-/* Throw std::invalid_argument for an unknown name. */
-DfmSplit dfm_split_of(const std::string &name);
-Convert convert_of(const std::string &name);
+inline constexpr Words<Convert, 3> converts{"convert", {"memory", "unit", "cores"}};
 
 struct SliceConfig {
     std::int64_t rows = 0;               /* rows of a C-SRAM array */
@@ -62,6 +58,15 @@ struct SliceConfig {
     /* Throws std::invalid_argument: the field, its value and what is allowed. */
     void validate() const;
 };
+
+/* The version of the text form: one with other keys or meanings has another. */
+constexpr int unit_text_version = 2;
+
+/* The unit that a text describes, validated: the one way in which it comes to this core. Python, gem5 and the
+ * emulator all hand over what sim_ext/sim/pim.py writes (docs/systems.md has an example). The first line is
+ * "sailsim-unit 2"; every other is a key, a space and a value. Every key is there once, in any order.
+ * Throws std::invalid_argument: one sentence with the key, the value and what is allowed. */
+SliceConfig read_unit(std::string_view text);
 
 } // namespace sailsim::pim
 

@@ -4,13 +4,17 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
 #include <limits>
 #include <stdexcept>
+#include <type_traits>
+#include <vector>
 
-#include "pim/descriptor_fields.hh"
+#include "abi/lutmm.h"
+#include "pim/gemv.hh"
 
 namespace sailsim::pim
 {
@@ -22,6 +26,45 @@ constexpr int unit_accumulator_bits = 32; /* results are int32 */
 
 static_assert(sizeof(lutmm_descriptor) == 64, "the ABI fixes the descriptor's size");
 static_assert(sizeof(lutmm_completion) == 32, "the ABI fixes the completion record's size");
+
+unsigned code_of(const lutmm_descriptor &d)
+{
+    return d.flags & LUTMM_F_CODE_MASK;
+}
+
+bool has(const lutmm_descriptor &d, unsigned flag)
+{
+    return (d.flags & flag) != 0;
+}
+
+/* Where the activations' scales lie behind so many scales of blocks, each with its minimum if any. */
+std::uint64_t act_scale_offset(const lutmm_descriptor &d, std::uint64_t halves)
+{
+    const std::uint64_t bytes = halves * sizeof(std::uint16_t) * (has(d, LUTMM_F_MINIMUM) ? 2 : 1);
+    return (bytes + sizeof(float) - 1) / sizeof(float) * sizeof(float);
+}
+
+/* What each weight code means; codebook: int16[2^wbits], only for LUTMM_F_CODE_BOOK. */
+std::vector<std::int16_t> values_of(const lutmm_descriptor &d, const std::uint8_t *codebook)
+{
+    const int count = 1 << d.wbits;
+    std::vector<std::int16_t> values(static_cast<std::size_t>(count));
+    if (code_of(d) == LUTMM_F_CODE_BOOK) {
+        std::memcpy(values.data(), codebook, values.size() * sizeof(std::int16_t));
+        return values;
+    }
+    for (int code = 0; code < count; ++code) {
+        int value = code;
+        if (code_of(d) == LUTMM_F_CODE_TWOS && code >= count / 2)
+            value = code - count;
+        else if (code_of(d) == LUTMM_F_CODE_OFFSET)
+            value = code - static_cast<int>(d.codebook);
+        else if (code_of(d) == LUTMM_F_CODE_TERNARY)
+            value = code == 3 ? 0 : code - 1; /* 3 is refused before it is used */
+        values[static_cast<std::size_t>(code)] = static_cast<std::int16_t>(value);
+    }
+    return values;
+}
 
 /* One buffer with the place of its address in the descriptor. */
 struct Field {
@@ -134,33 +177,6 @@ const char *status_name(std::uint32_t status)
     return status < status_count ? names[status] : "UNKNOWN";
 }
 
-std::vector<std::int16_t> values_of(const lutmm_descriptor &d, const std::uint8_t *codebook)
-{
-    const int count = 1 << d.wbits;
-    std::vector<std::int16_t> values(static_cast<std::size_t>(count));
-    if (code_of(d) == LUTMM_F_CODE_BOOK) {
-        std::memcpy(values.data(), codebook, values.size() * sizeof(std::int16_t));
-        return values;
-    }
-    for (int code = 0; code < count; ++code) {
-        int value = code;
-        if (code_of(d) == LUTMM_F_CODE_TWOS && code >= count / 2)
-            value = code - count;
-        else if (code_of(d) == LUTMM_F_CODE_OFFSET)
-            value = code - static_cast<int>(d.codebook);
-        else if (code_of(d) == LUTMM_F_CODE_TERNARY)
-            value = code == 3 ? 0 : code - 1; /* 3 is refused before it is used */
-        values[static_cast<std::size_t>(code)] = static_cast<std::int16_t>(value);
-    }
-    return values;
-}
-
-std::uint64_t act_scale_offset(const lutmm_descriptor &d, std::uint64_t halves)
-{
-    const std::uint64_t bytes = halves * sizeof(std::uint16_t) * (has(d, LUTMM_F_MINIMUM) ? 2 : 1);
-    return (bytes + sizeof(float) - 1) / sizeof(float) * sizeof(float);
-}
-
 Buffers buffers_of(const lutmm_descriptor &d)
 {
     const std::uint64_t k = d.k;
@@ -229,6 +245,219 @@ Preparation prepare_tile(const lutmm_descriptor &d, const SliceConfig &config, c
 {
     const std::vector<std::int16_t> values = values_of(d, codebook);
     return {check_values(d, config, values), slice_of(d, config), shape_of(d, values), scaling_of(d)};
+}
+
+namespace
+{
+
+/* Codes, one a byte, from rows of wbits-bit codes packed LSB first. */
+std::vector<std::uint8_t> unpack(const lutmm_descriptor &d, const std::uint8_t *packed)
+{
+    const std::int64_t n = d.n;
+    const std::int64_t row_bytes = ceil_div(n * d.wbits, 8);
+    const unsigned mask = (1U << d.wbits) - 1;
+    std::vector<std::uint8_t> codes(static_cast<std::size_t>(d.k * n));
+    for (std::int64_t k = 0; k < d.k; ++k) {
+        const std::uint8_t *row = packed + k * row_bytes;
+        for (std::int64_t i = 0; i < n; ++i) {
+            const std::int64_t bit = i * d.wbits;
+            unsigned word = row[bit / 8];
+            if (bit / 8 + 1 < row_bytes)
+                word |= static_cast<unsigned>(row[bit / 8 + 1]) << 8;
+            codes[static_cast<std::size_t>(k * n + i)] = static_cast<std::uint8_t>(word >> bit % 8 & mask);
+        }
+    }
+    return codes;
+}
+
+/* The scales behind d.scales, in three copies of their own alignment. */
+struct ScaleArrays {
+    std::vector<std::uint16_t> scale;
+    std::vector<std::uint16_t> minimum;
+    std::vector<float> act_scale;
+};
+
+ScaleArrays scales_of(const lutmm_descriptor &d, std::int64_t blocks, const std::uint8_t *bytes)
+{
+    const auto halves = static_cast<std::size_t>(blocks * d.n);
+    ScaleArrays arrays;
+    arrays.scale.resize(halves);
+    std::memcpy(arrays.scale.data(), bytes, halves * sizeof(std::uint16_t));
+    if (has(d, LUTMM_F_MINIMUM)) {
+        arrays.minimum.resize(halves);
+        std::memcpy(arrays.minimum.data(), bytes + halves * sizeof(std::uint16_t),
+                    halves * sizeof(std::uint16_t));
+    }
+    arrays.act_scale.resize(d.batch);
+    std::memcpy(arrays.act_scale.data(), bytes + act_scale_offset(d, halves), d.batch * sizeof(float));
+    return arrays;
+}
+
+/* Calls use(activations) with a copy of a descriptor's activations, of the type that it says. */
+template <class Use>
+auto with_activations(const lutmm_descriptor &d, const std::uint8_t *bytes, const Use &use)
+{
+    const auto call = [&](auto type) {
+        using T = decltype(type);
+        std::vector<T> x(static_cast<std::size_t>(d.batch) * d.k);
+        std::memcpy(x.data(), bytes, x.size() * sizeof(T));
+        return use(Activations<T>{x.data(), d.batch, d.k, d.abits, std::is_signed_v<T>});
+    };
+    if (has(d, LUTMM_F_ACT_UNSIGNED))
+        return d.abits <= 8 ? call(std::uint8_t{}) : call(std::uint16_t{});
+    return d.abits <= 8 ? call(std::int8_t{}) : call(std::int16_t{});
+}
+
+/* fp32 results of all blocks' sums. */
+template <class T>
+std::vector<float> scaled_results(const lutmm_descriptor &d, const Activations<T> &x,
+                                  const Patterns &patterns, const Grouping &grouping,
+                                  const PackedWeights &weights, const Operands &operands, int threads)
+{
+    const ScaleArrays arrays = scales_of(d, grouping.blocks(), operands.scales);
+    std::vector<std::int64_t> sums_of_x(static_cast<std::size_t>(grouping.blocks() * d.batch));
+    sum_activations(x, grouping, sums_of_x.data());
+    const Scales scales{arrays.scale.data(),
+                        has(d, LUTMM_F_MINIMUM) ? arrays.minimum.data() : nullptr,
+                        sums_of_x.data(),
+                        arrays.act_scale.data(),
+                        d.batch,
+                        d.n};
+    std::vector<float> y(static_cast<std::size_t>(d.batch) * d.n);
+    lut_gemv(patterns, grouping, weights, x.is_signed, Sums::per_block, threads,
+             [&](const TileSums &tile) { add_scaled_block(tile, scales, y.data()); });
+    scale_rows(scales, y.data());
+    return y;
+}
+
+template <class T>
+std::vector<std::int32_t> integer_results(const lutmm_descriptor &d, const Activations<T> &x,
+                                          const Patterns &patterns, const Grouping &grouping,
+                                          const PackedWeights &weights, int threads)
+{
+    const std::int64_t n = d.n;
+    std::vector<std::int32_t> y(static_cast<std::size_t>(d.batch) * d.n);
+    lut_gemv(patterns, grouping, weights, x.is_signed, Sums::total, threads, [&](const TileSums &tile) {
+        for (std::int64_t b = 0; b < d.batch; ++b)
+            for (std::int64_t i = 0; i < tile.outputs; ++i)
+                y[static_cast<std::size_t>(b * n + tile.first_output + i)] =
+                    static_cast<std::int32_t>(tile.sums[b * tile_outputs + i]);
+    });
+    return y;
+}
+
+template <class Number>
+std::vector<std::uint8_t> bytes_of(const std::vector<Number> &numbers)
+{
+    std::vector<std::uint8_t> bytes(numbers.size() * sizeof(Number));
+    std::memcpy(bytes.data(), numbers.data(), bytes.size());
+    return bytes;
+}
+
+lutmm_completion refusal(const Verdict &verdict)
+{
+    lutmm_completion completion{};
+    completion.status = static_cast<std::uint32_t>(verdict.status);
+    completion.detail = verdict.detail;
+    return completion;
+}
+
+template <class T>
+void work_out(const lutmm_descriptor &d, const Operands &operands, const Activations<T> &x, int threads,
+              Execution &result)
+{
+    const std::vector<std::int16_t> values = values_of(d, operands.codebook);
+    const std::vector<std::uint8_t> codes = unpack(d, operands.weights);
+    if (code_of(d) == LUTMM_F_CODE_TERNARY && std::find(codes.begin(), codes.end(), 3) != codes.end()) {
+        result.completion = refusal({LUTMM_ERR_CODE, offsetof(lutmm_descriptor, weights)});
+        return;
+    }
+    if (find_outside(x) >= 0) {
+        result.completion = refusal({LUTMM_ERR_VALUE, offsetof(lutmm_descriptor, activations)});
+        return;
+    }
+    const Grouping grouping(d.k, d.nbw, d.group_size);
+    const Patterns patterns(x, grouping);
+    const PackedWeights weights(codes.data(), d.k, d.n, d.wbits, values.data());
+    result.output = has(d, LUTMM_F_CONVERT)
+                        ? bytes_of(scaled_results(d, x, patterns, grouping, weights, operands, threads))
+                        : bytes_of(integer_results(d, x, patterns, grouping, weights, threads));
+
+    result.profile = profile(patterns, result.config.prt_entries, result.config.policy, threads);
+    const TileTiming timing = time_tile(result.config, result.shape, result.profile, result.scaling);
+    lutmm_completion &completion = result.completion;
+    completion.status = LUTMM_OK;
+    completion.cycles = static_cast<std::uint64_t>(timing.total);
+    completion.lookups = static_cast<std::uint64_t>(timing.counts.lookups);
+    completion.prt_hits = static_cast<std::uint64_t>(timing.counts.prt_hits);
+}
+
+/* Writes the record if it can be written, and returns it. */
+lutmm_completion answer(const lutmm_descriptor &d, const lutmm_completion &completion, Memory &memory)
+{
+    if (memory.writable(d.completion, sizeof completion))
+        memory.write(d.completion, &completion, sizeof completion);
+    return completion;
+}
+
+} // namespace
+
+std::optional<PatternProfile> profile_activations(const lutmm_descriptor &d, const SliceConfig &prepared,
+                                                  const std::uint8_t *activations, int threads)
+{
+    return with_activations(d, activations, [&](const auto &x) -> std::optional<PatternProfile> {
+        if (find_outside(x) >= 0)
+            return std::nullopt;
+        const Patterns patterns(x, Grouping(d.k, d.nbw, d.group_size));
+        return profile(patterns, prepared.prt_entries, prepared.policy, threads);
+    });
+}
+
+Execution execute_operands(const lutmm_descriptor &d, const SliceConfig &config, const Operands &operands,
+                           int threads)
+{
+    Execution result;
+    const Preparation tile = prepare_tile(d, config, operands.codebook);
+    if (!tile.verdict.ok()) {
+        result.completion = refusal(tile.verdict);
+        return result;
+    }
+    result.config = tile.config;
+    result.shape = tile.shape;
+    result.scaling = tile.scaling;
+    with_activations(d, operands.activations,
+                     [&](const auto &x) { work_out(d, operands, x, threads, result); });
+    return result;
+}
+
+lutmm_completion execute_descriptor(const lutmm_descriptor &d, const SliceConfig &config, Memory &memory,
+                                    int threads)
+{
+    const Verdict verdict = validate_descriptor(d, config, &memory);
+    if (!verdict.ok())
+        return answer(d, refusal(verdict), memory);
+
+    const Buffers buffers = buffers_of(d);
+    const auto fetch = [&](const Buffer &buffer) {
+        std::vector<std::uint8_t> bytes(buffer.bytes);
+        if (buffer.bytes != 0)
+            memory.read(buffer.address, bytes.data(), buffer.bytes);
+        return bytes;
+    };
+    const std::vector<std::uint8_t> weights = fetch(buffers.weights);
+    const std::vector<std::uint8_t> activations = fetch(buffers.activations);
+    const std::vector<std::uint8_t> scales = fetch(buffers.scales);
+    const std::vector<std::uint8_t> codebook = fetch(buffers.codebook);
+    const Execution result = execute_operands(
+        d, config, {weights.data(), activations.data(), scales.data(), codebook.data()}, threads);
+    if (result.completion.status == LUTMM_OK)
+        memory.write(d.output, result.output.data(), result.output.size());
+    return answer(d, result.completion, memory);
+}
+
+lutmm_completion refuse_unit(const lutmm_descriptor &d, std::uint32_t unit, Memory &memory)
+{
+    return answer(d, refusal({LUTMM_ERR_UNIT, unit}), memory);
 }
 
 } // namespace sailsim::pim

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The functional model: LUT-GEMV as the slice unit does it, tables of subset sums from NBW weights, looked up
- * with activation bits. Exact for every width of docs/contract.md, section 1.
+ * with activation bits, and the scaling of its sums. Exact for every width of docs/contract.md, section 1.
  */
 #ifndef SAILSIM_PIM_GEMV_HH
 #define SAILSIM_PIM_GEMV_HH
@@ -9,37 +9,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <new>
 #include <vector>
 
+#include "pim/parallel.hh"
 #include "pim/patterns.hh"
-#include "pim/shape.hh"
+#include "pim/tile.hh"
 
 namespace sailsim::pim
 {
 
 /* Outputs that are worked on at a time. */
 constexpr std::int64_t tile_outputs = 128;
-
-/* Memory on cache lines, for vector loads. */
-template <class T>
-struct LineAllocator {
-    using value_type = T;
-    LineAllocator() = default;
-    template <class U>
-    explicit LineAllocator(const LineAllocator<U> &)
-    {
-    }
-    T *allocate(std::size_t n)
-    {
-        return static_cast<T *>(::operator new(n * sizeof(T), std::align_val_t{64}));
-    }
-    void deallocate(T *p, std::size_t) { ::operator delete(p, std::align_val_t{64}); }
-    bool operator==(const LineAllocator &) const { return true; }
-    bool operator!=(const LineAllocator &) const { return false; }
-};
-template <class T>
-using LineVector = std::vector<T, LineAllocator<T>>;
 
 /* Weights of a tensor (K, N), decoded to integers: for every 128 outputs K rows, as bytes where all values
  * are bytes. */
@@ -92,6 +72,42 @@ enum class Sums {
  * have another number of columns than weights have rows. */
 void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights,
               bool is_signed, Sums sums, int threads, const TileSink &sink);
+
+/* fp16 to fp32, exact. */
+float half_to_float(std::uint16_t half);
+
+/* The scales of a tile, as bit patterns of fp16. */
+struct Scales {
+    const std::uint16_t *scale;    /* (blocks, n) */
+    const std::uint16_t *minimum;  /* (blocks, n), or null */
+    const std::int64_t *sums_of_x; /* (blocks, batch): sums of activations; only with a minimum */
+    const float *act_scale;        /* (batch,) */
+    std::int64_t batch;
+    std::int64_t n;
+};
+
+/* Adds the scaled sums of one block and some outputs to y (batch, n), which starts at zero. Blocks must come
+ * in ascending order. */
+void add_scaled_block(const TileSums &tile, const Scales &scales, float *y);
+
+/* The last step: y = y * act_scale, row by row. */
+void scale_rows(const Scales &scales, float *y);
+
+/* sums (blocks, batch): of the activations of each block. */
+template <class T>
+void sum_activations(const Activations<T> &x, const Grouping &grouping, std::int64_t *sums)
+{
+    for (std::int64_t block = 0; block < grouping.blocks(); ++block) {
+        const std::int64_t begin = block * grouping.block_size();
+        const std::int64_t end = block + 1 == grouping.blocks() ? x.k : begin + grouping.block_size();
+        for (std::int64_t b = 0; b < x.batch; ++b) {
+            std::int64_t sum = 0;
+            for (std::int64_t k = begin; k < end; ++k)
+                sum += x.data[b * x.k + k];
+            sums[block * x.batch + b] = sum;
+        }
+    }
+}
 
 } // namespace sailsim::pim
 

@@ -2,14 +2,14 @@
 #include "pim/patterns.hh"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <string>
 
 #include "pim/check.hh"
-#include "pim/pattern_loops.hh"
-#include "pim/threads.hh"
+#include "pim/parallel.hh"
 
 namespace sailsim::pim
 {
@@ -17,35 +17,41 @@ namespace sailsim::pim
 namespace
 {
 
+/* Bytes of a word are rows of 8 bits: swaps bit i of byte j with bit j of byte i. */
+SAILSIM_INLINED std::uint64_t transpose(std::uint64_t x)
+{
+    std::uint64_t swap = (x ^ (x >> 7)) & 0x00aa00aa00aa00aa;
+    x ^= swap ^ (swap << 7);
+    swap = (x ^ (x >> 14)) & 0x0000cccc0000cccc;
+    x ^= swap ^ (swap << 14);
+    swap = (x ^ (x >> 28)) & 0x00000000f0f0f0f0;
+    return x ^ swap ^ (swap << 28);
+}
+
+/* How many bytes of a word are not 0; every byte is at most 127. */
+SAILSIM_INLINED int nonzero_bytes(std::uint64_t word)
+{
+    std::uint64_t flags = ((word + 0x7f7f7f7f7f7f7f7f) >> 7) & 0x0101010101010101;
+    flags += flags >> 32;
+    flags += flags >> 16;
+    flags += flags >> 8;
+    return static_cast<int>(flags & 255);
+}
+
+/* The set of patterns in a word as a bit mask. */
+SAILSIM_INLINED std::uint64_t pattern_set(std::uint64_t word)
+{
+    std::uint64_t set = 0;
+    for (int i = 0; i < 8; ++i)
+        set |= std::uint64_t{1} << ((word >> (8 * i)) & 63);
+    return set;
+}
+
 /* A word whose low `count` bytes are ones. */
 std::uint64_t low_bytes(int count)
 {
     return count >= 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << (8 * count)) - 1;
 }
-
-/* Which patterns each of some groups has seen, and how many of them were not 0. */
-class Tally
-{
-  public:
-    Tally(std::int64_t groups, int nbw)
-        : narrow(nbw <= 4), seen(static_cast<std::size_t>(groups)), nonzero(static_cast<std::size_t>(groups))
-    {
-    }
-
-    /* A word of every group. */
-    void add(const std::uint64_t *words)
-    {
-        tally_patterns(words, static_cast<std::int64_t>(seen.size()), narrow, seen.data(), nonzero.data());
-    }
-
-    std::int32_t accesses(std::size_t group) const { return nonzero[group]; }
-    int distinct(std::size_t group) const { return __builtin_popcountll(seen[group] & ~std::uint64_t{1}); }
-
-  private:
-    bool narrow;
-    std::vector<std::uint64_t> seen;
-    std::vector<std::int32_t> nonzero;
-};
 
 struct Range {
     std::int64_t low;
@@ -97,12 +103,10 @@ void padded_bytes(const T *row, const Grouping &grouping, int shift, std::uint8_
 }
 
 /* The patterns of a row of padded bytes, which has 7 spare bytes behind its last. */
-void transpose_row(const std::uint8_t *bytes, std::int64_t groups, int nbw, int planes, std::uint64_t *out)
+SAILSIM_VECTOR_CLONES void transpose_row(const std::uint8_t *bytes, std::int64_t groups, int nbw, int planes,
+                                         std::uint64_t *out)
 {
-    const std::uint64_t keep_planes = low_bytes(planes);
-    if (nbw == 4)
-        return transpose_fours(bytes, groups, keep_planes, out);
-    const std::uint64_t keep_weights = low_bytes(nbw);
+    const std::uint64_t keep_planes = low_bytes(planes), keep_weights = low_bytes(nbw);
     for (std::int64_t g = 0; g < groups; ++g) {
         std::uint64_t word;
         std::memcpy(&word, bytes + g * nbw, sizeof word);
@@ -124,12 +128,12 @@ void row_words(const Activations<T> &x, std::int64_t b, const Grouping &grouping
 }
 
 /* Counts of a group without evictions: every pattern misses once. */
-void count_distinct(const Tally &tally, std::size_t group, std::int64_t total, bool prt, std::size_t to,
+void count_distinct(const SeenPatterns &seen, std::size_t group, std::int64_t total, bool prt, std::size_t to,
                     PatternProfile &counts)
 {
-    const std::int32_t accesses = tally.accesses(group);
+    const std::int32_t accesses = seen.nonzero[group];
     counts.zero[to] = static_cast<std::int32_t>(total - accesses);
-    counts.misses[to] = prt ? tally.distinct(group) : accesses;
+    counts.misses[to] = prt ? seen.distinct(group) : accesses;
     counts.hits[to] = accesses - counts.misses[to];
 }
 
@@ -168,6 +172,15 @@ PatternProfile empty_profile(std::int64_t group_count)
 }
 
 } // namespace
+
+SAILSIM_VECTOR_CLONES void SeenPatterns::add(const std::uint64_t *words)
+{
+    const std::size_t groups = sets.size();
+    for (std::size_t g = 0; g < groups; ++g)
+        sets[g] |= pattern_set(words[g]);
+    for (std::size_t g = 0; g < groups; ++g) /* by itself it fills vectors */
+        nonzero[g] += nonzero_bytes(words[g]);
+}
 
 template <class T>
 std::int64_t find_outside(const Activations<T> &x)
@@ -210,41 +223,23 @@ Patterns::Patterns(const Activations<T> &x, const Grouping &grouping)
         row_words(x, b, grouping, bytes, words.data() + b * stride);
 }
 
-template std::int64_t find_outside(const Activations<std::int8_t> &);
-template std::int64_t find_outside(const Activations<std::uint8_t> &);
-template std::int64_t find_outside(const Activations<std::int16_t> &);
-template std::int64_t find_outside(const Activations<std::uint16_t> &);
-template std::int64_t find_outside(const Activations<std::int32_t> &);
-
-template void require_activations(const Activations<std::int8_t> &, const Grouping &);
-template void require_activations(const Activations<std::uint8_t> &, const Grouping &);
-template void require_activations(const Activations<std::int16_t> &, const Grouping &);
-template void require_activations(const Activations<std::uint16_t> &, const Grouping &);
-template void require_activations(const Activations<std::int32_t> &, const Grouping &);
-
-template Patterns::Patterns(const Activations<std::int8_t> &, const Grouping &);
-template Patterns::Patterns(const Activations<std::uint8_t> &, const Grouping &);
-template Patterns::Patterns(const Activations<std::int16_t> &, const Grouping &);
-template Patterns::Patterns(const Activations<std::uint16_t> &, const Grouping &);
-template Patterns::Patterns(const Activations<std::int32_t> &, const Grouping &);
-
 PatternProfile profile(const Patterns &patterns, int prt_entries, PrtPolicy policy, int threads)
 {
     PatternProfile counts = empty_profile(patterns.group_count());
     const std::int64_t total = patterns.batch() * patterns.abits();
     const Prt empty_prt(prt_entries, policy);
     for_ranges(patterns.group_count(), threads, [&](std::int64_t begin, std::int64_t end) {
-        Tally tally(end - begin, patterns.nbw());
+        SeenPatterns seen(end - begin);
         for (std::int64_t b = 0; b < patterns.batch(); ++b) {
-            tally.add(patterns.low(b) + begin);
+            seen.add(patterns.low(b) + begin);
             if (patterns.abits() > 8)
-                tally.add(patterns.high(b) + begin);
+                seen.add(patterns.high(b) + begin);
         }
         Prt prt = empty_prt;
         for (std::int64_t group = begin; group < end; ++group) {
             const auto i = static_cast<std::size_t>(group - begin);
-            if (prt_entries == 0 || prt.never_evicts(tally.distinct(i), patterns.nbw()))
-                count_distinct(tally, i, total, prt_entries > 0, static_cast<std::size_t>(group), counts);
+            if (prt_entries == 0 || prt.never_evicts(seen.distinct(i), patterns.nbw()))
+                count_distinct(seen, i, total, prt_entries > 0, static_cast<std::size_t>(group), counts);
             else
                 simulate_group(patterns, group, prt, counts);
         }
@@ -263,25 +258,19 @@ PatternProfile profile(const Activations<T> &x, const Grouping &grouping, int pr
     /* The order of the patterns makes no difference, so that no more than a row of them is held. */
     require_activations(x, grouping);
     PatternProfile counts = empty_profile(grouping.groups());
-    Tally tally(grouping.groups(), grouping.nbw());
+    SeenPatterns seen(grouping.groups());
     std::vector<std::uint8_t> bytes;
     std::vector<std::uint64_t> words(static_cast<std::size_t>(grouping.groups() * (x.abits > 8 ? 2 : 1)));
     for (std::int64_t b = 0; b < x.batch; ++b) {
         row_words(x, b, grouping, bytes, words.data());
-        tally.add(words.data());
+        seen.add(words.data());
         if (x.abits > 8)
-            tally.add(words.data() + grouping.groups());
+            seen.add(words.data() + grouping.groups());
     }
     for (std::size_t g = 0; g < counts.zero.size(); ++g)
-        count_distinct(tally, g, x.batch * x.abits, prt_entries > 0, g, counts);
+        count_distinct(seen, g, x.batch * x.abits, prt_entries > 0, g, counts);
     return counts;
 }
-
-template PatternProfile profile(const Activations<std::int8_t> &, const Grouping &, int, PrtPolicy, int);
-template PatternProfile profile(const Activations<std::uint8_t> &, const Grouping &, int, PrtPolicy, int);
-template PatternProfile profile(const Activations<std::int16_t> &, const Grouping &, int, PrtPolicy, int);
-template PatternProfile profile(const Activations<std::uint16_t> &, const Grouping &, int, PrtPolicy, int);
-template PatternProfile profile(const Activations<std::int32_t> &, const Grouping &, int, PrtPolicy, int);
 
 PatternProfile profile_by_simulation(const Patterns &patterns, int prt_entries, PrtPolicy policy)
 {
@@ -291,5 +280,144 @@ PatternProfile profile_by_simulation(const Patterns &patterns, int prt_entries, 
         simulate_group(patterns, g, prt, counts);
     return counts;
 }
+
+namespace
+{
+
+enum class Outcome { hit, wrong, miss };
+
+/* The unit's PRT, with the group that each pattern's result was read for. */
+class ByPolicy
+{
+  public:
+    explicit ByPolicy(const PrtRule &rule) : prt(rule.entries, rule.policy) {}
+
+    void flush() { prt.flush(); }
+
+    Outcome access(int pattern, std::int64_t group)
+    {
+        std::int64_t &read_for = groups[static_cast<std::size_t>(pattern)];
+        if (prt.access(pattern))
+            return read_for == group ? Outcome::hit : Outcome::wrong;
+        read_for = group;
+        return Outcome::miss;
+    }
+
+  private:
+    Prt prt;
+    std::array<std::int64_t, max_patterns> groups{};
+};
+
+/* A table in which every pattern has one place. */
+class ByPlace
+{
+  public:
+    explicit ByPlace(const PrtRule &prt_rule)
+        : rule(prt_rule), entries(static_cast<std::size_t>(prt_rule.entries))
+    {
+    }
+
+    void flush() { ++epoch; }
+
+    Outcome access(int pattern, std::int64_t group)
+    {
+        Entry &entry = entries[static_cast<std::size_t>(rule.places[static_cast<std::size_t>(pattern)])];
+        const bool held = entry.epoch == epoch;
+        const bool same = held && entry.pattern == pattern;
+        if (same || (held && !rule.tagged))
+            return same && entry.group == group ? Outcome::hit : Outcome::wrong;
+        entry = {epoch, group, pattern};
+        return Outcome::miss;
+    }
+
+  private:
+    struct Entry {
+        std::int64_t epoch = 0; /* that it was entered in; one before the present was flushed away */
+        std::int64_t group = 0;
+        int pattern = 0;
+    };
+
+    const PrtRule &rule;
+    std::vector<Entry> entries;
+    std::int64_t epoch = 1;
+};
+
+template <class Table>
+void count_tile(const Patterns &patterns, std::int64_t first_row, std::int64_t end_row, bool flushed,
+                Table &table, BitCounts *counts)
+{
+    table.flush();
+    for (std::int64_t group = 0; group < patterns.group_count(); ++group) {
+        if (flushed)
+            table.flush();
+        for (std::int64_t b = first_row; b < end_row; ++b) {
+            std::uint64_t word = patterns.low(b)[group];
+            for (int bit = 0; bit < patterns.abits(); ++bit, word >>= 8) {
+                if (bit == 8)
+                    word = patterns.high(b)[group];
+                BitCounts &c = counts[bit];
+                const auto pattern = static_cast<int>(word & 0xff);
+                if (pattern == 0) {
+                    ++c.zero;
+                    continue;
+                }
+                const Outcome outcome = table.access(pattern, group);
+                c.hits += outcome != Outcome::miss;
+                c.misses += outcome == Outcome::miss;
+                c.wrong += outcome == Outcome::wrong;
+            }
+        }
+    }
+}
+
+template <class Table>
+std::vector<BitCounts> count_tiles(const Patterns &patterns, std::int64_t tile_rows, bool flushed,
+                                   Table table)
+{
+    std::vector<BitCounts> counts(static_cast<std::size_t>(patterns.batch() / tile_rows * patterns.abits()));
+    BitCounts *of_tile = counts.data();
+    for (std::int64_t row = 0; row < patterns.batch(); row += tile_rows, of_tile += patterns.abits())
+        count_tile(patterns, row, row + tile_rows, flushed, table, of_tile);
+    return counts;
+}
+
+} // namespace
+
+void PrtRule::validate(int nbw) const
+{
+    require_range("prt_entries", entries, 0, 1 << 20);
+    if (!places.empty()) {
+        if (places.size() != std::size_t{1} << nbw)
+            throw std::invalid_argument("places has " + std::to_string(places.size()) +
+                                        " elements: allowed are 2^nbw = " + std::to_string(1 << nbw));
+        for (int place : places)
+            require_range("places", place, 0, entries - 1);
+    } else if (!tagged) {
+        throw std::invalid_argument("tagged is false without places: without tags a pattern has one place");
+    }
+}
+
+std::vector<BitCounts> profile_bits(const Patterns &patterns, std::int64_t tile_rows, const PrtRule &rule)
+{
+    rule.validate(patterns.nbw());
+    require_range("tile_rows", tile_rows, 1, max_batch);
+    if (patterns.batch() % tile_rows != 0)
+        throw std::invalid_argument("tile_rows is " + std::to_string(tile_rows) + ": the " +
+                                    std::to_string(patterns.batch()) + " rows are no whole number of tiles");
+    if (rule.places.empty())
+        return count_tiles(patterns, tile_rows, rule.flushed, ByPolicy(rule));
+    return count_tiles(patterns, tile_rows, rule.flushed, ByPlace(rule));
+}
+
+#define SAILSIM_FOR_ACTIVATIONS(T)                                                                           \
+    template std::int64_t find_outside(const Activations<T> &);                                              \
+    template void require_activations(const Activations<T> &, const Grouping &);                             \
+    template Patterns::Patterns(const Activations<T> &, const Grouping &);                                   \
+    template PatternProfile profile(const Activations<T> &, const Grouping &, int, PrtPolicy, int);
+SAILSIM_FOR_ACTIVATIONS(std::int8_t)
+SAILSIM_FOR_ACTIVATIONS(std::uint8_t)
+SAILSIM_FOR_ACTIVATIONS(std::int16_t)
+SAILSIM_FOR_ACTIVATIONS(std::uint16_t)
+SAILSIM_FOR_ACTIVATIONS(std::int32_t)
 
 } // namespace sailsim::pim

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "pim/prt.hh"
-#include "pim/shape.hh"
+#include "pim/tile.hh"
 
 namespace sailsim::pim
 {
@@ -78,6 +78,23 @@ struct PatternProfile {
     std::int64_t groups() const { return static_cast<std::int64_t>(zero.size()); }
 };
 
+/* Which patterns each of some groups has seen, as a bit mask, and how many of them were not 0. */
+struct SeenPatterns {
+    explicit SeenPatterns(std::int64_t groups)
+        : sets(static_cast<std::size_t>(groups)), nonzero(static_cast<std::size_t>(groups))
+    {
+    }
+
+    /* A word of every group. */
+    void add(const std::uint64_t *words);
+
+    /* How many different ones but 0. */
+    int distinct(std::size_t group) const { return __builtin_popcountll(sets[group] & ~std::uint64_t{1}); }
+
+    std::vector<std::uint64_t> sets;
+    std::vector<std::int32_t> nonzero;
+};
+
 /* entries = 0: no PRT. The order inside a group is batch row by batch row, bits LSB first. */
 PatternProfile profile(const Patterns &patterns, int prt_entries, PrtPolicy policy, int threads = 1);
 
@@ -88,6 +105,35 @@ PatternProfile profile(const Activations<T> &x, const Grouping &grouping, int pr
 
 /* The same by running a Prt over every pattern, whatever the sizes: what `profile` must equal. */
 PatternProfile profile_by_simulation(const Patterns &patterns, int prt_entries, PrtPolicy policy);
+
+/* Where the reuse of patterns comes from: outcomes by bit position, under any rule by which a PRT could find
+ * its entries. A measurement; the simulated unit has the one rule of prt.hh. */
+
+/* How a PRT finds an entry. The default with a policy is the unit's own PRT. */
+struct PrtRule {
+    int entries = 0; /* 0: no PRT */
+    PrtPolicy policy = PrtPolicy::lru;
+    /* The one entry that each pattern may lie in, 2^NBW of them (a hash); empty: the policy chooses. */
+    std::vector<int> places;
+    bool tagged = true;  /* an entry knows its pattern; else it is taken for any that may lie in its place */
+    bool flushed = true; /* emptied when the table changes; else entries of earlier tables are found */
+
+    /* Throws std::invalid_argument naming the field. */
+    void validate(int nbw) const;
+};
+
+/* What became of the patterns of one bit position. */
+struct BitCounts {
+    std::int64_t zero = 0;
+    std::int64_t hits = 0; /* the wrong ones included */
+    std::int64_t misses = 0;
+    std::int64_t wrong = 0; /* hits on the result of another pattern or of another table */
+};
+
+/* Rows are cut into tiles of `tile_rows` rows, each of which starts with an empty PRT; inside a tile the
+ * order is that of `profile`. Returns tiles x abits counts, bit 0 first.
+ * Throws std::invalid_argument when the rows are no whole number of tiles. */
+std::vector<BitCounts> profile_bits(const Patterns &patterns, std::int64_t tile_rows, const PrtRule &rule);
 
 } // namespace sailsim::pim
 

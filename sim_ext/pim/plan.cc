@@ -3,13 +3,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <optional>
 #include <stdexcept>
 #include <string>
 
 #include "pim/convert.hh"
-#include "pim/costs.hh"
-#include "pim/nominal.hh"
+#include "pim/tile.hh"
 
 namespace sailsim::pim
 {
@@ -28,14 +28,129 @@ std::int64_t turns_of(const Grouping &grouping, std::int64_t width)
 /* Cells of the widest table entry: values of 16 bits, sums of six. */
 constexpr std::int64_t widest_lane = 19;
 
+/* What a layout of a tile takes before its patterns are known: the cycles of the sequencer if every pattern
+ * read the table and weights came as fast as the port takes them, in closed form. */
+class NominalTime
+{
+  public:
+    /* Keeps references. */
+    NominalTime(const SliceConfig &config_, const TileShape &shape_, Scaling scaling_,
+                const Grouping &grouping_, const PhaseCosts &costs_, const TilePlan &plan_)
+        : config(config_), shape(shape_), scaling(scaling_), grouping(grouping_), costs(costs_), plan(plan_)
+    {
+    }
+
+    std::int64_t cycles() const
+    {
+        const std::int64_t chunks = plan.batch_chunks, rows = plan.chunk_rows;
+        const std::int64_t last_rows = shape.batch - (chunks - 1) * rows;
+        const auto begins = [&](std::int64_t r) { return start({r, plan.outputs_per_pass, true}); };
+        if (chunks == 1)
+            return begins(last_rows) + chunk_cycles(last_rows, 0);
+        return begins(rows) + (chunks - 2) * chunk_cycles(rows, begins(rows)) +
+               chunk_cycles(rows, begins(last_rows)) + chunk_cycles(last_rows, 0);
+    }
+
+  private:
+    /* Turns of a block: all but the last have the weights of whole groups. */
+    struct Block {
+        std::int64_t groups, turns, last_weights;
+    };
+
+    /* A pass of a chunk: which outputs of which batch rows, and whether it is the chunk's first. */
+    struct Pass {
+        std::int64_t rows, outputs;
+        bool is_first;
+    };
+
+    /* All passes of some batch rows; every one ends with the load of what follows. */
+    std::int64_t chunk_cycles(std::int64_t rows, std::int64_t next_load) const
+    {
+        const Pass first{rows, plan.outputs_per_pass, true}, full{rows, plan.lanes, false},
+            last{rows, plan.owned - (plan.passes - 1) * plan.lanes, false};
+        if (plan.passes == 1)
+            return pass_cycles(first, next_load);
+        const std::int64_t to_last = start(last);
+        std::int64_t sum = pass_cycles(first, plan.passes == 2 ? to_last : start(full));
+        if (plan.passes > 2)
+            sum += (plan.passes - 3) * pass_cycles(full, start(full)) + pass_cycles(full, to_last);
+        return sum + pass_cycles(last, next_load);
+    }
+
+    std::int64_t pass_cycles(const Pass &pass, std::int64_t next_load) const
+    {
+        const Block full = block_of(grouping.block_size());
+        const Block last = block_of(shape.k - (plan.blocks - 1) * grouping.block_size());
+        std::int64_t sum = block_cycles(pass, last, true, next_load);
+        if (plan.blocks > 1)
+            sum += (plan.blocks - 2) * block_cycles(pass, full, false, first_load(pass, full)) +
+                   block_cycles(pass, full, false, first_load(pass, last));
+        return sum;
+    }
+
+    std::int64_t block_cycles(const Pass &pass, const Block &block, bool pass_ends,
+                              std::int64_t next_load) const
+    {
+        /* With double buffering the next load runs beside the work, else behind it. */
+        const auto turn = [this](std::int64_t work, std::int64_t load) {
+            return config.double_buffer ? std::max(work, load) : work + load;
+        };
+        const std::int64_t work = costs.build + pass.rows * shape.abits * costs.miss;
+        const std::int64_t ending =
+            merging(pass, block, pass_ends) +
+            convert_cycles(config, costs, scaling, pass.rows, pass.outputs, pass_ends);
+        const std::int64_t written = written_bytes(config, scaling, pass.rows, pass.outputs, pass_ends);
+        std::int64_t sum = turn(work + ending, next_load) + ceil_div(written, config.port_bytes);
+        if (block.turns > 1)
+            sum += (block.turns - 2) * turn(work, load(pass, plan.groups_per_turn * shape.nbw)) +
+                   turn(work, load(pass, block.last_weights));
+        return sum;
+    }
+
+    Block block_of(std::int64_t weights) const
+    {
+        const std::int64_t groups = ceil_div(weights, shape.nbw);
+        const std::int64_t turns = ceil_div(groups, plan.groups_per_turn);
+        return {groups, turns, weights - (turns - 1) * plan.groups_per_turn * shape.nbw};
+    }
+
+    std::int64_t load(const Pass &pass, std::int64_t weights) const
+    {
+        return load_cycles(config, costs, shape, weights, pass.outputs,
+                           pass.is_first || plan.keeps_activations ? 0 : pass.rows);
+    }
+
+    std::int64_t first_load(const Pass &pass, const Block &block) const
+    {
+        return load(pass, block.turns > 1 ? plan.groups_per_turn * shape.nbw : block.last_weights);
+    }
+
+    /* The first load of a pass. */
+    std::int64_t start(const Pass &pass) const { return first_load(pass, block_of(grouping.block_size())); }
+
+    std::int64_t merging(const Pass &pass, const Block &block, bool pass_ends) const
+    {
+        if (!scaling.scaled && !pass_ends)
+            return 0;
+        const std::int64_t groups = scaling.scaled ? block.groups : grouping.groups_per_block();
+        return pass.rows * ceil_log2(std::min(plan.groups_per_turn, groups)) * costs.merge;
+    }
+
+    const SliceConfig &config;
+    const TileShape &shape;
+    const Scaling scaling;
+    const Grouping &grouping;
+    const PhaseCosts &costs;
+    const TilePlan &plan;
+};
+
 /* Weighs the layouts of a tile. */
 class Planner
 {
   public:
     Planner(const SliceConfig &slice, const TileShape &tile, Scaling scale)
         : config(slice), shape(tile), scaling(scale), grouping(shape.k, shape.nbw, shape.group_size),
-          costs(config, shape, scaling), time(config, shape, scaling, grouping, costs),
-          transposed(config.substrate.layout == Layout::columns),
+          costs(config, shape, scaling), transposed(config.substrate.layout == Layout::columns),
           in_array(config.substrate.accumulate == Accumulate::in_array)
     {
         common.groups = grouping.groups();
@@ -165,7 +280,7 @@ class Planner
         if (lanes < 1)
             return;
         const TilePlan plan = layout_of(lanes, rows);
-        const std::int64_t cycles = time.cycles(plan);
+        const std::int64_t cycles = NominalTime(config, shape, scaling, grouping, costs, plan).cycles();
         const std::array<std::int64_t, 3> its = {std::max(cycles, reading_cycles(plan)), plan.batch_chunks,
                                                  cycles};
         if (!best || its < least) {
@@ -219,7 +334,6 @@ class Planner
     const Scaling scaling;
     const Grouping grouping;
     const PhaseCosts costs;
-    const NominalTime time;
     const bool transposed;
     const bool in_array;
     TilePlan common; /* what all layouts share */

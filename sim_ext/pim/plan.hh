@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "pim/config.hh"
-#include "pim/shape.hh"
+#include "pim/tile.hh"
 
 namespace sailsim::pim
 {

@@ -8,9 +8,8 @@
 #include <string>
 
 #include "pim/check.hh"
-#include "pim/product_kernel.hh"
-#include "pim/scaling.hh"
-#include "pim/threads.hh"
+#include "pim/gemv.hh"
+#include "pim/parallel.hh"
 
 /* The contract rounds after the product and after the sum; a fused multiply-add would round once. */
 #pragma GCC optimize("fp-contract=off")
@@ -21,13 +20,75 @@ namespace sailsim::pim
 namespace
 {
 
-ProductKernel usable_kernel()
+/* Batch rows that are worked on at a time, at most: their sums stay in registers. */
+constexpr int most_rows = 3;
+
+/* One tile of 16 outputs, and some batch rows. */
+struct Job {
+    const std::int16_t *weights; /* (blocks, pairs, 16, 2) */
+    const float *scales;         /* (blocks, 16) */
+    const float *minima;         /* (blocks, 16) or null */
+    std::int64_t blocks;
+    std::int64_t pairs;      /* of a block */
+    const std::int16_t *x;   /* (rows, blocks, pairs, 2) */
+    const float *sums_of_x;  /* (rows, blocks) */
+    std::int64_t row_stride; /* words from a batch row to the next */
+    float *y;                /* (rows, 16) */
+};
+
+constexpr int lanes = 4;
+constexpr int vectors = static_cast<int>(product_outputs) / lanes;
+using Sums __attribute__((vector_size(lanes * 4))) = std::int32_t;
+using Pairs __attribute__((vector_size(lanes * 4))) = std::int16_t;
+using Floats __attribute__((vector_size(lanes * 4))) = float;
+
+/* Multiplies words and adds the products of neighbours to `to`. */
+SAILSIM_INLINED void add_pairs(Sums &to, const Pairs &a, const Pairs &b)
 {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2"))
-        return avx2_product;
+#if defined(__SSE2__)
+    to += reinterpret_cast<Sums>(__builtin_ia32_pmaddwd128(a, b));
+#else
+    for (int i = 0; i < lanes; ++i)
+        to[i] += std::int32_t{a[2 * i]} * b[2 * i] + std::int32_t{a[2 * i + 1]} * b[2 * i + 1];
 #endif
-    return generic_product;
+}
+
+template <int Rows>
+SAILSIM_INLINED void work_rows(const Job &job)
+{
+    Floats y[Rows][vectors] = {};
+    for (std::int64_t block = 0; block < job.blocks; ++block) {
+        Sums sums[Rows][vectors] = {};
+        const auto *weight = reinterpret_cast<const Pairs *>(job.weights) + block * job.pairs * vectors;
+        const std::int16_t *x = job.x + 2 * block * job.pairs;
+        for (std::int64_t p = 0; p < job.pairs; ++p)
+            for (int r = 0; r < Rows; ++r) {
+                std::int32_t pair;
+                __builtin_memcpy(&pair, x + r * job.row_stride + 2 * p, sizeof pair);
+                const Sums same = Sums{} + pair;
+                for (int v = 0; v < vectors; ++v)
+                    add_pairs(sums[r][v], weight[p * vectors + v], reinterpret_cast<Pairs>(same));
+            }
+        const auto *scale = reinterpret_cast<const Floats *>(job.scales) + block * vectors;
+        const auto *minimum = reinterpret_cast<const Floats *>(job.minima) + block * vectors;
+        for (int r = 0; r < Rows; ++r)
+            for (int v = 0; v < vectors; ++v) {
+                y[r][v] += __builtin_convertvector(sums[r][v], Floats) * scale[v];
+                if (job.minima != nullptr)
+                    y[r][v] += minimum[v] * job.sums_of_x[r * job.blocks + block];
+            }
+    }
+    __builtin_memcpy(job.y, y, sizeof y);
+}
+
+SAILSIM_VECTOR_CLONES void work(const Job &job, int rows)
+{
+    if (rows == most_rows)
+        work_rows<most_rows>(job);
+    else if (rows == 2)
+        work_rows<2>(job);
+    else
+        work_rows<1>(job);
 }
 
 /* Activations in the order of the weights' pairs, and the sums of each block. */
@@ -104,18 +165,17 @@ void scaled_product(const std::int16_t *x, std::int64_t batch, const float *act_
         throw std::invalid_argument("a block's sum may reach " + std::to_string(operand.largest) + " * " +
                                     std::to_string(weights.magnitude()) + " * " +
                                     std::to_string(weights.block_size()) + ": allowed is what 32 bits hold");
-    static const ProductKernel kernel = usable_kernel();
     for_ranges(weights.tiles(), threads, [&](std::int64_t begin, std::int64_t end) {
-        alignas(64) float results[product_rows * product_outputs];
+        alignas(64) float results[most_rows * product_outputs];
         for (std::int64_t t = begin; t < end; ++t) {
             const std::int64_t first = t * product_outputs;
             const std::int64_t here = std::min(product_outputs, weights.n() - first);
-            for (std::int64_t b = 0; b < batch; b += product_rows) {
-                const int rows = static_cast<int>(std::min<std::int64_t>(product_rows, batch - b));
-                kernel({weights.tile(t), weights.tile_scales(t), weights.tile_minima(t), weights.blocks(),
-                        weights.block_pairs(), operand.words.data() + b * operand.stride,
-                        operand.sums.data() + b * weights.blocks(), operand.stride, results},
-                       rows);
+            for (std::int64_t b = 0; b < batch; b += most_rows) {
+                const int rows = static_cast<int>(std::min<std::int64_t>(most_rows, batch - b));
+                work({weights.tile(t), weights.tile_scales(t), weights.tile_minima(t), weights.blocks(),
+                      weights.block_pairs(), operand.words.data() + b * operand.stride,
+                      operand.sums.data() + b * weights.blocks(), operand.stride, results},
+                     rows);
                 for (int r = 0; r < rows; ++r)
                     for (std::int64_t i = 0; i < here; ++i)
                         y[(b + r) * weights.n() + first + i] =

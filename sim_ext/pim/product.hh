@@ -10,10 +10,12 @@
 #include <vector>
 
 #include "pim/gemv.hh"
-#include "pim/product_kernel.hh"
 
 namespace sailsim::pim
 {
+
+/* Outputs that are worked on at a time. */
+constexpr std::int64_t product_outputs = 16;
 
 /* Weights of a tensor (K, N) as words, two rows of 16 outputs side by side, and their blocks' scales. */
 class ScaledWeights
@@ -51,9 +53,9 @@ class ScaledWeights
     std::int64_t outputs;
     std::int64_t block;
     std::int64_t largest;
-    std::vector<std::int16_t, LineAllocator<std::int16_t>> words;
-    std::vector<float, LineAllocator<float>> scales;
-    std::vector<float, LineAllocator<float>> minima;
+    LineVector<std::int16_t> words;
+    LineVector<float> scales;
+    LineVector<float> minima;
 };
 
 /* y (batch, n) = fp32 results of x (batch, k). Throws std::invalid_argument where the sum of a block could

@@ -6,27 +6,6 @@
 namespace sailsim::pim
 {
 
-const char *prt_policy_name(PrtPolicy policy)
-{
-    switch (policy) {
-    case PrtPolicy::lru:
-        return "lru";
-    case PrtPolicy::fifo:
-        return "fifo";
-    case PrtPolicy::direct:
-        return "direct";
-    }
-    throw std::invalid_argument("prt_policy is not one of lru, fifo, direct");
-}
-
-PrtPolicy prt_policy(const std::string &name)
-{
-    for (PrtPolicy policy : {PrtPolicy::lru, PrtPolicy::fifo, PrtPolicy::direct})
-        if (name == prt_policy_name(policy))
-            return policy;
-    throw std::invalid_argument("prt_policy is '" + name + "': allowed are lru, fifo, direct");
-}
-
 Prt::Prt(int entries, PrtPolicy prt_policy) : capacity(entries), policy(prt_policy)
 {
     if (entries < 0)

@@ -8,7 +8,8 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
+
+#include "pim/check.hh"
 
 namespace sailsim::pim
 {
@@ -22,11 +23,7 @@ enum class PrtPolicy {
     fifo,   /* evicts the entry that was inserted first */
     direct, /* pattern p may only lie in entry p mod entries */
 };
-
-const char *prt_policy_name(PrtPolicy policy);
-
-/* Throws std::invalid_argument for an unknown name. */
-PrtPolicy prt_policy(const std::string &name);
+inline constexpr Words<PrtPolicy, 3> prt_policies{"prt_policy", {"lru", "fifo", "direct"}};
 
 class Prt
 {

@@ -2,7 +2,9 @@
 #include "pim/schedule.hh"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -15,6 +17,136 @@ namespace
 {
 
 constexpr double inf = std::numeric_limits<double>::infinity();
+
+/* Mean wait of a line behind those of others that take `load` (0..1) of the peak: batches of fixed work. */
+double waiting(double queue, double load)
+{
+    return queue * load / (2 * (1 - std::min(load, 0.999)));
+}
+
+double total(const std::vector<double> &numbers)
+{
+    return std::accumulate(numbers.begin(), numbers.end(), 0.0);
+}
+
+/* Every demand is met or gets an equal share of what the smaller ones leave. */
+std::vector<double> max_min(double capacity, const std::vector<double> &demands)
+{
+    std::vector<std::size_t> order(demands.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return demands[a] < demands[b]; });
+    std::vector<double> shared(demands.size());
+    auto waiting = static_cast<double>(demands.size());
+    for (const std::size_t i : order) {
+        shared[i] = std::min(demands[i], capacity / waiting--);
+        capacity -= shared[i];
+    }
+    return shared;
+}
+
+/* What readers get whose lines wait so long, or all as long as it takes for the capacity to suffice. */
+std::vector<double> crowded(double capacity, const std::vector<Reader> &readers,
+                            const std::vector<double> &waits)
+{
+    std::vector<double> rates(readers.size());
+    const auto fits = [&](double least) {
+        for (std::size_t i = 0; i < readers.size(); ++i)
+            rates[i] = readers[i].rate(std::max(waits[i], least));
+        return total(rates) <= capacity;
+    };
+    if (fits(0))
+        return rates;
+    double low = 0, high = 0;
+    for (const Reader &reader : readers)
+        high += reader.window;
+    high /= capacity;
+    for (int i = 0; i < 60; ++i) {
+        const double least = (low + high) / 2;
+        (fits(least) ? high : low) = least;
+    }
+    fits(high);
+    return rates;
+}
+
+/* Seconds that a line of one reader waits behind bursts, of others and of the reader's other parts. */
+double behind_bursts(double capacity, const std::vector<Reader> &readers, const std::vector<double> &rates,
+                     std::size_t place, double open_load)
+{
+    const double own = rates[place] * (1 - 1 / static_cast<double>(readers[place].parts)) / capacity;
+    double load = 0, work = 0;
+    for (std::size_t i = 0; i < readers.size(); ++i) {
+        const double takes = i == place ? own : rates[i] / capacity;
+        load += readers[i].even ? 0 : takes;
+        work += takes * readers[i].queue;
+    }
+    const double most = std::max(open_load, own); /* by itself a reader waits for its parts as alone */
+    return work / (2 * (1 - std::min({load, most, 0.999})));
+}
+
+} // namespace
+
+double Reader::rate(double wait) const
+{
+    const double time = latency + wait;
+    return time > 0 ? std::min(demand, window / time) : demand;
+}
+
+double alone(double capacity, const Reader &reader, double load)
+{
+    const double most = std::max(0.0, std::min(reader.rate(0), capacity - load));
+    const double others = 1 - 1 / static_cast<double>(reader.parts);
+    if (reader.queue == 0 || (load == 0 && others == 0))
+        return most;
+    double low = 0;
+    double high = most; /* its rate falls as what it takes grows, so there is one that fits */
+    for (int i = 0; i < 50; ++i) {
+        const double rate = (low + high) / 2;
+        const bool fits = reader.rate(waiting(reader.queue, (load + others * rate) / capacity)) >= rate;
+        (fits ? low : high) = rate;
+    }
+    return high == most ? high : low;
+}
+
+std::vector<double> shares(double capacity, const std::vector<Reader> &readers, double open_load)
+{
+    std::vector<double> rates;
+    bool bounded = true;
+    for (const Reader &reader : readers) {
+        rates.push_back(reader.rate(0));
+        bounded = bounded && reader.window != inf;
+    }
+    if (!bounded)
+        return max_min(capacity, rates);
+    if (std::count_if(rates.begin(), rates.end(), [](double rate) { return rate > 0; }) == 1) {
+        for (std::size_t i = 0; i < readers.size(); ++i)
+            rates[i] = readers[i].demand > 0 ? alone(capacity, readers[i]) : 0;
+        return rates;
+    }
+    std::vector<double> waits(readers.size());
+    rates = crowded(capacity, readers, waits);
+    double part = 0.5;
+    double last = inf;
+    for (int again = 0; again < 100; ++again) {
+        for (std::size_t i = 0; i < readers.size(); ++i)
+            waits[i] = behind_bursts(capacity, readers, rates, i, open_load);
+        const std::vector<double> now = crowded(capacity, readers, waits);
+        double step = 0;
+        for (std::size_t i = 0; i < readers.size(); ++i)
+            step = std::max(step, std::abs(now[i] - rates[i]));
+        if (step <= 1e-9 * capacity)
+            break;
+        if (step >= last)
+            part /= 2; /* not to and fro for ever */
+        last = step;
+        for (std::size_t i = 0; i < readers.size(); ++i)
+            rates[i] += part * (now[i] - rates[i]);
+    }
+    return rates;
+}
+
+namespace
+{
 
 /* What goes on between two events. Speeds are shares of a task or tensor a second. */
 struct Now {
@@ -142,26 +274,27 @@ class Play
     /* What cores and weight stream get; the same few demands come again in every block. */
     std::pair<double, double> divide(double work, double weights, bool give_way)
     {
-        const auto [found, is_new] = divided.try_emplace({work, weights, give_way});
+        const auto [known, is_new] = divided.try_emplace({work, weights, give_way});
         if (is_new) {
             const Reader stream_reader = asking(machine.stream, weights);
             const Reader core_reader = asking(machine.cores, work);
             if (!give_way) {
-                found->second = shares(machine.peak, core_reader, stream_reader);
+                const auto parts = shares(machine.peak, {core_reader, stream_reader}, machine.open_load);
+                known->second = {parts[0], parts[1]};
             } else {
                 const double part = std::min(work, machine.peak);
-                found->second = {part, weights > 0 ? alone(machine.peak, stream_reader, part) : 0};
+                known->second = {part, weights > 0 ? alone(machine.peak, stream_reader, part) : 0};
             }
         }
-        return found->second;
+        return known->second;
     }
 
     double just_in_time(std::int64_t tile, double rate)
     {
-        const auto [found, is_new] = slowed.try_emplace({tile, rate});
+        const auto [known, is_new] = slowed.try_emplace({tile, rate});
         if (is_new)
-            found->second = throttled(tile, rate);
-        return found->second;
+            known->second = throttled(tile, rate);
+        return known->second;
     }
 
     void next_event(Now &now) const

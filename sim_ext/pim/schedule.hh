@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The schedule of a step (docs/engine.md): cores, PIM units and the weight stream from event to event. What
- * it does is specified by sim_ext/sim/schedule.py, step by step under the same names; tests hold the two
- * equal.
+ * The schedule of a step (docs/engine.md): cores, PIM units and the weight stream from event to event, and
+ * how cores and stream share the bandwidth of DRAM.
  */
 #ifndef SAILSIM_PIM_SCHEDULE_HH
 #define SAILSIM_PIM_SCHEDULE_HH
@@ -10,12 +9,33 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <utility>
 #include <vector>
-
-#include "pim/sharing.hh"
 
 namespace sailsim::pim
 {
+
+/* Somebody who reads; bytes count for what they occupy of the peak, times are in seconds. */
+struct Reader {
+    double demand = 0;                                       /* bytes/s, at most */
+    double window = std::numeric_limits<double>::infinity(); /* bytes under way, at most */
+    double latency = 0;                                      /* of one line while nobody else reads */
+    std::int64_t parts = 1; /* how many it is that read, each alike; they wait for one another too */
+    double queue = 0;       /* seconds of a channel's pins that lines of it which come together take */
+    bool even = false; /* whether these bursts come evenly, so that none waits for another; else at random */
+
+    /* Bytes/s when every line waits for so many seconds (Little's law). */
+    double rate(double wait) const;
+};
+
+/* What a reader gets beside `load` bytes/s that give way to nobody, in bursts as its own. */
+double alone(double capacity, const Reader &reader, double load = 0);
+
+/* What each reader gets, served in the order of arrival. A line waits behind bursts of other readers, and of
+ * its own reader's other parts, no longer than a load of `open_load` makes it wait. Where readers that wait
+ * so want more than the capacity, all wait equally long at least: everybody gets in proportion to what is
+ * under way. Readers without a bound on that share max-min fair. */
+std::vector<double> shares(double capacity, const std::vector<Reader> &readers, double open_load);
 
 /* Work of the host's cores, one task at a time. */
 struct CoreTask {
@@ -53,6 +73,7 @@ struct ScheduleMachine {
     std::int64_t depth = 0;  /* tensors that the stream may be ahead of the one at work */
     bool background = false; /* weights that no slice works on yet give way to the cores */
     double buffer = 0;       /* room for weights that wait */
+    double open_load = 1;    /* as `shares` takes it */
     Reader stream;           /* all of it but the demand, which comes from the schedule */
     Reader cores;
 };

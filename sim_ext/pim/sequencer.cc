@@ -29,17 +29,16 @@ TileTiming repeated(const TileTiming &from, const TileTiming &to, std::int64_t t
     return sum;
 }
 
-/* With some patterns more, of which a PRT serves hits. */
-inline TileCounts counted(TileCounts counts, const FedPatterns &fed, bool prt, std::int64_t times)
+/* Adds some patterns, of which a PRT serves hits. */
+void add_patterns(TileCounts &counts, const FedPatterns &fed, bool prt)
 {
     const std::int64_t hits = prt ? fed.hits : 0;
     const std::int64_t misses = fed.hits + fed.misses - hits;
-    counts.lookups += times * (fed.zero + hits + misses);
-    counts.zero_patterns += times * fed.zero;
-    counts.prt_hits += times * hits;
-    counts.prt_misses += times * misses;
-    counts.row_reads += times * misses;
-    return counts;
+    counts.lookups += fed.zero + hits + misses;
+    counts.zero_patterns += fed.zero;
+    counts.prt_hits += hits;
+    counts.prt_misses += misses;
+    counts.row_reads += misses;
 }
 
 } // namespace
@@ -47,7 +46,8 @@ inline TileCounts counted(TileCounts counts, const FedPatterns &fed, bool prt, s
 TileSequencer::TileSequencer(const SliceConfig &slice, const TileShape &tile, const PatternProfile &counts,
                              Scaling scale)
     : config(slice), shape(tile), scaling(scale), profile(counts), layout(plan_tile(slice, tile, scale)),
-      grouping(tile.k, tile.nbw, tile.group_size), costs(slice, tile, scale), adds(table_adds(tile.nbw))
+      grouping(tile.k, tile.nbw, tile.group_size), costs(slice, tile, scale), adds(table_adds(tile.nbw)),
+      clock(slice.double_buffer)
 {
     if (profile.groups() != layout.groups)
         throw std::invalid_argument("profile has " + std::to_string(profile.groups()) +
@@ -112,7 +112,7 @@ void TileSequencer::begin_group(std::int64_t group)
         load_weights(weights);
     }
 
-    const FedPatterns fed = feed(profile, step, rows());
+    const FedPatterns fed = feed(profile, {group, group + step.groups}, {first_row, end_row});
     step.zero_patterns = fed.zero;
     step.prt_hits = fed.hits;
     step.prt_misses = fed.misses;
@@ -125,15 +125,6 @@ void TileSequencer::begin_group(std::int64_t group)
     step.write_back_cycles = 0;
     if (block_ends)
         end_block(end_row - first_row, pass_ends);
-}
-
-/* A chunk of the batch feeds its share of a group's patterns; over the chunks the shares are exact. */
-FedPatterns TileSequencer::share_of(const FedPatterns &fed, const BatchRows &rows) const
-{
-    const auto share = [this, &rows](std::int64_t patterns) {
-        return patterns * rows.end / shape.batch - patterns * rows.first / shape.batch;
-    };
-    return {share(fed.zero), share(fed.hits), share(fed.misses), 0};
 }
 
 /* What follows the last group of a block, and of the pass. */
@@ -168,29 +159,14 @@ GroupTimes TileSequencer::loaded(std::int64_t cycle)
     if (!pending)
         throw std::logic_error("loaded: every group of the tile is loaded already");
     const GroupStep &step = *pending;
-    const std::int64_t arrival = std::max(cycle, port_free + step.load_cycles);
-    const std::int64_t ready = std::max(arrival, compute_end);
-    account.load += ready - compute_end;
+    const std::int64_t load_start = clock.port_free;
+    const TileClock::Turn turn =
+        clock.advance(cycle, step.load_cycles, step.compute_cycles(), step.write_back_cycles);
+    const GroupTimes times{step.pass,          step.group,          load_start,
+                           turn.load_end,      turn.start,          step.build_cycles,
+                           step.lookup_cycles, step.convert_cycles, step.write_back_cycles};
 
-    const std::int64_t start = ready + owed_write_back;
-    const GroupTimes times{step.pass,
-                           step.group,
-                           port_free,
-                           arrival,
-                           start,
-                           step.build_cycles,
-                           step.lookup_cycles,
-                           step.convert_cycles,
-                           step.write_back_cycles};
-    compute_end = start + step.compute_cycles();
-    if (config.double_buffer) {
-        port_free = start;
-        owed_write_back = step.write_back_cycles;
-    } else {
-        compute_end += step.write_back_cycles;
-        port_free = compute_end;
-    }
-
+    account.load += turn.waited;
     account.build += step.build_cycles;
     account.lookup += step.lookup_cycles;
     account.convert += step.convert_cycles;
@@ -212,51 +188,28 @@ GroupTimes TileSequencer::loaded(std::int64_t cycle)
 
 void TileSequencer::count(const GroupStep &step)
 {
-    /* Put together before it is stored: the next group reads it at once. */
-    TileCounts counts =
-        counted(account.counts, {step.zero_patterns, step.prt_hits, step.prt_misses, 0}, has_prt(), 1);
+    TileCounts &counts = account.counts;
+    add_patterns(counts, {step.zero_patterns, step.prt_hits, step.prt_misses, 0}, has_prt());
     counts.table_builds += step.groups;
     counts.table_adds += step.groups * adds;
     counts.row_reads += 2 * step.groups * adds;
     counts.row_writes += step.groups * (shape.nbw + adds);
     counts.merges += step.merges;
     counts.conversions += step.conversions;
-    account.counts = counts;
 }
 
-TileTiming TileSequencer::with_patterns(TileTiming timing, const FedPatterns &old,
-                                        const FedPatterns &fed) const
+TileTiming TileSequencer::with_patterns(TileTiming timing, const FedPatterns &fed) const
 {
-    const bool prt = has_prt();
-    timing.lookup += fed.lookup_cycles - old.lookup_cycles;
-    timing.counts = counted(counted(timing.counts, fed, prt, 1), old, prt, -1);
+    timing.lookup += fed.lookup_cycles;
+    add_patterns(timing.counts, fed, has_prt());
     return timing;
 }
 
 TileTiming TileSequencer::timing() const
 {
     TileTiming timing = account;
-    timing.total = compute_end + owed_write_back;
+    timing.total = clock.end();
     return timing;
-}
-
-std::int64_t TileSequencer::skip_equal_passes(const TileTiming &began, std::int64_t began_at,
-                                              std::int64_t behind, std::int64_t period)
-{
-    /* Where a pass ends, port and arrays stand as its last group left them, whatever came before. So equal
-     * passes behind an equal pass all take the same time. The first one is another if the rest read the
-     * activations again. */
-    if (!pending || pending->group != 0)
-        return 0;
-    const std::int64_t times = (layout.passes - 1 - pass_of_chunk()) / period;
-    if (pass_of_chunk() < behind + (layout.keeps_activations ? 0 : 1) || times < 1)
-        return 0;
-    account = repeated(began, account, times);
-    const std::int64_t shift = times * (port_free - began_at);
-    port_free += shift;
-    compute_end += shift;
-    begin_pass(pending->pass + times * period);
-    return times;
 }
 
 } // namespace sailsim::pim

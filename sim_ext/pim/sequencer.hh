@@ -11,10 +11,9 @@
 #include <optional>
 
 #include "pim/config.hh"
-#include "pim/costs.hh"
 #include "pim/patterns.hh"
 #include "pim/plan.hh"
-#include "pim/shape.hh"
+#include "pim/tile.hh"
 
 namespace sailsim::pim
 {
@@ -73,8 +72,7 @@ struct GroupStep {
 };
 
 /* When a group's phases happened, in cycles of the tile. Build, look-up and conversion follow each other from
- * `start` on. A write-back follows the group's own computing; with double buffering it waits until the next
- * group could compute, and ends where that one starts. */
+ * `start` on, then the write-back; with double buffering it ends where the next group starts. */
 struct GroupTimes {
     std::int64_t pass = 0;
     std::int64_t group = 0;
@@ -94,7 +92,7 @@ struct FedPatterns {
     std::int64_t misses = 0;
     std::int64_t lookup_cycles = 0;
 
-    void add(const FedPatterns &other, std::int64_t times = 1)
+    void add(const FedPatterns &other, std::int64_t times)
     {
         zero += times * other.zero;
         hits += times * other.hits;
@@ -109,14 +107,56 @@ struct BatchRows {
     std::int64_t end = 0;
 };
 
+/* When port and arrays of a tile are at work. With double buffering one group loads while the one before
+ * computes, and its write-back waits until the next could compute; else everything follows each other. */
+class TileClock
+{
+  public:
+    explicit TileClock(bool buffered) : double_buffer(buffered) {}
+
+    struct Turn {
+        std::int64_t load_end; /* the weights are here and staged */
+        std::int64_t start;    /* of computing */
+        std::int64_t waited;   /* while nothing but loading happened */
+    };
+
+    /* A turn's weights arrived at `cycle`. */
+    Turn advance(std::int64_t cycle, std::int64_t load_cycles, std::int64_t compute_cycles,
+                 std::int64_t write_back_cycles)
+    {
+        const std::int64_t arrival = std::max(cycle, port_free + load_cycles);
+        const std::int64_t ready = std::max(arrival, compute_end);
+        const Turn turn{arrival, ready + owed_write_back, ready - compute_end};
+        load += turn.waited;
+        compute_end = turn.start + compute_cycles;
+        if (double_buffer) {
+            port_free = turn.start;
+            owed_write_back = write_back_cycles;
+        } else {
+            compute_end += write_back_cycles;
+            port_free = compute_end;
+        }
+        return turn;
+    }
+
+    std::int64_t end() const { return compute_end + owed_write_back; }
+
+    std::int64_t load = 0;      /* cycles in which nothing else happened */
+    std::int64_t port_free = 0; /* from when the next load may start */
+
+  private:
+    bool double_buffer;
+    std::int64_t compute_end = 0;     /* of the turn that was loaded last */
+    std::int64_t owed_write_back = 0; /* that follows it */
+};
+
 /* Works through a tile group by group. The caller says when the weights of each group have arrived; the
  * sequencer says when the next load may start and keeps the account:
  *
  *     while (const GroupStep *step = sequencer.next_load())
  *         sequencer.loaded(<when step->load_bytes, asked for at sequencer.load_start(), have arrived>);
  *
- * Cycle 0 is the start of the tile. With double buffering one group loads while the one before computes;
- * write-back has the port to itself. */
+ * Cycle 0 is the start of the tile. */
 class TileSequencer
 {
   public:
@@ -135,7 +175,7 @@ class TileSequencer
     const GroupStep *next_load() const { return pending ? &*pending : nullptr; }
 
     /* The first cycle at which its load may start. */
-    std::int64_t load_start() const { return port_free; }
+    std::int64_t load_start() const { return clock.port_free; }
 
     /* Its weights arrived at `cycle`. Data ahead of the port counts from when the port is through with it. */
     GroupTimes loaded(std::int64_t cycle);
@@ -143,42 +183,25 @@ class TileSequencer
     /* The account; complete once next_load() is null. */
     TileTiming timing() const;
 
-    /* Of the group to be loaded next. */
-    BatchRows rows() const { return {first_row, end_row}; }
-
-    /* The patterns that a profile, perhaps another one, feeds for some rows in the groups of a step, each by
+    /* The patterns that a profile, perhaps another one, feeds for some rows in the groups of a turn, each by
      * a DFM of its own; the slowest decides. */
-    FedPatterns feed(const PatternProfile &patterns, const GroupStep &step, const BatchRows &rows) const
+    FedPatterns feed(const PatternProfile &patterns, const TurnGroups &groups, const BatchRows &rows) const
     {
         FedPatterns sum;
-        const auto first = static_cast<std::size_t>(step.group);
-        for (std::size_t g = first; g < first + static_cast<std::size_t>(step.groups); ++g) {
+        for (auto g = static_cast<std::size_t>(groups.begin); g < static_cast<std::size_t>(groups.end); ++g) {
             FedPatterns fed{patterns.zero[g], patterns.hits[g], patterns.misses[g], 0};
             if (rows.end - rows.first != shape.batch)
                 fed = share_of(fed, rows);
-            const std::int64_t cycles =
-                fed.zero * costs.zero + fed.hits * costs.hit + fed.misses * costs.miss;
             sum.zero += fed.zero;
             sum.hits += fed.hits;
             sum.misses += fed.misses;
-            sum.lookup_cycles = std::max(sum.lookup_cycles, cycles);
+            sum.lookup_cycles = std::max(sum.lookup_cycles, costs.lookups(fed.zero, fed.hits, fed.misses));
         }
         return sum;
     }
 
-    /* An account with other patterns in the place of some. */
-    TileTiming with_patterns(TileTiming timing, const FedPatterns &old, const FedPatterns &fed) const;
-
-    /* How many passes of its chunk of the batch are before the group to be loaded next. */
-    std::int64_t pass_of_chunk() const { return pending->pass % layout.passes; }
-
-    /* Called where a pass ends, with what `timing()` and `load_start()` were where the last `period` passes
-     * began: when these have as many outputs of the same batch rows as passes to come, and their weights come
-     * in the same manner again and again, as many of those as make up whole periods are accounted for and
-     * skipped, but for the last pass of the chunk. `behind`: how many passes of the chunk must be over; with
-     * a period of 1, 1 where the times of the first one are of no interest. Returns how many periods. */
-    std::int64_t skip_equal_passes(const TileTiming &began, std::int64_t began_at, std::int64_t behind = 2,
-                                   std::int64_t period = 1);
+    /* An account with some patterns more. */
+    TileTiming with_patterns(TileTiming timing, const FedPatterns &fed) const;
 
     /* For who asks what groups cost, whenever they come. The group to be loaded next is now the first of a
      * block of a pass. */
@@ -192,7 +215,21 @@ class TileSequencer
     void load_weights(std::int64_t weights);
     void begin_group(std::int64_t group);
     void end_block(std::int64_t rows, bool pass_ends);
-    FedPatterns share_of(const FedPatterns &fed, const BatchRows &rows) const;
+
+    /* A chunk of the batch feeds its share of a group's patterns; over the chunks the shares are exact. Every
+     * count is below 2^31 and every batch at most 2^20: the products are exact in a double, and a quotient is
+     * at least 2^-20 away from every whole number that it is not, which is more than its rounding. */
+    FedPatterns share_of(const FedPatterns &fed, const BatchRows &rows) const
+    {
+        const auto part = [this](std::int64_t product) {
+            return static_cast<std::int64_t>(static_cast<double>(product) / static_cast<double>(shape.batch));
+        };
+        const auto share = [&](std::int64_t patterns) {
+            return part(patterns * rows.end) - part(patterns * rows.first);
+        };
+        return {share(fed.zero), share(fed.hits), share(fed.misses), 0};
+    }
+
     void merge_sums(std::int64_t rows, std::int64_t groups);
     void count(const GroupStep &step);
     bool has_prt() const { return config.substrate.prt_helps && config.prt_entries > 0; }
@@ -215,9 +252,7 @@ class TileSequencer
     std::int64_t loading = 0;       /* weights of an output that the pending group loads */
 
     std::optional<GroupStep> pending;
-    std::int64_t port_free = 0;
-    std::int64_t compute_end = 0;     /* of the group that was loaded last */
-    std::int64_t owed_write_back = 0; /* that follows it */
+    TileClock clock;
     TileTiming account;
 };
 

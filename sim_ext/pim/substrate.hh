@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "pim/check.hh"
+
 namespace sailsim::pim
 {
 
@@ -28,13 +30,8 @@ enum class Op {
     fp_add, /* n-bit floating-point sum */
 };
 constexpr std::size_t op_count = 8;
-constexpr std::array<Op, op_count> all_ops = {Op::read, Op::write, Op::logic,  Op::shift,
-                                              Op::copy, Op::add,   Op::fp_mul, Op::fp_add};
-
-const char *op_name(Op op);
-
-/* Throws std::invalid_argument for an unknown name. */
-Op op_of(const std::string &name);
+inline constexpr Words<Op, op_count> ops{
+    "op", {"read", "write", "logic", "shift", "copy", "add", "fp_mul", "fp_add"}};
 
 /* Cycles of an n-bit operation: c0 + c1 n + c2 n^2. */
 struct Cost {
@@ -52,6 +49,15 @@ struct Widths {
     std::int64_t accumulator = 0; /* of an integer sum */
 };
 enum class Width { number, weight, entry, accumulator };
+
+/* Of the widest tile. */
+inline constexpr Widths widest = {16, 19, 63};
+
+/* Bounds of what a substrate may say: operations, or bits, in one step of a phase, a coefficient of a cost,
+ * and the cycles of a phase on the widest tile; sums of them fit 64 bits. */
+constexpr std::int32_t most_of_step = 64;
+constexpr std::int32_t largest_coefficient = 1'000'000;
+constexpr std::int64_t most_phase_cycles = std::int64_t{1} << 32;
 
 /* A number, or one of a tile's widths. */
 struct Amount {
@@ -79,33 +85,22 @@ enum class Phase {
     scale_row,   /* a batch row and round at the end of a pass: the scale of its activations */
 };
 constexpr std::size_t phase_count = 7;
-constexpr std::array<Phase, phase_count> all_phases = {Phase::stage,    Phase::table_add, Phase::lookup,
-                                                       Phase::hit,      Phase::merge,     Phase::scale_block,
-                                                       Phase::scale_row};
-
-const char *phase_name(Phase phase);
-
-/* Throws std::invalid_argument for an unknown name. */
-Phase phase_of(const std::string &name);
+inline constexpr Words<Phase, phase_count> phase_words{
+    "phase", {"stage", "table_add", "lookup", "hit", "merge", "scale_block", "scale_row"}};
 
 /* How a table entry lies in an array. */
 enum class Layout {
     rows,    /* all bits of an entry in one row */
     columns, /* transposed: one bit a row */
 };
+inline constexpr Words<Layout, 2> layouts{"layout", {"rows", "columns"}};
 
 /* Where the looked-up entries are summed. */
 enum class Accumulate {
     behind,   /* in the DFM, pipelined behind the read: no cycles of its own */
     in_array, /* in the array, by shift and add */
 };
-
-const char *layout_name(Layout layout);
-const char *accumulate_name(Accumulate accumulate);
-
-/* Throw std::invalid_argument for an unknown name. */
-Layout layout_of(const std::string &name);
-Accumulate accumulate_of(const std::string &name);
+inline constexpr Words<Accumulate, 2> accumulates{"accumulate", {"behind", "in_array"}};
 
 struct Substrate {
     std::string name; /* one word */

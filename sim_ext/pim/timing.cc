@@ -2,18 +2,24 @@
 #include "pim/timing.hh"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <stdexcept>
 #include <string>
 
-#include "pim/period_search.hh"
+#include "pim/parallel.hh"
 
 namespace sailsim::pim
 {
 
 namespace
 {
+
+/* The nearest whole multiple of a 2^20th of a cycle; from 2^31 cycles on the nearest that a double has. */
+double whole_ticks(double cycles)
+{
+    constexpr double first_of_whole = 1.5 * 4294967296.0; /* doubles from 2^32 on have ticks as last place */
+    return (cycles + first_of_whole) - first_of_whole;
+}
 
 /* std::ceil of what a cycle can be; the library's is a call. */
 std::int64_t whole_cycles(double cycles)
@@ -22,76 +28,29 @@ std::int64_t whole_cycles(double cycles)
     return whole + (static_cast<double>(whole) < cycles ? 1 : 0);
 }
 
-void require_rate(double bytes_per_cycle)
+/* The same supply with whole ticks and bytes. Throws std::invalid_argument for one that cannot be. */
+Supply in_ticks(const Supply &supply)
 {
-    if (!(bytes_per_cycle > 0))
-        throw std::invalid_argument("bytes_per_cycle is " + std::to_string(bytes_per_cycle) +
+    if (!(supply.bytes_per_cycle > 0))
+        throw std::invalid_argument("bytes_per_cycle is " + std::to_string(supply.bytes_per_cycle) +
                                     ": allowed are positive numbers");
+    const auto bad = [](double x) { return !(x >= 0); };
+    if (bad(supply.latency) || bad(supply.lead) || bad(supply.ahead))
+        throw std::invalid_argument("latency, lead and ahead are " + std::to_string(supply.latency) + ", " +
+                                    std::to_string(supply.lead) + ", " + std::to_string(supply.ahead) +
+                                    ": allowed are numbers from 0 on");
+    return {supply.bytes_per_cycle, whole_ticks(supply.latency), whole_ticks(supply.lead),
+            std::floor(supply.ahead)};
 }
-
-/* When the next group's weights are here if they come at `bytes_per_cycle` from the start of their load. */
-std::int64_t arrival(const TileSequencer &sequencer, double bytes_per_cycle)
-{
-    const std::int64_t bytes = sequencer.next_load()->load_bytes;
-    const double cycles = std::ceil(static_cast<double>(bytes) / bytes_per_cycle);
-    if (cycles > 1e15)
-        throw std::invalid_argument("bytes_per_cycle is " + std::to_string(bytes_per_cycle) +
-                                    ": too little to load " + std::to_string(bytes) + " bytes");
-    return sequencer.load_start() + static_cast<std::int64_t>(cycles);
-}
-
-} // namespace
-
-TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
-                     Scaling scaling, double bytes_per_cycle)
-{
-    TileSequencer sequencer(config, shape, profile, scaling);
-    require_rate(bytes_per_cycle);
-    while (sequencer.next_load()) {
-        const TileTiming began = sequencer.timing();
-        const std::int64_t began_at = sequencer.load_start();
-        const std::int64_t pass = sequencer.next_load()->pass;
-        while (sequencer.next_load() && sequencer.next_load()->pass == pass)
-            sequencer.loaded(arrival(sequencer, bytes_per_cycle));
-        sequencer.skip_equal_passes(began, began_at);
-    }
-    return sequencer.timing();
-}
-
-namespace
-{
-
-/* A group's bytes leave the buffer; they end at a position among all of the tile. */
-struct Leaving {
-    double cycle;
-    double end;
-
-    bool operator==(const Leaving &other) const { return cycle == other.cycle && end == other.end; }
-};
-
-/* Where fetching stands against the arrays, from whose cycle and position all is counted: passes that begin
- * alike and have as much to do go by alike. */
-struct Standing {
-    double asked = 0;
-    double come = 0;
-    double in_turn = 0;
-    double kept = 0;
-    std::vector<Leaving> leaving;
-
-    bool operator==(const Standing &other) const
-    {
-        return asked == other.asked && come == other.come && in_turn == other.in_turn && kept == other.kept &&
-               leaving == other.leaving;
-    }
-};
 
 /* When a slice's bytes are asked for, at a steady rate while the buffer has room. */
 class Fetcher
 {
   public:
+    /* Of a supply in ticks. */
     explicit Fetcher(const Supply &way) : supply(way), now(-way.lead) {}
 
-    /* The cycle at which the last byte of the next group is here. */
+    /* The cycle from 0 on at which the last byte of the next group is here. */
     double arrival(std::int64_t bytes)
     {
         const double end = position + static_cast<double>(bytes);
@@ -110,58 +69,36 @@ class Fetcher
                 ++next_leaving;
                 continue;
             }
-            cycle += transfer(to - at);
+            cycle += whole_ticks((to - at) / supply.bytes_per_cycle);
             at = to;
         }
         position = at;
         now = cycle;
-        return std::max(now, resumed) + supply.latency;
+        in_turn = std::max(0.0, std::max(now, resumed) + supply.latency);
+        if (!(in_turn < 1e15))
+            throw std::invalid_argument("bytes_per_cycle is " + std::to_string(supply.bytes_per_cycle) +
+                                        ": too little to load " + std::to_string(bytes) + " bytes");
+        return in_turn;
     }
 
-    /* Against the arrays, which are at `cycle`. */
-    Standing standing(std::int64_t cycle) const
+    /* That group's bytes leave the buffer at `cycle`. */
+    void taken(std::int64_t cycle)
     {
-        const auto at = static_cast<double>(cycle);
-        if (unlimited())
-            return {now - at, now - at, 0, 0, {}};
-        Standing found{now - at, std::max(now, resumed) - at, in_turn - at, position - freed, {}};
-        for (std::size_t i = next_leaving; i < leaving.size(); ++i)
-            found.leaving.push_back({leaving[i].cycle - at, leaving[i].end - position});
-        return found;
-    }
-
-    /* Whether so many bytes more are all here before the arrays want the first, if fetching stands like that
-     * against them. */
-    bool ample(const Standing &stands, double bytes) const
-    {
-        return unlimited() && stands.come + supply.latency + bytes / supply.bytes_per_cycle + 1 <= 0;
-    }
-
-    /* As if `cycles` had gone by with as much of everything as before, and `asked` cycles of asking. */
-    void skip(double cycles, double asked)
-    {
-        now += asked;
-        resumed += cycles;
-        in_turn += cycles;
-        for (std::size_t i = next_leaving; i < leaving.size(); ++i)
-            leaving[i].cycle += cycles;
-    }
-
-    /* That group's bytes were all here at `arrived` and leave the buffer at `cycle`. */
-    void taken(double arrived, std::int64_t cycle)
-    {
-        in_turn = arrived;
+        if (std::isinf(supply.ahead)) /* there always is room */
+            return;
         if (next_leaving == leaving.size()) {
             leaving.clear();
             next_leaving = 0;
         }
-        if (!unlimited())
-            leaving.push_back({static_cast<double>(cycle), position});
+        leaving.push_back({static_cast<double>(cycle), position});
     }
 
   private:
-    /* The buffer always has room. */
-    bool unlimited() const { return std::isinf(supply.ahead); }
+    /* A group's bytes leave the buffer; they end at a position among all of the tile. */
+    struct Leaving {
+        double cycle;
+        double end;
+    };
 
     /* What was under way has come meanwhile, so as much as may be under way can be asked for at once. Returns
      * what becomes of `now`. */
@@ -171,22 +108,6 @@ class Fetcher
         return std::max(asked, cycle - supply.latency);
     }
 
-    /* Cycles of some bytes at the steady rate; the same few sizes come again and again. */
-    double transfer(double bytes)
-    {
-        for (const Transfer &known : transfers)
-            if (known.bytes == bytes)
-                return known.cycles;
-        transfers[1] = transfers[0];
-        transfers[0] = {bytes, whole_ticks(bytes / supply.bytes_per_cycle)};
-        return transfers[0].cycles;
-    }
-
-    struct Transfer {
-        double bytes = -1;
-        double cycles = 0;
-    };
-
     const Supply supply;
     double now; /* bytes up to `position` have been asked for, as the rate allows */
     double resumed = -std::numeric_limits<double>::infinity(); /* and not before here */
@@ -194,121 +115,242 @@ class Fetcher
     double freed = 0; /* bytes that have left the buffer */
     /* From when the current group is the one that the arrays wait for. */
     double in_turn = -std::numeric_limits<double>::infinity();
-    std::array<Transfer, 2> transfers;
     std::vector<Leaving> leaving;
     std::size_t next_leaving = 0; /* those before have left */
 };
 
-void require_arrival(double cycle, const Supply &supply, std::int64_t bytes)
+/* Cycles of every group's patterns that some rows of a batch have: what the sequencer feeds, as doubles,
+ * which fill vectors. */
+SAILSIM_VECTOR_CLONES void group_cycles(const PatternProfile &patterns, const PhaseCosts &costs,
+                                        const BatchRows &rows, std::int64_t batch, double *cycles)
 {
-    if (!(cycle < 1e15))
-        throw std::invalid_argument("bytes_per_cycle is " + std::to_string(supply.bytes_per_cycle) +
-                                    ": too little to load " + std::to_string(bytes) + " bytes");
+    const std::int32_t *zero = patterns.zero.data(), *hits = patterns.hits.data(),
+                       *misses = patterns.misses.data();
+    const auto of_zero = static_cast<double>(costs.zero), of_hit = static_cast<double>(costs.hit),
+               of_miss = static_cast<double>(costs.miss);
+    const auto first = static_cast<double>(rows.first), end = static_cast<double>(rows.end),
+               all = static_cast<double>(batch);
+    const std::size_t groups = patterns.zero.size();
+    if (first == 0 && end == all) {
+        for (std::size_t g = 0; g < groups; ++g)
+            cycles[g] = zero[g] * of_zero + hits[g] * of_hit + misses[g] * of_miss;
+        return;
+    }
+    const auto share = [first, end, all](std::int32_t count) {
+        return static_cast<std::int32_t>(count * end / all) - static_cast<std::int32_t>(count * first / all);
+    };
+    for (std::size_t g = 0; g < groups; ++g)
+        cycles[g] = share(zero[g]) * of_zero + share(hits[g]) * of_hit + share(misses[g]) * of_miss;
 }
 
-/* Where a tile stands between two passes. */
-struct Between {
-    TileTiming account;
-    std::int64_t cycle = 0; /* of the arrays */
-    Standing fetching;
-};
-
-/* Steps over passes that go by like some before them. */
-class EqualPasses
+PatternProfile without_patterns(const SliceConfig &config, const TileShape &shape)
 {
-  public:
-    EqualPasses(TileSequencer &tile, Fetcher &fetching) : sequencer(tile), fetcher(fetching) {}
-
-    /* Called where a pass of so many bytes has ended. */
-    void look(double bytes)
-    {
-        if (!sequencer.next_load())
-            return;
-        /* What the arrays are at where a chunk of the batch begins is another chunk's. */
-        if (sequencer.pass_of_chunk() <= 1) {
-            search.restart(between());
-            return;
-        }
-        Between here = between();
-        if (!alike(here, bytes)) {
-            search.see(std::move(here));
-            return;
-        }
-        const Between &before = search.before();
-        const std::int64_t times =
-            sequencer.skip_equal_passes(before.account, before.cycle, search.period(), search.period());
-        const auto cycles = static_cast<double>(here.cycle - before.cycle);
-        fetcher.skip(static_cast<double>(times) * cycles,
-                     static_cast<double>(times) * (here.fetching.asked - before.fetching.asked + cycles));
-        search.restart(between());
-    }
-
-  private:
-    Between between() const
-    {
-        return {sequencer.timing(), sequencer.load_start(), fetcher.standing(sequencer.load_start())};
-    }
-
-    /* Whether what follows is like what followed the earlier state. It also is where weights never come late
-     * and with the time only sooner. */
-    bool alike(const Between &here, double bytes) const
-    {
-        const Standing &earlier = search.before().fetching, &now = here.fetching;
-        return now == earlier || (search.period() == 1 && now.asked <= earlier.asked &&
-                                  fetcher.ample(earlier, bytes) && fetcher.ample(now, bytes));
-    }
-
-    TileSequencer &sequencer;
-    Fetcher &fetcher;
-    PeriodSearch<Between> search;
-};
+    config.validate();
+    shape.validate();
+    const auto groups = static_cast<std::size_t>(Grouping(shape.k, shape.nbw, shape.group_size).groups());
+    const std::vector<std::int32_t> none(groups);
+    return {none, none, none};
+}
 
 } // namespace
 
-Supply settled(const Supply &supply)
+TileTimer::TileTimer(const SliceConfig &config, const TileShape &shape, Scaling scaling)
+    : batch(shape.batch), double_buffer(config.double_buffer), no_patterns(without_patterns(config, shape)),
+      sequencer(config, shape, no_patterns, scaling)
 {
-    require_rate(supply.bytes_per_cycle);
-    const auto bad = [](double x) { return !(x >= 0); };
-    if (bad(supply.latency) || bad(supply.lead) || bad(supply.ahead))
-        throw std::invalid_argument("latency, lead and ahead are " + std::to_string(supply.latency) + ", " +
-                                    std::to_string(supply.lead) + ", " + std::to_string(supply.ahead) +
-                                    ": allowed are numbers from 0 on");
-    return {supply.bytes_per_cycle, whole_ticks(supply.latency), whole_ticks(supply.lead),
-            std::floor(supply.ahead)};
+    const Grouping grouping(shape.k, shape.nbw, shape.group_size);
+    for (std::int64_t turn = 0; turn < plan().turns; ++turn)
+        turns.push_back(groups_of_turn(plan(), grouping, turn));
+    /* The first pass reads no activations again, the last may have fewer outputs. */
+    const std::int64_t passes = plan().passes;
+    for (const bool last : {false, true}) {
+        if (!last && plan().batch_chunks == 1)
+            continue;
+        add_run(last, 0, 1);
+        if (passes > 2)
+            add_run(last, 1, passes - 2);
+        if (passes > 1)
+            add_run(last, passes - 1, 1);
+    }
+    account = sequencer.timing();
+    const PassRun &run = runs[plan().batch_chunks == 1].front();
+    first = (run.block.empty() ? run.last_block : run.block).front();
+}
+
+/* So many passes of a chunk from the given one on. */
+void TileTimer::add_run(bool last_chunk, std::int64_t pass, std::int64_t times)
+{
+    const std::int64_t others = plan().batch_chunks - 1, full_blocks = plan().blocks - 1;
+    const std::int64_t all = last_chunk ? times : times * others;
+    const std::int64_t at = (last_chunk ? others : 0) * plan().passes + pass;
+    PassRun run{times, {}, {}};
+    if (full_blocks > 0)
+        run.block = account_for(at, 0, full_blocks * all);
+    run.last_block = account_for(at, full_blocks, all);
+    runs[last_chunk].push_back(std::move(run));
+}
+
+/* The turns of a block, which the sequencer accounts for so many times. */
+std::vector<TileTimer::Turn> TileTimer::account_for(std::int64_t pass, std::int64_t block, std::int64_t times)
+{
+    sequencer.go_to(pass, block);
+    const TileTiming began = sequencer.timing();
+    const std::int64_t behind = (block + 1) * sequencer.groups_per_block(); /* the group behind the block */
+    std::vector<Turn> found;
+    for (const GroupStep *step = sequencer.next_load(); step && step->pass == pass && step->group < behind;
+         step = sequencer.next_load()) {
+        found.push_back(
+            {step->load_bytes, step->load_cycles, step->compute_cycles(), step->write_back_cycles});
+        most_bytes = std::max(most_bytes, step->load_bytes);
+        most_load_cycles = std::max(most_load_cycles, step->load_cycles);
+        least_load_cycles = std::min(least_load_cycles, step->load_cycles);
+        least_other = std::min(least_other, step->compute_cycles());
+        sequencer.loaded(0); /* whenever: what it costs does not depend on that */
+    }
+    sequencer.repeat_since(began, times - 1);
+    return found;
+}
+
+TileTiming TileTimer::time(const PackedProfile &profile, const Supply &given) const
+{
+    if (profile.groups() != plan().groups)
+        throw std::invalid_argument("profile has " + std::to_string(profile.groups()) +
+                                    " groups: the tile has " + std::to_string(plan().groups));
+    const Supply supply = in_ticks(given);
+    TileTiming timing = sequencer.with_patterns(account, fed(profile));
+    if (on_time(least_other + least_lookups(profile), supply)) {
+        /* Where nothing computes beside them the loads of the other turns count too. */
+        const std::int64_t others = double_buffer ? 0 : account.load - first.load_cycles;
+        timing.load = wait_for_first(supply) + others;
+        timing.total = timing.load + timing.build + timing.lookup + timing.convert + timing.write_back;
+    } else {
+        const TileClock clock = play(profile.counts(), supply);
+        timing.load = clock.load;
+        timing.total = clock.end();
+    }
+    return timing;
+}
+
+BatchRows TileTimer::rows(std::int64_t chunk) const
+{
+    return {chunk * plan().chunk_rows, std::min((chunk + 1) * plan().chunk_rows, batch)};
+}
+
+/* Cycles of the look-ups in every turn of a pass on some rows: of the slowest of its groups. */
+std::vector<double> TileTimer::lookups(const PatternProfile &profile, const BatchRows &rows) const
+{
+    std::vector<double> of_group(profile.zero.size());
+    group_cycles(profile, sequencer.phase_costs(), rows, batch, of_group.data());
+    if (plan().groups_per_turn == 1)
+        return of_group;
+    std::vector<double> of_turn;
+    of_turn.reserve(turns.size());
+    for (const TurnGroups &groups : turns)
+        of_turn.push_back(*std::max_element(of_group.begin() + groups.begin, of_group.begin() + groups.end));
+    return of_turn;
+}
+
+/* The patterns of all passes, and the cycles of their look-ups. */
+FedPatterns TileTimer::fed(const PackedProfile &profile) const
+{
+    FedPatterns sum = profile.all();
+    if (plan().groups_per_turn == 1) {
+        sum.lookup_cycles = sequencer.phase_costs().lookups(sum.zero, sum.hits, sum.misses);
+    } else { /* DFMs wait for the slowest of them */
+        const PatternProfile counts = profile.counts();
+        for (std::int64_t chunk = 0; chunk < plan().batch_chunks; ++chunk)
+            for (const double cycles : lookups(counts, rows(chunk)))
+                sum.lookup_cycles += static_cast<std::int64_t>(cycles);
+    }
+    FedPatterns all;
+    all.add(sum, plan().passes);
+    return all;
+}
+
+/* Cycles that the patterns of a turn and chunk take at least. A turn takes no less than any of its groups.
+ * Chunks of the batch share a group's patterns out exactly; each has at least what the chunk of the fewest
+ * rows would have if it were the first, whose share is rounded down. Of three shares each may be; a cycle
+ * more is for the rounding here. */
+std::int64_t TileTimer::least_lookups(const PackedProfile &profile) const
+{
+    const PhaseCosts &costs = sequencer.phase_costs();
+    const double cycles = profile.least_cycles(costs);
+    const BatchRows last = rows(plan().batch_chunks - 1);
+    const std::int64_t fewest = last.end - last.first;
+    if (fewest == batch)
+        return static_cast<std::int64_t>(cycles);
+    const double part = cycles * static_cast<double>(fewest) / static_cast<double>(batch);
+    const auto lost = static_cast<double>(costs.zero + costs.hit + costs.miss + 1);
+    return static_cast<std::int64_t>(std::max(0.0, part - lost));
+}
+
+/* Whether weights come in time if every turn computes for at least so many cycles.
+ *
+ * Let c be these cycles, b the bytes of the largest turn and m the turns of that size that fit into `ahead`,
+ * the one at work among them. A turn's bytes are asked for at the supply's rate from the tile's start on, but
+ * not before the turn m places ahead of it has left the buffer, or (m = 0) before the one ahead of it is
+ * here. The arrays have then m turns (m = 0: one) to compute, each for c cycles, before they want it: they
+ * wait neither for the rate if c >= b / rate nor for the latency if m c >= latency. A cycle is left for
+ * rounding.
+ *
+ * With double buffering they do not wait for the port if c covers a load: it is free from the start of each
+ * turn on. Without, every turn is loaded when the arrays are through with the one before, and has to be here
+ * when that load ends, as the one before had when its own did: c has the shortest load more. */
+bool TileTimer::on_time(std::int64_t least_cycles, const Supply &supply) const
+{
+    if (double_buffer && least_cycles < most_load_cycles)
+        return false;
+    const auto cycles = static_cast<double>(double_buffer ? least_cycles : least_cycles + least_load_cycles),
+               bytes = static_cast<double>(most_bytes);
+    return cycles >= bytes / supply.bytes_per_cycle + 1 &&
+           std::max(1.0, std::floor(supply.ahead / bytes)) * cycles >= supply.latency + 1;
+}
+
+/* Cycles until the first turn can be worked on. */
+std::int64_t TileTimer::wait_for_first(const Supply &supply) const
+{
+    return std::max(whole_cycles(Fetcher(supply).arrival(first.load_bytes)), first.load_cycles);
+}
+
+/* All turns, one behind the other. */
+TileClock TileTimer::play(const PatternProfile &profile, const Supply &supply) const
+{
+    TileClock clock(double_buffer);
+    Fetcher fetcher(supply);
+    for (std::int64_t chunk = 0; chunk < plan().batch_chunks; ++chunk) {
+        const std::vector<double> looked_up = lookups(profile, rows(chunk));
+        for (const PassRun &run : runs[chunk + 1 == plan().batch_chunks])
+            for (std::int64_t pass = 0; pass < run.times; ++pass) {
+                const double *lookup = looked_up.data();
+                for (std::int64_t block = 0; block < plan().blocks; ++block)
+                    for (const Turn &turn : block + 1 < plan().blocks ? run.block : run.last_block) {
+                        const std::int64_t arrived = whole_cycles(fetcher.arrival(turn.load_bytes));
+                        fetcher.taken(clock
+                                          .advance(arrived, turn.load_cycles,
+                                                   turn.compute_cycles + static_cast<std::int64_t>(*lookup++),
+                                                   turn.write_back_cycles)
+                                          .load_end);
+                    }
+            }
+    }
+    return clock;
 }
 
 TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
                      Scaling scaling, const Supply &supply)
 {
-    TileSequencer sequencer(config, shape, profile, scaling);
-    Fetcher fetcher(settled(supply));
-    EqualPasses equal(sequencer, fetcher);
-    while (const GroupStep *step = sequencer.next_load()) {
-        const std::int64_t pass = step->pass;
-        std::int64_t bytes = 0;
-        while (step && step->pass == pass) {
-            bytes += step->load_bytes;
-            const double arrived = std::max(0.0, fetcher.arrival(step->load_bytes));
-            require_arrival(arrived, supply, step->load_bytes);
-            fetcher.taken(arrived, sequencer.loaded(whole_cycles(arrived)).load_end);
-            step = sequencer.next_load();
-        }
-        equal.look(static_cast<double>(bytes));
-    }
-    return sequencer.timing();
+    return TileTimer(config, shape, scaling).time(PackedProfile(profile), supply);
 }
 
 std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape &shape,
                                       const PatternProfile &profile, Scaling scaling, const Supply &supply)
 {
     TileSequencer sequencer(config, shape, profile, scaling);
-    Fetcher fetcher(settled(supply));
+    Fetcher fetcher(in_ticks(supply));
     std::vector<GroupTimes> groups;
     while (const GroupStep *step = sequencer.next_load()) {
-        const double arrived = std::max(0.0, fetcher.arrival(step->load_bytes));
-        require_arrival(arrived, supply, step->load_bytes);
-        groups.push_back(sequencer.loaded(whole_cycles(arrived)));
-        fetcher.taken(arrived, groups.back().load_end);
+        groups.push_back(sequencer.loaded(whole_cycles(fetcher.arrival(step->load_bytes))));
+        fetcher.taken(groups.back().load_end);
     }
     return groups;
 }

@@ -1,26 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Time of one tile in one slice (docs/contract.md, section 4), by how its weights come.
+ * Time of tiles in one slice (docs/contract.md, section 4), by how their weights come.
  */
 #ifndef SAILSIM_PIM_TIMING_HH
 #define SAILSIM_PIM_TIMING_HH
 
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <vector>
 
+#include "pim/profiles.hh"
 #include "pim/sequencer.hh"
 
 namespace sailsim::pim
 {
 
-/* The whole tile when every load takes its least time, or longer where the slice's share of the DRAM
- * bandwidth (bytes a cycle) does not allow that. */
-TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
-                     Scaling scaling, double bytes_per_cycle = std::numeric_limits<double>::infinity());
-
 /* How weights come to a slice that asks for them ahead of need; times in cycles. All times are taken as whole
- * multiples of a 2^20th of a cycle, so that sums of them are exact and equal passes stay equal. */
+ * multiples of a 2^20th of a cycle, so that sums of them are exact. As it is, all are at the port at once. */
 struct Supply {
     double bytes_per_cycle = std::numeric_limits<double>::infinity();
     double latency = 0; /* from asking for a byte to having it */
@@ -30,21 +27,65 @@ struct Supply {
      * nothing comes. A group leaves the buffer whole, when the port has moved it. */
 };
 
-/* The nearest whole multiple of a 2^20th of a cycle; from 2^31 cycles on the nearest that a double has. */
-inline double whole_ticks(double cycles)
+/* Tiles that differ in their patterns alone. The sequencer says once what each kind of pass costs beside its
+ * look-ups, and so what all of them add up to. Where the arrays wait for weights before the first turn alone
+ * the phases follow each other; else the sequencer's clock goes from turn to turn. */
+class TileTimer
 {
-    constexpr double first_of_whole = 1.5 * 4294967296.0; /* doubles from 2^32 on have ticks as last place */
-    return (cycles + first_of_whole) - first_of_whole;
-}
+  public:
+    /* Throws std::invalid_argument. */
+    TileTimer(const SliceConfig &config, const TileShape &shape, Scaling scaling);
+    TileTimer(const TileTimer &) = delete; /* the sequencer refers to its profile */
 
-/* The same supply with whole ticks and bytes. Throws std::invalid_argument for one that cannot be. */
-Supply settled(const Supply &supply);
+    const TilePlan &plan() const { return sequencer.plan(); }
 
-/* The whole tile when its weights come like that. Throws std::invalid_argument. */
+    /* A whole tile: to the cycle what a sequencer says that is told of each arrival (`tile_timeline`).
+     * Throws std::invalid_argument. */
+    TileTiming time(const PackedProfile &profile, const Supply &supply) const;
+
+  private:
+    /* What a turn takes; of computing all but the look-ups. */
+    struct Turn {
+        std::int64_t load_bytes, load_cycles, compute_cycles, write_back_cycles;
+    };
+
+    /* Passes that cost the same, one behind the other. */
+    struct PassRun {
+        std::int64_t times;
+        std::vector<Turn> block; /* every block but the last */
+        std::vector<Turn> last_block;
+    };
+
+    void add_run(bool last_chunk, std::int64_t pass, std::int64_t times);
+    std::vector<Turn> account_for(std::int64_t pass, std::int64_t block, std::int64_t times);
+    BatchRows rows(std::int64_t chunk) const;
+    std::vector<double> lookups(const PatternProfile &profile, const BatchRows &rows) const;
+    FedPatterns fed(const PackedProfile &profile) const;
+    std::int64_t least_lookups(const PackedProfile &profile) const;
+    bool on_time(std::int64_t least_cycles, const Supply &supply) const;
+    std::int64_t wait_for_first(const Supply &supply) const;
+    TileClock play(const PatternProfile &profile, const Supply &supply) const;
+
+    std::int64_t batch;
+    bool double_buffer;
+    PatternProfile no_patterns;
+    TileSequencer sequencer;
+    std::vector<TurnGroups> turns;
+    std::array<std::vector<PassRun>, 2> runs; /* of every chunk of the batch but the last, and of that */
+    TileTiming account;                       /* but for patterns and times */
+    Turn first{};
+    /* Over all turns. */
+    std::int64_t most_bytes = 0;
+    std::int64_t most_load_cycles = 0;
+    std::int64_t least_load_cycles = std::numeric_limits<std::int64_t>::max();
+    std::int64_t least_other = std::numeric_limits<std::int64_t>::max(); /* of computing beside look-ups */
+};
+
+/* One tile, as `TileTimer`. */
 TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
-                     Scaling scaling, const Supply &supply);
+                     Scaling scaling, const Supply &supply = {});
 
-/* The same, group by group. */
+/* The same, group by group, as the sequencer is told of every arrival. */
 std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape &shape,
                                       const PatternProfile &profile, Scaling scaling, const Supply &supply);
 

@@ -13,6 +13,7 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from sailsim import _core
 from sailsim.base.quantity import UNITS, Choice, Frozen, Is, OneOf, Quantity
 from sailsim.sim.tables import Bandwidth, Clock, Latency, Share
 
@@ -241,32 +242,15 @@ class Reader:
     even: bool = False
     """Whether these bursts come evenly, so that none waits for another; else at random times."""
 
-    def rate(self, wait: float) -> float:
-        """Bytes/s when every line waits for `wait` seconds (Little's law)."""
-        time = self.latency + wait
-        return min(self.demand, self.window / time) if time > 0 else self.demand
-
-
-def waiting(queue: float, load: float) -> float:
-    """Mean wait of a line behind those of others that take `load` (0..1) of the peak, in bursts of `queue`.
-
-    A queue with batches of fixed work: load x queue / (2 (1 - load)).
-    """
-    return queue * load / (2 * (1 - min(load, 0.999)))
+    @property
+    def fields(self) -> tuple[float, float, float, int, float, bool]:
+        """As the C++ core takes them."""
+        return self.demand, self.window, self.latency, self.parts, self.queue, self.even
 
 
 def alone(capacity: float, reader: Reader, load: float = 0.0) -> float:
     """What a reader gets, bytes/s, beside `load` bytes/s that give way to nobody, in bursts as its own."""
-    most = max(0.0, min(reader.rate(0.0), capacity - load))
-    others = 1 - 1 / reader.parts
-    if reader.queue == 0 or (load == 0 and others == 0):
-        return most
-    low, high = 0.0, most  # its rate falls as what it takes grows, so there is one that fits
-    for _ in range(50):
-        rate = (low + high) / 2
-        fits = reader.rate(waiting(reader.queue, (load + others * rate) / capacity)) >= rate
-        low, high = (rate, high) if fits else (low, rate)
-    return high if high == most else low
+    return _core.alone(capacity, reader.fields, load)
 
 
 OPEN_LOAD = Quantity(
@@ -277,8 +261,8 @@ OPEN_LOAD = Quantity(
     source="gem5 24.0.0.1, analysis/data/gem5/dram.jsonl; tests/sim/gem5/test_validation.py fits it again",
     kind="fitted",
 )
-"""Load from which on a line waits no longer behind others' bursts. `waiting` is of a queue that anybody may
-join at any time; readers with a bound on what is under way cannot make one so long."""
+"""Load from which on a line waits no longer behind others' bursts. Its wait is that in a queue which anybody
+may join at any time; readers with a bound on what is under way cannot make one so long."""
 
 
 def shares(capacity: float, readers: Sequence[Reader]) -> list[float]:
@@ -288,58 +272,4 @@ def shares(capacity: float, readers: Sequence[Reader]) -> list[float]:
     so want more than the capacity, all wait equally long at least: everybody gets in proportion to what is
     under way. Readers without a bound on that share max-min fair.
     """
-    rates = [reader.rate(0.0) for reader in readers]
-    if any(reader.window == inf for reader in readers):
-        return max_min(capacity, rates)
-    if sum(rate > 0 for rate in rates) == 1:
-        return [alone(capacity, reader) if reader.demand > 0 else 0.0 for reader in readers]
-    rates = _crowded(capacity, readers, [0.0] * len(readers))
-    part, last = 0.5, inf
-    for _ in range(100):
-        waits = [_behind_bursts(capacity, readers, rates, place) for place in range(len(readers))]
-        crowded = _crowded(capacity, readers, waits)
-        step = max(abs(a - b) for a, b in zip(crowded, rates, strict=True))
-        if step <= 1e-9 * capacity:
-            break
-        part, last = (part, step) if step < last else (part / 2, step)  # not to and fro for ever
-        rates = [rate + part * (new - rate) for new, rate in zip(crowded, rates, strict=True)]
-    return rates
-
-
-def _behind_bursts(capacity: float, readers: Sequence[Reader], rates: Sequence[float], place: int) -> float:
-    """Seconds that a line of one reader waits behind bursts, of others and of the reader's other parts."""
-    own = rates[place] * (1 - 1 / readers[place].parts) / capacity
-    load = work = 0.0
-    for other, (reader, rate) in enumerate(zip(readers, rates, strict=True)):
-        takes = own if other == place else rate / capacity
-        load += 0.0 if reader.even else takes
-        work += takes * reader.queue
-    most = max(OPEN_LOAD.value, own)  # by itself a reader waits for its parts as `alone` has it
-    return work / (2 * (1 - min(load, most, 0.999)))
-
-
-def _crowded(capacity: float, readers: Sequence[Reader], waits: Sequence[float]) -> list[float]:
-    """What readers get whose lines wait so long, or all as long as it takes for the capacity to suffice."""
-
-    def rates(least: float) -> list[float]:
-        return [reader.rate(max(wait, least)) for reader, wait in zip(readers, waits, strict=True)]
-
-    alone_rates = rates(0.0)
-    if sum(alone_rates) <= capacity:
-        return alone_rates
-    low, high = 0.0, sum(reader.window for reader in readers) / capacity
-    for _ in range(60):
-        least = (low + high) / 2
-        low, high = (least, high) if sum(rates(least)) > capacity else (low, least)
-    return rates(high)
-
-
-def max_min(capacity: float, demands: Sequence[float]) -> list[float]:
-    """Share `capacity` fairly: every demand is met or gets an equal share of what the smaller ones leave."""
-    shared = [0.0] * len(demands)
-    left = capacity
-    order = sorted(range(len(demands)), key=demands.__getitem__)
-    for served, i in enumerate(order):
-        shared[i] = min(demands[i], left / (len(demands) - served))
-        left -= shared[i]
-    return shared
+    return _core.shares(capacity, [reader.fields for reader in readers], OPEN_LOAD.value)

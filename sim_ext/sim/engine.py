@@ -564,7 +564,7 @@ def _around(host: HostCores, ops: Sequence[Op], products: Products, convert: boo
 # units, from how long each would take by itself; how long all of it takes together the schedule says.
 
 Schedule = tuple[Sequence[CoreTask], Sequence[Tensor]]
-"""As `schedule.run` takes it."""
+"""What the cores and what the units have to do, in order."""
 Place = tuple[int, int]
 """A half, and which of its tasks or tensors."""
 

@@ -8,12 +8,12 @@ from typing import Any, Literal, Self
 
 from pydantic import field_validator, model_validator
 
+from sailsim._core import LARGEST_COEFFICIENT as _LARGEST
 from sailsim.base.quantity import Sourced
 
 Polynomial = int | list[int]
 """Cycles of an n-bit operation: a number, or the coefficients of 1, n and n^2."""
 
-_LARGEST = 1_000_000  # of a coefficient, as in the C++ core
 _WIDTHS = range(1, 65)  # for which a cost is checked: no operation of the contract is wider
 _TERM = re.compile(r"(?P<sign>[+-]?)(?P<number>[0-9]{0,7})(?P<power>(n(\^2)?)?)")
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from math import ceil
 from typing import Annotated, Any
 
+from sailsim._core import UNIT_TEXT_VERSION
 from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity
 from sailsim.sim.nbw import NBWS, PER_TENSOR, Nbw
 from sailsim.sim.substrate import OPERATIONS, SUBSTRATES, Substrate, load_substrate, settled_substrate
 from sailsim.sim.tables import BytesPerCycle, Clock, Cycles, Entries, Switch
 
-VERSION = 2
-"""Of the form; `unit_text_version` of the core is the same."""
+VERSION = UNIT_TEXT_VERSION
+"""Of the form of units as text."""
 
 FIELDS = (
     "rows",

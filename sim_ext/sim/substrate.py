@@ -13,6 +13,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 from sailsim.base.stamp import Stamp, stamp
@@ -23,18 +24,13 @@ from sailsim.sim.tables import Shelf, sentence
 SUBSTRATES = Shelf("substrate", "substrates")
 """The files."""
 
-OPERATIONS = ("read", "write", "logic", "shift", "copy", "add", "fp_mul", "fp_add")
+OPERATIONS: tuple[str, ...] = tuple(_core.OPERATIONS)
 """What a substrate charges for: read and write one row (a read also one table entry where an entry is a row),
 a two-input bitwise function of n bits, a shift by n positions inside a lane, a copy of n bits, and sums and
 products of n bits."""
 
-
-WIDTHS = {"weight": 16, "entry": 19, "accumulator": 63}
+WIDTHS: dict[str, int] = dict(_core.WIDEST)
 """Bits of a tile that a step may name, of a weight's value, a table entry, an integer sum: the largest."""
-
-_LONGEST = 1 << 32  # cycles of a phase, as in the C++ core: a bound like that of coefficients
-
-_MOST = 64  # operations, or bits, of one step; as in the C++ core
 
 
 class Step(NamedTuple):
@@ -72,8 +68,9 @@ class Step(NamedTuple):
 def _amount(word: str, text: str) -> int | str:
     if word in WIDTHS:
         return word
-    if not word.isascii() or not word.isdecimal() or int(word) > _MOST:
-        raise ValueError(f"{text!r}; {word!r} is no number up to {_MOST} and none of {', '.join(WIDTHS)}")
+    most = _core.MOST_OF_STEP
+    if not word.isascii() or not word.isdecimal() or int(word) > most:
+        raise ValueError(f"{text!r}; {word!r} is no number up to {most} and none of {', '.join(WIDTHS)}")
     return int(word)
 
 
@@ -175,9 +172,9 @@ class Substrate(Frozen):
     def _check_phases(self) -> None:
         """Raise a ValueError for a phase that takes too long."""
         for phase in self.phases.steps():
-            if (cycles := self.phase_cycles(phase, **WIDTHS)) > _LONGEST:
+            if (cycles := self.phase_cycles(phase, **WIDTHS)) > (most := _core.MOST_PHASE_CYCLES):
                 raise ValueError(
-                    f"phases.{phase} takes {cycles} cycles on the widest tile; allowed are 0..{_LONGEST}"
+                    f"phases.{phase} takes {cycles} cycles on the widest tile; allowed are 0..{most}"
                 )
 
     def with_costs(self, costs: Mapping[str, Polynomial]) -> "Substrate":

@@ -143,7 +143,7 @@ class TileKind:
     def __init__(self, units: PimUnits, request: TileRequest) -> None:
         shape = request.shape
         self.units, self.shape = units, shape
-        self._tiles = _core.TileBatch(units.config, *shape, request.scaled, request.minimum)
+        self._tiles = _core.TileTimer(units.config, *shape, request.scaled, request.minimum)
         self.plan = plan = self._tiles.plan
         # The core asks for a slice's codes; scales ride along in the stream.
         self._codes = shape.k * ceil(shape.n * shape.wbits / 8) / request.weight_bytes

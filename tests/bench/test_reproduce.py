@@ -1,27 +1,21 @@
-"""Speed of the reproduction (`make bench`): samples a second; a sample is a row of the space of unknowns.
+"""Speed of the studies of claims (`make bench`): machines a second of one core.
 
-Goal, on one core with known patterns: a new machine on all workloads, with every software on its cores, in
-20 ms. On an otherwise idle core it takes 16 ms (quickest), 18 (median) and 46 (slowest) of 20 machines. A
-quarter of a middle machine's time is timing tiles, two thirds of the slowest's: of those whose weights come
-late each group is played.
-
-For all claims together (`sailsim joint`), 20,000 machines in 10 minutes on two cores: 17 a second and core.
-What a worker has once its caches are full is what counts; its first block is two to three times slower.
+A new machine on all workloads, with every software on its cores and known patterns, takes 12 ms (quickest)
+and 15 (median); a quarter of it is timing tiles. For all claims together, 20,000 machines in 10 minutes on
+two cores are 17 a second and core. What a worker has once its caches are full is what counts; its first block
+is two to three times slower.
 """
 
-from itertools import count
 from typing import Any
 
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-pytest.importorskip("SALib")
+pytest.importorskip("SALib")  # of the extra `study`
 
-from sailsim.analysis.paper.evaluator import Memo, evaluate_machine
-from sailsim.analysis.paper.joint import PRIORS
-from sailsim.analysis.paper.joint_samples import BLOCK, Draw, judged
-from sailsim.analysis.paper.sampling import Study, evaluate_block
+from sailsim.analysis.paper.evaluator import Memo, judged
+from sailsim.analysis.paper.joint import BLOCK, PRIORS, Draw
 from sailsim.analysis.paper.unknowns import space
 
 SAME_PATTERNS = {"pim.nbw": 4, "weights.group_size": 128}
@@ -35,41 +29,22 @@ def test_a_new_machine_with_known_patterns(benchmark: BenchmarkFixture) -> None:
     machines = iter([every.draw(row).with_values(SAME_PATTERNS) for row in rows])
 
     def sample() -> None:
-        evaluate_machine(every, next(machines), tuple(every.hosts), Memo())
+        judged(every, next(machines))
 
     benchmark.pedantic(sample, rounds=20, warmup_rounds=3)
 
 
-@pytest.mark.parametrize("what", ["two free machines", "a row that decides"])
-def test_samples(benchmark: BenchmarkFixture, what: str) -> None:
-    """As a study asks for them, with new patterns for new NBWs and blocks: free machines run all workloads,
-    every software and other designs; the rows between those workloads that decide."""
-    study = Study(space(), 8, 0)
-    blocks = study.rows()
-    turn = count()
-    shape = slice(0, 2) if what.startswith("two") else slice(1, 6)
-
-    def block() -> Any:
-        rows = blocks[next(turn) % study.full]
-        chosen = rows[[0, -1]] if what.startswith("two") else rows[shape]
-        return evaluate_block(study.space, 0, chosen)
-
-    result = benchmark.pedantic(block, rounds=3, warmup_rounds=1)
-    rate = len(result) / benchmark.stats.stats.mean
-    benchmark.extra_info["samples per second"] = rate
-    print(f"\n{what}: {rate:.2f} samples/s on one core")
-
-
 @pytest.mark.parametrize("prior", PRIORS)
 def test_machines_of_a_prior(benchmark: BenchmarkFixture, prior: str) -> None:
-    """Blocks as a worker of `sailsim joint` has them, behind four that fill its caches."""
+    """Blocks as a worker of `sailsim claims joint` has them, behind four that fill its caches."""
     of_prior = space("sail", prior)
     rows = Draw(of_prior, prior, 8 * BLOCK, 0).rows()
     blocks = iter(range(0, len(rows), BLOCK))
 
     def block() -> Any:
         first = next(blocks)
-        return judged(of_prior, [of_prior.draw(row) for row in rows[first : first + BLOCK]])
+        memo = Memo()
+        return [judged(of_prior, of_prior.draw(row), memo=memo) for row in rows[first : first + BLOCK]]
 
     benchmark.pedantic(block, rounds=4, warmup_rounds=4)
     rate = BLOCK / benchmark.stats.stats.median

@@ -42,12 +42,12 @@ ARGUMENTS: dict[str, list[str]] = {
     "image": ["none", "--out", "i"],
     "activations capture": ["--model", "none", "--out", "c"],
     "quality": ["none"],
-    "explore": ["--model", "none", "--out", "out"],
-    "reproduce": ["--paper", "none.toml", "--out", "out"],
-    "joint": ["--paper", "none.toml", "--out", "out"],
+    "claims explore": ["--model", "none", "--out", "out"],
+    "claims reproduce": ["--paper", "none.toml", "--out", "out"],
+    "claims joint": ["--paper", "none.toml", "--out", "out"],
 }
 """What each command is given besides; none of it takes long."""
-ANSWERED = ("activations show", "artifact")
+ANSWERED = ("activations show", "claims check")
 """Commands that take long whatever they are given."""
 
 HUGE = "9" * 400

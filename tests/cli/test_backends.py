@@ -163,7 +163,7 @@ def test_a_command_of_pim_units_refuses_a_machine_without_in_one_sentence(
     for command in (
         (*model[:-1], str(tmp_path / "other")),
         ("replay", trace),
-        ("explore", "--out", str(tmp_path / "explored")),
+        ("claims", "explore", "--out", str(tmp_path / "explored")),
         ("gemv", "--activations", rows, "--weights", matrix, "--wbits", "2", "--abits", "4"),
     ):
         result = sailsim(*command, "--system", system)

@@ -110,7 +110,7 @@ def test_columns_of_ones_own_and_empty_ones_are_welcome(copied: Path) -> None:
     assert call("results", "show", str(copied)).exit_code == 0
 
 
-@pytest.mark.parametrize("kind", ["gem5 sweep", "explore", "reproduce"])
+@pytest.mark.parametrize("kind", ["gem5 sweep", "claims explore", "claims reproduce"])
 def test_a_sweep_in_the_folder_of_another_command(tmp_path: Path, kind: str) -> None:
     store = Store(tmp_path / "other")
     with store.locked(kind):
@@ -129,4 +129,5 @@ def test_a_sweep_in_the_folder_of_another_command(tmp_path: Path, kind: str) -> 
 
 
 def test_another_command_in_the_folder_of_a_sweep(copied: Path) -> None:
-    assert "holds results of `sailsim sweep`" in refused("explore", "--trials", "4", "--out", str(copied))
+    words = ("claims", "explore", "--samples", "4", "--out", str(copied))
+    assert "holds results of `sailsim sweep`" in refused(*words)

@@ -14,9 +14,8 @@ from sailsim.sim.gem5.binary import VARIABLE
 from sailsim.sim.gem5.decode import REGIONS, DecodePoint, differing, prompt_tokens
 from sailsim.sim.study.folder import Store
 from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.image import plan_image
+from sailsim.workloads.image import plan_image, read_image
 from sailsim.workloads.image_decode import ImageDecoder
-from sailsim.workloads.image_file import read_image
 from sailsim.workloads.tokenizer import Tokenizer
 
 from .gem5_stand_in import elf

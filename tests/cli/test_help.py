@@ -88,7 +88,7 @@ def test_completion_offers_commands_and_choices() -> None:
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ | asked, check=False)
         return {line.partition(",")[2] for line in done.stdout.split()}
 
-    assert offered("sailsim re", 1) == {"results", "report", "reproduce", "replay"}
+    assert offered("sailsim re", 1) == {"results", "report", "replay"}
     assert offered("sailsim completion ", 2) == {"bash", "zsh", "fish"}
     assert offered("sailsim run --phase ", 3) == {"decode", "prefill"}
     assert offered("sailsim run --convert u", 3) == {"unit"}
@@ -107,5 +107,5 @@ def test_a_short_help_says_defaults_and_choices(name: str) -> None:
             assert all(choice in text for choice in option.type.choices), option.name
         if isinstance(option.default, str | int | float | Path) and option.default and not option.is_flag:
             assert option.show_default or "default" in (option.help or ""), option.name
-        if option.name in DEFAULTS and name in ("run", "sweep", "explore"):
+        if option.name in DEFAULTS and name in ("run", "sweep", "claims explore"):
             assert "default" in (option.help or "") or option.show_default, option.name

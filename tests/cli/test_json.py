@@ -93,7 +93,9 @@ def test_tiles_on_gem5(fake_gem5: Path, tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.slow
 def test_a_search(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    found = answer("explore", "--out", tmp_path, "--trials", "2", "--model", "smollm2-135m", "--jobs", "1")
+    found = answer(
+        "claims", "explore", "--out", tmp_path, "--samples", "2", "--model", "smollm2-135m", "--jobs", "1"
+    )
     assert unknown(found) == set()
 
 

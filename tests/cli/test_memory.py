@@ -68,6 +68,6 @@ def test_a_sweep_its_figures_and_its_report_keep_the_reason(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_a_search_says_why_no_machine_can(tmp_path: Path) -> None:
-    told = call("explore", *TOO_LARGE, "--trials", "2", "--jobs", "1", "--out", tmp_path)
+    told = call("claims", "explore", *TOO_LARGE, "--samples", "2", "--jobs", "1", "--out", tmp_path)
     assert "2 machines tried, 2 cannot run it, 0 on the front" in told
     assert "needs 722.8 GB, allowed is 549.8 GB" in told

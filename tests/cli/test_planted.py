@@ -24,8 +24,8 @@ PLANTED = {
 TELLS = "open(__file__ + '.executed', 'w').close()\n"
 STUDIES = {
     "sweep": "sweep --model smollm2-135m --wbits 2,4 --batch 1,8",
-    "explore": "explore --model smollm2-135m --trials 8",
-    "reproduce": "reproduce --samples 4",
+    "explore": "claims explore --model smollm2-135m --samples 8",
+    "reproduce": "claims reproduce --samples 4",
 }
 
 pytestmark = pytest.mark.slow

@@ -66,7 +66,7 @@ def test_other_commands_take_no_minus_one_either() -> None:
     for words in (
         [*trace, "--group-size", "-1"],
         [*trace, "--wbits", "-1"],
-        ["explore", *SMALL, "--out", "o", "--context", "-1"],
+        ["claims", "explore", *SMALL, "--out", "o", "--context", "-1"],
     ):
         assert "-1" in refused(*words)
 
@@ -84,7 +84,7 @@ def test_other_commands_take_no_minus_one_either() -> None:
         ["trace", *SMALL, "--out", "t", "--weights", ""],
         ["trace", *SMALL, "--out", "t", "--activations", ""],
         ["image", "smollm2-135m", "--out", "i", "--weights", ""],
-        ["explore", *SMALL, "--out", "o", "--weights", ""],
+        ["claims", "explore", *SMALL, "--out", "o", "--weights", ""],
         ["quality", "--weights", ""],
         ["gem5", "decode", *SMALL, "--weights", ""],
         ["gem5", "check", "--gem5", ""],

@@ -11,9 +11,9 @@ from sailsim.cli import main
 GRID = ["--model", "smollm2-135m", "--wbits", "2,4", "--batch", "1:4"]
 
 
-@pytest.mark.parametrize("command", ["sweep", "reproduce", "explore"])
+@pytest.mark.parametrize("command", ["sweep", "claims reproduce", "claims explore"])
 def test_every_study_has_them(command: str) -> None:
-    said = CliRunner().invoke(main, [command, "--help"]).stdout
+    said = CliRunner().invoke(main, [*command.split(), "--help"]).stdout
     assert all(name in said for name in ("--jobs", "--dask", "--slurm", "--log-json"))
 
 

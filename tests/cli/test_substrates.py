@@ -178,7 +178,7 @@ def test_a_search_of_what_has_no_area_is_refused(bare: Path, tmp_path: Path) -> 
         'extends = "sail-n1"\nname = "machine"\n'
         'pim.substrate = { value = "./bare.toml", source = "a test", kind = "paper" }\n'
     )
-    refused = sailsim("explore", "--system", system, "--trials", 1, "--out", tmp_path / "out")
+    refused = sailsim("claims", "explore", "--system", system, "--samples", 1, "--out", tmp_path / "out")
     assert refused.exit_code == 2
     assert "substrate bare has no [area] table" in refused.output
 

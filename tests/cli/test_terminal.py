@@ -50,7 +50,7 @@ COMMANDS = (
     "report study",
     "results gc study --dry-run",
     "activations show",
-    "artifact --list",
+    "claims check --list",
     "trace --model smollm2-135m --layers 0:1 --out two.trace",
     "replay one.trace",
     "image smollm2-135m --blocks 1 --out one.image",

@@ -40,7 +40,7 @@ def test_units_answer_on_every_core_model(board: Board, kernels: Path, model: st
 def test_units_obey_the_protections_of_pages(board: Board, kernels: Path) -> None:
     result = board("--model", "atomic", "--", kernels / "lutmm_process", "--case", "pages")
     assert result.returncode == 0, result.stderr
-    assert '"checks": 26, "failures": 0' in result.stdout
+    assert '"checks": 28, "failures": 0' in result.stdout
 
 
 def test_two_cores_and_the_driver(board: Board, kernels: Path, small_trace: Path) -> None:

@@ -51,7 +51,7 @@ def test_units_obey_the_protections_of_pages(gem5: Gem5, machine, program, tmp_p
     run = gem5.run(machine, [*program, "--case", "pages"], tmp_path, cpu=cpu)
     assert [line["failure"] for line in run.json_lines if "failure" in line] == []
     answer = run.json_lines[-1]
-    assert (run.status, answer["checks"], answer["emulated"]) == (0, 26, 0)
+    assert (run.status, answer["checks"], answer["emulated"]) == (0, 28, 0)
 
 
 def test_protections_are_in_a_checkpoint(gem5: Gem5, machine, kernels: Path, tmp_path: Path) -> None:

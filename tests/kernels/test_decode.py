@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sailsim.sim.gem5.decode import DecodePoint, against_model
-from sailsim.workloads.image import plan_image
+from sailsim.workloads.image import plan_image, read_image
 from sailsim.workloads.image_decode import ImageDecoder
-from sailsim.workloads.image_file import read_image
 
 pytestmark = pytest.mark.aarch64
 
@@ -72,11 +71,11 @@ def check_against_numpy(
     for tokens in prompt[:-1]:
         decoder.step(tokens)
     tokens = prompt[-1]
-    for step, found in enumerate(decoded(record)):
+    for step, chosen in enumerate(decoded(record)):
         expected = decoder.logits(tokens)
         np.testing.assert_array_equal(logits[step], expected)
-        assert found == expected.argmax(axis=1).tolist()
-        tokens = found
+        assert chosen == expected.argmax(axis=1).tolist()
+        tokens = chosen
     assert decoder.off < WELL_ROUNDED
 
 
@@ -170,13 +169,13 @@ def test_the_running_model_chooses_the_tokens_of_a_prompt(
     for kind in ("neon", "lut", "lutmm"):
         words[words.index("--linears") + 1] = kind
         *_, record = report("decode", *words)
-        found = against_model(point, record["tokens"], tmp_path / "logits", image)
-        assert found["model_tokens"] == record["tokens"]
-        assert found["logit_difference"] < 0.05 * found["logit_largest"]
+        compared = against_model(point, record["tokens"], tmp_path / "logits", image)
+        assert compared["model_tokens"] == record["tokens"]
+        assert compared["logit_difference"] < 0.05 * compared["logit_largest"]
     # Another prompt's logits are far from these.
     other = replace(point, prompt_tokens="3,6,60")
-    found = against_model(other, record["tokens"], tmp_path / "logits", image)
-    assert found["logit_difference"] > 0.05 * found["logit_largest"]
+    compared = against_model(other, record["tokens"], tmp_path / "logits", image)
+    assert compared["logit_difference"] > 0.05 * compared["logit_largest"]
 
 
 def test_a_line_for_each_thread(report: Report, image: Path) -> None:
@@ -231,13 +230,13 @@ def test_an_image_without_tiles(run: Run, tmp_path: Path, image: Path) -> None:
     assert result.returncode == 2
     assert result.stderr.startswith("error: --linears is lutmm and matrix 0 of the image has no tiles")
     # Without a lut layout, dot products do the work.
-    found = [run("decode", "--image", path, "--linears", kind).stdout for kind in ("neon", "lut")]
-    assert json.loads(found[0])["logits"] == json.loads(found[1])["logits"]
+    outputs = [run("decode", "--image", path, "--linears", kind).stdout for kind in ("neon", "lut")]
+    assert json.loads(outputs[0])["logits"] == json.loads(outputs[1])["logits"]
 
 
 @pytest.mark.slow
 def test_a_tile_that_a_unit_refuses(run: Run, image: Path) -> None:
-    """Units 32 and up are not there: the program says what the unit said."""
+    """Units 32 and up are not there: the program says what the unit answered."""
     path = image.with_name("sixty.image")
     plan_image(image.with_suffix(".toml"), weights="4g32", slices=40).write(path)
     result = run("decode", "--image", path, "--linears", "lutmm")

@@ -10,9 +10,8 @@ import pytest
 from sailsim.sim.gem5.decode import DecodePoint, against_model
 from sailsim.workloads.forward import forward
 from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.image import plan_image
+from sailsim.workloads.image import plan_image, read_image
 from sailsim.workloads.image_decode import ImageDecoder
-from sailsim.workloads.image_file import read_image
 from sailsim.workloads.tokenizer import Tokenizer
 
 pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
@@ -46,12 +45,12 @@ def test_paris_and_sixteen_more_tokens_are_those_of_numpy(
     options = ["--image", image, "--prompt", ",".join(map(str, prompt)), "--steps", STEPS]
     written = ["--logits", tmp_path / "logits", "--operands", tmp_path / "operands"]
     (record,) = report("decode", *options, *written)
-    found = [int(token) for token in record["tokens"].split(",")]
+    chosen = [int(token) for token in record["tokens"].split(",")]
     logits = np.fromfile(tmp_path / "logits", np.float32).reshape(STEPS, -1)
     decoder = ImageDecoder(read_image(image), followed=(tmp_path / "operands").read_bytes())
     for token in prompt[:-1]:
         decoder.step([token])
-    for before, token, row in zip([prompt[-1], *found], found, logits, strict=False):
+    for before, token, row in zip([prompt[-1], *chosen], chosen, logits, strict=False):
         expected = decoder.logits([before])[0]
         np.testing.assert_array_equal(row, expected)
         assert token == expected.argmax()
@@ -64,10 +63,10 @@ def test_paris_and_sixteen_more_tokens_are_those_of_numpy(
     # In fp32, with the same words before it, NumPy chooses the same token but where int8 decides.
     seen: dict[str, Any] = {}
     model = open_gguf(smollm2_path)
-    forward(model, [*prompt, *found[:-1]], lambda role, _, x: seen.update({role: x}))
+    forward(model, [*prompt, *chosen[:-1]], lambda role, _, x: seen.update({role: x}))
     choices = (seen["head"][len(prompt) - 1 :] @ model.file.dequantize("token_embd.weight").T).argmax(axis=1)
-    assert (choices == found).sum() >= 16
-    text = Tokenizer(model.file).decode(found)
+    assert (choices == chosen).sum() >= 16
+    text = Tokenizer(model.file).decode(chosen)
     assert text.startswith(" Paris.")
     (looked_up,) = report("decode", *options, "--linears", "lut", "--threads", 2)
     assert (looked_up["tokens"], looked_up["logits"]) == (record["tokens"], record["logits"])

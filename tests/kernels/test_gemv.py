@@ -1,4 +1,4 @@
-"""The NEON baselines against their scalar references, by format, batch and number of threads."""
+"""Programs that measure: the NEON baselines against their scalar references, and the memory's probes."""
 
 import re
 import shutil
@@ -48,15 +48,15 @@ def test_the_innermost_loops_are_as_short_as_documented(programs: Path) -> None:
         pytest.skip("no objdump for AArch64")
     command = [objdump, "-dC", "--no-show-raw-insn", str(programs / "neon_gemv")]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = {}
+    loops = {}
     for function in re.split(r"\n(?=[0-9a-f]+ <)", text):
         head, _, body = function.partition("\n")
         kernel = re.search(r"multiply_panel<.*?(\w+)>?, 1>", head)
         if kernel:
             code = [line.split(":\t") for line in body.splitlines() if ":\t" in line]
-            found[kernel[1]] = _innermost([(int(at, 16), text) for at, text in code])
-    assert found.keys() == LOOP.keys()
-    for name, loop in found.items():
+            loops[kernel[1]] = _innermost([(int(at, 16), text) for at, text in code])
+    assert loops.keys() == LOOP.keys()
+    for name, loop in loops.items():
         assert sum(line.startswith("sdot") for line in loop) == 16
         assert len(loop) <= 1.1 * LOOP[name], name
 
@@ -89,22 +89,69 @@ def test_quantizer_equals_the_scalar_one(report: Report) -> None:
     }
 
 
+def test_chase_walks_every_footprint_and_whole_rounds(report: Report) -> None:
+    records = report("pointer_chase", "--min", 4096, "--max", 65536, "--loads", 5000)
+    assert [record["footprint_bytes"] for record in records] == [4096, 8192, 16384, 32768, 65536]
+    for record in records:
+        assert record["loads"] >= 5000
+        assert record["loads"] % (record["footprint_bytes"] // 64) == 0
+        assert record["ns_per_load"] == pytest.approx(record["ns"] / record["loads"], rel=1e-4)
+
+
+def test_chase_by_pages(report: Report) -> None:
+    (record,) = report("pointer_chase", "--min", 65536, "--max", 65536, "--window", 4096)
+    assert record["window_bytes"] == 4096
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_bandwidth_counts_the_bytes_of_each_kind(report: Report, threads: int) -> None:
+    records = report("bandwidth", "--bytes", 1 << 18, "--threads", threads, "--repeats", 2)
+    assert [record["kind"] for record in records] == ["read", "write", "copy", "triad"]
+    for arrays, record in zip((1, 1, 2, 3), records, strict=True):
+        assert record["bytes"] == arrays << 18
+        assert record["mismatches"] == 0
+        assert record["gb_per_s"] == pytest.approx(record["bytes"] / record["best_ns"], rel=1e-4)
+
+
+def test_bandwidth_of_one_kind_with_odd_sizes(report: Report) -> None:
+    (record,) = report("bandwidth", "--kind", "write", "--bytes", 5000, "--threads", 3, "--check", 7)
+    assert (record["kind"], record["array_bytes"], record["mismatches"]) == ("write", 4992, 0)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--format", "q4_0", "--k", 48), "--k is 48; q4_0 needs a multiple of 32"),
-        (("--format", "q2", "--k", 128), "--k is 128; q2 needs a multiple of 256"),
-        (("--format", "q3"), "--format is 'q3'; allowed: q8_0|q4_0|q4_1|q2"),
-        (("--n", "0"), "--n is '0'; allowed: whole numbers 1..1048576"),
-        (("--n", "-1"), "--n is '-1'; allowed: whole numbers 1..1048576"),
-        (("--n", "12x"), "--n is '12x'; allowed: whole numbers 1..1048576"),
-        (("--threads", "65"), "--threads is '65'; allowed: whole numbers 1..64"),
-        (("--colour", "red"), "no option --colour; see --help"),
-        (("--n",), "--n needs a value"),
-        (("--m5", "yes"), "--m5 takes no value, got 'yes'"),
-        (("fast",), "unexpected argument 'fast'; options are --name value"),
+        (("neon_gemv", "--format", "q4_0", "--k", 48), "--k is 48; q4_0 needs a multiple of 32"),
+        (("neon_gemv", "--format", "q2", "--k", 128), "--k is 128; q2 needs a multiple of 256"),
+        (("neon_gemv", "--format", "q3"), "--format is 'q3'; allowed: q8_0|q4_0|q4_1|q2"),
+        (("neon_gemv", "--n", "0"), "--n is '0'; allowed: whole numbers 1..1048576"),
+        (("neon_gemv", "--n", "-1"), "--n is '-1'; allowed: whole numbers 1..1048576"),
+        (("neon_gemv", "--n", "12x"), "--n is '12x'; allowed: whole numbers 1..1048576"),
+        (("neon_gemv", "--threads", "65"), "--threads is '65'; allowed: whole numbers 1..64"),
+        (("neon_gemv", "--colour", "red"), "no option --colour; see --help"),
+        (
+            (
+                "neon_gemv",
+                "--n",
+            ),
+            "--n needs a value",
+        ),
+        (("neon_gemv", "--m5", "yes"), "--m5 takes no value, got 'yes'"),
+        (
+            (
+                "neon_gemv",
+                "fast",
+            ),
+            "unexpected argument 'fast'; options are --name value",
+        ),
+        (
+            ("pointer_chase", "--min", 8192, "--max", 4096),
+            "--min is 8192; allowed: at most --max, which is 4096",
+        ),
+        (("pointer_chase", "--window", 100), "--window is 100; allowed: multiples of 64"),
+        (("bandwidth", "--bytes", 63), "--bytes is '63'; allowed: whole numbers 64..17179869184"),
     ],
 )
 def test_bad_options_end_in_one_sentence(run: Run, options: tuple[str, ...], sentence: str) -> None:
-    result = run("neon_gemv", *options)
+    result = run(*options)
     assert (result.returncode, result.stdout, result.stderr) == (2, "", f"error: {sentence}\n")

@@ -1,26 +1,52 @@
-"""What an operating system makes of a process, asked under emulation: the answers that gem5 must give too."""
+"""What an operating system makes of a process, and descriptors that somebody abandons, under emulation.
+
+There a tile is complete when LUTMM returns. gem5 must give the same answers (tests/gem5/test_process.py).
+"""
 
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from sailsim.lut_gemv.trace import write_trace
+
 pytestmark = pytest.mark.aarch64
 
-Report = Callable[..., list[dict[str, Any]]]
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("pages", {"only": (28, 28)}),
+        ("fork", {"parent": (4, 4), "child": (4, 4)}),
+        ("doorbell", {"without a doorbell": (0, 0)}),
+    ],
+)
+def test_an_operating_system(
+    report: Callable[..., Any], case: str, expected: dict[str, tuple[int, int]]
+) -> None:
+    answers = report("lutmm_process", "--case", case)
+    assert {each["process"]: (each["checks"], each["emulated"]) for each in answers} == expected
+    assert all(each["failures"] == 0 for each in answers)
 
 
-def test_pages(report: Report) -> None:
-    (answer,) = report("lutmm_process", "--case", "pages")
-    assert (answer["checks"], answer["failures"], answer["emulated"]) == (26, 0, 24)
+@pytest.fixture(scope="module")
+def cases(oracles: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cases") / "cases.trace"
+    write_trace(path, (oracle.tile for oracle in oracles.load_oracles()))
+    return path
 
 
-def test_parent_and_child(report: Report) -> None:
-    answers = report("lutmm_process", "--case", "fork")
-    found = {each["process"]: (each["checks"], each["failures"], each["emulated"]) for each in answers}
-    assert found == {"parent": (4, 0, 4), "child": (4, 0, 4)}
+@pytest.mark.parametrize(("gone", "rounds"), [("thread", 1), ("place", 1), ("memory", 2)])
+def test_what_remains_is_right(report: Callable[..., Any], cases: Path, gone: str, rounds: int) -> None:
+    (answer,) = report("lutmm_abandon", "--trace", cases, "--gone", gone, "--units", 3)
+    assert answer["ok"] == answer["descriptors"]
+    assert answer["emulated"] == rounds * answer["descriptors"]
+    assert answer["wrong_words"] == 0
 
 
-def test_there_is_no_doorbell(report: Report) -> None:
-    (answer,) = report("lutmm_process", "--case", "doorbell")
-    assert (answer["process"], answer["failures"]) == ("without a doorbell", 0)
+@pytest.mark.parametrize("gone", ["program", "core"])
+def test_a_program_that_ends_says_nothing(run: Callable[..., Any], cases: Path, gone: str) -> None:
+    result = run("lutmm_abandon", "--trace", cases, "--gone", gone)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

@@ -15,7 +15,6 @@ PROGRAMS = [
     "decode",
     "lutmm_abandon",
     "lutmm_driver",
-    "lutmm_fuzz",
     "lutmm_process",
     "neon_gemv",
     "pointer_chase",

@@ -1,4 +1,4 @@
-"""liblutmm.a: what a program that is not ours links."""
+"""liblutmm.a, which programs that are not ours link, and the unit that it emulates."""
 
 import subprocess
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sailsim.sim.files import load_system
+from sailsim.sim.pim import VERSION
 
 pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
 
@@ -64,13 +65,20 @@ def test_the_example_says_what_is_allowed(run: Run, words: tuple[str, ...]) -> N
     assert result.stderr == f"example_gemv: UNITS is {words[0]}; allowed: 1 to 8\n"
 
 
-def test_a_unit_refuses_an_empty_descriptor(run: Run, mine: Path) -> None:
-    units = int(load_system("sail-n1").llc.slices.value)
-    assert run(mine, "submit", 0).stdout == f"2 ERR_WBITS 50 {units}\n"
-
-
-def test_a_unit_that_the_machine_has_not(run: Run, mine: Path) -> None:
-    assert run(mine, "submit", 63).stdout.startswith("15 ERR_UNIT 63 ")
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (("submit", 0), "2 ERR_WBITS 50 32\n"),
+        (("submit", 63), "15 ERR_UNIT 63 "),
+        (("threads",), "2 ERR_WBITS 50 "),
+        (("nothing",), "0 PENDING "),
+    ],
+)
+def test_a_unit_answers_an_empty_descriptor(
+    run: Run, mine: Path, words: tuple[object, ...], answer: str
+) -> None:
+    """From a thread of the C library too; whoever waits for nobody ends."""
+    assert run(mine, *words).stdout.startswith(answer)
 
 
 def test_a_unit_that_the_instruction_cannot_name(run: Run, mine: Path) -> None:
@@ -79,9 +87,67 @@ def test_a_unit_that_the_instruction_cannot_name(run: Run, mine: Path) -> None:
     assert result.stderr == "error: lutmm_submit: unit is 64; allowed: 0 to 63\n"
 
 
-def test_threads_of_the_c_library(run: Run, mine: Path) -> None:
-    assert run(mine, "threads").stdout.startswith("2 ERR_WBITS 50 ")
+# In the place of the header that unit_header.py makes, so that one program serves for many texts.
+HEADER = """
+#include "pim/unit_text.hh"
+#include <cstdlib>
+namespace sailsim::kernels
+{
+inline constexpr unsigned emulated_units = 1;
+inline pim::SliceConfig emulated_unit()
+{
+    return pim::read_unit(std::getenv("UNIT_TEXT"));
+}
+} // namespace sailsim::kernels
+"""
+MAIN = """
+#include "lutmm/unit.hh"
+int main()
+{
+    sailsim::kernels::install_emulator();
+}
+"""
 
 
-def test_waiting_for_nobody_ends(run: Run, mine: Path) -> None:
-    assert run(mine, "nothing").stdout.startswith("0 PENDING ")
+@pytest.fixture(scope="module")
+def installer(programs: Path, compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program that installs the emulator of the unit in UNIT_TEXT, and ends."""
+    folder = tmp_path_factory.mktemp("emulator")
+    (folder / "emulated_unit.hh").write_text(HEADER)
+    (folder / "main.cc").write_text(MAIN)
+    sources = [folder / "main.cc", "workloads/kernels/lutmm/unit.cc"]
+    objects = [programs / "objects" / name for name in ("common/program.o", "common/team.o", "libpim.a")]
+    folders = [folder, "workloads/kernels", "sim_ext", "sim_ext/abi"]
+    command = [compiler, "-std=c++17", "-static", *(f"-I{name}" for name in folders)]
+    command += [*map(str, sources), *map(str, objects), "-o", str(folder / "installer")]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return folder / "installer"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("rows 256\n", "", "rows is missing"),
+        ("rows 256\n", "rows 256\ncolour blue\n", f"'colour' is no key of version {VERSION}"),
+        (" read ", " multiply ", "op is 'multiply': allowed are read, write"),
+        ("cost.add 1 0 0", "cost.add -1 0 0", "a cost is never negative"),
+        (
+            f"sailsim-unit {VERSION}",
+            f"sailsim-unit {VERSION + 1}",
+            f"version is {VERSION + 1}: allowed is {VERSION}",
+        ),
+    ],
+)
+def test_a_damaged_unit_text_ends_in_one_sentence(
+    run: Run, installer: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, why: str
+) -> None:
+    text = load_system("sail-n1").unit_text(slices=1)
+    monkeypatch.setenv("UNIT_TEXT", text)
+    assert run(installer).returncode == 0
+    assert old in text
+    monkeypatch.setenv("UNIT_TEXT", text.replace(old, new))
+    done = run(installer)
+    assert (done.returncode, done.stdout) == (2, "")
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith("error: the emulated unit cannot be made: ")
+    assert why in sentence

@@ -19,6 +19,7 @@ integers of their bits. A case:
 
 import dataclasses
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sailsim import _core
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.lut_gemv.descriptor import DESCRIPTOR
+from sailsim.lut_gemv.descriptor import COMPLETION_ALIGN, DESCRIPTOR, Status
 from sailsim.lut_gemv.tile import Scales, Tile
-from sailsim.lut_gemv.trace import FILE_HEADER, write_trace
+from sailsim.lut_gemv.trace import FILE_HEADER, read_trace, write_trace
 
 FOLDER = Path(__file__).parent
 
@@ -99,6 +101,118 @@ def write_refused_trace(path: Path) -> list[dict[str, Any]]:
         expected.append({"status": status, "detail": detail})
     expected.append({"status": "OK", "detail": 0})
     return [{**line, "wrong_words": 0, "changed_bytes": 0} for line in expected]
+
+
+def write_random_trace(path: Path, count: int, seed: int) -> None:
+    """Write random tiles as a trace and then spoil two in three of their descriptors.
+
+    Fields get values that are nothing, too much or another's; addresses lie off a line, at the ends of the
+    image, before and behind it, at the ends of the address space, or on another buffer. A few are noise.
+    """
+    rng = np.random.default_rng(seed)
+    write_trace(path, [_random_tile(rng) for _ in range(count)], expect=False)
+    data = bytearray(path.read_bytes())
+    header = np.frombuffer(data, FILE_HEADER, 1)[0]
+    first = int(header["base"])
+    last = first + int(header["image_bytes"])
+    records = np.frombuffer(data, DESCRIPTOR, count, int(header["descriptor_offset"]))
+    for index in range(count):
+        kind = rng.integers(16)
+        if kind == 0:
+            records[index] = np.frombuffer(rng.bytes(DESCRIPTOR.itemsize), DESCRIPTOR)[0]
+        for _ in range(rng.integers(1, 3) if kind > 5 else 0):
+            _spoil(records[index], first, last, rng)
+    path.write_bytes(data)
+
+
+def _random_tile(rng: np.random.Generator) -> Tile:
+    """A valid tile of up to 48 x 24 weights and 6 rows, small ones more often."""
+    k, n, batch = (int(rng.integers(1, rng.integers(2, most + 2))) for most in (48, 24, 6))
+    wbits, abits, signed = int(rng.integers(1, 9)), int(rng.integers(1, 17)), bool(rng.integers(2))
+    code = [
+        WeightCode.twos(wbits),
+        WeightCode.offset(wbits, int(rng.integers(1 << wbits))),
+        WeightCode.ternary(),
+        WeightCode.book(rng.integers(-128, 128, 1 << wbits)),
+    ][rng.integers(4)]
+    group_size, scales = int(rng.integers(k + 5)) if rng.integers(3) else 0, None
+    if rng.integers(2):
+        size = (-(-k // (group_size or k)), n)
+        scale, minimum = (rng.uniform(-1, 1, size).astype(np.float16) for _ in range(2))
+        act_scale = rng.uniform(-1, 1, batch).astype(np.float32)
+        scales = Scales(scale, act_scale, minimum if rng.integers(2) else None)
+    low = -(1 << (abits - 1)) if signed else 0
+    return Tile(
+        rng.integers(low, low + (1 << abits), (batch, k)),
+        rng.integers(0, code.legal_codes, (k, n), dtype=np.uint8),
+        code,
+        abits,
+        signed,
+        nbw=int(rng.integers(1, 7)),
+        group_size=group_size,
+        prt=bool(rng.integers(2)),
+        scales=scales,
+    )
+
+
+def _spoil(record: np.void, first: int, last: int, rng: np.random.Generator) -> None:
+    """Change one thing about a descriptor of an image from ``first`` to ``last``; it may stay valid."""
+    fields = ("wbits", "abits", "nbw", "k", "n", "batch", "flags", "codebook")
+    addresses = ("weights", "activations", "output", "scales", "completion", "codebook")
+    field = str(rng.choice(fields if rng.integers(2) else addresses))
+    bits = 8 * record.dtype[field].itemsize
+    lines, other = int(rng.integers(1, 5)), int(record[str(rng.choice(addresses))])
+    if field in fields:
+        any_value = int.from_bytes(rng.bytes(bits // 8), "little") >> int(rng.integers(bits))
+        limits = {
+            "wbits": (0, 9),
+            "abits": (17, int(rng.integers(1, 17))),
+            "nbw": (0, 7),
+            "k": (0, 1024),
+        }.get(field, (0, 1))
+        flipped = int(record[field]) ^ 1 << int(rng.integers(bits))
+        values = [flipped] if field == "flags" else [any_value, *limits]
+    else:
+        own = int(record[field])
+        values = [
+            own + int(rng.integers(1, 64)),
+            own + 64 * lines,
+            first - 64 * lines,
+            last + 64 * (lines - 1),
+        ]
+        values += [64 * (lines - 1), -64 * lines, first + 64 * int(rng.integers((last - first) // 64))]
+        values += [other, other + 64]
+    record[field] = values[rng.integers(len(values))] % (1 << bits)
+
+
+def replayed(
+    path: Path, config: _core.SliceConfig, measured: NDArray[np.uint8] | None = None
+) -> tuple[Counter[str], NDArray[np.uint8]]:
+    """What the core makes of a trace, as `lutmm_driver` runs it: how often each status, and the image.
+
+    With ``measured``, an image that others left, completion records have its cycles: a spoiled descriptor may
+    read them.
+    """
+    trace, statuses = read_trace(path), Counter[str]()
+    memory = np.full(trace.image_bytes, 0xA5, np.uint8)
+    memory[: len(trace.image)] = trace.image
+    for completion in map(int, trace.descriptors["completion"]):
+        start = completion - trace.base
+        if completion % COMPLETION_ALIGN == 0 and len(trace.image) <= start <= len(memory) - 32:
+            memory[start : start + 32] = 0
+    for record in trace.descriptors:
+        done = _core.execute_descriptor(config, record.tobytes(), memory, trace.base)
+        statuses[Status(done.status).name] += 1
+        start = int(record["completion"]) - trace.base
+        if measured is not None and 0 <= start <= len(memory) - 32:
+            memory[start + 8 : start + 16] = measured[start + 8 : start + 16]
+    return statuses, memory
+
+
+def differing_words(image: NDArray[np.uint8], expected: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Which words of two images differ; which NaN an operation returns is not part of the contract."""
+    a, b = image.view(np.float32), expected.view(np.float32)
+    return np.flatnonzero((image.view(np.uint32) != expected.view(np.uint32)) & ~(np.isnan(a) & np.isnan(b)))
 
 
 def code_from_json(code: dict[str, Any]) -> WeightCode:

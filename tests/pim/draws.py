@@ -16,6 +16,3 @@ TILE: dict[str, st.SearchStrategy[Any]] = {
     "double_buffer": st.booleans(),
 }
 """Everything but outputs and batch, of which some tests want more than others, by the names of arguments."""
-
-RATES = st.sampled_from([0.3, 7.0, float("inf")])
-"""Bytes a cycle that memory has for a slice."""

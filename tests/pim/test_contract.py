@@ -7,7 +7,6 @@ conversion, write-back.
 
 import json
 from dataclasses import dataclass, field
-from itertools import pairwise
 from math import ceil, floor
 from typing import Any
 
@@ -215,16 +214,6 @@ def test_a_tile_played_by_the_letter(
     chunks = {first: i for i, first in enumerate(dict.fromkeys(first for first, _, _ in played.order))}
     expected = [(chunks[first] * plan.passes + at // plan.lanes, g) for first, at, g in played.order]
     assert [tuple(row[:2]) for row in timeline.tolist()] == expected
-
-
-@given(st.lists(st.integers(0, 1000), min_size=1, max_size=9), st.integers(1, 40), st.integers(1, 40))
-def test_shares_of_chunks_add_up_and_none_is_a_pattern_off(counts: list[int], batch: int, rows: int) -> None:
-    for count in counts:
-        ends = [*range(0, batch, rows), batch]
-        shares = [floor(count * b / batch) - floor(count * a / batch) for a, b in pairwise(ends)]
-        assert sum(shares) == count
-        for share, (a, b) in zip(shares, pairwise(ends), strict=True):
-            assert abs(share - count * (b - a) / batch) < 1
 
 
 def test_the_activation_scale_is_the_last_product_of_a_row() -> None:

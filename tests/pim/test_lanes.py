@@ -158,9 +158,8 @@ def test_more_batch_rows_take_less_time_each(make_slice: MakeSlice, kib_cycles: 
     each = []
     for batch in (1, 2, 4, 8, 16, 64, 256, 1024):
         profile = profile_of(128, batch, 4, 128)
-        each.append(
-            _core.time_tile(config, 128, 160, batch, 4, 4, 8, 4, 128, profile, True, rate).total / batch
-        )
+        shape = (128, 160, batch, 4, 4, 8, 4, 128)
+        each.append(_core.time_tile(config, *shape, profile, True, bytes_per_cycle=rate).total / batch)
     assert all(more <= 1.03 * fewer for fewer, more in pairwise(each))  # patterns differ from batch to batch
 
 

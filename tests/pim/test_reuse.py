@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.counts import PrtConfig, PrtKey
-from sailsim.lut_gemv.fast import bit_profile, pattern_profile
+from sailsim.lut_gemv.fast import bit_profile
 
 keys = st.builds(
     lambda hashed, tagged, flushed: PrtKey(hashed, tagged or hashed is None, flushed),
@@ -50,19 +50,6 @@ def test_the_core_counts_as_the_reference_does(
     x, widths, tile_rows = scan
     counts = bit_profile(x, **widths, tile_rows=tile_rows, prt=prt, key=key)
     assert (counts == reference.bit_profile(x, **widths, tile_rows=tile_rows, prt=prt, key=key)).all()
-
-
-@given(scans(), prts)
-def test_bits_add_up_to_the_profile_of_each_tile(
-    scan: tuple[Any, dict[str, Any], int], prt: PrtConfig
-) -> None:
-    x, widths, tile_rows = scan
-    counts = bit_profile(x, **widths, tile_rows=tile_rows, prt=prt)
-    assert (counts[..., :3].sum(axis=2) == counts[0, 0, :3].sum()).all()  # as many patterns at every bit
-    assert not counts[..., 3].any()
-    for of_tile, rows in zip(counts.sum(axis=1), np.split(x, len(counts)), strict=True):
-        profile = pattern_profile(rows, **widths, prt=prt)
-        assert of_tile[:3].tolist() == [p.sum() for p in (profile.zero, profile.hits, profile.misses)]
 
 
 @given(scans(), prts, keys)

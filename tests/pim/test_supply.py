@@ -26,8 +26,8 @@ def profile() -> _core.PatternProfile:
 
 
 def supplied(rate: float = inf, latency: float = 0, lead: float = 0, ahead: float = inf) -> _core.TileTiming:
-    return _core.time_supplied_tile(
-        config(), *SHAPE, profile(), scaled=False, minimum=False,
+    return _core.time_tile(
+        config(), *SHAPE, profile(), scaled=False,
         bytes_per_cycle=rate, latency=latency, lead=lead, ahead=ahead,
     )  # fmt: skip
 
@@ -146,82 +146,56 @@ def test_bad_supplies_are_refused(bad: dict[str, float]) -> None:
 
 
 @given(
-    k=st.integers(1, 64),
+    k=st.integers(1, 40),
     n=st.integers(1, 4000),
-    arrays=st.sampled_from([1, 2, 16]),
+    arrays=st.sampled_from([2, 16]),
+    tiles=st.integers(1, 3),
     rate=st.one_of(st.just(inf), st.floats(0.1, 40)),
     latency=st.floats(0, 200),
     lead=st.sampled_from([0.0, 50.0, 123.9]),
     ahead=st.one_of(st.just(inf), st.floats(0, 5000)),
     seed=st.integers(0, 1 << 30),
+    activations=st.sampled_from([32768, 144, 96, 48]),
+    sums=st.sampled_from([172032, 2000, 400]),
+    batch=st.integers(1, 7),
 )
 @example(  # a pass is a twentieth of a cycle shorter than the one before it
-    k=17, n=4000, arrays=4, rate=20.0, latency=123.9, lead=123.9, ahead=448.0, seed=1
-)  # fmt: skip
-def test_passes_that_are_stepped_over_take_as_long_as_if_they_were_played(
-    k: int, n: int, arrays: int, rate: float, latency: float, lead: float, ahead: float, seed: int
-) -> None:
-    """To the cycle: the timeline of the same tile plays every group of every pass."""
-    shape = (k, n, 1, 3, 8, 8, 2, 16)
-    unit = config(arrays=arrays)
-    groups = _core.plan_tile(unit, *shape, False).groups
-    drawn = np.random.default_rng(seed).multinomial(8, [0.3, 0.3, 0.4], groups).astype(np.int32)
-    counts = _core.PatternProfile(*map(np.ascontiguousarray, drawn.T))
-    supply = {"bytes_per_cycle": rate, "latency": latency, "lead": lead, "ahead": ahead}
-    timing = _core.time_supplied_tile(unit, *shape, counts, scaled=False, minimum=False, **supply)
-    last = _core.tile_timeline(unit, *shape, counts, scaled=False, **supply)[-1]
-    assert timing.total == last[4:].sum()
-    assert timing.total == timing.load + timing.build + timing.lookup + timing.convert + timing.write_back
-
-
-@given(
-    st.integers(1, 40),
-    st.integers(1, 900),
-    st.integers(1, 9),
-    st.sampled_from([inf, 1.0, 7.3]),
-    st.sampled_from([0.0, 40.5]),
-    st.sampled_from([0.0, 100.0, inf]),
-    st.integers(0, 1 << 30),
-    st.sampled_from([32768, 144, 96, 48]),
-    st.sampled_from([172032, 2000, 400]),
-    st.integers(1, 7),
-)
-@example(  # a byte must wait for room
-    k=2, n=101, tiles=1, rate=inf, latency=40.5, ahead=100.0, seed=0, activations=32768, sums=172032, batch=2
+    k=17, n=4000, arrays=4, tiles=1, rate=20.0, latency=123.9, lead=123.9, ahead=448.0, seed=1,
+    activations=32768, sums=172032, batch=1,
 )  # fmt: skip
 @example(  # chunks of three, three and one row, whose shares of the patterns differ
-    k=40, n=900, tiles=9, rate=inf, latency=0.0, ahead=inf, seed=0, activations=144, sums=172032, batch=7
+    k=40, n=900, arrays=2, tiles=3, rate=inf, latency=0.0, lead=20.0, ahead=inf, seed=0, activations=144,
+    sums=172032, batch=7,
 )  # fmt: skip
-@example(  # activations come again in every pass but the first
-    k=40, n=900, tiles=3, rate=inf, latency=0.0, ahead=inf, seed=0, activations=96, sums=172032, batch=2
-)  # fmt: skip
-def test_tiles_side_by_side_are_each_alone(
+def test_tiles_take_what_the_sequencer_says_that_is_told_of_every_arrival(
     k: int,
     n: int,
+    arrays: int,
     tiles: int,
     rate: float,
     latency: float,
+    lead: float,
     ahead: float,
     seed: int,
     activations: int,
     sums: int,
     batch: int,
 ) -> None:
-    shape = (k, n, batch, 4, 4, 8, 3, 0)
-    unit = config(arrays=2, activation_buffer_bits=activations, accumulator_buffer_bits=sums)
-    groups = _core.plan_tile(unit, *shape, False).groups
-    drawn = (
-        np.random.default_rng(seed).multinomial(8 * batch, [0.3, 0.3, 0.4], (tiles, groups)).astype(np.int32)
-    )
-    profiles = [_core.PatternProfile(*map(np.ascontiguousarray, counts.T)) for counts in drawn]
-    supply = (rate, latency, 20.0, ahead)
-    kind = _core.TileBatch(unit, *shape, False, False)
-    assert kind.plan.groups == groups
-    together = kind.time([_core.PackedProfile(profile) for profile in profiles], *supply)
-    for profile, timing in zip(profiles, together, strict=True):
-        alone = _core.time_supplied_tile(unit, *shape, profile, False, False, *supply)
-        for name in ("load", "total", "lookup", "write_back", "weight_bytes", "activation_bytes"):
-            assert getattr(timing, name) == getattr(alone, name), name
-        assert timing.counts == alone.counts
-    assert together.total.tolist() == [timing.total for timing in together]
-    assert together.prt_hits.tolist() == [timing.prt_hits for timing in together]
+    """To the cycle: the timeline of the same tile has every group of every pass."""
+    shape = (k, n, batch, 4, 4, 8, 3, 16)
+    unit = config(arrays=arrays, activation_buffer_bits=activations, accumulator_buffer_bits=sums)
+    kind = _core.TileTimer(unit, *shape, False, False)
+    drawn = np.random.default_rng(seed).multinomial(8 * batch, [0.3, 0.3, 0.4], (tiles, kind.plan.groups))
+    profiles = [_core.PatternProfile(*map(np.ascontiguousarray, c.T)) for c in drawn.astype(np.int32)]
+    timings = kind.time([_core.PackedProfile(profile) for profile in profiles], rate, latency, lead, ahead)
+    for profile, timing in zip(profiles, timings, strict=True):
+        groups = _core.tile_timeline(
+            unit, *shape, profile, False, bytes_per_cycle=rate, latency=latency, lead=lead, ahead=ahead
+        )
+        assert timing.total == groups[-1, 4:].sum()
+        names = ("build", "lookup", "convert", "write_back")
+        phases = dict(zip(names, groups[:, 5:].sum(axis=0), strict=True))
+        assert {name: getattr(timing, name) for name in names} == phases
+        assert timing.load + sum(phases.values()) == timing.total
+    assert timings.total.tolist() == [timing.total for timing in timings]
+    assert timings.prt_hits.tolist() == [timing.prt_hits for timing in timings]

@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.sim.dram import Dram, Reader, max_min, shares, waiting
+from sailsim.sim.dram import Dram, Reader, shares
 from sailsim.sim.files import load_system
-from sailsim.sim.memory_path import memory
-from sailsim.sim.schedule import CoreTask, Segments, play
 from sailsim.sim.system import System
 from sailsim.sim.vary import vary
 
@@ -104,9 +102,13 @@ def test_without_windows_readers_share_max_min_fair() -> None:
     assert shares(100.0, [Reader(30.0), Reader(90.0), Reader(90.0)]) == [30.0, 35.0, 35.0]
 
 
+def waiting(queue: float, load: float) -> float:
+    """Mean wait of a line behind others' bursts: a queue with batches of fixed work."""
+    return queue * load / (2 * (1 - load))
+
+
 def test_bursts_of_others_delay_before_the_capacity_is_used_up() -> None:
     # 32 of 128 GB/s of the pins that come in bursts of 40 ns: a line waits 40 x 0.25 / (2 x 0.75) ns.
-    assert waiting(40e-9, 0.25) == pytest.approx(40e-9 * 0.25 / 1.5)
     unit = Reader(inf, 1024, 70e-9, queue=10e-9)
     bounded = Reader(32e9, 1e9, 90e-9, queue=40e-9)
     delayed = pytest.approx(1024 / (70e-9 + waiting(40e-9, 0.25)))
@@ -118,14 +120,6 @@ def test_bursts_that_come_evenly_never_wait_for_one_another() -> None:
     unit = Reader(inf, 1024, 70e-9)
     even = Reader(60e9, 1e9, 90e-9, queue=40e-9, even=True)
     assert shares(100e9, [even, unit])[1] == pytest.approx(1024 / (70e-9 + 40e-9 * 0.6 / 2))
-
-
-def test_a_schedule_has_no_bursts_that_come_evenly() -> None:
-    """The core that plays it does not know them: they are of gem5's readers in step."""
-    server = memory(SAIL)
-    even = replace(server, cores=replace(server.cores, even=True))
-    with pytest.raises(ValueError, match="bursts come evenly; allowed in a schedule are those at random"):
-        play(even, [Segments.one([CoreTask("kv", 0, 1.0)], [])])
 
 
 def test_lines_wait_no_longer_than_a_queue_can_be() -> None:
@@ -156,15 +150,20 @@ def readers(queue: float = 1e-7) -> st.SearchStrategy[Reader]:
     )
 
 
+def most(reader: Reader) -> float:
+    """Bytes/s while no line waits (Little's law)."""
+    return min(reader.demand, reader.window / reader.latency)
+
+
 @given(st.floats(1e9, 1e12), st.lists(readers(), min_size=1, max_size=4))
 def test_shares_are_possible(capacity: float, asking: list[Reader]) -> None:
     found = shares(capacity, asking)
     assert sum(found) <= capacity * (1 + 1e-6)
     for rate, reader in zip(found, asking, strict=True):
-        assert 0 < rate <= reader.rate(0.0) * (1 + 1e-12)
+        assert 0 < rate <= most(reader) * (1 + 1e-12)
     # All that can be given is given: without queues, readers that want more leave nothing.
     free = shares(capacity, [replace(reader, queue=0.0) for reader in asking])
-    wanted = sum(reader.rate(0.0) for reader in asking)
+    wanted = sum(map(most, asking))
     assert sum(free) == pytest.approx(min(wanted, capacity), rel=1e-6)
 
 
@@ -189,7 +188,7 @@ def test_units_beside_readers_get_less_with_every_gb_s_that_these_ask_for() -> N
 
 @given(st.floats(1e-3, 1e12), st.lists(st.floats(0, 1e12), max_size=6))
 def test_max_min_is_fair(capacity: float, demands: list[float]) -> None:
-    found = max_min(capacity, demands)
+    found = shares(capacity, [Reader(demand) for demand in demands])
     assert sum(found) <= capacity * (1 + 1e-9)
     assert all(s <= d for s, d in zip(found, demands, strict=True))
     unmet = [s for s, d in zip(found, demands, strict=True) if s < d * (1 - 1e-9)]

@@ -10,7 +10,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import Schedule, halves_of, simulate_step, taking_turns
 from sailsim.sim.files import load_system
 from sailsim.sim.point import SEEDS, Point
-from sailsim.sim.schedule import CoreTask, MemorySystem, Tensor, run
+from sailsim.sim.schedule import CoreTask, MemorySystem, Segments, StepTimeline, Tensor, play
 from sailsim.workloads.load import load_model
 
 from ..examples import examples
@@ -18,6 +18,10 @@ from ..examples import examples
 MACHINE = MemorySystem(100.0, 0.8, 0.4, 50.0, 1, True, 1e9)
 STREAM = MACHINE.stream_limit
 SAIL, LLAMA = load_system("sail-n1"), load_model("llama-2-7b")
+
+
+def run(machine: MemorySystem, tasks: list[CoreTask], tensors: list[Tensor]) -> StepTimeline:
+    return play(machine, [Segments.one(tasks, tensors)])
 
 
 def chain(*works: tuple[float, float], layer_bytes: float = 0.0) -> Schedule:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sailsim.sim import engine, schedule, tiles
+from sailsim.sim import tiles
 from sailsim.sim.backend import StepResult
 from sailsim.sim.backends import sail
 from sailsim.sim.engine import simulate_step
@@ -14,7 +14,6 @@ from sailsim.sim.files import load_system
 from sailsim.sim.parts import inputs_of, layout, parts_of
 from sailsim.sim.point import Point
 from sailsim.sim.same import Same
-from sailsim.sim.schedule import unrolled
 from sailsim.sim.vary import vary
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import uniform_format
@@ -78,26 +77,6 @@ def numbers(result: StepResult) -> list[Any]:
     return [
         result.step_s, result.events, result.breakdown, result.bytes_by_kind, result.counts, result.activity,
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("depth", [0, 1])
-@pytest.mark.parametrize(
-    "choices", [{}, {"batch": 8, "convert": "cores"}, {"substrate": "bit_serial", "batch": 40, "wbits": 3}]
-)
-def test_a_step_is_that_of_the_readable_schedule(
-    monkeypatch: pytest.MonkeyPatch, choices: dict[str, Any], depth: int
-) -> None:
-    system, point = vary(SAIL, {"pim.prefetch_depth": depth}), Point(**choices)
-    fast = [
-        simulate_step(system, MODEL, point),
-        simulate_step(system, MODEL, replace(point, context=3).prefilling()),
-    ]
-    monkeypatch.setattr(engine, "play", lambda machine, *program: schedule.run(machine, *unrolled(*program)))
-    slow = [
-        simulate_step(system, MODEL, point),
-        simulate_step(system, MODEL, replace(point, context=3).prefilling()),
-    ]
-    assert [numbers(result) for result in fast] == [numbers(result) for result in slow]
 
 
 def test_a_step_of_another_machine_of_the_same_name_is_its_own() -> None:

@@ -44,10 +44,10 @@ def test_the_core_takes_the_costs_of_the_files() -> None:
         assert (core.name, core.layout, core.accumulate, core.prt_helps) == (
             substrate.name, substrate.layout, substrate.accumulate, substrate.prt_helps,
         )  # fmt: skip
-        assert set(core.costs) == set(substrate.costs) == set(OPERATIONS)
-        for operation, cost in core.costs.items():
-            assert (cost.c0, cost.c1, cost.c2) == substrate.costs[operation].coefficients
-            assert core.cycles(operation, 8) == cost(8) == substrate.cycles(operation, 8)
+        assert set(substrate.costs) == set(OPERATIONS)
+        for operation in OPERATIONS:
+            for n in (1, 2, 8):  # a polynomial of degree 2
+                assert core.cycles(operation, n) == substrate.cycles(operation, n)
 
 
 # --- A file of one's own ---------------------------------------------------------------------------------

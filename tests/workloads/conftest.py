@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import gguf
 import numpy as np
 import pytest
 
 from sailsim.workloads.choice import chosen_format
-from sailsim.workloads.image import plan_image
+from sailsim.workloads.image import HEAD, MATRIX, plan_image
 from sailsim.workloads.model import ModelSpec
 
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzĠĊ.,'!?-ABCDEFGHIJKLMN"
@@ -42,6 +43,27 @@ def small_image(folder: Path, weights: str, d_ffn: int, tied: bool) -> bytes:
     )
     plan_image(toml, weights=weights, slices=3).write(folder / "image")
     return (folder / "image").read_bytes()
+
+
+def changed_image(
+    good: bytes, tensor: str, field: str, value: bytes, index: int = 0, seal: bool = True
+) -> bytes:
+    """An image with other first bytes of a field of its numbers, and with ``seal`` a checksum that fits."""
+    data, start = bytearray(good), 8 + int.from_bytes(good[:8], "little")
+    dtype, at = (HEAD, start) if tensor == "image" else (MATRIX, start + HEAD.itemsize)
+    assert dtype.fields is not None
+    at += index * dtype.itemsize + int(dtype.fields[field][1])
+    data[at : at + len(value)] = value
+    return sealed_image(data) if seal else bytes(data)
+
+
+def sealed_image(data: bytearray) -> bytes:
+    """An image whose header's checksum fits again."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    table = json.loads(data[8:start])["matrices"]["data_offsets"][1]
+    data[start : start + 4] = bytes(4)
+    data[start : start + 4] = crc32(data[: start + table]).to_bytes(4, "little")
+    return bytes(data)
 
 
 def _q2_k_blocks(rng: np.random.Generator, n: int, k: int) -> np.ndarray:

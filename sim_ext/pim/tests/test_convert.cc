@@ -5,11 +5,8 @@
 #include <map>
 #include <vector>
 
-#include "check.hh"
 #include "pim/convert.hh"
 #include "support.hh"
-
-using namespace sailsim::pim;
 
 namespace
 {

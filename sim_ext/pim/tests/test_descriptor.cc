@@ -3,11 +3,8 @@
 #include <cstring>
 #include <vector>
 
-#include "check.hh"
 #include "pim/descriptor.hh"
 #include "support.hh"
-
-using namespace sailsim::pim;
 
 namespace
 {

@@ -3,12 +3,8 @@
 #include <cmath>
 #include <vector>
 
-#include "check.hh"
 #include "pim/gemv.hh"
-#include "pim/scaling.hh"
 #include "support.hh"
-
-using namespace sailsim::pim;
 
 namespace
 {

@@ -1,15 +1,23 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The pattern reuse table, patterns of activations and their profiles.
+ */
+#include <algorithm>
 #include <vector>
 
-#include "check.hh"
-#include "pim/pattern_loops.hh"
-#include "pim/patterns.hh"
+#include "pim/profiles.hh"
 #include "support.hh"
-
-using namespace sailsim::pim;
 
 namespace
 {
+
+int hits(Prt &prt, const std::vector<int> &patterns)
+{
+    int count = 0;
+    for (int p : patterns)
+        count += prt.access(p);
+    return count;
+}
 
 template <class T>
 void check_patterns(int abits, bool is_signed, int nbw, std::int64_t k, std::int64_t group_size)
@@ -39,7 +47,80 @@ void check_patterns(int abits, bool is_signed, int nbw, std::int64_t k, std::int
     }
 }
 
+/* Unsigned activations of two bits: rows of k values. */
+Patterns two_bits(const std::vector<std::uint8_t> &x, std::int64_t rows, int nbw)
+{
+    const std::int64_t k = static_cast<std::int64_t>(x.size()) / rows;
+    return Patterns(Activations<std::uint8_t>{x.data(), rows, k, 2, false}, Grouping(k, nbw, 0));
+}
+
+void check_counts(const BitCounts &c, std::int64_t zero, std::int64_t hits, std::int64_t misses,
+                  std::int64_t wrong)
+{
+    CHECK_EQ(c.zero, zero);
+    CHECK_EQ(c.hits, hits);
+    CHECK_EQ(c.misses, misses);
+    CHECK_EQ(c.wrong, wrong);
+}
+
+constexpr std::int64_t pool_rows = 9;
+
+/* Batches out of a pool against the profile of their rows written side by side. */
+template <class T>
+void check_pool(int abits, bool is_signed, int nbw, std::int64_t width, std::int64_t parts, std::int64_t k)
+{
+    const std::int64_t low = is_signed ? -(std::int64_t{1} << (abits - 1)) : 0;
+    Numbers numbers(static_cast<std::uint32_t>(abits * 1000 + nbw * 100 + k));
+    std::vector<T> pool(static_cast<std::size_t>(pool_rows * width));
+    for (T &value : pool) /* few different values: patterns repeat */
+        value = static_cast<T>(low + numbers.in(0, 3) * ((std::int64_t{1} << abits) - 1) / 3);
+    PatternPool sets(Activations<T>{pool.data(), pool_rows, width, abits, is_signed}, nbw);
+    for (std::int64_t batch : {1, 2, 5}) {
+        std::vector<std::int64_t> source(static_cast<std::size_t>(batch * parts));
+        std::vector<T> x;
+        for (std::int64_t &row : source)
+            row = numbers.in(0, pool_rows - 1);
+        for (std::int64_t b = 0; b < batch; ++b) {
+            for (std::int64_t column = 0; column < k; ++column) {
+                const std::int64_t row = source[static_cast<std::size_t>(b * parts + column / width)];
+                x.push_back(pool[static_cast<std::size_t>(row * width + column % width)]);
+            }
+        }
+        const Activations<T> rows{x.data(), batch, k, abits, is_signed};
+        for (int entries : {0, 64}) {
+            const PatternProfile found = sets.profile(source.data(), batch, parts, k, entries > 0);
+            const PatternProfile exact = profile(rows, Grouping(k, nbw, 0), entries, PrtPolicy::lru);
+            CHECK(same(found, exact));
+        }
+    }
+}
+
 } // namespace
+
+TEST(prt, a_pattern_hits_from_its_second_access_on_until_it_is_evicted_or_flushed)
+{
+    const auto hits_of = [](int entries, PrtPolicy policy, const std::vector<int> &patterns) {
+        Prt prt(entries, policy);
+        const int count = hits(prt, patterns);
+        prt.flush();
+        CHECK_EQ(hits(prt, {patterns.front()}), 0);
+        return count;
+    };
+    for (PrtPolicy policy : {PrtPolicy::lru, PrtPolicy::fifo, PrtPolicy::direct}) {
+        CHECK_EQ(hits_of(4, policy, {3, 3, 3}), 2);
+        CHECK_EQ(hits_of(0, policy, {1, 1, 1}), 0);
+    }
+    for (PrtPolicy policy : {PrtPolicy::lru, PrtPolicy::fifo}) {
+        CHECK_EQ(hits_of(4, policy, {1, 2, 3, 4, 1}), 1);
+        CHECK_EQ(hits_of(4, policy, {1, 2, 3, 4, 5, 1}), 0);
+    }
+    CHECK_EQ(hits_of(2, PrtPolicy::lru, {1, 2, 1, 3, 1}), 2);  /* 3 evicts 2 */
+    CHECK_EQ(hits_of(2, PrtPolicy::fifo, {1, 2, 1, 3, 1}), 1); /* 3 evicts 1 */
+    CHECK_EQ(hits_of(4, PrtPolicy::direct, {1, 5, 1}), 0);     /* one entry for both */
+    CHECK_EQ(hits_of(4, PrtPolicy::direct, {2, 3, 2, 3}), 2);
+    CHECK_THROWS("prt_entries is -1", Prt(-1, PrtPolicy::lru));
+    CHECK_THROWS("prt_policy is 'random': allowed are lru, fifo, direct", prt_policies.value("random"));
+}
 
 TEST(patterns, grouping_never_crosses_a_block)
 {
@@ -101,45 +182,191 @@ TEST(patterns, profile_equals_the_simulation)
                 for (int entries : {0, 1, 2, 3, 7, 15, 16, 31, 32, 62, 63, 64}) {
                     const PatternProfile fast = profile(patterns, entries, policy, 2);
                     const PatternProfile exact = profile_by_simulation(patterns, entries, policy);
-                    CHECK(fast.zero == exact.zero);
-                    CHECK(fast.hits == exact.hits);
-                    CHECK(fast.misses == exact.misses);
+                    CHECK(same(fast, exact));
                     const PatternProfile streamed = profile(activations, grouping, entries, policy);
-                    CHECK(streamed.zero == exact.zero);
-                    CHECK(streamed.hits == exact.hits);
-                    CHECK(streamed.misses == exact.misses);
+                    CHECK(same(streamed, exact));
                 }
             }
         }
     }
 }
 
-TEST(patterns, loops_over_words)
+TEST(profiles, counts_come_out_as_they_went_in)
+{
+    Numbers numbers(3);
+    PatternProfile uneven = drawn_profile(numbers, 17, 256);
+    uneven.zero[11] += 1;
+    std::vector<PatternProfile> profiles{uneven, PatternProfile{}};
+    for (const std::int64_t patterns : {1, 8, 65535, 65536, 1 << 20})
+        profiles.push_back(drawn_profile(numbers, 17, patterns));
+    for (const PatternProfile &profile : profiles)
+        CHECK(same(PackedProfile(profile).counts(), profile));
+    /* A third of the memory where groups are even. */
+    CHECK_EQ(PackedProfile(drawn_profile(numbers, 100, 65535)).bytes(), 400);
+    CHECK_EQ(PackedProfile(drawn_profile(numbers, 100, 65536)).bytes(), 1200);
+}
+
+TEST(profiles, no_group_takes_less_than_the_least_cycles)
+{
+    Numbers numbers(7);
+    int tight = 0;
+    for (int trial = 0; trial < 200; ++trial) {
+        const PatternProfile profile = drawn_profile(numbers, numbers.in(1, 30), numbers.in(1, 300));
+        PhaseCosts costs(plain_slice(), plain_tile(), {});
+        costs.zero = numbers.in(0, 3);
+        costs.hit = numbers.in(0, 3);
+        costs.miss = numbers.in(0, 9);
+        std::vector<std::int64_t> cycles;
+        for (std::size_t g = 0; g < profile.zero.size(); ++g)
+            cycles.push_back(costs.lookups(profile.zero[g], profile.hits[g], profile.misses[g]));
+        const auto least = static_cast<double>(*std::min_element(cycles.begin(), cycles.end()));
+        const double bound = PackedProfile(profile).least_cycles(costs);
+        CHECK(bound <= least);
+        tight += bound == least;
+    }
+    CHECK(tight > 50);
+}
+
+TEST(profiles, a_batch_has_the_profile_of_its_rows_put_together)
+{
+    for (int nbw = 1; nbw <= 6; ++nbw) {
+        check_pool<std::int8_t>(8, true, nbw, 60, 3, 120);
+        check_pool<std::uint8_t>(3, false, nbw, 60, 1, 60);
+        check_pool<std::int16_t>(16, true, nbw, 60, 4, 180); /* a part is left over */
+        check_pool<std::int32_t>(11, true, nbw, 120, 2, 180);
+    }
+    check_pool<std::uint16_t>(9, false, 4, 12, 3, 28);
+}
+
+TEST(profiles, errors_name_what_is_wrong)
+{
+    const std::vector<std::int8_t> codes(24);
+    const Activations<std::int8_t> rows{codes.data(), 2, 12, 8, true};
+    CHECK_THROWS("12 columns: allowed are multiples of nbw = 5", PatternPool(rows, 5));
+    PatternPool pool(rows, 4);
+    CHECK_EQ(pool.row_count(), 2);
+    const std::int64_t source[] = {0, 2};
+    CHECK_THROWS("source is 2: allowed are 0..1", pool.profile(source, 1, 2, 24, true));
+    CHECK_THROWS("k is 28", pool.profile(source, 1, 2, 28, true));
+    CHECK_THROWS("k is 10", pool.profile(source, 1, 1, 10, true));
+    CHECK_THROWS("batch is 0", pool.profile(source, 0, 1, 12, true));
+    const std::vector<std::int8_t> wide(12, 9);
+    PatternPool narrow(Activations<std::int8_t>{wide.data(), 1, 12, 4, true}, 4);
+    CHECK_THROWS("is 9: allowed are -8..7", narrow.profile(source, 1, 1, 12, true));
+}
+
+TEST(reuse, the_sum_over_bits_is_the_profile)
 {
     Numbers numbers(11);
-    for (std::int64_t groups : {1, 3, 8, 37, 64}) {
-        std::vector<std::uint8_t> bytes(static_cast<std::size_t>(4 * groups));
-        for (std::uint8_t &byte : bytes)
-            byte = static_cast<std::uint8_t>(numbers.in(0, 255));
-        const auto count = static_cast<std::size_t>(groups);
-        std::vector<std::uint64_t> words(count), seen(count, 2), wide(count, 2);
-        std::vector<std::int32_t> nonzero(count, 100);
-        transpose_fours(bytes.data(), groups, 0x00ffffffffffffff, words.data());
-        tally_patterns(words.data(), groups, true, seen.data(), nonzero.data());
-        tally_patterns(words.data(), groups, false, wide.data(), nonzero.data());
-        for (std::size_t g = 0; g < count; ++g) {
-            std::uint64_t patterns = 2;
-            std::int32_t others = 100;
-            for (int bit = 0; bit < 8; ++bit) {
-                int pattern = 0;
-                for (std::size_t j = 0; j < 4 && bit < 7; ++j)
-                    pattern |= (bytes[4 * g + j] >> bit & 1) << j;
-                patterns |= std::uint64_t{1} << pattern;
-                others += 2 * (pattern != 0);
+    const std::int64_t batch = 6;
+    const std::int64_t k = 61;
+    std::vector<std::int16_t> x(static_cast<std::size_t>(batch * k));
+    for (std::int16_t &value : x)
+        value = static_cast<std::int16_t>(numbers.in(0, 5) * 300 - 700);
+    for (int nbw : {1, 3, 6}) {
+        const Patterns patterns(Activations<std::int16_t>{x.data(), batch, k, 11, true},
+                                Grouping(k, nbw, 17));
+        for (PrtPolicy policy : {PrtPolicy::lru, PrtPolicy::fifo, PrtPolicy::direct}) {
+            for (int entries : {0, 1, 3, 16, 63}) {
+                PrtRule rule;
+                rule.entries = entries;
+                rule.policy = policy;
+                const PatternProfile whole = profile(patterns, entries, policy);
+                BitCounts expected;
+                for (std::size_t g = 0; g < whole.zero.size(); ++g) {
+                    expected.zero += whole.zero[g];
+                    expected.hits += whole.hits[g];
+                    expected.misses += whole.misses[g];
+                }
+                BitCounts sum;
+                for (const BitCounts &c : profile_bits(patterns, batch, rule)) {
+                    sum.zero += c.zero;
+                    sum.hits += c.hits;
+                    sum.misses += c.misses;
+                    CHECK_EQ(c.wrong, 0);
+                    CHECK_EQ(c.zero + c.hits + c.misses, batch * patterns.group_count());
+                }
+                check_counts(sum, expected.zero, expected.hits, expected.misses, 0);
             }
-            CHECK_EQ(seen[g], patterns);
-            CHECK_EQ(wide[g], patterns);
-            CHECK_EQ(nonzero[g], others);
         }
     }
+}
+
+TEST(reuse, each_tile_starts_with_an_empty_table)
+{
+    /* One group of two: bit 0 is 01, 01; bit 1 is 01, 11. */
+    const Patterns patterns = two_bits({3, 0, 3, 2}, 2, 2);
+    PrtRule rule;
+    rule.entries = 4;
+    const std::vector<BitCounts> one = profile_bits(patterns, 2, rule);
+    CHECK_EQ(one.size(), std::size_t{2});
+    check_counts(one[0], 0, 1, 1, 0);
+    check_counts(one[1], 0, 1, 1, 0);
+    const std::vector<BitCounts> two = profile_bits(patterns, 1, rule);
+    CHECK_EQ(two.size(), std::size_t{4});
+    check_counts(two[0], 0, 0, 1, 0); /* row 0: 01 */
+    check_counts(two[1], 0, 1, 0, 0); /* 01 again */
+    check_counts(two[2], 0, 0, 1, 0); /* row 1: 01 */
+    check_counts(two[3], 0, 0, 1, 0); /* 11 */
+}
+
+TEST(reuse, a_table_that_is_not_flushed_answers_with_another_groups_results)
+{
+    const Patterns patterns = two_bits({1, 1, 1}, 1, 1); /* three groups, pattern 1 at bit 0 in each */
+    PrtRule rule;
+    rule.entries = 2;
+    check_counts(profile_bits(patterns, 1, rule)[0], 0, 0, 3, 0);
+    rule.flushed = false;
+    check_counts(profile_bits(patterns, 1, rule)[0], 0, 2, 1, 2);
+    rule.places = {0, 1};
+    check_counts(profile_bits(patterns, 1, rule)[0], 0, 2, 1, 2);
+}
+
+TEST(reuse, a_collision_costs_a_miss_with_tags_and_the_result_without)
+{
+    const Patterns patterns = two_bits({3, 2}, 1, 2); /* bit 0: 01, bit 1: 11 */
+    PrtRule rule;
+    rule.entries = 2;
+    rule.places = {0, 1, 0, 1};
+    check_counts(profile_bits(patterns, 1, rule)[1], 0, 0, 1, 0);
+    rule.tagged = false;
+    check_counts(profile_bits(patterns, 1, rule)[1], 0, 1, 0, 1);
+    rule.places = {0, 1, 1, 0};
+    check_counts(profile_bits(patterns, 1, rule)[1], 0, 0, 1, 0);
+}
+
+TEST(reuse, places_modulo_the_size_are_the_direct_policy)
+{
+    Numbers numbers(5);
+    std::vector<std::uint8_t> x(400);
+    for (std::uint8_t &value : x)
+        value = static_cast<std::uint8_t>(numbers.in(0, 3));
+    const Patterns patterns = two_bits(x, 4, 5);
+    PrtRule direct;
+    direct.entries = 7;
+    direct.policy = PrtPolicy::direct;
+    PrtRule placed = direct;
+    for (int p = 0; p < 32; ++p)
+        placed.places.push_back(p % 7);
+    const std::vector<BitCounts> a = profile_bits(patterns, 2, direct);
+    const std::vector<BitCounts> b = profile_bits(patterns, 2, placed);
+    for (std::size_t i = 0; i < a.size(); ++i)
+        check_counts(b[i], a[i].zero, a[i].hits, a[i].misses, 0);
+}
+
+TEST(reuse, bad_rules_name_their_field)
+{
+    const Patterns patterns = two_bits({1, 2}, 1, 2);
+    PrtRule rule;
+    rule.entries = -1;
+    CHECK_THROWS("prt_entries is -1", profile_bits(patterns, 1, rule));
+    rule.entries = 2;
+    rule.places = {0, 1};
+    CHECK_THROWS("places has 2 elements: allowed are 2^nbw = 4", profile_bits(patterns, 1, rule));
+    rule.places = {0, 1, 2, 0};
+    CHECK_THROWS("places is 2: allowed are 0..1", profile_bits(patterns, 1, rule));
+    rule.places.clear();
+    CHECK_THROWS("tile_rows is 2", profile_bits(patterns, 2, rule));
+    rule.tagged = false;
+    CHECK_THROWS("tagged is false without places", profile_bits(patterns, 1, rule));
 }

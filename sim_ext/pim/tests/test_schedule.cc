@@ -101,29 +101,3 @@ TEST(schedule, says_what_cannot_be)
     none.peak = 0;
     CHECK_THROWS("peak", play(none, {}, {}));
 }
-
-TEST(schedule, sharing_below_and_above_the_capacity)
-{
-    /* Above: 300 against 100 bytes under way. */
-    const auto [most, least] = shares(100, {inf, 300, 0, 1}, {inf, 100, 0, 1});
-    CHECK(near(most, 75) && near(least, 25));
-    /* No bound on what is under way: what the smaller leaves. */
-    const auto [small, rest] = shares(100, {20, inf, 0, 1}, {inf, inf, 0, 1});
-    CHECK(near(small, 20) && near(rest, 80));
-    /* Below: a wait of half a burst of 1 ms at a load of one half, on 1 ms of latency. */
-    CHECK(near(alone(100, {inf, 2e-2, 1e-3, 1, 1e-3}, 50), 2e-2 / 1.5e-3));
-    /* Who asks for nothing gets nothing, and the other is alone. */
-    const auto [nothing, all] = shares(100, {0, 300, 1e-3, 1, 1e-3}, {inf, 300, 1e-3, 1, 1e-3});
-    CHECK(nothing == 0 && near(all, 100));
-}
-
-TEST(schedule, who_asks_for_more_leaves_no_more)
-{
-    const Reader units{72, 5e-7, 7e-9, 5, 1e-9};
-    double before = inf;
-    for (double demand = 1; demand < 200; ++demand) {
-        const double now = shares(170, {demand, 5e-6, 9e-9, 1, 1e-9}, units).second;
-        CHECK(now <= before * (1 + 1e-9));
-        before = now;
-    }
-}

@@ -11,19 +11,12 @@
 #include <thread>
 #include <vector>
 
-#include "check.hh"
-#include "draws.hh"
 #include "pim/convert.hh"
 #include "pim/gemv.hh"
+#include "pim/parallel.hh"
 #include "pim/patterns.hh"
-#include "pim/reuse.hh"
 #include "pim/schedule.hh"
-#include "pim/threads.hh"
-#include "pim/tile_batch.hh"
 #include "support.hh"
-#include "tiles.hh"
-
-using namespace sailsim::pim;
 
 namespace
 {
@@ -87,11 +80,6 @@ struct Product {
     }
 };
 
-bool equal(const PatternProfile &a, const PatternProfile &b)
-{
-    return a.zero == b.zero && a.hits == b.hits && a.misses == b.misses;
-}
-
 } // namespace
 
 TEST(threads, a_product_and_its_profile_are_those_of_one_thread)
@@ -105,9 +93,9 @@ TEST(threads, a_product_and_its_profile_are_those_of_one_thread)
     for (const int entries : {0, 4, 32}) {
         const PatternProfile one = profile(patterns, entries, PrtPolicy::lru, 1);
         for (const int threads : {2, 3, 64}) {
-            CHECK(equal(profile(patterns, entries, PrtPolicy::lru, threads), one));
-            CHECK(equal(profile(product.activations(), product.grouping, entries, PrtPolicy::lru, threads),
-                        one));
+            CHECK(same(profile(patterns, entries, PrtPolicy::lru, threads), one));
+            CHECK(same(profile(product.activations(), product.grouping, entries, PrtPolicy::lru, threads),
+                       one));
         }
     }
 }
@@ -130,7 +118,7 @@ TEST(threads, callers_share_weights_and_patterns)
     const std::vector<std::int64_t> one = product.sums(patterns, weights, 1);
     CHECK(all_say([&] { return product.sums(patterns, weights, 2) == one; }));
     const PatternProfile expected = profile(patterns, 4, PrtPolicy::fifo, 1);
-    CHECK(all_say([&] { return equal(profile(patterns, 4, PrtPolicy::fifo, 2), expected); }));
+    CHECK(all_say([&] { return same(profile(patterns, 4, PrtPolicy::fifo, 2), expected); }));
     PrtRule rule;
     rule.entries = 8;
     const std::vector<BitCounts> bits = profile_bits(patterns, 1, rule);
@@ -151,29 +139,14 @@ TEST(threads, callers_share_slices_and_profiles)
     const TileShape shape{200, 2000, 3, 4, 4, 8, 4, 32};
     const Scaling scaling{true, true};
     const Supply supply{3.7, 120, 50, 1000};
-    const std::int64_t groups = plan_tile(config, shape, scaling).groups;
-    std::vector<PatternProfile> profiles;
-    for (int i = 0; i < 11; ++i)
-        profiles.push_back(drawn_profile(numbers, groups, 24));
-    std::vector<const PatternProfile *> pointers;
-    for (const PatternProfile &each : profiles)
-        pointers.push_back(&each);
-    std::vector<std::int64_t> totals;
-    for (const PatternProfile &each : profiles)
-        totals.push_back(time_tile(config, shape, each, scaling, supply).total);
+    const TileTimer timer(config, shape, scaling);
+    const PackedProfile packed(drawn_profile(numbers, timer.plan().groups, 24));
+    const std::int64_t total = timer.time(packed, supply).total;
+    CHECK(all_say([&] { return timer.time(packed, supply).total == total; }));
     CHECK(all_say([&] {
-        bool same = true;
-        for (const BatchLoops &loops : usable_batch_loops()) {
-            const std::vector<TileTiming> found = time_tiles(config, shape, pointers, scaling, supply, loops);
-            for (std::size_t i = 0; i < found.size(); ++i)
-                same = same && found[i].total == totals[i];
-        }
-        return same && time_tile(config, shape, profiles[0], scaling, supply).total == totals[0];
-    }));
-    CHECK(all_say([&] {
-        const std::vector<GroupTimes> line = tile_timeline(config, shape, profiles[1], scaling, supply);
+        const std::vector<GroupTimes> line = tile_timeline(config, shape, packed.counts(), scaling, supply);
         const GroupTimes &last = line.back();
-        return last.start + last.build + last.lookup + last.convert + last.write_back == totals[1];
+        return last.start + last.build + last.lookup + last.convert + last.write_back == total;
     }));
 }
 

@@ -3,18 +3,97 @@
  * Each rule is tested on both sides: what just fits and what just does not, the cycle before and the cycle
  * after.
  */
-#include <algorithm>
-#include <cmath>
-#include <limits>
 #include <vector>
 
-#include "check.hh"
 #include "pim/convert.hh"
-#include "pim/timing.hh"
 #include "support.hh"
-#include "tiles.hh"
 
-using namespace sailsim::pim;
+namespace
+{
+
+void check_sum(const TileTiming &t)
+{
+    CHECK_EQ(t.load + t.build + t.lookup + t.convert + t.write_back, t.total);
+}
+
+/* A tile's time against the sequencer's, which is told of every arrival: to the cycle, as what is fetched
+ * comes in whole ticks, so that no sum is rounded. */
+void check_played(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
+                  Scaling scaling, const Supply &supply)
+{
+    const TileTiming timed = time_tile(config, shape, profile, scaling, supply);
+    TileSequencer sequencer(config, shape, profile, scaling);
+    for (const GroupTimes &group : tile_timeline(config, shape, profile, scaling, supply))
+        sequencer.loaded(group.load_end);
+    CHECK(sequencer.next_load() == nullptr);
+    const TileTiming played = sequencer.timing();
+    for (const auto field :
+         {&TileTiming::load, &TileTiming::build, &TileTiming::lookup, &TileTiming::convert,
+          &TileTiming::write_back, &TileTiming::total, &TileTiming::weight_bytes, &TileTiming::result_bytes,
+          &TileTiming::activation_bytes, &TileTiming::unit_converts})
+        CHECK_EQ(timed.*field, played.*field);
+    for (const auto field :
+         {&TileCounts::lookups, &TileCounts::zero_patterns, &TileCounts::prt_hits, &TileCounts::prt_misses,
+          &TileCounts::table_builds, &TileCounts::table_adds, &TileCounts::row_reads, &TileCounts::row_writes,
+          &TileCounts::conversions, &TileCounts::merges})
+        CHECK_EQ(timed.counts.*field, played.counts.*field);
+    check_sum(timed);
+}
+
+} // namespace
+
+TEST(timing, a_tile_takes_what_its_groups_take)
+{
+    Numbers numbers(11);
+    for (int trial = 0; trial < 2000; ++trial) {
+        SliceConfig config = plain_slice(numbers.in(0, 3) ? "row_dfm" : "bit_serial");
+        config.arrays = 2 * numbers.in(1, 2);
+        config.double_buffer = numbers.in(0, 3) != 0;
+        config.convert = numbers.in(0, 2) ? Convert::memory : Convert::cores;
+        config.prt_entries = numbers.in(0, 3) ? 32 : 0;
+        config.t_zero = numbers.in(0, 1);
+        config.t_prt = numbers.in(0, 2);
+        config.dfms = numbers.in(0, 1) ? 1 : config.arrays;
+        config.dfm_split = numbers.in(0, 3) ? DfmSplit::k : DfmSplit::n;
+        config.activation_buffer_bits = numbers.in(0, 3) ? 32768 : 256;
+        /* From one pass to many; blocks of one turn, of several, and with a short one at their end; some
+         * batches are worked in chunks. */
+        const std::int64_t batch = numbers.in(0, 4) ? numbers.in(1, 9) : numbers.in(20, 90);
+        const TileShape shape{numbers.in(1, 150),
+                              numbers.in(1, 2000),
+                              batch,
+                              4,
+                              4,
+                              8,
+                              static_cast<int>(numbers.in(1, 4)),
+                              static_cast<std::int64_t>(one_of(numbers, {0, 4, 20, 32}))};
+        const Scaling scaling{numbers.in(0, 1) != 0, false};
+        Supply supply = drawn_supply(numbers);
+        if (numbers.in(0, 1)) /* mostly in time */
+            supply.bytes_per_cycle *= 100;
+        const std::int64_t groups = plan_tile(config, shape, scaling).groups;
+        check_played(config, shape, drawn_profile(numbers, groups, batch * 8), scaling, supply);
+    }
+}
+
+TEST(timing, a_supply_s_latency_is_paid_once)
+{
+    const SliceConfig config = plain_slice();
+    const PatternProfile profile = uniform(plain_groups, 3, 5, 8);
+    constexpr std::int64_t last = plain_build + 16 + 25; /* the last group's work and the write-back */
+    const auto total = [&](const Supply &supply) {
+        return time_tile(config, plain_tile(), profile, {}, supply).total;
+    };
+    /* Groups of 200 bytes at 2 a cycle, less what passed before the start. */
+    CHECK_EQ(total({2, 50, 0}), plain_groups * 100 + 50 + last);
+    CHECK_EQ(total({2, 50, 50}), plain_groups * 100 + last);
+    CHECK_EQ(total({2, 50, 51}), plain_groups * 100 - 1 + last);
+    /* No room: the next group is asked for when this one is here, all of it at once (800 bytes under way). */
+    CHECK_EQ(total({8, 100, 0, 0}), 25 + plain_groups * 100 + last);
+    CHECK_THROWS("latency, lead and ahead", total({2, 50, 0, -1}));
+    CHECK_THROWS("bytes_per_cycle is 0.000000: allowed are positive numbers", total({0, 50, 0}));
+    CHECK_THROWS("too little to load 200 bytes", total({1e-30, 50, 0}));
+}
 
 TEST(timing, closed_form_of_a_uniform_profile)
 {
@@ -105,100 +184,6 @@ TEST(timing, without_double_buffering_everything_adds)
     CHECK_EQ(t.load, plain_groups * plain_load);
     CHECK_EQ(t.total, plain_groups * (plain_load + plain_build + 16) + 25);
     check_sum(t);
-}
-
-TEST(timing, dram_share)
-{
-    const SliceConfig config = plain_slice();
-    const PatternProfile profile = uniform(plain_groups, 3, 5, 8);
-    const double just_hides = 200.0 / static_cast<double>(plain_build + 16);
-    const TileTiming hidden = time_tile(config, plain_tile(), profile, {}, just_hides);
-    CHECK_EQ(hidden.load, plain_build + 16);
-    const TileTiming slow = time_tile(config, plain_tile(), profile, {}, 2.0);
-    CHECK_EQ(slow.load, 100 + (plain_groups - 1) * (100 - plain_build - 16));
-    CHECK_THROWS("bytes_per_cycle", time_tile(config, plain_tile(), profile, {}, 0.0));
-    CHECK_THROWS("bytes_per_cycle", time_tile(config, plain_tile(), profile, {}, 1e-30));
-}
-
-TEST(timing, supply)
-{
-    const SliceConfig config = plain_slice();
-    const PatternProfile profile = uniform(plain_groups, 3, 5, 8);
-    constexpr std::int64_t last = plain_build + 16 + 25; /* the last group's work and the write-back */
-    const auto total = [&](const Supply &supply) {
-        const TileTiming t = time_tile(config, plain_tile(), profile, {}, supply);
-        check_sum(t);
-        return t.total;
-    };
-    CHECK_EQ(total({}), time_tile(config, plain_tile(), profile, {}).total);
-    /* Groups of 200 bytes at 2 a cycle; the latency is paid once, less what passed before the start. */
-    CHECK_EQ(total({2, 50, 0}), plain_groups * 100 + 50 + last);
-    CHECK_EQ(total({2, 50, 50}), plain_groups * 100 + last);
-    CHECK_EQ(total({2, 50, 51}), plain_groups * 100 - 1 + last);
-    /* No room: the next group is asked for when this one is here, all of it at once (800 bytes under way). */
-    CHECK_EQ(total({8, 100, 0, 0}), 25 + plain_groups * 100 + last);
-    CHECK_THROWS("ahead", total({2, 50, 0, -1}));
-    CHECK_THROWS("bytes_per_cycle", total({0, 50, 0}));
-    CHECK_THROWS("bytes_per_cycle", total({1e-30, 50, 0}));
-}
-
-TEST(timing, time_tile_is_the_sequencer)
-{
-    for (const char *name : {"row_dfm", "bit_serial", "bit_parallel"}) {
-        SliceConfig config = plain_slice(name);
-        const TileShape tile = {61, 300, 9, 3, 3, 5, 3, 20};
-        const PatternProfile profile = uniform(Grouping(61, 3, 20).groups(), 10, 15, 20);
-        TileSequencer sequencer(config, tile, profile, {true});
-        const TileTiming step_by_step = run(sequencer);
-        const TileTiming whole = time_tile(config, tile, profile, {true});
-        CHECK_EQ(step_by_step.total, whole.total);
-        CHECK_EQ(step_by_step.load, whole.load);
-        check_sum(whole);
-        CHECK(sequencer.next_load() == nullptr);
-        CHECK_THROWS("loaded", sequencer.loaded(0));
-    }
-}
-
-TEST(timing, equal_passes_that_are_skipped_are_accounted_for)
-{
-    for (const char *name : {"row_dfm", "bit_serial", "bit_parallel"})
-        for (const bool buffered : {true, false})
-            for (const bool in_memory : {true, false})
-                for (const double rate : {0.7, 5.0, std::numeric_limits<double>::infinity()}) {
-                    SliceConfig config = plain_slice(name);
-                    config.arrays = 1;
-                    config.double_buffer = buffered;
-                    config.convert = in_memory ? Convert::memory : Convert::cores;
-                    const TileShape tile = {61, 2500, 9, 3, 3, 5, 3, 20};
-                    const std::int64_t groups = Grouping(61, 3, 20).groups();
-                    const PatternProfile profile = uniform(groups, 10, 15, 20);
-                    CHECK(plan_tile(config, tile, {}).passes > 4);
-                    TileSequencer sequencer(config, tile, profile, {true});
-                    while (const GroupStep *step = sequencer.next_load())
-                        sequencer.loaded(sequencer.load_start() +
-                                         static_cast<std::int64_t>(
-                                             std::ceil(static_cast<double>(step->load_bytes) / rate)));
-                    const TileTiming every = sequencer.timing();
-                    const TileTiming skipped = time_tile(config, tile, profile, {true}, rate);
-                    check_sum(skipped);
-                    CHECK_EQ(skipped.total, every.total);
-                    CHECK_EQ(skipped.load, every.load);
-                    CHECK_EQ(skipped.build, every.build);
-                    CHECK_EQ(skipped.lookup, every.lookup);
-                    CHECK_EQ(skipped.convert, every.convert);
-                    CHECK_EQ(skipped.write_back, every.write_back);
-                    CHECK_EQ(skipped.weight_bytes, every.weight_bytes);
-                    CHECK_EQ(skipped.result_bytes, every.result_bytes);
-                    CHECK_EQ(skipped.counts.lookups, every.counts.lookups);
-                    CHECK_EQ(skipped.counts.zero_patterns, every.counts.zero_patterns);
-                    CHECK_EQ(skipped.counts.prt_hits, every.counts.prt_hits);
-                    CHECK_EQ(skipped.counts.prt_misses, every.counts.prt_misses);
-                    CHECK_EQ(skipped.counts.table_builds, every.counts.table_builds);
-                    CHECK_EQ(skipped.counts.table_adds, every.counts.table_adds);
-                    CHECK_EQ(skipped.counts.row_reads, every.counts.row_reads);
-                    CHECK_EQ(skipped.counts.row_writes, every.counts.row_writes);
-                    CHECK_EQ(skipped.counts.conversions, every.counts.conversions);
-                }
 }
 
 TEST(timing, passes_repeat_everything)
@@ -313,4 +298,118 @@ TEST(timing, bad_input_names_the_field)
     CHECK_THROWS("wbits is 0", plan_tile(plain_slice(), tile, {}));
     CHECK_THROWS("profile has 15 groups: the tile has 16",
                  time_tile(plain_slice(), plain_tile(), uniform(15, 16, 0, 0), {}));
+}
+
+/* How a tile lies in the arrays. */
+
+TEST(plan, of_rows)
+{
+    SliceConfig config = plain_slice();
+    TilePlan plan = plan_tile(config, plain_tile(), {});
+    CHECK_EQ(plan.entry_bits, 6);
+    CHECK_EQ(plan.lanes, 4 * (256 / 6));
+    CHECK_EQ(plan.outputs_per_pass, 100);
+    CHECK_EQ(plan.passes, 1);
+    CHECK_EQ(plan.rows_needed, 15 + 8);
+    config.slices = 3;
+    CHECK_EQ(plan_tile(config, plain_tile(), {}).owned, 34);
+
+    TileShape tile = plain_tile();
+    config.slices = 1;
+    tile.n = 168; /* the last that fits one pass */
+    CHECK_EQ(plan_tile(config, tile, {}).passes, 1);
+    tile.n = 169;
+    CHECK_EQ(plan_tile(config, tile, {}).passes, 2);
+
+    tile = plain_tile();
+    const int extra_bits[] = {0, 1, 2, 2, 3, 3};
+    for (int nbw = 1; nbw <= 6; ++nbw) {
+        tile.nbw = nbw;
+        CHECK_EQ(plan_tile(config, tile, {}).entry_bits, 4 + extra_bits[nbw - 1]);
+    }
+}
+
+TEST(plan, rows_that_just_fit)
+{
+    SliceConfig config = plain_slice();
+    config.rows = 23;
+    plan_tile(config, plain_tile(), {});
+    config.rows = 22;
+    CHECK_THROWS("rows is 22: the tile needs 23", plan_tile(config, plain_tile(), {}));
+
+    config = plain_slice("bit_parallel"); /* one row more for a batch row's sums; lanes of 32 cells */
+    config.rows = 24;
+    TilePlan plan = plan_tile(config, plain_tile(), {});
+    CHECK_EQ(plan.lane_bits, 32);
+    CHECK_EQ(plan.batch_chunks, 2);
+    config.rows = 25;
+    CHECK_EQ(plan_tile(config, plain_tile(), {}).batch_chunks, 1);
+    config.rows = 23;
+    CHECK_THROWS("rows is 23: the tile needs 24", plan_tile(config, plain_tile(), {}));
+
+    config = plain_slice("bit_serial"); /* 15 entries of 6 bits, 8 weights of 4, sums of 32 */
+    config.rows = 15 * 6 + 8 * 4 + 32;
+    plan = plan_tile(config, plain_tile(), {});
+    CHECK_EQ(plan.lanes, 4 * 256);
+    CHECK_EQ(plan.batch_chunks, 2);
+    CHECK_EQ(plan.rows_needed, config.rows);
+    config.rows += 31;
+    CHECK_EQ(plan_tile(config, plain_tile(), {}).batch_chunks, 2);
+    config.rows += 1;
+    CHECK_EQ(plan_tile(config, plain_tile(), {}).batch_chunks, 1);
+    config.rows = 15 * 6 + 8 * 4 + 31;
+    CHECK_THROWS("rows is 153: the tile needs 154", plan_tile(config, plain_tile(), {}));
+}
+
+TEST(plan, registers_of_a_conversion_that_just_fit)
+{
+    /* Tables of one and of three rows are smaller than five registers, one of seven is larger. */
+    const int needed[] = {5 + 2, 5 + 4, 7 + 6};
+    for (int nbw = 1; nbw <= 3; ++nbw) {
+        SliceConfig config = plain_slice();
+        TileShape tile = plain_tile();
+        tile.nbw = nbw;
+        config.rows = needed[nbw - 1];
+        CHECK_EQ(plan_tile(config, tile, {true}).rows_needed, config.rows);
+        config.rows -= 1;
+        if (nbw < 3) {
+            CHECK_THROWS("(registers of the conversion 5, staging", plan_tile(config, tile, {true}));
+            plan_tile(config, tile, {}); /* without scales there is no conversion */
+            config.convert = Convert::unit;
+            plan_tile(config, tile, {true}); /* nor is one in the arrays */
+            config.convert = Convert::cores;
+            plan_tile(config, tile, {true});
+        } else {
+            CHECK_THROWS("(table 7, staging", plan_tile(config, tile, {true}));
+        }
+    }
+
+    /* A column's table of 90 rows is smaller than 136 bits of registers: two batch rows less in a chunk. */
+    SliceConfig config = plain_slice("bit_serial");
+    TileShape tile = plain_tile();
+    tile.batch = 8;
+    CHECK_EQ(plan_tile(config, tile, {}).chunk_rows, (256 - 90 - 32) / 32);
+    CHECK_EQ(plan_tile(config, tile, {true}).chunk_rows, (256 - 136 - 32) / 32);
+    config.rows = 136 + 32 + 32;
+    CHECK_EQ(plan_tile(config, tile, {true}).chunk_rows, 1);
+    config.rows -= 1;
+    CHECK_THROWS("rows is 199: the tile needs 200 (registers of the conversion 136, staging 32, sums of one "
+                 "batch row 32)",
+                 plan_tile(config, tile, {true}));
+}
+
+TEST(plan, columns_that_just_fit)
+{
+    SliceConfig config = plain_slice();
+    config.cols = 6;
+    CHECK_EQ(plan_tile(config, plain_tile(), {}).lanes, 4);
+    config.cols = 5;
+    CHECK_THROWS("cols is 5: one output takes 6 cells", plan_tile(config, plain_tile(), {}));
+
+    config.cols = 31; /* room for entries, not for a fp32 */
+    const PatternProfile profile = uniform(plain_groups, 16, 0, 0);
+    time_tile(config, plain_tile(), profile, {});
+    CHECK_THROWS("cols is 31: a conversion takes 32 cells", time_tile(config, plain_tile(), profile, {true}));
+    config.cols = 32;
+    time_tile(config, plain_tile(), profile, {true});
 }

@@ -29,9 +29,8 @@ from sailsim.sim.study.folder import Store
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.system import System
 from sailsim.workloads.gguf_model import stored_model
-from sailsim.workloads.image import ImagePlan, plan_image
+from sailsim.workloads.image import ImagePlan, plan_image, read_image
 from sailsim.workloads.image_decode import ImageDecoder
-from sailsim.workloads.image_file import read_image
 from sailsim.workloads.load import load_model
 from sailsim.workloads.tokenizer import Tokenizer
 
@@ -343,7 +342,7 @@ def image_for(point: DecodePoint, system: System, out: Path) -> Path:
         SailsimError: the model or its weights are none that an image can hold, or the disk is full.
     """
     plan = _plan(point, system)
-    what = [plan.about, plan.spec.n_layers, plan.slices, point.weights, code_version()]
+    what = [plan.about, plan.spec.n_layers, plan.dimensions.slices, point.weights, code_version()]
     name = f"{Path(point.model).stem}-{point.weights or 'own'}-{plan.spec.n_layers}"
     path = out / "images" / f"{name}.image"
     told = path.with_suffix(".json")

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace import LAYOUTS, write_trace
-from sailsim.sim import schedule
 from sailsim.sim.dram import Dram
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.outcome import Gem5Run
@@ -29,6 +28,7 @@ from sailsim.sim.gem5.validation import PHASES
 from sailsim.sim.memory_path import memory
 from sailsim.sim.nbw import PER_TENSOR, nbw_in_words
 from sailsim.sim.replay import timed_tile
+from sailsim.sim.schedule import Segments, Tensor, play
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.run import run_study
 from sailsim.sim.study.tasks import MEMBER, Task
@@ -338,11 +338,11 @@ def _engine(point: TilePoint, system: System, tile: Tile) -> dict[str, Any]:
     reader = replace(whole.stream, window=whole.stream.window * part, parts=slices)
     machine = replace(whole, depth=0, stream=reader, stream_limit=whole.stream_limit * part)
     dram = Dram(system.memory, system.llc.line.whole)
-    tensor = schedule.Tensor(point.tensor, 0, timed.bytes, timed.seconds, timed.throttled)
+    tile_alone = Segments.one([], [Tensor(point.tensor, 0, timed.bytes, timed.seconds, timed.throttled)])
 
     def cycles(share: float) -> float:
         """Those that gem5 counts: between the descriptor's arrival and the last result's."""
-        end = schedule.run(replace(machine, read_share=share), [], [tensor]).end
+        end = play(replace(machine, read_share=share), [tile_alone]).end
         return (end - timed.edges.descriptor - timed.edges.record) * pim.clock.si
 
     return {

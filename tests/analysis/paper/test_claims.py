@@ -1,5 +1,6 @@
 """Claims are data: another paper is another file, through the same metrics, for stores and for samples."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,14 @@ pytest.importorskip("SALib")
 
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.paper.claims import CLAIMS, load_paper
-from sailsim.analysis.paper.evaluator import evaluate_machine
-from sailsim.analysis.paper.metrics import METRICS, highest, reaches, values
+from sailsim.analysis.paper import check
+from sailsim.analysis.paper.check import Step, judge, steps
+from sailsim.analysis.paper.claims import CLAIMS, highest, load_paper
+from sailsim.analysis.paper.evaluator import judged
 from sailsim.analysis.paper.reproduce import reproduce
-from sailsim.analysis.paper.sample_outcomes import SampleOutcomes
 from sailsim.analysis.paper.stored_claims import StoredOutcomes, claims, table
 from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.render.reproduction_page import markdown
+from sailsim.analysis.render.claims_page import reproduction_page
 from sailsim.analysis.results.compare import compare
 from sailsim.analysis.results.joins import joined
 from sailsim.analysis.results.results import Runs
@@ -29,12 +30,13 @@ from sailsim.sim.files import load_system
 
 FOLDER = Path(__file__).parent
 TINY = str(FOLDER / "tiny_claims.toml")
+METRICS = {"speedup", "usd_ratio", "saving", "area_share"}
 
 
 def test_every_paper_that_ships_uses_every_metric_and_says_where_its_numbers_are_from() -> None:
     for name in CLAIMS.names:
         paper = load_paper(name)
-        assert {metric.metric for claim in paper.claim for metric in claim.metric} == set(METRICS)
+        assert {metric.metric for claim in paper.claim for metric in claim.metric} == METRICS
         for claim in paper.claim:
             assert claim.source
             assert claim.primary.find or claim.primary.how
@@ -71,21 +73,20 @@ def test_what_a_metric_asks_for_does_not_depend_on_those_before_it(frame) -> Non
     metrics = [metric for claim in load_paper().claim for metric in claim.metrics("store")]
     different = {(each.machines, each.threads, each.without, each.runner): each for each in metrics}
     assert 10 < len(different) < len(metrics)
-    together = StoredOutcomes.of(results)
+    together = StoredOutcomes.of_runs(results)
     for metric in different.values():
         alone = StoredOutcomes(results, together.points).within(metric)
         pd.testing.assert_frame_equal(together.within(metric).points, alone.points)
         if metric.runner is not None:
             own = results.beside(alone.points, metric.runner)
-            pd.testing.assert_frame_equal(together.within(metric).runs(metric.runner).rows, own)
+            pd.testing.assert_frame_equal(together.within(metric).rows(metric.runner), own)
 
 
 def test_another_papers_claims_of_a_sample_are_those_of_a_run() -> None:
     """The same metric functions: a nominal machine's values are those of `sailsim run`."""
     tiny = space(TINY)
     assert list(tiny.hosts) == ["ampere"]
-    record = evaluate_machine(tiny, tiny.nominal)
-    sampled = SampleOutcomes.of(tiny, [tiny.nominal], [record])
+    sampled = judged(tiny, tiny.nominal)
     point = tiny.workloads[0].point("sail-n1-fast-host", 128)
     on, off = compare(point)["runs"], compare(replace(point, prt=False))["runs"]
     expected = {
@@ -94,7 +95,7 @@ def test_another_papers_claims_of_a_sample_are_those_of_a_run() -> None:
         "arrays": 100 * area(load_system("sail-n1-fast-host")).share("C-SRAM arrays", "die"),
     }
     for name, value in expected.items():
-        assert values(tiny.paper.by_name(name).primary, sampled)[0, 0] == pytest.approx(value, rel=1e-9), name
+        assert sampled[name, 0][0] == pytest.approx(value, rel=1e-9), name
 
 
 @pytest.mark.slow
@@ -108,21 +109,16 @@ def test_another_papers_reproduction(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "nominal, fixed workload",
         "nearest, usd_l4",
     ]
-    page = markdown(results)
-    assert "Tokens/$ over L4" in page
-    assert "V100" not in page.replace("scatter", "")
+    assert "Tokens/$ over L4" in reproduction_page(results)
 
 
-def test_reaching_is_as_high_or_as_low() -> None:
+def test_reaching_is_as_high_or_as_low_and_the_highest_of_no_numbers_is_none() -> None:
     paper = load_paper(TINY)
     high = paper.by_name("usd_l4").model_copy(update={"value": 2.0})
     low = paper.by_name("arrays").model_copy(update={"value": 2.0})
     numbers = np.array([1.0, 2.0, 3.0, -np.inf])
-    assert reaches(high, numbers).tolist() == [False, True, True, False]
-    assert reaches(low, numbers).tolist() == [True, True, False, False]
-
-
-def test_the_highest_of_no_numbers_is_none() -> None:
+    assert high.reaches(numbers).tolist() == [False, True, True, False]
+    assert low.reaches(numbers).tolist() == [True, True, False, False]
     numbers = np.array([[1.0, np.nan, 3.0], [np.nan] * 3])
     assert np.array_equal(highest(numbers), [3.0, np.nan], equal_nan=True)
 
@@ -180,12 +176,6 @@ def test_a_paper_without_unknowns_cannot_be_sampled(tmp_path: Path) -> None:
         space(str(path))
 
 
-def test_an_unknown_paper_is_refused_by_the_command(tmp_path: Path) -> None:
-    answer = CliRunner().invoke(main, ["reproduce", "--out", str(tmp_path / "out"), "--paper", "sale"])
-    assert answer.exit_code == 2
-    assert "claims 'sale' is unknown; allowed are sail or the path of a .toml file" in answer.output
-
-
 def test_files_that_change_are_read_again(tmp_path: Path) -> None:
     """Within one process, as in a notebook."""
     claims, unknowns = tmp_path / "tiny_claims.toml", tmp_path / "tiny_unknowns.toml"
@@ -201,3 +191,50 @@ def test_files_that_change_are_read_again(tmp_path: Path) -> None:
     claims.write_text("nonsense = 1\n")
     with pytest.raises(SailsimError, match="tiny_claims"):
         space(str(claims))
+
+
+# --- What this project claims ---
+
+STEP = Step(
+    name="answer",
+    title="t",
+    minutes=0.1,
+    commands=("run --batch 0 --json",),
+    value=(
+        {"what": "a", "path": "x.0.y", "expected": 100.0, "tolerance": 0.01},
+        {"what": "b", "path": "z", "expected": 3.0, "tolerance": 0.0},
+    ),
+)
+
+
+def test_a_value_is_met_within_its_tolerance() -> None:
+    for a, b, met in ((100.9, 3.0, [True, True]), (101.1, 3.1, [False, False])):
+        assert [one.met for one in judge(STEP, {"x": [{"y": a}], "z": b})] == met
+    assert not any(one.met for one in judge(STEP, None, "it failed"))
+
+
+def test_the_list_of_steps_runs_nothing_and_an_unknown_one_is_one_sentence() -> None:
+    result = CliRunner().invoke(main, ["claims", "check", "--list"])
+    assert result.output.count("    sailsim ") == sum(len(step.commands) for step in steps())
+    result = CliRunner().invoke(main, ["claims", "check", "nothing"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: step is 'nothing'; allowed are answer,")
+
+
+@pytest.mark.slow
+def test_the_quick_steps_are_met(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        main, ["claims", "check", "answer", "arithmetic", "--out", str(tmp_path), "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    assert [one["met"] for one in json.loads(result.stdout)["outcomes"]] == 9 * [True]
+
+
+def test_a_command_that_fails_is_a_miss_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "steps", lambda: (STEP,))
+    result = CliRunner().invoke(main, ["claims", "check", "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "MISSED" in result.output
+    assert "batch is 0; allowed" in result.output

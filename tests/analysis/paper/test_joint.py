@@ -5,7 +5,7 @@ import itertools
 import json
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -18,22 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis.paper import joint as together
-from sailsim.analysis.paper import joint_nearest
-from sailsim.analysis.paper.claims import load_paper
-from sailsim.analysis.paper.combinations import (
-    Combination,
-    Combinations,
-    Metric,
-    load_combinations,
-    off,
-)
-from sailsim.analysis.paper.joint import joint
-from sailsim.analysis.paper.joint_samples import BLOCK, Draw, judged, metrics_of, run_draw
-from sailsim.analysis.paper.nearest import save_found
-from sailsim.analysis.paper.parameters import Workload
-from sailsim.analysis.paper.space import ParameterSpace
-from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.render.joint_page import STORED, write_page
+from sailsim.analysis.paper.claims import Metric, load_paper
+from sailsim.analysis.paper.evaluator import judged
+from sailsim.analysis.paper.joint import BLOCK, Combination, Draw, joint, load_combinations
+from sailsim.analysis.paper.nearest import Search, save_machine
+from sailsim.analysis.paper.unknowns import ParameterSpace, Workload, space
+from sailsim.analysis.render.claims_page import write_joint
 from sailsim.analysis.results.compare import compare
 from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
@@ -44,6 +34,7 @@ from sailsim.sim.study.folder import Store
 from ...examples import examples
 
 ROOT = Path(__file__).parents[3]
+STORED = ROOT / "analysis" / "data" / "joint.jsonl"
 PAPER = load_paper()
 DECLARED = load_combinations("sail", PAPER)
 QUICK = {"model": "smollm2-135m", "context": 64, "reason": "quick"}
@@ -61,16 +52,15 @@ def small(paper: str = "sail", prior: str | None = None) -> ParameterSpace:
 def some_values(machines: int, workloads: int, seed: int) -> dict[Metric, np.ndarray]:
     """Values of every metric, some missing; of area the same on every workload."""
     rng = np.random.default_rng(seed)
-    found = {}
-    for claim in PAPER.claim:
-        for at in range(len(claim.metrics("samples"))):
-            each = claim.value * np.exp(rng.normal(0, 1, (machines, workloads)))
-            each[rng.random(each.shape) < 0.2] = np.nan
-            each[rng.random(each.shape) < 0.1] = 0.0
-            if claim.aggregation != "highest":
-                each = np.broadcast_to(each[:, :1], each.shape)
-            found[claim.name, at] = each
-    return found
+    values = {}
+    for metric in PAPER.sampled:
+        claim = PAPER.by_name(metric[0])
+        each = claim.value * np.exp(rng.normal(0, 1, (machines, workloads)))
+        each[rng.random(each.shape) < 0.2] = np.nan
+        each[rng.random(each.shape) < 0.1] = 0.0
+        once = claim.aggregation != "highest"
+        values[metric] = np.broadcast_to(each[:, :1], each.shape) if once else each
+    return values
 
 
 @pytest.mark.parametrize("nbw", [4, "auto"])
@@ -82,7 +72,8 @@ def test_judging_machines_leaves_no_circles(nbw: int | str) -> None:
     gc.collect()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
-        judged(within, machines)
+        for machine in machines:
+            judged(within, machine)
         gc.collect()
         left = {type(each).__name__ for each in gc.garbage if type(each).__module__.startswith("sailsim")}
     finally:
@@ -95,6 +86,7 @@ def test_the_number_of_combinations_is_that_of_the_file() -> None:
     every = list(DECLARED.all())
     assert DECLARED.count == len(every) == len(set(every)) == 13 * 2 * 12 * 2
     assert DECLARED.primary in every
+    assert all(sorted(name for name, _ in each.metrics) == sorted(DECLARED.targets) for each in every)
 
 
 @examples(30)
@@ -109,13 +101,12 @@ def test_the_nearest_of_all_is_that_of_every_combination_one_by_one(
 
 def built(numbers: Mapping[str, float], primary: Combination) -> dict[Metric, np.ndarray]:
     """One machine on two workloads whose first readings are some numbers, the second workload worse."""
-    found = {}
-    for claim in PAPER.claim:
-        for at in range(len(claim.metrics("samples"))):
-            ours = (claim.name, at) in primary.metrics
-            value = numbers[claim.name] if ours else np.nan
-            found[claim.name, at] = np.array([[value, value if claim.better == "lower" else value / 2]])
-    return found
+    values = {}
+    for metric in PAPER.sampled:
+        value = numbers[metric[0]] if metric in primary.metrics else np.nan
+        second = value if PAPER.by_name(metric[0]).better == "lower" else value / 2
+        values[metric] = np.array([[value, second]])
+    return values
 
 
 def test_a_machine_built_to_have_the_numbers_is_found() -> None:
@@ -144,10 +135,10 @@ def test_at_one_workload_is_stricter_than_each_at_its_highest() -> None:
     assert both[1] == pytest.approx(np.log(2))
 
 
-def test_what_is_no_number_or_zero_is_infinitely_far() -> None:
-    assert off(np.array([[np.nan, 0.0]]), 2.0, "one workload").tolist() == [[np.inf, np.inf]]
-    assert off(np.array([[np.nan, np.nan]]), 2.0, "highest").tolist() == [np.inf]
-    assert off(np.array([[np.nan, 4.0]]), 2.0, "highest")[0] == pytest.approx(np.log(2))
+@pytest.mark.parametrize("missing", [np.nan, 0.0])
+def test_what_is_no_number_or_zero_is_infinitely_far(missing: float) -> None:
+    values = built({claim.name: claim.value for claim in PAPER.claim} | {"prt": missing}, DECLARED.primary)
+    assert DECLARED.nearest(values).tolist() == [np.inf]
 
 
 EVERY = "claims = ['speedup', 'usd_cpu', 'usd_v100', 'prt', 'overhead']"
@@ -169,16 +160,9 @@ def test_bad_combinations_are_one_sentence(tmp_path: Path, text: str, words: str
     assert "\n" not in str(error.value)
 
 
-def test_a_group_without_a_reason_and_a_place_that_is_none(tmp_path: Path) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text("where = ['anywhere']\ntogether = [{ claims = ['prt'], readings = [['x']] }]\n", "utf-8")
-    with pytest.raises(SailsimError, match="where"):
-        load_combinations(str(path), PAPER)
-
-
 @pytest.mark.parametrize(
     ("machines", "seed", "words"),
-    [(65, 0, "machines is 65"), (32, 0, "machines is 32"), (0, 0, "machines is 0"), (64, -1, "seed is -1")],
+    [(65, 0, "samples is 65"), (32, 0, "samples is 32"), (0, 0, "samples is 0"), (64, -1, "seed is -1")],
 )
 def test_draws_that_cannot_be(machines: int, seed: int, words: str) -> None:
     with pytest.raises(SailsimError, match=words):
@@ -186,28 +170,25 @@ def test_draws_that_cannot_be(machines: int, seed: int, words: str) -> None:
 
 
 def test_machines_of_a_larger_draw_are_those_of_a_smaller_one_first() -> None:
-    few, more = Draw(small(), "sail", 64, 3), Draw(small(), "sail", 192, 3)
-    assert few.id == more.id
-    np.testing.assert_array_equal(few.rows(), more.rows()[:64])
-    assert Draw(small(), "sail", 64, 4).id != few.id
+    few, more, other = (Draw(small(), "sail", n, seed).rows() for n, seed in ((64, 3), (192, 3), (64, 4)))
+    np.testing.assert_array_equal(few, more[:64])
+    assert (few != other).all(axis=1).any()
+    assert [few[0, 0], few[-1, -1]] == pytest.approx([0.08564916625618935, 0.766003642231226], abs=0)
 
 
 @pytest.mark.slow
 def test_a_draw_goes_on_where_it_was_and_does_not_depend_on_who_works(tmp_path: Path) -> None:
     draw = Draw(small(), "sail", 64, 0)
-    first = run_draw(draw, tmp_path / "a", 2, progress=False)
-    # A folder that lacks a block is finished, and one that is whole is read.
-    folder = tmp_path / "a"
-    held = Store(folder).keys()
-    assert len(held) == 64 // BLOCK
-    next(iter(sorted((folder / "chunks").glob("*.parquet")))).unlink()
-    again = run_draw(draw, folder, 1, progress=False)
-    assert list(first) == list(metrics_of(draw.space))
-    for metric in first:
-        np.testing.assert_array_equal(first[metric], again[metric])
-    alone = judged(draw.space, [draw.space.draw(row) for row in draw.rows()[:3]])
-    for metric in first:
-        np.testing.assert_array_equal(first[metric][:3], alone[metric])
+    first = draw.run(tmp_path / "a", 2, progress=False)
+    assert len(Store(tmp_path / "a").keys()) == 64 // BLOCK
+    Draw(small(), "sail", 96, 0).run(tmp_path / "a", 1, progress=False)
+    assert len(Store(tmp_path / "a").keys()) == 96 // BLOCK
+    assert list(first) == list(PAPER.sampled)
+    again = draw.run(tmp_path / "a", 1, progress=False)
+    for at, row in enumerate(draw.rows()[:3]):
+        for metric, alone in judged(draw.space, draw.space.draw(row)).items():
+            np.testing.assert_array_equal(first[metric], again[metric])
+            np.testing.assert_array_equal(first[metric][at], alone)
 
 
 @pytest.mark.slow
@@ -216,29 +197,30 @@ def test_the_whole_of_it_twice_is_the_same_to_the_byte(
 ) -> None:
     monkeypatch.setattr(together, "space", small)
     monkeypatch.setattr(together, "PSEUDO", 5)
-    found = joint(tmp_path / "a", 64, progress=False)
+    results = joint(tmp_path / "a", 64, progress=False)
     joint(tmp_path / "b", 64, progress=False)
     for name in ("joint.json", "nearest-all.toml"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    for prior in found["priors"].values():
+    for prior in results["priors"].values():
         assert sum(prior["reached"]) == 64
         assert list(prior["within"].values()) == sorted(prior["within"].values())
         assert [row["gap"] for row in prior["posterior"]] == sorted(
             (row["gap"] for row in prior["posterior"]), reverse=True
         )
-    monkeypatch.setattr("sailsim.analysis.render.joint_page.space", small)
-    written = write_page(found, tmp_path / "a")
-    assert all(path.is_file() for path in written)
-    assert json.loads(json.dumps(found)) == json.loads((tmp_path / "a" / "joint.json").read_text("utf-8"))
+    monkeypatch.setattr("sailsim.analysis.render.claims_page.space", small)
+    page = write_joint(results, tmp_path / "a").read_text("utf-8")
+    assert (tmp_path / "a" / "figures" / "joint.png").is_file()
+    assert all(claim.short in page for claim in PAPER.claim)
+    assert json.loads(json.dumps(results)) == json.loads((tmp_path / "a" / "joint.json").read_text("utf-8"))
     # The file of the nearest machine is the machine that was found.
     machine = load_system(str(tmp_path / "a" / "nearest-all.toml"))
-    for path, change in found["nearest"]["changes"].items():
+    for path, change in results["nearest"]["changes"].items():
         section, field = path.split(".")
         assert getattr(getattr(machine, section), field).value == change["value"]
 
 
 def test_the_results_that_ship_are_of_the_declared_combinations() -> None:
-    stored = read_records(ROOT / "analysis" / "data" / STORED)
+    stored = read_records(STORED)
     assert stored["combinations"] == DECLARED.count
     assert stored["machines"] >= 20_000
 
@@ -246,7 +228,7 @@ def test_the_results_that_ship_are_of_the_declared_combinations() -> None:
 @pytest.mark.slow
 def test_the_committed_nearest_of_all_gives_its_numbers_by_its_file() -> None:
     """Each at its points, in the field of the answer that its metric names."""
-    near = read_records(ROOT / "analysis" / "data" / STORED)["nearest"]
+    near = read_records(STORED)["nearest"]
     system = str(ROOT / "docs" / "systems" / near["file"])
     workloads = {workload.name: workload for workload in space().workloads}
     for row in (*near["reading"]["primary"]["rows"], *near["reading"]["best"]["rows"]):
@@ -269,17 +251,11 @@ def test_the_committed_nearest_of_all_gives_its_numbers_by_its_file() -> None:
         )
 
 
-def test_a_combination_is_a_row_of_every_group() -> None:
-    assert isinstance(DECLARED, Combinations)
-    for each in itertools.islice(DECLARED.all(), 5):
-        assert sorted(name for name, _ in each.metrics) == sorted(claim.name for claim in PAPER.claim)
-
-
 def test_a_machine_that_was_found_is_saved_with_all_that_it_changes(tmp_path: Path) -> None:
     wide = space(prior="sail-wide")
     changes = {"pim.nbw": "auto", "pim.substrate.read": 2, "pim.clock": 2.0, "weights.group_size": 64}
     path = tmp_path / "found.toml"
-    changed = save_found(wide, changes, path, "Found", "a test", "how")
+    changed = save_machine(wide, changes, path, "Found", "a test")
     assert changed == {
         "pim.substrate": {"value": "row_dfm:read=2", "was": "row_dfm"},
         "pim.clock": {"value": 2.0, "was": 1.8},
@@ -290,11 +266,24 @@ def test_a_machine_that_was_found_is_saved_with_all_that_it_changes(tmp_path: Pa
     assert (machine.nbw, machine.clock.value, machine.substrate.value) == ("auto", 2.0, "row_dfm:read=2")
 
 
-def test_changes_that_go_cost_little_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def search(off: Callable[[Mapping[str, Any]], float], enough: float = 0.0) -> Search:
+    return Search(small(), off, enough, rounds=6, helps=0.99, kept=12)
+
+
+def test_changes_that_go_cost_little_all_together() -> None:
     """Each of them costs 0.9 %: one may go, and not all of them one after another."""
-    search = joint_nearest._Search(small(), DECLARED)
     changes = dict.fromkeys("abcde", 1)
-    monkeypatch.setattr(search, "distance", lambda left: 1.009 ** (5 - len(left)))
-    assert len(search._without_idle(changes)) == 4
-    monkeypatch.setattr(search, "distance", lambda left: 1.0)
-    assert search._without_idle(changes) == {}
+    assert len(search(lambda left: 1.009 ** (5 - len(left))).without_idle(changes)) == 4
+    assert search(lambda left: 1.0).without_idle(changes) == {}
+
+
+def test_a_search_finds_what_is_between_levels_from_both_sides() -> None:
+    """By bisection where the sign says on which side it is, by narrowing where it does not."""
+
+    def off(changes: Mapping[str, Any]) -> float:
+        return float(changes.get("pim.clock", 1.8)) / 1.37 - 1 + 0.5 * (changes.get("pim.arrays", 16) != 16)
+
+    assert search(off, 0.02).run({})["pim.clock"] == pytest.approx(1.37, rel=0.02)
+    assert search(lambda changes: abs(off(changes))).run({"pim.arrays": 8}) == {
+        "pim.clock": pytest.approx(1.37, rel=0.02)
+    }

@@ -59,7 +59,7 @@ def test_every_entry_says_something() -> None:
             assert column.meaning
             assert not column.meaning.endswith(".")
             assert column.unit in UNITS, column
-    for kind in ("sweep", "gem5", "reuse", "reproduce", "explore"):
+    for kind in ("sweep", "gem5", "reuse", "claims reproduce", "claims explore"):
         names = [column.name for column in columns_of(kind)]
         assert len(set(names)) == len(names)
         assert set(RESERVED) <= set(names)
@@ -143,27 +143,27 @@ def test_of_reuse(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_of_reproduce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("SALib")
-    from sailsim.analysis.paper import nearest
-    from sailsim.analysis.paper.sampling import Study, run_samples
+    from sailsim.analysis.paper import nearest, reproduce
 
     from ..paper.test_reproduce import PAPER, small
 
-    names = set(run_samples(Study(small(), 4, 0), tmp_path, progress=False))
+    reproduce.Study(small(), 4, 0).run(tmp_path, progress=False)
     monkeypatch.setattr(nearest, "nearest", lambda space, claim: {})
-    same("reproduce", names | set(nearest._answered(small(), PAPER.claim[0])))
+    monkeypatch.setattr(reproduce, "screen", lambda space: (frozenset(), frozenset()))
+    beside = {*nearest._nearest(small(), PAPER.claim[0]), *reproduce._screening(small())}
+    same("claims reproduce", {*Results(tmp_path).frame(), *beside})
 
 
 def test_of_joint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sailsim.analysis.paper import joint_nearest
-    from sailsim.analysis.paper.combinations import load_combinations
-    from sailsim.analysis.paper.joint_samples import Draw, run_draw
+    from sailsim.analysis.paper import joint
+    from sailsim.analysis.paper.nearest import Search
 
-    from ..paper.test_joint import PAPER, small
+    from ..paper.test_joint import DECLARED, small
 
-    run_draw(Draw(small(), "sail", 64, 0), tmp_path, progress=False)
-    monkeypatch.setattr(joint_nearest._Search, "run", lambda search, start: start)
-    found = joint_nearest._answered(small(), load_combinations("sail", PAPER), ("nominal", {}))
-    same("joint", {*Results(tmp_path).frame(), *found})
+    joint.Draw(small(), "sail", 64, 0).run(tmp_path, progress=False)
+    monkeypatch.setattr(Search, "run", lambda search, start: start)
+    search = joint._nearest(small(), DECLARED, ("nominal", {}))
+    same("claims joint", {*Results(tmp_path).frame(), *search})
 
 
 @pytest.mark.slow
@@ -173,9 +173,9 @@ def test_of_explore(tmp_path: Path) -> None:
 
     from ..paper.test_explore import SEARCH
 
-    trials = explore(SEARCH, tmp_path, trials=3, progress=False)
+    trials = explore(SEARCH, tmp_path, samples=3, progress=False)
     frame = Results(tmp_path).frame()
-    same("explore", frame)
+    same("claims explore", frame)
     both = [name for name in trials if name in frame and name != "reason"]
     assert set(SEARCH.fields) | {"threads", "tokens_per_s"} <= set(both)
     assert (frame[both].sort_values(both).to_numpy() == trials[both].sort_values(both).to_numpy()).all()

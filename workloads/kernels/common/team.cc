@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "common/team.hh"
 
-#include "common/fail.hh"
+#include "common/program.hh"
 
 #include <algorithm>
 #include <linux/sched.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 // long sailsim_clone(flags, stack_top, parent_tid, tls, child_tid, entry, argument): the new thread calls
@@ -54,6 +55,19 @@ void yield_core()
 }
 
 } // namespace
+
+Buffer::Buffer(std::size_t bytes) : size_(bytes == 0 ? 1 : bytes), bytes_(nullptr)
+{
+    void *memory = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        fail("cannot allocate %zu bytes", size_);
+    bytes_ = static_cast<unsigned char *>(memory);
+}
+
+Buffer::~Buffer()
+{
+    munmap(bytes_, size_);
+}
 
 // `yield` does nothing on a core with one hardware thread. `isb` drains the pipeline, some tens of cycles in
 // which a waiting core neither executes instructions nor disturbs the line that it waits for.

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-// A team of threads for the measured loops, made with the raw clone system call: the static C library's
-// pthreads need clone3, which gem5's syscall emulation does not have.
+// Memory and threads. A team of threads for the measured loops is made with the raw clone system call: the
+// static C library's pthreads need clone3, which gem5's syscall emulation does not have.
 //
 // The threads share the first thread's thread-local storage. A body may therefore compute, call memcpy and
 // make raw system calls, but must not allocate, print or use errno; such work belongs before or after
 // Team::run.
 #ifndef SAILSIM_KERNELS_COMMON_TEAM_HH
 #define SAILSIM_KERNELS_COMMON_TEAM_HH
-
-#include "common/buffer.hh"
 
 #include <atomic>
 #include <cstddef>
@@ -19,6 +17,36 @@
 
 namespace sailsim::kernels
 {
+
+// Zeroed, page-aligned memory straight from the kernel, so that large operands start on fresh pages.
+class Buffer
+{
+  public:
+    // Ends the program with one sentence when the memory cannot be had.
+    explicit Buffer(std::size_t bytes);
+    ~Buffer();
+    Buffer(const Buffer &) = delete;
+    Buffer &operator=(const Buffer &) = delete;
+
+    std::size_t size() const { return size_; }
+    unsigned char *bytes() { return bytes_; }
+    const unsigned char *bytes() const { return bytes_; }
+
+    template <class T>
+    T *as()
+    {
+        return reinterpret_cast<T *>(bytes_);
+    }
+    template <class T>
+    const T *as() const
+    {
+        return reinterpret_cast<const T *>(bytes_);
+    }
+
+  private:
+    std::size_t size_;
+    unsigned char *bytes_;
+};
 
 // Waits a little inside a polling loop: hands the core on when there are more threads than cores.
 class Backoff
@@ -69,6 +97,32 @@ class Team
     // Each on a line of its own: one is read by all while the other is written by all.
     alignas(64) std::atomic<std::uint32_t> round_{0};
     alignas(64) std::atomic<std::uint32_t> finished_{0};
+};
+
+// Where the threads of a team meet: all that was written before is visible behind it.
+class Barrier
+{
+  public:
+    explicit Barrier(unsigned size) : size_(size) {}
+
+    void wait()
+    {
+        const std::uint32_t round = round_.load(std::memory_order_relaxed);
+        if (arrived_.fetch_add(1, std::memory_order_acq_rel) == size_ - 1) {
+            arrived_.store(0, std::memory_order_relaxed);
+            round_.store(round + 1, std::memory_order_release);
+            return;
+        }
+        Backoff backoff;
+        while (round_.load(std::memory_order_acquire) == round)
+            backoff.pause();
+    }
+
+  private:
+    const std::uint32_t size_;
+    // Each on a line of its own: one is written by all while the other is read by all.
+    alignas(64) std::atomic<std::uint32_t> arrived_{0};
+    alignas(64) std::atomic<std::uint32_t> round_{0};
 };
 
 // The part [first, last) of `count` items that `rank` of `size` does; parts differ by at most one item.

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "decode/attention.hh"
 
-#include "decode/attention_kernels.hh"
+#include "common/measure.hh"
 #include "decode/vector_math.hh"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <vector>
 
 namespace sailsim::kernels::decode
 {
@@ -15,9 +16,260 @@ namespace sailsim::kernels::decode
 namespace
 {
 
+constexpr std::size_t kFillEntries = 4096, kFillStride = 37;
+
+void to_halves(const float *x, std::size_t count, float16_t *out)
+{
+    for (std::size_t i = 0; i < count; i += 8)
+        vst1q_f16(out + i, vcvt_high_f16_f32(vcvt_f16_f32(vld1q_f32(x + i)), vld1q_f32(x + i + 4)));
+}
+
+// Rounds `count` numbers, a multiple of 16, as activations are rounded; returns what a step is worth.
+float round_head(const float *x, std::size_t count, std::int8_t *out)
+{
+    float32x4_t largest = vdupq_n_f32(0.0f);
+    for (std::size_t i = 0; i < count; i += 4)
+        largest = vmaxq_f32(largest, vabsq_f32(vld1q_f32(x + i)));
+    const float most = vmaxvq_f32(largest);
+    const float32x4_t factor = vdupq_n_f32(steps_per_unit(most));
+    for (std::size_t i = 0; i < count; i += 16)
+        vst1q_s8(out + i, round16(load16(x + i), factor));
+    return step_of(most);
+}
+
+// What follows is attention of some query heads that share keys and values, over one run of kPositions
+// positions.
+//
+// Positions that are not there yet hold zeros; their scores are worked out and then left out.
+//
+// A cache of many sequences comes from memory, and a core's loads alone do not keep enough lines under way:
+// so values are asked for while their keys are multiplied, and the next run's keys while values are.
 constexpr std::size_t kMostQueries = 4; // heads that are worked on together
+constexpr std::size_t kTogether = 4;    // positions whose scores grow side by side
+
+// Asks for the lines of `bytes` from `from` on; beside what is there it does nothing.
+inline void fetch(const void *from, std::size_t bytes)
+{
+    for (std::size_t i = 0; i < bytes; i += kLine)
+        __builtin_prefetch(static_cast<const char *>(from) + i, 0, 3);
+}
+
+// Scores of 4 positions from 4 vectors of partial sums.
+inline float32x4_t add_across(const float32x4_t *sums)
+{
+    return vpaddq_f32(vpaddq_f32(sums[0], sums[1]), vpaddq_f32(sums[2], sums[3]));
+}
+
+// scores[i][position] = query i (rows of `padded`) . key of the position; asks for the values meanwhile
+template <int Queries>
+__attribute__((noinline)) void score_halves(const float *queries, const float16_t *keys,
+                                            const float16_t *values, std::size_t padded,
+                                            float (*scores)[kPositions])
+{
+    for (std::size_t position = 0; position < kPositions; position += kTogether) {
+        const float16_t *key = keys + position * padded;
+        fetch(values + position * padded, kTogether * padded * sizeof(float16_t));
+        float32x4_t sums[Queries][kTogether] = {};
+        for (std::size_t j = 0; j < padded; j += 8) {
+            float32x4_t low[kTogether], high[kTogether];
+            for (std::size_t p = 0; p < kTogether; ++p) {
+                const float16x8_t halves = vld1q_f16(key + p * padded + j);
+                low[p] = vcvt_f32_f16(vget_low_f16(halves));
+                high[p] = vcvt_high_f32_f16(halves);
+            }
+            for (int i = 0; i < Queries; ++i) {
+                const float *query = queries + static_cast<std::size_t>(i) * padded + j;
+                const float32x4_t query_low = vld1q_f32(query), query_high = vld1q_f32(query + 4);
+                for (std::size_t p = 0; p < kTogether; ++p)
+                    sums[i][p] = vfmaq_f32(vfmaq_f32(sums[i][p], low[p], query_low), high[p], query_high);
+            }
+        }
+        for (int i = 0; i < Queries; ++i)
+            vst1q_f32(scores[i] + position, add_across(sums[i]));
+    }
+}
+
+// The same of int8 queries and keys: exact sums times both scales.
+template <int Queries>
+__attribute__((noinline)) void score_bytes(const std::int8_t *queries, const float *query_scales,
+                                           const std::int8_t *keys, const float *key_scales,
+                                           const std::int8_t *values, std::size_t padded,
+                                           float (*scores)[kPositions])
+{
+    for (std::size_t position = 0; position < kPositions; position += kTogether) {
+        const std::int8_t *key = keys + position * padded;
+        fetch(values + position * padded, kTogether * padded);
+        int32x4_t sums[Queries][kTogether] = {};
+        for (std::size_t j = 0; j < padded; j += 16) {
+            int8x16_t bytes[kTogether];
+            for (std::size_t p = 0; p < kTogether; ++p)
+                bytes[p] = vld1q_s8(key + p * padded + j);
+            for (int i = 0; i < Queries; ++i) {
+                const int8x16_t query = vld1q_s8(queries + static_cast<std::size_t>(i) * padded + j);
+                for (std::size_t p = 0; p < kTogether; ++p)
+                    sums[i][p] = vdotq_s32(sums[i][p], bytes[p], query);
+            }
+        }
+        const float32x4_t scale = vld1q_f32(key_scales + position);
+        for (int i = 0; i < Queries; ++i) {
+            const int32x4_t sum =
+                vpaddq_s32(vpaddq_s32(sums[i][0], sums[i][1]), vpaddq_s32(sums[i][2], sums[i][3]));
+            vst1q_f32(scores[i] + position,
+                      vmulq_f32(vmulq_n_f32(vcvtq_f32_s32(sum), query_scales[i]), scale));
+        }
+    }
+}
+
+// Turns the first `valid` scores into e^(score - largest), the others into 0; their largest and their sum.
+inline void exponentials(float *scores, std::size_t valid, float &largest, float &total)
+{
+    constexpr float nothing = -std::numeric_limits<float>::infinity();
+    for (std::size_t position = valid; position < kPositions; ++position)
+        scores[position] = nothing;
+    float32x4_t most = vdupq_n_f32(nothing), sum = vdupq_n_f32(0.0f);
+    for (std::size_t position = 0; position < kPositions; position += 4)
+        most = vmaxq_f32(most, vld1q_f32(scores + position));
+    largest = vmaxvq_f32(most);
+    most = vdupq_n_f32(largest);
+    for (std::size_t position = 0; position < kPositions; position += 4) {
+        const float32x4_t weights = exp4(vsubq_f32(vld1q_f32(scores + position), most));
+        sum = vaddq_f32(sum, weights);
+        vst1q_f32(scores + position, weights);
+    }
+    total = vaddvq_f32(sum);
+}
+
+inline Floats16 widen16(const float16_t *x)
+{
+    const float16x8_t first = vld1q_f16(x), second = vld1q_f16(x + 8);
+    return {{vcvt_f32_f16(vget_low_f16(first)), vcvt_high_f32_f16(first), vcvt_f32_f16(vget_low_f16(second)),
+             vcvt_high_f32_f16(second)}};
+}
+inline Floats16 widen16(const std::int8_t *x)
+{
+    const int8x16_t bytes = vld1q_s8(x);
+    const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);
+    return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_high_s16(low)),
+             vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_high_s16(high))}};
+}
+
+// sums[i] (padded) = sum over the `valid` positions of weights[i][position] * value of the position; asks for
+// the `next` run's keys meanwhile
+template <int Queries, class Element>
+__attribute__((noinline)) void weigh(const float (*weights)[kPositions], const Element *values,
+                                     const Element *next, std::size_t valid, std::size_t padded,
+                                     float *const *sums)
+{
+    for (std::size_t j = 0; j < padded; j += 16) {
+        fetch(next + j * kPositions, 16 * kPositions * sizeof(Element));
+        Floats16 sum[Queries] = {};
+        for (std::size_t position = 0; position < valid; ++position) {
+            const Floats16 wide = widen16(values + position * padded + j);
+            for (int i = 0; i < Queries; ++i)
+                for (int part = 0; part < 4; ++part)
+                    sum[i].of[part] = vfmaq_n_f32(sum[i].of[part], wide.of[part], weights[i][position]);
+        }
+        for (int i = 0; i < Queries; ++i)
+            store16(sums[i] + j, sum[i]);
+    }
+}
 
 } // namespace
+
+Cache::Cache(bool int8, const Dimensions &dimensions, std::size_t batch, std::size_t positions)
+    : int8_(int8), layers_(dimensions.layers), heads_(dimensions.kv_heads), head_dim_(dimensions.head_dim),
+      padded_(round_up(dimensions.head_dim, kChunk)), batch_(batch),
+      positions_(round_up(positions, kPositions)), element_(int8 ? 1 : 2),
+      keys_(layers_ * batch * heads_ * positions_ * padded_ * element_), values_(keys_.size()),
+      key_scales_(int8 ? layers_ * batch * heads_ * positions_ * sizeof(float) : 0),
+      value_scales_(key_scales_.size())
+{
+}
+
+void Cache::fill(std::size_t count, std::uint64_t seed)
+{
+    // A row longer than what is left of the table goes on at its beginning.
+    std::vector<float> table(kFillEntries + kMostHeadDim + kChunk);
+    Random random(seed);
+    for (std::size_t i = 0; i < kFillEntries; ++i)
+        table[i] = random.symmetric();
+    std::copy_n(table.begin(), kMostHeadDim, table.begin() + kFillEntries);
+    std::vector<float16_t> halves(table.size() / 8 * 8);
+    to_halves(table.data(), halves.size(), halves.data());
+    std::vector<std::int8_t> bytes(table.size());
+    for (std::size_t i = 0; i < table.size(); ++i)
+        bytes[i] = static_cast<std::int8_t>(std::nearbyint(table[i] * kLargest));
+    const unsigned char *entries = int8_ ? reinterpret_cast<const unsigned char *>(bytes.data())
+                                         : reinterpret_cast<const unsigned char *>(halves.data());
+    for (std::size_t head = 0; head < layers_ * batch_ * heads_; ++head)
+        for (std::size_t position = 0; position < count; ++position) {
+            const std::size_t at = (head * positions_ + position) * padded_ * element_;
+            const std::size_t number = 2 * (head * count + position);
+            const auto copy = [&](Buffer &to, std::size_t row_number) {
+                std::memcpy(to.bytes() + at, entries + row_number * kFillStride % kFillEntries * element_,
+                            head_dim_ * element_);
+            };
+            copy(keys_, number);
+            copy(values_, number + 1);
+            if (int8_) {
+                key_scales_.as<float>()[head * positions_ + position] = 1.0f / kLargest;
+                value_scales_.as<float>()[head * positions_ + position] = 1.0f / kLargest;
+            }
+        }
+}
+
+void Cache::put(std::size_t layer, std::size_t b, std::size_t head, std::size_t position, const float *key,
+                const float *value)
+{
+    const std::size_t at = row(layer, b, head, position);
+    const auto keep = [&](const float *x, Buffer &to, Buffer &scales) {
+        alignas(16) float whole[kMostHeadDim] = {};
+        std::copy_n(x, head_dim_, whole);
+        if (int8_)
+            scales.as<float>()[at] = round_head(whole, padded_, to.as<std::int8_t>() + at * padded_);
+        else
+            to_halves(whole, padded_, to.as<float16_t>() + at * padded_);
+    };
+    keep(key, keys_, key_scales_);
+    keep(value, values_, value_scales_);
+}
+
+Rotation::Rotation(std::size_t positions, std::size_t head_dim, float base)
+    : pairs_(head_dim / 2), cosines_(positions * pairs_ * sizeof(float)),
+      sines_(positions * pairs_ * sizeof(float))
+{
+    for (std::size_t i = 0; i < pairs_; ++i) {
+        const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(head_dim);
+        const double frequency = std::pow(static_cast<double>(base), exponent);
+        for (std::size_t position = 0; position < positions; ++position) {
+            const double angle = static_cast<double>(position) * frequency;
+            cosines_.as<float>()[position * pairs_ + i] = static_cast<float>(std::cos(angle));
+            sines_.as<float>()[position * pairs_ + i] = static_cast<float>(std::sin(angle));
+        }
+    }
+}
+
+void Rotation::turn(const float *x, std::size_t position, float factor, float *out) const
+{
+    const float *cosines = cosines_.as<float>() + position * pairs_;
+    const float *sines = sines_.as<float>() + position * pairs_;
+    std::size_t i = 0;
+    for (; i + 4 <= pairs_; i += 4) {
+        const float32x4x2_t in = vld2q_f32(x + 2 * i);
+        const float32x4_t cosine = vld1q_f32(cosines + i), sine = vld1q_f32(sines + i);
+        float32x4x2_t turned;
+        turned.val[0] = vsubq_f32(vmulq_f32(in.val[0], cosine), vmulq_f32(in.val[1], sine));
+        turned.val[1] = vaddq_f32(vmulq_f32(in.val[0], sine), vmulq_f32(in.val[1], cosine));
+        turned.val[0] = vmulq_n_f32(turned.val[0], factor);
+        turned.val[1] = vmulq_n_f32(turned.val[1], factor);
+        vst2q_f32(out + 2 * i, turned);
+    }
+    for (; i < pairs_; ++i) {
+        const float even = x[2 * i], odd = x[2 * i + 1];
+        out[2 * i] = (even * cosines[i] - odd * sines[i]) * factor;
+        out[2 * i + 1] = (even * sines[i] + odd * cosines[i]) * factor;
+    }
+}
 
 Attention::Attention(const Dimensions &dimensions, std::size_t batch, std::size_t positions, Cache &cache,
                      const Rotation &rotation)
@@ -66,54 +318,48 @@ void Attention::run(std::size_t layer, std::size_t position, Worker &worker)
         const Run run{
             row / kv_heads_, row % kv_heads_, at, std::min(kPositions, count - at * kPositions),
             cache_.keys(layer, then / runs / kv_heads_, then / runs % kv_heads_, then % runs * kPositions)};
-        std::size_t query = 0;
-        for (; query + kMostQueries <= share_; query += kMostQueries)
-            some_heads<kMostQueries>(layer, run, query);
-        switch (share_ - query) {
-        case 3:
-            some_heads<3>(layer, run, query);
-            break;
-        case 2:
-            some_heads<2>(layer, run, query);
-            break;
-        case 1:
-            some_heads<1>(layer, run, query);
-            break;
-        default:
-            break;
-        }
+        if (cache_.int8())
+            heads_from<kMostQueries, std::int8_t>(layer, run, 0);
+        else
+            heads_from<kMostQueries, float16_t>(layer, run, 0);
     }
 }
 
-template <int Queries>
+// As many heads at a time as there are, up to Queries.
+template <int Queries, class Element>
+void Attention::heads_from(std::size_t layer, const Run &run, std::size_t query)
+{
+    for (; query + Queries <= share_; query += Queries)
+        some_heads<Queries, Element>(layer, run, query);
+    if constexpr (Queries > 1)
+        heads_from<Queries - 1, Element>(layer, run, query);
+}
+
+template <int Queries, class Element>
 void Attention::some_heads(std::size_t layer, const Run &run, std::size_t first_query)
 {
+    constexpr bool int8 = sizeof(Element) == 1;
     const std::size_t query = run.head * share_ + first_query, row = run.b * heads_ + query;
     const std::size_t position = run.run * kPositions;
     alignas(16) float weights[Queries][kPositions];
-    const void *keys = cache_.keys(layer, run.b, run.head, position);
-    const void *values = cache_.values(layer, run.b, run.head, position);
-    if (cache_.int8())
+    const auto *keys = static_cast<const Element *>(cache_.keys(layer, run.b, run.head, position));
+    const auto *values = static_cast<const Element *>(cache_.values(layer, run.b, run.head, position));
+    if constexpr (int8)
         score_bytes<Queries>(query_bytes_.as<std::int8_t>() + row * padded_, query_scales_.as<float>() + row,
-                             static_cast<const std::int8_t *>(keys),
-                             cache_.key_scales(layer, run.b, run.head, position),
-                             static_cast<const std::int8_t *>(values), padded_, weights);
+                             keys, cache_.key_scales(layer, run.b, run.head, position), values, padded_,
+                             weights);
     else
-        score_halves<Queries>(queries_.as<float>() + row * padded_, static_cast<const float16_t *>(keys),
-                              static_cast<const float16_t *>(values), padded_, weights);
+        score_halves<Queries>(queries_.as<float>() + row * padded_, keys, values, padded_, weights);
     float *sums[Queries];
     for (int i = 0; i < Queries; ++i) {
         const std::size_t at = partial(run.b, query + static_cast<std::size_t>(i), run.run);
         exponentials(weights[i], run.valid, maxima_.as<float>()[at], totals_.as<float>()[at]);
         sums[i] = sums_.as<float>() + at * padded_;
+        const float *scales = cache_.value_scales(layer, run.b, run.head, position);
+        for (std::size_t p = 0; int8 && p < kPositions; p += 4) // into the weights
+            vst1q_f32(weights[i] + p, vmulq_f32(vld1q_f32(weights[i] + p), vld1q_f32(scales + p)));
     }
-    if (cache_.int8())
-        weigh_bytes<Queries>(weights, static_cast<const std::int8_t *>(values),
-                             cache_.value_scales(layer, run.b, run.head, position),
-                             static_cast<const std::int8_t *>(run.next), run.valid, padded_, sums);
-    else
-        weigh_halves<Queries>(weights, static_cast<const float16_t *>(values),
-                              static_cast<const float16_t *>(run.next), run.valid, padded_, sums);
+    weigh<Queries>(weights, values, static_cast<const Element *>(run.next), run.valid, padded_, sums);
 }
 
 void Attention::combine(std::size_t position, Worker &worker)

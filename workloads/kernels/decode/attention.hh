@@ -1,23 +1,90 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+// Attention: the cache of keys and values, the rotation of positions, and what mixes values.
+#ifndef SAILSIM_KERNELS_DECODE_ATTENTION_HH
+#define SAILSIM_KERNELS_DECODE_ATTENTION_HH
+
+#include "common/team.hh"
+#include "decode/image.hh"
+#include "decode/worker.hh"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sailsim::kernels::decode
+{
+
+constexpr std::size_t kPositions = 32; // that attention works on at a time
+
+// The cache of keys and values: by block of the model, batch row and head, position after position, as fp16
+// or as int8 with a scale for each head and position.
+class Cache
+{
+  public:
+    // Zeroed, for `positions` of each of `batch` rows.
+    Cache(bool int8, const Dimensions &dimensions, std::size_t batch, std::size_t positions);
+
+    bool int8() const { return int8_; }
+    // Elements of a head, padded with zeros.
+    std::size_t padded() const { return padded_; }
+
+    // Fills the first `count` positions with numbers in [-1, 1): entries of a table of 4096 seeded ones.
+    void fill(std::size_t count, std::uint64_t seed);
+
+    // Keeps a key and a value of head_dim numbers.
+    void put(std::size_t layer, std::size_t b, std::size_t head, std::size_t position, const float *key,
+             const float *value);
+
+    // Rows of padded() elements from `position` on.
+    const void *keys(std::size_t layer, std::size_t b, std::size_t head, std::size_t position) const
+    {
+        return keys_.bytes() + row(layer, b, head, position) * padded_ * element_;
+    }
+    const void *values(std::size_t layer, std::size_t b, std::size_t head, std::size_t position) const
+    {
+        return values_.bytes() + row(layer, b, head, position) * padded_ * element_;
+    }
+    // Of int8.
+    const float *key_scales(std::size_t layer, std::size_t b, std::size_t head, std::size_t position) const
+    {
+        return key_scales_.as<float>() + row(layer, b, head, position);
+    }
+    const float *value_scales(std::size_t layer, std::size_t b, std::size_t head, std::size_t position) const
+    {
+        return value_scales_.as<float>() + row(layer, b, head, position);
+    }
+
+  private:
+    std::size_t row(std::size_t layer, std::size_t b, std::size_t head, std::size_t position) const
+    {
+        return ((layer * batch_ + b) * heads_ + head) * positions_ + position;
+    }
+
+    bool int8_;
+    std::size_t layers_, heads_, head_dim_, padded_, batch_, positions_, element_;
+    Buffer keys_, values_, key_scales_, value_scales_;
+};
+
+// Rotary positions: angles of all positions, worked out beforehand, and the rotation of one head.
+class Rotation
+{
+  public:
+    // Positions 0 .. positions - 1 of heads of head_dim elements: angle i of a position is
+    // position * base^(-2 i / head_dim).
+    Rotation(std::size_t positions, std::size_t head_dim, float base);
+
+    // out[2i], out[2i + 1] = the pair x[2i], x[2i + 1] turned by angle i, times `factor`.
+    void turn(const float *x, std::size_t position, float factor, float *out) const;
+
+  private:
+    std::size_t pairs_;
+    Buffer cosines_, sines_;
+};
+
 // Grouped-query attention over the cache, spread over batch rows, heads and runs of kPositions positions.
 //
 // Query heads that share keys are worked on together, so that a key is read once. A run of positions gives
 // its own largest score, sum of exponentials and weighted sum of values; `combine` puts the runs of a head
 // together in order. Runs have one length whatever the threads, so no bit depends on them.
-#ifndef SAILSIM_KERNELS_DECODE_ATTENTION_HH
-#define SAILSIM_KERNELS_DECODE_ATTENTION_HH
-
-#include "common/buffer.hh"
-#include "decode/cache.hh"
-#include "decode/image.hh"
-#include "decode/rotation.hh"
-#include "decode/worker.hh"
-
-#include <cstddef>
-
-namespace sailsim::kernels::decode
-{
-
 class Attention
 {
   public:
@@ -42,7 +109,9 @@ class Attention
         std::size_t b, head, run, valid; // head of keys; positions that are there
         const void *next;                // keys that this thread works on next
     };
-    template <int Queries>
+    template <int Queries, class Element>
+    void heads_from(std::size_t layer, const Run &run, std::size_t query);
+    template <int Queries, class Element>
     void some_heads(std::size_t layer, const Run &run, std::size_t first_query);
     std::size_t partial(std::size_t b, std::size_t query, std::size_t run) const
     {

@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // Decodes tokens with the model of an image, and says where the time of a step goes.
-#include "common/checksum.hh"
-#include "common/clock.hh"
-#include "common/fail.hh"
-#include "common/json_line.hh"
-#include "common/options.hh"
-#include "common/region.hh"
+#include "common/measure.hh"
+#include "common/program.hh"
 #include "decode/image.hh"
-#include "decode/linears_kinds.hh"
+#include "decode/linears.hh"
 #include "decode/model.hh"
-#include "decode/prompt.hh"
-#include "decode/report.hh"
+#include "emulated_unit.hh" // made from the system file sail-n1
 #include "lutmm.h"
-#include "lutmm/emulator.hh"
+#include "lutmm/unit.hh"
 
 #include <algorithm>
+#include <cctype>
+#include <cerrno>
 #include <cinttypes>
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <numeric>
+#include <string>
 #include <vector>
 
 namespace
@@ -28,8 +29,7 @@ using namespace sailsim::kernels;
 using namespace sailsim::kernels::decode;
 
 struct Settings {
-    std::string image, prompt, logits, operands;
-    LinearsKind kind;
+    std::string image, linears_kind, prompt, logits, operands;
     LinearsSettings linears;
     std::size_t batch, context, steps;
     std::uint64_t image_at, seed;
@@ -43,8 +43,8 @@ Settings read_settings(int argc, char **argv)
     s.image = options.text("image", "", "the image (sailsim image)");
     s.image_at = options.number("image-at", 0, 0, std::uint64_t{1} << 47,
                                 "address at which a simulator has put the image; 0: it is read");
-    s.kind = kind_of(options.word("linears", "neon", {"neon", "lut", "lutmm"},
-                                  "products by dot products, by table look-ups, or by PIM units"));
+    s.linears_kind = options.word("linears", "neon", {"neon", "lut", "lutmm"},
+                                  "products by dot products, by table look-ups, or by PIM units");
     s.linears.threads = static_cast<unsigned>(options.number("threads", 1, 1, Team::kMost, "of the step"));
     s.batch = options.number("batch", 1, 1, kMostBatch, "rows that decode side by side");
     s.context = options.number("context", 0, 0, 1 << 20, "positions of the cache filled beforehand");
@@ -76,40 +76,108 @@ Settings read_settings(int argc, char **argv)
     return s;
 }
 
-// Logits of one step or, if they are written, of all.
-class Logits
+// Tokens (positions, batch) of "1,2,3", the same for all rows, or of "1,2;3,4", one part a row. Ends the
+// program with one sentence for what is neither, for rows of different lengths and for tokens outside the
+// vocabulary.
+std::vector<std::uint32_t> read_prompt(const std::string &text, std::size_t batch, std::size_t vocab)
 {
-  public:
-    Logits(const Settings &s, const Model &model, std::size_t vocab)
-        : batch_(s.batch), vocab_(vocab), stride_(model.logits_stride()),
-          kept_(s.logits.empty() ? 1 : s.steps), floats_(kept_ * batch_ * stride_ * sizeof(float))
-    {
+    std::vector<std::vector<std::uint32_t>> rows(1);
+    for (const char *at = text.c_str();; ++at) {
+        char *end = nullptr;
+        errno = 0;
+        const unsigned long long token = std::strtoull(at, &end, 10);
+        const bool digits = std::isdigit(static_cast<unsigned char>(*at)) != 0 && errno == 0;
+        if (!digits || (*end != ',' && *end != ';' && *end != '\0'))
+            fail("--prompt is '%s'; allowed: token numbers such as 1,2,3, or rows of them such as 1,2;3,4",
+                 text.c_str());
+        if (token >= vocab)
+            fail("--prompt has token %llu; allowed: 0..%zu", token, vocab - 1);
+        rows.back().push_back(static_cast<std::uint32_t>(token));
+        if (*end == '\0')
+            break;
+        if (*end == ';')
+            rows.emplace_back();
+        at = end;
     }
+    if (rows.size() == 1)
+        rows.resize(batch, rows[0]);
+    if (rows.size() != batch)
+        fail("--prompt has %zu rows; allowed: 1, or as many as --batch, %zu", rows.size(), batch);
+    std::vector<std::uint32_t> tokens;
+    for (std::size_t position = 0; position < rows[0].size(); ++position)
+        for (const std::vector<std::uint32_t> &row : rows) {
+            if (row.size() != rows[0].size())
+                fail("--prompt has rows of %zu and %zu tokens; allowed: rows of one length", rows[0].size(),
+                     row.size());
+            tokens.push_back(row[position]);
+        }
+    return tokens;
+}
 
-    float *of_step(std::size_t step) { return floats_.as<float>() + step % kept_ * batch_ * stride_; }
+// Tokens (steps, batch) in the same form, a part for each row.
+std::string rows_of(const std::vector<std::uint32_t> &tokens, std::size_t batch)
+{
+    std::string text;
+    for (std::size_t b = 0; b < batch; ++b)
+        for (std::size_t i = b; i < tokens.size(); i += batch)
+            text += (i != b ? "," : b > 0 ? ";" : "") + std::to_string(tokens[i]);
+    return text;
+}
 
-    std::uint64_t last_checksum(std::size_t steps)
-    {
-        std::uint64_t sum = 0;
-        for (std::size_t b = 0; b < batch_; ++b)
-            sum = 31 * sum + checksum(of_step(steps - 1) + b * stride_, vocab_ * sizeof(float));
-        return sum;
+std::unique_ptr<Linears> make_linears(const std::string &kind, const Image &image,
+                                      const LinearsSettings &settings)
+{
+    if (kind == "lutmm")
+        return lutmm_linears(image, settings);
+    if (kind == "lut")
+        return std::make_unique<LutLinears>(image, settings);
+    return std::make_unique<NeonLinears>(image, settings);
+}
+
+// Cycles of the cores in a time: those of the machine that the program was made for (the header that `make`
+// writes).
+std::uint64_t core_cycles(std::uint64_t ns)
+{
+    return static_cast<std::uint64_t>(std::llround(static_cast<double>(ns) * core_clock_ghz));
+}
+
+std::uint64_t sum(const std::array<std::uint64_t, kRegions> &parts)
+{
+    return std::accumulate(parts.begin(), parts.end(), std::uint64_t{0});
+}
+
+void add_waits(JsonLine &line, const Times &times, std::size_t steps)
+{
+    line.add("barrier_cycles", core_cycles(sum(times.barrier) / steps))
+        .add("units_cycles", core_cycles(sum(times.units) / steps));
+}
+
+// One line: cycles of a step that the thread worked in each region, waited for other threads and for units.
+void report_thread(unsigned rank, const Times &times, std::size_t steps)
+{
+    JsonLine line;
+    line.add("thread", std::uint64_t{rank});
+    for (std::size_t region = 0; region < kRegions; ++region)
+        line.add((std::string(kRegionNames[region]) + "_cycles").c_str(),
+                 core_cycles(times.work[region] / steps));
+    add_waits(line, times, steps);
+    line.print();
+}
+
+// Adds the step's cycles by region to a line: a region lasts until all threads have met behind it, so these
+// add up to the step. `barrier_cycles` and `units_cycles` are the parts of them that this thread waited.
+void add_step(JsonLine &line, const Times &times, std::size_t steps)
+{
+    std::uint64_t all = 0;
+    for (std::size_t region = 0; region < kRegions; ++region) {
+        const std::uint64_t ns = times.work[region] + times.barrier[region] + times.units[region];
+        all += ns;
+        line.add((std::string(kRegionNames[region]) + "_cycles").c_str(), core_cycles(ns / steps));
     }
-
-    void write(const std::string &path) const
-    {
-        std::FILE *file = std::fopen(path.c_str(), "wb");
-        bool good = file != nullptr;
-        for (std::size_t row = 0; good && row < kept_ * batch_; ++row)
-            good = std::fwrite(floats_.as<float>() + row * stride_, sizeof(float), vocab_, file) == vocab_;
-        if (file == nullptr || std::fclose(file) != 0 || !good)
-            fail("--logits %s cannot be written", path.c_str());
-    }
-
-  private:
-    std::size_t batch_, vocab_, stride_, kept_;
-    Buffer floats_;
-};
+    add_waits(line, times, steps);
+    line.add("step_cycles", core_cycles(all / steps))
+        .add("clock_mhz", static_cast<std::uint64_t>(std::llround(1000.0 * core_clock_ghz)));
+}
 
 } // namespace
 
@@ -120,15 +188,20 @@ int main(int argc, char **argv)
     const std::size_t vocab = image.dimensions().vocab;
     const std::vector<std::uint32_t> prompt = read_prompt(s.prompt, s.batch, vocab);
     const std::size_t prompt_steps = prompt.size() / s.batch;
-    const std::unique_ptr<Linears> linears = make_linears(s.kind, image, s.linears);
+    const std::unique_ptr<Linears> linears = make_linears(s.linears_kind, image, s.linears);
     Model model(image, *linears, s.batch, s.context + prompt_steps + s.steps, s.int8_cache,
                 s.linears.threads);
-    Recorder recorder(s.operands.empty() ? 0 : (prompt_steps + s.steps) * model.operand_bytes());
+    Buffer operands(s.operands.empty() ? 0 : (prompt_steps + s.steps) * model.operand_bytes());
     if (!s.operands.empty())
-        model.record(recorder);
+        model.record(operands.bytes());
     if (s.context > 0)
         model.cache().fill(s.context, s.seed);
-    Logits logits(s, model, vocab);
+    // Of one step or, if they are written, of all.
+    const std::size_t kept = s.logits.empty() ? 1 : s.steps, stride = model.logits_stride();
+    Buffer logits(kept * s.batch * stride * sizeof(float));
+    const auto logits_of = [&](std::size_t step, std::size_t b) {
+        return logits.as<float>() + (step % kept * s.batch + b) * stride;
+    };
     Team team(s.linears.threads);
     Barrier barrier(s.linears.threads);
     std::vector<Times> times(s.linears.threads);
@@ -152,27 +225,32 @@ int main(int argc, char **argv)
         team.run([&](unsigned rank) {
             Worker worker(rank, team.size(), barrier, times[rank]);
             for (std::size_t step = 0; step < s.steps; ++step) {
-                model.step(tokens.data(), s.context + prompt_steps - 1 + step, logits.of_step(step), worker);
+                model.step(tokens.data(), s.context + prompt_steps - 1 + step, logits_of(step, 0), worker);
                 if (rank == 0)
                     std::memcpy(decoded.data() + step * s.batch, tokens.data(), s.batch * sizeof(tokens[0]));
             }
         });
         elapsed = now_ns() - start;
     }
-    if (linears->problem()[0] != '\0') {
-        std::fprintf(stderr, "error: %s\n", linears->problem());
+    if (!linears->problem().empty()) {
+        std::fprintf(stderr, "error: %s\n", linears->problem().c_str());
         return kExitWrong;
     }
+    std::uint64_t last_logits = 0;
+    for (std::size_t b = 0; b < s.batch; ++b)
+        last_logits = 31 * last_logits + checksum(logits_of(s.steps - 1, b), vocab * sizeof(float));
     if (!s.logits.empty())
-        logits.write(s.logits);
+        write_rows("logits", s.logits, logits.bytes(), kept * s.batch, vocab * sizeof(float),
+                   stride * sizeof(float));
     if (!s.operands.empty())
-        recorder.write(s.operands);
+        write_rows("operands", s.operands, operands.bytes(), 1,
+                   static_cast<std::size_t>(model.end_of_record() - operands.bytes()), 0);
     if (s.list)
         for (unsigned rank = 0; rank < team.size(); ++rank)
             report_thread(rank, times[rank], s.steps);
     JsonLine line;
     line.add("program", "decode")
-        .add("linears", kind_name(s.kind))
+        .add("linears", s.linears_kind)
         .add("threads", std::uint64_t{team.size()})
         .add("batch", s.batch)
         .add("context", s.context)
@@ -182,7 +260,7 @@ int main(int argc, char **argv)
         .add("layers", image.dimensions().layers)
         .add("image_bytes", image.bytes())
         .add("tokens", rows_of(decoded, s.batch))
-        .add_hex("logits", logits.last_checksum(s.steps))
+        .add_hex("logits", last_logits)
         .add("emulated", emulated_descriptors())
         .add("step_ns", elapsed / s.steps);
     add_step(line, times[0], s.steps);

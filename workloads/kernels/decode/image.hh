@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-// An image of a model (docs/decode.md, `sailsim image`), mapped into memory and used where it lies.
+// An image of a model (docs/decode.md, `sailsim image`), mapped into memory and used where it lies: a
+// safetensors file whose tensors come in one order. Where each lies follows from the numbers in the first
+// two, so that the JSON in front, which names them for everybody else, is not read here.
 #ifndef SAILSIM_KERNELS_DECODE_IMAGE_HH
 #define SAILSIM_KERNELS_DECODE_IMAGE_HH
-
-#include "decode/layout.hh"
 
 #include <cstddef>
 #include <cstdint>
@@ -13,15 +13,55 @@
 namespace sailsim::kernels::decode
 {
 
-// What a matrix is for: its number in the file.
-enum class Kind : std::uint32_t { q, k, v, output, gate, up, down, head, embedding };
+constexpr std::size_t kLine = 64;
+constexpr std::size_t kChunk = 16;     // weights along K that a panel of rows is padded to
+constexpr std::size_t kRowsPanel = 8;  // outputs of a panel of the rows layout
+constexpr std::size_t kLutPanel = 32;  // and of the lut layout
+constexpr std::size_t kSegment = 256;  // weights along K whose bits lie together in the lut layout
+constexpr std::size_t kMostBatch = 64; // rows whose activation scales a tile has room for
+constexpr std::size_t kMostHeadDim = 512;
 
-struct Dimensions {
-    std::size_t layers, d_model, heads, kv_heads, head_dim, d_ffn, vocab, slices;
-    float norm_eps, rope_base;
+constexpr std::size_t round_up(std::size_t size, std::size_t to)
+{
+    return (size + to - 1) / to * to;
+}
+constexpr std::size_t parts_of(std::size_t size, std::size_t part)
+{
+    return (size + part - 1) / part;
+}
 
-    std::size_t d_attn() const { return heads * head_dim; }
-    std::size_t d_kv() const { return kv_heads * head_dim; }
+// How large the layouts of a matrix are, and where things lie in them (workloads/image.py).
+struct Shape {
+    std::size_t k, n, wbits, group_size, slices;
+    bool minimum;
+
+    std::size_t block() const { return group_size > 0 && group_size < k ? group_size : k; }
+    std::size_t blocks() const { return parts_of(k, block()); }
+    std::size_t factors() const { return minimum ? 2 : 1; }
+
+    std::size_t rows_panel_bytes() const { return 16 * (blocks() * factors() + parts_of(k, kChunk) * wbits); }
+    std::size_t rows_bytes() const { return parts_of(n, kRowsPanel) * rows_panel_bytes(); }
+
+    std::size_t lut_panel_bytes() const { return 32 * (2 * blocks() * factors() + parts_of(k, 8) * wbits); }
+    std::size_t lut_bytes() const { return parts_of(n, kLutPanel) * lut_panel_bytes(); }
+
+    std::size_t share() const { return parts_of(n, slices); }
+    std::size_t tiles() const { return parts_of(n, share()); }
+    std::size_t tile_outputs(std::size_t tile) const
+    {
+        return tile + 1 < tiles() ? share() : n - tile * share();
+    }
+    std::size_t tile_codes() const { return round_up(k * parts_of(share() * wbits, 8), kLine); }
+    // Of a tile's fp16 numbers, behind which its activation scales lie.
+    std::size_t tile_scale_bytes(std::size_t outputs) const
+    {
+        return round_up(2 * blocks() * outputs * factors(), 4);
+    }
+    std::size_t tile_stride() const
+    {
+        return tile_codes() + round_up(tile_scale_bytes(share()) + 4 * kMostBatch, kLine);
+    }
+    std::size_t tiles_bytes() const { return tiles() * tile_stride(); }
 };
 
 // One weight matrix. A layout that the image lacks is null.
@@ -34,7 +74,21 @@ struct Matrix {
     const std::int16_t *book;
     const std::uint8_t *rows, *lut;
     std::uint8_t *tiles; // writable: activation scales go behind a tile's own
+
+    // out[i] = the weight at k = first + i of output n, for `count` of them; zeros beyond K.
+    void read(std::size_t n, std::size_t first, std::size_t count, float *out) const;
 };
+
+struct Dimensions {
+    std::size_t layers, d_model, heads, kv_heads, head_dim, d_ffn, vocab, slices;
+    float norm_eps, rope_base;
+
+    std::size_t d_attn() const { return heads * head_dim; }
+    std::size_t d_kv() const { return kv_heads * head_dim; }
+};
+
+// What a matrix is for, in the order of the file: q to down of every block, then the others.
+enum class Kind : std::size_t { q, k, v, output, gate, up, down, head, embedding };
 
 class Image
 {
@@ -59,21 +113,26 @@ class Image
     const std::vector<Matrix> &matrices() const { return matrices_; }
     // Weights of a norm, padded with zeros to whole lines: 2 * layer for attention, 2 * layer + 1 for the
     // feed-forward part, 2 * layers at the end.
-    const float *norm(std::size_t row) const;
+    const float *norm(std::size_t row) const { return norms_ + row * norm_stride(); }
     std::size_t bytes() const { return size_; }
 
   private:
     static constexpr std::size_t kOfBlock = 7;
+    std::size_t norm_stride() const { return round_up(dimensions_.d_model, kLine / sizeof(float)); }
     void map_file();
-    unsigned char *section(const char *what, std::uint64_t offset, std::uint64_t bytes) const;
-    void check_header(const struct FileHeader &header);
-    void read_matrices(const struct FileHeader &header);
-    void check_contents(const struct FileHeader &header) const;
+    unsigned char *take(const std::string &what, std::size_t bytes);
+    void require(const std::string &field, std::uint64_t value, std::uint64_t least,
+                 std::uint64_t most) const;
+    void require_checksum(const std::string &what, std::uint32_t stored, std::uint32_t actual) const;
+    void read_head(const struct FileHead &head);
+    void read_matrix(std::size_t i, const struct FileMatrix &record);
+    void check_contents(const struct FileHead &head, const struct FileMatrix *records) const;
 
     std::string path_;
     bool mapped_;
     unsigned char *data_ = nullptr;
-    std::size_t size_ = 0;
+    std::size_t size_ = 0,
+                taken_ = 0; // bytes of the file, and of the tensors so far with what is before them
     Dimensions dimensions_{};
     std::vector<Matrix> matrices_;
     const float *norms_ = nullptr;

@@ -5,11 +5,15 @@
 #ifndef SAILSIM_KERNELS_DECODE_LINEARS_HH
 #define SAILSIM_KERNELS_DECODE_LINEARS_HH
 
+#include "common/team.hh"
 #include "decode/image.hh"
 #include "decode/rounding.hh"
 #include "decode/worker.hh"
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
 
 namespace sailsim::kernels::decode
 {
@@ -21,8 +25,15 @@ struct Product {
     std::size_t stride;
 };
 
-// Results are padded to this many outputs.
-constexpr std::size_t kOutputPadding = kLutPanel;
+constexpr std::size_t kOutputPadding = kLutPanel; // results are padded to so many
+constexpr std::size_t kMostProducts = 3;          // of one operand
+
+struct LinearsSettings {
+    unsigned threads = 1, units = 0; // units 0: as many as the image has slices
+    std::uint8_t nbw = 4;
+    std::size_t batch = 1;
+    std::uint64_t timeout_ns = 0; // for one tile
+};
 
 class Linears
 {
@@ -37,13 +48,50 @@ class Linears
     virtual void multiply(const Product *products, std::size_t count, const Rounded &x, Worker &worker) = 0;
 
     // What went wrong in some thread, as a sentence; empty where nothing did.
-    virtual const char *problem() const { return ""; }
+    virtual std::string problem() const { return ""; }
 };
 
-constexpr std::size_t kMostProducts = 3;
+// By NEON's dot-product instructions: panels of 8 outputs, widened in registers, as in gemv/, but with one
+// activation scale a row and the contract's rounding.
+class NeonLinears : public Linears
+{
+  public:
+    NeonLinears(const Image &image, const LinearsSettings &settings);
 
-// Sums of x over the blocks of a matrix, (batch, blocks), for its zero point or minima.
-void block_sums(const Shape &shape, const Rounded &x, std::int32_t *sums);
+    Wanted wanted() const override { return {false, false}; }
+    void multiply(const Product *products, std::size_t count, const Rounded &x, Worker &worker) override;
+
+  protected:
+    // Sums of x over the blocks of a matrix, (batch, blocks), for its zero point or minima; null where it has
+    // neither. Each thread works them out for itself.
+    const std::int32_t *sums_for(const Matrix &matrix, const Rounded &x, std::size_t product,
+                                 const Worker &worker);
+
+  private:
+    std::size_t sums_of_product_; // room for the sums of one product, in numbers
+    Buffer sums_;                 // by thread and product
+};
+
+// By table look-up in NEON, without a multiplication: what software can do of SAIL's idea.
+//
+// The idea is T-MAC's: the sums of every subset of 4 activations are worked out once and then looked up, bit
+// of the weights by bit, for all outputs. A look-up stands for 4 products of one bit and one table
+// instruction does 16 of them, but it costs the same for every batch row. T-MAC rounds its tables to bytes;
+// these are exact (rounding.hh). Matrices without a lut layout (more than 4 bits, codebooks) are left to the
+// dot products.
+class LutLinears : public NeonLinears
+{
+  public:
+    using NeonLinears::NeonLinears;
+
+    Wanted wanted() const override { return {true, false}; }
+    void multiply(const Product *products, std::size_t count, const Rounded &x, Worker &worker) override;
+};
+
+// By PIM units: every matrix is cut into one tile a slice, all tiles of the products that share an operand
+// are handed over at once, and then waited for. So all units work on one tensor, and on the next as soon as
+// they are through with their tile. Ends the program with one sentence where the image has no tiles.
+std::unique_ptr<Linears> lutmm_linears(const Image &image, const LinearsSettings &settings);
 
 // Calls body(product, panel) for this thread's part of the panels of all products, each of `outputs` outputs.
 template <class Body>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "decode/linears_lut.hh"
+#include "decode/linears.hh"
 
-#include "decode/lut_table.hh"
 #include "gemv/format.hh"
 
 #include <algorithm>
@@ -150,11 +149,11 @@ __attribute__((noinline)) void multiply_panel(const Matrix &matrix, const std::u
         for (const std::size_t end = std::min(k + shape.block(), shape.k); k < end;) {
             const std::size_t weights = std::min(kSegment, end - k), pairs = parts_of(weights, 8);
             for (std::size_t bit = 0; bit < shape.wbits; ++bit) {
-                const BitSums found = sum_bit(panel, tables + k / 4 * kTableBytes, pairs);
+                const BitSums bit_sums = sum_bit(panel, tables + k / 4 * kTableBytes, pairs);
                 const auto worth = static_cast<std::int16_t>(matrix.step << bit);
                 for (int i = 0; i < 2 * kHalves; ++i) {
-                    acc[2 * i] = vmlal_n_s16(acc[2 * i], vget_low_s16(found.of[i]), worth);
-                    acc[2 * i + 1] = vmlal_high_n_s16(acc[2 * i + 1], found.of[i], worth);
+                    acc[2 * i] = vmlal_n_s16(acc[2 * i], vget_low_s16(bit_sums.of[i]), worth);
+                    acc[2 * i + 1] = vmlal_high_n_s16(acc[2 * i + 1], bit_sums.of[i], worth);
                 }
                 panel += pairs * kPairBytes;
             }

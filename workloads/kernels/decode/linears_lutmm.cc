@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "decode/linears_lutmm.hh"
+#include "decode/linears.hh"
 
-#include "common/fail.hh"
-#include "lutmm/emulator.hh"
+#include "common/program.hh"
 #include "lutmm/unit.hh"
 #include "pim/descriptor.hh"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 namespace sailsim::kernels::decode
@@ -15,10 +15,34 @@ namespace sailsim::kernels::decode
 namespace
 {
 
-std::uint64_t address_of(const void *pointer)
+// On a line of its own, so that a poll does not meet another unit's answer.
+struct alignas(kLine) Record {
+    lutmm_completion completion;
+};
+
+class LutmmLinears : public Linears
 {
-    return reinterpret_cast<std::uintptr_t>(pointer);
-}
+  public:
+    LutmmLinears(const Image &image, const LinearsSettings &settings);
+
+    Wanted wanted() const override { return {false, true}; }
+    void multiply(const Product *products, std::size_t count, const Rounded &x, Worker &worker) override;
+    std::string problem() const override;
+
+  private:
+    lutmm_descriptor *descriptors(const Matrix &matrix);
+    void hand_over(const Product &product, std::size_t slot, const Rounded &x, std::size_t tile);
+    bool collect(const Product &product, std::size_t slot, std::size_t tile, std::size_t batch,
+                 Worker &worker);
+
+    const Image &image_;
+    unsigned units_;
+    std::uint64_t timeout_ns_;
+    std::size_t tiles_of_matrix_; // room in the array of descriptors
+    std::size_t tile_floats_;     // room for the results of one tile
+    Buffer descriptors_, records_, outputs_;
+    std::atomic<std::uint32_t> wrong_status_{LUTMM_OK};
+};
 
 std::size_t most_tile_outputs(const Image &image)
 {
@@ -28,7 +52,29 @@ std::size_t most_tile_outputs(const Image &image)
     return most;
 }
 
-} // namespace
+// All of a tile's descriptor but where the operand and the results are.
+lutmm_descriptor describe(const Matrix &matrix, std::size_t tile, const LinearsSettings &settings)
+{
+    const Shape &shape = matrix.shape;
+    const std::uint8_t *bytes = matrix.tiles + tile * shape.tile_stride();
+    lutmm_descriptor d{};
+    d.weights = address_of(bytes);
+    d.scales = address_of(bytes + shape.tile_codes());
+    d.k = static_cast<std::uint32_t>(shape.k);
+    d.n = static_cast<std::uint32_t>(shape.tile_outputs(tile));
+    d.batch = static_cast<std::uint16_t>(settings.batch);
+    d.wbits = static_cast<std::uint8_t>(shape.wbits);
+    d.abits = 8;
+    d.nbw = settings.nbw;
+    d.flags = static_cast<std::uint8_t>(matrix.code_flags | LUTMM_F_PRT | LUTMM_F_CONVERT |
+                                        (shape.minimum ? LUTMM_F_MINIMUM : 0));
+    d.group_size = static_cast<std::uint16_t>(shape.group_size);
+    if (matrix.code_flags == LUTMM_F_CODE_BOOK)
+        d.codebook = address_of(matrix.book);
+    else if (matrix.code_flags == LUTMM_F_CODE_OFFSET)
+        d.codebook = matrix.zero_point;
+    return d;
+}
 
 LutmmLinears::LutmmLinears(const Image &image, const LinearsSettings &settings)
     : image_(image),
@@ -46,7 +92,8 @@ LutmmLinears::LutmmLinears(const Image &image, const LinearsSettings &settings)
             fail("--linears is lutmm and matrix %zu of the image has no tiles; allowed: an image with them "
                  "(sailsim image --layouts rows,tiles)",
                  i);
-        describe(matrix, descriptors(matrix), settings);
+        for (std::size_t tile = 0; tile < matrix.shape.tiles(); ++tile)
+            descriptors(matrix)[tile] = describe(matrix, tile, settings);
     }
     install_emulator();
 }
@@ -55,32 +102,6 @@ lutmm_descriptor *LutmmLinears::descriptors(const Matrix &matrix)
 {
     const auto number = static_cast<std::size_t>(&matrix - image_.matrices().data());
     return descriptors_.as<lutmm_descriptor>() + number * tiles_of_matrix_;
-}
-
-// All of a descriptor but where the operand and the results are.
-void LutmmLinears::describe(const Matrix &matrix, lutmm_descriptor *descriptors,
-                            const LinearsSettings &settings)
-{
-    const Shape &shape = matrix.shape;
-    for (std::size_t tile = 0; tile < shape.tiles(); ++tile) {
-        const std::uint8_t *bytes = matrix.tiles + tile * shape.tile_stride();
-        lutmm_descriptor &d = descriptors[tile];
-        d.weights = address_of(bytes);
-        d.scales = address_of(bytes + shape.tile_codes());
-        d.k = static_cast<std::uint32_t>(shape.k);
-        d.n = static_cast<std::uint32_t>(shape.tile_outputs(tile));
-        d.batch = static_cast<std::uint16_t>(settings.batch);
-        d.wbits = static_cast<std::uint8_t>(shape.wbits);
-        d.abits = 8;
-        d.nbw = settings.nbw;
-        d.flags = static_cast<std::uint8_t>(matrix.code_flags | LUTMM_F_PRT | LUTMM_F_CONVERT |
-                                            (shape.minimum ? LUTMM_F_MINIMUM : 0));
-        d.group_size = static_cast<std::uint16_t>(shape.group_size);
-        if (matrix.code_flags == LUTMM_F_CODE_BOOK)
-            d.codebook = address_of(matrix.book);
-        else if (matrix.code_flags == LUTMM_F_CODE_OFFSET)
-            d.codebook = matrix.zero_point;
-    }
 }
 
 void LutmmLinears::multiply(const Product *products, std::size_t count, const Rounded &x, Worker &worker)
@@ -133,16 +154,21 @@ bool LutmmLinears::collect(const Product &product, std::size_t slot, std::size_t
     return true;
 }
 
-const char *LutmmLinears::problem() const
+std::string LutmmLinears::problem() const
 {
     const std::uint32_t status = wrong_status_.load(std::memory_order_relaxed);
     if (status == LUTMM_OK)
-        problem_.clear();
-    else if (status == LUTMM_PENDING)
-        problem_ = "a unit did not answer within --timeout-ms";
-    else
-        problem_ = std::string("a unit refused a tile: ") + pim::status_name(status);
-    return problem_.c_str();
+        return "";
+    if (status == LUTMM_PENDING)
+        return "a unit did not answer within --timeout-ms";
+    return std::string("a unit refused a tile: ") + pim::status_name(status);
+}
+
+} // namespace
+
+std::unique_ptr<Linears> lutmm_linears(const Image &image, const LinearsSettings &settings)
+{
+    return std::make_unique<LutmmLinears>(image, settings);
 }
 
 } // namespace sailsim::kernels::decode

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "decode/model.hh"
 
-#include "decode/activation.hh"
-#include "decode/embedding.hh"
+#include "decode/vector_math.hh"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
 
 namespace sailsim::kernels::decode
 {
@@ -13,6 +16,28 @@ namespace
 constexpr std::size_t padded(std::size_t columns)
 {
     return round_up(columns, kPiece);
+}
+
+// The gated activation, hidden = gate / (1 + e^-gate) * up: this thread's pieces of `batch` rows of `columns`
+// numbers (rows of `stride`, which may be read up to a multiple of 16). Gate becomes hidden, and `largest`
+// (batch, pieces) the largest magnitude of each piece.
+void gated_activation(float *gate, const float *up, std::size_t stride, std::size_t batch,
+                      std::size_t columns, float *largest, Worker &worker)
+{
+    const std::size_t pieces = parts_of(columns, kPiece);
+    const Range mine = worker.part(batch * pieces);
+    for (std::size_t item = mine.first; item < mine.last; ++item) {
+        const std::size_t first = item / pieces * stride + item % pieces * kPiece;
+        const std::size_t count = std::min(kPiece, round_up(columns - item % pieces * kPiece, kChunk));
+        float32x4_t most = vdupq_n_f32(0.0f);
+        for (std::size_t i = 0; i < count; i += 4) {
+            float *at = gate + first + i;
+            const float32x4_t hidden = vmulq_f32(silu4(vld1q_f32(at)), vld1q_f32(up + first + i));
+            most = vmaxq_f32(most, vabsq_f32(hidden));
+            vst1q_f32(at, hidden);
+        }
+        largest[item] = vmaxvq_f32(most);
+    }
 }
 
 } // namespace
@@ -26,10 +51,12 @@ Model::Model(const Image &image, Linears &linears, std::size_t batch, std::size_
       attention_(image.dimensions(), batch, positions, cache_, rotation_),
       normed_(batch, image.dimensions().d_model, linears.wanted()),
       mixed_(batch, image.dimensions().d_attn(), linears.wanted()),
-      hidden_(batch, image.dimensions().d_ffn, linears.wanted()), sampler_(batch, threads),
-      x_(batch * width_ * sizeof(float)), delta_(x_.size()), q_(batch * q_width_ * sizeof(float)),
-      k_(batch * kv_width_ * sizeof(float)), v_(k_.size()), gate_(batch * ffn_width_ * sizeof(float)),
-      up_(gate_.size()), largest_(batch * hidden_.pieces() * sizeof(float))
+      hidden_(batch, image.dimensions().d_ffn, linears.wanted()),
+      candidates_of_thread_(round_up(batch, kLine / sizeof(Candidate))),
+      candidates_(threads * candidates_of_thread_ * sizeof(Candidate)), x_(batch * width_ * sizeof(float)),
+      delta_(x_.size()), q_(batch * q_width_ * sizeof(float)), k_(batch * kv_width_ * sizeof(float)),
+      v_(k_.size()), gate_(batch * ffn_width_ * sizeof(float)), up_(gate_.size()),
+      largest_(batch * hidden_.pieces() * sizeof(float))
 {
 }
 
@@ -57,12 +84,39 @@ void Model::step(std::uint32_t *tokens, std::size_t position, float *logits, Wor
     const Product head{&image_.head(), logits, logits_stride()};
     multiply(Part::head, &head, 1, normed_, worker);
     worker.enter(Part::sample);
-    sampler_.search(logits, logits_stride(), image_.dimensions().vocab, worker);
+    sample(tokens, logits, worker);
     worker.meet();
-    if (worker.rank() == 0)
-        for (std::size_t b = 0; b < batch_; ++b)
-            tokens[b] = sampler_.pick(b);
+}
+
+// Greedy: the token with the largest logit, the first of equal ones.
+void Model::sample(std::uint32_t *tokens, const float *logits, Worker &worker)
+{
+    const Range mine = worker.part(image_.dimensions().vocab);
+    for (std::size_t b = 0; b < batch_; ++b) {
+        const float *row = logits + b * logits_stride();
+        std::size_t i = mine.first;
+        float32x4_t most = vdupq_n_f32(-std::numeric_limits<float>::infinity());
+        for (; i + 4 <= mine.last; i += 4)
+            most = vmaxnmq_f32(most, vld1q_f32(row + i));
+        float largest = vmaxnmvq_f32(most);
+        for (; i < mine.last; ++i)
+            largest = row[i] > largest ? row[i] : largest;
+        std::size_t first = mine.first; // where it is, in a second pass that stops there
+        while (first < mine.last && row[first] != largest)
+            ++first;
+        candidates_.as<Candidate>()[worker.rank() * candidates_of_thread_ + b] = {
+            largest, static_cast<std::uint32_t>(first)};
+    }
     worker.meet();
+    for (std::size_t b = 0; worker.rank() == 0 && b < batch_; ++b) {
+        Candidate best{-std::numeric_limits<float>::infinity(), 0};
+        for (unsigned thread = 0; thread < worker.size(); ++thread) {
+            const Candidate &candidate = candidates_.as<Candidate>()[thread * candidates_of_thread_ + b];
+            if (candidate.logit > best.logit)
+                best = candidate;
+        }
+        tokens[b] = best.token;
+    }
 }
 
 // By the pieces that measure_norm has, so that each thread reads back what it has written.
@@ -72,8 +126,8 @@ void Model::embed(const std::uint32_t *tokens, Worker &worker)
     const Range mine = worker.part(batch_ * normed_.pieces());
     for (std::size_t item = mine.first; item < mine.last; ++item) {
         const std::size_t b = item / normed_.pieces(), piece = item % normed_.pieces();
-        read_weights(image_.embedding(), tokens[b], piece * kPiece, normed_.piece_columns(piece),
-                     x_.as<float>() + b * width_ + piece * kPiece);
+        image_.embedding().read(tokens[b], piece * kPiece, normed_.piece_columns(piece),
+                                x_.as<float>() + b * width_ + piece * kPiece);
     }
 }
 
@@ -90,8 +144,12 @@ void Model::norm(std::size_t row, const float *delta, Worker &worker)
 
 void Model::multiply(Part part, const Product *products, std::size_t count, const Rounded &x, Worker &worker)
 {
-    if (recorder_ != nullptr && worker.rank() == 0)
-        recorder_->add(x);
+    if (recorded_ != nullptr && worker.rank() == 0) {
+        for (std::size_t b = 0; b < x.batch(); ++b, recorded_ += x.k())
+            std::memcpy(recorded_, x.row(b), x.k());
+        std::memcpy(recorded_, x.scales(), x.batch() * sizeof(float));
+        recorded_ += x.batch() * sizeof(float);
+    }
     worker.enter(part);
     linears_.multiply(products, count, x, worker);
     worker.meet();

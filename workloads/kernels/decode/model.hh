@@ -3,15 +3,11 @@
 #ifndef SAILSIM_KERNELS_DECODE_MODEL_HH
 #define SAILSIM_KERNELS_DECODE_MODEL_HH
 
-#include "common/buffer.hh"
+#include "common/team.hh"
 #include "decode/attention.hh"
-#include "decode/cache.hh"
 #include "decode/image.hh"
 #include "decode/linears.hh"
-#include "decode/recorder.hh"
-#include "decode/rotation.hh"
 #include "decode/rounding.hh"
-#include "decode/sampling.hh"
 #include "decode/worker.hh"
 
 #include <cstddef>
@@ -27,10 +23,13 @@ class Model
     Model(const Image &image, Linears &linears, std::size_t batch, std::size_t positions, bool int8_cache,
           unsigned threads);
 
-    // From now on the operands of all products go to `recorder`, which must outlive the model.
-    void record(Recorder &recorder) { recorder_ = &recorder; }
-    // Bytes of the operands of one step.
+    // From now on the operands of all products go to a place with room for them, one after the other: batch
+    // rows of k int8, then a scale for each row. They are what another implementation is compared with number
+    // by number, as a rounding that falls the other way changes all that follows.
+    void record(unsigned char *to) { recorded_ = to; }
+    // Bytes of the operands of one step, the head's product among them.
     std::size_t operand_bytes() const;
+    const unsigned char *end_of_record() const { return recorded_; }
 
     Cache &cache() { return cache_; }
     // Logits are rows of this many floats.
@@ -46,17 +45,24 @@ class Model
     void norm(std::size_t row, const float *delta, Worker &worker);
     void attend(std::size_t layer, std::size_t position, Worker &worker);
     void feed_forward(std::size_t layer, Worker &worker);
+    void sample(std::uint32_t *tokens, const float *logits, Worker &worker);
     void multiply(Part part, const Product *products, std::size_t count, const Rounded &x, Worker &worker);
 
     const Image &image_;
     Linears &linears_;
-    Recorder *recorder_ = nullptr;
+    unsigned char *recorded_ = nullptr;
     std::size_t batch_, width_, q_width_, kv_width_, ffn_width_; // widths of rows, padded
     Cache cache_;
     Rotation rotation_;
     Attention attention_;
     Rounded normed_, mixed_, hidden_;
-    Sampler sampler_;
+    // Of each thread's part of the vocabulary, by thread and row: a thread's on lines of their own.
+    struct Candidate {
+        float logit;
+        std::uint32_t token;
+    };
+    std::size_t candidates_of_thread_;
+    Buffer candidates_;
     Buffer x_, delta_, q_, k_, v_, gate_, up_, largest_;
 };
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "decode/rounding.hh"
 
-#include "decode/lut_table.hh"
 #include "decode/vector_math.hh"
 
 #include <algorithm>
@@ -14,12 +13,20 @@ namespace sailsim::kernels::decode
 namespace
 {
 
-constexpr float kTiny = 0x1p-100f;
-constexpr float kLargest = 127.0f;
-
-float reciprocal_scale(float largest)
+void make_table(const std::int8_t *four, std::uint8_t *table)
 {
-    return largest < kTiny ? 0.0f : kLargest / largest;
+    static constexpr std::int16_t bit_0[8] = {0, -1, 0, -1, 0, -1, 0, -1};
+    static constexpr std::int16_t bit_1[8] = {0, 0, -1, -1, 0, 0, -1, -1};
+    static constexpr std::int16_t bit_2[8] = {0, 0, 0, 0, -1, -1, -1, -1};
+    int16x8_t sums = vandq_s16(vdupq_n_s16(four[0]), vld1q_s16(bit_0));
+    sums = vaddq_s16(sums, vandq_s16(vdupq_n_s16(four[1]), vld1q_s16(bit_1)));
+    sums = vaddq_s16(sums, vandq_s16(vdupq_n_s16(four[2]), vld1q_s16(bit_2)));
+    const int16x8_t with_3 = vaddq_s16(sums, vdupq_n_s16(four[3]));
+    const int8x16_t all_low = vcombine_s8(vmovn_s16(sums), vmovn_s16(with_3));
+    constexpr std::uint8_t low_mask = (1 << kLowBits) - 1;
+    vst1q_u8(table, vandq_u8(vreinterpretq_u8_s8(all_low), vdupq_n_u8(low_mask)));
+    vst1q_u8(table + 16,
+             vreinterpretq_u8_s8(vcombine_s8(vshrn_n_s16(sums, kLowBits), vshrn_n_s16(with_3, kLowBits))));
 }
 
 } // namespace
@@ -85,7 +92,7 @@ void Rounded::round_norm(const float *x, std::size_t stride, const float *weight
             largest *= root; // rounding keeps order: this is the largest of the rounded products
         }
         set_scale(b, piece, largest);
-        round_piece(b, piece, reciprocal_scale(largest), [&](std::size_t column) {
+        round_piece(b, piece, steps_per_unit(largest), [&](std::size_t column) {
             Floats16 values = load16(x + b * stride + column);
             const Floats16 weights = load16(weight + column);
             for (int j = 0; j < 4; ++j)
@@ -108,7 +115,7 @@ void Rounded::round_plain(const float *x, std::size_t stride, const float *large
             most = *std::max_element(largest + b * count, largest + (b + 1) * count);
         }
         set_scale(b, piece, most);
-        round_piece(b, piece, reciprocal_scale(most),
+        round_piece(b, piece, steps_per_unit(most),
                     [&](std::size_t column) { return load16(x + b * stride + column); });
     }
 }
@@ -116,7 +123,7 @@ void Rounded::round_plain(const float *x, std::size_t stride, const float *large
 void Rounded::set_scale(std::size_t b, std::size_t piece, float largest)
 {
     if (piece == 0)
-        scales_.as<float>()[b] = largest < kTiny ? 0.0f : largest / kLargest;
+        scales_.as<float>()[b] = step_of(largest);
 }
 
 template <class Load>
@@ -125,13 +132,7 @@ void Rounded::round_piece(std::size_t b, std::size_t piece, float factor, Load &
     const float32x4_t factors = vdupq_n_f32(factor);
     for (std::size_t i = 0; i < piece_columns(piece); i += kChunk) {
         const std::size_t column = piece * kPiece + i, chunk = column / kChunk;
-        const Floats16 values = load(column);
-        int16x8_t narrow[2];
-        for (int half = 0; half < 2; ++half)
-            narrow[half] =
-                vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(vmulq_f32(values.of[2 * half], factors))),
-                             vqmovn_s32(vcvtnq_s32_f32(vmulq_f32(values.of[2 * half + 1], factors))));
-        const int8x16_t rounded = vcombine_s8(vqmovn_s16(narrow[0]), vqmovn_s16(narrow[1]));
+        const int8x16_t rounded = round16(load(column), factors);
         alignas(16) std::int8_t sixteen[kChunk];
         vst1q_s8(sixteen, rounded);
         store(b, column, sixteen);

@@ -8,8 +8,8 @@
 #ifndef SAILSIM_KERNELS_DECODE_ROUNDING_HH
 #define SAILSIM_KERNELS_DECODE_ROUNDING_HH
 
-#include "common/buffer.hh"
-#include "decode/layout.hh"
+#include "common/team.hh"
+#include "decode/image.hh"
 #include "decode/worker.hh"
 
 #include <cstddef>
@@ -20,9 +20,18 @@ namespace sailsim::kernels::decode
 
 constexpr std::size_t kPiece = 64;
 
+// Of look-ups: the table of a group of 4 activations, whose entry p is the sum of those whose bit is set in
+// p, 0 <= p < 16.
+//
+// An entry has 10 bits, -508 .. 508 (-512 with -128), a table instruction returns bytes. So an entry is split
+// into a low field of 6 bits, unsigned, and the rest, -8 .. 7: four low fields add up in a byte without a
+// carry (252), and so do fifteen high ones. No look-up is rounded.
+constexpr std::size_t kTableBytes = 32; // 16 low fields, 16 high fields
+constexpr int kLowBits = 6;
+
 // What the products want of an operand.
 struct Wanted {
-    bool tables; // of look-ups (linears_lut.hh), else none are made
+    bool tables; // of look-ups, else none are made
     bool packed; // rows of k bytes without padding, as a descriptor's
 };
 
@@ -43,8 +52,11 @@ class Rounded
     const float *scales() const { return scales_.as<float>(); }
     // Sums of 16 columns each.
     const std::int32_t *sums(std::size_t b) const { return sums_.as<std::int32_t>() + b * chunks_; }
-    // 32 bytes for each 4 columns.
-    const std::uint8_t *tables(std::size_t b) const { return tables_.bytes() + b * chunks_ * 4 * 32; }
+    // A table for each 4 columns.
+    const std::uint8_t *tables(std::size_t b) const
+    {
+        return tables_.bytes() + b * chunks_ * 4 * kTableBytes;
+    }
 
     // A norm in two halves with a barrier between. First x (rows of `stride`) += delta (null: nothing) and
     // what of each row is needed; then (x * weight) / root mean square is rounded.

@@ -52,6 +52,26 @@ inline void store16(float *x, const Floats16 &values)
         vst1q_f32(x + 4 * i, values.of[i]);
 }
 
+// Rounding to int8: what a step of numbers is worth whose largest magnitude is `largest`, its reciprocal, and
+// sixteen numbers rounded to the nearest step, ties to even. Below 2^-100 all become zeros.
+constexpr float kTiny = 0x1p-100f, kLargest = 127.0f;
+inline float step_of(float largest)
+{
+    return largest < kTiny ? 0.0f : largest / kLargest;
+}
+inline float steps_per_unit(float largest)
+{
+    return largest < kTiny ? 0.0f : kLargest / largest;
+}
+inline int8x16_t round16(const Floats16 &values, float32x4_t factor)
+{
+    int16x4_t narrow[4];
+    for (int i = 0; i < 4; ++i)
+        narrow[i] = vqmovn_s32(vcvtnq_s32_f32(vmulq_f32(values.of[i], factor)));
+    return vcombine_s8(vqmovn_s16(vcombine_s16(narrow[0], narrow[1])),
+                       vqmovn_s16(vcombine_s16(narrow[2], narrow[3])));
+}
+
 } // namespace sailsim::kernels::decode
 
 #endif

@@ -3,9 +3,8 @@
 #ifndef SAILSIM_KERNELS_DECODE_WORKER_HH
 #define SAILSIM_KERNELS_DECODE_WORKER_HH
 
-#include "common/clock.hh"
+#include "common/measure.hh"
 #include "common/team.hh"
-#include "decode/barrier.hh"
 
 #include <array>
 #include <cstddef>

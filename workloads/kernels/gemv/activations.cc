@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "gemv/activations.hh"
+#include "gemv/format.hh"
 
 #include <algorithm>
 #include <arm_neon.h>

@@ -3,11 +3,140 @@
 #ifndef SAILSIM_KERNELS_GEMV_FORMATS_HH
 #define SAILSIM_KERNELS_GEMV_FORMATS_HH
 
-#include "gemv/block32.hh"
-#include "gemv/q2.hh"
+#include "common/measure.hh"
+#include "gemv/format.hh"
+
+#include <cmath>
+#include <cstring>
 
 namespace sailsim::kernels
 {
+
+// Random bits turned into plausible fp16 scales: keeps sign (when `is_signed`) and mantissa of each random
+// half and sets its exponent: magnitudes in [2^-7, 2^-6), the order of the scales of 4-bit transformer
+// weights.
+template <std::size_t Count>
+void make_scales(float16_t (&scales)[Count], bool is_signed = false)
+{
+    constexpr std::uint16_t exponent = (15 - 7) << 10;
+    const std::uint16_t keep = is_signed ? 0x83ff : 0x03ff;
+    for (float16_t &scale : scales) {
+        std::uint16_t bits;
+        std::memcpy(&bits, &scale, sizeof bits);
+        bits = static_cast<std::uint16_t>((bits & keep) | exponent);
+        std::memcpy(&scale, &bits, sizeof bits);
+    }
+}
+
+// A format with blocks of 32 weights that share a scale, and maybe a minimum. `Code` is what such formats
+// differ in:
+//
+//   kName, kBytes: of a row's codes in a block; kMinimum: weight = scale * code + minimum, else scale * code;
+//   kFlip: bits of every byte that are flipped in a panel;
+//   kFraction: the products of SDOT are 2^kFraction times those of the codes;
+//   widen(bytes): 4 rows of 4 packed bytes as int8 codes, a register for each weight of a byte;
+//   code(q, i): code i of a row.
+template <class Code>
+struct Block32 {
+    static constexpr const char *kName = Code::kName;
+    static constexpr std::size_t kWeights = 32;    // of one row in a block
+    static constexpr std::size_t kMostColumns = 4; // of a pass over a panel
+    static constexpr std::size_t kFactors = Code::kMinimum ? 2 : 1;
+
+    struct Row {
+        float16_t factor[kFactors]; // scale, minimum
+        std::uint8_t q[Code::kBytes];
+    };
+    // q[s][h]: bytes 4s .. 4s+3 of rows 4h .. 4h+3, row by row.
+    struct Panel {
+        float16_t factor[kFactors][kRows];
+        std::uint8_t q[Code::kBytes / 4][2][16];
+    };
+
+    // Adds the products of a block.
+    template <int Batch>
+    static inline __attribute__((always_inline)) void
+    add_block(const Panel &panel, const ActivationBlock *const *x, std::size_t block, PanelSums<Batch> &sum)
+    {
+        int8x16_t in[Batch][2];
+        int32x4_t dot[Batch][2];
+        for (int b = 0; b < Batch; ++b) {
+            in[b][0] = vld1q_s8(x[b][block].q);
+            in[b][1] = vld1q_s8(x[b][block].q + 16);
+            dot[b][0] = dot[b][1] = vdupq_n_s32(0);
+        }
+        unroll<Code::kBytes / 4>([&](auto step) {
+            constexpr std::size_t s = decltype(step)::value;
+            for (std::size_t h = 0; h < 2; ++h) {
+                const auto codes = Code::widen(vld1q_u8(panel.q[s][h]));
+                constexpr std::size_t registers = sizeof(codes) / sizeof(int8x16_t);
+                for (std::size_t r = 0; r < registers; ++r)
+                    for (int b = 0; b < Batch; ++b)
+                        dot[b][h] = dot_lane<s % 4>(dot[b][h], codes.of[r], in[b][r + s / 4]);
+            }
+        });
+        const RowScales scale = widen(panel.factor[0]);
+        const RowScales minimum = widen(panel.factor[kFactors - 1]); // unused without minima
+        for (int b = 0; b < Batch; ++b) {
+            const float scale_x = x[b][block].scale, sum_x = x[b][block].scaled_sum;
+            sum[b][0] = vfmaq_f32(sum[b][0], to_float(dot[b][0]), vmulq_n_f32(scale.low, scale_x));
+            sum[b][1] = vfmaq_f32(sum[b][1], to_float(dot[b][1]), vmulq_n_f32(scale.high, scale_x));
+            if constexpr (Code::kMinimum) {
+                sum[b][0] = vfmaq_n_f32(sum[b][0], minimum.low, sum_x);
+                sum[b][1] = vfmaq_n_f32(sum[b][1], minimum.high, sum_x);
+            }
+        }
+    }
+
+    static void randomize(Panel &panel, Random &random)
+    {
+        random.fill(&panel, sizeof panel);
+        make_scales(panel.factor[0]);
+        if constexpr (Code::kMinimum)
+            make_scales(panel.factor[1], true);
+    }
+
+    static Row unpack(const Panel &panel, std::size_t row)
+    {
+        Row out{};
+        for (std::size_t f = 0; f < kFactors; ++f)
+            out.factor[f] = panel.factor[f][row];
+        for (std::size_t i = 0; i < Code::kBytes; ++i)
+            out.q[i] = panel.q[i / 4][row / 4][4 * (row % 4) + i % 4] ^ Code::kFlip;
+        return out;
+    }
+
+    static WeightParts weight(const Row &row, std::size_t i)
+    {
+        return {static_cast<double>(row.factor[0]) * Code::code(row.q, i),
+                Code::kMinimum ? static_cast<double>(row.factor[kFactors - 1]) : 0.0};
+    }
+
+    // One row's result with the kernel's rounding, block by block.
+    static float reference(const Row *row, std::size_t blocks, const ActivationBlock *x)
+    {
+        float sum = 0.0f;
+        for (std::size_t block = 0; block < blocks; ++block) {
+            std::int32_t dot = 0;
+            for (std::size_t i = 0; i < kWeights; ++i)
+                dot += Code::code(row[block].q, i) * x[block].q[i];
+            const float scale = static_cast<float>(row[block].factor[0]) * x[block].scale;
+            sum = std::fma(static_cast<float>(dot), scale, sum);
+            if constexpr (Code::kMinimum)
+                sum = std::fma(static_cast<float>(row[block].factor[1]), x[block].scaled_sum, sum);
+        }
+        return sum;
+    }
+
+  private:
+    static inline __attribute__((always_inline)) float32x4_t to_float(int32x4_t dot)
+    {
+        if constexpr (Code::kFraction == 0)
+            return vcvtq_f32_s32(dot);
+        else
+            return vcvtq_n_f32_s32(dot, Code::kFraction); // exact
+    }
+};
 
 template <int Count>
 struct Codes {
@@ -66,6 +195,163 @@ struct Q4_1Code : NibbleCode {
 using Q8_0 = Block32<Q8_0Code>;
 using Q4_0 = Block32<Q4_0Code>;
 using Q4_1 = Block32<Q4_1Code>;
+
+// A 2-bit format in the manner of Q2_K: blocks of 256 weights in 16 sub-blocks of 16; each sub-block has a
+// scale and a minimum of 4 bits, the block has fp16 factors for both. 2.625 bits a weight. Unlike Q2_K's
+// usual partner, the activations keep their scale per 32 values, so that all four formats read the same
+// activations.
+struct Q2 {
+    static constexpr const char *kName = "q2";
+    static constexpr std::size_t kWeights = 256;
+    static constexpr std::size_t kMostColumns = 2; // of a pass over a panel; 4 would not fit the registers
+
+    struct Row {
+        std::uint8_t scales[16];  // of a sub-block: scale in the low half, minimum in the high half
+        std::uint8_t q[64];       // code of weight i: bits 2*(i/32 % 4) of q[32*(i/128) + i % 32]
+        float16_t scale, minimum; // weight = scale * sub-scale * code - minimum * sub-minimum
+    };
+    // q[u][h]: sub-block u of rows 4h .. 4h+3, row by row; bits 2s hold k = 16u + 4s .. 16u + 4s+3.
+    struct Panel {
+        float16_t scale[kRows], minimum[kRows];
+        std::uint8_t scales[16][kRows];
+        std::uint8_t q[16][2][16];
+    };
+
+    template <int Batch>
+    static void add_block(const Panel &panel, const ActivationBlock *const *x, std::size_t block,
+                          PanelSums<Batch> &sum);
+
+    static void randomize(Panel &panel, Random &random)
+    {
+        random.fill(&panel, sizeof panel);
+        make_scales(panel.scale);
+        make_scales(panel.minimum);
+    }
+
+    static Row unpack(const Panel &panel, std::size_t row)
+    {
+        Row out{};
+        out.scale = panel.scale[row];
+        out.minimum = panel.minimum[row];
+        for (std::size_t u = 0; u < 16; ++u)
+            out.scales[u] = panel.scales[u][row];
+        for (std::size_t i = 0; i < 256; ++i) {
+            const std::uint8_t packed = panel.q[i / 16][row / 4][4 * (row % 4) + i % 4];
+            const unsigned code = (packed >> (2 * (i / 4 % 4))) & 3u;
+            std::uint8_t &target = out.q[32 * (i / 128) + i % 32];
+            target = static_cast<std::uint8_t>(target | (code << (2 * (i / 32 % 4))));
+        }
+        return out;
+    }
+
+    static int code(const Row &row, std::size_t i)
+    {
+        return (row.q[32 * (i / 128) + i % 32] >> (2 * (i / 32 % 4))) & 3;
+    }
+
+    static WeightParts weight(const Row &row, std::size_t i)
+    {
+        const int packed = row.scales[i / 16];
+        return {static_cast<double>(row.scale) * (packed & 15) * code(row, i),
+                -static_cast<double>(row.minimum) * (packed >> 4)};
+    }
+
+    static float reference(const Row *row, std::size_t blocks, const ActivationBlock *x)
+    {
+        float sum = 0.0f;
+        for (std::size_t block = 0; block < blocks; ++block, ++row) {
+            float products = 0.0f, minima = 0.0f;
+            for (std::size_t part = 0; part < 8; ++part, ++x) {
+                std::int32_t dot = 0, offset = 0;
+                for (std::size_t j = 0; j < 32; ++j) {
+                    const std::size_t i = 32 * part + j;
+                    dot += (row->scales[i / 16] & 15) * code(*row, i) * x->q[j];
+                    offset += (row->scales[i / 16] >> 4) * x->q[j];
+                }
+                products = std::fma(static_cast<float>(dot), x->scale, products);
+                minima = std::fma(static_cast<float>(offset), x->scale, minima);
+            }
+            sum = std::fma(products, static_cast<float>(row->scale), sum);
+            sum = std::fma(-minima, static_cast<float>(row->minimum), sum);
+        }
+        return sum;
+    }
+};
+
+// Bytes of kRows rows, a 32-bit lane for each row.
+struct Lanes {
+    int32x4_t low, high;
+};
+inline Lanes widen_to_int32(uint8x8_t bytes)
+{
+    const uint16x8_t shorts = vmovl_u8(bytes);
+    return {vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(shorts))),
+            vreinterpretq_s32_u32(vmovl_high_u16(shorts))};
+}
+
+// The products of one sub-block of 16 weights of 4 rows, before its scale.
+inline int32x4_t sub_block_dot(const int8x16_t *codes, int8x16_t x)
+{
+    int32x4_t dot = vdupq_n_s32(0);
+    dot = dot_lane<0>(dot, codes[0], x);
+    dot = dot_lane<1>(dot, codes[1], x);
+    dot = dot_lane<2>(dot, codes[2], x);
+    return dot_lane<3>(dot, codes[3], x);
+}
+
+template <int Batch>
+inline __attribute__((always_inline)) void Q2::add_block(const Panel &panel, const ActivationBlock *const *x,
+                                                         std::size_t block, PanelSums<Batch> &sum)
+{
+    const uint8x16_t bottom = vdupq_n_u8(3);
+    const uint8x8_t scale_bits = vdup_n_u8(15);
+    PanelSums<Batch> products{}, minima{};
+    for (std::size_t part = 0; part < 8; ++part) { // 32 weights: two sub-blocks, one activation block
+        int32x4_t dot[Batch][2], offset[Batch][2];
+        for (std::size_t half = 0; half < 2; ++half) {
+            const std::size_t u = 2 * part + half;
+            const uint8x8_t bytes = vld1_u8(panel.scales[u]);
+            const Lanes scale = widen_to_int32(vand_u8(bytes, scale_bits));
+            const int16x8_t minimum = vreinterpretq_s16_u16(vmovl_u8(vshr_n_u8(bytes, 4)));
+            for (int h = 0; h < 2; ++h) {
+                const uint8x16_t packed = vld1q_u8(panel.q[u][h]);
+                const int8x16_t codes[4] = {
+                    vreinterpretq_s8_u8(vandq_u8(packed, bottom)),
+                    vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(packed, 2), bottom)),
+                    vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(packed, 4), bottom)),
+                    vreinterpretq_s8_u8(vshrq_n_u8(packed, 6)),
+                };
+                const int32x4_t sub_scale = h == 0 ? scale.low : scale.high;
+                const int16x4_t sub_minimum = h == 0 ? vget_low_s16(minimum) : vget_high_s16(minimum);
+                for (int b = 0; b < Batch; ++b) {
+                    const ActivationBlock &in = x[b][8 * block + part];
+                    const int32x4_t raw = sub_block_dot(codes, vld1q_s8(in.q + 16 * half));
+                    if (half == 0) {
+                        dot[b][h] = vmulq_s32(raw, sub_scale);
+                        offset[b][h] = vmull_n_s16(sub_minimum, in.half_sum[0]);
+                    } else {
+                        dot[b][h] = vmlaq_s32(dot[b][h], raw, sub_scale);
+                        offset[b][h] = vmlal_n_s16(offset[b][h], sub_minimum, in.half_sum[1]);
+                    }
+                }
+            }
+        }
+        for (int b = 0; b < Batch; ++b) {
+            const float scale_x = x[b][8 * block + part].scale;
+            for (int h = 0; h < 2; ++h) {
+                products[b][h] = vfmaq_n_f32(products[b][h], vcvtq_f32_s32(dot[b][h]), scale_x);
+                minima[b][h] = vfmaq_n_f32(minima[b][h], vcvtq_f32_s32(offset[b][h]), scale_x);
+            }
+        }
+    }
+    const RowScales scale = widen(panel.scale), minimum = widen(panel.minimum);
+    for (int b = 0; b < Batch; ++b) {
+        sum[b][0] = vfmaq_f32(sum[b][0], products[b][0], scale.low);
+        sum[b][1] = vfmaq_f32(sum[b][1], products[b][1], scale.high);
+        sum[b][0] = vfmsq_f32(sum[b][0], minima[b][0], minimum.low);
+        sum[b][1] = vfmsq_f32(sum[b][1], minima[b][1], minimum.high);
+    }
+}
 
 } // namespace sailsim::kernels
 

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // Compares the vectorised quantizer of activations with the scalar one, special magnitudes included.
-#include "common/fail.hh"
-#include "common/json_line.hh"
-#include "common/options.hh"
-#include "common/random.hh"
-#include "gemv/activations.hh"
+#include "common/measure.hh"
+#include "common/program.hh"
+#include "gemv/format.hh"
 
 #include <cmath>
 #include <cstring>

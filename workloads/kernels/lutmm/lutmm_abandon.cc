@@ -2,12 +2,8 @@
 // Abandons descriptors that PIM units have taken: the program ends, also with a thread held at a full queue,
 // the thread that submitted them ends, maybe with another on its core, or the memory that they name goes
 // away. Where there is somebody left to look, results must be right and units alive.
-#include "common/fail.hh"
-#include "common/json_line.hh"
-#include "common/options.hh"
+#include "common/program.hh"
 #include "common/team.hh"
-#include "lutmm/emulator.hh"
-#include "lutmm/reference.hh"
 #include "lutmm/trace.hh"
 #include "lutmm/unit.hh"
 
@@ -32,25 +28,6 @@ void submit_all(Trace &trace, unsigned units)
     register long number __asm__("x8") = SYS_exit_group;
     __asm__ volatile("svc #0" : : "r"(status), "r"(number) : "memory");
     __builtin_unreachable();
-}
-
-struct Answers {
-    std::size_t ok = 0, wrong_words = 0;
-};
-
-// Waits for every descriptor of a trace and checks its words.
-Answers collect(Trace &trace, std::uint64_t timeout_ns)
-{
-    Answers answers;
-    for (std::size_t i = 0; i < trace.size(); ++i) {
-        const lutmm_descriptor &d = trace.descriptors()[i];
-        if (wait_for(d.completion, timeout_ns) != LUTMM_OK)
-            continue;
-        ++answers.ok;
-        const std::uint32_t *stored = trace.expected(i);
-        answers.wrong_words += wrong_words(d, stored != nullptr ? stored : reference_output(d).data());
-    }
-    return answers;
 }
 
 } // namespace
@@ -99,14 +76,19 @@ int main(int argc, char **argv)
     // The core that is free is the one of the thread that ended.
     const auto successor = gone == "place" ? std::make_unique<Team>(2) : nullptr;
     Trace &rest = trace ? *trace : probe;
-    const Answers answers = collect(rest, timeout_ns);
+    std::size_t ok = 0, wrong_words = 0;
+    for (std::size_t i = 0; i < rest.size(); ++i)
+        if (wait_for(rest.descriptors()[i].completion, timeout_ns) == LUTMM_OK) {
+            ++ok;
+            wrong_words += rest.wrong_words(i);
+        }
     JsonLine()
         .add("program", "lutmm_abandon")
         .add("gone", gone.c_str())
         .add("descriptors", rest.size())
         .add("emulated", emulated_descriptors())
-        .add("ok", answers.ok)
-        .add("wrong_words", answers.wrong_words)
+        .add("ok", ok)
+        .add("wrong_words", wrong_words)
         .print();
-    return answers.ok == rest.size() && answers.wrong_words == 0 ? 0 : kExitWrong;
+    return ok == rest.size() && wrong_words == 0 ? 0 : kExitWrong;
 }

@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // Runs a trace on the PIM units: loads it, submits its descriptors over cores and units, checks every result
-// word.
-#include "common/clock.hh"
-#include "common/fail.hh"
-#include "common/json_line.hh"
-#include "common/options.hh"
-#include "common/region.hh"
-#include "lutmm/emulator.hh"
-#include "lutmm/layout.hh"
-#include "lutmm/reference.hh"
-#include "lutmm/run.hh"
+// word that the trace expects. A trace may hold bad descriptors.
+#include "common/measure.hh"
+#include "common/program.hh"
+#include "common/team.hh"
 #include "lutmm/trace.hh"
 #include "lutmm/unit.hh"
 #include "pim/descriptor.hh"
@@ -23,51 +17,84 @@ namespace
 
 using namespace sailsim::kernels;
 
-// What outputs hold before a run: an error must leave it there.
+// What the room for results holds before a run, completion records aside: an error must leave it there.
 constexpr unsigned char kUntouched = 0xa5;
 
-unsigned char *memory(std::uint64_t address)
+struct Submission {
+    unsigned units;           // descriptor i goes to unit i % units
+    std::size_t in_flight;    // descriptors that a core has under way at most
+    std::uint64_t timeout_ns; // for one answer
+};
+
+struct Answer {
+    lutmm_completion completion{}; // LUTMM_PENDING where the unit never answered
+    std::uint64_t submitted_ns = 0, answered_ns = 0;
+};
+
+// Whether a completion record is memory that may be polled.
+bool can_answer(const Trace &trace, const lutmm_descriptor &d)
 {
-    return reinterpret_cast<unsigned char *>(static_cast<std::uintptr_t>(address));
+    return d.completion % LUTMM_COMPLETION_ALIGN == 0 &&
+           trace.takes_results(d.completion, sizeof(lutmm_completion));
 }
 
-// A loaded trace with what this program may touch of each descriptor. A trace may hold bad descriptors.
-struct Job {
-    explicit Job(const std::string &path)
-        : trace(path), has_completion(trace.size()), has_output(trace.size())
-    {
-        for (std::size_t i = 0; i < trace.size(); ++i) {
-            const lutmm_descriptor &d = trace.descriptors()[i];
-            has_completion[i] = d.completion % LUTMM_COMPLETION_ALIGN == 0 &&
-                                trace.takes_results(d.completion, sizeof(lutmm_completion));
-            has_output[i] = trace.takes_results(d.output, output_bytes(d));
+void prepare(Trace &trace)
+{
+    std::memset(trace.image() + trace.stored_bytes(), kUntouched, trace.image_bytes() - trace.stored_bytes());
+    for (std::size_t i = 0; i < trace.size(); ++i)
+        if (can_answer(trace, trace.descriptors()[i]))
+            std::memset(at_address(trace.descriptors()[i].completion), 0, sizeof(lutmm_completion));
+}
+
+// Core c of the team submits descriptors c, c + cores, ... in order and waits for the oldest when as many as
+// allowed are under way. A core gives up after the first answer that does not come.
+std::vector<Answer> submit_all(Trace &trace, Team &team, const Submission &submission)
+{
+    const lutmm_descriptor *descriptors = trace.descriptors();
+    const std::size_t count = trace.size();
+    std::vector<Answer> answers(count);
+
+    // False when the unit did not answer in time.
+    const auto collect = [&](std::size_t i) {
+        if (!can_answer(trace, descriptors[i]))
+            return true;
+        if (wait_for(descriptors[i].completion, submission.timeout_ns) == LUTMM_PENDING)
+            return false;
+        answers[i].answered_ns = now_ns();
+        std::memcpy(&answers[i].completion, at_address(descriptors[i].completion), sizeof(lutmm_completion));
+        return true;
+    };
+
+    team.run([&](unsigned rank) {
+        const std::size_t step = team.size();
+        std::size_t oldest = rank;
+        for (std::size_t i = rank; i < count; i += step) {
+            if ((i - oldest) / step == submission.in_flight) {
+                if (!collect(oldest))
+                    return;
+                oldest += step;
+            }
+            answers[i].submitted_ns = now_ns();
+            submit(static_cast<unsigned>(i % submission.units), &descriptors[i]);
         }
-    }
-
-    // Outputs hold kUntouched and completion records LUTMM_PENDING.
-    void prepare()
-    {
-        for (std::size_t i = 0; i < trace.size(); ++i)
-            if (has_output[i])
-                std::memset(memory(trace.descriptors()[i].output), kUntouched,
-                            output_bytes(trace.descriptors()[i]));
-        for (std::size_t i = 0; i < trace.size(); ++i)
-            if (has_completion[i])
-                std::memset(memory(trace.descriptors()[i].completion), 0, sizeof(lutmm_completion));
-    }
-
-    Trace trace;
-    std::vector<bool> has_completion, has_output;
-};
+        for (; oldest < count; oldest += step)
+            if (!collect(oldest))
+                return;
+    });
+    return answers;
+}
 
 // Bytes of an output that an error changed; its own completion record may lie there, where the error is
 // overlap.
-std::size_t changed_bytes(const lutmm_descriptor &d)
+std::size_t changed_bytes(const Trace &trace, const lutmm_descriptor &d)
 {
+    const std::uint64_t bytes = 4 * output_words(d);
+    if (!trace.takes_results(d.output, bytes))
+        return 0;
     std::size_t changed = 0;
-    for (std::uint64_t address = d.output; address < d.output + output_bytes(d); ++address)
+    for (std::uint64_t address = d.output; address < d.output + bytes; ++address)
         if (address < d.completion || address - d.completion >= sizeof(lutmm_completion))
-            changed += *memory(address) != kUntouched;
+            changed += *at_address(address) != kUntouched;
     return changed;
 }
 
@@ -77,16 +104,15 @@ struct Totals {
 };
 
 // Checks one answer, adds it to the totals and, on request, prints it.
-void account(Job &job, std::size_t i, const Answer &answer, bool list, Totals &totals)
+void account(Trace &trace, std::size_t i, const Answer &answer, bool list, Totals &totals)
 {
-    const lutmm_descriptor &d = job.trace.descriptors()[i];
+    const lutmm_descriptor &d = trace.descriptors()[i];
     const lutmm_completion &completion = answer.completion;
     std::size_t wrong = 0, changed = 0;
     if (completion.status == LUTMM_OK) {
         ++totals.ok;
-        const std::uint32_t *stored = job.trace.expected(i);
-        wrong = stored != nullptr ? wrong_words(d, stored) : wrong_words(d, reference_output(d).data());
-        totals.words += output_words(d);
+        wrong = trace.wrong_words(i);
+        totals.words += trace.expects(i) ? output_words(d) : 0;
         totals.macs += static_cast<std::uint64_t>(d.k) * d.n * d.batch;
         totals.cycles += completion.cycles;
         totals.longest_cycles = std::max(totals.longest_cycles, completion.cycles);
@@ -94,7 +120,7 @@ void account(Job &job, std::size_t i, const Answer &answer, bool list, Totals &t
         totals.prt_hits += completion.prt_hits;
     } else {
         ++(completion.status == LUTMM_PENDING ? totals.unanswered : totals.errors);
-        changed = job.has_output[i] ? changed_bytes(d) : 0;
+        changed = changed_bytes(trace, d);
     }
     totals.wrong += wrong;
     totals.changed += changed;
@@ -132,37 +158,39 @@ int main(int argc, char **argv)
     const bool list = options.flag("list", "one line for each descriptor");
     const bool check_inputs =
         options.flag("check-inputs", "check that no stored byte of the trace has changed");
+    const std::string memory = options.text("memory", "", "write the image to this file, with its results");
     const bool in_gem5 = options.flag("m5", "mark the measured part for gem5");
     options.finish();
     if (path.empty())
         fail("--trace is missing; see --help");
 
-    Job job(path);
-    const std::uint64_t inputs = check_inputs ? job.trace.stored_checksum() : 0;
     install_emulator();
+    Trace trace(path);
+    const std::uint64_t inputs = check_inputs ? checksum(trace.image(), trace.stored_bytes()) : 0;
     Team team(static_cast<unsigned>(threads));
     std::vector<Answer> answers;
     std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
     for (std::size_t i = 0; i < repeats; ++i) {
-        job.prepare();
+        prepare(trace);
         const Region region(in_gem5);
         const std::uint64_t start = now_ns();
-        answers = submit_all(job.trace.descriptors(), job.has_completion, team, submission);
+        answers = submit_all(trace, team, submission);
         least = std::min(least, now_ns() - start);
     }
 
     Totals totals;
-    for (std::size_t i = 0; i < job.trace.size(); ++i)
-        account(job, i, answers[i], list, totals);
-    const bool inputs_kept = !check_inputs || job.trace.stored_checksum() == inputs;
-    const std::uint64_t emulated = emulated_descriptors();
+    for (std::size_t i = 0; i < trace.size(); ++i)
+        account(trace, i, answers[i], list, totals);
+    const bool inputs_kept = !check_inputs || checksum(trace.image(), trace.stored_bytes()) == inputs;
+    if (!memory.empty())
+        write_rows("memory", memory, trace.image(), 1, trace.image_bytes(), 0);
     JsonLine()
         .add("program", "lutmm_driver")
-        .add("descriptors", job.trace.size())
+        .add("descriptors", trace.size())
         .add("threads", threads)
         .add("units", std::uint64_t{submission.units})
         .add("in_flight", submission.in_flight)
-        .add("emulated", emulated)
+        .add("emulated", emulated_descriptors())
         .add("ok", totals.ok)
         .add("errors", totals.errors)
         .add("unanswered", totals.unanswered)
@@ -179,6 +207,6 @@ int main(int argc, char **argv)
         .add("lookups", totals.lookups)
         .add("prt_hits", totals.prt_hits)
         .print();
-    const bool right = totals.ok == job.trace.size() && totals.wrong == 0 && inputs_kept;
+    const bool right = totals.ok == trace.size() && totals.wrong == 0 && inputs_kept;
     return right ? 0 : kExitWrong;
 }

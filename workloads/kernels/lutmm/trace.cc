@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lutmm/trace.hh"
 
-#include "common/checksum.hh"
-#include "common/fail.hh"
-#include "lutmm/layout.hh"
+#include "common/program.hh"
+#include "lutmm/unit.hh"
 
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
+#include <sys/mman.h>
 
 namespace sailsim::kernels
 {
@@ -68,6 +68,15 @@ class File
     std::uint64_t size_ = 0;
 };
 
+// A protected page keeps its place: an unmapped one could be taken by a later mapping. gem5's cores ignore
+// protections, but its syscall emulation never maps a place twice.
+void close_page(unsigned char *page)
+{
+    const bool closed = mprotect(page, kPageBytes, PROT_NONE) == 0 && !can_read(address_of(page), 1);
+    if (!closed && munmap(page, kPageBytes) != 0)
+        fail("cannot close the guard page at %p", static_cast<void *>(page));
+}
+
 void check(const std::string &path, const FileHeader &header)
 {
     if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0)
@@ -108,55 +117,68 @@ Trace::Trace(const std::string &path) : path_(path)
 
     base_ = header.base;
     stored_bytes_ = header.stored_bytes;
-    count_ = header.descriptor_count;
-    image_ = std::make_unique<Guarded>(header.image_bytes);
-    file.read("the image", header.image_offset, image_->bytes(), header.stored_bytes);
+    image_bytes_ = header.image_bytes;
+    mapped_ = (image_bytes_ + kPageBytes - 1) / kPageBytes * kPageBytes + 2 * kPageBytes;
+    void *memory = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        fail("cannot allocate %zu bytes", mapped_);
+    unsigned char *last_page = static_cast<unsigned char *>(memory) + mapped_ - kPageBytes;
+    close_page(static_cast<unsigned char *>(memory));
+    close_page(last_page);
+    image_ = last_page - image_bytes_;
+    file.read("the image", header.image_offset, image_, header.stored_bytes);
     descriptors_ = std::make_unique<Buffer>(descriptor_bytes);
     file.read("the descriptor array", header.descriptor_offset, descriptors_->bytes(), descriptor_bytes);
-    expected_.resize(count_);
+    expected_.resize(header.descriptor_count);
     file.read("the array of expected outputs", header.expected_offset, expected_.data(), expected_bytes);
 
-    for (std::size_t i = 0; i < count_; ++i) {
+    for (std::size_t i = 0; i < size(); ++i) {
         lutmm_descriptor &d = descriptors()[i];
         for (std::uint64_t *address : {&d.weights, &d.activations, &d.output, &d.completion})
             *address = relocated(*address);
         if (d.scales != 0)
             d.scales = relocated(d.scales);
-        if (code_kind(d) == LUTMM_F_CODE_BOOK && d.codebook != 0)
+        if ((d.flags & LUTMM_F_CODE_MASK) == LUTMM_F_CODE_BOOK && d.codebook != 0)
             d.codebook = relocated(d.codebook);
     }
 }
 
-// An address of the trace in this process. One outside the image moves to the unmapped page behind it and
-// keeps its alignment: it faults here as it would have faulted there, instead of hitting memory of this
-// program.
-std::uint64_t Trace::relocated(std::uint64_t address) const
+Trace::~Trace()
 {
-    if (address >= base_ && address - base_ < image_->size())
-        return reinterpret_cast<std::uintptr_t>(image_->bytes()) + (address - base_);
-    return reinterpret_cast<std::uintptr_t>(image_->end()) + address % LUTMM_BUFFER_ALIGN;
+    munmap(image_ + image_bytes_ + kPageBytes - mapped_, mapped_);
 }
 
-const std::uint32_t *Trace::expected(std::size_t i)
+// An address of the trace in this process. One outside the image moves to the closed page behind it and keeps
+// its alignment: it faults here as it would have faulted there, instead of hitting memory of this program.
+std::uint64_t Trace::relocated(std::uint64_t address) const
 {
-    const std::uint64_t address = expected_[i], bytes = output_bytes(descriptors()[i]);
-    if (address == 0)
-        return nullptr;
-    if (address < base_ || address - base_ > stored_bytes_ || stored_bytes_ - (address - base_) < bytes)
-        fail("trace %s: the expected output of descriptor %zu is not in the stored image", path_.c_str(), i);
-    return reinterpret_cast<const std::uint32_t *>(static_cast<std::uintptr_t>(relocated(address)));
+    if (address >= base_ && address - base_ < image_bytes_)
+        return address_of(image_) + (address - base_);
+    return address_of(image_ + image_bytes_) + address % LUTMM_BUFFER_ALIGN;
 }
 
 bool Trace::takes_results(std::uint64_t address, std::size_t bytes) const
 {
-    const auto first = reinterpret_cast<std::uintptr_t>(image_->bytes()) + stored_bytes_;
-    const auto end = reinterpret_cast<std::uintptr_t>(image_->end());
+    const std::uint64_t first = address_of(image_ + stored_bytes_), end = address_of(image_ + image_bytes_);
     return address >= first && address <= end && bytes <= end - address;
 }
 
-std::uint64_t Trace::stored_checksum() const
+std::size_t Trace::wrong_words(std::size_t i)
 {
-    return checksum(image_->bytes(), stored_bytes_);
+    const lutmm_descriptor &d = descriptors()[i];
+    const std::uint64_t place = expected_[i] - base_, bytes = 4 * output_words(d);
+    if (!expects(i))
+        return 0;
+    if (expected_[i] < base_ || place > stored_bytes_ || stored_bytes_ - place < bytes)
+        fail("trace %s: the expected output of descriptor %zu is not in the stored image", path_.c_str(), i);
+    const auto is_nan = [](std::uint32_t word) { return (word & 0x7fffffffu) > 0x7f800000u; };
+    const auto *expected = at_address<std::uint32_t>(address_of(image_) + place);
+    const auto *output = at_address<std::uint32_t>(d.output);
+    std::size_t wrong = 0;
+    for (std::size_t word = 0; word < output_words(d); ++word)
+        wrong += output[word] != expected[word] &&
+                 !(d.scales != 0 && is_nan(output[word]) && is_nan(expected[word]));
+    return wrong;
 }
 
 } // namespace sailsim::kernels

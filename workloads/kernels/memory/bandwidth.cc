@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // Sustained bandwidth of reading, writing, copying and the triad a = b + 3 c, by several threads, each on its
 // own part.
-#include "common/buffer.hh"
-#include "common/clock.hh"
-#include "common/fail.hh"
-#include "common/json_line.hh"
-#include "common/options.hh"
-#include "common/region.hh"
+#include "common/measure.hh"
+#include "common/program.hh"
 #include "common/team.hh"
 
 #include <algorithm>

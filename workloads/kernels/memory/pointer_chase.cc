@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // Load-to-use latency by footprint: one chain of dependent loads through every cache line once, in random
 // order.
-#include "common/buffer.hh"
-#include "common/clock.hh"
-#include "common/fail.hh"
-#include "common/json_line.hh"
-#include "common/options.hh"
-#include "common/random.hh"
-#include "common/region.hh"
+#include "common/measure.hh"
+#include "common/program.hh"
+#include "common/team.hh"
 
 #include <algorithm>
 #include <limits>

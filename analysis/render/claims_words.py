@@ -1,0 +1,117 @@
+"""Words of the studies of claims, for their pages and the report: numbers, verdicts, rows of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pandas as pd
+
+from sailsim.analysis.paper.claims import Claim, load_paper
+
+STORED = "reproduction.jsonl"
+"""The results behind docs/reproduction.md, in `analysis/data`."""
+Study = Mapping[str, Any]
+"""What `reproduce` or `joint` gives, or a part of it."""
+
+NEAR = 0.1
+"""How far above the paper's value one may be and still agree."""
+
+
+def claims_of(study: Study) -> list[tuple[Claim, Study]]:
+    """Every claim of the paper with what came out."""
+    paper = load_paper(study["paper"])
+    return [(paper.by_name(name), results) for name, results in study["claims"].items()]
+
+
+ROUNDING = 5e-5
+"""Two machines that are equal differ by less, times or percent, as sums are made in different orders."""
+
+
+def number(value: float | None, unit: str = "", digits: int = 3) -> str:
+    """A number as the page has it, a dash for none."""
+    if value is None or value != value:
+        return "-"
+    if abs(value) < ROUNDING:
+        value = 0.0
+    text = f"{value:.{digits}g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return text + (" %" if unit == "%" else unit)
+
+
+def shown(value: Any) -> str:
+    """A changed value as the page has it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def share(part: int, every: int) -> str:
+    """A share of machines in words."""
+    return f"{part} of {every} ({100 * part / every:.0f} %)"
+
+
+def verdict(claim: Claim, results: Study) -> str:
+    """What came out, in words that follow from the numbers."""
+    main = primary(results)
+    paper, nominal, near = claim.value, main["nominal"], results["nearest"]["value"]
+    reach, machines = main["reach"], main["machines"]
+    good = reach / machines if machines else 0.0
+    if claim.better == "lower":
+        if nominal <= paper:
+            return "the nominal machine is within it"
+        if good > 0:
+            return f"the nominal machine is {nominal / paper:.2g} times it; {good:.0%} of all are within it"
+        return "no machine is within it"
+    if abs(nominal / paper - 1) <= NEAR:
+        return f"the nominal machine gives {nominal / paper:.0%} of it"
+    if nominal > paper:
+        return f"exceeded by the nominal machine, {nominal / paper:.2g} times"
+    if good >= 0.25:
+        return f"missed by the nominal machine, reached by {good:.0%} of the machines"
+    if good > 0:
+        return f"missed by the nominal machine, reached in a corner of the space ({good:.1%})"
+    if near is not None and near >= 0.98 * paper:
+        return "missed by every sampled machine, reached by a searched one"
+    most = max(v for v in (main["most"], near) if v is not None)
+    return f"not reached: at most {most / paper:.0%} of it"
+
+
+def primary(results: Study) -> Study:
+    """The metric of a claim that is searched and explained."""
+    main: Study = next(r for r in results["readings"] if r["primary"])
+    return main
+
+
+@dataclass(frozen=True)
+class ClaimRows:
+    """The rows of a table of claims that are of one claim."""
+
+    main: Mapping[Any, Any]
+    """The reading that is searched and explained."""
+    others: list[Mapping[Any, Any]]
+
+    def number(self, value: Any) -> str:
+        """A value of the claim to three digits, a dash for none."""
+        return number(value, self.main["unit"])
+
+    @property
+    def span(self) -> str:
+        """From the lowest to the highest of the other readings, empty without them."""
+        known = [each["here"] for each in self.others if pd.notna(each["ratio"])]
+        return f"{number(min(known))} .. {self.number(max(known))}" if known else ""
+
+
+def claim_rows(claims: pd.DataFrame, paper: str) -> Iterator[ClaimRows]:
+    """The claims of a table (`paper.stored_claims`), one after another; its facts are not among them."""
+    lines = iter(claims.to_dict("records"))
+    for claim in load_paper(paper).claim:
+        metrics = claim.metrics("store")
+        readings = list(islice(lines, len(metrics)))
+        main = readings[metrics.index(claim.primary)]
+        yield ClaimRows(main, [each for each in readings if each is not main])
+
+
+def fact_rows(claims: pd.DataFrame, paper: str) -> Sequence[Mapping[Any, Any]]:
+    """The rows of what a paper says without a number."""
+    facts = len(load_paper(paper).fact)
+    return list(claims.to_dict("records"))[len(claims) - facts :]

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A tile: its shape, how K splits into blocks (of quantization) and groups (of NBW weights), and what its
+ * phases cost, from the substrate's tallies (docs/contract.md, section 4).
+ */
+#ifndef SAILSIM_PIM_TILE_HH
+#define SAILSIM_PIM_TILE_HH
+
+#include <cstdint>
+
+#include "pim/config.hh"
+
+namespace sailsim::pim
+{
+
+/* Limits of docs/contract.md, section 1. */
+constexpr int max_wbits = 8;
+constexpr int max_abits = 16;
+constexpr std::int64_t max_batch = 1 << 20;
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* The least b with 2^b >= n. */
+constexpr int ceil_log2(std::int64_t n)
+{
+    int bits = 0;
+    while ((std::int64_t{1} << bits) < n)
+        ++bits;
+    return bits;
+}
+
+/* How K weights split: blocks of `block` weights, each into groups of nbw. A group never crosses a block, so
+ * the last group of a block may be short, and so may the last block. */
+class Grouping
+{
+  public:
+    /* group_size = 0: one block of all K. Throws std::invalid_argument naming the field. */
+    Grouping(std::int64_t k, int nbw, std::int64_t group_size);
+
+    std::int64_t k() const { return total; }
+    int nbw() const { return width; }
+    std::int64_t blocks() const { return block_count; }
+    std::int64_t groups() const { return group_count; }
+    std::int64_t groups_per_block() const { return per_block; }
+    /* Weights of a block; the last may be short. */
+    std::int64_t block_size() const { return block; }
+
+    std::int64_t block_of(std::int64_t group) const { return group / per_block; }
+    bool last_of_block(std::int64_t group) const
+    {
+        return (group + 1) % per_block == 0 || group + 1 == group_count;
+    }
+
+    /* The first weight of a group, and how many it has (NBW, or fewer at the end of a block). */
+    std::int64_t start(std::int64_t group) const
+    {
+        return block_of(group) * block + group % per_block * width;
+    }
+    int length(std::int64_t group) const
+    {
+        const std::int64_t first = start(group);
+        const std::int64_t block_end = (block_of(group) + 1) * block;
+        const std::int64_t end = block_end < total ? block_end : total;
+        return static_cast<int>(end - first < width ? end - first : width);
+    }
+
+  private:
+    std::int64_t total;
+    int width;
+    std::int64_t block;
+    std::int64_t block_count;
+    std::int64_t per_block;
+    std::int64_t group_count;
+};
+
+/* What happens to the block sums. */
+struct Scaling {
+    bool scaled = false;  /* each block is converted and scaled */
+    bool minimum = false; /* each block has a minimum too */
+};
+
+/* One tile of work: y (batch, n) = x (batch, k) W (k, n). */
+struct TileShape {
+    std::int64_t k = 0;
+    std::int64_t n = 0;
+    std::int64_t batch = 0;
+    int wbits = 0;      /* bits of a stored weight code, 1..8 */
+    int value_bits = 0; /* signed bits of a weight value, 1..16 */
+    int abits = 0;      /* bits of an activation, 1..16 */
+    int nbw = 0;        /* weights of a group, 1..6 */
+    std::int64_t group_size = 0;
+
+    /* Throws std::invalid_argument naming the field. */
+    void validate() const;
+};
+
+/* Bits of a table entry. */
+std::int64_t entry_bits(const TileShape &shape);
+
+/* Table entries that are sums of two others: 2^NBW - NBW - 1. */
+std::int64_t table_adds(int nbw);
+
+/* Cycles that depend on a tile's widths alone. */
+struct PhaseCosts {
+    PhaseCosts(const SliceConfig &config, const TileShape &shape, Scaling scaling);
+
+    /* Cycles of one group's patterns. */
+    std::int64_t lookups(std::int64_t zeros, std::int64_t hits, std::int64_t misses) const
+    {
+        return zeros * zero + hits * hit + misses * miss;
+    }
+
+    std::int64_t stage;     /* write a group's weights into the staging rows */
+    std::int64_t build;     /* one table */
+    std::int64_t zero;      /* a pattern that is 0 */
+    std::int64_t hit;       /* one that the PRT holds */
+    std::int64_t miss;      /* one that reads the table */
+    std::int64_t merge;     /* a batch row of one DFM's sums to another's */
+    std::int64_t block;     /* convert and scale the sums of a block in memory: one batch row, one round */
+    std::int64_t act_scale; /* the same for the activation scale at the end of a pass */
+};
+
+/* Cycles to convert and scale the sums of a block, in the arrays or beside them: those of `rows` batch rows
+ * of `outputs`; with the scale of the activations where a pass ends. None where the cores do it. */
+std::int64_t convert_cycles(const SliceConfig &config, const PhaseCosts &costs, Scaling scaling,
+                            std::int64_t rows, std::int64_t outputs, bool pass_ends);
+
+/* Bytes of weights that a turn loads, `weights` of each output. */
+std::int64_t weight_bytes(const TileShape &shape, std::int64_t weights, std::int64_t outputs);
+
+/* Bytes of activations, so many of each batch row. */
+std::int64_t activation_bytes(const TileShape &shape, std::int64_t weights, std::int64_t rows);
+
+/* The least cycles that loading a turn takes: by port and staging rows, with the activations of so many batch
+ * rows that are read again. */
+std::int64_t load_cycles(const SliceConfig &config, const PhaseCosts &costs, const TileShape &shape,
+                         std::int64_t weights, std::int64_t outputs, std::int64_t rows_again);
+
+/* Bytes that are written back at the end of a block, or of the pass. */
+std::int64_t written_bytes(const SliceConfig &config, Scaling scaling, std::int64_t rows,
+                           std::int64_t outputs, bool pass_ends);
+
+/* Outputs that all arrays together hold at a time while they convert. */
+std::int64_t convert_lanes(const SliceConfig &config);
+
+} // namespace sailsim::pim
+
+#endif
